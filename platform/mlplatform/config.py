@@ -1,0 +1,184 @@
+"""Settings of a use case (`config.yml`), checked by pydantic: an unknown key is an error that names the nearest key."""
+
+from __future__ import annotations
+
+import copy
+import types
+import typing
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from mlplatform.as_of import Duration
+from mlplatform.errors import ConfigError, UsageError, did_you_mean
+
+CONFIG_FILE = "config.yml"
+
+
+def _duration(text: str) -> str:
+    try:
+        Duration.parse(text)
+    except UsageError as error:
+        raise ValueError(str(error)) from None
+    return text
+
+
+DurationText = Annotated[str, AfterValidator(_duration)]
+"""A duration such as `36 months` or `2 hours`."""
+
+
+class Settings(BaseModel):
+    """Base of all settings: frozen, and closed to unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
+
+
+class LabelSettings(Settings):
+    """When a label becomes known."""
+
+    horizon: DurationText = Field(description="Time from the prediction to the moment its label is mature.")
+
+
+class SearchSettings(Settings):
+    """The budget of the hyperparameter search."""
+
+    max_evals: int = Field(default=8, ge=1, description="Number of parameter sets tried; 1 takes the defaults only.")
+    timeout_seconds: float | None = Field(default=None, gt=0, description="Stop the search after this long.")
+
+
+class TrainingSettings(Settings):
+    """How a challenger is trained."""
+
+    seed: int = 0
+    metric: str = Field(default="roc_auc", description="Primary metric: searched for, reported, and gated on.")
+    holdout: float = Field(default=0.25, gt=0, lt=1, description="Newest share of the label frame kept for evaluation.")
+    validation: float = Field(default=0.25, gt=0, lt=1, description="Newest share of the rest, used by the search.")
+    since: str | None = Field(default=None, description="Ignore spine rows before this time.")
+    window: DurationText | None = Field(default=None, description="Train on the newest stretch of this length only.")
+    min_rows: int = Field(default=500, ge=1, description="Fewer labelled rows than this: no training.")
+    search: SearchSettings = SearchSettings()
+
+
+class GateSettings(Settings):
+    """Limits of the champion/challenger gate."""
+
+    min_rows: int = Field(default=500, ge=1, description="Rows of the frozen label frame below which nothing is decided.")
+    min_positives: int = Field(default=50, ge=1, description="Rows of each class below which nothing is decided.")
+    floor: float = Field(description="The primary metric must reach this.")
+    margin: float = Field(default=0.0, ge=0, description="How much worse than the champion still counts as not worse.")
+    confidence: float = Field(default=0.9, gt=0.5, lt=1, description="Two-sided level of the bootstrap interval.")
+    draws: int = Field(default=1000, ge=100, description="Bootstrap resamples.")
+    seed: int = 0
+    max_calibration_error: float | None = Field(default=None, gt=0, description="Limit of the expected calibration error.")
+
+
+class MonitoringSettings(Settings):
+    """Limits of the monitor, and when to retrain."""
+
+    max_psi: float = Field(default=0.25, gt=0, description="Population stability index above which a column has drifted.")
+    max_null_increase: float = Field(default=0.1, gt=0, le=1, description="Rise of a column's null share that counts.")
+    min_rows: int = Field(default=100, ge=1, description="Windows with fewer rows are recorded, not judged.")
+    performance_floor: float | None = Field(default=None, description="Realised primary metric under which to retrain.")
+    max_calibration_ratio: float = Field(
+        default=1.5, gt=1, description="Observed over predicted mean (or its inverse) that raises an alert."
+    )
+    performance_window: DurationText = Field(
+        default="12 months", description="Length of the stretch whose newly known labels are judged together."
+    )
+    retrain_every: DurationText = Field(default="12 months", description="The schedule: retrain when this has passed.")
+    cooldown: DurationText = Field(default="6 months", description="No retraining on alarm within this time of the last.")
+
+
+class UseCaseSettings(Settings):
+    """Everything a use case's `config.yml` may say."""
+
+    owner: str = Field(min_length=1, description="Who is asked when it breaks; tagged on runs and model versions.")
+    description: str = ""
+    task: Literal["classification", "regression"] = "classification"
+    landing: str = Field(default="data", description="Where files land: relative to the use case's folder, or absolute.")
+    label: LabelSettings
+    training: TrainingSettings = TrainingSettings()
+    gate: GateSettings
+    monitoring: MonitoringSettings = MonitoringSettings()
+
+
+def load_settings(path: Path, env: str) -> UseCaseSettings:
+    """Read a use case's settings for one environment.
+
+    The section `environments.<env>` of the file, where there is one, is laid over the rest.
+
+    Args:
+        path: The `config.yml`.
+        env: Name of the environment: `dev`, `staging`, `prod`.
+
+    Raises:
+        ConfigError: If the file is missing, is no YAML, or holds unknown keys or wrong values; all are listed at once.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"{path} does not exist.", hint=f"A use case keeps its settings in {CONFIG_FILE}.") from None
+    try:
+        raw = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}", hint="Mend the line named above.") from None
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{path} holds no settings.", hint="It is a mapping with at least owner, label and gate.")
+    environments = raw.pop("environments", None) or {}
+    overrides = environments.get(env) or {}
+    for name, section in environments.items():
+        if not isinstance(section, dict | None):
+            raise ConfigError(f"{path}: environments.{name} is not a mapping.", hint="Indent its settings under it.")
+    merged = _merge(raw, overrides)
+    try:
+        return UseCaseSettings.model_validate(merged)
+    except ValidationError as error:
+        raise ConfigError(
+            "\n".join([f"{path} has {error.error_count()} wrong setting(s):", *_problems(error)]),
+            hint="Every setting is described in mlplatform.config.UseCaseSettings.",
+        ) from None
+
+
+def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    merged = copy.deepcopy(base)
+    for key, value in over.items():
+        if isinstance(value, dict) and isinstance(merged.get(key), dict):
+            merged[key] = _merge(merged[key], value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _problems(error: ValidationError) -> list[str]:
+    lines = []
+    for problem in error.errors():
+        path = [str(part) for part in problem["loc"]]
+        where = ".".join(path)
+        if problem["type"] == "extra_forbidden":
+            lines.append(f"  {where}: unknown key. {did_you_mean(path[-1], _known_keys(path[:-1]))}")
+        elif problem["type"] == "missing":
+            lines.append(f"  {where}: is required and missing.")
+        else:
+            lines.append(f"  {where}: {problem['msg']} (got {problem['input']!r}).")
+    return lines
+
+
+def _known_keys(path: list[str]) -> list[str]:
+    model: type[BaseModel] = UseCaseSettings
+    for key in path:
+        field = model.model_fields.get(key)
+        inner = _model_in(field.annotation) if field else None
+        if inner is None:
+            return []
+        model = inner
+    return list(model.model_fields)
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union:
+        return next((found for part in typing.get_args(annotation) if (found := _model_in(part))), None)
+    return None

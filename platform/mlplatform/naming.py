@@ -1,0 +1,174 @@
+"""Three-level names, validated and quoted in one place: every name that becomes SQL or a path passes here."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from mlplatform.errors import InvalidNameError
+
+Dialect = Literal["spark", "duckdb"]
+
+_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,254}")
+_USE_CASE = re.compile(r"[a-z][a-z0-9_]{0,62}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_QUOTES: dict[Dialect, str] = {"spark": "`", "duckdb": '"'}
+
+OPS_SCHEMA = "ops"
+CHAMPION = "champion"
+CHALLENGER = "challenger"
+PREVIOUS_CHAMPION = "previous_champion"
+
+
+def check_part(part: str, *, of: str) -> str:
+    """Return one level of a name if it is valid.
+
+    Args:
+        part: A catalog, schema, table, model or function name.
+        of: The whole name, for the message.
+
+    Raises:
+        InvalidNameError: If the part is empty, too long, or holds other characters than letters, digits, `_`, `-`.
+    """
+    if not isinstance(part, str) or not _PART.fullmatch(part):
+        raise InvalidNameError(
+            f"{part!r} in the name {of!r} is not a valid catalog, schema or object name.",
+            hint="Use letters, digits, '_' and '-', at most 255 characters, as in 'dev.credit_risk.silver_loans'.",
+        )
+    return part
+
+
+def check_use_case_name(name: str) -> str:
+    """Return the name if it can name a use case: its folder, its schema and its Python package.
+
+    Raises:
+        InvalidNameError: If it is not lower-case letters, digits and underscores, starting with a letter.
+
+    Examples:
+        >>> check_use_case_name("credit_risk")
+        'credit_risk'
+    """
+    if not _USE_CASE.fullmatch(name):
+        raise InvalidNameError(
+            f"{name!r} is not a valid use-case name.",
+            hint="Use lower-case letters, digits and underscores, starting with a letter, as in 'credit_risk'.",
+        )
+    return name
+
+
+def quote(identifier: str, dialect: Dialect = "spark") -> str:
+    """Quote one identifier (a column, mostly) for SQL.
+
+    Args:
+        identifier: The bare name; any text without control characters.
+        dialect: Whose quoting rules: backticks for Spark, double quotes for DuckDB.
+
+    Raises:
+        InvalidNameError: If the identifier is empty or holds control characters.
+
+    Examples:
+        >>> quote("a`b"), quote('a"b', "duckdb")
+        ('`a``b`', '"a""b"')
+    """
+    if not identifier or _CONTROL.search(identifier):
+        raise InvalidNameError(
+            f"{identifier!r} cannot be used as a column name in SQL.",
+            hint="A column name is not empty and holds no control characters.",
+        )
+    mark = _QUOTES[dialect]
+    return f"{mark}{identifier.replace(mark, mark * 2)}{mark}"
+
+
+@dataclass(frozen=True, order=True)
+class ObjectName:
+    """A three-level Unity Catalog name: of a table, a model or a function.
+
+    Examples:
+        >>> name = ObjectName.parse("dev.credit_risk.silver_loans")
+        >>> name.schema, str(name), name.sql
+        ('credit_risk', 'dev.credit_risk.silver_loans', '`dev`.`credit_risk`.`silver_loans`')
+    """
+
+    catalog: str
+    schema: str
+    name: str
+
+    def __post_init__(self) -> None:
+        """Validate all three parts."""
+        whole = f"{self.catalog}.{self.schema}.{self.name}"
+        for part in (self.catalog, self.schema, self.name):
+            check_part(part, of=whole)
+
+    @classmethod
+    def parse(cls, text: str | ObjectName) -> ObjectName:
+        """Read `catalog.schema.name`.
+
+        Raises:
+            InvalidNameError: If there are not exactly three valid parts.
+        """
+        if isinstance(text, ObjectName):
+            return text
+        parts = text.split(".") if isinstance(text, str) else []
+        if len(parts) != 3:
+            raise InvalidNameError(
+                f"{text!r} is not a three-level name.",
+                hint="Write catalog.schema.name, as in 'dev.credit_risk.features_lender'.",
+            )
+        return cls(*(part.strip("`") for part in parts))
+
+    @property
+    def sql(self) -> str:
+        """The name quoted for Spark SQL."""
+        return ".".join(quote(part) for part in (self.catalog, self.schema, self.name))
+
+    def __str__(self) -> str:
+        """Return the bare dotted name."""
+        return f"{self.catalog}.{self.schema}.{self.name}"
+
+
+@dataclass(frozen=True)
+class Namespace:
+    """Where a use case's objects live: `<catalog>.<use_case>`, with the platform's own tables in `<catalog>.ops`.
+
+    Examples:
+        >>> ns = Namespace("dev", "credit_risk")
+        >>> str(ns.table("silver_loans")), str(ns.model), str(ns.ops("stage_runs"))
+        ('dev.credit_risk.silver_loans', 'dev.credit_risk.model', 'dev.ops.stage_runs')
+    """
+
+    catalog: str
+    use_case: str
+
+    def table(self, name: str) -> ObjectName:
+        """Name a table (or function) of the use case."""
+        return ObjectName(self.catalog, self.use_case, name)
+
+    def bronze(self, source: str) -> ObjectName:
+        """Name the bronze table of a source."""
+        return self.table(f"bronze_{source}")
+
+    def silver(self, name: str) -> ObjectName:
+        """Name a silver table."""
+        return self.table(f"silver_{name}")
+
+    def quarantine(self, name: str) -> ObjectName:
+        """Name the quarantine table that belongs to a silver table or source."""
+        return self.table(f"quarantine_{name}")
+
+    def gold(self, name: str) -> ObjectName:
+        """Name a gold table."""
+        return self.table(f"gold_{name}")
+
+    def features(self, name: str) -> ObjectName:
+        """Name a feature table."""
+        return self.table(f"features_{name}")
+
+    def ops(self, name: str) -> ObjectName:
+        """Name one of the platform's own tables of this environment."""
+        return ObjectName(self.catalog, OPS_SCHEMA, name)
+
+    @property
+    def model(self) -> ObjectName:
+        """The registered model of the use case."""
+        return self.table("model")

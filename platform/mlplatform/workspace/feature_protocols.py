@@ -1,0 +1,103 @@
+"""The feature client's face: the real client's method names and keyword arguments, in both homes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyspark.sql import DataFrame
+
+    from mlplatform.features.lookups import FeatureFunction, FeatureLookup
+    from mlplatform.naming import ObjectName
+    from mlplatform.workspace.protocols import TableInfo
+
+
+@runtime_checkable
+class TrainingSet(Protocol):
+    """A spine extended by features, not yet computed; it remembers the Delta version of every table it reads."""
+
+    @property
+    def feature_spec(self) -> Any:
+        """What travels with the model: columns, sources, keys, functions."""
+        ...
+
+    def load_df(self, *, as_recorded: bool = False) -> DataFrame:
+        """Return the rows as a Spark DataFrame."""
+        ...
+
+    def to_arrow(self, *, as_recorded: bool = False) -> pa.Table:
+        """Return the rows as Arrow."""
+        ...
+
+    def to_pandas(self, *, as_recorded: bool = False) -> Any:
+        """Return the rows as pandas."""
+        ...
+
+
+@runtime_checkable
+class FeatureClient(Protocol):
+    """Feature tables, training sets, and models that carry their feature spec."""
+
+    def create_table(
+        self,
+        name: ObjectName | str,
+        primary_keys: str | Sequence[str],
+        df: Any = None,
+        *,
+        timeseries_column: str | None = None,
+        schema: Any = None,
+        description: str | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> TableInfo:
+        """Create a feature table; `primary_keys` lists the timeseries column too."""
+        ...
+
+    def write_table(self, name: ObjectName | str, df: Any, mode: str = "merge") -> None:
+        """Upsert rows by primary key."""
+        ...
+
+    def read_table(self, name: ObjectName | str) -> DataFrame:
+        """Return the table as a Spark DataFrame."""
+        ...
+
+    def get_table(self, name: ObjectName | str) -> TableInfo:
+        """Return what is known about the table."""
+        ...
+
+    def drop_table(self, name: ObjectName | str) -> None:
+        """Remove table and metadata."""
+        ...
+
+    def create_training_set(
+        self,
+        df: Any,
+        *,
+        feature_lookups: Sequence[FeatureLookup | FeatureFunction],
+        label: str | Sequence[str] | None,
+        exclude_columns: Sequence[str] = (),
+    ) -> TrainingSet:
+        """Extend a spine by features as of each row's own time."""
+        ...
+
+    def log_model(
+        self,
+        model: Any,
+        artifact_path: str,
+        *,
+        flavor: Any,
+        training_set: TrainingSet | None = None,
+        registered_model_name: str | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Log a model with the feature spec of its training set."""
+        ...
+
+    def score_batch(self, model_uri: str, df: Any, result_type: str = "double") -> DataFrame:
+        """Look the model's features up for each row, and add the column `prediction`."""
+        ...
+
+    def score_batch_arrow(self, model_uri: str, df: Any, result_type: str = "double") -> pa.Table:
+        """As `score_batch`, with Arrow out."""
+        ...

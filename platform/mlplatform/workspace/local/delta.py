@@ -1,0 +1,180 @@
+"""Every write to a Delta table of the local workspace, and the exactly-once protocol.
+
+delta-rs accepts an application version that it has already committed, and doubles the rows. So the protocol is ours:
+open the table, compare `transaction_version`, write through that same handle; when another writer committed meanwhile,
+the commit fails, the table is opened again, and we look again.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, write_deltalake
+from deltalake import Transaction as DeltaTransaction
+from deltalake.exceptions import CommitFailedError, TableNotFoundError
+
+from mlplatform.errors import TableError, WriteConflictError
+from mlplatform.workspace.local import duck
+from mlplatform.workspace.local.merge import plan_merge
+from mlplatform.workspace.protocols import Transaction, WriteResult
+
+ATTEMPTS = 20
+_PROPERTY = "mlplatform."
+# Old log files stay: a version recorded with a run must stay readable.
+_HOOKS = PostCommitHookProperties(create_checkpoint=True, cleanup_expired_logs=False)
+
+
+def open_table(path: Path, name: str, *, version: int | None = None) -> DeltaTable:
+    """Open a table at a version (default: the newest).
+
+    Raises:
+        TableError: If there is no such table, or no such version of it.
+    """
+    try:
+        table = DeltaTable(str(path))
+        if version is not None and version != table.version():
+            if not 0 <= version < table.version():
+                raise TableError(
+                    f"{name} has no version {version}; the newest is {table.version()}.",
+                    hint="Was the table dropped and made again after the version was recorded?",
+                )
+            table.load_as_version(version)
+    except TableNotFoundError:
+        raise TableError(f"Table {name} does not exist.", hint="Run the stage that writes it.") from None
+    return table
+
+
+def create(path: Path, schema: pa.Schema, *, description: str, properties: Mapping[str, str]) -> None:
+    """Create an empty table with properties of our own."""
+    path.mkdir(parents=True, exist_ok=True)
+    DeltaTable.create(
+        str(path),
+        schema,
+        mode="error",
+        description=description or None,
+        configuration={f"{_PROPERTY}{key}": value for key, value in properties.items()},
+        raise_if_key_not_exists=False,
+    )
+
+
+def properties(table: DeltaTable) -> dict[str, str]:
+    """Return our own properties of a table."""
+    configuration = table.metadata().configuration
+    return {key[len(_PROPERTY) :]: value for key, value in configuration.items() if key.startswith(_PROPERTY)}
+
+
+def set_properties(path: Path, name: str, values: Mapping[str, str]) -> None:
+    """Set properties of our own on a table."""
+
+    def commit(table: DeltaTable) -> int:
+        table.alter.set_table_properties(
+            {f"{_PROPERTY}{key}": value for key, value in values.items()}, raise_if_not_exists=False
+        )
+        return 0
+
+    _retrying(path, name, commit)
+
+
+def read_list(table: DeltaTable, key: str) -> tuple[str, ...]:
+    """Return one of our properties that holds a JSON list."""
+    return tuple(json.loads(properties(table).get(key, "[]")))
+
+
+def append(path: Path, name: str, rows: pa.Table, transactions: Sequence[Transaction] = ()) -> WriteResult:
+    """Append rows; with transactions, exactly once.
+
+    Args:
+        path: The table's folder.
+        name: The table's name, for messages.
+        rows: The rows, already in the table's schema.
+        transactions: What this append counts as. All of them are committed together with the rows.
+
+    Raises:
+        TableError: If some of the transactions are committed and others are not.
+        WriteConflictError: If other writers kept winning.
+    """
+
+    def commit(table: DeltaTable) -> int:
+        done = [is_committed(table, transaction) for transaction in transactions]
+        if transactions and all(done):
+            return -1
+        if any(done):
+            raise TableError(
+                f"Part of this append to {name} has been committed by another run, part has not.",
+                hint="Run again: what is committed is left out then.",
+            )
+        write_deltalake(table, rows, mode="append", commit_properties=_commit(transactions), post_commithook_properties=_HOOKS)
+        return rows.num_rows
+
+    return _retrying(path, name, commit)
+
+
+def overwrite(path: Path, name: str, rows: pa.Table) -> WriteResult:
+    """Replace all rows in one commit."""
+
+    def commit(table: DeltaTable) -> int:
+        write_deltalake(table, rows, mode="overwrite", commit_properties=_commit(()), post_commithook_properties=_HOOKS)
+        return rows.num_rows
+
+    return _retrying(path, name, commit)
+
+
+def merge(path: Path, name: str, rows: pa.Table, keys: Sequence[str], scratch: Path) -> WriteResult:
+    """Update the rows whose keys match and insert the others, in one commit.
+
+    Columns that `rows` lacks keep their values on update and are null on insert; new columns are added. delta-rs' own
+    merge is not used: its files carry a string type that Sail 0.7.2 cannot read with a declared schema.
+    """
+
+    def commit(table: DeltaTable) -> int:
+        with duck.connect(scratch) as connection:
+            merged = plan_merge(connection, table, rows, keys)
+            write_deltalake(
+                table,
+                merged.rows,
+                mode="overwrite" if merged.rewrites else "append",
+                schema_mode="merge" if merged.widens and not merged.rewrites else ("overwrite" if merged.widens else None),
+                commit_properties=_commit(()),
+                post_commithook_properties=_HOOKS,
+            )
+        return rows.num_rows
+
+    return _retrying(path, name, commit)
+
+
+def is_committed(table: DeltaTable, transaction: Transaction) -> bool:
+    """Tell whether the table holds this transaction (or a later version of its application)."""
+    committed = table.transaction_version(transaction.app_id)
+    return committed is not None and committed >= transaction.version
+
+
+def _commit(transactions: Sequence[Transaction]) -> CommitProperties:
+    # No retries inside delta-rs: a retry there would not look at the transaction versions again.
+    return CommitProperties(
+        max_commit_retries=0,
+        app_transactions=[DeltaTransaction(item.app_id, item.version) for item in transactions] or None,
+    )
+
+
+def _retrying(path: Path, name: str, commit: Callable[[DeltaTable], int]) -> WriteResult:
+    for attempt in range(ATTEMPTS):
+        table = open_table(path, name)
+        try:
+            rows = commit(table)
+        except CommitFailedError as error:
+            last = error
+            # Spread the losers out, so that they do not all meet again.
+            time.sleep(random.uniform(0, 0.02 * (attempt + 1)))  # noqa: S311
+            continue
+        if rows < 0:
+            return WriteResult(version=table.version(), rows=0, skipped=True)
+        return WriteResult(version=table.version(), rows=rows)
+    raise WriteConflictError(
+        f"Writing to {name} failed {ATTEMPTS} times because others wrote to it meanwhile: {last}",
+        hint="Run again; nothing of this write was kept.",
+    )

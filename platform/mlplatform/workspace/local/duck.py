@@ -1,0 +1,100 @@
+"""DuckDB over Delta tables: reads a table's active files, out of core; its own Delta extension is a download we avoid."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from mlplatform.naming import quote
+
+if TYPE_CHECKING:
+    import duckdb
+    from deltalake import DeltaTable
+
+BATCH_ROWS = 122_880  # DuckDB's own row-group size: batches need no copying together
+
+
+@contextmanager
+def connect(scratch: Path, *, memory_limit: str | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open an in-memory DuckDB that spills to a folder and thinks in UTC.
+
+    Args:
+        scratch: Where it spills what does not fit in memory.
+        memory_limit: DuckDB's own limit, as in `4GB`; default: DuckDB's (80 % of the machine).
+    """
+    import duckdb
+
+    connection = duckdb.connect(":memory:")
+    try:
+        # Literals, not parameters: SET takes none. The folder is ours, and quoted all the same.
+        connection.execute(f"SET temp_directory = {_literal(str(scratch / 'duckdb'))}")
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute("SET preserve_insertion_order = false")
+        connection.execute("SET enable_progress_bar = false")
+        if memory_limit:
+            connection.execute(f"SET memory_limit = {_literal(memory_limit)}")
+        yield connection
+    finally:
+        connection.close()
+
+
+def scan(
+    connection: duckdb.DuckDBPyConnection, view: str, table: DeltaTable, columns: Sequence[str] | None = None
+) -> None:
+    """Make a Delta table at its opened version readable as a view.
+
+    Args:
+        connection: Where to make the view.
+        view: Its name.
+        table: The delta-rs handle; its version decides which files are read.
+        columns: The columns wanted; default all.
+    """
+    schema = pa.schema(table.schema().to_arrow())
+    wanted = list(columns) if columns is not None else schema.names
+    files = table.file_uris()
+    if table.protocol().min_reader_version > 2 or table.metadata().partition_columns or not files:
+        # Deletion vectors, column mapping and partitions: only a Delta reader knows which rows are there.
+        connection.register(f"{view}__arrow", _read(table, schema, wanted))
+        connection.execute(f"CREATE VIEW {quote(view, 'duckdb')} AS SELECT * FROM {quote(view + '__arrow', 'duckdb')}")
+        return
+    present = {
+        row[0] for row in connection.execute(f"DESCRIBE SELECT * FROM {_read_parquet(files)}").fetchall()
+    }
+    # A column added later is in none of the older files, and perhaps in no file at all.
+    selected = ", ".join(
+        quote(name, "duckdb") if name in present else f"NULL AS {quote(name, 'duckdb')}" for name in wanted
+    )
+    connection.execute(f"CREATE VIEW {quote(view, 'duckdb')} AS SELECT {selected} FROM {_read_parquet(files)}")
+
+
+def stream(relation: duckdb.DuckDBPyRelation, schema: pa.Schema, batch_rows: int = BATCH_ROWS) -> pa.RecordBatchReader:
+    """Stream a result as Arrow batches of a declared schema."""
+    reader = relation.to_arrow_reader(batch_rows)
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for batch in reader:
+            yield from pa.Table.from_batches([batch]).cast(schema).to_batches()
+
+    return pa.RecordBatchReader.from_batches(schema, batches())
+
+
+def _read_parquet(files: Sequence[str]) -> str:
+    listed = ", ".join(_literal(file) for file in files)
+    return f"read_parquet([{listed}], union_by_name = true, hive_partitioning = false)"
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _read(table: DeltaTable, schema: pa.Schema, columns: Sequence[str]) -> pa.Table:
+    from deltalake import QueryBuilder
+
+    if not table.file_uris():
+        return schema.empty_table().select(list(columns))
+    whole = QueryBuilder().register("t", table).execute("SELECT * FROM t")
+    return pa.table(whole).cast(schema).select(list(columns))

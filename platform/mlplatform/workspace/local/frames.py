@@ -1,0 +1,74 @@
+"""Frames in: a Spark DataFrame, a pyarrow Table or a pandas frame becomes Arrow, and fits its table or is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mlplatform.errors import TableError, did_you_mean
+
+
+def to_arrow(frame: Any) -> pa.Table:
+    """Return the frame as an Arrow table.
+
+    Raises:
+        TableError: If it is none of the kinds of frame that the platform takes.
+    """
+    if isinstance(frame, pa.Table):
+        return frame
+    if isinstance(frame, pa.RecordBatch):
+        return pa.Table.from_batches([frame])
+    if isinstance(frame, pa.RecordBatchReader):
+        return frame.read_all()
+    if hasattr(frame, "toArrow"):
+        return frame.toArrow()
+    if type(frame).__module__.split(".")[0] == "pandas":
+        return pa.Table.from_pandas(frame, preserve_index=False)
+    raise TableError(
+        f"A {type(frame).__name__} is not a frame.", hint="Give a Spark DataFrame, a pyarrow.Table or a pandas DataFrame."
+    )
+
+
+def conform(frame: pa.Table, schema: pa.Schema, table: str) -> pa.Table:
+    """Return the frame with exactly the declared columns, types and nullability.
+
+    Args:
+        frame: The rows; column order is free, and nullable columns may be missing (they become null).
+        schema: The table's declared schema.
+        table: The table's name, for messages.
+
+    Raises:
+        TableError: If columns are unknown or missing, values do not fit the type, or a required value is null.
+    """
+    unknown = [name for name in frame.column_names if name not in schema.names]
+    if unknown:
+        raise TableError(
+            f"{table} has no column {', '.join(unknown)}.", hint=did_you_mean(unknown[0], schema.names)
+        )
+    missing = [field.name for field in schema if field.name not in frame.column_names and not field.nullable]
+    if missing:
+        raise TableError(f"The frame for {table} lacks {', '.join(missing)}.", hint="These columns may not be null.")
+    columns = [_column(frame, field, table) for field in schema]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _column(frame: pa.Table, field: pa.Field, table: str) -> pa.ChunkedArray:
+    if field.name not in frame.column_names:
+        return pa.chunked_array([pa.nulls(frame.num_rows, field.type)])
+    column = frame.column(field.name)
+    if not column.type.equals(field.type):
+        try:
+            column = pc.cast(column, field.type)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise TableError(
+                f"Column {field.name} of {table} is {field.type}; the frame's {column.type} does not fit: {error}",
+                hint="Cast it where it is computed.",
+            ) from None
+    if not field.nullable and column.null_count:
+        raise TableError(
+            f"Column {field.name} of {table} may not be null; the frame has {column.null_count} null(s) in it.",
+            hint="Send such rows to the quarantine, or declare the column nullable.",
+        )
+    return column

@@ -1,0 +1,163 @@
+"""MLflow on SQLite: tracking, three-level registered models, aliases."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlplatform.errors import MissingDependencyError, RegistryError
+from mlplatform.naming import ObjectName
+from mlplatform.workspace.local.locks import file_lock
+from mlplatform.workspace.protocols import ModelVersion
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion as MlflowVersion
+
+_MISSING = "RESOURCE_DOES_NOT_EXIST"
+
+
+class LocalRegistry:
+    """Registered models of the local workspace; see `mlplatform.workspace.protocols.Registry`."""
+
+    def __init__(self, root: Path) -> None:
+        """Keep the database and the artifacts under a folder."""
+        self._root = root
+        self._client: MlflowClient | None = None
+
+    @property
+    def uri(self) -> str:
+        """The tracking and registry URI."""
+        return f"sqlite:///{self._root / 'mlflow.db'}"
+
+    @property
+    def artifacts(self) -> Path:
+        """The folder that holds runs' and models' files."""
+        return self._root / "artifacts"
+
+    def activate(self) -> None:
+        """Point MLflow at this workspace's database."""
+        mlflow = self._mlflow()
+        self._connect()
+        mlflow.set_tracking_uri(self.uri)
+        mlflow.set_registry_uri(self.uri)
+
+    def experiment(self, name: str) -> str:
+        """Return the id of the experiment of this name, made if need be, with its files under our folder."""
+        client = self._connect()
+        with file_lock(self._root / ".locks", f"experiment {name}"), _translated(f"read experiment {name}"):
+            found = client.get_experiment_by_name(name)
+            if found is not None:
+                return str(found.experiment_id)
+            return str(client.create_experiment(name, artifact_location=self.artifacts.as_uri()))
+
+    def aliases(self, model: ObjectName | str) -> dict[str, int]:
+        """Return alias -> version as the registered model itself says; empty when the model does not exist."""
+        from mlflow.exceptions import MlflowException
+
+        client = self._connect()
+        try:
+            registered = client.get_registered_model(str(model))
+        except MlflowException as error:
+            if error.error_code == _MISSING:
+                return {}
+            raise _registry_error(f"read the aliases of {model}", error) from error
+        except Exception as error:
+            raise _registry_error(f"read the aliases of {model}", error) from error
+        return {alias: int(version) for alias, version in registered.aliases.items()}
+
+    def get(self, model: ObjectName | str, version: int) -> ModelVersion:
+        """Return one version with its tags."""
+        with _translated(f"read version {version} of {model}"):
+            return _version(self._connect().get_model_version(str(model), str(version)))
+
+    def versions(self, model: ObjectName | str) -> list[ModelVersion]:
+        """Return all versions, oldest first."""
+        client = self._connect()
+        with _translated(f"list the versions of {model}"):
+            found: list[MlflowVersion] = []
+            token: str | None = None
+            while True:
+                page = client.search_model_versions(f"name = '{ObjectName.parse(model)}'", page_token=token)
+                found.extend(page)
+                token = page.token
+                if not token:
+                    break
+        return sorted((_version(item) for item in found), key=lambda item: item.version)
+
+    def set_alias(self, model: ObjectName | str, alias: str, version: int) -> None:
+        """Move an alias, and read it back."""
+        with _translated(f"set alias {alias} of {model} to version {version}"):
+            self._connect().set_registered_model_alias(str(model), alias, str(version))
+        now = self.aliases(model).get(alias)
+        if now != version:
+            raise RegistryError(
+                f"Alias {alias} of {model} was set to version {version}, but reads {now}.",
+                hint="Somebody else moved it at the same time; look at the history, and run the gate again.",
+            )
+
+    def delete_alias(self, model: ObjectName | str, alias: str) -> None:
+        """Take an alias away."""
+        if alias in self.aliases(model):
+            with _translated(f"delete alias {alias} of {model}"):
+                self._connect().delete_registered_model_alias(str(model), alias)
+
+    def set_tags(self, model: ObjectName | str, version: int, tags: Mapping[str, str]) -> None:
+        """Set tags on a version."""
+        with _translated(f"tag version {version} of {model}"):
+            for key, value in tags.items():
+                self._connect().set_model_version_tag(str(model), str(version), key, str(value))
+
+    def _connect(self) -> MlflowClient:
+        if self._client is None:
+            self._mlflow()
+            from mlflow import MlflowClient
+
+            self.artifacts.mkdir(parents=True, exist_ok=True)
+            # The first client creates the database's tables; two doing so at once would collide.
+            with file_lock(self._root / ".locks", "mlflow database"), _translated("open the registry"):
+                client = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+                client.search_registered_models(max_results=1)
+                self._client = client
+        return self._client
+
+    @staticmethod
+    def _mlflow() -> Any:
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        try:
+            import mlflow
+        except ImportError as error:
+            raise MissingDependencyError(
+                f"mlflow is not installed ({error}).", hint="pip install 'mlplatform[local]'"
+            ) from error
+        return mlflow
+
+
+def _version(item: MlflowVersion) -> ModelVersion:
+    return ModelVersion(
+        name=item.name,
+        version=int(item.version),
+        run_id=item.run_id or "",
+        tags=dict(item.tags or {}),
+        created_at=datetime.fromtimestamp(item.creation_timestamp / 1000, UTC),
+    )
+
+
+def _registry_error(doing: str, error: Exception) -> RegistryError:
+    return RegistryError(
+        f"Could not {doing}: {error}", hint="Nothing was assumed about it; run again when the registry answers."
+    )
+
+
+@contextmanager
+def _translated(doing: str) -> Iterator[None]:
+    try:
+        yield
+    except RegistryError:
+        raise
+    except Exception as error:
+        raise _registry_error(doing, error) from error

@@ -1,0 +1,127 @@
+"""Sail, the JVM-free Spark Connect server, as a child process in a session of its own.
+
+In process, Ctrl-C would shut its workers down and leave the client waiting for ever (seen with Sail 0.7.2).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mlplatform.errors import EngineError, MissingDependencyError
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+LOG = logging.getLogger(__name__)
+START_SECONDS = 60.0
+
+
+class SailServer:
+    """A running Sail server.
+
+    Attributes:
+        url: Its Spark Connect address, `sc://127.0.0.1:<port>`.
+    """
+
+    def __init__(self, log_file: Path, scratch: Path) -> None:
+        """Start the server and wait until it listens.
+
+        Args:
+            log_file: Where its messages go.
+            scratch: A folder for its temporary files.
+
+        Raises:
+            EngineError: If it does not come up.
+        """
+        self._log_file = log_file
+        environment = dict(os.environ)
+        # Python functions run inside the child: it must find the same modules as we do.
+        environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+        environment["SAIL_EXECUTION__CHECKPOINT__PATH"] = str(scratch / "checkpoints")
+        environment.setdefault("RUST_LOG", "warn")
+        log_file.parent.mkdir(parents=True, exist_ok=True)
+        with log_file.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "mlplatform.workspace.local.sail_child"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=environment,
+                start_new_session=True,
+            )
+        self.url = f"sc://127.0.0.1:{self._read_port()}"
+
+    def _read_port(self) -> int:
+        assert self._process.stdout is not None
+        ready, _, _ = select.select([self._process.stdout], [], [], START_SECONDS)
+        line = self._process.stdout.readline().strip() if ready else b""
+        if line.isdigit():
+            return int(line)
+        self.stop()
+        raise EngineError(
+            f"The local Spark engine (Sail) did not start; its messages are in {self._log_file}.",
+            hint="Run 'mlplatform doctor'; a missing package is mended by installing the extra 'local'.",
+        )
+
+    @property
+    def pid(self) -> int:
+        """Process id of the server."""
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        """Tell whether the server process is alive."""
+        return self._process.poll() is None
+
+    def stop(self) -> None:
+        """End the server and whatever it started."""
+        if self._process.stdin:
+            with contextlib.suppress(BrokenPipeError):
+                self._process.stdin.close()
+        try:
+            self._process.wait(timeout=3)
+        except subprocess.TimeoutExpired:
+            LOG.debug("Sail did not end by itself; ending its process group.")
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait(timeout=10)
+        if self._process.stdout:
+            self._process.stdout.close()
+
+
+def connect(url: str) -> SparkSession:
+    """Open a Spark Connect session with the settings that keep both homes alike.
+
+    Args:
+        url: A `sc://` address.
+
+    Raises:
+        MissingDependencyError: If pyspark is not installed.
+        EngineError: If nothing answers there.
+    """
+    try:
+        from pyspark.sql import SparkSession
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"pyspark is not installed ({error}).", hint="pip install 'mlplatform[local]'"
+        ) from error
+    last: Exception | None = None
+    for attempt in range(5):
+        try:
+            session = SparkSession.builder.remote(url).create()
+            session.conf.set("spark.sql.session.timeZone", "UTC")
+        except Exception as error:  # noqa: BLE001  (grpc and pyspark raise unrelated classes while a server comes up)
+            last = error
+            time.sleep(0.2 * (attempt + 1))
+        else:
+            return session
+    raise EngineError(f"No Spark answers at {url}: {last}", hint="Check the setting MLPLATFORM_SPARK.")

@@ -1,0 +1,267 @@
+"""Delta tables on disk: `<root>/tables/<catalog>/<schema>/<table>`, keys, comments and tags in table properties."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from deltalake import DeltaTable, QueryBuilder
+
+from mlplatform.errors import TableError, did_you_mean
+from mlplatform.naming import ObjectName
+from mlplatform.workspace.local import delta
+from mlplatform.workspace.local.frames import conform, to_arrow
+from mlplatform.workspace.local.locks import file_lock
+from mlplatform.workspace.protocols import Filter, TableInfo, Transaction, WriteResult
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+_KEYS = "primary_keys"
+_TIMESERIES = "timeseries_column"
+_TAGS = "tags"
+
+
+class LocalTables:
+    """Tables of the local workspace; see `mlplatform.workspace.protocols.Tables`."""
+
+    def __init__(self, root: Path, scratch: Path, spark: Callable[[], SparkSession]) -> None:
+        """Keep tables under a folder.
+
+        Args:
+            root: The folder.
+            scratch: Where a merge spills what does not fit in memory.
+            spark: Gives the Spark session when a DataFrame is asked for.
+        """
+        self._root = root
+        self._scratch = scratch
+        self._spark = spark
+
+    def path(self, name: ObjectName | str) -> Path:
+        """Return the folder of a table."""
+        parsed = ObjectName.parse(name)
+        return self._root / parsed.catalog / parsed.schema / parsed.name
+
+    def open(self, name: ObjectName | str, *, version: int | None = None) -> DeltaTable:
+        """Return the delta-rs handle of a table.
+
+        Raises:
+            TableError: If it does not exist; near names are given.
+        """
+        if not self.exists(name):
+            parsed = ObjectName.parse(name)
+            known = self.list(parsed.catalog, parsed.schema)
+            raise TableError(
+                f"Table {name} does not exist.",
+                hint=f"{did_you_mean(parsed.name, known)} Run the stage that writes it." if known else "",
+            )
+        return delta.open_table(self.path(name), str(name), version=version)
+
+    def exists(self, name: ObjectName | str) -> bool:
+        """Tell whether the table exists."""
+        return (self.path(name) / "_delta_log").is_dir() and DeltaTable.is_deltatable(str(self.path(name)))
+
+    def list(self, catalog: str, schema: str) -> list[str]:
+        """Return the bare names of the tables of a schema, sorted."""
+        folder = self._root / catalog / schema
+        if not folder.is_dir():
+            return []
+        return sorted(path.name for path in folder.iterdir() if (path / "_delta_log").is_dir())
+
+    def create(
+        self,
+        name: ObjectName | str,
+        schema: pa.Schema,
+        *,
+        primary_keys: Sequence[str] = (),
+        timeseries_column: str | None = None,
+        description: str = "",
+    ) -> TableInfo:
+        """Create an empty table, or return the one that is there if it was declared alike.
+
+        Raises:
+            TableError: If a key is no column, or a table of that name has another declaration.
+        """
+        unknown = [key for key in (*primary_keys, *filter(None, [timeseries_column])) if key not in schema.names]
+        if unknown:
+            raise TableError(f"{name}: key {unknown[0]} is not a column.", hint=did_you_mean(unknown[0], schema.names))
+        keyed = pa.schema([field.with_nullable(field.nullable and field.name not in primary_keys) for field in schema])
+        path = self.path(name)
+        with file_lock(self._root / ".locks", f"create {name}"):
+            if not self.exists(name):
+                values = {_KEYS: json.dumps(list(primary_keys)), _TAGS: "{}"}
+                if timeseries_column:
+                    values[_TIMESERIES] = timeseries_column
+                delta.create(path, keyed, description=description, properties=values)
+                return self.describe(name)
+        there = self.describe(name)
+        declared = (tuple(primary_keys), timeseries_column, _shape(keyed))
+        if (there.primary_keys, there.timeseries_column, _shape(there.schema)) != declared:
+            raise TableError(
+                f"{name} exists with another declaration.\n"
+                f"  there:    keys {list(there.primary_keys)}, timeseries {there.timeseries_column}, "
+                f"columns {_shape(there.schema)}\n"
+                f"  declared: keys {list(primary_keys)}, timeseries {timeseries_column}, columns {_shape(keyed)}",
+                hint="Drop the table, or declare it as it is.",
+            )
+        return there
+
+    def describe(self, name: ObjectName | str) -> TableInfo:
+        """Return what is known about the table."""
+        table = self.open(name)
+        values = delta.properties(table)
+        return TableInfo(
+            name=str(name),
+            version=table.version(),
+            schema=pa.schema(table.schema().to_arrow()),
+            primary_keys=tuple(json.loads(values.get(_KEYS, "[]"))),
+            timeseries_column=values.get(_TIMESERIES),
+            description=table.metadata().description or "",
+            tags=json.loads(values.get(_TAGS, "{}")),
+        )
+
+    def version(self, name: ObjectName | str) -> int:
+        """Return the newest Delta version."""
+        return int(self.open(name).version())
+
+    def read(self, name: ObjectName | str, *, version: int | None = None) -> DataFrame:
+        """Return the table, pinned at a version, as a Spark DataFrame."""
+        # A lazy DataFrame on an unpinned table changes when the table does, so the newest version is pinned too.
+        pinned = self.open(name, version=version).version()
+        reader = self._spark().read.format("delta").option("versionAsOf", str(pinned))
+        return reader.load(str(self.path(name)))
+
+    def to_arrow(
+        self,
+        name: ObjectName | str,
+        *,
+        version: int | None = None,
+        columns: Sequence[str] | None = None,
+        filters: Sequence[Filter] = (),
+    ) -> pa.Table:
+        """Return the table as Arrow, with only the columns and rows asked for."""
+        table = self.open(name, version=version)
+        schema = pa.schema(table.schema().to_arrow())
+        for column in (*(columns or ()), *(item[0] for item in filters)):
+            if column not in schema.names:
+                raise TableError(f"{name} has no column {column}.", hint=did_you_mean(column, schema.names))
+        wanted = list(columns) if columns is not None else schema.names
+        if table.protocol().min_reader_version > 2:  # deletion vectors, column mapping: only delta-rs' own reader
+            whole = QueryBuilder().register("t", table).execute("SELECT * FROM t")
+            rows = pa.table(whole).cast(schema)
+            return (rows.filter(_expression(filters)) if filters else rows).select(wanted)
+        dataset = table.to_pyarrow_dataset(schema=schema)
+        # Readahead of one keeps memory near the size of the result.
+        scanner = dataset.scanner(
+            columns=wanted,
+            filter=_expression(filters) if filters else None,
+            batch_readahead=1,
+            fragment_readahead=1,
+        )
+        return scanner.to_table()
+
+    def append(
+        self, name: ObjectName | str, frame: Any, *, transactions: Sequence[Transaction] = ()
+    ) -> WriteResult:
+        """Append rows; with transactions, exactly once."""
+        table = self.open(name)
+        if transactions and all(delta.is_committed(table, item) for item in transactions):
+            return WriteResult(version=table.version(), rows=0, skipped=True)
+        rows = conform(to_arrow(frame), pa.schema(table.schema().to_arrow()), str(name))
+        return delta.append(self.path(name), str(name), rows, transactions)
+
+    def merge(self, name: ObjectName | str, frame: Any) -> WriteResult:
+        """Update the rows whose primary keys match, and insert the others."""
+        info = self.describe(name)
+        if not info.primary_keys:
+            raise TableError(f"{name} has no primary keys to merge on.", hint="Declare them when creating the table.")
+        rows = to_arrow(frame)
+        lacking = [key for key in info.primary_keys if key not in rows.column_names]
+        if lacking:
+            raise TableError(f"The frame for {name} lacks key column(s) {', '.join(lacking)}.", hint="Add them.")
+        known = pa.schema([field for field in info.schema if field.name in rows.column_names])
+        conformed = conform(rows.select(known.names), known, str(name))
+        for column in rows.column_names:
+            if column not in known.names:
+                conformed = conformed.append_column(column, rows.column(column))
+        check_unique(conformed, info.primary_keys, str(name))
+        return delta.merge(self.path(name), str(name), conformed, info.primary_keys, self._scratch)
+
+    def overwrite(self, name: ObjectName | str, frame: Any) -> WriteResult:
+        """Replace all rows in one commit."""
+        info = self.describe(name)
+        rows = conform(to_arrow(frame), info.schema, str(name))
+        if info.primary_keys:
+            check_unique(rows, info.primary_keys, str(name))
+        return delta.overwrite(self.path(name), str(name), rows)
+
+    def committed(self, name: ObjectName | str, transaction: Transaction) -> bool:
+        """Tell whether the table has taken this transaction."""
+        return delta.is_committed(self.open(name), transaction)
+
+    def drop(self, name: ObjectName | str) -> None:
+        """Remove the table."""
+        self.open(name)
+        shutil.rmtree(self.path(name))
+
+    def set_tag(self, name: ObjectName | str, key: str, value: str | None) -> None:
+        """Set a tag; None removes it."""
+        with file_lock(self._root / ".locks", f"tags {name}"):
+            tags = dict(self.describe(name).tags)
+            tags.pop(key, None)
+            if value is not None:
+                tags[key] = value
+            delta.set_properties(self.path(name), str(name), {_TAGS: json.dumps(tags)})
+
+
+def check_unique(rows: pa.Table, keys: Sequence[str], table: str) -> None:
+    """Refuse rows with null or repeated keys.
+
+    Raises:
+        TableError: With the columns concerned and the number of rows.
+    """
+    nulls = {key: rows.column(key).null_count for key in keys if rows.column(key).null_count}
+    if nulls:
+        listed = ", ".join(f"{key} ({count} row(s))" for key, count in nulls.items())
+        raise TableError(f"Null in key column of {table}: {listed}.", hint="Nothing was written; drop or repair them.")
+    counts = rows.select(list(keys)).group_by(list(keys)).aggregate([([], "count_all")])
+    repeated = counts.filter(pc.greater(counts.column("count_all"), 1))
+    if repeated.num_rows:
+        surplus = rows.num_rows - counts.num_rows
+        example = {key: repeated.column(key)[0].as_py() for key in keys}
+        raise TableError(
+            f"{repeated.num_rows} key(s) of {table} stand more than once in the frame ({surplus} row(s) too many), "
+            f"as {example}.",
+            hint="Keys are unique together, the timeseries column included; nothing was written.",
+        )
+
+
+def _shape(schema: pa.Schema) -> list[str]:
+    return [f"{field.name} {field.type}{'' if field.nullable else ' not null'}" for field in schema]
+
+
+def _expression(filters: Sequence[Filter]) -> pc.Expression:
+    combined: pc.Expression | None = None
+    for column, operator, value in filters:
+        field = pc.field(column)
+        tests: dict[str, Callable[[], pc.Expression]] = {
+            "=": lambda field=field, value=value: field == value,
+            "==": lambda field=field, value=value: field == value,
+            "!=": lambda field=field, value=value: field != value,
+            "<": lambda field=field, value=value: field < value,
+            "<=": lambda field=field, value=value: field <= value,
+            ">": lambda field=field, value=value: field > value,
+            ">=": lambda field=field, value=value: field >= value,
+            "in": lambda field=field, value=value: field.isin(list(value)),
+        }
+        if operator not in tests:
+            raise TableError(f"{operator!r} is not a filter operator.", hint=f"Known: {', '.join(tests)}.")
+        test = tests[operator]()
+        combined = test if combined is None else combined & test
+    assert combined is not None
+    return combined

@@ -1,0 +1,146 @@
+"""The local workspace: everything under one folder, private to the user, surviving restarts."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from contextlib import AbstractContextManager
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from mlplatform.errors import MissingDependencyError
+from mlplatform.naming import check_part
+from mlplatform.workspace.local.functions import LocalFunctions
+from mlplatform.workspace.local.locks import file_lock
+from mlplatform.workspace.local.registry import LocalRegistry
+from mlplatform.workspace.local.secrets import EnvSecrets
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+    from mlplatform.workspace.local.fe import LocalFeatureClient
+    from mlplatform.workspace.local.sail import SailServer
+    from mlplatform.workspace.local.tables import LocalTables
+
+LOG = logging.getLogger(__name__)
+ROOT_SETTING = "MLPLATFORM_HOME"
+SPARK_SETTING = "MLPLATFORM_SPARK"
+DEFAULT_ROOT = ".mlplatform"
+
+
+def workspace_root(root: str | Path | None = None) -> Path:
+    """Return the folder of the local workspace: the argument, else `MLPLATFORM_HOME`, else `.mlplatform`."""
+    return Path(root or os.environ.get(ROOT_SETTING) or DEFAULT_ROOT).expanduser().resolve()
+
+
+class LocalWorkspace:
+    """A workspace on this machine; see `mlplatform.workspace.protocols.Workspace`.
+
+    Parts are made when first used, so that a command that only reads tables starts no engine.
+    """
+
+    home = "local"
+
+    def __init__(self, root: Path, env: str) -> None:
+        """Use `LocalWorkspace.open` instead: it makes the folder first."""
+        self.root = root
+        self.env = env
+        self.catalog = check_part(env, of=env)
+        self._server: SailServer | None = None
+        self._session: SparkSession | None = None
+
+    @classmethod
+    def open(cls, *, env: str = "dev", root: str | Path | None = None) -> LocalWorkspace:
+        """Open the workspace in a folder, made (mode 0700) if it is not there."""
+        folder = workspace_root(root)
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o700)
+        return cls(folder, env)
+
+    @cached_property
+    def tables(self) -> LocalTables:
+        """Delta tables on disk."""
+        try:
+            from mlplatform.workspace.local.tables import LocalTables
+        except ImportError as error:
+            raise MissingDependencyError(
+                f"A package of the local workspace is not installed ({error}).", hint="pip install 'mlplatform[local]'"
+            ) from error
+        return LocalTables(self.root / "tables", self.scratch, lambda: self.spark)
+
+    @cached_property
+    def registry(self) -> LocalRegistry:
+        """MLflow on SQLite."""
+        return LocalRegistry(self.root / "mlflow")
+
+    @cached_property
+    def functions(self) -> LocalFunctions:
+        """Registered Python functions."""
+        return LocalFunctions()
+
+    @cached_property
+    def secrets(self) -> EnvSecrets:
+        """Environment variables and `.env`."""
+        return EnvSecrets(Path.cwd() / ".env")
+
+    @cached_property
+    def fe(self) -> LocalFeatureClient:
+        """The embedded feature client."""
+        from mlplatform.workspace.local.fe import LocalFeatureClient
+
+        return LocalFeatureClient(self)
+
+    @property
+    def spark(self) -> SparkSession:
+        """The Spark session: Sail in a child process, or what the setting `MLPLATFORM_SPARK` names (`sc://...`)."""
+        if self._session is None or (self._server is not None and not self._server.running):
+            from mlplatform.workspace.local.sail import SailServer, connect
+
+            url = os.environ.get(SPARK_SETTING)
+            if not url:
+                self._server = SailServer(self.root / "logs" / "sail.log", self.scratch)
+                url = self._server.url
+            self._session = connect(url)
+        return self._session
+
+    @property
+    def scratch(self) -> Path:
+        """A folder of this process for temporary files; emptied on close."""
+        folder = self.root / "tmp" / str(os.getpid())
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def lock(self, name: str) -> AbstractContextManager[None]:
+        """Let one process at a time do what `name` says."""
+        return file_lock(self.root / ".locks", name)
+
+    def files(self, name: str) -> Path:
+        """Return a folder for files that are no tables."""
+        folder = self.root / name
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def close(self) -> None:
+        """Stop the engine, and remove this process's temporary files."""
+        if self._session is not None and self._server is not None:
+            try:
+                self._session.stop()
+            except Exception as error:  # noqa: BLE001  (a dead server must not keep us from ending its process)
+                LOG.debug("Stopping the Spark session: %s", error)
+        if self._server is not None:
+            self._server.stop()
+        self._session = self._server = None
+        shutil.rmtree(self.root / "tmp" / str(os.getpid()), ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        """Use as a context manager."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close."""
+        self.close()

@@ -1,0 +1,329 @@
+"""What a workspace offers, wherever it runs. Stages and use cases know these protocols and no engine behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyspark.sql import DataFrame, SparkSession
+
+    from mlplatform.naming import ObjectName
+    from mlplatform.workspace.feature_protocols import FeatureClient
+
+Filter = tuple[str, str, Any]
+"""One condition on a column, as in pyarrow's `filters`: (column, operator, value), joined by "and"."""
+
+
+@dataclass(frozen=True)
+class TableInfo:
+    """What is known about a table.
+
+    Attributes:
+        name: Its three-level name.
+        version: The newest Delta version.
+        schema: Columns, types and nullability.
+        primary_keys: Key columns in order, the timeseries column included; empty for a table without keys.
+        timeseries_column: The column that says when a row was known, or None.
+        description: The table's comment.
+        tags: Free key-value tags.
+    """
+
+    name: str
+    version: int
+    schema: pa.Schema
+    primary_keys: tuple[str, ...] = ()
+    timeseries_column: str | None = None
+    description: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class WriteResult:
+    """What a write did.
+
+    Attributes:
+        version: The table's Delta version after the write.
+        rows: Rows written (inserted or updated); 0 when everything had been written before.
+        skipped: True when the write's transactions had all been committed already, and nothing was done.
+    """
+
+    version: int
+    rows: int
+    skipped: bool = False
+
+
+@dataclass(frozen=True)
+class Transaction:
+    """Makes an append happen exactly once: a table takes each (application id, version) only once, in rising order."""
+
+    app_id: str
+    version: int = 1
+
+
+@runtime_checkable
+class Tables(Protocol):
+    """Delta tables by three-level name. Frames may be a Spark DataFrame, a `pyarrow.Table` or a pandas frame."""
+
+    def exists(self, name: ObjectName | str) -> bool:
+        """Tell whether the table exists."""
+        ...
+
+    def list(self, catalog: str, schema: str) -> list[str]:
+        """Return the bare names of the tables of a schema, sorted; empty when the schema does not exist."""
+        ...
+
+    def create(
+        self,
+        name: ObjectName | str,
+        schema: pa.Schema,
+        *,
+        primary_keys: Sequence[str] = (),
+        timeseries_column: str | None = None,
+        description: str = "",
+    ) -> TableInfo:
+        """Create an empty table; the same declaration again returns the table that is there.
+
+        Raises:
+            TableError: If a table of that name exists with another declaration.
+        """
+        ...
+
+    def describe(self, name: ObjectName | str) -> TableInfo:
+        """Return what is known about the table.
+
+        Raises:
+            TableError: If it does not exist; near names are given.
+        """
+        ...
+
+    def version(self, name: ObjectName | str) -> int:
+        """Return the newest Delta version."""
+        ...
+
+    def read(self, name: ObjectName | str, *, version: int | None = None) -> DataFrame:
+        """Return the table at a version (default: pinned at the newest one now) as a Spark DataFrame."""
+        ...
+
+    def to_arrow(
+        self,
+        name: ObjectName | str,
+        *,
+        version: int | None = None,
+        columns: Sequence[str] | None = None,
+        filters: Sequence[Filter] = (),
+    ) -> pa.Table:
+        """Return the table at a version as Arrow, with only the columns and rows asked for."""
+        ...
+
+    def append(
+        self, name: ObjectName | str, frame: Any, *, transactions: Sequence[Transaction] = ()
+    ) -> WriteResult:
+        """Append rows, cast to the table's declared schema; with transactions, exactly once.
+
+        Raises:
+            TableError: If the frame lacks columns, has unknown ones, or holds nulls where none may be.
+            WriteConflictError: If other writers kept winning.
+        """
+        ...
+
+    def merge(self, name: ObjectName | str, frame: Any) -> WriteResult:
+        """Update the rows whose primary keys match, and insert the others.
+
+        Raises:
+            TableError: As `append`; also for null or duplicate keys in the frame, and tables without keys.
+            WriteConflictError: If other writers kept winning.
+        """
+        ...
+
+    def overwrite(self, name: ObjectName | str, frame: Any) -> WriteResult:
+        """Replace all rows in one commit."""
+        ...
+
+    def committed(self, name: ObjectName | str, transaction: Transaction) -> bool:
+        """Tell whether the table has taken this transaction."""
+        ...
+
+    def drop(self, name: ObjectName | str) -> None:
+        """Remove the table and what is known about it."""
+        ...
+
+    def set_tag(self, name: ObjectName | str, key: str, value: str | None) -> None:
+        """Set a tag; None removes it."""
+        ...
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    """One version of a registered model."""
+
+    name: str
+    version: int
+    run_id: str
+    tags: Mapping[str, str]
+    created_at: datetime
+
+    @property
+    def uri(self) -> str:
+        """Where MLflow finds it."""
+        return f"models:/{self.name}/{self.version}"
+
+
+@runtime_checkable
+class Registry(Protocol):
+    """Registered models: versions, tags and aliases."""
+
+    def activate(self) -> None:
+        """Point MLflow's tracking and registry at this workspace (for code that calls mlflow itself)."""
+        ...
+
+    def aliases(self, model: ObjectName | str) -> dict[str, int]:
+        """Return alias -> version, read from the registered model itself; empty when the model does not exist.
+
+        Raises:
+            RegistryError: If the registry cannot be read; never taken for "no alias".
+        """
+        ...
+
+    def get(self, model: ObjectName | str, version: int) -> ModelVersion:
+        """Return one version with its tags.
+
+        Raises:
+            RegistryError: If there is no such version, or the registry cannot be read.
+        """
+        ...
+
+    def versions(self, model: ObjectName | str) -> list[ModelVersion]:
+        """Return all versions, oldest first; empty when the model does not exist."""
+        ...
+
+    def set_alias(self, model: ObjectName | str, alias: str, version: int) -> None:
+        """Move an alias to a version, and read it back."""
+        ...
+
+    def delete_alias(self, model: ObjectName | str, alias: str) -> None:
+        """Take an alias away; no error if it is not there."""
+        ...
+
+    def set_tags(self, model: ObjectName | str, version: int, tags: Mapping[str, str]) -> None:
+        """Set tags on a version."""
+        ...
+
+
+@runtime_checkable
+class Functions(Protocol):
+    """Python functions registered by three-level name, usable as feature functions."""
+
+    def register(
+        self,
+        name: ObjectName | str,
+        fn: Callable[..., Any],
+        *,
+        parameters: Sequence[tuple[str, str]],
+        returns: str,
+    ) -> None:
+        """Register a function of scalars, with Spark type names; again under the same name replaces it."""
+        ...
+
+    def get(self, name: ObjectName | str) -> FunctionInfo:
+        """Return a registered function.
+
+        Raises:
+            FunctionError: If there is none of that name; near names are given.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class FunctionInfo:
+    """A registered function: its lower-cased name, parameters (name, Spark type), return type, and the callable."""
+
+    name: str
+    parameters: tuple[tuple[str, str], ...]
+    returns: str
+    fn: Callable[..., Any]
+
+
+@runtime_checkable
+class Secrets(Protocol):
+    """Secret values by scope and key; never logged, never part of a record."""
+
+    def get(self, scope: str, key: str) -> str:
+        """Return the secret's value.
+
+        Raises:
+            ConfigError: If it is set nowhere; the places searched are named, in order.
+        """
+        ...
+
+
+@runtime_checkable
+class Workspace(Protocol):
+    """Where the platform runs: a laptop's folder or a Databricks workspace. Always passed in, never global.
+
+    Attributes:
+        home: `local` or `databricks`.
+        env: The environment; its catalog has the same name.
+        catalog: First level of every name of this environment.
+    """
+
+    home: str
+    env: str
+    catalog: str
+
+    @property
+    def spark(self) -> SparkSession:
+        """The Spark session; started when first asked for."""
+        ...
+
+    @property
+    def tables(self) -> Tables:
+        """Delta tables."""
+        ...
+
+    @property
+    def fe(self) -> FeatureClient:
+        """The feature engineering client."""
+        ...
+
+    @property
+    def registry(self) -> Registry:
+        """Registered models."""
+        ...
+
+    @property
+    def functions(self) -> Functions:
+        """Registered Python functions."""
+        ...
+
+    @property
+    def secrets(self) -> Secrets:
+        """Secret values."""
+        ...
+
+    def lock(self, name: str) -> Any:
+        """Return a context manager that lets one process at a time do what `name` says, and waits for its turn."""
+        ...
+
+    def files(self, name: str) -> Path:
+        """Return a folder of this workspace for files that are no tables (reports, plots)."""
+        ...
+
+    def close(self) -> None:
+        """Stop what was started: the engine and its children."""
+        ...
+
+    def __enter__(self) -> Self:
+        """Use as a context manager; closes at the end."""
+        ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close."""
+        ...

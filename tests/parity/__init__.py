@@ -1,0 +1,1 @@
+"""Parity: the real Databricks feature engineering client, run locally, is the judge of ours."""

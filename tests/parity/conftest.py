@@ -1,0 +1,62 @@
+"""Fixtures of the parity tests: the judge, and what to do where it cannot run."""
+
+from __future__ import annotations
+
+import functools
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.parity import requirements_check
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.parity.judge import Judge
+
+_HERE = Path(__file__).resolve().parent
+_REQUIRED = "MLPLATFORM_REQUIRE_PARITY"
+
+_missing = functools.cache(requirements_check.missing)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the mark."""
+    config.addinivalue_line("markers", "parity: compares with the real Databricks client (needs Java 17 and its package)")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark every test of this folder; where the judge cannot run, keep one that says so and drop the others.
+
+    A skip for each of hundreds of tests would bury the reason, so they become one line.
+    """
+    ours = [item for item in items if _HERE in item.path.parents]
+    for item in ours:
+        item.add_marker(pytest.mark.parity)
+    reason = _missing() if ours else None
+    if reason is None:
+        return
+    first, *others = ours
+    if os.environ.get(_REQUIRED) == "1":
+        first.add_marker(pytest.mark.usefixtures("_parity_is_required"))
+    else:
+        first.add_marker(pytest.mark.skip(reason=f"{reason}; {len(ours)} tests not run"))
+    dropped = set(others)
+    items[:] = [item for item in items if item not in dropped]
+    config.hook.pytest_deselected(items=others)
+
+
+@pytest.fixture(scope="session")
+def _parity_is_required() -> None:
+    pytest.fail(f"{_REQUIRED}=1, but {_missing()}", pytrace=False)
+
+
+@pytest.fixture(scope="package")
+def judge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judge]:
+    """The real client, one long-lived process for all tests of this folder."""
+    from tests.parity.judge import Judge  # noqa: PLC0415 - only where its requirements are met
+
+    with Judge(tmp_path_factory.mktemp("judge")) as running:
+        yield running
