@@ -61,6 +61,12 @@ class TrainingSettings(Settings):
     search: SearchSettings = SearchSettings()
 
 
+class ScoringSettings(Settings):
+    """When to score."""
+
+    every: DurationText = Field(default="1 month", description="Interval of the scoring runs.")
+
+
 class GateSettings(Settings):
     """Limits of the champion/challenger gate."""
 
@@ -69,7 +75,7 @@ class GateSettings(Settings):
     floor: float = Field(description="The primary metric must reach this.")
     margin: float = Field(default=0.0, ge=0, description="How much worse than the champion still counts as not worse.")
     confidence: float = Field(default=0.9, gt=0.5, lt=1, description="Two-sided level of the bootstrap interval.")
-    draws: int = Field(default=1000, ge=100, description="Bootstrap resamples.")
+    draws: int = Field(default=500, ge=100, description="Bootstrap resamples.")
     seed: int = 0
     max_calibration_error: float | None = Field(default=None, gt=0, description="Limit of the expected calibration error.")
 
@@ -100,6 +106,7 @@ class UseCaseSettings(Settings):
     landing: str = Field(default="data", description="Where files land: relative to the use case's folder, or absolute.")
     label: LabelSettings
     training: TrainingSettings = TrainingSettings()
+    scoring: ScoringSettings = ScoringSettings()
     gate: GateSettings
     monitoring: MonitoringSettings = MonitoringSettings()
 

@@ -6,6 +6,9 @@ Its own code runs unchanged, apart from three seams to the closed services, whic
 - a table is read from the case instead of from Unity Catalog (`_CaseTables`),
 - a function is called as a Spark Python UDF instead of as a Unity Catalog function (`_function_call`).
 
+Besides, a join that the client plans a second time over the same frame (it plans the whole training set once to validate
+it, and once more to load it) is answered with the first plan (`_planned_once`): plans are immutable, and it halves the time.
+
 Everything that decides a result (validation, the plan of lookups, the as-of join, defaults, column order, the model's
 packaging and scoring) is the client's.
 
@@ -15,6 +18,7 @@ which gives it a process of its own.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 from contextlib import ExitStack
@@ -28,6 +32,7 @@ from tests.parity.outcome import Outcome, StepFailed, step
 from tests.parity.spark_session import start_session
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
     from typing import Self
 
@@ -50,6 +55,7 @@ class RealClient:
         self._cleanup = ExitStack()
         self._case: Case | None = None
         self._frames: dict[str, DataFrame] = {}
+        self._plans: dict[tuple[Any, ...], tuple[DataFrame, ...]] = {}
         self._models = 0
 
     def __enter__(self) -> Self:
@@ -90,6 +96,7 @@ class RealClient:
             flavor: That model's MLflow flavor, by the name of its module.
         """
         self._case = case
+        self._plans.clear()
         self._standin.catalog = Catalog(case)
         self._frames = {table.name: self._spark.createDataFrame(table.data) for table in case.tables}
         try:
@@ -182,8 +189,26 @@ class RealClient:
         self._cleanup.enter_context(
             mock.patch("databricks.ml_features.utils.on_demand_utils._udf_expr", self._function_call)
         )
+        module = "databricks.ml_features.entities.training_set"
+        for name in ("join_feature_data_if_not_overridden", "apply_functions_if_not_overridden"):
+            original = getattr(importlib.import_module(module), name)
+            self._cleanup.enter_context(mock.patch(f"{module}.{name}", self._planned_once(original)))
         with mock.patch("databricks.feature_engineering.client.SparkClient", _CaseTables):
             return FeatureEngineeringClient()
+
+    def _planned_once(self, plan: Callable[..., DataFrame]) -> Callable[..., DataFrame]:
+        """Answer a repeated call for the same frame and the same features with the frame that the first one returned."""
+
+        @functools.wraps(plan)
+        def planned(*, df: DataFrame, **arguments: Any) -> DataFrame:  # noqa: ANN401 - passed on
+            features = arguments.get("features_to_join", arguments.get("functions_to_apply"))
+            key = (plan.__name__, id(df), *map(id, features))
+            if key not in self._plans:
+                # The arguments are kept as well: an id is only unique as long as its object lives.
+                self._plans[key] = (plan(df=df, **arguments), df, features)
+            return self._plans[key][0]
+
+        return planned
 
     def _function_call(self, udf_name: str, arguments: list[str]) -> Column:
         from pyspark.sql import functions  # noqa: PLC0415 - the session comes first

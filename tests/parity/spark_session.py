@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from pyspark.sql import SparkSession
@@ -33,6 +35,8 @@ _SETTINGS = {
     "spark.ui.showConsoleProgress": "false",
     "spark.log.level": "ERROR",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
+    # Otherwise every call on a column or frame asks the JVM four more things, for nicer error messages.
+    "spark.python.sql.dataFrameDebugging.enabled": "false",
 }
 
 
@@ -47,6 +51,8 @@ def start_session(scratch: Path) -> SparkSession:
     os.environ["PYTHONPATH"] = os.pathsep.join(entry for entry in sys.path if entry)
     from pyspark.sql import SparkSession  # noqa: PLC0415 - after the environment is set
 
+    _remember_java_names()
+
     builder = SparkSession.builder.master("local[*]").appName("parity judge")
     for name, value in _SETTINGS.items():
         builder = builder.config(name, value)
@@ -55,3 +61,23 @@ def start_session(scratch: Path) -> SparkSession:
         .config("spark.local.dir", str(scratch / "spark"))
         .getOrCreate()
     )
+
+
+def _remember_java_names() -> None:
+    """Let py4j ask the JVM once, not each time, what a name stands for: a third of all calls otherwise."""
+    from py4j.java_gateway import JavaClass, JavaPackage, JVMView  # noqa: PLC0415 - not a dependency of ours
+
+    for kind in (JVMView, JavaPackage, JavaClass):
+        kind.__getattr__ = _remembering(kind.__getattr__)
+
+
+def _remembering(look_up: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]:
+    @functools.wraps(look_up)
+    def remembered(owner: Any, name: str) -> Any:  # noqa: ANN401 - whatever py4j returns
+        value = look_up(owner, name)
+        if not name.startswith("_"):
+            # Found there, Python does not ask `__getattr__` again.
+            owner.__dict__[name] = value
+        return value
+
+    return remembered

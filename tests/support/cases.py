@@ -62,7 +62,8 @@ class Function:
         """Return the function itself. Its source can be inspected, as that of any function in a file."""
         filename = f"<case function {self.name}: {self.expression}>"
         linecache.cache[filename] = (len(self.source), None, self.source.splitlines(keepends=True), filename)
-        namespace: dict[str, Any] = {}
+        # A module's name that is nobody's: pickling would otherwise look for the function in every loaded module.
+        namespace: dict[str, Any] = {"__name__": "case_functions"}
         exec(compile(self.source, filename, "exec"), namespace)  # noqa: S102 - our own case files
         function: Callable[..., Any] = namespace[self.name.rpartition(".")[2]]
         return function

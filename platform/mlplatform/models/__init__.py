@@ -1,0 +1,1 @@
+"""Training, search, evaluation, the champion/challenger gate, and promotion."""

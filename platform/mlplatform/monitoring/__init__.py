@@ -1,0 +1,1 @@
+"""Watching a model in production: reference profiles, drift, realised performance, alerts, the retrain decision."""

@@ -42,6 +42,11 @@ class TableInfo:
     description: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def features(self) -> list[str]:
+        """The columns that are no keys, in the table's order."""
+        return [name for name in self.schema.names if name not in self.primary_keys]
+
 
 @dataclass(frozen=True)
 class WriteResult:
@@ -180,6 +185,10 @@ class Registry(Protocol):
 
     def activate(self) -> None:
         """Point MLflow's tracking and registry at this workspace (for code that calls mlflow itself)."""
+        ...
+
+    def experiment(self, name: str) -> str:
+        """Return the id of the MLflow experiment of this name; it is made if it does not exist."""
         ...
 
     def aliases(self, model: ObjectName | str) -> dict[str, int]:

@@ -1,23 +1,37 @@
-"""Python functions by three-level name, for use as feature functions."""
+"""Python functions by three-level name, for use as feature functions; importable ones are found again after a restart."""
 
 from __future__ import annotations
 
+import importlib
+import inspect
+import json
+import os
 from collections.abc import Callable, Sequence
+from functools import reduce
+from pathlib import Path
 from typing import Any
 
-from mlplatform.errors import FunctionError, did_you_mean
+from mlplatform.errors import FeatureStoreError, FunctionError, did_you_mean
+from mlplatform.features.types import arrow_type, spark_type
 from mlplatform.naming import ObjectName
+from mlplatform.workspace.local.locks import file_lock
 from mlplatform.workspace.protocols import FunctionInfo
 
 
 class LocalFunctions:
     """Functions of the local workspace; see `mlplatform.workspace.protocols.Functions`.
 
-    They live as long as the workspace is open: a use case registers its own whenever it is loaded.
+    A small file remembers where each function can be imported from. A lambda or a function inside another one cannot
+    be: it lives as long as the workspace is open.
     """
 
-    def __init__(self) -> None:
-        """Start with none."""
+    def __init__(self, file: Path | None = None) -> None:
+        """Keep the record in a file.
+
+        Args:
+            file: The JSON file; None: nothing outlives this object.
+        """
+        self._file = file
         self._known: dict[str, FunctionInfo] = {}
 
     def register(
@@ -28,13 +42,132 @@ class LocalFunctions:
         parameters: Sequence[tuple[str, str]],
         returns: str,
     ) -> None:
-        """Register a function of scalars."""
+        """Register a function of scalars; again under the same name replaces it.
+
+        Args:
+            name: Its three-level name; kept in lower case, as Unity Catalog does.
+            fn: The function. A null argument is None.
+            parameters: (name, Spark type) of each parameter, in order.
+            returns: Spark type of the result.
+
+        Raises:
+            FunctionError: If it cannot be called with these parameters, or a type is none.
+        """
         key = str(ObjectName.parse(name)).lower()
-        self._known[key] = FunctionInfo(name=key, parameters=tuple(parameters), returns=returns, fn=fn)
+        info = FunctionInfo(
+            name=key,
+            parameters=tuple((str(parameter), _type(kind, key)) for parameter, kind in parameters),
+            returns=_type(returns, key),
+            fn=fn,
+        )
+        _check_callable(info)
+        self._known[key] = info
+        self._remember(info)
 
     def get(self, name: ObjectName | str) -> FunctionInfo:
-        """Return a registered function."""
+        """Return a registered function.
+
+        Raises:
+            FunctionError: If there is none of that name (near names are given), or it cannot be imported any more.
+        """
         key = str(name).lower()
-        if key not in self._known:
-            raise FunctionError(f"Function {name} is not registered.", hint=did_you_mean(key, self._known))
+        if key in self._known:
+            return self._known[key]
+        record = self._read()
+        if key not in record:
+            raise FunctionError(
+                f"Function {name} is not registered.",
+                hint=f"{did_you_mean(key, {*record, *self._known})} Register it with ws.functions.register.",
+            )
+        self._known[key] = _restore(key, record[key])
         return self._known[key]
+
+    def _remember(self, info: FunctionInfo) -> None:
+        if self._file is None:
+            return
+        entry = {
+            "parameters": [list(item) for item in info.parameters],
+            "returns": info.returns,
+            "target": _target(info.fn),
+        }
+        if self._read().get(info.name) == entry:
+            return
+        with file_lock(self._file.parent / ".locks", "functions"):
+            record = {**self._read(), info.name: entry}
+            temporary = self._file.with_name(f"{self._file.name}.{os.getpid()}")
+            temporary.write_text(json.dumps(record, indent=1, sort_keys=True), encoding="utf-8")
+            # Renaming is atomic: whoever reads meanwhile sees the old file or the new one, whole.
+            temporary.replace(self._file)
+
+    def _read(self) -> dict[str, Any]:
+        if self._file is None or not self._file.exists():
+            return {}
+        try:
+            record = json.loads(self._file.read_text(encoding="utf-8"))
+        except ValueError:
+            raise FunctionError(
+                f"{self._file} does not hold the registered functions any more.",
+                hint="Delete the file and register the functions again.",
+            ) from None
+        return dict(record)
+
+
+def _type(name: str, function: str) -> str:
+    try:
+        return spark_type(arrow_type(name))
+    except FeatureStoreError as error:
+        raise FunctionError(f"Function {function}: {error.message}", hint=error.hint) from None
+
+
+def _check_callable(info: FunctionInfo) -> None:
+    names = [name for name, _ in info.parameters]
+    if len(set(names)) != len(names):
+        raise FunctionError(f"Function {info.name} has a parameter twice: {names}.", hint="Name each parameter once.")
+    if not callable(info.fn):
+        raise FunctionError(f"Function {info.name} is a {type(info.fn).__name__}, which cannot be called.")
+    try:
+        signature = inspect.signature(info.fn)
+    except (TypeError, ValueError):
+        return  # A builtin without a signature: the first call will tell.
+    try:
+        signature.bind(*names)
+    except TypeError:
+        raise FunctionError(
+            f"Function {info.name} is declared with the parameters {names}, but is {signature}.",
+            hint="Arguments are passed by position, one for each declared parameter.",
+        ) from None
+
+
+def _target(fn: Callable[..., Any]) -> str | None:
+    """Return `module:qualname` if that leads back to the function, else None."""
+    module, qualname = getattr(fn, "__module__", None), getattr(fn, "__qualname__", None)
+    if not module or not qualname or module == "__main__" or "<" in qualname:
+        return None
+    try:
+        found = _follow(module, qualname)
+    except (ImportError, AttributeError):
+        return None
+    return f"{module}:{qualname}" if found is fn else None
+
+
+def _follow(module: str, qualname: str) -> Any:
+    return reduce(getattr, qualname.split("."), importlib.import_module(module))
+
+
+def _restore(name: str, entry: dict[str, Any]) -> FunctionInfo:
+    target = entry.get("target")
+    if not target:
+        raise FunctionError(
+            f"Function {name} was registered by another process, from a place that cannot be imported.",
+            hint="Register it again in this one, or move it to the top level of a module.",
+        )
+    module, _, qualname = str(target).partition(":")
+    try:
+        fn = _follow(module, qualname)
+    except (ImportError, AttributeError) as error:
+        raise FunctionError(
+            f"Function {name} was registered as {target}, which cannot be imported any more ({error}).",
+            hint="Put it back, or register it again.",
+        ) from None
+    parameters = tuple((str(parameter), str(kind)) for parameter, kind in entry["parameters"])
+    return FunctionInfo(name=name, parameters=parameters, returns=str(entry["returns"]), fn=fn)

@@ -113,7 +113,11 @@ class LocalTables:
 
     def describe(self, name: ObjectName | str) -> TableInfo:
         """Return what is known about the table."""
-        table = self.open(name)
+        return self.info(name, self.open(name))
+
+    @staticmethod
+    def info(name: ObjectName | str, table: DeltaTable) -> TableInfo:
+        """Return what is known about the opened version of a table."""
         values = delta.properties(table)
         return TableInfo(
             name=str(name),

@@ -79,7 +79,7 @@ class LocalWorkspace:
     @cached_property
     def functions(self) -> LocalFunctions:
         """Registered Python functions."""
-        return LocalFunctions()
+        return LocalFunctions(self.root / "functions.json")
 
     @cached_property
     def secrets(self) -> EnvSecrets:

@@ -1,0 +1,163 @@
+"""Finding use cases: in `--use-cases PATH`, in `use_cases/` of the project, or installed under an entry point."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mlplatform.config import CONFIG_FILE
+from mlplatform.errors import ConfigError, PlatformError, UsageError, did_you_mean
+from mlplatform.naming import check_use_case_name
+
+if TYPE_CHECKING:
+    from mlplatform.use_case import UseCase
+
+ENTRY_POINTS = "mlplatform.use_cases"
+FOLDER = "use_cases"
+SETTING = "MLPLATFORM_USE_CASES"
+
+
+@dataclass(frozen=True)
+class Found:
+    """A use case that was found, not imported yet.
+
+    Attributes:
+        name: Its name.
+        folder: Its folder, or None when an entry point names it and it must be imported to know.
+        origin: Where it was found, for messages.
+        entry_point: `module:Class`, when it was found that way.
+    """
+
+    name: str
+    folder: Path | None
+    origin: str
+    entry_point: str = ""
+
+
+def find_use_cases(path: str | Path | None = None) -> dict[str, Found]:
+    """Return all use cases by name; of two with one name the first found wins.
+
+    Args:
+        path: A folder of use cases, searched first; default the setting `MLPLATFORM_USE_CASES`.
+
+    Raises:
+        UsageError: If the path is no folder.
+    """
+    found: dict[str, Found] = {}
+    given = path or os.environ.get(SETTING)
+    if given and not Path(given).is_dir():
+        raise UsageError(f"{given} is not a folder.", hint="--use-cases names the folder that holds use-case folders.")
+    for folder, origin in ((given, f"--use-cases {given}"), (FOLDER, f"./{FOLDER}")):
+        if folder:
+            for item in _in_folder(Path(folder), origin):
+                found.setdefault(item.name, item)
+    for point in importlib.metadata.entry_points(group=ENTRY_POINTS):
+        found.setdefault(point.name, Found(point.name, _installed_folder(point.value), "installed", point.value))
+    return dict(sorted(found.items()))
+
+
+def get(name: str, path: str | Path | None = None) -> Found:
+    """Return one use case.
+
+    Raises:
+        UsageError: If there is none of that name; near names are given.
+    """
+    found = find_use_cases(path)
+    if name not in found:
+        raise UsageError(f"There is no use case {name!r}.", hint=did_you_mean(name, found))
+    return found[name]
+
+
+def load(found: Found) -> type[UseCase]:
+    """Import a use case and return its class.
+
+    Raises:
+        ConfigError: If its package cannot be imported, or holds no `UseCase` or several.
+    """
+    from mlplatform.use_case import UseCase
+
+    try:
+        if found.entry_point:
+            module_name, _, attribute = found.entry_point.partition(":")
+            candidate = getattr(importlib.import_module(module_name), attribute)
+            classes = [candidate]
+        else:
+            module = _import_folder(found)
+            classes = [
+                item
+                for item in vars(module).values()
+                if isinstance(item, type) and issubclass(item, UseCase) and item is not UseCase
+            ]
+    except PlatformError:
+        raise
+    except Exception as error:
+        raise ConfigError(
+            f"Use case {found.name} ({found.folder or found.entry_point}) cannot be imported: "
+            f"{type(error).__name__}: {error}",
+            hint="Import it in Python to see the whole trace.",
+        ) from error
+    if len(classes) != 1:
+        names = ", ".join(item.__name__ for item in classes) or "none"
+        raise ConfigError(
+            f"{found.folder}/__init__.py must hold exactly one UseCase; it holds {names}.",
+            hint="class MyUseCase(UseCase): ...",
+        )
+    return classes[0]
+
+
+def folder_of(found: Found, cls: type[UseCase]) -> Path:
+    """Return the folder of a loaded use case."""
+    if found.folder is not None:
+        return found.folder
+    module_file = sys.modules[cls.__module__].__file__
+    assert module_file is not None
+    return Path(module_file).parent
+
+
+def _in_folder(folder: Path, origin: str) -> Iterator[Found]:
+    if not folder.is_dir():
+        return
+    for child in sorted(folder.iterdir()):
+        if (child / "__init__.py").is_file() and (child / CONFIG_FILE).is_file():
+            yield Found(check_use_case_name(child.name), child.resolve(), origin)
+
+
+def _installed_folder(entry_point: str) -> Path | None:
+    # Finding the package does not import it; importing would load pyspark.
+    try:
+        spec = importlib.util.find_spec(entry_point.partition(":")[0])
+    except (ImportError, ValueError):
+        return None
+    return Path(spec.origin).parent if spec and spec.origin else None
+
+
+def _import_folder(found: Found) -> object:
+    # Under the namespace `use_cases`, whatever the folder's parent is called: so that `use_cases.<name>.<module>` reads
+    # alike in every home, also where it is pickled by reference.
+    assert found.folder is not None
+    name = f"{FOLDER}.{found.name}"
+    loaded = sys.modules.get(name)
+    if loaded is not None and getattr(loaded, "__file__", None) == str(found.folder / "__init__.py"):
+        return loaded
+    for stale in [key for key in sys.modules if key == name or key.startswith(f"{name}.")]:
+        del sys.modules[stale]
+    spec = importlib.util.spec_from_file_location(
+        name, found.folder / "__init__.py", submodule_search_locations=[str(found.folder)]
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module

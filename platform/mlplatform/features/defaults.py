@@ -1,0 +1,70 @@
+"""Default values of features: kept as text in the feature spec, typed by the feature's column."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mlplatform.errors import FeatureStoreError
+from mlplatform.features.types import spark_type
+
+_ALLOWED = "int, bigint, smallint, float, double, boolean and string"
+
+
+def default_text(value: Any) -> str | None:
+    """Return a default as the feature spec holds it; None when there is none (None and '' are ignored, as in real).
+
+    Examples:
+        >>> default_text(True), default_text(0), default_text("")
+        ('True', '0', None)
+    """
+    return None if value is None or value == "" else str(value)
+
+
+def default_scalar(text: str, kind: pa.DataType, *, of: str) -> pa.Scalar:
+    """Return the typed default.
+
+    Args:
+        text: The default as text.
+        kind: The feature's type.
+        of: The feature's output name, for messages.
+
+    Raises:
+        FeatureStoreError: If features of this type take no default, or the text is none of its values.
+
+    Examples:
+        >>> default_scalar("-1", pa.int64(), of="loans_12m").as_py()
+        -1
+    """
+    try:
+        if pa.types.is_boolean(kind):
+            return pa.scalar({"true": True, "false": False}[text.lower()], kind)
+        if pa.types.is_string(kind):
+            return pa.scalar(text, kind)
+        if pa.types.is_integer(kind) and kind != pa.int8():
+            return pa.scalar(int(text), kind)
+        if pa.types.is_floating(kind):
+            return pa.scalar(float(text), kind)
+    except (KeyError, ValueError, OverflowError, pa.ArrowInvalid):
+        raise FeatureStoreError(
+            f"The default {text!r} of feature {of!r} is no {spark_type(kind)}.", hint="Give a value of that type."
+        ) from None
+    raise FeatureStoreError(
+        f"Feature {of!r} is {spark_type(kind)}, which takes no default.", hint=f"Defaults are for {_ALLOWED}."
+    )
+
+
+def fill(column: pa.Array | pa.ChunkedArray, default: pa.Scalar) -> pa.Array | pa.ChunkedArray:
+    """Replace nulls, and NaN too, as the real client's fill does.
+
+    Examples:
+        >>> fill(pa.array([1.5, None, float("nan")]), pa.scalar(0.0)).to_pylist()
+        [1.5, 0.0, 0.0]
+    """
+    if column.null_count:
+        column = pc.fill_null(column, default)
+    if pa.types.is_floating(column.type):
+        return pc.if_else(pc.is_nan(column), default, column)
+    return column

@@ -1,0 +1,58 @@
+"""A feature table: keys, the time each row was known, and how it is computed from silver."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from datetime import datetime
+from typing import TYPE_CHECKING, ClassVar
+
+import pyarrow as pa
+
+from mlplatform.medallion.schema import Column, arrow_schema
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+    from mlplatform.medallion.as_of_view import WorkspaceAsOf
+
+
+class FeatureTable(ABC):
+    """Base class of a use case's feature tables.
+
+    Attributes:
+        name: Table `features_<name>`.
+        keys: Entity key columns, without the timeseries column.
+        timeseries_column: Timestamp column: when the row's content was known. A lookup at time t takes the latest row
+            at or before t.
+        columns: All columns, keys and timeseries column included.
+        inputs: Bare names of the tables it is computed from; it can read no others.
+        description: The table's comment.
+    """
+
+    name: ClassVar[str]
+    keys: ClassVar[tuple[str, ...]]
+    timeseries_column: ClassVar[str]
+    columns: ClassVar[tuple[Column, ...]]
+    inputs: ClassVar[tuple[str, ...]]
+    description: ClassVar[str] = ""
+
+    @abstractmethod
+    def compute(self, ws: WorkspaceAsOf, as_of: datetime, since: datetime | None) -> DataFrame:
+        """Return the rows known in [since, as_of].
+
+        Args:
+            ws: The workspace as known at `as_of`: `ws.read("silver_loans")` holds no later row.
+            as_of: The time.
+            since: Nothing known before this time has changed since the last computation; None computes all. Rows before
+                it may be returned and are dropped, so that a table may ignore it.
+        """
+
+    @property
+    def primary_keys(self) -> tuple[str, ...]:
+        """Keys and timeseries column, as the feature client wants them."""
+        return (*self.keys, self.timeseries_column)
+
+    def schema(self) -> pa.Schema:
+        """Return the declared schema; keys and timeseries column are not null."""
+        declared = arrow_schema(self.columns)
+        return pa.schema([field.with_nullable(field.nullable and field.name not in self.primary_keys) for field in declared])

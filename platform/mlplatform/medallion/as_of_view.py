@@ -1,0 +1,79 @@
+"""The workspace as it was known at `as_of`: what a use case's own code reads from, so that it cannot see the future."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from mlplatform.errors import TableError, did_you_mean
+from mlplatform.medallion.silver import BATCH
+from mlplatform.quality.provenance import AVAILABLE_AT
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+    from mlplatform.naming import Namespace
+    from mlplatform.workspace.protocols import Workspace
+
+
+class WorkspaceAsOf:
+    """Reads tables of one use case, with only the rows known at a time, each table pinned at one Delta version.
+
+    Attributes:
+        as_of: The time.
+        inputs: Table -> Delta version of everything read so far, for the run's record.
+    """
+
+    def __init__(
+        self,
+        ws: Workspace,
+        namespace: Namespace,
+        as_of: datetime,
+        *,
+        allowed: Collection[str] | None = None,
+    ) -> None:
+        """Look at a workspace as of a time.
+
+        Args:
+            ws: The workspace.
+            namespace: The use case's.
+            as_of: Rows known later are left out.
+            allowed: Bare names of the tables that may be read; default all.
+        """
+        self._ws = ws
+        self._namespace = namespace
+        self._allowed = allowed
+        self.as_of = as_of
+        self.inputs: dict[str, int] = {}
+
+    @property
+    def spark(self) -> SparkSession:
+        """The Spark session."""
+        return self._ws.spark
+
+    def read(self, table: str) -> DataFrame:
+        """Return the rows of a silver or gold table that were known.
+
+        Args:
+            table: Bare name, as in `silver_loans`.
+
+        Raises:
+            TableError: If the table does not exist, or is not among the declared inputs.
+        """
+        from pyspark.sql import functions as F  # noqa: N812
+
+        if self._allowed is not None and table not in self._allowed:
+            raise TableError(
+                f"{table} is read, but not declared as an input.",
+                hint=f"Add it to 'inputs'. {did_you_mean(table, self._allowed)}",
+            )
+        name = self._namespace.table(table)
+        info = self._ws.tables.describe(name)
+        version = self.inputs.setdefault(str(name), info.version)
+        frame = self._ws.tables.read(name, version=version)
+        columns = set(info.schema.names)
+        for column in (info.timeseries_column, AVAILABLE_AT):
+            if column and column in columns:
+                frame = frame.where(F.col(column) <= F.lit(self.as_of))
+        return frame.drop(*(column for column in (BATCH,) if column in columns))

@@ -1,0 +1,56 @@
+"""Declaring a table's columns: name, Spark type, comment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from mlplatform.errors import TableError
+
+_TYPES: dict[str, pa.DataType] = {
+    "string": pa.string(),
+    "boolean": pa.bool_(),
+    "int": pa.int32(),
+    "bigint": pa.int64(),
+    "float": pa.float32(),
+    "double": pa.float64(),
+    "date": pa.date32(),
+    "timestamp": pa.timestamp("us", tz="UTC"),
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a declared table.
+
+    Attributes:
+        name: Its name.
+        type: A Spark type: string, boolean, int, bigint, float, double, date or timestamp (UTC, microseconds).
+        comment: What it means, with its unit; ends up as the column's comment in the catalog.
+        nullable: False where a null is an error.
+    """
+
+    name: str
+    type: str
+    comment: str
+    nullable: bool = True
+
+    def field(self) -> pa.Field:
+        """Return the column as an Arrow field.
+
+        Raises:
+            TableError: If the type is none of those above.
+
+        Examples:
+            >>> Column("loan_id", "string", "Number of the loan").field().type
+            DataType(string)
+        """
+        if self.type not in _TYPES:
+            raise TableError(f"Column {self.name}: {self.type!r} is no type.", hint=f"Known: {', '.join(_TYPES)}.")
+        return pa.field(self.name, _TYPES[self.type], nullable=self.nullable, metadata={"comment": self.comment})
+
+
+def arrow_schema(columns: tuple[Column, ...]) -> pa.Schema:
+    """Return declared columns as an Arrow schema."""
+    return pa.schema([column.field() for column in columns])

@@ -1,0 +1,106 @@
+"""A source: files that land in a folder, as text, each ingested into bronze exactly once."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import ClassVar
+
+import pyarrow as pa
+
+from mlplatform.as_of import Duration
+from mlplatform.errors import IngestError
+from mlplatform.quality import provenance
+
+INGESTED_AT = "_ingested_at"
+RESCUED = "_rescued_data"
+_TIMESTAMP = pa.timestamp("us", tz="UTC")
+
+
+class Source:
+    """Base class of a use case's sources.
+
+    A subclass declares where its CSV files land and which columns they have. Bronze keeps every value as the text that
+    landed; typing is silver's job.
+
+    Attributes:
+        name: Bronze table `bronze_<name>`.
+        files: Glob below the landing folder, as in `loans/loans_*.csv.gz`.
+        columns: The header. A column more is kept in `_rescued_data` and noticed; a column less is an error.
+        description: What it is; the table's comment.
+    """
+
+    name: ClassVar[str]
+    files: ClassVar[str]
+    columns: ClassVar[tuple[str, ...]]
+    description: ClassVar[str] = ""
+
+    def available_at(self, path: Path) -> datetime:
+        """Return when the file could be known; a replay at an earlier `as_of` does not see it.
+
+        The default is the beginning of time: files are there because they landed. Override it for history that is
+        replayed, where the file's name says when it was dropped.
+        """
+        del path
+        return datetime(1, 1, 1, tzinfo=UTC)
+
+    def landed(self, landing: Path) -> list[Path]:
+        """Return the files that lie in the landing folder, by the time they became available, then by name.
+
+        Raises:
+            IngestError: If the folder does not exist, or holds no file of this source.
+        """
+        if not landing.is_dir():
+            raise IngestError(
+                f"The landing folder {landing} does not exist.",
+                hint="Set 'landing' in config.yml to the folder where files land, or put the data there.",
+            )
+        found = [path for path in landing.glob(self.files) if path.is_file()]
+        if not found:
+            raise IngestError(f"No file matches {self.files} in {landing}.", hint="Is it the right landing folder?")
+        return sorted(found, key=lambda path: (self.available_at(path), path.name))
+
+    def bronze_schema(self) -> pa.Schema:
+        """Return the schema of the bronze table: the columns as text, and where each row came from."""
+        return pa.schema(
+            [
+                *(pa.field(column, pa.string()) for column in self.columns),
+                pa.field(RESCUED, pa.string(), metadata={"comment": "JSON of columns that the source does not declare"}),
+                *provenance.FIELDS,
+                pa.field(INGESTED_AT, _TIMESTAMP, nullable=False, metadata={"comment": "Wall clock of the ingestion"}),
+            ]
+        )
+
+
+_PERIOD = re.compile(r"(\d{4})[-_]?(?:Q([1-4])|(\d{2})(?:[-_]?(\d{2}))?)")
+
+
+def end_of_period(path: Path) -> datetime:
+    """Return the end of the quarter, month or day that a file's name holds: the moment a drop of that period is complete.
+
+    Args:
+        path: A file such as `loans_2005Q1.csv.gz`, `arrivals_2013-01.csv.gz` or `events_2013-01-31.csv`.
+
+    Raises:
+        IngestError: If the name holds no period.
+
+    Examples:
+        >>> end_of_period(Path("loans_2005Q1.csv.gz")).date().isoformat()
+        '2005-04-01'
+        >>> end_of_period(Path("arrivals_2013-12.csv.gz")).date().isoformat()
+        '2014-01-01'
+    """
+    match = _PERIOD.search(path.name)
+    if not match:
+        raise IngestError(
+            f"The name of {path} holds no period.", hint="Name drops by period, as in loans_2005Q1.csv.gz."
+        )
+    year, quarter, month, day = match[1], match[2], match[3], match[4]
+    first = int(month) if month else (int(quarter) - 1) * 3 + 1
+    try:
+        start = datetime(int(year), first, int(day or 1), tzinfo=UTC)
+    except ValueError as error:
+        raise IngestError(f"The period in the name of {path} is not one: {error}.", hint="Rename the file.") from None
+    length = "1 quarter" if quarter else ("1 day" if day else "1 month")
+    return Duration.parse(length).after(start)

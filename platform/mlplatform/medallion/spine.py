@@ -1,0 +1,81 @@
+"""The label spine (gold): one row an entity and prediction time, and the labels with the time each became known."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, ClassVar
+
+import pyarrow as pa
+
+from mlplatform.medallion.schema import Column, arrow_schema
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+    from mlplatform.config import UseCaseSettings
+    from mlplatform.medallion.as_of_view import WorkspaceAsOf
+
+SPINE = "spine"
+LABELS = "labels"
+LABEL_KNOWN_AT = "label_known_at"
+
+
+class LabelSpine(ABC):
+    """Base class of a use case's label spine: whom to predict for, when, and what turned out.
+
+    Attributes:
+        entity_keys: Columns that name the entity.
+        prediction_time: Timestamp column: the moment the prediction is made; features are looked up as of it.
+        label: The label's column.
+        label_type: Its Spark type.
+        columns: The spine's columns beside keys and prediction time: facts known at the prediction time.
+        key_columns: Declarations of the keys and the prediction time.
+        inputs: Bare names of the silver tables it is made from.
+    """
+
+    entity_keys: ClassVar[tuple[str, ...]]
+    prediction_time: ClassVar[str]
+    label: ClassVar[str]
+    label_type: ClassVar[str] = "double"
+    key_columns: ClassVar[tuple[Column, ...]]
+    columns: ClassVar[tuple[Column, ...]]
+    inputs: ClassVar[tuple[str, ...]]
+    description: ClassVar[str] = ""
+
+    def __init__(self, settings: UseCaseSettings) -> None:
+        """Take the use case's settings (the label's horizon)."""
+        self.settings = settings
+
+    @abstractmethod
+    def spine(self, ws: WorkspaceAsOf) -> DataFrame:
+        """Return one row an entity and prediction time, with the declared columns.
+
+        Args:
+            ws: The workspace as known at the run's `as_of`.
+        """
+
+    @abstractmethod
+    def labels(self, ws: WorkspaceAsOf) -> DataFrame:
+        """Return keys, prediction time, label, and `label_known_at`: the moment the label is mature.
+
+        Rows whose `label_known_at` lies after `as_of` are dropped by the platform; they need not be.
+        """
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Entity keys and prediction time: what identifies a row."""
+        return (*self.entity_keys, self.prediction_time)
+
+    def spine_schema(self) -> pa.Schema:
+        """Return the schema of `gold_spine`."""
+        return arrow_schema((*self.key_columns, *self.columns))
+
+    def label_schema(self) -> pa.Schema:
+        """Return the schema of `gold_labels`."""
+        return arrow_schema(
+            (
+                *self.key_columns,
+                Column(self.label, self.label_type, "The label", nullable=False),
+                Column(LABEL_KNOWN_AT, "timestamp", "When the label became known", nullable=False),
+            )
+        )

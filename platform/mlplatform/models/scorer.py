@@ -1,0 +1,46 @@
+"""Whom to score, and how predictions are kept."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import pyarrow as pa
+
+from mlplatform.medallion.spine import LabelSpine
+
+PREDICTIONS = "predictions"
+PREDICTION = "prediction"
+
+
+class BatchScorer:
+    """Base class of a use case's batch scoring; the default scores every spine row whose time has come.
+
+    Attributes:
+        chunk_rows: Rows scored at a time; bounds memory.
+    """
+
+    chunk_rows: ClassVar[int] = 200_000
+
+    def population(self, spine_rows: pa.Table) -> pa.Table:
+        """Return the rows to score.
+
+        Args:
+            spine_rows: The spine's rows whose prediction time lies in (previous as_of, as_of].
+        """
+        return spine_rows
+
+
+def prediction_schema(spine: LabelSpine) -> pa.Schema:
+    """Return the schema of `gold_predictions`: one row an entity, prediction time and model version; append-only."""
+    moment = pa.timestamp("us", tz="UTC")
+    return pa.schema(
+        [
+            *(column.field().with_nullable(False) for column in spine.key_columns),
+            pa.field("model_version", pa.int64(), nullable=False),
+            pa.field("alias", pa.string(), nullable=False),
+            pa.field(PREDICTION, pa.float64(), nullable=False),
+            pa.field("as_of", moment, nullable=False, metadata={"comment": "Of the scoring run"}),
+            pa.field("scored_at", moment, nullable=False, metadata={"comment": "Wall clock of the scoring"}),
+            pa.field("run_id", pa.string(), nullable=False),
+        ]
+    )

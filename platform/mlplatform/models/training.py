@@ -1,0 +1,193 @@
+"""Training one challenger: training set, time-ordered split, search, fit, evaluation on the holdout."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mlplatform.config import UseCaseSettings
+from mlplatform.errors import LabelError
+from mlplatform.medallion.spine import LABEL_KNOWN_AT, LabelSpine
+from mlplatform.models import metrics
+from mlplatform.models.label_frame import LabelFrame, table_digest
+from mlplatform.models.metrics import Vector
+from mlplatform.models.search import SearchResult, search
+from mlplatform.models.split import TimeSplit, time_split
+from mlplatform.models.trainer import Trainer
+from mlplatform.workspace.protocols import Workspace
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from mlplatform.workspace.feature_protocols import TrainingSet
+
+OnTrial = Callable[[int, dict[str, Any], float], None]
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What a model is trained on.
+
+    Attributes:
+        training_set: Carries the feature spec that is logged with the model.
+        inputs: The model's input columns, rows sorted by prediction time and keys.
+        labels: Shape (rows,).
+        times: Prediction times, shape (rows,), ascending.
+        digest: Fingerprint of inputs and labels: the version of the dataset.
+    """
+
+    training_set: TrainingSet
+    inputs: pd.DataFrame
+    labels: Vector
+    times: np.ndarray[Any, np.dtype[np.datetime64]]
+    digest: str
+
+    def time_at(self, row: int) -> datetime:
+        """Return a row's prediction time."""
+        moment = self.times[row].astype("datetime64[us]").astype(datetime)
+        return moment.replace(tzinfo=UTC)  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A fitted challenger, its parameters, its search, and its metrics on the holdout."""
+
+    estimator: Any
+    params: dict[str, Any]
+    search: SearchResult | None
+    split: TimeSplit
+    metrics: dict[str, float]
+    holdout_predictions: Vector
+
+
+def training_data(
+    ws: Workspace, trainer: Trainer, spine: LabelSpine, frame: LabelFrame, settings: UseCaseSettings
+) -> TrainingData:
+    """Look the features of a label frame up.
+
+    Args:
+        ws: The workspace.
+        trainer: Declares the lookups.
+        spine: Declares keys, time and label.
+        frame: The labelled rows.
+        settings: For `training.min_rows`.
+
+    Raises:
+        LabelError: If there are too few rows, or a classification's labels are all alike.
+    """
+    if frame.rows.num_rows < settings.training.min_rows:
+        raise LabelError(
+            f"{frame.rows.num_rows} labelled rows are known, training needs {settings.training.min_rows}.",
+            hint="Choose a later --as-of, or lower training.min_rows.",
+        )
+    never = [*spine.entity_keys, spine.prediction_time, LABEL_KNOWN_AT]
+    lookups = list(trainer.lookups())
+    # Two training sets of the same lookups: the model's own leaves keys and times out, ours needs them to sort by.
+    logged = ws.fe.create_training_set(
+        df=frame.rows,
+        feature_lookups=lookups,
+        label=spine.label,
+        exclude_columns=[*never, *trainer.exclude_columns],
+    )
+    whole = ws.fe.create_training_set(
+        df=frame.rows, feature_lookups=lookups, label=spine.label, exclude_columns=list(trainer.exclude_columns)
+    ).to_arrow()
+    order = [(spine.prediction_time, "ascending"), *((key, "ascending") for key in spine.entity_keys)]
+    whole = whole.sort_by(order).combine_chunks()
+    labels = whole.column(spine.label).to_numpy().astype(np.float64)
+    if settings.task == "classification" and np.unique(labels).size < 2:
+        raise LabelError(
+            f"All {labels.size} known labels are {labels[0]:g}; there is nothing to learn.",
+            hint="Choose a later --as-of.",
+        )
+    inputs = whole.drop_columns([*never, spine.label])
+    return TrainingData(
+        training_set=logged,
+        inputs=inputs.to_pandas(),
+        labels=labels,
+        times=whole.column(spine.prediction_time).to_numpy().astype("datetime64[us]"),
+        digest=table_digest(whole),
+    )
+
+
+def training_key(trainer: Trainer, data: TrainingData, settings: UseCaseSettings) -> str:
+    """Return a fingerprint of all that decides what a training gives: data, settings, code, library.
+
+    Training again with the same key would give the same model, and does not happen.
+    """
+    import sklearn
+
+    text = json.dumps(
+        [
+            data.digest,
+            settings.training.model_dump(mode="json"),
+            inspect.getsource(inspect.getmodule(type(trainer)) or type(trainer)),
+            sklearn.__version__,
+        ]
+    )
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def train(trainer: Trainer, data: TrainingData, settings: UseCaseSettings, on_trial: OnTrial) -> Trained:
+    """Search, fit, and evaluate.
+
+    The search fits on the oldest part and scores on the validation part; the model is then fitted on both with the best
+    parameters, and evaluated on the holdout, which neither has seen.
+
+    Raises:
+        LabelError: If the rows cannot be split by time.
+        StageError: If no set of parameters gave a finite score.
+    """
+    options = settings.training
+    split = time_split(data.times, holdout=options.holdout, validation=options.validation)
+    metric = metrics.get(options.metric)
+
+    def score(params: dict[str, Any]) -> float:
+        fitted = _fit(trainer, {**trainer.default_params, **params}, data, split.fit)
+        predicted = predict(fitted, data.inputs.iloc[split.validation], settings.task)
+        return metric.compute(data.labels[split.validation], predicted)
+
+    space = trainer.search_space()
+    found = (
+        search(
+            space,
+            score,
+            options.search,
+            seed=options.seed,
+            greater_is_better=metric.greater_is_better,
+            on_trial=on_trial,
+        )
+        if space and options.search.max_evals > 1
+        else None
+    )
+    params = {**trainer.default_params, **(found.params if found else {})}
+    fitted = _fit(trainer, params, data, slice(0, split.holdout.start))
+    predicted = predict(fitted, data.inputs.iloc[split.holdout], settings.task)
+    return Trained(
+        estimator=fitted,
+        params=params,
+        search=found,
+        split=split,
+        metrics=metrics.evaluate(settings.task, data.labels[split.holdout], predicted),
+        holdout_predictions=predicted,
+    )
+
+
+def predict(estimator: Any, inputs: pd.DataFrame, task: str) -> Vector:
+    """Return the probability of the positive class, or the predicted value; shape (rows,)."""
+    if task == "classification":
+        return np.asarray(estimator.predict_proba(inputs)[:, 1], dtype=np.float64)
+    return np.asarray(estimator.predict(inputs), dtype=np.float64)
+
+
+def _fit(trainer: Trainer, params: dict[str, Any], data: TrainingData, rows: slice) -> Any:
+    estimator = trainer.estimator(params)
+    estimator.fit(data.inputs.iloc[rows], data.labels[rows])
+    return estimator

@@ -1,0 +1,25 @@
+"""What a use case may say about its monitoring; the default watches every input and the prediction."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from mlplatform.config import UseCaseSettings
+
+
+class Monitor:
+    """Base class of a use case's monitoring.
+
+    Attributes:
+        ignored_columns: Inputs whose drift is expected and means nothing (a running number, say).
+    """
+
+    ignored_columns: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, settings: UseCaseSettings) -> None:
+        """Take the use case's limits."""
+        self.settings = settings
+
+    def severity(self, kind: str) -> str:
+        """Return how urgent an alert of a kind is: `warning` (look at it) or `critical` (act)."""
+        return "warning" if kind == "drift" else "critical"

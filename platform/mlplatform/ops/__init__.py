@@ -1,0 +1,1 @@
+"""The platform's own tables, `<catalog>.ops`: what ran, what was decided, what was measured."""

@@ -1,0 +1,114 @@
+"""The record of runs: one row a stage, written when the stage ends, also when it fails."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import pyarrow as pa
+
+from mlplatform.naming import Namespace
+from mlplatform.ops.schemas import STAGE_RUNS
+from mlplatform.workspace.protocols import Workspace
+
+DONE = "done"
+SKIPPED = "skipped"
+FAILED = "failed"
+
+
+@dataclass
+class StageResult:
+    """What a stage did.
+
+    Attributes:
+        inputs: Table -> Delta version that was read.
+        outputs: Table -> Delta version after the stage.
+        rows_in: Rows that came in; None where counting makes no sense.
+        rows_out: Rows that went on.
+        rows_quarantined: Rows that were quarantined; in = out + quarantined.
+        details: What else is worth recording; JSON types only.
+        skipped: Why nothing was to be done; empty when something was.
+    """
+
+    inputs: dict[str, int] = field(default_factory=dict)
+    outputs: dict[str, int] = field(default_factory=dict)
+    rows_in: int | None = None
+    rows_out: int | None = None
+    rows_quarantined: int | None = None
+    details: dict[str, Any] = field(default_factory=dict)
+    skipped: str = ""
+
+
+@dataclass(frozen=True)
+class StageRun:
+    """A recorded stage."""
+
+    run_id: str
+    use_case: str
+    stage: str
+    as_of: datetime
+    status: str
+    started_at: datetime
+    seconds: float
+    result: StageResult
+    message: str = ""
+
+
+def record(ws: Workspace, namespace: Namespace, run: StageRun) -> None:
+    """Append a stage's row."""
+    result = run.result
+    row = {
+        "run_id": run.run_id,
+        "use_case": run.use_case,
+        "stage": run.stage,
+        "as_of": run.as_of,
+        "status": run.status,
+        "started_at": run.started_at,
+        "seconds": run.seconds,
+        "rows_in": result.rows_in,
+        "rows_out": result.rows_out,
+        "rows_quarantined": result.rows_quarantined,
+        "inputs": json.dumps(result.inputs),
+        "outputs": json.dumps(result.outputs),
+        "details": json.dumps(result.details, default=str),
+        "message": run.message or result.skipped,
+        "platform_version": platform_version(),
+    }
+    ws.tables.append(namespace.ops("stage_runs"), pa.Table.from_pylist([row], schema=STAGE_RUNS))
+
+
+def read(ws: Workspace, namespace: Namespace, *, stage: str | None = None) -> list[dict[str, Any]]:
+    """Return the recorded stages of a use case, oldest first; JSON columns are decoded."""
+    name = namespace.ops("stage_runs")
+    if not ws.tables.exists(name):
+        return []
+    filters = [("use_case", "=", namespace.use_case)]
+    if stage:
+        filters.append(("stage", "=", stage))
+    rows = ws.tables.to_arrow(name, filters=filters).sort_by("started_at").to_pylist()
+    for row in rows:
+        for column in ("inputs", "outputs", "details"):
+            row[column] = json.loads(row[column] or "{}")
+    return rows
+
+
+def last_done(ws: Workspace, namespace: Namespace, stage: str) -> dict[str, Any] | None:
+    """Return the newest row of a stage that ended well, or None."""
+    done = [row for row in read(ws, namespace, stage=stage) if row["status"] == DONE]
+    return done[-1] if done else None
+
+
+def utc_now() -> datetime:
+    """Return the wall clock, for records only: never for data."""
+    return datetime.now(UTC)
+
+
+def platform_version() -> str:
+    """Return the installed version of this library."""
+    try:
+        return version("mlplatform")
+    except PackageNotFoundError:
+        return "0+unknown"

@@ -1,0 +1,177 @@
+"""The stages in order: one run of a use case at one time, its record, and what a run again has to do."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from mlplatform.as_of import parse_as_of
+from mlplatform.errors import PlatformError, UsageError, did_you_mean
+from mlplatform.naming import CHAMPION
+from mlplatform.ops import schemas, stage_runs
+from mlplatform.ops.stage_runs import StageResult, StageRun
+from mlplatform.stages import features, gate, ingest, monitor, refine, retrain, score, train
+from mlplatform.stages.context import Progress, StageContext, silent
+from mlplatform.use_case import UseCase
+from mlplatform.workspace.protocols import Workspace
+
+STAGES: dict[str, Callable[[StageContext], StageResult]] = {
+    ingest.NAME: ingest.run,
+    refine.NAME: refine.run,
+    features.NAME: features.run,
+    train.NAME: train.run,
+    gate.NAME: gate.run,
+    score.NAME: score.run,
+    monitor.NAME: monitor.run,
+}
+ORDER = (*STAGES, retrain.NAME)
+
+
+@dataclass
+class RunSummary:
+    """What a run did, stage by stage."""
+
+    run_id: str
+    use_case: str
+    as_of: datetime
+    stages: list[StageRun] = field(default_factory=list)
+
+    def details(self, stage: str) -> dict[str, Any]:
+        """Return the details of a stage's last execution in this run; empty when it did not run."""
+        found = [run.result.details for run in self.stages if run.stage == stage]
+        return found[-1] if found else {}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the summary as plain data."""
+        return {
+            "run_id": self.run_id,
+            "use_case": self.use_case,
+            "as_of": self.as_of.isoformat(),
+            "stages": [
+                {
+                    "stage": run.stage,
+                    "status": run.status,
+                    "seconds": round(run.seconds, 3),
+                    "rows_in": run.result.rows_in,
+                    "rows_out": run.result.rows_out,
+                    "rows_quarantined": run.result.rows_quarantined,
+                    "message": run.message or run.result.skipped,
+                    "details": {key: value for key, value in run.result.details.items() if key != "computed"},
+                }
+                for run in self.stages
+            ],
+        }
+
+
+class Pipeline:
+    """Runs the stages of one use case at one time.
+
+    Each stage is idempotent, so that a run that was killed is completed by running again. Scoring, monitoring and the
+    retrain decision happen once an `as_of`: a run again after a promotion does not score the same rows with the new
+    champion, nor decide about retraining twice.
+    """
+
+    def __init__(self, ws: Workspace, use_case: UseCase, as_of: datetime, progress: Progress = silent) -> None:
+        """Prepare a run.
+
+        Args:
+            ws: The workspace.
+            use_case: The use case.
+            as_of: The time; nothing known later is looked at.
+            progress: Takes lines about what is being done.
+        """
+        self._context = StageContext(ws, use_case, as_of, run_id=uuid.uuid4().hex[:12], progress=progress)
+        self.summary = RunSummary(self._context.run_id, use_case.name, as_of)
+
+    def run(self, only: Iterable[str] | None = None) -> RunSummary:
+        """Run what is due, or exactly the stages named.
+
+        Args:
+            only: Names of stages to run, whatever is due; default: all that are due, in order.
+
+        Raises:
+            UsageError: If a stage's name is unknown.
+            PlatformError: What a stage raised; it is recorded, and the stages before it stay done.
+        """
+        wanted = list(only) if only is not None else None
+        for name in wanted or ():
+            if name not in ORDER:
+                raise UsageError(f"There is no stage {name!r}.", hint=did_you_mean(name, ORDER))
+        schemas.ensure(self._context.ws, self._context.namespace)
+        for name in ORDER:
+            if wanted is not None:
+                if name in wanted:
+                    self._execute(name)
+            else:
+                self._run_if_due(name)
+        return self.summary
+
+    def _run_if_due(self, name: str) -> None:
+        if name == train.NAME:
+            if self._has_champion():
+                return
+        elif name == gate.NAME:
+            self._recorded(name, lambda context: gate.run(context, only_undecided=True))
+            return
+        elif name in (score.NAME, monitor.NAME):
+            if not self._has_champion() or self._done_before(name):
+                return
+        elif name == retrain.NAME and (not self._has_champion() or self._done_before(name)):
+            return
+        self._execute(name)
+
+    def _execute(self, name: str) -> None:
+        if name != retrain.NAME:
+            self._recorded(name, STAGES[name])
+            return
+        # Recorded last: a retraining that was killed between training and gate is due again, and is completed.
+        started, decision = stage_runs.utc_now(), retrain.decide(self._context)
+        before = time.perf_counter()
+        if decision.due:
+            self._context.progress(f"retraining: {'; '.join(decision.reasons)}")
+            self._recorded(train.NAME, train.run)
+            self._recorded(gate.NAME, lambda context: gate.run(context, only_undecided=True))
+        self._record(name, stage_runs.DONE, started, time.perf_counter() - before, retrain.result_of(decision))
+
+    def _recorded(self, name: str, stage: Callable[[StageContext], StageResult]) -> None:
+        started, before = stage_runs.utc_now(), time.perf_counter()
+        self._context.progress(name)
+        try:
+            result = stage(self._context)
+        except BaseException as error:
+            message = error.message if isinstance(error, PlatformError) else f"{type(error).__name__}: {error}"
+            self._record(name, stage_runs.FAILED, started, time.perf_counter() - before, StageResult(), message)
+            raise
+        status = stage_runs.SKIPPED if result.skipped else stage_runs.DONE
+        self._record(name, status, started, time.perf_counter() - before, result)
+
+    def _record(
+        self, name: str, status: str, started: datetime, seconds: float, result: StageResult, message: str = ""
+    ) -> None:
+        context = self._context
+        run = StageRun(
+            run_id=context.run_id,
+            use_case=context.use_case.name,
+            stage=name,
+            as_of=context.as_of,
+            status=status,
+            started_at=started,
+            seconds=seconds,
+            result=result,
+            message=message,
+        )
+        self.summary.stages.append(run)
+        stage_runs.record(context.ws, context.namespace, run)
+
+    def _has_champion(self) -> bool:
+        return CHAMPION in self._context.ws.registry.aliases(self._context.use_case.model)
+
+    def _done_before(self, name: str) -> bool:
+        return any(
+            row["status"] in (stage_runs.DONE, stage_runs.SKIPPED) and parse_as_of(row["as_of"]) == self._context.as_of
+            for row in stage_runs.read(self._context.ws, self._context.namespace, stage=name)
+        )

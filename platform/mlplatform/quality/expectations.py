@@ -1,0 +1,45 @@
+"""Expectations: what must hold for each row of a silver table; a row that fails goes to the quarantine with its reasons."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pyspark.sql import Column, DataFrame
+
+REASONS = "_reasons"
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """A condition on one row.
+
+    Attributes:
+        name: Shown as the reason in the quarantine.
+        condition: A Spark SQL expression over the table's columns, and over the landed text as `raw.<column>`. A row
+            passes where it is true; false and null fail.
+    """
+
+    name: str
+    condition: str
+
+
+def with_reasons(frame: DataFrame, expectations: Sequence[Expectation], extra: Sequence[Column] = ()) -> DataFrame:
+    """Add the column `_reasons`: the names of the expectations a row fails, empty where it passes all.
+
+    Args:
+        frame: The rows.
+        expectations: What must hold.
+        extra: Further reasons, each a Column that is a name or null.
+    """
+    from pyspark.sql import functions as F  # noqa: N812  (the name every PySpark reader knows)
+
+    failed = [
+        F.when(F.coalesce(F.expr(expectation.condition), F.lit(False)), F.lit(None)).otherwise(F.lit(expectation.name))
+        for expectation in expectations
+    ]
+    reasons = F.filter(F.array(*failed, *extra), lambda reason: reason.isNotNull())
+    return frame.withColumn(REASONS, F.array_join(reasons, ", "))

@@ -1,0 +1,47 @@
+"""What every stage is handed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from mlplatform.medallion.as_of_view import WorkspaceAsOf
+from mlplatform.naming import Namespace
+from mlplatform.use_case import UseCase
+from mlplatform.workspace.protocols import Workspace
+
+Progress = Callable[[str], None]
+
+
+def silent(message: str) -> None:
+    """Report progress to nobody."""
+    del message
+
+
+@dataclass(frozen=True)
+class StageContext:
+    """One run of one use case at one time.
+
+    Attributes:
+        ws: The workspace.
+        use_case: The use case.
+        as_of: What was known by then counts, nothing later.
+        run_id: Of the run that the stage is part of.
+        progress: Takes a line about what is being done.
+    """
+
+    ws: Workspace
+    use_case: UseCase
+    as_of: datetime
+    run_id: str
+    progress: Progress = field(default=silent)
+
+    @property
+    def namespace(self) -> Namespace:
+        """Where the use case's tables are."""
+        return self.use_case.namespace
+
+    def view(self, allowed: Collection[str] | None = None) -> WorkspaceAsOf:
+        """Return the workspace as known at `as_of`."""
+        return WorkspaceAsOf(self.ws, self.namespace, self.as_of, allowed=allowed)

@@ -1,0 +1,93 @@
+"""From which known-at time on something changed since a table was last computed: the `since` of incremental computation."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import pyarrow.compute as pc
+
+from mlplatform.as_of import parse_as_of
+from mlplatform.medallion.silver import BATCH
+from mlplatform.ops import stage_runs
+from mlplatform.quality.provenance import AVAILABLE_AT
+from mlplatform.stages.context import StageContext
+
+
+@dataclass(frozen=True)
+class Freshness:
+    """What changed for one computed table.
+
+    Attributes:
+        since: Nothing known before this changed; None: compute everything.
+        unchanged: True when there is nothing to compute at all.
+        marker: What to record once the table is written, under `details["computed"][<table>]`.
+    """
+
+    since: datetime | None
+    unchanged: bool
+    marker: dict[str, Any]
+
+
+def check(context: StageContext, stage: str, table: str, inputs: Sequence[str], code: type) -> Freshness:
+    """Compare a table's inputs with what they were when the stage last computed it.
+
+    A row counts as new if it came in a later batch, became known, or became available, since. What was known before the
+    earliest of them cannot have changed a row stamped earlier, as long as the table does not leak (see the leak check).
+
+    Args:
+        context: The running stage's.
+        stage: The stage's name.
+        table: Bare name of the computed table.
+        inputs: Bare names of the silver tables it is computed from.
+        code: The class that computes it: when its code changes, everything is computed again.
+    """
+    batches: dict[str, int] = {}
+    last = _last_marker(context, stage, table)
+    digest = hashlib.sha256(inspect.getsource(code).encode()).hexdigest()[:16]
+    earliest: list[datetime] = []
+    for name in inputs:
+        full_name = context.namespace.table(name)
+        info = context.ws.tables.describe(full_name)
+        known_at = info.timeseries_column
+        if known_at is None or BATCH not in info.schema.names:
+            # Not a silver table: there is no way to tell what is new in it.
+            last = None
+            continue
+        rows = context.ws.tables.to_arrow(
+            full_name,
+            version=info.version,
+            columns=[known_at, BATCH, AVAILABLE_AT],
+            filters=[(known_at, "<=", context.as_of), (AVAILABLE_AT, "<=", context.as_of)],
+        )
+        batches[name] = pc.max(rows.column(BATCH)).as_py() or 0
+        if last is not None:
+            previous = parse_as_of(last["as_of"])
+            new = pc.or_(
+                pc.greater(rows.column(BATCH), last["batches"].get(name, -1)),
+                pc.or_(pc.greater(rows.column(known_at), previous), pc.greater(rows.column(AVAILABLE_AT), previous)),
+            )
+            first = pc.min(pc.filter(rows.column(known_at), new)).as_py()
+            if first is not None:
+                earliest.append(first)
+    marker = {"as_of": context.as_of.isoformat(), "batches": batches, "code": digest}
+    if last is None or last["code"] != digest:
+        return Freshness(since=None, unchanged=False, marker=marker)
+    previous = parse_as_of(last["as_of"])
+    if context.as_of <= previous and not earliest:
+        # All that was known by now has been computed; the later marker stays the one to compare with.
+        return Freshness(since=previous, unchanged=True, marker=last)
+    return Freshness(since=min([previous, *earliest]), unchanged=False, marker=marker)
+
+
+def _last_marker(context: StageContext, stage: str, table: str) -> dict[str, Any] | None:
+    for row in reversed(stage_runs.read(context.ws, context.namespace, stage=stage)):
+        computed = row["details"].get("computed", {})
+        if row["status"] in (stage_runs.DONE, stage_runs.SKIPPED) and table in computed:
+            marker: dict[str, Any] = computed[table]
+            return marker
+    return None

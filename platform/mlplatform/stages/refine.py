@@ -1,0 +1,179 @@
+"""Refine: new bronze rows become silver or quarantined rows; then the gold label spine and its known labels."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mlplatform.errors import StageError
+from mlplatform.medallion.silver import BATCH, SilverTable
+from mlplatform.medallion.spine import LABEL_KNOWN_AT, LABELS, SPINE
+from mlplatform.naming import ObjectName, quote
+from mlplatform.ops.stage_runs import StageResult
+from mlplatform.quality.expectations import REASONS, with_reasons
+from mlplatform.quality.provenance import AVAILABLE_AT, FILE, ROW
+from mlplatform.quality.quarantine import CONTENT, REASON, quarantine_schema
+from mlplatform.stages import freshness
+from mlplatform.stages.context import StageContext
+from mlplatform.workspace.protocols import Transaction
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+NAME = "refine"
+_DUPLICATE = "duplicate_key"
+
+
+def run(context: StageContext) -> StageResult:
+    """Bring silver and gold up to `as_of`.
+
+    Raises:
+        StageError: If a silver table's rows do not add up, which would be an error of ours.
+    """
+    result = StageResult(rows_in=0, rows_out=0, rows_quarantined=0, details={"computed": {}})
+    for silver_type in context.use_case.silver:
+        _refine_silver(context, silver_type(), result)
+    changed = _refine_gold(context, result)
+    if not result.rows_in and not changed:
+        result.skipped = "nothing new in bronze, and no label became known"
+    return result
+
+
+def _refine_silver(context: StageContext, silver: SilverTable, result: StageResult) -> None:
+    tables, namespace = context.ws.tables, context.namespace
+    target, quarantine = namespace.silver(silver.name), namespace.quarantine(silver.name)
+    bronze = namespace.bronze(silver.source.name)
+    tables.create(
+        target,
+        silver.schema(),
+        primary_keys=silver.keys,
+        timeseries_column=silver.known_at,
+        description=silver.description,
+    )
+    tables.create(quarantine, quarantine_schema(), description=f"Rows of {silver.name} that could not go on")
+    version = tables.version(bronze)
+    result.inputs[str(bronze)] = version
+    files = tables.to_arrow(bronze, version=version, columns=[FILE], filters=[(AVAILABLE_AT, "<=", context.as_of)])
+    names = sorted(pc.unique(files.column(FILE)).to_pylist())
+    pending = [name for name in names if not tables.committed(target, _transaction(silver, name))]
+    if pending:
+        context.progress(f"{target.name}: {len(pending)} file(s)")
+        rows = _judge(context, silver, bronze, version, pending)
+        bad = rows.filter(pc.not_equal(rows.column(REASONS), ""))
+        good = rows.filter(pc.equal(rows.column(REASONS), ""))
+        # The quarantine first: silver's commit is what marks the files as done. After a crash between the two, files
+        # that the quarantine has taken are not taken again.
+        for name in pending:
+            mine = bad.filter(pc.equal(bad.column(FILE), name))
+            if mine.num_rows:
+                tables.append(quarantine, _quarantined(mine), transactions=[_transaction(silver, name)])
+        batch = _next_batch(context, target)
+        good = good.select([field.name for field in silver.schema() if field.name != BATCH])
+        good = good.append_column(BATCH, pa.array([batch] * good.num_rows, pa.int64()))
+        tables.append(target, good, transactions=[_transaction(silver, name) for name in pending])
+        counted = pc.sum(pc.is_in(files.column(FILE), pa.array(pending))).as_py()
+        if counted != good.num_rows + bad.num_rows:
+            raise StageError(
+                f"{target}: {counted} rows came in, {good.num_rows} went on and {bad.num_rows} were quarantined.",
+                hint="This is an error of the platform; please report it.",
+            )
+        result.rows_in = (result.rows_in or 0) + counted
+        result.rows_out = (result.rows_out or 0) + good.num_rows
+        result.rows_quarantined = (result.rows_quarantined or 0) + bad.num_rows
+    result.outputs[str(target)] = tables.version(target)
+    result.outputs[str(quarantine)] = tables.version(quarantine)
+
+
+def _judge(
+    context: StageContext, silver: SilverTable, bronze: ObjectName, version: int, pending: list[str]
+) -> pa.Table:
+    """Return all rows of the pending files: typed columns, provenance, and the reasons why a row cannot go on."""
+    from pyspark.sql import Window
+    from pyspark.sql import functions as F  # noqa: N812
+
+    landed = context.ws.tables.read(bronze, version=version).where(F.col(FILE).isin(pending))
+    raw = F.struct(*(F.col(column) for column in silver.source.columns)).alias("raw")
+    typed = landed.select(
+        *(expression.alias(f"t_{name}") for name, expression in silver.select().items()),
+        raw,
+        *(F.col(column) for column in (FILE, ROW, AVAILABLE_AT)),
+    )
+    # Two steps: landed and typed names may differ in case only, which Spark does not tell apart.
+    typed = typed.select(
+        *(F.col(f"t_{column.name}").alias(column.name) for column in silver.columns),
+        *(F.col(column) for column in ("raw", FILE, ROW, AVAILABLE_AT)),
+    )
+    order = Window.partitionBy(*(F.col(key) for key in silver.keys)).orderBy(AVAILABLE_AT, FILE, ROW)
+    numbered = typed.withColumn("_nth", F.row_number().over(order))
+    seen = _seen_before(context, silver, pending)
+    joined = numbered.join(seen, on=list(silver.keys), how="left")
+    complete = F.lit(True)
+    for key in silver.keys:
+        complete = complete & F.col(key).isNotNull()
+    repeated = F.when(complete & ((F.col("_nth") > 1) | F.col("_seen").isNotNull()), F.lit(_DUPLICATE))
+    judged = with_reasons(joined, silver.all_expectations(), extra=[repeated])
+    content = F.when(F.col(REASONS) != "", F.to_json(F.col("raw"))).alias(CONTENT)
+    return judged.select(
+        *(F.col(quote(column.name)) for column in silver.columns), FILE, ROW, AVAILABLE_AT, REASONS, content
+    ).toArrow()
+
+
+def _seen_before(context: StageContext, silver: SilverTable, pending: list[str]) -> DataFrame:
+    from pyspark.sql import functions as F  # noqa: N812
+
+    there = context.ws.tables.read(context.namespace.silver(silver.name)).where(~F.col(FILE).isin(pending))
+    return there.select(*silver.keys).distinct().withColumn("_seen", F.lit(1))
+
+
+def _quarantined(rows: pa.Table) -> pa.Table:
+    columns = [rows.column(name) for name in (FILE, ROW, AVAILABLE_AT, REASONS, CONTENT)]
+    return pa.table(columns, names=[FILE, ROW, AVAILABLE_AT, REASON, CONTENT])
+
+
+def _transaction(silver: SilverTable, file: str) -> Transaction:
+    return Transaction(f"refine:{silver.name}:{file}")
+
+
+def _next_batch(context: StageContext, target: ObjectName) -> int:
+    batches = context.ws.tables.to_arrow(target, columns=[BATCH]).column(BATCH)
+    return (pc.max(batches).as_py() or 0) + 1
+
+
+def _refine_gold(context: StageContext, result: StageResult) -> bool:
+    spine = context.use_case.label_spine()
+    namespace = context.namespace
+    changed = False
+    for name, schema, description in (
+        (SPINE, spine.spine_schema(), spine.description),
+        (LABELS, spine.label_schema(), f"Label {spine.label} and when it became known"),
+    ):
+        table = namespace.gold(name)
+        known_at = spine.prediction_time if name == SPINE else LABEL_KNOWN_AT
+        context.ws.tables.create(
+            table, schema, primary_keys=spine.keys, timeseries_column=known_at, description=description
+        )
+        fresh = freshness.check(context, NAME, table.name, spine.inputs, type(spine))
+        result.details["computed"][table.name] = fresh.marker
+        if not fresh.unchanged:
+            view = context.view(allowed=spine.inputs)
+            frame = spine.spine(view) if name == SPINE else spine.labels(view)
+            rows = _known_between(frame, known_at, fresh.since, context.as_of)
+            result.inputs.update(view.inputs)
+            if rows.num_rows:
+                context.progress(f"{table.name}: {rows.num_rows} row(s)")
+                context.ws.tables.merge(table, rows)
+                changed = True
+        result.outputs[str(table)] = context.ws.tables.version(table)
+    return changed
+
+
+def _known_between(frame: DataFrame, known_at: str, since: datetime | None, as_of: datetime) -> pa.Table:
+    from pyspark.sql import functions as F  # noqa: N812
+
+    known = frame.where(F.col(known_at) <= F.lit(as_of))
+    if since is not None:
+        known = known.where(F.col(known_at) >= F.lit(since))
+    return known.toArrow()

@@ -1,0 +1,180 @@
+"""Train: the labels known by `as_of` give a challenger, evaluated on its newest labels and registered as `@challenger`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from mlplatform.git import source_version
+from mlplatform.models import artifacts
+from mlplatform.models.label_frame import LabelFrame, known_labels
+from mlplatform.models.training import Trained, TrainingData, train, training_data, training_key
+from mlplatform.monitoring import profiles
+from mlplatform.naming import CHALLENGER
+from mlplatform.ops.stage_runs import StageResult
+from mlplatform.as_of import Duration, parse_as_of
+from mlplatform.stages.context import StageContext
+from mlplatform.workspace.protocols import ModelVersion
+
+NAME = "train"
+PROFILE_FILE = "reference_profile.json"
+KEY_TAG = "training_key"
+TRAINED_AS_OF_TAG = "trained_as_of"
+TRAINED_THROUGH_TAG = "trained_through"
+
+
+def run(context: StageContext) -> StageResult:
+    """Train a challenger, unless the same training has been done before.
+
+    Raises:
+        LabelError: If too few labels are known.
+    """
+    use_case, ws = context.use_case, context.ws
+    settings, spine, trainer = use_case.settings, use_case.label_spine(), use_case.model_trainer()
+    options = settings.training
+    after = parse_as_of(options.since) if options.since else None
+    if options.window:
+        start = Duration.parse(options.window).before(context.as_of)
+        after = max(after, start) if after else start
+    frame = known_labels(ws, context.namespace, spine, context.as_of, after=after)
+    context.progress(f"training set of {frame.rows.num_rows} labelled rows")
+    data = training_data(ws, trainer, spine, frame, settings)
+    key = training_key(trainer, data, settings)
+    result = StageResult(inputs=frame.versions, rows_in=frame.rows.num_rows, rows_out=data.labels.size)
+    ws.registry.activate()
+    with ws.lock(f"train {use_case.model}"):
+        known = _trained_before(context, key)
+        if known is None:
+            known, trained = _train_and_log(context, frame, data, key)
+            result.details["metrics"] = trained.metrics
+            result.details["params"] = trained.params
+        else:
+            result.details["reused"] = True
+        _finish(context, known, data, key)
+    result.details.update(version=known.version, run_id=known.run_id, dataset_version=data.digest)
+    result.outputs[str(use_case.model)] = known.version
+    return result
+
+
+def _train_and_log(
+    context: StageContext, frame: LabelFrame, data: TrainingData, key: str
+) -> tuple[ModelVersion, Trained]:
+    import mlflow
+
+    use_case, settings = context.use_case, context.use_case.settings
+    mlflow.set_experiment(experiment_id=context.ws.registry.experiment(f"/{context.namespace.catalog}/{use_case.name}"))
+    tags = _tags(context, data) | {KEY_TAG: key, "delta_versions": json.dumps(frame.versions)}
+    trainer = use_case.model_trainer()
+    with mlflow.start_run(run_name=f"{use_case.name} {context.as_of:%Y-%m-%d}", tags=tags) as run:
+
+        def log_trial(number: int, params: dict[str, Any], score: float) -> None:
+            with mlflow.start_run(run_name=f"trial {number}", nested=True, tags=tags):
+                mlflow.log_params(params)
+                mlflow.log_metric(f"validation_{settings.training.metric}", score)
+            context.progress(f"trial {number + 1} of {settings.training.search.max_evals}: {score:.4f}")
+
+        trained = train(trainer, data, settings, log_trial)
+        mlflow.log_params(trained.params)
+        mlflow.log_metrics({f"holdout_{name}": value for name, value in trained.metrics.items() if value == value})  # noqa: PLR0124
+        reference = profiles.profile_table(pa.Table.from_pandas(data.inputs, preserve_index=False))
+        reference |= profiles.profile_table(pa.table({"prediction": trained.holdout_predictions}))
+        mlflow.log_dict(profiles.to_dict(reference), PROFILE_FILE)
+        context.progress("logging and registering the model")
+        _log_model(context, data, trained)
+        run_id = run.info.run_id
+    version = next(item for item in reversed(context.ws.registry.versions(use_case.model)) if item.run_id == run_id)
+    return version, trained
+
+
+def _log_model(context: StageContext, data: TrainingData, trained: Trained) -> None:
+    import mlflow.sklearn
+    from mlflow.models import infer_signature
+
+    trainer = context.use_case.model_trainer()
+    sample = data.inputs.head(5)
+    classification = context.use_case.settings.task == "classification"
+    context.ws.fe.log_model(
+        model=trained.estimator,
+        artifact_path="model",
+        flavor=mlflow.sklearn,
+        training_set=data.training_set,
+        registered_model_name=str(context.use_case.model),
+        signature=infer_signature(sample, trained.holdout_predictions[:5]),
+        serialization_format="skops",
+        skops_trusted_types=_model_types(trained.estimator, trainer.trusted_types),
+        pip_requirements=_requirements(),
+        pyfunc_predict_fn="predict_proba" if classification else "predict",
+    )
+
+
+def _finish(context: StageContext, version: ModelVersion, data: TrainingData, key: str) -> None:
+    """Tag the version and set the alias; the same again changes nothing, so that an interrupted training is completed."""
+    registry, model = context.ws.registry, context.use_case.model
+    if version.tags.get(KEY_TAG) != key:
+        import mlflow
+
+        folder = Path(mlflow.artifacts.download_artifacts(version.uri))
+        fitted = _holdout_start(context, data)
+        registry.set_tags(
+            model,
+            version.version,
+            _tags(context, data)
+            | {
+                artifacts.DIGEST_TAG: artifacts.digest(folder),
+                TRAINED_AS_OF_TAG: context.as_of.isoformat(),
+                TRAINED_THROUGH_TAG: data.time_at(fitted - 1).isoformat(),
+                # Last: its presence says that the others are there.
+                KEY_TAG: key,
+            },
+        )
+    if version.version not in registry.aliases(model).values():
+        registry.set_alias(model, CHALLENGER, version.version)
+
+
+def _holdout_start(context: StageContext, data: TrainingData) -> int:
+    from mlplatform.models.split import time_split
+
+    options = context.use_case.settings.training
+    return int(time_split(data.times, holdout=options.holdout, validation=options.validation).holdout.start)
+
+
+def _trained_before(context: StageContext, key: str) -> ModelVersion | None:
+    import mlflow
+
+    client = mlflow.MlflowClient()
+    for version in reversed(context.ws.registry.versions(context.use_case.model)):
+        tagged = version.tags.get(KEY_TAG)
+        if tagged == key:
+            return version
+        # Without a tag the training was interrupted after registering: the run says what it was.
+        if tagged is None and client.get_run(version.run_id).data.tags.get(KEY_TAG) == key:
+            return version
+    return None
+
+
+def _tags(context: StageContext, data: TrainingData) -> dict[str, str]:
+    use_case = context.use_case
+    return {
+        "dataset_version": data.digest,
+        "git_sha": source_version(use_case.folder),
+        "owner": use_case.settings.owner,
+        "use_case": use_case.name,
+        "env": context.ws.env,
+    }
+
+
+def _model_types(estimator: Any, trusted: tuple[str, ...]) -> list[str]:
+    import skops.io
+
+    found = skops.io.get_untrusted_types(data=skops.io.dumps(estimator))
+    return [name for name in found if artifacts.allowed(name, trusted)]
+
+
+def _requirements() -> list[str]:
+    from importlib.metadata import version
+
+    # The installed versions: MLflow would otherwise import the model in a child process to find out, for ten seconds.
+    return [f"{name}=={version(name)}" for name in ("scikit-learn", "numpy", "pandas", "scipy", "skops")]

@@ -1,0 +1,94 @@
+"""A use case: a folder that names its sources, tables, features, model, and settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from mlplatform.config import CONFIG_FILE, UseCaseSettings, load_settings
+from mlplatform.features.functions import FeatureFunctionSpec
+from mlplatform.features.table import FeatureTable
+from mlplatform.medallion.silver import SilverTable
+from mlplatform.medallion.source import Source
+from mlplatform.medallion.spine import LabelSpine
+from mlplatform.models.gate import ChampionGate
+from mlplatform.models.scorer import BatchScorer
+from mlplatform.models.trainer import Trainer
+from mlplatform.monitoring.monitor import Monitor
+from mlplatform.naming import Namespace, ObjectName
+from mlplatform.workspace.protocols import Workspace
+
+
+class UseCase:
+    """Base class of use cases: a subclass names its parts, and the platform does the rest.
+
+    Attributes:
+        sources: Where data lands.
+        silver: Cleaned, typed tables.
+        spine: Whom to predict for, when, and the label.
+        features: Feature tables.
+        functions: Feature functions, registered by name whenever the use case is opened.
+        trainer: Lookups, estimator and search space.
+        gate: Decides whether a challenger becomes champion.
+        scorer: Whom to score.
+        monitor: What is watched, and when to retrain.
+    """
+
+    sources: ClassVar[tuple[type[Source], ...]]
+    silver: ClassVar[tuple[type[SilverTable], ...]]
+    spine: ClassVar[type[LabelSpine]]
+    features: ClassVar[tuple[type[FeatureTable], ...]]
+    functions: ClassVar[tuple[FeatureFunctionSpec, ...]] = ()
+    trainer: ClassVar[type[Trainer]]
+    gate: ClassVar[type[ChampionGate]] = ChampionGate
+    scorer: ClassVar[type[BatchScorer]] = BatchScorer
+    monitor: ClassVar[type[Monitor]] = Monitor
+
+    def __init__(self, name: str, folder: Path, settings: UseCaseSettings, catalog: str) -> None:
+        """Use `UseCase.open` instead: it reads the settings.
+
+        Args:
+            name: The use case's name, which is its folder's and its schema's.
+            folder: The folder.
+            settings: Its checked settings.
+            catalog: The environment's catalog.
+        """
+        self.name = name
+        self.folder = folder
+        self.settings = settings
+        self.namespace = Namespace(catalog, name)
+
+    @classmethod
+    def open(cls, name: str, folder: Path, ws: Workspace) -> UseCase:
+        """Open the use case in a workspace: read its settings and register its feature functions.
+
+        Raises:
+            ConfigError: If `config.yml` is missing or wrong.
+        """
+        use_case = cls(name, folder, load_settings(folder / CONFIG_FILE, ws.env), ws.catalog)
+        for function in cls.functions:
+            ws.functions.register(
+                use_case.namespace.table(function.name),
+                function.fn,
+                parameters=function.parameters,
+                returns=function.returns,
+            )
+        return use_case
+
+    @property
+    def landing(self) -> Path:
+        """The folder where files land."""
+        return self.folder / self.settings.landing  # an absolute setting wins, as pathlib joins
+
+    @property
+    def model(self) -> ObjectName:
+        """The registered model."""
+        return self.namespace.model
+
+    def label_spine(self) -> LabelSpine:
+        """Return the label spine."""
+        return self.spine(self.settings)
+
+    def model_trainer(self) -> Trainer:
+        """Return the trainer."""
+        return self.trainer(self.namespace, self.settings)

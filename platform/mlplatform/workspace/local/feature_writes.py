@@ -1,0 +1,150 @@
+"""Creating and writing feature tables: the rules that go beyond those of any keyed table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from mlplatform.errors import FeatureStoreError, did_you_mean
+from mlplatform.features.types import normal_schema, spark_type
+from mlplatform.naming import ObjectName
+from mlplatform.workspace.local.feature_frames import frame_in, spark_schema
+
+if TYPE_CHECKING:
+    from mlplatform.workspace.local.tables import LocalTables
+    from mlplatform.workspace.protocols import TableInfo
+
+
+def create(
+    tables: LocalTables,
+    name: ObjectName | str,
+    primary_keys: str | Sequence[str],
+    df: Any,
+    *,
+    timeseries_column: str | None,
+    schema: Any,
+    description: str | None,
+    tags: Mapping[str, str] | None,
+) -> TableInfo:
+    """Create a feature table, or merge into the one that is there; see `LocalFeatureClient.create_table`."""
+    ObjectName.parse(name)
+    keys = [primary_keys] if isinstance(primary_keys, str) else list(primary_keys or ())
+    rows = None if df is None else frame_in(df, of=f"the frame for {name}")
+    declared = _declared(name, rows, schema)
+    _check(name, keys, timeseries_column, declared)
+    if tables.exists(name):
+        there = tables.describe(name)
+        _compare(there, keys, timeseries_column, declared)
+    else:
+        tables.create(
+            name,
+            declared,
+            primary_keys=keys,
+            timeseries_column=timeseries_column,
+            description=description or "",
+        )
+        for key, value in (tags or {}).items():
+            tables.set_tag(name, key, str(value))
+    if rows is not None and rows.num_rows:
+        write(tables, name, rows, "merge")
+    return tables.describe(name)
+
+
+def write(tables: LocalTables, name: ObjectName | str, df: Any, mode: str) -> None:
+    """Upsert rows; see `LocalFeatureClient.write_table`."""
+    if mode != "merge":
+        raise FeatureStoreError(f"write_table has no mode {mode!r}.", hint="Use 'merge', the only one.")
+    info = tables.describe(name)
+    rows = frame_in(df, of=f"the frame for {name}")
+    if info.timeseries_column:
+        missing = [column for column in info.schema.names if column not in rows.column_names]
+        if missing:
+            raise FeatureStoreError(
+                f"The frame for the timeseries table {name} lacks the column(s) {', '.join(missing)}.",
+                hint="A row of a timeseries table is one whole observation: write all columns, null where unknown.",
+            )
+    if rows.num_rows or set(rows.column_names) - set(info.schema.names):
+        tables.merge(name, rows)
+
+
+def _declared(name: ObjectName | str, rows: pa.Table | None, schema: Any) -> pa.Schema:
+    if schema is None and rows is None:
+        raise FeatureStoreError(f"{name} is declared without columns.", hint="Give df or schema.")
+    if schema is None:
+        assert rows is not None
+        declared = rows.schema
+    elif isinstance(schema, pa.Schema):
+        declared = normal_schema(schema, of=f"the schema of {name}")
+    elif hasattr(schema, "fields"):
+        declared = normal_schema(spark_schema(schema), of=f"the schema of {name}")
+    else:
+        raise FeatureStoreError(
+            f"The schema of {name} is a {type(schema).__name__}.", hint="Give a StructType or a pyarrow.Schema."
+        )
+    if schema is not None and rows is not None:
+        unknown = [column for column in rows.column_names if column not in declared.names]
+        if unknown:
+            raise FeatureStoreError(
+                f"The frame for {name} has the column {unknown[0]!r}, which its schema has not.",
+                hint=did_you_mean(unknown[0], declared.names),
+            )
+    # A schema's "not null" is meant; a frame's says only that no null happened to be in it.
+    return pa.schema([pa.field(field.name, field.type, schema is None or field.nullable) for field in declared])
+
+
+def _check(name: ObjectName | str, keys: Sequence[str], timeseries: str | None, declared: pa.Schema) -> None:
+    if not keys:
+        raise FeatureStoreError(f"{name} is declared without primary keys.", hint="Give primary_keys.")
+    for key in keys:
+        if key not in declared.names:
+            raise FeatureStoreError(f"{name}: the key {key!r} is no column.", hint=did_you_mean(key, declared.names))
+        if keys.count(key) > 1:
+            raise FeatureStoreError(f"{name}: the key {key!r} is given twice.", hint="Name each key once.")
+        kind = declared.field(key).type
+        if pa.types.is_nested(kind):
+            raise FeatureStoreError(f"{name}: the key {key!r} is {spark_type(kind)}.", hint="Keys are scalars.")
+    if timeseries is None:
+        return
+    if not isinstance(timeseries, str):
+        raise FeatureStoreError(
+            f"{name}: timeseries_column is a {type(timeseries).__name__}.", hint="Name one column, as a str."
+        )
+    if timeseries not in declared.names:
+        raise FeatureStoreError(
+            f"{name}: the timeseries column {timeseries!r} is no column.", hint=did_you_mean(timeseries, declared.names)
+        )
+    if timeseries not in keys:
+        raise FeatureStoreError(
+            f"{name}: the timeseries column {timeseries!r} is not among the primary keys {list(keys)}.",
+            hint=f"List it: primary_keys={[*keys, timeseries]}.",
+        )
+    if len(keys) == 1:
+        raise FeatureStoreError(
+            f"{name} has no key beside its timeseries column {timeseries!r}.", hint="Name the entity's key, too."
+        )
+    if spark_type(declared.field(timeseries).type) not in {"timestamp", "date"}:
+        raise FeatureStoreError(
+            f"{name}: the timeseries column {timeseries!r} is {spark_type(declared.field(timeseries).type)}.",
+            hint="It must be a timestamp or a date.",
+        )
+
+
+def _compare(there: TableInfo, keys: Sequence[str], timeseries: str | None, declared: pa.Schema) -> None:
+    """Refuse another declaration. Columns that were added to the table later are no difference."""
+    ours = {field.name: spark_type(field.type) for field in declared}
+    theirs = {field.name: spark_type(field.type) for field in there.schema}
+    same = all(theirs.get(name) == kind for name, kind in ours.items())
+    if same and (there.primary_keys, there.timeseries_column) == (tuple(keys), timeseries):
+        return
+    raise FeatureStoreError(
+        f"{there.name} exists with another declaration.\n"
+        f"  there:    keys {list(there.primary_keys)}, timeseries {there.timeseries_column}, columns {_listed(theirs)}\n"
+        f"  declared: keys {list(keys)}, timeseries {timeseries}, columns {_listed(ours)}",
+        hint="Declare it as it is, add new columns with write_table, or drop the table.",
+    )
+
+
+def _listed(columns: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {kind}" for name, kind in sorted(columns.items()))

@@ -1,0 +1,139 @@
+"""Models with their feature spec: how they lie in MLflow, how they are found by URI, and how they are loaded.
+
+The layout is the real client's: `data/feature_store/feature_spec.yaml`, and the model itself in
+`data/feature_store/raw_model`.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlplatform.errors import FeatureStoreError, PlatformError, RegistryError, did_you_mean
+
+if TYPE_CHECKING:
+    from mlplatform.workspace.local.registry import LocalRegistry
+
+SPEC_FOLDER = Path("data") / "feature_store"
+RAW_MODEL = "raw_model"
+
+_ALIAS = re.compile(r"models:/([^/@]+)@([^/@]+)")
+_VERSION = re.compile(r"models:/([^/@]+)/(\d+)")
+_OTHER = re.compile(r"models:/m-[0-9a-f]+|runs:/[^/]+/.+")
+_FORMS = "models:/catalog.schema.model@alias, models:/catalog.schema.model/3, runs:/<run>/<name> or models:/m-<id>"
+
+
+@dataclass(frozen=True)
+class ModelArtifact:
+    """A model's files on this machine, before anything in them has been loaded.
+
+    Attributes:
+        path: The folder of the whole model (`MLmodel` lies in it).
+        uri: What was asked for.
+        name: The registered model, or empty.
+        version: Its version, or None.
+        tags: The tags of the model version, or of the logged model.
+    """
+
+    path: Path
+    uri: str
+    name: str = ""
+    version: int | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def spec_folder(self) -> Path:
+        """The folder that holds the feature spec and its lineage."""
+        return self.path / SPEC_FOLDER
+
+    @property
+    def raw_model(self) -> Path:
+        """The folder of the model as its flavor saved it."""
+        return self.spec_folder / RAW_MODEL
+
+
+Verify = Callable[[ModelArtifact], None]
+
+
+def fetch(registry: LocalRegistry, uri: str, scratch: Path) -> ModelArtifact:
+    """Find a model and bring its files to this machine; nothing in them is loaded.
+
+    Args:
+        registry: The workspace's registry.
+        uri: One of the forms that `score_batch` takes.
+        scratch: Where downloaded files go.
+
+    Raises:
+        FeatureStoreError: If the URI is none of these forms, or the model has no such alias or version.
+        RegistryError: If the registry or the artifact store cannot be read.
+    """
+    name, version = _resolve(registry, uri)
+    registry.activate()
+    tags: Mapping[str, str] = {}
+    if version is not None:
+        tags = registry.get(name, version).tags
+    folder = scratch / "models" / uuid.uuid4().hex
+    folder.mkdir(parents=True)
+    import mlflow
+
+    try:
+        path = mlflow.artifacts.download_artifacts(f"models:/{name}/{version}" if name else uri, dst_path=str(folder))
+        if uri.startswith("models:/m-"):
+            tags = dict(mlflow.get_logged_model(uri.removeprefix("models:/")).tags or {})
+    except PlatformError:
+        raise
+    except Exception as error:
+        raise RegistryError(
+            f"The files of model {uri} cannot be fetched: {error}", hint="Does the model exist, and its artifact store?"
+        ) from error
+    return ModelArtifact(path=Path(path), uri=uri, name=name, version=version, tags=tags)
+
+
+def _resolve(registry: LocalRegistry, uri: str) -> tuple[str, int | None]:
+    if not isinstance(uri, str):
+        raise FeatureStoreError(f"model_uri is a {type(uri).__name__}.", hint=f"Give {_FORMS}.")
+    if match := _ALIAS.fullmatch(uri):
+        name, alias = match[1], match[2]
+        aliases = registry.aliases(name)
+        if alias not in aliases:
+            raise FeatureStoreError(f"Model {name} has no alias {alias!r}.", hint=did_you_mean(alias, aliases))
+        return name, aliases[alias]
+    if match := _VERSION.fullmatch(uri):
+        name, version = match[1], int(match[2])
+        known = [item.version for item in registry.versions(name)]
+        if version not in known:
+            listed = ", ".join(map(str, known)) or "none"
+            raise FeatureStoreError(f"Model {name} has no version {version}.", hint=f"Its versions: {listed}.")
+        return name, version
+    if _OTHER.fullmatch(uri):
+        return "", None
+    raise FeatureStoreError(f"{uri!r} is no model URI.", hint=f"Give {_FORMS}.")
+
+
+def load_model(artifact: ModelArtifact, verify: Verify | None = None) -> Any:
+    """Load a model's predictor, as its flavor would serve it (`predict`, or what `pyfunc_predict_fn` named).
+
+    The raw model is logged without a signature, so that nothing is checked or converted again for every batch: the
+    frame has been built from the feature spec.
+
+    Args:
+        artifact: The model's files.
+        verify: Called before anything is deserialised; raises to refuse.
+
+    Raises:
+        FeatureStoreError: If the folder holds no model of `log_model`.
+    """
+    if verify is not None:
+        verify(artifact)
+    if not (artifact.raw_model / "MLmodel").is_file():
+        raise FeatureStoreError(
+            f"Model {artifact.uri} carries no features: it has no {SPEC_FOLDER / RAW_MODEL}.",
+            hint="Log models with ws.fe.log_model to score them with score_batch.",
+        )
+    import mlflow.pyfunc
+
+    return mlflow.pyfunc.load_model(str(artifact.raw_model))

@@ -1,0 +1,190 @@
+"""Batch scoring over Arrow: look up what the frame lacks, predict batch by batch, and keep no more than a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mlplatform.errors import FeatureStoreError
+from mlplatform.features.spec import FeatureSpec
+from mlplatform.features.training_set import PREDICTION, Plan, check_score_frame, make_plan
+from mlplatform.features.types import arrow_type, spark_type
+from mlplatform.workspace.local import duck, lookup_engine
+
+if TYPE_CHECKING:
+    from deltalake import DeltaTable
+
+    from mlplatform.workspace.protocols import FunctionInfo, TableInfo
+
+Predict = Callable[[Any], Any]
+
+
+class BatchScoring:
+    """One frame to be scored by one model.
+
+    Attributes:
+        schema: The output: the frame's columns, the included columns that it lacks in spec order, `prediction`.
+        plan: What is looked up and computed.
+    """
+
+    def __init__(
+        self,
+        spec: FeatureSpec,
+        frame: pa.Table,
+        result_type: str,
+        *,
+        tables: Mapping[str, TableInfo],
+        functions: Mapping[str, FunctionInfo],
+    ) -> None:
+        """Plan the scoring, and refuse what cannot be scored.
+
+        Raises:
+            FeatureStoreError: As `check_score_frame` and `make_plan`; or if `result_type` is no type.
+        """
+        check_score_frame(spec, frame.column_names)
+        self._frame = frame
+        self._kind = arrow_type(result_type)
+        self._inputs = spec.included
+        self.plan: Plan = make_plan(
+            spec, frame.schema, wanted=self._inputs, tables=tables, functions=functions
+        )
+        added = [name for name in self._inputs if name not in frame.column_names]
+        self._columns = [*frame.column_names, *added]
+        self._functions = functions
+        self._casts = _input_types(spec, self.plan)
+        fields = [self.plan.schema.field(name) for name in self._columns]
+        self.schema = pa.schema([*fields, pa.field(PREDICTION, self._kind)])
+
+    def run(
+        self,
+        predict: Predict,
+        *,
+        tables: Mapping[str, DeltaTable],
+        scratch: Path,
+        memory_limit: str | None = None,
+        batch_rows: int = duck.BATCH_ROWS,
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield the scored rows, as many as the frame has.
+
+        Raises:
+            FeatureStoreError: If the model fails, or gives something that is no `result_type`.
+        """
+        batches = lookup_engine.run(
+            self.plan,
+            self._frame,
+            columns=self._columns,
+            tables=tables,
+            functions=self._functions,
+            scratch=scratch,
+            memory_limit=memory_limit,
+            batch_rows=batch_rows,
+        )
+        for batch in batches:
+            if batch.num_rows:
+                prediction = self._predict(predict, batch)
+                yield pa.RecordBatch.from_arrays([*batch.columns, prediction], schema=self.schema)
+
+    def _predict(self, predict: Predict, batch: pa.RecordBatch) -> pa.Array:
+        columns = []
+        for name in self._inputs:
+            column = batch.column(name)
+            columns.append(_cast(column, self._casts[name], name) if name in self._casts else column)
+        given = pa.RecordBatch.from_arrays(columns, names=list(self._inputs))
+        try:
+            result = predict(given.to_pandas())
+        except Exception as error:
+            raise FeatureStoreError(
+                f"The model failed on a batch of {batch.num_rows} row(s) with {type(error).__name__}: {error}",
+                hint=f"It was given the columns {', '.join(self._inputs)}.",
+            ) from error
+        return as_column(result, self._kind, batch.num_rows)
+
+
+def as_column(result: Any, kind: pa.DataType, rows: int) -> pa.Array:
+    """Return a model's output as one Arrow column.
+
+    One number a row, or one column, is taken as it is. Of two columns, the probabilities of the two classes, a scalar
+    `result_type` takes the last: the positive class. More columns need `array<double>`, which keeps all of them.
+
+    Args:
+        result: An array, series, frame or list of the model.
+        kind: The Arrow type of `result_type`.
+        rows: How many rows were given.
+
+    Raises:
+        FeatureStoreError: If the number of rows or columns, or the type, does not fit.
+    """
+    values = result.to_numpy() if hasattr(result, "to_numpy") else np.asarray(result)
+    if values.ndim == 0 or len(values) != rows:
+        raise FeatureStoreError(
+            f"The model gave {values.size if values.ndim == 0 else len(values)} prediction(s) for {rows} row(s).",
+            hint="A model scores each row.",
+        )
+    listed = pa.types.is_list(kind)
+    try:
+        if values.ndim == 2 and listed:
+            width = values.shape[1]
+            flat = pa.array(np.ascontiguousarray(values).reshape(-1)).cast(kind.value_type)
+            offsets = pa.array(np.arange(0, (rows + 1) * width, width, dtype=np.int32) if width else np.zeros(rows + 1, np.int32))
+            return pa.ListArray.from_arrays(offsets, flat, type=kind)
+        if values.ndim == 2 and values.shape[1] in (1, 2):
+            values = values[:, -1]
+        if values.ndim != 1:
+            raise FeatureStoreError(
+                f"The model gave {values.shape[1:]} values a row; result_type {spark_type(kind)} holds one.",
+                hint="Use result_type='array<double>'.",
+            )
+        return _scalars(values, kind)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+        if isinstance(error, FeatureStoreError):
+            raise
+        raise FeatureStoreError(
+            f"The model's predictions ({values.dtype}) are no {spark_type(kind)}: {error}",
+            hint="Choose the result_type that the model gives.",
+        ) from None
+
+
+def _scalars(values: np.ndarray[Any, Any], kind: pa.DataType) -> pa.Array:
+    if values.dtype == object or pa.types.is_list(kind):
+        return pa.array(values.tolist(), type=kind)
+    column = pa.array(values)
+    return column if column.type.equals(kind) else pc.cast(column, kind)
+
+
+def _input_types(spec: FeatureSpec, plan: Plan) -> dict[str, pa.DataType]:
+    """Return the types that the frame's own columns must be cast to, for the model to get what it was fitted on."""
+    casts = {}
+    for column in spec.columns:
+        name = column.output_name
+        if not column.include or not column.data_type:
+            continue
+        trained, actual = arrow_type(column.data_type), plan.schema.field(name).type
+        if trained.equals(actual):
+            continue
+        if not (_numeric(trained) and _numeric(actual)):
+            raise FeatureStoreError(
+                f"Column {name!r} of the frame to score is {spark_type(actual)}; the model was fitted on "
+                f"{column.data_type}.",
+                hint=f"Cast it to {column.data_type}.",
+            )
+        casts[name] = trained
+    return casts
+
+
+def _numeric(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
+
+
+def _cast(column: pa.Array, kind: pa.DataType, name: str) -> pa.Array:
+    try:
+        return column.cast(kind)
+    except pa.ArrowException as error:
+        raise FeatureStoreError(
+            f"Column {name!r} of the frame to score does not fit {spark_type(kind)}, which the model was fitted on: {error}",
+            hint="Cast it before scoring.",
+        ) from None
