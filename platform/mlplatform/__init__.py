@@ -1,24 +1,31 @@
 """mlplatform: base classes for machine learning on Databricks, and a local workspace to run them on.
 
-Everything a use case needs is importable from here; what is not listed in `__all__` may change without notice.
+Everything a use case needs is importable from here; what is not listed in `__all__` may change without notice. Names load
+when they are first used, so that the command line answers at once.
 """
 
-from mlplatform.as_of import Duration, parse_as_of
-from mlplatform.features.functions import FeatureFunctionSpec
-from mlplatform.features.lookups import FeatureFunction, FeatureLookup
-from mlplatform.features.table import FeatureTable
-from mlplatform.medallion.as_of_view import WorkspaceAsOf
-from mlplatform.medallion.schema import Column
-from mlplatform.medallion.silver import SilverTable
-from mlplatform.medallion.source import Source, end_of_period
-from mlplatform.medallion.spine import LabelSpine
-from mlplatform.models.gate import ChampionGate
-from mlplatform.models.scorer import BatchScorer
-from mlplatform.models.trainer import Trainer
-from mlplatform.monitoring.monitor import Monitor
-from mlplatform.quality.expectations import Expectation
-from mlplatform.use_case import UseCase
-from mlplatform.workspace import open_workspace
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mlplatform.as_of import Duration, parse_as_of
+    from mlplatform.features.functions import FeatureFunctionSpec
+    from mlplatform.features.lookups import FeatureFunction, FeatureLookup
+    from mlplatform.features.table import FeatureTable
+    from mlplatform.medallion.as_of_view import WorkspaceAsOf
+    from mlplatform.medallion.schema import Column
+    from mlplatform.medallion.silver import SilverTable
+    from mlplatform.medallion.source import Source, end_of_period
+    from mlplatform.medallion.spine import LabelSpine
+    from mlplatform.models.gate import ChampionGate
+    from mlplatform.models.scorer import BatchScorer
+    from mlplatform.models.trainer import Trainer
+    from mlplatform.monitoring.monitor import Monitor
+    from mlplatform.quality.expectations import Expectation
+    from mlplatform.use_case import UseCase
+    from mlplatform.workspace import open_workspace
 
 __all__ = [
     "BatchScorer",
@@ -41,3 +48,39 @@ __all__ = [
     "open_workspace",
     "parse_as_of",
 ]
+
+_MODULES = {
+    "BatchScorer": "models.scorer",
+    "ChampionGate": "models.gate",
+    "Column": "medallion.schema",
+    "Duration": "as_of",
+    "Expectation": "quality.expectations",
+    "FeatureFunction": "features.lookups",
+    "FeatureFunctionSpec": "features.functions",
+    "FeatureLookup": "features.lookups",
+    "FeatureTable": "features.table",
+    "LabelSpine": "medallion.spine",
+    "Monitor": "monitoring.monitor",
+    "SilverTable": "medallion.silver",
+    "Source": "medallion.source",
+    "Trainer": "models.trainer",
+    "UseCase": "use_case",
+    "WorkspaceAsOf": "medallion.as_of_view",
+    "end_of_period": "medallion.source",
+    "open_workspace": "workspace",
+    "parse_as_of": "as_of",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is first used."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the public names."""
+    return sorted(__all__)

@@ -11,6 +11,7 @@ from mlplatform.features.table import FeatureTable
 from mlplatform.medallion.silver import SilverTable
 from mlplatform.medallion.source import Source
 from mlplatform.medallion.spine import LabelSpine
+from mlplatform.models import artifacts
 from mlplatform.models.gate import ChampionGate
 from mlplatform.models.scorer import BatchScorer
 from mlplatform.models.trainer import Trainer
@@ -73,6 +74,9 @@ class UseCase:
                 parameters=function.parameters,
                 returns=function.returns,
             )
+        # Whatever loads this use case's models from here on looks at their files first.
+        trusted = cls.trainer.trusted_types
+        ws.fe.verify_model = lambda model: artifacts.verify(model.path, model.tags.get(artifacts.DIGEST_TAG, ""), trusted)
         return use_case
 
     @property

@@ -14,6 +14,8 @@ from tests.parity import requirements_check
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from mlplatform.workspace.protocols import Workspace
+
     from tests.parity.judge import Judge
 
 _HERE = Path(__file__).resolve().parent
@@ -60,3 +62,12 @@ def judge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judge]:
 
     with Judge(tmp_path_factory.mktemp("judge")) as running:
         yield running
+
+
+@pytest.fixture(scope="package")
+def ws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
+    """Our local workspace, one for all tests of this folder: each case brings its own schema."""
+    from mlplatform import open_workspace  # noqa: PLC0415 - only where the tests run
+
+    with open_workspace("local", root=tmp_path_factory.mktemp("workspace")) as workspace:
+        yield workspace

@@ -11,7 +11,6 @@ import os
 import sys
 import time
 import traceback
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,18 +20,12 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from tests.parity.models import OtherModel
     from tests.parity.outcome import Outcome
     from tests.support.cases import Case
 
 _START_SECONDS = 300
 _ANSWER_SECONDS = 300
-
-
-@dataclass(frozen=True)
-class _Question:
-    case: Case
-    model: Any
-    flavor: str
 
 
 class Judge:
@@ -68,23 +61,22 @@ class Judge:
             self._process.kill()
             self._process.join()
 
-    def ask(self, case: Case, *, model: Any = None, flavor: str = "mlflow.pyfunc") -> Callable[[], Outcome]:  # noqa: ANN401 - any MLflow model
+    def ask(self, case: Case, other: OtherModel | None = None) -> Callable[[], Outcome]:
         """Put a question, and go on working while it is answered.
 
         Args:
             case: The question.
-            model: A model to log instead of the case's own.
-            flavor: That model's MLflow flavor, by the name of its module.
+            other: A model to log instead of the case's own.
 
         Returns:
             A function that waits for the answer. Call it before the next question.
         """
-        self._pipe.send(_Question(case, model, flavor))
+        self._pipe.send((case, other))
         return lambda: self._receive(_ANSWER_SECONDS)
 
-    def answer(self, case: Case, *, model: Any = None, flavor: str = "mlflow.pyfunc") -> Outcome:  # noqa: ANN401 - any MLflow model
+    def answer(self, case: Case, other: OtherModel | None = None) -> Outcome:
         """Put a question and wait for the answer; the arguments are those of `ask`."""
-        return self.ask(case, model=model, flavor=flavor)()
+        return self.ask(case, other)()
 
     def _receive(self, seconds: float) -> Any:  # noqa: ANN401 - an outcome, or the greeting
         try:
@@ -117,9 +109,9 @@ def _serve(pipe: Connection, scratch: Path, log: Path) -> None:
         with RealClient(scratch) as client:
             pipe.send(("ready", None, 0.0))
             while True:
-                question = pipe.recv()
+                case, other = pipe.recv()
                 started = time.perf_counter()
-                outcome = client.run(question.case, model=question.model, flavor=question.flavor)
+                outcome = client.run(case, other)
                 if client.unexpected_calls:
                     msg = f"The stand-in has no answer to {client.unexpected_calls}."
                     raise RuntimeError(msg)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import mlflow
+import pandas as pd
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from tests.support.cases import LinearModel
+    from tests.support.cases import Case, LinearModel
 
 
 class LinearPyfunc(mlflow.pyfunc.PythonModel):
@@ -25,8 +25,32 @@ class LinearPyfunc(mlflow.pyfunc.PythonModel):
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> list[float]:  # noqa: ANN401, ARG002 - MLflow's signature
         """Predict row by row, in the order of the additions that the case format fixes."""
         self.columns_file.write_text(json.dumps(list(model_input.columns)), encoding="utf-8")
-        # Through lists of plain Python values: pandas turns a null integer into NaN, which counts as missing all the same.
-        return self.model.predict({name: model_input[name].tolist() for name in self.model.inputs})
+        # Through lists of plain Python values: a null integer may come as None, as NaN in a float column or as pandas' NA.
+        columns = {name: [None if pd.isna(value) else value for value in model_input[name]] for name in self.model.inputs}
+        return self.model.predict(columns)
+
+
+@dataclass(frozen=True)
+class OtherModel:
+    """A model to log.
+
+    Attributes:
+        model: The fitted model.
+        flavor: Its MLflow flavor, by the name of its module.
+        arguments: More keyword arguments for `log_model`.
+    """
+
+    model: Any
+    flavor: str = "mlflow.pyfunc"
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+
+def case_model(case: Case, columns_file: Path) -> OtherModel:
+    """Return the case's own model."""
+    if case.model is None:
+        msg = f"Case {case.name} has no model."
+        raise ValueError(msg)
+    return OtherModel(LinearPyfunc(case.model, columns_file))
 
 
 def columns_noted(columns_file: Path) -> tuple[str, ...] | None:

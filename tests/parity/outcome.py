@@ -39,7 +39,7 @@ class Outcome:
         table: The training set, or the scored frame.
         failure: What went wrong instead.
         model_columns: score_batch only: the columns that the model was given, in their order.
-        spec_yaml: score_batch only: the feature spec that was logged with the model.
+        spec_yaml: The feature spec, as it is (or would be) logged with a model. From the judge only.
     """
 
     table: pa.Table | None = None

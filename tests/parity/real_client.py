@@ -26,8 +26,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
+import yaml
+
 from tests.parity.catalog import Catalog
-from tests.parity.models import LinearPyfunc, columns_noted
+from tests.parity.models import OtherModel, case_model, columns_noted
 from tests.parity.outcome import Outcome, StepFailed, step
 from tests.parity.spark_session import start_session
 
@@ -87,13 +89,12 @@ class RealClient:
         """REST calls that the stand-in had no answer to."""
         return self._standin.unexpected
 
-    def run(self, case: Case, *, model: Any = None, flavor: str = "mlflow.pyfunc") -> Outcome:  # noqa: ANN401 - any MLflow model
+    def run(self, case: Case, other: OtherModel | None = None) -> Outcome:
         """Answer one case.
 
         Args:
             case: What to build, and to score in mode `score_batch`.
-            model: A model to log instead of the case's own.
-            flavor: That model's MLflow flavor, by the name of its module.
+            other: A model to log instead of the case's own.
         """
         self._case = case
         self._plans.clear()
@@ -103,8 +104,10 @@ class RealClient:
             if case.mode == "training_set":
                 training_set = self._training_set(case, case.spine)
                 with step("load_df"):
-                    return Outcome(table=training_set.load_df().toArrow())
-            return self._score(case, model, flavor)
+                    table = training_set.load_df().toArrow()
+                spec = training_set.feature_spec._to_dict()  # noqa: SLF001 - what its `save` writes
+                return Outcome(table=table, spec_yaml=yaml.safe_dump(spec, sort_keys=False, allow_unicode=True))
+            return self._score(case, other)
         except StepFailed as failed:
             return Outcome(failure=failed.failure)
 
@@ -122,25 +125,22 @@ class RealClient:
                 exclude_columns=list(case.exclude_columns),
             )
 
-    def _score(self, case: Case, model: Any, flavor: str) -> Outcome:  # noqa: ANN401 - any MLflow model
+    def _score(self, case: Case, other: OtherModel | None) -> Outcome:
         import mlflow  # noqa: PLC0415 - late, it is slow
 
         training_set = self._training_set(case, case.training_spine)
         self._models += 1
         name, columns_file = f"ml.prod.model_{self._models}", self._scratch / f"columns_{self._models}.json"
-        if model is None:
-            if case.model is None:
-                msg = f"Case {case.name} has no model."
-                raise ValueError(msg)
-            model = LinearPyfunc(case.model, columns_file)
+        chosen = other or case_model(case, columns_file)
         with step("log_model"), mlflow.start_run():
             self._client.log_model(
-                model=model,
+                model=chosen.model,
                 artifact_path="model",
-                flavor=importlib.import_module(flavor),
+                flavor=importlib.import_module(chosen.flavor),
                 training_set=training_set,
                 registered_model_name=name,
                 pip_requirements=_PIP_REQUIREMENTS,
+                **chosen.arguments,
             )
         with step("score_batch"):
             scored = self._client.score_batch(

@@ -166,11 +166,9 @@ def _check_names(
 ) -> None:
     taken = {column.output_name: "a column of the frame" for column in sources}
     taken |= dict.fromkeys(labels, "the label")
-    for column in (*features, *computed):
-        name = column.output_name
-        mine = f"feature {column.feature_name!r} of {column.table_name}" if isinstance(column, FeatureColumn) else (
-            f"function {column.udf_name}"
-        )
+    outputs = [(item.output_name, f"feature {item.feature_name!r} of {item.table_name}") for item in features]
+    outputs += [(item.output_name, f"function {item.udf_name}") for item in computed]
+    for name, mine in outputs:
         if name in taken:
             raise FeatureStoreError(
                 f"The output {name!r} ({mine}) has the name of another column: {taken[name]}.",

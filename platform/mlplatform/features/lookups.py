@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -65,7 +64,7 @@ class FeatureLookup:
                 )
             names = _names(feature_name, "feature_name", self._table_name)
         self._feature_names = names
-        self._rename_outputs = dict(_mapping(rename_outputs, "rename_outputs", self._table_name))
+        self._rename_outputs: dict[str, str] = dict(_mapping(rename_outputs, "rename_outputs", self._table_name))
         if output_name is not None and len(names) == 1:
             if self._rename_outputs:
                 raise FeatureStoreError(
@@ -234,7 +233,7 @@ def _names(value: Any, argument: str, of: str) -> list[str]:
     return values
 
 
-def _mapping(value: Any, argument: str, of: str) -> Mapping[str, Any]:
+def _mapping(value: Any, argument: str, of: str) -> dict[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, dict):

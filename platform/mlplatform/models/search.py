@@ -86,9 +86,5 @@ def search(
 
 
 def plain(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return parameters as plain Python values: hyperopt hands out numpy scalars, and whole numbers as floats."""
-    values = {}
-    for key, value in params.items():
-        plain_value = value.item() if isinstance(value, np.generic) else value
-        values[key] = int(plain_value) if isinstance(plain_value, float) and plain_value.is_integer() else plain_value
-    return values
+    """Return parameters as plain Python values: hyperopt hands out numpy scalars, which JSON does not take."""
+    return {key: value.item() if isinstance(value, np.generic) else value for key, value in params.items()}

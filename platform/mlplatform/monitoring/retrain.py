@@ -25,7 +25,7 @@ def decide(
 
     Args:
         as_of: Now.
-        last_trained: `as_of` of the last training before now; None when there was none.
+        last_trained: `as_of` of the last training up to now; None when there was none.
         alarms: Performance alarms raised at `as_of`.
         limits: Schedule and cool-down.
 
@@ -36,6 +36,8 @@ def decide(
     """
     if last_trained is None:
         return RetrainDecision(due=True, reasons=("there is no trained model",))
+    if last_trained == as_of:
+        return RetrainDecision(due=False, reasons=("trained at this time",))
     if Duration.parse(limits.retrain_every).after(last_trained) <= as_of:
         return RetrainDecision(
             due=True, reasons=(f"schedule: {limits.retrain_every} since the training at {last_trained:%Y-%m-%d}", *alarms)

@@ -18,7 +18,7 @@ def decide(context: StageContext) -> RetrainDecision:
     trained = [
         row["as_of"]
         for row in stage_runs.read(context.ws, context.namespace, stage=train.NAME)
-        if row["status"] == stage_runs.DONE and parse_as_of(row["as_of"]) < context.as_of
+        if row["status"] == stage_runs.DONE and parse_as_of(row["as_of"]) <= context.as_of
     ]
     alarms: list[str] = []
     for row in stage_runs.read(context.ws, context.namespace, stage=monitor.NAME):

@@ -109,7 +109,7 @@ def append(path: Path, name: str, rows: pa.Table, transactions: Sequence[Transac
                 hint="Run again: what is committed is left out then.",
             )
         write_deltalake(table, rows, mode="append", commit_properties=_commit(transactions), post_commithook_properties=_HOOKS)
-        return rows.num_rows
+        return int(rows.num_rows)
 
     return _retrying(path, name, commit)
 
@@ -119,7 +119,7 @@ def overwrite(path: Path, name: str, rows: pa.Table) -> WriteResult:
 
     def commit(table: DeltaTable) -> int:
         write_deltalake(table, rows, mode="overwrite", commit_properties=_commit(()), post_commithook_properties=_HOOKS)
-        return rows.num_rows
+        return int(rows.num_rows)
 
     return _retrying(path, name, commit)
 
@@ -142,7 +142,7 @@ def merge(path: Path, name: str, rows: pa.Table, keys: Sequence[str], scratch: P
                 commit_properties=_commit(()),
                 post_commithook_properties=_HOOKS,
             )
-        return rows.num_rows
+        return int(rows.num_rows)
 
     return _retrying(path, name, commit)
 

@@ -11,6 +11,7 @@ from mlplatform.errors import FeatureStoreError, did_you_mean
 from mlplatform.features.types import normal_schema, spark_type
 from mlplatform.naming import ObjectName
 from mlplatform.workspace.local.feature_frames import frame_in, spark_schema
+from mlplatform.workspace.local.tables import check_unique
 
 if TYPE_CHECKING:
     from mlplatform.workspace.local.tables import LocalTables
@@ -38,6 +39,9 @@ def create(
         there = tables.describe(name)
         _compare(there, keys, timeseries_column, declared)
     else:
+        if rows is not None:
+            # Before the table is made: a refused batch leaves nothing behind.
+            _check_rows(name, rows, keys)
         tables.create(
             name,
             declared,
@@ -67,6 +71,13 @@ def write(tables: LocalTables, name: ObjectName | str, df: Any, mode: str) -> No
             )
     if rows.num_rows or set(rows.column_names) - set(info.schema.names):
         tables.merge(name, rows)
+
+
+def _check_rows(name: ObjectName | str, rows: pa.Table, keys: Sequence[str]) -> None:
+    missing = [key for key in keys if key not in rows.column_names]
+    if missing:
+        raise FeatureStoreError(f"The frame for {name} lacks the key column(s) {', '.join(missing)}.", hint="Add them.")
+    check_unique(rows, keys, str(name))
 
 
 def _declared(name: ObjectName | str, rows: pa.Table | None, schema: Any) -> pa.Schema:

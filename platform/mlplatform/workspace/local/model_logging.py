@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlplatform.errors import FeatureStoreError
@@ -14,6 +14,8 @@ from mlplatform.workspace.local.model_store import RAW_MODEL
 from mlplatform.workspace.local.training_set import LocalTrainingSet
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from mlflow.models.model import ModelInfo
 
     from mlplatform.workspace.local.registry import LocalRegistry
@@ -86,8 +88,10 @@ def log_model(
     flavor.save_model(*positional, path=str(folder / RAW_MODEL), pip_requirements=requirements, **python_model, **kwargs)
     spec.save(folder)
     training_set.lineage.save(folder)
-    with _run(registry):
-        return mlflow.pyfunc.log_model(
+    with _run(registry), warnings.catch_warnings():
+        # The signature comes from the feature spec; an example is the caller's choice.
+        warnings.filterwarnings("ignore", message=".*input example was not provided.*")
+        info: ModelInfo = mlflow.pyfunc.log_model(
             name=artifact_path,
             loader_module="mlplatform.features.packaged",
             data_path=str(folder),
@@ -97,6 +101,7 @@ def log_model(
             registered_model_name=registered_model_name,
             await_registration_for=await_registration_for or 0,
         )
+    return info
 
 
 @contextmanager

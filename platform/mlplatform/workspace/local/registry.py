@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +20,13 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion as MlflowVersion
 
 _MISSING = "RESOURCE_DOES_NOT_EXIST"
+_SETTINGS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    # Else MLflow copies the project's own lock file into every model it finds one for.
+    "MLFLOW_UV_AUTO_DETECT": "false",
+    "MLFLOW_LOG_UV_FILES": "false",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
 
 
 class LocalRegistry:
@@ -127,7 +135,13 @@ class LocalRegistry:
 
     @staticmethod
     def _mlflow() -> Any:
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        # No telemetry; no progress bars of its own between ours; no copy of our lock file in each model (its
+        # requirements are logged); its chatter only where it warns.
+        for name, value in _SETTINGS.items():
+            os.environ.setdefault(name, value)
+        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+        os.environ.setdefault("MLFLOW_UV_AUTO_DETECT", "false")
+        logging.getLogger("mlflow").setLevel(logging.WARNING)
         try:
             import mlflow
         except ImportError as error:

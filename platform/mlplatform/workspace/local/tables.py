@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -188,6 +189,7 @@ class LocalTables:
         lacking = [key for key in info.primary_keys if key not in rows.column_names]
         if lacking:
             raise TableError(f"The frame for {name} lacks key column(s) {', '.join(lacking)}.", hint="Add them.")
+        check_no_nulls(rows, info.primary_keys, str(name))
         known = pa.schema([field for field in info.schema if field.name in rows.column_names])
         conformed = conform(rows.select(known.names), known, str(name))
         for column in rows.column_names:
@@ -223,8 +225,8 @@ class LocalTables:
             delta.set_properties(self.path(name), str(name), {_TAGS: json.dumps(tags)})
 
 
-def check_unique(rows: pa.Table, keys: Sequence[str], table: str) -> None:
-    """Refuse rows with null or repeated keys.
+def check_no_nulls(rows: pa.Table, keys: Sequence[str], table: str) -> None:
+    """Refuse rows with null keys.
 
     Raises:
         TableError: With the columns concerned and the number of rows.
@@ -233,6 +235,15 @@ def check_unique(rows: pa.Table, keys: Sequence[str], table: str) -> None:
     if nulls:
         listed = ", ".join(f"{key} ({count} row(s))" for key, count in nulls.items())
         raise TableError(f"Null in key column of {table}: {listed}.", hint="Nothing was written; drop or repair them.")
+
+
+def check_unique(rows: pa.Table, keys: Sequence[str], table: str) -> None:
+    """Refuse rows with null or repeated keys.
+
+    Raises:
+        TableError: With the columns concerned and the number of rows.
+    """
+    check_no_nulls(rows, keys, table)
     counts = rows.select(list(keys)).group_by(list(keys)).aggregate([([], "count_all")])
     repeated = counts.filter(pc.greater(counts.column("count_all"), 1))
     if repeated.num_rows:
@@ -249,23 +260,24 @@ def _shape(schema: pa.Schema) -> list[str]:
     return [f"{field.name} {field.type}{'' if field.nullable else ' not null'}" for field in schema]
 
 
+_OPERATORS: dict[str, Callable[[pc.Expression, Any], pc.Expression]] = {
+    "=": operator.eq,
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "in": lambda field, values: field.isin(list(values)),
+}
+
+
 def _expression(filters: Sequence[Filter]) -> pc.Expression:
     combined: pc.Expression | None = None
-    for column, operator, value in filters:
-        field = pc.field(column)
-        tests: dict[str, Callable[[], pc.Expression]] = {
-            "=": lambda field=field, value=value: field == value,
-            "==": lambda field=field, value=value: field == value,
-            "!=": lambda field=field, value=value: field != value,
-            "<": lambda field=field, value=value: field < value,
-            "<=": lambda field=field, value=value: field <= value,
-            ">": lambda field=field, value=value: field > value,
-            ">=": lambda field=field, value=value: field >= value,
-            "in": lambda field=field, value=value: field.isin(list(value)),
-        }
-        if operator not in tests:
-            raise TableError(f"{operator!r} is not a filter operator.", hint=f"Known: {', '.join(tests)}.")
-        test = tests[operator]()
+    for column, name, value in filters:
+        if name not in _OPERATORS:
+            raise TableError(f"{name!r} is not a filter operator.", hint=f"Known: {', '.join(_OPERATORS)}.")
+        test = _OPERATORS[name](pc.field(column), value)
         combined = test if combined is None else combined & test
     assert combined is not None
     return combined

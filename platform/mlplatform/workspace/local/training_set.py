@@ -121,7 +121,8 @@ class LocalTrainingSet:
 
     def to_pandas(self, *, as_recorded: bool = False) -> pd.DataFrame:
         """Return the rows as pandas; arguments and errors are those of `load_df`."""
-        return self.to_arrow(as_recorded=as_recorded).to_pandas()
+        frame: pd.DataFrame = self.to_arrow(as_recorded=as_recorded).to_pandas()
+        return frame
 
     def _prepare(self, as_recorded: bool) -> tuple[list[str], Mapping[str, OpenTable], Plan]:
         names = [table.table_name for table in self._spec.tables]

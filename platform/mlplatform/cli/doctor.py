@@ -1,0 +1,128 @@
+"""`mlplatform doctor`: what is missing here, and the command that mends it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import click
+
+from mlplatform.cli import output
+from mlplatform.cli.options import Options, common
+
+PACKAGES = ("pyspark", "pysail", "deltalake", "duckdb", "mlflow", "scikit-learn", "hyperopt", "pyarrow", "pandas")
+NEEDED_DISK = 2 * 1024**3
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    what: str
+    well: bool
+    found: str
+    mend: str = ""
+
+
+@click.command(epilog="\b\nExamples:\n  mlplatform doctor\n  mlplatform doctor --home /data/mlplatform")
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@common
+def doctor(as_json: bool, options: Options) -> None:
+    """Look whether everything that the local workspace needs is here; exits with 1 if something is missing."""
+    findings = [finding for look in (_python, _packages, _workspace, _use_cases) for finding in look(options)]
+    if all(finding.well for finding in findings):
+        findings.extend(_engines(options))
+    if as_json:
+        output.show_json([vars(finding) for finding in findings])
+    else:
+        rows = [("ok" if item.well else "MISSING", item.what, item.found, item.mend) for item in findings]
+        output.console().print(output.table("mlplatform doctor", ("", "what", "found", "mend it with"), rows))
+    if not all(finding.well for finding in findings):
+        sys.exit(1)
+
+
+def _python(options: Options) -> Iterator[Finding]:
+    del options
+    version = ".".join(map(str, sys.version_info[:3]))
+    yield Finding("Python 3.11 to 3.13", (3, 11) <= sys.version_info[:2] <= (3, 13), version, "install Python 3.12")
+
+
+def _packages(options: Options) -> Iterator[Finding]:
+    del options
+    for package in PACKAGES:
+        try:
+            yield Finding(package, well=True, found=importlib.metadata.version(package))
+        except importlib.metadata.PackageNotFoundError:
+            yield Finding(package, well=False, found="not installed", mend="pip install 'mlplatform[local]'")
+    connect = _installed("databricks-connect")
+    if connect and _installed("pyspark"):
+        yield Finding(
+            "one pyspark", well=False, found=f"databricks-connect {connect} beside pyspark",
+            mend="pip uninstall databricks-connect, then reinstall pyspark",
+        )
+
+
+def _installed(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def _workspace(options: Options) -> Iterator[Finding]:
+    from mlplatform.workspace.local.workspace import workspace_root
+
+    root = workspace_root(options.home)
+    existing = root
+    while not existing.exists():
+        existing = existing.parent
+    writable = os.access(existing, os.W_OK)
+    yield Finding(f"workspace folder {root}", writable, "writable" if writable else "not writable", "use --home PATH")
+    free = shutil.disk_usage(existing).free
+    yield Finding("2 GB of free disk", free > NEEDED_DISK, f"{free / 1024**3:.0f} GB", "free some, or use --home PATH")
+
+
+def _use_cases(options: Options) -> Iterator[Finding]:
+    from mlplatform import discovery
+    from mlplatform.config import CONFIG_FILE, load_settings
+    from mlplatform.errors import PlatformError
+
+    found = discovery.find_use_cases(options.use_cases)
+    if not found:
+        yield Finding("use cases", well=False, found="none", mend="run in the project, or give --use-cases PATH")
+    for item in found.values():
+        try:
+            folder = item.folder
+            if folder is None:
+                raise PlatformError("its folder is not known")
+            settings = load_settings(folder / CONFIG_FILE, options.env)
+            landing = folder / settings.landing
+        except PlatformError as error:
+            yield Finding(f"use case {item.name}", well=False, found=error.message, mend=error.hint)
+        else:
+            there = landing.is_dir()
+            yield Finding(
+                f"use case {item.name}", there, f"landing folder {landing}" + ("" if there else " does not exist"),
+                "set 'landing' in config.yml",
+            )
+
+
+def _engines(options: Options) -> Iterator[Finding]:
+    from mlplatform.errors import PlatformError
+
+    with options.open() as ws:
+        looks: tuple[tuple[str, Callable[[], object]], ...] = (
+            ("Spark (Sail) answers", lambda: ws.spark.range(1).count()),
+            ("MLflow registry answers", lambda: ws.registry.aliases(f"{ws.catalog}.doctor.model")),
+        )
+        for what, look in looks:
+            try:
+                look()
+            except PlatformError as error:
+                yield Finding(what, well=False, found=error.message, mend=error.hint)
+            else:
+                yield Finding(what, well=True, found="yes")

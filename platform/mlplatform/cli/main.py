@@ -1,0 +1,69 @@
+"""`mlplatform`: the entry point, its commands, and what errors look like."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+from typing import NoReturn
+
+import click
+
+from mlplatform.cli import doctor, gate, history, run, score, simulate, status
+from mlplatform.errors import PlatformError
+
+EXAMPLES = """\b
+Examples:
+  mlplatform doctor
+  mlplatform run credit_risk --as-of 2006-01-01
+  mlplatform simulate credit_risk --from 2006-01-01 --to 2012-01-01 --every quarter
+  mlplatform score credit_risk --as-of 2006-04-01
+  mlplatform status credit_risk --json
+  mlplatform history credit_risk
+
+\b
+Exit codes: 0 done, 1 failed, 2 wrong use, 3 the gate did not promote.
+"""
+
+
+@click.group(epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="mlplatform", prog_name="mlplatform")
+def cli() -> None:
+    """Feature tables, training, a champion/challenger gate, batch scoring and monitoring, for each use case."""
+
+
+for command in (run.run, simulate.simulate, score.score, gate.gate, status.status, history.history, doctor.doctor):
+    cli.add_command(command)
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run the command line and exit with its code."""
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        code = cli.main(args=arguments, standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        code = 2
+    except click.ClickException as error:
+        error.show()
+        code = 2
+    except PlatformError as error:
+        click.echo(f"Error: {error.message}", err=True)
+        if error.hint:
+            click.echo(f"Hint:  {error.hint}", err=True)
+        code = error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("\nStopped. What was finished is kept: the same command again goes on from there.", err=True)
+        code = 130
+    except BrokenPipeError:
+        # Somebody piped us into `head`; nothing more can be written.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code or 0)
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    # As Ctrl-C: the workspace is closed on the way out, and takes its children with it.
+    del number, frame
+    raise KeyboardInterrupt

@@ -1,0 +1,67 @@
+"""Options that every command takes, and opening what they name."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from mlplatform.use_case import UseCase
+    from mlplatform.workspace.protocols import Workspace
+
+
+@dataclass(frozen=True)
+class Options:
+    """Where to work.
+
+    Attributes:
+        home: Folder of the local workspace; None: the setting `MLPLATFORM_HOME`, else `.mlplatform`.
+        use_cases: Folder of use cases, searched first.
+        workspace: `local` or `databricks`.
+        env: The environment.
+    """
+
+    home: Path | None
+    use_cases: Path | None
+    workspace: str
+    env: str
+
+    @contextmanager
+    def open(self) -> Iterator[Workspace]:
+        """Open the workspace; it is closed at the end, also after Ctrl-C."""
+        from mlplatform.workspace import open_workspace
+
+        with open_workspace(self.workspace, env=self.env, root=self.home) as ws:
+            yield ws
+
+    @contextmanager
+    def open_use_case(self, name: str) -> Iterator[tuple[Workspace, UseCase]]:
+        """Open the workspace and a use case in it."""
+        from mlplatform import discovery
+
+        found = discovery.get(name, self.use_cases)
+        cls = discovery.load(found)
+        with self.open() as ws:
+            yield ws, cls.open(name, discovery.folder_of(found, cls), ws)
+
+
+def common(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options that every command takes, handed over as `options`."""
+
+    @click.option("--home", type=click.Path(path_type=Path), help="Folder of the local workspace.  [default: .mlplatform]")
+    @click.option("--use-cases", type=click.Path(path_type=Path), help="Folder of use cases, searched first.")
+    @click.option("--workspace", default="local", show_default=True, help="Where to run.", envvar="MLPLATFORM_WORKSPACE")
+    @click.option("--env", default="dev", show_default=True, help="Environment; names the catalog.", envvar="MLPLATFORM_ENV")
+    @functools.wraps(command)
+    def wrapped(
+        *arguments: Any, home: Path | None, use_cases: Path | None, workspace: str, env: str, **rest: Any
+    ) -> Any:
+        return command(*arguments, options=Options(home, use_cases, workspace, env), **rest)
+
+    return wrapped

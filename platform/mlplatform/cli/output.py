@@ -1,0 +1,84 @@
+"""What people see: tables on standard output, progress on standard error, JSON where it was asked for."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+
+def console() -> Console:
+    """Return the console of standard output; wide where nobody's terminal limits it."""
+    return Console() if sys.stdout.isatty() else Console(width=160)
+
+
+def show_json(data: Any) -> None:
+    """Print data as JSON."""
+    sys.stdout.write(json.dumps(data, indent=2, default=str) + "\n")
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
+    """Return a table; numbers stand right, None shows as a dash."""
+    made = Table(title=title, title_justify="left", header_style="bold")
+    for index, column in enumerate(columns):
+        numeric = any(isinstance(row[index], int | float) for row in rows)
+        made.add_column(column, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*(_text(cell) for cell in row))
+    return made
+
+
+def _text(cell: Any) -> str:
+    if cell is None:
+        return "-"
+    if isinstance(cell, float):
+        return f"{cell:.4f}"
+    return str(cell)
+
+
+class Reporter:
+    """Shows what a long command is doing: a bar in a terminal, plain lines elsewhere."""
+
+    def __init__(self, progress: Progress | None, total: int) -> None:
+        """Use `reporting` instead."""
+        self._progress = progress
+        self._task = progress.add_task("", total=total) if progress else None
+        self._start = time.perf_counter()
+
+    def line(self, message: str) -> None:
+        """Say what is being done now."""
+        if self._progress is not None and self._task is not None:
+            self._progress.update(self._task, description=message)
+        else:
+            sys.stderr.write(f"{time.perf_counter() - self._start:7.1f} s  {message}\n")
+            sys.stderr.flush()
+
+    def done(self, message: str) -> None:
+        """Say what was finished, and move the bar on."""
+        if self._progress is not None and self._task is not None:
+            self._progress.console.print(message, highlight=False, markup=False)
+            self._progress.advance(self._task)
+        else:
+            self.line(message)
+
+
+@contextmanager
+def reporting(total: int) -> Iterator[Reporter]:
+    """Show progress on standard error while a long command runs.
+
+    Args:
+        total: How many things it has to do.
+    """
+    if not sys.stderr.isatty():
+        yield Reporter(None, total)
+        return
+    columns = (SpinnerColumn(), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        yield Reporter(progress, total)

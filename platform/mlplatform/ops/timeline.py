@@ -1,0 +1,102 @@
+"""What happened, step by step: one row an `as_of`, read from the platform's own tables."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from mlplatform.as_of import parse_as_of
+from mlplatform.naming import Namespace
+from mlplatform.ops import stage_runs
+from mlplatform.workspace.protocols import Workspace
+
+_ENDED_WELL = (stage_runs.DONE, stage_runs.SKIPPED)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One `as_of` of a use case.
+
+    Attributes:
+        as_of: The time.
+        scored: Rows scored.
+        mean_score: Their mean prediction; None when nothing was scored.
+        label_mean: Mean of the labels that became known in the last stretch; None: not yet known.
+        labels_known: How many those were.
+        champion: Version that scored; None without a champion.
+        metric: Realised primary metric on those labels.
+        worst_drift: `column psi` of the column farthest from the reference.
+        alerts: Kinds of alerts raised.
+        decision: What gate and retraining decided, in words.
+    """
+
+    as_of: datetime
+    scored: int
+    mean_score: float | None
+    label_mean: float | None
+    labels_known: int
+    champion: int | None
+    metric: float | None
+    worst_drift: str
+    alerts: tuple[str, ...]
+    decision: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the step as plain data."""
+        return {**asdict(self), "as_of": self.as_of.isoformat(), "alerts": list(self.alerts)}
+
+
+def read(ws: Workspace, namespace: Namespace, metric: str) -> list[Step]:
+    """Return the steps of a use case, oldest first.
+
+    Args:
+        ws: The workspace.
+        namespace: The use case's.
+        metric: Its primary metric.
+    """
+    by_time: dict[datetime, list[dict[str, Any]]] = {}
+    for row in stage_runs.read(ws, namespace):
+        if row["status"] in _ENDED_WELL:
+            by_time.setdefault(parse_as_of(row["as_of"]), []).append(row)
+    return [_step(moment, rows, metric) for moment, rows in sorted(by_time.items())]
+
+
+def _step(moment: datetime, rows: list[dict[str, Any]], metric: str) -> Step:
+    score = _details(rows, "score")
+    monitor = _details(rows, "monitor")
+    worst = monitor.get("worst_drift") or {}
+    return Step(
+        as_of=moment,
+        # A stage run again appends nothing: what was scored is the sum over its runs.
+        scored=sum(row["rows_out"] or 0 for row in rows if row["stage"] == "score"),
+        mean_score=score.get("mean_prediction"),
+        label_mean=monitor.get("realised_label_mean"),
+        labels_known=monitor.get("labels_known", 0),
+        champion=score.get("model_version"),
+        metric=monitor.get(f"realised_{metric}"),
+        worst_drift=f"{worst['column']} {worst['value']:.2f}" if worst else "",
+        alerts=tuple(alert["kind"] for alert in monitor.get("alerts", [])),
+        decision=_decision(rows),
+    )
+
+
+def _decision(rows: list[dict[str, Any]]) -> str:
+    words = []
+    retrain = _details(rows, "retrain")
+    if retrain.get("due"):
+        words.append(f"retrain ({'; '.join(reason.partition(':')[0] for reason in retrain['reasons'])})")
+    gate = _details(rows, "gate", key="outcome")
+    if gate:
+        words.append(f"v{gate['challenger']} {gate['outcome']}")
+        if gate["outcome"] != "promoted":
+            words.append(gate["reason"])
+    return ": ".join(words)
+
+
+def _details(rows: list[dict[str, Any]], stage: str, key: str | None = None) -> dict[str, Any]:
+    for row in reversed(rows):
+        if row["stage"] == stage and row["details"] and (key is None or key in row["details"]):
+            details: dict[str, Any] = row["details"]
+            return details
+    return {}

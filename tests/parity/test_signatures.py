@@ -1,0 +1,150 @@
+"""Our feature client can be called as the real one: same methods, same parameters, same defaults."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mlplatform.workspace.protocols import Workspace
+
+_METHODS = [
+    "create_table",
+    "write_table",
+    "read_table",
+    "get_table",
+    "drop_table",
+    "set_feature_table_tag",
+    "delete_feature_table_tag",
+    "create_training_set",
+    "log_model",
+    "score_batch",
+]
+_CONSTRUCTORS = ["FeatureLookup", "FeatureFunction"]
+_NAMES = [*_METHODS, *_CONSTRUCTORS]
+
+# What we leave out on purpose, and why.
+_LEFT_OUT = {
+    ("write_table", "checkpoint_location"): "streaming is not this project's job",
+    ("write_table", "trigger"): "streaming is not this project's job",
+}
+# Defaults that differ on purpose: the real one, ours, and why.
+_OTHER_DEFAULT = {
+    ("log_model", "await_registration_for"): "the real default is a private marker for 'MLflow's own default'; ours None",
+}
+# Keyword-only there, by position too here. The real client is never called but through our face, which passes keywords.
+_ALSO_BY_POSITION = {
+    "create_table": ["name", "primary_keys", "df"],
+    "write_table": ["name", "df", "mode"],
+    "read_table": ["name"],
+    "get_table": ["name"],
+    "drop_table": ["name"],
+    "set_feature_table_tag": ["name", "key", "value"],
+    "delete_feature_table_tag": ["name", "key"],
+    "create_training_set": ["df"],
+    "log_model": ["model", "artifact_path"],
+    "score_batch": ["model_uri", "df", "result_type", "env_manager", "params", "use_spark_native_join"],
+}
+_OPEN = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+
+@pytest.mark.parametrize("name", _NAMES)
+def test_every_parameter_of_the_real_client_is_there(ws: Workspace, name: str) -> None:
+    ours, real = _parameters(_ours(ws, name)), _parameters(_real(name))
+
+    lacking = [parameter for parameter in real if parameter not in ours and (name, parameter) not in _LEFT_OUT]
+    assert not lacking, f"{name} lacks {lacking}"
+
+
+@pytest.mark.parametrize("name", _NAMES)
+def test_defaults_are_the_real_ones(ws: Workspace, name: str) -> None:
+    ours, real = _parameters(_ours(ws, name)), _parameters(_real(name))
+
+    different = {
+        parameter: (ours[parameter].default, real[parameter].default)
+        for parameter in real
+        if parameter in ours
+        and ours[parameter].default != real[parameter].default
+        and (name, parameter) not in _OTHER_DEFAULT
+    }
+    assert not different, f"{name}: parameter -> (ours, real): {different}"
+
+
+@pytest.mark.parametrize("name", _NAMES)
+def test_parameters_come_in_the_real_order(ws: Workspace, name: str) -> None:
+    ours, real = _parameters(_ours(ws, name)), _parameters(_real(name))
+
+    assert [parameter for parameter in ours if parameter in real] == [parameter for parameter in real if parameter in ours]
+
+
+@pytest.mark.parametrize("name", _NAMES)
+def test_every_parameter_can_be_passed_as_there(ws: Workspace, name: str) -> None:
+    """What the real client takes by keyword, we take by keyword; what it takes by position, by position."""
+    ours, real = _parameters(_ours(ws, name)), _parameters(_real(name))
+
+    different = {
+        parameter: (ours[parameter].kind.description, real[parameter].kind.description)
+        for parameter in real
+        if parameter in ours and not _ways(real[parameter]) <= _ways(ours[parameter])
+    }
+    assert not different, f"{name}: parameter -> (ours, real): {different}"
+
+
+@pytest.mark.parametrize("name", _NAMES)
+def test_only_the_listed_parameters_can_also_be_passed_by_position(ws: Workspace, name: str) -> None:
+    """The real client takes everything by keyword alone: each of these is a call that only works through our face."""
+    ours, real = _parameters(_ours(ws, name)), _parameters(_real(name))
+
+    wider = [parameter for parameter in real if parameter in ours and _ways(ours[parameter]) > _ways(real[parameter])]
+    assert wider == _ALSO_BY_POSITION.get(name, [])
+
+
+@pytest.mark.parametrize("name", _NAMES)
+def test_nothing_more_is_required(ws: Workspace, name: str) -> None:
+    ours, real = _parameters(_ours(ws, name)), _parameters(_real(name))
+
+    required = [
+        parameter
+        for parameter, declared in ours.items()
+        if parameter not in real and declared.default is inspect.Parameter.empty
+    ]
+    assert not required, f"{name} requires {required}, which the real client does not have"
+
+
+@pytest.mark.parametrize(("name", "parameter"), [*_LEFT_OUT, *_OTHER_DEFAULT])
+def test_the_listed_differences_are_still_there(ws: Workspace, name: str, parameter: str) -> None:
+    """A difference that is gone has to leave the list."""
+    ours, real = _parameters(_ours(ws, name)), _parameters(_real(name))
+
+    assert parameter in real
+    assert parameter not in ours or ours[parameter].default != real[parameter].default
+
+
+def _ours(ws: Workspace, name: str) -> Callable[..., Any]:
+    import mlplatform  # noqa: PLC0415 - only where the tests run
+
+    return getattr(mlplatform if name in _CONSTRUCTORS else type(ws.fe), name)  # type: ignore[no-any-return]
+
+
+def _real(name: str) -> Callable[..., Any]:
+    from databricks import feature_engineering  # noqa: PLC0415 - only where its package is installed
+
+    owner = feature_engineering if name in _CONSTRUCTORS else feature_engineering.FeatureEngineeringClient
+    return getattr(owner, name)  # type: ignore[no-any-return]
+
+
+def _parameters(called: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    parameters = inspect.signature(called).parameters
+    return {name: declared for name, declared in parameters.items() if name != "self" and declared.kind not in _OPEN}
+
+
+def _ways(parameter: inspect.Parameter) -> set[str]:
+    """Return the ways in which a parameter can be passed."""
+    return {
+        inspect.Parameter.POSITIONAL_ONLY: {"position"},
+        inspect.Parameter.KEYWORD_ONLY: {"keyword"},
+    }.get(parameter.kind, {"position", "keyword"})
