@@ -1,7 +1,7 @@
 """mlplatform: base classes for machine learning on Databricks, and a local workspace to run them on.
 
-Everything a use case needs is importable from here; what is not listed in `__all__` may change without notice. Names load
-when they are first used, so that the command line answers at once.
+Everything a use case needs is importable from here; what is not listed in `__all__` may change without notice. Names
+load when they are first used, so that the command line answers at once.
 """
 
 from __future__ import annotations

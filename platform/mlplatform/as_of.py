@@ -38,7 +38,7 @@ def parse_as_of(text: str | date | datetime) -> datetime:
     if isinstance(text, datetime):
         moment = text
     elif isinstance(text, date):
-        moment = datetime(text.year, text.month, text.day)
+        moment = datetime(text.year, text.month, text.day, tzinfo=UTC)
     else:
         try:
             moment = datetime.fromisoformat(text.strip())

@@ -70,20 +70,26 @@ class ScoringSettings(Settings):
 class GateSettings(Settings):
     """Limits of the champion/challenger gate."""
 
-    min_rows: int = Field(default=500, ge=1, description="Rows of the frozen label frame below which nothing is decided.")
+    min_rows: int = Field(
+        default=500, ge=1, description="Rows of the frozen label frame below which nothing is decided."
+    )
     min_positives: int = Field(default=50, ge=1, description="Rows of each class below which nothing is decided.")
     floor: float = Field(description="The primary metric must reach this.")
     margin: float = Field(default=0.0, ge=0, description="How much worse than the champion still counts as not worse.")
     confidence: float = Field(default=0.9, gt=0.5, lt=1, description="Two-sided level of the bootstrap interval.")
     draws: int = Field(default=500, ge=100, description="Bootstrap resamples.")
     seed: int = 0
-    max_calibration_error: float | None = Field(default=None, gt=0, description="Limit of the expected calibration error.")
+    max_calibration_error: float | None = Field(
+        default=None, gt=0, description="Limit of the expected calibration error."
+    )
 
 
 class MonitoringSettings(Settings):
     """Limits of the monitor, and when to retrain."""
 
-    max_psi: float = Field(default=0.25, gt=0, description="Population stability index above which a column has drifted.")
+    max_psi: float = Field(
+        default=0.25, gt=0, description="Population stability index above which a column has drifted."
+    )
     max_null_increase: float = Field(default=0.1, gt=0, le=1, description="Rise of a column's null share that counts.")
     min_rows: int = Field(default=100, ge=1, description="Windows with fewer rows are recorded, not judged.")
     performance_floor: float | None = Field(default=None, description="Realised primary metric under which to retrain.")
@@ -94,7 +100,9 @@ class MonitoringSettings(Settings):
         default="12 months", description="Length of the stretch whose newly known labels are judged together."
     )
     retrain_every: DurationText = Field(default="12 months", description="The schedule: retrain when this has passed.")
-    cooldown: DurationText = Field(default="6 months", description="No retraining on alarm within this time of the last.")
+    cooldown: DurationText = Field(
+        default="6 months", description="No retraining on alarm within this time of the last."
+    )
 
 
 class UseCaseSettings(Settings):
@@ -103,7 +111,9 @@ class UseCaseSettings(Settings):
     owner: str = Field(min_length=1, description="Who is asked when it breaks; tagged on runs and model versions.")
     description: str = ""
     task: Literal["classification", "regression"] = "classification"
-    landing: str = Field(default="data", description="Where files land: relative to the use case's folder, or absolute.")
+    landing: str = Field(
+        default="data", description="Where files land: relative to the use case's folder, or absolute."
+    )
     label: LabelSettings
     training: TrainingSettings = TrainingSettings()
     scoring: ScoringSettings = ScoringSettings()

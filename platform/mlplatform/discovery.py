@@ -109,7 +109,8 @@ def load(found: Found) -> type[UseCase]:
             f"{found.folder}/__init__.py must hold exactly one UseCase; it holds {names}.",
             hint="class MyUseCase(UseCase): ...",
         )
-    return classes[0]
+    cls: type[UseCase] = classes[0]
+    return cls
 
 
 def folder_of(found: Found, cls: type[UseCase]) -> Path:

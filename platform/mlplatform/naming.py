@@ -15,6 +15,7 @@ _USE_CASE = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _QUOTES: dict[Dialect, str] = {"spark": "`", "duckdb": '"'}
 
+LEVELS = 3
 OPS_SCHEMA = "ops"
 CHAMPION = "champion"
 CHALLENGER = "challenger"
@@ -110,7 +111,7 @@ class ObjectName:
         if isinstance(text, ObjectName):
             return text
         parts = text.split(".") if isinstance(text, str) else []
-        if len(parts) != 3:
+        if len(parts) != LEVELS:
             raise InvalidNameError(
                 f"{text!r} is not a three-level name.",
                 hint="Write catalog.schema.name, as in 'dev.credit_risk.features_lender'.",

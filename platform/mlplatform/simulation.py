@@ -19,7 +19,7 @@ def simulate(
     use_case: UseCase,
     moments: Sequence[datetime],
     *,
-    on_step: Callable[[int, Step], None] = lambda number, step: None,
+    on_step: Callable[[int, Step], None] | None = None,
     progress: Progress = silent,
 ) -> list[Step]:
     """Run the pipeline at each of the moments, in order.
@@ -41,7 +41,8 @@ def simulate(
     for number, moment in enumerate(moments):
         if not _done(ws, use_case, moment):
             Pipeline(ws, use_case, moment, progress).run()
-        on_step(number, _steps(ws, use_case, [moment], metric)[0])
+        if on_step is not None:
+            on_step(number, _steps(ws, use_case, [moment], metric)[0])
     return _steps(ws, use_case, moments, metric)
 
 

@@ -76,7 +76,9 @@ class UseCase:
             )
         # Whatever loads this use case's models from here on looks at their files first.
         trusted = cls.trainer.trusted_types
-        ws.fe.verify_model = lambda model: artifacts.verify(model.path, model.tags.get(artifacts.DIGEST_TAG, ""), trusted)
+        ws.fe.verify_model = lambda model: artifacts.verify(
+            model.path, model.tags.get(artifacts.DIGEST_TAG, ""), trusted
+        )
         return use_case
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
@@ -73,14 +74,23 @@ class _History(FeatureTable):
             .groupBy(F.col(self.key).alias("key"), _next_month("charged_off_at").alias("known_at"))
             .agg(F.lit(0).alias("loans"), F.lit(0.0).alias("amount"), F.count("*").alias("charge_offs"))
         )
-        events = approved.unionByName(charged).groupBy("key", "known_at").agg(
-            F.sum("loans").alias("loans"), F.sum("amount").alias("amount"), F.sum("charge_offs").alias("charge_offs")
+        events = (
+            approved.unionByName(charged)
+            .where(F.col("known_at") <= F.lit(as_of))  # the month that is running is not over yet
+            .groupBy("key", "known_at")
+            .agg(
+                F.sum("loans").alias("loans"),
+                F.sum("amount").alias("amount"),
+                F.sum("charge_offs").alias("charge_offs"),
+            )
         )
-        counted = _running_totals(_every_month(ws, events, as_of), "key")
+        counted = _running_totals(_every_month(events, as_of), "key")
         portfolio = _running_totals(
             counted.groupBy("known_at").agg(*(F.sum(name).alias(name) for name in ("loans", "amount", "charge_offs"))),
             None,
-        ).select("known_at", *(F.col(f"{name}_total").alias(f"all_{name}") for name in ("loans", "amount", "charge_offs")))
+        ).select(
+            "known_at", *(F.col(f"{name}_total").alias(f"all_{name}") for name in ("loans", "amount", "charge_offs"))
+        )
         rate = (F.col("all_charge_offs") + PORTFOLIO_CHARGE_OFFS) / (F.col("all_loans") + PORTFOLIO_LOANS)
         smoothed = (F.col("charge_offs_total") + PRIOR_LOANS * rate) / (F.col("loans_total") + PRIOR_LOANS)
         mean_amount = F.col("all_amount") / F.col("all_loans")
@@ -89,9 +99,9 @@ class _History(FeatureTable):
             "known_at",
             F.col("loans_total").cast("bigint").alias(f"{self.name}_loans"),
             F.log(smoothed / rate).alias(f"{self.name}_relative_risk"),
-            ((F.col("amount_total") + PRIOR_AMOUNT_LOANS * mean_amount) / (F.col("loans_total") + PRIOR_AMOUNT_LOANS)).alias(
-                f"{self.name}_mean_amount"
-            ),
+            (
+                (F.col("amount_total") + PRIOR_AMOUNT_LOANS * mean_amount) / (F.col("loans_total") + PRIOR_AMOUNT_LOANS)
+            ).alias(f"{self.name}_mean_amount"),
         )
 
 
@@ -135,19 +145,21 @@ class StateHistory(_History):
     columns = _columns("state", "state", "State of the borrower")
 
 
-def _next_month(column: str) -> "F.Column":  # type: ignore[name-defined]
+def _next_month(column: str) -> SparkColumn:
     # What happens in a month is known at the first of the next.
     return F.add_months(F.date_trunc("month", F.col(column)).cast("date"), 1).cast("timestamp")
 
 
-def _every_month(ws: WorkspaceAsOf, events: DataFrame, as_of: datetime) -> DataFrame:
+def _every_month(events: DataFrame, as_of: datetime) -> DataFrame:
     """Give each key a row for every month from its first on: the last twelve months move on without events too."""
     first = events.groupBy("key").agg(F.min("known_at").alias("first"))
     months = first.select(
         "key",
         F.explode(
             F.sequence(
-                F.col("first").cast("date"), F.date_trunc("month", F.lit(as_of)).cast("date"), F.expr("INTERVAL 1 MONTH")
+                F.col("first").cast("date"),
+                F.date_trunc("month", F.lit(as_of)).cast("date"),
+                F.expr("INTERVAL 1 MONTH"),
             )
         )
         .cast("timestamp")

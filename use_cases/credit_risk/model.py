@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from mlplatform import FeatureFunction, FeatureLookup, Trainer
 
@@ -33,7 +33,7 @@ class CreditRiskTrainer(Trainer):
     """
 
     exclude_columns = ("lender",)
-    default_params = {
+    default_params: ClassVar[Mapping[str, Any]] = {
         "max_depth": 3,
         "learning_rate": 0.05,
         "max_iter": 100,

@@ -12,6 +12,9 @@ from pyspark.sql import functions as F
 from mlplatform import Column, Duration, Expectation, LabelSpine, SilverTable, Source, WorkspaceAsOf, end_of_period
 
 
+NEW_BUSINESS = 2  # in NewExist; 1 is an existing business, 0 unknown
+
+
 class LoanDrops(Source):
     """Loans by quarter of approval."""
 
@@ -89,7 +92,9 @@ class Loans(SilverTable):
         Column("is_franchise", "double", "1 for a franchise (codes 0 and 1 both mean none)"),
         Column("is_new_business", "double", "1 for a new business, 0 for an existing or unknown one"),
         Column("urban_rural", "double", "1 urban, 2 rural, 0 undefined"),
-        Column("revolving_line", "string", "Revolving line of credit: Y or N by the dictionary; recoded over the years"),
+        Column(
+            "revolving_line", "string", "Revolving line of credit: Y or N by the dictionary; recoded over the years"
+        ),
         Column("low_doc", "string", "LowDoc programme: Y or N by the dictionary; died out in 2005"),
     )
     expectations = (
@@ -119,7 +124,7 @@ class Loans(SilverTable):
             "jobs_created": _number("CreateJob"),
             "jobs_retained": _number("RetainedJob"),
             "is_franchise": (_number("FranchiseCode") > 1).cast("double"),
-            "is_new_business": (_number("NewExist") == 2).cast("double"),
+            "is_new_business": (_number("NewExist") == NEW_BUSINESS).cast("double"),
             "urban_rural": _number("UrbanRural"),
             "revolving_line": F.trim("RevLineCr"),
             "low_doc": F.trim("LowDoc"),
@@ -184,7 +189,9 @@ class ApprovedLoans(LabelSpine):
             .select(
                 "loan_id",
                 "approved_at",
-                F.coalesce(F.col("charged_off_at") <= F.col("label_known_at"), F.lit(False)).cast("double").alias(self.label),
+                F.coalesce(F.col("charged_off_at") <= F.col("label_known_at"), F.lit(False))
+                .cast("double")
+                .alias(self.label),
                 "label_known_at",
             )
         )

@@ -61,7 +61,9 @@ def _packages(options: Options) -> Iterator[Finding]:
     connect = _installed("databricks-connect")
     if connect and _installed("pyspark"):
         yield Finding(
-            "one pyspark", well=False, found=f"databricks-connect {connect} beside pyspark",
+            "one pyspark",
+            well=False,
+            found=f"databricks-connect {connect} beside pyspark",
             mend="pip uninstall databricks-connect, then reinstall pyspark",
         )
 
@@ -96,17 +98,16 @@ def _use_cases(options: Options) -> Iterator[Finding]:
         yield Finding("use cases", well=False, found="none", mend="run in the project, or give --use-cases PATH")
     for item in found.values():
         try:
-            folder = item.folder
-            if folder is None:
-                raise PlatformError("its folder is not known")
-            settings = load_settings(folder / CONFIG_FILE, options.env)
-            landing = folder / settings.landing
+            folder = item.folder or discovery.folder_of(item, discovery.load(item))
+            landing = folder / load_settings(folder / CONFIG_FILE, options.env).landing
         except PlatformError as error:
             yield Finding(f"use case {item.name}", well=False, found=error.message, mend=error.hint)
         else:
             there = landing.is_dir()
             yield Finding(
-                f"use case {item.name}", there, f"landing folder {landing}" + ("" if there else " does not exist"),
+                f"use case {item.name}",
+                there,
+                f"landing folder {landing}" + ("" if there else " does not exist"),
                 "set 'landing' in config.yml",
             )
 

@@ -25,7 +25,10 @@ def gate(use_case: str, as_of: str | None, as_json: bool, options: Options) -> N
     if as_json:
         output.show_json(details)
     else:
-        rows = [(check["name"], check["status"], check["value"], check["limit"], check["detail"]) for check in details["checks"]]
+        rows = [
+            (check["name"], check["status"], check["value"], check["limit"], check["detail"])
+            for check in details["checks"]
+        ]
         title = f"version {details['challenger']}: {details['outcome']} (decision {details['decision_id']})"
         output.console().print(output.table(title, ("check", "status", "value", "limit", "detail"), rows))
     if details["outcome"] != "promoted":

@@ -54,10 +54,16 @@ class Options:
 def common(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the options that every command takes, handed over as `options`."""
 
-    @click.option("--home", type=click.Path(path_type=Path), help="Folder of the local workspace.  [default: .mlplatform]")
+    @click.option(
+        "--home", type=click.Path(path_type=Path), help="Folder of the local workspace.  [default: .mlplatform]"
+    )
     @click.option("--use-cases", type=click.Path(path_type=Path), help="Folder of use cases, searched first.")
-    @click.option("--workspace", default="local", show_default=True, help="Where to run.", envvar="MLPLATFORM_WORKSPACE")
-    @click.option("--env", default="dev", show_default=True, help="Environment; names the catalog.", envvar="MLPLATFORM_ENV")
+    @click.option(
+        "--workspace", default="local", show_default=True, help="Where to run.", envvar="MLPLATFORM_WORKSPACE"
+    )
+    @click.option(
+        "--env", default="dev", show_default=True, help="Environment; names the catalog.", envvar="MLPLATFORM_ENV"
+    )
     @functools.wraps(command)
     def wrapped(
         *arguments: Any, home: Path | None, use_cases: Path | None, workspace: str, env: str, **rest: Any

@@ -79,6 +79,12 @@ def reporting(total: int) -> Iterator[Reporter]:
     if not sys.stderr.isatty():
         yield Reporter(None, total)
         return
-    columns = (SpinnerColumn(), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    columns = (
+        SpinnerColumn(),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}"),
+    )
     with Progress(*columns, console=Console(stderr=True)) as progress:
         yield Reporter(progress, total)

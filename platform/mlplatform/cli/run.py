@@ -18,11 +18,14 @@ def as_of_option(text: str | None) -> datetime:
 
 
 @click.command(
-    epilog="\b\nExamples:\n  mlplatform run credit_risk --as-of 2006-01-01\n  mlplatform run credit_risk --stage train --stage gate"
+    epilog="\b\nExamples:\n  mlplatform run credit_risk --as-of 2006-01-01\n"
+    "  mlplatform run credit_risk --stage train --stage gate"
 )
 @click.argument("use_case")
 @click.option("--as-of", metavar="TIME", help="Only what was known by then counts.  [default: now]")
-@click.option("--stage", "stages", multiple=True, metavar="NAME", help="Run this stage only; may be given several times.")
+@click.option(
+    "--stage", "stages", multiple=True, metavar="NAME", help="Run this stage only; may be given several times."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @common
 def run(use_case: str, as_of: str | None, stages: tuple[str, ...], as_json: bool, options: Options) -> None:

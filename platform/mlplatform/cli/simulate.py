@@ -15,7 +15,9 @@ from mlplatform.cli.options import Options, common
 @click.argument("use_case")
 @click.option("--from", "start", metavar="TIME", required=True, help="First as_of.")
 @click.option("--to", "end", metavar="TIME", required=True, help="Last as_of, included.")
-@click.option("--every", metavar="STEP", required=True, help=f"One of {', '.join(EVERY)}, or a duration such as '6 months'.")
+@click.option(
+    "--every", metavar="STEP", required=True, help=f"One of {', '.join(EVERY)}, or a duration such as '6 months'."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the steps as JSON.")
 @common
 def simulate(use_case: str, start: str, end: str, every: str, as_json: bool, options: Options) -> None:
@@ -51,7 +53,17 @@ def simulate(use_case: str, start: str, end: str, every: str, as_json: bool, opt
 
 
 def _columns(metric: str) -> tuple[str, ...]:
-    return ("as of", "scored", "mean score", "label mean known", "champion", metric, "worst drift (PSI)", "alerts", "decision")
+    return (
+        "as of",
+        "scored",
+        "mean score",
+        "label mean known",
+        "champion",
+        metric,
+        "worst drift (PSI)",
+        "alerts",
+        "decision",
+    )
 
 
 def _row(step: object) -> tuple[object, ...]:

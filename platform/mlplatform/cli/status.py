@@ -21,7 +21,11 @@ def status(use_case: str | None, as_json: bool, options: Options) -> None:
     """Say where each use case stands: champion, newest run, alerts. Starts no engine."""
     from mlplatform import discovery
 
-    found = [discovery.get(use_case, options.use_cases)] if use_case else discovery.find_use_cases(options.use_cases).values()
+    found = (
+        [discovery.get(use_case, options.use_cases)]
+        if use_case
+        else discovery.find_use_cases(options.use_cases).values()
+    )
     with options.open() as ws:
         facts = [_facts(ws, item.name) for item in found]
     if as_json:

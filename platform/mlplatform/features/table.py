@@ -55,4 +55,6 @@ class FeatureTable(ABC):
     def schema(self) -> pa.Schema:
         """Return the declared schema; keys and timeseries column are not null."""
         declared = arrow_schema(self.columns)
-        return pa.schema([field.with_nullable(field.nullable and field.name not in self.primary_keys) for field in declared])
+        return pa.schema(
+            [field.with_nullable(field.nullable and field.name not in self.primary_keys) for field in declared]
+        )

@@ -66,7 +66,9 @@ class Source:
         return pa.schema(
             [
                 *(pa.field(column, pa.string()) for column in self.columns),
-                pa.field(RESCUED, pa.string(), metadata={"comment": "JSON of columns that the source does not declare"}),
+                pa.field(
+                    RESCUED, pa.string(), metadata={"comment": "JSON of columns that the source does not declare"}
+                ),
                 *provenance.FIELDS,
                 pa.field(INGESTED_AT, _TIMESTAMP, nullable=False, metadata={"comment": "Wall clock of the ingestion"}),
             ]
@@ -77,7 +79,7 @@ _PERIOD = re.compile(r"(\d{4})[-_]?(?:Q([1-4])|(\d{2})(?:[-_]?(\d{2}))?)")
 
 
 def end_of_period(path: Path) -> datetime:
-    """Return the end of the quarter, month or day that a file's name holds: the moment a drop of that period is complete.
+    """Return the end of the quarter, month or day that a file's name holds: when a drop of it is complete.
 
     Args:
         path: A file such as `loans_2005Q1.csv.gz`, `arrivals_2013-01.csv.gz` or `events_2013-01-31.csv`.

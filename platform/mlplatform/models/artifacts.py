@@ -14,7 +14,14 @@ from mlplatform.errors import ArtifactError
 DIGEST_TAG = "artifact_digest"
 _PREFIXES = ("sklearn.", "numpy.", "scipy.sparse.", "builtins.")
 # Of the prefixes above, what could run code of somebody's choosing.
-_NEVER = ("builtins.eval", "builtins.exec", "builtins.compile", "builtins.__import__", "builtins.getattr", "builtins.open")
+_NEVER = (
+    "builtins.eval",
+    "builtins.exec",
+    "builtins.compile",
+    "builtins.__import__",
+    "builtins.getattr",
+    "builtins.open",
+)
 
 
 def digest(folder: Path) -> str:
@@ -67,7 +74,11 @@ def check_types(folder: Path, trusted: Collection[str] = ()) -> None:
     Raises:
         ArtifactError: Naming the files or types.
     """
-    pickles = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.suffix in (".pkl", ".pickle", ".joblib")]
+    pickles = [
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.suffix in (".pkl", ".pickle", ".joblib")
+    ]
     if pickles:
         raise ArtifactError(
             f"The model in {folder} is pickled ({', '.join(pickles)}), which runs code when it is loaded.",

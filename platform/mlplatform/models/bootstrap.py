@@ -1,7 +1,8 @@
 """The paired bootstrap: how sure are we that one model is better than another on the same rows?
 
 Rows are resampled with replacement, the same draw for both models; for a binary label within each class, so that every
-draw has both. The interval is the percentile interval of Efron and Tibshirani, "An Introduction to the Bootstrap", 1993.
+draw has both. The interval is the percentile interval of Efron and Tibshirani,
+"An Introduction to the Bootstrap", 1993.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ Outcome = Literal["promoted", "rejected", "insufficient"]
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the gate decides on: labels known by `as_of` that neither model was trained on, and both models' predictions.
+    """What the gate decides on: labels known by `as_of` that neither model was trained on, and predictions.
 
     Attributes:
         labels: Shape (rows,).
@@ -96,13 +96,19 @@ class ChampionGate:
         self.limits: GateSettings = settings.gate
 
     def decide(
-        self, evidence: Evidence, *, id: str, challenger: int, champion: int | None, as_of: datetime  # noqa: A002
+        self,
+        evidence: Evidence,
+        *,
+        identity: str,
+        challenger: int,
+        champion: int | None,
+        as_of: datetime,  # noqa: A002
     ) -> Decision:
         """Decide about a challenger.
 
         Args:
             evidence: The rows and predictions.
-            id: The decision's id.
+            identity: The decision's id.
             challenger: Version of the challenger.
             champion: Version of the champion; None when the registry says that there is none.
             as_of: The time of the decision.
@@ -122,7 +128,7 @@ class ChampionGate:
             outcome = "rejected" if failed else "promoted"
             reason = "; ".join(check.detail for check in failed) or self._why_promoted(checks)
         return Decision(
-            decision_id=id,
+            decision_id=identity,
             outcome=outcome,
             reason=reason,
             challenger_version=challenger,
@@ -149,7 +155,11 @@ class ChampionGate:
         numbers = {"rows": float(rows)}
         if rows < self.limits.min_rows:
             return Check(
-                "evidence", "fail", f"{rows} labelled rows, {self.limits.min_rows} are needed", rows, self.limits.min_rows
+                "evidence",
+                "fail",
+                f"{rows} labelled rows, {self.limits.min_rows} are needed",
+                rows,
+                self.limits.min_rows,
             )
         if self.task == "classification":
             rarest = int(min((evidence.labels == 1).sum(), (evidence.labels == 0).sum()))
@@ -260,7 +270,9 @@ class ChampionGate:
         return value
 
     def _why_promoted(self, checks: list[Check]) -> str:
-        told = [check.detail for check in checks if check.name in ("beats_champion", "floor") and check.status == "pass"]
+        told = [
+            check.detail for check in checks if check.name in ("beats_champion", "floor") and check.status == "pass"
+        ]
         return told[-1]
 
 

@@ -62,9 +62,7 @@ def known_labels(
     if until is not None:
         window.append((time, "<=", until))
     versions = {str(name): ws.tables.version(name) for name in (labels, rows)}
-    known = ws.tables.to_arrow(
-        labels, version=versions[str(labels)], filters=[(LABEL_KNOWN_AT, "<=", as_of), *window]
-    )
+    known = ws.tables.to_arrow(labels, version=versions[str(labels)], filters=[(LABEL_KNOWN_AT, "<=", as_of), *window])
     if not known.num_rows:
         since = f" for predictions after {after:%Y-%m-%d}" if after else ""
         raise LabelError(

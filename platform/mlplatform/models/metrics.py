@@ -1,7 +1,7 @@
 """Metrics of predictions against known labels, with the direction that is better.
 
-scikit-learn computes the standard ones; the expected calibration error follows Naeini, Cooper and Hauskrecht, "Obtaining
-Well Calibrated Probabilities Using Bayesian Binning", AAAI 2015 (equal-width bins, weighted by their share of the rows).
+scikit-learn computes the standard ones; the expected calibration error follows Naeini, Cooper and Hauskrecht,
+"Obtaining Well Calibrated Probabilities Using Bayesian Binning", AAAI 2015 (equal-width bins, weighted by their share).
 """
 
 from __future__ import annotations
@@ -72,7 +72,9 @@ def brier(labels: Vector, predictions: Vector) -> float:
 def log_loss(labels: Vector, predictions: Vector) -> float:
     """Mean negative log likelihood of a binary outcome, probabilities clipped at 1e-15."""
     clipped = np.clip(predictions, 1e-15, 1 - 1e-15)
-    return float(-np.mean(labels * np.log(clipped) + (1 - labels) * np.log(1 - clipped))) if labels.size else float("nan")
+    return (
+        float(-np.mean(labels * np.log(clipped) + (1 - labels) * np.log(1 - clipped))) if labels.size else float("nan")
+    )
 
 
 def expected_calibration_error(labels: Vector, predictions: Vector, bins: int = 10) -> float:

@@ -1,7 +1,7 @@
 """The order of a promotion: decision recorded, version tagged, previous champion, champion, read back, marked applied.
 
-Interrupted anywhere, `apply` run again finishes it. A decision is applied once; if the champion is no longer the one the
-challenger was compared with, nothing is moved and the decision is recorded as stale.
+Interrupted anywhere, `apply` run again finishes it. A decision is applied once; if the champion is no longer the one
+the challenger was compared with, nothing is moved and the decision is recorded as stale.
 """
 
 from __future__ import annotations
@@ -101,12 +101,11 @@ def apply(ws: Workspace, namespace: Namespace, decision: Decision) -> Event:
     model, registry = namespace.model, ws.registry
     challenger, champion = decision.challenger_version, decision.champion_version
     settled = [row["event"] for row in events(ws, namespace, decision_id=decision.decision_id)]
-    for event in ("applied", "stale"):
-        if event in settled:
-            return event  # type: ignore[return-value]
-    registry.set_tags(
-        model, challenger, {"gate_decision": decision.decision_id, "gate_outcome": decision.outcome}
-    )
+    if "applied" in settled:
+        return "applied"
+    if "stale" in settled:
+        return "stale"
+    registry.set_tags(model, challenger, {"gate_decision": decision.decision_id, "gate_outcome": decision.outcome})
     aliases = registry.aliases(model)
     now = aliases.get(CHAMPION)
     if now not in (champion, challenger):

@@ -102,7 +102,7 @@ def training_data(
     order = [(spine.prediction_time, "ascending"), *((key, "ascending") for key in spine.entity_keys)]
     whole = whole.sort_by(order).combine_chunks()
     labels = whole.column(spine.label).to_numpy().astype(np.float64)
-    if settings.task == "classification" and np.unique(labels).size < 2:
+    if settings.task == "classification" and np.unique(labels).size == 1:
         raise LabelError(
             f"All {labels.size} known labels are {labels[0]:g}; there is nothing to learn.",
             hint="Choose a later --as-of.",

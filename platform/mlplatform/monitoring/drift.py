@@ -39,8 +39,8 @@ def population_stability_index(
 ) -> float:
     """Return the population stability index of two distributions over the same bins.
 
-    The sum over bins of (actual - expected) * ln(actual / expected), which is the symmetrised Kullback-Leibler
-    divergence (Jeffreys, 1946); usual reading: under 0.1 stable, above 0.25 shifted (Siddiqi, "Credit Risk Scorecards").
+    The sum over bins of (actual - expected) * ln(actual / expected), the symmetrised Kullback-Leibler divergence
+    (Jeffreys, 1946); usual reading: under 0.1 stable, above 0.25 shifted (Siddiqi, "Credit Risk Scorecards").
 
     Args:
         expected: Shares, shape (bins,).

@@ -45,7 +45,9 @@ def profile_table(rows: pa.Table) -> dict[str, ColumnProfile]:
         column = rows.column(name)
         if _is_numeric(column.type):
             profiles[name] = _numeric(column)
-        elif pa.types.is_string(column.type) or pa.types.is_large_string(column.type) or pa.types.is_boolean(column.type):
+        elif (
+            pa.types.is_string(column.type) or pa.types.is_large_string(column.type) or pa.types.is_boolean(column.type)
+        ):
             profiles[name] = _category(column)
     return profiles
 

@@ -40,7 +40,8 @@ def decide(
         return RetrainDecision(due=False, reasons=("trained at this time",))
     if Duration.parse(limits.retrain_every).after(last_trained) <= as_of:
         return RetrainDecision(
-            due=True, reasons=(f"schedule: {limits.retrain_every} since the training at {last_trained:%Y-%m-%d}", *alarms)
+            due=True,
+            reasons=(f"schedule: {limits.retrain_every} since the training at {last_trained:%Y-%m-%d}", *alarms),
         )
     if alarms:
         if Duration.parse(limits.cooldown).after(last_trained) <= as_of:

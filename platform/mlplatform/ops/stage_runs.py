@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from mlplatform.naming import Namespace
 from mlplatform.ops.schemas import STAGE_RUNS
-from mlplatform.workspace.protocols import Workspace
+from mlplatform.workspace.protocols import Filter, Workspace
 
 DONE = "done"
 SKIPPED = "skipped"
@@ -85,10 +85,10 @@ def read(ws: Workspace, namespace: Namespace, *, stage: str | None = None) -> li
     name = namespace.ops("stage_runs")
     if not ws.tables.exists(name):
         return []
-    filters = [("use_case", "=", namespace.use_case)]
+    filters: list[Filter] = [("use_case", "=", namespace.use_case)]
     if stage:
         filters.append(("stage", "=", stage))
-    rows = ws.tables.to_arrow(name, filters=filters).sort_by("started_at").to_pylist()
+    rows: list[dict[str, Any]] = ws.tables.to_arrow(name, filters=filters).sort_by("started_at").to_pylist()
     for row in rows:
         for column in ("inputs", "outputs", "details"):
             row[column] = json.loads(row[column] or "{}")

@@ -1,0 +1,1 @@
+"""Data quality: expectations, the quarantine, and where each row came from."""

@@ -1,4 +1,4 @@
-"""Expectations: what must hold for each row of a silver table; a row that fails goes to the quarantine with its reasons."""
+"""Expectations: what must hold for each row of a silver table; a row that fails is quarantined with its reasons."""
 
 from __future__ import annotations
 

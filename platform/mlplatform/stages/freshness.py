@@ -1,4 +1,4 @@
-"""From which known-at time on something changed since a table was last computed: the `since` of incremental computation."""
+"""From which known-at time on a table's inputs changed since it was last computed: the `since` of `compute`."""
 
 from __future__ import annotations
 

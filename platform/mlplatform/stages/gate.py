@@ -45,7 +45,9 @@ def run(context: StageContext, *, only_undecided: bool = False) -> StageResult:
         if CHALLENGER not in aliases:
             if only_undecided:
                 return StageResult(skipped="there is no challenger")
-            raise StageError(f"{model} has no challenger.", hint=f"Train one: mlplatform run {namespace.use_case} --stage train")
+            raise StageError(
+                f"{model} has no challenger.", hint=f"Train one: mlplatform run {namespace.use_case} --stage train"
+            )
         challenger = ws.registry.get(model, aliases[CHALLENGER])
         champion = ws.registry.get(model, aliases[CHAMPION]) if CHAMPION in aliases else None
         if only_undecided and _decided_about(context, challenger.version):
@@ -97,7 +99,7 @@ def decide(context: StageContext, challenger: ModelVersion, champion: ModelVersi
         frame_digest = frame.digest
     return gate.decide(
         evidence,
-        id=decision_id(str(use_case.model), number, other, context.as_of, frame_digest),
+        identity=decision_id(str(use_case.model), number, other, context.as_of, frame_digest),
         challenger=number,
         champion=other,
         as_of=context.as_of,

@@ -39,16 +39,22 @@ def run(context: StageContext) -> StageResult:
     if window.num_rows:
         version = int(window.column("model_version")[0].as_py())
         found = _measure_drift(context, ws.registry.get(use_case.model, version), window)
-        worst = max((metric for metric in found if metric.metric == "psi" and metric.value is not None), key=_value, default=None)
+        worst = max(
+            (metric for metric in found if metric.metric == "psi" and metric.value is not None),
+            key=_value,
+            default=None,
+        )
         drifted = [metric for metric in found if metric.violated]
         result.details["worst_drift"] = asdict(worst) if worst else None
         if drifted:
-            listed = ", ".join(f"{metric.column} ({_shown(metric)})" for metric in sorted(drifted, key=_value, reverse=True)[:5])
+            listed = ", ".join(
+                f"{metric.column} ({_shown(metric)})" for metric in sorted(drifted, key=_value, reverse=True)[:5]
+            )
             alerts.append(_alert(context, "drift", version, f"{len(drifted)} limit(s) of drift violated: {listed}"))
     realised, rows = _measure_performance(context)
     result.rows_in, result.rows_out = window.num_rows, rows
     for metric in realised:
-        if metric.metric == use_case.settings.training.metric or metric.metric == performance.CALIBRATION_RATIO:
+        if metric.metric in (use_case.settings.training.metric, performance.CALIBRATION_RATIO):
             result.details[f"realised_{metric.metric}"] = metric.value
         if metric.metric == "label_mean":
             result.details["realised_label_mean"] = metric.value

@@ -1,4 +1,4 @@
-"""Retrain: decide, from schedule and alarms, whether a new challenger is due; if so, train it and put it to the gate."""
+"""Retrain: decide, from schedule and alarms, whether a new challenger is due; the pipeline then trains and gates it."""
 
 from __future__ import annotations
 

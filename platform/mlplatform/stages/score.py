@@ -48,7 +48,11 @@ def run(context: StageContext, *, alias: str = CHAMPION) -> StageResult:
         inputs={str(namespace.gold(SPINE)): spine_version},
         rows_in=rows.num_rows,
         rows_out=0,
-        details={"window_start": start, "model_version": version.version, "not_in_population": rows.num_rows - population.num_rows},
+        details={
+            "window_start": start,
+            "model_version": version.version,
+            "not_in_population": rows.num_rows - population.num_rows,
+        },
     )
     chunk = use_case.scorer.chunk_rows
     for number, offset in enumerate(range(0, population.num_rows, chunk)):
@@ -80,9 +84,7 @@ def due_rows(context: StageContext, start: datetime) -> tuple[pa.Table, int]:
     name = context.namespace.gold(SPINE)
     time = context.use_case.label_spine().prediction_time
     version = context.ws.tables.version(name)
-    rows = context.ws.tables.to_arrow(
-        name, version=version, filters=[(time, ">", start), (time, "<=", context.as_of)]
-    )
+    rows = context.ws.tables.to_arrow(name, version=version, filters=[(time, ">", start), (time, "<=", context.as_of)])
     return rows, version
 
 

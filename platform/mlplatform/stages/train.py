@@ -1,4 +1,4 @@
-"""Train: the labels known by `as_of` give a challenger, evaluated on its newest labels and registered as `@challenger`."""
+"""Train: the labels known by `as_of` give a model, evaluated on its newest labels, registered as `@challenger`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from mlplatform.as_of import Duration, parse_as_of
 from mlplatform.git import source_version
 from mlplatform.models import artifacts
 from mlplatform.models.label_frame import LabelFrame, known_labels
@@ -15,7 +16,6 @@ from mlplatform.models.training import Trained, TrainingData, train, training_da
 from mlplatform.monitoring import profiles
 from mlplatform.naming import CHALLENGER
 from mlplatform.ops.stage_runs import StageResult
-from mlplatform.as_of import Duration, parse_as_of
 from mlplatform.stages.context import StageContext
 from mlplatform.workspace.protocols import ModelVersion
 
@@ -111,7 +111,7 @@ def _log_model(context: StageContext, data: TrainingData, trained: Trained) -> N
 
 
 def _finish(context: StageContext, version: ModelVersion, data: TrainingData, key: str) -> None:
-    """Tag the version and set the alias; the same again changes nothing, so that an interrupted training is completed."""
+    """Tag the version and set the alias; again changes nothing, so that an interrupted training is completed."""
     registry, model = context.ws.registry, context.use_case.model
     if version.tags.get(KEY_TAG) != key:
         import mlflow

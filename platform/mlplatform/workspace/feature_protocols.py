@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
@@ -12,6 +13,20 @@ if TYPE_CHECKING:
     from mlplatform.features.lookups import FeatureFunction, FeatureLookup
     from mlplatform.naming import ObjectName
     from mlplatform.workspace.protocols import TableInfo
+
+
+class ModelFiles(Protocol):
+    """A model's files on this machine, before anything in them has been loaded."""
+
+    @property
+    def path(self) -> Path:
+        """The folder of the whole model."""
+        ...
+
+    @property
+    def tags(self) -> Mapping[str, str]:
+        """The tags of the model version."""
+        ...
 
 
 @runtime_checkable
@@ -38,7 +53,13 @@ class TrainingSet(Protocol):
 
 @runtime_checkable
 class FeatureClient(Protocol):
-    """Feature tables, training sets, and models that carry their feature spec."""
+    """Feature tables, training sets, and models that carry their feature spec.
+
+    Attributes:
+        verify_model: Called with a model's files before anything in them is loaded; raises to refuse it.
+    """
+
+    verify_model: Callable[[ModelFiles], None] | None
 
     def create_table(
         self,

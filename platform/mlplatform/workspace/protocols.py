@@ -126,9 +126,7 @@ class Tables(Protocol):
         """Return the table at a version as Arrow, with only the columns and rows asked for."""
         ...
 
-    def append(
-        self, name: ObjectName | str, frame: Any, *, transactions: Sequence[Transaction] = ()
-    ) -> WriteResult:
+    def append(self, name: ObjectName | str, frame: Any, *, transactions: Sequence[Transaction] = ()) -> WriteResult:
         """Append rows, cast to the table's declared schema; with transactions, exactly once.
 
         Raises:

@@ -108,7 +108,9 @@ def append(path: Path, name: str, rows: pa.Table, transactions: Sequence[Transac
                 f"Part of this append to {name} has been committed by another run, part has not.",
                 hint="Run again: what is committed is left out then.",
             )
-        write_deltalake(table, rows, mode="append", commit_properties=_commit(transactions), post_commithook_properties=_HOOKS)
+        write_deltalake(
+            table, rows, mode="append", commit_properties=_commit(transactions), post_commithook_properties=_HOOKS
+        )
         return int(rows.num_rows)
 
     return _retrying(path, name, commit)
@@ -138,7 +140,9 @@ def merge(path: Path, name: str, rows: pa.Table, keys: Sequence[str], scratch: P
                 table,
                 merged.rows,
                 mode="overwrite" if merged.rewrites else "append",
-                schema_mode="merge" if merged.widens and not merged.rewrites else ("overwrite" if merged.widens else None),
+                schema_mode="merge"
+                if merged.widens and not merged.rewrites
+                else ("overwrite" if merged.widens else None),
                 commit_properties=_commit(()),
                 post_commithook_properties=_HOOKS,
             )

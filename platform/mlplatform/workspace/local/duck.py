@@ -1,4 +1,4 @@
-"""DuckDB over Delta tables: reads a table's active files, out of core; its own Delta extension is a download we avoid."""
+"""DuckDB over Delta tables: reads a table's active files, out of core; its own Delta extension is a download."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import duckdb
     from deltalake import DeltaTable
 
+# Up to this reader version a table's parquet files are its rows; above, deletion vectors and column mapping come in.
+PLAIN_READER_VERSION = 2
 BATCH_ROWS = 122_880  # DuckDB's own row-group size: batches need no copying together
 
 
@@ -56,14 +58,12 @@ def scan(
     schema = pa.schema(table.schema().to_arrow())
     wanted = list(columns) if columns is not None else schema.names
     files = table.file_uris()
-    if table.protocol().min_reader_version > 2 or table.metadata().partition_columns or not files:
+    if table.protocol().min_reader_version > PLAIN_READER_VERSION or table.metadata().partition_columns or not files:
         # Deletion vectors, column mapping and partitions: only a Delta reader knows which rows are there.
         connection.register(f"{view}__arrow", _read(table, schema, wanted))
         connection.execute(f"CREATE VIEW {quote(view, 'duckdb')} AS SELECT * FROM {quote(view + '__arrow', 'duckdb')}")
         return
-    present = {
-        row[0] for row in connection.execute(f"DESCRIBE SELECT * FROM {_read_parquet(files)}").fetchall()
-    }
+    present = {row[0] for row in connection.execute(f"DESCRIBE SELECT * FROM {_read_parquet(files)}").fetchall()}
     # A column added later is in none of the older files, and perhaps in no file at all.
     selected = ", ".join(
         quote(name, "duckdb") if name in present else f"NULL AS {quote(name, 'duckdb')}" for name in wanted

@@ -27,7 +27,8 @@ def to_arrow(frame: Any) -> pa.Table:
     if type(frame).__module__.split(".")[0] == "pandas":
         return pa.Table.from_pandas(frame, preserve_index=False)
     raise TableError(
-        f"A {type(frame).__name__} is not a frame.", hint="Give a Spark DataFrame, a pyarrow.Table or a pandas DataFrame."
+        f"A {type(frame).__name__} is not a frame.",
+        hint="Give a Spark DataFrame, a pyarrow.Table or a pandas DataFrame.",
     )
 
 
@@ -44,9 +45,7 @@ def conform(frame: pa.Table, schema: pa.Schema, table: str) -> pa.Table:
     """
     unknown = [name for name in frame.column_names if name not in schema.names]
     if unknown:
-        raise TableError(
-            f"{table} has no column {', '.join(unknown)}.", hint=did_you_mean(unknown[0], schema.names)
-        )
+        raise TableError(f"{table} has no column {', '.join(unknown)}.", hint=did_you_mean(unknown[0], schema.names))
     missing = [field.name for field in schema if field.name not in frame.column_names and not field.nullable]
     if missing:
         raise TableError(f"The frame for {table} lacks {', '.join(missing)}.", hint="These columns may not be null.")

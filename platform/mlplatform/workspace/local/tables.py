@@ -15,7 +15,7 @@ from deltalake import DeltaTable, QueryBuilder
 
 from mlplatform.errors import TableError, did_you_mean
 from mlplatform.naming import ObjectName
-from mlplatform.workspace.local import delta
+from mlplatform.workspace.local import delta, duck
 from mlplatform.workspace.local.frames import conform, to_arrow
 from mlplatform.workspace.local.locks import file_lock
 from mlplatform.workspace.protocols import Filter, TableInfo, Transaction, WriteResult
@@ -156,7 +156,7 @@ class LocalTables:
             if column not in schema.names:
                 raise TableError(f"{name} has no column {column}.", hint=did_you_mean(column, schema.names))
         wanted = list(columns) if columns is not None else schema.names
-        if table.protocol().min_reader_version > 2:  # deletion vectors, column mapping: only delta-rs' own reader
+        if table.protocol().min_reader_version > duck.PLAIN_READER_VERSION:
             whole = QueryBuilder().register("t", table).execute("SELECT * FROM t")
             rows = pa.table(whole).cast(schema)
             return (rows.filter(_expression(filters)) if filters else rows).select(wanted)
@@ -170,9 +170,7 @@ class LocalTables:
         )
         return scanner.to_table()
 
-    def append(
-        self, name: ObjectName | str, frame: Any, *, transactions: Sequence[Transaction] = ()
-    ) -> WriteResult:
+    def append(self, name: ObjectName | str, frame: Any, *, transactions: Sequence[Transaction] = ()) -> WriteResult:
         """Append rows; with transactions, exactly once."""
         table = self.open(name)
         if transactions and all(delta.is_committed(table, item) for item in transactions):

@@ -55,8 +55,8 @@ class LocalWorkspace:
     @classmethod
     def open(cls, *, env: str = "dev", root: str | Path | None = None) -> LocalWorkspace:
         """Open the workspace in a folder, made (mode 0700) if it is not there."""
-        # OpenMP threads that spin while they wait take the cores from Sail and DuckDB, and from each other: a fit of half
-        # a second took half a minute. Read when scikit-learn is first imported.
+        # OpenMP threads that spin while they wait take the cores from Sail and DuckDB, and from each other: a fit of
+        # half a second took half a minute. Read when scikit-learn is first imported.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         folder = workspace_root(root)
         folder.mkdir(parents=True, exist_ok=True)

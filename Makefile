@@ -1,0 +1,63 @@
+# `make demo` and `make test` work as the first command on a machine with Python 3.11 or newer, make and access to PyPI.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+# The first Python on the path that the project runs on (a name alone proves nothing: version managers leave stubs).
+PYTHON ?= $(shell for name in python3 python3.12 python3.11 python3.13 python; do \
+	$$name -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && { echo $$name; break; }; done)
+STAMP := $(VENV)/.synced
+PARITY_STAMP := $(VENV)/.synced-databricks
+
+.PHONY: help setup demo test test-slow parity lint format check bench clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+$(BIN)/uv:
+	@test -n "$(PYTHON)" || { echo "No Python 3.11 to 3.13 on the path. Install one, or: make PYTHON=/path/to/python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9'
+
+$(STAMP): pyproject.toml uv.lock | $(BIN)/uv
+	$(BIN)/uv sync --quiet --frozen --inexact --python $(BIN)/python --extra local --extra dev
+	@touch $@
+
+$(PARITY_STAMP): $(STAMP)
+	$(BIN)/uv sync --quiet --frozen --inexact --python $(BIN)/python --extra local --extra dev --extra databricks
+	@touch $@
+
+setup: $(STAMP) ## Make .venv and install what the lock file says
+
+demo: $(STAMP) ## Replay credit risk by quarter, 2006 to 2012, and write the report
+	$(BIN)/mlplatform simulate credit_risk --from 2006-01-01 --to 2012-01-01 --every quarter
+
+test: $(STAMP) ## Run the tests
+	$(BIN)/pytest
+
+test-slow: $(STAMP) ## Run the tests that take long
+	$(BIN)/pytest -m slow
+
+parity: $(PARITY_STAMP) ## Compare with the real Databricks client (needs Java 17)
+	$(BIN)/pytest -m parity tests/parity
+
+lint: $(STAMP) ## Lint, check formatting, types and import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP) ## Format the code and mend what the linter can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+check: lint test ## Everything a change must pass
+
+bench: $(STAMP) ## Run the benchmarks
+	@for file in tests/benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file; done
+
+clean: ## Remove the environment, caches, builds and the local workspace
+	rm -rf $(VENV) .mlplatform dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
