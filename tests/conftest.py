@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
 
-import pytest
+# Before anything loads OpenMP: threads that spin while they wait would take the cores from the engines.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from typing import TYPE_CHECKING  # noqa: E402
+
+import pytest  # noqa: E402
+from hypothesis import settings  # noqa: E402
+
+# How long an example takes says more about the machine than about the code.
+settings.register_profile("mlplatform", deadline=None)
+settings.load_profile("mlplatform")
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mlplatform.workspace.local.workspace import LocalWorkspace
+
+# Warnings of others about themselves, which we can do nothing about; ours stay errors.
+_NOISE = ("mlflow.*", "sqlalchemy.*")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let other people's warnings pass."""
+    for module in _NOISE:
+        config.addinivalue_line("filterwarnings", f"ignore:::{module}")
 
 
 @pytest.fixture(scope="module")

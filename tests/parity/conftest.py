@@ -15,18 +15,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mlplatform.workspace.protocols import Workspace
-
     from tests.parity.judge import Judge
 
 _HERE = Path(__file__).resolve().parent
 _REQUIRED = "MLPLATFORM_REQUIRE_PARITY"
 
+# Only tests are collected, for doctests too: the other modules import what may not be installed.
+collect_ignore = [path.name for path in _HERE.glob("*.py") if not path.name.startswith("test_")]
+
 _missing = functools.cache(requirements_check.missing)
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Declare the mark."""
-    config.addinivalue_line("markers", "parity: compares with the real Databricks client (needs Java 17 and its package)")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -37,28 +34,35 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     ours = [item for item in items if _HERE in item.path.parents]
     for item in ours:
         item.add_marker(pytest.mark.parity)
+        # MLflow and its dependencies warn a lot when models are logged; a warning of theirs says nothing about parity.
+        item.add_marker(pytest.mark.filterwarnings("ignore"))
     reason = _missing() if ours else None
     if reason is None:
         return
     first, *others = ours
-    if os.environ.get(_REQUIRED) == "1":
-        first.add_marker(pytest.mark.usefixtures("_parity_is_required"))
-    else:
+    if not _required():
         first.add_marker(pytest.mark.skip(reason=f"{reason}; {len(ours)} tests not run"))
     dropped = set(others)
     items[:] = [item for item in items if item not in dropped]
     config.hook.pytest_deselected(items=others)
 
 
-@pytest.fixture(scope="session")
-def _parity_is_required() -> None:
-    pytest.fail(f"{_REQUIRED}=1, but {_missing()}", pytrace=False)
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Where parity is required, fail before any fixture does, with the same line."""
+    reason = _missing()
+    if reason is not None and _required():
+        pytest.fail(f"{_REQUIRED}=1, but {reason}", pytrace=False)
+
+
+def _required() -> bool:
+    return os.environ.get(_REQUIRED) == "1"
 
 
 @pytest.fixture(scope="package")
 def judge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judge]:
     """The real client, one long-lived process for all tests of this folder."""
-    from tests.parity.judge import Judge  # noqa: PLC0415 - only where its requirements are met
+    from tests.parity.judge import Judge
 
     with Judge(tmp_path_factory.mktemp("judge")) as running:
         yield running
@@ -67,7 +71,7 @@ def judge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judge]:
 @pytest.fixture(scope="package")
 def ws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
     """Our local workspace, one for all tests of this folder: each case brings its own schema."""
-    from mlplatform import open_workspace  # noqa: PLC0415 - only where the tests run
+    from mlplatform import open_workspace
 
     with open_workspace("local", root=tmp_path_factory.mktemp("workspace")) as workspace:
         yield workspace

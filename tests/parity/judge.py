@@ -78,7 +78,7 @@ class Judge:
         """Put a question and wait for the answer; the arguments are those of `ask`."""
         return self.ask(case, other)()
 
-    def _receive(self, seconds: float) -> Any:  # noqa: ANN401 - an outcome, or the greeting
+    def _receive(self, seconds: float) -> Any:
         try:
             if not self._pipe.poll(seconds):
                 raise RuntimeError(self._report(f"gave no answer within {seconds:.0f} s"))
@@ -104,7 +104,7 @@ def _serve(pipe: Connection, scratch: Path, log: Path) -> None:
     time.tzset()
     os.chdir(scratch)
     try:
-        from tests.parity.real_client import RealClient  # noqa: PLC0415 - only in this process
+        from tests.parity.real_client import RealClient
 
         with RealClient(scratch) as client:
             pipe.send(("ready", None, 0.0))
@@ -112,10 +112,11 @@ def _serve(pipe: Connection, scratch: Path, log: Path) -> None:
                 case, other = pipe.recv()
                 started = time.perf_counter()
                 outcome = client.run(case, other)
+                took = time.perf_counter() - started
                 if client.unexpected_calls:
-                    msg = f"The stand-in has no answer to {client.unexpected_calls}."
-                    raise RuntimeError(msg)
-                pipe.send(("outcome", outcome, time.perf_counter() - started))
+                    pipe.send(("crash", f"The stand-in has no answer to {client.unexpected_calls}.", took))
+                    return
+                pipe.send(("outcome", outcome, took))
     except EOFError:
         return
     except Exception:  # noqa: BLE001 - it is told to the other side, whatever it is

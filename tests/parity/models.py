@@ -22,11 +22,13 @@ class LinearPyfunc(mlflow.pyfunc.PythonModel):
         self.model = model
         self.columns_file = columns_file
 
-    def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> list[float]:  # noqa: ANN401, ARG002 - MLflow's signature
+    def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> list[float]:
         """Predict row by row, in the order of the additions that the case format fixes."""
         self.columns_file.write_text(json.dumps(list(model_input.columns)), encoding="utf-8")
-        # Through lists of plain Python values: a null integer may come as None, as NaN in a float column or as pandas' NA.
-        columns = {name: [None if pd.isna(value) else value for value in model_input[name]] for name in self.model.inputs}
+        # As plain Python values: a null integer may come as None, as NaN in a float column or as pandas' NA.
+        columns = {
+            name: [None if pd.isna(value) else value for value in model_input[name]] for name in self.model.inputs
+        }
         return self.model.predict(columns)
 
 

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import pyarrow as pa
+
     from mlplatform.workspace.feature_protocols import TrainingSet
     from mlplatform.workspace.protocols import Workspace
-
     from tests.parity.models import OtherModel
     from tests.support.cases import Case
 
@@ -57,7 +57,7 @@ def prepare(ws: Workspace, case: Case) -> None:
 
 def build(ws: Workspace, case: Case, spine: pa.Table | None) -> TrainingSet:
     """Create the case's training set over a spine."""
-    from mlplatform import FeatureFunction, FeatureLookup  # noqa: PLC0415 - as late as the real client's
+    from mlplatform import FeatureFunction, FeatureLookup
 
     with step("declare"):
         features: list[Any] = [FeatureLookup(**lookup.arguments()) for lookup in case.lookups]
@@ -69,7 +69,7 @@ def build(ws: Workspace, case: Case, spine: pa.Table | None) -> TrainingSet:
 
 
 def _score(ws: Workspace, case: Case, scratch: Path, other: OtherModel | None) -> Outcome:
-    from tests.parity.models import case_model, columns_noted  # noqa: PLC0415 - imports MLflow, which is slow
+    from tests.parity.models import case_model, columns_noted
 
     training_set = build(ws, case, case.training_spine)
     name, columns_file = f"ml.models.{case.name}", scratch / f"columns_{case.name}.json"

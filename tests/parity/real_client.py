@@ -6,14 +6,15 @@ Its own code runs unchanged, apart from three seams to the closed services, whic
 - a table is read from the case instead of from Unity Catalog (`_CaseTables`),
 - a function is called as a Spark Python UDF instead of as a Unity Catalog function (`_function_call`).
 
-Besides, a join that the client plans a second time over the same frame (it plans the whole training set once to validate
-it, and once more to load it) is answered with the first plan (`_planned_once`): plans are immutable, and it halves the time.
+Besides, a join that the client plans a second time over the same frame (it plans the whole training set once to
+validate it, and once more to load it) is answered with the first plan (`_planned_once`): plans are immutable, and it
+halves the time.
 
 Everything that decides a result (validation, the plan of lookups, the as-of join, defaults, column order, the model's
 packaging and scoring) is the client's.
 
-This module sets process-wide state (environment, MLflow's URIs, the Spark session): use it through `tests.parity.judge`,
-which gives it a process of its own.
+This module sets process-wide state (environment, MLflow's URIs, the Spark session): use it through
+`tests.parity.judge`, which gives it a process of its own.
 """
 
 from __future__ import annotations
@@ -62,12 +63,12 @@ class RealClient:
 
     def __enter__(self) -> Self:
         """Start the stand-in, Spark and the client."""
-        from tests.parity.standin import StandIn  # noqa: PLC0415 - imports the client's package
+        from tests.parity.standin import StandIn
 
         self._standin = self._cleanup.enter_context(StandIn())
         os.environ.update(
             DATABRICKS_HOST=self._standin.url,
-            DATABRICKS_TOKEN="not-a-real-token",  # noqa: S106 - the stand-in asks for none
+            DATABRICKS_TOKEN="not-a-real-token",
             NO_PROXY="127.0.0.1",
             MLFLOW_ENABLE_DB_SDK="false",
             MLFLOW_DISABLE_TELEMETRY="true",
@@ -105,14 +106,14 @@ class RealClient:
                 training_set = self._training_set(case, case.spine)
                 with step("load_df"):
                     table = training_set.load_df().toArrow()
-                spec = training_set.feature_spec._to_dict()  # noqa: SLF001 - what its `save` writes
+                spec = training_set.feature_spec._to_dict()
                 return Outcome(table=table, spec_yaml=yaml.safe_dump(spec, sort_keys=False, allow_unicode=True))
             return self._score(case, other)
         except StepFailed as failed:
             return Outcome(failure=failed.failure)
 
     def _training_set(self, case: Case, spine: pa.Table | None) -> TrainingSet:
-        from databricks.feature_engineering import FeatureFunction, FeatureLookup  # noqa: PLC0415 - late, it is slow
+        from databricks.feature_engineering import FeatureFunction, FeatureLookup
 
         with step("declare"):
             features = [FeatureLookup(**lookup.arguments()) for lookup in case.lookups]
@@ -126,7 +127,7 @@ class RealClient:
             )
 
     def _score(self, case: Case, other: OtherModel | None) -> Outcome:
-        import mlflow  # noqa: PLC0415 - late, it is slow
+        import mlflow
 
         training_set = self._training_set(case, case.training_spine)
         self._models += 1
@@ -151,7 +152,7 @@ class RealClient:
         return Outcome(table=scored, model_columns=columns_noted(columns_file), spec_yaml=spec)
 
     def _start_mlflow(self) -> None:
-        import mlflow  # noqa: PLC0415 - late, it is slow
+        import mlflow
 
         database = f"sqlite:///{self._scratch / 'mlflow.db'}"
         mlflow.set_tracking_uri(database)
@@ -159,9 +160,9 @@ class RealClient:
         experiment = mlflow.create_experiment("parity", artifact_location=(self._scratch / "artifacts").as_uri())
         mlflow.set_experiment(experiment_id=experiment)
 
-    def _make_client(self) -> Any:  # noqa: ANN401 - the proprietary package has no types
-        from databricks.feature_engineering import FeatureEngineeringClient  # noqa: PLC0415 - late, it is slow
-        from databricks.ml_features._spark_client._spark_client import SparkClient  # noqa: PLC0415
+    def _make_client(self) -> Any:
+        from databricks.feature_engineering import FeatureEngineeringClient
+        from databricks.ml_features._spark_client._spark_client import SparkClient
 
         owner = self
 
@@ -174,10 +175,10 @@ class RealClient:
             def get_current_database(self) -> str:
                 return "prod"
 
-            def catalog_exists(self, catalog_name: str) -> bool:  # noqa: ARG002
+            def catalog_exists(self, catalog_name: str) -> bool:
                 return True
 
-            def database_exists(self, catalog_name: str, database_name: str) -> bool:  # noqa: ARG002
+            def database_exists(self, catalog_name: str, database_name: str) -> bool:
                 return True
 
             def table_exists(self, full_table_name: str) -> bool:
@@ -197,10 +198,10 @@ class RealClient:
             return FeatureEngineeringClient()
 
     def _planned_once(self, plan: Callable[..., DataFrame]) -> Callable[..., DataFrame]:
-        """Answer a repeated call for the same frame and the same features with the frame that the first one returned."""
+        """Answer a repeated call for the same frame and features with the frame that the first one returned."""
 
         @functools.wraps(plan)
-        def planned(*, df: DataFrame, **arguments: Any) -> DataFrame:  # noqa: ANN401 - passed on
+        def planned(*, df: DataFrame, **arguments: Any) -> DataFrame:
             features = arguments.get("features_to_join", arguments.get("functions_to_apply"))
             key = (plan.__name__, id(df), *map(id, features))
             if key not in self._plans:
@@ -211,9 +212,9 @@ class RealClient:
         return planned
 
     def _function_call(self, udf_name: str, arguments: list[str]) -> Column:
-        from pyspark.sql import functions  # noqa: PLC0415 - the session comes first
+        from pyspark.sql import functions
 
-        assert self._case is not None  # noqa: S101 - `run` sets it first
+        assert self._case is not None
         function = next(f for f in self._case.functions if f.name.lower() == udf_name)
         # Not through Arrow: a pickled call passes plain Python values, as a Unity Catalog function gets them.
         call = functions.udf(function.build(), function.returns, useArrow=False)

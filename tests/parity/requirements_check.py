@@ -32,12 +32,13 @@ def _missing_spark() -> str | None:
 
 
 def _missing_java() -> str | None:
-    advice = f"Java {_JAVA} or newer on the PATH (apt-get install openjdk-{_JAVA}-jre-headless, brew install openjdk@{_JAVA})"
+    how = f"apt-get install openjdk-{_JAVA}-jre-headless, or brew install openjdk@{_JAVA}"
+    advice = f"Java {_JAVA} or newer on the PATH ({how})"
     java = shutil.which("java")
     if java is None:
         return f"{advice}: none found"
     # `java -version` prints to stderr: openjdk version "17.0.15" 2025-04-15
-    run = subprocess.run([java, "-version"], capture_output=True, text=True, check=False, timeout=60)  # noqa: S603 - our own PATH
+    run = subprocess.run([java, "-version"], capture_output=True, text=True, check=False, timeout=60)
     version = re.search(r'version "(\d+)', run.stderr + run.stdout)
     if version is None:
         return f"{advice}: {java} does not tell its version"

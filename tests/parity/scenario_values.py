@@ -14,7 +14,25 @@ _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _E_ACUTE, _E_PLUS_ACUTE = "caf\u00e9", "cafe\u0301"
 
 # Strings that become equal when keys are concatenated, trimmed, case-folded or normalised.
-_STRINGS = ["a", "b", "a_", "_b", "a_b", "", " ", "a ", "A", "1", "11", "1_1", _E_ACUTE, _E_PLUS_ACUTE, "日本", "😀", "null"]
+_STRINGS = [
+    "a",
+    "b",
+    "a_",
+    "_b",
+    "a_b",
+    "",
+    " ",
+    "a ",
+    "A",
+    "1",
+    "11",
+    "1_1",
+    _E_ACUTE,
+    _E_PLUS_ACUTE,
+    "日本",
+    "😀",
+    "null",
+]
 _DATES = [
     dt.date(1, 1, 1),
     dt.date(1582, 10, 4),

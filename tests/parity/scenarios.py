@@ -12,8 +12,9 @@ Two more are kept, and met halfway:
 - A spine's DATE that is the time of an as-of join comes back as a timestamp from the real client and as a date from
   ours. Such scenarios are generated; `tests.parity.deviations` takes the judge's answer back to dates. As the real
   client has changed the column's type by then, a second lookup cannot use it: each such column serves one table.
-- The real client compares a lookback in binary floating point seconds, ours to the microsecond. Where a table has a
-  lookback, its times are eighths of a second and the spine's at most a microsecond off in near years: there both are exact.
+- The real client compares a lookback in binary floating point seconds, ours to the microsecond (the golden case
+  `lookback_compared_in_floating_point`). Where a table has a lookback, its times are eighths of a second and the
+  spine's at most a microsecond off in near years: there both are exact.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ class _Scenario:
     rows: int = 0
 
     def __post_init__(self) -> None:
-        self.rng = random.Random(self.seed)  # noqa: S311 - reproducible, not secret
+        self.rng = random.Random(self.seed)
         self.rows = 0 if self.rng.random() < 0.03 else self.rng.randint(1, 9)
 
     def build(self) -> Case:

@@ -13,16 +13,16 @@ from tests.parity.scenarios import scenario
 from tests.support.arrow_types import TIMESTAMP, arrow_type, spark_name
 from tests.support.cases import Case, LinearModel
 
-# A model's signature knows only these. The real client logs a model with other inputs without a signature, and refuses to
-# score it.
+# A model's signature knows only these. The real client logs a model with other inputs without a signature, and
+# refuses to score it.
 _SIGNATURE_TYPES = {"boolean", "smallint", "int", "bigint", "float", "double", "string", "binary", "date", "timestamp"}
 _PANDAS_YEARS = range(1678, 2262)
 _NUMBERS = {"smallint", "int", "bigint", "float", "double"}
 
 
 def scoring_scenario(seed: int) -> Case:
-    """Return a case in mode `score_batch`: some columns are overridden, some are extra, and the labels may be missing."""
-    rng = random.Random(-1 - seed)  # noqa: S311 - reproducible, not secret
+    """Return a case in mode `score_batch`: some columns are overridden, some extra, and the labels may be missing."""
+    rng = random.Random(-1 - seed)
     base = _base(seed)
     training = base.spine
     if not base.label:
@@ -52,8 +52,8 @@ def scoring_scenario(seed: int) -> Case:
 def _base(seed: int) -> Case:
     """Return a training set whose times pandas can hold in nanoseconds.
 
-    Spark hands the model pandas frames, and the client reads a row of the spine into Python, so with other times the real
-    client fails to log or to score. Ours does not; there is nothing to compare.
+    Spark hands the model pandas frames, and the client reads a row of the spine into Python, so with other times the
+    real client fails to log or to score. Ours does not; there is nothing to compare.
     """
     candidates = (scenario(number) for number in itertools.count(10_000 + 100 * seed))
     return next(case for case in candidates if all(year in _PANDAS_YEARS for year in _years(case)))

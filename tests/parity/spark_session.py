@@ -49,7 +49,7 @@ def start_session(scratch: Path) -> SparkSession:
     # Spark starts its Python workers by name: they have to be this interpreter, with this path.
     os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
     os.environ["PYTHONPATH"] = os.pathsep.join(entry for entry in sys.path if entry)
-    from pyspark.sql import SparkSession  # noqa: PLC0415 - after the environment is set
+    from pyspark.sql import SparkSession
 
     _remember_java_names()
 
@@ -65,7 +65,7 @@ def start_session(scratch: Path) -> SparkSession:
 
 def _remember_java_names() -> None:
     """Let py4j ask the JVM once, not each time, what a name stands for: a third of all calls otherwise."""
-    from py4j.java_gateway import JavaClass, JavaPackage, JVMView  # noqa: PLC0415 - not a dependency of ours
+    from py4j.java_gateway import JavaClass, JavaPackage, JVMView
 
     for kind in (JVMView, JavaPackage, JavaClass):
         kind.__getattr__ = _remembering(kind.__getattr__)
@@ -73,7 +73,7 @@ def _remember_java_names() -> None:
 
 def _remembering(look_up: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]:
     @functools.wraps(look_up)
-    def remembered(owner: Any, name: str) -> Any:  # noqa: ANN401 - whatever py4j returns
+    def remembered(owner: Any, name: str) -> Any:
         value = look_up(owner, name)
         if not name.startswith("_"):
             # Found there, Python does not ask `__getattr__` again.

@@ -1,8 +1,8 @@
 """The hosted service's answer to "generate the feature spec": written with the client library's own builder.
 
-The older FeatureStoreClient of the same package still builds its spec locally, with `build_feature_spec`; the newer client
-asks the service. The service is closed, so the stand-in answers with that builder, and adds what only the service knows:
-the default values.
+The older FeatureStoreClient of the same package still builds its spec locally, with `build_feature_spec`; the newer
+client asks the service. The service is closed, so the stand-in answers with that builder, and adds what only the
+service knows: the default values.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ def generate_yaml(request: dict[str, Any], catalog: Catalog) -> str:
     defaults = {name: text for item in features for name, text in _defaults(item)}
     for column in spec.column_infos:
         if isinstance(column.info, FeatureColumnInfo):
-            column.info._default_value_str = defaults.get(column.output_name)  # noqa: SLF001 - no public setter
-    text: str = yaml.safe_dump(spec._to_dict(), sort_keys=False, allow_unicode=True)  # noqa: SLF001
+            column.info._default_value_str = defaults.get(column.output_name)
+    text: str = yaml.safe_dump(spec._to_dict(), sort_keys=False, allow_unicode=True)
     return text
 
 
@@ -85,4 +85,4 @@ def _metadata(names: set[str], catalog: Catalog) -> scoring._FeatureTableMetadat
         features[name] = [
             MaterializedFeature(name, column["id"], column["name"], column["data_type"], "") for column in columns
         ]
-    return scoring._FeatureTableMetadata(features, tables, {})  # noqa: SLF001 - the builder's own argument
+    return scoring._FeatureTableMetadata(features, tables, {})

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mlplatform.workspace.protocols import Workspace
-
     from tests.parity.judge import Judge
 
 # What names the writer, not the features.
@@ -44,13 +43,15 @@ def test_the_spec_says_the_same_to_the_real_package(judge: Judge, ws: Workspace,
     judged = answer()
     assert judged.spec_yaml is not None, judged.failure
 
-    assert _as_real_reads(tmp_path / "ours") == spec_dates_stay_dates(_as_real_reads(_saved(tmp_path, judged.spec_yaml)), case)
+    assert _as_real_reads(tmp_path / "ours") == spec_dates_stay_dates(
+        _as_real_reads(_saved(tmp_path, judged.spec_yaml)), case
+    )
 
 
 @pytest.mark.parametrize("case", _CASES[::3], ids=lambda case: case.name)
 def test_the_real_clients_spec_survives_us(judge: Judge, tmp_path: Path, case: Case) -> None:
     """Read by us and written again, it is the same spec to the real package, down to the writer."""
-    from mlplatform.features.spec import FeatureSpec  # noqa: PLC0415 - only where the tests run
+    from mlplatform.features.spec import FeatureSpec
 
     judged = judge.answer(case)
     assert judged.spec_yaml is not None, judged.failure
@@ -79,9 +80,9 @@ def _saved(folder: Path, text: str) -> Path:
 
 
 def _read_by_real(folder: Path) -> dict[str, Any]:
-    from databricks.ml_features_common.entities.feature_spec import FeatureSpec  # noqa: PLC0415 - where it is installed
+    from databricks.ml_features_common.entities.feature_spec import FeatureSpec
 
-    content = FeatureSpec.load(str(folder))._to_dict()  # noqa: SLF001 - what it writes itself
+    content = FeatureSpec.load(str(folder))._to_dict()
     # Through JSON, as the protos' own containers compare by identity.
     return json.loads(json.dumps(content))  # type: ignore[no-any-return]
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import pyarrow as pa
-    from mlplatform.workspace.protocols import Workspace
 
+    from mlplatform.workspace.protocols import Workspace
     from tests.parity.judge import Judge
     from tests.parity.models import OtherModel
 
@@ -97,11 +97,11 @@ def _numeric(case: Case) -> Case:
 
 
 def _fitted(frame: pa.Table) -> OtherModel:
-    from sklearn.impute import SimpleImputer  # noqa: PLC0415 - slow to import
-    from sklearn.linear_model import LinearRegression  # noqa: PLC0415
-    from sklearn.pipeline import make_pipeline  # noqa: PLC0415
+    from sklearn.impute import SimpleImputer
+    from sklearn.linear_model import LinearRegression
+    from sklearn.pipeline import make_pipeline
 
-    from tests.parity.models import OtherModel  # noqa: PLC0415 - imports MLflow, which is slow
+    from tests.parity.models import OtherModel
 
     data = frame.to_pandas()
     model = make_pipeline(SimpleImputer(), LinearRegression()).fit(data.drop(columns="y"), data["y"])

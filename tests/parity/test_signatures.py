@@ -34,7 +34,10 @@ _LEFT_OUT = {
 }
 # Defaults that differ on purpose: the real one, ours, and why.
 _OTHER_DEFAULT = {
-    ("log_model", "await_registration_for"): "the real default is a private marker for 'MLflow's own default'; ours None",
+    (
+        "log_model",
+        "await_registration_for",
+    ): "the real default is a private marker for 'MLflow's own default'; ours None",
 }
 # Keyword-only there, by position too here. The real client is never called but through our face, which passes keywords.
 _ALSO_BY_POSITION = {
@@ -78,7 +81,9 @@ def test_defaults_are_the_real_ones(ws: Workspace, name: str) -> None:
 def test_parameters_come_in_the_real_order(ws: Workspace, name: str) -> None:
     ours, real = _parameters(_ours(ws, name)), _parameters(_real(name))
 
-    assert [parameter for parameter in ours if parameter in real] == [parameter for parameter in real if parameter in ours]
+    assert [parameter for parameter in ours if parameter in real] == [
+        parameter for parameter in real if parameter in ours
+    ]
 
 
 @pytest.mark.parametrize("name", _NAMES)
@@ -125,13 +130,13 @@ def test_the_listed_differences_are_still_there(ws: Workspace, name: str, parame
 
 
 def _ours(ws: Workspace, name: str) -> Callable[..., Any]:
-    import mlplatform  # noqa: PLC0415 - only where the tests run
+    import mlplatform
 
     return getattr(mlplatform if name in _CONSTRUCTORS else type(ws.fe), name)  # type: ignore[no-any-return]
 
 
 def _real(name: str) -> Callable[..., Any]:
-    from databricks import feature_engineering  # noqa: PLC0415 - only where its package is installed
+    from databricks import feature_engineering
 
     owner = feature_engineering if name in _CONSTRUCTORS else feature_engineering.FeatureEngineeringClient
     return getattr(owner, name)  # type: ignore[no-any-return]

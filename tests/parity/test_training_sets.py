@@ -1,7 +1,7 @@
 """Random training sets: our rows, columns and types are the judge's.
 
-`MLPLATFORM_PARITY_SCENARIOS` says how many (200 unless told), `MLPLATFORM_PARITY_FIRST_SEED` where to begin. A scenario that
-differs is left as a case file in `MLPLATFORM_PARITY_FINDINGS`, if that names a folder.
+`MLPLATFORM_PARITY_SCENARIOS` says how many (200 unless told), `MLPLATFORM_PARITY_FIRST_SEED` where to begin. A scenario
+that differs is left as a case file in `MLPLATFORM_PARITY_FINDINGS`, if that names a folder.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from tests.support.compare import Answer, difference
 
 if TYPE_CHECKING:
     from mlplatform.workspace.protocols import Workspace
-
     from tests.parity.judge import Judge
     from tests.parity.outcome import Outcome
     from tests.support.cases import Case

@@ -54,11 +54,11 @@ def arrow_type(name: str) -> pa.DataType:
     raise ValueError(msg)
 
 
-def spark_name(kind: pa.DataType) -> str:
+def spark_name(kind: pa.DataType) -> str:  # noqa: PLR0911 - one return a kind of type reads best
     """Return the Spark simple type name of an Arrow type.
 
-    Physical variants of one logical type (string, large_string, string_view) have one name. What no case can expect, such
-    as a timestamp in another unit or zone, keeps its Arrow name, so that it shows up as a difference.
+    Physical variants of one logical type (string, large_string, string_view) have one name. What no case can expect,
+    such as a timestamp in another unit or zone, keeps its Arrow name, so that it shows up as a difference.
     """
     if pa.types.is_dictionary(kind):
         return spark_name(kind.value_type)

@@ -94,9 +94,9 @@ def _frame(table: pa.Table) -> dict[str, Any]:
     }
 
 
-def _laid_out(value: Any, depth: int) -> str:  # noqa: ANN401 - any JSON
+def _laid_out(value: Any, depth: int) -> str:
     line = json.dumps(value, ensure_ascii=False)
-    if depth and len(line) + depth <= _WIDTH or not isinstance(value, dict | list) or not value:
+    if (depth and len(line) + depth <= _WIDTH) or not isinstance(value, dict | list) or not value:
         return line
     inner, outer = " " * (depth + 1), " " * depth
     if isinstance(value, dict):

@@ -42,7 +42,7 @@ def row_text(row: list[Any]) -> str:
     return json.dumps(row, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
-def from_json(value: Any, kind: pa.DataType) -> Any:  # noqa: ANN401 - a value of any type, that is the point
+def from_json(value: Any, kind: pa.DataType) -> Any:  # noqa: PLR0911 - one return a kind of type reads best
     """Turn a JSON value into the Python value that Arrow takes for `kind`."""
     if value is None:
         return None
@@ -65,7 +65,7 @@ def from_json(value: Any, kind: pa.DataType) -> Any:  # noqa: ANN401 - a value o
     return value
 
 
-def to_json(value: Any, kind: pa.DataType) -> Any:  # noqa: ANN401, PLR0911 - one return a type reads best
+def to_json(value: Any, kind: pa.DataType) -> Any:  # noqa: PLR0911 - one return a type reads best
     """Turn a Python value, as `to_pylist` gives it, into its canonical JSON value."""
     if value is None:
         return None

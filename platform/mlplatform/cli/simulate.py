@@ -27,10 +27,11 @@ def simulate(use_case: str, start: str, end: str, every: str, as_json: bool, opt
     """
     from mlplatform.as_of import parse_as_of, steps
     from mlplatform.ops.timeline import Step
+
+    moments = list(steps(parse_as_of(start), parse_as_of(end), every))
     from mlplatform.reporting.report import write_report
     from mlplatform.simulation import simulate as replay
 
-    moments = list(steps(parse_as_of(start), parse_as_of(end), every))
     with options.open_use_case(use_case) as (ws, opened), output.reporting(total=len(moments)) as reporter:
 
         def tell(number: int, step: Step) -> None:

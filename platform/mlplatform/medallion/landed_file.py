@@ -74,7 +74,9 @@ def read_landed_file(path: Path, source: Source) -> LandedFile:
 
 def _header(path: Path) -> list[str]:
     try:
-        with pacsv.open_csv(path, read_options=pacsv.ReadOptions(use_threads=False)) as reader:
+        # Malformed lines are no concern of the header's.
+        lenient = pacsv.ParseOptions(newlines_in_values=True, invalid_row_handler=lambda row: "skip")
+        with pacsv.open_csv(path, parse_options=lenient) as reader:
             return list(reader.schema.names)
     except (pa.ArrowInvalid, OSError, EOFError) as error:
         raise _unreadable(path, error) from error

@@ -41,18 +41,14 @@ def run(context: StageContext, *, alias: str = CHAMPION) -> StageResult:
         timeseries_column=spine.prediction_time,
         description="One row an entity, prediction time and model version; append-only",
     )
-    start = window_start(context)
-    rows, spine_version = due_rows(context, start)
+    start = first_window_start(context)
+    rows, spine_version = due_rows(context, start, alias)
     population = use_case.scorer().population(rows)
     result = StageResult(
         inputs={str(namespace.gold(SPINE)): spine_version},
         rows_in=rows.num_rows,
         rows_out=0,
-        details={
-            "window_start": start,
-            "model_version": version.version,
-            "not_in_population": rows.num_rows - population.num_rows,
-        },
+        details={"model_version": version.version, "not_in_population": rows.num_rows - population.num_rows},
     )
     chunk = use_case.scorer.chunk_rows
     for number, offset in enumerate(range(0, population.num_rows, chunk)):
@@ -64,28 +60,38 @@ def run(context: StageContext, *, alias: str = CHAMPION) -> StageResult:
     mean = _mean_prediction(context, predictions, version)
     result.details["mean_prediction"] = mean
     if not population.num_rows:
-        result.skipped = f"no prediction time lies in ({start:%Y-%m-%d}, {context.as_of:%Y-%m-%d}]"
+        result.skipped = f"no prediction became due by {context.as_of:%Y-%m-%d}"
     return result
 
 
-def window_start(context: StageContext) -> datetime:
-    """Return the previous scoring's `as_of`, or where there is none, one scoring interval before this one."""
+def first_window_start(context: StageContext) -> datetime:
+    """Return where scoring began: one scoring interval before the first scoring, which may be this one."""
     ws, predictions = context.ws, context.namespace.gold(PREDICTIONS)
-    if ws.tables.exists(predictions):
-        earlier = ws.tables.to_arrow(predictions, columns=["as_of"], filters=[("as_of", "<", context.as_of)])
-        latest: datetime | None = pc.max(earlier.column("as_of")).as_py()
-        if latest is not None:
-            return latest
-    return Duration.parse(context.use_case.settings.scoring.every).before(context.as_of)
+    made = ws.tables.to_arrow(predictions, columns=["as_of"], filters=[("as_of", "<", context.as_of)])
+    first: datetime = pc.min(made.column("as_of")).as_py() or context.as_of
+    return Duration.parse(context.use_case.settings.scoring.every).before(first)
 
 
-def due_rows(context: StageContext, start: datetime) -> tuple[pa.Table, int]:
-    """Return the spine rows with a prediction time in (start, as_of], and the spine's Delta version."""
-    name = context.namespace.gold(SPINE)
-    time = context.use_case.label_spine().prediction_time
-    version = context.ws.tables.version(name)
-    rows = context.ws.tables.to_arrow(name, version=version, filters=[(time, ">", start), (time, "<=", context.as_of)])
-    return rows, version
+def due_rows(context: StageContext, start: datetime, alias: str) -> tuple[pa.Table, int]:
+    """Return the spine rows that an alias has to score at `as_of`, and the spine's Delta version.
+
+    These are the rows whose prediction time lies in (previous as_of, as_of], and earlier ones that landed too late for
+    the scoring they belonged to: every row since `start` that had no prediction before this `as_of`.
+    """
+    spine, tables = context.use_case.label_spine(), context.ws.tables
+    name, time, keys = context.namespace.gold(SPINE), spine.prediction_time, list(spine.keys)
+    version = tables.version(name)
+    rows = tables.to_arrow(name, version=version, filters=[(time, ">", start), (time, "<=", context.as_of)])
+    scored_before = tables.to_arrow(
+        context.namespace.gold(PREDICTIONS),
+        columns=keys,
+        filters=[("as_of", "<", context.as_of), ("alias", "=", alias), (time, ">", start)],
+    )
+    if scored_before.num_rows:
+        rows = rows.join(scored_before, keys=keys, join_type="left anti").select(rows.column_names)
+    # In a fixed order, so that a scoring run again has the same chunks.
+    order = [(time, "ascending"), *((key, "ascending") for key in spine.entity_keys)]
+    return rows.sort_by(order), version
 
 
 def _score_chunk(

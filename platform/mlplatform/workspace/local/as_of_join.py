@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from mlplatform.errors import FeatureStoreError
 from mlplatform.naming import quote
@@ -17,48 +19,53 @@ if TYPE_CHECKING:
 
     from mlplatform.features.training_set import Join
 
-_FRAME = "frame"
 
+def look_up(
+    connection: duckdb.DuckDBPyConnection, frame: pa.Table, item: Join, table: DeltaTable, types: Sequence[pa.DataType]
+) -> list[pa.ChunkedArray]:
+    """Return the join's outputs, one value a row of the frame, in the frame's order.
 
-def join(
-    connection: duckdb.DuckDBPyConnection, frame: pa.Table, joins: Sequence[Join], tables: Mapping[str, DeltaTable]
-) -> duckdb.DuckDBPyRelation:
-    """Return the frame, extended by the joins' outputs; lazily, as a DuckDB relation.
+    A null key matches nothing. The row found counts as a whole: a null in it stays null.
 
-    Rows come in any order, exactly as many as the frame has: keys and time are unique together in a feature table. A
-    null key matches nothing. The row found counts as a whole: a null in it stays null.
+    Only the keys go through the join, with the number of their row: the frame's other columns need neither be sorted
+    nor copied, and one table after the other takes no more memory than one.
 
     Args:
-        connection: A connection of this join alone; open until the relation has been read.
-        frame: The rows to extend, in normal types.
-        joins: What to look up.
-        tables: The opened version of each table.
-
-    Returns:
-        Columns `c0, c1, ...` (the frame's), then `j0_0, j0_1, ...` (each join's outputs, in order). Positions instead of
-        names, because DuckDB does not tell `a` from `A`.
+        connection: An open connection; nothing is left in it.
+        frame: The rows to look up for, in normal types.
+        item: What to look up.
+        table: The opened version of the table.
+        types: The types of the outputs.
 
     Raises:
-        FeatureStoreError: If a time column of the frame holds nulls.
+        FeatureStoreError: If a time is null, or the table holds a key more than once.
     """
-    for item in joins:
-        _refuse_null_times(frame, item)
-    connection.register(_FRAME, frame.rename_columns([f"c{place}" for place in range(frame.num_columns)]))
-    views = _scan(connection, joins, tables)
-    selected = [f"s.c{place}" for place in range(frame.num_columns)]
-    sources = [f"{_FRAME} s"]
-    for place, item in enumerate(joins):
-        sources.append(_clause(item, f"t{place}", views[item.table], frame.column_names))
-        selected += _outputs(item, place, frame.column_names)
-    return connection.sql(f"SELECT {', '.join(selected)} FROM {' '.join(sources)}")
+    refuse_null_times(frame, item)
+    keys = [mine for mine, _ in item.keys]
+    if item.time is not None:
+        keys.append(item.time[0])
+    rows = pa.array(np.arange(frame.num_rows, dtype=np.int64))
+    # Positions instead of names: DuckDB does not tell `a` from `A`.
+    slim = pa.table([*(frame.column(key) for key in keys), rows], names=[*(f"k{n}" for n in range(len(keys))), "row"])
+    connection.register("spine", slim)
+    wanted = dict.fromkeys(
+        [*(other for _, other in item.keys), *([item.time[1]] if item.time else []), *(name for name, _ in item.outputs)]
+    )
+    duck.scan(connection, "features", table, list(wanted))
+    try:
+        found = connection.sql(_sql(item)).to_arrow_table()
+    finally:
+        connection.unregister("spine")
+        connection.execute("DROP VIEW IF EXISTS features")
+    return _in_order(found, frame.num_rows, item, types)
 
 
-def output_names(frame: Sequence[str], joins: Sequence[Join]) -> list[str]:
-    """Return the names that belong to the columns of `join`, in order."""
-    return [*frame, *(output for item in joins for _, output in item.outputs)]
+def refuse_null_times(frame: pa.Table, item: Join) -> None:
+    """Refuse rows that have no time to be looked up as of.
 
-
-def _refuse_null_times(frame: pa.Table, item: Join) -> None:
+    Raises:
+        FeatureStoreError: With the number of such rows.
+    """
     if item.time is None:
         return
     nulls = frame.column(item.time[0]).null_count
@@ -69,52 +76,41 @@ def _refuse_null_times(frame: pa.Table, item: Join) -> None:
         )
 
 
-def _scan(
-    connection: duckdb.DuckDBPyConnection, joins: Sequence[Join], tables: Mapping[str, DeltaTable]
-) -> dict[str, str]:
-    views: dict[str, str] = {}
-    for item in joins:
-        if item.table in views:
-            continue
-        same = [other for other in joins if other.table == item.table]
-        columns = dict.fromkeys(
-            name
-            for other in same
-            for name in (
-                *(key for _, key in other.keys),
-                *([other.time[1]] if other.time else []),
-                *(feature for feature, _ in other.outputs),
-            )
-        )
-        views[item.table] = f"table_{len(views)}"
-        duck.scan(connection, views[item.table], tables[item.table], list(columns))
-    return views
-
-
-def _clause(item: Join, alias: str, view: str, frame: Sequence[str]) -> str:
-    conditions = [f"s.c{frame.index(mine)} = {alias}.{quote(theirs, 'duckdb')}" for mine, theirs in item.keys]
+def _sql(item: Join) -> str:
+    conditions = [f"s.k{place} = t.{quote(other, 'duckdb')}" for place, (_, other) in enumerate(item.keys)]
     kind = "LEFT JOIN"
     if item.time is not None:
-        mine, theirs = item.time
         # Without any lookback only an equal time counts: that is a plain join, and cheaper.
         exact = item.lookback_us == 0
         kind = "LEFT JOIN" if exact else "ASOF LEFT JOIN"
-        conditions.append(f"s.c{frame.index(mine)} {'=' if exact else '>='} {alias}.{quote(theirs, 'duckdb')}")
-    return f"{kind} {quote(view, 'duckdb')} {alias} ON {' AND '.join(conditions)}"
+        conditions.append(f"s.k{len(item.keys)} {'=' if exact else '>='} t.{quote(item.time[1], 'duckdb')}")
+    values = [f"t.{quote(feature, 'duckdb')}" for feature, _ in item.outputs]
+    if item.time is not None and item.lookback_us:
+        # The newest row decides: when it is too old, older ones are not tried. Integers, not intervals, so that no
+        # calendar arithmetic comes in.
+        age = f"epoch_us(s.k{len(item.keys)}) - epoch_us(t.{quote(item.time[1], 'duckdb')})"
+        values = [f"CASE WHEN {age} <= {item.lookback_us} THEN {value} END" for value in values]
+    outputs = ", ".join(f"{value} AS j{place}" for place, value in enumerate(values))
+    return f"SELECT s.row, {outputs} FROM spine s {kind} features t ON {' AND '.join(conditions)}"
 
 
-def _outputs(item: Join, place: int, frame: Sequence[str]) -> list[str]:
-    selected = []
-    for number, (feature, _) in enumerate(item.outputs):
-        value = f"t{place}.{quote(feature, 'duckdb')}"
-        if item.time is not None and item.lookback_us:
-            # The newest row decides: when it is too old, older ones are not tried. Integers, not intervals, so that no
-            # calendar arithmetic comes in.
-            mine, theirs = f"s.c{frame.index(item.time[0])}", f"t{place}.{quote(item.time[1], 'duckdb')}"
-            value = f"CASE WHEN {_micros(mine)} - {_micros(theirs)} <= {item.lookback_us} THEN {value} END"
-        selected.append(f"{value} AS j{place}_{number}")
-    return selected
-
-
-def _micros(column: str) -> str:
-    return f"epoch_us({column})"
+def _in_order(found: pa.Table, rows: int, item: Join, types: Sequence[pa.DataType]) -> list[pa.ChunkedArray]:
+    if found.num_rows != rows:
+        raise FeatureStoreError(
+            f"{item.table} holds rows with equal keys ({', '.join(other for _, other in item.keys)}): "
+            f"{rows} row(s) found {found.num_rows}.",
+            hint="Its keys must be unique together; write it through ws.fe only.",
+        )
+    numbers = found.column("row").to_numpy()
+    place = np.empty(rows, dtype=np.int64)
+    place[numbers] = np.arange(rows, dtype=np.int64)
+    order = pa.array(place)
+    columns = []
+    for number, kind in enumerate(types):
+        column = found.column(f"j{number}")
+        if not column.type.equals(kind):
+            column = column.cast(kind)
+        # Taking from many chunks searches each row's chunk: from one it does not.
+        taken = pc.take(column.combine_chunks(), order)
+        columns.append(taken if isinstance(taken, pa.ChunkedArray) else pa.chunked_array([taken]))
+    return columns

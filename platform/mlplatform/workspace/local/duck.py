@@ -82,18 +82,6 @@ def stream(relation: duckdb.DuckDBPyRelation, schema: pa.Schema, batch_rows: int
     return pa.RecordBatchReader.from_batches(schema, batches())
 
 
-def stream_as(
-    relation: duckdb.DuckDBPyRelation, schema: pa.Schema, batch_rows: int = BATCH_ROWS
-) -> Iterator[pa.RecordBatch]:
-    """Yield a result as Arrow batches whose columns take the names and types of a schema by position."""
-    for batch in relation.to_arrow_reader(batch_rows):
-        arrays = [
-            array if array.type.equals(field.type) else array.cast(field.type)
-            for array, field in zip(batch.columns, schema, strict=True)
-        ]
-        yield pa.RecordBatch.from_arrays(arrays, schema=schema)
-
-
 def _read_parquet(files: Sequence[str]) -> str:
     listed = ", ".join(_literal(file) for file in files)
     return f"read_parquet([{listed}], union_by_name = true, hive_partitioning = false)"

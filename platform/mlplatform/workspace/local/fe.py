@@ -20,13 +20,12 @@ from mlplatform.naming import ObjectName
 from mlplatform.workspace.local import feature_writes, model_logging, model_store
 from mlplatform.workspace.local.feature_frames import FrameExchange, frame_in
 from mlplatform.workspace.local.feature_tables import open_tables
-from mlplatform.workspace.local.model_store import ModelArtifact
+from mlplatform.workspace.local.lookup_engine import Sources
+from mlplatform.workspace.local.model_store import Verify
 from mlplatform.workspace.local.scoring import BatchScoring
 from mlplatform.workspace.local.training_set import Engine, LocalTrainingSet
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from mlflow.models.model import ModelInfo
     from pyspark.sql import DataFrame
 
@@ -52,7 +51,7 @@ class LocalFeatureClient:
         """Work in a local workspace."""
         self._ws = ws
         self._exchange = FrameExchange(lambda: ws.scratch, lambda: ws.spark)
-        self.verify_model: Callable[[ModelArtifact], None] | None = None
+        self.verify_model: Verify | None = None
         self.memory_limit: str | None = MEMORY_LIMIT
 
     def create_table(
@@ -317,23 +316,21 @@ class LocalFeatureClient:
             spec = FeatureSpec.load(artifact.spec_folder)
             names, functions = sources_needed(spec, spec.included, frame.column_names)
             tables = open_tables(self._ws.tables, names)
-            scoring = BatchScoring(
-                spec,
-                frame,
-                result_type,
-                tables={name: table.info for name, table in tables.items()},
-                functions={name: self._ws.functions.get(name) for name in functions},
-            )
+            registered = {name: self._ws.functions.get(name) for name in functions}
+            infos = {name: table.info for name, table in tables.items()}
+            scoring = BatchScoring(spec, frame, result_type, tables=infos, functions=registered)
             model = model_store.load_model(artifact, self.verify_model)
 
             def predict(given: Any) -> Any:
                 return model.predict(given, params=dict(params)) if params else model.predict(given)
 
-            handles = {name: table.handle for name, table in tables.items()}
-            yield (
-                scoring.schema,
-                scoring.run(predict, tables=handles, scratch=scratch, memory_limit=self.memory_limit),
+            sources = Sources(
+                tables={name: table.handle for name, table in tables.items()},
+                functions=registered,
+                scratch=scratch,
+                memory_limit=self.memory_limit,
             )
+            yield scoring.schema, scoring.run(predict, sources)
 
     def _engine(self) -> Engine:
         return Engine(tables=self._ws.tables, exchange=self._exchange, memory_limit=self.memory_limit)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlplatform.errors import FeatureStoreError, PlatformError, RegistryError, did_you_mean
+from mlplatform.workspace.feature_protocols import ModelFiles
 
 if TYPE_CHECKING:
     from mlplatform.workspace.local.registry import LocalRegistry
@@ -56,7 +57,7 @@ class ModelArtifact:
         return self.spec_folder / RAW_MODEL
 
 
-Verify = Callable[[ModelArtifact], None]
+Verify = Callable[[ModelFiles], None]
 
 
 def fetch(registry: LocalRegistry, uri: str, scratch: Path) -> ModelArtifact:

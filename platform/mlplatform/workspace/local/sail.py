@@ -58,7 +58,12 @@ class SailServer:
                 env=environment,
                 start_new_session=True,
             )
-        self.url = f"sc://127.0.0.1:{self._read_port()}"
+        try:
+            self.url = f"sc://127.0.0.1:{self._read_port()}"
+        except BaseException:
+            # Ctrl-C while it starts: nobody holds this object yet, so nobody else can end the process.
+            self.stop()
+            raise
 
     def _read_port(self) -> int:
         assert self._process.stdout is not None
@@ -66,7 +71,6 @@ class SailServer:
         line = self._process.stdout.readline().strip() if ready else b""
         if line.isdigit():
             return int(line)
-        self.stop()
         raise EngineError(
             f"The local Spark engine (Sail) did not start; its messages are in {self._log_file}.",
             hint="Run 'mlplatform doctor'; a missing package is mended by installing the extra 'local'.",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,8 +16,6 @@ from mlplatform.features.types import arrow_type, spark_type
 from mlplatform.workspace.local import duck, lookup_engine
 
 if TYPE_CHECKING:
-    from deltalake import DeltaTable
-
     from mlplatform.workspace.protocols import FunctionInfo, TableInfo
 
 Predict = Callable[[Any], Any]
@@ -55,35 +52,24 @@ class BatchScoring:
         )
         added = [name for name in self._inputs if name not in frame.column_names]
         self._columns = [*frame.column_names, *added]
-        self._functions = functions
         self._casts = _input_types(spec, self.plan)
         fields = [self.plan.schema.field(name) for name in self._columns]
         self.schema = pa.schema([*fields, pa.field(PREDICTION, self._kind)])
 
     def run(
-        self,
-        predict: Predict,
-        *,
-        tables: Mapping[str, DeltaTable],
-        scratch: Path,
-        memory_limit: str | None = None,
-        batch_rows: int = duck.BATCH_ROWS,
+        self, predict: Predict, sources: lookup_engine.Sources, *, batch_rows: int = duck.BATCH_ROWS
     ) -> Iterator[pa.RecordBatch]:
-        """Yield the scored rows, as many as the frame has.
+        """Yield the scored rows, as many as the frame has, in its order.
+
+        Args:
+            predict: The model.
+            sources: What is looked up in.
+            batch_rows: Rows that the model is given at once, at most.
 
         Raises:
             FeatureStoreError: If the model fails, or gives something that is no `result_type`.
         """
-        batches = lookup_engine.run(
-            self.plan,
-            self._frame,
-            columns=self._columns,
-            tables=tables,
-            functions=self._functions,
-            scratch=scratch,
-            memory_limit=memory_limit,
-            batch_rows=batch_rows,
-        )
+        batches = lookup_engine.run(self.plan, self._frame, self._columns, sources, batch_rows=batch_rows)
         for batch in batches:
             if batch.num_rows:
                 prediction = self._predict(predict, batch)

@@ -148,12 +148,10 @@ class LocalTrainingSet:
     def _batches(
         self, columns: Sequence[str], tables: Mapping[str, OpenTable], plan: Plan
     ) -> Iterator[pa.RecordBatch]:
-        return lookup_engine.run(
-            plan,
-            self._frame,
-            columns=columns,
+        sources = lookup_engine.Sources(
             tables={name: table.handle for name, table in tables.items()},
             functions=self._functions,
             scratch=self._engine.exchange.scratch,
             memory_limit=self._engine.memory_limit,
         )
+        return lookup_engine.run(plan, self._frame, columns, sources)

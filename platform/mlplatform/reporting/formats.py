@@ -1,0 +1,106 @@
+"""How the report writes numbers, times and names: one place, so that a table and a sentence say the same."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+
+NOTHING = "–"
+NOT_FINITE = "not finite"
+_MINUTE = 60
+_SMALL, _LARGE = 1e-3, 1e5
+
+
+def count(value: float | None) -> str:
+    """Return a number of things with thousands separators; a dash for None.
+
+    Examples:
+        >>> count(32614), count(None)
+        ('32,614', '–')
+    """
+    return NOTHING if value is None else f"{value:,.0f}"
+
+
+def number(value: float | None) -> str:
+    """Return a measured value with about four digits; a dash for None.
+
+    Examples:
+        >>> number(0.66722), number(31.4159), number(1234567.0), number(2e-5), number(float("nan"))
+        ('0.6672', '31.42', '1,234,567', '2e-05', 'not finite')
+    """
+    if value is None:
+        return NOTHING
+    if not math.isfinite(value):
+        return NOT_FINITE
+    size = abs(value)
+    if size >= _LARGE:
+        return f"{value:,.0f}"
+    if 0 < size < _SMALL:
+        return f"{value:.2g}"
+    return f"{value:,.{max(0, 4 - len(str(int(size)))) if size >= 1 else 4}f}"
+
+
+def percent(value: float | None) -> str:
+    """Return a share as a percentage; two decimals under ten percent, where rates of rare events live.
+
+    Examples:
+        >>> percent(0.01738), percent(0.205), percent(None)
+        ('1.74%', '20.5%', '–')
+    """
+    if value is None:
+        return NOTHING
+    if not math.isfinite(value):
+        return NOT_FINITE
+    return f"{value:.1%}" if abs(value) >= 0.1 else f"{value:.2%}"  # noqa: PLR2004
+
+
+def moment(value: datetime | None) -> str:
+    """Return a time in UTC: the day alone where it is midnight.
+
+    Examples:
+        >>> from mlplatform.as_of import parse_as_of
+        >>> moment(parse_as_of("2006-01-01")), moment(parse_as_of("2006-01-01T06:30"))
+        ('2006-01-01', '2006-01-01 06:30')
+    """
+    if value is None:
+        return NOTHING
+    if (value.hour, value.minute, value.second) == (0, 0, 0):
+        return f"{value:%Y-%m-%d}"
+    return f"{value:%Y-%m-%d %H:%M}"
+
+
+def seconds(value: float | None) -> str:
+    """Return a duration.
+
+    Examples:
+        >>> seconds(0.0004), seconds(4.0874), seconds(132.9)
+        ('under 0.01 s', '4.09 s', '2 min 13 s')
+    """
+    if value is None:
+        return NOTHING
+    if value < 0.01:  # noqa: PLR2004
+        return "under 0.01 s"
+    if value < _MINUTE:
+        return f"{value:.2f} s"
+    whole = round(value)
+    return f"{whole // _MINUTE} min {whole % _MINUTE} s"
+
+
+def plural(amount: int, singular: str, several: str = "") -> str:
+    """Return an amount with its noun.
+
+    Examples:
+        >>> plural(1, "step"), plural(1200, "step"), plural(2, "query", "queries")
+        ('1 step', '1,200 steps', '2 queries')
+    """
+    return f"{count(amount)} {singular if amount == 1 else several or singular + 's'}"
+
+
+def printable(text: str) -> str:
+    """Return a name with its control and direction characters made visible: SVG may not hold them.
+
+    Examples:
+        >>> printable("amount") == "amount", "\\x00" in printable("a\\x00b")
+        (True, False)
+    """
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)

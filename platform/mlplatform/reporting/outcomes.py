@@ -1,0 +1,207 @@
+"""What was predicted, and what turned out: gold predictions joined with the labels known by a time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from mlplatform.as_of import parse_as_of
+from mlplatform.medallion.spine import LABEL_KNOWN_AT, LABELS, LabelSpine
+from mlplatform.models.scorer import PREDICTION, PREDICTIONS
+from mlplatform.naming import CHAMPION, Namespace
+from mlplatform.workspace.protocols import Workspace
+
+DECILES = 10
+_NORMAL_95 = 1.959963984540054
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The rows that the champion scored at one step, and what is known of them by now.
+
+    Attributes:
+        as_of: The step.
+        rows: Rows scored.
+        mean: Mean prediction.
+        versions: The model versions that scored them, ascending.
+        rows_known: How many of them have a known label.
+        observed: Mean label of those; None where none is known.
+    """
+
+    as_of: datetime
+    rows: int
+    mean: float
+    versions: tuple[int, ...]
+    rows_known: int = 0
+    observed: float | None = None
+
+
+@dataclass(frozen=True)
+class Decile:
+    """One bin of the reliability curve: rows of about equal number, by rising prediction.
+
+    Attributes:
+        rows: Rows in it.
+        lowest: Smallest prediction.
+        highest: Largest prediction.
+        predicted: Mean prediction.
+        observed: Mean label.
+        low: Lower end of the 95% interval of the observed rate.
+        high: Its upper end.
+    """
+
+    rows: int
+    lowest: float
+    highest: float
+    predicted: float
+    observed: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """What gold says.
+
+    Attributes:
+        scored: One entry a step at which the champion scored rows, oldest first.
+        deciles: The reliability curve; empty without known labels, and for regression.
+        rows_known: Predictions whose label is known by now.
+    """
+
+    scored: tuple[Scored, ...] = ()
+    deciles: tuple[Decile, ...] = ()
+    rows_known: int = 0
+
+
+def read_outcomes(
+    ws: Workspace, namespace: Namespace, spine: LabelSpine, task: str, until: datetime | None
+) -> Outcomes:
+    """Read predictions and known labels.
+
+    Args:
+        ws: The workspace.
+        namespace: The use case's.
+        spine: Its label spine.
+        task: `classification` or `regression`.
+        until: Labels known later are not looked at; None looks at all.
+    """
+    name, keys = namespace.gold(PREDICTIONS), list(spine.keys)
+    if not ws.tables.exists(name):
+        return Outcomes()
+    made = ws.tables.to_arrow(
+        name, columns=[*keys, PREDICTION, "as_of", "model_version"], filters=[("alias", "=", CHAMPION)]
+    )
+    if not made.num_rows:
+        return Outcomes()
+    known = _with_labels(ws, namespace, spine, made, until)
+    return Outcomes(
+        scored=_by_step(made, known),
+        deciles=deciles(known.column(PREDICTION), known.column("label")) if task == "classification" else (),
+        rows_known=known.num_rows,
+    )
+
+
+def deciles(predictions: pa.ChunkedArray, labels: pa.ChunkedArray) -> tuple[Decile, ...]:
+    """Return the reliability curve: equal predictions stay together, so that bins can be fewer than ten.
+
+    Args:
+        predictions: Probabilities, shape (rows,); values that are not finite are left out.
+        labels: 0 or 1, shape (rows,).
+
+    Examples:
+        >>> both = pa.chunked_array([[0.25, 0.25, 0.75, 0.75]]), pa.chunked_array([[0.0, 0.0, 1.0, 0.0]])
+        >>> [(bin.rows, bin.predicted, bin.observed) for bin in deciles(*both)]
+        [(2, 0.25, 0.0), (2, 0.75, 0.5)]
+    """
+    scores, truth = _floats(predictions), _floats(labels)
+    usable = np.isfinite(scores) & np.isfinite(truth)
+    scores, truth = scores[usable], truth[usable]
+    if not scores.size:
+        return ()
+    edges = np.unique(np.quantile(scores, np.linspace(0, 1, DECILES + 1)[1:-1]))
+    index = np.searchsorted(edges, scores, side="right")
+    found = []
+    for place in np.unique(index):
+        mine = index == place
+        rows, observed = int(mine.sum()), float(truth[mine].mean())
+        low, high = wilson(observed, rows)
+        inside = scores[mine]
+        found.append(
+            Decile(rows, float(inside.min()), float(inside.max()), float(inside.mean()), observed, low, high)
+        )
+    return tuple(found)
+
+
+def wilson(rate: float, rows: int) -> tuple[float, float]:
+    """Return the 95% score interval of a rate (Wilson, "Probable Inference", JASA 1927): sound for rare events too.
+
+    Examples:
+        >>> [round(end, 3) for end in wilson(0.0, 10)]
+        [0.0, 0.278]
+    """
+    square = _NORMAL_95**2
+    center = (rate + square / (2 * rows)) / (1 + square / rows)
+    half = _NORMAL_95 * math.sqrt(rate * (1 - rate) / rows + square / (4 * rows**2)) / (1 + square / rows)
+    return max(0.0, center - half), min(1.0, center + half)
+
+
+def _with_labels(
+    ws: Workspace, namespace: Namespace, spine: LabelSpine, made: pa.Table, until: datetime | None
+) -> pa.Table:
+    name, keys = namespace.gold(LABELS), list(spine.keys)
+    # Scored twice (after a rescore with a newer champion): the first prediction is the one that was acted on.
+    first = made.sort_by([("as_of", "ascending"), ("model_version", "ascending")])
+    first = first.group_by(keys, use_threads=False).aggregate([(PREDICTION, "first"), ("as_of", "first")])
+    first = first.rename_columns([*keys, PREDICTION, "as_of"])
+    if ws.tables.exists(name):
+        filters = [(LABEL_KNOWN_AT, "<=", until)] if until is not None else []
+        labels = ws.tables.to_arrow(name, columns=[*keys, spine.label], filters=filters)
+    else:
+        labels = made.schema.empty_table().select(keys).append_column(spine.label, pa.array([], pa.float64()))
+    # The label takes a name of ours: a label column could be called as one of the predictions' columns.
+    return first.join(labels.rename_columns([*keys, "label"]), keys=keys, join_type="inner")
+
+
+def _by_step(made: pa.Table, known: pa.Table) -> tuple[Scored, ...]:
+    found = {}
+    for as_of, scores, versions in _groups(made, PREDICTION, "model_version"):
+        found[as_of] = (scores, tuple(int(version) for version in np.unique(versions)))
+    turned_out = {as_of: labels for as_of, labels, _ in _groups(known, "label", PREDICTION)}
+    steps = []
+    for as_of in sorted(found):
+        scores, seen = found[as_of]
+        labels = turned_out.get(as_of)
+        some = labels is not None and labels.size > 0
+        steps.append(
+            Scored(
+                as_of=as_of,
+                rows=scores.size,
+                mean=float(scores.mean()),
+                versions=seen,
+                rows_known=labels.size if labels is not None else 0,
+                observed=float(labels.mean()) if some and labels is not None else None,
+            )
+        )
+    return tuple(steps)
+
+
+def _groups(
+    rows: pa.Table, first: str, second: str
+) -> Sequence[tuple[datetime, npt.NDArray[np.float64], npt.NDArray[np.float64]]]:
+    times = rows.column("as_of").to_numpy()
+    values, others = _floats(rows.column(first)), _floats(rows.column(second))
+    return [
+        (parse_as_of(pa.scalar(moment, pa.timestamp("us", "UTC")).as_py()), values[times == moment], others[times == moment])
+        for moment in np.unique(times)
+    ]
+
+
+def _floats(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:
+    return np.asarray(column.cast(pa.float64()).to_numpy(), dtype=np.float64)
