@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import yaml
 from dateutil.relativedelta import relativedelta
 from pyspark.sql import DataFrame, Window
-from pyspark.sql import functions as F
+from pyspark.sql import functions as F  # noqa: N812  (the name every PySpark reader knows)
 
 from mlplatform import (
     BatchScorer,
@@ -167,7 +167,9 @@ class Subscriptions(LabelSpine):
             .select(
                 "account",
                 "signed_up_at",
-                F.coalesce(F.col("cancelled_at") <= F.col("label_known_at"), F.lit(False)).cast("double").alias(self.label),
+                F.coalesce(F.col("cancelled_at") <= F.col("label_known_at"), F.lit(False))
+                .cast("double")
+                .alias(self.label),
                 "label_known_at",
             )
         )
@@ -344,7 +346,7 @@ def write_drop(path: Path, columns: Sequence[str], rows: Sequence[Sequence[str]]
 
 
 def made_up(months: int, rows_a_month: int, seed: int) -> tuple[dict[str, list[list[str]]], dict[str, list[list[str]]]]:
-    """Return subscriptions and cancellations by month (`2020-01`); the last cancellations may lie after the last drop."""
+    """Return subscriptions and cancellations by month (`2020-01`); cancellations after the last month are left out."""
     rng = random.Random(seed)
     names = [(FIRST_MONTH + relativedelta(months=number)).strftime("%Y-%m") for number in range(months)]
     signups: dict[str, list[list[str]]] = {name: [] for name in names}

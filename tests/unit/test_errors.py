@@ -11,7 +11,9 @@ from mlplatform import errors
 from mlplatform.errors import PlatformError, did_you_mean, nearest
 
 ALL = [
-    item for item in vars(errors).values() if inspect.isclass(item) and issubclass(item, Exception) and item is not PlatformError
+    item
+    for item in vars(errors).values()
+    if inspect.isclass(item) and issubclass(item, Exception) and item is not PlatformError
 ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import duckdb
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlplatform.errors import InvalidNameError
@@ -57,7 +57,9 @@ def test_what_is_no_plain_part_is_refused_at_every_level(part, level):
         ObjectName.parse(".".join(parts))
 
 
-@pytest.mark.parametrize("text", ["loans", "risk.loans", "a.dev.risk.loans", "", "dev..loans", None, 3, b"dev.risk.loans"])
+@pytest.mark.parametrize(
+    "text", ["loans", "risk.loans", "a.dev.risk.loans", "", "dev..loans", None, 3, b"dev.risk.loans"]
+)
 def test_a_name_has_exactly_three_levels(text):
     with pytest.raises(InvalidNameError):
         ObjectName.parse(text)
@@ -68,6 +70,7 @@ def test_a_part_of_255_characters_is_the_longest():
 
 
 @given(PRINTABLE)
+@settings(max_examples=40)
 def test_duckdb_reads_a_quoted_identifier_as_that_one_name(identifier):
     """The engine itself is the judge: whatever the text, it stays one column's name."""
     with duckdb.connect() as connection:

@@ -65,11 +65,12 @@ def paired_difference(
         raise ValueError(f"Shapes differ: {labels.shape}, {challenger.shape}, {champion.shape}.")
     random = np.random.default_rng(seed)
     strata = [np.flatnonzero(labels == value) for value in np.unique(labels)] if stratify else [np.arange(labels.size)]
-    gains = np.empty(draws)
+    of_challenger, of_champion = metric.prepare(labels, challenger), metric.prepare(labels, champion)
+    gains, counts = np.empty(draws), np.empty(labels.size, dtype=np.int64)
     for draw in range(draws):
-        rows = np.concatenate([stratum[random.integers(0, stratum.size, stratum.size)] for stratum in strata])
-        drawn = labels[rows]
-        gains[draw] = metric.gain(metric.compute(drawn, challenger[rows]), metric.compute(drawn, champion[rows]))
+        for stratum in strata:
+            counts[stratum] = np.bincount(random.integers(0, stratum.size, stratum.size), minlength=stratum.size)
+        gains[draw] = metric.gain(of_challenger(counts), of_champion(counts))
     tail = (1 - confidence) / 2
     low, high = np.quantile(gains, [tail, 1 - tail])
     return PairedDifference(

@@ -102,7 +102,7 @@ class ChampionGate:
         identity: str,
         challenger: int,
         champion: int | None,
-        as_of: datetime,  # noqa: A002
+        as_of: datetime,
     ) -> Decision:
         """Decide about a challenger.
 
@@ -243,7 +243,7 @@ class ChampionGate:
             "beats_champion",
             "pass" if won else "fail",
             f"{self.metric.name} {value:.4f} against the champion's {other:.4f}: gain {difference.gain:+.4f} "
-            f"[{difference.low:+.4f}, {difference.high:+.4f}], better in {difference.probability_better:.0%} of the draws",
+            f"[{difference.low:+.4f}, {difference.high:+.4f}], better in {difference.probability_better:.0%} of draws",
             difference.low,
             -self.limits.margin,
             {**_numbers(asdict(difference)), "challenger": value, "champion": other},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from datetime import datetime
 
-NOTHING = "–"
+NOTHING = "\N{EN DASH}"
 NOT_FINITE = "not finite"
 _MINUTE = 60
 _SMALL, _LARGE = 1e-3, 1e5
@@ -15,8 +15,8 @@ def count(value: float | None) -> str:
     """Return a number of things with thousands separators; a dash for None.
 
     Examples:
-        >>> count(32614), count(None)
-        ('32,614', '–')
+        >>> count(32614), count(None) == NOTHING
+        ('32,614', True)
     """
     return NOTHING if value is None else f"{value:,.0f}"
 
@@ -44,8 +44,8 @@ def percent(value: float | None) -> str:
     """Return a share as a percentage; two decimals under ten percent, where rates of rare events live.
 
     Examples:
-        >>> percent(0.01738), percent(0.205), percent(None)
-        ('1.74%', '20.5%', '–')
+        >>> percent(0.01738), percent(0.205)
+        ('1.74%', '20.5%')
     """
     if value is None:
         return NOTHING
@@ -97,10 +97,10 @@ def plural(amount: int, singular: str, several: str = "") -> str:
 
 
 def printable(text: str) -> str:
-    """Return a name with its control and direction characters made visible: SVG may not hold them.
+    r"""Return a name with its control and direction characters made visible: SVG may not hold them.
 
     Examples:
-        >>> printable("amount") == "amount", "\\x00" in printable("a\\x00b")
+        >>> printable("amount") == "amount", "\x00" in printable("a\x00b")
         (True, False)
     """
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)

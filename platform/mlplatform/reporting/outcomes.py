@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -18,6 +17,8 @@ from mlplatform.naming import CHAMPION, Namespace
 from mlplatform.workspace.protocols import Workspace
 
 DECILES = 10
+# A name of ours: a label column could be called as one of the predictions' columns.
+_LABEL = "_label"
 _NORMAL_95 = 1.959963984540054
 
 
@@ -103,7 +104,7 @@ def read_outcomes(
     known = _with_labels(ws, namespace, spine, made, until)
     return Outcomes(
         scored=_by_step(made, known),
-        deciles=deciles(known.column(PREDICTION), known.column("label")) if task == "classification" else (),
+        deciles=deciles(known.column(PREDICTION), known.column(_LABEL)) if task == "classification" else (),
         rows_known=known.num_rows,
     )
 
@@ -165,42 +166,32 @@ def _with_labels(
         labels = ws.tables.to_arrow(name, columns=[*keys, spine.label], filters=filters)
     else:
         labels = made.schema.empty_table().select(keys).append_column(spine.label, pa.array([], pa.float64()))
-    # The label takes a name of ours: a label column could be called as one of the predictions' columns.
-    return first.join(labels.rename_columns([*keys, "label"]), keys=keys, join_type="inner")
+    labels = labels.set_column(labels.num_columns - 1, _LABEL, labels.column(spine.label).cast(pa.float64()))
+    return first.join(labels, keys=keys, join_type="inner")
 
 
 def _by_step(made: pa.Table, known: pa.Table) -> tuple[Scored, ...]:
-    found = {}
-    for as_of, scores, versions in _groups(made, PREDICTION, "model_version"):
-        found[as_of] = (scores, tuple(int(version) for version in np.unique(versions)))
-    turned_out = {as_of: labels for as_of, labels, _ in _groups(known, "label", PREDICTION)}
-    steps = []
-    for as_of in sorted(found):
-        scores, seen = found[as_of]
-        labels = turned_out.get(as_of)
-        some = labels is not None and labels.size > 0
-        steps.append(
+    turned_out = {
+        row["as_of"]: row
+        for row in known.group_by("as_of").aggregate([(_LABEL, "count"), (_LABEL, "mean")]).to_pylist()
+    }
+    steps = made.group_by("as_of").aggregate(
+        [(PREDICTION, "count"), (PREDICTION, "mean"), ("model_version", "distinct")]
+    )
+    found = []
+    for row in steps.sort_by("as_of").to_pylist():
+        outcome = turned_out.get(row["as_of"], {})
+        found.append(
             Scored(
-                as_of=as_of,
-                rows=scores.size,
-                mean=float(scores.mean()),
-                versions=seen,
-                rows_known=labels.size if labels is not None else 0,
-                observed=float(labels.mean()) if some and labels is not None else None,
+                as_of=parse_as_of(row["as_of"]),
+                rows=row[f"{PREDICTION}_count"],
+                mean=row[f"{PREDICTION}_mean"],
+                versions=tuple(sorted(row["model_version_distinct"])),
+                rows_known=outcome.get(f"{_LABEL}_count", 0),
+                observed=outcome.get(f"{_LABEL}_mean"),
             )
         )
-    return tuple(steps)
-
-
-def _groups(
-    rows: pa.Table, first: str, second: str
-) -> Sequence[tuple[datetime, npt.NDArray[np.float64], npt.NDArray[np.float64]]]:
-    times = rows.column("as_of").to_numpy()
-    values, others = _floats(rows.column(first)), _floats(rows.column(second))
-    return [
-        (parse_as_of(pa.scalar(moment, pa.timestamp("us", "UTC")).as_py()), values[times == moment], others[times == moment])
-        for moment in np.unique(times)
-    ]
+    return tuple(found)
 
 
 def _floats(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:

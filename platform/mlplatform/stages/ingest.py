@@ -40,25 +40,26 @@ def _ingest_source(context: StageContext, source: Source, result: StageResult) -
     tables.create(bronze, source.bronze_schema(), description=source.description)
     tables.create(quarantine, quarantine_schema(), description=f"Rows of {source.name} that could not go on")
     landing = context.use_case.landing
-    for path in source.landed(landing):
-        available_at = source.available_at(path)
-        if available_at > context.as_of:
-            continue
-        relative = path.relative_to(landing).as_posix()
-        taken, content = Transaction(f"ingest:{relative}"), Transaction(f"ingest:{relative}:{_digest(path)}")
-        if tables.committed(bronze, taken):
-            if not tables.committed(bronze, content):
+    due = [path for path in source.landed(landing) if source.available_at(path) <= context.as_of]
+    names = [path.relative_to(landing).as_posix() for path in due]
+    files = [Transaction(f"ingest:{name}") for name in names]
+    contents = [Transaction(f"ingest:{name}:{_digest(path)}") for name, path in zip(names, due, strict=True)]
+    taken, unchanged = tables.committed(bronze, files), tables.committed(bronze, contents)
+    for number, (path, relative) in enumerate(zip(due, names, strict=True)):
+        if taken[number]:
+            if not unchanged[number]:
                 result.details.setdefault("changed_after_ingestion", []).append(relative)
             continue
+        available_at = source.available_at(path)
         context.progress(f"{source.name}: {path.name}")
         landed = read_landed_file(path, source)
         if landed.added_columns:
             result.details.setdefault("schema_changed", {})[relative] = landed.added_columns
         # The quarantine first: bronze's commit is what marks the file as done.
         malformed = _malformed(landed, relative, available_at)
-        tables.append(quarantine, malformed, transactions=[taken])
+        tables.append(quarantine, malformed, transactions=[files[number]])
         rows = _bronze_rows(landed, relative, available_at)
-        tables.append(bronze, rows, transactions=[taken, content])
+        tables.append(bronze, rows, transactions=[files[number], contents[number]])
         _count(result, rows.num_rows, malformed.num_rows)
     result.outputs[str(bronze)] = tables.version(bronze)
     result.outputs[str(quarantine)] = tables.version(quarantine)

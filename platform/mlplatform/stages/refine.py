@@ -58,7 +58,8 @@ def _refine_silver(context: StageContext, silver: SilverTable, result: StageResu
     result.inputs[str(bronze)] = version
     files = tables.to_arrow(bronze, version=version, columns=[FILE], filters=[(AVAILABLE_AT, "<=", context.as_of)])
     names = sorted(pc.unique(files.column(FILE)).to_pylist())
-    pending = [name for name in names if not tables.committed(target, _transaction(silver, name))]
+    taken = tables.committed(target, [_transaction(silver, name) for name in names])
+    pending = [name for name, done in zip(names, taken, strict=True) if not done]
     if pending:
         context.progress(f"{target.name}: {len(pending)} file(s)")
         rows = _judge(context, silver, bronze, version, pending)

@@ -99,7 +99,7 @@ def _score_chunk(
 ) -> int:
     spine = context.use_case.label_spine()
     once = Transaction(f"score:{version.version}:{context.as_of.isoformat()}:{number}")
-    if context.ws.tables.committed(predictions, once):
+    if all(context.ws.tables.committed(predictions, [once])):
         return 0
     new = _not_scored_yet(context, rows, version, predictions)
     scored = context.ws.fe.score_batch_arrow(model_uri=version.uri, df=new, result_type="double")

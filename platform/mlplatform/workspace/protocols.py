@@ -148,8 +148,8 @@ class Tables(Protocol):
         """Replace all rows in one commit."""
         ...
 
-    def committed(self, name: ObjectName | str, transaction: Transaction) -> bool:
-        """Tell whether the table has taken this transaction."""
+    def committed(self, name: ObjectName | str, transactions: Sequence[Transaction]) -> tuple[bool, ...]:
+        """Tell of each transaction whether the table has taken it."""
         ...
 
     def drop(self, name: ObjectName | str) -> None:

@@ -204,9 +204,10 @@ class LocalTables:
             check_unique(rows, info.primary_keys, str(name))
         return delta.overwrite(self.path(name), str(name), rows)
 
-    def committed(self, name: ObjectName | str, transaction: Transaction) -> bool:
-        """Tell whether the table has taken this transaction."""
-        return delta.is_committed(self.open(name), transaction)
+    def committed(self, name: ObjectName | str, transactions: Sequence[Transaction]) -> tuple[bool, ...]:
+        """Tell of each transaction whether the table has taken it."""
+        table = self.open(name)
+        return tuple(delta.is_committed(table, transaction) for transaction in transactions)
 
     def drop(self, name: ObjectName | str) -> None:
         """Remove the table."""

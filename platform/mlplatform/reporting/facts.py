@@ -1,0 +1,224 @@
+"""The facts of a report: plain data, gathered from the platform's own tables, with no plot and no markup."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from mlplatform.config import UseCaseSettings
+from mlplatform.medallion.spine import LabelSpine
+from mlplatform.models import metrics, promotion
+from mlplatform.naming import Namespace
+from mlplatform.ops import stage_runs
+from mlplatform.reporting.decisions import Champion, DecisionFacts, champions_of, decisions_of
+from mlplatform.reporting.observations import (
+    AlertFacts,
+    DriftFacts,
+    Flow,
+    Performance,
+    StageFacts,
+    alerts_of,
+    drift_of,
+    flows_of,
+    performance_of,
+    read_ops,
+    stages_of,
+)
+from mlplatform.reporting.outcomes import Outcomes, Scored, read_outcomes
+from mlplatform.workspace.protocols import Workspace
+
+
+@dataclass(frozen=True)
+class Retrain:
+    """The retrain decision at a step."""
+
+    due: bool
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Step:
+    """Everything known about one `as_of`; None or empty where nothing is.
+
+    Attributes:
+        as_of: The step.
+        scored: The rows the champion scored.
+        scoring_version: The champion that scored, or would have, had rows been due.
+        performance: Realised performance on labels known in the window that ends here.
+        drift: Every column's stability index, largest first; a column that was missing comes before all.
+        decisions: What the gate decided.
+        retrain: Whether a retraining was due.
+        failures: Stages that failed, with their messages, and have not been done since.
+    """
+
+    as_of: datetime
+    scored: Scored | None = None
+    scoring_version: int | None = None
+    performance: Performance | None = None
+    drift: tuple[DriftFacts, ...] = ()
+    decisions: tuple[DecisionFacts, ...] = ()
+    retrain: Retrain | None = None
+    failures: tuple[StageFacts, ...] = ()
+
+    @property
+    def drifted(self) -> int:
+        """Number of columns above their limit."""
+        return sum(item.violated for item in self.drift)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """All that a report says, apart from when it was written.
+
+    Attributes:
+        use_case: Name of the use case.
+        description: What it predicts, in its owner's words.
+        owner: Who is asked.
+        env: The environment.
+        home: `local` or `databricks`.
+        catalog: Where the tables are.
+        task: `classification` or `regression`.
+        metric: Name of the primary metric.
+        greater_is_better: The metric's direction.
+        floor: Realised primary metric under which to retrain; None where none is set.
+        gate_floor: What the gate asks of a challenger's primary metric.
+        margin: How much worse than the champion the gate still accepts.
+        max_psi: Stability index above which a column has drifted.
+        platform_version: The library's version that wrote the report.
+        steps: One entry an `as_of`, oldest first.
+        decisions: All decisions, oldest first.
+        champions: Who became champion, oldest first; the last one is champion.
+        alerts: All alerts, newest first.
+        newest_run: The stages of the run that started last.
+        flows: Rows through each stage.
+        outcomes: Predictions and what turned out.
+        ran_with: The library's versions that the stages ran with.
+    """
+
+    use_case: str
+    description: str
+    owner: str
+    env: str
+    home: str
+    catalog: str
+    task: str
+    metric: str
+    greater_is_better: bool
+    floor: float | None
+    gate_floor: float
+    margin: float
+    max_psi: float
+    platform_version: str
+    steps: tuple[Step, ...] = ()
+    decisions: tuple[DecisionFacts, ...] = ()
+    champions: tuple[Champion, ...] = ()
+    alerts: tuple[AlertFacts, ...] = ()
+    newest_run: tuple[StageFacts, ...] = ()
+    flows: tuple[Flow, ...] = ()
+    outcomes: Outcomes = field(default_factory=Outcomes)
+    ran_with: tuple[str, ...] = ()
+
+    @property
+    def champion(self) -> Champion | None:
+        """The current champion, by the applied decisions."""
+        return self.champions[-1] if self.champions else None
+
+    @property
+    def last(self) -> Step | None:
+        """The newest step."""
+        return self.steps[-1] if self.steps else None
+
+    @property
+    def rows_scored(self) -> int:
+        """Rows scored by champions over all steps."""
+        return sum(scored.rows for scored in self.outcomes.scored)
+
+
+def gather(ws: Workspace, namespace: Namespace, spine: LabelSpine, settings: UseCaseSettings) -> Facts:
+    """Gather what is known about a use case; a table that does not exist yet counts as empty.
+
+    Args:
+        ws: The workspace; only its tables are read.
+        namespace: The use case's.
+        spine: Its label spine.
+        settings: Its settings.
+
+    Raises:
+        ConfigError: If the settings name an unknown metric.
+        TableError: If a table of the use case is not what the platform writes.
+    """
+    events = promotion.events(ws, namespace)
+    stages = stages_of(stage_runs.read(ws, namespace))
+    decisions = decisions_of(events)
+    performance = performance_of(read_ops(ws, namespace, "performance_metrics"))
+    drift = drift_of(read_ops(ws, namespace, "drift_metrics"))
+    moments = {item.as_of for group in (stages, decisions, performance, drift) for item in group}
+    outcomes = read_outcomes(ws, namespace, spine, settings.task, max(moments, default=None))
+    moments |= {item.as_of for item in outcomes.scored}
+    return Facts(
+        use_case=namespace.use_case,
+        description=settings.description,
+        owner=settings.owner,
+        env=ws.env,
+        home=ws.home,
+        catalog=namespace.catalog,
+        task=settings.task,
+        metric=settings.training.metric,
+        greater_is_better=metrics.get(settings.training.metric).greater_is_better,
+        floor=settings.monitoring.performance_floor,
+        gate_floor=settings.gate.floor,
+        margin=settings.gate.margin,
+        max_psi=settings.monitoring.max_psi,
+        platform_version=stage_runs.platform_version(),
+        steps=tuple(
+            _step(moment, stages, decisions, performance, drift, outcomes.scored) for moment in sorted(moments)
+        ),
+        decisions=decisions,
+        champions=champions_of(events),
+        alerts=alerts_of(read_ops(ws, namespace, "alerts")),
+        newest_run=tuple(stage for stage in stages if stage.run_id == stages[-1].run_id),
+        flows=flows_of(stages),
+        outcomes=outcomes,
+        ran_with=tuple(sorted({stage.platform_version for stage in stages})),
+    )
+
+
+def _step(
+    as_of: datetime,
+    stages: tuple[StageFacts, ...],
+    decisions: tuple[DecisionFacts, ...],
+    performance: tuple[Performance, ...],
+    drift: tuple[DriftFacts, ...],
+    scored: tuple[Scored, ...],
+) -> Step:
+    mine = [stage for stage in stages if stage.as_of == as_of]
+    newest = {stage.stage: stage for stage in mine}
+    rows = next((item for item in scored if item.as_of == as_of), None)
+    return Step(
+        as_of=as_of,
+        scored=rows,
+        scoring_version=rows.versions[-1] if rows else _version(newest.get("score")),
+        performance=next((item for item in performance if item.as_of == as_of), None),
+        drift=tuple(sorted((item for item in drift if item.as_of == as_of), key=_size, reverse=True)),
+        decisions=tuple(item for item in decisions if item.as_of == as_of),
+        retrain=_retrain(newest.get("retrain")),
+        failures=tuple(stage for stage in newest.values() if stage.status == stage_runs.FAILED),
+    )
+
+
+def _version(stage: StageFacts | None) -> int | None:
+    found = stage.details.get("model_version") if stage else None
+    return int(found) if found is not None else None
+
+
+def _retrain(stage: StageFacts | None) -> Retrain | None:
+    if stage is None or "due" not in stage.details:
+        return None
+    return Retrain(bool(stage.details["due"]), tuple(str(reason) for reason in stage.details.get("reasons", ())))
+
+
+def _size(item: DriftFacts) -> float:
+    # A column that the window lacked has no distance; it is the worst that can happen to it.
+    if item.value is None:
+        return float("inf") if item.violated else float("-inf")
+    return item.value

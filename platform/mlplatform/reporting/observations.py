@@ -1,0 +1,207 @@
+"""What the monitor and the runs recorded: drift, realised performance, alerts, stages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from mlplatform.as_of import parse_as_of
+from mlplatform.naming import Namespace
+from mlplatform.workspace.protocols import Workspace
+
+CRITICAL = "critical"
+# Stages that every row passes once: their counts may be added up over the runs.
+_ADDED_UP = ("ingest", "refine", "features", "score")
+# A training takes all rows known by then again: only its newest count says something.
+_NEWEST = ("train",)
+
+
+@dataclass(frozen=True)
+class DriftFacts:
+    """The population stability index of one column at one step; `value` is None where the window lacked the column."""
+
+    as_of: datetime
+    column: str
+    value: float | None
+    limit: float | None
+    violated: bool
+
+
+@dataclass(frozen=True)
+class Realised:
+    """One realised metric at one step."""
+
+    value: float | None
+    limit: float | None
+    violated: bool
+
+
+@dataclass(frozen=True)
+class Performance:
+    """Realised performance at one step, on the labels that became known in the window that ends there.
+
+    Attributes:
+        as_of: The step.
+        window_start: Start of the window.
+        rows: Labels in it.
+        coverage: Share of all predictions so far whose label is known.
+        metrics: Metric -> value, limit, verdict.
+    """
+
+    as_of: datetime
+    window_start: datetime
+    rows: int
+    coverage: float
+    metrics: Mapping[str, Realised]
+
+    def value(self, metric: str) -> float | None:
+        """Return a metric's value; None where it was not measured or not defined."""
+        found = self.metrics.get(metric)
+        return found.value if found else None
+
+
+@dataclass(frozen=True)
+class AlertFacts:
+    """One alert."""
+
+    as_of: datetime
+    kind: str
+    severity: str
+    message: str
+    model_version: int
+
+
+@dataclass(frozen=True)
+class StageFacts:
+    """One recorded stage."""
+
+    run_id: str
+    stage: str
+    as_of: datetime
+    status: str
+    started_at: datetime
+    seconds: float
+    rows_in: int | None
+    rows_out: int | None
+    rows_quarantined: int | None
+    message: str
+    details: Mapping[str, Any]
+    platform_version: str
+
+
+@dataclass(frozen=True)
+class Flow:
+    """Rows through one stage.
+
+    Attributes:
+        stage: Its name.
+        rows_in: Rows that came in; None where the stage does not count them.
+        rows_out: Rows that went on.
+        rows_quarantined: Rows set aside.
+        newest_only: True when only the newest run is counted, because each takes the same rows again.
+    """
+
+    stage: str
+    rows_in: int | None
+    rows_out: int | None
+    rows_quarantined: int | None
+    newest_only: bool
+
+
+def read_ops(ws: Workspace, namespace: Namespace, table: str) -> list[dict[str, Any]]:
+    """Return a use case's rows of one of the platform's tables; none when the table does not exist yet."""
+    name = namespace.ops(table)
+    if not ws.tables.exists(name):
+        return []
+    rows: list[dict[str, Any]] = ws.tables.to_arrow(name, filters=[("use_case", "=", namespace.use_case)]).to_pylist()
+    return rows
+
+
+def drift_of(rows: Iterable[Mapping[str, Any]]) -> tuple[DriftFacts, ...]:
+    """Return the population stability indexes, by step and column."""
+    found = [
+        DriftFacts(parse_as_of(row["as_of"]), row["column"], row["value"], row["limit"], row["violated"])
+        for row in rows
+        if row["metric"] == "psi"
+    ]
+    return tuple(sorted(found, key=lambda item: (item.as_of, item.column)))
+
+
+def performance_of(rows: Iterable[Mapping[str, Any]]) -> tuple[Performance, ...]:
+    """Return realised performance, one entry a step, oldest first."""
+    steps: dict[datetime, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        steps.setdefault(parse_as_of(row["as_of"]), []).append(row)
+    return tuple(
+        Performance(
+            as_of=as_of,
+            window_start=parse_as_of(mine[0]["window_start"]),
+            rows=mine[0]["rows"],
+            coverage=mine[0]["coverage"],
+            metrics={row["metric"]: Realised(row["value"], row["limit"], row["violated"]) for row in mine},
+        )
+        for as_of, mine in sorted(steps.items())
+    )
+
+
+def alerts_of(rows: Iterable[Mapping[str, Any]]) -> tuple[AlertFacts, ...]:
+    """Return the alerts, newest first, the critical ones of a step before the others."""
+    found = [
+        AlertFacts(parse_as_of(row["as_of"]), row["kind"], row["severity"], row["message"], row["model_version"])
+        for row in rows
+    ]
+    found.sort(key=lambda alert: (alert.severity != CRITICAL, alert.kind))
+    return tuple(sorted(found, key=lambda alert: alert.as_of, reverse=True))
+
+
+def stages_of(rows: Iterable[Mapping[str, Any]]) -> tuple[StageFacts, ...]:
+    """Return the recorded stages in the order in which they started.
+
+    Args:
+        rows: As `stage_runs.read` returns them: oldest first, JSON columns decoded.
+    """
+    return tuple(
+        StageFacts(
+            run_id=row["run_id"],
+            stage=row["stage"],
+            as_of=parse_as_of(row["as_of"]),
+            status=row["status"],
+            started_at=parse_as_of(row["started_at"]),
+            seconds=row["seconds"],
+            rows_in=row["rows_in"],
+            rows_out=row["rows_out"],
+            rows_quarantined=row["rows_quarantined"],
+            message=row["message"] or "",
+            details=row["details"],
+            platform_version=row["platform_version"],
+        )
+        for row in rows
+    )
+
+
+def flows_of(stages: Sequence[StageFacts]) -> tuple[Flow, ...]:
+    """Return how many rows went through each stage; stages that never ran well are left out."""
+    found = []
+    for name in (*_ADDED_UP, *_NEWEST):
+        mine = [stage for stage in stages if stage.stage == name and stage.status == "done"]
+        if not mine:
+            continue
+        newest_only = name in _NEWEST
+        counted = mine[-1:] if newest_only else mine
+        found.append(
+            Flow(
+                stage=name,
+                rows_in=_total(stage.rows_in for stage in counted),
+                rows_out=_total(stage.rows_out for stage in counted),
+                rows_quarantined=_total(stage.rows_quarantined for stage in counted),
+                newest_only=newest_only,
+            )
+        )
+    return tuple(found)
+
+
+def _total(values: Iterable[int | None]) -> int | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None

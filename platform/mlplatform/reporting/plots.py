@@ -1,0 +1,208 @@
+"""The report's plots over time: scores and outcomes, realised performance. Facts in, SVG out; matplotlib loads here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from mlplatform.reporting import svg
+from mlplatform.reporting.facts import Facts
+from mlplatform.reporting.formats import count, moment, number, percent, plural
+
+_SIZE = (480.0, 300.0)
+_CLOSE = 0.06  # champions nearer than this share of the axis would write their labels over each other
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A plot, or why there is none.
+
+    Attributes:
+        name: Its id on the page.
+        title: Its heading.
+        caption: How to read it; plain text.
+        svg: Markup; empty when there is nothing to draw.
+        missing: What is missing, and when it will be there; empty when the plot was drawn.
+        wide: True when it needs the page's whole width.
+    """
+
+    name: str
+    title: str
+    caption: str
+    svg: str = ""
+    missing: str = ""
+    wide: bool = False
+
+
+def scores(facts: Facts) -> Plot:
+    """Plot mean score against observed outcome, step by step, with champion changes."""
+    rate = facts.task == "classification"
+    name, title = "scores", "Mean score and observed rate" if rate else "Mean prediction and observed mean"
+    steps = facts.outcomes.scored
+    if not steps:
+        return Plot(name, title, "", missing="No champion has scored any row yet.")
+    known = [step for step in steps if step.observed is not None]
+    windows = [(step.as_of, step.performance.value("label_mean")) for step in facts.steps if step.performance]
+    observed, what = ("Observed rate", "rate") if rate else ("Observed mean", "mean")
+
+    def paint(figure: Any) -> None:
+        axes = figure.add_subplot()
+        axes.plot(
+            [step.as_of for step in steps],
+            [step.mean for step in steps],
+            color=svg.BLUE,
+            marker="o",
+            label="Mean score" if rate else "Mean prediction",
+        )
+        full = [step for step in known if step.rows_known == step.rows]
+        part = [step for step in known if step.rows_known < step.rows]
+        dots = {"linestyle": "none", "marker": "s", "color": svg.ORANGE, "markersize": 7, "zorder": 4}
+        if full:
+            axes.plot(
+                [step.as_of for step in full], [step.observed for step in full], label=f"{observed}, same rows", **dots
+            )
+        if part:
+            axes.plot(
+                [step.as_of for step in part],
+                [step.observed for step in part],
+                label=f"{observed}, same rows, known in part",
+                **{**dots, "markerfacecolor": "none", "markeredgewidth": 1.6},
+            )
+        if windows:
+            axes.plot(
+                [at for at, _ in windows],
+                [value for _, value in windows],
+                color=svg.ORANGE,
+                linestyle=(0, (4, 2)),
+                marker=".",
+                label=f"{observed}, labels of the window",
+            )
+        axes.set_ylim(bottom=0 if rate else None)
+        if rate:
+            _percent_axis(axes.yaxis)
+        _time_axis(axes, facts, [step.as_of for step in steps] + [at for at, _ in windows])
+        _mark_champions(axes, facts)
+        _legend(figure, axes)
+
+    if known:
+        told = f"Labels are known for {count(facts.outcomes.rows_known)} of the predictions so far."
+    else:
+        told = f"No label of a scored row is known yet, so that there is no observed {what} to compare with."
+    caption = (
+        f"Each dot stands for the rows scored at that step. Squares: what turned out for the very same rows, hollow while "
+        f"only a part is known. Dashed: the {what} among all labels that became known in the monitor's window up to the "
+        f"step; their predictions are older. Vertical lines: a new champion. {told}"
+    )
+    values = ", ".join(f"{moment(step.as_of)} {_shown(step.mean, rate)}" for step in steps[-8:])
+    return Plot(name, title, caption, svg.draw(name, _SIZE, paint, f"{title} by step. Mean scores: {values}. {told}"))
+
+
+def performance(facts: Facts) -> Plot:
+    """Plot the realised primary metric with its floor."""
+    name, title = "performance", f"Realised {facts.metric}"
+    found = [
+        (step.as_of, step.performance.metrics[facts.metric], step.performance.rows)
+        for step in facts.steps
+        if step.performance and step.performance.value(facts.metric) is not None
+    ]
+    if not found:
+        return Plot(
+            name,
+            title,
+            "",
+            missing="No label of a scored row is known yet: it takes the label's horizon until predictions can be judged.",
+        )
+    floor, whose = (facts.floor, "floor") if facts.floor is not None else (facts.gate_floor, "the gate's floor")
+
+    def paint(figure: Any) -> None:
+        axes = figure.add_subplot()
+        axes.plot([at for at, _, _ in found], [metric.value for _, metric, _ in found], color=svg.BLUE, zorder=2)
+        for violated, colour, mark, label in (
+            (False, svg.BLUE, "o", f"Realised {facts.metric}"),
+            (True, svg.RED, "X", "Violates its limit"),
+        ):
+            mine = [(at, metric.value) for at, metric, _ in found if metric.violated == violated]
+            if mine:
+                axes.plot(
+                    [at for at, _ in mine],
+                    [value for _, value in mine],
+                    linestyle="none",
+                    marker=mark,
+                    color=colour,
+                    markersize=7,
+                    label=label,
+                    zorder=3,
+                )
+        axes.axhline(floor, color=svg.RED, linestyle=(0, (4, 2)), label=f"{whose.capitalize()} {number(floor)}")
+        low = min(floor, *(metric.value for _, metric, _ in found))
+        high = max(floor, *(metric.value for _, metric, _ in found))
+        room = max(high - low, abs(high) * 0.02, 1e-9) * 0.25
+        axes.set_ylim(low - room, high + room)
+        _time_axis(axes, facts, [at for at, _, _ in found])
+        _mark_champions(axes, facts)
+        _legend(figure, axes)
+
+    newest = found[-1]
+    direction = "Higher" if facts.greater_is_better else "Lower"
+    told = f"At {moment(newest[0])}: {number(newest[1].value)} on {plural(newest[2], 'label')}."
+    caption = (
+        f"Predictions joined with the labels that became known in the window up to the step. {direction} is better. {told} "
+        "The predictions of a window may come from earlier champions than the one in place at the step."
+    )
+    return Plot(name, title, caption, svg.draw(name, _SIZE, paint, f"{title} over time with its floor. {told}"))
+
+
+def _shown(value: float, rate: bool) -> str:  # noqa: FBT001
+    return percent(value) if rate else number(value)
+
+
+def _percent_axis(axis: Any) -> None:
+    from matplotlib.ticker import PercentFormatter
+
+    axis.set_major_formatter(PercentFormatter(xmax=1))
+
+
+def _time_axis(axes: Any, facts: Facts, times: Sequence[datetime]) -> None:
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
+    start, end = min(times), max(times)
+    if facts.steps:
+        start, end = min(start, facts.steps[0].as_of), max(end, facts.steps[-1].as_of)
+    # One step alone has no width; a month on both sides gives it an axis one can read.
+    room = (end - start) * 0.04 or timedelta(days=30)
+    axes.set_xlim(start - room, end + room)
+    locator = AutoDateLocator(minticks=3, maxticks=8)
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    axes.grid(visible=False, axis="x")
+
+
+def _mark_champions(axes: Any, facts: Facts) -> None:
+    left, right = axes.get_xlim()
+    written: float | None = None
+    from matplotlib.dates import date2num
+
+    for champion in facts.champions:
+        place = float(date2num(champion.since))
+        if not left <= place <= right:
+            continue
+        axes.axvline(place, color=svg.MUTED, linewidth=1, linestyle=":", zorder=1)
+        if written is None or (place - written) / (right - left) > _CLOSE:
+            axes.annotate(
+                f"v{champion.version}",
+                (place, 1),
+                xycoords=("data", "axes fraction"),
+                xytext=(3, -2),
+                textcoords="offset points",
+                va="top",
+                fontsize=9.5,
+                color=svg.MUTED,
+            )
+            written = place
+
+
+def _legend(figure: Any, axes: Any) -> None:
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper left", ncols=2, fontsize=9.5, handlelength=1.8, columnspacing=1.2)

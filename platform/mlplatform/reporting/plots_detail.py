@@ -1,0 +1,280 @@
+"""The report's plots of parts: drift by column, calibration by decile, the gate's decisions, rows by stage."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from mlplatform.reporting import svg
+from mlplatform.reporting.decisions import INSUFFICIENT, PENDING, PROMOTED, REJECTED, STALE, DecisionFacts
+from mlplatform.reporting.facts import Facts
+from mlplatform.reporting.formats import count, moment, number, percent, plural, printable
+from mlplatform.reporting.observations import DriftFacts
+from mlplatform.reporting.plots import Plot
+
+_MOST_COLUMNS, _MOST_STEPS, _MOST_DECISIONS = 30, 40, 24
+_WITH_NUMBERS = 14  # more steps than this, and the numbers would not fit in their cells
+_LONGEST_NAME = 28
+_WIDTH = 480.0
+_OUTCOMES = {
+    PROMOTED: (svg.GREEN, "o"),
+    PENDING: (svg.GREEN, "D"),
+    REJECTED: (svg.RED, "X"),
+    STALE: (svg.MUTED, "X"),
+    INSUFFICIENT: (svg.MUTED, "s"),
+}
+
+
+def drift(facts: Facts) -> Plot:
+    """Plot the stability index of each column at each step."""
+    name, title = "drift", "Drift by column"
+    steps = [step for step in facts.steps if step.drift][-_MOST_STEPS:]
+    if not steps:
+        return Plot(name, title, "", missing="The monitor has compared no scored window with a reference yet.")
+    cells = {(item.column, item.as_of): item for step in steps for item in step.drift}
+    worst: dict[str, float] = {}
+    for item in cells.values():
+        size = item.value if item.value is not None else float("inf")
+        worst[item.column] = max(worst.get(item.column, 0.0), size)
+    columns = sorted(worst, key=lambda column: (-worst[column], column))
+    shown = columns[:_MOST_COLUMNS]
+    with_numbers = len(steps) <= _WITH_NUMBERS
+
+    def paint(figure: Any) -> None:
+        from matplotlib.patches import Rectangle
+
+        axes = figure.add_subplot()
+        for row, column in enumerate(shown):
+            for place, step in enumerate(steps):
+                item = cells.get((column, step.as_of))
+                if item is None:
+                    continue
+                colour, strength = _heat(item, facts.max_psi)
+                axes.add_patch(
+                    Rectangle((place - 0.48, row - 0.46), 0.96, 0.92, facecolor=colour, alpha=strength, linewidth=0)
+                )
+                if with_numbers or item.value is None:
+                    text = "missing" if item.value is None else f"{item.value:.2f}"
+                    weight = "bold" if item.violated else "normal"
+                    axes.text(place, row, text, ha="center", va="center", fontsize=9.5, fontweight=weight)
+        axes.set_xlim(-0.5, len(steps) - 0.5)
+        axes.set_ylim(len(shown) - 0.5, -0.5)
+        axes.set_yticks(range(len(shown)), [_short(column) for column in shown])
+        every = math.ceil(len(steps) / _WITH_NUMBERS)
+        axes.set_xticks(range(0, len(steps), every), [moment(step.as_of) for step in steps[::every]])
+        axes.xaxis.tick_top()
+        axes.grid(visible=False)
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+
+    size = (max(620.0, 190.0 + 58.0 * min(len(steps), _WITH_NUMBERS)), 46.0 + 22.0 * len(shown))
+    left_out = ""
+    if len(columns) > len(shown):
+        left_out = f" The {len(shown)} columns with the largest drift of {len(columns)} are drawn."
+    newest = steps[-1]
+    told = (
+        f"At {moment(newest.as_of)}, {newest.drifted} of {len(newest.drift)} columns were above their limit; "
+        f"the worst was {printable(newest.drift[0].column)} "
+        f"({'missing' if newest.drift[0].value is None else number(newest.drift[0].value)})."
+    )
+    caption = (
+        "Population stability index of each step's scored rows against the reference profile of the champion that scored "
+        f"them. Blue deepens up to the limit of {number(facts.max_psi)}; above it, cells are orange and deepen up to four "
+        f"times the limit, and violations are bold. {told}{left_out}"
+    )
+    return Plot(name, title, caption, svg.draw(name, size, paint, f"Heatmap of drift. {told}"), wide=True)
+
+
+def calibration(facts: Facts) -> Plot:
+    """Plot the reliability curve of predictions whose label is known, with events per decile."""
+    name, title = "calibration", "Calibration of realised predictions"
+    if facts.task != "classification":
+        return Plot(name, title, "", missing="A reliability curve is for probabilities; this use case predicts a value.")
+    bins = facts.outcomes.deciles
+    if not bins:
+        return Plot(name, title, "", missing="No label of a scored row is known yet, so that nothing can be compared.")
+
+    def paint(figure: Any) -> None:
+        upper, lower = figure.subplots(2, 1, height_ratios=(3, 2))
+        most = max(max(bin_.high, bin_.predicted) for bin_ in bins) * 1.05 or 1.0
+        widest = max(bin_.predicted for bin_ in bins) * 1.1 or 1.0
+        diagonal = min(widest, most)
+        upper.plot([0, diagonal], [0, diagonal], color=svg.MUTED, linestyle=(0, (4, 2)), label="Perfect calibration")
+        upper.errorbar(
+            [bin_.predicted for bin_ in bins],
+            [bin_.observed for bin_ in bins],
+            # The observed rate lies inside its interval but for the last digit of a float.
+            yerr=[
+                [max(0.0, bin_.observed - bin_.low) for bin_ in bins],
+                [max(0.0, bin_.high - bin_.observed) for bin_ in bins],
+            ],
+            color=svg.BLUE,
+            marker="o",
+            linewidth=1.4,
+            elinewidth=1.2,
+            capsize=3,
+            label="Observed rate, 95% interval",
+        )
+        upper.set_xlim(0, widest)
+        upper.set_ylim(0, most)
+        _percent_axes(upper)
+        upper.set_xlabel("Mean prediction of the decile")
+        places = range(len(bins))
+        lower.bar(
+            [place - 0.2 for place in places],
+            [bin_.predicted * bin_.rows for bin_ in bins],
+            width=0.38,
+            color=svg.BLUE,
+            alpha=0.45,
+            label="Events expected",
+        )
+        lower.bar(
+            [place + 0.2 for place in places],
+            [bin_.observed * bin_.rows for bin_ in bins],
+            width=0.38,
+            color=svg.ORANGE,
+            label="Events observed",
+        )
+        lower.set_xticks(list(places), [str(place + 1) for place in places])
+        lower.set_xlabel("Decile, by rising prediction")
+        lower.grid(visible=False, axis="x")
+        for axes in (upper, lower):
+            axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, fontsize=9.5, borderaxespad=0.1)
+
+    rows = sum(bin_.rows for bin_ in bins)
+    expected = sum(bin_.predicted * bin_.rows for bin_ in bins)
+    observed = sum(bin_.observed * bin_.rows for bin_ in bins)
+    told = f"{count(expected)} events were expected among {plural(rows, 'row')}, {count(observed)} were observed."
+    caption = (
+        "All predictions of champions whose label is known by now, in bins of about equal number of rows (equal "
+        f"predictions stay together). {told} Above the dashed line the model predicts too little. Intervals after Wilson."
+    )
+    listed = ", ".join(f"{percent(bin_.predicted)} predicted and {percent(bin_.observed)} observed" for bin_ in bins)
+    return Plot(name, title, caption, svg.draw(name, (_WIDTH, 400), paint, f"Reliability curve: {listed}. {told}"))
+
+
+def decisions(facts: Facts) -> Plot:
+    """Plot the gain of each challenger with its interval, by outcome."""
+    name, title = "decisions", "Gain of challengers over the champion"
+    shown = facts.decisions[-_MOST_DECISIONS:]
+    if not shown:
+        return Plot(name, title, "", missing="The gate has decided nothing yet.")
+
+    def paint(figure: Any) -> None:
+        axes = figure.add_subplot()
+        axes.axvline(0, color=svg.MUTED, linewidth=1)
+        if facts.margin:
+            axes.axvline(-facts.margin, color=svg.RED, linewidth=1, linestyle=(0, (4, 2)), label="Margin")
+        for row, decision in enumerate(shown):
+            colour, mark = _OUTCOMES.get(decision.outcome, (svg.MUTED, "s"))
+            if decision.gain is None:
+                axes.annotate(
+                    f"{decision.outcome}, {_why_no_gain(decision)}",
+                    (0, row),
+                    xytext=(6, 0),
+                    textcoords="offset points",
+                    va="center",
+                    fontsize=9.5,
+                    color=colour,
+                )
+                continue
+            gain = decision.gain
+            axes.plot([gain.low, gain.high], [row, row], color=colour, linewidth=2.4, solid_capstyle="butt")
+            axes.plot([gain.value], [row], color=colour, marker=mark, markersize=8, linestyle="none")
+        for outcome in dict.fromkeys(decision.outcome for decision in shown if decision.gain):
+            colour, mark = _OUTCOMES.get(outcome, (svg.MUTED, "s"))
+            axes.plot([], [], color=colour, marker=mark, linewidth=2.4, label=outcome.capitalize())
+        axes.set_yticks(range(len(shown)), [f"{moment(decision.as_of)}  {_pair(decision)}" for decision in shown])
+        axes.set_ylim(len(shown) - 0.4, -0.6)
+        ends = [end for decision in shown if decision.gain for end in (decision.gain.low, decision.gain.high)]
+        low, high = min([0.0, -facts.margin, *ends]), max([0.0, *ends])
+        room = (high - low) * 0.08 or 1.0
+        axes.set_xlim(low - room, high + room)
+        axes.grid(visible=False, axis="y")
+        axes.set_xlabel(f"Gain in {facts.metric}; right of zero is better")
+        if axes.get_legend_handles_labels()[0]:
+            figure.legend(loc="outside upper left", ncols=4, fontsize=9.5)
+
+    confidence = next((item.gain.confidence for item in shown if item.gain and item.gain.confidence), None)
+    level = f"{confidence:.0%} " if confidence else ""
+    told = "; ".join(f"{moment(item.as_of)} version {item.challenger} {item.outcome}" for item in shown)
+    asked = f"minus the margin of {number(facts.margin)}" if facts.margin else "zero"
+    caption = (
+        f"Difference in {facts.metric} on the same labelled rows, with its {level}paired bootstrap interval. The gate asks "
+        f"for the whole interval to lie above {asked}, and for its other checks below."
+    )
+    size = (_WIDTH, 96.0 + 30.0 * len(shown))
+    return Plot(name, title, caption, svg.draw(name, size, paint, f"Decisions of the gate: {told}."))
+
+
+def flow(facts: Facts) -> Plot:
+    """Plot how many rows went through each stage."""
+    name, title = "flow", "Rows by stage"
+    flows = facts.flows
+    if not flows:
+        return Plot(name, title, "", missing="No stage has been run to its end yet.")
+    most = max([1, *(value or 0 for item in flows for value in (item.rows_in, item.rows_out, item.rows_quarantined))])
+
+    def paint(figure: Any) -> None:
+        axes = figure.add_subplot()
+        series = (
+            ("in", svg.MUTED, [item.rows_in for item in flows]),
+            ("out", svg.BLUE, [item.rows_out for item in flows]),
+            ("quarantined", svg.RED, [item.rows_quarantined for item in flows]),
+        )
+        for offset, (label, colour, values) in zip((-0.26, 0.0, 0.26), series, strict=True):
+            places = [row + offset for row in range(len(flows))]
+            axes.barh(places, [value or 0 for value in values], height=0.23, color=colour, label=f"Rows {label}")
+            for place, value in zip(places, values, strict=True):
+                text = "not counted" if value is None else count(value)
+                axes.annotate(
+                    text, (value or 0, place), xytext=(4, 0), textcoords="offset points", va="center", fontsize=9
+                )
+        labels = [f"{item.stage}\n(newest)" if item.newest_only else item.stage for item in flows]
+        axes.set_yticks(range(len(flows)), labels)
+        axes.set_ylim(len(flows) - 0.5, -0.5)
+        axes.set_xlim(0, most * 1.22)
+        axes.set_xticks([])
+        axes.grid(visible=False)
+        axes.tick_params(length=0)
+        axes.spines["bottom"].set_visible(False)
+        figure.legend(loc="outside upper left", ncols=3, fontsize=9.5)
+
+    told = "; ".join(
+        f"{item.stage}: in {count(item.rows_in)}, out {count(item.rows_out)}, quarantined {count(item.rows_quarantined)}"
+        for item in flows
+    )
+    caption = (
+        "Added up over all recorded runs; for the training, the newest alone, because each takes the older rows again. "
+        "A feature row is a new value of an entity's history, not a row of the table it came from."
+    )
+    return Plot(name, title, caption, svg.draw(name, (_WIDTH, 60.0 + 58.0 * len(flows)), paint, f"Rows by stage. {told}."))
+
+
+def _heat(item: DriftFacts, max_psi: float) -> tuple[str, float]:
+    limit = item.limit or max_psi
+    if item.value is None:
+        return svg.RED, 0.6
+    if item.value <= limit:
+        return svg.BLUE, round(0.06 + 0.44 * max(item.value, 0.0) / limit, 2)
+    return svg.ORANGE, round(0.35 + 0.45 * min(1.0, math.log(item.value / limit, 4)), 2)
+
+
+def _short(column: str) -> str:
+    text = printable(column)
+    return text if len(text) <= _LONGEST_NAME else text[: _LONGEST_NAME - 1] + "\N{HORIZONTAL ELLIPSIS}"
+
+
+def _percent_axes(axes: Any) -> None:
+    from matplotlib.ticker import PercentFormatter
+
+    axes.xaxis.set_major_formatter(PercentFormatter(xmax=1))
+    axes.yaxis.set_major_formatter(PercentFormatter(xmax=1))
+
+
+def _pair(decision: DecisionFacts) -> str:
+    return f"v{decision.challenger}" + (f" vs v{decision.champion}" if decision.champion is not None else ", the first")
+
+
+def _why_no_gain(decision: DecisionFacts) -> str:
+    return "no champion to compare with" if decision.champion is None else "not compared"

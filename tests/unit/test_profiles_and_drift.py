@@ -1,0 +1,202 @@
+"""Reference profiles and the population stability index, against values worked by hand."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import entropy
+
+from mlplatform.config import MonitoringSettings
+from mlplatform.monitoring.drift import DriftMetric, compare, population_stability_index
+from mlplatform.monitoring.profiles import (
+    MOST_CATEGORIES,
+    from_dict,
+    profile_table,
+    reference_shares,
+    shares_in,
+    to_dict,
+)
+
+LIMITS = MonitoringSettings(min_rows=10)
+NUMBERS = st.lists(st.one_of(st.none(), st.floats(-1e6, 1e6)), min_size=1, max_size=60)
+WORDS = st.lists(st.one_of(st.none(), st.sampled_from("abcdef")), min_size=1, max_size=60)
+
+
+def column(values: list[object], kind: pa.DataType) -> pa.Table:
+    return pa.table({"x": pa.array(values, kind)})
+
+
+def drift(reference: pa.Table, window: pa.Table, limits: MonitoringSettings = LIMITS) -> dict[str, DriftMetric]:
+    return {metric.metric: metric for metric in compare(profile_table(reference), window, limits)}
+
+
+def test_the_index_by_hand():
+    """(0.9 - 0.5) ln(0.9 / 0.5) + (0.1 - 0.5) ln(0.1 / 0.5) = 0.4 * 0.5878 + 0.4 * 1.6094 = 0.8789."""
+    found = population_stability_index(np.array([0.5, 0.5]), np.array([0.9, 0.1]))
+    assert found == pytest.approx(0.4 * math.log(1.8) + 0.4 * math.log(5))
+
+
+@given(st.integers(0, 10**6), st.integers(2, 20))
+def test_the_index_is_the_divergence_both_ways(seed, bins):
+    random = np.random.default_rng(seed)
+    one, other = (values / values.sum() for values in random.uniform(0.05, 1, (2, bins)))
+    expected = entropy(one, other) + entropy(other, one)
+    assert population_stability_index(one, other) == pytest.approx(expected)
+    assert population_stability_index(other, one) == pytest.approx(expected)
+    assert population_stability_index(one, one) == 0
+
+
+def test_an_empty_bin_is_large_and_not_infinite():
+    found = population_stability_index(np.array([1.0, 0.0]), np.array([0.0, 1.0]))
+    assert found == pytest.approx(2 * (1 - 1e-4) * math.log(1e4))
+
+
+def test_a_numeric_profile_has_ten_bins_of_equal_share():
+    profile = profile_table(column(list(map(float, range(1000))), pa.float64()))["x"]
+    assert (profile.kind, profile.rows, profile.null_share) == ("numeric", 1000, 0)
+    assert profile.edges == pytest.approx([99.9 * number for number in range(1, 10)])
+    assert profile.shares == pytest.approx([0.1] * 10)
+
+
+@pytest.mark.parametrize("far", [-1e300, 1e300, math.inf, -math.inf])
+def test_the_end_bins_are_open(far):
+    profile = profile_table(column(list(map(float, range(100))), pa.float64()))["x"]
+    shares = shares_in(column([far], pa.float64())["x"], profile)
+    assert shares.tolist() == ([0.0] * 9 + [1.0, 0.0] if far > 0 else [1.0] + [0.0] * 10)
+
+
+@given(NUMBERS, NUMBERS)
+def test_shares_of_numbers_add_up_to_one_whatever_the_window(reference, window):
+    table = column(reference, pa.float64())
+    profile = profile_table(table)["x"]
+    assert shares_in(column(window, pa.float64())["x"], profile).sum() == pytest.approx(1)
+    assert shares_in(table["x"], profile) == pytest.approx(reference_shares(profile))
+
+
+@given(WORDS, WORDS)
+def test_shares_of_categories_add_up_to_one_whatever_the_window(reference, window):
+    table = column(reference, pa.string())
+    profile = profile_table(table)["x"]
+    assert shares_in(column(window, pa.string())["x"], profile).sum() == pytest.approx(1)
+    assert shares_in(table["x"], profile) == pytest.approx(reference_shares(profile))
+
+
+@given(NUMBERS)
+def test_data_compared_with_itself_has_not_drifted(values):
+    found = drift(column(values, pa.float64()), column(values, pa.float64()))
+    assert found["psi"].value == pytest.approx(0)
+    assert found["null_increase"].value == pytest.approx(0)
+
+
+def test_an_unseen_category_counts_and_drifts():
+    profile = profile_table(column(["a", "a", "b", None], pa.string()))["x"]
+    assert (profile.categories, profile.shares, profile.null_share) == (["a", "b"], [0.5, 0.25], 0.25)
+    assert shares_in(column(["a", "new", "new", None], pa.string())["x"], profile).tolist() == [0.25, 0, 0.5, 0.25]
+    assert drift(column(["a"] * 20, pa.string()), column(["new"] * 20, pa.string()))["psi"].violated
+
+
+def test_one_category_against_itself_is_no_drift():
+    found = drift(column(["a"] * 30, pa.string()), column(["a"] * 30, pa.string()))
+    assert (found["psi"].value, found["psi"].violated) == (0, False)
+
+
+def test_a_constant_number_is_a_bin_and_a_move_away_from_it_is_seen():
+    constant = column([5.0] * 100, pa.float64())
+    assert drift(constant, column([5.0] * 50, pa.float64()))["psi"].value == pytest.approx(0)
+    assert drift(constant, column([4.0] * 50, pa.float64()))["psi"].violated
+
+
+@pytest.mark.xfail(
+    strict=True, reason="BUG profiles: a constant column has one edge, at its value; what lies above falls into its bin"
+)
+def test_a_constant_number_that_rises_is_seen():
+    assert drift(column([5.0] * 100, pa.float64()), column([9.0] * 50, pa.float64()))["psi"].violated
+
+
+@pytest.mark.parametrize("kind", [pa.float64(), pa.string(), pa.int64(), pa.bool_()])
+def test_all_null_is_a_profile_and_a_window(kind):
+    nothing, full = column([None] * 40, kind), column([1 if kind != pa.string() else "a"] * 40, kind)
+    assert profile_table(nothing)["x"].null_share == 1
+    assert drift(nothing, nothing)["psi"].value == 0
+    found = drift(full, nothing)
+    assert (found["null_increase"].value, found["null_increase"].violated, found["psi"].violated) == (1, True, True)
+    assert drift(nothing, full)["null_increase"].value == -1
+
+
+def test_nan_counts_as_null():
+    found = drift(column([1.0, 2.0] * 20, pa.float64()), column([1.0, math.nan] * 20, pa.float64()))
+    assert found["null_increase"].value == pytest.approx(0.5)
+    assert found["null_increase"].violated
+
+
+@pytest.mark.parametrize("kind", [pa.float64(), pa.string()])
+def test_an_empty_window_is_measured_as_unknown_and_violates_nothing(kind):
+    reference = column([1.0, 2.0] if kind == pa.float64() else ["a", "b"], kind)
+    (only,) = compare(profile_table(reference), column([], kind), LIMITS)
+    assert (only.metric, only.value, only.violated) == ("psi", None, False)
+
+
+@pytest.mark.parametrize("kind", [pa.float64(), pa.string()])
+def test_an_empty_reference_makes_a_profile(kind):
+    profile = profile_table(column([], kind))
+    assert profile["x"].rows == 0
+    assert compare(profile, column([None] * 20, kind), LIMITS)
+
+
+def test_a_missing_column_violates_unless_the_window_is_small():
+    profile = profile_table(column([1.0, 2.0], pa.float64()))
+    many, few = pa.table({"y": [1.0] * 10}), pa.table({"y": [1.0] * 9})
+    assert [(metric.value, metric.violated) for metric in compare(profile, many, LIMITS)] == [(None, True)]
+    assert [(metric.value, metric.violated) for metric in compare(profile, few, LIMITS)] == [(None, False)]
+
+
+def test_a_small_window_is_measured_and_never_violates():
+    reference = column(list(map(float, range(100))), pa.float64())
+    found = drift(reference, column([1e6] * 9, pa.float64()))
+    assert found["psi"].value > LIMITS.max_psi
+    assert not found["psi"].violated
+    assert drift(reference, column([1e6] * 10, pa.float64()))["psi"].violated
+
+
+def test_the_rarest_categories_beyond_the_most_count_as_unseen():
+    values = [f"c{number}" for number in range(MOST_CATEGORIES + 50)] + ["c0"]
+    profile = profile_table(column(values, pa.string()))["x"]
+    assert len(profile.categories) == MOST_CATEGORIES
+    assert profile.categories[0] == "c0"
+    assert reference_shares(profile)[-2] == pytest.approx(50 / len(values))
+    assert drift(column(values, pa.string()), column(values, pa.string()))["psi"].value == pytest.approx(0)
+
+
+def test_ties_in_the_data_are_merged_into_one_bin():
+    profile = profile_table(column([0.0] * 80 + list(map(float, range(1, 21))), pa.float64()))["x"]
+    assert len(profile.edges) == len(set(profile.edges)) < 9
+    assert sum(profile.shares) == pytest.approx(1)
+
+
+def test_booleans_text_and_numbers_are_profiled_and_the_rest_is_left_out():
+    table = pa.table(
+        {
+            "flag": [True, False],
+            "text": ["a", "b"],
+            "whole": [1, 2],
+            "when": pa.array([0, 1], pa.timestamp("us", "UTC")),
+            "list": [[1], [2]],
+        }
+    )
+    assert {name: item.kind for name, item in profile_table(table).items()} == {
+        "flag": "category",
+        "text": "category",
+        "whole": "numeric",
+    }
+
+
+@given(NUMBERS, WORDS)
+def test_a_profile_survives_json(numbers, words):
+    profile = profile_table(column(numbers, pa.float64())) | {"w": profile_table(column(words, pa.string()))["x"]}
+    assert from_dict(json.loads(json.dumps(to_dict(profile)))) == profile
