@@ -46,7 +46,10 @@ def parse_as_of(text: str | date | datetime) -> datetime:
             raise UsageError(
                 f"{text!r} is not a time.", hint="Give an ISO date or time, as in 2006-01-01 or 2006-01-01T06:00:00Z."
             ) from None
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    try:
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except OverflowError:
+        raise UsageError(f"{text} lies beyond the calendar in UTC.", hint="Years go from 1 to 9999.") from None
 
 
 @dataclass(frozen=True)
@@ -128,7 +131,10 @@ def steps(start: datetime, end: datetime, every: str) -> Iterator[datetime]:
     count = 0
     while True:
         # From the start each time: adding month by month would drift after a short month.
-        moment = start + relativedelta(months=step.months * count) + timedelta(seconds=step.seconds * count)
+        try:
+            moment = start + relativedelta(months=step.months * count) + timedelta(seconds=step.seconds * count)
+        except (OverflowError, ValueError):
+            return  # beyond the calendar, and so beyond the end
         if moment > end:
             return
         yield moment

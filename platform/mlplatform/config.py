@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 import types
 import typing
+from datetime import date, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from mlplatform.as_of import Duration
+from mlplatform.as_of import Duration, parse_as_of
 from mlplatform.errors import ConfigError, UsageError, did_you_mean
 
 CONFIG_FILE = "config.yml"
@@ -25,6 +26,20 @@ def _duration(text: str) -> str:
     return text
 
 
+def _time(value: object) -> object:
+    if not isinstance(value, str | date | datetime):
+        return value
+    try:
+        return parse_as_of(value).isoformat()
+    except UsageError as error:
+        raise ValueError(error.message) from None
+
+
+# YAML turns what looks like a date into one.
+TimeText = Annotated[str, BeforeValidator(_time)]
+"""A point in time, such as `2003-01-01`."""
+CLASSIFICATION_METRICS = ("roc_auc", "average_precision", "brier", "log_loss", "expected_calibration_error")
+REGRESSION_METRICS = ("mae", "rmse")
 DurationText = Annotated[str, AfterValidator(_duration)]
 """A duration such as `36 months` or `2 hours`."""
 
@@ -55,7 +70,7 @@ class TrainingSettings(Settings):
     metric: str = Field(default="roc_auc", description="Primary metric: searched for, reported, and gated on.")
     holdout: float = Field(default=0.25, gt=0, lt=1, description="Newest share of the label frame kept for evaluation.")
     validation: float = Field(default=0.25, gt=0, lt=1, description="Newest share of the rest, used by the search.")
-    since: str | None = Field(default=None, description="Ignore spine rows before this time.")
+    since: TimeText | None = Field(default=None, description="Ignore spine rows before this time.")
     window: DurationText | None = Field(default=None, description="Train on the newest stretch of this length only.")
     min_rows: int = Field(default=500, ge=1, description="Fewer labelled rows than this: no training.")
     search: SearchSettings = SearchSettings()
@@ -120,6 +135,16 @@ class UseCaseSettings(Settings):
     gate: GateSettings
     monitoring: MonitoringSettings = MonitoringSettings()
 
+    @model_validator(mode="after")
+    def _metric_of_the_task(self) -> Self:
+        known = CLASSIFICATION_METRICS if self.task == "classification" else REGRESSION_METRICS
+        if self.training.metric not in known:
+            raise ValueError(
+                f"training.metric {self.training.metric!r} is no metric of a {self.task}. "
+                f"{did_you_mean(self.training.metric, known)}"
+            )
+        return self
+
 
 def load_settings(path: Path, env: str) -> UseCaseSettings:
     """Read a use case's settings for one environment.
@@ -137,6 +162,8 @@ def load_settings(path: Path, env: str) -> UseCaseSettings:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ConfigError(f"{path} does not exist.", hint=f"A use case keeps its settings in {CONFIG_FILE}.") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8: {error}", hint="Save it as UTF-8.") from None
     try:
         raw = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -144,6 +171,8 @@ def load_settings(path: Path, env: str) -> UseCaseSettings:
     if not isinstance(raw, dict):
         raise ConfigError(f"{path} holds no settings.", hint="It is a mapping with at least owner, label and gate.")
     environments = raw.pop("environments", None) or {}
+    if not isinstance(environments, dict):
+        raise ConfigError(f"{path}: environments is not a mapping.", hint="Write environments: {prod: {...}}.")
     overrides = environments.get(env) or {}
     for name, section in environments.items():
         if not isinstance(section, dict | None):
@@ -178,7 +207,8 @@ def _problems(error: ValidationError) -> list[str]:
         elif problem["type"] == "missing":
             lines.append(f"  {where}: is required and missing.")
         else:
-            lines.append(f"  {where}: {problem['msg']} (got {problem['input']!r}).")
+            got = f" (got {problem['input']!r})" if path else ""
+            lines.append(f"  {where}: {problem['msg']}{got}.".replace("  : Value error, ", "  "))
     return lines
 
 

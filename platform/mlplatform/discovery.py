@@ -81,20 +81,14 @@ def load(found: Found) -> type[UseCase]:
     Raises:
         ConfigError: If its package cannot be imported, or holds no `UseCase` or several.
     """
-    from mlplatform.use_case import UseCase
-
     try:
         if found.entry_point:
             module_name, _, attribute = found.entry_point.partition(":")
             candidate = getattr(importlib.import_module(module_name), attribute)
-            classes = [candidate]
+            classes = [candidate] if _is_use_case(candidate) else []
         else:
             module = _import_folder(found)
-            classes = [
-                item
-                for item in vars(module).values()
-                if isinstance(item, type) and issubclass(item, UseCase) and item is not UseCase
-            ]
+            classes = list(dict.fromkeys(filter(_is_use_case, vars(module).values())))
     except PlatformError:
         raise
     except Exception as error:
@@ -106,7 +100,7 @@ def load(found: Found) -> type[UseCase]:
     if len(classes) != 1:
         names = ", ".join(item.__name__ for item in classes) or "none"
         raise ConfigError(
-            f"{found.folder}/__init__.py must hold exactly one UseCase; it holds {names}.",
+            f"{found.entry_point or found.folder} must hold exactly one UseCase; it holds {names}.",
             hint="class MyUseCase(UseCase): ...",
         )
     cls: type[UseCase] = classes[0]
@@ -120,6 +114,12 @@ def folder_of(found: Found, cls: type[UseCase]) -> Path:
     module_file = sys.modules[cls.__module__].__file__
     assert module_file is not None
     return Path(module_file).parent
+
+
+def _is_use_case(item: object) -> bool:
+    from mlplatform.use_case import UseCase
+
+    return isinstance(item, type) and issubclass(item, UseCase) and item is not UseCase
 
 
 def _in_folder(folder: Path, origin: str) -> Iterator[Found]:

@@ -24,7 +24,13 @@ FEATURES = pa.schema([("k1", pa.string()), ("k2", pa.int64()), ("t", TIME), ("a"
 DAY = 86_400_000_000
 
 # Microseconds since 1970: close together, so that rows tie, and far out: year 1, before 1970, year 9999.
-ANCHORS = (0, 1_700_000_000_000_000, -2_208_988_800_000_000, -62_135_596_800_000_000 + DAY, 253_402_300_799_000_000 - DAY)
+ANCHORS = (
+    0,
+    1_700_000_000_000_000,
+    -2_208_988_800_000_000,
+    -62_135_596_800_000_000 + DAY,
+    253_402_300_799_000_000 - DAY,
+)
 TIMES = st.builds(lambda anchor, offset: anchor + offset, st.sampled_from(ANCHORS), st.integers(-3, 3))
 # Keys that become equal when they are put one behind the other, with or without a separator, trimmed or folded.
 KEYS1 = st.sampled_from(["", "a", "a_", "a ", "A", "a_1", "1", "11", "é", "e\u0301"])
@@ -46,7 +52,9 @@ class Join:
     ws: LocalWorkspace
     name: str
 
-    def __call__(self, spine: list[tuple[Any, ...]], features: list[tuple[Any, ...]], lookback: int | None) -> list[Any]:
+    def __call__(
+        self, spine: list[tuple[Any, ...]], features: list[tuple[Any, ...]], lookback: int | None
+    ) -> list[Any]:
         self.ws.tables.overwrite(self.name, _table(FEATURES, features, time=2))
         lookup = FeatureLookup(
             self.name,
@@ -84,7 +92,7 @@ def oracle(spine: list[tuple[Any, ...]], features: list[tuple[Any, ...]], lookba
 @CHECKED
 @given(spine=SPINE_ROWS, features=FEATURE_ROWS, lookback=LOOKBACKS)
 def test_the_join_is_the_oracles(join: Join, spine: Any, features: Any, lookback: int | None) -> None:
-    """Row count kept, duplicates too; null keys match nothing; the latest row as a whole; lookback to the microsecond."""
+    """Row count kept, duplicates too; null keys match nothing; the latest row whole; lookback to the microsecond."""
     rows = _rows(features)
     assert join(spine, rows, lookback) == oracle(spine, rows, lookback)
 

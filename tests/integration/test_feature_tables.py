@@ -160,7 +160,10 @@ def test_a_declaration_that_does_not_fit_itself(ws: LocalWorkspace, arguments: d
 @pytest.mark.parametrize(
     ("bad", "says"),
     [
-        (pa.table({"k": [1, None], "t": pa.array([None, None], TIME), "a": [1.0, 2.0], "n": ["x", "y"]}), r"k \(1 row\(s\)\), t \(2"),
+        (
+            pa.table({"k": [1, None], "t": pa.array([None, None], TIME), "a": [1.0, 2.0], "n": ["x", "y"]}),
+            r"k \(1 row\(s\)\), t \(2",
+        ),
         (pa.concat_tables([ROWS, ROWS.slice(0, 1)]), r"1 key\(s\) of .* stand more than once in the frame \(1 row"),
     ],
     ids=["null", "duplicate"],

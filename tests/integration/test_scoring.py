@@ -32,7 +32,13 @@ if TYPE_CHECKING:
 TIME = pa.timestamp("us", "UTC")
 DAY = dt.datetime(2024, 1, 5, tzinfo=dt.UTC)
 SPINE = pa.table(
-    {"id": [1, 2, 3, 1], "ts": pa.array([DAY] * 4, TIME), "due": [2.0, 4.0, 8.0, 0.0], "y": [0, 1, 1, 0], "note": list("abcd")}
+    {
+        "id": [1, 2, 3, 1],
+        "ts": pa.array([DAY] * 4, TIME),
+        "due": [2.0, 4.0, 8.0, 0.0],
+        "y": [0, 1, 1, 0],
+        "note": list("abcd"),
+    }
 )
 FEATURES = pa.table({"k": [1, 2], "t": pa.array([DAY] * 2, TIME), "paid": [1.0, 3.0], "n": [5, None]})
 MODEL = "dev.score.model"
@@ -82,7 +88,9 @@ def fitted(shop: Shop, kind: Any = LinearRegression) -> Any:
 @pytest.fixture(scope="module")
 def shop(ws: LocalWorkspace) -> Iterator[Shop]:
     ws.fe.create_table(name="dev.score.f", primary_keys=["k", "t"], df=FEATURES, timeseries_column="t")
-    ws.functions.register("dev.score.ratio", ratio, parameters=[("paid", "double"), ("due", "double")], returns="double")
+    ws.functions.register(
+        "dev.score.ratio", ratio, parameters=[("paid", "double"), ("due", "double")], returns="double"
+    )
     made = Shop(ws)
     info = made.log(fitted(made))
     ws.registry.set_alias(MODEL, "champion", 1)
@@ -177,7 +185,7 @@ def test_probabilities(shop: Shop) -> None:
     assert sorted(one.column("prediction").to_pylist()) == sorted(expected[:, 1].tolist())
     with pytest.raises(FeatureStoreError, match="are no int"):
         shop.ws.fe.score_batch_arrow(info.model_uri, SPINE, "int")
-    with pytest.raises(FeatureStoreError, match="'dobule' is not a type.*\n.*double"):
+    with pytest.raises(FeatureStoreError, match=r"'dobule' is not a type.*\n.*double"):
         shop.ws.fe.score_batch_arrow(info.model_uri, SPINE, "dobule")
 
 
@@ -188,7 +196,7 @@ class Labels(mlflow.pyfunc.PythonModel):
         """Take what to give."""
         self.result = result
 
-    def predict(self, context: Any, model_input: Any, params: dict[str, Any] | None = None) -> Any:  # noqa: ARG002
+    def predict(self, context: Any, model_input: Any, params: dict[str, Any] | None = None) -> Any:
         """Predict."""
         if self.result == "raise":
             raise KeyError("no such thing")
@@ -203,7 +211,11 @@ def test_texts(shop: Shop) -> None:
 
 @pytest.mark.parametrize(
     ("result", "says"),
-    [([1.0], r"1 prediction\(s\) for 4"), ("raise", "failed on a batch of 4.*KeyError"), ([[1.0] * 3] * 4, "array<double>")],
+    [
+        ([1.0], r"1 prediction\(s\) for 4"),
+        ("raise", "failed on a batch of 4.*KeyError"),
+        ([[1.0] * 3] * 4, "array<double>"),
+    ],
 )
 def test_models_that_fail(shop: Shop, result: Any, says: str) -> None:
     info = shop.log(Labels(result), flavor=mlflow.pyfunc, registered_model_name=None)
@@ -320,7 +332,7 @@ def test_a_lambda_must_be_registered_again(ws: LocalWorkspace) -> None:
         assert again.functions.get("dev.score.ratio").fn is ratio
         with pytest.raises(FunctionError, match="Register it again"):
             again.functions.get("dev.score.lambda")
-        with pytest.raises(FunctionError, match="Did you mean dev.score.ratio"):
+        with pytest.raises(FunctionError, match=r"Did you mean dev\.score\.ratio"):
             again.functions.get("dev.score.rtio")
 
 

@@ -112,7 +112,9 @@ def test_the_lineage_says_what_was_loaded(shop: Shop) -> None:
 
 
 def test_names_that_differ_in_case_or_hold_anything(shop: Shop) -> None:
-    spine = SPINE.append_column("ID", pa.array(["a", "b", "c", "d"])).append_column('we"ird, .name', pa.array([1, 2, 3, 4]))
+    spine = SPINE.append_column("ID", pa.array(["a", "b", "c", "d"])).append_column(
+        'we"ird, .name', pa.array([1, 2, 3, 4])
+    )
     result = shop.training_set(spine=spine).to_arrow()
     assert result.column_names == ["id", "ts", "ID", 'we"ird, .name', "a", "y"]
     assert features(result) == BEFORE
@@ -140,14 +142,18 @@ def test_a_column_added_later_is_looked_up(shop: Shop) -> None:
 
 def test_a_failing_function_is_named_with_types_not_values(shop: Shop) -> None:
     name = f"dev.{shop.schema}.secret"
-    shop.ws.functions.register(name, lambda a, n: a + n, parameters=[("a", "double"), ("n", "bigint")], returns="double")
+    shop.ws.functions.register(
+        name, lambda a, n: a + n, parameters=[("a", "double"), ("n", "bigint")], returns="double"
+    )
     function = FeatureFunction(udf_name=name, input_bindings={"a": "a", "n": "id"}, output_name="sum")
     with pytest.raises(FunctionError, match=rf"{name} raised TypeError .*\(a: NoneType, n: int\)") as refused:
         shop.training_set(function).to_arrow()
     assert "9" not in str(refused.value).replace(name, "")
 
 
-@pytest.mark.parametrize(("returned", "says"), [("text", "returned a str that is no double"), ([1.0], "returned a list")])
+@pytest.mark.parametrize(
+    ("returned", "says"), [("text", "returned a str that is no double"), ([1.0], "returned a list")]
+)
 def test_a_function_must_return_what_it_declared(shop: Shop, returned: Any, says: str) -> None:
     name = f"dev.{shop.schema}.wrong"
     shop.ws.functions.register(name, lambda: returned, parameters=[], returns="double")

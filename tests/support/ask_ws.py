@@ -35,11 +35,14 @@ class Asked:
 
     def training_set(self, spine: pa.Table) -> LocalTrainingSet:
         """Make the training set of a spine."""
-        features: list[Any] = []
-        for lookup in self.case.lookups:
-            features.append(FeatureLookup(**lookup.arguments() | {"table_name": self.name(lookup.table_name)}))
-        for binding in self.case.bindings:
-            features.append(FeatureFunction(**binding.arguments() | {"udf_name": self.name(binding.udf_name)}))
+        features: list[Any] = [
+            FeatureLookup(**lookup.arguments() | {"table_name": self.name(lookup.table_name)})
+            for lookup in self.case.lookups
+        ]
+        features += [
+            FeatureFunction(**binding.arguments() | {"udf_name": self.name(binding.udf_name)})
+            for binding in self.case.bindings
+        ]
         return self.ws.fe.create_training_set(
             df=spine,
             feature_lookups=features,
@@ -83,7 +86,9 @@ def without_null_keys(case: Case) -> Case:
     """Return the case with the rows of its tables that hold a null key left out: no table of ours can hold them."""
     tables = []
     for table in case.tables:
-        keep = pa.array([None not in row for row in zip(*(table.data.column(k).to_pylist() for k in table.all_keys), strict=True)])
+        keep = pa.array(
+            [None not in row for row in zip(*(table.data.column(k).to_pylist() for k in table.all_keys), strict=True)]
+        )
         tables.append(replace(table, data=table.data.filter(keep)))
     return replace(case, tables=tuple(tables))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import sklearn.metrics as reference
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlplatform.errors import ConfigError
@@ -110,3 +110,14 @@ def test_each_task_has_its_metrics_and_the_two_means():
         found = metrics.evaluate(task, labels, predictions)
         assert set(found) == {*names, "label_mean", "prediction_mean"}
         assert found["label_mean"] == pytest.approx(labels.mean())
+
+
+@pytest.mark.parametrize("metric", metrics.METRICS.values(), ids=lambda metric: metric.name)
+@given(st.integers(0, 10**6), st.integers(2, 60), st.integers(1, 30))
+@settings(max_examples=25)
+def test_the_shortcut_for_many_draws_gives_what_the_drawn_rows_give(metric, seed, rows, ties):
+    labels, predictions = made_up(seed, rows, ties)
+    drawn = np.random.default_rng(seed).integers(0, rows, rows)
+    counts = np.bincount(drawn, minlength=rows)
+    expected = metric.compute(labels[drawn], predictions[drawn])
+    assert metric.draws(labels, predictions)(counts) == pytest.approx(expected, nan_ok=True)

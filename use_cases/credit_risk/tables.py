@@ -11,7 +11,6 @@ from pyspark.sql import functions as F
 
 from mlplatform import Column, Duration, Expectation, LabelSpine, SilverTable, Source, WorkspaceAsOf, end_of_period
 
-
 NEW_BUSINESS = 2  # in NewExist; 1 is an existing business, 0 unknown
 
 

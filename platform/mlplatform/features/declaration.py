@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from mlplatform.workspace.protocols import FunctionInfo, TableInfo
 
 
-def split(features: Iterable[FeatureLookup | FeatureFunction] | None) -> tuple[list[FeatureLookup], list[FeatureFunction]]:
+def split(
+    features: Iterable[FeatureLookup | FeatureFunction] | None,
+) -> tuple[list[FeatureLookup], list[FeatureFunction]]:
     """Return the lookups and the functions of a list that holds both.
 
     Raises:
@@ -98,9 +100,7 @@ def _check_labels(spine: Sequence[str], labels: Sequence[str], exclude_columns: 
         raise FeatureStoreError(f"The label {repeated[0]!r} is given more than once.", hint="Name each label once.")
     for label in labels:
         if label not in spine:
-            raise FeatureStoreError(
-                f"The label column {label!r} is not in the frame.", hint=did_you_mean(label, spine)
-            )
+            raise FeatureStoreError(f"The label column {label!r} is not in the frame.", hint=did_you_mean(label, spine))
         if label in exclude_columns:
             raise FeatureStoreError(
                 f"The label column {label!r} is also in exclude_columns.", hint="A label cannot be excluded."
@@ -182,9 +182,7 @@ def _check_names(
         _check_inputs(f"the lookup of {feature.table_name}", "lookup key column", feature.lookup_key, there, labels)
 
 
-def _check_inputs(
-    of: str, what: str, names: Sequence[str], there: Collection[str], labels: Sequence[str]
-) -> None:
+def _check_inputs(of: str, what: str, names: Sequence[str], there: Collection[str], labels: Sequence[str]) -> None:
     missing = [name for name in names if name not in there]
     if not missing:
         return

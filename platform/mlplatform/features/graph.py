@@ -25,7 +25,9 @@ def stages(columns: Iterable[SpecColumn], present: Collection[str]) -> list[Stag
     Raises:
         FeatureStoreError: If some columns need each other in a circle; they are named in its order.
     """
-    waiting = [column for column in columns if not isinstance(column, SourceColumn) and column.output_name not in present]
+    waiting = [
+        column for column in columns if not isinstance(column, SourceColumn) and column.output_name not in present
+    ]
     known = set(present)
     # What nothing provides is somebody else's error: whoever plans names it with its table or function.
     provided = known | {item.output_name for item in waiting}

@@ -42,7 +42,8 @@ class FeatureLookup:
             rename_outputs: Output name by feature name.
             timestamp_lookup_key: The spine's time column; needed for a table with a timeseries column.
             lookback_window: How old a row may be, inclusive; zero takes rows of exactly the spine's time.
-            default_values: Value by RENAMED feature name that replaces nulls and NaN in the end; None and '' are ignored.
+            default_values: Value by RENAMED feature name that replaces nulls and NaN in the end; None and '' are
+                ignored.
             **kwargs: `feature_name` and `output_name`, the deprecated singular forms.
 
         Raises:
@@ -54,7 +55,9 @@ class FeatureLookup:
         self._table_name = str(table_name)
         self._lookup_key = _names(lookup_key, "lookup_key", self._table_name)
         if not self._lookup_key:
-            raise FeatureStoreError(f"The lookup of {self._table_name} has no lookup_key.", hint="Name the key columns.")
+            raise FeatureStoreError(
+                f"The lookup of {self._table_name} has no lookup_key.", hint="Name the key columns."
+            )
         names = _names(feature_names, "feature_names", self._table_name)
         if feature_name is not None:
             if names:
@@ -194,7 +197,9 @@ class FeatureFunction:
         self._udf_name = udf_name.lower()
         self._input_bindings = dict(_mapping(input_bindings, "input_bindings", self._udf_name))
         if output_name is not None and not isinstance(output_name, str):
-            raise FeatureStoreError(f"output_name {output_name!r} of {self._udf_name} is not a name.", hint="Give a str.")
+            raise FeatureStoreError(
+                f"output_name {output_name!r} of {self._udf_name} is not a name.", hint="Give a str."
+            )
         self._output_name = output_name
 
     @property

@@ -31,7 +31,7 @@ class Join:
     Attributes:
         table: The table's name.
         keys: Pairs (frame's column, table's column), compared one by one.
-        time: The pair of time columns; None for a plain table. The latest row that is not after the frame's time counts.
+        time: The pair of time columns; None for a plain table. The latest row not after the frame's time counts.
         lookback_us: The greatest age in microseconds, inclusive; None for any.
         outputs: Pairs (table's column, output).
     """

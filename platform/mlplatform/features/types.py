@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import pyarrow as pa
 
@@ -24,6 +25,16 @@ _SCALARS: dict[str, pa.DataType] = {
     "timestamp": TIMESTAMP,
 }
 _SYNONYMS = {"bool": "boolean", "byte": "tinyint", "short": "smallint", "integer": "int", "long": "bigint"}
+_VARIANTS: tuple[tuple[Callable[[pa.DataType], bool], pa.DataType], ...] = (
+    (pa.types.is_large_string, pa.string()),
+    (pa.types.is_string_view, pa.string()),
+    (pa.types.is_large_binary, pa.binary()),
+    (pa.types.is_binary_view, pa.binary()),
+    (pa.types.is_fixed_size_binary, pa.binary()),
+    (pa.types.is_date64, pa.date32()),
+)
+_MOST_DIGITS = 38
+_PAIR = 2
 _NAMES = {kind: name for name, kind in _SCALARS.items()}
 _DECIMAL = re.compile(r"decimal\(\s*(\d+)\s*,\s*(\d+)\s*\)")
 _NESTED = re.compile(r"(array|map|struct)\s*<(.*)>", re.DOTALL)
@@ -52,7 +63,7 @@ def arrow_type(name: str) -> pa.DataType:
         return scalar
     if match := _DECIMAL.fullmatch(lowered):
         precision, scale = int(match[1]), int(match[2])
-        if 1 <= precision <= 38 and scale <= precision:
+        if 1 <= precision <= _MOST_DIGITS and scale <= precision:
             return pa.decimal128(precision, scale)
     if (nested := _NESTED.fullmatch(text)) and (kind := _nested(nested[1].lower(), _split(nested[2]))) is not None:
         return kind
@@ -86,7 +97,7 @@ def spark_type(kind: pa.DataType) -> str:
 
 
 def normal_type(kind: pa.DataType) -> pa.DataType:
-    """Return the one Arrow type that stands for a logical type: timestamps in UTC microseconds, plain strings and lists.
+    """Return the one Arrow type that stands for a logical type: UTC microseconds, plain strings and lists.
 
     Raises:
         FeatureStoreError: If it is a timestamp without zone, or a type that Spark does not have.
@@ -97,20 +108,21 @@ def normal_type(kind: pa.DataType) -> pa.DataType:
     """
     if kind in _NAMES:
         return kind
+    for is_variant, normal in _VARIANTS:
+        if is_variant(kind):
+            return normal
     if pa.types.is_dictionary(kind):
         return normal_type(kind.value_type)
     if pa.types.is_timestamp(kind):
         if kind.tz is None:
             raise FeatureStoreError(f"A timestamp without time zone ({kind}) is not supported.", hint=_NTZ_HINT)
         return TIMESTAMP
-    if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
-        return pa.string()
-    if pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind) or pa.types.is_fixed_size_binary(kind):
-        return pa.binary()
-    if pa.types.is_date64(kind):
-        return pa.date32()
-    if pa.types.is_decimal(kind) and 0 <= kind.scale <= kind.precision <= 38:
+    if pa.types.is_decimal(kind) and 0 <= kind.scale <= kind.precision <= _MOST_DIGITS:
         return pa.decimal128(kind.precision, kind.scale)
+    return _normal_nested(kind)
+
+
+def _normal_nested(kind: pa.DataType) -> pa.DataType:
     if pa.types.is_map(kind):
         return pa.map_(normal_type(kind.key_type), normal_type(kind.item_type))
     if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
@@ -178,7 +190,7 @@ def normal_table(table: pa.Table, *, of: str) -> pa.Table:
 def _nested(outer: str, parts: list[str]) -> pa.DataType | None:
     if outer == "array" and len(parts) == 1:
         return pa.list_(pa.field("element", arrow_type(parts[0])))
-    if outer == "map" and len(parts) == 2:
+    if outer == "map" and len(parts) == _PAIR:
         return pa.map_(arrow_type(parts[0]), arrow_type(parts[1]))
     if outer == "struct":
         fields = [part.partition(":") for part in parts]

@@ -78,7 +78,7 @@ def _header(path: Path) -> list[str]:
         lenient = pacsv.ParseOptions(newlines_in_values=True, invalid_row_handler=lambda row: "skip")
         with pacsv.open_csv(path, parse_options=lenient) as reader:
             return list(reader.schema.names)
-    except (pa.ArrowInvalid, OSError, EOFError) as error:
+    except (pa.ArrowInvalid, OSError, EOFError, UnicodeDecodeError) as error:
         raise _unreadable(path, error) from error
 
 

@@ -6,21 +6,28 @@ MLflow stores the list of trusted types IN the model, which is no safeguard: who
 from __future__ import annotations
 
 import hashlib
+import importlib
 from collections.abc import Collection
 from pathlib import Path
 
 from mlplatform.errors import ArtifactError
 
 DIGEST_TAG = "artifact_digest"
-_PREFIXES = ("sklearn.", "numpy.", "scipy.sparse.", "builtins.")
-# Of the prefixes above, what could run code of somebody's choosing.
-_NEVER = (
-    "builtins.eval",
-    "builtins.exec",
-    "builtins.compile",
-    "builtins.__import__",
-    "builtins.getattr",
-    "builtins.open",
+# What a model in the skops format consists of; anything else might be a pickle by another name.
+_FILES = ("MLmodel", "registered_model_meta")
+_SUFFIXES = (".skops", ".yaml", ".yml", ".json", ".txt", ".toml", ".lock", ".csv")
+# Beside scikit-learn's own classes: what fitted estimators hold of NumPy.
+_TYPES = frozenset(
+    {
+        "numpy.dtype",
+        "numpy.float32",
+        "numpy.float64",
+        "numpy.int32",
+        "numpy.int64",
+        "numpy.ndarray",
+        "numpy.random._generator.Generator",
+        "numpy.random.mtrand.RandomState",
+    }
 )
 
 
@@ -74,14 +81,14 @@ def check_types(folder: Path, trusted: Collection[str] = ()) -> None:
     Raises:
         ArtifactError: Naming the files or types.
     """
-    pickles = [
+    strange = [
         path.relative_to(folder).as_posix()
-        for path in folder.rglob("*")
-        if path.suffix in (".pkl", ".pickle", ".joblib")
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name not in _FILES and path.suffix not in _SUFFIXES
     ]
-    if pickles:
+    if strange:
         raise ArtifactError(
-            f"The model in {folder} is pickled ({', '.join(pickles)}), which runs code when it is loaded.",
+            f"The model in {folder} holds files that may be pickled ({', '.join(strange)}); loading one runs code.",
             hint="Log it in the skops format.",
         )
     stores = sorted(folder.rglob("*.skops"))
@@ -97,12 +104,41 @@ def check_types(folder: Path, trusted: Collection[str] = ()) -> None:
 
 
 def allowed(name: str, trusted: Collection[str]) -> bool:
-    """Tell whether a type may occur in a model."""
-    return name in trusted or (name.startswith(_PREFIXES) and name not in _NEVER)
+    """Tell whether a type may occur in a model: scikit-learn's classes, a few of NumPy's, and what is trusted by name.
+
+    Functions are not allowed, whatever library they are in: there are some in every library that run or load what they
+    are given.
+
+    Examples:
+        >>> allowed("sklearn.linear_model._logistic.LogisticRegression", ())
+        True
+        >>> allowed("sklearn.datasets.load_files", ()), allowed("builtins.eval", ())
+        (False, False)
+    """
+    return name in trusted or name in _TYPES or (name.startswith("sklearn.") and _is_class(name))
+
+
+def _is_class(name: str) -> bool:
+    module, _, attribute = name.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), attribute, None)
+    except ImportError:
+        return False
+    return isinstance(found, type)
 
 
 def untrusted_types(store: Path) -> list[str]:
-    """Return the types in a skops file that skops itself does not vouch for."""
+    """Return the types in a skops file that skops itself does not vouch for.
+
+    Raises:
+        ArtifactError: If the file cannot be read as skops.
+    """
     from skops.io import get_untrusted_types
 
-    return list(get_untrusted_types(file=store))
+    try:
+        return list(get_untrusted_types(file=store))
+    except Exception as error:
+        # A file that cannot even be looked into is not one that we load, whatever is wrong with it.
+        raise ArtifactError(
+            f"{store} is no skops file: {error}", hint="The model was not loaded. Train again to replace it."
+        ) from error

@@ -65,7 +65,7 @@ def paired_difference(
         raise ValueError(f"Shapes differ: {labels.shape}, {challenger.shape}, {champion.shape}.")
     random = np.random.default_rng(seed)
     strata = [np.flatnonzero(labels == value) for value in np.unique(labels)] if stratify else [np.arange(labels.size)]
-    of_challenger, of_champion = metric.prepare(labels, challenger), metric.prepare(labels, champion)
+    of_challenger, of_champion = metric.draws(labels, challenger), metric.draws(labels, champion)
     gains, counts = np.empty(draws), np.empty(labels.size, dtype=np.int64)
     for draw in range(draws):
         for stratum in strata:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -113,6 +113,9 @@ class ChampionGate:
             champion: Version of the champion; None when the registry says that there is none.
             as_of: The time of the decision.
         """
+        if champion is not None and evidence.champion is None:
+            # Never to be taken for "there is no champion": the rule for the first one is a milder one.
+            evidence = replace(evidence, champion=np.full(evidence.labels.size, np.nan))
         checks: list[Check] = []
         enough = self._enough(evidence)
         checks.append(enough)
@@ -203,7 +206,8 @@ class ChampionGate:
     def beats_trivial(self, evidence: Evidence) -> Check:
         """Compare with a predictor that knows nothing but the average."""
         labels = evidence.labels
-        center = np.median(labels) if self.task == "regression" else labels.mean()
+        # The constant that this metric likes best: the median for absolute errors, the mean for the others.
+        center = np.median(labels) if self.metric.name == "mae" else labels.mean()
         difference = paired_difference(
             self.metric,
             labels,

@@ -100,6 +100,9 @@ def _numeric(column: pa.ChunkedArray) -> ColumnProfile:
     rows = len(column)
     quantiles = np.quantile(values, np.linspace(0, 1, BINS + 1)[1:-1]) if values.size else np.array([])
     edges = np.unique(quantiles)
+    if edges.size == 1:
+        # Nearly all rows hold one value: it gets a bin of its own, so that what lies above it shows.
+        edges = np.append(edges, np.nextafter(edges[0], np.inf))
     counts = np.bincount(np.searchsorted(edges, values, side="right"), minlength=edges.size + 1)
     return ColumnProfile(
         kind="numeric",

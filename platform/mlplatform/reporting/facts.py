@@ -17,12 +17,14 @@ from mlplatform.reporting.observations import (
     Flow,
     Performance,
     StageFacts,
+    Timing,
     alerts_of,
     drift_of,
     flows_of,
     performance_of,
     read_ops,
     stages_of,
+    timings_of,
 )
 from mlplatform.reporting.outcomes import Outcomes, Scored, read_outcomes
 from mlplatform.workspace.protocols import Workspace
@@ -91,6 +93,7 @@ class Facts:
         alerts: All alerts, newest first.
         newest_run: The stages of the run that started last.
         flows: Rows through each stage.
+        timings: How long each stage took.
         outcomes: Predictions and what turned out.
         ran_with: The library's versions that the stages ran with.
     """
@@ -115,6 +118,7 @@ class Facts:
     alerts: tuple[AlertFacts, ...] = ()
     newest_run: tuple[StageFacts, ...] = ()
     flows: tuple[Flow, ...] = ()
+    timings: tuple[Timing, ...] = ()
     outcomes: Outcomes = field(default_factory=Outcomes)
     ran_with: tuple[str, ...] = ()
 
@@ -178,6 +182,7 @@ def gather(ws: Workspace, namespace: Namespace, spine: LabelSpine, settings: Use
         alerts=alerts_of(read_ops(ws, namespace, "alerts")),
         newest_run=tuple(stage for stage in stages if stage.run_id == stages[-1].run_id),
         flows=flows_of(stages),
+        timings=timings_of(stages),
         outcomes=outcomes,
         ran_with=tuple(sorted({stage.platform_version for stage in stages})),
     )

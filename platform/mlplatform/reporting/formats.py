@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
 from datetime import datetime
 
 NOTHING = "\N{EN DASH}"
 NOT_FINITE = "not finite"
 _MINUTE = 60
 _SMALL, _LARGE = 1e-3, 1e5
+# Control characters but for tab and line breaks, lone surrogates, and Unicode's overrides of the writing direction.
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 
 
 def count(value: float | None) -> str:
@@ -38,6 +41,18 @@ def number(value: float | None) -> str:
     if 0 < size < _SMALL:
         return f"{value:.2g}"
     return f"{value:,.{max(0, 4 - len(str(int(size)))) if size >= 1 else 4}f}"
+
+
+def limit(value: float | None) -> str:
+    """Return a limit as somebody wrote it in a config, without digits that nobody set.
+
+    Examples:
+        >>> limit(0.25), limit(-0.0), limit(1000)
+        ('0.25', '0', '1,000')
+    """
+    if value is None:
+        return NOTHING
+    return f"{value + 0.0:,.6g}"  # adding zero turns minus zero into zero
 
 
 def percent(value: float | None) -> str:
@@ -97,10 +112,10 @@ def plural(amount: int, singular: str, several: str = "") -> str:
 
 
 def printable(text: str) -> str:
-    r"""Return a name with its control and direction characters made visible: SVG may not hold them.
+    r"""Return a text with the characters replaced that no page may hold, or that turn the direction of what follows.
 
     Examples:
-        >>> printable("amount") == "amount", "\x00" in printable("a\x00b")
-        (True, False)
+        >>> printable("Größe") == "Größe", "\x00" in printable("a\x00b"), "\u202e" in printable("a\u202eb")
+        (True, False, False)
     """
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+    return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)

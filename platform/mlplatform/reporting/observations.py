@@ -9,6 +9,7 @@ from typing import Any
 
 from mlplatform.as_of import parse_as_of
 from mlplatform.naming import Namespace
+from mlplatform.ops.stage_runs import DONE
 from mlplatform.workspace.protocols import Workspace
 
 CRITICAL = "critical"
@@ -110,6 +111,14 @@ class Flow:
     newest_only: bool
 
 
+@dataclass(frozen=True)
+class Timing:
+    """How long a stage took each time it was done, oldest first."""
+
+    stage: str
+    seconds: tuple[float, ...]
+
+
 def read_ops(ws: Workspace, namespace: Namespace, table: str) -> list[dict[str, Any]]:
     """Return a use case's rows of one of the platform's tables; none when the table does not exist yet."""
     name = namespace.ops(table)
@@ -185,7 +194,7 @@ def flows_of(stages: Sequence[StageFacts]) -> tuple[Flow, ...]:
     """Return how many rows went through each stage; stages that never ran well are left out."""
     found = []
     for name in (*_ADDED_UP, *_NEWEST):
-        mine = [stage for stage in stages if stage.stage == name and stage.status == "done"]
+        mine = [stage for stage in stages if stage.stage == name and stage.status == DONE]
         if not mine:
             continue
         newest_only = name in _NEWEST
@@ -200,6 +209,15 @@ def flows_of(stages: Sequence[StageFacts]) -> tuple[Flow, ...]:
             )
         )
     return tuple(found)
+
+
+def timings_of(stages: Sequence[StageFacts]) -> tuple[Timing, ...]:
+    """Return how long each stage took; the retrain decision is left out, its time holds that of train and gate."""
+    taken: dict[str, list[float]] = {}
+    for stage in stages:
+        if stage.status == DONE and stage.stage != "retrain":
+            taken.setdefault(stage.stage, []).append(stage.seconds)
+    return tuple(Timing(name, tuple(values)) for name, values in taken.items())
 
 
 def _total(values: Iterable[int | None]) -> int | None:

@@ -9,9 +9,9 @@ from typing import Any
 
 from mlplatform.reporting import svg
 from mlplatform.reporting.facts import Facts
-from mlplatform.reporting.formats import count, moment, number, percent, plural
+from mlplatform.reporting.formats import count, limit, moment, number, percent, plural
 
-_SIZE = (480.0, 300.0)
+_SIZE = (440.0, 290.0)
 _CLOSE = 0.06  # champions nearer than this share of the axis would write their labels over each other
 
 
@@ -79,7 +79,9 @@ def scores(facts: Facts) -> Plot:
                 marker=".",
                 label=f"{observed}, labels of the window",
             )
-        axes.set_ylim(bottom=0 if rate else None)
+        low, high = axes.get_ylim()
+        # Room at the top for the champions' names.
+        axes.set_ylim(0 if rate else low, high + (high - low) * 0.1)
         if rate:
             _percent_axis(axes.yaxis)
         _time_axis(axes, facts, [step.as_of for step in steps] + [at for at, _ in windows])
@@ -91,9 +93,9 @@ def scores(facts: Facts) -> Plot:
     else:
         told = f"No label of a scored row is known yet, so that there is no observed {what} to compare with."
     caption = (
-        f"Each dot stands for the rows scored at that step. Squares: what turned out for the very same rows, hollow while "
-        f"only a part is known. Dashed: the {what} among all labels that became known in the monitor's window up to the "
-        f"step; their predictions are older. Vertical lines: a new champion. {told}"
+        "Each dot stands for the rows scored at that step. Squares: what turned out for the very same rows, hollow "
+        f"while only a part is known. Dashed: the {what} among all labels that became known in the monitor's window up "
+        f"to the step; their predictions are older. Vertical lines: a new champion. {told}"
     )
     values = ", ".join(f"{moment(step.as_of)} {_shown(step.mean, rate)}" for step in steps[-8:])
     return Plot(name, title, caption, svg.draw(name, _SIZE, paint, f"{title} by step. Mean scores: {values}. {told}"))
@@ -103,27 +105,28 @@ def performance(facts: Facts) -> Plot:
     """Plot the realised primary metric with its floor."""
     name, title = "performance", f"Realised {facts.metric}"
     found = [
-        (step.as_of, step.performance.metrics[facts.metric], step.performance.rows)
+        (step.as_of, value, step.performance.metrics[facts.metric].violated, step.performance.rows)
         for step in facts.steps
-        if step.performance and step.performance.value(facts.metric) is not None
+        if step.performance and (value := step.performance.value(facts.metric)) is not None
     ]
+    values = [value for _, value, _, _ in found]
     if not found:
         return Plot(
             name,
             title,
             "",
-            missing="No label of a scored row is known yet: it takes the label's horizon until predictions can be judged.",
+            missing="No label of a scored row is known yet: predictions can be judged after the label's horizon.",
         )
     floor, whose = (facts.floor, "floor") if facts.floor is not None else (facts.gate_floor, "the gate's floor")
 
     def paint(figure: Any) -> None:
         axes = figure.add_subplot()
-        axes.plot([at for at, _, _ in found], [metric.value for _, metric, _ in found], color=svg.BLUE, zorder=2)
+        axes.plot([at for at, *_ in found], values, color=svg.BLUE, zorder=2)
         for violated, colour, mark, label in (
             (False, svg.BLUE, "o", f"Realised {facts.metric}"),
             (True, svg.RED, "X", "Violates its limit"),
         ):
-            mine = [(at, metric.value) for at, metric, _ in found if metric.violated == violated]
+            mine = [(at, value) for at, value, found_so, _ in found if found_so == violated]
             if mine:
                 axes.plot(
                     [at for at, _ in mine],
@@ -135,26 +138,25 @@ def performance(facts: Facts) -> Plot:
                     label=label,
                     zorder=3,
                 )
-        axes.axhline(floor, color=svg.RED, linestyle=(0, (4, 2)), label=f"{whose.capitalize()} {number(floor)}")
-        low = min(floor, *(metric.value for _, metric, _ in found))
-        high = max(floor, *(metric.value for _, metric, _ in found))
+        axes.axhline(floor, color=svg.RED, linestyle=(0, (4, 2)), label=f"{whose.capitalize()} {limit(floor)}")
+        low, high = min(floor, *values), max(floor, *values)
         room = max(high - low, abs(high) * 0.02, 1e-9) * 0.25
         axes.set_ylim(low - room, high + room)
-        _time_axis(axes, facts, [at for at, _, _ in found])
+        _time_axis(axes, facts, [at for at, *_ in found])
         _mark_champions(axes, facts)
         _legend(figure, axes)
 
     newest = found[-1]
     direction = "Higher" if facts.greater_is_better else "Lower"
-    told = f"At {moment(newest[0])}: {number(newest[1].value)} on {plural(newest[2], 'label')}."
+    told = f"At {moment(newest[0])}: {number(newest[1])} on {plural(newest[3], 'label')}."
     caption = (
-        f"Predictions joined with the labels that became known in the window up to the step. {direction} is better. {told} "
-        "The predictions of a window may come from earlier champions than the one in place at the step."
+        f"Predictions joined with the labels that became known in the window up to the step. {direction} is better. "
+        f"{told} The predictions of a window may come from earlier champions than the one in place at the step."
     )
     return Plot(name, title, caption, svg.draw(name, _SIZE, paint, f"{title} over time with its floor. {told}"))
 
 
-def _shown(value: float, rate: bool) -> str:  # noqa: FBT001
+def _shown(value: float, rate: bool) -> str:
     return percent(value) if rate else number(value)
 
 
@@ -197,7 +199,7 @@ def _mark_champions(axes: Any, facts: Facts) -> None:
                 xytext=(3, -2),
                 textcoords="offset points",
                 va="top",
-                fontsize=9.5,
+                fontsize=10.5,
                 color=svg.MUTED,
             )
             written = place
@@ -205,4 +207,4 @@ def _mark_champions(axes: Any, facts: Facts) -> None:
 
 def _legend(figure: Any, axes: Any) -> None:
     handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper left", ncols=2, fontsize=9.5, handlelength=1.8, columnspacing=1.2)
+    figure.legend(handles, labels, loc="outside upper left", ncols=2, fontsize=10.5, handlelength=1.8, columnspacing=1)

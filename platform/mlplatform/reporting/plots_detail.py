@@ -1,4 +1,4 @@
-"""The report's plots of parts: drift by column, calibration by decile, the gate's decisions, rows by stage."""
+"""The report's plots of the model's parts: drift by column, calibration by decile, the gate's decisions."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 from mlplatform.reporting import svg
 from mlplatform.reporting.decisions import INSUFFICIENT, PENDING, PROMOTED, REJECTED, STALE, DecisionFacts
 from mlplatform.reporting.facts import Facts
-from mlplatform.reporting.formats import count, moment, number, percent, plural, printable
+from mlplatform.reporting.formats import count, limit, moment, number, percent, plural, printable
 from mlplatform.reporting.observations import DriftFacts
 from mlplatform.reporting.plots import Plot
 
 _MOST_COLUMNS, _MOST_STEPS, _MOST_DECISIONS = 30, 40, 24
 _WITH_NUMBERS = 14  # more steps than this, and the numbers would not fit in their cells
 _LONGEST_NAME = 28
-_WIDTH = 480.0
+_WIDTH = 440.0
 _OUTCOMES = {
     PROMOTED: (svg.GREEN, "o"),
     PENDING: (svg.GREEN, "D"),
@@ -34,8 +34,8 @@ def drift(facts: Facts) -> Plot:
     cells = {(item.column, item.as_of): item for step in steps for item in step.drift}
     worst: dict[str, float] = {}
     for item in cells.values():
-        size = item.value if item.value is not None else float("inf")
-        worst[item.column] = max(worst.get(item.column, 0.0), size)
+        psi = item.value if item.value is not None else float("inf")
+        worst[item.column] = max(worst.get(item.column, 0.0), psi)
     columns = sorted(worst, key=lambda column: (-worst[column], column))
     shown = columns[:_MOST_COLUMNS]
     with_numbers = len(steps) <= _WITH_NUMBERS
@@ -56,7 +56,7 @@ def drift(facts: Facts) -> Plot:
                 if with_numbers or item.value is None:
                     text = "missing" if item.value is None else f"{item.value:.2f}"
                     weight = "bold" if item.violated else "normal"
-                    axes.text(place, row, text, ha="center", va="center", fontsize=9.5, fontweight=weight)
+                    axes.text(place, row, text, ha="center", va="center", fontsize=10, fontweight=weight)
         axes.set_xlim(-0.5, len(steps) - 0.5)
         axes.set_ylim(len(shown) - 0.5, -0.5)
         axes.set_yticks(range(len(shown)), [_short(column) for column in shown])
@@ -67,7 +67,7 @@ def drift(facts: Facts) -> Plot:
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
 
-    size = (max(620.0, 190.0 + 58.0 * min(len(steps), _WITH_NUMBERS)), 46.0 + 22.0 * len(shown))
+    size = (max(800.0, 190.0 + 58.0 * min(len(steps), _WITH_NUMBERS)), 46.0 + 22.0 * len(shown))
     left_out = ""
     if len(columns) > len(shown):
         left_out = f" The {len(shown)} columns with the largest drift of {len(columns)} are drawn."
@@ -78,9 +78,9 @@ def drift(facts: Facts) -> Plot:
         f"({'missing' if newest.drift[0].value is None else number(newest.drift[0].value)})."
     )
     caption = (
-        "Population stability index of each step's scored rows against the reference profile of the champion that scored "
-        f"them. Blue deepens up to the limit of {number(facts.max_psi)}; above it, cells are orange and deepen up to four "
-        f"times the limit, and violations are bold. {told}{left_out}"
+        "Population stability index of each step's scored rows against the reference profile of the champion that "
+        f"scored them. Blue deepens up to the limit of {limit(facts.max_psi)}; above it, cells are orange, up to four "
+        f"times the limit, and violations are bold. Columns with the largest drift come first. {told}{left_out}"
     )
     return Plot(name, title, caption, svg.draw(name, size, paint, f"Heatmap of drift. {told}"), wide=True)
 
@@ -89,7 +89,7 @@ def calibration(facts: Facts) -> Plot:
     """Plot the reliability curve of predictions whose label is known, with events per decile."""
     name, title = "calibration", "Calibration of realised predictions"
     if facts.task != "classification":
-        return Plot(name, title, "", missing="A reliability curve is for probabilities; this use case predicts a value.")
+        return Plot(name, title, "", missing="A reliability curve is for probabilities, and this is a regression.")
     bins = facts.outcomes.deciles
     if not bins:
         return Plot(name, title, "", missing="No label of a scored row is known yet, so that nothing can be compared.")
@@ -139,7 +139,7 @@ def calibration(facts: Facts) -> Plot:
         lower.set_xlabel("Decile, by rising prediction")
         lower.grid(visible=False, axis="x")
         for axes in (upper, lower):
-            axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, fontsize=9.5, borderaxespad=0.1)
+            axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, fontsize=10.5, borderaxespad=0.1)
 
     rows = sum(bin_.rows for bin_ in bins)
     expected = sum(bin_.predicted * bin_.rows for bin_ in bins)
@@ -147,10 +147,10 @@ def calibration(facts: Facts) -> Plot:
     told = f"{count(expected)} events were expected among {plural(rows, 'row')}, {count(observed)} were observed."
     caption = (
         "All predictions of champions whose label is known by now, in bins of about equal number of rows (equal "
-        f"predictions stay together). {told} Above the dashed line the model predicts too little. Intervals after Wilson."
+        f"predictions stay together). {told} Above the dashed line the model predicts too little. Intervals: Wilson's."
     )
     listed = ", ".join(f"{percent(bin_.predicted)} predicted and {percent(bin_.observed)} observed" for bin_ in bins)
-    return Plot(name, title, caption, svg.draw(name, (_WIDTH, 400), paint, f"Reliability curve: {listed}. {told}"))
+    return Plot(name, title, caption, svg.draw(name, (_WIDTH, 410), paint, f"Reliability curve: {listed}. {told}"))
 
 
 def decisions(facts: Facts) -> Plot:
@@ -174,7 +174,7 @@ def decisions(facts: Facts) -> Plot:
                     xytext=(6, 0),
                     textcoords="offset points",
                     va="center",
-                    fontsize=9.5,
+                    fontsize=10.5,
                     color=colour,
                 )
                 continue
@@ -193,75 +193,31 @@ def decisions(facts: Facts) -> Plot:
         axes.grid(visible=False, axis="y")
         axes.set_xlabel(f"Gain in {facts.metric}; right of zero is better")
         if axes.get_legend_handles_labels()[0]:
-            figure.legend(loc="outside upper left", ncols=4, fontsize=9.5)
+            figure.legend(loc="outside upper left", ncols=4, fontsize=10.5)
 
     confidence = next((item.gain.confidence for item in shown if item.gain and item.gain.confidence), None)
     level = f"{confidence:.0%} " if confidence else ""
     told = "; ".join(f"{moment(item.as_of)} version {item.challenger} {item.outcome}" for item in shown)
-    asked = f"minus the margin of {number(facts.margin)}" if facts.margin else "zero"
+    asked = f"minus the margin of {limit(facts.margin)}" if facts.margin else "zero"
     caption = (
-        f"Difference in {facts.metric} on the same labelled rows, with its {level}paired bootstrap interval. The gate asks "
-        f"for the whole interval to lie above {asked}, and for its other checks below."
+        f"Difference in {facts.metric} on the same labelled rows, with its {level}paired bootstrap interval. The gate "
+        f"asks for the whole interval to lie above {asked}, and for its other checks below."
     )
     size = (_WIDTH, 96.0 + 30.0 * len(shown))
     return Plot(name, title, caption, svg.draw(name, size, paint, f"Decisions of the gate: {told}."))
 
 
-def flow(facts: Facts) -> Plot:
-    """Plot how many rows went through each stage."""
-    name, title = "flow", "Rows by stage"
-    flows = facts.flows
-    if not flows:
-        return Plot(name, title, "", missing="No stage has been run to its end yet.")
-    most = max([1, *(value or 0 for item in flows for value in (item.rows_in, item.rows_out, item.rows_quarantined))])
-
-    def paint(figure: Any) -> None:
-        axes = figure.add_subplot()
-        series = (
-            ("in", svg.MUTED, [item.rows_in for item in flows]),
-            ("out", svg.BLUE, [item.rows_out for item in flows]),
-            ("quarantined", svg.RED, [item.rows_quarantined for item in flows]),
-        )
-        for offset, (label, colour, values) in zip((-0.26, 0.0, 0.26), series, strict=True):
-            places = [row + offset for row in range(len(flows))]
-            axes.barh(places, [value or 0 for value in values], height=0.23, color=colour, label=f"Rows {label}")
-            for place, value in zip(places, values, strict=True):
-                text = "not counted" if value is None else count(value)
-                axes.annotate(
-                    text, (value or 0, place), xytext=(4, 0), textcoords="offset points", va="center", fontsize=9
-                )
-        labels = [f"{item.stage}\n(newest)" if item.newest_only else item.stage for item in flows]
-        axes.set_yticks(range(len(flows)), labels)
-        axes.set_ylim(len(flows) - 0.5, -0.5)
-        axes.set_xlim(0, most * 1.22)
-        axes.set_xticks([])
-        axes.grid(visible=False)
-        axes.tick_params(length=0)
-        axes.spines["bottom"].set_visible(False)
-        figure.legend(loc="outside upper left", ncols=3, fontsize=9.5)
-
-    told = "; ".join(
-        f"{item.stage}: in {count(item.rows_in)}, out {count(item.rows_out)}, quarantined {count(item.rows_quarantined)}"
-        for item in flows
-    )
-    caption = (
-        "Added up over all recorded runs; for the training, the newest alone, because each takes the older rows again. "
-        "A feature row is a new value of an entity's history, not a row of the table it came from."
-    )
-    return Plot(name, title, caption, svg.draw(name, (_WIDTH, 60.0 + 58.0 * len(flows)), paint, f"Rows by stage. {told}."))
-
-
 def _heat(item: DriftFacts, max_psi: float) -> tuple[str, float]:
-    limit = item.limit or max_psi
+    allowed = item.limit or max_psi
     if item.value is None:
         return svg.RED, 0.6
-    if item.value <= limit:
-        return svg.BLUE, round(0.06 + 0.44 * max(item.value, 0.0) / limit, 2)
-    return svg.ORANGE, round(0.35 + 0.45 * min(1.0, math.log(item.value / limit, 4)), 2)
+    if item.value <= allowed:
+        return svg.BLUE, round(0.06 + 0.44 * max(item.value, 0.0) / allowed, 2)
+    return svg.HEAT, round(0.35 + 0.45 * min(1.0, math.log(item.value / allowed, 4)), 2)
 
 
 def _short(column: str) -> str:
-    text = printable(column)
+    text = " ".join(printable(column).split())
     return text if len(text) <= _LONGEST_NAME else text[: _LONGEST_NAME - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 

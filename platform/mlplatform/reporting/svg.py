@@ -1,4 +1,4 @@
-"""From a matplotlib figure to SVG that lives inside a page: its text is the page's, and its colours follow the theme."""
+"""From a matplotlib figure to SVG inside a page: its text is set in the page's font, its colours follow the theme."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from contextlib import contextmanager
 from typing import Any
 from xml.etree import ElementTree as ET
 
+from mlplatform.reporting.formats import printable
+
 # matplotlib wants colours; the page wants CSS variables, so that dark mode works. These stand in for the variables.
 INK, MUTED, LINE, SURFACE = "#010101", "#020202", "#030303", "#040404"
-BLUE, ORANGE, GREEN, RED = "#050505", "#060606", "#070707", "#080808"
+BLUE, ORANGE, GREEN, RED, HEAT = "#050505", "#060606", "#070707", "#080808", "#090909"
 _VARIABLES = {
     INK: "var(--ink)",
     MUTED: "var(--muted)",
@@ -22,17 +24,19 @@ _VARIABLES = {
     ORANGE: "var(--orange)",
     GREEN: "var(--green)",
     RED: "var(--red)",
+    HEAT: "var(--heat)",
 }
 _COLOUR = re.compile("|".join(_VARIABLES))
 _FONT = re.compile(r"font: ([\d.]+)px [^;]*|font-family: [^;]*")
-_REFERENCE = re.compile(r"#([^)\"]+)")
+_REFERENCE = re.compile(r"(?:(?<=url\()|^)#([^)\"]+)")
 _POINTS = 72
+_LARGEST = 1.4
 
 _STYLE = {
     "svg.fonttype": "none",  # text stays text: small, searchable, and read aloud
     "svg.hashsalt": "mlplatform",  # the same figure gives the same bytes
     "text.parse_math": False,  # a column called $x^2$ is a name, not a formula
-    "font.size": 11,
+    "font.size": 12,
     "text.color": INK,
     "axes.edgecolor": LINE,
     "axes.facecolor": "none",
@@ -59,7 +63,7 @@ def draw(name: str, size: tuple[float, float], paint: Callable[[Any], None], lab
 
     Args:
         name: Prefix of the ids inside, unique on the page.
-        size: Width and height in SVG units; at a width of 480, text is about as large as the page's.
+        size: Width and height in SVG units; at a width of 440, text is about as large as the page's.
         paint: Takes the empty matplotlib `Figure` and draws on it.
         label: What a reader who cannot see the plot is told.
 
@@ -71,10 +75,11 @@ def draw(name: str, size: tuple[float, float], paint: Callable[[Any], None], lab
     with _styled():
         figure = Figure(figsize=(size[0] / _POINTS, size[1] / _POINTS), layout="constrained")
         paint(figure)
-        buffer = io.BytesIO()
+        buffer = io.StringIO()
         # No date: the same facts give the same page.
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    root = ET.fromstring(buffer.getvalue())  # noqa: S314 - matplotlib's own output, written a line above
+    # matplotlib lets through what XML does not allow, and one such name would cost the whole report.
+    root = ET.fromstring(printable(buffer.getvalue()))  # noqa: S314 - matplotlib's own output
     return _inline(root, name, label)
 
 
@@ -91,29 +96,25 @@ def _styled() -> Iterator[None]:
 
 
 def _inline(root: ET.Element, name: str, label: str) -> str:
-    for parent in root.iter():
+    for parent in list(root.iter()):
         for child in list(parent):
             # A <style> in a page would reach beyond its plot; the page's own sheet says the same.
             if _bare(child.tag) in ("metadata", "style"):
                 parent.remove(child)
-    used = {found for element in root.iter() for value in element.attrib.values() for found in _REFERENCE.findall(value)}
+    texts = [value for element in root.iter() for value in element.attrib.values()]
+    used = {found for text in texts for found in _REFERENCE.findall(text)}
     for element in root.iter():
-        element.tag = _bare(element.tag)
         # Names without namespaces: inside HTML the parser knows them, and the page holds no address of any kind.
-        element.attrib = {_bare(key): value for key, value in element.attrib.items()}
-        for key, value in list(element.attrib.items()):
-            if key == "id":
-                # Two plots on a page would both have a `patch_1`; only ids that something points to are kept.
-                if value in used:
-                    element.set(key, f"{name}-{value}")
-                else:
-                    del element.attrib[key]
-            elif key in ("clip-path", "href"):
-                element.set(key, value.replace("#", f"#{name}-"))
-            elif key == "style":
-                element.set(key, _themed(value))
+        element.tag = _bare(element.tag)
+        attributes = {_bare(key): _themed(value, name) for key, value in element.attrib.items() if _bare(key) != "id"}
+        # Two plots on a page would both have a `patch_1`; only ids that something points to are kept.
+        if element.get("id") in used:
+            attributes["id"] = f"{name}-{element.get('id')}"
+        element.attrib = attributes
     for key in ("width", "height", "version"):
         root.attrib.pop(key, None)
+    # Drawn much larger than designed, a plot of few bars would shout.
+    root.set("style", f"max-width: {round(float(root.attrib['viewBox'].split()[2]) * _LARGEST)}px")
     root.set("role", "img")
     root.set("aria-label", label)
     return ET.tostring(root, encoding="unicode")
@@ -123,6 +124,7 @@ def _bare(name: str) -> str:
     return name.rpartition("}")[2]
 
 
-def _themed(style: str) -> str:
-    sized = _FONT.sub(lambda match: f"font-size: {match[1]}px" if match[1] else "font-family: inherit", style)
-    return _COLOUR.sub(lambda match: _VARIABLES[match[0]], sized)
+def _themed(value: str, name: str) -> str:
+    themed = _COLOUR.sub(lambda match: _VARIABLES[match[0]], value)
+    sized = _FONT.sub(lambda match: f"font-size: {match[1]}px" if match[1] else "font-family: inherit", themed)
+    return _REFERENCE.sub(rf"#{name}-\1", sized)

@@ -53,7 +53,10 @@ def test_the_deprecated_names_work() -> None:
         ({"lookup_key": [["id"]]}, r"lookup_key of the lookup of dev\.x\.f holds \['id'\] \(list\)"),
         ({"feature_names": ["a", 1]}, r"holds 1 \(int\)"),
         ({"feature_names": "a", "feature_name": "a"}, "both feature_names and feature_name"),
-        ({"feature_name": "a", "output_name": "b", "rename_outputs": {"a": "c"}}, "both rename_outputs and output_name"),
+        (
+            {"feature_name": "a", "output_name": "b", "rename_outputs": {"a": "c"}},
+            "both rename_outputs and output_name",
+        ),
         ({"rename_outputs": ["a"]}, "rename_outputs of dev.x.f is a list"),
         ({"timestamp_lookup_key": ["a", "b"]}, "2 timestamp lookup keys: a, b"),
         ({"lookback_window": dt.timedelta(1)}, "no timestamp_lookup_key"),
@@ -80,5 +83,5 @@ def test_functions() -> None:
     assert (function.udf_name, function.input_bindings, function.output_name) == ("dev.x.g", {}, None)
     with pytest.raises(FeatureStoreError, match="udf_name"):
         FeatureFunction(udf_name="")
-    with pytest.raises(FeatureStoreError, match="input_bindings of dev.x.g is a list"):
+    with pytest.raises(FeatureStoreError, match=r"input_bindings of dev\.x\.g is a list"):
         FeatureFunction(udf_name="dev.x.g", input_bindings=["a"])  # type: ignore[arg-type]

@@ -34,13 +34,20 @@ def test_there_and_back(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "kind"),
-    [("integer", pa.int32()), ("long", pa.int64()), (" BIGINT ", pa.int64()), ("Decimal( 10 , 2 )", pa.decimal128(10, 2))],
+    [
+        ("integer", pa.int32()),
+        ("long", pa.int64()),
+        (" BIGINT ", pa.int64()),
+        ("Decimal( 10 , 2 )", pa.decimal128(10, 2)),
+    ],
 )
 def test_spellings(name: str, kind: pa.DataType) -> None:
     assert arrow_type(name) == kind
 
 
-@pytest.mark.parametrize("name", ["", "bigin", "decimal(39,1)", "decimal(2,3)", "array<>", "array<int", "map<int>", "struct<a>"])
+@pytest.mark.parametrize(
+    "name", ["", "bigin", "decimal(39,1)", "decimal(2,3)", "array<>", "array<int", "map<int>", "struct<a>"]
+)
 def test_no_types(name: str) -> None:
     with pytest.raises(FeatureStoreError, match="is not a type"):
         arrow_type(name)
@@ -84,7 +91,10 @@ def test_an_instant_stays_one() -> None:
         (pa.table([pa.array([1]), pa.array([1])], names=["a", "a"]), "more than one column named 'a'"),
         (pa.table({"a": pa.array([1], pa.uint64())}), "Spark has no type for Arrow's uint64"),
         (pa.table({"a": pa.array([1], pa.duration("us"))}), "Spark has no type"),
-        (pa.table({"a": pa.array([1], pa.int64()).cast(pa.timestamp("ns", "UTC"))}), "'a' of it does not fit timestamp"),
+        (
+            pa.table({"a": pa.array([1], pa.int64()).cast(pa.timestamp("ns", "UTC"))}),
+            "'a' of it does not fit timestamp",
+        ),
     ],
 )
 def test_what_is_refused(table: Any, says: str) -> None:

@@ -99,14 +99,18 @@ def test_lookups_and_functions_may_feed_each_other_in_any_order() -> None:
 
 
 def test_lookups_of_one_table_by_the_same_keys_are_one_join() -> None:
-    made = plan(series(feature_names="a"), series(feature_names="next"), series(feature_names="a", rename_outputs={"a": "b"}))
+    made = plan(
+        series(feature_names="a"), series(feature_names="next"), series(feature_names="a", rename_outputs={"a": "b"})
+    )
     (join,) = made.joins
     assert join.outputs == (("a", "a"), ("next", "next"), ("a", "b"))
     assert join.time == ("ts", "t")
 
 
 def test_defaults_are_typed() -> None:
-    made = plan(series(default_values={"a": 0, "next": ""}), FeatureLookup(PLAIN, "next", default_values={"q": -1, "w": None}))
+    made = plan(
+        series(default_values={"a": 0, "next": ""}), FeatureLookup(PLAIN, "next", default_values={"q": -1, "w": None})
+    )
     assert {name: value.as_py() for name, value in made.defaults.items()} == {"a": 0.0, "q": -1}
 
 
@@ -126,7 +130,10 @@ def test_defaults_are_typed() -> None:
         ([FeatureFunction(udf_name="dev.x.double", input_bindings={"u": "x"}, output_name="z")], r"\['v'\].*\['u'\]"),
         ([FeatureFunction(udf_name="dev.x.double", input_bindings={"v": "x"})], "no output_name"),
         ([double("z", "z2"), double("z2", "z")], "circle: z2 -> z -> z2"),
-        ([series(lookback_window=dt.timedelta(1)), series(rename_outputs={"a": "b", "next": "c"})], "86400.0 s and None s"),
+        (
+            [series(lookback_window=dt.timedelta(1)), series(rename_outputs={"a": "b", "next": "c"})],
+            "86400.0 s and None s",
+        ),
         ([FeatureLookup("dev.x.heap", "id")], "no primary keys"),
         (["features"], "holds a str"),
     ],
@@ -156,9 +163,17 @@ def test_labels_are_checked(label: list[str], exclude: tuple[str, ...], says: st
         ([series(lookup_key=["id", "x"])], SPINE, r"1 primary key\(s\) \['k'\].*2 lookup key\(s\) \['id', 'x'\]"),
         ([series(timestamp_lookup_key=None)], SPINE, r"1 timeseries column\(s\) \['t'\].*0 timestamp lookup key"),
         ([series(timestamp_lookup_key="when")], SPINE, "timestamp lookup key 'when' is not in the frame"),
-        ([FeatureLookup(PLAIN, "s", timestamp_lookup_key="ts")], _schema(s="string", ts="timestamp", y="int"), "0 timeseries"),
+        (
+            [FeatureLookup(PLAIN, "s", timestamp_lookup_key="ts")],
+            _schema(s="string", ts="timestamp", y="int"),
+            "0 timeseries",
+        ),
         ([series()], _schema(id="int", ts="timestamp", y="int"), "'k' is bigint, but the lookup key 'id' is int"),
-        ([series()], _schema(id="bigint", ts="date", y="int"), "'t' is timestamp, but the timestamp lookup key 'ts' is date"),
+        (
+            [series()],
+            _schema(id="bigint", ts="date", y="int"),
+            "'t' is timestamp, but the timestamp lookup key 'ts' is date",
+        ),
         ([double("id", "z")], SPINE, "Parameter 'v' of function dev.x.double is double.*'id' bound to it is bigint"),
         (
             [FeatureLookup(WIDE, ["p", "d"], default_values={"f": 1})],

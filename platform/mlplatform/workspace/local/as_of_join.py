@@ -1,4 +1,4 @@
-"""Left joins of a frame with feature tables in DuckDB: as of each row's own time, out of core, exact to the microsecond."""
+"""Left joins of a frame with feature tables in DuckDB: as of each row's own time, exact to the microsecond."""
 
 from __future__ import annotations
 
@@ -49,7 +49,11 @@ def look_up(
     slim = pa.table([*(frame.column(key) for key in keys), rows], names=[*(f"k{n}" for n in range(len(keys))), "row"])
     connection.register("spine", slim)
     wanted = dict.fromkeys(
-        [*(other for _, other in item.keys), *([item.time[1]] if item.time else []), *(name for name, _ in item.outputs)]
+        [
+            *(other for _, other in item.keys),
+            *([item.time[1]] if item.time else []),
+            *(name for name, _ in item.outputs),
+        ]
     )
     duck.scan(connection, "features", table, list(wanted))
     try:

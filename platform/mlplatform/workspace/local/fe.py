@@ -343,5 +343,3 @@ class LocalFeatureClient:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-
-

@@ -46,5 +46,3 @@ def open_tables(
         info = replace(tables.info(name, handle), name=name)
         opened[name] = OpenTable(info=info, handle=handle, table_id=str(handle.metadata().id))
     return opened
-
-

@@ -116,8 +116,11 @@ def _check(name: ObjectName | str, keys: Sequence[str], timeseries: str | None, 
         kind = declared.field(key).type
         if pa.types.is_nested(kind):
             raise FeatureStoreError(f"{name}: the key {key!r} is {spark_type(kind)}.", hint="Keys are scalars.")
-    if timeseries is None:
-        return
+    if timeseries is not None:
+        _check_timeseries(name, keys, timeseries, declared)
+
+
+def _check_timeseries(name: ObjectName | str, keys: Sequence[str], timeseries: Any, declared: pa.Schema) -> None:
     if not isinstance(timeseries, str):
         raise FeatureStoreError(
             f"{name}: timeseries_column is a {type(timeseries).__name__}.", hint="Name one column, as a str."
@@ -151,7 +154,8 @@ def _compare(there: TableInfo, keys: Sequence[str], timeseries: str | None, decl
         return
     raise FeatureStoreError(
         f"{there.name} exists with another declaration.\n"
-        f"  there:    keys {list(there.primary_keys)}, timeseries {there.timeseries_column}, columns {_listed(theirs)}\n"
+        f"  there:    keys {list(there.primary_keys)}, timeseries {there.timeseries_column}, "
+        f"columns {_listed(theirs)}\n"
         f"  declared: keys {list(keys)}, timeseries {timeseries}, columns {_listed(ours)}",
         hint="Declare it as it is, add new columns with write_table, or drop the table.",
     )

@@ -1,4 +1,4 @@
-"""Python functions by three-level name, for use as feature functions; importable ones are found again after a restart."""
+"""Python functions by three-level name, for use as feature functions; importable ones survive a restart."""
 
 from __future__ import annotations
 

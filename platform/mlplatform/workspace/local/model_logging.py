@@ -41,7 +41,7 @@ def installed_requirements(flavor: str, extra: Sequence[str] = ()) -> list[str]:
     return [*pinned, *extra]
 
 
-def log_model(
+def log_model(  # noqa: PLR0913  (the real client's arguments)
     registry: LocalRegistry,
     scratch: Path,
     model: Any,
@@ -58,7 +58,8 @@ def log_model(
     """Log and register a model; see `LocalFeatureClient.log_model`."""
     if not isinstance(training_set, LocalTrainingSet):
         raise FeatureStoreError(
-            f"log_model needs the training set the model was fitted on; training_set is a {type(training_set).__name__}.",
+            "log_model needs the training set that the model was fitted on; "
+            f"training_set is a {type(training_set).__name__}.",
             hint="Pass what create_training_set returned.",
         )
     flavor_name = getattr(flavor, "FLAVOR_NAME", None)
@@ -68,7 +69,10 @@ def log_model(
         )
     spec = training_set.feature_spec
     signature = make_signature(
-        spec, training_set.label_types, output_schema=kwargs.pop("output_schema", None), given=kwargs.pop("signature", None)
+        spec,
+        training_set.label_types,
+        output_schema=kwargs.pop("output_schema", None),
+        given=kwargs.pop("signature", None),
     )
     example = kwargs.pop("input_example", None)
     if example is None and infer_input_example:
@@ -85,7 +89,9 @@ def log_model(
     folder.mkdir(parents=True)
     python_model = {"python_model": model} if flavor_name == mlflow.pyfunc.FLAVOR_NAME else {}
     positional = [] if python_model else [model]
-    flavor.save_model(*positional, path=str(folder / RAW_MODEL), pip_requirements=requirements, **python_model, **kwargs)
+    flavor.save_model(
+        *positional, path=str(folder / RAW_MODEL), pip_requirements=requirements, **python_model, **kwargs
+    )
     spec.save(folder)
     training_set.lineage.save(folder)
     with _run(registry), warnings.catch_warnings():

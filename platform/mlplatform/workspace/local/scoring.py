@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mlplatform.workspace.protocols import FunctionInfo, TableInfo
 
 Predict = Callable[[Any], Any]
+_TABLE = 2  # dimensions
 
 
 class BatchScoring:
@@ -47,9 +48,7 @@ class BatchScoring:
         self._frame = frame
         self._kind = arrow_type(result_type)
         self._inputs = spec.included
-        self.plan: Plan = make_plan(
-            spec, frame.schema, wanted=self._inputs, tables=tables, functions=functions
-        )
+        self.plan: Plan = make_plan(spec, frame.schema, wanted=self._inputs, tables=tables, functions=functions)
         added = [name for name in self._inputs if name not in frame.column_names]
         self._columns = [*frame.column_names, *added]
         self._casts = _input_types(spec, self.plan)
@@ -113,12 +112,14 @@ def as_column(result: Any, kind: pa.DataType, rows: int) -> pa.Array:
         )
     listed = pa.types.is_list(kind)
     try:
-        if values.ndim == 2 and listed:
+        if values.ndim == _TABLE and listed:
             width = values.shape[1]
             flat = pa.array(np.ascontiguousarray(values).reshape(-1)).cast(kind.value_type)
-            offsets = pa.array(np.arange(0, (rows + 1) * width, width, dtype=np.int32) if width else np.zeros(rows + 1, np.int32))
+            offsets = pa.array(
+                np.arange(0, (rows + 1) * width, width, dtype=np.int32) if width else np.zeros(rows + 1, np.int32)
+            )
             return pa.ListArray.from_arrays(offsets, flat, type=kind)
-        if values.ndim == 2 and values.shape[1] in (1, 2):
+        if values.ndim == _TABLE and values.shape[1] in (1, 2):
             values = values[:, -1]
         if values.ndim != 1:
             raise FeatureStoreError(
@@ -171,6 +172,7 @@ def _cast(column: pa.Array, kind: pa.DataType, name: str) -> pa.Array:
         return column.cast(kind)
     except pa.ArrowException as error:
         raise FeatureStoreError(
-            f"Column {name!r} of the frame to score does not fit {spark_type(kind)}, which the model was fitted on: {error}",
+            f"Column {name!r} of the frame to score does not fit {spark_type(kind)}, "
+            f"which the model was fitted on: {error}",
             hint="Cast it before scoring.",
         ) from None

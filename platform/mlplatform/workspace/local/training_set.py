@@ -145,9 +145,7 @@ class LocalTrainingSet:
         wanted = [column.output_name for column in spec.columns]
         return make_plan(spec, self._frame.schema, wanted=wanted, tables=infos, functions=self._functions)
 
-    def _batches(
-        self, columns: Sequence[str], tables: Mapping[str, OpenTable], plan: Plan
-    ) -> Iterator[pa.RecordBatch]:
+    def _batches(self, columns: Sequence[str], tables: Mapping[str, OpenTable], plan: Plan) -> Iterator[pa.RecordBatch]:
         sources = lookup_engine.Sources(
             tables={name: table.handle for name, table in tables.items()},
             functions=self._functions,

@@ -61,6 +61,7 @@ class LocalWorkspace:
         folder = workspace_root(root)
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o700)
+        _sweep(folder / "tmp")
         return cls(folder, env)
 
     @cached_property
@@ -147,3 +148,16 @@ class LocalWorkspace:
     ) -> None:
         """Close."""
         self.close()
+
+
+def _sweep(scratch: Path) -> None:
+    """Remove the temporary files of processes that were killed before they could."""
+    for folder in scratch.iterdir() if scratch.is_dir() else ():
+        if not folder.name.isdigit():
+            continue
+        try:
+            os.kill(int(folder.name), 0)
+        except ProcessLookupError:
+            shutil.rmtree(folder, ignore_errors=True)
+        except PermissionError:
+            continue  # somebody else's process has the number now; the folder is swept when it ends

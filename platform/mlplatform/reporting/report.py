@@ -1,0 +1,121 @@
+"""One self-contained HTML page about a use case: no script, no font, no address outside the page."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mlplatform.config import UseCaseSettings
+from mlplatform.medallion.spine import LabelSpine
+from mlplatform.naming import Namespace, check_use_case_name
+from mlplatform.ops.stage_runs import utc_now
+from mlplatform.reporting import formats, plots, plots_detail, plots_pipeline, summary
+from mlplatform.reporting.facts import Facts, gather
+from mlplatform.reporting.plots import Plot
+from mlplatform.workspace.protocols import Workspace
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+TEMPLATE = "report.html.j2"
+MOST_STEPS = 120
+MOST_ALERTS = 100
+MOST_DECISIONS = 60
+_PLOTS: tuple[Callable[[Facts], Plot], ...] = (
+    plots.scores,
+    plots.performance,
+    plots_detail.calibration,
+    plots_detail.decisions,
+    plots_detail.drift,
+    plots_pipeline.flow,
+    plots_pipeline.durations,
+)
+
+
+def write_report(
+    ws: Workspace, namespace: Namespace, spine: LabelSpine, settings: UseCaseSettings, folder: Path
+) -> Path:
+    """Write the report of a use case.
+
+    Args:
+        ws: The workspace; only its tables are read.
+        namespace: The use case's.
+        spine: Its label spine.
+        settings: Its settings.
+        folder: Where to; made if it is not there.
+
+    Returns:
+        The file, `<folder>/<use_case>.html`. An older one is replaced at once: nobody sees half a page.
+
+    Raises:
+        InvalidNameError: If the use case's name is not one.
+        ConfigError: If the settings name an unknown metric.
+        TableError: If a table of the use case is not what the platform writes.
+    """
+    name = check_use_case_name(namespace.use_case)
+    page = render(gather(ws, namespace, spine, settings), utc_now())
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / f"{name}.html"
+    part = folder / f".{name}.{uuid.uuid4().hex}.part"
+    try:
+        part.write_text(page, encoding="utf-8", newline="\n")
+        os.replace(part, target)  # noqa: PTH105 - the one call that says atomic on every system
+    finally:
+        part.unlink(missing_ok=True)
+    return target
+
+
+def render(facts: Facts, generated_at: datetime) -> str:
+    """Return the page.
+
+    Args:
+        facts: What it tells.
+        generated_at: Wall clock; the same facts give the same page but for this.
+    """
+    return (
+        _environment(facts)
+        .get_template(TEMPLATE)
+        .render(
+            facts=facts,
+            generated_at=generated_at,
+            tiles=summary.tiles(facts),
+            sentences=summary.sentences(facts),
+            plots={plot.name: plot for plot in (draw(facts) for draw in _PLOTS)},
+            most={"steps": MOST_STEPS, "alerts": MOST_ALERTS, "decisions": MOST_DECISIONS},
+        )
+    )
+
+
+def _visible(value: object) -> object:
+    from markupsafe import Markup
+
+    return formats.printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _environment(facts: Facts) -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("mlplatform.reporting"),
+        autoescape=True,
+        finalize=_visible,
+        undefined=StrictUndefined,  # a misspelt fact is an error, not an empty cell
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "count_of": formats.count,
+        "limit": formats.limit,
+        "number": formats.number,
+        "percent": formats.percent,
+        "moment": formats.moment,
+        "seconds": formats.seconds,
+        "plural": formats.plural,
+        "mean": partial(summary.shown_mean, facts),
+    }
+    return environment

@@ -1,0 +1,196 @@
+"""The facts in words: what a reader should know before looking at any table."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Literal
+
+from mlplatform.monitoring.performance import CALIBRATION_RATIO
+from mlplatform.ops.stage_runs import FAILED
+from mlplatform.reporting.facts import Facts, Step
+from mlplatform.reporting.formats import NOTHING, count, limit, moment, number, percent, plural, printable
+from mlplatform.reporting.observations import CRITICAL
+
+State = Literal["good", "watch", "bad", "none"]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One number at the top of the page.
+
+    Attributes:
+        label: What it is.
+        value: The number, written out.
+        note: Against what it is judged.
+        state: `good`, `watch`, `bad`, or `none` where there is nothing to judge.
+    """
+
+    label: str
+    value: str
+    note: str
+    state: State
+
+
+def sentences(facts: Facts) -> list[str]:
+    """Return the summary, a sentence or two a topic; every number in it stands in the facts."""
+    if not facts.steps:
+        return [f"Nothing has been run for {facts.use_case} in {facts.env} yet: there is nothing to report."]
+    told = [_volume(facts), _champion(facts), _gate(facts), _performance(facts), _drift(facts), _alerts(facts)]
+    return [text for text in [*told, _newest_run(facts), _retraining(facts)] if text]
+
+
+def tiles(facts: Facts) -> list[Tile]:
+    """Return the numbers for the top of the page."""
+    return [_champion_tile(facts), _metric_tile(facts), _calibration_tile(facts), _drift_tile(facts), _run_tile(facts)]
+
+
+def shown_mean(facts: Facts, value: float | None) -> str:
+    """Return a mean score or label: a percentage for probabilities, else a number."""
+    return percent(value) if facts.task == "classification" else number(value)
+
+
+def _volume(facts: Facts) -> str:
+    span = f"{plural(len(facts.steps), 'step')} from {moment(facts.steps[0].as_of)} to {moment(facts.steps[-1].as_of)}"
+    if len(facts.steps) == 1:
+        span = f"One step, at {moment(facts.steps[0].as_of)}"
+    if not facts.rows_scored:
+        return f"{span}. No row has been scored yet."
+    versions = sorted({version for scored in facts.outcomes.scored for version in scored.versions})
+    known = facts.outcomes.rows_known
+    outcome = f"for {plural(known, 'prediction')} the label is known" if known else "no label of theirs is known yet"
+    return f"{span}. {plural(facts.rows_scored, 'row')} scored by {_versions(versions)}; {outcome}."
+
+
+def _champion(facts: Facts) -> str:
+    champion = facts.champion
+    if champion is None:
+        return "There is no champion yet: no promotion has been applied."
+    over = f", in place of version {champion.before}" if champion.before is not None else ", the first one"
+    scored = sum(item.rows for item in facts.outcomes.scored if champion.version in item.versions)
+    used = "" if scored else " It has not scored any row yet."
+    return f"Version {champion.version} is champion since {moment(champion.since)}{over}.{used}"
+
+
+def _gate(facts: Facts) -> str:
+    if not facts.decisions:
+        return "The gate has decided nothing yet."
+    tally = Counter(decision.outcome for decision in facts.decisions)
+    listed = ", ".join(f"{amount} {outcome}" for outcome, amount in tally.most_common())
+    newest = facts.decisions[-1]
+    return (
+        f"The gate has decided about {plural(len(facts.decisions), 'challenger')}: {listed}. The newest, version "
+        f"{newest.challenger} at {moment(newest.as_of)}, was {newest.outcome}: {newest.reason}."
+    )
+
+
+def _performance(facts: Facts) -> str:
+    step = _newest_judged(facts)
+    if step is None or step.performance is None:
+        return "Realised performance is not known yet: no label of a scored row has become known."
+    found = step.performance
+    value = found.value(facts.metric)
+    text = f"At {moment(step.as_of)}, realised {facts.metric} is {number(value)} on {plural(found.rows, 'label')}"
+    if facts.floor is not None and value is not None:
+        side = "above" if value > facts.floor else "below" if value < facts.floor else "at"
+        text += f", {side} the {'floor' if facts.greater_is_better else 'limit'} of {limit(facts.floor)}"
+    observed, predicted = found.value("label_mean"), found.value("prediction_mean")
+    if observed is not None and predicted is not None:
+        text += f"; {shown_mean(facts, observed)} was observed where {shown_mean(facts, predicted)} was predicted"
+    return f"{text}. Labels are known for {percent(found.coverage)} of all predictions up to then."
+
+
+def _drift(facts: Facts) -> str:
+    step = next((step for step in reversed(facts.steps) if step.drift), None)
+    if step is None:
+        return "Drift has not been measured yet."
+    worst = step.drift[0]
+    size = "missing from the scored rows" if worst.value is None else f"index {number(worst.value)}"
+    allowed = f", limit {limit(worst.limit)}" if worst.limit is not None else ""
+    return (
+        f"The newest measured window, at {moment(step.as_of)}, has {step.drifted} of {len(step.drift)} columns above "
+        f"their drift limit; the largest drift is in {printable(worst.column)} ({size}{allowed})."
+    )
+
+
+def _alerts(facts: Facts) -> str:
+    if not facts.alerts:
+        return "No alert has been raised."
+    critical = sum(alert.severity == CRITICAL for alert in facts.alerts)
+    newest = [alert for alert in facts.alerts if facts.last and alert.as_of == facts.last.as_of]
+    now = "; ".join(f"{alert.severity}: {alert.message}" for alert in newest) or "none"
+    return f"{plural(len(facts.alerts), 'alert')} so far, {critical} of them critical. At the newest step: {now}."
+
+
+def _newest_run(facts: Facts) -> str:
+    failed = [stage for stage in facts.newest_run if stage.status == FAILED]
+    if failed:
+        return f"The newest run failed in {failed[-1].stage}: {failed[-1].message}"
+    return ""
+
+
+def _retraining(facts: Facts) -> str:
+    step = next((step for step in reversed(facts.steps) if step.retrain), None)
+    if step is None or step.retrain is None:
+        return ""
+    verb = "was due" if step.retrain.due else "was not due"
+    return f"At {moment(step.as_of)} a retraining {verb}: {'; '.join(step.retrain.reasons)}."
+
+
+def _champion_tile(facts: Facts) -> Tile:
+    champion = facts.champion
+    if champion is None:
+        return Tile("Champion", "none yet", "no promotion was applied", "none")
+    return Tile("Champion", f"version {champion.version}", f"since {moment(champion.since)}", "good")
+
+
+def _metric_tile(facts: Facts) -> Tile:
+    label, step = f"Realised {facts.metric}", _newest_judged(facts)
+    metric = step.performance.metrics.get(facts.metric) if step and step.performance else None
+    if step is None or metric is None or metric.value is None:
+        return Tile(label, "not yet known", "no label has become known", "none")
+    if facts.floor is None:
+        return Tile(label, number(metric.value), f"at {moment(step.as_of)}, no floor is set", "none")
+    note = f"{'floor' if facts.greater_is_better else 'limit'} {limit(facts.floor)}, at {moment(step.as_of)}"
+    return Tile(label, number(metric.value), note, "bad" if metric.violated else "good")
+
+
+def _calibration_tile(facts: Facts) -> Tile:
+    label, step = "Observed / predicted", _newest_judged(facts)
+    if step is None or step.performance is None:
+        return Tile(label, "not yet known", "no label has become known", "none")
+    found = step.performance.metrics.get(CALIBRATION_RATIO)
+    if found is not None and found.value is not None:
+        note = f"limit {limit(found.limit)} either way" if found.limit else "no limit is set"
+        return Tile(label, f"{found.value:.2f} times", note, "bad" if found.violated else "good")
+    observed, predicted = step.performance.value("label_mean"), step.performance.value("prediction_mean")
+    if observed is None or predicted is None:
+        return Tile(label, NOTHING, "not measured", "none")
+    return Tile(label, f"{number(observed)} / {number(predicted)}", "mean label and mean prediction", "none")
+
+
+def _drift_tile(facts: Facts) -> Tile:
+    step = next((step for step in reversed(facts.steps) if step.drift), None)
+    if step is None:
+        return Tile("Columns drifted", "not yet known", "no window has been measured", "none")
+    state: State = "watch" if step.drifted else "good"
+    return Tile("Columns drifted", f"{step.drifted} of {len(step.drift)}", f"at {moment(step.as_of)}", state)
+
+
+def _run_tile(facts: Facts) -> Tile:
+    if not facts.newest_run:
+        return Tile("Newest run", NOTHING, "nothing has been run", "none")
+    failed = [stage.stage for stage in facts.newest_run if stage.status == FAILED]
+    note = f"{count(len(facts.newest_run))} stages at {moment(facts.newest_run[-1].as_of)}"
+    if failed:
+        return Tile("Newest run", f"failed in {failed[-1]}", note, "bad")
+    return Tile("Newest run", "completed", note, "good")
+
+
+def _newest_judged(facts: Facts) -> Step | None:
+    return next((step for step in reversed(facts.steps) if step.performance), None)
+
+
+def _versions(versions: list[int]) -> str:
+    listed = ", ".join(str(version) for version in versions)
+    return f"version {listed}" if len(versions) == 1 else f"versions {listed}"

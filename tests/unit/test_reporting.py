@@ -1,0 +1,343 @@
+"""The report's page and plots, from hand-made facts: what it says, what it refuses to say, and that text stays text."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from datetime import timedelta
+from html.parser import HTMLParser
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from mlplatform.as_of import parse_as_of
+from mlplatform.reporting import plots, plots_detail, plots_pipeline, summary
+from mlplatform.reporting.decisions import Champion, CheckFacts, DecisionFacts, Gain
+from mlplatform.reporting.facts import Facts, Retrain, Step
+from mlplatform.reporting.observations import (
+    AlertFacts,
+    DriftFacts,
+    Flow,
+    Performance,
+    Realised,
+    StageFacts,
+    Timing,
+)
+from mlplatform.reporting.outcomes import Decile, Outcomes, Scored
+from mlplatform.reporting.report import render
+
+NOW = parse_as_of("2026-11-23T04:05:06")
+FIRST, SECOND, THIRD = (parse_as_of(text) for text in ("2006-01-01", "2007-01-01", "2008-01-01"))
+EVIL = "<script>alert('1')</script>\"&$x^2$<b onmouseover=alert(1)>\x07{{ 7*7 }}]]>--><style>*{display:none}</style>"
+VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
+ALL_PLOTS = (
+    plots.scores,
+    plots.performance,
+    plots_detail.drift,
+    plots_detail.calibration,
+    plots_detail.decisions,
+    plots_pipeline.flow,
+    plots_pipeline.durations,
+)
+
+
+class Page(HTMLParser):
+    """Reads a page, and refuses one whose elements do not nest."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.open: list[str] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self.feed(page)
+        self.close()
+        assert not self.open, f"never closed: {self.open}"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        names = [name for name, _ in attrs]
+        assert len(names) == len(set(names)), f"attribute twice on <{tag}>: {names}"
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open, f"</{tag}> closes nothing"
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.texts).split())
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+    def attributes(self, name: str) -> list[str]:
+        return [value for _, attributes in self.elements if (value := attributes.get(name)) is not None]
+
+
+def empty(**changes: Any) -> Facts:
+    base = Facts(
+        use_case="loans",
+        description="Will it be repaid?",
+        owner="loans@example.com",
+        env="dev",
+        home="local",
+        catalog="dev",
+        task="classification",
+        metric="roc_auc",
+        greater_is_better=True,
+        floor=0.58,
+        gate_floor=0.6,
+        margin=0.0,
+        max_psi=0.25,
+        platform_version="0.1.0",
+    )
+    return replace(base, **changes)
+
+
+def decision(**changes: Any) -> DecisionFacts:
+    base = DecisionFacts(
+        decision_id="d2",
+        as_of=SECOND,
+        recorded_at=NOW,
+        outcome="rejected",
+        reason="not sure enough",
+        challenger=2,
+        champion=1,
+        rows=5150,
+        gain=Gain(0.021, -0.0004, 0.0415, 0.9),
+        checks=(
+            CheckFacts("floor", "pass", 0.6753, 0.58, "roc_auc 0.6753"),
+            CheckFacts("beats_champion", "fail", -0.0004, -0.0, "gain +0.0210"),
+            CheckFacts("calibration", "skipped", None, None, "no limit is set"),
+        ),
+    )
+    return replace(base, **changes)
+
+
+def stage(name: str, **changes: Any) -> StageFacts:
+    base = StageFacts("r1", name, SECOND, "done", NOW, 1.25, 10, 9, 1, "", {}, "0.1.0")
+    return replace(base, **changes)
+
+
+def full(**changes: Any) -> Facts:
+    scored = (Scored(FIRST, 3019, 0.0174, (1,), 3019, 0.0623), Scored(SECOND, 500, 0.02, (1,), 20, 0.05))
+    measured = Performance(
+        SECOND,
+        FIRST,
+        3039,
+        0.86,
+        {
+            "roc_auc": Realised(0.5512, 0.58, violated=True),
+            "label_mean": Realised(0.0623, None, violated=False),
+            "prediction_mean": Realised(0.0174, None, violated=False),
+            "calibration_ratio": Realised(3.58, 1.5, violated=True),
+        },
+    )
+    drifted = (DriftFacts(SECOND, "state", 1.75, 0.25, violated=True), DriftFacts(SECOND, "amount", 0.05, 0.25, False))
+    first = decision(decision_id="d1", as_of=FIRST, outcome="promoted", champion=None, challenger=1, gain=None)
+    steps = (
+        Step(FIRST, scored[0], 1, decisions=(first,), retrain=Retrain(due=False, reasons=("trained at this time",))),
+        Step(SECOND, scored[1], 1, measured, drifted, (decision(),), Retrain(due=True, reasons=("schedule",))),
+    )
+    bins = (Decile(300, 0.0, 0.01, 0.005, 0.01, 0.004, 0.03), Decile(300, 0.01, 0.5, 0.08, 0.2, 0.16, 0.25))
+    return empty(
+        steps=steps,
+        decisions=(first, decision()),
+        champions=(Champion(1, FIRST, NOW, None),),
+        alerts=(AlertFacts(SECOND, "calibration", "critical", "off by 3.58", 1),),
+        newest_run=(stage("ingest"), stage("score", seconds=75.0, rows_quarantined=None)),
+        flows=(Flow("ingest", 100, 90, 10, False), Flow("features", None, 50, None, False)),
+        timings=(Timing("ingest", (1.0, 2.0)), Timing("train", (95.0,))),
+        outcomes=Outcomes(scored, bins, 3039),
+        ran_with=("0.1.0",),
+        **changes,
+    )
+
+
+def test_a_full_page_is_well_formed_and_says_the_facts():
+    page = Page(render(full(), NOW))
+    for fact in ("loans", "loans@example.com", "version 1 since 2006-01-01", "2006-01-01 to 2007-01-01, 2 steps"):
+        assert fact in page.text
+    for fact in ("3,019", "1.74%", "6.23%", "0.5512", "state 1.75", "rejected", "not sure enough", "1 min 15 s"):
+        assert fact in page.text
+    assert len(page.all("svg")) == len(ALL_PLOTS)
+
+
+def test_a_page_loads_nothing():
+    text = render(full(), NOW)
+    page = Page(text)
+    assert not re.search(r"https?://|@import|src=|url\((?!#)", text)
+    assert not [tag for tag, _ in page.elements if tag in ("script", "link", "img", "iframe", "object", "base")]
+    assert all(target.startswith("#") for target in page.attributes("href"))
+    policy = next(meta for meta in page.all("meta") if meta.get("http-equiv") == "Content-Security-Policy")
+    assert str(policy["content"]).startswith("default-src 'none'")
+
+
+def test_ids_are_unique_and_every_reference_leads_somewhere():
+    page = Page(render(full(), NOW))
+    ids = page.attributes("id")
+    assert len(ids) == len(set(ids))
+    wanted = [value[1:] for value in page.attributes("href")] + page.attributes("aria-labelledby")
+    wanted += [found for value in page.attributes("clip-path") for found in re.findall(r"url\(#(.+)\)", value)]
+    assert set(wanted) <= set(ids)
+
+
+def test_readers_who_cannot_see_it_are_told():
+    page = Page(render(full(), NOW))
+    assert all(svg.get("role") == "img" and svg.get("aria-label") for svg in page.all("svg"))
+    assert len(page.all("caption")) == len(page.all("table")) > 0
+    assert len(page.all("h1")) == 1
+    assert page.all("html")[0]["lang"] == "en"
+
+
+@pytest.mark.parametrize("field", ["owner", "description", "column", "message", "reason", "check", "stage", "metric"])
+def test_text_never_becomes_markup(field: str):
+    facts = full()
+    if field in ("owner", "description"):
+        facts = replace(facts, **{field: EVIL})
+    elif field == "column":
+        bad = (DriftFacts(SECOND, EVIL, None, 0.25, violated=True),)
+        facts = replace(facts, steps=(facts.steps[0], replace(facts.steps[1], drift=bad)))
+    elif field == "message":
+        facts = replace(facts, alerts=(AlertFacts(SECOND, EVIL, EVIL, EVIL, 1),))
+    elif field in ("reason", "check"):
+        bad_checks = (CheckFacts(EVIL, EVIL, 1.0, 2.0, EVIL),)
+        worse = decision(reason=EVIL, outcome=EVIL, checks=bad_checks, decision_id=EVIL)
+        facts = replace(facts, decisions=(worse,), steps=(replace(facts.steps[0], decisions=(worse,)),))
+    elif field == "stage":
+        failed = stage(EVIL, status="failed", message=EVIL, run_id=EVIL)
+        facts = replace(
+            facts,
+            newest_run=(failed,),
+            flows=(Flow(EVIL, 1, 1, 1, False),),
+            timings=(Timing(EVIL, (1.0,)),),
+            steps=(replace(facts.steps[0], failures=(failed,)),),
+        )
+    else:
+        found = facts.steps[1].performance
+        assert found is not None
+        renamed = replace(found, metrics={EVIL: Realised(0.5, None, violated=False)})
+        facts = replace(facts, metric=EVIL, steps=(facts.steps[0], replace(facts.steps[1], performance=renamed)))
+    before, after = Page(render(full(), NOW)), Page(render(facts, NOW))
+    known = {tag for tag, _ in before.elements}
+    assert {tag for tag, _ in after.elements} <= known | {"p"}
+    assert len(after.all("style")) == len(before.all("style"))
+    assert not [name for _, attributes in after.elements for name in attributes if name.startswith("on")]
+    assert "alert('1')" in after.text or field == "column"
+    assert "{{ 7*7 }}" in after.text or field == "column"
+
+
+def test_nothing_run_yet_says_so_everywhere():
+    page = Page(render(empty(), NOW))
+    assert "Nothing has been run for loans in dev yet" in page.text
+    assert "none yet" in page.text
+    assert not page.all("svg")
+    assert not page.all("table")
+
+
+@pytest.mark.parametrize("plot", ALL_PLOTS)
+def test_a_plot_without_facts_says_what_is_missing(plot: Any):
+    drawn = plot(empty())
+    assert drawn.missing
+    assert not drawn.svg
+
+
+@pytest.mark.parametrize("plot", ALL_PLOTS)
+def test_a_plot_is_xml_with_the_pages_colours_and_its_text_as_text(plot: Any):
+    drawn = plot(full())
+    root = ET.fromstring(drawn.svg)
+    assert root.tag == "svg"
+    assert "var(--ink)" in drawn.svg or "var(--muted)" in drawn.svg
+    assert not re.search(r"#0[0-9]0[0-9]0[0-9]", drawn.svg)
+    assert list(root.iter("text"))
+    assert drawn.svg == plot(full()).svg
+
+
+def test_scored_rows_without_labels_are_plotted_and_the_rest_is_said_to_be_missing():
+    scored = (Scored(FIRST, 10, 0.2, (1,)),)
+    facts = empty(steps=(Step(FIRST, scored[0], 1),), outcomes=Outcomes(scored))
+    page = Page(render(facts, NOW))
+    assert "no label of theirs is known yet" in page.text
+    assert "not yet known" in page.text
+    assert "None" not in page.text
+    assert plots.scores(facts).svg
+    assert plots.performance(facts).missing
+    assert plots_detail.calibration(facts).missing
+
+
+def test_a_regression_has_means_and_no_reliability_curve():
+    measured = Performance(
+        FIRST, FIRST - timedelta(days=365), 10, 1.0,
+        {
+            "mae": Realised(4.2, 5.0, violated=False),
+            "label_mean": Realised(31.5, None, violated=False),
+            "prediction_mean": Realised(30.25, None, violated=False),
+        },
+    )  # fmt: skip
+    scored = (Scored(FIRST, 10, 30.25, (1,), 10, 31.5),)
+    facts = empty(
+        task="regression",
+        metric="mae",
+        greater_is_better=False,
+        floor=5.0,
+        steps=(Step(FIRST, scored[0], 1, measured),),
+        outcomes=Outcomes(scored, (), 10),
+    )
+    page = Page(render(facts, NOW))
+    assert "Mean prediction" in page.text
+    assert "Observed mean" in page.text
+    assert "Observed rate" not in page.text
+    assert "30.25" in page.text
+    assert "%" not in " ".join(summary.sentences(facts)[:1])
+    assert "this is a regression" in plots_detail.calibration(facts).missing
+    assert "below the limit of 5" in " ".join(summary.sentences(facts))
+
+
+def test_many_steps_and_columns_are_cut_and_it_is_said():
+    days = [FIRST + timedelta(days=number) for number in range(150)]
+    steps = tuple(
+        Step(day, drift=tuple(DriftFacts(day, f"c{column}", 0.1, 0.25, False) for column in range(40))) for day in days
+    )
+    page = Page(render(empty(steps=steps), NOW))
+    assert "The newest 120 of 150 are shown" in page.text
+    assert "The 30 columns with the largest drift of 40 are drawn" in page.text
+
+
+def test_the_summary_tells_when_the_newest_run_failed():
+    failed = stage("train", status="failed", message="LabelError: too few labels")
+    facts = replace(full(), newest_run=(stage("ingest"), failed))
+    assert "The newest run failed in train: LabelError: too few labels" in summary.sentences(facts)
+    assert ("Newest run", "failed in train", "bad") in [(t.label, t.value, t.state) for t in summary.tiles(facts)]
+
+
+def test_a_champion_that_was_promoted_after_the_last_scoring_is_said_not_to_have_scored():
+    facts = replace(full(), champions=(Champion(1, FIRST, NOW, None), Champion(3, SECOND, NOW, 1)))
+    assert "Version 3 is champion since 2007-01-01, in place of version 1. It has not scored any row yet." in (
+        summary.sentences(facts)
+    )
+
+
+def test_values_that_are_not_finite_are_named_and_not_drawn_as_numbers():
+    scored = (Scored(FIRST, 10, float("nan"), (1,)),)
+    page = Page(render(empty(steps=(Step(FIRST, scored[0], 1),), outcomes=Outcomes(scored)), NOW))
+    assert "not finite" in page.text
+
+
+def test_importing_the_report_loads_no_plotting_library():
+    code = (
+        "import sys, mlplatform.reporting.report\n"
+        "heavy = ('matplotlib', 'pandas', 'jinja2', 'mlflow', 'pyspark', 'sklearn')\n"
+        "print([name for name in heavy if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
