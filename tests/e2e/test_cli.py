@@ -64,14 +64,15 @@ def test_help_and_version_answer_without_loading_engines(tmp_path: Path) -> None
         (["run", "credit_rsk"], "Did you mean credit_risk?"),
         (["run", "credit_risk", "--as-of", "yesterday"], "is not a time"),
         (["run", "credit_risk", "--stage", "trian"], "Did you mean train"),
-        (["simulate", "credit_risk", "--from", "2007-01-01", "--to", "2006-01-01", "--every", "quarter"], "lies before"),
+        (["simulate", "credit_risk", "--from", "2007-01-01", "--to", "2006-01-01", "--every", "day"], "lies before"),
         (["run", "credit_risk", "--workspace", "locl"], "Did you mean local?"),
         (["nonsense"], "No such command"),
     ],
 )
 def test_wrong_use_is_one_message_and_exit_code_2(arguments: list[str], says: str, tmp_path: Path) -> None:
+    home = ["--home", str(tmp_path)] if len(arguments) > 1 else []
     done = subprocess.run(
-        [sys.executable, "-m", "mlplatform.cli", *arguments, *(["--home", str(tmp_path)] if len(arguments) > 1 else [])],
+        [sys.executable, "-m", "mlplatform.cli", *arguments, *home],
         capture_output=True,
         text=True,
         cwd=PROJECT,

@@ -57,7 +57,8 @@ def test_status_and_history_agree_with_it(simulated: Any, home: Path) -> None:
     assert status["as_of"].startswith("2006-07-01")
     assert status["failed"] == []
     events = mlplatform(home, "history", "credit_risk", "--json")
-    assert [(event["event"], event["outcome"]) for event in events] == [("decided", "promoted"), ("applied", "promoted")]
+    told = [(event["event"], event["outcome"]) for event in events]
+    assert told == [("decided", "promoted"), ("applied", "promoted")]
     assert {check["name"] for check in events[0]["checks"]} >= {"evidence", "floor", "beats_trivial", "beats_champion"}
 
 

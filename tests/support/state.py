@@ -29,7 +29,14 @@ def business_state(ws: Workspace, namespace: Namespace) -> dict[str, Any]:
     return state
 
 
-_BUSINESS_TAGS = {"dataset_version", "training_key", "trained_as_of", "trained_through", "gate_decision", "gate_outcome"}
+_BUSINESS_TAGS = {
+    "dataset_version",
+    "training_key",
+    "trained_as_of",
+    "trained_through",
+    "gate_decision",
+    "gate_outcome",
+}
 
 
 def table_rows(ws: Workspace, name: str) -> list[str]:

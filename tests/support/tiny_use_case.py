@@ -275,6 +275,18 @@ class Tiny(UseCase):
     scorer = TinyScorer
 
 
+DIRT = (
+    ("X1,2020-03-05,north,-1.00,3", "price_is_positive"),
+    ("X2,2020-03-05,north,free,3", "price_is_positive"),
+    ("X3,2020-09-09,north,10.00,3", "signed_up_before_the_drop"),
+    ("X4,soon,north,0,3", "signed_up_at_is_null, price_is_positive, signed_up_before_the_drop"),
+    (",2020-03-05,north,10.00,3", "account_is_null"),
+    ("2020030001,2020-03-06,south,10.00,3", "duplicate_key"),
+    ("X5,2020-03-05,north", "malformed_line: 3 fields instead of 5"),
+)
+"""Faulty lines, and the reason why each does not go on."""
+
+
 @dataclass(frozen=True)
 class TinyFolder:
     """A written use case.
@@ -300,6 +312,11 @@ class TinyFolder:
     def open(self, ws: Workspace) -> UseCase:
         """Open the use case in a workspace."""
         return Tiny.open(NAME, self.folder, ws)
+
+    def soil(self, month: str = "2020-03") -> None:
+        """Append to a month's drop what `DIRT` lists: each line has a fault, and belongs into the quarantine."""
+        with (self.data / "signups" / f"signups_{month}.csv").open("a", encoding="utf-8") as file:
+            file.writelines(f"{line}\n" for line, _ in DIRT)
 
 
 def write_tiny_use_case(

@@ -3,7 +3,7 @@
 from mlplatform import UseCase
 
 from .features import FUNCTIONS, IndustryHistory, LenderHistory, StateHistory
-from .model import CreditRiskTrainer
+from .model import CreditRiskMonitor, CreditRiskTrainer
 from .tables import ApprovedLoans, LoanDrops, Loans, OutcomeDrops, Outcomes
 
 
@@ -16,3 +16,4 @@ class CreditRisk(UseCase):
     features = (LenderHistory, IndustryHistory, StateHistory)
     functions = FUNCTIONS
     trainer = CreditRiskTrainer
+    monitor = CreditRiskMonitor

@@ -75,11 +75,16 @@ def read_landed_file(path: Path, source: Source) -> LandedFile:
 def _header(path: Path) -> list[str]:
     try:
         # Malformed lines are no concern of the header's.
-        lenient = pacsv.ParseOptions(newlines_in_values=True, invalid_row_handler=lambda row: "skip")
+        lenient = pacsv.ParseOptions(newlines_in_values=True, invalid_row_handler=_skip)
         with pacsv.open_csv(path, parse_options=lenient) as reader:
             return list(reader.schema.names)
     except (pa.ArrowInvalid, OSError, EOFError, UnicodeDecodeError) as error:
         raise _unreadable(path, error) from error
+
+
+def _skip(row: pacsv.InvalidRow) -> str:
+    del row
+    return "skip"
 
 
 def _unreadable(path: Path, error: Exception) -> IngestError:

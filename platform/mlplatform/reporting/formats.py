@@ -9,6 +9,7 @@ from datetime import datetime
 NOTHING = "\N{EN DASH}"
 NOT_FINITE = "not finite"
 _MINUTE = 60
+_LONGEST = 28
 _SMALL, _LARGE = 1e-3, 1e5
 # Control characters but for tab and line breaks, lone surrogates, and Unicode's overrides of the writing direction.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
@@ -119,3 +120,14 @@ def printable(text: str) -> str:
         (True, False, False)
     """
     return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def brief(name: str) -> str:
+    """Return a name short enough to stand beside an axis.
+
+    Examples:
+        >>> brief("amount"), len(brief("a" * 100))
+        ('amount', 28)
+    """
+    text = " ".join(printable(name).split())
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "\N{HORIZONTAL ELLIPSIS}"

@@ -134,9 +134,7 @@ def deciles(predictions: pa.ChunkedArray, labels: pa.ChunkedArray) -> tuple[Deci
         rows, observed = int(mine.sum()), float(truth[mine].mean())
         low, high = wilson(observed, rows)
         inside = scores[mine]
-        found.append(
-            Decile(rows, float(inside.min()), float(inside.max()), float(inside.mean()), observed, low, high)
-        )
+        found.append(Decile(rows, float(inside.min()), float(inside.max()), float(inside.mean()), observed, low, high))
     return tuple(found)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from mlplatform.reporting import svg
 from mlplatform.reporting.facts import Facts
-from mlplatform.reporting.formats import count, limit, moment, number, percent, plural
+from mlplatform.reporting.formats import brief, count, limit, moment, number, percent, plural
 
 _SIZE = (440.0, 290.0)
 _CLOSE = 0.06  # champions nearer than this share of the axis would write their labels over each other
@@ -123,7 +123,7 @@ def performance(facts: Facts) -> Plot:
         axes = figure.add_subplot()
         axes.plot([at for at, *_ in found], values, color=svg.BLUE, zorder=2)
         for violated, colour, mark, label in (
-            (False, svg.BLUE, "o", f"Realised {facts.metric}"),
+            (False, svg.BLUE, "o", f"Realised {brief(facts.metric)}"),
             (True, svg.RED, "X", "Violates its limit"),
         ):
             mine = [(at, value) for at, value, found_so, _ in found if found_so == violated]

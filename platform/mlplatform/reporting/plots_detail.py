@@ -8,13 +8,12 @@ from typing import Any
 from mlplatform.reporting import svg
 from mlplatform.reporting.decisions import INSUFFICIENT, PENDING, PROMOTED, REJECTED, STALE, DecisionFacts
 from mlplatform.reporting.facts import Facts
-from mlplatform.reporting.formats import count, limit, moment, number, percent, plural, printable
+from mlplatform.reporting.formats import brief, count, limit, moment, number, percent, plural, printable
 from mlplatform.reporting.observations import DriftFacts
 from mlplatform.reporting.plots import Plot
 
 _MOST_COLUMNS, _MOST_STEPS, _MOST_DECISIONS = 30, 40, 24
 _WITH_NUMBERS = 14  # more steps than this, and the numbers would not fit in their cells
-_LONGEST_NAME = 28
 _WIDTH = 440.0
 _OUTCOMES = {
     PROMOTED: (svg.GREEN, "o"),
@@ -59,7 +58,7 @@ def drift(facts: Facts) -> Plot:
                     axes.text(place, row, text, ha="center", va="center", fontsize=10, fontweight=weight)
         axes.set_xlim(-0.5, len(steps) - 0.5)
         axes.set_ylim(len(shown) - 0.5, -0.5)
-        axes.set_yticks(range(len(shown)), [_short(column) for column in shown])
+        axes.set_yticks(range(len(shown)), [brief(column) for column in shown])
         every = math.ceil(len(steps) / _WITH_NUMBERS)
         axes.set_xticks(range(0, len(steps), every), [moment(step.as_of) for step in steps[::every]])
         axes.xaxis.tick_top()
@@ -169,7 +168,7 @@ def decisions(facts: Facts) -> Plot:
             colour, mark = _OUTCOMES.get(decision.outcome, (svg.MUTED, "s"))
             if decision.gain is None:
                 axes.annotate(
-                    f"{decision.outcome}, {_why_no_gain(decision)}",
+                    f"{brief(decision.outcome)}, {_why_no_gain(decision)}",
                     (0, row),
                     xytext=(6, 0),
                     textcoords="offset points",
@@ -183,7 +182,7 @@ def decisions(facts: Facts) -> Plot:
             axes.plot([gain.value], [row], color=colour, marker=mark, markersize=8, linestyle="none")
         for outcome in dict.fromkeys(decision.outcome for decision in shown if decision.gain):
             colour, mark = _OUTCOMES.get(outcome, (svg.MUTED, "s"))
-            axes.plot([], [], color=colour, marker=mark, linewidth=2.4, label=outcome.capitalize())
+            axes.plot([], [], color=colour, marker=mark, linewidth=2.4, label=brief(outcome).capitalize())
         axes.set_yticks(range(len(shown)), [f"{moment(decision.as_of)}  {_pair(decision)}" for decision in shown])
         axes.set_ylim(len(shown) - 0.4, -0.6)
         ends = [end for decision in shown if decision.gain for end in (decision.gain.low, decision.gain.high)]
@@ -191,7 +190,7 @@ def decisions(facts: Facts) -> Plot:
         room = (high - low) * 0.08 or 1.0
         axes.set_xlim(low - room, high + room)
         axes.grid(visible=False, axis="y")
-        axes.set_xlabel(f"Gain in {facts.metric}; right of zero is better")
+        axes.set_xlabel(f"Gain in {brief(facts.metric)}; right of zero is better")
         if axes.get_legend_handles_labels()[0]:
             figure.legend(loc="outside upper left", ncols=4, fontsize=10.5)
 
@@ -214,11 +213,6 @@ def _heat(item: DriftFacts, max_psi: float) -> tuple[str, float]:
     if item.value <= allowed:
         return svg.BLUE, round(0.06 + 0.44 * max(item.value, 0.0) / allowed, 2)
     return svg.HEAT, round(0.35 + 0.45 * min(1.0, math.log(item.value / allowed, 4)), 2)
-
-
-def _short(column: str) -> str:
-    text = " ".join(printable(column).split())
-    return text if len(text) <= _LONGEST_NAME else text[: _LONGEST_NAME - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
 def _percent_axes(axes: Any) -> None:

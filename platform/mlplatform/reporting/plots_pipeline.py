@@ -6,7 +6,7 @@ from typing import Any
 
 from mlplatform.reporting import svg
 from mlplatform.reporting.facts import Facts
-from mlplatform.reporting.formats import count, seconds
+from mlplatform.reporting.formats import brief, count, seconds
 from mlplatform.reporting.plots import Plot
 
 _WIDTH = 440.0
@@ -37,7 +37,7 @@ def flow(facts: Facts) -> Plot:
                 axes.annotate(
                     text, (value or 0, place), xytext=(4, 0), textcoords="offset points", va="center", fontsize=10
                 )
-        labels = [f"{item.stage}\n(newest)" if item.newest_only else item.stage for item in flows]
+        labels = [f"{brief(item.stage)}\n(newest)" if item.newest_only else brief(item.stage) for item in flows]
         axes.set_yticks(range(len(flows)), labels)
         axes.set_ylim(len(flows) - 0.5, -0.5)
         axes.set_xlim(0, most * 1.22)
@@ -88,7 +88,7 @@ def durations(facts: Facts) -> Plot:
         )
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} s"))
-        axes.set_yticks(range(len(timings)), [item.stage for item in timings])
+        axes.set_yticks(range(len(timings)), [brief(item.stage) for item in timings])
         axes.set_ylim(len(timings) - 0.5, -0.5)
         axes.tick_params(length=0, which="both")
         axes.grid(visible=False, axis="y")

@@ -90,6 +90,8 @@ def _styled() -> Iterator[None]:
     with mpl.rc_context(), warnings.catch_warnings():
         # A name in a script that matplotlib's font lacks is measured by its fallback; the page's fonts then show it.
         warnings.filterwarnings("ignore", message="Glyph .* missing")
+        # Too many long names for the space: drawn as they are, rather than no report.
+        warnings.filterwarnings("ignore", message="constrained_layout not applied")
         mpl.rcdefaults()  # a user's matplotlibrc does not reach the report
         mpl.rcParams.update(_STYLE)
         yield

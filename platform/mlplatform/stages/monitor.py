@@ -62,7 +62,7 @@ def run(context: StageContext) -> StageResult:
             kind = "calibration" if metric.metric == performance.CALIBRATION_RATIO else "performance"
             message = f"realised {metric.metric} {metric.value:.3f} on {rows} labels, limit {metric.limit:g}"
             alerts.append(_alert(context, kind, _champion(context), message))
-            result.details["alarms"].append(message)
+            result.details["alarms"].append(f"{kind}: {message}")
     result.details["labels_known"] = rows
     if alerts:
         once = Transaction(f"monitor:{use_case.name}:{context.as_of.isoformat()}")

@@ -59,7 +59,7 @@ def check_table(ws: Workspace, use_case: UseCase, table: FeatureTable, moments: 
         compared += len(now)
         _compare(table, moment, now, later)
     if not compared:
-        raise ValueError(f"Feature table {table.name} has no row up to {earlier[-1]}: the leak check looked at nothing.")
+        raise ValueError(f"Feature table {table.name} has no row up to {earlier[-1]}: the check looked at nothing.")
 
 
 def _rows(
@@ -92,8 +92,8 @@ def _compare(
     examples = [f"only later: {key}" for key in added[:2]] + [f"only then: {key}" for key in lost[:2]]
     examples += [f"then {now[key]}, later {later[key]}" for key in sorted(changed, key=str)[:2]]
     raise LeakError(
-        f"Feature table {table.name} leaks: of its rows up to {moment:%Y-%m-%d %H:%M}, computed later, {len(added)} were "
-        f"not there then, {len(lost)} are gone, {len(changed)} differ. " + "; ".join(examples),
+        f"Feature table {table.name} leaks: of its rows up to {moment:%Y-%m-%d %H:%M}, computed later, {len(added)} "
+        f"were not there then, {len(lost)} are gone, {len(changed)} differ. " + "; ".join(examples),
         hint=f"Stamp each row ({table.timeseries_column}) with the time when everything in it was known.",
     )
 

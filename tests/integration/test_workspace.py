@@ -1,0 +1,179 @@
+"""The local workspace: private, there again after a restart, and leaving no process behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from mlplatform import open_workspace
+from mlplatform.errors import InvalidNameError, UsageError
+from mlplatform.workspace.local.workspace import LocalWorkspace
+from mlplatform.workspace.protocols import Workspace
+from tests.support.tiny_use_case import price_a_seat
+
+ROWS = pa.table({"id": [1, 2]})
+HOLD_AN_ENGINE = """
+import sys, time
+from mlplatform import open_workspace
+ws = open_workspace("local", root=sys.argv[1])
+assert ws.spark.range(3).count() == 3
+print(ws._server.pid, flush=True)
+time.sleep(120)
+"""
+HOLD_A_LOCK = """
+import sys, time
+from mlplatform import open_workspace
+with open_workspace("local", root=sys.argv[1]).lock("promote x"):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    state = Path(f"/proc/{pid}/stat")
+    return not state.exists() or state.read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
+
+
+def gone(pid: int, seconds: float = 20) -> bool:
+    deadline = time.monotonic() + seconds
+    while alive(pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return not alive(pid)
+
+
+def children(pid: int) -> set[int]:
+    """All processes below one; what has moved to a session of its own is still its child."""
+    parents = {}
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = status.read_text(encoding="utf-8").rpartition(")")[2].split()
+        except OSError:
+            continue
+        if fields[0] != "Z":
+            parents[int(status.parent.name)] = int(fields[1])
+    found, new = set(), {pid}
+    while new:
+        new = {child for child, parent in parents.items() if parent in new} - found
+        found |= new
+    return found
+
+
+def test_it_is_what_the_protocol_says(tmp_path):
+    with open_workspace("local", env="staging", root=tmp_path / "a" / "b") as ws:
+        assert isinstance(ws, Workspace)
+        assert (ws.home, ws.env, ws.catalog) == ("local", "staging", "staging")
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_its_folder_is_the_users_alone(tmp_path, there):
+    root = tmp_path / "private"
+    if there:
+        root.mkdir(mode=0o755)
+    with LocalWorkspace.open(root=root):
+        assert root.stat().st_mode & 0o777 == 0o700
+
+
+def test_the_setting_names_the_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLPLATFORM_HOME", str(tmp_path / "home"))
+    with LocalWorkspace.open() as ws:
+        assert ws.root == tmp_path / "home"
+
+
+@pytest.mark.parametrize("env", ["", "../dev", "a.b", "dev;"])
+def test_an_environment_that_is_no_name_is_refused(tmp_path, env):
+    with pytest.raises(InvalidNameError):
+        LocalWorkspace.open(env=env, root=tmp_path)
+
+
+def test_another_home_is_refused_with_those_there_are(tmp_path):
+    with pytest.raises(UsageError, match="no workspace 'locl'") as caught:
+        open_workspace("locl", root=tmp_path)
+    assert "local" in caught.value.hint
+
+
+def test_nothing_is_started_that_is_not_asked_for(tmp_path):
+    before = children(os.getpid())
+    with LocalWorkspace.open(root=tmp_path) as ws:
+        ws.tables.create("dev.a.b", ROWS.schema)
+        ws.tables.append("dev.a.b", ROWS)
+        assert ws.tables.to_arrow("dev.a.b").num_rows == 2
+        assert children(os.getpid()) <= before
+
+
+def test_what_was_written_is_there_when_it_is_opened_again(tmp_path):
+    with LocalWorkspace.open(root=tmp_path) as ws:
+        ws.tables.create("dev.a.b", ROWS.schema, description="kept")
+        ws.tables.append("dev.a.b", ROWS)
+        parameters = (("price", "double"), ("seats", "double"))
+        ws.functions.register("dev.a.price", price_a_seat, parameters=parameters, returns="double")
+        (ws.files("reports") / "one.html").write_text("kept", encoding="utf-8")
+    with LocalWorkspace.open(root=tmp_path) as ws:
+        assert ws.tables.to_arrow("dev.a.b").equals(ROWS)
+        assert ws.tables.describe("dev.a.b").description == "kept"
+        assert ws.functions.get("dev.a.price").fn is price_a_seat
+        assert (ws.files("reports") / "one.html").read_text(encoding="utf-8") == "kept"
+
+
+def test_closing_ends_the_engine_and_its_children_and_a_closed_workspace_opens_again(tmp_path):
+    before = children(os.getpid())
+    ws = LocalWorkspace.open(root=tmp_path)
+    assert ws.spark.range(3).count() == 3
+    scratch = ws.scratch
+    started = children(os.getpid()) - before
+    assert started
+    ws.close()
+    assert all(gone(pid) for pid in started)
+    assert not scratch.exists()
+    ws.close()
+    assert ws.spark.range(2).count() == 2
+    ws.close()
+    assert children(os.getpid()) <= before
+
+
+def test_an_engine_that_died_is_started_anew(tmp_path):
+    with LocalWorkspace.open(root=tmp_path) as ws:
+        assert ws.spark.range(1).count() == 1
+        assert ws._server is not None
+        os.kill(ws._server.pid, signal.SIGKILL)
+        ws._server._process.wait(10)
+        assert ws.spark.range(2).count() == 2
+
+
+def test_the_engine_ends_when_its_parent_is_killed(tmp_path):
+    parent = subprocess.Popen(
+        [sys.executable, "-c", HOLD_AN_ENGINE, str(tmp_path)], stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert parent.stdout is not None
+    engine = int(parent.stdout.readline())
+    below = children(parent.pid)
+    assert engine in below
+    parent.send_signal(signal.SIGKILL)
+    parent.wait(10)
+    parent.stdout.close()
+    assert all(gone(pid) for pid in below)
+
+
+def test_one_at_a_time_holds_the_lock_and_a_dead_holder_gives_it_back(tmp_path):
+    holder = subprocess.Popen([sys.executable, "-c", HOLD_A_LOCK, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+    with LocalWorkspace.open(root=tmp_path) as ws:
+        with ws.lock("promote y"):
+            pass
+        started = time.monotonic()
+        os.kill(holder.pid, signal.SIGKILL)
+        with ws.lock("promote x"):
+            assert time.monotonic() - started < 10
+    holder.wait(10)
+    holder.stdout.close()

@@ -1,0 +1,93 @@
+"""Writers that race: each in a process of its own, started at one moment."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from mlplatform.workspace.local.tables import LocalTables
+from mlplatform.workspace.protocols import Transaction
+
+SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.int64(), nullable=False),
+        pa.field("at", pa.timestamp("us", tz="UTC"), nullable=False),
+        pa.field("writer", pa.int64()),
+    ]
+)
+DAY = datetime(2024, 1, 1, tzinfo=UTC)
+
+
+def tables(root: Path) -> LocalTables:
+    """Open the tables under a folder; no engine is needed."""
+
+    def no_spark() -> Any:
+        raise AssertionError("no engine in this test")
+
+    return LocalTables(root / "tables", root / "scratch", no_spark)
+
+
+def rows(writer: int, ids: Sequence[int]) -> pa.Table:
+    """Rows of one writer."""
+    return pa.Table.from_pylist([{"id": number, "at": DAY, "writer": writer} for number in ids], schema=SCHEMA)
+
+
+def append_same(root: Path, name: str, writer: int, barrier: Any) -> int:
+    """Append what the others append, as one transaction; return how many rows were ours."""
+    opened = tables(root)
+    barrier.wait(60)
+    return opened.append(name, rows(writer, range(10)), transactions=[Transaction("the one")]).rows
+
+
+def append_different(root: Path, name: str, writer: int, barrier: Any) -> int:
+    """Append five times, each as a transaction of this writer."""
+    opened = tables(root)
+    barrier.wait(60)
+    return sum(
+        opened.append(name, rows(writer, [100 * writer + turn]), transactions=[Transaction(f"{writer}-{turn}")]).rows
+        for turn in range(5)
+    )
+
+
+def merge_different(root: Path, name: str, writer: int, barrier: Any) -> int:
+    """Merge three times rows of this writer's own."""
+    opened = tables(root)
+    barrier.wait(60)
+    return sum(opened.merge(name, rows(writer, [100 * writer + turn])).rows for turn in range(3))
+
+
+def merge_same(root: Path, name: str, writer: int, barrier: Any) -> int:
+    """Merge three times the same keys as everybody."""
+    opened = tables(root)
+    barrier.wait(60)
+    return sum(opened.merge(name, rows(writer, range(5))).rows for _ in range(3))
+
+
+def overwrite(root: Path, name: str, writer: int, barrier: Any) -> int:
+    """Replace all rows by three of this writer."""
+    opened = tables(root)
+    barrier.wait(60)
+    return opened.overwrite(name, rows(writer, range(3))).rows
+
+
+def create(root: Path, name: str, writer: int, barrier: Any) -> int:
+    """Create the table."""
+    del writer
+    opened = tables(root)
+    barrier.wait(60)
+    opened.create(name, SCHEMA, primary_keys=("id", "at"), timeseries_column="at")
+    return 1
+
+
+def race(act: Callable[[Path, str, int, Any], int], root: Path, name: str, writers: int) -> list[int]:
+    """Let writers race in processes of their own, and return what each returned."""
+    context = multiprocessing.get_context("spawn")
+    with context.Manager() as manager:
+        barrier = manager.Barrier(writers)
+        with context.Pool(writers) as pool:
+            return pool.starmap(act, [(root, name, number, barrier) for number in range(writers)], chunksize=1)
