@@ -33,6 +33,7 @@ TIME = pa.timestamp("us", "UTC")
 SPAN_US = 365 * 86_400 * 1_000_000
 START_US = 1_700_000_000_000_000
 FEATURES = 4
+PART_ROWS = 10_000_000  # a file of a feature table
 CONTENDERS = ("duckdb", "ours", "polars", "feast", "real")
 
 
@@ -134,10 +135,10 @@ def _prepare(scratch: Path, name: str, tables: int) -> dict[str, Any]:
     with open_workspace(root=scratch / "workspace") as ws:
         for number, table in enumerate(names):
             if not ws.tables.exists(table):
-                rows = _features(shape, number)
-                ws.tables.create(table, rows.schema, primary_keys=["k", "t"], timeseries_column="t")
-                ws.tables.append(table, rows)
-                del rows
+                schema = _features(shape, number, 0, 1).schema
+                ws.tables.create(table, schema, primary_keys=["k", "t"], timeseries_column="t")
+                for start in range(0, shape.features, PART_ROWS):
+                    ws.tables.append(table, _features(shape, number, start, min(start + PART_ROWS, shape.features)))
             files.append(list(ws.tables.open(table).file_uris()))
     return {"root": str(scratch / "workspace"), "spine": str(spine), "names": names, "files": files}
 
@@ -159,17 +160,17 @@ def _spine(shape: Shape) -> pa.Table:
     )
 
 
-def _features(shape: Shape, seed: int) -> pa.Table:
-    random = np.random.default_rng(100 + seed)
-    rows = np.arange(shape.features)
+def _features(shape: Shape, seed: int, start: int, end: int) -> pa.Table:
+    random = np.random.default_rng([100, seed, start])
+    rows = np.arange(start, end)
     each = shape.features // shape.entities
     # In each entity's own order of time, a step apart at least, so that keys are unique; entities follow one another.
-    micros = (rows // shape.entities) * (SPAN_US // each) + random.integers(0, SPAN_US // each, shape.features)
+    micros = (rows // shape.entities) * (SPAN_US // each) + random.integers(0, SPAN_US // each, end - start)
     return pa.table(
         {
             "k": rows % shape.entities,
             "t": _times(micros),
-            **{f"f{number}": random.random(shape.features) for number in range(FEATURES)},
+            **{f"f{number}": random.random(end - start) for number in range(FEATURES)},
         }
     )
 

@@ -185,3 +185,20 @@ def test_what_the_real_client_could_do_more_is_refused(ws: LocalWorkspace) -> No
         )
     with pytest.raises(TableError, match="does not exist"):
         ws.fe.create_training_set(df=SPINE, feature_lookups=[FeatureLookup("dev.nowhere.f", "id")], label=None)
+
+
+def test_a_column_that_no_file_has_yet_is_null_in_its_type(ws: LocalWorkspace) -> None:
+    name = f"dev.s{uuid.uuid4().hex[:8]}.f"
+    schema = pa.schema([("k", pa.int64()), ("tags", pa.list_(pa.string()))])
+    ws.fe.create_table(name=name, primary_keys="k", schema=schema)
+    result = ws.fe.create_training_set(df=SPINE, feature_lookups=[FeatureLookup(name, "id")], label="y").to_arrow()
+    assert result.column("tags").null_count == SPINE.num_rows
+    assert result.schema.field("tags").type == pa.list_(pa.field("element", pa.string()))
+
+
+def test_lost_files_are_an_error_of_ours(shop: Shop) -> None:
+    training_set = shop.training_set()
+    for file in shop.ws.tables.path(shop.table).glob("*.parquet"):
+        file.unlink()
+    with pytest.raises((FeatureStoreError, TableError), match=shop.table):
+        training_set.to_arrow()

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pydantic import ValidationError
 
 from mlplatform.as_of import parse_as_of
 from mlplatform.config import UseCaseSettings

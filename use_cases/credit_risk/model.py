@@ -29,8 +29,8 @@ NUMBERS = [
 class CreditRiskMonitor(Monitor):
     """Watches the application's facts.
 
-    Histories move by construction: in the first year nothing had been charged off yet, so that every later window lies far
-    from the training data's, which says nothing.
+    Histories move by construction: in the first year nothing had been charged off yet, so that every later window lies
+    far from the training data's, which says nothing.
     """
 
     ignored_columns = (

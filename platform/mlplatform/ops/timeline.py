@@ -75,8 +75,8 @@ def _step(moment: datetime, rows: list[dict[str, Any]], metric: str) -> Step:
         labels_known=monitor.get("labels_known", 0),
         champion=score.get("model_version"),
         metric=monitor.get(f"realised_{metric}"),
-        worst_drift=f"{worst['column']} {worst['value']:.2f}" if worst else "",
-        alerts=tuple(alert["kind"] for alert in monitor.get("alerts", [])),
+        worst_drift=_drift(worst),
+        alerts=tuple(dict.fromkeys(alert["kind"] for alert in monitor.get("alerts", []))),
         decision=_decision(rows),
     )
 
@@ -85,13 +85,23 @@ def _decision(rows: list[dict[str, Any]]) -> str:
     words = []
     retrain = _details(rows, "retrain")
     if retrain.get("due"):
-        words.append(f"retrain ({'; '.join(reason.partition(':')[0] for reason in retrain['reasons'])})")
+        words.append(f"retrain ({', '.join(_kinds(retrain['reasons']))})")
     gate = _details(rows, "gate", key="outcome")
     if gate:
         words.append(f"v{gate['challenger']} {gate['outcome']}")
         if gate["outcome"] != "promoted":
             words.append(gate["reason"])
     return ": ".join(words)
+
+
+def _kinds(reasons: list[str]) -> list[str]:
+    return list(dict.fromkeys(reason.partition(":")[0] for reason in reasons))
+
+
+def _drift(worst: dict[str, Any]) -> str:
+    if not worst:
+        return ""
+    return f"{worst['column']} {worst['value']:.2f}" if worst["value"] is not None else f"{worst['column']} is missing"
 
 
 def _details(rows: list[dict[str, Any]], stage: str, key: str | None = None) -> dict[str, Any]:

@@ -45,7 +45,7 @@ def scores(facts: Facts) -> Plot:
         return Plot(name, title, "", missing="No champion has scored any row yet.")
     known = [step for step in steps if step.observed is not None]
     windows = [(step.as_of, step.performance.value("label_mean")) for step in facts.steps if step.performance]
-    observed, what = ("Observed rate", "rate") if rate else ("Observed mean", "mean")
+    what = "rate" if rate else "mean"
 
     def paint(figure: Any) -> None:
         axes = figure.add_subplot()
@@ -61,13 +61,13 @@ def scores(facts: Facts) -> Plot:
         dots = {"linestyle": "none", "marker": "s", "color": svg.ORANGE, "markersize": 7, "zorder": 4}
         if full:
             axes.plot(
-                [step.as_of for step in full], [step.observed for step in full], label=f"{observed}, same rows", **dots
+                [step.as_of for step in full], [step.observed for step in full], label="Observed, same rows", **dots
             )
         if part:
             axes.plot(
                 [step.as_of for step in part],
                 [step.observed for step in part],
-                label=f"{observed}, same rows, known in part",
+                label="Observed, same rows, part known",
                 **{**dots, "markerfacecolor": "none", "markeredgewidth": 1.6},
             )
         if windows:
@@ -77,7 +77,7 @@ def scores(facts: Facts) -> Plot:
                 color=svg.ORANGE,
                 linestyle=(0, (4, 2)),
                 marker=".",
-                label=f"{observed}, labels of the window",
+                label="Observed, labels of the window",
             )
         low, high = axes.get_ylim()
         # Room at the top for the champions' names.
@@ -117,7 +117,8 @@ def performance(facts: Facts) -> Plot:
             "",
             missing="No label of a scored row is known yet: predictions can be judged after the label's horizon.",
         )
-    floor, whose = (facts.floor, "floor") if facts.floor is not None else (facts.gate_floor, "the gate's floor")
+    word = "floor" if facts.greater_is_better else "limit"
+    floor, whose = (facts.floor, word) if facts.floor is not None else (facts.gate_floor, f"the gate's {word}")
 
     def paint(figure: Any) -> None:
         axes = figure.add_subplot()
@@ -175,17 +176,20 @@ def _time_axis(axes: Any, facts: Facts, times: Sequence[datetime]) -> None:
     # One step alone has no width; a month on both sides gives it an axis one can read.
     room = (end - start) * 0.04 or timedelta(days=30)
     axes.set_xlim(start - room, end + room)
+    axes.grid(visible=False, axis="x")
+    if start == end:
+        axes.set_xticks([start], [moment(start)])
+        return
     locator = AutoDateLocator(minticks=3, maxticks=8)
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
-    axes.grid(visible=False, axis="x")
 
 
 def _mark_champions(axes: Any, facts: Facts) -> None:
-    left, right = axes.get_xlim()
-    written: float | None = None
     from matplotlib.dates import date2num
 
+    left, right = axes.get_xlim()
+    written: float | None = None
     for champion in facts.champions:
         place = float(date2num(champion.since))
         if not left <= place <= right:

@@ -13,6 +13,8 @@ from mlplatform.reporting.observations import DriftFacts
 from mlplatform.reporting.plots import Plot
 
 _MOST_COLUMNS, _MOST_STEPS, _MOST_DECISIONS = 30, 40, 24
+_MOST_TICKS = 10
+_FEW = 2  # a heatmap of no more steps fits half the page
 _WITH_NUMBERS = 14  # more steps than this, and the numbers would not fit in their cells
 _WIDTH = 440.0
 _OUTCOMES = {
@@ -59,14 +61,17 @@ def drift(facts: Facts) -> Plot:
         axes.set_xlim(-0.5, len(steps) - 0.5)
         axes.set_ylim(len(shown) - 0.5, -0.5)
         axes.set_yticks(range(len(shown)), [brief(column) for column in shown])
-        every = math.ceil(len(steps) / _WITH_NUMBERS)
+        every = 1 if with_numbers else math.ceil(len(steps) / _MOST_TICKS)
         axes.set_xticks(range(0, len(steps), every), [moment(step.as_of) for step in steps[::every]])
         axes.xaxis.tick_top()
         axes.grid(visible=False)
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
 
-    size = (max(800.0, 190.0 + 58.0 * min(len(steps), _WITH_NUMBERS)), 46.0 + 22.0 * len(shown))
+    size = (
+        min(800.0, 190.0 + 122.0 * len(steps)) + 20.0 * max(0, min(len(steps), _WITH_NUMBERS) - 10),
+        46.0 + 22.0 * len(shown),
+    )
     left_out = ""
     if len(columns) > len(shown):
         left_out = f" The {len(shown)} columns with the largest drift of {len(columns)} are drawn."
@@ -81,7 +86,7 @@ def drift(facts: Facts) -> Plot:
         f"scored them. Blue deepens up to the limit of {limit(facts.max_psi)}; above it, cells are orange, up to four "
         f"times the limit, and violations are bold. Columns with the largest drift come first. {told}{left_out}"
     )
-    return Plot(name, title, caption, svg.draw(name, size, paint, f"Heatmap of drift. {told}"), wide=True)
+    return Plot(name, title, caption, svg.draw(name, size, paint, f"Heatmap of drift. {told}"), wide=len(steps) > _FEW)
 
 
 def calibration(facts: Facts) -> Plot:
@@ -158,8 +163,12 @@ def decisions(facts: Facts) -> Plot:
     shown = facts.decisions[-_MOST_DECISIONS:]
     if not shown:
         return Plot(name, title, "", missing="The gate has decided nothing yet.")
+    if not any(decision.gain for decision in shown):
+        return Plot(name, title, "", missing="No challenger has been compared with a champion yet.")
 
     def paint(figure: Any) -> None:
+        from matplotlib.ticker import MaxNLocator
+
         axes = figure.add_subplot()
         axes.axvline(0, color=svg.MUTED, linewidth=1)
         if facts.margin:
@@ -168,13 +177,15 @@ def decisions(facts: Facts) -> Plot:
             colour, mark = _OUTCOMES.get(decision.outcome, (svg.MUTED, "s"))
             if decision.gain is None:
                 axes.annotate(
-                    f"{brief(decision.outcome)}, {_why_no_gain(decision)}",
+                    f"{brief(decision.outcome)}, not compared",
                     (0, row),
-                    xytext=(6, 0),
+                    xycoords=("axes fraction", "data"),
+                    xytext=(4, 0),
                     textcoords="offset points",
                     va="center",
                     fontsize=10.5,
                     color=colour,
+                    bbox={"facecolor": svg.SURFACE, "edgecolor": "none", "pad": 1},
                 )
                 continue
             gain = decision.gain
@@ -189,6 +200,7 @@ def decisions(facts: Facts) -> Plot:
         low, high = min([0.0, -facts.margin, *ends]), max([0.0, *ends])
         room = (high - low) * 0.08 or 1.0
         axes.set_xlim(low - room, high + room)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.grid(visible=False, axis="y")
         axes.set_xlabel(f"Gain in {brief(facts.metric)}; right of zero is better")
         if axes.get_legend_handles_labels()[0]:
@@ -224,7 +236,3 @@ def _percent_axes(axes: Any) -> None:
 
 def _pair(decision: DecisionFacts) -> str:
     return f"v{decision.challenger}" + (f" vs v{decision.champion}" if decision.champion is not None else ", the first")
-
-
-def _why_no_gain(decision: DecisionFacts) -> str:
-    return "no champion to compare with" if decision.champion is None else "not compared"

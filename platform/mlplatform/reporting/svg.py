@@ -30,7 +30,8 @@ _COLOUR = re.compile("|".join(_VARIABLES))
 _FONT = re.compile(r"font: ([\d.]+)px [^;]*|font-family: [^;]*")
 _REFERENCE = re.compile(r"(?:(?<=url\()|^)#([^)\"]+)")
 _POINTS = 72
-_LARGEST = 1.4
+_SMALLEST, _LARGEST = 0.84, 1.4
+_FITS_A_PHONE = 480
 
 _STYLE = {
     "svg.fonttype": "none",  # text stays text: small, searchable, and read aloud
@@ -115,8 +116,10 @@ def _inline(root: ET.Element, name: str, label: str) -> str:
         element.attrib = attributes
     for key in ("width", "height", "version"):
         root.attrib.pop(key, None)
-    # Drawn much larger than designed, a plot of few bars would shout.
-    root.set("style", f"max-width: {round(float(root.attrib['viewBox'].split()[2]) * _LARGEST)}px")
+    # Drawn much larger than designed, a plot of few bars would shout; a broad one, squeezed, could not be read.
+    width = float(root.attrib["viewBox"].split()[2])
+    least = f"min-width: {round(width * _SMALLEST)}px; " if width > _FITS_A_PHONE else ""
+    root.set("style", f"{least}max-width: {round(width * _LARGEST)}px")
     root.set("role", "img")
     root.set("aria-label", label)
     return ET.tostring(root, encoding="unicode")

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from mlplatform.as_of import Duration
 from mlplatform.medallion.spine import LABEL_KNOWN_AT, LABELS, SPINE
+from mlplatform.models.metrics import Vector
 from mlplatform.models.scorer import PREDICTION, PREDICTIONS
 from mlplatform.monitoring import drift, performance, profiles
 from mlplatform.monitoring.drift import DriftMetric
-from mlplatform.monitoring.performance import PerformanceMetric
 from mlplatform.naming import CHAMPION
 from mlplatform.ops.schemas import ALERTS, DRIFT_METRICS, PERFORMANCE_METRICS
 from mlplatform.ops.stage_runs import StageResult, utc_now
@@ -37,36 +38,23 @@ def run(context: StageContext) -> StageResult:
     )
     alerts: list[dict[str, Any]] = []
     if window.num_rows:
-        version = int(window.column("model_version")[0].as_py())
+        # One version scores an as_of; after a rescore by a newer champion, it is the newer one's rows that count.
+        version = int(pc.max(window.column("model_version")).as_py())
+        window = window.filter(pc.equal(window.column("model_version"), version))
         found = _measure_drift(context, ws.registry.get(use_case.model, version), window)
-        worst = max(
-            (metric for metric in found if metric.metric == "psi" and metric.value is not None),
-            key=_value,
-            default=None,
-        )
-        drifted = [metric for metric in found if metric.violated]
+        worst = max((metric for metric in found if metric.metric == "psi"), key=_value, default=None)
+        drifted = sorted((metric for metric in found if metric.violated), key=_value, reverse=True)
         result.details["worst_drift"] = asdict(worst) if worst else None
         if drifted:
-            listed = ", ".join(
-                f"{metric.column} ({_shown(metric)})" for metric in sorted(drifted, key=_value, reverse=True)[:5]
-            )
+            listed = ", ".join(f"{metric.column} ({_shown(metric)})" for metric in drifted[:5])
             alerts.append(_alert(context, "drift", version, f"{len(drifted)} limit(s) of drift violated: {listed}"))
-    realised, rows = _measure_performance(context)
-    result.rows_in, result.rows_out = window.num_rows, rows
-    for metric in realised:
-        if metric.metric in (use_case.settings.training.metric, performance.CALIBRATION_RATIO):
-            result.details[f"realised_{metric.metric}"] = metric.value
-        if metric.metric == "label_mean":
-            result.details["realised_label_mean"] = metric.value
-        if metric.violated:
-            kind = "calibration" if metric.metric == performance.CALIBRATION_RATIO else "performance"
-            message = f"realised {metric.metric} {metric.value:.3f} on {rows} labels, limit {metric.limit:g}"
-            alerts.append(_alert(context, kind, _champion(context), message))
-            result.details["alarms"].append(f"{kind}: {message}")
-    result.details["labels_known"] = rows
+    judged = _newly_judged(context)
+    alerts.extend(_measure_performance(context, judged, result))
+    result.rows_in, result.rows_out = window.num_rows, judged.labels.size
     if alerts:
-        once = Transaction(f"monitor:{use_case.name}:{context.as_of.isoformat()}")
-        ws.tables.append(namespace.ops("alerts"), pa.Table.from_pylist(alerts, schema=ALERTS), transactions=[once])
+        ws.tables.append(
+            namespace.ops("alerts"), pa.Table.from_pylist(alerts, schema=ALERTS), transactions=[_once(context)]
+        )
     result.details["alerts"] = [{key: alert[key] for key in ("kind", "severity", "message")} for alert in alerts]
     return result
 
@@ -94,7 +82,7 @@ def _measure_drift(context: StageContext, version: ModelVersion, window: pa.Tabl
     ws.tables.append(
         context.namespace.ops("drift_metrics"),
         pa.Table.from_pylist(rows, schema=DRIFT_METRICS),
-        transactions=[Transaction(f"monitor:{use_case.name}:{context.as_of.isoformat()}")],
+        transactions=[_once(context)],
     )
     return found
 
@@ -116,62 +104,94 @@ def _window_inputs(context: StageContext, window: pa.Table) -> pa.Table:
     return inputs.join(scored, keys=keys, join_type="inner")
 
 
-def _measure_performance(context: StageContext) -> tuple[list[PerformanceMetric], int]:
-    """Measure the champion's predictions whose labels became known in the last stretch."""
+@dataclass(frozen=True)
+class _Judged:
+    """The champion's predictions whose labels became known in the last stretch, with the versions that made them."""
+
+    labels: Vector
+    predictions: Vector
+    versions: Vector
+    start: datetime
+    coverage: float
+
+
+def _newly_judged(context: StageContext) -> _Judged:
     ws, use_case, namespace = context.ws, context.use_case, context.namespace
-    spine, settings = use_case.label_spine(), use_case.settings
+    spine = use_case.label_spine()
     keys = list(spine.keys)
-    start = Duration.parse(settings.monitoring.performance_window).before(context.as_of)
+    start = Duration.parse(use_case.settings.monitoring.performance_window).before(context.as_of)
     made = ws.tables.to_arrow(
         namespace.gold(PREDICTIONS),
-        columns=[*keys, PREDICTION, "as_of"],
+        columns=[*keys, PREDICTION, "model_version", "as_of"],
         filters=[("alias", "=", CHAMPION), ("as_of", "<=", context.as_of)],
     )
     # Scored twice (after a rescore with a newer champion): the first prediction is the one that was acted on.
-    made = made.sort_by("as_of").group_by(keys, use_threads=False).aggregate([(PREDICTION, "first")])
-    made = made.rename_columns([*keys, PREDICTION])
+    made = made.sort_by([("as_of", "ascending"), ("model_version", "ascending")])
+    made = made.group_by(keys, use_threads=False).aggregate([(PREDICTION, "first"), ("model_version", "first")])
+    made = made.rename_columns([*keys, PREDICTION, "model_version"])
     labels = ws.tables.to_arrow(
         namespace.gold(LABELS),
         columns=[*keys, spine.label, LABEL_KNOWN_AT],
         filters=[(LABEL_KNOWN_AT, "<=", context.as_of)],
     )
     known = made.join(labels, keys=keys, join_type="inner")
-    coverage = known.num_rows / made.num_rows if made.num_rows else 0.0
-    recent = known.filter(_after(known, start))
-    values = recent.column(spine.label).to_numpy().astype(np.float64)
-    predictions = recent.column(PREDICTION).to_numpy().astype(np.float64)
-    if not values.size:
-        return [], 0
-    found = performance.realised(values, predictions, settings)
-    common = {
-        "use_case": use_case.name,
-        "as_of": context.as_of,
-        "model_version": _champion(context),
-        "window_start": start,
-        "window_end": context.as_of,
-        "rows": values.size,
-        "coverage": coverage,
-    }
-    ws.tables.append(
-        namespace.ops("performance_metrics"),
-        pa.Table.from_pylist([{**common, **asdict(metric)} for metric in found], schema=PERFORMANCE_METRICS),
-        transactions=[Transaction(f"monitor:{use_case.name}:{context.as_of.isoformat()}")],
+    moment = pa.scalar(start, pa.timestamp("us", tz="UTC"))
+    recent = known.filter(pc.greater(known.column(LABEL_KNOWN_AT), moment))
+    vectors = (recent.column(name).to_numpy().astype(np.float64) for name in (spine.label, PREDICTION, "model_version"))
+    return _Judged(*vectors, start, known.num_rows / made.num_rows if made.num_rows else 0.0)
+
+
+def _measure_performance(context: StageContext, judged: _Judged, result: StageResult) -> list[dict[str, Any]]:
+    """Record realised metrics of each version that made the predictions; return the alerts they raise.
+
+    Labels are late: what is judged are the predictions of past champions as well, and each alert names its version.
+    """
+    use_case, settings = context.use_case, context.use_case.settings
+    result.details["labels_known"] = int(judged.labels.size)
+    if not judged.labels.size:
+        return []
+    for metric in performance.realised(judged.labels, judged.predictions, settings):
+        if metric.metric in (settings.training.metric, performance.CALIBRATION_RATIO, "label_mean"):
+            result.details[f"realised_{metric.metric}"] = metric.value
+    rows, alerts = [], []
+    for number in np.unique(judged.versions):
+        version, mine = int(number), judged.versions == number
+        count = int(mine.sum())
+        for metric in performance.realised(judged.labels[mine], judged.predictions[mine], settings):
+            rows.append(
+                {
+                    "use_case": use_case.name,
+                    "as_of": context.as_of,
+                    "model_version": version,
+                    "window_start": judged.start,
+                    "window_end": context.as_of,
+                    "rows": count,
+                    "coverage": judged.coverage,
+                    **asdict(metric),
+                }
+            )
+            if metric.violated:
+                kind = "calibration" if metric.metric == performance.CALIBRATION_RATIO else "performance"
+                message = (
+                    f"realised {metric.metric} of version {version}: {metric.value:.3f} on {count} labels, "
+                    f"limit {metric.limit:g}"
+                )
+                alerts.append(_alert(context, kind, version, message))
+                result.details["alarms"].append(f"{kind}: {message}")
+    context.ws.tables.append(
+        context.namespace.ops("performance_metrics"),
+        pa.Table.from_pylist(rows, schema=PERFORMANCE_METRICS),
+        transactions=[_once(context)],
     )
-    return found, int(values.size)
+    return alerts
 
 
-def _after(rows: pa.Table, start: datetime) -> pa.ChunkedArray:
-    import pyarrow.compute as pc
-
-    return pc.greater(rows.column(LABEL_KNOWN_AT), pa.scalar(start, pa.timestamp("us", tz="UTC")))
-
-
-def _champion(context: StageContext) -> int:
-    return context.ws.registry.aliases(context.use_case.model).get(CHAMPION, 0)
+def _once(context: StageContext) -> Transaction:
+    return Transaction(f"monitor:{context.use_case.name}:{context.as_of.isoformat()}")
 
 
 def _alert(context: StageContext, kind: str, version: int, message: str) -> dict[str, Any]:
-    identity = f"{context.use_case.name}|{kind}|{context.as_of.isoformat()}"
+    identity = f"{context.use_case.name}|{kind}|{version}|{context.as_of.isoformat()}"
     return {
         "alert_id": hashlib.sha256(identity.encode()).hexdigest()[:16],
         "use_case": context.use_case.name,

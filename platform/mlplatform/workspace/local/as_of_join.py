@@ -40,6 +40,8 @@ def look_up(
     Raises:
         FeatureStoreError: If a time is null, or the table holds a key more than once.
     """
+    import duckdb
+
     refuse_null_times(frame, item)
     keys = [mine for mine, _ in item.keys]
     if item.time is not None:
@@ -55,9 +57,14 @@ def look_up(
             *(name for name, _ in item.outputs),
         ]
     )
-    duck.scan(connection, "features", table, list(wanted))
     try:
+        duck.scan(connection, "features", table, list(wanted))
         found = connection.sql(_sql(item)).to_arrow_table()
+    except duckdb.Error as error:
+        raise FeatureStoreError(
+            f"Looking up {item.table} failed: {error}",
+            hint="Are all its files there, and is there room on the disk for what does not fit in memory?",
+        ) from error
     finally:
         connection.unregister("spine")
         connection.execute("DROP VIEW IF EXISTS features")
@@ -112,6 +119,10 @@ def _in_order(found: pa.Table, rows: int, item: Join, types: Sequence[pa.DataTyp
     columns = []
     for number, kind in enumerate(types):
         column = found.column(f"j{number}")
+        if column.null_count == rows:
+            # DuckDB cannot know the type of a column that none of the files has yet.
+            columns.append(pa.chunked_array([pa.nulls(rows, kind)]))
+            continue
         if not column.type.equals(kind):
             column = column.cast(kind)
         # Taking from many chunks searches each row's chunk: from one it does not.

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 import pyarrow as pa
 
@@ -57,7 +58,7 @@ def scan(
     """
     schema = pa.schema(table.schema().to_arrow())
     wanted = list(columns) if columns is not None else schema.names
-    files = table.file_uris()
+    files = [_local_path(uri) for uri in table.file_uris()]
     if table.protocol().min_reader_version > PLAIN_READER_VERSION or table.metadata().partition_columns or not files:
         # Deletion vectors, column mapping and partitions: only a Delta reader knows which rows are there.
         connection.register(f"{view}__arrow", _read(table, schema, wanted))
@@ -85,6 +86,11 @@ def stream(relation: duckdb.DuckDBPyRelation, schema: pa.Schema, batch_rows: int
 def _read_parquet(files: Sequence[str]) -> str:
     listed = ", ".join(_literal(file) for file in files)
     return f"read_parquet([{listed}], union_by_name = true, hive_partitioning = false)"
+
+
+def _local_path(uri: str) -> str:
+    # delta-rs gives the folder percent-encoded: a space in it would be looked for as `%20`.
+    return unquote(uri.removeprefix("file://"))
 
 
 def _literal(text: str) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from mlplatform.errors import MissingDependencyError
+from mlplatform.errors import ConfigError, MissingDependencyError
 from mlplatform.naming import check_part
 from mlplatform.workspace.local.functions import LocalFunctions
 from mlplatform.workspace.local.locks import file_lock
@@ -29,6 +29,7 @@ LOG = logging.getLogger(__name__)
 ROOT_SETTING = "MLPLATFORM_HOME"
 SPARK_SETTING = "MLPLATFORM_SPARK"
 DEFAULT_ROOT = ".mlplatform"
+_NOT_IN_PATHS = frozenset("[]*?%")
 
 
 def workspace_root(root: str | Path | None = None) -> Path:
@@ -54,11 +55,20 @@ class LocalWorkspace:
 
     @classmethod
     def open(cls, *, env: str = "dev", root: str | Path | None = None) -> LocalWorkspace:
-        """Open the workspace in a folder, made (mode 0700) if it is not there."""
+        """Open the workspace in a folder, made (mode 0700) if it is not there.
+
+        Raises:
+            ConfigError: If the folder's path holds characters that the engines cannot read.
+        """
         # OpenMP threads that spin while they wait take the cores from Sail and DuckDB, and from each other: a fit of
         # half a second took half a minute. Read when scikit-learn is first imported.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         folder = workspace_root(root)
+        if set(str(folder)) & _NOT_IN_PATHS:
+            raise ConfigError(
+                f"The workspace cannot be kept in {folder}: delta-rs and DuckDB misread [ ] * ? % in a path.",
+                hint=f"Choose another folder; set {ROOT_SETTING} or pass root.",
+            )
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o700)
         _sweep(folder / "tmp")

@@ -1,0 +1,238 @@
+"""The report of a real local workspace with hand-made tables: what it reads, and how the file is written."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pytest
+
+from mlplatform import Column, LabelSpine, parse_as_of
+from mlplatform.config import UseCaseSettings
+from mlplatform.errors import InvalidNameError
+from mlplatform.models.scorer import prediction_schema
+from mlplatform.naming import Namespace
+from mlplatform.ops import schemas
+from mlplatform.reporting.facts import gather
+from mlplatform.reporting.report import write_report
+
+if TYPE_CHECKING:
+    from mlplatform.workspace.local.workspace import LocalWorkspace
+
+FIRST, SECOND = parse_as_of("2006-01-01"), parse_as_of("2006-04-01")
+EVIL = "<img src=x onerror=alert(1)>\"'&"
+SETTINGS = UseCaseSettings.model_validate(
+    {
+        "owner": "loans@example.com",
+        "label": {"horizon": "1 month"},
+        "gate": {"floor": 0.6},
+        "monitoring": {"performance_floor": 0.58},
+    }
+)
+
+
+class Spine(LabelSpine):
+    """Loans, predicted at approval."""
+
+    entity_keys = ("loan",)
+    prediction_time = "approved_at"
+    label = "bad"
+    key_columns = (Column("loan", "string", "Loan"), Column("approved_at", "timestamp", "Approval"))
+    columns = ()
+    inputs = ()
+
+    def spine(self, ws: Any) -> Any:
+        raise NotImplementedError
+
+    def labels(self, ws: Any) -> Any:
+        raise NotImplementedError
+
+
+SPINE = Spine(SETTINGS)
+
+
+def put(ws: LocalWorkspace, namespace: Namespace, table: str, *rows: dict[str, Any]) -> None:
+    schema = schemas.TABLES[table][0]
+    whole = [{**dict.fromkeys(schema.names), "use_case": namespace.use_case, **row} for row in rows]
+    ws.tables.append(namespace.ops(table), pa.Table.from_pylist(whole, schema=schema))
+
+
+def stage(name: str, as_of: datetime, minute: int, **changes: Any) -> dict[str, Any]:
+    return {
+        "run_id": f"run-{as_of:%Y%m}", "stage": name, "as_of": as_of, "status": "done",
+        "started_at": as_of + timedelta(minutes=minute), "seconds": 1.5, "rows_in": 10, "rows_out": 10,
+        "rows_quarantined": 0, "inputs": "{}", "outputs": "{}", "details": "{}", "message": "",
+        "platform_version": "0.1.0", **changes,
+    }  # fmt: skip
+
+
+def scored(ws: LocalWorkspace, namespace: Namespace, *rows: tuple[str, datetime, int, float, datetime, str]) -> None:
+    name = namespace.gold("predictions")
+    schema = prediction_schema(SPINE)
+    ws.tables.create(name, schema, primary_keys=(*SPINE.keys, "model_version"), timeseries_column=SPINE.prediction_time)
+    columns = ("loan", "approved_at", "model_version", "prediction", "as_of", "alias")
+    whole = [{**dict(zip(columns, row, strict=True)), "scored_at": SECOND, "run_id": "r"} for row in rows]
+    ws.tables.append(name, pa.Table.from_pylist(whole, schema=schema))
+
+
+def labelled(ws: LocalWorkspace, namespace: Namespace, *rows: tuple[str, datetime, float, datetime]) -> None:
+    name, schema = namespace.gold("labels"), SPINE.label_schema()
+    ws.tables.create(name, schema, primary_keys=SPINE.keys, timeseries_column=SPINE.prediction_time)
+    columns = ("loan", "approved_at", "bad", "label_known_at")
+    ws.tables.append(name, pa.Table.from_pylist([dict(zip(columns, row, strict=True)) for row in rows], schema=schema))
+
+
+@pytest.fixture(scope="module")
+def loans(ws: LocalWorkspace) -> Namespace:
+    """A use case with two steps, recorded by hand; another use case's rows lie beside it."""
+    namespace, other = Namespace("dev", "loans"), Namespace("dev", "other")
+    schemas.ensure(ws, namespace)
+    retrain = json.dumps({"due": True, "reasons": ["schedule: 3 months"]})
+    put(
+        ws, namespace, "stage_runs",
+        stage("ingest", FIRST, 0, rows_in=12, rows_quarantined=2),
+        stage("score", FIRST, 1),
+        stage("ingest", SECOND, 0),
+        stage("train", SECOND, 1, status="failed", message="LabelError: none", rows_in=None, rows_out=None),
+        stage("train", SECOND, 2),
+        stage("score", SECOND, 3, status="skipped", details=json.dumps({"model_version": 1}), message="no rows"),
+        stage("retrain", SECOND, 4, details=retrain),
+    )  # fmt: skip
+    put(ws, other, "stage_runs", stage("ingest", parse_as_of("2030-01-01"), 0))
+    checks = json.dumps([{"name": EVIL, "status": "fail", "detail": EVIL, "value": 0.5, "limit": 0.6, "numbers": {}}])
+    decided = {
+        "decision_id": "d1", "event": "decided", "model": "dev.loans.model", "as_of": FIRST, "outcome": "promoted",
+        "reason": EVIL, "challenger_version": 1, "evaluation": json.dumps({"rows": 7}), "checks": checks,
+        "recorded_at": FIRST,
+    }  # fmt: skip
+    applied = {**decided, "event": "applied", "recorded_at": FIRST + timedelta(seconds=1)}
+    put(ws, namespace, "gate_decisions", decided, applied)
+    window = {"as_of": SECOND, "model_version": 1, "window_start": FIRST, "window_end": SECOND, "rows": 2}
+    put(
+        ws, namespace, "drift_metrics",
+        {**window, "column": EVIL, "metric": "psi", "value": 0.9, "limit": 0.25, "violated": True},
+        {**window, "column": "amount", "metric": "psi", "value": 0.01, "limit": 0.25, "violated": False},
+        {**window, "column": "amount", "metric": "null_increase", "value": 5.0, "limit": 0.1, "violated": True},
+    )  # fmt: skip
+    put(
+        ws, namespace, "performance_metrics",
+        {**window, "metric": "roc_auc", "value": 0.61, "limit": 0.58, "violated": False, "coverage": 0.5},
+        {**window, "metric": "label_mean", "value": 0.5, "violated": False, "coverage": 0.5},
+    )  # fmt: skip
+    put(
+        ws, namespace, "alerts",
+        {
+            "alert_id": "a", "as_of": SECOND, "kind": "drift", "severity": "warning", "message": EVIL,
+            "model_version": 1, "raised_at": SECOND,
+        },
+    )  # fmt: skip
+    day = FIRST - timedelta(days=10)
+    scored(
+        ws, namespace,
+        ("a", day, 1, 0.2, FIRST, "champion"), ("b", day, 1, 0.4, FIRST, "champion"),
+        ("c", day, 1, 0.6, FIRST, "champion"), ("a", day, 2, 0.9, FIRST, "challenger"),
+        ("a", day, 3, 0.8, SECOND, "champion"),  # a rescore: the first prediction is the one that was acted on
+    )  # fmt: skip
+    labelled(
+        ws, namespace,
+        ("a", day, 1.0, SECOND), ("b", day, 0.0, SECOND),
+        ("c", day, 1.0, SECOND + timedelta(days=1)),  # known after the newest step: not looked at
+    )  # fmt: skip
+    return namespace
+
+
+def test_facts_are_gathered_by_step(ws: LocalWorkspace, loans: Namespace):
+    facts = gather(ws, loans, SPINE, SETTINGS)
+    assert [step.as_of for step in facts.steps] == [FIRST, SECOND]
+    first, second = facts.steps
+    assert first.scored is not None
+    assert (first.scored.rows, first.scored.mean, first.scored.versions) == (3, pytest.approx(0.4), (1,))
+    assert (first.scored.rows_known, first.scored.observed) == (2, pytest.approx(0.5))
+    assert first.performance is None
+    assert second.performance is not None
+    assert second.performance.value("roc_auc") == pytest.approx(0.61)
+    assert [(item.column, item.violated) for item in second.drift] == [(EVIL, True), ("amount", False)]
+    assert second.retrain is not None
+    assert second.retrain.reasons == ("schedule: 3 months",)
+
+
+def test_a_rescored_row_is_judged_by_its_first_prediction(ws: LocalWorkspace, loans: Namespace):
+    facts = gather(ws, loans, SPINE, SETTINGS)
+    assert facts.outcomes.rows_known == 2
+    assert sum(bin_.predicted * bin_.rows for bin_ in facts.outcomes.deciles) == pytest.approx(0.2 + 0.4)
+    assert facts.steps[1].scored is not None
+    assert facts.steps[1].scored.rows_known == 0
+
+
+def test_a_failure_that_was_mended_by_running_again_is_none(ws: LocalWorkspace, loans: Namespace):
+    facts = gather(ws, loans, SPINE, SETTINGS)
+    assert not [step.failures for step in facts.steps if step.failures]
+    assert [item.stage for item in facts.newest_run] == ["ingest", "train", "train", "score", "retrain"]
+
+
+def test_the_champion_is_the_one_whose_promotion_was_applied(ws: LocalWorkspace, loans: Namespace):
+    champion = gather(ws, loans, SPINE, SETTINGS).champion
+    assert champion is not None
+    assert (champion.version, champion.since) == (1, FIRST)
+
+
+def test_the_report_is_written_with_every_text_escaped(ws: LocalWorkspace, loans: Namespace, tmp_path: Path):
+    path = write_report(ws, loans, SPINE, SETTINGS, tmp_path / "reports")
+    assert path == tmp_path / "reports" / "loans.html"
+    page = path.read_text(encoding="utf-8")
+    assert "<img" not in page
+    assert "&lt;img src=x" in page
+    assert "2030" not in page
+    assert str(tmp_path) not in page
+    assert str(ws.root) not in page
+
+
+def test_the_same_tables_give_the_same_page_but_for_the_time(
+    ws: LocalWorkspace, loans: Namespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    first = write_report(ws, loans, SPINE, SETTINGS, tmp_path).read_text(encoding="utf-8")
+    monkeypatch.setattr("mlplatform.reporting.report.utc_now", lambda: parse_as_of("2030-02-03"))
+    second = write_report(ws, loans, SPINE, SETTINGS, tmp_path).read_text(encoding="utf-8")
+    assert first != second
+    time = re.compile(r"<time .*?</time>")
+    assert time.sub("", first) == time.sub("", second)
+
+
+def test_a_report_that_cannot_be_finished_leaves_the_old_one(
+    ws: LocalWorkspace, loans: Namespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path = write_report(ws, loans, SPINE, SETTINGS, tmp_path)
+    before = path.read_bytes()
+
+    def refuse(*_: Any) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(OSError, match="disk full"):
+        write_report(ws, loans, SPINE, SETTINGS, tmp_path)
+    assert path.read_bytes() == before
+    assert [item.name for item in tmp_path.iterdir()] == ["loans.html"]
+
+
+def test_a_use_case_without_any_table_gets_a_page_that_says_so(ws: LocalWorkspace, tmp_path: Path):
+    path = write_report(ws, Namespace("dev", "unborn"), SPINE, SETTINGS, tmp_path)
+    assert "Nothing has been run for unborn in dev yet" in path.read_text(encoding="utf-8")
+
+
+def test_predictions_without_a_table_of_labels_are_reported(ws: LocalWorkspace):
+    namespace = Namespace("dev", "young")
+    scored(ws, namespace, ("a", FIRST, 1, 0.2, FIRST, "champion"))
+    facts = gather(ws, namespace, SPINE, SETTINGS)
+    assert (facts.rows_scored, facts.outcomes.rows_known, facts.outcomes.deciles) == (1, 0, ())
+    assert facts.outcomes.scored[0].observed is None
+
+
+def test_a_name_that_would_leave_the_folder_is_refused(ws: LocalWorkspace, tmp_path: Path):
+    with pytest.raises(InvalidNameError):
+        write_report(ws, Namespace("dev", "../evil"), SPINE, SETTINGS, tmp_path / "reports")
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,150 @@
+"""What the report makes of recorded rows: decisions, champions, outcomes, flows; from rows made by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from mlplatform.as_of import parse_as_of
+from mlplatform.reporting import formats
+from mlplatform.reporting.decisions import champions_of, decisions_of
+from mlplatform.reporting.observations import alerts_of, drift_of, flows_of, performance_of, stages_of, timings_of
+from mlplatform.reporting.outcomes import deciles, wilson
+
+AS_OF = parse_as_of("2006-01-01")
+LATER = parse_as_of("2007-01-01")
+
+
+def event(kind: str, identity: str = "d1", outcome: str = "promoted", challenger: int = 1, **changes: Any) -> dict:
+    row = {
+        "decision_id": identity, "event": kind, "as_of": AS_OF, "outcome": outcome, "reason": "why",
+        "challenger_version": challenger, "champion_version": None, "evaluation": {"rows": 10}, "checks": [],
+        "recorded_at": LATER,
+    }  # fmt: skip
+    return {**row, **changes}
+
+
+def run(stage: str, **changes: Any) -> dict:
+    row = {
+        "run_id": "r", "stage": stage, "as_of": AS_OF, "status": "done", "started_at": LATER, "seconds": 1.0,
+        "rows_in": 10, "rows_out": 9, "rows_quarantined": 1, "message": None, "details": {}, "platform_version": "1",
+    }  # fmt: skip
+    return {**row, **changes}
+
+
+@pytest.mark.parametrize(
+    ("events", "outcome"),
+    [
+        ([event("decided"), event("applied")], "promoted"),
+        ([event("decided")], "pending"),
+        ([event("decided"), event("stale", outcome="rejected", reason="another champion")], "stale"),
+        ([event("decided", outcome="rejected")], "rejected"),
+        ([event("decided", outcome="insufficient")], "insufficient"),
+    ],
+)
+def test_a_decision_is_told_by_what_became_of_it(events: list[dict], outcome: str):
+    (found,) = decisions_of(events)
+    assert found.outcome == outcome
+
+
+def test_a_stale_decision_gives_the_reason_of_its_staleness():
+    (found,) = decisions_of([event("decided"), event("stale", outcome="rejected", reason="another champion")])
+    assert found.reason == "another champion"
+
+
+def test_a_gain_comes_from_the_comparison_with_the_champion_and_only_from_there():
+    numbers = {"gain": 0.02, "low": -0.01, "high": 0.05, "confidence": 0.9}
+    trivial = {"name": "beats_trivial", "status": "pass", "numbers": numbers}
+    won = {"name": "beats_champion", "status": "pass", "numbers": numbers}
+    skipped = {"name": "beats_champion", "status": "skipped"}
+    first, second = decisions_of(
+        [event("decided", checks=[trivial, skipped]), event("decided", "d2", checks=[trivial, won])]
+    )
+    assert first.gain is None
+    assert second.gain is not None
+    assert (second.gain.low, second.gain.confidence) == (-0.01, 0.9)
+
+
+def test_champions_are_those_whose_promotion_was_applied():
+    events = [event("decided"), event("applied"), event("decided", "d2", challenger=2)]
+    assert [(champion.version, champion.before) for champion in champions_of(events)] == [(1, None)]
+    events.append(event("applied", "d2", challenger=2, as_of=LATER))
+    assert [(champion.version, champion.before) for champion in champions_of(events)] == [(1, None), (2, 1)]
+    assert champions_of(events)[-1].since == LATER
+
+
+def test_critical_alerts_come_first_within_a_step_and_newer_steps_first():
+    def alert(as_of: Any, severity: str) -> dict:
+        return {"as_of": as_of, "kind": "k", "severity": severity, "message": "m", "model_version": 1}
+
+    rows = [alert(AS_OF, "critical"), alert(LATER, "warning"), alert(LATER, "critical")]
+    assert [(found.as_of, found.severity) for found in alerts_of(rows)] == [
+        (LATER, "critical"),
+        (LATER, "warning"),
+        (AS_OF, "critical"),
+    ]
+
+
+def test_only_stability_indexes_are_drift():
+    row = {"as_of": AS_OF, "column": "c", "metric": "psi", "value": None, "limit": 0.25, "violated": True}
+    assert [item.value for item in drift_of([row, {**row, "metric": "null_increase"}])] == [None]
+
+
+def test_a_metric_that_was_not_measured_is_not_known():
+    row = {
+        "as_of": AS_OF, "window_start": AS_OF, "rows": 3, "coverage": 0.5,
+        "metric": "roc_auc", "value": None, "limit": None, "violated": False,
+    }  # fmt: skip
+    (found,) = performance_of([row])
+    assert found.value("roc_auc") is None
+    assert found.value("brier") is None
+
+
+def test_rows_are_added_up_where_each_row_passes_once_and_trainings_are_not():
+    stages = stages_of(
+        [
+            run("ingest"), run("ingest", rows_in=5, rows_out=5, rows_quarantined=0),
+            run("ingest", status="failed", rows_in=None, rows_out=None, rows_quarantined=None),
+            run("train", rows_in=10), run("train", rows_in=30), run("features", rows_in=None, rows_quarantined=None),
+        ]
+    )  # fmt: skip
+    found = {flow.stage: flow for flow in flows_of(stages)}
+    assert (found["ingest"].rows_in, found["ingest"].rows_out, found["ingest"].rows_quarantined) == (15, 14, 1)
+    assert (found["train"].rows_in, found["train"].newest_only) == (30, True)
+    assert found["features"].rows_in is None
+
+
+def test_the_time_of_a_retrain_decision_is_not_counted_twice():
+    stages = stages_of([run("train", seconds=2.0), run("retrain", seconds=3.0), run("train", status="failed")])
+    assert [(timing.stage, timing.seconds) for timing in timings_of(stages)] == [("train", (2.0,))]
+
+
+def test_deciles_hold_all_rows_once():
+    predictions = [row / 1000 for row in range(1000)]
+    found = deciles(pa.chunked_array([predictions]), pa.chunked_array([[float(row >= 500) for row in range(1000)]]))
+    assert [bin_.rows for bin_ in found] == [100] * 10
+    assert [bin_.observed for bin_ in found] == [0.0] * 5 + [1.0] * 5
+    assert all(bin_.lowest <= bin_.predicted <= bin_.highest for bin_ in found)
+    assert all(bin_.low <= bin_.observed + 1e-12 and bin_.observed - 1e-12 <= bin_.high for bin_ in found)
+
+
+def test_deciles_leave_out_what_is_not_finite_and_keep_ties_together():
+    found = deciles(pa.chunked_array([[0.5, 0.5, float("nan")]]), pa.chunked_array([[1.0, 0.0, 1.0]]))
+    assert [(bin_.rows, bin_.observed) for bin_ in found] == [(2, 0.5)]
+    assert deciles(pa.chunked_array([[]], pa.float64()), pa.chunked_array([[]], pa.float64())) == ()
+
+
+def test_the_interval_of_a_rate_stays_within_zero_and_one():
+    assert wilson(0.0, 3)[0] == pytest.approx(0.0)
+    assert wilson(1.0, 3)[1] == pytest.approx(1.0)
+    assert wilson(0.5, 100) == pytest.approx((0.4038, 0.5962), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.0, "0.0000"), (1.5, "1.500"), (99999.4, "99,999"), (-0.00002, "-2e-05"), (float("inf"), "not finite")],
+)
+def test_numbers(value: float, text: str):
+    assert formats.number(value) == text
