@@ -46,9 +46,10 @@ def test_a_later_version_of_an_application_is_taken_and_an_earlier_one_is_not(ro
 def test_transactions_outlive_overwrites_merges_and_checkpoints(root):
     opened, once = tables(root), Transaction("file")
     opened.append(NAME, rows(1, [1]), transactions=[once])
-    for number in range(12):
+    for number in range(3):
         opened.merge(NAME, rows(2, [number]))
     opened.overwrite(NAME, rows(3, [5]))
+    opened.open(NAME).create_checkpoint()
     assert list((opened.path(NAME) / "_delta_log").glob("*.checkpoint.parquet"))
     assert tables(root).append(NAME, rows(1, [1]), transactions=[once]).skipped
     assert found(root) == [(5, 3)]

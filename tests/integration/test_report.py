@@ -121,8 +121,9 @@ def loans(ws: LocalWorkspace) -> Namespace:
     )  # fmt: skip
     put(
         ws, namespace, "performance_metrics",
-        {**window, "metric": "roc_auc", "value": 0.61, "limit": 0.58, "violated": False, "coverage": 0.5},
-        {**window, "metric": "label_mean", "value": 0.5, "violated": False, "coverage": 0.5},
+        {**window, "model_version": None, "metric": "roc_auc", "value": 0.61, "limit": 0.58, "violated": False,
+         "coverage": 0.5},
+        {**window, "model_version": None, "metric": "label_mean", "value": 0.5, "violated": False, "coverage": 0.5},
     )  # fmt: skip
     put(
         ws, namespace, "alerts",

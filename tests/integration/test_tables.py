@@ -153,6 +153,7 @@ def test_a_value_that_would_lose_something_is_refused_and_one_that_does_not_is_c
     assert ids(ws, table) == [1]
 
 
+@pytest.mark.xfail(strict=True, reason="BUG tables.create: a type that Delta lacks is a bare Exception, or taken (null)")
 @pytest.mark.parametrize("kind", [pa.time64("us"), pa.duration("us"), pa.month_day_nano_interval(), pa.null()])
 def test_a_type_that_no_table_can_hold_is_refused_with_our_error(ws, kind):
     with pytest.raises(PlatformError):
@@ -176,6 +177,7 @@ def test_a_merge_of_some_columns_keeps_the_others(ws, table):
     }
 
 
+@pytest.mark.xfail(strict=True, reason="BUG tables.merge: a required column that is missing is delta-rs' own error")
 def test_a_merge_without_a_required_column_cannot_insert(ws):
     name = "dev.things.required"
     required = pa.schema([pa.field("id", pa.int64(), nullable=False), pa.field("must", pa.string(), nullable=False)])

@@ -27,6 +27,14 @@ assert ws.spark.range(3).count() == 3
 print(ws._server.pid, flush=True)
 time.sleep(120)
 """
+KILL_THE_ENGINE = """
+import os, signal, sys
+from mlplatform import open_workspace
+ws = open_workspace("local", root=sys.argv[1])
+assert ws.spark.range(1).count() == 1
+os.kill(ws._server.pid, signal.SIGKILL)
+ws._server._process.wait(10)
+"""
 HOLD_A_LOCK = """
 import sys, time
 from mlplatform import open_workspace
@@ -141,13 +149,25 @@ def test_closing_ends_the_engine_and_its_children_and_a_closed_workspace_opens_a
     assert children(os.getpid()) <= before
 
 
+def python(code: str, root: Path, *, seconds: float) -> subprocess.CompletedProcess[str]:
+    """Run code in a new process, which is killed if it does not end in time."""
+    return subprocess.run(
+        [sys.executable, "-c", code, str(root)], capture_output=True, text=True, timeout=seconds, check=True
+    )
+
+
 def test_an_engine_that_died_is_started_anew(tmp_path):
-    with LocalWorkspace.open(root=tmp_path) as ws:
-        assert ws.spark.range(1).count() == 1
-        assert ws._server is not None
-        os.kill(ws._server.pid, signal.SIGKILL)
-        ws._server._process.wait(10)
-        assert ws.spark.range(2).count() == 2
+    done = python(KILL_THE_ENGINE + "print(ws.spark.range(2).count(), flush=True)\nos._exit(0)\n", tmp_path, seconds=60)
+    assert done.stdout.split() == ["2"]
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=subprocess.TimeoutExpired,
+    reason="BUG workspace.spark: the session of the engine that died is not stopped; at exit pyspark asks it for minutes",
+)
+def test_a_process_whose_engine_died_ends_at_once(tmp_path):
+    python(KILL_THE_ENGINE + "ws.spark.range(2).count()\nws.close()\n", tmp_path, seconds=25)
 
 
 def test_the_engine_ends_when_its_parent_is_killed(tmp_path):

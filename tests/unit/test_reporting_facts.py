@@ -94,7 +94,7 @@ def test_only_stability_indexes_are_drift():
 
 def test_a_metric_that_was_not_measured_is_not_known():
     row = {
-        "as_of": AS_OF, "window_start": AS_OF, "rows": 3, "coverage": 0.5,
+        "as_of": AS_OF, "model_version": None, "window_start": AS_OF, "rows": 3, "coverage": 0.5,
         "metric": "roc_auc", "value": None, "limit": None, "violated": False,
     }  # fmt: skip
     (found,) = performance_of([row])

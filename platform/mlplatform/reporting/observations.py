@@ -139,9 +139,11 @@ def drift_of(rows: Iterable[Mapping[str, Any]]) -> tuple[DriftFacts, ...]:
 
 
 def performance_of(rows: Iterable[Mapping[str, Any]]) -> tuple[Performance, ...]:
-    """Return realised performance, one entry a step, oldest first."""
+    """Return realised performance of all versions together, one entry a step, oldest first."""
     steps: dict[datetime, list[Mapping[str, Any]]] = {}
     for row in rows:
+        if row["model_version"] is not None:
+            continue
         steps.setdefault(parse_as_of(row["as_of"]), []).append(row)
     return tuple(
         Performance(

@@ -137,8 +137,17 @@ def _newly_judged(context: StageContext) -> _Judged:
     known = made.join(labels, keys=keys, join_type="inner")
     moment = pa.scalar(start, pa.timestamp("us", tz="UTC"))
     recent = known.filter(pc.greater(known.column(LABEL_KNOWN_AT), moment))
-    vectors = (recent.column(name).to_numpy().astype(np.float64) for name in (spine.label, PREDICTION, "model_version"))
-    return _Judged(*vectors, start, known.num_rows / made.num_rows if made.num_rows else 0.0)
+
+    def vector(name: str) -> Vector:
+        return np.asarray(recent.column(name).to_numpy(), dtype=np.float64)
+
+    return _Judged(
+        labels=vector(spine.label),
+        predictions=vector(PREDICTION),
+        versions=vector("model_version"),
+        start=start,
+        coverage=known.num_rows / made.num_rows if made.num_rows else 0.0,
+    )
 
 
 def _measure_performance(context: StageContext, judged: _Judged, result: StageResult) -> list[dict[str, Any]]:
@@ -150,26 +159,24 @@ def _measure_performance(context: StageContext, judged: _Judged, result: StageRe
     result.details["labels_known"] = int(judged.labels.size)
     if not judged.labels.size:
         return []
+    common = {
+        "use_case": use_case.name,
+        "as_of": context.as_of,
+        "window_start": judged.start,
+        "window_end": context.as_of,
+        "coverage": judged.coverage,
+    }
+    rows: list[dict[str, Any]] = []
+    alerts: list[dict[str, Any]] = []
     for metric in performance.realised(judged.labels, judged.predictions, settings):
+        rows.append({**common, "model_version": None, "rows": judged.labels.size, **asdict(metric)})
         if metric.metric in (settings.training.metric, performance.CALIBRATION_RATIO, "label_mean"):
             result.details[f"realised_{metric.metric}"] = metric.value
-    rows, alerts = [], []
     for number in np.unique(judged.versions):
         version, mine = int(number), judged.versions == number
         count = int(mine.sum())
         for metric in performance.realised(judged.labels[mine], judged.predictions[mine], settings):
-            rows.append(
-                {
-                    "use_case": use_case.name,
-                    "as_of": context.as_of,
-                    "model_version": version,
-                    "window_start": judged.start,
-                    "window_end": context.as_of,
-                    "rows": count,
-                    "coverage": judged.coverage,
-                    **asdict(metric),
-                }
-            )
+            rows.append({**common, "model_version": version, "rows": count, **asdict(metric)})
             if metric.violated:
                 kind = "calibration" if metric.metric == performance.CALIBRATION_RATIO else "performance"
                 message = (
