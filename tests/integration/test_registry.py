@@ -146,7 +146,6 @@ def test_an_alias_that_reads_back_otherwise_is_an_error(registry, monkeypatch):
         registry.set_alias(MODEL, CHAMPION, 2)
 
 
-@pytest.mark.xfail(strict=True, reason="BUG registry: a database that was lost is taken for one that never was")
 def test_a_database_that_is_gone_while_its_artifacts_are_there_is_an_error(root, tmp_path):
     damaged(root, tmp_path).close()
     (tmp_path / "artifacts").mkdir()

@@ -153,7 +153,6 @@ def test_a_value_that_would_lose_something_is_refused_and_one_that_does_not_is_c
     assert ids(ws, table) == [1]
 
 
-@pytest.mark.xfail(strict=True, reason="BUG tables.create: a type that Delta lacks is a bare Exception, or taken (null)")
 @pytest.mark.parametrize("kind", [pa.time64("us"), pa.duration("us"), pa.month_day_nano_interval(), pa.null()])
 def test_a_type_that_no_table_can_hold_is_refused_with_our_error(ws, kind):
     with pytest.raises(PlatformError):
@@ -177,7 +176,6 @@ def test_a_merge_of_some_columns_keeps_the_others(ws, table):
     }
 
 
-@pytest.mark.xfail(strict=True, reason="BUG tables.merge: a required column that is missing is delta-rs' own error")
 def test_a_merge_without_a_required_column_cannot_insert(ws):
     name = "dev.things.required"
     required = pa.schema([pa.field("id", pa.int64(), nullable=False), pa.field("must", pa.string(), nullable=False)])
@@ -280,9 +278,6 @@ def test_an_unknown_column_or_operator_is_refused(ws, table):
         ws.tables.to_arrow(table, filters=[("id", "like", "1%")])
 
 
-@pytest.mark.xfail(
-    strict=True, raises=pa.ArrowException, reason="BUG tables: a filter of another type is Arrow's error"
-)
 def test_a_filter_whose_value_has_another_type_is_refused(ws, table):
     with pytest.raises(TableError):
         ws.tables.to_arrow(table, filters=[("at", ">", "yesterday")])

@@ -161,13 +161,12 @@ def test_an_engine_that_died_is_started_anew(tmp_path):
     assert done.stdout.split() == ["2"]
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=subprocess.TimeoutExpired,
-    reason="BUG workspace.spark: the session of the engine that died is not stopped; at exit pyspark asks it for minutes",
-)
+def test_closing_does_not_wait_for_an_engine_that_died(tmp_path):
+    python(KILL_THE_ENGINE + "ws.close()\nos._exit(0)\n", tmp_path, seconds=20)
+
+
 def test_a_process_whose_engine_died_ends_at_once(tmp_path):
-    python(KILL_THE_ENGINE + "ws.spark.range(2).count()\nws.close()\n", tmp_path, seconds=25)
+    python(KILL_THE_ENGINE + "ws.spark.range(2).count()\nws.close()\n", tmp_path, seconds=20)
 
 
 def test_the_engine_ends_when_its_parent_is_killed(tmp_path):

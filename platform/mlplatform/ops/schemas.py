@@ -68,7 +68,7 @@ PERFORMANCE_METRICS = pa.schema(
     [
         _required("use_case", pa.string()),
         _required("as_of", _TIME),
-        pa.field("model_version", pa.int64(), metadata={"comment": "Made the predictions; null: all versions together"}),
+        pa.field("model_version", pa.int64(), metadata={"comment": "Who predicted; null: all versions"}),
         _required("window_start", _TIME),
         _required("window_end", _TIME),
         _required("metric", pa.string()),

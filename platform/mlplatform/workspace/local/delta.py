@@ -50,7 +50,13 @@ def open_table(path: Path, name: str, *, version: int | None = None) -> DeltaTab
 
 
 def create(path: Path, schema: pa.Schema, *, description: str, properties: Mapping[str, str]) -> None:
-    """Create an empty table with properties of our own."""
+    """Create an empty table with properties of our own.
+
+    Raises:
+        TableError: If a column has a type that Delta does not know.
+    """
+    for field in schema:
+        _check_type(field.name, field.type)
     path.mkdir(parents=True, exist_ok=True)
     DeltaTable.create(
         str(path),
@@ -60,6 +66,14 @@ def create(path: Path, schema: pa.Schema, *, description: str, properties: Mappi
         configuration={f"{_PROPERTY}{key}": value for key, value in properties.items()},
         raise_if_key_not_exists=False,
     )
+
+
+def _check_type(column: str, kind: pa.DataType) -> None:
+    refused = (pa.types.is_time, pa.types.is_duration, pa.types.is_interval, pa.types.is_null, pa.types.is_union)
+    if any(test(kind) for test in refused):
+        raise TableError(f"Column {column} is {kind}, which no Delta table can hold.", hint="Declare another type.")
+    for child in range(kind.num_fields):
+        _check_type(f"{column}.{kind.field(child).name}", kind.field(child).type)
 
 
 def properties(table: DeltaTable) -> dict[str, str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from mlplatform.errors import TableError
 from mlplatform.naming import quote
 from mlplatform.workspace.local import duck
 
@@ -44,6 +45,9 @@ def plan_merge(
 
     Returns:
         The rows and how to write them.
+
+    Raises:
+        TableError: If rows that are new to the table lack a column that may not be null.
     """
     there = pa.schema(table.schema().to_arrow())
     added = [field.with_nullable(True) for field in source.schema if field.name not in there.names]
@@ -51,10 +55,17 @@ def plan_merge(
     connection.register("source", source)
     duck.scan(connection, "target", table)
     on = " AND ".join(f"t.{quote(key, 'duckdb')} = s.{quote(key, 'duckdb')}" for key in keys)
-    matches = connection.execute(
-        f"SELECT EXISTS (SELECT 1 FROM target t WHERE EXISTS (SELECT 1 FROM source s WHERE {on}))"
+    matches = connection.sql(
+        f"SELECT count(*) FROM source s WHERE EXISTS (SELECT 1 FROM target t WHERE {on})"
     ).fetchall()
-    if not matches[0][0]:
+    known = int(matches[0][0])
+    required = [field.name for field in there if not field.nullable and field.name not in source.column_names]
+    if required and known < source.num_rows:
+        raise TableError(
+            f"{source.num_rows - known} new row(s) lack the required column(s) {', '.join(required)}.",
+            hint="A new row needs all columns that may not be null.",
+        )
+    if not known:
         return Merged(rows=_widened(source, schema), rewrites=False, widens=bool(added))
     columns = [(field.name, quote(field.name, "duckdb")) for field in schema]
     kept = ", ".join(f"t.{sql}" if name in there.names else f"NULL AS {sql}" for name, sql in columns)

@@ -125,6 +125,12 @@ class LocalRegistry:
             self._mlflow()
             from mlflow import MlflowClient
 
+            database = self._root / "mlflow.db"
+            if not database.exists() and self.artifacts.is_dir() and any(self.artifacts.iterdir()):
+                raise RegistryError(
+                    f"The registry's database {database} is gone, while its models' files are there.",
+                    hint="Restore it; or, to begin anew without a champion, move the folder artifacts away.",
+                )
             self.artifacts.mkdir(parents=True, exist_ok=True)
             # The first client creates the database's tables; two doing so at once would collide.
             with file_lock(self._root / ".locks", "mlflow database"), _translated("open the registry"):

@@ -102,6 +102,25 @@ class SailServer:
             self._process.stdout.close()
 
 
+def disconnect(session: SparkSession, *, answering: bool) -> None:
+    """Close a session.
+
+    Args:
+        session: What `connect` returned.
+        answering: False when its server is dead: then the channel is closed without a farewell, for which pyspark would
+            wait for minutes, at the latest when the process ends.
+    """
+    try:
+        if answering:
+            session.stop()
+        else:
+            # The channel first: else close() waits ten seconds for calls that nobody will answer.
+            session.client._channel.close()  # noqa: SLF001
+            session.client.close()
+    except Exception as error:  # noqa: BLE001  (whatever it is, the server's process is ended next)
+        LOG.debug("Closing the Spark session: %s", error)
+
+
 def connect(url: str) -> SparkSession:
     """Open a Spark Connect session with the settings that keep both homes alike.
 

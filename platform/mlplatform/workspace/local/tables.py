@@ -161,13 +161,18 @@ class LocalTables:
             rows = pa.table(whole).cast(schema)
             return (rows.filter(_expression(filters)) if filters else rows).select(wanted)
         dataset = table.to_pyarrow_dataset(schema=schema)
-        # Readahead of one keeps memory near the size of the result.
-        scanner = dataset.scanner(
-            columns=wanted,
-            filter=_expression(filters) if filters else None,
-            batch_readahead=1,
-            fragment_readahead=1,
-        )
+        try:
+            # Readahead of one keeps memory near the size of the result.
+            scanner = dataset.scanner(
+                columns=wanted,
+                filter=_expression(filters) if filters else None,
+                batch_readahead=1,
+                fragment_readahead=1,
+            )
+        except pa.ArrowException as error:
+            raise TableError(
+                f"{name} cannot be filtered by {list(filters)}: {error}", hint="Compare like with like."
+            ) from None
         return scanner.to_table()
 
     def append(self, name: ObjectName | str, frame: Any, *, transactions: Sequence[Transaction] = ()) -> WriteResult:

@@ -110,7 +110,10 @@ class LocalWorkspace:
     @property
     def spark(self) -> SparkSession:
         """The Spark session: Sail in a child process, or what the setting `MLPLATFORM_SPARK` names (`sc://...`)."""
-        if self._session is None or (self._server is not None and not self._server.running):
+        if self._server is not None and not self._server.running:
+            LOG.warning("The local Spark engine died; it is started anew. Its messages: %s", self.root / "logs")
+            self._stop_engine()
+        if self._session is None:
             from mlplatform.workspace.local.sail import SailServer, connect
 
             url = os.environ.get(SPARK_SETTING)
@@ -139,15 +142,17 @@ class LocalWorkspace:
 
     def close(self) -> None:
         """Stop the engine, and remove this process's temporary files."""
-        if self._session is not None and self._server is not None:
-            try:
-                self._session.stop()
-            except Exception as error:  # noqa: BLE001  (a dead server must not keep us from ending its process)
-                LOG.debug("Stopping the Spark session: %s", error)
+        self._stop_engine()
+        shutil.rmtree(self.root / "tmp" / str(os.getpid()), ignore_errors=True)
+
+    def _stop_engine(self) -> None:
+        if self._session is not None:
+            from mlplatform.workspace.local.sail import disconnect
+
+            disconnect(self._session, answering=self._server is None or self._server.running)
         if self._server is not None:
             self._server.stop()
         self._session = self._server = None
-        shutil.rmtree(self.root / "tmp" / str(os.getpid()), ignore_errors=True)
 
     def __enter__(self) -> Self:
         """Use as a context manager."""
