@@ -35,7 +35,7 @@ def time_split(times: npt.NDArray[np.datetime64], *, holdout: float, validation:
         >>> time_split(days, holdout=0.25, validation=0.5)
         TimeSplit(fit=slice(0, 1, None), validation=slice(1, 3, None), holdout=slice(3, 4, None))
     """
-    if times.size > 1 and bool((np.diff(times) < np.timedelta64(0)).any()):
+    if bool((times[1:] < times[:-1]).any()):
         raise ValueError("Rows must be sorted by time before they are split.")
     held = _cut(times, times.size - round(times.size * holdout))
     validated = _cut(times[:held], held - round(held * validation))
