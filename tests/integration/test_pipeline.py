@@ -143,9 +143,9 @@ def test_naming_every_stage_again_leaves_the_same_state(open_at, bases, tiny):
 @pytest.mark.parametrize(
     ("where", "base"),
     [
-        ("between bronze's quarantine and bronze", "empty"),
+        pytest.param("between bronze's quarantine and bronze", "empty", marks=pytest.mark.slow),
         ("between the quarantine and silver", "empty"),
-        ("between silver and gold", "empty"),
+        pytest.param("between silver and gold", "empty", marks=pytest.mark.slow),
     ],
 )
 def test_killed_while_refining_a_run_again_completes_it(tmp_path, bases, tiny, where, base):
@@ -159,11 +159,11 @@ def test_killed_while_refining_a_run_again_completes_it(tmp_path, bases, tiny, w
 @pytest.mark.parametrize(
     ("where", "base"),
     [
-        ("between registering the model and tagging it", "prepared"),
+        pytest.param("between registering the model and tagging it", "prepared", marks=pytest.mark.slow),
         ("between tagging the model and its alias", "prepared"),
         ("between the decision and the champion's alias", "trained"),
         ("between two chunks of scoring", "trained"),
-        ("between the drift metrics and the rest", "trained"),
+        pytest.param("between the drift metrics and the rest", "trained", marks=pytest.mark.slow),
     ],
 )
 def test_killed_anywhere_later_a_run_again_leaves_what_an_uninterrupted_one_leaves(tmp_path, bases, tiny, where, base):
@@ -175,8 +175,9 @@ def test_killed_anywhere_later_a_run_again_leaves_what_an_uninterrupted_one_leav
         assert differences(business_state(ws, namespace(ws)), state_of(bases["first"])) == {}
 
 
-def test_a_row_that_lands_between_two_chunks_of_scoring_is_scored(tmp_path, bases, tiny):
-    """Killed after the first chunk; then the July drop's late sibling lands, and its rows sort before the rest."""
+@pytest.mark.slow
+def test_what_lands_between_two_chunks_of_scoring_is_scored_by_the_next_scoring_at_the_latest(tmp_path, bases):
+    """Killed after the first chunk; then a late file lands, whose rows sort before those of the other chunks."""
     own = write_tiny_use_case(tmp_path / "uc", gate={"margin": 0.2})
     root = clone(bases["trained"], tmp_path / "killed")
     assert run_and_die(root, own.folder, FIRST, "between two chunks of scoring") == KILLED
@@ -187,13 +188,11 @@ def test_a_row_that_lands_between_two_chunks_of_scoring_is_scored(tmp_path, base
         encoding="utf-8",
     )
     with LocalWorkspace.open(root=root) as ws:
-        run_tiny(ws, own.folder, FIRST)
-        scored = ws.tables.to_arrow(namespace(ws).gold("predictions"))["account"].to_pylist()
-        due = ws.tables.to_arrow(namespace(ws).gold("spine"), filters=[("signed_up_at", ">", first_of("2020-07"))])[
-            "account"
-        ].to_pylist()
-        assert len(scored) == len(set(scored))
-        assert sorted(set(due) - set(scored)) == []
+        for as_of in (FIRST, "2020-09-01"):
+            run_tiny(ws, own.folder, as_of)
+        due = ws.tables.to_arrow(namespace(ws).gold("spine"), filters=[("signed_up_at", ">", first_of("2020-07"))])
+        scored = ws.tables.to_arrow(namespace(ws).gold("predictions"))
+        assert sorted(scored["account"].to_pylist()) == sorted(due["account"].to_pylist())
 
 
 def test_no_row_that_the_gate_looked_at_trained_either_model(open_at, tiny):
@@ -244,7 +243,7 @@ def test_the_record_tells_the_promotion_in_its_order(open_at):
 STEPS = ("decided", "tag", "previous_champion", "champion", "take challenger away", "applied")
 
 
-class InterruptedError_(Exception):
+class DeathError(Exception):
     """Stands for the process's death."""
 
 
@@ -273,7 +272,7 @@ def spy(monkeypatch: pytest.MonkeyPatch, ws: LocalWorkspace, die_before: str = "
 
     def step(name: str) -> None:
         if name == die_before:
-            raise InterruptedError_(name)
+            raise DeathError(name)
         seen.append(name)
 
     registry, record = ws.registry, promotion.record
@@ -316,7 +315,7 @@ def test_a_promotion_interrupted_before_a_step_is_finished_by_the_next_run(decid
     ws, use_case, made = decided
     with pytest.MonkeyPatch.context() as patch:
         spy(patch, ws, die_before=step)
-        with pytest.raises(InterruptedError_):
+        with pytest.raises(DeathError):
             promote(ws, use_case, made)
     between = ws.registry.aliases(use_case.model)
     assert between[CHAMPION] in (1, 2)
