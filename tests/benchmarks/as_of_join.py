@@ -231,7 +231,7 @@ class _Ours(_Contender):
             )
             for number, name in enumerate(self.task["names"])
         ]
-        training_set = self.ws.fe.create_training_set(self.spine, feature_lookups=lookups, label="y")
+        training_set = self.ws.fe.create_training_set(df=self.spine, feature_lookups=lookups, label="y")
         return int(training_set.to_arrow().num_rows)
 
 

@@ -51,7 +51,9 @@ def main() -> None:
         uri, model, order = _log(ws)
 
         def ours() -> np.ndarray[Any, Any]:
-            result: np.ndarray[Any, Any] = ws.fe.score_batch_arrow(uri, frame).column("prediction").to_numpy()
+            result: np.ndarray[Any, Any] = (
+                ws.fe.score_batch_arrow(model_uri=uri, df=frame).column("prediction").to_numpy()
+            )
             return result
 
         def bare() -> np.ndarray[Any, Any]:
@@ -98,7 +100,7 @@ def _log(ws: Any) -> tuple[str, Any, list[str]]:
     )
     spine = training.drop_columns(["f0"]).append_column("y", pa.array(label))
     lookup = FeatureLookup("dev.bench.features", "id")
-    training_set = ws.fe.create_training_set(spine, feature_lookups=[lookup], label="y", exclude_columns=["id"])
+    training_set = ws.fe.create_training_set(df=spine, feature_lookups=[lookup], label="y", exclude_columns=["id"])
     order = training_set.feature_spec.included
     fitted = HistGradientBoostingRegressor(max_iter=TREES, early_stopping=False)
     fitted.fit(training.select(order).to_pandas(), label)

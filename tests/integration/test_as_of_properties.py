@@ -63,7 +63,7 @@ class Join:
             lookback_window=None if lookback is None else dt.timedelta(microseconds=lookback),
         )
         frame = _table(SPINE, [(*row, number) for number, row in enumerate(spine)], time=2)
-        result = self.ws.fe.create_training_set(frame, feature_lookups=[lookup], label=None).to_arrow()
+        result = self.ws.fe.create_training_set(df=frame, feature_lookups=[lookup], label=None).to_arrow()
         assert result.column_names == ["id", "sub", "ts", "row", "a", "b"]
         rows = [tuple(row.values()) for row in result.sort_by("row").to_pylist()]
         assert [row[3] for row in rows] == list(range(len(spine)))

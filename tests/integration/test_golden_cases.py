@@ -71,9 +71,9 @@ def test_training_set_in_spark(ws: LocalWorkspace, case: Case) -> None:
 def test_score_batch(ws: LocalWorkspace, case: Case, tmp_path: Path) -> None:
     asked = set_up(ws, case)
     uri, noted = asked.log_model(tmp_path)
-    assert_same(ws.fe.score_batch_arrow(uri, case.spine), _expected(case))
+    assert_same(ws.fe.score_batch_arrow(model_uri=uri, df=case.spine), _expected(case))
     assert columns_noted(noted) == case.expect.model_columns
-    assert_same(ws.fe.score_batch(uri, case.spine).toArrow(), _expected(case))
+    assert_same(ws.fe.score_batch(model_uri=uri, df=case.spine).toArrow(), _expected(case))
 
 
 @pytest.mark.parametrize("case", ERRORS, ids=_id)
@@ -86,7 +86,7 @@ def test_error(ws: LocalWorkspace, case: Case, tmp_path: Path) -> None:
     else:
         uri, _ = asked.log_model(tmp_path)
         with pytest.raises(ValueError) as refused:  # noqa: PT011 - the message is compared below
-            ws.fe.score_batch_arrow(uri, case.spine)
+            ws.fe.score_batch_arrow(model_uri=uri, df=case.spine)
     assert type(refused.value).__module__ == "mlplatform.errors"
     for name in re.findall(r"'(\w+)'", case.real_message or ""):
         if name not in {"LONG", "INTEGER", "double", "float"}:  # types, which we do not quote

@@ -127,7 +127,7 @@ def test_every_form_of_uri(shop: Shop, form: str) -> None:
 )
 def test_models_that_are_not_there(shop: Shop, uri: Any, error: type[Exception], says: str) -> None:
     with pytest.raises(error, match=says):
-        shop.ws.fe.score_batch_arrow(uri, SPINE)
+        shop.ws.fe.score_batch_arrow(model_uri=uri, df=SPINE)
 
 
 @pytest.mark.parametrize(
@@ -144,13 +144,13 @@ def test_models_that_are_not_there(shop: Shop, uri: Any, error: type[Exception],
 )
 def test_frames_that_cannot_be_scored(shop: Shop, frame: pa.Table, says: str) -> None:
     with pytest.raises(FeatureStoreError, match=says):
-        shop.ws.fe.score_batch_arrow(shop.uris["alias"], frame)
+        shop.ws.fe.score_batch_arrow(model_uri=shop.uris["alias"], df=frame)
 
 
 def test_no_error_for_a_lookup_that_is_not_run(shop: Shop) -> None:
     frame = SPINE.set_column(1, "ts", pa.array([None] * 4, TIME))
     frame = frame.append_column("paid", pa.array([1.0, None, 1.0, 1.0])).append_column("n", pa.array([1, 2, 3, 4]))
-    scored = shop.ws.fe.score_batch_arrow(shop.uris["alias"], frame)
+    scored = shop.ws.fe.score_batch_arrow(model_uri=shop.uris["alias"], df=frame)
     assert scored.column_names == [*frame.column_names, "prediction"]
     assert scored.column("paid").to_pylist() == [1.0, 0.5, 1.0, 1.0]
 
@@ -161,9 +161,9 @@ def test_an_excluded_function_that_nobody_consumes_is_not_called(shop: Shop) -> 
 
 def test_numbers_are_cast_to_what_the_model_was_fitted_on(shop: Shop) -> None:
     whole = SPINE.set_column(2, "due", pa.array([2, 4, 8, 0], pa.int32()))
-    scored = shop.ws.fe.score_batch_arrow(shop.uris["alias"], whole)
+    scored = shop.ws.fe.score_batch_arrow(model_uri=shop.uris["alias"], df=whole)
     assert scored.schema.field("due").type == pa.int32()
-    same = shop.ws.fe.score_batch_arrow(shop.uris["alias"], SPINE)
+    same = shop.ws.fe.score_batch_arrow(model_uri=shop.uris["alias"], df=SPINE)
     assert sorted(scored.column("prediction").to_pylist()) == sorted(same.column("prediction").to_pylist())
 
 
@@ -178,15 +178,15 @@ def test_probabilities(shop: Shop) -> None:
     """`array<double>` keeps both classes, `double` takes the positive one, which is the last."""
     model = fitted(shop, LogisticRegression)
     info = shop.log(model, pyfunc_predict_fn="predict_proba", registered_model_name=None)
-    both = shop.ws.fe.score_batch_arrow(info.model_uri, SPINE, "array<double>")
-    one = shop.ws.fe.score_batch_arrow(info.model_uri, SPINE)
+    both = shop.ws.fe.score_batch_arrow(model_uri=info.model_uri, df=SPINE, result_type="array<double>")
+    one = shop.ws.fe.score_batch_arrow(model_uri=info.model_uri, df=SPINE)
     expected = model.predict_proba(both.select(["due", "n", "paid"]).to_pandas())
     np.testing.assert_allclose(np.array(both.column("prediction").to_pylist()), expected)
     assert sorted(one.column("prediction").to_pylist()) == sorted(expected[:, 1].tolist())
     with pytest.raises(FeatureStoreError, match="are no int"):
-        shop.ws.fe.score_batch_arrow(info.model_uri, SPINE, "int")
+        shop.ws.fe.score_batch_arrow(model_uri=info.model_uri, df=SPINE, result_type="int")
     with pytest.raises(FeatureStoreError, match=r"'dobule' is not a type.*\n.*double"):
-        shop.ws.fe.score_batch_arrow(info.model_uri, SPINE, "dobule")
+        shop.ws.fe.score_batch_arrow(model_uri=info.model_uri, df=SPINE, result_type="dobule")
 
 
 class Labels(mlflow.pyfunc.PythonModel):
@@ -205,7 +205,7 @@ class Labels(mlflow.pyfunc.PythonModel):
 
 def test_texts(shop: Shop) -> None:
     info = shop.log(Labels(), flavor=mlflow.pyfunc, registered_model_name=None)
-    scored = shop.ws.fe.score_batch_arrow(info.model_uri, SPINE, "string")
+    scored = shop.ws.fe.score_batch_arrow(model_uri=info.model_uri, df=SPINE, result_type="string")
     assert sorted(scored.column("prediction").to_pylist()) == ["n0", "n0", "n5", "n5"]
 
 
@@ -220,7 +220,7 @@ def test_texts(shop: Shop) -> None:
 def test_models_that_fail(shop: Shop, result: Any, says: str) -> None:
     info = shop.log(Labels(result), flavor=mlflow.pyfunc, registered_model_name=None)
     with pytest.raises(FeatureStoreError, match=says):
-        shop.ws.fe.score_batch_arrow(info.model_uri, SPINE)
+        shop.ws.fe.score_batch_arrow(model_uri=info.model_uri, df=SPINE)
 
 
 def test_a_model_is_verified_before_anything_in_it_is_loaded(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,7 +235,7 @@ def test_a_model_is_verified_before_anything_in_it_is_loaded(shop: Shop, monkeyp
     monkeypatch.setattr(mlflow.pyfunc, "load_model", lambda *_: pytest.fail("loaded"))
     for uri in shop.uris.values():
         with pytest.raises(ArtifactError, match="Not this one"):
-            shop.ws.fe.score_batch_arrow(uri, SPINE)
+            shop.ws.fe.score_batch_arrow(model_uri=uri, df=SPINE)
     assert seen[0].tags["artifact_digest"] == "abc"
     assert (seen[1].name, seen[1].version, seen[1].uri) == (MODEL, 1, shop.uris["version"])
 
@@ -302,7 +302,7 @@ def test_a_model_logged_without_features_says_so(shop: Shop) -> None:
     with mlflow.start_run(experiment_id=shop.ws.registry.experiment("mine")):
         info = mlflow.sklearn.log_model(fitted(shop), name="plain", pip_requirements=["scikit-learn"])
     with pytest.raises(FeatureStoreError, match=r"log_model"):
-        shop.ws.fe.score_batch_arrow(info.model_uri, SPINE)
+        shop.ws.fe.score_batch_arrow(model_uri=info.model_uri, df=SPINE)
 
 
 _SCORE = """
@@ -311,7 +311,7 @@ from mlplatform import open_workspace
 ws = open_workspace(root=sys.argv[1])
 frame = pa.table({"id": [1], "ts": pa.array([dt.datetime(2024, 1, 5, tzinfo=dt.UTC)], pa.timestamp("us", "UTC")),
                   "due": [2.0]})
-print(ws.fe.score_batch_arrow(sys.argv[2], frame).column("ratio").to_pylist())
+print(ws.fe.score_batch_arrow(model_uri=sys.argv[2], df=frame).column("ratio").to_pylist())
 """
 
 
@@ -349,3 +349,15 @@ def test_functions_that_cannot_be_registered(ws: LocalWorkspace, arguments: dict
     declared = {"fn": ratio, "parameters": [("paid", "double"), ("due", "double")], "returns": "double"} | arguments
     with pytest.raises(FunctionError, match=says):
         ws.functions.register("dev.score.bad", **declared)
+
+
+def test_what_mlflow_refuses_to_store_is_our_error(shop: Shop) -> None:
+    training_set = shop.training_set(exclude_columns=["id", "ts", "note"])
+    with pytest.raises(FeatureStoreError, match="The model cannot be logged"):
+        shop.ws.fe.log_model(
+            model=LinearRegression(),
+            artifact_path="model",
+            flavor=mlflow.sklearn,
+            training_set=training_set,
+            serialization_format="no such format",
+        )

@@ -17,7 +17,7 @@ def test_tables_are_found_again(tmp_path: Path, name: str) -> None:
         ws.fe.create_table(name="dev.x.f", primary_keys="k", df=pa.table({"k": [1], "a": [1.0]}))
         ws.fe.write_table(name="dev.x.f", df=pa.table({"k": [1, 2], "a": [2.0, 3.0]}))
         lookup = FeatureLookup("dev.x.f", "id")
-        result = ws.fe.create_training_set(pa.table({"id": [1, 2]}), feature_lookups=[lookup], label=None).to_arrow()
+        result = ws.fe.create_training_set(df=pa.table({"id": [1, 2]}), feature_lookups=[lookup], label=None).to_arrow()
         assert result.column("a").to_pylist() == [2.0, 3.0]
 
 

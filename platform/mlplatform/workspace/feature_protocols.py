@@ -63,10 +63,10 @@ class FeatureClient(Protocol):
 
     def create_table(
         self,
+        *,
         name: ObjectName | str,
         primary_keys: str | Sequence[str],
         df: Any = None,
-        *,
         timeseries_column: str | None = None,
         schema: Any = None,
         description: str | None = None,
@@ -75,26 +75,26 @@ class FeatureClient(Protocol):
         """Create a feature table; `primary_keys` lists the timeseries column too."""
         ...
 
-    def write_table(self, name: ObjectName | str, df: Any, mode: str = "merge") -> None:
+    def write_table(self, *, name: ObjectName | str, df: Any, mode: str = "merge") -> None:
         """Upsert rows by primary key."""
         ...
 
-    def read_table(self, name: ObjectName | str) -> DataFrame:
+    def read_table(self, *, name: ObjectName | str) -> DataFrame:
         """Return the table as a Spark DataFrame."""
         ...
 
-    def get_table(self, name: ObjectName | str) -> TableInfo:
+    def get_table(self, *, name: ObjectName | str) -> TableInfo:
         """Return what is known about the table."""
         ...
 
-    def drop_table(self, name: ObjectName | str) -> None:
+    def drop_table(self, *, name: ObjectName | str) -> None:
         """Remove table and metadata."""
         ...
 
     def create_training_set(
         self,
-        df: Any,
         *,
+        df: Any,
         feature_lookups: Sequence[FeatureLookup | FeatureFunction],
         label: str | Sequence[str] | None,
         exclude_columns: Sequence[str] = (),
@@ -104,9 +104,9 @@ class FeatureClient(Protocol):
 
     def log_model(
         self,
+        *,
         model: Any,
         artifact_path: str,
-        *,
         flavor: Any,
         training_set: TrainingSet | None = None,
         registered_model_name: str | None = None,
@@ -115,10 +115,10 @@ class FeatureClient(Protocol):
         """Log a model with the feature spec of its training set."""
         ...
 
-    def score_batch(self, model_uri: str, df: Any, result_type: str = "double") -> DataFrame:
+    def score_batch(self, *, model_uri: str, df: Any, result_type: str = "double") -> DataFrame:
         """Look the model's features up for each row, and add the column `prediction`."""
         ...
 
-    def score_batch_arrow(self, model_uri: str, df: Any, result_type: str = "double") -> pa.Table:
+    def score_batch_arrow(self, *, model_uri: str, df: Any, result_type: str = "double") -> pa.Table:
         """As `score_batch`, with Arrow out."""
         ...

@@ -56,10 +56,10 @@ class LocalFeatureClient:
 
     def create_table(
         self,
+        *,
         name: ObjectName | str,
         primary_keys: str | Sequence[str],
         df: Any = None,
-        *,
         timeseries_column: str | None = None,
         partition_columns: str | Sequence[str] | None = None,
         schema: Any = None,
@@ -97,7 +97,7 @@ class LocalFeatureClient:
             tags=tags,
         )
 
-    def write_table(self, name: ObjectName | str, df: Any, mode: str = "merge") -> None:
+    def write_table(self, *, name: ObjectName | str, df: Any, mode: str = "merge") -> None:
         """Upsert rows by primary key.
 
         Columns that `df` lacks keep their values on update and are null on insert; a timeseries table must be given
@@ -110,7 +110,7 @@ class LocalFeatureClient:
         """
         feature_writes.write(self._ws.tables, name, df, mode)
 
-    def read_table(self, name: ObjectName | str) -> DataFrame:
+    def read_table(self, *, name: ObjectName | str) -> DataFrame:
         """Return the table, pinned at its newest version, as a Spark DataFrame.
 
         Raises:
@@ -118,7 +118,7 @@ class LocalFeatureClient:
         """
         return self._ws.tables.read(name)
 
-    def get_table(self, name: ObjectName | str) -> TableInfo:
+    def get_table(self, *, name: ObjectName | str) -> TableInfo:
         """Return name, keys, timeseries column, description, tags and features.
 
         Raises:
@@ -126,7 +126,7 @@ class LocalFeatureClient:
         """
         return self._ws.tables.describe(name)
 
-    def drop_table(self, name: ObjectName | str) -> None:
+    def drop_table(self, *, name: ObjectName | str) -> None:
         """Remove table and metadata.
 
         Raises:
@@ -134,18 +134,18 @@ class LocalFeatureClient:
         """
         self._ws.tables.drop(name)
 
-    def set_feature_table_tag(self, name: ObjectName | str, key: str, value: str) -> None:
+    def set_feature_table_tag(self, *, name: ObjectName | str, key: str, value: str) -> None:
         """Set a tag."""
         self._ws.tables.set_tag(name, key, str(value))
 
-    def delete_feature_table_tag(self, name: ObjectName | str, key: str) -> None:
+    def delete_feature_table_tag(self, *, name: ObjectName | str, key: str) -> None:
         """Take a tag away; no error if it is not there."""
         self._ws.tables.set_tag(name, key, None)
 
     def create_training_set(
         self,
-        df: Any,
         *,
+        df: Any,
         feature_lookups: Sequence[FeatureLookup | FeatureFunction] | None = None,
         feature_spec: str | None = None,
         features: Sequence[Any] | None = None,
@@ -201,9 +201,9 @@ class LocalFeatureClient:
 
     def log_model(
         self,
+        *,
         model: Any,
         artifact_path: str,
-        *,
         flavor: Any,
         training_set: Any = None,
         registered_model_name: ObjectName | str | None = None,
@@ -249,6 +249,7 @@ class LocalFeatureClient:
 
     def score_batch(
         self,
+        *,
         model_uri: str,
         df: Any,
         result_type: str = "double",
@@ -283,6 +284,7 @@ class LocalFeatureClient:
 
     def score_batch_arrow(
         self,
+        *,
         model_uri: str,
         df: Any,
         result_type: str = "double",

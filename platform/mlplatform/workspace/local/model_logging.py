@@ -89,12 +89,13 @@ def log_model(  # noqa: PLR0913  (the real client's arguments)
     folder.mkdir(parents=True)
     python_model = {"python_model": model} if flavor_name == mlflow.pyfunc.FLAVOR_NAME else {}
     positional = [] if python_model else [model]
-    flavor.save_model(
-        *positional, path=str(folder / RAW_MODEL), pip_requirements=requirements, **python_model, **kwargs
-    )
+    with _refusals_in_our_words():
+        flavor.save_model(
+            *positional, path=str(folder / RAW_MODEL), pip_requirements=requirements, **python_model, **kwargs
+        )
     spec.save(folder)
     training_set.lineage.save(folder)
-    with _run(registry), warnings.catch_warnings():
+    with _run(registry), _refusals_in_our_words(), warnings.catch_warnings():
         # The signature comes from the feature spec; an example is the caller's choice.
         warnings.filterwarnings("ignore", message=".*input example was not provided.*")
         info: ModelInfo = mlflow.pyfunc.log_model(
@@ -108,6 +109,19 @@ def log_model(  # noqa: PLR0913  (the real client's arguments)
             await_registration_for=await_registration_for or 0,
         )
     return info
+
+
+@contextmanager
+def _refusals_in_our_words() -> Iterator[None]:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        raise FeatureStoreError(
+            f"The model cannot be logged: {error}",
+            hint="Change the model, or what is passed to its flavor.",
+        ) from error
 
 
 @contextmanager
