@@ -229,11 +229,6 @@ def test_a_row_delivered_again_without_its_fault_goes_on(here, tiny, run):
     assert [row["price"] for row in rows(here, "silver_signups") if row["account"] == "Z1"] == [5.0]
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="BUG refine: in one batch the faulty first row makes the good second one a duplicate; in two it goes on",
-)
 def test_a_row_delivered_again_without_its_fault_goes_on_when_both_are_refined_at_once(here, tiny, run):
     repaired_later(tiny)
     run("2020-03-01")

@@ -388,11 +388,6 @@ def test_a_champion_set_by_hand_between_decision_and_promotion_is_not_overwritte
     assert ws.registry.aliases(use_case.model) == {CHAMPION: 2, CHALLENGER: 1}
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="BUG gate.run: with other limits the same decision id is promoted while the record says rejected",
-)
 def test_a_promotion_after_the_limits_were_lowered_is_recorded_before_it_is_made(open_at, tiny, tmp_path, monkeypatch):
     ws = open_at("trained")
     strict = write_tiny_use_case(tmp_path / "strict", months=1, rows_a_month=1, gate={"floor": 0.99})

@@ -68,9 +68,11 @@ class Decision:
         return json.dumps(asdict(self), default=str)
 
 
-def decision_id(model: str, challenger: int, champion: int | None, as_of: datetime, frame: str) -> str:
-    """Return the id of the decision about these two versions on these rows: deciding again gives the same id."""
-    text = json.dumps([model, challenger, champion, as_of.isoformat(), frame])
+def decision_id(
+    model: str, challenger: int, champion: int | None, as_of: datetime, frame: str, limits: str = ""
+) -> str:
+    """Return the id of the decision about two versions on these rows by these limits: again gives the same id."""
+    text = json.dumps([model, challenger, champion, as_of.isoformat(), frame, limits])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pyspark.sql import Column, DataFrame
+    from pyspark.sql import DataFrame
 
 REASONS = "_reasons"
 
@@ -27,13 +27,12 @@ class Expectation:
     condition: str
 
 
-def with_reasons(frame: DataFrame, expectations: Sequence[Expectation], extra: Sequence[Column] = ()) -> DataFrame:
+def with_reasons(frame: DataFrame, expectations: Sequence[Expectation]) -> DataFrame:
     """Add the column `_reasons`: the names of the expectations a row fails, empty where it passes all.
 
     Args:
         frame: The rows.
         expectations: What must hold.
-        extra: Further reasons, each a Column that is a name or null.
     """
     from pyspark.sql import functions as F  # noqa: N812  (the name every PySpark reader knows)
 
@@ -41,5 +40,5 @@ def with_reasons(frame: DataFrame, expectations: Sequence[Expectation], extra: S
         F.when(F.coalesce(F.expr(expectation.condition), F.lit(False)), F.lit(None)).otherwise(F.lit(expectation.name))
         for expectation in expectations
     ]
-    reasons = F.filter(F.array(*failed, *extra), lambda reason: reason.isNotNull())
+    reasons = F.filter(F.array(*failed), lambda reason: reason.isNotNull())
     return frame.withColumn(REASONS, F.array_join(reasons, ", "))

@@ -56,6 +56,9 @@ def run(context: StageContext, *, only_undecided: bool = False) -> StageResult:
         earlier = promotion.decided(promotion.events(ws, namespace, decision_id=decision.decision_id))
         if earlier is None:
             promotion.record(ws, namespace, decision, "decided")
+        else:
+            # What is carried out is what is on record.
+            decision = earlier
         if decision.outcome != "promoted":
             ws.registry.set_tags(
                 model, challenger.version, {"gate_decision": decision.decision_id, "gate_outcome": decision.outcome}
@@ -99,7 +102,9 @@ def decide(context: StageContext, challenger: ModelVersion, champion: ModelVersi
         frame_digest = frame.digest
     return gate.decide(
         evidence,
-        identity=decision_id(str(use_case.model), number, other, context.as_of, frame_digest),
+        identity=decision_id(
+            str(use_case.model), number, other, context.as_of, frame_digest, use_case.settings.gate.model_dump_json()
+        ),
         challenger=number,
         champion=other,
         as_of=context.as_of,

@@ -107,15 +107,15 @@ def _judge(
         *(F.col(f"t_{column.name}").alias(column.name) for column in silver.columns),
         *(F.col(column) for column in ("raw", FILE, ROW, AVAILABLE_AT)),
     )
-    order = Window.partitionBy(*(F.col(key) for key in silver.keys)).orderBy(AVAILABLE_AT, FILE, ROW)
-    numbered = typed.withColumn("_nth", F.row_number().over(order))
-    seen = _seen_before(context, silver, pending)
-    joined = numbered.join(seen, on=list(silver.keys), how="left")
-    complete = F.lit(True)
-    for key in silver.keys:
-        complete = complete & F.col(key).isNotNull()
-    repeated = F.when(complete & ((F.col("_nth") > 1) | F.col("_seen").isNotNull()), F.lit(_DUPLICATE))
-    judged = with_reasons(joined, silver.all_expectations(), extra=[repeated])
+    # Keys are compared among the rows that pass everything else (their keys are not null): a faulty row does not make
+    # the repaired one that is delivered after it a duplicate.
+    judged = with_reasons(typed, silver.all_expectations())
+    passes = F.col(REASONS) == ""
+    order = Window.partitionBy(*(F.col(key) for key in silver.keys), passes).orderBy(AVAILABLE_AT, FILE, ROW)
+    numbered = judged.withColumn("_nth", F.row_number().over(order))
+    joined = numbered.join(_seen_before(context, silver, pending), on=list(silver.keys), how="left")
+    repeated = passes & ((F.col("_nth") > 1) | F.col("_seen").isNotNull())
+    judged = joined.withColumn(REASONS, F.when(repeated, F.lit(_DUPLICATE)).otherwise(F.col(REASONS)))
     content = F.when(F.col(REASONS) != "", F.to_json(F.col("raw"))).alias(CONTENT)
     return judged.select(
         *(F.col(quote(column.name)) for column in silver.columns), FILE, ROW, AVAILABLE_AT, REASONS, content
