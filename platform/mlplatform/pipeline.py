@@ -165,7 +165,7 @@ class Pipeline:
             message=message,
         )
         self.summary.stages.append(run)
-        stage_runs.record(context.ws, context.namespace, run)
+        context.log.record(run)
 
     def _has_champion(self) -> bool:
         return CHAMPION in self._context.ws.registry.aliases(self._context.use_case.model)
@@ -173,5 +173,5 @@ class Pipeline:
     def _done_before(self, name: str) -> bool:
         return any(
             row["status"] in (stage_runs.DONE, stage_runs.SKIPPED) and parse_as_of(row["as_of"]) == self._context.as_of
-            for row in stage_runs.read(self._context.ws, self._context.namespace, stage=name)
+            for row in self._context.log.rows(name)
         )

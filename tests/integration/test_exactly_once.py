@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,17 @@ import pytest
 from mlplatform.errors import TableError
 from mlplatform.workspace.protocols import Transaction
 from tests.support import racers
-from tests.support.racers import race, rows, tables
+from tests.support.racers import Track, rows, tables
 
 NAME = "dev.races.table"
 WRITERS = 4
+
+
+@pytest.fixture(scope="module")
+def track() -> Iterator[Track]:
+    started = Track(WRITERS)
+    yield started
+    started.close()
 
 
 @pytest.fixture
@@ -55,38 +63,38 @@ def test_transactions_outlive_overwrites_merges_and_checkpoints(root):
     assert found(root) == [(5, 3)]
 
 
-def test_processes_that_append_the_same_transaction_write_it_once(root):
-    written = race(racers.append_same, root, NAME, WRITERS)
+def test_processes_that_append_the_same_transaction_write_it_once(track, root):
+    written = track.race(racers.append_same, root, NAME)
     assert sorted(written) == [0, 0, 0, 10]
     winner = written.index(10)
     assert sorted(found(root)) == [(number, winner) for number in range(10)]
 
 
-def test_processes_that_append_different_things_lose_nothing(root):
-    assert race(racers.append_different, root, NAME, WRITERS) == [5] * WRITERS
+def test_processes_that_append_different_things_lose_nothing(track, root):
+    assert track.race(racers.append_different, root, NAME) == [5] * WRITERS
     assert sorted(found(root)) == [(100 * writer + turn, writer) for writer in range(WRITERS) for turn in range(5)]
 
 
-def test_processes_that_merge_different_keys_lose_nothing(root):
+def test_processes_that_merge_different_keys_lose_nothing(track, root):
     tables(root).append(NAME, rows(9, [100 * writer for writer in range(WRITERS)]))
-    assert race(racers.merge_different, root, NAME, WRITERS) == [3] * WRITERS
+    assert track.race(racers.merge_different, root, NAME) == [3] * WRITERS
     assert sorted(found(root)) == [(100 * writer + turn, writer) for writer in range(WRITERS) for turn in range(3)]
 
 
-def test_processes_that_merge_the_same_keys_leave_each_key_once_and_from_one_writer(root):
-    race(racers.merge_same, root, NAME, WRITERS)
+def test_processes_that_merge_the_same_keys_leave_each_key_once_and_from_one_writer(track, root):
+    track.race(racers.merge_same, root, NAME)
     assert Counter(number for number, _ in found(root)) == dict.fromkeys(range(5), 1)
     assert len({writer for _, writer in found(root)}) == 1
 
 
-def test_processes_that_overwrite_leave_the_rows_of_one(root):
-    race(racers.overwrite, root, NAME, WRITERS)
+def test_processes_that_overwrite_leave_the_rows_of_one(track, root):
+    track.race(racers.overwrite, root, NAME)
     (writer,) = {writer for _, writer in found(root)}
     assert sorted(found(root)) == [(number, writer) for number in range(3)]
 
 
-def test_processes_that_create_a_table_create_it_once(tmp_path):
-    race(racers.create, tmp_path, NAME, WRITERS)
+def test_processes_that_create_a_table_create_it_once(track, tmp_path):
+    track.race(racers.create, tmp_path, NAME)
     assert tables(tmp_path).version(NAME) == 0
     with pytest.raises(TableError, match="another declaration"):
         tables(tmp_path).create(NAME, racers.SCHEMA)

@@ -84,10 +84,22 @@ def create(root: Path, name: str, writer: int, barrier: Any) -> int:
     return 1
 
 
-def race(act: Callable[[Path, str, int, Any], int], root: Path, name: str, writers: int) -> list[int]:
-    """Let writers race in processes of their own, and return what each returned."""
-    context = multiprocessing.get_context("spawn")
-    with context.Manager() as manager:
-        barrier = manager.Barrier(writers)
-        with context.Pool(writers) as pool:
-            return pool.starmap(act, [(root, name, number, barrier) for number in range(writers)], chunksize=1)
+class Track:
+    """Processes that wait to race; started once, for starting them takes longest."""
+
+    def __init__(self, writers: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.writers = writers
+        self._manager = context.Manager()
+        self._pool = context.Pool(writers)
+
+    def race(self, act: Callable[[Path, str, int, Any], int], root: Path, name: str) -> list[int]:
+        """Let the writers race, and return what each returned."""
+        barrier = self._manager.Barrier(self.writers)
+        return self._pool.starmap(act, [(root, name, number, barrier) for number in range(self.writers)], chunksize=1)
+
+    def close(self) -> None:
+        """End the processes."""
+        self._pool.close()
+        self._pool.join()
+        self._manager.shutdown()

@@ -1,12 +1,26 @@
-"""Loaded once by the server from which runs that are to be killed are forked."""
+"""Loaded once by the server from which runs that are to be killed are forked: seconds each instead of half a minute."""
 
 from __future__ import annotations
 
+import importlib
 import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import hyperopt  # noqa: F401
-
-import tests.support.tiny_runs  # noqa: F401
+for name in (
+    "hyperopt",
+    "mlflow.pyfunc",
+    "mlflow.sklearn",
+    "mlflow.store.tracking.sqlalchemy_store",
+    "mlflow.store.model_registry.sqlalchemy_store",
+    "sklearn.compose",
+    "sklearn.impute",
+    "sklearn.linear_model",
+    "skops.io",
+    "mlplatform.pipeline",
+    "mlplatform.workspace.local.fe",
+    "mlplatform.workspace.local.scoring",
+    "tests.support.tiny_runs",
+):
+    importlib.import_module(name)

@@ -57,10 +57,32 @@ class StageRun:
     message: str = ""
 
 
-def record(ws: Workspace, namespace: Namespace, run: StageRun) -> None:
-    """Append a stage's row."""
+class RunLog:
+    """The record of one use case's runs, read once and kept up to date by what is recorded through it."""
+
+    def __init__(self, ws: Workspace, namespace: Namespace) -> None:
+        """Keep the log of a use case; nothing is read yet."""
+        self._ws = ws
+        self._namespace = namespace
+        self._rows: list[dict[str, Any]] | None = None
+
+    def rows(self, stage: str) -> list[dict[str, Any]]:
+        """Return the recorded runs of a stage, oldest first; JSON columns are decoded."""
+        if self._rows is None:
+            self._rows = read(self._ws, self._namespace)
+        return [row for row in self._rows if row["stage"] == stage]
+
+    def record(self, run: StageRun) -> None:
+        """Append a stage's row."""
+        row = _row(run)
+        self._ws.tables.append(self._namespace.ops("stage_runs"), pa.Table.from_pylist([row], schema=STAGE_RUNS))
+        if self._rows is not None:
+            self._rows.append(_decoded(row))
+
+
+def _row(run: StageRun) -> dict[str, Any]:
     result = run.result
-    row = {
+    return {
         "run_id": run.run_id,
         "use_case": run.use_case,
         "stage": run.stage,
@@ -77,7 +99,10 @@ def record(ws: Workspace, namespace: Namespace, run: StageRun) -> None:
         "message": run.message or result.skipped,
         "platform_version": platform_version(),
     }
-    ws.tables.append(namespace.ops("stage_runs"), pa.Table.from_pylist([row], schema=STAGE_RUNS))
+
+
+def _decoded(row: dict[str, Any]) -> dict[str, Any]:
+    return {**row, **{column: json.loads(row[column] or "{}") for column in ("inputs", "outputs", "details")}}
 
 
 def read(ws: Workspace, namespace: Namespace, *, stage: str | None = None) -> list[dict[str, Any]]:
@@ -89,16 +114,7 @@ def read(ws: Workspace, namespace: Namespace, *, stage: str | None = None) -> li
     if stage:
         filters.append(("stage", "=", stage))
     rows: list[dict[str, Any]] = ws.tables.to_arrow(name, filters=filters).sort_by("started_at").to_pylist()
-    for row in rows:
-        for column in ("inputs", "outputs", "details"):
-            row[column] = json.loads(row[column] or "{}")
-    return rows
-
-
-def last_done(ws: Workspace, namespace: Namespace, stage: str) -> dict[str, Any] | None:
-    """Return the newest row of a stage that ended well, or None."""
-    done = [row for row in read(ws, namespace, stage=stage) if row["status"] == DONE]
-    return done[-1] if done else None
+    return [_decoded(row) for row in rows]
 
 
 def utc_now() -> datetime:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 
 from mlplatform.medallion.as_of_view import WorkspaceAsOf
 from mlplatform.naming import Namespace
+from mlplatform.ops.stage_runs import RunLog
 from mlplatform.use_case import UseCase
 from mlplatform.workspace.protocols import Workspace
 
@@ -36,6 +38,11 @@ class StageContext:
     as_of: datetime
     run_id: str
     progress: Progress = field(default=silent)
+
+    @cached_property
+    def log(self) -> RunLog:
+        """The record of the use case's runs."""
+        return RunLog(self.ws, self.namespace)
 
     @property
     def namespace(self) -> Namespace:

@@ -85,7 +85,7 @@ def check(context: StageContext, stage: str, table: str, inputs: Sequence[str], 
 
 
 def _last_marker(context: StageContext, stage: str, table: str) -> dict[str, Any] | None:
-    for row in reversed(stage_runs.read(context.ws, context.namespace, stage=stage)):
+    for row in reversed(context.log.rows(stage)):
         computed = row["details"].get("computed", {})
         if row["status"] in (stage_runs.DONE, stage_runs.SKIPPED) and table in computed:
             marker: dict[str, Any] = computed[table]

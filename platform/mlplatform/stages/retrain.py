@@ -17,11 +17,11 @@ def decide(context: StageContext) -> RetrainDecision:
     """Decide whether to retrain at `as_of`; reads only what was recorded up to then."""
     trained = [
         row["as_of"]
-        for row in stage_runs.read(context.ws, context.namespace, stage=train.NAME)
+        for row in context.log.rows(train.NAME)
         if row["status"] == stage_runs.DONE and parse_as_of(row["as_of"]) <= context.as_of
     ]
     alarms: list[str] = []
-    for row in stage_runs.read(context.ws, context.namespace, stage=monitor.NAME):
+    for row in context.log.rows(monitor.NAME):
         if row["status"] == stage_runs.DONE and parse_as_of(row["as_of"]) == context.as_of:
             alarms = list(row["details"].get("alarms", []))
     return decide_retrain(

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from deltalake import DeltaTable, QueryBuilder
 
 from mlplatform.errors import TableError, did_you_mean
-from mlplatform.naming import ObjectName
+from mlplatform.naming import ObjectName, quote
 from mlplatform.workspace.local import delta, duck
 from mlplatform.workspace.local.frames import conform, to_arrow
 from mlplatform.workspace.local.locks import file_lock
@@ -23,6 +23,7 @@ from mlplatform.workspace.protocols import Filter, TableInfo, Transaction, Write
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
+SMALL_BYTES = 32 * 1024**2
 _KEYS = "primary_keys"
 _TIMESERIES = "timeseries_column"
 _TAGS = "tags"
@@ -156,24 +157,22 @@ class LocalTables:
             if column not in schema.names:
                 raise TableError(f"{name} has no column {column}.", hint=did_you_mean(column, schema.names))
         wanted = list(columns) if columns is not None else schema.names
-        if table.protocol().min_reader_version > duck.PLAIN_READER_VERSION:
-            whole = QueryBuilder().register("t", table).execute("SELECT * FROM t")
-            rows = pa.table(whole).cast(schema)
-            return (rows.filter(_expression(filters)) if filters else rows).select(wanted)
-        dataset = table.to_pyarrow_dataset(schema=schema)
+        condition = _expression(filters) if filters else None
         try:
+            if table.protocol().min_reader_version > duck.PLAIN_READER_VERSION or _is_small(table):
+                needed = list(dict.fromkeys([*wanted, *(item[0] for item in filters)]))
+                rows = _query(table, pa.schema([schema.field(column) for column in needed]))
+                return (rows.filter(condition) if condition is not None else rows).select(wanted)
             # Readahead of one keeps memory near the size of the result.
-            scanner = dataset.scanner(
-                columns=wanted,
-                filter=_expression(filters) if filters else None,
-                batch_readahead=1,
-                fragment_readahead=1,
+            return (
+                table.to_pyarrow_dataset(schema=schema)
+                .scanner(columns=wanted, filter=condition, batch_readahead=1, fragment_readahead=1)
+                .to_table()
             )
         except pa.ArrowException as error:
             raise TableError(
                 f"{name} cannot be filtered by {list(filters)}: {error}", hint="Compare like with like."
             ) from None
-        return scanner.to_table()
 
     def append(self, name: ObjectName | str, frame: Any, *, transactions: Sequence[Transaction] = ()) -> WriteResult:
         """Append rows; with transactions, exactly once."""
@@ -274,6 +273,18 @@ _OPERATORS: dict[str, Callable[[pc.Expression, Any], pc.Expression]] = {
     ">=": operator.ge,
     "in": lambda field, values: field.isin(list(values)),
 }
+
+
+def _is_small(table: DeltaTable) -> bool:
+    """Tell whether the whole table may be read: then delta-rs' own reader is ten times faster for many small files."""
+    sizes = pa.table(table.get_add_actions()).column("size_bytes")
+    return (pc.sum(sizes).as_py() or 0) <= SMALL_BYTES
+
+
+def _query(table: DeltaTable, schema: pa.Schema) -> pa.Table:
+    columns = ", ".join(quote(name, "duckdb") for name in schema.names)  # DataFusion quotes as DuckDB does
+    rows = pa.table(QueryBuilder().register("t", table).execute(f"SELECT {columns} FROM t"))  # noqa: S608
+    return rows.cast(schema)
 
 
 def _expression(filters: Sequence[Filter]) -> pc.Expression:
