@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import inspect
 import signal
 import subprocess
 import sys
@@ -16,7 +15,6 @@ import pyarrow as pa
 import pytest
 
 from mlplatform.errors import FeatureStoreError, TableError
-from mlplatform.workspace.local.fe import LocalFeatureClient
 
 if TYPE_CHECKING:
     from mlplatform.workspace.local.workspace import LocalWorkspace
@@ -35,32 +33,6 @@ def create(ws: LocalWorkspace, name: str, df: Any = ROWS, **arguments: Any) -> s
 
 def rows(ws: LocalWorkspace, name: str) -> list[dict[str, Any]]:
     return ws.tables.to_arrow(name).sort_by([("k", "ascending")]).to_pylist()
-
-
-@pytest.mark.parametrize(
-    "method",
-    [
-        "create_table",
-        "write_table",
-        "read_table",
-        "get_table",
-        "drop_table",
-        "set_feature_table_tag",
-        "delete_feature_table_tag",
-        "create_training_set",
-        "log_model",
-        "score_batch",
-    ],
-)
-def test_the_methods_are_the_real_ones(method: str) -> None:
-    """Every argument of ours has the real name, order and default; some of the real ones we do not have."""
-    real = pytest.importorskip("databricks.feature_engineering").FeatureEngineeringClient
-    ours, theirs = (inspect.signature(getattr(kind, method)).parameters for kind in (LocalFeatureClient, real))
-    shared = [name for name in theirs if name in ours]
-    assert list(ours) == [*shared, *(["kwargs"] if "kwargs" in ours and "kwargs" not in shared else [])]
-    assert {name: ours[name].default for name in shared if name != "await_registration_for"} == {
-        name: theirs[name].default for name in shared if name != "await_registration_for"
-    }
 
 
 def test_what_is_known_about_a_table(ws: LocalWorkspace) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import inspect
 from typing import Any
 
 import pytest
@@ -12,16 +11,6 @@ from mlplatform import FeatureFunction, FeatureLookup
 from mlplatform.errors import FeatureStoreError
 
 TABLE = "dev.x.f"
-
-
-@pytest.mark.parametrize("ours", [FeatureLookup, FeatureFunction])
-def test_the_constructors_are_the_real_ones(ours: type) -> None:
-    real = getattr(pytest.importorskip("databricks.feature_engineering"), ours.__name__)
-    assert _parameters(ours) == _parameters(real)
-
-
-def _parameters(kind: type) -> list[tuple[str, Any, Any]]:
-    return [(item.name, item.kind, item.default) for item in inspect.signature(kind).parameters.values()]
 
 
 def test_one_name_or_a_list_are_the_same() -> None:

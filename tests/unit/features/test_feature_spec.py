@@ -57,28 +57,6 @@ def test_the_file_has_the_keys_of_the_contract(tmp_path: Path) -> None:
     ]
 
 
-def test_the_real_package_reads_ours_and_we_read_its(tmp_path: Path) -> None:
-    real = pytest.importorskip("databricks.ml_features_common.entities.feature_spec")
-    SPEC.save(tmp_path)
-    theirs = real.FeatureSpec.load(str(tmp_path))
-    assert theirs.serialization_version == 11
-    assert theirs.workspace_id == 7
-    assert [column.output_name for column in theirs.column_infos] == [column.output_name for column in SPEC.columns]
-    assert [column.include for column in theirs.column_infos] == [column.include for column in SPEC.columns]
-    assert [column.data_type for column in theirs.column_infos] == [column.data_type for column in SPEC.columns]
-    assert theirs.column_infos[2].info.default_value_str == "-1"
-    assert theirs.column_infos[2].info.timestamp_lookup_key == ["ts"]
-    assert theirs.column_infos[4].info.input_bindings == {"q": "x", "p": "amount"}
-    assert {table.table_name: table.lookback_window for table in theirs.table_infos} == {
-        "dev.x.f": 86_400.000001,
-        "dev.x.p": None,
-    }
-    back = tmp_path / "theirs"
-    back.mkdir()
-    theirs.save(str(back))
-    assert FeatureSpec.load(back) == SPEC
-
-
 @pytest.mark.parametrize(
     ("content", "says"),
     [
