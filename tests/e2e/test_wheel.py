@@ -34,6 +34,7 @@ def test_the_wheel_holds_the_package_and_the_use_cases_without_data(wheel: Path)
     assert {top for top in tops if not top.endswith(".dist-info")} == {"mlplatform", "use_cases"}
     assert "mlplatform/py.typed" in names
     assert "use_cases/credit_risk/config.yml" in names
+    assert "mlplatform/reporting/templates/report.html.j2" in names
     assert "use_cases/__init__.py" not in names, "use_cases is a namespace: a team's own folder adds to it"
     assert not [name for name in names if name.endswith((".csv", ".gz", ".parquet")) or "/data/" in name]
     assert not [name for name in names if "/tests/" in name]
