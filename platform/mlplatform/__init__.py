@@ -13,11 +13,13 @@ if TYPE_CHECKING:
     from mlplatform.as_of import Duration, parse_as_of
     from mlplatform.features.functions import FeatureFunctionSpec
     from mlplatform.features.lookups import FeatureFunction, FeatureLookup
+    from mlplatform.features.rolling import RollingFeatureTable
     from mlplatform.features.table import FeatureTable
     from mlplatform.medallion.as_of_view import WorkspaceAsOf
+    from mlplatform.medallion.replay import Replay
     from mlplatform.medallion.schema import Column
     from mlplatform.medallion.silver import SilverTable
-    from mlplatform.medallion.source import Source, end_of_period
+    from mlplatform.medallion.source import Source, end_of_period, start_of_period
     from mlplatform.medallion.spine import LabelSpine
     from mlplatform.models.gate import ChampionGate
     from mlplatform.models.scorer import BatchScorer
@@ -39,6 +41,8 @@ __all__ = [
     "FeatureTable",
     "LabelSpine",
     "Monitor",
+    "Replay",
+    "RollingFeatureTable",
     "SilverTable",
     "Source",
     "Trainer",
@@ -47,6 +51,7 @@ __all__ = [
     "end_of_period",
     "open_workspace",
     "parse_as_of",
+    "start_of_period",
 ]
 
 _MODULES = {
@@ -61,6 +66,8 @@ _MODULES = {
     "FeatureTable": "features.table",
     "LabelSpine": "medallion.spine",
     "Monitor": "monitoring.monitor",
+    "Replay": "medallion.replay",
+    "RollingFeatureTable": "features.rolling",
     "SilverTable": "medallion.silver",
     "Source": "medallion.source",
     "Trainer": "models.trainer",
@@ -69,6 +76,7 @@ _MODULES = {
     "end_of_period": "medallion.source",
     "open_workspace": "workspace",
     "parse_as_of": "as_of",
+    "start_of_period": "medallion.source",
 }
 
 

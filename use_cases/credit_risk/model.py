@@ -7,6 +7,8 @@ from typing import Any, ClassVar
 
 from mlplatform import FeatureFunction, FeatureLookup, Monitor, Trainer
 
+from .features import FUNCTIONS, IndustryHistory, LenderHistory, StateHistory
+
 CATEGORIES = ["sector", "industry", "state", "lender_state", "revolving_line", "low_doc"]
 NUMBERS = [
     "amount",
@@ -59,36 +61,11 @@ class CreditRiskTrainer(Trainer):
 
     def lookups(self) -> Sequence[FeatureLookup | FeatureFunction]:
         """Histories as of the approval, and the two feature functions."""
-        table = self.namespace.table
         return [
-            FeatureLookup(
-                table_name=str(self.namespace.features("lender")),
-                lookup_key="lender",
-                feature_names=["lender_relative_risk", "lender_mean_amount"],
-                timestamp_lookup_key="approved_at",
-            ),
-            FeatureLookup(
-                table_name=str(self.namespace.features("industry")),
-                lookup_key="industry",
-                feature_names=["industry_relative_risk"],
-                timestamp_lookup_key="approved_at",
-            ),
-            FeatureLookup(
-                table_name=str(self.namespace.features("state")),
-                lookup_key="state",
-                feature_names=["state_relative_risk"],
-                timestamp_lookup_key="approved_at",
-            ),
-            FeatureFunction(
-                udf_name=str(table("guaranteed_share")),
-                input_bindings={"guaranteed_amount": "guaranteed_amount", "amount": "amount"},
-                output_name="guaranteed_share",
-            ),
-            FeatureFunction(
-                udf_name=str(table("same_state")),
-                input_bindings={"state": "state", "lender_state": "lender_state"},
-                output_name="same_state",
-            ),
+            self.lookup(LenderHistory, ["lender_relative_risk", "lender_mean_amount"]),
+            self.lookup(IndustryHistory, ["industry_relative_risk"]),
+            self.lookup(StateHistory, ["state_relative_risk"]),
+            *(self.function(function) for function in FUNCTIONS),
         ]
 
     def estimator(self, params: Mapping[str, Any]) -> Any:

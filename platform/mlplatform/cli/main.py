@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import click
 
-from mlplatform.cli import doctor, gate, history, run, score, simulate, status
+from mlplatform.cli import backfill, doctor, gate, history, run, score, simulate, status
 from mlplatform.errors import PlatformError
 
 EXAMPLES = """\b
@@ -33,7 +33,16 @@ def cli() -> None:
     """Feature tables, training, a champion/challenger gate, batch scoring and monitoring, for each use case."""
 
 
-for command in (run.run, simulate.simulate, score.score, gate.gate, status.status, history.history, doctor.doctor):
+for command in (
+    run.run,
+    simulate.simulate,
+    backfill.backfill,
+    score.score,
+    gate.gate,
+    status.status,
+    history.history,
+    doctor.doctor,
+):
     cli.add_command(command)
 
 

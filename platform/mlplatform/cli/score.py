@@ -19,6 +19,7 @@ def score(use_case: str, as_of: str, as_json: bool, options: Options) -> None:
 
     Data and features are brought up to the time first. Predictions are appended exactly once: again appends nothing.
     """
+    from mlplatform.as_of import shown
     from mlplatform.pipeline import Pipeline
 
     moment = as_of_option(as_of)
@@ -30,7 +31,7 @@ def score(use_case: str, as_of: str, as_json: bool, options: Options) -> None:
         return
     details = done.result.details
     click.echo(
-        f"{use_case} as of {moment:%Y-%m-%d}: {done.result.rows_out} of {done.result.rows_in} due rows newly scored "
+        f"{use_case} as of {shown(moment)}: {done.result.rows_out} of {done.result.rows_in} due rows newly scored "
         f"by version {details['model_version']}"
         + (f", mean prediction {details['mean_prediction']:.4f}" if details["mean_prediction"] is not None else "")
         + "."

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from mlplatform.as_of import Duration
 from mlplatform.errors import IngestError
+from mlplatform.medallion.replay import Replay
 from mlplatform.quality import provenance
 
 INGESTED_AT = "_ingested_at"
@@ -25,12 +26,14 @@ class Source:
     landed; typing is silver's job.
 
     Attributes:
+        replay: For history that comes as an extract instead of drops; None: files are delivered.
         name: Bronze table `bronze_<name>`.
         files: Glob below the landing folder, as in `loans/loans_*.csv.gz`.
         columns: The header. A column more is kept in `_rescued_data` and noticed; a column less is an error.
         description: What it is; the table's comment.
     """
 
+    replay: ClassVar[type[Replay] | None] = None
     name: ClassVar[str]
     files: ClassVar[str]
     columns: ClassVar[tuple[str, ...]]
@@ -78,6 +81,22 @@ class Source:
 _PERIOD = re.compile(r"(\d{4})[-_]?(?:Q([1-4])|(\d{2})(?:[-_]?(\d{2}))?)")
 
 
+def start_of_period(path: Path) -> datetime:
+    """Return the start of the quarter, month or day that a file's name holds: for what is published in advance.
+
+    Args:
+        path: A file such as `schedule_2013-01.csv.gz`.
+
+    Raises:
+        IngestError: If the name holds no period.
+
+    Examples:
+        >>> start_of_period(Path("schedule_2013-12.csv.gz")).date().isoformat()
+        '2013-12-01'
+    """
+    return _period(path)[0]
+
+
 def end_of_period(path: Path) -> datetime:
     """Return the end of the quarter, month or day that a file's name holds: when a drop of it is complete.
 
@@ -93,6 +112,11 @@ def end_of_period(path: Path) -> datetime:
         >>> end_of_period(Path("arrivals_2013-12.csv.gz")).date().isoformat()
         '2014-01-01'
     """
+    start, length = _period(path)
+    return length.after(start)
+
+
+def _period(path: Path) -> tuple[datetime, Duration]:
     match = _PERIOD.search(path.name)
     if not match:
         raise IngestError(
@@ -105,4 +129,4 @@ def end_of_period(path: Path) -> datetime:
     except ValueError as error:
         raise IngestError(f"The period in the name of {path} is not one: {error}.", hint="Rename the file.") from None
     length = "1 quarter" if quarter else ("1 day" if day else "1 month")
-    return Duration.parse(length).after(start)
+    return start, Duration.parse(length)

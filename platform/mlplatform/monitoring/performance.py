@@ -38,7 +38,9 @@ def realised(labels: Vector, predictions: Vector, settings: UseCaseSettings) -> 
     limits = settings.monitoring
     judged = labels.size >= limits.min_rows
     found = []
-    for name, value in metrics.evaluate(settings.task, labels, predictions).items():
+    for name, value in metrics.evaluate(
+        settings.task, labels, predictions, event_above=settings.label.event_above
+    ).items():
         limit, violated = None, False
         if name == settings.training.metric and limits.performance_floor is not None:
             limit = limits.performance_floor

@@ -7,7 +7,7 @@ from datetime import datetime
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mlplatform.as_of import Duration
+from mlplatform.as_of import Duration, shown
 from mlplatform.errors import StageError
 from mlplatform.medallion.spine import SPINE
 from mlplatform.models.scorer import PREDICTION, PREDICTIONS, prediction_schema
@@ -60,7 +60,7 @@ def run(context: StageContext, *, alias: str = CHAMPION) -> StageResult:
     mean = _mean_prediction(context, predictions, version)
     result.details["mean_prediction"] = mean
     if not population.num_rows:
-        result.skipped = f"no prediction became due by {context.as_of:%Y-%m-%d}"
+        result.skipped = f"no prediction became due by {shown(context.as_of)}"
     return result
 
 

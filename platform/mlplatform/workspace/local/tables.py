@@ -6,6 +6,7 @@ import json
 import operator
 import shutil
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -207,6 +208,25 @@ class LocalTables:
         if info.primary_keys:
             check_unique(rows, info.primary_keys, str(name))
         return delta.overwrite(self.path(name), str(name), rows)
+
+    def replace_range(
+        self, name: ObjectName | str, frame: Any, *, column: str, start: datetime, end: datetime
+    ) -> WriteResult:
+        """Replace the rows whose `column` lies in [start, end] in one commit."""
+        info = self.describe(name)
+        if column not in info.schema.names:
+            raise TableError(f"{name} has no column {column}.", hint=did_you_mean(column, info.schema.names))
+        rows = conform(to_arrow(frame), info.schema, str(name))
+        within = pc.and_(pc.greater_equal(rows.column(column), start), pc.less_equal(rows.column(column), end))
+        outside = rows.num_rows - (pc.sum(within).as_py() or 0)
+        if outside:
+            raise TableError(
+                f"{outside} of {rows.num_rows} row(s) for {name} have a {column} outside [{start}, {end}].",
+                hint="Nothing was written; replace the range that the rows lie in.",
+            )
+        if info.primary_keys:
+            check_unique(rows, info.primary_keys, str(name))
+        return delta.replace_range(self.path(name), str(name), rows, (column, start, end), self._scratch)
 
     def committed(self, name: ObjectName | str, transactions: Sequence[Transaction]) -> tuple[bool, ...]:
         """Tell of each transaction whether the table has taken it."""
