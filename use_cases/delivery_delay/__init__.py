@@ -3,7 +3,7 @@
 from mlplatform import UseCase
 
 from .features import FEATURES
-from .model import DeliveryDelayTrainer
+from .model import DeliveryDelayMonitor, DeliveryDelayTrainer
 from .tables import ArrivalDrops, Arrivals, PlannedLegs, Schedule, ScheduleDrops, Weather, WeatherDrops
 
 
@@ -15,3 +15,4 @@ class DeliveryDelay(UseCase):
     spine = PlannedLegs
     features = FEATURES
     trainer = DeliveryDelayTrainer
+    monitor = DeliveryDelayMonitor

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from mlplatform import FeatureFunction, FeatureLookup, Trainer
+from mlplatform import FeatureFunction, FeatureLookup, Monitor, Trainer
 
 from .features import (
     CarrierHistory,
@@ -19,6 +19,20 @@ from .features import (
 CATEGORIES = ["carrier", "origin"]
 
 
+class DeliveryDelayMonitor(Monitor):
+    """Watches the plan, the last hours at the origin, the flight numbers' histories, and the predictions.
+
+    The others hold one value a carrier, destination or hour for a whole week of legs: a week of them always lies far
+    from half a year's, which says nothing.
+    """
+
+    ignored_columns = (
+        *(column.name for table in (CarrierHistory, DestinationHistory, RouteHistory) for column in table.columns[2:]),
+        *("origin_arrival_delay_1d", "origin_departure_delay_1d", "origin_late_1d"),
+        *("temperature", "humidity", "pressure", "wind_speed"),
+    )
+
+
 class DeliveryDelayTrainer(Trainer):
     """Gradient boosting on the plan, the histories and the weather.
 
@@ -26,7 +40,7 @@ class DeliveryDelayTrainer(Trainer):
     score, so that what it predicts lies near the median of the minutes, and one leg ten hours late does not lead it.
     """
 
-    exclude_columns = ("dest", "route", "flight", "departs_at")
+    exclude_columns = ("dest", "route", "flight")
     default_params: ClassVar[Mapping[str, Any]] = {
         "max_iter": 120,
         "learning_rate": 0.08,
@@ -35,7 +49,7 @@ class DeliveryDelayTrainer(Trainer):
     }
 
     def lookups(self) -> Sequence[FeatureLookup | FeatureFunction]:
-        """Everything as of two hours before the planned departure; what is older than a feed would let it be is missing."""
+        """Everything as of two hours before the planned departure; a row older than its feed allows is missing."""
         return [
             self.lookup(OriginHistory, lookback="6 hours"),
             self.lookup(CarrierHistory, lookback="1 day"),

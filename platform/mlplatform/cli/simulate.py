@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     epilog="\b\nExamples:\n  mlplatform simulate credit_risk --from 2006-01-01 --to 2012-01-01 --every quarter\n"
     "  mlplatform simulate credit_risk delivery_delay --json"
 )
-@click.argument("use_cases", metavar="USE_CASE...", nargs=-1, required=True)
+@click.argument("names", metavar="USE_CASE...", nargs=-1, required=True)
 @click.option("--from", "start", metavar="TIME", help="First as_of.  [default: the use case's simulation.start]")
 @click.option("--to", "end", metavar="TIME", help="Last as_of, included.  [default: the use case's simulation.end]")
 @click.option(
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print the steps as JSON.")
 @common
 def simulate(
-    use_cases: tuple[str, ...],
+    names: tuple[str, ...],
     start: str | None,
     end: str | None,
     every: str | None,
@@ -44,9 +44,9 @@ def simulate(
     Several use cases are replayed one after the other. Stopped half-way, the same command goes on with the step it was
     at.
     """
-    names = list(dict.fromkeys(use_cases))
+    wanted = list(dict.fromkeys(names))
     done: list[dict[str, Any]] = []
-    with options.open_use_cases(names) as (ws, opened):
+    with options.open_use_cases(wanted) as (ws, opened):
         # All of them are checked before the first one starts.
         plans = [(use_case, *_moments(use_case, start, end, every)) for use_case in opened]
         with output.reporting(total=sum(len(moments) for _, moments, _ in plans)) as reporter:

@@ -29,4 +29,6 @@ def computed_rows(
         since: Nothing known before this changed; None computes all.
     """
     view = WorkspaceAsOf(ws, use_case.namespace, moment, allowed=table.inputs, landed_only=False)
-    return compute(table, view, since).combine_chunks()
+    rows = compute(table, view, since).combine_chunks()
+    # Without nullability, which the engine infers anew for each computation.
+    return pa.table(rows.columns, names=rows.column_names)
