@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from mlplatform.features.rolling import RollingFeatureTable
     from mlplatform.features.table import FeatureTable
     from mlplatform.medallion.as_of_view import WorkspaceAsOf
-    from mlplatform.medallion.replay import Replay
+    from mlplatform.medallion.replay import Replay, utc_from_local
     from mlplatform.medallion.schema import Column
     from mlplatform.medallion.silver import SilverTable
     from mlplatform.medallion.source import Source, end_of_period, start_of_period
     from mlplatform.medallion.spine import LabelSpine
+    from mlplatform.models.estimators import coded
     from mlplatform.models.gate import ChampionGate
     from mlplatform.models.scorer import BatchScorer
     from mlplatform.models.trainer import Trainer
@@ -48,10 +49,12 @@ __all__ = [
     "Trainer",
     "UseCase",
     "WorkspaceAsOf",
+    "coded",
     "end_of_period",
     "open_workspace",
     "parse_as_of",
     "start_of_period",
+    "utc_from_local",
 ]
 
 _MODULES = {
@@ -73,10 +76,12 @@ _MODULES = {
     "Trainer": "models.trainer",
     "UseCase": "use_case",
     "WorkspaceAsOf": "medallion.as_of_view",
+    "coded": "models.estimators",
     "end_of_period": "medallion.source",
     "open_workspace": "workspace",
     "parse_as_of": "as_of",
     "start_of_period": "medallion.source",
+    "utc_from_local": "medallion.replay",
 }
 
 

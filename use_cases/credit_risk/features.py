@@ -41,12 +41,7 @@ def same_state(state: str | None, lender_state: str | None) -> float | None:
     return 1.0 if state == lender_state else 0.0
 
 
-FUNCTIONS = (
-    FeatureFunctionSpec(
-        "guaranteed_share", guaranteed_share, (("guaranteed_amount", "double"), ("amount", "double")), "double"
-    ),
-    FeatureFunctionSpec("same_state", same_state, (("state", "string"), ("lender_state", "string")), "double"),
-)
+FUNCTIONS = (FeatureFunctionSpec.of(guaranteed_share), FeatureFunctionSpec.of(same_state))
 
 
 class _History(RollingFeatureTable):
@@ -118,7 +113,6 @@ class LenderHistory(_History):
 
     name = "lender"
     keys = ("lender",)
-    description = "Charge-offs known by then of the lender's loans, by month"
     columns = _columns("lender", "lender", "The bank")
 
 
@@ -127,7 +121,6 @@ class IndustryHistory(_History):
 
     name = "industry"
     keys = ("industry",)
-    description = "Charge-offs known by then of the industry's loans, by month"
     columns = _columns("industry", "industry", "First three digits of the NAICS code")
 
 
@@ -136,5 +129,4 @@ class StateHistory(_History):
 
     name = "state"
     keys = ("state",)
-    description = "Charge-offs known by then of the state's loans, by month"
     columns = _columns("state", "state", "State of the borrower")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import ClassVar
 
 from pyspark.sql import DataFrame
@@ -11,7 +10,7 @@ from pyspark.sql import functions as F
 
 from mlplatform import Column, FeatureTable, RollingFeatureTable, WorkspaceAsOf
 
-from .tables import CARRIER, ORIGIN, Schedule, Weather
+from .tables import CARRIER, DESTINATION, FLIGHT, ORIGIN, ROUTE, Weather
 
 LATE = 15  # minutes
 # Minutes: that one leg arrives half a day late says nothing about the next.
@@ -72,7 +71,6 @@ class OriginHistory(_ArrivedLegs):
     grid = "1 hour"
     windows: ClassVar = {"3h": "3 hours", "1d": "1 day"}
     columns = _columns("origin", windows, ORIGIN)
-    description = "Delays of the legs from an origin, by hour"
 
 
 class CarrierHistory(_ArrivedLegs):
@@ -83,7 +81,6 @@ class CarrierHistory(_ArrivedLegs):
     grid = "6 hours"
     windows: ClassVar = {"1d": "1 day", "7d": "7 days", "28d": "28 days"}
     columns = _columns("carrier", windows, CARRIER)
-    description = "Delays of a carrier's legs, by quarter of a day"
 
 
 class DestinationHistory(_ArrivedLegs):
@@ -93,8 +90,7 @@ class DestinationHistory(_ArrivedLegs):
     keys = ("dest",)
     grid = "6 hours"
     windows: ClassVar = {"6h": "6 hours", "1d": "1 day"}
-    columns = _columns("destination", windows, Schedule.columns[5])
-    description = "Delays of the legs to a destination, by quarter of a day"
+    columns = _columns("destination", windows, DESTINATION)
 
 
 class RouteHistory(_ArrivedLegs):
@@ -104,8 +100,7 @@ class RouteHistory(_ArrivedLegs):
     keys = ("route",)
     grid = "1 day"
     windows: ClassVar = {"7d": "7 days", "28d": "28 days"}
-    columns = _columns("route", windows, Schedule.columns[6])
-    description = "Delays of a route's legs, by day"
+    columns = _columns("route", windows, ROUTE)
 
 
 class FlightHistory(_ArrivedLegs):
@@ -115,24 +110,14 @@ class FlightHistory(_ArrivedLegs):
     keys = ("flight", "origin")
     grid = "1 week"
     windows: ClassVar = {"28d": "28 days"}
-    columns = _columns("flight", windows, Schedule.columns[7], ORIGIN)
-    description = "Delays of a flight number's legs from an origin, by week"
+    columns = _columns("flight", windows, FLIGHT, ORIGIN)
 
 
 class WeatherAtOrigin(FeatureTable):
     """The observations as they stand, each known an hour after its stamp."""
 
     name = "weather"
-    keys = ("origin",)
-    timeseries_column = "reported_at"
-    inputs = ("silver_weather",)
-    columns = Weather.columns
-    description = "Weather at the origin, by hour"
-
-    def compute(self, ws: WorkspaceAsOf, as_of: datetime, since: datetime | None) -> DataFrame:
-        """Take the observations over."""
-        del as_of, since  # What is too early or late is dropped by the platform.
-        return ws.read("silver_weather").select(*(column.name for column in Weather.columns))
+    table = Weather
 
 
 FEATURES = (OriginHistory, CarrierHistory, DestinationHistory, RouteHistory, FlightHistory, WeatherAtOrigin)

@@ -1,6 +1,6 @@
 """Plays the feeds: when the extract's monthly files of arrivals and weather would have been reported, record by record.
 
-Everything about clocks is here: planned times stand on the origin's and the destination's local clocks.
+Planned departures stand on New York's clock, planned arrivals on the destination's: the instants are worked out here.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from mlplatform import Replay
+from mlplatform import Replay, utc_from_local
 
 KEY = ["year", "month", "day", "carrier", "flight", "origin"]
 # A destination's local date is the departure's, or the next day's where that would leave less than this to get there.
@@ -39,11 +39,9 @@ class ArrivalReports(Replay):
 
     def records(self, extract: Path) -> pd.DataFrame:
         """Return the arrivals with the instant of each, in UTC."""
-        arrivals = _read(extract, "arrivals")
-        schedule = _read(extract, "schedule")
-        schedule["departs_at"] = planned_departure(schedule)
-        schedule["arrives_at"] = planned_arrival(schedule)
-        legs = arrivals.merge(schedule[[*KEY, "departs_at", "arrives_at"]], on=KEY, how="left", validate="1:1")
+        arrivals = self.read(extract, "arrivals/*.csv.gz")
+        plan = with_planned_times(self.read(extract, "schedule/*.csv.gz"))
+        legs = arrivals.merge(plan[[*KEY, "departs_at", "arrives_at"]], on=KEY, how="left", validate="1:1")
         late = pd.to_timedelta(pd.to_numeric(legs["arr_delay"]), unit="min")
         legs["reported_at"] = (legs["arrives_at"] + late).fillna(legs["departs_at"] + WRITTEN_OFF_AFTER)
         return legs.drop(columns=["departs_at", "arrives_at"])
@@ -56,43 +54,21 @@ class WeatherReports(Replay):
 
     def records(self, extract: Path) -> pd.DataFrame:
         """Return the observations with their stamp plus one hour."""
-        weather = _read(extract, "weather")
+        weather = self.read(extract, "weather/*.csv.gz")
         weather["reported_at"] = pd.to_datetime(weather["time_hour"], utc=True) + pd.Timedelta(hours=1)
         return weather
 
 
-def planned_departure(schedule: pd.DataFrame) -> pd.Series[pd.Timestamp]:
-    """Return the planned departures in UTC: `time_hour` is their UTC hour, 515 is five hours and fifteen minutes."""
-    minutes = pd.to_timedelta(schedule["sched_dep_time"].astype(int) % 100, unit="min")
-    return pd.to_datetime(schedule["time_hour"], utc=True) + minutes
+def with_planned_times(plan: pd.DataFrame) -> pd.DataFrame:
+    """Return the plan with `departs_at` and `arrives_at` in UTC; 515 is five hours and fifteen minutes."""
+    departs_at = pd.to_datetime(plan["time_hour"], utc=True) + _minutes(plan["sched_dep_time"].astype(int) % 100)
+    hhmm = plan["sched_arr_time"].astype(int)
+    local = pd.to_datetime(plan[["year", "month", "day"]].astype(int)) + _minutes(hhmm // 100 * 60 + hhmm % 100)
+    zones = plan["dest"].map(ZONES)
+    same_day, next_day = (utc_from_local(local + pd.Timedelta(days=days), zones) for days in (0, 1))
+    arrives_at = same_day.where(same_day - departs_at >= SHORTEST_BLOCK, next_day)
+    return plan.assign(departs_at=departs_at, arrives_at=arrives_at)
 
 
-def planned_arrival(schedule: pd.DataFrame) -> pd.Series[pd.Timestamp]:
-    """Return the planned arrivals in UTC, from the destination's clock.
-
-    Args:
-        schedule: With `departs_at`, the planned departure in UTC.
-    """
-    date = pd.to_datetime(schedule[["year", "month", "day"]].astype(int))
-    hhmm = schedule["sched_arr_time"].astype(int)
-    local = date + pd.to_timedelta(hhmm // 100 * 60 + hhmm % 100, unit="min")
-    zone = schedule["dest"].map(ZONES)
-    arrival = _in_utc(local, zone)
-    too_short = arrival - schedule["departs_at"] < SHORTEST_BLOCK
-    return arrival.mask(too_short, _in_utc(local + pd.Timedelta(days=1), zone))
-
-
-def _in_utc(local: pd.Series[pd.Timestamp], zone: pd.Series[str]) -> pd.Series[pd.Timestamp]:
-    parts = [
-        clock.dt.tz_localize(name, ambiguous=False, nonexistent="shift_forward").dt.tz_convert("UTC")
-        for name, clock in local.groupby(zone)
-    ]
-    return pd.concat(parts).reindex(local.index)
-
-
-def _read(extract: Path, name: str) -> pd.DataFrame:
-    # As text: what is written out again is what stood there.
-    files = sorted((extract / name).glob("*.csv.gz"))
-    return pd.concat(
-        [pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""]) for path in files], ignore_index=True
-    )
+def _minutes(count: pd.Series[int]) -> pd.Series[pd.Timedelta]:
+    return pd.to_timedelta(count, unit="min")

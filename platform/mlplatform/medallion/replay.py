@@ -22,6 +22,36 @@ _INSTANT = timedelta(microseconds=1)
 _FORMATS = {"day": "%Y-%m-%d", "month": "%Y-%m"}
 
 
+def utc_from_local(local: pd.Series[pd.Timestamp], zones: pd.Series[str]) -> pd.Series[pd.Timestamp]:
+    """Return times on local clocks as UTC.
+
+    What a clock shows twice when it goes back is taken as the second; what it skips, as the next time there is.
+
+    Args:
+        local: Times without a zone.
+        zones: The zone of each, as in `America/New_York`; same index.
+
+    Raises:
+        IngestError: If a zone is missing.
+
+    Examples:
+        >>> import pandas as pd
+        >>> local = pd.Series(pd.to_datetime(["2013-07-01 08:00", "2013-07-01 08:00"]))
+        >>> utc_from_local(local, pd.Series(["America/Phoenix", "America/New_York"])).dt.hour.tolist()
+        [15, 12]
+    """
+    import pandas as pd
+
+    without = int(zones.isna().sum())
+    if without:
+        raise IngestError(f"{without} of {zones.size} local times have no time zone.", hint="Name the zone of each.")
+    parts = [
+        clock.dt.tz_localize(zone, ambiguous=False, nonexistent="shift_forward").dt.tz_convert("UTC")
+        for zone, clock in local.groupby(zones)
+    ]
+    return pd.concat(parts).reindex(local.index)
+
+
 class Replay(ABC):
     """Base class of a source's replay: deals a historical extract out into drops by when each record was reported.
 
@@ -42,6 +72,25 @@ class Replay(ABC):
         Args:
             extract: The use case's folder of landed files (setting `landing`), for an extract that lies there.
         """
+
+    @staticmethod
+    def read(extract: Path, files: str) -> pd.DataFrame:
+        """Return the rows of the extract's CSV files as text, empty cells as missing.
+
+        Args:
+            extract: The folder.
+            files: Glob below it, as in `arrivals/*.csv.gz`.
+
+        Raises:
+            IngestError: If there is no such file.
+        """
+        import pandas as pd
+
+        found = sorted(extract.glob(files))
+        if not found:
+            raise IngestError(f"No file matches {files} in {extract}.", hint="The replay deals an extract out.")
+        parts = [pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""]) for path in found]
+        return pd.concat(parts, ignore_index=True)
 
     def deal_out(self, extract: Path, folder: Path, files: str) -> None:
         """Write the drops, unless they have been written from the same extract.

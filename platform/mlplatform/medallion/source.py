@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import pyarrow as pa
 
 from mlplatform.as_of import Duration
 from mlplatform.errors import IngestError
 from mlplatform.medallion.replay import Replay
+from mlplatform.medallion.schema import Described
 from mlplatform.quality import provenance
 
 INGESTED_AT = "_ingested_at"
@@ -19,7 +20,7 @@ RESCUED = "_rescued_data"
 _TIMESTAMP = pa.timestamp("us", tz="UTC")
 
 
-class Source:
+class Source(Described):
     """Base class of a use case's sources.
 
     A subclass declares where its CSV files land and which columns they have. Bronze keeps every value as the text that
@@ -29,24 +30,27 @@ class Source:
         replay: For history that comes as an extract instead of drops; None: files are delivered.
         name: Bronze table `bronze_<name>`.
         files: Glob below the landing folder, as in `loans/loans_*.csv.gz`.
+        available: When a file can be known, for a replay at an earlier `as_of` not to see it: at the end of the period
+            that its name holds (a drop of what happened), at its start (what is published in advance), or always
+            (files are there because they landed).
         columns: The header. A column more is kept in `_rescued_data` and noticed; a column less is an error.
-        description: What it is; the table's comment.
     """
 
     replay: ClassVar[type[Replay] | None] = None
     name: ClassVar[str]
     files: ClassVar[str]
+    available: ClassVar[Literal["always", "period_start", "period_end"]] = "always"
     columns: ClassVar[tuple[str, ...]]
-    description: ClassVar[str] = ""
 
     def available_at(self, path: Path) -> datetime:
-        """Return when the file could be known; a replay at an earlier `as_of` does not see it.
+        """Return when the file could be known, by `available`; override it where a file's name says it otherwise.
 
-        The default is the beginning of time: files are there because they landed. Override it for history that is
-        replayed, where the file's name says when it was dropped.
+        Raises:
+            IngestError: If the name holds no period where it should.
         """
-        del path
-        return datetime(1, 1, 1, tzinfo=UTC)
+        if self.available == "always":
+            return datetime(1, 1, 1, tzinfo=UTC)
+        return start_of_period(path) if self.available == "period_start" else end_of_period(path)
 
     def landed(self, landing: Path) -> list[Path]:
         """Return the files that lie in the landing folder, by the time they became available, then by name.
