@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import operator
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -44,6 +45,9 @@ class LocalTables:
         self._root = root
         self._scratch = scratch
         self._spark = spark
+        # Table folder -> its newest log entry, and the handle opened then. A step of a pipeline looks at each table a
+        # dozen times, and opening one reads its log.
+        self._opened: dict[Path, tuple[_LogEntry, DeltaTable]] = {}
 
     def path(self, name: ObjectName | str) -> Path:
         """Return the folder of a table."""
@@ -63,7 +67,14 @@ class LocalTables:
                 f"Table {name} does not exist.",
                 hint=f"{did_you_mean(parsed.name, known)} Run the stage that writes it." if known else "",
             )
-        return delta.open_table(self.path(name), str(name), version=version)
+        path = self.path(name)
+        if version is not None:
+            return delta.open_table(path, str(name), version=version)
+        newest = _newest_entry(path)
+        if path not in self._opened or self._opened[path][0] != newest:
+            # A new handle each time: those handed out before stay at their version.
+            self._opened[path] = (newest, delta.open_table(path, str(name)))
+        return self._opened[path][1]
 
     def exists(self, name: ObjectName | str) -> bool:
         """Tell whether the table exists."""
@@ -237,6 +248,7 @@ class LocalTables:
         """Remove the table."""
         self.open(name)
         shutil.rmtree(self.path(name))
+        self._opened.pop(self.path(name), None)
 
     def set_tag(self, name: ObjectName | str, key: str, value: str | None) -> None:
         """Set a tag; None removes it."""
@@ -246,6 +258,17 @@ class LocalTables:
             if value is not None:
                 tags[key] = value
             delta.set_properties(self.path(name), str(name), {_TAGS: json.dumps(tags)})
+
+
+_LogEntry = tuple[str, int, int]
+
+
+def _newest_entry(path: Path) -> _LogEntry:
+    """Return the name, number and time of change of the newest file in a table's log: what any commit changes."""
+    log = path / "_delta_log"
+    newest = max((name for name in os.listdir(log) if name.endswith(".json")), default="")  # noqa: PTH208  (no Path each)
+    state = (log / newest).stat()
+    return newest, state.st_ino, state.st_mtime_ns
 
 
 def check_no_nulls(rows: pa.Table, keys: Sequence[str], table: str) -> None:
