@@ -120,6 +120,13 @@ class LocalRegistry:
             for key, value in tags.items():
                 self._connect().set_model_version_tag(str(model), str(version), key, str(value))
 
+    def log_files(self, version: ModelVersion, folder: str, files: Mapping[str, str]) -> None:
+        """Keep text files with the run that made a version."""
+        client = self._connect()
+        with _translated(f"store files of version {version.version} of {version.name}"):
+            for name, content in files.items():
+                client.log_text(version.run_id, content, f"{folder}/{name}")
+
     def _connect(self) -> MlflowClient:
         if self._client is None:
             self._mlflow()
