@@ -115,6 +115,10 @@ def _by_row(labels: Vector, *, stratify: bool) -> Resample:
     strata = [np.flatnonzero(labels == value) for value in np.unique(labels)] if stratify else [np.arange(labels.size)]
 
     def resample(random: np.random.Generator, draws: int) -> Iterator[Counts]:
+        if len(strata) == 1:
+            for _ in range(draws):
+                yield np.bincount(random.integers(0, labels.size, labels.size), minlength=labels.size)
+            return
         counts = np.empty(labels.size, dtype=np.int64)
         for _ in range(draws):
             for stratum in strata:

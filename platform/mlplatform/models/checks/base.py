@@ -212,7 +212,11 @@ def cluster_numbers(evidence: Evidence, columns: tuple[str, ...]) -> npt.NDArray
 
 def histogram(difference: PairedDifference) -> dict[str, list[float]]:
     """Return the distribution of a difference in bars, small enough to be kept with the decision."""
-    counts, edges = np.histogram(difference.gains, bins=_BARS)
+    low, high = float(difference.gains.min()), float(difference.gains.max())
+    least = 1e-6 * max(1.0, abs(low))
+    if high - low < least:  # as good as one value: no bars so thin could be told apart
+        low, high = low - least, high + least
+    counts, edges = np.histogram(difference.gains, bins=_BARS, range=(low, high))
     return {"edges": [float(edge) for edge in edges], "counts": [float(count) for count in counts]}
 
 

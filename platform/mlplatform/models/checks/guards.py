@@ -49,8 +49,8 @@ class Guard(GateCheck):
         derived = labels if self.guard.event_above is not None else None
         found = self.compare(evidence, self.metric, evidence.challenger, evidence.champion, labels=derived)
         detail = (
-            f"{self.metric.name} {value:.4f} against the champion's {other:.4f}: {told(found)}; a loss surely below "
-            f"{max_loss:g} is needed"
+            f"{self.metric.name} {value:.4f} against the champion's {other:.4f}: {told(found)} (a loss surely below "
+            f"{max_loss:g} is needed)"
         )
         result = self.verdict(
             found.low > -max_loss, detail, found.low, -max_loss, **found.numbers(), challenger=value, champion=other

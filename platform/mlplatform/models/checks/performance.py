@@ -85,7 +85,7 @@ class BeatsChampion(GateCheck):
         asked = f"surely not worse by {margin:g}" if margin else "surely better"
         detail = (
             f"{self.metric.name} {value:.4f} against the champion's {other:.4f}: {told(found)}, better in "
-            f"{found.probability_better:.0%} of draws; {asked} is needed"
+            f"{found.probability_better:.0%} of draws ({asked} is needed)"
         )
         result = self.verdict(
             found.low > -margin, detail, found.low, -margin, **found.numbers(), challenger=value, champion=other
