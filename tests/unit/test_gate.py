@@ -60,7 +60,11 @@ def decide(
     **limits: Any,
 ) -> Decision:
     return gate(settings(**limits)).decide(
-        evidence_of(challenger, champion, labels), identity="d1", challenger=2, champion=None if champion is None else 1, as_of=AS_OF
+        evidence_of(challenger, champion, labels),
+        identity="d1",
+        challenger=2,
+        champion=None if champion is None else 1,
+        as_of=AS_OF,
     )
 
 

@@ -184,11 +184,11 @@ def _slices(check: CheckResult | None) -> Plot:
         axes.set_yticks(range(len(parts)), [f"{brief(part['slice'])} ({part['rows']:,})" for part in parts])
         axes.set_ylim(len(parts) - 0.4, -0.6)
         axes.grid(visible=False, axis="y")
-        axes.set_xlabel("Gain over the champion; right of zero is better")
+        axes.set_xlabel("Gain over the champion")
 
     left_out, judged = len(check.parts) - len(parts), plural(len(check.parts), "slice")
     caption = (
-        f"Gain in each slice with its number of rows, and an interval corrected for {judged}. "
+        f"Gain in each slice (right of zero is better) with its number of rows, and an interval corrected for {judged}. "
         f"A slice fails when its whole interval lies left of the limit {limit(check.limit)}. {check.detail}."
         + (f" The {left_out} slices with the largest gains are not drawn." if left_out else "")
     )

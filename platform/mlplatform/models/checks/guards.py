@@ -53,7 +53,13 @@ class Guard(GateCheck):
             f"{max_loss:g} is needed)"
         )
         result = self.verdict(
-            found.low > -max_loss, detail, found.low, -max_loss, **found.numbers(), challenger=value, champion=other
+            found.low > -max_loss,
+            detail,
+            found.low,
+            0.0 - max_loss,
+            **found.numbers(),
+            challenger=value,
+            champion=other,
         )
         return replace(result, histogram=histogram(found))
 

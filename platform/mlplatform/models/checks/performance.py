@@ -88,6 +88,6 @@ class BeatsChampion(GateCheck):
             f"{found.probability_better:.0%} of draws ({asked} is needed)"
         )
         result = self.verdict(
-            found.low > -margin, detail, found.low, -margin, **found.numbers(), challenger=value, champion=other
+            found.low > -margin, detail, found.low, 0.0 - margin, **found.numbers(), challenger=value, champion=other
         )
         return replace(result, histogram=histogram(found))

@@ -62,7 +62,7 @@ class Slices(GateCheck):
         detail = f"surely worse in {listed}" if worse else f"in none of {len(judged)} slices surely worse"
         if left_out:
             detail += f"; {left_out} slices without support left out"
-        result = self.verdict(not worse, detail, least, -options.max_loss, slices=len(judged), left_out=left_out)
+        result = self.verdict(not worse, detail, least, 0.0 - options.max_loss, slices=len(judged), left_out=left_out)
         return replace(result, parts=parts)
 
     def _supported(self, evidence: Evidence, mask: Mask, options: SliceSettings) -> bool:
@@ -96,13 +96,9 @@ def _slices(evidence: Evidence, column: str) -> Iterator[tuple[str, Mask]]:
         numbers = np.asarray(values.to_numpy(zero_copy_only=False), dtype=np.float64)
         edges = np.unique(np.quantile(numbers[~null], [0.25, 0.5, 0.75]))
         place = np.searchsorted(edges, numbers, side="left")
-        ends = [None, *edges, None]
+        ends = ["-inf", *(f"{edge:.4g}" for edge in edges), "inf"]
         for number in range(len(edges) + 1):
-            low, high = ends[number], ends[number + 1]
-            name = " and ".join(
-                ([f"{column} > {low:g}"] if low is not None else []) + ([f"<= {high:g}"] if high is not None else [])
-            )
-            yield name if low is not None else f"{column} {name}", (place == number) & ~null
+            yield f"{column} in ({ends[number]}, {ends[number + 1]}]", (place == number) & ~null
         return
     encoded = values.dictionary_encode()
     codes = np.asarray(encoded.indices.fill_null(-1))
