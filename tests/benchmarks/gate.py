@@ -85,7 +85,7 @@ def _check(evidence: Evidence) -> None:
     counts = np.random.default_rng(1).poisson(1.0, evidence.labels.size)
     ours = metrics.get("roc_auc").draws(evidence.labels, evidence.challenger)(counts)
     theirs = roc_auc_score(evidence.labels, evidence.challenger, sample_weight=counts)
-    assert abs(ours - theirs) < 1e-9, (ours, theirs)  # noqa: PLR2004
+    assert abs(ours - theirs) < 1e-9, (ours, theirs)
 
 
 def _library(evidence: Evidence, draws: int) -> float:

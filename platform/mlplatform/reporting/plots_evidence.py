@@ -188,7 +188,7 @@ def _slices(check: CheckResult | None) -> Plot:
 
     left_out, judged = len(check.parts) - len(parts), plural(len(check.parts), "slice")
     caption = (
-        f"Gain in each slice (right of zero is better) with its number of rows, and an interval corrected for {judged}. "
+        f"Gain in each slice with its number of rows; right of zero is better. The interval is corrected for {judged}. "
         f"A slice fails when its whole interval lies left of the limit {limit(check.limit)}. {check.detail}."
         + (f" The {left_out} slices with the largest gains are not drawn." if left_out else "")
     )
