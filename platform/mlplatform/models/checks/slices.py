@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -28,13 +27,15 @@ class Slices(GateCheck):
     Surely: the upper end of the gain's interval lies below `-max_loss`. With many slices some look worse by chance, so
     each is tested at the gate's one-sided level divided by their number (Bonferroni): the chance of failing a
     challenger that is nowhere worse stays below that level, whatever the slices have to do with each other. So far out
-    no number of draws reaches; the interval is gain plus and minus normal quantile times bootstrap standard error.
+    no number of draws reaches; the interval is gain plus and minus Student's quantile times bootstrap standard error.
     """
 
     name = "slices"
 
     def run(self, evidence: Evidence) -> CheckResult:
         """Compare slice by slice."""
+        from scipy.stats import t
+
         options = self.limits.slices
         if options is None:
             return self.skipped("gate.slices is not set")
@@ -46,11 +47,10 @@ class Slices(GateCheck):
         if not judged:
             return self.skipped(f"none of {left_out} slices has the support that is needed", left_out=left_out)
         tail = (1 - self.limits.confidence) / 2 / len(judged)
-        quantile = NormalDist().inv_cdf(1 - tail)
         parts: list[dict[str, Any]] = []
         for name, mask in judged:
             difference = self._difference(evidence, evidence.champion, mask)
-            spread = quantile * difference.standard_error
+            spread = float(t.ppf(1 - tail, difference.units - 1)) * difference.standard_error
             low, high = difference.gain - spread, difference.gain + spread
             parts.append(
                 {"slice": name, "rows": int(mask.sum()), "gain": difference.gain, "low": low, "high": high}
