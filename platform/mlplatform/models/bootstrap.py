@@ -2,9 +2,9 @@
 
 Rows are resampled with replacement, the same draw for both models; for a binary label within each class, so that every
 draw has both. Rows that belong together (an entity's) may be drawn together, as clusters: then it is the number of
-clusters that counts, not of rows (Field and Welsh, "Bootstrapping clustered data", 2007). The interval is the percentile
-interval of Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, expanded as in Hesterberg, "What Teachers
-Should Know About the Bootstrap", The American Statistician 2015: the plain one is too narrow for few units.
+clusters that counts, not of rows (Field and Welsh, "Bootstrapping clustered data", 2007). The interval is the
+percentile interval of Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, expanded as in Hesterberg, "What
+Teachers Should Know About the Bootstrap", The American Statistician 2015: the plain one is too narrow for few units.
 
 A draw is a vector of how often each row was drawn. Only that vector is held, whatever the number of draws, and metrics
 are computed from it by what was sorted once.
@@ -100,7 +100,7 @@ def paired_difference(  # noqa: PLR0913  (all by keyword, and each of its own ki
     if undefined or not np.isfinite(gain):
         raise ArithmeticError(f"{metric.name} is not defined on the frame, or on {undefined} of {draws} draws")
     tail = expanded_tail((1 - confidence) / 2, units)
-    # Weibull's quantiles: below the k-th of so many draws lies, on average, k / (draws + 1) of what they are drawn from.
+    # Weibull's quantiles: below the k-th draw lies, on average, k / (draws + 1) of what the draws are taken from.
     low, high = np.quantile(gains, [tail, 1 - tail], method="weibull")
     return PairedDifference(
         gain=gain,

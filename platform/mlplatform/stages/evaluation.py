@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -150,7 +151,8 @@ def _training_labels(context: StageContext, version: ModelVersion) -> pa.Table:
 def _feature_spec(version: ModelVersion) -> FeatureSpec:
     import mlflow
 
-    return FeatureSpec.load(Path(mlflow.artifacts.download_artifacts(f"{version.uri}/{_SPEC}")))
+    with TemporaryDirectory() as part:
+        return FeatureSpec.load(Path(mlflow.artifacts.download_artifacts(f"{version.uri}/{_SPEC}", dst_path=part)))
 
 
 def _feature_facts(context: StageContext, version: ModelVersion, spec: FeatureSpec, rows: pa.Table) -> FeatureFacts:

@@ -50,7 +50,7 @@ class Slices(GateCheck):
         parts: list[dict[str, Any]] = []
         for name, mask in judged:
             difference = self._difference(evidence, evidence.champion, mask)
-            spread = float(t.ppf(1 - tail, difference.units - 1)) * difference.standard_error
+            spread = float(t.ppf(1 - tail, max(difference.units, 2) - 1)) * difference.standard_error
             low, high = difference.gain - spread, difference.gain + spread
             parts.append(
                 {"slice": name, "rows": int(mask.sum()), "gain": difference.gain, "low": low, "high": high}
