@@ -74,7 +74,9 @@ def failing_closed(use_case: str) -> Iterator[None]:
     except PlatformError as error:
         if error.exit_code != PlatformError.exit_code:
             raise
-        raise NotPromotedError(f"Nothing was decided, or not finished: {error.message}", hint=error.hint) from error
+        raise NotPromotedError(
+            f"Nothing was decided, or not finished: {error.message}", hint=error.hint or again
+        ) from error
     except Exception as error:
         raise NotPromotedError(
             f"Nothing was decided, or not finished: {type(error).__name__}: {error}", hint=again
