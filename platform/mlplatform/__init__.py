@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mlplatform.medallion.silver import SilverTable
     from mlplatform.medallion.source import Source, end_of_period, start_of_period
     from mlplatform.medallion.spine import LabelSpine
+    from mlplatform.models.checks.base import CheckResult, Evidence, GateCheck
     from mlplatform.models.estimators import coded
     from mlplatform.models.gate import ChampionGate
     from mlplatform.models.scorer import BatchScorer
@@ -33,13 +34,16 @@ if TYPE_CHECKING:
 __all__ = [
     "BatchScorer",
     "ChampionGate",
+    "CheckResult",
     "Column",
     "Duration",
+    "Evidence",
     "Expectation",
     "FeatureFunction",
     "FeatureFunctionSpec",
     "FeatureLookup",
     "FeatureTable",
+    "GateCheck",
     "LabelSpine",
     "Monitor",
     "Replay",
@@ -60,13 +64,16 @@ __all__ = [
 _MODULES = {
     "BatchScorer": "models.scorer",
     "ChampionGate": "models.gate",
+    "CheckResult": "models.checks.base",
     "Column": "medallion.schema",
     "Duration": "as_of",
+    "Evidence": "models.checks.base",
     "Expectation": "quality.expectations",
     "FeatureFunction": "features.lookups",
     "FeatureFunctionSpec": "features.functions",
     "FeatureLookup": "features.lookups",
     "FeatureTable": "features.table",
+    "GateCheck": "models.checks.base",
     "LabelSpine": "medallion.spine",
     "Monitor": "monitoring.monitor",
     "Replay": "medallion.replay",

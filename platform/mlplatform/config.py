@@ -40,8 +40,7 @@ TimeText = Annotated[str, BeforeValidator(_time)]
 """A point in time, such as `2003-01-01`."""
 CLASSIFICATION_METRICS = ("roc_auc", "average_precision", "brier", "log_loss", "expected_calibration_error")
 REGRESSION_METRICS = ("mae", "rmse")
-
-
+RANKING_METRICS = ("roc_auc", "average_precision")
 DurationText = Annotated[str, AfterValidator(_duration)]
 """A duration such as `36 months` or `2 hours`."""
 
@@ -91,6 +90,62 @@ class ScoringSettings(Settings):
     every: DurationText = Field(default="1 month", description="Interval of the scoring runs.")
 
 
+class GuardSettings(Settings):
+    """A metric beside the primary one that a challenger may not spoil.
+
+    For a regression, `event_above` makes a binary event of the label, which the prediction is to rank: the AUC of the
+    predicted minutes against "more than 15 minutes late", say.
+    """
+
+    metric: str
+    event_above: float | None = Field(
+        default=None, description="Regression only: judge the prediction as a score of the event label > this."
+    )
+    max_loss: float | None = Field(
+        default=None,
+        ge=0,
+        description="The champion's lead is surely below this (lower end of the gain's interval above minus this).",
+    )
+    floor: float | None = Field(default=None, description="The challenger must reach this, champion or not.")
+
+    @model_validator(mode="after")
+    def _limits_something(self) -> Self:
+        if self.max_loss is None and self.floor is None:
+            raise ValueError(f"the guard {self.metric} limits nothing: set max_loss or floor")
+        return self
+
+    @property
+    def name(self) -> str:
+        """Its name among the checks, such as `guard_roc_auc_above_15`."""
+        event = "" if self.event_above is None else f"_above_{self.event_above:g}"
+        return f"guard_{self.metric}{event}"
+
+
+class SliceSettings(Settings):
+    """Parts of the frame in which a challenger may not be surely worse than the champion."""
+
+    columns: tuple[str, ...] = Field(
+        min_length=1, description="Spine columns or looked-up features; numbers of many values are cut at quartiles."
+    )
+    min_rows: int = Field(default=100, ge=2, description="Slices of fewer rows are not judged.")
+    min_positives: int = Field(default=20, ge=1, description="Nor those with fewer rows of either class.")
+    max_loss: float = Field(default=0.0, ge=0, description="A loss in the primary metric up to this is let pass.")
+
+
+class FeatureLimits(Settings):
+    """What the challenger's looked-up features must be like on the frame."""
+
+    max_null_increase: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="Rise of a feature's null share over the training data's that is let pass.",
+    )
+    max_age: DurationText | None = Field(
+        default=None, description="Age of the newest row of each feature table with a time, at as_of."
+    )
+
+
 class GateSettings(Settings):
     """Limits of the champion/challenger gate."""
 
@@ -99,12 +154,38 @@ class GateSettings(Settings):
     )
     min_positives: int = Field(default=50, ge=1, description="Rows of each class below which nothing is decided.")
     floor: float = Field(description="The primary metric must reach this.")
-    margin: float = Field(default=0.0, ge=0, description="How much worse than the champion still counts as not worse.")
+    margin: float = Field(
+        default=0.0,
+        ge=0,
+        description="0: the challenger must be surely better than the champion; above: surely not worse than by this.",
+    )
     confidence: float = Field(default=0.9, gt=0.5, lt=1, description="Two-sided level of the bootstrap interval.")
     draws: int = Field(default=500, ge=100, description="Bootstrap resamples.")
     seed: int = 0
+    cluster_by: tuple[str, ...] = Field(
+        default=(), description="Resample whole clusters of rows that agree in these columns, such as the entity's key."
+    )
+    baseline_by: tuple[str, ...] = Field(
+        default=(),
+        description="Spine columns by which the trivial baseline takes the training labels' mean (median for mae).",
+    )
     max_calibration_error: float | None = Field(
         default=None, gt=0, description="Limit of the expected calibration error."
+    )
+    max_brier: float | None = Field(default=None, gt=0, description="Limit of the Brier score.")
+    min_calibration_slope: float | None = Field(default=None, description="Least calibration slope; 1 is perfect.")
+    max_calibration_slope: float | None = Field(default=None, description="Largest calibration slope.")
+    guards: tuple[GuardSettings, ...] = ()
+    slices: SliceSettings | None = None
+    features: FeatureLimits = FeatureLimits()
+    signature: Literal["compatible", "any"] = Field(
+        default="compatible", description="Whether the challenger must take the rows that the champion takes."
+    )
+    max_seconds_per_1000_rows: float | None = Field(
+        default=None, gt=0, description="Limit of the time to score 1,000 rows, lookups included."
+    )
+    approval: Literal["auto", "manual"] = Field(
+        default="auto", description="manual: a promotion waits for the version's tag Approval_Check=Approved."
     )
 
 
@@ -173,6 +254,23 @@ class UseCaseSettings(Settings):
             raise ValueError("training.max_rows is below training.min_rows: there would be no training.")
         if self.label.event_above is not None and self.task != "regression":
             raise ValueError("label.event_above is for regressions: a classification's label is its event.")
+        return self
+
+    @model_validator(mode="after")
+    def _guards_of_the_task(self) -> Self:
+        names = [guard.name for guard in self.gate.guards]
+        if len(set(names)) != len(names):
+            raise ValueError(f"gate.guards holds the same guard twice: {', '.join(names)}")
+        for guard in self.gate.guards:
+            if guard.event_above is not None and self.task == "classification":
+                raise ValueError("gate.guards: event_above is for regressions; a classification's label is an event")
+            known = CLASSIFICATION_METRICS if self.task == "classification" else REGRESSION_METRICS
+            if guard.event_above is not None:
+                # The prediction is no probability of the event: only its order can be judged.
+                known = RANKING_METRICS
+            if guard.metric not in known:
+                hint = did_you_mean(guard.metric, known)
+                raise ValueError(f"gate.guards: {guard.metric!r} is no metric that fits here. {hint}")
         return self
 
 
@@ -244,7 +342,7 @@ def _problems(error: ValidationError) -> list[str]:
 
 def _known_keys(path: list[str]) -> list[str]:
     model: type[BaseModel] = UseCaseSettings
-    for key in path:
+    for key in (part for part in path if not part.isdigit()):
         field = model.model_fields.get(key)
         inner = _model_in(field.annotation) if field else None
         if inner is None:
@@ -256,6 +354,6 @@ def _known_keys(path: list[str]) -> list[str]:
 def _model_in(annotation: Any) -> type[BaseModel] | None:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union:
+    if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) in (typing.Union, tuple):
         return next((found for part in typing.get_args(annotation) if (found := _model_in(part))), None)
     return None

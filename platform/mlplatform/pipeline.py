@@ -129,6 +129,24 @@ class Pipeline:
         self._recorded(backfill.NAME, lambda context: backfill.run(context, table, start))
         return self.summary.stages[-1]
 
+    def gate(self, request: gate.Request) -> StageResult:
+        """Put a version to the gate, and record that as a run of the stage.
+
+        Args:
+            request: What is asked; a dry run records nothing.
+        """
+        if request.dry_run:
+            return gate.run(self._context, request)
+        schemas.ensure(self._context.ws, self._context.namespace)
+        self._recorded(gate.NAME, lambda context: gate.run(context, request))
+        return self.summary.stages[-1].result
+
+    def roll_back(self, *, to: int | None, reason: str, dry_run: bool) -> StageResult:
+        """Make an earlier champion champion again; see `mlplatform.stages.gate.roll_back`."""
+        if not dry_run:
+            schemas.ensure(self._context.ws, self._context.namespace)
+        return gate.roll_back(self._context, to=to, reason=reason, dry_run=dry_run)
+
     def _run_if_due(self, name: str) -> None:
         if name == train.NAME:
             if self._has_champion():

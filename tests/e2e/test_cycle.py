@@ -63,6 +63,33 @@ def test_status_and_history_agree_with_it(simulated: Any, home: Path) -> None:
     assert {check["name"] for check in events[0]["checks"]} >= {"evidence", "floor", "beats_trivial", "beats_champion"}
 
 
+def test_explain_tells_a_decision_by_the_beginning_of_its_id(simulated: Any, home: Path) -> None:
+    events = mlplatform(home, "history", "credit_risk", "--json")
+    beginning = events[0]["decision_id"][:6]
+    told = mlplatform(home, "explain", beginning)
+    assert f"Decision {events[0]['decision_id']} about dev.credit_risk.model" in told
+    assert "rows_from: holdout" in told
+    assert "beats_trivial" in told
+    assert mlplatform(home, "explain", beginning, "--json") == events
+    assert "Champions of credit_risk" in mlplatform(home, "history", "credit_risk")
+
+
+def test_nothing_to_go_back_to_and_no_challenger_have_their_exit_codes(simulated: Any, home: Path) -> None:
+    for code, arguments in (
+        (2, ("rollback", "credit_risk", "--reason", "a test")),
+        (2, ("promote", "credit_risk", "--version", "1", "--force")),
+        (2, ("explain", "no such decision")),
+        (3, ("gate", "credit_risk", "--as-of", "2006-07-01")),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", "mlplatform.cli", *arguments, "--home", str(home)],
+            capture_output=True, text=True, cwd=PROJECT, check=False, timeout=600,
+        )  # fmt: skip
+        assert done.returncode == code, done.stderr
+        assert "Traceback" not in done.stderr
+    assert mlplatform(home, "status", "credit_risk", "--json")["champion"] == 1
+
+
 def test_scoring_again_appends_nothing(simulated: Any, home: Path) -> None:
     said = mlplatform(home, "score", "credit_risk", "--as-of", "2006-07-01")
     assert said.startswith("credit_risk as of 2006-07-01: 0 of 3557 due rows newly scored by version 1")

@@ -106,7 +106,8 @@ def loans(ws: LocalWorkspace) -> Namespace:
     put(ws, other, "stage_runs", stage("ingest", parse_as_of("2030-01-01"), 0))
     checks = json.dumps([{"name": EVIL, "status": "fail", "detail": EVIL, "value": 0.5, "limit": 0.6, "numbers": {}}])
     decided = {
-        "decision_id": "d1", "event": "decided", "model": "dev.loans.model", "as_of": FIRST, "outcome": "promoted",
+        "decision_id": "d1", "event": "decided", "kind": "gate", "model": "dev.loans.model",
+        "as_of": FIRST, "outcome": "promoted",
         "reason": EVIL, "challenger_version": 1, "evaluation": json.dumps({"rows": 7}), "checks": checks,
         "recorded_at": FIRST,
     }  # fmt: skip

@@ -10,7 +10,9 @@ import pytest
 
 from mlplatform.as_of import parse_as_of
 from mlplatform.config import UseCaseSettings
-from mlplatform.models.gate import ChampionGate, Check, Decision, Evidence, decision_id
+from mlplatform.models import metrics
+from mlplatform.models.checks.base import CheckResult, Evidence, FeatureFacts, GateCheck, ModelSignature
+from mlplatform.models.gate import ChampionGate, Decision, decision_id
 from mlplatform.models.metrics import Metric
 
 AS_OF = parse_as_of("2006-01-01")
@@ -34,6 +36,21 @@ LABELS = (np.arange(ROWS) % 4 == 0).astype(float)
 GOOD, FAIR, POOR = predictions(3.0), predictions(1.2, 1), predictions(0.0, 2)
 
 
+SIGNATURE = ModelSignature({"price": "double"}, {"region_history": "long"}, ("double",))
+NO_FEATURES = FeatureFacts({}, {}, {})
+
+
+def evidence_of(challenger: np.ndarray, champion: np.ndarray | None, labels: np.ndarray = LABELS) -> Evidence:
+    return Evidence(
+        labels=labels,
+        challenger=challenger,
+        champion=champion,
+        source={"digest": "x"},
+        features=NO_FEATURES,
+        signatures=(SIGNATURE, SIGNATURE),
+    )
+
+
 def decide(
     challenger: np.ndarray,
     champion: np.ndarray | None = None,
@@ -42,9 +59,12 @@ def decide(
     gate: type[ChampionGate] = ChampionGate,
     **limits: Any,
 ) -> Decision:
-    evidence = Evidence(labels=labels, challenger=challenger, champion=champion, source={"digest": "x"})
     return gate(settings(**limits)).decide(
-        evidence, identity="d1", challenger=2, champion=None if champion is None else 1, as_of=AS_OF
+        evidence_of(challenger, champion, labels),
+        identity="d1",
+        challenger=2,
+        champion=None if champion is None else 1,
+        as_of=AS_OF,
     )
 
 
@@ -92,7 +112,15 @@ def test_the_first_champion_need_not_beat_one_but_all_the_rest():
         "beats_trivial": "pass",
         "beats_champion": "skipped",
         "calibration": "skipped",
+        "brier": "skipped",
+        "calibration_slope": "skipped",
+        "slices": "skipped",
+        "feature_availability": "skipped",
+        "feature_staleness": "skipped",
+        "signature": "skipped",
+        "scoring_time": "skipped",
     }
+    assert all(check.detail for check in decision.checks)
     assert decision.champion_version is None
     assert decide(GOOD, floor=0.999).outcome == "rejected"
     assert decide(POOR, floor=0.1).outcome == "rejected"
@@ -100,8 +128,9 @@ def test_the_first_champion_need_not_beat_one_but_all_the_rest():
 
 
 def test_a_champion_whose_predictions_are_not_there_is_not_no_champion():
-    evidence = Evidence(labels=LABELS, challenger=GOOD, champion=None, source={})
-    decision = ChampionGate(settings()).decide(evidence, identity="d", challenger=2, champion=1, as_of=AS_OF)
+    decision = ChampionGate(settings()).decide(
+        evidence_of(GOOD, None), identity="d", challenger=2, champion=1, as_of=AS_OF
+    )
     assert decision.outcome != "promoted"
 
 
@@ -172,44 +201,69 @@ def test_a_label_that_is_no_number_is_rejected_too():
     assert failed(decide(GOOD, labels=labels)) == ["finite_predictions"]
 
 
+class CannotLook(GateCheck):
+    name = "mine"
+
+    def run(self, evidence: Evidence) -> CheckResult:
+        raise KeyError("region")
+
+
+class Fine(GateCheck):
+    name = "mine"
+
+    def run(self, evidence: Evidence) -> CheckResult:
+        return self.verdict(True, "everything is fine", 1.0, 0.5)
+
+
+class SaysNothing(GateCheck):
+    name = "mine"
+
+    def run(self, evidence: Evidence) -> Any:
+        return None
+
+
 class WithFailingCheck(ChampionGate):
     """A gate whose own check cannot look."""
 
     def checks(self) -> list[Any]:
-        return [*super().checks(), self.slices]
-
-    def slices(self, evidence: Evidence) -> Check:
-        raise KeyError("region")
+        return [*super().checks(), CannotLook(self.settings)]
 
 
-class WithPassingCheck(WithFailingCheck):
-    def slices(self, evidence: Evidence) -> Check:
-        return Check("slices", "pass", "every slice is fine", 1.0, 0.5)
+class WithPassingCheck(ChampionGate):
+    def checks(self) -> list[Any]:
+        return [*super().checks(), Fine(self.settings)]
+
+
+class WithSilentCheck(ChampionGate):
+    def checks(self) -> list[Any]:
+        return [*super().checks(), SaysNothing(self.settings)]
 
 
 def test_a_check_that_raises_fails_closed_and_says_which():
     decision = decide(GOOD, FAIR, gate=WithFailingCheck)
-    assert (decision.outcome, failed(decision)) == ("rejected", ["slices"])
-    assert "check slices failed with KeyError" in decision.reason
+    assert (decision.outcome, failed(decision)) == ("rejected", ["mine"])
+    assert "check mine failed with KeyError" in decision.reason
+
+
+def test_a_check_that_gives_no_result_has_failed():
+    assert failed(decide(GOOD, FAIR, gate=WithSilentCheck)) == ["mine"]
 
 
 def test_a_use_case_may_add_a_check():
     decision = decide(GOOD, FAIR, gate=WithPassingCheck)
     assert decision.outcome == "promoted"
-    assert status(decision)["slices"] == "pass"
+    assert status(decision)["mine"] == "pass"
 
 
 def test_vectors_of_different_lengths_are_not_compared():
-    assert decide(GOOD, GOOD[:-1]).outcome == "rejected"
+    decision = decide(GOOD, GOOD[:-1])
+    assert (decision.outcome, failed(decision)) == ("rejected", ["finite_predictions"])
 
 
-def test_an_undefined_metric_is_no_reason_to_promote():
-    class Blind(ChampionGate):
-        def __init__(self, given: UseCaseSettings) -> None:
-            super().__init__(given)
-            self.metric = Metric("nothing", lambda labels, made: float("nan"), greater_is_better=True)
-
-    decision = decide(GOOD, FAIR, gate=Blind)
+def test_an_undefined_metric_is_no_reason_to_promote(monkeypatch):
+    nothing = Metric("roc_auc", lambda labels, made: float("nan"), greater_is_better=True)
+    monkeypatch.setitem(metrics.METRICS, "roc_auc", nothing)
+    decision = decide(GOOD, FAIR)
     assert decision.outcome == "rejected"
     assert {"floor", "beats_trivial", "beats_champion"} <= set(failed(decision))
 

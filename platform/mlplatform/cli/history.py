@@ -1,6 +1,8 @@
-"""`mlplatform history`: who was champion when, why, and on what numbers."""
+"""`mlplatform history` and `mlplatform explain`: who was champion when, why, and on what numbers."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import click
 
@@ -13,10 +15,11 @@ from mlplatform.cli.options import Options, common
 @click.option("--json", "as_json", is_flag=True, help="Print all events with every check's numbers as JSON.")
 @common
 def history(use_case: str, as_json: bool, options: Options) -> None:
-    """Show every decision of the gate, oldest first."""
+    """Show who was champion when and why, and every decision of the gate, oldest first."""
     from mlplatform import discovery
     from mlplatform.models import promotion
     from mlplatform.naming import Namespace
+    from mlplatform.reporting.decisions import champions_of, decisions_of
 
     discovery.get(use_case, options.use_cases)
     with options.open() as ws:
@@ -27,18 +30,84 @@ def history(use_case: str, as_json: bool, options: Options) -> None:
     if not events:
         click.echo(f"The gate has decided nothing about {use_case} yet.")
         return
+    champions = [
+        (f"{it.since:%Y-%m-%d}", f"v{it.version}", f"v{it.before}" if it.before else None, it.kind, it.reason)
+        for it in champions_of(events)
+    ]
+    if champions:
+        columns: tuple[str, ...] = ("since", "champion", "before", "by", "why")
+        output.console().print(output.table(f"Champions of {use_case}", columns, champions))
     rows = [
         (
-            f"{event['as_of']:%Y-%m-%d}",
-            event["event"],
-            event["outcome"],
-            f"v{event['challenger_version']}",
-            f"v{event['champion_version']}" if event["champion_version"] else None,
-            event["evaluation"].get("rows"),
-            event["reason"],
-            event["decision_id"],
+            f"{it.as_of:%Y-%m-%d}",
+            it.kind,
+            it.outcome,
+            f"v{it.challenger}",
+            f"v{it.champion}" if it.champion else None,
+            it.rows,
+            it.rows_from,
+            it.reason,
+            it.decision_id,
         )
-        for event in events
+        for it in decisions_of(events)
     ]
-    columns = ("as of", "event", "outcome", "challenger", "champion", "rows", "reason", "decision")
+    columns = ("as of", "kind", "outcome", "version", "champion", "rows", "rows from", "reason", "decision")
     output.console().print(output.table(f"Decisions about {use_case}", columns, rows))
+
+
+@click.command(epilog="\b\nExamples:\n  mlplatform explain 3f0c9a7d5e21b846\n  mlplatform explain 3f0c --json")
+@click.argument("decision_id")
+@click.option("--json", "as_json", is_flag=True, help="Print the decision's events as JSON.")
+@common
+def explain(decision_id: str, as_json: bool, options: Options) -> None:
+    """Show one decision with all its numbers; the beginning of its id is enough. Starts no engine."""
+    from mlplatform.errors import UsageError
+    from mlplatform.models import promotion
+
+    with options.open() as ws:
+        events = promotion.find(ws, decision_id)
+    found = sorted({event["decision_id"] for event in events})
+    if len(found) != 1:
+        raise UsageError(
+            f"{len(found) or 'No'} decisions begin with {decision_id!r} in {ws.catalog}.ops.gate_decisions.",
+            hint="Give more of the id." if found else "Decisions and their ids: mlplatform history USE_CASE",
+        )
+    if as_json:
+        output.show_json(events)
+        return
+    _tell(events)
+
+
+def _tell(events: list[dict[str, Any]]) -> None:
+    first = events[0]
+    champion = f"v{first['champion_version']}" if first["champion_version"] else "no champion"
+    click.echo(f"Decision {first['decision_id']} about {first['model']}, as of {first['as_of']:%Y-%m-%d %H:%M}")
+    click.echo(f"  {first['kind']}: v{first['challenger_version']} against {champion}: {first['outcome']}")
+    click.echo(f"  reason: {first['reason']}")
+    for event in events:
+        said = f": {event['reason']}" if event["event"] == "stale" else ""
+        by = event["decided_by"] or "unknown"
+        click.echo(f"  {event['event']} at {event['recorded_at']:%Y-%m-%d %H:%M:%S} UTC by {by}{said}")
+    for key, value in first["evaluation"].items():
+        listed = value if not isinstance(value, dict) else ", ".join(f"{name}@{it}" for name, it in value.items())
+        click.echo(f"  {key}: {listed}")
+    if first["kind"] != "rollback":
+        click.echo(f"  evidence: gate/{first['decision_id']}/ among the artifacts of the version's MLflow run")
+    if not first["checks"]:
+        return
+    rows = [
+        (check["name"], check["status"], check["value"], check["limit"], check["detail"], _numbers(check))
+        for check in first["checks"]
+    ]
+    columns = ("check", "status", "value", "limit", "detail", "numbers")
+    output.console().print(output.table("Checks", columns, rows))
+
+
+def _numbers(check: dict[str, Any]) -> str:
+    numbers = [f"{name} {value:.6g}" for name, value in check["numbers"].items() if value is not None]
+    parts = [
+        f"{part['slice']}: {part['gain']:+.4f} [{part['low']:+.4f}, {part['high']:+.4f}] on {part['rows']} rows"
+        for part in check.get("parts", ())
+        if {"slice", "gain", "low", "high", "rows"} <= part.keys()
+    ]
+    return "\n".join([*([", ".join(numbers)] if numbers else []), *parts])

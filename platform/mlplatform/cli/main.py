@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import click
 
-from mlplatform.cli import backfill, doctor, gate, history, run, score, simulate, status
+from mlplatform.cli import backfill, doctor, gate, history, rollback, run, score, simulate, status
 from mlplatform.errors import PlatformError
 
 EXAMPLES = """\b
@@ -22,9 +22,11 @@ Examples:
   mlplatform score credit_risk --as-of 2006-04-01
   mlplatform status credit_risk --json
   mlplatform history credit_risk
+  mlplatform gate credit_risk --as-of 2007-01-01 --dry-run
+  mlplatform rollback credit_risk --reason "complaints about rejected loans"
 
 \b
-Exit codes: 0 done, 1 failed, 2 wrong use, 3 the gate did not promote.
+Exit codes: 0 done, 1 failed, 2 wrong use, 3 not promoted: the gate said no, or could not look.
 """
 
 
@@ -34,16 +36,20 @@ def cli() -> None:
     """Feature tables, training, a champion/challenger gate, batch scoring and monitoring, for each use case."""
 
 
-for command in (
+COMMANDS = (
     run.run,
     simulate.simulate,
     backfill.backfill,
     score.score,
     gate.gate,
+    gate.promote,
+    rollback.rollback,
     status.status,
     history.history,
+    history.explain,
     doctor.doctor,
-):
+)
+for command in COMMANDS:
     cli.add_command(command)
 
 

@@ -4,55 +4,40 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
 import numpy as np
 
 from mlplatform.config import GateSettings, UseCaseSettings
-from mlplatform.models import metrics
-from mlplatform.models.bootstrap import paired_difference
-from mlplatform.models.metrics import Vector
+from mlplatform.models.checks import default_checks
+from mlplatform.models.checks.base import CheckResult, Evidence, GateCheck
+from mlplatform.models.checks.evidence import EnoughEvidence, FinitePredictions
 
-Status = Literal["pass", "fail", "skipped"]
-Outcome = Literal["promoted", "rejected", "insufficient"]
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What the gate decides on: labels known by `as_of` that neither model was trained on, and predictions.
-
-    Attributes:
-        labels: Shape (rows,).
-        challenger: Shape (rows,), the challenger's predictions.
-        champion: Shape (rows,), the champion's on the same rows; None when there is no champion.
-        source: Where the rows come from, and the Delta versions of what they were read from.
-    """
-
-    labels: Vector
-    challenger: Vector
-    champion: Vector | None
-    source: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Check:
-    """One check of the gate: its numbers, its limit, and how it ended."""
-
-    name: str
-    status: Status
-    detail: str
-    value: float | None = None
-    limit: float | None = None
-    numbers: dict[str, float] = field(default_factory=dict)
+Outcome = Literal["promoted", "rejected", "insufficient", "rolled back"]
+Kind = Literal["gate", "override", "rollback"]
+MOVES: tuple[Outcome, ...] = ("promoted", "rolled back")
+"""The outcomes that change who is champion."""
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What the gate decided; a promotion is applied once, by its id."""
+    """What was decided about a version; a promotion or rollback is applied once, by its id.
+
+    Attributes:
+        decision_id: Made of what was decided about: deciding again gives the same.
+        outcome: What is to happen.
+        reason: Why, in words.
+        challenger_version: The version decided about; of a rollback, the one gone back to.
+        champion_version: The champion it was compared with, or that is rolled back; None: there was none.
+        as_of: The time, in data time.
+        evaluation: The frame: rows, tables with Delta versions, digest, where the rows come from.
+        checks: Every check.
+        kind: `gate`, `override` (promoted by hand whatever the checks said) or `rollback`.
+        decided_by: Who ran it.
+    """
 
     decision_id: str
     outcome: Outcome
@@ -61,7 +46,9 @@ class Decision:
     champion_version: int | None
     as_of: datetime
     evaluation: dict[str, Any]
-    checks: list[Check]
+    checks: list[CheckResult]
+    kind: Kind = "gate"
+    decided_by: str = ""
 
     def to_json(self) -> str:
         """Return the decision as JSON."""
@@ -69,42 +56,65 @@ class Decision:
 
 
 def decision_id(
-    model: str, challenger: int, champion: int | None, as_of: datetime, frame: str, limits: str = ""
+    model: str, challenger: int, champion: int | None, as_of: datetime | None, frame: str, *what: str
 ) -> str:
-    """Return the id of the decision about two versions on these rows by these limits: again gives the same id."""
-    text = json.dumps([model, challenger, champion, as_of.isoformat(), frame, limits])
+    """Return the id of a decision about two versions on these rows: again gives the same id.
+
+    Args:
+        model: The registered model.
+        challenger: The version decided about.
+        champion: The champion.
+        as_of: The time; None where it makes no difference.
+        frame: Digest of the rows.
+        *what: What else it depends on: the limits; of a manual decision the reason, and the events before it.
+    """
+    text = json.dumps([model, challenger, champion, as_of.isoformat() if as_of else None, frame, *what])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 class ChampionGate:
     """Decides whether a challenger becomes champion. A use case may subclass it and add checks.
 
-    The rule, in order:
+    In order: enough evidence, else `insufficient`; finite predictions, else rejected; then every check of `checks()`,
+    and a single failure rejects. A check that raises has failed. What each default check asks for is said by its
+    class, in `mlplatform.models.checks`.
 
-    1. Enough evidence: `gate.min_rows` rows, and `gate.min_positives` of each class; else `insufficient`.
-    2. Every prediction is finite; else rejected.
-    3. The primary metric reaches `gate.floor`.
-    4. It beats a predictor that knows nothing: the lower end of its bootstrap interval against one.
-    5. Against a champion: the lower end of the paired interval of the gain lies above `-gate.margin`.
-    6. `gate.max_calibration_error`, where it is set.
+    The first champion has no champion to beat: those checks are skipped, and the others (evidence, floor, better than
+    a trivial baseline, what else is configured) decide.
 
-    The first champion has 1-4 and 6.
+    Examples:
+        A check of a use case's own::
+
+            class MeanScore(GateCheck):
+                name = "mean_score"
+
+                def run(self, evidence: Evidence) -> CheckResult:
+                    mean = float(evidence.challenger.mean())
+                    return self.verdict(mean <= 0.2, f"mean score {mean:.3f}, at most 0.2", mean, 0.2)
+
+            class MyGate(ChampionGate):
+                def checks(self):
+                    return [*super().checks(), MeanScore(self.settings)]
     """
 
     def __init__(self, settings: UseCaseSettings) -> None:
-        """Take the use case's limits."""
-        self.task = settings.task
-        self.metric = metrics.get(settings.training.metric)
+        """Take the use case's limits.
+
+        Raises:
+            ConfigError: If they name an unknown metric.
+        """
+        self.settings = settings
         self.limits: GateSettings = settings.gate
+        self._enough = EnoughEvidence(settings)
+        self._finite = FinitePredictions(settings)
+        self._checks = list(self.checks())
+
+    def checks(self) -> Sequence[GateCheck]:
+        """Return the checks in order; a subclass adds its own at the end."""
+        return default_checks(self.settings)
 
     def decide(
-        self,
-        evidence: Evidence,
-        *,
-        identity: str,
-        challenger: int,
-        champion: int | None,
-        as_of: datetime,
+        self, evidence: Evidence, *, identity: str, challenger: int, champion: int | None, as_of: datetime
     ) -> Decision:
         """Decide about a challenger.
 
@@ -118,20 +128,17 @@ class ChampionGate:
         if champion is not None and evidence.champion is None:
             # Never to be taken for "there is no champion": the rule for the first one is a milder one.
             evidence = replace(evidence, champion=np.full(evidence.labels.size, np.nan))
-        checks: list[Check] = []
-        enough = self._enough(evidence)
-        checks.append(enough)
-        outcome: Outcome
-        if enough.status != "pass":
-            outcome, reason = "insufficient", enough.detail
+        results = [guarded(self._enough, evidence)]
+        outcome: Outcome = "promoted"
+        if results[0].status != "pass":
+            outcome, reason = "insufficient", results[0].detail
         else:
-            for check in self.checks():
-                checks.append(self._guarded(check, evidence))
-                if checks[-1].name == "finite_predictions" and checks[-1].status == "fail":
-                    break
-            failed = [check for check in checks if check.status == "fail"]
+            results.append(guarded(self._finite, evidence))
+            if results[-1].status == "pass":
+                results.extend(guarded(check, evidence) for check in self._checks)
+            failed = [result.detail for result in results if result.status == "fail"]
             outcome = "rejected" if failed else "promoted"
-            reason = "; ".join(check.detail for check in failed) or self._why_promoted(checks)
+            reason = "; ".join(failed) or _why_promoted(results)
         return Decision(
             decision_id=identity,
             outcome=outcome,
@@ -140,147 +147,22 @@ class ChampionGate:
             champion_version=champion,
             as_of=as_of,
             evaluation={"rows": int(evidence.labels.size), **evidence.source},
-            checks=checks,
+            checks=results,
         )
 
-    def checks(self) -> list[Callable[[Evidence], Check]]:
-        """Return the checks in order; a subclass adds its own at the end."""
-        return [self.finite_predictions, self.floor, self.beats_trivial, self.beats_champion, self.calibration]
 
-    def _guarded(self, check: Callable[[Evidence], Check], evidence: Evidence) -> Check:
-        # A check that errs counts as failed: the gate never promotes because it could not look.
-        try:
-            return check(evidence)
-        except Exception as error:  # noqa: BLE001
-            name = getattr(check, "__name__", type(check).__name__)
-            return Check(name, "fail", f"check {name} failed with {type(error).__name__}: {error}")
-
-    def _enough(self, evidence: Evidence) -> Check:
-        rows = int(evidence.labels.size)
-        numbers = {"rows": float(rows)}
-        if rows < self.limits.min_rows:
-            return Check(
-                "evidence",
-                "fail",
-                f"{rows} labelled rows, {self.limits.min_rows} are needed",
-                rows,
-                self.limits.min_rows,
-            )
-        if self.task == "classification":
-            rarest = int(min((evidence.labels == 1).sum(), (evidence.labels == 0).sum()))
-            numbers["rarest_class"] = float(rarest)
-            if rarest < self.limits.min_positives:
-                return Check(
-                    "evidence",
-                    "fail",
-                    f"{rarest} rows of the rarer class, {self.limits.min_positives} are needed",
-                    rarest,
-                    self.limits.min_positives,
-                    numbers,
-                )
-        return Check("evidence", "pass", f"{rows} labelled rows", rows, self.limits.min_rows, numbers)
-
-    def finite_predictions(self, evidence: Evidence) -> Check:
-        """Refuse NaN and infinity: no metric may be computed around them."""
-        vectors = {"label": evidence.labels, "challenger": evidence.challenger}
-        if evidence.champion is not None:
-            vectors["champion"] = evidence.champion
-        bad = {name: int((~np.isfinite(vector)).sum()) for name, vector in vectors.items()}
-        wrong = {name: count for name, count in bad.items() if count}
-        if wrong:
-            listed = ", ".join(f"{count} of {name}" for name, count in wrong.items())
-            return Check("finite_predictions", "fail", f"values that are not finite: {listed}")
-        return Check("finite_predictions", "pass", "all values are finite")
-
-    def floor(self, evidence: Evidence) -> Check:
-        """Compare the primary metric with its absolute floor."""
-        value = self._value(evidence.labels, evidence.challenger)
-        reached = self.metric.gain(value, self.limits.floor) >= 0
-        word = "at least" if self.metric.greater_is_better else "at most"
-        return Check(
-            "floor",
-            "pass" if reached else "fail",
-            f"{self.metric.name} {value:.4f}, {word} {self.limits.floor:.4f} is needed",
-            value,
-            self.limits.floor,
-        )
-
-    def beats_trivial(self, evidence: Evidence) -> Check:
-        """Compare with a predictor that knows nothing but the average."""
-        labels = evidence.labels
-        # The constant that this metric likes best: the median for absolute errors, the mean for the others.
-        center = np.median(labels) if self.metric.name == "mae" else labels.mean()
-        difference = paired_difference(
-            self.metric,
-            labels,
-            evidence.challenger,
-            np.full(labels.size, center),
-            stratify=self.task == "classification",
-            confidence=self.limits.confidence,
-            draws=self.limits.draws,
-            seed=self.limits.seed,
-        )
-        return Check(
-            "beats_trivial",
-            "pass" if difference.low > 0 else "fail",
-            f"gain over a constant {difference.gain:+.4f} [{difference.low:+.4f}, {difference.high:+.4f}]",
-            difference.low,
-            0.0,
-            _numbers(asdict(difference)),
-        )
-
-    def beats_champion(self, evidence: Evidence) -> Check:
-        """Compare with the champion on the same rows."""
-        if evidence.champion is None:
-            return Check("beats_champion", "skipped", "there is no champion yet")
-        difference = paired_difference(
-            self.metric,
-            evidence.labels,
-            evidence.challenger,
-            evidence.champion,
-            stratify=self.task == "classification",
-            confidence=self.limits.confidence,
-            draws=self.limits.draws,
-            seed=self.limits.seed,
-        )
-        won = difference.low > -self.limits.margin
-        value, other = (self._value(evidence.labels, it) for it in (evidence.challenger, evidence.champion))
-        return Check(
-            "beats_champion",
-            "pass" if won else "fail",
-            f"{self.metric.name} {value:.4f} against the champion's {other:.4f}: gain {difference.gain:+.4f} "
-            f"[{difference.low:+.4f}, {difference.high:+.4f}], better in {difference.probability_better:.0%} of draws",
-            difference.low,
-            -self.limits.margin,
-            {**_numbers(asdict(difference)), "challenger": value, "champion": other},
-        )
-
-    def calibration(self, evidence: Evidence) -> Check:
-        """Limit the expected calibration error, where the settings do."""
-        limit = self.limits.max_calibration_error
-        if limit is None or self.task != "classification":
-            return Check("calibration", "skipped", "no limit is set")
-        value = metrics.expected_calibration_error(evidence.labels, evidence.challenger)
-        return Check(
-            "calibration",
-            "pass" if value <= limit else "fail",
-            f"expected calibration error {value:.4f}, at most {limit:.4f} is needed",
-            value,
-            limit,
-        )
-
-    def _value(self, labels: Vector, predictions: Vector) -> float:
-        value = self.metric.compute(labels, predictions)
-        if not math.isfinite(value):
-            raise ArithmeticError(f"{self.metric.name} is {value}")
-        return value
-
-    def _why_promoted(self, checks: list[Check]) -> str:
-        told = [
-            check.detail for check in checks if check.name in ("beats_champion", "floor") and check.status == "pass"
-        ]
-        return told[-1]
+def guarded(check: GateCheck, evidence: Evidence) -> CheckResult:
+    """Run a check; one that errs counts as failed: the gate never promotes because it could not look."""
+    try:
+        result = check.run(evidence)
+    except Exception as error:  # noqa: BLE001
+        text = str(error).replace("\n", " ")
+        return CheckResult(check.name, "fail", f"check {check.name} failed with {type(error).__name__}: {text}")
+    if not isinstance(result, CheckResult) or result.status not in ("pass", "fail", "skipped"):
+        return CheckResult(check.name, "fail", f"check {check.name} returned {result!r}, which is no CheckResult")
+    return result
 
 
-def _numbers(values: dict[str, Any]) -> dict[str, float]:
-    return {key: float(value) for key, value in values.items()}
+def _why_promoted(results: Sequence[CheckResult]) -> str:
+    told = [it.detail for it in results if it.name in ("beats_champion", "floor") and it.status == "pass"]
+    return told[-1] if told else "every check passed"

@@ -37,6 +37,7 @@ GATE_DECISIONS = pa.schema(
     [
         _required("decision_id", pa.string()),
         _required("event", pa.string()),
+        _required("kind", pa.string()),
         _required("use_case", pa.string()),
         _required("model", pa.string()),
         _required("as_of", _TIME),
@@ -46,6 +47,7 @@ GATE_DECISIONS = pa.schema(
         pa.field("champion_version", pa.int64()),
         pa.field("evaluation", pa.string(), metadata={"comment": "JSON: the frozen label frame: table versions, rows"}),
         pa.field("checks", pa.string(), metadata={"comment": "JSON: every check with its numbers and limit"}),
+        pa.field("decided_by", pa.string(), metadata={"comment": "Who ran the command"}),
         _required("recorded_at", _TIME),
     ]
 )
@@ -94,7 +96,7 @@ ALERTS = pa.schema(
 
 TABLES = {
     "stage_runs": (STAGE_RUNS, "One row a stage of a run"),
-    "gate_decisions": (GATE_DECISIONS, "Events of the gate: decided, applied; append-only"),
+    "gate_decisions": (GATE_DECISIONS, "Events of the gate: decided, applied, stale; append-only"),
     "drift_metrics": (DRIFT_METRICS, "Distance of scored windows from the champion's reference profile"),
     "performance_metrics": (PERFORMANCE_METRICS, "Realised performance on labels that became known"),
     "alerts": (ALERTS, "Alerts raised by the monitor"),

@@ -10,6 +10,7 @@ from typing import Any
 from mlplatform.as_of import parse_as_of
 
 PROMOTED, REJECTED, INSUFFICIENT, STALE, PENDING = "promoted", "rejected", "insufficient", "stale", "pending"
+ROLLED_BACK = "rolled back"
 
 
 @dataclass(frozen=True)
@@ -41,14 +42,17 @@ class DecisionFacts:
         decision_id: Its id.
         as_of: When, in data time.
         recorded_at: When, by the wall clock.
-        outcome: `promoted`, `rejected`, `insufficient`; `pending` for a promotion that was decided and not applied,
-            `stale` for one that found another champion in place.
+        outcome: `promoted`, `rejected`, `insufficient`, `rolled back`; `pending` for a change of champion that was
+            decided and not applied, `stale` for one that found another champion in place.
         reason: Why.
         challenger: Version decided about.
         champion: Version compared with; None for the first.
         rows: Labelled rows that both were compared on.
         gain: Against the champion; None where there was none, or too little evidence to compare.
         checks: Every check, in order.
+        kind: `gate`, `override` or `rollback`.
+        decided_by: Who ran the command.
+        rows_from: Whether the rows were new labels or the challenger's holdout.
     """
 
     decision_id: str
@@ -61,6 +65,9 @@ class DecisionFacts:
     rows: int | None
     gain: Gain | None
     checks: tuple[CheckFacts, ...]
+    kind: str = "gate"
+    decided_by: str = ""
+    rows_from: str = ""
 
 
 @dataclass(frozen=True)
@@ -72,12 +79,18 @@ class Champion:
         since: `as_of` of the decision that was applied.
         applied_at: Wall clock of its application.
         before: The champion it replaced; None for the first.
+        kind: `gate`, `override` or `rollback`: how it became champion.
+        reason: Why.
+        decision_id: By which decision.
     """
 
     version: int
     since: datetime
     applied_at: datetime
     before: int | None
+    kind: str = "gate"
+    reason: str = ""
+    decision_id: str = ""
 
 
 def decisions_of(events: Iterable[Mapping[str, Any]]) -> tuple[DecisionFacts, ...]:
@@ -97,7 +110,7 @@ def decisions_of(events: Iterable[Mapping[str, Any]]) -> tuple[DecisionFacts, ..
 
 
 def champions_of(events: Iterable[Mapping[str, Any]]) -> tuple[Champion, ...]:
-    """Return who became champion, oldest first; only what was applied counts.
+    """Return who became champion, oldest first, by promotion or by rollback; only what was applied counts.
 
     Args:
         events: As for `decisions_of`.
@@ -112,6 +125,9 @@ def champions_of(events: Iterable[Mapping[str, Any]]) -> tuple[Champion, ...]:
                     since=parse_as_of(row["as_of"]),
                     applied_at=parse_as_of(row["recorded_at"]),
                     before=before,
+                    kind=row.get("kind") or "gate",
+                    reason=row["reason"],
+                    decision_id=row["decision_id"],
                 )
             )
     return tuple(found)
@@ -120,7 +136,7 @@ def champions_of(events: Iterable[Mapping[str, Any]]) -> tuple[Champion, ...]:
 def _settle(decision: DecisionFacts, event: Mapping[str, Any] | None) -> DecisionFacts:
     if event is not None and event["event"] == "stale":
         return replace(decision, outcome=STALE, reason=event["reason"])
-    if event is None and decision.outcome == PROMOTED:
+    if event is None and decision.outcome in (PROMOTED, ROLLED_BACK):
         return replace(decision, outcome=PENDING)
     return decision
 
@@ -147,6 +163,9 @@ def _decision(row: Mapping[str, Any]) -> DecisionFacts:
             )
             for check in checks
         ),
+        kind=row.get("kind") or "gate",
+        decided_by=row.get("decided_by") or "",
+        rows_from=row["evaluation"].get("rows_from", ""),
     )
 
 

@@ -78,7 +78,7 @@ def render(facts: Facts, generated_at: datetime) -> str:
         generated_at: Wall clock; the same facts give the same page but for this.
     """
     return (
-        _environment(facts)
+        environment(mean=partial(summary.shown_mean, facts))
         .get_template(TEMPLATE)
         .render(
             facts=facts,
@@ -97,10 +97,15 @@ def _visible(value: object) -> object:
     return formats.printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
-def _environment(facts: Facts) -> Environment:
+def environment(**filters: Callable[..., str]) -> Environment:
+    """Return what renders the templates of this package.
+
+    Args:
+        **filters: Further filters, by name.
+    """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    environment = Environment(
+    made = Environment(
         loader=PackageLoader("mlplatform.reporting"),
         autoescape=True,
         finalize=_visible,
@@ -108,7 +113,7 @@ def _environment(facts: Facts) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
+    made.filters |= {
         "count_of": formats.count,
         "limit": formats.limit,
         "number": formats.number,
@@ -116,6 +121,6 @@ def _environment(facts: Facts) -> Environment:
         "moment": formats.moment,
         "seconds": formats.seconds,
         "plural": formats.plural,
-        "mean": partial(summary.shown_mean, facts),
+        **filters,
     }
-    return environment
+    return made

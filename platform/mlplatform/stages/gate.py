@@ -1,70 +1,152 @@
-"""Gate: the challenger against the champion on labels neither was trained on; promotes or says why not."""
+"""Gate: a challenger against the champion on labels neither learned from; promotes, or says why not."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from datetime import datetime
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-
-from mlplatform.as_of import parse_as_of
-from mlplatform.errors import LabelError, StageError
-from mlplatform.models import promotion
-from mlplatform.models.gate import Decision, Evidence, decision_id
-from mlplatform.models.label_frame import LabelFrame, known_labels
-from mlplatform.models.metrics import Vector
+from mlplatform.errors import NotPromotedError, PlatformError, StageError
+from mlplatform.models import promotion, rollback
+from mlplatform.models.checks.base import CheckResult, Evidence
+from mlplatform.models.gate import Decision, decision_id
 from mlplatform.naming import CHALLENGER, CHAMPION
 from mlplatform.ops.stage_runs import StageResult
+from mlplatform.stages import evaluation
 from mlplatform.stages.context import StageContext
-from mlplatform.stages.train import TRAINED_THROUGH_TAG
 from mlplatform.workspace.protocols import ModelVersion
 
 NAME = "gate"
+UNCHANGED = "unchanged"
 
 
-def run(context: StageContext, *, only_undecided: bool = False) -> StageResult:
-    """Decide about the challenger, and promote it if it won.
+@dataclass(frozen=True)
+class Request:
+    """What is asked of the gate.
+
+    Attributes:
+        version: The version to decide about; None: the one with the alias challenger.
+        override: Promote it whatever the checks say, for this reason; empty: no override.
+        dry_run: Only say what would be done.
+    """
+
+    version: int | None = None
+    override: str = ""
+    dry_run: bool = False
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """A decision, what it was made on, and what kept the gate from looking."""
+
+    decision: Decision
+    evidence: Evidence | None = None
+    error: Exception | None = None
+
+
+def run(context: StageContext, request: Request = Request(), *, only_undecided: bool = False) -> StageResult:
+    """Decide about a version, and promote it if it won.
+
+    Whatever keeps the gate from looking at a known challenger (features, models, labels that cannot be read) rejects
+    it, on record. What keeps it from knowing the challenger or the champion is raised.
 
     Args:
         context: The run.
-        only_undecided: Leave a challenger alone that has been decided about; as the pipeline does.
+        request: What is asked.
+        only_undecided: As the pipeline does: leave a challenger alone that has been decided about, and raise what
+            kept the gate from looking, so that the run fails and is run again.
 
     Raises:
         StageError: If there is no challenger.
         RegistryError: If the registry cannot be read: never taken for "no champion".
     """
+    request = request or Request()
     ws, namespace, model = context.ws, context.namespace, context.use_case.model
-    with ws.lock(f"promote {model}"):
+    with nullcontext() if request.dry_run else ws.lock(f"promote {model}"):
+        done: list[str] = []
         begun = promotion.pending(ws, namespace)
-        if begun is not None:
-            context.progress(f"finishing the promotion of version {begun.challenger_version}")
-            return _result(begun, promotion.apply(ws, namespace, begun))
         aliases = ws.registry.aliases(model)
-        if CHALLENGER not in aliases:
+        number = request.version if request.version is not None else aliases.get(CHALLENGER)
+        if begun is not None:
+            why = _superseded(context, begun, number, request)
+            if not why:
+                context.progress(f"finishing what was begun with version {begun.challenger_version}")
+                return _carry_out(context, begun, request, done)
+            done.append(f"record decision {begun.decision_id} as stale: {why}")
+            if not request.dry_run:
+                promotion.record(ws, namespace, begun, "stale", why)
+        if number is None:
             if only_undecided:
                 return StageResult(skipped="there is no challenger")
             raise StageError(
                 f"{model} has no challenger.", hint=f"Train one: mlplatform run {namespace.use_case} --stage train"
             )
-        challenger = ws.registry.get(model, aliases[CHALLENGER])
+        if aliases.get(CHAMPION) == number:
+            return _unchanged(number)
+        if only_undecided and _decided_about(context, number):
+            return StageResult(skipped=f"version {number} has been decided about")
+        challenger = ws.registry.get(model, number)
         champion = ws.registry.get(model, aliases[CHAMPION]) if CHAMPION in aliases else None
-        if only_undecided and _decided_about(context, challenger.version):
-            return StageResult(skipped=f"version {challenger.version} has been decided about")
-        decision = decide(context, challenger, champion)
-        earlier = promotion.decided(promotion.events(ws, namespace, decision_id=decision.decision_id))
-        if earlier is None:
-            promotion.record(ws, namespace, decision, "decided")
-        else:
-            # What is carried out is what is on record.
-            decision = earlier
-        if decision.outcome != "promoted":
-            ws.registry.set_tags(
-                model, challenger.version, {"gate_decision": decision.decision_id, "gate_outcome": decision.outcome}
+        judged = _judge(context, challenger, champion)
+        if request.override:
+            judged = replace(judged, decision=_overridden(context, judged.decision, request.override))
+        result = _settle(context, challenger, judged, request, done)
+    if only_undecided and judged.error is not None:
+        raise judged.error
+    return result
+
+
+def _settle(
+    context: StageContext, challenger: ModelVersion, judged: _Judged, request: Request, done: list[str]
+) -> StageResult:
+    """Record a decision with its evidence, unless that was done before, and carry it out."""
+    ws, namespace, decision = context.ws, context.namespace, judged.decision
+    earlier = promotion.decided(promotion.events(ws, namespace, decision_id=decision.decision_id))
+    if earlier is not None:
+        # What is carried out is what is on record.
+        return _carry_out(context, earlier, request, done)
+    folder = f"gate/{decision.decision_id}"
+    done.append(f"store the evidence with the run of version {challenger.version}, in {folder}")
+    done.append(f"record decision {decision.decision_id}: {decision.outcome}")
+    if not request.dry_run:
+        decision = _store_evidence(context, challenger, judged, folder)
+        promotion.record(ws, namespace, decision, "decided")
+    return _carry_out(context, decision, request, done)
+
+
+def roll_back(context: StageContext, *, to: int | None, reason: str, dry_run: bool = False) -> StageResult:
+    """Make an earlier champion champion again.
+
+    Args:
+        context: The run.
+        to: A version that was champion; None: the one that the present champion replaced.
+        reason: Why, for the record.
+        dry_run: Only say what would be done.
+
+    Raises:
+        UsageError: If there is nothing to go back to.
+        NotPromotedError: If a promotion that was interrupted had to be finished first.
+        RegistryError: If the registry fails; run again to finish.
+    """
+    ws, namespace = context.ws, context.namespace
+    request = Request(dry_run=dry_run)
+    with nullcontext() if dry_run else ws.lock(f"promote {context.use_case.model}"):
+        begun = promotion.pending(ws, namespace)
+        approval = context.use_case.settings.gate.approval
+        if begun is not None and promotion.approved(ws, namespace, begun, approval):
+            result = _carry_out(context, begun, request, [])
+            if begun.kind == "rollback" and to in (None, begun.challenger_version):
+                return result
+            raise NotPromotedError(
+                f"A change to version {begun.challenger_version} had been interrupted and "
+                f"{'would be' if dry_run else 'was'} finished first ({result.details['outcome']}).",
+                hint="Look at mlplatform history, and run the rollback again if it is still wanted.",
             )
-            return _result(decision, None)
-        return _result(decision, promotion.apply(ws, namespace, decision))
+        decision = rollback.decide(ws, namespace, to=to, reason=reason, as_of=context.as_of)
+        done = [f"record decision {decision.decision_id}: roll back to version {decision.challenger_version}"]
+        if not dry_run:
+            promotion.record(ws, namespace, decision, "decided")
+        return _carry_out(context, decision, request, done)
 
 
 def decide(context: StageContext, challenger: ModelVersion, champion: ModelVersion | None) -> Decision:
@@ -75,75 +157,149 @@ def decide(context: StageContext, challenger: ModelVersion, champion: ModelVersi
         challenger: The version to decide about.
         champion: The champion, or None when the registry says that there is none.
     """
+    return _judge(context, challenger, champion).decision
+
+
+def _judge(context: StageContext, challenger: ModelVersion, champion: ModelVersion | None) -> _Judged:
     use_case = context.use_case
-    trained_through = [_trained_through(version) for version in (challenger, champion) if version is not None]
-    spine = use_case.label_spine()
-    gate = use_case.gate(use_case.settings)
+    gate, limits = use_case.gate(use_case.settings), use_case.settings.gate.model_dump_json()
     number, other = challenger.version, champion.version if champion else None
     try:
-        frame = known_labels(context.ws, context.namespace, spine, context.as_of, after=max(trained_through))
-    except LabelError:
-        # No label at all is the extreme of too little evidence: the gate says so itself.
-        empty = np.array([])
-        evidence = Evidence(empty, empty, None if champion is None else empty, {"rows": 0})
-        frame_digest = "empty"
-    else:
-        context.progress(f"gate: {frame.rows.num_rows} labelled rows newer than both models' training data")
-        evidence = Evidence(
-            labels=frame.rows.column(spine.label).to_numpy().astype(np.float64),
-            challenger=_score(context, challenger, frame),
-            champion=_score(context, champion, frame) if champion else None,
-            source={
-                "tables": frame.versions,
-                "digest": frame.digest,
-                "after": max(trained_through).isoformat(),
-            },
+        gathered = evaluation.gather(context, challenger, champion)
+        identity = decision_id(str(use_case.model), number, other, context.as_of, gathered.digest, limits)
+        decision = gate.decide(
+            gathered.evidence, identity=identity, challenger=number, champion=other, as_of=context.as_of
         )
-        frame_digest = frame.digest
-    return gate.decide(
-        evidence,
-        identity=decision_id(
-            str(use_case.model), number, other, context.as_of, frame_digest, use_case.settings.gate.model_dump_json()
+        return _Judged(replace(decision, decided_by=context.ws.user), gathered.evidence)
+    except Exception as error:  # noqa: BLE001  (whatever it is, the gate could not look: closed)
+        message = error.message if isinstance(error, PlatformError) else f"{type(error).__name__}: {error}"
+        why = f"the gate could not look: {message}"
+        rejected = Decision(
+            decision_id=decision_id(str(use_case.model), number, other, context.as_of, why, limits),
+            outcome="rejected",
+            reason=why,
+            challenger_version=number,
+            champion_version=other,
+            as_of=context.as_of,
+            evaluation={"error": message},
+            checks=[CheckResult("evaluation", "fail", why)],
+            decided_by=context.ws.user,
+        )
+        return _Judged(rejected, error=error)
+
+
+def _overridden(context: StageContext, decision: Decision, reason: str) -> Decision:
+    applied = sum(row["event"] == "applied" for row in promotion.events(context.ws, context.namespace))
+    return replace(
+        decision,
+        decision_id=decision_id(
+            str(context.use_case.model),
+            decision.challenger_version,
+            decision.champion_version,
+            None,
+            "override",
+            reason,
+            str(applied),
         ),
-        challenger=number,
-        champion=other,
-        as_of=context.as_of,
+        outcome="promoted",
+        reason=f"manual override: {reason} (the gate: {decision.outcome}, {decision.reason})",
+        kind="override",
     )
 
 
-def _score(context: StageContext, version: ModelVersion, frame: LabelFrame) -> Vector:
-    spine = context.use_case.label_spine()
-    rows = frame.rows.drop_columns([spine.label])
-    scored = context.ws.fe.score_batch_arrow(model_uri=version.uri, df=rows, result_type="double")
-    if scored.num_rows != rows.num_rows:
-        raise StageError(f"{version.uri} scored {scored.num_rows} of {rows.num_rows} rows.", hint="Report this.")
-    # Scoring promises no order; the frame is sorted by these, and they are unique.
-    order = [(spine.prediction_time, "ascending"), *((key, "ascending") for key in spine.entity_keys)]
-    sorted_rows: pa.Table = scored.sort_by(order)
-    return np.asarray(sorted_rows.column("prediction").to_numpy(), dtype=np.float64)
+def _store_evidence(context: StageContext, challenger: ModelVersion, judged: _Judged, folder: str) -> Decision:
+    """Keep the evidence with the challenger's run; without it nothing is promoted but by hand."""
+    from mlplatform.reporting import evidence_page
 
-
-def _trained_through(version: ModelVersion) -> datetime:
-    text = version.tags.get(TRAINED_THROUGH_TAG)
-    if not text:
-        raise StageError(
-            f"Version {version.version} of {version.name} does not say through when it was trained.",
-            hint="Only versions that the platform trained can be compared; train a new one.",
+    decision = judged.decision
+    try:
+        files = evidence_page.render(decision, judged.evidence, context.use_case.settings, str(context.use_case.model))
+        context.ws.registry.log_files(challenger, folder, files)
+    except Exception as error:
+        if decision.kind == "override":
+            raise
+        why = f"the evidence could not be stored: {error}"
+        reason = f"{why}; {decision.reason}" if decision.outcome != "promoted" else why
+        return replace(
+            decision,
+            # Another id: once it can be stored, the same question is to be decided anew.
+            decision_id=decision_id(decision.decision_id, decision.challenger_version, None, None, why),
+            outcome="rejected",
+            reason=reason,
+            evaluation={**decision.evaluation, "error": why},
+            checks=[*decision.checks, CheckResult("stored_evidence", "fail", why)],
         )
-    return parse_as_of(text)
+    return decision
+
+
+def _superseded(context: StageContext, begun: Decision, number: int | None, request: Request) -> str:
+    """Return why a decision that waits for approval is given up; empty when it is to be finished."""
+    approval = context.use_case.settings.gate.approval
+    if promotion.approved(context.ws, context.namespace, begun, approval):
+        return ""
+    if request.override:
+        return f"it waited for approval when version {number} was promoted by hand"
+    if number is not None and number != begun.challenger_version:
+        return f"it waited for approval when version {number} was put to the gate"
+    return ""
+
+
+def _carry_out(context: StageContext, decision: Decision, request: Request, done: list[str]) -> StageResult:
+    """Do what is left of a recorded decision (or only list it), and return the stage's result."""
+    ws, namespace, approval = context.ws, context.namespace, context.use_case.settings.gate.approval
+    event, todo = promotion.steps(ws, namespace, decision, approval)
+    if not request.dry_run:
+        event = promotion.apply(ws, namespace, decision, approval=approval)
+    outcome: str = decision.outcome
+    reason, number = decision.reason, decision.challenger_version
+    if event == "stale":
+        outcome, reason = "rejected", f"another champion was set meanwhile; decision {decision.decision_id} is stale"
+    elif event == "waiting":
+        outcome = promotion.WAITING
+        reason = (
+            f"the checks passed; set the tag {promotion.APPROVAL_TAG}={promotion.APPROVED} on version {number}, "
+            f"then run the gate again ({reason})"
+        )
+    elif event == "applied" and not todo and ws.registry.aliases(namespace.model).get(CHAMPION) != number:
+        outcome = "rejected"
+        reason = (
+            f"decision {decision.decision_id} was applied before, and version {number} has been replaced since; "
+            "a decision is applied once"
+        )
+    details: dict[str, Any] = {
+        "decision_id": decision.decision_id,
+        "kind": decision.kind,
+        "outcome": outcome,
+        "reason": reason,
+        "challenger": number,
+        "champion": decision.champion_version,
+        "rows_from": decision.evaluation.get("rows_from"),
+        "checks": [{key: value for key, value in asdict(it).items() if key != "histogram"} for it in decision.checks],
+        "steps": [*done, *(step.text for step in todo)],
+        "dry_run": request.dry_run,
+    }
+    return StageResult(rows_in=decision.evaluation.get("rows"), details=details)
+
+
+def _unchanged(number: int) -> StageResult:
+    details: dict[str, Any] = {
+        "decision_id": None,
+        "kind": "gate",
+        "outcome": UNCHANGED,
+        "reason": f"version {number} is champion already",
+        "challenger": number,
+        "champion": number,
+        "rows_from": None,
+        "checks": [],
+        "steps": [],
+        "dry_run": False,
+    }
+    return StageResult(details=details)
 
 
 def _decided_about(context: StageContext, version: int) -> bool:
-    return any(row["challenger_version"] == version for row in promotion.events(context.ws, context.namespace))
-
-
-def _result(decision: Decision, event: str | None) -> StageResult:
-    details: dict[str, Any] = {
-        "decision_id": decision.decision_id,
-        "outcome": "rejected" if event == "stale" else decision.outcome,
-        "reason": decision.reason if event != "stale" else "another champion was set meanwhile",
-        "challenger": decision.challenger_version,
-        "champion": decision.champion_version,
-        "checks": [asdict(check) for check in decision.checks],
-    }
-    return StageResult(rows_in=decision.evaluation.get("rows"), details=details)
+    """Tell whether the gate has looked at a version; a decision made because it could not look does not count."""
+    return any(
+        row["challenger_version"] == version and row["kind"] != "rollback" and "error" not in row["evaluation"]
+        for row in promotion.events(context.ws, context.namespace)
+    )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from mlplatform.as_of import Duration, parse_as_of, shown
+from mlplatform.config import TrainingSettings
 from mlplatform.git import source_version
 from mlplatform.models import artifacts
 from mlplatform.models.label_frame import LabelFrame, known_labels, sample
@@ -34,13 +36,10 @@ def run(context: StageContext) -> StageResult:
     """
     use_case, ws = context.use_case, context.ws
     settings, spine, trainer = use_case.settings, use_case.label_spine(), use_case.model_trainer()
-    options = settings.training
-    after = parse_as_of(options.since) if options.since else None
-    if options.window:
-        start = Duration.parse(options.window).before(context.as_of)
-        after = max(after, start) if after else start
+    after = training_start(settings.training, context.as_of)
     frame = known_labels(ws, context.namespace, spine, context.as_of, after=after)
     known_rows = frame.rows.num_rows
+    options = settings.training
     if options.max_rows is not None:
         frame = sample(frame, options.max_rows, options.seed)
     context.progress(f"training set of {frame.rows.num_rows} labelled rows, of {known_rows} known")
@@ -60,6 +59,15 @@ def run(context: StageContext) -> StageResult:
     result.details.update(version=known.version, run_id=known.run_id, dataset_version=data.digest)
     result.outputs[str(use_case.model)] = known.version
     return result
+
+
+def training_start(options: TrainingSettings, as_of: datetime) -> datetime | None:
+    """Return the time after which spine rows are trained on, by `training.since` and `training.window`; None: all."""
+    after = parse_as_of(options.since) if options.since else None
+    if options.window:
+        start = Duration.parse(options.window).before(as_of)
+        after = max(after, start) if after else start
+    return after
 
 
 def _train_and_log(

@@ -232,6 +232,19 @@ class Registry(Protocol):
         """Set tags on a version."""
         ...
 
+    def log_files(self, version: ModelVersion, folder: str, files: Mapping[str, str]) -> None:
+        """Keep text files with the run that made a version; the same names again replace them.
+
+        Args:
+            version: The version.
+            folder: Folder among the run's artifacts, as in `gate/<decision id>`.
+            files: File name -> content.
+
+        Raises:
+            RegistryError: If they cannot be stored.
+        """
+        ...
+
 
 @runtime_checkable
 class Functions(Protocol):
@@ -322,6 +335,11 @@ class Workspace(Protocol):
     @property
     def secrets(self) -> Secrets:
         """Secret values."""
+        ...
+
+    @property
+    def user(self) -> str:
+        """Who works here, for the records."""
         ...
 
     def lock(self, name: str) -> Any:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from mlplatform.errors import MissingDependencyError, RegistryError
@@ -119,6 +120,17 @@ class LocalRegistry:
         with _translated(f"tag version {version} of {model}"):
             for key, value in tags.items():
                 self._connect().set_model_version_tag(str(model), str(version), key, str(value))
+
+    def log_files(self, version: ModelVersion, folder: str, files: Mapping[str, str]) -> None:
+        """Keep text files with the run that made a version."""
+        client = self._connect()
+        with _translated(f"store files of version {version.version} of {version.name}"), TemporaryDirectory() as part:
+            from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+            for name, content in files.items():
+                (Path(part) / name).write_text(content, encoding="utf-8")
+            # The client's own log_text remembers a run's folder in the process, though its workspace may have moved.
+            get_artifact_repository(client.get_run(version.run_id).info.artifact_uri).log_artifacts(part, folder)
 
     def _connect(self) -> MlflowClient:
         if self._client is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import logging
 import os
 import shutil
@@ -129,6 +130,14 @@ class LocalWorkspace:
         folder = self.root / "tmp" / str(os.getpid())
         folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+    @property
+    def user(self) -> str:
+        """The operating system's user."""
+        try:
+            return getpass.getuser()
+        except (OSError, KeyError):
+            return "unknown"  # a container may run as a number that has no name
 
     def lock(self, name: str) -> AbstractContextManager[None]:
         """Let one process at a time do what `name` says."""

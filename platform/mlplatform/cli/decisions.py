@@ -1,0 +1,83 @@
+"""What `gate`, `promote` and `rollback` share: showing a decision, exit codes, and failing closed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+from mlplatform.cli import output
+
+_WELL = ("promoted", "rolled back", "unchanged")
+
+
+def show(details: dict[str, Any], *, as_json: bool) -> None:
+    """Print a decision: every check, and what was done (or, of a dry run, would be).
+
+    Args:
+        details: Of the stage's result.
+        as_json: Print it as JSON.
+    """
+    if as_json:
+        output.show_json(details)
+        return
+    title = f"version {details['challenger']}: {details['outcome']}"
+    title += f" (decision {details['decision_id']})" if details["decision_id"] else ""
+    if details["checks"]:
+        rows = [
+            (check["name"], check["status"], check["value"], check["limit"], check["detail"])
+            for check in details["checks"]
+        ]
+        output.console().print(output.table(title, ("check", "status", "value", "limit", "detail"), rows))
+    else:
+        click.echo(title)
+    click.echo(f"Reason: {details['reason']}")
+    if details["rows_from"]:
+        click.echo(f"Rows: {details['rows_from']}")
+    if details["steps"]:
+        click.echo("A dry run; nothing was changed. The real run would:" if details["dry_run"] else "Done:")
+    for step in details["steps"]:
+        click.echo(f"  - {step}")
+
+
+def check_outcome(details: dict[str, Any]) -> None:
+    """Raise unless the champion is the version asked for: the exit code says so.
+
+    Raises:
+        NotPromotedError: With the outcome and the reason.
+    """
+    from mlplatform.errors import NotPromotedError
+
+    if details["outcome"] not in _WELL:
+        would = "would not be" if details["dry_run"] else "was not"
+        raise NotPromotedError(
+            f"Version {details['challenger']} {would} promoted ({details['outcome']}): {details['reason']}"
+        )
+
+
+@contextmanager
+def failing_closed(use_case: str) -> Iterator[None]:
+    """Turn whatever went wrong into "not promoted", exit code 3; wrong use stays wrong use.
+
+    Raises:
+        NotPromotedError: With what went wrong.
+    """
+    from mlplatform.errors import NotPromotedError, PlatformError
+
+    again = (
+        f"Run it again when that is mended: it finishes what was begun. What happened: mlplatform history {use_case}"
+    )
+    try:
+        yield
+    except PlatformError as error:
+        if error.exit_code != PlatformError.exit_code:
+            raise
+        raise NotPromotedError(
+            f"Nothing was decided, or not finished: {error.message}", hint=error.hint or again
+        ) from error
+    except Exception as error:
+        raise NotPromotedError(
+            f"Nothing was decided, or not finished: {type(error).__name__}: {error}", hint=again
+        ) from error

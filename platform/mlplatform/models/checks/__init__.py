@@ -1,0 +1,29 @@
+"""The gate's checks, a family a file; `default_checks` lists them in order."""
+
+from __future__ import annotations
+
+from mlplatform.config import UseCaseSettings
+from mlplatform.models.checks.base import GateCheck
+from mlplatform.models.checks.calibration import BrierScore, CalibrationError, CalibrationSlope
+from mlplatform.models.checks.guards import Guard
+from mlplatform.models.checks.performance import BeatsChampion, BeatsTrivial, Floor
+from mlplatform.models.checks.serving import FeatureAvailability, FeatureStaleness, ScoringTime, SignatureCompatible
+from mlplatform.models.checks.slices import Slices
+
+
+def default_checks(settings: UseCaseSettings) -> list[GateCheck]:
+    """Return the checks that every gate has, in order; what the settings do not ask for is skipped, and says so."""
+    return [
+        Floor(settings),
+        BeatsTrivial(settings),
+        BeatsChampion(settings),
+        *(Guard(settings, guard) for guard in settings.gate.guards),
+        CalibrationError(settings),
+        BrierScore(settings),
+        CalibrationSlope(settings),
+        Slices(settings),
+        FeatureAvailability(settings),
+        FeatureStaleness(settings),
+        SignatureCompatible(settings),
+        ScoringTime(settings),
+    ]

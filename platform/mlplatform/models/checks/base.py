@@ -1,0 +1,225 @@
+"""What a check of the gate is, what it looks at, and what it answers."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from mlplatform.config import GateSettings, UseCaseSettings
+from mlplatform.errors import ConfigError, did_you_mean
+from mlplatform.models import metrics
+from mlplatform.models.bootstrap import PairedDifference, paired_difference
+from mlplatform.models.metrics import Metric, Vector
+
+Status = Literal["pass", "fail", "skipped"]
+NO_CHAMPION = "there is no champion yet"
+_BARS = 40
+
+
+@dataclass(frozen=True)
+class ModelSignature:
+    """What a model takes and gives.
+
+    Attributes:
+        required: Column -> type that a row must bring.
+        optional: Column -> type that a row may bring; looked up or computed otherwise.
+        outputs: Types of what it gives, in order.
+    """
+
+    required: Mapping[str, str]
+    optional: Mapping[str, str]
+    outputs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class FeatureFacts:
+    """What the challenger's looked-up and computed features were like on the frame.
+
+    Attributes:
+        null_share: Feature -> share of nulls on the frame, in [0, 1].
+        trained_null_share: Feature -> share of nulls in its training data.
+        newest: Feature table -> time of its newest row by `as_of`; None for a table without rows by then. Tables
+            without a timeseries column are left out.
+    """
+
+    null_share: Mapping[str, float]
+    trained_null_share: Mapping[str, float]
+    newest: Mapping[str, datetime | None]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the gate decides on: labels known by `as_of` that neither model was fitted on, and predictions.
+
+    Attributes:
+        labels: Shape (rows,).
+        challenger: Shape (rows,), the challenger's predictions.
+        champion: Shape (rows,), the champion's on the same rows; None when there is no champion.
+        source: Where the rows come from, and the Delta versions of what they were read from.
+        as_of: The time of the decision; None in tests of single checks.
+        rows: The frame's columns and the challenger's features, row by row as `labels`; None: not gathered.
+        training: The labelled spine rows that the challenger was fitted on; None: not gathered.
+        features: What its features were like; None: not gathered.
+        signatures: Of challenger and champion; None: not gathered.
+        seconds_per_1000_rows: Time to score 1,000 rows by the challenger; None: not measured.
+    """
+
+    labels: Vector
+    challenger: Vector
+    champion: Vector | None
+    source: dict[str, Any]
+    as_of: datetime | None = None
+    rows: pa.Table | None = None
+    training: pa.Table | None = None
+    features: FeatureFacts | None = None
+    signatures: tuple[ModelSignature, ModelSignature | None] | None = None
+    seconds_per_1000_rows: float | None = None
+
+    def column(self, name: str, *, setting: str) -> pa.ChunkedArray:
+        """Return a column of the frame.
+
+        Args:
+            name: The column.
+            setting: The setting that asked for it, for the message.
+
+        Raises:
+            ConfigError: If there is none of that name.
+        """
+        if self.rows is None or name not in self.rows.column_names:
+            known = self.rows.column_names if self.rows is not None else ()
+            raise ConfigError(f"{setting} names the unknown column {name!r}", hint=did_you_mean(name, known))
+        return self.rows.column(name)
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """One check of the gate: its numbers, its limit, and how it ended.
+
+    Attributes:
+        name: The check's.
+        status: `pass`, `fail`, or `skipped` (the detail says why).
+        detail: In words, with the numbers that decided.
+        value: What is held against the limit.
+        limit: The limit.
+        numbers: What else was computed.
+        histogram: Of a bootstrapped difference: bars' `edges` and `counts`, for the page of plots.
+        parts: Numbers by part of the frame, such as slices.
+    """
+
+    name: str
+    status: Status
+    detail: str
+    value: float | None = None
+    limit: float | None = None
+    numbers: dict[str, float] = field(default_factory=dict)
+    histogram: dict[str, list[float]] = field(default_factory=dict)
+    parts: list[dict[str, Any]] = field(default_factory=list)
+
+
+class GateCheck(ABC):
+    """Base class of the gate's checks; a use case's own are made the same way.
+
+    Attributes:
+        name: What decisions call it; unique in a gate.
+    """
+
+    name: str
+
+    def __init__(self, settings: UseCaseSettings) -> None:
+        """Take the use case's settings."""
+        self.settings = settings
+        self.limits: GateSettings = settings.gate
+        self.metric: Metric = metrics.get(settings.training.metric)
+
+    @abstractmethod
+    def run(self, evidence: Evidence) -> CheckResult:
+        """Look, and answer; whatever is raised counts as failed, with its message."""
+
+    def verdict(
+        self, passed: bool, detail: str, value: float | None = None, limit: float | None = None, **numbers: float
+    ) -> CheckResult:
+        """Return a result of this check."""
+        status: Status = "pass" if passed else "fail"
+        return CheckResult(self.name, status, detail, value, limit, {key: float(it) for key, it in numbers.items()})
+
+    def skipped(self, why: str, **numbers: float) -> CheckResult:
+        """Return that nothing was to be checked, and why."""
+        return CheckResult(self.name, "skipped", why, numbers={key: float(it) for key, it in numbers.items()})
+
+    @staticmethod
+    def value_of(metric: Metric, labels: Vector, predictions: Vector) -> float:
+        """Return a metric's value.
+
+        Raises:
+            ArithmeticError: If it is not a finite number.
+        """
+        value = metric.compute(labels, predictions)
+        if not math.isfinite(value):
+            raise ArithmeticError(f"{metric.name} is {value}")
+        return value
+
+    def compare(
+        self,
+        evidence: Evidence,
+        metric: Metric,
+        challenger: Vector,
+        other: Vector,
+        *,
+        labels: Vector | None = None,
+    ) -> PairedDifference:
+        """Compare two vectors of predictions by the paired bootstrap that the settings describe.
+
+        Args:
+            evidence: Gives the labels, and the clusters where the settings name them.
+            metric: What is compared.
+            challenger: Shape (rows,).
+            other: Shape (rows,).
+            labels: Shape (rows,); default: the evidence's.
+        """
+        truth = evidence.labels if labels is None else labels
+        clusters = cluster_numbers(evidence, self.limits.cluster_by)
+        binary = self.settings.task == "classification" or labels is not None
+        return paired_difference(
+            metric,
+            truth,
+            challenger,
+            other,
+            stratify=binary and clusters is None,
+            confidence=self.limits.confidence,
+            draws=self.limits.draws,
+            seed=self.limits.seed,
+            clusters=clusters,
+        )
+
+
+def cluster_numbers(evidence: Evidence, columns: tuple[str, ...]) -> npt.NDArray[np.int64] | None:
+    """Number the rows' clusters from 0 on, shape (rows,); None when each row stands by itself."""
+    if not columns:
+        return None
+    import pandas as pd
+
+    frame = pd.DataFrame({name: evidence.column(name, setting="gate.cluster_by").to_pandas() for name in columns})
+    return np.asarray(frame.groupby(list(columns), sort=False, dropna=False).ngroup(), dtype=np.int64)
+
+
+def histogram(difference: PairedDifference) -> dict[str, list[float]]:
+    """Return the distribution of a difference in bars, small enough to be kept with the decision."""
+    low, high = float(difference.gains.min()), float(difference.gains.max())
+    least = 1e-6 * max(1.0, abs(low))
+    if high - low < least:  # as good as one value: no bars so thin could be told apart
+        low, high = low - least, high + least
+    counts, edges = np.histogram(difference.gains, bins=_BARS, range=(low, high))
+    return {"edges": [float(edge) for edge in edges], "counts": [float(count) for count in counts]}
+
+
+def told(difference: PairedDifference) -> str:
+    """Return gain and interval in words."""
+    return f"gain {difference.gain:+.4f} [{difference.low:+.4f}, {difference.high:+.4f}]"

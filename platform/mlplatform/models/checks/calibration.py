@@ -1,0 +1,64 @@
+"""Calibration: whether predicted probabilities (or values) can be taken at their word."""
+
+from __future__ import annotations
+
+import math
+
+from mlplatform.models import metrics
+from mlplatform.models.checks.base import CheckResult, Evidence, GateCheck
+
+
+class CalibrationError(GateCheck):
+    """Expected calibration error, at most `gate.max_calibration_error`."""
+
+    name = "calibration"
+
+    def run(self, evidence: Evidence) -> CheckResult:
+        """Compute it, and hold it against its limit."""
+        if self.settings.task != "classification":
+            return self.skipped("no limit is set: it is for probabilities, and this is a regression")
+        value = self.value_of(metrics.get("expected_calibration_error"), evidence.labels, evidence.challenger)
+        limit = self.limits.max_calibration_error
+        if limit is None:
+            return self.skipped(f"no limit is set (expected calibration error {value:.4f})", value=value)
+        detail = f"expected calibration error {value:.4f}, at most {limit:.4f} is needed"
+        return self.verdict(value <= limit, detail, value, limit)
+
+
+class BrierScore(GateCheck):
+    """Brier score, at most `gate.max_brier`."""
+
+    name = "brier"
+
+    def run(self, evidence: Evidence) -> CheckResult:
+        """Compute it, and hold it against its limit."""
+        if self.settings.task != "classification":
+            return self.skipped("no limit is set: it is for probabilities, and this is a regression")
+        value, limit = self.value_of(metrics.get("brier"), evidence.labels, evidence.challenger), self.limits.max_brier
+        if limit is None:
+            return self.skipped(f"no limit is set (Brier score {value:.4f})", value=value)
+        return self.verdict(value <= limit, f"Brier score {value:.4f}, at most {limit:.4f} is needed", value, limit)
+
+
+class CalibrationSlope(GateCheck):
+    """Calibration slope, between `gate.min_calibration_slope` and `gate.max_calibration_slope`."""
+
+    name = "calibration_slope"
+
+    def run(self, evidence: Evidence) -> CheckResult:
+        """Compute it, and hold it against its limits."""
+        value = metrics.calibration_slope(
+            evidence.labels, evidence.challenger, binary=self.settings.task == "classification"
+        )
+        low, high = self.limits.min_calibration_slope, self.limits.max_calibration_slope
+        if low is None and high is None:
+            shown = f"slope {value:.4f}" if math.isfinite(value) else "no slope is defined"
+            numbers = {"value": value} if math.isfinite(value) else {}
+            return self.skipped(f"no limit is set ({shown})", **numbers)
+        if not math.isfinite(value):
+            raise ArithmeticError("the calibration slope is not defined: one class, one prediction, or no convergence")
+        if low is not None and value < low:
+            return self.verdict(False, f"slope {value:.4f}, at least {low:g} is needed", value, low)
+        if high is not None and value > high:
+            return self.verdict(False, f"slope {value:.4f}, at most {high:g} is needed", value, high)
+        return self.verdict(True, f"slope {value:.4f}", value, low if low is not None else high)

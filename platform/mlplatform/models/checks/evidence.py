@@ -1,0 +1,60 @@
+"""Whether there is anything to decide on: enough rows, enough of each class, and numbers that are numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mlplatform.config import GateSettings
+from mlplatform.models.checks.base import CheckResult, Evidence, GateCheck
+from mlplatform.models.metrics import Vector
+
+
+def rarest_class(labels: Vector) -> int:
+    """Return the rows of the rarer of the two classes."""
+    return int(min((labels == 1).sum(), (labels == 0).sum()))
+
+
+def enough(labels: Vector, limits: GateSettings, task: str) -> bool:
+    """Tell whether so many labels are enough for a decision."""
+    return labels.size >= limits.min_rows and (task != "classification" or rarest_class(labels) >= limits.min_positives)
+
+
+class EnoughEvidence(GateCheck):
+    """`gate.min_rows` rows, and `gate.min_positives` of each class; below it nothing is decided."""
+
+    name = "evidence"
+
+    def run(self, evidence: Evidence) -> CheckResult:
+        """Count."""
+        rows, limits = int(evidence.labels.size), self.limits
+        if rows < limits.min_rows:
+            detail = f"{rows} labelled rows, {limits.min_rows} are needed"
+            return self.verdict(False, detail, rows, limits.min_rows, rows=rows)
+        if self.settings.task != "classification":
+            return self.verdict(True, f"{rows} labelled rows", rows, limits.min_rows, rows=rows)
+        rarest = rarest_class(evidence.labels)
+        if np.isfinite(evidence.labels).all() and rarest < limits.min_positives:
+            detail = f"{rarest} rows of the rarer class, {limits.min_positives} are needed"
+            return self.verdict(False, detail, rarest, limits.min_positives, rows=rows, rarest_class=rarest)
+        detail = f"{rows} labelled rows, {rarest} of the rarer class"
+        return self.verdict(True, detail, rows, limits.min_rows, rows=rows, rarest_class=rarest)
+
+
+class FinitePredictions(GateCheck):
+    """No NaN, no infinity, one prediction a row: no metric may be computed around them."""
+
+    name = "finite_predictions"
+
+    def run(self, evidence: Evidence) -> CheckResult:
+        """Look at labels and predictions."""
+        vectors = {"label": evidence.labels, "challenger": evidence.challenger}
+        if evidence.champion is not None:
+            vectors["champion"] = evidence.champion
+        lengths = {name: vector.size for name, vector in vectors.items()}
+        if len(set(lengths.values())) > 1:
+            return self.verdict(False, f"different numbers of rows: {lengths}")
+        bad = {name: int((~np.isfinite(vector)).sum()) for name, vector in vectors.items()}
+        wrong = ", ".join(f"{count} of {name}" for name, count in bad.items() if count)
+        if wrong:
+            return self.verdict(False, f"values that are not finite: {wrong}")
+        return self.verdict(True, "all values are finite")

@@ -1,0 +1,69 @@
+"""Guard metrics: what a challenger may not spoil while it gains in the primary metric."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from mlplatform.config import GuardSettings, UseCaseSettings
+from mlplatform.models import metrics
+from mlplatform.models.checks.base import CheckResult, Evidence, GateCheck, histogram, told
+from mlplatform.models.checks.evidence import rarest_class
+from mlplatform.models.metrics import Vector
+
+
+class Guard(GateCheck):
+    """One entry of `gate.guards`: a floor, and a limit to the loss against the champion.
+
+    With `event_above` the label becomes the event "above this", and the prediction the score that ranks it; then
+    `gate.min_positives` of each kind are needed.
+    """
+
+    def __init__(self, settings: UseCaseSettings, guard: GuardSettings) -> None:
+        """Take the settings and the guard."""
+        super().__init__(settings)
+        self.guard = guard
+        self.name = guard.name
+        self.metric = metrics.get(guard.metric)
+
+    def run(self, evidence: Evidence) -> CheckResult:
+        """Hold the metric against the floor, and its loss against the limit."""
+        labels = self._labels(evidence)
+        binary = self.settings.task == "classification" or self.guard.event_above is not None
+        if binary and rarest_class(labels) < self.limits.min_positives:
+            rarest = rarest_class(labels)
+            detail = f"{rarest} rows of the rarer kind, {self.limits.min_positives} are needed"
+            return self.verdict(False, detail, rarest, self.limits.min_positives)
+        value = self.value_of(self.metric, labels, evidence.challenger)
+        floor, max_loss = self.guard.floor, self.guard.max_loss
+        if floor is not None and self.metric.gain(value, floor) < 0:
+            word = "at least" if self.metric.greater_is_better else "at most"
+            detail = f"{self.metric.name} {value:.4f}, {word} {floor:g} is needed"
+            return self.verdict(False, detail, value, floor, challenger=value)
+        if evidence.champion is None or max_loss is None:
+            if floor is None:
+                return self.skipped("there is no champion to lose against, and no floor is set", challenger=value)
+            return self.verdict(True, f"{self.metric.name} {value:.4f}", value, floor, challenger=value)
+        other = self.value_of(self.metric, labels, evidence.champion)
+        derived = labels if self.guard.event_above is not None else None
+        found = self.compare(evidence, self.metric, evidence.challenger, evidence.champion, labels=derived)
+        detail = (
+            f"{self.metric.name} {value:.4f} against the champion's {other:.4f}: {told(found)} (a loss surely below "
+            f"{max_loss:g} is needed)"
+        )
+        result = self.verdict(
+            found.low > -max_loss,
+            detail,
+            found.low,
+            0.0 - max_loss,
+            **found.numbers(),
+            challenger=value,
+            champion=other,
+        )
+        return replace(result, histogram=histogram(found))
+
+    def _labels(self, evidence: Evidence) -> Vector:
+        if self.guard.event_above is None:
+            return evidence.labels
+        return np.asarray(evidence.labels > self.guard.event_above, dtype=np.float64)

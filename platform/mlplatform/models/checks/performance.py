@@ -1,0 +1,93 @@
+"""The primary metric: against its floor, against a predictor that knows nothing, against the champion."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from mlplatform.errors import ConfigError, did_you_mean
+from mlplatform.models.checks.base import NO_CHAMPION, CheckResult, Evidence, GateCheck, histogram, told
+from mlplatform.models.metrics import Vector
+
+
+class Floor(GateCheck):
+    """The primary metric reaches `gate.floor`."""
+
+    name = "floor"
+
+    def run(self, evidence: Evidence) -> CheckResult:
+        """Compare the value with its floor."""
+        value, floor = self.value_of(self.metric, evidence.labels, evidence.challenger), self.limits.floor
+        word = "at least" if self.metric.greater_is_better else "at most"
+        detail = f"{self.metric.name} {value:.4f}, {word} {floor:.4f} is needed"
+        return self.verdict(self.metric.gain(value, floor) >= 0, detail, value, floor)
+
+
+class BeatsTrivial(GateCheck):
+    """The challenger surely beats a predictor that knows nothing: a constant, or the mean of a row's group.
+
+    Without `gate.baseline_by` the constant is the best there is for these very labels (median for mae, else mean), so
+    that no constant at all would have done better. With it, the mean (median for mae) of the training labels of the
+    row's group; of all training labels for a group that training did not know.
+    """
+
+    name = "beats_trivial"
+
+    def run(self, evidence: Evidence) -> CheckResult:
+        """Compare by the paired bootstrap."""
+        baseline, what = self._baseline(evidence)
+        found = self.compare(evidence, self.metric, evidence.challenger, baseline)
+        detail = f"{told(found)} over {what}"
+        result = self.verdict(found.low > 0, detail, found.low, 0.0, **found.numbers())
+        return replace(result, histogram=histogram(found))
+
+    def _baseline(self, evidence: Evidence) -> tuple[Vector, str]:
+        by, median = list(self.limits.baseline_by), self.metric.name == "mae"
+        if not by:
+            labels = evidence.labels
+            return np.full(labels.size, np.median(labels) if median else labels.mean()), "the best constant"
+        if evidence.training is None or not evidence.training.num_rows:
+            raise ConfigError("gate.baseline_by is set, but the challenger's training labels are not there")
+        for name in by:
+            if name not in evidence.training.column_names:
+                hint = did_you_mean(name, evidence.training.column_names)
+                raise ConfigError(f"gate.baseline_by names the unknown spine column {name!r}", hint=hint)
+        known = evidence.training.select([*by, "label"]).to_pandas()
+        here = evidence.rows.select(by).to_pandas() if evidence.rows is not None else known[by].iloc[:0]
+        kind = "median" if median else "mean"
+        groups = known.groupby(by, dropna=False, observed=True)["label"].agg(kind).rename("baseline").reset_index()
+        joined = here.merge(groups, on=by, how="left")
+        overall = float(known["label"].agg(kind))
+        unknown = int(joined["baseline"].isna().sum())
+        values = joined["baseline"].fillna(overall).to_numpy(dtype=np.float64)
+        return values, f"the training {kind} by {', '.join(by)} ({unknown} rows of unknown groups)"
+
+
+class BeatsChampion(GateCheck):
+    """Against the champion on the same rows: the whole interval of the gain lies above `-gate.margin`.
+
+    With margin 0 this asks for superiority: at the default confidence of 0.9, a challenger that is truly no better
+    passes in at most about 5 % of cases. With a margin it asks for non-inferiority.
+    """
+
+    name = "beats_champion"
+
+    def run(self, evidence: Evidence) -> CheckResult:
+        """Compare by the paired bootstrap."""
+        if evidence.champion is None:
+            return self.skipped(NO_CHAMPION)
+        found = self.compare(evidence, self.metric, evidence.challenger, evidence.champion)
+        value, other = (
+            self.value_of(self.metric, evidence.labels, made) for made in (evidence.challenger, evidence.champion)
+        )
+        margin = self.limits.margin
+        asked = f"surely not worse by {margin:g}" if margin else "surely better"
+        detail = (
+            f"{self.metric.name} {value:.4f} against the champion's {other:.4f}: {told(found)}, better in "
+            f"{found.probability_better:.0%} of draws ({asked} is needed)"
+        )
+        result = self.verdict(
+            found.low > -margin, detail, found.low, 0.0 - margin, **found.numbers(), challenger=value, champion=other
+        )
+        return replace(result, histogram=histogram(found))

@@ -1,0 +1,211 @@
+"""The plots of one decision: the metric's difference, curves or residuals side by side, calibration, slices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from mlplatform.config import UseCaseSettings
+from mlplatform.models.checks.base import CheckResult, Evidence
+from mlplatform.models.gate import Decision
+from mlplatform.models.metrics import Vector
+from mlplatform.reporting import svg
+from mlplatform.reporting.formats import brief, limit, number, percent, plural
+from mlplatform.reporting.plots import Plot
+
+_SIZE = (440.0, 300.0)
+_POINTS = 300
+_BARS = 40
+_BINS = 10
+_MOST_SLICES = 30
+_NOTHING = "There was nothing to look at: "
+
+
+def all_plots(decision: Decision, evidence: Evidence | None, settings: UseCaseSettings) -> list[Plot]:
+    """Return the plots of a decision; one that cannot be drawn says why.
+
+    Args:
+        decision: The decision, with every check's numbers.
+        evidence: What it was made on; None when the gate could not look.
+        settings: The use case's.
+    """
+    names = {check.name: check for check in decision.checks}
+    looked = evidence if evidence is not None and evidence.labels.size else None
+    why = _NOTHING + decision.reason
+    if looked is not None and names.get("finite_predictions", CheckResult("", "fail", "")).status != "pass":
+        looked = None
+    side_by_side = _curves if settings.task == "classification" else _residuals
+    return [
+        _difference(names, settings),
+        side_by_side(decision, looked, why),
+        _calibration(decision, looked, settings, why),
+        _slices(names.get("slices")),
+    ]
+
+
+def _models(decision: Decision, evidence: Evidence) -> Iterator[tuple[str, Vector, str]]:
+    yield f"Challenger, version {decision.challenger_version}", evidence.challenger, svg.BLUE
+    if evidence.champion is not None:
+        yield f"Champion, version {decision.champion_version}", evidence.champion, svg.ORANGE
+
+
+def _difference(names: dict[str, CheckResult], settings: UseCaseSettings) -> Plot:
+    name, title = "difference", f"Distribution of the difference in {settings.training.metric}"
+    found = next((names[it] for it in ("beats_champion", "beats_trivial") if it in names and names[it].histogram), None)
+    if found is None:
+        return Plot(name, title, "", missing="Nothing was compared: too little evidence, or predictions that are none.")
+    edges, counts = found.histogram["edges"], found.histogram["counts"]
+    low, high, gain = (found.numbers[it] for it in ("low", "high", "gain"))
+    against = "the champion" if found.name == "beats_champion" else "a predictor that knows nothing"
+
+    def paint(figure: Any) -> None:
+        axes = figure.add_subplot()
+        axes.bar(edges[:-1], counts, width=np.diff(edges), align="edge", color=svg.BLUE, alpha=0.5)
+        axes.axvspan(low, high, color=svg.BLUE, alpha=0.12, label="Interval")
+        axes.axvline(gain, color=svg.BLUE, label="Gain")
+        axes.axvline(found.limit, color=svg.RED, linestyle=(0, (4, 2)), label=f"Limit {limit(found.limit)}")
+        axes.grid(visible=False, axis="x")
+        axes.set_xlabel(f"Gain in {brief(settings.training.metric)} over {against}; right of zero is better")
+        axes.set_ylabel("Draws")
+        figure.legend(loc="outside upper left", ncols=3, fontsize=10.5)
+
+    told = f"Gain {number(gain)}, interval {number(low)} to {number(high)}, limit {limit(found.limit)}."
+    caption = (
+        f"Gain of the challenger over {against} in each of {found.numbers['draws']:,.0f} paired bootstrap draws of the "
+        f"same rows. {told} The check asks for the whole interval to lie right of the limit."
+    )
+    return Plot(name, title, caption, svg.draw(name, _SIZE, paint, f"{title}. {told}"))
+
+
+def _curves(decision: Decision, evidence: Evidence | None, why: str) -> Plot:
+    name, title = "curves", "ROC and precision-recall curves"
+    if evidence is None or np.unique(evidence.labels).size < 2:  # noqa: PLR2004
+        return Plot(name, title, "", missing=why)
+    rate = float(evidence.labels.mean())
+
+    def paint(figure: Any) -> None:
+        from sklearn.metrics import precision_recall_curve, roc_curve
+
+        left, right = figure.subplots(1, 2)
+        left.plot([0, 1], [0, 1], color=svg.MUTED, linestyle=(0, (4, 2)), linewidth=1)
+        right.axhline(rate, color=svg.MUTED, linestyle=(0, (4, 2)), linewidth=1)
+        for label, made, colour in _models(decision, evidence):
+            fall_out, recall, _ = roc_curve(evidence.labels, made)
+            left.plot(*_thinned(fall_out, recall), color=colour, label=label)
+            precision, found, _ = precision_recall_curve(evidence.labels, made)
+            # From recall 0 on, and without the library's added point (recall 0, precision 1), which no model reached.
+            right.plot(*_thinned(found[-2::-1], precision[-2::-1]), color=colour)
+        left.set(xlabel="False positive rate", ylabel="True positive rate")
+        right.set(xlabel="Recall", ylabel="Precision", ylim=(0, None))
+        handles, labels = left.get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper left", ncols=2, fontsize=10.5)
+
+    caption = (
+        f"Both models on the same {plural(evidence.labels.size, 'row')}, {percent(rate)} of them positive. Dashed: a "
+        "predictor that knows nothing."
+    )
+    return Plot(name, title, caption, svg.draw(name, (800, 330), paint, f"{title}. {caption}"), wide=True)
+
+
+def _residuals(decision: Decision, evidence: Evidence | None, why: str) -> Plot:
+    name, title = "curves", "Residuals"
+    if evidence is None:
+        return Plot(name, title, "", missing=why)
+    errors = [made - evidence.labels for _, made, _ in _models(decision, evidence)]
+    # The farthest percent would leave the rest in one bar; it is counted into the outermost ones.
+    ends = np.quantile(np.concatenate(errors), [0.005, 0.995])
+    edges = np.linspace(ends[0], ends[1] if ends[1] > ends[0] else ends[0] + 1, _BARS + 1)
+
+    def paint(figure: Any) -> None:
+        left, right = figure.subplots(1, 2)
+        for label, made, colour in _models(decision, evidence):
+            error = np.clip(made - evidence.labels, edges[0], edges[-1])
+            left.hist(error, bins=edges, histtype="step", color=colour, label=label, linewidth=1.8)
+            middles, spreads = _by_bin(made, np.abs(made - evidence.labels))
+            right.plot(middles, spreads, color=colour, marker="o")
+        left.axvline(0, color=svg.MUTED, linewidth=1)
+        left.set(xlabel="Prediction minus label", ylabel="Rows")
+        right.set(xlabel="Mean prediction of the decile", ylabel="Mean absolute error", ylim=(0, None))
+        handles, labels = left.get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper left", ncols=2, fontsize=10.5)
+
+    caption = (
+        f"Both models on the same {plural(evidence.labels.size, 'row')}. Left: prediction minus label, the farthest "
+        "percent in the outermost bars. Right: mean absolute error by decile of the model's own predictions."
+    )
+    return Plot(name, title, caption, svg.draw(name, (800, 330), paint, f"{title}. {caption}"), wide=True)
+
+
+def _calibration(decision: Decision, evidence: Evidence | None, settings: UseCaseSettings, why: str) -> Plot:
+    name, title = "calibration", "Calibration"
+    if evidence is None:
+        return Plot(name, title, "", missing=why)
+    rate = settings.task == "classification"
+
+    def paint(figure: Any) -> None:
+        axes = figure.add_subplot()
+        ends: list[float] = []
+        for label, made, colour in _models(decision, evidence):
+            predicted, observed = _by_bin(made, evidence.labels)
+            axes.plot(predicted, observed, color=colour, marker="o", label=label)
+            ends += [*predicted, *observed]
+        span = [min(ends), max(ends)]
+        axes.plot(span, span, color=svg.MUTED, linestyle=(0, (4, 2)), linewidth=1, label="Perfect calibration")
+        axes.set_xlabel("Mean prediction of the decile")
+        axes.set_ylabel("Observed rate" if rate else "Observed mean")
+        figure.legend(loc="outside upper left", ncols=2, fontsize=10.5)
+
+    shown = {check.name: check for check in decision.checks}
+    details = [shown[it].detail for it in ("calibration", "brier", "calibration_slope") if it in shown]
+    caption = (
+        "Rows in ten bins by each model's own predictions. Above the dashed line the model predicts too little. "
+        f"The challenger: {'; '.join(details)}."
+    )
+    return Plot(name, title, caption, svg.draw(name, _SIZE, paint, f"{title} of both models by decile."))
+
+
+def _slices(check: CheckResult | None) -> Plot:
+    name, title = "slices", "Gain by slice"
+    if check is None or not check.parts:
+        return Plot(name, title, "", missing=check.detail if check else "The check did not run.")
+    parts = sorted(check.parts, key=lambda part: part["gain"])[:_MOST_SLICES]
+
+    def paint(figure: Any) -> None:
+        axes = figure.add_subplot()
+        axes.axvline(0, color=svg.MUTED, linewidth=1)
+        if check.limit:
+            axes.axvline(check.limit, color=svg.RED, linestyle=(0, (4, 2)), linewidth=1)
+        for row, part in enumerate(parts):
+            colour = svg.RED if part["worse"] else svg.BLUE
+            axes.plot([part["low"], part["high"]], [row, row], color=colour, linewidth=2.2)
+            axes.plot([part["gain"]], [row], color=colour, marker="o", linestyle="none")
+        axes.set_yticks(range(len(parts)), [f"{brief(part['slice'])} ({part['rows']:,})" for part in parts])
+        axes.set_ylim(len(parts) - 0.4, -0.6)
+        axes.grid(visible=False, axis="y")
+        axes.set_xlabel("Gain over the champion")
+
+    left_out, judged = len(check.parts) - len(parts), plural(len(check.parts), "slice")
+    caption = (
+        f"Gain in each slice with its number of rows; right of zero is better. The interval is corrected for {judged}. "
+        f"A slice fails when its whole interval lies left of the limit {limit(check.limit)}. {check.detail}."
+        + (f" The {left_out} slices with the largest gains are not drawn." if left_out else "")
+    )
+    size = (440.0, 90.0 + 26.0 * len(parts))
+    return Plot(name, title, caption, svg.draw(name, size, paint, f"{title}. {check.detail}."))
+
+
+def _thinned(x: Vector, y: Vector) -> tuple[Vector, Vector]:
+    """Return at most so many points of a curve as can be seen, its ends among them."""
+    if x.size <= _POINTS:
+        return x, y
+    kept = np.unique(np.linspace(0, x.size - 1, _POINTS).astype(int))
+    return x[kept], y[kept]
+
+
+def _by_bin(predictions: Vector, values: Vector) -> tuple[list[float], list[float]]:
+    """Return mean prediction and mean value of ten bins of about equal numbers of rows, by rising prediction."""
+    order = np.argsort(predictions, kind="stable")
+    parts = [part for part in np.array_split(order, _BINS) if part.size]
+    return [float(predictions[part].mean()) for part in parts], [float(values[part].mean()) for part in parts]

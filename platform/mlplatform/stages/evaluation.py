@@ -1,0 +1,211 @@
+"""Gathering what the gate decides on: both models scored on the same frozen label frame, and facts about them."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mlplatform.as_of import parse_as_of
+from mlplatform.errors import LabelError, StageError
+from mlplatform.features.spec import FeatureSpec
+from mlplatform.medallion.spine import LABEL_KNOWN_AT
+from mlplatform.models.checks.base import Evidence, FeatureFacts, ModelSignature
+from mlplatform.models.checks.evidence import enough
+from mlplatform.models.label_frame import LabelFrame, known_labels
+from mlplatform.models.metrics import Vector
+from mlplatform.monitoring import profiles
+from mlplatform.stages.context import StageContext
+from mlplatform.stages.train import PROFILE_FILE, TRAINED_AS_OF_TAG, TRAINED_THROUGH_TAG, training_start
+from mlplatform.workspace.protocols import ModelVersion
+
+NEW_LABELS, HOLDOUT, NO_LABELS = "new labels", "holdout", "no labels"
+_TIMED_ROWS = 1000
+_SPEC = "data/feature_store/feature_spec.yaml"
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """The evidence, and the fingerprint of the frame it is about."""
+
+    evidence: Evidence
+    digest: str
+
+
+def gather(context: StageContext, challenger: ModelVersion, champion: ModelVersion | None) -> Gathered:
+    """Score both versions on the same rows, and gather what the checks need; writes nothing.
+
+    The rows are those that neither version was fitted on: predicted later than both versions' `trained_through`, with
+    a label known by `as_of`. Of these, the labels that neither training knew at all are taken where there are enough
+    for a decision; else all of them, the challenger's time-ordered holdout included, and the evidence says so.
+
+    Args:
+        context: The run.
+        challenger: The version to decide about.
+        champion: The champion, or None when the registry says that there is none.
+
+    Raises:
+        PlatformError: If labels, features, models or the registry cannot be read: never "no evidence".
+    """
+    versions = [version for version in (challenger, champion) if version is not None]
+    after = max(_time_tag(version, TRAINED_THROUGH_TAG) for version in versions)
+    spine, settings = context.use_case.label_spine(), context.use_case.settings
+    try:
+        frame = known_labels(context.ws, context.namespace, spine, context.as_of, after=after)
+    except LabelError:
+        # No label at all is the extreme of too little evidence: the gate says so itself.
+        empty = np.array([])
+        nothing = {"rows_from": NO_LABELS, "after": after.isoformat()}
+        evidence = Evidence(empty, empty, None if champion is None else empty, nothing, as_of=context.as_of)
+        return Gathered(evidence, "empty")
+    known_then = max(_time_tag(version, TRAINED_AS_OF_TAG) for version in versions)
+    frame, source = _newest(context, frame, known_then)
+    context.progress(f"gate: {frame.rows.num_rows} labelled rows ({source['rows_from']}) that neither model learned")
+    made, rows = score(context, challenger, frame)
+    other = score(context, champion, frame)[0] if champion else None
+    context.ws.registry.activate()
+    spec = _feature_spec(challenger)
+    source |= {"tables": _versions(context, frame, spec), "digest": frame.digest, "after": after.isoformat()}
+    evidence = Evidence(
+        labels=frame.rows.column(spine.label).to_numpy().astype(np.float64),
+        challenger=made,
+        champion=other,
+        source=source,
+        as_of=context.as_of,
+        rows=rows,
+        training=_training_labels(context, challenger) if settings.gate.baseline_by else None,
+        features=_feature_facts(context, challenger, spec, rows),
+        signatures=(_signature(challenger), _signature(champion) if champion else None),
+        seconds_per_1000_rows=_seconds(context, challenger, frame) if settings.gate.max_seconds_per_1000_rows else None,
+    )
+    return Gathered(evidence, frame.digest)
+
+
+def _newest(context: StageContext, frame: LabelFrame, known_then: datetime) -> tuple[LabelFrame, dict[str, Any]]:
+    """Choose the labels that no training knew where they are enough, else all that no training fitted on."""
+    settings = context.use_case.settings
+    moment = pa.scalar(known_then, pa.timestamp("us", tz="UTC"))
+    new = frame.rows.filter(pc.greater(frame.rows.column(LABEL_KNOWN_AT), moment)).combine_chunks()
+    labels = new.column(context.use_case.label_spine().label).to_numpy().astype(np.float64)
+    if enough(labels, settings.gate, settings.task):
+        return LabelFrame(new, frame.versions), {"rows_from": NEW_LABELS}
+    return frame, {"rows_from": HOLDOUT, "holdout_rows": frame.rows.num_rows - new.num_rows}
+
+
+def score(context: StageContext, version: ModelVersion, frame: LabelFrame) -> tuple[Vector, pa.Table]:
+    """Score a label frame through the feature client.
+
+    Returns:
+        Predictions, shape (rows,), and the rows with the looked-up features; both in the frame's order.
+
+    Raises:
+        StageError: If not every row came back.
+    """
+    spine = context.use_case.label_spine()
+    rows = frame.rows.drop_columns([spine.label, LABEL_KNOWN_AT])
+    scored = context.ws.fe.score_batch_arrow(model_uri=version.uri, df=rows, result_type="double")
+    # Scoring promises no order; the frame is sorted by these, and they are unique.
+    order = [(spine.prediction_time, "ascending"), *((key, "ascending") for key in spine.entity_keys)]
+    scored = scored.sort_by(order).combine_chunks()
+    keys = list(spine.keys)
+    if scored.num_rows != rows.num_rows or not scored.select(keys).equals(rows.select(keys).combine_chunks()):
+        raise StageError(
+            f"{version.uri} gave {scored.num_rows} rows for {rows.num_rows}, or rows of other keys.",
+            hint="Predictions cannot be held against labels; report this.",
+        )
+    return np.asarray(scored.column("prediction").to_numpy(), dtype=np.float64), scored.drop_columns(["prediction"])
+
+
+def _time_tag(version: ModelVersion, tag: str) -> datetime:
+    text = version.tags.get(tag)
+    if not text:
+        raise StageError(
+            f"Version {version.version} of {version.name} lacks the tag {tag}: what it was trained on is not known.",
+            hint="Only versions that the platform trained can be compared; train a new one.",
+        )
+    return parse_as_of(text)
+
+
+def _training_labels(context: StageContext, version: ModelVersion) -> pa.Table:
+    """Return the labelled spine rows that a version was fitted on; the label's column is called `label`."""
+    spine, known = context.use_case.label_spine(), _time_tag(version, TRAINED_AS_OF_TAG)
+    frame = known_labels(
+        context.ws,
+        context.namespace,
+        spine,
+        known,
+        after=training_start(context.use_case.settings.training, known),
+        until=_time_tag(version, TRAINED_THROUGH_TAG),
+    )
+    labels = frame.rows.column(spine.label).cast(pa.float64())
+    return frame.rows.drop_columns([spine.label]).append_column("label", labels)
+
+
+def _feature_spec(version: ModelVersion) -> FeatureSpec:
+    import mlflow
+
+    with TemporaryDirectory() as part:
+        return FeatureSpec.load(Path(mlflow.artifacts.download_artifacts(f"{version.uri}/{_SPEC}", dst_path=part)))
+
+
+def _feature_facts(context: StageContext, version: ModelVersion, spec: FeatureSpec, rows: pa.Table) -> FeatureFacts:
+    import mlflow
+
+    looked_up = {column.output_name for column in spec.features} | {column.output_name for column in spec.computed}
+    names = [name for name in spec.included if name in looked_up]
+    trained = profiles.from_dict(mlflow.artifacts.load_dict(f"runs:/{version.run_id}/{PROFILE_FILE}"))
+    shares = {name: pc.sum(rows.column(name).is_null(nan_is_null=True)).as_py() / rows.num_rows for name in names}
+    newest: dict[str, datetime | None] = {}
+    if context.use_case.settings.gate.features.max_age:
+        tables = context.ws.tables
+        for table in spec.tables:
+            time_column = tables.describe(table.table_name).timeseries_column
+            if time_column is not None:
+                times = tables.to_arrow(
+                    table.table_name, columns=[time_column], filters=[(time_column, "<=", context.as_of)]
+                )
+                newest[table.table_name] = pc.max(times.column(time_column)).as_py()
+    known = {name: trained[name].null_share for name in names if name in trained}
+    return FeatureFacts(null_share=shares, trained_null_share=known, newest=newest)
+
+
+def _versions(context: StageContext, frame: LabelFrame, spec: FeatureSpec) -> dict[str, int]:
+    """Return the Delta versions of the label frame's tables, and of the feature tables as they are now."""
+    tables = context.ws.tables
+    return {**frame.versions, **{table.table_name: tables.version(table.table_name) for table in spec.tables}}
+
+
+def _signature(version: ModelVersion) -> ModelSignature:
+    import mlflow
+
+    signature = mlflow.models.get_model_info(version.uri).signature
+    if signature is None or signature.inputs is None or signature.outputs is None:
+        raise StageError(
+            f"Version {version.version} of {version.name} has no signature.", hint="Log it with ws.fe.log_model."
+        )
+    inputs = {column.name: (str(column.type), bool(column.required)) for column in signature.inputs}
+    return ModelSignature(
+        required={name: kind for name, (kind, required) in inputs.items() if required},
+        optional={name: kind for name, (kind, required) in inputs.items() if not required},
+        outputs=tuple(str(column.type) for column in signature.outputs),
+    )
+
+
+def _seconds(context: StageContext, version: ModelVersion, frame: LabelFrame) -> float:
+    """Time to score 1,000 rows (the frame's first, repeated where it has fewer), the better of two tries."""
+    label = context.use_case.label_spine().label
+    places = pa.array(np.arange(_TIMED_ROWS) % frame.rows.num_rows)
+    rows = frame.rows.drop_columns([label, LABEL_KNOWN_AT]).take(places).combine_chunks()
+    taken = []
+    for _ in range(2):
+        started = time.perf_counter()
+        context.ws.fe.score_batch_arrow(model_uri=version.uri, df=rows, result_type="double")
+        taken.append(time.perf_counter() - started)
+    return min(taken)

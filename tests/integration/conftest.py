@@ -1,0 +1,47 @@
+"""Workspaces that several files of integration tests go on from; built once, copied for each test."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.tiny_gate import build_bases
+from tests.support.tiny_runs import clone
+from tests.support.tiny_use_case import TinyFolder, write_tiny_use_case
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from mlplatform.workspace.local.workspace import LocalWorkspace
+
+
+@pytest.fixture(scope="session")
+def wide(tmp_path_factory: pytest.TempPathFactory) -> TinyFolder:
+    """The tiny use case with so wide a margin that every fair model is promoted."""
+    return write_tiny_use_case(tmp_path_factory.mktemp("wide"), gate={"margin": 0.2})
+
+
+@pytest.fixture(scope="session")
+def gate_bases(tmp_path_factory: pytest.TempPathFactory, wide: TinyFolder) -> dict[str, Path]:
+    return build_bases(tmp_path_factory.mktemp("gate_bases"), wide)
+
+
+@pytest.fixture
+def gate_at(tmp_path: Path, gate_bases: dict[str, Path]) -> Iterator[Callable[[str], LocalWorkspace]]:
+    """Open a copy of a workspace at the gate: `trained` or `challenged`."""
+    from mlplatform.workspace.local.workspace import LocalWorkspace
+
+    opened: list[LocalWorkspace] = []
+
+    def open_copy(base: str) -> LocalWorkspace:
+        ws = LocalWorkspace.open(root=clone(gate_bases[base], tmp_path / f"{base}{len(opened)}"))
+        opened.append(ws)
+        return ws
+
+    yield open_copy
+    for ws in opened:
+        ws.close()
+        shutil.rmtree(ws.root)
