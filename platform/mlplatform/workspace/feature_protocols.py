@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from mlplatform.workspace.protocols import TableInfo
 
 
+MATCHED = "matched:"
+"""Prefix of the columns that say whether a lookup found a row; the feature table's name follows."""
+
+
 class ModelFiles(Protocol):
     """A model's files on this machine, before anything in them has been loaded."""
 
@@ -119,6 +123,16 @@ class FeatureClient(Protocol):
         """Look the model's features up for each row, and add the column `prediction`."""
         ...
 
-    def score_batch_arrow(self, *, model_uri: str, df: Any, result_type: str = "double") -> pa.Table:
-        """As `score_batch`, with Arrow out."""
+    def score_batch_arrow(
+        self, *, model_uri: str, df: Any, result_type: str = "double", matches: bool = False
+    ) -> pa.Table:
+        """As `score_batch`, with Arrow out.
+
+        Args:
+            model_uri: The model.
+            df: The rows to score.
+            result_type: Spark type of `prediction`.
+            matches: Add, for each lookup, a boolean column `matched:<table>`: whether a row was found in the feature
+                table for the key, as of the row's time and within the lookback. The real client does not tell.
+        """
         ...
