@@ -80,6 +80,7 @@ class ScoringSettings(Settings):
     """When to score."""
 
     every: DurationText = Field(default="1 month", description="Interval of the scoring runs.")
+    shadow: bool = Field(default=True, description="Let the challenger score beside the champion, without effect.")
 
 
 class GateSettings(Settings):

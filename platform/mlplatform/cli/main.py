@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import click
 
-from mlplatform.cli import doctor, gate, history, run, score, simulate, status
+from mlplatform.cli import doctor, gate, history, monitor, retrain, run, score, simulate, status
 from mlplatform.errors import PlatformError
 
 EXAMPLES = """\b
@@ -19,6 +19,8 @@ Examples:
   mlplatform run credit_risk --as-of 2006-01-01
   mlplatform simulate credit_risk --from 2006-01-01 --to 2012-01-01 --every quarter
   mlplatform score credit_risk --as-of 2006-04-01
+  mlplatform monitor credit_risk --as-of 2006-04-01
+  mlplatform retrain credit_risk --as-of 2006-04-01 --dry-run
   mlplatform status credit_risk --json
   mlplatform history credit_risk
 
@@ -33,7 +35,17 @@ def cli() -> None:
     """Feature tables, training, a champion/challenger gate, batch scoring and monitoring, for each use case."""
 
 
-for command in (run.run, simulate.simulate, score.score, gate.gate, status.status, history.history, doctor.doctor):
+for command in (
+    run.run,
+    simulate.simulate,
+    score.score,
+    monitor.monitor,
+    retrain.retrain,
+    gate.gate,
+    status.status,
+    history.history,
+    doctor.doctor,
+):
     cli.add_command(command)
 
 

@@ -41,6 +41,17 @@ class ColumnProfile:
     coarse: list[int] = field(default_factory=list)
     categories: list[str] = field(default_factory=list)
 
+    @property
+    def ordinary(self) -> float | str | None:
+        """An ordinary value: the edge at the median, or the most frequent category; None when all were null."""
+        if self.kind == "category":
+            return self.categories[0] if self.categories else None
+        cells = np.asarray(self.counts.cells)
+        if not cells.sum():
+            return None
+        middle = int(np.searchsorted(np.cumsum(cells), cells.sum() / 2))
+        return self.edges[min(max(middle - 1, 0), len(self.edges) - 1)]
+
     def count(self, column: pa.ChunkedArray | pa.Array) -> ColumnCounts:
         """Count another column's rows in this profile's cells.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -48,6 +48,10 @@ class TrainingSet(Protocol):
 
     def to_arrow(self, *, as_recorded: bool = False) -> pa.Table:
         """Return the rows as Arrow."""
+        ...
+
+    def to_batches(self, *, as_recorded: bool = False) -> Iterator[pa.RecordBatch]:
+        """Yield the rows as Arrow batches."""
         ...
 
     def to_pandas(self, *, as_recorded: bool = False) -> Any:
