@@ -78,13 +78,15 @@ def kolmogorov_smirnov(reference: Counts, window: Counts) -> tuple[float, float]
     if not first or not second:
         return 0.0, 1.0
     gap = float(np.max(np.abs(np.cumsum(reference) / first - np.cumsum(window) / second)))
+    if gap <= 0:
+        return 0.0, 1.0
     return gap, float(kstwobign.sf(gap * np.sqrt(first * second / (first + second))))
 
 
 def chi_square(reference: Counts, window: Counts) -> tuple[float, float]:
     """Return Pearson's chi-square statistic of homogeneity of two samples over the same bins, and its p-value.
 
-    Bins in which either sample expects fewer than 5 rows are put together first (Cochran, 1954).
+    Neighbouring bins are put together first until both samples expect at least 5 rows in each (Cochran, 1954).
 
     Args:
         reference: Rows in each bin, shape (bins,).
@@ -99,14 +101,24 @@ def chi_square(reference: Counts, window: Counts) -> tuple[float, float]:
     sides = both.sum(axis=1)
     if not sides.all():
         return 0.0, 1.0
-    rare = both.sum(axis=0) * sides.min() / sides.sum() < _LEAST_EXPECTED
-    merged = np.column_stack([both[:, ~rare], both[:, rare].sum(axis=1)]) if rare.any() else both
-    merged = merged[:, merged.sum(axis=0) > 0]
+    merged = _merged(both, sides.min() / sides.sum())
     if merged.shape[1] < 2:  # noqa: PLR2004  (one bin holds everything on both sides)
         return 0.0, 1.0
     expected = np.outer(sides, merged.sum(axis=0)) / sides.sum()
     statistic = float(np.sum((merged - expected) ** 2 / expected))
     return statistic, float(chi2.sf(statistic, merged.shape[1] - 1))
+
+
+def _merged(both: Floats, smaller: float) -> Floats:
+    starts, expected = [0], 0.0
+    for place, total in enumerate(both.sum(axis=0)):
+        if expected >= _LEAST_EXPECTED:
+            starts.append(place)
+            expected = 0.0
+        expected += float(total) * smaller
+    if expected < _LEAST_EXPECTED and len(starts) > 1:
+        starts.pop()  # what is left over at the end goes with the group before
+    return np.asarray(np.add.reduceat(both, starts, axis=1))
 
 
 def share_rise(before: int, before_rows: int, now: int, now_rows: int) -> float:

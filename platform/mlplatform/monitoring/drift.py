@@ -109,7 +109,7 @@ def _column(
     if not before.rows:
         return []
     old, new = column.bins(before), column.bins(now)
-    statistic, p_value = distances.chi_square(old, new)
+    statistic, p_value = distances.chi_square(column.tested_bins(before), column.tested_bins(now))
     shares, seen = old / before.rows, new / now.rows
 
     def metric(kind: str, value: float, limit: float | None, p: float) -> DriftMetric:
@@ -132,7 +132,8 @@ def _column(
     elif now.values and before.values:
         unseen = int(new[-2])
         rise = unseen / now.rows - int(old[-2]) / before.rows
-        p_new = distances.share_rise(int(old[-2]), before.rows, unseen, now.rows)
+        expected = max(int(old[-2]), column.expected_unseen()) if before is column.counts else int(old[-2])
+        p_new = distances.share_rise(expected, before.rows, unseen, now.rows)
         found.append(metric("new_categories", rise, limits.max_new_categories, p_new))
     return found
 

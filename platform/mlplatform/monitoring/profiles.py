@@ -18,6 +18,7 @@ BINS = 10
 GRID = 100
 MOST_CATEGORIES = 200
 FORMAT = 2
+_RARE = 5
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,31 @@ class ColumnProfile:
             cells = np.add.reduceat(cells, starts)
         return np.append(cells, counts.nulls)
 
+    def tested_bins(self, counts: ColumnCounts) -> npt.NDArray[np.int64]:
+        """Return `bins` for a test of homogeneity: rare categories stand together with the unseen ones.
+
+        The categories are those that the reference happened to hold: of the rare ones another sample of the same
+        population holds others, which by themselves would look like a change.
+        """
+        bins = self.bins(counts)
+        if self.kind == "numeric":
+            return bins
+        rare = np.asarray(self.counts.cells[:-1]) <= _RARE
+        return np.concatenate([bins[:-2][~rare], [bins[:-2][rare].sum() + bins[-2]], bins[-1:]])
+
+    def expected_unseen(self) -> int:
+        """Return how many of as many new rows would be of no listed category, without any change.
+
+        Leaving one row out at a time, the rows whose category would then not be listed: Good, "The Population
+        Frequencies of Species and the Estimation of Population Parameters", Biometrika 1953 (its singletons, where all
+        categories are listed).
+        """
+        cells = np.asarray(self.counts.cells)
+        listed, others = cells[:-1], int(cells[-1])
+        # Where some are not listed, a category that one row less would bring level with them might not be either.
+        lowest = int(listed.min()) + 1 if others and listed.size else 1
+        return others + int(listed[listed <= lowest].sum())
+
     def shares(self, counts: ColumnCounts) -> Floats:
         """Return `bins` as shares of all rows, nulls included; zeros when there are no rows."""
         return self.bins(counts) / max(counts.rows, 1)
@@ -89,8 +115,8 @@ def profile_table(rows: pa.Table) -> dict[str, ColumnProfile]:
 
     Examples:
         >>> found = profile_table(pa.table({"x": [1.0, 2.0, None]}))["x"]
-        >>> found.edges[:2], found.counts.cells, found.counts.nulls
-        ([1.0, 2.0], [0, 1, 1, 0], 1)
+        >>> found.kind, found.counts.rows, found.counts.nulls, found.counts.mean
+        ('numeric', 3, 1, 1.5)
     """
     profiles = {}
     for name in rows.column_names:
