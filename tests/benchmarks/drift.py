@@ -44,8 +44,8 @@ def write(path: Path, rows: int, columns: int) -> None:
     random = np.random.default_rng(1)
     first = block(random, 1, columns, 0.1)
     with pq.ParquetWriter(path, first.schema) as writer:
-        for start in range(0, rows, 500_000):
-            writer.write_table(block(random, min(500_000, rows - start), columns, 0.1))
+        for start in range(0, rows, BATCH):
+            writer.write_table(block(random, min(BATCH, rows - start), columns, 0.1))
 
 
 def ours(path: Path, reference: pa.Table) -> float:

@@ -1,7 +1,7 @@
 """How often do windows without any change raise a drift alarm? Measured, against the configured rate.
 
-Reference and windows are drawn from one population of 20 columns: normal, skewed, counts, with nulls, categories with few
-and with very many values. Once with limits of zero, so that the tests alone decide, once with the default limits.
+Reference and windows are drawn from one population of 20 columns: normal, skewed, counts, with nulls, categories with
+few and with very many values. Once with limits of zero, so that the tests alone decide, once with the default limits.
 
     python tests/benchmarks/false_alarms.py [windows]
 """

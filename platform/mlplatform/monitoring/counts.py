@@ -93,18 +93,22 @@ def count_column(
         cells = np.bincount(found, minlength=len(categories))
         unseen = rows - column.null_count - found.size
         return ColumnCounts(rows, column.null_count, [*cells.tolist(), unseen])
-    values = as_floats(column)
-    cells = np.bincount(np.searchsorted(edges, values, side="right"), minlength=edges.size + 1)
-    finite = values if np.isfinite(values).all() else values[np.isfinite(values)]
+    # Sorted first: then only the edges are looked up, not each value, which is several times as fast.
+    values = np.sort(_numbers(column))
+    known = int(np.searchsorted(values, np.nan))  # NaN comes last
+    below = np.searchsorted(values[:known], edges, side="left")
+    first = int(np.searchsorted(values[:known], -np.inf, side="right"))
+    finite = values[first : int(np.searchsorted(values[:known], np.inf, side="left"))]
     mean = float(finite.mean()) if finite.size else None
+    gaps = finite - mean if mean is not None else finite
     return ColumnCounts(
         rows=rows,
-        nulls=rows - values.size,
-        cells=cells.tolist(),
+        nulls=rows - known,
+        cells=np.diff(below, prepend=0, append=known).tolist(),
         mean=mean,
-        squares=float(np.square(finite - mean).sum()) if mean is not None else None,
-        smallest=float(finite.min()) if finite.size else None,
-        largest=float(finite.max()) if finite.size else None,
+        squares=float(gaps @ gaps) if mean is not None else None,
+        smallest=float(finite[0]) if finite.size else None,
+        largest=float(finite[-1]) if finite.size else None,
     )
 
 
@@ -133,17 +137,17 @@ def count_batches(
 
 def as_floats(column: pa.ChunkedArray | pa.Array) -> Floats:
     """Return a numeric column's values as floats, without nulls and NaN."""
-    numbers = pc.cast(column, pa.float64(), safe=False)
-    values = numbers.drop_null().to_numpy(zero_copy_only=False) if numbers.null_count else _plain(numbers)
+    values = _numbers(column)
     missing = np.isnan(values)
-    return np.asarray(values[~missing] if missing.any() else values, dtype=np.float64)
+    return values[~missing] if missing.any() else values
 
 
-def _plain(numbers: pa.ChunkedArray | pa.Array) -> Floats:
-    whole = numbers.combine_chunks() if isinstance(numbers, pa.ChunkedArray) else numbers
-    if isinstance(whole, pa.ChunkedArray):
-        return np.asarray(whole.to_numpy(), dtype=np.float64)
-    return np.asarray(whole.to_numpy(zero_copy_only=False), dtype=np.float64)
+def _numbers(column: pa.ChunkedArray | pa.Array) -> Floats:
+    """Return a column as floats; nulls become NaN."""
+    numbers = pc.cast(column, pa.float64(), safe=False)
+    if isinstance(numbers, pa.ChunkedArray):
+        return np.asarray(numbers.to_numpy(), dtype=np.float64)
+    return np.asarray(numbers.to_numpy(zero_copy_only=False), dtype=np.float64)
 
 
 def _either(choose: Callable[[list[float]], float], one: float | None, other: float | None) -> float | None:
