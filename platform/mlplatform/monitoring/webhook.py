@@ -92,10 +92,10 @@ def post(
     for attempt in range(1, settings.attempts + 1):
         if attempt > 1:
             wait(settings.backoff_seconds * 2 ** (attempt - 2))
-        request = urllib.request.Request(  # noqa: S310  (the scheme was looked at)
-            url, data=data, headers={"Content-Type": "application/json"}, method="POST"
-        )
         try:
+            request = urllib.request.Request(  # noqa: S310  (the scheme was looked at)
+                url, data=data, headers={"Content-Type": "application/json"}, method="POST"
+            )
             with opener.open(request, timeout=settings.timeout_seconds) as answer:
                 return Delivery(delivered=True, attempts=attempt, detail=f"HTTP {answer.status}")
         except urllib.error.HTTPError as error:
