@@ -1,4 +1,4 @@
-"""Scoring and monitoring on the tiny use case: shadow, late labels, alerts, and what happens when something is broken."""
+"""Scoring and monitoring on the tiny use case: shadow, late labels, alerts, and what happens when things break."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def predictions(ws: LocalWorkspace, **equal: Any) -> pa.Table:
 
 def alerts(ws: LocalWorkspace, as_of: str = "") -> dict[str, str]:
     """Kind -> event."""
-    rows = ws.tables.to_arrow(NS.ops("alerts")).to_pylist()
+    rows = ws.tables.to_arrow(NS.ops("alerts")).sort_by("as_of").to_pylist()
     return {row["kind"]: row["event"] for row in rows if not as_of or row["as_of"] == parse_as_of(as_of)}
 
 
@@ -112,13 +112,16 @@ def test_a_prediction_says_who_made_it_when_and_which_features_were_not_found(op
 
 def test_a_key_that_no_feature_table_holds_is_flagged(open_at, tiny):
     ws = open_at("promoted")
+    times = [first_of("2020-07"), first_of("2020-07"), first_of("2020-01")]
     strange = pa.table(
         {
             "account": ["A1", "A2", "A3"],
-            "signed_up_at": pa.array([first_of("2020-07"), first_of("2020-07"), first_of("2020-01")], pa.timestamp("us", "UTC")),
-            "region": ["north", "atlantis", "north"], "price": [9.0] * 3, "seats": [2.0] * 3,
+            "signed_up_at": pa.array(times, pa.timestamp("us", "UTC")),
+            "region": ["north", "atlantis", "north"],
+            "price": [9.0] * 3,
+            "seats": [2.0] * 3,
         }
-    )  # fmt: skip
+    )
     open_tiny(ws, tiny.folder)
     scored = ws.fe.score_batch_arrow(model_uri=f"models:/{NS.model}@champion", df=strange, matches=True)
     # The last one is known, but had no history yet at its own time.
@@ -418,7 +421,7 @@ def test_a_webhook_that_fails_stops_nothing_and_is_tried_again(open_at, hooked, 
         # The next run, with the endpoint well again.
         monkeypatch.setenv("MLPLATFORM_SECRET_ALERTS_WEBHOOK", hook.url)
         hook.got.clear()
-        run_tiny(ws, hooked.folder, "2020-08-02", ["monitor"])
+        run_tiny(ws, hooked.folder, FIRST, ["monitor"])
         assert len(hook.got) == raised
         assert deliveries(ws)[-raised:] == ["delivered"] * raised
 

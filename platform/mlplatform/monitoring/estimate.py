@@ -1,8 +1,9 @@
 """Performance before labels: what the model's own probabilities say about it.
 
-Confidence-based performance estimation, as in Bialek, Kuberski, Perrakis and Bifet, "Estimating Model Performance Under
-Covariate Shift Without Labels" (arXiv 2401.08348): each row counts as an event by its calibrated probability and as
-none by the rest, and a metric's expected value follows. It holds as long as a score means what it meant on the holdout.
+Confidence-based performance estimation (CBPE), as described, and taken further for shifted inputs, in Bialek, Kivimaki,
+Kuberski and Perrakis, "Estimating Model Performance Under Covariate Shift Without Labels", NeurIPS 2025 (arXiv
+2401.08348): each row counts as an event by its calibrated probability and as none by the rest, and a metric's expected
+value follows. It holds as long as a score means what it meant on the holdout.
 """
 
 from __future__ import annotations

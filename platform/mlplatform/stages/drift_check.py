@@ -50,9 +50,10 @@ class Window:
 
 
 def read_window(context: StageContext, end: datetime) -> Window:
-    """Return the window of prediction times that ends at a time, as it was scored by `as_of`.
+    """Return the window of prediction times that ends at a time, as it had been scored by then.
 
-    Windows go by event time: a row that was scored late belongs to the window of its own prediction time.
+    Windows go by event time: a row that was scored later belongs to no later window. What is counted again gives what
+    was counted first.
     """
     settings, spine = context.use_case.settings, context.use_case.label_spine()
     start = Duration.parse(settings.monitoring.window or settings.scoring.every).before(end)
@@ -60,7 +61,7 @@ def read_window(context: StageContext, end: datetime) -> Window:
     rows = context.ws.tables.to_arrow(
         context.namespace.gold(PREDICTIONS),
         columns=[*keys, PREDICTION, UNMATCHED, "model_version", "as_of"],
-        filters=[("alias", "=", CHAMPION), ("as_of", "<=", context.as_of), (time, ">", start), (time, "<=", end)],
+        filters=[("alias", "=", CHAMPION), ("as_of", "<=", end), (time, ">", start), (time, "<=", end)],
     )
     if not rows.num_rows:
         return Window(rows, start, end, None)
