@@ -24,7 +24,7 @@ from mlplatform.workspace.local.workspace import LocalWorkspace
 from tests.support.hook import listening
 from tests.support.state import business_state, differences
 from tests.support.tiny_runs import KILLED, clone, open_tiny, run_and_die, run_tiny
-from tests.support.tiny_use_case import Tiny, TinyFolder, first_of, write_tiny_use_case
+from tests.support.tiny_use_case import Tiny, TinyFolder, TinyTrainer, first_of, write_tiny_use_case
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -276,6 +276,37 @@ def test_the_shadow_is_measured_and_never_alarms(open_at, tiny):
     run_tiny(ws, tiny.folder, "2021-01-15", [*PREPARE, "monitor"])
     rows = performance(ws, alias=CHALLENGER, metric="roc_auc")
     assert [(row["model_version"], row["limit"], row["violated"]) for row in rows] == [(2, None, False)]
+
+
+class Regressing(TinyTrainer):
+    """The same inputs, and a number to predict."""
+
+    def estimator(self, params: Any) -> Any:
+        from sklearn.linear_model import Ridge
+        from sklearn.pipeline import Pipeline as Steps
+
+        columns = super().estimator({"C": params["C"]}).named_steps["columns"]
+        return Steps([("columns", columns), ("model", Ridge(params["C"]))])
+
+
+def test_a_regression_has_no_estimate_says_why_and_is_judged_by_its_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(Tiny, "trainer", Regressing)
+    own = write_tiny_use_case(
+        tmp_path / "uc", task="regression", training={"metric": "mae"}, gate={"floor": 1.0},
+        monitoring={**QUIET, "performance_floor": 0.01},
+    )  # fmt: skip
+    with LocalWorkspace.open(root=tmp_path / "home") as ws:
+        run_tiny(ws, own.folder, FIRST)
+        (estimated,) = performance(ws, basis="estimated")
+        assert (estimated["metric"], estimated["value"]) == ("mae", None)
+        assert "a regression gives none" in estimated["note"]
+        details = run_tiny(ws, own.folder, LAST, [*PREPARE, "monitor"]).details("monitor")
+        (realised,) = performance(ws, basis="realised", metric="mae", window_end=first_of("2020-08"))
+        assert realised["low"] < realised["value"] < realised["high"]
+        assert "calibration" not in details["windows"]
+        assert alerts(ws, LAST)["performance"] == "raised"
+        decision = Pipeline(ws, open_tiny(ws, own.folder), parse_as_of(LAST)).retrain_decision()
+        assert decision["reasons"][1].startswith("performance: realised mae of version 1")
 
 
 # Drift and broken things

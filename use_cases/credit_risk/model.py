@@ -33,6 +33,7 @@ class CreditRiskMonitor(Monitor):
     far from the training data's, which says nothing.
     """
 
+    slices = ("is_new_business",)
     ignored_columns = (
         "lender_relative_risk",
         "lender_mean_amount",
