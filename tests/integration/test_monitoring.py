@@ -508,3 +508,28 @@ def test_a_decision_can_be_looked_at_without_making_it(open_at, tmp_path):
     assert again["token"] == details["token"]
     assert differences(business_state(ws, NS), before) == {}
     assert ws.tables.to_arrow("dev.ops.stage_runs").num_rows == runs
+
+
+def test_an_alarm_found_a_while_ago_still_counts_and_what_was_not_looked_at_is_unknown(open_at, tmp_path):
+    eager = write(tmp_path / "eager", cooldown="1 day")
+    ws = open_at("second")
+
+    def decision(as_of: str) -> dict[str, Any]:
+        return Pipeline(ws, open_tiny(ws, eager.folder), parse_as_of(as_of)).retrain_decision()
+
+    later = decision("2020-09-20")
+    assert later["due"]
+    assert later["reasons"][0].startswith("drift: 2 of the last 2 windows")
+    run_tiny(ws, eager.folder, "2020-09-20", ["train"])
+    assert not decision("2020-09-25")["due"]
+    assert decision("2020-09-25")["reasons"][0].startswith("unknown: nothing has been monitored since")
+
+
+def test_a_check_that_could_not_be_made_is_no_all_clear(open_at, tiny):
+    ws = open_at("second")
+    ws.tables.drop(NS.features("region"))
+    run_tiny(ws, tiny.folder, "2020-09-02", ["monitor"])
+    decision = Pipeline(ws, open_tiny(ws, tiny.folder), parse_as_of("2020-09-02")).retrain_decision()
+    assert decision["reasons"] == [
+        "unknown: a check could not be made at 2020-09-02, see the alert monitor; the schedule is not due"
+    ]

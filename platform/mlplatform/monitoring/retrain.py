@@ -35,7 +35,9 @@ def decide(
     limits: MonitoringSettings,
     *,
     windows: Windows | None = None,
+    monitored_at: datetime | None = None,
     champion_trained: datetime | None = None,
+    unknown: str = "",
 ) -> RetrainDecision:
     """Decide whether to retrain.
 
@@ -46,10 +48,12 @@ def decide(
     Args:
         as_of: Now.
         last_trained: `as_of` of the last training up to now; None when there was none.
-        alarms: What realised performance says at `as_of`.
+        alarms: What realised performance said when it was monitored last.
         limits: Schedule, cool-down, k and n.
         windows: The judged windows up to now, of the kinds to look at.
+        monitored_at: When it was monitored last; default: now.
         champion_trained: When the champion was trained; None when unknown.
+        unknown: What could not be judged, in words: then "no alarm" is not said.
 
     Examples:
         >>> from mlplatform.as_of import parse_as_of
@@ -60,12 +64,17 @@ def decide(
         return RetrainDecision(due=True, reasons=("untrained: there is no trained model",))
     if last_trained == as_of:
         return RetrainDecision(due=False, reasons=("trained at this time",))
-    found = (*alarms, *_violated(as_of, windows or {}, limits), *_age(as_of, champion_trained, limits))
+    found = (
+        *alarms,
+        *_violated(monitored_at or as_of, windows or {}, limits),
+        *_age(as_of, champion_trained, limits),
+    )
     if Duration.parse(limits.retrain_every).after(last_trained) <= as_of:
         schedule = f"schedule: {limits.retrain_every} since the training at {last_trained:%Y-%m-%d}"
         return RetrainDecision(due=True, reasons=(schedule, *found))
     if not found:
-        return RetrainDecision(due=False, reasons=("no alarm, and the schedule is not due",))
+        why = f"unknown: {unknown}; the schedule is not due" if unknown else "no alarm, and the schedule is not due"
+        return RetrainDecision(due=False, reasons=(why,))
     until = Duration.parse(limits.cooldown).after(last_trained)
     if until <= as_of:
         return RetrainDecision(due=True, reasons=found)
@@ -73,12 +82,12 @@ def decide(
     return RetrainDecision(due=False, reasons=(held, *found), held_until=until)
 
 
-def _violated(as_of: datetime, windows: Windows, limits: MonitoringSettings) -> list[str]:
+def _violated(monitored_at: datetime, windows: Windows, limits: MonitoringSettings) -> list[str]:
     reasons = []
     for kind in limits.retrain_on:
         last = list(windows.get(kind, ()))[-limits.of_windows :]
         count = sum(violated for _, violated in last)
-        if last and last[-1] == (as_of, True) and count >= limits.violated_windows:
+        if last and last[-1] == (monitored_at, True) and count >= limits.violated_windows:
             reasons.append(
                 f"{kind}: {count} of the last {len(last)} windows in violation, the newest too "
                 f"({limits.violated_windows} of {limits.of_windows} needed)"

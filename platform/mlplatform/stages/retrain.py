@@ -28,16 +28,33 @@ def decide(context: StageContext) -> RetrainDecision:
     trained = [
         parse_as_of(row["as_of"]) for row in rows if row["stage"] == train.NAME and row["status"] == stage_runs.DONE
     ]
-    monitored = _monitored(rows, context.as_of)
-    newest = monitored.get(context.as_of, {})
+    last_trained = max((moment for moment in trained if moment <= context.as_of), default=None)
+    # What was found before the last training is what that training was for.
+    monitored = {
+        moment: details
+        for moment, details in _monitored(rows, context.as_of).items()
+        if last_trained is None or moment > last_trained or moment == context.as_of
+    }
+    newest = max(monitored, default=None)
+    details = monitored[newest] if newest is not None else {}
     return decide_retrain(
         context.as_of,
-        max((moment for moment in trained if moment <= context.as_of), default=None),
-        list(newest.get("alarms", [])),
+        last_trained,
+        list(details.get("alarms", [])),
         context.use_case.settings.monitoring,
-        windows=_windows(monitored),
+        windows=_windows(_monitored(rows, context.as_of)),
+        monitored_at=newest,
         champion_trained=_champion_trained(context),
+        unknown=_unknown(newest, details),
     )
+
+
+def _unknown(newest: datetime | None, details: dict[str, Any]) -> str:
+    if newest is None:
+        return "nothing has been monitored since the last training"
+    if details.get("windows", {}).get(alerts.MONITOR, {}).get("violated"):
+        return f"a check could not be made at {newest:%Y-%m-%d}, see the alert {alerts.MONITOR}"
+    return ""
 
 
 def result_of(context: StageContext, decision: RetrainDecision) -> StageResult:
