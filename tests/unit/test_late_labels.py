@@ -87,6 +87,16 @@ def test_windows_go_by_the_prediction_time_or_by_the_time_the_label_became_known
     assert known == ["c"]
 
 
+@given(st.lists(st.integers(0, 20), max_size=20), st.integers(-1, 20), st.integers(0, 10))
+def test_a_window_cut_out_of_the_ordered_rows_is_the_one_filtered(times: list[int], start: int, length: int):
+    made = predictions(*((f"e{place}", at, 0.5, 1, at) for place, at in enumerate(times)))
+    found = judged(made, KNOWN, 30)
+    cut, filtered = (part.rows.column("id").to_pylist() for part in (
+        found.by_time().window(day(start), day(start + length)), found.between(day(start), day(start + length))
+    ))  # fmt: skip
+    assert sorted(cut) == sorted(filtered)
+
+
 def test_nothing_scored_has_no_coverage_and_no_error():
     found = judged(predictions(), KNOWN, 20)
     assert (counts(found), found.reconcile().coverage, found.versions()) == ((0, 0, 0, 0), 0.0, [])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 import numpy as np
 import pyarrow as pa
@@ -75,6 +75,17 @@ class Judged:
         times = self.rows.column(column or self.time)
         inside = pc.and_(pc.greater(times, _moment(start)), pc.less_equal(times, _moment(end)))
         return Judged(self.rows.filter(inside), self.time, self.settled)
+
+    def by_time(self) -> Judged:
+        """Return the rows ordered by prediction time, so that windows of it can be cut out without looking at all."""
+        return Judged(self.rows.sort_by(self.time).combine_chunks(), self.time, self.settled)
+
+    def window(self, start: datetime, end: datetime) -> Judged:
+        """Return the rows of `by_time` with start < prediction time <= end; nothing is copied."""
+        times = self.rows.column(self.time).to_numpy().astype("datetime64[us]")
+        ends = [np.datetime64(moment.astimezone(UTC).replace(tzinfo=None), "us") for moment in (start, end)]
+        first, last = np.searchsorted(times, ends, side="right")
+        return Judged(self.rows.slice(int(first), int(last - first)), self.time, self.settled)
 
     def of_version(self, version: int) -> Judged:
         """Return the rows that one model version predicted."""

@@ -150,10 +150,11 @@ def _windows(context: StageContext, judged: Judged) -> list[dict[str, Any]]:
     length = Duration.parse(settings.monitoring.window or settings.scoring.every)
     earlier.setdefault((length.before(context.as_of), context.as_of), _Earlier())
     rows: list[dict[str, Any]] = []
+    ordered = judged.by_time()
     for (start, end), known in sorted(earlier.items()):
         if start < _looked_at_since(context):
             continue  # its labels are settled, and its last record stands
-        mine = judged.between(start, end)
+        mine = ordered.window(start, end)
         fingerprint = mine.fingerprint()
         if not mine.rows.num_rows or fingerprint == known.fingerprint:
             continue
