@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from mlplatform import FeatureFunction, FeatureLookup, Monitor, Trainer
+from mlplatform import BatchScorer, FeatureFunction, FeatureLookup, Monitor, Trainer
 
 CATEGORIES = ["sector", "industry", "state", "lender_state", "revolving_line", "low_doc"]
 NUMBERS = [
@@ -24,6 +24,12 @@ NUMBERS = [
     "industry_relative_risk",
     "state_relative_risk",
 ]
+
+
+class CreditRiskScorer(BatchScorer):
+    """Keeps with each prediction what moved it: a lender has to be able to say why."""
+
+    reason_codes = 3
 
 
 class CreditRiskMonitor(Monitor):
