@@ -13,12 +13,15 @@ if TYPE_CHECKING:
     from mlplatform.as_of import Duration, parse_as_of
     from mlplatform.features.functions import FeatureFunctionSpec
     from mlplatform.features.lookups import FeatureFunction, FeatureLookup
+    from mlplatform.features.rolling import RollingFeatureTable
     from mlplatform.features.table import FeatureTable
     from mlplatform.medallion.as_of_view import WorkspaceAsOf
+    from mlplatform.medallion.replay import Replay, utc_from_local
     from mlplatform.medallion.schema import Column
     from mlplatform.medallion.silver import SilverTable
-    from mlplatform.medallion.source import Source, end_of_period
+    from mlplatform.medallion.source import Source, end_of_period, start_of_period
     from mlplatform.medallion.spine import LabelSpine
+    from mlplatform.models.estimators import coded
     from mlplatform.models.gate import ChampionGate
     from mlplatform.models.scorer import BatchScorer
     from mlplatform.models.trainer import Trainer
@@ -39,14 +42,19 @@ __all__ = [
     "FeatureTable",
     "LabelSpine",
     "Monitor",
+    "Replay",
+    "RollingFeatureTable",
     "SilverTable",
     "Source",
     "Trainer",
     "UseCase",
     "WorkspaceAsOf",
+    "coded",
     "end_of_period",
     "open_workspace",
     "parse_as_of",
+    "start_of_period",
+    "utc_from_local",
 ]
 
 _MODULES = {
@@ -61,14 +69,19 @@ _MODULES = {
     "FeatureTable": "features.table",
     "LabelSpine": "medallion.spine",
     "Monitor": "monitoring.monitor",
+    "Replay": "medallion.replay",
+    "RollingFeatureTable": "features.rolling",
     "SilverTable": "medallion.silver",
     "Source": "medallion.source",
     "Trainer": "models.trainer",
     "UseCase": "use_case",
     "WorkspaceAsOf": "medallion.as_of_view",
+    "coded": "models.estimators",
     "end_of_period": "medallion.source",
     "open_workspace": "workspace",
     "parse_as_of": "as_of",
+    "start_of_period": "medallion.source",
+    "utc_from_local": "medallion.replay",
 }
 
 

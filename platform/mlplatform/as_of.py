@@ -52,6 +52,17 @@ def parse_as_of(text: str | date | datetime) -> datetime:
         raise UsageError(f"{text} lies beyond the calendar in UTC.", hint="Years go from 1 to 9999.") from None
 
 
+def shown(moment: datetime) -> str:
+    """Return a time as people read it: the date alone at midnight, else with hours and minutes.
+
+    Examples:
+        >>> shown(parse_as_of("2013-07-01")), shown(parse_as_of("2013-07-01T06:30Z"))
+        ('2013-07-01', '2013-07-01 06:30')
+    """
+    midnight = (moment.hour, moment.minute, moment.second) == (0, 0, 0)
+    return f"{moment:%Y-%m-%d}" if midnight else f"{moment:%Y-%m-%d %H:%M}"
+
+
 @dataclass(frozen=True)
 class Duration:
     """A calendar duration: months (for months, quarters and years) plus seconds (for all that is shorter).

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from mlplatform.as_of import Duration, parse_as_of
+from mlplatform.as_of import Duration, parse_as_of, steps
 from mlplatform.errors import ConfigError, UsageError, did_you_mean
 
 CONFIG_FILE = "config.yml"
@@ -40,6 +40,8 @@ TimeText = Annotated[str, BeforeValidator(_time)]
 """A point in time, such as `2003-01-01`."""
 CLASSIFICATION_METRICS = ("roc_auc", "average_precision", "brier", "log_loss", "expected_calibration_error")
 REGRESSION_METRICS = ("mae", "rmse")
+
+
 DurationText = Annotated[str, AfterValidator(_duration)]
 """A duration such as `36 months` or `2 hours`."""
 
@@ -54,6 +56,10 @@ class LabelSettings(Settings):
     """When a label becomes known."""
 
     horizon: DurationText = Field(description="Time from the prediction to the moment its label is mature.")
+    event_above: float | None = Field(
+        default=None,
+        description="Regression: a label above this is an event (late, say); adds the metric `event_roc_auc`.",
+    )
 
 
 class SearchSettings(Settings):
@@ -73,6 +79,9 @@ class TrainingSettings(Settings):
     since: TimeText | None = Field(default=None, description="Ignore spine rows before this time.")
     window: DurationText | None = Field(default=None, description="Train on the newest stretch of this length only.")
     min_rows: int = Field(default=500, ge=1, description="Fewer labelled rows than this: no training.")
+    max_rows: int | None = Field(
+        default=None, ge=100, description="Of more labelled rows than this, train on a random sample (by the seed)."
+    )
     search: SearchSettings = SearchSettings()
 
 
@@ -199,6 +208,22 @@ class MonitoringSettings(Settings):
         return self
 
 
+class SimulationSettings(Settings):
+    """What `mlplatform simulate` replays when it is not told otherwise."""
+
+    start: TimeText = Field(description="First as_of.")
+    end: TimeText = Field(description="Last as_of, included.")
+    every: str = Field(description="Step: hour, day, week, month, quarter, year, or a duration such as `6 months`.")
+
+    @model_validator(mode="after")
+    def _steps(self) -> Self:
+        try:
+            next(steps(parse_as_of(self.start), parse_as_of(self.end), self.every))
+        except UsageError as error:
+            raise ValueError(error.message) from None
+        return self
+
+
 class UseCaseSettings(Settings):
     """Everything a use case's `config.yml` may say."""
 
@@ -213,6 +238,7 @@ class UseCaseSettings(Settings):
     scoring: ScoringSettings = ScoringSettings()
     gate: GateSettings
     monitoring: MonitoringSettings = MonitoringSettings()
+    simulation: SimulationSettings | None = None
 
     @model_validator(mode="after")
     def _metric_of_the_task(self) -> Self:
@@ -222,6 +248,10 @@ class UseCaseSettings(Settings):
                 f"training.metric {self.training.metric!r} is no metric of a {self.task}. "
                 f"{did_you_mean(self.training.metric, known)}"
             )
+        if self.training.max_rows is not None and self.training.max_rows < self.training.min_rows:
+            raise ValueError("training.max_rows is below training.min_rows: there would be no training.")
+        if self.label.event_above is not None and self.task != "regression":
+            raise ValueError("label.event_above is for regressions: a classification's label is its event.")
         return self
 
 

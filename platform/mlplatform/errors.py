@@ -98,6 +98,10 @@ class LeakError(PlatformError):
     """Raised when a feature table uses what was not known at the time it claims."""
 
 
+class IncrementalError(PlatformError):
+    """Raised when a feature table computed step by step differs from one computed at once."""
+
+
 class RegistryError(PlatformError):
     """Raised when the model registry cannot be read or written; never means "there is no champion"."""
 

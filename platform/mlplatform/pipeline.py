@@ -14,7 +14,7 @@ from mlplatform.errors import PlatformError, UsageError, did_you_mean
 from mlplatform.naming import CHAMPION
 from mlplatform.ops import schemas, stage_runs
 from mlplatform.ops.stage_runs import StageResult, StageRun
-from mlplatform.stages import features, gate, ingest, monitor, refine, retrain, score, train
+from mlplatform.stages import backfill, features, gate, ingest, monitor, refine, retrain, score, train
 from mlplatform.stages.context import Advance, Progress, StageContext, nowhere, silent
 from mlplatform.use_case import UseCase
 from mlplatform.workspace.protocols import Workspace
@@ -129,6 +129,25 @@ class Pipeline:
         context = self._context
         return retrain.result_of(context, retrain.decide(context)).details
 
+    def backfill(self, table: str, start: datetime, *, dry_run: bool = False) -> StageRun:
+        """Compute a feature table's rows of [start, as_of] anew; recorded as a stage of its own, a dry run is not.
+
+        Args:
+            table: The feature table's name.
+            start: The first moment of the range, included.
+            dry_run: Say what would change, and change nothing.
+
+        Raises:
+            UsageError: If there is no such table, or the range is empty.
+        """
+        if dry_run:
+            started, before = stage_runs.utc_now(), time.perf_counter()
+            result = backfill.run(self._context, table, start, dry_run=True)
+            return self._stage_run(backfill.NAME, stage_runs.DONE, started, time.perf_counter() - before, result)
+        schemas.ensure(self._context.ws, self._context.namespace)
+        self._recorded(backfill.NAME, lambda context: backfill.run(context, table, start))
+        return self.summary.stages[-1]
+
     def _run_if_due(self, name: str) -> None:
         if name == train.NAME:
             if self._has_champion():
@@ -177,8 +196,15 @@ class Pipeline:
     def _record(
         self, name: str, status: str, started: datetime, seconds: float, result: StageResult, message: str = ""
     ) -> None:
+        run = self._stage_run(name, status, started, seconds, result, message)
+        self.summary.stages.append(run)
+        self._context.log.record(run)
+
+    def _stage_run(
+        self, name: str, status: str, started: datetime, seconds: float, result: StageResult, message: str = ""
+    ) -> StageRun:
         context = self._context
-        run = StageRun(
+        return StageRun(
             run_id=context.run_id,
             use_case=context.use_case.name,
             stage=name,
@@ -189,8 +215,6 @@ class Pipeline:
             result=result,
             message=message,
         )
-        self.summary.stages.append(run)
-        context.log.record(run)
 
     def _has_champion(self) -> bool:
         return CHAMPION in self._context.ws.registry.aliases(self._context.use_case.model)

@@ -75,10 +75,10 @@ class UseCase:
                 returns=function.returns,
             )
         # Whatever loads this use case's models from here on looks at their files first.
-        trusted = cls.trainer.trusted_types
-        ws.fe.verify_model = lambda model: artifacts.verify(
-            model.path, model.tags.get(artifacts.DIGEST_TAG, ""), trusted
-        )
+        verifier = ws.fe.verify_model
+        if not isinstance(verifier, artifacts.Verifier):
+            verifier = ws.fe.verify_model = artifacts.Verifier()
+        verifier.trust(use_case.model, cls.trainer.trusted_types)
         return use_case
 
     @property
@@ -97,4 +97,4 @@ class UseCase:
 
     def model_trainer(self) -> Trainer:
         """Return the trainer."""
-        return self.trainer(self.namespace, self.settings)
+        return self.trainer(self.namespace, self.settings, self.spine)

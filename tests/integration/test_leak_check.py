@@ -12,7 +12,7 @@ from pyspark.sql import functions as F  # noqa: N812
 from mlplatform import Column, FeatureTable, UseCase, WorkspaceAsOf, discovery, open_workspace, parse_as_of
 from mlplatform.errors import LeakError, TableError
 from mlplatform.pipeline import Pipeline
-from mlplatform.testing import check_features, check_table
+from mlplatform.testing import check_features, check_incremental, check_table
 from mlplatform.workspace.protocols import Workspace
 
 EVERYTHING = parse_as_of("2007-01-01")
@@ -28,6 +28,13 @@ def credit_risk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Work
         use_case = cls.open("credit_risk", discovery.folder_of(found, cls), ws)
         Pipeline(ws, use_case, EVERYTHING).run(["ingest", "refine"])
         yield ws, use_case
+
+
+def test_every_feature_table_of_credit_risk_is_step_by_step_what_it_is_at_once(
+    credit_risk: tuple[Workspace, UseCase],
+) -> None:
+    ws, use_case = credit_risk
+    check_incremental(ws, use_case, [*MOMENTS, EVERYTHING])
 
 
 def test_no_feature_table_of_credit_risk_leaks(credit_risk: tuple[Workspace, UseCase]) -> None:

@@ -5,25 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from mlplatform import BatchScorer, FeatureFunction, FeatureLookup, Monitor, Trainer
+from mlplatform import BatchScorer, FeatureFunction, FeatureLookup, Monitor, Trainer, coded
+
+from .features import FUNCTIONS, IndustryHistory, LenderHistory, StateHistory
 
 CATEGORIES = ["sector", "industry", "state", "lender_state", "revolving_line", "low_doc"]
+HISTORIES = ("lender_relative_risk", "lender_mean_amount", "industry_relative_risk", "state_relative_risk")
 NUMBERS = [
-    "amount",
-    "guaranteed_amount",
-    "guaranteed_share",
-    "employees",
-    "jobs_created",
-    "jobs_retained",
-    "is_franchise",
-    "is_new_business",
-    "urban_rural",
-    "same_state",
-    "lender_relative_risk",
-    "lender_mean_amount",
-    "industry_relative_risk",
-    "state_relative_risk",
-]
+    "amount", "guaranteed_amount", "guaranteed_share", "employees", "jobs_created", "jobs_retained", "is_franchise",
+    "is_new_business", "urban_rural", "same_state", *HISTORIES,
+]  # fmt: skip
 
 
 class CreditRiskScorer(BatchScorer):
@@ -40,12 +31,7 @@ class CreditRiskMonitor(Monitor):
     """
 
     slices = ("is_new_business",)
-    ignored_columns = (
-        "lender_relative_risk",
-        "lender_mean_amount",
-        "industry_relative_risk",
-        "state_relative_risk",
-    )
+    ignored_columns = HISTORIES
 
 
 class CreditRiskTrainer(Trainer):
@@ -66,54 +52,20 @@ class CreditRiskTrainer(Trainer):
 
     def lookups(self) -> Sequence[FeatureLookup | FeatureFunction]:
         """Histories as of the approval, and the two feature functions."""
-        table = self.namespace.table
         return [
-            FeatureLookup(
-                table_name=str(self.namespace.features("lender")),
-                lookup_key="lender",
-                feature_names=["lender_relative_risk", "lender_mean_amount"],
-                timestamp_lookup_key="approved_at",
-            ),
-            FeatureLookup(
-                table_name=str(self.namespace.features("industry")),
-                lookup_key="industry",
-                feature_names=["industry_relative_risk"],
-                timestamp_lookup_key="approved_at",
-            ),
-            FeatureLookup(
-                table_name=str(self.namespace.features("state")),
-                lookup_key="state",
-                feature_names=["state_relative_risk"],
-                timestamp_lookup_key="approved_at",
-            ),
-            FeatureFunction(
-                udf_name=str(table("guaranteed_share")),
-                input_bindings={"guaranteed_amount": "guaranteed_amount", "amount": "amount"},
-                output_name="guaranteed_share",
-            ),
-            FeatureFunction(
-                udf_name=str(table("same_state")),
-                input_bindings={"state": "state", "lender_state": "lender_state"},
-                output_name="same_state",
-            ),
+            self.lookup(LenderHistory, ["lender_relative_risk", "lender_mean_amount"]),
+            self.lookup(IndustryHistory, ["industry_relative_risk"]),
+            self.lookup(StateHistory, ["state_relative_risk"]),
+            *(self.function(function) for function in FUNCTIONS),
         ]
 
     def estimator(self, params: Mapping[str, Any]) -> Any:
-        """Ordinal codes for categories, numbers as they are; nulls are the trees' business."""
-        import numpy as np
-        from sklearn.compose import ColumnTransformer
+        """Shallow trees; rare categories share a code."""
         from sklearn.ensemble import HistGradientBoostingClassifier
-        from sklearn.pipeline import Pipeline
-        from sklearn.preprocessing import OrdinalEncoder
 
-        codes = OrdinalEncoder(
-            handle_unknown="use_encoded_value", unknown_value=np.nan, encoded_missing_value=np.nan, min_frequency=10
-        )
-        columns = ColumnTransformer([("categories", codes, CATEGORIES), ("numbers", "passthrough", NUMBERS)])
-        boosting = HistGradientBoostingClassifier(
-            **params, early_stopping=False, random_state=self.settings.training.seed
-        )
-        return Pipeline([("columns", columns), ("boosting", boosting)])
+        seed = self.settings.training.seed
+        boosting = HistGradientBoostingClassifier(**params, early_stopping=False, random_state=seed)
+        return coded(boosting, CATEGORIES, NUMBERS, min_frequency=10)
 
     def search_space(self) -> dict[str, Any]:
         """A narrow space: the first years have about a hundred charge-offs."""

@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import click
 
-from mlplatform.cli import doctor, gate, history, monitor, retrain, run, score, simulate, status
+from mlplatform.cli import backfill, doctor, gate, history, monitor, retrain, run, score, simulate, status
 from mlplatform.errors import PlatformError
 
 EXAMPLES = """\b
@@ -38,6 +38,7 @@ def cli() -> None:
 for command in (
     run.run,
     simulate.simulate,
+    backfill.backfill,
     score.score,
     monitor.monitor,
     retrain.retrain,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,12 +43,24 @@ class Options:
     @contextmanager
     def open_use_case(self, name: str) -> Iterator[tuple[Workspace, UseCase]]:
         """Open the workspace and a use case in it."""
+        with self.open_use_cases([name]) as (ws, opened):
+            yield ws, opened[0]
+
+    @contextmanager
+    def open_use_cases(self, names: Sequence[str]) -> Iterator[tuple[Workspace, list[UseCase]]]:
+        """Open the workspace and several use cases in it."""
         from mlplatform import discovery
 
-        found = discovery.get(name, self.use_cases)
-        cls = discovery.load(found)
+        found = [discovery.get(name, self.use_cases) for name in names]
+        classes = [discovery.load(item) for item in found]
         with self.open() as ws:
-            yield ws, cls.open(name, discovery.folder_of(found, cls), ws)
+            yield (
+                ws,
+                [
+                    cls.open(item.name, discovery.folder_of(item, cls), ws)
+                    for item, cls in zip(found, classes, strict=True)
+                ],
+            )
 
 
 def common(command: Callable[..., Any]) -> Callable[..., Any]:

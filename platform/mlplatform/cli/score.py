@@ -30,6 +30,7 @@ def score(use_case: str, as_of: str, alias: str | None, as_json: bool, options: 
     Data and features are brought up to the time first. Predictions are appended exactly once: again appends nothing.
     What the challenger predicts is kept beside the champion's predictions, and never among the latest ones.
     """
+    from mlplatform.as_of import shown
     from mlplatform.pipeline import Pipeline
 
     moment = as_of_option(as_of)
@@ -42,7 +43,7 @@ def score(use_case: str, as_of: str, alias: str | None, as_json: bool, options: 
         return
     details = done.result.details
     click.echo(
-        f"{use_case} as of {moment:%Y-%m-%d}: {done.result.rows_out} of {done.result.rows_in} due rows newly scored "
+        f"{use_case} as of {shown(moment)}: {done.result.rows_out} of {done.result.rows_in} due rows newly scored "
         f"by version {details['model_version']} ({details['alias']}){_mean(details)}."
     )
     shadow = details.get("shadow")

@@ -2,52 +2,108 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
 import click
 
 from mlplatform.as_of import EVERY
 from mlplatform.cli import output
 from mlplatform.cli.options import Options, common
 
+if TYPE_CHECKING:
+    from mlplatform.ops.timeline import Step
+    from mlplatform.use_case import UseCase
+    from mlplatform.workspace.protocols import Workspace
+
 
 @click.command(
-    epilog="\b\nExamples:\n  mlplatform simulate credit_risk --from 2006-01-01 --to 2012-01-01 --every quarter"
+    epilog="\b\nExamples:\n  mlplatform simulate credit_risk --from 2006-01-01 --to 2012-01-01 --every quarter\n"
+    "  mlplatform simulate credit_risk delivery_delay --json"
 )
-@click.argument("use_case")
-@click.option("--from", "start", metavar="TIME", required=True, help="First as_of.")
-@click.option("--to", "end", metavar="TIME", required=True, help="Last as_of, included.")
+@click.argument("names", metavar="USE_CASE...", nargs=-1, required=True)
+@click.option("--from", "start", metavar="TIME", help="First as_of.  [default: the use case's simulation.start]")
+@click.option("--to", "end", metavar="TIME", help="Last as_of, included.  [default: the use case's simulation.end]")
 @click.option(
-    "--every", metavar="STEP", required=True, help=f"One of {', '.join(EVERY)}, or a duration such as '6 months'."
+    "--every",
+    metavar="STEP",
+    help=f"One of {', '.join(EVERY)}, or a duration such as '6 months'.  [default: the use case's simulation.every]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the steps as JSON.")
 @common
-def simulate(use_case: str, start: str, end: str, every: str, as_json: bool, options: Options) -> None:
+def simulate(
+    names: tuple[str, ...],
+    start: str | None,
+    end: str | None,
+    every: str | None,
+    as_json: bool,
+    options: Options,
+) -> None:
     """Replay history: at each step the pipeline sees only what was known by then.
 
-    Stopped half-way, the same command goes on with the step it was at.
+    Several use cases are replayed one after the other. Stopped half-way, the same command goes on with the step it was
+    at.
     """
-    from mlplatform.as_of import parse_as_of, steps
-    from mlplatform.ops.timeline import Step
+    wanted = list(dict.fromkeys(names))
+    done: list[dict[str, Any]] = []
+    with options.open_use_cases(wanted) as (ws, opened):
+        # All of them are checked before the first one starts.
+        plans = [(use_case, *_moments(use_case, start, end, every)) for use_case in opened]
+        with output.reporting(total=sum(len(moments) for _, moments, _ in plans)) as reporter:
+            for use_case, moments, step in plans:
+                reporter.line(f"{use_case.name}: {len(moments)} steps of {step}")
+                done.append(_replay(ws, use_case, moments, reporter) | {"every": step})
+    if as_json:
+        output.show_json({"use_cases": [_plain(item) for item in done]})
+        return
+    for item in done:
+        _show(item)
 
-    moments = list(steps(parse_as_of(start), parse_as_of(end), every))
+
+def _moments(use_case: UseCase, start: str | None, end: str | None, every: str | None) -> tuple[list[datetime], str]:
+    from mlplatform.as_of import parse_as_of, steps
+    from mlplatform.errors import UsageError
+
+    configured = use_case.settings.simulation
+    first, last, step = (
+        given or (getattr(configured, key) if configured else None)
+        for given, key in ((start, "start"), (end, "end"), (every, "every"))
+    )
+    if not (first and last and step):
+        raise UsageError(
+            f"{use_case.name} has no section 'simulation' in its config.yml, which says what to replay.",
+            hint="Add start, end and every there, or give --from, --to and --every.",
+        )
+    return list(steps(parse_as_of(first), parse_as_of(last), step)), step
+
+
+def _replay(ws: Workspace, use_case: UseCase, moments: list[datetime], reporter: output.Reporter) -> dict[str, Any]:
     from mlplatform.reporting.report import write_report
     from mlplatform.simulation import simulate as replay
 
-    with options.open_use_case(use_case) as (ws, opened), output.reporting(total=len(moments)) as reporter:
+    def tell(number: int, step: Step) -> None:
+        del number
+        reporter.done(_one_line(step))
 
-        def tell(number: int, step: Step) -> None:
-            del number
-            reporter.done(_one_line(step))
+    found = replay(ws, use_case, moments, on_step=tell, progress=reporter.line)
+    reporter.line("writing the report")
+    report = write_report(ws, use_case.namespace, use_case.label_spine(), use_case.settings, ws.files("reports"))
+    return {
+        "use_case": use_case.name,
+        "metric": use_case.settings.training.metric,
+        "steps": found,
+        "paths": {"report": str(report), "workspace": str(report.parent.parent), "model": str(use_case.model)},
+    }
 
-        found = replay(ws, opened, moments, on_step=tell, progress=reporter.line)
-        reporter.line("writing the report")
-        report = write_report(ws, opened.namespace, opened.label_spine(), opened.settings, ws.files("reports"))
-        paths = {"report": str(report), "workspace": str(report.parent.parent), "model": str(opened.model)}
-        metric = opened.settings.training.metric
-    if as_json:
-        output.show_json({"use_case": use_case, "steps": [step.to_dict() for step in found], "paths": paths})
-        return
-    console = output.console()
-    console.print(output.table(f"{use_case}, every {every}", _columns(metric), [_row(step) for step in found]))
+
+def _plain(item: dict[str, Any]) -> dict[str, Any]:
+    return item | {"steps": [step.to_dict() for step in item["steps"]]}
+
+
+def _show(item: dict[str, Any]) -> None:
+    console, paths, use_case = output.console(), item["paths"], item["use_case"]
+    rows = [_row(step) for step in item["steps"]]
+    console.print(output.table(f"{use_case}, every {item['every']}", _columns(item["metric"]), rows))
     console.print(f"Report:    {paths['report']}", soft_wrap=True, highlight=False)
     console.print(f"Workspace: {paths['workspace']} (tables, models, logs)", soft_wrap=True, highlight=False)
     console.print(f"History:   mlplatform history {use_case}", soft_wrap=True, highlight=False)
@@ -67,12 +123,11 @@ def _columns(metric: str) -> tuple[str, ...]:
     )
 
 
-def _row(step: object) -> tuple[object, ...]:
-    from mlplatform.ops.timeline import Step
+def _row(step: Step) -> tuple[object, ...]:
+    from mlplatform.as_of import shown
 
-    assert isinstance(step, Step)
     return (
-        f"{step.as_of:%Y-%m-%d}",
+        shown(step.as_of),
         step.scored,
         step.mean_score,
         f"{step.label_mean:.4f} ({step.labels_known})" if step.label_mean is not None else "not yet known",
@@ -84,13 +139,12 @@ def _row(step: object) -> tuple[object, ...]:
     )
 
 
-def _one_line(step: object) -> str:
-    from mlplatform.ops.timeline import Step
+def _one_line(step: Step) -> str:
+    from mlplatform.as_of import shown
 
-    assert isinstance(step, Step)
     score = f"mean score {step.mean_score:.4f}" if step.mean_score is not None else "nothing scored"
     known = f"known {step.label_mean:.4f}" if step.label_mean is not None else "labels not yet known"
-    parts = [f"{step.as_of:%Y-%m-%d}", f"{step.scored} scored", score, known]
+    parts = [shown(step.as_of), f"{step.scored} scored", score, known]
     parts.append(f"champion v{step.champion}" if step.champion else "no champion")
     if step.alerts:
         parts.append(f"alerts: {', '.join(step.alerts)}")

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
+import typing
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date, datetime
 from typing import Any
+
+from mlplatform.errors import FunctionError
+
+_SPARK_TYPES = {str: "string", float: "double", int: "bigint", bool: "boolean", date: "date", datetime: "timestamp"}
 
 
 @dataclass(frozen=True)
@@ -22,3 +29,33 @@ class FeatureFunctionSpec:
     fn: Callable[..., Any]
     parameters: tuple[tuple[str, str], ...]
     returns: str
+
+    @classmethod
+    def of(cls, fn: Callable[..., Any]) -> FeatureFunctionSpec:
+        """Declare a function by its own name and annotations: str, float, int, bool, date or datetime, or None.
+
+        Raises:
+            FunctionError: If an annotation is missing or none of these.
+
+        Examples:
+            >>> def share(part: float | None, whole: float | None) -> float | None:
+            ...     return part / whole if part is not None and whole else None
+            >>> FeatureFunctionSpec.of(share).parameters
+            (('part', 'double'), ('whole', 'double'))
+        """
+        name = getattr(fn, "__name__", type(fn).__name__)
+        hints = typing.get_type_hints(fn)
+        parameters = tuple(
+            (item, _spark_type(name, item, hints.get(item))) for item in inspect.signature(fn).parameters
+        )
+        return cls(name, fn, parameters, _spark_type(name, "return", hints.get("return")))
+
+
+def _spark_type(function: str, parameter: str, annotation: Any) -> str:
+    kinds = [kind for kind in (typing.get_args(annotation) or (annotation,)) if kind is not type(None)]
+    if len(kinds) != 1 or kinds[0] not in _SPARK_TYPES:
+        raise FunctionError(
+            f"Feature function {function}: {parameter} is annotated {annotation!r}.",
+            hint=f"Use one of {', '.join(kind.__name__ for kind in _SPARK_TYPES)} (or None), or spell the types out.",
+        )
+    return _SPARK_TYPES[kinds[0]]

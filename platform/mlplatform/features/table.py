@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from datetime import datetime
 from typing import TYPE_CHECKING, ClassVar
 
 import pyarrow as pa
 
-from mlplatform.medallion.schema import Column, arrow_schema
+from mlplatform.errors import ConfigError
+from mlplatform.medallion.schema import Column, Described, arrow_schema
+from mlplatform.medallion.silver import SilverTable
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -16,27 +17,35 @@ if TYPE_CHECKING:
     from mlplatform.medallion.as_of_view import WorkspaceAsOf
 
 
-class FeatureTable(ABC):
+class FeatureTable(Described):
     """Base class of a use case's feature tables.
 
     Attributes:
+        table: A silver table whose rows are the features as they stand; what is declared below is taken from it.
         name: Table `features_<name>`.
         keys: Entity key columns, without the timeseries column.
         timeseries_column: Timestamp column: when the row's content was known. A lookup at time t takes the latest row
             at or before t.
         columns: All columns, keys and timeseries column included.
         inputs: Bare names of the tables it is computed from; it can read no others.
-        description: The table's comment.
     """
 
+    table: ClassVar[type[SilverTable] | None] = None
     name: ClassVar[str]
     keys: ClassVar[tuple[str, ...]]
     timeseries_column: ClassVar[str]
     columns: ClassVar[tuple[Column, ...]]
     inputs: ClassVar[tuple[str, ...]]
-    description: ClassVar[str] = ""
 
-    @abstractmethod
+    def __init_subclass__(cls) -> None:
+        """Take the declarations from the silver table, where one is named."""
+        super().__init_subclass__()
+        if cls.table is not None:
+            cls.keys = tuple(key for key in cls.table.keys if key != cls.table.known_at)
+            cls.timeseries_column = cls.table.known_at
+            cls.columns = cls.table.columns
+            cls.inputs = (f"silver_{cls.table.name}",)
+
     def compute(self, ws: WorkspaceAsOf, as_of: datetime, since: datetime | None) -> DataFrame:
         """Return the rows known in [since, as_of].
 
@@ -45,7 +54,14 @@ class FeatureTable(ABC):
             as_of: The time.
             since: Nothing known before this time has changed since the last computation; None computes all. Rows before
                 it may be returned and are dropped, so that a table may ignore it.
+
+        Raises:
+            ConfigError: If there is no silver `table`, and this method is not overridden.
         """
+        del as_of, since  # what is too early or too late is dropped
+        if self.table is None:
+            raise ConfigError(f"Feature table {self.name} has no table.", hint="Name one, or override compute().")
+        return ws.read(self.inputs[0]).select(*(column.name for column in self.columns))
 
     @property
     def primary_keys(self) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -29,12 +30,15 @@ class Column:
         type: A Spark type: string, boolean, int, bigint, float, double, date or timestamp (UTC, microseconds).
         comment: What it means, with its unit; ends up as the column's comment in the catalog.
         nullable: False where a null is an error.
+        sql: Of a silver table's column: how it is read from the landed text, in Spark's SQL. None: the landed column of
+            the same name, null where it cannot be read as the type.
     """
 
     name: str
     type: str
     comment: str
     nullable: bool = True
+    sql: str | None = None
 
     def field(self) -> pa.Field:
         """Return the column as an Arrow field.
@@ -49,6 +53,16 @@ class Column:
         if self.type not in _TYPES:
             raise TableError(f"Column {self.name}: {self.type!r} is no type.", hint=f"Known: {', '.join(_TYPES)}.")
         return pa.field(self.name, _TYPES[self.type], nullable=self.nullable, metadata={"comment": self.comment})
+
+
+class Described:
+    """What is described by the first line of its class's docstring, unless it sets `description` itself."""
+
+    @property
+    def description(self) -> str:
+        """The table's comment in the catalog."""
+        text = inspect.cleandoc(type(self).__doc__ or "")
+        return text.partition("\n")[0].removesuffix(".")
 
 
 def arrow_schema(columns: tuple[Column, ...]) -> pa.Schema:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
 import pyarrow as pa
 
-from mlplatform.medallion.schema import Column, arrow_schema
+from mlplatform.medallion.schema import Column, Described, arrow_schema
 from mlplatform.medallion.source import Source
+from mlplatform.naming import quote
 from mlplatform.quality import provenance
 from mlplatform.quality.expectations import Expectation
 
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
 BATCH = "_batch"
 
 
-class SilverTable(ABC):
+class SilverTable(Described):
     """Base class of a use case's silver tables.
 
-    A subclass maps each landed row to typed columns; joins and histories belong to gold and to the feature tables.
+    A subclass declares how each landed row becomes typed columns; joins and histories belong to gold and to the feature
+    tables. What cannot be read becomes null (`try_cast`, `try_to_timestamp`), and an expectation says whether it may.
 
     Attributes:
         name: Table `silver_<name>`, quarantine `quarantine_<name>`.
         source: The source it is made from.
-        columns: Its columns.
+        columns: Its columns, each with the SQL that reads it.
         keys: Columns that identify a row. A second row with the same keys is quarantined as `duplicate_key`.
         known_at: The timestamp column that says when a row's content was known.
         expectations: What must hold for each row, beside keys and `known_at` being there.
-        description: The table's comment.
     """
 
     name: ClassVar[str]
@@ -39,14 +39,17 @@ class SilverTable(ABC):
     keys: ClassVar[tuple[str, ...]]
     known_at: ClassVar[str]
     expectations: ClassVar[tuple[Expectation, ...]] = ()
-    description: ClassVar[str] = ""
 
-    @abstractmethod
     def select(self) -> dict[str, SparkColumn]:
-        """Return one expression a column, over the landed text.
+        """Return one expression a column, over the landed text; override it for what SQL cannot say."""
+        from pyspark.sql import functions as F  # noqa: N812
 
-        What cannot be read becomes null (`try_cast`, `try_to_timestamp`), and an expectation says whether it may.
-        """
+        return {
+            column.name: F.expr(
+                f"try_cast({quote(column.name)} AS {column.type})" if column.sql is None else column.sql
+            )
+            for column in self.columns
+        }
 
     def schema(self) -> pa.Schema:
         """Return the table's schema, with where each row came from."""

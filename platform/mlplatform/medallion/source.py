@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import pyarrow as pa
 
 from mlplatform.as_of import Duration
 from mlplatform.errors import IngestError
+from mlplatform.medallion.replay import Replay
+from mlplatform.medallion.schema import Described
 from mlplatform.quality import provenance
 
 INGESTED_AT = "_ingested_at"
@@ -18,32 +20,37 @@ RESCUED = "_rescued_data"
 _TIMESTAMP = pa.timestamp("us", tz="UTC")
 
 
-class Source:
+class Source(Described):
     """Base class of a use case's sources.
 
     A subclass declares where its CSV files land and which columns they have. Bronze keeps every value as the text that
     landed; typing is silver's job.
 
     Attributes:
+        replay: For history that comes as an extract instead of drops; None: files are delivered.
         name: Bronze table `bronze_<name>`.
         files: Glob below the landing folder, as in `loans/loans_*.csv.gz`.
+        available: When a file can be known, for a replay at an earlier `as_of` not to see it: at the end of the period
+            that its name holds (a drop of what happened), at its start (what is published in advance), or always
+            (files are there because they landed).
         columns: The header. A column more is kept in `_rescued_data` and noticed; a column less is an error.
-        description: What it is; the table's comment.
     """
 
+    replay: ClassVar[type[Replay] | None] = None
     name: ClassVar[str]
     files: ClassVar[str]
+    available: ClassVar[Literal["always", "period_start", "period_end"]] = "always"
     columns: ClassVar[tuple[str, ...]]
-    description: ClassVar[str] = ""
 
     def available_at(self, path: Path) -> datetime:
-        """Return when the file could be known; a replay at an earlier `as_of` does not see it.
+        """Return when the file could be known, by `available`; override it where a file's name says it otherwise.
 
-        The default is the beginning of time: files are there because they landed. Override it for history that is
-        replayed, where the file's name says when it was dropped.
+        Raises:
+            IngestError: If the name holds no period where it should.
         """
-        del path
-        return datetime(1, 1, 1, tzinfo=UTC)
+        if self.available == "always":
+            return datetime(1, 1, 1, tzinfo=UTC)
+        return start_of_period(path) if self.available == "period_start" else end_of_period(path)
 
     def landed(self, landing: Path) -> list[Path]:
         """Return the files that lie in the landing folder, by the time they became available, then by name.
@@ -78,6 +85,22 @@ class Source:
 _PERIOD = re.compile(r"(\d{4})[-_]?(?:Q([1-4])|(\d{2})(?:[-_]?(\d{2}))?)")
 
 
+def start_of_period(path: Path) -> datetime:
+    """Return the start of the quarter, month or day that a file's name holds: for what is published in advance.
+
+    Args:
+        path: A file such as `schedule_2013-01.csv.gz`.
+
+    Raises:
+        IngestError: If the name holds no period.
+
+    Examples:
+        >>> start_of_period(Path("schedule_2013-12.csv.gz")).date().isoformat()
+        '2013-12-01'
+    """
+    return _period(path)[0]
+
+
 def end_of_period(path: Path) -> datetime:
     """Return the end of the quarter, month or day that a file's name holds: when a drop of it is complete.
 
@@ -93,6 +116,11 @@ def end_of_period(path: Path) -> datetime:
         >>> end_of_period(Path("arrivals_2013-12.csv.gz")).date().isoformat()
         '2014-01-01'
     """
+    start, length = _period(path)
+    return length.after(start)
+
+
+def _period(path: Path) -> tuple[datetime, Duration]:
     match = _PERIOD.search(path.name)
     if not match:
         raise IngestError(
@@ -105,4 +133,4 @@ def end_of_period(path: Path) -> datetime:
     except ValueError as error:
         raise IngestError(f"The period in the name of {path} is not one: {error}.", hint="Rename the file.") from None
     length = "1 quarter" if quarter else ("1 day" if day else "1 month")
-    return Duration.parse(length).after(start)
+    return start, Duration.parse(length)

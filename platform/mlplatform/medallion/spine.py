@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 import pyarrow as pa
 
-from mlplatform.medallion.schema import Column, arrow_schema
+from mlplatform.errors import ConfigError, did_you_mean
+from mlplatform.medallion.schema import Column, Described, arrow_schema
+from mlplatform.medallion.silver import SilverTable
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -20,19 +23,22 @@ LABELS = "labels"
 LABEL_KNOWN_AT = "label_known_at"
 
 
-class LabelSpine(ABC):
+class LabelSpine(Described, ABC):
     """Base class of a use case's label spine: whom to predict for, when, and what turned out.
 
     Attributes:
+        table: The silver table whose rows are the spine, when one is: the spine then has all its columns.
         entity_keys: Columns that name the entity.
         prediction_time: Timestamp column: the moment the prediction is made; features are looked up as of it.
         label: The label's column.
         label_type: Its Spark type.
-        columns: The spine's columns beside keys and prediction time: facts known at the prediction time.
-        key_columns: Declarations of the keys and the prediction time.
+        columns: The spine's columns beside keys and prediction time: facts known at the prediction time. Taken from
+            `table`, where there is one.
+        key_columns: Declarations of the keys and the prediction time; taken from `table`, too.
         inputs: Bare names of the silver tables it is made from.
     """
 
+    table: ClassVar[type[SilverTable] | None] = None
     entity_keys: ClassVar[tuple[str, ...]]
     prediction_time: ClassVar[str]
     label: ClassVar[str]
@@ -40,19 +46,39 @@ class LabelSpine(ABC):
     key_columns: ClassVar[tuple[Column, ...]]
     columns: ClassVar[tuple[Column, ...]]
     inputs: ClassVar[tuple[str, ...]]
-    description: ClassVar[str] = ""
 
     def __init__(self, settings: UseCaseSettings) -> None:
         """Take the use case's settings (the label's horizon)."""
         self.settings = settings
 
-    @abstractmethod
+    def __init_subclass__(cls) -> None:
+        """Take the columns from the silver table, where one is named."""
+        super().__init_subclass__()
+        if cls.table is None:
+            return
+        declared = {column.name: column for column in cls.table.columns}
+        keys = (*cls.entity_keys, cls.prediction_time)
+        for key in keys:
+            if key not in declared:
+                raise ConfigError(
+                    f"{cls.__name__}: {key} is no column of {cls.table.__name__}.", hint=did_you_mean(key, declared)
+                )
+        cls.key_columns = tuple(replace(declared[key], nullable=False) for key in keys)
+        cls.columns = tuple(column for column in cls.table.columns if column.name not in keys)
+
     def spine(self, ws: WorkspaceAsOf) -> DataFrame:
         """Return one row an entity and prediction time, with the declared columns.
 
         Args:
             ws: The workspace as known at the run's `as_of`.
+
+        Raises:
+            ConfigError: If there is no `table`, and this method is not overridden.
         """
+        if self.table is None:
+            raise ConfigError(f"{type(self).__name__} has no table.", hint="Name one, or override spine().")
+        names = [column.name for column in (*self.key_columns, *self.columns)]
+        return ws.read(f"silver_{self.table.name}").select(*names)
 
     @abstractmethod
     def labels(self, ws: WorkspaceAsOf) -> DataFrame:

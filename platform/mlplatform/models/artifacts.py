@@ -11,6 +11,8 @@ from collections.abc import Collection
 from pathlib import Path
 
 from mlplatform.errors import ArtifactError
+from mlplatform.naming import ObjectName
+from mlplatform.workspace.feature_protocols import ModelFiles
 
 DIGEST_TAG = "artifact_digest"
 # What a model in the skops format consists of; anything else might be a pickle by another name.
@@ -73,6 +75,26 @@ def verify(folder: Path, expected_digest: str, trusted: Collection[str] = ()) ->
             hint="The model was not loaded. Find out who changed its files; train again to replace it.",
         )
     check_types(folder, trusted)
+
+
+class Verifier:
+    """Looks at the files of every model that a workspace loads; use cases say which types their own may hold."""
+
+    def __init__(self) -> None:
+        """Trust nothing beyond the platform's own allow-list."""
+        self._trusted: dict[str, tuple[str, ...]] = {}
+
+    def trust(self, model: ObjectName | str, types: Collection[str]) -> None:
+        """Let one registered model, and no other, hold types beyond the allow-list."""
+        self._trusted[str(model)] = tuple(types)
+
+    def __call__(self, model: ModelFiles) -> None:
+        """Refuse files that are not those registered, or hold types that are not allowed.
+
+        Raises:
+            ArtifactError: Naming what differs; the model has not been loaded.
+        """
+        verify(model.path, model.tags.get(DIGEST_TAG, ""), self._trusted.get(model.name, ()))
 
 
 def check_types(folder: Path, trusted: Collection[str] = ()) -> None:

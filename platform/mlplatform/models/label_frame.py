@@ -8,6 +8,7 @@ from datetime import datetime
 
 import pyarrow as pa
 
+from mlplatform.as_of import shown
 from mlplatform.errors import LabelError
 from mlplatform.medallion.spine import LABEL_KNOWN_AT, LABELS, SPINE, LabelSpine
 from mlplatform.naming import Namespace
@@ -30,6 +31,22 @@ class LabelFrame:
     def digest(self) -> str:
         """Fingerprint of the rows: the same rows give the same text, whatever the tables' versions."""
         return table_digest(self.rows)
+
+
+def sample(frame: LabelFrame, rows: int, seed: int) -> LabelFrame:
+    """Return a random sample of a label frame, in the frame's order; the whole frame when it has no more rows.
+
+    Args:
+        frame: The frame.
+        rows: Size of the sample.
+        seed: The same seed and frame give the same sample.
+    """
+    if frame.rows.num_rows <= rows:
+        return frame
+    import numpy as np
+
+    chosen = np.sort(np.random.default_rng(seed).choice(frame.rows.num_rows, rows, replace=False))
+    return LabelFrame(rows=frame.rows.take(chosen).combine_chunks(), versions=frame.versions)
 
 
 def known_labels(
@@ -64,9 +81,9 @@ def known_labels(
     versions = {str(name): ws.tables.version(name) for name in (labels, rows)}
     known = ws.tables.to_arrow(labels, version=versions[str(labels)], filters=[(LABEL_KNOWN_AT, "<=", as_of), *window])
     if not known.num_rows:
-        since = f" for predictions after {after:%Y-%m-%d}" if after else ""
+        since = f" for predictions after {shown(after)}" if after else ""
         raise LabelError(
-            f"No label of {namespace.use_case} is known at {as_of:%Y-%m-%d}{since}.",
+            f"No label of {namespace.use_case} is known at {shown(as_of)}{since}.",
             hint=f"A label is known {spine.settings.label.horizon} after its prediction: choose a later --as-of.",
         )
     facts = ws.tables.to_arrow(rows, version=versions[str(rows)], filters=[(time, "<=", as_of), *window])

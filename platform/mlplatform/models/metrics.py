@@ -153,15 +153,24 @@ def get(name: str) -> Metric:
     return METRICS[name]
 
 
-def evaluate(task: str, labels: Vector, predictions: Vector) -> dict[str, float]:
+def evaluate(task: str, labels: Vector, predictions: Vector, *, event_above: float | None = None) -> dict[str, float]:
     """Return all metrics of a task, with the means of labels and predictions.
 
     Args:
         task: `classification` or `regression`.
         labels: Shape (rows,).
         predictions: Shape (rows,): the probability of the positive class, or the predicted value.
+        event_above: Regression: a label above this is an event; adds `event_roc_auc`, how well the predicted values
+            rank events above the others.
+
+    Examples:
+        >>> found = evaluate("regression", np.array([0.0, 30.0]), np.array([5.0, 20.0]), event_above=15.0)
+        >>> found["mae"], found["event_roc_auc"]
+        (7.5, 1.0)
     """
     values = {name: METRICS[name].compute(labels, predictions) for name in BY_TASK[task]}
+    if event_above is not None:
+        values["event_roc_auc"] = roc_auc((labels > event_above).astype(np.float64), predictions)
     values["label_mean"] = float(labels.mean()) if labels.size else float("nan")
     values["prediction_mean"] = float(predictions.mean()) if predictions.size else float("nan")
     return values

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
+
+from mlplatform.as_of import Duration
+from mlplatform.errors import ConfigError
+from mlplatform.features.lookups import FeatureFunction, FeatureLookup
 
 if TYPE_CHECKING:
     from mlplatform.config import UseCaseSettings
-    from mlplatform.features.lookups import FeatureFunction, FeatureLookup
+    from mlplatform.features.functions import FeatureFunctionSpec
+    from mlplatform.features.table import FeatureTable
+    from mlplatform.medallion.spine import LabelSpine
     from mlplatform.naming import Namespace
 
 
@@ -28,10 +35,60 @@ class Trainer(ABC):
     default_params: ClassVar[Mapping[str, Any]] = {}
     trusted_types: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self, namespace: Namespace, settings: UseCaseSettings) -> None:
-        """Take where the use case's tables are, and its settings."""
+    def __init__(self, namespace: Namespace, settings: UseCaseSettings, spine: type[LabelSpine]) -> None:
+        """Take where the use case's tables are, its settings, and the spine that its features are looked up for."""
         self.namespace = namespace
         self.settings = settings
+        self.spine = spine
+
+    def lookup(
+        self,
+        table: type[FeatureTable],
+        features: Sequence[str] | None = None,
+        *,
+        keys: Sequence[str] | None = None,
+        lookback: str | None = None,
+        default_values: Mapping[str, Any] | None = None,
+    ) -> FeatureLookup:
+        """Return the lookup of one of the use case's feature tables as of the spine's prediction time.
+
+        Args:
+            table: The table.
+            features: What to look up; None: all its features.
+            keys: The spine's key columns; None: they are named as the table's.
+            lookback: How old a row may be, as in `2 days`; None: any age.
+            default_values: By feature, what stands where nothing is found.
+
+        Raises:
+            ConfigError: If the lookback is in months, whose length the feature client does not know.
+        """
+        window = Duration.parse(lookback) if lookback else None
+        if window and window.months:
+            raise ConfigError(
+                f"The lookback of {table.name} is {lookback!r}: months differ in length.", hint="Give weeks or days."
+            )
+        return FeatureLookup(
+            table_name=str(self.namespace.features(table.name)),
+            lookup_key=list(keys or table.keys),
+            feature_names=list(features) if features is not None else None,
+            timestamp_lookup_key=self.spine.prediction_time,
+            lookback_window=timedelta(seconds=window.seconds) if window else None,
+            default_values=dict(default_values) if default_values else None,
+        )
+
+    def function(self, function: FeatureFunctionSpec, **bindings: str) -> FeatureFunction:
+        """Return the use of one of the use case's feature functions, under the function's name.
+
+        Args:
+            function: The function.
+            **bindings: Column by parameter, where it is not named as the parameter.
+        """
+        names = [name for name, _ in function.parameters]
+        return FeatureFunction(
+            udf_name=str(self.namespace.table(function.name)),
+            input_bindings={name: bindings.get(name, name) for name in names},
+            output_name=function.name,
+        )
 
     @abstractmethod
     def lookups(self) -> Sequence[FeatureLookup | FeatureFunction]:

@@ -175,7 +175,9 @@ def train(trainer: Trainer, data: TrainingData, settings: UseCaseSettings, on_tr
         params=params,
         search=found,
         split=split,
-        metrics=metrics.evaluate(settings.task, data.labels[split.holdout], predicted),
+        metrics=metrics.evaluate(
+            settings.task, data.labels[split.holdout], predicted, event_above=settings.label.event_above
+        ),
         holdout_predictions=predicted,
     )
 

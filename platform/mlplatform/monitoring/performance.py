@@ -66,7 +66,8 @@ def realised(
     limits = settings.monitoring
     judged = judge and labels.size >= limits.min_rows
     found = []
-    for name, value in metrics.evaluate(settings.task, labels, predictions).items():
+    measured = metrics.evaluate(settings.task, labels, predictions, event_above=settings.label.event_above)
+    for name, value in measured.items():
         primary = name == settings.training.metric
         limit, violated = None, False
         if primary and judge and limits.performance_floor is not None:

@@ -11,6 +11,7 @@ from mlplatform.naming import Namespace
 from mlplatform.ops import stage_runs
 from mlplatform.workspace.protocols import Workspace
 
+_BACKFILL = "backfill"
 _ENDED_WELL = (stage_runs.DONE, stage_runs.SKIPPED)
 
 
@@ -57,7 +58,8 @@ def read(ws: Workspace, namespace: Namespace, metric: str) -> list[Step]:
     """
     by_time: dict[datetime, list[dict[str, Any]]] = {}
     for row in stage_runs.read(ws, namespace):
-        if row["status"] in _ENDED_WELL:
+        # A backfill mends a range of the past; it is no step of the cycle.
+        if row["status"] in _ENDED_WELL and row["stage"] != _BACKFILL:
             by_time.setdefault(parse_as_of(row["as_of"]), []).append(row)
     return [_step(moment, rows, metric) for moment, rows in sorted(by_time.items())]
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mlplatform.as_of import shown
 from mlplatform.features.table import FeatureTable
 from mlplatform.medallion.as_of_view import WorkspaceAsOf
 from mlplatform.ops.stage_runs import StageResult
@@ -31,8 +34,8 @@ def run(context: StageContext) -> StageResult:
         result.details["computed"][name.name] = fresh.marker
         if not fresh.unchanged:
             view = context.view(allowed=table.inputs)
-            context.progress(f"{name.name}: since {fresh.since:%Y-%m-%d}" if fresh.since else f"{name.name}: all")
-            rows = compute(table, view, fresh)
+            context.progress(f"{name.name}: since {shown(fresh.since)}" if fresh.since else f"{name.name}: all")
+            rows = compute(table, view, fresh.since)
             result.inputs.update(view.inputs)
             if rows.num_rows:
                 context.ws.fe.write_table(name=str(name), df=rows, mode="merge")
@@ -43,15 +46,14 @@ def run(context: StageContext) -> StageResult:
     return result
 
 
-def compute(table: FeatureTable, view: WorkspaceAsOf, fresh: freshness.Freshness | None = None) -> pa.Table:
-    """Return a feature table's rows known by the view's time (and, incrementally, not before `fresh.since`).
+def compute(table: FeatureTable, view: WorkspaceAsOf, since: datetime | None = None) -> pa.Table:
+    """Return a feature table's rows known in [since, the view's time].
 
     Args:
         table: The feature table.
         view: The workspace as known at a time.
-        fresh: What changed since the last computation; None computes all.
+        since: Nothing known before this changed since the last computation; None computes all.
     """
-    since = fresh.since if fresh else None
     frame = table.compute(view, view.as_of, since)
     rows = frame.select(*table.schema().names).toArrow()
     stamped = rows.column(table.timeseries_column)

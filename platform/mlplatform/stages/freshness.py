@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,6 +17,8 @@ from mlplatform.medallion.silver import BATCH
 from mlplatform.ops import stage_runs
 from mlplatform.quality.provenance import AVAILABLE_AT
 from mlplatform.stages.context import StageContext
+
+_PLATFORM = __name__.partition(".")[0]
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,9 @@ class Freshness:
     marker: dict[str, Any]
 
 
-def check(context: StageContext, stage: str, table: str, inputs: Sequence[str], code: type) -> Freshness:
+def check(
+    context: StageContext, stage: str, table: str, inputs: Sequence[str], code: type, settings: str = ""
+) -> Freshness:
     """Compare a table's inputs with what they were when the stage last computed it.
 
     A row counts as new if it came in a later batch, became known, or became available, since. What was known before the
@@ -45,10 +50,11 @@ def check(context: StageContext, stage: str, table: str, inputs: Sequence[str], 
         table: Bare name of the computed table.
         inputs: Bare names of the silver tables it is computed from.
         code: The class that computes it: when its code changes, everything is computed again.
+        settings: What else decides what is computed, as text: a change of it counts as well.
     """
     batches: dict[str, int] = {}
     last = _last_marker(context, stage, table)
-    digest = hashlib.sha256(inspect.getsource(code).encode()).hexdigest()[:16]
+    digest = hashlib.sha256((_source(code) + settings).encode()).hexdigest()[:16]
     earliest: list[datetime] = []
     for name in inputs:
         full_name = context.namespace.table(name)
@@ -82,6 +88,18 @@ def check(context: StageContext, stage: str, table: str, inputs: Sequence[str], 
         # All that was known by now has been computed; the later marker stays the one to compare with.
         return Freshness(since=previous, unchanged=True, marker=last)
     return Freshness(since=min([previous, *earliest]), unchanged=False, marker=marker)
+
+
+def _source(code: type) -> str:
+    """Return all code that a class computes with: the modules of its own classes, and the platform's base classes."""
+    texts = {code.__qualname__: ""}
+    for base in code.__mro__:
+        if base.__module__.partition(".")[0] == _PLATFORM:
+            texts[base.__qualname__] = inspect.getsource(base)
+        elif base.__module__ not in ("abc", "builtins", "typing"):
+            # The whole module: helpers and constants count too.
+            texts[base.__module__] = inspect.getsource(sys.modules[base.__module__])
+    return "\n".join(f"{name}\n{text}" for name, text in texts.items())
 
 
 def _last_marker(context: StageContext, stage: str, table: str) -> dict[str, Any] | None:

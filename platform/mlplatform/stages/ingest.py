@@ -11,6 +11,7 @@ import pyarrow as pa
 from mlplatform.errors import StageError
 from mlplatform.medallion.landed_file import LandedFile, read_landed_file
 from mlplatform.medallion.source import INGESTED_AT, Source
+from mlplatform.naming import ObjectName
 from mlplatform.ops.stage_runs import StageResult, utc_now
 from mlplatform.quality.provenance import AVAILABLE_AT, FILE, ROW
 from mlplatform.quality.quarantine import CONTENT, REASON, quarantine_schema
@@ -18,6 +19,7 @@ from mlplatform.stages.context import StageContext
 from mlplatform.workspace.protocols import Transaction
 
 NAME = "ingest"
+BATCH_ROWS = 500_000
 
 
 def run(context: StageContext) -> StageResult:
@@ -39,30 +41,70 @@ def _ingest_source(context: StageContext, source: Source, result: StageResult) -
     bronze, quarantine = namespace.bronze(source.name), namespace.quarantine(source.name)
     tables.create(bronze, source.bronze_schema(), description=source.description)
     tables.create(quarantine, quarantine_schema(), description=f"Rows of {source.name} that could not go on")
-    landing = context.use_case.landing
+    landing = _landing(context, source)
     due = [path for path in source.landed(landing) if source.available_at(path) <= context.as_of]
     names = [path.relative_to(landing).as_posix() for path in due]
     files = [Transaction(f"ingest:{name}") for name in names]
     contents = [Transaction(f"ingest:{name}:{_digest(path)}") for name, path in zip(names, due, strict=True)]
     taken, unchanged = tables.committed(bronze, files), tables.committed(bronze, contents)
-    for number, (path, relative) in enumerate(zip(due, names, strict=True)):
-        if taken[number]:
-            if not unchanged[number]:
-                result.details.setdefault("changed_after_ingestion", []).append(relative)
-            continue
-        available_at = source.available_at(path)
-        context.progress(f"{source.name}: {path.name}")
-        landed = read_landed_file(path, source)
-        if landed.added_columns:
-            result.details.setdefault("schema_changed", {})[relative] = landed.added_columns
-        # The quarantine first: bronze's commit is what marks the file as done.
-        malformed = _malformed(landed, relative, available_at)
-        tables.append(quarantine, malformed, transactions=[files[number]])
-        rows = _bronze_rows(landed, relative, available_at)
-        tables.append(bronze, rows, transactions=[files[number], contents[number]])
-        _count(result, rows.num_rows, malformed.num_rows)
+    changed = [name for name, done, same in zip(names, taken, unchanged, strict=True) if done and not same]
+    if changed:
+        result.details.setdefault("changed_after_ingestion", []).extend(changed)
+    batch = _Batch(context, bronze, quarantine, result)
+    try:
+        for number, (path, relative) in enumerate(zip(due, names, strict=True)):
+            if taken[number]:
+                continue
+            available_at = source.available_at(path)
+            landed = read_landed_file(path, source)
+            if landed.added_columns:
+                result.details.setdefault("schema_changed", {})[relative] = landed.added_columns
+            rows, malformed = _bronze_rows(landed, relative, available_at), _malformed(landed, relative, available_at)
+            batch.add(rows, malformed, (files[number], contents[number]))
+    finally:
+        # Also when a file cannot be read: those before it stay ingested.
+        batch.commit()
     result.outputs[str(bronze)] = tables.version(bronze)
     result.outputs[str(quarantine)] = tables.version(quarantine)
+
+
+def _landing(context: StageContext, source: Source) -> Path:
+    """Return the folder that the source's glob looks into: where files land, or where its replay puts them."""
+    landing = context.use_case.landing
+    if source.replay is None:
+        return landing
+    folder = context.ws.files("landing") / context.namespace.catalog / context.use_case.name / source.name
+    with context.ws.lock(f"replay {context.use_case.name} {source.name}"):
+        source.replay().deal_out(landing, folder, source.files)
+    return folder
+
+
+class _Batch:
+    """Files on their way into bronze: a commit holds as many as fit, since commits cost more than small files."""
+
+    def __init__(self, context: StageContext, bronze: ObjectName, quarantine: ObjectName, result: StageResult) -> None:
+        self._context, self._bronze, self._quarantine, self._result = context, bronze, quarantine, result
+        self._rows: list[pa.Table] = []
+        self._transactions: list[Transaction] = []
+
+    def add(self, rows: pa.Table, malformed: pa.Table, transactions: tuple[Transaction, Transaction]) -> None:
+        """Take a file's rows; its malformed lines are written first, for bronze's commit is what marks it as done."""
+        if malformed.num_rows:
+            self._context.ws.tables.append(self._quarantine, malformed, transactions=transactions[:1])
+        self._rows.append(rows)
+        self._transactions.extend(transactions)
+        _count(self._result, rows.num_rows, malformed.num_rows)
+        if sum(part.num_rows for part in self._rows) >= BATCH_ROWS:
+            self.commit()
+
+    def commit(self) -> None:
+        """Write what was taken, exactly once."""
+        if self._rows:
+            count = len(self._rows)
+            self._context.progress(f"{self._bronze.name}: {count} file(s)")
+            rows = pa.concat_tables(self._rows)
+            self._context.ws.tables.append(self._bronze, rows, transactions=self._transactions)
+        self._rows, self._transactions = [], []
 
 
 def _bronze_rows(landed: LandedFile, relative: str, available_at: datetime) -> pa.Table:

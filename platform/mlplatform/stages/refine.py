@@ -156,7 +156,9 @@ def _refine_gold(context: StageContext, result: StageResult) -> bool:
         context.ws.tables.create(
             table, schema, primary_keys=spine.keys, timeseries_column=known_at, description=description
         )
-        fresh = freshness.check(context, NAME, table.name, spine.inputs, type(spine))
+        fresh = freshness.check(
+            context, NAME, table.name, spine.inputs, type(spine), spine.settings.label.model_dump_json()
+        )
         result.details["computed"][table.name] = fresh.marker
         if not fresh.unchanged:
             view = context.view(allowed=spine.inputs)

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mlplatform.as_of import Duration
+from mlplatform.as_of import Duration, shown
 from mlplatform.errors import PlatformError, StageError
 from mlplatform.medallion.spine import SPINE
 from mlplatform.models.reasons import REASONS, reason_codes
@@ -71,7 +71,7 @@ def run(context: StageContext, *, alias: str | None = None) -> StageResult:
     predictions = namespace.gold(PREDICTIONS)
     result.outputs[str(predictions)] = ws.tables.version(predictions)
     if not population.num_rows:
-        result.skipped = f"no prediction became due by {context.as_of:%Y-%m-%d}"
+        result.skipped = f"no prediction became due by {shown(context.as_of)}"
     return result
 
 

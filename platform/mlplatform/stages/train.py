@@ -8,10 +8,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from mlplatform.as_of import Duration, parse_as_of
+from mlplatform.as_of import Duration, parse_as_of, shown
 from mlplatform.git import source_version
 from mlplatform.models import artifacts
-from mlplatform.models.label_frame import LabelFrame, known_labels
+from mlplatform.models.label_frame import LabelFrame, known_labels, sample
 from mlplatform.models.training import Trained, TrainingData, train, training_data, training_key
 from mlplatform.monitoring import estimate, profiles
 from mlplatform.naming import CHALLENGER
@@ -40,10 +40,13 @@ def run(context: StageContext) -> StageResult:
         start = Duration.parse(options.window).before(context.as_of)
         after = max(after, start) if after else start
     frame = known_labels(ws, context.namespace, spine, context.as_of, after=after)
-    context.progress(f"training set of {frame.rows.num_rows} labelled rows")
+    known_rows = frame.rows.num_rows
+    if options.max_rows is not None:
+        frame = sample(frame, options.max_rows, options.seed)
+    context.progress(f"training set of {frame.rows.num_rows} labelled rows, of {known_rows} known")
     data = training_data(ws, trainer, spine, frame, settings)
     key = training_key(trainer, data, settings)
-    result = StageResult(inputs=frame.versions, rows_in=frame.rows.num_rows, rows_out=data.labels.size)
+    result = StageResult(inputs=frame.versions, rows_in=known_rows, rows_out=data.labels.size)
     ws.registry.activate()
     with ws.lock(f"train {use_case.model}"):
         known = _trained_before(context, key)
@@ -68,7 +71,7 @@ def _train_and_log(
     mlflow.set_experiment(experiment_id=context.ws.registry.experiment(f"/{context.namespace.catalog}/{use_case.name}"))
     tags = _tags(context, data) | {KEY_TAG: key, "delta_versions": json.dumps(frame.versions)}
     trainer = use_case.model_trainer()
-    with mlflow.start_run(run_name=f"{use_case.name} {context.as_of:%Y-%m-%d}", tags=tags) as run:
+    with mlflow.start_run(run_name=f"{use_case.name} {shown(context.as_of)}", tags=tags) as run:
 
         def log_trial(number: int, params: dict[str, Any], score: float) -> None:
             with mlflow.start_run(run_name=f"trial {number}", nested=True, tags=tags):

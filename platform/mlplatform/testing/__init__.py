@@ -1,5 +1,6 @@
 """What a use case's author uses in tests."""
 
+from mlplatform.testing.incremental_check import check_incremental, check_table_incremental
 from mlplatform.testing.leak_check import check_features, check_table
 
-__all__ = ["check_features", "check_table"]
+__all__ = ["check_features", "check_incremental", "check_table", "check_table_incremental"]

@@ -28,6 +28,11 @@ class ModelFiles(Protocol):
         ...
 
     @property
+    def name(self) -> str:
+        """The registered model, or empty."""
+        ...
+
+    @property
     def tags(self) -> Mapping[str, str]:
         """The tags of the model version."""
         ...

@@ -54,7 +54,7 @@ class WriteResult:
 
     Attributes:
         version: The table's Delta version after the write.
-        rows: Rows written (inserted or updated); 0 when everything had been written before.
+        rows: Rows written; of a merge, those inserted or changed. 0 when everything had been written before.
         skipped: True when the write's transactions had all been committed already, and nothing was done.
     """
 
@@ -182,6 +182,17 @@ class Tables(Protocol):
 
     def overwrite(self, name: ObjectName | str, frame: Any) -> WriteResult:
         """Replace all rows in one commit."""
+        ...
+
+    def replace_range(
+        self, name: ObjectName | str, frame: Any, *, column: str, start: datetime, end: datetime
+    ) -> WriteResult:
+        """Replace the rows whose `column` lies in [start, end], both included, in one commit.
+
+        Raises:
+            TableError: As `append`; also for rows of the frame outside the range, and null or duplicate keys.
+            WriteConflictError: If other writers kept winning.
+        """
         ...
 
     def committed(self, name: ObjectName | str, transactions: Sequence[Transaction]) -> tuple[bool, ...]:

@@ -11,6 +11,7 @@ import json
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 
 import pyarrow as pa
@@ -20,7 +21,7 @@ from deltalake.exceptions import CommitFailedError, TableNotFoundError
 
 from mlplatform.errors import TableError, WriteConflictError
 from mlplatform.workspace.local import duck
-from mlplatform.workspace.local.merge import plan_merge
+from mlplatform.workspace.local.merge import plan_merge, plan_replacement
 from mlplatform.workspace.protocols import Transaction, WriteResult
 
 ATTEMPTS = 20
@@ -150,6 +151,8 @@ def merge(path: Path, name: str, rows: pa.Table, keys: Sequence[str], scratch: P
     def commit(table: DeltaTable) -> int:
         with duck.connect(scratch) as connection:
             merged = plan_merge(connection, table, rows, keys)
+            if merged.rows is None:
+                return 0
             write_deltalake(
                 table,
                 merged.rows,
@@ -157,6 +160,33 @@ def merge(path: Path, name: str, rows: pa.Table, keys: Sequence[str], scratch: P
                 schema_mode="merge"
                 if merged.widens and not merged.rewrites
                 else ("overwrite" if merged.widens else None),
+                commit_properties=_commit(()),
+                post_commithook_properties=_HOOKS,
+            )
+        return merged.written
+
+    return _retrying(path, name, commit)
+
+
+def replace_range(
+    path: Path, name: str, rows: pa.Table, span: tuple[str, datetime, datetime], scratch: Path
+) -> WriteResult:
+    """Replace the rows whose column lies in a range, both ends included, in one commit.
+
+    Args:
+        path: The table's folder.
+        name: The table's name, for messages.
+        rows: The rows, in the table's schema, all within the range.
+        span: Column, start and end.
+        scratch: Where DuckDB spills.
+    """
+
+    def commit(table: DeltaTable) -> int:
+        with duck.connect(scratch) as connection:
+            write_deltalake(
+                table,
+                plan_replacement(connection, table, rows, span),
+                mode="overwrite",
                 commit_properties=_commit(()),
                 post_commithook_properties=_HOOKS,
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -22,12 +23,14 @@ class Merged:
     """The rows of a merge's commit.
 
     Attributes:
-        rows: What to write, in the schema of the table after the merge.
+        rows: What to write, in the schema of the table after the merge; None: nothing, the table holds it all.
+        written: Rows that are inserted or changed.
         rewrites: True when `rows` replace the table, False when they are added to it.
         widens: True when the schema gains columns.
     """
 
-    rows: pa.Table | pa.RecordBatchReader
+    rows: pa.Table | pa.RecordBatchReader | None
+    written: int
     rewrites: bool
     widens: bool
 
@@ -55,10 +58,7 @@ def plan_merge(
     connection.register("source", source)
     duck.scan(connection, "target", table)
     on = " AND ".join(f"t.{quote(key, 'duckdb')} = s.{quote(key, 'duckdb')}" for key in keys)
-    matches = connection.sql(
-        f"SELECT count(*) FROM source s WHERE EXISTS (SELECT 1 FROM target t WHERE {on})"
-    ).fetchall()
-    known = int(matches[0][0])
+    known, same = _counted(connection, on, source, widens=bool(added))
     required = [field.name for field in there if not field.nullable and field.name not in source.column_names]
     if required and known < source.num_rows:
         raise TableError(
@@ -66,7 +66,14 @@ def plan_merge(
             hint="A new row needs all columns that may not be null.",
         )
     if not known:
-        return Merged(rows=_widened(source, schema), rewrites=False, widens=bool(added))
+        return Merged(_widened(source, schema), source.num_rows, rewrites=False, widens=bool(added))
+    if known == same:
+        # Nothing changes: rewriting the table for rows that it holds already is what makes repeated merges slow.
+        if known == source.num_rows:
+            return Merged(None, 0, rewrites=False, widens=False)
+        fresh = connection.sql(f"SELECT s.* FROM source s WHERE NOT EXISTS (SELECT 1 FROM target t WHERE {on})")
+        rows = fresh.to_arrow_table().cast(source.schema)
+        return Merged(_widened(rows, schema), rows.num_rows, rewrites=False, widens=False)
     columns = [(field.name, quote(field.name, "duckdb")) for field in schema]
     kept = ", ".join(f"t.{sql}" if name in there.names else f"NULL AS {sql}" for name, sql in columns)
     new = ", ".join((f"s.{sql}" if name in source.column_names else f"t.{sql}") for name, sql in columns)
@@ -74,7 +81,42 @@ def plan_merge(
         f"SELECT {kept} FROM target t WHERE NOT EXISTS (SELECT 1 FROM source s WHERE {on}) "
         f"UNION ALL SELECT {new} FROM source s LEFT JOIN target t ON {on}"
     )
-    return Merged(rows=duck.stream(merged, schema), rewrites=True, widens=bool(added))
+    return Merged(duck.stream(merged, schema), source.num_rows - same, rewrites=True, widens=bool(added))
+
+
+def plan_replacement(
+    connection: duckdb.DuckDBPyConnection, table: DeltaTable, source: pa.Table, span: tuple[str, datetime, datetime]
+) -> pa.RecordBatchReader:
+    """Return the table's rows outside a range, and `source` in place of those within.
+
+    Args:
+        connection: A DuckDB connection of this write alone; must stay open until the rows are written.
+        table: The handle that the commit will go through.
+        source: The rows that take the range's place, in the table's schema.
+        span: Column, start and end, both included.
+    """
+    schema = pa.schema(table.schema().to_arrow())
+    connection.register("source", source)
+    duck.scan(connection, "target", table)
+    columns = ", ".join(quote(name, "duckdb") for name in schema.names)
+    column, start, end = span
+    time = quote(column, "duckdb")
+    kept = connection.sql(
+        f"SELECT {columns} FROM target WHERE {time} IS NULL OR {time} < $start OR {time} > $end "
+        f"UNION ALL SELECT {columns} FROM source",
+        params={"start": start, "end": end},
+    )
+    return duck.stream(kept, schema)
+
+
+def _counted(connection: duckdb.DuckDBPyConnection, on: str, source: pa.Table, *, widens: bool) -> tuple[int, int]:
+    """Return how many rows' keys the table holds, and of how many of those it holds all values."""
+    values = [f"t.{name} IS NOT DISTINCT FROM s.{name}" for name in (quote(n, "duckdb") for n in source.column_names)]
+    same = "false" if widens else " AND ".join(values)
+    counts = connection.sql(
+        f"SELECT count(*), count(*) FILTER (WHERE {same}) FROM source s JOIN target t ON {on}"
+    ).fetchall()
+    return int(counts[0][0]), int(counts[0][1])
 
 
 def _widened(source: pa.Table, schema: pa.Schema) -> pa.Table:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import operator
+import os
 import shutil
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +46,9 @@ class LocalTables:
         self._root = root
         self._scratch = scratch
         self._spark = spark
+        # Table folder -> its newest log entry, and the handle opened then. A step of a pipeline looks at each table a
+        # dozen times, and opening one reads its log.
+        self._opened: dict[Path, tuple[_LogEntry, DeltaTable]] = {}
 
     def path(self, name: ObjectName | str) -> Path:
         """Return the folder of a table."""
@@ -63,7 +68,14 @@ class LocalTables:
                 f"Table {name} does not exist.",
                 hint=f"{did_you_mean(parsed.name, known)} Run the stage that writes it." if known else "",
             )
-        return delta.open_table(self.path(name), str(name), version=version)
+        path = self.path(name)
+        if version is not None:
+            return delta.open_table(path, str(name), version=version)
+        newest = _newest_entry(path)
+        if path not in self._opened or self._opened[path][0] != newest:
+            # A new handle each time: those handed out before stay at their version.
+            self._opened[path] = (newest, delta.open_table(path, str(name)))
+        return self._opened[path][1]
 
     def exists(self, name: ObjectName | str) -> bool:
         """Tell whether the table exists."""
@@ -252,6 +264,25 @@ class LocalTables:
             check_unique(rows, info.primary_keys, str(name))
         return delta.overwrite(self.path(name), str(name), rows)
 
+    def replace_range(
+        self, name: ObjectName | str, frame: Any, *, column: str, start: datetime, end: datetime
+    ) -> WriteResult:
+        """Replace the rows whose `column` lies in [start, end] in one commit."""
+        info = self.describe(name)
+        if column not in info.schema.names:
+            raise TableError(f"{name} has no column {column}.", hint=did_you_mean(column, info.schema.names))
+        rows = conform(to_arrow(frame), info.schema, str(name))
+        within = pc.and_(pc.greater_equal(rows.column(column), start), pc.less_equal(rows.column(column), end))
+        outside = rows.num_rows - (pc.sum(within).as_py() or 0)
+        if outside:
+            raise TableError(
+                f"{outside} of {rows.num_rows} row(s) for {name} have a {column} outside [{start}, {end}].",
+                hint="Nothing was written; replace the range that the rows lie in.",
+            )
+        if info.primary_keys:
+            check_unique(rows, info.primary_keys, str(name))
+        return delta.replace_range(self.path(name), str(name), rows, (column, start, end), self._scratch)
+
     def committed(self, name: ObjectName | str, transactions: Sequence[Transaction]) -> tuple[bool, ...]:
         """Tell of each transaction whether the table has taken it."""
         table = self.open(name)
@@ -261,6 +292,7 @@ class LocalTables:
         """Remove the table."""
         self.open(name)
         shutil.rmtree(self.path(name))
+        self._opened.pop(self.path(name), None)
 
     def set_tag(self, name: ObjectName | str, key: str, value: str | None) -> None:
         """Set a tag; None removes it."""
@@ -270,6 +302,17 @@ class LocalTables:
             if value is not None:
                 tags[key] = value
             delta.set_properties(self.path(name), str(name), {_TAGS: json.dumps(tags)})
+
+
+_LogEntry = tuple[str, int, int]
+
+
+def _newest_entry(path: Path) -> _LogEntry:
+    """Return the name, number and time of change of the newest file in a table's log: what any commit changes."""
+    log = path / "_delta_log"
+    newest = max((name for name in os.listdir(log) if name.endswith(".json")), default="")  # noqa: PTH208  (no Path each)
+    state = (log / newest).stat()
+    return newest, state.st_ino, state.st_mtime_ns
 
 
 def check_no_nulls(rows: pa.Table, keys: Sequence[str], table: str) -> None:

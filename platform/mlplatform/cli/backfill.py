@@ -1,0 +1,46 @@
+"""`mlplatform backfill`: a range of a feature table, computed anew."""
+
+from __future__ import annotations
+
+import click
+
+from mlplatform.cli import output
+from mlplatform.cli.options import Options, common
+
+
+@click.command(
+    epilog="\b\nExamples:\n"
+    "  mlplatform backfill credit_risk --table lender --from 2004-01-01 --to 2005-01-01 --dry-run\n"
+    "  mlplatform backfill delivery_delay --table origin --from 2013-03-01 --to 2013-03-08"
+)
+@click.argument("use_case")
+@click.option("--table", required=True, metavar="NAME", help="The feature table, as declared: lender.")
+@click.option("--from", "start", metavar="TIME", required=True, help="First moment of the range, included.")
+@click.option("--to", "end", metavar="TIME", required=True, help="Last moment of the range, included.")
+@click.option("--dry-run", is_flag=True, help="Say what would change; change nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@common
+def backfill(use_case: str, table: str, start: str, end: str, dry_run: bool, as_json: bool, options: Options) -> None:
+    """Compute a feature table's rows of a range anew, and put them in place of those there.
+
+    For after a mended computation, or data that landed late: what was known in the range counts, whenever it landed.
+    The range is replaced in one commit. Again changes nothing.
+    """
+    from mlplatform.as_of import parse_as_of
+    from mlplatform.pipeline import Pipeline
+
+    first, last = parse_as_of(start), parse_as_of(end)
+    with options.open_use_case(use_case) as (ws, opened), output.reporting(total=1) as reporter:
+        done = Pipeline(ws, opened, last, reporter.line).backfill(table, first, dry_run=dry_run)
+    details = done.result.details
+    if as_json:
+        output.show_json({"use_case": use_case, "to": last.isoformat(), **details, "message": done.result.skipped})
+        return
+    would = "would be " if dry_run else ""
+    click.echo(
+        f"{opened.namespace.table(details['table'])}, {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M}: "
+        f"{details['before']} row(s) before, {details['after']} after; {details['added']} {would}added, "
+        f"{details['removed']} {would}removed, {details['changed']} {would}changed."
+    )
+    if done.result.skipped:
+        click.echo(f"Nothing to do: {done.result.skipped}.")

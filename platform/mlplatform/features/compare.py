@@ -1,0 +1,91 @@
+"""Comparing the rows of a feature table with those computed another time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mlplatform.errors import TableError
+
+
+@dataclass(frozen=True)
+class RowDifferences:
+    """How two computations of the same rows differ, by key.
+
+    Attributes:
+        added: Rows of the new one whose key the old one lacks.
+        removed: Rows of the old one whose key the new one lacks.
+        changed_old: Rows with a key of both and other values, as they were.
+        changed_new: The same rows as they are now, in the same order.
+    """
+
+    added: pa.Table
+    removed: pa.Table
+    changed_old: pa.Table
+    changed_new: pa.Table
+
+    def __bool__(self) -> bool:
+        """Tell whether there is any difference."""
+        return bool(self.added.num_rows or self.removed.num_rows or self.changed_new.num_rows)
+
+    def examples(self, *, old: str, new: str, count: int = 2) -> str:
+        """Return some of the rows, for a message.
+
+        Args:
+            old: What the old computation is called.
+            new: What the new one is called.
+            count: Of each kind.
+        """
+        lines = [f"only {new}: {row}" for row in self.added.slice(0, count).to_pylist()]
+        lines += [f"only {old}: {row}" for row in self.removed.slice(0, count).to_pylist()]
+        pairs = zip(self.changed_old.slice(0, count).to_pylist(), self.changed_new.to_pylist(), strict=False)
+        lines += [f"{old} {one}, {new} {other}" for one, other in pairs]
+        return "; ".join(lines)
+
+
+def compare_rows(old: pa.Table, new: pa.Table, keys: Sequence[str], *, tolerance: float = 0.0) -> RowDifferences:
+    """Compare two computations of rows.
+
+    Args:
+        old: The rows as computed first; keys unique.
+        new: The rows as computed now, with the same columns.
+        keys: The columns that identify a row.
+        tolerance: Of floats, relative and absolute: sums depend on the order in which an engine adds them up.
+
+    Raises:
+        TableError: If a key stands more than once on either side.
+    """
+    by = list(keys)
+    for rows in (old, new):
+        surplus = rows.num_rows - rows.group_by(by).aggregate([]).num_rows
+        if surplus:
+            raise TableError(f"{surplus} computed row(s) repeat a key.", hint=f"Rows are unique by {', '.join(by)}.")
+    columns = old.column_names
+    order = [(key, "ascending") for key in by]
+
+    def common(rows: pa.Table, others: pa.Table) -> pa.Table:
+        return rows.join(others.select(by), keys=by, join_type="left semi").select(columns).sort_by(order)
+
+    def only(rows: pa.Table, others: pa.Table) -> pa.Table:
+        return rows.join(others.select(by), keys=by, join_type="left anti").select(columns).sort_by(order)
+
+    then, now = common(old, new), common(new, old)
+    differs = np.zeros(then.num_rows, dtype=bool)
+    for column in columns:
+        if column not in by:
+            differs |= ~_same(then.column(column), now.column(column), tolerance)
+    chosen = pa.array(differs)
+    return RowDifferences(only(new, old), only(old, new), then.filter(chosen), now.filter(chosen))
+
+
+def _same(old: pa.ChunkedArray, new: pa.ChunkedArray, tolerance: float) -> Any:
+    if pa.types.is_floating(old.type):
+        # Null and NaN are one here: a frame that went through pandas has turned one into the other.
+        return np.isclose(old.to_numpy(), new.to_numpy(), rtol=tolerance, atol=tolerance, equal_nan=True)
+    same = pc.fill_null(pc.equal(old, new), False)
+    return pc.or_(same, pc.and_(pc.is_null(old), pc.is_null(new))).to_numpy()

@@ -1,0 +1,137 @@
+"""Replaying a historical extract as the drops in which a feed would have delivered it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from abc import ABC, abstractmethod
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from mlplatform.errors import IngestError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+REPORTED_AT = "reported_at"
+_MARKER = ".extract.json"
+_INSTANT = timedelta(microseconds=1)
+_FORMATS = {"day": "%Y-%m-%d", "month": "%Y-%m"}
+
+
+def utc_from_local(local: pd.Series[pd.Timestamp], zones: pd.Series[str]) -> pd.Series[pd.Timestamp]:
+    """Return times on local clocks as UTC.
+
+    What a clock shows twice when it goes back is taken as the second; what it skips, as the next time there is.
+
+    Args:
+        local: Times without a zone.
+        zones: The zone of each, as in `America/New_York`; same index.
+
+    Raises:
+        IngestError: If a zone is missing.
+
+    Examples:
+        >>> import pandas as pd
+        >>> local = pd.Series(pd.to_datetime(["2013-07-01 08:00", "2013-07-01 08:00"]))
+        >>> utc_from_local(local, pd.Series(["America/Phoenix", "America/New_York"])).dt.hour.tolist()
+        [15, 12]
+    """
+    import pandas as pd
+
+    without = int(zones.isna().sum())
+    if without:
+        raise IngestError(f"{without} of {zones.size} local times have no time zone.", hint="Name the zone of each.")
+    parts = [
+        clock.dt.tz_localize(zone, ambiguous=False, nonexistent="shift_forward").dt.tz_convert("UTC")
+        for zone, clock in local.groupby(zones)
+    ]
+    return pd.concat(parts).reindex(local.index)
+
+
+class Replay(ABC):
+    """Base class of a source's replay: deals a historical extract out into drops by when each record was reported.
+
+    In production a feed delivers files, and a source needs no replay. An extract of history comes in one piece, sorted
+    by something else than time: ingested as it is, a run would see a month's outcomes with the month's first day. A
+    drop holds the records reported in (start, end] of its day or month, so that it is complete at the end of it.
+
+    Attributes:
+        every: Length of a drop.
+    """
+
+    every: ClassVar[Literal["day", "month"]] = "day"
+
+    @abstractmethod
+    def records(self, extract: Path) -> pd.DataFrame:
+        """Return all records as text, with a column `reported_at` (UTC): when the feed would have sent each.
+
+        Args:
+            extract: The use case's folder of landed files (setting `landing`), for an extract that lies there.
+        """
+
+    @staticmethod
+    def read(extract: Path, files: str) -> pd.DataFrame:
+        """Return the rows of the extract's CSV files as text, empty cells as missing.
+
+        Args:
+            extract: The folder.
+            files: Glob below it, as in `arrivals/*.csv.gz`.
+
+        Raises:
+            IngestError: If there is no such file.
+        """
+        import pandas as pd
+
+        found = sorted(extract.glob(files))
+        if not found:
+            raise IngestError(f"No file matches {files} in {extract}.", hint="The replay deals an extract out.")
+        parts = [pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""]) for path in found]
+        return pd.concat(parts, ignore_index=True)
+
+    def deal_out(self, extract: Path, folder: Path, files: str) -> None:
+        """Write the drops, unless they have been written from the same extract.
+
+        Args:
+            extract: Where the extract lies.
+            folder: Where the drops go; it appears at once or not at all.
+            files: The source's glob below the folder, such as `arrivals/arrivals_*.csv`; a drop's day takes the place
+                of the star.
+
+        Raises:
+            IngestError: If a record does not say when it was reported.
+        """
+        marker = json.dumps({"files": _digests(extract), "every": self.every}, sort_keys=True)
+        if (folder / _MARKER).is_file() and (folder / _MARKER).read_text(encoding="utf-8") == marker:
+            return
+        records = self.records(extract)
+        missing = int(records[REPORTED_AT].isna().sum())
+        if missing:
+            raise IngestError(
+                f"{missing} record(s) of the replay for {files} do not say when they were reported.",
+                hint=f"{type(self).__name__}.records gives every record a {REPORTED_AT}, unreadable ones too.",
+            )
+        unfinished = folder.with_name(f"{folder.name}.{os.getpid()}")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        for period, drop in self._by_period(records):
+            path = unfinished / files.replace("*", period)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            drop.to_csv(path, index=False, date_format="%Y-%m-%dT%H:%M:%SZ", lineterminator="\n")
+        (unfinished / _MARKER).write_text(marker, encoding="utf-8")
+        shutil.rmtree(folder, ignore_errors=True)
+        unfinished.rename(folder)
+
+    def _by_period(self, records: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+        # The moment before: what was reported at midnight completes the day that ends with it.
+        day = (records[REPORTED_AT] - _INSTANT).dt.strftime(_FORMATS[self.every])
+        return [(str(period), drop.sort_values(REPORTED_AT, kind="stable")) for period, drop in records.groupby(day)]
+
+
+def _digests(extract: Path) -> dict[str, str]:
+    if not extract.is_dir():
+        return {}
+    found = sorted(path for path in extract.rglob("*") if path.is_file())
+    return {path.relative_to(extract).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in found}

@@ -1,0 +1,73 @@
+"""Backfill: the rows of one feature table within a range of time, computed anew and put in place of those there."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from mlplatform.errors import UsageError, did_you_mean
+from mlplatform.features.compare import compare_rows
+from mlplatform.features.table import FeatureTable
+from mlplatform.medallion.as_of_view import WorkspaceAsOf
+from mlplatform.ops.stage_runs import StageResult
+from mlplatform.stages.context import StageContext
+from mlplatform.stages.features import compute
+
+NAME = "backfill"
+
+
+def run(context: StageContext, table_name: str, start: datetime, *, dry_run: bool = False) -> StageResult:
+    """Compute a feature table's rows of [start, as_of] from what is known by `as_of`, and replace those there.
+
+    Late data counts as well: what was known in the range but landed after it. The range's rows are replaced in one
+    commit, so that rows that should not be there go, and readers see either all old rows or all new ones.
+
+    Args:
+        context: The run; its `as_of` is the end of the range, included.
+        table_name: The table's name as declared, with or without `features_`.
+        start: The first moment of the range, included.
+        dry_run: Compute and compare, and write nothing.
+
+    Raises:
+        UsageError: If the use case has no such table, or the range ends before it starts.
+        TableError: If computed rows repeat a key, or the table has never been computed.
+    """
+    table = _find(context, table_name)
+    end = context.as_of
+    if end < start:
+        raise UsageError(f"The range ends at {end} before it starts at {start}.", hint="Swap --from and --to.")
+    name = context.namespace.features(table.name)
+    view = WorkspaceAsOf(context.ws, context.namespace, end, allowed=table.inputs, landed_only=False)
+    rows = compute(table, view, since=start)
+    time = table.timeseries_column
+    there = context.ws.tables.to_arrow(name, filters=[(time, ">=", start), (time, "<=", end)])
+    found = compare_rows(there.select(rows.column_names), rows, table.primary_keys)
+    counts = {
+        "before": there.num_rows,
+        "after": rows.num_rows,
+        "added": found.added.num_rows,
+        "removed": found.removed.num_rows,
+        "changed": found.changed_new.num_rows,
+    }
+    result = StageResult(
+        inputs=view.inputs,
+        rows_in=there.num_rows,
+        rows_out=rows.num_rows,
+        details={"table": name.name, "from": start.isoformat(), "dry_run": dry_run, **counts},
+    )
+    if not found:
+        result.skipped = "the range holds these rows already"
+    elif not dry_run:
+        context.progress(f"{name.name}: {rows.num_rows} row(s) in place of {there.num_rows}")
+        context.ws.tables.replace_range(name, rows, column=time, start=start, end=end)
+    result.outputs[str(name)] = context.ws.tables.version(name)
+    return result
+
+
+def _find(context: StageContext, table_name: str) -> FeatureTable:
+    declared = {table.name: table for table in context.use_case.features}
+    wanted = table_name.removeprefix("features_")
+    if wanted not in declared:
+        raise UsageError(
+            f"{context.use_case.name} has no feature table {table_name!r}.", hint=did_you_mean(wanted, declared)
+        )
+    return declared[wanted]()
