@@ -170,7 +170,9 @@ class MonitoringSettings(Settings):
         default=None, ge=0, le=1, description="Share of scored rows that must be found in each feature table."
     )
     window: DurationText | None = Field(
-        default=None, description="Length of the windows of prediction times that are compared; default: scoring.every."
+        default=None,
+        description="Length of the windows of prediction times that are compared, as long as the runs lie apart; "
+        "default: scoring.every.",
     )
     min_rows: int = Field(default=100, ge=1, description="Windows with fewer rows are recorded, not judged.")
     performance_floor: float | None = Field(default=None, description="Realised primary metric under which to retrain.")
