@@ -32,7 +32,7 @@ $(PARITY_STAMP): $(STAMP)
 setup: $(STAMP) ## Make .venv and install what the lock file says
 
 demo: $(STAMP) ## Replay credit risk by quarter, 2006 to 2012, and write the report
-	$(BIN)/mlplatform simulate credit_risk --from 2006-01-01 --to 2012-01-01 --every quarter
+	$(BIN)/mlplatform simulate credit_risk
 
 test: $(STAMP) ## Run the tests
 	$(BIN)/pytest

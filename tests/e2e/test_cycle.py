@@ -31,7 +31,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def simulated(home: Path) -> Any:
     mlplatform(home, *SIMULATE, "--to", "2006-01-01")
-    return mlplatform(home, *SIMULATE, "--to", "2006-07-01")
+    (use_case,) = mlplatform(home, *SIMULATE, "--to", "2006-07-01")["use_cases"]
+    return use_case
 
 
 def test_each_step_scores_its_quarter_with_the_champion(simulated: Any) -> None:

@@ -11,7 +11,7 @@ from mlplatform.cli.options import Options, common
 @click.command(
     epilog="\b\nExamples:\n"
     "  mlplatform backfill credit_risk --table lender --from 2004-01-01 --to 2005-01-01 --dry-run\n"
-    "  mlplatform backfill delivery_delay --table origin --from 2013-03-01 --to 2013-03-08"
+    "  mlplatform backfill delivery_delay --table route --from 2013-03-01 --to 2013-03-08"
 )
 @click.argument("use_case")
 @click.option("--table", required=True, metavar="NAME", help="The feature table, as declared: lender.")

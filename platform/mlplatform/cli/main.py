@@ -17,7 +17,8 @@ EXAMPLES = """\b
 Examples:
   mlplatform doctor
   mlplatform run credit_risk --as-of 2006-01-01
-  mlplatform simulate credit_risk --from 2006-01-01 --to 2012-01-01 --every quarter
+  mlplatform simulate credit_risk delivery_delay
+  mlplatform backfill delivery_delay --table route --from 2013-03-01 --to 2013-03-08
   mlplatform score credit_risk --as-of 2006-04-01
   mlplatform monitor credit_risk --as-of 2006-04-01
   mlplatform retrain credit_risk --as-of 2006-04-01 --dry-run
