@@ -88,6 +88,7 @@ class ScoringSettings(Settings):
     """When to score."""
 
     every: DurationText = Field(default="1 month", description="Interval of the scoring runs.")
+    shadow: bool = Field(default=True, description="Let the challenger score beside the champion, without effect.")
 
 
 class GuardSettings(Settings):
@@ -189,13 +190,71 @@ class GateSettings(Settings):
     )
 
 
+AlarmKind = Literal["drift", "prediction_drift", "calibration"]
+ALARM_KINDS: tuple[AlarmKind, ...] = ("drift", "prediction_drift", "calibration")
+
+
+def _secret_reference(text: str) -> str:
+    scope, found, key = text.partition("/")
+    if not (found and scope and key) or "://" in text or "/" in key:
+        # The value is not repeated: it may be the very URL that must not be shown.
+        raise ValueError("is no secret reference: write scope/key, never the URL itself")
+    return text
+
+
+class WebhookSettings(Settings):
+    """Where alerts are posted. The URL is a secret: only its reference stands here."""
+
+    secret: Annotated[str, AfterValidator(_secret_reference)] = Field(
+        description="Reference `scope/key` of the secret that holds the URL."
+    )
+    format: Literal["slack", "teams"] = Field(default="slack", description="Shape of the JSON that is posted.")
+    timeout_seconds: float = Field(default=5.0, gt=0, le=60, description="For connecting and for each answer.")
+    attempts: int = Field(default=3, ge=1, le=10, description="Tries in one run; what fails is tried in the next.")
+    backoff_seconds: float = Field(default=0.5, ge=0, le=60, description="Wait before the second try; then doubled.")
+    give_up_after: int = Field(default=20, ge=1, description="Runs in which an alert is tried before it is given up.")
+
+
+class AlertSettings(Settings):
+    """How alerts are told, beside the log and the table of alerts."""
+
+    webhook: WebhookSettings | None = None
+    runbook: str = Field(default="docs/runbook", description="Folder or URL of the runbook; `/<kind>.md` is added.")
+
+
 class MonitoringSettings(Settings):
     """Limits of the monitor, and when to retrain."""
 
     max_psi: float = Field(
         default=0.25, gt=0, description="Population stability index above which a column has drifted."
     )
+    max_js: float | None = Field(
+        default=None, gt=0, le=1, description="Jensen-Shannon distance above which a column has drifted."
+    )
+    max_ks: float | None = Field(
+        default=None, gt=0, le=1, description="Kolmogorov-Smirnov distance above which a number has drifted."
+    )
     max_null_increase: float = Field(default=0.1, gt=0, le=1, description="Rise of a column's null share that counts.")
+    max_out_of_range: float = Field(
+        default=0.05, gt=0, le=1, description="Share of values outside of training's range that counts."
+    )
+    max_new_categories: float = Field(
+        default=0.05, gt=0, le=1, description="Share of categories unseen in training that counts."
+    )
+    false_alarm_rate: float = Field(
+        default=0.01, gt=0, lt=1, description="Probability that a window without any change is flagged as drifted."
+    )
+    max_feature_age: DurationText | None = Field(
+        default=None, description="Age of a feature table's newest row above which its features are stale."
+    )
+    min_match_rate: float | None = Field(
+        default=None, ge=0, le=1, description="Share of scored rows that must be found in each feature table."
+    )
+    window: DurationText | None = Field(
+        default=None,
+        description="Length of the windows of prediction times that are compared, as long as the runs lie apart; "
+        "default: scoring.every.",
+    )
     min_rows: int = Field(default=100, ge=1, description="Windows with fewer rows are recorded, not judged.")
     performance_floor: float | None = Field(default=None, description="Realised primary metric under which to retrain.")
     max_calibration_ratio: float = Field(
@@ -204,10 +263,32 @@ class MonitoringSettings(Settings):
     performance_window: DurationText = Field(
         default="12 months", description="Length of the stretch whose newly known labels are judged together."
     )
+    label_grace: DurationText = Field(
+        default="7 days", description="How long after its horizon a label may still come before it counts as never."
+    )
     retrain_every: DurationText = Field(default="12 months", description="The schedule: retrain when this has passed.")
     cooldown: DurationText = Field(
         default="6 months", description="No retraining on alarm within this time of the last."
     )
+    retrain_on: tuple[AlarmKind, ...] = Field(
+        default=ALARM_KINDS, description="Kinds of violated windows that lead to a retraining."
+    )
+    violated_windows: int = Field(
+        default=2, ge=1, description="k: so many of the last `of_windows` judged windows, the newest among them."
+    )
+    of_windows: int = Field(default=3, ge=1, description="n: see `violated_windows`.")
+    max_model_age: DurationText | None = Field(
+        default=None, description="Retrain when the champion was trained longer ago than this."
+    )
+    alerts: AlertSettings = AlertSettings()
+
+    @model_validator(mode="after")
+    def _k_of_n(self) -> Self:
+        if self.violated_windows > self.of_windows:
+            raise ValueError(
+                f"violated_windows ({self.violated_windows}) cannot be more than of_windows ({self.of_windows})."
+            )
+        return self
 
 
 class SimulationSettings(Settings):
@@ -335,7 +416,7 @@ def _problems(error: ValidationError) -> list[str]:
         elif problem["type"] == "missing":
             lines.append(f"  {where}: is required and missing.")
         else:
-            got = f" (got {problem['input']!r})" if path else ""
+            got = f" (got {problem['input']!r})" if path and "webhook" not in path else ""
             lines.append(f"  {where}: {problem['msg']}{got}.".replace("  : Value error, ", "  "))
     return lines
 

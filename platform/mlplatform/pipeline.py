@@ -15,7 +15,7 @@ from mlplatform.naming import CHAMPION
 from mlplatform.ops import schemas, stage_runs
 from mlplatform.ops.stage_runs import StageResult, StageRun
 from mlplatform.stages import backfill, features, gate, ingest, monitor, refine, retrain, score, train
-from mlplatform.stages.context import Progress, StageContext, silent
+from mlplatform.stages.context import Advance, Progress, StageContext, nowhere, silent
 from mlplatform.use_case import UseCase
 from mlplatform.workspace.protocols import Workspace
 
@@ -75,7 +75,15 @@ class Pipeline:
     champion, nor decide about retraining twice.
     """
 
-    def __init__(self, ws: Workspace, use_case: UseCase, as_of: datetime, progress: Progress = silent) -> None:
+    def __init__(
+        self,
+        ws: Workspace,
+        use_case: UseCase,
+        as_of: datetime,
+        progress: Progress = silent,
+        *,
+        advance: Advance = nowhere,
+    ) -> None:
         """Prepare a run.
 
         Args:
@@ -83,21 +91,27 @@ class Pipeline:
             use_case: The use case.
             as_of: The time; nothing known later is looked at.
             progress: Takes lines about what is being done.
+            advance: Takes how many rows of how many have been scored.
         """
-        self._context = StageContext(ws, use_case, as_of, run_id=uuid.uuid4().hex[:12], progress=progress)
+        self._context = StageContext(
+            ws, use_case, as_of, run_id=uuid.uuid4().hex[:12], progress=progress, advance=advance
+        )
+        self._alias: str | None = None
         self.summary = RunSummary(self._context.run_id, use_case.name, as_of)
 
-    def run(self, only: Iterable[str] | None = None) -> RunSummary:
+    def run(self, only: Iterable[str] | None = None, *, alias: str | None = None) -> RunSummary:
         """Run what is due, or exactly the stages named.
 
         Args:
             only: Names of stages to run, whatever is due; default: all that are due, in order.
+            alias: Score with this alias' version only; default: the champion, and the challenger in the shadow.
 
         Raises:
             UsageError: If a stage's name is unknown.
             PlatformError: What a stage raised; it is recorded, and the stages before it stay done.
         """
         wanted = list(only) if only is not None else None
+        self._alias = alias
         for name in wanted or ():
             if name not in ORDER:
                 raise UsageError(f"There is no stage {name!r}.", hint=did_you_mean(name, ORDER))
@@ -109,6 +123,11 @@ class Pipeline:
             else:
                 self._run_if_due(name)
         return self.summary
+
+    def retrain_decision(self) -> dict[str, Any]:
+        """Return what the retrain stage would decide now, in its record's form; changes nothing."""
+        context = self._context
+        return retrain.result_of(context, retrain.decide(context)).details
 
     def backfill(self, table: str, start: datetime, *, dry_run: bool = False) -> StageRun:
         """Compute a feature table's rows of [start, as_of] anew; recorded as a stage of its own, a dry run is not.
@@ -162,17 +181,23 @@ class Pipeline:
         self._execute(name)
 
     def _execute(self, name: str) -> None:
+        if name == score.NAME:
+            self._recorded(name, lambda context: score.run(context, alias=self._alias))
+            return
         if name != retrain.NAME:
             self._recorded(name, STAGES[name])
             return
-        # Recorded last: a retraining that was killed between training and gate is due again, and is completed.
-        started, decision = stage_runs.utc_now(), retrain.decide(self._context)
-        before = time.perf_counter()
-        if decision.due:
-            self._context.progress(f"retraining: {'; '.join(decision.reasons)}")
-            self._recorded(train.NAME, train.run)
-            self._recorded(gate.NAME, lambda context: gate.run(context, only_undecided=True))
-        self._record(name, stage_runs.DONE, started, time.perf_counter() - before, retrain.result_of(decision))
+        # One process at a time decides and retrains: the next one finds that it has been done.
+        with self._context.ws.lock(f"retrain {self._context.use_case.model}"):
+            # Recorded last: a retraining that was killed between training and gate is due again, and is completed.
+            started, decision = stage_runs.utc_now(), retrain.decide(self._context)
+            before = time.perf_counter()
+            if decision.due:
+                self._context.progress(f"retraining: {'; '.join(decision.reasons)}")
+                self._recorded(train.NAME, train.run)
+                self._recorded(gate.NAME, lambda context: gate.run(context, only_undecided=True))
+            result = retrain.result_of(self._context, decision)
+            self._record(name, stage_runs.DONE, started, time.perf_counter() - before, result)
 
     def _recorded(self, name: str, stage: Callable[[StageContext], StageResult]) -> None:
         started, before = stage_runs.utc_now(), time.perf_counter()

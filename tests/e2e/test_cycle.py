@@ -95,5 +95,37 @@ def test_scoring_again_appends_nothing(simulated: Any, home: Path) -> None:
     assert said.startswith("credit_risk as of 2006-07-01: 0 of 3557 due rows newly scored by version 1")
 
 
+def test_monitoring_again_tells_the_same_and_says_what_the_estimate_is_blind_to(simulated: Any, home: Path) -> None:
+    before = mlplatform(home, "monitor", "credit_risk", "--as-of", "2006-07-01", "--json")
+    said = mlplatform(home, "monitor", "credit_risk", "--as-of", "2006-07-01")
+    assert "3557 predictions in the window" in said
+    assert "estimated roc_auc before labels" in said
+    assert "base rate" in said
+    assert "labels of 10129 predictions: 0 known, 10129 waiting, 0 never came" in said
+    again = mlplatform(home, "monitor", "credit_risk", "--as-of", "2006-07-01", "--json")
+    assert again == before
+    assert {alert["event"] for alert in before["alerts"]} == {"repeated"}
+
+
+def test_a_retraining_is_looked_at_before_it_is_made(simulated: Any, home: Path) -> None:
+    dry = mlplatform(home, "retrain", "credit_risk", "--as-of", "2006-07-01", "--dry-run", "--json")
+    assert (dry["due"], dry["dry_run"]) == (False, True)
+    assert "no alarm" in dry["reasons"][0]
+    said = mlplatform(home, "retrain", "credit_risk", "--as-of", "2007-01-01", "--dry-run")
+    assert "a retraining is due" in said
+    assert "schedule: 12 months since the training at 2006-01-01" in said
+
+
+def test_an_alias_that_nobody_has_is_one_message(simulated: Any, home: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "mlplatform.cli", "score", "credit_risk", "--as-of", "2006-07-01",
+         "--alias", "challenger", "--home", str(home)],
+        capture_output=True, text=True, cwd=PROJECT, check=False, timeout=600,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "has no challenger; nothing can score" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_the_state_is_private_to_the_user(simulated: Any, home: Path) -> None:
     assert home.stat().st_mode & 0o777 == 0o700

@@ -164,6 +164,7 @@ def test_killed_while_refining_a_run_again_completes_it(tmp_path, bases, tiny, w
         ("between the decision and the champion's alias", "trained"),
         ("between two chunks of scoring", "trained"),
         ("between the drift metrics and the rest", "trained"),
+        ("between the performance metrics and the alerts", "trained"),
     ],
 )
 def test_killed_anywhere_later_a_run_again_leaves_what_an_uninterrupted_one_leaves(tmp_path, bases, tiny, where, base):

@@ -114,23 +114,31 @@ def loans(ws: LocalWorkspace) -> Namespace:
     applied = {**decided, "event": "applied", "recorded_at": FIRST + timedelta(seconds=1)}
     put(ws, namespace, "gate_decisions", decided, applied)
     window = {"as_of": SECOND, "model_version": 1, "window_start": FIRST, "window_end": SECOND, "rows": 2}
+    drifted = {**window, "baseline": "training"}
+    judged = {**window, "basis": "recent", "alias": "champion", "model_version": None, "coverage": 0.5}
     put(
         ws, namespace, "drift_metrics",
-        {**window, "column": EVIL, "metric": "psi", "value": 0.9, "limit": 0.25, "violated": True},
-        {**window, "column": "amount", "metric": "psi", "value": 0.01, "limit": 0.25, "violated": False},
-        {**window, "column": "amount", "metric": "null_increase", "value": 5.0, "limit": 0.1, "violated": True},
+        {**drifted, "column": EVIL, "metric": "psi", "value": 0.9, "limit": 0.25, "violated": True},
+        {**drifted, "column": "amount", "metric": "psi", "value": 0.01, "limit": 0.25, "violated": False},
+        {**drifted, "column": "amount", "metric": "psi", "value": 9.0, "violated": True, "baseline": "previous window"},
+        {**drifted, "column": "amount", "metric": "null_increase", "value": 5.0, "limit": 0.1, "violated": True},
     )  # fmt: skip
     put(
         ws, namespace, "performance_metrics",
-        {**window, "model_version": None, "metric": "roc_auc", "value": 0.61, "limit": 0.58, "violated": False,
-         "coverage": 0.5},
-        {**window, "model_version": None, "metric": "label_mean", "value": 0.5, "violated": False, "coverage": 0.5},
+        {**judged, "metric": "roc_auc", "value": 0.61, "limit": 0.58, "violated": False},
+        {**judged, "metric": "label_mean", "value": 0.5, "violated": False},
+        {**judged, "metric": "roc_auc", "value": 0.1, "violated": False, "slice": "state=CA"},
+        {**judged, "metric": "roc_auc", "value": 0.2, "violated": False, "alias": "challenger", "model_version": 2},
+        {**judged, "metric": "roc_auc", "value": 0.7, "violated": False, "basis": "estimated", "coverage": 0.0},
+        {**judged, "metric": "roc_auc", "value": 0.6, "violated": False, "basis": "realised", "scored": 4, "low": 0.5,
+         "high": 0.7, "estimate": 0.7},
     )  # fmt: skip
     put(
         ws, namespace, "alerts",
         {
             "alert_id": "a", "as_of": SECOND, "kind": "drift", "severity": "warning", "message": EVIL,
-            "model_version": 1, "raised_at": SECOND,
+            "model_version": 1, "raised_at": SECOND, "event": "raised", "runbook": "docs/runbook/drift.md",
+            "channels": "log",
         },
     )  # fmt: skip
     day = FIRST - timedelta(days=10)
@@ -161,6 +169,14 @@ def test_facts_are_gathered_by_step(ws: LocalWorkspace, loans: Namespace):
     assert [(item.column, item.violated) for item in second.drift] == [(EVIL, True), ("amount", False)]
     assert second.retrain is not None
     assert second.retrain.reasons == ("schedule: 3 months",)
+
+
+def test_estimated_and_realised_performance_stand_side_by_side(ws: LocalWorkspace, loans: Namespace, tmp_path: Path):
+    (window,) = gather(ws, loans, SPINE, SETTINGS).windows
+    assert (window.scored, window.coverage, window.estimated, window.realised) == (4, 0.5, 0.7, 0.6)
+    page = write_report(ws, loans, SPINE, SETTINGS, tmp_path).read_text(encoding="utf-8")
+    assert "Missed by" in page
+    assert "docs/runbook/drift.md" in page
 
 
 def test_a_rescored_row_is_judged_by_its_first_prediction(ws: LocalWorkspace, loans: Namespace):

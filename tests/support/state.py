@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from mlplatform.workspace.protocols import Workspace
 
 # Which run, and the wall clock.
-_NOT_BUSINESS = {"run_id", "scored_at", "recorded_at", "raised_at", "_ingested_at"}
+_NOT_BUSINESS = {"run_id", "scored_at", "recorded_at", "raised_at", "attempted_at", "_ingested_at"}
 # The record of runs says what was run, and running twice is recorded twice.
 _NOT_STATE = {"stage_runs"}
 

@@ -126,6 +126,10 @@ PLACES: dict[str, Callable[[], None]] = {
     "between the decision and the champion's alias": lambda: _before_alias("champion"),
     "between two chunks of scoring": lambda: _after_append(lambda name: name.endswith("gold_predictions"), "score:"),
     "between the drift metrics and the rest": lambda: _after_append(lambda name: name.endswith("drift_metrics")),
+    "between the performance metrics and the alerts": lambda: _after_append(
+        lambda name: name.endswith("performance_metrics")
+    ),
+    "between writing the alerts and sending them": lambda: _after_append(lambda name: name.endswith("ops.alerts")),
 }
 
 

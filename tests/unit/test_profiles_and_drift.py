@@ -13,13 +13,18 @@ from hypothesis import strategies as st
 from scipy.stats import entropy
 
 from mlplatform.config import MonitoringSettings
-from mlplatform.monitoring.drift import DriftMetric, compare, population_stability_index
+from mlplatform.errors import StageError
+from mlplatform.monitoring import drift as drift_module
+from mlplatform.monitoring.counts import count_batches
+from mlplatform.monitoring.distances import population_stability_index
+from mlplatform.monitoring.drift import DriftMetric
 from mlplatform.monitoring.profiles import (
+    GRID,
     MOST_CATEGORIES,
+    ColumnProfile,
+    Profile,
     from_dict,
     profile_table,
-    reference_shares,
-    shares_in,
     to_dict,
 )
 
@@ -32,8 +37,20 @@ def column(values: list[object], kind: pa.DataType) -> pa.Table:
     return pa.table({"x": pa.array(values, kind)})
 
 
+def compare(profile: Profile, window: pa.Table, limits: MonitoringSettings = LIMITS) -> list[DriftMetric]:
+    return drift_module.compare(profile, count_batches(profile, [window]), window.num_rows, limits)
+
+
 def drift(reference: pa.Table, window: pa.Table, limits: MonitoringSettings = LIMITS) -> dict[str, DriftMetric]:
     return {metric.metric: metric for metric in compare(profile_table(reference), window, limits)}
+
+
+def shares_in(values: pa.ChunkedArray, profile: ColumnProfile) -> np.ndarray:
+    return profile.shares(profile.count(values))
+
+
+def reference_shares(profile: ColumnProfile) -> np.ndarray:
+    return profile.shares(profile.counts)
 
 
 def test_the_index_by_hand():
@@ -59,9 +76,21 @@ def test_an_empty_bin_is_large_and_not_infinite():
 
 def test_a_numeric_profile_has_ten_bins_of_equal_share():
     profile = profile_table(column(list(map(float, range(1000))), pa.float64()))["x"]
-    assert (profile.kind, profile.rows, profile.null_share) == ("numeric", 1000, 0)
-    assert profile.edges == pytest.approx([99.9 * number for number in range(1, 10)])
-    assert profile.shares == pytest.approx([0.1] * 10)
+    assert (profile.kind, profile.counts.rows, profile.counts.nulls) == ("numeric", 1000, 0)
+    assert [profile.edges[place] for place in profile.coarse] == pytest.approx([99.9 * place for place in range(1, 10)])
+    assert reference_shares(profile) == pytest.approx([0.1] * 10 + [0])
+    assert len(profile.edges) == GRID + 2
+
+
+def test_moments_are_those_of_the_values_however_they_are_cut_into_batches():
+    values = np.random.default_rng(0).normal(1e9, 1.0, 999)
+    table = column(values.tolist(), pa.float64())
+    profile = profile_table(table)
+    (counts,) = count_batches(profile, table.to_batches(max_chunksize=100)).values()
+    assert counts.cells == profile["x"].counts.cells
+    assert counts.mean == pytest.approx(values.mean())
+    assert counts.deviation == pytest.approx(values.std(), rel=1e-6)
+    assert (counts.smallest, counts.largest) == (values.min(), values.max())
 
 
 @pytest.mark.parametrize("far", [-1e300, 1e300, math.inf, -math.inf])
@@ -96,7 +125,7 @@ def test_data_compared_with_itself_has_not_drifted(values):
 
 def test_an_unseen_category_counts_and_drifts():
     profile = profile_table(column(["a", "a", "b", None], pa.string()))["x"]
-    assert (profile.categories, profile.shares, profile.null_share) == (["a", "b"], [0.5, 0.25], 0.25)
+    assert (profile.categories, profile.counts.cells, profile.counts.nulls) == (["a", "b"], [2, 1, 0], 1)
     assert shares_in(column(["a", "new", "new", None], pa.string())["x"], profile).tolist() == [0.25, 0, 0.5, 0.25]
     assert drift(column(["a"] * 20, pa.string()), column(["new"] * 20, pa.string()))["psi"].violated
 
@@ -122,7 +151,7 @@ def test_all_null_is_a_profile_and_a_window(kind):
         column([None] * 40, kind),
         column(["a" if kind == pa.string() else kind == pa.bool_() or 1] * 40, kind),
     )
-    assert profile_table(nothing)["x"].null_share == 1
+    assert profile_table(nothing)["x"].counts.nulls == 40
     assert drift(nothing, nothing)["psi"].value == 0
     found = drift(full, nothing)
     assert (found["null_increase"].value, found["null_increase"].violated, found["psi"].violated) == (1, True, True)
@@ -145,8 +174,8 @@ def test_an_empty_window_is_measured_as_unknown_and_violates_nothing(kind):
 @pytest.mark.parametrize("kind", [pa.float64(), pa.string()])
 def test_an_empty_reference_makes_a_profile(kind):
     profile = profile_table(column([], kind))
-    assert profile["x"].rows == 0
-    assert compare(profile, column([None] * 20, kind), LIMITS)
+    assert profile["x"].counts.rows == 0
+    assert not [item for item in compare(profile, column([None] * 20, kind), LIMITS) if item.violated]
 
 
 def test_a_missing_column_violates_unless_the_window_is_small():
@@ -158,10 +187,46 @@ def test_a_missing_column_violates_unless_the_window_is_small():
 
 def test_a_small_window_is_measured_and_never_violates():
     reference = column(list(map(float, range(100))), pa.float64())
-    found = drift(reference, column([1e6] * 9, pa.float64()))
+    limits = MonitoringSettings(min_rows=30)
+    found = drift(reference, column([1e6] * 29, pa.float64()), limits)
     assert found["psi"].value > LIMITS.max_psi
     assert not found["psi"].violated
-    assert drift(reference, column([1e6] * 10, pa.float64()))["psi"].violated
+    assert drift(reference, column([1e6] * 30, pa.float64()), limits)["psi"].violated
+
+
+def test_a_large_distance_that_chance_explains_is_no_violation():
+    """Ten rows over ten bins: far from everything, and what chance gives."""
+    reference = column(list(map(float, range(100))), pa.float64())
+    found = drift(reference, column([1.0, 2.0, 3.0, 15.0, 25.0, 35.0, 45.0, 61.0, 62.0, 99.0], pa.float64()))
+    assert found["psi"].value > LIMITS.max_psi
+    assert not found["psi"].violated
+
+
+def test_values_beyond_what_training_saw_are_counted_on_both_sides():
+    reference = column(list(map(float, range(100))), pa.float64())
+    found = drift(reference, column([-1.0] * 10 + [99.5] * 10 + [50.0] * 80, pa.float64()))["out_of_range"]
+    assert (found.value, found.violated) == (pytest.approx(0.2), True)
+    assert drift(reference, reference)["out_of_range"].value == 0
+
+
+def test_the_window_before_is_a_baseline_of_its_own():
+    profile = profile_table(column(list(map(float, range(100))), pa.float64()))
+    before = count_batches(profile, [column([1.0] * 50, pa.float64())])
+    now = count_batches(profile, [column([1.0] * 50, pa.float64())])
+    found = drift_module.compare(profile, now, 50, LIMITS, reference=before, baseline=drift_module.PREVIOUS)
+    assert {item.baseline for item in found} == {"previous window"}
+    assert not [item for item in found if item.violated]
+    assert drift_module.compare(profile, now, 50, LIMITS, reference={}) == []
+
+
+def test_a_profile_of_another_format_is_refused():
+    with pytest.raises(StageError, match="format 2"):
+        from_dict({"x": {"kind": "numeric"}})
+
+
+def test_an_ordinary_value_is_the_median_or_the_most_frequent_category():
+    table = pa.table({"n": [1.0, 2.0, 2.0, 2.0, 9.0], "c": ["a", "b", "b", None, "c"], "e": pa.nulls(5, pa.float64())})
+    assert {name: item.ordinary for name, item in profile_table(table).items()} == {"n": 2.0, "c": "b", "e": None}
 
 
 def test_the_rarest_categories_beyond_the_most_count_as_unseen():
@@ -175,8 +240,8 @@ def test_the_rarest_categories_beyond_the_most_count_as_unseen():
 
 def test_ties_in_the_data_are_merged_into_one_bin():
     profile = profile_table(column([0.0] * 80 + list(map(float, range(1, 21))), pa.float64()))["x"]
-    assert len(profile.edges) == len(set(profile.edges)) < 9
-    assert sum(profile.shares) == pytest.approx(1)
+    assert len(profile.coarse) == len(set(profile.coarse)) < 9
+    assert reference_shares(profile).sum() == pytest.approx(1)
 
 
 def test_booleans_text_and_numbers_are_profiled_and_the_rest_is_left_out():
@@ -199,4 +264,6 @@ def test_booleans_text_and_numbers_are_profiled_and_the_rest_is_left_out():
 @given(NUMBERS, WORDS)
 def test_a_profile_survives_json(numbers, words):
     profile = profile_table(column(numbers, pa.float64())) | {"w": profile_table(column(words, pa.string()))["x"]}
-    assert from_dict(json.loads(json.dumps(to_dict(profile)))) == profile
+    kept = json.loads(json.dumps(to_dict(profile, {"slope": 1.0})))
+    assert from_dict(kept) == profile
+    assert kept["calibration"] == {"slope": 1.0}

@@ -77,7 +77,10 @@ def test_champions_are_those_whose_promotion_was_applied():
 
 def test_critical_alerts_come_first_within_a_step_and_newer_steps_first():
     def alert(as_of: Any, severity: str) -> dict:
-        return {"as_of": as_of, "kind": "k", "severity": severity, "message": "m", "model_version": 1}
+        return {
+            "as_of": as_of, "kind": "k", "severity": severity, "message": "m", "model_version": 1, "event": "raised",
+            "runbook": "r",
+        }  # fmt: skip
 
     rows = [alert(AS_OF, "critical"), alert(LATER, "warning"), alert(LATER, "critical")]
     assert [(found.as_of, found.severity) for found in alerts_of(rows)] == [
@@ -88,14 +91,18 @@ def test_critical_alerts_come_first_within_a_step_and_newer_steps_first():
 
 
 def test_only_stability_indexes_are_drift():
-    row = {"as_of": AS_OF, "column": "c", "metric": "psi", "value": None, "limit": 0.25, "violated": True}
-    assert [item.value for item in drift_of([row, {**row, "metric": "null_increase"}])] == [None]
+    row = {"as_of": AS_OF, "column": "c", "metric": "psi", "value": 1.0, "limit": 0.25, "violated": True}
+    row["baseline"] = "training"
+    others = [{**row, "metric": "null_increase"}, {**row, "baseline": "previous window"}]
+    missing = {**row, "metric": "missing", "value": None}
+    assert [item.value for item in drift_of([row, *others, missing])] == [1.0, None]
 
 
 def test_a_metric_that_was_not_measured_is_not_known():
     row = {
         "as_of": AS_OF, "model_version": None, "window_start": AS_OF, "rows": 3, "coverage": 0.5,
-        "metric": "roc_auc", "value": None, "limit": None, "violated": False,
+        "metric": "roc_auc", "value": None, "limit": None, "violated": False, "basis": "recent", "alias": "champion",
+        "slice": None,
     }  # fmt: skip
     (found,) = performance_of([row])
     assert found.value("roc_auc") is None

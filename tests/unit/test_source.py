@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlplatform.errors import IngestError
-from mlplatform.medallion.source import Source, end_of_period
+from mlplatform.errors import ConfigError, IngestError
+from mlplatform.medallion.source import Source, end_of_period, start_of_period
 
 
 class Quarterly(Source):
@@ -97,3 +97,82 @@ def test_bronze_keeps_the_columns_as_text_and_says_where_each_row_came_from():
     assert schema.names == ["a", "_rescued_data", "_file", "_row", "_available_at", "_ingested_at"]
     assert schema.field("a").nullable
     assert not any(schema.field(name).nullable for name in ("_file", "_row", "_available_at", "_ingested_at"))
+
+
+class Everywhen(Source):
+    name = "drops"
+    files = "drops/*.csv"
+    columns = ("a",)
+
+
+class InAdvance(Everywhen):
+    available = "period_start"
+
+
+class Afterwards(Everywhen):
+    available = "period_end"
+
+
+@pytest.mark.parametrize(
+    ("source", "known"),
+    [(Everywhen, "0001-01-01"), (InAdvance, "2013-02-01"), (Afterwards, "2013-03-01")],
+)
+def test_a_source_says_when_its_files_can_be_known(source, known):
+    assert source().available_at(Path("x_2013-02.csv")) == datetime.fromisoformat(known).replace(tzinfo=UTC)
+
+
+@pytest.mark.parametrize("source", [InAdvance, Afterwards])
+def test_where_the_name_says_when_a_name_without_a_period_is_refused(source):
+    with pytest.raises(IngestError, match="holds no period"):
+        source().available_at(Path("x.csv"))
+
+
+@given(st.dates(datetime(1970, 1, 1).date(), datetime(2100, 1, 1).date()))  # noqa: DTZ001  (dates have no zone)
+def test_the_start_is_the_first_moment_of_the_period(day):
+    quarter = (day.month - 1) // 3 + 1
+    for name, first in (
+        (f"x_{day}.csv", day),
+        (f"x_{day:%Y%m%d}.csv", day),
+        (f"x_{day:%Y-%m}.csv", day.replace(day=1)),
+        (f"x_{day.year}Q{quarter}.csv", day.replace(month=3 * quarter - 2, day=1)),
+    ):
+        start = start_of_period(Path(name))
+        assert start == datetime(first.year, first.month, first.day, tzinfo=UTC)
+        assert start < end_of_period(Path(name))
+
+
+@given(st.dates(datetime(1970, 1, 1).date(), datetime(2100, 1, 1).date()))  # noqa: DTZ001  (dates have no zone)
+def test_a_period_ends_where_the_next_begins(day):
+    following = day + timedelta(days=1)
+    assert end_of_period(Path(f"x_{day}.csv")) == start_of_period(Path(f"x_{following}.csv"))
+
+
+def test_files_of_the_same_moment_come_by_name_and_always_is_the_same_moment(tmp_path):
+    folder = tmp_path / "drops"
+    folder.mkdir()
+    for name in ("b_2013-01.csv", "a_2013-02.csv", "c.csv"):
+        (folder / name).write_text("a\n", encoding="utf-8")
+    assert [path.name for path in Everywhen().landed(tmp_path)] == ["a_2013-02.csv", "b_2013-01.csv", "c.csv"]
+
+
+@pytest.mark.xfail(strict=True, reason="whatever is not always or period_start is taken as period_end")
+def test_an_availability_that_there_is_not_is_refused():
+    with pytest.raises(ConfigError, match="period_start"):
+
+        class Misspelt(Everywhen):
+            available = "period_strat"
+
+        Misspelt().available_at(Path("x_2013-02.csv"))
+
+
+@pytest.mark.xfail(strict=True, reason="four digits within a longer number are taken for a year: known in the year 1204")
+@pytest.mark.parametrize("name", ["store_120412_2013-01.csv", "part_000112_2013-01.csv"])
+def test_a_number_in_the_name_is_no_period(name):
+    assert end_of_period(Path(name)) == datetime(2013, 2, 1, tzinfo=UTC)
+
+
+@pytest.mark.xfail(strict=True, reason="the end of the calendar is an OverflowError or ValueError")
+@pytest.mark.parametrize("name", ["x_9999-12.csv", "x_99991231.csv"])
+def test_a_period_at_the_end_of_the_calendar_is_refused_with_our_error(name):
+    with pytest.raises(IngestError):
+        end_of_period(Path(name))

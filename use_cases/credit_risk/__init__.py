@@ -3,7 +3,7 @@
 from mlplatform import UseCase
 
 from .features import FUNCTIONS, IndustryHistory, LenderHistory, StateHistory
-from .model import CreditRiskMonitor, CreditRiskTrainer
+from .model import CreditRiskMonitor, CreditRiskScorer, CreditRiskTrainer
 from .tables import ApprovedLoans, LoanDrops, Loans, OutcomeDrops, Outcomes
 
 
@@ -16,4 +16,5 @@ class CreditRisk(UseCase):
     features = (LenderHistory, IndustryHistory, StateHistory)
     functions = FUNCTIONS
     trainer = CreditRiskTrainer
+    scorer = CreditRiskScorer
     monitor = CreditRiskMonitor

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from mlplatform import FeatureFunction, FeatureLookup, Monitor, Trainer, coded
+from mlplatform import BatchScorer, FeatureFunction, FeatureLookup, Monitor, Trainer, coded
 
 from .features import FUNCTIONS, IndustryHistory, LenderHistory, StateHistory
 
@@ -17,6 +17,12 @@ NUMBERS = [
 ]  # fmt: skip
 
 
+class CreditRiskScorer(BatchScorer):
+    """Keeps with each prediction what moved it: a lender has to be able to say why."""
+
+    reason_codes = 3
+
+
 class CreditRiskMonitor(Monitor):
     """Watches the application's facts.
 
@@ -24,6 +30,7 @@ class CreditRiskMonitor(Monitor):
     far from the training data's, which says nothing.
     """
 
+    slices = ("is_new_business",)
     ignored_columns = HISTORIES
 
 

@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import click
 
-from mlplatform.cli import backfill, doctor, gate, history, rollback, run, score, simulate, status
+from mlplatform.cli import backfill, doctor, gate, history, monitor, retrain, rollback, run, score, simulate, status
 from mlplatform.errors import PlatformError
 
 EXAMPLES = """\b
@@ -20,6 +20,8 @@ Examples:
   mlplatform simulate credit_risk delivery_delay
   mlplatform backfill delivery_delay --table route --from 2013-03-01 --to 2013-03-08
   mlplatform score credit_risk --as-of 2006-04-01
+  mlplatform monitor credit_risk --as-of 2006-04-01
+  mlplatform retrain credit_risk --as-of 2006-04-01 --dry-run
   mlplatform status credit_risk --json
   mlplatform history credit_risk
   mlplatform gate credit_risk --as-of 2007-01-01 --dry-run
@@ -41,6 +43,8 @@ COMMANDS = (
     simulate.simulate,
     backfill.backfill,
     score.score,
+    monitor.monitor,
+    retrain.retrain,
     gate.gate,
     gate.promote,
     rollback.rollback,

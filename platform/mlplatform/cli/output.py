@@ -60,6 +60,11 @@ class Reporter:
             sys.stderr.write(f"{time.perf_counter() - self._start:7.1f} s  {message}\n")
             sys.stderr.flush()
 
+    def rows(self, done: int, total: int) -> None:
+        """Let the bar show how many rows of how many are done; elsewhere the lines say it."""
+        if self._progress is not None and self._task is not None:
+            self._progress.update(self._task, completed=done, total=total)
+
     def done(self, message: str) -> None:
         """Say what was finished, and move the bar on."""
         if self._progress is not None and self._task is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from mlplatform.cli import output
@@ -9,22 +11,32 @@ from mlplatform.cli.options import Options, common
 from mlplatform.cli.run import as_of_option
 
 
-@click.command(epilog="\b\nExamples:\n  mlplatform score credit_risk --as-of 2006-04-01")
+@click.command(
+    epilog="\b\nExamples:\n  mlplatform score credit_risk --as-of 2006-04-01\n"
+    "  mlplatform score credit_risk --as-of 2006-04-01 --alias challenger"
+)
 @click.argument("use_case")
 @click.option("--as-of", metavar="TIME", required=True, help="Score what became due since the scoring before.")
+@click.option(
+    "--alias",
+    type=click.Choice(["champion", "challenger"]),
+    help="Score with this version only.  [default: the champion, and the challenger in its shadow]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @common
-def score(use_case: str, as_of: str, as_json: bool, options: Options) -> None:
-    """Score the entities whose prediction time has come, with the champion.
+def score(use_case: str, as_of: str, alias: str | None, as_json: bool, options: Options) -> None:
+    """Score the entities whose prediction time has come.
 
     Data and features are brought up to the time first. Predictions are appended exactly once: again appends nothing.
+    What the challenger predicts is kept beside the champion's predictions, and never among the latest ones.
     """
     from mlplatform.as_of import shown
     from mlplatform.pipeline import Pipeline
 
     moment = as_of_option(as_of)
     with options.open_use_case(use_case) as (ws, opened), output.reporting(total=1) as reporter:
-        summary = Pipeline(ws, opened, moment, reporter.line).run(["ingest", "refine", "features", "score"])
+        pipeline = Pipeline(ws, opened, moment, reporter.line, advance=reporter.rows)
+        summary = pipeline.run(["ingest", "refine", "features", "score"], alias=alias)
     done = summary.stages[-1]
     if as_json:
         output.show_json(summary.to_dict())
@@ -32,7 +44,15 @@ def score(use_case: str, as_of: str, as_json: bool, options: Options) -> None:
     details = done.result.details
     click.echo(
         f"{use_case} as of {shown(moment)}: {done.result.rows_out} of {done.result.rows_in} due rows newly scored "
-        f"by version {details['model_version']}"
-        + (f", mean prediction {details['mean_prediction']:.4f}" if details["mean_prediction"] is not None else "")
-        + "."
+        f"by version {details['model_version']} ({details['alias']}){_mean(details)}."
     )
+    shadow = details.get("shadow")
+    if shadow and "failed" in shadow:
+        click.echo(f"In the shadow: version {shadow['model_version']} (challenger) failed: {shadow['failed']}")
+    elif shadow:
+        click.echo(f"In the shadow: {shadow['rows']} by version {shadow['model_version']} (challenger){_mean(shadow)}.")
+
+
+def _mean(details: dict[str, Any]) -> str:
+    mean = details["mean_prediction"]
+    return f", mean prediction {mean:.4f}" if mean is not None else ""

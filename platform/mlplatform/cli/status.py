@@ -58,7 +58,9 @@ def _facts(ws: Workspace, name: str) -> dict[str, Any]:
     alerts: list[str] = []
     if newest is not None and ws.tables.exists(namespace.ops("alerts")):
         rows = ws.tables.to_arrow(namespace.ops("alerts"), filters=[("use_case", "=", name), ("as_of", "=", newest)])
-        alerts = sorted(f"{row['severity']}: {row['message']}" for row in rows.to_pylist())
+        alerts = sorted(
+            f"{row['severity']}: {row['message']}" for row in rows.to_pylist() if row["event"] != "recovered"
+        )
     return {
         "use_case": name,
         "champion": applied[-1]["challenger_version"] if applied else None,

@@ -1,18 +1,23 @@
-"""Drift: how far a window of scored rows lies from the champion's reference profile."""
+"""Drift: how far a window of scored rows lies from a reference, column by column."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
-import pyarrow as pa
 
 from mlplatform.config import MonitoringSettings
-from mlplatform.monitoring.profiles import Profile, reference_shares, shares_in
+from mlplatform.monitoring import distances
+from mlplatform.monitoring.counts import ColumnCounts
+from mlplatform.monitoring.profiles import ColumnProfile, Profile
 
-# A bin that one side lacks would make the index infinite; this share stands in for zero.
-_FLOOR = 1e-4
+TRAINING = "training"
+PREVIOUS = "previous window"
+# Three tests look at a window: chi-square (of psi and js alike), Kolmogorov-Smirnov, and those of shares. Each gets a
+# third of the rate.
+_TESTS = 3
+_SHARES = frozenset({"null_increase", "out_of_range", "new_categories"})
 
 
 @dataclass(frozen=True)
@@ -20,71 +25,126 @@ class DriftMetric:
     """One measured distance.
 
     Attributes:
-        column: The column.
-        metric: `psi` or `null_increase`.
-        value: The distance; None when the window has no row or lacks the column.
-        limit: From the settings.
-        violated: True when the value lies above the limit (or the column is missing).
+        column: The column, or the feature table.
+        metric: `psi`, `js`, `ks`, `chi_square`, `null_increase`, `out_of_range`, `new_categories`, `missing`;
+            of feature tables `match_rate` and `age_days`.
+        value: The distance; None when it could not be measured.
+        limit: From the settings; None: recorded, not judged.
+        violated: True when the value lies beyond the limit and chance does not explain it.
+        p_value: Probability of such a distance without any change, corrected for the number of columns.
+        baseline: What the window was compared with: `training` or `previous window`.
     """
 
     column: str
     metric: str
     value: float | None
-    limit: float
+    limit: float | None
     violated: bool
+    p_value: float | None = None
+    baseline: str = TRAINING
 
 
-def population_stability_index(
-    expected: np.ndarray[Any, np.dtype[np.float64]], actual: np.ndarray[Any, np.dtype[np.float64]]
-) -> float:
-    """Return the population stability index of two distributions over the same bins.
+def compare(
+    profile: Profile,
+    window: Mapping[str, ColumnCounts],
+    rows: int,
+    limits: MonitoringSettings,
+    *,
+    reference: Mapping[str, ColumnCounts] | None = None,
+    baseline: str = TRAINING,
+) -> list[DriftMetric]:
+    """Compare a window with a reference.
 
-    The sum over bins of (actual - expected) * ln(actual / expected), the symmetrised Kullback-Leibler divergence
-    (Jeffreys, 1946); usual reading: under 0.1 stable, above 0.25 shifted (Siddiqi, "Credit Risk Scorecards").
-
-    Args:
-        expected: Shares, shape (bins,).
-        actual: Shares, shape (bins,).
-
-    Examples:
-        >>> round(population_stability_index(np.array([0.5, 0.5]), np.array([0.9, 0.1])), 4)
-        0.8789
-    """
-    floored_expected, floored_actual = np.maximum(expected, _FLOOR), np.maximum(actual, _FLOOR)
-    return float(np.sum((floored_actual - floored_expected) * np.log(floored_actual / floored_expected)))
-
-
-def compare(reference: Profile, window: pa.Table, limits: MonitoringSettings) -> list[DriftMetric]:
-    """Compare a window with the reference, column by column.
+    A distance is a violation when it lies above its limit AND a test says that chance does not explain it: a small
+    window alone is far from everything. The tests of all columns are corrected together (Holm), so that a window
+    without change is flagged with a probability of at most `false_alarm_rate`, whatever the number of columns.
 
     Args:
-        reference: The champion's profile.
-        window: The scored rows' inputs (and predictions).
+        profile: Gives the cells, and the reference unless `reference` does.
+        window: Counts of the window's columns in the profile's cells.
+        rows: Rows of the window.
         limits: What counts as drifted.
+        reference: Counts to compare with (the previous window's); default: the profile's own.
+        baseline: What those are.
 
     Returns:
-        Two metrics a column. A window of fewer than `min_rows` rows is measured and never violates.
+        The metrics of each column. A window of fewer than `min_rows` rows is measured and never violates.
     """
-    judged = window.num_rows >= limits.min_rows
+    judged = rows >= limits.min_rows
     found: list[DriftMetric] = []
-    for name, profile in reference.items():
-        if name not in window.column_names:
-            found.append(DriftMetric(name, "psi", None, limits.max_psi, violated=judged))
-            continue
-        if not window.num_rows:
-            found.append(DriftMetric(name, "psi", None, limits.max_psi, violated=False))
-            continue
-        shares = shares_in(window.column(name), profile)
-        psi = population_stability_index(reference_shares(profile), shares)
-        increase = float(shares[-1] - profile.null_share)
-        found.append(DriftMetric(name, "psi", psi, limits.max_psi, judged and psi > limits.max_psi))
-        found.append(
-            DriftMetric(
-                name,
-                "null_increase",
-                increase,
-                limits.max_null_increase,
-                judged and increase > limits.max_null_increase,
+    for name, column in profile.items():
+        before = (reference or {}).get(name) if reference is not None else column.counts
+        if name not in window:
+            violated = judged and (reference is None or before is not None)
+            found.append(DriftMetric(name, "missing", None, None, violated=violated, baseline=baseline))
+        elif before is not None:
+            found.extend(
+                replace(item, baseline=baseline) for item in _column(name, column, before, window[name], limits)
             )
-        )
+    for family in {_family(item) for item in found}:
+        mine = [place for place, item in enumerate(found) if item.p_value is not None and _family(item) == family]
+        for place, corrected in zip(mine, distances.holm([found[at].p_value or 0.0 for at in mine]), strict=True):
+            found[place] = replace(found[place], p_value=corrected)
+    return [replace(item, violated=item.violated or (judged and _beyond(item, limits))) for item in found]
+
+
+def _family(item: DriftMetric) -> str:
+    return "share" if item.metric in _SHARES else item.metric
+
+
+def _beyond(item: DriftMetric, limits: MonitoringSettings) -> bool:
+    if item.value is None or item.limit is None or item.p_value is None:
+        return False
+    return item.value > item.limit and item.p_value < limits.false_alarm_rate / _TESTS
+
+
+_Make = Callable[[str, float, float | None, float], DriftMetric]
+
+
+def _column(
+    name: str, column: ColumnProfile, before: ColumnCounts, now: ColumnCounts, limits: MonitoringSettings
+) -> list[DriftMetric]:
+    if not now.rows:
+        return [DriftMetric(name, "psi", None, limits.max_psi, violated=False)]
+    if not before.rows:
+        return []
+    old, new = column.bins(before), column.bins(now)
+    statistic, p_value = distances.chi_square(column.tested_bins(before), column.tested_bins(now))
+    shares, seen = old / before.rows, new / now.rows
+
+    def metric(kind: str, value: float, limit: float | None, p: float) -> DriftMetric:
+        return DriftMetric(name, kind, value, limit, violated=False, p_value=p)
+
+    psi = distances.population_stability_index(shares, seen)
+    found = [
+        metric("psi", psi, limits.max_psi, p_value),
+        metric("js", distances.jensen_shannon(shares, seen), limits.max_js, p_value),
+        metric("chi_square", statistic, None, p_value),
+        metric(
+            "null_increase",
+            now.nulls / now.rows - before.nulls / before.rows,
+            limits.max_null_increase,
+            distances.share_rise(before.nulls, before.rows, now.nulls, now.rows),
+        ),
+    ]
+    if column.kind == "numeric":
+        found.extend(_numeric(metric, before, now, limits))
+    elif now.values and before.values:
+        unseen = int(new[-2])
+        rise = unseen / now.rows - int(old[-2]) / before.rows
+        expected = max(int(old[-2]), column.expected_unseen()) if before is column.counts else int(old[-2])
+        p_new = distances.share_rise(expected, before.rows, unseen, now.rows)
+        found.append(metric("new_categories", rise, limits.max_new_categories, p_new))
     return found
+
+
+def _numeric(metric: _Make, before: ColumnCounts, now: ColumnCounts, limits: MonitoringSettings) -> list[DriftMetric]:
+    old, new = np.asarray(before.cells), np.asarray(now.cells)
+    if not now.values or not before.values:
+        return []
+    gap, p_value = distances.kolmogorov_smirnov(old, new)
+    # The first and the last cell lie outside of what training saw.
+    outside, outside_before = int(new[0] + new[-1]), int(old[0] + old[-1])
+    rise = outside / now.rows - outside_before / before.rows
+    p_out = distances.share_rise(outside_before, before.rows, outside, now.rows)
+    return [metric("ks", gap, limits.max_ks, p_value), metric("out_of_range", rise, limits.max_out_of_range, p_out)]

@@ -18,6 +18,7 @@ from mlplatform.reporting.observations import (
     Performance,
     StageFacts,
     Timing,
+    WindowFacts,
     alerts_of,
     drift_of,
     flows_of,
@@ -25,6 +26,7 @@ from mlplatform.reporting.observations import (
     read_ops,
     stages_of,
     timings_of,
+    windows_of,
 )
 from mlplatform.reporting.outcomes import Outcomes, Scored, read_outcomes
 from mlplatform.workspace.protocols import Workspace
@@ -90,7 +92,8 @@ class Facts:
         steps: One entry an `as_of`, oldest first.
         decisions: All decisions, oldest first.
         champions: Who became champion, oldest first; the last one is champion.
-        alerts: All alerts, newest first.
+        alerts: All events of alerts, newest first.
+        windows: The windows of predictions with estimated and realised performance, oldest first.
         newest_run: The stages of the run that started last.
         flows: Rows through each stage.
         timings: How long each stage took.
@@ -116,6 +119,7 @@ class Facts:
     decisions: tuple[DecisionFacts, ...] = ()
     champions: tuple[Champion, ...] = ()
     alerts: tuple[AlertFacts, ...] = ()
+    windows: tuple[WindowFacts, ...] = ()
     newest_run: tuple[StageFacts, ...] = ()
     flows: tuple[Flow, ...] = ()
     timings: tuple[Timing, ...] = ()
@@ -154,7 +158,8 @@ def gather(ws: Workspace, namespace: Namespace, spine: LabelSpine, settings: Use
     events = promotion.events(ws, namespace)
     stages = stages_of(stage_runs.read(ws, namespace))
     decisions = decisions_of(events)
-    performance = performance_of(read_ops(ws, namespace, "performance_metrics"))
+    measured = read_ops(ws, namespace, "performance_metrics")
+    performance = performance_of(measured)
     drift = drift_of(read_ops(ws, namespace, "drift_metrics"))
     moments = {item.as_of for group in (stages, decisions, performance, drift) for item in group}
     outcomes = read_outcomes(ws, namespace, spine, settings.task, max(moments, default=None))
@@ -180,6 +185,7 @@ def gather(ws: Workspace, namespace: Namespace, spine: LabelSpine, settings: Use
         decisions=decisions,
         champions=champions_of(events),
         alerts=alerts_of(read_ops(ws, namespace, "alerts")),
+        windows=windows_of(measured, settings.training.metric),
         newest_run=tuple(stage for stage in stages if stage.run_id == stages[-1].run_id),
         flows=flows_of(stages),
         timings=timings_of(stages),

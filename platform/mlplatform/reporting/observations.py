@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from mlplatform.as_of import parse_as_of
-from mlplatform.naming import Namespace
+from mlplatform.monitoring.drift import TRAINING
+from mlplatform.naming import CHAMPION, Namespace
 from mlplatform.ops.stage_runs import DONE
 from mlplatform.workspace.protocols import Workspace
 
@@ -65,13 +66,42 @@ class Performance:
 
 @dataclass(frozen=True)
 class AlertFacts:
-    """One alert."""
+    """One event of an alert: `raised`, `repeated` while it lasts, `recovered`."""
 
     as_of: datetime
     kind: str
     severity: str
     message: str
-    model_version: int
+    model_version: int | None
+    event: str = "raised"
+    runbook: str = ""
+
+
+@dataclass(frozen=True)
+class WindowFacts:
+    """One window of predictions: what was estimated before labels, and what came of it.
+
+    Attributes:
+        start: Prediction times after this.
+        end: Prediction times up to this.
+        scored: Predictions.
+        coverage: Share of them whose label is known.
+        estimated: The primary metric before labels; None where there is no estimate.
+        realised: The primary metric on the labels known last; None where it is not known or not defined.
+        low: Lower end of its 95% interval.
+        high: Its upper end.
+        note: What the estimate is blind to, or why there is none.
+    """
+
+    start: datetime
+    end: datetime
+    scored: int | None = None
+    coverage: float = 0.0
+    estimated: float | None = None
+    realised: float | None = None
+    low: float | None = None
+    high: float | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -129,11 +159,11 @@ def read_ops(ws: Workspace, namespace: Namespace, table: str) -> list[dict[str, 
 
 
 def drift_of(rows: Iterable[Mapping[str, Any]]) -> tuple[DriftFacts, ...]:
-    """Return the population stability indexes, by step and column."""
+    """Return the population stability indexes against training, by step and column."""
     found = [
         DriftFacts(parse_as_of(row["as_of"]), row["column"], row["value"], row["limit"], row["violated"])
         for row in rows
-        if row["metric"] == "psi"
+        if row["baseline"] == TRAINING and row["metric"] in ("psi", "missing")
     ]
     return tuple(sorted(found, key=lambda item: (item.as_of, item.column)))
 
@@ -142,7 +172,7 @@ def performance_of(rows: Iterable[Mapping[str, Any]]) -> tuple[Performance, ...]
     """Return realised performance of all versions together, one entry a step, oldest first."""
     steps: dict[datetime, list[Mapping[str, Any]]] = {}
     for row in rows:
-        if row["model_version"] is not None:
+        if row["basis"] != "recent" or row["alias"] != CHAMPION or row["model_version"] is not None or row["slice"]:
             continue
         steps.setdefault(parse_as_of(row["as_of"]), []).append(row)
     return tuple(
@@ -157,10 +187,40 @@ def performance_of(rows: Iterable[Mapping[str, Any]]) -> tuple[Performance, ...]
     )
 
 
+def windows_of(rows: Iterable[Mapping[str, Any]], metric: str) -> tuple[WindowFacts, ...]:
+    """Return the windows of predictions, oldest first, each as it was measured last.
+
+    Args:
+        rows: Of `ops.performance_metrics`.
+        metric: The primary metric.
+    """
+    found: dict[tuple[datetime, datetime], WindowFacts] = {}
+    mine = [row for row in rows if row["basis"] in ("estimated", "realised") and row["alias"] == CHAMPION]
+    for row in sorted(mine, key=lambda row: (row["as_of"], row["basis"])):
+        place = (parse_as_of(row["window_start"]), parse_as_of(row["window_end"]))
+        window = found.get(place, WindowFacts(*place))
+        if row["basis"] == "realised":
+            window = replace(window, scored=row["scored"], coverage=row["coverage"])
+        if row["metric"] == metric and row["basis"] == "estimated":
+            window = replace(window, estimated=row["value"], note=row["note"] or "")
+        elif row["metric"] == metric:
+            window = replace(window, realised=row["value"], low=row["low"], high=row["high"])
+        found[place] = window
+    return tuple(window for _, window in sorted(found.items()))
+
+
 def alerts_of(rows: Iterable[Mapping[str, Any]]) -> tuple[AlertFacts, ...]:
     """Return the alerts, newest first, the critical ones of a step before the others."""
     found = [
-        AlertFacts(parse_as_of(row["as_of"]), row["kind"], row["severity"], row["message"], row["model_version"])
+        AlertFacts(
+            as_of=parse_as_of(row["as_of"]),
+            kind=row["kind"],
+            severity=row["severity"],
+            message=row["message"],
+            model_version=row["model_version"],
+            event=row["event"],
+            runbook=row["runbook"],
+        )
         for row in rows
     ]
     found.sort(key=lambda alert: (alert.severity != CRITICAL, alert.kind))

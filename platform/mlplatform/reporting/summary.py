@@ -97,7 +97,7 @@ def _performance(facts: Facts) -> str:
     observed, predicted = found.value("label_mean"), found.value("prediction_mean")
     if observed is not None and predicted is not None:
         text += f"; {shown_mean(facts, observed)} was observed where {shown_mean(facts, predicted)} was predicted"
-    return f"{text}. Labels are known for {percent(found.coverage)} of all predictions up to then."
+    return f"{text}. Labels are known for {percent(found.coverage)} of the predictions looked at."
 
 
 def _drift(facts: Facts) -> str:
@@ -116,10 +116,13 @@ def _drift(facts: Facts) -> str:
 def _alerts(facts: Facts) -> str:
     if not facts.alerts:
         return "No alert has been raised."
-    critical = sum(alert.severity == CRITICAL for alert in facts.alerts)
-    newest = [alert for alert in facts.alerts if facts.last and alert.as_of == facts.last.as_of]
+    raised = [alert for alert in facts.alerts if alert.event == "raised"]
+    critical = sum(alert.severity == CRITICAL for alert in raised)
+    newest = [
+        alert for alert in facts.alerts if facts.last and alert.as_of == facts.last.as_of and alert.event != "recovered"
+    ]
     now = "; ".join(f"{alert.severity}: {alert.message}" for alert in newest) or "none"
-    return f"{plural(len(facts.alerts), 'alert')} so far, {critical} of them critical. At the newest step: {now}."
+    return f"{plural(len(raised), 'alert')} raised so far, {critical} of them critical. At the newest step: {now}."
 
 
 def _newest_run(facts: Facts) -> str:

@@ -14,11 +14,17 @@ from mlplatform.use_case import UseCase
 from mlplatform.workspace.protocols import Workspace
 
 Progress = Callable[[str], None]
+Advance = Callable[[int, int], None]
 
 
 def silent(message: str) -> None:
     """Report progress to nobody."""
     del message
+
+
+def nowhere(done: int, total: int) -> None:
+    """Count rows for nobody."""
+    del done, total
 
 
 @dataclass(frozen=True)
@@ -31,6 +37,7 @@ class StageContext:
         as_of: What was known by then counts, nothing later.
         run_id: Of the run that the stage is part of.
         progress: Takes a line about what is being done.
+        advance: Takes how many rows of how many are done, for a progress bar.
     """
 
     ws: Workspace
@@ -38,6 +45,7 @@ class StageContext:
     as_of: datetime
     run_id: str
     progress: Progress = field(default=silent)
+    advance: Advance = field(default=nowhere)
 
     @cached_property
     def log(self) -> RunLog:

@@ -21,9 +21,9 @@ from mlplatform.models.checks.base import Evidence, FeatureFacts, ModelSignature
 from mlplatform.models.checks.evidence import enough
 from mlplatform.models.label_frame import LabelFrame, known_labels
 from mlplatform.models.metrics import Vector
-from mlplatform.monitoring import profiles
+from mlplatform.stages import reference
 from mlplatform.stages.context import StageContext
-from mlplatform.stages.train import PROFILE_FILE, TRAINED_AS_OF_TAG, TRAINED_THROUGH_TAG, training_start
+from mlplatform.stages.train import TRAINED_AS_OF_TAG, TRAINED_THROUGH_TAG, training_start
 from mlplatform.workspace.protocols import ModelVersion
 
 NEW_LABELS, HOLDOUT, NO_LABELS = "new labels", "holdout", "no labels"
@@ -156,11 +156,9 @@ def _feature_spec(version: ModelVersion) -> FeatureSpec:
 
 
 def _feature_facts(context: StageContext, version: ModelVersion, spec: FeatureSpec, rows: pa.Table) -> FeatureFacts:
-    import mlflow
-
     looked_up = {column.output_name for column in spec.features} | {column.output_name for column in spec.computed}
     names = [name for name in spec.included if name in looked_up]
-    trained = profiles.from_dict(mlflow.artifacts.load_dict(f"runs:/{version.run_id}/{PROFILE_FILE}"))
+    trained = reference.load(context.ws, version).profile
     shares = {name: pc.sum(rows.column(name).is_null(nan_is_null=True)).as_py() / rows.num_rows for name in names}
     newest: dict[str, datetime | None] = {}
     if context.use_case.settings.gate.features.max_age:
@@ -172,7 +170,7 @@ def _feature_facts(context: StageContext, version: ModelVersion, spec: FeatureSp
                     table.table_name, columns=[time_column], filters=[(time_column, "<=", context.as_of)]
                 )
                 newest[table.table_name] = pc.max(times.column(time_column)).as_py()
-    known = {name: trained[name].null_share for name in names if name in trained}
+    known = {name: trained[name].counts.nulls / max(trained[name].counts.rows, 1) for name in names if name in trained}
     return FeatureFacts(null_share=shares, trained_null_share=known, newest=newest)
 
 

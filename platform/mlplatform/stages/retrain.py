@@ -1,37 +1,109 @@
-"""Retrain: decide, from schedule and alarms, whether a new challenger is due; the pipeline then trains and gates it."""
+"""Retrain: from schedule, age and alarms, whether a challenger is due; the pipeline then trains and gates it."""
 
 from __future__ import annotations
 
+import hashlib
+from datetime import datetime
+from typing import Any
+
 from mlplatform.as_of import parse_as_of
+from mlplatform.monitoring import alerts
 from mlplatform.monitoring.retrain import RetrainDecision
 from mlplatform.monitoring.retrain import decide as decide_retrain
+from mlplatform.naming import CHAMPION
 from mlplatform.ops import stage_runs
 from mlplatform.ops.stage_runs import StageResult
 from mlplatform.stages import monitor, train
 from mlplatform.stages.context import StageContext
 
 NAME = "retrain"
+# Of these, only windows that the newest one's version scored count: a new champion starts anew.
+_OF_ONE_VERSION = (alerts.DRIFT, alerts.PREDICTION_DRIFT)
 
 
 def decide(context: StageContext) -> RetrainDecision:
     """Decide whether to retrain at `as_of`; reads only what was recorded up to then."""
+    # Read now, not when the run began: another process may have retrained meanwhile.
+    rows = stage_runs.read(context.ws, context.namespace)
     trained = [
-        row["as_of"]
-        for row in context.log.rows(train.NAME)
-        if row["status"] == stage_runs.DONE and parse_as_of(row["as_of"]) <= context.as_of
+        parse_as_of(row["as_of"]) for row in rows if row["stage"] == train.NAME and row["status"] == stage_runs.DONE
     ]
-    alarms: list[str] = []
-    for row in context.log.rows(monitor.NAME):
-        if row["status"] == stage_runs.DONE and parse_as_of(row["as_of"]) == context.as_of:
-            alarms = list(row["details"].get("alarms", []))
+    last_trained = max((moment for moment in trained if moment <= context.as_of), default=None)
+    # What was found before the last training is what that training was for.
+    monitored = {
+        moment: details
+        for moment, details in _monitored(rows, context.as_of).items()
+        if last_trained is None or moment > last_trained or moment == context.as_of
+    }
+    newest = max(monitored, default=None)
+    details = monitored[newest] if newest is not None else {}
     return decide_retrain(
         context.as_of,
-        max((parse_as_of(moment) for moment in trained), default=None),
-        alarms,
+        last_trained,
+        list(details.get("alarms", [])),
         context.use_case.settings.monitoring,
+        windows=_windows(_monitored(rows, context.as_of)),
+        monitored_at=newest,
+        champion_trained=_champion_trained(context),
+        unknown=_unknown(newest, details),
     )
 
 
-def result_of(decision: RetrainDecision) -> StageResult:
+def _unknown(newest: datetime | None, details: dict[str, Any]) -> str:
+    if newest is None:
+        return "nothing has been monitored since the last training"
+    if details.get("windows", {}).get(alerts.MONITOR, {}).get("violated"):
+        return f"a check could not be made at {newest:%Y-%m-%d}, see the alert {alerts.MONITOR}"
+    return ""
+
+
+def result_of(context: StageContext, decision: RetrainDecision) -> StageResult:
     """Return a decision as a stage's result."""
-    return StageResult(details={"due": decision.due, "reasons": list(decision.reasons)})
+    return StageResult(
+        details={
+            "due": decision.due,
+            "reasons": list(decision.reasons),
+            "held_until": decision.held_until.isoformat() if decision.held_until else None,
+            "token": token(context),
+        }
+    )
+
+
+def token(context: StageContext) -> str:
+    """Return what makes starting the retraining of one `as_of` idempotent where a job service runs it."""
+    text = f"retrain|{context.use_case.model}|{context.as_of.isoformat()}"
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _monitored(rows: list[dict[str, Any]], as_of: datetime) -> dict[datetime, dict[str, Any]]:
+    """Return what the monitor recorded, by `as_of`, oldest first; of several records of one the last."""
+    found = {
+        parse_as_of(row["as_of"]): row["details"]
+        for row in rows
+        if row["stage"] == monitor.NAME and row["status"] == stage_runs.DONE and parse_as_of(row["as_of"]) <= as_of
+    }
+    return dict(sorted(found.items()))
+
+
+def _windows(monitored: dict[datetime, dict[str, Any]]) -> dict[str, list[tuple[datetime, bool]]]:
+    judged: dict[str, list[tuple[datetime, bool, Any]]] = {}
+    for moment, details in monitored.items():
+        for kind, window in details.get("windows", {}).items():
+            judged.setdefault(kind, []).append((moment, window["violated"], window["model_version"]))
+    return {
+        kind: [
+            (moment, violated)
+            for moment, violated, version in windows
+            if kind not in _OF_ONE_VERSION or version == windows[-1][2]
+        ]
+        for kind, windows in judged.items()
+    }
+
+
+def _champion_trained(context: StageContext) -> datetime | None:
+    if context.use_case.settings.monitoring.max_model_age is None:
+        return None
+    registry, model = context.ws.registry, context.use_case.model
+    number = registry.aliases(model).get(CHAMPION)
+    tag = registry.get(model, number).tags.get(train.TRAINED_AS_OF_TAG) if number is not None else None
+    return parse_as_of(tag) if tag else None

@@ -1,64 +1,75 @@
-"""Score: the entities whose prediction time has come since the last scoring, by the champion, appended exactly once."""
+"""Score: the entities whose prediction time has come since the last scoring, appended exactly once."""
 
 from __future__ import annotations
 
+import logging
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlplatform.as_of import Duration, shown
-from mlplatform.errors import StageError
+from mlplatform.errors import PlatformError, StageError
 from mlplatform.medallion.spine import SPINE
-from mlplatform.models.scorer import PREDICTION, PREDICTIONS, prediction_schema
-from mlplatform.naming import CHAMPION, ObjectName
+from mlplatform.models.reasons import REASONS, reason_codes
+from mlplatform.models.scorer import (
+    LATEST_PREDICTIONS,
+    PREDICTION,
+    PREDICTIONS,
+    REASON_CODES,
+    UNMATCHED,
+    prediction_schema,
+)
+from mlplatform.naming import CHALLENGER, CHAMPION, ObjectName
 from mlplatform.ops.stage_runs import StageResult, utc_now
+from mlplatform.stages import reference
 from mlplatform.stages.context import StageContext
+from mlplatform.workspace.feature_protocols import MATCHED
 from mlplatform.workspace.protocols import ModelVersion, Transaction
 
 NAME = "score"
+LOG = logging.getLogger(__name__)
 
 
-def run(context: StageContext, *, alias: str = CHAMPION) -> StageResult:
-    """Score the rows due at `as_of` with the model an alias names.
+def run(context: StageContext, *, alias: str | None = None) -> StageResult:
+    """Score the rows due at `as_of`.
+
+    Args:
+        context: The run.
+        alias: Score with the version of this alias only. Default: the champion, and beside it, in the shadow, the
+            challenger, where there is one and `scoring.shadow` is set; its predictions are measured and never acted on.
 
     Raises:
         StageError: If no version has the alias.
     """
     ws, use_case, namespace = context.ws, context.use_case, context.namespace
     aliases = ws.registry.aliases(use_case.model)
-    if alias not in aliases:
+    wanted = alias or CHAMPION
+    if wanted not in aliases:
         raise StageError(
-            f"{use_case.model} has no {alias}; nothing can score.",
+            f"{use_case.model} has no {wanted}; nothing can score.",
             hint=f"See why: mlplatform history {use_case.name}",
         )
-    version = ws.registry.get(use_case.model, aliases[alias])
-    spine, predictions = use_case.label_spine(), namespace.gold(PREDICTIONS)
-    ws.tables.create(
-        predictions,
-        prediction_schema(spine),
-        primary_keys=(*spine.keys, "model_version"),
-        timeseries_column=spine.prediction_time,
-        description="One row an entity, prediction time and model version; append-only",
-    )
+    _create(context)
     start = first_window_start(context)
-    rows, spine_version = due_rows(context, start, alias)
+    rows, spine_version = due_rows(context, start)
     population = use_case.scorer().population(rows)
     result = StageResult(
         inputs={str(namespace.gold(SPINE)): spine_version},
         rows_in=rows.num_rows,
-        rows_out=0,
-        details={"model_version": version.version, "not_in_population": rows.num_rows - population.num_rows},
+        details={"alias": wanted, "not_in_population": rows.num_rows - population.num_rows},
     )
-    chunk = use_case.scorer.chunk_rows
-    for number, offset in enumerate(range(0, population.num_rows, chunk)):
-        part = population.slice(offset, chunk)
-        written = _score_chunk(context, part, version, alias, number, predictions)
-        result.rows_out = (result.rows_out or 0) + written
-        context.progress(f"scored {min(offset + chunk, population.num_rows)} of {population.num_rows} rows")
+    version = ws.registry.get(use_case.model, aliases[wanted])
+    result.rows_out = _score(context, population, version, wanted)
+    result.details["model_version"] = version.version
+    result.details["mean_prediction"] = _mean_prediction(context, version)
+    if alias is None and use_case.settings.scoring.shadow and CHALLENGER in aliases:
+        result.details["shadow"] = _score_shadow(context, population, aliases[CHALLENGER])
+    predictions = namespace.gold(PREDICTIONS)
     result.outputs[str(predictions)] = ws.tables.version(predictions)
-    mean = _mean_prediction(context, predictions, version)
-    result.details["mean_prediction"] = mean
     if not population.num_rows:
         result.skipped = f"no prediction became due by {shown(context.as_of)}"
     return result
@@ -72,11 +83,12 @@ def first_window_start(context: StageContext) -> datetime:
     return Duration.parse(context.use_case.settings.scoring.every).before(first)
 
 
-def due_rows(context: StageContext, start: datetime, alias: str) -> tuple[pa.Table, int]:
-    """Return the spine rows that an alias has to score at `as_of`, and the spine's Delta version.
+def due_rows(context: StageContext, start: datetime) -> tuple[pa.Table, int]:
+    """Return the spine rows that are to be scored at `as_of`, and the spine's Delta version.
 
     These are the rows whose prediction time lies in (previous as_of, as_of], and earlier ones that landed too late for
-    the scoring they belonged to: every row since `start` that had no prediction before this `as_of`.
+    the scoring they belonged to: every row since `start` that no champion had predicted before this `as_of`. A
+    challenger in the shadow scores the same rows.
     """
     spine, tables = context.use_case.label_spine(), context.ws.tables
     name, time, keys = context.namespace.gold(SPINE), spine.prediction_time, list(spine.keys)
@@ -85,7 +97,7 @@ def due_rows(context: StageContext, start: datetime, alias: str) -> tuple[pa.Tab
     scored_before = tables.to_arrow(
         context.namespace.gold(PREDICTIONS),
         columns=keys,
-        filters=[("as_of", "<", context.as_of), ("alias", "=", alias), (time, ">", start)],
+        filters=[("as_of", "<", context.as_of), ("alias", "=", CHAMPION), (time, ">", start)],
     )
     if scored_before.num_rows:
         rows = rows.join(scored_before, keys=keys, join_type="left anti").select(rows.column_names)
@@ -94,40 +106,143 @@ def due_rows(context: StageContext, start: datetime, alias: str) -> tuple[pa.Tab
     return rows.sort_by(order), version
 
 
-def _score_chunk(
-    context: StageContext, rows: pa.Table, version: ModelVersion, alias: str, number: int, predictions: ObjectName
-) -> int:
-    spine = context.use_case.label_spine()
-    once = Transaction(f"score:{version.version}:{context.as_of.isoformat()}:{number}")
-    if all(context.ws.tables.committed(predictions, [once])):
-        return 0
-    new = _not_scored_yet(context, rows, version, predictions)
-    scored = context.ws.fe.score_batch_arrow(model_uri=version.uri, df=new, result_type="double")
-    if scored.num_rows != new.num_rows:
-        raise StageError(f"{version.uri} scored {scored.num_rows} of {new.num_rows} rows.", hint="Report this.")
-    count, moment = scored.num_rows, pa.timestamp("us", tz="UTC")
-    frame = (
-        scored.select([*spine.keys, PREDICTION])
-        .append_column("model_version", pa.array([version.version] * count, pa.int64()))
-        .append_column("alias", pa.array([alias] * count, pa.string()))
-        .append_column("as_of", pa.array([context.as_of] * count, moment))
-        .append_column("scored_at", pa.array([utc_now()] * count, moment))
-        .append_column("run_id", pa.array([context.run_id] * count, pa.string()))
-    )
-    return context.ws.tables.append(predictions, frame, transactions=[once]).rows
+@dataclass(frozen=True)
+class _Scoring:
+    context: StageContext
+    version: ModelVersion
+    alias: str
+    predictions: ObjectName
+    ordinary: dict[str, Any] | None
+
+    def chunk(self, rows: pa.Table, number: int) -> int:
+        """Score and append one chunk; return how many rows were written."""
+        tables = self.context.ws.tables
+        as_of = self.context.as_of.isoformat()
+        once = Transaction(f"score:{self.version.version}:{self.alias}:{as_of}:{number}")
+        if all(tables.committed(self.predictions, [once])):
+            return 0
+        new = self._not_scored_yet(rows)
+        if not new.num_rows:
+            return 0
+        scored = self.context.ws.fe.score_batch_arrow(
+            model_uri=self.version.uri, df=new, result_type="double", matches=True
+        )
+        if scored.num_rows != new.num_rows:
+            raise StageError(
+                f"{self.version.uri} scored {scored.num_rows} of {new.num_rows} rows.", hint="Report this."
+            )
+        return tables.append(self.predictions, self._frame(scored), transactions=[once]).rows
+
+    def _not_scored_yet(self, rows: pa.Table) -> pa.Table:
+        spine = self.context.use_case.label_spine()
+        keys, times = list(spine.keys), rows.column(spine.prediction_time)
+        there = self.context.ws.tables.to_arrow(
+            self.predictions,
+            columns=keys,
+            filters=[
+                ("model_version", "=", self.version.version),
+                (spine.prediction_time, ">=", pc.min(times).as_py()),
+                (spine.prediction_time, "<=", pc.max(times).as_py()),
+            ],
+        )
+        if not there.num_rows:
+            return rows
+        return rows.join(there, keys=keys, join_type="left anti").select(rows.column_names)
+
+    def _frame(self, scored: pa.Table) -> pa.Table:
+        count, moment = scored.num_rows, pa.timestamp("us", tz="UTC")
+        keys = self.context.use_case.label_spine().keys
+        frame = scored.select([*keys, PREDICTION])
+        for name, values in (
+            ("model_version", pa.array([self.version.version] * count, pa.int64())),
+            ("alias", pa.array([self.alias] * count, pa.string())),
+            (UNMATCHED, unmatched(scored)),
+            (REASON_CODES, self._reasons(scored)),
+            ("as_of", pa.array([self.context.as_of] * count, moment)),
+            ("scored_at", pa.array([utc_now()] * count, moment)),
+            ("run_id", pa.array([self.context.run_id] * count, pa.string())),
+        ):
+            frame = frame.append_column(name, values)
+        return frame
+
+    def _reasons(self, scored: pa.Table) -> pa.Array:
+        if self.ordinary is None:
+            return pa.nulls(scored.num_rows, REASONS)
+        ours = [PREDICTION, *(name for name in scored.column_names if name.startswith(MATCHED))]
+
+        def score(rows: pa.Table) -> np.ndarray[Any, np.dtype[np.float64]]:
+            made = self.context.ws.fe.score_batch_arrow(model_uri=self.version.uri, df=rows, result_type="double")
+            return np.asarray(made.column(PREDICTION).to_numpy(), dtype=np.float64)
+
+        made = np.asarray(scored.column(PREDICTION).to_numpy(), dtype=np.float64)
+        top = self.context.use_case.scorer.reason_codes
+        return reason_codes(score, scored.drop_columns(ours), made, self.ordinary, top)
 
 
-def _not_scored_yet(context: StageContext, rows: pa.Table, version: ModelVersion, predictions: ObjectName) -> pa.Table:
-    keys = list(context.use_case.label_spine().keys)
-    there = context.ws.tables.to_arrow(predictions, columns=keys, filters=[("model_version", "=", version.version)])
-    if not there.num_rows:
-        return rows
-    return rows.join(there, keys=keys, join_type="left anti").select(rows.column_names)
+def unmatched(scored: pa.Table) -> pa.Array:
+    """Return, for each scored row, the bare names of the feature tables that held no row for it.
+
+    Args:
+        scored: With the columns `matched:<table>` of `score_batch_arrow`.
+    """
+    columns = [name for name in scored.column_names if name.startswith(MATCHED)]
+    missing = np.zeros((scored.num_rows, len(columns)), dtype=bool)
+    for place, name in enumerate(columns):
+        missing[:, place] = ~scored.column(name).to_numpy().astype(bool)
+    tables = np.array([name.removeprefix(MATCHED).rpartition(".")[2] for name in columns], dtype=object)
+    offsets = np.concatenate([[0], np.cumsum(missing.sum(axis=1))]).astype(np.int32)
+    values = pa.array(tables[np.nonzero(missing)[1]] if columns else [], pa.string())
+    return pa.ListArray.from_arrays(pa.array(offsets), values)
 
 
-def _mean_prediction(context: StageContext, predictions: ObjectName, version: ModelVersion) -> float | None:
-    rows = context.ws.tables.to_arrow(
+def _create(context: StageContext) -> None:
+    spine, predictions = context.use_case.label_spine(), context.namespace.gold(PREDICTIONS)
+    context.ws.tables.create(
         predictions,
+        prediction_schema(spine),
+        primary_keys=(*spine.keys, "model_version"),
+        timeseries_column=spine.prediction_time,
+        description="One row an entity, prediction time and model version; append-only",
+    )
+    context.ws.tables.create_latest_view(
+        context.namespace.gold(LATEST_PREDICTIONS),
+        of=predictions,
+        keys=spine.entity_keys,
+        order_by=(spine.prediction_time, "as_of", "model_version"),
+        where={"alias": CHAMPION},
+        description="The champion's latest prediction for each entity",
+    )
+
+
+def _score(context: StageContext, population: pa.Table, version: ModelVersion, alias: str) -> int:
+    scorer = context.use_case.scorer
+    wants_reasons = scorer.reason_codes > 0 and alias == CHAMPION and population.num_rows
+    ordinary = reference.load(context.ws, version).ordinary() if wants_reasons else None
+    scoring = _Scoring(context, version, alias, context.namespace.gold(PREDICTIONS), ordinary)
+    written = 0
+    for number, offset in enumerate(range(0, population.num_rows, scorer.chunk_rows)):
+        part = population.slice(offset, scorer.chunk_rows)
+        written += scoring.chunk(part, number)
+        done = offset + part.num_rows
+        context.progress(f"{alias} scored {done} of {population.num_rows} rows")
+        context.advance(done, population.num_rows)
+    return written
+
+
+def _score_shadow(context: StageContext, population: pa.Table, number: int) -> dict[str, Any]:
+    version = context.ws.registry.get(context.use_case.model, number)
+    try:
+        written = _score(context, population, version, CHALLENGER)
+    except PlatformError as error:
+        # The champion's predictions are there; a challenger that cannot score must not take them away.
+        LOG.warning("The challenger, version %d, could not score in the shadow: %s", number, error.message)
+        return {"model_version": number, "rows": 0, "failed": error.message}
+    return {"model_version": number, "rows": written, "mean_prediction": _mean_prediction(context, version)}
+
+
+def _mean_prediction(context: StageContext, version: ModelVersion) -> float | None:
+    rows = context.ws.tables.to_arrow(
+        context.namespace.gold(PREDICTIONS),
         columns=[PREDICTION],
         filters=[("as_of", "=", context.as_of), ("model_version", "=", version.version)],
     )

@@ -15,14 +15,14 @@ from mlplatform.git import source_version
 from mlplatform.models import artifacts
 from mlplatform.models.label_frame import LabelFrame, known_labels, sample
 from mlplatform.models.training import Trained, TrainingData, train, training_data, training_key
-from mlplatform.monitoring import profiles
+from mlplatform.monitoring import estimate, profiles
 from mlplatform.naming import CHALLENGER
 from mlplatform.ops.stage_runs import StageResult
 from mlplatform.stages.context import StageContext
+from mlplatform.stages.reference import PROFILE_FILE
 from mlplatform.workspace.protocols import ModelVersion
 
 NAME = "train"
-PROFILE_FILE = "reference_profile.json"
 KEY_TAG = "training_key"
 TRAINED_AS_OF_TAG = "trained_as_of"
 TRAINED_THROUGH_TAG = "trained_through"
@@ -92,7 +92,10 @@ def _train_and_log(
         mlflow.log_metrics({f"holdout_{name}": value for name, value in trained.metrics.items() if value == value})  # noqa: PLR0124
         reference = profiles.profile_table(pa.Table.from_pandas(data.inputs, preserve_index=False))
         reference |= profiles.profile_table(pa.table({"prediction": trained.holdout_predictions}))
-        mlflow.log_dict(profiles.to_dict(reference), PROFILE_FILE)
+        calibration = None
+        if settings.task == "classification":
+            calibration = estimate.fit_calibration(data.labels[trained.split.holdout], trained.holdout_predictions)
+        mlflow.log_dict(profiles.to_dict(reference, calibration), PROFILE_FILE)
         context.progress("logging and registering the model")
         _log_model(context, data, trained)
         run_id = run.info.run_id

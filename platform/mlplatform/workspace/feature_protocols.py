@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from mlplatform.features.lookups import FeatureFunction, FeatureLookup
     from mlplatform.naming import ObjectName
     from mlplatform.workspace.protocols import TableInfo
+
+
+MATCHED = "matched:"
+"""Prefix of the columns that say whether a lookup found a row; the feature table's name follows."""
 
 
 class ModelFiles(Protocol):
@@ -49,6 +53,10 @@ class TrainingSet(Protocol):
 
     def to_arrow(self, *, as_recorded: bool = False) -> pa.Table:
         """Return the rows as Arrow."""
+        ...
+
+    def to_batches(self, *, as_recorded: bool = False) -> Iterator[pa.RecordBatch]:
+        """Yield the rows as Arrow batches."""
         ...
 
     def to_pandas(self, *, as_recorded: bool = False) -> Any:
@@ -124,6 +132,16 @@ class FeatureClient(Protocol):
         """Look the model's features up for each row, and add the column `prediction`."""
         ...
 
-    def score_batch_arrow(self, *, model_uri: str, df: Any, result_type: str = "double") -> pa.Table:
-        """As `score_batch`, with Arrow out."""
+    def score_batch_arrow(
+        self, *, model_uri: str, df: Any, result_type: str = "double", matches: bool = False
+    ) -> pa.Table:
+        """As `score_batch`, with Arrow out.
+
+        Args:
+            model_uri: The model.
+            df: The rows to score.
+            result_type: Spark type of `prediction`.
+            matches: Add, for each lookup, a boolean column `matched:<table>`: whether a row was found in the feature
+                table for the key, as of the row's time and within the lookback. The real client does not tell.
+        """
         ...

@@ -126,6 +126,42 @@ class Tables(Protocol):
         """Return the table at a version as Arrow, with only the columns and rows asked for."""
         ...
 
+    def largest(self, name: ObjectName | str, column: str, *, filters: Sequence[Filter] = ()) -> Any:
+        """Return the largest value of a column among the rows asked for; None without any.
+
+        Raises:
+            TableError: If the table or the column does not exist.
+        """
+        ...
+
+    def create_latest_view(
+        self,
+        name: ObjectName | str,
+        *,
+        of: ObjectName | str,
+        keys: Sequence[str],
+        order_by: Sequence[str],
+        where: Mapping[str, str] | None = None,
+        description: str = "",
+    ) -> None:
+        """Create (or replace) a view that shows the newest row of each key of a table; always up to date.
+
+        On Databricks a SQL view. On the local workspace its definition, which `to_arrow` and `read` compute whenever
+        they are asked; it is no table: `exists` and `list` do not know it, and nothing is ever written to it.
+
+        Args:
+            name: The view's name.
+            of: The table.
+            keys: Columns whose values are shown once.
+            order_by: Columns that say which row is the newest; the largest values win, the first column first.
+            where: Column -> text that it must equal.
+            description: The view's comment.
+
+        Raises:
+            TableError: If the table lacks a column, or a table has the view's name.
+        """
+        ...
+
     def append(self, name: ObjectName | str, frame: Any, *, transactions: Sequence[Transaction] = ()) -> WriteResult:
         """Append rows, cast to the table's declared schema; with transactions, exactly once.
 

@@ -290,9 +290,19 @@ class LocalFeatureClient:
         result_type: str = "double",
         env_manager: str = "local",
         params: Mapping[str, Any] | None = None,
+        matches: bool = False,
     ) -> pa.Table:
-        """As `score_batch`, with Arrow out."""
-        with self._scoring(model_uri, df, result_type, env_manager, params) as (schema, batches):
+        """As `score_batch`, with Arrow out.
+
+        Args:
+            model_uri: As `score_batch`.
+            df: As `score_batch`.
+            result_type: As `score_batch`.
+            env_manager: As `score_batch`.
+            params: As `score_batch`.
+            matches: Add a boolean column `matched:<table>` for each lookup: whether a row was found.
+        """
+        with self._scoring(model_uri, df, result_type, env_manager, params, matches=matches) as (schema, batches):
             return pa.Table.from_batches(list(batches), schema=schema)
 
     def lineage(self, model_uri: str) -> Lineage:
@@ -308,7 +318,14 @@ class LocalFeatureClient:
 
     @contextmanager
     def _scoring(
-        self, model_uri: str, df: Any, result_type: str, env_manager: str, params: Mapping[str, Any] | None
+        self,
+        model_uri: str,
+        df: Any,
+        result_type: str,
+        env_manager: str,
+        params: Mapping[str, Any] | None,
+        *,
+        matches: bool = False,
     ) -> Iterator[tuple[pa.Schema, Iterator[pa.RecordBatch]]]:
         if env_manager != "local":
             raise FeatureStoreError(f"env_manager {env_manager!r} is not supported here.", hint="Use 'local'.")
@@ -320,7 +337,7 @@ class LocalFeatureClient:
             tables = open_tables(self._ws.tables, names)
             registered = {name: self._ws.functions.get(name) for name in functions}
             infos = {name: table.info for name, table in tables.items()}
-            scoring = BatchScoring(spec, frame, result_type, tables=infos, functions=registered)
+            scoring = BatchScoring(spec, frame, result_type, tables=infos, functions=registered, matches=matches)
             model = model_store.load_model(artifact, self.verify_model)
 
             def predict(given: Any) -> Any:

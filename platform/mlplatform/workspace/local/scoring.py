@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,8 +12,9 @@ import pyarrow.compute as pc
 
 from mlplatform.errors import FeatureStoreError
 from mlplatform.features.spec import FeatureSpec
-from mlplatform.features.training_set import PREDICTION, Plan, check_score_frame, make_plan
-from mlplatform.features.types import arrow_type, spark_type
+from mlplatform.features.training_set import PREDICTION, Join, Plan, check_score_frame, make_plan
+from mlplatform.features.types import arrow_type, normal_type, spark_type
+from mlplatform.workspace.feature_protocols import MATCHED
 from mlplatform.workspace.local import duck, lookup_engine
 
 if TYPE_CHECKING:
@@ -38,8 +40,17 @@ class BatchScoring:
         *,
         tables: Mapping[str, TableInfo],
         functions: Mapping[str, FunctionInfo],
+        matches: bool = False,
     ) -> None:
         """Plan the scoring, and refuse what cannot be scored.
+
+        Args:
+            spec: The model's feature spec.
+            frame: The rows to score.
+            result_type: Spark type of the prediction.
+            tables: What is known about the feature tables.
+            functions: The registered functions.
+            matches: Add the columns that say which lookups found a row.
 
         Raises:
             FeatureStoreError: As `check_score_frame` and `make_plan`; or if `result_type` is no type.
@@ -50,9 +61,15 @@ class BatchScoring:
         self._inputs = spec.included
         self.plan: Plan = make_plan(spec, frame.schema, wanted=self._inputs, tables=tables, functions=functions)
         added = [name for name in self._inputs if name not in frame.column_names]
-        self._columns = [*frame.column_names, *added]
         self._casts = _input_types(spec, self.plan)
-        fields = [self.plan.schema.field(name) for name in self._columns]
+        self._matched: list[str] = []
+        if matches:
+            self.plan, self._matched = _with_matches(self.plan, tables)
+        self._columns = [*frame.column_names, *added, *self._matched]
+        fields = [
+            pa.field(name, pa.bool_()) if name in self._matched else self.plan.schema.field(name)
+            for name in self._columns
+        ]
         self.schema = pa.schema([*fields, pa.field(PREDICTION, self._kind)])
 
     def run(
@@ -72,7 +89,11 @@ class BatchScoring:
         for batch in batches:
             if batch.num_rows:
                 prediction = self._predict(predict, batch)
-                yield pa.RecordBatch.from_arrays([*batch.columns, prediction], schema=self.schema)
+                columns = [
+                    pc.is_valid(column) if name in self._matched else column
+                    for name, column in zip(batch.schema.names, batch.columns, strict=True)
+                ]
+                yield pa.RecordBatch.from_arrays([*columns, prediction], schema=self.schema)
 
     def _predict(self, predict: Predict, batch: pa.RecordBatch) -> pa.Array:
         columns = []
@@ -88,6 +109,25 @@ class BatchScoring:
                 hint=f"It was given the columns {', '.join(self._inputs)}.",
             ) from error
         return as_column(result, self._kind, batch.num_rows)
+
+
+def _with_matches(plan: Plan, tables: Mapping[str, TableInfo]) -> tuple[Plan, list[str]]:
+    """Let each join bring the table's first key along: it is null exactly where no row was found."""
+    names: list[str] = []
+    fields, stages = list(plan.schema), []
+    for stage in plan.stages:
+        steps: list[Join] = []
+        for step in stage:
+            if isinstance(step, Join):
+                name = f"{MATCHED}{step.table}"
+                if name in names:
+                    name = f"{name}#{len(names)}"  # the same table, looked up by another key
+                names.append(name)
+                key = step.keys[0][1]
+                fields.append(pa.field(name, normal_type(tables[step.table].schema.field(key).type)))
+                steps.append(replace(step, outputs=(*step.outputs, (key, name))))
+        stages.append(tuple(steps) or stage)
+    return Plan(stages=tuple(stages), defaults=plan.defaults, schema=pa.schema(fields)), names
 
 
 def as_column(result: Any, kind: pa.DataType, rows: int) -> pa.Array:

@@ -6,7 +6,8 @@ import json
 import operator
 import os
 import shutil
-from collections.abc import Callable, Sequence
+import uuid
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from deltalake import DeltaTable, QueryBuilder
 
 from mlplatform.errors import TableError, did_you_mean
 from mlplatform.naming import ObjectName, quote
-from mlplatform.workspace.local import delta, duck
+from mlplatform.workspace.local import delta, duck, views
 from mlplatform.workspace.local.frames import conform, to_arrow
 from mlplatform.workspace.local.locks import file_lock
 from mlplatform.workspace.protocols import Filter, TableInfo, Transaction, WriteResult
@@ -149,6 +150,12 @@ class LocalTables:
 
     def read(self, name: ObjectName | str, *, version: int | None = None) -> DataFrame:
         """Return the table, pinned at a version, as a Spark DataFrame."""
+        if views.load(self.path(name)) is not None:
+            from pyarrow import parquet
+
+            file = self._scratch / f"view-{uuid.uuid4().hex}.parquet"
+            parquet.write_table(self.to_arrow(name), file)
+            return self._spark().read.parquet(str(file))
         # A lazy DataFrame on an unpinned table changes when the table does, so the newest version is pinned too.
         pinned = self.open(name, version=version).version()
         reader = self._spark().read.format("delta").option("versionAsOf", str(pinned))
@@ -162,7 +169,11 @@ class LocalTables:
         columns: Sequence[str] | None = None,
         filters: Sequence[Filter] = (),
     ) -> pa.Table:
-        """Return the table as Arrow, with only the columns and rows asked for."""
+        """Return the table (or view) as Arrow, with only the columns and rows asked for."""
+        view = views.load(self.path(name))
+        if view is not None:
+            rows = view.rows(self.open(view.of, version=version), self._scratch)
+            return views.select(rows.filter(_expression(filters)) if filters else rows, columns)
         table = self.open(name, version=version)
         schema = pa.schema(table.schema().to_arrow())
         for column in (*(columns or ()), *(item[0] for item in filters)):
@@ -185,6 +196,39 @@ class LocalTables:
             raise TableError(
                 f"{name} cannot be filtered by {list(filters)}: {error}", hint="Compare like with like."
             ) from None
+
+    def largest(self, name: ObjectName | str, column: str, *, filters: Sequence[Filter] = ()) -> Any:
+        """Return the largest value of a column among the rows asked for, reading batch by batch."""
+        table = self.open(name)
+        schema = pa.schema(table.schema().to_arrow())
+        if column not in schema.names:
+            raise TableError(f"{name} has no column {column}.", hint=did_you_mean(column, schema.names))
+        if table.protocol().min_reader_version > duck.PLAIN_READER_VERSION or _is_small(table):
+            return pc.max(self.to_arrow(name, columns=[column], filters=filters).column(column)).as_py()
+        condition = _expression(filters) if filters else None
+        scanner = table.to_pyarrow_dataset(schema=schema).scanner(
+            columns=[column], filter=condition, batch_readahead=1, fragment_readahead=1
+        )
+        found = [pc.max(batch.column(0)).as_py() for batch in scanner.to_batches() if batch.num_rows]
+        return max((value for value in found if value is not None), default=None)
+
+    def create_latest_view(
+        self,
+        name: ObjectName | str,
+        *,
+        of: ObjectName | str,
+        keys: Sequence[str],
+        order_by: Sequence[str],
+        where: Mapping[str, str] | None = None,
+        description: str = "",
+    ) -> None:
+        """Keep a view of the newest row of each key; the same again changes nothing."""
+        if self.exists(name):
+            raise TableError(f"{name} is a table; it cannot be a view too.", hint="Choose another name.")
+        view = views.LatestView(str(of), list(keys), list(order_by), dict(where or {}), description)
+        if views.load(self.path(name)) != view:
+            view.check(pa.schema(self.open(of).schema().to_arrow()), str(name))
+            views.save(self.path(name), view)
 
     def append(self, name: ObjectName | str, frame: Any, *, transactions: Sequence[Transaction] = ()) -> WriteResult:
         """Append rows; with transactions, exactly once."""

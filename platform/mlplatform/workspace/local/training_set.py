@@ -119,6 +119,10 @@ class LocalTrainingSet:
         schema = pa.schema([plan.schema.field(name) for name in columns])
         return pa.Table.from_batches(list(self._batches(columns, tables, plan)), schema=schema)
 
+    def to_batches(self, *, as_recorded: bool = False) -> Iterator[pa.RecordBatch]:
+        """Yield the rows as Arrow batches, no more than one in memory beside what is looked up."""
+        return self._batches(*self._prepare(as_recorded))
+
     def to_pandas(self, *, as_recorded: bool = False) -> pd.DataFrame:
         """Return the rows as pandas; arguments and errors are those of `load_df`."""
         frame: pd.DataFrame = self.to_arrow(as_recorded=as_recorded).to_pandas()

@@ -1,0 +1,76 @@
+"""`mlplatform monitor`: drift, performance and alerts at one time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from mlplatform.cli import output
+from mlplatform.cli.options import Options, common
+from mlplatform.cli.run import as_of_option
+
+
+@click.command(
+    epilog="\b\nExamples:\n  mlplatform monitor credit_risk --as-of 2006-04-01\n"
+    "  mlplatform monitor credit_risk --as-of 2006-04-01 --json"
+)
+@click.argument("use_case")
+@click.option("--as-of", metavar="TIME", help="Only what was known by then counts.  [default: now]")
+@click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
+@common
+def monitor(use_case: str, as_of: str | None, as_json: bool, options: Options) -> None:
+    """Compare what was scored with training and with the window before, and predictions with the labels known by now.
+
+    Data and features are brought up to the time first. Alerts are recorded, then sent; alerts whose delivery failed
+    before are sent again. Again for the same time measures again what could not be measured, and changes nothing else.
+    """
+    from mlplatform.pipeline import Pipeline
+
+    moment = as_of_option(as_of)
+    with options.open_use_case(use_case) as (ws, opened), output.reporting(total=1) as reporter:
+        summary = Pipeline(ws, opened, moment, reporter.line).run(["ingest", "refine", "features", "monitor"])
+        metric = opened.settings.training.metric
+    done = summary.stages[-1]
+    details = done.result.details
+    if as_json:
+        output.show_json({"use_case": use_case, "as_of": moment.isoformat(), "skipped": done.result.skipped, **details})
+        return
+    if done.result.skipped:
+        click.echo(f"{use_case} as of {moment:%Y-%m-%d}: {done.result.skipped}.")
+        return
+    click.echo(f"{use_case} as of {moment:%Y-%m-%d}:")
+    for line in _lines(details, metric, done.result.rows_in):
+        click.echo(f"  {line}")
+    rows = [
+        (alert["severity"], alert["kind"], alert["event"], alert["message"])
+        for alert in (*details["alerts"], *details["recovered"])
+    ]
+    if rows:
+        output.console().print(output.table("alerts", ("severity", "kind", "event", "message"), rows))
+    else:
+        click.echo("  no alert")
+
+
+def _lines(details: dict[str, Any], metric: str, rows: int | None) -> list[str]:
+    from mlplatform.monitoring.estimate import BLIND_SPOT
+
+    lines = ["the window could not be read" if rows is None else f"{rows} predictions in the window"]
+    worst = details.get("worst_drift")
+    if worst:
+        shown = f"{worst['value']:.3f}" if worst["value"] is not None else "missing"
+        lines.append(f"farthest from training: {worst['column']} (psi {shown})")
+    if details.get("estimated") is not None:
+        lines.append(f"estimated {metric} before labels: {details['estimated']:.4f}; it {BLIND_SPOT}")
+    if details.get(f"realised_{metric}") is not None:
+        lines.append(f"realised {metric}: {details[f'realised_{metric}']:.4f} on {details['labels_known']} labels")
+    labels = details.get("labels")
+    if labels:
+        lines.append(
+            f"labels of {labels['scored']} predictions: {labels['known']} known, {labels['waiting']} waiting, "
+            f"{labels['never']} never came (coverage {labels['coverage']:.1%})"
+        )
+    sent = details.get("sent") or {}
+    if sent.get("delivered") or sent.get("failed"):
+        lines.append(f"alerts sent: {sent['delivered']}, failed and to be sent again: {sent['failed']}")
+    return lines

@@ -1,0 +1,48 @@
+"""`mlplatform retrain`: decide whether a retraining is due, and do it."""
+
+from __future__ import annotations
+
+import click
+
+from mlplatform.cli import output
+from mlplatform.cli.options import Options, common
+from mlplatform.cli.run import as_of_option
+
+
+@click.command(
+    epilog="\b\nExamples:\n  mlplatform retrain credit_risk --as-of 2007-01-01 --dry-run\n"
+    "  mlplatform retrain credit_risk --as-of 2007-01-01"
+)
+@click.argument("use_case")
+@click.option("--as-of", metavar="TIME", help="Only what was recorded by then counts.  [default: now]")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and why; change nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print the decision as JSON.")
+@common
+def retrain(use_case: str, as_of: str | None, dry_run: bool, as_json: bool, options: Options) -> None:
+    """Train a challenger and put it to the gate, if schedule, age of the model, or alarms say so.
+
+    The decision reads what the monitor recorded: run that first. A rejection by the gate is an outcome, no failure.
+    """
+    from mlplatform.pipeline import Pipeline
+
+    moment = as_of_option(as_of)
+    with options.open_use_case(use_case) as (ws, opened), output.reporting(total=1) as reporter:
+        pipeline = Pipeline(ws, opened, moment, reporter.line)
+        if dry_run:
+            details, gated = pipeline.retrain_decision(), {}
+        else:
+            summary = pipeline.run(["retrain"])
+            details, gated = summary.details("retrain"), summary.details("gate")
+    if as_json:
+        output.show_json({"use_case": use_case, "as_of": moment.isoformat(), "dry_run": dry_run, **details})
+        return
+    verb = "a retraining is due" if details["due"] else "no retraining is due"
+    click.echo(f"{use_case} as of {moment:%Y-%m-%d}: {verb}.")
+    for reason in details["reasons"]:
+        click.echo(f"  - {reason}")
+    if details["held_until"]:
+        click.echo(f"Held back until {details['held_until'][:10]}.")
+    if dry_run and details["due"]:
+        click.echo("Without --dry-run: trains a challenger on the labels known by then, and puts it to the gate.")
+    elif gated:
+        click.echo(f"Version {gated['challenger']}: {gated['outcome']} ({gated['reason']}).")

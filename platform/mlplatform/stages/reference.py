@@ -1,0 +1,54 @@
+"""What travels with a model version for its monitoring: the reference profile, and the calibration of its scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mlplatform.errors import StageError
+from mlplatform.models.scorer import PREDICTION
+from mlplatform.monitoring import profiles
+from mlplatform.monitoring.profiles import ColumnProfile
+from mlplatform.workspace.protocols import ModelVersion, Workspace
+
+PROFILE_FILE = "reference_profile.json"
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The reference of one model version.
+
+    Attributes:
+        version: Whose.
+        profile: Its training set's columns, and its predictions on the holdout.
+        calibration: Of its scores, see `monitoring.estimate`; None where it has none.
+    """
+
+    version: ModelVersion
+    profile: Mapping[str, ColumnProfile]
+    calibration: Mapping[str, float] | None
+
+    def ordinary(self) -> dict[str, Any]:
+        """Return an ordinary value of each input: the median, or the most frequent category."""
+        return {name: column.ordinary for name, column in self.profile.items() if name != PREDICTION}
+
+
+def load(ws: Workspace, version: ModelVersion) -> Reference:
+    """Read the reference of a model version.
+
+    Raises:
+        StageError: If it is not there, or no profile.
+    """
+    import mlflow
+
+    ws.registry.activate()
+    try:
+        data = mlflow.artifacts.load_dict(f"runs:/{version.run_id}/{PROFILE_FILE}")
+    except Exception as error:
+        raise StageError(
+            f"The reference profile of {version.name} version {version.version} cannot be read from its run "
+            f"{version.run_id}: {type(error).__name__}: {error}",
+            hint="It is written by training. Restore the run's artifacts, or train and promote a new version.",
+        ) from error
+    return Reference(version, profiles.from_dict(data), data.get("calibration"))
