@@ -1,0 +1,130 @@
+"""What a customer bought, by months and weeks, and how long ago that was for somebody who buys at that pace."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import ClassVar
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from mlplatform import Column, FeatureTable, RollingFeatureTable, WorkspaceAsOf
+
+from .tables import CUSTOMER_ID, CUTOFF, at_cutoffs
+
+KNOWN_AT = Column("known_at", "timestamp", "The days before are counted", nullable=False)
+
+
+class _PurchaseDays(RollingFeatureTable):
+    """Days with a purchase, discs and dollars in each window; several purchases on one day are one visit."""
+
+    keys = ("customer_id",)
+    timeseries_column = "known_at"
+    inputs = ("silver_purchases",)
+    measures = ("days", "cds", "cents")
+
+    def events(self, ws: WorkspaceAsOf) -> DataFrame:
+        """The customers' days."""
+        return (
+            ws.read("silver_purchases")
+            .groupBy("customer_id", "known_at")
+            .agg(F.sum("cds").alias("cds"), F.sum("cents").alias("cents"))
+            .withColumn("days", F.lit(1))
+        )
+
+    def features(self, sums: DataFrame) -> DataFrame:
+        """Frequency and value of each window, and of the shortest as a share of the longest: the trend."""
+        values = []
+        for suffix in self.windows:
+            values += [
+                F.col(f"days_{suffix}").cast("double").alias(f"days_{suffix}"),
+                F.col(f"cds_{suffix}").cast("double").alias(f"cds_{suffix}"),
+                (F.col(f"cents_{suffix}") / 100).alias(f"spent_{suffix}"),
+            ]
+        first, *_, last = self.windows
+        for measure, shown in (("days", "days"), ("cents", "spent")):
+            whole = F.when(F.col(f"{measure}_{last}") > 0, F.col(f"{measure}_{last}"))
+            values.append((F.col(f"{measure}_{first}") / whole).alias(f"{shown}_trend_{self.name}"))
+        return sums.select("customer_id", "known_at", *values)
+
+
+def _columns(name: str, windows: Mapping[str, str | None]) -> tuple[Column, ...]:
+    values = []
+    for suffix, window in windows.items():
+        when = f"within {window}" if window else "so far"
+        values += [
+            Column(f"days_{suffix}", "double", f"Days with a purchase {when}"),
+            Column(f"cds_{suffix}", "double", f"Discs bought {when}"),
+            Column(f"spent_{suffix}", "double", f"Dollars spent {when}"),
+        ]
+    first, *_, last = windows
+    trend = f"in the newest window ({first}) as a share of the longest ({last}); null when that is empty"
+    values += [
+        Column(f"days_trend_{name}", "double", f"Days with a purchase {trend}"),
+        Column(f"spent_trend_{name}", "double", f"Dollars {trend}"),
+    ]
+    return (CUSTOMER_ID, KNOWN_AT, *values)
+
+
+class MonthlyPurchases(_PurchaseDays):
+    """Frequency, value and trend by calendar months."""
+
+    name = "monthly"
+    grid = "1 month"
+    windows: ClassVar = {"1m": "1 month", "3m": "3 months", "6m": "6 months", "ever": None}
+    columns = _columns("monthly", windows)
+
+
+class WeeklyPurchases(_PurchaseDays):
+    """Frequency, value and trend of the last weeks, as of the last Thursday (weeks are counted from 1970-01-01)."""
+
+    name = "weekly"
+    grid = "1 week"
+    windows: ClassVar = {"2w": "2 weeks", "6w": "6 weeks"}
+    columns = _columns("weekly", windows)
+
+
+class Recency(FeatureTable):
+    """How long ago the last purchase was, and how long it usually takes, for the active customers of each cut-off."""
+
+    name = "recency"
+    keys = ("customer_id",)
+    timeseries_column = "cutoff"
+    inputs = ("silver_purchases",)
+    columns = (
+        CUSTOMER_ID,
+        CUTOFF,
+        Column("days_since_last", "double", "Days since the last purchase, 1 for the day before"),
+        Column("days_since_first", "double", "Days since the first purchase"),
+        Column("usual_gap", "double", "Mean days from one day with a purchase to the next; null with one day"),
+        Column("overdue", "double", "Days since the last purchase, by the usual gap; null with one day"),
+    )
+
+    def compute(self, ws: WorkspaceAsOf, as_of: datetime, since: datetime | None) -> DataFrame:
+        """A row at every cut-off that has the customer among the active ones."""
+        del since  # the first purchase may lie before
+        days = ws.read("silver_purchases").select("customer_id", "day").distinct()
+        active = (
+            at_cutoffs(days)
+            .where(F.col("cutoff") <= F.lit(as_of))
+            .groupBy("customer_id", "cutoff")
+            .agg(F.min("days_before").cast("double").alias("days_since_last"))
+        )
+        before = active.join(days, on="customer_id").where(F.col("day").cast("timestamp") < F.col("cutoff"))
+        history = before.groupBy("customer_id", "cutoff", "days_since_last").agg(
+            F.max(F.datediff("cutoff", "day")).cast("double").alias("days_since_first"), F.count("*").alias("count")
+        )
+        gaps = F.when(F.col("count") > 1, F.col("count") - 1)
+        gap = (F.col("days_since_first") - F.col("days_since_last")) / gaps
+        return history.select(
+            "customer_id",
+            "cutoff",
+            "days_since_last",
+            "days_since_first",
+            gap.alias("usual_gap"),
+            (F.col("days_since_last") / gap).alias("overdue"),
+        )
+
+
+FEATURES = (MonthlyPurchases, WeeklyPurchases, Recency)
