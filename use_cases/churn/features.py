@@ -81,7 +81,7 @@ class WeeklyPurchases(_PurchaseDays):
 
     name = "weekly"
     grid = "1 week"
-    windows: ClassVar = {"2w": "2 weeks", "6w": "6 weeks"}
+    windows: ClassVar = {"2w": "2 weeks", "6w": "6 weeks", "13w": "13 weeks"}
     columns = _columns("weekly", windows)
 
 

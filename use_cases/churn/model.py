@@ -17,9 +17,9 @@ class ChurnMonitor(Monitor):
     """
 
     slices = ("value_segment",)
-    ignored_columns = ("days_since_first", "usual_gap", "overdue", "days_ever", "cds_ever", "spent_ever") + (
-        "days_trend_monthly",
-        "spent_trend_monthly",
+    ignored_columns = (
+        *("days_since_first", "usual_gap", "overdue"),
+        *("days_ever", "cds_ever", "spent_ever", "days_trend_monthly", "spent_trend_monthly"),
     )
 
 

@@ -46,7 +46,9 @@ class Purchases(SilverTable):
         ),
         Column("day", "date", "Day of the purchase", nullable=False, sql="to_date(try_to_timestamp(date, 'yyyyMMdd'))"),
         Column("cds", "bigint", "Number of discs", sql="try_cast(number_of_cds AS bigint)"),
-        Column("cents", "bigint", "Value, in cents", sql="cast(round(try_cast(dollar_value AS double) * 100) AS bigint)"),
+        Column(
+            "cents", "bigint", "Value, in cents", sql="cast(round(try_cast(dollar_value AS double) * 100) AS bigint)"
+        ),
     )
     expectations = (
         Expectation("customer_id_is_five_digits", "customer_id RLIKE '^[0-9]{5}$'"),
