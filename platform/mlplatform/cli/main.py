@@ -10,7 +10,20 @@ from typing import NoReturn
 
 import click
 
-from mlplatform.cli import backfill, doctor, gate, history, monitor, retrain, rollback, run, score, simulate, status
+from mlplatform.cli import (
+    backfill,
+    config,
+    doctor,
+    gate,
+    history,
+    monitor,
+    retrain,
+    rollback,
+    run,
+    score,
+    simulate,
+    status,
+)
 from mlplatform.errors import PlatformError
 
 EXAMPLES = """\b
@@ -23,6 +36,7 @@ Examples:
   mlplatform monitor credit_risk --as-of 2006-04-01
   mlplatform retrain credit_risk --as-of 2006-04-01 --dry-run
   mlplatform status credit_risk --json
+  mlplatform config show credit_risk --env prod
   mlplatform history credit_risk
   mlplatform gate credit_risk --as-of 2007-01-01 --dry-run
   mlplatform rollback credit_risk --reason "complaints about rejected loans"
@@ -51,6 +65,7 @@ COMMANDS = (
     status.status,
     history.history,
     history.explain,
+    config.config,
     doctor.doctor,
 )
 for command in COMMANDS:
