@@ -12,6 +12,7 @@ import click
 
 from mlplatform.cli import (
     backfill,
+    check,
     config,
     doctor,
     gate,
@@ -37,6 +38,7 @@ Examples:
   mlplatform retrain credit_risk --as-of 2006-04-01 --dry-run
   mlplatform status credit_risk --json
   mlplatform config show credit_risk --env prod
+  mlplatform check credit_risk
   mlplatform history credit_risk
   mlplatform gate credit_risk --as-of 2007-01-01 --dry-run
   mlplatform rollback credit_risk --reason "complaints about rejected loans"
@@ -65,6 +67,7 @@ COMMANDS = (
     status.status,
     history.history,
     history.explain,
+    check.check,
     config.config,
     doctor.doctor,
 )
