@@ -18,6 +18,7 @@ from mlplatform.cli import (
     gate,
     history,
     monitor,
+    new_use_case,
     retrain,
     rollback,
     run,
@@ -39,6 +40,7 @@ Examples:
   mlplatform status credit_risk --json
   mlplatform config show credit_risk --env prod
   mlplatform check credit_risk
+  mlplatform new-use-case upsell --task classification --entity account --label bought --from-csv offers.csv
   mlplatform history credit_risk
   mlplatform gate credit_risk --as-of 2007-01-01 --dry-run
   mlplatform rollback credit_risk --reason "complaints about rejected loans"
@@ -67,6 +69,7 @@ COMMANDS = (
     status.status,
     history.history,
     history.explain,
+    new_use_case.new_use_case,
     check.check,
     config.config,
     doctor.doctor,

@@ -19,7 +19,7 @@ from mlplatform.as_of import parse_as_of, shown
 from mlplatform.config import CONFIG_FILE, ENVIRONMENTS, load_settings
 from mlplatform.errors import ContractError, PlatformError
 from mlplatform.features.lookups import FeatureLookup
-from mlplatform.medallion.spine import SPINE
+from mlplatform.medallion.spine import LABEL_KNOWN_AT, SPINE
 from mlplatform.models.label_frame import known_labels
 from mlplatform.models.scorer import PREDICTION, PREDICTIONS
 from mlplatform.models.training import training_data
@@ -135,6 +135,8 @@ class Contract:
 
     def keys_are_unique(self) -> str:
         """No two rows of a silver table, of the spine, of the labels or of a feature table have the same keys."""
+        from pyspark.sql import functions as F  # noqa: N812
+
         use_case, ws = self._refined, self._ws
         spine = use_case.label_spine()
         looked: list[tuple[str, pa.Table, tuple[str, ...]]] = []
@@ -142,9 +144,21 @@ class Contract:
             rows = ws.tables.to_arrow(use_case.namespace.silver(silver.name), columns=list(silver.keys))
             looked.append((f"silver_{silver.name}", rows, silver.keys))
         # As they are computed: the tables are merged into by key, which would hide a second row.
-        view = self._context.view(allowed=spine.inputs)
-        looked.append(("gold_spine", spine.spine(view).select(*spine.keys).toArrow(), spine.keys))
-        looked.append(("gold_labels", spine.labels(view).select(*spine.keys).toArrow(), spine.keys))
+        view, by_now = self._context.view(allowed=spine.inputs), F.lit(self._as_of)
+        looked.append(
+            (
+                "gold_spine",
+                spine.spine(view).where(F.col(spine.prediction_time) <= by_now).select(*spine.keys).toArrow(),
+                spine.keys,
+            )
+        )
+        looked.append(
+            (
+                "gold_labels",
+                spine.labels(view).where(F.col(LABEL_KNOWN_AT) <= by_now).select(*spine.keys).toArrow(),
+                spine.keys,
+            )
+        )
         for table in (made() for made in use_case.features):
             rows = computed_rows(ws, use_case, table, self._as_of)
             looked.append((f"features_{table.name}", rows, table.primary_keys))
