@@ -49,6 +49,7 @@ class Inferred:
         timestamp: The column that says when the prediction is made; None: there is none.
         label: The label's column.
         positive: Of a classification: the label's value that means 1.
+        negative: Of a classification: the value that means 0.
         facts: All other columns.
         rows: How many there are.
         labelled: How many have a label.
@@ -64,6 +65,7 @@ class Inferred:
     timestamp: CsvColumn | None
     label: CsvColumn
     positive: str
+    negative: str
     facts: tuple[CsvColumn, ...]
     rows: int
     labelled: int
@@ -96,7 +98,7 @@ def infer(path: Path, *, task: Task, entity: str, label: str, timestamp: str | N
             f"{path} has {len(labels)} rows with a label; to train, hold out and judge takes at least {LEAST_ROWS}.",
             hint="Export more rows.",
         )
-    positive, rarer, spread = _label(path, label, labels, task)
+    (positive, negative), rarer, spread = _label(path, label, labels, task)
     start, end = _times(path, rows[timestamp], timestamp) if timestamp else _PSEUDO
     facts = tuple(
         CsvColumn(column, names[column], _role(rows[column])) for column in header if column not in named.values()
@@ -113,6 +115,7 @@ def infer(path: Path, *, task: Task, entity: str, label: str, timestamp: str | N
         timestamp=CsvColumn(timestamp, names[timestamp], "text") if timestamp else None,
         label=CsvColumn(label, names[label], "number"),
         positive=positive,
+        negative=negative,
         facts=facts,
         rows=len(rows),
         labelled=len(labels),
@@ -173,7 +176,7 @@ def _check_keys(path: Path, rows: pd.DataFrame, entity: str, timestamp: str | No
         )
 
 
-def _label(path: Path, column: str, labels: pd.Series[str], task: Task) -> tuple[str, int, float]:
+def _label(path: Path, column: str, labels: pd.Series[str], task: Task) -> tuple[tuple[str, str], int, float]:
     import pandas as pd
 
     if task == "regression":
@@ -183,7 +186,7 @@ def _label(path: Path, column: str, labels: pd.Series[str], task: Task) -> tuple
             raise UsageError(
                 f"{path}: the label {column} is {bad!r} somewhere, which is no number.", hint="See --task."
             )
-        return "", 0, float((numbers - numbers.median()).abs().mean())
+        return ("", ""), 0, float((numbers - numbers.median()).abs().mean())
     counts = labels.str.strip().value_counts()
     if len(counts) != _BINARY:
         shown = ", ".join(map(repr, counts.index[:5]))
@@ -193,7 +196,9 @@ def _label(path: Path, column: str, labels: pd.Series[str], task: Task) -> tuple
         )
     known = [str(value) for value in counts.index if str(value).lower() in _TRUTHS]
     # Where no value says yes, the rarer one is what people ask about.
-    return (known[0] if len(known) == 1 else str(counts.index[-1])), int(counts.iloc[-1]), 0.0
+    positive = known[0] if len(known) == 1 else str(counts.index[-1])
+    (negative,) = (str(value) for value in counts.index if str(value) != positive)
+    return (positive, negative), int(counts.iloc[-1]), 0.0
 
 
 def _times(path: Path, values: pd.Series[str], column: str) -> tuple[datetime, datetime]:

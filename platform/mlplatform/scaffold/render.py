@@ -120,7 +120,7 @@ def _values(name: str, found: Inferred, task: Task) -> dict[str, Any]:
         "entity_sql": f"trim({quote(found.entity.source)})",
         "time_sql": _time_sql(found),
         "label_sql": _label_sql(found),
-        "label_rule": _label_rule(found, task),
+        "label_rule": _label_rule(found),
         "history": history.name if history else None,
         "history_grid": "1 day" if span <= _LONG_SPAN else "1 month",
         "history_window": f"{every} days" if span <= _LONG_SPAN else f"{max(1, every // 30)} months",
@@ -163,12 +163,13 @@ def _time_sql(found: Inferred) -> str:
 
 def _label_sql(found: Inferred) -> str:
     landed = quote(found.label.source)
-    return f"double(trim({landed}) = {_literal(found.positive)})" if found.positive else f"try_cast({landed} AS double)"
+    if not found.positive:
+        return f"try_cast({landed} AS double)"
+    return f"CASE trim({landed}) WHEN {_literal(found.positive)} THEN 1D WHEN {_literal(found.negative)} THEN 0D END"
 
 
-def _label_rule(found: Inferred, task: Task) -> str:
-    landed = f"raw.{quote(found.label.source)}"
-    return f"{landed} IS NULL OR {quote(found.label.name)} IS NOT NULL" if task == "regression" else ""
+def _label_rule(found: Inferred) -> str:
+    return f"raw.{quote(found.label.source)} IS NULL OR {quote(found.label.name)} IS NOT NULL"
 
 
 def _literal(text: str) -> str:
