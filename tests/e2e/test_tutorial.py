@@ -1,4 +1,4 @@
-"""docs/adding-a-use-case.md does what it says: from a CSV that the project does not know to a champion's predictions."""
+"""docs/adding-a-use-case.md does what it says: from a CSV that the project does not know to predictions."""
 
 from __future__ import annotations
 
