@@ -16,7 +16,7 @@ from mlplatform.errors import InvalidNameError, UsageError
 from mlplatform.naming import OPS_SCHEMA, check_use_case_name, quote
 from mlplatform.scaffold.inference import CsvColumn, Inferred, Task, infer
 
-FILES = ("__init__.py", "config.yml", "tables.py", "features.py", "model.py", "README.md", "tests/test_use_case.py")
+FILES = ("__init__.py", "config.yml", "tables.py", "features.py", "model.py", "README.md", "test_use_case.py")
 _PSEUDO_DAYS = 100
 _LONG_SPAN = timedelta(days=400)
 _START = 0.6  # the part of the time covered that lies before the first run
@@ -68,7 +68,7 @@ def new_use_case(
     try:
         (unfinished / "data").mkdir(parents=True)
         for file in FILES:
-            path = unfinished / file.replace("use_case", name)
+            path = unfinished / (f"tests/test_{name}.py" if file.startswith("test_") else file)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(_rendered(file, values), encoding="utf-8")
         shutil.copyfile(csv, unfinished / "data" / f"{name}.csv")
