@@ -115,8 +115,9 @@ def test_recency_of_a_customer_by_hand(later, use_case):
         pc.equal(monthly["known_at"], pa.scalar(parse_as_of("1997-05-01"), monthly["known_at"].type)),
     )
     (row,) = monthly.filter(chosen).to_pylist()
-    assert (row["days_1m"], row["days_3m"], row["days_ever"]) == (1.0, 2.0, 3.0)
-    assert row["spent_ever"] == pytest.approx(20.76 + 20.76 + 19.54)
+    assert (row["days_1m"], row["days_3m"], row["days_ever"]) == (1, 2, 3)
+    assert row["cents_ever"] == 2076 + 2076 + 1954
+    assert row["days_trend_monthly"] == pytest.approx(1 / 3)
 
 
 def test_without_the_package_the_error_names_the_extra(use_case, monkeypatch):

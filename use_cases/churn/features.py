@@ -16,55 +16,43 @@ from .tables import CUSTOMER_ID, CUTOFF, at_cutoffs
 KNOWN_AT = Column("known_at", "timestamp", "The days before are counted", nullable=False)
 
 
+MEASURES = {"days": "Days with a purchase", "cds": "Discs bought", "cents": "Cents spent"}
+
+
 class _PurchaseDays(RollingFeatureTable):
-    """Days with a purchase, discs and dollars in each window; several purchases on one day are one visit."""
+    """Days with a purchase, discs and cents in each window; several purchases on one day are one visit."""
 
     keys = ("customer_id",)
     timeseries_column = "known_at"
     inputs = ("silver_purchases",)
-    measures = ("days", "cds", "cents")
+    measures = tuple(MEASURES)
 
     def events(self, ws: WorkspaceAsOf) -> DataFrame:
         """The customers' days."""
-        return (
-            ws.read("silver_purchases")
-            .groupBy("customer_id", "known_at")
-            .agg(F.sum("cds").alias("cds"), F.sum("cents").alias("cents"))
-            .withColumn("days", F.lit(1))
-        )
+        days = ws.read("silver_purchases").groupBy("customer_id", "known_at")
+        return days.agg(F.lit(1).alias("days"), F.sum("cds").alias("cds"), F.sum("cents").alias("cents"))
 
     def features(self, sums: DataFrame) -> DataFrame:
-        """Frequency and value of each window, and of the shortest as a share of the longest: the trend."""
-        values = []
-        for suffix in self.windows:
-            values += [
-                F.col(f"days_{suffix}").cast("double").alias(f"days_{suffix}"),
-                F.col(f"cds_{suffix}").cast("double").alias(f"cds_{suffix}"),
-                (F.col(f"cents_{suffix}") / 100).alias(f"spent_{suffix}"),
-            ]
+        """The sums as they are, and the shortest window as a share of the longest: the trend."""
         first, *_, last = self.windows
-        for measure, shown in (("days", "days"), ("cents", "spent")):
+        for measure in ("days", "cents"):
             whole = F.when(F.col(f"{measure}_{last}") > 0, F.col(f"{measure}_{last}"))
-            values.append((F.col(f"{measure}_{first}") / whole).alias(f"{shown}_trend_{self.name}"))
-        return sums.select("customer_id", "known_at", *values)
+            sums = sums.withColumn(f"{measure}_trend_{self.name}", F.col(f"{measure}_{first}") / whole)
+        return sums
 
 
 def _columns(name: str, windows: Mapping[str, str | None]) -> tuple[Column, ...]:
-    values = []
-    for suffix, window in windows.items():
-        when = f"within {window}" if window else "so far"
-        values += [
-            Column(f"days_{suffix}", "double", f"Days with a purchase {when}"),
-            Column(f"cds_{suffix}", "double", f"Discs bought {when}"),
-            Column(f"spent_{suffix}", "double", f"Dollars spent {when}"),
-        ]
     first, *_, last = windows
-    trend = f"in the newest window ({first}) as a share of the longest ({last}); null when that is empty"
-    values += [
-        Column(f"days_trend_{name}", "double", f"Days with a purchase {trend}"),
-        Column(f"spent_trend_{name}", "double", f"Dollars {trend}"),
+    sums = [
+        Column(f"{measure}_{suffix}", "bigint", f"{meaning} {f'within {window}' if window else 'so far'}")
+        for suffix, window in windows.items()
+        for measure, meaning in MEASURES.items()
     ]
-    return (CUSTOMER_ID, KNOWN_AT, *values)
+    trends = [
+        Column(f"{measure}_trend_{name}", "double", f"{MEASURES[measure]}: {first} by {last}; null for none")
+        for measure in ("days", "cents")
+    ]
+    return (CUSTOMER_ID, KNOWN_AT, *sums, *trends)
 
 
 class MonthlyPurchases(_PurchaseDays):
@@ -112,19 +100,13 @@ class Recency(FeatureTable):
             .agg(F.min("days_before").cast("double").alias("days_since_last"))
         )
         before = active.join(days, on="customer_id").where(F.col("day").cast("timestamp") < F.col("cutoff"))
+        first, count = F.max(F.datediff("cutoff", "day")).cast("double"), F.count("*")
         history = before.groupBy("customer_id", "cutoff", "days_since_last").agg(
-            F.max(F.datediff("cutoff", "day")).cast("double").alias("days_since_first"), F.count("*").alias("count")
+            first.alias("days_since_first"), F.when(count > 1, count - 1).alias("gaps")
         )
-        gaps = F.when(F.col("count") > 1, F.col("count") - 1)
-        gap = (F.col("days_since_first") - F.col("days_since_last")) / gaps
-        return history.select(
-            "customer_id",
-            "cutoff",
-            "days_since_last",
-            "days_since_first",
-            gap.alias("usual_gap"),
-            (F.col("days_since_last") / gap).alias("overdue"),
-        )
+        gap = (F.col("days_since_first") - F.col("days_since_last")) / F.col("gaps")
+        history = history.withColumn("usual_gap", gap)
+        return history.withColumn("overdue", F.col("days_since_last") / F.col("usual_gap")).drop("gaps")
 
 
 FEATURES = (MonthlyPurchases, WeeklyPurchases, Recency)

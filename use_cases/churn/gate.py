@@ -19,12 +19,7 @@ MAX_LOSS = 0.25  # dollars a contact
 
 
 def value_kept(payoffs: Vector, ranking: Vector) -> float:
-    """Return the mean payoff, in dollars a contact, of the tenth that ranks highest.
-
-    Args:
-        payoffs: Shape (rows,): what contacting each customer brings, cost included.
-        ranking: Shape (rows,): contacted from the highest on.
-    """
+    """Return the mean payoff, in dollars a contact, of the tenth that ranks highest; both of shape (rows,)."""
     contacted = max(1, round(ranking.size * CONTACTED))
     return float(payoffs[np.argsort(-ranking, kind="stable")[:contacted]].mean())
 
@@ -52,12 +47,7 @@ class ValueKept(GateCheck):
         if evidence.champion is None:
             return self.verdict(True, detail, value, 0.0)
         found = self.compare(
-            evidence,
-            metric,
-            evidence.challenger * stake,
-            evidence.champion * stake,
-            labels=payoffs,
-            stratify=False,
+            evidence, metric, evidence.challenger * stake, evidence.champion * stake, labels=payoffs, stratify=False
         )
         detail += f", {found.gain:+.2f} [{found.low:+.2f}, {found.high:+.2f}] against the champion's"
         detail += f" (a loss surely below {MAX_LOSS:.2f} is needed)"

@@ -1,4 +1,4 @@
-"""The model: what it looks up, the estimator, and what the search may try."""
+"""The model: what it looks up, and the estimator."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class ChurnMonitor(Monitor):
     slices = ("value_segment",)
     ignored_columns = (
         *("days_since_first", "usual_gap", "overdue"),
-        *("days_ever", "cds_ever", "spent_ever", "days_trend_monthly", "spent_trend_monthly"),
+        *("days_ever", "cds_ever", "cents_ever", "days_trend_monthly", "cents_trend_monthly"),
     )
 
 
@@ -30,12 +30,7 @@ class ChurnTrainer(Trainer):
     """
 
     exclude_columns = ("value_segment", "days_since_first")
-    default_params: ClassVar[Mapping[str, Any]] = {
-        "max_iter": 120,
-        "learning_rate": 0.05,
-        "max_leaf_nodes": 15,
-        "min_samples_leaf": 40,
-    }
+    default_params: ClassVar[Mapping[str, Any]] = {"max_iter": 120, "learning_rate": 0.05, "min_samples_leaf": 40}
 
     def lookups(self) -> Sequence[FeatureLookup | FeatureFunction]:
         """All as of the cut-off."""
@@ -49,16 +44,5 @@ class ChurnTrainer(Trainer):
         """Gradient boosting, which takes nulls as they are."""
         from sklearn.ensemble import HistGradientBoostingClassifier
 
-        return HistGradientBoostingClassifier(**params, early_stopping=False, random_state=self.settings.training.seed)
-
-    def search_space(self) -> dict[str, Any]:
-        """Around the defaults."""
-        import numpy as np
-        from hyperopt import hp
-
-        return {
-            "max_iter": hp.choice("max_iter", [80, 120]),
-            "learning_rate": hp.loguniform("learning_rate", np.log(0.03), np.log(0.1)),
-            "max_leaf_nodes": hp.choice("max_leaf_nodes", [7, 15]),
-            "min_samples_leaf": hp.choice("min_samples_leaf", [40, 100]),
-        }
+        seed = self.settings.training.seed
+        return HistGradientBoostingClassifier(**params, max_leaf_nodes=15, early_stopping=False, random_state=seed)

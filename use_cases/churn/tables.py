@@ -61,15 +61,9 @@ class Purchases(SilverTable):
 def at_cutoffs(purchases: DataFrame) -> DataFrame:
     """Return each purchase once for every cut-off within the `ACTIVE_DAYS` after it."""
     first = F.add_months(F.trunc("day", "month"), 1)
-    # Four months on, at most: the days that are too late are cut off.
-    months = F.explode(F.array(*(F.add_months(first, ahead) for ahead in range(ACTIVE_DAYS // 28 + 1))))
-    late = F.datediff("cutoff", "day")
-    return (
-        purchases.withColumn("cutoff", months)
-        .where(late <= ACTIVE_DAYS)
-        .withColumn("days_before", late)
-        .withColumn("cutoff", F.col("cutoff").cast("timestamp"))
-    )
+    months = F.array(*(F.add_months(first, ahead).cast("timestamp") for ahead in range(ACTIVE_DAYS // 28 + 1)))
+    every = purchases.withColumn("cutoff", F.explode(months)).withColumn("days_before", F.datediff("cutoff", "day"))
+    return every.where(F.col("days_before") <= ACTIVE_DAYS)
 
 
 class ActiveCustomers(LabelSpine):
@@ -89,12 +83,8 @@ class ActiveCustomers(LabelSpine):
         """The active customers of each cut-off."""
         spent = F.col("spent_90d")
         segment = F.when(spent < MIDDLE_VALUE, "low").when(spent < HIGH_VALUE, "middle").otherwise("high")
-        return (
-            at_cutoffs(ws.read("silver_purchases"))
-            .groupBy("customer_id", "cutoff")
-            .agg((F.sum("cents") / 100).alias("spent_90d"))
-            .withColumn("value_segment", segment)
-        )
+        active = at_cutoffs(ws.read("silver_purchases")).groupBy("customer_id", "cutoff")
+        return active.agg((F.sum("cents") / 100).alias("spent_90d")).withColumn("value_segment", segment)
 
     def labels(self, ws: WorkspaceAsOf) -> DataFrame:
         """1 without a purchase from the cut-off up to the horizon; known when the drop that holds its end is there.
@@ -104,21 +94,18 @@ class ActiveCustomers(LabelSpine):
         """
         horizon = Duration.parse(self.settings.label.horizon)
         purchases = ws.read("silver_purchases")
-        active = at_cutoffs(purchases).select("customer_id", "cutoff").distinct()
-        ends = F.add_months(F.col("cutoff").cast("date"), horizon.months).cast("timestamp") + F.make_dt_interval(
-            secs=F.lit(int(horizon.seconds))
-        )
-        active = active.withColumn("ends", ends)
-        month = F.trunc(F.col("ends").cast("date"), "month")
-        complete = F.when(month.cast("timestamp") == F.col("ends"), month).otherwise(F.add_months(month, 1))
+        midnight = F.add_months(F.col("cutoff").cast("date"), horizon.months).cast("timestamp")
+        ends = midnight + F.make_dt_interval(secs=F.lit(int(horizon.seconds)))
+        active = at_cutoffs(purchases).select("customer_id", "cutoff", ends.alias("ends")).distinct()
+        # The first of a month at or after the end: the day before the end, and on to the next month.
+        last_day = (F.col("ends") - F.expr("INTERVAL 1 MICROSECOND")).cast("date")
+        complete = F.add_months(F.trunc(last_day, "month"), 1).cast("timestamp")
         later = purchases.select("customer_id", F.col("day").cast("timestamp").alias("bought_at"))
-        within = active.join(later, on="customer_id").where(
-            (F.col("bought_at") >= F.col("cutoff")) & (F.col("bought_at") < F.col("ends"))
-        )
-        stayed = within.select("customer_id", "cutoff").distinct().withColumn("stayed", F.lit(1))
-        return active.join(stayed, on=["customer_id", "cutoff"], how="left").select(
+        within = (F.col("bought_at") >= F.col("cutoff")) & (F.col("bought_at") < F.col("ends"))
+        stayed = active.join(later, on="customer_id").where(within).select("customer_id", "cutoff").distinct()
+        return active.join(stayed.withColumn("stayed", F.lit(1)), on=["customer_id", "cutoff"], how="left").select(
             "customer_id",
             "cutoff",
             F.col("stayed").isNull().cast("double").alias(self.label),
-            complete.cast("timestamp").alias("label_known_at"),
+            complete.alias("label_known_at"),
         )
