@@ -253,7 +253,6 @@ class Wider(RegionHistory):
         return super().compute(ws, as_of, since).withColumn("double", F.col("region_cancellations") * 2)
 
 
-@pytest.mark.xfail(strict=True, raises=KeyError, reason="the table's lack of the column is a bare KeyError of pyarrow")
 def test_another_declaration_than_the_tables_is_refused_with_our_error(here: Here) -> None:
     with pytest.raises(PlatformError, match="double"):
         here.backfill(features=(Wider,))
@@ -276,7 +275,6 @@ class Mended(Unknown):
     value = None
 
 
-@pytest.mark.xfail(strict=True, reason="null and NaN are one to the comparison: the range is said to hold the rows")
 def test_null_in_place_of_nan_is_a_change(empty: Here) -> None:
     empty.run(TODAY, "ingest", "refine")
     use_case = type("Changed", (Tiny,), {"features": (Unknown,)}).open(NAME, empty.tiny.folder, empty.ws)
@@ -285,7 +283,6 @@ def test_null_in_place_of_nan_is_a_change(empty: Here) -> None:
     assert {row["share"] for row in empty.within()} == {None}
 
 
-@pytest.mark.xfail(strict=True, reason="the newest record decides, also when it is a backfill of the past")
 def test_status_shows_the_newest_step_also_after_a_backfill(here: Here) -> None:
     from mlplatform.cli import status
 
@@ -295,7 +292,6 @@ def test_status_shows_the_newest_step_also_after_a_backfill(here: Here) -> None:
     assert json.dumps(before)
 
 
-@pytest.mark.xfail(strict=True, reason="a backfill's record counts as a step and as the newest run")
 def test_a_report_has_the_same_steps_after_a_backfill(here: Here) -> None:
     from mlplatform.reporting import facts
 

@@ -177,7 +177,6 @@ def test_a_text_that_says_it_is_no_number_is_one_to_spark(refine: Any) -> None:
     assert math.isnan(row["value"])
 
 
-@pytest.mark.xfail(strict=True, reason="a time alone is read as one of the wall clock's day, as Spark does")
 def test_a_time_without_a_day_is_no_timestamp(refine: Any) -> None:
     columns = (*Readings.columns[:2], Column("value", "timestamp", "What was read"))
     (row,), _ = refine(["1,31.01.2020 06:30,10:00"], of(columns=columns, expectations=()))
@@ -206,7 +205,6 @@ def test_sql_that_cannot_be_read_is_an_error_and_nothing_is_written(
     assert row[wrong.name] == 1.5
 
 
-@pytest.mark.xfail(strict=True, reason="the engine's error comes through: the command line shows a traceback")
 @pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
 def test_sql_that_cannot_be_read_is_our_error_with_the_table_and_the_column(refine: Any, wrong: Column) -> None:
     silver = of(columns=(*Readings.columns[:2], wrong), expectations=())

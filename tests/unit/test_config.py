@@ -235,7 +235,6 @@ def test_an_event_is_for_regressions(load, threshold):
     assert regression.label.event_above == float(threshold)
 
 
-@pytest.mark.xfail(strict=True, reason="NaN and infinity are thresholds above which nothing ever lies")
 @pytest.mark.parametrize("threshold", [".nan", ".inf"])
 def test_a_threshold_that_is_no_number_is_refused(load, threshold):
     with pytest.raises(ConfigError):
@@ -245,7 +244,6 @@ def test_a_threshold_that_is_no_number_is_refused(load, threshold):
         )
 
 
-@pytest.mark.xfail(strict=True, raises=ValueError, reason="PyYAML raises a ValueError for what looks like a date")
 @pytest.mark.parametrize("section", ["simulation: {start: 2006-02-30}", "training: {since: 2006-13-01}"])
 def test_a_day_that_there_is_not_is_refused_with_our_error(load, section):
     with pytest.raises(ConfigError) as caught:

@@ -268,13 +268,11 @@ def test_a_default_for_what_is_not_looked_up_is_refused(trainer: Model) -> None:
         trainer.lookup(AsItStands, ["miles"], default_values={"milse": 0.0})
 
 
-@pytest.mark.xfail(strict=True, reason="a text is taken for a list of its letters")
 def test_one_name_may_be_given_as_text(trainer: Model) -> None:
     found = trainer.lookup(AsItStands, "miles", keys="previous_leg")
     assert (found.lookup_key, found.feature_names) == (["previous_leg"], ["miles"])
 
 
-@pytest.mark.xfail(strict=True, reason="an empty list is what the client takes for all")
 def test_no_feature_is_not_every_feature(trainer: Model) -> None:
     try:
         found = trainer.lookup(AsItStands, [])
@@ -294,7 +292,6 @@ def test_a_function_takes_other_columns_where_that_is_said(trainer: Model) -> No
     assert trainer.function(MARGIN, due="amount").input_bindings == {"paid": "paid", "due": "amount"}
 
 
-@pytest.mark.xfail(strict=True, reason="a misspelt parameter is ignored: the function gets the column it is named as")
 def test_a_binding_of_a_parameter_that_there_is_not_is_refused_with_the_nearest(trainer: Model) -> None:
     with pytest.raises((ConfigError, FeatureStoreError), match="Did you mean due"):
         trainer.function(MARGIN, deu="amount")

@@ -220,7 +220,6 @@ def test_replacing_and_appending_at_the_same_time_loses_nothing(week: LocalTable
     assert ids(week) == [0, 2, 4, 5, 6, *range(100, 105), *range(200, 205)]
 
 
-@pytest.mark.xfail(strict=True, reason="keys are compared within the frame only, not with the rows that stay")
 def test_a_replacement_does_not_repeat_a_key_that_lies_outside_the_range(tables: LocalTables) -> None:
     name = "dev.x.by_id"
     tables.create(name, SCHEMA, primary_keys=("id",))
@@ -229,13 +228,11 @@ def test_a_replacement_does_not_repeat_a_key_that_lies_outside_the_range(tables:
         tables.replace_range(name, frame(row(1, day(2))), column="at", start=day(1), end=day(3))
 
 
-@pytest.mark.xfail(strict=True, reason="a range that ends before it starts writes a version in which nothing changed")
 def test_a_range_that_ends_before_it_starts_is_refused(week: LocalTables) -> None:
     with pytest.raises(TableError):
         replace(week, frame(), day(3), day(1))
 
 
-@pytest.mark.xfail(strict=True, raises=pa.ArrowException, reason="an error of Arrow's comes through")
 @pytest.mark.parametrize(("column", "zone"), [("note", UTC), ("value", UTC), ("at", None)])
 def test_a_range_that_cannot_be_compared_is_refused_with_our_error(week: LocalTables, column: str, zone: Any) -> None:
     start, end = (moment.replace(tzinfo=zone) for moment in (day(1), day(3)))
@@ -354,7 +351,6 @@ def test_merges_add_up_to_the_last_value_of_each_key_and_count_what_they_wrote(
         assert {item["id"]: plain(item["value"]) for item in read(made)} == expected
 
 
-@pytest.mark.xfail(strict=True, reason="no key known is taken for new rows: a version with an empty file is written")
 def test_a_merge_of_no_rows_writes_nothing(merged: LocalTables) -> None:
     merged.merge(NAME, frame())
     assert merged.version(NAME) == 1

@@ -144,7 +144,6 @@ def returns_a_list(a: float) -> list[float]:
     return [a]
 
 
-@pytest.mark.xfail(strict=True, reason="the argument of any generic type is taken for the type")
 @pytest.mark.parametrize("function", [a_list, a_tuple, a_sequence, a_type, returns_a_list])
 def test_a_list_of_scalars_is_no_scalar(function: Any) -> None:
     with pytest.raises(FunctionError):
@@ -163,7 +162,6 @@ def by_position(a: float, /) -> float:
     return a
 
 
-@pytest.mark.xfail(strict=True, reason="a star is a parameter like any other, and fails when a row is computed")
 @pytest.mark.parametrize("function", [any_number, any_names])
 def test_any_number_of_parameters_is_refused(function: Any) -> None:
     with pytest.raises(FunctionError):
@@ -179,7 +177,6 @@ class Callable:
         return a
 
 
-@pytest.mark.xfail(strict=True, reason="NameError and TypeError of get_type_hints come through")
 @pytest.mark.parametrize("function", [unknown, Callable()])
 def test_what_has_no_readable_annotations_is_refused_with_our_error(function: Any) -> None:
     with pytest.raises(FunctionError):
