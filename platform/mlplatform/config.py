@@ -59,6 +59,7 @@ class LabelSettings(Settings):
     horizon: DurationText = Field(description="Time from the prediction to the moment its label is mature.")
     event_above: float | None = Field(
         default=None,
+        allow_inf_nan=False,
         description="Regression: a label above this is an event (late, say); adds the metric `event_roc_auc`.",
     )
 
@@ -378,7 +379,7 @@ def load_settings(path: Path, env: str) -> UseCaseSettings:
         raise ConfigError(f"{path} is not UTF-8: {error}", hint="Save it as UTF-8.") from None
     try:
         raw = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # the latter for what looks like a date and is none
         raise ConfigError(f"{path} is not valid YAML: {error}", hint="Mend the line named above.") from None
     if not isinstance(raw, dict):
         raise ConfigError(f"{path} holds no settings.", hint="It is a mapping with at least owner, label and gate.")

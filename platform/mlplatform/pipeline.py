@@ -13,7 +13,7 @@ from mlplatform.as_of import parse_as_of
 from mlplatform.errors import PlatformError, UsageError, did_you_mean
 from mlplatform.naming import CHAMPION
 from mlplatform.ops import schemas, stage_runs
-from mlplatform.ops.stage_runs import StageResult, StageRun
+from mlplatform.ops.stage_runs import RunLog, StageResult, StageRun
 from mlplatform.stages import backfill, features, gate, ingest, monitor, refine, retrain, score, train
 from mlplatform.stages.context import Advance, Progress, StageContext, nowhere, silent
 from mlplatform.use_case import UseCase
@@ -83,6 +83,7 @@ class Pipeline:
         progress: Progress = silent,
         *,
         advance: Advance = nowhere,
+        log: RunLog | None = None,
     ) -> None:
         """Prepare a run.
 
@@ -92,9 +93,16 @@ class Pipeline:
             as_of: The time; nothing known later is looked at.
             progress: Takes lines about what is being done.
             advance: Takes how many rows of how many have been scored.
+            log: The record of the use case's runs, where several runs share one; None: read when first needed.
         """
         self._context = StageContext(
-            ws, use_case, as_of, run_id=uuid.uuid4().hex[:12], progress=progress, advance=advance
+            ws,
+            use_case,
+            as_of,
+            run_id=uuid.uuid4().hex[:12],
+            progress=progress,
+            advance=advance,
+            shared_log=log,
         )
         self._alias: str | None = None
         self.summary = RunSummary(self._context.run_id, use_case.name, as_of)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 
 from mlplatform.as_of import parse_as_of
 from mlplatform.ops import stage_runs, timeline
+from mlplatform.ops.stage_runs import RunLog
 from mlplatform.ops.timeline import Step
 from mlplatform.pipeline import ORDER, Pipeline
 from mlplatform.stages.context import Progress, silent
@@ -38,21 +39,17 @@ def simulate(
         The steps.
     """
     metric = use_case.settings.training.metric
+    # One record for all steps: reading it anew at each would cost more the longer the simulation gets.
+    log = RunLog(ws, use_case.namespace)
+    finished = {parse_as_of(row["as_of"]) for row in log.rows(ORDER[-1]) if row["status"] == stage_runs.DONE}
     for number, moment in enumerate(moments):
-        if not _done(ws, use_case, moment):
-            Pipeline(ws, use_case, moment, progress).run()
+        if moment not in finished:
+            Pipeline(ws, use_case, moment, progress, log=log).run()
         if on_step is not None:
-            on_step(number, _steps(ws, use_case, [moment], metric)[0])
-    return _steps(ws, use_case, moments, metric)
+            on_step(number, _steps(log, {moment}, metric)[0])
+    return _steps(log, set(moments), metric)
 
 
-def _done(ws: Workspace, use_case: UseCase, moment: datetime) -> bool:
-    return any(
-        row["status"] == stage_runs.DONE and parse_as_of(row["as_of"]) == moment
-        for row in stage_runs.read(ws, use_case.namespace, stage=ORDER[-1])
-    )
-
-
-def _steps(ws: Workspace, use_case: UseCase, moments: Sequence[datetime], metric: str) -> list[Step]:
-    wanted = set(moments)
-    return [step for step in timeline.read(ws, use_case.namespace, metric) if step.as_of in wanted]
+def _steps(log: RunLog, wanted: Collection[datetime], metric: str) -> list[Step]:
+    rows = [row for row in log.rows() if parse_as_of(row["as_of"]) in wanted]
+    return timeline.steps(rows, metric)

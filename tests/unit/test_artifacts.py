@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import pickle
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 
 from mlplatform.errors import ArtifactError
 from mlplatform.models import artifacts
+from mlplatform.naming import ObjectName
 
 X, Y = np.random.default_rng(0).normal(size=(60, 2)), (np.arange(60) % 2).astype(float)
 
@@ -199,3 +202,58 @@ def test_a_skops_file_that_is_none_is_refused(tmp_path):
     (folder / "model.skops").write_bytes(b"not a zip")
     with pytest.raises(ArtifactError):
         artifacts.verify(folder, artifacts.digest(folder))
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model's files as a workspace hands them over."""
+
+    path: Path
+    name: str
+    tags: dict[str, str]
+
+
+@pytest.fixture
+def foreign(tmp_path) -> Callable[[str], Loaded]:
+    folder = store(tmp_path, make_pipeline(Foreign(), LogisticRegression()).fit(X, Y))
+    digest = artifacts.digest(folder)
+    return lambda name: Loaded(folder, name, {artifacts.DIGEST_TAG: digest})
+
+
+NAME_OF_FOREIGN = f"{Foreign.__module__}.{Foreign.__qualname__}"
+
+
+def test_what_one_model_may_hold_no_other_may(foreign):
+    verifier = artifacts.Verifier()
+    verifier.trust("dev.one.model", [NAME_OF_FOREIGN])
+    verifier(foreign("dev.one.model"))
+    for other in ("dev.other.model", "prod.one.model", "dev.one.model2", "", "dev.one"):
+        with pytest.raises(ArtifactError, match="types that are not allowed"):
+            verifier(foreign(other))
+
+
+def test_a_name_is_trusted_however_it_is_given(foreign):
+    verifier = artifacts.Verifier()
+    verifier.trust(ObjectName.parse("dev.one.model"), [NAME_OF_FOREIGN])
+    verifier(foreign("dev.one.model"))
+
+
+def test_trusting_again_replaces_what_was_trusted(foreign):
+    verifier = artifacts.Verifier()
+    verifier.trust("dev.one.model", [NAME_OF_FOREIGN])
+    verifier.trust("dev.two.model", [NAME_OF_FOREIGN])
+    verifier.trust("dev.one.model", [])
+    with pytest.raises(ArtifactError, match="types that are not allowed"):
+        verifier(foreign("dev.one.model"))
+    verifier(foreign("dev.two.model"))
+
+
+def test_trust_is_no_answer_to_files_that_were_changed(foreign):
+    verifier = artifacts.Verifier()
+    verifier.trust("dev.one.model", [NAME_OF_FOREIGN])
+    model = foreign("dev.one.model")
+    (model.path / "MLmodel").write_text("flavors: {other: 1}\n", encoding="utf-8")
+    with pytest.raises(ArtifactError, match="not those registered"):
+        verifier(model)
+    with pytest.raises(ArtifactError, match="No digest is recorded"):
+        verifier(Loaded(model.path, model.name, {}))

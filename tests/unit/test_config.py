@@ -161,3 +161,91 @@ def test_a_date_may_be_written_as_yaml_writes_dates(load):
 def test_a_time_or_metric_that_is_none_is_refused_when_read(load, wrong):
     with pytest.raises(ConfigError):
         load(BASE + f"training: {{{wrong}}}\n")
+
+
+def test_a_simulation_is_read_as_it_is_written(load):
+    settings = load(BASE + "simulation: {start: 2006-01-01, end: '2012-01-01T06:00', every: 6 months}\n")
+    assert settings.simulation.start == "2006-01-01T00:00:00+00:00"
+    assert settings.simulation.end == "2012-01-01T06:00:00+00:00"
+    assert settings.simulation.every == "6 months"
+    assert load(BASE).simulation is None
+
+
+def test_a_simulation_of_one_moment_is_one(load):
+    simulation = load(BASE + "simulation: {start: 2006-01-01, end: 2006-01-01, every: hour}\n").simulation
+    assert simulation.start == simulation.end
+
+
+@pytest.mark.parametrize(
+    ("section", "says"),
+    [
+        ("{start: 2012-01-01, end: 2006-01-01, every: quarter}", "2006-01-01 lies before"),
+        ("{start: 2006-01-02, end: '2006-01-02T00:00+01:00', every: day}", "lies before"),
+        ("{start: 2006-01-01, end: 2012-01-01, every: now and then}", "'now and then' is not a duration"),
+        ("{start: 2006-01-01, end: 2012-01-01, every: quarters}", "'quarters' is not a duration"),
+        ("{start: 2006-01-01, end: 2012-01-01, every: 0 days}", "does not move the time on"),
+        ("{start: 2006-01-01, end: 2012-01-01, every: -1 day}", "is not a duration"),
+        ("{start: 2006-01-01, end: 2012-01-01, every: 3}", "simulation.every"),
+        ("{start: '2006-13-01', end: 2012-01-01, every: day}", "'2006-13-01' is not a time"),
+        ("{start: 2006, end: 2012-01-01, every: day}", "simulation.start"),
+        ("{start: 2006-01-01, every: day}", "simulation.end: is required and missing"),
+        (
+            "{start: 2006-01-01, end: 2012-01-01, every: day, evry: day}",
+            "simulation.evry: unknown key. Did you mean every",
+        ),
+        ("{}", "simulation.start: is required and missing"),
+        ("often", "simulation: "),
+    ],
+)
+def test_a_simulation_that_cannot_be_replayed_is_refused_when_read(load, section, says):
+    with pytest.raises(ConfigError) as caught:
+        load(BASE + f"simulation: {section}\n")
+    assert says in caught.value.message
+
+
+def test_an_environment_may_replay_something_else_or_nothing(load):
+    text = BASE + "simulation: {start: 2006-01-01, end: 2012-01-01, every: year}\nenvironments:\n"
+    text += "  prod: {simulation: null}\n  staging: {simulation: {end: 2007-01-01}}\n"
+    assert load(text, "prod").simulation is None
+    assert load(text, "staging").simulation.end.startswith("2007-01-01")
+
+
+@pytest.mark.parametrize(("most", "least"), [(200, 500), (499, 500), (100, 101)])
+def test_a_sample_smaller_than_the_least_that_is_trained_on_is_refused(load, most, least):
+    with pytest.raises(ConfigError, match=r"training.max_rows is below training.min_rows"):
+        load(BASE + f"training: {{max_rows: {most}, min_rows: {least}}}\n")
+
+
+def test_a_sample_smaller_than_the_default_of_the_least_is_refused_too(load):
+    with pytest.raises(ConfigError, match=r"training.max_rows is below training.min_rows"):
+        load(BASE + "training: {max_rows: 400}\n")
+
+
+@pytest.mark.parametrize("most", [500, 10**9, "null"])
+def test_a_sample_as_large_as_the_least_will_do(load, most):
+    assert load(BASE + f"training: {{max_rows: {most}, min_rows: 500}}\n").training.min_rows == 500
+
+
+@pytest.mark.parametrize("threshold", [15.0, 0.0, -3, "0"])
+def test_an_event_is_for_regressions(load, threshold):
+    text = f"owner: me\nlabel: {{horizon: 1 day, event_above: {threshold}}}\ngate: {{floor: 1}}\n"
+    with pytest.raises(ConfigError, match=r"label.event_above is for regressions"):
+        load(text)
+    regression = load(text + "task: regression\ntraining: {metric: mae}\n")
+    assert regression.label.event_above == float(threshold)
+
+
+@pytest.mark.parametrize("threshold", [".nan", ".inf"])
+def test_a_threshold_that_is_no_number_is_refused(load, threshold):
+    with pytest.raises(ConfigError):
+        load(
+            f"owner: me\ntask: regression\ntraining: {{metric: mae}}\n"
+            f"label: {{horizon: 1 day, event_above: {threshold}}}\ngate: {{floor: 1}}\n"
+        )
+
+
+@pytest.mark.parametrize("section", ["simulation: {start: 2006-02-30}", "training: {since: 2006-13-01}"])
+def test_a_day_that_there_is_not_is_refused_with_our_error(load, section):
+    with pytest.raises(ConfigError) as caught:
+        load(BASE + section + "\n")
+    assert "config.yml" in caught.value.message

@@ -121,3 +121,27 @@ def test_the_shortcut_for_many_draws_gives_what_the_drawn_rows_give(metric, seed
     counts = np.bincount(drawn, minlength=rows)
     expected = metric.compute(labels[drawn], predictions[drawn])
     assert metric.draws(labels, predictions)(counts) == pytest.approx(expected, nan_ok=True)
+
+
+@given(st.lists(st.tuples(st.integers(-20, 60), st.integers(-20, 60)), min_size=1, max_size=40), st.integers(-10, 50))
+def test_how_well_a_regression_ranks_events_is_the_roc_curve_of_what_lies_above(pairs, threshold):
+    labels, predictions = (np.array(values, dtype=float) for values in zip(*pairs, strict=True))
+    found = metrics.evaluate("regression", labels, predictions, event_above=float(threshold))
+    events = labels > threshold
+    if events.all() or not events.any():
+        assert np.isnan(found["event_roc_auc"])
+    else:
+        assert found["event_roc_auc"] == pytest.approx(reference.roc_auc_score(events, predictions))
+    without = metrics.evaluate("regression", labels, predictions)
+    assert {key: value for key, value in found.items() if key != "event_roc_auc"} == without
+
+
+def test_a_label_at_the_threshold_is_no_event():
+    labels, predictions = np.array([0.0, 15.0, 15.1]), np.array([0.0, 9.0, 5.0])
+    assert metrics.evaluate("regression", labels, predictions, event_above=15.0)["event_roc_auc"] == 0.5
+    assert metrics.evaluate("regression", labels, predictions, event_above=14.9)["event_roc_auc"] == 1.0
+
+
+def test_a_threshold_of_zero_is_one():
+    found = metrics.evaluate("regression", np.array([-1.0, 1.0]), np.array([0.0, 1.0]), event_above=0.0)
+    assert found["event_roc_auc"] == 1.0

@@ -51,7 +51,7 @@ def _facts(ws: Workspace, name: str) -> dict[str, Any]:
     from mlplatform.ops import stage_runs
 
     namespace = Namespace(ws.catalog, name)
-    runs = stage_runs.read(ws, namespace)
+    runs = stage_runs.of_the_cycle(stage_runs.read(ws, namespace))
     applied = [event for event in promotion.events(ws, namespace) if event["event"] == "applied"]
     newest = runs[-1]["as_of"] if runs else None
     stages = {run["stage"]: run["status"] for run in runs if run["as_of"] == newest}

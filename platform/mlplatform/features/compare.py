@@ -48,7 +48,9 @@ class RowDifferences:
         return "; ".join(lines)
 
 
-def compare_rows(old: pa.Table, new: pa.Table, keys: Sequence[str], *, tolerance: float = 0.0) -> RowDifferences:
+def compare_rows(
+    old: pa.Table, new: pa.Table, keys: Sequence[str], *, tolerance: float = 0.0, nan_is_null: bool = True
+) -> RowDifferences:
     """Compare two computations of rows.
 
     Args:
@@ -56,11 +58,15 @@ def compare_rows(old: pa.Table, new: pa.Table, keys: Sequence[str], *, tolerance
         new: The rows as computed now, with the same columns.
         keys: The columns that identify a row.
         tolerance: Of floats, relative and absolute: sums depend on the order in which an engine adds them up.
+        nan_is_null: Take NaN and null as one: a frame that went through pandas has turned one into the other.
 
     Raises:
-        TableError: If a key stands more than once on either side.
+        TableError: If a key stands more than once on either side, or the columns are not the same.
     """
     by = list(keys)
+    if set(old.column_names) != set(new.column_names):
+        other = sorted(set(old.column_names) ^ set(new.column_names))
+        raise TableError(f"Only one of two computations has the column(s) {', '.join(other)}.", hint="Compare like.")
     for rows in (old, new):
         surplus = rows.num_rows - rows.group_by(by).aggregate([]).num_rows
         if surplus:
@@ -78,14 +84,14 @@ def compare_rows(old: pa.Table, new: pa.Table, keys: Sequence[str], *, tolerance
     differs = np.zeros(then.num_rows, dtype=bool)
     for column in columns:
         if column not in by:
-            differs |= ~_same(then.column(column), now.column(column), tolerance)
+            differs |= ~_same(then.column(column), now.column(column), tolerance, nan_is_null=nan_is_null)
     chosen = pa.array(differs)
     return RowDifferences(only(new, old), only(old, new), then.filter(chosen), now.filter(chosen))
 
 
-def _same(old: pa.ChunkedArray, new: pa.ChunkedArray, tolerance: float) -> Any:
+def _same(old: pa.ChunkedArray, new: pa.ChunkedArray, tolerance: float, *, nan_is_null: bool) -> Any:
     if pa.types.is_floating(old.type):
-        # Null and NaN are one here: a frame that went through pandas has turned one into the other.
-        return np.isclose(old.to_numpy(), new.to_numpy(), rtol=tolerance, atol=tolerance, equal_nan=True)
+        close = np.isclose(old.to_numpy(), new.to_numpy(), rtol=tolerance, atol=tolerance, equal_nan=True)
+        return close if nan_is_null else close & pc.equal(pc.is_null(old), pc.is_null(new)).to_numpy()
     same = pc.fill_null(pc.equal(old, new), False)
     return pc.or_(same, pc.and_(pc.is_null(old), pc.is_null(new))).to_numpy()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import types
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -44,16 +45,23 @@ class FeatureFunctionSpec:
             (('part', 'double'), ('whole', 'double'))
         """
         name = getattr(fn, "__name__", type(fn).__name__)
-        hints = typing.get_type_hints(fn)
-        parameters = tuple(
-            (item, _spark_type(name, item, hints.get(item))) for item in inspect.signature(fn).parameters
-        )
+        try:
+            hints, signature = typing.get_type_hints(fn), inspect.signature(fn)
+        except (NameError, TypeError, ValueError) as error:
+            raise FunctionError(
+                f"Feature function {name}: its annotations cannot be read: {error}", hint="Spell the types out."
+            ) from error
+        for item in signature.parameters.values():
+            if item.kind in (item.VAR_POSITIONAL, item.VAR_KEYWORD):
+                raise FunctionError(f"Feature function {name} takes {item}.", hint="Name each parameter.")
+        parameters = tuple((item, _spark_type(name, item, hints.get(item))) for item in signature.parameters)
         return cls(name, fn, parameters, _spark_type(name, "return", hints.get("return")))
 
 
 def _spark_type(function: str, parameter: str, annotation: Any) -> str:
-    kinds = [kind for kind in (typing.get_args(annotation) or (annotation,)) if kind is not type(None)]
-    if len(kinds) != 1 or kinds[0] not in _SPARK_TYPES:
+    union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
+    kinds = [kind for kind in (typing.get_args(annotation) if union else (annotation,)) if kind is not type(None)]
+    if len(kinds) != 1 or not isinstance(kinds[0], type) or kinds[0] not in _SPARK_TYPES:
         raise FunctionError(
             f"Feature function {function}: {parameter} is annotated {annotation!r}.",
             hint=f"Use one of {', '.join(kind.__name__ for kind in _SPARK_TYPES)} (or None), or spell the types out.",

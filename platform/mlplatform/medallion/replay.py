@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import os
 import shutil
+import sys
 from abc import ABC, abstractmethod
 from datetime import timedelta
 from pathlib import Path
@@ -32,7 +34,7 @@ def utc_from_local(local: pd.Series[pd.Timestamp], zones: pd.Series[str]) -> pd.
         zones: The zone of each, as in `America/New_York`; same index.
 
     Raises:
-        IngestError: If a zone is missing.
+        IngestError: If a zone is missing, or is none.
 
     Examples:
         >>> import pandas as pd
@@ -45,11 +47,16 @@ def utc_from_local(local: pd.Series[pd.Timestamp], zones: pd.Series[str]) -> pd.
     without = int(zones.isna().sum())
     if without:
         raise IngestError(f"{without} of {zones.size} local times have no time zone.", hint="Name the zone of each.")
-    parts = [
-        clock.dt.tz_localize(zone, ambiguous=False, nonexistent="shift_forward").dt.tz_convert("UTC")
-        for zone, clock in local.groupby(zones)
-    ]
-    return pd.concat(parts).reindex(local.index)
+    found = pd.Series(pd.NaT, index=range(local.size), dtype="datetime64[us, UTC]")
+    # By position: an index may repeat a label.
+    clocks, names = local.reset_index(drop=True), zones.reset_index(drop=True).astype(str)
+    for zone, clock in clocks.groupby(names):
+        try:
+            there = clock.dt.tz_localize(zone, ambiguous=False, nonexistent="shift_forward")
+        except (KeyError, ValueError) as error:
+            raise IngestError(f"{zone!r} is no time zone: {error}", hint="As in America/New_York.") from error
+        found.loc[clock.index] = there.dt.tz_convert("UTC").astype(found.dtype)
+    return found.set_axis(local.index)
 
 
 class Replay(ABC):
@@ -102,9 +109,12 @@ class Replay(ABC):
                 of the star.
 
         Raises:
-            IngestError: If a record does not say when it was reported.
+            IngestError: If a record does not say when it was reported, in which zone.
         """
-        marker = json.dumps({"files": _digests(extract), "every": self.every}, sort_keys=True)
+        import pandas as pd
+
+        made_of = {"extract": _digests(extract), "every": self.every, "files": files, "code": _code(type(self))}
+        marker = json.dumps(made_of, sort_keys=True)
         if (folder / _MARKER).is_file() and (folder / _MARKER).read_text(encoding="utf-8") == marker:
             return
         records = self.records(extract)
@@ -114,8 +124,16 @@ class Replay(ABC):
                 f"{missing} record(s) of the replay for {files} do not say when they were reported.",
                 hint=f"{type(self).__name__}.records gives every record a {REPORTED_AT}, unreadable ones too.",
             )
+        if not isinstance(records[REPORTED_AT].dtype, pd.DatetimeTZDtype):
+            raise IngestError(
+                f"{REPORTED_AT} of the replay for {files} is {records[REPORTED_AT].dtype}: no time with a zone.",
+                hint="Use pd.to_datetime(..., utc=True), or utc_from_local.",
+            )
+        records = records.assign(**{REPORTED_AT: records[REPORTED_AT].dt.tz_convert("UTC")})
+        for remnant in folder.parent.glob(f"{folder.name}.*"):
+            shutil.rmtree(remnant, ignore_errors=True)  # of a process that was killed
         unfinished = folder.with_name(f"{folder.name}.{os.getpid()}")
-        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True)
         for period, drop in self._by_period(records):
             path = unfinished / files.replace("*", period)
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -128,6 +146,13 @@ class Replay(ABC):
         # The moment before: what was reported at midnight completes the day that ends with it.
         day = (records[REPORTED_AT] - _INSTANT).dt.strftime(_FORMATS[self.every])
         return [(str(period), drop.sort_values(REPORTED_AT, kind="stable")) for period, drop in records.groupby(day)]
+
+
+def _code(replay: type) -> str:
+    texts = [base.__qualname__ for base in replay.__mro__]
+    modules = sorted({base.__module__ for base in replay.__mro__} - {"abc", "builtins"})
+    texts += [inspect.getsource(sys.modules[module]) for module in modules]
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()
 
 
 def _digests(extract: Path) -> dict[str, str]:

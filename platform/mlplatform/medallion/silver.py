@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import pyarrow as pa
 
+from mlplatform.errors import ConfigError, did_you_mean
 from mlplatform.medallion.schema import Column, Described, arrow_schema
 from mlplatform.medallion.source import Source
 from mlplatform.naming import quote
@@ -16,6 +17,15 @@ if TYPE_CHECKING:
     from pyspark.sql import Column as SparkColumn
 
 BATCH = "_batch"
+_PROVENANCE = tuple(field.name for field in provenance.FIELDS)
+
+
+def _as_it_stands(column: Column) -> str:
+    read = f"try_cast({quote(column.name)} AS {column.type})"
+    if column.type in ("timestamp", "date"):
+        # A time alone would be read as one of today: another value on another day.
+        return f"CASE WHEN {quote(column.name)} RLIKE '^[0-9]{{4}}-[0-9]{{1,2}}-[0-9]{{1,2}}' THEN {read} END"
+    return read
 
 
 class SilverTable(Described):
@@ -41,15 +51,20 @@ class SilverTable(Described):
     expectations: ClassVar[tuple[Expectation, ...]] = ()
 
     def select(self) -> dict[str, SparkColumn]:
-        """Return one expression a column, over the landed text; override it for what SQL cannot say."""
+        """Return one expression a column, over the landed text; override it for what SQL cannot say.
+
+        Raises:
+            ConfigError: If a column has no SQL and the source no column of its name.
+        """
         from pyspark.sql import functions as F  # noqa: N812
 
-        return {
-            column.name: F.expr(
-                f"try_cast({quote(column.name)} AS {column.type})" if column.sql is None else column.sql
-            )
-            for column in self.columns
-        }
+        for column in self.columns:
+            if column.sql is None and column.name not in (*self.source.columns, *_PROVENANCE):
+                raise ConfigError(
+                    f"silver_{self.name}: {column.name} has no SQL, and source {self.source.name} no such column.",
+                    hint=f"Give the column its sql. {did_you_mean(column.name, self.source.columns)}",
+                )
+        return {column.name: F.expr(column.sql or _as_it_stands(column)) for column in self.columns}
 
     def schema(self) -> pa.Schema:
         """Return the table's schema, with where each row came from."""

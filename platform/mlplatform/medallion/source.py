@@ -5,18 +5,20 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 import pyarrow as pa
 
 from mlplatform.as_of import Duration
-from mlplatform.errors import IngestError
+from mlplatform.errors import ConfigError, IngestError, did_you_mean
 from mlplatform.medallion.replay import Replay
 from mlplatform.medallion.schema import Described
 from mlplatform.quality import provenance
 
 INGESTED_AT = "_ingested_at"
 RESCUED = "_rescued_data"
+Available = Literal["always", "period_start", "period_end"]
+_AVAILABLE: tuple[str, ...] = get_args(Available)
 _TIMESTAMP = pa.timestamp("us", tz="UTC")
 
 
@@ -39,8 +41,16 @@ class Source(Described):
     replay: ClassVar[type[Replay] | None] = None
     name: ClassVar[str]
     files: ClassVar[str]
-    available: ClassVar[Literal["always", "period_start", "period_end"]] = "always"
+    available: ClassVar[Available] = "always"
     columns: ClassVar[tuple[str, ...]]
+
+    def __init_subclass__(cls) -> None:
+        """Refuse an availability that there is not: it would be taken for another."""
+        super().__init_subclass__()
+        if cls.available not in _AVAILABLE:
+            raise ConfigError(
+                f"{cls.__name__}.available is {cls.available!r}.", hint=did_you_mean(cls.available, _AVAILABLE)
+            )
 
     def available_at(self, path: Path) -> datetime:
         """Return when the file could be known, by `available`; override it where a file's name says it otherwise.
@@ -82,7 +92,8 @@ class Source(Described):
         )
 
 
-_PERIOD = re.compile(r"(\d{4})[-_]?(?:Q([1-4])|(\d{2})(?:[-_]?(\d{2}))?)")
+# Within no longer number: store_120412_2013-01 is of 2013.
+_PERIOD = re.compile(r"(?<!\d)((?:1[6-9]|2\d)\d{2})[-_]?(?:Q([1-4])|(\d{2})(?:[-_]?(\d{2}))?)(?!\d)")
 
 
 def start_of_period(path: Path) -> datetime:

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from mlplatform.as_of import Duration
-from mlplatform.errors import ConfigError
+from mlplatform.errors import ConfigError, did_you_mean
 from mlplatform.features.lookups import FeatureFunction, FeatureLookup
 
 if TYPE_CHECKING:
@@ -44,9 +44,9 @@ class Trainer(ABC):
     def lookup(
         self,
         table: type[FeatureTable],
-        features: Sequence[str] | None = None,
+        features: str | Sequence[str] | None = None,
         *,
-        keys: Sequence[str] | None = None,
+        keys: str | Sequence[str] | None = None,
         lookback: str | None = None,
         default_values: Mapping[str, Any] | None = None,
     ) -> FeatureLookup:
@@ -60,8 +60,13 @@ class Trainer(ABC):
             default_values: By feature, what stands where nothing is found.
 
         Raises:
-            ConfigError: If the lookback is in months, whose length the feature client does not know.
+            ConfigError: If the lookback is in months, whose length the feature client does not know, or the list of
+                features is empty.
         """
+        wanted = [features] if isinstance(features, str) else features
+        if wanted is not None and not wanted:
+            raise ConfigError(f"The lookup of {table.name} names no feature.", hint="Leave features out for all.")
+        by = [keys] if isinstance(keys, str) else keys
         window = Duration.parse(lookback) if lookback else None
         if window and window.months:
             raise ConfigError(
@@ -69,8 +74,8 @@ class Trainer(ABC):
             )
         return FeatureLookup(
             table_name=str(self.namespace.features(table.name)),
-            lookup_key=list(keys or table.keys),
-            feature_names=list(features) if features is not None else None,
+            lookup_key=list(by or table.keys),
+            feature_names=list(wanted) if wanted is not None else None,
             timestamp_lookup_key=self.spine.prediction_time,
             lookback_window=timedelta(seconds=window.seconds) if window else None,
             default_values=dict(default_values) if default_values else None,
@@ -82,8 +87,14 @@ class Trainer(ABC):
         Args:
             function: The function.
             **bindings: Column by parameter, where it is not named as the parameter.
+
+        Raises:
+            ConfigError: If the function has no such parameter.
         """
         names = [name for name, _ in function.parameters]
+        for name in bindings:
+            if name not in names:
+                raise ConfigError(f"Function {function.name} has no parameter {name}.", hint=did_you_mean(name, names))
         return FeatureFunction(
             udf_name=str(self.namespace.table(function.name)),
             input_bindings={name: bindings.get(name, name) for name in names},

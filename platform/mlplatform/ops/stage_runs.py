@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -17,6 +18,7 @@ from mlplatform.workspace.protocols import Filter, Workspace
 DONE = "done"
 SKIPPED = "skipped"
 FAILED = "failed"
+BACKFILL = "backfill"
 
 
 @dataclass
@@ -66,11 +68,11 @@ class RunLog:
         self._namespace = namespace
         self._rows: list[dict[str, Any]] | None = None
 
-    def rows(self, stage: str) -> list[dict[str, Any]]:
-        """Return the recorded runs of a stage, oldest first; JSON columns are decoded."""
+    def rows(self, stage: str | None = None) -> list[dict[str, Any]]:
+        """Return the recorded runs, of one stage or of all, oldest first; JSON columns are decoded."""
         if self._rows is None:
             self._rows = read(self._ws, self._namespace)
-        return [row for row in self._rows if row["stage"] == stage]
+        return [row for row in self._rows if stage is None or row["stage"] == stage]
 
     def record(self, run: StageRun) -> None:
         """Append a stage's row."""
@@ -115,6 +117,11 @@ def read(ws: Workspace, namespace: Namespace, *, stage: str | None = None) -> li
         filters.append(("stage", "=", stage))
     rows: list[dict[str, Any]] = ws.tables.to_arrow(name, filters=filters).sort_by("started_at").to_pylist()
     return [_decoded(row) for row in rows]
+
+
+def of_the_cycle(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the recorded stages without backfills, which mend a range of the past and are no step of the cycle."""
+    return [row for row in rows if row["stage"] != BACKFILL]
 
 
 def utc_now() -> datetime:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -11,7 +12,6 @@ from mlplatform.naming import Namespace
 from mlplatform.ops import stage_runs
 from mlplatform.workspace.protocols import Workspace
 
-_BACKFILL = "backfill"
 _ENDED_WELL = (stage_runs.DONE, stage_runs.SKIPPED)
 
 
@@ -56,10 +56,19 @@ def read(ws: Workspace, namespace: Namespace, metric: str) -> list[Step]:
         namespace: The use case's.
         metric: Its primary metric.
     """
+    return steps(stage_runs.read(ws, namespace), metric)
+
+
+def steps(recorded: Iterable[dict[str, Any]], metric: str) -> list[Step]:
+    """Return the steps that recorded stages make up, oldest first.
+
+    Args:
+        recorded: As `RunLog.rows` returns them.
+        metric: The use case's primary metric.
+    """
     by_time: dict[datetime, list[dict[str, Any]]] = {}
-    for row in stage_runs.read(ws, namespace):
-        # A backfill mends a range of the past; it is no step of the cycle.
-        if row["status"] in _ENDED_WELL and row["stage"] != _BACKFILL:
+    for row in stage_runs.of_the_cycle(recorded):
+        if row["status"] in _ENDED_WELL:
             by_time.setdefault(parse_as_of(row["as_of"]), []).append(row)
     return [_step(moment, rows, metric) for moment, rows in sorted(by_time.items())]
 

@@ -156,7 +156,7 @@ def gather(ws: Workspace, namespace: Namespace, spine: LabelSpine, settings: Use
         TableError: If a table of the use case is not what the platform writes.
     """
     events = promotion.events(ws, namespace)
-    stages = stages_of(stage_runs.read(ws, namespace))
+    stages = stages_of(stage_runs.of_the_cycle(stage_runs.read(ws, namespace)))
     decisions = decisions_of(events)
     measured = read_ops(ws, namespace, "performance_metrics")
     performance = performance_of(measured)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from mlplatform.errors import UsageError, did_you_mean
+from mlplatform.errors import TableError, UsageError, did_you_mean
 from mlplatform.features.compare import compare_rows
 from mlplatform.features.table import FeatureTable
 from mlplatform.medallion.as_of_view import WorkspaceAsOf
+from mlplatform.ops import stage_runs
 from mlplatform.ops.stage_runs import StageResult
 from mlplatform.stages.context import StageContext
 from mlplatform.stages.features import compute
 
-NAME = "backfill"
+NAME = stage_runs.BACKFILL
 
 
 def run(context: StageContext, table_name: str, start: datetime, *, dry_run: bool = False) -> StageResult:
@@ -40,7 +41,12 @@ def run(context: StageContext, table_name: str, start: datetime, *, dry_run: boo
     rows = compute(table, view, since=start)
     time = table.timeseries_column
     there = context.ws.tables.to_arrow(name, filters=[(time, ">=", start), (time, "<=", end)])
-    found = compare_rows(there.select(rows.column_names), rows, table.primary_keys)
+    missing = [column for column in rows.column_names if column not in there.column_names]
+    if missing:
+        raise TableError(
+            f"{name} lacks the declared column(s) {', '.join(missing)}.", hint="Run the stage 'features' first."
+        )
+    found = compare_rows(there.select(rows.column_names), rows, table.primary_keys, nan_is_null=False)
     counts = {
         "before": there.num_rows,
         "after": rows.num_rows,

@@ -38,6 +38,7 @@ class StageContext:
         run_id: Of the run that the stage is part of.
         progress: Takes a line about what is being done.
         advance: Takes how many rows of how many are done, for a progress bar.
+        shared_log: The record of the use case's runs, where several runs share one.
     """
 
     ws: Workspace
@@ -46,11 +47,12 @@ class StageContext:
     run_id: str
     progress: Progress = field(default=silent)
     advance: Advance = field(default=nowhere)
+    shared_log: RunLog | None = None
 
     @cached_property
     def log(self) -> RunLog:
         """The record of the use case's runs."""
-        return RunLog(self.ws, self.namespace)
+        return self.shared_log or RunLog(self.ws, self.namespace)
 
     @property
     def namespace(self) -> Namespace:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,6 +15,7 @@ from mlplatform.stages import freshness
 from mlplatform.stages.context import StageContext
 
 NAME = "features"
+_ALWAYS = datetime(1, 1, 1, tzinfo=UTC)
 
 
 def run(context: StageContext) -> StageResult:
@@ -37,7 +38,11 @@ def run(context: StageContext) -> StageResult:
             context.progress(f"{name.name}: since {shown(fresh.since)}" if fresh.since else f"{name.name}: all")
             rows = compute(table, view, fresh.since)
             result.inputs.update(view.inputs)
-            if rows.num_rows:
+            if fresh.since is None:
+                # Everything anew (other code, say): what it no longer gives must go.
+                time = table.timeseries_column
+                context.ws.tables.replace_range(name, rows, column=time, start=_ALWAYS, end=context.as_of)
+            elif rows.num_rows:
                 context.ws.fe.write_table(name=str(name), df=rows, mode="merge")
             result.rows_out = (result.rows_out or 0) + rows.num_rows
         result.outputs[str(name)] = context.ws.tables.version(name)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import inspect
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pyarrow.compute as pc
@@ -91,15 +93,39 @@ def check(
 
 
 def _source(code: type) -> str:
-    """Return all code that a class computes with: the modules of its own classes, and the platform's base classes."""
+    """Return all code that a class computes with.
+
+    That is the modules of its own classes, what these import from their own package, and the platform's base classes.
+    """
     texts = {code.__qualname__: ""}
     for base in code.__mro__:
         if base.__module__.partition(".")[0] == _PLATFORM:
             texts[base.__qualname__] = inspect.getsource(base)
         elif base.__module__ not in ("abc", "builtins", "typing"):
-            # The whole module: helpers and constants count too.
-            texts[base.__module__] = inspect.getsource(sys.modules[base.__module__])
-    return "\n".join(f"{name}\n{text}" for name, text in texts.items())
+            _add_module(base.__module__, texts)
+    return "\n".join(f"{name}\n{text}" for name, text in sorted(texts.items()))
+
+
+def _add_module(name: str, texts: dict[str, str]) -> None:
+    """Add a module's source, and that of the modules beside it which it imports: helpers and constants count too."""
+    module = sys.modules.get(name)
+    file = getattr(module, "__file__", None)
+    if module is None or file is None or name in texts:
+        return
+    texts[name] = inspect.getsource(module)
+    for node in ast.walk(ast.parse(texts[name])):
+        if isinstance(node, ast.ImportFrom):
+            parent = name.rsplit(".", node.level)[0] if node.level else ""
+            target = ".".join(filter(None, (parent, node.module)))
+            imported = [target, *(f"{target}.{item.name}" for item in node.names)]
+        elif isinstance(node, ast.Import):
+            imported = [item.name for item in node.names]
+        else:
+            continue
+        for other in imported:
+            its_file = getattr(sys.modules.get(other), "__file__", None) or ""
+            if Path(its_file).parent == Path(file).parent and Path(its_file).name != "__init__.py":
+                _add_module(other, texts)
 
 
 def _last_marker(context: StageContext, stage: str, table: str) -> dict[str, Any] | None:

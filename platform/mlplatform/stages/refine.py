@@ -62,7 +62,7 @@ def _refine_silver(context: StageContext, silver: SilverTable, result: StageResu
     pending = [name for name, done in zip(names, taken, strict=True) if not done]
     if pending:
         context.progress(f"{target.name}: {len(pending)} file(s)")
-        rows = _judge(context, silver, bronze, version, pending)
+        rows = _read_landed(context, silver, bronze, version, pending)
         bad = rows.filter(pc.not_equal(rows.column(REASONS), ""))
         good = rows.filter(pc.equal(rows.column(REASONS), ""))
         # The quarantine first: silver's commit is what marks the files as done. After a crash between the two, files
@@ -86,6 +86,22 @@ def _refine_silver(context: StageContext, silver: SilverTable, result: StageResu
         result.rows_quarantined = (result.rows_quarantined or 0) + bad.num_rows
     result.outputs[str(target)] = tables.version(target)
     result.outputs[str(quarantine)] = tables.version(quarantine)
+
+
+def _read_landed(
+    context: StageContext, silver: SilverTable, bronze: ObjectName, version: int, pending: list[str]
+) -> pa.Table:
+    from pyspark.errors import PySparkException
+
+    try:
+        return _judge(context, silver, bronze, version, pending)
+    except PySparkException as error:
+        reason = str(error).strip().splitlines()[0]
+        raise StageError(
+            f"silver_{silver.name} cannot be read from {bronze}: {reason}",
+            hint=f"Nothing was written. Look at the SQL of {type(silver).__name__}'s columns and expectations: "
+            + "; ".join(f"{column.name}: {column.sql}" for column in silver.columns if column.sql),
+        ) from error
 
 
 def _judge(
@@ -165,10 +181,11 @@ def _refine_gold(context: StageContext, result: StageResult) -> bool:
             frame = spine.spine(view) if name == SPINE else spine.labels(view)
             rows = _known_between(frame, known_at, fresh.since, context.as_of)
             result.inputs.update(view.inputs)
-            if rows.num_rows:
+            if rows.num_rows or fresh.since is None:
                 context.progress(f"{table.name}: {rows.num_rows} row(s)")
-                context.ws.tables.merge(table, rows)
-                changed = True
+                # Everything anew (other code or settings): what it no longer gives must go.
+                write = context.ws.tables.overwrite if fresh.since is None else context.ws.tables.merge
+                changed = bool(write(table, rows).rows) or changed
         result.outputs[str(table)] = context.ws.tables.version(table)
     return changed
 

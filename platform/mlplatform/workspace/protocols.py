@@ -190,7 +190,8 @@ class Tables(Protocol):
         """Replace the rows whose `column` lies in [start, end], both included, in one commit.
 
         Raises:
-            TableError: As `append`; also for rows of the frame outside the range, and null or duplicate keys.
+            TableError: As `append`; also for rows of the frame outside the range, null or duplicate keys, a range that
+                ends before it starts, and a column that is no timestamp, or no key of a table with keys.
             WriteConflictError: If other writers kept winning.
         """
         ...

@@ -65,6 +65,8 @@ def plan_merge(
             f"{source.num_rows - known} new row(s) lack the required column(s) {', '.join(required)}.",
             hint="A new row needs all columns that may not be null.",
         )
+    if not known and not source.num_rows and not added:
+        return Merged(None, 0, rewrites=False, widens=False)
     if not known:
         return Merged(_widened(source, schema), source.num_rows, rewrites=False, widens=bool(added))
     if known == same:

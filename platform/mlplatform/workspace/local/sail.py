@@ -6,6 +6,7 @@ In process, Ctrl-C would shut its workers down and leave the client waiting for 
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
 import select
@@ -119,6 +120,29 @@ def disconnect(session: SparkSession, *, answering: bool) -> None:
             session.client.close()
     except Exception as error:  # noqa: BLE001  (whatever it is, the server's process is ended next)
         LOG.debug("Closing the Spark session: %s", error)
+
+
+def abandon(url: str) -> None:
+    """Close what an interrupted `connect` left behind.
+
+    Nobody holds it, and when the process ends pyspark would say farewell to a server that is dead by then, for minutes.
+
+    Args:
+        url: Of the server, which has no other session.
+    """
+    if "pyspark.sql.connect.client" not in sys.modules:
+        return
+    from pyspark.sql.connect.client import SparkConnectClient
+
+    for item in gc.get_objects():
+        # Any part of it may be missing: it was interrupted while it was made.
+        builder = getattr(item, "_builder", None) if isinstance(item, SparkConnectClient) else None
+        if builder is not None and url == f"sc://{builder.endpoint}" and not item.is_closed:
+            try:
+                item._channel.close()  # noqa: SLF001
+                item.close()
+            except Exception as error:  # noqa: BLE001  (whatever it is, the server's process is ended next)
+                LOG.debug("Closing a Spark client: %s", error)
 
 
 def connect(url: str) -> SparkSession:

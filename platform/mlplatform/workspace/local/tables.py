@@ -49,11 +49,17 @@ class LocalTables:
         # Table folder -> its newest log entry, and the handle opened then. A step of a pipeline looks at each table a
         # dozen times, and opening one reads its log.
         self._opened: dict[Path, tuple[_LogEntry, DeltaTable]] = {}
+        self._committed: dict[int, set[Transaction]] = {}
 
     def path(self, name: ObjectName | str) -> Path:
         """Return the folder of a table."""
         parsed = ObjectName.parse(name)
         return self._root / parsed.catalog / parsed.schema / parsed.name
+
+    def _identity(self, name: ObjectName | str) -> int:
+        # Of the folder, not its name: a table that was dropped and made again has taken nothing yet.
+        self.open(name)
+        return (self.path(name) / "_delta_log").stat().st_ino
 
     def open(self, name: ObjectName | str, *, version: int | None = None) -> DeltaTable:
         """Return the delta-rs handle of a table.
@@ -271,6 +277,19 @@ class LocalTables:
         info = self.describe(name)
         if column not in info.schema.names:
             raise TableError(f"{name} has no column {column}.", hint=did_you_mean(column, info.schema.names))
+        kind = info.schema.field(column).type
+        if not pa.types.is_timestamp(kind) or start.tzinfo is None or end.tzinfo is None:
+            raise TableError(
+                f"{name} by {column} ({kind}), {start} to {end}: this is no range of times with a zone.",
+                hint="Give a timestamp column, and aware times.",
+            )
+        if end < start:
+            raise TableError(f"The range of {name} ends at {end} before it starts at {start}.", hint="Swap them.")
+        if info.primary_keys and column not in info.primary_keys:
+            raise TableError(
+                f"{column} is no key of {name}: rows outside the range might hold the keys of those within.",
+                hint=f"Its keys: {', '.join(info.primary_keys)}.",
+            )
         rows = conform(to_arrow(frame), info.schema, str(name))
         within = pc.and_(pc.greater_equal(rows.column(column), start), pc.less_equal(rows.column(column), end))
         outside = rows.num_rows - (pc.sum(within).as_py() or 0)
@@ -285,8 +304,13 @@ class LocalTables:
 
     def committed(self, name: ObjectName | str, transactions: Sequence[Transaction]) -> tuple[bool, ...]:
         """Tell of each transaction whether the table has taken it."""
-        table = self.open(name)
-        return tuple(delta.is_committed(table, transaction) for transaction in transactions)
+        known = self._committed.setdefault(self._identity(name), set())
+        unknown = [transaction for transaction in transactions if transaction not in known]
+        if unknown:
+            # What a table has taken it has taken for good; each look at its log takes a millisecond.
+            table = self.open(name)
+            known.update(transaction for transaction in unknown if delta.is_committed(table, transaction))
+        return tuple(transaction in known for transaction in transactions)
 
     def drop(self, name: ObjectName | str) -> None:
         """Remove the table."""

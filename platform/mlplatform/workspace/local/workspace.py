@@ -160,6 +160,10 @@ class LocalWorkspace:
 
             disconnect(self._session, answering=self._server is None or self._server.running)
         if self._server is not None:
+            if self._session is None:
+                from mlplatform.workspace.local.sail import abandon
+
+                abandon(self._server.url)
             self._server.stop()
         self._session = self._server = None
 
