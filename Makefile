@@ -22,11 +22,11 @@ $(BIN)/uv:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9'
 
 $(STAMP): pyproject.toml uv.lock | $(BIN)/uv
-	$(BIN)/uv sync --quiet --frozen --inexact --compile-bytecode --python $(BIN)/python --extra local --extra dev
+	$(BIN)/uv sync --quiet --frozen --inexact --compile-bytecode --python $(BIN)/python --extra local --extra samples --extra dev
 	@touch $@
 
 $(PARITY_STAMP): $(STAMP)
-	$(BIN)/uv sync --quiet --frozen --inexact --compile-bytecode --python $(BIN)/python --extra local --extra dev --extra databricks
+	$(BIN)/uv sync --quiet --frozen --inexact --compile-bytecode --python $(BIN)/python --extra local --extra samples --extra dev --extra databricks
 	@touch $@
 
 setup: $(STAMP) ## Make .venv and install what the lock file says

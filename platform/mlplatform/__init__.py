@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mlplatform.as_of import Duration, parse_as_of
+    from mlplatform.errors import MissingDependencyError
     from mlplatform.features.functions import FeatureFunctionSpec
     from mlplatform.features.lookups import FeatureFunction, FeatureLookup
     from mlplatform.features.rolling import RollingFeatureTable
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from mlplatform.models.checks.base import CheckResult, Evidence, GateCheck
     from mlplatform.models.estimators import coded
     from mlplatform.models.gate import ChampionGate
+    from mlplatform.models.metrics import Metric
     from mlplatform.models.scorer import BatchScorer
     from mlplatform.models.trainer import Trainer
     from mlplatform.monitoring.monitor import Monitor
@@ -45,6 +47,8 @@ __all__ = [
     "FeatureTable",
     "GateCheck",
     "LabelSpine",
+    "Metric",
+    "MissingDependencyError",
     "Monitor",
     "Replay",
     "RollingFeatureTable",
@@ -75,6 +79,8 @@ _MODULES = {
     "FeatureTable": "features.table",
     "GateCheck": "models.checks.base",
     "LabelSpine": "medallion.spine",
+    "Metric": "models.metrics",
+    "MissingDependencyError": "errors",
     "Monitor": "monitoring.monitor",
     "Replay": "medallion.replay",
     "RollingFeatureTable": "features.rolling",

@@ -16,6 +16,8 @@ from mlplatform.as_of import Duration, parse_as_of, steps
 from mlplatform.errors import ConfigError, UsageError, did_you_mean
 
 CONFIG_FILE = "config.yml"
+ENVIRONMENTS = "environments"
+SECRET_REFERENCE = "secret-reference"  # noqa: S105  (the format's name in the JSON schema)
 
 
 def _duration(text: str) -> str:
@@ -207,7 +209,8 @@ class WebhookSettings(Settings):
     """Where alerts are posted. The URL is a secret: only its reference stands here."""
 
     secret: Annotated[str, AfterValidator(_secret_reference)] = Field(
-        description="Reference `scope/key` of the secret that holds the URL."
+        description="Reference `scope/key` of the secret that holds the URL.",
+        json_schema_extra={"format": SECRET_REFERENCE},
     )
     format: Literal["slack", "teams"] = Field(default="slack", description="Shape of the JSON that is posted.")
     timeout_seconds: float = Field(default=5.0, gt=0, le=60, description="For connecting and for each answer.")
@@ -380,7 +383,7 @@ def load_settings(path: Path, env: str) -> UseCaseSettings:
         raise ConfigError(f"{path} is not valid YAML: {error}", hint="Mend the line named above.") from None
     if not isinstance(raw, dict):
         raise ConfigError(f"{path} holds no settings.", hint="It is a mapping with at least owner, label and gate.")
-    environments = raw.pop("environments", None) or {}
+    environments = raw.pop(ENVIRONMENTS, None) or {}
     if not isinstance(environments, dict):
         raise ConfigError(f"{path}: environments is not a mapping.", hint="Write environments: {prod: {...}}.")
     overrides = environments.get(env) or {}
@@ -393,7 +396,7 @@ def load_settings(path: Path, env: str) -> UseCaseSettings:
     except ValidationError as error:
         raise ConfigError(
             "\n".join([f"{path} has {error.error_count()} wrong setting(s):", *_problems(error)]),
-            hint="Every setting is described in mlplatform.config.UseCaseSettings.",
+            hint="`mlplatform config schema` prints every setting there is, with its meaning.",
         ) from None
 
 

@@ -102,6 +102,10 @@ class IncrementalError(PlatformError):
     """Raised when a feature table computed step by step differs from one computed at once."""
 
 
+class ContractError(PlatformError):
+    """Raised when a use case breaks a promise that every use case must keep."""
+
+
 class RegistryError(PlatformError):
     """Raised when the model registry cannot be read or written; never means "there is no champion"."""
 

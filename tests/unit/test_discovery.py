@@ -88,10 +88,10 @@ def test_a_path_that_is_no_folder_is_a_usage_error(tmp_path, path):
 
 
 def test_an_unknown_name_is_answered_with_the_near_ones(write):
-    write("churn_x")
-    with pytest.raises(UsageError, match="no use case 'chrun_x'") as caught:
-        discovery.get("chrun_x", "mine")
-    assert caught.value.hint == "Did you mean churn_x?"
+    write("parcels_x")
+    with pytest.raises(UsageError, match="no use case 'parcles_x'") as caught:
+        discovery.get("parcles_x", "mine")
+    assert caught.value.hint == "Did you mean parcels_x?"
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,22 @@ from typing import NoReturn
 
 import click
 
-from mlplatform.cli import backfill, doctor, gate, history, monitor, retrain, rollback, run, score, simulate, status
+from mlplatform.cli import (
+    backfill,
+    check,
+    config,
+    doctor,
+    gate,
+    history,
+    monitor,
+    new_use_case,
+    retrain,
+    rollback,
+    run,
+    score,
+    simulate,
+    status,
+)
 from mlplatform.errors import PlatformError
 
 EXAMPLES = """\b
@@ -23,6 +38,9 @@ Examples:
   mlplatform monitor credit_risk --as-of 2006-04-01
   mlplatform retrain credit_risk --as-of 2006-04-01 --dry-run
   mlplatform status credit_risk --json
+  mlplatform config show credit_risk --env prod
+  mlplatform check credit_risk
+  mlplatform new-use-case upsell --task classification --entity account --label bought --from-csv offers.csv
   mlplatform history credit_risk
   mlplatform gate credit_risk --as-of 2007-01-01 --dry-run
   mlplatform rollback credit_risk --reason "complaints about rejected loans"
@@ -51,6 +69,9 @@ COMMANDS = (
     status.status,
     history.history,
     history.explain,
+    new_use_case.new_use_case,
+    check.check,
+    config.config,
     doctor.doctor,
 )
 for command in COMMANDS:

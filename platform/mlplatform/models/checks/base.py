@@ -174,6 +174,7 @@ class GateCheck(ABC):
         other: Vector,
         *,
         labels: Vector | None = None,
+        stratify: bool | None = None,
     ) -> PairedDifference:
         """Compare two vectors of predictions by the paired bootstrap that the settings describe.
 
@@ -183,10 +184,12 @@ class GateCheck(ABC):
             challenger: Shape (rows,).
             other: Shape (rows,).
             labels: Shape (rows,); default: the evidence's.
+            stratify: Draw within each value of the labels, unless there are clusters; default: where they are binary,
+                as the labels of a classification are, and events made of a regression's. False for amounts.
         """
         truth = evidence.labels if labels is None else labels
         clusters = cluster_numbers(evidence, self.limits.cluster_by)
-        binary = self.settings.task == "classification" or labels is not None
+        binary = self.settings.task == "classification" or labels is not None if stratify is None else stratify
         return paired_difference(
             metric,
             truth,

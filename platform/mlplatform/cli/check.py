@@ -1,0 +1,61 @@
+"""`mlplatform check`: whether a use case keeps the contract that every use case must keep."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+
+import click
+
+from mlplatform.cli import output
+from mlplatform.cli.options import Options, common
+
+
+@click.command(
+    epilog="\b\nExamples:\n  mlplatform check credit_risk\n  mlplatform check credit_risk --as-of 2006-01-01 --json"
+)
+@click.argument("use_case")
+@click.option("--as-of", metavar="TIME", help="When to look.  [default: simulation.start of its settings]")
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@common
+def check(use_case: str, as_of: str | None, as_json: bool, options: Options) -> None:
+    """Check a use case: settings, declarations, keys, leaks, incremental features, training set, baseline, scoring.
+
+    It is run on its data in a local workspace that is thrown away; nothing of yours is touched. Exits with 1 if a check
+    fails. The same checks are tests of yours by `from mlplatform.testing import UseCaseContract`.
+    """
+    from mlplatform import discovery
+    from mlplatform.testing.contract import Contract
+    from mlplatform.workspace import open_workspace
+
+    found = discovery.get(use_case, options.use_cases)
+    loaded = discovery.load(found)
+    with (
+        tempfile.TemporaryDirectory(prefix="mlplatform-check-", ignore_cleanup_errors=True) as root,
+        open_workspace("local", env=options.env, root=root) as ws,
+    ):
+        contract = Contract(use_case, loaded, discovery.folder_of(found, loaded), ws, as_of)
+        results = []
+        with output.reporting(total=len(contract.checks)) as reporter:
+            for result in contract.run():
+                results.append(result)
+                reporter.done(f"{result.check}: {result.status}")
+    failed = [result for result in results if result.status == "failed"]
+    if as_json:
+        output.show_json({"use_case": use_case, "passed": not failed, "checks": [vars(result) for result in results]})
+    else:
+        rows = [
+            (
+                result.status.upper() if result.status == "failed" else result.status,
+                result.check,
+                f"{result.seconds:.1f} s",
+                result.detail,
+            )
+            for result in results
+        ]
+        output.console().print(output.table(f"mlplatform check {use_case}", ("", "check", "took", "what"), rows))
+        for result in failed:
+            if result.hint:
+                click.echo(f"{result.check}: {result.hint}")
+    if failed:
+        sys.exit(1)

@@ -1,0 +1,62 @@
+"""`mlplatform config`: the settings of a use case, where each came from, and the schema of them all."""
+
+from __future__ import annotations
+
+import click
+
+from mlplatform.cli import output
+from mlplatform.cli.options import Options, common
+
+
+@click.group()
+def config() -> None:
+    """Show settings, and the schema by which editors complete them."""
+
+
+@config.command(
+    epilog="\b\nExamples:\n  mlplatform config schema > use_cases/config.schema.json\n\n"
+    "An editor takes it from the first line of a config.yml: # yaml-language-server: $schema=../config.schema.json"
+)
+def schema() -> None:
+    """Print the JSON schema of config.yml: every setting with its meaning, type and default."""
+    from mlplatform.config_sources import json_schema
+
+    output.show_json(json_schema())
+
+
+@config.command(
+    epilog="\b\nExamples:\n  mlplatform config show credit_risk\n  mlplatform config show credit_risk --env prod --json"
+)
+@click.argument("use_case")
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@common
+def show(use_case: str, as_json: bool, options: Options) -> None:
+    """Print each setting of a use case and where it came from.
+
+    The later wins: the platform's defaults, then config.yml, then its section environments.<env>. Secrets are
+    references everywhere: no value of one is read.
+    """
+    from mlplatform import discovery
+    from mlplatform.config import CONFIG_FILE
+    from mlplatform.config_sources import sources
+
+    found = discovery.get(use_case, options.use_cases)
+    path = (found.folder or discovery.folder_of(found, discovery.load(found))) / CONFIG_FILE
+    values = sources(path, options.env)
+    if as_json:
+        settings = [vars(item) for item in values]
+        output.show_json({"use_case": use_case, "env": options.env, "file": str(path), "settings": settings})
+        return
+    rows = [(item.key, _shown(item.value, secret=item.secret), item.origin) for item in values]
+    title = f"{use_case} in {options.env}, from {path}"
+    output.console().print(output.table(title, ("setting", "value", "from"), rows))
+
+
+def _shown(value: object, *, secret: bool) -> str | None:
+    if value is None or value == "":
+        return None
+    if secret:
+        return f"secret {value}"
+    if isinstance(value, list):
+        return ", ".join(str(item) for item in value) or None
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,123 @@
+"""Where each setting came from, and the JSON schema by which editors complete and check a `config.yml`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel
+
+from mlplatform.config import ENVIRONMENTS, SECRET_REFERENCE, Settings, UseCaseSettings, load_settings
+
+DEFAULT = "default"
+Place = tuple[str, ...]
+_MERGE = "<<"
+
+
+@dataclass(frozen=True)
+class SettingValue:
+    """One setting as it is in an environment.
+
+    Attributes:
+        key: Its place, as in `training.search.max_evals`.
+        value: Its value; of a secret, its reference.
+        origin: `default`, `config.yml line 12`, or `config.yml line 40 (environments.prod)`.
+        secret: Whether the value is a reference to a secret.
+    """
+
+    key: str
+    value: Any
+    origin: str
+    secret: bool = False
+
+
+def sources(path: Path, env: str) -> list[SettingValue]:
+    """Return every setting of a use case in one environment, and where it came from.
+
+    The later wins: the defaults, then the file, then the file's section `environments.<env>`.
+
+    Args:
+        path: The `config.yml`.
+        env: Name of the environment.
+
+    Raises:
+        ConfigError: If the file is wrong; see `load_settings`.
+    """
+    settings = load_settings(path, env)
+    node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    lines = dict(_lines(node, ()))
+    found = []
+    for key, value, secret in _values(settings, ()):
+        override = lines.get((ENVIRONMENTS, env, *key))
+        line = override or lines.get(key)
+        origin = f"{path.name} line {line}" if line else DEFAULT
+        if override:
+            origin += f" ({ENVIRONMENTS}.{env})"
+        found.append(SettingValue(".".join(key), value, origin, secret))
+    return found
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON schema of `config.yml`, with the section `environments`, in which nothing is required."""
+    schema = UseCaseSettings.model_json_schema()
+    definitions = schema.setdefault("$defs", {})
+    whole = {key: value for key, value in schema.items() if key != "$defs"}
+    overrides = {f"{name}Override": _optional(item) for name, item in definitions.items()}
+    definitions |= overrides | {"UseCaseOverride": _optional(whole)}
+    schema["properties"][ENVIRONMENTS] = {
+        "type": "object",
+        "description": "Settings that differ by environment (dev, staging, prod), laid over the rest.",
+        "additionalProperties": {"anyOf": [{"$ref": "#/$defs/UseCaseOverride"}, {"type": "null"}]},
+    }
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "config.yml of a use case"}
+
+
+def _optional(item: Any) -> Any:
+    # An override names what differs, so that nothing is required of it, at any depth but in the elements of lists:
+    # a list is replaced as a whole. What it does not name keeps its value, so that there are no defaults either.
+    if isinstance(item, list):
+        return [_optional(part) for part in item]
+    if not isinstance(item, dict):
+        return item
+    made = {key: value if key == "items" else _optional(value) for key, value in item.items()}
+    made = {key: value for key, value in made.items() if key not in ("required", "default", "properties")}
+    if "properties" in item:
+        made["properties"] = {name: _optional(value) for name, value in item["properties"].items()}
+    if "$ref" in made:
+        made["$ref"] = f"{made['$ref']}Override"
+    return made
+
+
+def _lines(node: yaml.Node | None, place: Place) -> Iterator[tuple[Place, int]]:
+    if not isinstance(node, yaml.MappingNode):
+        return
+    # What is merged in (<<) first: the mapping's own keys win.
+    for key, value in sorted(node.value, key=lambda pair: pair[0].value != _MERGE):
+        if key.value == _MERGE:
+            for part in value.value if isinstance(value, yaml.SequenceNode) else [value]:
+                yield from _lines(part, place)
+            continue
+        here = (*place, str(key.value))
+        yield here, key.start_mark.line + 1
+        yield from _lines(value, here)
+
+
+def _values(settings: Settings, path: Place) -> Iterator[tuple[Place, Any, bool]]:
+    for name, field in type(settings).model_fields.items():
+        value, here = getattr(settings, name), (*path, name)
+        if isinstance(value, Settings):
+            yield from _values(value, here)
+            continue
+        extra = field.json_schema_extra
+        yield here, _plain(value), isinstance(extra, dict) and extra.get("format") == SECRET_REFERENCE
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json", exclude_defaults=True)
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return value

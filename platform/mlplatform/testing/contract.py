@@ -1,0 +1,323 @@
+"""What every use case must hold to, whatever it predicts: one check a promise of the platform."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import yaml
+
+from mlplatform.as_of import parse_as_of, shown
+from mlplatform.config import CONFIG_FILE, ENVIRONMENTS, load_settings
+from mlplatform.errors import ContractError, PlatformError
+from mlplatform.features.lookups import FeatureLookup
+from mlplatform.medallion.spine import LABEL_KNOWN_AT, SPINE
+from mlplatform.models.label_frame import known_labels
+from mlplatform.models.scorer import PREDICTION, PREDICTIONS
+from mlplatform.models.training import training_data
+from mlplatform.naming import CHALLENGER, ObjectName
+from mlplatform.pipeline import Pipeline
+from mlplatform.stages import gate
+from mlplatform.stages.context import StageContext
+from mlplatform.stages.train import training_start
+from mlplatform.testing import declarations
+from mlplatform.testing.computed import computed_rows
+from mlplatform.testing.incremental_check import check_incremental
+from mlplatform.testing.leak_check import check_features
+from mlplatform.use_case import UseCase
+from mlplatform.workspace.protocols import Workspace
+
+Status = Literal["passed", "failed", "skipped"]
+_SHARES = (0.3, 0.6, 0.9)
+_SAME = 1e-9
+
+
+class NothingToCheckError(Exception):
+    """Raised by a check that has nothing to look at; says why."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """One check of the contract, and how it ended.
+
+    Attributes:
+        check: Its name.
+        status: `passed`, `failed` or `skipped`.
+        detail: What was looked at, or what is wrong.
+        hint: The way out of a failure.
+        seconds: How long it took.
+    """
+
+    check: str
+    status: Status
+    detail: str
+    hint: str
+    seconds: float
+
+
+class Contract:
+    """The contract of one use case, looked at in a workspace of its own at one time.
+
+    Each check raises a `PlatformError` where the promise is broken, and returns what it looked at otherwise. The data
+    are refined and the model is trained once, when a check first needs them.
+    """
+
+    def __init__(
+        self, name: str, cls: type[UseCase], folder: Path, ws: Workspace, as_of: datetime | str | None = None
+    ) -> None:
+        """Take the use case.
+
+        Args:
+            name: Its name.
+            cls: Its class.
+            folder: Its folder.
+            ws: An empty workspace; the checks fill it.
+            as_of: The time; None: where the use case's simulation starts.
+        """
+        self._name, self._class, self._folder, self._ws, self._given = name, cls, folder, ws, as_of
+        self._done: set[str] = set()
+        self._failures: dict[str, PlatformError] = {}
+
+    @property
+    def checks(self) -> dict[str, Callable[[], str]]:
+        """The checks by name, in the order in which they make sense."""
+        return {
+            "config": self.config_is_valid,
+            "declarations": self.tables_are_declared_and_documented,
+            "keys": self.keys_are_unique,
+            "leaks": self.no_feature_table_leaks,
+            "incremental": self.step_by_step_is_at_once,
+            "training_set": self.the_training_set_is_as_declared,
+            "beats_trivial": self.the_model_beats_the_trivial_baseline,
+            "scoring": self.predictions_can_be_made_again,
+        }
+
+    def run(self) -> Iterator[Checked]:
+        """Yield every check's end, as it is reached; one that fails does not keep the others from being run."""
+        for name, check in self.checks.items():
+            start = time.perf_counter()
+            status: Status = "passed"
+            hint = ""
+            try:
+                detail = check()
+            except NothingToCheckError as nothing:
+                status, detail = "skipped", str(nothing)
+            except PlatformError as error:
+                status, detail, hint = "failed", error.message, error.hint
+            except Exception as error:  # noqa: BLE001  (a use case's own code may raise anything; it is reported)
+                status, detail = "failed", f"{type(error).__name__}: {error}"
+            yield Checked(name, status, detail, hint, time.perf_counter() - start)
+
+    def config_is_valid(self) -> str:
+        """`config.yml` is right in every environment that it names."""
+        path = self._folder / CONFIG_FILE
+        load_settings(path, self._ws.env)
+        sections = yaml.safe_load(path.read_text(encoding="utf-8")).get(ENVIRONMENTS) or {}
+        for env in sections:
+            load_settings(path, str(env))
+        return f"{CONFIG_FILE} is right for {', '.join(dict.fromkeys([self._ws.env, *map(str, sections)]))}"
+
+    def tables_are_declared_and_documented(self) -> str:
+        """Every table has a description, every column a comment and a type, and what refers to another is there."""
+        found = list(declarations.problems(self._use_case))
+        if found:
+            raise ContractError("\n".join(found), hint="Mend the declarations named above.")
+        parts = self._use_case
+        return f"{len(parts.sources)} source(s), {len(parts.silver)} silver, {len(parts.features)} feature table(s)"
+
+    def keys_are_unique(self) -> str:
+        """No two rows of a silver table, of the spine, of the labels or of a feature table have the same keys."""
+        from pyspark.sql import functions as F  # noqa: N812
+
+        use_case, ws = self._refined, self._ws
+        spine = use_case.label_spine()
+        looked: list[tuple[str, pa.Table, tuple[str, ...]]] = []
+        for silver in use_case.silver:
+            rows = ws.tables.to_arrow(use_case.namespace.silver(silver.name), columns=list(silver.keys))
+            looked.append((f"silver_{silver.name}", rows, silver.keys))
+        # As they are computed: the tables are merged into by key, which would hide a second row.
+        view, by_now = self._context.view(allowed=spine.inputs), F.lit(self._as_of)
+        looked.append(
+            (
+                "gold_spine",
+                spine.spine(view).where(F.col(spine.prediction_time) <= by_now).select(*spine.keys).toArrow(),
+                spine.keys,
+            )
+        )
+        looked.append(
+            (
+                "gold_labels",
+                spine.labels(view).where(F.col(LABEL_KNOWN_AT) <= by_now).select(*spine.keys).toArrow(),
+                spine.keys,
+            )
+        )
+        for table in (made() for made in use_case.features):
+            rows = computed_rows(ws, use_case, table, self._as_of)
+            looked.append((f"features_{table.name}", rows, table.primary_keys))
+        for name, rows, keys in looked:
+            if not rows.num_rows:
+                raise ContractError(
+                    f"{name} is empty at {shown(self._as_of)}.",
+                    hint="Choose a later time, or look into its quarantine.",
+                )
+            counts = rows.group_by(list(keys)).aggregate([([], "count_all")])
+            twice = counts.filter(pc.greater(counts.column("count_all"), 1))
+            if twice.num_rows:
+                example = {key: str(value) for key, value in twice.select(list(keys)).to_pylist()[0].items()}
+                raise ContractError(
+                    f"{name}: {twice.num_rows} key(s) stand for several rows, such as {example}.",
+                    hint=f"One row for each {', '.join(keys)}: aggregate, or add what tells them apart to the keys.",
+                )
+        return ", ".join(f"{name} {rows.num_rows}" for name, rows, _ in looked) + " rows"
+
+    def no_feature_table_leaks(self) -> str:
+        """A feature table computed on what was known at a time has the rows that it has for that time later."""
+        moments = self._moments()
+        check_features(self._ws, self._use_case, moments)
+        return f"as of {', '.join(shown(moment) for moment in moments)}"
+
+    def step_by_step_is_at_once(self) -> str:
+        """A feature table computed step by step has the rows of one computed at once."""
+        moments = self._moments()
+        check_incremental(self._ws, self._use_case, moments)
+        return f"in {len(moments)} steps"
+
+    def the_training_set_is_as_declared(self) -> str:
+        """The model gets the spine's columns and the looked-up features, for every labelled row, and nothing else."""
+        use_case = self._refined
+        spine, trainer, settings = use_case.label_spine(), use_case.model_trainer(), use_case.settings
+        start = training_start(settings.training, self._as_of)
+        frame = known_labels(self._ws, use_case.namespace, spine, self._as_of, after=start)
+        data = training_data(self._ws, trainer, spine, frame, settings)
+        if data.labels.size != frame.rows.num_rows:
+            raise ContractError(
+                f"{frame.rows.num_rows} labelled rows became {data.labels.size} in the training set.",
+                hint="Each row needs its keys and its prediction time: a null one is left out.",
+            )
+        expected = {column.name for column in spine.columns} - set(trainer.exclude_columns)
+        for item in trainer.lookups():
+            if isinstance(item, FeatureLookup):
+                names = item.feature_names or self._features_of(str(item.table_name))
+                expected |= {item.output_name(name) for name in names}
+            else:
+                expected.add(str(item.output_name))
+        expected -= set(trainer.exclude_columns)
+        got = set(data.inputs.columns)
+        if got != expected:
+            raise ContractError(
+                f"The training set lacks {sorted(expected - got)} and has {sorted(got - expected)} beyond what is "
+                "declared.",
+                hint="Compare the trainer's lookups and exclude_columns with the spine's columns.",
+            )
+        empty = [name for name in data.inputs.columns if data.inputs[name].isna().all()]
+        if empty:
+            raise ContractError(
+                f"{', '.join(empty)}: null in every row of the training set.",
+                hint="A lookup finds nothing: do its keys agree in type and spelling? Is its lookback too short?",
+            )
+        return f"{data.labels.size} rows, {len(got)} columns"
+
+    def the_model_beats_the_trivial_baseline(self) -> str:
+        """On its holdout, the model is surely better than a predictor that knows nothing."""
+        use_case = self._trained
+        version = self._ws.registry.get(use_case.model, self._ws.registry.aliases(use_case.model)[CHALLENGER])
+        decision = gate.decide(self._context, version, None)
+        found = {check.name: check for check in decision.checks}
+        judged = found.get("beats_trivial")
+        if judged is None or judged.status != "pass":
+            why = judged.detail if judged else decision.reason
+            raise ContractError(
+                f"The model does not beat the trivial baseline: {why}.",
+                hint="Fewer, better features, or a later time with more labels.",
+            )
+        return judged.detail
+
+    def predictions_can_be_made_again(self) -> str:
+        """What scoring stored for each due row is what the registered model says of that row again."""
+        use_case, ws = self._trained, self._ws
+        Pipeline(ws, use_case, self._as_of).run(["score"], alias=CHALLENGER)
+        stored = ws.tables.to_arrow(use_case.namespace.gold(PREDICTIONS))
+        if not stored.num_rows:
+            raise NothingToCheckError(f"no prediction is due in the {use_case.settings.scoring.every} before as_of")
+        keys = list(use_case.label_spine().keys)
+        rows = ws.tables.to_arrow(use_case.namespace.gold(SPINE))
+        due = rows.join(stored.select(keys), keys=keys, join_type="left semi").select(rows.column_names)
+        uri = ws.registry.get(use_case.model, ws.registry.aliases(use_case.model)[CHALLENGER]).uri
+        again = ws.fe.score_batch_arrow(model_uri=uri, df=due, result_type="double").select([*keys, PREDICTION])
+        both = stored.select([*keys, PREDICTION]).join(again, keys=keys, join_type="inner", right_suffix=" again")
+        first, second = (both.column(name).to_numpy() for name in (PREDICTION, f"{PREDICTION} again"))
+        if both.num_rows != stored.num_rows or not np.allclose(first, second, rtol=_SAME, atol=_SAME):
+            differ = int((~np.isclose(first, second, rtol=_SAME, atol=_SAME)).sum())
+            raise ContractError(
+                f"Of {stored.num_rows} stored predictions {stored.num_rows - both.num_rows} cannot be made again, and "
+                f"{differ} come out differently.",
+                hint="A model must give the same answer to the same row: no randomness, no clock.",
+            )
+        return f"{stored.num_rows} predictions made again"
+
+    @cached_property
+    def _use_case(self) -> UseCase:
+        return self._class.open(self._name, self._folder, self._ws)
+
+    @cached_property
+    def _as_of(self) -> datetime:
+        given = self._given
+        if given is None:
+            simulation = self._use_case.settings.simulation
+            if simulation is None:
+                raise ContractError(
+                    f"{self._name} does not say at which time to look.",
+                    hint="Give --as-of, or set simulation.start in config.yml.",
+                )
+            given = simulation.start
+        return parse_as_of(given)
+
+    @property
+    def _context(self) -> StageContext:
+        return StageContext(self._ws, self._use_case, self._as_of, run_id="contract")
+
+    @property
+    def _refined(self) -> UseCase:
+        return self._after("features", ["ingest", "refine", "features"])
+
+    @property
+    def _trained(self) -> UseCase:
+        _ = self._refined
+        return self._after("train", ["train"])
+
+    def _after(self, step: str, stages: list[str]) -> UseCase:
+        """Run stages once; what they raised the first time is raised again, and not run again."""
+        if step in self._failures:
+            raise self._failures[step]
+        if step not in self._done:
+            try:
+                Pipeline(self._ws, self._use_case, self._as_of).run(stages)
+            except PlatformError as error:
+                self._failures[step] = error
+                raise
+            self._done.add(step)
+        return self._use_case
+
+    def _features_of(self, table: str) -> list[str]:
+        info = self._ws.tables.describe(ObjectName.parse(table))
+        return [name for name in info.schema.names if name not in info.primary_keys]
+
+    def _moments(self) -> list[datetime]:
+        use_case = self._refined
+        if not use_case.features:
+            raise NothingToCheckError("there is no feature table")
+        spine = use_case.label_spine()
+        rows: Any = self._ws.tables.to_arrow(use_case.namespace.gold(SPINE), columns=[spine.prediction_time])
+        times = sorted(rows.column(0).to_pylist())
+        if not times:
+            raise ContractError(f"The spine is empty at {shown(self._as_of)}.", hint="Choose a later time.")
+        chosen = {times[int(share * (len(times) - 1))] for share in _SHARES}
+        return sorted({*chosen, self._as_of})

@@ -1,0 +1,156 @@
+"""The use-case contract passes for a use case in order, and names what is wrong with one that is not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import yaml
+from pyspark.sql import functions as F  # noqa: N812
+
+from mlplatform import Column
+from mlplatform.testing import Checked, Contract, UseCaseContract
+from tests.support.tiny_use_case import RegionHistory, Subscriptions, Tiny, TinyFolder, TinyTrainer, write_tiny_use_case
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mlplatform.workspace.local.workspace import LocalWorkspace
+
+AS_OF = "2020-09-01"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> TinyFolder:
+    return write_tiny_use_case(tmp_path_factory.mktemp("use_cases"))
+
+
+@pytest.fixture
+def check(ws: LocalWorkspace, folder: TinyFolder):
+    def run(name: str, cls: type, where: Path | None = None, as_of: str | None = AS_OF) -> dict[str, Checked]:
+        return {item.check: item for item in Contract(name, cls, where or folder.folder, ws, as_of).run()}
+
+    return run
+
+
+def test_a_use_case_in_order_passes_every_check(check):
+    found = check("tiny_good", Tiny)
+    assert {name: item.status for name, item in found.items()} == dict.fromkeys(
+        ("config", "declarations", "keys", "leaks", "incremental", "training_set", "beats_trivial", "scoring"), "passed"
+    )
+    assert "gain +0." in found["beats_trivial"].detail
+    assert found["scoring"].detail == "288 predictions made again"  # of August, but for the 1st 00:00
+
+
+class LeakyHistory(RegionHistory):
+    """Counts the cancellations of a region over all time, at each day."""
+
+    def compute(self, ws: Any, as_of: Any, since: Any) -> Any:
+        days = super().compute(ws, as_of, since)
+        total = days.groupBy("region").agg(F.max("region_cancellations").alias("total"))
+        return days.join(total, on="region").select("region", "known_at", F.col("total").alias("region_cancellations"))
+
+
+class Leaky(Tiny):
+    features = (LeakyHistory,)
+
+
+def test_a_leak_fails_and_the_other_checks_are_still_run(check):
+    found = check("tiny_leaky", Leaky)
+    assert found["leaks"].status == "failed"
+    assert "Feature table region leaks" in found["leaks"].detail
+    assert found["leaks"].hint
+    assert found["scoring"].status == "passed"
+
+
+class TwiceSubscriptions(Subscriptions):
+    """A row a subscription and cancellation, by a join that multiplies."""
+
+    def spine(self, ws: Any) -> Any:
+        rows = super().spine(ws)
+        return rows.unionByName(rows.limit(5))
+
+
+class WithoutComments(RegionHistory):
+    columns = (*RegionHistory.columns[:2], Column("region_cancellations", "bigint", ""))
+    inputs = ("silver_signups", "silver_cancelations")
+
+
+class Untidy(Tiny):
+    spine = TwiceSubscriptions
+    features = (WithoutComments,)
+
+
+def test_declarations_say_everything_that_is_wrong(check):
+    found = check("tiny_untidy", Untidy)
+    detail = found["declarations"].detail
+    assert "WithoutComments has no docstring" in detail
+    assert "WithoutComments.region_cancellations has no comment" in detail
+    assert "WithoutComments.inputs names silver_cancelations" in detail
+    assert found["keys"].status == "failed"
+
+
+class Empty(TinyTrainer):
+    def lookups(self) -> Any:
+
+        lookup = self.lookup(RegionHistory, ["region_cancellations"], keys=["account"])
+        return [lookup, *super().lookups()[1:]]
+
+
+class Weak(Tiny):
+    trainer = Empty
+
+
+def test_a_lookup_that_finds_nothing_is_named(check):
+    found = check("tiny_weak", Weak)
+    assert found["training_set"].status == "failed"
+    assert "region_cancellations: null in every row" in found["training_set"].detail
+
+
+class Doubled(Tiny):
+    spine = TwiceSubscriptions
+
+
+def test_keys_that_stand_for_several_rows_are_shown(check):
+    found = check("tiny_twice", Doubled)
+    assert found["keys"].status == "failed"
+    assert "account" in found["keys"].detail
+
+
+def test_a_model_that_knows_nothing_fails(check, tmp_path):
+    noise = write_tiny_use_case(tmp_path, seed=3)
+    rng = np.random.default_rng(0)
+    for path in sorted((noise.data / "signups").iterdir()):
+        head, *lines = path.read_text().splitlines()
+        rng.shuffle(lines)
+        fields = [line.split(",") for line in lines]
+        # Prices, regions and seats of other subscriptions: nothing about the label is left in them.
+        facts = [row[2:] for row in fields]
+        rng.shuffle(facts)
+        rows = [",".join([*row[:2], *fact]) for row, fact in zip(fields, facts, strict=True)]
+        path.write_text("\n".join([head, *rows]) + "\n")
+    found = check("tiny_noise", Tiny, noise.folder)
+    assert found["beats_trivial"].status == "failed"
+    assert "does not beat the trivial baseline" in found["beats_trivial"].detail
+
+
+def test_a_wrong_section_of_another_environment_fails(check, tmp_path):
+    wrong = write_tiny_use_case(tmp_path)
+    config = wrong.folder / "config.yml"
+    settings = yaml.safe_load(config.read_text()) | {"environments": {"prod": {"gate": {"flor": 0.7}}}}
+    config.write_text(yaml.safe_dump(settings))
+    found = check("tiny_config", Tiny, wrong.folder)
+    assert found["config"].status == "failed"
+    assert "gate.flor: unknown key. Did you mean floor" in found["config"].detail
+
+
+def test_without_a_time_it_says_which_setting_gives_one(check):
+    found = check("tiny_timeless", Tiny, as_of=None)
+    assert found["keys"].status == "failed"
+    assert "simulation.start" in found["keys"].hint
+
+
+def test_the_class_of_tests_has_a_test_for_every_check(ws, folder):
+    tests = [name for name in vars(UseCaseContract) if name.startswith("test_")]
+    assert len(tests) == len(Contract("tiny", Tiny, folder.folder, ws).checks)

@@ -1,0 +1,48 @@
+"""The model: what it looks up, and the estimator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from mlplatform import FeatureFunction, FeatureLookup, Monitor, Trainer
+
+from .features import MonthlyPurchases, Recency, WeeklyPurchases
+
+
+class ChurnMonitor(Monitor):
+    """Watches what customers do, and how well each segment of value is ranked.
+
+    All of them came in the first quarter of 1997: what counts from the first purchase on moves with the calendar.
+    """
+
+    slices = ("value_segment",)
+    ignored_columns = (
+        *("days_since_first", "usual_gap", "overdue"),
+        *("days_ever", "cds_ever", "cents_ever", "days_trend_monthly", "cents_trend_monthly"),
+    )
+
+
+class ChurnTrainer(Trainer):
+    """Small trees on recency, frequency, value and trend.
+
+    How long a customer has been one is calendar time here (see the README), and a tree would learn the season by it.
+    """
+
+    exclude_columns = ("value_segment", "days_since_first")
+    default_params: ClassVar[Mapping[str, Any]] = {"max_iter": 120, "learning_rate": 0.05, "min_samples_leaf": 40}
+
+    def lookups(self) -> Sequence[FeatureLookup | FeatureFunction]:
+        """All as of the cut-off."""
+        return [
+            self.lookup(MonthlyPurchases, lookback="1 day"),
+            self.lookup(WeeklyPurchases, lookback="7 days"),
+            self.lookup(Recency, lookback="1 day"),
+        ]
+
+    def estimator(self, params: Mapping[str, Any]) -> Any:
+        """Gradient boosting, which takes nulls as they are."""
+        from sklearn.ensemble import HistGradientBoostingClassifier
+
+        seed = self.settings.training.seed
+        return HistGradientBoostingClassifier(**params, max_leaf_nodes=15, early_stopping=False, random_state=seed)
