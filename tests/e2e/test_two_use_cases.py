@@ -79,10 +79,8 @@ def test_the_same_command_goes_on_where_it_stopped(simulated: Any, home: Path, f
 
 def test_status_knows_both(simulated: Any, home: Path, folder: Path) -> None:
     done = mlplatform("status", "--json", home=home, folder=folder)
-    assert {fact["use_case"]: fact["champion"] for fact in json.loads(done.stdout)} == {
-        "credit_risk": 1,
-        "delivery_delay": 1,
-    }
+    champions = {fact["use_case"]: fact["champion"] for fact in json.loads(done.stdout)}
+    assert champions.items() >= {"credit_risk": 1, "delivery_delay": 1}.items()
 
 
 def test_a_backfill_of_what_is_right_changes_nothing(simulated: Any, home: Path, folder: Path) -> None:
