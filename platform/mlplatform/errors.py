@@ -110,6 +110,22 @@ class RegistryError(PlatformError):
     """Raised when the model registry cannot be read or written; never means "there is no champion"."""
 
 
+class JobError(PlatformError):
+    """Raised when a job does not exist, cannot be started, or its run cannot be read."""
+
+
+class MonitorError(PlatformError):
+    """Raised when data profiling of a table cannot be set up."""
+
+
+class AccessError(PlatformError):
+    """Raised when a privilege is unknown, or may not be granted."""
+
+
+class WorkspaceUnreachableError(PlatformError):
+    """Raised when a Databricks workspace does not answer, or does not know who asks; names the host and the setting."""
+
+
 class ArtifactError(PlatformError):
     """Raised when a model's files are not those registered, or hold types outside the allow-list."""
 

@@ -128,22 +128,32 @@ class ObjectName:
         return f"{self.catalog}.{self.schema}.{self.name}"
 
 
+def ops_table(catalog: str, name: str, prefix: str = "") -> ObjectName:
+    """Name one of the platform's own tables of an environment."""
+    return ObjectName(catalog, f"{prefix}{OPS_SCHEMA}", name)
+
+
 @dataclass(frozen=True)
 class Namespace:
     """Where a use case's objects live: `<catalog>.<use_case>`, with the platform's own tables in `<catalog>.ops`.
+
+    A prefix goes before the names of the schemas and of the model, as a bundle's development mode names them.
 
     Examples:
         >>> ns = Namespace("dev", "credit_risk")
         >>> str(ns.table("silver_loans")), str(ns.model), str(ns.ops("stage_runs"))
         ('dev.credit_risk.silver_loans', 'dev.credit_risk.model', 'dev.ops.stage_runs')
+        >>> str(Namespace("dev", "credit_risk", "dev_jo_").model)
+        'dev.dev_jo_credit_risk.dev_jo_model'
     """
 
     catalog: str
     use_case: str
+    prefix: str = ""
 
     def table(self, name: str) -> ObjectName:
         """Name a table (or function) of the use case."""
-        return ObjectName(self.catalog, self.use_case, name)
+        return ObjectName(self.catalog, f"{self.prefix}{self.use_case}", name)
 
     def bronze(self, source: str) -> ObjectName:
         """Name the bronze table of a source."""
@@ -167,9 +177,9 @@ class Namespace:
 
     def ops(self, name: str) -> ObjectName:
         """Name one of the platform's own tables of this environment."""
-        return ObjectName(self.catalog, OPS_SCHEMA, name)
+        return ops_table(self.catalog, name, self.prefix)
 
     @property
     def model(self) -> ObjectName:
         """The registered model of the use case."""
-        return self.table("model")
+        return self.table(f"{self.prefix}model")

@@ -45,19 +45,29 @@ class UseCase:
     scorer: ClassVar[type[BatchScorer]] = BatchScorer
     monitor: ClassVar[type[Monitor]] = Monitor
 
-    def __init__(self, name: str, folder: Path, settings: UseCaseSettings, catalog: str) -> None:
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        settings: UseCaseSettings,
+        namespace: Namespace,
+        *,
+        landing_root: Path | None = None,
+    ) -> None:
         """Use `UseCase.open` instead: it reads the settings.
 
         Args:
             name: The use case's name, which is its folder's and its schema's.
             folder: The folder.
             settings: Its checked settings.
-            catalog: The environment's catalog.
+            namespace: Where its objects live.
+            landing_root: Where its files land unless its setting is an absolute path; None: by the setting.
         """
         self.name = name
         self.folder = folder
         self.settings = settings
-        self.namespace = Namespace(catalog, name)
+        self.namespace = namespace
+        self._landing_root = landing_root
 
     @classmethod
     def open(cls, name: str, folder: Path, ws: Workspace) -> UseCase:
@@ -66,7 +76,13 @@ class UseCase:
         Raises:
             ConfigError: If `config.yml` is missing or wrong.
         """
-        use_case = cls(name, folder, load_settings(folder / CONFIG_FILE, ws.env), ws.catalog)
+        use_case = cls(
+            name,
+            folder,
+            load_settings(folder / CONFIG_FILE, ws.env),
+            Namespace(ws.catalog, name, ws.prefix),
+            landing_root=ws.landing(name),
+        )
         for function in cls.functions:
             ws.functions.register(
                 use_case.namespace.table(function.name),
@@ -83,7 +99,9 @@ class UseCase:
 
     @property
     def landing(self) -> Path:
-        """The folder where files land."""
+        """The folder where files land: the workspace's for this use case, else the one of the setting."""
+        if self._landing_root is not None and not Path(self.settings.landing).is_absolute():
+            return self._landing_root
         return self.folder / self.settings.landing  # an absolute setting wins, as pathlib joins
 
     @property

@@ -23,7 +23,7 @@ def history(use_case: str, as_json: bool, options: Options) -> None:
 
     discovery.get(use_case, options.use_cases)
     with options.open() as ws:
-        events = promotion.events(ws, Namespace(ws.catalog, use_case))
+        events = promotion.events(ws, Namespace(ws.catalog, use_case, ws.prefix))
     if as_json:
         output.show_json(events)
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,19 +25,25 @@ class Options:
         use_cases: Folder of use cases, searched first.
         workspace: `local` or `databricks`.
         env: The environment.
+        prefix: Put before the names of schemas and models.
+        experiment: Databricks: path of the MLflow experiment; None: by the use case's name.
     """
 
     home: Path | None
     use_cases: Path | None
     workspace: str
     env: str
+    prefix: str = ""
+    experiment: str | None = None
 
     @contextmanager
     def open(self) -> Iterator[Workspace]:
         """Open the workspace; it is closed at the end, also after Ctrl-C."""
         from mlplatform.workspace import open_workspace
 
-        with open_workspace(self.workspace, env=self.env, root=self.home) as ws:
+        with open_workspace(
+            self.workspace, env=self.env, root=self.home, prefix=self.prefix, experiment=self.experiment
+        ) as ws:
             yield ws
 
     @contextmanager
@@ -76,10 +82,17 @@ def common(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.option(
         "--env", default="dev", show_default=True, help="Environment; names the catalog.", envvar="MLPLATFORM_ENV"
     )
+    @click.option(
+        "--prefix",
+        default="",
+        metavar="TEXT",
+        envvar="MLPLATFORM_PREFIX",
+        help="Before the names of schemas and models, as a bundle's development mode puts it.",
+    )
+    @click.option("--experiment", metavar="PATH", help="Databricks: the MLflow experiment.  [default: by the use case]")
     @functools.wraps(command)
-    def wrapped(
-        *arguments: Any, home: Path | None, use_cases: Path | None, workspace: str, env: str, **rest: Any
-    ) -> Any:
-        return command(*arguments, options=Options(home, use_cases, workspace, env), **rest)
+    def wrapped(*arguments: Any, **given: Any) -> Any:
+        where = {field.name: given.pop(field.name) for field in fields(Options)}
+        return command(*arguments, options=Options(**where), **given)
 
     return wrapped

@@ -50,7 +50,7 @@ def _facts(ws: Workspace, name: str) -> dict[str, Any]:
     from mlplatform.naming import Namespace
     from mlplatform.ops import stage_runs
 
-    namespace = Namespace(ws.catalog, name)
+    namespace = Namespace(ws.catalog, name, ws.prefix)
     runs = stage_runs.of_the_cycle(stage_runs.read(ws, namespace))
     applied = [event for event in promotion.events(ws, namespace) if event["event"] == "applied"]
     newest = runs[-1]["as_of"] if runs else None

@@ -19,7 +19,7 @@ import pyarrow as pa
 from mlplatform.errors import RegistryError
 from mlplatform.models.checks.base import CheckResult
 from mlplatform.models.gate import MOVES, Decision
-from mlplatform.naming import CHALLENGER, CHAMPION, PREVIOUS_CHAMPION, Namespace, ObjectName
+from mlplatform.naming import CHALLENGER, CHAMPION, PREVIOUS_CHAMPION, Namespace, ObjectName, ops_table
 from mlplatform.ops.schemas import GATE_DECISIONS
 from mlplatform.workspace.protocols import Filter, Workspace
 
@@ -46,7 +46,7 @@ def events(ws: Workspace, namespace: Namespace, *, decision_id: str | None = Non
 
 def find(ws: Workspace, decision_id: str) -> list[dict[str, Any]]:
     """Return the events of one decision of any use case of this environment, by its id or the beginning of it."""
-    rows = _read(ws, ObjectName(ws.catalog, "ops", "gate_decisions"), [])
+    rows = _read(ws, ops_table(ws.catalog, "gate_decisions", ws.prefix), [])
     return [row for row in rows if row["decision_id"].startswith(decision_id)]
 
 

@@ -165,7 +165,7 @@ TABLES = {
 
 def ensure(ws: Workspace, namespace: Namespace) -> None:
     """Create the platform's tables of this environment where they are missing."""
-    present = set(ws.tables.list(namespace.catalog, "ops"))
+    present = set(ws.tables.list(namespace.catalog, namespace.ops("stage_runs").schema))
     for name, (schema, description) in TABLES.items():
         if name not in present:
             ws.tables.create(namespace.ops(name), schema, description=description)

@@ -10,16 +10,26 @@ from mlplatform.errors import UsageError, did_you_mean
 if TYPE_CHECKING:
     from mlplatform.workspace.protocols import Workspace
 
-HOMES = ("local",)
+HOMES = ("local", "databricks")
 
 
-def open_workspace(home: str = "local", env: str = "dev", root: str | Path | None = None) -> Workspace:
+def open_workspace(
+    home: str = "local",
+    env: str = "dev",
+    root: str | Path | None = None,
+    *,
+    prefix: str = "",
+    experiment: str | None = None,
+) -> Workspace:
     """Open a workspace.
 
     Args:
-        home: `local` (a folder on this machine). `databricks` follows; see the README.
+        home: `local` (a folder on this machine) or `databricks` (the workspace that the SDK's unified authentication
+            leads to).
         env: The environment: `dev`, `staging`, `prod`. It names the catalog.
         root: Local only: the folder that holds all state. Default: the setting `MLPLATFORM_HOME`, else `.mlplatform`.
+        prefix: Put before the names of schemas and models, as a bundle's development mode does.
+        experiment: Databricks only: path of the MLflow experiment.
 
     Returns:
         The workspace; close it, or use it as a context manager.
@@ -27,9 +37,14 @@ def open_workspace(home: str = "local", env: str = "dev", root: str | Path | Non
     Raises:
         UsageError: If there is no such home.
         MissingDependencyError: If the home's packages are not installed.
+        WorkspaceUnreachableError: If the Databricks workspace does not answer, or does not know who asks.
     """
     if home == "local":
         from mlplatform.workspace.local.workspace import LocalWorkspace
 
-        return LocalWorkspace.open(env=env, root=root)
+        return LocalWorkspace.open(env=env, root=root, prefix=prefix)
+    if home == "databricks":
+        from mlplatform.workspace.databricks.workspace import DatabricksWorkspace
+
+        return DatabricksWorkspace.open(env=env, prefix=prefix, experiment=experiment)
     raise UsageError(f"There is no workspace {home!r}.", hint=did_you_mean(home, HOMES))

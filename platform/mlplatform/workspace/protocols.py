@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from mlplatform.naming import ObjectName
     from mlplatform.workspace.feature_protocols import FeatureClient
+    from mlplatform.workspace.operation_protocols import Access, Jobs, Monitors
 
 Filter = tuple[str, str, Any]
 """One condition on a column, as in pyarrow's `filters`: (column, operator, value), joined by "and"."""
@@ -269,6 +270,22 @@ class Registry(Protocol):
         """Set tags on a version."""
         ...
 
+    def ensure_model(self, model: ObjectName | str, *, description: str = "") -> None:
+        """Create the registered model if it does not exist; training never does on its own.
+
+        Raises:
+            RegistryError: If it cannot be read or created.
+        """
+        ...
+
+    def set_deployment_job(self, model: ObjectName | str, job_id: str | None) -> None:
+        """Link the job that evaluates, approves and promotes new versions; None unlinks. Local: kept as a tag.
+
+        Raises:
+            RegistryError: If the model does not exist, or the registry refuses.
+        """
+        ...
+
     def log_files(self, version: ModelVersion, folder: str, files: Mapping[str, str]) -> None:
         """Keep text files with the run that made a version; the same names again replace them.
 
@@ -338,11 +355,13 @@ class Workspace(Protocol):
         home: `local` or `databricks`.
         env: The environment; its catalog has the same name.
         catalog: First level of every name of this environment.
+        prefix: Put before the names of schemas and models, as a bundle's development mode does; mostly empty.
     """
 
     home: str
     env: str
     catalog: str
+    prefix: str
 
     @property
     def spark(self) -> SparkSession:
@@ -372,6 +391,25 @@ class Workspace(Protocol):
     @property
     def secrets(self) -> Secrets:
         """Secret values."""
+        ...
+
+    @property
+    def jobs(self) -> Jobs:
+        """Jobs that can be started."""
+        ...
+
+    @property
+    def monitors(self) -> Monitors:
+        """Data profiling on tables."""
+        ...
+
+    @property
+    def access(self) -> Access:
+        """Grants."""
+        ...
+
+    def landing(self, use_case: str) -> Path | None:
+        """Return the folder where a use case's files land when its setting is relative; None: its own folder."""
         ...
 
     @property

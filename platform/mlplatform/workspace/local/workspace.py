@@ -46,16 +46,17 @@ class LocalWorkspace:
 
     home = "local"
 
-    def __init__(self, root: Path, env: str) -> None:
+    def __init__(self, root: Path, env: str, prefix: str = "") -> None:
         """Use `LocalWorkspace.open` instead: it makes the folder first."""
         self.root = root
         self.env = env
         self.catalog = check_part(env, of=env)
+        self.prefix = prefix
         self._server: SailServer | None = None
         self._session: SparkSession | None = None
 
     @classmethod
-    def open(cls, *, env: str = "dev", root: str | Path | None = None) -> LocalWorkspace:
+    def open(cls, *, env: str = "dev", root: str | Path | None = None, prefix: str = "") -> LocalWorkspace:
         """Open the workspace in a folder, made (mode 0700) if it is not there.
 
         Raises:
@@ -73,7 +74,7 @@ class LocalWorkspace:
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o700)
         _sweep(folder / "tmp")
-        return cls(folder, env)
+        return cls(folder, env, prefix)
 
     @cached_property
     def tables(self) -> LocalTables:
@@ -138,6 +139,10 @@ class LocalWorkspace:
             return getpass.getuser()
         except (OSError, KeyError):
             return "unknown"  # a container may run as a number that has no name
+
+    def landing(self, use_case: str) -> None:
+        """Return None: files land in the use case's own folder."""
+        del use_case
 
     def lock(self, name: str) -> AbstractContextManager[None]:
         """Let one process at a time do what `name` says."""

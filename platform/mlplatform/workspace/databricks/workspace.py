@@ -1,0 +1,187 @@
+"""The Databricks workspace: its parts, made when first used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from mlplatform.naming import OPS_SCHEMA, check_part
+from mlplatform.workspace.databricks.connection import connect
+from mlplatform.workspace.databricks.session import open_session
+from mlplatform.workspace.databricks.unity_sql import DatabricksSql, UnitySql
+
+if TYPE_CHECKING:
+    from databricks.sdk import WorkspaceClient
+    from pyspark.sql import SparkSession
+
+    from mlplatform.workspace.databricks.access import DatabricksAccess
+    from mlplatform.workspace.databricks.fe import DatabricksFeatureClient
+    from mlplatform.workspace.databricks.functions import DatabricksFunctions
+    from mlplatform.workspace.databricks.jobs import DatabricksJobs
+    from mlplatform.workspace.databricks.monitors import DatabricksMonitors
+    from mlplatform.workspace.databricks.registry import DatabricksRegistry
+    from mlplatform.workspace.databricks.secrets import DatabricksSecrets
+    from mlplatform.workspace.databricks.tables import DatabricksTables
+
+VOLUMES = Path("/Volumes")
+
+
+class DatabricksWorkspace:
+    """A Databricks workspace; see `mlplatform.workspace.protocols.Workspace`.
+
+    Attributes:
+        client: The SDK's client; it knows who asks, by the SDK's unified authentication.
+        sql: Where statements go that only Databricks' Spark knows.
+    """
+
+    home = "databricks"
+
+    def __init__(
+        self,
+        env: str,
+        client: WorkspaceClient,
+        *,
+        prefix: str = "",
+        experiment: str | None = None,
+        spark: Callable[[], SparkSession] = open_session,
+        sql: UnitySql | None = None,
+        volumes: Path = VOLUMES,
+    ) -> None:
+        """Use `DatabricksWorkspace.open` instead; tests bring their own session, statements and volumes.
+
+        Args:
+            env: The environment; its catalog has the same name.
+            client: The SDK's client.
+            prefix: Put before the names of schemas and models.
+            experiment: Path of the MLflow experiment; default `/Shared/mlplatform/<catalog>/<use case>`.
+            spark: Gives the Spark session.
+            sql: Where statements go that only Databricks' Spark knows; default: to the session.
+            volumes: Where the volumes are mounted.
+        """
+        self.env = env
+        self.catalog = check_part(env, of=env)
+        self.prefix = prefix
+        self.experiment = experiment
+        self.client = client
+        self.volumes = volumes
+        self._open_session = spark
+        self._session: SparkSession | None = None
+        self.sql: UnitySql = sql or DatabricksSql(lambda: self.spark)
+
+    @classmethod
+    def open(cls, *, env: str = "dev", prefix: str = "", experiment: str | None = None) -> DatabricksWorkspace:
+        """Open the workspace that the SDK's unified authentication leads to.
+
+        Raises:
+            WorkspaceUnreachableError: If it does not answer in seconds, or does not know who asks.
+            MissingDependencyError: If a package of the extra `databricks` is not installed.
+        """
+        return cls(env, connect(), prefix=prefix, experiment=experiment)
+
+    @property
+    def spark(self) -> SparkSession:
+        """The session that is there, else one of Databricks Connect; never stopped by us."""
+        if self._session is None:
+            self._session = self._open_session()
+        return self._session
+
+    @property
+    def ops_volume(self) -> Path:
+        """The volume that holds the platform's own files: `/Volumes/<catalog>/<prefix>ops/files`."""
+        return self.volumes / self.catalog / f"{self.prefix}{OPS_SCHEMA}" / "files"
+
+    @cached_property
+    def tables(self) -> DatabricksTables:
+        """Unity Catalog's tables."""
+        from mlplatform.workspace.databricks.tables import DatabricksTables
+
+        return DatabricksTables(self)
+
+    @cached_property
+    def fe(self) -> DatabricksFeatureClient:
+        """The real feature engineering client, behind the contract's face."""
+        from mlplatform.workspace.databricks.fe import DatabricksFeatureClient
+
+        return DatabricksFeatureClient(self)
+
+    @cached_property
+    def registry(self) -> DatabricksRegistry:
+        """MLflow in Unity Catalog."""
+        from mlplatform.workspace.databricks.registry import DatabricksRegistry
+
+        return DatabricksRegistry(self)
+
+    @cached_property
+    def functions(self) -> DatabricksFunctions:
+        """Unity Catalog's Python functions."""
+        from mlplatform.workspace.databricks.functions import DatabricksFunctions
+
+        return DatabricksFunctions(self)
+
+    @cached_property
+    def secrets(self) -> DatabricksSecrets:
+        """Secret scopes."""
+        from mlplatform.workspace.databricks.secrets import DatabricksSecrets
+
+        return DatabricksSecrets(self.client)
+
+    @cached_property
+    def jobs(self) -> DatabricksJobs:
+        """The Jobs API."""
+        from mlplatform.workspace.databricks.jobs import DatabricksJobs
+
+        return DatabricksJobs(self.client)
+
+    @cached_property
+    def monitors(self) -> DatabricksMonitors:
+        """Data profiling."""
+        from mlplatform.workspace.databricks.monitors import DatabricksMonitors
+
+        return DatabricksMonitors(self)
+
+    @cached_property
+    def access(self) -> DatabricksAccess:
+        """Grants."""
+        from mlplatform.workspace.databricks.access import DatabricksAccess
+
+        return DatabricksAccess(self.sql)
+
+    @cached_property
+    def user(self) -> str:
+        """Who the workspace says we are."""
+        from mlplatform.workspace.databricks.connection import user_name
+
+        return user_name(self.client)
+
+    def landing(self, use_case: str) -> Path:
+        """Return the volume where a use case's files land: `/Volumes/<catalog>/<prefix><use case>/landing`."""
+        return self.volumes / self.catalog / f"{self.prefix}{use_case}" / "landing"
+
+    def lock(self, name: str) -> AbstractContextManager[None]:
+        """Let one process at a time do what `name` says."""
+        from mlplatform.workspace.databricks.locks import lease
+
+        return lease(self, name)
+
+    def files(self, name: str) -> Path:
+        """Return a folder for files that are no tables, in a volume."""
+        folder = self.ops_volume / name
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def close(self) -> None:
+        """Leave: the session is somebody else's, and goes on."""
+
+    def __enter__(self) -> Self:
+        """Use as a context manager."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close."""
+        self.close()
