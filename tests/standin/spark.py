@@ -45,8 +45,8 @@ def start_delta_session(scratch: Path) -> SparkSession:
     settings |= {f"spark.sql.catalog.{catalog}": _DELTA_CATALOG for catalog in CATALOGS}
     spark = start_session(scratch, settings)
     manager = spark._jsparkSession.sessionState().catalogManager()
-    # DeltaCatalog is an extension of the session's catalog only. A catalog of another name works too once it delegates to
-    # the same one, which Spark sets for the session's catalog and keeps in a private field.
+    # DeltaCatalog extends the session's catalog only. A catalog of another name works too once it delegates to the same
+    # one, which Spark sets for the session's catalog and keeps in a private field.
     field_of = spark._jvm.java.lang.Class.forName(
         "org.apache.spark.sql.connector.catalog.DelegatingCatalogExtension"
     ).getDeclaredField("delegate")
