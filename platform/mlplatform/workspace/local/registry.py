@@ -121,6 +121,11 @@ class LocalRegistry:
             for key, value in tags.items():
                 self._connect().set_model_version_tag(str(model), str(version), key, str(value))
 
+    def copy_version(self, version: ModelVersion, model: ObjectName | str) -> ModelVersion:
+        """Register a version's files and tags as a new version of another model."""
+        with _translated(f"copy {version.uri} to {model}"):
+            return _version(self._connect().copy_model_version(version.uri, str(model)))
+
     def log_files(self, version: ModelVersion, folder: str, files: Mapping[str, str]) -> None:
         """Keep text files with the run that made a version."""
         client = self._connect()
