@@ -17,14 +17,14 @@ from mlplatform.naming import ObjectName, quote
 from mlplatform.workspace.databricks import table_metadata
 from mlplatform.workspace.databricks.delta_writes import retrying_conflicts
 from mlplatform.workspace.databricks.spark_errors import translated_spark
-from mlplatform.workspace.protocols import LANDED_CORRUPT, LANDED_FILE, LANDED_ORDER, LANDED_RESCUED
+from mlplatform.workspace.landing_protocols import LANDED_CORRUPT, LANDED_FILE, LANDED_ORDER, LANDED_RESCUED
 
 if TYPE_CHECKING:
     from mlplatform.workspace.databricks.workspace import DatabricksWorkspace
 
 
 class DatabricksAutoLoader:
-    """Auto Loader; see `mlplatform.workspace.protocols.AutoLoader`."""
+    """Auto Loader; see `mlplatform.workspace.landing_protocols.AutoLoader`."""
 
     def __init__(self, ws: DatabricksWorkspace) -> None:
         """Take the workspace."""
