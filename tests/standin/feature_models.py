@@ -17,5 +17,5 @@ def registrable_feature_models() -> Iterator[None]:
     The open-source MLflow raises "can only be registered on a Databricks cluster" where it would note which features a
     model depends on. That note is all that is left out here: the registry's side of it is not known.
     """
-    with mock.patch("mlflow.store._unity_catalog.registry.rest_store.get_feature_dependencies", lambda _: ""):
+    with mock.patch("mlflow.store._unity_catalog.registry.rest_store.get_feature_dependencies", return_value=""):
         yield
