@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -180,6 +182,34 @@ def test_tags_descriptions_and_the_deployment_job_are_kept(standin: StandIn, mlf
     assert mlflow_client.get_registered_model(_MODEL).tags == {}
     found = mlflow_client.search_model_versions(f"name='{_MODEL}'")
     assert [v.version for v in found] == ["1"]
+    assert standin.unexpected == []
+
+
+def test_runs_inputs_artifacts_and_searches_are_mlflows_own(
+    standin: StandIn, mlflow_client: MlflowClient, tmp_path: Path
+) -> None:
+    import mlflow
+    import pandas as pd
+
+    mlflow.set_tracking_uri("databricks")
+    experiment = mlflow.set_experiment("/Shared/searches").experiment_id
+    data = mlflow.data.from_pandas(pd.DataFrame({"x": [1.0]}), source="dev.churn.features", name="features")
+    with mlflow.start_run(tags={"use_case": "churn"}) as parent:
+        mlflow.log_input(data, context="training")
+        mlflow.log_metrics({"auc": 0.75, "loss": 0.5})
+        mlflow.log_dict({"rows": 3}, "facts.json")
+        with mlflow.start_run(nested=True):
+            mlflow.log_params({"depth": 3, "rate": 0.1})
+    found = mlflow_client.search_runs([experiment], "tags.use_case = 'churn' and metrics.auc > 0.7")
+    assert [run.info.run_id for run in found] == [parent.info.run_id]
+    assert [given.dataset.name for given in found[0].inputs.dataset_inputs] == ["features"]
+    assert len(mlflow_client.search_runs([experiment])) == 2
+    assert [file.path for file in mlflow_client.list_artifacts(parent.info.run_id)] == ["facts.json"]
+    facts = mlflow_client.download_artifacts(parent.info.run_id, "facts.json", str(tmp_path))
+    assert json.loads(Path(facts).read_text(encoding="utf-8")) == {"rows": 3}
+    mlflow_client.create_registered_model(_MODEL, deployment_job_id=7)
+    assert [model.name for model in mlflow_client.search_registered_models()] == [_MODEL]
+    assert mlflow_client.get_registered_model(_MODEL).deployment_job_id == "7"
     assert standin.unexpected == []
 
 
