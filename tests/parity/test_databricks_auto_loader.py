@@ -8,7 +8,9 @@ import pyarrow as pa
 import pytest
 
 from mlplatform.as_of import parse_as_of
+from mlplatform.config import CONFIG_FILE, load_settings
 from mlplatform.medallion.landed_file import read_landed_file
+from mlplatform.naming import Namespace
 from mlplatform.quality.provenance import FILE, ROW
 from mlplatform.stages import ingest
 from mlplatform.stages.context import StageContext
@@ -30,7 +32,9 @@ def tiny(databricks, tmp_path, monkeypatch):
 
 
 def run(databricks, tiny, as_of) -> StageResult:
-    use_case = Tiny.open(NAME, tiny.folder, databricks)
+    # Not by `open`, which registers functions: they are not what this is about.
+    settings = load_settings(tiny.folder / CONFIG_FILE, databricks.env)
+    use_case = Tiny(NAME, tiny.folder, settings, Namespace(databricks.catalog, NAME))
     return ingest.run(StageContext(databricks, use_case, parse_as_of(as_of), "a-run"))
 
 
