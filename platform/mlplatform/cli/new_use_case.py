@@ -52,7 +52,8 @@ def new_use_case(name: str, task: Task, entity: str, csv: Path, label: str, time
     if timestamp is None:
         click.echo(
             "No --timestamp: the rows get made-up days by their keys. The model is then judged on a random part of\n"
-            "them, not on newer ones; there are no late labels, no histories, and nothing for the monitoring to see."
+            "them, not on newer ones; there are no late labels, no histories, and nothing for the monitoring to see.\n"
+            "Rows without a label get the last day: the first run scores them."
         )
     where = "" if into == Path("use_cases") else f" --use-cases {into}"
     click.echo(f"\nNext:  mlplatform run {name} --as-of {made.as_of}{where}")
