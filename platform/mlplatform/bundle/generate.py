@@ -71,9 +71,15 @@ def generate(project: Project, use_case: str, folder: Path) -> Resources:
     """
     settings = _same_in_all_targets(project, use_case, folder)
     jobs = Jobs(use_case, settings, tuple(project.pins((*PINNED, *settings.jobs.packages))))
-    made: dict[str, Any] = {"resources": _resources(use_case, settings, jobs)}
+    resources = _resources(use_case, settings, jobs)
+    made: dict[str, Any] = {"resources": resources}
     if project.production:
-        made["targets"] = {name: {"resources": _in_production(use_case, jobs)} for name in project.production}
+        production = _in_production(use_case, jobs)
+        for kind in ("schemas", "volumes", "registered_models", "experiments"):
+            for key, added in production[kind].items():
+                # The bundle's schema wants their names wherever they stand.
+                production[kind][key] = _names(resources[kind][key]) | added
+        made["targets"] = {name: {"resources": production} for name in project.production}
     text = yaml.dump(made, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=160)
     return Resources(use_case, project.file(use_case), HEADER.format(name=use_case) + text)
 
@@ -135,6 +141,10 @@ def _resources(use_case: str, settings: UseCaseSettings, jobs: Jobs) -> dict[str
         "experiments": {use_case: {"name": f"${{var.experiments}}/mlplatform-${{bundle.target}}-{use_case}"}},
         "jobs": jobs.all(),
     }
+
+
+def _names(resource: dict[str, Any]) -> dict[str, Any]:
+    return {name: resource[name] for name in ("catalog_name", "schema_name", "name") if name in resource}
 
 
 def _in_production(use_case: str, jobs: Jobs) -> dict[str, Any]:
