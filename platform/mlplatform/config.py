@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
 from mlplatform.as_of import Duration, parse_as_of, steps
 from mlplatform.errors import ConfigError, UsageError, did_you_mean
+from mlplatform.job_settings import JobSettings, Settings
 
 CONFIG_FILE = "config.yml"
 ENVIRONMENTS = "environments"
@@ -45,12 +46,6 @@ REGRESSION_METRICS = ("mae", "rmse")
 RANKING_METRICS = ("roc_auc", "average_precision")
 DurationText = Annotated[str, AfterValidator(_duration)]
 """A duration such as `36 months` or `2 hours`."""
-
-
-class Settings(BaseModel):
-    """Base of all settings: frozen, and closed to unknown keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
 
 
 class LabelSettings(Settings):
@@ -326,6 +321,7 @@ class UseCaseSettings(Settings):
     gate: GateSettings
     monitoring: MonitoringSettings = MonitoringSettings()
     simulation: SimulationSettings | None = None
+    jobs: JobSettings = JobSettings()
 
     @model_validator(mode="after")
     def _metric_of_the_task(self) -> Self:

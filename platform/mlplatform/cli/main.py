@@ -12,6 +12,7 @@ import click
 
 from mlplatform.cli import (
     backfill,
+    bundle,
     check,
     config,
     doctor,
@@ -72,6 +73,7 @@ COMMANDS = (
     new_use_case.new_use_case,
     check.check,
     config.config,
+    bundle.bundle,
     doctor.doctor,
 )
 for command in COMMANDS:
