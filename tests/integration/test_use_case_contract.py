@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +12,10 @@ import yaml
 from click.testing import CliRunner
 from pyspark.sql import functions as F  # noqa: N812
 
-from mlplatform import Column
+from mlplatform import Column, FeatureFunction
 from mlplatform.cli.main import cli
 from mlplatform.errors import ContractError
+from mlplatform.features.functions import FeatureFunctionSpec
 from mlplatform.testing import Checked, Contract, UseCaseContract
 from tests.support.tiny_use_case import RegionHistory, Subscriptions, Tiny, TinyFolder, TinyTrainer, write_tiny_use_case
 
@@ -110,6 +112,62 @@ def test_a_lookup_that_finds_nothing_is_named(check):
     found = check("tiny_weak", Weak)
     assert found["training_set"].status == "failed"
     assert "region_cancellations: null in every row" in found["training_set"].detail
+
+
+def dice(price: float | None) -> float | None:
+    """Return the price and a random part."""
+    return None if price is None else price + random.random()
+
+
+DICE = FeatureFunctionSpec.of(dice)
+
+
+class Gambler(TinyTrainer):
+    def lookups(self) -> Any:
+        region, _ = super().lookups()
+        name = str(self.namespace.table("dice"))
+        thrown = FeatureFunction(udf_name=name, input_bindings={"price": "price"}, output_name="price_a_seat")
+        return [region, thrown]
+
+
+class Random(Tiny):
+    functions = (*Tiny.functions, DICE)
+    trainer = Gambler
+
+
+def test_a_prediction_that_comes_out_differently_is_counted(check):
+    found = check("tiny_random", Random)
+    assert found["scoring"].status == "failed"
+    assert "288 come out differently" in found["scoring"].detail
+    assert found["beats_trivial"].status == "passed"
+
+
+class Forgetful(RegionHistory):
+    """Counts only what is new, where it is asked to go on from a time."""
+
+    def compute(self, ws: Any, as_of: Any, since: Any) -> Any:
+        days = super().compute(ws, as_of, since)
+        return days if since is None else days.withColumn("region_cancellations", F.lit(0).cast("bigint"))
+
+
+class Stepwise(Tiny):
+    features = (Forgetful,)
+
+
+def test_features_that_differ_step_by_step_are_named(check):
+    found = check("tiny_stepwise", Stepwise)
+    assert found["incremental"].status == "failed"
+    assert "region computed step by step" in found["incremental"].detail
+
+
+def test_what_keeps_several_checks_from_being_looked_at_is_said_once(check, tmp_path):
+    broken = write_tiny_use_case(tmp_path)
+    for path in (broken.data / "signups").iterdir():
+        path.write_text("nothing\n1\n")
+    found = check("tiny_broken", Tiny, broken.folder)
+    assert [name for name, item in found.items() if item.status == "failed"] == ["keys"]
+    assert found["scoring"].status == "skipped"
+    assert "what keys says comes first" in found["scoring"].detail
 
 
 class Doubled(Tiny):

@@ -106,7 +106,11 @@ class Contract:
         }
 
     def run(self) -> Iterator[Checked]:
-        """Yield every check's end, as it is reached; one that fails does not keep the others from being run."""
+        """Yield every check's end, as it is reached; one that fails does not keep the others from being run.
+
+        What keeps several from being looked at, such as data that cannot be refined, is the first one's failure.
+        """
+        reported: dict[str, str] = {}
         for name, check in self.checks.items():
             start = time.perf_counter()
             status: Status = "passed"
@@ -119,6 +123,8 @@ class Contract:
                 status, detail, hint = "failed", error.message, error.hint
             except Exception as error:  # noqa: BLE001  (a use case's own code may raise anything; it is reported)
                 status, detail = "failed", f"{type(error).__name__}: {error}"
+            if status == "failed" and reported.setdefault(detail, name) != name:
+                status, detail, hint = "skipped", f"not looked at: what {reported[detail]} says comes first", ""
             yield Checked(name, status, detail, hint, time.perf_counter() - start)
 
     def config_is_valid(self) -> str:
