@@ -205,7 +205,7 @@ class WebhookSettings(Settings):
 
     secret: Annotated[str, AfterValidator(_secret_reference)] = Field(
         description="Reference `scope/key` of the secret that holds the URL.",
-        json_schema_extra={"format": SECRET_REFERENCE},
+        json_schema_extra={"format": SECRET_REFERENCE, "pattern": r"^[^/:]+/[^/]+$"},  # editors flag a URL
     )
     format: Literal["slack", "teams"] = Field(default="slack", description="Shape of the JSON that is posted.")
     timeout_seconds: float = Field(default=5.0, gt=0, le=60, description="For connecting and for each answer.")
