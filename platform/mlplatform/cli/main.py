@@ -13,6 +13,7 @@ import click
 from mlplatform.cli import (
     adopt,
     backfill,
+    bundle,
     check,
     config,
     doctor,
@@ -74,6 +75,7 @@ COMMANDS = (
     new_use_case.new_use_case,
     check.check,
     config.config,
+    bundle.bundle,
     doctor.doctor,
 )
 for command in COMMANDS:
