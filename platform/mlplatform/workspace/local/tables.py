@@ -18,8 +18,9 @@ from deltalake import DeltaTable, QueryBuilder
 
 from mlplatform.errors import TableError, did_you_mean
 from mlplatform.naming import ObjectName, quote
+from mlplatform.workspace.frames import conform, to_arrow
+from mlplatform.workspace.keys import check_no_nulls, check_unique
 from mlplatform.workspace.local import delta, duck, views
-from mlplatform.workspace.local.frames import conform, to_arrow
 from mlplatform.workspace.local.locks import file_lock
 from mlplatform.workspace.protocols import Filter, TableInfo, Transaction, WriteResult
 
@@ -337,37 +338,6 @@ def _newest_entry(path: Path) -> _LogEntry:
     newest = max((name for name in os.listdir(log) if name.endswith(".json")), default="")  # noqa: PTH208  (no Path each)
     state = (log / newest).stat()
     return newest, state.st_ino, state.st_mtime_ns
-
-
-def check_no_nulls(rows: pa.Table, keys: Sequence[str], table: str) -> None:
-    """Refuse rows with null keys.
-
-    Raises:
-        TableError: With the columns concerned and the number of rows.
-    """
-    nulls = {key: rows.column(key).null_count for key in keys if rows.column(key).null_count}
-    if nulls:
-        listed = ", ".join(f"{key} ({count} row(s))" for key, count in nulls.items())
-        raise TableError(f"Null in key column of {table}: {listed}.", hint="Nothing was written; drop or repair them.")
-
-
-def check_unique(rows: pa.Table, keys: Sequence[str], table: str) -> None:
-    """Refuse rows with null or repeated keys.
-
-    Raises:
-        TableError: With the columns concerned and the number of rows.
-    """
-    check_no_nulls(rows, keys, table)
-    counts = rows.select(list(keys)).group_by(list(keys)).aggregate([([], "count_all")])
-    repeated = counts.filter(pc.greater(counts.column("count_all"), 1))
-    if repeated.num_rows:
-        surplus = rows.num_rows - counts.num_rows
-        example = {key: repeated.column(key)[0].as_py() for key in keys}
-        raise TableError(
-            f"{repeated.num_rows} key(s) of {table} stand more than once in the frame ({surplus} row(s) too many), "
-            f"as {example}.",
-            hint="Keys are unique together, the timeseries column included; nothing was written.",
-        )
 
 
 def _shape(schema: pa.Schema) -> list[str]:

@@ -17,7 +17,7 @@ from mlplatform.errors import FeatureStoreError, PlatformError, RegistryError, d
 from mlplatform.workspace.feature_protocols import ModelFiles
 
 if TYPE_CHECKING:
-    from mlplatform.workspace.local.registry import LocalRegistry
+    from mlplatform.workspace.protocols import Registry
 
 SPEC_FOLDER = Path("data") / "feature_store"
 RAW_MODEL = "raw_model"
@@ -60,7 +60,7 @@ class ModelArtifact:
 Verify = Callable[[ModelFiles], None]
 
 
-def fetch(registry: LocalRegistry, uri: str, scratch: Path) -> ModelArtifact:
+def fetch(registry: Registry, uri: str, scratch: Path) -> ModelArtifact:
     """Find a model and bring its files to this machine; nothing in them is loaded.
 
     Args:
@@ -94,7 +94,7 @@ def fetch(registry: LocalRegistry, uri: str, scratch: Path) -> ModelArtifact:
     return ModelArtifact(path=Path(path), uri=uri, name=name, version=version, tags=tags)
 
 
-def _resolve(registry: LocalRegistry, uri: str) -> tuple[str, int | None]:
+def _resolve(registry: Registry, uri: str) -> tuple[str, int | None]:
     if not isinstance(uri, str):
         raise FeatureStoreError(f"model_uri is a {type(uri).__name__}.", hint=f"Give {_FORMS}.")
     if match := _ALIAS.fullmatch(uri):
