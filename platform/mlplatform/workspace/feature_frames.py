@@ -11,7 +11,7 @@ import pyarrow as pa
 from mlplatform.errors import FeatureStoreError, TableError
 from mlplatform.features.types import arrow_type, normal_schema, normal_table
 from mlplatform.workspace.frames import to_arrow
-from mlplatform.workspace.keys import check_unique
+from mlplatform.workspace.table_checks import check_unique
 
 
 class Rows(Protocol):
