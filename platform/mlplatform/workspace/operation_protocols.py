@@ -83,7 +83,7 @@ class InferenceProfile:
 
 @runtime_checkable
 class Monitors(Protocol):
-    """Data profiling on tables: Databricks' own on Databricks; locally the platform's metrics tables are all there is."""
+    """Data profiling on tables: Databricks' own; locally the platform's metrics tables are all there is."""
 
     def ensure(self, table: ObjectName | str, profile: InferenceProfile) -> str:
         """See to it that the table is profiled; again changes nothing.
@@ -101,9 +101,7 @@ class Monitors(Protocol):
 class Access(Protocol):
     """Grants on Unity Catalog objects; locally there is no access control, and what is asked is only checked."""
 
-    def grant(
-        self, privileges: Sequence[str], kind: SecurableKind, name: str | ObjectName, principal: str
-    ) -> None:
+    def grant(self, privileges: Sequence[str], kind: SecurableKind, name: str | ObjectName, principal: str) -> None:
         """Grant privileges on an object to a principal; again changes nothing.
 
         Args:
