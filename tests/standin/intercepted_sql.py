@@ -1,0 +1,148 @@
+"""The seam's stand-in: statements that only Databricks knows are kept as text, and told to the stand-in server."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from pyspark.sql import DataFrame, SparkSession
+
+_NAME = r"((?:`[^`]+`|[\w-]+)(?:\.(?:`[^`]+`|[\w-]+))*)"
+_KEY = re.compile(rf"ALTER TABLE {_NAME} ADD CONSTRAINT {_NAME} PRIMARY KEY \((.*)\)", re.IGNORECASE | re.DOTALL)
+_SET = re.compile(rf"ALTER (TABLE|VIEW|SCHEMA|VOLUME) {_NAME} SET TAGS \((.*)\)", re.IGNORECASE | re.DOTALL)
+_UNSET = re.compile(rf"ALTER (TABLE|VIEW|SCHEMA|VOLUME) {_NAME} UNSET TAGS \((.*)\)", re.IGNORECASE | re.DOTALL)
+_GRANT = re.compile(rf"(GRANT|REVOKE) (.+) ON (\w+) {_NAME} (?:TO|FROM) `([^`]+)`", re.IGNORECASE | re.DOTALL)
+_FUNCTION = re.compile(
+    rf"CREATE OR REPLACE FUNCTION {_NAME}\s*\((.*?)\)\s*RETURNS\s+(.+?)\s+LANGUAGE PYTHON\b.*?AS\s+(\$\w*\$)(.*)\4\s*",
+    re.IGNORECASE | re.DOTALL,
+)
+_TEXT = r"'((?:[^'\\]|\\.|'')*)'"
+
+
+@dataclass(frozen=True)
+class SqlFunction:
+    """A Python function as a statement declares it."""
+
+    name: str
+    parameters: list[tuple[str, str]]
+    returns: str
+    body: str
+
+
+class Told(Protocol):
+    """Who keeps what Unity Catalog would: the stand-in server's metastore."""
+
+    def set_primary_key(self, table: str, constraint: str, columns: list[str], timeseries: list[str]) -> None:
+        """Keep a table's key."""
+
+    def set_tags(self, kind: str, name: str, tags: Mapping[str, str]) -> None:
+        """Set tags on a securable."""
+
+    def unset_tags(self, kind: str, name: str, keys: list[str]) -> None:
+        """Remove tags from a securable."""
+
+    def grant(self, verb: str, privileges: list[str], kind: str, name: str, principal: str) -> None:
+        """Keep a grant, or take it back."""
+
+    def set_function(self, function: SqlFunction) -> None:
+        """Keep a Python function."""
+
+
+@dataclass
+class Remembered:
+    """Keeps it in memory, for tests that need no server."""
+
+    keys: dict[str, tuple[str, list[str], list[str]]] = field(default_factory=dict)
+    tags: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
+    grants: list[tuple[str, list[str], str, str, str]] = field(default_factory=list)
+    functions: dict[str, SqlFunction] = field(default_factory=dict)
+
+    def set_primary_key(self, table: str, constraint: str, columns: list[str], timeseries: list[str]) -> None:
+        self.keys[table] = (constraint, columns, timeseries)
+
+    def set_tags(self, kind: str, name: str, tags: Mapping[str, str]) -> None:
+        self.tags.setdefault((kind, name), {}).update(tags)
+
+    def unset_tags(self, kind: str, name: str, keys: list[str]) -> None:
+        for key in keys:
+            self.tags.get((kind, name), {}).pop(key, None)
+
+    def grant(self, verb: str, privileges: list[str], kind: str, name: str, principal: str) -> None:
+        self.grants.append((verb, privileges, kind, name, principal))
+
+    def set_function(self, function: SqlFunction) -> None:
+        self.functions[function.name] = function
+
+
+class InterceptedSql:
+    """A `UnitySql` for open-source Spark.
+
+    Attributes:
+        statements: Every statement, as it was given.
+        streams: (path, options, schema) of every stream that was read.
+    """
+
+    def __init__(self, spark: Callable[[], SparkSession], told: Told) -> None:
+        self._spark, self._told = spark, told
+        self.statements: list[str] = []
+        self.streams: list[tuple[str, dict[str, str], str]] = []
+
+    def execute(self, statement: str) -> None:
+        """Keep a statement, and tell of what it does; one of another form is a failed test."""
+        self.statements.append(statement)
+        text = statement.strip().rstrip(";")
+        if match := _KEY.fullmatch(text):
+            columns = [_bare(part.split()[0]) for part in match[3].split(",")]
+            timeseries = [_bare(part.split()[0]) for part in match[3].split(",") if part.upper().endswith("TIMESERIES")]
+            self._told.set_primary_key(_bare(match[1]), _bare(match[2]), columns, timeseries)
+        elif match := _SET.fullmatch(text):
+            pairs = re.findall(rf"{_TEXT}\s*=\s*{_TEXT}", match[3])
+            tags = {_text(key): _text(value) for key, value in pairs}
+            self._told.set_tags(match[1].lower(), _bare(match[2]), tags)
+        elif match := _UNSET.fullmatch(text):
+            self._told.unset_tags(match[1].lower(), _bare(match[2]), [_text(k) for k in re.findall(_TEXT, match[3])])
+        elif match := _GRANT.fullmatch(text):
+            privileges = [part.strip().upper() for part in match[2].split(",")]
+            self._told.grant(match[1].upper(), privileges, match[3].upper(), _bare(match[4]), match[5])
+        elif match := _FUNCTION.fullmatch(text):
+            parameters = [(_bare(name), kind) for name, kind in _split_parameters(match[2])]
+            self._told.set_function(SqlFunction(_bare(match[1]), parameters, match[3].strip(), match[5]))
+        else:
+            raise AssertionError(f"Not a statement that the tests know; open-source Spark does not either: {statement}")
+
+    def read_stream(self, path: str, options: Mapping[str, str], schema: str) -> DataFrame:
+        """Return open-source Spark's stream of the folder, with what Auto Loader would add."""
+        from pyspark.sql import functions as F  # noqa: N812
+
+        self.streams.append((path, dict(options), schema))
+        # Auto Loader's own options go; what the format knows (header, quotes, globs, corrupt records) stays.
+        known = {key: value for key, value in options.items() if not key.startswith("cloudFiles.")}
+        rescued = known.pop("rescuedDataColumn", options.get("cloudFiles.rescuedDataColumn"))
+        kind = options["cloudFiles.format"]
+        stream = self._spark().readStream.format(kind).options(**known).schema(schema).load(path)
+        # `_metadata` comes of itself: a hidden column of every file source.
+        return stream if rescued is None else stream.withColumn(rescued, F.lit(None).cast("string"))
+
+
+def _bare(name: str) -> str:
+    return name.strip().replace("`", "")
+
+
+def _text(literal: str) -> str:
+    return re.sub(r"\\(.)", r"\1", literal.replace("''", "'"))
+
+
+def _split_parameters(text: str) -> list[tuple[str, str]]:
+    """Split at the commas that stand in no brackets: `m MAP<STRING, INT>` is one parameter."""
+    parts, depth, start = [], 0, 0
+    for place, character in enumerate(f"{text},"):
+        depth += {"<": 1, "(": 1, ">": -1, ")": -1}.get(character, 0)
+        if character == "," and depth == 0:
+            parts.append(text[start:place].strip())
+            start = place + 1
+    found: list[Any] = [part.split(None, 1) for part in parts if part]
+    return [(name, kind.strip()) for name, kind in found]
