@@ -88,11 +88,16 @@ def _definition(info: FunctionInfo) -> ast.FunctionDef:
         raise _refused(info, "has no source that can be read") from None
     if not isinstance(definition, ast.FunctionDef):
         raise _refused(info, "is no plain function")
-    if definition.decorator_list:
+    # A wrapper's source is that of what it wraps.
+    if definition.decorator_list or hasattr(info.fn, "__wrapped__"):
         raise _refused(info, "is decorated")
     for node in ast.walk(definition):
+        if isinstance(node, ast.Global):
+            raise _refused(info, f"changes {', '.join(node.names)} of its module")
         if isinstance(node, ast.arg):
             node.annotation = None
+        elif isinstance(node, ast.AnnAssign):
+            node.annotation = ast.Name("object")
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             node.returns = None
     if ast.get_docstring(definition) is not None:
@@ -143,8 +148,11 @@ def _standard(module: str) -> bool:
 
 
 def _literal(value: Any) -> bool:
+    text = repr(value)
     try:
-        return bool(ast.literal_eval(repr(value)) == value)
+        # A set has no order, and its text would be another one in each process.
+        ordered = not any(isinstance(node, ast.Set) for node in ast.walk(ast.parse(text, mode="eval")))
+        return ordered and bool(ast.literal_eval(text) == value)
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         return False
 

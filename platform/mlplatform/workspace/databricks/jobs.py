@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from mlplatform.errors import JobError, did_you_mean
+from mlplatform.workspace.databricks.connection import retrying, translated
 from mlplatform.workspace.databricks.registry_errors import redacted
 from mlplatform.workspace.operation_protocols import JobRun, JobState
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from databricks.sdk.service.jobs import Run
 
 _LONGEST_TOKEN = 64
-_ATTEMPTS = 4
 _FIRST_PAUSE = 1.0
 _LONGEST_PAUSE = 30.0
 _ENDED = frozenset({"TERMINATED", "SKIPPED", "INTERNAL_ERROR"})
@@ -57,36 +57,22 @@ class DatabricksJobs:
             pause = min(pause * 2, _LONGEST_PAUSE)
 
     def _started(self, job: str, number: int, parameters: dict[str, str], token: str) -> int:
-        from databricks.sdk.errors import InternalError, TemporarilyUnavailable, TooManyRequests
-
-        pause = _FIRST_PAUSE
-        for attempt in range(1, _ATTEMPTS + 1):
-            try:
-                response = self._client.jobs.run_now(
-                    number, idempotency_token=token, job_parameters=parameters or None
-                ).response
-            # The token makes asking again safe, even when the first request had its effect.
-            except (InternalError, TemporarilyUnavailable, TooManyRequests, TimeoutError, ConnectionError) as error:
-                if attempt == _ATTEMPTS:
-                    raise _error(f"Job {job} could not be started", error) from error
-                self._sleep(pause)
-                pause *= 2
-            except Exception as error:
-                raise _error(f"Job {job} could not be started", error) from error
-            else:
-                return int(response.run_id)
-        raise AssertionError
+        # The token makes asking again safe, even when the first request had its effect.
+        with translated(f"Starting job {job}", JobError):
+            waiter = retrying(
+                lambda: self._client.jobs.run_now(number, idempotency_token=token, job_parameters=parameters or None)
+            )
+        return int(waiter.response.run_id)
 
     def _number(self, job: str) -> int:
         if job.isdigit():
             return int(job)
-        try:
-            found = [item.job_id for item in self._client.jobs.list(name=job) if _name(item) == job and item.job_id]
+        with translated(f"Looking up job {job}", JobError):
+            named = retrying(lambda: list(self._client.jobs.list(name=job)))
+            found = [item.job_id for item in named if _name(item) == job and item.job_id]
             if len(found) == 1:
                 return int(found[0])
             known = [] if found else [_name(item) for item in self._client.jobs.list()]
-        except Exception as error:
-            raise _error(f"Job {job} cannot be looked up", error) from error
         if found:
             raise JobError(
                 f"There are {len(found)} jobs named {job}.", hint=f"Name one by its id: {', '.join(map(str, found))}."
@@ -94,10 +80,8 @@ class DatabricksJobs:
         raise JobError(f"There is no job {job}.", hint=did_you_mean(job, [name for name in known if name]))
 
     def _read(self, job: str, run_id: int) -> JobRun:
-        try:
-            run = self._client.jobs.get_run(run_id)
-        except Exception as error:
-            raise _error(f"Run {run_id} of job {job} cannot be read", error) from error
+        with translated(f"Reading run {run_id} of job {job}", JobError):
+            run = retrying(lambda: self._client.jobs.get_run(run_id))
         state, message = _state(run)
         return JobRun(run_id=str(run_id), job=job, state=state, url=run.run_page_url or "", message=message)
 
@@ -128,14 +112,3 @@ def _state(run: Run) -> tuple[JobState, str]:
     if code in _GOOD:
         return "succeeded", ""
     return "failed", ": ".join(part for part in (code or life, redacted(message)) if part)
-
-
-def _error(what: str, error: Exception) -> JobError:
-    from databricks.sdk.errors import PermissionDenied
-
-    hint = (
-        "It needs CAN MANAGE RUN on the job."
-        if isinstance(error, PermissionDenied)
-        else "Asking again with the same token is safe: it starts no second run."
-    )
-    return JobError(f"{what}: {redacted(str(error))}", hint=hint)

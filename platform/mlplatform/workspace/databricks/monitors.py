@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlplatform.errors import MonitorError, did_you_mean
 from mlplatform.naming import ObjectName
-from mlplatform.workspace.databricks.registry_errors import redacted
+from mlplatform.workspace.databricks.connection import retrying, translated
 from mlplatform.workspace.operation_protocols import InferenceProfile
 
 if TYPE_CHECKING:
@@ -33,15 +33,8 @@ class DatabricksMonitors:
         """See to it that the table is profiled; its metrics tables stand in its own schema."""
         name = ObjectName.parse(table)
         granularities = [_granularity(item) for item in profile.granularities]
-        try:
-            return self._ensure(name, profile, granularities)
-        except MonitorError:
-            raise
-        except Exception as error:
-            raise MonitorError(
-                f"Data profiling of {name} cannot be set up: {redacted(str(error))}",
-                hint="It needs SELECT on the table, CREATE TABLE on its schema, and to own (or MANAGE) the table.",
-            ) from error
+        with translated(f"Setting up data profiling of {name}", MonitorError):
+            return retrying(lambda: self._ensure(name, profile, granularities))
 
     def _ensure(self, name: ObjectName, profile: InferenceProfile, granularities: list[AggregationGranularity]) -> str:
         from databricks.sdk.errors import AlreadyExists, NotFound, ResourceConflict
