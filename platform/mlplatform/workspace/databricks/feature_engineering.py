@@ -93,7 +93,7 @@ def real_features(features: Sequence[FeatureLookup | FeatureFunction], tables: M
 
 
 def real_lookup(lookup: FeatureLookup, names: Sequence[str]) -> Any:
-    """Return a lookup as the real client's own, with the features spelt out: which "all" are is not left to a service."""
+    """Return a lookup as the real client's own, with its features spelt out: no service decides which are all."""
     from databricks.feature_engineering import FeatureLookup as RealLookup
 
     window = lookup.lookback_window

@@ -11,7 +11,7 @@ import pyarrow as pa
 from mlplatform.features.types import normal_table, spark_type
 from mlplatform.naming import quote
 from mlplatform.workspace.feature_frames import ArrowRows, Rows, frame_in, frame_schema
-from mlplatform.workspace.keys import refuse_nulls, refuse_repeats
+from mlplatform.workspace.table_checks import raise_for_nulls, repeated_keys
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
@@ -80,7 +80,7 @@ class SparkRows:
         from pyspark.sql import functions as F  # noqa: N812  (its usual name)
 
         _, nulls = SparkFrame(self.frame, self.schema).nulls(keys)
-        refuse_nulls(nulls, table)
+        raise_for_nulls(nulls, table)
         counted = self.frame.groupBy(*map(column, keys)).agg(F.count(F.lit(1)).alias(_ROWS))
         repeated = counted.where(F.col(_ROWS) > 1)
         totals = repeated.agg(F.count(F.lit(1)), F.sum(F.col(_ROWS) - 1)).first()
@@ -88,7 +88,7 @@ class SparkRows:
         if totals[0]:
             example = repeated.first()
             assert example is not None
-            refuse_repeats(totals[0], totals[1], {key: example[key] for key in keys}, table)
+            raise repeated_keys(table, totals[0], totals[1], {key: example[key] for key in keys})
 
 
 def rows_in(frame: Any, *, of: str) -> Rows:

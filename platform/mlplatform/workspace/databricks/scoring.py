@@ -83,7 +83,8 @@ class BatchScoring:
         """
         refuse_null_times(self._frame, self._plan)
         self._refuse_misfits()
-        df, found = self._frame.df, {}
+        df = self._frame.df
+        found: dict[str, str] = {}
         with asked(f"Scoring with {model_uri}"):
             if matches:
                 df, found = with_matches(client, df, self._spec, self._plan, self._tables)
@@ -132,8 +133,8 @@ class BatchScoring:
         for name, count in counts.items():
             if count:
                 raise FeatureStoreError(
-                    f"Column {name!r} of the frame to score does not fit {spark_type(lossy[name])}, which the model was "
-                    f"fitted on, in {count} of {rows} row(s).",
+                    f"Column {name!r} of the frame to score does not fit {spark_type(lossy[name])}, which the model "
+                    f"was fitted on, in {count} of {rows} row(s).",
                     hint="Cast it before scoring.",
                 )
 
