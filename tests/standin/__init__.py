@@ -1,1 +1,1 @@
-"""A stand-in for a Databricks workspace: a server for the real clients, and JVM Spark with Unity Catalog's names."""
+"""A stand-in for a Databricks workspace: the real clients talk to it over HTTP on the loopback interface."""
