@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from pyspark.sql import DataFrame, SparkSession
+
+    from tests.standin.metastore import Metastore
 
 _NAME = r"((?:`[^`]+`|[\w-]+)(?:\.(?:`[^`]+`|[\w-]+))*)"
 _KEY = re.compile(rf"ALTER TABLE {_NAME} ADD CONSTRAINT {_NAME} PRIMARY KEY \((.*)\)", re.IGNORECASE | re.DOTALL)
@@ -23,61 +24,6 @@ _FUNCTION = re.compile(
 _TEXT = r"'((?:[^'\\]|\\.|'')*)'"
 
 
-@dataclass(frozen=True)
-class SqlFunction:
-    """A Python function as a statement declares it."""
-
-    name: str
-    parameters: list[tuple[str, str]]
-    returns: str
-    body: str
-
-
-class Told(Protocol):
-    """Who keeps what Unity Catalog would: the stand-in server's metastore."""
-
-    def set_primary_key(self, table: str, constraint: str, columns: list[str], timeseries: list[str]) -> None:
-        """Keep a table's key."""
-
-    def set_tags(self, kind: str, name: str, tags: Mapping[str, str]) -> None:
-        """Set tags on a securable."""
-
-    def unset_tags(self, kind: str, name: str, keys: list[str]) -> None:
-        """Remove tags from a securable."""
-
-    def grant(self, verb: str, privileges: list[str], kind: str, name: str, principal: str) -> None:
-        """Keep a grant, or take it back."""
-
-    def set_function(self, function: SqlFunction) -> None:
-        """Keep a Python function."""
-
-
-@dataclass
-class Remembered:
-    """Keeps it in memory, for tests that need no server."""
-
-    keys: dict[str, tuple[str, list[str], list[str]]] = field(default_factory=dict)
-    tags: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
-    grants: list[tuple[str, list[str], str, str, str]] = field(default_factory=list)
-    functions: dict[str, SqlFunction] = field(default_factory=dict)
-
-    def set_primary_key(self, table: str, constraint: str, columns: list[str], timeseries: list[str]) -> None:
-        self.keys[table] = (constraint, columns, timeseries)
-
-    def set_tags(self, kind: str, name: str, tags: Mapping[str, str]) -> None:
-        self.tags.setdefault((kind, name), {}).update(tags)
-
-    def unset_tags(self, kind: str, name: str, keys: list[str]) -> None:
-        for key in keys:
-            self.tags.get((kind, name), {}).pop(key, None)
-
-    def grant(self, verb: str, privileges: list[str], kind: str, name: str, principal: str) -> None:
-        self.grants.append((verb, privileges, kind, name, principal))
-
-    def set_function(self, function: SqlFunction) -> None:
-        self.functions[function.name] = function
-
-
 class InterceptedSql:
     """A `UnitySql` for open-source Spark.
 
@@ -86,8 +32,8 @@ class InterceptedSql:
         streams: (path, options, schema) of every stream that was read.
     """
 
-    def __init__(self, spark: Callable[[], SparkSession], told: Told) -> None:
-        self._spark, self._told = spark, told
+    def __init__(self, spark: Callable[[], SparkSession], metastore: Metastore) -> None:
+        self._spark, self._metastore = spark, metastore
         self.statements: list[str] = []
         self.streams: list[tuple[str, dict[str, str], str]] = []
 
@@ -95,22 +41,24 @@ class InterceptedSql:
         """Keep a statement, and tell of what it does; one of another form is a failed test."""
         self.statements.append(statement)
         text = statement.strip().rstrip(";")
+        known = self._metastore
         if match := _KEY.fullmatch(text):
-            columns = [_bare(part.split()[0]) for part in match[3].split(",")]
-            timeseries = [_bare(part.split()[0]) for part in match[3].split(",") if part.upper().endswith("TIMESERIES")]
-            self._told.set_primary_key(_bare(match[1]), _bare(match[2]), columns, timeseries)
+            parts = [part.strip() for part in match[3].split(",")]
+            timeseries = [_bare(part.split()[0]) for part in parts if part.upper().endswith(" TIMESERIES")]
+            columns = [_bare(part.split()[0]) for part in parts]
+            known.set_primary_key(_bare(match[1]), columns, next(iter(timeseries), None), _bare(match[2]))
         elif match := _SET.fullmatch(text):
-            pairs = re.findall(rf"{_TEXT}\s*=\s*{_TEXT}", match[3])
-            tags = {_text(key): _text(value) for key, value in pairs}
-            self._told.set_tags(match[1].lower(), _bare(match[2]), tags)
+            for key, value in re.findall(rf"{_TEXT}\s*=\s*{_TEXT}", match[3]):
+                known.set_tag(_kind(match[1]), _bare(match[2]), _text(key), _text(value))
         elif match := _UNSET.fullmatch(text):
-            self._told.unset_tags(match[1].lower(), _bare(match[2]), [_text(k) for k in re.findall(_TEXT, match[3])])
+            for key in re.findall(_TEXT, match[3]):
+                known.unset_tag(_kind(match[1]), _bare(match[2]), _text(key))
         elif match := _GRANT.fullmatch(text):
-            privileges = [part.strip().upper() for part in match[2].split(",")]
-            self._told.grant(match[1].upper(), privileges, match[3].upper(), _bare(match[4]), match[5])
+            change = known.grant if match[1].upper() == "GRANT" else known.revoke
+            change(match[3], _bare(match[4]), match[5], [part.strip() for part in match[2].split(",")])
         elif match := _FUNCTION.fullmatch(text):
             parameters = [(_bare(name), kind) for name, kind in _split_parameters(match[2])]
-            self._told.set_function(SqlFunction(_bare(match[1]), parameters, match[3].strip(), match[5]))
+            known.add_function(_bare(match[1]), parameters, match[3].strip(), match[5])
         else:
             raise AssertionError(f"Not a statement that the tests know; open-source Spark does not either: {statement}")
 
@@ -126,6 +74,10 @@ class InterceptedSql:
         stream = self._spark().readStream.format(kind).options(**known).schema(schema).load(path)
         # `_metadata` comes of itself: a hidden column of every file source.
         return stream if rescued is None else stream.withColumn(rescued, F.lit(None).cast("string"))
+
+
+def _kind(word: str) -> str:
+    return {"TABLE": "tables", "VIEW": "tables", "SCHEMA": "schemas", "VOLUME": "volumes"}[word.upper()]
 
 
 def _bare(name: str) -> str:

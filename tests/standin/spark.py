@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tests.parity import requirements_check
 from tests.parity.spark_session import start_session
 from tests.standin import jars
+from tests.standin.metastore import Column, TableInfo
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,6 +42,8 @@ def start_delta_session(scratch: Path) -> SparkSession:
         # As on Databricks: Spark 4 and serverless compute speak ANSI SQL.
         "spark.sql.ansi.enabled": "true",
     }
+    # A write that fails is what some tests are about: the error comes back, pages of Java on stderr need not.
+    settings["spark.log.level"] = "OFF"
     settings |= {f"spark.sql.catalog.{catalog}": _DELTA_CATALOG for catalog in CATALOGS}
     spark = start_session(scratch, settings)
     manager = spark._jsparkSession.sessionState().catalogManager()
@@ -57,62 +59,38 @@ def start_delta_session(scratch: Path) -> SparkSession:
     return spark
 
 
-@dataclass(frozen=True)
-class SparkColumn:
-    """A column as Spark knows it."""
-
-    name: str
-    type_text: str
-    type_json: str
-    nullable: bool
-    comment: str | None = None
-
-
-@dataclass(frozen=True)
-class SparkTable:
-    """A table or view as Spark knows it."""
-
-    table_type: str
-    comment: str | None
-    columns: list[SparkColumn] = field(default_factory=list)
-
-
 class SparkTables:
-    """What the stand-in's metastore asks about the tables of a Spark session."""
+    """What the stand-in's metastore asks about the tables of a Spark session; see `metastore.TableProvider`."""
 
     def __init__(self, spark: SparkSession) -> None:
         self._spark = spark
 
-    def describe(self, full_name: str) -> SparkTable | None:
-        """Return a table by its three-level name, or None if there is none."""
-        quoted = ".".join(f"`{part}`" for part in full_name.split("."))
+    def describe(self, full_name: str) -> TableInfo | None:
+        """Return a table or view by its three-level name, or None if there is none."""
+        quoted = _quoted(full_name)
         if not self._spark.catalog.tableExists(quoted):
             return None
-        rows = [(row["col_name"], row["data_type"]) for row in self._spark.sql(f"DESCRIBE EXTENDED {quoted}").collect()]
-        # The columns come first, then a heading, then what is known about the table.
-        known = dict(rows[[name for name, _ in rows].index("# Detailed Table Information") :])
+        known = self._spark.catalog.getTable(quoted)
+        view = known.tableType == "VIEW"
+        # A table that is made again has another id.
+        identity = "" if view else self._spark.sql(f"DESCRIBE DETAIL {quoted}").collect()[0]["id"]
         columns = [
-            SparkColumn(
-                name=column.name,
-                type_text=column.dataType.simpleString(),
-                type_json=column.json(),
-                nullable=column.nullable,
-                comment=column.metadata.get("comment"),
-            )
+            Column(column.name, column.dataType.simpleString(), column.nullable, column.metadata.get("comment") or "")
             for column in self._spark.table(quoted).schema
         ]
-        return SparkTable(
-            table_type="VIEW" if known.get("Type") == "VIEW" else "MANAGED",
-            comment=known.get("Comment") or None,
-            columns=columns,
-        )
+        return TableInfo(columns, known.description or "", "VIEW" if view else "MANAGED", identity)
 
     def list(self, catalog: str, schema: str) -> list[str]:
         """Return the bare names of the tables and views of a schema, sorted."""
-        if not self._spark.catalog.databaseExists(f"`{catalog}`.`{schema}`"):
+        if not self._spark.catalog.databaseExists(_quoted(f"{catalog}.{schema}")):
             return []
-        return sorted(
-            row["tableName"]
-            for row in self._spark.sql(f"SHOW TABLES IN `{catalog}`.`{schema}`").collect()
-            if not row["isTemporary"]
-        )
+        rows = self._spark.sql(f"SHOW TABLES IN {_quoted(f'{catalog}.{schema}')}").collect()
+        return sorted(row["tableName"] for row in rows if not row["isTemporary"])
+
+    def schemas(self, catalog: str) -> list[str]:
+        """Return the bare names of a catalog's schemas, sorted; all catalogs share them."""
+        return sorted(row["namespace"] for row in self._spark.sql(f"SHOW SCHEMAS IN {_quoted(catalog)}").collect())
+
+
+def _quoted(name: str) -> str:
+    return ".".join(f"`{part}`" for part in name.split("."))
