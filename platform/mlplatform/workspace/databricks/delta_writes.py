@@ -16,6 +16,7 @@ from mlplatform.errors import WriteConflictError
 from mlplatform.naming import ObjectName, quote
 from mlplatform.workspace.databricks.spark_errors import is_conflict, translated_spark
 from mlplatform.workspace.databricks.spark_frames import spark_name
+from mlplatform.workspace.databricks.table_metadata import newest_version
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -76,10 +77,9 @@ def commits_of(ws: DatabricksWorkspace, name: ObjectName, marks: Sequence[str]) 
 
 
 def commit_of(ws: DatabricksWorkspace, name: ObjectName, mark: str) -> Commit:
-    """Return the commit that was just made with a mark."""
+    """Return the commit that was just made with a mark; there is none where no rows changed."""
     found = commits_of(ws, name, [mark])
-    assert found, f"the commit {mark} of {name} does not stand in its history"
-    return found[0]
+    return found[0] if found else Commit(newest_version(ws, name), mark, 0)
 
 
 def overwrite_where(ws: DatabricksWorkspace, name: ObjectName, rows: DataFrame, condition: str) -> Commit:

@@ -273,8 +273,7 @@ def _condition(item: Filter, schema: pa.Schema) -> Column:
     name, operator, value = item
     column, kind = F.col(quote(name)), spark_name(schema.field(name).type)
     if operator == "in":
-        values = list(value)
-        return column.isin([F.lit(one).cast(kind) for one in values]) if values else F.lit(False)
+        return column.isin([F.lit(one).cast(kind) for one in value])
     other = F.lit(value).cast(kind) if isinstance(value, str) else F.lit(value)
     if operator in {"=", "=="}:
         return column == other
