@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from mlplatform.workspace.databricks.workspace import DatabricksWorkspace
 
 _START_SECONDS = 300
-_ANSWER_SECONDS = 300
+_ANSWER_SECONDS = 900
 
 
 @contextmanager

@@ -58,6 +58,7 @@ def run(ws: Workspace, name: str, as_of: str, only: list[str] | None = None) -> 
         (done.stage, done.status, done.result.rows_in, done.result.rows_out, done.result.rows_quarantined)
         for done in summary.stages
     ]
+    import sys; print("TIMES", name, as_of, [(d.stage, round(d.seconds,1)) for d in summary.stages], file=sys.stderr, flush=True)
     return Step(stages, ws.registry.aliases(use_case.model))
 
 
