@@ -6,7 +6,6 @@ import datetime as dt
 import itertools
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import pyarrow as pa
 import pytest
 
@@ -273,4 +272,4 @@ def test_large_frames_are_staged_and_nothing_is_left_of_it(databricks, name, mon
 def test_an_empty_frame_is_a_frame(databricks, name):
     assert databricks.tables.append(name, rows()).rows == 0
     assert databricks.tables.merge(name, rows()).rows == 0
-    assert databricks.tables.overwrite(name, pd.DataFrame({"k": [], "ts": [], "needed": []})).rows == 0
+    assert databricks.tables.overwrite(name, rows().to_pandas()).rows == 0

@@ -286,6 +286,14 @@ class Registry(Protocol):
         """
         ...
 
+    def copy_version(self, version: ModelVersion, model: ObjectName | str) -> ModelVersion:
+        """Register a version's files and tags as a new version of another registered model, which exists.
+
+        Raises:
+            RegistryError: If it cannot be read or copied.
+        """
+        ...
+
     def set_deployment_job(self, model: ObjectName | str, job_id: str | None) -> None:
         """Link the job that evaluates, approves and promotes new versions; None unlinks. Local: kept as a tag.
 

@@ -100,22 +100,26 @@ def translated(doing: str, error_class: type[PlatformError]) -> Iterator[None]:
             f"{doing}: the workspace does not accept the credentials any more.", hint="Log in again."
         ) from None
     except errors.PermissionDenied as error:
-        raise _ours(error_class, doing, error, "Ask for this privilege; docs/databricks.md lists who needs which.")
+        raise _ours(
+            error_class, doing, error, "Ask for this privilege; docs/databricks.md lists who needs which."
+        ) from _cause(error)
     except errors.NotFound as error:
-        raise _ours(error_class, doing, error, "Is the name right, and may this identity see it?")
+        raise _ours(error_class, doing, error, "Is the name right, and may this identity see it?") from _cause(error)
     except (
         errors.TooManyRequests,
         errors.InternalError,
         errors.TemporarilyUnavailable,
         errors.DeadlineExceeded,
     ) as error:
-        raise _ours(error_class, doing, error, "The workspace is overloaded or ailing; run again later.")
+        raise _ours(error_class, doing, error, "The workspace is overloaded or ailing; run again later.") from _cause(
+            error
+        )
     except errors.DatabricksError as error:
-        raise _ours(error_class, doing, error, "")
+        raise _ours(error_class, doing, error, "") from _cause(error)
     except OSError as error:
         # Timeouts too. The SDK has used up its retries.
         hint = "No answer came, so it may or may not have taken effect; run again: repeating it is safe."
-        raise _ours(error_class, doing, error, hint)
+        raise _ours(error_class, doing, error, hint) from _cause(error)
 
 
 def retrying(call: Callable[[], T]) -> T:
@@ -201,11 +205,12 @@ def _unknown(host: str, setting: str, reason: str) -> WorkspaceUnreachableError:
 
 
 def _ours(error_class: type[PlatformError], doing: str, error: Exception, hint: str) -> PlatformError:
-    ours = error_class(f"{doing}: {_reason(error)}", hint=hint)
-    # A traceback prints the cause, whose text nobody has scrubbed.
-    ours.__cause__ = error if _scrubbed(str(error)) == str(error) else None
-    ours.__suppress_context__ = True
-    return ours
+    return error_class(f"{doing}: {_reason(error)}", hint=hint)
+
+
+def _cause(error: Exception) -> Exception | None:
+    """Return the error if it may be shown: a traceback prints the cause too, whose text nobody has scrubbed."""
+    return error if _scrubbed(str(error)) == str(error) else None
 
 
 def _reason(error: Exception) -> str:

@@ -89,13 +89,14 @@ def overwrite_where(ws: DatabricksWorkspace, name: ObjectName, rows: DataFrame, 
         TableError: If the table refuses the rows.
         WriteConflictError: If other writers kept winning.
     """
-    from pyspark.sql import functions as F  # noqa: N812
-
     mark = uuid.uuid4().hex
-    retrying_conflicts(
-        f"Writing to {name}",
-        lambda: rows.writeTo(name.sql).option("userMetadata", mark).overwrite(F.expr(condition)),
-    )
+
+    def write() -> None:
+        # Also to replace all: without `replaceWhere` it would be another table, without clustering.
+        writer = rows.write.format("delta").mode("overwrite").option("replaceWhere", condition)
+        writer.option("userMetadata", mark).saveAsTable(name.sql)
+
+    retrying_conflicts(f"Writing to {name}", write)
     return commit_of(ws, name, mark)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mlplatform.errors import FunctionError, did_you_mean
 from mlplatform.features.functions import checked_function, function_type
 from mlplatform.naming import ObjectName, quote
+from mlplatform.workspace.databricks.connection import retrying
 from mlplatform.workspace.databricks.function_source import python_body, rebuilt
 from mlplatform.workspace.databricks.registry_errors import redacted
 from mlplatform.workspace.protocols import FunctionInfo
@@ -96,7 +97,7 @@ class DatabricksFunctions:
         from databricks.sdk.errors import NotFound
 
         try:
-            return self._ws.client.functions.get(name)
+            return retrying(lambda: self._ws.client.functions.get(name))
         except NotFound:
             return None
         except Exception as error:

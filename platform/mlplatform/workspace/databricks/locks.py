@@ -2,9 +2,9 @@
 
 What it guarantees: of all processes that ask for a name in one environment, one at a time is inside, as long as it
 renews its lease in time, which a thread does every five minutes. A process that dies, or stays without a network for
-longer than the lease, loses it after fifteen minutes; if it lives on it learns so at the end, by an error. It is no lock of the
-operating system: jobs have `max_concurrent_runs: 1` besides, and what must never happen twice (appends, promotions) has
-a safeguard of its own.
+longer than the lease, loses it after fifteen minutes; if it lives on, an error at the end says so. It is no lock of
+the operating system: jobs have `max_concurrent_runs: 1` besides, and what must never happen twice (appends, promotions)
+has a safeguard of its own.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from mlplatform.errors import ConfigError
+from mlplatform.workspace.databricks.connection import retrying
 
 if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
@@ -36,7 +37,7 @@ class DatabricksSecrets:
         return value
 
     def _from_api(self, scope: str, key: str) -> str:
-        encoded = self._client.secrets.get_secret(scope, key).value or ""
+        encoded = retrying(lambda: self._client.secrets.get_secret(scope, key)).value or ""
         return base64.b64decode(encoded, validate=True).decode()
 
     @staticmethod
