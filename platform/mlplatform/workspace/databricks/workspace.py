@@ -73,14 +73,28 @@ class DatabricksWorkspace:
         self.sql: UnitySql = sql or DatabricksSql(lambda: self.spark)
 
     @classmethod
-    def open(cls, *, env: str = "dev", prefix: str = "", experiment: str | None = None) -> DatabricksWorkspace:
+    def open(
+        cls,
+        *,
+        env: str = "dev",
+        prefix: str = "",
+        experiment: str | None = None,
+        spark: SparkSession | None = None,
+    ) -> DatabricksWorkspace:
         """Open the workspace that the SDK's unified authentication leads to.
+
+        Args:
+            env: The environment; its catalog has the same name.
+            prefix: Put before the names of schemas and models.
+            experiment: Path of the MLflow experiment.
+            spark: The session to work with; default: the one that is there.
 
         Raises:
             WorkspaceUnreachableError: If it does not answer in seconds, or does not know who asks.
             MissingDependencyError: If a package of the extra `databricks` is not installed.
         """
-        return cls(env, connect(), prefix=prefix, experiment=experiment)
+        session = open_session if spark is None else lambda: spark
+        return cls(env, connect(), prefix=prefix, experiment=experiment, spark=session)
 
     @property
     def spark(self) -> SparkSession:

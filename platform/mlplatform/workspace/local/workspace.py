@@ -46,18 +46,32 @@ class LocalWorkspace:
 
     home = "local"
 
-    def __init__(self, root: Path, env: str, prefix: str = "") -> None:
+    def __init__(self, root: Path, env: str, prefix: str = "", spark: SparkSession | None = None) -> None:
         """Use `LocalWorkspace.open` instead: it makes the folder first."""
         self.root = root
         self.env = env
         self.catalog = check_part(env, of=env)
         self.prefix = prefix
+        self._given = spark
         self._server: SailServer | None = None
         self._session: SparkSession | None = None
 
     @classmethod
-    def open(cls, *, env: str = "dev", root: str | Path | None = None, prefix: str = "") -> LocalWorkspace:
+    def open(
+        cls,
+        *,
+        env: str = "dev",
+        root: str | Path | None = None,
+        prefix: str = "",
+        spark: SparkSession | None = None,
+    ) -> LocalWorkspace:
         """Open the workspace in a folder, made (mode 0700) if it is not there.
+
+        Args:
+            env: The environment.
+            root: The folder; default: the setting `MLPLATFORM_HOME`, else `.mlplatform`.
+            prefix: Put before the names of schemas and models.
+            spark: A session to work with, never stopped; default: one of its own.
 
         Raises:
             ConfigError: If the folder's path holds characters that the engines cannot read.
@@ -74,7 +88,7 @@ class LocalWorkspace:
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o700)
         _sweep(folder / "tmp")
-        return cls(folder, env, prefix)
+        return cls(folder, env, prefix, spark)
 
     @cached_property
     def tables(self) -> LocalTables:
@@ -111,7 +125,9 @@ class LocalWorkspace:
 
     @property
     def spark(self) -> SparkSession:
-        """The Spark session: Sail in a child process, or what the setting `MLPLATFORM_SPARK` names (`sc://...`)."""
+        """The session given; else Sail in a child process, or what the setting `MLPLATFORM_SPARK` names (`sc://...`)."""
+        if self._given is not None:
+            return self._given
         if self._server is not None and not self._server.running:
             LOG.warning("The local Spark engine died; it is started anew. Its messages: %s", self.root / "logs")
             self._stop_engine()
