@@ -73,5 +73,5 @@ def run_notebook(path: Path, spark: Any, edits: dict[str, str], **answers: str) 
     names = {"spark": spark, "dbutils": SimpleNamespace(widgets=widgets, library=library), "display": display}
     for number, cell in enumerate(cells(path), start=1):
         lines = [next((edits[start] for start in edits if line.startswith(start)), line) for line in cell.splitlines()]
-        exec(compile("\n".join(lines), f"{path.name}, cell {number}", "exec"), names)  # noqa: S102
+        exec(compile("\n".join(lines), f"{path.name}, cell {number}", "exec"), names)
     return NotebookRun(names, shown, widgets)
