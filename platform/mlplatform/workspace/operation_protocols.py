@@ -59,6 +59,23 @@ class Jobs(Protocol):
 
 
 @dataclass(frozen=True)
+class Upload:
+    """What an upload did.
+
+    Attributes:
+        landing: The folder that holds the files now.
+        uploaded: Files sent.
+        skipped: Files that were there with the same size.
+        size: Bytes sent.
+    """
+
+    landing: str
+    uploaded: int
+    skipped: int
+    size: int
+
+
+@dataclass(frozen=True)
 class InferenceProfile:
     """What data profiling looks at in a table of predictions.
 
@@ -101,9 +118,7 @@ class Monitors(Protocol):
 class Access(Protocol):
     """Grants on Unity Catalog objects; locally there is no access control, and what is asked is only checked."""
 
-    def grant(
-        self, privileges: Sequence[str], kind: SecurableKind, name: str | ObjectName, principal: str
-    ) -> None:
+    def grant(self, privileges: Sequence[str], kind: SecurableKind, name: str | ObjectName, principal: str) -> None:
         """Grant privileges on an object to a principal; again changes nothing.
 
         Args:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from mlplatform.workspace.databricks.registry import DatabricksRegistry
     from mlplatform.workspace.databricks.secrets import DatabricksSecrets
     from mlplatform.workspace.databricks.tables import DatabricksTables
+    from mlplatform.workspace.operation_protocols import Upload
 
 VOLUMES = Path("/Volumes")
 
@@ -174,6 +175,12 @@ class DatabricksWorkspace:
     def landing(self, use_case: str) -> Path:
         """Return the volume where a use case's files land: `/Volumes/<catalog>/<prefix><use case>/landing`."""
         return self.volumes / self.catalog / f"{self.prefix}{use_case}" / "landing"
+
+    def upload(self, folder: Path, files: Sequence[Path], landing: Path, *, overwrite: bool = False) -> Upload:
+        """Send files to the volume where they land; those there with the same size are left alone."""
+        from mlplatform.workspace.databricks.uploads import upload
+
+        return upload(self.client, folder, files, landing, overwrite=overwrite)
 
     def lock(self, name: str) -> AbstractContextManager[None]:
         """Let one process at a time do what `name` says."""

@@ -6,6 +6,7 @@ import getpass
 import logging
 import os
 import shutil
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +19,7 @@ from mlplatform.workspace.local.functions import LocalFunctions
 from mlplatform.workspace.local.locks import file_lock
 from mlplatform.workspace.local.registry import LocalRegistry
 from mlplatform.workspace.local.secrets import EnvSecrets
+from mlplatform.workspace.operation_protocols import Upload
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -159,6 +161,11 @@ class LocalWorkspace:
     def landing(self, use_case: str) -> None:
         """Return None: files land in the use case's own folder."""
         del use_case
+
+    def upload(self, folder: Path, files: Sequence[Path], landing: Path, *, overwrite: bool = False) -> Upload:
+        """Copy nothing: files land in the use case's own folder, and are read where they lie."""
+        del folder, overwrite
+        return Upload(landing.as_posix(), uploaded=0, skipped=len(files), size=0)
 
     def lock(self, name: str) -> AbstractContextManager[None]:
         """Let one process at a time do what `name` says."""
