@@ -8,7 +8,7 @@
 
 # COMMAND ----------
 
-# MAGIC %pip install --quiet "../..[databricks,samples]"
+# MAGIC %pip install --quiet "../..[databricks,samples]" mlflow==3.17.2 scikit-learn==1.9.1
 
 # COMMAND ----------
 

@@ -44,6 +44,18 @@ def test_a_notebook_is_thin_and_leaves_the_session_alone(name: str):
     assert len([line for line in code.splitlines() if line.strip()]) <= 40
 
 
+@pytest.mark.parametrize("name", ORDER)
+def test_a_notebook_installs_the_versions_that_are_locked(name: str):
+    installs = re.findall(r"^# MAGIC %pip install (.*)$", (NOTEBOOKS / name).read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(installs) == 1
+    project, *pins = (part for part in installs[0].split() if not part.startswith("--"))
+    assert (NOTEBOOKS / project.strip('"').partition("[")[0] / "pyproject.toml").is_file()
+    locked = (NOTEBOOKS.parents[1] / "uv.lock").read_text(encoding="utf-8")
+    for pin in pins:
+        package, version = pin.split("==")
+        assert f'name = "{package}"\nversion = "{version}"' in locked, f"{pin} is not what uv.lock holds"
+
+
 def test_in_order_they_make_a_champion_and_its_predictions(
     ws: LocalWorkspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
