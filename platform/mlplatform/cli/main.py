@@ -72,9 +72,9 @@ COMMANDS = (
     history.history,
     history.explain,
     new_use_case.new_use_case,
+    upload_samples.upload_samples,
     check.check,
     config.config,
-    upload_samples.upload_samples,
     doctor.doctor,
 )
 for command in COMMANDS:
