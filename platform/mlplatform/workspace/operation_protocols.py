@@ -59,6 +59,23 @@ class Jobs(Protocol):
 
 
 @dataclass(frozen=True)
+class Upload:
+    """What an upload did.
+
+    Attributes:
+        landing: The folder that holds the files now.
+        uploaded: Files sent.
+        skipped: Files that were there with the same size.
+        size: Bytes sent.
+    """
+
+    landing: str
+    uploaded: int
+    skipped: int
+    size: int
+
+
+@dataclass(frozen=True)
 class InferenceProfile:
     """What data profiling looks at in a table of predictions.
 
