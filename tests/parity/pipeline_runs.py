@@ -53,12 +53,15 @@ def run(ws: Workspace, name: str, as_of: str, only: list[str] | None = None) -> 
     bring_data(ws, name)
     use_case = open_use_case(ws, name)
     ws.registry.ensure_model(use_case.model)
-    summary = Pipeline(ws, use_case, parse_as_of(as_of)).run(only)
+    pipeline = Pipeline(ws, use_case, parse_as_of(as_of))
+    try:
+        summary = pipeline.run(only)
+    finally:
+        import sys; print("TIMES", name, as_of, [(d.stage, round(d.seconds,1)) for d in pipeline.summary.stages], file=sys.stderr, flush=True)
     stages = [
         (done.stage, done.status, done.result.rows_in, done.result.rows_out, done.result.rows_quarantined)
         for done in summary.stages
     ]
-    import sys; print("TIMES", name, as_of, [(d.stage, round(d.seconds,1)) for d in summary.stages], file=sys.stderr, flush=True)
     return Step(stages, ws.registry.aliases(use_case.model))
 
 
