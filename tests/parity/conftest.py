@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,8 +14,12 @@ from tests.parity import requirements_check
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from pyspark.sql import SparkSession
+
+    from mlplatform.workspace.databricks.workspace import DatabricksWorkspace
     from mlplatform.workspace.protocols import Workspace
     from tests.parity.judge import Judge
+    from tests.standin.server import StandIn
 
 _HERE = Path(__file__).resolve().parent
 _REQUIRED = "MLPLATFORM_REQUIRE_PARITY"
@@ -75,3 +79,75 @@ def ws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
 
     with open_workspace("local", root=tmp_path_factory.mktemp("workspace")) as workspace:
         yield workspace
+
+
+@pytest.fixture(scope="session")
+def delta_spark(tmp_path_factory: pytest.TempPathFactory) -> SparkSession:
+    """JVM Spark with Delta, one for the whole process: it cannot be started twice."""
+    from tests.standin import jars, spark
+
+    reason = jars.missing()
+    if reason is not None:
+        message = f"tests of the Databricks workspace need {reason}"
+        if _required():
+            pytest.fail(f"{_REQUIRED}=1, but {message}", pytrace=False)
+        pytest.skip(message)
+    return spark.start_delta_session(tmp_path_factory.mktemp("spark"))
+
+
+@pytest.fixture(scope="package")
+def standin(delta_spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
+    """The stand-in workspace on the tables of JVM Spark."""
+    from tests.standin.server import StandIn
+    from tests.standin.spark import SparkTables
+
+    with StandIn(tmp_path_factory.mktemp("standin"), SparkTables(delta_spark)) as server:
+        yield server
+
+
+@pytest.fixture(scope="package")
+def databricks(delta_spark: SparkSession, standin: StandIn) -> DatabricksWorkspace:
+    """The Databricks workspace: the real SDK against the stand-in, JVM Spark for the session."""
+    from databricks.sdk import WorkspaceClient
+    from databricks.sdk.config import Config
+
+    from mlplatform.workspace.databricks.workspace import DatabricksWorkspace
+    from tests.standin.intercepted_sql import InterceptedSql
+
+    config = Config(
+        host=standin.url, token=standin.token, auth_type="pat", retry_timeout_seconds=5, http_timeout_seconds=10
+    )
+    return DatabricksWorkspace(
+        "dev",
+        WorkspaceClient(config=config),
+        spark=lambda: delta_spark,
+        sql=InterceptedSql(lambda: delta_spark, standin.metastore),
+        volumes=standin.scratch / "files" / "Volumes",
+    )
+
+
+@pytest.fixture(scope="module")
+def features(databricks: DatabricksWorkspace, standin: StandIn) -> Iterator[DatabricksWorkspace]:
+    """The Databricks workspace for the real feature client, with two things replaced that open-source Spark lacks.
+
+    A catalog's existence (`DESCRIBE CATALOG`), and the call of a function of Unity Catalog; the rest is the client's.
+    """
+    from unittest import mock
+
+    from pyspark.sql import functions as F  # noqa: N812
+
+    from tests.standin.environment import environment
+
+    def call(udf_name: str, arguments: list[str]) -> Any:
+        function = databricks.functions.get(udf_name)
+        # Not through Arrow: a pickled call passes plain Python values, as a Unity Catalog function gets them.
+        udf = F.udf(function.fn, function.returns, useArrow=False)
+        return udf(*(F.col(f"`{argument}`") for argument in arguments))
+
+    client = "databricks.ml_features._spark_client._spark_client.SparkClient"
+    with (
+        environment(standin),
+        mock.patch(f"{client}.catalog_exists", lambda _client, _name: True),
+        mock.patch("databricks.ml_features.utils.on_demand_utils._udf_expr", call),
+    ):
+        yield databricks
