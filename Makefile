@@ -10,6 +10,8 @@ PYTHON ?= $(shell for name in python3 python3.12 python3.11 python3.13 python; d
 	$$name -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && { echo $$name; break; }; done)
 STAMP := $(VENV)/.synced
 PARITY_STAMP := $(VENV)/.synced-databricks
+# By this editors complete and check the config.yml of a use case.
+SCHEMA := use_cases/config.schema.json
 
 .PHONY: help setup demo test test-slow parity lint format check bench clean
 
@@ -29,7 +31,10 @@ $(PARITY_STAMP): $(STAMP)
 	$(BIN)/uv sync --quiet --frozen --inexact --compile-bytecode --python $(BIN)/python --extra local --extra samples --extra dev --extra databricks
 	@touch $@
 
-setup: $(STAMP) ## Make .venv and install what the lock file says
+setup: $(STAMP) $(SCHEMA) ## Make .venv, install what the lock file says, and write the schema for editors
+
+$(SCHEMA): platform/mlplatform/config.py platform/mlplatform/job_settings.py | $(STAMP)
+	$(BIN)/mlplatform config schema > $@
 
 demo: $(STAMP) ## Replay credit risk by quarter, 2006 to 2012, and write the report
 	$(BIN)/mlplatform simulate credit_risk

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mlplatform.as_of import Duration, parse_as_of
+    from mlplatform.discovery import open_use_case
     from mlplatform.errors import MissingDependencyError
     from mlplatform.features.functions import FeatureFunctionSpec
     from mlplatform.features.lookups import FeatureFunction, FeatureLookup
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from mlplatform.models.scorer import BatchScorer
     from mlplatform.models.trainer import Trainer
     from mlplatform.monitoring.monitor import Monitor
+    from mlplatform.pipeline import Pipeline
     from mlplatform.quality.expectations import Expectation
     from mlplatform.use_case import UseCase
     from mlplatform.workspace import open_workspace
@@ -50,6 +52,7 @@ __all__ = [
     "Metric",
     "MissingDependencyError",
     "Monitor",
+    "Pipeline",
     "Replay",
     "RollingFeatureTable",
     "SilverTable",
@@ -59,6 +62,7 @@ __all__ = [
     "WorkspaceAsOf",
     "coded",
     "end_of_period",
+    "open_use_case",
     "open_workspace",
     "parse_as_of",
     "start_of_period",
@@ -82,6 +86,7 @@ _MODULES = {
     "Metric": "models.metrics",
     "MissingDependencyError": "errors",
     "Monitor": "monitoring.monitor",
+    "Pipeline": "pipeline",
     "Replay": "medallion.replay",
     "RollingFeatureTable": "features.rolling",
     "SilverTable": "medallion.silver",
@@ -91,6 +96,7 @@ _MODULES = {
     "WorkspaceAsOf": "medallion.as_of_view",
     "coded": "models.estimators",
     "end_of_period": "medallion.source",
+    "open_use_case": "discovery",
     "open_workspace": "workspace",
     "parse_as_of": "as_of",
     "start_of_period": "medallion.source",

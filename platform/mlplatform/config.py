@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
 from mlplatform.as_of import Duration, parse_as_of, steps
 from mlplatform.errors import ConfigError, UsageError, did_you_mean
+from mlplatform.job_settings import JobSettings, Settings
 
 CONFIG_FILE = "config.yml"
 ENVIRONMENTS = "environments"
@@ -45,12 +46,6 @@ REGRESSION_METRICS = ("mae", "rmse")
 RANKING_METRICS = ("roc_auc", "average_precision")
 DurationText = Annotated[str, AfterValidator(_duration)]
 """A duration such as `36 months` or `2 hours`."""
-
-
-class Settings(BaseModel):
-    """Base of all settings: frozen, and closed to unknown keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
 
 
 class LabelSettings(Settings):
@@ -210,7 +205,7 @@ class WebhookSettings(Settings):
 
     secret: Annotated[str, AfterValidator(_secret_reference)] = Field(
         description="Reference `scope/key` of the secret that holds the URL.",
-        json_schema_extra={"format": SECRET_REFERENCE},
+        json_schema_extra={"format": SECRET_REFERENCE, "pattern": r"^[^/:]+/[^/]+$"},  # editors flag a URL
     )
     format: Literal["slack", "teams"] = Field(default="slack", description="Shape of the JSON that is posted.")
     timeout_seconds: float = Field(default=5.0, gt=0, le=60, description="For connecting and for each answer.")
@@ -326,6 +321,7 @@ class UseCaseSettings(Settings):
     gate: GateSettings
     monitoring: MonitoringSettings = MonitoringSettings()
     simulation: SimulationSettings | None = None
+    jobs: JobSettings = JobSettings()
 
     @model_validator(mode="after")
     def _metric_of_the_task(self) -> Self:

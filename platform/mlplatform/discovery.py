@@ -7,7 +7,7 @@ import importlib.metadata
 import importlib.util
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ from mlplatform.naming import check_use_case_name
 
 if TYPE_CHECKING:
     from mlplatform.use_case import UseCase
+    from mlplatform.workspace.protocols import Workspace
 
 ENTRY_POINTS = "mlplatform.use_cases"
 FOLDER = "use_cases"
@@ -105,6 +106,37 @@ def load(found: Found) -> type[UseCase]:
         )
     cls: type[UseCase] = classes[0]
     return cls
+
+
+def opener(name: str, path: str | Path | None = None) -> Callable[[Workspace], UseCase]:
+    """Import a use case, and return what opens it in a workspace: what is wrong with it shows before one is opened.
+
+    Args:
+        name: Its name.
+        path: A folder of use cases, searched first.
+
+    Raises:
+        UsageError: If there is none of that name.
+        ConfigError: If it cannot be imported.
+    """
+    found = get(name, path)
+    cls = load(found)
+    return lambda ws: cls.open(found.name, folder_of(found, cls), ws)
+
+
+def open_use_case(ws: Workspace, name: str, path: str | Path | None = None) -> UseCase:
+    """Find a use case by its name, and open it in a workspace, as a notebook does.
+
+    Args:
+        ws: The workspace.
+        name: Its name.
+        path: A folder of use cases, searched first; default the setting `MLPLATFORM_USE_CASES`.
+
+    Raises:
+        UsageError: If there is none of that name.
+        ConfigError: If it cannot be imported, or its settings are wrong.
+    """
+    return opener(name, path)(ws)
 
 
 def folder_of(found: Found, cls: type[UseCase]) -> Path:

@@ -118,6 +118,10 @@ class MonitorError(PlatformError):
     """Raised when data profiling of a table cannot be set up."""
 
 
+class BundleError(PlatformError):
+    """Raised when the bundle's files, or what it deployed, are not what the use cases say."""
+
+
 class AccessError(PlatformError):
     """Raised when a privilege is unknown, or may not be granted."""
 

@@ -117,14 +117,18 @@ class Pipeline:
             shared_log=log,
         )
         self._alias: str | None = None
+        self._start_job: str | None = None
         self.summary = RunSummary(self._context.run_id, use_case.name, as_of)
 
-    def run(self, only: Iterable[str] | None = None, *, alias: str | None = None) -> RunSummary:
+    def run(
+        self, only: Iterable[str] | None = None, *, alias: str | None = None, start_job: str | None = None
+    ) -> RunSummary:
         """Run what is due, or exactly the stages named.
 
         Args:
             only: Names of stages to run, whatever is due; default: all that are due, in order.
             alias: Score with this alias' version only; default: the champion, and the challenger in the shadow.
+            start_job: A due retraining starts this job, instead of training in this process.
 
         Raises:
             UsageError: If a stage's name is unknown.
@@ -132,6 +136,7 @@ class Pipeline:
         """
         wanted = list(only) if only is not None else None
         self._alias = alias
+        self._start_job = start_job
         for name in wanted or ():
             if name not in ORDER:
                 raise UsageError(f"There is no stage {name!r}.", hint=did_you_mean(name, ORDER))
@@ -222,6 +227,10 @@ class Pipeline:
             return
         if name != retrain.NAME:
             self._recorded(name, STAGES[name])
+            return
+        job = self._start_job
+        if job is not None:
+            self._recorded(name, lambda context: retrain.start_if_due(context, job))
             return
         # One process at a time decides and retrains: the next one finds that it has been done.
         with self._context.ws.lock(f"retrain {self._context.use_case.model}"):

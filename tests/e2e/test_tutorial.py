@@ -92,6 +92,6 @@ def test_the_tutorial_ends_with_a_champion_and_predictions(folder: Path) -> None
     assert history
     shown = json.loads(run(["mlplatform", "config", "show", "machine_failure", "--json"], folder))
     values = {item["key"]: item for item in shown["settings"]}
-    assert (values["label.horizon"]["value"], values["label.horizon"]["origin"]) == ("30 days", "config.yml line 8")
+    assert (values["label.horizon"]["value"], values["label.horizon"]["origin"]) == ("30 days", "config.yml line 9")
     tables = (folder / "use_cases" / "machine_failure" / "tables.py").read_text(encoding="utf-8")
     assert tables.count("repair_cost") == 1, "it is a landed column, and no fact"

@@ -26,7 +26,7 @@ from tests.support.feature_functions import ratio
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mlplatform.workspace.local.model_store import ModelArtifact
+    from mlplatform.workspace.model_store import ModelArtifact
     from mlplatform.workspace.local.training_set import LocalTrainingSet
 
 TIME = pa.timestamp("us", "UTC")

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import random
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import yaml
+from click.testing import CliRunner
 from pyspark.sql import functions as F  # noqa: N812
 
-from mlplatform import Column
+from mlplatform import Column, FeatureFunction
+from mlplatform.cli.main import cli
+from mlplatform.errors import ContractError
+from mlplatform.features.functions import FeatureFunctionSpec
 from mlplatform.testing import Checked, Contract, UseCaseContract
 from tests.support.tiny_use_case import RegionHistory, Subscriptions, Tiny, TinyFolder, TinyTrainer, write_tiny_use_case
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from mlplatform.workspace.local.workspace import LocalWorkspace
 
 AS_OF = "2020-09-01"
+PROJECT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +43,8 @@ def test_a_use_case_in_order_passes_every_check(check):
     found = check("tiny_good", Tiny)
     assert {name: item.status for name, item in found.items()} == dict.fromkeys(
         ("config", "declarations", "keys", "leaks", "incremental", "training_set", "beats_trivial", "scoring"), "passed"
-    )
+    ) | {"resources": "skipped"}
+    assert "no databricks.yml" in found["resources"].detail
     assert "gain +0." in found["beats_trivial"].detail
     assert found["scoring"].detail == "288 predictions made again"  # of August, but for the 1st 00:00
 
@@ -108,6 +114,62 @@ def test_a_lookup_that_finds_nothing_is_named(check):
     assert "region_cancellations: null in every row" in found["training_set"].detail
 
 
+def dice(price: float | None) -> float | None:
+    """Return the price and a random part."""
+    return None if price is None else price + random.random()
+
+
+DICE = FeatureFunctionSpec.of(dice)
+
+
+class Gambler(TinyTrainer):
+    def lookups(self) -> Any:
+        region, _ = super().lookups()
+        name = str(self.namespace.table("dice"))
+        thrown = FeatureFunction(udf_name=name, input_bindings={"price": "price"}, output_name="price_a_seat")
+        return [region, thrown]
+
+
+class Random(Tiny):
+    functions = (*Tiny.functions, DICE)
+    trainer = Gambler
+
+
+def test_a_prediction_that_comes_out_differently_is_counted(check):
+    found = check("tiny_random", Random)
+    assert found["scoring"].status == "failed"
+    assert "288 come out differently" in found["scoring"].detail
+    assert found["beats_trivial"].status == "passed"
+
+
+class Forgetful(RegionHistory):
+    """Counts only what is new, where it is asked to go on from a time."""
+
+    def compute(self, ws: Any, as_of: Any, since: Any) -> Any:
+        days = super().compute(ws, as_of, since)
+        return days if since is None else days.withColumn("region_cancellations", F.lit(0).cast("bigint"))
+
+
+class Stepwise(Tiny):
+    features = (Forgetful,)
+
+
+def test_features_that_differ_step_by_step_are_named(check):
+    found = check("tiny_stepwise", Stepwise)
+    assert found["incremental"].status == "failed"
+    assert "region computed step by step" in found["incremental"].detail
+
+
+def test_what_keeps_several_checks_from_being_looked_at_is_said_once(check, tmp_path):
+    broken = write_tiny_use_case(tmp_path)
+    for path in (broken.data / "signups").iterdir():
+        path.write_text("nothing\n1\n")
+    found = check("tiny_broken", Tiny, broken.folder)
+    assert [name for name, item in found.items() if item.status == "failed"] == ["keys"]
+    assert found["scoring"].status == "skipped"
+    assert "what keys says comes first" in found["scoring"].detail
+
+
 class Doubled(Tiny):
     spine = TwiceSubscriptions
 
@@ -143,6 +205,39 @@ def test_a_wrong_section_of_another_environment_fails(check, tmp_path):
     found = check("tiny_config", Tiny, wrong.folder)
     assert found["config"].status == "failed"
     assert "gate.flor: unknown key. Did you mean floor" in found["config"].detail
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project that deploys a bundle of one use case, called tiny."""
+    write_tiny_use_case(tmp_path / "use_cases")
+    (tmp_path / "databricks.yml").write_text("targets: {dev: {mode: development}, prod: {mode: production}}\n")
+    (tmp_path / "uv.lock").write_text((PROJECT / "uv.lock").read_text())
+    (tmp_path / "pyproject.toml").write_text(
+        '[project.entry-points."mlplatform.use_cases"]\ntiny = "use_cases.tiny:Tiny"\n'
+    )
+    done = CliRunner().invoke(cli, ["bundle", "generate", "--project", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    return tmp_path
+
+
+def test_resources_are_as_the_settings_make_them_and_the_jobs_find_the_use_case(project, ws):
+    contract = Contract("tiny", Tiny, project / "use_cases" / "tiny", ws, AS_OF)
+    assert "resources/tiny.yml is as" in contract.resources_are_consistent()
+    made = project / "resources" / "tiny.yml"
+    text = made.read_text()
+    made.write_text(text.replace("max_concurrent_runs: 1", "max_concurrent_runs: 2", 1))
+    with pytest.raises(ContractError, match=r"\+ +max_concurrent_runs: 1") as caught:
+        contract.resources_are_consistent()
+    assert caught.value.hint == "mlplatform bundle generate tiny"
+    made.unlink()
+    with pytest.raises(ContractError, match="is not as the settings make it"):
+        contract.resources_are_consistent()
+    made.write_text(text)
+    (project / "pyproject.toml").write_text("[project]\n")
+    with pytest.raises(ContractError, match="does not name tiny") as caught:
+        contract.resources_are_consistent()
+    assert 'tiny = "use_cases.tiny:Tiny"' in caught.value.hint
 
 
 def test_without_a_time_it_says_which_setting_gives_one(check):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -124,3 +124,30 @@ def databricks(delta_spark: SparkSession, standin: StandIn) -> DatabricksWorkspa
         sql=InterceptedSql(lambda: delta_spark, standin.metastore),
         volumes=standin.scratch / "files" / "Volumes",
     )
+
+
+@pytest.fixture(scope="module")
+def features(databricks: DatabricksWorkspace, standin: StandIn) -> Iterator[DatabricksWorkspace]:
+    """The Databricks workspace for the real feature client, with two things replaced that open-source Spark lacks.
+
+    A catalog's existence (`DESCRIBE CATALOG`), and the call of a function of Unity Catalog; the rest is the client's.
+    """
+    from unittest import mock
+
+    from pyspark.sql import functions as F  # noqa: N812
+
+    from tests.standin.environment import environment
+
+    def call(udf_name: str, arguments: list[str]) -> Any:
+        function = databricks.functions.get(udf_name)
+        # Not through Arrow: a pickled call passes plain Python values, as a Unity Catalog function gets them.
+        udf = F.udf(function.fn, function.returns, useArrow=False)
+        return udf(*(F.col(f"`{argument}`") for argument in arguments))
+
+    client = "databricks.ml_features._spark_client._spark_client.SparkClient"
+    with (
+        environment(standin),
+        mock.patch(f"{client}.catalog_exists", lambda _client, _name: True),
+        mock.patch("databricks.ml_features.utils.on_demand_utils._udf_expr", call),
+    ):
+        yield databricks

@@ -58,7 +58,10 @@ class InterceptedSql:
             change(match[3], _bare(match[4]), match[5], [part.strip() for part in match[2].split(",")])
         elif match := _FUNCTION.fullmatch(text):
             parameters = [(_bare(name), kind) for name, kind in _split_parameters(match[2])]
-            known.add_function(_bare(match[1]), parameters, match[3].strip(), match[5])
+            comment = re.search(rf"\bCOMMENT {_TEXT}\s+AS ", text)
+            known.add_function(
+                _bare(match[1]), parameters, match[3].strip(), match[5], _text(comment[1]) if comment else ""
+            )
         else:
             raise AssertionError(f"Not a statement that the tests know; open-source Spark does not either: {statement}")
 

@@ -26,12 +26,14 @@ class TableInfo:
         columns: In order.
         comment: The table's.
         table_type: MANAGED, EXTERNAL or VIEW.
+        properties: The table's.
         identity: Another for a table that was dropped and made again; empty where the provider cannot tell.
     """
 
     columns: Sequence[Column]
     comment: str = ""
     table_type: str = "MANAGED"
+    properties: Mapping[str, str] = field(default_factory=dict)
     identity: str = ""
 
 

@@ -19,6 +19,7 @@ from tests.standin.data_quality import DataQuality
 from tests.standin.faults import Fault, Faults
 from tests.standin.feature_store import FeatureStore
 from tests.standin.files import Files
+from tests.standin.folders import Folders
 from tests.standin.handler import handler
 from tests.standin.identity import USER, Identity
 from tests.standin.jobs import Jobs
@@ -66,6 +67,7 @@ class StandIn:
         self.files = Files(self.scratch / "files")
         self.models = Models(self.files)
         self.tracking = Tracking(self.scratch)
+        self.folders = Folders()
         self.secrets = SecretScopes()
         self.jobs = Jobs(lambda: self.url)
         self.data_quality = DataQuality(self.metastore)
@@ -78,6 +80,7 @@ class StandIn:
             self.data_quality,
             UnityCatalog(self.metastore),
             Securables(self.metastore),
+            self.folders,
             FeatureStore(self.metastore),
             self.tracking,
         )

@@ -98,12 +98,13 @@ class SparkTables:
         known = self._spark.catalog.getTable(quoted)
         view = known.tableType == "VIEW"
         # A table that is made again has another id.
-        identity = "" if view else self._spark.sql(f"DESCRIBE DETAIL {quoted}").collect()[0]["id"]
+        detail = None if view else self._spark.sql(f"DESCRIBE DETAIL {quoted}").select("id", "properties").collect()[0]
+        identity, properties = (detail["id"], detail["properties"]) if detail else ("", {})
         columns = [
             Column(column.name, column.dataType.simpleString(), column.nullable, column.metadata.get("comment") or "")
             for column in self._spark.table(quoted).schema
         ]
-        return TableInfo(columns, known.description or "", "VIEW" if view else "MANAGED", identity)
+        return TableInfo(columns, known.description or "", "VIEW" if view else "MANAGED", properties, identity)
 
     def list(self, catalog: str, schema: str) -> list[str]:
         """Return the bare names of the tables and views of a schema, sorted."""

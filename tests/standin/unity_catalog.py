@@ -113,6 +113,8 @@ class UnityCatalog:
         }
         if not view:
             answer["data_source_format"] = "DELTA"
+        if info.properties:
+            answer["properties"] = dict(info.properties)
         if info.comment:
             answer["comment"] = info.comment
         if key := self._known.key_of(full_name):

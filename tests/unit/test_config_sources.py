@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -111,6 +112,8 @@ def fits(schema: dict, value: object, whole: dict) -> bool:
         inner = [fits(known.get(key, extra if isinstance(extra, dict) else {}), it, whole) for key, it in value.items()]
         closed = extra is False and set(value) - set(known)
         return all(inner) and not closed and set(schema.get("required", ())) <= set(value)
+    if isinstance(value, str) and not re.search(schema.get("pattern", ""), value):
+        return False
     return all(fits(schema.get("items", {}), item, whole) for item in value) if isinstance(value, list) else True
 
 
@@ -134,6 +137,7 @@ def test_the_schema_takes_the_settings_of_the_use_cases(name):
         ("owner: team@example.com\n", ""),
         ("horizon: 1 day", "horizon: 1"),
         ("floor: 0.7", "flor: 0.7"),
+        ("alerts/slack", "https://hooks.example.com/T0/B0/x"),
         ("every: 1 day", "every: [1]"),
     ],
 )

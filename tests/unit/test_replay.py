@@ -135,7 +135,8 @@ def test_each_time_is_read_on_its_own_clock_whatever_the_order_of_the_rows(
         back = moment.tz_convert(zone).tz_localize(None)
         assert back >= clock.replace(microsecond=clock.microsecond)
         if back == clock:
-            assert moment == clock.replace(tzinfo=ZoneInfo(zone), fold=1)
+            # In UTC: by PEP 495 a time that a clock shows twice equals none of another zone.
+            assert moment == clock.replace(tzinfo=ZoneInfo(zone), fold=1).astimezone(UTC)
         else:
             assert back - clock <= timedelta(hours=1)
 

@@ -172,3 +172,9 @@ def test_a_number_in_the_name_is_no_period(name):
 def test_a_period_at_the_end_of_the_calendar_is_refused_with_our_error(name):
     with pytest.raises(IngestError):
         end_of_period(Path(name))
+
+
+@pytest.mark.parametrize(("columns", "says"), [(("a", "_file"), "_file is what bronze adds"), (("a", "A"), "twice")])
+def test_columns_that_bronze_cannot_hold_are_refused_where_they_are_declared(columns, says):
+    with pytest.raises(ConfigError, match=says):
+        type("Drops", (Source,), {"name": "drops", "files": "*.csv", "columns": columns})

@@ -13,6 +13,7 @@ import click
 from mlplatform.cli import (
     adopt,
     backfill,
+    bundle,
     check,
     config,
     doctor,
@@ -26,6 +27,7 @@ from mlplatform.cli import (
     score,
     simulate,
     status,
+    upload_samples,
 )
 from mlplatform.errors import PlatformError
 
@@ -42,6 +44,7 @@ Examples:
   mlplatform config show credit_risk --env prod
   mlplatform check credit_risk
   mlplatform new-use-case upsell --task classification --entity account --label bought --from-csv offers.csv
+  mlplatform upload-samples credit_risk --workspace databricks
   mlplatform history credit_risk
   mlplatform gate credit_risk --as-of 2007-01-01 --dry-run
   mlplatform rollback credit_risk --reason "complaints about rejected loans"
@@ -72,8 +75,10 @@ COMMANDS = (
     history.history,
     history.explain,
     new_use_case.new_use_case,
+    upload_samples.upload_samples,
     check.check,
     config.config,
+    bundle.bundle,
     doctor.doctor,
 )
 for command in COMMANDS:

@@ -57,16 +57,9 @@ class Options:
         """Open the workspace and several use cases in it."""
         from mlplatform import discovery
 
-        found = [discovery.get(name, self.use_cases) for name in names]
-        classes = [discovery.load(item) for item in found]
+        openers = [discovery.opener(name, self.use_cases) for name in names]
         with self.open() as ws:
-            yield (
-                ws,
-                [
-                    cls.open(item.name, discovery.folder_of(item, cls), ws)
-                    for item, cls in zip(found, classes, strict=True)
-                ],
-            )
+            yield ws, [opener(ws) for opener in openers]
 
 
 def common(command: Callable[..., Any]) -> Callable[..., Any]:

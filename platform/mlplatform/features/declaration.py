@@ -107,15 +107,19 @@ def _check_labels(spine: Sequence[str], labels: Sequence[str], exclude_columns: 
             )
 
 
+def looked_up(lookup: FeatureLookup, table: TableInfo) -> list[str]:
+    """Return the features that a lookup asks for, in order; without names, every column that is no key."""
+    return lookup.feature_names or sorted(set(table.schema.names) - set(table.primary_keys))
+
+
 def _explode(lookup: FeatureLookup, table: TableInfo) -> list[FeatureColumn]:
     if not table.primary_keys:
         raise FeatureStoreError(
             f"Table {table.name} has no primary keys, so nothing can be looked up in it.",
             hint="Create feature tables with ws.fe.create_table(name=..., primary_keys=...).",
         )
-    names = lookup.feature_names or sorted(set(table.schema.names) - set(table.primary_keys))
     outputs = []
-    for name in names:
+    for name in looked_up(lookup, table):
         if name not in table.schema.names:
             raise FeatureStoreError(
                 f"Feature table {table.name} has no feature {name!r}.", hint=did_you_mean(name, table.schema.names)

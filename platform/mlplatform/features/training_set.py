@@ -42,6 +42,18 @@ class Join:
     lookback_us: int | None
     outputs: tuple[tuple[str, str], ...]
 
+    def refuse_null_times(self, nulls: int, rows: int) -> None:
+        """Refuse a frame by the number of its rows that have no time to be looked up as of.
+
+        Raises:
+            FeatureStoreError: If there is one.
+        """
+        if nulls and self.time is not None:
+            raise FeatureStoreError(
+                f"{nulls} of {rows} row(s) have no time in {self.time[0]!r}, by which {self.table} is looked up.",
+                hint="A row without a time cannot be looked up as of a time: quarantine or drop such rows first.",
+            )
+
 
 @dataclass(frozen=True)
 class Call:

@@ -21,6 +21,7 @@ Available = Literal["always", "period_start", "period_end"]
 Reader = Literal["files", "auto_loader"]
 _AVAILABLE: tuple[str, ...] = get_args(Available)
 _READERS: tuple[str, ...] = get_args(Reader)
+_OURS = frozenset({INGESTED_AT, RESCUED, *(field.name for field in provenance.FIELDS)})
 _TIMESTAMP = pa.timestamp("us", tz="UTC")
 
 
@@ -52,8 +53,13 @@ class Source(Described):
     columns: ClassVar[tuple[str, ...]]
 
     def __init_subclass__(cls) -> None:
-        """Refuse an availability or reader that there is not: it would be taken for another."""
+        """Refuse an availability or reader that there is not (it would be taken for another), and what bronze cannot hold."""
         super().__init_subclass__()
+        names = [column.lower() for column in getattr(cls, "columns", ())]
+        for column in names:
+            if names.count(column) > 1 or column in _OURS:
+                why = "is what bronze adds itself" if column in _OURS else "is declared twice; case does not count"
+                raise ConfigError(f"{cls.__name__}.columns: {column} {why}.", hint="Rename the column in the files.")
         if cls.available not in _AVAILABLE:
             raise ConfigError(
                 f"{cls.__name__}.available is {cls.available!r}.", hint=did_you_mean(cls.available, _AVAILABLE)

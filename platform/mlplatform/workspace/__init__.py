@@ -2,34 +2,42 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlplatform.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
     from mlplatform.workspace.protocols import Workspace
 
 HOMES = ("local", "databricks")
+RUNTIME = "DATABRICKS_RUNTIME_VERSION"
+"""Set wherever Databricks itself runs Python: notebooks and jobs, on clusters and serverless."""
 
 
 def open_workspace(
-    home: str = "local",
+    home: str | None = None,
     env: str = "dev",
     root: str | Path | None = None,
     *,
     prefix: str = "",
     experiment: str | None = None,
+    spark: SparkSession | None = None,
 ) -> Workspace:
     """Open a workspace.
 
     Args:
         home: `local` (a folder on this machine) or `databricks` (the workspace that the SDK's unified authentication
-            leads to).
+            leads to). Default: `databricks` where Databricks itself runs this process, else `local`.
         env: The environment: `dev`, `staging`, `prod`. It names the catalog.
         root: Local only: the folder that holds all state. Default: the setting `MLPLATFORM_HOME`, else `.mlplatform`.
         prefix: Put before the names of schemas and models, as a bundle's development mode does.
         experiment: Databricks only: path of the MLflow experiment.
+        spark: The session to work with, such as a notebook's own; it is never stopped. Default: on Databricks the one
+            that is there, locally one that is started when first used.
 
     Returns:
         The workspace; close it, or use it as a context manager.
@@ -39,12 +47,13 @@ def open_workspace(
         MissingDependencyError: If the home's packages are not installed.
         WorkspaceUnreachableError: If the Databricks workspace does not answer, or does not know who asks.
     """
+    home = home or ("databricks" if os.environ.get(RUNTIME) else "local")
     if home == "local":
         from mlplatform.workspace.local.workspace import LocalWorkspace
 
-        return LocalWorkspace.open(env=env, root=root, prefix=prefix)
+        return LocalWorkspace.open(env=env, root=root, prefix=prefix, spark=spark)
     if home == "databricks":
         from mlplatform.workspace.databricks.workspace import DatabricksWorkspace
 
-        return DatabricksWorkspace.open(env=env, prefix=prefix, experiment=experiment)
+        return DatabricksWorkspace.open(env=env, prefix=prefix, experiment=experiment, spark=spark)
     raise UsageError(f"There is no workspace {home!r}.", hint=did_you_mean(home, HOMES))

@@ -59,6 +59,23 @@ class Jobs(Protocol):
 
 
 @dataclass(frozen=True)
+class Upload:
+    """What an upload did.
+
+    Attributes:
+        landing: The folder that holds the files now.
+        uploaded: Files sent.
+        skipped: Files that were there with the same size.
+        size: Bytes sent.
+    """
+
+    landing: str
+    uploaded: int
+    skipped: int
+    size: int
+
+
+@dataclass(frozen=True)
 class InferenceProfile:
     """What data profiling looks at in a table of predictions.
 
@@ -83,7 +100,7 @@ class InferenceProfile:
 
 @runtime_checkable
 class Monitors(Protocol):
-    """Data profiling on tables: Databricks' own there; locally the platform's metrics tables are all there is."""
+    """Data profiling on tables: Databricks' own; locally the platform's metrics tables are all there is."""
 
     def ensure(self, table: ObjectName | str, profile: InferenceProfile) -> str:
         """See to it that the table is profiled; again changes nothing.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mlplatform.naming import ObjectName
     from mlplatform.workspace.feature_protocols import FeatureClient
     from mlplatform.workspace.landing_protocols import AutoLoader
-    from mlplatform.workspace.operation_protocols import Access, Jobs, Monitors
+    from mlplatform.workspace.operation_protocols import Access, Jobs, Monitors, Upload
 
 Filter = tuple[str, str, Any]
 """One condition on a column, as in pyarrow's `filters`: (column, operator, value), joined by "and"."""
@@ -279,6 +279,14 @@ class Registry(Protocol):
         """
         ...
 
+    def require_model(self, model: ObjectName | str) -> None:
+        """See to it that there is a model to train versions of: local made on the spot, on Databricks by `setup`.
+
+        Raises:
+            RegistryError: If there is none, with the command that creates it; or if it cannot be read.
+        """
+        ...
+
     def copy_version(self, version: ModelVersion, model: ObjectName | str) -> ModelVersion:
         """Register a version's files and tags as a new version of another registered model, which exists.
 
@@ -424,6 +432,21 @@ class Workspace(Protocol):
 
     def landing(self, use_case: str) -> Path | None:
         """Return the folder where a use case's files land when its setting is relative; None: its own folder."""
+        ...
+
+    def upload(self, folder: Path, files: Sequence[Path], landing: Path, *, overwrite: bool = False) -> Upload:
+        """Copy files to where they land; where that is a use case's own folder, nothing is copied.
+
+        Args:
+            folder: A folder of this machine.
+            files: Files in it; each lands at the same place below `landing`.
+            landing: The folder where they land.
+            overwrite: Send also what is there with the same size.
+
+        Raises:
+            IngestError: If the landing folder is not there, or a file cannot be sent; files before it are.
+            AccessError: If the workspace does not allow it.
+        """
         ...
 
     @property

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 # Delta keeps statistics of the first columns only, and clusters by at most so many of them.
 _WITH_STATISTICS = 32
 _CLUSTER_COLUMNS = 4
+# Unity Catalog's TIMESERIES is for key columns only: the time of a table that is no key stands among its properties.
+_TIMESERIES = "mlplatform.timeseries_column"
 # How long `VERSION AS OF` works at least: the log's default, and the files as long as the log.
 _RETENTION = "'delta.deletedFileRetentionDuration' = 'interval 30 days'"
 
@@ -97,6 +99,7 @@ def declared(ws: DatabricksWorkspace, name: ObjectName | str) -> Declared:
     key = next((c.primary_key_constraint for c in info.table_constraints or [] if c.primary_key_constraint), None)
     keys = tuple(key.child_columns or ()) if key else ()
     timeseries = next(iter(key.timeseries_columns or ()), None) if key else None
+    timeseries = timeseries or (info.properties or {}).get(_TIMESERIES)
     return Declared(keys, timeseries, info.comment or "")
 
 
@@ -144,9 +147,22 @@ def make_schema(ws: DatabricksWorkspace, name: ObjectName) -> None:
 
 
 def create_table(
-    ws: DatabricksWorkspace, name: ObjectName, schema: pa.Schema, cluster_by: Sequence[str], description: str
+    ws: DatabricksWorkspace,
+    name: ObjectName,
+    schema: pa.Schema,
+    cluster_by: Sequence[str],
+    description: str,
+    timeseries: str | None = None,
 ) -> None:
     """Create an empty table, clustered by its keys, if it is not there.
+
+    Args:
+        ws: The workspace.
+        name: The table.
+        schema: Its columns.
+        cluster_by: Its keys.
+        description: Its comment.
+        timeseries: The column of the time, where it is no key.
 
     Raises:
         TableError: If a type is none of Delta's, or it may not be created.
@@ -155,11 +171,12 @@ def create_table(
     usable = [key for key in cluster_by if schema.get_field_index(key) < _WITH_STATISTICS and _clusters(schema, key)]
     clause = f" CLUSTER BY ({', '.join(quote(key) for key in usable[:_CLUSTER_COLUMNS])})" if usable else ""
     comment = f" COMMENT {literal(description)}" if description else ""
+    properties = ", ".join(filter(None, [_RETENTION, timeseries and f"{literal(_TIMESERIES)} = {literal(timeseries)}"]))
     make_schema(ws, name)
     with translated_spark(f"Creating {name}"):
         ws.spark.sql(
             f"CREATE TABLE IF NOT EXISTS {name.sql} ({columns}) USING DELTA{clause}{comment} "
-            f"TBLPROPERTIES ({_RETENTION})"
+            f"TBLPROPERTIES ({properties})"
         )
 
 

@@ -78,7 +78,8 @@ class DatabricksTables:
         parsed = ObjectName.parse(name)
         keyed = table_metadata.normalised(keyed_schema(name, schema, primary_keys, timeseries_column))
         if not self.exists(parsed):
-            table_metadata.create_table(self._ws, parsed, keyed, primary_keys, description)
+            apart = timeseries_column if timeseries_column not in primary_keys else None
+            table_metadata.create_table(self._ws, parsed, keyed, primary_keys, description, apart)
         there = self.describe(parsed)
         if primary_keys and not there.primary_keys and there.schema.names == keyed.names:
             table_metadata.add_primary_key(self._ws, parsed, primary_keys, timeseries_column)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mlplatform.workspace.databricks.registry import DatabricksRegistry
     from mlplatform.workspace.databricks.secrets import DatabricksSecrets
     from mlplatform.workspace.databricks.tables import DatabricksTables
+    from mlplatform.workspace.operation_protocols import Upload
 
 VOLUMES = Path("/Volumes")
 
@@ -74,14 +75,28 @@ class DatabricksWorkspace:
         self.sql: UnitySql = sql or DatabricksSql(lambda: self.spark)
 
     @classmethod
-    def open(cls, *, env: str = "dev", prefix: str = "", experiment: str | None = None) -> DatabricksWorkspace:
+    def open(
+        cls,
+        *,
+        env: str = "dev",
+        prefix: str = "",
+        experiment: str | None = None,
+        spark: SparkSession | None = None,
+    ) -> DatabricksWorkspace:
         """Open the workspace that the SDK's unified authentication leads to.
+
+        Args:
+            env: The environment; its catalog has the same name.
+            prefix: Put before the names of schemas and models.
+            experiment: Path of the MLflow experiment.
+            spark: The session to work with; default: the one that is there.
 
         Raises:
             WorkspaceUnreachableError: If it does not answer in seconds, or does not know who asks.
             MissingDependencyError: If a package of the extra `databricks` is not installed.
         """
-        return cls(env, connect(), prefix=prefix, experiment=experiment)
+        session = open_session if spark is None else lambda: spark
+        return cls(env, connect(), prefix=prefix, experiment=experiment, spark=session)
 
     @property
     def spark(self) -> SparkSession:
@@ -168,6 +183,12 @@ class DatabricksWorkspace:
     def landing(self, use_case: str) -> Path:
         """Return the volume where a use case's files land: `/Volumes/<catalog>/<prefix><use case>/landing`."""
         return self.volumes / self.catalog / f"{self.prefix}{use_case}" / "landing"
+
+    def upload(self, folder: Path, files: Sequence[Path], landing: Path, *, overwrite: bool = False) -> Upload:
+        """Send files to the volume where they land; those there with the same size are left alone."""
+        from mlplatform.workspace.databricks.uploads import upload
+
+        return upload(self.client, folder, files, landing, overwrite=overwrite)
 
     def lock(self, name: str) -> AbstractContextManager[None]:
         """Let one process at a time do what `name` says."""

@@ -77,14 +77,8 @@ def refuse_null_times(frame: pa.Table, item: Join) -> None:
     Raises:
         FeatureStoreError: With the number of such rows.
     """
-    if item.time is None:
-        return
-    nulls = frame.column(item.time[0]).null_count
-    if nulls:
-        raise FeatureStoreError(
-            f"{nulls} of {frame.num_rows} row(s) have no time in {item.time[0]!r}, by which {item.table} is looked up.",
-            hint="A row without a time cannot be looked up as of a time: quarantine or drop such rows first.",
-        )
+    if item.time is not None:
+        item.refuse_null_times(frame.column(item.time[0]).null_count, frame.num_rows)
 
 
 def _sql(item: Join) -> str:

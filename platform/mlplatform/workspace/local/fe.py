@@ -17,13 +17,15 @@ from mlplatform.features.lineage import Lineage
 from mlplatform.features.spec import FeatureSpec
 from mlplatform.features.training_set import sources_needed
 from mlplatform.naming import ObjectName
-from mlplatform.workspace.local import feature_writes, model_logging, model_store
-from mlplatform.workspace.local.feature_frames import FrameExchange, frame_in
+from mlplatform.workspace import feature_writes, model_store
+from mlplatform.workspace.feature_frames import ArrowRows, frame_in
+from mlplatform.workspace.local import model_logging
+from mlplatform.workspace.local.feature_frames import FrameExchange
 from mlplatform.workspace.local.feature_tables import open_tables
 from mlplatform.workspace.local.lookup_engine import Sources
-from mlplatform.workspace.local.model_store import Verify
 from mlplatform.workspace.local.scoring import BatchScoring
 from mlplatform.workspace.local.training_set import Engine, LocalTrainingSet
+from mlplatform.workspace.model_store import Verify
 
 if TYPE_CHECKING:
     from mlflow.models.model import ModelInfo
@@ -90,7 +92,7 @@ class LocalFeatureClient:
             self._ws.tables,
             name,
             primary_keys,
-            df,
+            None if df is None else ArrowRows(frame_in(df, of=f"the frame for {name}")),
             timeseries_column=timeseries_column,
             schema=schema,
             description=description,
@@ -108,7 +110,8 @@ class LocalFeatureClient:
             TableError: If there is no such table, or the rows do not fit it, or keys are null or repeated.
             WriteConflictError: If other writers kept winning.
         """
-        feature_writes.write(self._ws.tables, name, df, mode)
+        rows = ArrowRows(frame_in(df, of=f"the frame for {name}"))
+        feature_writes.write(self._ws.tables, name, rows, mode)
 
     def read_table(self, *, name: ObjectName | str) -> DataFrame:
         """Return the table, pinned at its newest version, as a Spark DataFrame.

@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlplatform.errors import FeatureStoreError
+from mlplatform.features.scoring import input_types, match_names
 from mlplatform.features.spec import FeatureSpec
 from mlplatform.features.training_set import PREDICTION, Join, Plan, check_score_frame, make_plan
 from mlplatform.features.types import arrow_type, normal_type, spark_type
-from mlplatform.workspace.feature_protocols import MATCHED
 from mlplatform.workspace.local import duck, lookup_engine
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class BatchScoring:
         self._inputs = spec.included
         self.plan: Plan = make_plan(spec, frame.schema, wanted=self._inputs, tables=tables, functions=functions)
         added = [name for name in self._inputs if name not in frame.column_names]
-        self._casts = _input_types(spec, self.plan)
+        self._casts = input_types(spec, self.plan.schema)
         self._matched: list[str] = []
         if matches:
             self.plan, self._matched = _with_matches(self.plan, tables)
@@ -113,17 +113,14 @@ class BatchScoring:
 
 def _with_matches(plan: Plan, tables: Mapping[str, TableInfo]) -> tuple[Plan, list[str]]:
     """Let each join bring the table's first key along: it is null exactly where no row was found."""
-    names: list[str] = []
+    names = match_names(plan)
+    waiting = iter(names)
     fields, stages = list(plan.schema), []
     for stage in plan.stages:
         steps: list[Join] = []
         for step in stage:
             if isinstance(step, Join):
-                name = f"{MATCHED}{step.table}"
-                if name in names:
-                    name = f"{name}#{len(names)}"  # the same table, looked up by another key
-                names.append(name)
-                key = step.keys[0][1]
+                name, key = next(waiting), step.keys[0][1]
                 fields.append(pa.field(name, normal_type(tables[step.table].schema.field(key).type)))
                 steps.append(replace(step, outputs=(*step.outputs, (key, name))))
         stages.append(tuple(steps) or stage)
@@ -181,30 +178,6 @@ def _scalars(values: np.ndarray[Any, Any], kind: pa.DataType) -> pa.Array:
         return pa.array(values.tolist(), type=kind)
     column = pa.array(values)
     return column if column.type.equals(kind) else pc.cast(column, kind)
-
-
-def _input_types(spec: FeatureSpec, plan: Plan) -> dict[str, pa.DataType]:
-    """Return the types that the frame's own columns must be cast to, for the model to get what it was fitted on."""
-    casts = {}
-    for column in spec.columns:
-        name = column.output_name
-        if not column.include or not column.data_type:
-            continue
-        trained, actual = arrow_type(column.data_type), plan.schema.field(name).type
-        if trained.equals(actual):
-            continue
-        if not (_numeric(trained) and _numeric(actual)):
-            raise FeatureStoreError(
-                f"Column {name!r} of the frame to score is {spark_type(actual)}; the model was fitted on "
-                f"{column.data_type}.",
-                hint=f"Cast it to {column.data_type}.",
-            )
-        casts[name] = trained
-    return casts
-
-
-def _numeric(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
 
 
 def _cast(column: pa.Array, kind: pa.DataType, name: str) -> pa.Array:

@@ -6,6 +6,7 @@ import getpass
 import logging
 import os
 import shutil
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
@@ -14,10 +15,14 @@ from typing import TYPE_CHECKING, Self
 
 from mlplatform.errors import ConfigError, MissingDependencyError
 from mlplatform.naming import check_part
+from mlplatform.workspace.local.access import LocalAccess
 from mlplatform.workspace.local.functions import LocalFunctions
+from mlplatform.workspace.local.jobs import LocalJobs
 from mlplatform.workspace.local.locks import file_lock
+from mlplatform.workspace.local.monitors import LocalMonitors
 from mlplatform.workspace.local.registry import LocalRegistry
 from mlplatform.workspace.local.secrets import EnvSecrets
+from mlplatform.workspace.operation_protocols import Upload
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -46,18 +51,32 @@ class LocalWorkspace:
 
     home = "local"
 
-    def __init__(self, root: Path, env: str, prefix: str = "") -> None:
+    def __init__(self, root: Path, env: str, prefix: str = "", spark: SparkSession | None = None) -> None:
         """Use `LocalWorkspace.open` instead: it makes the folder first."""
         self.root = root
         self.env = env
         self.catalog = check_part(env, of=env)
         self.prefix = prefix
+        self._given = spark
         self._server: SailServer | None = None
         self._session: SparkSession | None = None
 
     @classmethod
-    def open(cls, *, env: str = "dev", root: str | Path | None = None, prefix: str = "") -> LocalWorkspace:
+    def open(
+        cls,
+        *,
+        env: str = "dev",
+        root: str | Path | None = None,
+        prefix: str = "",
+        spark: SparkSession | None = None,
+    ) -> LocalWorkspace:
         """Open the workspace in a folder, made (mode 0700) if it is not there.
+
+        Args:
+            env: The environment.
+            root: The folder; default: the setting `MLPLATFORM_HOME`, else `.mlplatform`.
+            prefix: Put before the names of schemas and models.
+            spark: A session to work with, never stopped; default: one of its own.
 
         Raises:
             ConfigError: If the folder's path holds characters that the engines cannot read.
@@ -74,7 +93,7 @@ class LocalWorkspace:
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o700)
         _sweep(folder / "tmp")
-        return cls(folder, env, prefix)
+        return cls(folder, env, prefix, spark)
 
     @property
     def auto_loader(self) -> None:
@@ -108,6 +127,21 @@ class LocalWorkspace:
         return EnvSecrets(Path.cwd() / ".env")
 
     @cached_property
+    def jobs(self) -> LocalJobs:
+        """Functions of this process, run once a token."""
+        return LocalJobs(self.root)
+
+    @cached_property
+    def monitors(self) -> LocalMonitors:
+        """No data profiling here: the platform's own metrics tables are all there is."""
+        return LocalMonitors()
+
+    @cached_property
+    def access(self) -> LocalAccess:
+        """No access control here: grants are checked only."""
+        return LocalAccess()
+
+    @cached_property
     def fe(self) -> LocalFeatureClient:
         """The embedded feature client."""
         from mlplatform.workspace.local.fe import LocalFeatureClient
@@ -116,7 +150,9 @@ class LocalWorkspace:
 
     @property
     def spark(self) -> SparkSession:
-        """The Spark session: Sail in a child process, or what the setting `MLPLATFORM_SPARK` names (`sc://...`)."""
+        """The session given; else Sail in a child process, or what the setting `MLPLATFORM_SPARK` names (`sc://...`)."""
+        if self._given is not None:
+            return self._given
         if self._server is not None and not self._server.running:
             LOG.warning("The local Spark engine died; it is started anew. Its messages: %s", self.root / "logs")
             self._stop_engine()
@@ -148,6 +184,11 @@ class LocalWorkspace:
     def landing(self, use_case: str) -> None:
         """Return None: files land in the use case's own folder."""
         del use_case
+
+    def upload(self, folder: Path, files: Sequence[Path], landing: Path, *, overwrite: bool = False) -> Upload:
+        """Copy nothing: files land in the use case's own folder, and are read where they lie."""
+        del folder, overwrite
+        return Upload(landing.as_posix(), uploaded=0, skipped=len(files), size=0)
 
     def lock(self, name: str) -> AbstractContextManager[None]:
         """Let one process at a time do what `name` says."""

@@ -10,29 +10,26 @@ import pyarrow as pa
 from mlplatform.errors import FeatureStoreError, did_you_mean
 from mlplatform.features.types import normal_schema, spark_type
 from mlplatform.naming import ObjectName
-from mlplatform.workspace.local.feature_frames import frame_in, spark_schema
-from mlplatform.workspace.table_checks import check_unique
+from mlplatform.workspace.feature_frames import Rows, spark_schema
 
 if TYPE_CHECKING:
-    from mlplatform.workspace.local.tables import LocalTables
-    from mlplatform.workspace.protocols import TableInfo
+    from mlplatform.workspace.protocols import TableInfo, Tables
 
 
 def create(
-    tables: LocalTables,
+    tables: Tables,
     name: ObjectName | str,
     primary_keys: str | Sequence[str],
-    df: Any,
+    rows: Rows | None,
     *,
     timeseries_column: str | None,
     schema: Any,
     description: str | None,
     tags: Mapping[str, str] | None,
 ) -> TableInfo:
-    """Create a feature table, or merge into the one that is there; see `LocalFeatureClient.create_table`."""
+    """Create a feature table, or merge into the one that is there; see the clients' `create_table`."""
     ObjectName.parse(name)
     keys = [primary_keys] if isinstance(primary_keys, str) else list(primary_keys or ())
-    rows = None if df is None else frame_in(df, of=f"the frame for {name}")
     declared = _declared(name, rows, schema)
     _check(name, keys, timeseries_column, declared)
     if tables.exists(name):
@@ -51,36 +48,35 @@ def create(
         )
         for key, value in (tags or {}).items():
             tables.set_tag(name, key, str(value))
-    if rows is not None and rows.num_rows:
+    if rows is not None and rows.any():
         write(tables, name, rows, "merge")
     return tables.describe(name)
 
 
-def write(tables: LocalTables, name: ObjectName | str, df: Any, mode: str) -> None:
-    """Upsert rows; see `LocalFeatureClient.write_table`."""
+def write(tables: Tables, name: ObjectName | str, rows: Rows, mode: str) -> None:
+    """Upsert rows; see the clients' `write_table`."""
     if mode != "merge":
         raise FeatureStoreError(f"write_table has no mode {mode!r}.", hint="Use 'merge', the only one.")
     info = tables.describe(name)
-    rows = frame_in(df, of=f"the frame for {name}")
     if info.timeseries_column:
-        missing = [column for column in info.schema.names if column not in rows.column_names]
+        missing = [column for column in info.schema.names if column not in rows.schema.names]
         if missing:
             raise FeatureStoreError(
                 f"The frame for the timeseries table {name} lacks the column(s) {', '.join(missing)}.",
                 hint="A row of a timeseries table is one whole observation: write all columns, null where unknown.",
             )
-    if rows.num_rows or set(rows.column_names) - set(info.schema.names):
-        tables.merge(name, rows)
+    if set(rows.schema.names) - set(info.schema.names) or rows.any():
+        tables.merge(name, rows.frame)
 
 
-def _check_rows(name: ObjectName | str, rows: pa.Table, keys: Sequence[str]) -> None:
-    missing = [key for key in keys if key not in rows.column_names]
+def _check_rows(name: ObjectName | str, rows: Rows, keys: Sequence[str]) -> None:
+    missing = [key for key in keys if key not in rows.schema.names]
     if missing:
         raise FeatureStoreError(f"The frame for {name} lacks the key column(s) {', '.join(missing)}.", hint="Add them.")
-    check_unique(rows, keys, str(name))
+    rows.check_keys(keys, str(name))
 
 
-def _declared(name: ObjectName | str, rows: pa.Table | None, schema: Any) -> pa.Schema:
+def _declared(name: ObjectName | str, rows: Rows | None, schema: Any) -> pa.Schema:
     if schema is None and rows is None:
         raise FeatureStoreError(f"{name} is declared without columns.", hint="Give df or schema.")
     if schema is None:
@@ -95,7 +91,7 @@ def _declared(name: ObjectName | str, rows: pa.Table | None, schema: Any) -> pa.
             f"The schema of {name} is a {type(schema).__name__}.", hint="Give a StructType or a pyarrow.Schema."
         )
     if schema is not None and rows is not None:
-        unknown = [column for column in rows.column_names if column not in declared.names]
+        unknown = [column for column in rows.schema.names if column not in declared.names]
         if unknown:
             raise FeatureStoreError(
                 f"The frame for {name} has the column {unknown[0]!r}, which its schema has not.",

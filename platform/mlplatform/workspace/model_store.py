@@ -17,7 +17,7 @@ from mlplatform.errors import FeatureStoreError, PlatformError, RegistryError, d
 from mlplatform.workspace.feature_protocols import ModelFiles
 
 if TYPE_CHECKING:
-    from mlplatform.workspace.local.registry import LocalRegistry
+    from mlplatform.workspace.protocols import Registry
 
 SPEC_FOLDER = Path("data") / "feature_store"
 RAW_MODEL = "raw_model"
@@ -47,6 +47,11 @@ class ModelArtifact:
     tags: Mapping[str, str] = field(default_factory=dict)
 
     @property
+    def exact_uri(self) -> str:
+        """The URI of this very version, whatever an alias may point at later."""
+        return f"models:/{self.name}/{self.version}" if self.name else self.uri
+
+    @property
     def spec_folder(self) -> Path:
         """The folder that holds the feature spec and its lineage."""
         return self.path / SPEC_FOLDER
@@ -60,7 +65,7 @@ class ModelArtifact:
 Verify = Callable[[ModelFiles], None]
 
 
-def fetch(registry: LocalRegistry, uri: str, scratch: Path) -> ModelArtifact:
+def fetch(registry: Registry, uri: str, scratch: Path) -> ModelArtifact:
     """Find a model and bring its files to this machine; nothing in them is loaded.
 
     Args:
@@ -94,7 +99,7 @@ def fetch(registry: LocalRegistry, uri: str, scratch: Path) -> ModelArtifact:
     return ModelArtifact(path=Path(path), uri=uri, name=name, version=version, tags=tags)
 
 
-def _resolve(registry: LocalRegistry, uri: str) -> tuple[str, int | None]:
+def _resolve(registry: Registry, uri: str) -> tuple[str, int | None]:
     if not isinstance(uri, str):
         raise FeatureStoreError(f"model_uri is a {type(uri).__name__}.", hint=f"Give {_FORMS}.")
     if match := _ALIAS.fullmatch(uri):
@@ -115,6 +120,25 @@ def _resolve(registry: LocalRegistry, uri: str) -> tuple[str, int | None]:
     raise FeatureStoreError(f"{uri!r} is no model URI.", hint=f"Give {_FORMS}.")
 
 
+def check_model(artifact: ModelArtifact, verify: Verify | None = None) -> None:
+    """Refuse a model before anything in it is deserialised.
+
+    Args:
+        artifact: The model's files.
+        verify: Raises to refuse.
+
+    Raises:
+        FeatureStoreError: If the folder holds no model of `log_model`.
+    """
+    if verify is not None:
+        verify(artifact)
+    if not (artifact.raw_model / "MLmodel").is_file():
+        raise FeatureStoreError(
+            f"Model {artifact.uri} carries no features: it has no {SPEC_FOLDER / RAW_MODEL}.",
+            hint="Log models with ws.fe.log_model to score them with score_batch.",
+        )
+
+
 def load_model(artifact: ModelArtifact, verify: Verify | None = None) -> Any:
     """Load a model's predictor, as its flavor would serve it (`predict`, or what `pyfunc_predict_fn` named).
 
@@ -128,13 +152,7 @@ def load_model(artifact: ModelArtifact, verify: Verify | None = None) -> Any:
     Raises:
         FeatureStoreError: If the folder holds no model of `log_model`.
     """
-    if verify is not None:
-        verify(artifact)
-    if not (artifact.raw_model / "MLmodel").is_file():
-        raise FeatureStoreError(
-            f"Model {artifact.uri} carries no features: it has no {SPEC_FOLDER / RAW_MODEL}.",
-            hint="Log models with ws.fe.log_model to score them with score_batch.",
-        )
+    check_model(artifact, verify)
     import mlflow.pyfunc
 
     return mlflow.pyfunc.load_model(str(artifact.raw_model))

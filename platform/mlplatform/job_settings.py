@@ -1,0 +1,92 @@
+"""Settings of the jobs that a bundle deploys for a use case, and the base class of all settings."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from mlplatform import quartz
+from mlplatform.errors import UsageError
+
+_EMAIL = re.compile(r"[^\s@]+@[^\s@]+\.[^\s@]+")
+_PACKAGE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
+
+
+class Settings(BaseModel):
+    """Base of all settings: frozen, and closed to unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
+
+
+def _cron(text: str) -> str:
+    try:
+        return quartz.check(text)
+    except UsageError as error:
+        raise ValueError(str(error)) from None
+
+
+def _timezone(text: str) -> str:
+    try:
+        ZoneInfo(text)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise ValueError(f"{text!r} is no time zone: write UTC, or as in Europe/Berlin") from None
+    return text
+
+
+def _email(text: str) -> str:
+    if not _EMAIL.fullmatch(text):
+        raise ValueError(f"{text!r} is no e-mail address")
+    return text
+
+
+def _package(text: str) -> str:
+    if not _PACKAGE.fullmatch(text):
+        raise ValueError(f"{text!r} is no package's name: leave versions out, they come from uv.lock")
+    return text
+
+
+CronText = Annotated[str, AfterValidator(_cron)]
+"""A Quartz cron expression, such as `0 30 5 * * ?`: every day at half past five."""
+
+
+class ScheduleSettings(Settings):
+    """When each job starts by itself; null: only by hand, by another job, or by the retrain decision."""
+
+    features: CronText | None = Field(default=None, description="Ingest, refine and features.")
+    train: CronText | None = Field(
+        default=None, description="Train and gate; rarely wanted: the monitor's retrain decision starts it."
+    )
+    score: CronText | None = Field(default=None, description="Batch scoring; after the features.")
+    monitor: CronText | None = Field(default=None, description="Monitoring and the retrain decision; after the scores.")
+    main_pipeline: CronText | None = Field(default=None, description="All of them in order, instead of the others.")
+
+
+class JobSettings(Settings):
+    """The jobs of the bundle, for all targets alike: `mlplatform bundle generate` writes them."""
+
+    schedules: ScheduleSettings = ScheduleSettings()
+    timezone: Annotated[str, AfterValidator(_timezone)] = Field(
+        default="UTC", description="Of the schedules, such as `Europe/Berlin`."
+    )
+    timeout_minutes: int = Field(default=120, ge=1, description="A job that runs longer is stopped.")
+    warn_after_minutes: int = Field(default=60, ge=1, description="A job that runs longer is notified of.")
+    retries: int = Field(default=1, ge=0, le=5, description="How often a failed task is tried again.")
+    retry_after_minutes: int = Field(default=1, ge=0, description="How long after the failure.")
+    notify: tuple[Annotated[str, AfterValidator(_email)], ...] = Field(
+        default=(), description="E-mail addresses told of failures and of long runs."
+    )
+    packages: tuple[Annotated[str, AfterValidator(_package)], ...] = Field(
+        default=(), description="Packages that the use case's jobs need beside the wheel; versions come from uv.lock."
+    )
+
+    @model_validator(mode="after")
+    def _warns_before_it_stops(self) -> Self:
+        if self.warn_after_minutes >= self.timeout_minutes:
+            raise ValueError(
+                f"warn_after_minutes ({self.warn_after_minutes}) must be below timeout_minutes "
+                f"({self.timeout_minutes}): nobody is told of a run that was stopped before."
+            )
+        return self

@@ -1,0 +1,177 @@
+"""A training set of the real client: checked before it is loaded, mended after, and pinned to Delta versions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from mlplatform.errors import FeatureStoreError
+from mlplatform.features.lineage import Lineage, TableVersion
+from mlplatform.features.spec import FeatureSpec
+from mlplatform.features.training_set import Plan
+from mlplatform.features.types import spark_type
+from mlplatform.workspace.databricks.feature_engineering import asked, pinned
+from mlplatform.workspace.databricks.feature_frames import SparkFrame, select, to_arrow
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from databricks.sdk import WorkspaceClient
+    from pyspark.sql import DataFrame
+
+    from mlplatform.workspace.protocols import TableInfo, Tables
+
+
+@dataclass(frozen=True)
+class FeatureTables:
+    """The feature tables of a workspace, as training sets read them."""
+
+    tables: Tables
+    client: WorkspaceClient
+
+    def describe(self, name: str) -> TableInfo:
+        """Return what is known about a table."""
+        return self.tables.describe(name)
+
+    def id(self, name: str) -> str:
+        """Return Unity Catalog's id: another one when a table was dropped and made again.
+
+        Raises:
+            FeatureStoreError: If it cannot be read.
+        """
+        with asked(f"Reading the id of {name}"):
+            return self.client.tables.get(name).table_id or ""
+
+    def now(self, names: Sequence[str]) -> dict[str, TableVersion]:
+        """Return ids and newest versions."""
+        return {name: TableVersion(name, self.id(name), self.tables.version(name)) for name in names}
+
+
+class DatabricksTrainingSet:
+    """A training set; see `mlplatform.workspace.feature_protocols.TrainingSet`."""
+
+    def __init__(
+        self,
+        tables: FeatureTables,
+        frame: SparkFrame,
+        spec: FeatureSpec,
+        plan: Plan,
+        labels: Sequence[str],
+        real: Any,
+    ) -> None:
+        """Record the tables' versions; use `ws.fe.create_training_set` instead."""
+        self._tables = tables
+        self._frame = frame
+        self._plan = plan
+        self._labels = tuple(labels)
+        self._spec = spec.with_types({field.name: spark_type(field.type) for field in plan.schema})
+        self._recorded = tables.now([table.table_name for table in spec.tables])
+        self._loaded = dict(self._recorded)
+        self.real = real
+
+    @property
+    def feature_spec(self) -> FeatureSpec:
+        """What travels with the model: columns, sources, keys, functions."""
+        return self._spec
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The label columns."""
+        return self._labels
+
+    @property
+    def label_types(self) -> dict[str, str]:
+        """Spark type by label."""
+        return {name: spark_type(self._frame.schema.field(name).type) for name in self._labels}
+
+    @property
+    def recorded_versions(self) -> dict[str, int]:
+        """The Delta version of each table when the training set was made."""
+        return {name: table.version for name, table in sorted(self._recorded.items())}
+
+    @property
+    def lineage(self) -> Lineage:
+        """The tables, at the versions that were loaded last (or else recorded), and the functions."""
+        return Lineage(
+            tables=tuple(table for _, table in sorted(self._loaded.items())),
+            functions=self._spec.functions,
+            columns=tuple(self._spec.included),
+            labels=self._labels,
+        )
+
+    def load_df(self, *, as_recorded: bool = False) -> DataFrame:
+        """Return the rows as a Spark DataFrame, read at the tables' newest versions, or at the recorded ones.
+
+        Args:
+            as_recorded: Read each table at the version it had when the training set was made.
+
+        Raises:
+            FeatureStoreError: If a spine time is null, or a recorded table is gone.
+        """
+        versions = self._versions(as_recorded=as_recorded)
+        refuse_null_times(self._frame, self._plan)
+        with asked("Loading the training set"):
+            frames = {name: self._tables.tables.read(name, version=table.version) for name, table in versions.items()}
+            loaded = pinned(self.real, frames).load_df()
+            refuse_lost_rows(self._frame, self._plan, loaded)
+            return select(loaded, self._schema)
+
+    def to_arrow(self, *, as_recorded: bool = False) -> pa.Table:
+        """Return the rows as Arrow; arguments and errors are those of `load_df`."""
+        loaded = self.load_df(as_recorded=as_recorded)
+        with asked("Loading the training set"):
+            return to_arrow(loaded, self._schema)
+
+    def to_batches(self, *, as_recorded: bool = False) -> Iterator[pa.RecordBatch]:
+        """Yield the rows as Arrow batches."""
+        return iter(self.to_arrow(as_recorded=as_recorded).to_batches())
+
+    def to_pandas(self, *, as_recorded: bool = False) -> pd.DataFrame:
+        """Return the rows as pandas; arguments and errors are those of `load_df`."""
+        frame: pd.DataFrame = self.to_arrow(as_recorded=as_recorded).to_pandas()
+        return frame
+
+    @property
+    def _schema(self) -> pa.Schema:
+        labels = [self._frame.schema.field(name).with_nullable(True) for name in self._labels]
+        return pa.schema([*(self._plan.schema.field(name) for name in self._spec.included), *labels])
+
+    def _versions(self, *, as_recorded: bool) -> Mapping[str, TableVersion]:
+        if not as_recorded:
+            self._loaded = self._tables.now(list(self._recorded))
+            return self._loaded
+        for name, table in self._recorded.items():
+            if self._tables.id(name) != table.table_id:
+                raise FeatureStoreError(
+                    f"{name} was dropped and made again since the training set was recorded.",
+                    hint="What it held then is gone; make the training set anew.",
+                )
+        return self._recorded
+
+
+def refuse_null_times(frame: SparkFrame, plan: Plan) -> None:
+    """Refuse rows without a time, before the real client's join drops them.
+
+    Raises:
+        FeatureStoreError: With the number of such rows.
+    """
+    timed = [item for item in plan.joins if item.time is not None and item.time[0] in frame.schema.names]
+    if timed:
+        rows, nulls = frame.nulls(sorted({item.time[0] for item in timed if item.time is not None}))
+        for item in timed:
+            assert item.time is not None
+            item.refuse_null_times(nulls[item.time[0]], rows)
+
+
+def refuse_lost_rows(frame: SparkFrame, plan: Plan, joined: DataFrame) -> None:
+    """Refuse what was looked up by a time that another lookup gave, if rows had no such time: the join dropped them.
+
+    Raises:
+        FeatureStoreError: With the number of such rows.
+    """
+    chained = [item for item in plan.joins if item.time is not None and item.time[0] not in frame.schema.names]
+    if chained:
+        rows, _ = frame.nulls([])
+        chained[0].refuse_null_times(rows - joined.count(), rows)

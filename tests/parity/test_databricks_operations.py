@@ -1,0 +1,367 @@
+"""Functions, secrets, jobs, data profiling and grants through the real SDK, on a stand-in that fails as it is told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mlplatform.errors import AccessError, ConfigError, FunctionError, JobError, MonitorError, PlatformError
+from mlplatform.workspace.databricks.jobs import DatabricksJobs
+from mlplatform.workspace.operation_protocols import Access, InferenceProfile, Jobs, Monitors
+from mlplatform.workspace.protocols import Functions, Secrets
+from tests.parity.databricks_workspace import open_on
+from tests.standin.environment import environment
+from tests.standin.metastore import Column, FixedTables, TableInfo
+from tests.standin.server import StandIn
+from use_cases.credit_risk.features import FUNCTIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mlplatform.workspace.databricks.workspace import DatabricksWorkspace
+
+PREDICTIONS = "dev.tiny.gold_predictions"
+PROFILE = InferenceProfile(
+    "prediction", "scored_for", "model_version", "classification", granularities=("1 day", "1 month")
+)
+DECLARED = {"parameters": [("x", "double"), ("y", "double")], "returns": "double"}
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
+    with StandIn(tmp_path_factory.mktemp("standin")) as standin, environment(standin):
+        yield standin
+
+
+@pytest.fixture
+def standin(running: StandIn) -> StandIn:
+    running.calls.clear()
+    running.faults.clear()
+    running.unexpected.clear()
+    running.metastore.functions.clear()
+    running.data_quality.monitors.clear()
+    running.jobs.runs.clear()
+    columns = [Column("prediction", "double"), Column("scored_for", "timestamp"), Column("model_version", "int")]
+    running.metastore.provider = FixedTables({PREDICTIONS: TableInfo(columns)})
+    return running
+
+
+@pytest.fixture
+def ws(standin: StandIn) -> DatabricksWorkspace:
+    return open_on(standin)
+
+
+def ratio(x: float | None, y: float | None) -> float | None:
+    """It's x by y."""
+    return None if x is None or not y else x / y
+
+
+def product(x: float | None, y: float | None) -> float | None:
+    return None if x is None or y is None else x * y
+
+
+def test_the_parts_keep_their_protocols(ws):
+    assert isinstance(ws.functions, Functions)
+    assert isinstance(ws.secrets, Secrets)
+    assert isinstance(ws.jobs, Jobs)
+    assert isinstance(ws.monitors, Monitors)
+    assert isinstance(ws.access, Access)
+
+
+# Functions
+
+
+def test_a_function_is_made_from_its_source_and_not_made_again(ws, standin):
+    ws.functions.register("dev.tiny.Ratio", ratio, **DECLARED)
+    (statement,) = ws.sql.statements
+    head, body = statement.split("AS $$\n")
+    assert (
+        head.splitlines()[0] == "CREATE OR REPLACE FUNCTION `dev`.`tiny`.`ratio`(`x` DOUBLE, `y` DOUBLE) RETURNS DOUBLE"
+    )
+    assert head.splitlines()[1] == "LANGUAGE PYTHON"
+    assert head.splitlines()[2].startswith("COMMENT 'It\\'s x by y. [mlplatform ")
+    assert body.splitlines() == [
+        "def ratio(x, y):",
+        "    return None if x is None or not y else x / y",
+        "return ratio(x, y)",
+        "$$",
+    ]
+    ws.functions.register("dev.tiny.ratio", ratio, **DECLARED)
+    open_on(standin).functions.register("dev.tiny.ratio", ratio, **DECLARED)
+    assert len(ws.sql.statements) == 1
+    ws.functions.register("dev.tiny.ratio", product, **DECLARED)
+    ws.functions.register("dev.tiny.ratio", product, parameters=DECLARED["parameters"], returns="float")
+    assert len(ws.sql.statements) == 3
+
+
+@pytest.mark.parametrize("spec", FUNCTIONS, ids=lambda spec: spec.name)
+def test_the_functions_of_the_use_cases_come_back_as_they_were(ws, standin, spec):
+    name = f"dev.credit_risk.{spec.name}"
+    ws.functions.register(name, spec.fn, parameters=spec.parameters, returns=spec.returns)
+    assert ws.functions.get(name).fn is spec.fn
+    found = open_on(standin).functions.get(name.upper())
+    assert (found.name, found.parameters, found.returns) == (name, spec.parameters, spec.returns)
+    for values in (
+        ((None, None), ("CA", "CA"), ("CA", "VA")) if spec.name == "same_state" else ((75.0, 100.0), (1.0, 0))
+    ):
+        assert found.fn(*values) == spec.fn(*values)
+
+
+def test_a_function_that_was_changed_elsewhere_is_neither_called_nor_kept(ws, standin):
+    ws.functions.register("dev.tiny.ratio", ratio, **DECLARED)
+    known = standin.metastore.functions["dev.tiny.ratio"]
+    standin.metastore.functions["dev.tiny.ratio"] = replace(known, source="import os\nreturn os.getpid()")
+    with pytest.raises(FunctionError, match="changed since"):
+        open_on(standin).functions.get("dev.tiny.ratio")
+    ws.functions.register("dev.tiny.ratio", ratio, **DECLARED)
+    assert len(ws.sql.statements) == 2
+    assert standin.metastore.functions["dev.tiny.ratio"].source == known.source
+
+
+def test_a_missing_function_is_an_error_that_names_near_ones(ws):
+    ws.functions.register("dev.tiny.ratio", ratio, **DECLARED)
+    with pytest.raises(FunctionError, match=r"rtio is not registered[\s\S]*Did you mean dev.tiny.ratio"):
+        ws.functions.get("dev.tiny.rtio")
+
+
+@pytest.mark.parametrize("kind", ["403", "500", "drop_before"])
+def test_a_function_that_cannot_be_looked_at_is_not_made(ws, standin, kind):
+    standin.faults.add(kind, path="/functions/", times=None)
+    with pytest.raises(FunctionError, match="cannot be read") as caught:
+        ws.functions.register("dev.tiny.ratio", ratio, **DECLARED)
+    assert standin.token not in str(caught.value)
+    assert ws.sql.statements == []
+
+
+def test_a_function_that_was_made_though_the_answer_was_lost_is_done(ws, monkeypatch):
+    def lost(statement: str) -> None:
+        type(ws.sql).execute(ws.sql, statement)
+        raise ConnectionResetError
+
+    monkeypatch.setattr(ws.sql, "execute", lost)
+    ws.functions.register("dev.tiny.ratio", ratio, **DECLARED)
+    monkeypatch.setattr(ws.sql, "execute", lambda _: (_ for _ in ()).throw(ConnectionResetError("gone")))
+    with pytest.raises(FunctionError, match="cannot be made: gone"):
+        ws.functions.register("dev.tiny.ratio", product, **DECLARED)
+
+
+# Secrets
+
+
+def test_a_secret_comes_from_its_scope(ws, standin):
+    standin.secrets.put("slack", "url", "https://hooks/ä")
+    assert ws.secrets.get("slack", "url") == "https://hooks/ä"
+
+
+@pytest.mark.parametrize(("scope", "key"), [("slack", "absent"), ("absent", "url"), ("slack", "empty")])
+def test_a_missing_secret_names_scope_key_place_and_command(ws, standin, scope, key):
+    standin.secrets.put("slack", "url", "https://hooks")
+    standin.secrets.put("slack", "empty", "")
+    with pytest.raises(ConfigError) as caught:
+        ws.secrets.get(scope, key)
+    assert f"{scope}/{key} is not set" in caught.value.message
+    assert standin.url in caught.value.message
+    assert caught.value.hint == f"Set it by: databricks secrets put-secret {scope} {key}"
+
+
+@pytest.mark.parametrize("kind", ["403", "500", "drop_before"])
+def test_a_secret_that_cannot_be_read_is_not_called_missing(ws, standin, kind):
+    standin.secrets.put("slack", "url", "s3cr3t-value")
+    standin.faults.add(kind, path="/secrets/get", times=None)
+    with pytest.raises(ConfigError, match="cannot be read") as caught:
+        ws.secrets.get("slack", "url")
+    assert "s3cr3t-value" not in str(caught.value)
+    if kind == "403":
+        assert "put-acl slack PRINCIPAL READ" in caught.value.hint
+
+
+def test_bytes_that_are_no_text_are_an_error_without_them(ws, standin):
+    standin.secrets.put("slack", "url", b"\xff\xfesecret")
+    with pytest.raises(ConfigError, match="cannot be read") as caught:
+        ws.secrets.get("slack", "url")
+    assert "secret'" not in str(caught.value)
+    assert caught.value.__suppress_context__
+
+
+# Jobs
+
+
+class Clock:
+    """Time that passes only by sleeping."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.pauses: list[float] = []
+
+    def sleep(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        self.now += seconds
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def jobs(ws, clock) -> DatabricksJobs:
+    return DatabricksJobs(ws.client, sleep=clock.sleep, clock=lambda: clock.now)
+
+
+PARAMETERS = {"as_of": "2020-01-01", "env": "dev"}
+
+
+def test_a_job_is_started_by_name_or_id_once_a_token(jobs, standin):
+    number = standin.jobs.add("by_name_train", states=("RUNNING",), parameters=dict.fromkeys(PARAMETERS, ""))
+    first = jobs.run_now("by_name_train", parameters=PARAMETERS, token="tiny 2020")
+    assert (first.job, first.state, first.message) == ("by_name_train", "running", "")
+    assert first.url.endswith(f"/jobs/{number}/runs/{first.run_id}")
+    again = jobs.run_now(str(number), parameters=PARAMETERS, token="tiny 2020")
+    assert again.run_id == first.run_id
+    assert jobs.run_now(str(number), parameters=PARAMETERS, token="tiny 2021").run_id != first.run_id
+    assert standin.jobs.runs[int(first.run_id)].parameters == PARAMETERS
+
+
+def test_a_long_token_is_shortened_and_stays_one(jobs, standin):
+    standin.jobs.add("long")
+    tokens = ["x" * 200, "x" * 200, "x" * 199]
+    runs = [jobs.run_now("long", parameters={}, token=token).run_id for token in tokens]
+    assert runs[0] == runs[1] != runs[2]
+
+
+@pytest.mark.parametrize("kind", ["429", "503", "500", "drop_before", "drop_after"])
+def test_a_passing_fault_starts_no_second_run(jobs, standin, kind):
+    standin.jobs.add(f"train {kind}")
+    fault = standin.faults.add(kind, path="/jobs/run-now", times=1, retry_after=1)
+    jobs.run_now(f"train {kind}", parameters={}, token="t")
+    assert fault.hits == 1
+    assert len(standin.jobs.runs) == 1
+
+
+@pytest.mark.parametrize("kind", ["403", "500", "drop_after"])
+def test_a_start_that_fails_for_good_is_an_error_and_again_finds_the_run(jobs, standin, kind):
+    standin.jobs.add(f"failing {kind}")
+    standin.faults.add(kind, path="/jobs/run-now", times=None)
+    with pytest.raises(JobError, match="Starting job") as caught:
+        jobs.run_now(f"failing {kind}", parameters={}, token="t")
+    assert standin.token not in str(caught.value)
+    started = set(standin.jobs.runs)
+    assert len(started) == (kind == "drop_after")
+    standin.faults.clear()
+    run = jobs.run_now(f"failing {kind}", parameters={}, token="t")
+    assert set(standin.jobs.runs) == started | {int(run.run_id)}
+    assert len(standin.jobs.runs) == 1
+
+
+def test_unknown_and_ambiguous_jobs_are_named(jobs, standin):
+    standin.jobs.add("credit_risk_train")
+    with pytest.raises(JobError, match="Did you mean credit_risk_train"):
+        jobs.run_now("credit_risk_trian", parameters={}, token="t")
+    ids = {standin.jobs.add("twice") for _ in range(2)}
+    with pytest.raises(JobError, match="There are 2 jobs named twice") as caught:
+        jobs.run_now("twice", parameters={}, token="t")
+    assert all(str(number) in caught.value.hint for number in ids)
+    with pytest.raises(JobError, match="Job 99999 does not exist"):
+        jobs.run_now("99999", parameters={}, token="t")
+    assert standin.jobs.runs == {}
+
+
+@pytest.mark.parametrize(
+    ("result", "state", "message"),
+    [
+        ("SUCCESS", "succeeded", ""),
+        ("FAILED", "failed", "RUN_EXECUTION_ERROR: it broke"),
+        ("TIMEDOUT", "failed", "RUN_EXECUTION_ERROR: it broke"),
+        ("CANCELED", "failed", "USER_CANCELED: it broke"),
+    ],
+)
+def test_waiting_ends_with_the_run(jobs, standin, clock, result, state, message):
+    standin.jobs.add(f"to {result}", states=("PENDING", "RUNNING", "RUNNING", "RUNNING", result), message="it broke")
+    run = jobs.run_now(f"to {result}", parameters={}, token="t")
+    assert run.state == "running"
+    ended = jobs.wait(run, timeout_seconds=600)
+    assert (ended.run_id, ended.state, ended.message) == (run.run_id, state, message)
+    assert clock.pauses == [1.0, 2.0, 4.0]
+
+
+def test_waiting_ends_with_the_time(jobs, standin, clock):
+    standin.jobs.add("endless", states=("RUNNING",))
+    run = jobs.run_now("endless", parameters={}, token="t")
+    assert jobs.wait(run, timeout_seconds=100).state == "running"
+    assert clock.now == 100
+    assert max(clock.pauses) == 30
+
+
+# Data profiling
+
+
+def test_a_table_of_predictions_is_profiled_once(ws, standin):
+    assert ws.monitors.ensure(PREDICTIONS, PROFILE) == "created"
+    assert ws.monitors.ensure(PREDICTIONS, PROFILE) == "exists"
+    ((key, monitor),) = standin.data_quality.monitors.items()
+    assert key == ("table", ws.client.tables.get(PREDICTIONS).table_id)
+    config = monitor["data_profiling_config"]
+    assert config["output_schema_id"] == ws.client.schemas.get("dev.tiny").schema_id
+    assert config["assets_dir"] == "/Shared/mlplatform/dev/tiny/profiling"
+    assert config["inference_log"] == {
+        "problem_type": "INFERENCE_PROBLEM_TYPE_CLASSIFICATION",
+        "timestamp_column": "scored_for",
+        "granularities": ["AGGREGATION_GRANULARITY_1_DAY", "AGGREGATION_GRANULARITY_1_MONTH"],
+        "prediction_column": "prediction",
+        "model_id_column": "model_version",
+    }
+
+
+def test_without_the_table_there_is_nothing_to_profile(ws, standin):
+    standin.metastore.provider = FixedTables({})
+    assert ws.monitors.ensure(PREDICTIONS, PROFILE) == "no table yet"
+    assert standin.data_quality.monitors == {}
+
+
+def test_a_profile_that_somebody_else_makes_meanwhile_is_there(ws, standin):
+    standin.faults.add("drop_after", method="POST", path="/data-quality/", times=1)
+    assert ws.monitors.ensure(PREDICTIONS, PROFILE) in ("created", "exists")
+    assert len(standin.data_quality.monitors) == 1
+
+
+@pytest.mark.parametrize("path", ["/tables/", "/schemas/", "/data-quality/"])
+@pytest.mark.parametrize("kind", ["403", "500"])
+def test_a_profile_that_cannot_be_made_is_an_error(ws, standin, path, kind):
+    standin.faults.add(kind, path=path, times=None)
+    with pytest.raises(MonitorError, match=PREDICTIONS) as caught:
+        ws.monitors.ensure(PREDICTIONS, PROFILE)
+    assert standin.token not in str(caught.value)
+    assert standin.data_quality.monitors == {}
+
+
+def test_windows_that_the_service_does_not_know_are_named(ws, standin):
+    with pytest.raises(MonitorError, match=r"'1 months'[\s\S]*1 month"):
+        ws.monitors.ensure(PREDICTIONS, replace(PROFILE, granularities=("1 months",)))
+    assert [call for call in standin.calls if call.path.startswith("/api/")] == []
+
+
+# Grants
+
+
+def test_grants_reach_the_metastore(ws, standin):
+    ws.access.grant(["CREATE MODEL VERSION", "EXECUTE"], "model", "dev.tiny.model", "trainers")
+    ws.access.grant(["CREATE MODEL VERSION", "EXECUTE"], "model", "dev.tiny.model", "trainers")
+    granted = standin.metastore.grants["model", "dev.tiny.model"]["trainers"]
+    assert granted == {"CREATE_MODEL_VERSION", "EXECUTE"}
+    with pytest.raises(AccessError):
+        ws.access.grant(["SELECT"], "model", "dev.tiny.model", "trainers")
+
+
+def test_every_error_is_one_of_ours_and_nothing_unknown_was_asked(ws, standin):
+    standin.faults.add("403", times=None)
+    for ask in (
+        lambda: ws.functions.get("dev.tiny.ratio"),
+        lambda: ws.secrets.get("a", "b"),
+        lambda: ws.jobs.run_now("a", parameters={}, token="t"),
+        lambda: ws.monitors.ensure(PREDICTIONS, PROFILE),
+    ):
+        with pytest.raises(PlatformError):
+            ask()
+    assert standin.unexpected == []

@@ -1,0 +1,99 @@
+"""The same use case on both homes: the same stages, the same alias moves, the same rows, the same predictions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from mlplatform import open_workspace
+from tests.parity import pipeline_runs as runs
+from tests.parity.databricks_home import DatabricksHome
+from tests.support.close_rows import difference
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from mlplatform.workspace.protocols import Workspace
+
+# Use case -> the times at which it runs, in order. Credit risk: a first champion, and a year later a retraining.
+PLANS = {
+    "credit_risk": ["2006-01-01", "2007-01-01"],
+    "delivery_delay": ["2013-01-29"],
+}
+ROWS = 3000
+
+
+@dataclass(frozen=True)
+class Both:
+    """A use case after its runs, on both homes."""
+
+    name: str
+    last: str
+    local: Workspace
+    databricks: DatabricksHome
+    steps: dict[str, list[runs.Step]]
+    scratch: Path
+
+    def ask(self, function: Callable[..., Any], *arguments: Any) -> tuple[Any, Any]:
+        """Call a function on both homes; return (local, Databricks)."""
+        return function(self.local, self.name, *arguments), self.databricks.call(function, self.name, *arguments)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DatabricksHome]:
+    with DatabricksHome(tmp_path_factory.mktemp("databricks")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module", params=list(PLANS))
+def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, home: DatabricksHome) -> Iterator[Both]:
+    name, scratch = request.param, tmp_path_factory.mktemp(request.param)
+    with open_workspace("local", root=scratch / "local") as local:
+        steps: dict[str, list[runs.Step]] = {"local": [], "databricks": []}
+        for as_of in PLANS[name]:
+            steps["local"].append(runs.run(local, name, as_of))
+            steps["databricks"].append(home.call(runs.run, name, as_of))
+        yield Both(name, PLANS[name][-1], local, home, steps, scratch)
+
+
+def test_the_same_stages_count_the_same_rows_and_move_the_same_aliases(both: Both) -> None:
+    assert both.steps["databricks"] == both.steps["local"]
+    assert both.steps["local"][0].aliases == {"champion": 1}
+
+
+def test_every_table_holds_the_same_rows(both: Both) -> None:
+    local, databricks = both.ask(runs.tables)
+    assert sorted(databricks) == sorted(local)
+    assert any(name.startswith("features_") for name in local)
+    wrong = {name: difference(local[name], databricks[name]) for name in local}
+    assert {name: text for name, text in wrong.items() if text} == {}
+
+
+def test_training_sets_are_equal_row_by_row(both: Both) -> None:
+    local, databricks = both.ask(runs.training_rows, both.last, ROWS)
+    assert databricks.column_names == local.column_names
+    assert databricks.schema.types == local.schema.types
+    assert local.num_rows == ROWS
+    assert difference(local, databricks) is None
+
+
+def test_one_logged_model_predicts_the_same_on_both_sides(both: Both) -> None:
+    folder = runs.save_model(both.local, both.name, 1, both.scratch)
+    local, databricks = both.ask(runs.score_elsewhere, folder, both.last, ROWS)
+    assert local.num_rows == databricks.num_rows == ROWS
+    ours, theirs = (np.asarray(table.column("prediction").to_numpy()) for table in (local, databricks))
+    assert np.abs(ours - theirs).max() <= 1e-9
+    assert np.unique(ours).size > ROWS / 10
+
+
+def test_running_again_changes_nothing_on_databricks(both: Both) -> None:
+    before = both.databricks.call(runs.tables, both.name)
+    again = both.databricks.call(runs.run, both.name, both.last)
+    assert again.aliases == both.steps["databricks"][-1].aliases
+    after = both.databricks.call(runs.tables, both.name)
+    assert {name: difference(before[name], after[name]) for name in before} == dict.fromkeys(before)
+
