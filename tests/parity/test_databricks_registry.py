@@ -50,6 +50,9 @@ def registry(standin: StandIn) -> DatabricksRegistry:
 @pytest.fixture(scope="module")
 def two_versions(running: StandIn) -> Model:
     """A model with two versions, logged and registered as trainings do."""
+    # Made before the other fixtures of a test clear what the test before left.
+    running.faults.clear()
+    running.models.by_name.clear()
     registry = open_on(running).registry
     registry.ensure_model(MODEL, description="Tiny")
     for _ in range(2):
