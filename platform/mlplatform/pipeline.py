@@ -14,7 +14,19 @@ from mlplatform.errors import PlatformError, UsageError, did_you_mean
 from mlplatform.naming import CHAMPION
 from mlplatform.ops import schemas, stage_runs
 from mlplatform.ops.stage_runs import RunLog, StageResult, StageRun
-from mlplatform.stages import backfill, features, gate, ingest, monitor, refine, retrain, score, train
+from mlplatform.stages import (
+    adopt_model,
+    adopt_table,
+    backfill,
+    features,
+    gate,
+    ingest,
+    monitor,
+    refine,
+    retrain,
+    score,
+    train,
+)
 from mlplatform.stages.context import Advance, Progress, StageContext, nowhere, silent
 from mlplatform.use_case import UseCase
 from mlplatform.workspace.protocols import Workspace
@@ -160,6 +172,22 @@ class Pipeline:
         schemas.ensure(self._context.ws, self._context.namespace)
         self._recorded(backfill.NAME, lambda context: backfill.run(context, table, start))
         return self.summary.stages[-1]
+
+    def adopt_table(self, source: str, declared_as: str | None = None, *, dry_run: bool = False) -> StageResult:
+        """Take over a feature table's rows; see `mlplatform.stages.adopt_table`. A dry run is not recorded."""
+        if dry_run:
+            return adopt_table.run(self._context, source, declared_as, dry_run=True)
+        schemas.ensure(self._context.ws, self._context.namespace)
+        self._recorded(adopt_table.NAME, lambda context: adopt_table.run(context, source, declared_as))
+        return self.summary.stages[-1].result
+
+    def adopt_model(self, source: adopt_model.Source, *, dry_run: bool = False) -> StageResult:
+        """Take over a model version; see `mlplatform.stages.adopt_model`. A dry run is not recorded."""
+        if dry_run:
+            return adopt_model.run(self._context, source, dry_run=True)
+        schemas.ensure(self._context.ws, self._context.namespace)
+        self._recorded(adopt_model.NAME, lambda context: adopt_model.run(context, source))
+        return self.summary.stages[-1].result
 
     def gate(self, request: gate.Request) -> StageResult:
         """Put a version to the gate, and record that as a run of the stage.

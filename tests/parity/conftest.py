@@ -14,8 +14,12 @@ from tests.parity import requirements_check
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from pyspark.sql import SparkSession
+
+    from mlplatform.workspace.databricks.workspace import DatabricksWorkspace
     from mlplatform.workspace.protocols import Workspace
     from tests.parity.judge import Judge
+    from tests.standin.server import StandIn
 
 _HERE = Path(__file__).resolve().parent
 _REQUIRED = "MLPLATFORM_REQUIRE_PARITY"
@@ -75,3 +79,48 @@ def ws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
 
     with open_workspace("local", root=tmp_path_factory.mktemp("workspace")) as workspace:
         yield workspace
+
+
+@pytest.fixture(scope="session")
+def delta_spark(tmp_path_factory: pytest.TempPathFactory) -> SparkSession:
+    """JVM Spark with Delta, one for the whole process: it cannot be started twice."""
+    from tests.standin import jars, spark
+
+    reason = jars.missing()
+    if reason is not None:
+        message = f"tests of the Databricks workspace need {reason}"
+        if _required():
+            pytest.fail(f"{_REQUIRED}=1, but {message}", pytrace=False)
+        pytest.skip(message)
+    return spark.start_delta_session(tmp_path_factory.mktemp("spark"))
+
+
+@pytest.fixture(scope="package")
+def standin(delta_spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
+    """The stand-in workspace on the tables of JVM Spark."""
+    from tests.standin.server import StandIn
+    from tests.standin.spark import SparkTables
+
+    with StandIn(tmp_path_factory.mktemp("standin"), SparkTables(delta_spark)) as server:
+        yield server
+
+
+@pytest.fixture(scope="package")
+def databricks(delta_spark: SparkSession, standin: StandIn) -> DatabricksWorkspace:
+    """The Databricks workspace: the real SDK against the stand-in, JVM Spark for the session."""
+    from databricks.sdk import WorkspaceClient
+    from databricks.sdk.config import Config
+
+    from mlplatform.workspace.databricks.workspace import DatabricksWorkspace
+    from tests.standin.intercepted_sql import InterceptedSql
+
+    config = Config(
+        host=standin.url, token=standin.token, auth_type="pat", retry_timeout_seconds=5, http_timeout_seconds=10
+    )
+    return DatabricksWorkspace(
+        "dev",
+        WorkspaceClient(config=config),
+        spark=lambda: delta_spark,
+        sql=InterceptedSql(lambda: delta_spark, standin.metastore),
+        volumes=standin.scratch / "files" / "Volumes",
+    )

@@ -169,6 +169,19 @@ def test_a_deployment_job_is_linked_replaced_and_unlinked(trained, standin):
     assert standin.models.by_name[MODEL].description == "Tiny"
 
 
+def test_a_version_is_copied_with_its_tags_into_a_model_that_exists(trained, standin):
+    trained.set_tags(MODEL, 2, {"owner": "risk"})
+    origin, other = trained.get(MODEL, 2), "dev.tiny.adopted"
+    with pytest.raises(RegistryError, match="does not exist, and training does not create it"):
+        trained.copy_version(origin, other)
+    trained.ensure_model(other)
+    copied = trained.copy_version(origin, other)
+    assert (copied.name, copied.version, copied.run_id) == (other, 1, origin.run_id)
+    assert copied.tags["owner"] == "risk"
+    assert loaded(copied) == pytest.approx(1.5)
+    assert standin.unexpected == []
+
+
 def test_files_are_kept_with_the_run_and_replaced(trained):
     version = trained.get(MODEL, 1)
     for text in ("first", "second"):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -183,6 +185,34 @@ def test_tags_descriptions_and_the_deployment_job_are_kept(standin: StandIn, mlf
     assert standin.unexpected == []
 
 
+def test_runs_inputs_artifacts_and_searches_are_mlflows_own(
+    standin: StandIn, mlflow_client: MlflowClient, tmp_path: Path
+) -> None:
+    import mlflow
+    import pandas as pd
+
+    mlflow.set_tracking_uri("databricks")
+    experiment = mlflow.set_experiment("/Shared/searches").experiment_id
+    data = mlflow.data.from_pandas(pd.DataFrame({"x": [1.0]}), source="dev.churn.features", name="features")
+    with mlflow.start_run(tags={"use_case": "churn"}) as parent:
+        mlflow.log_input(data, context="training")
+        mlflow.log_metrics({"auc": 0.75, "loss": 0.5})
+        mlflow.log_dict({"rows": 3}, "facts.json")
+        with mlflow.start_run(nested=True):
+            mlflow.log_params({"depth": 3, "rate": 0.1})
+    found = mlflow_client.search_runs([experiment], "tags.use_case = 'churn' and metrics.auc > 0.7")
+    assert [run.info.run_id for run in found] == [parent.info.run_id]
+    assert [given.dataset.name for given in found[0].inputs.dataset_inputs] == ["features"]
+    assert len(mlflow_client.search_runs([experiment])) == 2
+    assert [file.path for file in mlflow_client.list_artifacts(parent.info.run_id)] == ["facts.json"]
+    facts = mlflow_client.download_artifacts(parent.info.run_id, "facts.json", str(tmp_path))
+    assert json.loads(Path(facts).read_text(encoding="utf-8")) == {"rows": 3}
+    mlflow_client.create_registered_model(_MODEL, deployment_job_id=7)
+    assert [model.name for model in mlflow_client.search_registered_models()] == [_MODEL]
+    assert mlflow_client.get_registered_model(_MODEL).deployment_job_id == "7"
+    assert standin.unexpected == []
+
+
 def test_a_model_without_signature_is_refused_before_it_is_uploaded(
     standin: StandIn, mlflow_client: MlflowClient
 ) -> None:
@@ -308,8 +338,7 @@ def test_errors_that_it_is_told_to_give(
     assert (hit.status, hit.fault, hit.took_effect) == (int(kind), kind, False)
 
 
-def test_a_client_that_waits_gets_through_a_429(standin: StandIn, client: WorkspaceClient) -> None:
-    client.config.retry_timeout_seconds = 5
+def test_a_client_that_waits_gets_through_a_429(standin: StandIn) -> None:
     patient = WorkspaceClient(
         config=Config(host=standin.url, token=standin.token, retry_timeout_seconds=10, http_timeout_seconds=1)
     )
@@ -346,6 +375,42 @@ def test_a_fault_can_pick_its_call_by_body_and_place(standin: StandIn, mlflow_cl
     with pytest.raises(RestException) as caught:
         mlflow_client.set_registered_model_alias(_MODEL, "champion", "1")
     assert caught.value.error_code == "PERMISSION_DENIED"
+
+
+@pytest.mark.usefixtures("registered")
+@pytest.mark.parametrize("kind", ["429", "500", "503", "drop_before", "drop_after"])
+def test_mlflow_tries_again_after_what_passes(standin: StandIn, mlflow_client: MlflowClient, kind: Any) -> None:
+    standin.faults.add(kind, path="registered-models/alias")
+    mlflow_client.set_registered_model_alias(_MODEL, "champion", "1")
+    calls = standin.calls.filter("POST", "registered-models/alias")
+    assert [call.fault for call in calls] == [kind, None]
+    assert mlflow_client.get_registered_model(_MODEL).aliases == {"champion": "1"}
+
+
+@pytest.mark.usefixtures("registered")
+@pytest.mark.parametrize(
+    ("kind", "aliases"),
+    [("429", {}), ("500", {}), ("403", {}), ("drop_before", {}), ("drop_after", {"champion": "1"})],
+)
+def test_mlflow_gives_up_on_what_stays(
+    standin: StandIn, mlflow_client: MlflowClient, kind: Any, aliases: dict[str, str]
+) -> None:
+    standin.faults.add(kind, path="registered-models/alias", times=None)
+    with pytest.raises(MlflowException) as caught:
+        mlflow_client.set_registered_model_alias(_MODEL, "champion", "1")
+    standin.assert_token_not_in(str(caught.value))
+    assert mlflow_client.get_registered_model(_MODEL).aliases == aliases
+
+
+@pytest.mark.usefixtures("registered")
+def test_a_version_whose_files_did_not_arrive_stays_pending(standin: StandIn, mlflow_client: MlflowClient) -> None:
+    import mlflow
+
+    standin.faults.add("403", method="PUT", path="/fs/files/Models/", times=None)
+    with pytest.raises(MlflowException):
+        mlflow.register_model(f"models:/{_MODEL}/1", _MODEL)
+    assert mlflow_client.get_model_version(_MODEL, "2").status == "PENDING_REGISTRATION"
+    assert len(standin.calls.filter("POST", "model-versions/finalize", version="2")) == 0
 
 
 def test_an_unknown_fault_is_refused(standin: StandIn) -> None:

@@ -143,7 +143,9 @@ class Metastore:
 
     def has_table_id(self, table_id: str) -> bool:
         """Say whether a table with this id was described before, and is still there."""
-        return any(self.table(name) and self.table_id(name) == table_id for name in list(self._facts))
+        # Only those that have it are looked at again: a look may be a query.
+        names = [name for name in self._facts if self.table_id(name) == table_id]
+        return any(self.table(name) is not None and self.table_id(name) == table_id for name in names)
 
     def forget(self, full_name: str) -> None:
         """Forget a table's key and tags: it was dropped."""
@@ -177,7 +179,12 @@ class Metastore:
 
     def primary_key(self, table: str) -> PrimaryKey | None:
         """Return a table's key, if both are there."""
-        return self._facts[table].key if self.table(table) is not None else None
+        return self.key_of(table) if self.table(table) is not None else None
+
+    def key_of(self, table: str) -> PrimaryKey | None:
+        """Return the key of a table that was just looked at."""
+        facts = self._facts.get(table)
+        return None if facts is None else facts.key
 
     def set_tag(self, kind: str, name: str, key: str, value: str = "") -> None:
         """Put a tag on an object."""

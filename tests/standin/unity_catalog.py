@@ -96,7 +96,7 @@ class UnityCatalog:
         return {"table_exists": self._known.table(name) is not None}
 
     def table_answer(self, full_name: str, info: TableInfo) -> dict[str, Any]:
-        """Return the description of a table that is there."""
+        """Return the description of a table that was just looked at."""
         catalog, schema, name = full_name.split(".")
         view = info.table_type == "VIEW"
         answer: dict[str, Any] = {
@@ -115,7 +115,7 @@ class UnityCatalog:
             answer["data_source_format"] = "DELTA"
         if info.comment:
             answer["comment"] = info.comment
-        if key := self._known.primary_key(full_name):
+        if key := self._known.key_of(full_name):
             constraint: dict[str, Any] = {"name": key.name, "child_columns": list(key.columns)}
             if key.timeseries:
                 constraint["timeseries_columns"] = [key.timeseries]

@@ -11,6 +11,7 @@ from typing import NoReturn
 import click
 
 from mlplatform.cli import (
+    adopt,
     backfill,
     check,
     config,
@@ -66,6 +67,7 @@ COMMANDS = (
     gate.gate,
     gate.promote,
     rollback.rollback,
+    adopt.adopt,
     status.status,
     history.history,
     history.explain,

@@ -17,7 +17,7 @@ from mlplatform.models.checks.base import CheckResult, Evidence, GateCheck
 from mlplatform.models.checks.evidence import EnoughEvidence, FinitePredictions
 
 Outcome = Literal["promoted", "rejected", "insufficient", "rolled back"]
-Kind = Literal["gate", "override", "rollback"]
+Kind = Literal["gate", "override", "rollback", "adoption"]
 MOVES: tuple[Outcome, ...] = ("promoted", "rolled back")
 """The outcomes that change who is champion."""
 
@@ -35,7 +35,7 @@ class Decision:
         as_of: The time, in data time.
         evaluation: The frame: rows, tables with Delta versions, digest, where the rows come from.
         checks: Every check.
-        kind: `gate`, `override` (promoted by hand whatever the checks said) or `rollback`.
+        kind: `gate`, `override` (promoted by hand whatever the checks said), `rollback` or `adoption`.
         decided_by: Who ran it.
     """
 

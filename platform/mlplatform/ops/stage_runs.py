@@ -19,6 +19,7 @@ DONE = "done"
 SKIPPED = "skipped"
 FAILED = "failed"
 BACKFILL = "backfill"
+ADOPT = "adopt"
 
 
 @dataclass
@@ -120,8 +121,8 @@ def read(ws: Workspace, namespace: Namespace, *, stage: str | None = None) -> li
 
 
 def of_the_cycle(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the recorded stages without backfills, which mend a range of the past and are no step of the cycle."""
-    return [row for row in rows if row["stage"] != BACKFILL]
+    """Return the recorded stages without backfills and adoptions, which are no step of the cycle."""
+    return [row for row in rows if row["stage"] not in (BACKFILL, ADOPT)]
 
 
 def utc_now() -> datetime:

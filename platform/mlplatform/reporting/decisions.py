@@ -50,7 +50,7 @@ class DecisionFacts:
         rows: Labelled rows that both were compared on.
         gain: Against the champion; None where there was none, or too little evidence to compare.
         checks: Every check, in order.
-        kind: `gate`, `override` or `rollback`.
+        kind: `gate`, `override`, `rollback` or `adoption`.
         decided_by: Who ran the command.
         rows_from: Whether the rows were new labels or the challenger's holdout.
     """
@@ -79,7 +79,7 @@ class Champion:
         since: `as_of` of the decision that was applied.
         applied_at: Wall clock of its application.
         before: The champion it replaced; None for the first.
-        kind: `gate`, `override` or `rollback`: how it became champion.
+        kind: `gate`, `override`, `rollback` or `adoption`: how it became champion.
         reason: Why.
         decision_id: By which decision.
     """

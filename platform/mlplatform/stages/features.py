@@ -35,10 +35,12 @@ def run(context: StageContext) -> StageResult:
         result.details["computed"][name.name] = fresh.marker
         if not fresh.unchanged:
             view = context.view(allowed=table.inputs)
-            context.progress(f"{name.name}: since {shown(fresh.since)}" if fresh.since else f"{name.name}: all")
-            rows = compute(table, view, fresh.since)
+            # What was adopted stays as it is: there may be nothing here to compute it from.
+            since = max(filter(None, (fresh.since, freshness.adopted_through(context, name.name))), default=None)
+            context.progress(f"{name.name}: since {shown(since)}" if since else f"{name.name}: all")
+            rows = compute(table, view, since)
             result.inputs.update(view.inputs)
-            if fresh.since is None:
+            if since is None:
                 # Everything anew (other code, say): what it no longer gives must go.
                 time = table.timeseries_column
                 context.ws.tables.replace_range(name, rows, column=time, start=_ALWAYS, end=context.as_of)

@@ -92,6 +92,16 @@ def check(
     return Freshness(since=min([previous, *earliest]), unchanged=False, marker=marker)
 
 
+def adopted_through(context: StageContext, table: str) -> datetime | None:
+    """Return the time up to which a feature table's rows were adopted, and are not computed; None: none were."""
+    found = [
+        parse_as_of(row["details"]["adopted"][table])
+        for row in context.log.rows(stage_runs.ADOPT)
+        if row["status"] == stage_runs.DONE and table in row["details"].get("adopted", {})
+    ]
+    return max(found, default=None)
+
+
 def _source(code: type) -> str:
     """Return all code that a class computes with.
 

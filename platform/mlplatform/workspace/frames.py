@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -43,14 +44,23 @@ def conform(frame: pa.Table, schema: pa.Schema, table: str) -> pa.Table:
     Raises:
         TableError: If columns are unknown or missing, values do not fit the type, or a required value is null.
     """
-    unknown = [name for name in frame.column_names if name not in schema.names]
-    if unknown:
-        raise TableError(f"{table} has no column {', '.join(unknown)}.", hint=did_you_mean(unknown[0], schema.names))
-    missing = [field.name for field in schema if field.name not in frame.column_names and not field.nullable]
-    if missing:
-        raise TableError(f"The frame for {table} lacks {', '.join(missing)}.", hint="These columns may not be null.")
+    check_fit(frame.column_names, schema, table)
     columns = [_column(frame, field, table) for field in schema]
     return pa.Table.from_arrays(columns, schema=schema)
+
+
+def check_fit(columns: Sequence[str], schema: pa.Schema, table: str) -> None:
+    """Refuse a frame with columns that the table does not have, or without those that it needs.
+
+    Raises:
+        TableError: With near names.
+    """
+    unknown = [name for name in columns if name not in schema.names]
+    if unknown:
+        raise TableError(f"{table} has no column {', '.join(unknown)}.", hint=did_you_mean(unknown[0], schema.names))
+    missing = [field.name for field in schema if field.name not in columns and not field.nullable]
+    if missing:
+        raise TableError(f"The frame for {table} lacks {', '.join(missing)}.", hint="These columns may not be null.")
 
 
 def _column(frame: pa.Table, field: pa.Field, table: str) -> pa.ChunkedArray:

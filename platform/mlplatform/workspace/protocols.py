@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from mlplatform.naming import ObjectName
     from mlplatform.workspace.feature_protocols import FeatureClient
+    from mlplatform.workspace.landing_protocols import AutoLoader
     from mlplatform.workspace.operation_protocols import Access, Jobs, Monitors
 
 Filter = tuple[str, str, Any]
@@ -286,6 +287,14 @@ class Registry(Protocol):
         """
         ...
 
+    def copy_version(self, version: ModelVersion, model: ObjectName | str) -> ModelVersion:
+        """Register a version's files and tags as a new version of another registered model, which exists.
+
+        Raises:
+            RegistryError: If it cannot be read or copied.
+        """
+        ...
+
     def set_deployment_job(self, model: ObjectName | str, job_id: str | None) -> None:
         """Link the job that evaluates, approves and promotes new versions; None unlinks. Local: kept as a tag.
 
@@ -414,6 +423,11 @@ class Workspace(Protocol):
     @property
     def access(self) -> Access:
         """Grants."""
+        ...
+
+    @property
+    def auto_loader(self) -> AutoLoader | None:
+        """Auto Loader, where there is one."""
         ...
 
     def landing(self, use_case: str) -> Path | None:

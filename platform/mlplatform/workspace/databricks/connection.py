@@ -58,11 +58,11 @@ def connect() -> WorkspaceClient:
         )
         client.current_user.me()
     except ValueError as error:
-        raise _unknown(host, setting, "no way to authenticate was found") from error
-    except (Unauthenticated, PermissionDenied) as error:
-        raise _unknown(host, setting, "it does not accept the credentials") from error
+        raise _unknown(host, setting, f"no way to authenticate was found ({_reason(error)})") from None
+    except (Unauthenticated, PermissionDenied):
+        raise _unknown(host, setting, "it does not accept the credentials") from None
     except OSError as error:
-        raise _silent(host or "the workspace", setting, _scrubbed(str(error))) from error
+        raise _silent(host or "the workspace", setting, _reason(error)) from None
     return client
 
 
@@ -95,35 +95,37 @@ def translated(doing: str, error_class: type[PlatformError]) -> Iterator[None]:
         yield
     except PlatformError:
         raise
-    except errors.Unauthenticated as error:
+    except errors.Unauthenticated:
         raise WorkspaceUnreachableError(
             f"{doing}: the workspace does not accept the credentials any more.", hint="Log in again."
-        ) from error
+        ) from None
     except errors.PermissionDenied as error:
         raise _ours(
             error_class, doing, error, "Ask for this privilege; docs/databricks.md lists who needs which."
-        ) from error
+        ) from _cause(error)
     except errors.NotFound as error:
-        raise _ours(error_class, doing, error, "Is the name right, and may this identity see it?") from error
+        raise _ours(error_class, doing, error, "Is the name right, and may this identity see it?") from _cause(error)
     except (
         errors.TooManyRequests,
         errors.InternalError,
         errors.TemporarilyUnavailable,
         errors.DeadlineExceeded,
     ) as error:
-        raise _ours(error_class, doing, error, "The workspace is overloaded or ailing; run again later.") from error
+        raise _ours(error_class, doing, error, "The workspace is overloaded or ailing; run again later.") from _cause(
+            error
+        )
     except errors.DatabricksError as error:
-        raise _ours(error_class, doing, error, "") from error
+        raise _ours(error_class, doing, error, "") from _cause(error)
     except OSError as error:
         # Timeouts too. The SDK has used up its retries.
         hint = "No answer came, so it may or may not have taken effect; run again: repeating it is safe."
-        raise _ours(error_class, doing, error, hint) from error
+        raise _ours(error_class, doing, error, hint) from _cause(error)
 
 
 def retrying(call: Callable[[], T]) -> T:
-    """Return what a call that is safe to repeat returns, repeating it after 429, 5xx, timeouts and lost connections.
+    """Return what a call that is safe to repeat returns, repeating it after 5xx and lost connections.
 
-    The SDK repeats after 429, 503 and lost connections itself, but not after other 5xx.
+    The SDK itself repeats after 429, 503 and lost connections, for half a minute, but not after other 5xx.
     """
     from databricks.sdk import errors
 
@@ -134,6 +136,8 @@ def retrying(call: Callable[[], T]) -> T:
         except errors.DatabricksError as error:
             if not isinstance(error, transient) or attempt == ATTEMPTS:
                 raise
+        except TimeoutError:
+            raise  # The SDK's, after half a minute of trying.
         except OSError:
             if attempt == ATTEMPTS:
                 raise
@@ -203,8 +207,17 @@ def _unknown(host: str, setting: str, reason: str) -> WorkspaceUnreachableError:
 
 
 def _ours(error_class: type[PlatformError], doing: str, error: Exception, hint: str) -> PlatformError:
-    reason = _scrubbed(str(error)).strip().splitlines()
-    return error_class(f"{doing}: {reason[0] if reason else type(error).__name__}", hint=hint)
+    return error_class(f"{doing}: {_reason(error)}", hint=hint)
+
+
+def _cause(error: Exception) -> Exception | None:
+    """Return the error if it may be shown: a traceback prints the cause too, whose text nobody has scrubbed."""
+    return error if _scrubbed(str(error)) == str(error) else None
+
+
+def _reason(error: Exception) -> str:
+    lines = _scrubbed(str(error)).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
 
 
 def _scrubbed(text: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from mlplatform.errors import MissingDependencyError, WorkspaceUnreachableError
+from mlplatform.errors import EngineError, MissingDependencyError, WorkspaceUnreachableError
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -17,12 +17,14 @@ _TIME_ZONE = "spark.sql.session.timeZone"
 def open_session() -> SparkSession:
     """Return a session in UTC; it is somebody else's, and never stopped by us.
 
-    In a notebook or job it is the session that is active, or the runtime's own. Elsewhere Databricks Connect opens one on
-    what the SDK's configuration names: `cluster_id`, or serverless compute (`DATABRICKS_SERVERLESS_COMPUTE_ID=auto`).
+    In a notebook or job it is the session that is active, or the runtime's own. Elsewhere Databricks Connect opens one
+    on what the SDK's configuration names: `cluster_id`, or serverless compute, by
+    `DATABRICKS_SERVERLESS_COMPUTE_ID=auto`.
 
     Raises:
         MissingDependencyError: If neither pyspark nor Databricks Connect is installed.
         WorkspaceUnreachableError: If Databricks Connect cannot open a session.
+        EngineError: If the session computes in another zone than UTC, and cannot be told otherwise.
     """
     try:
         from pyspark.sql import SparkSession
@@ -48,14 +50,14 @@ def _connect() -> SparkSession:
         ) from error
     try:
         session: SparkSession = DatabricksSession.builder.getOrCreate()
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001
         # Databricks Connect raises whatever it meets: gRPC's, the SDK's and its own. None of their texts is shown, for
         # some hold the headers of the request.
         raise WorkspaceUnreachableError(
             f"Databricks Connect could not open a Spark session ({type(error).__name__}).",
-            hint="Set DATABRICKS_CLUSTER_ID, or DATABRICKS_SERVERLESS_COMPUTE_ID=auto; its version may not be newer than "
-            "the cluster's runtime.",
-        ) from error
+            hint="Set DATABRICKS_CLUSTER_ID, or DATABRICKS_SERVERLESS_COMPUTE_ID=auto; its version may not be newer "
+            "than the cluster's runtime.",
+        ) from None
     return session
 
 
@@ -64,7 +66,7 @@ def _in_utc(session: SparkSession) -> SparkSession:
         try:
             session.conf.set(_TIME_ZONE, "UTC")
         except Exception as error:
-            raise WorkspaceUnreachableError(
+            raise EngineError(
                 f"The Spark session's time zone is {session.conf.get(_TIME_ZONE)} and cannot be set to UTC.",
                 hint=f"Set {_TIME_ZONE}=UTC where the session is made.",
             ) from error

@@ -150,6 +150,11 @@ class LocalRegistry:
             elif tagged:
                 client.delete_registered_model_tag(name, DEPLOYMENT_JOB_TAG)
 
+    def copy_version(self, version: ModelVersion, model: ObjectName | str) -> ModelVersion:
+        """Register a version's files and tags as a new version of another model."""
+        with _translated(f"copy {version.uri} to {model}"):
+            return _version(self._connect().copy_model_version(version.uri, str(model)))
+
     def log_files(self, version: ModelVersion, folder: str, files: Mapping[str, str]) -> None:
         """Keep text files with the run that made a version."""
         client = self._connect()

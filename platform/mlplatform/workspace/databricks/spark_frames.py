@@ -1,0 +1,160 @@
+"""Frames on their way to a table: cast to its declaration in Spark, or lifted from Arrow into Spark."""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from mlplatform.errors import TableError
+from mlplatform.features.types import arrow_type, spark_type
+from mlplatform.naming import quote
+from mlplatform.workspace.frames import check_fit, conform, to_arrow
+from mlplatform.workspace.table_checks import check_unique, raise_for_nulls, repeated_keys
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+    from pyspark.sql.types import StructType
+
+    from mlplatform.workspace.databricks.workspace import DatabricksWorkspace
+
+STAGED_BYTES = 64 * 1024**2
+
+
+def arrow_schema(schema: StructType) -> pa.Schema:
+    """Return Spark's schema as Arrow declares it: timestamps in UTC, comments kept."""
+    fields = []
+    for column in schema:
+        comment = (column.metadata or {}).get("comment")
+        metadata = {"comment": comment} if comment else None
+        name = column.dataType.simpleString()
+        # A column without zone may stand in a table, though no feature may be one.
+        kind = pa.timestamp("us") if name == "timestamp_ntz" else arrow_type(name)
+        fields.append(pa.field(column.name, kind, nullable=column.nullable, metadata=metadata))
+    return pa.schema(fields)
+
+
+def spark_name(kind: pa.DataType) -> str:
+    """Return Spark's name of an Arrow type."""
+    without_zone = pa.types.is_timestamp(kind) and kind.tz is None
+    return "timestamp_ntz" if without_zone else spark_type(kind)
+
+
+def is_spark_frame(frame: Any) -> bool:
+    """Tell whether the rows are Spark's: then they are never brought here."""
+    return hasattr(frame, "toArrow") and hasattr(frame, "select")
+
+
+def spark_or_arrow(frame: Any) -> DataFrame | pa.Table:
+    """Return a Spark DataFrame as it is, and any other frame as Arrow."""
+    return frame if is_spark_frame(frame) else to_arrow(frame)
+
+
+@contextmanager
+def conformed(ws: DatabricksWorkspace, frame: Any, schema: pa.Schema, table: str) -> Iterator[DataFrame]:
+    """Give the frame with exactly the declared columns and types, as a Spark DataFrame.
+
+    Raises:
+        TableError: As `mlplatform.workspace.frames.conform`. Of a Spark DataFrame nulls are found when it is written,
+            and casts that may lose something are refused whatever the values are.
+    """
+    if is_spark_frame(frame):
+        yield _cast(frame, schema, table)
+        return
+    with lifted(ws, conform(to_arrow(frame), schema, table)) as rows:
+        yield rows
+
+
+@contextmanager
+def lifted(ws: DatabricksWorkspace, rows: pa.Table) -> Iterator[DataFrame]:
+    """Give Arrow rows as a Spark DataFrame; large ones go through Parquet in the ops volume.
+
+    Raises:
+        TableError: If the volume cannot be written.
+    """
+    if rows.nbytes <= STAGED_BYTES:
+        yield ws.spark.createDataFrame(rows, schema=_ddl(rows.schema))
+        return
+    from pyarrow import parquet
+
+    folder = ws.ops_volume / "staging" / uuid.uuid4().hex
+    try:
+        folder.mkdir(parents=True)
+        parquet.write_table(rows, folder / "rows.parquet")
+    except OSError as error:
+        raise TableError(
+            f"{rows.nbytes / 1024**2:.0f} MB of rows cannot be staged in {folder}: {error.strerror}.",
+            hint="Run where volumes are mounted (a job, a notebook), or hand over a Spark DataFrame.",
+        ) from error
+    try:
+        yield ws.spark.read.schema(_ddl(rows.schema)).parquet(str(folder))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def check_unique_frame(frame: DataFrame | pa.Table, rows: DataFrame, keys: Sequence[str], table: str) -> None:
+    """Refuse rows with null or repeated keys.
+
+    Args:
+        frame: What was handed over, in Spark or as Arrow.
+        rows: The same, conformed.
+        keys: The key columns.
+        table: The table's name, for messages.
+
+    Raises:
+        TableError: With the columns concerned and the number of rows.
+    """
+    from pyspark.sql import functions as F  # noqa: N812
+
+    if not is_spark_frame(frame):
+        check_unique(frame, keys, table)
+        return
+    columns = [F.col(quote(key)) for key in keys]
+    nulls = rows.agg(*(F.count_if(F.col(quote(key)).isNull()).alias(f"n{at}") for at, key in enumerate(keys))).collect()
+    raise_for_nulls({key: nulls[0][f"n{at}"] for at, key in enumerate(keys)}, table)
+    repeated = rows.groupBy(*columns).agg(F.count("*").alias("_count")).where("_count > 1")
+    found = repeated.agg(
+        F.count("*").alias("keys"),
+        F.sum(F.col("_count") - 1).alias("surplus"),
+        F.first(F.struct(*columns)).alias("first"),
+    ).collect()[0]
+    if found["keys"]:
+        raise repeated_keys(table, found["keys"], found["surplus"], found["first"].asDict())
+
+
+def _cast(frame: DataFrame, schema: pa.Schema, table: str) -> DataFrame:
+    from pyspark.sql import functions as F  # noqa: N812
+
+    check_fit(frame.columns, schema, table)
+    there = arrow_schema(frame.schema)
+    columns = []
+    for field in schema:
+        if field.name not in there.names:
+            columns.append(F.lit(None).cast(spark_name(field.type)).alias(field.name))
+            continue
+        kind = there.field(field.name).type
+        if _loses(kind, field.type):
+            raise TableError(
+                f"Column {field.name} of {table} is {field.type}; the frame's {kind} does not fit.",
+                hint="Cast it where it is computed.",
+            )
+        column = F.col(quote(field.name))
+        columns.append(column if kind == field.type else column.cast(spark_name(field.type)).alias(field.name))
+    return frame.select(*columns)
+
+
+def _loses(source: pa.DataType, target: pa.DataType) -> bool:
+    """Tell whether Spark's cast would cut something off without a word; overflows are errors of its own."""
+    if pa.types.is_floating(source):
+        return bool(pa.types.is_integer(target) or pa.types.is_decimal(target))
+    if pa.types.is_decimal(source):
+        return bool(pa.types.is_integer(target) or (pa.types.is_decimal(target) and target.scale < source.scale))
+    return bool(pa.types.is_timestamp(source) and pa.types.is_date(target))
+
+
+def _ddl(schema: pa.Schema) -> str:
+    return ", ".join(f"{quote(field.name)} {spark_name(field.type)}" for field in schema)

@@ -1,0 +1,208 @@
+"""Declaring tables in Unity Catalog, and what it knows about them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from mlplatform.errors import FeatureStoreError, TableError, did_you_mean
+from mlplatform.naming import ObjectName, quote
+from mlplatform.workspace.databricks.connection import retrying, translated
+from mlplatform.workspace.databricks.spark_errors import is_missing, translated_spark
+from mlplatform.workspace.databricks.spark_frames import arrow_schema, spark_name
+from mlplatform.workspace.table_checks import check_type
+
+if TYPE_CHECKING:
+    from mlplatform.workspace.databricks.workspace import DatabricksWorkspace
+
+# Delta keeps statistics of the first columns only, and clusters by at most so many of them.
+_WITH_STATISTICS = 32
+_CLUSTER_COLUMNS = 4
+# How long `VERSION AS OF` works at least: the log's default, and the files as long as the log.
+_RETENTION = "'delta.deletedFileRetentionDuration' = 'interval 30 days'"
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What Unity Catalog says about a table beside its columns."""
+
+    primary_keys: tuple[str, ...]
+    timeseries_column: str | None
+    description: str
+
+
+def literal(text: str) -> str:
+    """Return a text as a literal of Spark's SQL."""
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n")
+    return f"'{escaped}'"
+
+
+def exists(ws: DatabricksWorkspace, name: ObjectName | str) -> bool:
+    """Tell whether there is a table of that name; a view is none."""
+    with translated_spark(f"Looking for {name}"):
+        try:
+            return "VIEW" not in str(ws.spark.catalog.getTable(ObjectName.parse(name).sql).tableType)
+        except Exception as error:
+            if is_missing(error):
+                return False
+            raise
+
+
+def list_tables(ws: DatabricksWorkspace, catalog: str, schema: str) -> list[str]:
+    """Return the bare names of the tables of a schema, sorted; empty when there is no such schema."""
+    from databricks.sdk.errors import NotFound
+
+    def ask() -> list[str]:
+        found = ws.client.tables.list(catalog, schema, omit_columns=True, omit_properties=True)
+        return sorted(str(table.name) for table in found if "VIEW" not in str(table.table_type))
+
+    with translated(f"Listing the tables of {catalog}.{schema}", TableError):
+        try:
+            return retrying(ask)
+        except NotFound:
+            return []
+
+
+def schema_of(ws: DatabricksWorkspace, name: ObjectName | str) -> pa.Schema:
+    """Return the columns of a table or view.
+
+    Raises:
+        TableError: If it does not exist; near names are given.
+    """
+    parsed = ObjectName.parse(name)
+    with translated_spark(f"Reading the columns of {name}"):
+        try:
+            return arrow_schema(ws.spark.table(parsed.sql).schema)
+        except Exception as error:
+            if not is_missing(error):
+                raise
+    known = list_tables(ws, parsed.catalog, parsed.schema)
+    raise TableError(
+        f"Table {name} does not exist.",
+        hint=f"{did_you_mean(parsed.name, known)} Run the stage that writes it." if known else "",
+    )
+
+
+def declared(ws: DatabricksWorkspace, name: ObjectName | str) -> Declared:
+    """Return a table's keys and comment, as Unity Catalog has them.
+
+    Raises:
+        TableError: If it cannot be read.
+    """
+    with translated(f"Reading what Unity Catalog knows about {name}", TableError):
+        info = retrying(lambda: ws.client.tables.get(str(ObjectName.parse(name))))
+    key = next((c.primary_key_constraint for c in info.table_constraints or [] if c.primary_key_constraint), None)
+    keys = tuple(key.child_columns or ()) if key else ()
+    timeseries = next(iter(key.timeseries_columns or ()), None) if key else None
+    return Declared(keys, timeseries, info.comment or "")
+
+
+def tags(ws: DatabricksWorkspace, name: ObjectName | str) -> dict[str, str]:
+    """Return a table's tags."""
+
+    def ask() -> dict[str, str]:
+        found = ws.client.entity_tag_assignments.list("tables", str(ObjectName.parse(name)))
+        return {str(tag.tag_key): str(tag.tag_value or "") for tag in found}
+
+    with translated(f"Reading the tags of {name}", TableError):
+        return retrying(ask)
+
+
+def set_tag(ws: DatabricksWorkspace, name: ObjectName | str, key: str, value: str | None) -> None:
+    """Set a tag; None removes it."""
+    table = ObjectName.parse(name).sql
+    change = f"UNSET TAGS ({literal(key)})" if value is None else f"SET TAGS ({literal(key)} = {literal(value)})"
+    with translated_spark(f"Setting the tag {key} of {name}"):
+        ws.sql.execute(f"ALTER TABLE {table} {change}")
+
+
+def newest_version(ws: DatabricksWorkspace, name: ObjectName | str) -> int:
+    """Return the newest Delta version."""
+    with translated_spark(f"Reading the history of {name}"):
+        return int(ws.spark.sql(f"DESCRIBE HISTORY {ObjectName.parse(name).sql} LIMIT 1").collect()[0]["version"])
+
+
+def table_id(ws: DatabricksWorkspace, name: ObjectName | str) -> str:
+    """Return Delta's id of a table: another one when it is dropped and made again."""
+    with translated_spark(f"Reading the details of {name}"):
+        return str(ws.spark.sql(f"DESCRIBE DETAIL {ObjectName.parse(name).sql}").collect()[0]["id"])
+
+
+def make_schema(ws: DatabricksWorkspace, name: ObjectName) -> None:
+    """Create the schema of a name if it is not there.
+
+    Raises:
+        TableError: If that is not allowed.
+    """
+    schema = f"{quote(name.catalog)}.{quote(name.schema)}"
+    with translated_spark(f"Creating the schema {name.catalog}.{name.schema}"):
+        if not ws.spark.catalog.databaseExists(schema):
+            ws.spark.sql(f"CREATE SCHEMA IF NOT EXISTS {schema}")
+
+
+def create_table(
+    ws: DatabricksWorkspace, name: ObjectName, schema: pa.Schema, cluster_by: Sequence[str], description: str
+) -> None:
+    """Create an empty table, clustered by its keys, if it is not there.
+
+    Raises:
+        TableError: If a type is none of Delta's, or it may not be created.
+    """
+    columns = ", ".join(_column(field) for field in schema)
+    usable = [key for key in cluster_by if schema.get_field_index(key) < _WITH_STATISTICS and _clusters(schema, key)]
+    clause = f" CLUSTER BY ({', '.join(quote(key) for key in usable[:_CLUSTER_COLUMNS])})" if usable else ""
+    comment = f" COMMENT {literal(description)}" if description else ""
+    make_schema(ws, name)
+    with translated_spark(f"Creating {name}"):
+        ws.spark.sql(
+            f"CREATE TABLE IF NOT EXISTS {name.sql} ({columns}) USING DELTA{clause}{comment} "
+            f"TBLPROPERTIES ({_RETENTION})"
+        )
+
+
+def add_primary_key(ws: DatabricksWorkspace, name: ObjectName, keys: Sequence[str], timeseries: str | None) -> None:
+    """Declare the primary key, which feature tables are told by; another process may have done so meanwhile."""
+    columns = ", ".join(f"{quote(key)} TIMESERIES" if key == timeseries else quote(key) for key in keys)
+    statement = f"ALTER TABLE {name.sql} ADD CONSTRAINT {quote(f'{name.name}_pk')} PRIMARY KEY ({columns})"
+    with translated_spark(f"Declaring the primary key of {name}"):
+        try:
+            ws.sql.execute(statement)
+        except Exception:
+            if not declared(ws, name).primary_keys:
+                raise
+
+
+def normalised(schema: pa.Schema) -> pa.Schema:
+    """Return a declared schema as it comes back from Spark.
+
+    Raises:
+        TableError: If a type is none of Delta's.
+    """
+    for field in schema:
+        check_type(field.name, field.type)
+    return pa.schema([field.with_type(_from_spark(field)) for field in schema])
+
+
+def _from_spark(field: pa.Field) -> Any:
+    from mlplatform.features.types import normal_type
+
+    if pa.types.is_timestamp(field.type) and field.type.tz is None:
+        return pa.timestamp("us")
+    try:
+        return normal_type(field.type)
+    except FeatureStoreError as error:
+        raise TableError(f"Column {field.name} is {field.type}: {error.message}", hint=error.hint) from None
+
+
+def _column(field: pa.Field) -> str:
+    comment = (field.metadata or {}).get(b"comment", b"").decode()
+    parts = [quote(field.name), spark_name(field.type), "" if field.nullable else "NOT NULL"]
+    return " ".join(filter(None, [*parts, f"COMMENT {literal(comment)}" if comment else ""]))
+
+
+def _clusters(schema: pa.Schema, column: str) -> bool:
+    kind = schema.field(column).type
+    return not (pa.types.is_boolean(kind) or pa.types.is_binary(kind) or pa.types.is_nested(kind))

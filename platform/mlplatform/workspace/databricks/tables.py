@@ -1,0 +1,282 @@
+"""Tables of Unity Catalog, through Spark SQL: Delta, clustered by their keys, which Unity Catalog knows."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from mlplatform.errors import TableError
+from mlplatform.naming import ObjectName, quote
+from mlplatform.workspace.databricks import delta_writes, latest_view, table_metadata
+from mlplatform.workspace.databricks.spark_errors import translated_spark
+from mlplatform.workspace.databricks.spark_frames import (
+    arrow_schema,
+    check_unique_frame,
+    conformed,
+    is_spark_frame,
+    spark_name,
+    spark_or_arrow,
+)
+from mlplatform.workspace.databricks.transactions import Ledger
+from mlplatform.workspace.protocols import Filter, TableInfo, Transaction, WriteResult
+from mlplatform.workspace.table_checks import (
+    check_columns,
+    check_filters,
+    check_merge_keys,
+    check_no_nulls,
+    check_range,
+    check_same_declaration,
+    keyed_schema,
+    raise_for_outside,
+)
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+    from mlplatform.workspace.databricks.workspace import DatabricksWorkspace
+
+
+class DatabricksTables:
+    """Tables of the Databricks workspace; see `mlplatform.workspace.protocols.Tables`.
+
+    A version can be read for at least 30 days after the next one, which is what Delta keeps of its log by default.
+    """
+
+    def __init__(self, ws: DatabricksWorkspace) -> None:
+        """Take the workspace."""
+        self._ws = ws
+        self._ledger = Ledger(ws)
+
+    def exists(self, name: ObjectName | str) -> bool:
+        """Tell whether the table exists; a view is none."""
+        return table_metadata.exists(self._ws, name)
+
+    def list(self, catalog: str, schema: str) -> list[str]:
+        """Return the bare names of the tables of a schema, sorted."""
+        return table_metadata.list_tables(self._ws, catalog, schema)
+
+    def create(
+        self,
+        name: ObjectName | str,
+        schema: pa.Schema,
+        *,
+        primary_keys: Sequence[str] = (),
+        timeseries_column: str | None = None,
+        description: str = "",
+    ) -> TableInfo:
+        """Create an empty table and its schema, or return the one that is there if it was declared alike.
+
+        A crash between the table and its key leaves a table without; creating it again adds the key.
+
+        Raises:
+            TableError: If a key is no column, a table of that name has another declaration, or this is not allowed.
+        """
+        parsed = ObjectName.parse(name)
+        keyed = table_metadata.normalised(keyed_schema(name, schema, primary_keys, timeseries_column))
+        if not self.exists(parsed):
+            table_metadata.create_table(self._ws, parsed, keyed, primary_keys, description)
+        there = self.describe(parsed)
+        if primary_keys and not there.primary_keys and there.schema.names == keyed.names:
+            table_metadata.add_primary_key(self._ws, parsed, primary_keys, timeseries_column)
+            there = self.describe(parsed)
+        check_same_declaration(there, keyed, primary_keys, timeseries_column)
+        return there
+
+    def describe(self, name: ObjectName | str) -> TableInfo:
+        """Return what is known about the table."""
+        schema = table_metadata.schema_of(self._ws, name)
+        known = table_metadata.declared(self._ws, name)
+        return TableInfo(
+            name=str(name),
+            version=table_metadata.newest_version(self._ws, name),
+            schema=schema,
+            primary_keys=known.primary_keys,
+            timeseries_column=known.timeseries_column,
+            description=known.description,
+            tags=table_metadata.tags(self._ws, name),
+        )
+
+    def version(self, name: ObjectName | str) -> int:
+        """Return the newest Delta version."""
+        table_metadata.schema_of(self._ws, name)
+        return table_metadata.newest_version(self._ws, name)
+
+    def read(self, name: ObjectName | str, *, version: int | None = None) -> DataFrame:
+        """Return the table, pinned at a version, as a Spark DataFrame; of a view what it shows when it is computed."""
+        parsed = ObjectName.parse(name)
+        table_metadata.schema_of(self._ws, name)
+        if version is None and not self.exists(name):
+            return self._ws.spark.table(parsed.sql)
+        newest = table_metadata.newest_version(self._ws, name)
+        pinned = newest if version is None else version
+        if not 0 <= pinned <= newest:
+            raise TableError(
+                f"{name} has no version {version}; the newest is {newest}.",
+                hint="Was the table dropped and made again after the version was recorded?",
+            )
+        with translated_spark(f"Reading version {pinned} of {name}"):
+            return self._ws.spark.sql(f"SELECT * FROM {parsed.sql} VERSION AS OF {pinned:d}")
+
+    def to_arrow(
+        self,
+        name: ObjectName | str,
+        *,
+        version: int | None = None,
+        columns: Sequence[str] | None = None,
+        filters: Sequence[Filter] = (),
+    ) -> pa.Table:
+        """Return the table (or view) as Arrow, with only the columns and rows asked for."""
+        schema = table_metadata.schema_of(self._ws, name)
+        check_columns(name, schema, columns or ())
+        rows = self._select(name, schema, filters, version=version)
+        wanted = list(columns) if columns is not None else schema.names
+        with translated_spark(f"Reading {name}"):
+            found = rows.select(*(quote(column) for column in wanted)).toArrow()
+        return found.cast(pa.schema([schema.field(column) for column in wanted]))
+
+    def largest(self, name: ObjectName | str, column: str, *, filters: Sequence[Filter] = ()) -> Any:
+        """Return the largest value of a column among the rows asked for."""
+        from pyspark.sql import functions as F  # noqa: N812
+
+        schema = table_metadata.schema_of(self._ws, name)
+        check_columns(name, schema, [column])
+        with translated_spark(f"Reading {name}"):
+            # Through Arrow: it knows of the zone.
+            found = self._select(name, schema, filters).agg(F.max(quote(column)).alias("largest")).toArrow()
+        return found.column("largest")[0].as_py()
+
+    def create_latest_view(
+        self,
+        name: ObjectName | str,
+        *,
+        of: ObjectName | str,
+        keys: Sequence[str],
+        order_by: Sequence[str],
+        where: Mapping[str, str] | None = None,
+        description: str = "",
+    ) -> None:
+        """Create or replace a SQL view of the newest row of each key."""
+        view = ObjectName.parse(name)
+        schema = table_metadata.schema_of(self._ws, of)
+        for column in (*keys, *order_by, *(where or {})):
+            check_columns(f"View {name}: {of}", schema, [column])
+        if self.exists(view):
+            raise TableError(f"{name} is a table; it cannot be a view too.", hint="Choose another name.")
+        table_metadata.make_schema(self._ws, view)
+        statement = latest_view.statement(view, ObjectName.parse(of), schema, keys, order_by, where or {}, description)
+        with translated_spark(f"Creating the view {name}"):
+            self._ws.spark.sql(statement)
+
+    def append(self, name: ObjectName | str, frame: Any, *, transactions: Sequence[Transaction] = ()) -> WriteResult:
+        """Append rows; with transactions, exactly once."""
+        schema = table_metadata.schema_of(self._ws, name)
+        with conformed(self._ws, frame, schema, str(name)) as rows:
+            if transactions:
+                return self._ledger.append(name, rows, transactions)
+            mark, parsed = uuid.uuid4().hex, ObjectName.parse(name)
+            delta_writes.append_rows(parsed, rows, mark=mark)
+            commit = delta_writes.commit_of(self._ws, parsed, mark)
+            return WriteResult(version=commit.version, rows=commit.rows)
+
+    def merge(self, name: ObjectName | str, frame: Any) -> WriteResult:
+        """Update the rows whose primary keys match, and insert the others; new columns are added first."""
+        parsed = ObjectName.parse(name)
+        info = self._info(parsed)
+        given = spark_or_arrow(frame)
+        columns = arrow_schema(given.schema) if is_spark_frame(given) else given.schema
+        check_merge_keys(info, columns.names)
+        if isinstance(given, pa.Table):
+            check_no_nulls(given, info.primary_keys, str(name))
+        added = [field.with_nullable(True) for field in columns if field.name not in info.schema.names]
+        # What the frame lacks keeps its value, so that it may lack what may not be null.
+        known = [field for field in info.schema if field.name in columns.names]
+        schema = table_metadata.normalised(pa.schema([*known, *added]))
+        with conformed(self._ws, given, schema, str(name)) as rows:
+            check_unique_frame(given, rows, info.primary_keys, str(name))
+            delta_writes.add_columns(self._ws, parsed, added)
+            written = delta_writes.merge_rows(self._ws, parsed, rows, schema, info.primary_keys)
+        return WriteResult(version=table_metadata.newest_version(self._ws, name), rows=written)
+
+    def overwrite(self, name: ObjectName | str, frame: Any) -> WriteResult:
+        """Replace all rows in one commit."""
+        info = self._info(name)
+        given = spark_or_arrow(frame)
+        with conformed(self._ws, given, info.schema, str(name)) as rows:
+            if info.primary_keys:
+                check_unique_frame(given, rows, info.primary_keys, str(name))
+            commit = delta_writes.overwrite_where(self._ws, ObjectName.parse(name), rows, "true")
+        return WriteResult(version=commit.version, rows=commit.rows)
+
+    def replace_range(
+        self, name: ObjectName | str, frame: Any, *, column: str, start: datetime, end: datetime
+    ) -> WriteResult:
+        """Replace the rows whose `column` lies in [start, end] in one commit."""
+        from pyspark.sql import functions as F  # noqa: N812
+
+        info = self._info(name)
+        check_range(info, column, start, end)
+        first, last = delta_writes.time_literal(start), delta_writes.time_literal(end)
+        within = f"{quote(column)} >= {first} AND {quote(column)} <= {last}"
+        given = spark_or_arrow(frame)
+        with conformed(self._ws, given, info.schema, str(name)) as rows:
+            with translated_spark(f"Reading the rows for {name}"):
+                counted = rows.agg(
+                    F.count("*").alias("total"), F.count_if(F.expr(f"NOT coalesce({within}, false)")).alias("outside")
+                ).collect()[0]
+            raise_for_outside(name, counted["outside"], counted["total"], (column, start, end))
+            if info.primary_keys:
+                check_unique_frame(given, rows, info.primary_keys, str(name))
+            commit = delta_writes.overwrite_where(self._ws, ObjectName.parse(name), rows, within)
+        return WriteResult(version=commit.version, rows=int(counted["total"]))
+
+    def committed(self, name: ObjectName | str, transactions: Sequence[Transaction]) -> tuple[bool, ...]:
+        """Tell of each transaction whether the table has taken it."""
+        table_metadata.schema_of(self._ws, name)
+        return self._ledger.committed(name, transactions) if transactions else ()
+
+    def drop(self, name: ObjectName | str) -> None:
+        """Remove the table; what the ledger knows is about the table with its id, and says nothing about the next."""
+        table_metadata.schema_of(self._ws, name)
+        with translated_spark(f"Dropping {name}"):
+            self._ws.spark.sql(f"DROP TABLE {ObjectName.parse(name).sql}")
+
+    def set_tag(self, name: ObjectName | str, key: str, value: str | None) -> None:
+        """Set a tag; None removes it."""
+        table_metadata.schema_of(self._ws, name)
+        table_metadata.set_tag(self._ws, name, key, value)
+
+    def _info(self, name: ObjectName | str) -> TableInfo:
+        """Return what a write must know."""
+        schema = table_metadata.schema_of(self._ws, name)
+        known = table_metadata.declared(self._ws, name)
+        return TableInfo(str(name), -1, schema, known.primary_keys, known.timeseries_column)
+
+    def _select(
+        self, name: ObjectName | str, schema: pa.Schema, filters: Sequence[Filter], *, version: int | None = None
+    ) -> DataFrame:
+        check_filters(name, schema, filters)
+        rows = self._ws.spark.table(ObjectName.parse(name).sql) if version is None else self.read(name, version=version)
+        for item in filters:
+            rows = rows.where(_condition(item, schema))
+        return rows
+
+
+def _condition(item: Filter, schema: pa.Schema) -> Column:
+    from pyspark.sql import functions as F  # noqa: N812
+
+    name, operator, value = item
+    column, kind = F.col(quote(name)), spark_name(schema.field(name).type)
+    if operator == "in":
+        return column.isin([F.lit(one).cast(kind) for one in value])
+    other = F.lit(value).cast(kind) if isinstance(value, str) else F.lit(value)
+    if operator in {"=", "=="}:
+        return column == other
+    if operator == "!=":
+        return column != other
+    if operator in {"<", "<="}:
+        return column < other if operator == "<" else column <= other
+    return column > other if operator == ">" else column >= other
