@@ -66,6 +66,5 @@ def generate(use_cases: tuple[str, ...], project: Path, check: bool) -> None:
             click.echo(f"Wrote:     {file.path}" if file.text else f"Removed:   {file.path}")
     for name in sorted({file.use_case for file in made if file.text} - found.entry_points()):
         click.echo(
-            f"Note: jobs find {name} once pyproject.toml names it under "
-            '[project.entry-points."mlplatform.use_cases"].'
+            f'Note: jobs find {name} once pyproject.toml names it under [project.entry-points."mlplatform.use_cases"].'
         )

@@ -54,7 +54,27 @@ def new_use_case(name: str, task: Task, entity: str, csv: Path, label: str, time
             "No --timestamp: the rows get made-up days by their keys. The model is then judged on a random part of\n"
             "them, not on newer ones; there are no late labels, no histories, and nothing for the monitoring to see."
         )
+    _resources(name, made.folder, into.resolve().parent)
     where = "" if into == Path("use_cases") else f" --use-cases {into}"
     click.echo(f"\nNext:  mlplatform run {name} --as-of {made.as_of}{where}")
     click.echo(f"       mlplatform check {name}{where}")
     click.echo(f"Then the five edits of {made.folder / 'README.md'}.")
+
+
+def _resources(name: str, folder: Path, root: Path) -> None:
+    """Write the resources file where the use case stands in the project of a bundle."""
+    from mlplatform.bundle.generate import generate
+    from mlplatform.bundle.project import BUNDLE_FILE, Project
+
+    if not (root / BUNDLE_FILE).is_file():
+        return
+    project = Project.read(root)
+    resources = generate(project, name, folder)
+    resources.write()
+    click.echo(f"Jobs:        {resources.path}; again after a change of config.yml: mlplatform bundle generate {name}")
+    if name not in project.entry_points():
+        cls = "".join(part.capitalize() for part in name.split("_"))
+        click.echo(
+            "             They find it once pyproject.toml names it:\n"
+            f'             [project.entry-points."mlplatform.use_cases"] {name} = "use_cases.{name}:{cls}"'
+        )

@@ -101,9 +101,7 @@ class Monitors(Protocol):
 class Access(Protocol):
     """Grants on Unity Catalog objects; locally there is no access control, and what is asked is only checked."""
 
-    def grant(
-        self, privileges: Sequence[str], kind: SecurableKind, name: str | ObjectName, principal: str
-    ) -> None:
+    def grant(self, privileges: Sequence[str], kind: SecurableKind, name: str | ObjectName, principal: str) -> None:
         """Grant privileges on an object to a principal; again changes nothing.
 
         Args:
