@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import yaml
+from click.testing import CliRunner
 from pyspark.sql import functions as F  # noqa: N812
 
 from mlplatform import Column
+from mlplatform.cli.main import cli
+from mlplatform.errors import ContractError
 from mlplatform.testing import Checked, Contract, UseCaseContract
 from tests.support.tiny_use_case import RegionHistory, Subscriptions, Tiny, TinyFolder, TinyTrainer, write_tiny_use_case
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from mlplatform.workspace.local.workspace import LocalWorkspace
 
 AS_OF = "2020-09-01"
+PROJECT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +41,8 @@ def test_a_use_case_in_order_passes_every_check(check):
     found = check("tiny_good", Tiny)
     assert {name: item.status for name, item in found.items()} == dict.fromkeys(
         ("config", "declarations", "keys", "leaks", "incremental", "training_set", "beats_trivial", "scoring"), "passed"
-    )
+    ) | {"resources": "skipped"}
+    assert "no databricks.yml" in found["resources"].detail
     assert "gain +0." in found["beats_trivial"].detail
     assert found["scoring"].detail == "288 predictions made again"  # of August, but for the 1st 00:00
 
@@ -143,6 +147,39 @@ def test_a_wrong_section_of_another_environment_fails(check, tmp_path):
     found = check("tiny_config", Tiny, wrong.folder)
     assert found["config"].status == "failed"
     assert "gate.flor: unknown key. Did you mean floor" in found["config"].detail
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project that deploys a bundle of one use case, called tiny."""
+    write_tiny_use_case(tmp_path / "use_cases")
+    (tmp_path / "databricks.yml").write_text("targets: {dev: {mode: development}, prod: {mode: production}}\n")
+    (tmp_path / "uv.lock").write_text((PROJECT / "uv.lock").read_text())
+    (tmp_path / "pyproject.toml").write_text(
+        '[project.entry-points."mlplatform.use_cases"]\ntiny = "use_cases.tiny:Tiny"\n'
+    )
+    done = CliRunner().invoke(cli, ["bundle", "generate", "--project", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    return tmp_path
+
+
+def test_resources_are_as_the_settings_make_them_and_the_jobs_find_the_use_case(project, ws):
+    contract = Contract("tiny", Tiny, project / "use_cases" / "tiny", ws, AS_OF)
+    assert "resources/tiny.yml is as" in contract.resources_are_consistent()
+    made = project / "resources" / "tiny.yml"
+    text = made.read_text()
+    made.write_text(text.replace("max_concurrent_runs: 1", "max_concurrent_runs: 2", 1))
+    with pytest.raises(ContractError, match=r"\+ +max_concurrent_runs: 1") as caught:
+        contract.resources_are_consistent()
+    assert caught.value.hint == "mlplatform bundle generate tiny"
+    made.unlink()
+    with pytest.raises(ContractError, match="is not as the settings make it"):
+        contract.resources_are_consistent()
+    made.write_text(text)
+    (project / "pyproject.toml").write_text("[project]\n")
+    with pytest.raises(ContractError, match="does not name tiny") as caught:
+        contract.resources_are_consistent()
+    assert 'tiny = "use_cases.tiny:Tiny"' in caught.value.hint
 
 
 def test_without_a_time_it_says_which_setting_gives_one(check):

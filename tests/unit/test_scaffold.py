@@ -146,6 +146,17 @@ def test_what_does_not_fit_is_named(tmp_path, csv, options, says):
         (lambda frame: frame.assign(**{"Account No": [None, *frame["Account No"][1:]]}), "have no Account No"),
         (lambda frame: frame.assign(**{"Asked on": "2024-01-01"}), "ten days are the least"),
         (lambda frame: frame[["Account No", "Asked on", "note", "Bought"]], "no column to predict from"),
+        (lambda frame: frame.assign(**{"Account No": [" ", *frame["Account No"][1:]]}), "have no Account No"),
+        (
+            lambda frame: frame.assign(**{"Asked on": "2024-01-01", "Account No": ["A1 ", *frame["Account No"][1:]]}),
+            "A1",
+        ),
+        (
+            lambda frame: frame.assign(Region2="x").rename(columns={"Region2": "Region"}),
+            "several columns called Region",
+        ),
+        (lambda frame: frame.rename(columns={"Region": "_file"}), "names that begin with an underscore"),
+        (lambda frame: frame.rename(columns={"Region": " "}), "1 column(s) without a name"),
     ],
 )
 def test_a_file_that_does_not_do_is_refused(tmp_path, frame, change, says):
@@ -164,6 +175,31 @@ def test_what_is_no_csv_is_refused(tmp_path, content):
         write(tmp_path, path)
     with pytest.raises(UsageError, match="no file"):
         write(tmp_path, tmp_path / "none.csv")
+
+
+@pytest.mark.parametrize("separator", [";", "\t", "|"])
+def test_another_separator_is_named(tmp_path, frame, separator):
+    path = tmp_path / "bad.csv"
+    frame.to_csv(path, index=False, sep=separator)
+    with pytest.raises(UsageError, match="not separated by commas"):
+        write(tmp_path, path)
+
+
+def test_names_are_plain_and_none_is_the_platforms(tmp_path, frame):
+    path = tmp_path / "names.csv"
+    columns = {"Region": "Größe (m²)", "plan`price": "цена", "note": "mean_recent"}
+    frame.rename(columns=columns).assign(вес=1, label=2).to_csv(path, index=False)
+    found = infer(path, task="classification", entity="Account No", label="Bought", timestamp="Asked on")
+    assert [fact.name for fact in found.facts] == ["grosse_m2", "column_4", "the_mean_recent", "column_7", "the_label"]
+
+
+def test_a_number_that_is_missing_in_words_is_still_a_number(tmp_path, frame):
+    path = tmp_path / "missing.csv"
+    words = ["NA", "null", "-", "NaN", *frame["plan`price"][4:]]
+    frame.assign(**{"plan`price": words, "note": "N/A"}).to_csv(path, index=False)
+    found = infer(path, task="classification", entity="Account No", label="Bought", timestamp="Asked on")
+    roles = {fact.name: fact.role for fact in found.facts}
+    assert (roles["plan_price"], roles["note"]) == ("number", "category")
 
 
 def test_a_label_without_a_yes_takes_the_rarer_value(tmp_path, frame):

@@ -19,7 +19,7 @@ from mlplatform.cli.options import Options, common
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 @common
 def check(use_case: str, as_of: str | None, as_json: bool, options: Options) -> None:
-    """Check a use case: settings, declarations, keys, leaks, incremental features, training set, baseline, scoring.
+    """Check a use case: settings, declarations, resources, keys, leaks, features step by step, model and scoring.
 
     It is run on its data in a local workspace that is thrown away; nothing of yours is touched. Exits with 1 if a check
     fails. The same checks are tests of yours by `from mlplatform.testing import UseCaseContract`.

@@ -52,29 +52,38 @@ def new_use_case(name: str, task: Task, entity: str, csv: Path, label: str, time
     if timestamp is None:
         click.echo(
             "No --timestamp: the rows get made-up days by their keys. The model is then judged on a random part of\n"
-            "them, not on newer ones; there are no late labels, no histories, and nothing for the monitoring to see."
+            "them, not on newer ones; there are no late labels, no histories, and nothing for the monitoring to see.\n"
+            "Rows without a label get the last day: the first run scores them."
         )
-    _resources(name, made.folder, into.resolve().parent)
+    _resources(name, made.folder)
     where = "" if into == Path("use_cases") else f" --use-cases {into}"
     click.echo(f"\nNext:  mlplatform run {name} --as-of {made.as_of}{where}")
     click.echo(f"       mlplatform check {name}{where}")
     click.echo(f"Then the five edits of {made.folder / 'README.md'}.")
 
 
-def _resources(name: str, folder: Path, root: Path) -> None:
-    """Write the resources file where the use case stands in the project of a bundle."""
+def _resources(name: str, folder: Path) -> None:
+    """Make the use case's jobs, too, where the project around it deploys a bundle."""
     from mlplatform.bundle.generate import generate
     from mlplatform.bundle.project import BUNDLE_FILE, Project
+    from mlplatform.discovery import FOLDER
+    from mlplatform.errors import PlatformError
 
-    if not (root / BUNDLE_FILE).is_file():
+    home = folder.parent.resolve()
+    root = home.parent
+    if home.name != FOLDER or not (root / BUNDLE_FILE).is_file():
         return
-    project = Project.read(root)
-    resources = generate(project, name, folder)
-    resources.write()
-    click.echo(f"Jobs:        {resources.path}; again after a change of config.yml: mlplatform bundle generate {name}")
+    try:
+        project = Project.read(root)
+        made = generate(project, name, folder)
+        made.write()
+    except PlatformError as error:  # the use case stands, and runs here
+        click.echo(f"Jobs:        not made: {error.message} Then: mlplatform bundle generate {name}")
+        return
+    click.echo(f"Jobs:        {made.path}")
     if name not in project.entry_points():
         cls = "".join(part.capitalize() for part in name.split("_"))
         click.echo(
-            "             They find it once pyproject.toml names it:\n"
-            f'             [project.entry-points."mlplatform.use_cases"] {name} = "use_cases.{name}:{cls}"'
+            'Add to pyproject.toml, for the jobs to find it, under [project.entry-points."mlplatform.use_cases"]:\n'
+            f'  {name} = "{FOLDER}.{name}:{cls}"'
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,7 +20,12 @@ Role = Literal["number", "category", "text"]
 MOST_CATEGORIES = 50
 LEAST_ROWS = 200
 _TRUTHS = ("1", "true", "t", "yes", "y")
-_RESERVED = frozenset({"known_at", "label_known_at", "prediction", "seen_at", "label", "as_of", "model_version"})
+_RESERVED = frozenset(
+    {"known_at", "label_known_at", "prediction", "seen_at", "label", "as_of", "model_version"}
+    | {"cases_recent", "mean_recent", "cases_ever", "mean_ever"}  # the history's features
+)
+# What other programs write where a number is missing; read as a number it is null.
+_NO_NUMBER = frozenset({"na", "n/a", "nan", "null", "none", "-", "?"})
 _BINARY = 2
 _TIME = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?(Z|[+-]\d{2}:\d{2})?)?")
 
@@ -138,18 +144,41 @@ def _read(path: Path) -> pd.DataFrame:
         raise UsageError(f"There is no file {path}.", hint="--from-csv names a CSV file with a header.")
     try:
         rows = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""], encoding="utf-8")
+        # As it stands in the file: pandas tells columns of the same name apart by a number.
+        header = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8", header=None, nrows=1).iloc[0]
     except (ValueError, pd.errors.ParserError) as error:
         raise UsageError(f"{path} is no CSV file that can be read: {error}", hint="UTF-8, commas, a header.") from None
-    unnamed = [str(name) for name in rows.columns if not str(name).strip() or str(name).startswith("Unnamed: ")]
-    if unnamed:
-        raise UsageError(f"{path} has {len(unnamed)} column(s) without a name.", hint="Give every column a header.")
+    _check_header(path, [str(name) for name in header])
     return rows
+
+
+def _check_header(path: Path, header: list[str]) -> None:
+    unnamed = sum(not name.strip() for name in header)
+    if unnamed:
+        raise UsageError(f"{path} has {unnamed} column(s) without a name.", hint="Give every column a header.")
+    twice = sorted({name for name in header if header.count(name) > 1})
+    if twice:
+        raise UsageError(f"{path} has several columns called {', '.join(twice)}.", hint="Rename all but one of each.")
+    ours = [name for name in header if name.startswith("_")]
+    if ours:
+        raise UsageError(
+            f"{path}: names that begin with an underscore are the platform's own ({', '.join(ours)}).",
+            hint="Rename the columns.",
+        )
+    if len(header) == 1 and re.search(r"[;\t|]", header[0]):
+        raise UsageError(
+            f"{path} is not separated by commas: its header is the one column {header[0]!r}.",
+            hint="Export it with commas.",
+        )
 
 
 def _names(path: Path, header: tuple[str, ...]) -> dict[str, str]:
     names: dict[str, str] = {}
-    for column in header:
-        name = re.sub(r"[^a-z0-9]+", "_", column.lower()).strip("_") or "column"
+    for number, column in enumerate(header, start=1):
+        # Accents come off (größe: grosse); of a script without Latin letters nothing is left but the place.
+        signs = unicodedata.normalize("NFKD", column.casefold())
+        plain = "".join(sign for sign in signs if not unicodedata.combining(sign))
+        name = re.sub(r"[^a-z0-9]+", "_", plain).strip("_") or f"column_{number}"
         if not name[0].isalpha() or name in _RESERVED:
             name = f"the_{name}"
         if name in names.values():
@@ -163,8 +192,9 @@ def _names(path: Path, header: tuple[str, ...]) -> dict[str, str]:
 
 def _check_keys(path: Path, rows: pd.DataFrame, entity: str, timestamp: str | None) -> None:
     keys = [entity, *([timestamp] if timestamp else [])]
+    rows = rows[keys].apply(lambda values: values.str.strip())  # as the tables read them
     for key in keys:
-        missing = int(rows[key].isna().sum())
+        missing = int((rows[key].fillna("") == "").sum())
         if missing:
             raise UsageError(f"{path}: {missing} row(s) have no {key}.", hint="Every row needs its entity and time.")
     twice = rows.duplicated(keys, keep=False)
@@ -226,6 +256,7 @@ def _role(values: pd.Series[str]) -> Role:
     import pandas as pd
 
     known = values.dropna()
-    if len(known) and pd.to_numeric(known, errors="coerce").notna().all():
+    numbers = known[~known.str.strip().str.lower().isin(_NO_NUMBER)]
+    if len(numbers) and pd.to_numeric(numbers, errors="coerce").notna().all():
         return "number"
     return "category" if 0 < known.nunique() <= min(MOST_CATEGORIES, len(known) // 2) else "text"

@@ -118,7 +118,8 @@ def _values(name: str, found: Inferred, task: Task) -> dict[str, Any]:
         "texts": [fact.source for fact in found.facts if fact.role == "text"],
         "columns": [_column(fact) for fact in facts],
         "entity_sql": f"trim({quote(found.entity.source)})",
-        "time_sql": _time_sql(found),
+        "time_sql": f"try_to_timestamp(trim({quote(found.timestamp.source)}))" if found.timestamp else "",
+        "day_sql": _day_sql(found),
         "label_sql": _label_sql(found),
         "label_rule": _label_rule(found),
         "history": history.name if history else None,
@@ -154,11 +155,9 @@ def _column(fact: CsvColumn) -> dict[str, str]:
     return {"name": fact.name, "source": fact.source, "type": "string", "sql": f"trim({landed})"}
 
 
-def _time_sql(found: Inferred) -> str:
-    if found.timestamp is not None:
-        return f"try_to_timestamp(trim({quote(found.timestamp.source)}))"
-    day = f"int(pmod(crc32(trim({quote(found.entity.source)})), {_PSEUDO_DAYS}))"
-    return f"timestamp '{found.start:%Y-%m-%d} 00:00:00' + make_dt_interval({day})"
+def _day_sql(found: Inferred) -> str:
+    by_key = f"int(pmod(crc32(trim({quote(found.entity.source)})), {_PSEUDO_DAYS}))"
+    return f"CASE WHEN {quote(found.label.source)} IS NULL THEN {_PSEUDO_DAYS - 1} ELSE {by_key} END"
 
 
 def _label_sql(found: Inferred) -> str:

@@ -41,7 +41,8 @@ def run(context: StageContext) -> StageResult:
             result.rows_out = (result.rows_out or 0) + rows.num_rows
         result.outputs[str(name)] = context.ws.tables.version(name)
     if not result.rows_out:
-        result.skipped = "nothing new since the last computation"
+        some = context.use_case.features
+        result.skipped = "nothing new since the last computation" if some else "there is no feature table"
     return result
 
 

@@ -16,7 +16,10 @@ import pyarrow.compute as pc
 import yaml
 
 from mlplatform.as_of import parse_as_of, shown
+from mlplatform.bundle.generate import generate
+from mlplatform.bundle.project import BUNDLE_FILE, PROJECT_FILE, Project
 from mlplatform.config import CONFIG_FILE, ENVIRONMENTS, load_settings
+from mlplatform.discovery import FOLDER
 from mlplatform.errors import ContractError, PlatformError
 from mlplatform.features.lookups import FeatureLookup
 from mlplatform.medallion.spine import LABEL_KNOWN_AT, SPINE
@@ -38,6 +41,7 @@ from mlplatform.workspace.protocols import Workspace
 Status = Literal["passed", "failed", "skipped"]
 _SHARES = (0.3, 0.6, 0.9)
 _SAME = 1e-9
+_SHOWN = 4  # lines of a difference
 
 
 class NothingToCheckError(Exception):
@@ -92,6 +96,7 @@ class Contract:
         return {
             "config": self.config_is_valid,
             "declarations": self.tables_are_declared_and_documented,
+            "resources": self.resources_are_consistent,
             "keys": self.keys_are_unique,
             "leaks": self.no_feature_table_leaks,
             "incremental": self.step_by_step_is_at_once,
@@ -132,6 +137,29 @@ class Contract:
             raise ContractError("\n".join(found), hint="Mend the declarations named above.")
         parts = self._use_case
         return f"{len(parts.sources)} source(s), {len(parts.silver)} silver, {len(parts.features)} feature table(s)"
+
+    def resources_are_consistent(self) -> str:
+        """The bundle's resources file is as the settings make it, and the jobs find the use case."""
+        folder, name = self._folder.resolve(), self._name
+        home = folder.parent
+        if home.name != FOLDER or not (home.parent / BUNDLE_FILE).is_file():
+            raise NothingToCheckError(f"no {BUNDLE_FILE} stands beside {home}: no bundle deploys it")
+        project = Project.read(home.parent)
+        difference = generate(project, name, folder).difference()
+        if difference:
+            changed = [line for line in difference.splitlines()[2:] if line[:1] in "+-"]
+            raise ContractError(
+                f"{project.file(name)} is not as the settings make it; {len(changed)} line(s) differ: "
+                f"{'; '.join(changed[:_SHOWN])}",
+                hint=f"mlplatform bundle generate {name}",
+            )
+        if name not in project.entry_points():
+            raise ContractError(
+                f"{home.parent / PROJECT_FILE} does not name {name}: no job would find it.",
+                hint=f'Name it under [project.entry-points."mlplatform.use_cases"]: {name} = '
+                f'"{FOLDER}.{name}:{self._class.__name__}"',
+            )
+        return f"{project.file(name).relative_to(home.parent)} is as the settings make it"
 
     def keys_are_unique(self) -> str:
         """No two rows of a silver table, of the spine, of the labels or of a feature table have the same keys."""

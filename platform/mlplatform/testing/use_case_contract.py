@@ -57,6 +57,10 @@ class UseCaseContract:
         """See `Contract.tables_are_declared_and_documented`."""
         self._contract.tables_are_declared_and_documented()
 
+    def test_resources_are_consistent(self) -> None:
+        """See `Contract.resources_are_consistent`."""
+        self._unless_there_is_nothing("resources")
+
     def test_keys_are_unique(self) -> None:
         """See `Contract.keys_are_unique`."""
         self._contract.keys_are_unique()
