@@ -105,6 +105,7 @@ class Pipeline:
             shared_log=log,
         )
         self._alias: str | None = None
+        self._start_job: str | None = None
         self._register_only = False
         self.summary = RunSummary(self._context.run_id, use_case.name, as_of)
 
@@ -113,6 +114,7 @@ class Pipeline:
         only: Iterable[str] | None = None,
         *,
         alias: str | None = None,
+        start_job: str | None = None,
         due: bool = False,
         register_only: bool = False,
     ) -> RunSummary:
@@ -121,6 +123,7 @@ class Pipeline:
         Args:
             only: Names of stages to run, whatever is due; default: all that are due, in order.
             alias: Score with this alias' version only; default: the champion, and the challenger in the shadow.
+            start_job: A due retraining starts this job, instead of training in this process.
             due: Of the stages named, run only what is due.
             register_only: Train without setting the alias challenger: evaluating the version sets it.
 
@@ -129,7 +132,7 @@ class Pipeline:
             PlatformError: What a stage raised; it is recorded, and the stages before it stay done.
         """
         wanted = list(only) if only is not None else None
-        self._alias, self._register_only = alias, register_only
+        self._alias, self._start_job, self._register_only = alias, start_job, register_only
         for name in wanted or ():
             if name not in ORDER:
                 raise UsageError(f"There is no stage {name!r}.", hint=did_you_mean(name, ORDER))
@@ -206,6 +209,10 @@ class Pipeline:
             return
         if name != retrain.NAME:
             self._recorded(name, STAGES[name])
+            return
+        job = self._start_job
+        if job is not None:
+            self._recorded(name, lambda context: retrain.start_if_due(context, job))
             return
         # One process at a time decides and retrains: the next one finds that it has been done.
         with self._context.ws.lock(f"retrain {self._context.use_case.model}"):

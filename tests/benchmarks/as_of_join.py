@@ -286,7 +286,7 @@ class _Feast(_Contender):
 
 class _Real(_Contender):
     def __enter__(self) -> Callable[[], int]:
-        from tests.parity.catalog import Catalog
+        from tests.parity.catalog import tell
         from tests.parity.real_client import RealClient
         from tests.support.cases import Case, Lookup, Table
 
@@ -314,7 +314,7 @@ class _Real(_Contender):
             exclude_columns=(),
         )
         self.client._case = self.case
-        self.client._standin.catalog = Catalog(self.case)
+        tell(self.client._standin.metastore, self.case)
         spark = self.client._spark
         self.client._frames = {
             name: spark.read.parquet(*(file.removeprefix("file://") for file in files))

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pytest
 
 from mlplatform.as_of import parse_as_of
-from mlplatform.errors import FeatureStoreError, TableError
+from mlplatform.errors import FeatureStoreError, JobError, TableError
 from mlplatform.models.scorer import BatchScorer
 from mlplatform.naming import CHALLENGER, CHAMPION, Namespace
 from mlplatform.ops.stage_runs import StageResult
@@ -495,6 +495,39 @@ def test_two_processes_that_find_a_retraining_due_do_one(open_at, tiny, tmp_path
     assert len(trained) == 1
     decided = sorted(pipeline.summary.details("retrain")["due"] for pipeline in pipelines)
     assert decided == [False, True]
+
+
+def test_a_due_retraining_starts_a_job_once_and_is_over_when_the_job_has_trained(open_at, tmp_path):
+    eager = write(tmp_path / "eager", retrain_every="1 day")
+    ws = open_at("second")
+    started: list[dict[str, str]] = []
+    ws.jobs.register("tiny_train", started.append)
+
+    def retrain() -> dict[str, Any]:
+        pipeline = Pipeline(ws, open_tiny(ws, eager.folder), parse_as_of(LATER))
+        return pipeline.run(["retrain"], start_job="tiny_train").details("retrain")
+
+    first = retrain()
+    assert started == [{"as_of": f"{LATER}T00:00:00+00:00", "env": "dev"}]
+    assert (first["due"], first["job"]["name"], first["job"]["state"]) == (True, "tiny_train", "succeeded")
+    # The job has done nothing: still due, and still the same run.
+    assert retrain()["job"] == first["job"]
+    recorded = ws.tables.to_arrow(NS.ops("stage_runs"), filters=[("as_of", "=", first_of("2020-10"))]).to_pylist()
+    assert [row["stage"] for row in recorded if row["stage"] in ("train", "retrain")] == ["retrain", "retrain"]
+    run_tiny(ws, eager.folder, LATER, ["train"])
+    over = retrain()
+    assert (over["due"], "job" in over, len(started)) == (False, False, 1)
+
+
+def test_a_job_that_cannot_be_started_is_a_failed_stage_and_without_need_none_is(open_at, tiny, tmp_path):
+    ws = open_at("second")
+    quiet = Pipeline(ws, open_tiny(ws, tiny.folder), parse_as_of(LATER)).run(["retrain"], start_job="absent")
+    assert quiet.details("retrain")["due"] is False
+    eager = write(tmp_path / "eager", retrain_every="1 day")
+    pipeline = Pipeline(ws, open_tiny(ws, eager.folder), parse_as_of(LATER))
+    with pytest.raises(JobError, match="no job absent"):
+        pipeline.run(["retrain"], start_job="absent")
+    assert [(run.stage, run.status) for run in pipeline.summary.stages] == [("retrain", "failed")]
 
 
 def test_a_decision_can_be_looked_at_without_making_it(open_at, tmp_path):

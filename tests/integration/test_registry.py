@@ -53,6 +53,33 @@ def test_a_model_that_does_not_exist_has_no_aliases_and_no_versions(registry):
     assert registry.versions("dev.registry.absent") == []
 
 
+def test_a_model_is_made_once_and_keeps_its_description(registry):
+    registry.ensure_model("dev.registry.made", description="Who pays late")
+    registry.ensure_model("dev.registry.made", description="Another")
+    registry.require_model("dev.registry.made")
+    assert registry._connect().get_registered_model("dev.registry.made").description == "Who pays late"
+    assert registry.aliases("dev.registry.made") == {}
+
+
+def test_training_needs_no_setup_on_this_machine(registry):
+    registry.require_model("dev.registry.fresh")
+    assert registry._connect().get_registered_model("dev.registry.fresh").name == "dev.registry.fresh"
+
+
+def test_a_deployment_job_is_kept_as_a_tag_of_the_model(registry):
+    def tags() -> dict[str, str]:
+        return dict(registry._connect().get_registered_model(MODEL).tags)
+
+    for job in ("12", "13"):
+        registry.set_deployment_job(MODEL, job)
+        assert tags() == {"deployment_job_id": job}
+    for _ in range(2):
+        registry.set_deployment_job(MODEL, None)
+        assert tags() == {}
+    with pytest.raises(RegistryError, match="link a deployment job"):
+        registry.set_deployment_job("dev.registry.absent", "12")
+
+
 def test_a_model_without_aliases_has_none(registry):
     assert registry.aliases(MODEL) == {}
 

@@ -2,7 +2,7 @@
 
 Its own code runs unchanged, apart from three seams to the closed services, which are named here and nowhere else:
 
-- REST calls go to the stand-in (`tests.parity.standin`),
+- REST calls go to the stand-in (`tests.standin`),
 - a table is read from the case instead of from Unity Catalog (`_CaseTables`),
 - a function is called as a Spark Python UDF instead of as a Unity Catalog function (`_function_call`).
 
@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import functools
 import importlib
-import os
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,10 +28,12 @@ from unittest import mock
 
 import yaml
 
-from tests.parity.catalog import Catalog
+from tests.parity.catalog import tell
 from tests.parity.models import OtherModel, case_model, columns_noted
 from tests.parity.outcome import Outcome, StepFailed, step
 from tests.parity.spark_session import start_session
+from tests.standin.environment import environment
+from tests.standin.server import StandIn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,16 +64,8 @@ class RealClient:
 
     def __enter__(self) -> Self:
         """Start the stand-in, Spark and the client."""
-        from tests.parity.standin import StandIn
-
-        self._standin = self._cleanup.enter_context(StandIn())
-        os.environ.update(
-            DATABRICKS_HOST=self._standin.url,
-            DATABRICKS_TOKEN="not-a-real-token",
-            NO_PROXY="127.0.0.1",
-            MLFLOW_ENABLE_DB_SDK="false",
-            MLFLOW_DISABLE_TELEMETRY="true",
-        )
+        self._standin = self._cleanup.enter_context(StandIn(self._scratch / "standin"))
+        self._cleanup.enter_context(environment(self._standin))
         self._spark = start_session(self._scratch)
         self._cleanup.callback(self._spark.stop)
         self._start_mlflow()
@@ -99,7 +92,7 @@ class RealClient:
         """
         self._case = case
         self._plans.clear()
-        self._standin.catalog = Catalog(case)
+        tell(self._standin.metastore, case)
         self._frames = {table.name: self._spark.createDataFrame(table.data) for table in case.tables}
         try:
             if case.mode == "training_set":

@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from pyspark.sql import SparkSession
@@ -40,11 +40,12 @@ _SETTINGS = {
 }
 
 
-def start_session(scratch: Path) -> SparkSession:
+def start_session(scratch: Path, more: Mapping[str, str] | None = None) -> SparkSession:
     """Start JVM Spark on this machine, in UTC.
 
     Args:
         scratch: A folder for whatever Spark writes.
+        more: Settings beside ours.
     """
     # Spark starts its Python workers by name: they have to be this interpreter, with this path.
     os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
@@ -54,7 +55,7 @@ def start_session(scratch: Path) -> SparkSession:
     _remember_java_names()
 
     builder = SparkSession.builder.master("local[*]").appName("parity judge")
-    for name, value in _SETTINGS.items():
+    for name, value in (_SETTINGS | dict(more or {})).items():
         builder = builder.config(name, value)
     return (
         builder.config("spark.sql.warehouse.dir", str(scratch / "warehouse"))

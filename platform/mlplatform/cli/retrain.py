@@ -11,14 +11,18 @@ from mlplatform.cli.run import as_of_option
 
 @click.command(
     epilog="\b\nExamples:\n  mlplatform retrain credit_risk --as-of 2007-01-01 --dry-run\n"
-    "  mlplatform retrain credit_risk --as-of 2007-01-01"
+    "  mlplatform retrain credit_risk --as-of 2007-01-01\n"
+    "  mlplatform retrain credit_risk --workspace databricks --start-job credit_risk_train"
 )
 @click.argument("use_case")
 @click.option("--as-of", metavar="TIME", help="Only what was recorded by then counts.  [default: now]")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and why; change nothing.")
+@click.option("--start-job", metavar="JOB", help="Start this job (id or name) instead of training in this process.")
 @click.option("--json", "as_json", is_flag=True, help="Print the decision as JSON.")
 @common
-def retrain(use_case: str, as_of: str | None, dry_run: bool, as_json: bool, options: Options) -> None:
+def retrain(
+    use_case: str, as_of: str | None, dry_run: bool, start_job: str | None, as_json: bool, options: Options
+) -> None:
     """Train a challenger and put it to the gate, if schedule, age of the model, or alarms say so.
 
     The decision reads what the monitor recorded: run that first. A rejection by the gate is an outcome, no failure.
@@ -31,7 +35,7 @@ def retrain(use_case: str, as_of: str | None, dry_run: bool, as_json: bool, opti
         if dry_run:
             details, gated = pipeline.retrain_decision(), {}
         else:
-            summary = pipeline.run(["retrain"])
+            summary = pipeline.run(["retrain"], start_job=start_job)
             details, gated = summary.details("retrain"), summary.details("gate")
     if as_json:
         output.show_json({"use_case": use_case, "as_of": moment.isoformat(), "dry_run": dry_run, **details})
@@ -43,6 +47,15 @@ def retrain(use_case: str, as_of: str | None, dry_run: bool, as_json: bool, opti
     if details["held_until"]:
         click.echo(f"Held back until {details['held_until'][:10]}.")
     if dry_run and details["due"]:
-        click.echo("Without --dry-run: trains a challenger on the labels known by then, and puts it to the gate.")
+        doing = (
+            f"starts the job {start_job}"
+            if start_job
+            else "trains a challenger on the labels known by then, and gates it"
+        )
+        click.echo(f"Without --dry-run: {doing}.")
+    elif "job" in details:
+        job = details["job"]
+        told = (f"Job {job['name']}, run {job['run_id']}: {job['state']}.", job["message"], job["url"])
+        click.echo(" ".join(part for part in told if part))
     elif gated:
         click.echo(f"Version {gated['challenger']}: {gated['outcome']} ({gated['reason']}).")

@@ -5,12 +5,15 @@ from __future__ import annotations
 import inspect
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from mlplatform.errors import FunctionError
+from mlplatform.errors import FeatureStoreError, FunctionError
+from mlplatform.features.types import arrow_type, spark_type
+from mlplatform.naming import ObjectName
+from mlplatform.workspace.protocols import FunctionInfo
 
 _SPARK_TYPES = {str: "string", float: "double", int: "bigint", bool: "boolean", date: "date", datetime: "timestamp"}
 
@@ -67,3 +70,53 @@ def _spark_type(function: str, parameter: str, annotation: Any) -> str:
             hint=f"Use one of {', '.join(kind.__name__ for kind in _SPARK_TYPES)} (or None), or spell the types out.",
         )
     return _SPARK_TYPES[kinds[0]]
+
+
+def checked_function(
+    name: ObjectName | str, fn: Callable[..., Any], parameters: Sequence[tuple[str, str]], returns: str
+) -> FunctionInfo:
+    """Return what a workspace registers, its types spelled in one way and its name in lower case.
+
+    Raises:
+        FunctionError: If the function cannot be called with these parameters, or a type is none.
+    """
+    key = str(ObjectName.parse(name)).lower()
+    info = FunctionInfo(
+        name=key,
+        parameters=tuple((str(parameter), function_type(kind, key)) for parameter, kind in parameters),
+        returns=function_type(returns, key),
+        fn=fn,
+    )
+    _check_callable(info)
+    return info
+
+
+def function_type(name: str, function: str) -> str:
+    """Return a Spark type's name as we spell it.
+
+    Raises:
+        FunctionError: If there is no such type.
+    """
+    try:
+        return spark_type(arrow_type(name))
+    except FeatureStoreError as error:
+        raise FunctionError(f"Function {function}: {error.message}", hint=error.hint) from None
+
+
+def _check_callable(info: FunctionInfo) -> None:
+    names = [name for name, _ in info.parameters]
+    if len(set(names)) != len(names):
+        raise FunctionError(f"Function {info.name} has a parameter twice: {names}.", hint="Name each parameter once.")
+    if not callable(info.fn):
+        raise FunctionError(f"Function {info.name} is a {type(info.fn).__name__}, which cannot be called.")
+    try:
+        signature = inspect.signature(info.fn)
+    except (TypeError, ValueError):
+        return  # A builtin without a signature: the first call will tell.
+    try:
+        signature.bind(*names)
+    except TypeError:
+        raise FunctionError(
+            f"Function {info.name} is declared with the parameters {names}, but is {signature}.",
+            hint="Arguments are passed by position, one for each declared parameter.",
+        ) from None

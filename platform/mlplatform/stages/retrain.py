@@ -69,6 +69,32 @@ def result_of(context: StageContext, decision: RetrainDecision) -> StageResult:
     )
 
 
+def start_if_due(context: StageContext, job: str) -> StageResult:
+    """Decide, and start the job that trains and gates; again, while it is due, finds the run that was started.
+
+    Args:
+        context: The run; its `as_of` and environment become the job's parameters.
+        job: The job's id or name.
+
+    Raises:
+        JobError: If the job does not exist, or cannot be started; run again to start it.
+    """
+    decision = decide(context)
+    result = result_of(context, decision)
+    if decision.due:
+        context.progress(f"starting {job}: {'; '.join(decision.reasons)}")
+        parameters = {"as_of": context.as_of.isoformat(), "env": context.ws.env}
+        run = context.ws.jobs.run_now(job, parameters=parameters, token=token(context))
+        result.details["job"] = {
+            "name": job,
+            "run_id": run.run_id,
+            "state": run.state,
+            "url": run.url,
+            "message": run.message,
+        }
+    return result
+
+
 def token(context: StageContext) -> str:
     """Return what makes starting the retraining of one `as_of` idempotent where a job service runs it."""
     text = f"retrain|{context.use_case.model}|{context.as_of.isoformat()}"

@@ -37,6 +37,7 @@ def run(context: StageContext, *, register_only: bool = False) -> StageResult:
 
     Raises:
         LabelError: If too few labels are known.
+        RegistryError: If the registered model does not exist, where training may not create it.
     """
     use_case, ws = context.use_case, context.ws
     settings, spine, trainer = use_case.settings, use_case.label_spine(), use_case.model_trainer()
@@ -47,6 +48,7 @@ def run(context: StageContext, *, register_only: bool = False) -> StageResult:
     if options.max_rows is not None:
         frame = sample(frame, options.max_rows, options.seed)
     context.progress(f"training set of {frame.rows.num_rows} labelled rows, of {known_rows} known")
+    ws.registry.require_model(use_case.model)
     data = training_data(ws, trainer, spine, frame, settings)
     key = training_key(trainer, data, settings)
     result = StageResult(inputs=frame.versions, rows_in=known_rows, rows_out=data.labels.size)

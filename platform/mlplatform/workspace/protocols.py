@@ -278,6 +278,14 @@ class Registry(Protocol):
         """
         ...
 
+    def require_model(self, model: ObjectName | str) -> None:
+        """See to it that there is a model to train versions of: local made on the spot, on Databricks by `setup`.
+
+        Raises:
+            RegistryError: If there is none, with the command that creates it; or if it cannot be read.
+        """
+        ...
+
     def set_deployment_job(self, model: ObjectName | str, job_id: str | None) -> None:
         """Link the job that evaluates, approves and promotes new versions; None unlinks. Local: kept as a tag.
 

@@ -23,6 +23,7 @@ from mlplatform.errors import TableError, WriteConflictError
 from mlplatform.workspace.local import duck
 from mlplatform.workspace.local.merge import plan_merge, plan_replacement
 from mlplatform.workspace.protocols import Transaction, WriteResult
+from mlplatform.workspace.table_checks import check_type
 
 ATTEMPTS = 20
 _PROPERTY = "mlplatform."
@@ -57,7 +58,7 @@ def create(path: Path, schema: pa.Schema, *, description: str, properties: Mappi
         TableError: If a column has a type that Delta does not know.
     """
     for field in schema:
-        _check_type(field.name, field.type)
+        check_type(field.name, field.type)
     path.mkdir(parents=True, exist_ok=True)
     DeltaTable.create(
         str(path),
@@ -67,14 +68,6 @@ def create(path: Path, schema: pa.Schema, *, description: str, properties: Mappi
         configuration={f"{_PROPERTY}{key}": value for key, value in properties.items()},
         raise_if_key_not_exists=False,
     )
-
-
-def _check_type(column: str, kind: pa.DataType) -> None:
-    refused = (pa.types.is_time, pa.types.is_duration, pa.types.is_interval, pa.types.is_null, pa.types.is_union)
-    if any(test(kind) for test in refused):
-        raise TableError(f"Column {column} is {kind}, which no Delta table can hold.", hint="Declare another type.")
-    for child in range(kind.num_fields):
-        _check_type(f"{column}.{kind.field(child).name}", kind.field(child).type)
 
 
 def properties(table: DeltaTable) -> dict[str, str]:

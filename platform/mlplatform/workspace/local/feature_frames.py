@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from mlplatform.errors import FeatureStoreError, TableError
 from mlplatform.features.types import arrow_type, normal_schema, normal_table
-from mlplatform.workspace.local.frames import to_arrow
+from mlplatform.workspace.frames import to_arrow
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

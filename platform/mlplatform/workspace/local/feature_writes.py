@@ -11,7 +11,7 @@ from mlplatform.errors import FeatureStoreError, did_you_mean
 from mlplatform.features.types import normal_schema, spark_type
 from mlplatform.naming import ObjectName
 from mlplatform.workspace.local.feature_frames import frame_in, spark_schema
-from mlplatform.workspace.local.tables import check_unique
+from mlplatform.workspace.table_checks import check_unique
 
 if TYPE_CHECKING:
     from mlplatform.workspace.local.tables import LocalTables

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import inspect
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -11,8 +10,8 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
-from mlplatform.errors import FeatureStoreError, FunctionError, did_you_mean
-from mlplatform.features.types import arrow_type, spark_type
+from mlplatform.errors import FunctionError, did_you_mean
+from mlplatform.features.functions import checked_function
 from mlplatform.naming import ObjectName
 from mlplatform.workspace.local.locks import file_lock
 from mlplatform.workspace.protocols import FunctionInfo
@@ -53,15 +52,8 @@ class LocalFunctions:
         Raises:
             FunctionError: If it cannot be called with these parameters, or a type is none.
         """
-        key = str(ObjectName.parse(name)).lower()
-        info = FunctionInfo(
-            name=key,
-            parameters=tuple((str(parameter), _type(kind, key)) for parameter, kind in parameters),
-            returns=_type(returns, key),
-            fn=fn,
-        )
-        _check_callable(info)
-        self._known[key] = info
+        info = checked_function(name, fn, parameters, returns)
+        self._known[info.name] = info
         self._remember(info)
 
     def get(self, name: ObjectName | str) -> FunctionInfo:
@@ -110,32 +102,6 @@ class LocalFunctions:
                 hint="Delete the file and register the functions again.",
             ) from None
         return dict(record)
-
-
-def _type(name: str, function: str) -> str:
-    try:
-        return spark_type(arrow_type(name))
-    except FeatureStoreError as error:
-        raise FunctionError(f"Function {function}: {error.message}", hint=error.hint) from None
-
-
-def _check_callable(info: FunctionInfo) -> None:
-    names = [name for name, _ in info.parameters]
-    if len(set(names)) != len(names):
-        raise FunctionError(f"Function {info.name} has a parameter twice: {names}.", hint="Name each parameter once.")
-    if not callable(info.fn):
-        raise FunctionError(f"Function {info.name} is a {type(info.fn).__name__}, which cannot be called.")
-    try:
-        signature = inspect.signature(info.fn)
-    except (TypeError, ValueError):
-        return  # A builtin without a signature: the first call will tell.
-    try:
-        signature.bind(*names)
-    except TypeError:
-        raise FunctionError(
-            f"Function {info.name} is declared with the parameters {names}, but is {signature}.",
-            hint="Arguments are passed by position, one for each declared parameter.",
-        ) from None
 
 
 def _target(fn: Callable[..., Any]) -> str | None:

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion as MlflowVersion
 
+DEPLOYMENT_JOB_TAG = "deployment_job_id"
 _MISSING = "RESOURCE_DOES_NOT_EXIST"
+_EXISTS = "RESOURCE_ALREADY_EXISTS"
 _SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     # Else MLflow copies the project's own lock file into every model it finds one for.
@@ -120,6 +122,33 @@ class LocalRegistry:
         with _translated(f"tag version {version} of {model}"):
             for key, value in tags.items():
                 self._connect().set_model_version_tag(str(model), str(version), key, str(value))
+
+    def ensure_model(self, model: ObjectName | str, *, description: str = "") -> None:
+        """Create the registered model if it does not exist."""
+        from mlflow.exceptions import MlflowException
+
+        name = str(ObjectName.parse(model))
+        with _translated(f"create the model {name}"):
+            try:
+                self._connect().create_registered_model(name, description=description or None)
+            except MlflowException as error:
+                if error.error_code != _EXISTS:
+                    raise
+
+    def require_model(self, model: ObjectName | str) -> None:
+        """Create the registered model if it does not exist: nobody else has to, on this machine."""
+        self.ensure_model(model)
+
+    def set_deployment_job(self, model: ObjectName | str, job_id: str | None) -> None:
+        """Keep the job that would decide about new versions as a tag of the model; None takes it away."""
+        name = str(ObjectName.parse(model))
+        with _translated(f"link a deployment job to {name}"):
+            client = self._connect()
+            tagged = DEPLOYMENT_JOB_TAG in client.get_registered_model(name).tags
+            if job_id is not None:
+                client.set_registered_model_tag(name, DEPLOYMENT_JOB_TAG, job_id)
+            elif tagged:
+                client.delete_registered_model_tag(name, DEPLOYMENT_JOB_TAG)
 
     def log_files(self, version: ModelVersion, folder: str, files: Mapping[str, str]) -> None:
         """Keep text files with the run that made a version."""

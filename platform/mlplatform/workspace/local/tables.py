@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import operator
 import os
 import shutil
 import uuid
@@ -18,10 +17,22 @@ from deltalake import DeltaTable, QueryBuilder
 
 from mlplatform.errors import TableError, did_you_mean
 from mlplatform.naming import ObjectName, quote
+from mlplatform.workspace.frames import conform, to_arrow
 from mlplatform.workspace.local import delta, duck, views
-from mlplatform.workspace.local.frames import conform, to_arrow
 from mlplatform.workspace.local.locks import file_lock
 from mlplatform.workspace.protocols import Filter, TableInfo, Transaction, WriteResult
+from mlplatform.workspace.table_checks import (
+    check_columns,
+    check_merge_keys,
+    check_no_nulls,
+    check_range,
+    check_same_declaration,
+    check_unique,
+    expression,
+    keyed_schema,
+    raise_for_outside,
+    unfit_filters,
+)
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -108,10 +119,7 @@ class LocalTables:
         Raises:
             TableError: If a key is no column, or a table of that name has another declaration.
         """
-        unknown = [key for key in (*primary_keys, *filter(None, [timeseries_column])) if key not in schema.names]
-        if unknown:
-            raise TableError(f"{name}: key {unknown[0]} is not a column.", hint=did_you_mean(unknown[0], schema.names))
-        keyed = pa.schema([field.with_nullable(field.nullable and field.name not in primary_keys) for field in schema])
+        keyed = keyed_schema(name, schema, primary_keys, timeseries_column)
         path = self.path(name)
         with file_lock(self._root / ".locks", f"create {name}"):
             if not self.exists(name):
@@ -121,15 +129,7 @@ class LocalTables:
                 delta.create(path, keyed, description=description, properties=values)
                 return self.describe(name)
         there = self.describe(name)
-        declared = (tuple(primary_keys), timeseries_column, _shape(keyed))
-        if (there.primary_keys, there.timeseries_column, _shape(there.schema)) != declared:
-            raise TableError(
-                f"{name} exists with another declaration.\n"
-                f"  there:    keys {list(there.primary_keys)}, timeseries {there.timeseries_column}, "
-                f"columns {_shape(there.schema)}\n"
-                f"  declared: keys {list(primary_keys)}, timeseries {timeseries_column}, columns {_shape(keyed)}",
-                hint="Drop the table, or declare it as it is.",
-            )
+        check_same_declaration(there, keyed, primary_keys, timeseries_column)
         return there
 
     def describe(self, name: ObjectName | str) -> TableInfo:
@@ -179,14 +179,12 @@ class LocalTables:
         view = views.load(self.path(name))
         if view is not None:
             rows = view.rows(self.open(view.of, version=version), self._scratch)
-            return views.select(rows.filter(_expression(filters)) if filters else rows, columns)
+            return views.select(rows.filter(expression(filters)) if filters else rows, columns)
         table = self.open(name, version=version)
         schema = pa.schema(table.schema().to_arrow())
-        for column in (*(columns or ()), *(item[0] for item in filters)):
-            if column not in schema.names:
-                raise TableError(f"{name} has no column {column}.", hint=did_you_mean(column, schema.names))
+        check_columns(name, schema, [*(columns or ()), *(item[0] for item in filters)])
         wanted = list(columns) if columns is not None else schema.names
-        condition = _expression(filters) if filters else None
+        condition = expression(filters) if filters else None
         try:
             if table.protocol().min_reader_version > duck.PLAIN_READER_VERSION or _is_small(table):
                 needed = list(dict.fromkeys([*wanted, *(item[0] for item in filters)]))
@@ -199,19 +197,16 @@ class LocalTables:
                 .to_table()
             )
         except pa.ArrowException as error:
-            raise TableError(
-                f"{name} cannot be filtered by {list(filters)}: {error}", hint="Compare like with like."
-            ) from None
+            raise unfit_filters(name, filters, error) from None
 
     def largest(self, name: ObjectName | str, column: str, *, filters: Sequence[Filter] = ()) -> Any:
         """Return the largest value of a column among the rows asked for, reading batch by batch."""
         table = self.open(name)
         schema = pa.schema(table.schema().to_arrow())
-        if column not in schema.names:
-            raise TableError(f"{name} has no column {column}.", hint=did_you_mean(column, schema.names))
+        check_columns(name, schema, [column])
         if table.protocol().min_reader_version > duck.PLAIN_READER_VERSION or _is_small(table):
             return pc.max(self.to_arrow(name, columns=[column], filters=filters).column(column)).as_py()
-        condition = _expression(filters) if filters else None
+        condition = expression(filters) if filters else None
         scanner = table.to_pyarrow_dataset(schema=schema).scanner(
             columns=[column], filter=condition, batch_readahead=1, fragment_readahead=1
         )
@@ -247,12 +242,8 @@ class LocalTables:
     def merge(self, name: ObjectName | str, frame: Any) -> WriteResult:
         """Update the rows whose primary keys match, and insert the others."""
         info = self.describe(name)
-        if not info.primary_keys:
-            raise TableError(f"{name} has no primary keys to merge on.", hint="Declare them when creating the table.")
         rows = to_arrow(frame)
-        lacking = [key for key in info.primary_keys if key not in rows.column_names]
-        if lacking:
-            raise TableError(f"The frame for {name} lacks key column(s) {', '.join(lacking)}.", hint="Add them.")
+        check_merge_keys(info, rows.column_names)
         check_no_nulls(rows, info.primary_keys, str(name))
         known = pa.schema([field for field in info.schema if field.name in rows.column_names])
         conformed = conform(rows.select(known.names), known, str(name))
@@ -275,29 +266,11 @@ class LocalTables:
     ) -> WriteResult:
         """Replace the rows whose `column` lies in [start, end] in one commit."""
         info = self.describe(name)
-        if column not in info.schema.names:
-            raise TableError(f"{name} has no column {column}.", hint=did_you_mean(column, info.schema.names))
-        kind = info.schema.field(column).type
-        if not pa.types.is_timestamp(kind) or start.tzinfo is None or end.tzinfo is None:
-            raise TableError(
-                f"{name} by {column} ({kind}), {start} to {end}: this is no range of times with a zone.",
-                hint="Give a timestamp column, and aware times.",
-            )
-        if end < start:
-            raise TableError(f"The range of {name} ends at {end} before it starts at {start}.", hint="Swap them.")
-        if info.primary_keys and column not in info.primary_keys:
-            raise TableError(
-                f"{column} is no key of {name}: rows outside the range might hold the keys of those within.",
-                hint=f"Its keys: {', '.join(info.primary_keys)}.",
-            )
+        check_range(info, column, start, end)
         rows = conform(to_arrow(frame), info.schema, str(name))
         within = pc.and_(pc.greater_equal(rows.column(column), start), pc.less_equal(rows.column(column), end))
         outside = rows.num_rows - (pc.sum(within).as_py() or 0)
-        if outside:
-            raise TableError(
-                f"{outside} of {rows.num_rows} row(s) for {name} have a {column} outside [{start}, {end}].",
-                hint="Nothing was written; replace the range that the rows lie in.",
-            )
+        raise_for_outside(name, outside, rows.num_rows, (column, start, end))
         if info.primary_keys:
             check_unique(rows, info.primary_keys, str(name))
         return delta.replace_range(self.path(name), str(name), rows, (column, start, end), self._scratch)
@@ -339,53 +312,6 @@ def _newest_entry(path: Path) -> _LogEntry:
     return newest, state.st_ino, state.st_mtime_ns
 
 
-def check_no_nulls(rows: pa.Table, keys: Sequence[str], table: str) -> None:
-    """Refuse rows with null keys.
-
-    Raises:
-        TableError: With the columns concerned and the number of rows.
-    """
-    nulls = {key: rows.column(key).null_count for key in keys if rows.column(key).null_count}
-    if nulls:
-        listed = ", ".join(f"{key} ({count} row(s))" for key, count in nulls.items())
-        raise TableError(f"Null in key column of {table}: {listed}.", hint="Nothing was written; drop or repair them.")
-
-
-def check_unique(rows: pa.Table, keys: Sequence[str], table: str) -> None:
-    """Refuse rows with null or repeated keys.
-
-    Raises:
-        TableError: With the columns concerned and the number of rows.
-    """
-    check_no_nulls(rows, keys, table)
-    counts = rows.select(list(keys)).group_by(list(keys)).aggregate([([], "count_all")])
-    repeated = counts.filter(pc.greater(counts.column("count_all"), 1))
-    if repeated.num_rows:
-        surplus = rows.num_rows - counts.num_rows
-        example = {key: repeated.column(key)[0].as_py() for key in keys}
-        raise TableError(
-            f"{repeated.num_rows} key(s) of {table} stand more than once in the frame ({surplus} row(s) too many), "
-            f"as {example}.",
-            hint="Keys are unique together, the timeseries column included; nothing was written.",
-        )
-
-
-def _shape(schema: pa.Schema) -> list[str]:
-    return [f"{field.name} {field.type}{'' if field.nullable else ' not null'}" for field in schema]
-
-
-_OPERATORS: dict[str, Callable[[pc.Expression, Any], pc.Expression]] = {
-    "=": operator.eq,
-    "==": operator.eq,
-    "!=": operator.ne,
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-    "in": lambda field, values: field.isin(list(values)),
-}
-
-
 def _is_small(table: DeltaTable) -> bool:
     """Tell whether the whole table may be read: then delta-rs' own reader is ten times faster for many small files."""
     sizes = pa.table(table.get_add_actions()).column("size_bytes")
@@ -396,14 +322,3 @@ def _query(table: DeltaTable, schema: pa.Schema) -> pa.Table:
     columns = ", ".join(quote(name, "duckdb") for name in schema.names)  # DataFusion quotes as DuckDB does
     rows = pa.table(QueryBuilder().register("t", table).execute(f"SELECT {columns} FROM t"))  # noqa: S608
     return rows.cast(schema)
-
-
-def _expression(filters: Sequence[Filter]) -> pc.Expression:
-    combined: pc.Expression | None = None
-    for column, name, value in filters:
-        if name not in _OPERATORS:
-            raise TableError(f"{name!r} is not a filter operator.", hint=f"Known: {', '.join(_OPERATORS)}.")
-        test = _OPERATORS[name](pc.field(column), value)
-        combined = test if combined is None else combined & test
-    assert combined is not None
-    return combined

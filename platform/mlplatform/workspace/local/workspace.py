@@ -14,8 +14,11 @@ from typing import TYPE_CHECKING, Self
 
 from mlplatform.errors import ConfigError, MissingDependencyError
 from mlplatform.naming import check_part
+from mlplatform.workspace.local.access import LocalAccess
 from mlplatform.workspace.local.functions import LocalFunctions
+from mlplatform.workspace.local.jobs import LocalJobs
 from mlplatform.workspace.local.locks import file_lock
+from mlplatform.workspace.local.monitors import LocalMonitors
 from mlplatform.workspace.local.registry import LocalRegistry
 from mlplatform.workspace.local.secrets import EnvSecrets
 
@@ -101,6 +104,21 @@ class LocalWorkspace:
     def secrets(self) -> EnvSecrets:
         """Environment variables and `.env`."""
         return EnvSecrets(Path.cwd() / ".env")
+
+    @cached_property
+    def jobs(self) -> LocalJobs:
+        """Functions of this process, run once a token."""
+        return LocalJobs(self.root)
+
+    @cached_property
+    def monitors(self) -> LocalMonitors:
+        """No data profiling here: the platform's own metrics tables are all there is."""
+        return LocalMonitors()
+
+    @cached_property
+    def access(self) -> LocalAccess:
+        """No access control here: grants are checked only."""
+        return LocalAccess()
 
     @cached_property
     def fe(self) -> LocalFeatureClient:

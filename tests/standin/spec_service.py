@@ -8,6 +8,7 @@ service knows: the default values.
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import yaml
@@ -18,17 +19,22 @@ from databricks.ml_features.entities.materialized_feature import MaterializedFea
 from databricks.ml_features.utils import training_scoring_utils as scoring
 from databricks.ml_features_common.entities.feature_column_info import FeatureColumnInfo
 
-from tests.parity.catalog import Catalog
+from tests.standin.metastore import Metastore
+from tests.standin.unity_catalog import UnityCatalog
 
 WORKSPACE_ID = 1
 
 
-def generate_yaml(request: dict[str, Any], catalog: Catalog) -> str:
+Features = Callable[[str], list[dict[str, Any]] | None]
+
+
+def generate_yaml(request: Mapping[str, Any], metastore: Metastore, features_of: Features) -> str:
     """Answer a GenerateFeatureSpecYaml request.
 
     Args:
         request: The request's JSON: `features`, `exclude_columns`, `input_columns`.
-        catalog: What the tables look like.
+        metastore: What the tables look like.
+        features_of: Answers the service's list of a table's features.
 
     Raises:
         ValueError: The builder refuses, for example because one table has two lookback windows.
@@ -36,7 +42,7 @@ def generate_yaml(request: dict[str, Any], catalog: Catalog) -> str:
     features = request.get("features", [])
     lookups = [_lookup(item["feature_lookup"]) for item in features if "feature_lookup" in item]
     functions = [_function(item["feature_function"]) for item in features if "feature_function" in item]
-    metadata = _metadata({lookup.table_name for lookup in lookups}, catalog)
+    metadata = _metadata({lookup.table_name for lookup in lookups}, metastore, features_of)
     columns = scoring.get_column_infos(lookups, functions, metadata, df_columns=request.get("input_columns", []))
     spec = scoring.build_feature_spec(
         lookups, metadata, columns, set(request.get("exclude_columns", [])), workspace_id=WORKSPACE_ID
@@ -74,14 +80,15 @@ def _function(raw: dict[str, Any]) -> FeatureFunction:
     )
 
 
-def _metadata(names: set[str], catalog: Catalog) -> scoring._FeatureTableMetadata:
+def _metadata(names: set[str], metastore: Metastore, features_of: Features) -> scoring._FeatureTableMetadata:
     features, tables = {}, {}
+    catalog = UnityCatalog(metastore)
     for name in names:
-        answer, columns = catalog.table(name), catalog.features(name)
-        if answer is None or columns is None:
+        info, columns = metastore.table(name), features_of(name)
+        if info is None or columns is None:
             msg = f"Table '{name}' does not exist."
             raise ValueError(msg)
-        tables[name] = FeatureTable.from_uc_get_table_response(answer)
+        tables[name] = FeatureTable.from_uc_get_table_response(catalog.table_answer(name, info))
         features[name] = [
             MaterializedFeature(name, column["id"], column["name"], column["data_type"], "") for column in columns
         ]

@@ -1,0 +1,161 @@
+"""Unity Catalog functions in Python, made from the source of the registered function."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from mlplatform.errors import FunctionError, did_you_mean
+from mlplatform.features.functions import checked_function, function_type
+from mlplatform.naming import ObjectName, quote
+from mlplatform.workspace.databricks.function_source import python_body, rebuilt
+from mlplatform.workspace.databricks.registry_errors import redacted
+from mlplatform.workspace.protocols import FunctionInfo
+
+if TYPE_CHECKING:
+    from databricks.sdk.service.catalog import FunctionInfo as UnityFunction
+
+    from mlplatform.workspace.databricks.workspace import DatabricksWorkspace
+
+_DIGEST = re.compile(r"\[mlplatform ([0-9a-f]{16})\]")
+
+
+class DatabricksFunctions:
+    """Functions in Unity Catalog; see `mlplatform.workspace.protocols.Functions`.
+
+    The comment of each holds a digest of parameters, return type and body: what stands there already is not made again.
+    """
+
+    def __init__(self, ws: DatabricksWorkspace) -> None:
+        """Take the workspace; nothing is asked yet."""
+        self._ws = ws
+        self._known: dict[str, tuple[str, FunctionInfo]] = {}
+
+    def register(
+        self,
+        name: ObjectName | str,
+        fn: Callable[..., Any],
+        *,
+        parameters: Sequence[tuple[str, str]],
+        returns: str,
+    ) -> None:
+        """Register a function of scalars; again under the same name replaces it, the same again does nothing.
+
+        Raises:
+            FunctionError: If it cannot be called with these parameters, uses what does not travel (see
+                `mlplatform.workspace.databricks.function_source`), or the workspace refuses it.
+        """
+        info = checked_function(name, fn, parameters, returns)
+        body = python_body(info)
+        digest = _digest(info.parameters, info.returns, body)
+        if not self._stands(info.name, digest):
+            try:
+                self._ws.sql.execute(statement(info, body, digest))
+            except Exception as error:
+                # The answer may have been lost after the function was made.
+                if not self._stands(info.name, digest):
+                    raise FunctionError(
+                        f"Function {info.name} cannot be made: {redacted(str(error))}",
+                        hint="It needs CREATE FUNCTION on its schema, and ownership to replace one that is there.",
+                    ) from error
+        self._known[info.name] = (digest, info)
+
+    def get(self, name: ObjectName | str) -> FunctionInfo:
+        """Return a registered function.
+
+        Raises:
+            FunctionError: If there is none of that name (near names are given), or it was made by something else.
+        """
+        key = str(ObjectName.parse(name)).lower()
+        found = self._read(key)
+        if found is None:
+            raise FunctionError(
+                f"Function {name} is not registered.",
+                hint=f"{did_you_mean(key, self._names(key))} Register it with ws.functions.register.",
+            )
+        parameters, returns, body = _declaration(key, found)
+        digest = _comment_digest(found)
+        known = self._known.get(key)
+        if known is not None and known[0] == digest:
+            return known[1]
+        if digest is None or digest != _digest(parameters, returns, body):
+            raise FunctionError(
+                f"Function {key} was not registered by this library, or was changed since.",
+                hint="Register it with ws.functions.register.",
+            )
+        return FunctionInfo(name=key, parameters=parameters, returns=returns, fn=rebuilt(key, body))
+
+    def _stands(self, name: str, digest: str) -> bool:
+        """Tell whether Unity Catalog has the function just so."""
+        found = self._read(name)
+        return found is not None and _comment_digest(found) == digest == _digest(*_declaration(name, found))
+
+    def _read(self, name: str) -> UnityFunction | None:
+        from databricks.sdk.errors import NotFound
+
+        try:
+            return self._ws.client.functions.get(name)
+        except NotFound:
+            return None
+        except Exception as error:
+            raise FunctionError(
+                f"Function {name} cannot be read: {redacted(str(error))}",
+                hint="It needs EXECUTE on the function, USE CATALOG and USE SCHEMA above it.",
+            ) from error
+
+    def _names(self, name: str) -> list[str]:
+        from databricks.sdk.errors import DatabricksError
+
+        parsed = ObjectName.parse(name)
+        try:
+            found = list(self._ws.client.functions.list(parsed.catalog, parsed.schema))
+        except DatabricksError:
+            found = []  # Near names are a courtesy: that the function is missing is known.
+        return [item.full_name for item in found if item.full_name]
+
+
+def statement(info: FunctionInfo, body: str, digest: str) -> str:
+    """Return the statement that makes a function, with its digest in the comment."""
+    parameters = ", ".join(f"{quote(name)} {_sql_type(kind)}" for name, kind in info.parameters)
+    summary = (info.fn.__doc__ or "").strip().partition("\n")[0]
+    comment = f"{summary} [mlplatform {digest}]".strip().replace("\\", "\\\\").replace("'", "\\'").replace("$$", "$ $")
+    name, returns = ObjectName.parse(info.name).sql, _sql_type(info.returns)
+    return (
+        f"CREATE OR REPLACE FUNCTION {name}({parameters}) RETURNS {returns}\n"
+        f"LANGUAGE PYTHON\nCOMMENT '{comment}'\nAS $$\n{body}\n$$"
+    )
+
+
+def _sql_type(kind: str) -> str:
+    # Names of fields stay as they are.
+    return kind if "<" in kind else kind.upper()
+
+
+def _digest(parameters: Sequence[tuple[str, str]], returns: str, body: str) -> str:
+    text = repr((tuple(parameters), returns, body.strip()))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _comment_digest(found: UnityFunction) -> str | None:
+    match = _DIGEST.search(found.comment or "")
+    return match.group(1) if match else None
+
+
+def _declaration(name: str, found: UnityFunction) -> tuple[tuple[tuple[str, str], ...], str, str]:
+    inputs = found.input_params.parameters if found.input_params is not None else None
+    return (
+        tuple(
+            (item.name, _spelled(item.type_text, name)) for item in sorted(inputs or (), key=lambda item: item.position)
+        ),
+        _spelled(found.full_data_type or "", name),
+        found.routine_definition or "",
+    )
+
+
+def _spelled(kind: str, name: str) -> str:
+    try:
+        return function_type(kind if "<" in kind else kind.lower(), name)
+    except FunctionError:
+        return kind  # A type that we do not know: it is none of ours, and the digest will say so.

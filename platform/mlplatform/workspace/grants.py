@@ -1,0 +1,73 @@
+"""Which privileges there are on what, and the statement that grants them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from mlplatform.errors import AccessError, InvalidNameError, did_you_mean
+from mlplatform.naming import ObjectName, check_part, quote
+from mlplatform.workspace.operation_protocols import SecurableKind
+
+_OF_TABLES = ("SELECT", "MODIFY", "APPLY TAG", "MANAGE")
+_OF_VOLUMES = ("READ VOLUME", "WRITE VOLUME", "APPLY TAG", "MANAGE")
+_OF_FUNCTIONS = ("EXECUTE", "APPLY TAG", "MANAGE")
+_OF_MODELS = ("EXECUTE", "CREATE MODEL VERSION", "APPLY TAG", "MANAGE")
+_OF_SCHEMAS = (
+    "USE SCHEMA",
+    "CREATE TABLE",
+    "CREATE VOLUME",
+    "CREATE FUNCTION",
+    "CREATE MODEL",
+    # On a schema, what is below it takes them over.
+    *dict.fromkeys((*_OF_TABLES, *_OF_VOLUMES, *_OF_FUNCTIONS, *_OF_MODELS)),
+)
+
+PRIVILEGES: Mapping[SecurableKind, Sequence[str]] = {
+    "catalog": ("USE CATALOG", "CREATE SCHEMA", *_OF_SCHEMAS),
+    "schema": _OF_SCHEMAS,
+    "table": _OF_TABLES,
+    "volume": _OF_VOLUMES,
+    "function": _OF_FUNCTIONS,
+    "model": _OF_MODELS,
+}
+_LEVELS: Mapping[SecurableKind, int] = {"catalog": 1, "schema": 2}
+_OF_OBJECTS = 3
+
+
+def grant_statement(privileges: Sequence[str], kind: SecurableKind, name: str | ObjectName, principal: str) -> str:
+    """Return the statement that grants privileges, its names checked and quoted.
+
+    Raises:
+        AccessError: If a privilege or kind is unknown, there are none, or the principal is empty.
+        InvalidNameError: If the name is none, or has not as many levels as its kind.
+
+    Examples:
+        >>> grant_statement(["EXECUTE"], "model", "dev.credit_risk.model", "scorers")
+        'GRANT EXECUTE ON MODEL `dev`.`credit_risk`.`model` TO `scorers`'
+    """
+    if kind not in PRIVILEGES:
+        raise AccessError(f"There is nothing of the kind {kind!r} to grant on.", hint=did_you_mean(kind, PRIVILEGES))
+    if not privileges:
+        raise AccessError(
+            f"No privilege on the {kind} {name} was named.", hint=f"Known: {', '.join(PRIVILEGES[kind])}."
+        )
+    for privilege in privileges:
+        if privilege not in PRIVILEGES[kind]:
+            raise AccessError(
+                f"There is no privilege {privilege!r} on a {kind}.", hint=did_you_mean(privilege, PRIVILEGES[kind])
+            )
+    try:
+        to = quote(principal)
+    except InvalidNameError:
+        raise AccessError(
+            f"{principal!r} is no principal.", hint="Name a group, a user, or a service principal by application id."
+        ) from None
+    return f"GRANT {', '.join(privileges)} ON {kind.upper()} {_quoted(kind, name)} TO {to}"
+
+
+def _quoted(kind: SecurableKind, name: str | ObjectName) -> str:
+    parts = str(name).split(".")
+    levels = _LEVELS.get(kind, _OF_OBJECTS)
+    if len(parts) != levels:
+        raise InvalidNameError(f"{str(name)!r} cannot name a {kind}.", hint=f"Its name has {levels} level(s).")
+    return ".".join(quote(check_part(part, of=str(name))) for part in parts)

@@ -1,0 +1,18 @@
+"""Data profiling on the local workspace: the platform's own metrics tables are all there is."""
+
+from __future__ import annotations
+
+from mlplatform.naming import ObjectName
+from mlplatform.workspace.operation_protocols import InferenceProfile
+
+NOT_HERE = "not available here"
+
+
+class LocalMonitors:
+    """Profiles nothing; see `mlplatform.workspace.operation_protocols.Monitors`."""
+
+    def ensure(self, table: ObjectName | str, profile: InferenceProfile) -> str:
+        """Say that there is no data profiling here."""
+        ObjectName.parse(table)
+        del profile
+        return NOT_HERE

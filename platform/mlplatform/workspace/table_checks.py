@@ -1,0 +1,213 @@
+"""What every home checks about a table's declaration, its rows and what is asked of it, whatever engine holds them."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mlplatform.errors import TableError, did_you_mean
+from mlplatform.workspace.protocols import Filter, TableInfo
+
+_OPERATORS: dict[str, Callable[[pc.Expression, Any], pc.Expression]] = {
+    "=": operator.eq,
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "in": lambda field, values: field.isin(list(values)),
+}
+
+
+def keyed_schema(
+    name: object, schema: pa.Schema, primary_keys: Sequence[str], timeseries_column: str | None
+) -> pa.Schema:
+    """Return the schema with keys that may not be null.
+
+    Raises:
+        TableError: If a key is no column.
+    """
+    unknown = [key for key in (*primary_keys, *filter(None, [timeseries_column])) if key not in schema.names]
+    if unknown:
+        raise TableError(f"{name}: key {unknown[0]} is not a column.", hint=did_you_mean(unknown[0], schema.names))
+    return pa.schema([field.with_nullable(field.nullable and field.name not in primary_keys) for field in schema])
+
+
+def check_same_declaration(
+    there: TableInfo, schema: pa.Schema, primary_keys: Sequence[str], timeseries_column: str | None
+) -> None:
+    """Refuse another declaration than that of the table that is there.
+
+    Raises:
+        TableError: With both declarations.
+    """
+    declared = (tuple(primary_keys), timeseries_column, _shape(schema))
+    if (there.primary_keys, there.timeseries_column, _shape(there.schema)) != declared:
+        raise TableError(
+            f"{there.name} exists with another declaration.\n"
+            f"  there:    keys {list(there.primary_keys)}, timeseries {there.timeseries_column}, "
+            f"columns {_shape(there.schema)}\n"
+            f"  declared: keys {list(primary_keys)}, timeseries {timeseries_column}, columns {_shape(schema)}",
+            hint="Drop the table, or declare it as it is.",
+        )
+
+
+def check_type(column: str, kind: pa.DataType) -> None:
+    """Refuse a type that Delta does not know.
+
+    Raises:
+        TableError: With the column's name.
+    """
+    refused = (pa.types.is_time, pa.types.is_duration, pa.types.is_interval, pa.types.is_null, pa.types.is_union)
+    if any(test(kind) for test in refused):
+        raise TableError(f"Column {column} is {kind}, which no Delta table can hold.", hint="Declare another type.")
+    for child in range(kind.num_fields):
+        check_type(f"{column}.{kind.field(child).name}", kind.field(child).type)
+
+
+def check_columns(name: object, schema: pa.Schema, columns: Sequence[str]) -> None:
+    """Refuse columns that the table does not have.
+
+    Raises:
+        TableError: With near names.
+    """
+    for column in columns:
+        if column not in schema.names:
+            raise TableError(f"{name} has no column {column}.", hint=did_you_mean(column, schema.names))
+
+
+def check_no_nulls(rows: pa.Table, keys: Sequence[str], table: str) -> None:
+    """Refuse rows with null keys.
+
+    Raises:
+        TableError: With the columns concerned and the number of rows.
+    """
+    raise_for_nulls({key: rows.column(key).null_count for key in keys}, table)
+
+
+def raise_for_nulls(nulls: dict[str, int], table: str) -> None:
+    """Refuse null keys, counted by column.
+
+    Raises:
+        TableError: With the columns concerned and the number of rows.
+    """
+    found = {key: count for key, count in nulls.items() if count}
+    if found:
+        listed = ", ".join(f"{key} ({count} row(s))" for key, count in found.items())
+        raise TableError(f"Null in key column of {table}: {listed}.", hint="Nothing was written; drop or repair them.")
+
+
+def check_unique(rows: pa.Table, keys: Sequence[str], table: str) -> None:
+    """Refuse rows with null or repeated keys.
+
+    Raises:
+        TableError: With the columns concerned and the number of rows.
+    """
+    check_no_nulls(rows, keys, table)
+    counts = rows.select(list(keys)).group_by(list(keys)).aggregate([([], "count_all")])
+    repeated = counts.filter(pc.greater(counts.column("count_all"), 1))
+    if repeated.num_rows:
+        example = {key: repeated.column(key)[0].as_py() for key in keys}
+        raise repeated_keys(table, repeated.num_rows, rows.num_rows - counts.num_rows, example)
+
+
+def repeated_keys(table: str, keys: int, surplus: int, example: dict[str, Any]) -> TableError:
+    """Return the error about keys that stand more than once in a frame."""
+    return TableError(
+        f"{keys} key(s) of {table} stand more than once in the frame ({surplus} row(s) too many), as {example}.",
+        hint="Keys are unique together, the timeseries column included; nothing was written.",
+    )
+
+
+def check_merge_keys(info: TableInfo, columns: Sequence[str]) -> None:
+    """Refuse a merge without keys to merge on.
+
+    Raises:
+        TableError: If the table has none, or the frame lacks one.
+    """
+    if not info.primary_keys:
+        raise TableError(f"{info.name} has no primary keys to merge on.", hint="Declare them when creating the table.")
+    lacking = [key for key in info.primary_keys if key not in columns]
+    if lacking:
+        raise TableError(f"The frame for {info.name} lacks key column(s) {', '.join(lacking)}.", hint="Add them.")
+
+
+def check_range(info: TableInfo, column: str, start: datetime, end: datetime) -> None:
+    """Refuse a range that cannot be replaced.
+
+    Raises:
+        TableError: If the column is no timestamp, or no key of a table with keys; if the range is none.
+    """
+    check_columns(info.name, info.schema, [column])
+    kind = info.schema.field(column).type
+    if not pa.types.is_timestamp(kind) or start.tzinfo is None or end.tzinfo is None:
+        raise TableError(
+            f"{info.name} by {column} ({kind}), {start} to {end}: this is no range of times with a zone.",
+            hint="Give a timestamp column, and aware times.",
+        )
+    if end < start:
+        raise TableError(f"The range of {info.name} ends at {end} before it starts at {start}.", hint="Swap them.")
+    if info.primary_keys and column not in info.primary_keys:
+        raise TableError(
+            f"{column} is no key of {info.name}: rows outside the range might hold the keys of those within.",
+            hint=f"Its keys: {', '.join(info.primary_keys)}.",
+        )
+
+
+def raise_for_outside(name: object, outside: int, total: int, span: tuple[str, datetime, datetime]) -> None:
+    """Refuse rows outside the range that they are to replace.
+
+    Raises:
+        TableError: With their number.
+    """
+    if outside:
+        column, start, end = span
+        raise TableError(
+            f"{outside} of {total} row(s) for {name} have a {column} outside [{start}, {end}].",
+            hint="Nothing was written; replace the range that the rows lie in.",
+        )
+
+
+def check_filters(name: object, schema: pa.Schema, filters: Sequence[Filter]) -> None:
+    """Refuse filters that compare what cannot be compared.
+
+    Raises:
+        TableError: If there is no such column or operator, or the value is of another kind than the column.
+    """
+    check_columns(name, schema, [item[0] for item in filters])
+    try:
+        if filters:
+            schema.empty_table().filter(expression(filters))
+    except pa.ArrowException as error:
+        raise unfit_filters(name, filters, error) from None
+
+
+def unfit_filters(name: object, filters: Sequence[Filter], error: Exception) -> TableError:
+    """Return the error about filters that compare what cannot be compared."""
+    return TableError(f"{name} cannot be filtered by {list(filters)}: {error}", hint="Compare like with like.")
+
+
+def expression(filters: Sequence[Filter]) -> pc.Expression:
+    """Return filters, at least one, as an Arrow expression.
+
+    Raises:
+        TableError: If an operator is unknown.
+    """
+    combined: pc.Expression | None = None
+    for column, name, value in filters:
+        if name not in _OPERATORS:
+            raise TableError(f"{name!r} is not a filter operator.", hint=f"Known: {', '.join(_OPERATORS)}.")
+        test = _OPERATORS[name](pc.field(column), value)
+        combined = test if combined is None else combined & test
+    assert combined is not None
+    return combined
+
+
+def _shape(schema: pa.Schema) -> list[str]:
+    return [f"{field.name} {field.type}{'' if field.nullable else ' not null'}" for field in schema]

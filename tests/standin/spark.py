@@ -1,0 +1,96 @@
+"""JVM Spark with Delta and the catalogs `dev`, `staging`, `prod`, and what it knows about its tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.parity import requirements_check
+from tests.parity.spark_session import start_session
+from tests.standin import jars
+from tests.standin.metastore import Column, TableInfo
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pyspark.sql import SparkSession
+
+CATALOGS = ("dev", "staging", "prod")
+_DELTA_CATALOG = "org.apache.spark.sql.delta.catalog.DeltaCatalog"
+
+
+def missing() -> str | None:
+    """Say in one line what the Databricks workspace's tests lack and how to get it, or None."""
+    wants = [text for text in (requirements_check.missing(), jars.missing()) if text]
+    return "; ".join(wants) or None
+
+
+def start_delta_session(scratch: Path) -> SparkSession:
+    """Start JVM Spark on this machine with three-level names; one a process.
+
+    The three catalogs share one set of schemas: `dev.a.b` and `prod.a.b` are the same table. Use one catalog a test, or
+    schemas of different names.
+
+    Args:
+        scratch: A folder for tables and for whatever else Spark writes.
+    """
+    settings = {
+        "spark.jars": ",".join(str(path) for path in jars.delta_jars()),
+        "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+        "spark.sql.catalog.spark_catalog": _DELTA_CATALOG,
+        # As few tasks a commit as can be: Delta's default is 50 for the log alone.
+        "spark.databricks.delta.snapshotPartitions": "1",
+        # As on Databricks: Spark 4 and serverless compute speak ANSI SQL.
+        "spark.sql.ansi.enabled": "true",
+    }
+    # A write that fails is what some tests are about: the error comes back, pages of Java on stderr need not.
+    settings["spark.log.level"] = "OFF"
+    settings |= {f"spark.sql.catalog.{catalog}": _DELTA_CATALOG for catalog in CATALOGS}
+    spark = start_session(scratch, settings)
+    manager = spark._jsparkSession.sessionState().catalogManager()
+    # DeltaCatalog extends the session's catalog only. A catalog of another name works too once it delegates to the same
+    # one, which Spark sets for the session's catalog and keeps in a private field.
+    field_of = spark._jvm.java.lang.Class.forName(
+        "org.apache.spark.sql.connector.catalog.DelegatingCatalogExtension"
+    ).getDeclaredField("delegate")
+    field_of.setAccessible(True)
+    delegate = field_of.get(manager.catalog("spark_catalog"))
+    for catalog in CATALOGS:
+        manager.catalog(catalog).setDelegateCatalog(delegate)
+    return spark
+
+
+class SparkTables:
+    """What the stand-in's metastore asks about the tables of a Spark session; see `metastore.TableProvider`."""
+
+    def __init__(self, spark: SparkSession) -> None:
+        self._spark = spark
+
+    def describe(self, full_name: str) -> TableInfo | None:
+        """Return a table or view by its three-level name, or None if there is none."""
+        quoted = _quoted(full_name)
+        if not self._spark.catalog.tableExists(quoted):
+            return None
+        known = self._spark.catalog.getTable(quoted)
+        view = known.tableType == "VIEW"
+        # A table that is made again has another id.
+        identity = "" if view else self._spark.sql(f"DESCRIBE DETAIL {quoted}").collect()[0]["id"]
+        columns = [
+            Column(column.name, column.dataType.simpleString(), column.nullable, column.metadata.get("comment") or "")
+            for column in self._spark.table(quoted).schema
+        ]
+        return TableInfo(columns, known.description or "", "VIEW" if view else "MANAGED", identity)
+
+    def list(self, catalog: str, schema: str) -> list[str]:
+        """Return the bare names of the tables and views of a schema, sorted."""
+        if not self._spark.catalog.databaseExists(_quoted(f"{catalog}.{schema}")):
+            return []
+        rows = self._spark.sql(f"SHOW TABLES IN {_quoted(f'{catalog}.{schema}')}").collect()
+        return sorted(row["tableName"] for row in rows if not row["isTemporary"])
+
+    def schemas(self, catalog: str) -> list[str]:
+        """Return the bare names of a catalog's schemas, sorted; all catalogs share them."""
+        return sorted(row["namespace"] for row in self._spark.sql(f"SHOW SCHEMAS IN {_quoted(catalog)}").collect())
+
+
+def _quoted(name: str) -> str:
+    return ".".join(f"`{part}`" for part in name.split("."))
