@@ -57,17 +57,21 @@ class Recorder:
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     recorder = Recorder()
-    monkeypatch.setattr(LocalWorkspace, "access", recorder, raising=False)
-    monkeypatch.setattr(LocalWorkspace, "monitors", recorder, raising=False)
+    monkeypatch.setattr(LocalWorkspace, "access", recorder)
+    monkeypatch.setattr(LocalWorkspace, "monitors", recorder)
+
+    make, link = LocalRegistry.ensure_model, LocalRegistry.set_deployment_job
 
     def ensure_model(self: LocalRegistry, model: Any, *, description: str = "") -> None:
         recorder.models.append((str(model), description))
+        make(self, model, description=description)
 
     def set_deployment_job(self: LocalRegistry, model: Any, job_id: str | None) -> None:
         recorder.deployment_jobs.append(job_id)
+        link(self, model, job_id)
 
-    monkeypatch.setattr(LocalRegistry, "ensure_model", ensure_model, raising=False)
-    monkeypatch.setattr(LocalRegistry, "set_deployment_job", set_deployment_job, raising=False)
+    monkeypatch.setattr(LocalRegistry, "ensure_model", ensure_model)
+    monkeypatch.setattr(LocalRegistry, "set_deployment_job", set_deployment_job)
     return recorder
 
 
@@ -146,6 +150,19 @@ def test_each_principal_may_write_its_tables_and_no_others(home, tiny, asked):
     }
     others = [grant for grant in asked.grants if grant[1] != "MODIFY"]
     assert others == [("trainers", "CREATE MODEL VERSION", "model", str(MODEL))]
+
+
+def test_whoever_appends_writes_to_the_record_of_appends_where_there_is_one(home, tiny, asked):
+    home.tables.create(NAMESPACE.ops("transactions"), schemas.STAGE_RUNS)
+    run(home, tiny, **ROLES)
+    who = {grant[0] for grant in asked.grants if grant[3] == "dev.ops.transactions"}
+    assert who == set(ROLES.values())
+
+
+def test_without_access_control_or_profiling_it_goes_through_all_the_same(home, tiny):
+    done = run(home, tiny, **ROLES)
+    assert done[-1].endswith("not available here")
+    assert run(home, tiny, **ROLES)[2:] == done[2:]
 
 
 def test_who_is_not_named_is_granted_nothing(home, tiny, asked):

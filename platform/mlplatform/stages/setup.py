@@ -13,9 +13,12 @@ from mlplatform.ops import schemas
 from mlplatform.stages import features, ingest, refine, score
 from mlplatform.stages.context import StageContext
 from mlplatform.workspace.operation_protocols import InferenceProfile
+from mlplatform.workspace.protocols import Transaction
 
 # Who writes which of the platform's own tables; all roles record their runs.
 _RUNS, _DECISIONS = "stage_runs", "gate_decisions"
+# On Databricks the workspace keeps a record of its own of what was appended; whoever appends writes to it.
+_LEDGER = "transactions"
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,8 @@ def _steps(context: StageContext, request: Request) -> Iterator[Step]:
         schemas.ensure(ws, namespace)
         for stage in (ingest, refine, features, score):
             stage.create_tables(context)
+        # Asked once, a workspace that keeps such a record makes its table.
+        ws.tables.committed(namespace.gold(PREDICTIONS), [Transaction("setup")])
 
     tables = [*_computed(context), namespace.gold(PREDICTIONS)]
     yield Step(f"create what is missing of {len(tables)} tables and the platform's own {len(schemas.TABLES)}", create)
@@ -145,7 +150,8 @@ def _grants(context: StageContext, request: Request) -> Iterator[Step]:
             continue
 
         def grant(principal: str = principal, tables: list[ObjectName] = tables) -> None:
-            for table in tables:
+            ledger = namespace.ops(_LEDGER)
+            for table in [*tables, ledger] if context.ws.tables.exists(ledger) else tables:
                 access.grant(["MODIFY"], "table", table, principal)
 
         yield Step(f"grant the {role} {principal} MODIFY on {len(tables)} tables", grant)
