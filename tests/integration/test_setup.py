@@ -152,10 +152,11 @@ def test_each_principal_may_write_its_tables_and_no_others(home, tiny, asked):
     assert others == [("trainers", "CREATE MODEL VERSION", "model", str(MODEL))]
 
 
-def test_whoever_appends_writes_to_the_record_of_appends_where_there_is_one(home, tiny, asked):
-    home.tables.create(NAMESPACE.ops("transactions"), schemas.STAGE_RUNS)
+@pytest.mark.parametrize("table", ["transactions", "leases"])
+def test_all_write_to_the_tables_that_the_workspace_keeps_for_itself_where_it_does(home, tiny, asked, table):
+    home.tables.create(NAMESPACE.ops(table), schemas.STAGE_RUNS)
     run(home, tiny, **ROLES)
-    who = {grant[0] for grant in asked.grants if grant[3] == "dev.ops.transactions"}
+    who = {grant[0] for grant in asked.grants if grant[3] == f"dev.ops.{table}"}
     assert who == set(ROLES.values())
 
 

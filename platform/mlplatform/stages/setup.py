@@ -17,8 +17,8 @@ from mlplatform.workspace.protocols import Transaction
 
 # Who writes which of the platform's own tables; all roles record their runs.
 _RUNS, _DECISIONS = "stage_runs", "gate_decisions"
-# On Databricks the workspace keeps a record of its own of what was appended; whoever appends writes to it.
-_LEDGER = "transactions"
+# On Databricks the workspace keeps tables of its own: what was appended, and who holds which lock. All roles write there.
+_OF_THE_WORKSPACE = ("transactions", "leases")
 
 
 @dataclass(frozen=True)
@@ -64,12 +64,15 @@ def run(context: StageContext, request: Request) -> list[str]:
         BundleError: If the deployment calls the schema otherwise than the use case does.
         UsageError: If a deployment job is given and the settings approve by themselves.
     """
+    if request.dry_run:
+        return [step.text for step in _steps(context, request)]
     done = []
-    for step in _steps(context, request):
-        found = None if request.dry_run else step.act()
-        line = f"{step.text}: {found}" if found else step.text
-        context.progress(line)
-        done.append(line)
+    steps = list(_steps(context, request))  # what is asked wrongly is found before anything is done
+    with context.ws.lock(f"setup {context.use_case.model}"):
+        for step in steps:
+            found = step.act()
+            done.append(f"{step.text}: {found}" if found else step.text)
+            context.progress(done[-1])
     return done
 
 
@@ -150,8 +153,8 @@ def _grants(context: StageContext, request: Request) -> Iterator[Step]:
             continue
 
         def grant(principal: str = principal, tables: list[ObjectName] = tables) -> None:
-            ledger = namespace.ops(_LEDGER)
-            for table in [*tables, ledger] if context.ws.tables.exists(ledger) else tables:
+            shared = [namespace.ops(name) for name in _OF_THE_WORKSPACE]
+            for table in [*tables, *filter(context.ws.tables.exists, shared)]:
                 access.grant(["MODIFY"], "table", table, principal)
 
         yield Step(f"grant the {role} {principal} MODIFY on {len(tables)} tables", grant)
