@@ -17,7 +17,7 @@ from mlplatform.workspace.protocols import Transaction
 
 # Who writes which of the platform's own tables; all roles record their runs.
 _RUNS, _DECISIONS = "stage_runs", "gate_decisions"
-# On Databricks the workspace keeps tables of its own: what was appended, and who holds which lock. All roles write there.
+# On Databricks the workspace keeps tables of its own: what was appended, who holds which lock. All roles write there.
 _OF_THE_WORKSPACE = ("transactions", "leases")
 
 
