@@ -48,11 +48,12 @@ test-slow: $(STAMP) ## Run the tests that take long
 parity: $(PARITY_STAMP) ## Compare with the real Databricks client (needs Java 17)
 	$(BIN)/pytest -m parity tests/parity
 
-lint: $(STAMP) ## Lint, check formatting, types and import contracts
+lint: $(STAMP) ## Lint, check formatting, types, import contracts and the bundle's files
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/mlplatform bundle generate --check
 
 format: $(STAMP) ## Format the code and mend what the linter can
 	$(BIN)/ruff check --fix .
