@@ -188,7 +188,7 @@ def test_a_frame_of_another_numeric_type_is_cast_for_the_model_and_given_back_as
     assert result.column("prediction").to_pylist() == expected.column("prediction").to_pylist()
 
     halves = spine.set_column(2, "amount", pa.array([0.5] * 40))
-    with pytest.raises(FeatureStoreError, match="does not fit int.*in 40 of 40"):
+    with pytest.raises(FeatureStoreError, match=r"does not fit int.*in 40 of 40"):
         logged.ws.fe.score_batch(model_uri=logged.uri, df=halves)
 
 
