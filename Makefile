@@ -45,7 +45,7 @@ test: $(STAMP) ## Run the tests
 test-slow: $(STAMP) ## Run the tests that take long
 	$(BIN)/pytest -m slow
 
-parity: $(PARITY_STAMP) ## Compare with the real Databricks client (needs Java 17)
+parity: $(PARITY_STAMP) ## Run the Databricks workspace, compare with the real client (needs Java 17)
 	$(BIN)/pytest -m parity tests/parity
 
 lint: $(STAMP) ## Lint, check formatting, types, import contracts and the bundle's files
