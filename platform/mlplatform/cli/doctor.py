@@ -36,7 +36,10 @@ def doctor(as_json: bool, options: Options) -> None:
     if as_json:
         output.show_json([vars(finding) for finding in findings])
     else:
-        rows = [("ok" if item.well else "MISSING", item.what, item.found, item.mend) for item in findings]
+        rows = [
+            ("ok" if item.well else "MISSING", item.what, item.found, "" if item.well else item.mend)
+            for item in findings
+        ]
         output.console().print(output.table("mlplatform doctor", ("", "what", "found", "mend it with"), rows))
     if not all(finding.well for finding in findings):
         sys.exit(1)
