@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from mlplatform.workspace.protocols import Workspace
+    from tests.standin.home import Home
 
 _HERE = Path(__file__).resolve().parent
 _NUMBERS = itertools.count()
@@ -59,20 +60,28 @@ def home(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session")
-def ws(home: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
-    """The workspace, one for the whole run: each test brings its own tables and models."""
-    folder = tmp_path_factory.mktemp(home)
-    if home == "local":
-        from mlplatform import open_workspace
-
-        with open_workspace("local", root=folder) as opened:
-            yield opened
-        return
+def databricks_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    """The Databricks workspace, and the stand-in behind it."""
     from tests.standin.home import databricks_home
     from tests.standin.spark import start_delta_session
 
+    folder = tmp_path_factory.mktemp("databricks")
     with databricks_home(folder / "standin", start_delta_session(folder / "spark")) as running:
-        yield running.ws
+        yield running
+
+
+@pytest.fixture(scope="session")
+def ws(
+    home: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Workspace]:
+    """The workspace, one for the whole run: each test brings its own tables and models."""
+    if home == "databricks":
+        yield request.getfixturevalue("databricks_home").ws
+        return
+    from mlplatform import open_workspace
+
+    with open_workspace("local", root=tmp_path_factory.mktemp("local")) as opened:
+        yield opened
 
 
 @pytest.fixture
