@@ -71,9 +71,7 @@ def databricks_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
 
 
 @pytest.fixture(scope="session")
-def ws(
-    home: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Workspace]:
+def ws(home: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
     """The workspace, one for the whole run: each test brings its own tables and models."""
     if home == "databricks":
         yield request.getfixturevalue("databricks_home").ws

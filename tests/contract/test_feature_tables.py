@@ -92,7 +92,11 @@ def test_the_same_declaration_again_merges(ws, name):
     for df in (later, ws.spark.createDataFrame(later)):
         info = create(ws, name, df)
         assert (info.description, dict(info.tags)) == ("Kept", {"team": "a"})
-        assert [(row["k"], row["a"], row["n"]) for row in rows(ws, name)] == [(1, 1.0, "x"), (2, 5.0, "z"), (3, 6.0, "w")]
+        assert [(row["k"], row["a"], row["n"]) for row in rows(ws, name)] == [
+            (1, 1.0, "x"),
+            (2, 5.0, "z"),
+            (3, 6.0, "w"),
+        ]
 
 
 def test_another_declaration_is_an_error_that_shows_both(ws, name):

@@ -56,7 +56,12 @@ def add_job(ws: Any, home: str, request: pytest.FixtureRequest) -> AddJob:
 
     def add_remote(name: str, *, fails: bool = False) -> Callable[[], int]:
         before = len(jobs.runs)
-        jobs.add(name, states=("FAILED" if fails else "SUCCESS",), message="it broke" if fails else "")
+        jobs.add(
+            name,
+            parameters={"as_of": ""},
+            states=("FAILED" if fails else "SUCCESS",),
+            message="it broke" if fails else "",
+        )
         return lambda: len(jobs.runs) - before
 
     return add_remote
@@ -149,19 +154,24 @@ def test_files_of_a_name_are_there_again(ws):
     assert list(ws.files("plots").iterdir()) == []
 
 
-def test_landed_files_are_there_once(ws, tmp_path: Path):
+def test_landed_files_are_there_once(ws, home, tmp_path: Path):
     """Locally they are read where they lie; on Databricks they are sent to a volume."""
     (tmp_path / "2024").mkdir()
     files = [tmp_path / "2024" / "a.csv", tmp_path / "b.csv"]
     for file in files:
         file.write_text(f"{file.name}\n", encoding="utf-8")
     landing = ws.landing("churn") or tmp_path
-    if landing != tmp_path:
-        landing.mkdir(parents=True)
+
+    def content(file: Path) -> str:
+        if home == "local":
+            return file.read_text(encoding="utf-8")
+        return str(ws.client.files.download(file.as_posix()).contents.read().decode())
+
     first, again = (ws.upload(tmp_path, files, landing) for _ in range(2))
     assert isinstance(first, Upload)
     assert first.uploaded + first.skipped == again.skipped == 2
-    assert [(landing / file.relative_to(tmp_path)).read_text(encoding="utf-8") for file in files] == ["a.csv\n", "b.csv\n"]
+    landed = [landing / file.relative_to(tmp_path) for file in files]
+    assert [content(file) for file in landed] == ["a.csv\n", "b.csv\n"]
 
 
 # Locks

@@ -61,9 +61,7 @@ def shop(ws: Workspace) -> Iterator[Shop]:
         df=SPINE,
         feature_lookups=[
             FeatureLookup(TABLE, "id", timestamp_lookup_key="ts", default_values={"n": 0, "paid": 0.5}),
-            FeatureFunction(
-                udf_name=FUNCTION, input_bindings={"paid": "paid", "due": "due"}, output_name="ratio"
-            ),
+            FeatureFunction(udf_name=FUNCTION, input_bindings={"paid": "paid", "due": "due"}, output_name="ratio"),
         ],
         label="y",
         exclude_columns=["id", "ts", "note", "ratio"],

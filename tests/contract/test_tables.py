@@ -75,7 +75,9 @@ def test_a_created_table_is_empty_and_says_how_it_was_declared(ws, table):
 def test_keys_are_never_null_whatever_was_declared_and_comments_are_kept(ws, fresh):
     comment = {b"comment": b"The entity's key"}
     name = fresh("t")
-    ws.tables.create(name, pa.schema([pa.field("k", pa.string(), metadata=comment), ("v", pa.int32())]), primary_keys=["k"])
+    ws.tables.create(
+        name, pa.schema([pa.field("k", pa.string(), metadata=comment), ("v", pa.int32())]), primary_keys=["k"]
+    )
     schema = ws.tables.describe(name).schema
     assert [field.nullable for field in schema] == [False, True]
     assert schema.field("k").metadata == comment
@@ -92,7 +94,9 @@ def test_declaring_a_table_again_changes_nothing_and_otherwise_is_refused_showin
         {"schema": SCHEMA.remove(3), **KEYS},
         {"schema": SCHEMA.set(2, pa.field("amount", pa.int64())), **KEYS},
     ):
-        with pytest.raises(TableError, match=r"(?s)another declaration.*there: .*\['id', 'at'\].*declared: ") as refused:
+        with pytest.raises(
+            TableError, match=r"(?s)another declaration.*there: .*\['id', 'at'\].*declared: "
+        ) as refused:
             ws.tables.create(table, **arguments)
         assert table in refused.value.message
     assert (ids(ws, table), ws.tables.version(table)) == ([1], version)
@@ -115,7 +119,10 @@ def test_the_time_of_a_table_need_be_no_key(ws, fresh):
     ws.tables.merge(name, frame(2).set_column(1, "at", pa.array([DAY], TIME)))
     info = ws.tables.create(name, SCHEMA, **declared)
     assert (info.primary_keys, info.timeseries_column) == (("id",), "at")
-    assert {row["id"]: row["at"] for row in ws.tables.to_arrow(name).to_pylist()} == {1: DAY + timedelta(days=1), 2: DAY}
+    assert {row["id"]: row["at"] for row in ws.tables.to_arrow(name).to_pylist()} == {
+        1: DAY + timedelta(days=1),
+        2: DAY,
+    }
     with pytest.raises(TableError, match="another declaration"):
         ws.tables.create(name, SCHEMA, primary_keys=("id",))
 
@@ -301,7 +308,9 @@ def test_every_type_comes_back_as_it_was(ws, fresh):
             {"x": None, "y": None},
         ),
     }
-    schema = pa.schema([pa.field("k", pa.int64(), nullable=False), *((name, kind) for name, (kind, *_) in values.items())])
+    schema = pa.schema(
+        [pa.field("k", pa.int64(), nullable=False), *((name, kind) for name, (kind, *_) in values.items())]
+    )
     rows = [
         {"k": 1, **{name: first for name, (_, first, _) in values.items()}},
         {"k": 2, **{name: second for name, (_, _, second) in values.items()}},
@@ -339,7 +348,9 @@ def test_columns_may_be_called_as_the_heads_of_csv_files_are(ws, fresh):
     assert ws.tables.describe(name).schema.equals(schema)
     assert ws.tables.to_arrow(name).sort_by(names[0]).to_pylist() == [row, other]
     for column in names[1:]:
-        assert ws.tables.to_arrow(name, columns=[column], filters=[(column, "=", column)]).to_pylist() == [{column: column}]
+        assert ws.tables.to_arrow(name, columns=[column], filters=[(column, "=", column)]).to_pylist() == [
+            {column: column}
+        ]
     assert ws.tables.largest(name, names[0]) == 2
     assert ws.tables.read(name).columns == names
     ws.tables.create_latest_view(view, of=name, keys=["a.b"], order_by=[names[0]], where={"x;y": "x;y"})
@@ -401,8 +412,14 @@ def test_keys_that_are_none_are_refused_and_counted_and_nothing_is_written(ws, t
     twice = pa.concat_tables([frame(1, 2, 2), frame(2, amount=7.0)])
     span = {"column": "at", "start": DAY, "end": DAY + timedelta(days=9)}
     for given in in_any_frame(ws, twice):
-        for write in (ws.tables.merge, ws.tables.overwrite, lambda name, rows: ws.tables.replace_range(name, rows, **span)):
-            with pytest.raises(TableError, match=rf"1 key\(s\) of {table} stand more than once .*\(2 row\(s\) too many\)"):
+        for write in (
+            ws.tables.merge,
+            ws.tables.overwrite,
+            lambda name, rows: ws.tables.replace_range(name, rows, **span),
+        ):
+            with pytest.raises(
+                TableError, match=rf"1 key\(s\) of {table} stand more than once .*\(2 row\(s\) too many\)"
+            ):
                 write(table, given)
     null = frame(1, 2).set_column(0, "id", pa.array([None, None], pa.int64()))
     for given in in_any_frame(ws, null):

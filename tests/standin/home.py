@@ -40,7 +40,7 @@ class Home:
 
 @contextmanager
 def databricks_home(scratch: Path, spark: SparkSession) -> Iterator[Home]:
-    """Open a Databricks workspace over a session of JVM Spark and a stand-in server of its own; it owns the environment.
+    """Open a Databricks workspace over JVM Spark and a stand-in server of its own; it owns the environment meanwhile.
 
     Args:
         scratch: A folder for whatever is written.

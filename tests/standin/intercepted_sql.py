@@ -16,7 +16,7 @@ _NAME = r"((?:`[^`]+`|[\w-]+)(?:\.(?:`[^`]+`|[\w-]+))*)"
 _KEY = re.compile(rf"ALTER TABLE {_NAME} ADD CONSTRAINT {_NAME} PRIMARY KEY \((.*)\)", re.IGNORECASE | re.DOTALL)
 _SET = re.compile(rf"ALTER (TABLE|VIEW|SCHEMA|VOLUME) {_NAME} SET TAGS \((.*)\)", re.IGNORECASE | re.DOTALL)
 _UNSET = re.compile(rf"ALTER (TABLE|VIEW|SCHEMA|VOLUME) {_NAME} UNSET TAGS \((.*)\)", re.IGNORECASE | re.DOTALL)
-_GRANT = re.compile(rf"(GRANT|REVOKE) (.+) ON (\w+) {_NAME} (?:TO|FROM) `([^`]+)`", re.IGNORECASE | re.DOTALL)
+_GRANT = re.compile(rf"(GRANT|REVOKE) (.+) ON (\w+) {_NAME} (?:TO|FROM) `((?:[^`]|``)+)`", re.IGNORECASE | re.DOTALL)
 _FUNCTION = re.compile(
     rf"CREATE OR REPLACE FUNCTION {_NAME}\s*\((.*?)\)\s*RETURNS\s+(.+?)\s+LANGUAGE PYTHON\b.*?AS\s+(\$\w*\$)(.*)\4\s*",
     re.IGNORECASE | re.DOTALL,
@@ -55,7 +55,8 @@ class InterceptedSql:
                 known.unset_tag(_kind(match[1]), _bare(match[2]), _text(key))
         elif match := _GRANT.fullmatch(text):
             change = known.grant if match[1].upper() == "GRANT" else known.revoke
-            change(match[3], _bare(match[4]), match[5], [part.strip() for part in match[2].split(",")])
+            principal = match[5].replace("``", "`")
+            change(match[3], _bare(match[4]), principal, [part.strip() for part in match[2].split(",")])
         elif match := _FUNCTION.fullmatch(text):
             parameters = [(_bare(name), kind) for name, kind in _split_parameters(match[2])]
             comment = re.search(rf"\bCOMMENT {_TEXT}\s+AS ", text)
