@@ -50,7 +50,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DatabricksHome]:
 
 
 @pytest.fixture(scope="module", params=list(PLANS))
-def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, home: DatabricksHome) -> Iterator[Both]:
+def both(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, home: DatabricksHome
+) -> Iterator[Both]:
     name, scratch = request.param, tmp_path_factory.mktemp(request.param)
     with open_workspace("local", root=scratch / "local") as local:
         steps: dict[str, list[runs.Step]] = {"local": [], "databricks": []}
@@ -96,4 +98,3 @@ def test_running_again_changes_nothing_on_databricks(both: Both) -> None:
     assert again.aliases == both.steps["databricks"][-1].aliases
     after = both.databricks.call(runs.tables, both.name)
     assert {name: difference(before[name], after[name]) for name in before} == dict.fromkeys(before)
-

@@ -53,7 +53,7 @@ class Source(Described):
     columns: ClassVar[tuple[str, ...]]
 
     def __init_subclass__(cls) -> None:
-        """Refuse an availability or reader that there is not (it would be taken for another), and what bronze cannot hold."""
+        """Refuse a wrong availability or reader (it would be taken for another), and what bronze cannot hold."""
         super().__init_subclass__()
         names = [column.lower() for column in getattr(cls, "columns", ())]
         for column in names:
