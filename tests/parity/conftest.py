@@ -95,3 +95,9 @@ def standin(databricks_home: Home) -> StandIn:
 def databricks(databricks_home: Home) -> DatabricksWorkspace:
     """The Databricks workspace: the real clients against the stand-in, JVM Spark for the session."""
     return databricks_home.ws
+
+
+@pytest.fixture(scope="module")
+def features(databricks: DatabricksWorkspace) -> DatabricksWorkspace:
+    """The same workspace, by the name that tests of its feature client use."""
+    return databricks
