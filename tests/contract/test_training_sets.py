@@ -199,10 +199,13 @@ def test_columns_that_are_excluded_and_their_order(shop):
         shop.training_set(exclude_columns=["y"])
 
 
-def test_names_that_differ_in_case_or_hold_anything(shop):
-    spine = SPINE.append_column('we"ird, .name', pa.array([1, 2, 3, 4]))
+def test_columns_of_the_spine_may_be_called_as_the_heads_of_csv_files_are(shop):
+    names = ['we"ird, name', "x;y", "p(q)", "{r}", "s=t", "Ünï"]
+    spine = SPINE
+    for name in names:
+        spine = spine.append_column(name, pa.array([1, 2, 3, 4]))
     result = shop.training_set(spine=spine).to_arrow()
-    assert result.column_names == ["id", "ts", 'we"ird, .name', "a", "y"]
+    assert result.column_names == ["id", "ts", *names, "a", "y"]
     assert features(result) == BEFORE
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -122,3 +123,15 @@ def test_one_feature_under_two_names_is_a_clear_error(databricks: DatabricksWork
     ]
     with pytest.raises(FeatureStoreError, match="two names: 'one' and 'two'"):
         databricks.fe.create_training_set(df=pa.table({"k": [1]}), feature_lookups=lookups, label=None)
+
+
+def test_a_dot_in_a_column_of_the_spine_is_a_clear_error(databricks: DatabricksWorkspace) -> None:
+    now = pa.array([dt.datetime(2024, 1, 1, tzinfo=dt.UTC)], pa.timestamp("us", "UTC"))
+    databricks.fe.create_table(
+        name="dev.dots.f", primary_keys=["k", "t"], timeseries_column="t", df=pa.table({"k": [1], "t": now, "f": [1.0]})
+    )
+    spine = pa.table({"k": [1], "t": now, "a.b": [1]})
+    with pytest.raises(FeatureStoreError, match="'a.b'.*a dot"):
+        databricks.fe.create_training_set(
+            df=spine, feature_lookups=[FeatureLookup("dev.dots.f", "k", timestamp_lookup_key="t")], label=None
+        )
