@@ -103,7 +103,7 @@ def shop(ws: LocalWorkspace) -> Iterator[Shop]:
     ws.fe.verify_model = None
 
 
-@pytest.mark.parametrize("form", ["alias", "logged"])
+@pytest.mark.parametrize("form", ["alias", "run", "logged"])
 def test_every_form_of_uri(shop: Shop, form: str) -> None:
     scored = shop.ws.fe.score_batch_arrow(model_uri=shop.uris[form], df=SPINE)
     assert scored.column_names == [*SPINE.column_names, "n", "paid", "prediction"]

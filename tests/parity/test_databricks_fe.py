@@ -131,7 +131,7 @@ def test_a_dot_in_a_column_of_the_spine_is_a_clear_error(databricks: DatabricksW
         name="dev.dots.f", primary_keys=["k", "t"], timeseries_column="t", df=pa.table({"k": [1], "t": now, "f": [1.0]})
     )
     spine = pa.table({"k": [1], "t": now, "a.b": [1]})
-    with pytest.raises(FeatureStoreError, match="'a.b'.*a dot"):
+    with pytest.raises(FeatureStoreError, match=r"'a\.b'.*a dot"):
         databricks.fe.create_training_set(
             df=spine, feature_lookups=[FeatureLookup("dev.dots.f", "k", timestamp_lookup_key="t")], label=None
         )
