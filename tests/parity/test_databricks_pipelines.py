@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from mlplatform.workspace.protocols import Workspace
 
+# Whole pipelines on JVM Spark: minutes each, on two cores.
+pytestmark = pytest.mark.timeout(2400)
+
 # Use case -> the times at which it runs, in order. Credit risk: a first champion, and a year later a retraining.
 PLANS = {
     "credit_risk": ["2006-01-01", "2007-01-01"],
