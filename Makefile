@@ -47,6 +47,7 @@ test-slow: $(STAMP) ## Run the tests that take long
 
 parity: $(PARITY_STAMP) ## Run the Databricks workspace, compare with the real client (needs Java 17)
 	$(BIN)/pytest -m parity tests/parity
+	$(BIN)/pytest -m parity --home databricks tests/contract
 
 lint: $(STAMP) ## Lint, check formatting, types, import contracts and the bundle's files
 	$(BIN)/ruff check .

@@ -26,6 +26,13 @@ if TYPE_CHECKING:
 _NOISE = ("mlflow.*", "sqlalchemy.*")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let a run choose the workspace that the contract suite is put to."""
+    parser.addoption(
+        "--home", choices=("local", "databricks"), default="local", help="workspace of tests/contract (one a process)"
+    )
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Let other people's warnings pass."""
     for module in _NOISE:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mlplatform.errors import RegistryError
-from mlplatform.naming import CHALLENGER, CHAMPION, PREVIOUS_CHAMPION
+from mlplatform.naming import CHAMPION
 from mlplatform.workspace.local.registry import LocalRegistry
 
 MODEL = "dev.registry.model"
@@ -48,11 +48,6 @@ def damaged(root: Path, target: Path) -> sqlite3.Connection:
     return sqlite3.connect(target / "mlflow.db")
 
 
-def test_a_model_that_does_not_exist_has_no_aliases_and_no_versions(registry):
-    assert registry.aliases("dev.registry.absent") == {}
-    assert registry.versions("dev.registry.absent") == []
-
-
 def test_a_model_is_made_once_and_keeps_its_description(registry):
     registry.ensure_model("dev.registry.made", description="Who pays late")
     registry.ensure_model("dev.registry.made", description="Another")
@@ -80,46 +75,6 @@ def test_a_deployment_job_is_kept_as_a_tag_of_the_model(registry):
         registry.set_deployment_job("dev.registry.absent", "12")
 
 
-def test_a_model_without_aliases_has_none(registry):
-    assert registry.aliases(MODEL) == {}
-
-
-def test_an_alias_is_set_moved_read_back_and_taken_away(registry, root):
-    registry.set_alias(MODEL, CHALLENGER, 2)
-    registry.set_alias(MODEL, CHAMPION, 1)
-    assert LocalRegistry(root).aliases(MODEL) == {CHALLENGER: 2, CHAMPION: 1}
-    registry.set_alias(MODEL, CHAMPION, 2)
-    registry.delete_alias(MODEL, CHALLENGER)
-    registry.delete_alias(MODEL, CHALLENGER)
-    registry.delete_alias(MODEL, PREVIOUS_CHAMPION)
-    assert LocalRegistry(root).aliases(MODEL) == {CHAMPION: 2}
-
-
-def test_versions_come_oldest_first_with_their_runs_and_tags(registry):
-    registry.set_tags(MODEL, 2, {"owner": "me", "number": 3})  # type: ignore[dict-item]
-    versions = registry.versions(MODEL)
-    assert [version.version for version in versions] == [1, 2, 3]
-    assert versions[1].tags == {"owner": "me", "number": "3"}
-    assert registry.get(MODEL, 2) == versions[1]
-    assert versions[1].uri == f"models:/{MODEL}/2"
-    assert all(version.run_id for version in versions)
-    assert versions[0].created_at <= versions[1].created_at <= versions[2].created_at
-
-
-def test_ten_versions_are_counted_not_spelled(registry, root):
-    for _ in range(11):
-        add_version(registry, root, "dev.registry.many")
-    assert [version.version for version in registry.versions("dev.registry.many")] == list(range(1, 12))
-
-
-@pytest.mark.parametrize("act", ["get", "set_alias", "set_tags"])
-def test_a_version_that_does_not_exist_is_a_registry_error(registry, act):
-    arguments = {"get": (MODEL, 99), "set_alias": (MODEL, CHAMPION, 99), "set_tags": (MODEL, 99, {"a": "b"})}
-    with pytest.raises(RegistryError):
-        getattr(registry, act)(*arguments[act])
-    assert registry.aliases(MODEL) == {}
-
-
 def test_an_experiment_is_made_once_with_its_files_under_our_folder(registry, root):
     one, two = registry.experiment("/dev/a"), LocalRegistry(root).experiment("/dev/a")
     assert one == two != registry.experiment("/dev/b")
@@ -144,33 +99,6 @@ def test_a_registry_that_breaks_while_it_is_open_is_an_error_and_never_no_champi
             registry.aliases(MODEL)
         with pytest.raises(RegistryError):
             registry.set_alias(MODEL, CHAMPION, 2)
-
-
-def test_an_answer_that_is_an_error_of_the_server_is_an_error(registry, monkeypatch):
-    from mlflow.exceptions import MlflowException
-    from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, PERMISSION_DENIED
-
-    client = registry._connect()
-    for error in (
-        MlflowException("down", error_code=INTERNAL_ERROR),
-        MlflowException("not yours", error_code=PERMISSION_DENIED),
-        ConnectionError("reset"),
-        TimeoutError("late"),
-    ):
-
-        def fail(name: str, error: Exception = error) -> None:
-            raise error
-
-        monkeypatch.setattr(client, "get_registered_model", fail)
-        with pytest.raises(RegistryError, match="Nothing was assumed"):
-            registry.aliases(MODEL)
-
-
-def test_an_alias_that_reads_back_otherwise_is_an_error(registry, monkeypatch):
-    client = registry._connect()
-    monkeypatch.setattr(client, "set_registered_model_alias", lambda *arguments: None)
-    with pytest.raises(RegistryError, match="was set to version 2, but reads None"):
-        registry.set_alias(MODEL, CHAMPION, 2)
 
 
 def test_a_database_that_is_gone_while_its_artifacts_are_there_is_an_error(root, tmp_path):

@@ -18,7 +18,7 @@ import pytest
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from mlplatform import FeatureFunction, FeatureLookup
-from mlplatform.errors import ArtifactError, FeatureStoreError, FunctionError, RegistryError
+from mlplatform.errors import FeatureStoreError, FunctionError
 from mlplatform.features.spec import FeatureSpec
 from mlplatform.workspace.local.workspace import LocalWorkspace
 from tests.support.feature_functions import ratio
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mlplatform.workspace.local.training_set import LocalTrainingSet
-    from mlplatform.workspace.model_store import ModelArtifact
 
 TIME = pa.timestamp("us", "UTC")
 DAY = dt.datetime(2024, 1, 5, tzinfo=dt.UTC)
@@ -104,67 +103,13 @@ def shop(ws: LocalWorkspace) -> Iterator[Shop]:
     ws.fe.verify_model = None
 
 
-@pytest.mark.parametrize("form", ["alias", "version", "run", "logged"])
+@pytest.mark.parametrize("form", ["alias", "run", "logged"])
 def test_every_form_of_uri(shop: Shop, form: str) -> None:
     scored = shop.ws.fe.score_batch_arrow(model_uri=shop.uris[form], df=SPINE)
     assert scored.column_names == [*SPINE.column_names, "n", "paid", "prediction"]
     expected = fitted(shop).predict(scored.select(["due", "n", "paid"]).to_pandas())
     np.testing.assert_allclose(scored.column("prediction").to_numpy(), expected)
     assert sorted(scored.column("note").to_pylist()) == list("abcd")
-
-
-@pytest.mark.parametrize(
-    ("uri", "error", "says"),
-    [
-        (f"models:/{MODEL}@champoin", FeatureStoreError, "Did you mean champion"),
-        ("models:/dev.score.nothing@champion", FeatureStoreError, "no alias"),
-        (f"models:/{MODEL}/99", FeatureStoreError, "no version 99"),
-        ("dev.score.model", FeatureStoreError, "is no model URI"),
-        (None, FeatureStoreError, "model_uri is a NoneType"),
-        ("runs:/nowhere/model", RegistryError, "cannot be fetched"),
-        ("models:/m-0123", RegistryError, "cannot be fetched"),
-    ],
-)
-def test_models_that_are_not_there(shop: Shop, uri: Any, error: type[Exception], says: str) -> None:
-    with pytest.raises(error, match=says):
-        shop.ws.fe.score_batch_arrow(model_uri=uri, df=SPINE)
-
-
-@pytest.mark.parametrize(
-    ("frame", "says"),
-    [
-        (SPINE.append_column("prediction", pa.array([1.0] * 4)), "'prediction' already"),
-        (SPINE.drop_columns(["due"]), "lacks the required column.*'due'"),
-        (SPINE.drop_columns(["id"]), "'id'"),
-        (SPINE.drop_columns(["ts"]), "timestamp lookup key 'ts' is not in the frame"),
-        (SPINE.append_column("due", pa.array([1.0] * 4)), "more than one column named 'due'"),
-        (SPINE.set_column(2, "due", pa.array(["a"] * 4)), "'due' of the frame to score is string.*fitted on double"),
-        (SPINE.set_column(1, "ts", pa.array([None] * 4, TIME)), r"4 of 4 row\(s\) have no time in 'ts'"),
-    ],
-)
-def test_frames_that_cannot_be_scored(shop: Shop, frame: pa.Table, says: str) -> None:
-    with pytest.raises(FeatureStoreError, match=says):
-        shop.ws.fe.score_batch_arrow(model_uri=shop.uris["alias"], df=frame)
-
-
-def test_no_error_for_a_lookup_that_is_not_run(shop: Shop) -> None:
-    frame = SPINE.set_column(1, "ts", pa.array([None] * 4, TIME))
-    frame = frame.append_column("paid", pa.array([1.0, None, 1.0, 1.0])).append_column("n", pa.array([1, 2, 3, 4]))
-    scored = shop.ws.fe.score_batch_arrow(model_uri=shop.uris["alias"], df=frame)
-    assert scored.column_names == [*frame.column_names, "prediction"]
-    assert scored.column("paid").to_pylist() == [1.0, 0.5, 1.0, 1.0]
-
-
-def test_an_excluded_function_that_nobody_consumes_is_not_called(shop: Shop) -> None:
-    assert FeatureSpec.from_dict(shop.training_set().feature_spec.to_dict()).functions == ()
-
-
-def test_numbers_are_cast_to_what_the_model_was_fitted_on(shop: Shop) -> None:
-    whole = SPINE.set_column(2, "due", pa.array([2, 4, 8, 0], pa.int32()))
-    scored = shop.ws.fe.score_batch_arrow(model_uri=shop.uris["alias"], df=whole)
-    assert scored.schema.field("due").type == pa.int32()
-    same = shop.ws.fe.score_batch_arrow(model_uri=shop.uris["alias"], df=SPINE)
-    assert sorted(scored.column("prediction").to_pylist()) == sorted(same.column("prediction").to_pylist())
 
 
 def test_the_frame_that_spark_gets(shop: Shop) -> None:
@@ -223,23 +168,6 @@ def test_models_that_fail(shop: Shop, result: Any, says: str) -> None:
         shop.ws.fe.score_batch_arrow(model_uri=info.model_uri, df=SPINE)
 
 
-def test_a_model_is_verified_before_anything_in_it_is_loaded(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    shop.ws.registry.set_tags(MODEL, 1, {"artifact_digest": "abc"})
-    seen: list[ModelArtifact] = []
-
-    def refuse(artifact: ModelArtifact) -> None:
-        seen.append(artifact)
-        raise ArtifactError("Not this one.")
-
-    monkeypatch.setattr(shop.ws.fe, "verify_model", refuse)
-    monkeypatch.setattr(mlflow.pyfunc, "load_model", lambda *_: pytest.fail("loaded"))
-    for uri in shop.uris.values():
-        with pytest.raises(ArtifactError, match="Not this one"):
-            shop.ws.fe.score_batch_arrow(model_uri=uri, df=SPINE)
-    assert seen[0].tags["artifact_digest"] == "abc"
-    assert (seen[1].name, seen[1].version, seen[1].uri) == (MODEL, 1, shop.uris["version"])
-
-
 def test_the_model_carries_its_spec_where_the_real_client_looks(shop: Shop, tmp_path: Any) -> None:
     shop.ws.registry.activate()
     folder = mlflow.artifacts.download_artifacts(shop.uris["version"], dst_path=str(tmp_path))
@@ -251,16 +179,6 @@ def test_the_model_carries_its_spec_where_the_real_client_looks(shop: Shop, tmp_
     assert model.metadata.signature.inputs.optional_input_names() == ["n", "paid"]
     with pytest.raises(FeatureStoreError, match="score_batch"):
         model.predict(SPINE.select(["id", "due"]).to_pandas())
-
-
-def test_lineage(shop: Shop) -> None:
-    lineage = shop.ws.fe.lineage(shop.uris["alias"])
-    assert [(table.name, table.version) for table in lineage.tables] == [
-        ("dev.score.f", shop.ws.tables.version("dev.score.f"))
-    ]
-    assert (lineage.columns, lineage.labels, lineage.model_uri) == (("due", "n", "paid"), ("y",), shop.uris["alias"])
-    training_set = shop.training_set(exclude_columns=["id", "ts", "note"])
-    assert training_set.lineage.functions == ("dev.score.ratio",)
 
 
 def test_logging_is_fast_and_stays_in_the_callers_run(shop: Shop) -> None:
@@ -286,15 +204,6 @@ def test_the_signature_must_be_known(shop: Shop) -> None:
     decimal = SPINE.append_column("m", pa.array([None] * 4, pa.decimal128(9, 2)))
     with pytest.raises(FeatureStoreError, match=r"'m' of type decimal\(9,2\)"):
         shop.log(fitted(shop), shop.training_set(df=decimal))
-
-
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [({"training_set": "none"}, "training_set is a str"), ({"flavor": "sklearn"}, "is no MLflow flavor")],
-)
-def test_what_cannot_be_logged(shop: Shop, arguments: dict[str, Any], says: str) -> None:
-    with pytest.raises(FeatureStoreError, match=says):
-        shop.log(None, **arguments)
 
 
 def test_a_model_logged_without_features_says_so(shop: Shop) -> None:
@@ -334,30 +243,3 @@ def test_a_lambda_must_be_registered_again(ws: LocalWorkspace) -> None:
             again.functions.get("dev.score.lambda")
         with pytest.raises(FunctionError, match=r"Did you mean dev\.score\.ratio"):
             again.functions.get("dev.score.rtio")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
-        ({"returns": "dubble"}, "'dubble' is not a type"),
-        ({"parameters": [("a", "double")]}, r"\['a'\], but is \(paid.*due"),
-        ({"parameters": [("a", "int"), ("a", "int")]}, "a parameter twice"),
-        ({"fn": "ratio"}, "is a str, which cannot be called"),
-    ],
-)
-def test_functions_that_cannot_be_registered(ws: LocalWorkspace, arguments: dict[str, Any], says: str) -> None:
-    declared = {"fn": ratio, "parameters": [("paid", "double"), ("due", "double")], "returns": "double"} | arguments
-    with pytest.raises(FunctionError, match=says):
-        ws.functions.register("dev.score.bad", **declared)
-
-
-def test_what_mlflow_refuses_to_store_is_our_error(shop: Shop) -> None:
-    training_set = shop.training_set(exclude_columns=["id", "ts", "note"])
-    with pytest.raises(FeatureStoreError, match="The model cannot be logged"):
-        shop.ws.fe.log_model(
-            model=LinearRegression(),
-            artifact_path="model",
-            flavor=mlflow.sklearn,
-            training_set=training_set,
-            serialization_format="no such format",
-        )

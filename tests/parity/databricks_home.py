@@ -2,9 +2,6 @@
 
 It needs the environment, MLflow's URIs and the one Spark session of its process for itself: a session of Spark Connect,
 which the local workspace may have, cannot live beside a classic one.
-
-Two things of the real client are replaced, since open-source Spark lacks them, and named here and nowhere else: a
-catalog's existence (`DESCRIBE CATALOG`), and the call of a function of Unity Catalog.
 """
 
 from __future__ import annotations
@@ -15,17 +12,14 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from unittest import mock
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from types import TracebackType
     from typing import Self
-
-    from pyspark.sql import Column
 
     from mlplatform.workspace.databricks.workspace import DatabricksWorkspace
 
@@ -34,49 +28,16 @@ _ANSWER_SECONDS = 1500
 
 
 @contextmanager
-def databricks_workspace(scratch: Path) -> Iterator[DatabricksWorkspace]:
-    """Open a Databricks workspace over JVM Spark and a stand-in server; one a process.
-
-    Args:
-        scratch: A folder for whatever is written.
-    """
-    from tests.standin.environment import environment
-    from tests.standin.feature_models import registrable_feature_models
-    from tests.standin.intercepted_sql import InterceptedSql
-    from tests.standin.server import StandIn
-    from tests.standin.spark import SparkTables, start_delta_session
+def _databricks_workspace(scratch: Path) -> Iterator[DatabricksWorkspace]:
+    from tests.standin.home import databricks_home
+    from tests.standin.spark import start_delta_session
 
     spark = start_delta_session(scratch / "spark")
-    with ExitStack() as cleanup:
-        cleanup.callback(spark.stop)
-        standin = cleanup.enter_context(StandIn(scratch / "standin", SparkTables(spark)))
-        cleanup.enter_context(environment(standin))
-        from mlplatform.workspace.databricks.connection import connect
-        from mlplatform.workspace.databricks.workspace import DatabricksWorkspace
-
-        ws = DatabricksWorkspace(
-            "dev",
-            connect(),
-            spark=lambda: spark,
-            sql=InterceptedSql(lambda: spark, standin.metastore),
-            volumes=standin.scratch / "files" / "Volumes",
-        )
-
-        def call(udf_name: str, arguments: list[str]) -> Column:
-            from pyspark.sql import functions
-
-            function = ws.functions.get(udf_name)
-            # Not through Arrow: a pickled call passes plain Python values, as a Unity Catalog function gets them.
-            udf = functions.udf(function.fn, function.returns, useArrow=False)
-            return udf(*(functions.col(f"`{argument}`") for argument in arguments))
-
-        client = "databricks.ml_features._spark_client._spark_client.SparkClient"
-        cleanup.enter_context(mock.patch(f"{client}.catalog_exists", return_value=True))
-        cleanup.enter_context(mock.patch("databricks.ml_features.utils.on_demand_utils._udf_expr", call))
-        cleanup.enter_context(registrable_feature_models())
-        with ws:
-            yield ws
-        assert not standin.unexpected, f"The stand-in has no answer to {standin.unexpected}."
+    try:
+        with databricks_home(scratch / "standin", spark) as home:
+            yield home.ws
+    finally:
+        spark.stop()
 
 
 class DatabricksHome:
@@ -141,7 +102,7 @@ def _serve(pipe: Connection, scratch: Path, log: Path) -> None:
     time.tzset()
     os.chdir(scratch)
     try:
-        with databricks_workspace(scratch) as ws:
+        with _databricks_workspace(scratch) as ws:
             pipe.send(("value", None))
             while True:
                 function, arguments = pipe.recv()

@@ -43,24 +43,6 @@ def another_process(databricks):
     return DatabricksTables(databricks)
 
 
-def test_what_was_appended_is_not_appended_again(databricks, name):
-    first = databricks.tables.append(name, rows("a"), transactions=[FIRST])
-    assert (first.rows, first.skipped, first.version) == (1, False, 1)
-    for tables in (databricks.tables, another_process(databricks)):
-        again = tables.append(name, rows("a"), transactions=[FIRST])
-        assert (again.rows, again.skipped, again.version) == (0, True, 1)
-        assert tables.committed(name, [FIRST, SECOND]) == (True, False)
-        with pytest.raises(TableError, match="Part of this append"):
-            tables.append(name, rows("a", "b"), transactions=[FIRST, SECOND])
-    assert databricks.tables.append(name, rows("b"), transactions=[SECOND]).rows == 1
-    assert content(databricks, name) == ["a", "b"]
-
-
-def test_an_append_without_rows_counts_too(databricks, name):
-    assert not databricks.tables.append(name, rows(), transactions=[FIRST]).skipped
-    assert another_process(databricks).committed(name, [FIRST]) == (True,)
-
-
 @pytest.mark.parametrize("place", ["before the append", "after the append", "before the record"])
 def test_a_process_that_dies_leaves_it_clear_what_happened(databricks, name, monkeypatch, place):
     def dying(call, *, after):
@@ -130,14 +112,6 @@ def test_a_history_that_tells_nothing_is_an_error_and_no_guess(databricks, name,
         another_process(databricks).append(name, rows("a"), transactions=[FIRST])
     monkeypatch.undo()
     assert content(databricks, name) == []
-
-
-def test_a_table_made_again_has_taken_nothing(databricks, name):
-    databricks.tables.append(name, rows("a"), transactions=[FIRST])
-    databricks.tables.drop(name)
-    databricks.tables.create(name, SCHEMA)
-    assert databricks.tables.committed(name, [FIRST]) == (False,)
-    assert databricks.tables.append(name, rows("a"), transactions=[FIRST]).rows == 1
 
 
 def test_one_process_at_a_time_holds_a_lease_and_the_error_says_who(databricks, monkeypatch):

@@ -97,22 +97,22 @@ def _lookups() -> list[FeatureLookup]:
 
 
 @pytest.fixture(scope="module")
-def logged(features: DatabricksWorkspace) -> Logged:
+def logged(databricks: DatabricksWorkspace) -> Logged:
     from sklearn.impute import SimpleImputer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
 
-    _make_tables(features)
+    _make_tables(databricks)
     labels = pa.array([n % 2 for n in range(40)], pa.int64())
-    training_set = features.fe.create_training_set(
+    training_set = databricks.fe.create_training_set(
         df=_spine().append_column("y", labels), feature_lookups=_lookups(), label="y", exclude_columns=["id", "at"]
     )
     data = training_set.to_pandas()
     model = make_pipeline(SimpleImputer(), LogisticRegression()).fit(data.drop(columns="y"), data["y"])
-    features.registry.activate()
-    features.registry.ensure_model(_MODEL)
-    with mlflow.start_run(experiment_id=features.registry.experiment("dev/scoring")) as run:
-        info = features.fe.log_model(
+    databricks.registry.activate()
+    databricks.registry.ensure_model(_MODEL)
+    with mlflow.start_run(experiment_id=databricks.registry.experiment("dev/scoring")) as run:
+        info = databricks.fe.log_model(
             model=model,
             artifact_path="model",
             flavor=mlflow.sklearn,
@@ -124,7 +124,7 @@ def logged(features: DatabricksWorkspace) -> Logged:
             pip_requirements=["mlflow", "scikit-learn"],
             pyfunc_predict_fn="predict_proba",
         )
-    return Logged(features, info, training_set, run.info.run_id)
+    return Logged(databricks, info, training_set, run.info.run_id)
 
 
 @pytest.fixture(scope="module")
@@ -234,6 +234,6 @@ def test_a_spark_frame_is_scored_as_it_is(logged: Logged) -> None:
     assert_same(scored.toArrow(), logged.ws.fe.score_batch_arrow(model_uri=logged.uri, df=_spine()))
 
 
-def test_another_training_set_is_refused(features: DatabricksWorkspace) -> None:
+def test_another_training_set_is_refused(databricks: DatabricksWorkspace) -> None:
     with pytest.raises(FeatureStoreError, match="training_set is a NoneType"):
-        features.fe.log_model(model=object(), artifact_path="model", flavor=mlflow.sklearn)
+        databricks.fe.log_model(model=object(), artifact_path="model", flavor=mlflow.sklearn)

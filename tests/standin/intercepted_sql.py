@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 
 _NAME = r"((?:`[^`]+`|[\w-]+)(?:\.(?:`[^`]+`|[\w-]+))*)"
 _KEY = re.compile(rf"ALTER TABLE {_NAME} ADD CONSTRAINT {_NAME} PRIMARY KEY \((.*)\)", re.IGNORECASE | re.DOTALL)
+_KEY_COLUMN = re.compile(r"(`[^`]+`|[^\s,`]+)(\s+TIMESERIES)?", re.IGNORECASE)
 _SET = re.compile(rf"ALTER (TABLE|VIEW|SCHEMA|VOLUME) {_NAME} SET TAGS \((.*)\)", re.IGNORECASE | re.DOTALL)
 _UNSET = re.compile(rf"ALTER (TABLE|VIEW|SCHEMA|VOLUME) {_NAME} UNSET TAGS \((.*)\)", re.IGNORECASE | re.DOTALL)
-_GRANT = re.compile(rf"(GRANT|REVOKE) (.+) ON (\w+) {_NAME} (?:TO|FROM) `([^`]+)`", re.IGNORECASE | re.DOTALL)
+_GRANT = re.compile(rf"(GRANT|REVOKE) (.+) ON (\w+) {_NAME} (?:TO|FROM) `((?:[^`]|``)+)`", re.IGNORECASE | re.DOTALL)
 _FUNCTION = re.compile(
     rf"CREATE OR REPLACE FUNCTION {_NAME}\s*\((.*?)\)\s*RETURNS\s+(.+?)\s+LANGUAGE PYTHON\b.*?AS\s+(\$\w*\$)(.*)\4\s*",
     re.IGNORECASE | re.DOTALL,
@@ -43,9 +44,9 @@ class InterceptedSql:
         text = statement.strip().rstrip(";")
         known = self._metastore
         if match := _KEY.fullmatch(text):
-            parts = [part.strip() for part in match[3].split(",")]
-            timeseries = [_bare(part.split()[0]) for part in parts if part.upper().endswith(" TIMESERIES")]
-            columns = [_bare(part.split()[0]) for part in parts]
+            parts = _KEY_COLUMN.findall(match[3])
+            columns = [_bare(column) for column, _ in parts]
+            timeseries = [_bare(column) for column, mark in parts if mark]
             known.set_primary_key(_bare(match[1]), columns, next(iter(timeseries), None), _bare(match[2]))
         elif match := _SET.fullmatch(text):
             for key, value in re.findall(rf"{_TEXT}\s*=\s*{_TEXT}", match[3]):
@@ -55,7 +56,8 @@ class InterceptedSql:
                 known.unset_tag(_kind(match[1]), _bare(match[2]), _text(key))
         elif match := _GRANT.fullmatch(text):
             change = known.grant if match[1].upper() == "GRANT" else known.revoke
-            change(match[3], _bare(match[4]), match[5], [part.strip() for part in match[2].split(",")])
+            principal = match[5].replace("``", "`")
+            change(match[3], _bare(match[4]), principal, [part.strip() for part in match[2].split(",")])
         elif match := _FUNCTION.fullmatch(text):
             parameters = [(_bare(name), kind) for name, kind in _split_parameters(match[2])]
             comment = re.search(rf"\bCOMMENT {_TEXT}\s+AS ", text)

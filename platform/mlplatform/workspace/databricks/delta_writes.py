@@ -16,7 +16,7 @@ from mlplatform.errors import WriteConflictError
 from mlplatform.naming import ObjectName, quote
 from mlplatform.workspace.databricks.spark_errors import is_conflict, translated_spark
 from mlplatform.workspace.databricks.spark_frames import spark_name
-from mlplatform.workspace.databricks.table_metadata import newest_version
+from mlplatform.workspace.databricks.table_metadata import NAME_MAPPING, needs_mapping, newest_version
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -142,6 +142,11 @@ def merge_rows(
 
 def add_columns(ws: DatabricksWorkspace, name: ObjectName, fields: Sequence[pa.Field]) -> None:
     """Add columns, which may be null."""
+    if needs_mapping(fields):
+        retrying_conflicts(
+            f"Adding columns to {name}",
+            lambda: ws.spark.sql(f"ALTER TABLE {name.sql} SET TBLPROPERTIES ({NAME_MAPPING})"),
+        )
     if fields:
         columns = ", ".join(f"{quote(field.name)} {spark_name(field.type)}" for field in fields)
         retrying_conflicts(

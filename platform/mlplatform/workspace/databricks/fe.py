@@ -22,7 +22,7 @@ from mlplatform.workspace.databricks import model_logging
 from mlplatform.workspace.databricks.feature_engineering import asked, feature_engineering_client, real_features
 from mlplatform.workspace.databricks.feature_frames import SparkFrame, rows_in, to_arrow
 from mlplatform.workspace.databricks.scoring import BatchScoring, Scored
-from mlplatform.workspace.databricks.training_set import DatabricksTrainingSet, FeatureTables
+from mlplatform.workspace.databricks.training_set import DatabricksTrainingSet, FeatureTables, refuse_dots
 from mlplatform.workspace.model_store import Verify
 
 if TYPE_CHECKING:
@@ -204,6 +204,7 @@ class DatabricksFeatureClient:
         wanted = [column.output_name for column in spec.columns]
         plan = make_plan(spec, frame.schema, wanted=wanted, tables=tables, functions=registered)
         _refuse_twins(spec)
+        refuse_dots(frame, plan)
         with asked("Creating the training set"):
             real = self._client.create_training_set(
                 df=frame.df,

@@ -16,7 +16,7 @@ from mlplatform.features.types import arrow_type, spark_type
 from mlplatform.workspace.databricks.feature_engineering import asked
 from mlplatform.workspace.databricks.feature_frames import SparkFrame, column, select
 from mlplatform.workspace.databricks.matches import with_matches
-from mlplatform.workspace.databricks.training_set import refuse_lost_rows, refuse_null_times
+from mlplatform.workspace.databricks.training_set import refuse_dots, refuse_lost_rows, refuse_null_times
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -66,6 +66,7 @@ class BatchScoring:
         self._tables = tables
         self._kind = arrow_type(result_type)
         self._plan: Plan = make_plan(spec, frame.schema, wanted=spec.included, tables=tables, functions=functions)
+        refuse_dots(frame, self._plan)
         given = input_types(spec, self._plan.schema)
         self._casts = {name: kind for name, kind in given.items() if name in frame.schema.names}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,10 @@ _CLUSTER_COLUMNS = 4
 _TIMESERIES = "mlplatform.timeseries_column"
 # How long `VERSION AS OF` works at least: the log's default, and the files as long as the log.
 _RETENTION = "'delta.deletedFileRetentionDuration' = 'interval 30 days'"
+# Parquet has no columns with these in their names; Delta then keeps the names apart from the files, as a CSV's header
+# such as `Account No` needs.
+_NOT_IN_PARQUET = frozenset(" ,;{}()\n\t=")
+NAME_MAPPING = "'delta.columnMapping.mode' = 'name'"
 
 
 @dataclass(frozen=True)
@@ -184,13 +188,22 @@ def create_table(
     usable = [key for key in cluster_by if schema.get_field_index(key) < _WITH_STATISTICS and _clusters(schema, key)]
     clause = f" CLUSTER BY ({', '.join(quote(key) for key in usable[:_CLUSTER_COLUMNS])})" if usable else ""
     comment = f" COMMENT {literal(description)}" if description else ""
-    properties = ", ".join(filter(None, [_RETENTION, timeseries and f"{literal(_TIMESERIES)} = {literal(timeseries)}"]))
+    properties = [_RETENTION]
+    if timeseries:
+        properties.append(f"{literal(_TIMESERIES)} = {literal(timeseries)}")
+    if needs_mapping(schema):
+        properties.append(NAME_MAPPING)
     make_schema(ws, name)
     with translated_spark(f"Creating {name}"):
         ws.spark.sql(
             f"CREATE TABLE IF NOT EXISTS {name.sql} ({columns}) USING DELTA{clause}{comment} "
-            f"TBLPROPERTIES ({properties})"
+            f"TBLPROPERTIES ({', '.join(properties)})"
         )
+
+
+def needs_mapping(fields: Iterable[pa.Field]) -> bool:
+    """Tell whether columns have names that Parquet cannot hold."""
+    return any(_NOT_IN_PARQUET & set(name) for field in fields for name in _names(field))
 
 
 def add_primary_key(ws: DatabricksWorkspace, name: ObjectName, keys: Sequence[str], timeseries: str | None) -> None:
@@ -225,6 +238,12 @@ def _from_spark(field: pa.Field) -> Any:
         return normal_type(field.type)
     except FeatureStoreError as error:
         raise TableError(f"Column {field.name} is {field.type}: {error.message}", hint=error.hint) from None
+
+
+def _names(field: pa.Field) -> Iterator[str]:
+    yield field.name
+    for at in range(field.type.num_fields):
+        yield from _names(field.type.field(at))
 
 
 def _column(field: pa.Field) -> str:

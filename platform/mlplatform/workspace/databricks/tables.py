@@ -130,9 +130,11 @@ class DatabricksTables:
         filters: Sequence[Filter] = (),
     ) -> pa.Table:
         """Return the table (or view) as Arrow, with only the columns and rows asked for."""
-        schema = table_metadata.schema_of(self._ws, name)
+        # An older version may lack columns that were added since.
+        source = None if version is None else self.read(name, version=version)
+        schema = table_metadata.schema_of(self._ws, name) if source is None else arrow_schema(source.schema)
         check_columns(name, schema, columns or ())
-        rows = self._select(name, schema, filters, version=version)
+        rows = self._select(name, schema, filters, source)
         wanted = list(columns) if columns is not None else schema.names
         with translated_spark(f"Reading {name}"):
             found = rows.select(*(quote(column) for column in wanted)).toArrow()
@@ -258,10 +260,10 @@ class DatabricksTables:
         return TableInfo(str(name), -1, schema, known.primary_keys, known.timeseries_column)
 
     def _select(
-        self, name: ObjectName | str, schema: pa.Schema, filters: Sequence[Filter], *, version: int | None = None
+        self, name: ObjectName | str, schema: pa.Schema, filters: Sequence[Filter], source: DataFrame | None = None
     ) -> DataFrame:
         check_filters(name, schema, filters)
-        rows = self._ws.spark.table(ObjectName.parse(name).sql) if version is None else self.read(name, version=version)
+        rows = self._ws.spark.table(ObjectName.parse(name).sql) if source is None else source
         for item in filters:
             rows = rows.where(_condition(item, schema))
         return rows

@@ -39,10 +39,17 @@ class FeatureTables:
         """Return Unity Catalog's id: another one when a table was dropped and made again.
 
         Raises:
+            TableError: If there is no such table; near names are given.
             FeatureStoreError: If it cannot be read.
         """
+        from databricks.sdk.errors import NotFound
+
         with asked(f"Reading the id of {name}"):
-            return self.client.tables.get(name).table_id or ""
+            try:
+                return self.client.tables.get(name).table_id or ""
+            except NotFound:
+                self.tables.version(name)
+                raise
 
     def now(self, names: Sequence[str]) -> dict[str, TableVersion]:
         """Return ids and newest versions."""
@@ -149,6 +156,20 @@ class DatabricksTrainingSet:
                     hint="What it held then is gone; make the training set anew.",
                 )
         return self._recorded
+
+
+def refuse_dots(frame: SparkFrame, plan: Plan) -> None:
+    """Refuse columns that the real client's join as of a time takes for fields of a struct.
+
+    Raises:
+        FeatureStoreError: With the columns.
+    """
+    dotted = [name for name in frame.schema.names if "." in name]
+    if dotted and any(item.time is not None for item in plan.joins):
+        raise FeatureStoreError(
+            f"{', '.join(map(repr, dotted))}: the Databricks client cannot join by time with a dot in a column's name.",
+            hint="Rename the column before features are looked up.",
+        )
 
 
 def refuse_null_times(frame: SparkFrame, plan: Plan) -> None:

@@ -62,7 +62,7 @@ class LocalFunctions:
         Raises:
             FunctionError: If there is none of that name (near names are given), or it cannot be imported any more.
         """
-        key = str(name).lower()
+        key = str(ObjectName.parse(name)).lower()
         if key in self._known:
             return self._known[key]
         record = self._read()

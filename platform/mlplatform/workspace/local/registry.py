@@ -70,30 +70,31 @@ class LocalRegistry:
         """Return alias -> version as the registered model itself says; empty when the model does not exist."""
         from mlflow.exceptions import MlflowException
 
-        client = self._connect()
+        name, client = str(ObjectName.parse(model)), self._connect()
         try:
-            registered = client.get_registered_model(str(model))
+            registered = client.get_registered_model(name)
         except MlflowException as error:
             if error.error_code == _MISSING:
                 return {}
-            raise _registry_error(f"read the aliases of {model}", error) from error
+            raise _registry_error(f"read the aliases of {name}", error) from error
         except Exception as error:
-            raise _registry_error(f"read the aliases of {model}", error) from error
+            raise _registry_error(f"read the aliases of {name}", error) from error
         return {alias: int(version) for alias, version in registered.aliases.items()}
 
     def get(self, model: ObjectName | str, version: int) -> ModelVersion:
         """Return one version with its tags."""
-        with _translated(f"read version {version} of {model}"):
-            return _version(self._connect().get_model_version(str(model), str(version)))
+        name = str(ObjectName.parse(model))
+        with _translated(f"read version {version} of {name}"):
+            return _version(self._connect().get_model_version(name, str(version)))
 
     def versions(self, model: ObjectName | str) -> list[ModelVersion]:
         """Return all versions, oldest first."""
-        client = self._connect()
-        with _translated(f"list the versions of {model}"):
+        name, client = str(ObjectName.parse(model)), self._connect()
+        with _translated(f"list the versions of {name}"):
             found: list[MlflowVersion] = []
             token: str | None = None
             while True:
-                page = client.search_model_versions(f"name = '{ObjectName.parse(model)}'", page_token=token)
+                page = client.search_model_versions(f"name = '{name}'", page_token=token)
                 found.extend(page)
                 token = page.token
                 if not token:
@@ -102,26 +103,29 @@ class LocalRegistry:
 
     def set_alias(self, model: ObjectName | str, alias: str, version: int) -> None:
         """Move an alias, and read it back."""
-        with _translated(f"set alias {alias} of {model} to version {version}"):
-            self._connect().set_registered_model_alias(str(model), alias, str(version))
-        now = self.aliases(model).get(alias)
+        name = str(ObjectName.parse(model))
+        with _translated(f"set alias {alias} of {name} to version {version}"):
+            self._connect().set_registered_model_alias(name, alias, str(version))
+        now = self.aliases(name).get(alias)
         if now != version:
             raise RegistryError(
-                f"Alias {alias} of {model} was set to version {version}, but reads {now}.",
+                f"Alias {alias} of {name} was set to version {version}, but reads {now}.",
                 hint="Somebody else moved it at the same time; look at the history, and run the gate again.",
             )
 
     def delete_alias(self, model: ObjectName | str, alias: str) -> None:
         """Take an alias away."""
-        if alias in self.aliases(model):
-            with _translated(f"delete alias {alias} of {model}"):
-                self._connect().delete_registered_model_alias(str(model), alias)
+        name = str(ObjectName.parse(model))
+        if alias in self.aliases(name):
+            with _translated(f"delete alias {alias} of {name}"):
+                self._connect().delete_registered_model_alias(name, alias)
 
     def set_tags(self, model: ObjectName | str, version: int, tags: Mapping[str, str]) -> None:
         """Set tags on a version."""
-        with _translated(f"tag version {version} of {model}"):
+        name = str(ObjectName.parse(model))
+        with _translated(f"tag version {version} of {name}"):
             for key, value in tags.items():
-                self._connect().set_model_version_tag(str(model), str(version), key, str(value))
+                self._connect().set_model_version_tag(name, str(version), key, str(value))
 
     def ensure_model(self, model: ObjectName | str, *, description: str = "") -> None:
         """Create the registered model if it does not exist."""
@@ -151,9 +155,12 @@ class LocalRegistry:
                 client.delete_registered_model_tag(name, DEPLOYMENT_JOB_TAG)
 
     def copy_version(self, version: ModelVersion, model: ObjectName | str) -> ModelVersion:
-        """Register a version's files and tags as a new version of another model."""
-        with _translated(f"copy {version.uri} to {model}"):
-            return _version(self._connect().copy_model_version(version.uri, str(model)))
+        """Register a version's files and tags as a new version of another model, which exists."""
+        name, client = str(ObjectName.parse(model)), self._connect()
+        with _translated(f"copy {version.uri} to {name}"):
+            # MLflow would create it, and with it whatever a misspelt name says.
+            client.get_registered_model(name)
+            return _version(client.copy_model_version(version.uri, name))
 
     def log_files(self, version: ModelVersion, folder: str, files: Mapping[str, str]) -> None:
         """Keep text files with the run that made a version."""

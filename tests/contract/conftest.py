@@ -1,0 +1,88 @@
+"""The workspaces that the contract is put to: one a run, chosen by `--home`.
+
+A process holds one kind of Spark session only: Spark Connect, which the local workspace uses, or the JVM's own. So
+`make test` asks the local workspace, and `make parity` the Databricks workspace on JVM Spark and the stand-in.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support import parity
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from mlplatform.workspace.protocols import Workspace
+    from tests.standin.home import Home
+
+_HERE = Path(__file__).resolve().parent
+_NUMBERS = itertools.count()
+
+
+@functools.cache
+def _missing() -> str | None:
+    from tests.standin import spark
+
+    return spark.missing()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Put the chosen home into every test's name, and mark what only `make parity` runs."""
+    if "home" in metafunc.fixturenames:
+        home = metafunc.config.getoption("home")
+        marks = parity.MARKS if home == "databricks" else ()
+        metafunc.parametrize("home", [pytest.param(home, marks=marks)], indirect=True, scope="session")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where the Databricks workspace cannot run, keep one test that says so and drop the others."""
+    ours = [item for item in items if _HERE in item.path.parents and item.get_closest_marker("parity")]
+    parity.keep_one(config, items, ours, _missing() if ours else None)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Where parity is required, fail before any fixture does, with the same line."""
+    if item.get_closest_marker("parity"):
+        parity.fail_where_required(_missing())
+
+
+@pytest.fixture(scope="session")
+def home(request: pytest.FixtureRequest) -> str:
+    """`local` or `databricks`."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def databricks_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    """The Databricks workspace, and the stand-in behind it."""
+    from tests.standin.home import databricks_home
+    from tests.standin.spark import start_delta_session
+
+    folder = tmp_path_factory.mktemp("databricks")
+    with databricks_home(folder / "standin", start_delta_session(folder / "spark")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def ws(home: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
+    """The workspace, one for the whole run: each test brings its own tables and models."""
+    if home == "databricks":
+        yield request.getfixturevalue("databricks_home").ws
+        return
+    from mlplatform import open_workspace
+
+    with open_workspace("local", root=tmp_path_factory.mktemp("local")) as opened:
+        yield opened
+
+
+@pytest.fixture
+def fresh() -> Callable[[str], str]:
+    """Give a three-level name that no other test has."""
+    return lambda stem="t": f"dev.contract.{stem}{next(_NUMBERS)}"

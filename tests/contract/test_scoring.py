@@ -1,0 +1,236 @@
+"""log_model and score_batch: the spec travels with the model; every row comes back, with its prediction."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import mlflow.sklearn
+import numpy as np
+import pyarrow as pa
+import pytest
+from sklearn.linear_model import LinearRegression
+
+from mlplatform import FeatureFunction, FeatureLookup
+from mlplatform.errors import ArtifactError, FeatureStoreError, RegistryError
+from mlplatform.features.spec import FeatureSpec
+from mlplatform.naming import CHAMPION
+from tests.support.feature_functions import ratio
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from mlplatform.workspace.feature_protocols import ModelFiles
+    from mlplatform.workspace.protocols import Workspace
+
+TIME = pa.timestamp("us", "UTC")
+DAY = dt.datetime(2024, 1, 5, tzinfo=dt.UTC)
+SPINE = pa.table(
+    {
+        "id": [1, 2, 3, 1],
+        "ts": pa.array([DAY] * 4, TIME),
+        "due": [2.0, 4.0, 8.0, 0.0],
+        "y": [0.0, 1.0, 1.0, 0.0],
+        "note": list("abcd"),
+    }
+)
+FEATURES = pa.table({"k": [1, 2], "t": pa.array([DAY] * 2, TIME), "paid": [1.0, 3.0], "n": [5, None]})
+TABLE, FUNCTION, MODEL = "dev.scored.f", "dev.scored.ratio", "dev.scored.model"
+
+
+@dataclass(frozen=True)
+class Shop:
+    """A model with a lookup, defaults and a function, registered once for the module."""
+
+    ws: Workspace
+    training_set: Any
+    model: Any
+    uris: dict[str, str]
+
+    def score(self, frame: Any, uri: str = f"models:/{MODEL}@{CHAMPION}", **arguments: Any) -> pa.Table:
+        return self.ws.fe.score_batch_arrow(model_uri=uri, df=frame, **arguments)
+
+
+@pytest.fixture(scope="module")
+def shop(ws: Workspace) -> Iterator[Shop]:
+    ws.fe.create_table(name=TABLE, primary_keys=["k", "t"], df=FEATURES, timeseries_column="t")
+    ws.functions.register(FUNCTION, ratio, parameters=[("paid", "double"), ("due", "double")], returns="double")
+    training_set = ws.fe.create_training_set(
+        df=SPINE,
+        feature_lookups=[
+            FeatureLookup(TABLE, "id", timestamp_lookup_key="ts", default_values={"n": 0, "paid": 0.5}),
+            FeatureFunction(udf_name=FUNCTION, input_bindings={"paid": "paid", "due": "due"}, output_name="ratio"),
+        ],
+        label="y",
+        exclude_columns=["id", "ts", "note", "ratio"],
+    )
+    frame = training_set.to_pandas()
+    model = LinearRegression().fit(frame.drop(columns="y"), frame["y"])
+    ws.registry.ensure_model(MODEL)
+    arguments = {"model": model, "artifact_path": "model", "flavor": mlflow.sklearn, "training_set": training_set}
+    info = ws.fe.log_model(**arguments, registered_model_name=MODEL)
+    version = int(info.registered_model_version)
+    ws.registry.set_alias(MODEL, CHAMPION, version)
+    uris = {
+        "alias": f"models:/{MODEL}@{CHAMPION}",
+        "version": f"models:/{MODEL}/{version}",
+    }
+    yield Shop(ws, training_set, model, uris)
+    ws.fe.verify_model = None
+
+
+@pytest.mark.parametrize("form", ["alias", "version"])
+def test_every_form_of_uri_gives_all_rows_with_what_was_looked_up(shop, form):
+    scored = shop.score(SPINE, shop.uris[form])
+    assert scored.column_names == [*SPINE.column_names, "n", "paid", "prediction"]
+    assert [str(kind) for kind in scored.schema.types[-3:]] == ["int64", "double", "double"]
+    expected = shop.model.predict(scored.select(["due", "n", "paid"]).to_pandas())
+    np.testing.assert_allclose(scored.column("prediction").to_numpy(), expected, rtol=1e-9)
+    found = {row["note"]: (row["n"], row["paid"]) for row in scored.to_pylist()}
+    assert found == {"a": (5, 1.0), "b": (0, 3.0), "c": (0, 0.5), "d": (5, 1.0)}
+
+
+@pytest.mark.parametrize(
+    ("uri", "error", "says"),
+    [
+        (f"models:/{MODEL}@champoin", FeatureStoreError, "Did you mean champion"),
+        ("models:/dev.scored.nothing@champion", FeatureStoreError, r"dev\.scored\.nothing.*no alias"),
+        (f"models:/{MODEL}/99", FeatureStoreError, "no version 99"),
+        ("dev.scored.model", FeatureStoreError, "is no model URI"),
+        (None, FeatureStoreError, "model_uri is a NoneType"),
+        ("runs:/nowhere/model", RegistryError, "cannot be fetched"),
+    ],
+    ids=str,
+)
+def test_models_that_are_not_there(shop, uri, error, says):
+    with pytest.raises(error, match=says):
+        shop.score(SPINE, uri)
+
+
+@pytest.mark.parametrize(
+    ("frame", "says"),
+    [
+        (SPINE.append_column("prediction", pa.array([1.0] * 4)), "'prediction' already"),
+        (SPINE.drop_columns(["due"]), "lacks the required column.*'due'"),
+        (SPINE.drop_columns(["id"]), "'id'"),
+        (SPINE.drop_columns(["ts"]), "timestamp lookup key 'ts' is not in the frame"),
+        (SPINE.append_column("due", pa.array([1.0] * 4)), "more than one column named 'due'"),
+        (SPINE.set_column(2, "due", pa.array(["a"] * 4)), "'due' of the frame to score is string.*fitted on double"),
+        (SPINE.set_column(1, "ts", pa.array([None] * 4, TIME)), r"4 of 4 row\(s\) have no time in 'ts'"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_frames_that_cannot_be_scored(shop, frame, says):
+    with pytest.raises(FeatureStoreError, match=says):
+        shop.score(frame)
+
+
+def test_what_the_frame_has_wins_and_no_error_comes_from_a_lookup_that_is_not_run(shop):
+    frame = SPINE.set_column(1, "ts", pa.array([None] * 4, TIME))
+    frame = frame.append_column("paid", pa.array([1.0, None, 1.0, 1.0])).append_column("n", pa.array([1, 2, 3, 4]))
+    scored = shop.score(frame).sort_by("note")
+    assert scored.column_names == [*frame.column_names, "prediction"]
+    assert scored.column("paid").to_pylist() == [1.0, 0.5, 1.0, 1.0]
+    assert scored.column("n").to_pylist() == [1, 2, 3, 4]
+
+
+def test_numbers_are_cast_to_what_the_model_was_fitted_on_and_given_back_as_they_were(shop):
+    whole = shop.score(SPINE.set_column(2, "due", pa.array([2, 4, 8, 0], pa.int32())))
+    assert whole.schema.field("due").type == pa.int32()
+    assert whole.sort_by("note").column("prediction") == shop.score(SPINE).sort_by("note").column("prediction")
+
+
+def test_matches_say_which_rows_were_found(shop):
+    frame = pa.table(
+        {
+            "id": pa.array([1, 2, 3, None, 2], pa.int64()),
+            "ts": pa.array([DAY] * 4 + [DAY - dt.timedelta(microseconds=1)], TIME),
+            "due": [1.0] * 5,
+            "place": [0, 1, 2, 3, 4],
+        }
+    )
+    scored = shop.score(frame, matches=True).sort_by("place")
+    # Row 1 was found, though one of its features is null.
+    assert scored.column(f"matched:{TABLE}").to_pylist() == [True, True, False, False, False]
+    assert scored.column("n").to_pylist() == [5, 0, 0, 0, 0]
+    assert scored.column_names == [*frame.column_names, "n", "paid", f"matched:{TABLE}", "prediction"]
+
+
+def test_the_frame_that_spark_gives_and_gets(shop):
+    scored = shop.ws.fe.score_batch(model_uri=shop.uris["alias"], df=shop.ws.spark.createDataFrame(SPINE))
+    assert scored.dtypes[-3:] == [("n", "bigint"), ("paid", "double"), ("prediction", "double")]
+    assert scored.toArrow().sort_by("note").to_pylist() == shop.score(SPINE).sort_by("note").to_pylist()
+
+
+def test_an_empty_frame_is_scored(shop):
+    scored = shop.score(SPINE.slice(0, 0))
+    assert scored.num_rows == 0
+    assert scored.schema.equals(shop.score(SPINE).schema)
+
+
+def test_a_model_is_verified_before_anything_in_it_is_loaded(shop, monkeypatch):
+    version = shop.ws.registry.aliases(MODEL)[CHAMPION]
+    shop.ws.registry.set_tags(MODEL, version, {"artifact_digest": "abc"})
+    found: list[ModelFiles] = []
+
+    def refuse(files: ModelFiles) -> None:
+        found.append(files)
+        assert (files.path / "MLmodel").is_file()
+        raise ArtifactError("Not this one.")
+
+    monkeypatch.setattr(shop.ws.fe, "verify_model", refuse)
+    for form in ("alias", "version"):
+        with pytest.raises(ArtifactError, match="Not this one"):
+            shop.score(SPINE, shop.uris[form])
+    assert [(files.name, dict(files.tags)["artifact_digest"]) for files in found] == [(MODEL, "abc")] * 2
+
+
+def test_the_model_carries_its_spec_and_where_its_features_came_from(shop, tmp_path: Path):
+    shop.ws.registry.activate()
+    folder = mlflow.artifacts.download_artifacts(shop.uris["version"], dst_path=str(tmp_path))
+    spec = FeatureSpec.load(f"{folder}/data/feature_store")
+    assert spec.included == ["due", "n", "paid"]
+    assert [(item.feature_name, item.default_value) for item in spec.features] == [("n", "0"), ("paid", "0.5")]
+    # A function whose output nothing consumes is not part of it.
+    assert spec.functions == ()
+    lineage = shop.ws.fe.lineage(shop.uris["alias"])
+    assert [(table.name, table.version) for table in lineage.tables] == [(TABLE, shop.ws.tables.version(TABLE))]
+    assert (lineage.columns, lineage.labels) == (("due", "n", "paid"), ("y",))
+
+
+def test_what_cannot_be_logged(shop):
+    for arguments, says in (
+        ({"training_set": "none"}, "training_set is a str"),
+        ({"flavor": "sklearn"}, "is no MLflow flavor"),
+        ({"serialization_format": "no such format"}, "cannot be logged|Logging the model"),
+    ):
+        with pytest.raises(FeatureStoreError, match=says):
+            shop.ws.fe.log_model(
+                **{
+                    "model": shop.model,
+                    "artifact_path": "model",
+                    "flavor": mlflow.sklearn,
+                    "training_set": shop.training_set,
+                }
+                | arguments
+            )
+
+
+def test_a_model_logged_without_features_says_so(shop):
+    shop.ws.registry.activate()
+    with mlflow.start_run(experiment_id=shop.ws.registry.experiment("/dev/scored")) as run:
+        mlflow.sklearn.log_model(shop.model, name="model", pip_requirements=["scikit-learn"])
+    with pytest.raises(FeatureStoreError, match="log_model"):
+        shop.score(SPINE, f"runs:/{run.info.run_id}/model")
+
+
+def test_a_run_of_the_callers_stays_open_and_gets_the_model(shop):
+    shop.ws.registry.activate()
+    with mlflow.start_run(experiment_id=shop.ws.registry.experiment("/dev/scored")) as run:
+        info = shop.ws.fe.log_model(
+            model=shop.model, artifact_path="model", flavor=mlflow.sklearn, training_set=shop.training_set
+        )
+        assert info.run_id == run.info.run_id
+        assert mlflow.active_run() is not None
