@@ -273,3 +273,17 @@ def test_an_empty_frame_is_a_frame(databricks, name):
     assert databricks.tables.append(name, rows()).rows == 0
     assert databricks.tables.merge(name, rows()).rows == 0
     assert databricks.tables.overwrite(name, rows().to_pandas()).rows == 0
+
+
+def test_a_call_that_fails_once_is_asked_again_and_one_that_is_forbidden_is_an_error(databricks, standin, name):
+    path = rf"/unity-catalog/tables/{name}$"
+    once = standin.faults.add("500", path=path, times=1)
+    forbidden = standin.faults.add("403", path=path, times=1, skip=1)
+    try:
+        assert databricks.tables.merge(name, rows(("a", at(1), 1.0))).rows == 1
+        with pytest.raises(TableError, match=r"Reading what Unity Catalog knows about .* permission"):
+            databricks.tables.merge(name, rows(("b", at(1), 1.0)))
+    finally:
+        standin.faults.clear()
+    assert (once.hits, forbidden.hits) == (1, 1)
+    assert content(databricks, name) == [("a", at(1), 1.0)]

@@ -10,9 +10,10 @@ from tests.standin import jars
 from tests.standin.metastore import Column, TableInfo
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
-    from pyspark.sql import SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
 CATALOGS = ("dev", "staging", "prod")
 _DELTA_CATALOG = "org.apache.spark.sql.delta.catalog.DeltaCatalog"
@@ -46,9 +47,18 @@ def start_delta_session(scratch: Path) -> SparkSession:
     settings["spark.log.level"] = "OFF"
     settings |= {f"spark.sql.catalog.{catalog}": _DELTA_CATALOG for catalog in CATALOGS}
     spark = start_session(scratch, settings)
+    _share_catalogs(spark)
+    _share_catalogs_in_streams()
+    return spark
+
+
+def _share_catalogs(spark: SparkSession) -> None:
+    """Let the catalogs of a session be those of the session's own catalog, under other names.
+
+    DeltaCatalog extends the session's catalog only. One of another name works too once it delegates to the same, which
+    Spark sets for the session's catalog and keeps in a private field.
+    """
     manager = spark._jsparkSession.sessionState().catalogManager()
-    # DeltaCatalog extends the session's catalog only. A catalog of another name works too once it delegates to the same
-    # one, which Spark sets for the session's catalog and keeps in a private field.
     field_of = spark._jvm.java.lang.Class.forName(
         "org.apache.spark.sql.connector.catalog.DelegatingCatalogExtension"
     ).getDeclaredField("delegate")
@@ -56,7 +66,22 @@ def start_delta_session(scratch: Path) -> SparkSession:
     delegate = field_of.get(manager.catalog("spark_catalog"))
     for catalog in CATALOGS:
         manager.catalog(catalog).setDelegateCatalog(delegate)
-    return spark
+
+
+def _share_catalogs_in_streams() -> None:
+    """Do the same in the session that Spark makes for each stream, before a batch of it is handed over."""
+    from pyspark.sql.utils import ForeachBatchFunction
+
+    start = ForeachBatchFunction.__init__
+
+    def sharing(self: ForeachBatchFunction, session: SparkSession, func: Callable[[DataFrame, int], None]) -> None:
+        def shared(batch: DataFrame, number: int) -> None:
+            _share_catalogs(batch.sparkSession)
+            func(batch, number)
+
+        start(self, session, shared)
+
+    ForeachBatchFunction.__init__ = sharing
 
 
 class SparkTables:

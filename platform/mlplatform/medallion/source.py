@@ -18,8 +18,10 @@ from mlplatform.quality import provenance
 INGESTED_AT = "_ingested_at"
 RESCUED = "_rescued_data"
 Available = Literal["always", "period_start", "period_end"]
+Reader = Literal["files", "auto_loader"]
 _AVAILABLE: tuple[str, ...] = get_args(Available)
 _OURS = frozenset({INGESTED_AT, RESCUED, *(field.name for field in provenance.FIELDS)})
+_READERS: tuple[str, ...] = get_args(Reader)
 _TIMESTAMP = pa.timestamp("us", tz="UTC")
 
 
@@ -30,6 +32,10 @@ class Source(Described):
     landed; typing is silver's job.
 
     Attributes:
+        reader: `files` reads the files where they lie, the same in every workspace, so that replays are identical.
+            `auto_loader` lets Databricks' Auto Loader find and land them, where there is one (else as `files`): for
+            folders with so many files that listing them takes minutes. A file that changed after it was ingested is
+            not noticed then.
         replay: For history that comes as an extract instead of drops; None: files are delivered.
         name: Bronze table `bronze_<name>`.
         files: Glob below the landing folder, as in `loans/loans_*.csv.gz`.
@@ -40,13 +46,14 @@ class Source(Described):
     """
 
     replay: ClassVar[type[Replay] | None] = None
+    reader: ClassVar[Reader] = "files"
     name: ClassVar[str]
     files: ClassVar[str]
     available: ClassVar[Available] = "always"
     columns: ClassVar[tuple[str, ...]]
 
     def __init_subclass__(cls) -> None:
-        """Refuse an availability that there is not (it would be taken for another), and what bronze cannot hold."""
+        """Refuse an availability or reader that there is not (it would be taken for another), and what bronze cannot hold."""
         super().__init_subclass__()
         names = [column.lower() for column in getattr(cls, "columns", ())]
         for column in names:
@@ -57,6 +64,8 @@ class Source(Described):
             raise ConfigError(
                 f"{cls.__name__}.available is {cls.available!r}.", hint=did_you_mean(cls.available, _AVAILABLE)
             )
+        if cls.reader not in _READERS:
+            raise ConfigError(f"{cls.__name__}.reader is {cls.reader!r}.", hint=did_you_mean(cls.reader, _READERS))
 
     def available_at(self, path: Path) -> datetime:
         """Return when the file could be known, by `available`; override it where a file's name says it otherwise.

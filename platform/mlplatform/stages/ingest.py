@@ -9,13 +9,14 @@ from pathlib import Path
 import pyarrow as pa
 
 from mlplatform.errors import StageError
-from mlplatform.medallion.landed_file import LandedFile, read_landed_file
+from mlplatform.medallion.landed_file import LandedFile
 from mlplatform.medallion.source import INGESTED_AT, Source
 from mlplatform.naming import ObjectName
 from mlplatform.ops.stage_runs import StageResult, utc_now
 from mlplatform.quality.provenance import AVAILABLE_AT, FILE, ROW
 from mlplatform.quality.quarantine import CONTENT, REASON, quarantine_schema
 from mlplatform.stages.context import StageContext
+from mlplatform.stages.landed_files import landed_files
 from mlplatform.workspace.protocols import Transaction
 
 NAME = "ingest"
@@ -42,7 +43,8 @@ def _ingest_source(context: StageContext, source: Source, result: StageResult) -
     tables.create(bronze, source.bronze_schema(), description=source.description)
     tables.create(quarantine, quarantine_schema(), description=f"Rows of {source.name} that could not go on")
     landing = _landing(context, source)
-    due = [path for path in source.landed(landing) if source.available_at(path) <= context.as_of]
+    waiting = landed_files(context, source, landing)
+    due = [path for path in waiting.names() if source.available_at(path) <= context.as_of]
     names = [path.relative_to(landing).as_posix() for path in due]
     files = [Transaction(f"ingest:{name}") for name in names]
     contents = [Transaction(f"ingest:{name}:{_digest(path)}") for name, path in zip(names, due, strict=True)]
@@ -56,7 +58,7 @@ def _ingest_source(context: StageContext, source: Source, result: StageResult) -
             if taken[number]:
                 continue
             available_at = source.available_at(path)
-            landed = read_landed_file(path, source)
+            landed = waiting.read(path)
             if landed.added_columns:
                 result.details.setdefault("schema_changed", {})[relative] = landed.added_columns
             rows, malformed = _bronze_rows(landed, relative, available_at), _malformed(landed, relative, available_at)
@@ -64,6 +66,7 @@ def _ingest_source(context: StageContext, source: Source, result: StageResult) -
     finally:
         # Also when a file cannot be read: those before it stay ingested.
         batch.commit()
+    waiting.done(due)
     result.outputs[str(bronze)] = tables.version(bronze)
     result.outputs[str(quarantine)] = tables.version(quarantine)
 

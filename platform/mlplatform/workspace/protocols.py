@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from mlplatform.naming import ObjectName
     from mlplatform.workspace.feature_protocols import FeatureClient
+    from mlplatform.workspace.landing_protocols import AutoLoader
     from mlplatform.workspace.operation_protocols import Access, Jobs, Monitors, Upload
 
 Filter = tuple[str, str, Any]
@@ -422,6 +423,11 @@ class Workspace(Protocol):
     @property
     def access(self) -> Access:
         """Grants."""
+        ...
+
+    @property
+    def auto_loader(self) -> AutoLoader | None:
+        """Auto Loader, where there is one."""
         ...
 
     def landing(self, use_case: str) -> Path | None:

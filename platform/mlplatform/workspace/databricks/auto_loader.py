@@ -1,13 +1,14 @@
 """Auto Loader: new files of a folder become rows of a table, all of it text, each file once.
 
 The stream only lands: what it writes is read, judged and moved on file by file, by the same code as files that are read
-directly. So nothing of ours runs inside the stream (on serverless compute it would have to be pickled), and a file that
-lands before it could be known waits in the landed table until it can.
+directly. So the function that runs inside the stream (on serverless compute it is pickled, and runs elsewhere) is one
+write and knows nothing of the workspace, and a file that lands before it could be known waits in the landed table until
+it can. Batches that are tried again are skipped by Delta, by the checkpoint and the batch's number.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -17,14 +18,16 @@ from mlplatform.naming import ObjectName, quote
 from mlplatform.workspace.databricks import table_metadata
 from mlplatform.workspace.databricks.delta_writes import retrying_conflicts
 from mlplatform.workspace.databricks.spark_errors import translated_spark
-from mlplatform.workspace.protocols import LANDED_CORRUPT, LANDED_FILE, LANDED_ORDER, LANDED_RESCUED
+from mlplatform.workspace.landing_protocols import LANDED_CORRUPT, LANDED_FILE, LANDED_ORDER, LANDED_RESCUED
 
 if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
     from mlplatform.workspace.databricks.workspace import DatabricksWorkspace
 
 
 class DatabricksAutoLoader:
-    """Auto Loader; see `mlplatform.workspace.protocols.AutoLoader`."""
+    """Auto Loader; see `mlplatform.workspace.landing_protocols.AutoLoader`."""
 
     def __init__(self, ws: DatabricksWorkspace) -> None:
         """Take the workspace."""
@@ -64,10 +67,10 @@ class DatabricksAutoLoader:
                 F.col(LANDED_RESCUED),
                 F.col(LANDED_CORRUPT),
                 F.col("_metadata.file_path").alias(LANDED_FILE),
-                F.monotonically_increasing_id().alias(LANDED_ORDER),
             )
-            writer = stream.writeStream.format("delta").option("checkpointLocation", str(checkpoint))
-            writer.trigger(availableNow=True).toTable(into.sql).awaitTermination()
+            writer = stream.writeStream.foreachBatch(_batch_writer(into.sql, str(checkpoint)))
+            writer = writer.option("checkpointLocation", str(checkpoint)).trigger(availableNow=True)
+            writer.start().awaitTermination()
 
     def forget(self, table: ObjectName, files: Sequence[str]) -> None:
         """Remove the rows of files that have been moved on."""
@@ -77,6 +80,18 @@ class DatabricksAutoLoader:
                 f"Removing rows from {table}",
                 lambda: self._ws.spark.sql(f"DELETE FROM {table.sql} WHERE {LANDED_FILE} IN ({listed})").collect(),
             )
+
+
+def _batch_writer(table: str, app_id: str) -> Callable[[DataFrame, int], None]:
+    def write(batch: DataFrame, number: int) -> None:
+        from pyspark.sql import functions as F  # noqa: N812
+
+        # Rising within a file: CSV with line breaks in values is not split.
+        numbered = batch.withColumn("_landed_order", F.monotonically_increasing_id())
+        writer = numbered.write.format("delta").mode("append")
+        writer.option("txnAppId", app_id).option("txnVersion", number).saveAsTable(table)
+
+    return write
 
 
 def landed_schema(columns: Sequence[str]) -> pa.Schema:

@@ -123,9 +123,9 @@ def translated(doing: str, error_class: type[PlatformError]) -> Iterator[None]:
 
 
 def retrying(call: Callable[[], T]) -> T:
-    """Return what a call that is safe to repeat returns, repeating it after 429, 5xx, timeouts and lost connections.
+    """Return what a call that is safe to repeat returns, repeating it after 5xx and lost connections.
 
-    The SDK repeats after 429, 503 and lost connections itself, but not after other 5xx.
+    The SDK itself repeats after 429, 503 and lost connections, for half a minute, but not after other 5xx.
     """
     from databricks.sdk import errors
 
@@ -136,6 +136,8 @@ def retrying(call: Callable[[], T]) -> T:
         except errors.DatabricksError as error:
             if not isinstance(error, transient) or attempt == ATTEMPTS:
                 raise
+        except TimeoutError:
+            raise  # The SDK's, after half a minute of trying.
         except OSError:
             if attempt == ATTEMPTS:
                 raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from mlplatform.errors import MissingDependencyError, WorkspaceUnreachableError
+from mlplatform.errors import EngineError, MissingDependencyError, WorkspaceUnreachableError
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -24,6 +24,7 @@ def open_session() -> SparkSession:
     Raises:
         MissingDependencyError: If neither pyspark nor Databricks Connect is installed.
         WorkspaceUnreachableError: If Databricks Connect cannot open a session.
+        EngineError: If the session computes in another zone than UTC, and cannot be told otherwise.
     """
     try:
         from pyspark.sql import SparkSession
@@ -65,7 +66,7 @@ def _in_utc(session: SparkSession) -> SparkSession:
         try:
             session.conf.set(_TIME_ZONE, "UTC")
         except Exception as error:
-            raise WorkspaceUnreachableError(
+            raise EngineError(
                 f"The Spark session's time zone is {session.conf.get(_TIME_ZONE)} and cannot be set to UTC.",
                 hint=f"Set {_TIME_ZONE}=UTC where the session is made.",
             ) from error

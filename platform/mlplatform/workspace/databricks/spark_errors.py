@@ -63,5 +63,5 @@ def translated_spark(doing: str, error_class: type[PlatformError] = TableError) 
             raise
         found = _CONDITION.search(str(error))
         condition, text = (found[1], found[2]) if found else (type(error).__name__, str(error).strip().split("\n")[0])
-        hint = next((hint for pattern, hint in _HINTS if pattern.search(condition)), "")
+        hint = next((hint for pattern, hint in _HINTS if pattern.search(f"{condition} {text}")), "")
         raise error_class(f"{doing}: {text} ({condition})", hint=hint) from error

@@ -175,8 +175,6 @@ class DatabricksTables:
     def append(self, name: ObjectName | str, frame: Any, *, transactions: Sequence[Transaction] = ()) -> WriteResult:
         """Append rows; with transactions, exactly once."""
         schema = table_metadata.schema_of(self._ws, name)
-        if transactions and all(self._ledger.committed(name, transactions)):
-            return WriteResult(version=table_metadata.newest_version(self._ws, name), rows=0, skipped=True)
         with conformed(self._ws, frame, schema, str(name)) as rows:
             if transactions:
                 return self._ledger.append(name, rows, transactions)

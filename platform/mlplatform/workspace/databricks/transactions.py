@@ -68,22 +68,18 @@ class Ledger:
         self._taken: dict[str, set[Transaction]] = {}
 
     def committed(self, name: ObjectName | str, transactions: Sequence[Transaction]) -> tuple[bool, ...]:
-        """Tell of each transaction whether the table has taken it.
-
-        Raises:
-            TableError: If it can no longer be told.
-        """
-        return self._committed(self._table(name), transactions)
+        """Tell of each transaction whether the table has taken it; an attempt still under way is left alone."""
+        return self._settle(self._table(name), transactions, void=False)
 
     def append(self, name: ObjectName | str, rows: DataFrame, transactions: Sequence[Transaction]) -> WriteResult:
         """Append rows that count as these transactions.
 
         Raises:
-            TableError: If some are committed and others are not.
+            TableError: If some are committed and others are not, or if it can no longer be told.
             WriteConflictError: If another process is appending some of the same.
         """
         table = self._table(name)
-        done = self._committed(table, transactions)
+        done = self._settle(table, transactions, void=True)
         if all(done):
             return WriteResult(version=table_metadata.newest_version(self._ws, table.name), rows=0, skipped=True)
         if any(done):
@@ -95,7 +91,7 @@ class Ledger:
         self._record(table, transactions, token, _BEGUN)
         # Another process may have begun between the look and the record; each sees the other's then, or at least the
         # later one does, and voids it.
-        if any(self._settle(table, transactions, mine=token)):
+        if any(self._settle(table, transactions, void=True, mine=token)):
             raise WriteConflictError(
                 f"Another process has appended to {name} what this one was about to.", hint="Run again."
             )
@@ -114,15 +110,20 @@ class Ledger:
         parsed = ObjectName.parse(name)
         return _Table(parsed, table_metadata.table_id(self._ws, parsed))
 
-    def _committed(self, table: _Table, transactions: Sequence[Transaction]) -> tuple[bool, ...]:
-        taken = self._taken.setdefault(table.id, set())
-        if not all(_is_in(taken, item) for item in transactions):
-            self._settle(table, transactions)
-        return tuple(_is_in(taken, item) for item in transactions)
+    def _settle(
+        self, table: _Table, transactions: Sequence[Transaction], *, void: bool, mine: str = ""
+    ) -> tuple[bool, ...]:
+        """Find out what became of every attempt at these transactions but mine; tell which are committed.
 
-    def _settle(self, table: _Table, transactions: Sequence[Transaction], *, mine: str = "") -> list[bool]:
-        """Find out what became of every attempt at these transactions but mine; tell which are committed."""
+        Args:
+            table: The table.
+            transactions: What is asked about.
+            void: Whether attempts that have not happened are kept from happening later.
+            mine: The token of this attempt.
+        """
         taken = self._taken.setdefault(table.id, set())
+        if all(_is_in(taken, item) for item in transactions):
+            return tuple(True for _ in transactions)
         tokens: dict[str, list[Transaction]] = {}
         settled: set[str] = set()
         for row in self._rows(table):
@@ -134,13 +135,20 @@ class Ledger:
         apps = {item.app_id for item in transactions}
         for token, items in tokens.items():
             if token not in settled and token != mine and apps & {item.app_id for item in items}:
-                happened = self._happened(table, token)
-                self._record(table, items, token, _COMMITTED if happened else _VOID)
+                happened = bool(commits_of(self._ws, table.name, [token])) or (
+                    void and self._voiding_fails(table, token)
+                )
+                if happened or void:
+                    self._record(table, items, token, _COMMITTED if happened else _VOID)
                 taken.update(items if happened else ())
-        return [_is_in(taken, item) for item in transactions]
+        return tuple(_is_in(taken, item) for item in transactions)
 
-    def _happened(self, table: _Table, token: str) -> bool:
-        """Tell whether an attempt's append happened; if it has not, it never will."""
+    def _voiding_fails(self, table: _Table, token: str) -> bool:
+        """Keep an attempt's append from ever happening; tell whether that fails, for it has happened.
+
+        Raises:
+            TableError: If it can no longer be told.
+        """
         void = f"{_VOID}:{token}"
         nothing = self._ws.spark.table(table.name.sql).limit(0)
         append_rows(table.name, nothing, mark=void, token=token)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
     from mlplatform.workspace.databricks.access import DatabricksAccess
+    from mlplatform.workspace.databricks.auto_loader import DatabricksAutoLoader
     from mlplatform.workspace.databricks.fe import DatabricksFeatureClient
     from mlplatform.workspace.databricks.functions import DatabricksFunctions
     from mlplatform.workspace.databricks.jobs import DatabricksJobs
@@ -115,6 +116,13 @@ class DatabricksWorkspace:
         from mlplatform.workspace.databricks.tables import DatabricksTables
 
         return DatabricksTables(self)
+
+    @cached_property
+    def auto_loader(self) -> DatabricksAutoLoader:
+        """Auto Loader."""
+        from mlplatform.workspace.databricks.auto_loader import DatabricksAutoLoader
+
+        return DatabricksAutoLoader(self)
 
     @cached_property
     def fe(self) -> DatabricksFeatureClient:

@@ -95,6 +95,11 @@ class LocalWorkspace:
         _sweep(folder / "tmp")
         return cls(folder, env, prefix, spark)
 
+    @property
+    def auto_loader(self) -> None:
+        """None: files are read where they lie."""
+        return None
+
     @cached_property
     def tables(self) -> LocalTables:
         """Delta tables on disk."""

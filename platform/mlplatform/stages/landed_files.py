@@ -1,0 +1,128 @@
+"""Where ingest takes landed files from: the folder itself, or what Auto Loader brought."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import unquote
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mlplatform.errors import IngestError
+from mlplatform.medallion.landed_file import LandedFile, read_landed_file
+from mlplatform.medallion.source import RESCUED, Source
+from mlplatform.naming import ObjectName
+from mlplatform.stages.context import StageContext
+from mlplatform.workspace.landing_protocols import (
+    LANDED_CORRUPT,
+    LANDED_FILE,
+    LANDED_ORDER,
+    LANDED_RESCUED,
+    AutoLoader,
+)
+
+# What Auto Loader adds to the rescued columns.
+_FILE_PATH = "_file_path"
+
+
+class LandedFiles(Protocol):
+    """Files that wait to be ingested."""
+
+    def names(self) -> list[Path]:
+        """Return the files, by the time they became available, then by name.
+
+        Raises:
+            IngestError: If they cannot be found.
+        """
+        ...
+
+    def read(self, path: Path) -> LandedFile:
+        """Return what a file held.
+
+        Raises:
+            IngestError: If it cannot be read.
+        """
+        ...
+
+    def done(self, paths: Sequence[Path]) -> None:
+        """Take note that these have been ingested."""
+        ...
+
+
+def landed_files(context: StageContext, source: Source, landing: Path) -> LandedFiles:
+    """Return the files of a source, by the reader that it asks for, if this workspace has it."""
+    loader = context.ws.auto_loader if source.reader == "auto_loader" else None
+    if loader is None:
+        return FolderFiles(source, landing)
+    return AutoLoadedFiles(context, source, landing, loader)
+
+
+class FolderFiles:
+    """Reads the files where they lie."""
+
+    def __init__(self, source: Source, landing: Path) -> None:
+        """Take the source and its folder."""
+        self._source, self._landing = source, landing
+
+    def names(self) -> list[Path]:
+        """Return the files in the folder."""
+        return self._source.landed(self._landing)
+
+    def read(self, path: Path) -> LandedFile:
+        """Read a file."""
+        return read_landed_file(path, self._source)
+
+    def done(self, paths: Sequence[Path]) -> None:
+        """Nothing to note: bronze knows."""
+
+
+class AutoLoadedFiles:
+    """Reads what Auto Loader landed in the table `landed_<source>`, which holds only files still waiting."""
+
+    def __init__(self, context: StageContext, source: Source, landing: Path, loader: AutoLoader) -> None:
+        """Take the source and its folder."""
+        self._context, self._source, self._landing, self._loader = context, source, landing, loader
+        self._table: ObjectName = context.namespace.table(f"landed_{source.name}")
+        self._paths: dict[Path, str] = {}
+
+    def names(self) -> list[Path]:
+        """Let Auto Loader bring what is new, and return all files that wait."""
+        self._loader.land(self._landing, self._source.files, columns=self._source.columns, into=self._table)
+        waiting = pc.unique(self._context.ws.tables.to_arrow(self._table, columns=[LANDED_FILE]).column(LANDED_FILE))
+        self._paths = {self._path(text): text for text in waiting.to_pylist()}
+        return sorted(self._paths, key=lambda path: (self._source.available_at(path), path.name))
+
+    def read(self, path: Path) -> LandedFile:
+        """Return a file's rows in their order."""
+        filters = [(LANDED_FILE, "=", self._paths[path])]
+        rows = self._context.ws.tables.to_arrow(self._table, filters=filters).sort_by(LANDED_ORDER)
+        bad = pc.is_valid(rows.column(LANDED_CORRUPT))
+        malformed = rows.filter(bad).column(LANDED_CORRUPT).to_pylist()
+        good = rows.filter(pc.invert(bad))
+        rescued = [self._rescued(text) for text in good.column(LANDED_RESCUED).to_pylist()]
+        added = sorted({column for row in rescued for column in row})
+        texts = [json.dumps(row, ensure_ascii=False) if row else None for row in rescued]
+        return LandedFile(
+            rows=good.select(list(self._source.columns)).append_column(RESCUED, pa.array(texts, pa.string())),
+            malformed=[(text, "Auto Loader could not parse it") for text in malformed],
+            added_columns=added,
+        )
+
+    def done(self, paths: Sequence[Path]) -> None:
+        """Let go of rows that bronze has."""
+        self._loader.forget(self._table, [self._paths[path] for path in paths])
+
+    def _path(self, text: str) -> Path:
+        # Spark writes `file:/a/b%20c`, `dbfs:/Volumes/...` or the bare path; below the landing folder they are alike.
+        path, folder = unquote(text), f"{self._landing.as_posix().rstrip('/')}/"
+        _, found, relative = path.partition(folder)
+        if not found:
+            raise IngestError(f"{text} is not below {self._landing}.", hint="Set 'landing' as the volume's own path.")
+        return self._landing / relative
+
+    @staticmethod
+    def _rescued(text: str | None) -> dict[str, str]:
+        return {key: value for key, value in json.loads(text or "{}").items() if key != _FILE_PATH}

@@ -1,0 +1,40 @@
+"""What a workspace may offer for landing files, beside reading them where they lie."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from mlplatform.naming import ObjectName
+
+# Columns of a landed table beside the file's own.
+LANDED_FILE = "_landed_path"
+LANDED_ORDER = "_landed_order"
+LANDED_RESCUED = "_rescued_data"
+LANDED_CORRUPT = "_corrupt_record"
+
+
+@runtime_checkable
+class AutoLoader(Protocol):
+    """Finds new files without listing the folder, and lands each once in a table, as text."""
+
+    def land(self, folder: Path, files: str, *, columns: Sequence[str], into: ObjectName) -> None:
+        """Bring all new files into a table, made if it is not there.
+
+        Args:
+            folder: The landing folder.
+            files: Glob below it.
+            columns: The declared columns of the CSV files; their rows get, beside, `_landed_path`, `_landed_order`
+                (rising within a file), `_rescued_data` and, in malformed rows, `_corrupt_record`.
+            into: The table.
+
+        Raises:
+            TableError: If that fails; what has landed stays, and the next call goes on after it.
+        """
+        ...
+
+    def forget(self, table: ObjectName, files: Sequence[str]) -> None:
+        """Remove the rows of files, by `_landed_path`, from a landed table: they have been moved on."""
+        ...

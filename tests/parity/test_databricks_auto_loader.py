@@ -1,0 +1,74 @@
+"""Auto Loader's part of ingest, on open-source Spark's file stream: what is asked of it, and what bronze gets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pytest
+
+from mlplatform.as_of import parse_as_of
+from mlplatform.config import CONFIG_FILE, load_settings
+from mlplatform.medallion.landed_file import read_landed_file
+from mlplatform.naming import Namespace
+from mlplatform.quality.provenance import FILE, ROW
+from mlplatform.stages import ingest
+from mlplatform.stages.context import StageContext
+from tests.support.tiny_use_case import NAME, Signups, Tiny, write_tiny_use_case
+
+if TYPE_CHECKING:
+    from mlplatform.ops.stage_runs import StageResult
+
+
+@pytest.fixture
+def tiny(databricks, tmp_path, monkeypatch):
+    monkeypatch.setattr(Signups, "reader", "auto_loader", raising=False)
+    monkeypatch.setattr(Tiny, "sources", (Signups,))
+    folder = write_tiny_use_case(tmp_path, months=3, rows_a_month=5)
+    config = folder.folder / "config.yml"
+    config.write_text(config.read_text(encoding="utf-8").replace("landing: data", f"landing: {folder.data}"), "utf-8")
+    folder.soil("2020-02")
+    return folder
+
+
+def run(databricks, tiny, as_of) -> StageResult:
+    # Not by `open`, which registers functions: they are not what this is about.
+    settings = load_settings(tiny.folder / CONFIG_FILE, databricks.env)
+    use_case = Tiny(NAME, tiny.folder, settings, Namespace(databricks.catalog, NAME))
+    return ingest.run(StageContext(databricks, use_case, parse_as_of(as_of), "a-run"))
+
+
+def test_bronze_gets_each_file_once_when_it_can_be_known(databricks, tiny):
+    bronze, landed = f"dev.{NAME}.bronze_signups", f"dev.{NAME}.landed_signups"
+    first = run(databricks, tiny, "2020-02-01")
+    assert (first.rows_out, first.rows_quarantined) == (5, 0)
+    path, options, schema = databricks.sql.streams[-1]
+    assert path == str(tiny.data / "signups")
+    assert options == {
+        "cloudFiles.format": "csv",
+        "cloudFiles.schemaEvolutionMode": "rescue",
+        "rescuedDataColumn": "_rescued_data",
+        "pathGlobFilter": "signups_*.csv",
+        "header": "true",
+        "multiLine": "true",
+        "escape": '"',
+        "mode": "PERMISSIVE",
+        "columnNameOfCorruptRecord": "_corrupt_record",
+    }
+    assert schema == ", ".join(f"`{column}` STRING" for column in (*Signups.columns, "_corrupt_record"))
+    # The other files have landed already, and wait for their time.
+    assert databricks.tables.to_arrow(landed).num_rows == 5 + 7 + 5
+
+    second = run(databricks, tiny, "2020-04-01")
+    assert (second.rows_out, second.rows_quarantined) == (5 + 6 + 5, 1)
+    assert run(databricks, tiny, "2020-04-01").rows_out == 0
+    assert databricks.tables.to_arrow(landed).num_rows == 0
+
+    rows = databricks.tables.to_arrow(bronze).sort_by([(FILE, "ascending"), (ROW, "ascending")])
+    files = sorted((tiny.data / "signups").iterdir())
+    expected = pa.concat_tables([read_landed_file(file, Signups()).rows for file in files])
+    assert rows.select(expected.column_names).to_pylist() == expected.to_pylist()
+    assert set(rows.column(FILE).to_pylist()) == {f"signups/{file.name}" for file in files}
+    quarantined = databricks.tables.to_arrow(f"dev.{NAME}.quarantine_signups").to_pylist()
+    assert [row["content"].strip() for row in quarantined] == ["X5,2020-03-05,north"]
+    assert quarantined[0]["reason"].startswith("malformed_line: ")
