@@ -16,7 +16,7 @@ def open_on(standin: StandIn, **options: Any) -> DatabricksWorkspace:
     from databricks.sdk import WorkspaceClient
     from databricks.sdk.config import Config
 
-    config = Config(host=standin.url, token=standin.token, retry_timeout_seconds=1, http_timeout_seconds=2)
+    config = Config(host=standin.url, token=standin.token, retry_timeout_seconds=4, http_timeout_seconds=2)
     sql = InterceptedSql(no_spark, standin.metastore)
     return DatabricksWorkspace("dev", WorkspaceClient(config=config), sql=sql, **options)
 

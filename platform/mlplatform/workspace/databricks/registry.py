@@ -185,6 +185,19 @@ class DatabricksRegistry:
         if now != wanted:
             self._link(name, wanted)
 
+    def copy_version(self, version: ModelVersion, model: ObjectName | str) -> ModelVersion:
+        """Register a version's files and tags as a new version of another model, which exists.
+
+        A copy whose answer was lost may be there without the caller's knowing: a second one is then made beside it.
+        """
+        self.require_model(model)
+        name = str(ObjectName.parse(model))
+        self.activate()
+        needs = f"EXECUTE on the model {version.name}, CREATE MODEL VERSION on {name}"
+        with translated(f"copy {version.uri} to {name}", needs=needs):
+            copied = self._connect().copy_model_version(version.uri, name)
+        return self.get(name, int(copied.version))
+
     def log_files(self, version: ModelVersion, folder: str, files: Mapping[str, str]) -> None:
         """Keep text files with the run that made a version."""
         client = self._connect()
