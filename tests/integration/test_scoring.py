@@ -26,8 +26,8 @@ from tests.support.feature_functions import ratio
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mlplatform.workspace.model_store import ModelArtifact
     from mlplatform.workspace.local.training_set import LocalTrainingSet
+    from mlplatform.workspace.model_store import ModelArtifact
 
 TIME = pa.timestamp("us", "UTC")
 DAY = dt.datetime(2024, 1, 5, tzinfo=dt.UTC)

@@ -128,15 +128,17 @@ def databricks(delta_spark: SparkSession, standin: StandIn) -> DatabricksWorkspa
 
 @pytest.fixture(scope="module")
 def features(databricks: DatabricksWorkspace, standin: StandIn) -> Iterator[DatabricksWorkspace]:
-    """The Databricks workspace for the real feature client, with two things replaced that open-source Spark lacks.
+    """The Databricks workspace for the real feature client, with what open-source Spark and MLflow lack replaced.
 
-    A catalog's existence (`DESCRIBE CATALOG`), and the call of a function of Unity Catalog; the rest is the client's.
+    That is a catalog's existence (`DESCRIBE CATALOG`), the call of a function of Unity Catalog, and the registration of
+    the client's models; the rest is the client's.
     """
     from unittest import mock
 
     from pyspark.sql import functions as F  # noqa: N812
 
     from tests.standin.environment import environment
+    from tests.standin.feature_models import registrable_feature_models
 
     def call(udf_name: str, arguments: list[str]) -> Any:
         function = databricks.functions.get(udf_name)
@@ -147,7 +149,8 @@ def features(databricks: DatabricksWorkspace, standin: StandIn) -> Iterator[Data
     client = "databricks.ml_features._spark_client._spark_client.SparkClient"
     with (
         environment(standin),
-        mock.patch(f"{client}.catalog_exists", lambda _client, _name: True),
+        registrable_feature_models(),
+        mock.patch(f"{client}.catalog_exists", return_value=True),
         mock.patch("databricks.ml_features.utils.on_demand_utils._udf_expr", call),
     ):
         yield databricks

@@ -110,7 +110,7 @@ def test_a_date_stays_a_date(features: DatabricksWorkspace) -> None:
 
 def test_a_timestamp_without_zone_is_refused_with_the_way_out(features: DatabricksWorkspace) -> None:
     spine = features.spark.sql("SELECT 1L AS k, TIMESTAMP_NTZ'2024-01-01 00:00:00' AS at")
-    with pytest.raises(FeatureStoreError, match="'at'.*cast\\('timestamp'\\)") as refused:
+    with pytest.raises(FeatureStoreError, match=r"'at'.*\n.*cast\('timestamp'\)") as refused:
         features.fe.create_training_set(df=spine, feature_lookups=[], label=None)
     assert "without time zone" in refused.value.message
 

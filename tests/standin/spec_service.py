@@ -51,6 +51,10 @@ def generate_yaml(request: Mapping[str, Any], metastore: Metastore, features_of:
     for column in spec.column_infos:
         if isinstance(column.info, FeatureColumnInfo):
             column.info._default_value_str = defaults.get(column.output_name)
+    # The service takes and gives a lookback as a double; the builder rounds it to microseconds.
+    lookbacks = {item["feature_lookup"]["table_name"]: _lookback(item) for item in features if "feature_lookup" in item}
+    for table in spec.table_infos:
+        table._lookback_window = lookbacks[table.table_name]
     text: str = yaml.safe_dump(spec._to_dict(), sort_keys=False, allow_unicode=True)
     return text
 
@@ -65,6 +69,11 @@ def _lookup(raw: dict[str, Any]) -> FeatureLookup:
         timestamp_lookup_key=raw.get("timestamp_lookup_keys"),
         lookback_window=None if seconds is None else dt.timedelta(seconds=seconds),
     )
+
+
+def _lookback(item: dict[str, Any]) -> float | None:
+    seconds = item["feature_lookup"].get("lookback_window_seconds")
+    return None if seconds is None else float(seconds)
 
 
 def _defaults(item: dict[str, Any]) -> list[tuple[str, str]]:
