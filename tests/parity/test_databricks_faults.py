@@ -22,7 +22,7 @@ from mlplatform.stages import evaluation, train
 from mlplatform.workspace.databricks import delta_writes
 from mlplatform.workspace.databricks.fe import DatabricksFeatureClient
 from mlplatform.workspace.databricks.registry import DatabricksRegistry
-from tests.parity.fault_bench import GOLD, MODEL, REGION, Bench
+from tests.parity.fault_bench import DECISIONS, GOLD, MODEL, REGION, Bench
 from tests.parity.fault_kinds import (
     CONFLICT,
     KINDS,
@@ -90,7 +90,8 @@ def bench(
 ) -> Iterator[Bench]:
     """The bench, at a stage."""
     built.go_back(request.param)
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", str(TIMEOUT))
+    if request.node.callspec.params.get("kind") == "latency":
+        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", str(TIMEOUT))
     yield built
     built.standin.assert_token_not_in(caplog.text)
     assert not built.standin.unexpected
@@ -137,6 +138,28 @@ def test_an_alias_is_set_or_it_is_not_and_the_record_says_so(bench, kind):
     assert bench.aliases() == BETWEEN
     assert bench.told() == [("decided", "promoted", 2)]
     finish(bench, "gate")
+
+
+@AT_GATE
+@pytest.mark.parametrize(
+    ("kind", "skip", "aliases", "told"),
+    [
+        ("500", 0, BEFORE_PROMOTION, []),
+        ("drop_after", 0, BEFORE_PROMOTION, [("decided", "promoted", 2)]),
+        ("500", 1, PROMOTED, [("decided", "promoted", 2)]),
+        ("drop_after", 1, PROMOTED, [("decided", "promoted", 2), ("applied", "promoted", 2)]),
+    ],
+)
+def test_no_alias_moves_before_the_decision_is_on_record(bench, monkeypatch, kind, skip, aliases, told):
+    with monkeypatch.context() as patch:
+        failing_commits(f"Appending to {DECISIONS}", kind, bench.standin.token, skip=skip).install(patch)
+        assert isinstance(bench.attempt("gate"), TableError)
+    assert (bench.aliases(), bench.told()) == (aliases, told)
+    if len(told) == 2:
+        # All was done but for the answer.
+        assert differences(bench.state("gate"), bench.after["gate"]) == {}
+    else:
+        finish(bench, "gate")
 
 
 @AT_GATE
@@ -233,7 +256,7 @@ def test_features_are_not_written_when_unity_catalog_does_not_say_what_the_table
     fault = bench.standin.faults.add(
         kind, method="GET", path=f"/unity-catalog/tables/{REGION}$", times=None, seconds=LATER
     )
-    error = bench.attempt("features", timeout=TIMEOUT)
+    error = bench.attempt("features", timeout=TIMEOUT if kind == "latency" else 30)
     assert fault.hits > 0
     assert isinstance(error, TableError)
     assert str(REGION) in error.message
@@ -274,6 +297,7 @@ def test_a_model_is_registered_with_its_tags_or_is_no_challenger(bench, kind):
 @pytest.mark.parametrize(
     ("kind", "method", "path", "body"),
     [
+        ("500", "POST", "/mlflow/runs/create$", ""),
         ("500", "PUT", "/fs/files/Models/", ""),
         ("drop_before", "POST", f"{VERSION}finalize$", ""),
         ("drop_after", "POST", f"{VERSION}finalize$", ""),
