@@ -7,6 +7,7 @@ import shutil
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlplatform.as_of import parse_as_of
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 FIRST, SECOND = "2020-08-01", "2020-11-01"
 NAMESPACE = Namespace("dev", "tiny", "faults_")
 MODEL = str(NAMESPACE.model)
+_FILES = f"Models/{MODEL.replace('.', '/')}"
 REGION, GOLD = NAMESPACE.features("region"), NAMESPACE.gold(PREDICTIONS)
 DECISIONS, RUNS, LEDGER = (NAMESPACE.ops(name) for name in ("gate_decisions", "stage_runs", "transactions"))
 # What a stage writes, beside the registry.
@@ -40,10 +42,11 @@ _TAGS = ("dataset_version", "training_key", "trained_as_of", "trained_through", 
 
 @dataclass(frozen=True)
 class Moment:
-    """A state to go back to: Delta versions (None: the table is not there), and the registered models."""
+    """A state to go back to: Delta versions (None: the table is not there), and the model, with a copy of its files."""
 
     tables: dict[ObjectName, int | None]
-    models: dict[str, Model]
+    model: Model
+    files: Path
 
 
 class Bench:
@@ -163,10 +166,9 @@ class Bench:
                 self._spark.sql(f"DROP TABLE IF EXISTS {table.sql}")
             elif self._version(table) != version:
                 self._spark.sql(f"RESTORE TABLE {table.sql} TO VERSION AS OF {version}")
-        models = self.standin.models
-        for number in set(models.by_name[MODEL].versions) - set(moment.models[MODEL].versions):
-            self.standin.files.remove(f"Models/{MODEL.replace('.', '/')}/{number}")
-        models.by_name[MODEL] = copy.deepcopy(moment.models[MODEL])
+        self.standin.models.by_name[MODEL] = copy.deepcopy(moment.model)
+        self.standin.files.remove(_FILES)
+        shutil.copytree(moment.files, self.standin.files.path(_FILES))
         self.standin.calls.clear()
         self.standin.unexpected.clear()
 
@@ -175,7 +177,10 @@ class Bench:
 
     def _note(self, stage: str) -> Moment:
         tables: Sequence[ObjectName] = (*WRITES[stage], RUNS)
-        return Moment({table: self._version(table) for table in tables}, copy.deepcopy(self.standin.models.by_name))
+        files = self.standin.scratch / "kept" / stage
+        shutil.copytree(self.standin.files.path(_FILES), files)
+        model = copy.deepcopy(self.standin.models.by_name[MODEL])
+        return Moment({table: self._version(table) for table in tables}, model, files)
 
     def _version(self, table: ObjectName) -> int | None:
         if not self._spark.catalog.tableExists(table.sql):
