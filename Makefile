@@ -45,14 +45,15 @@ test: $(STAMP) ## Run the tests
 test-slow: $(STAMP) ## Run the tests that take long
 	$(BIN)/pytest -m slow
 
-parity: $(PARITY_STAMP) ## Compare with the real Databricks client (needs Java 17)
+parity: $(PARITY_STAMP) ## Run the Databricks workspace, compare with the real client (needs Java 17)
 	$(BIN)/pytest -m parity tests/parity
 
-lint: $(STAMP) ## Lint, check formatting, types and import contracts
+lint: $(STAMP) ## Lint, check formatting, types, import contracts and the bundle's files
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/mlplatform bundle generate --check
 
 format: $(STAMP) ## Format the code and mend what the linter can
 	$(BIN)/ruff check --fix .

@@ -10,7 +10,8 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
-from mlplatform.config import ENVIRONMENTS, SECRET_REFERENCE, Settings, UseCaseSettings, load_settings
+from mlplatform.config import ENVIRONMENTS, SECRET_REFERENCE, UseCaseSettings, load_settings
+from mlplatform.job_settings import Settings
 
 DEFAULT = "default"
 Place = tuple[str, ...]

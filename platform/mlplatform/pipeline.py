@@ -118,10 +118,17 @@ class Pipeline:
         )
         self._alias: str | None = None
         self._start_job: str | None = None
+        self._register_only = False
         self.summary = RunSummary(self._context.run_id, use_case.name, as_of)
 
     def run(
-        self, only: Iterable[str] | None = None, *, alias: str | None = None, start_job: str | None = None
+        self,
+        only: Iterable[str] | None = None,
+        *,
+        alias: str | None = None,
+        start_job: str | None = None,
+        due: bool = False,
+        register_only: bool = False,
     ) -> RunSummary:
         """Run what is due, or exactly the stages named.
 
@@ -129,24 +136,24 @@ class Pipeline:
             only: Names of stages to run, whatever is due; default: all that are due, in order.
             alias: Score with this alias' version only; default: the champion, and the challenger in the shadow.
             start_job: A due retraining starts this job, instead of training in this process.
+            due: Of the stages named, run only what is due.
+            register_only: Train without setting the alias challenger: evaluating the version sets it.
 
         Raises:
             UsageError: If a stage's name is unknown.
             PlatformError: What a stage raised; it is recorded, and the stages before it stay done.
         """
         wanted = list(only) if only is not None else None
-        self._alias = alias
-        self._start_job = start_job
+        self._alias, self._start_job, self._register_only = alias, start_job, register_only
         for name in wanted or ():
             if name not in ORDER:
                 raise UsageError(f"There is no stage {name!r}.", hint=did_you_mean(name, ORDER))
         schemas.ensure(self._context.ws, self._context.namespace)
         for name in ORDER:
-            if wanted is not None:
-                if name in wanted:
-                    self._execute(name)
-            else:
+            if wanted is None or (due and name in wanted):
                 self._run_if_due(name)
+            elif name in wanted:
+                self._execute(name)
         return self.summary
 
     def retrain_decision(self) -> dict[str, Any]:
@@ -224,6 +231,9 @@ class Pipeline:
     def _execute(self, name: str) -> None:
         if name == score.NAME:
             self._recorded(name, lambda context: score.run(context, alias=self._alias))
+            return
+        if name == train.NAME:
+            self._recorded(name, lambda context: train.run(context, register_only=self._register_only))
             return
         if name != retrain.NAME:
             self._recorded(name, STAGES[name])

@@ -71,7 +71,7 @@ def databricks_workspace(scratch: Path) -> Iterator[DatabricksWorkspace]:
             return udf(*(functions.col(f"`{argument}`") for argument in arguments))
 
         client = "databricks.ml_features._spark_client._spark_client.SparkClient"
-        cleanup.enter_context(mock.patch(f"{client}.catalog_exists", lambda _self, _name: True))
+        cleanup.enter_context(mock.patch(f"{client}.catalog_exists", return_value=True))
         cleanup.enter_context(mock.patch("databricks.ml_features.utils.on_demand_utils._udf_expr", call))
         cleanup.enter_context(registrable_feature_models())
         with ws:

@@ -53,11 +53,7 @@ def run(ws: Workspace, name: str, as_of: str, only: list[str] | None = None) -> 
     bring_data(ws, name)
     use_case = open_use_case(ws, name)
     ws.registry.ensure_model(use_case.model)
-    pipeline = Pipeline(ws, use_case, parse_as_of(as_of))
-    try:
-        summary = pipeline.run(only)
-    finally:
-        import sys; print("TIMES", name, as_of, [(d.stage, round(d.seconds,1)) for d in pipeline.summary.stages], file=sys.stderr, flush=True)
+    summary = Pipeline(ws, use_case, parse_as_of(as_of)).run(only)
     stages = [
         (done.stage, done.status, done.result.rows_in, done.result.rows_out, done.result.rows_quarantined)
         for done in summary.stages
@@ -97,7 +93,9 @@ def save_model(ws: Workspace, name: str, version: int, folder: Path) -> Path:
     use_case = open_use_case(ws, name)
     target = folder / f"{name}_model"
     with TemporaryDirectory() as part:
-        shutil.copytree(mlflow.artifacts.download_artifacts(f"models:/{use_case.model}/{version}", dst_path=part), target)
+        shutil.copytree(
+            mlflow.artifacts.download_artifacts(f"models:/{use_case.model}/{version}", dst_path=part), target
+        )
     return target
 
 

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from mlplatform.workspace.protocols import Workspace
 
+# Whole pipelines on JVM Spark: minutes each, on two cores.
+pytestmark = pytest.mark.timeout(2400)
+
 # Use case -> the times at which it runs, in order. Credit risk: a first champion, and a year later a retraining.
 PLANS = {
     "credit_risk": ["2006-01-01", "2007-01-01"],
@@ -50,7 +53,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DatabricksHome]:
 
 
 @pytest.fixture(scope="module", params=list(PLANS))
-def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, home: DatabricksHome) -> Iterator[Both]:
+def both(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, home: DatabricksHome
+) -> Iterator[Both]:
     name, scratch = request.param, tmp_path_factory.mktemp(request.param)
     with open_workspace("local", root=scratch / "local") as local:
         steps: dict[str, list[runs.Step]] = {"local": [], "databricks": []}
@@ -96,4 +101,3 @@ def test_running_again_changes_nothing_on_databricks(both: Both) -> None:
     assert again.aliases == both.steps["databricks"][-1].aliases
     after = both.databricks.call(runs.tables, both.name)
     assert {name: difference(before[name], after[name]) for name in before} == dict.fromkeys(before)
-

@@ -33,7 +33,10 @@ def _ordered(table: pa.Table) -> dict[str, list[Any]]:
     exact = [name for name in columns if not pa.types.is_floating(table.schema.field(name).type)]
     floats = [name for name in columns if name not in exact]
     keys = [
-        (json.dumps([columns[name][row] for name in exact], default=str), [_rounded(columns[name][row]) for name in floats])
+        (
+            json.dumps([columns[name][row] for name in exact], default=str),
+            [_rounded(columns[name][row]) for name in floats],
+        )
         for row in range(table.num_rows)
     ]
     order = sorted(range(table.num_rows), key=lambda row: (keys[row][0], json.dumps(keys[row][1])))

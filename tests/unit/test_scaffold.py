@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from mlplatform import discovery
@@ -214,3 +216,23 @@ def test_the_command_says_what_the_missing_time_means(tmp_path, csv):
     assert "No --timestamp" in done.output
     assert "no late labels" in done.output
     assert f"--use-cases {tmp_path / 'mine'}" in done.output
+
+
+def test_in_the_project_of_a_bundle_the_jobs_are_written_too(tmp_path, csv):
+    (tmp_path / "databricks.yml").write_text("bundle: {name: b}\ntargets: {dev: {mode: development}}\n")
+    shutil.copy(PROJECT / "uv.lock", tmp_path)
+    options = ["--task", "classification", "--entity", "Account No", "--label", "Bought", "--from-csv", str(csv)]
+    where = ["--use-cases", str(tmp_path / "use_cases")]
+    done = CliRunner().invoke(cli, ["new-use-case", "upsell", *options, *where])
+    assert done.exit_code == 0, done.output
+    assert 'upsell = "use_cases.upsell:Upsell"' in done.output
+    made = yaml.safe_load((tmp_path / "resources" / "upsell.yml").read_text())
+    assert "upsell_main_pipeline" in made["resources"]["jobs"]
+    assert CliRunner().invoke(cli, ["bundle", "generate", "--check", "--project", str(tmp_path)]).exit_code == 0
+
+
+def test_without_a_bundle_no_jobs_are_written(tmp_path, csv):
+    options = ["--task", "classification", "--entity", "Account No", "--label", "Bought", "--from-csv", str(csv)]
+    where = ["--use-cases", str(tmp_path / "use_cases")]
+    assert CliRunner().invoke(cli, ["new-use-case", "upsell", *options, *where]).exit_code == 0
+    assert not (tmp_path / "resources").exists()

@@ -1,4 +1,4 @@
-"""The resources file of a use case: its Unity Catalog objects, experiment and jobs, and who may do what in production."""
+"""The resources file of a use case: its Unity Catalog objects, experiment, jobs, and who may do what in production."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def _same_in_all_targets(project: Project, use_case: str, folder: Path) -> UseCa
         for key, differs in (("jobs", a.jobs != b.jobs), ("gate.approval", a.gate.approval != b.gate.approval)):
             if differs:
                 raise ConfigError(
-                    f"{use_case}: {key} differs between {first} and {other}, but one file makes the jobs of all targets.",
+                    f"{use_case}: {key} differs between {first} and {other}, but one file makes the jobs of both.",
                     hint="Take it out of the section environments; what a target alone has stands in databricks.yml.",
                 )
     return by_target[first]
@@ -154,20 +154,24 @@ def _in_production(use_case: str, jobs: Jobs) -> dict[str, Any]:
     """
 
     def grants(**privileges: list[str]) -> list[dict[str, Any]]:
-        return [{"principal": f"${{var.{role}}}", "privileges": privileges[role]} for role in ROLES if role in privileges]
+        return [
+            {"principal": f"${{var.{role}}}", "privileges": privileges[role]} for role in ROLES if role in privileges
+        ]
 
     def permissions(**levels: str) -> list[dict[str, str]]:
         return [{"level": level, "service_principal_name": f"${{var.{role}}}"} for role, level in levels.items()]
 
     # Writing is granted table by table, by the setup job: a schema's MODIFY would be one on every table.
     reads = ["USE_SCHEMA", "SELECT", "EXECUTE"]
-    split = {key: {"run_as": {"service_principal_name": f"${{var.{role}}}"}} for key, role in jobs.run_as().items()}
+    split: dict[str, dict[str, Any]] = {
+        key: {"run_as": {"service_principal_name": f"${{var.{role}}}"}} for key, role in jobs.run_as().items()
+    }
     # The retrain decision starts the training job.
     split[f"{use_case}_train"] |= {"permissions": permissions(trainer="CAN_MANAGE_RUN")}
     return {
         "schemas": {use_case: {"grants": grants(trainer=reads, promoter=reads, scorer=reads), **_PROTECTED}},
         "volumes": {f"{use_case}_landing": {"grants": grants(trainer=["READ_VOLUME"]), **_PROTECTED}},
-        "registered_models": {use_case: {"grants": grants(promoter=["MANAGE"]), **_PROTECTED}},
+        "registered_models": {use_case: {"owner": "${var.model_owners}", **_PROTECTED}},
         "experiments": {
             use_case: {
                 "permissions": permissions(trainer="CAN_EDIT", promoter="CAN_EDIT", scorer="CAN_READ"),

@@ -54,7 +54,7 @@ class Jobs:
     def run_as(self) -> dict[str, str]:
         """Return the role that runs each job where they are split; jobs that are not named run as the target says.
 
-        Only an owner of a model, or who has MANAGE on it, may set an alias: whatever promotes runs as the promoter.
+        Only an owner of a model may set an alias, and the promoter is one: what sets aliases runs as the promoter.
         """
         roles = {
             "features": "trainer",
@@ -87,7 +87,7 @@ class Jobs:
         return job
 
     def _stages(self, name: str, description: str, stages: tuple[str, ...]) -> dict[str, Any]:
-        tasks = []
+        tasks: list[dict[str, Any]] = []
         for stage in stages:
             task = self._task(stage, ["run", self.use_case, f"--stage={stage}", *self._at(), *self._flags(stage)])
             if tasks:
@@ -107,7 +107,7 @@ class Jobs:
         for name in ("setup", "features", "train", "score", "monitor"):
             parameters = {"env": _ENV} | ({"as_of": _AS_OF} if name != "setup" else {})
             job_id = f"${{resources.jobs.{self.use_case}_{name}.id}}"
-            task = {"task_key": name, "run_job_task": {"job_id": job_id, "job_parameters": parameters}}
+            task: dict[str, Any] = {"task_key": name, "run_job_task": {"job_id": job_id, "job_parameters": parameters}}
             if tasks:
                 task["depends_on"] = [{"task_key": tasks[-1]["task_key"]}]
             tasks.append(task)
@@ -129,7 +129,9 @@ class Jobs:
                 task["depends_on"] = [{"task_key": tasks[-1]["task_key"]}]
             tasks.append(task)
         job = self._job("deployment", "Gate, approval, promotion of one model version", tasks)
-        model_name = ".".join(("${var.env}", *(self._reference(kind, "name") for kind in ("schemas", "registered_models"))))
+        model_name = ".".join(
+            ("${var.env}", *(self._reference(kind, "name") for kind in ("schemas", "registered_models")))
+        )
         # Exactly these two: Databricks starts the job for each new version of the model, and fills them in.
         job["parameters"] = [{"name": "model_name", "default": model_name}, {"name": "model_version", "default": "1"}]
         return job

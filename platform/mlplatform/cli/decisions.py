@@ -57,6 +57,21 @@ def check_outcome(details: dict[str, Any]) -> None:
         )
 
 
+def check_version(details: dict[str, Any], version: int) -> None:
+    """Raise if the decision is about another version than the one asked for.
+
+    Raises:
+        NotPromotedError: With both versions.
+    """
+    from mlplatform.errors import NotPromotedError
+
+    if details["challenger"] != version:
+        raise NotPromotedError(
+            f"What had been begun with version {details['challenger']} was finished first.",
+            hint=f"Run it again for version {version}.",
+        )
+
+
 @contextmanager
 def failing_closed(use_case: str) -> Iterator[None]:
     """Turn whatever went wrong into "not promoted", exit code 3; wrong use stays wrong use.

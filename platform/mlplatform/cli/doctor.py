@@ -7,39 +7,39 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import click
 
 from mlplatform.cli import output
+from mlplatform.cli.doctor_databricks import databricks_findings
+from mlplatform.cli.findings import Finding
 from mlplatform.cli.options import Options, common
 
 PACKAGES = ("pyspark", "pysail", "deltalake", "duckdb", "mlflow", "scikit-learn", "hyperopt", "pyarrow", "pandas")
 NEEDED_DISK = 2 * 1024**3
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at."""
-
-    what: str
-    well: bool
-    found: str
-    mend: str = ""
-
-
-@click.command(epilog="\b\nExamples:\n  mlplatform doctor\n  mlplatform doctor --home /data/mlplatform")
+@click.command(
+    epilog="\b\nExamples:\n  mlplatform doctor\n  mlplatform doctor --home /data/mlplatform\n"
+    "  mlplatform doctor --workspace databricks --env dev"
+)
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 @common
 def doctor(as_json: bool, options: Options) -> None:
-    """Look whether everything that the local workspace needs is here; exits with 1 if something is missing."""
-    findings = [finding for look in (_python, _packages, _workspace, _use_cases) for finding in look(options)]
-    if all(finding.well for finding in findings):
-        findings.extend(_engines(options))
+    """Look whether everything that the workspace needs is there; exits with 1 if something is missing."""
+    if options.workspace == "databricks":
+        findings = [*_python(options), *databricks_findings(options)]
+    else:
+        findings = [finding for look in (_python, _packages, _workspace, _use_cases) for finding in look(options)]
+        if all(finding.well for finding in findings):
+            findings.extend(_engines(options))
     if as_json:
         output.show_json([vars(finding) for finding in findings])
     else:
-        rows = [("ok" if item.well else "MISSING", item.what, item.found, item.mend) for item in findings]
+        rows = [
+            ("ok" if item.well else "MISSING", item.what, item.found, "" if item.well else item.mend)
+            for item in findings
+        ]
         output.console().print(output.table("mlplatform doctor", ("", "what", "found", "mend it with"), rows))
     if not all(finding.well for finding in findings):
         sys.exit(1)

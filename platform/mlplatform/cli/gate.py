@@ -67,7 +67,6 @@ def _put_to_the_gate(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    from mlplatform.errors import NotPromotedError
     from mlplatform.pipeline import Pipeline
     from mlplatform.stages.gate import Request
 
@@ -81,8 +80,5 @@ def _put_to_the_gate(
         details = Pipeline(ws, opened, moment, reporter.line).gate(request).details
     decisions.show(details, as_json=as_json)
     decisions.check_outcome(details)
-    if version is not None and details["challenger"] != version:
-        raise NotPromotedError(
-            f"What had been begun with version {details['challenger']} was finished first.",
-            hint=f"Run it again for version {version}.",
-        )
+    if version is not None:
+        decisions.check_version(details, version)

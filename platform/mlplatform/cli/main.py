@@ -16,6 +16,7 @@ from mlplatform.cli import (
     bundle,
     check,
     config,
+    deployment,
     doctor,
     gate,
     history,
@@ -25,6 +26,7 @@ from mlplatform.cli import (
     rollback,
     run,
     score,
+    setup,
     simulate,
     status,
     upload_samples,
@@ -48,6 +50,8 @@ Examples:
   mlplatform history credit_risk
   mlplatform gate credit_risk --as-of 2007-01-01 --dry-run
   mlplatform rollback credit_risk --reason "complaints about rejected loans"
+  mlplatform setup credit_risk --dry-run
+  mlplatform bundle generate --check
 
 \b
 Exit codes: 0 done, 1 failed, 2 wrong use, 3 not promoted: the gate said no, or could not look.
@@ -71,6 +75,8 @@ COMMANDS = (
     gate.promote,
     rollback.rollback,
     adopt.adopt,
+    setup.setup,
+    deployment.deployment,
     status.status,
     history.history,
     history.explain,

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -40,7 +41,8 @@ def _text(cell: Any) -> str:
         return "-"
     if isinstance(cell, float):
         return f"{cell:.4f}"
-    return str(cell)
+    # A cell is text: `pip install 'mlplatform[local]'` is no markup.
+    return escape(str(cell))
 
 
 class Reporter:

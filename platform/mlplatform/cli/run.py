@@ -26,9 +26,19 @@ def as_of_option(text: str | None) -> datetime:
 @click.option(
     "--stage", "stages", multiple=True, metavar="NAME", help="Run this stage only; may be given several times."
 )
+@click.option("--due", is_flag=True, help="Of the stages named, run only what is due.")
+@click.option("--register-only", is_flag=True, help="Train without setting the alias challenger; evaluating sets it.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @common
-def run(use_case: str, as_of: str | None, stages: tuple[str, ...], as_json: bool, options: Options) -> None:
+def run(
+    use_case: str,
+    as_of: str | None,
+    stages: tuple[str, ...],
+    due: bool,
+    register_only: bool,
+    as_json: bool,
+    options: Options,
+) -> None:
     """Run what is due at a time: ingest, refine, features, train, gate, score, monitor, retrain.
 
     Without --stage, training and gate run only when there is no champion, or when retraining is due; a rejection by the
@@ -38,7 +48,8 @@ def run(use_case: str, as_of: str | None, stages: tuple[str, ...], as_json: bool
 
     moment = as_of_option(as_of)
     with options.open_use_case(use_case) as (ws, opened), output.reporting(total=1) as reporter:
-        summary = Pipeline(ws, opened, moment, reporter.line).run(stages or None)
+        pipeline = Pipeline(ws, opened, moment, reporter.line)
+        summary = pipeline.run(stages or None, due=due, register_only=register_only)
     if as_json:
         output.show_json(summary.to_dict())
         return

@@ -20,8 +20,8 @@ RESCUED = "_rescued_data"
 Available = Literal["always", "period_start", "period_end"]
 Reader = Literal["files", "auto_loader"]
 _AVAILABLE: tuple[str, ...] = get_args(Available)
-_OURS = frozenset({INGESTED_AT, RESCUED, *(field.name for field in provenance.FIELDS)})
 _READERS: tuple[str, ...] = get_args(Reader)
+_OURS = frozenset({INGESTED_AT, RESCUED, *(field.name for field in provenance.FIELDS)})
 _TIMESTAMP = pa.timestamp("us", tz="UTC")
 
 
@@ -53,7 +53,7 @@ class Source(Described):
     columns: ClassVar[tuple[str, ...]]
 
     def __init_subclass__(cls) -> None:
-        """Refuse an availability or reader that there is not (it would be taken for another), and what bronze cannot hold."""
+        """Refuse a wrong availability or reader (it would be taken for another), and what bronze cannot hold."""
         super().__init_subclass__()
         names = [column.lower() for column in getattr(cls, "columns", ())]
         for column in names:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -153,11 +153,17 @@ def approved(ws: Workspace, namespace: Namespace, decision: Decision, approval: 
     """
     if approval == "auto" or decision.kind != "gate":
         return True
-    tags = ws.registry.get(namespace.model, decision.challenger_version).tags
-    return tags.get(APPROVAL_TAG) == APPROVED
+    return has_approval(ws.registry.get(namespace.model, decision.challenger_version).tags)
 
 
-def steps(ws: Workspace, namespace: Namespace, decision: Decision, approval: str) -> tuple[Event, list[Step]]:
+def has_approval(tags: Mapping[str, str]) -> bool:
+    """Tell whether a version's tags say that somebody approved it, in whatever case."""
+    return tags.get(APPROVAL_TAG, "").casefold() == APPROVED.casefold()
+
+
+def steps(
+    ws: Workspace, namespace: Namespace, decision: Decision, approval: str, *, hold: bool = False
+) -> tuple[Event, list[Step]]:
     """Return what is left to do for a decision, and what it will have come to; nothing is changed.
 
     Args:
@@ -165,6 +171,7 @@ def steps(ws: Workspace, namespace: Namespace, decision: Decision, approval: str
         namespace: The use case's.
         decision: Recorded, or about to be.
         approval: The setting `gate.approval`.
+        hold: Let a promotion wait, approved or not: a later step carries it out.
 
     Raises:
         RegistryError: If the registry cannot be read.
@@ -188,7 +195,7 @@ def steps(ws: Workspace, namespace: Namespace, decision: Decision, approval: str
             lambda: record(ws, namespace, decision, "stale", reason),
         )
         return "stale", [_tag(ws, namespace, decision, "stale"), note]
-    if not approved(ws, namespace, decision, approval):
+    if hold or not approved(ws, namespace, decision, approval):
         return "waiting", [_tag(ws, namespace, decision, WAITING)]
     todo = _moves(ws, namespace, decision, aliases, line_of_champions(rows))
     done = f"record decision {decision.decision_id} as applied"
@@ -226,7 +233,9 @@ def _moves(
     return todo
 
 
-def apply(ws: Workspace, namespace: Namespace, decision: Decision, *, approval: str = "auto") -> Event:
+def apply(
+    ws: Workspace, namespace: Namespace, decision: Decision, *, approval: str = "auto", hold: bool = False
+) -> Event:
     """Carry a recorded decision out, or finish what was begun.
 
     Args:
@@ -234,6 +243,7 @@ def apply(ws: Workspace, namespace: Namespace, decision: Decision, *, approval: 
         namespace: The use case's.
         decision: Recorded before.
         approval: The setting `gate.approval`.
+        hold: Let a promotion wait, approved or not.
 
     Returns:
         `applied`; `stale` when somebody else's champion stands there now; `waiting` for approval; `decided` when the
@@ -242,7 +252,7 @@ def apply(ws: Workspace, namespace: Namespace, decision: Decision, *, approval: 
     Raises:
         RegistryError: If the registry fails, or does not read back what was set; run again to finish.
     """
-    event, todo = steps(ws, namespace, decision, approval)
+    event, todo = steps(ws, namespace, decision, approval, hold=hold)
     for step in todo:
         step.act()
     return event

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from mlplatform.as_of import shown
 from mlplatform.features.table import FeatureTable
 from mlplatform.medallion.as_of_view import WorkspaceAsOf
+from mlplatform.naming import ObjectName
 from mlplatform.ops.stage_runs import StageResult
 from mlplatform.stages import freshness
 from mlplatform.stages.context import StageContext
@@ -23,14 +24,7 @@ def run(context: StageContext) -> StageResult:
     result = StageResult(rows_out=0, details={"computed": {}})
     for table_type in context.use_case.features:
         table = table_type()
-        name = context.namespace.features(table.name)
-        context.ws.fe.create_table(
-            name=str(name),
-            primary_keys=list(table.primary_keys),
-            timeseries_column=table.timeseries_column,
-            schema=table.schema(),
-            description=table.description,
-        )
+        name = _create(context, table)
         fresh = freshness.check(context, NAME, name.name, table.inputs, table_type)
         result.details["computed"][name.name] = fresh.marker
         if not fresh.unchanged:
@@ -52,6 +46,24 @@ def run(context: StageContext) -> StageResult:
         some = context.use_case.features
         result.skipped = "nothing new since the last computation" if some else "there is no feature table"
     return result
+
+
+def create_tables(context: StageContext) -> None:
+    """Create all feature tables where they are missing."""
+    for table_type in context.use_case.features:
+        _create(context, table_type())
+
+
+def _create(context: StageContext, table: FeatureTable) -> ObjectName:
+    name = context.namespace.features(table.name)
+    context.ws.fe.create_table(
+        name=str(name),
+        primary_keys=list(table.primary_keys),
+        timeseries_column=table.timeseries_column,
+        schema=table.schema(),
+        description=table.description,
+    )
+    return name
 
 
 def compute(table: FeatureTable, view: WorkspaceAsOf, since: datetime | None = None) -> pa.Table:

@@ -28,11 +28,13 @@ class Request:
         version: The version to decide about; None: the one with the alias challenger.
         override: Promote it whatever the checks say, for this reason; empty: no override.
         dry_run: Only say what would be done.
+        hold: Decide, and let a promotion wait, approved or not: a later step carries it out.
     """
 
     version: int | None = None
     override: str = ""
     dry_run: bool = False
+    hold: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,9 @@ def run(context: StageContext, request: Request = Request(), *, only_undecided: 
             why = _superseded(context, begun, number, request)
             if not why:
                 context.progress(f"finishing what was begun with version {begun.challenger_version}")
-                return _carry_out(context, begun, request, done)
+                # Only what is asked about is held back.
+                held = request.hold and begun.challenger_version == number
+                return _carry_out(context, begun, replace(request, hold=held), done)
             done.append(f"record decision {begun.decision_id} as stale: {why}")
             if not request.dry_run:
                 promotion.record(ws, namespace, begun, "stale", why)
@@ -247,9 +251,9 @@ def _superseded(context: StageContext, begun: Decision, number: int | None, requ
 def _carry_out(context: StageContext, decision: Decision, request: Request, done: list[str]) -> StageResult:
     """Do what is left of a recorded decision (or only list it), and return the stage's result."""
     ws, namespace, approval = context.ws, context.namespace, context.use_case.settings.gate.approval
-    event, todo = promotion.steps(ws, namespace, decision, approval)
+    event, todo = promotion.steps(ws, namespace, decision, approval, hold=request.hold)
     if not request.dry_run:
-        event = promotion.apply(ws, namespace, decision, approval=approval)
+        event = promotion.apply(ws, namespace, decision, approval=approval, hold=request.hold)
     outcome: str = decision.outcome
     reason, number = decision.reason, decision.challenger_version
     if event == "stale":

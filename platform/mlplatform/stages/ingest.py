@@ -37,11 +37,23 @@ def run(context: StageContext) -> StageResult:
     return result
 
 
-def _ingest_source(context: StageContext, source: Source, result: StageResult) -> None:
+def create_tables(context: StageContext) -> None:
+    """Create the bronze and quarantine tables of all sources where they are missing."""
+    for source_type in context.use_case.sources:
+        _create(context, source_type())
+
+
+def _create(context: StageContext, source: Source) -> tuple[ObjectName, ObjectName]:
     tables, namespace = context.ws.tables, context.namespace
     bronze, quarantine = namespace.bronze(source.name), namespace.quarantine(source.name)
     tables.create(bronze, source.bronze_schema(), description=source.description)
     tables.create(quarantine, quarantine_schema(), description=f"Rows of {source.name} that could not go on")
+    return bronze, quarantine
+
+
+def _ingest_source(context: StageContext, source: Source, result: StageResult) -> None:
+    tables = context.ws.tables
+    bronze, quarantine = _create(context, source)
     landing = _landing(context, source)
     waiting = landed_files(context, source, landing)
     due = [path for path in waiting.names() if source.available_at(path) <= context.as_of]

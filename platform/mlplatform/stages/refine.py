@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from mlplatform.errors import StageError
 from mlplatform.medallion.silver import BATCH, SilverTable
-from mlplatform.medallion.spine import LABEL_KNOWN_AT, LABELS, SPINE
+from mlplatform.medallion.spine import LABEL_KNOWN_AT, LABELS, SPINE, LabelSpine
 from mlplatform.naming import ObjectName, quote
 from mlplatform.ops.stage_runs import StageResult
 from mlplatform.quality.expectations import REASONS, with_reasons
@@ -42,10 +42,17 @@ def run(context: StageContext) -> StageResult:
     return result
 
 
-def _refine_silver(context: StageContext, silver: SilverTable, result: StageResult) -> None:
+def create_tables(context: StageContext) -> None:
+    """Create the silver, quarantine and gold tables where they are missing."""
+    for silver_type in context.use_case.silver:
+        _create_silver(context, silver_type())
+    for name in (SPINE, LABELS):
+        _create_gold(context, context.use_case.label_spine(), name)
+
+
+def _create_silver(context: StageContext, silver: SilverTable) -> tuple[ObjectName, ObjectName]:
     tables, namespace = context.ws.tables, context.namespace
     target, quarantine = namespace.silver(silver.name), namespace.quarantine(silver.name)
-    bronze = namespace.bronze(silver.source.name)
     tables.create(
         target,
         silver.schema(),
@@ -54,6 +61,27 @@ def _refine_silver(context: StageContext, silver: SilverTable, result: StageResu
         description=silver.description,
     )
     tables.create(quarantine, quarantine_schema(), description=f"Rows of {silver.name} that could not go on")
+    return target, quarantine
+
+
+def _create_gold(context: StageContext, spine: LabelSpine, name: str) -> tuple[ObjectName, str]:
+    """Create the spine or its labels; return the table, and the column that says when a row was known."""
+    if name == SPINE:
+        schema, known_at, description = spine.spine_schema(), spine.prediction_time, spine.description
+    else:
+        schema, known_at = spine.label_schema(), LABEL_KNOWN_AT
+        description = f"Label {spine.label} and when it became known"
+    table = context.namespace.gold(name)
+    context.ws.tables.create(
+        table, schema, primary_keys=spine.keys, timeseries_column=known_at, description=description
+    )
+    return table, known_at
+
+
+def _refine_silver(context: StageContext, silver: SilverTable, result: StageResult) -> None:
+    tables = context.ws.tables
+    target, quarantine = _create_silver(context, silver)
+    bronze = context.namespace.bronze(silver.source.name)
     version = tables.version(bronze)
     result.inputs[str(bronze)] = version
     files = tables.to_arrow(bronze, version=version, columns=[FILE], filters=[(AVAILABLE_AT, "<=", context.as_of)])
@@ -161,17 +189,9 @@ def _next_batch(context: StageContext, target: ObjectName) -> int:
 
 def _refine_gold(context: StageContext, result: StageResult) -> bool:
     spine = context.use_case.label_spine()
-    namespace = context.namespace
     changed = False
-    for name, schema, description in (
-        (SPINE, spine.spine_schema(), spine.description),
-        (LABELS, spine.label_schema(), f"Label {spine.label} and when it became known"),
-    ):
-        table = namespace.gold(name)
-        known_at = spine.prediction_time if name == SPINE else LABEL_KNOWN_AT
-        context.ws.tables.create(
-            table, schema, primary_keys=spine.keys, timeseries_column=known_at, description=description
-        )
+    for name in (SPINE, LABELS):
+        table, known_at = _create_gold(context, spine, name)
         fresh = freshness.check(
             context, NAME, table.name, spine.inputs, type(spine), spine.settings.label.model_dump_json()
         )

@@ -53,7 +53,7 @@ def run(context: StageContext, *, alias: str | None = None) -> StageResult:
             f"{use_case.model} has no {wanted}; nothing can score.",
             hint=f"See why: mlplatform history {use_case.name}",
         )
-    _create(context)
+    create_tables(context)
     start = first_window_start(context)
     rows, spine_version = due_rows(context, start)
     population = use_case.scorer().population(rows)
@@ -195,7 +195,8 @@ def unmatched(scored: pa.Table) -> pa.Array:
     return pa.ListArray.from_arrays(pa.array(offsets), values)
 
 
-def _create(context: StageContext) -> None:
+def create_tables(context: StageContext) -> None:
+    """Create the table of predictions, and the view of the latest, where they are missing."""
     spine, predictions = context.use_case.label_spine(), context.namespace.gold(PREDICTIONS)
     context.ws.tables.create(
         predictions,

@@ -19,11 +19,11 @@ from mlplatform.models import artifacts
 from mlplatform.models.label_frame import LabelFrame, known_labels, sample
 from mlplatform.models.training import Trained, TrainingData, train, training_data, training_key
 from mlplatform.monitoring import estimate, profiles
-from mlplatform.naming import CHALLENGER
+from mlplatform.naming import CHALLENGER, ObjectName
 from mlplatform.ops.stage_runs import StageResult
 from mlplatform.stages.context import StageContext
 from mlplatform.stages.reference import PROFILE_FILE
-from mlplatform.workspace.protocols import ModelVersion
+from mlplatform.workspace.protocols import ModelVersion, Workspace
 
 NAME = "train"
 KEY_TAG = "training_key"
@@ -31,8 +31,12 @@ TRAINED_AS_OF_TAG = "trained_as_of"
 TRAINED_THROUGH_TAG = "trained_through"
 
 
-def run(context: StageContext) -> StageResult:
+def run(context: StageContext, *, register_only: bool = False) -> StageResult:
     """Train a challenger, unless the same training has been done before.
+
+    Args:
+        context: The run.
+        register_only: Leave the alias to whoever evaluates the version: moving aliases takes more rights.
 
     Raises:
         LabelError: If too few labels are known.
@@ -61,6 +65,8 @@ def run(context: StageContext) -> StageResult:
         else:
             result.details["reused"] = True
         _finish(context, known, data, key)
+        if not register_only:
+            make_challenger(ws, use_case.model, known.version)
     result.details.update(version=known.version, run_id=known.run_id, dataset_version=data.digest)
     result.outputs[str(use_case.model)] = known.version
     return result
@@ -78,6 +84,12 @@ def _in_our_words() -> Iterator[None]:
             f"The training could not be recorded: {error}",
             hint="Run again when MLflow answers: what was registered by then is completed, else it is trained again.",
         ) from error
+
+
+def make_challenger(ws: Workspace, model: ObjectName, version: int) -> None:
+    """Give a version the alias challenger, unless it has one already."""
+    if version not in ws.registry.aliases(model).values():
+        ws.registry.set_alias(model, CHALLENGER, version)
 
 
 def training_start(options: TrainingSettings, as_of: datetime) -> datetime | None:
@@ -144,7 +156,7 @@ def _log_model(context: StageContext, data: TrainingData, trained: Trained) -> N
 
 
 def _finish(context: StageContext, version: ModelVersion, data: TrainingData, key: str) -> None:
-    """Tag the version and set the alias; again changes nothing, so that an interrupted training is completed."""
+    """Tag the version; again changes nothing, so that an interrupted training is completed."""
     registry, model = context.ws.registry, context.use_case.model
     if version.tags.get(KEY_TAG) != key:
         import mlflow
@@ -163,8 +175,6 @@ def _finish(context: StageContext, version: ModelVersion, data: TrainingData, ke
                 KEY_TAG: key,
             },
         )
-    if version.version not in registry.aliases(model).values():
-        registry.set_alias(model, CHALLENGER, version.version)
 
 
 def _holdout_start(context: StageContext, data: TrainingData) -> int:

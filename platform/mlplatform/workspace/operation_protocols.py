@@ -100,7 +100,7 @@ class InferenceProfile:
 
 @runtime_checkable
 class Monitors(Protocol):
-    """Data profiling on tables: Databricks' own; locally the platform's metrics tables are all there is."""
+    """Data profiling on tables: Databricks' own there; locally the platform's metrics tables are all there is."""
 
     def ensure(self, table: ObjectName | str, profile: InferenceProfile) -> str:
         """See to it that the table is profiled; again changes nothing.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import pyarrow as pa
 
@@ -12,7 +14,15 @@ from mlplatform.workspace.databricks.table_metadata import literal
 _PLACE = "_mlplatform_place"
 
 
-def statement(
+@dataclass(frozen=True)
+class View:
+    """The statement that creates or replaces a view, and the comment that it will have."""
+
+    statement: str
+    comment: str
+
+
+def declare(
     name: ObjectName,
     of: ObjectName,
     schema: pa.Schema,
@@ -20,8 +30,8 @@ def statement(
     order_by: Sequence[str],
     where: Mapping[str, str],
     description: str,
-) -> str:
-    """Return the statement that creates or replaces the view.
+) -> View:
+    """Return how the view is made.
 
     Args:
         name: The view's name.
@@ -36,9 +46,14 @@ def statement(
     partition = ", ".join(quote(key) for key in keys)
     order = ", ".join(f"{quote(column)} DESC NULLS LAST" for column in order_by)
     condition = " AND ".join(f"{quote(column)} = {literal(text)}" for column, text in where.items()) or "true"
-    comment = f" COMMENT {literal(description)}" if description else ""
-    return (
-        f"CREATE OR REPLACE VIEW {name.sql}{comment} AS SELECT {columns} FROM ("
-        f"SELECT {columns}, row_number() OVER (PARTITION BY {partition} ORDER BY {order}) AS {_PLACE} "
-        f"FROM {of.sql} WHERE {condition}) WHERE {_PLACE} = 1"
+    query = (
+        f"SELECT {columns} FROM (SELECT {columns}, row_number() OVER (PARTITION BY {partition} ORDER BY {order}) "
+        f"AS {_PLACE} FROM {of.sql} WHERE {condition}) WHERE {_PLACE} = 1"
     )
+    comment = _comment(query, description)
+    return View(f"CREATE OR REPLACE VIEW {name.sql} COMMENT {literal(comment)} AS {query}", comment)
+
+
+def _comment(query: str, description: str) -> str:
+    """Return the view's comment: with a digest of what it shows, by which the same view is known again."""
+    return f"{description} [{hashlib.sha256(query.encode()).hexdigest()[:12]}]".strip()

@@ -53,6 +53,17 @@ def exists(ws: DatabricksWorkspace, name: ObjectName | str) -> bool:
             raise
 
 
+def comment_of(ws: DatabricksWorkspace, name: ObjectName) -> str | None:
+    """Return the comment of a table or view; None if there is neither."""
+    with translated_spark(f"Looking for {name}"):
+        try:
+            return str(ws.spark.catalog.getTable(name.sql).description or "")
+        except Exception as error:
+            if is_missing(error):
+                return None
+            raise
+
+
 def list_tables(ws: DatabricksWorkspace, catalog: str, schema: str) -> list[str]:
     """Return the bare names of the tables of a schema, sorted; empty when there is no such schema."""
     from databricks.sdk.errors import NotFound
@@ -167,6 +178,8 @@ def create_table(
     Raises:
         TableError: If a type is none of Delta's, or it may not be created.
     """
+    if exists(ws, name):
+        return  # asked first: whoever only writes to it may not create any
     columns = ", ".join(_column(field) for field in schema)
     usable = [key for key in cluster_by if schema.get_field_index(key) < _WITH_STATISTICS and _clusters(schema, key)]
     clause = f" CLUSTER BY ({', '.join(quote(key) for key in usable[:_CLUSTER_COLUMNS])})" if usable else ""

@@ -77,9 +77,8 @@ class DatabricksTables:
         """
         parsed = ObjectName.parse(name)
         keyed = table_metadata.normalised(keyed_schema(name, schema, primary_keys, timeseries_column))
-        if not self.exists(parsed):
-            apart = timeseries_column if timeseries_column not in primary_keys else None
-            table_metadata.create_table(self._ws, parsed, keyed, primary_keys, description, apart)
+        apart = timeseries_column if timeseries_column not in primary_keys else None
+        table_metadata.create_table(self._ws, parsed, keyed, primary_keys, description, apart)
         there = self.describe(parsed)
         if primary_keys and not there.primary_keys and there.schema.names == keyed.names:
             table_metadata.add_primary_key(self._ws, parsed, primary_keys, timeseries_column)
@@ -167,10 +166,12 @@ class DatabricksTables:
             check_columns(f"View {name}: {of}", schema, [column])
         if self.exists(view):
             raise TableError(f"{name} is a table; it cannot be a view too.", hint="Choose another name.")
+        made = latest_view.declare(view, ObjectName.parse(of), schema, keys, order_by, where or {}, description)
+        if table_metadata.comment_of(self._ws, view) == made.comment:
+            return  # the same already: whoever scores need not own it
         table_metadata.make_schema(self._ws, view)
-        statement = latest_view.statement(view, ObjectName.parse(of), schema, keys, order_by, where or {}, description)
         with translated_spark(f"Creating the view {name}"):
-            self._ws.spark.sql(statement)
+            self._ws.spark.sql(made.statement)
 
     def append(self, name: ObjectName | str, frame: Any, *, transactions: Sequence[Transaction] = ()) -> WriteResult:
         """Append rows; with transactions, exactly once."""

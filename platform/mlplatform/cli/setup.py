@@ -1,0 +1,52 @@
+"""`mlplatform setup`: what a deployment cannot declare, made once and kept."""
+
+from __future__ import annotations
+
+import click
+
+from mlplatform.cli import output
+from mlplatform.cli.options import Options, common
+
+
+@click.command(
+    epilog="\b\nExamples:\n  mlplatform setup credit_risk --dry-run\n"
+    "  mlplatform setup credit_risk --workspace databricks --env prod --trainer ml-trainers --scorer ml-scorers"
+)
+@click.argument("use_case")
+@click.option("--trainer", default="", metavar="PRINCIPAL", help="May write all but predictions and decisions.")
+@click.option("--promoter", default="", metavar="PRINCIPAL", help="May write decisions.")
+@click.option("--scorer", default="", metavar="PRINCIPAL", help="May append predictions.")
+@click.option(
+    "--deployment-job", default="", metavar="ID", help="Evaluates, approves, promotes; approval: manual only."
+)
+@click.option("--expect-schema", default="", metavar="NAME", help="Fail unless this is the use case's schema.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done; change nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@common
+def setup(
+    use_case: str,
+    deployment_job: str,
+    expect_schema: str,
+    dry_run: bool,
+    as_json: bool,
+    options: Options,
+    **principals: str,
+) -> None:
+    """Create tables, tags, model, grants and data profiling where they are missing; again changes nothing.
+
+    Principals are groups, users, or application ids of service principals; one that is left out gets no grants.
+    """
+    from mlplatform.cli.run import as_of_option
+    from mlplatform.stages.context import StageContext
+    from mlplatform.stages.setup import Request, run
+
+    request = Request(**principals, deployment_job=deployment_job, expect_schema=expect_schema, dry_run=dry_run)
+    with options.open_use_case(use_case) as (ws, opened), output.reporting(total=1) as reporter:
+        context = StageContext(ws, opened, as_of_option(None), run_id="setup", progress=reporter.line)
+        done = run(context, request)
+    if as_json:
+        output.show_json({"use_case": use_case, "env": options.env, "dry_run": dry_run, "steps": done})
+        return
+    click.echo("A dry run; nothing was changed. The real run would:" if dry_run else f"{use_case} is set up. Done:")
+    for line in done:
+        click.echo(f"  - {line}")
