@@ -1,3 +1,5 @@
+import traceback
+
 import pytest
 from pyspark.errors import AnalysisException, SparkRuntimeException
 
@@ -50,3 +52,11 @@ def test_only_what_spark_says_of_other_writers_is_a_conflict():
     assert not is_conflict(SparkRuntimeException("[DELTA_NOT_NULL_CONSTRAINT_VIOLATED] no"))
     assert is_missing(AnalysisException("[TABLE_OR_VIEW_NOT_FOUND] The table or view `a` cannot be found."))
     assert not is_missing(AnalysisException("[UNRESOLVED_COLUMN] b"))
+
+
+def test_credentials_in_sparks_text_are_neither_in_the_message_nor_in_the_traceback():
+    secret = "eyJhbGciOiJSUzI1NiJ9.payload.signature"
+    with pytest.raises(TableError) as caught, translated_spark("Appending to dev.a.b"):
+        raise SparkRuntimeException(f"StatusCode.UNAVAILABLE, authorization: Bearer {secret}")
+    assert caught.value.message.startswith("Appending to dev.a.b: StatusCode.UNAVAILABLE")
+    assert secret not in "".join(traceback.format_exception(caught.value))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import pyarrow as pa
 
 from mlplatform.as_of import Duration, parse_as_of, shown
 from mlplatform.config import TrainingSettings
+from mlplatform.errors import RegistryError
 from mlplatform.git import source_version
 from mlplatform.models import artifacts
 from mlplatform.models.label_frame import LabelFrame, known_labels, sample
@@ -37,7 +40,7 @@ def run(context: StageContext, *, register_only: bool = False) -> StageResult:
 
     Raises:
         LabelError: If too few labels are known.
-        RegistryError: If the registered model does not exist, where training may not create it.
+        RegistryError: If the registered model does not exist, where training may not create it; or if MLflow fails.
     """
     use_case, ws = context.use_case, context.ws
     settings, spine, trainer = use_case.settings, use_case.label_spine(), use_case.model_trainer()
@@ -53,7 +56,7 @@ def run(context: StageContext, *, register_only: bool = False) -> StageResult:
     key = training_key(trainer, data, settings)
     result = StageResult(inputs=frame.versions, rows_in=known_rows, rows_out=data.labels.size)
     ws.registry.activate()
-    with ws.lock(f"train {use_case.model}"):
+    with ws.lock(f"train {use_case.model}"), _in_our_words():
         known = _trained_before(context, key)
         if known is None:
             known, trained = _train_and_log(context, frame, data, key)
@@ -67,6 +70,20 @@ def run(context: StageContext, *, register_only: bool = False) -> StageResult:
     result.details.update(version=known.version, run_id=known.run_id, dataset_version=data.digest)
     result.outputs[str(use_case.model)] = known.version
     return result
+
+
+@contextmanager
+def _in_our_words() -> Iterator[None]:
+    """Raise what MLflow's tracking refuses as an error of ours."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        raise RegistryError(
+            f"The training could not be recorded: {error}",
+            hint="Run again when MLflow answers: what was registered by then is completed, else it is trained again.",
+        ) from error
 
 
 def make_challenger(ws: Workspace, model: ObjectName, version: int) -> None:

@@ -102,24 +102,24 @@ def translated(doing: str, error_class: type[PlatformError]) -> Iterator[None]:
     except errors.PermissionDenied as error:
         raise _ours(
             error_class, doing, error, "Ask for this privilege; docs/databricks.md lists who needs which."
-        ) from _cause(error)
+        ) from cause(error)
     except errors.NotFound as error:
-        raise _ours(error_class, doing, error, "Is the name right, and may this identity see it?") from _cause(error)
+        raise _ours(error_class, doing, error, "Is the name right, and may this identity see it?") from cause(error)
     except (
         errors.TooManyRequests,
         errors.InternalError,
         errors.TemporarilyUnavailable,
         errors.DeadlineExceeded,
     ) as error:
-        raise _ours(error_class, doing, error, "The workspace is overloaded or ailing; run again later.") from _cause(
+        raise _ours(error_class, doing, error, "The workspace is overloaded or ailing; run again later.") from cause(
             error
         )
     except errors.DatabricksError as error:
-        raise _ours(error_class, doing, error, "") from _cause(error)
+        raise _ours(error_class, doing, error, "") from cause(error)
     except OSError as error:
         # Timeouts too. The SDK has used up its retries.
         hint = "No answer came, so it may or may not have taken effect; run again: repeating it is safe."
-        raise _ours(error_class, doing, error, hint) from _cause(error)
+        raise _ours(error_class, doing, error, hint) from cause(error)
 
 
 def retrying(call: Callable[[], T]) -> T:
@@ -194,13 +194,13 @@ def _preflight(host: str, setting: str) -> None:
 def _silent(host: str, setting: str, reason: str) -> WorkspaceUnreachableError:
     where = f" (from {setting})" if setting else ""
     return WorkspaceUnreachableError(
-        f"{_scrubbed(host)}{where} does not answer: {_scrubbed(reason)}.",
+        f"{scrubbed(host)}{where} does not answer: {scrubbed(reason)}.",
         hint="Is the address right, and is the network (VPN, proxy) up?",
     )
 
 
 def _unknown(host: str, setting: str, reason: str) -> WorkspaceUnreachableError:
-    where = f"{_scrubbed(host)} (from {setting})" if host else "No workspace is configured"
+    where = f"{scrubbed(host)} (from {setting})" if host else "No workspace is configured"
     return WorkspaceUnreachableError(
         f"{where}: {reason}.", hint="Searched, in the SDK's order: " + "; ".join(_SEARCHED) + "."
     )
@@ -210,17 +210,18 @@ def _ours(error_class: type[PlatformError], doing: str, error: Exception, hint: 
     return error_class(f"{doing}: {_reason(error)}", hint=hint)
 
 
-def _cause(error: Exception) -> Exception | None:
+def cause(error: Exception) -> Exception | None:
     """Return the error if it may be shown: a traceback prints the cause too, whose text nobody has scrubbed."""
-    return error if _scrubbed(str(error)) == str(error) else None
+    return error if scrubbed(str(error)) == str(error) else None
 
 
 def _reason(error: Exception) -> str:
-    lines = _scrubbed(str(error)).strip().splitlines()
+    lines = scrubbed(str(error)).strip().splitlines()
     return lines[0] if lines else type(error).__name__
 
 
-def _scrubbed(text: str) -> str:
+def scrubbed(text: str) -> str:
+    """Return a text that is not ours without what might be a credential."""
     for setting in ("DATABRICKS_TOKEN", "DATABRICKS_CLIENT_SECRET", "DATABRICKS_PASSWORD"):
         secret = os.environ.get(setting)
         text = text.replace(secret, "***") if secret else text

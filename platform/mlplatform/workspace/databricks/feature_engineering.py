@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mlplatform.errors import FeatureStoreError, MissingDependencyError, PlatformError
 from mlplatform.features.declaration import looked_up
 from mlplatform.features.lookups import FeatureFunction, FeatureLookup
+from mlplatform.workspace.databricks.connection import cause, scrubbed
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -55,11 +56,11 @@ def asked(what: str) -> Iterator[None]:
         yield
     except PlatformError:
         raise
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  (raised again, without what might be a credential)
         raise FeatureStoreError(
-            f"{what} failed with {type(error).__name__}: {error}",
+            f"{what} failed with {type(error).__name__}: {scrubbed(str(error))}",
             hint="The feature engineering client or Spark refused; nothing of ours caught it before.",
-        ) from error
+        ) from cause(error)
 
 
 class _Lookback(timedelta):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlplatform.errors import MissingDependencyError, RegistryError
 from mlplatform.naming import ObjectName
+from mlplatform.workspace.databricks.connection import cause
 from mlplatform.workspace.databricks.registry_errors import EXISTS, MISSING, code_of, registry_error, translated
 from mlplatform.workspace.protocols import ModelVersion
 
@@ -228,14 +229,14 @@ class DatabricksRegistry:
         client = self._connect()
         try:
             write(client)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  (raised again, without what might be a credential)
             failure = registry_error(doing, error, needs=needs)
             try:
                 took_effect = done()
             except RegistryError:
-                raise failure from error
+                raise failure from cause(error)
             if not took_effect:
-                raise failure from error
+                raise failure from cause(error)
 
     def _registered(self, model: ObjectName | str) -> RegisteredModel | None:
         """Return the registered model; None only when the registry itself says that it does not exist."""
@@ -243,14 +244,14 @@ class DatabricksRegistry:
         client = self._connect()
         try:
             return client.get_registered_model(name)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  (raised again, without what might be a credential)
             if code_of(error) in MISSING:
                 return None
             raise registry_error(
                 f"read the model {name}",
                 error,
                 needs=f"EXECUTE on the model {name}, USE CATALOG and USE SCHEMA above it",
-            ) from error
+            ) from cause(error)
 
     def _deployment_job(self, name: str) -> str:
         registered = self._registered(name)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from mlplatform.errors import PlatformError, RegistryError
+from mlplatform.workspace.databricks.connection import cause, scrubbed
 
 MISSING = frozenset({"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND"})
 EXISTS = frozenset({"RESOURCE_ALREADY_EXISTS", "ALREADY_EXISTS"})
@@ -48,7 +49,7 @@ def registry_error(doing: str, error: BaseException, *, needs: str = "") -> Regi
 
 def redacted(text: str) -> str:
     """Return the text without credentials and without the SDK's settings, cut to a readable length."""
-    cleaned = _CREDENTIAL.sub(r"\1***", _CONFIG.sub("", text)).strip()
+    cleaned = _CREDENTIAL.sub(r"\1***", scrubbed(_CONFIG.sub("", text))).strip()
     return cleaned if len(cleaned) <= _LONGEST else f"{cleaned[:_LONGEST]} ..."
 
 
@@ -59,5 +60,5 @@ def translated(doing: str, *, needs: str = "") -> Iterator[None]:
         yield
     except PlatformError:
         raise
-    except Exception as error:
-        raise registry_error(doing, error, needs=needs) from error
+    except Exception as error:  # noqa: BLE001  (raised again, without what might be a credential)
+        raise registry_error(doing, error, needs=needs) from cause(error)

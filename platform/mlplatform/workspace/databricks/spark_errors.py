@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from mlplatform.errors import PlatformError, TableError
+from mlplatform.workspace.databricks.connection import cause, scrubbed
 
 _ENGINES = frozenset({"pyspark", "py4j", "grpc", "delta", "databricks"})
 _CONFLICT = re.compile(
@@ -54,7 +55,7 @@ def translated_spark(doing: str, error_class: type[PlatformError] = TableError) 
         error_class: What to raise.
 
     Raises:
-        PlatformError: `error_class`, with Spark's condition and its first line.
+        PlatformError: `error_class`, with Spark's condition and its first line, without credentials.
     """
     try:
         yield
@@ -64,4 +65,5 @@ def translated_spark(doing: str, error_class: type[PlatformError] = TableError) 
         found = _CONDITION.search(str(error))
         condition, text = (found[1], found[2]) if found else (type(error).__name__, str(error).strip().split("\n")[0])
         hint = next((hint for pattern, hint in _HINTS if pattern.search(f"{condition} {text}")), "")
-        raise error_class(f"{doing}: {text} ({condition})", hint=hint) from error
+        # Errors of Databricks Connect may hold the headers of the request.
+        raise error_class(f"{doing}: {scrubbed(text)} ({condition})", hint=hint) from cause(error)
