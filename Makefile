@@ -8,15 +8,16 @@ BIN := $(VENV)/bin
 # The first Python on the path that the project runs on (a name alone proves nothing: version managers leave stubs).
 PYTHON ?= $(shell for name in python3 python3.12 python3.11 python3.13 python; do \
 	$$name -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && { echo $$name; break; }; done)
+export UV_PROJECT_ENVIRONMENT := $(abspath $(VENV))
 STAMP := $(VENV)/.synced
 PARITY_STAMP := $(VENV)/.synced-databricks
 # By this editors complete and check the config.yml of a use case.
 SCHEMA := use_cases/config.schema.json
 
-.PHONY: help setup demo test test-slow parity lint format check bench clean
+.PHONY: help setup demo test test-slow parity parity-slow lint format check bench clean
 
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 $(BIN)/uv:
 	@test -n "$(PYTHON)" || { echo "No Python 3.11 to 3.13 on the path. Install one, or: make PYTHON=/path/to/python3.12"; exit 1; }
@@ -43,11 +44,14 @@ test: $(STAMP) ## Run the tests
 	$(BIN)/pytest
 
 test-slow: $(STAMP) ## Run the tests that take long
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -m 'slow and not parity'
 
 parity: $(PARITY_STAMP) ## Run the Databricks workspace, compare with the real client (needs Java 17)
-	$(BIN)/pytest -m parity tests/parity
-	$(BIN)/pytest -m parity --home databricks tests/contract
+	$(BIN)/pytest -m 'parity and not slow' tests/parity
+	$(BIN)/pytest -m 'parity and not slow' --home databricks tests/contract
+
+parity-slow: $(PARITY_STAMP) ## Each kind of fault on each write of the Databricks workspace
+	$(BIN)/pytest -m 'parity and slow' tests/parity
 
 lint: $(STAMP) ## Lint, check formatting, types, import contracts and the bundle's files
 	$(BIN)/ruff check .
