@@ -55,7 +55,8 @@ def test_only_what_spark_says_of_other_writers_is_a_conflict():
 
 
 def test_credentials_in_sparks_text_are_neither_in_the_message_nor_in_the_traceback():
-    secret = ".".join(["eyJhbGciOiJSUzI1NiJ9", "payload", "signature"])  # nothing that looks like a token stands here
+    header = "eyJhbGciOiJSUzI1NiJ9"
+    secret = f"{header}.payload.signature"  # in parts: nothing that looks like a token stands here
     with pytest.raises(TableError) as caught, translated_spark("Appending to dev.a.b"):
         raise SparkRuntimeException(f"StatusCode.UNAVAILABLE, authorization: Bearer {secret}")
     assert caught.value.message.startswith("Appending to dev.a.b: StatusCode.UNAVAILABLE")
