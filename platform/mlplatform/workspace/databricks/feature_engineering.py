@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 # Greater than the error of a difference of two times in floating-point seconds (until the year 2106), and smaller than
 # what would let a row in that is a microsecond too old.
 _HALF_A_MICROSECOND = 0.49e-6
+_NOT_THE_RUNTIMES_MLFLOW = "can only be registered on a Databricks cluster"
 # Where the client's training set keeps the DataFrames of its feature tables, at the version that we pin.
 _FRAMES = "_feature_table_data_map"
 
@@ -59,8 +60,17 @@ def asked(what: str) -> Iterator[None]:
     except Exception as error:  # noqa: BLE001  (raised again, without what might be a credential)
         raise FeatureStoreError(
             f"{what} failed with {type(error).__name__}: {scrubbed(str(error))}",
-            hint="The feature engineering client or Spark refused; nothing of ours caught it before.",
+            hint=_hint(str(error)),
         ) from cause(error)
+
+
+def _hint(text: str) -> str:
+    if _NOT_THE_RUNTIMES_MLFLOW in text:
+        return (
+            "This is what MLflow from PyPI says. Take mlflow out of the job environment's dependencies, so that the "
+            "runtime's own is used; see docs/databricks.md, what has not been tried."
+        )
+    return "The feature engineering client or Spark refused; nothing of ours caught it before."
 
 
 class _Lookback(timedelta):
