@@ -62,13 +62,14 @@ def run(ws: Workspace, name: str, as_of: str, only: list[str] | None = None) -> 
 
 
 def tables(ws: Workspace, name: str) -> dict[str, pa.Table]:
-    """Return the business rows of every table of a use case, and of the platform's own."""
+    """Return the business rows of every table of a use case, and its own ones of the platform's tables."""
     namespace = open_use_case(ws, name).namespace
     found = {}
     for schema in (namespace.table("x").schema, namespace.ops("x").schema):
         for table in ws.tables.list(namespace.catalog, schema):
             if table not in _NOT_STATE:
-                rows = ws.tables.to_arrow(f"{namespace.catalog}.{schema}.{table}")
+                mine = [("use_case", "=", name)] if schema != namespace.model.schema else []
+                rows = ws.tables.to_arrow(f"{namespace.catalog}.{schema}.{table}", filters=mine)
                 keep = [column for column in rows.column_names if column not in _NOT_BUSINESS]
                 found[table] = rows.select(keep)
     return found

@@ -8,21 +8,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from mlplatform import open_workspace
 from tests.parity import pipeline_runs as runs
-from tests.parity.databricks_home import DatabricksHome
+from tests.parity.home_process import HomeProcess
 from tests.support.close_rows import difference
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from mlplatform.workspace.protocols import Workspace
-
 # Whole pipelines on JVM Spark: minutes each, on two cores.
 pytestmark = pytest.mark.timeout(2400)
 
-# Use case -> the times at which it runs, in order. Credit risk: a first champion, and a year later a retraining.
+# Use case -> the times at which it runs, in order.
 PLANS = {
     "credit_risk": ["2006-01-01"],
     "delivery_delay": ["2013-01-29"],
@@ -36,33 +33,35 @@ class Both:
 
     name: str
     last: str
-    local: Workspace
-    databricks: DatabricksHome
+    local: HomeProcess
+    databricks: HomeProcess
     steps: dict[str, list[runs.Step]]
     scratch: Path
 
     def ask(self, function: Callable[..., Any], *arguments: Any) -> tuple[Any, Any]:
         """Call a function on both homes; return (local, Databricks)."""
-        return function(self.local, self.name, *arguments), self.databricks.call(function, self.name, *arguments)
+        return self.local.call(function, self.name, *arguments), self.databricks.call(function, self.name, *arguments)
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DatabricksHome]:
-    with DatabricksHome(tmp_path_factory.mktemp("databricks")) as running:
-        yield running
+def homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[HomeProcess, HomeProcess]]:
+    with (
+        HomeProcess("local", tmp_path_factory.mktemp("local")) as local,
+        HomeProcess("databricks", tmp_path_factory.mktemp("databricks")) as databricks,
+    ):
+        yield local, databricks
 
 
 @pytest.fixture(scope="module", params=list(PLANS))
 def both(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, home: DatabricksHome
-) -> Iterator[Both]:
-    name, scratch = request.param, tmp_path_factory.mktemp(request.param)
-    with open_workspace("local", root=scratch / "local") as local:
-        steps: dict[str, list[runs.Step]] = {"local": [], "databricks": []}
-        for as_of in PLANS[name]:
-            steps["local"].append(runs.run(local, name, as_of))
-            steps["databricks"].append(home.call(runs.run, name, as_of))
-        yield Both(name, PLANS[name][-1], local, home, steps, scratch)
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, homes: tuple[HomeProcess, HomeProcess]
+) -> Both:
+    name, (local, databricks) = request.param, homes
+    steps: dict[str, list[runs.Step]] = {"local": [], "databricks": []}
+    for as_of in PLANS[name]:
+        steps["local"].append(local.call(runs.run, name, as_of))
+        steps["databricks"].append(databricks.call(runs.run, name, as_of))
+    return Both(name, PLANS[name][-1], local, databricks, steps, tmp_path_factory.mktemp(name))
 
 
 def test_the_same_stages_count_the_same_rows_and_move_the_same_aliases(both: Both) -> None:
@@ -87,12 +86,12 @@ def test_training_sets_are_equal_row_by_row(both: Both) -> None:
 
 
 def test_one_logged_model_predicts_the_same_on_both_sides(both: Both) -> None:
-    folder = runs.save_model(both.local, both.name, 1, both.scratch)
+    folder = both.local.call(runs.save_model, both.name, 1, both.scratch)
     local, databricks = both.ask(runs.score_elsewhere, folder, both.last, ROWS)
     assert local.num_rows == databricks.num_rows == ROWS
     ours, theirs = (np.asarray(table.column("prediction").to_numpy()) for table in (local, databricks))
     assert np.abs(ours - theirs).max() <= 1e-9
-    assert np.unique(ours).size > ROWS / 10
+    assert np.unique(ours).size > 100  # they do tell rows apart
 
 
 def test_running_again_changes_nothing_on_databricks(both: Both) -> None:

@@ -1,7 +1,7 @@
-"""The Databricks workspace on JVM Spark and the stand-in, in a process of its own.
+"""A workspace of either home in a process of its own.
 
-It needs the environment, MLflow's URIs and the one Spark session of its process for itself: a session of Spark Connect,
-which the local workspace may have, cannot live beside a classic one.
+Each needs the environment, MLflow's URIs and the Spark session of its process for itself: a session of Spark Connect, which
+the local workspace has, cannot live beside the classic one of JVM Spark, and what it sets stays set.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from mlplatform.workspace.databricks.workspace import DatabricksWorkspace
+    from mlplatform.workspace.protocols import Workspace
 
 _START_SECONDS = 300
 _ANSWER_SECONDS = 1500
@@ -40,17 +41,30 @@ def _databricks_workspace(scratch: Path) -> Iterator[DatabricksWorkspace]:
         spark.stop()
 
 
-class DatabricksHome:
-    """Runs functions beside a Databricks workspace, as a context manager. One at a time."""
+def _local_workspace(scratch: Path) -> Workspace:
+    from mlplatform import open_workspace
 
-    def __init__(self, scratch: Path) -> None:
-        """Take a folder for the process's files and its log."""
+    return open_workspace("local", root=scratch / "local")
+
+
+_OPEN: dict[str, Callable[[Path], Any]] = {
+    "local": _local_workspace,
+    "databricks": _databricks_workspace,
+}
+
+
+class HomeProcess:
+    """Runs functions beside a workspace, as a context manager. One at a time."""
+
+    def __init__(self, home: str, scratch: Path) -> None:
+        """Take the home, `local` or `databricks`, and a folder for the process's files and its log."""
+        self._home = home
         self._log = scratch / "home.log"
         # Spawned, never forked: the parent may hold engines whose threads do not survive a fork.
         context = multiprocessing.get_context("spawn")
         self._pipe, self._theirs = context.Pipe()
         self._process = context.Process(
-            target=_serve, args=(self._theirs, scratch, self._log), name="databricks home", daemon=True
+            target=_serve, args=(home, self._theirs, scratch, self._log), name=f"{home} home", daemon=True
         )
 
     def __enter__(self) -> Self:
@@ -87,22 +101,22 @@ class DatabricksHome:
         except (EOFError, ConnectionError) as error:
             raise RuntimeError(self._report("ended")) from error
         if kind == "error":
-            raise RuntimeError(f"In the Databricks home's process:\n{value}")
+            raise RuntimeError(f"In the {self._home} home's process:\n{value}")
         return value
 
     def _report(self, what: str) -> str:
         tail = self._log.read_text(encoding="utf-8", errors="replace")[-4000:] if self._log.exists() else ""
-        return f"The Databricks home's process {what}\nThe end of its log:\n{tail}"
+        return f"The {self._home} home's process {what}\nThe end of its log:\n{tail}"
 
 
-def _serve(pipe: Connection, scratch: Path, log: Path) -> None:
+def _serve(home: str, pipe: Connection, scratch: Path, log: Path) -> None:
     """Answer until the other side closes the pipe."""
     _write_to(log)
     os.environ["TZ"] = "UTC"
     time.tzset()
     os.chdir(scratch)
     try:
-        with _databricks_workspace(scratch) as ws:
+        with _OPEN[home](scratch) as ws:
             pipe.send(("value", None))
             while True:
                 function, arguments = pipe.recv()
