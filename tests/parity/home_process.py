@@ -1,7 +1,7 @@
 """A workspace of either home in a process of its own.
 
-Each needs the environment, MLflow's URIs and the Spark session of its process for itself: a session of Spark Connect, which
-the local workspace has, cannot live beside the classic one of JVM Spark, and what it sets stays set.
+Each needs the environment, MLflow's URIs and the Spark session of its process for itself: a session of Spark Connect,
+which the local workspace has, cannot live beside the classic one of JVM Spark, and what it sets stays set.
 """
 
 from __future__ import annotations
