@@ -73,8 +73,12 @@ def test_an_adopted_table_is_the_history_that_later_rows_are_added_to(ws: LocalW
     result = at(ws, tiny).adopt_table(str(OLD.features("region")))
     assert (result.rows_in, result.rows_out) == (len(old), len(old))
     assert rows_of(ws, NEW) == rows_of(ws, OLD)
+    # Neither adopted nor what the code gives: everything after the adoption is computed anew.
+    ghost = {**old[0], "known_at": parse_as_of("2020-08-15T12:00:00"), "region_cancellations": -1}
+    ws.tables.merge(NEW.features("region"), pa.Table.from_pylist([ghost], schema=marked.schema))
     at(ws, tiny, "2020-10-01").run(["ingest", "refine", "features"])
     later = rows_of(ws, NEW)
+    assert -1 not in [row["region_cancellations"] for row in later]
     assert [row for row in later if row["region_cancellations"] == 4711] == [{**old[0], "region_cancellations": 4711}]
     assert len(later) > len(old)
     assert ws.tables.describe(NEW.features("region")).tags["use_case"] == "tiny"
@@ -92,6 +96,14 @@ def test_rows_known_later_than_as_of_are_left_out_and_counted(ws: LocalWorkspace
     assert result.rows_in == result.rows_out + result.details["known_later"]
     assert result.details["known_later"] > 0
     assert max(row["known_at"] for row in rows_of(ws, NEW)) <= parse_as_of("2020-04-01")
+
+
+def test_keys_that_stand_more_than_once_are_refused_in_place_too(ws: LocalWorkspace, tiny: TinyFolder) -> None:
+    at(ws, tiny).adopt_table(str(OLD.features("region")))
+    name = NEW.features("region")
+    ws.tables.append(name, ws.tables.to_arrow(name).slice(0, 2))
+    with pytest.raises(TableError, match=r"2 key\(s\) of .* stand more than once"):
+        at(ws, tiny).adopt_table(str(name), dry_run=True)
 
 
 def test_a_dry_run_checks_and_writes_nothing(ws: LocalWorkspace, tiny: TinyFolder) -> None:

@@ -12,6 +12,7 @@ from mlplatform.ops import stage_runs
 from mlplatform.ops.stage_runs import StageResult
 from mlplatform.stages.context import StageContext
 from mlplatform.workspace.protocols import TableInfo
+from mlplatform.workspace.table_checks import check_unique
 
 NAME = stage_runs.ADOPT
 
@@ -44,6 +45,7 @@ def run(context: StageContext, source: str, declared_as: str | None = None, *, d
         )
     names, time = table.schema().names, table.timeseries_column
     rows = context.ws.tables.to_arrow(source, version=there.version, columns=names)
+    check_unique(rows, table.primary_keys, str(source))
     known = rows.filter(pc.less_equal(rows.column(time), pa.scalar(context.as_of, rows.column(time).type)))
     result = StageResult(
         inputs={str(source): there.version},

@@ -30,14 +30,16 @@ def run(context: StageContext) -> StageResult:
         if not fresh.unchanged:
             view = context.view(allowed=table.inputs)
             # What was adopted stays as it is: there may be nothing here to compute it from.
-            since = max(filter(None, (fresh.since, freshness.adopted_through(context, name.name))), default=None)
+            first = freshness.first_computed(context, name.name)
+            since = max(filter(None, (fresh.since, first)), default=None)
             context.progress(f"{name.name}: since {shown(since)}" if since else f"{name.name}: all")
             rows = compute(table, view, since)
             result.inputs.update(view.inputs)
-            if since is None:
+            start = since or _ALWAYS
+            if fresh.since is None and start <= context.as_of:
                 # Everything anew (other code, say): what it no longer gives must go.
                 time = table.timeseries_column
-                context.ws.tables.replace_range(name, rows, column=time, start=_ALWAYS, end=context.as_of)
+                context.ws.tables.replace_range(name, rows, column=time, start=start, end=context.as_of)
             elif rows.num_rows:
                 context.ws.fe.write_table(name=str(name), df=rows, mode="merge")
             result.rows_out = (result.rows_out or 0) + rows.num_rows

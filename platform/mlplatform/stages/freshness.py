@@ -8,7 +8,7 @@ import inspect
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -92,14 +92,14 @@ def check(
     return Freshness(since=min([previous, *earliest]), unchanged=False, marker=marker)
 
 
-def adopted_through(context: StageContext, table: str) -> datetime | None:
-    """Return the time up to which a feature table's rows were adopted, and are not computed; None: none were."""
+def first_computed(context: StageContext, table: str) -> datetime | None:
+    """Return the first moment after a feature table's adopted rows, which are not computed; None: none were adopted."""
     found = [
         parse_as_of(row["details"]["adopted"][table])
         for row in context.log.rows(stage_runs.ADOPT)
         if row["status"] == stage_runs.DONE and table in row["details"].get("adopted", {})
     ]
-    return max(found, default=None)
+    return max(found) + timedelta(microseconds=1) if found else None
 
 
 def _source(code: type) -> str:
