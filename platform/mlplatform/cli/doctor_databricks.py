@@ -23,6 +23,7 @@ def databricks_findings(options: Options) -> Iterator[Finding]:
     try:
         with options.open() as ws:
             yield _asked("the workspace answers", lambda: f"as {ws.user}")
+            yield _asked("feature models are registered", lambda: _registration(ws))
             yield from _deployed(ws, options)
             yield _asked("Spark answers", lambda: f"version {ws.spark.version}, {ws.spark.range(1).count()} row")
     except PlatformError as error:
@@ -64,6 +65,11 @@ def _deployed(ws: Workspace, options: Options) -> Iterator[Finding]:
 
         yield _asked(f"{name}: tables", tables, f"databricks bundle run {name}_setup, or mlplatform setup {name}")
         yield _asked(f"{name}: champion", champion)
+
+
+def _registration(ws: Workspace) -> str:
+    refusal = ws.registry.feature_model_refusal()
+    return f"without the feature client: {refusal}" if refusal else "as the feature client packages them"
 
 
 def _asked(what: str, ask: Callable[[], str], mend: str = "") -> Finding:
