@@ -9,15 +9,15 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
 from mlplatform.as_of import Duration, parse_as_of, steps
-from mlplatform.errors import ConfigError, UsageError, did_you_mean
+from mlplatform.environments import read_config
+from mlplatform.errors import ConfigError, InvalidNameError, UsageError, did_you_mean
 from mlplatform.job_settings import JobSettings, Settings
+from mlplatform.naming import check_part
 
 CONFIG_FILE = "config.yml"
-ENVIRONMENTS = "environments"
 SECRET_REFERENCE = "secret-reference"  # noqa: S105  (the format's name in the JSON schema)
 
 
@@ -36,6 +36,13 @@ def _time(value: object) -> object:
         return parse_as_of(value).isoformat()
     except UsageError as error:
         raise ValueError(error.message) from None
+
+
+def _catalog(name: str) -> str:
+    try:
+        return check_part(name, of=name)
+    except InvalidNameError as error:
+        raise ValueError(f"{error.message} {error.hint}") from None
 
 
 # YAML turns what looks like a date into one.
@@ -312,6 +319,11 @@ class UseCaseSettings(Settings):
     owner: str = Field(min_length=1, description="Who is asked when it breaks; tagged on runs and model versions.")
     description: str = ""
     task: Literal["classification", "regression"] = "classification"
+    catalog: Annotated[str, AfterValidator(_catalog)] | None = Field(
+        default=None,
+        description="Catalog of all the use case's objects, where the environment's name is not the catalog's; may "
+        "differ by environment.",
+    )
     landing: str = Field(
         default="data", description="Where files land: relative to the use case's folder, or absolute."
     )
@@ -362,31 +374,14 @@ def load_settings(path: Path, env: str) -> UseCaseSettings:
 
     Args:
         path: The `config.yml`.
-        env: Name of the environment: `dev`, `staging`, `prod`.
+        env: Name of the environment: `dev`, `staging`, `prod`, or one that the file declares.
 
     Raises:
         ConfigError: If the file is missing, is no YAML, or holds unknown keys or wrong values; all are listed at once.
+        UsageError: If there is no such environment.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ConfigError(f"{path} does not exist.", hint=f"A use case keeps its settings in {CONFIG_FILE}.") from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is not UTF-8: {error}", hint="Save it as UTF-8.") from None
-    try:
-        raw = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError) as error:  # the latter for what looks like a date and is none
-        raise ConfigError(f"{path} is not valid YAML: {error}", hint="Mend the line named above.") from None
-    if not isinstance(raw, dict):
-        raise ConfigError(f"{path} holds no settings.", hint="It is a mapping with at least owner, label and gate.")
-    environments = raw.pop(ENVIRONMENTS, None) or {}
-    if not isinstance(environments, dict):
-        raise ConfigError(f"{path}: environments is not a mapping.", hint="Write environments: {prod: {...}}.")
-    overrides = environments.get(env) or {}
-    for name, section in environments.items():
-        if not isinstance(section, dict | None):
-            raise ConfigError(f"{path}: environments.{name} is not a mapping.", hint="Indent its settings under it.")
-    merged = _merge(raw, overrides)
+    written = read_config(path)
+    merged = _merge(written.settings, written.section(env))
     try:
         return UseCaseSettings.model_validate(merged)
     except ValidationError as error:
