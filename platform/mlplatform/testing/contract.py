@@ -13,12 +13,11 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import yaml
 
 from mlplatform.as_of import parse_as_of, shown
 from mlplatform.bundle.generate import generate
 from mlplatform.bundle.project import BUNDLE_FILE, PROJECT_FILE, Project
-from mlplatform.config import CONFIG_FILE, ENVIRONMENTS, load_settings
+from mlplatform.config import CONFIG_FILE, ENVIRONMENTS, load_settings, read_config
 from mlplatform.discovery import FOLDER
 from mlplatform.errors import ContractError, PlatformError
 from mlplatform.features.lookups import FeatureLookup
@@ -131,7 +130,7 @@ class Contract:
         """`config.yml` is right in every environment that it names."""
         path = self._folder / CONFIG_FILE
         load_settings(path, self._ws.env)
-        sections = yaml.safe_load(path.read_text(encoding="utf-8")).get(ENVIRONMENTS) or {}
+        sections = read_config(path).content.get(ENVIRONMENTS) or {}
         for env in sections:
             load_settings(path, str(env))
         return f"{CONFIG_FILE} is right for {', '.join(dict.fromkeys([self._ws.env, *map(str, sections)]))}"
