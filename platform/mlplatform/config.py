@@ -13,12 +13,13 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
 from mlplatform.as_of import Duration, interval, parse_as_of, steps
-from mlplatform.errors import ConfigError, UsageError, did_you_mean
+from mlplatform.environments import ENVIRONMENTS, read_config
+from mlplatform.errors import ConfigError, InvalidNameError, UsageError, did_you_mean
 from mlplatform.job_settings import JobSettings, Settings
-from mlplatform.yaml_file import Place, YamlFile, read_yaml
+from mlplatform.naming import check_part
+from mlplatform.yaml_file import Place
 
 CONFIG_FILE = "config.yml"
-ENVIRONMENTS = "environments"
 SECRET_REFERENCE = "secret-reference"  # noqa: S105  (the format's name in the JSON schema)
 
 
@@ -49,6 +50,13 @@ def _time(value: object) -> object:
         return parse_as_of(value).isoformat()
     except UsageError as error:
         raise ValueError(error.message) from None
+
+
+def _catalog(name: str) -> str:
+    try:
+        return check_part(name, of=name)
+    except InvalidNameError as error:
+        raise ValueError(f"{error.message} {error.hint}") from None
 
 
 # YAML turns what looks like a date into one.
@@ -332,6 +340,11 @@ class UseCaseSettings(Settings):
     owner: str = Field(min_length=1, description="Who is asked when it breaks; tagged on runs and model versions.")
     description: str = ""
     task: Literal["classification", "regression"] = "classification"
+    catalog: Annotated[str, AfterValidator(_catalog)] | None = Field(
+        default=None,
+        description="Catalog of all the use case's objects, where the environment's name is not the catalog's; may "
+        "differ by environment.",
+    )
     landing: str = Field(
         default="data", description="Where files land: relative to the use case's folder, or absolute."
     )
@@ -382,53 +395,21 @@ def load_settings(path: Path, env: str) -> UseCaseSettings:
 
     Args:
         path: The `config.yml`.
-        env: Name of the environment: `dev`, `staging`, `prod`.
+        env: Name of the environment: `dev`, `staging`, `prod`, or one that the file declares.
 
     Raises:
         ConfigError: If the file is missing, is no YAML, or holds unknown keys or wrong values; all are listed at once.
+        UsageError: If there is no such environment.
     """
-    file = read_config(path)
-    raw = dict(file.content)
-    environments = raw.pop(ENVIRONMENTS, None)
-    overrides = (environments or {}).get(env) or {}
-    merged = _merge(raw, overrides)
+    written = read_config(path)
+    merged = _merge(written.settings, written.section(env))
     try:
         return UseCaseSettings.model_validate(merged)
     except ValidationError as error:
         raise ConfigError(
-            "\n".join([f"{path} has {error.error_count()} wrong setting(s):", *_problems(error, file, env)]),
+            "\n".join([f"{path} has {error.error_count()} wrong setting(s):", *_problems(error, written.lines, env)]),
             hint="`mlplatform config schema` prints every setting there is, with its meaning.",
         ) from None
-
-
-def read_config(path: Path) -> YamlFile:
-    """Read a `config.yml` as it stands, with the lines of its keys; its values are checked by `load_settings`.
-
-    Raises:
-        ConfigError: If the file is missing, is no YAML, says something twice, or its environments are no mappings.
-    """
-    try:
-        file = read_yaml(path, expected="at least owner, label and gate")
-    except FileNotFoundError:
-        raise ConfigError(f"{path} does not exist.", hint=f"A use case keeps its settings in {CONFIG_FILE}.") from None
-    environments = file.content.get(ENVIRONMENTS)
-    if not isinstance(environments, dict | None):
-        line = file.lines[ENVIRONMENTS,]
-        raise ConfigError(
-            f"{path} line {line}: environments is not a mapping.", hint="Write environments: {prod: {...}}."
-        )
-    for name, section in (environments or {}).items():
-        line = file.lines.get((ENVIRONMENTS, str(name)), file.lines[ENVIRONMENTS,])
-        if not isinstance(name, str):
-            raise ConfigError(
-                f"{path} line {line}: environments.{name} is no name: YAML reads it as {name!r}.",
-                hint="Put the name into quotes.",
-            )
-        if not isinstance(section, dict | None):
-            raise ConfigError(
-                f"{path} line {line}: environments.{name} is not a mapping.", hint="Indent its settings under it."
-            )
-    return file
 
 
 def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
@@ -441,7 +422,7 @@ def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _problems(error: ValidationError, file: YamlFile, env: str) -> list[str]:
+def _problems(error: ValidationError, written: Mapping[Place, int], env: str) -> list[str]:
     lines = []
     for problem in error.errors():
         path = [str(part) for part in problem["loc"]]
@@ -455,7 +436,7 @@ def _problems(error: ValidationError, file: YamlFile, env: str) -> list[str]:
         else:
             got = f" (got {problem['input']!r:.200})" if path and "webhook" not in path else ""
             said = f"  {where}: {problem['msg']}{got}.".replace("  : Value error, ", "  ")
-        line = _line_of(path, file.lines, env)
+        line = _line_of(path, written, env)
         lines.append(f"{said} (line {line})" if line else said)
     return lines
 

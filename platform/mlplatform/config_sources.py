@@ -9,7 +9,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from mlplatform.config import ENVIRONMENTS, SECRET_REFERENCE, UseCaseSettings, load_settings, read_config
+from mlplatform.config import SECRET_REFERENCE, UseCaseSettings, load_settings
+from mlplatform.environments import CATALOG, ENVIRONMENTS, read_config
 from mlplatform.job_settings import Settings
 from mlplatform.yaml_file import Place
 
@@ -23,7 +24,8 @@ class SettingValue:
     Attributes:
         key: Its place, as in `training.search.max_evals`.
         value: Its value; of a secret, its reference.
-        origin: `default`, `config.yml line 12`, or `config.yml line 40 (environments.prod)`.
+        origin: `default` (of the catalog: the environment's name), `config.yml line 12`, or
+            `config.yml line 40 (environments.prod)`.
         secret: Whether the value is a reference to a secret.
     """
 
@@ -48,12 +50,15 @@ def sources(path: Path, env: str) -> list[SettingValue]:
     settings = load_settings(path, env)
     lines = read_config(path).lines
     found = []
-    for key, value, secret in _values(settings, ()):
+    for key, setting, secret in _values(settings, ()):
+        value = setting
         override = lines.get((ENVIRONMENTS, env, *key))
         line = override or lines.get(key)
         origin = f"{path.name} line {line}" if line else DEFAULT
         if override:
             origin += f" ({ENVIRONMENTS}.{env})"
+        if key == (CATALOG,) and value is None:
+            value, origin = env, f"{DEFAULT} (the environment's name)"
         found.append(SettingValue(".".join(key), value, origin, secret))
     return found
 
@@ -67,7 +72,8 @@ def json_schema() -> dict[str, Any]:
     definitions |= overrides | {"UseCaseOverride": _optional(whole)}
     schema["properties"][ENVIRONMENTS] = {
         "type": "object",
-        "description": "Settings that differ by environment (dev, staging, prod), laid over the rest.",
+        "description": "Settings that differ by environment (dev, staging, prod, or one declared here), laid over "
+        "the rest.",
         "additionalProperties": {"anyOf": [{"$ref": "#/$defs/UseCaseOverride"}, {"type": "null"}]},
     }
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "config.yml of a use case"}

@@ -9,7 +9,7 @@ import yaml
 
 from mlplatform.as_of import Duration
 from mlplatform.config import UseCaseSettings, load_settings
-from mlplatform.errors import ConfigError
+from mlplatform.errors import ConfigError, UsageError
 
 BASE = "owner: team@example.com\nlabel: {horizon: 36 months}\ngate: {floor: 0.6}\n"
 
@@ -107,7 +107,27 @@ def test_an_environment_is_laid_over_the_rest_key_by_key(load):
 
 
 def test_an_environment_that_says_nothing_changes_nothing(load):
-    assert load(ENVIRONMENTS, "empty") == load(ENVIRONMENTS, "dev") == load(ENVIRONMENTS, "unheard-of")
+    assert load(ENVIRONMENTS, "empty") == load(ENVIRONMENTS, "dev")
+
+
+@pytest.mark.parametrize("typo", ["prd", "Prod", "unheard-of", ""])
+def test_an_environment_that_nobody_declared_is_refused_with_those_there_are(load, typo):
+    with pytest.raises(UsageError, match="Known: dev, staging, prod, empty") as caught:
+        load(ENVIRONMENTS, typo)
+    assert repr(typo) in caught.value.message
+
+
+def test_the_catalog_may_differ_by_environment(load):
+    text = BASE + "catalog: risk\nenvironments: {prod: {catalog: risk-prod}, acceptance: }\n"
+    catalogs = {env: load(text, env).catalog for env in ("dev", "prod", "acceptance")}
+    assert catalogs == {"dev": "risk", "prod": "risk-prod", "acceptance": "risk"}
+    assert load(BASE).catalog is None
+
+
+@pytest.mark.parametrize("wrong", ["a.b", "''", "'x; DROP'", "3", "[a]"])
+def test_a_catalog_that_is_no_name_is_refused(load, wrong):
+    with pytest.raises(ConfigError, match="catalog: "):
+        load(BASE + f"catalog: {wrong}\n")
 
 
 def test_an_unknown_key_in_an_environment_is_named_too(load):

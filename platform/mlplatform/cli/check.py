@@ -32,7 +32,7 @@ def check(use_case: str, as_of: str | None, as_json: bool, options: Options) -> 
     loaded = discovery.load(found)
     with (
         tempfile.TemporaryDirectory(prefix="mlplatform-check-", ignore_cleanup_errors=True) as root,
-        open_workspace("local", env=options.env, root=root) as ws,
+        open_workspace("local", env=options.env, catalog=options.catalog, root=root, use_cases=options.use_cases) as ws,
     ):
         contract = Contract(use_case, loaded, discovery.folder_of(found, loaded), ws, as_of)
         results = []
