@@ -16,6 +16,7 @@ from mlplatform.cli import (
     backfill,
     bundle,
     check,
+    completion,
     config,
     deployment,
     doctor,
@@ -92,6 +93,7 @@ COMMANDS = (
 )
 for command in COMMANDS:
     cli.add_command(command)
+completion.attach(cli)
 
 
 def execute(arguments: Sequence[str] | None = None) -> None:
