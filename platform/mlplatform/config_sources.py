@@ -7,16 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel
 
 from mlplatform.config import SECRET_REFERENCE, UseCaseSettings, load_settings
-from mlplatform.environments import CATALOG, ENVIRONMENTS
+from mlplatform.environments import CATALOG, ENVIRONMENTS, read_config
 from mlplatform.job_settings import Settings
+from mlplatform.yaml_file import Place
 
 DEFAULT = "default"
-Place = tuple[str, ...]
-_MERGE = "<<"
 
 
 @dataclass(frozen=True)
@@ -50,8 +48,7 @@ def sources(path: Path, env: str) -> list[SettingValue]:
         ConfigError: If the file is wrong; see `load_settings`.
     """
     settings = load_settings(path, env)
-    node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-    lines = dict(_lines(node, ()))
+    lines = read_config(path).lines
     found = []
     for key, setting, secret in _values(settings, ()):
         value = setting
@@ -96,20 +93,6 @@ def _optional(item: Any) -> Any:
     if "$ref" in made:
         made["$ref"] = f"{made['$ref']}Override"
     return made
-
-
-def _lines(node: yaml.Node | None, place: Place) -> Iterator[tuple[Place, int]]:
-    if not isinstance(node, yaml.MappingNode):
-        return
-    # What is merged in (<<) first: the mapping's own keys win.
-    for key, value in sorted(node.value, key=lambda pair: pair[0].value != _MERGE):
-        if key.value == _MERGE:
-            for part in value.value if isinstance(value, yaml.SequenceNode) else [value]:
-                yield from _lines(part, place)
-            continue
-        here = (*place, str(key.value))
-        yield here, key.start_mark.line + 1
-        yield from _lines(value, here)
 
 
 def _values(settings: Settings, path: Place) -> Iterator[tuple[Place, Any, bool]]:

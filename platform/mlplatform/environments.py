@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from mlplatform.errors import ConfigError, InvalidNameError, UsageError, did_you_mean
 from mlplatform.naming import check_part
+from mlplatform.yaml_file import Place, read_yaml
 
 ENVIRONMENTS = "environments"
 """The section of a `config.yml` with what differs by environment; naming one there is declaring it."""
@@ -27,11 +26,13 @@ class ConfigText:
         path: The file.
         settings: What holds in every environment.
         sections: Environment -> its own settings, laid over the rest.
+        lines: Place of each key -> the line it stands on.
     """
 
     path: Path
     settings: dict[str, Any]
     sections: Mapping[str, dict[str, Any]]
+    lines: Mapping[Place, int]
 
     def section(self, env: str) -> dict[str, Any]:
         """Return an environment's own settings.
@@ -62,27 +63,31 @@ def read_config(path: Path) -> ConfigText:
     """Read a `config.yml` without checking its settings.
 
     Raises:
-        ConfigError: If the file is missing, is no YAML mapping, or its section `environments` is none.
+        ConfigError: If the file is missing, is no YAML mapping, says something twice, or `environments` is none.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        file = read_yaml(path, expected="at least owner, label and gate")
     except FileNotFoundError:
         raise ConfigError(f"{path} does not exist.", hint=f"A use case keeps its settings in {path.name}.") from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is not UTF-8: {error}", hint="Save it as UTF-8.") from None
-    try:
-        raw = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError) as error:  # the latter for what looks like a date and is none
-        raise ConfigError(f"{path} is not valid YAML: {error}", hint="Mend the line named above.") from None
-    if not isinstance(raw, dict):
-        raise ConfigError(f"{path} holds no settings.", hint="It is a mapping with at least owner, label and gate.")
-    sections = raw.pop(ENVIRONMENTS, None) or {}
-    if not isinstance(sections, dict):
-        raise ConfigError(f"{path}: {ENVIRONMENTS} is not a mapping.", hint="Write environments: {prod: {...}}.")
-    for name, section in sections.items():
+    settings = dict(file.content)
+    sections = settings.pop(ENVIRONMENTS, None)
+    if not isinstance(sections, dict | None):
+        raise ConfigError(
+            f"{path} line {file.lines[ENVIRONMENTS,]}: {ENVIRONMENTS} is not a mapping.",
+            hint="Write environments: {prod: {...}}.",
+        )
+    for name, section in (sections or {}).items():
+        line = file.lines.get((ENVIRONMENTS, str(name)), file.lines[ENVIRONMENTS,])
+        if not isinstance(name, str):
+            raise ConfigError(
+                f"{path} line {line}: {ENVIRONMENTS}.{name} is no name: YAML reads it as {name!r}.",
+                hint="Put the name into quotes.",
+            )
         if not isinstance(section, dict | None):
-            raise ConfigError(f"{path}: {ENVIRONMENTS}.{name} is not a mapping.", hint="Indent its settings under it.")
-    return ConfigText(path, raw, {str(name): section or {} for name, section in sections.items()})
+            raise ConfigError(
+                f"{path} line {line}: {ENVIRONMENTS}.{name} is not a mapping.", hint="Indent its settings under it."
+            )
+    return ConfigText(path, settings, {name: section or {} for name, section in (sections or {}).items()}, file.lines)
 
 
 def check_known(env: str, declared: Iterable[str], *, where: str) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 
 import click
 
 from mlplatform.cli import output
 from mlplatform.cli.options import Options, common
+from mlplatform.errors import ContractError
 
 
 @click.command(
@@ -58,4 +58,7 @@ def check(use_case: str, as_of: str | None, as_json: bool, options: Options) -> 
             if result.hint:
                 click.echo(f"{result.check}: {result.hint}")
     if failed:
-        sys.exit(1)
+        raise ContractError(
+            f"{use_case} fails {len(failed)} of {len(results)} checks: {', '.join(result.check for result in failed)}.",
+            hint="What is wrong with each is printed above.",
+        )

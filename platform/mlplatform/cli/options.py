@@ -5,13 +5,15 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from mlplatform.cli.hints import Hints, given_options
 from mlplatform.environments import STANDARD
+from mlplatform.errors import PlatformError
 
 if TYPE_CHECKING:
     from mlplatform.use_case import UseCase
@@ -33,6 +35,7 @@ class Options:
         catalog: First level of every name; None: by the use case's settings, else the environment's name.
         prefix: Put before the names of schemas and models.
         experiment: Databricks: path of the MLflow experiment; None: by the use case's name.
+        hints: Adds to the commands that are told what of this was given on the command line.
     """
 
     home: Path | None
@@ -42,6 +45,7 @@ class Options:
     catalog: str | None = None
     prefix: str = ""
     experiment: str | None = None
+    hints: Hints = field(default_factory=Hints)
 
     def catalog_of(self, use_case: str) -> str:
         """Return a use case's catalog: what was said, else by its settings, else the environment's name."""
@@ -110,9 +114,15 @@ def common(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the options that every command takes, handed over as `options`."""
 
     @click.option(
-        "--home", type=click.Path(path_type=Path), help="Folder of the local workspace.  [default: .mlplatform]"
+        "--home",
+        type=click.Path(path_type=Path, file_okay=False),
+        help="Folder of the local workspace.  [default: the setting MLPLATFORM_HOME, else .mlplatform]",
     )
-    @click.option("--use-cases", type=click.Path(path_type=Path), help="Folder of use cases, searched first.")
+    @click.option(
+        "--use-cases",
+        type=click.Path(path_type=Path),
+        help="Folder of use cases, searched first.  [default: the setting MLPLATFORM_USE_CASES]",
+    )
     @click.option(
         "--workspace", default="local", show_default=True, help="Where to run.", envvar="MLPLATFORM_WORKSPACE"
     )
@@ -139,12 +149,19 @@ def common(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.option("--experiment", metavar="PATH", help="Databricks: the MLflow experiment.  [default: by the use case]")
     @functools.wraps(command)
     def wrapped(*arguments: Any, **given: Any) -> Any:
-        where = {field.name: given.pop(field.name) for field in fields(Options)}
-        options = Options(**where | {"catalog": where["catalog"] or None})
-        if options.env not in STANDARD:  # what looks for more is imported when it is needed
-            from mlplatform import discovery
+        names = [item.name for item in fields(Options) if item.name != "hints"]
+        where = {name: given.pop(name) for name in names}
+        hints = given_options(names)
+        options = Options(**where | {"catalog": where["catalog"] or None}, hints=hints)
+        try:
+            if options.env not in STANDARD:  # what looks for more is imported when it is needed
+                from mlplatform import discovery
 
-            discovery.check_environment(options.env, options.use_cases)
-        return command(*arguments, options=options, **given)
+                discovery.check_environment(options.env, options.use_cases)
+            return command(*arguments, options=options, **given)
+        except PlatformError as error:
+            # A command that a hint names is to work as it stands.
+            error.hint = hints.repeated(error.hint)
+            raise
 
     return wrapped

@@ -17,7 +17,8 @@ from rich.table import Table
 
 def console() -> Console:
     """Return the console of standard output; wide where nobody's terminal limits it."""
-    return Console() if sys.stdout.isatty() else Console(width=160)
+    # Text also where a job runs inside IPython: the log of a task shows no HTML.
+    return Console(width=None if sys.stdout.isatty() else 160, force_jupyter=False)
 
 
 def show_json(data: Any) -> None:
