@@ -29,6 +29,8 @@ class Request:
         trainer: Ingests, computes features, monitors, registers model versions; empty: nothing is granted.
         promoter: Evaluates versions and moves aliases; empty: nothing is granted.
         scorer: Appends predictions; empty: nothing is granted.
+        model_owner: Owns the registered model, so that it may move its aliases: a group that the promoter belongs to;
+            empty: the owner stays who it is.
         deployment_job: Id of the job that evaluates, approves and promotes new versions of the model.
         expect_schema: What the deployment calls the use case's schema; empty: nothing is compared.
         dry_run: Only say what would be done.
@@ -37,6 +39,7 @@ class Request:
     trainer: str = ""
     promoter: str = ""
     scorer: str = ""
+    model_owner: str = ""
     deployment_job: str = ""
     expect_schema: str = ""
     dry_run: bool = False
@@ -112,6 +115,16 @@ def _steps(context: StageContext, request: Request) -> Iterator[Step]:
             lambda: ws.registry.set_deployment_job(model, request.deployment_job),
         )
     yield from _grants(context, request)
+    # After all that only an owner may do: whoever sets up need not belong to the new owner.
+    if request.model_owner:
+        yield Step(
+            f"make {request.model_owner} the owner of {model}", lambda: ws.access.own_model(model, request.model_owner)
+        )
+    who = f"the promoter {request.promoter}" if request.promoter else "whoever sets up"
+    yield Step(
+        f"look whether {who} may move aliases of {model}",
+        lambda: ws.access.probe_alias_right(model, request.promoter),
+    )
     yield Step("see to the data profiling of the predictions", lambda: _profile(context))
 
 
