@@ -15,7 +15,7 @@ from mlplatform.as_of import Duration, parse_as_of, shown
 from mlplatform.config import TrainingSettings
 from mlplatform.errors import RegistryError
 from mlplatform.git import source_version
-from mlplatform.models import artifacts
+from mlplatform.models import artifacts, skops_flavor
 from mlplatform.models.label_frame import LabelFrame, known_labels, sample
 from mlplatform.models.training import Trained, TrainingData, train, training_data, training_key
 from mlplatform.monitoring import estimate, profiles
@@ -44,6 +44,11 @@ def run(context: StageContext, *, register_only: bool = False) -> StageResult:
     """
     use_case, ws = context.use_case, context.ws
     settings, spine, trainer = use_case.settings, use_case.label_spine(), use_case.model_trainer()
+    # Before anything is read: whether what will be trained can be registered.
+    ws.registry.require_model(use_case.model)
+    refusal = ws.registry.feature_model_refusal()
+    if refusal:
+        context.progress(f"{refusal}: it is packaged and registered without the client")
     after = training_start(settings.training, context.as_of)
     frame = known_labels(ws, context.namespace, spine, context.as_of, after=after)
     known_rows = frame.rows.num_rows
@@ -51,10 +56,11 @@ def run(context: StageContext, *, register_only: bool = False) -> StageResult:
     if options.max_rows is not None:
         frame = sample(frame, options.max_rows, options.seed)
     context.progress(f"training set of {frame.rows.num_rows} labelled rows, of {known_rows} known")
-    ws.registry.require_model(use_case.model)
     data = training_data(ws, trainer, spine, frame, settings)
     key = training_key(trainer, data, settings)
     result = StageResult(inputs=frame.versions, rows_in=known_rows, rows_out=data.labels.size)
+    if refusal:
+        result.details["packaged_without_client"] = refusal
     ws.registry.activate()
     with ws.lock(f"train {use_case.model}"), _in_our_words():
         known = _trained_before(context, key)
@@ -135,7 +141,6 @@ def _train_and_log(
 
 
 def _log_model(context: StageContext, data: TrainingData, trained: Trained) -> None:
-    import mlflow.sklearn
     from mlflow.models import infer_signature
 
     trainer = context.use_case.model_trainer()
@@ -144,7 +149,7 @@ def _log_model(context: StageContext, data: TrainingData, trained: Trained) -> N
     context.ws.fe.log_model(
         model=trained.estimator,
         artifact_path="model",
-        flavor=mlflow.sklearn,
+        flavor=skops_flavor.flavor(),
         training_set=data.training_set,
         registered_model_name=str(context.use_case.model),
         signature=infer_signature(sample, trained.holdout_predictions[:5]),

@@ -108,6 +108,14 @@ class DatabricksTrainingSet:
             labels=self._labels,
         )
 
+    def example(self) -> pd.DataFrame:
+        """Return the spine's first row, with the columns that the model takes from it."""
+        names = [item.output_name for item in self._spec.sources]
+        schema = pa.schema([self._frame.schema.field(name) for name in names])
+        with asked("Reading the spine's first row"):
+            frame: pd.DataFrame = to_arrow(select(self._frame.df.limit(1), schema), schema).to_pandas()
+        return frame
+
     def load_df(self, *, as_recorded: bool = False) -> DataFrame:
         """Return the rows as a Spark DataFrame, read at the tables' newest versions, or at the recorded ones.
 
