@@ -6,13 +6,13 @@ from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from mlplatform.errors import NotPromotedError, PlatformError, StageError
+from mlplatform.errors import NotPromotedError, PlatformError
 from mlplatform.models import promotion, rollback
 from mlplatform.models.checks.base import CheckResult, Evidence
 from mlplatform.models.gate import Decision, decision_id
 from mlplatform.naming import CHALLENGER, CHAMPION
 from mlplatform.ops.stage_runs import StageResult
-from mlplatform.stages import evaluation
+from mlplatform.stages import evaluation, first_steps
 from mlplatform.stages.context import StageContext
 from mlplatform.workspace.protocols import ModelVersion
 
@@ -82,9 +82,7 @@ def run(context: StageContext, request: Request = Request(), *, only_undecided: 
         if number is None:
             if only_undecided:
                 return StageResult(skipped="there is no challenger")
-            raise StageError(
-                f"{model} has no challenger.", hint=f"Train one: mlplatform run {namespace.use_case} --stage train"
-            )
+            raise first_steps.without(CHALLENGER, ws, context.use_case)
         if aliases.get(CHAMPION) == number:
             return _unchanged(number)
         if only_undecided and _decided_about(context, number):

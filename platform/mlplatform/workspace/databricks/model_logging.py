@@ -11,7 +11,7 @@ from mlplatform.features.lineage import Lineage
 from mlplatform.features.signature import make_signature
 from mlplatform.workspace.databricks.feature_engineering import asked
 from mlplatform.workspace.databricks.training_set import DatabricksTrainingSet
-from mlplatform.workspace.model_logging import flavor_name, model_requirements, own_run
+from mlplatform.workspace.model_logging import flavor_name, model_requirements, own_run, without_chatter
 
 if TYPE_CHECKING:
     from mlflow.models.model import ModelInfo
@@ -69,7 +69,7 @@ def log_model(  # noqa: PLR0913  (the real client's arguments)
     if await_registration_for is not None:
         kwargs["await_registration_for"] = await_registration_for
     registry.activate()
-    with own_run(registry), asked("Logging the model"):
+    with own_run(registry), asked("Logging the model"), without_chatter():
         info: ModelInfo = client.log_model(
             model=model,
             artifact_path=artifact_path,

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 from mlplatform.errors import FeatureStoreError
 from mlplatform.features.signature import make_signature
 from mlplatform.workspace.local.training_set import LocalTrainingSet
-from mlplatform.workspace.model_logging import flavor_name, model_requirements, own_run, refusals_in_our_words
+from mlplatform.workspace.model_logging import (
+    flavor_name,
+    model_requirements,
+    own_run,
+    refusals_in_our_words,
+    without_chatter,
+)
 from mlplatform.workspace.model_store import RAW_MODEL
 
 if TYPE_CHECKING:
@@ -66,7 +72,7 @@ def log_model(  # noqa: PLR0913  (the real client's arguments)
         )
     spec.save(folder)
     training_set.lineage.save(folder)
-    with own_run(registry), refusals_in_our_words(), warnings.catch_warnings():
+    with own_run(registry), refusals_in_our_words(), without_chatter(), warnings.catch_warnings():
         # The signature comes from the feature spec; an example is the caller's choice.
         warnings.filterwarnings("ignore", message=".*input example was not provided.*")
         info: ModelInfo = mlflow.pyfunc.log_model(
