@@ -18,6 +18,7 @@ from mlplatform.stages import (
     adopt_model,
     adopt_table,
     backfill,
+    champion,
     features,
     gate,
     ingest,
@@ -222,6 +223,9 @@ class Pipeline:
         if name == train.NAME:
             if self._has_champion():
                 return
+            if champion.vanished(self._context, {}):
+                # Recorded as the gate's: training anew as if there had been no champion would end at its milder rule.
+                self._recorded(gate.NAME, _refuse_without_champion)
         elif name == gate.NAME:
             self._recorded(name, lambda context: gate.run(context, only_undecided=True))
             return
@@ -301,3 +305,8 @@ class Pipeline:
             row["status"] in (stage_runs.DONE, stage_runs.SKIPPED) and parse_as_of(row["as_of"]) == self._context.as_of
             for row in self._context.log.rows(name)
         )
+
+
+def _refuse_without_champion(context: StageContext) -> StageResult:
+    champion.require_known(context)
+    return StageResult()

@@ -48,8 +48,11 @@ def status(use_case: str | None, as_json: bool, options: Options) -> None:
     columns = ("use case", "champion", "last as of", "stages not done", "alerts then")
     output.console().print(output.table(f"Workspace {options.workspace}, environment {options.env}", columns, rows))
     for fact in facts:
-        for line in fact["next"]:
+        # Of several, what each needs first; of one, all there is to say.
+        for line in fact["next"] if use_case else fact["next"][:1]:
             click.echo(line)
+    if not use_case and any(not fact["as_of"] for fact in facts):
+        click.echo(options.hints.repeated("What to run first, for each: mlplatform status USE_CASE"))
 
 
 def _not_done(fact: dict[str, Any]) -> str | None:
@@ -67,15 +70,12 @@ def _next(fact: dict[str, Any], options: Options) -> list[str]:
         from mlplatform.workspace.local.workspace import workspace_root
 
         where = f"the workspace {workspace_root(options.home)}" if options.workspace == "local" else "this workspace"
-        simulation = read_config(discovery.config_file(discovery.get(name, options.use_cases))).settings.get(
-            "simulation"
-        )
+        file = discovery.config_file(discovery.get(name, options.use_cases))
+        simulation = read_config(file).settings.get("simulation")
         start = simulation.get("start", "TIME") if isinstance(simulation, dict) else "TIME"
-        lines = [
-            f"{name} has never been run in {where}, environment {options.env}.",
-            f"  First:        mlplatform run {name} --as-of {start}",
-            f"  Is it whole?  mlplatform check {name}",
-        ]
+        lines = [f"{name} has never been run in {where}, environment {options.env}."]
+        lines.append(f"  First:        mlplatform run {name} --as-of {start}")
+        lines.append(f"  Is it whole?  mlplatform check {name}")
         if simulation:
             lines.append(f"  Replay all:   mlplatform simulate {name}")
     elif fact["failed"]:

@@ -12,6 +12,7 @@ from mlplatform.models.checks.base import CheckResult, Evidence
 from mlplatform.models.gate import Decision, decision_id
 from mlplatform.naming import CHALLENGER, CHAMPION
 from mlplatform.ops.stage_runs import StageResult
+from mlplatform.stages import champion as champions
 from mlplatform.stages import evaluation, first_steps
 from mlplatform.stages.context import StageContext
 from mlplatform.workspace.protocols import ModelVersion
@@ -58,6 +59,9 @@ def run(context: StageContext, request: Request = Request(), *, only_undecided: 
         only_undecided: As the pipeline does: leave a challenger alone that has been decided about, and raise what
             kept the gate from looking, so that the run fails and is run again.
 
+    A champion that was deleted is not taken for "no champion" either: a challenger is rejected for it, on record, and
+    an override goes on without reading it.
+
     Raises:
         StageError: If there is no challenger.
         RegistryError: If the registry cannot be read: never taken for "no champion".
@@ -83,16 +87,21 @@ def run(context: StageContext, request: Request = Request(), *, only_undecided: 
             if only_undecided:
                 return StageResult(skipped="there is no challenger")
             raise first_steps.without(CHALLENGER, ws, context.use_case)
+        challenger = ws.registry.get(model, number)
         if aliases.get(CHAMPION) == number:
             return _unchanged(number)
-        if only_undecided and _decided_about(context, number):
+        champion = champions.look(context, aliases, forced=bool(request.override))
+        if only_undecided and not champion.trouble and _decided_about(context, challenger):
             return StageResult(skipped=f"version {number} has been decided about")
-        challenger = ws.registry.get(model, number)
-        champion = ws.registry.get(model, aliases[CHAMPION]) if CHAMPION in aliases else None
-        judged = _judge(context, challenger, champion)
+        if champion.trouble:
+            judged = _could_not_look(context, challenger, champion.number, champions.lost(context, champion.trouble))
+        else:
+            judged = _judge(context, challenger, champion.version)
         if request.override:
             judged = replace(judged, decision=_overridden(context, judged.decision, request.override))
         result = _settle(context, challenger, judged, request, done)
+        if isinstance(judged.error, PlatformError) and result.details["outcome"] == "rejected":
+            result.details["hint"] = judged.error.hint
     if only_undecided and judged.error is not None:
         raise judged.error
     return result
@@ -135,6 +144,11 @@ def roll_back(context: StageContext, *, to: int | None, reason: str, dry_run: bo
     with nullcontext() if dry_run else ws.lock(f"promote {context.use_case.model}"):
         begun = promotion.pending(ws, namespace)
         approval = context.use_case.settings.gate.approval
+        gone = _gone(context, begun) if begun is not None else ""
+        if begun is not None and gone:
+            if not dry_run:
+                promotion.record(ws, namespace, begun, "stale", gone)
+            begun = None
         if begun is not None and promotion.approved(ws, namespace, begun, approval):
             result = _carry_out(context, begun, request, [])
             if begun.kind == "rollback" and to in (None, begun.challenger_version):
@@ -174,20 +188,25 @@ def _judge(context: StageContext, challenger: ModelVersion, champion: ModelVersi
         )
         return _Judged(replace(decision, decided_by=context.ws.user), gathered.evidence)
     except Exception as error:  # noqa: BLE001  (whatever it is, the gate could not look: closed)
-        message = error.message if isinstance(error, PlatformError) else f"{type(error).__name__}: {error}"
-        why = f"the gate could not look: {message}"
-        rejected = Decision(
-            decision_id=decision_id(str(use_case.model), number, other, context.as_of, why, limits),
-            outcome="rejected",
-            reason=why,
-            challenger_version=number,
-            champion_version=other,
-            as_of=context.as_of,
-            evaluation={"error": message},
-            checks=[CheckResult("evaluation", "fail", why)],
-            decided_by=context.ws.user,
-        )
-        return _Judged(rejected, error=error)
+        return _could_not_look(context, challenger, other, error)
+
+
+def _could_not_look(context: StageContext, challenger: ModelVersion, champion: int | None, error: Exception) -> _Judged:
+    model, limits = str(context.use_case.model), context.use_case.settings.gate.model_dump_json()
+    message = error.message if isinstance(error, PlatformError) else f"{type(error).__name__}: {error}"
+    why = f"the gate could not look: {message}"
+    rejected = Decision(
+        decision_id=decision_id(model, challenger.version, champion, context.as_of, why, limits),
+        outcome="rejected",
+        reason=why,
+        challenger_version=challenger.version,
+        champion_version=champion,
+        as_of=context.as_of,
+        evaluation={"error": message},
+        checks=[CheckResult("evaluation", "fail", why)],
+        decided_by=context.ws.user,
+    )
+    return _Judged(rejected, error=error)
 
 
 def _overridden(context: StageContext, decision: Decision, reason: str) -> Decision:
@@ -237,13 +256,21 @@ def _store_evidence(context: StageContext, challenger: ModelVersion, judged: _Ju
 def _superseded(context: StageContext, begun: Decision, number: int | None, request: Request) -> str:
     """Return why a decision that waits for approval is given up; empty when it is to be finished."""
     approval = context.use_case.settings.gate.approval
-    if promotion.approved(context.ws, context.namespace, begun, approval):
-        return ""
+    gone = _gone(context, begun)
+    if gone or promotion.approved(context.ws, context.namespace, begun, approval):
+        return gone
     if request.override:
         return f"it waited for approval when version {number} was promoted by hand"
     if number is not None and number != begun.challenger_version:
         return f"it waited for approval when version {number} was put to the gate"
     return ""
+
+
+def _gone(context: StageContext, begun: Decision) -> str:
+    """Return why a change that was begun cannot be finished: its version was deleted; empty while it is there."""
+    number = begun.challenger_version
+    there = promotion.exists(context.ws, context.namespace.model, number)
+    return "" if there else f"version {number} was deleted before it became champion"
 
 
 def _carry_out(context: StageContext, decision: Decision, request: Request, done: list[str]) -> StageResult:
@@ -299,9 +326,15 @@ def _unchanged(number: int) -> StageResult:
     return StageResult(details=details)
 
 
-def _decided_about(context: StageContext, version: int) -> bool:
-    """Tell whether the gate has looked at a version; a decision made because it could not look does not count."""
+def _decided_about(context: StageContext, version: ModelVersion) -> bool:
+    """Tell whether the gate has looked at a version; a decision made because it could not look does not count.
+
+    Nor does one from before the version was made: a model that was deleted and made again counts from 1 again.
+    """
     return any(
-        row["challenger_version"] == version and row["kind"] != "rollback" and "error" not in row["evaluation"]
+        row["challenger_version"] == version.version
+        and row["recorded_at"] >= version.created_at
+        and row["kind"] != "rollback"
+        and "error" not in row["evaluation"]
         for row in promotion.events(context.ws, context.namespace)
     )

@@ -25,6 +25,7 @@ from mlplatform.models.scorer import (
 )
 from mlplatform.naming import CHALLENGER, CHAMPION, ObjectName
 from mlplatform.ops.stage_runs import StageResult, utc_now
+from mlplatform.stages import champion as champions
 from mlplatform.stages import first_steps, reference
 from mlplatform.stages.context import StageContext
 from mlplatform.workspace.feature_protocols import MATCHED
@@ -59,7 +60,7 @@ def run(context: StageContext, *, alias: str | None = None) -> StageResult:
         rows_in=rows.num_rows,
         details={"alias": wanted, "not_in_population": rows.num_rows - population.num_rows},
     )
-    version = ws.registry.get(use_case.model, aliases[wanted])
+    version = champions.read(context, wanted, aliases[wanted])
     result.rows_out = _score(context, population, version, wanted)
     result.details["model_version"] = version.version
     result.details["mean_prediction"] = _mean_prediction(context, version)

@@ -251,7 +251,8 @@ class Registry(Protocol):
         """Return one version with its tags.
 
         Raises:
-            RegistryError: If there is no such version, or the registry cannot be read.
+            MissingVersionError: If the registry answers that there is no such version, or no such model.
+            RegistryError: If the registry cannot be read.
         """
         ...
 

@@ -15,6 +15,7 @@ from mlplatform.errors import MissingDependencyError, RegistryError
 from mlplatform.naming import ObjectName
 from mlplatform.workspace.databricks.connection import cause
 from mlplatform.workspace.databricks.registry_errors import EXISTS, MISSING, code_of, registry_error, translated
+from mlplatform.workspace.model_store import missing_version
 from mlplatform.workspace.protocols import ModelVersion
 
 if TYPE_CHECKING:
@@ -94,7 +95,12 @@ class DatabricksRegistry:
         """Return one version with its tags."""
         name = str(ObjectName.parse(model))
         with translated(f"read version {version} of {name}", needs=f"EXECUTE on the model {name}"):
-            found = self._connect().get_model_version(name, str(version))
+            try:
+                found = self._connect().get_model_version(name, str(version))
+            except Exception as error:
+                if code_of(error) in MISSING:
+                    raise missing_version(name, version) from cause(error)
+                raise
         if found.status != _READY:
             raise RegistryError(
                 f"Version {version} of {name} is {found.status}: its registration was not completed.",
