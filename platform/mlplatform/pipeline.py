@@ -250,6 +250,7 @@ class Pipeline:
         if job is not None:
             self._recorded(name, lambda context: retrain.start_if_due(context, job))
             return
+        self._context.progress(f"{self._place}{name}")
         # One process at a time decides and retrains: the next one finds that it has been done.
         with self._context.ws.lock(f"retrain {self._context.use_case.model}"):
             # Recorded last: a retraining that was killed between training and gate is due again, and is completed.

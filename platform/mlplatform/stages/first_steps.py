@@ -55,7 +55,7 @@ def require_version(ws: Workspace, use_case: UseCase, version: int | None) -> No
     """
     model = use_case.model
     there = [item.version for item in ws.registry.versions(model)]
-    if not there:
+    if not there and not ws.registry.aliases(model):
         raise without(CHAMPION, ws, use_case)
     if version is not None and version not in there:
         more = f"the newest of its {len(there)} versions are" if len(there) > _MOST else "its versions are"
