@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,7 +58,7 @@ def new_use_case(name: str, task: Task, entity: str, csv: Path, label: str, time
             "Rows without a label get the last day: the first run scores them."
         )
     _resources(name, made.folder)
-    where = "" if into == Path("use_cases") else f" --use-cases {into}"
+    where = "" if into == Path("use_cases") else f" --use-cases {shlex.quote(str(into))}"
     click.echo(f"\nNext:  mlplatform run {name} --as-of {made.as_of}{where}")
     click.echo(f"       mlplatform check {name}{where}")
     click.echo(f"Then the five edits of {made.folder / 'README.md'}.")
