@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
-from mlplatform.config import ENVIRONMENTS, SECRET_REFERENCE, UseCaseSettings, load_settings
+from mlplatform.config import ENVIRONMENTS, FOLLOWS, SECRET_REFERENCE, UseCaseSettings, load_settings
 from mlplatform.job_settings import Settings
 
 DEFAULT = "default"
@@ -25,7 +25,8 @@ class SettingValue:
     Attributes:
         key: Its place, as in `training.search.max_evals`.
         value: Its value; of a secret, its reference.
-        origin: `default`, `config.yml line 12`, or `config.yml line 40 (environments.prod)`.
+        origin: `default`, `config.yml line 12`, or `config.yml line 40 (environments.prod)`; of what takes another
+            setting's value where it is not set, `gate.floor, config.yml line 12`.
         secret: Whether the value is a reference to a secret.
     """
 
@@ -50,15 +51,16 @@ def sources(path: Path, env: str) -> list[SettingValue]:
     settings = load_settings(path, env)
     node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
     lines = dict(_lines(node, ()))
-    found = []
-    for key, value, secret in _values(settings, ()):
+
+    def origin(key: Place) -> str:
         override = lines.get((ENVIRONMENTS, env, *key))
         line = override or lines.get(key)
-        origin = f"{path.name} line {line}" if line else DEFAULT
-        if override:
-            origin += f" ({ENVIRONMENTS}.{env})"
-        found.append(SettingValue(".".join(key), value, origin, secret))
-    return found
+        if not line and key in FOLLOWS:
+            return f"{'.'.join(FOLLOWS[key])}, {origin(FOLLOWS[key])}"
+        place = f"{path.name} line {line}" if line else DEFAULT
+        return f"{place} ({ENVIRONMENTS}.{env})" if override else place
+
+    return [SettingValue(".".join(key), value, origin(key), secret) for key, value, secret in _values(settings, ())]
 
 
 def json_schema() -> dict[str, Any]:
