@@ -54,9 +54,14 @@ def learn(labels: Vector) -> dict[str, float]:
     return {"rows": float(labels.size), "mean": float(labels.mean()), "median": float(np.median(labels))}
 
 
-def says(learned: Mapping[str, float], metric: str) -> float:
-    """Return what the baseline predicts for every row, where a metric is what counts."""
-    return learned["median" if metric == "mae" else "mean"]
+def metric(name: str) -> str:
+    """Return under which name the baseline's metric is on record beside the model's, as `baseline_mae`."""
+    return f"baseline_{name}"
+
+
+def says(learned: Mapping[str, float], name: str) -> float:
+    """Return what the baseline predicts for every row, where the metric of this name is what counts."""
+    return learned["median" if name == "mae" else "mean"]
 
 
 def compare(
@@ -78,9 +83,9 @@ def compare(
     Returns:
         None where the metric is not defined on the rows.
     """
-    metric = metrics.get(name)
-    value, other = (metric.compute(labels, made) for made in (predictions, baseline))
-    gain = metric.gain(value, other)
+    primary = metrics.get(name)
+    value, other = (primary.compute(labels, made) for made in (predictions, baseline))
+    gain = primary.gain(value, other)
     if not np.isfinite(gain):
         return None
     mine, theirs = losses(name, labels, predictions), losses(name, labels, baseline)
@@ -95,7 +100,7 @@ def compare(
         return _with_interval(other, gain, found[1], labels.size) if found else Compared(other, gain)
     try:
         drawn = paired_difference(
-            metric, labels, predictions, baseline, stratify=clusters is None, confidence=LEVEL, draws=_DRAWS,
+            primary, labels, predictions, baseline, stratify=clusters is None, confidence=LEVEL, draws=_DRAWS,
             seed=_SEED, clusters=clusters,
         )  # fmt: skip
     except (ValueError, ArithmeticError):

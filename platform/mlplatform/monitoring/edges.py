@@ -25,7 +25,7 @@ _OF_SPREAD = 1e-3
 # But so few values that near to each other are one value and its roundings.
 _FEW_ROUNDINGS = 16
 # Less than half of a gap: a value in the middle between two is a natural one.
-_OF_GAP = 0.4
+_OF_GAP, _NUDGE = 0.4, 0.01
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Scale:
 
 
 def below(values: Floats, wanted: Floats, scale: Scale) -> Floats:
-    """Return edges between the values below each wanted place and those from there on.
+    """Return edges between the values below each wanted place and those from there on, as near to it as may be.
 
     Args:
         values: The column's, ascending and finite; not empty.
@@ -95,10 +95,13 @@ def below(values: Floats, wanted: Floats, scale: Scale) -> Floats:
     last = values.size - 1
     first = values[np.minimum(np.searchsorted(values, wanted - scale.same(wanted), side="left"), last)]
     places = np.searchsorted(values, first - scale.same(first), side="left")
-    starts, gaps = values[places], np.full(places.size, np.inf)
-    inner = places > 0
-    gaps[inner] = starts[inner] - values[places[inner] - 1]
-    return np.asarray(starts - np.minimum(scale.away(starts), _OF_GAP * gaps))
+    starts, before = values[places], values[np.maximum(places - 1, 0)]
+    gaps = np.where(places > 0, starts - before, np.inf)
+    # A place in the middle of a gap stays there, but for the little: it may be a value of another sample.
+    found = wanted - np.minimum(scale.away(wanted), _NUDGE * gaps)
+    highest = starts - np.minimum(scale.away(starts), _OF_GAP * gaps)
+    lowest = np.where(places > 0, before + np.minimum(scale.away(before), _OF_GAP * gaps), -np.inf)
+    return np.asarray(np.minimum(np.maximum(found, lowest), highest))
 
 
 def above(values: Floats, wanted: float, scale: Scale) -> float:

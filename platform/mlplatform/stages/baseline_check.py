@@ -23,9 +23,6 @@ from mlplatform.stages import reference
 from mlplatform.stages.context import StageContext
 from mlplatform.stages.evaluation import training_labels
 
-BASELINE = "baseline"
-"""As whose predictions the baseline's metrics are on record."""
-
 
 class Baselines:
     """What the baseline of each model version knew, each read once."""
@@ -102,7 +99,7 @@ def measure(known: Judged, baselines: Baselines, settings: UseCaseSettings) -> B
         ends = interval(name, labels, said(name)) if np.isfinite(value) else None
         low, high = ends or (None, None)
         shown = value if np.isfinite(value) else None
-        found_metrics.append(PerformanceMetric(name, shown, None, violated=False, low=low, high=high))
+        found_metrics.append(PerformanceMetric(baseline.metric(name), shown, None, violated=False, low=low, high=high))
     by = settings.gate.cluster_by
     clusters = _clusters(rows, by) if by and set(by) <= set(rows.column_names) else None
     compared = baseline.compare(primary, labels, predictions, said(primary), clusters=clusters) if labels.size else None

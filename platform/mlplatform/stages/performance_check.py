@@ -21,7 +21,7 @@ from mlplatform.monitoring.performance import PerformanceMetric
 from mlplatform.naming import CHALLENGER, CHAMPION
 from mlplatform.ops.schemas import PERFORMANCE_METRICS
 from mlplatform.stages import baseline_check
-from mlplatform.stages.baseline_check import BASELINE, Baselines, Beside
+from mlplatform.stages.baseline_check import Baselines, Beside
 from mlplatform.stages.context import StageContext
 from mlplatform.stages.drift_check import Window
 from mlplatform.stages.reference import Reference
@@ -114,9 +114,9 @@ def _recent(
         for version in recent.versions()
         for mine in [recent.of_version(version)]
     ]
-    rows = _together(context, recent, whole, done, baselines)
     compared = {item.version: item.beside for item in versions}
     worse = baseline_check.surely_worse(compared, settings)
+    rows = _together(context, recent, whole, done, baseline_check.measure(recent, baselines, settings), bool(worse))
     for item in versions:
         base = replace(whole, version=item.version, judged=judged.of_version(item.version))
         rows += base.rows(item.metrics, item.rows)
@@ -145,7 +145,7 @@ class _OfVersion:
 
 
 def _together(
-    context: StageContext, recent: Judged, base: _Base, done: PerformanceCheck, baselines: Baselines
+    context: StageContext, recent: Judged, base: _Base, done: PerformanceCheck, beside: Beside, one_is_worse: bool
 ) -> list[dict[str, Any]]:
     """Measure all versions as one, and the slices."""
     settings, count = context.use_case.settings, recent.rows.num_rows
@@ -155,10 +155,10 @@ def _together(
     for metric in found:
         if metric.metric in (settings.training.metric, performance.CALIBRATION_RATIO, "label_mean"):
             done.details[f"realised_{metric.metric}"] = metric.value
-    beside = baseline_check.measure(recent, baselines, settings)
     if beside.compared is not None:
         done.details["baseline"] = asdict(beside.compared)
-    return [*base.rows(found, count), *_beside(base, beside, count), *_slices(context, recent, base)]
+    of_baseline = _beside(base, beside, count, judge=True, violated=one_is_worse)
+    return [*base.rows(found, count), *of_baseline, *_slices(context, recent, base)]
 
 
 def _kinds(settings: UseCaseSettings) -> list[str]:
@@ -185,9 +185,8 @@ def _against_limits(kind: str, versions: Sequence[_OfVersion], settings: UseCase
 def _beside(
     base: _Base, beside: Beside, count: int, *, judge: bool = False, violated: bool = False
 ) -> list[dict[str, Any]]:
-    """Return the baseline's rows, and the champion's with its gain over it."""
-    own = replace(base, alias=BASELINE).rows(beside.metrics, count)
-    return [*own, *base.rows([baseline_check.gain(beside, judge=judge, violated=violated)], count)]
+    """Return the rows with the baseline's metrics, and with the model's gain over it."""
+    return base.rows([*beside.metrics, baseline_check.gain(beside, judge=judge, violated=violated)], count)
 
 
 def _under(metric: PerformanceMetric, version: int, rows: int) -> str:
