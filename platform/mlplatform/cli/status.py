@@ -42,10 +42,11 @@ def status(use_case: str | None, as_json: bool, options: Options) -> None:
             fact["as_of"][:10] if fact["as_of"] else "never run",
             _not_done(fact),
             fact["alerts"],
+            _monitoring(fact["monitoring"]),
         )
         for fact in facts
     ]
-    columns = ("use case", "champion", "last as of", "stages not done", "alerts then")
+    columns = ("use case", "champion", "last as of", "stages not done", "alerts then", "monitoring")
     output.console().print(output.table(f"Workspace {options.workspace}, environment {options.env}", columns, rows))
     for fact in facts:
         # Of several, what each needs first; of one, all there is to say.
@@ -111,4 +112,37 @@ def _facts(ws: Workspace, name: str) -> dict[str, Any]:
         "stages": stages,
         "failed": [run["message"] for run in runs if run["as_of"] == newest and run["status"] == stage_runs.FAILED],
         "alerts": "\n".join(alerts),
+        "monitoring": _monitored(runs),
     }
+
+
+def _monitored(runs: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return what the newest monitoring judged and what it did not; None before the first one."""
+    from datetime import UTC, datetime
+
+    from mlplatform.stages import monitored
+
+    found = monitored.up_to(runs, datetime.max.replace(tzinfo=UTC))
+    if not found:
+        return None
+    newest = max(found)
+    details = found[newest]["details"]
+    return {
+        "as_of": newest.isoformat(),
+        "judged": sorted(details.get("windows", {})),
+        "not_judged": details.get("not_judged", {}),
+        "unjudged_windows": details.get("unjudged_windows", 0),
+    }
+
+
+def _monitoring(found: dict[str, Any] | None) -> str | None:
+    if found is None:
+        return None
+    reasons: dict[str, list[str]] = {}
+    for kind, why in found["not_judged"].items():
+        reasons.setdefault(why, []).append(kind)
+    lines = [f"{len(found['judged'])} checks judged"]
+    lines += [f"not judged: {why} ({', '.join(kinds)})" for why, kinds in reasons.items()]
+    if found["unjudged_windows"] > 1:
+        lines.append(f"NO DRIFT ALERT CAN COME: {found['unjudged_windows']} windows in a row were not judged")
+    return "\n".join(lines)

@@ -18,7 +18,7 @@ from mlplatform.git import source_version
 from mlplatform.models import artifacts, skops_flavor
 from mlplatform.models.label_frame import LabelFrame, known_labels, sample
 from mlplatform.models.training import Trained, TrainingData, train, training_data, training_key
-from mlplatform.monitoring import estimate, profiles
+from mlplatform.monitoring import baseline, estimate, profiles
 from mlplatform.naming import CHALLENGER, ObjectName
 from mlplatform.ops.stage_runs import StageResult
 from mlplatform.stages.context import StageContext
@@ -132,7 +132,8 @@ def _train_and_log(
         calibration = None
         if settings.task == "classification":
             calibration = estimate.fit_calibration(data.labels[trained.split.holdout], trained.holdout_predictions)
-        mlflow.log_dict(profiles.to_dict(reference, calibration), PROFILE_FILE)
+        learned = baseline.learn(data.labels[: trained.split.holdout.start])
+        mlflow.log_dict(profiles.to_dict(reference, calibration, learned), PROFILE_FILE)
         context.progress("logging and registering the model")
         _log_model(context, data, trained)
         run_id = run.info.run_id

@@ -145,7 +145,7 @@ def _log_packaged(  # noqa: PLR0913  (what a model is made of)
             pip_requirements=requirements,
             **kwargs,
         )
-        with own_run(registry), asked("Logging the model"):
+        with own_run(registry), asked("Logging the model"), without_chatter():
             info = log_packaged(
                 folder,
                 artifact_path,
