@@ -11,9 +11,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 
 from mlplatform.config import UseCaseSettings
 from mlplatform.errors import LabelError
+from mlplatform.features.model_frame import RULE, model_frame
 from mlplatform.medallion.spine import LABEL_KNOWN_AT, LabelSpine
 from mlplatform.models import metrics
 from mlplatform.models.label_frame import LabelFrame, table_digest
@@ -37,13 +39,15 @@ class TrainingData:
 
     Attributes:
         training_set: Carries the feature spec that is logged with the model.
-        inputs: The model's input columns, rows sorted by prediction time and keys.
+        rows: The model's input columns in their declared types, sorted by prediction time and keys.
+        inputs: The same, as the model is given them.
         labels: Shape (rows,).
         times: Prediction times, shape (rows,), ascending.
         digest: Fingerprint of inputs and labels: the version of the dataset.
     """
 
     training_set: TrainingSet
+    rows: pa.Table
     inputs: pd.DataFrame
     labels: Vector
     times: np.ndarray[Any, np.dtype[np.datetime64]]
@@ -110,7 +114,8 @@ def training_data(
     inputs = whole.drop_columns([*never, spine.label])
     return TrainingData(
         training_set=logged,
-        inputs=inputs.to_pandas(),
+        rows=inputs,
+        inputs=model_frame(inputs),
         labels=labels,
         times=whole.column(spine.prediction_time).to_numpy().astype("datetime64[us]"),
         digest=table_digest(whole),
@@ -130,6 +135,8 @@ def training_key(trainer: Trainer, data: TrainingData, settings: UseCaseSettings
             settings.training.model_dump(mode="json"),
             inspect.getsource(inspect.getmodule(type(trainer)) or type(trainer)),
             sklearn.__version__,
+            # A model that was fitted on other types is another model.
+            RULE,
         ]
     )
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -121,7 +121,7 @@ def _train_and_log(
         trained = train(trainer, data, settings, log_trial)
         mlflow.log_params(trained.params)
         mlflow.log_metrics({f"holdout_{name}": value for name, value in trained.metrics.items() if value == value})  # noqa: PLR0124
-        reference = profiles.profile_table(pa.Table.from_pandas(data.inputs, preserve_index=False))
+        reference = profiles.profile_table(data.rows)
         reference |= profiles.profile_table(pa.table({"prediction": trained.holdout_predictions}))
         calibration = None
         if settings.task == "classification":
