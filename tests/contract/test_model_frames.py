@@ -1,4 +1,4 @@
-"""What a model is given depends neither on the rows beside a row nor on the home: one pandas type for each Spark type."""
+"""What a model is given depends neither on the rows beside a row nor on the home: one pandas type a Spark type."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ FEATURES = pa.table(
         "store": pa.array(range(ROWS), pa.int32()),
         "t": pa.array([DAY] * ROWS, TIME),
         "visits": pa.array([None if n % 5 == 1 else n for n in range(ROWS)], pa.int64()),
-        "tiny": pa.array([None if n % 7 == 2 else n for n in range(ROWS)], pa.int8()),
+        "tiny": pa.array([None if n % 7 == 2 else n for n in range(ROWS)], pa.int16()),
         "flag": pa.array([None if n % 5 == 3 else n % 2 == 0 for n in range(ROWS)]),
         "open": pa.array([None if n % 4 == 3 else n % 3 == 0 for n in range(ROWS)]),
     }
@@ -120,7 +120,7 @@ def test_a_rows_prediction_does_not_depend_on_its_batch(ws: Workspace) -> None:
         "int32",
         "bool",
         "bool",
-        "int8",
+        "int16",
     ]
     assert both.column("visits").to_pylist() == FEATURES.column("visits").to_pylist()
     assert both.column("open").to_pylist() == [n is None or n for n in FEATURES.column("open").to_pylist()]

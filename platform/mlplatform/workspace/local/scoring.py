@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from mlplatform.errors import FeatureStoreError
 from mlplatform.features.model_frame import RULE, model_frame
-from mlplatform.features.scoring import input_types, match_names
+from mlplatform.features.scoring import input_types, match_names, without_left_out
 from mlplatform.features.spec import FeatureSpec
 from mlplatform.features.training_set import PREDICTION, Join, Plan, check_score_frame, make_plan
 from mlplatform.features.types import arrow_type, normal_type, spark_type
@@ -106,7 +106,8 @@ class BatchScoring:
             columns.append(_cast(column, self._casts[name], name) if name in self._casts else column)
         given = model_frame(pa.RecordBatch.from_arrays(columns, names=list(self._inputs)), self._rule)
         try:
-            result = predict(given)
+            with without_left_out():
+                result = predict(given)
         except Exception as error:
             raise FeatureStoreError(
                 f"The model failed on a batch of {batch.num_rows} row(s) with {type(error).__name__}: {error}",
