@@ -22,6 +22,7 @@ from mlplatform.stages import (
     features,
     gate,
     ingest,
+    markers,
     monitor,
     refine,
     retrain,
@@ -42,6 +43,8 @@ STAGES: dict[str, Callable[[StageContext], StageResult]] = {
     monitor.NAME: monitor.run,
 }
 ORDER = (*STAGES, retrain.NAME)
+# What a stage records for the next run only.
+_OWN = ("computed", markers.TABLES)
 
 
 @dataclass
@@ -73,7 +76,7 @@ class RunSummary:
                     "rows_out": run.result.rows_out,
                     "rows_quarantined": run.result.rows_quarantined,
                     "message": run.message or run.result.skipped,
-                    "details": {key: value for key, value in run.result.details.items() if key != "computed"},
+                    "details": {key: value for key, value in run.result.details.items() if key not in _OWN},
                 }
                 for run in self.stages
             ],
