@@ -1,4 +1,4 @@
-"""A champion that was deleted, or whose files are damaged: never "there is none", and a command leads out, on record."""
+"""A champion that was deleted or is damaged: never "there is none", and a command leads out, on record."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_a_rollback_says_when_all_that_were_champion_are_gone(gate_at, wide):
     with pytest.raises(UsageError, match=r"before \(1\) are gone") as raised:
         back(ws, wide)
     assert "mlplatform promote tiny" in raised.value.hint
-    with pytest.raises(UsageError, match="Version 1 of .* was champion, .* gone"):
+    with pytest.raises(UsageError, match=r"Version 1 of .* was champion, .* gone"):
         back(ws, wide, to=1)
 
 
@@ -140,7 +140,7 @@ def test_a_model_that_is_gone_is_not_replaced_by_a_first_champion(gate_at, wide)
     ws.registry._connect().delete_registered_model(str(MODEL))
     given = context(ws, wide)
     for _ in range(2):
-        with pytest.raises(StageError, match="have version 1 of .* as champion"):
+        with pytest.raises(StageError, match=r"have version 1 of .* as champion"):
             Pipeline(ws, given.use_case, given.as_of).run()
     assert ws.registry.versions(MODEL) == []
     Pipeline(ws, given.use_case, given.as_of).run(["train"])

@@ -43,6 +43,9 @@ def status(use_case: str | None, as_json: bool, options: Options) -> None:
     ]
     columns = ("use case", "champion", "last as of", "stages not done", "alerts then")
     output.console().print(output.table(f"Workspace {ws.home}, environment {ws.env}", columns, rows))
+    for fact in facts:
+        for note in fact["notes"]:
+            click.echo(f"Note ({fact['use_case']}): {note}")
 
 
 def _facts(ws: Workspace, name: str) -> dict[str, Any]:
@@ -69,4 +72,7 @@ def _facts(ws: Workspace, name: str) -> dict[str, Any]:
         "stages": stages,
         "failed": [run["message"] for run in runs if run["as_of"] == newest and run["status"] == stage_runs.FAILED],
         "alerts": "\n".join(alerts),
+        "notes": list(
+            dict.fromkeys(note for run in runs if run["as_of"] == newest for note in run["details"].get("notes", ()))
+        ),
     }
