@@ -42,12 +42,12 @@ def forget_alias(ws: LocalWorkspace) -> None:
     ws.registry.delete_alias(MODEL, CHAMPION)
 
 
-def damage_files(ws: LocalWorkspace) -> int:
-    run = ws.registry.get(MODEL, 1).run_id
-    for folder in ws.registry.artifacts.rglob("*"):
-        if folder.is_dir() and folder.name in (run, "models"):
-            shutil.rmtree(folder)
-    return 1
+def damage_files(ws: LocalWorkspace, version: int) -> None:
+    """Remove what the version's registered files are."""
+    source = ws.registry._connect().get_model_version(str(MODEL), str(version)).source
+    folder = ws.registry.artifacts / "models" / source.rpartition("/")[2]
+    assert folder.is_dir()
+    shutil.rmtree(folder)
 
 
 GONE = {"dangling alias": dangle, "deleted version": delete_version, "alias gone": forget_alias}
@@ -79,11 +79,23 @@ def test_an_override_leads_out_without_reading_the_champion(gate_at, wide, how):
     assert put(ws, wide, version=2).details["outcome"] == "unchanged"
 
 
+def test_a_champion_whose_files_are_gone_is_named_by_the_gate(gate_at, wide):
+    ws = gate_at("challenged")
+    damage_files(ws, 1)
+    first, second = (put(ws, wide).details for _ in range(2))
+    assert first["outcome"] == "rejected"
+    assert f"The champion, version 1 of {MODEL}, could not score: The files of model" in first["reason"]
+    assert all(command in first["hint"] for command in WAY_OUT)
+    assert first["decision_id"] == second["decision_id"]
+    assert ws.registry.aliases(MODEL)[CHAMPION] == 1
+
+
 def test_an_override_takes_a_champion_whose_files_are_damaged_for_what_it_is(gate_at, wide):
     ws = gate_at("challenged")
-    damage_files(ws)
-    details = put(ws, wide, override="the champion's files are lost").details
-    assert details["outcome"] == "promoted" or "evidence" in details["reason"]
+    damage_files(ws, 1)
+    assert put(ws, wide, override="the champion's files are lost").details["outcome"] == "promoted"
+    assert ws.registry.aliases(MODEL) == {CHAMPION: 2, PREVIOUS_CHAMPION: 1}
+    assert back(ws, wide).details["outcome"] == "rolled back"
 
 
 def test_a_rollback_goes_to_the_newest_version_that_is_there(gate_at, wide):

@@ -193,6 +193,11 @@ def test_rows_due_before_the_first_champion_are_said_and_scored_where_that_is_as
     for how in ({"since": parse_as_of(since)}, {}):
         assert run(ws, tiny, STEPS[0], ["score"], **how).stages[-1].result.rows_out == 0
     assert ws.tables.to_arrow(PREDICTIONS).num_rows == held.num_rows
+    # Lost, both come back: what was due and what was asked for, each by its own run.
+    runs = sorted(held.column("run_id").to_pylist())
+    remove(ws)
+    assert "of 2 scoring(s) are on record" in notes_of(run(ws, tiny, STEPS[0]))
+    assert sorted(ws.tables.to_arrow(PREDICTIONS).column("run_id").to_pylist()) == runs
     keys = held.select(["account", "signed_up_at", "model_version"])
     assert keys.group_by(keys.column_names).aggregate([]).num_rows == held.num_rows
 

@@ -72,7 +72,12 @@ def _facts(ws: Workspace, name: str) -> dict[str, Any]:
         "stages": stages,
         "failed": [run["message"] for run in runs if run["as_of"] == newest and run["status"] == stage_runs.FAILED],
         "alerts": "\n".join(alerts),
-        "notes": list(
-            dict.fromkeys(note for run in runs if run["as_of"] == newest for note in run["details"].get("notes", ()))
-        ),
+        "notes": _notes([run for run in runs if run["as_of"] == newest]),
     }
+
+
+def _notes(runs: list[dict[str, Any]]) -> list[str]:
+    """Return what the runs of one time said aloud; of scoring the last word only, which may settle those before."""
+    last = max((number for number, run in enumerate(runs) if run["stage"] == "score"), default=None)
+    kept = [run for number, run in enumerate(runs) if run["stage"] != "score" or number == last]
+    return list(dict.fromkeys(note for run in kept for note in run["details"].get("notes", ())))

@@ -23,7 +23,7 @@ from mlplatform.stages import markers
 from mlplatform.stages.context import StageContext
 
 STAGE = "score"
-Key = tuple[datetime, str, int]
+Key = tuple[datetime, str, int, str]
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Scoring:
     @property
     def key(self) -> Key:
         """What its predictions are known by in the table."""
-        return self.as_of, self.alias, self.version
+        return self.as_of, self.alias, self.version, self.record["run_id"]
 
     def spine_version(self, context: StageContext) -> int | None:
         """Return the version of the spine that was read; None where the spine is another table now."""
@@ -74,17 +74,17 @@ def find(context: StageContext) -> list[Scoring]:
     of_this = [row for row in _records(context) if whole and markers.is_of(row, name, there)]
     ids = {id(row) for row in of_this}
     settled = {
-        (parse_as_of(as_of), alias, version)
+        (parse_as_of(as_of), alias, version, run_id)
         for row in of_this
-        for as_of, alias, version in row["details"].get("restored", {}).get("scorings", [])
+        for as_of, alias, version, run_id in row["details"].get("restored", {}).get("scorings", [])
     }
     doubtful = [item for item in made if id(item.record) not in ids and item.key not in settled]
     doubtful = [item for item in doubtful if not _asked_for_since(item, of_this)]
     if not doubtful:
         return []
-    held = tables.to_arrow(name, columns=["as_of", "alias", "model_version"])
-    groups = held.group_by(["as_of", "alias", "model_version"]).aggregate([([], "count_all")]).to_pylist()
-    present = {(row["as_of"], row["alias"], row["model_version"]): row["count_all"] for row in groups}
+    columns = ["as_of", "alias", "model_version", "run_id"]
+    groups = tables.to_arrow(name, columns=columns).group_by(columns).aggregate([([], "count_all")]).to_pylist()
+    present = {tuple(row[column] for column in columns): row["count_all"] for row in groups}
     # A table that was put back may hold the first chunks of a scoring.
     return list({item.key: item for item in doubtful if present.get(item.key, 0) < item.rows}.values())
 
@@ -120,7 +120,7 @@ def restore(
     result.details["restored"] = {
         "rows": rows,
         "recorded": recorded,
-        "scorings": [[item.as_of.isoformat(), item.alias, item.version] for item in again],
+        "scorings": [[item.as_of.isoformat(), *item.key[1:]] for item in again],
         "failed": failed,
     }
     name = f"gold_{PREDICTIONS}"
