@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel
 
-from mlplatform.config import ENVIRONMENTS, SECRET_REFERENCE, UseCaseSettings, load_settings
+from mlplatform.config import SECRET_REFERENCE, UseCaseSettings, load_settings
+from mlplatform.environments import CATALOG, ENVIRONMENTS, read_config
 from mlplatform.job_settings import Settings
+from mlplatform.yaml_file import Place
 
 DEFAULT = "default"
-Place = tuple[str, ...]
-_MERGE = "<<"
 
 
 @dataclass(frozen=True)
@@ -25,7 +24,8 @@ class SettingValue:
     Attributes:
         key: Its place, as in `training.search.max_evals`.
         value: Its value; of a secret, its reference.
-        origin: `default`, `config.yml line 12`, or `config.yml line 40 (environments.prod)`.
+        origin: `default` (of the catalog: the environment's name), `config.yml line 12`, or
+            `config.yml line 40 (environments.prod)`.
         secret: Whether the value is a reference to a secret.
     """
 
@@ -48,15 +48,17 @@ def sources(path: Path, env: str) -> list[SettingValue]:
         ConfigError: If the file is wrong; see `load_settings`.
     """
     settings = load_settings(path, env)
-    node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-    lines = dict(_lines(node, ()))
+    lines = read_config(path).lines
     found = []
-    for key, value, secret in _values(settings, ()):
+    for key, setting, secret in _values(settings, ()):
+        value = setting
         override = lines.get((ENVIRONMENTS, env, *key))
         line = override or lines.get(key)
         origin = f"{path.name} line {line}" if line else DEFAULT
         if override:
             origin += f" ({ENVIRONMENTS}.{env})"
+        if key == (CATALOG,) and value is None:
+            value, origin = env, f"{DEFAULT} (the environment's name)"
         found.append(SettingValue(".".join(key), value, origin, secret))
     return found
 
@@ -70,7 +72,8 @@ def json_schema() -> dict[str, Any]:
     definitions |= overrides | {"UseCaseOverride": _optional(whole)}
     schema["properties"][ENVIRONMENTS] = {
         "type": "object",
-        "description": "Settings that differ by environment (dev, staging, prod), laid over the rest.",
+        "description": "Settings that differ by environment (dev, staging, prod, or one declared here), laid over "
+        "the rest.",
         "additionalProperties": {"anyOf": [{"$ref": "#/$defs/UseCaseOverride"}, {"type": "null"}]},
     }
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "config.yml of a use case"}
@@ -90,20 +93,6 @@ def _optional(item: Any) -> Any:
     if "$ref" in made:
         made["$ref"] = f"{made['$ref']}Override"
     return made
-
-
-def _lines(node: yaml.Node | None, place: Place) -> Iterator[tuple[Place, int]]:
-    if not isinstance(node, yaml.MappingNode):
-        return
-    # What is merged in (<<) first: the mapping's own keys win.
-    for key, value in sorted(node.value, key=lambda pair: pair[0].value != _MERGE):
-        if key.value == _MERGE:
-            for part in value.value if isinstance(value, yaml.SequenceNode) else [value]:
-                yield from _lines(part, place)
-            continue
-        here = (*place, str(key.value))
-        yield here, key.start_mark.line + 1
-        yield from _lines(value, here)
 
 
 def _values(settings: Settings, path: Place) -> Iterator[tuple[Place, Any, bool]]:

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Self
+import typing
+from typing import Annotated, Any, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from mlplatform import quartz
 from mlplatform.errors import UsageError
@@ -16,9 +25,25 @@ _PACKAGE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 
 
 class Settings(BaseModel):
-    """Base of all settings: frozen, and closed to unknown keys."""
+    """Base of all settings: frozen, and closed to unknown keys and to numbers that are none."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
+    # A limit of NaN would limit nothing.
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _yes_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        # Else `floor: yes` would be a floor of 1.
+        if isinstance(value, bool) and info.field_name is not None:
+            accepted = _types(cls.model_fields[info.field_name].annotation)
+            if bool not in accepted and accepted & {int, float}:
+                raise ValueError("a number belongs here, and YAML reads yes, no, on, off, true and false as none")
+        return value
+
+
+def _types(annotation: Any) -> set[Any]:
+    inner = typing.get_args(annotation)
+    return set().union(*map(_types, inner)) if inner else {annotation}
 
 
 def _cron(text: str) -> str:

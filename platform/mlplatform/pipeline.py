@@ -352,5 +352,5 @@ class Pipeline:
 
 
 def _refuse_without_champion(context: StageContext) -> StageResult:
-    champion.require_known(context)
+    champion.require_known(context, context.ws.registry.aliases(context.use_case.model))
     return StageResult()

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 STAGES = ("ingest", "refine", "features")
 # An environment of its own for each test: one workspace and one engine serve them all.
-ENVIRONMENTS = iter(f"env{number}" for number in range(1000))
+CATALOGS = iter(f"catalog{number}" for number in range(1000))
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def tiny(tmp_path: Path) -> TinyFolder:
 @pytest.fixture
 def here(shared: LocalWorkspace) -> LocalWorkspace:
     """The shared workspace in an environment of this test alone."""
-    shared.catalog = shared.env = next(ENVIRONMENTS)
+    shared.catalog = next(CATALOGS)
     return shared
 
 
@@ -122,7 +122,7 @@ def test_month_by_month_gives_what_one_run_at_the_end_gives(here, tiny, run):
     for month in ("2020-03", "2020-04", "2020-05", "2020-07"):
         run(f"{month}-01")
     stepwise = state(here)
-    here.catalog = here.env = next(ENVIRONMENTS)
+    here.catalog = next(CATALOGS)
     run_tiny(here, tiny.folder, "2020-07-01", STAGES)
     at_once = state(here)
     # The number of the batch says in which run a row was refined.
@@ -245,7 +245,7 @@ def test_a_replay_at_an_earlier_time_sees_nothing_later(here, tiny, run):
     results = run("2020-05-01")
     assert all(result.skipped for result in results.values())
     assert state(here) == before
-    here.catalog = here.env = next(ENVIRONMENTS)
+    here.catalog = next(CATALOGS)
     run_tiny(here, tiny.folder, "2020-05-01", STAGES)
     use_case = open_tiny(here, tiny.folder)
     fresh = known_labels(here, use_case.namespace, spine, may)

@@ -348,7 +348,7 @@ def test_windows_that_the_service_does_not_know_are_named(ws, standin):
 def test_grants_reach_the_metastore(ws, standin):
     ws.access.grant(["CREATE MODEL VERSION", "EXECUTE"], "model", "dev.tiny.model", "trainers")
     ws.access.grant(["CREATE MODEL VERSION", "EXECUTE"], "model", "dev.tiny.model", "trainers")
-    granted = standin.metastore.grants["model", "dev.tiny.model"]["trainers"]
+    granted = standin.metastore.grants["function", "dev.tiny.model"]["trainers"]
     assert granted == {"CREATE_MODEL_VERSION", "EXECUTE"}
     with pytest.raises(AccessError):
         ws.access.grant(["SELECT"], "model", "dev.tiny.model", "trainers")

@@ -34,7 +34,7 @@ def test_setup_makes_all_of_it_and_again_changes_nothing(context: Any, standin: 
     assert ws.tables.describe(namespace.gold("predictions")).tags["use_case"] == "credit_risk"
     assert first[-1].endswith("created")
     granted = [item for item in ws.sql.statements if item.startswith("GRANT")]
-    (version,) = [item for item in granted if item.startswith("GRANT CREATE MODEL VERSION ON ")]
+    (version,) = [item for item in granted if item.startswith("GRANT CREATE MODEL VERSION ON FUNCTION ")]
     assert version.endswith("`dev`.`credit_risk`.`model` TO `trainers`")
     for own in ("transactions", "leases"):
         for role in ROLES.values():

@@ -26,12 +26,12 @@ class Recorder:
 @pytest.mark.parametrize(
     ("privileges", "kind", "name", "says"),
     [
-        (["EXECUTE"], "model", Namespace("dev", "credit_risk").model, "EXECUTE ON MODEL `dev`.`credit_risk`.`model`"),
+        (["EXECUTE"], "model", Namespace("dev", "tiny").model, "EXECUTE ON FUNCTION `dev`.`tiny`.`model`"),
         (
             ["CREATE MODEL VERSION", "EXECUTE"],
             "model",
             "dev.credit_risk.model",
-            "CREATE MODEL VERSION, EXECUTE ON MODEL `dev`.`credit_risk`.`model`",
+            "CREATE MODEL VERSION, EXECUTE ON FUNCTION `dev`.`credit_risk`.`model`",
         ),
         (["USE CATALOG"], "catalog", "dev", "USE CATALOG ON CATALOG `dev`"),
         (["USE SCHEMA", "SELECT"], "schema", "dev.ops", "USE SCHEMA, SELECT ON SCHEMA `dev`.`ops`"),

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from mlplatform.errors import ConfigError
+from mlplatform.yaml_file import read_yaml
 
 BUNDLE_FILE, LOCK_FILE, PROJECT_FILE = "databricks.yml", "uv.lock", "pyproject.toml"
 RESOURCES = "resources"
@@ -38,17 +37,18 @@ class Project:
         """
         path = root / BUNDLE_FILE
         try:
-            bundle = yaml.safe_load(path.read_text(encoding="utf-8"))
+            bundle = read_yaml(path, what="bundle", expected="bundle, targets and resources").content
         except FileNotFoundError:
             raise ConfigError(
                 f"{path} does not exist.", hint="Run this in the folder of a bundle, or name it with --project."
             ) from None
-        except yaml.YAMLError as error:
-            raise ConfigError(f"{path} is not valid YAML: {error}", hint="Mend the line named above.") from None
-        targets = bundle.get("targets") if isinstance(bundle, dict) else None
+        targets = bundle.get("targets")
         if not isinstance(targets, dict) or not targets:
             raise ConfigError(f"{path} has no targets.", hint="Write targets: {dev: {mode: development}, ...}.")
-        modes = {name: (target or {}).get("mode") for name, target in targets.items()}
+        for name, target in targets.items():
+            if not isinstance(target, dict | None):
+                raise ConfigError(f"{path}: targets.{name} is not a mapping.", hint="Indent its settings under it.")
+        modes = {str(name): (target or {}).get("mode") for name, target in targets.items()}
         return cls(root, tuple(modes), tuple(name for name, mode in modes.items() if mode == "production"))
 
     def file(self, use_case: str) -> Path:
@@ -60,7 +60,7 @@ class Project:
         path = self.root / PROJECT_FILE
         if not path.is_file():
             return set()
-        project: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8")).get("project", {})
+        project: dict[str, Any] = _toml(path).get("project", {})
         return set(project.get("entry-points", {}).get("mlplatform.use_cases", {}))
 
     def pins(self, packages: tuple[str, ...]) -> list[str]:
@@ -73,7 +73,7 @@ class Project:
         if not path.is_file():
             raise ConfigError(f"{path} does not exist.", hint="Make it: uv lock. The jobs install what it says.")
         locked: dict[str, set[str]] = {}
-        for item in tomllib.loads(path.read_text(encoding="utf-8"))["package"]:
+        for item in _toml(path).get("package", []):
             locked.setdefault(item["name"], set()).add(item.get("version", ""))
         made = []
         for package in packages:
@@ -85,3 +85,10 @@ class Project:
                 )
             made.append(f"{package}=={found.pop()}")
         return made
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}", hint="Mend the place named above.") from None

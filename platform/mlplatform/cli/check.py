@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 
 import click
 
 from mlplatform.cli import output
 from mlplatform.cli.options import Options, common
+from mlplatform.errors import ContractError
 
 
 @click.command(
@@ -32,7 +32,7 @@ def check(use_case: str, as_of: str | None, as_json: bool, options: Options) -> 
     loaded = discovery.load(found)
     with (
         tempfile.TemporaryDirectory(prefix="mlplatform-check-", ignore_cleanup_errors=True) as root,
-        open_workspace("local", env=options.env, root=root) as ws,
+        open_workspace("local", env=options.env, catalog=options.catalog, root=root, use_cases=options.use_cases) as ws,
     ):
         contract = Contract(use_case, loaded, discovery.folder_of(found, loaded), ws, as_of)
         results = []
@@ -58,4 +58,7 @@ def check(use_case: str, as_of: str | None, as_json: bool, options: Options) -> 
             if result.hint:
                 click.echo(f"{result.check}: {result.hint}")
     if failed:
-        sys.exit(1)
+        raise ContractError(
+            f"{use_case} fails {len(failed)} of {len(results)} checks: {', '.join(result.check for result in failed)}.",
+            hint="What is wrong with each is printed above.",
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mlplatform.cli.findings import Finding
@@ -21,9 +22,11 @@ def databricks_findings(options: Options) -> Iterator[Finding]:
 
     yield from _packages()
     try:
+        for catalog, names in options.all_by_catalog().items():
+            with replace(options, catalog=catalog).open() as ws:
+                yield from _deployed(ws, names)
         with options.open() as ws:
             yield _asked("the workspace answers", lambda: f"as {ws.user}")
-            yield from _deployed(ws, options)
             yield _asked("Spark answers", lambda: f"version {ws.spark.version}, {ws.spark.range(1).count()} row")
     except PlatformError as error:
         yield Finding("the workspace answers", well=False, found=error.message, mend=error.hint)
@@ -44,11 +47,10 @@ def _installed(package: str) -> str:
         return ""
 
 
-def _deployed(ws: Workspace, options: Options) -> Iterator[Finding]:
-    from mlplatform import discovery
+def _deployed(ws: Workspace, names: list[str]) -> Iterator[Finding]:
     from mlplatform.naming import CHAMPION, Namespace
 
-    for name in discovery.find_use_cases(options.use_cases):
+    for name in names:
         namespace = Namespace(ws.catalog, name, ws.prefix)
         schema = namespace.table("x").schema
 

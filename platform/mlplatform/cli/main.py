@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from types import FrameType
 from typing import NoReturn
 
@@ -15,6 +16,7 @@ from mlplatform.cli import (
     backfill,
     bundle,
     check,
+    completion,
     config,
     deployment,
     doctor,
@@ -33,6 +35,8 @@ from mlplatform.cli import (
     upload_samples,
 )
 from mlplatform.errors import PlatformError
+
+PROGRAM, COMPLETION = "mlplatform", "_MLPLATFORM_COMPLETE"
 
 EXAMPLES = """\b
 Examples:
@@ -61,7 +65,7 @@ Exit codes: 0 done, 1 failed, 2 wrong use, 3 not promoted: the gate said no, or 
 
 
 @click.group(epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(package_name="mlplatform", prog_name="mlplatform")
+@click.version_option(package_name="mlplatform", prog_name=PROGRAM)
 def cli() -> None:
     """Feature tables, training, a champion/challenger gate, batch scoring and monitoring, for each use case."""
 
@@ -92,13 +96,33 @@ COMMANDS = (
 )
 for command in COMMANDS:
     cli.add_command(command)
+completion.attach(cli)
 
 
-def main(arguments: list[str] | None = None) -> NoReturn:
+def execute(arguments: Sequence[str] | None = None) -> None:
+    """Run one command in this process, and return when it is done; what goes wrong is raised as it is.
+
+    Args:
+        arguments: The command and its options; None: those that the process was started with.
+    """
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        # Not cli.main, which swallows some errors and exits for others, even where it is asked not to.
+        with cli.make_context(PROGRAM, given) as context:
+            cli.invoke(context)
+    except click.exceptions.Exit as end:  # after --help and --version
+        if end.exit_code:
+            raise PlatformError(f"{PROGRAM} ended with exit code {end.exit_code}.") from end
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit with its code."""
     signal.signal(signal.SIGTERM, _terminate)
+    if COMPLETION in os.environ:
+        cli.main(prog_name=PROGRAM, complete_var=COMPLETION)  # a shell asks what may come next
+    code = 0
     try:
-        code = cli.main(args=arguments, standalone_mode=False)
+        execute(arguments)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
         code = 2
@@ -114,10 +138,19 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         click.echo("\nStopped. What was finished is kept: the same command again goes on from there.", err=True)
         code = 130
     except BrokenPipeError:
-        # Somebody piped us into `head`; nothing more can be written.
+        if not _nobody_reads():
+            raise
+    sys.exit(code)
+
+
+def _nobody_reads() -> bool:
+    """Tell whether we were piped into something that has ended, as `head` does; then drop what is not written."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
-    sys.exit(code or 0)
+        return True
+    return False
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:

@@ -16,12 +16,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from mlplatform.cli.hints import Hints
     from mlplatform.pipeline import RunSummary
 
 
 def console() -> Console:
     """Return the console of standard output; wide where nobody's terminal limits it."""
-    return Console() if sys.stdout.isatty() else Console(width=160)
+    # Text also where a job runs inside IPython: the log of a task shows no HTML.
+    return Console(width=None if sys.stdout.isatty() else 160, force_jupyter=False)
 
 
 def show_json(data: Any) -> None:
@@ -40,10 +42,10 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> 
     return made
 
 
-def show_notes(summary: RunSummary) -> None:
+def show_notes(summary: RunSummary, hints: Hints) -> None:
     """Print what a run says aloud: tables that were gone, files quarantined to a large part, rows never scored."""
     for note in summary.notes():
-        click.echo(f"Note: {note}")
+        click.echo(hints.repeated(f"Note: {note}"))
 
 
 def _text(cell: Any) -> str:

@@ -66,7 +66,7 @@ def score(use_case: str, as_of: str, alias: str | None, since: str | None, as_js
             f"{details['learned_rows']} of the due rows have a prediction time up to {through}. "
             "The version learned from such rows: what it predicts for them is not counted as performance."
         )
-    output.show_notes(summary)
+    output.show_notes(summary, options.hints)
     shadow = details.get("shadow")
     if shadow and "failed" in shadow:
         click.echo(f"In the shadow: version {shadow['model_version']} (challenger) failed: {shadow['failed']}")

@@ -21,13 +21,15 @@ def status(use_case: str | None, as_json: bool, options: Options) -> None:
     """Say where each use case stands: champion, newest run, alerts. Starts no engine."""
     from mlplatform import discovery
 
-    found = (
-        [discovery.get(use_case, options.use_cases)]
-        if use_case
-        else discovery.find_use_cases(options.use_cases).values()
-    )
-    with options.open() as ws:
-        facts = [_facts(ws, item.name) for item in found]
+    if use_case:
+        catalogs = options.by_catalog([discovery.get(use_case, options.use_cases).name])
+    else:
+        catalogs = options.all_by_catalog()
+    facts = []
+    for names in catalogs.values():
+        with options.open(*names) as ws:
+            facts += [_facts(ws, name) for name in names]
+    facts.sort(key=lambda fact: fact["use_case"])
     if as_json:
         output.show_json(facts[0] if use_case else facts)
         return
@@ -42,10 +44,10 @@ def status(use_case: str | None, as_json: bool, options: Options) -> None:
         for fact in facts
     ]
     columns = ("use case", "champion", "last as of", "stages not done", "alerts then")
-    output.console().print(output.table(f"Workspace {ws.home}, environment {ws.env}", columns, rows))
+    output.console().print(output.table(f"Workspace {options.workspace}, environment {options.env}", columns, rows))
     for fact in facts:
         for note in fact["notes"]:
-            click.echo(f"Note ({fact['use_case']}): {note}")
+            click.echo(options.hints.repeated(f"Note ({fact['use_case']}): {note}"))
 
 
 def _facts(ws: Workspace, name: str) -> dict[str, Any]:

@@ -64,6 +64,8 @@ def run(
     ws, use_case, namespace = context.ws, context.use_case, context.namespace
     aliases = ws.registry.aliases(use_case.model)
     wanted = alias or CHAMPION
+    if wanted == CHAMPION:
+        champions.require_known(context, aliases)
     if wanted not in aliases:
         raise StageError(
             f"{use_case.model} has no {wanted}; nothing can score.",

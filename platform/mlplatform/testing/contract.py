@@ -13,13 +13,13 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import yaml
 
 from mlplatform.as_of import parse_as_of, shown
 from mlplatform.bundle.generate import generate
 from mlplatform.bundle.project import BUNDLE_FILE, PROJECT_FILE, Project
-from mlplatform.config import CONFIG_FILE, ENVIRONMENTS, load_settings
+from mlplatform.config import CONFIG_FILE, load_settings
 from mlplatform.discovery import FOLDER
+from mlplatform.environments import read_config
 from mlplatform.errors import ContractError, PlatformError
 from mlplatform.features.lookups import FeatureLookup
 from mlplatform.medallion.spine import LABEL_KNOWN_AT, SPINE
@@ -131,10 +131,10 @@ class Contract:
         """`config.yml` is right in every environment that it names."""
         path = self._folder / CONFIG_FILE
         load_settings(path, self._ws.env)
-        sections = yaml.safe_load(path.read_text(encoding="utf-8")).get(ENVIRONMENTS) or {}
+        sections = read_config(path).sections
         for env in sections:
-            load_settings(path, str(env))
-        return f"{CONFIG_FILE} is right for {', '.join(dict.fromkeys([self._ws.env, *map(str, sections)]))}"
+            load_settings(path, env)
+        return f"{CONFIG_FILE} is right for {', '.join(dict.fromkeys([self._ws.env, *sections]))}"
 
     def tables_are_declared_and_documented(self) -> str:
         """Every table has a description, every column a comment and a type, and what refers to another is there."""

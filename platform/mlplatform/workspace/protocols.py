@@ -387,8 +387,9 @@ class Workspace(Protocol):
 
     Attributes:
         home: `local` or `databricks`.
-        env: The environment; its catalog has the same name.
-        catalog: First level of every name of this environment.
+        env: The environment.
+        catalog: First level of every name: what the workspace was told, else by the first use case that is opened in
+            it, else the environment's name.
         prefix: Put before the names of schemas and models, as a bundle's development mode does; mostly empty.
     """
 
@@ -396,6 +397,14 @@ class Workspace(Protocol):
     env: str
     catalog: str
     prefix: str
+
+    def settle_catalog(self, use_case: str, catalog: str | None) -> None:
+        """Take the catalog that a use case's settings name (None: none), unless the workspace was told one.
+
+        Raises:
+            ConfigError: If another use case that was opened is in another catalog.
+        """
+        ...
 
     @property
     def spark(self) -> SparkSession:

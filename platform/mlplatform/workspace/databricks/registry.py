@@ -178,13 +178,13 @@ class DatabricksRegistry:
             RegistryError: If it does not exist, with the command that creates it; or if it cannot be read.
         """
         if self._registered(model) is None:
-            raise _no_model(model)
+            raise _no_model(model, self._ws)
 
     def set_deployment_job(self, model: ObjectName | str, job_id: str | None) -> None:
         """Link the job that evaluates, approves and promotes new versions; None unlinks."""
         registered = self._registered(model)
         if registered is None:
-            raise _no_model(model)
+            raise _no_model(model, self._ws)
         name, now, wanted = str(ObjectName.parse(model)), str(registered.deployment_job_id or ""), str(job_id or "")
         # A linked job is taken away before another one is linked: the service refuses to replace it at once.
         if now and wanted and now != wanted:
@@ -320,9 +320,10 @@ def _version(item: MlflowVersion) -> ModelVersion:
     )
 
 
-def _no_model(model: ObjectName | str) -> RegistryError:
+def _no_model(model: ObjectName | str, ws: DatabricksWorkspace) -> RegistryError:
     name = ObjectName.parse(model)
+    where = f"--env {ws.env}" + (f" --catalog {name.catalog}" if name.catalog != ws.env else "")
     return RegistryError(
         f"The registered model {name} does not exist, and training does not create it.",
-        hint=f"Create it, with its grants, by: mlplatform setup USE_CASE --workspace databricks --env {name.catalog}",
+        hint=f"Create it, with its grants, by: mlplatform setup USE_CASE --workspace databricks {where}",
     )

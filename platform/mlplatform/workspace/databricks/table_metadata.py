@@ -133,6 +133,8 @@ def tags(ws: DatabricksWorkspace, name: ObjectName | str) -> dict[str, str]:
 def set_tag(ws: DatabricksWorkspace, name: ObjectName | str, key: str, value: str | None) -> None:
     """Set a tag; None removes it."""
     table = ObjectName.parse(name).sql
+    # Databricks' SQL reference, "ALTER TABLE" (sql/language-manual/sql-ref-syntax-ddl-alter-table): SET TAGS replaces a
+    # value, which SET TAG (of runtime 16.1) refuses to.
     change = f"UNSET TAGS ({literal(key)})" if value is None else f"SET TAGS ({literal(key)} = {literal(value)})"
     with translated_spark(f"Setting the tag {key} of {name}"):
         ws.sql.execute(f"ALTER TABLE {table} {change}")
@@ -220,6 +222,8 @@ def create_table(
     if needs_mapping(schema):
         properties.append(NAME_MAPPING)
     make_schema(ws, name)
+    # Databricks' SQL reference, "CREATE TABLE [USING]" (sql/language-manual/sql-ref-syntax-ddl-create-table-using) and
+    # "CLUSTER BY clause (TABLE)" (sql/language-manual/sql-ref-syntax-ddl-cluster-by).
     with translated_spark(f"Creating {name}"):
         ws.spark.sql(
             f"CREATE TABLE IF NOT EXISTS {name.sql} ({columns}) USING DELTA{clause}{comment} "
@@ -234,6 +238,8 @@ def needs_mapping(fields: Iterable[pa.Field]) -> bool:
 
 def add_primary_key(ws: DatabricksWorkspace, name: ObjectName, keys: Sequence[str], timeseries: str | None) -> None:
     """Declare the primary key, which feature tables are told by; another process may have done so meanwhile."""
+    # Databricks' SQL reference, "ADD CONSTRAINT clause"
+    # (sql/language-manual/sql-ref-syntax-ddl-alter-table-add-constraint).
     columns = ", ".join(f"{quote(key)} TIMESERIES" if key == timeseries else quote(key) for key in keys)
     statement = f"ALTER TABLE {name.sql} ADD CONSTRAINT {quote(f'{name.name}_pk')} PRIMARY KEY ({columns})"
     with translated_spark(f"Declaring the primary key of {name}"):
