@@ -24,6 +24,7 @@ from mlplatform.cli import (
     history,
     monitor,
     new_use_case,
+    quarantine,
     retrain,
     rollback,
     run,
@@ -47,6 +48,7 @@ Examples:
   mlplatform monitor credit_risk --as-of 2006-04-01
   mlplatform retrain credit_risk --as-of 2006-04-01 --dry-run
   mlplatform status credit_risk --json
+  mlplatform quarantine credit_risk
   mlplatform config show credit_risk --env prod
   mlplatform check credit_risk
   mlplatform new-use-case upsell --task classification --entity account --label bought --from-csv offers.csv
@@ -82,6 +84,7 @@ COMMANDS = (
     setup.setup,
     deployment.deployment,
     status.status,
+    quarantine.quarantine,
     history.history,
     history.explain,
     new_use_case.new_use_case,

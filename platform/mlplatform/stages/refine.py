@@ -14,9 +14,10 @@ from mlplatform.medallion.spine import LABEL_KNOWN_AT, LABELS, SPINE, LabelSpine
 from mlplatform.naming import ObjectName, quote
 from mlplatform.ops.stage_runs import StageResult
 from mlplatform.quality.expectations import REASONS, with_reasons
+from mlplatform.quality.large_quarantine import large
 from mlplatform.quality.provenance import AVAILABLE_AT, FILE, ROW
-from mlplatform.quality.quarantine import CONTENT, REASON, quarantine_schema
-from mlplatform.stages import freshness
+from mlplatform.quality.quarantine import CONTENT, MALFORMED, REASON, quarantine_schema
+from mlplatform.stages import freshness, markers
 from mlplatform.stages.context import StageContext
 from mlplatform.workspace.protocols import Transaction
 
@@ -81,13 +82,21 @@ def _create_gold(context: StageContext, spine: LabelSpine, name: str) -> tuple[O
 def _refine_silver(context: StageContext, silver: SilverTable, result: StageResult) -> None:
     tables = context.ws.tables
     target, quarantine = _create_silver(context, silver)
+    # Looked at before anything is written: what is there now is what the last run left, or it is not.
+    gone, quarantine_gone = markers.lost(context, NAME, target), markers.lost(context, NAME, quarantine)
     bronze = context.namespace.bronze(silver.source.name)
     version = tables.version(bronze)
     result.inputs[str(bronze)] = version
     files = tables.to_arrow(bronze, version=version, columns=[FILE], filters=[(AVAILABLE_AT, "<=", context.as_of)])
     names = sorted(pc.unique(files.column(FILE)).to_pylist())
     taken = tables.committed(target, [_transaction(silver, name) for name in names])
-    pending = [name for name, done in zip(names, taken, strict=True) if not done]
+    waiting = [name for name, done in zip(names, taken, strict=True) if not done]
+    # A table that was put back holds an older state, and takes its files for done all the same.
+    pending = names if gone else waiting
+    if quarantine_gone and not gone:
+        done = [name for name in names if name not in set(waiting)]
+        refilled = _refill_quarantine(context, silver, bronze, version, done)
+        markers.note(result, f"{quarantine.name} was gone: {refilled} row(s) of {len(done)} file(s) are in it again.")
     if pending:
         context.progress(f"{target.name}: {len(pending)} file(s)")
         rows = _read_landed(context, silver, bronze, version, pending)
@@ -95,14 +104,29 @@ def _refine_silver(context: StageContext, silver: SilverTable, result: StageResu
         good = rows.filter(pc.equal(rows.column(REASONS), ""))
         # The quarantine first: silver's commit is what marks the files as done. After a crash between the two, files
         # that the quarantine has taken are not taken again.
-        for name in pending:
-            mine = bad.filter(pc.equal(bad.column(FILE), name))
-            if mine.num_rows:
-                tables.append(quarantine, _quarantined(mine), transactions=[_transaction(silver, name)])
+        if gone:
+            _put_in_quarantine(context, quarantine, bad, pending)
+        else:
+            for name in pending:
+                mine = bad.filter(pc.equal(bad.column(FILE), name))
+                if mine.num_rows:
+                    tables.append(quarantine, _quarantined(mine), transactions=[_transaction(silver, name)])
         batch = _next_batch(context, target)
         good = good.select([field.name for field in silver.schema() if field.name != BATCH])
         good = good.append_column(BATCH, pa.array([batch] * good.num_rows, pa.int64()))
-        tables.append(target, good, transactions=[_transaction(silver, name) for name in pending])
+        written = good
+        if gone:
+            others = _of_other_files(context, target, pending)
+            tables.overwrite(target, pa.concat_tables([others, good], promote_options="permissive"))
+            written = good.slice(0, 0)
+            markers.note(
+                result,
+                f"{target.name} was gone, or another table lay in its place: all {len(pending)} file(s) of "
+                f"{bronze.name} were refined again, {good.num_rows} row(s).",
+            )
+        if waiting:
+            tables.append(target, written, transactions=[_transaction(silver, name) for name in waiting])
+        _say_large(context, quarantine, bad, files, result)
         counted = pc.sum(pc.is_in(files.column(FILE), pa.array(pending))).as_py()
         if counted != good.num_rows + bad.num_rows:
             raise StageError(
@@ -112,8 +136,57 @@ def _refine_silver(context: StageContext, silver: SilverTable, result: StageResu
         result.rows_in = (result.rows_in or 0) + counted
         result.rows_out = (result.rows_out or 0) + good.num_rows
         result.rows_quarantined = (result.rows_quarantined or 0) + bad.num_rows
-    result.outputs[str(target)] = tables.version(target)
-    result.outputs[str(quarantine)] = tables.version(quarantine)
+    markers.keep(context, result, target)
+    markers.keep(context, result, quarantine)
+
+
+def _refill_quarantine(
+    context: StageContext, silver: SilverTable, bronze: ObjectName, version: int, done: list[str]
+) -> int:
+    """Put what silver has not taken of the files that are done into a quarantine that is gone; return how many rows."""
+    quarantine = context.namespace.quarantine(silver.name)
+    if not done:
+        return 0
+    rows = _read_landed(context, silver, bronze, version, done)
+    there = context.ws.tables.to_arrow(context.namespace.silver(silver.name), columns=[FILE, ROW])
+    missing = rows.join(there, keys=[FILE, ROW], join_type="left anti").select(rows.column_names)
+    # Judged all at once now and file by file then, another of several rows of a key may have been the first.
+    reasons = pc.if_else(pc.equal(missing.column(REASONS), ""), _DUPLICATE, missing.column(REASONS))
+    missing = missing.set_column(missing.column_names.index(REASONS), REASONS, reasons)
+    _put_in_quarantine(context, quarantine, missing, done)
+    return int(missing.num_rows)
+
+
+def _put_in_quarantine(context: StageContext, quarantine: ObjectName, bad: pa.Table, files: list[str]) -> None:
+    """Make the rows that fail expectations all that the quarantine holds of files; malformed lines stay.
+
+    In one commit, and the same again: what a crash left half done is done anew.
+    """
+    there = context.ws.tables.to_arrow(quarantine)
+    keep = pc.or_(
+        pc.starts_with(there.column(REASON), MALFORMED), pc.invert(pc.is_in(there.column(FILE), pa.array(files)))
+    )
+    kept = there.filter(keep)
+    if bad.num_rows or kept.num_rows < there.num_rows:
+        rows = pa.concat_tables([kept, _quarantined(bad)], promote_options="permissive")
+        context.ws.tables.overwrite(quarantine, rows)
+
+
+def _of_other_files(context: StageContext, target: ObjectName, files: list[str]) -> pa.Table:
+    there = context.ws.tables.to_arrow(target)
+    return there.filter(pc.invert(pc.is_in(there.column(FILE), pa.array(files))))
+
+
+def _say_large(
+    context: StageContext, quarantine: ObjectName, bad: pa.Table, files: pa.Table, result: StageResult
+) -> None:
+    if not bad.num_rows:
+        return
+    reasons: dict[str, list[str]] = {}
+    for file, reason in zip(bad.column(FILE).to_pylist(), bad.column(REASONS).to_pylist(), strict=True):
+        reasons.setdefault(file, []).append(reason)
+    rows = {item["values"]: item["counts"] for item in pc.value_counts(files.column(FILE)).to_pylist()}
+    markers.say_large(context, large(quarantine.name, rows, reasons), result)
 
 
 def _read_landed(
@@ -206,7 +279,10 @@ def _refine_gold(context: StageContext, result: StageResult) -> bool:
                 # Everything anew (other code or settings): what it no longer gives must go.
                 write = context.ws.tables.overwrite if fresh.since is None else context.ws.tables.merge
                 changed = bool(write(table, rows).rows) or changed
-        result.outputs[str(table)] = context.ws.tables.version(table)
+            if fresh.lost:
+                again = f"computed whole, {rows.num_rows} row(s)"
+                markers.note(result, f"{table.name} was gone, or another table lay in its place: {again}.")
+        markers.keep(context, result, table)
     return changed
 
 

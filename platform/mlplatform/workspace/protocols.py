@@ -34,6 +34,8 @@ class TableInfo:
         timeseries_column: The column that says when a row was known, or None.
         description: The table's comment.
         tags: Free key-value tags.
+        id: Delta's id of the table: another one when it is dropped and made again under its name.
+        created_at: When the table with this id was made, by the clock of whoever made it; None where it is not known.
     """
 
     name: str
@@ -43,6 +45,8 @@ class TableInfo:
     timeseries_column: str | None = None
     description: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
+    id: str = ""
+    created_at: datetime | None = None
 
     @property
     def features(self) -> list[str]:
@@ -111,6 +115,18 @@ class Tables(Protocol):
 
     def version(self, name: ObjectName | str) -> int:
         """Return the newest Delta version."""
+        ...
+
+    def replaced_since(self, name: ObjectName | str, version: int) -> bool:
+        """Tell whether a table holds other rows than it held at a version and what was written to it after.
+
+        So it is when it was restored, cloned over, replaced or emptied as a whole since, or when that version is not
+        reached: an older copy lies in its place.
+
+        Args:
+            name: The table.
+            version: A Delta version of it, as a run recorded it.
+        """
         ...
 
     def read(self, name: ObjectName | str, *, version: int | None = None) -> DataFrame:
