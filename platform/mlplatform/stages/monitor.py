@@ -13,7 +13,7 @@ from mlplatform.monitoring import alerts
 from mlplatform.monitoring.alerts import Finding
 from mlplatform.monitoring.drift import TRAINING, DriftMetric
 from mlplatform.ops.stage_runs import StageResult
-from mlplatform.stages import alerting, drift_check, performance_check, reference
+from mlplatform.stages import alerting, drift_check, performance_check, profiling, reference
 from mlplatform.stages.context import StageContext
 from mlplatform.stages.drift_check import Window
 from mlplatform.stages.performance_check import PerformanceCheck
@@ -42,6 +42,9 @@ def run(context: StageContext) -> StageResult:
     if performance is not None:
         checks.findings += performance.findings
         result.details |= performance.details | {"alarms": performance.alarms}
+    profiled = checks.made("data profiling", lambda: profiling.update(context))
+    if profiled is not None:
+        result.details["profiling"] = profiled
     result.rows_in = window.rows.num_rows if window is not None else None
     result.rows_out = performance.details["labels_known"] if performance is not None else None
     checks.findings.append(checks.own())

@@ -77,8 +77,8 @@ def check(context: StageContext) -> PerformanceCheck:
     and each apart (these are held against the limits), with slices; every window of predictions whose labels changed
     since it was last measured, beside what had been estimated for it; and the challenger's shadow predictions.
     """
-    judged = _judged(context, CHAMPION)
-    shadow = _judged(context, CHALLENGER)
+    judged = predictions_with_labels(context, CHAMPION)
+    shadow = predictions_with_labels(context, CHALLENGER)
     rows = [*_windows(context, judged)]
     done = PerformanceCheck()
     counted = judged.reconcile()
@@ -230,7 +230,8 @@ def _settled(context: StageContext) -> datetime:
     return horizon.before(grace.before(context.as_of))
 
 
-def _judged(context: StageContext, alias: str) -> Judged:
+def predictions_with_labels(context: StageContext, alias: str) -> Judged:
+    """Return what was predicted under an alias, with the labels known by `as_of`."""
     spine, tables = context.use_case.label_spine(), context.ws.tables
     keys, time, since = list(spine.keys), spine.prediction_time, _looked_at_since(context)
     made = tables.to_arrow(
