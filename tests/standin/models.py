@@ -21,7 +21,7 @@ _RESERVED_ALIAS = re.compile(r"latest|v\d+", re.IGNORECASE)
 
 @dataclass
 class Version:
-    """A model version: what it was made of, and what was said about it since."""
+    """A model version: what it was made of, what it depends on (kind, name), and what was said about it since."""
 
     number: int
     made_of: dict[str, Any]
@@ -29,6 +29,7 @@ class Version:
     status: str = "PENDING_REGISTRATION"
     description: str = ""
     tags: dict[str, str] = field(default_factory=dict)
+    dependencies: list[tuple[str, str]] = field(default_factory=list)
 
 
 @dataclass
@@ -188,6 +189,8 @@ class Models:
         made_of = {key: request.body.get(key, "") for key in ("source", "run_id", "run_tracking_server_id", "model_id")}
         version = Version(model.count, made_of, _now(), description=request.body.get("description", ""))
         version.tags = _tags(request)
+        depends = request.body.get("model_version_dependencies", [])
+        version.dependencies = [(item["type"], item["name"]) for item in depends]
         model.versions[version.number] = version
         return {"model_version": _version_answer(model, version)}
 

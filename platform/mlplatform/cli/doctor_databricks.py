@@ -37,6 +37,7 @@ def databricks_findings(options: Options) -> Iterator[Finding]:
                 yield from _workspace(_databricks(ws), names)
         with options.open() as ws:
             yield from principals(_databricks(ws).client, options.env)
+            yield _asked("feature models are registered", lambda: _registration(_databricks(ws)))
             yield _spark(_databricks(ws))
     except PlatformError as error:
         yield Finding("the workspace answers", well=False, found=error.message, mend=error.hint)
@@ -132,6 +133,11 @@ def _deployed(ws: DatabricksWorkspace, names: list[str]) -> Iterator[Finding]:
 
         yield _asked(f"{name}: tables", tables, f"databricks bundle run {name}_setup, or mlplatform setup {name}")
         yield _asked(f"{name}: champion", champion)
+
+
+def _registration(ws: DatabricksWorkspace) -> str:
+    refusal = ws.registry.feature_model_refusal()
+    return f"without the feature client: {refusal}" if refusal else "as the feature client packages them"
 
 
 def _spark(ws: DatabricksWorkspace) -> Finding:

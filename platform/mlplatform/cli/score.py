@@ -31,10 +31,15 @@ def score(use_case: str, as_of: str, alias: str | None, as_json: bool, options: 
     What the challenger predicts is kept beside the champion's predictions, and never among the latest ones.
     """
     from mlplatform.as_of import shown
+    from mlplatform.naming import CHAMPION
     from mlplatform.pipeline import Pipeline
+    from mlplatform.stages import first_steps
 
     moment = as_of_option(as_of)
     with options.open_use_case(use_case) as (ws, opened), output.reporting(total=1) as reporter:
+        # Before minutes are spent on data that nothing can score.
+        if (alias or CHAMPION) not in ws.registry.aliases(opened.model):
+            raise first_steps.without(alias or CHAMPION, ws, opened, so="nothing can score")
         pipeline = Pipeline(ws, opened, moment, reporter.line, advance=reporter.rows)
         summary = pipeline.run(["ingest", "refine", "features", "score"], alias=alias)
     done = summary.stages[-1]

@@ -6,14 +6,14 @@ from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from mlplatform.errors import NotPromotedError, PlatformError, StageError
+from mlplatform.errors import NotPromotedError, PlatformError
 from mlplatform.models import promotion, rollback
 from mlplatform.models.checks.base import CheckResult, Evidence
 from mlplatform.models.gate import Decision, decision_id
 from mlplatform.naming import CHALLENGER, CHAMPION
 from mlplatform.ops.stage_runs import StageResult
 from mlplatform.stages import champion as champions
-from mlplatform.stages import evaluation
+from mlplatform.stages import evaluation, first_steps
 from mlplatform.stages.context import StageContext
 from mlplatform.workspace.protocols import ModelVersion
 
@@ -86,9 +86,7 @@ def run(context: StageContext, request: Request = Request(), *, only_undecided: 
         if number is None:
             if only_undecided:
                 return StageResult(skipped="there is no challenger")
-            raise StageError(
-                f"{model} has no challenger.", hint=f"Train one: mlplatform run {namespace.use_case} --stage train"
-            )
+            raise first_steps.without(CHALLENGER, ws, context.use_case)
         challenger = ws.registry.get(model, number)
         if aliases.get(CHAMPION) == number:
             return _unchanged(number)

@@ -26,7 +26,7 @@ from mlplatform.models.scorer import (
 from mlplatform.naming import CHALLENGER, CHAMPION, ObjectName
 from mlplatform.ops.stage_runs import StageResult, utc_now
 from mlplatform.stages import champion as champions
-from mlplatform.stages import reference
+from mlplatform.stages import first_steps, reference
 from mlplatform.stages.context import StageContext
 from mlplatform.workspace.feature_protocols import MATCHED
 from mlplatform.workspace.protocols import ModelVersion, Transaction
@@ -50,10 +50,7 @@ def run(context: StageContext, *, alias: str | None = None) -> StageResult:
     aliases = ws.registry.aliases(use_case.model)
     wanted = alias or CHAMPION
     if wanted not in aliases:
-        raise StageError(
-            f"{use_case.model} has no {wanted}; nothing can score.",
-            hint=f"See why: mlplatform history {use_case.name}",
-        )
+        raise first_steps.without(wanted, ws, use_case, so="nothing can score")
     create_tables(context)
     start = first_window_start(context)
     rows, spine_version = due_rows(context, start)

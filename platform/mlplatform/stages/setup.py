@@ -107,6 +107,7 @@ def _steps(context: StageContext, request: Request) -> Iterator[Step]:
     yield Step(f"tag the tables with {', '.join(tags)}", lambda: _tag(context, tables, tags))
     description = context.use_case.settings.description
     yield Step(f"see to the model {model}", lambda: ws.registry.ensure_model(model, description=description))
+    yield Step("see how feature models are registered", lambda: _registration(context))
     if approval == "auto":
         yield Step("unlink the model's deployment job", lambda: ws.registry.set_deployment_job(model, None))
     elif request.deployment_job:
@@ -187,3 +188,8 @@ def _grants(context: StageContext, request: Request) -> Iterator[Step]:
                 f"grant the trainer {trainer} MANAGE on {profiled}",
                 lambda profiled=profiled: access.grant(["MANAGE"], "table", profiled, trainer),  # type: ignore[misc]
             )
+
+
+def _registration(context: StageContext) -> str:
+    refusal = context.ws.registry.feature_model_refusal()
+    return f"without the feature client, since {refusal}" if refusal else "as they are packaged"
