@@ -14,7 +14,7 @@ from mlplatform.monitoring.alerts import Finding, too_few
 from mlplatform.monitoring.drift import TRAINING, DriftMetric
 from mlplatform.ops import stage_runs
 from mlplatform.ops.stage_runs import StageResult
-from mlplatform.stages import alerting, drift_check, monitored, performance_check, reference
+from mlplatform.stages import alerting, drift_check, monitored, performance_check, profiling, reference
 from mlplatform.stages.context import StageContext
 from mlplatform.stages.drift_check import Window
 from mlplatform.stages.performance_check import PerformanceCheck
@@ -43,6 +43,9 @@ def run(context: StageContext) -> StageResult:
     if performance is not None:
         checks.findings += performance.findings
         result.details |= performance.details | {"alarms": performance.alarms}
+    profiled = checks.made("data profiling", lambda: profiling.update(context))
+    if profiled is not None:
+        result.details["profiling"] = profiled
     result.rows_in = window.rows.num_rows if window is not None else None
     result.rows_out = performance.details["labels_known"] if performance is not None else None
     if window is not None and window.version is not None:
