@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import traceback
 from types import FrameType
 from typing import NoReturn
 
@@ -58,8 +59,17 @@ Exit codes: 0 done, 1 failed, 2 wrong use, 3 not promoted: the gate said no, or 
 """
 
 
+_DEBUG = "--debug"
+
+
 @click.group(epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="mlplatform", prog_name="mlplatform")
+@click.option(
+    _DEBUG,
+    is_flag=True,
+    expose_value=False,
+    help="Show the whole of what lies behind an error; also after the command.",
+)
 def cli() -> None:
     """Feature tables, training, a champion/challenger gate, batch scoring and monitoring, for each use case."""
 
@@ -94,6 +104,7 @@ for command in COMMANDS:
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and exit with its code."""
     signal.signal(signal.SIGTERM, _terminate)
+    arguments, debug = _without_debug(sys.argv[1:] if arguments is None else arguments)
     try:
         code = cli.main(args=arguments, standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -103,6 +114,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         error.show()
         code = 2
     except PlatformError as error:
+        if debug:
+            click.echo("".join(traceback.format_exception(error)), err=True)
         click.echo(f"Error: {error.message}", err=True)
         if error.hint:
             click.echo(f"Hint:  {error.hint}", err=True)
@@ -115,6 +128,13 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     sys.exit(code or 0)
+
+
+def _without_debug(arguments: list[str]) -> tuple[list[str], bool]:
+    """Take `--debug` out, wherever it stands before a `--`: a line that failed is repeated with it at the end."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    kept = [argument for argument in arguments[:end] if argument != _DEBUG]
+    return [*kept, *arguments[end:]], len(kept) < end
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
