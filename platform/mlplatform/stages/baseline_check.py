@@ -183,9 +183,9 @@ def _too_little(labels: Vector, compared: Compared | None, settings: UseCaseSett
         fewest = min(events, int(labels.size) - events)
         if fewest < baseline.LEAST_OF_CLASS:
             return too_few(fewest, baseline.LEAST_OF_CLASS, "event" if fewest == events else "non-event")
-    if compared is None or compared.p_worse is None:
-        return f"{settings.training.metric} has no interval on these rows"
-    return ""
+    if compared is None:
+        return f"{settings.training.metric} is not defined on these rows"
+    return compared.why
 
 
 def _p_worse(beside: Beside) -> float:
