@@ -14,6 +14,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from mlplatform import stopping
+
 
 def console() -> Console:
     """Return the console of standard output; wide where nobody's terminal limits it."""
@@ -56,7 +58,8 @@ class Reporter:
         self._start = time.perf_counter()
 
     def line(self, message: str) -> None:
-        """Say what is being done now."""
+        """Say what is being done now, unless the process was asked to stop: then nothing more is."""
+        stopping.check()
         if self._progress is not None and self._task is not None:
             self._progress.update(self._task, description=message)
         else:
@@ -65,11 +68,13 @@ class Reporter:
 
     def rows(self, done: int, total: int) -> None:
         """Let the bar show how many rows of how many are done; elsewhere the lines say it."""
+        stopping.check()
         if self._progress is not None and self._task is not None:
             self._progress.update(self._task, completed=done, total=total)
 
     def done(self, message: str) -> None:
         """Say what was finished, and move the bar on."""
+        stopping.check()
         if self._progress is not None and self._task is not None:
             self._progress.console.print(message, highlight=False, markup=False)
             self._progress.advance(self._task)

@@ -6,6 +6,7 @@ from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from mlplatform import stopping
 from mlplatform.errors import NotPromotedError, PlatformError
 from mlplatform.models import promotion, rollback
 from mlplatform.models.checks.base import CheckResult, Evidence
@@ -188,6 +189,7 @@ def _judge(context: StageContext, challenger: ModelVersion, champion: ModelVersi
         )
         return _Judged(replace(decision, decided_by=context.ws.user), gathered.evidence)
     except Exception as error:  # noqa: BLE001  (whatever it is, the gate could not look: closed)
+        stopping.check()  # a Ctrl-C is no reason to reject a version
         return _could_not_look(context, challenger, other, error)
 
 
@@ -237,6 +239,7 @@ def _store_evidence(context: StageContext, challenger: ModelVersion, judged: _Ju
         files = evidence_page.render(decision, judged.evidence, context.use_case.settings, str(context.use_case.model))
         context.ws.registry.log_files(challenger, folder, files)
     except Exception as error:
+        stopping.check()
         if decision.kind == "override":
             raise
         why = f"the evidence could not be stored: {error}"
