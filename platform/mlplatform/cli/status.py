@@ -49,6 +49,8 @@ def status(use_case: str | None, as_json: bool, options: Options) -> None:
     columns = ("use case", "champion", "last as of", "stages not done", "alerts then", "monitoring")
     output.console().print(output.table(f"Workspace {options.workspace}, environment {options.env}", columns, rows))
     for fact in facts:
+        for note in fact["notes"]:
+            click.echo(options.hints.repeated(f"Note ({fact['use_case']}): {note}"))
         # Of several, what each needs first; of one, all there is to say.
         for line in fact["next"] if use_case else fact["next"][:1]:
             click.echo(line)
@@ -113,6 +115,7 @@ def _facts(ws: Workspace, name: str) -> dict[str, Any]:
         "failed": [run["message"] for run in runs if run["as_of"] == newest and run["status"] == stage_runs.FAILED],
         "alerts": "\n".join(alerts),
         "monitoring": _monitored(runs),
+        "notes": _notes([run for run in runs if run["as_of"] == newest]),
     }
 
 
@@ -146,3 +149,10 @@ def _monitoring(found: dict[str, Any] | None) -> str | None:
     if found["unjudged_windows"] > 1:
         lines.append(f"NO DRIFT ALERT CAN COME: {found['unjudged_windows']} windows in a row were not judged")
     return "\n".join(lines)
+
+
+def _notes(runs: list[dict[str, Any]]) -> list[str]:
+    """Return what the runs of one time said aloud; of scoring the last word only, which may settle those before."""
+    last = max((number for number, run in enumerate(runs) if run["stage"] == "score"), default=None)
+    kept = [run for number, run in enumerate(runs) if run["stage"] != "score" or number == last]
+    return list(dict.fromkeys(note for run in kept for note in run["details"].get("notes", ())))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from mlplatform.as_of import Duration
+from mlplatform.as_of import Duration, parse_as_of
 from mlplatform.config import UseCaseSettings
 from mlplatform.medallion.spine import LABEL_KNOWN_AT, LABELS, SPINE
 from mlplatform.models.scorer import PREDICTION, PREDICTIONS
@@ -291,9 +291,10 @@ def predictions_with_labels(context: StageContext, alias: str) -> Judged:
     keys, time, since = list(spine.keys), spine.prediction_time, _looked_at_since(context)
     made = tables.to_arrow(
         context.namespace.gold(PREDICTIONS),
-        columns=[*keys, PREDICTION, "model_version", "as_of"],
+        columns=[*keys, PREDICTION, "model_version", "as_of", "run_id"],
         filters=[("alias", "=", alias), ("as_of", "<=", context.as_of), (time, ">", since)],
     )
+    made = _without_learned(context, made, time).drop_columns(["run_id"])
     labels = tables.to_arrow(
         context.namespace.gold(LABELS),
         columns=[*keys, spine.label, LABEL_KNOWN_AT],
@@ -306,6 +307,19 @@ def predictions_with_labels(context: StageContext, alias: str) -> Judged:
         if joined:
             return replace(joined[0], rows=pa.concat_tables([item.rows for item in joined]))
     return join_labels(made, labels, keys, time, context.as_of, _settled(context))
+
+
+def _without_learned(context: StageContext, made: pa.Table, time: str) -> pa.Table:
+    """Leave out what was predicted long after its time by a version that had learned from it: no performance."""
+    for row in context.log.rows("score"):
+        through = row["details"].get("learned_through")
+        if through:
+            moment = pa.scalar(parse_as_of(through), made.schema.field(time).type)
+            mine = pa.compute.equal(made.column("run_id"), row["run_id"])
+            made = made.filter(
+                pa.compute.invert(pa.compute.and_(mine, pa.compute.less_equal(made.column(time), moment)))
+            )
+    return made
 
 
 def _versions(made: pa.Table) -> Iterable[int]:
