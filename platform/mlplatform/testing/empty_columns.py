@@ -96,7 +96,8 @@ def _looked_up(
         )
     # One row for each key: when its first value became known.
     known = rows.group_by(keys).aggregate([(time, "min")] if time else [])
-    asked = labelled.select([name for name in labelled.column_names if name in {*ours, *lookup.timestamp_lookup_key}])
+    times = list(lookup.timestamp_lookup_key or ())
+    asked = labelled.select([column for column in labelled.column_names if column in {*ours, *times}])
     same = asked.join(known, keys=ours, right_keys=keys, join_type="inner")
     if not same.num_rows:
         example = {key: str(labelled.column(key)[0].as_py()) for key in ours}
@@ -107,8 +108,8 @@ def _looked_up(
             "Do the keys agree in spelling?",
             is_wrong=True,
         )
-    if time and lookup.timestamp_lookup_key:
-        predicted = lookup.timestamp_lookup_key[0]
+    if time and times:
+        predicted = times[0]
         first = same.column(f"{time}_min")
         moments = same.column(predicted) if predicted in same.column_names else None
         if moments is not None and not pc.any(pc.less_equal(first, moments.cast(first.type))).as_py():
