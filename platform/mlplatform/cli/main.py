@@ -69,7 +69,17 @@ Exit codes: 0 done, 1 failed, 2 wrong use, 3 not promoted: the gate said no, or 
 _DEBUG = "--debug"
 
 
-@click.group(epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+class _Commands(click.Group):
+    """Takes `--debug` before or after a command."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse what is left without it; `main` shows what was asked for."""
+        return super().parse_args(ctx, _without_debug(args)[0])
+
+
+@click.group(
+    cls=_Commands, epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
 @click.version_option(package_name="mlplatform", prog_name=PROGRAM)
 @click.option(
     _DEBUG,
@@ -156,9 +166,9 @@ def _outcome(arguments: Sequence[str] | None) -> int:
 
 
 def _told(arguments: Sequence[str] | None) -> int:
-    given, debug = _without_debug(sys.argv[1:] if arguments is None else arguments)
+    _, debug = _without_debug(sys.argv[1:] if arguments is None else arguments)
     try:
-        execute(given)
+        execute(arguments)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
         return 2
