@@ -20,6 +20,8 @@ from mlplatform.naming import check_part
 from mlplatform.yaml_file import Place
 
 CONFIG_FILE = "config.yml"
+FOLLOWS = {("monitoring", "performance_floor"): ("gate", "floor")}
+"""Settings that take another one's value where they are not set."""
 SECRET_REFERENCE = "secret-reference"  # noqa: S105  (the format's name in the JSON schema)
 
 
@@ -281,7 +283,13 @@ class MonitoringSettings(Settings):
         "default: scoring.every.",
     )
     min_rows: int = Field(default=100, ge=1, description="Windows with fewer rows are recorded, not judged.")
-    performance_floor: float | None = Field(default=None, description="Realised primary metric under which to retrain.")
+    unjudged_windows: int = Field(
+        default=3, ge=1, description="So many windows in a row that were not judged raise an alert."
+    )
+    performance_floor: float | None = Field(
+        default=None,
+        description="Realised primary metric under which to retrain; default: gate.floor. null: no floor.",
+    )
     max_calibration_ratio: float = Field(
         default=1.5, gt=1, description="Observed over predicted mean (or its inverse) that raises an alert."
     )
@@ -355,6 +363,13 @@ class UseCaseSettings(Settings):
     monitoring: MonitoringSettings = MonitoringSettings()
     simulation: SimulationSettings | None = None
     jobs: JobSettings = JobSettings()
+
+    @model_validator(mode="after")
+    def _floor_of_the_gate(self) -> Self:
+        if "performance_floor" not in self.monitoring.model_fields_set:
+            followed = self.monitoring.model_copy(update={"performance_floor": self.gate.floor})
+            object.__setattr__(self, "monitoring", followed)
+        return self
 
     @model_validator(mode="after")
     def _metric_of_the_task(self) -> Self:

@@ -135,6 +135,7 @@ class Pipeline:
         self._notes: list[str] = []
         self._start_job: str | None = None
         self._register_only = False
+        self._place = ""
         self.summary = RunSummary(self._context.run_id, use_case.name, as_of)
 
     def run(
@@ -168,11 +169,14 @@ class Pipeline:
             if name not in ORDER:
                 raise UsageError(f"There is no stage {name!r}.", hint=did_you_mean(name, ORDER))
         self._notes = self._lost_records(schemas.ensure(self._context.ws, self._context.namespace))
-        for name in ORDER:
-            if wanted is None or (due and name in wanted):
+        names = [name for name in ORDER if wanted is None or name in wanted]
+        for number, name in enumerate(names, start=1):
+            self._place = f"stage {number} of {len(names)}: " if len(names) > 1 else ""
+            if wanted is None or due:
                 self._run_if_due(name)
-            elif name in wanted:
+            else:
                 self._execute(name)
+        self._place = ""
         return self.summary
 
     def retrain_decision(self) -> dict[str, Any]:
@@ -257,7 +261,7 @@ class Pipeline:
         if name == train.NAME:
             if self._has_champion():
                 return
-            if champion.vanished(self._context, {}):
+            if champion.vanished(self._context.ws, self._context.use_case, {}):
                 # Recorded as the gate's: training anew as if there had been no champion would end at its milder rule.
                 self._recorded(gate.NAME, _refuse_without_champion)
         elif name == gate.NAME:
@@ -288,6 +292,7 @@ class Pipeline:
         if job is not None:
             self._recorded(name, lambda context: retrain.start_if_due(context, job))
             return
+        self._context.progress(f"{self._place}{name}")
         # One process at a time decides and retrains: the next one finds that it has been done.
         with self._context.ws.lock(f"retrain {self._context.use_case.model}"):
             # Recorded last: a retraining that was killed between training and gate is due again, and is completed.
@@ -302,7 +307,7 @@ class Pipeline:
 
     def _recorded(self, name: str, stage: Callable[[StageContext], StageResult]) -> None:
         started, before = stage_runs.utc_now(), time.perf_counter()
-        self._context.progress(name)
+        self._context.progress(f"{self._place}{name}")
         try:
             result = stage(self._context)
         except BaseException as error:

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from mlplatform.cli.main import cli
-from mlplatform.errors import BundleError, UsageError
+from mlplatform.errors import AccessError, BundleError, UsageError
 from mlplatform.ops import schemas
 from mlplatform.stages import setup
 from mlplatform.workspace.local.registry import LocalRegistry
@@ -45,9 +45,19 @@ class Recorder:
         self.profiles: list[tuple[str, Any]] = []
         self.models: list[tuple[str, str]] = []
         self.deployment_jobs: list[str | None] = []
+        self.owners: list[tuple[str, str]] = []
+        self.probed: list[tuple[str, str]] = []
 
     def grant(self, privileges: Any, kind: str, name: Any, principal: str) -> None:
         self.grants.extend((principal, privilege, kind, str(name)) for privilege in privileges)
+
+    def own_model(self, model: Any, owner: str) -> str:
+        self.owners.append((str(model), owner))
+        return "set"
+
+    def probe_alias_right(self, model: Any, principal: str) -> str:
+        self.probed.append((str(model), principal))
+        return "it may"
 
     def ensure(self, table: Any, profile: Any) -> str:
         self.profiles.append((str(table), profile))
@@ -129,6 +139,22 @@ def test_the_deployment_job_is_linked_when_somebody_must_approve(home, tmp_path,
     assert asked.deployment_jobs == ["4711"]
     run(home, manual)
     assert asked.deployment_jobs == ["4711"], "not named: left as it is"
+
+
+def test_the_model_gets_its_owner_and_the_promoters_right_is_looked_at(home, tiny, asked):
+    run(home, tiny)
+    assert (asked.owners, asked.probed) == ([], [(str(MODEL), "")])
+    done = run(home, tiny, model_owner="owners", promoter="promoters")
+    assert asked.owners == [(str(MODEL), "owners")]
+    assert asked.probed[1:] == [(str(MODEL), "promoters")]
+    place = done.index(f"make owners the owner of {MODEL}: set")
+    assert done[place + 1] == f"look whether the promoter promoters may move aliases of {MODEL}: it may"
+    assert any("CREATE MODEL VERSION" in line for line in run(home, tiny, **ROLES, model_owner="owners")[:place])
+
+
+def test_an_owner_that_cannot_be_a_name_is_refused(home, tiny):
+    with pytest.raises(AccessError, match="no principal"):
+        run(home, tiny, model_owner="a\nb")
 
 
 def test_a_deployment_job_where_nobody_approves_is_wrong_use(home, tiny, asked):

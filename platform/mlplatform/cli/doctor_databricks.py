@@ -27,6 +27,7 @@ def databricks_findings(options: Options) -> Iterator[Finding]:
                 yield from _deployed(ws, names)
         with options.open() as ws:
             yield _asked("the workspace answers", lambda: f"as {ws.user}")
+            yield _asked("feature models are registered", lambda: _registration(ws))
             yield _asked("Spark answers", lambda: f"version {ws.spark.version}, {ws.spark.range(1).count()} row")
     except PlatformError as error:
         yield Finding("the workspace answers", well=False, found=error.message, mend=error.hint)
@@ -66,6 +67,11 @@ def _deployed(ws: Workspace, names: list[str]) -> Iterator[Finding]:
 
         yield _asked(f"{name}: tables", tables, f"databricks bundle run {name}_setup, or mlplatform setup {name}")
         yield _asked(f"{name}: champion", champion)
+
+
+def _registration(ws: Workspace) -> str:
+    refusal = ws.registry.feature_model_refusal()
+    return f"without the feature client: {refusal}" if refusal else "as the feature client packages them"
 
 
 def _asked(what: str, ask: Callable[[], str], mend: str = "") -> Finding:

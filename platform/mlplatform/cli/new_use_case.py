@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,7 @@ def new_use_case(name: str, task: Task, entity: str, csv: Path, label: str, time
     """
     from mlplatform.scaffold.render import new_use_case as write
 
+    _check_name(name, into)
     made = write(name, csv, into=into, task=task, entity=entity, label=label, timestamp=timestamp)
     found = made.inferred
     roles = {role: [fact.name for fact in found.facts if fact.role == role] for role in ("number", "category", "text")}
@@ -56,31 +58,51 @@ def new_use_case(name: str, task: Task, entity: str, csv: Path, label: str, time
             "Rows without a label get the last day: the first run scores them."
         )
     _resources(name, made.folder)
-    where = "" if into == Path("use_cases") else f" --use-cases {into}"
+    where = "" if into == Path("use_cases") else f" --use-cases {shlex.quote(str(into))}"
     click.echo(f"\nNext:  mlplatform run {name} --as-of {made.as_of}{where}")
     click.echo(f"       mlplatform check {name}{where}")
     click.echo(f"Then the five edits of {made.folder / 'README.md'}.")
 
 
+def _bundle_around(into: Path) -> Path | None:
+    """Return the project whose bundle deploys the use cases of a folder."""
+    from mlplatform.bundle.project import BUNDLE_FILE
+    from mlplatform.discovery import FOLDER
+
+    home = into.resolve()
+    return home.parent if home.name == FOLDER and (home.parent / BUNDLE_FILE).is_file() else None
+
+
+def _check_name(name: str, into: Path) -> None:
+    """Refuse a name that the bundle around it has another use for, before anything is written."""
+    from mlplatform.bundle.names import check_names
+    from mlplatform.bundle.project import Project
+
+    root = _bundle_around(into)
+    if root is not None:
+        project = Project.read(root)
+        check_names({*project.use_cases(), name}, project.taken, project.variables)
+
+
 def _resources(name: str, folder: Path) -> None:
     """Make the use case's jobs, too, where the project around it deploys a bundle."""
-    from mlplatform.bundle.generate import generate
-    from mlplatform.bundle.project import BUNDLE_FILE, Project
+    from mlplatform.bundle.generate import generate, generate_shared
+    from mlplatform.bundle.project import Project
     from mlplatform.discovery import FOLDER
     from mlplatform.errors import PlatformError
 
-    home = folder.parent.resolve()
-    root = home.parent
-    if home.name != FOLDER or not (root / BUNDLE_FILE).is_file():
+    root = _bundle_around(folder.parent)
+    if root is None:
         return
     try:
         project = Project.read(root)
-        made = generate(project, name, folder)
-        made.write()
+        made = [*generate(project, name, folder), *generate_shared(project)]
+        for file in made:
+            file.write()
     except PlatformError as error:  # the use case stands, and runs here
         click.echo(f"Jobs:        not made: {error.message} Then: mlplatform bundle generate {name}")
         return
-    click.echo(f"Jobs:        {made.path}")
+    click.echo(f"Jobs:        {made[0].path}")
     if name not in project.entry_points():
         cls = "".join(part.capitalize() for part in name.split("_"))
         click.echo(

@@ -38,7 +38,9 @@ def score(use_case: str, as_of: str, alias: str | None, since: str | None, as_js
     """
     from mlplatform.as_of import parse_as_of, shown
     from mlplatform.errors import UsageError
+    from mlplatform.naming import CHAMPION
     from mlplatform.pipeline import Pipeline
+    from mlplatform.stages import first_steps
 
     moment = as_of_option(as_of)
     begin = parse_as_of(since) if since else None
@@ -48,6 +50,9 @@ def score(use_case: str, as_of: str, alias: str | None, since: str | None, as_js
             hint="Rows with a prediction time after --since and up to --as-of are scored.",
         )
     with options.open_use_case(use_case) as (ws, opened), output.reporting(total=1) as reporter:
+        # Before minutes are spent on data that nothing can score.
+        if (alias or CHAMPION) not in ws.registry.aliases(opened.model):
+            raise first_steps.without(alias or CHAMPION, ws, opened, so="nothing can score")
         pipeline = Pipeline(ws, opened, moment, reporter.line, advance=reporter.rows)
         summary = pipeline.run(["ingest", "refine", "features", "score"], alias=alias, since=begin)
     done = summary.stages[-1]

@@ -6,14 +6,14 @@ from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from mlplatform.errors import NotPromotedError, PlatformError, StageError
+from mlplatform.errors import NotPromotedError, PlatformError
 from mlplatform.models import promotion, rollback
 from mlplatform.models.checks.base import CheckResult, Evidence
 from mlplatform.models.gate import Decision, decision_id
 from mlplatform.naming import CHALLENGER, CHAMPION
 from mlplatform.ops.stage_runs import StageResult
 from mlplatform.stages import champion as champions
-from mlplatform.stages import evaluation
+from mlplatform.stages import evaluation, first_steps
 from mlplatform.stages.context import StageContext
 from mlplatform.workspace.protocols import ModelVersion
 
@@ -67,7 +67,7 @@ def run(context: StageContext, request: Request = Request(), *, only_undecided: 
         RegistryError: If the registry cannot be read: never taken for "no champion".
     """
     request = request or Request()
-    ws, namespace, model = context.ws, context.namespace, context.use_case.model
+    ws, model = context.ws, context.use_case.model
     with nullcontext() if request.dry_run else ws.lock(f"promote {model}"):
         done: list[str] = []
         aliases = ws.registry.aliases(model)
@@ -78,9 +78,7 @@ def run(context: StageContext, request: Request = Request(), *, only_undecided: 
         if number is None:
             if only_undecided:
                 return StageResult(skipped="there is no challenger")
-            raise StageError(
-                f"{model} has no challenger.", hint=f"Train one: mlplatform run {namespace.use_case} --stage train"
-            )
+            raise first_steps.without(CHALLENGER, ws, context.use_case)
         challenger = ws.registry.get(model, number)
         if aliases.get(CHAMPION) == number:
             return _unchanged(number)
@@ -117,7 +115,9 @@ def _finish_begun(context: StageContext, number: int | None, request: Request, d
 def _judged(context: StageContext, challenger: ModelVersion, champion: champions.Champion, override: str) -> _Judged:
     """Judge a challenger; where the champion is gone it is rejected, and an override promotes it all the same."""
     if champion.trouble:
-        judged = _could_not_look(context, challenger, champion.number, champions.lost(context, champion.trouble))
+        judged = _could_not_look(
+            context, challenger, champion.number, champions.lost(context.use_case, champion.trouble)
+        )
     else:
         judged = _judge(context, challenger, champion.version)
     return replace(judged, decision=_overridden(context, judged.decision, override)) if override else judged

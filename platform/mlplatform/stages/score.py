@@ -28,7 +28,7 @@ from mlplatform.models.scorer import (
 from mlplatform.naming import CHALLENGER, CHAMPION, ObjectName
 from mlplatform.ops.stage_runs import StageResult, utc_now
 from mlplatform.stages import champion as champions
-from mlplatform.stages import lost_predictions, markers, reference, unscored
+from mlplatform.stages import first_steps, lost_predictions, markers, reference, unscored
 from mlplatform.stages.context import StageContext
 from mlplatform.stages.lost_predictions import Scoring
 from mlplatform.stages.train import TRAINED_THROUGH_TAG
@@ -67,10 +67,7 @@ def run(
     if wanted == CHAMPION:
         champions.require_known(context, aliases)
     if wanted not in aliases:
-        raise StageError(
-            f"{use_case.model} has no {wanted}; nothing can score.",
-            hint=f"See why: mlplatform history {use_case.name}",
-        )
+        raise first_steps.without(wanted, ws, use_case, so="nothing can score")
     lost = lost_predictions.find(context)
     create_tables(context)
     result = StageResult(details={"alias": wanted})

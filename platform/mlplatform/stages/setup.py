@@ -29,6 +29,8 @@ class Request:
         trainer: Ingests, computes features, monitors, registers model versions; empty: nothing is granted.
         promoter: Evaluates versions and moves aliases; empty: nothing is granted.
         scorer: Appends predictions; empty: nothing is granted.
+        model_owner: Owns the registered model, so that it may move its aliases: a group that the promoter belongs to;
+            empty: the owner stays who it is.
         deployment_job: Id of the job that evaluates, approves and promotes new versions of the model.
         expect_schema: What the deployment calls the use case's schema; empty: nothing is compared.
         dry_run: Only say what would be done.
@@ -37,6 +39,7 @@ class Request:
     trainer: str = ""
     promoter: str = ""
     scorer: str = ""
+    model_owner: str = ""
     deployment_job: str = ""
     expect_schema: str = ""
     dry_run: bool = False
@@ -104,6 +107,7 @@ def _steps(context: StageContext, request: Request) -> Iterator[Step]:
     yield Step(f"tag the tables with {', '.join(tags)}", lambda: _tag(context, tables, tags))
     description = context.use_case.settings.description
     yield Step(f"see to the model {model}", lambda: ws.registry.ensure_model(model, description=description))
+    yield Step("see how feature models are registered", lambda: _registration(context))
     if approval == "auto":
         yield Step("unlink the model's deployment job", lambda: ws.registry.set_deployment_job(model, None))
     elif request.deployment_job:
@@ -112,6 +116,16 @@ def _steps(context: StageContext, request: Request) -> Iterator[Step]:
             lambda: ws.registry.set_deployment_job(model, request.deployment_job),
         )
     yield from _grants(context, request)
+    # After all that only an owner may do: whoever sets up need not belong to the new owner.
+    if request.model_owner:
+        yield Step(
+            f"make {request.model_owner} the owner of {model}", lambda: ws.access.own_model(model, request.model_owner)
+        )
+    who = f"the promoter {request.promoter}" if request.promoter else "whoever sets up"
+    yield Step(
+        f"look whether {who} may move aliases of {model}",
+        lambda: ws.access.probe_alias_right(model, request.promoter),
+    )
     yield Step("see to the data profiling of the predictions", lambda: _profile(context))
 
 
@@ -164,6 +178,11 @@ def _grants(context: StageContext, request: Request) -> Iterator[Step]:
             f"grant the trainer {trainer} CREATE MODEL VERSION on {model}",
             lambda: access.grant(["CREATE MODEL VERSION"], "model", model, trainer),
         )
+
+
+def _registration(context: StageContext) -> str:
+    refusal = context.ws.registry.feature_model_refusal()
+    return f"without the feature client, since {refusal}" if refusal else "as they are packaged"
 
 
 def _profile(context: StageContext) -> str:

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlplatform.as_of import parse_as_of, shown
-from mlplatform.bundle.generate import generate
+from mlplatform.bundle.generate import generate, generate_shared
 from mlplatform.bundle.project import BUNDLE_FILE, PROJECT_FILE, Project
 from mlplatform.config import CONFIG_FILE, load_settings
 from mlplatform.discovery import FOLDER
@@ -151,14 +151,14 @@ class Contract:
         if home.name != FOLDER or not (home.parent / BUNDLE_FILE).is_file():
             raise NothingToCheckError(f"no {BUNDLE_FILE} stands beside {home}: no bundle deploys it")
         project = Project.read(home.parent)
-        difference = generate(project, name, folder).difference()
-        if difference:
-            changed = [line for line in difference.splitlines()[2:] if line[:1] in "+-"]
-            raise ContractError(
-                f"{project.file(name)} is not as the settings make it; {len(changed)} line(s) differ: "
-                f"{'; '.join(changed[:_SHOWN])}",
-                hint=f"mlplatform bundle generate {name}",
-            )
+        for file in (*generate(project, name, folder), *generate_shared(project)):
+            if file.use_case in ("", name) and (difference := file.difference()):
+                changed = [line for line in difference.splitlines()[2:] if line[:1] in "+-"]
+                raise ContractError(
+                    f"{file.path} is not as the settings make it; {len(changed)} line(s) differ: "
+                    f"{'; '.join(changed[:_SHOWN])}",
+                    hint=f"mlplatform bundle generate {name}",
+                )
         if name not in project.entry_points():
             raise ContractError(
                 f"{home.parent / PROJECT_FILE} does not name {name}: no job would find it.",

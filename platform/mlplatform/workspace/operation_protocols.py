@@ -131,3 +131,33 @@ class Access(Protocol):
             AccessError: If a privilege is unknown, or the workspace refuses.
         """
         ...
+
+    def own_model(self, model: ObjectName | str, owner: str) -> str:
+        """Make a principal the owner of a registered model, and read it back; again changes nothing.
+
+        Args:
+            model: The model.
+            owner: A group, user or service principal (its application id).
+
+        Returns:
+            What stands now, in a word: `set`, `is already` or `not available here`.
+
+        Raises:
+            AccessError: If the workspace refuses, or says afterwards that somebody else is the owner.
+        """
+        ...
+
+    def probe_alias_right(self, model: ObjectName | str, principal: str) -> str:
+        """Find out whether a principal may move aliases of a registered model, and change nothing that lasts.
+
+        Args:
+            model: The model.
+            principal: Who; empty: whoever asks.
+
+        Returns:
+            What was looked at, and what it showed.
+
+        Raises:
+            AccessError: If the principal may not.
+        """
+        ...

@@ -304,6 +304,17 @@ class Registry(Protocol):
         """
         ...
 
+    def feature_model_refusal(self) -> str:
+        """Return why models that the real feature client packaged are not registered from here; empty: they are.
+
+        Where they are not, `fe.log_model` packages and registers models without the client. Found out in seconds, once,
+        by trying it with files that hold no model; nothing is created.
+
+        Raises:
+            RegistryError: If the registry does not answer.
+        """
+        ...
+
     def copy_version(self, version: ModelVersion, model: ObjectName | str) -> ModelVersion:
         """Register a version's files and tags as a new version of another registered model, which exists.
 

@@ -1,4 +1,7 @@
-"""Which lookups of a model found a row: the real client does not tell, so it is asked for a key of each table, too."""
+"""Looking a model's features up before scoring.
+
+The real client does not tell which lookups found a row, so it is asked for a key of each table, too.
+"""
 
 from __future__ import annotations
 
@@ -22,10 +25,10 @@ if TYPE_CHECKING:
 _MATCHED = "__matched_"
 
 
-def with_matches(
-    client: Any, df: DataFrame, spec: FeatureSpec, plan: Plan, tables: Mapping[str, TableInfo]
+def with_features(
+    client: Any, df: DataFrame, spec: FeatureSpec, plan: Plan, tables: Mapping[str, TableInfo], *, matches: bool
 ) -> tuple[DataFrame, dict[str, str]]:
-    """Return the frame with all that the model looks up, and one boolean column for each lookup.
+    """Return the frame with all that the model looks up, and where asked for one boolean column for each lookup.
 
     The features come along because a lookup may need another one's; scoring then takes them as they are.
 
@@ -35,6 +38,7 @@ def with_matches(
         spec: The model's feature spec.
         plan: What is looked up and computed.
         tables: What is known about the tables.
+        matches: Add the boolean columns.
 
     Returns:
         The DataFrame, and by the name that a match goes by in the end, its name in the DataFrame.
@@ -47,8 +51,9 @@ def with_matches(
         for item in spec.columns
         if item.output_name in wanted and not isinstance(item, SourceColumn)
     ]
-    found, presence = {}, {}
-    for place, (name, join) in enumerate(zip(match_names(plan), plan.joins, strict=True)):
+    found: dict[str, str] = {}
+    presence: dict[str, str] = {}
+    for place, (name, join) in enumerate(zip(match_names(plan), plan.joins, strict=True) if matches else ()):
         found[name] = f"{_MATCHED}{place}"
         taken = dict(join.outputs)
         key = next((key for key in tables[join.table].primary_keys if key not in taken), None)

@@ -162,6 +162,10 @@ class LocalRegistry:
             elif tagged:
                 client.delete_registered_model_tag(name, DEPLOYMENT_JOB_TAG)
 
+    def feature_model_refusal(self) -> str:
+        """Return nothing: there is no real client here, and SQLite registers any model."""
+        return ""
+
     def copy_version(self, version: ModelVersion, model: ObjectName | str) -> ModelVersion:
         """Register a version's files and tags as a new version of another model, which exists."""
         name, client = str(ObjectName.parse(model)), self._connect()
