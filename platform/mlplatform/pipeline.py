@@ -262,7 +262,7 @@ class Pipeline:
         if name == train.NAME:
             if self._has_champion():
                 return
-            if champion.vanished(self._context, {}):
+            if champion.vanished(self._context.ws, self._context.use_case, {}):
                 # Recorded as the gate's: training anew as if there had been no champion would end at its milder rule.
                 self._recorded(gate.NAME, _refuse_without_champion)
         elif name == gate.NAME:

@@ -118,7 +118,9 @@ def _finish_begun(context: StageContext, number: int | None, request: Request, d
 def _judged(context: StageContext, challenger: ModelVersion, champion: champions.Champion, override: str) -> _Judged:
     """Judge a challenger; where the champion is gone it is rejected, and an override promotes it all the same."""
     if champion.trouble:
-        judged = _could_not_look(context, challenger, champion.number, champions.lost(context, champion.trouble))
+        judged = _could_not_look(
+            context, challenger, champion.number, champions.lost(context.use_case, champion.trouble)
+        )
     else:
         judged = _judge(context, challenger, champion.version)
     return replace(judged, decision=_overridden(context, judged.decision, override)) if override else judged

@@ -124,6 +124,8 @@ def _refine_silver(context: StageContext, silver: SilverTable, result: StageResu
             others = _of_other_files(context, target, pending)
             tables.overwrite(target, pa.concat_tables([others, good], promote_options="permissive"))
             written = good.slice(0, 0)
+            if quarantine_gone:
+                markers.note(result, f"{quarantine.name} was gone: {bad.num_rows} row(s) are in it again.")
             markers.note(
                 result,
                 f"{target.name} was gone, or another table lay in its place: all {len(pending)} file(s) of "
