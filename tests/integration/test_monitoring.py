@@ -33,7 +33,7 @@ FIRST, SECOND, LATER, LAST = "2020-08-01", "2020-09-01", "2020-10-01", "2020-12-
 NS = Namespace("dev", "tiny")
 PREPARE = ["ingest", "refine", "features"]
 # No retraining by itself: what is looked at is scoring and monitoring.
-QUIET = {"retrain_every": "5 years", "cooldown": "5 years", "max_calibration_ratio": 5.0}
+QUIET = {"retrain_every": "5 years", "cooldown": "5 years", "max_calibration_ratio": 5.0, "max_psi": 0.2}
 
 
 def write(folder: Path, **monitoring: Any) -> TinyFolder:

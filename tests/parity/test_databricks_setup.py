@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from mlplatform import discovery
 from mlplatform.as_of import parse_as_of
 from mlplatform.stages import setup
 from mlplatform.stages.context import StageContext
+from tests.standin import documented_sql
 
 if TYPE_CHECKING:
     from mlplatform.workspace.databricks.workspace import DatabricksWorkspace
@@ -27,9 +29,33 @@ def context(features: DatabricksWorkspace) -> StageContext:
     return StageContext(features, use_case, parse_as_of("2026-01-01"), run_id="setup")
 
 
-def test_setup_makes_all_of_it_and_again_changes_nothing(context: Any, standin: Any) -> None:
+@pytest.fixture
+def sent(features: DatabricksWorkspace, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every statement that the session was asked to run."""
+    statements: list[str] = []
+    kind = type(features.spark)
+    run = kind.sql
+
+    def sql(self: Any, statement: str, *arguments: Any, **more: Any) -> Any:
+        statements.append(statement)
+        return run(self, statement, *arguments, **more)
+
+    monkeypatch.setattr(kind, "sql", sql)
+    return statements
+
+
+def test_setup_makes_all_of_it_and_again_changes_nothing(context: Any, standin: Any, sent: list[str]) -> None:
     ws, namespace = context.ws, context.namespace
-    first = setup.run(context, setup.Request(**ROLES, expect_schema="credit_risk"))
+    promoters = standin.identity.add("Groups", "promoters")
+    standin.identity.add("Groups", "owners", promoters, standin.identity.me)
+    asked = setup.Request(**ROLES, model_owner="owners")
+    first = setup.run(context, replace(asked, expect_schema="credit_risk"))
+    assert standin.models.by_name[str(namespace.model)].owner == "owners"
+    (probed,) = [line for line in first if "move aliases" in line]
+    assert probed.endswith("is owned by owners, of which promoters is a member")
+    assert any(statement.startswith("CREATE TABLE") for statement in sent)
+    for statement in sent:
+        documented_sql.check(statement)  # those that go to the seam were checked when they came
     assert ws.tables.describe(namespace.features("lender")).timeseries_column
     assert ws.tables.describe(namespace.gold("predictions")).tags["use_case"] == "credit_risk"
     assert first[-1].endswith("created")
@@ -42,7 +68,7 @@ def test_setup_makes_all_of_it_and_again_changes_nothing(context: Any, standin: 
     tables = ws.tables.list("dev", "credit_risk")
     versions = {name: ws.tables.version(namespace.table(name)) for name in tables}
     count = len(ws.sql.statements)
-    again = setup.run(context, setup.Request(**ROLES))
+    again = setup.run(context, asked)
     assert {name: ws.tables.version(namespace.table(name)) for name in ws.tables.list("dev", "credit_risk")} == versions
     assert any(line.endswith("0 changed") for line in again)
     assert again[-1].endswith("exists")

@@ -38,7 +38,12 @@ def doctor(as_json: bool, options: Options) -> None:
         output.show_json([vars(finding) for finding in findings])
     else:
         rows = [
-            ("ok" if item.well else "MISSING", item.what, item.found, "" if item.well else item.mend)
+            (
+                "ok" if item.well else "MISSING",
+                item.what,
+                item.found,
+                "" if item.well else options.hints.repeated(item.mend),
+            )
             for item in findings
         ]
         output.console().print(output.table("mlplatform doctor", ("", "what", "found", "mend it with"), rows))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import click
 from click.core import ParameterSource
 
-_COMMAND = re.compile(r"\bmlplatform((?: [a-z][a-z-]*)+)( (?!-)\w+)?")
+_COMMAND = re.compile(r"\bmlplatform((?: \w[\w-]*)+)")
 Option = tuple[str, str]
 
 
@@ -31,7 +31,7 @@ class Hints:
         return "\n".join(_COMMAND.sub(self._with_options, line) for line in text.split("\n")) if self.given else text
 
     def _with_options(self, match: re.Match[str]) -> str:
-        words = f"{match[1]}{match[2] or ''}".split()
+        words = match[1].split()
         command: click.Command | None = self.root
         depth = 0
         while depth < len(words) and isinstance(command, click.Group) and words[depth] in command.commands:

@@ -69,6 +69,13 @@ class Step:
         """Number of columns above their limit."""
         return sum(item.violated for item in self.drift)
 
+    @property
+    def unjudged(self) -> str:
+        """Why the drift that was measured was not judged; empty where it was, or none was measured."""
+        if not self.drift or any(not item.unjudged for item in self.drift):
+            return ""
+        return self.drift[0].unjudged
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -137,6 +144,16 @@ class Facts:
         return self.steps[-1] if self.steps else None
 
     @property
+    def unjudged_windows(self) -> int:
+        """How many of the newest measured windows, in a row, were not judged for drift."""
+        count = 0
+        for step in (step for step in reversed(self.steps) if step.drift):
+            if not step.unjudged:
+                break
+            count += 1
+        return count
+
+    @property
     def rows_scored(self) -> int:
         """Rows scored by champions over all steps."""
         return sum(scored.rows for scored in self.outcomes.scored)
@@ -159,8 +176,9 @@ def gather(ws: Workspace, namespace: Namespace, spine: LabelSpine, settings: Use
     stages = stages_of(stage_runs.of_the_cycle(stage_runs.read(ws, namespace)))
     decisions = decisions_of(events)
     measured = read_ops(ws, namespace, "performance_metrics")
-    performance = performance_of(measured)
-    drift = drift_of(read_ops(ws, namespace, "drift_metrics"))
+    monitored = {stage.as_of: stage.details for stage in stages if stage.stage == "monitor"}
+    performance = performance_of(measured, monitored)
+    drift = drift_of(read_ops(ws, namespace, "drift_metrics"), monitored)
     moments = {item.as_of for group in (stages, decisions, performance, drift) for item in group}
     outcomes = read_outcomes(ws, namespace, spine, settings.task, max(moments, default=None))
     moments |= {item.as_of for item in outcomes.scored}

@@ -63,13 +63,16 @@ def vanished(context: StageContext, aliases: Mapping[str, int]) -> str:
     )
 
 
-def require_known(context: StageContext) -> None:
+def require_known(context: StageContext, aliases: Mapping[str, int]) -> None:
     """Refuse to go on as if there had never been a champion.
+
+    Args:
+        context: The run.
+        aliases: Of the model, just read.
 
     Raises:
         StageError: If the decisions have a champion on record, and the registry none.
     """
-    aliases = context.ws.registry.aliases(context.use_case.model)
     trouble = vanished(context, aliases)
     if trouble:
         raise lost(context, trouble)
