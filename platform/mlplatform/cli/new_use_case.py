@@ -87,6 +87,7 @@ def new_use_case(  # noqa: PLR0913, PLR0917  (one for each option)
             "What is predicted for? There is no --entity.",
             hint="Name its column by --entity, several by several; or, if the file has no id, --row-numbers.",
         )
+    _check_name(name, into)
     made = write(
         name,
         csv,
@@ -104,26 +105,6 @@ def new_use_case(  # noqa: PLR0913, PLR0917  (one for each option)
     click.echo(f"\nNext:  mlplatform run {name} --as-of {made.as_of}{where}")
     click.echo(f"       mlplatform check {name}{where}")
     click.echo(f"Then the five edits of {made.folder / 'README.md'}.")
-
-
-def _bundle_around(into: Path) -> Path | None:
-    """Return the project whose bundle deploys the use cases of a folder."""
-    from mlplatform.bundle.project import BUNDLE_FILE
-    from mlplatform.discovery import FOLDER
-
-    home = into.resolve()
-    return home.parent if home.name == FOLDER and (home.parent / BUNDLE_FILE).is_file() else None
-
-
-def _check_name(name: str, into: Path) -> None:
-    """Refuse a name that the bundle around it has another use for, before anything is written."""
-    from mlplatform.bundle.names import check_names
-    from mlplatform.bundle.project import Project
-
-    root = _bundle_around(into)
-    if root is not None:
-        project = Project.read(root)
-        check_names({*project.use_cases(), name}, project.taken, project.variables)
 
 
 def _say_what_was_found(made: Scaffolded, *, guessed: bool) -> None:
@@ -145,9 +126,8 @@ def _say_what_was_found(made: Scaffolded, *, guessed: bool) -> None:
         click.echo(f"History:     of each {', of each '.join(by)}")
     elif found.timestamp is not None:
         click.echo("History:     none, for no entity has several rows; --history-by COLUMN makes one")
-    click.echo(
-        f"Horizon:     {made.horizon}{', guessed from the time covered: edit it in config.yml' if guessed else ''}"
-    )
+    origin = "guessed from the time covered" if found.timestamp else "of the made-up days"
+    click.echo(f"Horizon:     {made.horizon}{f', {origin}: edit it in config.yml' if guessed else ''}")
     _say_what_to_look_at(found)
     if not found.entities:
         click.echo(
@@ -186,10 +166,31 @@ def _shown(fact: CsvColumn) -> str:
 def _quoted(source: str) -> str:
     """A header as it is, in quotes where one would not see what it is: blanks at its ends, signs of no width."""
     from mlplatform.scaffold.csv_file import visible
+    from mlplatform.scaffold.layout import text
 
     if source != visible(source):
-        return ascii(source)
+        return text(source)
     return repr(source) if " " in source else source
+
+
+def _bundle_around(into: Path) -> Path | None:
+    """Return the project whose bundle deploys the use cases of a folder."""
+    from mlplatform.bundle.project import BUNDLE_FILE
+    from mlplatform.discovery import FOLDER
+
+    home = into.resolve()
+    return home.parent if home.name == FOLDER and (home.parent / BUNDLE_FILE).is_file() else None
+
+
+def _check_name(name: str, into: Path) -> None:
+    """Refuse a name that the bundle around it has another use for, before anything is written."""
+    from mlplatform.bundle.names import check_names
+    from mlplatform.bundle.project import Project
+
+    root = _bundle_around(into)
+    if root is not None:
+        project = Project.read(root)
+        check_names({*project.use_cases(), name}, project.taken, project.variables)
 
 
 def _resources(name: str, made: Scaffolded) -> None:

@@ -22,7 +22,7 @@ Role = Literal["number", "category", "text"]
 
 MOST_CATEGORIES = 50
 LEAST_ROWS = 200
-_TRUTHS = frozenset(["1", "true", "t", "yes", "y", "on", "sim", "s", "si", "sí", "ja", "oui", "da", "tak"])
+_TRUTHS = frozenset(["1", "+", "true", "t", "yes", "y", "on", "sim", "s", "si", "sí", "ja", "oui", "da", "tak"])
 _BINARY = 2
 _TIME = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?(Z|[+-]\d{2}:\d{2})?)?")
 

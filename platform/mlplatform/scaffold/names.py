@@ -12,6 +12,7 @@ from mlplatform.naming import OPS_SCHEMA, check_use_case_name
 # Packages that are not installed everywhere where a use case runs, and folders that stand beside it.
 _TAKEN = frozenset(
     [
+        "mlplatform",
         "databricks",
         "delta",
         "dbutils",

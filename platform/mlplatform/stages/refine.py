@@ -103,7 +103,7 @@ def _refine_silver(context: StageContext, silver: SilverTable, result: StageResu
         markers.note(result, f"{quarantine.name} was gone: {refilled} row(s) of {len(done)} file(s) are in it again.")
     if pending:
         context.progress(f"{target.name}: {len(pending)} file(s)")
-        rows = _read_landed(context, silver, bronze, version, pending)
+        rows = _read_landed(context, silver, bronze, version, pending, beside=pending)
         good, bad, repeated, left_out = (
             rows.filter(pc.equal(rows.column(_FATE), fate)) for fate in (_GOOD, _BAD, _REPEATED, _LEFT_OUT)
         )
@@ -169,7 +169,9 @@ def _refill_quarantine(
     quarantine = context.namespace.quarantine(silver.name)
     if not done:
         return 0
-    rows = _read_landed(context, silver, bronze, version, done)
+    # Beside all of silver, these files' own rows among them: what is there now is what they were compared with then.
+    rows = _read_landed(context, silver, bronze, version, done, beside=None)
+    rows = rows.filter(pc.is_in(rows.column(_FATE), pa.array([_GOOD, _BAD])))
     there = context.ws.tables.to_arrow(context.namespace.silver(silver.name), columns=[FILE, ROW])
     missing = rows.join(there, keys=[FILE, ROW], join_type="left anti").select(rows.column_names)
     # Judged all at once now and file by file then, another of several rows of a key may have been the first.
@@ -212,12 +214,18 @@ def _say_large(
 
 
 def _read_landed(
-    context: StageContext, silver: SilverTable, bronze: ObjectName, version: int, pending: list[str]
+    context: StageContext,
+    silver: SilverTable,
+    bronze: ObjectName,
+    version: int,
+    pending: list[str],
+    *,
+    beside: list[str] | None,
 ) -> pa.Table:
     from pyspark.errors import PySparkException
 
     try:
-        return _judge(context, silver, bronze, version, pending)
+        return _judge(context, silver, bronze, version, pending, beside)
     except PySparkException as error:
         reason = str(error).strip().splitlines()[0]
         raise StageError(
@@ -227,8 +235,13 @@ def _read_landed(
         ) from error
 
 
-def _judge(
-    context: StageContext, silver: SilverTable, bronze: ObjectName, version: int, pending: list[str]
+def _judge(  # noqa: PLR0913, PLR0917  (two are what the others are compared with)
+    context: StageContext,
+    silver: SilverTable,
+    bronze: ObjectName,
+    version: int,
+    pending: list[str],
+    beside: list[str] | None,
 ) -> pa.Table:
     """Return all rows of the pending files: typed columns, provenance, what becomes of each row, and why."""
     from pyspark.sql import Window
@@ -262,7 +275,7 @@ def _judge(
         F.row_number().over(order).alias("_nth"),
         *(F.first(quote(name)).over(so_far).alias(f"_first_{name}") for name in content),
     )
-    joined = numbered.join(_seen_before(context, silver, pending, content), on=list(silver.keys), how="left")
+    joined = numbered.join(_seen_before(context, silver, beside, content), on=list(silver.keys), how="left")
     seen = F.col("_seen").isNotNull()
     again = passes & ((F.col("_nth") > 1) | seen)
     same = F.lit(True)
@@ -280,10 +293,13 @@ def _judge(
     ).toArrow()
 
 
-def _seen_before(context: StageContext, silver: SilverTable, pending: list[str], content: list[str]) -> DataFrame:
+def _seen_before(context: StageContext, silver: SilverTable, beside: list[str] | None, content: list[str]) -> DataFrame:
+    """Return what silver holds of other files than those; None: of all."""
     from pyspark.sql import functions as F  # noqa: N812
 
-    there = context.ws.tables.read(context.namespace.silver(silver.name)).where(~F.col(FILE).isin(pending))
+    there = context.ws.tables.read(context.namespace.silver(silver.name))
+    if beside is not None:
+        there = there.where(~F.col(FILE).isin(beside))
     values = (F.col(quote(name)).alias(f"_seen_{name}") for name in content)
     return there.select(*(F.col(quote(key)) for key in silver.keys), *values, F.lit(1).alias("_seen"))
 
