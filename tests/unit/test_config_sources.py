@@ -57,6 +57,18 @@ def test_each_value_says_where_it_came_from(path):
     assert prod["owner"] == ("team@example.com", "config.yml line 1")
 
 
+def test_the_catalog_says_where_it_came_from(path):
+    assert found(path, "prod")["catalog"] == ("prod", "default (the environment's name)")
+    path.write_text(CONFIG + "    catalog: main\ncatalog: sandbox\n")
+    assert found(path, "dev")["catalog"] == ("sandbox", "config.yml line 15")
+    assert found(path, "prod")["catalog"] == ("main", "config.yml line 14 (environments.prod)")
+    command = ["config", "show", "tiny", "--use-cases", str(path.parents[1]), "--json"]
+    for said, given in ((["--catalog", "told"], {}), ([], {"MLPLATFORM_CATALOG": "told"})):
+        shown = json.loads(CliRunner().invoke(cli, [*command, *said], env=given, catch_exceptions=False).output)
+        (row,) = [row for row in shown["settings"] if row["key"] == "catalog"]
+        assert (row["value"], row["origin"]) == ("told", "--catalog, or MLPLATFORM_CATALOG")
+
+
 def test_every_setting_is_listed_once(path):
     keys = [item.key for item in sources(path, "dev")]
     assert len(keys) == len(set(keys))

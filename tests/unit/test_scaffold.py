@@ -91,7 +91,7 @@ def test_what_is_written_is_a_use_case_and_clean(tmp_path, csv, options):
 
 def test_names_of_the_file_are_quoted(tmp_path, csv):
     tables = (write(tmp_path, csv).folder / "tables.py").read_text()
-    assert "try_cast(`plan``price` AS double)" in tables
+    assert 'number_sql("`plan``price`")' in tables
     quoted = tmp_path / "quoted.csv"
     quoted.write_text(csv.read_text().replace("yes", "it's"))
     tables = (write(tmp_path, quoted, "quoted").folder / "tables.py").read_text()
@@ -142,7 +142,7 @@ def test_what_does_not_fit_is_named(tmp_path, csv, options, says):
     ("change", "says"),
     [
         (lambda frame: frame.head(100), "at least 200"),
-        (lambda frame: frame.assign(**{"asked-on": 1}), "would both be called asked_on"),
+        (lambda frame: frame.assign(**{"asked on": 1}), "called Asked on and asked on; case does not count"),
         (lambda frame: frame.assign(**{"Account No": [None, *frame["Account No"][1:]]}), "have no Account No"),
         (lambda frame: frame.assign(**{"Asked on": "2024-01-01"}), "ten days are the least"),
         (lambda frame: frame[["Account No", "Asked on", "note", "Bought"]], "no column to predict from"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import click
@@ -25,10 +26,14 @@ def monitor(use_case: str, as_of: str | None, as_json: bool, options: Options) -
     Data and features are brought up to the time first. Alerts are recorded, then sent; alerts whose delivery failed
     before are sent again. Again for the same time measures again what could not be measured, and changes nothing else.
     """
+    from mlplatform.models.scorer import PREDICTIONS
     from mlplatform.pipeline import Pipeline
 
     moment = as_of_option(as_of)
     with options.open_use_case(use_case) as (ws, opened), output.reporting(total=1) as reporter:
+        if not ws.tables.exists(opened.namespace.gold(PREDICTIONS)):
+            _nothing_scored(use_case, moment, options, as_json=as_json)
+            return
         summary = Pipeline(ws, opened, moment, reporter.line).run(["ingest", "refine", "features", "monitor"])
         metric = opened.settings.training.metric
     done = summary.stages[-1]
@@ -50,6 +55,16 @@ def monitor(use_case: str, as_of: str | None, as_json: bool, options: Options) -
         output.console().print(output.table("alerts", ("severity", "kind", "event", "message"), rows))
     else:
         click.echo("  no alert" if not details["not_judged"] else "  no alert, of what was judged")
+
+
+def _nothing_scored(use_case: str, moment: datetime, options: Options, *, as_json: bool) -> None:
+    skipped = "nothing has been scored yet"
+    first = options.hints.repeated(f"mlplatform run {use_case} --as-of {moment:%Y-%m-%d}")
+    if as_json:
+        output.show_json({"use_case": use_case, "as_of": moment.isoformat(), "skipped": skipped, "first": first})
+        return
+    click.echo(f"{use_case} as of {moment:%Y-%m-%d}: {skipped}, so that there is nothing to monitor.")
+    click.echo(f"First: {first}; it trains, promotes what passes the gate, and scores.")
 
 
 def _lines(details: dict[str, Any], metric: str, rows: int | None) -> list[str]:

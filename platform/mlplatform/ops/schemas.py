@@ -168,9 +168,19 @@ TABLES = {
 }
 
 
-def ensure(ws: Workspace, namespace: Namespace) -> None:
-    """Create the platform's tables of this environment where they are missing."""
+WRITTEN_BY = {
+    "gate_decisions": "gate",
+    "drift_metrics": "monitor",
+    "window_counts": "monitor",
+    "performance_metrics": "monitor",
+}
+"""Tables that a stage writes to in every run that ends well, so that it is noticed when they are gone."""
+
+
+def ensure(ws: Workspace, namespace: Namespace) -> list[str]:
+    """Create the platform's tables of this environment where they are missing; return the names of those made."""
     present = set(ws.tables.list(namespace.catalog, namespace.ops("stage_runs").schema))
     for name, (schema, description) in TABLES.items():
         if name not in present:
             ws.tables.create(namespace.ops(name), schema, description=description)
+    return [name for name in TABLES if name not in present]

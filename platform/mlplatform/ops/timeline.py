@@ -74,7 +74,7 @@ def steps(recorded: Iterable[dict[str, Any]], metric: str) -> list[Step]:
 
 
 def _step(moment: datetime, rows: list[dict[str, Any]], metric: str) -> Step:
-    score = _details(rows, "score")
+    score = _details(rows, "score", key="model_version")
     monitor = _details(rows, "monitor")
     worst = monitor.get("worst_drift") or {}
     return Step(

@@ -14,13 +14,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlplatform.as_of import parse_as_of
-from mlplatform.errors import LabelError, StageError
+from mlplatform.errors import LabelError, PlatformError, StageError
 from mlplatform.features.spec import FeatureSpec
 from mlplatform.medallion.spine import LABEL_KNOWN_AT
 from mlplatform.models.checks.base import Evidence, FeatureFacts, ModelSignature
 from mlplatform.models.checks.evidence import enough
 from mlplatform.models.label_frame import LabelFrame, known_labels
 from mlplatform.models.metrics import Vector
+from mlplatform.stages import champion as champions
 from mlplatform.stages import reference
 from mlplatform.stages.context import StageContext
 from mlplatform.stages.train import TRAINED_AS_OF_TAG, TRAINED_THROUGH_TAG, training_start
@@ -69,7 +70,7 @@ def gather(context: StageContext, challenger: ModelVersion, champion: ModelVersi
     frame, source = _newest(context, frame, known_then)
     context.progress(f"gate: {frame.rows.num_rows} labelled rows ({source['rows_from']}) that neither model learned")
     made, rows = score(context, challenger, frame)
-    other = score(context, champion, frame)[0] if champion else None
+    other = _score_champion(context, champion, frame) if champion else None
     context.ws.registry.activate()
     spec = _feature_spec(challenger)
     source |= {"tables": _versions(context, frame, spec), "digest": frame.digest, "after": after.isoformat()}
@@ -121,6 +122,17 @@ def score(context: StageContext, version: ModelVersion, frame: LabelFrame) -> tu
             hint="Predictions cannot be held against labels; report this.",
         )
     return np.asarray(scored.column("prediction").to_numpy(), dtype=np.float64), scored.drop_columns(["prediction"])
+
+
+def _score_champion(context: StageContext, version: ModelVersion, frame: LabelFrame) -> Vector:
+    """Score with the champion; what keeps it from scoring names it, and the commands that lead out."""
+    try:
+        return score(context, version, frame)[0]
+    except PlatformError as error:
+        raise StageError(
+            f"The champion, version {version.version} of {version.name}, could not score: {error.message}",
+            hint=f"{error.hint} {champions.way_out(context)}".strip(),
+        ) from error
 
 
 def _time_tag(version: ModelVersion, tag: str) -> datetime:

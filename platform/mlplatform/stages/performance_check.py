@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from mlplatform.as_of import Duration
+from mlplatform.as_of import Duration, parse_as_of
 from mlplatform.config import UseCaseSettings
 from mlplatform.medallion.spine import LABEL_KNOWN_AT, LABELS, SPINE
 from mlplatform.models.scorer import PREDICTION, PREDICTIONS
@@ -78,8 +78,8 @@ def check(context: StageContext) -> PerformanceCheck:
     since it was last measured, beside what had been estimated for it; and the challenger's shadow predictions. Beside
     the champions' stands what the trivial baseline would have reached.
     """
-    judged = _judged(context, CHAMPION)
-    shadow = _judged(context, CHALLENGER)
+    judged = predictions_with_labels(context, CHAMPION)
+    shadow = predictions_with_labels(context, CHALLENGER)
     baselines = Baselines(context)
     rows = [*_windows(context, judged, baselines)]
     done = PerformanceCheck()
@@ -285,14 +285,16 @@ def _settled(context: StageContext) -> datetime:
     return horizon.before(grace.before(context.as_of))
 
 
-def _judged(context: StageContext, alias: str) -> Judged:
+def predictions_with_labels(context: StageContext, alias: str) -> Judged:
+    """Return what was predicted under an alias, with the labels known by `as_of`."""
     spine, tables = context.use_case.label_spine(), context.ws.tables
     keys, time, since = list(spine.keys), spine.prediction_time, _looked_at_since(context)
     made = tables.to_arrow(
         context.namespace.gold(PREDICTIONS),
-        columns=[*keys, PREDICTION, "model_version", "as_of"],
+        columns=[*keys, PREDICTION, "model_version", "as_of", "run_id"],
         filters=[("alias", "=", alias), ("as_of", "<=", context.as_of), (time, ">", since)],
     )
+    made = _without_learned(context, made, time).drop_columns(["run_id"])
     labels = tables.to_arrow(
         context.namespace.gold(LABELS),
         columns=[*keys, spine.label, LABEL_KNOWN_AT],
@@ -305,6 +307,19 @@ def _judged(context: StageContext, alias: str) -> Judged:
         if joined:
             return replace(joined[0], rows=pa.concat_tables([item.rows for item in joined]))
     return join_labels(made, labels, keys, time, context.as_of, _settled(context))
+
+
+def _without_learned(context: StageContext, made: pa.Table, time: str) -> pa.Table:
+    """Leave out what was predicted long after its time by a version that had learned from it: no performance."""
+    for row in context.log.rows("score"):
+        through = row["details"].get("learned_through")
+        if through:
+            moment = pa.scalar(parse_as_of(through), made.schema.field(time).type)
+            mine = pa.compute.equal(made.column("run_id"), row["run_id"])
+            made = made.filter(
+                pa.compute.invert(pa.compute.and_(mine, pa.compute.less_equal(made.column(time), moment)))
+            )
+    return made
 
 
 def _versions(made: pa.Table) -> Iterable[int]:

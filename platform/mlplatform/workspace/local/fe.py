@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from mlplatform.errors import FeatureStoreError
 from mlplatform.features.declaration import declare, split
-from mlplatform.features.lineage import Lineage
+from mlplatform.features.lineage import Lineage, frame_rule
 from mlplatform.features.spec import FeatureSpec
 from mlplatform.features.training_set import sources_needed
 from mlplatform.naming import ObjectName
@@ -340,7 +340,10 @@ class LocalFeatureClient:
             tables = open_tables(self._ws.tables, names)
             registered = {name: self._ws.functions.get(name) for name in functions}
             infos = {name: table.info for name, table in tables.items()}
-            scoring = BatchScoring(spec, frame, result_type, tables=infos, functions=registered, matches=matches)
+            rule = frame_rule(artifact.spec_folder, model_uri=model_uri)
+            scoring = BatchScoring(
+                spec, frame, result_type, tables=infos, functions=registered, matches=matches, rule=rule
+            )
             model = model_store.load_model(artifact, self.verify_model)
 
             def predict(given: Any) -> Any:

@@ -31,6 +31,7 @@ from mlplatform.workspace.table_checks import (
     expression,
     keyed_schema,
     raise_for_outside,
+    replaces,
     unfit_filters,
 )
 
@@ -148,11 +149,19 @@ class LocalTables:
             timeseries_column=values.get(_TIMESERIES),
             description=table.metadata().description or "",
             tags=json.loads(values.get(_TAGS, "{}")),
+            id=str(table.metadata().id),
+            created_at=delta.created_at(table),
         )
 
     def version(self, name: ObjectName | str) -> int:
         """Return the newest Delta version."""
         return int(self.open(name).version())
+
+    def replaced_since(self, name: ObjectName | str, version: int) -> bool:
+        """Tell whether the table was restored, replaced or emptied as a whole after a version, or never reached it."""
+        table = self.open(name)
+        behind = table.version() - version
+        return behind < 0 or (behind > 0 and any(replaces(item["operation"]) for item in table.history(behind)))
 
     def read(self, name: ObjectName | str, *, version: int | None = None) -> DataFrame:
         """Return the table, pinned at a version, as a Spark DataFrame."""
