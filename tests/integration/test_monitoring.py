@@ -312,19 +312,31 @@ def test_a_regression_has_no_estimate_says_why_and_is_judged_by_its_error(tmp_pa
         assert alerts(ws, LAST)["performance"] == "raised"
         decision = Pipeline(ws, open_tiny(ws, own.folder), parse_as_of(LAST)).retrain_decision()
         assert decision["reasons"][1].startswith("performance: realised mae of version 1")
-        # The labels are 0 and 1, and fewer than half are 1: their median is always 0, which a mean cannot beat.
-        rows = performance(ws, basis="recent", model_version=1, as_of=parse_as_of(LAST))
-        found = {row["metric"]: row for row in rows}
-        labels = joined_labels(ws)
-        assert found["baseline_mae"]["value"] == pytest.approx(np.abs(labels - 0.0).mean())
-        gain = found["gain_over_baseline"]
-        assert gain["value"] == pytest.approx(found["baseline_mae"]["value"] - found["mae"]["value"])
-        assert gain["low"] < gain["high"] < 0
-        assert (gain["limit"], gain["violated"]) == (0.0, True)
-        assert alerts(ws, LAST)["worse_than_baseline"] == "raised"
-        assert decision["reasons"][2].startswith("worse_than_baseline: realised mae of version 1 is surely worse")
-        realised = {row["metric"] for row in performance(ws, basis="realised", window_end=first_of("2020-08"))}
-        assert {"baseline_mae", "baseline_rmse", "gain_over_baseline"} <= realised
+        rows = {row["metric"]: row for row in performance(ws, basis="recent", model_version=1)}
+        learned = Baselines(open_context(ws, own, LAST)).of(1)
+        assert isinstance(learned, dict)
+        errors = np.abs(joined_labels(ws) - learned["median"])
+        assert rows["baseline_mae"]["value"] == pytest.approx(errors.mean())
+        gain = rows["gain_over_baseline"]
+        assert gain["value"] == pytest.approx(errors.mean() - rows["mae"]["value"])
+        assert gain["low"] < gain["value"] < gain["high"]
+        assert (gain["limit"], gain["violated"]) == (0.0, False)
+        realised_too = {row["metric"] for row in performance(ws, basis="realised", window_end=first_of("2020-08"))}
+        assert {"baseline_mae", "baseline_rmse", "gain_over_baseline"} <= realised_too
+        # In production everything is off by one: worse than the median, as anybody can see.
+        made = predictions(ws)
+        off = made.set_column(
+            made.schema.get_field_index("prediction"), made.schema.field("prediction"), pc.add(made["prediction"], 1.0)
+        )
+        ws.tables.overwrite(NS.gold("predictions"), off)
+        run_tiny(ws, own.folder, "2020-12-02", ["monitor"])
+        assert alerts(ws, "2020-12-02")["worse_than_baseline"] == "raised"
+        decision = Pipeline(ws, open_tiny(ws, own.folder), parse_as_of("2020-12-02")).retrain_decision()
+        assert [reason.partition(":")[0] for reason in decision["reasons"][1:]] == [
+            "performance",
+            "worse_than_baseline",
+        ]
+        assert "realised mae of version 1 is surely worse than that of the trivial baseline" in decision["reasons"][2]
 
 
 def joined_labels(ws: LocalWorkspace) -> np.ndarray:

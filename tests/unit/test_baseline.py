@@ -117,14 +117,27 @@ def test_skewed_differences_are_corrected_towards_no_alarm():
     assert plain < found.p_worse < 10 * plain
 
 
-def test_where_a_few_rows_decide_there_is_no_verdict():
-    labels = np.append(np.zeros(500), [400.0, 900.0, 2000.0])
-    predictions = np.append(np.full(500, 12.0), [400.0, 900.0, 2000.0])
-    found = measure(labels, predictions, "rmse", labels)
-    assert found.compared is not None
-    assert found.compared.low is not None, "measured all the same"
-    told = baseline_check.finding({1: found}, {1: labels.size}, settings("rmse"))
-    assert (told.state, told.message) == ("unknown", "a few of the rows decide between the model and the baseline")
+def test_a_window_that_lacks_the_rows_that_count_makes_no_model_look_bad():
+    """One row in twenty is very late, and the model knows which: that is all its worth. This window has none."""
+    random = np.random.default_rng(2)
+
+    def draw(rows: int, late: float) -> tuple[np.ndarray, np.ndarray]:
+        rare = random.random(rows) < late
+        return np.where(rare, random.normal(300, 50, rows), random.normal(0, 5, rows)), rare
+
+    training, _ = draw(5000, 0.05)
+    labels, rare = draw(400, 0.0)
+    made = np.where(rare, labels, training.mean() + 8 * random.normal(size=400) * 3)
+    constant, learned = np.full(400, training.mean()), baseline.learn(training)
+    usual = baseline.usual_loss(learned, "rmse")
+    alone, fair = (baseline.compare("rmse", labels, made, constant, usual=it) for it in (None, usual))
+    assert alone is not None and fair is not None  # noqa: PT018
+    assert alone.p_worse is not None and fair.p_worse is not None  # noqa: PT018
+    assert alone.gain == fair.gain
+    assert fair.p_worse > 0.01 > alone.p_worse
+    # What is worse on all rows, the late ones too, stays an alert.
+    bad = baseline.compare("rmse", labels, labels * -1 + 60, constant, usual=usual)
+    assert bad is not None and bad.p_worse is not None and bad.p_worse < 0.001  # noqa: PT018
 
 
 def test_rows_of_one_entity_are_no_more_than_one():

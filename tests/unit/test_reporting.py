@@ -346,7 +346,7 @@ def test_what_was_not_judged_is_neither_green_nor_red_and_says_why():
     page = Page(render(unjudged(), NOW))
     assert page.attributes("class").count("tile unjudged") == 3
     assert "Not judged: measured on too few rows" in page.text, "the legend"
-    assert f"was not judged: {FEW}. Its largest drift, which may be chance, is in state (index 1.75)" in page.text
+    assert f"was not judged: {FEW}. Its largest drift, which may be chance, is in state (index 1.750)" in page.text
     assert f"not judged ({FEW})" in page.text, "the timeline"
     assert "Not judged: measured on too few rows" not in full_page().text
 

@@ -21,8 +21,6 @@ GAIN = "gain_over_baseline"
 """Name of the metric: how much better than the baseline a model is in the primary metric; above zero is better."""
 LEAST_OF_CLASS = 50
 """Fewer rows of either class than this say nothing: without an event the base rate is beaten by anything near zero."""
-# Cochran, Sampling Techniques, 1977: of differences of skewness G a mean is near enough to normal from 25 G^2 on.
-_UNITS_A_SQUARED_SKEW = 25
 _NONE = "the difference between the model and the baseline has no interval on these rows"
 _DRAWS, _SEED = 400, 0
 Clusters = npt.NDArray[np.int64]
@@ -50,13 +48,20 @@ class Compared:
 
 
 def learn(labels: Vector) -> dict[str, float]:
-    """Return what the baseline knows of training labels, shape (rows,).
+    """Return what the baseline knows of training labels, shape (rows,), and how far off it is on them.
 
     Examples:
         >>> learn(np.array([0.0, 0.0, 3.0]))
-        {'rows': 3.0, 'mean': 1.0, 'median': 0.0}
+        {'rows': 3.0, 'mean': 1.0, 'median': 0.0, 'absolute': 1.0, 'squared': 2.0}
     """
-    return {"rows": float(labels.size), "mean": float(labels.mean()), "median": float(np.median(labels))}
+    mean, median = float(labels.mean()), float(np.median(labels))
+    return {
+        "rows": float(labels.size),
+        "mean": mean,
+        "median": median,
+        "absolute": float(np.abs(labels - median).mean()),
+        "squared": float(((labels - mean) ** 2).mean()),
+    }
 
 
 def metric(name: str) -> str:
@@ -69,23 +74,44 @@ def says(learned: Mapping[str, float], name: str) -> float:
     return learned["median" if name == "mae" else "mean"]
 
 
+def usual_loss(learned: Mapping[str, float], name: str) -> float | None:
+    """Return the mean loss of a row that the baseline had on the training labels; None where a metric has none."""
+    if name == "mae":
+        return learned["absolute"]
+    if name in ("rmse", "brier"):
+        return learned["squared"]
+    if name == "log_loss":
+        rate = min(max(learned["mean"], 1e-15), 1 - 1e-15)
+        return float(-(rate * np.log(rate) + (1 - rate) * np.log(1 - rate)))
+    return None
+
+
 def compare(
-    name: str, labels: Vector, predictions: Vector, baseline: Vector, *, clusters: Clusters | None = None
+    name: str,
+    labels: Vector,
+    predictions: Vector,
+    baseline: Vector,
+    *,
+    usual: float | None = None,
+    clusters: Clusters | None = None,
 ) -> Compared | None:
     """Compare a model with the baseline on the same rows.
 
     Differences of losses by Student's distribution, corrected for their skewness after Hall, "On the Removal of
-    Skewness by Transformation", Journal of the Royal Statistical Society B 1992: where the model is a little worse on
-    most rows and much better on few, windows that happen to lack those few would all look bad. Where the differences
-    are too skewed for that (Cochran), there is no verdict. Of rows that belong together, by the sums of each cluster.
-    The area under the ROC curve against a half, which every constant has, after DeLong. What has no closed form, and
-    this where rows are clustered, by the standard error of the paired bootstrap.
+    Skewness by Transformation", Journal of the Royal Statistical Society B 1992. Of rows that belong together, by the
+    sums of each cluster. The area under the ROC curve against a half, which every constant has, after DeLong. What has
+    no closed form, and this where rows are clustered, by the standard error of the paired bootstrap.
+
+    What a model is worth may lie in few rows, on which the baseline is far off (the very late, the rare event): a
+    window that happens to hold fewer of them than training did makes every model look bad. Where it does, the model is
+    given what it would have gained on the missing ones: the baseline's loss serves as a control variate, one-sided.
 
     Args:
         name: The metric.
         labels: Shape (rows,).
         predictions: The model's, shape (rows,).
         baseline: The baseline's, shape (rows,).
+        usual: Mean loss of a row that the baseline had on the training labels; None: nothing is given.
         clusters: Number of each row's cluster, from 0 on without gaps; None: each row by itself.
 
     Returns:
@@ -100,7 +126,10 @@ def compare(
     if mine is not None and theirs is not None:
         # The root's difference is that of the squares over the sum of the roots.
         unit = (value + other or 1.0) if name == "rmse" else 1.0
-        return _of_differences(other, gain, _units(theirs - mine, clusters) / unit)
+        missing = _missing(theirs - mine, theirs, usual) / unit
+        # And what these few rows add to the spread, which they make as much as the mean.
+        wider = max(1.0, usual / float(theirs.mean())) if usual is not None and theirs.any() else 1.0
+        return _of_differences(other, gain, _units(theirs - mine, clusters) / unit, missing, wider)
     constant = bool(np.ptp(baseline) == 0)
     if name == "roc_auc" and constant and clusters is None:
         found = delong(labels, predictions)
@@ -124,7 +153,17 @@ def _units(differences: Vector, clusters: Clusters | None) -> Vector:
     return np.asarray(mean + sums * sums.size / differences.size)
 
 
-def _of_differences(baseline: float, gain: float, units: Vector) -> Compared:
+def _missing(differences: Vector, losses: Vector, usual: float | None) -> float:
+    """Return what a model would gain on rows that a window lacks, by what it gains where the baseline is far off."""
+    variance = float(losses.var())
+    lack = 0.0 if usual is None else max(0.0, usual - float(losses.mean()))
+    if not lack or not variance:
+        return 0.0
+    slope = float(((differences - differences.mean()) @ (losses - losses.mean())) / losses.size / variance)
+    return max(0.0, slope) * lack
+
+
+def _of_differences(baseline: float, gain: float, units: Vector, missing: float, wider: float) -> Compared:
     from scipy.stats import t
 
     many = units.size
@@ -135,9 +174,7 @@ def _of_differences(baseline: float, gain: float, units: Vector) -> Compared:
     if spread == 0 or found.p_worse is None:
         return found
     skew = float(np.mean(((units - mean) / spread) ** 3))
-    if skew > 0 and many < _UNITS_A_SQUARED_SKEW * skew**2:
-        return replace(found, p_worse=None, why="a few of the rows decide between the model and the baseline")
-    size = mean / spread
+    size = (mean + missing) / (spread * wider)
     corrected = size + skew * size**2 / 3 + skew**2 * size**3 / 27 + skew / (6 * many)
     return replace(found, p_worse=float(t.cdf(corrected * np.sqrt(many), many - 1)))
 

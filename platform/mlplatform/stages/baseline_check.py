@@ -102,7 +102,20 @@ def measure(known: Judged, baselines: Baselines, settings: UseCaseSettings) -> B
         found_metrics.append(PerformanceMetric(baseline.metric(name), shown, None, violated=False, low=low, high=high))
     by = settings.gate.cluster_by
     clusters = _clusters(rows, by) if by and set(by) <= set(rows.column_names) else None
-    compared = baseline.compare(primary, labels, predictions, said(primary), clusters=clusters) if labels.size else None
+    usual = [baseline.usual_loss(learned[version], primary) for version in versions]
+    lost = [value for value in usual if value is not None]
+    compared = (
+        baseline.compare(
+            primary,
+            labels,
+            predictions,
+            said(primary),
+            usual=float(np.mean(lost)) if lost else None,
+            clusters=clusters,
+        )
+        if labels.size
+        else None
+    )
     return Beside(found_metrics, compared, _too_little(labels, compared, settings))
 
 
