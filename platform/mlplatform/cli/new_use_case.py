@@ -79,7 +79,6 @@ def new_use_case(  # noqa: PLR0913, PLR0917  (one for each option)
     """
     from mlplatform.scaffold.render import new_use_case as write
 
-    _check_name(name, into)
     if row_numbers and entities:
         raise UsageError("--row-numbers is instead of --entity.", hint="Give one of them.")
     if not row_numbers and not entities:
