@@ -38,7 +38,12 @@ def doctor(as_json: bool, options: Options) -> None:
         output.show_json([vars(finding) for finding in findings])
     else:
         rows = [
-            ("ok" if item.well else "MISSING", item.what, item.found, "" if item.well else item.mend)
+            (
+                "ok" if item.well else "MISSING",
+                item.what,
+                item.found,
+                "" if item.well else options.hints.repeated(item.mend),
+            )
             for item in findings
         ]
         output.console().print(output.table("mlplatform doctor", ("", "what", "found", "mend it with"), rows))
@@ -95,15 +100,15 @@ def _workspace(options: Options) -> Iterator[Finding]:
 
 def _use_cases(options: Options) -> Iterator[Finding]:
     from mlplatform import discovery
-    from mlplatform.config import CONFIG_FILE, load_settings
+    from mlplatform.config import load_settings
 
     found = discovery.find_use_cases(options.use_cases)
     if not found:
         yield Finding("use cases", well=False, found="none", mend="run in the project, or give --use-cases PATH")
     for item in found.values():
         try:
-            folder = item.folder or discovery.folder_of(item, discovery.load(item))
-            landing = folder / load_settings(folder / CONFIG_FILE, options.env).landing
+            file = discovery.config_file(item)
+            landing = file.parent / load_settings(file, options.env).landing
         except PlatformError as error:
             yield Finding(f"use case {item.name}", well=False, found=error.message, mend=error.hint)
         else:

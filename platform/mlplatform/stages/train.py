@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,10 @@ from mlplatform.errors import RegistryError
 from mlplatform.git import source_version
 from mlplatform.medallion.spine import SPINE
 from mlplatform.models import artifacts, skops_flavor
+from mlplatform.models.fitting import in_our_words
 from mlplatform.models.label_frame import LabelFrame, known_labels, sample
 from mlplatform.models.training import Trained, TrainingData, train, training_data, training_key
-from mlplatform.monitoring import estimate, profiles
+from mlplatform.monitoring import baseline, estimate, profiles
 from mlplatform.naming import CHALLENGER, ObjectName
 from mlplatform.ops.stage_runs import StageResult
 from mlplatform.stages.context import StageContext
@@ -31,6 +33,8 @@ NAME = "train"
 KEY_TAG = "training_key"
 TRAINED_AS_OF_TAG = "trained_as_of"
 TRAINED_THROUGH_TAG = "trained_through"
+FAILURE_TAG = "failure"
+_LONGEST = 500
 _HOLDOUT = "holdout_"
 
 
@@ -71,6 +75,10 @@ def run(context: StageContext, *, register_only: bool = False) -> StageResult:
             known, trained = _train_and_log(context, frame, data, key)
             result.details["metrics"] = trained.metrics
             result.details["params"] = trained.params
+            if trained.without_values:
+                result.details["columns_without_values"] = trained.without_values
+            if trained.search and trained.search.failed:
+                result.details["failed_trials"] = [asdict(trial) for trial in trained.search.failed]
         else:
             result.details["reused"] = True
         _finish(context, known, data, key)
@@ -129,15 +137,25 @@ def _train_and_log(
                 mlflow.log_metric(f"validation_{settings.training.metric}", score)
             context.progress(f"trial {number + 1} of {settings.training.search.max_evals}: {score:.4f}")
 
-        trained = train(trainer, data, settings, log_trial)
+        def log_failure(number: int, params: dict[str, Any], cause: str) -> None:
+            failed = tags | {FAILURE_TAG: cause[:_LONGEST]}
+            mlflow.start_run(run_name=f"trial {number}", nested=True, tags=failed)
+            mlflow.log_params(params)
+            mlflow.end_run("FAILED")
+            context.progress(f"trial {number + 1} of {settings.training.search.max_evals} failed: {cause}")
+
+        trained = train(trainer, data, settings, log_trial, log_failure)
+        for part, names in trained.without_values.items():
+            context.progress(f"no value among the {part} rows: {', '.join(names)}")
         mlflow.log_params(trained.params)
         mlflow.log_metrics({f"{_HOLDOUT}{name}": value for name, value in trained.metrics.items() if value == value})  # noqa: PLR0124
-        reference = profiles.profile_table(pa.Table.from_pandas(data.inputs, preserve_index=False))
+        reference = profiles.profile_table(data.rows)
         reference |= profiles.profile_table(pa.table({"prediction": trained.holdout_predictions}))
         calibration = None
         if settings.task == "classification":
             calibration = estimate.fit_calibration(data.labels[trained.split.holdout], trained.holdout_predictions)
-        mlflow.log_dict(profiles.to_dict(reference, calibration), PROFILE_FILE)
+        learned = baseline.learn(data.labels[: trained.split.holdout.start])
+        mlflow.log_dict(profiles.to_dict(reference, calibration, learned), PROFILE_FILE)
         context.progress("logging and registering the model")
         _log_model(context, data, trained)
         run_id = run.info.run_id
@@ -234,7 +252,8 @@ def _tags(context: StageContext, data: TrainingData) -> dict[str, str]:
 def _model_types(estimator: Any, trusted: tuple[str, ...]) -> list[str]:
     import skops.io
 
-    found = skops.io.get_untrusted_types(data=skops.io.dumps(estimator))
+    with in_our_words("Storing the model in the skops format"):
+        found = skops.io.get_untrusted_types(data=skops.io.dumps(estimator))
     return [name for name in found if artifacts.allowed(name, trusted)]
 
 

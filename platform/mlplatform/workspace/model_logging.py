@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from mlplatform.errors import FeatureStoreError
 from mlplatform.workspace.model_store import RAW_MODEL
@@ -24,6 +27,7 @@ LOADER = "mlplatform.features.packaged"
 
 _EXPERIMENT = "feature_store_models"
 _PACKAGES = {"sklearn": ("scikit-learn", "skops"), "python_function": ("cloudpickle",)}
+_CHATTER = ("Registered model '", "Successfully registered model '", "Created version '", "🔗 View ")
 _BASE = ("mlflow", "numpy", "pandas", "scipy")
 
 
@@ -134,6 +138,37 @@ def refusals_in_our_words() -> Iterator[None]:
             f"The model cannot be logged: {error}",
             hint="Change the model, or what is passed to its flavor.",
         ) from error
+
+
+class _WithoutChatter(io.TextIOBase):
+    """Standard error without the lines that MLflow prints past its logger each time a version is registered."""
+
+    def __init__(self, inner: TextIO) -> None:
+        self._inner = inner
+        self._dropped = False
+
+    def write(self, text: str) -> int:
+        if self._dropped and text == "\n":  # print writes the end of a line by itself
+            self._dropped = False
+            return len(text)
+        self._dropped = text.startswith(_CHATTER)
+        if self._dropped:
+            self._dropped = not text.endswith("\n")
+            return len(text)
+        return self._inner.write(text)
+
+    def flush(self) -> None:
+        self._inner.flush()
+
+    def isatty(self) -> bool:
+        return self._inner.isatty()
+
+
+@contextmanager
+def without_chatter() -> Iterator[None]:
+    """Keep MLflow from printing that a model "already exists" and the like; what it warns of is still told."""
+    with contextlib.redirect_stderr(_WithoutChatter(sys.stderr)):
+        yield
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from mlplatform.errors import FeatureStoreError
 from mlplatform.features.declaration import declare, looked_up, split
-from mlplatform.features.lineage import Lineage
+from mlplatform.features.lineage import Lineage, frame_rule
 from mlplatform.features.named_spec import NamedSpec, check_same, inferred_sources, spelled_out
 from mlplatform.features.spec import FeatureColumn, FeatureSpec
 from mlplatform.features.training_set import make_plan, sources_needed
@@ -464,6 +464,7 @@ class DatabricksFeatureClient(OnlySome):
                 result_type,
                 tables=self._describe(names),
                 functions={name: self._ws.functions.get(name) for name in functions},
+                rule=frame_rule(artifact.spec_folder, model_uri=model_uri),
             )
             model_store.check_model(artifact, self.verify_model)
         arguments: dict[str, Any] = {"env_manager": env_manager}

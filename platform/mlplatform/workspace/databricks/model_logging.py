@@ -18,7 +18,14 @@ from mlplatform.features.lineage import Lineage
 from mlplatform.features.signature import make_signature
 from mlplatform.workspace.databricks.feature_engineering import asked
 from mlplatform.workspace.databricks.training_set import DatabricksTrainingSet
-from mlplatform.workspace.model_logging import flavor_name, log_packaged, model_requirements, own_run, package
+from mlplatform.workspace.model_logging import (
+    flavor_name,
+    log_packaged,
+    model_requirements,
+    own_run,
+    package,
+    without_chatter,
+)
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
@@ -92,7 +99,7 @@ def log_model(  # noqa: PLR0913  (the real client's arguments)
             registration=registration,
             **kwargs,
         )
-    with own_run(registry), asked("Logging the model"):
+    with own_run(registry), asked("Logging the model"), without_chatter():
         info: ModelInfo = client.log_model(
             model=model,
             artifact_path=artifact_path,
@@ -139,7 +146,7 @@ def _log_packaged(  # noqa: PLR0913  (what a model is made of)
             pip_requirements=requirements,
             **kwargs,
         )
-        with own_run(registry), asked("Logging the model"):
+        with own_run(registry), asked("Logging the model"), without_chatter():
             info = log_packaged(
                 folder,
                 artifact_path,

@@ -19,7 +19,7 @@ from mlplatform.workspace.databricks import feature_models
 from mlplatform.workspace.databricks.connection import cause
 from mlplatform.workspace.databricks.registry_errors import EXISTS, MISSING, code_of, registry_error, translated
 from mlplatform.workspace.model_logging import log_packaged
-from mlplatform.workspace.model_store import SPEC_FOLDER
+from mlplatform.workspace.model_store import SPEC_FOLDER, missing_version
 from mlplatform.workspace.protocols import ModelVersion
 
 if TYPE_CHECKING:
@@ -101,7 +101,12 @@ class DatabricksRegistry:
         """Return one version with its tags."""
         name = str(ObjectName.parse(model))
         with translated(f"read version {version} of {name}", needs=f"EXECUTE on the model {name}"):
-            found = self._connect().get_model_version(name, str(version))
+            try:
+                found = self._connect().get_model_version(name, str(version))
+            except Exception as error:
+                if code_of(error) in MISSING:
+                    raise missing_version(name, version) from cause(error)
+                raise
         if found.status != _READY:
             raise RegistryError(
                 f"Version {version} of {name} is {found.status}: its registration was not completed.",
@@ -179,13 +184,13 @@ class DatabricksRegistry:
             RegistryError: If it does not exist, with the command that creates it; or if it cannot be read.
         """
         if self._registered(model) is None:
-            raise _no_model(model)
+            raise _no_model(model, self._ws)
 
     def set_deployment_job(self, model: ObjectName | str, job_id: str | None) -> None:
         """Link the job that evaluates, approves and promotes new versions; None unlinks."""
         registered = self._registered(model)
         if registered is None:
-            raise _no_model(model)
+            raise _no_model(model, self._ws)
         name, now, wanted = str(ObjectName.parse(model)), str(registered.deployment_job_id or ""), str(job_id or "")
         # A linked job is taken away before another one is linked: the service refuses to replace it at once.
         if now and wanted and now != wanted:
@@ -374,9 +379,10 @@ def _version(item: MlflowVersion) -> ModelVersion:
     )
 
 
-def _no_model(model: ObjectName | str) -> RegistryError:
+def _no_model(model: ObjectName | str, ws: DatabricksWorkspace) -> RegistryError:
     name = ObjectName.parse(model)
+    where = f"--env {ws.env}" + (f" --catalog {name.catalog}" if name.catalog != ws.env else "")
     return RegistryError(
         f"The registered model {name} does not exist, and training does not create it.",
-        hint=f"Create it, with its grants, by: mlplatform setup USE_CASE --workspace databricks --env {name.catalog}",
+        hint=f"Create it, with its grants, by: mlplatform setup USE_CASE --workspace databricks {where}",
     )

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from mlplatform.errors import FeatureStoreError
 from mlplatform.features.declaration import declare, looked_up, split
-from mlplatform.features.lineage import Lineage
+from mlplatform.features.lineage import Lineage, frame_rule
 from mlplatform.features.named_spec import NamedSpec, check_same, inferred_sources, spelled_out
 from mlplatform.features.spec import FeatureSpec
 from mlplatform.features.training_set import sources_needed
@@ -448,7 +448,10 @@ class LocalFeatureClient(OnlySome):
             tables = open_tables(self._ws.tables, names)
             registered = {name: self._ws.functions.get(name) for name in functions}
             infos = {name: table.info for name, table in tables.items()}
-            scoring = BatchScoring(spec, frame, result_type, tables=infos, functions=registered, matches=matches)
+            rule = frame_rule(artifact.spec_folder, model_uri=model_uri)
+            scoring = BatchScoring(
+                spec, frame, result_type, tables=infos, functions=registered, matches=matches, rule=rule
+            )
             model = model_store.load_model(artifact, self.verify_model)
 
             def predict(given: Any) -> Any:

@@ -15,6 +15,7 @@ from mlplatform.workspace.model_logging import (
     own_run,
     package,
     refusals_in_our_words,
+    without_chatter,
 )
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def log_model(  # noqa: PLR0913  (the real client's arguments)
         pip_requirements=requirements,
         **kwargs,
     )
-    with own_run(registry), refusals_in_our_words():
+    with own_run(registry), refusals_in_our_words(), without_chatter():
         return log_packaged(
             folder,
             artifact_path,

@@ -15,6 +15,7 @@ from mlplatform.errors import MissingDependencyError, RegistryError
 from mlplatform.naming import ObjectName
 from mlplatform.workspace import model_page
 from mlplatform.workspace.local.locks import file_lock
+from mlplatform.workspace.model_store import MISSING_HINT, missing_version
 from mlplatform.workspace.protocols import ModelVersion
 
 if TYPE_CHECKING:
@@ -86,9 +87,16 @@ class LocalRegistry:
 
     def get(self, model: ObjectName | str, version: int) -> ModelVersion:
         """Return one version with its tags."""
-        name = str(ObjectName.parse(model))
+        from mlflow.exceptions import MlflowException
+
+        name, client = str(ObjectName.parse(model)), self._connect()
         with _translated(f"read version {version} of {name}"):
-            return _version(self._connect().get_model_version(name, str(version)))
+            try:
+                return _version(client.get_model_version(name, str(version)))
+            except MlflowException as error:
+                if error.error_code == _MISSING:
+                    raise missing_version(name, version) from error
+                raise
 
     def versions(self, model: ObjectName | str) -> list[ModelVersion]:
         """Return all versions, oldest first."""
@@ -238,9 +246,9 @@ def _version(item: MlflowVersion) -> ModelVersion:
 
 
 def _registry_error(doing: str, error: Exception) -> RegistryError:
-    return RegistryError(
-        f"Could not {doing}: {error}", hint="Nothing was assumed about it; run again when the registry answers."
-    )
+    missing = getattr(error, "error_code", None) == _MISSING
+    hint = MISSING_HINT if missing else "Nothing was assumed about it; run again when the registry answers."
+    return RegistryError(f"Could not {doing}: {error}", hint=hint)
 
 
 @contextmanager
