@@ -1,4 +1,4 @@
-"""Training: a failed trial is passed over and told, columns without values are named, what is raised is in our words."""
+"""Training: a failed trial is passed over and told, columns without values are named, errors are in our words."""
 
 from __future__ import annotations
 
