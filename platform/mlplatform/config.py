@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, Validati
 from mlplatform.as_of import Duration, interval, parse_as_of, steps
 from mlplatform.environments import ENVIRONMENTS, read_config
 from mlplatform.errors import ConfigError, InvalidNameError, UsageError, did_you_mean
-from mlplatform.job_settings import JobSettings, Settings
+from mlplatform.job_settings import CronText, JobSettings, Settings
 from mlplatform.naming import check_part
 from mlplatform.yaml_file import Place
 
@@ -312,6 +312,11 @@ class MonitoringSettings(Settings):
     of_windows: int = Field(default=3, ge=1, description="n: see `violated_windows`.")
     max_model_age: DurationText | None = Field(
         default=None, description="Retrain when the champion was trained longer ago than this."
+    )
+    profile_schedule: CronText | None = Field(
+        default="0 0 4 ? * SUN",
+        description="Databricks: when the data profile is refreshed by itself (Quartz cron, in jobs.timezone); each "
+        "monitoring refreshes it, too. null: only then.",
     )
     alerts: AlertSettings = AlertSettings()
 

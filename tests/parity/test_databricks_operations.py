@@ -46,6 +46,8 @@ def standin(running: StandIn) -> StandIn:
     running.unexpected.clear()
     running.metastore.functions.clear()
     running.data_quality.monitors.clear()
+    running.data_quality.refreshes.clear()
+    running.data_quality.off = False
     running.jobs.runs.clear()
     running.models.by_name.clear()
     running.identity.principals = Identity().principals
@@ -318,6 +320,79 @@ def test_a_table_of_predictions_is_profiled_once(ws, standin):
         "prediction_column": "prediction",
         "model_id_column": "model_version",
     }
+
+
+BASELINE = "dev.tiny.gold_profile_baseline"
+FULL = replace(PROFILE, label="label", baseline=BASELINE, schedule="0 0 4 ? * SUN", timezone="Europe/Berlin")
+
+
+def test_label_baseline_and_schedule_are_asked_for(ws, standin):
+    standin.metastore.provider.tables[BASELINE] = TableInfo([Column("prediction", "double")])
+    assert ws.monitors.ensure(PREDICTIONS, FULL) == "created"
+    ((_, monitor),) = standin.data_quality.monitors.items()
+    config = monitor["data_profiling_config"]
+    assert config["inference_log"]["label_column"] == "label"
+    assert config["baseline_table_name"] == BASELINE
+    assert config["schedule"] == {"quartz_cron_expression": "0 0 4 ? * SUN", "timezone_id": "Europe/Berlin"}
+    assert ws.monitors.ensure(PREDICTIONS, FULL) == "exists"
+
+
+def test_a_profile_that_stands_is_changed_to_what_is_asked_now(ws, standin):
+    standin.metastore.provider.tables[BASELINE] = TableInfo([Column("prediction", "double")])
+    ws.monitors.ensure(PREDICTIONS, PROFILE)
+    ((key, monitor),) = standin.data_quality.monitors.items()
+    # What the service adds on its own, and what somebody set on the page, stays.
+    monitor["data_profiling_config"] |= {"notification_settings": {"on_failure": {"email_addresses": ["a@b.c"]}}}
+    assert ws.monitors.ensure(PREDICTIONS, FULL) == "changed"
+    config = standin.data_quality.monitors[key]["data_profiling_config"]
+    assert (config["baseline_table_name"], config["inference_log"]["label_column"]) == (BASELINE, "label")
+    assert config["notification_settings"]
+    assert config["assets_dir"] == "/Shared/mlplatform/dev/tiny/profiling"
+    config["schedule"]["pause_status"] = "CRON_SCHEDULE_PAUSE_STATUS_PAUSED"
+    assert ws.monitors.ensure(PREDICTIONS, FULL) == "exists"
+    assert ws.monitors.ensure(PREDICTIONS, replace(FULL, schedule=None, baseline=None)) == "changed"
+    config = standin.data_quality.monitors[key]["data_profiling_config"]
+    assert "schedule" not in config
+    assert config["baseline_table_name"] == BASELINE
+
+
+def test_a_baseline_that_is_not_there_is_an_error(ws):
+    with pytest.raises(MonitorError, match=BASELINE):
+        ws.monitors.ensure(PREDICTIONS, FULL)
+
+
+@pytest.mark.parametrize("how", ["disabled", "no such API"])
+def test_where_profiling_is_off_it_is_said_and_nothing_fails(ws, standin, caplog, how, monkeypatch):
+    if how == "disabled":
+        standin.data_quality.off = True
+    else:
+        monkeypatch.setattr(standin, "_routes", [it for it in standin._routes if "data-quality" not in it.pattern])
+    assert ws.monitors.ensure(PREDICTIONS, PROFILE) == "switched off here"
+    assert f"{PREDICTIONS} is not profiled" in caplog.text
+    assert standin.token not in caplog.text
+    if how == "no such API":
+        assert ws.monitors.refresh(PREDICTIONS) == "switched off here"
+    standin.unexpected.clear()
+
+
+def test_a_refresh_is_started_where_there_is_a_profile(ws, standin):
+    assert ws.monitors.refresh(PREDICTIONS) == "no profile"
+    ws.monitors.ensure(PREDICTIONS, PROFILE)
+    assert ws.monitors.refresh(PREDICTIONS) == "started"
+    assert standin.data_quality.refreshes == list(standin.data_quality.monitors)
+    standin.faults.add("409", method="POST", path="/refreshes", times=1)
+    assert ws.monitors.refresh(PREDICTIONS) == "under way"
+    standin.metastore.provider = FixedTables({})
+    assert ws.monitors.refresh(PREDICTIONS) == "no table yet"
+
+
+@pytest.mark.parametrize("kind", ["403", "500"])
+def test_a_refresh_that_cannot_be_started_is_an_error(ws, standin, kind):
+    ws.monitors.ensure(PREDICTIONS, PROFILE)
+    standin.faults.add(kind, path="/refreshes", times=None)
+    with pytest.raises(MonitorError, match="Refreshing the data profile") as caught:
+        ws.monitors.refresh(PREDICTIONS)
+    assert standin.token not in str(caught.value)
 
 
 def test_without_the_table_there_is_nothing_to_profile(ws, standin):

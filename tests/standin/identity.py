@@ -23,6 +23,7 @@ class Principal:
     kind: str
     id: str
     name: str
+    display: str = ""
     members: list[str] = field(default_factory=list)
 
 
@@ -35,11 +36,11 @@ class Identity:
 
     def __init__(self) -> None:
         """Know the user who asks."""
-        self.principals: dict[str, Principal] = {"1000": Principal("Users", "1000", USER)}
+        self.principals: dict[str, Principal] = {"1000": Principal("Users", "1000", USER, "Trainer")}
 
-    def add(self, kind: str, name: str, *members: Principal) -> Principal:
+    def add(self, kind: str, name: str, *members: Principal, display: str = "") -> Principal:
         """Make a principal of a kind: `Users`, `Groups` or `ServicePrincipals`."""
-        made = Principal(kind, str(1000 + len(self.principals)), name, [item.id for item in members])
+        made = Principal(kind, str(1000 + len(self.principals)), name, display or name, [item.id for item in members])
         self.principals[made.id] = made
         return made
 
@@ -85,9 +86,10 @@ class Identity:
         found = [item for item in self.principals.values() if item.kind == kind]
         if condition := request.query.get("filter"):
             match = _FILTER.fullmatch(condition)
-            if match is None or match[1] != _NAMES[kind]:
+            if match is None or match[1] not in (_NAMES[kind], "displayName"):
                 raise invalid(f"Given filter operator is not supported: {condition}")
-            found = [item for item in found if item.name == json.loads(match[2])]
+            wanted = json.loads(match[2])
+            found = [item for item in found if wanted == (item.name if match[1] == _NAMES[kind] else item.display)]
         start = int(request.query.get("startIndex", "1")) - 1
         page = [self._answer(item) for item in found[start:]]
         return {"totalResults": len(found), "startIndex": start + 1, "itemsPerPage": len(page), "Resources": page}
@@ -99,7 +101,7 @@ class Identity:
         return self._answer(found)
 
     def _answer(self, item: Principal) -> dict[str, Any]:
-        answer: dict[str, Any] = {"id": item.id, _NAMES[item.kind]: item.name}
+        answer: dict[str, Any] = {"id": item.id, "displayName": item.display, _NAMES[item.kind]: item.name}
         if item.members:
             members = [self.principals[number] for number in item.members]
             answer["members"] = [

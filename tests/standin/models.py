@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import re
 import time
 from collections.abc import Callable
@@ -21,7 +23,7 @@ _RESERVED_ALIAS = re.compile(r"latest|v\d+", re.IGNORECASE)
 
 @dataclass
 class Version:
-    """A model version: what it was made of, what it depends on (kind, name), and what was said about it since."""
+    """A model version: what it was made of (tables upstream), what it depends on (kind, name), what was said since."""
 
     number: int
     made_of: dict[str, Any]
@@ -30,6 +32,7 @@ class Version:
     description: str = ""
     tags: dict[str, str] = field(default_factory=dict)
     dependencies: list[tuple[str, str]] = field(default_factory=list)
+    upstream: list[dict[str, str]] = field(default_factory=list)
 
 
 @dataclass
@@ -191,6 +194,7 @@ class Models:
         version.tags = _tags(request)
         depends = request.body.get("model_version_dependencies", [])
         version.dependencies = [(item["type"], item["name"]) for item in depends]
+        version.upstream = _upstream(request.lineage)
         model.versions[version.number] = version
         return {"model_version": _version_answer(model, version)}
 
@@ -259,6 +263,12 @@ def _folder(name: str) -> str:
 
 def _storage(model: Model, version: Version) -> str:
     return f"uc-models:/{_folder(model.name)}/{version.number}"
+
+
+def _upstream(header: str) -> list[dict[str, str]]:
+    """Return the tables, with name and id, that MLflow says a version was made of."""
+    told = json.loads(base64.b64decode(header)) if header else {}
+    return [it["table"] for lineage in told.get("lineages", []) for it in lineage.get("source_securables", [])]
 
 
 def _tags(request: Request) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Cell edges between values: the last bits of a number are no drift, a real shift is. scipy judges on the raw values."""
+"""Cell edges between values: the last bits of a number are no drift, a real shift is; scipy judges the raw values."""
 
 from __future__ import annotations
 
@@ -267,5 +267,11 @@ def test_a_profile_stored_before_keeps_its_ordinary_value_and_nothing_else_chang
     profile = from_dict(stored)["x"]
     assert profile.ordinary == 2.0
     assert from_dict(to_dict({"x": profile}))["x"] == profile
-    empty = {"kind": "numeric", "edges": [], "coarse": [], "categories": [], "counts": {"rows": 3, "nulls": 3, "cells": [0]}}
+    empty = {
+        "kind": "numeric",
+        "edges": [],
+        "coarse": [],
+        "categories": [],
+        "counts": {"rows": 3, "nulls": 3, "cells": [0]},
+    }
     assert from_dict({"format": 2, "columns": {"x": empty}})["x"].counts.cells == [0]

@@ -38,6 +38,7 @@ def score(use_case: str, as_of: str, alias: str | None, since: str | None, as_js
     """
     from mlplatform.as_of import parse_as_of, shown
     from mlplatform.errors import UsageError
+    from mlplatform.models import promotion
     from mlplatform.naming import CHAMPION
     from mlplatform.pipeline import Pipeline
     from mlplatform.stages import first_steps
@@ -51,7 +52,9 @@ def score(use_case: str, as_of: str, alias: str | None, since: str | None, as_js
         )
     with options.open_use_case(use_case) as (ws, opened), output.reporting(total=1) as reporter:
         # Before minutes are spent on data that nothing can score.
-        if (alias or CHAMPION) not in ws.registry.aliases(opened.model):
+        known = promotion.line_of_champions(promotion.events(ws, opened.namespace))
+        # A champion on record that is gone is another matter, which the stage says.
+        if (alias or CHAMPION) not in ws.registry.aliases(opened.model) and not known:
             raise first_steps.without(alias or CHAMPION, ws, opened, so="nothing can score")
         pipeline = Pipeline(ws, opened, moment, reporter.line, advance=reporter.rows)
         summary = pipeline.run(["ingest", "refine", "features", "score"], alias=alias, since=begin)

@@ -82,7 +82,7 @@ def frame_rule(folder: Path, *, model_uri: str) -> int:
     rule = Lineage.load(folder, model_uri=model_uri).frame_rule
     if not AS_VALUES_SUGGEST <= rule <= RULE:
         raise FeatureStoreError(
-            f"Model {model_uri} was logged by a newer version of the library: its columns become pandas by rule {rule}.",
+            f"Model {model_uri} was logged by a newer version of the library: its frames follow rule {rule}.",
             hint="Install the version that logged it, or train again.",
         )
     return rule

@@ -6,8 +6,11 @@ from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import numpy as np
+
+from mlplatform import stopping
 from mlplatform.errors import NotPromotedError, PlatformError
-from mlplatform.models import promotion, rollback
+from mlplatform.models import metrics, promotion, rollback
 from mlplatform.models.checks.base import CheckResult, Evidence
 from mlplatform.models.gate import Decision, decision_id
 from mlplatform.naming import CHALLENGER, CHAMPION
@@ -134,6 +137,7 @@ def _settle(
         return _carry_out(context, earlier, request, done)
     folder = f"gate/{decision.decision_id}"
     done.append(f"store the evidence with the run of version {challenger.version}, in {folder}")
+    done.append(f"log what was measured on the model of version {challenger.version}")
     done.append(f"record decision {decision.decision_id}: {decision.outcome}")
     if not request.dry_run:
         decision = _store_evidence(context, challenger, judged, folder)
@@ -204,6 +208,7 @@ def _judge(context: StageContext, challenger: ModelVersion, champion: ModelVersi
         )
         return _Judged(replace(decision, decided_by=context.ws.user), gathered.evidence)
     except Exception as error:  # noqa: BLE001  (whatever it is, the gate could not look: closed)
+        stopping.check()  # a Ctrl-C is no reason to reject a version
         return _could_not_look(context, challenger, other, error)
 
 
@@ -252,7 +257,9 @@ def _store_evidence(context: StageContext, challenger: ModelVersion, judged: _Ju
     try:
         files = evidence_page.render(decision, judged.evidence, context.use_case.settings, str(context.use_case.model))
         context.ws.registry.log_files(challenger, folder, files)
+        context.ws.registry.log_metrics(challenger, _measured(context, judged), decision.as_of)
     except Exception as error:
+        stopping.check()
         if decision.kind == "override":
             raise
         why = f"the evidence could not be stored: {error}"
@@ -267,6 +274,18 @@ def _store_evidence(context: StageContext, challenger: ModelVersion, judged: _Ju
             checks=[*decision.checks, CheckResult("stored_evidence", "fail", why)],
         )
     return decision
+
+
+def _measured(context: StageContext, judged: _Judged) -> dict[str, float]:
+    """Return what the gate measured of the challenger: its metrics on the frame, and the value of each check."""
+    evidence, settings = judged.evidence, context.use_case.settings
+    measured = {f"gate_check_{it.name}": float(it.value) for it in judged.decision.checks if it.value is not None}
+    if evidence is not None and evidence.labels.size and np.isfinite(evidence.challenger).all():
+        found = metrics.evaluate(
+            settings.task, evidence.labels, evidence.challenger, event_above=settings.label.event_above
+        )
+        measured |= {f"gate_{name}": value for name, value in found.items()}
+    return measured
 
 
 def _superseded(context: StageContext, begun: Decision, number: int | None, request: Request) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, TypeVar
 
+from mlplatform import stopping
 from mlplatform.errors import PlatformError
 from mlplatform.models.scorer import PREDICTIONS
 from mlplatform.monitoring import alerts
@@ -14,7 +15,7 @@ from mlplatform.monitoring.alerts import Finding, too_few
 from mlplatform.monitoring.drift import TRAINING, DriftMetric
 from mlplatform.ops import stage_runs
 from mlplatform.ops.stage_runs import StageResult
-from mlplatform.stages import alerting, drift_check, monitored, performance_check, reference
+from mlplatform.stages import alerting, drift_check, monitored, performance_check, profiling, reference
 from mlplatform.stages.context import StageContext
 from mlplatform.stages.drift_check import Window
 from mlplatform.stages.performance_check import PerformanceCheck
@@ -43,6 +44,9 @@ def run(context: StageContext) -> StageResult:
     if performance is not None:
         checks.findings += performance.findings
         result.details |= performance.details | {"alarms": performance.alarms}
+    profiled = checks.made("data profiling", lambda: profiling.update(context))
+    if profiled is not None:
+        result.details["profiling"] = profiled
     result.rows_in = window.rows.num_rows if window is not None else None
     result.rows_out = performance.details["labels_known"] if performance is not None else None
     if window is not None and window.version is not None:
@@ -118,6 +122,7 @@ class _Checks:
         try:
             return check()
         except Exception as error:
+            stopping.check()  # a Ctrl-C is no alert
             text = error.message if isinstance(error, PlatformError) else str(error)
             self._failed.append(f"{what}: {type(error).__name__}: {text}")
             LOG.warning("%s at %s could not be checked", what, self._context.as_of, exc_info=True)

@@ -78,8 +78,8 @@ def check(context: StageContext) -> PerformanceCheck:
     since it was last measured, beside what had been estimated for it; and the challenger's shadow predictions. Beside
     the champions' stands what the trivial baseline would have reached.
     """
-    judged = _judged(context, CHAMPION)
-    shadow = _judged(context, CHALLENGER)
+    judged = predictions_with_labels(context, CHAMPION)
+    shadow = predictions_with_labels(context, CHALLENGER)
     baselines = Baselines(context)
     rows = [*_windows(context, judged, baselines)]
     done = PerformanceCheck()
@@ -285,7 +285,8 @@ def _settled(context: StageContext) -> datetime:
     return horizon.before(grace.before(context.as_of))
 
 
-def _judged(context: StageContext, alias: str) -> Judged:
+def predictions_with_labels(context: StageContext, alias: str) -> Judged:
+    """Return what was predicted under an alias, with the labels known by `as_of`."""
     spine, tables = context.use_case.label_spine(), context.ws.tables
     keys, time, since = list(spine.keys), spine.prediction_time, _looked_at_since(context)
     made = tables.to_arrow(

@@ -7,12 +7,11 @@ from dataclasses import dataclass, field
 
 from mlplatform.errors import BundleError, UsageError
 from mlplatform.medallion.spine import LABELS, SPINE
-from mlplatform.models.scorer import PREDICTION, PREDICTIONS
+from mlplatform.models.scorer import PREDICTIONS
 from mlplatform.naming import ObjectName
 from mlplatform.ops import schemas
-from mlplatform.stages import features, ingest, refine, score
+from mlplatform.stages import features, ingest, profiling, refine, score
 from mlplatform.stages.context import StageContext
-from mlplatform.workspace.operation_protocols import InferenceProfile
 from mlplatform.workspace.protocols import Transaction
 
 # Who writes which of the platform's own tables; all roles record their runs.
@@ -98,10 +97,11 @@ def _steps(context: StageContext, request: Request) -> Iterator[Step]:
         schemas.ensure(ws, namespace)
         for stage in (ingest, refine, features, score):
             stage.create_tables(context)
+        profiling.create_tables(context)
         # Asked once, a workspace that keeps such a record makes its table.
         ws.tables.committed(namespace.gold(PREDICTIONS), [Transaction("setup")])
 
-    tables = [*_computed(context), namespace.gold(PREDICTIONS)]
+    tables = [*_computed(context), *profiling.tables(context), namespace.gold(PREDICTIONS)]
     yield Step(f"create what is missing of {len(tables)} tables and the platform's own {len(schemas.TABLES)}", create)
     tags = {"owner": context.use_case.settings.owner, "use_case": namespace.use_case}
     yield Step(f"tag the tables with {', '.join(tags)}", lambda: _tag(context, tables, tags))
@@ -126,7 +126,7 @@ def _steps(context: StageContext, request: Request) -> Iterator[Step]:
         f"look whether {who} may move aliases of {model}",
         lambda: ws.access.probe_alias_right(model, request.promoter),
     )
-    yield Step("see to the data profiling of the predictions", lambda: _profile(context))
+    yield Step("see to the data profiling of the predictions", lambda: profiling.ensure(context))
 
 
 def _computed(context: StageContext) -> list[ObjectName]:
@@ -159,7 +159,11 @@ def _grants(context: StageContext, request: Request) -> Iterator[Step]:
     namespace, access = context.namespace, context.ws.access
     measured = [name for name in schemas.TABLES if name != _DECISIONS]
     for role, principal, tables in (
-        ("trainer", request.trainer, [*_computed(context), *map(namespace.ops, measured)]),
+        (
+            "trainer",
+            request.trainer,
+            [*_computed(context), *profiling.tables(context), *map(namespace.ops, measured)],
+        ),
         ("promoter", request.promoter, [namespace.ops(_RUNS), namespace.ops(_DECISIONS)]),
         ("scorer", request.scorer, [namespace.gold(PREDICTIONS), namespace.ops(_RUNS)]),
     ):
@@ -178,19 +182,14 @@ def _grants(context: StageContext, request: Request) -> Iterator[Step]:
             f"grant the trainer {trainer} CREATE MODEL VERSION on {model}",
             lambda: access.grant(["CREATE MODEL VERSION"], "model", model, trainer),
         )
+        # REST reference, "Data quality: create a refresh": whoever monitors needs MANAGE on the table.
+        for profiled in profiling.tables(context)[:1]:
+            yield Step(
+                f"grant the trainer {trainer} MANAGE on {profiled}",
+                lambda profiled=profiled: access.grant(["MANAGE"], "table", profiled, trainer),  # type: ignore[misc]
+            )
 
 
 def _registration(context: StageContext) -> str:
     refusal = context.ws.registry.feature_model_refusal()
     return f"without the feature client, since {refusal}" if refusal else "as they are packaged"
-
-
-def _profile(context: StageContext) -> str:
-    spine = context.use_case.label_spine()
-    profile = InferenceProfile(
-        prediction=PREDICTION,
-        timestamp=spine.prediction_time,
-        model_version="model_version",
-        task=context.use_case.settings.task,
-    )
-    return context.ws.monitors.ensure(context.namespace.gold(PREDICTIONS), profile)

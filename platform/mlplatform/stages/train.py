@@ -16,6 +16,7 @@ from mlplatform.as_of import Duration, parse_as_of, shown
 from mlplatform.config import TrainingSettings
 from mlplatform.errors import RegistryError
 from mlplatform.git import source_version
+from mlplatform.medallion.spine import SPINE
 from mlplatform.models import artifacts, skops_flavor
 from mlplatform.models.fitting import in_our_words
 from mlplatform.models.label_frame import LabelFrame, known_labels, sample
@@ -25,6 +26,7 @@ from mlplatform.naming import CHALLENGER, ObjectName
 from mlplatform.ops.stage_runs import StageResult
 from mlplatform.stages.context import StageContext
 from mlplatform.stages.reference import PROFILE_FILE
+from mlplatform.workspace.model_page import TableRead
 from mlplatform.workspace.protocols import ModelVersion, Workspace
 
 NAME = "train"
@@ -33,6 +35,7 @@ TRAINED_AS_OF_TAG = "trained_as_of"
 TRAINED_THROUGH_TAG = "trained_through"
 FAILURE_TAG = "failure"
 _LONGEST = 500
+_HOLDOUT = "holdout_"
 
 
 def run(context: StageContext, *, register_only: bool = False) -> StageResult:
@@ -125,6 +128,8 @@ def _train_and_log(
     tags = _tags(context, data) | {KEY_TAG: key, "delta_versions": json.dumps(frame.versions)}
     trainer = use_case.model_trainer()
     with mlflow.start_run(run_name=f"{use_case.name} {shown(context.as_of)}", tags=tags) as run:
+        # Before the model is registered: its lineage is made of the inputs that the run has by then.
+        context.ws.registry.log_tables(run.info.run_id, _tables_read(context, frame, data))
 
         def log_trial(number: int, params: dict[str, Any], score: float) -> None:
             with mlflow.start_run(run_name=f"trial {number}", nested=True, tags=tags):
@@ -143,7 +148,7 @@ def _train_and_log(
         for part, names in trained.without_values.items():
             context.progress(f"no value among the {part} rows: {', '.join(names)}")
         mlflow.log_params(trained.params)
-        mlflow.log_metrics({f"holdout_{name}": value for name, value in trained.metrics.items() if value == value})  # noqa: PLR0124
+        mlflow.log_metrics({f"{_HOLDOUT}{name}": value for name, value in trained.metrics.items() if value == value})  # noqa: PLR0124
         reference = profiles.profile_table(data.rows)
         reference |= profiles.profile_table(pa.table({"prediction": trained.holdout_predictions}))
         calibration = None
@@ -156,6 +161,15 @@ def _train_and_log(
         run_id = run.info.run_id
     version = next(item for item in reversed(context.ws.registry.versions(use_case.model)) if item.run_id == run_id)
     return version, trained
+
+
+def _tables_read(context: StageContext, frame: LabelFrame, data: TrainingData) -> list[TableRead]:
+    spine = str(context.namespace.gold(SPINE))
+    read = [
+        TableRead(name, version, "spine" if name == spine else "labels") for name, version in frame.versions.items()
+    ]
+    features = data.training_set.lineage.tables
+    return [*read, *(TableRead(table.name, table.version, "features", table.table_id) for table in features)]
 
 
 def _log_model(context: StageContext, data: TrainingData, trained: Trained) -> None:
@@ -179,11 +193,14 @@ def _log_model(context: StageContext, data: TrainingData, trained: Trained) -> N
 
 
 def _finish(context: StageContext, version: ModelVersion, data: TrainingData, key: str) -> None:
-    """Tag the version; again changes nothing, so that an interrupted training is completed."""
+    """Log the metrics on the model and tag the version; again changes nothing, so that a training is completed."""
     registry, model = context.ws.registry, context.use_case.model
     if version.tags.get(KEY_TAG) != key:
         import mlflow
 
+        measured = mlflow.MlflowClient().get_run(version.run_id).data.metrics
+        holdout = {name: value for name, value in measured.items() if name.startswith(_HOLDOUT)}
+        registry.log_metrics(version, holdout, context.as_of)
         folder = Path(mlflow.artifacts.download_artifacts(version.uri))
         fitted = _holdout_start(context, data)
         registry.set_tags(

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mlplatform import stopping
 from mlplatform.as_of import parse_as_of, shown
 from mlplatform.bundle.generate import generate, generate_shared
 from mlplatform.bundle.project import BUNDLE_FILE, PROJECT_FILE, Project
@@ -23,6 +24,7 @@ from mlplatform.environments import read_config
 from mlplatform.errors import ContractError, PlatformError
 from mlplatform.features.lookups import FeatureLookup
 from mlplatform.medallion.spine import LABEL_KNOWN_AT, SPINE
+from mlplatform.models.fitting import columns_without_values
 from mlplatform.models.label_frame import known_labels
 from mlplatform.models.scorer import PREDICTION, PREDICTIONS
 from mlplatform.models.training import training_data
@@ -33,6 +35,7 @@ from mlplatform.stages.context import StageContext
 from mlplatform.stages.train import training_start
 from mlplatform.testing import declarations
 from mlplatform.testing.computed import computed_rows
+from mlplatform.testing.empty_columns import empty_column
 from mlplatform.testing.incremental_check import check_incremental
 from mlplatform.testing.leak_check import check_features
 from mlplatform.use_case import UseCase
@@ -122,6 +125,7 @@ class Contract:
             except PlatformError as error:
                 status, detail, hint = "failed", error.message, error.hint
             except Exception as error:  # noqa: BLE001  (a use case's own code may raise anything; it is reported)
+                stopping.check()
                 status, detail = "failed", f"{type(error).__name__}: {error}"
             if status == "failed" and reported.setdefault(detail, name) != name:
                 status, detail, hint = "skipped", f"not looked at: what {reported[detail]} says comes first", ""
@@ -251,13 +255,12 @@ class Contract:
                 "declared.",
                 hint="Compare the trainer's lookups and exclude_columns with the spine's columns.",
             )
-        empty = [name for name in data.inputs.columns if data.inputs[name].isna().all()]
-        if empty:
-            raise ContractError(
-                f"{', '.join(empty)}: null in every row of the training set.",
-                hint="A lookup finds nothing: do its keys agree in type and spelling? Is its lookback too short?",
-            )
-        return f"{data.labels.size} rows, {len(got)} columns"
+        found = [
+            empty_column(self._ws, use_case, trainer, frame.rows, name) for name in columns_without_values(data.inputs)
+        ]
+        if wrong := [item for item in found if item.is_wrong]:
+            raise ContractError(" ".join(item.cause for item in wrong), hint=wrong[0].hint)
+        return " ".join([f"{data.labels.size} rows, {len(got)} columns.", *(item.cause for item in found)]).rstrip(".")
 
     def the_model_beats_the_trivial_baseline(self) -> str:
         """On its holdout, the model is surely better than a predictor that knows nothing."""

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import DataFrame
 
+    from mlplatform.features.lineage import Lineage
     from mlplatform.features.lookups import FeatureFunction, FeatureLookup
     from mlplatform.naming import ObjectName
     from mlplatform.workspace.protocols import TableInfo
@@ -45,6 +46,11 @@ class TrainingSet(Protocol):
     @property
     def feature_spec(self) -> Any:
         """What travels with the model: columns, sources, keys, functions."""
+        ...
+
+    @property
+    def lineage(self) -> Lineage:
+        """The feature tables, at the versions that were read, and the functions."""
         ...
 
     def load_df(self, *, as_recorded: bool = False) -> DataFrame:

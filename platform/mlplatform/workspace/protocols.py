@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mlplatform.naming import ObjectName
     from mlplatform.workspace.feature_protocols import FeatureClient
     from mlplatform.workspace.landing_protocols import AutoLoader
+    from mlplatform.workspace.model_page import TableRead
     from mlplatform.workspace.operation_protocols import Access, Jobs, Monitors, Upload
 
 Filter = tuple[str, str, Any]
@@ -341,6 +342,27 @@ class Registry(Protocol):
 
         Raises:
             RegistryError: If they cannot be stored.
+        """
+        ...
+
+    def log_tables(self, run_id: str, tables: Sequence[TableRead]) -> None:
+        """Log the tables that a run read as its inputs: before it registers a model, so that lineage follows.
+
+        Raises:
+            RegistryError: If they cannot be logged.
+        """
+        ...
+
+    def log_metrics(self, version: ModelVersion, metrics: Mapping[str, float], at: datetime) -> None:
+        """Log metrics on the logged model behind a version, and on its run; the same again changes nothing.
+
+        Args:
+            version: The version.
+            metrics: Name -> value; what is not finite is left out.
+            at: When they were measured, in data time.
+
+        Raises:
+            RegistryError: If they cannot be logged.
         """
         ...
 

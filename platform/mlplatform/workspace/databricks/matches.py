@@ -1,7 +1,4 @@
-"""Looking a model's features up before scoring.
-
-The real client does not tell which lookups found a row, so it is asked for a key of each table, too.
-"""
+"""Which lookups of a model found a row: the real client does not tell, so it is asked for a key of each table, too."""
 
 from __future__ import annotations
 
@@ -25,10 +22,10 @@ if TYPE_CHECKING:
 _MATCHED = "__matched_"
 
 
-def with_features(
-    client: Any, df: DataFrame, spec: FeatureSpec, plan: Plan, tables: Mapping[str, TableInfo], *, matches: bool
+def with_matches(
+    client: Any, df: DataFrame, spec: FeatureSpec, plan: Plan, tables: Mapping[str, TableInfo]
 ) -> tuple[DataFrame, dict[str, str]]:
-    """Return the frame with all that the model looks up, and where asked for one boolean column for each lookup.
+    """Return the frame with all that the model looks up, and one boolean column for each lookup.
 
     The features come along because a lookup may need another one's; scoring then takes them as they are.
 
@@ -38,7 +35,6 @@ def with_features(
         spec: The model's feature spec.
         plan: What is looked up and computed.
         tables: What is known about the tables.
-        matches: Add the boolean columns.
 
     Returns:
         The DataFrame, and by the name that a match goes by in the end, its name in the DataFrame.
@@ -51,9 +47,8 @@ def with_features(
         for item in spec.columns
         if item.output_name in wanted and not isinstance(item, SourceColumn)
     ]
-    found: dict[str, str] = {}
-    presence: dict[str, str] = {}
-    for place, (name, join) in enumerate(zip(match_names(plan), plan.joins, strict=True) if matches else ()):
+    found, presence = {}, {}
+    for place, (name, join) in enumerate(zip(match_names(plan), plan.joins, strict=True)):
         found[name] = f"{_MATCHED}{place}"
         taken = dict(join.outputs)
         key = next((key for key in tables[join.table].primary_keys if key not in taken), None)

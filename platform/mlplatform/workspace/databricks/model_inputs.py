@@ -1,23 +1,25 @@
 """Giving a model its columns by the one rule (`features.model_frame`), where Spark makes the pandas frame.
 
 Spark lets the values of a batch decide between `int64` and `Int64`, `bool` and `object`, on the executors, where
-nothing of ours need be installed. So the columns are looked up first, become `double` while they are still Spark's,
-and the real client takes them as they are.
+nothing of ours need be installed. So the columns become `double` while they are still Spark's.
 """
 
 from __future__ import annotations
 
+import copy
 import functools
 import operator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from mlplatform.errors import FeatureStoreError
 from mlplatform.features.model_frame import LARGEST, handed_over, is_inexact, out_of_range, too_large
 from mlplatform.features.types import spark_type
+from mlplatform.workspace.databricks.feature_frames import column
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from pyspark.sql import Column
 
@@ -26,9 +28,39 @@ if TYPE_CHECKING:
 _EARLIEST, _LATEST = "1677-09-22T00:00:00Z", "2262-04-11T00:00:00Z"
 
 
-def changes(kind: pa.DataType) -> bool:
-    """Tell whether a column of a type is to be changed or looked at before Spark hands it to a model."""
-    return not handed_over(kind).equals(kind)
+def handing_over(client: Any, kinds: Mapping[str, pa.DataType]) -> Any:
+    """Return a copy of the real client that gives a model its columns as `for_model` makes them.
+
+    The client looks everything up, fills defaults in, and then calls a function of MLflow's with the model's columns:
+    that call is the one place where they are all there, and still in their own types everywhere else.
+
+    Args:
+        client: The real client.
+        kinds: The model's inputs and their types, in order.
+
+    Raises:
+        FeatureStoreError: If the client is built in another way than the one we know.
+    """
+    changed, copied = copy.copy(client), client
+    try:
+        changed._training_scoring_client = copied = copy.copy(client._training_scoring_client)  # noqa: SLF001
+        copied._spark_client = spark_client = copy.copy(copied._spark_client)  # noqa: SLF001
+        make_udf = spark_client.get_predict_udf
+    except AttributeError as error:
+        raise FeatureStoreError(
+            f"The feature engineering client is built in a way that we do not know: {error}",
+            hint="Install the version that the extra `databricks` names.",
+        ) from error
+
+    def get_predict_udf(*arguments: Any, **named: Any) -> Callable[..., Column]:
+        from pyspark.sql import functions as F  # noqa: N812  (its usual name)
+
+        predict = make_udf(*arguments, **named)
+        inputs = [for_model(name, kind, column(name)).alias(name) for name, kind in kinds.items()]
+        return lambda *_: predict(F.struct(*inputs))
+
+    spark_client.get_predict_udf = get_predict_udf
+    return changed
 
 
 def for_model(name: str, kind: pa.DataType, given: Column) -> Column:
@@ -44,6 +76,8 @@ def for_model(name: str, kind: pa.DataType, given: Column) -> Column:
     """
     from pyspark.sql import functions as F  # noqa: N812  (its usual name)
 
+    if handed_over(kind).equals(kind):
+        return given
     refusals = F.lit(None).cast("string")
     for error, wrong in (
         (too_large(name, kind), _any(given, kind, _is_too_large)),

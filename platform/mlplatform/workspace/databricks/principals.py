@@ -33,6 +33,17 @@ class Principals:
         """
         return next(iter(self._found(name)), None)
 
+    def service_principal(self, display_name: str) -> str | None:
+        """Return the application id of the service principal that is displayed so; None: there is none.
+
+        Raises:
+            AccessError: If the workspace cannot be asked.
+        """
+        condition = f"displayName eq {json.dumps(display_name)}"
+        with translated(f"Looking for the service principal {display_name}", AccessError):
+            found = retrying(partial(_listed, self._client.service_principals_v2, condition))
+        return str(found[0].application_id) if found else None
+
     def is_member(self, name: str, group: str) -> bool:
         """Tell whether a principal belongs to a group, if only through groups in it.
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlplatform.errors import MissingDependencyError, RegistryError
 from mlplatform.naming import ObjectName
+from mlplatform.workspace import model_page
 from mlplatform.workspace.databricks import feature_models
 from mlplatform.workspace.databricks.connection import cause
 from mlplatform.workspace.databricks.registry_errors import EXISTS, MISSING, code_of, registry_error, translated
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import RegisteredModel
 
     from mlplatform.workspace.databricks.workspace import DatabricksWorkspace
+    from mlplatform.workspace.model_page import TableRead
 
 TRACKING_URI = "databricks"
 REGISTRY_URI = "databricks-uc"
@@ -231,6 +234,23 @@ class DatabricksRegistry:
             for name, content in files.items():
                 (Path(part) / name).write_text(content, encoding="utf-8")
             client.log_artifacts(version.run_id, part, folder)
+
+    def log_tables(self, run_id: str, tables: Sequence[TableRead]) -> None:
+        """Log the tables that a run read as its inputs, with Unity Catalog's ids: lineage goes by them."""
+        with translated(f"log the inputs of run {run_id}", needs="CAN EDIT on the experiment, SELECT on the tables"):
+            known = [
+                table
+                if table.table_id
+                else replace(table, table_id=self._ws.client.tables.get(table.name).table_id or "")
+                for table in tables
+            ]
+            model_page.log_tables(self._connect(), run_id, known)
+
+    def log_metrics(self, version: ModelVersion, metrics: Mapping[str, float], at: datetime) -> None:
+        """Log metrics on the logged model behind a version, and on its run."""
+        doing = f"log metrics of version {version.version} of {version.name}"
+        with translated(doing, needs="CAN EDIT on the experiment"):
+            model_page.log_metrics(self._connect(), version, metrics, at)
 
     def _packaged_anew(self, version: ModelVersion, name: str) -> ModelVersion:
         """Register the files of another version, with a loader that MLflow registers."""

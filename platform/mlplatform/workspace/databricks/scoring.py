@@ -16,8 +16,8 @@ from mlplatform.features.training_set import PREDICTION, Plan, check_score_frame
 from mlplatform.features.types import arrow_type, spark_type
 from mlplatform.workspace.databricks.feature_engineering import asked
 from mlplatform.workspace.databricks.feature_frames import SparkFrame, column, select
-from mlplatform.workspace.databricks.matches import with_features
-from mlplatform.workspace.databricks.model_inputs import changes, for_model
+from mlplatform.workspace.databricks.matches import with_matches
+from mlplatform.workspace.databricks.model_inputs import handing_over
 from mlplatform.workspace.databricks.training_set import refuse_dots, refuse_lost_rows, refuse_null_times
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from mlplatform.workspace.protocols import FunctionInfo, TableInfo
 
-_GIVEN, _TYPED = "__given_", "__typed_"
+_GIVEN = "__given_"
 _CLASSES = 2
 
 
@@ -73,10 +73,8 @@ class BatchScoring:
         refuse_dots(frame, self._plan)
         given = input_types(spec, self._plan.schema)
         self._casts = {name: kind for name, kind in given.items() if name in frame.schema.names}
-        kinds = {name: given.get(name, self._plan.schema.field(name).type) for name in spec.included}
-        self._changed = (
-            {} if rule == AS_VALUES_SUGGEST else {name: kind for name, kind in kinds.items() if changes(kind)}
-        )
+        self._rule = rule
+        self._kinds = {name: given.get(name, self._plan.schema.field(name).type) for name in spec.included}
 
     def run(self, client: Any, model_uri: str, *, matches: bool, arguments: Mapping[str, Any]) -> Scored:
         """Score the rows.
@@ -95,36 +93,22 @@ class BatchScoring:
         df = self._frame.df
         found: dict[str, str] = {}
         with asked(f"Scoring with {model_uri}"):
-            looked_up_first = matches or any(name not in self._frame.schema.names for name in self._changed)
-            if looked_up_first:
-                df, found = with_features(client, df, self._spec, self._plan, self._tables, matches=matches)
+            if matches:
+                df, found = with_matches(client, df, self._spec, self._plan, self._tables)
                 refuse_lost_rows(self._frame, self._plan, df)
             for name, kind in self._casts.items():
                 df = df.withColumn(f"{_GIVEN}{name}", column(name)).withColumn(
                     name, column(name).cast(spark_type(kind))
                 )
-            df = self._as_given_to_a_model(df)
+            if self._rule != AS_VALUES_SUGGEST:
+                client = handing_over(client, self._kinds)
             scored = client.score_batch(model_uri=model_uri, df=df, result_type=_asked_type(self._kind), **arguments)
-            if not looked_up_first:
+            if not matches:
                 refuse_lost_rows(self._frame, self._plan, scored.drop(PREDICTION))
             scored = scored.withColumn(PREDICTION, _taken(self._kind))
             schema = self._schema(list(found))
-            sources = {name: f"{_TYPED}{name}" for name in self._changed}
-            sources |= {name: f"{_GIVEN}{name}" for name in self._casts} | found
+            sources = {name: f"{_GIVEN}{name}" for name in self._casts} | found
             return Scored(select(scored, schema, sources), schema)
-
-    def _as_given_to_a_model(self, df: DataFrame) -> DataFrame:
-        """Put each column that Spark would type by its values into the one type; it is kept, as it was, beside."""
-        from pyspark.sql import functions as F  # noqa: N812  (its usual name)
-
-        for name, kind in self._changed.items():
-            typed = column(name).cast(spark_type(kind))
-            if name in self._plan.defaults:
-                # The client would fill in what fits the old type only.
-                typed = F.coalesce(typed, F.lit(self._plan.defaults[name].as_py()).cast(spark_type(kind)))
-            kept = f"{_TYPED}{name}"
-            df = df.withColumn(kept, typed).withColumn(name, for_model(name, kind, column(kept)))
-        return df
 
     def _schema(self, matched: list[str]) -> pa.Schema:
         there = self._frame.schema.names
