@@ -17,13 +17,13 @@ from tests.support.tiny_use_case import DIRT, Signups, TinyFolder, write_drop, w
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyFolder:
-    """Three months, of which one has a few faulty rows; then a month that is delivered a second time."""
+    """Three months, of which one has a few faulty rows; then rows that are delivered again with another price."""
     made = write_tiny_use_case(tmp_path_factory.mktemp("use_cases"), months=3, rows_a_month=200)
     made.soil()
     folder = made.data / "signups"
     with (folder / "signups_2020-01.csv").open(encoding="utf-8") as file:
         rows = list(csv.reader(file))[1:]
-    write_drop(folder / "signups_2020-02-15.csv", Signups.columns, rows[:84])
+    write_drop(folder / "signups_2020-02-15.csv", Signups.columns, [[*row[:3], "99.00", row[4]] for row in rows[:84]])
     return made
 
 
