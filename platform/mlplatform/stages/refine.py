@@ -227,7 +227,7 @@ def _read_landed(
         ) from error
 
 
-def _judge(  # noqa: PLR0913, PLR0917  (two are what the others are compared with)
+def _judge(
     context: StageContext,
     silver: SilverTable,
     bronze: ObjectName,
