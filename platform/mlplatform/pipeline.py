@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from mlplatform import stopping
 from mlplatform.as_of import parse_as_of
 from mlplatform.errors import PlatformError, UsageError, did_you_mean
 from mlplatform.naming import CHAMPION
@@ -261,7 +262,7 @@ class Pipeline:
         if name == train.NAME:
             if self._has_champion():
                 return
-            if champion.vanished(self._context, {}):
+            if champion.vanished(self._context.ws, self._context.use_case, {}):
                 # Recorded as the gate's: training anew as if there had been no champion would end at its milder rule.
                 self._recorded(gate.NAME, _refuse_without_champion)
         elif name == gate.NAME:
@@ -306,6 +307,7 @@ class Pipeline:
             self._record(name, stage_runs.DONE, started, time.perf_counter() - before, result)
 
     def _recorded(self, name: str, stage: Callable[[StageContext], StageResult]) -> None:
+        stopping.check()
         started, before = stage_runs.utc_now(), time.perf_counter()
         self._context.progress(f"{self._place}{name}")
         try:

@@ -1,4 +1,4 @@
-"""Cell edges between values: the last bits of a number are no drift, a real shift is. scipy judges the raw values."""
+"""Cell edges between values: the last bits of a number are no drift, a real shift is; scipy judges the raw values."""
 
 from __future__ import annotations
 

@@ -7,11 +7,11 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
-from types import FrameType
 from typing import NoReturn
 
 import click
 
+from mlplatform import stopping
 from mlplatform.cli import (
     adopt,
     backfill,
@@ -38,6 +38,7 @@ from mlplatform.cli import (
 from mlplatform.errors import PlatformError
 
 PROGRAM, COMPLETION = "mlplatform", "_MLPLATFORM_COMPLETE"
+STOPPED = 130
 
 EXAMPLES = """\b
 Examples:
@@ -68,7 +69,17 @@ Exit codes: 0 done, 1 failed, 2 wrong use, 3 not promoted: the gate said no, or 
 _DEBUG = "--debug"
 
 
-@click.group(epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+class _Commands(click.Group):
+    """Takes `--debug` before or after a command."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse what is left without it; `main` shows what was asked for."""
+        return super().parse_args(ctx, _without_debug(args)[0])
+
+
+@click.group(
+    cls=_Commands, epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
 @click.version_option(package_name="mlplatform", prog_name=PROGRAM)
 @click.option(
     _DEBUG,
@@ -127,33 +138,55 @@ def execute(arguments: Sequence[str] | None = None) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit with its code."""
-    signal.signal(signal.SIGTERM, _terminate)
     if COMPLETION in os.environ:
         cli.main(prog_name=PROGRAM, complete_var=COMPLETION)  # a shell asks what may come next
-    given, debug = _without_debug(sys.argv[1:] if arguments is None else arguments)
-    code = 0
     try:
-        execute(given)
+        with stopping.listening():
+            code = _outcome(arguments)
+    except KeyboardInterrupt:  # again, or at the very end
+        code = STOPPED
+    if arguments is None:
+        # Nothing is left that could be lost: from here on Ctrl-C ends the process as it ends any other.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if code == STOPPED:
+        click.echo("\nStopped. What was finished is kept: the same command again goes on from there.", err=True)
+    sys.exit(code)
+
+
+def _outcome(arguments: Sequence[str] | None) -> int:
+    """Run a command; return its exit code. Once the process was asked to stop, that is its outcome, whatever comes."""
+    try:
+        code = _told(arguments)
+    except (KeyboardInterrupt, click.Abort):
+        return STOPPED
+    except (Exception, SystemExit):
+        if not stopping.requested():
+            raise
+    return STOPPED if stopping.requested() else code
+
+
+def _told(arguments: Sequence[str] | None) -> int:
+    _, debug = _without_debug(sys.argv[1:] if arguments is None else arguments)
+    try:
+        execute(arguments)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
-        code = 2
+        return 2
     except click.ClickException as error:
         error.show()
-        code = 2
+        return 2
     except PlatformError as error:
+        stopping.check()  # perhaps somebody made this error of the request to stop
         if debug:
             click.echo("".join(traceback.format_exception(error)), err=True)
         click.echo(f"Error: {error.message}", err=True)
         if error.hint:
             click.echo(f"Hint:  {error.hint}", err=True)
-        code = error.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("\nStopped. What was finished is kept: the same command again goes on from there.", err=True)
-        code = 130
+        return error.exit_code
     except BrokenPipeError:
         if not _nobody_reads():
             raise
-    sys.exit(code)
+    return 0
 
 
 def _nobody_reads() -> bool:
@@ -171,9 +204,3 @@ def _without_debug(arguments: Sequence[str]) -> tuple[list[str], bool]:
     end = list(arguments).index("--") if "--" in arguments else len(arguments)
     kept = [argument for argument in arguments[:end] if argument != _DEBUG]
     return [*kept, *arguments[end:]], len(kept) < end
-
-
-def _terminate(number: int, frame: FrameType | None) -> None:
-    # As Ctrl-C: the workspace is closed on the way out, and takes its children with it.
-    del number, frame
-    raise KeyboardInterrupt

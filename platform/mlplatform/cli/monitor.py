@@ -74,7 +74,8 @@ def _lines(details: dict[str, Any], metric: str, rows: int | None) -> list[str]:
     worst = details.get("worst_drift")
     if worst:
         shown = f"{worst['value']:.3f}" if worst["value"] is not None else "missing"
-        lines.append(f"farthest from training: {worst['column']} (psi {shown})")
+        verdict = "" if worst.get("judged", True) else ", not judged"
+        lines.append(f"farthest from training: {worst['column']} (psi {shown}{verdict})")
     if details.get("estimated") is not None:
         lines.append(f"estimated {metric} before labels: {details['estimated']:.4f}; it {BLIND_SPOT}")
     if details.get(f"realised_{metric}") is not None:
@@ -105,8 +106,10 @@ def _gain(beside: dict[str, Any]) -> str:
 
 def _judged(details: dict[str, Any]) -> list[str]:
     """Say which checks were judged, and of each other one why it was not."""
-    judged, not_judged = len(details["windows"]), details["not_judged"]
-    lines = [f"checks judged: {judged}, not judged: {len(not_judged)}"]
+    from mlplatform.monitoring.alerts import CHECKS
+
+    judged, not_judged = [kind for kind in details["windows"] if kind in CHECKS], details["not_judged"]
+    lines = [f"checks judged: {len(judged)}, not judged: {len(not_judged)}"]
     reasons: dict[str, list[str]] = {}
     for kind, why in not_judged.items():
         reasons.setdefault(why, []).append(kind)

@@ -15,6 +15,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from mlplatform import stopping
+
 if TYPE_CHECKING:
     from mlplatform.cli.hints import Hints
     from mlplatform.pipeline import RunSummary
@@ -67,7 +69,8 @@ class Reporter:
         self._start = time.perf_counter()
 
     def line(self, message: str) -> None:
-        """Say what is being done now."""
+        """Say what is being done now, unless the process was asked to stop: then nothing more is."""
+        stopping.check()
         if self._progress is not None and self._task is not None:
             self._progress.update(self._task, description=message)
         else:
@@ -76,11 +79,13 @@ class Reporter:
 
     def rows(self, done: int, total: int) -> None:
         """Let the bar show how many rows of how many are done; elsewhere the lines say it."""
+        stopping.check()
         if self._progress is not None and self._task is not None:
             self._progress.update(self._task, completed=done, total=total)
 
     def done(self, message: str) -> None:
         """Say what was finished, and move the bar on."""
+        stopping.check()
         if self._progress is not None and self._task is not None:
             self._progress.console.print(message, highlight=False, markup=False)
             self._progress.advance(self._task)

@@ -34,6 +34,9 @@ KINDS = (
 )
 """Every kind of alert; each has its page in the runbook."""
 
+CHECKS = tuple(kind for kind in KINDS if kind not in (NOT_JUDGED, MONITOR))
+"""Kinds that say something of data or model; the others are about the monitoring itself."""
+
 State = Literal["ok", "violated", "unknown"]
 Event = Literal["raised", "repeated", "recovered"]
 TOLD = ("raised", "recovered")

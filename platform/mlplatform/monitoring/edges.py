@@ -87,7 +87,7 @@ def below(values: Floats, wanted: Floats, scale: Scale) -> Floats:
     Examples:
         >>> shares = np.array([0.1, 0.2, 0.3, 0.1 + 0.2])
         >>> edge, = below(shares, np.array([0.1 + 0.2]), Scale.of(shares))
-        >>> 0.2 < edge < 0.3, abs(edge - 0.3) < 1e-6
+        >>> bool(0.2 < edge < 0.3), bool(abs(edge - 0.3) < 1e-6)
         (True, True)
     """
     # From a place to the first value there, and from it to the first that is the same: an interpolated place may

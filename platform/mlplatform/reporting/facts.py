@@ -106,6 +106,7 @@ class Facts:
         timings: How long each stage took.
         outcomes: Predictions and what turned out.
         ran_with: The library's versions that the stages ran with.
+        never_scored: Rows due before the first scoring without prediction or known label, when last counted.
     """
 
     use_case: str
@@ -132,6 +133,7 @@ class Facts:
     timings: tuple[Timing, ...] = ()
     outcomes: Outcomes = field(default_factory=Outcomes)
     ran_with: tuple[str, ...] = ()
+    never_scored: int = 0
 
     @property
     def champion(self) -> Champion | None:
@@ -209,7 +211,13 @@ def gather(ws: Workspace, namespace: Namespace, spine: LabelSpine, settings: Use
         timings=timings_of(stages),
         outcomes=outcomes,
         ran_with=tuple(sorted({stage.platform_version for stage in stages})),
+        never_scored=_never_scored(stages),
     )
+
+
+def _never_scored(stages: tuple[StageFacts, ...]) -> int:
+    counted = [stage.details["unscored_before"] for stage in stages if stage.details.get("unscored_before")]
+    return int(counted[-1]["without_label"]) if counted else 0
 
 
 def _step(

@@ -271,7 +271,7 @@ def windows_of(rows: Iterable[Mapping[str, Any]], metric: str) -> tuple[WindowFa
         if row["metric"] == baseline.metric(metric):
             window = replace(window, baseline=row["value"])
         elif row["metric"] == metric and row["basis"] == "estimated":
-            window = replace(window, estimated=row["value"], note=row["note"] or "")
+            window = replace(window, estimated=row["value"], note=(row["note"] or "").partition(f"; {_NOT_JUDGED}")[0])
         elif row["metric"] == metric:
             window = replace(window, realised=row["value"], low=row["low"], high=row["high"])
         found[place] = window

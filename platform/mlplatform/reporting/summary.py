@@ -63,7 +63,9 @@ def _volume(facts: Facts) -> str:
     versions = sorted({version for scored in facts.outcomes.scored for version in scored.versions})
     known = facts.outcomes.rows_known
     outcome = f"for {plural(known, 'prediction')} the label is known" if known else "no label of theirs is known yet"
-    return f"{span}. {plural(facts.rows_scored, 'row')} scored by {_versions(versions)}; {outcome}."
+    early = facts.never_scored
+    before = f" {plural(early, 'row')} due before the first scoring never had a prediction." if early else ""
+    return f"{span}. {plural(facts.rows_scored, 'row')} scored by {_versions(versions)}; {outcome}.{before}"
 
 
 def _champion(facts: Facts) -> str:

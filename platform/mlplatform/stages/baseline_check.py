@@ -102,7 +102,20 @@ def measure(known: Judged, baselines: Baselines, settings: UseCaseSettings) -> B
         found_metrics.append(PerformanceMetric(baseline.metric(name), shown, None, violated=False, low=low, high=high))
     by = settings.gate.cluster_by
     clusters = _clusters(rows, by) if by and set(by) <= set(rows.column_names) else None
-    compared = baseline.compare(primary, labels, predictions, said(primary), clusters=clusters) if labels.size else None
+    usual = [baseline.usual_loss(learned[version], primary) for version in versions]
+    lost = [value for value in usual if value is not None]
+    compared = (
+        baseline.compare(
+            primary,
+            labels,
+            predictions,
+            said(primary),
+            usual=float(np.mean(lost)) if lost else None,
+            clusters=clusters,
+        )
+        if labels.size
+        else None
+    )
     return Beside(found_metrics, compared, _too_little(labels, compared, settings))
 
 
@@ -183,9 +196,9 @@ def _too_little(labels: Vector, compared: Compared | None, settings: UseCaseSett
         fewest = min(events, int(labels.size) - events)
         if fewest < baseline.LEAST_OF_CLASS:
             return too_few(fewest, baseline.LEAST_OF_CLASS, "event" if fewest == events else "non-event")
-    if compared is None or compared.p_worse is None:
-        return f"{settings.training.metric} has no interval on these rows"
-    return ""
+    if compared is None:
+        return f"{settings.training.metric} is not defined on these rows"
+    return compared.why
 
 
 def _p_worse(beside: Beside) -> float:

@@ -131,7 +131,7 @@ def _score_champion(context: StageContext, version: ModelVersion, frame: LabelFr
     except PlatformError as error:
         raise StageError(
             f"The champion, version {version.version} of {version.name}, could not score: {error.message}",
-            hint=f"{error.hint} {champions.way_out(context)}".strip(),
+            hint=f"{error.hint} {champions.way_out(context.use_case)}".strip(),
         ) from error
 
 

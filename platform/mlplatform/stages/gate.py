@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from mlplatform import stopping
 from mlplatform.errors import NotPromotedError, PlatformError
 from mlplatform.models import metrics, promotion, rollback
 from mlplatform.models.checks.base import CheckResult, Evidence
@@ -117,7 +118,9 @@ def _finish_begun(context: StageContext, number: int | None, request: Request, d
 def _judged(context: StageContext, challenger: ModelVersion, champion: champions.Champion, override: str) -> _Judged:
     """Judge a challenger; where the champion is gone it is rejected, and an override promotes it all the same."""
     if champion.trouble:
-        judged = _could_not_look(context, challenger, champion.number, champions.lost(context, champion.trouble))
+        judged = _could_not_look(
+            context, challenger, champion.number, champions.lost(context.use_case, champion.trouble)
+        )
     else:
         judged = _judge(context, challenger, champion.version)
     return replace(judged, decision=_overridden(context, judged.decision, override)) if override else judged
@@ -205,6 +208,7 @@ def _judge(context: StageContext, challenger: ModelVersion, champion: ModelVersi
         )
         return _Judged(replace(decision, decided_by=context.ws.user), gathered.evidence)
     except Exception as error:  # noqa: BLE001  (whatever it is, the gate could not look: closed)
+        stopping.check()  # a Ctrl-C is no reason to reject a version
         return _could_not_look(context, challenger, other, error)
 
 
@@ -255,6 +259,7 @@ def _store_evidence(context: StageContext, challenger: ModelVersion, judged: _Ju
         context.ws.registry.log_files(challenger, folder, files)
         context.ws.registry.log_metrics(challenger, _measured(context, judged), decision.as_of)
     except Exception as error:
+        stopping.check()
         if decision.kind == "override":
             raise
         why = f"the evidence could not be stored: {error}"

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, TypeVar
 
+from mlplatform import stopping
 from mlplatform.errors import PlatformError
 from mlplatform.models.scorer import PREDICTIONS
 from mlplatform.monitoring import alerts
@@ -121,6 +122,7 @@ class _Checks:
         try:
             return check()
         except Exception as error:
+            stopping.check()  # a Ctrl-C is no alert
             text = error.message if isinstance(error, PlatformError) else str(error)
             self._failed.append(f"{what}: {type(error).__name__}: {text}")
             LOG.warning("%s at %s could not be checked", what, self._context.as_of, exc_info=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -123,6 +124,8 @@ def _refine_silver(context: StageContext, silver: SilverTable, result: StageResu
             others = _of_other_files(context, target, pending)
             tables.overwrite(target, pa.concat_tables([others, good], promote_options="permissive"))
             written = good.slice(0, 0)
+            if quarantine_gone:
+                markers.note(result, f"{quarantine.name} was gone: {bad.num_rows} row(s) are in it again.")
             markers.note(
                 result,
                 f"{target.name} was gone, or another table lay in its place: all {len(pending)} file(s) of "
@@ -132,26 +135,31 @@ def _refine_silver(context: StageContext, silver: SilverTable, result: StageResu
             tables.append(target, written, transactions=[_transaction(silver, name) for name in waiting])
         _say_large(context, quarantine, bad, files, result)
         counted = pc.sum(pc.is_in(files.column(FILE), pa.array(pending))).as_py()
-        fates = {_GOOD: good, _BAD: bad, _REPEATED: repeated, _LEFT_OUT: left_out}
-        _count(result, target, counted, {fate: part.num_rows for fate, part in fates.items()})
+        _count(result, target, counted, {_GOOD: good, _BAD: bad, _REPEATED: repeated, _LEFT_OUT: left_out})
     markers.keep(context, result, target)
     markers.keep(context, result, quarantine)
 
 
-def _count(result: StageResult, target: ObjectName, counted: int, fates: dict[str, int]) -> None:
-    if counted != sum(fates.values()):
+def _count(result: StageResult, target: ObjectName, counted: int, parts: Mapping[str, pa.Table]) -> None:
+    """Add what became of the rows that came in to a result.
+
+    Raises:
+        StageError: If one is unaccounted for.
+    """
+    good, bad, repeated, left_out = (parts[fate].num_rows for fate in (_GOOD, _BAD, _REPEATED, _LEFT_OUT))
+    if counted != good + bad + repeated + left_out:
         raise StageError(
-            f"{target}: {counted} rows came in, {fates[_GOOD]} went on, {fates[_REPEATED]} were there already, "
-            f"{fates[_LEFT_OUT]} are not the table's, and {fates[_BAD]} were quarantined.",
+            f"{target}: {counted} rows came in, {good} went on, {repeated} existed already, {left_out} are not the "
+            f"table's, and {bad} were quarantined.",
             hint="This is an error of the platform; please report it.",
         )
-    for fate in (_REPEATED, _LEFT_OUT):
-        if fates[fate]:
-            result.details.setdefault(fate, {})[target.name] = fates[fate]
-    # What is not the table's did not come in; what is there already has gone on before.
-    result.rows_in = (result.rows_in or 0) + counted - fates[_LEFT_OUT]
-    result.rows_out = (result.rows_out or 0) + fates[_GOOD] + fates[_REPEATED]
-    result.rows_quarantined = (result.rows_quarantined or 0) + fates[_BAD]
+    for fate, rows in ((_REPEATED, repeated), (_LEFT_OUT, left_out)):
+        if rows:
+            result.details.setdefault(fate, {})[target.name] = rows
+    # What is not the table's did not come in; what exists already has gone on before.
+    result.rows_in = (result.rows_in or 0) + counted - left_out
+    result.rows_out = (result.rows_out or 0) + good + repeated
+    result.rows_quarantined = (result.rows_quarantined or 0) + bad
 
 
 def _refill_quarantine(

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mlplatform import stopping
 from mlplatform.as_of import Duration, parse_as_of, shown
 from mlplatform.errors import PlatformError, StageError, TableError, UsageError
 from mlplatform.medallion.spine import SPINE
@@ -320,6 +321,7 @@ def _score_shadow(context: StageContext, population: pa.Table, number: int) -> d
     try:
         written = _score(context, population, version, CHALLENGER)
     except PlatformError as error:
+        stopping.check()
         # The champion's predictions are there; a challenger that cannot score must not take them away.
         LOG.warning("The challenger, version %d, could not score in the shadow: %s", number, error.message)
         return {"model_version": number, "rows": 0, "failed": error.message}

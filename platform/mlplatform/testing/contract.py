@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mlplatform import stopping
 from mlplatform.as_of import parse_as_of, shown
 from mlplatform.bundle.generate import generate, generate_shared
 from mlplatform.bundle.project import BUNDLE_FILE, PROJECT_FILE, Project
@@ -124,6 +125,7 @@ class Contract:
             except PlatformError as error:
                 status, detail, hint = "failed", error.message, error.hint
             except Exception as error:  # noqa: BLE001  (a use case's own code may raise anything; it is reported)
+                stopping.check()
                 status, detail = "failed", f"{type(error).__name__}: {error}"
             if status == "failed" and reported.setdefault(detail, name) != name:
                 status, detail, hint = "skipped", f"not looked at: what {reported[detail]} says comes first", ""

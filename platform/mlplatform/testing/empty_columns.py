@@ -108,7 +108,7 @@ def _looked_up(
             is_wrong=True,
         )
     if time and lookup.timestamp_lookup_key:
-        predicted = lookup.timestamp_lookup_key[0]
+        predicted = lookup.timestamp_lookup_key
         first = same.column(f"{time}_min")
         moments = same.column(predicted) if predicted in same.column_names else None
         if moments is not None and not pc.any(pc.less_equal(first, moments.cast(first.type))).as_py():

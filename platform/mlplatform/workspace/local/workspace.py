@@ -210,21 +210,25 @@ class LocalWorkspace(Place):
 
     def close(self) -> None:
         """Stop the engine, and remove this process's temporary files."""
-        self._stop_engine()
-        shutil.rmtree(self.root / "tmp" / str(os.getpid()), ignore_errors=True)
+        try:
+            self._stop_engine()
+        finally:  # also when Ctrl-C comes again
+            shutil.rmtree(self.root / "tmp" / str(os.getpid()), ignore_errors=True)
 
     def _stop_engine(self) -> None:
-        if self._session is not None:
-            from mlplatform.workspace.local.sail import disconnect
+        try:
+            if self._session is not None:
+                from mlplatform.workspace.local.sail import disconnect
 
-            disconnect(self._session, answering=self._server is None or self._server.running)
-        if self._server is not None:
-            if self._session is None:
+                disconnect(self._session, answering=self._server is None or self._server.running)
+            elif self._server is not None:
                 from mlplatform.workspace.local.sail import abandon
 
                 abandon(self._server.url)
-            self._server.stop()
-        self._session = self._server = None
+        finally:  # also when Ctrl-C comes again: a farewell may be cut short, the server is ended
+            server, self._session, self._server = self._server, None, None
+            if server is not None:
+                server.stop()
 
     def __enter__(self) -> Self:
         """Use as a context manager."""
