@@ -220,7 +220,7 @@ def test_predictions_asked_for_later_disturb_neither_windows_nor_performance(tmp
             assert table_rows(again, f"dev.ops.{name}") == plain[name]
         through = parse_as_of(details["learned_through"])
         context = StageContext(again, open_tiny(again, tiny.folder), parse_as_of(STEPS[1]), "run")
-        judged = performance_check._judged(context, CHAMPION).rows
+        judged = performance_check.predictions_with_labels(context, CHAMPION).rows
         assert judged.num_rows > 0
         assert pc.min(judged.column("signed_up_at")).as_py() > through
 
