@@ -14,7 +14,8 @@ from dateutil.relativedelta import relativedelta
 
 from mlplatform.errors import UsageError
 
-_DURATION = re.compile(r"\s*(\d+)\s*(minute|hour|day|week|month|quarter|year)s?\s*", re.IGNORECASE)
+_UNIT = "minute|hour|day|week|month|quarter|year"
+_DURATION = re.compile(rf"\s*(?:(\d+)\s*({_UNIT})s?|({_UNIT}))\s*", re.IGNORECASE | re.ASCII)
 _MONTHS = {"month": 1, "quarter": 3, "year": 12}
 _SECONDS = {"minute": 60, "hour": 3600, "day": 86_400, "week": 604_800}
 
@@ -63,6 +64,17 @@ def shown(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d}" if midnight else f"{moment:%Y-%m-%d %H:%M}"
 
 
+def argument(moment: datetime) -> str:
+    """Return a moment as it is typed after an option of a command: without blanks.
+
+    Examples:
+        >>> argument(parse_as_of("2013-07-01")), argument(parse_as_of("2013-07-01T06:30"))
+        ('2013-07-01', '2013-07-01T06:30:00+00:00')
+    """
+    text = shown(moment)
+    return moment.isoformat() if " " in text or moment.microsecond else text
+
+
 @dataclass(frozen=True)
 class Duration:
     """A calendar duration: months (for months, quarters and years) plus seconds (for all that is shorter).
@@ -75,6 +87,8 @@ class Duration:
         '2006-01-31'
         >>> Duration.parse("2 hours").before(parse_as_of("2013-01-01T01:00")).isoformat()
         '2012-12-31T23:00:00+00:00'
+        >>> str(Duration.parse("quarter")) == str(Duration.parse("3 months"))
+        True
     """
 
     months: int = 0
@@ -82,7 +96,7 @@ class Duration:
 
     @classmethod
     def parse(cls, text: str | Duration) -> Duration:
-        """Read `<number> <unit>`; units are minute, hour, day, week, month, quarter, year (plural allowed).
+        """Read `<number> <unit>`, or `<unit>` for one; units are minute, hour, day, week, month, quarter, year.
 
         Raises:
             UsageError: If the text is no such thing.
@@ -93,9 +107,9 @@ class Duration:
         if not match:
             raise UsageError(
                 f"{text!r} is not a duration.",
-                hint="Write a number and a unit, as in '36 months', '1 day' or '2 hours'.",
+                hint="Write a number and a unit, as in '36 months', '1 day' or '2 hours', or a unit: 'quarter'.",
             )
-        count, unit = int(match[1]), match[2].lower()
+        count, unit = int(match[1] or 1), (match[2] or match[3]).lower()
         return cls(months=count * _MONTHS.get(unit, 0), seconds=count * _SECONDS.get(unit, 0))
 
     def after(self, moment: datetime) -> datetime:
@@ -114,6 +128,22 @@ class Duration:
             if self.seconds and self.seconds % _SECONDS[unit] == 0:
                 return f"{self.seconds // _SECONDS[unit]} {unit}s"
         return f"{self.seconds // 60} minutes"
+
+
+def interval(every: str) -> Duration:
+    """Read how often something happens: `quarter`, `6 months`.
+
+    Raises:
+        UsageError: If it is no duration, or none at all.
+
+    Examples:
+        >>> interval("quarter").months
+        3
+    """
+    step = Duration.parse(every)
+    if not (step.months or step.seconds):
+        raise UsageError(f"every {every!r} does not move the time on.", hint="Use a duration above zero.")
+    return step
 
 
 EVERY = ("hour", "day", "week", "month", "quarter", "year")
@@ -136,9 +166,7 @@ def steps(start: datetime, end: datetime, every: str) -> Iterator[datetime]:
     """
     if end < start:
         raise UsageError(f"--to {end:%Y-%m-%d} lies before --from {start:%Y-%m-%d}.", hint="Swap them.")
-    step = Duration.parse(f"1 {every}" if every in EVERY else every)
-    if not (step.months or step.seconds):
-        raise UsageError(f"--every {every!r} does not move the time on.", hint="Use a duration above zero.")
+    step = interval(every)
     count = 0
     while True:
         # From the start each time: adding month by month would drift after a short month.

@@ -5,28 +5,44 @@ from __future__ import annotations
 import copy
 import types
 import typing
+from collections.abc import Mapping
 from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
-from mlplatform.as_of import Duration, parse_as_of, steps
-from mlplatform.errors import ConfigError, UsageError, did_you_mean
-from mlplatform.job_settings import JobSettings, Settings
+from mlplatform.as_of import Duration, interval, parse_as_of, steps
+from mlplatform.environments import ENVIRONMENTS, read_config
+from mlplatform.errors import ConfigError, InvalidNameError, UsageError, did_you_mean
+from mlplatform.job_settings import CronText, JobSettings, Settings
+from mlplatform.naming import check_part
+from mlplatform.yaml_file import Place
 
 CONFIG_FILE = "config.yml"
-ENVIRONMENTS = "environments"
+FOLLOWS = {("monitoring", "performance_floor"): ("gate", "floor")}
+"""Settings that take another one's value where they are not set."""
 SECRET_REFERENCE = "secret-reference"  # noqa: S105  (the format's name in the JSON schema)
 
 
-def _duration(text: str) -> str:
+def _duration(text: object) -> object:
     try:
-        Duration.parse(text)
-    except UsageError as error:
-        raise ValueError(str(error)) from None
+        Duration.parse(str(text))
+    except (UsageError, OverflowError) as error:
+        raise ValueError(_in_one_line(error)) from None
     return text
+
+
+def _interval(text: object) -> object:
+    try:
+        interval(str(text))
+    except (UsageError, OverflowError) as error:
+        raise ValueError(_in_one_line(error)) from None
+    return text
+
+
+def _in_one_line(error: Exception) -> str:
+    return f"{error.message} {error.hint}".rstrip(" .") if isinstance(error, UsageError) else str(error)
 
 
 def _time(value: object) -> object:
@@ -38,14 +54,23 @@ def _time(value: object) -> object:
         raise ValueError(error.message) from None
 
 
+def _catalog(name: str) -> str:
+    try:
+        return check_part(name, of=name)
+    except InvalidNameError as error:
+        raise ValueError(f"{error.message} {error.hint}") from None
+
+
 # YAML turns what looks like a date into one.
 TimeText = Annotated[str, BeforeValidator(_time)]
 """A point in time, such as `2003-01-01`."""
 CLASSIFICATION_METRICS = ("roc_auc", "average_precision", "brier", "log_loss", "expected_calibration_error")
 REGRESSION_METRICS = ("mae", "rmse")
 RANKING_METRICS = ("roc_auc", "average_precision")
-DurationText = Annotated[str, AfterValidator(_duration)]
-"""A duration such as `36 months` or `2 hours`."""
+DurationText = Annotated[str, BeforeValidator(_duration)]
+"""A duration such as `36 months` or `2 hours`; a unit alone, as `quarter`, is one of them."""
+IntervalText = Annotated[str, BeforeValidator(_interval)]
+"""How often: a duration above zero."""
 
 
 class LabelSettings(Settings):
@@ -85,7 +110,10 @@ class TrainingSettings(Settings):
 class ScoringSettings(Settings):
     """When to score."""
 
-    every: DurationText = Field(default="1 month", description="Interval of the scoring runs.")
+    every: IntervalText = Field(
+        default="1 month",
+        description="Interval of the scoring runs: hour, day, week, month, quarter, year, or a duration.",
+    )
     shadow: bool = Field(default=True, description="Let the challenger score beside the champion, without effect.")
 
 
@@ -255,7 +283,13 @@ class MonitoringSettings(Settings):
         "default: scoring.every.",
     )
     min_rows: int = Field(default=100, ge=1, description="Windows with fewer rows are recorded, not judged.")
-    performance_floor: float | None = Field(default=None, description="Realised primary metric under which to retrain.")
+    unjudged_windows: int = Field(
+        default=3, ge=1, description="So many windows in a row that were not judged raise an alert."
+    )
+    performance_floor: float | None = Field(
+        default=None,
+        description="Realised primary metric under which to retrain; default: gate.floor. null: no floor.",
+    )
     max_calibration_ratio: float = Field(
         default=1.5, gt=1, description="Observed over predicted mean (or its inverse) that raises an alert."
     )
@@ -279,6 +313,11 @@ class MonitoringSettings(Settings):
     max_model_age: DurationText | None = Field(
         default=None, description="Retrain when the champion was trained longer ago than this."
     )
+    profile_schedule: CronText | None = Field(
+        default="0 0 4 ? * SUN",
+        description="Databricks: when the data profile is refreshed by itself (Quartz cron, in jobs.timezone); each "
+        "monitoring refreshes it, too. null: only then.",
+    )
     alerts: AlertSettings = AlertSettings()
 
     @model_validator(mode="after")
@@ -295,7 +334,9 @@ class SimulationSettings(Settings):
 
     start: TimeText = Field(description="First as_of.")
     end: TimeText = Field(description="Last as_of, included.")
-    every: str = Field(description="Step: hour, day, week, month, quarter, year, or a duration such as `6 months`.")
+    every: IntervalText = Field(
+        description="Step: hour, day, week, month, quarter, year, or a duration such as `6 months`."
+    )
 
     @model_validator(mode="after")
     def _steps(self) -> Self:
@@ -312,6 +353,11 @@ class UseCaseSettings(Settings):
     owner: str = Field(min_length=1, description="Who is asked when it breaks; tagged on runs and model versions.")
     description: str = ""
     task: Literal["classification", "regression"] = "classification"
+    catalog: Annotated[str, AfterValidator(_catalog)] | None = Field(
+        default=None,
+        description="Catalog of all the use case's objects, where the environment's name is not the catalog's; may "
+        "differ by environment.",
+    )
     landing: str = Field(
         default="data", description="Where files land: relative to the use case's folder, or absolute."
     )
@@ -322,6 +368,13 @@ class UseCaseSettings(Settings):
     monitoring: MonitoringSettings = MonitoringSettings()
     simulation: SimulationSettings | None = None
     jobs: JobSettings = JobSettings()
+
+    @model_validator(mode="after")
+    def _floor_of_the_gate(self) -> Self:
+        if "performance_floor" not in self.monitoring.model_fields_set:
+            followed = self.monitoring.model_copy(update={"performance_floor": self.gate.floor})
+            object.__setattr__(self, "monitoring", followed)
+        return self
 
     @model_validator(mode="after")
     def _metric_of_the_task(self) -> Self:
@@ -362,36 +415,19 @@ def load_settings(path: Path, env: str) -> UseCaseSettings:
 
     Args:
         path: The `config.yml`.
-        env: Name of the environment: `dev`, `staging`, `prod`.
+        env: Name of the environment: `dev`, `staging`, `prod`, or one that the file declares.
 
     Raises:
         ConfigError: If the file is missing, is no YAML, or holds unknown keys or wrong values; all are listed at once.
+        UsageError: If there is no such environment.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ConfigError(f"{path} does not exist.", hint=f"A use case keeps its settings in {CONFIG_FILE}.") from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is not UTF-8: {error}", hint="Save it as UTF-8.") from None
-    try:
-        raw = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError) as error:  # the latter for what looks like a date and is none
-        raise ConfigError(f"{path} is not valid YAML: {error}", hint="Mend the line named above.") from None
-    if not isinstance(raw, dict):
-        raise ConfigError(f"{path} holds no settings.", hint="It is a mapping with at least owner, label and gate.")
-    environments = raw.pop(ENVIRONMENTS, None) or {}
-    if not isinstance(environments, dict):
-        raise ConfigError(f"{path}: environments is not a mapping.", hint="Write environments: {prod: {...}}.")
-    overrides = environments.get(env) or {}
-    for name, section in environments.items():
-        if not isinstance(section, dict | None):
-            raise ConfigError(f"{path}: environments.{name} is not a mapping.", hint="Indent its settings under it.")
-    merged = _merge(raw, overrides)
+    written = read_config(path)
+    merged = _merge(written.settings, written.section(env))
     try:
         return UseCaseSettings.model_validate(merged)
     except ValidationError as error:
         raise ConfigError(
-            "\n".join([f"{path} has {error.error_count()} wrong setting(s):", *_problems(error)]),
+            "\n".join([f"{path} has {error.error_count()} wrong setting(s):", *_problems(error, written.lines, env)]),
             hint="`mlplatform config schema` prints every setting there is, with its meaning.",
         ) from None
 
@@ -406,19 +442,33 @@ def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _problems(error: ValidationError) -> list[str]:
+def _problems(error: ValidationError, written: Mapping[Place, int], env: str) -> list[str]:
     lines = []
     for problem in error.errors():
         path = [str(part) for part in problem["loc"]]
         where = ".".join(path)
         if problem["type"] == "extra_forbidden":
-            lines.append(f"  {where}: unknown key. {did_you_mean(path[-1], _known_keys(path[:-1]))}")
+            said = f"  {where}: unknown key. {did_you_mean(path[-1], _known_keys(path[:-1]))}"
         elif problem["type"] == "missing":
-            lines.append(f"  {where}: is required and missing.")
+            said = f"  {where}: is required and missing."
+        elif problem["type"] == "string_type":
+            said = f"  {where}: a text belongs here (got {problem['input']!r:.200}): put it into quotes."
         else:
-            got = f" (got {problem['input']!r})" if path and "webhook" not in path else ""
-            lines.append(f"  {where}: {problem['msg']}{got}.".replace("  : Value error, ", "  "))
+            got = f" (got {problem['input']!r:.200})" if path and "webhook" not in path else ""
+            said = f"  {where}: {problem['msg']}{got}.".replace("  : Value error, ", "  ")
+        line = _line_of(path, written, env)
+        lines.append(f"{said} (line {line})" if line else said)
     return lines
+
+
+def _line_of(path: list[str], lines: Mapping[Place, int], env: str) -> int | None:
+    """Return the line of a setting, or of the section that it stands in; that of the environment counts."""
+    while path:
+        line = lines.get((ENVIRONMENTS, env, *path)) or lines.get(tuple(path))
+        if line:
+            return line
+        path = path[:-1]
+    return None
 
 
 def _known_keys(path: list[str]) -> list[str]:

@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel
 
-from mlplatform.config import ENVIRONMENTS, SECRET_REFERENCE, UseCaseSettings, load_settings
+from mlplatform.config import FOLLOWS, SECRET_REFERENCE, UseCaseSettings, load_settings
+from mlplatform.environments import CATALOG, ENVIRONMENTS, read_config
 from mlplatform.job_settings import Settings
+from mlplatform.yaml_file import Place
 
 DEFAULT = "default"
-Place = tuple[str, ...]
-_MERGE = "<<"
 
 
 @dataclass(frozen=True)
@@ -25,7 +24,9 @@ class SettingValue:
     Attributes:
         key: Its place, as in `training.search.max_evals`.
         value: Its value; of a secret, its reference.
-        origin: `default`, `config.yml line 12`, or `config.yml line 40 (environments.prod)`.
+        origin: `default` (of the catalog: the environment's name), `config.yml line 12`, or
+            `config.yml line 40 (environments.prod)`; of what takes another setting's value where it is not set,
+            `gate.floor, config.yml line 12`.
         secret: Whether the value is a reference to a secret.
     """
 
@@ -48,16 +49,22 @@ def sources(path: Path, env: str) -> list[SettingValue]:
         ConfigError: If the file is wrong; see `load_settings`.
     """
     settings = load_settings(path, env)
-    node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-    lines = dict(_lines(node, ()))
-    found = []
-    for key, value, secret in _values(settings, ()):
+    lines = read_config(path).lines
+
+    def origin(key: Place) -> str:
         override = lines.get((ENVIRONMENTS, env, *key))
         line = override or lines.get(key)
-        origin = f"{path.name} line {line}" if line else DEFAULT
-        if override:
-            origin += f" ({ENVIRONMENTS}.{env})"
-        found.append(SettingValue(".".join(key), value, origin, secret))
+        if not line and key in FOLLOWS:
+            return f"{'.'.join(FOLLOWS[key])}, {origin(FOLLOWS[key])}"
+        place = f"{path.name} line {line}" if line else DEFAULT
+        return f"{place} ({ENVIRONMENTS}.{env})" if override else place
+
+    found = []
+    for key, value, secret in _values(settings, ()):
+        if key == (CATALOG,) and value is None:
+            found.append(SettingValue(CATALOG, env, f"{DEFAULT} (the environment's name)", secret))
+        else:
+            found.append(SettingValue(".".join(key), value, origin(key), secret))
     return found
 
 
@@ -70,7 +77,8 @@ def json_schema() -> dict[str, Any]:
     definitions |= overrides | {"UseCaseOverride": _optional(whole)}
     schema["properties"][ENVIRONMENTS] = {
         "type": "object",
-        "description": "Settings that differ by environment (dev, staging, prod), laid over the rest.",
+        "description": "Settings that differ by environment (dev, staging, prod, or one declared here), laid over "
+        "the rest.",
         "additionalProperties": {"anyOf": [{"$ref": "#/$defs/UseCaseOverride"}, {"type": "null"}]},
     }
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "config.yml of a use case"}
@@ -90,20 +98,6 @@ def _optional(item: Any) -> Any:
     if "$ref" in made:
         made["$ref"] = f"{made['$ref']}Override"
     return made
-
-
-def _lines(node: yaml.Node | None, place: Place) -> Iterator[tuple[Place, int]]:
-    if not isinstance(node, yaml.MappingNode):
-        return
-    # What is merged in (<<) first: the mapping's own keys win.
-    for key, value in sorted(node.value, key=lambda pair: pair[0].value != _MERGE):
-        if key.value == _MERGE:
-            for part in value.value if isinstance(value, yaml.SequenceNode) else [value]:
-                yield from _lines(part, place)
-            continue
-        here = (*place, str(key.value))
-        yield here, key.start_mark.line + 1
-        yield from _lines(value, here)
 
 
 def _values(settings: Settings, path: Place) -> Iterator[tuple[Place, Any, bool]]:

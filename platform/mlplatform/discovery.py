@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlplatform.config import CONFIG_FILE
+from mlplatform.environments import STANDARD, check_known, read_config
 from mlplatform.errors import ConfigError, PlatformError, UsageError, did_you_mean
 from mlplatform.naming import check_use_case_name
 
@@ -146,6 +147,56 @@ def folder_of(found: Found, cls: type[UseCase]) -> Path:
     module_file = sys.modules[cls.__module__].__file__
     assert module_file is not None
     return Path(module_file).parent
+
+
+def config_file(found: Found) -> Path:
+    """Return where a use case's settings stand; it is imported only if nothing else tells."""
+    return (found.folder or folder_of(found, load(found))) / CONFIG_FILE
+
+
+def check_environment(env: str, path: str | Path | None = None) -> None:
+    """Refuse an environment that is none of the standard ones, and that no use case declares.
+
+    Args:
+        env: Its name.
+        path: A folder of use cases, searched first.
+
+    Raises:
+        UsageError: If it is not known; those that are known are listed.
+    """
+    if env in STANDARD:
+        return
+    files = [item.folder / CONFIG_FILE for item in find_use_cases(path).values() if item.folder is not None]
+    declared = [name for file in files for name in read_config(file).sections]
+    check_known(env, declared, where="known to any use case here")
+
+
+def in_environment(env: str, path: str | Path | None = None) -> list[str]:
+    """Return the names of all use cases that know an environment: any knows the standard ones.
+
+    Args:
+        env: Its name.
+        path: A folder of use cases, searched first.
+    """
+    found = find_use_cases(path)
+    if env in STANDARD:
+        return list(found)
+    return [name for name, item in found.items() if env in read_config(config_file(item)).sections]
+
+
+def catalog_of(name: str, env: str, path: str | Path | None = None) -> str:
+    """Return the catalog of a use case by its settings, without opening a workspace or checking the other settings.
+
+    Args:
+        name: The use case.
+        env: The environment.
+        path: A folder of use cases, searched first.
+
+    Raises:
+        UsageError: If there is no such use case, or no such environment.
+        ConfigError: If its `config.yml` cannot be read.
+    """
+    return read_config(config_file(get(name, path))).catalog(env) or env
 
 
 def _is_use_case(item: object) -> bool:

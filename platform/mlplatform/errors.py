@@ -110,6 +110,10 @@ class RegistryError(PlatformError):
     """Raised when the model registry cannot be read or written; never means "there is no champion"."""
 
 
+class MissingVersionError(RegistryError):
+    """Raised when the registry answers, and says that there is no such version: asking again gives the same."""
+
+
 class JobError(PlatformError):
     """Raised when a job does not exist, cannot be started, or its run cannot be read."""
 

@@ -3,22 +3,48 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Self
+import typing
+from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from mlplatform import quartz
 from mlplatform.errors import UsageError
 
 _EMAIL = re.compile(r"[^\s@]+@[^\s@]+\.[^\s@]+")
+_POLICY = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _PACKAGE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 
 
 class Settings(BaseModel):
-    """Base of all settings: frozen, and closed to unknown keys."""
+    """Base of all settings: frozen, and closed to unknown keys and to numbers that are none."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
+    # A limit of NaN would limit nothing.
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _yes_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        # Else `floor: yes` would be a floor of 1.
+        if isinstance(value, bool) and info.field_name is not None:
+            accepted = _types(cls.model_fields[info.field_name].annotation)
+            if bool not in accepted and accepted & {int, float}:
+                raise ValueError("a number belongs here, and YAML reads yes, no, on, off, true and false as none")
+        return value
+
+
+def _types(annotation: Any) -> set[Any]:
+    inner = typing.get_args(annotation)
+    return set().union(*map(_types, inner)) if inner else {annotation}
 
 
 def _cron(text: str) -> str:
@@ -45,6 +71,12 @@ def _email(text: str) -> str:
 def _package(text: str) -> str:
     if not _PACKAGE.fullmatch(text):
         raise ValueError(f"{text!r} is no package's name: leave versions out, they come from uv.lock")
+    return text
+
+
+def _policy(text: str) -> str:
+    if not _POLICY.fullmatch(text):
+        raise ValueError(f"{text!r} is no id of a usage policy, as its page in the account console shows it")
     return text
 
 
@@ -76,10 +108,19 @@ class JobSettings(Settings):
     retries: int = Field(default=1, ge=0, le=5, description="How often a failed task is tried again.")
     retry_after_minutes: int = Field(default=1, ge=0, description="How long after the failure.")
     notify: tuple[Annotated[str, AfterValidator(_email)], ...] = Field(
-        default=(), description="E-mail addresses told of failures and of long runs."
+        default=(),
+        description="E-mail addresses told of failures and of long runs, where a target does not say otherwise; in "
+        "development nobody is.",
     )
     packages: tuple[Annotated[str, AfterValidator(_package)], ...] = Field(
         default=(), description="Packages that the use case's jobs need beside the wheel; versions come from uv.lock."
+    )
+    budget_policy_id: Annotated[str, AfterValidator(_policy)] | None = Field(
+        default=None, description="Usage policy that the jobs are billed to; null: the bundle's variable of that name."
+    )
+    performance_target: Literal["PERFORMANCE_OPTIMIZED", "STANDARD"] | None = Field(
+        default=None,
+        description="Serverless compute starts at once, or cheaper some minutes later; null: the bundle's variable.",
     )
 
     @model_validator(mode="after")

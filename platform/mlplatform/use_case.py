@@ -74,12 +74,16 @@ class UseCase:
         """Open the use case in a workspace: read its settings and register its feature functions.
 
         Raises:
-            ConfigError: If `config.yml` is missing or wrong.
+            ConfigError: If `config.yml` is missing or wrong, or names another catalog than that of a use case which
+                was opened in the workspace before.
+            UsageError: If it knows no such environment as the workspace's.
         """
+        settings = load_settings(folder / CONFIG_FILE, ws.env)
+        ws.settle_catalog(name, settings.catalog)
         use_case = cls(
             name,
             folder,
-            load_settings(folder / CONFIG_FILE, ws.env),
+            settings,
             Namespace(ws.catalog, name, ws.prefix),
             landing_root=ws.landing(name),
         )

@@ -19,7 +19,8 @@ dbutils.library.restartPython()
 
 dbutils.widgets.text("use_case", "credit_risk")
 
-ENV = "dev"  # names the catalog
+ENV = "dev"
+CATALOG = ""  # where it is not as config.yml says (setting `catalog`; else it is called as the environment)
 PREFIX = ""  # what a bundle's development mode puts before schemas and models, as in "dev_jo_"
 AS_OF = ""  # only what was known by then counts, as in "2006-01-01"; empty: now
 
@@ -31,7 +32,7 @@ import pandas as pd
 
 from mlplatform import Pipeline, open_use_case, open_workspace, parse_as_of
 
-ws = open_workspace(env=ENV, prefix=PREFIX, spark=spark)
+ws = open_workspace(env=ENV, catalog=CATALOG, prefix=PREFIX, spark=spark)
 use_case = open_use_case(ws, dbutils.widgets.get("use_case"))
 as_of = parse_as_of(AS_OF) if AS_OF else datetime.now(UTC)
 pipeline = Pipeline(ws, use_case, as_of)

@@ -51,6 +51,7 @@ def test_the_wheel_needs_no_engine(wheel: Path) -> None:
     assert {"local", "databricks", "dev"} <= set(fields.get_all("Provides-Extra", []))
     assert fields["License-Expression"] == "MIT"
     assert "mlplatform = mlplatform.cli.main:main" in entry_points
+    assert "mlplatform-job = mlplatform.cli.job:main" in entry_points
     assert "credit_risk = use_cases.credit_risk:CreditRisk" in entry_points
 
 

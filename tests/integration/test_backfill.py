@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mlplatform.workspace.local.workspace import LocalWorkspace
     from tests.support.tiny_use_case import TinyFolder
 
-ENVIRONMENTS = iter(f"env{number}" for number in range(1000))
+CATALOGS = iter(f"catalog{number}" for number in range(1000))
 START, END, TODAY = "2020-03-01", "2020-05-01", "2020-07-01"
 LATE = ("2020-03-15", "2020-03-16", "2020-06-16")
 
@@ -86,7 +86,7 @@ class Here:
 
 @pytest.fixture
 def empty(ws: LocalWorkspace, tmp_path: Path) -> Here:
-    ws.catalog = ws.env = next(ENVIRONMENTS)
+    ws.catalog = next(CATALOGS)
     return Here(ws, write_tiny_use_case(tmp_path, months=6, rows_a_month=40))
 
 

@@ -13,6 +13,7 @@ from mlplatform.errors import NotPromotedError, PlatformError, StageError
 from mlplatform.models import promotion
 from mlplatform.naming import CHALLENGER, CHAMPION
 from mlplatform.pipeline import Pipeline
+from tests.support.job_task import run_task
 from tests.support.tiny_gate import FIRST, MODEL, NAMESPACE, SECOND, context, told
 from tests.support.tiny_use_case import TinyFolder, write_tiny_use_case
 
@@ -66,6 +67,26 @@ def test_a_version_that_the_gate_rejects_is_not_promoted_whoever_approves(gate_a
     ws.registry.set_tags(MODEL, 1, {"Approval_Check": "Approved"})
     for name in ("evaluate", "deploy"):
         assert code(task(ws, strict, name)) == 3
+    assert CHAMPION not in ws.registry.aliases(MODEL)
+
+
+@pytest.mark.parametrize("off_main_thread", [False, True], ids=["main thread", "another thread"])
+def test_as_tasks_a_refusal_is_raised_and_what_was_left_undecided_returns(gate_at, tmp_path, off_main_thread):
+    """As the runner of jobs calls them, on the thread that it has."""
+    limits = {"floor": 0.999, "approval": "manual"}
+    strict = write_tiny_use_case(tmp_path / "strict", months=1, rows_a_month=1, gate=limits)
+    ws = gate_at("trained")
+    where = [f"--home={ws.root}", f"--use-cases={strict.use_cases}"]
+    evaluate = ["deployment", "evaluate", f"--model-name={MODEL}", "--model-version=1", *where]
+    done = run_task(evaluate, off_main_thread=off_main_thread)
+    assert isinstance(done.error, NotPromotedError)
+    assert done.error.exit_code == 3
+    assert "was not promoted (rejected)" in str(done.error)
+    # The stage of a schedule: a rejection is on record, and the job goes on.
+    gate = ["run", "tiny", "--stage=gate", "--due", f"--as-of={FIRST}", *where]
+    done = run_task(gate, off_main_thread=off_main_thread)
+    assert done.success, done.error
+    assert done.returned is None
     assert CHAMPION not in ws.registry.aliases(MODEL)
 
 

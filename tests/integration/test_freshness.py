@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from mlplatform.workspace.local.workspace import LocalWorkspace
 
-ENVIRONMENTS = iter(f"env{number}" for number in range(1000))
+CATALOGS = iter(f"catalog{number}" for number in range(1000))
 AS_OF = "2020-07-01"
 TABLES = '''
 from pyspark.sql import functions as F
@@ -120,7 +120,7 @@ class Here:
 
 @pytest.fixture
 def here(ws: LocalWorkspace, tmp_path: Path, modules: Modules) -> Here:
-    ws.catalog = ws.env = next(ENVIRONMENTS)
+    ws.catalog = next(CATALOGS)
     made = Here(ws, write_tiny_use_case(tmp_path, months=6, rows_a_month=40), tmp_path, modules)
     made.run("ingest", "refine", "features")
     return made

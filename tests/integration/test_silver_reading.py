@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from mlplatform.workspace.local.workspace import LocalWorkspace
 
-ENVIRONMENTS = iter(f"env{number}" for number in range(1000))
+CATALOGS = iter(f"catalog{number}" for number in range(1000))
 AS_OF = parse_as_of("2020-02-01")
 EVERY_TYPE = ("string", "boolean", "int", "bigint", "float", "double", "date", "timestamp")
 
@@ -65,7 +65,7 @@ def of(**changes: Any) -> type[SilverTable]:
 @pytest.fixture
 def refine(ws: LocalWorkspace, tmp_path: Path) -> Callable[..., tuple[list[dict[str, Any]], list[dict[str, Any]]]]:
     """Refine landed lines; return the silver rows by id, and the quarantined ones."""
-    ws.catalog = ws.env = next(ENVIRONMENTS)
+    ws.catalog = next(CATALOGS)
     tiny = write_tiny_use_case(tmp_path, months=1, rows_a_month=5)
 
     def refined(

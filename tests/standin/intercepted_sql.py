@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from tests.standin import documented_sql
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -39,7 +41,13 @@ class InterceptedSql:
         self.streams: list[tuple[str, dict[str, str], str]] = []
 
     def execute(self, statement: str) -> None:
-        """Keep a statement, and tell of what it does; one of another form is a failed test."""
+        """Keep a statement, and tell of what it does.
+
+        Raises:
+            SqlRefusedError: If Databricks' documentation does not have it.
+            AssertionError: If it has, and the tests do not know what it would do.
+        """
+        documented_sql.check(statement)
         self.statements.append(statement)
         text = statement.strip().rstrip(";")
         known = self._metastore

@@ -9,6 +9,11 @@ from tests.standin.wire import ApiError, Request, Route, missing
 
 _TAGS = "/api/2.1/unity-catalog/entity-tag-assignments"
 _OBJECT_TAGS = f"{_TAGS}/{{kind}}/{{name}}/tags"
+# REST reference, "Grants": what may stand in the path.
+_SECURABLE = frozenset(
+    ("CATALOG", "CLEAN_ROOM", "CONNECTION", "CREDENTIAL", "EXTERNAL_LOCATION", "EXTERNAL_METADATA", "FUNCTION",
+     "METASTORE", "PIPELINE", "PROVIDER", "RECIPIENT", "SCHEMA", "SHARE", "STORAGE_CREDENTIAL", "TABLE", "VOLUME")
+)  # fmt: skip
 _PERMISSIONS = "/api/2.1/unity-catalog/permissions/{kind}/{name}"
 
 
@@ -70,6 +75,7 @@ class Securables:
         return {"tag_assignments": [{"tag_key_value_pairs": pairs}]} if pairs else {}
 
     def _get_permissions(self, _: Request, kind: str, name: str) -> dict[str, Any]:
+        _check_kind(kind)
         granted = self._known.grants.get((kind.lower(), name), {})
         return {
             "privilege_assignments": [
@@ -80,6 +86,7 @@ class Securables:
         }
 
     def _update_permissions(self, request: Request, kind: str, name: str) -> dict[str, Any]:
+        _check_kind(kind)
         for change in request.body.get("changes", []):
             self._known.grant(kind, name, change["principal"], change.get("add", []))
             self._known.revoke(kind, name, change["principal"], change.get("remove", []))
@@ -89,6 +96,12 @@ class Securables:
         table = {"tables": name, "columns": name.rpartition(".")[0]}.get(kind)
         if table is not None and self._known.table(table) is None:
             raise missing(f"Table '{table}'")
+
+
+def _check_kind(kind: str) -> None:
+    # A registered model is a function here as in SQL: the privileges of "model" are those of nothing that there is.
+    if kind.upper() not in _SECURABLE:
+        raise ApiError(400, "INVALID_PARAMETER_VALUE", f"SECURABLE_TYPE {kind} is not supported.")
 
 
 def _tag_answer(kind: str, name: str, key: str, value: str) -> dict[str, Any]:

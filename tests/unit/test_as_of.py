@@ -99,7 +99,7 @@ def test_the_text_of_a_duration_reads_back_as_the_same(count, unit, plural):
     assert Duration.parse(parsed) is parsed
 
 
-@pytest.mark.parametrize("text", ["", "month", "3", "-1 day", "1.5 months", "3 fortnights", "1 month 2 days", None, 36])
+@pytest.mark.parametrize("text", ["", "months", "3", "-1 day", "1.5 months", "3 weks", "1 month 2 days", None, 36])
 def test_what_is_no_duration_is_refused_with_an_example(text):
     with pytest.raises(UsageError, match="not a duration") as caught:
         Duration.parse(text)

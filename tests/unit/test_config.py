@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from mlplatform.as_of import Duration
 from mlplatform.config import UseCaseSettings, load_settings
-from mlplatform.errors import ConfigError
+from mlplatform.errors import ConfigError, UsageError
 
 BASE = "owner: team@example.com\nlabel: {horizon: 36 months}\ngate: {floor: 0.6}\n"
 
@@ -106,7 +107,27 @@ def test_an_environment_is_laid_over_the_rest_key_by_key(load):
 
 
 def test_an_environment_that_says_nothing_changes_nothing(load):
-    assert load(ENVIRONMENTS, "empty") == load(ENVIRONMENTS, "dev") == load(ENVIRONMENTS, "unheard-of")
+    assert load(ENVIRONMENTS, "empty") == load(ENVIRONMENTS, "dev")
+
+
+@pytest.mark.parametrize("typo", ["prd", "Prod", "unheard-of", ""])
+def test_an_environment_that_nobody_declared_is_refused_with_those_there_are(load, typo):
+    with pytest.raises(UsageError, match="Known: dev, staging, prod, empty") as caught:
+        load(ENVIRONMENTS, typo)
+    assert repr(typo) in caught.value.message
+
+
+def test_the_catalog_may_differ_by_environment(load):
+    text = BASE + "catalog: risk\nenvironments: {prod: {catalog: risk-prod}, acceptance: }\n"
+    catalogs = {env: load(text, env).catalog for env in ("dev", "prod", "acceptance")}
+    assert catalogs == {"dev": "risk", "prod": "risk-prod", "acceptance": "risk"}
+    assert load(BASE).catalog is None
+
+
+@pytest.mark.parametrize("wrong", ["a.b", "''", "'x; DROP'", "3", "[a]"])
+def test_a_catalog_that_is_no_name_is_refused(load, wrong):
+    with pytest.raises(ConfigError, match="catalog: "):
+        load(BASE + f"catalog: {wrong}\n")
 
 
 def test_an_unknown_key_in_an_environment_is_named_too(load):
@@ -249,3 +270,53 @@ def test_a_day_that_there_is_not_is_refused_with_our_error(load, section):
     with pytest.raises(ConfigError) as caught:
         load(BASE + section + "\n")
     assert "config.yml" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("lines", "says"),
+    [
+        ("training:\n  seed: yes\n", "training.seed: Value error, a number belongs here"),
+        ("monitoring:\n  max_psi: on\n", "monitoring.max_psi: Value error, a number belongs here"),
+        ("monitoring:\n  max_js: true\n", "monitoring.max_js: Value error, a number belongs here"),
+        ("monitoring:\n  max_psi: .inf\n", "monitoring.max_psi: Input should be a finite number (got inf)"),
+        ("monitoring:\n  performance_floor: nan\n", "monitoring.performance_floor: Input should be a finite number"),
+        ("training:\n  min_rows: 1:30\n", "training.min_rows: "),
+        (
+            "training:\n  window: 30\n",
+            "training.window: Value error, '30' is not a duration. Write a number",
+        ),
+        ("scoring:\n  every: 0 days\n", "scoring.every: Value error, every '0 days' does not move the time on"),
+        ("scoring:\n  every: quarters\n", "scoring.every: Value error, 'quarters' is not a duration"),
+        ("training:\n  metric: no\n", "training.metric: a text belongs here (got False): put it into quotes"),
+    ],
+)
+def test_a_wrong_value_is_named_with_its_line(load, lines, says):
+    with pytest.raises(ConfigError) as caught:
+        load(BASE + lines)
+    assert says in caught.value.message
+    assert caught.value.message.endswith("(line 5)")
+
+
+def test_a_limit_in_an_environment_is_named_with_the_line_there(load):
+    text = BASE + "monitoring: {max_psi: 0.2}\nenvironments:\n  prod:\n    monitoring: {max_psi: .nan}\n"
+    assert load(text, "dev").monitoring.max_psi == 0.2
+    with pytest.raises(ConfigError, match=r"monitoring\.max_psi: Input should be a finite number \(got nan\).*line 7"):
+        load(text, "prod")
+
+
+@pytest.mark.parametrize("name", ["on", "1", "2013-01-01", "null"])
+def test_an_environment_whose_name_is_no_text_is_refused(load, name):
+    with pytest.raises(ConfigError, match=r"line \d: environments\..* is no name"):
+        load(BASE + f"environments:\n  {name}: {{}}\n")
+
+
+@pytest.mark.parametrize(
+    ("every", "months", "seconds"),
+    [("quarter", 3, 0), ("Month", 1, 0), ("year", 12, 0), ("hour", 0, 3600), ("week", 0, 604_800), ("6 months", 6, 0)],
+)
+def test_scoring_takes_the_words_that_a_simulation_takes(load, every, months, seconds):
+    found = load(
+        BASE + f"scoring: {{every: {every}}}\nsimulation: {{start: 2006-01-01, end: 2007-01-01, every: {every}}}\n"
+    )
+    assert found.scoring.every == found.simulation.every == every
+    assert Duration.parse(found.scoring.every) == Duration(months, seconds)

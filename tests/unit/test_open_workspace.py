@@ -33,7 +33,9 @@ def test_where_databricks_runs_python_it_is_the_databricks_workspace(databricks,
     monkeypatch.setenv(RUNTIME, version)
     session = object()
     assert open_workspace(env="staging", prefix="dev_jo_", spark=session) == "databricks"
-    assert databricks == [{"env": "staging", "prefix": "dev_jo_", "experiment": None, "spark": session}]
+    assert databricks == [
+        {"env": "staging", "catalog": None, "prefix": "dev_jo_", "experiment": None, "spark": session}
+    ]
 
 
 def test_elsewhere_it_is_the_local_one(databricks, monkeypatch, tmp_path: Path):

@@ -82,7 +82,7 @@ def files() -> Files:
 @pytest.fixture
 def on_databricks(files: Files, monkeypatch: pytest.MonkeyPatch) -> Files:
     monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(Options, "open", lambda self: Databricks(files))
+    monkeypatch.setattr(Options, "open", lambda self, name=None: Databricks(files))
     return files
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 
 import click
 
 from mlplatform.cli import output
 from mlplatform.cli.options import Options, common
+from mlplatform.errors import ContractError
 
 
 @click.command(
@@ -32,14 +32,14 @@ def check(use_case: str, as_of: str | None, as_json: bool, options: Options) -> 
     loaded = discovery.load(found)
     with (
         tempfile.TemporaryDirectory(prefix="mlplatform-check-", ignore_cleanup_errors=True) as root,
-        open_workspace("local", env=options.env, root=root) as ws,
+        open_workspace("local", env=options.env, catalog=options.catalog, root=root, use_cases=options.use_cases) as ws,
     ):
         contract = Contract(use_case, loaded, discovery.folder_of(found, loaded), ws, as_of)
         results = []
         with output.reporting(total=len(contract.checks)) as reporter:
             for result in contract.run():
                 results.append(result)
-                reporter.done(f"{result.check}: {result.status}")
+                reporter.done(f"check {len(results)} of {len(contract.checks)}: {result.check}: {result.status}")
     failed = [result for result in results if result.status == "failed"]
     if as_json:
         output.show_json({"use_case": use_case, "passed": not failed, "checks": [vars(result) for result in results]})
@@ -56,6 +56,9 @@ def check(use_case: str, as_of: str | None, as_json: bool, options: Options) -> 
         output.console().print(output.table(f"mlplatform check {use_case}", ("", "check", "took", "what"), rows))
         for result in failed:
             if result.hint:
-                click.echo(f"{result.check}: {result.hint}")
+                click.echo(f"{result.check}: {options.hints.repeated(result.hint)}")
     if failed:
-        sys.exit(1)
+        raise ContractError(
+            f"{use_case} fails {len(failed)} of {len(results)} checks: {', '.join(result.check for result in failed)}.",
+            hint="What is wrong with each is printed above.",
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from mlplatform.cli import output
-from mlplatform.cli.options import Options, common
+from mlplatform.cli.options import CATALOG_SETTING, Options, common
 
 
 @click.group()
@@ -33,16 +33,18 @@ def schema() -> None:
 def show(use_case: str, as_json: bool, options: Options) -> None:
     """Print each setting of a use case and where it came from.
 
-    The later wins: the platform's defaults, then config.yml, then its section environments.<env>. Secrets are
-    references everywhere: no value of one is read.
+    The later wins: the platform's defaults, then config.yml, then its section environments.<env>, then --catalog.
+    Secrets are references everywhere: no value of one is read.
     """
     from mlplatform import discovery
-    from mlplatform.config import CONFIG_FILE
-    from mlplatform.config_sources import sources
+    from mlplatform.config_sources import SettingValue, sources
+    from mlplatform.environments import CATALOG
 
-    found = discovery.get(use_case, options.use_cases)
-    path = (found.folder or discovery.folder_of(found, discovery.load(found))) / CONFIG_FILE
+    path = discovery.config_file(discovery.get(use_case, options.use_cases))
     values = sources(path, options.env)
+    if options.catalog:
+        told = SettingValue(CATALOG, options.catalog, f"--catalog, or {CATALOG_SETTING}")
+        values = [told if item.key == CATALOG else item for item in values]
     if as_json:
         settings = [vars(item) for item in values]
         output.show_json({"use_case": use_case, "env": options.env, "file": str(path), "settings": settings})

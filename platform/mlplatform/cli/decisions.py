@@ -53,7 +53,8 @@ def check_outcome(details: dict[str, Any]) -> None:
     if details["outcome"] not in _WELL:
         would = "would not be" if details["dry_run"] else "was not"
         raise NotPromotedError(
-            f"Version {details['challenger']} {would} promoted ({details['outcome']}): {details['reason']}"
+            f"Version {details['challenger']} {would} promoted ({details['outcome']}): {details['reason']}",
+            hint=details.get("hint", ""),
         )
 
 

@@ -61,7 +61,7 @@ def approval(model_name: str, model_version: int, options: Options) -> None:
     from mlplatform.models.promotion import APPROVAL_TAG, APPROVED, has_approval
 
     name = _use_case_of(model_name, options)
-    with decisions.failing_closed(name), options.open() as ws:
+    with decisions.failing_closed(name), options.open(name) as ws:
         tags = ws.registry.get(model_name, model_version).tags
     if not has_approval(tags):
         raise NotPromotedError(
@@ -102,13 +102,14 @@ def _use_case_of(model_name: str, options: Options) -> str:
 
     parsed = ObjectName.parse(model_name)
     name = parsed.schema.removeprefix(options.prefix)
-    expected = Namespace(options.env, check_use_case_name(name), options.prefix).model
+    catalog = options.catalog_of(discovery.get(check_use_case_name(name), options.use_cases).name)
+    expected = Namespace(catalog, name, options.prefix).model
     if parsed != expected:
         raise UsageError(
             f"{model_name} is not the model of the use case {name}, which is {expected}.",
-            hint="--env and --prefix must be those that the model was deployed with.",
+            hint="--env, --catalog and --prefix must be those that the model was deployed with.",
         )
-    return discovery.get(name, options.use_cases).name
+    return name
 
 
 @contextmanager

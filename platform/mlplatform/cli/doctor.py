@@ -14,6 +14,7 @@ from mlplatform.cli import output
 from mlplatform.cli.doctor_databricks import databricks_findings
 from mlplatform.cli.findings import Finding
 from mlplatform.cli.options import Options, common
+from mlplatform.errors import PlatformError
 
 PACKAGES = ("pyspark", "pysail", "deltalake", "duckdb", "mlflow", "scikit-learn", "hyperopt", "pyarrow", "pandas")
 NEEDED_DISK = 2 * 1024**3
@@ -37,12 +38,21 @@ def doctor(as_json: bool, options: Options) -> None:
         output.show_json([vars(finding) for finding in findings])
     else:
         rows = [
-            ("ok" if item.well else "MISSING", item.what, item.found, "" if item.well else item.mend)
+            (
+                "ok" if item.well else "MISSING",
+                item.what,
+                item.found,
+                "" if item.well else options.hints.repeated(item.mend),
+            )
             for item in findings
         ]
         output.console().print(output.table("mlplatform doctor", ("", "what", "found", "mend it with"), rows))
-    if not all(finding.well for finding in findings):
-        sys.exit(1)
+    missing = [finding.what for finding in findings if not finding.well]
+    if missing:
+        raise PlatformError(
+            f"{len(missing)} of {len(findings)} things are missing: {', '.join(missing)}.",
+            hint="What mends each is printed above.",
+        )
 
 
 def _python(options: Options) -> Iterator[Finding]:
@@ -90,16 +100,15 @@ def _workspace(options: Options) -> Iterator[Finding]:
 
 def _use_cases(options: Options) -> Iterator[Finding]:
     from mlplatform import discovery
-    from mlplatform.config import CONFIG_FILE, load_settings
-    from mlplatform.errors import PlatformError
+    from mlplatform.config import load_settings
 
     found = discovery.find_use_cases(options.use_cases)
     if not found:
         yield Finding("use cases", well=False, found="none", mend="run in the project, or give --use-cases PATH")
     for item in found.values():
         try:
-            folder = item.folder or discovery.folder_of(item, discovery.load(item))
-            landing = folder / load_settings(folder / CONFIG_FILE, options.env).landing
+            file = discovery.config_file(item)
+            landing = file.parent / load_settings(file, options.env).landing
         except PlatformError as error:
             yield Finding(f"use case {item.name}", well=False, found=error.message, mend=error.hint)
         else:
@@ -113,8 +122,6 @@ def _use_cases(options: Options) -> Iterator[Finding]:
 
 
 def _engines(options: Options) -> Iterator[Finding]:
-    from mlplatform.errors import PlatformError
-
     with options.open() as ws:
         looks: tuple[tuple[str, Callable[[], object]], ...] = (
             ("Spark (Sail) answers", lambda: ws.spark.range(1).count()),

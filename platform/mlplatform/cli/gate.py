@@ -68,6 +68,7 @@ def _put_to_the_gate(
     as_json: bool,
 ) -> None:
     from mlplatform.pipeline import Pipeline
+    from mlplatform.stages.first_steps import require_version
     from mlplatform.stages.gate import Request
 
     request = Request(version=version, override=override.strip(), dry_run=dry_run)
@@ -77,6 +78,8 @@ def _put_to_the_gate(
         options.open_use_case(use_case) as (ws, opened),
         output.reporting(total=1) as reporter,
     ):
+        if version is not None:
+            require_version(ws, opened, version)
         details = Pipeline(ws, opened, moment, reporter.line).gate(request).details
     decisions.show(details, as_json=as_json)
     decisions.check_outcome(details)

@@ -22,7 +22,7 @@ def history(use_case: str, as_json: bool, options: Options) -> None:
     from mlplatform.reporting.decisions import champions_of, decisions_of
 
     discovery.get(use_case, options.use_cases)
-    with options.open() as ws:
+    with options.open(use_case) as ws:
         events = promotion.events(ws, Namespace(ws.catalog, use_case, ws.prefix))
     if as_json:
         output.show_json(events)
@@ -63,13 +63,18 @@ def explain(decision_id: str, as_json: bool, options: Options) -> None:
     """Show one decision with all its numbers; the beginning of its id is enough. Starts no engine."""
     from mlplatform.errors import UsageError
     from mlplatform.models import promotion
+    from mlplatform.naming import ops_table
 
-    with options.open() as ws:
-        events = promotion.find(ws, decision_id)
+    events: list[dict[str, Any]] = []
+    searched = []
+    for names in options.all_by_catalog().values():
+        with options.open(*names) as ws:
+            events += promotion.find(ws, decision_id)
+            searched.append(str(ops_table(ws.catalog, "gate_decisions", ws.prefix)))
     found = sorted({event["decision_id"] for event in events})
     if len(found) != 1:
         raise UsageError(
-            f"{len(found) or 'No'} decisions begin with {decision_id!r} in {ws.catalog}.ops.gate_decisions.",
+            f"{len(found) or 'No'} decisions begin with {decision_id!r} in {', '.join(searched)}.",
             hint="Give more of the id." if found else "Decisions and their ids: mlplatform history USE_CASE",
         )
     if as_json:

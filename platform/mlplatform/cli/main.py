@@ -6,16 +6,18 @@ import os
 import signal
 import sys
 import traceback
-from types import FrameType
+from collections.abc import Sequence
 from typing import NoReturn
 
 import click
 
+from mlplatform import stopping
 from mlplatform.cli import (
     adopt,
     backfill,
     bundle,
     check,
+    completion,
     config,
     deployment,
     doctor,
@@ -23,6 +25,7 @@ from mlplatform.cli import (
     history,
     monitor,
     new_use_case,
+    quarantine,
     retrain,
     rollback,
     run,
@@ -34,6 +37,9 @@ from mlplatform.cli import (
 )
 from mlplatform.errors import PlatformError
 
+PROGRAM, COMPLETION = "mlplatform", "_MLPLATFORM_COMPLETE"
+STOPPED = 130
+
 EXAMPLES = """\b
 Examples:
   mlplatform doctor
@@ -44,6 +50,7 @@ Examples:
   mlplatform monitor credit_risk --as-of 2006-04-01
   mlplatform retrain credit_risk --as-of 2006-04-01 --dry-run
   mlplatform status credit_risk --json
+  mlplatform quarantine credit_risk
   mlplatform config show credit_risk --env prod
   mlplatform check credit_risk
   mlplatform new-use-case upsell --task classification --entity account --label bought --from-csv offers.csv
@@ -73,7 +80,7 @@ class _Commands(click.Group):
 @click.group(
     cls=_Commands, epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
 )
-@click.version_option(package_name="mlplatform", prog_name="mlplatform")
+@click.version_option(package_name="mlplatform", prog_name=PROGRAM)
 @click.option(
     _DEBUG,
     is_flag=True,
@@ -98,6 +105,7 @@ COMMANDS = (
     setup.setup,
     deployment.deployment,
     status.status,
+    quarantine.quarantine,
     history.history,
     history.explain,
     new_use_case.new_use_case,
@@ -109,45 +117,90 @@ COMMANDS = (
 )
 for command in COMMANDS:
     cli.add_command(command)
+completion.attach(cli)
 
 
-def main(arguments: list[str] | None = None) -> NoReturn:
+def execute(arguments: Sequence[str] | None = None) -> None:
+    """Run one command in this process, and return when it is done; what goes wrong is raised as it is.
+
+    Args:
+        arguments: The command and its options; None: those that the process was started with.
+    """
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        # Not cli.main, which swallows some errors and exits for others, even where it is asked not to.
+        with cli.make_context(PROGRAM, given) as context:
+            cli.invoke(context)
+    except click.exceptions.Exit as end:  # after --help and --version
+        if end.exit_code:
+            raise PlatformError(f"{PROGRAM} ended with exit code {end.exit_code}.") from end
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit with its code."""
-    signal.signal(signal.SIGTERM, _terminate)
+    if COMPLETION in os.environ:
+        cli.main(prog_name=PROGRAM, complete_var=COMPLETION)  # a shell asks what may come next
+    try:
+        with stopping.listening():
+            code = _outcome(arguments)
+    except KeyboardInterrupt:  # again, or at the very end
+        code = STOPPED
+    if arguments is None:
+        # Nothing is left that could be lost: from here on Ctrl-C ends the process as it ends any other.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if code == STOPPED:
+        click.echo("\nStopped. What was finished is kept: the same command again goes on from there.", err=True)
+    sys.exit(code)
+
+
+def _outcome(arguments: Sequence[str] | None) -> int:
+    """Run a command; return its exit code. Once the process was asked to stop, that is its outcome, whatever comes."""
+    try:
+        code = _told(arguments)
+    except (KeyboardInterrupt, click.Abort):
+        return STOPPED
+    except (Exception, SystemExit):
+        if not stopping.requested():
+            raise
+    return STOPPED if stopping.requested() else code
+
+
+def _told(arguments: Sequence[str] | None) -> int:
     _, debug = _without_debug(sys.argv[1:] if arguments is None else arguments)
     try:
-        code = cli.main(args=arguments, standalone_mode=False)
+        execute(arguments)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
-        code = 2
+        return 2
     except click.ClickException as error:
         error.show()
-        code = 2
+        return 2
     except PlatformError as error:
+        stopping.check()  # perhaps somebody made this error of the request to stop
         if debug:
             click.echo("".join(traceback.format_exception(error)), err=True)
         click.echo(f"Error: {error.message}", err=True)
         if error.hint:
             click.echo(f"Hint:  {error.hint}", err=True)
-        code = error.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("\nStopped. What was finished is kept: the same command again goes on from there.", err=True)
-        code = 130
+        return error.exit_code
     except BrokenPipeError:
-        # Somebody piped us into `head`; nothing more can be written.
+        if not _nobody_reads():
+            raise
+    return 0
+
+
+def _nobody_reads() -> bool:
+    """Tell whether we were piped into something that has ended, as `head` does; then drop what is not written."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
-    sys.exit(code or 0)
+        return True
+    return False
 
 
-def _without_debug(arguments: list[str]) -> tuple[list[str], bool]:
+def _without_debug(arguments: Sequence[str]) -> tuple[list[str], bool]:
     """Take `--debug` out, wherever it stands before a `--`: a line that failed is repeated with it at the end."""
-    end = arguments.index("--") if "--" in arguments else len(arguments)
+    end = list(arguments).index("--") if "--" in arguments else len(arguments)
     kept = [argument for argument in arguments[:end] if argument != _DEBUG]
     return [*kept, *arguments[end:]], len(kept) < end
-
-
-def _terminate(number: int, frame: FrameType | None) -> None:
-    # As Ctrl-C: the workspace is closed on the way out, and takes its children with it.
-    del number, frame
-    raise KeyboardInterrupt

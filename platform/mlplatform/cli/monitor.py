@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import click
@@ -25,10 +26,14 @@ def monitor(use_case: str, as_of: str | None, as_json: bool, options: Options) -
     Data and features are brought up to the time first. Alerts are recorded, then sent; alerts whose delivery failed
     before are sent again. Again for the same time measures again what could not be measured, and changes nothing else.
     """
+    from mlplatform.models.scorer import PREDICTIONS
     from mlplatform.pipeline import Pipeline
 
     moment = as_of_option(as_of)
     with options.open_use_case(use_case) as (ws, opened), output.reporting(total=1) as reporter:
+        if not ws.tables.exists(opened.namespace.gold(PREDICTIONS)):
+            _nothing_scored(use_case, moment, options, as_json=as_json)
+            return
         summary = Pipeline(ws, opened, moment, reporter.line).run(["ingest", "refine", "features", "monitor"])
         metric = opened.settings.training.metric
     done = summary.stages[-1]
@@ -49,7 +54,17 @@ def monitor(use_case: str, as_of: str | None, as_json: bool, options: Options) -
     if rows:
         output.console().print(output.table("alerts", ("severity", "kind", "event", "message"), rows))
     else:
-        click.echo("  no alert")
+        click.echo("  no alert" if not details["not_judged"] else "  no alert, of what was judged")
+
+
+def _nothing_scored(use_case: str, moment: datetime, options: Options, *, as_json: bool) -> None:
+    skipped = "nothing has been scored yet"
+    first = options.hints.repeated(f"mlplatform run {use_case} --as-of {moment:%Y-%m-%d}")
+    if as_json:
+        output.show_json({"use_case": use_case, "as_of": moment.isoformat(), "skipped": skipped, "first": first})
+        return
+    click.echo(f"{use_case} as of {moment:%Y-%m-%d}: {skipped}, so that there is nothing to monitor.")
+    click.echo(f"First: {first}; it trains, promotes what passes the gate, and scores.")
 
 
 def _lines(details: dict[str, Any], metric: str, rows: int | None) -> list[str]:
@@ -59,11 +74,16 @@ def _lines(details: dict[str, Any], metric: str, rows: int | None) -> list[str]:
     worst = details.get("worst_drift")
     if worst:
         shown = f"{worst['value']:.3f}" if worst["value"] is not None else "missing"
-        lines.append(f"farthest from training: {worst['column']} (psi {shown})")
+        verdict = "" if worst.get("judged", True) else ", not judged"
+        lines.append(f"farthest from training: {worst['column']} (psi {shown}{verdict})")
     if details.get("estimated") is not None:
         lines.append(f"estimated {metric} before labels: {details['estimated']:.4f}; it {BLIND_SPOT}")
     if details.get(f"realised_{metric}") is not None:
         lines.append(f"realised {metric}: {details[f'realised_{metric}']:.4f} on {details['labels_known']} labels")
+    beside = details.get("baseline")
+    if beside:
+        lines.append(f"trivial baseline {metric}: {beside['baseline']:.4f}; the model is {_gain(beside)}")
+    lines += _judged(details)
     labels = details.get("labels")
     if labels:
         lines.append(
@@ -73,4 +93,25 @@ def _lines(details: dict[str, Any], metric: str, rows: int | None) -> list[str]:
     sent = details.get("sent") or {}
     if sent.get("delivered") or sent.get("failed"):
         lines.append(f"alerts sent: {sent['delivered']}, failed and to be sent again: {sent['failed']}")
+    return lines
+
+
+def _gain(beside: dict[str, Any]) -> str:
+    word = "better" if beside["gain"] >= 0 else "worse"
+    text = f"{word} by {abs(beside['gain']):.4g}"
+    if beside["low"] is None:
+        return text
+    return f"{text} (95% interval of its gain {beside['low']:.4g} to {beside['high']:.4g})"
+
+
+def _judged(details: dict[str, Any]) -> list[str]:
+    """Say which checks were judged, and of each other one why it was not."""
+    from mlplatform.monitoring.alerts import CHECKS
+
+    judged, not_judged = [kind for kind in details["windows"] if kind in CHECKS], details["not_judged"]
+    lines = [f"checks judged: {len(judged)}, not judged: {len(not_judged)}"]
+    reasons: dict[str, list[str]] = {}
+    for kind, why in not_judged.items():
+        reasons.setdefault(why, []).append(kind)
+    lines += [f"not judged: {why} ({', '.join(kinds)})" for why, kinds in reasons.items()]
     return lines

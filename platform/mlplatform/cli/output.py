@@ -7,17 +7,25 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import click
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from mlplatform import stopping
+
+if TYPE_CHECKING:
+    from mlplatform.cli.hints import Hints
+    from mlplatform.pipeline import RunSummary
+
 
 def console() -> Console:
     """Return the console of standard output; wide where nobody's terminal limits it."""
-    return Console() if sys.stdout.isatty() else Console(width=160)
+    # Text also where a job runs inside IPython: the log of a task shows no HTML.
+    return Console(width=None if sys.stdout.isatty() else 160, force_jupyter=False)
 
 
 def show_json(data: Any) -> None:
@@ -34,6 +42,12 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> 
     for row in rows:
         made.add_row(*(_text(cell) for cell in row))
     return made
+
+
+def show_notes(summary: RunSummary, hints: Hints) -> None:
+    """Print what a run says aloud: tables that were gone, files quarantined to a large part, rows never scored."""
+    for note in summary.notes():
+        click.echo(hints.repeated(f"Note: {note}"))
 
 
 def _text(cell: Any) -> str:
@@ -55,7 +69,8 @@ class Reporter:
         self._start = time.perf_counter()
 
     def line(self, message: str) -> None:
-        """Say what is being done now."""
+        """Say what is being done now, unless the process was asked to stop: then nothing more is."""
+        stopping.check()
         if self._progress is not None and self._task is not None:
             self._progress.update(self._task, description=message)
         else:
@@ -64,11 +79,13 @@ class Reporter:
 
     def rows(self, done: int, total: int) -> None:
         """Let the bar show how many rows of how many are done; elsewhere the lines say it."""
+        stopping.check()
         if self._progress is not None and self._task is not None:
             self._progress.update(self._task, completed=done, total=total)
 
     def done(self, message: str) -> None:
         """Say what was finished, and move the bar on."""
+        stopping.check()
         if self._progress is not None and self._task is not None:
             self._progress.console.print(message, highlight=False, markup=False)
             self._progress.advance(self._task)

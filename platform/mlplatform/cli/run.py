@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import click
 
 from mlplatform.cli import output
 from mlplatform.cli.options import Options, common
+
+if TYPE_CHECKING:
+    from mlplatform.use_case import UseCase
+    from mlplatform.workspace.protocols import Workspace
 
 
 def as_of_option(text: str | None) -> datetime:
@@ -50,8 +56,9 @@ def run(
     with options.open_use_case(use_case) as (ws, opened), output.reporting(total=1) as reporter:
         pipeline = Pipeline(ws, opened, moment, reporter.line)
         summary = pipeline.run(stages or None, due=due, register_only=register_only)
+        found = _found(ws, opened, reporter, whole=not stages)
     if as_json:
-        output.show_json(summary.to_dict())
+        output.show_json(summary.to_dict() | found)
         return
     rows = [
         (
@@ -67,3 +74,31 @@ def run(
     ]
     columns = ("stage", "status", "seconds", "rows in", "out", "quarantined", "note")
     output.console().print(output.table(f"{use_case} as of {moment:%Y-%m-%d %H:%M}", columns, rows))
+    output.show_notes(summary, options.hints)
+    _tell(use_case, found, options, whole=not stages)
+
+
+def _found(ws: Workspace, use_case: UseCase, reporter: output.Reporter, *, whole: bool) -> dict[str, str | None]:
+    """Return the table of predictions, where there is one, and the report, which a run of all stages writes."""
+    from mlplatform.models.scorer import LATEST_PREDICTIONS, PREDICTIONS
+    from mlplatform.reporting.report import write_report
+    from mlplatform.workspace import RUNTIME
+
+    namespace = use_case.namespace
+    scored = ws.tables.exists(namespace.gold(PREDICTIONS))
+    predictions = str(namespace.gold(LATEST_PREDICTIONS)) if scored else None
+    if not whole or not (ws.home == "local" or os.environ.get(RUNTIME)):  # else no volume is mounted here
+        return {"predictions": predictions, "report": None}
+    reporter.line("writing the report")
+    report = write_report(ws, namespace, use_case.label_spine(), use_case.settings, ws.files("reports"))
+    return {"predictions": predictions, "report": str(report)}
+
+
+def _tell(use_case: str, found: dict[str, str | None], options: Options, *, whole: bool) -> None:
+    if found["predictions"]:
+        click.echo(f"Predictions: {found['predictions']} (the champion's latest for each entity)")
+    elif whole:
+        why = options.hints.repeated(f"mlplatform history {use_case}")
+        click.echo(f"Predictions: none yet, for there is no champion. Why: {why}")
+    if found["report"]:
+        click.echo(f"Report:      {found['report']}")

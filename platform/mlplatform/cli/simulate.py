@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich.markup import escape
 
 from mlplatform.as_of import EVERY
 from mlplatform.cli import output
@@ -57,7 +58,7 @@ def simulate(
         output.show_json({"use_cases": [_plain(item) for item in done]})
         return
     for item in done:
-        _show(item)
+        _show(item, options)
 
 
 def _moments(use_case: UseCase, start: str | None, end: str | None, every: str | None) -> tuple[list[datetime], str]:
@@ -81,11 +82,20 @@ def _replay(ws: Workspace, use_case: UseCase, moments: list[datetime], reporter:
     from mlplatform.reporting.report import write_report
     from mlplatform.simulation import simulate as replay
 
-    def tell(number: int, step: Step) -> None:
-        del number
-        reporter.done(_one_line(step))
+    finished = 0
 
-    found = replay(ws, use_case, moments, on_step=tell, progress=reporter.line)
+    def place(number: int) -> str:
+        return f"{use_case.name}, step {number} of {len(moments)}"
+
+    def tell(number: int, step: Step) -> None:
+        nonlocal finished
+        finished = number + 1
+        reporter.done(f"{place(finished)}: {_one_line(step)}")
+
+    def say(message: str) -> None:
+        reporter.line(f"{place(finished + 1)}: {message}")
+
+    found = replay(ws, use_case, moments, on_step=tell, progress=say)
     reporter.line("writing the report")
     report = write_report(ws, use_case.namespace, use_case.label_spine(), use_case.settings, ws.files("reports"))
     return {
@@ -100,13 +110,14 @@ def _plain(item: dict[str, Any]) -> dict[str, Any]:
     return item | {"steps": [step.to_dict() for step in item["steps"]]}
 
 
-def _show(item: dict[str, Any]) -> None:
+def _show(item: dict[str, Any], options: Options) -> None:
     console, paths, use_case = output.console(), item["paths"], item["use_case"]
     rows = [_row(step) for step in item["steps"]]
     console.print(output.table(f"{use_case}, every {item['every']}", _columns(item["metric"]), rows))
-    console.print(f"Report:    {paths['report']}", soft_wrap=True, highlight=False)
-    console.print(f"Workspace: {paths['workspace']} (tables, models, logs)", soft_wrap=True, highlight=False)
-    console.print(f"History:   mlplatform history {use_case}", soft_wrap=True, highlight=False)
+    console.print(f"Report:    {escape(paths['report'])}", soft_wrap=True, highlight=False)
+    console.print(f"Workspace: {escape(paths['workspace'])} (tables, models, logs)", soft_wrap=True, highlight=False)
+    told = options.hints.repeated(f"History:   mlplatform history {use_case}")
+    console.print(escape(told), soft_wrap=True, highlight=False)
 
 
 def _columns(metric: str) -> tuple[str, ...]:

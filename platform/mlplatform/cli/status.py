@@ -21,13 +21,17 @@ def status(use_case: str | None, as_json: bool, options: Options) -> None:
     """Say where each use case stands: champion, newest run, alerts. Starts no engine."""
     from mlplatform import discovery
 
-    found = (
-        [discovery.get(use_case, options.use_cases)]
-        if use_case
-        else discovery.find_use_cases(options.use_cases).values()
-    )
-    with options.open() as ws:
-        facts = [_facts(ws, item.name) for item in found]
+    if use_case:
+        catalogs = options.by_catalog([discovery.get(use_case, options.use_cases).name])
+    else:
+        catalogs = options.all_by_catalog()
+    facts = []
+    for names in catalogs.values():
+        with options.open(*names) as ws:
+            facts += [_facts(ws, name) for name in names]
+    for fact in facts:
+        fact["next"] = _next(fact, options)
+    facts.sort(key=lambda fact: fact["use_case"])
     if as_json:
         output.show_json(facts[0] if use_case else facts)
         return
@@ -36,13 +40,54 @@ def status(use_case: str | None, as_json: bool, options: Options) -> None:
             fact["use_case"],
             f"v{fact['champion']} since {fact['champion_since'][:10]}" if fact["champion"] else None,
             fact["as_of"][:10] if fact["as_of"] else "never run",
-            ", ".join(f"{stage} {state}" for stage, state in fact["stages"].items() if state != "done") or "all done",
+            _not_done(fact),
             fact["alerts"],
+            _monitoring(fact["monitoring"]),
         )
         for fact in facts
     ]
-    columns = ("use case", "champion", "last as of", "stages not done", "alerts then")
-    output.console().print(output.table(f"Workspace {ws.home}, environment {ws.env}", columns, rows))
+    columns = ("use case", "champion", "last as of", "stages not done", "alerts then", "monitoring")
+    output.console().print(output.table(f"Workspace {options.workspace}, environment {options.env}", columns, rows))
+    for fact in facts:
+        for note in fact["notes"]:
+            click.echo(options.hints.repeated(f"Note ({fact['use_case']}): {note}"))
+        # Of several, what each needs first; of one, all there is to say.
+        for line in fact["next"] if use_case else fact["next"][:1]:
+            click.echo(line)
+    if not use_case and any(not fact["as_of"] for fact in facts):
+        click.echo(options.hints.repeated("What to run first, for each: mlplatform status USE_CASE"))
+
+
+def _not_done(fact: dict[str, Any]) -> str | None:
+    if not fact["as_of"]:
+        return None
+    return ", ".join(f"{stage} {state}" for stage, state in fact["stages"].items() if state != "done") or "all done"
+
+
+def _next(fact: dict[str, Any], options: Options) -> list[str]:
+    """Return what to do next about a use case that has no champion yet, or whose newest run failed."""
+    name = fact["use_case"]
+    if not fact["as_of"]:
+        from mlplatform import discovery
+        from mlplatform.environments import read_config
+        from mlplatform.workspace.local.workspace import workspace_root
+
+        where = f"the workspace {workspace_root(options.home)}" if options.workspace == "local" else "this workspace"
+        file = discovery.config_file(discovery.get(name, options.use_cases))
+        simulation = read_config(file).settings.get("simulation")
+        start = simulation.get("start", "TIME") if isinstance(simulation, dict) else "TIME"
+        lines = [f"{name} has never been run in {where}, environment {options.env}."]
+        lines.append(f"  First:        mlplatform run {name} --as-of {start}")
+        lines.append(f"  Is it whole?  mlplatform check {name}")
+        if simulation:
+            lines.append(f"  Replay all:   mlplatform simulate {name}")
+    elif fact["failed"]:
+        lines = [f"{name} failed at {fact['as_of'][:10]}: {message}" for message in fact["failed"]]
+    elif fact["champion"] is None:
+        lines = [f"{name} has no champion. What the gate decided: mlplatform history {name}"]
+    else:
+        lines = []
+    return [options.hints.repeated(line) for line in lines]
 
 
 def _facts(ws: Workspace, name: str) -> dict[str, Any]:
@@ -69,4 +114,46 @@ def _facts(ws: Workspace, name: str) -> dict[str, Any]:
         "stages": stages,
         "failed": [run["message"] for run in runs if run["as_of"] == newest and run["status"] == stage_runs.FAILED],
         "alerts": "\n".join(alerts),
+        "monitoring": _monitored(runs),
+        "notes": _notes([run for run in runs if run["as_of"] == newest]),
     }
+
+
+def _monitored(runs: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return what the newest monitoring judged and what it did not; None before the first one."""
+    from datetime import UTC, datetime
+
+    from mlplatform.monitoring.alerts import CHECKS
+    from mlplatform.stages import monitored
+
+    found = monitored.up_to(runs, datetime.max.replace(tzinfo=UTC))
+    if not found:
+        return None
+    newest = max(found)
+    details = found[newest]["details"]
+    return {
+        "as_of": newest.isoformat(),
+        "judged": sorted(kind for kind in details.get("windows", {}) if kind in CHECKS),
+        "not_judged": details.get("not_judged", {}),
+        "unjudged_windows": details.get("unjudged_windows", 0),
+    }
+
+
+def _monitoring(found: dict[str, Any] | None) -> str | None:
+    if found is None:
+        return None
+    reasons: dict[str, list[str]] = {}
+    for kind, why in found["not_judged"].items():
+        reasons.setdefault(why, []).append(kind)
+    lines = [f"{len(found['judged'])} checks judged"]
+    lines += [f"not judged: {why} ({', '.join(kinds)})" for why, kinds in reasons.items()]
+    if found["unjudged_windows"] > 1:
+        lines.append(f"{found['unjudged_windows']} windows in a row were not judged: drift raises no alert")
+    return "\n".join(lines)
+
+
+def _notes(runs: list[dict[str, Any]]) -> list[str]:
+    """Return what the runs of one time said aloud; of scoring the last word only, which may settle those before."""
+    last = max((number for number, run in enumerate(runs) if run["stage"] == "score"), default=None)
+    kept = [run for number, run in enumerate(runs) if run["stage"] != "score" or number == last]
+    return list(dict.fromkeys(note for run in kept for note in run["details"].get("notes", ())))

@@ -32,13 +32,12 @@ def upload_samples(use_case: str, source: Path | None, overwrite: bool, as_json:
     local workspace files are read where they lie, and there is nothing to do.
     """
     from mlplatform import discovery
-    from mlplatform.config import CONFIG_FILE, load_settings
+    from mlplatform.config import load_settings
     from mlplatform.workspace.operation_protocols import Upload
 
-    found = discovery.get(use_case, options.use_cases)
-    folder = found.folder or discovery.folder_of(found, discovery.load(found))
-    setting = Path(load_settings(folder / CONFIG_FILE, options.env).landing)
-    with options.open() as ws:
+    file = discovery.config_file(discovery.get(use_case, options.use_cases))
+    folder, setting = file.parent, Path(load_settings(file, options.env).landing)
+    with options.open(use_case) as ws:
         landing = ws.landing(use_case)
         if landing is None:
             message = f"On the local workspace files are read where they lie, in {folder / setting}: nothing to upload."

@@ -11,7 +11,8 @@ from typing import Any
 
 import yaml
 
-from mlplatform.errors import FeatureStoreError
+from mlplatform.errors import ConfigError, FeatureStoreError
+from mlplatform.yaml_file import read_yaml
 
 FILE_NAME = "feature_spec.yaml"
 SERIALIZATION_VERSION = 11
@@ -166,10 +167,11 @@ class FeatureSpec:
         """
         file = Path(path) / FILE_NAME if Path(path).is_dir() else Path(path)
         try:
-            content = yaml.safe_load(file.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            content = read_yaml(file, what="input_columns", expected="input_columns").content
+        except (OSError, ConfigError) as error:
+            said = error.message if isinstance(error, ConfigError) else error
             raise FeatureStoreError(
-                f"{file} cannot be read as a feature spec: {error}", hint="Models are logged with ws.fe.log_model."
+                f"{file} cannot be read as a feature spec: {said}", hint="Models are logged with ws.fe.log_model."
             ) from None
         return cls.from_dict(content, of=str(file))
 

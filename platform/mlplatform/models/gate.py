@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from mlplatform import stopping
 from mlplatform.config import GateSettings, UseCaseSettings
 from mlplatform.models.checks import default_checks
 from mlplatform.models.checks.base import CheckResult, Evidence, GateCheck
@@ -156,6 +157,7 @@ def guarded(check: GateCheck, evidence: Evidence) -> CheckResult:
     try:
         result = check.run(evidence)
     except Exception as error:  # noqa: BLE001
+        stopping.check()
         text = str(error).replace("\n", " ")
         return CheckResult(check.name, "fail", f"check {check.name} failed with {type(error).__name__}: {text}")
     if not isinstance(result, CheckResult) or result.status not in ("pass", "fail", "skipped"):

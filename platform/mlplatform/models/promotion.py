@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from mlplatform.errors import RegistryError
+from mlplatform.errors import MissingVersionError, RegistryError
 from mlplatform.models.checks.base import CheckResult
 from mlplatform.models.gate import MOVES, Decision
 from mlplatform.naming import CHALLENGER, CHAMPION, PREVIOUS_CHAMPION, Namespace, ObjectName, ops_table
@@ -153,7 +153,22 @@ def approved(ws: Workspace, namespace: Namespace, decision: Decision, approval: 
     """
     if approval == "auto" or decision.kind != "gate":
         return True
+    if not exists(ws, namespace.model, decision.challenger_version):
+        return False
     return has_approval(ws.registry.get(namespace.model, decision.challenger_version).tags)
+
+
+def exists(ws: Workspace, model: ObjectName, version: int) -> bool:
+    """Tell whether there is a version: an alias or a decision may name one that was deleted.
+
+    Raises:
+        RegistryError: If the registry cannot be read.
+    """
+    try:
+        ws.registry.get(model, version)
+    except MissingVersionError:
+        return False
+    return True
 
 
 def has_approval(tags: Mapping[str, str]) -> bool:
@@ -209,19 +224,25 @@ def _moves(
     model, registry = namespace.model, ws.registry
     version, champion = decision.challenger_version, decision.champion_version
     had, previous = aliases.get(PREVIOUS_CHAMPION), champion
+    gone = champion is not None and not exists(ws, model, champion)
     if decision.kind == "rollback":
         todo = [_tag(ws, namespace, decision, "rolled back to")]
-        if champion is not None:
+        if champion is not None and not gone:
             left = {"gate_outcome": "rolled back", "rolled_back_by": decision.decision_id}
             text = f"tag version {champion} as rolled back"
             todo.append(Step(text, lambda: registry.set_tags(model, champion, left)))
         # Where the next rollback would go: the one that this version had replaced.
         before = line[: _last(line, version)] if version in line else line
-        previous = next((item for item in reversed(before) if item != version), None)
+        previous = _newest_there(ws, model, before, version)
         if previous is None and had is not None:
             todo.append(_take_away(ws, model, PREVIOUS_CHAMPION))
     else:
         todo = [_tag(ws, namespace, decision, decision.outcome)]
+        if gone:
+            # An alias cannot be set to a version that was deleted: the next rollback goes to one that is there.
+            previous = _newest_there(ws, model, line, version)
+            if previous is None and had is not None:
+                todo.append(_take_away(ws, model, PREVIOUS_CHAMPION))
     if previous is not None and had != previous:
         todo.append(_move(ws, model, PREVIOUS_CHAMPION, previous))
     if aliases.get(CHAMPION) != version:
@@ -282,6 +303,10 @@ def _read_back(ws: Workspace, model: ObjectName, expected: dict[str, int]) -> No
             f"The aliases of {model} read {after} instead of {expected}.",
             hint="Run the command again: it finishes what is left, or finds the decision stale.",
         )
+
+
+def _newest_there(ws: Workspace, model: ObjectName, line: list[int], version: int) -> int | None:
+    return next((item for item in reversed(line) if item != version and exists(ws, model, item)), None)
 
 
 def _last(line: list[int], version: int) -> int:

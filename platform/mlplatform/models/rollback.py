@@ -31,7 +31,7 @@ def decide(ws: Workspace, namespace: Namespace, *, to: int | None, reason: str, 
     champion = ws.registry.aliases(model).get(CHAMPION)
     rows = promotion.events(ws, namespace)
     were = sorted({row["challenger_version"] for row in rows if row["event"] == "applied"})
-    target = to if to is not None else _before(champion, promotion.line_of_champions(rows), namespace)
+    target = to if to is not None else _before(ws, champion, promotion.line_of_champions(rows), namespace)
     if target == champion:
         raise UsageError(f"Version {target} of {model} is champion already.", hint="There is nothing to roll back.")
     if target not in were:
@@ -41,7 +41,13 @@ def decide(ws: Workspace, namespace: Namespace, *, to: int | None, reason: str, 
             hint=f"Versions that were: {listed}. Another one becomes champion by: mlplatform promote "
             f"{namespace.use_case} --version {target}",
         )
-    ws.registry.get(model, target)
+    if not promotion.exists(ws, model, target):
+        there = ", ".join(str(item) for item in were if promotion.exists(ws, model, item)) or "none"
+        raise UsageError(
+            f"Version {target} of {model} was champion, and the registry answers that it is gone.",
+            hint=f"Versions that were champion and are there: {there}. Another one becomes champion by: mlplatform "
+            f'promote {namespace.use_case} --version VERSION --force --reason "..."',
+        )
     applied = sum(row["event"] == "applied" for row in rows)
     return Decision(
         # The same rollback asked for again, before anything else was applied, is the same decision.
@@ -58,10 +64,12 @@ def decide(ws: Workspace, namespace: Namespace, *, to: int | None, reason: str, 
     )
 
 
-def _before(champion: int | None, line: list[int], namespace: Namespace) -> int:
+def _before(ws: Workspace, champion: int | None, line: list[int], namespace: Namespace) -> int:
+    """Return the newest version that was champion before the present one, and is there."""
     if champion is None:
         raise UsageError(
-            f"{namespace.model} has no champion to roll back.", hint="To bring one back, name it: --to VERSION."
+            f"{namespace.model} has no champion to roll back.",
+            hint=f"To bring one back, name it: --to VERSION. {_were(line)}",
         )
     earlier = line[: len(line) - 1 - line[::-1].index(champion)] if champion in line else line
     earlier = [version for version in earlier if version != champion]
@@ -70,4 +78,17 @@ def _before(champion: int | None, line: list[int], namespace: Namespace) -> int:
             f"There is nothing to roll back to: version {champion} of {namespace.model} replaced no champion.",
             hint=f"See who was champion when: mlplatform history {namespace.use_case}",
         )
-    return earlier[-1]
+    there = next((version for version in reversed(earlier) if promotion.exists(ws, namespace.model, version)), None)
+    if there is None:
+        raise UsageError(
+            f"There is nothing to roll back to: the versions of {namespace.model} that were champion before "
+            f"({', '.join(map(str, dict.fromkeys(earlier)))}) are gone from the registry.",
+            hint=f"Make another one champion: mlplatform promote {namespace.use_case} --version VERSION --force "
+            '--reason "...". Where there is no version, train one first: '
+            f"mlplatform run {namespace.use_case} --stage train",
+        )
+    return there
+
+
+def _were(line: list[int]) -> str:
+    return f"Versions that were champion, the last one at the end: {', '.join(map(str, line))}." if line else ""

@@ -14,13 +14,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlplatform.as_of import parse_as_of
-from mlplatform.errors import LabelError, StageError
+from mlplatform.errors import LabelError, PlatformError, StageError
 from mlplatform.features.spec import FeatureSpec
 from mlplatform.medallion.spine import LABEL_KNOWN_AT
 from mlplatform.models.checks.base import Evidence, FeatureFacts, ModelSignature
 from mlplatform.models.checks.evidence import enough
 from mlplatform.models.label_frame import LabelFrame, known_labels
 from mlplatform.models.metrics import Vector
+from mlplatform.stages import champion as champions
 from mlplatform.stages import reference
 from mlplatform.stages.context import StageContext
 from mlplatform.stages.train import TRAINED_AS_OF_TAG, TRAINED_THROUGH_TAG, training_start
@@ -69,7 +70,7 @@ def gather(context: StageContext, challenger: ModelVersion, champion: ModelVersi
     frame, source = _newest(context, frame, known_then)
     context.progress(f"gate: {frame.rows.num_rows} labelled rows ({source['rows_from']}) that neither model learned")
     made, rows = score(context, challenger, frame)
-    other = score(context, champion, frame)[0] if champion else None
+    other = _score_champion(context, champion, frame) if champion else None
     context.ws.registry.activate()
     spec = _feature_spec(challenger)
     source |= {"tables": _versions(context, frame, spec), "digest": frame.digest, "after": after.isoformat()}
@@ -80,7 +81,7 @@ def gather(context: StageContext, challenger: ModelVersion, champion: ModelVersi
         source=source,
         as_of=context.as_of,
         rows=rows,
-        training=_training_labels(context, challenger) if settings.gate.baseline_by else None,
+        training=training_labels(context, challenger) if settings.gate.baseline_by else None,
         features=_feature_facts(context, challenger, spec, rows),
         signatures=(_signature(challenger), _signature(champion) if champion else None),
         seconds_per_1000_rows=_seconds(context, challenger, frame) if settings.gate.max_seconds_per_1000_rows else None,
@@ -123,6 +124,17 @@ def score(context: StageContext, version: ModelVersion, frame: LabelFrame) -> tu
     return np.asarray(scored.column("prediction").to_numpy(), dtype=np.float64), scored.drop_columns(["prediction"])
 
 
+def _score_champion(context: StageContext, version: ModelVersion, frame: LabelFrame) -> Vector:
+    """Score with the champion; what keeps it from scoring names it, and the commands that lead out."""
+    try:
+        return score(context, version, frame)[0]
+    except PlatformError as error:
+        raise StageError(
+            f"The champion, version {version.version} of {version.name}, could not score: {error.message}",
+            hint=f"{error.hint} {champions.way_out(context.use_case)}".strip(),
+        ) from error
+
+
 def _time_tag(version: ModelVersion, tag: str) -> datetime:
     text = version.tags.get(tag)
     if not text:
@@ -133,7 +145,7 @@ def _time_tag(version: ModelVersion, tag: str) -> datetime:
     return parse_as_of(text)
 
 
-def _training_labels(context: StageContext, version: ModelVersion) -> pa.Table:
+def training_labels(context: StageContext, version: ModelVersion) -> pa.Table:
     """Return the labelled spine rows that a version was fitted on; the label's column is called `label`."""
     spine, known = context.use_case.label_spine(), _time_tag(version, TRAINED_AS_OF_TAG)
     frame = known_labels(

@@ -6,13 +6,17 @@ from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from mlplatform.errors import NotPromotedError, PlatformError, StageError
-from mlplatform.models import promotion, rollback
+import numpy as np
+
+from mlplatform import stopping
+from mlplatform.errors import NotPromotedError, PlatformError
+from mlplatform.models import metrics, promotion, rollback
 from mlplatform.models.checks.base import CheckResult, Evidence
 from mlplatform.models.gate import Decision, decision_id
 from mlplatform.naming import CHALLENGER, CHAMPION
 from mlplatform.ops.stage_runs import StageResult
-from mlplatform.stages import evaluation
+from mlplatform.stages import champion as champions
+from mlplatform.stages import evaluation, first_steps
 from mlplatform.stages.context import StageContext
 from mlplatform.workspace.protocols import ModelVersion
 
@@ -58,46 +62,68 @@ def run(context: StageContext, request: Request = Request(), *, only_undecided: 
         only_undecided: As the pipeline does: leave a challenger alone that has been decided about, and raise what
             kept the gate from looking, so that the run fails and is run again.
 
+    A champion that was deleted is not taken for "no champion" either: a challenger is rejected for it, on record, and
+    an override goes on without reading it.
+
     Raises:
         StageError: If there is no challenger.
         RegistryError: If the registry cannot be read: never taken for "no champion".
     """
     request = request or Request()
-    ws, namespace, model = context.ws, context.namespace, context.use_case.model
+    ws, model = context.ws, context.use_case.model
     with nullcontext() if request.dry_run else ws.lock(f"promote {model}"):
         done: list[str] = []
-        begun = promotion.pending(ws, namespace)
         aliases = ws.registry.aliases(model)
         number = request.version if request.version is not None else aliases.get(CHALLENGER)
-        if begun is not None:
-            why = _superseded(context, begun, number, request)
-            if not why:
-                context.progress(f"finishing what was begun with version {begun.challenger_version}")
-                # Only what is asked about is held back.
-                held = request.hold and begun.challenger_version == number
-                return _carry_out(context, begun, replace(request, hold=held), done)
-            done.append(f"record decision {begun.decision_id} as stale: {why}")
-            if not request.dry_run:
-                promotion.record(ws, namespace, begun, "stale", why)
+        finished = _finish_begun(context, number, request, done)
+        if finished is not None:
+            return finished
         if number is None:
             if only_undecided:
                 return StageResult(skipped="there is no challenger")
-            raise StageError(
-                f"{model} has no challenger.", hint=f"Train one: mlplatform run {namespace.use_case} --stage train"
-            )
+            raise first_steps.without(CHALLENGER, ws, context.use_case)
+        challenger = ws.registry.get(model, number)
         if aliases.get(CHAMPION) == number:
             return _unchanged(number)
-        if only_undecided and _decided_about(context, number):
+        champion = champions.look(context, aliases, forced=bool(request.override))
+        if only_undecided and not champion.trouble and _decided_about(context, challenger):
             return StageResult(skipped=f"version {number} has been decided about")
-        challenger = ws.registry.get(model, number)
-        champion = ws.registry.get(model, aliases[CHAMPION]) if CHAMPION in aliases else None
-        judged = _judge(context, challenger, champion)
-        if request.override:
-            judged = replace(judged, decision=_overridden(context, judged.decision, request.override))
+        judged = _judged(context, challenger, champion, request.override)
         result = _settle(context, challenger, judged, request, done)
+        if isinstance(judged.error, PlatformError) and result.details["outcome"] == "rejected":
+            result.details["hint"] = judged.error.hint
     if only_undecided and judged.error is not None:
         raise judged.error
     return result
+
+
+def _finish_begun(context: StageContext, number: int | None, request: Request, done: list[str]) -> StageResult | None:
+    """Finish a change that was begun before, or give it up and return None; None as well when there is none."""
+    ws, namespace = context.ws, context.namespace
+    begun = promotion.pending(ws, namespace)
+    if begun is None:
+        return None
+    why = _superseded(context, begun, number, request)
+    if not why:
+        context.progress(f"finishing what was begun with version {begun.challenger_version}")
+        # Only what is asked about is held back.
+        held = request.hold and begun.challenger_version == number
+        return _carry_out(context, begun, replace(request, hold=held), done)
+    done.append(f"record decision {begun.decision_id} as stale: {why}")
+    if not request.dry_run:
+        promotion.record(ws, namespace, begun, "stale", why)
+    return None
+
+
+def _judged(context: StageContext, challenger: ModelVersion, champion: champions.Champion, override: str) -> _Judged:
+    """Judge a challenger; where the champion is gone it is rejected, and an override promotes it all the same."""
+    if champion.trouble:
+        judged = _could_not_look(
+            context, challenger, champion.number, champions.lost(context.use_case, champion.trouble)
+        )
+    else:
+        judged = _judge(context, challenger, champion.version)
+    return replace(judged, decision=_overridden(context, judged.decision, override)) if override else judged
 
 
 def _settle(
@@ -111,6 +137,7 @@ def _settle(
         return _carry_out(context, earlier, request, done)
     folder = f"gate/{decision.decision_id}"
     done.append(f"store the evidence with the run of version {challenger.version}, in {folder}")
+    done.append(f"log what was measured on the model of version {challenger.version}")
     done.append(f"record decision {decision.decision_id}: {decision.outcome}")
     if not request.dry_run:
         decision = _store_evidence(context, challenger, judged, folder)
@@ -137,6 +164,11 @@ def roll_back(context: StageContext, *, to: int | None, reason: str, dry_run: bo
     with nullcontext() if dry_run else ws.lock(f"promote {context.use_case.model}"):
         begun = promotion.pending(ws, namespace)
         approval = context.use_case.settings.gate.approval
+        gone = _gone(context, begun) if begun is not None else ""
+        if begun is not None and gone:
+            if not dry_run:
+                promotion.record(ws, namespace, begun, "stale", gone)
+            begun = None
         if begun is not None and promotion.approved(ws, namespace, begun, approval):
             result = _carry_out(context, begun, request, [])
             if begun.kind == "rollback" and to in (None, begun.challenger_version):
@@ -176,20 +208,26 @@ def _judge(context: StageContext, challenger: ModelVersion, champion: ModelVersi
         )
         return _Judged(replace(decision, decided_by=context.ws.user), gathered.evidence)
     except Exception as error:  # noqa: BLE001  (whatever it is, the gate could not look: closed)
-        message = error.message if isinstance(error, PlatformError) else f"{type(error).__name__}: {error}"
-        why = f"the gate could not look: {message}"
-        rejected = Decision(
-            decision_id=decision_id(str(use_case.model), number, other, context.as_of, why, limits),
-            outcome="rejected",
-            reason=why,
-            challenger_version=number,
-            champion_version=other,
-            as_of=context.as_of,
-            evaluation={"error": message},
-            checks=[CheckResult("evaluation", "fail", why)],
-            decided_by=context.ws.user,
-        )
-        return _Judged(rejected, error=error)
+        stopping.check()  # a Ctrl-C is no reason to reject a version
+        return _could_not_look(context, challenger, other, error)
+
+
+def _could_not_look(context: StageContext, challenger: ModelVersion, champion: int | None, error: Exception) -> _Judged:
+    model, limits = str(context.use_case.model), context.use_case.settings.gate.model_dump_json()
+    message = error.message if isinstance(error, PlatformError) else f"{type(error).__name__}: {error}"
+    why = f"the gate could not look: {message}"
+    rejected = Decision(
+        decision_id=decision_id(model, challenger.version, champion, context.as_of, why, limits),
+        outcome="rejected",
+        reason=why,
+        challenger_version=challenger.version,
+        champion_version=champion,
+        as_of=context.as_of,
+        evaluation={"error": message},
+        checks=[CheckResult("evaluation", "fail", why)],
+        decided_by=context.ws.user,
+    )
+    return _Judged(rejected, error=error)
 
 
 def _overridden(context: StageContext, decision: Decision, reason: str) -> Decision:
@@ -219,7 +257,9 @@ def _store_evidence(context: StageContext, challenger: ModelVersion, judged: _Ju
     try:
         files = evidence_page.render(decision, judged.evidence, context.use_case.settings, str(context.use_case.model))
         context.ws.registry.log_files(challenger, folder, files)
+        context.ws.registry.log_metrics(challenger, _measured(context, judged), decision.as_of)
     except Exception as error:
+        stopping.check()
         if decision.kind == "override":
             raise
         why = f"the evidence could not be stored: {error}"
@@ -236,16 +276,36 @@ def _store_evidence(context: StageContext, challenger: ModelVersion, judged: _Ju
     return decision
 
 
+def _measured(context: StageContext, judged: _Judged) -> dict[str, float]:
+    """Return what the gate measured of the challenger: its metrics on the frame, and the value of each check."""
+    evidence, settings = judged.evidence, context.use_case.settings
+    measured = {f"gate_check_{it.name}": float(it.value) for it in judged.decision.checks if it.value is not None}
+    if evidence is not None and evidence.labels.size and np.isfinite(evidence.challenger).all():
+        found = metrics.evaluate(
+            settings.task, evidence.labels, evidence.challenger, event_above=settings.label.event_above
+        )
+        measured |= {f"gate_{name}": value for name, value in found.items()}
+    return measured
+
+
 def _superseded(context: StageContext, begun: Decision, number: int | None, request: Request) -> str:
     """Return why a decision that waits for approval is given up; empty when it is to be finished."""
     approval = context.use_case.settings.gate.approval
-    if promotion.approved(context.ws, context.namespace, begun, approval):
-        return ""
+    gone = _gone(context, begun)
+    if gone or promotion.approved(context.ws, context.namespace, begun, approval):
+        return gone
     if request.override:
         return f"it waited for approval when version {number} was promoted by hand"
     if number is not None and number != begun.challenger_version:
         return f"it waited for approval when version {number} was put to the gate"
     return ""
+
+
+def _gone(context: StageContext, begun: Decision) -> str:
+    """Return why a change that was begun cannot be finished: its version was deleted; empty while it is there."""
+    number = begun.challenger_version
+    there = promotion.exists(context.ws, context.namespace.model, number)
+    return "" if there else f"version {number} was deleted before it became champion"
 
 
 def _carry_out(context: StageContext, decision: Decision, request: Request, done: list[str]) -> StageResult:
@@ -301,9 +361,15 @@ def _unchanged(number: int) -> StageResult:
     return StageResult(details=details)
 
 
-def _decided_about(context: StageContext, version: int) -> bool:
-    """Tell whether the gate has looked at a version; a decision made because it could not look does not count."""
+def _decided_about(context: StageContext, version: ModelVersion) -> bool:
+    """Tell whether the gate has looked at a version; a decision made because it could not look does not count.
+
+    Nor does one from before the version was made: a model that was deleted and made again counts from 1 again.
+    """
     return any(
-        row["challenger_version"] == version and row["kind"] != "rollback" and "error" not in row["evaluation"]
+        row["challenger_version"] == version.version
+        and row["recorded_at"] >= version.created_at
+        and row["kind"] != "rollback"
+        and "error" not in row["evaluation"]
         for row in promotion.events(context.ws, context.namespace)
     )

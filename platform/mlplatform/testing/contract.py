@@ -13,13 +13,14 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import yaml
 
+from mlplatform import stopping
 from mlplatform.as_of import parse_as_of, shown
-from mlplatform.bundle.generate import generate
+from mlplatform.bundle.generate import generate, generate_shared
 from mlplatform.bundle.project import BUNDLE_FILE, PROJECT_FILE, Project
-from mlplatform.config import CONFIG_FILE, ENVIRONMENTS, load_settings
+from mlplatform.config import CONFIG_FILE, load_settings
 from mlplatform.discovery import FOLDER
+from mlplatform.environments import read_config
 from mlplatform.errors import ContractError, PlatformError
 from mlplatform.features.lookups import FeatureLookup
 from mlplatform.medallion.spine import LABEL_KNOWN_AT, SPINE
@@ -124,6 +125,7 @@ class Contract:
             except PlatformError as error:
                 status, detail, hint = "failed", error.message, error.hint
             except Exception as error:  # noqa: BLE001  (a use case's own code may raise anything; it is reported)
+                stopping.check()
                 status, detail = "failed", f"{type(error).__name__}: {error}"
             if status == "failed" and reported.setdefault(detail, name) != name:
                 status, detail, hint = "skipped", f"not looked at: what {reported[detail]} says comes first", ""
@@ -133,10 +135,10 @@ class Contract:
         """`config.yml` is right in every environment that it names."""
         path = self._folder / CONFIG_FILE
         load_settings(path, self._ws.env)
-        sections = yaml.safe_load(path.read_text(encoding="utf-8")).get(ENVIRONMENTS) or {}
+        sections = read_config(path).sections
         for env in sections:
-            load_settings(path, str(env))
-        return f"{CONFIG_FILE} is right for {', '.join(dict.fromkeys([self._ws.env, *map(str, sections)]))}"
+            load_settings(path, env)
+        return f"{CONFIG_FILE} is right for {', '.join(dict.fromkeys([self._ws.env, *sections]))}"
 
     def tables_are_declared_and_documented(self) -> str:
         """Every table has a description, every column a comment and a type, and what refers to another is there."""
@@ -153,14 +155,14 @@ class Contract:
         if home.name != FOLDER or not (home.parent / BUNDLE_FILE).is_file():
             raise NothingToCheckError(f"no {BUNDLE_FILE} stands beside {home}: no bundle deploys it")
         project = Project.read(home.parent)
-        difference = generate(project, name, folder).difference()
-        if difference:
-            changed = [line for line in difference.splitlines()[2:] if line[:1] in "+-"]
-            raise ContractError(
-                f"{project.file(name)} is not as the settings make it; {len(changed)} line(s) differ: "
-                f"{'; '.join(changed[:_SHOWN])}",
-                hint=f"mlplatform bundle generate {name}",
-            )
+        for file in (*generate(project, name, folder), *generate_shared(project)):
+            if file.use_case in ("", name) and (difference := file.difference()):
+                changed = [line for line in difference.splitlines()[2:] if line[:1] in "+-"]
+                raise ContractError(
+                    f"{file.path} is not as the settings make it; {len(changed)} line(s) differ: "
+                    f"{'; '.join(changed[:_SHOWN])}",
+                    hint=f"mlplatform bundle generate {name}",
+                )
         if name not in project.entry_points():
             raise ContractError(
                 f"{home.parent / PROJECT_FILE} does not name {name}: no job would find it.",

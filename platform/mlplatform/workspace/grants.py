@@ -30,6 +30,11 @@ PRIVILEGES: Mapping[SecurableKind, Sequence[str]] = {
     "function": _OF_FUNCTIONS,
     "model": _OF_MODELS,
 }
+# SQL knows no MODEL: a registered model is a kind of function, and granted on as one. Databricks' SQL reference,
+# "GRANT" (sql/language-manual/security-grant) with "Privileges and securable objects in Unity Catalog"
+# (sql/language-manual/sql-ref-privileges), and of models "Unity Catalog privileges and securable objects"
+# (data-governance/unity-catalog/manage-privileges/privileges).
+_WORDS: Mapping[SecurableKind, str] = {"model": "function"}
 _LEVELS: Mapping[SecurableKind, int] = {"catalog": 1, "schema": 2}
 _OF_OBJECTS = 3
 
@@ -43,7 +48,7 @@ def grant_statement(privileges: Sequence[str], kind: SecurableKind, name: str | 
 
     Examples:
         >>> grant_statement(["EXECUTE"], "model", "dev.credit_risk.model", "scorers")
-        'GRANT EXECUTE ON MODEL `dev`.`credit_risk`.`model` TO `scorers`'
+        'GRANT EXECUTE ON FUNCTION `dev`.`credit_risk`.`model` TO `scorers`'
     """
     if kind not in PRIVILEGES:
         raise AccessError(f"There is nothing of the kind {kind!r} to grant on.", hint=did_you_mean(kind, PRIVILEGES))
@@ -56,13 +61,23 @@ def grant_statement(privileges: Sequence[str], kind: SecurableKind, name: str | 
             raise AccessError(
                 f"There is no privilege {privilege!r} on a {kind}.", hint=did_you_mean(privilege, PRIVILEGES[kind])
             )
+    to = quote(check_principal(principal))
+    return f"GRANT {', '.join(privileges)} ON {_WORDS.get(kind, kind).upper()} {_quoted(kind, name)} TO {to}"
+
+
+def check_principal(principal: str) -> str:
+    """Return the name of a group or user, or the application id of a service principal, if it can be one.
+
+    Raises:
+        AccessError: If it is empty, or holds control characters.
+    """
     try:
-        to = quote(principal)
+        quote(principal)
     except InvalidNameError:
         raise AccessError(
             f"{principal!r} is no principal.", hint="Name a group, a user, or a service principal by application id."
         ) from None
-    return f"GRANT {', '.join(privileges)} ON {kind.upper()} {_quoted(kind, name)} TO {to}"
+    return principal
 
 
 def _quoted(kind: SecurableKind, name: str | ObjectName) -> str:

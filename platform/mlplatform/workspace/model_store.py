@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlplatform.errors import FeatureStoreError, PlatformError, RegistryError, did_you_mean
+from mlplatform.errors import FeatureStoreError, MissingVersionError, PlatformError, RegistryError, did_you_mean
 from mlplatform.workspace.feature_protocols import ModelFiles
 
 if TYPE_CHECKING:
@@ -26,6 +26,17 @@ _ALIAS = re.compile(r"models:/([^/@]+)@([^/@]+)")
 _VERSION = re.compile(r"models:/([^/@]+)/(\d+)")
 _OTHER = re.compile(r"models:/m-[0-9a-f]+|runs:/[^/]+/.+")
 _FORMS = "models:/catalog.schema.model@alias, models:/catalog.schema.model/3, runs:/<run>/<name> or models:/m-<id>"
+
+
+MISSING_HINT = "The registry answered: it does not exist, and asking again gives the same."
+
+
+def missing_version(name: str, version: int) -> MissingVersionError:
+    """Return the error about a version of which the registry says that it does not exist."""
+    return MissingVersionError(
+        f"Could not read version {version} of {name}: the registry answers that there is no such version.",
+        hint="It was deleted, or an alias that names it was set by hand.",
+    )
 
 
 @dataclass(frozen=True)
@@ -96,6 +107,11 @@ def fetch(registry: Registry, uri: str, scratch: Path) -> ModelArtifact:
         raise RegistryError(
             f"The files of model {uri} cannot be fetched: {error}", hint="Does the model exist, and its artifact store?"
         ) from error
+    if not (Path(path) / "MLmodel").is_file():
+        raise RegistryError(
+            f"The files of model {uri} are gone: the registry knows it, and its artifact store holds no MLmodel of it.",
+            hint="Restore the artifact store, or train anew.",
+        )
     return ModelArtifact(path=Path(path), uri=uri, name=name, version=version, tags=tags)
 
 

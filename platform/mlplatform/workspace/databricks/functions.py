@@ -122,6 +122,8 @@ def statement(info: FunctionInfo, body: str, digest: str) -> str:
     parameters = ", ".join(f"{quote(name)} {_sql_type(kind)}" for name, kind in info.parameters)
     summary = (info.fn.__doc__ or "").strip().partition("\n")[0]
     comment = f"{summary} [mlplatform {digest}]".strip().replace("\\", "\\\\").replace("'", "\\'").replace("$$", "$ $")
+    # Databricks' SQL reference, "CREATE FUNCTION (SQL and Python)"
+    # (sql/language-manual/sql-ref-syntax-ddl-create-sql-function).
     name, returns = ObjectName.parse(info.name).sql, _sql_type(info.returns)
     return (
         f"CREATE OR REPLACE FUNCTION {name}({parameters}) RETURNS {returns}\n"

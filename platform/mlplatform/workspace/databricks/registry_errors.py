@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from mlplatform.errors import PlatformError, RegistryError
 from mlplatform.workspace.databricks.connection import cause, scrubbed
+from mlplatform.workspace.model_store import MISSING_HINT
 
 MISSING = frozenset({"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND"})
 EXISTS = frozenset({"RESOURCE_ALREADY_EXISTS", "ALREADY_EXISTS"})
@@ -33,7 +34,9 @@ def registry_error(doing: str, error: BaseException, *, needs: str = "") -> Regi
         needs: What the caller must have been granted for it.
     """
     code = code_of(error)
-    if code in _DENIED:
+    if code in MISSING:
+        hint = MISSING_HINT
+    elif code in _DENIED:
         hint = f"It needs {needs}." if needs else "Ask the owner for the grant it needs."
     elif code in _UNKNOWN_CALLER:
         hint = "The workspace does not know who asks; see `databricks auth describe`."

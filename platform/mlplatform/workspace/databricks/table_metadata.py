@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -132,6 +133,8 @@ def tags(ws: DatabricksWorkspace, name: ObjectName | str) -> dict[str, str]:
 def set_tag(ws: DatabricksWorkspace, name: ObjectName | str, key: str, value: str | None) -> None:
     """Set a tag; None removes it."""
     table = ObjectName.parse(name).sql
+    # Databricks' SQL reference, "ALTER TABLE" (sql/language-manual/sql-ref-syntax-ddl-alter-table): SET TAGS replaces a
+    # value, which SET TAG (of runtime 16.1) refuses to.
     change = f"UNSET TAGS ({literal(key)})" if value is None else f"SET TAGS ({literal(key)} = {literal(value)})"
     with translated_spark(f"Setting the tag {key} of {name}"):
         ws.sql.execute(f"ALTER TABLE {table} {change}")
@@ -143,10 +146,35 @@ def newest_version(ws: DatabricksWorkspace, name: ObjectName | str) -> int:
         return int(ws.spark.sql(f"DESCRIBE HISTORY {ObjectName.parse(name).sql} LIMIT 1").collect()[0]["version"])
 
 
-def table_id(ws: DatabricksWorkspace, name: ObjectName | str) -> str:
-    """Return Delta's id of a table: another one when it is dropped and made again."""
+def operations(ws: DatabricksWorkspace, name: ObjectName | str, newest: int) -> list[str]:
+    """Return the operations of the newest versions in a table's history."""
+    if newest <= 0:
+        return []
+    with translated_spark(f"Reading the history of {name}"):
+        history = ws.spark.sql(f"DESCRIBE HISTORY {ObjectName.parse(name).sql} LIMIT {newest:d}")
+        return [str(row["operation"]) for row in history.select("operation").collect()]
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Delta's id of a table (another one when it is dropped and made again), and when it was made."""
+
+    id: str
+    created_at: datetime | None
+
+
+def identity(ws: DatabricksWorkspace, name: ObjectName | str) -> Identity:
+    """Return which table there is under a name."""
     with translated_spark(f"Reading the details of {name}"):
-        return str(ws.spark.sql(f"DESCRIBE DETAIL {ObjectName.parse(name).sql}").collect()[0]["id"])
+        detail = ws.spark.sql(f"DESCRIBE DETAIL {ObjectName.parse(name).sql}").select("id", "createdAt")
+        # Through Arrow: it knows of the zone.
+        row = detail.toArrow().to_pylist()[0]
+    return Identity(str(row["id"]), row["createdAt"])
+
+
+def table_id(ws: DatabricksWorkspace, name: ObjectName | str) -> str:
+    """Return Delta's id of a table."""
+    return identity(ws, name).id
 
 
 def make_schema(ws: DatabricksWorkspace, name: ObjectName) -> None:
@@ -194,6 +222,8 @@ def create_table(
     if needs_mapping(schema):
         properties.append(NAME_MAPPING)
     make_schema(ws, name)
+    # Databricks' SQL reference, "CREATE TABLE [USING]" (sql/language-manual/sql-ref-syntax-ddl-create-table-using) and
+    # "CLUSTER BY clause (TABLE)" (sql/language-manual/sql-ref-syntax-ddl-cluster-by).
     with translated_spark(f"Creating {name}"):
         ws.spark.sql(
             f"CREATE TABLE IF NOT EXISTS {name.sql} ({columns}) USING DELTA{clause}{comment} "
@@ -208,6 +238,8 @@ def needs_mapping(fields: Iterable[pa.Field]) -> bool:
 
 def add_primary_key(ws: DatabricksWorkspace, name: ObjectName, keys: Sequence[str], timeseries: str | None) -> None:
     """Declare the primary key, which feature tables are told by; another process may have done so meanwhile."""
+    # Databricks' SQL reference, "ADD CONSTRAINT clause"
+    # (sql/language-manual/sql-ref-syntax-ddl-alter-table-add-constraint).
     columns = ", ".join(f"{quote(key)} TIMESERIES" if key == timeseries else quote(key) for key in keys)
     statement = f"ALTER TABLE {name.sql} ADD CONSTRAINT {quote(f'{name.name}_pk')} PRIMARY KEY ({columns})"
     with translated_spark(f"Declaring the primary key of {name}"):

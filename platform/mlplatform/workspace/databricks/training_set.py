@@ -60,6 +60,9 @@ class FeatureTables:
 class DatabricksTrainingSet:
     """A training set; see `mlplatform.workspace.feature_protocols.TrainingSet`."""
 
+    extra_pip_requirements: tuple[str, ...] = ()
+    """What a named feature spec asks to go into the models trained on it."""
+
     def __init__(
         self,
         tables: FeatureTables,
@@ -109,6 +112,14 @@ class DatabricksTrainingSet:
             labels=self._labels,
             frame_rule=RULE,
         )
+
+    def example(self) -> pd.DataFrame:
+        """Return the spine's first row, with the columns that the model takes from it."""
+        names = [item.output_name for item in self._spec.sources]
+        schema = pa.schema([self._frame.schema.field(name) for name in names])
+        with asked("Reading the spine's first row"):
+            frame: pd.DataFrame = to_arrow(select(self._frame.df.limit(1), schema), schema).to_pandas()
+        return frame
 
     def load_df(self, *, as_recorded: bool = False) -> DataFrame:
         """Return the rows as a Spark DataFrame, read at the tables' newest versions, or at the recorded ones.

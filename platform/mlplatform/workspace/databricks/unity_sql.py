@@ -1,7 +1,8 @@
 """The seam for what only Databricks' own Spark knows: statements of Unity Catalog, and Auto Loader.
 
 Everything that open-source Spark cannot parse or read passes here and nowhere else, so that tests on open-source Spark
-can take its place, and the docs can list what was never tried on a live workspace.
+can take its place, and the docs can list what was never tried on a live workspace. Each statement names the page of
+Databricks' documentation that has its syntax where it is made; the tests restate those pages in a list of their own.
 """
 
 from __future__ import annotations

@@ -9,10 +9,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from mlplatform.naming import OPS_SCHEMA, check_part
+from mlplatform.naming import OPS_SCHEMA
 from mlplatform.workspace.databricks.connection import connect
 from mlplatform.workspace.databricks.session import open_session
 from mlplatform.workspace.databricks.unity_sql import DatabricksSql, UnitySql
+from mlplatform.workspace.place import Place
 
 if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 VOLUMES = Path("/Volumes")
 
 
-class DatabricksWorkspace:
+class DatabricksWorkspace(Place):
     """A Databricks workspace; see `mlplatform.workspace.protocols.Workspace`.
 
     Attributes:
@@ -47,6 +48,7 @@ class DatabricksWorkspace:
         env: str,
         client: WorkspaceClient,
         *,
+        catalog: str | None = None,
         prefix: str = "",
         experiment: str | None = None,
         spark: Callable[[], SparkSession] = open_session,
@@ -56,17 +58,16 @@ class DatabricksWorkspace:
         """Use `DatabricksWorkspace.open` instead; tests bring their own session, statements and volumes.
 
         Args:
-            env: The environment; its catalog has the same name.
+            env: The environment.
             client: The SDK's client.
+            catalog: First level of every name; default: by the first use case that is opened.
             prefix: Put before the names of schemas and models.
             experiment: Path of the MLflow experiment; default `/Shared/mlplatform/<catalog>/<use case>`.
             spark: Gives the Spark session.
             sql: Where statements go that only Databricks' Spark knows; default: to the session.
             volumes: Where the volumes are mounted.
         """
-        self.env = env
-        self.catalog = check_part(env, of=env)
-        self.prefix = prefix
+        super().__init__(env, catalog, prefix)
         self.experiment = experiment
         self.client = client
         self.volumes = volumes
@@ -79,6 +80,7 @@ class DatabricksWorkspace:
         cls,
         *,
         env: str = "dev",
+        catalog: str | None = None,
         prefix: str = "",
         experiment: str | None = None,
         spark: SparkSession | None = None,
@@ -86,7 +88,8 @@ class DatabricksWorkspace:
         """Open the workspace that the SDK's unified authentication leads to.
 
         Args:
-            env: The environment; its catalog has the same name.
+            env: The environment.
+            catalog: First level of every name; default: by the first use case that is opened.
             prefix: Put before the names of schemas and models.
             experiment: Path of the MLflow experiment.
             spark: The session to work with; default: the one that is there.
@@ -96,7 +99,7 @@ class DatabricksWorkspace:
             MissingDependencyError: If a package of the extra `databricks` is not installed.
         """
         session = open_session if spark is None else lambda: spark
-        return cls(env, connect(), prefix=prefix, experiment=experiment, spark=session)
+        return cls(env, connect(), catalog=catalog, prefix=prefix, experiment=experiment, spark=session)
 
     @property
     def spark(self) -> SparkSession:
@@ -171,7 +174,7 @@ class DatabricksWorkspace:
         """Grants."""
         from mlplatform.workspace.databricks.access import DatabricksAccess
 
-        return DatabricksAccess(self.sql)
+        return DatabricksAccess(self)
 
     @cached_property
     def user(self) -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 # Up to this reader version a table's parquet files are its rows; above, deletion vectors and column mapping come in.
 PLAIN_READER_VERSION = 2
+_INTERRUPTED = "Query interrupted"
 BATCH_ROWS = 122_880  # DuckDB's own row-group size: batches need no copying together
 
 
@@ -41,6 +42,11 @@ def connect(scratch: Path, *, memory_limit: str | None = None) -> Iterator[duckd
         if memory_limit:
             connection.execute(f"SET memory_limit = {_literal(memory_limit)}")
         yield connection
+    except Exception as error:
+        # DuckDB takes a Ctrl-C for itself. Whoever looks for errors, and records them, must not be told this one.
+        if _INTERRUPTED in str(error):
+            raise KeyboardInterrupt from error
+        raise
     finally:
         connection.close()
 

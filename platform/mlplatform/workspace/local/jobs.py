@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from mlplatform import stopping
 from mlplatform.errors import JobError, PlatformError, did_you_mean
 from mlplatform.workspace.local.locks import file_lock
 from mlplatform.workspace.operation_protocols import JobRun
@@ -67,6 +68,7 @@ class LocalJobs:
         try:
             self._jobs[job](dict(parameters))
         except Exception as error:
+            stopping.check()
             # As where a service runs it: a failed run is a state to look at, and whoever started it goes on.
             LOG.warning("Job %s failed.", job, exc_info=True)
             message = error.message if isinstance(error, PlatformError) else f"{type(error).__name__}: {error}"

@@ -96,11 +96,12 @@ class SailServer:
             self._process.wait(timeout=3)
         except subprocess.TimeoutExpired:
             LOG.debug("Sail did not end by itself; ending its process group.")
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait(timeout=10)
-        if self._process.stdout:
-            self._process.stdout.close()
+        finally:  # also when Ctrl-C does not want to wait
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait(timeout=10)
+            if self._process.stdout:
+                self._process.stdout.close()
 
 
 def disconnect(session: SparkSession, *, answering: bool) -> None:

@@ -14,7 +14,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from mlplatform.errors import ConfigError, MissingDependencyError
-from mlplatform.naming import check_part
 from mlplatform.workspace.local.access import LocalAccess
 from mlplatform.workspace.local.functions import LocalFunctions
 from mlplatform.workspace.local.jobs import LocalJobs
@@ -23,6 +22,7 @@ from mlplatform.workspace.local.monitors import LocalMonitors
 from mlplatform.workspace.local.registry import LocalRegistry
 from mlplatform.workspace.local.secrets import EnvSecrets
 from mlplatform.workspace.operation_protocols import Upload
+from mlplatform.workspace.place import Place
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -43,7 +43,7 @@ def workspace_root(root: str | Path | None = None) -> Path:
     return Path(root or os.environ.get(ROOT_SETTING) or DEFAULT_ROOT).expanduser().resolve()
 
 
-class LocalWorkspace:
+class LocalWorkspace(Place):
     """A workspace on this machine; see `mlplatform.workspace.protocols.Workspace`.
 
     Parts are made when first used, so that a command that only reads tables starts no engine.
@@ -51,12 +51,18 @@ class LocalWorkspace:
 
     home = "local"
 
-    def __init__(self, root: Path, env: str, prefix: str = "", spark: SparkSession | None = None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        env: str,
+        prefix: str = "",
+        spark: SparkSession | None = None,
+        *,
+        catalog: str | None = None,
+    ) -> None:
         """Use `LocalWorkspace.open` instead: it makes the folder first."""
+        super().__init__(env, catalog, prefix)
         self.root = root
-        self.env = env
-        self.catalog = check_part(env, of=env)
-        self.prefix = prefix
         self._given = spark
         self._server: SailServer | None = None
         self._session: SparkSession | None = None
@@ -66,6 +72,7 @@ class LocalWorkspace:
         cls,
         *,
         env: str = "dev",
+        catalog: str | None = None,
         root: str | Path | None = None,
         prefix: str = "",
         spark: SparkSession | None = None,
@@ -74,6 +81,7 @@ class LocalWorkspace:
 
         Args:
             env: The environment.
+            catalog: First level of every name; default: by the first use case that is opened.
             root: The folder; default: the setting `MLPLATFORM_HOME`, else `.mlplatform`.
             prefix: Put before the names of schemas and models.
             spark: A session to work with, never stopped; default: one of its own.
@@ -93,7 +101,7 @@ class LocalWorkspace:
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o700)
         _sweep(folder / "tmp")
-        return cls(folder, env, prefix, spark)
+        return cls(folder, env, prefix, spark, catalog=catalog)
 
     @property
     def auto_loader(self) -> None:
@@ -202,21 +210,25 @@ class LocalWorkspace:
 
     def close(self) -> None:
         """Stop the engine, and remove this process's temporary files."""
-        self._stop_engine()
-        shutil.rmtree(self.root / "tmp" / str(os.getpid()), ignore_errors=True)
+        try:
+            self._stop_engine()
+        finally:  # also when Ctrl-C comes again
+            shutil.rmtree(self.root / "tmp" / str(os.getpid()), ignore_errors=True)
 
     def _stop_engine(self) -> None:
-        if self._session is not None:
-            from mlplatform.workspace.local.sail import disconnect
+        try:
+            if self._session is not None:
+                from mlplatform.workspace.local.sail import disconnect
 
-            disconnect(self._session, answering=self._server is None or self._server.running)
-        if self._server is not None:
-            if self._session is None:
+                disconnect(self._session, answering=self._server is None or self._server.running)
+            elif self._server is not None:
                 from mlplatform.workspace.local.sail import abandon
 
                 abandon(self._server.url)
-            self._server.stop()
-        self._session = self._server = None
+        finally:  # also when Ctrl-C comes again: a farewell may be cut short, the server is ended
+            server, self._session, self._server = self._server, None, None
+            if server is not None:
+                server.stop()
 
     def __enter__(self) -> Self:
         """Use as a context manager."""
