@@ -73,7 +73,8 @@ def log_model(  # noqa: PLR0913  (the real client's arguments)
             f"training_set is a {type(training_set).__name__}.",
             hint="Pass what create_training_set returned.",
         )
-    requirements = model_requirements(flavor_name(flavor), kwargs.pop("pip_requirements", None), extra_pip_requirements)
+    extra = list(dict.fromkeys([*training_set.extra_pip_requirements, *(extra_pip_requirements or ())]))
+    requirements = model_requirements(flavor_name(flavor), kwargs.pop("pip_requirements", None), extra)
     # The client derives the same signature, and logs the model without one where it cannot; we refuse.
     signature = make_signature(
         training_set.feature_spec,

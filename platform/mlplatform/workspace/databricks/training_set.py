@@ -60,6 +60,9 @@ class FeatureTables:
 class DatabricksTrainingSet:
     """A training set; see `mlplatform.workspace.feature_protocols.TrainingSet`."""
 
+    extra_pip_requirements: tuple[str, ...] = ()
+    """What a named feature spec asks to go into the models trained on it."""
+
     def __init__(
         self,
         tables: FeatureTables,

@@ -58,7 +58,8 @@ def log_model(  # noqa: PLR0913  (the real client's arguments)
     example = kwargs.pop("input_example", None)
     if example is None and infer_input_example:
         example = training_set.spine_head.select([item.output_name for item in spec.sources]).to_pandas()
-    requirements = model_requirements(name_of_flavor, kwargs.pop("pip_requirements", None), extra_pip_requirements)
+    extra = list(dict.fromkeys([*training_set.extra_pip_requirements, *(extra_pip_requirements or ())]))
+    requirements = model_requirements(name_of_flavor, kwargs.pop("pip_requirements", None), extra)
     registry.activate()
     folder = scratch / "feature_store"
     package(

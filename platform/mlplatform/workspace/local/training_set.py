@@ -41,6 +41,9 @@ class LocalTrainingSet:
     The spine is held as Arrow, so that it stays what it was when the training set was made.
     """
 
+    extra_pip_requirements: tuple[str, ...] = ()
+    """What a named feature spec asks to go into the models trained on it."""
+
     def __init__(
         self,
         engine: Engine,
