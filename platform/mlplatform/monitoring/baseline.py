@@ -67,7 +67,7 @@ def learn(labels: Vector) -> dict[str, float]:
 
 def complete(learned: Mapping[str, float] | None) -> bool:
     """Whether everything is there that `learn` gives, which another version of the library may have kept less of."""
-    return learned is not None and _LEARNT <= learned.keys()
+    return learned is not None and learned.keys() >= _LEARNT
 
 
 def metric(name: str) -> str:
