@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from mlplatform.features.rolling import RollingFeatureTable
     from mlplatform.features.table import FeatureTable
     from mlplatform.medallion.as_of_view import WorkspaceAsOf
+    from mlplatform.medallion.horizon import label_horizon
+    from mlplatform.medallion.numbers import number_sql, present_sql, readable_sql
     from mlplatform.medallion.replay import Replay, utc_from_local
     from mlplatform.medallion.schema import Column
     from mlplatform.medallion.silver import SilverTable
@@ -62,9 +64,13 @@ __all__ = [
     "WorkspaceAsOf",
     "coded",
     "end_of_period",
+    "label_horizon",
+    "number_sql",
     "open_use_case",
     "open_workspace",
     "parse_as_of",
+    "present_sql",
+    "readable_sql",
     "start_of_period",
     "utc_from_local",
 ]
@@ -96,9 +102,13 @@ _MODULES = {
     "WorkspaceAsOf": "medallion.as_of_view",
     "coded": "models.estimators",
     "end_of_period": "medallion.source",
+    "label_horizon": "medallion.horizon",
+    "number_sql": "medallion.numbers",
     "open_use_case": "discovery",
     "open_workspace": "workspace",
     "parse_as_of": "as_of",
+    "present_sql": "medallion.numbers",
+    "readable_sql": "medallion.numbers",
     "start_of_period": "medallion.source",
     "utc_from_local": "medallion.replay",
 }

@@ -64,6 +64,17 @@ def shown(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d}" if midnight else f"{moment:%Y-%m-%d %H:%M}"
 
 
+def argument(moment: datetime) -> str:
+    """Return a moment as it is typed after an option of a command: without blanks.
+
+    Examples:
+        >>> argument(parse_as_of("2013-07-01")), argument(parse_as_of("2013-07-01T06:30"))
+        ('2013-07-01', '2013-07-01T06:30:00+00:00')
+    """
+    text = shown(moment)
+    return moment.isoformat() if " " in text or moment.microsecond else text
+
+
 @dataclass(frozen=True)
 class Duration:
     """A calendar duration: months (for months, quarters and years) plus seconds (for all that is shorter).

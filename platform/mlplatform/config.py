@@ -15,11 +15,13 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, Validati
 from mlplatform.as_of import Duration, interval, parse_as_of, steps
 from mlplatform.environments import ENVIRONMENTS, read_config
 from mlplatform.errors import ConfigError, InvalidNameError, UsageError, did_you_mean
-from mlplatform.job_settings import JobSettings, Settings
+from mlplatform.job_settings import CronText, JobSettings, Settings
 from mlplatform.naming import check_part
 from mlplatform.yaml_file import Place
 
 CONFIG_FILE = "config.yml"
+FOLLOWS = {("monitoring", "performance_floor"): ("gate", "floor")}
+"""Settings that take another one's value where they are not set."""
 SECRET_REFERENCE = "secret-reference"  # noqa: S105  (the format's name in the JSON schema)
 
 
@@ -281,7 +283,13 @@ class MonitoringSettings(Settings):
         "default: scoring.every.",
     )
     min_rows: int = Field(default=100, ge=1, description="Windows with fewer rows are recorded, not judged.")
-    performance_floor: float | None = Field(default=None, description="Realised primary metric under which to retrain.")
+    unjudged_windows: int = Field(
+        default=3, ge=1, description="So many windows in a row that were not judged raise an alert."
+    )
+    performance_floor: float | None = Field(
+        default=None,
+        description="Realised primary metric under which to retrain; default: gate.floor. null: no floor.",
+    )
     max_calibration_ratio: float = Field(
         default=1.5, gt=1, description="Observed over predicted mean (or its inverse) that raises an alert."
     )
@@ -304,6 +312,11 @@ class MonitoringSettings(Settings):
     of_windows: int = Field(default=3, ge=1, description="n: see `violated_windows`.")
     max_model_age: DurationText | None = Field(
         default=None, description="Retrain when the champion was trained longer ago than this."
+    )
+    profile_schedule: CronText | None = Field(
+        default="0 0 4 ? * SUN",
+        description="Databricks: when the data profile is refreshed by itself (Quartz cron, in jobs.timezone); each "
+        "monitoring refreshes it, too. null: only then.",
     )
     alerts: AlertSettings = AlertSettings()
 
@@ -355,6 +368,13 @@ class UseCaseSettings(Settings):
     monitoring: MonitoringSettings = MonitoringSettings()
     simulation: SimulationSettings | None = None
     jobs: JobSettings = JobSettings()
+
+    @model_validator(mode="after")
+    def _floor_of_the_gate(self) -> Self:
+        if "performance_floor" not in self.monitoring.model_fields_set:
+            followed = self.monitoring.model_copy(update={"performance_floor": self.gate.floor})
+            object.__setattr__(self, "monitoring", followed)
+        return self
 
     @model_validator(mode="after")
     def _metric_of_the_task(self) -> Self:

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from mlplatform.config import SECRET_REFERENCE, UseCaseSettings, load_settings
+from mlplatform.config import FOLLOWS, SECRET_REFERENCE, UseCaseSettings, load_settings
 from mlplatform.environments import CATALOG, ENVIRONMENTS, read_config
 from mlplatform.job_settings import Settings
 from mlplatform.yaml_file import Place
@@ -25,7 +25,8 @@ class SettingValue:
         key: Its place, as in `training.search.max_evals`.
         value: Its value; of a secret, its reference.
         origin: `default` (of the catalog: the environment's name), `config.yml line 12`, or
-            `config.yml line 40 (environments.prod)`.
+            `config.yml line 40 (environments.prod)`; of what takes another setting's value where it is not set,
+            `gate.floor, config.yml line 12`.
         secret: Whether the value is a reference to a secret.
     """
 
@@ -49,17 +50,21 @@ def sources(path: Path, env: str) -> list[SettingValue]:
     """
     settings = load_settings(path, env)
     lines = read_config(path).lines
-    found = []
-    for key, setting, secret in _values(settings, ()):
-        value = setting
+
+    def origin(key: Place) -> str:
         override = lines.get((ENVIRONMENTS, env, *key))
         line = override or lines.get(key)
-        origin = f"{path.name} line {line}" if line else DEFAULT
-        if override:
-            origin += f" ({ENVIRONMENTS}.{env})"
+        if not line and key in FOLLOWS:
+            return f"{'.'.join(FOLLOWS[key])}, {origin(FOLLOWS[key])}"
+        place = f"{path.name} line {line}" if line else DEFAULT
+        return f"{place} ({ENVIRONMENTS}.{env})" if override else place
+
+    found = []
+    for key, value, secret in _values(settings, ()):
         if key == (CATALOG,) and value is None:
-            value, origin = env, f"{DEFAULT} (the environment's name)"
-        found.append(SettingValue(".".join(key), value, origin, secret))
+            found.append(SettingValue(CATALOG, env, f"{DEFAULT} (the environment's name)", secret))
+        else:
+            found.append(SettingValue(".".join(key), value, origin(key), secret))
     return found
 
 

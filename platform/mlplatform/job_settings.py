@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import typing
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
@@ -21,6 +21,7 @@ from mlplatform import quartz
 from mlplatform.errors import UsageError
 
 _EMAIL = re.compile(r"[^\s@]+@[^\s@]+\.[^\s@]+")
+_POLICY = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _PACKAGE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 
 
@@ -73,6 +74,12 @@ def _package(text: str) -> str:
     return text
 
 
+def _policy(text: str) -> str:
+    if not _POLICY.fullmatch(text):
+        raise ValueError(f"{text!r} is no id of a usage policy, as its page in the account console shows it")
+    return text
+
+
 CronText = Annotated[str, AfterValidator(_cron)]
 """A Quartz cron expression, such as `0 30 5 * * ?`: every day at half past five."""
 
@@ -101,10 +108,19 @@ class JobSettings(Settings):
     retries: int = Field(default=1, ge=0, le=5, description="How often a failed task is tried again.")
     retry_after_minutes: int = Field(default=1, ge=0, description="How long after the failure.")
     notify: tuple[Annotated[str, AfterValidator(_email)], ...] = Field(
-        default=(), description="E-mail addresses told of failures and of long runs."
+        default=(),
+        description="E-mail addresses told of failures and of long runs, where a target does not say otherwise; in "
+        "development nobody is.",
     )
     packages: tuple[Annotated[str, AfterValidator(_package)], ...] = Field(
         default=(), description="Packages that the use case's jobs need beside the wheel; versions come from uv.lock."
+    )
+    budget_policy_id: Annotated[str, AfterValidator(_policy)] | None = Field(
+        default=None, description="Usage policy that the jobs are billed to; null: the bundle's variable of that name."
+    )
+    performance_target: Literal["PERFORMANCE_OPTIMIZED", "STANDARD"] | None = Field(
+        default=None,
+        description="Serverless compute starts at once, or cheaper some minutes later; null: the bundle's variable.",
     )
 
     @model_validator(mode="after")

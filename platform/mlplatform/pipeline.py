@@ -23,6 +23,8 @@ from mlplatform.stages import (
     features,
     gate,
     ingest,
+    lost_predictions,
+    markers,
     monitor,
     refine,
     retrain,
@@ -43,6 +45,12 @@ STAGES: dict[str, Callable[[StageContext], StageResult]] = {
     monitor.NAME: monitor.run,
 }
 ORDER = (*STAGES, retrain.NAME)
+# What a stage records for the next run only.
+_OWN = ("computed", markers.TABLES)
+_WITHOUT = {
+    gate.NAME: "The champion is whom the registry names; a rollback knows no earlier ones.",
+    monitor.NAME: "The stage monitor measures a time again where it is asked to: mlplatform monitor, with its --as-of.",
+}
 
 
 @dataclass
@@ -59,6 +67,11 @@ class RunSummary:
         found = [run.result.details for run in self.stages if run.stage == stage]
         return found[-1] if found else {}
 
+    def notes(self) -> list[str]:
+        """Return what the stages say aloud, each note once."""
+        found = [note for run in self.stages for note in run.result.details.get(markers.NOTES, ())]
+        return list(dict.fromkeys(found))
+
     def to_dict(self) -> dict[str, Any]:
         """Return the summary as plain data."""
         return {
@@ -74,7 +87,7 @@ class RunSummary:
                     "rows_out": run.result.rows_out,
                     "rows_quarantined": run.result.rows_quarantined,
                     "message": run.message or run.result.skipped,
-                    "details": {key: value for key, value in run.result.details.items() if key != "computed"},
+                    "details": {key: value for key, value in run.result.details.items() if key not in _OWN},
                 }
                 for run in self.stages
             ],
@@ -119,6 +132,8 @@ class Pipeline:
             shared_log=log,
         )
         self._alias: str | None = None
+        self._since: datetime | None = None
+        self._notes: list[str] = []
         self._start_job: str | None = None
         self._register_only = False
         self._place = ""
@@ -129,6 +144,7 @@ class Pipeline:
         only: Iterable[str] | None = None,
         *,
         alias: str | None = None,
+        since: datetime | None = None,
         start_job: str | None = None,
         due: bool = False,
         register_only: bool = False,
@@ -138,6 +154,7 @@ class Pipeline:
         Args:
             only: Names of stages to run, whatever is due; default: all that are due, in order.
             alias: Score with this alias' version only; default: the champion, and the challenger in the shadow.
+            since: Score what has a prediction time after this and no prediction, also from before the first scoring.
             start_job: A due retraining starts this job, instead of training in this process.
             due: Of the stages named, run only what is due.
             register_only: Train without setting the alias challenger: evaluating the version sets it.
@@ -148,10 +165,11 @@ class Pipeline:
         """
         wanted = list(only) if only is not None else None
         self._alias, self._start_job, self._register_only = alias, start_job, register_only
+        self._since = since
         for name in wanted or ():
             if name not in ORDER:
                 raise UsageError(f"There is no stage {name!r}.", hint=did_you_mean(name, ORDER))
-        schemas.ensure(self._context.ws, self._context.namespace)
+        self._notes = self._lost_records(schemas.ensure(self._context.ws, self._context.namespace))
         names = [name for name in ORDER if wanted is None or name in wanted]
         for number, name in enumerate(names, start=1):
             self._place = f"stage {number} of {len(names)}: " if len(names) > 1 else ""
@@ -166,6 +184,10 @@ class Pipeline:
         """Return what the retrain stage would decide now, in its record's form; changes nothing."""
         context = self._context
         return retrain.result_of(context, retrain.decide(context)).details
+
+    def lost(self) -> list[str]:
+        """Return the names of tables that earlier runs brought up to date, and that are gone or are other ones."""
+        return markers.all_lost(self._context, (ingest.NAME, refine.NAME, features.NAME, score.NAME))
 
     def backfill(self, table: str, start: datetime, *, dry_run: bool = False) -> StageRun:
         """Compute a feature table's rows of [start, as_of] anew; recorded as a stage of its own, a dry run is not.
@@ -220,18 +242,38 @@ class Pipeline:
             schemas.ensure(self._context.ws, self._context.namespace)
         return gate.roll_back(self._context, to=to, reason=reason, dry_run=dry_run)
 
+    def _lost_records(self, made: list[str]) -> list[str]:
+        """Say which of the platform's own tables were gone: what they had recorded is not known any more."""
+        if "stage_runs" in made:
+            some = len(made) < len(schemas.TABLES)
+            return ["ops.stage_runs was gone: what runs had recorded is lost, all is computed whole."] if some else []
+        found = []
+        for name in made:
+            stage = schemas.WRITTEN_BY.get(name, "")
+            rows = [row for row in self._context.log.rows(stage) if row["status"] == stage_runs.DONE] if stage else []
+            if rows:
+                found.append(
+                    f"ops.{name} was gone: what {len(rows)} run(s) of the stage {stage} had recorded there is lost. "
+                    + _WITHOUT[stage]
+                )
+        return found
+
     def _run_if_due(self, name: str) -> None:
         if name == train.NAME:
             if self._has_champion():
                 return
-            if champion.vanished(self._context, {}):
+            if champion.vanished(self._context.ws, self._context.use_case, {}):
                 # Recorded as the gate's: training anew as if there had been no champion would end at its milder rule.
                 self._recorded(gate.NAME, _refuse_without_champion)
         elif name == gate.NAME:
             self._recorded(name, lambda context: gate.run(context, only_undecided=True))
             return
         elif name in (score.NAME, monitor.NAME):
-            if not self._has_champion() or self._done_before(name):
+            if not self._has_champion():
+                return
+            if self._done_before(name):
+                if name == score.NAME and lost_predictions.find(self._context):
+                    self._recorded(name, lambda context: score.run(context, restore_only=True))
                 return
         elif name == retrain.NAME and (not self._has_champion() or self._done_before(name)):
             return
@@ -239,7 +281,7 @@ class Pipeline:
 
     def _execute(self, name: str) -> None:
         if name == score.NAME:
-            self._recorded(name, lambda context: score.run(context, alias=self._alias))
+            self._recorded(name, lambda context: score.run(context, alias=self._alias, since=self._since))
             return
         if name == train.NAME:
             self._recorded(name, lambda context: train.run(context, register_only=self._register_only))
@@ -280,6 +322,9 @@ class Pipeline:
     def _record(
         self, name: str, status: str, started: datetime, seconds: float, result: StageResult, message: str = ""
     ) -> None:
+        for text in self._notes:
+            markers.note(result, text)
+        self._notes = []
         run = self._stage_run(name, status, started, seconds, result, message)
         self.summary.stages.append(run)
         self._context.log.record(run)
@@ -305,11 +350,14 @@ class Pipeline:
 
     def _done_before(self, name: str) -> bool:
         return any(
-            row["status"] in (stage_runs.DONE, stage_runs.SKIPPED) and parse_as_of(row["as_of"]) == self._context.as_of
+            row["status"] in (stage_runs.DONE, stage_runs.SKIPPED)
+            and parse_as_of(row["as_of"]) == self._context.as_of
+            # What was asked for since a time is beside the scoring that is due.
+            and not row["details"].get("since")
             for row in self._context.log.rows(name)
         )
 
 
 def _refuse_without_champion(context: StageContext) -> StageResult:
-    champion.require_known(context)
+    champion.require_known(context, context.ws.registry.aliases(context.use_case.model))
     return StageResult()

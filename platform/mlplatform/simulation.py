@@ -42,6 +42,10 @@ def simulate(
     # One record for all steps: reading it anew at each would cost more the longer the simulation gets.
     log = RunLog(ws, use_case.namespace)
     finished = {parse_as_of(row["as_of"]) for row in log.rows(ORDER[-1]) if row["status"] == stage_runs.DONE}
+    # What is recorded as finished is so where what it made is there; else its last step brings it back.
+    done = [moment for moment in moments if moment in finished]
+    if done and Pipeline(ws, use_case, done[-1], progress, log=log).lost():
+        finished.discard(done[-1])
     for number, moment in enumerate(moments):
         if moment not in finished:
             Pipeline(ws, use_case, moment, progress, log=log).run()

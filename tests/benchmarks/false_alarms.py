@@ -1,7 +1,11 @@
-"""How often do windows without any change raise a drift alarm? Measured, against the configured rate.
+"""How often do windows without any change raise an alarm? Measured, against the configured rate.
 
-Reference and windows are drawn from one population of 20 columns: normal, skewed, counts, with nulls, categories with
-few and with very many values. Once with limits of zero, so that the tests alone decide, once with the default limits.
+Drift: reference and windows are drawn from one population of 20 columns: normal, skewed, counts, with nulls, categories
+with few and with very many values. Once with limits of zero, so that the tests alone decide, once with the default
+limits.
+
+The trivial baseline: windows of three versions, each exactly as good as its baseline, so that every alert is a false
+one; and what is told of versions that are worse by a tenth.
 
     python tests/benchmarks/false_alarms.py [windows]
 """
@@ -11,17 +15,35 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 
 import numpy as np
 import pyarrow as pa
 
-from mlplatform.config import MonitoringSettings
-from mlplatform.monitoring import drift
+from mlplatform.config import MonitoringSettings, UseCaseSettings
+from mlplatform.models import metrics
+from mlplatform.monitoring import baseline, drift
 from mlplatform.monitoring.counts import count_batches
 from mlplatform.monitoring.profiles import profile_table
+from mlplatform.stages.baseline_check import Beside, surely_worse
 
 TINY = 1e-9
 RATE = 0.05
+VERSIONS = 3
+LABELS: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
+    "normal": lambda random, rows: random.normal(20, 5, rows),
+    "minutes late": lambda random, rows: random.lognormal(2, 1, rows) - 5,
+    "rare and large": lambda random, rows: np.where(random.random(rows) < 0.1, random.lognormal(5, 1, rows), 0.0),
+    "events, 30 %": lambda random, rows: (random.random(rows) < 0.3).astype(float),
+    "events, 3 %": lambda random, rows: (random.random(rows) < 0.03).astype(float),
+}
+MODELS = (
+    ("normal", "mae"), ("minutes late", "mae"), ("minutes late", "rmse"), ("rare and large", "rmse"),
+    ("events, 30 %", "brier"), ("events, 3 %", "brier"), ("events, 3 %", "log_loss"), ("events, 30 %", "roc_auc"),
+    ("events, 3 %", "roc_auc"),
+)  # fmt: skip
+# Of the baseline that models are made to be as good as.
+_KNOWN = ("mean", "median")
 SHAPES = ((2_000, 200), (8_000, 600), (8_000, 3_000), (20_000, 6_500))
 
 
@@ -56,6 +78,87 @@ def measure(limits: MonitoringSettings, rows: int, window_rows: int, windows: in
     return flagged / windows, by
 
 
+class Population:
+    """Labels of one kind, with a sample so large that its numbers are the population's."""
+
+    def __init__(self, kind: str) -> None:
+        self.draw = LABELS[kind]
+        random = np.random.default_rng(1)
+        self.labels, self.noise = self.draw(random, 500_000), random.normal(size=500_000)
+        self.learned = baseline.learn(self.labels)
+        self.binary = kind.startswith("events")
+        self.spread = float(self.labels.std())
+
+    def model(self, labels: np.ndarray, noise: np.ndarray, skill: float) -> np.ndarray:
+        """Predict with some knowledge of the label and some noise."""
+        rate, middle = self.learned["mean"], self.learned["median"]
+        if self.binary:
+            odds = np.log(rate / (1 - rate)) + skill * (labels - rate) + 0.7 * noise
+            return np.asarray(1 / (1 + np.exp(-odds)))
+        return np.asarray(middle + skill * (labels - middle) + 0.5 * self.spread * noise)
+
+    def constant(self, name: str, rows: int) -> np.ndarray:
+        """Predict as the baseline."""
+        return np.full(rows, baseline.says(self.learned, name))
+
+    def skill_of(self, name: str, ratio: float) -> float:
+        """Return the skill at which the model's loss is so many times the baseline's (of the AUC: so much less)."""
+        metric = metrics.get(name)
+        wanted = metric.compute(self.labels, self.constant(name, self.labels.size))
+        wanted *= 2 - ratio if metric.greater_is_better else ratio
+        low, high = -2.0, 4.0 if self.binary else 1.0
+        for _ in range(25):
+            middle = (low + high) / 2
+            value = metric.compute(self.labels, self.model(self.labels, self.noise, middle))
+            low, high = (middle, high) if metric.gain(value, wanted) < 0 else (low, middle)
+        return (low + high) / 2
+
+
+def alerts(name: str, population: Population, rows: int, skill: float, windows: int, rate: float) -> float:
+    """Return the share of windows in which one of the versions is said to be surely worse than its baseline."""
+    random = np.random.default_rng(11)
+    settings = UseCaseSettings.model_validate(
+        {
+            "owner": "x", "label": {"horizon": "1 day"}, "gate": {"floor": 0.5},
+            "task": "classification" if population.binary else "regression", "training": {"metric": name},
+            "monitoring": {"false_alarm_rate": rate},
+        }
+    )  # fmt: skip
+    # As the baseline of a version that was trained on so many rows, and not on the whole population.
+    learned = {**baseline.learn(population.draw(random, 5_000)), **{it: population.learned[it] for it in _KNOWN}}
+    told, judged = 0, 0
+    for _ in range(windows):
+        found = {}
+        for version in range(VERSIONS):
+            labels = population.draw(random, rows)
+            made = population.model(labels, random.normal(size=rows), skill)
+            usual = baseline.usual_loss(learned, name)
+            compared = baseline.compare(name, labels, made, population.constant(name, rows), usual=usual)
+            few = population.binary and labels.sum() < baseline.LEAST_OF_CLASS
+            why = "too few" if few or compared is None else compared.why
+            judged += not why
+            found[version] = Beside([], compared, why)
+        told += bool(surely_worse(found, settings))
+    return told / windows, judged / windows / VERSIONS
+
+
+def against_the_baseline(windows: int) -> None:
+    """Print how often versions that are as good as the baseline, and some that are worse, are an alert."""
+    print(f"\n{VERSIONS} versions a window, each as good as the baseline; then each worse by a tenth (rate 1%)")
+    for kind, name in MODELS:
+        population = Population(kind)
+        level, worse = population.skill_of(name, 1.0), population.skill_of(name, 1.1)
+        for rows in (200, 1_000, 5_000):
+            wide, judged = alerts(name, population, rows, level, windows, RATE)
+            narrow, _ = alerts(name, population, rows, level, windows, 0.01)
+            seen, worse_judged = alerts(name, population, rows, worse, max(windows // 10, 20), 0.01)
+            print(
+                f"{name:9s} {kind:15s} {rows:5d} rows a version: judged {judged:4.0%}, rate {RATE:.0%} {wide:6.2%}, "
+                f"rate 1% {narrow:6.2%}, of those that are worse {seen:4.0%} (judged {worse_judged:4.0%})",
+                flush=True,
+            )
+
+
 def main() -> None:
     """Print the rates."""
     windows = int(sys.argv[1]) if len(sys.argv) > 1 else 400
@@ -73,6 +176,7 @@ def main() -> None:
             f"reference {rows:6d}, window {window_rows:5d}: tests alone {alone:6.2%} {dict(by)}, "
             f"default limits {usual:6.2%}  ({seconds:.0f} s)"
         )
+    against_the_baseline(windows)
 
 
 if __name__ == "__main__":

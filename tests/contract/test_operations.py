@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pytest
 
-from mlplatform.errors import AccessError, InvalidNameError, JobError
+from mlplatform.errors import AccessError, ConfigError, InvalidNameError, JobError
 from mlplatform.workspace.operation_protocols import Access, InferenceProfile, Jobs, Monitors, Upload
 from mlplatform.workspace.protocols import Workspace
 
@@ -105,6 +105,7 @@ def test_a_job_that_is_not_there_is_an_error_with_near_names(ws, add_job):
 def test_profiling_again_changes_nothing(ws, fresh):
     name = fresh("predictions")
     assert ws.monitors.ensure(name, PROFILE) in ("no table yet", "not available here")
+    assert ws.monitors.refresh(name) in ("no table yet", "not available here")
     ws.tables.create(
         name,
         pa.schema(
@@ -118,6 +119,8 @@ def test_profiling_again_changes_nothing(ws, fresh):
     first = ws.monitors.ensure(name, PROFILE)
     assert first in ("created", "not available here")
     assert ws.monitors.ensure(name, PROFILE) in ("exists", "not available here")
+    assert ws.monitors.refresh(name) in ("started", "not available here")
+    assert (first == "created") == ws.monitors.offered
     with pytest.raises(InvalidNameError):
         ws.monitors.ensure("predictions", PROFILE)
 
@@ -143,6 +146,31 @@ def test_a_grant_may_be_given_again(ws):
     for _ in range(2):
         ws.access.grant(["EXECUTE", "CREATE MODEL VERSION"], "model", "dev.contract.model", "o'trainers `x")
         ws.access.grant(["USE SCHEMA", "SELECT"], "schema", "dev.contract", "scorers")
+
+
+def test_a_model_gets_its_owner_who_may_then_move_its_aliases(ws, fresh):
+    model = fresh("model")
+    ws.registry.ensure_model(model)
+    assert ws.access.probe_alias_right(model, "")
+    assert ws.access.own_model(model, ws.user) in ("is already", "not available here")
+    assert ws.access.own_model(model, "o'owners `x") in ("set", "not available here")
+    assert ws.access.own_model(model, "o'owners `x") in ("is already", "not available here")
+    assert ws.access.probe_alias_right(model, "o'owners `x")
+    assert ws.registry.aliases(model) == {}
+    with pytest.raises(AccessError, match="no principal"):
+        ws.access.own_model(model, "")
+
+
+# The catalog
+
+
+def test_the_catalog_stays_what_the_first_use_case_says(ws):
+    """Its names were made with it; the workspace of these tests is in dev."""
+    for _ in range(2):
+        ws.settle_catalog("tiny", None)
+    assert ws.catalog == "dev"
+    with pytest.raises(ConfigError, match="other"):
+        ws.settle_catalog("other", "elsewhere")
 
 
 # Files

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from mlplatform.errors import InvalidNameError, RegistryError
+from mlplatform.errors import InvalidNameError, MissingVersionError, RegistryError
 from mlplatform.naming import CHALLENGER, CHAMPION, PREVIOUS_CHAMPION, ObjectName
 from mlplatform.workspace.protocols import ModelVersion, Registry
 
@@ -117,6 +117,25 @@ def test_what_does_not_exist_is_an_error_that_names_it(registry):
         with pytest.raises(RegistryError, match=ABSENT):
             act()
     assert (registry.aliases(MODEL), registry.aliases(ABSENT), registry.versions(ABSENT)) == ({}, {}, [])
+
+
+def test_a_version_that_does_not_exist_is_told_from_a_registry_that_does_not_answer(registry, monkeypatch):
+    from mlflow.exceptions import MlflowException
+    from mlflow.protos.databricks_pb2 import INTERNAL_ERROR
+
+    for model, version in ((MODEL, 99), (ABSENT, 1)):
+        with pytest.raises(MissingVersionError, match="no such version") as missing:
+            registry.get(model, version)
+        assert "again when" not in missing.value.hint
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise MlflowException("down", error_code=INTERNAL_ERROR)
+
+    monkeypatch.setattr(registry._connect(), "get_model_version", fail)
+    with pytest.raises(RegistryError, match="down") as raised:
+        registry.get(MODEL, 1)
+    assert not isinstance(raised.value, MissingVersionError)
+    assert "again when the registry answers" in raised.value.hint
 
 
 @pytest.mark.parametrize("name", ["model", "a.b", "dev.a.b; DROP", "../dev.a.b"])

@@ -507,3 +507,49 @@ def test_a_range_of_a_column_that_is_no_key_of_a_table_with_keys_is_refused(ws, 
     ws.tables.create(name, SCHEMA, primary_keys=("id",), timeseries_column="at")
     with pytest.raises(TableError, match=f"at is no key of {name}"):
         ws.tables.replace_range(name, frame(), column="at", start=DAY, end=DAY)
+
+
+# Which table it is
+
+
+def test_a_table_made_again_has_another_id_and_a_later_time(ws, table):
+    before = ws.tables.describe(table)
+    ws.tables.append(table, frame(1))
+    ws.tables.merge(table, frame(1, 2, amount=2.0))
+    ws.tables.overwrite(table, frame(3))
+    ws.tables.set_tag(table, "owner", "me")
+    after = ws.tables.describe(table)
+    assert before.id
+    assert (after.id, after.created_at) == (before.id, before.created_at)
+    assert abs((datetime.now(UTC) - before.created_at).total_seconds()) < 3600
+    ws.tables.drop(table)
+    again = ws.tables.create(table, SCHEMA, **KEYS)
+    assert again.id not in ("", before.id)
+    assert again.created_at >= before.created_at
+
+
+def test_a_table_that_was_put_back_is_told_from_one_that_was_written_to(ws, table):
+    for number in (1, 2, 3):
+        ws.tables.append(table, frame(number))
+    written = ws.tables.version(table)
+    ws.tables.merge(table, frame(3, 4, amount=2.0))
+    ws.tables.replace_range(table, frame(4), column="at", start=DAY, end=DAY + timedelta(days=9))
+    ws.tables.set_tag(table, "owner", "me")
+    now = ws.tables.version(table)
+    assert not any(ws.tables.replaced_since(table, version) for version in range(now + 1))
+    assert ws.tables.replaced_since(table, now + 1)
+    put_back(ws, table, written)
+    assert ids(ws, table) == [1, 2, 3]
+    after = ws.tables.version(table)
+    assert after > now
+    assert ws.tables.replaced_since(table, now)
+    assert not ws.tables.replaced_since(table, after)
+
+
+def put_back(ws: Workspace, name: str, version: int) -> None:
+    """As somebody does by hand, with Delta's RESTORE."""
+    if ws.home == "local":
+        ws.tables.open(name).restore(version)
+        ws.tables._opened.clear()
+    else:
+        ws.spark.sql(f"RESTORE TABLE {ObjectName.parse(name).sql} TO VERSION AS OF {version}").collect()

@@ -137,7 +137,7 @@ def test_a_file_that_changed_after_it_was_ingested_is_noticed_and_not_taken_agai
     path = tiny.data / "signups" / "signups_2020-01.csv"
     path.write_text(path.read_text(encoding="utf-8") + "new,2020-01-05,north,10,2\n", encoding="utf-8")
     result = run("2020-03-01", "ingest")["ingest"]
-    assert result.details == {"changed_after_ingestion": ["signups/signups_2020-01.csv"]}
+    assert _said(result) == {"changed_after_ingestion": ["signups/signups_2020-01.csv"]}
     assert not result.skipped
     assert count(here, "bronze_signups") == 80
 
@@ -149,7 +149,7 @@ def test_an_added_column_is_noticed_and_rescued(here, tiny, run):
         [["a1", "2020-01-05", "north", "10", "2", "web"]],
     )
     result = run("2020-02-01", "ingest", "refine")["ingest"]
-    assert result.details == {"schema_changed": {"signups/signups_2020-01.csv": ["channel"]}}
+    assert _said(result) == {"schema_changed": {"signups/signups_2020-01.csv": ["channel"]}}
     assert [json.loads(row["_rescued_data"]) for row in rows(here, "bronze_signups")] == [{"channel": "web"}]
     assert count(here, "silver_signups") == 1
 
@@ -294,3 +294,8 @@ def test_the_record_of_a_run_pins_what_was_read(here, tiny, run):
     for table, version in json.loads(recorded["refine"]["inputs"]).items():
         assert here.tables.to_arrow(table, version=version).num_rows > 0
     assert name(here, "bronze_signups") in json.loads(recorded["refine"]["inputs"])
+
+
+def _said(result):
+    """What a stage records, without what is for the next run only."""
+    return {key: value for key, value in result.details.items() if key != "tables"}

@@ -1,4 +1,4 @@
-"""A champion that was deleted, or whose files are damaged: never "there is none", and a command leads out, on record."""
+"""A champion that was deleted or is damaged: never "there is none", and a command leads out, on record."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ def forget_alias(ws: LocalWorkspace) -> None:
     ws.registry.delete_alias(MODEL, CHAMPION)
 
 
-def damage_files(ws: LocalWorkspace) -> int:
-    run = ws.registry.get(MODEL, 1).run_id
-    for folder in ws.registry.artifacts.rglob("*"):
-        if folder.is_dir() and folder.name in (run, "models"):
-            shutil.rmtree(folder)
-    return 1
+def damage_files(ws: LocalWorkspace, version: int) -> None:
+    """Remove what the version's registered files are."""
+    source = ws.registry._connect().get_model_version(str(MODEL), str(version)).source
+    folder = ws.registry.artifacts / "models" / source.rpartition("/")[2]
+    assert folder.is_dir()
+    shutil.rmtree(folder)
 
 
 GONE = {"dangling alias": dangle, "deleted version": delete_version, "alias gone": forget_alias}
@@ -79,11 +79,23 @@ def test_an_override_leads_out_without_reading_the_champion(gate_at, wide, how):
     assert put(ws, wide, version=2).details["outcome"] == "unchanged"
 
 
+def test_a_champion_whose_files_are_gone_is_named_by_the_gate(gate_at, wide):
+    ws = gate_at("challenged")
+    damage_files(ws, 1)
+    first, second = (put(ws, wide).details for _ in range(2))
+    assert first["outcome"] == "rejected"
+    assert f"The champion, version 1 of {MODEL}, could not score: The files of model" in first["reason"]
+    assert all(command in first["hint"] for command in WAY_OUT)
+    assert first["decision_id"] == second["decision_id"]
+    assert ws.registry.aliases(MODEL)[CHAMPION] == 1
+
+
 def test_an_override_takes_a_champion_whose_files_are_damaged_for_what_it_is(gate_at, wide):
     ws = gate_at("challenged")
-    damage_files(ws)
-    details = put(ws, wide, override="the champion's files are lost").details
-    assert details["outcome"] == "promoted" or "evidence" in details["reason"]
+    damage_files(ws, 1)
+    assert put(ws, wide, override="the champion's files are lost").details["outcome"] == "promoted"
+    assert ws.registry.aliases(MODEL) == {CHAMPION: 2, PREVIOUS_CHAMPION: 1}
+    assert back(ws, wide).details["outcome"] == "rolled back"
 
 
 def test_a_rollback_goes_to_the_newest_version_that_is_there(gate_at, wide):
@@ -110,7 +122,7 @@ def test_a_rollback_says_when_all_that_were_champion_are_gone(gate_at, wide):
     with pytest.raises(UsageError, match=r"before \(1\) are gone") as raised:
         back(ws, wide)
     assert "mlplatform promote tiny" in raised.value.hint
-    with pytest.raises(UsageError, match="Version 1 of .* was champion, .* gone"):
+    with pytest.raises(UsageError, match=r"Version 1 of .* was champion, .* gone"):
         back(ws, wide, to=1)
 
 
@@ -140,7 +152,7 @@ def test_a_model_that_is_gone_is_not_replaced_by_a_first_champion(gate_at, wide)
     ws.registry._connect().delete_registered_model(str(MODEL))
     given = context(ws, wide)
     for _ in range(2):
-        with pytest.raises(StageError, match="have version 1 of .* as champion"):
+        with pytest.raises(StageError, match=r"have version 1 of .* as champion"):
             Pipeline(ws, given.use_case, given.as_of).run()
     assert ws.registry.versions(MODEL) == []
     Pipeline(ws, given.use_case, given.as_of).run(["train"])

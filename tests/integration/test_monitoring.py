@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 import threading
@@ -9,17 +10,21 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
 from mlplatform.as_of import parse_as_of
+from mlplatform.cli import status
 from mlplatform.errors import FeatureStoreError, JobError, TableError
 from mlplatform.models.scorer import BatchScorer
 from mlplatform.naming import CHALLENGER, CHAMPION, Namespace
 from mlplatform.ops.stage_runs import StageResult
 from mlplatform.pipeline import Pipeline
 from mlplatform.stages import reference
+from mlplatform.stages.baseline_check import Baselines
+from mlplatform.stages.context import StageContext
 from mlplatform.workspace.local.workspace import LocalWorkspace
 from tests.support.hook import listening
 from tests.support.state import business_state, differences
@@ -33,7 +38,7 @@ FIRST, SECOND, LATER, LAST = "2020-08-01", "2020-09-01", "2020-10-01", "2020-12-
 NS = Namespace("dev", "tiny")
 PREPARE = ["ingest", "refine", "features"]
 # No retraining by itself: what is looked at is scoring and monitoring.
-QUIET = {"retrain_every": "5 years", "cooldown": "5 years", "max_calibration_ratio": 5.0}
+QUIET = {"retrain_every": "5 years", "cooldown": "5 years", "max_calibration_ratio": 5.0, "max_psi": 0.2}
 
 
 def write(folder: Path, **monitoring: Any) -> TinyFolder:
@@ -307,6 +312,101 @@ def test_a_regression_has_no_estimate_says_why_and_is_judged_by_its_error(tmp_pa
         assert alerts(ws, LAST)["performance"] == "raised"
         decision = Pipeline(ws, open_tiny(ws, own.folder), parse_as_of(LAST)).retrain_decision()
         assert decision["reasons"][1].startswith("performance: realised mae of version 1")
+        rows = {row["metric"]: row for row in performance(ws, basis="recent", model_version=1)}
+        learned = Baselines(open_context(ws, own, LAST)).of(1)
+        assert isinstance(learned, dict)
+        errors = np.abs(joined_labels(ws) - learned["median"])
+        assert rows["baseline_mae"]["value"] == pytest.approx(errors.mean())
+        gain = rows["gain_over_baseline"]
+        assert gain["value"] == pytest.approx(errors.mean() - rows["mae"]["value"])
+        assert gain["low"] < gain["value"] < gain["high"]
+        assert (gain["limit"], gain["violated"]) == (0.0, False)
+        realised_too = {row["metric"] for row in performance(ws, basis="realised", window_end=first_of("2020-08"))}
+        assert {"baseline_mae", "baseline_rmse", "gain_over_baseline"} <= realised_too
+        # In production everything is off by one: worse than the median, as anybody can see.
+        made = predictions(ws)
+        off = made.set_column(
+            made.schema.get_field_index("prediction"), made.schema.field("prediction"), pc.add(made["prediction"], 1.0)
+        )
+        ws.tables.overwrite(NS.gold("predictions"), off)
+        run_tiny(ws, own.folder, "2020-12-02", ["monitor"])
+        assert alerts(ws, "2020-12-02")["worse_than_baseline"] == "raised"
+        decision = Pipeline(ws, open_tiny(ws, own.folder), parse_as_of("2020-12-02")).retrain_decision()
+        assert [reason.partition(":")[0] for reason in decision["reasons"][1:]] == [
+            "performance",
+            "worse_than_baseline",
+        ]
+        assert "realised mae of version 1 is surely worse than that of the trivial baseline" in decision["reasons"][2]
+
+
+def joined_labels(ws: LocalWorkspace) -> np.ndarray:
+    """Labels of what champions predicted."""
+    made = set(predictions(ws)["account"].to_pylist())
+    rows = ws.tables.to_arrow(NS.gold("labels")).to_pylist()
+    return np.array([row["cancelled"] for row in rows if row["account"] in made])
+
+
+def test_a_champion_of_before_has_the_baseline_of_the_labels_that_it_was_fitted_on(open_at, tiny):
+    """Its profile holds no baseline: the same numbers come from the tables, and a lost profile takes nothing away."""
+    ws = open_at("second")
+    run_tiny(ws, tiny.folder, LAST, PREPARE)
+    (profile,) = ws.root.glob("mlflow/artifacts/**/reference_profile.json")
+    kept = json.loads(profile.read_text())
+    learned = kept["baseline"]
+    context = open_context(ws, tiny, LAST)
+    assert Baselines(context).of(1) == learned
+    profile.write_text(json.dumps({**kept, "baseline": None}))
+    assert Baselines(context).of(1) == learned
+    profile.unlink()
+    assert Baselines(context).of(1) == learned
+    ws.tables.drop(NS.gold("labels"))
+    unknown = Baselines(context).of(1)
+    assert isinstance(unknown, str)
+    assert unknown.startswith("the training labels of version 1 are not known")
+
+
+def open_context(ws: LocalWorkspace, tiny: TinyFolder, as_of: str) -> StageContext:
+    ws.registry.activate()
+    return StageContext(ws, open_tiny(ws, tiny.folder), parse_as_of(as_of), run_id="r", progress=lambda _: None)
+
+
+def test_windows_with_too_few_rows_are_not_judged_and_that_is_said_everywhere(open_at, tmp_path):
+    picky = write(tmp_path / "picky", min_rows=5000, unjudged_windows=2)
+    ws = open_at("promoted")
+    first = run_tiny(ws, picky.folder, FIRST, ["score", "monitor"]).details("monitor")
+    assert first["not_judged"]["drift"] == "291 rows, needs 5,000"
+    assert "drift" not in first["windows"]
+    assert alerts(ws) == {}, "one window may be small"
+    rows = ws.tables.to_arrow(NS.ops("drift_metrics"), filters=[("baseline", "=", "training")]).to_pylist()
+    assert {row["limit"] for row in rows} == {None}, "on record as not judged"
+    assert max(row["value"] for row in rows) > 1, "and measured all the same"
+    assert not any(row["violated"] for row in rows)
+    second = run_tiny(ws, picky.folder, SECOND, [*PREPARE, "score", "monitor"]).details("monitor")
+    assert second["unjudged_windows"] == 2
+    assert alerts(ws, SECOND) == {"not_judged": "raised"}
+    again = run_tiny(ws, picky.folder, SECOND, ["monitor"]).details("monitor")
+    assert again["unjudged_windows"] == 2, "the same time again counts once"
+    facts = status._facts(ws, "tiny")
+    assert facts["monitoring"]["not_judged"]["drift"] == "288 rows, needs 5,000"
+    assert "2 windows in a row were not judged" in str(status._monitoring(facts["monitoring"]))
+    # A window that is judged ends it.
+    run_tiny(ws, write(tmp_path / "usual").folder, LATER, [*PREPARE, "score", "monitor"])
+    assert alerts(ws, LATER)["not_judged"] == "recovered"
+    assert status._facts(ws, "tiny")["monitoring"]["unjudged_windows"] == 0
+
+
+def test_counts_of_a_window_in_other_cells_are_counted_again(open_at, tiny):
+    """As an earlier version of the library recorded them."""
+    ws = open_at("second")
+    name = NS.ops("window_counts")
+    rows = ws.tables.to_arrow(name).to_pylist()
+    for row in rows:
+        row["counts"] = json.dumps({"price": json.loads(row["counts"])["columns"]["price"] | {"cells": [1, 2]}})
+    ws.tables.overwrite(name, pa.Table.from_pylist(rows, schema=ws.tables.to_arrow(name).schema))
+    ws.tables.overwrite(NS.ops("drift_metrics"), ws.tables.to_arrow(NS.ops("drift_metrics")).slice(0, 0))
+    run_tiny(ws, tiny.folder, LATER, [*PREPARE, "score", "monitor"])
+    found = ws.tables.to_arrow(NS.ops("drift_metrics"), filters=[("baseline", "=", "previous window")])
+    assert "price" in found["column"].to_pylist()
 
 
 # Drift and broken things

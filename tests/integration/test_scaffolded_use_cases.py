@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pytest
 
 from mlplatform import discovery
 from mlplatform.as_of import parse_as_of
@@ -17,6 +18,7 @@ from mlplatform.pipeline import Pipeline
 from mlplatform.scaffold.render import new_use_case
 
 if TYPE_CHECKING:
+    from mlplatform.ops.stage_runs import StageResult
     from mlplatform.workspace.local.workspace import LocalWorkspace
 
 
@@ -75,3 +77,109 @@ def test_times_with_an_offset_are_read_as_what_they_are(ws, tmp_path):
     times = zip(found["haus_nr"].to_pylist(), found["verkauft_am"].to_pylist(), strict=True)
     assert found.num_rows > 20
     assert all(expected[house] == at for house, at in times)
+
+
+NAMES = (f"late_{number}" for number in range(100))
+HEADER = ["order", "placed on", "amount", "region", "returned"]
+
+
+def orders(count: int, start: datetime) -> list[list[object]]:
+    dice = random.Random(3)
+    rows: list[list[object]] = []
+    for number in range(count):
+        amount = dice.uniform(0, 100)
+        returned = "yes" if dice.random() < (0.8 if amount > 60 else 0.1) else "no"
+        day = (start + timedelta(days=number // 3)).date().isoformat()
+        rows.append([f"{number:04d}", day, f"{amount:.2f}", dice.choice("abc"), returned])
+    return rows
+
+
+def unlabelled(rows: list[list[object]]) -> list[list[object]]:
+    return [[*row[:-1], ""] for row in rows]
+
+
+class TestLateLabels:
+    """Rows come first, their labels in later files, and then a correction."""
+
+    LATE = 90
+
+    @pytest.fixture
+    def delivered(self, ws, tmp_path):
+        rows = orders(480, datetime(2024, 1, 1, tzinfo=UTC))
+        known, late = rows[: -self.LATE], rows[-self.LATE :]
+        path = write(tmp_path / "orders.csv", HEADER, known + unlabelled(late))
+        options = {"task": "classification", "entity": "order", "label": "returned", "timestamp": "placed on"}
+        name = next(NAMES)  # the workspace is the module's
+        made = new_use_case(name, path, into=tmp_path / "use_cases", horizon="3 days", **options)
+        use_case = discovery.load(discovery.get(name, tmp_path / "use_cases")).open(name, made.folder, ws)
+
+        def refine() -> StageResult:
+            summary = Pipeline(ws, use_case, parse_as_of("2024-07-01")).run(["ingest", "refine"])
+            (refined,) = [run.result for run in summary.stages if run.stage == "refine"]
+            assert refined.rows_in == refined.rows_out + refined.rows_quarantined
+            return refined
+
+        return made.folder / "data", late, refine, lambda name: ws.tables.to_arrow(use_case.namespace.table(name))
+
+    def test_the_labels_arrive_and_the_facts_are_there_already(self, delivered):
+        data, late, refine, table = delivered
+        first = refine()
+        assert first.details["left_out"] == {"silver_outcomes": self.LATE}
+        assert table("gold_labels").num_rows == 480 - self.LATE
+        write(data / "late.csv", HEADER, late)
+        second = refine()
+        assert (second.rows_quarantined, second.details["repeated"]) == (0, {"silver_facts": self.LATE})
+        labels = {row["order"]: row["returned"] for row in table("gold_labels").to_pylist()}
+        assert len(labels) == 480
+        assert {row[0]: float(row[-1] == "yes") for row in late}.items() <= labels.items()
+        assert table("silver_facts").num_rows == 480
+        assert table("quarantine_facts").num_rows == table("quarantine_outcomes").num_rows == 0
+
+    def test_the_last_report_of_a_label_counts_whatever_its_file_is_called(self, delivered):
+        data, late, refine, table = delivered
+        write(data / "late.csv", HEADER, late)
+        refine()
+        order, *middle, label = late[0]
+        corrected = [order, *middle, "no" if label == "yes" else "yes"]
+        # Sorts before the file that it corrects.
+        write(data / "a_correction.csv", HEADER, [corrected])
+        assert refine().rows_quarantined == 0
+        labels = {row["order"]: row["returned"] for row in table("gold_labels").to_pylist()}
+        assert (len(labels), labels[order]) == (480, float(corrected[-1] == "yes"))
+
+    def test_other_facts_under_the_same_key_are_quarantined_and_their_label_arrives(self, delivered):
+        data, late, refine, table = delivered
+        refine()
+        order, day, _, region, label = late[0]
+        write(data / "late.csv", HEADER, [[order, day, "1.23", region, label]])
+        assert refine().rows_quarantined == 1
+        (row,) = table("quarantine_facts").to_pylist()
+        assert row["reason"] == "duplicate_key"
+        assert order in table("gold_labels")["order"].to_pylist()
+
+    def test_a_number_written_otherwise_is_quarantined_and_no_other_number(self, delivered):
+        data, _, refine, table = delivered
+        refine()
+        texts = ["12,50", "NaN", "1e400", "", "NA", "12E3"]
+        write(data / "odd.csv", HEADER, [[f"X{n}", "2024-06-20", odd, "a", ""] for n, odd in enumerate(texts)])
+        refine()
+        reasons = [row["reason"] for row in table("quarantine_facts").to_pylist()]
+        assert reasons == ["amount_is_readable"] * 3
+        odd = {row["order"]: row["amount"] for row in table("silver_facts").to_pylist() if row["order"][0] == "X"}
+        assert odd == {"X1": None, "X3": None, "X4": None}
+
+
+def test_without_a_time_a_late_label_is_of_the_row_that_was_there(ws, tmp_path):
+    rows = [[f"P{number}", f"{number % 97}.5", "" if number >= 400 else number % 2] for number in range(450)]
+    path = write(tmp_path / "parts.csv", ["part", "weight", "bad"], rows)
+    made = new_use_case("parts", path, into=tmp_path / "uc", task="classification", entity="part", label="bad")
+    use_case = discovery.load(discovery.get("parts", tmp_path / "uc")).open("parts", made.folder, ws)
+    # The second time a horizon after the last made-up day.
+    for as_of in (made.as_of, "2000-04-20"):
+        Pipeline(ws, use_case, parse_as_of(as_of)).run(["ingest", "refine"])
+        write(made.folder / "data" / "late.csv", ["part", "weight", "bad"], [[*row[:-1], "1.0"] for row in rows[400:]])
+    spine = ws.tables.to_arrow(use_case.namespace.table("gold_spine"))
+    labels = ws.tables.to_arrow(use_case.namespace.table("gold_labels")).to_pylist()
+    assert spine.num_rows == 450
+    late = {row["part"]: row["bad"] for row in labels if int(row["part"][1:]) >= 400}
+    assert late == {f"P{number}": 1.0 for number in range(400, 450)}

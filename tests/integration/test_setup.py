@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from mlplatform.cli.main import cli
-from mlplatform.errors import BundleError, UsageError
+from mlplatform.errors import AccessError, BundleError, UsageError
 from mlplatform.ops import schemas
 from mlplatform.stages import setup
 from mlplatform.workspace.local.registry import LocalRegistry
@@ -26,14 +26,17 @@ TABLES = [
     "bronze_cancellations",
     "bronze_signups",
     "features_region",
+    "gold_labelled_predictions",
     "gold_labels",
     "gold_predictions",
+    "gold_profile_baseline",
     "gold_spine",
     "quarantine_cancellations",
     "quarantine_signups",
     "silver_cancellations",
     "silver_signups",
 ]
+PROFILED = ("gold_labelled_predictions", "gold_profile_baseline")
 ROLES = {"trainer": "trainers", "promoter": "promoters", "scorer": "scorers"}
 
 
@@ -45,9 +48,24 @@ class Recorder:
         self.profiles: list[tuple[str, Any]] = []
         self.models: list[tuple[str, str]] = []
         self.deployment_jobs: list[str | None] = []
+        self.owners: list[tuple[str, str]] = []
+        self.probed: list[tuple[str, str]] = []
 
     def grant(self, privileges: Any, kind: str, name: Any, principal: str) -> None:
         self.grants.extend((principal, privilege, kind, str(name)) for privilege in privileges)
+
+    def own_model(self, model: Any, owner: str) -> str:
+        self.owners.append((str(model), owner))
+        return "set"
+
+    def probe_alias_right(self, model: Any, principal: str) -> str:
+        self.probed.append((str(model), principal))
+        return "it may"
+
+    offered = True
+
+    def refresh(self, table: Any) -> str:
+        raise AssertionError(f"setup has nothing to refresh: {table}")
 
     def ensure(self, table: Any, profile: Any) -> str:
         self.profiles.append((str(table), profile))
@@ -107,7 +125,7 @@ def test_it_makes_every_table_tagged_and_again_changes_nothing(home, tiny, asked
     before = versions(home)
     again = run(home, tiny)
     assert versions(home) == before
-    assert any("20 changed" in line for line in first)
+    assert any("24 changed" in line for line in first)
     assert any("0 changed" in line for line in again)
 
 
@@ -131,6 +149,24 @@ def test_the_deployment_job_is_linked_when_somebody_must_approve(home, tmp_path,
     assert asked.deployment_jobs == ["4711"], "not named: left as it is"
 
 
+def test_the_model_gets_its_owner_and_the_promoters_right_is_looked_at(home, tiny, asked):
+    run(home, tiny)
+    assert (asked.owners, asked.probed) == ([], [(str(MODEL), "")])
+    done = run(home, tiny, model_owner="owners", promoter="promoters")
+    assert asked.owners == [(str(MODEL), "owners")]
+    assert asked.probed[1:] == [(str(MODEL), "promoters")]
+    place = done.index(f"make owners the owner of {MODEL}: set")
+    assert done[place + 1] == f"look whether the promoter promoters may move aliases of {MODEL}: it may"
+    done = run(home, tiny, **ROLES, model_owner="owners")
+    granted = [place for place, line in enumerate(done) if line.startswith("grant ")]
+    assert max(granted) < next(place for place, line in enumerate(done) if "the owner of" in line)
+
+
+def test_an_owner_that_cannot_be_a_name_is_refused(home, tiny):
+    with pytest.raises(AccessError, match="no principal"):
+        run(home, tiny, model_owner="a\nb")
+
+
 def test_a_deployment_job_where_nobody_approves_is_wrong_use(home, tiny, asked):
     with pytest.raises(UsageError, match="auto"):
         run(home, tiny, deployment_job="4711")
@@ -149,7 +185,10 @@ def test_each_principal_may_write_its_tables_and_no_others(home, tiny, asked):
         f"ops.{name}" for name in schemas.TABLES if name != "gate_decisions"
     }
     others = [grant for grant in asked.grants if grant[1] != "MODIFY"]
-    assert others == [("trainers", "CREATE MODEL VERSION", "model", str(MODEL))]
+    assert others == [
+        ("trainers", "CREATE MODEL VERSION", "model", str(MODEL)),
+        ("trainers", "MANAGE", "table", "dev.tiny.gold_labelled_predictions"),
+    ]
 
 
 @pytest.mark.parametrize("table", ["transactions", "leases"])
@@ -174,10 +213,18 @@ def test_who_is_not_named_is_granted_nothing(home, tiny, asked):
 def test_the_predictions_are_profiled(home, tiny, asked):
     run(home, tiny)
     ((table, profile),) = asked.profiles
-    assert table == "dev.tiny.gold_predictions"
+    assert table == "dev.tiny.gold_labelled_predictions"
     schema = home.tables.describe(table).schema
-    assert {profile.prediction, profile.timestamp, profile.model_version} <= set(schema.names)
-    assert profile.task == "classification"
+    assert {profile.prediction, profile.timestamp, profile.model_version, profile.label} <= set(schema.names)
+    assert home.tables.describe("dev.tiny.gold_profile_baseline").schema.names == schema.names
+    assert (profile.schedule, profile.timezone) == ("0 0 4 ? * SUN", "UTC")
+    assert profile.baseline is None, "there is no champion yet"
+
+
+def test_where_there_is_no_profiling_there_are_no_tables_for_it(home, tiny):
+    done = run(home, tiny, **ROLES)
+    assert home.tables.list("dev", "tiny") == [name for name in TABLES if name not in PROFILED]
+    assert not any("MANAGE" in line for line in done)
 
 
 def test_another_name_of_the_schema_fails_with_both_names_before_anything_is_made(home, tiny, asked):

@@ -11,6 +11,7 @@ from mlplatform.as_of import parse_as_of
 from mlplatform.config import CONFIG_FILE, load_settings
 from mlplatform.medallion.landed_file import read_landed_file
 from mlplatform.naming import Namespace
+from mlplatform.pipeline import Pipeline
 from mlplatform.quality.provenance import FILE, ROW
 from mlplatform.stages import ingest
 from mlplatform.stages.context import StageContext
@@ -72,3 +73,23 @@ def test_bronze_gets_each_file_once_when_it_can_be_known(databricks, tiny):
     quarantined = databricks.tables.to_arrow(f"dev.{NAME}.quarantine_signups").to_pylist()
     assert [row["content"].strip() for row in quarantined] == ["X5,2020-03-05,north"]
     assert quarantined[0]["reason"].startswith("malformed_line: ")
+
+
+def test_a_bronze_table_that_is_gone_gets_all_files_again(databricks, tiny):
+    """What Auto Loader remembers having brought belongs to the table that it brought it to."""
+    bronze, quarantine = f"dev.{NAME}.bronze_signups", f"dev.{NAME}.quarantine_signups"
+    for as_of in ("2020-02-01", "2020-04-01"):
+        record(databricks, tiny, as_of)
+    before = [databricks.tables.to_arrow(name).num_rows for name in (bronze, quarantine)]
+    assert all(before)
+    for lost in ((bronze,), (quarantine,), (bronze, quarantine)):
+        for name in lost:
+            databricks.tables.drop(name)
+        record(databricks, tiny, "2020-04-01")
+        assert [databricks.tables.to_arrow(name).num_rows for name in (bronze, quarantine)] == before
+
+
+def record(databricks, tiny, as_of) -> None:
+    settings = load_settings(tiny.folder / CONFIG_FILE, databricks.env)
+    use_case = Tiny(NAME, tiny.folder, settings, Namespace(databricks.catalog, NAME))
+    Pipeline(databricks, use_case, parse_as_of(as_of)).run(["ingest"])

@@ -33,7 +33,6 @@ from tests.parity.fault_kinds import (
     failing_commits,
     leave_nothing_when_killed,
 )
-from tests.standin.feature_models import registrable_feature_models
 from tests.support.state import differences
 from tests.support.tiny_use_case import write_tiny_use_case
 
@@ -69,7 +68,7 @@ def built(
     del features
     # Two chunks of scoring, and so wide a margin that every fair model is promoted.
     tiny = write_tiny_use_case(tmp_path_factory.mktemp("faults"), rows_a_month=150, gate={"margin": 0.2})
-    with registrable_feature_models(), pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         scores = lambda self, **named: (named["model_uri"], table_digest(named["df"]), named.get("matches"))  # noqa: E731
         patch.setattr(
             DatabricksFeatureClient,

@@ -13,7 +13,9 @@ from mlplatform.workspace.operation_protocols import Access, InferenceProfile, J
 from mlplatform.workspace.protocols import Functions, Secrets
 from tests.parity.databricks_workspace import open_on
 from tests.standin.environment import environment
+from tests.standin.identity import USER, Identity
 from tests.standin.metastore import Column, FixedTables, TableInfo
+from tests.standin.models import Model, Version
 from tests.standin.server import StandIn
 from use_cases.credit_risk.features import FUNCTIONS
 
@@ -21,7 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mlplatform.workspace.databricks.workspace import DatabricksWorkspace
+    from tests.standin.identity import Principal
 
+MODEL = "dev.tiny.model"
 PREDICTIONS = "dev.tiny.gold_predictions"
 PROFILE = InferenceProfile(
     "prediction", "scored_for", "model_version", "classification", granularities=("1 day", "1 month")
@@ -42,7 +46,11 @@ def standin(running: StandIn) -> StandIn:
     running.unexpected.clear()
     running.metastore.functions.clear()
     running.data_quality.monitors.clear()
+    running.data_quality.refreshes.clear()
+    running.data_quality.off = False
     running.jobs.runs.clear()
+    running.models.by_name.clear()
+    running.identity.principals = Identity().principals
     columns = [Column("prediction", "double"), Column("scored_for", "timestamp"), Column("model_version", "int")]
     running.metastore.provider = FixedTables({PREDICTIONS: TableInfo(columns)})
     return running
@@ -314,6 +322,79 @@ def test_a_table_of_predictions_is_profiled_once(ws, standin):
     }
 
 
+BASELINE = "dev.tiny.gold_profile_baseline"
+FULL = replace(PROFILE, label="label", baseline=BASELINE, schedule="0 0 4 ? * SUN", timezone="Europe/Berlin")
+
+
+def test_label_baseline_and_schedule_are_asked_for(ws, standin):
+    standin.metastore.provider.tables[BASELINE] = TableInfo([Column("prediction", "double")])
+    assert ws.monitors.ensure(PREDICTIONS, FULL) == "created"
+    ((_, monitor),) = standin.data_quality.monitors.items()
+    config = monitor["data_profiling_config"]
+    assert config["inference_log"]["label_column"] == "label"
+    assert config["baseline_table_name"] == BASELINE
+    assert config["schedule"] == {"quartz_cron_expression": "0 0 4 ? * SUN", "timezone_id": "Europe/Berlin"}
+    assert ws.monitors.ensure(PREDICTIONS, FULL) == "exists"
+
+
+def test_a_profile_that_stands_is_changed_to_what_is_asked_now(ws, standin):
+    standin.metastore.provider.tables[BASELINE] = TableInfo([Column("prediction", "double")])
+    ws.monitors.ensure(PREDICTIONS, PROFILE)
+    ((key, monitor),) = standin.data_quality.monitors.items()
+    # What the service adds on its own, and what somebody set on the page, stays.
+    monitor["data_profiling_config"] |= {"notification_settings": {"on_failure": {"email_addresses": ["a@b.c"]}}}
+    assert ws.monitors.ensure(PREDICTIONS, FULL) == "changed"
+    config = standin.data_quality.monitors[key]["data_profiling_config"]
+    assert (config["baseline_table_name"], config["inference_log"]["label_column"]) == (BASELINE, "label")
+    assert config["notification_settings"]
+    assert config["assets_dir"] == "/Shared/mlplatform/dev/tiny/profiling"
+    config["schedule"]["pause_status"] = "CRON_SCHEDULE_PAUSE_STATUS_PAUSED"
+    assert ws.monitors.ensure(PREDICTIONS, FULL) == "exists"
+    assert ws.monitors.ensure(PREDICTIONS, replace(FULL, schedule=None, baseline=None)) == "changed"
+    config = standin.data_quality.monitors[key]["data_profiling_config"]
+    assert "schedule" not in config
+    assert config["baseline_table_name"] == BASELINE
+
+
+def test_a_baseline_that_is_not_there_is_an_error(ws):
+    with pytest.raises(MonitorError, match=BASELINE):
+        ws.monitors.ensure(PREDICTIONS, FULL)
+
+
+@pytest.mark.parametrize("how", ["disabled", "no such API"])
+def test_where_profiling_is_off_it_is_said_and_nothing_fails(ws, standin, caplog, how, monkeypatch):
+    if how == "disabled":
+        standin.data_quality.off = True
+    else:
+        monkeypatch.setattr(standin, "_routes", [it for it in standin._routes if "data-quality" not in it.pattern])
+    assert ws.monitors.ensure(PREDICTIONS, PROFILE) == "switched off here"
+    assert f"{PREDICTIONS} is not profiled" in caplog.text
+    assert standin.token not in caplog.text
+    if how == "no such API":
+        assert ws.monitors.refresh(PREDICTIONS) == "switched off here"
+    standin.unexpected.clear()
+
+
+def test_a_refresh_is_started_where_there_is_a_profile(ws, standin):
+    assert ws.monitors.refresh(PREDICTIONS) == "no profile"
+    ws.monitors.ensure(PREDICTIONS, PROFILE)
+    assert ws.monitors.refresh(PREDICTIONS) == "started"
+    assert standin.data_quality.refreshes == list(standin.data_quality.monitors)
+    standin.faults.add("409", method="POST", path="/refreshes", times=1)
+    assert ws.monitors.refresh(PREDICTIONS) == "under way"
+    standin.metastore.provider = FixedTables({})
+    assert ws.monitors.refresh(PREDICTIONS) == "no table yet"
+
+
+@pytest.mark.parametrize("kind", ["403", "500"])
+def test_a_refresh_that_cannot_be_started_is_an_error(ws, standin, kind):
+    ws.monitors.ensure(PREDICTIONS, PROFILE)
+    standin.faults.add(kind, path="/refreshes", times=None)
+    with pytest.raises(MonitorError, match="Refreshing the data profile") as caught:
+        ws.monitors.refresh(PREDICTIONS)
+    assert standin.token not in str(caught.value)
+
+
 def test_without_the_table_there_is_nothing_to_profile(ws, standin):
     standin.metastore.provider = FixedTables({})
     assert ws.monitors.ensure(PREDICTIONS, PROFILE) == "no table yet"
@@ -365,3 +446,107 @@ def test_every_error_is_one_of_ours_and_nothing_unknown_was_asked(ws, standin):
         with pytest.raises(PlatformError):
             ask()
     assert standin.unexpected == []
+
+
+# The owner of the model, and who may move its aliases
+
+
+@pytest.fixture
+def model(standin) -> str:
+    """A registered model, owned by whoever asks; put there, for no MLflow is needed for it."""
+    standin.models.by_name[MODEL] = Model(MODEL, 0)
+    return MODEL
+
+
+def test_the_owner_is_set_once_and_read_back(ws, standin, model):
+    assert ws.access.own_model(model, "owners") == "set"
+    assert standin.models.by_name[model].owner == "owners"
+    assert ws.access.own_model(model, "owners") == "is already"
+    changes = [call for call in standin.calls if call.method == "PATCH" and model in call.path]
+    assert [call.body for call in changes] == [{"owner": "owners"}]
+
+
+def test_an_owner_that_is_not_taken_is_an_error(ws, standin, model, monkeypatch):
+    standin.models.by_name[model].owner = "somebody"
+    deaf = [replace(it, handler=lambda *_, **__: {}) if it.method == "PATCH" else it for it in standin._routes]
+    monkeypatch.setattr(standin, "_routes", deaf)
+    with pytest.raises(AccessError, match=r"was made the owner.*reads 'somebody'"):
+        ws.access.own_model(model, "owners")
+
+
+@pytest.mark.parametrize("kind", ["403", "500", "drop_before"])
+def test_an_owner_that_cannot_be_set_is_an_error(ws, standin, model, kind):
+    standin.faults.add(kind, method="PATCH", path="/unity-catalog/models/", times=None)
+    with pytest.raises(AccessError, match="owner of the model") as caught:
+        ws.access.own_model(model, "owners")
+    assert standin.token not in str(caught.value)
+    standin.faults.clear()
+    assert ws.access.own_model(model, "owners") == "set"
+
+
+def test_an_owner_whose_answer_was_lost_is_set(ws, standin, model):
+    standin.faults.add("drop_after", method="PATCH", path="/unity-catalog/models/", times=1)
+    assert ws.access.own_model(model, "owners") == "set"
+
+
+def owned_by_a_group(standin, model: str) -> Principal:
+    """The promoter, in a group in the group that owns the model."""
+    promoter = standin.identity.add("ServicePrincipals", "0000-promoter")
+    inner = standin.identity.add("Groups", "promoters", promoter)
+    standin.identity.add("Groups", "owners", inner)
+    standin.models.by_name[model].owner = "owners"
+    return promoter
+
+
+def test_the_promoter_may_move_aliases_by_the_group_that_owns_the_model(ws, standin, model):
+    owned_by_a_group(standin, model)
+    said = ws.access.probe_alias_right(model, "0000-promoter")
+    assert said == f"{model} is owned by owners, of which 0000-promoter is a member"
+    assert "member" in ws.access.probe_alias_right(model, "promoters")
+    assert ws.access.probe_alias_right(model, "owners") == f"{model} is owned by owners"
+
+
+@pytest.mark.parametrize("who", ["0000-scorer", "nobody@example.com", "promoters-of-others"])
+def test_a_promoter_outside_of_the_owning_group_is_an_error(ws, standin, model, who):
+    owned_by_a_group(standin, model)
+    standin.identity.add("ServicePrincipals", "0000-scorer")
+    standin.identity.add("Groups", "promoters-of-others")
+    with pytest.raises(AccessError, match=f"{who} may not move aliases") as caught:
+        ws.access.probe_alias_right(model, who)
+    assert "--model-owner" in caught.value.hint
+
+
+def test_groups_in_each_other_come_to_an_end(ws, standin, model):
+    first = standin.identity.add("Groups", "first")
+    second = standin.identity.add("Groups", "second", first)
+    first.members.append(second.id)
+    standin.models.by_name[model].owner = "first"
+    with pytest.raises(AccessError, match="may not move"):
+        ws.access.probe_alias_right(model, "0000-scorer")
+
+
+@pytest.mark.parametrize("kind", ["403", "500"])
+def test_members_that_cannot_be_read_are_said_not_guessed(ws, standin, model, kind):
+    owned_by_a_group(standin, model)
+    standin.faults.add(kind, path="/scim/v2/Groups", times=None)
+    assert "could not be read" in ws.access.probe_alias_right(model, "0000-promoter")
+
+
+@pytest.mark.parametrize("who", ["", USER])
+def test_whoever_asks_tries_with_an_alias_of_its_own_and_leaves_nothing(ws, standin, model, who):
+    stood = standin.models.by_name[model]
+    stood.versions[3], stood.aliases["champion"] = Version(3, {}, 0, status="READY"), 3
+    said = ws.access.probe_alias_right(model, who)
+    assert said == "the alias setup_probe was set to version 3 and taken away again"
+    assert stood.aliases == {"champion": 3}
+    stood.owner = "somebody"
+    with pytest.raises(AccessError, match=r"setup_probe.*could not be set"):
+        ws.access.probe_alias_right(model, who)
+    assert stood.aliases == {"champion": 3}
+
+
+def test_without_a_version_it_is_the_owner_that_counts(ws, standin, model):
+    assert ws.access.probe_alias_right(model, "") == f"{model} is owned by {USER}"
+    standin.models.by_name[model].owner = "somebody"
+    with pytest.raises(AccessError, match=f"{USER} may not move"):
+        ws.access.probe_alias_right(model, "")

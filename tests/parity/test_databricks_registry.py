@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,9 +13,11 @@ import pytest
 
 from mlplatform.errors import RegistryError
 from mlplatform.naming import CHALLENGER, CHAMPION, PREVIOUS_CHAMPION
+from mlplatform.workspace.model_page import TableRead
 from mlplatform.workspace.protocols import ModelVersion, Registry
 from tests.parity.databricks_workspace import open_on
 from tests.standin.environment import environment
+from tests.standin.metastore import Column, FixedTables, TableInfo
 from tests.standin.server import StandIn
 
 if TYPE_CHECKING:
@@ -67,14 +69,16 @@ def trained(two_versions: Model, standin: StandIn, registry: DatabricksRegistry)
     return registry
 
 
-def train(registry: DatabricksRegistry, **options: Any) -> str:
+def train(registry: DatabricksRegistry, *, tables: Sequence[TableRead] = (), job: str = "", **options: Any) -> str:
     """Log and register a model as a training would, and return its run."""
     import mlflow
     from sklearn.linear_model import LinearRegression
 
     registry.activate()
     mlflow.set_experiment(experiment_id=registry.experiment("/dev/tiny"))
-    with mlflow.start_run() as run:
+    with mlflow.start_run(tags={"mlflow.databricks.jobID": job} if job else None) as run:
+        if tables:
+            registry.log_tables(run.info.run_id, tables)
         mlflow.sklearn.log_model(
             LinearRegression().fit([[0.0], [1.0]], [1.0, 2.0]),
             name="model",
@@ -179,6 +183,31 @@ def test_a_version_is_copied_with_its_tags_into_a_model_that_exists(trained, sta
     assert (copied.name, copied.version, copied.run_id) == (other, 1, origin.run_id)
     assert copied.tags["owner"] == "risk"
     assert loaded(copied) == pytest.approx(1.5)
+    assert standin.unexpected == []
+
+
+def test_the_page_of_a_version_tells_its_tables_and_metrics(trained, standin):
+    """Read back by MLflow's own client; and Unity Catalog is told of the tables, by its own ids."""
+    import mlflow
+
+    read = [TableRead("dev.tiny.gold_spine", 0, "spine"), TableRead("dev.tiny.features_region", 3, "features")]
+    standin.metastore.provider = FixedTables({it.name: TableInfo([Column("k", "bigint")]) for it in read})
+    ids = {it.name: open_on(standin).client.tables.get(it.name).table_id for it in read}
+    assert len({*ids.values(), ""}) == 3
+    run_id = train(trained, tables=read, job="7")
+    client = mlflow.MlflowClient()
+    sources = [mlflow.data.get_source(item) for item in client.get_run(run_id).inputs.dataset_inputs]
+    found = {it.delta_table_name: (it.delta_table_version, it.delta_table_id) for it in sources}
+    assert found == {it.name: (it.version, ids[it.name]) for it in read}
+    version = trained.versions(MODEL)[-1]
+    assert version.run_id == run_id
+    upstream = standin.models.by_name[MODEL].versions[version.version].upstream
+    assert {it["name"]: it["table_id"] for it in upstream} == ids
+    for _ in range(2):
+        trained.log_metrics(version, {"holdout_roc_auc": 0.75, "nothing": float("nan")}, version.created_at)
+    (output,) = client.get_run(run_id).outputs.model_outputs
+    metrics = client.get_logged_model(output.model_id).metrics
+    assert [(item.key, item.value) for item in metrics] == [("holdout_roc_auc", 0.75)]
     assert standin.unexpected == []
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ import pytest
 from mlplatform import FeatureLookup
 from mlplatform.errors import ArtifactError, FeatureStoreError
 from mlplatform.models.artifacts import DIGEST_TAG, Verifier, digest
+from tests.standin.feature_models import registrable_feature_models
 from tests.support.compare import assert_same
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from mlplatform.workspace.databricks.workspace import DatabricksWorkspace
     from mlplatform.workspace.feature_protocols import ModelFiles
     from mlplatform.workspace.protocols import Workspace
+    from tests.standin.server import StandIn
 
 _MODEL = "dev.scoring.model"
 _CUSTOMERS = "dev.scoring.customers"
@@ -41,10 +44,11 @@ class Logged:
     info: ModelInfo
     training_set: DatabricksTrainingSet
     run_id: str
+    name: str = _MODEL
 
     @property
     def uri(self) -> str:
-        return f"models:/{_MODEL}/{self.info.registered_model_version}"
+        return f"models:/{self.name}/{self.info.registered_model_version}"
 
 
 def _days(*numbers: float | None) -> pa.Array:
@@ -96,8 +100,37 @@ def _lookups() -> list[FeatureLookup]:
     ]
 
 
+@dataclass(frozen=True)
+class Fitted:
+    """A model, and the training set that it was fitted on."""
+
+    ws: DatabricksWorkspace
+    model: Any
+    training_set: DatabricksTrainingSet
+    signature: Any
+
+    def log(self, name: str = _MODEL) -> Logged:
+        registry = self.ws.registry
+        registry.activate()
+        registry.ensure_model(name)
+        with mlflow.start_run(experiment_id=registry.experiment("dev/scoring")) as run:
+            info = self.ws.fe.log_model(
+                model=self.model,
+                artifact_path="model",
+                flavor=mlflow.sklearn,
+                training_set=self.training_set,
+                registered_model_name=name,
+                signature=self.signature,
+                serialization_format="skops",
+                skops_trusted_types=["numpy.dtype"],
+                pip_requirements=["mlflow", "scikit-learn"],
+                pyfunc_predict_fn="predict_proba",
+            )
+        return Logged(self.ws, info, self.training_set, run.info.run_id, name)
+
+
 @pytest.fixture(scope="module")
-def logged(databricks: DatabricksWorkspace) -> Logged:
+def fitted(databricks: DatabricksWorkspace) -> Fitted:
     from sklearn.impute import SimpleImputer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
@@ -109,22 +142,71 @@ def logged(databricks: DatabricksWorkspace) -> Logged:
     )
     data = training_set.to_pandas()
     model = make_pipeline(SimpleImputer(), LogisticRegression()).fit(data.drop(columns="y"), data["y"])
-    databricks.registry.activate()
-    databricks.registry.ensure_model(_MODEL)
-    with mlflow.start_run(experiment_id=databricks.registry.experiment("dev/scoring")) as run:
-        info = databricks.fe.log_model(
-            model=model,
-            artifact_path="model",
-            flavor=mlflow.sklearn,
-            training_set=training_set,
-            registered_model_name=_MODEL,
-            signature=mlflow.models.infer_signature(data.drop(columns="y").head(5), np.array([0.5])),
-            serialization_format="skops",
-            skops_trusted_types=["numpy.dtype"],
-            pip_requirements=["mlflow", "scikit-learn"],
-            pyfunc_predict_fn="predict_proba",
-        )
-    return Logged(databricks, info, training_set, run.info.run_id)
+    signature = mlflow.models.infer_signature(data.drop(columns="y").head(5), np.array([0.5]))
+    return Fitted(databricks, model, training_set, signature)
+
+
+@pytest.fixture(scope="module")
+def logged(fitted: Fitted) -> Logged:
+    """With MLflow from PyPI, which does not register what the client packages."""
+    return fitted.log()
+
+
+@pytest.fixture(scope="module")
+def by_client(fitted: Fitted) -> Logged:
+    """As the client packages it, where MLflow registers that."""
+    with registrable_feature_models(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fitted.ws.registry, "_refusal", None)  # to be asked anew
+        assert fitted.ws.registry.feature_model_refusal() == ""
+        return fitted.log("dev.scoring.by_client")
+
+
+def _loader(logged: Logged) -> str:
+    logged.ws.registry.activate()
+    found = mlflow.models.get_model_info(logged.uri).flavors["python_function"]
+    return str(found["loader_module"])
+
+
+def test_what_mlflow_refuses_is_registered_without_the_client(logged: Logged, standin: StandIn) -> None:
+    """Its own client scores it (as every test here shows), and the catalog knows the tables that it depends on."""
+    assert "does not register models that the feature client packaged" in logged.ws.registry.feature_model_refusal()
+    assert _loader(logged) == "mlplatform.features.packaged"
+    number = int(logged.info.registered_model_version or 0)
+    version = standin.models.by_name[_MODEL].versions[number]
+    assert version.status == "READY"
+    assert version.made_of["run_id"] == logged.run_id
+    assert sorted(version.dependencies) == [("DATABRICKS_TABLE", _ACTIVITY), ("DATABRICKS_TABLE", _CUSTOMERS)]
+
+
+def test_the_probe_registers_nothing(logged: Logged, standin: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = sorted(standin.models.by_name)
+    for allowed in (nullcontext(), registrable_feature_models()):
+        monkeypatch.setattr(logged.ws.registry, "_refusal", None)
+        with allowed:
+            logged.ws.registry.feature_model_refusal()
+    assert sorted(standin.models.by_name) == before
+
+
+def test_it_scores_as_what_the_client_packaged(logged: Logged, by_client: Logged) -> None:
+    assert _loader(by_client) == "databricks.feature_store.mlflow_model"
+    ours, theirs = (
+        _sorted(one.ws.fe.score_batch_arrow(model_uri=one.uri, df=_spine(), matches=True))
+        for one in (logged, by_client)
+    )
+    assert_same(ours, theirs)
+
+
+def test_what_the_client_packaged_elsewhere_can_be_copied(by_client: Logged) -> None:
+    """As `adopt` does: with an MLflow that does not register it as it is."""
+    registry, target = by_client.ws.registry, "dev.scoring.copied"
+    registry.ensure_model(target)
+    origin = registry.get(by_client.name, 1)
+    registry.set_tags(by_client.name, 1, {"owner": "risk"})
+    copied = registry.copy_version(registry.get(by_client.name, 1), target)
+    assert (copied.name, copied.version, copied.tags["owner"]) == (target, 1, "risk")
+    assert copied.run_id != origin.run_id
+    score = by_client.ws.fe.score_batch_arrow
+    assert_same(_sorted(score(model_uri=copied.uri, df=_spine())), _sorted(score(model_uri=origin.uri, df=_spine())))
 
 
 @pytest.fixture(scope="module")

@@ -20,9 +20,12 @@ _METHODS = [
     "drop_table",
     "set_feature_table_tag",
     "delete_feature_table_tag",
+    "create_feature_spec",
+    "delete_feature_spec",
     "create_training_set",
     "log_model",
     "score_batch",
+    "build_model_env",
 ]
 _CONSTRUCTORS = ["FeatureLookup", "FeatureFunction"]
 _NAMES = [*_METHODS, *_CONSTRUCTORS]
@@ -114,6 +117,18 @@ def test_the_listed_differences_are_still_there(ws: Workspace, name: str, parame
 
     assert parameter in real
     assert parameter not in ours or ours[parameter].default != real[parameter].default
+
+
+def test_every_public_method_of_the_real_client_is_offered_or_said_why_not(ws: Workspace) -> None:
+    """The page `docs/feature-client.md` shows the same two lists; a unit test holds it to them."""
+    from databricks.feature_engineering import FeatureEngineeringClient
+
+    from mlplatform.workspace.feature_methods import NOT_OFFERED
+
+    public = {name for name, _ in inspect.getmembers(FeatureEngineeringClient, callable) if not name.startswith("_")}
+    assert public == {*_METHODS, *NOT_OFFERED}
+    assert not set(_METHODS) & set(NOT_OFFERED)
+    assert all(hasattr(type(ws.fe), name) for name in _METHODS)
 
 
 def _ours(ws: Workspace, name: str) -> Callable[..., Any]:

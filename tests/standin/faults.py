@@ -10,11 +10,12 @@ from typing import Literal, get_args
 
 from tests.standin.wire import Answer, Request
 
-FaultKind = Literal["latency", "403", "429", "500", "503", "drop_before", "drop_after"]
+FaultKind = Literal["latency", "403", "409", "429", "500", "503", "drop_before", "drop_after"]
 """`drop_before` closes the connection instead of looking at the call, `drop_after` instead of answering it."""
 
 _ERRORS: dict[str, tuple[str, str]] = {
     "403": ("PERMISSION_DENIED", "User does not have permission for this."),
+    "409": ("RESOURCE_CONFLICT", "Another call about the same is under way."),
     "429": ("REQUEST_LIMIT_EXCEEDED", "Too many requests: the rate limit is exceeded."),
     "500": ("INTERNAL_ERROR", "Something went wrong inside."),
     "503": ("TEMPORARILY_UNAVAILABLE", "The service is at times not there."),

@@ -1,4 +1,7 @@
-"""The one thing that the open-source MLflow refuses to do, and Databricks' own build of it does."""
+"""The one thing that the open-source MLflow refuses to do, and Databricks' own build of it does.
+
+Used where a test is about what the client packages; the workspace of the tests does without.
+"""
 
 from __future__ import annotations
 

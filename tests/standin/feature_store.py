@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.standin.identity import USER
 from tests.standin.metastore import Metastore
 from tests.standin.type_names import is_nested, service_type, type_json
-from tests.standin.wire import Request, Route, invalid, missing
+from tests.standin.wire import ApiError, Request, Route, invalid, missing
 
 _API = "/api/2.0/feature-store"
 
@@ -32,6 +33,8 @@ class FeatureStore:
             Route("POST", f"{_API}/features/add-consumer", self._nothing),
             Route("POST", f"{_API}/log-client-event", self._nothing),
             Route("POST", f"{_API}/feature-spec/generate-yaml", self._generate),
+            Route("POST", f"{_API}/feature-spec/create", self._create_spec),
+            Route("DELETE", f"{_API}/feature-spec/{{name}}", self._delete_spec),
         ]
 
     def features(self, table: str) -> list[dict[str, Any]] | None:
@@ -68,6 +71,28 @@ class FeatureStore:
             return {"feature_spec_yaml": generate_yaml(request.body, self._known, self.features)}
         except ValueError as error:
             raise invalid(str(error)) from error
+
+    def _create_spec(self, request: Request) -> dict[str, Any]:
+        from tests.standin.spec_service import generate_yaml, needed_columns
+
+        name = request.argument("name")
+        if name.lower() in self._known.functions:
+            raise ApiError(409, "RESOURCE_ALREADY_EXISTS", f"Function '{name}' already exists.")
+        asked = {**request.body, "input_columns": needed_columns(request.body)}
+        try:
+            text = generate_yaml(asked, self._known, self.features)
+        except ValueError as error:
+            raise invalid(str(error)) from error
+        needs = request.body.get("extra_pip_requirements", {}).get("requirements", [])
+        self._known.add_function(name, [], "string", text)
+        self._known.requirements[name.lower()] = list(needs)
+        return {"feature_spec_info": {"name": name, "creator": USER, "creation_timestamp": 0}}
+
+    def _delete_spec(self, _: Request, name: str) -> dict[str, Any]:
+        if self._known.functions.pop(name.lower(), None) is None:
+            raise missing(f"Function '{name}'")
+        self._known.requirements.pop(name.lower(), None)
+        return {}
 
     def _nothing(self, _: Request) -> dict[str, Any]:
         return {}

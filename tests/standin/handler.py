@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import traceback
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -26,7 +27,10 @@ def handler(standin: StandIn) -> type[BaseHTTPRequestHandler]:
         wbufsize = -1
 
         def _serve(self) -> None:
-            request = _request(self.command, self.path, self._content(), self.headers.get("Content-Type") or "")
+            request = replace(
+                _request(self.command, self.path, self._content(), self.headers.get("Content-Type") or ""),
+                lineage=self.headers.get("X-Databricks-Lineage-Identifier") or "",
+            )
             try:
                 answer = standin.answer(request, self.headers.get("Authorization"))
             except Exception:  # noqa: BLE001 - a mistake in the stand-in: the client is told which

@@ -1,8 +1,7 @@
 """The Databricks workspace of the tests: the real clients on the stand-in, JVM Spark for the session.
 
-Three things that open-source Spark and MLflow lack are replaced, and named here and nowhere else: a catalog's existence
-(`DESCRIBE CATALOG`), the call of a function of Unity Catalog, and the registration of a feature model (see
-`feature_models`). What only Databricks' SQL knows goes to `InterceptedSql`.
+Two things that open-source Spark lacks are replaced, and named here and nowhere else: a catalog's existence (`DESCRIBE
+CATALOG`), and the call of a function of Unity Catalog. What only Databricks' SQL knows goes to `InterceptedSql`.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ from typing import TYPE_CHECKING
 from unittest import mock
 
 from tests.standin.environment import environment
-from tests.standin.feature_models import registrable_feature_models
 from tests.standin.intercepted_sql import InterceptedSql
 from tests.standin.server import StandIn
 from tests.standin.spark import SparkTables
@@ -70,7 +68,6 @@ def databricks_home(scratch: Path, spark: SparkSession) -> Iterator[Home]:
 
         cleanup.enter_context(mock.patch(_CATALOG_EXISTS, return_value=True))
         cleanup.enter_context(mock.patch(_FUNCTION_CALL, call))
-        cleanup.enter_context(registrable_feature_models())
         with ws:
             yield Home(ws, standin)
         assert not standin.unexpected, f"The stand-in has no answer to {standin.unexpected}."

@@ -113,6 +113,7 @@ class Metastore:
     provider: TableProvider = field(default_factory=FixedTables)
     catalogs: set[str] = field(default_factory=lambda: {"dev", "staging", "prod"})
     functions: dict[str, Function] = field(default_factory=dict)
+    requirements: dict[str, list[str]] = field(default_factory=dict)
     volumes: set[str] = field(default_factory=set)
     own_schemas: set[str] = field(default_factory=set)
     grants: dict[tuple[str, str], dict[str, set[str]]] = field(default_factory=dict)

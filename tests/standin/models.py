@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,12 +17,13 @@ from tests.standin.wire import ApiError, Request, Route, invalid, missing
 _API = "/api/2.0/mlflow/unity-catalog"
 _MODELS = f"{_API}/registered-models"
 _VERSIONS = f"{_API}/model-versions"
+_UNITY = "/api/2.1/unity-catalog/models"
 _RESERVED_ALIAS = re.compile(r"latest|v\d+", re.IGNORECASE)
 
 
 @dataclass
 class Version:
-    """A model version: what it was made of, and what was said about it since."""
+    """A model version: what it was made of (tables upstream), what it depends on (kind, name), what was said since."""
 
     number: int
     made_of: dict[str, Any]
@@ -27,6 +31,8 @@ class Version:
     status: str = "PENDING_REGISTRATION"
     description: str = ""
     tags: dict[str, str] = field(default_factory=dict)
+    dependencies: list[tuple[str, str]] = field(default_factory=list)
+    upstream: list[dict[str, str]] = field(default_factory=list)
 
 
 @dataclass
@@ -37,6 +43,7 @@ class Model:
     created: int
     description: str = ""
     deployment_job_id: str = ""
+    owner: str = USER
     tags: dict[str, str] = field(default_factory=dict)
     aliases: dict[str, int] = field(default_factory=dict)
     versions: dict[int, Version] = field(default_factory=dict)
@@ -48,6 +55,7 @@ class Models:
 
     Attributes:
         by_name: The models, to look at in assertions.
+        owns: Says whether who asks is the owner of this name, or belongs to it.
         missing_alias: Status and code for an alias that is not there: the real service's is not known for sure.
     """
 
@@ -56,11 +64,14 @@ class Models:
         self._files = files
         files.may_write = self._check_write
         self.by_name: dict[str, Model] = {}
+        self.owns: Callable[[str], bool] = USER.__eq__
         self.missing_alias = (404, "RESOURCE_DOES_NOT_EXIST")
 
     def routes(self) -> list[Route]:
         """Return what it answers."""
         return [
+            Route("GET", f"{_UNITY}/{{name}}", self._get_info),
+            Route("PATCH", f"{_UNITY}/{{name}}", self._update_info),
             Route("POST", f"{_MODELS}/create", self._create),
             Route("GET", f"{_MODELS}/get", self._get),
             Route("PATCH", f"{_MODELS}/update", self._update),
@@ -107,6 +118,15 @@ class Models:
         self.by_name[name] = model
         return {"registered_model": _model_answer(model)}
 
+    def _get_info(self, _: Request, name: str) -> dict[str, Any]:
+        return _info_answer(self._model(name))
+
+    def _update_info(self, request: Request, name: str) -> dict[str, Any]:
+        model = self._model(name)
+        model.owner = request.body.get("owner", model.owner)
+        model.description = request.body.get("comment", model.description)
+        return _info_answer(model)
+
     def _get(self, request: Request) -> dict[str, Any]:
         return {"registered_model": _model_answer(self._model(request.argument("name")))}
 
@@ -139,11 +159,17 @@ class Models:
 
     def _set_alias(self, request: Request) -> dict[str, Any]:
         model, version = self._version(request)
+        self._check_owner(model)
         alias = request.argument("alias")
         if _RESERVED_ALIAS.fullmatch(alias):
             raise invalid(f"'{alias}' alias name is reserved.")
         model.aliases[alias] = version.number
         return {}
+
+    def _check_owner(self, model: Model) -> None:
+        # REST reference, "Registered Models: set alias", "delete alias": a metastore admin or an owner.
+        if not self.owns(model.owner):
+            raise ApiError(403, "PERMISSION_DENIED", f"User is not an owner of Registered Model '{model.name}'.")
 
     def _get_by_alias(self, request: Request) -> dict[str, Any]:
         model, alias = self._model(request.argument("name")), request.argument("alias")
@@ -152,7 +178,9 @@ class Models:
         return {"model_version": _version_answer(model, model.versions[model.aliases[alias]])}
 
     def _delete_alias(self, request: Request) -> dict[str, Any]:
-        self._model(request.argument("name")).aliases.pop(request.argument("alias"), None)
+        model = self._model(request.argument("name"))
+        self._check_owner(model)
+        model.aliases.pop(request.argument("alias"), None)
         return {}
 
     def _artifact_mode(self, _: Request) -> dict[str, Any]:
@@ -164,6 +192,9 @@ class Models:
         made_of = {key: request.body.get(key, "") for key in ("source", "run_id", "run_tracking_server_id", "model_id")}
         version = Version(model.count, made_of, _now(), description=request.body.get("description", ""))
         version.tags = _tags(request)
+        depends = request.body.get("model_version_dependencies", [])
+        version.dependencies = [(item["type"], item["name"]) for item in depends]
+        version.upstream = _upstream(request.lineage)
         model.versions[version.number] = version
         return {"model_version": _version_answer(model, version)}
 
@@ -234,12 +265,30 @@ def _storage(model: Model, version: Version) -> str:
     return f"uc-models:/{_folder(model.name)}/{version.number}"
 
 
+def _upstream(header: str) -> list[dict[str, str]]:
+    """Return the tables, with name and id, that MLflow says a version was made of."""
+    told = json.loads(base64.b64decode(header)) if header else {}
+    return [it["table"] for lineage in told.get("lineages", []) for it in lineage.get("source_securables", [])]
+
+
 def _tags(request: Request) -> dict[str, str]:
     return {tag["key"]: tag.get("value", "") for tag in request.body.get("tags", [])}
 
 
 def _pairs(tags: dict[str, str]) -> list[dict[str, str]]:
     return [{"key": key, "value": value} for key, value in tags.items()]
+
+
+def _info_answer(model: Model) -> dict[str, Any]:
+    catalog, schema, name = model.name.split(".")
+    return {
+        "full_name": model.name,
+        "catalog_name": catalog,
+        "schema_name": schema,
+        "name": name,
+        "owner": model.owner,
+        "comment": model.description,
+    }
 
 
 def _model_answer(model: Model, *, full: bool = True) -> dict[str, Any]:

@@ -47,6 +47,7 @@ class StandIn:
         unexpected: What it had no answer to, as `METHOD path?query`.
         faults: What it does wrong.
         metastore: Tables, keys, tags, functions, grants.
+        identity: Users, groups and service principals.
         models, tracking, files, secrets, jobs, data_quality: The other APIs, with what they hold.
     """
 
@@ -71,8 +72,10 @@ class StandIn:
         self.secrets = SecretScopes()
         self.jobs = Jobs(lambda: self.url)
         self.data_quality = DataQuality(self.metastore)
+        self.identity = Identity()
+        self.models.owns = self.identity.is_or_belongs_to
         apis = (
-            Identity(),
+            self.identity,
             self.models,
             self.files,
             self.secrets,

@@ -59,6 +59,20 @@ def generate_yaml(request: Mapping[str, Any], metastore: Metastore, features_of:
     return text
 
 
+def needed_columns(request: Mapping[str, Any]) -> list[str]:
+    """Return the columns that a spine has to bring for a feature spec that is kept under a name."""
+    needed: list[str] = []
+    outputs: set[str] = set()
+    for item in request.get("features", []):
+        lookup, function = item.get("feature_lookup", {}), item.get("feature_function", {})
+        renamed = {it["feature_name"]: it["output_name"] for it in lookup.get("rename_outputs", [])}
+        outputs |= {renamed.get(name, name) for name in lookup.get("feature_names", [])}
+        outputs |= {function["output_name"]} if function else set()
+        needed += [*lookup.get("lookup_keys", []), *lookup.get("timestamp_lookup_keys", [])]
+        needed += [it["bound_feature_name"] for it in function.get("input_bindings", [])]
+    return [name for name in dict.fromkeys(needed) if name not in outputs]
+
+
 def _lookup(raw: dict[str, Any]) -> FeatureLookup:
     seconds = raw.get("lookback_window_seconds")
     return FeatureLookup(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import uuid
 from typing import Any
@@ -151,7 +152,9 @@ class UnityCatalog:
         return self._known.functions[name.lower()]
 
     def _get_function(self, _: Request, name: str) -> dict[str, Any]:
-        return _function_answer(self._function(name))
+        answer, needs = _function_answer(self._function(name)), self._known.requirements.get(name.lower())
+        # As JSON in JSON: what a feature spec's functions need.
+        return answer | ({"properties": json.dumps({"environment.dependencies": json.dumps(needs)})} if needs else {})
 
     def _delete_function(self, _: Request, name: str) -> dict[str, Any]:
         del self._known.functions[self._function(name).name]

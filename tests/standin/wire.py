@@ -19,6 +19,7 @@ class Request:
         body: The JSON sent along; empty if there is none.
         content: The bytes sent along.
         target: The path with its query, as it came.
+        lineage: The header by which MLflow says what a model version was made of; empty if there is none.
     """
 
     method: str
@@ -27,6 +28,7 @@ class Request:
     body: Mapping[str, Any] = field(default_factory=dict)
     content: bytes = b""
     target: str = ""
+    lineage: str = ""
 
     def argument(self, name: str) -> Any:
         """Return an argument, from the body or else the query.

@@ -166,3 +166,21 @@ def test_the_schema_explains_and_the_command_prints_it():
     assert "mature" in horizon["description"]
     assert "required" not in printed["$defs"]["GateSettingsOverride"]
     assert printed["$defs"]["GateSettings"]["required"] == ["floor"]
+
+
+FLOORS = {
+    "": ("0.6", "gate.floor, config.yml line 3"),
+    "monitoring: {min_rows: 7}\n": ("0.6", "gate.floor, config.yml line 3"),
+    "monitoring: {performance_floor: 0.5}\n": ("0.5", "config.yml line 4"),
+    "monitoring: {performance_floor: null}\n": ("None", "config.yml line 4"),
+    "environments: {prod: {gate: {floor: 0.7}}}\n": ("0.7", "gate.floor, config.yml line 4 (environments.prod)"),
+    "environments: {prod: {monitoring: {performance_floor: 0.4}}}\n": ("0.4", "config.yml line 4 (environments.prod)"),
+}
+
+
+@pytest.mark.parametrize("more", FLOORS)
+def test_the_performance_floor_follows_the_gate_s_and_says_so(tmp_path, more):
+    config = tmp_path / "config.yml"
+    config.write_text(f"owner: x\nlabel: {{horizon: 1 day}}\ngate: {{floor: 0.6}}\n{more}")
+    (found,) = (item for item in sources(config, "prod") if item.key == "monitoring.performance_floor")
+    assert (str(found.value), found.origin) == FLOORS[more]

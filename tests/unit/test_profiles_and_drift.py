@@ -77,7 +77,9 @@ def test_an_empty_bin_is_large_and_not_infinite():
 def test_a_numeric_profile_has_ten_bins_of_equal_share():
     profile = profile_table(column(list(map(float, range(1000))), pa.float64()))["x"]
     assert (profile.kind, profile.counts.rows, profile.counts.nulls) == ("numeric", 1000, 0)
-    assert [profile.edges[place] for place in profile.coarse] == pytest.approx([99.9 * place for place in range(1, 10)])
+    # Between the last value of a tenth and the first of the next.
+    edges = [profile.edges[place] for place in profile.coarse]
+    assert [100 * place - 1 < edge < 100 * place for place, edge in enumerate(edges, 1)] == [True] * 9
     assert reference_shares(profile) == pytest.approx([0.1] * 10 + [0])
     assert len(profile.edges) == GRID + 2
 
@@ -220,7 +222,7 @@ def test_the_window_before_is_a_baseline_of_its_own():
 
 
 def test_a_profile_of_another_format_is_refused():
-    with pytest.raises(StageError, match="format 2"):
+    with pytest.raises(StageError, match="format 3"):
         from_dict({"x": {"kind": "numeric"}})
 
 

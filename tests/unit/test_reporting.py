@@ -322,6 +322,84 @@ def test_many_steps_and_columns_are_cut_and_it_is_said():
     assert "The 30 columns with the largest drift of 40 are drawn" in page.text
 
 
+FEW = "4,706 rows, needs 5,000"
+
+
+def unjudged() -> Facts:
+    facts = full()
+    drifted = tuple(replace(item, violated=False, limit=None, unjudged=FEW) for item in facts.steps[1].drift)
+    measured = facts.steps[1].performance
+    assert measured is not None
+    few = {
+        name: replace(item, violated=False, limit=None, unjudged="40 rows, needs 100")
+        for name, item in measured.metrics.items()
+        if name in ("roc_auc", "calibration_ratio")
+    }
+    measured = replace(measured, metrics={**measured.metrics, **few})
+    return replace(facts, steps=(facts.steps[0], replace(facts.steps[1], drift=drifted, performance=measured)))
+
+
+def test_what_was_not_judged_is_neither_green_nor_red_and_says_why():
+    states = {tile.label: (tile.value, tile.note, tile.state) for tile in summary.tiles(unjudged())}
+    assert states["Columns drifted"] == ("not judged", f"{FEW}, at 2007-01-01", "unjudged")
+    assert states["Realised roc_auc"][2] == states["Observed / predicted"][2] == "unjudged"
+    page = Page(render(unjudged(), NOW))
+    assert page.attributes("class").count("tile unjudged") == 3
+    assert "Not judged: measured on too few rows" in page.text, "the legend"
+    assert f"was not judged: {FEW}. Its largest drift, which may be chance, is in state (index 1.750)" in page.text
+    assert f"not judged ({FEW})" in page.text, "the timeline"
+    assert "Not judged: measured on too few rows" not in full_page().text
+
+
+def test_a_map_of_windows_that_were_not_judged_has_a_look_of_its_own_and_a_legend():
+    plot = plots_detail.drift(unjudged())
+    assert "Not judged: too few rows" in plot.svg
+    assert "stroke-dasharray" in plot.svg
+    assert "var(--blue)" not in plot.svg, "no colour says how well it is"
+    assert "var(--heat)" not in plot.svg
+    assert "1 of 1 window not judged" in plot.caption
+    assert f"the window was not judged ({FEW})" in plot.caption
+    assert "Not judged" not in plots_detail.drift(full()).svg
+
+
+def test_windows_that_are_never_judged_are_counted():
+    facts = unjudged()
+    earlier = replace(facts.steps[1], as_of=FIRST)
+    facts = replace(facts, steps=(earlier, facts.steps[1]))
+    assert facts.unjudged_windows == 2
+    assert "None of the newest 2 windows was judged" in " ".join(summary.sentences(facts))
+    assert full().unjudged_windows == 0
+
+
+def beside(**changes: Any) -> Facts:
+    facts = full()
+    measured = facts.steps[1].performance
+    assert measured is not None
+    gain = Realised(0.05, 0.0, violated=False, low=0.01, high=0.09)
+    metrics = {**measured.metrics, "baseline_roc_auc": Realised(0.5, None, violated=False)}
+    metrics["gain_over_baseline"] = replace(gain, **changes)
+    measured = replace(measured, metrics=metrics)
+    return replace(facts, steps=(facts.steps[0], replace(facts.steps[1], performance=measured)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "state"),
+    [
+        ({}, "good"),
+        ({"low": -0.01}, "watch"),
+        ({"value": -0.05, "low": -0.09, "high": -0.01, "violated": True}, "bad"),
+        ({"limit": None, "unjudged": "7 events, needs 20"}, "unjudged"),
+    ],
+)
+def test_the_trivial_baseline_has_a_tile_a_line_and_a_sentence(changes: dict[str, Any], state: str):
+    facts = beside(**changes)
+    (tile,) = (tile for tile in summary.tiles(facts) if tile.label == "Gain over the trivial baseline")
+    assert tile.state == state
+    assert "Trivial baseline" in plots.performance(facts).svg
+    assert "the trivial baseline, which knows the training labels only, has 0.5" in " ".join(summary.sentences(facts))
+    assert ("surely worse" in " ".join(summary.sentences(facts))) == (state == "bad")
+
+
 def test_the_summary_tells_when_the_newest_run_failed():
     failed = stage("train", status="failed", message="LabelError: too few labels")
     facts = replace(full(), newest_run=(stage("ingest"), failed))

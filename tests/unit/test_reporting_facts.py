@@ -98,6 +98,51 @@ def test_only_stability_indexes_are_drift():
     assert [item.value for item in drift_of([row, *others, missing])] == [1.0, None]
 
 
+DRIFT_ROW = {"as_of": AS_OF, "column": "c", "metric": "psi", "value": 1.0, "limit": None, "violated": False,
+             "baseline": "training", "rows": 4706}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("row", "details", "why"),
+    [
+        ({}, {"windows": {}, "not_judged": {"drift": "4,706 rows, needs 5,000"}}, "4,706 rows, needs 5,000"),
+        ({}, None, "4,706 rows"),
+        ({"metric": "missing", "value": None}, None, "4,706 rows"),
+        ({"metric": "missing", "value": None, "violated": True}, {"windows": {"drift": {}}, "not_judged": {}}, ""),
+        ({"limit": 0.25}, {"windows": {"drift": {}}, "not_judged": {}}, ""),
+        ({"limit": 0.25}, None, ""),
+        # Recorded before what was not judged had no limit.
+        ({"limit": 0.25}, {"windows": {}}, "too few rows"),
+        ({"limit": 0.25}, {"windows": {"drift": {}}}, ""),
+        ({"limit": 0.25, "violated": True}, {"windows": {}}, ""),
+    ],
+)
+def test_whether_drift_was_judged_comes_from_the_table_and_for_older_rows_from_the_stage(row, details, why):
+    (found,) = drift_of([{**DRIFT_ROW, **row}], None if details is None else {AS_OF: details})
+    assert found.unjudged == why
+
+
+@pytest.mark.parametrize(
+    ("row", "details", "why"),
+    [
+        ({"note": "not judged: 40 rows, needs 100"}, {"windows": {}, "not_judged": {}}, "40 rows, needs 100"),
+        ({"limit": 0.6}, {"windows": {"performance": {}}, "not_judged": {}}, ""),
+        ({"limit": 0.6}, {"windows": {}}, "too few labels"),
+        ({"limit": 0.6}, {"windows": {"performance": {}}}, ""),
+        ({"limit": 0.6}, None, ""),
+        ({}, {"windows": {}}, ""),
+    ],
+)
+def test_whether_performance_was_judged_too(row, details, why):
+    base = {
+        "as_of": AS_OF, "model_version": None, "window_start": AS_OF, "rows": 40, "coverage": 0.5, "note": None,
+        "metric": "roc_auc", "value": 0.7, "limit": None, "violated": False, "basis": "recent", "alias": "champion",
+        "slice": None, "low": 0.6, "high": 0.8,
+    }  # fmt: skip
+    (found,) = performance_of([{**base, **row}], None if details is None else {AS_OF: details})
+    assert found.metrics["roc_auc"].unjudged == why
+
+
 def test_a_metric_that_was_not_measured_is_not_known():
     row = {
         "as_of": AS_OF, "model_version": None, "window_start": AS_OF, "rows": 3, "coverage": 0.5,

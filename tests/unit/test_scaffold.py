@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import lzma
+import re
 import shutil
 import subprocess
 import sys
@@ -15,8 +19,8 @@ from click.testing import CliRunner
 from mlplatform import discovery
 from mlplatform.cli.main import cli
 from mlplatform.config import load_settings
-from mlplatform.errors import InvalidNameError, PlatformError, UsageError
-from mlplatform.scaffold.inference import infer
+from mlplatform.errors import ConfigError, InvalidNameError, PlatformError, UsageError
+from mlplatform.scaffold.inference import LEAST_ROWS, infer
 from mlplatform.scaffold.render import new_use_case
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -91,7 +95,7 @@ def test_what_is_written_is_a_use_case_and_clean(tmp_path, csv, options):
 
 def test_names_of_the_file_are_quoted(tmp_path, csv):
     tables = (write(tmp_path, csv).folder / "tables.py").read_text()
-    assert "try_cast(`plan``price` AS double)" in tables
+    assert 'number_sql("`plan``price`")' in tables
     quoted = tmp_path / "quoted.csv"
     quoted.write_text(csv.read_text().replace("yes", "it's"))
     tables = (write(tmp_path, quoted, "quoted").folder / "tables.py").read_text()
@@ -142,7 +146,7 @@ def test_what_does_not_fit_is_named(tmp_path, csv, options, says):
     ("change", "says"),
     [
         (lambda frame: frame.head(100), "at least 200"),
-        (lambda frame: frame.assign(**{"asked-on": 1}), "would both be called asked_on"),
+        (lambda frame: frame.assign(**{"asked on": 1}), "called Asked on and asked on; case does not count"),
         (lambda frame: frame.assign(**{"Account No": [None, *frame["Account No"][1:]]}), "have no Account No"),
         (lambda frame: frame.assign(**{"Asked on": "2024-01-01"}), "ten days are the least"),
         (lambda frame: frame[["Account No", "Asked on", "note", "Bought"]], "no column to predict from"),
@@ -236,3 +240,201 @@ def test_without_a_bundle_no_jobs_are_written(tmp_path, csv):
     where = ["--use-cases", str(tmp_path / "use_cases")]
     assert CliRunner().invoke(cli, ["new-use-case", "upsell", *options, *where]).exit_code == 0
     assert not (tmp_path / "resources").exists()
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
+def test_a_packed_file_is_unpacked_whatever_its_name_says(tmp_path, csv, pack):
+    packed = tmp_path / "offers.txt"
+    packed.write_bytes(pack(csv.read_bytes()))
+    made = write(tmp_path, packed)
+    assert (made.folder / "data" / "upsell.csv").read_bytes() == csv.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"PK\x03\x04rest", "ZIP"),
+        (b"PAR1rest", "Parquet"),
+        ("a,b\n1,2\n".encode("utf-16"), "UTF-16"),
+        (b"\x28\xb5\x2f\xfdrest", "zstd"),
+        (gzip.compress(b"a,b\n1,2\n" * 99)[:-9], "cannot be unpacked"),
+        (gzip.compress(gzip.compress(b"a,b\n1,2\n")), "no CSV file"),
+        (b"a,b\n1\x00,2\n", "bytes that no text has"),
+    ],
+)
+def test_what_is_no_csv_is_named_by_its_content(tmp_path, content, says):
+    path = tmp_path / "offers.csv"
+    path.write_bytes(content)
+    with pytest.raises(UsageError, match=says):
+        write(tmp_path, path)
+
+
+@pytest.mark.parametrize(
+    "name", ["pandas", "platform", "test", "mlplatform", "json", "sklearn", "pyspark", "match", "_x"]
+)
+def test_a_name_that_hides_a_package_is_refused(tmp_path, csv, name):
+    with pytest.raises(InvalidNameError):
+        write(tmp_path, csv, name)
+    assert not (tmp_path / "use_cases").exists()
+
+
+@pytest.mark.parametrize("name", ["cases", "facts", "use_case", "none"])
+def test_a_name_that_is_a_class_of_the_files_still_loads(tmp_path, csv, name):
+    made = write(tmp_path, csv, name)
+    cls = discovery.load(discovery.get(name, tmp_path / "use_cases"))
+    assert (cls.__name__, made.class_name) == (made.class_name, made.class_name)
+    assert cls.spine.__name__ == "Cases"
+
+
+def test_headers_that_sql_and_people_stumble_over(tmp_path, frame):
+    path = tmp_path / "headers.csv"
+    odd = {
+        "Region": "region.name",
+        "plan`price": "2nd price\u00a0(€)",
+        "note": "raw",
+        "Account No": "\u200bAccount No ",
+    }
+    frame.rename(columns=odd).assign(**{"region name": "a", "select": 1}).to_csv(path, index=False)
+    made = write(tmp_path, path, entity="Account No")
+    found = made.inferred
+    assert {fact.source: fact.name for fact in found.facts} == {
+        "region.name": "region_name",
+        "2nd price\u00a0(€)": "the_2nd_price",
+        "raw": "the_raw",
+        "region name": "region_name_2",
+        "select": "select",
+    }
+    assert found.entities[0].source == "\u200bAccount No "
+    cls = discovery.load(discovery.get("upsell", tmp_path / "use_cases"))
+    assert set(cls.sources[0].columns) == set(found.file.header), "the file's header, sign by sign"
+    tables = (made.folder / "tables.py").read_text()
+    assert not any(sign in tables for sign in "\u00a0\u200b"), "what one cannot see is written by its number"
+
+
+def test_codes_stay_text_and_numbers_as_people_write_them_are_numbers(tmp_path, frame):
+    path = tmp_path / "numbers.csv"
+    numbers = range(ROWS)
+    written = {
+        "zip": [f"{number % 40:05d}" for number in numbers],
+        "id": [str(10**18 + number) for number in numbers],
+        "amount": [f"{number},50" for number in numbers],
+        "paid": [f"${1000 * number:,}.00" for number in numbers],
+        "share": [f"{number % 100}%" for number in numbers],
+        "grouped": [f"{number},000" for number in range(1, ROWS + 1)],
+    }
+    frame.assign(**written).to_csv(path, index=False)
+    made = write(tmp_path, path)
+    facts = {fact.name: fact for fact in made.inferred.facts}
+    assert {name: facts[name].role for name in written} == {
+        "zip": "category", "id": "text", "amount": "number", "paid": "number", "share": "number", "grouped": "number",
+    }  # fmt: skip
+    tables = (made.folder / "tables.py").read_text()
+    assert 'number_sql("`paid`", unit="$", thousands=",")' in tables
+    assert "in percent: 40% is 40" in tables
+    # One other column has a decimal comma, one a decimal point: nothing decides.
+    assert facts["grouped"].note
+    assert f"# edit: {facts['grouped'].note}" in tables
+
+
+def test_several_entities_are_one_key(tmp_path, frame):
+    path = tmp_path / "panel.csv"
+    frame.assign(Shop=["a", "b"] * (ROWS // 2), Day=[f"2024-0{1 + n % 8}-0{1 + n // 40}" for n in range(ROWS)]).to_csv(
+        path, index=False
+    )
+    made = write(tmp_path, path, entity=["Account No", "Shop"], timestamp="Day")
+    cls = discovery.load(discovery.get("upsell", tmp_path / "use_cases"))
+    assert cls.spine.entity_keys == ("account_no", "shop")
+    assert cls.silver[0].keys == ("account_no", "shop", "day")
+    with pytest.raises(UsageError, match="different columns"):
+        write(tmp_path, path, "other", entity=["Shop", "Shop"], timestamp="Day")
+    assert made.histories == ()
+
+
+def test_without_an_id_each_row_is_its_own(tmp_path, csv):
+    write(tmp_path, csv, entity=())
+    cls = discovery.load(discovery.get("upsell", tmp_path / "use_cases"))
+    assert cls.spine.entity_keys == ("row_id",)
+    command = ["new-use-case", "x", "--task", "classification", "--label", "Bought", "--from-csv", str(csv)]
+    done = CliRunner().invoke(cli, [*command, "--use-cases", str(tmp_path / "mine")])
+    assert isinstance(done.exception, UsageError)
+    assert "--row-numbers" in str(done.exception.hint)
+
+
+def test_the_horizon_stands_in_one_place(tmp_path, csv):
+    made = write(tmp_path, csv, horizon="6 weeks")
+    holds = [path.name for path in made.folder.rglob("*.*") if path.suffix != ".csv" and "6 weeks" in path.read_text()]
+    assert sorted(holds) == ["README.md", "config.yml"]
+    cls = discovery.load(discovery.get("upsell", tmp_path / "use_cases"))
+    assert "INTERVAL 42 DAYS" in next(column.sql for column in cls.silver[1].columns if column.name == "known_at")
+    config = made.folder / "config.yml"
+    config.write_text(f"{config.read_text()}\nenvironments:\n  prod:\n    label: {{horizon: 2 days}}\n")
+    sys.modules.pop("use_cases.upsell")
+    with pytest.raises(ConfigError, match=r"label\.horizon is 6 weeks in dev and 2 days in prod"):
+        discovery.load(discovery.get("upsell", tmp_path / "use_cases"))
+    for wrong in ("soon", "0 days"):
+        with pytest.raises(UsageError):
+            write(tmp_path, csv, "other", horizon=wrong)
+
+
+def test_histories_are_by_what_was_asked_for(tmp_path, csv):
+    assert write(tmp_path, csv, "none_asked").histories == (), "no entity has several rows"
+    made = write(tmp_path, csv, history_by=["note", "Region+note"])
+    cls = discovery.load(discovery.get("upsell", tmp_path / "use_cases"))
+    assert [(table.name, table.keys) for table in cls.features] == [
+        ("history_note", ("note",)),
+        ("history_region_note", ("region", "note")),
+    ]
+    assert cls.trainer.exclude_columns == ("note",), "text of many values is a key, and no input"
+    assert [fact.name for fact in made.inferred.facts if fact.role == "category"] == ["region"]
+    for wrong, says in [(["Bought"], "neither the label"), (["note", "note"], "twice"), (["nope"], "no column")]:
+        with pytest.raises(UsageError, match=says):
+            write(tmp_path, csv, "other", history_by=wrong)
+    with pytest.raises(UsageError, match="no history without a time"):
+        write(tmp_path, csv, "other", history_by=["note"], timestamp=None)
+
+
+@pytest.mark.parametrize(
+    ("labels", "positive", "labelled"),
+    [
+        (["1", "1.0", "0", "0.0"], "1", ROWS),
+        (["Yes", "YES", "no", "No"], "yes", ROWS),
+        (["sim", "não", "Sim", "NÃO"], "sim", ROWS),
+        (["2", "1", "2.0", "1.00"], "1", ROWS),
+        (["true", "false", "NA", "n/a"], "true", ROWS // 2),
+        (["+", "-", "+", "-"], "+", ROWS),
+    ],
+)
+def test_labels_that_are_the_same_are_one(tmp_path, frame, labels, positive, labelled):
+    path = tmp_path / "labels.csv"
+    frame.assign(Bought=labels * (ROWS // 4)).to_csv(path, index=False)
+    if labelled < LEAST_ROWS:
+        path.write_text(
+            path.read_text() + "".join(re.sub("^A", "B", path.read_text(), flags=re.MULTILINE).partition("\n")[2])
+        )
+        labelled *= 2
+    found = infer(path, task="classification", entity="Account No", label="Bought", timestamp=None)
+    assert (found.positive.lower(), found.labelled) == (positive, labelled)
+
+
+def test_numbers_guessed_from_the_file_are_marked(tmp_path, csv):
+    config = (write(tmp_path, csv).folder / "config.yml").read_text()
+    assert "monitoring" not in config, "the platform's defaults hold"
+    guessed = [line for line in config.splitlines() if re.search(r"(horizon|every|floor|min_\w+): [\d.]", line)]
+    assert len(guessed) == 7
+    inside = config[: config.index("simulation:")]
+    assert all("# edit" in line for line in guessed if line in inside.splitlines())
+    assert "simulation:  # edit" in config
+
+
+def test_the_command_says_what_it_made_of_the_file(tmp_path, frame):
+    path = tmp_path / "said.csv"
+    frame.rename(columns={"Region": "Region\u00a0"}).assign(zip=[f"{n % 9:03d}" for n in range(ROWS)]).to_csv(
+        path, index=False
+    )
+    options = ["--task", "classification", "--entity", "Account No", "--label", "Bought", "--from-csv", str(path)]
+    done = CliRunner().invoke(cli, ["new-use-case", "upsell", *options, "--use-cases", str(tmp_path / "my cases")])
+    assert done.exit_code == 0, done.output
+    assert r'"Region\u00a0" is region' in done.output
+    assert "zip: leading zeros, as in 000: codes" in done.output
+    assert "made-up days by their keys, 2000-01-01 to 2000-04-09" in done.output
+    assert f"--use-cases '{tmp_path / 'my cases'}'" in done.output

@@ -1,65 +1,38 @@
-"""The resources file of a use case: its Unity Catalog objects, experiment, jobs, and who may do what in production."""
+"""The resources of a use case: its Unity Catalog objects, experiment, jobs, and who may do what in production."""
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from mlplatform.bundle.jobs import PINNED, ROLES, Jobs
-from mlplatform.bundle.project import RESOURCES, Project
+from mlplatform.bundle import names
+from mlplatform.bundle.files import MARK, GeneratedFile
+from mlplatform.bundle.jobs import ROLES, Jobs, over_all
+from mlplatform.bundle.project import REQUIREMENTS, RESOURCES, Project
+from mlplatform.bundle.requirements import LOCK_FILE, export
 from mlplatform.config import CONFIG_FILE, UseCaseSettings, load_settings
 from mlplatform.errors import ConfigError
 
-HEADER = """\
-# Generated: edit use_cases/{name}/config.yml (sections jobs, gate.approval) and run: mlplatform bundle generate {name}
+HEADER = (
+    MARK
+    + """: edit use_cases/{name}/config.yml (sections jobs, gate.approval) and run: mlplatform bundle generate {name}
 # What all use cases share stands in shared.yml, what the targets share in ../databricks.yml.
 """
-_MARK = "# Generated: edit use_cases/"
+)
+REQUIREMENTS_HEADER = (
+    MARK
+    + """ from {lock}: what the jobs of {name} install, beside the wheel. To make it anew: mlplatform bundle generate
+# Spark, its clients and IPython are not here: those of the runtime are used.
+"""
+)
+MAIN_HEADER = MARK + ": the main pipelines of all use cases in one job. Run: mlplatform bundle generate\n"
 _PROTECTED = {"lifecycle": {"prevent_destroy": True}}
 
 
-@dataclass(frozen=True)
-class Resources:
-    """The resources file of a use case, as it should be.
-
-    Attributes:
-        use_case: Its name.
-        path: The file.
-        text: What should stand in it; empty when there is no such use case, and the file should not be there.
-    """
-
-    use_case: str
-    path: Path
-    text: str
-
-    def difference(self) -> str:
-        """Return what would have to change in the file, as a unified diff; empty when nothing does."""
-        there = self.path.read_text(encoding="utf-8") if self.path.is_file() else ""
-        where = f"{RESOURCES}/{self.path.name}"
-        lines = difflib.unified_diff(
-            there.splitlines(keepends=True), self.text.splitlines(keepends=True), f"{where} (there)", f"{where} (made)"
-        )
-        return "".join(lines)
-
-    def write(self) -> bool:
-        """Write the file, or remove it; return whether that changed anything."""
-        if not self.difference():
-            return False
-        if self.text:
-            self.path.parent.mkdir(exist_ok=True)
-            self.path.write_text(self.text, encoding="utf-8")
-        else:
-            self.path.unlink()
-        return True
-
-
-def generate(project: Project, use_case: str, folder: Path) -> Resources:
-    """Make the resources file of a use case from its settings.
+def generate(project: Project, use_case: str, folder: Path) -> list[GeneratedFile]:
+    """Make the files of a use case from its settings: its resources first, then what its jobs install.
 
     Args:
         project: The project that deploys it.
@@ -67,31 +40,73 @@ def generate(project: Project, use_case: str, folder: Path) -> Resources:
         folder: Its folder.
 
     Raises:
-        ConfigError: If the settings are wrong, or ask for other jobs in one target than in another.
+        ConfigError: If the settings are wrong, ask for other jobs in one target than in another, or if the use case's
+            name makes the same resource keys as something else in the bundle.
     """
+    names.check_names({*project.use_cases(), use_case}, project.taken, project.variables)
     settings = _same_in_all_targets(project, use_case, folder)
-    jobs = Jobs(use_case, settings, tuple(project.pins((*PINNED, *settings.jobs.packages))))
+    jobs = Jobs(use_case, settings)
     resources = _resources(use_case, settings, jobs)
-    made: dict[str, Any] = {"resources": resources}
+    notify = names.notify_variable(use_case)
+    made: dict[str, Any] = {
+        "variables": {
+            notify: {
+                "description": f"E-mail addresses told of failures and of long runs of {use_case}.",
+                "type": "complex",
+                "default": list(settings.jobs.notify),
+            }
+        },
+        "resources": resources,
+    }
+    # In development one person looks at what they run.
+    targets: dict[str, Any] = {
+        name: {"variables": {notify: []}} for name in project.targets if name not in project.production
+    }
     if project.production:
         production = _in_production(use_case, jobs)
         for kind in ("schemas", "volumes", "registered_models", "experiments"):
             for key, added in production[kind].items():
                 # The bundle's schema wants their names wherever they stand.
                 production[kind][key] = _names(resources[kind][key]) | added
-        made["targets"] = {name: {"resources": production} for name in project.production}
-    text = yaml.dump(made, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=160)
-    return Resources(use_case, project.file(use_case), HEADER.format(name=use_case) + text)
-
-
-def orphans(project: Project, known: Sequence[str]) -> list[Resources]:
-    """Return the generated files of use cases that are no more."""
-    files = sorted((project.root / RESOURCES).glob("*.yml"))
+        targets |= {name: {"resources": production} for name in project.production}
+    made["targets"] = targets
+    requirements = REQUIREMENTS_HEADER.format(name=use_case, lock=LOCK_FILE) + export(
+        project.root, settings.jobs.packages
+    )
     return [
-        Resources(path.stem, path, "")
-        for path in files
-        if path.stem not in known and path.read_text(encoding="utf-8").startswith(_MARK)
+        _yaml(project, f"{use_case}.yml", HEADER.format(name=use_case), made, use_case),
+        GeneratedFile(project.root, f"{RESOURCES}/{REQUIREMENTS}/{use_case}.txt", requirements, use_case),
     ]
+
+
+def generate_shared(project: Project) -> list[GeneratedFile]:
+    """Make what belongs to no use case alone: the job over all of them, and no file of those that are no more."""
+    use_cases = project.use_cases()
+    names.check_names(use_cases, project.taken, project.variables)
+    settings = {name: load_settings(folder / CONFIG_FILE, project.targets[0]) for name, folder in use_cases.items()}
+    name = f"{names.MAIN_PIPELINE}.yml"
+    if settings:
+        made = {"resources": {"jobs": {names.MAIN_PIPELINE: over_all(settings)}}}
+        main = _yaml(project, name, MAIN_HEADER, made)
+    else:
+        main = GeneratedFile(project.root, f"{RESOURCES}/{name}", "")
+    return [main, *_orphans(project, {*use_cases, names.MAIN_PIPELINE})]
+
+
+def _orphans(project: Project, known: set[str]) -> list[GeneratedFile]:
+    """Return the generated files of use cases that are no more."""
+    folder = project.root / RESOURCES
+    files = sorted([*folder.glob("*.yml"), *(folder / REQUIREMENTS).glob("*.txt")])
+    return [
+        GeneratedFile(project.root, path.relative_to(project.root).as_posix(), "", path.stem)
+        for path in files
+        if path.stem not in known and path.read_text(encoding="utf-8").startswith(MARK)
+    ]
+
+
+def _yaml(project: Project, name: str, header: str, made: dict[str, Any], use_case: str = "") -> GeneratedFile:
+    text = yaml.dump(made, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=160)
+    return GeneratedFile(project.root, f"{RESOURCES}/{name}", header + text, use_case)
 
 
 class _Dumper(yaml.SafeDumper):
@@ -118,17 +133,26 @@ def _same_in_all_targets(project: Project, use_case: str, folder: Path) -> UseCa
                     f"{use_case}: {key} differs between {first} and {other}, but one file makes the jobs of both.",
                     hint="Take it out of the section environments; what a target alone has stands in databricks.yml.",
                 )
+    for target, settings in by_target.items():
+        deployed = project.catalogs.get(target, settings.catalog)
+        if settings.catalog is not None and deployed != settings.catalog:
+            raise ConfigError(
+                f"{use_case}: its config.yml puts it into the catalog {settings.catalog} in {target}, but the variable "
+                f"catalog of that target, in databricks.yml, is {deployed}.",
+                hint="A target deploys into one catalog: say the same in both, or take it out of config.yml.",
+            )
     return by_target[first]
 
 
 def _resources(use_case: str, settings: UseCaseSettings, jobs: Jobs) -> dict[str, Any]:
-    schema = f"${{resources.schemas.{use_case}.name}}"
+    schema = f"${{resources.schemas.{names.key(use_case, names.SCHEMA)}.name}}"
+    catalog = "${var.catalog}"
     comment = settings.description or f"Use case {use_case}"
     return {
-        "schemas": {use_case: {"catalog_name": "${var.env}", "name": use_case, "comment": comment}},
+        "schemas": {names.key(use_case, names.SCHEMA): {"catalog_name": catalog, "name": use_case, "comment": comment}},
         "volumes": {
-            f"{use_case}_landing": {
-                "catalog_name": "${var.env}",
+            names.key(use_case, names.LANDING): {
+                "catalog_name": catalog,
                 "schema_name": schema,
                 "name": "landing",
                 "volume_type": "MANAGED",
@@ -136,9 +160,18 @@ def _resources(use_case: str, settings: UseCaseSettings, jobs: Jobs) -> dict[str
             }
         },
         "registered_models": {
-            use_case: {"catalog_name": "${var.env}", "schema_name": schema, "name": "model", "comment": comment}
+            names.key(use_case, names.MODEL): {
+                "catalog_name": catalog,
+                "schema_name": schema,
+                "name": "model",
+                "comment": comment,
+            }
         },
-        "experiments": {use_case: {"name": f"${{var.experiments}}/mlplatform-${{bundle.target}}-{use_case}"}},
+        "experiments": {
+            names.key(use_case, names.EXPERIMENT): {
+                "name": f"${{var.experiments}}/mlplatform-${{bundle.target}}-{use_case}"
+            }
+        },
         "jobs": jobs.all(),
     }
 
@@ -167,13 +200,18 @@ def _in_production(use_case: str, jobs: Jobs) -> dict[str, Any]:
         key: {"run_as": {"service_principal_name": f"${{var.{role}}}"}} for key, role in jobs.run_as().items()
     }
     # The retrain decision starts the training job.
-    split[f"{use_case}_train"] |= {"permissions": permissions(trainer="CAN_MANAGE_RUN")}
+    split[names.key(use_case, names.TRAIN)] |= {"permissions": permissions(trainer="CAN_MANAGE_RUN")}
     return {
-        "schemas": {use_case: {"grants": grants(trainer=reads, promoter=reads, scorer=reads), **_PROTECTED}},
-        "volumes": {f"{use_case}_landing": {"grants": grants(trainer=["READ_VOLUME"]), **_PROTECTED}},
-        "registered_models": {use_case: {"owner": "${var.model_owners}", **_PROTECTED}},
+        "schemas": {
+            names.key(use_case, names.SCHEMA): {
+                "grants": grants(trainer=reads, promoter=reads, scorer=reads),
+                **_PROTECTED,
+            }
+        },
+        "volumes": {names.key(use_case, names.LANDING): {"grants": grants(trainer=["READ_VOLUME"]), **_PROTECTED}},
+        "registered_models": {names.key(use_case, names.MODEL): dict(_PROTECTED)},
         "experiments": {
-            use_case: {
+            names.key(use_case, names.EXPERIMENT): {
                 "permissions": permissions(trainer="CAN_EDIT", promoter="CAN_EDIT", scorer="CAN_READ"),
                 **_PROTECTED,
             }

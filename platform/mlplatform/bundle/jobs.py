@@ -5,17 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from mlplatform.bundle import names
+from mlplatform.bundle.project import REQUIREMENTS
 from mlplatform.config import UseCaseSettings
 from mlplatform.models.promotion import APPROVAL_TAG
 
-PACKAGE = ENTRY_POINT = "mlplatform"
+# The command for tasks of jobs: they run inside a shell of the runtime, where an exit, even with 0, is a failure.
+PACKAGE, ENTRY_POINT = "mlplatform", "mlplatform-job"
 ENVIRONMENT = "default"
 # A path relative to the folder of the resources file.
 WHEEL = "../dist/*.whl"
-PINNED = ("mlflow", "scikit-learn", "databricks-feature-engineering")
 ROLES = ("trainer", "promoter", "scorer")
+_CYCLE = (names.SETUP, names.FEATURES, names.TRAIN, names.SCORE, names.MONITOR)
 _AS_OF, _ENV = "{{job.parameters.as_of}}", "{{job.parameters.env}}"
-_START_DATE = "{{job.start_time.iso_date}}"
+_PARAMETERS: tuple[dict[str, str], ...] = (
+    {"name": "env", "default": "${var.env}"},
+    {"name": "as_of", "default": "{{job.start_time.iso_date}}"},
+)
 
 
 @dataclass(frozen=True)
@@ -25,12 +31,10 @@ class Jobs:
     Attributes:
         use_case: Its name.
         settings: Its settings.
-        pins: `package==version` of what the jobs install beside the wheel.
     """
 
     use_case: str
     settings: UseCaseSettings
-    pins: tuple[str, ...]
 
     @property
     def manual(self) -> bool:
@@ -40,16 +44,16 @@ class Jobs:
     def all(self) -> dict[str, dict[str, Any]]:
         """Return the jobs by their keys, in the order in which they run."""
         made = {
-            "setup": self._setup(),
-            "features": self._stages("features", "Ingest, refine, features", ("ingest", "refine", "features")),
-            "train": self._train(),
-            "score": self._stages("score", "Batch scoring with the champion", ("score",)),
-            "monitor": self._monitor(),
-            "main_pipeline": self._main_pipeline(),
+            names.SETUP: self._setup(),
+            names.FEATURES: self._stages(names.FEATURES, "Ingest, refine, features", ("ingest", "refine", "features")),
+            names.TRAIN: self._train(),
+            names.SCORE: self._stages(names.SCORE, "Batch scoring with the champion", ("score",)),
+            names.MONITOR: self._monitor(),
+            names.MAIN_PIPELINE: self._main_pipeline(),
         }
         if self.manual:
-            made["deployment"] = self._deployment()
-        return {f"{self.use_case}_{name}": job for name, job in made.items()}
+            made[names.DEPLOYMENT] = self._deployment()
+        return {names.key(self.use_case, name): job for name, job in made.items()}
 
     def run_as(self) -> dict[str, str]:
         """Return the role that runs each job where they are split; jobs that are not named run as the target says.
@@ -57,31 +61,35 @@ class Jobs:
         Only an owner of a model may set an alias, and the promoter is one: what sets aliases runs as the promoter.
         """
         roles = {
-            "features": "trainer",
-            "train": "trainer" if self.manual else "promoter",
-            "score": "scorer",
-            "monitor": "trainer",
+            names.FEATURES: "trainer",
+            names.TRAIN: "trainer" if self.manual else "promoter",
+            names.SCORE: "scorer",
+            names.MONITOR: "trainer",
         }
         if self.manual:
-            roles["deployment"] = "promoter"
-        return {f"{self.use_case}_{name}": role for name, role in roles.items()}
+            roles[names.DEPLOYMENT] = "promoter"
+        return {names.key(self.use_case, name): role for name, role in roles.items()}
 
     def _setup(self) -> dict[str, Any]:
-        options = [f"--expect-schema={self._reference('schemas', 'name')}"]
+        options = [f"--expect-schema={self._reference('schemas', names.SCHEMA)}"]
         options += [f"--{role}=${{var.{role}}}" for role in ROLES]
+        # An owner in the bundle would be sent once, when the model is created, and never again.
+        options.append("--model-owner=${var.model_owners}")
         if self.manual:
-            options.append(f"--deployment-job=${{resources.jobs.{self.use_case}_deployment.id}}")
+            options.append(f"--deployment-job={self._job_id(names.DEPLOYMENT)}")
         task = self._task("setup", ["setup", self.use_case, *self._where(), *options])
-        return self._job("setup", "Tables, model, tags, grants: what the bundle cannot declare", [task], as_of=False)
+        return self._job(
+            names.SETUP, "Tables, model, tags, grants: what the bundle cannot declare", [task], as_of=False
+        )
 
     def _train(self) -> dict[str, Any]:
         if self.manual:
-            return self._stages("train", "Trains and registers; the deployment job goes on", ("train",))
-        return self._stages("train", "Trains a challenger and puts it to the gate", ("train", "gate"))
+            return self._stages(names.TRAIN, "Trains and registers; the deployment job goes on", ("train",))
+        return self._stages(names.TRAIN, "Trains a challenger and puts it to the gate", ("train", "gate"))
 
     def _monitor(self) -> dict[str, Any]:
-        job = self._stages("monitor", "Drift, performance, alerts, the retrain decision", ("monitor",))
-        start = f"--start-job=${{resources.jobs.{self.use_case}_train.id}}"
+        job = self._stages(names.MONITOR, "Drift, performance, alerts, the retrain decision", ("monitor",))
+        start = f"--start-job={self._job_id(names.TRAIN)}"
         retrain = self._task("retrain", ["retrain", self.use_case, *self._at(), start])
         job["tasks"].append(retrain | {"depends_on": [{"task_key": "monitor"}]})
         return job
@@ -104,18 +112,18 @@ class Jobs:
 
     def _main_pipeline(self) -> dict[str, Any]:
         tasks: list[dict[str, Any]] = []
-        for name in ("setup", "features", "train", "score", "monitor"):
-            parameters = {"env": _ENV} | ({"as_of": _AS_OF} if name != "setup" else {})
-            job_id = f"${{resources.jobs.{self.use_case}_{name}.id}}"
-            task: dict[str, Any] = {"task_key": name, "run_job_task": {"job_id": job_id, "job_parameters": parameters}}
+        for name in _CYCLE:
+            parameters = {"env": _ENV} | ({"as_of": _AS_OF} if name != names.SETUP else {})
+            task = _run_job(name, self._job_id(name), parameters)
             if tasks:
                 task["depends_on"] = [{"task_key": tasks[-1]["task_key"]}]
             tasks.append(task)
-        job = self._job("main_pipeline", "The whole cycle in order", tasks)
-        del job["environments"]
-        # It waits for five others.
-        job["timeout_seconds"] *= len(tasks)
-        job["health"]["rules"][0]["value"] *= len(tasks)
+        job = self._job(names.MAIN_PIPELINE, "The whole cycle in order", tasks)
+        for of_compute in ("environments", "performance_target", "budget_policy_id"):
+            del job[of_compute]
+        # It waits for all of them.
+        job["timeout_seconds"] *= len(_CYCLE)
+        job["health"]["rules"][0]["value"] *= len(_CYCLE)
         return job
 
     def _deployment(self) -> dict[str, Any]:
@@ -128,9 +136,13 @@ class Jobs:
             if tasks:
                 task["depends_on"] = [{"task_key": tasks[-1]["task_key"]}]
             tasks.append(task)
-        job = self._job("deployment", "Gate, approval, promotion of one model version", tasks)
+        job = self._job(names.DEPLOYMENT, "Gate, approval, promotion of one model version", tasks)
         model_name = ".".join(
-            ("${var.env}", *(self._reference(kind, "name") for kind in ("schemas", "registered_models")))
+            (
+                "${var.catalog}",
+                self._reference("schemas", names.SCHEMA),
+                self._reference("registered_models", names.MODEL),
+            )
         )
         # Exactly these two: Databricks starts the job for each new version of the model, and fills them in.
         job["parameters"] = [{"name": "model_name", "default": model_name}, {"name": "model_version", "default": "1"}]
@@ -139,7 +151,7 @@ class Jobs:
     def _job(self, name: str, description: str, tasks: list[dict[str, Any]], *, as_of: bool = True) -> dict[str, Any]:
         options = self.settings.jobs
         job: dict[str, Any] = {
-            "name": f"{self.use_case}_{name}",
+            "name": names.key(self.use_case, name),
             "description": description,
             "tags": {"use_case": self.use_case},
             "max_concurrent_runs": 1,
@@ -151,20 +163,25 @@ class Jobs:
                 ]
             },
         }
-        if options.notify:
-            told = list(options.notify)
-            job["email_notifications"] = {
-                "on_failure": told,
-                "on_duration_warning_threshold_exceeded": list(told),
-                "no_alert_for_skipped_runs": True,
-            }
+        told = f"${{var.{names.notify_variable(self.use_case)}}}"
+        job["email_notifications"] = {
+            "on_failure": told,
+            "on_duration_warning_threshold_exceeded": told,
+            "no_alert_for_skipped_runs": True,
+        }
         cron = getattr(options.schedules, name, None)
         if cron:
             job["schedule"] = {"quartz_cron_expression": cron, "timezone_id": options.timezone}
-        job["parameters"] = [{"name": "env", "default": "${var.env}"}]
-        if as_of:
-            job["parameters"].append({"name": "as_of", "default": _START_DATE})
-        spec = {"environment_version": "${var.environment_version}", "dependencies": [WHEEL, *self.pins]}
+        # An empty one is left out by the CLI.
+        job["performance_target"] = options.performance_target or "${var.performance_target}"
+        job["budget_policy_id"] = options.budget_policy_id or "${var.budget_policy_id}"
+        job["parameters"] = list(_PARAMETERS if as_of else _PARAMETERS[:1])
+        dependencies = [
+            "--index-url ${var.package_index}",
+            f"-r {REQUIREMENTS}/{self.use_case}.txt",
+            WHEEL,
+        ]
+        spec = {"environment_version": "${var.environment_version}", "dependencies": dependencies}
         job["environments"] = [{"environment_key": ENVIRONMENT, "spec": spec}]
         job["tasks"] = tasks
         return job
@@ -183,8 +200,40 @@ class Jobs:
 
     def _where(self, env: str = _ENV) -> list[str]:
         # With "=", so that an empty prefix is an argument, too.
-        experiment = f"--experiment={self._reference('experiments', 'name')}"
-        return ["--workspace=databricks", f"--env={env}", "--prefix=${var.prefix}", experiment]
+        experiment = f"--experiment={self._reference('experiments', names.EXPERIMENT)}"
+        catalog = "--catalog=${var.catalog}"
+        return ["--workspace=databricks", f"--env={env}", catalog, "--prefix=${var.prefix}", experiment]
 
-    def _reference(self, kind: str, attribute: str) -> str:
-        return f"${{resources.{kind}.{self.use_case}.{attribute}}}"
+    def _reference(self, kind: str, part: str) -> str:
+        return f"${{resources.{kind}.{names.key(self.use_case, part)}.name}}"
+
+    def _job_id(self, part: str) -> str:
+        return f"${{resources.jobs.{names.key(self.use_case, part)}.id}}"
+
+
+def over_all(settings: dict[str, UseCaseSettings]) -> dict[str, Any]:
+    """Return the job that runs the main pipelines of all use cases, side by side: none waits for another.
+
+    Args:
+        settings: The settings of each use case.
+    """
+    parameters = {"env": _ENV, "as_of": _AS_OF}
+    tasks = [
+        _run_job(name, f"${{resources.jobs.{names.key(name, names.MAIN_PIPELINE)}.id}}", parameters)
+        for name in sorted(settings)
+    ]
+    # Each use case's jobs tell of their own failures, and stop by their own limits.
+    longest = max(item.jobs.timeout_minutes for item in settings.values())
+    return {
+        "name": names.MAIN_PIPELINE,
+        "description": "The whole cycle of every use case",
+        "max_concurrent_runs": 1,
+        "queue": {"enabled": True},
+        "timeout_seconds": longest * 60 * len(_CYCLE),
+        "parameters": list(_PARAMETERS),
+        "tasks": tasks,
+    }
+
+
+def _run_job(task_key: str, job_id: str, parameters: dict[str, str]) -> dict[str, Any]:
+    return {"task_key": task_key, "run_job_task": {"job_id": job_id, "job_parameters": parameters}}

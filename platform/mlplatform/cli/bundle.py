@@ -27,44 +27,42 @@ def bundle() -> None:
 def generate(use_cases: tuple[str, ...], project: Path, check: bool) -> None:
     """Write resources/USE_CASE.yml from the use case's config.yml; without names, of all in the project.
 
-    The sections `jobs` and `gate.approval` say what differs from one use case to the other; versions come from uv.lock.
+    The sections `jobs` and `gate.approval` say what differs from one use case to the other. Beside it come
+    resources/requirements/USE_CASE.txt, all that its jobs install, exported from uv.lock, and
+    resources/main_pipeline.yml, one job over all use cases.
     """
-    from mlplatform import discovery
     from mlplatform.bundle.generate import generate as make
-    from mlplatform.bundle.generate import orphans
+    from mlplatform.bundle.generate import generate_shared
     from mlplatform.bundle.project import Project
+    from mlplatform.discovery import FOLDER
     from mlplatform.errors import BundleError, UsageError, did_you_mean
 
     found = Project.read(project)
-    home = (project / discovery.FOLDER).resolve()
-    folders = {
-        name: item.folder
-        for name, item in discovery.find_use_cases(home if home.is_dir() else None).items()
-        if item.folder is not None and item.folder.parent == home
-    }
+    folders = found.use_cases()
     for name in use_cases:
         if name not in folders:
-            raise UsageError(f"{home} holds no use case {name!r}.", hint=did_you_mean(name, folders))
-    made = [make(found, name, folders[name]) for name in use_cases or folders]
-    if not use_cases:
-        made += orphans(found, list(folders))
+            raise UsageError(
+                f"{(project / FOLDER).resolve()} holds no use case {name!r}.", hint=did_you_mean(name, folders)
+            )
+    made = [file for name in use_cases or folders for file in make(found, name, folders[name])]
+    made += generate_shared(found)
     if check:
         differences = [difference for file in made if (difference := file.difference())]
         for difference in differences:
             click.echo(difference)
         if differences:
             raise BundleError(
-                f"{len(differences)} of {len(made)} resources files are not as the settings make them.",
+                f"{len(differences)} of {len(made)} files of the bundle are not as the settings and uv.lock make them.",
                 hint="mlplatform bundle generate",
             )
-        click.echo(f"{len(made)} resources file(s) are as the settings make them.")
+        click.echo(f"{len(made)} file(s) of the bundle are as the settings and uv.lock make them.")
         return
     for file in made:
         if not file.write():
             click.echo(f"Unchanged: {file.path}")
         else:
             click.echo(f"Wrote:     {file.path}" if file.text else f"Removed:   {file.path}")
-    for name in sorted({file.use_case for file in made if file.text} - found.entry_points()):
+    for name in sorted({file.use_case for file in made if file.text and file.use_case} - found.entry_points()):
         click.echo(
             f'Note: jobs find {name} once pyproject.toml names it under [project.entry-points."mlplatform.use_cases"].'
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -24,6 +25,7 @@ from mlplatform.cli import (
     history,
     monitor,
     new_use_case,
+    quarantine,
     retrain,
     rollback,
     run,
@@ -48,6 +50,7 @@ Examples:
   mlplatform monitor credit_risk --as-of 2006-04-01
   mlplatform retrain credit_risk --as-of 2006-04-01 --dry-run
   mlplatform status credit_risk --json
+  mlplatform quarantine credit_risk
   mlplatform config show credit_risk --env prod
   mlplatform check credit_risk
   mlplatform new-use-case upsell --task classification --entity account --label bought --from-csv offers.csv
@@ -63,8 +66,27 @@ Exit codes: 0 done, 1 failed, 2 wrong use, 3 not promoted: the gate said no, or 
 """
 
 
-@click.group(epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+_DEBUG = "--debug"
+
+
+class _Commands(click.Group):
+    """Takes `--debug` before or after a command."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse what is left without it; `main` shows what was asked for."""
+        return super().parse_args(ctx, _without_debug(args)[0])
+
+
+@click.group(
+    cls=_Commands, epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
 @click.version_option(package_name="mlplatform", prog_name=PROGRAM)
+@click.option(
+    _DEBUG,
+    is_flag=True,
+    expose_value=False,
+    help="Show the whole of what lies behind an error; also after the command.",
+)
 def cli() -> None:
     """Feature tables, training, a champion/challenger gate, batch scoring and monitoring, for each use case."""
 
@@ -83,6 +105,7 @@ COMMANDS = (
     setup.setup,
     deployment.deployment,
     status.status,
+    quarantine.quarantine,
     history.history,
     history.explain,
     new_use_case.new_use_case,
@@ -143,6 +166,7 @@ def _outcome(arguments: Sequence[str] | None) -> int:
 
 
 def _told(arguments: Sequence[str] | None) -> int:
+    _, debug = _without_debug(sys.argv[1:] if arguments is None else arguments)
     try:
         execute(arguments)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -153,6 +177,8 @@ def _told(arguments: Sequence[str] | None) -> int:
         return 2
     except PlatformError as error:
         stopping.check()  # perhaps somebody made this error of the request to stop
+        if debug:
+            click.echo("".join(traceback.format_exception(error)), err=True)
         click.echo(f"Error: {error.message}", err=True)
         if error.hint:
             click.echo(f"Hint:  {error.hint}", err=True)
@@ -171,3 +197,10 @@ def _nobody_reads() -> bool:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return True
     return False
+
+
+def _without_debug(arguments: Sequence[str]) -> tuple[list[str], bool]:
+    """Take `--debug` out, wherever it stands before a `--`: a line that failed is repeated with it at the end."""
+    end = list(arguments).index("--") if "--" in arguments else len(arguments)
+    kept = [argument for argument in arguments[:end] if argument != _DEBUG]
+    return [*kept, *arguments[end:]], len(kept) < end

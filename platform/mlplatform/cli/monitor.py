@@ -54,7 +54,7 @@ def monitor(use_case: str, as_of: str | None, as_json: bool, options: Options) -
     if rows:
         output.console().print(output.table("alerts", ("severity", "kind", "event", "message"), rows))
     else:
-        click.echo("  no alert")
+        click.echo("  no alert" if not details["not_judged"] else "  no alert, of what was judged")
 
 
 def _nothing_scored(use_case: str, moment: datetime, options: Options, *, as_json: bool) -> None:
@@ -74,11 +74,16 @@ def _lines(details: dict[str, Any], metric: str, rows: int | None) -> list[str]:
     worst = details.get("worst_drift")
     if worst:
         shown = f"{worst['value']:.3f}" if worst["value"] is not None else "missing"
-        lines.append(f"farthest from training: {worst['column']} (psi {shown})")
+        verdict = "" if worst.get("judged", True) else ", not judged"
+        lines.append(f"farthest from training: {worst['column']} (psi {shown}{verdict})")
     if details.get("estimated") is not None:
         lines.append(f"estimated {metric} before labels: {details['estimated']:.4f}; it {BLIND_SPOT}")
     if details.get(f"realised_{metric}") is not None:
         lines.append(f"realised {metric}: {details[f'realised_{metric}']:.4f} on {details['labels_known']} labels")
+    beside = details.get("baseline")
+    if beside:
+        lines.append(f"trivial baseline {metric}: {beside['baseline']:.4f}; the model is {_gain(beside)}")
+    lines += _judged(details)
     labels = details.get("labels")
     if labels:
         lines.append(
@@ -88,4 +93,25 @@ def _lines(details: dict[str, Any], metric: str, rows: int | None) -> list[str]:
     sent = details.get("sent") or {}
     if sent.get("delivered") or sent.get("failed"):
         lines.append(f"alerts sent: {sent['delivered']}, failed and to be sent again: {sent['failed']}")
+    return lines
+
+
+def _gain(beside: dict[str, Any]) -> str:
+    word = "better" if beside["gain"] >= 0 else "worse"
+    text = f"{word} by {abs(beside['gain']):.4g}"
+    if beside["low"] is None:
+        return text
+    return f"{text} (95% interval of its gain {beside['low']:.4g} to {beside['high']:.4g})"
+
+
+def _judged(details: dict[str, Any]) -> list[str]:
+    """Say which checks were judged, and of each other one why it was not."""
+    from mlplatform.monitoring.alerts import CHECKS
+
+    judged, not_judged = [kind for kind in details["windows"] if kind in CHECKS], details["not_judged"]
+    lines = [f"checks judged: {len(judged)}, not judged: {len(not_judged)}"]
+    reasons: dict[str, list[str]] = {}
+    for kind, why in not_judged.items():
+        reasons.setdefault(why, []).append(kind)
+    lines += [f"not judged: {why} ({', '.join(kinds)})" for why, kinds in reasons.items()]
     return lines

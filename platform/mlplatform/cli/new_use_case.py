@@ -8,23 +8,51 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mlplatform.errors import UsageError
+
 if TYPE_CHECKING:
-    from mlplatform.scaffold.inference import Task
+    from mlplatform.scaffold.inference import CsvColumn, Inferred, Task
+    from mlplatform.scaffold.render import Scaffolded
 
 
 @click.command(
     "new-use-case",
     epilog="\b\nExamples:\n"
     "  mlplatform new-use-case upsell --task classification --entity account --timestamp asked_on --label bought \\\n"
-    "      --from-csv offers.csv\n"
-    "  mlplatform new-use-case house_price --task regression --entity house --label price --from-csv sales.csv",
+    "      --horizon '30 days' --history-by account,branch --from-csv offers.csv\n"
+    "  mlplatform new-use-case house_price --task regression --row-numbers --label price --from-csv sales.csv.gz",
 )
 @click.argument("name")
 @click.option("--task", type=click.Choice(["classification", "regression"]), required=True, help="What is predicted.")
-@click.option("--entity", required=True, metavar="COLUMN", help="Names what is predicted for.")
-@click.option("--from-csv", "csv", required=True, metavar="FILE", type=click.Path(path_type=Path), help="The data.")
+@click.option(
+    "--entity",
+    "entities",
+    multiple=True,
+    metavar="COLUMN",
+    help="Names what is predicted for; several times where only several columns do so together.",
+)
+@click.option("--row-numbers", is_flag=True, help="Instead of --entity: each row is its own, named by its place.")
+@click.option(
+    "--from-csv",
+    "csv",
+    required=True,
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="The data: UTF-8, commas; also packed by gzip, bzip2 or xz.",
+)
 @click.option("--label", required=True, metavar="COLUMN", help="What is predicted; empty where it is not known yet.")
 @click.option("--timestamp", metavar="COLUMN", help="When the prediction is made: ISO 8601, UTC unless it says else.")
+@click.option(
+    "--horizon",
+    metavar="DURATION",
+    help="How long after the prediction its label is known, as in '30 days'.  [default: a guess, marked as such]",
+)
+@click.option(
+    "--history-by",
+    metavar="COLUMN,...",
+    help="Look up what had turned out for the same value of each column (of several together: bank+state).  "
+    "[default: the entity, where it has several rows]",
+)
 @click.option(
     "--use-cases",
     "into",
@@ -33,58 +61,158 @@ if TYPE_CHECKING:
     show_default=True,
     help="Folder of use cases to put it in.",
 )
-def new_use_case(name: str, task: Task, entity: str, csv: Path, label: str, timestamp: str | None, into: Path) -> None:
+def new_use_case(  # noqa: PLR0913, PLR0917  (one for each option)
+    name: str,
+    task: Task,
+    entities: tuple[str, ...],
+    row_numbers: bool,
+    csv: Path,
+    label: str,
+    timestamp: str | None,
+    horizon: str | None,
+    history_by: str | None,
+    into: Path,
+) -> None:
     """Write a use case that runs at once: settings, tables, features, model, tests, README with the next five edits.
 
     The CSV has one row a prediction: its entity, the facts known at that time, and the label where it is known.
     """
     from mlplatform.scaffold.render import new_use_case as write
 
-    made = write(name, csv, into=into, task=task, entity=entity, label=label, timestamp=timestamp)
-    found = made.inferred
-    roles = {role: [fact.name for fact in found.facts if fact.role == role] for role in ("number", "category", "text")}
-    click.echo(f"Wrote {made.folder} from {found.rows} rows, {found.labelled} of them with a label.")
-    click.echo(f"Numbers:     {', '.join(roles['number']) or 'none'}")
-    click.echo(f"Categories:  {', '.join(roles['category']) or 'none'}")
-    if roles["text"]:
-        click.echo(f"Not used:    {', '.join(roles['text'])} (text of many values)")
-    if found.positive:
-        click.echo(f"Label:       {found.label.name} is 1 where {label} is {found.positive!r}")
-    if timestamp is None:
-        click.echo(
-            "No --timestamp: the rows get made-up days by their keys. The model is then judged on a random part of\n"
-            "them, not on newer ones; there are no late labels, no histories, and nothing for the monitoring to see.\n"
-            "Rows without a label get the last day: the first run scores them."
+    if row_numbers and entities:
+        raise UsageError("--row-numbers is instead of --entity.", hint="Give one of them.")
+    if not row_numbers and not entities:
+        raise UsageError(
+            "What is predicted for? There is no --entity.",
+            hint="Name its column by --entity, several by several; or, if the file has no id, --row-numbers.",
         )
-    _resources(name, made.folder)
+    _check_name(name, into)
+    made = write(
+        name,
+        csv,
+        into=into,
+        task=task,
+        entity=entities,
+        label=label,
+        timestamp=timestamp,
+        horizon=horizon,
+        history_by=[column.strip() for column in history_by.split(",")] if history_by else (),
+    )
+    _say_what_was_found(made, guessed=horizon is None)
+    _resources(name, made)
     where = "" if into == Path("use_cases") else f" --use-cases {shlex.quote(str(into))}"
     click.echo(f"\nNext:  mlplatform run {name} --as-of {made.as_of}{where}")
     click.echo(f"       mlplatform check {name}{where}")
     click.echo(f"Then the five edits of {made.folder / 'README.md'}.")
 
 
-def _resources(name: str, folder: Path) -> None:
+def _say_what_was_found(made: Scaffolded, *, guessed: bool) -> None:
+    found = made.inferred
+    click.echo(f"Wrote {made.folder} from {found.rows} rows, {found.labelled} of them with a label.")
+    for role, title in (("number", "Numbers:     "), ("category", "Categories:  ")):
+        names = ", ".join(_shown(fact) for fact in found.facts if fact.role == role)
+        click.echo(f"{title}{names or 'none'}")
+    used = {column.source for columns in found.history_by for column in columns}
+    texts = [fact.name for fact in found.facts if fact.role == "text" and fact.source not in used]
+    if texts:
+        click.echo(f"Not used:    {', '.join(texts)} (text of many values)")
+    if found.positive:
+        click.echo(f"Label:       {found.label.name} is 1 where {_quoted(found.label.source)} is {found.positive!r}")
+    elif not found.label.form.plain:
+        click.echo(f"Label:       {_shown(found.label)}")
+    by = [" and ".join(keys) for keys in made.histories]
+    if by:
+        click.echo(f"History:     of each {', of each '.join(by)}")
+    elif found.timestamp is not None:
+        click.echo("History:     none, for no entity has several rows; --history-by COLUMN makes one")
+    origin = "guessed from the time covered" if found.timestamp else "of the made-up days"
+    click.echo(f"Horizon:     {made.horizon}{f', {origin}: edit it in config.yml' if guessed else ''}")
+    _say_what_to_look_at(found)
+    if not found.entities:
+        click.echo(
+            "No --entity: each row is its own, named by its file and its number there. A row that is delivered again,\n"
+            "also with its label, is another row."
+        )
+    if found.timestamp is None:
+        click.echo(
+            f"No --timestamp: the rows get made-up days by their keys, {found.start:%Y-%m-%d} to {found.end:%Y-%m-%d}. "
+            "The model is then\n"
+            "judged on a random part of them, not on newer ones; there are no late labels, no histories, and nothing\n"
+            "for the monitoring to see. Rows without a label get the last day: the first run, whose date is made up,\n"
+            "too, scores them."
+        )
+
+
+def _say_what_to_look_at(found: Inferred) -> None:
+    columns = (*found.entities, *([found.timestamp] if found.timestamp else []), found.label, *found.facts)
+    renamed = [f"{_quoted(column.source)} is {column.name}" for column in columns if column.source != column.name]
+    if renamed:
+        click.echo(f"Names:       {', '.join(renamed)}")
+    for column in columns:
+        if column.note:
+            click.echo(f"Look at:     {column.name}: {column.note}")
+
+
+def _shown(fact: CsvColumn) -> str:
+    form = fact.form
+    if fact.role != "number" or form.plain:
+        return fact.name
+    marks = [form.unit and f"in {form.unit}", form.thousands and f"thousands {form.thousands!r}"]
+    marks.append("" if form.decimal == "." else "decimal comma")
+    return f"{fact.name} ({', '.join(mark for mark in marks if mark)})"
+
+
+def _quoted(source: str) -> str:
+    """A header as it is, in quotes where one would not see what it is: blanks at its ends, signs of no width."""
+    from mlplatform.scaffold.csv_file import visible
+    from mlplatform.scaffold.layout import text
+
+    if source != visible(source):
+        return text(source)
+    return repr(source) if " " in source else source
+
+
+def _bundle_around(into: Path) -> Path | None:
+    """Return the project whose bundle deploys the use cases of a folder."""
+    from mlplatform.bundle.project import BUNDLE_FILE
+    from mlplatform.discovery import FOLDER
+
+    home = into.resolve()
+    return home.parent if home.name == FOLDER and (home.parent / BUNDLE_FILE).is_file() else None
+
+
+def _check_name(name: str, into: Path) -> None:
+    """Refuse a name that the bundle around it has another use for, before anything is written."""
+    from mlplatform.bundle.names import check_names
+    from mlplatform.bundle.project import Project
+
+    root = _bundle_around(into)
+    if root is not None:
+        project = Project.read(root)
+        check_names({*project.use_cases(), name}, project.taken, project.variables)
+
+
+def _resources(name: str, made: Scaffolded) -> None:
     """Make the use case's jobs, too, where the project around it deploys a bundle."""
-    from mlplatform.bundle.generate import generate
-    from mlplatform.bundle.project import BUNDLE_FILE, Project
+    from mlplatform.bundle.generate import generate, generate_shared
+    from mlplatform.bundle.project import Project
     from mlplatform.discovery import FOLDER
     from mlplatform.errors import PlatformError
 
-    home = folder.parent.resolve()
-    root = home.parent
-    if home.name != FOLDER or not (root / BUNDLE_FILE).is_file():
+    root = _bundle_around(made.folder.parent)
+    if root is None:
         return
     try:
         project = Project.read(root)
-        made = generate(project, name, folder)
-        made.write()
+        files = [*generate(project, name, made.folder), *generate_shared(project)]
+        for file in files:
+            file.write()
     except PlatformError as error:  # the use case stands, and runs here
         click.echo(f"Jobs:        not made: {error.message} Then: mlplatform bundle generate {name}")
         return
-    click.echo(f"Jobs:        {made.path}")
+    click.echo(f"Jobs:        {files[0].path}")
     if name not in project.entry_points():
-        cls = "".join(part.capitalize() for part in name.split("_"))
         click.echo(
             'Add to pyproject.toml, for the jobs to find it, under [project.entry-points."mlplatform.use_cases"]:\n'
-            f'  {name} = "{FOLDER}.{name}:{cls}"'
+            f'  {name} = "{FOLDER}.{name}:{made.class_name}"'
         )

@@ -7,14 +7,19 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import click
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from mlplatform import stopping
+
+if TYPE_CHECKING:
+    from mlplatform.cli.hints import Hints
+    from mlplatform.pipeline import RunSummary
 
 
 def console() -> Console:
@@ -37,6 +42,12 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> 
     for row in rows:
         made.add_row(*(_text(cell) for cell in row))
     return made
+
+
+def show_notes(summary: RunSummary, hints: Hints) -> None:
+    """Print what a run says aloud: tables that were gone, files quarantined to a large part, rows never scored."""
+    for note in summary.notes():
+        click.echo(hints.repeated(f"Note: {note}"))
 
 
 def _text(cell: Any) -> str:

@@ -74,6 +74,7 @@ def run(
     ]
     columns = ("stage", "status", "seconds", "rows in", "out", "quarantined", "note")
     output.console().print(output.table(f"{use_case} as of {moment:%Y-%m-%d %H:%M}", columns, rows))
+    output.show_notes(summary, options.hints)
     _tell(use_case, found, options, whole=not stages)
 
 

@@ -13,7 +13,8 @@ from mlplatform.cli.run import as_of_option
 
 @click.command(
     epilog="\b\nExamples:\n  mlplatform score credit_risk --as-of 2006-04-01\n"
-    "  mlplatform score credit_risk --as-of 2006-04-01 --alias challenger"
+    "  mlplatform score credit_risk --as-of 2006-04-01 --alias challenger\n"
+    "  mlplatform score credit_risk --as-of 2006-04-01 --since 2005-01-01"
 )
 @click.argument("use_case")
 @click.option("--as-of", metavar="TIME", required=True, help="Score what became due since the scoring before.")
@@ -22,35 +23,58 @@ from mlplatform.cli.run import as_of_option
     type=click.Choice(["champion", "challenger"]),
     help="Score with this version only.  [default: the champion, and the challenger in its shadow]",
 )
+@click.option(
+    "--since",
+    metavar="TIME",
+    help="Score all with a prediction time after this that no champion has predicted, each as of its own time.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @common
-def score(use_case: str, as_of: str, alias: str | None, as_json: bool, options: Options) -> None:
+def score(use_case: str, as_of: str, alias: str | None, since: str | None, as_json: bool, options: Options) -> None:
     """Score the entities whose prediction time has come.
 
     Data and features are brought up to the time first. Predictions are appended exactly once: again appends nothing.
     What the challenger predicts is kept beside the champion's predictions, and never among the latest ones.
     """
-    from mlplatform.as_of import shown
+    from mlplatform.as_of import parse_as_of, shown
+    from mlplatform.errors import UsageError
+    from mlplatform.models import promotion
     from mlplatform.naming import CHAMPION
     from mlplatform.pipeline import Pipeline
     from mlplatform.stages import first_steps
 
     moment = as_of_option(as_of)
+    begin = parse_as_of(since) if since else None
+    if begin is not None and begin >= moment:
+        raise UsageError(
+            f"--since {since} does not lie before --as-of {as_of}.",
+            hint="Rows with a prediction time after --since and up to --as-of are scored.",
+        )
     with options.open_use_case(use_case) as (ws, opened), output.reporting(total=1) as reporter:
         # Before minutes are spent on data that nothing can score.
-        if (alias or CHAMPION) not in ws.registry.aliases(opened.model):
+        known = promotion.line_of_champions(promotion.events(ws, opened.namespace))
+        # A champion on record that is gone is another matter, which the stage says.
+        if (alias or CHAMPION) not in ws.registry.aliases(opened.model) and not known:
             raise first_steps.without(alias or CHAMPION, ws, opened, so="nothing can score")
         pipeline = Pipeline(ws, opened, moment, reporter.line, advance=reporter.rows)
-        summary = pipeline.run(["ingest", "refine", "features", "score"], alias=alias)
+        summary = pipeline.run(["ingest", "refine", "features", "score"], alias=alias, since=begin)
     done = summary.stages[-1]
     if as_json:
         output.show_json(summary.to_dict())
         return
     details = done.result.details
+    since_text = f" since {shown(begin)}" if begin is not None else ""
     click.echo(
-        f"{use_case} as of {shown(moment)}: {done.result.rows_out} of {done.result.rows_in} due rows newly scored "
-        f"by version {details['model_version']} ({details['alias']}){_mean(details)}."
+        f"{use_case} as of {shown(moment)}: {done.result.rows_out} of {done.result.rows_in} due rows{since_text} newly "
+        f"scored by version {details['model_version']} ({details['alias']}){_mean(details)}."
     )
+    if details.get("learned_rows"):
+        through = details["learned_through"][:10]
+        click.echo(
+            f"{details['learned_rows']} of the due rows have a prediction time up to {through}. "
+            "The version learned from such rows: what it predicts for them is not counted as performance."
+        )
+    output.show_notes(summary, options.hints)
     shadow = details.get("shadow")
     if shadow and "failed" in shadow:
         click.echo(f"In the shadow: version {shadow['model_version']} (challenger) failed: {shadow['failed']}")

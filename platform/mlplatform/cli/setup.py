@@ -17,6 +17,9 @@ from mlplatform.cli.options import Options, common
 @click.option("--promoter", default="", metavar="PRINCIPAL", help="May write decisions.")
 @click.option("--scorer", default="", metavar="PRINCIPAL", help="May append predictions.")
 @click.option(
+    "--model-owner", default="", metavar="GROUP", help="Owns the model: its members may move aliases, the promoter too."
+)
+@click.option(
     "--deployment-job", default="", metavar="ID", help="Evaluates, approves, promotes; approval: manual only."
 )
 @click.option("--expect-schema", default="", metavar="NAME", help="Fail unless this is the use case's schema.")

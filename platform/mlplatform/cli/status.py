@@ -42,12 +42,15 @@ def status(use_case: str | None, as_json: bool, options: Options) -> None:
             fact["as_of"][:10] if fact["as_of"] else "never run",
             _not_done(fact),
             fact["alerts"],
+            _monitoring(fact["monitoring"]),
         )
         for fact in facts
     ]
-    columns = ("use case", "champion", "last as of", "stages not done", "alerts then")
+    columns = ("use case", "champion", "last as of", "stages not done", "alerts then", "monitoring")
     output.console().print(output.table(f"Workspace {options.workspace}, environment {options.env}", columns, rows))
     for fact in facts:
+        for note in fact["notes"]:
+            click.echo(options.hints.repeated(f"Note ({fact['use_case']}): {note}"))
         # Of several, what each needs first; of one, all there is to say.
         for line in fact["next"] if use_case else fact["next"][:1]:
             click.echo(line)
@@ -111,4 +114,46 @@ def _facts(ws: Workspace, name: str) -> dict[str, Any]:
         "stages": stages,
         "failed": [run["message"] for run in runs if run["as_of"] == newest and run["status"] == stage_runs.FAILED],
         "alerts": "\n".join(alerts),
+        "monitoring": _monitored(runs),
+        "notes": _notes([run for run in runs if run["as_of"] == newest]),
     }
+
+
+def _monitored(runs: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return what the newest monitoring judged and what it did not; None before the first one."""
+    from datetime import UTC, datetime
+
+    from mlplatform.monitoring.alerts import CHECKS
+    from mlplatform.stages import monitored
+
+    found = monitored.up_to(runs, datetime.max.replace(tzinfo=UTC))
+    if not found:
+        return None
+    newest = max(found)
+    details = found[newest]["details"]
+    return {
+        "as_of": newest.isoformat(),
+        "judged": sorted(kind for kind in details.get("windows", {}) if kind in CHECKS),
+        "not_judged": details.get("not_judged", {}),
+        "unjudged_windows": details.get("unjudged_windows", 0),
+    }
+
+
+def _monitoring(found: dict[str, Any] | None) -> str | None:
+    if found is None:
+        return None
+    reasons: dict[str, list[str]] = {}
+    for kind, why in found["not_judged"].items():
+        reasons.setdefault(why, []).append(kind)
+    lines = [f"{len(found['judged'])} checks judged"]
+    lines += [f"not judged: {why} ({', '.join(kinds)})" for why, kinds in reasons.items()]
+    if found["unjudged_windows"] > 1:
+        lines.append(f"{found['unjudged_windows']} windows in a row were not judged: drift raises no alert")
+    return "\n".join(lines)
+
+
+def _notes(runs: list[dict[str, Any]]) -> list[str]:
+    """Return what the runs of one time said aloud; of scoring the last word only, which may settle those before."""
+    last = max((number for number, run in enumerate(runs) if run["stage"] == "score"), default=None)
+    kept = [run for number, run in enumerate(runs) if run["stage"] != "score" or number == last]
+    return list(dict.fromkeys(note for run in kept for note in run["details"].get("notes", ())))

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from mlplatform.errors import FeatureStoreError
+from mlplatform.features.model_frame import AS_VALUES_SUGGEST, RULE
 
 FILE_NAME = "lineage.json"
 
@@ -30,6 +31,7 @@ class Lineage:
         columns: The columns that the model gets.
         labels: What it was trained to predict.
         model_uri: The model asked about; empty for a training set.
+        frame_rule: How its columns become pandas, see `features.model_frame`; 0 for models older than the rule.
     """
 
     tables: tuple[TableVersion, ...]
@@ -37,6 +39,7 @@ class Lineage:
     columns: tuple[str, ...]
     labels: tuple[str, ...]
     model_uri: str = ""
+    frame_rule: int = AS_VALUES_SUGGEST
 
     def save(self, folder: Path) -> None:
         """Write the record beside the feature spec."""
@@ -59,9 +62,27 @@ class Lineage:
                 columns=tuple(content["columns"]),
                 labels=tuple(content["labels"]),
                 model_uri=model_uri,
+                frame_rule=int(content.get("frame_rule", AS_VALUES_SUGGEST)),
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise FeatureStoreError(
                 f"Model {model_uri} carries no record of where its features come from ({error!r}).",
                 hint="Models logged with ws.fe.log_model do.",
             ) from None
+
+
+def frame_rule(folder: Path, *, model_uri: str) -> int:
+    """Return how a model's columns become pandas; one without our record, of whatever client, is older than the rule.
+
+    Raises:
+        FeatureStoreError: If the record cannot be read, or a newer library wrote it.
+    """
+    if not (folder / FILE_NAME).is_file():
+        return AS_VALUES_SUGGEST
+    rule = Lineage.load(folder, model_uri=model_uri).frame_rule
+    if not AS_VALUES_SUGGEST <= rule <= RULE:
+        raise FeatureStoreError(
+            f"Model {model_uri} was logged by a newer version of the library: its frames follow rule {rule}.",
+            hint="Install the version that logged it, or train again.",
+        )
+    return rule

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pyarrow as pa
 
 from mlplatform.errors import FeatureStoreError
@@ -9,6 +13,9 @@ from mlplatform.features.spec import FeatureSpec
 from mlplatform.features.training_set import Plan
 from mlplatform.features.types import TIMESTAMP, arrow_type, spark_type
 from mlplatform.workspace.feature_protocols import MATCHED
+
+# How scikit-learn's warning begins that a column without values was left out.
+_LEFT_OUT = "Skipping features without any observed values"
 
 
 def match_names(plan: Plan) -> list[str]:
@@ -52,3 +59,11 @@ def input_types(spec: FeatureSpec, schema: pa.Schema) -> dict[str, pa.DataType]:
 
 def _numeric(kind: pa.DataType) -> bool:
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
+
+
+@contextmanager
+def without_left_out() -> Iterator[None]:
+    """Keep scikit-learn from warning, at every batch, of columns that a model leaves out: the run record names them."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=_LEFT_OUT)
+        yield

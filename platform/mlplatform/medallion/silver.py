@@ -38,13 +38,17 @@ class SilverTable(Described):
         name: Table `silver_<name>`, quarantine `quarantine_<name>`.
         source: The source it is made from.
         columns: Its columns, each with the SQL that reads it.
-        keys: Columns that identify a row. A second row with the same keys is quarantined as `duplicate_key`.
+        where: Which landed rows are this table's, as a condition of Spark's SQL over the landed text; None: all. The
+            others are counted as `left_out`: no rows of this table, and nothing wrong with them.
+        keys: Columns that identify a row. A second row with the same keys is quarantined as `duplicate_key`; unless all
+            but its `known_at` is the same, too: then the row is there already, and counted as `repeated`.
         known_at: The timestamp column that says when a row's content was known.
         expectations: What must hold for each row, beside keys and `known_at` being there.
     """
 
     name: ClassVar[str]
     source: ClassVar[type[Source]]
+    where: ClassVar[str | None] = None
     columns: ClassVar[tuple[Column, ...]]
     keys: ClassVar[tuple[str, ...]]
     known_at: ClassVar[str]

@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+WITH_VALUES = "with_values"
+
 
 def coded(
     model: Any, categories: Sequence[str], numbers: Sequence[str] | None = None, *, min_frequency: int | None = None
 ) -> Any:
     """Return a pipeline that gives a tree model text columns as ordinal codes, and numbers as they are.
 
-    Nulls and values that were not there in training become NaN, which gradient boosting takes as missing.
+    Nulls and values that were not there in training become NaN, which gradient boosting takes as missing. A column
+    without any value in the fitted rows is left out: nothing can be learned of it, and gradient boosting fails on it.
+    The model then has fewer columns, so what names columns by place (`monotonic_cst`, `categorical_features`) does not
+    go with such a column.
 
     Args:
         model: A scikit-learn estimator that takes NaN, such as `HistGradientBoostingClassifier`.
@@ -26,8 +31,9 @@ def coded(
     """
     import numpy as np
     from sklearn.compose import ColumnTransformer
+    from sklearn.impute import SimpleImputer
     from sklearn.pipeline import Pipeline
-    from sklearn.preprocessing import OrdinalEncoder
+    from sklearn.preprocessing import OrdinalEncoder, StandardScaler
 
     codes = OrdinalEncoder(
         handle_unknown="use_encoded_value",
@@ -40,4 +46,17 @@ def coded(
         columns = ColumnTransformer(parts, remainder="passthrough")
     else:
         columns = ColumnTransformer([*parts, ("numbers", "passthrough", list(numbers))])
-    return Pipeline([("columns", columns), ("model", model)])
+    # Of scikit-learn's own parts, so that the stored model needs nothing of ours: the first imputer leaves out what had
+    # no value and marks the nulls of the others, the second makes them nulls again. The scaler only makes floats.
+    mark = float(np.finfo(np.float32).min)
+    with_values = Pipeline(
+        [
+            ("floats", StandardScaler(with_mean=False, with_std=False)),
+            ("marked", SimpleImputer(strategy="constant", fill_value=mark)),
+            (
+                "unmarked",
+                SimpleImputer(missing_values=mark, strategy="constant", fill_value=np.nan, keep_empty_features=True),
+            ),
+        ]
+    )
+    return Pipeline([("columns", columns), (WITH_VALUES, with_values), ("model", model)])

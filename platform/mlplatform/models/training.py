@@ -5,20 +5,22 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 
 from mlplatform.config import UseCaseSettings
 from mlplatform.errors import LabelError
+from mlplatform.features.model_frame import RULE, model_frame
 from mlplatform.medallion.spine import LABEL_KNOWN_AT, LabelSpine
 from mlplatform.models import metrics
+from mlplatform.models.fitting import check_columns, columns_without_values, fit, in_our_words, predict
 from mlplatform.models.label_frame import LabelFrame, table_digest
 from mlplatform.models.metrics import Vector
-from mlplatform.models.search import SearchResult, search
+from mlplatform.models.search import OnFailure, OnTrial, SearchResult, search
 from mlplatform.models.split import TimeSplit, time_split
 from mlplatform.models.trainer import Trainer
 from mlplatform.workspace.protocols import Workspace
@@ -28,8 +30,6 @@ if TYPE_CHECKING:
 
     from mlplatform.workspace.feature_protocols import TrainingSet
 
-OnTrial = Callable[[int, dict[str, Any], float], None]
-
 
 @dataclass(frozen=True)
 class TrainingData:
@@ -37,13 +37,15 @@ class TrainingData:
 
     Attributes:
         training_set: Carries the feature spec that is logged with the model.
-        inputs: The model's input columns, rows sorted by prediction time and keys.
+        rows: The model's input columns in their declared types, sorted by prediction time and keys.
+        inputs: The same, as the model is given them.
         labels: Shape (rows,).
         times: Prediction times, shape (rows,), ascending.
         digest: Fingerprint of inputs and labels: the version of the dataset.
     """
 
     training_set: TrainingSet
+    rows: pa.Table
     inputs: pd.DataFrame
     labels: Vector
     times: np.ndarray[Any, np.dtype[np.datetime64]]
@@ -57,7 +59,11 @@ class TrainingData:
 
 @dataclass(frozen=True)
 class Trained:
-    """A fitted challenger, its parameters, its search, and its metrics on the holdout."""
+    """A fitted challenger, its parameters, its search, and its metrics on the holdout.
+
+    Attributes:
+        without_values: Of the parts `fitted` and `holdout`, the columns that hold no value there; empty parts left out.
+    """
 
     estimator: Any
     params: dict[str, Any]
@@ -65,6 +71,7 @@ class Trained:
     split: TimeSplit
     metrics: dict[str, float]
     holdout_predictions: Vector
+    without_values: dict[str, list[str]]
 
 
 def training_data(
@@ -110,7 +117,8 @@ def training_data(
     inputs = whole.drop_columns([*never, spine.label])
     return TrainingData(
         training_set=logged,
-        inputs=inputs.to_pandas(),
+        rows=inputs,
+        inputs=model_frame(inputs),
         labels=labels,
         times=whole.column(spine.prediction_time).to_numpy().astype("datetime64[us]"),
         digest=table_digest(whole),
@@ -130,66 +138,87 @@ def training_key(trainer: Trainer, data: TrainingData, settings: UseCaseSettings
             settings.training.model_dump(mode="json"),
             inspect.getsource(inspect.getmodule(type(trainer)) or type(trainer)),
             sklearn.__version__,
+            # A model that was fitted on other types is another model.
+            RULE,
         ]
     )
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def train(trainer: Trainer, data: TrainingData, settings: UseCaseSettings, on_trial: OnTrial) -> Trained:
+def train(
+    trainer: Trainer,
+    data: TrainingData,
+    settings: UseCaseSettings,
+    on_trial: OnTrial,
+    on_failure: OnFailure | None = None,
+) -> Trained:
     """Search, fit, and evaluate.
 
     The search fits on the oldest part and scores on the validation part; the model is then fitted on both with the best
     parameters, and evaluated on the holdout, which neither has seen.
 
+    Args:
+        trainer: Makes the estimator, and names what is searched.
+        data: What it is trained on.
+        settings: Of the use case.
+        on_trial: Called after each trial that gave a score, see `search`.
+        on_failure: Called after each that gave none.
+
     Raises:
         LabelError: If the rows cannot be split by time.
-        StageError: If no set of parameters gave a finite score.
+        StageError: If columns do not suit the estimator, it fails, or no set of parameters gave a finite score.
     """
     options = settings.training
     split = time_split(data.times, holdout=options.holdout, validation=options.validation)
     metric = metrics.get(options.metric)
+    fitted_rows = slice(0, split.holdout.start)
 
     def score(params: dict[str, Any]) -> float:
-        fitted = _fit(trainer, {**trainer.default_params, **params}, data, split.fit)
+        fitted = fit(trainer, {**trainer.default_params, **params}, data.inputs.iloc[split.fit], data.labels[split.fit])
         predicted = predict(fitted, data.inputs.iloc[split.validation], settings.task)
-        return metric.compute(data.labels[split.validation], predicted)
+        with in_our_words(f"The metric {metric.name}", params):
+            return metric.compute(data.labels[split.validation], predicted)
 
-    space = trainer.search_space()
-    found = (
-        search(
+    with in_our_words("Making the search space"):
+        space = trainer.search_space()
+    found = None
+    if space and options.search.max_evals > 1:
+        _check_before_the_search(trainer, data, split)
+        found = search(
             space,
             score,
             options.search,
             seed=options.seed,
             greater_is_better=metric.greater_is_better,
             on_trial=on_trial,
+            on_failure=on_failure,
         )
-        if space and options.search.max_evals > 1
-        else None
-    )
     params = {**trainer.default_params, **(found.params if found else {})}
-    fitted = _fit(trainer, params, data, slice(0, split.holdout.start))
+    fitted = fit(trainer, params, data.inputs.iloc[fitted_rows], data.labels[fitted_rows])
     predicted = predict(fitted, data.inputs.iloc[split.holdout], settings.task)
+    with in_our_words("The metrics of the holdout", params):
+        measured = metrics.evaluate(
+            settings.task, data.labels[split.holdout], predicted, event_above=settings.label.event_above
+        )
     return Trained(
         estimator=fitted,
         params=params,
         search=found,
         split=split,
-        metrics=metrics.evaluate(
-            settings.task, data.labels[split.holdout], predicted, event_above=settings.label.event_above
-        ),
+        metrics=measured,
         holdout_predictions=predicted,
+        without_values={
+            part: names
+            for part, rows in (("fitted", fitted_rows), ("holdout", split.holdout))
+            if (names := columns_without_values(data.inputs.iloc[rows]))
+        },
     )
 
 
-def predict(estimator: Any, inputs: pd.DataFrame, task: str) -> Vector:
-    """Return the probability of the positive class, or the predicted value; shape (rows,)."""
-    if task == "classification":
-        return np.asarray(estimator.predict_proba(inputs)[:, 1], dtype=np.float64)
-    return np.asarray(estimator.predict(inputs), dtype=np.float64)
-
-
-def _fit(trainer: Trainer, params: dict[str, Any], data: TrainingData, rows: slice) -> Any:
-    estimator = trainer.estimator(params)
-    estimator.fit(data.inputs.iloc[rows], data.labels[rows])
-    return estimator
+def _check_before_the_search(trainer: Trainer, data: TrainingData, split: TimeSplit) -> None:
+    """Refuse columns once, where the default parameters make an estimator, and not trial by trial."""
+    try:
+        estimator = trainer.estimator(dict(trainer.default_params))
+    except Exception:  # noqa: BLE001  (it may need what is searched; each trial looks for itself, and tells)
+        return
+    check_columns(estimator, data.inputs.iloc[split.fit])

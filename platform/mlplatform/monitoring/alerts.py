@@ -16,6 +16,8 @@ UNMATCHED_FEATURES = "unmatched_features"
 ESTIMATED_PERFORMANCE = "estimated_performance"
 PERFORMANCE = "performance"
 CALIBRATION = "calibration"
+WORSE_THAN_BASELINE = "worse_than_baseline"
+NOT_JUDGED = "not_judged"
 MONITOR = "monitor"
 KINDS = (
     DRIFT,
@@ -26,9 +28,14 @@ KINDS = (
     ESTIMATED_PERFORMANCE,
     PERFORMANCE,
     CALIBRATION,
+    WORSE_THAN_BASELINE,
+    NOT_JUDGED,
     MONITOR,
 )
 """Every kind of alert; each has its page in the runbook."""
+
+CHECKS = tuple(kind for kind in KINDS if kind not in (NOT_JUDGED, MONITOR))
+"""Kinds that say something of data or model; the others are about the monitoring itself."""
 
 State = Literal["ok", "violated", "unknown"]
 Event = Literal["raised", "repeated", "recovered"]
@@ -43,7 +50,7 @@ class Finding:
     Attributes:
         kind: One of `KINDS`.
         state: `violated`, `ok`, or `unknown` where there was nothing to judge: neither well nor ill.
-        message: What was found, with its numbers.
+        message: What was found, with its numbers; of what is unknown, why it was not judged.
         model_version: Whom it is about; None where it is about no version.
     """
 
@@ -51,6 +58,16 @@ class Finding:
     state: State
     message: str = ""
     model_version: int | None = None
+
+
+def too_few(rows: int, needed: int, what: str = "row") -> str:
+    """Say why something was not judged.
+
+    Examples:
+        >>> too_few(4706, 5000)
+        '4,706 rows, needs 5,000'
+    """
+    return f"{rows:,} {what}{'' if rows == 1 else 's'}, needs {needed:,}"
 
 
 @dataclass(frozen=True)

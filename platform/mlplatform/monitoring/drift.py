@@ -33,6 +33,8 @@ class DriftMetric:
         violated: True when the value lies beyond the limit and chance does not explain it.
         p_value: Probability of such a distance without any change, corrected for the number of columns.
         baseline: What the window was compared with: `training` or `previous window`.
+        judged: False where there were too few rows to say anything: neither well nor ill. On record such a distance
+            has no limit.
     """
 
     column: str
@@ -42,6 +44,7 @@ class DriftMetric:
     violated: bool
     p_value: float | None = None
     baseline: str = TRAINING
+    judged: bool = True
 
 
 def compare(
@@ -68,7 +71,7 @@ def compare(
         baseline: What those are.
 
     Returns:
-        The metrics of each column. A window of fewer than `min_rows` rows is measured and never violates.
+        The metrics of each column. A window of fewer than `min_rows` rows is measured and not judged.
     """
     judged = rows >= limits.min_rows
     found: list[DriftMetric] = []
@@ -85,7 +88,9 @@ def compare(
         mine = [place for place, item in enumerate(found) if item.p_value is not None and _family(item) == family]
         for place, corrected in zip(mine, distances.holm([found[at].p_value or 0.0 for at in mine]), strict=True):
             found[place] = replace(found[place], p_value=corrected)
-    return [replace(item, violated=item.violated or (judged and _beyond(item, limits))) for item in found]
+    return [
+        replace(item, violated=item.violated or (judged and _beyond(item, limits)), judged=judged) for item in found
+    ]
 
 
 def _family(item: DriftMetric) -> str:

@@ -38,19 +38,30 @@ def interval(name: str, labels: Vector, predictions: Vector, *, resample: bool =
         return None
     if name == "label_mean" and np.isin(labels, (0.0, 1.0)).all():
         return _wilson(labels)
-    losses = _losses(name, labels, predictions)
-    if losses is not None:
-        middle, half = float(losses.mean()), _NORMAL * float(losses.std(ddof=1)) / float(np.sqrt(losses.size))
+    of_rows = losses(name, labels, predictions)
+    if of_rows is not None:
+        middle, half = float(of_rows.mean()), _NORMAL * float(of_rows.std(ddof=1)) / float(np.sqrt(of_rows.size))
         low, high = middle - half, middle + half
         return (float(np.sqrt(max(low, 0.0))), float(np.sqrt(high))) if name == "rmse" else (low, high)
     if name == "roc_auc":
-        return _delong(labels, predictions)
+        found = delong(labels, predictions)
+        if found is None:
+            return None
+        area, half = found[0], _NORMAL * found[1]
+        return max(0.0, area - half), min(1.0, area + half)
     if resample and name in metrics.METRICS:
         return _bootstrap(name, labels, predictions)
     return None
 
 
-def _losses(name: str, labels: Vector, predictions: Vector) -> Vector | None:
+def losses(name: str, labels: Vector, predictions: Vector) -> Vector | None:
+    """Return each row's loss of a metric that is a mean of them (of `rmse` the root of it); None where there is none.
+
+    Args:
+        name: The metric.
+        labels: Shape (rows,).
+        predictions: Shape (rows,).
+    """
     if name in ("brier", "rmse"):
         return np.asarray((predictions - labels) ** 2)
     if name == "mae":
@@ -70,8 +81,15 @@ def _wilson(labels: Vector) -> Interval:
     return max(0.0, center - half), min(1.0, center + half)
 
 
-def _delong(labels: Vector, predictions: Vector) -> Interval | None:
-    """By mid-ranks, which is the fast form of Sun and Xu, IEEE Signal Processing Letters 2014."""
+def delong(labels: Vector, predictions: Vector) -> tuple[float, float] | None:
+    """Return the area under the ROC curve and its standard error; None with fewer than two rows of a class.
+
+    By mid-ranks, which is the fast form of Sun and Xu, IEEE Signal Processing Letters 2014.
+
+    Args:
+        labels: 0 or 1, shape (rows,).
+        predictions: Shape (rows,).
+    """
     from scipy.stats import rankdata
 
     events = labels == 1
@@ -81,9 +99,7 @@ def _delong(labels: Vector, predictions: Vector) -> Interval | None:
     among_all = rankdata(predictions)
     above = (among_all[events] - rankdata(predictions[events])) / down
     below = 1 - (among_all[~events] - rankdata(predictions[~events])) / up
-    area = float(above.mean())
-    half = _NORMAL * float(np.sqrt(above.var(ddof=1) / up + below.var(ddof=1) / down))
-    return max(0.0, area - half), min(1.0, area + half)
+    return float(above.mean()), float(np.sqrt(above.var(ddof=1) / up + below.var(ddof=1) / down))
 
 
 def _bootstrap(name: str, labels: Vector, predictions: Vector) -> Interval | None:

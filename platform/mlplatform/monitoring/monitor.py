@@ -7,7 +7,7 @@ from typing import ClassVar
 from mlplatform.config import UseCaseSettings
 from mlplatform.monitoring import alerts
 
-_CRITICAL = frozenset({alerts.PERFORMANCE, alerts.CALIBRATION, alerts.MONITOR})
+_CRITICAL = frozenset({alerts.PERFORMANCE, alerts.CALIBRATION, alerts.WORSE_THAN_BASELINE, alerts.MONITOR})
 
 
 class Monitor:

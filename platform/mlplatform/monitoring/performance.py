@@ -11,6 +11,7 @@ from mlplatform.config import UseCaseSettings
 from mlplatform.models import metrics
 from mlplatform.models.metrics import Vector
 from mlplatform.monitoring import estimate
+from mlplatform.monitoring.alerts import too_few
 from mlplatform.monitoring.intervals import interval
 
 CALIBRATION_RATIO = "calibration_ratio"
@@ -24,12 +25,12 @@ class PerformanceMetric:
     Attributes:
         metric: Its name.
         value: None where it is not defined (no row, one class) or not available.
-        limit: From the settings; None: recorded, not judged.
+        limit: From the settings; None: recorded, not judged: there were too few rows, as `note` says, or none is set.
         violated: True when the value lies beyond the limit.
         low: Lower end of the 95% interval; None where there is none.
         high: Its upper end.
         estimate: What had been estimated for the window before its labels were known.
-        note: Why there is no value, or what an estimate is blind to.
+        note: Why there is no value, why it was not judged, or what an estimate is blind to.
     """
 
     metric: str
@@ -61,24 +62,25 @@ def realised(
 
     Returns:
         All metrics of the task, and for probabilities the ratio of observed to predicted mean. With fewer rows than
-        `monitoring.min_rows` nothing violates.
+        `monitoring.min_rows` nothing is judged.
     """
     limits = settings.monitoring
     judged = judge and labels.size >= limits.min_rows
+    why = not_judged(labels.size, settings) if judge and not judged else None
     found = []
     measured = metrics.evaluate(settings.task, labels, predictions, event_above=settings.label.event_above)
     for name, value in measured.items():
         primary = name == settings.training.metric
-        limit, violated = None, False
-        if primary and judge and limits.performance_floor is not None:
-            limit = limits.performance_floor
-            violated = judged and bool(np.isfinite(value)) and metrics.get(name).gain(value, limit) < 0
+        limit, violated, note = None, False, None
+        if primary and limits.performance_floor is not None:
+            limit, note = limits.performance_floor if judged else None, why
+            violated = limit is not None and bool(np.isfinite(value)) and metrics.get(name).gain(value, limit) < 0
         ends = interval(name, labels, predictions, resample=primary) if np.isfinite(value) else None
         low, high = ends or (None, None)
-        found.append(PerformanceMetric(name, _finite(value), limit, violated, low, high))
+        found.append(PerformanceMetric(name, _finite(value), limit, violated, low, high, note=note))
     if settings.task == "classification":
-        limit = limits.max_calibration_ratio if judge else None
-        found.append(_calibration_ratio(labels, predictions, limit, judged=judged))
+        limit = limits.max_calibration_ratio if judged else None
+        found.append(replace(_calibration_ratio(labels, predictions, limit), note=why))
     return [replace(item, estimate=(estimates or {}).get(item.metric)) for item in found]
 
 
@@ -103,22 +105,27 @@ def estimated(
     found = []
     expected = estimate.expected_metrics(predictions, estimate.calibrated(predictions, calibration))
     for name, value in expected.items():
-        limit = limits.performance_floor if name == primary else None
-        violated = (
-            limit is not None
-            and predictions.size >= limits.min_rows
-            and bool(np.isfinite(value))
-            and metrics.get(name).gain(value, limit) < 0
-        )
-        found.append(PerformanceMetric(name, _finite(value), limit, violated, note=estimate.BLIND_SPOT))
+        limit, note = None, estimate.BLIND_SPOT
+        if name == primary and limits.performance_floor is not None:
+            if predictions.size >= limits.min_rows:
+                limit = limits.performance_floor
+            else:
+                note = f"{note}; {not_judged(predictions.size, settings)}"
+        violated = limit is not None and bool(np.isfinite(value)) and metrics.get(name).gain(value, limit) < 0
+        found.append(PerformanceMetric(name, _finite(value), limit, violated, note=note))
     return found
+
+
+def not_judged(rows: int, settings: UseCaseSettings) -> str:
+    """Say that so many rows are too few to be held against the limits."""
+    return f"not judged: {too_few(rows, settings.monitoring.min_rows)}"
 
 
 def _finite(value: float) -> float | None:
     return value if np.isfinite(value) else None
 
 
-def _calibration_ratio(labels: Vector, predictions: Vector, limit: float | None, *, judged: bool) -> PerformanceMetric:
+def _calibration_ratio(labels: Vector, predictions: Vector, limit: float | None) -> PerformanceMetric:
     expected = float(predictions.mean()) if predictions.size else 0.0
     if expected <= 0:
         return PerformanceMetric(CALIBRATION_RATIO, None, limit, violated=False)
@@ -128,4 +135,4 @@ def _calibration_ratio(labels: Vector, predictions: Vector, limit: float | None,
     off = limit is not None and (ratio > limit or ratio < 1 / limit)
     found = interval("label_mean", labels, predictions)
     low, high = (found[0] / expected, found[1] / expected) if found else (None, None)
-    return PerformanceMetric(CALIBRATION_RATIO, ratio, limit, judged and off and abs(ratio - 1) > noise, low, high)
+    return PerformanceMetric(CALIBRATION_RATIO, ratio, limit, off and abs(ratio - 1) > noise, low, high)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -12,12 +12,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlplatform.errors import StageError
+from mlplatform.monitoring import edges as edging
 from mlplatform.monitoring.counts import ColumnCounts, Floats, as_floats, count_column
 
 BINS = 10
 GRID = 100
 MOST_CATEGORIES = 200
-FORMAT = 2
+FORMAT = 3
+_ON_VALUES = 2
+"""The format in which edges lay on values; read as well, its edges moved."""
 _RARE = 5
 
 
@@ -28,12 +31,13 @@ class ColumnProfile:
     Attributes:
         kind: `numeric` or `category`.
         counts: Rows in each cell, nulls (NaN counts as null), and moments of the column it was taken from.
-        edges: Cell edges of a numeric column, ascending: its distinct values, or its percentiles where there are more
-            than `GRID`, always with the smallest value and the next number above the largest. A cell holds
-            `edge <= value < next edge`; the first and the last are open, so that no value falls outside of all, and
-            hold nothing of the column itself.
+        edges: Cell edges of a numeric column, ascending: right below each of its distinct values, or below its
+            percentiles where there are more than `GRID`, always below the smallest value and above the largest. They
+            lie between values, see `monitoring.edges`. A cell holds `edge <= value < next edge`; the first and the
+            last are open, so that no value falls outside of all, and hold nothing of the column itself.
         coarse: Positions in `edges` of the edges of the ten quantile bins that the stability index is taken over.
         categories: Values of a categorical column, most frequent first; one more cell holds all others ("unseen").
+        median: Of a numeric column, one of its values; None without any.
     """
 
     kind: Literal["numeric", "category"]
@@ -41,17 +45,14 @@ class ColumnProfile:
     edges: list[float] = field(default_factory=list)
     coarse: list[int] = field(default_factory=list)
     categories: list[str] = field(default_factory=list)
+    median: float | None = None
 
     @property
     def ordinary(self) -> float | str | None:
-        """An ordinary value: the edge at the median, or the most frequent category; None when all were null."""
+        """An ordinary value: the median, or the most frequent category; None when all were null."""
         if self.kind == "category":
             return self.categories[0] if self.categories else None
-        cells = np.asarray(self.counts.cells)
-        if not cells.sum():
-            return None
-        middle = int(np.searchsorted(np.cumsum(cells), cells.sum() / 2))
-        return self.edges[min(max(middle - 1, 0), len(self.edges) - 1)]
+        return self.median
 
     def count(self, column: pa.ChunkedArray | pa.Array) -> ColumnCounts:
         """Count another column's rows in this profile's cells.
@@ -130,52 +131,86 @@ def profile_table(rows: pa.Table) -> dict[str, ColumnProfile]:
     return profiles
 
 
-def to_dict(profile: Profile, calibration: Mapping[str, float] | None = None) -> dict[str, Any]:
+def to_dict(
+    profile: Profile, calibration: Mapping[str, float] | None = None, baseline: Mapping[str, float] | None = None
+) -> dict[str, Any]:
     """Return a profile as plain data, for JSON.
 
     Args:
         profile: The columns.
         calibration: What `estimate.fit_calibration` gave for the model; None where it has no probabilities.
+        baseline: What `baseline.learn` gave for its training labels; None where they are not known.
     """
-    columns = {name: asdict(column) for name, column in profile.items()}
-    return {"format": FORMAT, "columns": columns, "calibration": dict(calibration) if calibration else None}
+    return {
+        "format": FORMAT,
+        "columns": {name: asdict(column) for name, column in profile.items()},
+        "calibration": dict(calibration) if calibration else None,
+        "baseline": dict(baseline) if baseline else None,
+    }
 
 
 def from_dict(data: Mapping[str, Any]) -> dict[str, ColumnProfile]:
-    """Read what `to_dict` wrote.
+    """Read what `to_dict` wrote, in this format or the one before it.
 
     Raises:
-        StageError: If it is no profile of this format.
+        StageError: If it is no profile of these formats.
     """
-    if data.get("format") != FORMAT or not isinstance(data.get("columns"), dict):
+    if data.get("format") not in (FORMAT, _ON_VALUES) or not isinstance(data.get("columns"), dict):
         raise StageError(
             f"The reference profile is not of format {FORMAT}; it was written by another version of the library.",
             hint="Train and promote a new version: its profile is written with it.",
         )
-    return {
+    found = {
         name: ColumnProfile(**{**column, "counts": ColumnCounts(**column["counts"])})
         for name, column in data["columns"].items()
     }
+    return found if data["format"] == FORMAT else {name: _off_values(column) for name, column in found.items()}
+
+
+def _off_values(column: ColumnProfile) -> ColumnProfile:
+    """Return a profile whose edges lay on values with its edges between them."""
+    if column.kind == "category":
+        return column
+    cells = np.asarray(column.counts.cells, dtype=np.int64)
+    median = None
+    if column.edges and cells.sum():
+        middle = int(np.searchsorted(np.cumsum(cells), cells.sum() / 2))
+        median = column.edges[min(max(middle - 1, 0), len(column.edges) - 1)]
+    moved = edging.moved(column.edges, column.coarse)
+    return ColumnProfile(
+        kind="numeric",
+        counts=replace(column.counts, cells=np.add.reduceat(cells, moved.starts).tolist()),
+        edges=moved.edges,
+        coarse=moved.coarse,
+        median=median,
+    )
 
 
 def _numeric(column: pa.ChunkedArray) -> ColumnProfile:
-    values = as_floats(column)
-    quantiles = np.quantile(values, np.linspace(0, 1, GRID + 1), method="linear") if values.size else np.array([])
-    deciles = np.unique(quantiles[GRID // BINS : -1 : GRID // BINS])
-    if deciles.size == 1:
-        # Nearly all rows hold one value: it gets a bin of its own, so that what lies above it shows.
-        deciles = np.append(deciles, np.nextafter(deciles[0], np.inf))
-    distinct = np.unique(values)
-    grid = distinct if distinct.size <= GRID else quantiles
-    ends = [values.min(), np.nextafter(values.max(), np.inf)] if values.size else []
-    edges = np.unique(np.concatenate([grid, deciles, ends]))
+    numbers = as_floats(column)
+    values = np.sort(numbers[np.isfinite(numbers)])
+    if not values.size:
+        return ColumnProfile(kind="numeric", counts=count_column(column, np.array([]), ()))
+    scale = edging.Scale.of(values)
+    with np.errstate(over="ignore", invalid="ignore"):  # two values of opposite sign may lie infinitely far apart
+        quantiles = np.quantile(values, np.linspace(0, 1, GRID + 1), method="linear")
+    quantiles[0], quantiles[-1] = values[0], values[-1]
+    quantiles = quantiles[np.isfinite(quantiles)]
+    deciles = quantiles[GRID // BINS : -1 : GRID // BINS] if quantiles.size == GRID + 1 else quantiles
+    coarse, hit = np.unique(edging.below(values, deciles, scale), return_counts=True)
+    # A value that holds more than a tenth of the rows gets a bin of its own, so that what lies above it shows.
+    held = values[np.minimum(np.searchsorted(values, coarse[hit > 1]), values.size - 1)]
+    coarse = np.unique([*coarse, *(edging.above(values, float(value), scale) for value in held)])
+    distinct = edging.distinct(values, scale, GRID)
+    grid = edging.below(values, quantiles if distinct is None else distinct, scale)
+    edges = np.unique(np.concatenate([grid, coarse, [edging.above(values, float(values[-1]), scale)]]))
     edges = edges[np.isfinite(edges)]
-    deciles = deciles[np.isfinite(deciles)]
     return ColumnProfile(
         kind="numeric",
         counts=count_column(column, edges, ()),
         edges=edges.tolist(),
-        coarse=np.searchsorted(edges, deciles).tolist(),
+        coarse=np.searchsorted(edges, coarse[np.isfinite(coarse)]).tolist(),
+        median=float(values[(values.size - 1) // 2]),
     )
 
 

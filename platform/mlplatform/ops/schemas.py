@@ -68,7 +68,7 @@ DRIFT_METRICS = pa.schema(
         _note("column", pa.string(), "The input, prediction, or a feature table", required=True),
         _required("metric", pa.string()),
         pa.field("value", pa.float64()),
-        _note("limit", pa.float64(), "Null: recorded, not judged"),
+        _note("limit", pa.float64(), "Null: recorded, not judged (too few rows, or no limit is set)"),
         _note("p_value", pa.float64(), "Of such a distance without change, corrected for the number of columns"),
         _required("violated", pa.bool_()),
         _required("rows", pa.int64()),
@@ -82,7 +82,7 @@ WINDOW_COUNTS = pa.schema(
         _required("window_start", _TIME),
         _required("window_end", _TIME),
         _required("rows", pa.int64()),
-        _note("counts", pa.string(), "JSON: column -> rows, nulls, rows in each cell, moments", required=True),
+        _note("counts", pa.string(), "JSON: format; column -> rows, nulls, rows in each cell, moments", required=True),
     ]
 )
 PERFORMANCE_METRICS = pa.schema(
@@ -101,7 +101,12 @@ PERFORMANCE_METRICS = pa.schema(
         _required("window_start", _TIME),
         _required("window_end", _TIME),
         _note("slice", pa.string(), "column=value; null: all rows"),
-        _required("metric", pa.string()),
+        _note(
+            "metric",
+            pa.string(),
+            "Of the model; baseline_<metric>: of the training labels' median or mean; gain_over_baseline: of the two",
+            required=True,
+        ),
         pa.field("value", pa.float64()),
         _note("low", pa.float64(), "Lower end of the 95% interval"),
         _note("high", pa.float64(), "Upper end of the 95% interval"),
@@ -110,7 +115,7 @@ PERFORMANCE_METRICS = pa.schema(
             pa.float64(),
             "What was estimated for the same predictions before labels; blind to a shift of the base rate",
         ),
-        pa.field("limit", pa.float64()),
+        _note("limit", pa.float64(), "Null: recorded, not judged (too few rows, or no limit is set)"),
         _required("violated", pa.bool_()),
         _note("rows", pa.int64(), "Rows the value is computed on", required=True),
         _note("scored", pa.int64(), "Predictions of the window = known + waiting + never"),
@@ -119,7 +124,7 @@ PERFORMANCE_METRICS = pa.schema(
         _note("never", pa.int64(), "Horizon and grace have passed without a label"),
         _note("coverage", pa.float64(), "known / scored", required=True),
         _note("fingerprint", pa.string(), "Changes when a label of the window does: then it is measured again"),
-        _note("note", pa.string(), "Why there is no value, or what an estimate is blind to"),
+        _note("note", pa.string(), "Why there is no value, why it was not judged, or what an estimate is blind to"),
     ]
 )
 ALERTS = pa.schema(
@@ -163,9 +168,19 @@ TABLES = {
 }
 
 
-def ensure(ws: Workspace, namespace: Namespace) -> None:
-    """Create the platform's tables of this environment where they are missing."""
+WRITTEN_BY = {
+    "gate_decisions": "gate",
+    "drift_metrics": "monitor",
+    "window_counts": "monitor",
+    "performance_metrics": "monitor",
+}
+"""Tables that a stage writes to in every run that ends well, so that it is noticed when they are gone."""
+
+
+def ensure(ws: Workspace, namespace: Namespace) -> list[str]:
+    """Create the platform's tables of this environment where they are missing; return the names of those made."""
     present = set(ws.tables.list(namespace.catalog, namespace.ops("stage_runs").schema))
     for name, (schema, description) in TABLES.items():
         if name not in present:
             ws.tables.create(namespace.ops(name), schema, description=description)
+    return [name for name in TABLES if name not in present]

@@ -74,7 +74,7 @@ def steps(recorded: Iterable[dict[str, Any]], metric: str) -> list[Step]:
 
 
 def _step(moment: datetime, rows: list[dict[str, Any]], metric: str) -> Step:
-    score = _details(rows, "score")
+    score = _details(rows, "score", key="model_version")
     monitor = _details(rows, "monitor")
     worst = monitor.get("worst_drift") or {}
     return Step(
@@ -112,7 +112,8 @@ def _kinds(reasons: list[str]) -> list[str]:
 def _drift(worst: dict[str, Any]) -> str:
     if not worst:
         return ""
-    return f"{worst['column']} {worst['value']:.2f}" if worst["value"] is not None else f"{worst['column']} is missing"
+    text = f"{worst['column']} {worst['value']:.2f}" if worst["value"] is not None else f"{worst['column']} is missing"
+    return text if worst.get("judged", True) else f"{text} (not judged)"
 
 
 def _details(rows: list[dict[str, Any]], stage: str, key: str | None = None) -> dict[str, Any]:

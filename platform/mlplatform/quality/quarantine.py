@@ -8,6 +8,7 @@ from mlplatform.quality import provenance
 
 REASON = "reason"
 CONTENT = "content"
+MALFORMED = "malformed_line"
 
 
 def quarantine_schema() -> pa.Schema:

@@ -69,6 +69,13 @@ class Step:
         """Number of columns above their limit."""
         return sum(item.violated for item in self.drift)
 
+    @property
+    def unjudged(self) -> str:
+        """Why the drift that was measured was not judged; empty where it was, or none was measured."""
+        if not self.drift or any(not item.unjudged for item in self.drift):
+            return ""
+        return self.drift[0].unjudged
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -99,6 +106,7 @@ class Facts:
         timings: How long each stage took.
         outcomes: Predictions and what turned out.
         ran_with: The library's versions that the stages ran with.
+        never_scored: Rows due before the first scoring without prediction or known label, when last counted.
     """
 
     use_case: str
@@ -125,6 +133,7 @@ class Facts:
     timings: tuple[Timing, ...] = ()
     outcomes: Outcomes = field(default_factory=Outcomes)
     ran_with: tuple[str, ...] = ()
+    never_scored: int = 0
 
     @property
     def champion(self) -> Champion | None:
@@ -135,6 +144,16 @@ class Facts:
     def last(self) -> Step | None:
         """The newest step."""
         return self.steps[-1] if self.steps else None
+
+    @property
+    def unjudged_windows(self) -> int:
+        """How many of the newest measured windows, in a row, were not judged for drift."""
+        count = 0
+        for step in (step for step in reversed(self.steps) if step.drift):
+            if not step.unjudged:
+                break
+            count += 1
+        return count
 
     @property
     def rows_scored(self) -> int:
@@ -159,8 +178,9 @@ def gather(ws: Workspace, namespace: Namespace, spine: LabelSpine, settings: Use
     stages = stages_of(stage_runs.of_the_cycle(stage_runs.read(ws, namespace)))
     decisions = decisions_of(events)
     measured = read_ops(ws, namespace, "performance_metrics")
-    performance = performance_of(measured)
-    drift = drift_of(read_ops(ws, namespace, "drift_metrics"))
+    monitored = {stage.as_of: stage.details for stage in stages if stage.stage == "monitor"}
+    performance = performance_of(measured, monitored)
+    drift = drift_of(read_ops(ws, namespace, "drift_metrics"), monitored)
     moments = {item.as_of for group in (stages, decisions, performance, drift) for item in group}
     outcomes = read_outcomes(ws, namespace, spine, settings.task, max(moments, default=None))
     moments |= {item.as_of for item in outcomes.scored}
@@ -191,7 +211,13 @@ def gather(ws: Workspace, namespace: Namespace, spine: LabelSpine, settings: Use
         timings=timings_of(stages),
         outcomes=outcomes,
         ran_with=tuple(sorted({stage.platform_version for stage in stages})),
+        never_scored=_never_scored(stages),
     )
+
+
+def _never_scored(stages: tuple[StageFacts, ...]) -> int:
+    counted = [stage.details["unscored_before"] for stage in stages if stage.details.get("unscored_before")]
+    return int(counted[-1]["without_label"]) if counted else 0
 
 
 def _step(

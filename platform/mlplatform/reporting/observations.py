@@ -8,7 +8,9 @@ from datetime import datetime
 from typing import Any
 
 from mlplatform.as_of import parse_as_of
+from mlplatform.monitoring import alerts, baseline
 from mlplatform.monitoring.drift import TRAINING
+from mlplatform.monitoring.performance import CALIBRATION_RATIO
 from mlplatform.naming import CHAMPION, Namespace
 from mlplatform.ops.stage_runs import DONE
 from mlplatform.workspace.protocols import Workspace
@@ -22,22 +24,44 @@ _NEWEST = ("train",)
 
 @dataclass(frozen=True)
 class DriftFacts:
-    """The population stability index of one column at one step; `value` is None where the window lacked the column."""
+    """The population stability index of one column at one step.
+
+    Attributes:
+        as_of: The step.
+        column: The column.
+        value: The index; None where the window lacked the column.
+        limit: What it was held against; None where it was not judged.
+        violated: Whether it lies beyond.
+        unjudged: Why it was not judged; empty where it was.
+    """
 
     as_of: datetime
     column: str
     value: float | None
     limit: float | None
     violated: bool
+    unjudged: str = ""
 
 
 @dataclass(frozen=True)
 class Realised:
-    """One realised metric at one step."""
+    """One realised metric at one step.
+
+    Attributes:
+        value: Its value.
+        limit: What it was held against; None where it was not judged.
+        violated: Whether it lies beyond.
+        low: Lower end of its 95% interval.
+        high: Its upper end.
+        unjudged: Why it was not judged although there is a limit; empty where it was.
+    """
 
     value: float | None
     limit: float | None
     violated: bool
+    low: float | None = None
+    high: float | None = None
+    unjudged: str = ""
 
 
 @dataclass(frozen=True)
@@ -91,6 +115,7 @@ class WindowFacts:
         low: Lower end of its 95% interval.
         high: Its upper end.
         note: What the estimate is blind to, or why there is none.
+        baseline: The primary metric of the trivial baseline on the same labels.
     """
 
     start: datetime
@@ -102,6 +127,7 @@ class WindowFacts:
     low: float | None = None
     high: float | None = None
     note: str = ""
+    baseline: float | None = None
 
 
 @dataclass(frozen=True)
@@ -158,18 +184,46 @@ def read_ops(ws: Workspace, namespace: Namespace, table: str) -> list[dict[str, 
     return rows
 
 
-def drift_of(rows: Iterable[Mapping[str, Any]]) -> tuple[DriftFacts, ...]:
-    """Return the population stability indexes against training, by step and column."""
-    found = [
-        DriftFacts(parse_as_of(row["as_of"]), row["column"], row["value"], row["limit"], row["violated"])
-        for row in rows
-        if row["baseline"] == TRAINING and row["metric"] in ("psi", "missing")
-    ]
+def drift_of(
+    rows: Iterable[Mapping[str, Any]], monitored: Mapping[datetime, Mapping[str, Any]] | None = None
+) -> tuple[DriftFacts, ...]:
+    """Return the population stability indexes against training, by step and column.
+
+    Args:
+        rows: Of `ops.drift_metrics`.
+        monitored: What the monitor recorded of itself at each step.
+    """
+    mine = [row for row in rows if row["baseline"] == TRAINING and row["metric"] in ("psi", "missing")]
+    violated = {row["as_of"] for row in mine if row["violated"]}
+    found = []
+    for row in mine:
+        moment, why = parse_as_of(row["as_of"]), ""
+        # A missing column has no limit, and violates wherever it is judged.
+        without_limit = row["limit"] is None and not (row["metric"] == "missing" and row["violated"])
+        if without_limit or (row["as_of"] not in violated and _unjudged(monitored, moment, alerts.DRIFT)):
+            why = _unjudged(monitored, moment, alerts.DRIFT) or f"{row['rows']:,} rows"
+        found.append(DriftFacts(moment, row["column"], row["value"], row["limit"], row["violated"], why))
     return tuple(sorted(found, key=lambda item: (item.as_of, item.column)))
 
 
-def performance_of(rows: Iterable[Mapping[str, Any]]) -> tuple[Performance, ...]:
-    """Return realised performance of all versions together, one entry a step, oldest first."""
+def _unjudged(monitored: Mapping[datetime, Mapping[str, Any]] | None, moment: datetime, kind: str) -> str:
+    """Return why a kind of check was not judged at a step; empty where it was, or nothing is known of it."""
+    details = (monitored or {}).get(moment)
+    if details is None or kind in details.get("windows", {}):
+        return ""
+    # Before the reason was recorded, what was not judged was left out of the windows.
+    return str(details.get("not_judged", {}).get(kind, "")) or ("too few rows" if "windows" in details else "")
+
+
+def performance_of(
+    rows: Iterable[Mapping[str, Any]], monitored: Mapping[datetime, Mapping[str, Any]] | None = None
+) -> tuple[Performance, ...]:
+    """Return realised performance of all versions together, one entry a step, oldest first.
+
+    Args:
+        rows: Of `ops.performance_metrics`.
+        monitored: What the monitor recorded of itself at each step.
+    """
     steps: dict[datetime, list[Mapping[str, Any]]] = {}
     for row in rows:
         if row["basis"] != "recent" or row["alias"] != CHAMPION or row["model_version"] is not None or row["slice"]:
@@ -181,10 +235,23 @@ def performance_of(rows: Iterable[Mapping[str, Any]]) -> tuple[Performance, ...]
             window_start=parse_as_of(mine[0]["window_start"]),
             rows=mine[0]["rows"],
             coverage=mine[0]["coverage"],
-            metrics={row["metric"]: Realised(row["value"], row["limit"], row["violated"]) for row in mine},
+            metrics={row["metric"]: _realised(row, (monitored or {}).get(as_of)) for row in mine},
         )
         for as_of, mine in sorted(steps.items())
     )
+
+
+_NOT_JUDGED = "not judged: "
+
+
+def _realised(row: Mapping[str, Any], details: Mapping[str, Any] | None) -> Realised:
+    note, limit = row.get("note") or "", row["limit"]
+    why = note.removeprefix(_NOT_JUDGED) if note.startswith(_NOT_JUDGED) else ""
+    if limit is not None and details is not None and "windows" in details and "not_judged" not in details:
+        # Recorded before the table said so itself: what was not judged was left out of the windows.
+        kind = alerts.CALIBRATION if row["metric"] == CALIBRATION_RATIO else alerts.PERFORMANCE
+        why = "" if kind in details["windows"] else "too few labels"
+    return Realised(row["value"], limit, row["violated"], row.get("low"), row.get("high"), why)
 
 
 def windows_of(rows: Iterable[Mapping[str, Any]], metric: str) -> tuple[WindowFacts, ...]:
@@ -201,8 +268,10 @@ def windows_of(rows: Iterable[Mapping[str, Any]], metric: str) -> tuple[WindowFa
         window = found.get(place, WindowFacts(*place))
         if row["basis"] == "realised":
             window = replace(window, scored=row["scored"], coverage=row["coverage"])
-        if row["metric"] == metric and row["basis"] == "estimated":
-            window = replace(window, estimated=row["value"], note=row["note"] or "")
+        if row["metric"] == baseline.metric(metric):
+            window = replace(window, baseline=row["value"])
+        elif row["metric"] == metric and row["basis"] == "estimated":
+            window = replace(window, estimated=row["value"], note=(row["note"] or "").partition(f"; {_NOT_JUDGED}")[0])
         elif row["metric"] == metric:
             window = replace(window, realised=row["value"], low=row["low"], high=row["high"])
         found[place] = window

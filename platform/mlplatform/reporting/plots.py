@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from mlplatform.monitoring.baseline import metric as of_baseline
 from mlplatform.reporting import svg
 from mlplatform.reporting.facts import Facts
 from mlplatform.reporting.formats import brief, count, limit, moment, number, percent, plural
@@ -110,6 +111,11 @@ def performance(facts: Facts) -> Plot:
         if step.performance and (value := step.performance.value(facts.metric)) is not None
     ]
     values = [value for _, value, _, _ in found]
+    beside = [
+        (step.as_of, value)
+        for step in facts.steps
+        if step.performance and (value := step.performance.value(of_baseline(facts.metric))) is not None
+    ]
     if not found:
         return Plot(
             name,
@@ -140,7 +146,19 @@ def performance(facts: Facts) -> Plot:
                     zorder=3,
                 )
         axes.axhline(floor, color=svg.RED, linestyle=(0, (4, 2)), label=f"{whose.capitalize()} {limit(floor)}")
-        low, high = min(floor, *values), max(floor, *values)
+        if beside:
+            axes.plot(
+                [at for at, _ in beside],
+                [value for _, value in beside],
+                color=svg.MUTED,
+                linestyle=(0, (1, 1.5)),
+                marker="D",
+                markersize=5,
+                label="Trivial baseline",
+                zorder=1,
+            )
+        shown = [floor, *values, *(value for _, value in beside)]
+        low, high = min(shown), max(shown)
         room = max(high - low, abs(high) * 0.02, 1e-9) * 0.25
         axes.set_ylim(low - room, high + room)
         _time_axis(axes, facts, [at for at, *_ in found])
@@ -150,6 +168,8 @@ def performance(facts: Facts) -> Plot:
     newest = found[-1]
     direction = "Higher" if facts.greater_is_better else "Lower"
     told = f"At {moment(newest[0])}: {number(newest[1])} on {plural(newest[3], 'label')}."
+    if beside:
+        told += f" The trivial baseline, which knows the training labels only, has {number(beside[-1][1])}."
     caption = (
         f"Predictions joined with the labels that became known in the window up to the step. {direction} is better. "
         f"{told} The predictions of a window may come from earlier champions than the one in place at the step."

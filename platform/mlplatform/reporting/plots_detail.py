@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from mlplatform.reporting import svg
 from mlplatform.reporting.decisions import INSUFFICIENT, PENDING, PROMOTED, REJECTED, STALE, DecisionFacts
-from mlplatform.reporting.facts import Facts
+from mlplatform.reporting.facts import Facts, Step
 from mlplatform.reporting.formats import brief, count, limit, moment, number, percent, plural, printable
 from mlplatform.reporting.observations import DriftFacts
 from mlplatform.reporting.plots import Plot
@@ -17,6 +18,7 @@ _MOST_TICKS = 10
 _FEW = 2  # a heatmap of no more steps fits half the page
 _WITH_NUMBERS = 14  # more steps than this, and the numbers would not fit in their cells
 _WIDTH = 440.0
+_DASHES = (0, (3, 2))
 _OUTCOMES = {
     PROMOTED: (svg.GREEN, "o"),
     PENDING: (svg.GREEN, "D"),
@@ -40,9 +42,10 @@ def drift(facts: Facts) -> Plot:
     columns = sorted(worst, key=lambda column: (-worst[column], column))
     shown = columns[:_MOST_COLUMNS]
     with_numbers = len(steps) <= _WITH_NUMBERS
+    unjudged = any(step.unjudged for step in steps)
 
     def paint(figure: Any) -> None:
-        from matplotlib.patches import Rectangle
+        from matplotlib.patches import Patch
 
         axes = figure.add_subplot()
         for row, column in enumerate(shown):
@@ -50,14 +53,7 @@ def drift(facts: Facts) -> Plot:
                 item = cells.get((column, step.as_of))
                 if item is None:
                     continue
-                colour, strength = _heat(item, facts.max_psi)
-                axes.add_patch(
-                    Rectangle((place - 0.48, row - 0.46), 0.96, 0.92, facecolor=colour, alpha=strength, linewidth=0)
-                )
-                if with_numbers or item.value is None:
-                    text = "missing" if item.value is None else f"{item.value:.2f}"
-                    weight = "bold" if item.violated else "normal"
-                    axes.text(place, row, text, ha="center", va="center", fontsize=10, fontweight=weight)
+                _cell(axes, place, row, item, facts.max_psi, with_number=with_numbers or item.value is None)
         axes.set_xlim(-0.5, len(steps) - 0.5)
         axes.set_ylim(len(shown) - 0.5, -0.5)
         axes.set_yticks(range(len(shown)), [brief(column) for column in shown])
@@ -67,26 +63,59 @@ def drift(facts: Facts) -> Plot:
         axes.grid(visible=False)
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
+        if unjudged:
+            dashed = Patch(facecolor="none", edgecolor=svg.MUTED, linestyle=_DASHES, label="Not judged: too few rows")
+            figure.legend(handles=[dashed], loc="outside lower left", fontsize=10.5)
 
     size = (
         min(800.0, 190.0 + 122.0 * len(steps)) + 20.0 * max(0, min(len(steps), _WITH_NUMBERS) - 10),
-        46.0 + 22.0 * len(shown),
+        46.0 + 22.0 * len(shown) + (24.0 if unjudged else 0.0),
     )
     left_out = ""
     if len(columns) > len(shown):
         left_out = f" The {len(shown)} columns with the largest drift of {len(columns)} are drawn."
     newest = steps[-1]
+    judged = (
+        f"the window was not judged ({newest.unjudged})"
+        if newest.unjudged
+        else f"{newest.drifted} of {len(newest.drift)} columns were above their limit"
+    )
     told = (
-        f"At {moment(newest.as_of)}, {newest.drifted} of {len(newest.drift)} columns were above their limit; "
-        f"the worst was {printable(newest.drift[0].column)} "
+        f"At {moment(newest.as_of)}, {judged}; the worst was {printable(newest.drift[0].column)} "
         f"({'missing' if newest.drift[0].value is None else number(newest.drift[0].value)})."
     )
     caption = (
         "Population stability index of each step's scored rows against the reference profile of the champion that "
         f"scored them. Blue deepens up to the limit of {limit(facts.max_psi)}; above it, cells are orange, up to four "
         f"times the limit, and violations are bold. Columns with the largest drift come first. {told}{left_out}"
+        f"{_unjudged_told(steps)}"
     )
     return Plot(name, title, caption, svg.draw(name, size, paint, f"Heatmap of drift. {told}"), wide=len(steps) > _FEW)
+
+
+def _cell(axes: Any, place: int, row: int, item: DriftFacts, max_psi: float, *, with_number: bool) -> None:
+    from matplotlib.patches import Rectangle
+
+    look: dict[str, Any] = {"facecolor": "none", "edgecolor": svg.MUTED, "linewidth": 1, "linestyle": _DASHES}
+    font: dict[str, Any] = {"color": svg.MUTED, "fontstyle": "italic"}
+    if not item.unjudged:
+        colour, strength = _heat(item, max_psi)
+        look = {"facecolor": colour, "alpha": strength, "linewidth": 0}
+        font = {"fontweight": "bold" if item.violated else "normal"}
+    axes.add_patch(Rectangle((place - 0.47, row - 0.44), 0.94, 0.88, **look))
+    if with_number:
+        text = "missing" if item.value is None else f"{item.value:.2f}"
+        axes.text(place, row, text, ha="center", va="center", fontsize=10, **font)
+
+
+def _unjudged_told(steps: Sequence[Step]) -> str:
+    many = sum(bool(step.unjudged) for step in steps)
+    if not many:
+        return ""
+    return (
+        f" {many} of {plural(len(steps), 'window')} not judged, with dashes and without colour: too few rows to tell "
+        "drift from chance. These are neither well nor ill."
+    )
 
 
 def calibration(facts: Facts) -> Plot:

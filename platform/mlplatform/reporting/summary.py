@@ -6,13 +6,15 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
 
+from mlplatform.monitoring.baseline import GAIN
+from mlplatform.monitoring.baseline import metric as of_baseline
 from mlplatform.monitoring.performance import CALIBRATION_RATIO
 from mlplatform.ops.stage_runs import FAILED
 from mlplatform.reporting.facts import Facts, Step
 from mlplatform.reporting.formats import NOTHING, count, limit, moment, number, percent, plural, printable
 from mlplatform.reporting.observations import CRITICAL
 
-State = Literal["good", "watch", "bad", "none"]
+State = Literal["good", "watch", "bad", "unjudged", "none"]
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,8 @@ class Tile:
         label: What it is.
         value: The number, written out.
         note: Against what it is judged.
-        state: `good`, `watch`, `bad`, or `none` where there is nothing to judge.
+        state: `good`, `watch`, `bad`; `unjudged` where too little was there to judge what was measured: neither well
+            nor ill; `none` where there is nothing to judge.
     """
 
     label: str
@@ -42,7 +45,8 @@ def sentences(facts: Facts) -> list[str]:
 
 def tiles(facts: Facts) -> list[Tile]:
     """Return the numbers for the top of the page."""
-    return [_champion_tile(facts), _metric_tile(facts), _calibration_tile(facts), _drift_tile(facts), _run_tile(facts)]
+    made = [_champion_tile, _metric_tile, _baseline_tile, _calibration_tile, _drift_tile, _run_tile]
+    return [tile for tile in (make(facts) for make in made) if tile is not None]
 
 
 def shown_mean(facts: Facts, value: float | None) -> str:
@@ -59,7 +63,9 @@ def _volume(facts: Facts) -> str:
     versions = sorted({version for scored in facts.outcomes.scored for version in scored.versions})
     known = facts.outcomes.rows_known
     outcome = f"for {plural(known, 'prediction')} the label is known" if known else "no label of theirs is known yet"
-    return f"{span}. {plural(facts.rows_scored, 'row')} scored by {_versions(versions)}; {outcome}."
+    early = facts.never_scored
+    before = f" {plural(early, 'row')} due before the first scoring never had a prediction." if early else ""
+    return f"{span}. {plural(facts.rows_scored, 'row')} scored by {_versions(versions)}; {outcome}.{before}"
 
 
 def _champion(facts: Facts) -> str:
@@ -97,6 +103,12 @@ def _performance(facts: Facts) -> str:
     observed, predicted = found.value("label_mean"), found.value("prediction_mean")
     if observed is not None and predicted is not None:
         text += f"; {shown_mean(facts, observed)} was observed where {shown_mean(facts, predicted)} was predicted"
+    beside = found.metrics.get(of_baseline(facts.metric))
+    gain = found.metrics.get(GAIN)
+    if beside is not None and beside.value is not None:
+        text += f"; the trivial baseline, which knows the training labels only, has {number(beside.value)}"
+        if gain is not None and gain.violated:
+            text += ", and a version is surely worse than that"
     return f"{text}. Labels are known for {percent(found.coverage)} of the predictions looked at."
 
 
@@ -107,6 +119,13 @@ def _drift(facts: Facts) -> str:
     worst = step.drift[0]
     size = "missing from the scored rows" if worst.value is None else f"index {number(worst.value)}"
     allowed = f", limit {limit(worst.limit)}" if worst.limit is not None else ""
+    if step.unjudged:
+        many = facts.unjudged_windows
+        row = f"None of the newest {many} windows was judged, so that drift raised no alert. " if many > 1 else ""
+        return (
+            f"{row}The newest measured window, at {moment(step.as_of)}, was not judged: {step.unjudged}. Its largest "
+            f"drift, which may be chance, is in {printable(worst.column)} ({size})."
+        )
     return (
         f"The newest measured window, at {moment(step.as_of)}, has {step.drifted} of {len(step.drift)} columns above "
         f"their drift limit; the largest drift is in {printable(worst.column)} ({size}{allowed})."
@@ -152,10 +171,28 @@ def _metric_tile(facts: Facts) -> Tile:
     metric = step.performance.metrics.get(facts.metric) if step and step.performance else None
     if step is None or metric is None or metric.value is None:
         return Tile(label, "not yet known", "no label has become known", "none")
+    if metric.unjudged:
+        return Tile(label, number(metric.value), f"{metric.unjudged}, at {moment(step.as_of)}", "unjudged")
     if facts.floor is None:
         return Tile(label, number(metric.value), f"at {moment(step.as_of)}, no floor is set", "none")
     note = f"{'floor' if facts.greater_is_better else 'limit'} {limit(facts.floor)}, at {moment(step.as_of)}"
     return Tile(label, number(metric.value), note, "bad" if metric.violated else "good")
+
+
+def _baseline_tile(facts: Facts) -> Tile | None:
+    step = _newest_judged(facts)
+    found = step.performance.metrics if step and step.performance else {}
+    gain, beside = found.get(GAIN), found.get(of_baseline(facts.metric))
+    if step is None or gain is None or gain.value is None or beside is None:
+        return None  # measured by an earlier version, or nothing known yet, of which the tile before this one tells
+    label, value = "Gain over the trivial baseline", f"{gain.value:+.4g}"
+    if gain.unjudged:
+        return Tile(label, value, f"{gain.unjudged}, at {moment(step.as_of)}", "unjudged")
+    note = f"its {facts.metric}: {number(beside.value)}"
+    if gain.low is not None and gain.high is not None:
+        note += f", 95% interval {gain.low:+.3g} to {gain.high:+.3g}"
+    state: State = "bad" if gain.violated else "good" if gain.low is not None and gain.low > 0 else "watch"
+    return Tile(label, value, note, state)
 
 
 def _calibration_tile(facts: Facts) -> Tile:
@@ -163,6 +200,8 @@ def _calibration_tile(facts: Facts) -> Tile:
     if step is None or step.performance is None:
         return Tile(label, "not yet known", "no label has become known", "none")
     found = step.performance.metrics.get(CALIBRATION_RATIO)
+    if found is not None and found.value is not None and found.unjudged:
+        return Tile(label, f"{found.value:.2f} times", f"{found.unjudged}, at {moment(step.as_of)}", "unjudged")
     if found is not None and found.value is not None:
         note = f"limit {limit(found.limit)} either way" if found.limit else "no limit is set"
         return Tile(label, f"{found.value:.2f} times", note, "bad" if found.violated else "good")
@@ -176,6 +215,10 @@ def _drift_tile(facts: Facts) -> Tile:
     step = next((step for step in reversed(facts.steps) if step.drift), None)
     if step is None:
         return Tile("Columns drifted", "not yet known", "no window has been measured", "none")
+    if step.unjudged:
+        many = facts.unjudged_windows
+        note = f"{step.unjudged}, at {moment(step.as_of)}" + (f"; {many} windows in a row" if many > 1 else "")
+        return Tile("Columns drifted", "not judged", note, "unjudged")
     state: State = "watch" if step.drifted else "good"
     return Tile("Columns drifted", f"{step.drifted} of {len(step.drift)}", f"at {moment(step.as_of)}", state)
 

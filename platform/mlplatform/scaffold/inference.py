@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-import unicodedata
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from mlplatform.errors import UsageError, did_you_mean
+from mlplatform.errors import UsageError
+from mlplatform.medallion.numbers import NO_NUMBER
+from mlplatform.scaffold.csv_file import CsvFile, read_csv
+from mlplatform.scaffold.number_forms import Form, NoNumber, form_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,13 +22,7 @@ Role = Literal["number", "category", "text"]
 
 MOST_CATEGORIES = 50
 LEAST_ROWS = 200
-_TRUTHS = ("1", "true", "t", "yes", "y")
-_RESERVED = frozenset(
-    {"known_at", "label_known_at", "prediction", "seen_at", "label", "as_of", "model_version"}
-    | {"cases_recent", "mean_recent", "cases_ever", "mean_ever"}  # the history's features
-)
-# What other programs write where a number is missing; read as a number it is null.
-_NO_NUMBER = frozenset({"na", "n/a", "nan", "null", "none", "-", "?"})
+_TRUTHS = frozenset(["1", "+", "true", "t", "yes", "y", "on", "sim", "s", "si", "sí", "ja", "oui", "da", "tak"])
 _BINARY = 2
 _TIME = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?(Z|[+-]\d{2}:\d{2})?)?")
 
@@ -38,11 +35,15 @@ class CsvColumn:
         source: Its name in the file.
         name: Its name in the tables: lower case, letters, digits and underscores.
         role: A number, a category (text of few values), or other text, which the model does not get.
+        form: Of a number: how it is written.
+        note: What one must know about how it is read; empty: nothing.
     """
 
     source: str
     name: str
     role: Role
+    form: Form = field(default_factory=Form)
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -50,13 +51,16 @@ class Inferred:
     """What was found in the file.
 
     Attributes:
-        header: All columns, as in the file.
-        entity: The column that names the entity.
+        file: The file.
+        entities: The columns that name the entity; none: each row is its own, and named by its place.
         timestamp: The column that says when the prediction is made; None: there is none.
         label: The label's column.
         positive: Of a classification: the label's value that means 1.
         negative: Of a classification: the value that means 0.
+        numeric_label: Of a classification: whether those are numbers, so that 1 and 1.0 are the same.
+        words_are_missing: Whether NA, null and the like mean that there is no label.
         facts: All other columns.
+        history_by: The columns whose outcomes so far are looked up, a history each.
         rows: How many there are.
         labelled: How many have a label.
         rarer: Of a classification: rows of the rarer class.
@@ -66,13 +70,16 @@ class Inferred:
         spread: Mean distance of the label from its median: what a regression's constant guess is wrong by.
     """
 
-    header: tuple[str, ...]
-    entity: CsvColumn
+    file: CsvFile
+    entities: tuple[CsvColumn, ...]
     timestamp: CsvColumn | None
     label: CsvColumn
     positive: str
     negative: str
+    numeric_label: bool
+    words_are_missing: bool
     facts: tuple[CsvColumn, ...]
+    history_by: tuple[tuple[CsvColumn, ...], ...]
     rows: int
     labelled: int
     rarer: int
@@ -82,153 +89,180 @@ class Inferred:
     spread: float
 
 
-def infer(path: Path, *, task: Task, entity: str, label: str, timestamp: str | None) -> Inferred:
-    """Read a CSV file, and say what it holds.
-
-    Raises:
-        UsageError: If the file cannot be read, lacks a column, or does not fit the task; names what and where.
-    """
-    rows = _read(path)
-    header = tuple(str(name) for name in rows.columns)
-    named = {"--entity": entity, "--label": label} | ({"--timestamp": timestamp} if timestamp else {})
-    for option, column in named.items():
-        if column not in header:
-            raise UsageError(f"{path} has no column {column!r} ({option}).", hint=did_you_mean(column, header))
-    if len(set(named.values())) < len(named):
-        raise UsageError("Entity, label and timestamp are different columns.", hint="Name each by its own option.")
-    names = _names(path, header)
-    _check_keys(path, rows, entity, timestamp)
-    labels = rows[label].dropna()
-    if len(labels) < LEAST_ROWS:
-        raise UsageError(
-            f"{path} has {len(labels)} rows with a label; to train, hold out and judge takes at least {LEAST_ROWS}.",
-            hint="Export more rows.",
-        )
-    (positive, negative), rarer, spread = _label(path, label, labels, task)
-    start, end = _times(path, rows[timestamp], timestamp) if timestamp else _PSEUDO
-    facts = tuple(
-        CsvColumn(column, names[column], _role(rows[column])) for column in header if column not in named.values()
-    )
-    if not any(fact.role != "text" for fact in facts):
-        raise UsageError(
-            f"{path} has no column to predict from: beside {', '.join(named.values())} there is neither a number nor a "
-            "category.",
-            hint=f"A category is text of at most {MOST_CATEGORIES} values.",
-        )
-    return Inferred(
-        header=header,
-        entity=CsvColumn(entity, names[entity], "text"),
-        timestamp=CsvColumn(timestamp, names[timestamp], "text") if timestamp else None,
-        label=CsvColumn(label, names[label], "number"),
-        positive=positive,
-        negative=negative,
-        facts=facts,
-        rows=len(rows),
-        labelled=len(labels),
-        rarer=rarer,
-        repeats=bool(rows[entity].duplicated().any()),
-        start=start,
-        end=end,
-        spread=spread,
-    )
+@dataclass(frozen=True)
+class _Label:
+    positive: str = ""
+    negative: str = ""
+    numeric: bool = False
+    form: Form = field(default_factory=Form)
+    note: str = ""
+    rarer: int = 0
+    spread: float = 0.0
 
 
 # Without a time the rows are spread over a hundred made-up days, by their keys.
 _PSEUDO = (datetime(2000, 1, 1, tzinfo=UTC), datetime(2000, 4, 9, tzinfo=UTC))
 
 
-def _read(path: Path) -> pd.DataFrame:
-    import pandas as pd
+def infer(
+    path: Path,
+    *,
+    task: Task,
+    entity: str | Sequence[str],
+    label: str,
+    timestamp: str | None,
+    history_by: Sequence[str] = (),
+) -> Inferred:
+    """Read a CSV file, and say what it holds.
 
-    if not path.is_file():
-        raise UsageError(f"There is no file {path}.", hint="--from-csv names a CSV file with a header.")
-    try:
-        rows = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""], encoding="utf-8")
-        # As it stands in the file: pandas tells columns of the same name apart by a number.
-        header = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8", header=None, nrows=1).iloc[0]
-    except (ValueError, pd.errors.ParserError) as error:
-        raise UsageError(f"{path} is no CSV file that can be read: {error}", hint="UTF-8, commas, a header.") from None
-    _check_header(path, [str(name) for name in header])
-    return rows
+    Args:
+        path: The file.
+        task: What is predicted.
+        entity: The column that names the entity, or several that do so together; none: each row is its own.
+        label: The label's column.
+        timestamp: The time's column; None: there is none.
+        history_by: Columns whose outcomes so far are looked up; several that count together are joined by `+`.
 
-
-def _check_header(path: Path, header: list[str]) -> None:
-    unnamed = sum(not name.strip() for name in header)
-    if unnamed:
-        raise UsageError(f"{path} has {unnamed} column(s) without a name.", hint="Give every column a header.")
-    twice = sorted({name for name in header if header.count(name) > 1})
-    if twice:
-        raise UsageError(f"{path} has several columns called {', '.join(twice)}.", hint="Rename all but one of each.")
-    ours = [name for name in header if name.startswith("_")]
-    if ours:
+    Raises:
+        UsageError: If the file cannot be read, lacks a column, or does not fit the task; names what and where.
+    """
+    file = read_csv(path)
+    rows = file.rows
+    wanted = [("--entity", name) for name in ([entity] if isinstance(entity, str) else entity)]
+    entities = [file.column(name, option) for option, name in wanted]
+    label = file.column(label, "--label")
+    timestamp = file.column(timestamp, "--timestamp") if timestamp else None
+    named = [*entities, label, *([timestamp] if timestamp else [])]
+    if len(set(named)) < len(named):
+        raise UsageError("Entity, label and timestamp are different columns.", hint="Name each by its own option.")
+    _check_keys(path, rows, entities, timestamp)
+    labels, words_are_missing = _labels(rows[label], task)
+    if len(labels) < LEAST_ROWS:
         raise UsageError(
-            f"{path}: names that begin with an underscore are the platform's own ({', '.join(ours)}).",
-            hint="Rename the columns.",
+            f"{path} has {len(labels)} rows with a label; to train, hold out and judge takes at least {LEAST_ROWS}.",
+            hint="Export more rows.",
         )
-    if len(header) == 1 and re.search(r"[;\t|]", header[0]):
+    histories = _histories(file, history_by, timestamp, label)
+    judged = _numbers(path, label, labels) if task == "regression" else _classes(path, label, labels)
+    start, end = _times(path, rows[timestamp], timestamp) if timestamp else _PSEUDO
+    by_history = {column for columns in histories for column in columns}
+    facts = _facts(file, [column for column in file.header if column not in named], by_history)
+    if not any(fact.role != "text" for fact in facts) and not histories:
+        shown = ", ".join(named)
         raise UsageError(
-            f"{path} is not separated by commas: its header is the one column {header[0]!r}.",
-            hint="Export it with commas.",
+            f"{path} has no column to predict from: beside {shown} there is neither a number nor a category.",
+            hint=f"A category is text of at most {MOST_CATEGORIES} values.",
         )
+    as_columns = {fact.source: fact for fact in facts} | {
+        column: CsvColumn(column, file.names[column], "text") for column in entities
+    }
+    return Inferred(
+        file=file,
+        entities=tuple(as_columns[column] for column in entities),
+        timestamp=CsvColumn(timestamp, file.names[timestamp], "text") if timestamp else None,
+        label=CsvColumn(label, file.names[label], "number", judged.form, judged.note),
+        positive=judged.positive,
+        negative=judged.negative,
+        numeric_label=judged.numeric,
+        words_are_missing=words_are_missing,
+        facts=facts,
+        history_by=tuple(tuple(as_columns[column] for column in columns) for columns in histories),
+        rows=len(rows),
+        labelled=len(labels),
+        rarer=judged.rarer,
+        repeats=bool(entities) and bool(rows[entities].duplicated().any()),
+        start=start,
+        end=end,
+        spread=judged.spread,
+    )
 
 
-def _names(path: Path, header: tuple[str, ...]) -> dict[str, str]:
-    names: dict[str, str] = {}
-    for number, column in enumerate(header, start=1):
-        # Accents come off (größe: grosse); of a script without Latin letters nothing is left but the place.
-        signs = unicodedata.normalize("NFKD", column.casefold())
-        plain = "".join(sign for sign in signs if not unicodedata.combining(sign))
-        name = re.sub(r"[^a-z0-9]+", "_", plain).strip("_") or f"column_{number}"
-        if not name[0].isalpha() or name in _RESERVED:
-            name = f"the_{name}"
-        if name in names.values():
-            other = next(source for source, taken in names.items() if taken == name)
-            raise UsageError(
-                f"{path}: the columns {other!r} and {column!r} would both be called {name}.", hint="Rename one of them."
-            )
-        names[column] = name
-    return names
-
-
-def _check_keys(path: Path, rows: pd.DataFrame, entity: str, timestamp: str | None) -> None:
-    keys = [entity, *([timestamp] if timestamp else [])]
+def _check_keys(path: Path, rows: pd.DataFrame, entities: list[str], timestamp: str | None) -> None:
+    keys = [*entities, *([timestamp] if timestamp else [])]
+    if not keys:
+        return
     rows = rows[keys].apply(lambda values: values.str.strip())  # as the tables read them
     for key in keys:
         missing = int((rows[key].fillna("") == "").sum())
         if missing:
             raise UsageError(f"{path}: {missing} row(s) have no {key}.", hint="Every row needs its entity and time.")
     twice = rows.duplicated(keys, keep=False)
-    if twice.any():
+    if entities and twice.any():
         example = ", ".join(f"{key} {rows.loc[twice, key].iloc[0]}" for key in keys)
         raise UsageError(
             f"{path}: {int(twice.sum())} rows share {' and '.join(keys)} with another one, such as {example}.",
-            hint="One row is one prediction: aggregate them, or name the column that tells them apart as --timestamp.",
+            hint="One row is one prediction: aggregate them, name the columns that tell them apart (--timestamp, "
+            "--entity several times), or let each row stand for itself: --row-numbers.",
         )
 
 
-def _label(path: Path, column: str, labels: pd.Series[str], task: Task) -> tuple[tuple[str, str], int, float]:
+def _histories(
+    file: CsvFile, history_by: Sequence[str], timestamp: str | None, label: str
+) -> tuple[tuple[str, ...], ...]:
+    if history_by and timestamp is None:
+        raise UsageError("There is no history without a time.", hint="Give --timestamp, or leave --history-by out.")
+    found = []
+    for together in history_by:
+        columns = tuple(file.column(name.strip(), "--history-by") for name in together.split("+"))
+        if label in columns or timestamp in columns or len(set(columns)) < len(columns):
+            raise UsageError(
+                f"--history-by {together}: neither the label nor the time has a history, and a column is named once.",
+                hint="Name columns that several rows share, such as a customer or a branch.",
+            )
+        found.append(columns)
+    if len(set(found)) < len(found):
+        raise UsageError("--history-by names the same columns twice.", hint="Once is enough.")
+    return tuple(found)
+
+
+def _labels(values: pd.Series[str], task: Task) -> tuple[pd.Series[str], bool]:
+    """The labels that are known, and whether NA and the like are none: of two classes `-` or `none` may be one."""
     import pandas as pd
 
-    if task == "regression":
-        numbers = pd.to_numeric(labels, errors="coerce")
-        if numbers.isna().any():
-            bad = labels[numbers.isna()].iloc[0]
-            raise UsageError(
-                f"{path}: the label {column} is {bad!r} somewhere, which is no number.", hint="See --task."
-            )
-        return ("", ""), 0, float((numbers - numbers.median()).abs().mean())
-    counts = labels.str.strip().value_counts()
+    values = values.dropna().str.strip()
+    values = values[values != ""]
+    known = values[~values.str.lower().isin(NO_NUMBER)]
+    classes = set(values.str.lower())
+    words = task == "classification" and len(classes) == _BINARY and classes & NO_NUMBER
+    numeric = pd.to_numeric(known, errors="coerce").notna().any()
+    return (values, False) if words and not numeric else (known, True)
+
+
+def _numbers(path: Path, column: str, labels: pd.Series[str]) -> _Label:
+    import pandas as pd
+
+    form = form_of(labels)
+    if isinstance(form, NoNumber):
+        odd = labels[pd.to_numeric(labels, errors="coerce").isna()]
+        seen = form.why or repr((odd if len(odd) else labels).iloc[0])
+        raise UsageError(f"{path}: the label {column} holds {seen}, which is no number.", hint="See --task.")
+    values = labels.map(form.value)
+    spread = float((values - values.median()).abs().mean())
+    return _Label(form=form, note=form.doubt, spread=spread)
+
+
+def _classes(path: Path, column: str, labels: pd.Series[str]) -> _Label:
+    import pandas as pd
+
+    numbers = pd.to_numeric(labels, errors="coerce")
+    numeric = bool(numbers.notna().all())
+    # As the table's SQL compares them: 1 and 1.0, yes and YES are the same.
+    same = numbers if numeric else labels.str.lower()
+    counts = same.value_counts()
     if len(counts) != _BINARY:
-        shown = ", ".join(map(repr, counts.index[:5]))
+        shown = ", ".join(repr(value) for value in labels.value_counts().index[:5])
         raise UsageError(
             f"{path}: the label {column} has {len(counts)} values ({shown}); a classification here is of two.",
             hint="Make it yes or no, or use --task regression for a number.",
         )
-    known = [str(value) for value in counts.index if str(value).lower() in _TRUTHS]
+    spelled = {key: str(labels[same == key].iloc[0]) for key in counts.index}
+    if numeric:
+        spelled = {key: repr(float(key)).removesuffix(".0") for key in counts.index}
+    known = [key for key in counts.index if str(spelled[key]).lower() in _TRUTHS]
     # Where no value says yes, the rarer one is what people ask about.
-    positive = known[0] if len(known) == 1 else str(counts.index[-1])
-    (negative,) = (str(value) for value in counts.index if str(value) != positive)
-    return (positive, negative), int(counts.iloc[-1]), 0.0
+    positive = known[0] if len(known) == 1 else counts.index[-1]
+    (negative,) = (key for key in counts.index if key != positive)
+    return _Label(spelled[positive], spelled[negative], numeric, rarer=int(counts.iloc[-1]))
 
 
 def _times(path: Path, values: pd.Series[str], column: str) -> tuple[datetime, datetime]:
@@ -252,11 +286,30 @@ def _times(path: Path, values: pd.Series[str], column: str) -> tuple[datetime, d
     return start, end
 
 
-def _role(values: pd.Series[str]) -> Role:
-    import pandas as pd
+def _facts(file: CsvFile, columns: list[str], by_history: set[str]) -> tuple[CsvColumn, ...]:
+    forms: dict[str, Form | NoNumber] = {}
+    for column in columns:
+        forms[column] = NoNumber() if column in by_history else form_of(file.rows[column].dropna())
+    # What can be read in two ways is read as the other columns are written.
+    decimals = {
+        form.decimal for column, form in forms.items() if isinstance(form, Form) and _decided(form, file.rows[column])
+    }
+    facts = []
+    for column in columns:
+        values, form = file.rows[column].dropna(), forms[column]
+        if isinstance(form, Form):
+            again = form_of(values, decimals) if form.plain or form.doubt else form
+            form = again if isinstance(again, Form) else form
+            facts.append(CsvColumn(column, file.names[column], "number", form, form.doubt))
+            continue
+        few = 0 < values.nunique() <= min(MOST_CATEGORIES, len(values) // 2)
+        facts.append(CsvColumn(column, file.names[column], "category" if few else "text", note=form.why))
+    return tuple(facts)
 
-    known = values.dropna()
-    numbers = known[~known.str.strip().str.lower().isin(_NO_NUMBER)]
-    if len(numbers) and pd.to_numeric(numbers, errors="coerce").notna().all():
-        return "number"
-    return "category" if 0 < known.nunique() <= min(MOST_CATEGORIES, len(known) // 2) else "text"
+
+def _decided(form: Form, values: pd.Series[str]) -> bool:
+    """Whether a column shows what separates the file's decimals: a sign that cannot be one of thousands."""
+    if form.doubt:
+        return False
+    sign = re.escape(form.decimal)
+    return bool(values.dropna().str.contains(rf"{sign}(?:\d{{1,2}}|\d{{4,}})(?!\d)", regex=True).any())

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-import json
-import keyword
 import math
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from mlplatform.errors import InvalidNameError, UsageError
-from mlplatform.naming import OPS_SCHEMA, check_use_case_name, quote
+from mlplatform.as_of import Duration
+from mlplatform.errors import UsageError
+from mlplatform.naming import quote
+from mlplatform.scaffold.csv_file import visible
 from mlplatform.scaffold.inference import CsvColumn, Inferred, Task, infer
+from mlplatform.scaffold.layout import Call, expectations, import_of, marked, text, tuple_of
+from mlplatform.scaffold.names import check_new_name, class_name
 
 FILES = ("__init__.py", "config.yml", "tables.py", "features.py", "model.py", "README.md", "test_use_case.py")
 _PSEUDO_DAYS = 100
 _LONG_SPAN = timedelta(days=400)
 _START = 0.6  # the part of the time covered that lies before the first run
+_LEARNED = 0.4  # the part whose labels are known then
+_LEAST_LEARNED = 0.2
 
 
 @dataclass(frozen=True)
@@ -28,17 +33,32 @@ class Scaffolded:
 
     Attributes:
         folder: The use case's folder.
+        class_name: The use case's class.
         inferred: What was found in the file.
+        horizon: Of the label.
         as_of: A time at which a first run has labels to train on, and rows to score.
+        histories: The columns of each history that is looked up.
     """
 
     folder: Path
+    class_name: str
     inferred: Inferred
+    horizon: str
     as_of: str
+    histories: tuple[tuple[str, ...], ...]
 
 
-def new_use_case(
-    name: str, csv: Path, *, into: Path, task: Task, entity: str, label: str, timestamp: str | None = None
+def new_use_case(  # noqa: PLR0913  (what the command takes)
+    name: str,
+    csv: Path,
+    *,
+    into: Path,
+    task: Task,
+    entity: str | Sequence[str],
+    label: str,
+    timestamp: str | None = None,
+    horizon: str | None = None,
+    history_by: Sequence[str] = (),
 ) -> Scaffolded:
     """Write `<into>/<name>`: package, settings, tests, README, and a copy of the data; all of it or nothing.
 
@@ -47,23 +67,27 @@ def new_use_case(
         csv: One row a prediction, with its label where it is known.
         into: The folder of use cases.
         task: What is predicted.
-        entity: The column that names what is predicted for.
+        entity: The column that names what is predicted for, or several that do so together; none: each row is its own.
         label: The label's column.
         timestamp: The column with the time of the prediction; None: there is none.
+        horizon: How long after the prediction its label is known, as in `30 days`; None: guessed from the time covered.
+        history_by: Columns whose outcomes so far are looked up; several that count together are joined by `+`. None:
+            the entity, where it has several rows.
 
     Raises:
         InvalidNameError: If the name cannot be one of a use case.
-        UsageError: If the folder exists, or the file does not do.
+        UsageError: If the folder exists, or the file or the horizon does not do.
     """
-    check_use_case_name(name)
-    if keyword.iskeyword(name) or name == OPS_SCHEMA:
-        why = "a word of the Python language" if keyword.iskeyword(name) else "where the platform keeps its own tables"
-        raise InvalidNameError(f"{name!r} cannot name a use case: it is {why}.", hint="Choose another name.")
+    check_new_name(name)
     folder = into / name
     if folder.exists() or folder.is_symlink():
         raise UsageError(f"{folder} exists already.", hint="Choose another name, or move the folder away.")
-    inferred = infer(csv, task=task, entity=entity, label=label, timestamp=timestamp)
-    values = _values(name, inferred, task)
+    if horizon is not None:
+        length = Duration.parse(horizon)
+        if not (length.months or length.seconds):
+            raise UsageError(f"--horizon {horizon}: a label is known after its prediction.", hint="As in '30 days'.")
+    inferred = infer(csv, task=task, entity=entity, label=label, timestamp=timestamp, history_by=history_by)
+    values = _values(name, inferred, task, horizon)
     unfinished = into / f".{name}.{os.getpid()}"
     try:
         (unfinished / "data").mkdir(parents=True)
@@ -71,11 +95,12 @@ def new_use_case(
             path = unfinished / (f"tests/test_{name}.py" if file.startswith("test_") else file)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(_rendered(file, values), encoding="utf-8")
-        shutil.copyfile(csv, unfinished / "data" / f"{name}.csv")
+        (unfinished / "data" / f"{name}.csv").write_bytes(inferred.file.content)
         unfinished.rename(folder)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
-    return Scaffolded(folder, inferred, values["as_of"])
+    histories = tuple(tuple(history["keys"]) for history in values["histories"])
+    return Scaffolded(folder, values["cls"], inferred, values["horizon"], values["first"], histories)
 
 
 def _rendered(file: str, values: dict[str, Any]) -> str:
@@ -88,54 +113,134 @@ def _rendered(file: str, values: dict[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    # JSON text is Python's and YAML's text, too.
-    environment.filters["text"] = lambda value: json.dumps(str(value), ensure_ascii=False)
-    return environment.get_template(f"{file}.j2").render(values)
+    environment.filters["text"] = text
+    environment.filters["class_tuple"] = lambda names: f"({names},)" if ", " not in names else f"({names})"
+    rendered = environment.get_template(f"{file}.j2").render(values)
+    return marked(rendered) if file.endswith(".py") else rendered
 
 
-def _values(name: str, found: Inferred, task: Task) -> dict[str, Any]:
-    facts = [fact for fact in found.facts if fact.role != "text"]
-    categories = [fact for fact in facts if fact.role == "category"]
-    history = None
-    if found.timestamp is not None:
-        history = found.entity if found.repeats else next(iter(categories), None)
+def _values(name: str, found: Inferred, task: Task, horizon: str | None) -> dict[str, Any]:
+    histories = _histories(found)
+    used = {column.source for columns in found.history_by for column in columns}
+    facts = [fact for fact in found.facts if fact.role != "text" or fact.source in used]
     span = found.end - found.start
-    horizon = max(1, span.days // 10 if found.timestamp is None else span.days // 20)
+    guess = f"{max(1, span.days // 10 if found.timestamp is None else span.days // 20)} days"
     every = max(1, span.days // 10)
-    start = _day(found.start + _START * span)
+    first = _first_run(found, Duration.parse(horizon or guess))
+    entities = [entity.name for entity in found.entities] or ["row_id"]
+    time = found.timestamp.name if found.timestamp else "seen_at"
     return {
         "name": name,
         "title": name.replace("_", " ").capitalize(),
-        "cls": "".join(part.capitalize() for part in name.split("_")),
+        "cls": class_name(name),
         "task": task,
         "metric": "roc_auc" if task == "classification" else "mae",
         "found": found,
-        "entity": found.entity.name,
-        "time": found.timestamp.name if found.timestamp else "seen_at",
+        "entities": entities,
+        "entity_text": " and ".join(entities),
+        "entity_columns": _entity_columns(found),
+        "keys": [*entities, time],
+        "fact_keys": [*entities, time] if found.timestamp else entities,
+        "time": time,
         "label": found.label.name,
-        "numbers": [fact.name for fact in facts if fact.role == "number"],
-        "categories": [fact.name for fact in categories],
-        "texts": [fact.source for fact in found.facts if fact.role == "text"],
+        "categories": [fact.name for fact in facts if fact.role == "category"],
+        "source": lambda column: visible(column.source),
+        "texts": [visible(fact.source) for fact in found.facts if fact.role == "text" and fact.source not in used],
+        "not_inputs": [fact.name for fact in facts if fact.role == "text"],
         "columns": [_column(fact) for fact in facts],
-        "entity_sql": f"trim({quote(found.entity.source)})",
+        "imports": import_of(_imports(found, facts)),
+        "key_tuple": tuple_of,
         "time_sql": f"try_to_timestamp(trim({quote(found.timestamp.source)}))" if found.timestamp else "",
         "day_sql": _day_sql(found),
+        "labelled": _labelled(found),
         "label_sql": _label_sql(found),
-        "label_rule": _label_rule(found),
-        "history": history.name if history else None,
+        "label_call": _number_sql(found.label).laid_out(12) if task == "regression" else "",
+        "fact_expectations": expectations([_readable(fact) for fact in facts if fact.role == "number"]),
+        "label_expectations": expectations([_label_is_readable(found)]),
+        "histories": histories,
+        "all_by_entity": all(set(history["keys"]) <= set(entities) for history in histories),
+        "history_features": [f"{history['prefix']}{feature}" for history in histories for feature in _FEATURES],
         "history_grid": "1 day" if span <= _LONG_SPAN else "1 month",
         "history_window": f"{every} days" if span <= _LONG_SPAN else f"{max(1, every // 30)} months",
-        "horizon": f"{horizon} days",
+        "horizon": horizon or guess,
+        "horizon_given": horizon is not None,
         "every": f"{every} days",
-        "as_of": start if found.timestamp is not None else _day(found.end),
-        "first": start if found.timestamp is not None else _day(found.end),
-        "last": _day(found.end),
+        "first": _day(first),
+        "labels_by": _day(Duration.parse(horizon or guess).after(found.end)),
+        "last": _day(max(first, found.end)),
         "min_rows": max(50, found.labelled // 10),
         "gate_rows": max(20, found.labelled // 20),
         "gate_positives": max(5, found.rarer // 20),
         "floor": 0.5 if task == "classification" else _round_up(found.spread),
         "pseudo_days": _PSEUDO_DAYS,
     }
+
+
+_FEATURES = ("cases_recent", "mean_recent", "cases_ever", "mean_ever")
+
+
+def _histories(found: Inferred) -> list[dict[str, Any]]:
+    """The feature tables: one of each list of columns asked for, else one of the entity, where it has several rows."""
+    wanted = [tuple(column.name for column in columns) for columns in found.history_by]
+    if not wanted and found.timestamp is not None and found.repeats:
+        wanted = [tuple(entity.name for entity in found.entities)]
+    if len(wanted) == 1:
+        return [{"cls": "History", "name": "history", "keys": wanted[0], "prefix": ""}]
+    histories = []
+    for keys in wanted:
+        joined = "_".join(keys)
+        cls = f"{''.join(part.capitalize() for part in joined.split('_'))}History"
+        histories.append({"cls": cls, "name": f"history_{joined}", "keys": keys, "prefix": f"{joined}_"})
+    ours = {f"{history['prefix']}{feature}" for history in histories for feature in _FEATURES}
+    taken = sorted(ours & set(found.file.names.values()))
+    if taken or len({history["cls"] for history in histories}) < len(histories):
+        raise UsageError(
+            f"--history-by would make columns called as others are: {', '.join(taken) or 'two histories'}.",
+            hint="Rename the columns in the file.",
+        )
+    return histories
+
+
+def _entity_columns(found: Inferred) -> list[dict[str, str]]:
+    if not found.entities:
+        comment = "The row's place: its file, and its number there"
+        return [{"const": "ENTITY", "name": "row_id", "comment": comment, "sql": _entity_sql(found)[0]}]
+    many = len(found.entities) > 1
+    return [
+        {
+            "const": f"ENTITY_{number}" if many else "ENTITY",
+            "name": entity.name,
+            "comment": f"Names what is predicted for ({visible(entity.source)})",
+            "sql": sql,
+        }
+        for number, (entity, sql) in enumerate(zip(found.entities, _entity_sql(found), strict=True), start=1)
+    ]
+
+
+def _entity_sql(found: Inferred) -> list[str]:
+    return [f"trim({quote(entity.source)})" for entity in found.entities] or ["concat(_file, ' ', _row)"]
+
+
+def _imports(found: Inferred, facts: Sequence[CsvColumn]) -> list[str]:
+    numbers = any(fact.role == "number" for fact in facts)
+    names = ["Column", "Expectation", "LabelSpine", "SilverTable", "Source", "WorkspaceAsOf", "label_horizon"]
+    if numbers or not found.positive:
+        names.append("number_sql")
+    if found.words_are_missing:
+        names.append("present_sql")
+    if numbers:
+        names.append("readable_sql")
+    return names
+
+
+def _first_run(found: Inferred, horizon: Duration) -> datetime:
+    """When enough labels are known and rows are there to score; the latter give way where both cannot be."""
+    if found.timestamp is None:
+        return found.end
+    span, known = found.end - found.start, horizon.after(found.start)
+    wanted = max(found.start + _START * span, known + _LEARNED * span)
+    enough = found.end >= known + _LEAST_LEARNED * span
+    return min(wanted, found.end) if enough else wanted
 
 
 def _day(moment: datetime) -> str:
@@ -149,27 +254,57 @@ def _round_up(value: float) -> float:
 
 
 def _column(fact: CsvColumn) -> dict[str, str]:
-    landed = quote(fact.source)
-    if fact.role == "number":
-        return {"name": fact.name, "source": fact.source, "type": "double", "sql": f"try_cast({landed} AS double)"}
-    return {"name": fact.name, "source": fact.source, "type": "string", "sql": f"trim({landed})"}
+    comment = f"As delivered in {visible(fact.source)}"
+    if fact.role != "number":
+        sql = f"sql={text(f'trim({quote(fact.source)})')},"
+        return {"name": fact.name, "type": "string", "comment": comment, "sql": sql, "note": ""}
+    if fact.form.unit:
+        comment = f"{comment}, in {'percent: 40% is 40' if fact.form.unit == '%' else fact.form.unit}"
+    return {
+        "name": fact.name,
+        "type": "double",
+        "comment": comment,
+        "sql": _number_sql(fact).laid_out(12),
+        "note": fact.form.doubt if fact.form.doubt.isprintable() else ascii(fact.form.doubt),
+    }
+
+
+def _readable(fact: CsvColumn) -> Call:
+    condition = Call("readable_sql", [text(quote(fact.name)), text(quote(fact.source))])
+    return Call("Expectation", [text(f"{fact.name}_is_readable"), condition])
+
+
+def _number_sql(column: CsvColumn) -> Call:
+    form = column.form
+    given = [("unit", form.unit, ""), ("thousands", form.thousands, ""), ("decimal", form.decimal, ".")]
+    options = [f"{name}={text(value)}" for name, value, default in given if value != default]
+    return Call("sql=number_sql", [text(quote(column.source)), *options])
+
+
+def _label_is_readable(found: Inferred) -> Call:
+    return Call("Expectation", [text("label_is_readable"), text(f"{quote(found.label.name)} IS NOT NULL")])
 
 
 def _day_sql(found: Inferred) -> str:
-    by_key = f"int(pmod(crc32(trim({quote(found.entity.source)})), {_PSEUDO_DAYS}))"
-    return f"CASE WHEN {quote(found.label.source)} IS NULL THEN {_PSEUDO_DAYS - 1} ELSE {by_key} END"
+    keys = _entity_sql(found)
+    key = keys[0] if len(keys) == 1 else f"concat_ws('|', {', '.join(keys)})"
+    return f"int(pmod(crc32({key}), {_PSEUDO_DAYS}))"
+
+
+def _labelled(found: Inferred) -> str:
+    """Python that says which landed rows have a label."""
+    landed = quote(found.label.source)
+    return f"present_sql({text(landed)})" if found.words_are_missing else text(f"trim({landed}) <> ''")
 
 
 def _label_sql(found: Inferred) -> str:
-    landed = quote(found.label.source)
-    if not found.positive:
-        return f"try_cast({landed} AS double)"
-    return f"CASE trim({landed}) WHEN {_literal(found.positive)} THEN 1D WHEN {_literal(found.negative)} THEN 0D END"
+    landed = f"trim({quote(found.label.source)})"
+    if found.numeric_label:
+        positive, negative = (f"{float(value)!r}D" for value in (found.positive, found.negative))
+        return f"CASE try_cast({landed} AS double) WHEN {positive} THEN 1D WHEN {negative} THEN 0D END"
+    positive, negative = (_literal(value.lower()) for value in (found.positive, found.negative))
+    return f"CASE lower({landed}) WHEN {positive} THEN 1D WHEN {negative} THEN 0D END"
 
 
-def _label_rule(found: Inferred) -> str:
-    return f"raw.{quote(found.label.source)} IS NULL OR {quote(found.label.name)} IS NOT NULL"
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+def _literal(value: str) -> str:
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"

@@ -84,6 +84,12 @@ def run(context: StageContext, source: Source, *, dry_run: bool = False) -> Stag
         return result
     with ws.lock(f"promote {use_case.model}"):
         version = _registered(context, origin)
+        if version != origin:
+            # The registry may have had to package it anew: what is loaded from now on is what counts.
+            with TemporaryDirectory() as part:
+                folder = _download(version, part)
+                artifacts.check_types(folder, use_case.trainer.trusted_types)
+                digest = artifacts.digest(folder)
         tags = {
             artifacts.DIGEST_TAG: digest,
             TRAINED_THROUGH_TAG: through.isoformat(),

@@ -10,6 +10,7 @@ from mlplatform.features.table import FeatureTable
 from mlplatform.naming import ObjectName
 from mlplatform.ops import stage_runs
 from mlplatform.ops.stage_runs import StageResult
+from mlplatform.stages import markers
 from mlplatform.stages.context import StageContext
 from mlplatform.workspace.protocols import TableInfo
 from mlplatform.workspace.table_checks import check_unique
@@ -74,7 +75,7 @@ def run(context: StageContext, source: str, declared_as: str | None = None, *, d
             context.ws.fe.write_table(name=str(target), df=known, mode="merge")
     for key, value in (("owner", context.use_case.settings.owner), ("use_case", context.use_case.name)):
         context.ws.tables.set_tag(target, key, value)
-    result.outputs[str(target)] = context.ws.tables.version(target)
+    markers.keep(context, result, target)
     return result
 
 

@@ -9,7 +9,8 @@ from mlplatform.errors import MissingVersionError, RegistryError, StageError
 from mlplatform.models import promotion
 from mlplatform.naming import CHAMPION
 from mlplatform.stages.context import StageContext
-from mlplatform.workspace.protocols import ModelVersion
+from mlplatform.use_case import UseCase
+from mlplatform.workspace.protocols import ModelVersion, Workspace
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ def look(context: StageContext, aliases: Mapping[str, int], *, forced: bool = Fa
     model = context.use_case.model
     number = aliases.get(CHAMPION)
     if number is None:
-        return Champion(trouble=vanished(context, aliases))
+        return Champion(trouble=vanished(context.ws, context.use_case, aliases))
     try:
         return Champion(number, context.ws.registry.get(model, number))
     except MissingVersionError:
@@ -52,27 +53,32 @@ def look(context: StageContext, aliases: Mapping[str, int], *, forced: bool = Fa
         return Champion(number, trouble=error.message)
 
 
-def vanished(context: StageContext, aliases: Mapping[str, int]) -> str:
+def vanished(ws: Workspace, use_case: UseCase, aliases: Mapping[str, int]) -> str:
     """Return what is wrong when the decisions have a champion on record, and the registry none; else empty."""
-    line = promotion.line_of_champions(promotion.events(context.ws, context.namespace))
-    if CHAMPION in aliases or not line:
+    if CHAMPION in aliases:
+        return ""
+    line = promotion.line_of_champions(promotion.events(ws, use_case.namespace))
+    if not line:
         return ""
     return (
-        f"the decisions on record have version {line[-1]} of {context.use_case.model} as champion, but the registry "
+        f"the decisions on record have version {line[-1]} of {use_case.model} as champion, but the registry "
         "answers that no version is: its alias, its version or the whole model was deleted"
     )
 
 
-def require_known(context: StageContext) -> None:
+def require_known(context: StageContext, aliases: Mapping[str, int]) -> None:
     """Refuse to go on as if there had never been a champion.
+
+    Args:
+        context: The run.
+        aliases: Of the model, just read.
 
     Raises:
         StageError: If the decisions have a champion on record, and the registry none.
     """
-    aliases = context.ws.registry.aliases(context.use_case.model)
-    trouble = vanished(context, aliases)
+    trouble = vanished(context.ws, context.use_case, aliases)
     if trouble:
-        raise lost(context, trouble)
+        raise lost(context.use_case, trouble)
 
 
 def read(context: StageContext, alias: str, number: int) -> ModelVersion:
@@ -85,17 +91,17 @@ def read(context: StageContext, alias: str, number: int) -> ModelVersion:
     try:
         return context.ws.registry.get(context.use_case.model, number)
     except MissingVersionError as error:
-        raise lost(context, _dangling(context, number, alias)) from error
+        raise lost(context.use_case, _dangling(context, number, alias)) from error
 
 
-def lost(context: StageContext, trouble: str) -> StageError:
+def lost(use_case: UseCase, trouble: str) -> StageError:
     """Return an error that says what is wrong with the champion, and which commands lead out."""
-    return StageError(f"{trouble[:1].upper()}{trouble[1:]}.", hint=way_out(context))
+    return StageError(f"{trouble[:1].upper()}{trouble[1:]}.", hint=way_out(use_case))
 
 
-def way_out(context: StageContext) -> str:
+def way_out(use_case: UseCase) -> str:
     """Return the commands that make a version champion without reading the present one."""
-    name = context.use_case.name
+    name = use_case.name
     return (
         f"Bring back one that was champion: mlplatform rollback {name} --to VERSION --reason WHY; or make another one "
         f"champion by hand: mlplatform promote {name} --version VERSION --force --reason WHY. Where there is no "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 
 import pyarrow as pa
@@ -14,8 +14,8 @@ from mlplatform.as_of import Duration
 from mlplatform.features.lookups import FeatureLookup
 from mlplatform.medallion.spine import SPINE
 from mlplatform.models.scorer import PREDICTION, PREDICTIONS, UNMATCHED
-from mlplatform.monitoring import alerts, drift
-from mlplatform.monitoring.alerts import Finding, State
+from mlplatform.monitoring import alerts, drift, profiles
+from mlplatform.monitoring.alerts import Finding, State, too_few
 from mlplatform.monitoring.counts import ColumnCounts, count_batches
 from mlplatform.monitoring.drift import DriftMetric
 from mlplatform.naming import CHAMPION, ObjectName
@@ -96,7 +96,7 @@ def check(context: StageContext, window: Window, reference: Reference) -> DriftC
     limits = context.use_case.settings.monitoring
     ignored = set(context.use_case.monitor.ignored_columns)
     profile = {name: column for name, column in reference.profile.items() if name not in ignored}
-    reference = Reference(reference.version, profile, reference.calibration)
+    reference = replace(reference, profile=profile)
     counted = _count(context, window, reference)
     found = drift.compare(profile, counted, window.rows.num_rows, limits)
     before = _previous_counts(context, window, reference)
@@ -112,7 +112,8 @@ def check(context: StageContext, window: Window, reference: Reference) -> DriftC
 
 def unknown() -> list[Finding]:
     """Return what is found where there is no row to judge."""
-    return [Finding(kind, "unknown") for kind in (alerts.DRIFT, alerts.PREDICTION_DRIFT, alerts.WINDOW_SHIFT)]
+    kinds = (alerts.DRIFT, alerts.PREDICTION_DRIFT, alerts.WINDOW_SHIFT)
+    return [Finding(kind, "unknown", "there are no predictions in the window") for kind in kinds]
 
 
 def _count(context: StageContext, window: Window, reference: Reference) -> dict[str, ColumnCounts]:
@@ -152,11 +153,12 @@ def _previous_counts(context: StageContext, window: Window, reference: Reference
     )
     if rows.num_rows:
         kept = json.loads(rows.sort_by([("as_of", "ascending")]).column("counts")[-1].as_py())
-        return {name: ColumnCounts(**counts) for name, counts in kept.items()}
+        if kept.get("format") == profiles.FORMAT:
+            return {name: ColumnCounts(**counts) for name, counts in kept["columns"].items()}
     before = read_window(context, window.start)
     if before.version is None:
         return None
-    # Another version monitored it, in the cells of its own reference: counted again.
+    # Another version monitored it, in the cells of its own reference, or the cells were others: counted again.
     counted = _count(context, before, reference)
     if before.version != reference.version.version:
         counted.pop(PREDICTION, None)  # made by another model
@@ -173,7 +175,8 @@ def _match_rates(context: StageContext, window: Window) -> list[DriftMetric]:
     for table in sorted({table.name for table in _tables(context)}):
         rate = 1 - missing.get(table, 0) / rows
         violated = judged and limits.min_match_rate is not None and rate < limits.min_match_rate
-        found.append(DriftMetric(table, "match_rate", rate, limits.min_match_rate, violated, baseline=_NO_BASELINE))
+        limit = limits.min_match_rate
+        found.append(DriftMetric(table, "match_rate", rate, limit, violated, baseline=_NO_BASELINE, judged=judged))
     return found
 
 
@@ -215,13 +218,15 @@ def _record(
         "rows": window.rows.num_rows,
     }
     once = [Transaction(f"monitor:{context.use_case.name}:{context.as_of.isoformat()}")]
-    counts = json.dumps({name: asdict(item) for name, item in counted.items()})
+    columns = {name: asdict(item) for name, item in counted.items()}
+    counts = json.dumps({"format": profiles.FORMAT, "columns": columns})
     context.ws.tables.append(
         context.namespace.ops("window_counts"),
         pa.Table.from_pylist([{**common, "counts": counts}], schema=WINDOW_COUNTS),
         transactions=once,
     )
-    rows = [{**common, **asdict(metric)} for metric in found]
+    # What was not judged has no limit on record: that it did not violate one says nothing.
+    rows = [{**common, **asdict(item), "limit": item.limit if item.judged else None} for item in found]
     context.ws.tables.append(
         context.namespace.ops("drift_metrics"), pa.Table.from_pylist(rows, schema=DRIFT_METRICS), transactions=once
     )
@@ -232,7 +237,9 @@ def _findings(found: Sequence[DriftMetric], window: Window, version: int, min_ro
         if not mine:
             return []
         violated = sorted((item for item in mine if item.violated), key=_size, reverse=True)
-        state: State = "violated" if violated else "ok" if window.rows.num_rows >= min_rows else "unknown"
+        if not all(item.judged for item in mine):
+            return [Finding(kind, "unknown", too_few(window.rows.num_rows, min_rows), version)]
+        state: State = "violated" if violated else "ok"
         more = f" and {len(violated) - _SHOWN} more" if len(violated) > _SHOWN else ""
         listed = ", ".join(f"{item.column} ({_shown(item)})" for item in violated[:_SHOWN]) + more
         message = f"{len(violated)} limit(s) of {what} violated: {listed}" if violated else ""

@@ -81,7 +81,7 @@ def gather(context: StageContext, challenger: ModelVersion, champion: ModelVersi
         source=source,
         as_of=context.as_of,
         rows=rows,
-        training=_training_labels(context, challenger) if settings.gate.baseline_by else None,
+        training=training_labels(context, challenger) if settings.gate.baseline_by else None,
         features=_feature_facts(context, challenger, spec, rows),
         signatures=(_signature(challenger), _signature(champion) if champion else None),
         seconds_per_1000_rows=_seconds(context, challenger, frame) if settings.gate.max_seconds_per_1000_rows else None,
@@ -131,7 +131,7 @@ def _score_champion(context: StageContext, version: ModelVersion, frame: LabelFr
     except PlatformError as error:
         raise StageError(
             f"The champion, version {version.version} of {version.name}, could not score: {error.message}",
-            hint=f"{error.hint} {champions.way_out(context)}".strip(),
+            hint=f"{error.hint} {champions.way_out(context.use_case)}".strip(),
         ) from error
 
 
@@ -145,7 +145,7 @@ def _time_tag(version: ModelVersion, tag: str) -> datetime:
     return parse_as_of(text)
 
 
-def _training_labels(context: StageContext, version: ModelVersion) -> pa.Table:
+def training_labels(context: StageContext, version: ModelVersion) -> pa.Table:
     """Return the labelled spine rows that a version was fitted on; the label's column is called `label`."""
     spine, known = context.use_case.label_spine(), _time_tag(version, TRAINED_AS_OF_TAG)
     frame = known_labels(

@@ -11,8 +11,9 @@ from mlplatform.as_of import shown
 from mlplatform.features.table import FeatureTable
 from mlplatform.medallion.as_of_view import WorkspaceAsOf
 from mlplatform.naming import ObjectName
+from mlplatform.ops import stage_runs
 from mlplatform.ops.stage_runs import StageResult
-from mlplatform.stages import freshness
+from mlplatform.stages import freshness, markers
 from mlplatform.stages.context import StageContext
 
 NAME = "features"
@@ -43,11 +44,24 @@ def run(context: StageContext) -> StageResult:
             elif rows.num_rows:
                 context.ws.fe.write_table(name=str(name), df=rows, mode="merge")
             result.rows_out = (result.rows_out or 0) + rows.num_rows
-        result.outputs[str(name)] = context.ws.tables.version(name)
+            if fresh.lost:
+                markers.note(result, _said(context, name, rows.num_rows, first is not None))
+        markers.keep(context, result, name)
     if not result.rows_out:
         some = context.use_case.features
         result.skipped = "nothing new since the last computation" if some else "there is no feature table"
     return result
+
+
+def _said(context: StageContext, name: ObjectName, rows: int, kept: bool) -> str:
+    adopted = any(name.name in row["details"].get("adopted", {}) for row in context.log.rows(stage_runs.ADOPT))
+    text = f"{name.name} was gone, or another table lay in its place: computed whole, {rows} row(s)."
+    if adopted and not kept:
+        text += (
+            " What had been adopted into it is gone with it: adopt it again where the inputs do not reach back so far "
+            f"(mlplatform adopt {context.use_case.name})."
+        )
+    return text
 
 
 def create_tables(context: StageContext) -> None:

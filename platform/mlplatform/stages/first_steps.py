@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mlplatform.errors import StageError, UsageError
 from mlplatform.naming import CHAMPION
+from mlplatform.stages import champion
 from mlplatform.use_case import UseCase
 from mlplatform.workspace.protocols import Workspace
 
@@ -23,6 +24,9 @@ def without(alias: str, ws: Workspace, use_case: UseCase, *, so: str = "") -> St
         RegistryError: If the registry cannot be read.
     """
     model, name = use_case.model, use_case.name
+    gone = champion.vanished(ws, use_case, ws.registry.aliases(model)) if alias == CHAMPION else ""
+    if gone:
+        return champion.lost(use_case, gone)
     so = f"; {so}" if so else ""
     versions = ws.registry.versions(model)
     if not versions:

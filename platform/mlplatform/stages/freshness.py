@@ -18,7 +18,9 @@ from mlplatform.as_of import parse_as_of
 from mlplatform.medallion.silver import BATCH
 from mlplatform.ops import stage_runs
 from mlplatform.quality.provenance import AVAILABLE_AT
+from mlplatform.stages import markers
 from mlplatform.stages.context import StageContext
+from mlplatform.workspace.protocols import TableInfo
 
 _PLATFORM = __name__.partition(".")[0]
 
@@ -31,11 +33,13 @@ class Freshness:
         since: Nothing known before this changed; None: compute everything.
         unchanged: True when there is nothing to compute at all.
         marker: What to record once the table is written, under `details["computed"][<table>]`.
+        lost: True when it had been computed, and is gone, or is another table than the one that was computed.
     """
 
     since: datetime | None
     unchanged: bool
     marker: dict[str, Any]
+    lost: bool = False
 
 
 def check(
@@ -55,12 +59,19 @@ def check(
         settings: What else decides what is computed, as text: a change of it counts as well.
     """
     batches: dict[str, int] = {}
-    last = _last_marker(context, stage, table)
+    ids: dict[str, str] = {}
+    row = markers.last(context, stage, context.namespace.table(table))
+    lost = markers.lost(context, stage, context.namespace.table(table))
+    # A marker belongs to the table that it was written for.
+    last = row["details"].get("computed", {}).get(table) if row is not None and not lost else None
     digest = hashlib.sha256((_source(code) + settings).encode()).hexdigest()[:16]
     earliest: list[datetime] = []
     for name in inputs:
         full_name = context.namespace.table(name)
         info = context.ws.tables.describe(full_name)
+        ids[name] = info.id
+        if row is not None and last is not None and not _same_input(row, last, info, name):
+            last = None  # batches of another table are numbered anew
         known_at = info.timeseries_column
         if known_at is None or BATCH not in info.schema.names:
             # Not a silver table: there is no way to tell what is new in it.
@@ -82,22 +93,25 @@ def check(
             first = pc.min(pc.filter(rows.column(known_at), new)).as_py()
             if first is not None:
                 earliest.append(first)
-    marker = {"as_of": context.as_of.isoformat(), "batches": batches, "code": digest}
+    marker = {"as_of": context.as_of.isoformat(), "batches": batches, "code": digest, "inputs": ids}
     if last is None or last["code"] != digest:
-        return Freshness(since=None, unchanged=False, marker=marker)
+        return Freshness(since=None, unchanged=False, marker=marker, lost=lost)
     previous = parse_as_of(last["as_of"])
     if context.as_of <= previous and not earliest:
         # All that was known by now has been computed; the later marker stays the one to compare with.
-        return Freshness(since=previous, unchanged=True, marker=last)
+        return Freshness(since=previous, unchanged=True, marker=last | {"inputs": ids})
     return Freshness(since=min([previous, *earliest]), unchanged=False, marker=marker)
 
 
 def first_computed(context: StageContext, table: str) -> datetime | None:
     """Return the first moment after a feature table's adopted rows, which are not computed; None: none were adopted."""
+    name = context.namespace.table(table)
     found = [
         parse_as_of(row["details"]["adopted"][table])
         for row in context.log.rows(stage_runs.ADOPT)
-        if row["status"] == stage_runs.DONE and table in row["details"].get("adopted", {})
+        if row["status"] == stage_runs.DONE
+        and table in row["details"].get("adopted", {})
+        and markers.is_of(row, name, context.ws.tables.describe(name))
     ]
     return max(found) + timedelta(microseconds=1) if found else None
 
@@ -138,10 +152,7 @@ def _add_module(name: str, texts: dict[str, str]) -> None:
                 _add_module(other, texts)
 
 
-def _last_marker(context: StageContext, stage: str, table: str) -> dict[str, Any] | None:
-    for row in reversed(context.log.rows(stage)):
-        computed = row["details"].get("computed", {})
-        if row["status"] in (stage_runs.DONE, stage_runs.SKIPPED) and table in computed:
-            marker: dict[str, Any] = computed[table]
-            return marker
-    return None
+def _same_input(row: dict[str, Any], marker: dict[str, Any], info: TableInfo, name: str) -> bool:
+    """Tell whether an input is the table that a marker was written for."""
+    recorded = marker.get("inputs", {}).get(name)
+    return recorded == info.id if recorded else markers.was_there(row, info)

@@ -6,9 +6,11 @@ from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from mlplatform import stopping
 from mlplatform.errors import NotPromotedError, PlatformError
-from mlplatform.models import promotion, rollback
+from mlplatform.models import metrics, promotion, rollback
 from mlplatform.models.checks.base import CheckResult, Evidence
 from mlplatform.models.gate import Decision, decision_id
 from mlplatform.naming import CHALLENGER, CHAMPION
@@ -68,22 +70,14 @@ def run(context: StageContext, request: Request = Request(), *, only_undecided: 
         RegistryError: If the registry cannot be read: never taken for "no champion".
     """
     request = request or Request()
-    ws, namespace, model = context.ws, context.namespace, context.use_case.model
+    ws, model = context.ws, context.use_case.model
     with nullcontext() if request.dry_run else ws.lock(f"promote {model}"):
         done: list[str] = []
-        begun = promotion.pending(ws, namespace)
         aliases = ws.registry.aliases(model)
         number = request.version if request.version is not None else aliases.get(CHALLENGER)
-        if begun is not None:
-            why = _superseded(context, begun, number, request)
-            if not why:
-                context.progress(f"finishing what was begun with version {begun.challenger_version}")
-                # Only what is asked about is held back.
-                held = request.hold and begun.challenger_version == number
-                return _carry_out(context, begun, replace(request, hold=held), done)
-            done.append(f"record decision {begun.decision_id} as stale: {why}")
-            if not request.dry_run:
-                promotion.record(ws, namespace, begun, "stale", why)
+        finished = _finish_begun(context, number, request, done)
+        if finished is not None:
+            return finished
         if number is None:
             if only_undecided:
                 return StageResult(skipped="there is no challenger")
@@ -94,18 +88,42 @@ def run(context: StageContext, request: Request = Request(), *, only_undecided: 
         champion = champions.look(context, aliases, forced=bool(request.override))
         if only_undecided and not champion.trouble and _decided_about(context, challenger):
             return StageResult(skipped=f"version {number} has been decided about")
-        if champion.trouble:
-            judged = _could_not_look(context, challenger, champion.number, champions.lost(context, champion.trouble))
-        else:
-            judged = _judge(context, challenger, champion.version)
-        if request.override:
-            judged = replace(judged, decision=_overridden(context, judged.decision, request.override))
+        judged = _judged(context, challenger, champion, request.override)
         result = _settle(context, challenger, judged, request, done)
         if isinstance(judged.error, PlatformError) and result.details["outcome"] == "rejected":
             result.details["hint"] = judged.error.hint
     if only_undecided and judged.error is not None:
         raise judged.error
     return result
+
+
+def _finish_begun(context: StageContext, number: int | None, request: Request, done: list[str]) -> StageResult | None:
+    """Finish a change that was begun before, or give it up and return None; None as well when there is none."""
+    ws, namespace = context.ws, context.namespace
+    begun = promotion.pending(ws, namespace)
+    if begun is None:
+        return None
+    why = _superseded(context, begun, number, request)
+    if not why:
+        context.progress(f"finishing what was begun with version {begun.challenger_version}")
+        # Only what is asked about is held back.
+        held = request.hold and begun.challenger_version == number
+        return _carry_out(context, begun, replace(request, hold=held), done)
+    done.append(f"record decision {begun.decision_id} as stale: {why}")
+    if not request.dry_run:
+        promotion.record(ws, namespace, begun, "stale", why)
+    return None
+
+
+def _judged(context: StageContext, challenger: ModelVersion, champion: champions.Champion, override: str) -> _Judged:
+    """Judge a challenger; where the champion is gone it is rejected, and an override promotes it all the same."""
+    if champion.trouble:
+        judged = _could_not_look(
+            context, challenger, champion.number, champions.lost(context.use_case, champion.trouble)
+        )
+    else:
+        judged = _judge(context, challenger, champion.version)
+    return replace(judged, decision=_overridden(context, judged.decision, override)) if override else judged
 
 
 def _settle(
@@ -119,6 +137,7 @@ def _settle(
         return _carry_out(context, earlier, request, done)
     folder = f"gate/{decision.decision_id}"
     done.append(f"store the evidence with the run of version {challenger.version}, in {folder}")
+    done.append(f"log what was measured on the model of version {challenger.version}")
     done.append(f"record decision {decision.decision_id}: {decision.outcome}")
     if not request.dry_run:
         decision = _store_evidence(context, challenger, judged, folder)
@@ -238,6 +257,7 @@ def _store_evidence(context: StageContext, challenger: ModelVersion, judged: _Ju
     try:
         files = evidence_page.render(decision, judged.evidence, context.use_case.settings, str(context.use_case.model))
         context.ws.registry.log_files(challenger, folder, files)
+        context.ws.registry.log_metrics(challenger, _measured(context, judged), decision.as_of)
     except Exception as error:
         stopping.check()
         if decision.kind == "override":
@@ -254,6 +274,18 @@ def _store_evidence(context: StageContext, challenger: ModelVersion, judged: _Ju
             checks=[*decision.checks, CheckResult("stored_evidence", "fail", why)],
         )
     return decision
+
+
+def _measured(context: StageContext, judged: _Judged) -> dict[str, float]:
+    """Return what the gate measured of the challenger: its metrics on the frame, and the value of each check."""
+    evidence, settings = judged.evidence, context.use_case.settings
+    measured = {f"gate_check_{it.name}": float(it.value) for it in judged.decision.checks if it.value is not None}
+    if evidence is not None and evidence.labels.size and np.isfinite(evidence.challenger).all():
+        found = metrics.evaluate(
+            settings.task, evidence.labels, evidence.challenger, event_above=settings.label.event_above
+        )
+        measured |= {f"gate_{name}": value for name, value in found.items()}
+    return measured
 
 
 def _superseded(context: StageContext, begun: Decision, number: int | None, request: Request) -> str:

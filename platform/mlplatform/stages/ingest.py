@@ -7,14 +7,17 @@ from datetime import datetime
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from mlplatform.errors import StageError
 from mlplatform.medallion.landed_file import LandedFile
 from mlplatform.medallion.source import INGESTED_AT, Source
 from mlplatform.naming import ObjectName
 from mlplatform.ops.stage_runs import StageResult, utc_now
+from mlplatform.quality.large_quarantine import large
 from mlplatform.quality.provenance import AVAILABLE_AT, FILE, ROW
-from mlplatform.quality.quarantine import CONTENT, REASON, quarantine_schema
+from mlplatform.quality.quarantine import CONTENT, MALFORMED, REASON, quarantine_schema
+from mlplatform.stages import markers
 from mlplatform.stages.context import StageContext
 from mlplatform.stages.landed_files import landed_files
 from mlplatform.workspace.protocols import Transaction
@@ -32,7 +35,7 @@ def run(context: StageContext) -> StageResult:
     result = StageResult(rows_in=0, rows_out=0, rows_quarantined=0)
     for source_type in context.use_case.sources:
         _ingest_source(context, source_type(), result)
-    if not result.rows_in and not result.details:
+    if not result.rows_in and not result.details.keys() - {markers.TABLES}:
         result.skipped = "no new file"
     return result
 
@@ -56,6 +59,11 @@ def _ingest_source(context: StageContext, source: Source, result: StageResult) -
     bronze, quarantine = _create(context, source)
     landing = _landing(context, source)
     waiting = landed_files(context, source, landing)
+    gone, quarantine_gone = markers.lost(context, NAME, bronze), markers.lost(context, NAME, quarantine)
+    first = markers.last(context, NAME, bronze) is None and not tables.version(bronze)
+    if gone or quarantine_gone or first:
+        # What a reader remembers having brought is about the table that it brought it to.
+        waiting.again()
     due = [path for path in waiting.names() if source.available_at(path) <= context.as_of]
     names = [path.relative_to(landing).as_posix() for path in due]
     files = [Transaction(f"ingest:{name}") for name in names]
@@ -65,22 +73,58 @@ def _ingest_source(context: StageContext, source: Source, result: StageResult) -
     if changed:
         result.details.setdefault("changed_after_ingestion", []).extend(changed)
     batch = _Batch(context, bronze, quarantine, result)
+    # A table that was put back lacks files that it takes for done all the same.
+    lacking = set(names) - set(_files_of(context, bronze).to_pylist()) if gone else set()
+    refilled = 0
     try:
         for number, (path, relative) in enumerate(zip(due, names, strict=True)):
-            if taken[number]:
-                continue
             available_at = source.available_at(path)
+            if taken[number] and relative not in lacking:
+                if quarantine_gone:
+                    malformed = _malformed(waiting.read(path), relative, available_at)
+                    refilled += batch.refill(malformed, files[number])
+                continue
             landed = waiting.read(path)
             if landed.added_columns:
                 result.details.setdefault("schema_changed", {})[relative] = landed.added_columns
             rows, malformed = _bronze_rows(landed, relative, available_at), _malformed(landed, relative, available_at)
-            batch.add(rows, malformed, (files[number], contents[number]))
+            once = () if taken[number] else (files[number], contents[number])
+            batch.add(relative, rows, malformed, files[number], once)
     finally:
         # Also when a file cannot be read: those before it stay ingested.
         batch.commit()
     waiting.done(due)
-    result.outputs[str(bronze)] = tables.version(bronze)
-    result.outputs[str(quarantine)] = tables.version(quarantine)
+    if gone:
+        again = sum(not done or name in lacking for done, name in zip(taken, names, strict=True))
+        _say_gone(context, source, bronze, again, result)
+    if quarantine_gone and refilled:
+        markers.note(result, f"{quarantine.name} was gone: {refilled} malformed line(s) are in it again.")
+    markers.keep(context, result, bronze)
+    markers.keep(context, result, quarantine)
+
+
+def _files_of(context: StageContext, table: ObjectName) -> pa.Array:
+    return pc.unique(context.ws.tables.to_arrow(table, columns=[FILE]).column(FILE))
+
+
+def _say_gone(context: StageContext, source: Source, bronze: ObjectName, files: int, result: StageResult) -> None:
+    """Say what was ingested again into a table that was gone, and what can no longer be."""
+    tables = context.ws.tables
+    there = _files_of(context, bronze)
+    missing = 0
+    for silver in context.use_case.silver:
+        name = context.namespace.silver(silver.name)
+        if silver.source is source.__class__ and tables.exists(name):
+            held = tables.to_arrow(name, columns=[FILE], filters=[(AVAILABLE_AT, "<=", context.as_of)])
+            known = pc.unique(held.column(FILE))
+            missing = max(missing, pc.sum(pc.invert(pc.is_in(known, there))).as_py() or 0)
+    text = f"{bronze.name} was gone, or another table lay in its place: {files} file(s) were ingested again."
+    if missing:
+        text += (
+            f" {missing} file(s) whose rows silver holds are no longer where files land: silver keeps these rows, and "
+            "could not be made again without them. Put the files back."
+        )
+    markers.note(result, text)
 
 
 def _landing(context: StageContext, source: Source) -> Path:
@@ -102,10 +146,26 @@ class _Batch:
         self._rows: list[pa.Table] = []
         self._transactions: list[Transaction] = []
 
-    def add(self, rows: pa.Table, malformed: pa.Table, transactions: tuple[Transaction, Transaction]) -> None:
+    def refill(self, malformed: pa.Table, transaction: Transaction) -> int:
+        """Take a file's malformed lines into a quarantine that lost them; return how many."""
+        if malformed.num_rows:
+            self._context.ws.tables.append(self._quarantine, malformed, transactions=[transaction])
+        return int(malformed.num_rows)
+
+    def add(
+        self,
+        file: str,
+        rows: pa.Table,
+        malformed: pa.Table,
+        quarantined: Transaction,
+        transactions: tuple[Transaction, ...],
+    ) -> None:
         """Take a file's rows; its malformed lines are written first, for bronze's commit is what marks it as done."""
         if malformed.num_rows:
-            self._context.ws.tables.append(self._quarantine, malformed, transactions=transactions[:1])
+            self._context.ws.tables.append(self._quarantine, malformed, transactions=[quarantined])
+            reasons = malformed.column(REASON).to_pylist()
+            found = large(self._quarantine.name, {file: rows.num_rows + len(reasons)}, {file: reasons})
+            markers.say_large(self._context, found, self._result)
         self._rows.append(rows)
         self._transactions.extend(transactions)
         _count(self._result, rows.num_rows, malformed.num_rows)
@@ -140,7 +200,7 @@ def _malformed(landed: LandedFile, relative: str, available_at: datetime) -> pa.
                 FILE: relative,
                 ROW: number,
                 AVAILABLE_AT: available_at,
-                REASON: f"malformed_line: {reason}",
+                REASON: f"{MALFORMED}: {reason}",
                 CONTENT: text,
             }
             for number, (text, reason) in enumerate(landed.malformed)

@@ -51,6 +51,10 @@ class LandedFiles(Protocol):
         """Take note that these have been ingested."""
         ...
 
+    def again(self) -> None:
+        """Bring all files again: what they were brought to is gone."""
+        ...
+
 
 def landed_files(context: StageContext, source: Source, landing: Path) -> LandedFiles:
     """Return the files of a source, by the reader that it asks for, if this workspace has it."""
@@ -77,6 +81,9 @@ class FolderFiles:
 
     def done(self, paths: Sequence[Path]) -> None:
         """Nothing to note: bronze knows."""
+
+    def again(self) -> None:
+        """Nothing to forget: bronze knew."""
 
 
 class AutoLoadedFiles:
@@ -114,6 +121,11 @@ class AutoLoadedFiles:
     def done(self, paths: Sequence[Path]) -> None:
         """Let go of rows that bronze has."""
         self._loader.forget(self._table, [self._paths[path] for path in paths])
+
+    def again(self) -> None:
+        """Let Auto Loader begin anew: its checkpoint belongs to the table that it lands in."""
+        if self._context.ws.tables.exists(self._table):
+            self._context.ws.tables.drop(self._table)
 
     def _path(self, text: str) -> Path:
         # Spark writes `file:/a/b%20c`, `dbfs:/Volumes/...` or the bare path; below the landing folder they are alike.

@@ -11,15 +11,16 @@ from mlplatform import stopping
 from mlplatform.errors import PlatformError
 from mlplatform.models.scorer import PREDICTIONS
 from mlplatform.monitoring import alerts
-from mlplatform.monitoring.alerts import Finding
+from mlplatform.monitoring.alerts import Finding, too_few
 from mlplatform.monitoring.drift import TRAINING, DriftMetric
+from mlplatform.ops import stage_runs
 from mlplatform.ops.stage_runs import StageResult
-from mlplatform.stages import alerting, drift_check, performance_check, reference
+from mlplatform.stages import alerting, drift_check, monitored, performance_check, profiling, reference
 from mlplatform.stages.context import StageContext
 from mlplatform.stages.drift_check import Window
 from mlplatform.stages.performance_check import PerformanceCheck
 
-NAME = "monitor"
+NAME = monitored.STAGE
 LOG = logging.getLogger(__name__)
 T = TypeVar("T")
 
@@ -43,13 +44,22 @@ def run(context: StageContext) -> StageResult:
     if performance is not None:
         checks.findings += performance.findings
         result.details |= performance.details | {"alarms": performance.alarms}
+    profiled = checks.made("data profiling", lambda: profiling.update(context))
+    if profiled is not None:
+        result.details["profiling"] = profiled
     result.rows_in = window.rows.num_rows if window is not None else None
     result.rows_out = performance.details["labels_known"] if performance is not None else None
+    if window is not None and window.version is not None:
+        checks.findings.append(_unjudged(context, checks.findings, window, result))
     checks.findings.append(checks.own())
     result.details["windows"] = {
         finding.kind: {"violated": finding.state == "violated", "model_version": finding.model_version}
         for finding in checks.findings
         if finding.state != "unknown"
+    }
+    # Neither well nor ill: kept apart, and said.
+    result.details["not_judged"] = {
+        finding.kind: finding.message for finding in checks.findings if finding.state == "unknown" and finding.message
     }
     events = alerting.record(context, checks.findings)
     told = [(alert, {key: getattr(alert, key) for key in ("kind", "severity", "message", "event")}) for alert in events]
@@ -78,6 +88,25 @@ def _look_at_window(context: StageContext, checks: _Checks, window: Window, resu
     if estimated is not None:
         checks.findings += estimated.findings
         result.details |= estimated.details
+
+
+def _unjudged(context: StageContext, findings: list[Finding], window: Window, result: StageResult) -> Finding:
+    """Return what is to be said of windows that were not judged: drift would go unseen as long as none is."""
+    limits, rows = context.use_case.settings.monitoring, window.rows.num_rows
+    drifted = next((finding for finding in findings if finding.kind == alerts.DRIFT), None)
+    if drifted is None:
+        return Finding(alerts.NOT_JUDGED, "unknown")  # not made, of which the alert `monitor` tells
+    if drifted.state != "unknown":
+        return Finding(alerts.NOT_JUDGED, "ok", model_version=window.version)
+    earlier = monitored.unjudged_in_a_row(stage_runs.read(context.ws, context.namespace), context.as_of)
+    result.details["unjudged_windows"] = earlier + 1
+    if earlier + 1 < limits.unjudged_windows:
+        return Finding(alerts.NOT_JUDGED, "unknown")
+    message = (
+        f"the newest {earlier + 1} windows were not judged: {too_few(rows, limits.min_rows)} (monitoring.min_rows). "
+        "As long as none is, drift raises no alert"
+    )
+    return Finding(alerts.NOT_JUDGED, "violated", message, window.version)
 
 
 class _Checks:

@@ -10,15 +10,18 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from mlplatform.as_of import Duration
+from mlplatform.as_of import Duration, parse_as_of
+from mlplatform.config import UseCaseSettings
 from mlplatform.medallion.spine import LABEL_KNOWN_AT, LABELS, SPINE
 from mlplatform.models.scorer import PREDICTION, PREDICTIONS
 from mlplatform.monitoring import alerts, performance
-from mlplatform.monitoring.alerts import Finding, State
+from mlplatform.monitoring.alerts import Finding, State, too_few
 from mlplatform.monitoring.late_labels import Judged, join_labels
 from mlplatform.monitoring.performance import PerformanceMetric
 from mlplatform.naming import CHALLENGER, CHAMPION
 from mlplatform.ops.schemas import PERFORMANCE_METRICS
+from mlplatform.stages import baseline_check
+from mlplatform.stages.baseline_check import Baselines, Beside
 from mlplatform.stages.context import StageContext
 from mlplatform.stages.drift_check import Window
 from mlplatform.stages.reference import Reference
@@ -33,7 +36,7 @@ class PerformanceCheck:
 
     Attributes:
         findings: One a kind.
-        alarms: Realised performance under its floor, in words.
+        alarms: Realised performance under its floor, or worse than the trivial baseline, in words.
         details: For the stage's record.
     """
 
@@ -53,19 +56,16 @@ def estimate(context: StageContext, window: Window, reference: Reference) -> Per
     _append(context, "estimate", base.rows(found, mine.num_rows))
     primary = next((item for item in found if item.metric == settings.training.metric), None)
     done = PerformanceCheck()
-    if primary is None or primary.limit is None:
+    if primary is None or primary.value is None or settings.monitoring.performance_floor is None:
         return done
-    if primary.value is not None:
-        done.details["estimated"] = primary.value
-    state: State = "violated" if primary.violated else "unknown"
-    if not primary.violated and primary.value is not None and mine.num_rows >= settings.monitoring.min_rows:
-        state = "ok"
-    message = (
-        f"estimated {primary.metric} of version {version}: {primary.value:.3f} on {mine.num_rows} predictions without "
-        f"labels, limit {primary.limit:g}. The estimate {primary.note}"
-        if primary.value is not None
-        else ""
-    )
+    done.details["estimated"] = primary.value
+    state: State = "violated" if primary.violated else "ok" if primary.limit is not None else "unknown"
+    message = too_few(mine.num_rows, settings.monitoring.min_rows)
+    if primary.limit is not None:
+        message = (
+            f"estimated {primary.metric} of version {version}: {primary.value:.3f} on {mine.num_rows} predictions "
+            f"without labels, limit {primary.limit:g}. The estimate {primary.note}"
+        )
     done.findings.append(Finding(alerts.ESTIMATED_PERFORMANCE, state, message, version))
     return done
 
@@ -75,18 +75,20 @@ def check(context: StageContext) -> PerformanceCheck:
 
     Three views of it: the predictions whose labels became known in the last `performance_window`, all versions together
     and each apart (these are held against the limits), with slices; every window of predictions whose labels changed
-    since it was last measured, beside what had been estimated for it; and the challenger's shadow predictions.
+    since it was last measured, beside what had been estimated for it; and the challenger's shadow predictions. Beside
+    the champions' stands what the trivial baseline would have reached.
     """
-    judged = _judged(context, CHAMPION)
-    shadow = _judged(context, CHALLENGER)
-    rows = [*_windows(context, judged)]
+    judged = predictions_with_labels(context, CHAMPION)
+    shadow = predictions_with_labels(context, CHALLENGER)
+    baselines = Baselines(context)
+    rows = [*_windows(context, judged, baselines)]
     done = PerformanceCheck()
     counted = judged.reconcile()
     done.details["labels"] = {**asdict(counted), "coverage": counted.coverage}
     start = Duration.parse(context.use_case.settings.monitoring.performance_window).before(context.as_of)
     recent = judged.between(start, context.as_of, LABEL_KNOWN_AT)
     done.details["labels_known"] = recent.rows.num_rows
-    rows += _recent(context, recent, judged, start, done)
+    rows += _recent(context, recent, judged, start, done, baselines)
     of_shadow = shadow.between(start, context.as_of, LABEL_KNOWN_AT)
     for version in of_shadow.versions():
         base = _Base(context, RECENT, CHALLENGER, version, start, context.as_of, shadow.of_version(version))
@@ -98,53 +100,104 @@ def check(context: StageContext) -> PerformanceCheck:
 
 
 def _recent(
-    context: StageContext, recent: Judged, judged: Judged, start: datetime, done: PerformanceCheck
+    context: StageContext, recent: Judged, judged: Judged, start: datetime, done: PerformanceCheck, baselines: Baselines
 ) -> list[dict[str, Any]]:
     """Measure what became known lately; labels are late, so that it is past champions too that are judged."""
-    settings, count = context.use_case.settings, recent.rows.num_rows
-    limits = settings.monitoring
-    judges: dict[str, list[str]] = {}
-    if limits.performance_floor is not None:
-        judges[alerts.PERFORMANCE] = []
-    if settings.task == "classification":
-        judges[alerts.CALIBRATION] = []
-    worst: dict[str, int] = {}
-    enough = False
-    rows: list[dict[str, Any]] = []
-    if count:
-        base = _Base(context, RECENT, CHAMPION, None, start, context.as_of, judged)
-        found = performance.realised(*recent.vectors(), settings)
-        rows += base.rows(found, count)
-        for metric in found:
-            if metric.metric in (settings.training.metric, performance.CALIBRATION_RATIO, "label_mean"):
-                done.details[f"realised_{metric.metric}"] = metric.value
-        rows += _slices(context, recent, base)
-    for version in recent.versions():
-        mine = recent.of_version(version)
-        enough = enough or mine.rows.num_rows >= limits.min_rows
-        base = _Base(context, RECENT, CHAMPION, version, start, context.as_of, judged.of_version(version))
-        found = performance.realised(*mine.vectors(), settings)
-        rows += base.rows(found, mine.rows.num_rows)
-        for metric in found:
-            if metric.violated and metric.value is not None and metric.limit is not None:
-                kind = _kind(metric)
-                worst.setdefault(kind, version)
-                judges.setdefault(kind, []).append(
-                    f"realised {metric.metric} of version {version}: {metric.value:.3f} on {mine.rows.num_rows} "
-                    f"labels, limit {metric.limit:g}"
-                )
-    done.alarms = [f"{alerts.PERFORMANCE}: {text}" for text in judges.get(alerts.PERFORMANCE, ())]
-    for kind, found_ill in judges.items():
-        state: State = "violated" if found_ill else "ok" if enough else "unknown"
-        done.findings.append(Finding(kind, state, "; ".join(found_ill), worst.get(kind)))
+    settings, whole = context.use_case.settings, _Base(context, RECENT, CHAMPION, None, start, context.as_of, judged)
+    versions = [
+        _OfVersion(
+            version,
+            mine,
+            performance.realised(*mine.vectors(), settings),
+            baseline_check.measure(mine, baselines, settings),
+        )
+        for version in recent.versions()
+        for mine in [recent.of_version(version)]
+    ]
+    compared = {item.version: item.beside for item in versions}
+    worse = baseline_check.surely_worse(compared, settings)
+    rows = _together(context, recent, whole, done, baseline_check.measure(recent, baselines, settings), bool(worse))
+    for item in versions:
+        base = replace(whole, version=item.version, judged=judged.of_version(item.version))
+        rows += base.rows(item.metrics, item.rows)
+        rows += _beside(base, item.beside, item.rows, judge=True, violated=item.version in worse)
+    done.findings = [_against_limits(kind, versions, settings) for kind in _kinds(settings)]
+    done.findings.append(baseline_check.finding(compared, {item.version: item.rows for item in versions}, settings))
+    done.alarms = [
+        f"{finding.kind}: {text}"
+        for finding in done.findings
+        if finding.state == "violated" and finding.kind in (alerts.PERFORMANCE, alerts.WORSE_THAN_BASELINE)
+        for text in finding.message.split("; ")
+    ]
     return rows
+
+
+@dataclass(frozen=True)
+class _OfVersion:
+    version: int
+    known: Judged
+    metrics: list[PerformanceMetric]
+    beside: Beside
+
+    @property
+    def rows(self) -> int:
+        return int(self.known.rows.num_rows)
+
+
+def _together(
+    context: StageContext, recent: Judged, base: _Base, done: PerformanceCheck, beside: Beside, one_is_worse: bool
+) -> list[dict[str, Any]]:
+    """Measure all versions as one, and the slices."""
+    settings, count = context.use_case.settings, recent.rows.num_rows
+    if not count:
+        return []
+    found = performance.realised(*recent.vectors(), settings)
+    for metric in found:
+        if metric.metric in (settings.training.metric, performance.CALIBRATION_RATIO, "label_mean"):
+            done.details[f"realised_{metric.metric}"] = metric.value
+    if beside.compared is not None:
+        done.details["baseline"] = asdict(beside.compared)
+    of_baseline = _beside(base, beside, count, judge=True, violated=one_is_worse)
+    return [*base.rows(found, count), *of_baseline, *_slices(context, recent, base)]
+
+
+def _kinds(settings: UseCaseSettings) -> list[str]:
+    kinds = [alerts.PERFORMANCE] if settings.monitoring.performance_floor is not None else []
+    return [*kinds, alerts.CALIBRATION] if settings.task == "classification" else kinds
+
+
+def _against_limits(kind: str, versions: Sequence[_OfVersion], settings: UseCaseSettings) -> Finding:
+    """Return what is found of one kind, of all versions."""
+    least, most = settings.monitoring.min_rows, max((item.rows for item in versions), default=0)
+    ill = [
+        (item.version, _under(it, item.version, item.rows))
+        for item in versions
+        for it in item.metrics
+        if it.violated and _kind(it) == kind
+    ]
+    if ill:
+        return Finding(kind, "violated", "; ".join(text for _, text in ill), ill[0][0])
+    if most >= least:
+        return Finding(kind, "ok")
+    return Finding(kind, "unknown", too_few(most, least, "label") if versions else baseline_check.no_labels(settings))
+
+
+def _beside(
+    base: _Base, beside: Beside, count: int, *, judge: bool = False, violated: bool = False
+) -> list[dict[str, Any]]:
+    """Return the rows with the baseline's metrics, and with the model's gain over it."""
+    return base.rows([*beside.metrics, baseline_check.gain(beside, judge=judge, violated=violated)], count)
+
+
+def _under(metric: PerformanceMetric, version: int, rows: int) -> str:
+    return f"realised {metric.metric} of version {version}: {metric.value:.3f} on {rows} labels, limit {metric.limit:g}"
 
 
 def _kind(metric: PerformanceMetric) -> str:
     return alerts.CALIBRATION if metric.metric == performance.CALIBRATION_RATIO else alerts.PERFORMANCE
 
 
-def _windows(context: StageContext, judged: Judged) -> list[dict[str, Any]]:
+def _windows(context: StageContext, judged: Judged, baselines: Baselines) -> list[dict[str, Any]]:
     """Measure again each window of predictions of which more, or other, labels are known than when it was last."""
     settings, earlier = context.use_case.settings, _recorded_windows(context)
     length = Duration.parse(settings.monitoring.window or settings.scoring.every)
@@ -165,6 +218,8 @@ def _windows(context: StageContext, judged: Judged) -> list[dict[str, Any]]:
         if labels.size:
             found += performance.realised(labels, predictions, settings, judge=False, estimates=known.estimates)
         rows += base.rows(found, labels.size)
+        if labels.size:
+            rows += _beside(base, baseline_check.measure(mine, baselines, settings), labels.size)
     return rows
 
 
@@ -230,14 +285,16 @@ def _settled(context: StageContext) -> datetime:
     return horizon.before(grace.before(context.as_of))
 
 
-def _judged(context: StageContext, alias: str) -> Judged:
+def predictions_with_labels(context: StageContext, alias: str) -> Judged:
+    """Return what was predicted under an alias, with the labels known by `as_of`."""
     spine, tables = context.use_case.label_spine(), context.ws.tables
     keys, time, since = list(spine.keys), spine.prediction_time, _looked_at_since(context)
     made = tables.to_arrow(
         context.namespace.gold(PREDICTIONS),
-        columns=[*keys, PREDICTION, "model_version", "as_of"],
+        columns=[*keys, PREDICTION, "model_version", "as_of", "run_id"],
         filters=[("alias", "=", alias), ("as_of", "<=", context.as_of), (time, ">", since)],
     )
+    made = _without_learned(context, made, time).drop_columns(["run_id"])
     labels = tables.to_arrow(
         context.namespace.gold(LABELS),
         columns=[*keys, spine.label, LABEL_KNOWN_AT],
@@ -250,6 +307,19 @@ def _judged(context: StageContext, alias: str) -> Judged:
         if joined:
             return replace(joined[0], rows=pa.concat_tables([item.rows for item in joined]))
     return join_labels(made, labels, keys, time, context.as_of, _settled(context))
+
+
+def _without_learned(context: StageContext, made: pa.Table, time: str) -> pa.Table:
+    """Leave out what was predicted long after its time by a version that had learned from it: no performance."""
+    for row in context.log.rows("score"):
+        through = row["details"].get("learned_through")
+        if through:
+            moment = pa.scalar(parse_as_of(through), made.schema.field(time).type)
+            mine = pa.compute.equal(made.column("run_id"), row["run_id"])
+            made = made.filter(
+                pa.compute.invert(pa.compute.and_(mine, pa.compute.less_equal(made.column(time), moment)))
+            )
+    return made
 
 
 def _versions(made: pa.Table) -> Iterable[int]:

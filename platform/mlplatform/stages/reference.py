@@ -23,11 +23,14 @@ class Reference:
         version: Whose.
         profile: Its training set's columns, and its predictions on the holdout.
         calibration: Of its scores, see `monitoring.estimate`; None where it has none.
+        baseline: What the trivial baseline knows of its training labels, see `monitoring.baseline`; None in what was
+            written before there was one.
     """
 
     version: ModelVersion
     profile: Mapping[str, ColumnProfile]
     calibration: Mapping[str, float] | None
+    baseline: Mapping[str, float] | None = None
 
     def ordinary(self) -> dict[str, Any]:
         """Return an ordinary value of each input: the median, or the most frequent category."""
@@ -51,4 +54,4 @@ def load(ws: Workspace, version: ModelVersion) -> Reference:
             f"{version.run_id}: {type(error).__name__}: {error}",
             hint="It is written by training. Restore the run's artifacts, or train and promote a new version.",
         ) from error
-    return Reference(version, profiles.from_dict(data), data.get("calibration"))
+    return Reference(version, profiles.from_dict(data), data.get("calibration"), data.get("baseline"))

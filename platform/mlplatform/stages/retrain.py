@@ -13,7 +13,7 @@ from mlplatform.monitoring.retrain import decide as decide_retrain
 from mlplatform.naming import CHAMPION
 from mlplatform.ops import stage_runs
 from mlplatform.ops.stage_runs import StageResult
-from mlplatform.stages import monitor, train
+from mlplatform.stages import monitored, train
 from mlplatform.stages.context import StageContext
 
 NAME = "retrain"
@@ -30,13 +30,13 @@ def decide(context: StageContext) -> RetrainDecision:
     ]
     last_trained = max((moment for moment in trained if moment <= context.as_of), default=None)
     # What was found before the last training is what that training was for.
-    monitored = {
+    found = {
         moment: details
         for moment, details in _monitored(rows, context.as_of).items()
         if last_trained is None or moment > last_trained or moment == context.as_of
     }
-    newest = max(monitored, default=None)
-    details = monitored[newest] if newest is not None else {}
+    newest = max(found, default=None)
+    details = found[newest] if newest is not None else {}
     return decide_retrain(
         context.as_of,
         last_trained,
@@ -102,18 +102,13 @@ def token(context: StageContext) -> str:
 
 
 def _monitored(rows: list[dict[str, Any]], as_of: datetime) -> dict[datetime, dict[str, Any]]:
-    """Return what the monitor recorded, by `as_of`, oldest first; of several records of one the last."""
-    found = {
-        parse_as_of(row["as_of"]): row["details"]
-        for row in rows
-        if row["stage"] == monitor.NAME and row["status"] == stage_runs.DONE and parse_as_of(row["as_of"]) <= as_of
-    }
-    return dict(sorted(found.items()))
+    """Return what the monitor recorded, by `as_of`, oldest first."""
+    return {moment: row["details"] for moment, row in monitored.up_to(rows, as_of).items()}
 
 
-def _windows(monitored: dict[datetime, dict[str, Any]]) -> dict[str, list[tuple[datetime, bool]]]:
+def _windows(found: dict[datetime, dict[str, Any]]) -> dict[str, list[tuple[datetime, bool]]]:
     judged: dict[str, list[tuple[datetime, bool, Any]]] = {}
-    for moment, details in monitored.items():
+    for moment, details in found.items():
         for kind, window in details.get("windows", {}).items():
             judged.setdefault(kind, []).append((moment, window["violated"], window["model_version"]))
     return {

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -12,8 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlplatform import stopping
-from mlplatform.as_of import Duration, shown
-from mlplatform.errors import PlatformError, StageError
+from mlplatform.as_of import Duration, parse_as_of, shown
+from mlplatform.errors import PlatformError, StageError, TableError, UsageError
 from mlplatform.medallion.spine import SPINE
 from mlplatform.models.reasons import REASONS, reason_codes
 from mlplatform.models.scorer import (
@@ -27,8 +29,10 @@ from mlplatform.models.scorer import (
 from mlplatform.naming import CHALLENGER, CHAMPION, ObjectName
 from mlplatform.ops.stage_runs import StageResult, utc_now
 from mlplatform.stages import champion as champions
-from mlplatform.stages import first_steps, reference
+from mlplatform.stages import first_steps, lost_predictions, markers, reference, unscored
 from mlplatform.stages.context import StageContext
+from mlplatform.stages.lost_predictions import Scoring
+from mlplatform.stages.train import TRAINED_THROUGH_TAG
 from mlplatform.workspace.feature_protocols import MATCHED
 from mlplatform.workspace.protocols import ModelVersion, Transaction
 
@@ -36,62 +40,103 @@ NAME = "score"
 LOG = logging.getLogger(__name__)
 
 
-def run(context: StageContext, *, alias: str | None = None) -> StageResult:
-    """Score the rows due at `as_of`.
+def run(
+    context: StageContext, *, alias: str | None = None, since: datetime | None = None, restore_only: bool = False
+) -> StageResult:
+    """Score the rows due at `as_of`; predictions that are gone with their table are made again first.
 
     Args:
         context: The run.
         alias: Score with the version of this alias only. Default: the champion, and beside it, in the shadow, the
             challenger, where there is one and `scoring.shadow` is set; its predictions are measured and never acted on.
+        since: Score all rows with a prediction time in (since, as_of] that no champion has predicted, those before the
+            first scoring included, with one version.
+        restore_only: Only make predictions again that are gone.
 
     Raises:
         StageError: If no version has the alias.
+        UsageError: If `since` does not lie before `as_of`.
     """
+    if since is not None and since >= context.as_of:
+        raise UsageError(
+            f"Rows since {shown(since)} cannot be scored as of {shown(context.as_of)}.",
+            hint="--since lies before --as-of: rows with a prediction time between them are scored.",
+        )
     ws, use_case, namespace = context.ws, context.use_case, context.namespace
     aliases = ws.registry.aliases(use_case.model)
     wanted = alias or CHAMPION
+    if wanted == CHAMPION:
+        champions.require_known(context, aliases)
     if wanted not in aliases:
         raise first_steps.without(wanted, ws, use_case, so="nothing can score")
+    lost = lost_predictions.find(context)
     create_tables(context)
-    start = first_window_start(context)
-    rows, spine_version = due_rows(context, start)
+    result = StageResult(details={"alias": wanted})
+    lacking: list[tuple[datetime, datetime]] = []
+    if lost:
+        lacking = lost_predictions.restore(context, lost, lambda item: _score_again(context, item), result)
+    markers.keep(context, result, namespace.gold(PREDICTIONS))
+    if restore_only:
+        return replace(result, details={**result.details, "alias": None})
+    start = since if since is not None else first_window_start(context)
+    rows, spine_version = due_rows(context, start, lacking=() if since is not None else lacking)
     population = use_case.scorer().population(rows)
-    result = StageResult(
-        inputs={str(namespace.gold(SPINE)): spine_version},
-        rows_in=rows.num_rows,
-        details={"alias": wanted, "not_in_population": rows.num_rows - population.num_rows},
-    )
+    spine = namespace.gold(SPINE)
+    result.inputs[str(spine)] = spine_version
+    result.details[markers.TABLES][spine.name] = ws.tables.describe(spine).id
+    result.rows_in = rows.num_rows
+    result.details["not_in_population"] = rows.num_rows - population.num_rows
     version = champions.read(context, wanted, aliases[wanted])
-    result.rows_out = _score(context, population, version, wanted)
+    result.rows_out = _score(context, population, version, wanted, mark="" if since is None else "since")
     result.details["model_version"] = version.version
     result.details["mean_prediction"] = _mean_prediction(context, version)
-    if alias is None and use_case.settings.scoring.shadow and CHALLENGER in aliases:
+    if since is not None:
+        result.details |= _since(context, since, population, version)
+    elif alias is None and use_case.settings.scoring.shadow and CHALLENGER in aliases:
         result.details["shadow"] = _score_shadow(context, population, aliases[CHALLENGER])
-    predictions = namespace.gold(PREDICTIONS)
-    result.outputs[str(predictions)] = ws.tables.version(predictions)
-    if not population.num_rows:
+    unscored.look(context, start, result, first=since is not None or not _scored_before(context))
+    markers.keep(context, result, namespace.gold(PREDICTIONS))
+    if not population.num_rows and not lost:
         result.skipped = f"no prediction became due by {shown(context.as_of)}"
     return result
 
 
 def first_window_start(context: StageContext) -> datetime:
     """Return where scoring began: one scoring interval before the first scoring, which may be this one."""
-    ws, predictions = context.ws, context.namespace.gold(PREDICTIONS)
-    made = ws.tables.to_arrow(predictions, columns=["as_of"], filters=[("as_of", "<", context.as_of)])
-    first: datetime = pc.min(made.column("as_of")).as_py() or context.as_of
+    first = _scored_before(context) or context.as_of
     return Duration.parse(context.use_case.settings.scoring.every).before(first)
 
 
-def due_rows(context: StageContext, start: datetime) -> tuple[pa.Table, int]:
+def _scored_before(context: StageContext) -> datetime | None:
+    """Return the first `as_of` before this one of which there are predictions."""
+    predictions = context.namespace.gold(PREDICTIONS)
+    made = context.ws.tables.to_arrow(predictions, columns=["as_of"], filters=[("as_of", "<", context.as_of)])
+    first: datetime | None = pc.min(made.column("as_of")).as_py()
+    return first
+
+
+def due_rows(
+    context: StageContext,
+    start: datetime,
+    *,
+    spine_version: int | None = None,
+    lacking: Sequence[tuple[datetime, datetime]] = (),
+) -> tuple[pa.Table, int]:
     """Return the spine rows that are to be scored at `as_of`, and the spine's Delta version.
 
     These are the rows whose prediction time lies in (previous as_of, as_of], and earlier ones that landed too late for
     the scoring they belonged to: every row since `start` that no champion had predicted before this `as_of`. A
     challenger in the shadow scores the same rows.
+
+    Args:
+        context: The run.
+        start: Prediction times after this.
+        spine_version: Read this version of the spine; None: the newest.
+        lacking: Stretches of prediction times whose predictions are gone and not to be replaced by other ones.
     """
     spine, tables = context.use_case.label_spine(), context.ws.tables
     name, time, keys = context.namespace.gold(SPINE), spine.prediction_time, list(spine.keys)
-    version = tables.version(name)
+    version = tables.version(name) if spine_version is None else spine_version
     rows = tables.to_arrow(name, version=version, filters=[(time, ">", start), (time, "<=", context.as_of)])
     scored_before = tables.to_arrow(
         context.namespace.gold(PREDICTIONS),
@@ -100,6 +145,9 @@ def due_rows(context: StageContext, start: datetime) -> tuple[pa.Table, int]:
     )
     if scored_before.num_rows:
         rows = rows.join(scored_before, keys=keys, join_type="left anti").select(rows.column_names)
+    for after, until in lacking:
+        times = rows.column(time)
+        rows = rows.filter(pc.or_(pc.less_equal(times, after), pc.greater(times, until)))
     # In a fixed order, so that a scoring run again has the same chunks.
     order = [(time, "ascending"), *((key, "ascending") for key in spine.entity_keys)]
     return rows.sort_by(order), version
@@ -112,12 +160,14 @@ class _Scoring:
     alias: str
     predictions: ObjectName
     ordinary: dict[str, Any] | None
+    mark: str = ""
 
     def chunk(self, rows: pa.Table, number: int) -> int:
         """Score and append one chunk; return how many rows were written."""
         tables = self.context.ws.tables
         as_of = self.context.as_of.isoformat()
-        once = Transaction(f"score:{self.version.version}:{self.alias}:{as_of}:{number}")
+        place = f"{self.mark}:{self._digest(rows)}" if self.mark else str(number)
+        once = Transaction(f"score:{self.version.version}:{self.alias}:{as_of}:{place}")
         if all(tables.committed(self.predictions, [once])):
             return 0
         new = self._not_scored_yet(rows)
@@ -131,6 +181,11 @@ class _Scoring:
                 f"{self.version.uri} scored {scored.num_rows} of {new.num_rows} rows.", hint="Report this."
             )
         return tables.append(self.predictions, self._frame(scored), transactions=[once]).rows
+
+    def _digest(self, rows: pa.Table) -> str:
+        """Return what a chunk is known by where the same time may be scored from several beginnings."""
+        keys = rows.select(list(self.context.use_case.label_spine().keys)).to_pylist()
+        return hashlib.sha256(repr(keys).encode()).hexdigest()[:16]
 
     def _not_scored_yet(self, rows: pa.Table) -> pa.Table:
         spine = self.context.use_case.label_spine()
@@ -214,11 +269,43 @@ def create_tables(context: StageContext) -> None:
     )
 
 
-def _score(context: StageContext, population: pa.Table, version: ModelVersion, alias: str) -> int:
+def _score_again(context: StageContext, item: Scoring) -> int:
+    """Make the predictions of a recorded scoring again; return how many.
+
+    Raises:
+        PlatformError: If its version is gone, or cannot score any more.
+    """
+    at = replace(context, as_of=item.as_of, run_id=item.record["run_id"], shared_log=context.log)
+    version = champions.read(at, item.alias, item.version)
+    start = item.since or first_window_start(at)
+    number = item.spine_version(at)
+    try:
+        rows, _ = due_rows(at, start, spine_version=number)
+    except TableError:
+        if number is None:
+            raise
+        rows, _ = due_rows(at, start)  # that version can no longer be read
+    population = at.use_case.scorer().population(rows)
+    # A table that was put back remembers having taken the chunks that it lacks.
+    mark = f"again:{at.ws.tables.version(at.namespace.gold(PREDICTIONS))}"
+    return _score(at, population, version, item.alias, mark)
+
+
+def _since(context: StageContext, since: datetime, population: pa.Table, version: ModelVersion) -> dict[str, Any]:
+    """Return what is to be known of predictions made long after their time: which of them the version learned from."""
+    through = version.tags.get(TRAINED_THROUGH_TAG)
+    learned = 0
+    if through:
+        times = population.column(context.use_case.label_spine().prediction_time)
+        learned = pc.sum(pc.less_equal(times, pa.scalar(parse_as_of(through), times.type))).as_py() or 0
+    return {"since": since.isoformat(), "learned_through": through, "learned_rows": learned}
+
+
+def _score(context: StageContext, population: pa.Table, version: ModelVersion, alias: str, mark: str = "") -> int:
     scorer = context.use_case.scorer
     wants_reasons = scorer.reason_codes > 0 and alias == CHAMPION and population.num_rows
     ordinary = reference.load(context.ws, version).ordinary() if wants_reasons else None
-    scoring = _Scoring(context, version, alias, context.namespace.gold(PREDICTIONS), ordinary)
+    scoring = _Scoring(context, version, alias, context.namespace.gold(PREDICTIONS), ordinary, mark)
     written = 0
     for number, offset in enumerate(range(0, population.num_rows, scorer.chunk_rows)):
         part = population.slice(offset, scorer.chunk_rows)

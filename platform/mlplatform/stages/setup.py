@@ -7,12 +7,11 @@ from dataclasses import dataclass, field
 
 from mlplatform.errors import BundleError, UsageError
 from mlplatform.medallion.spine import LABELS, SPINE
-from mlplatform.models.scorer import PREDICTION, PREDICTIONS
+from mlplatform.models.scorer import PREDICTIONS
 from mlplatform.naming import ObjectName
 from mlplatform.ops import schemas
-from mlplatform.stages import features, ingest, refine, score
+from mlplatform.stages import features, ingest, profiling, refine, score
 from mlplatform.stages.context import StageContext
-from mlplatform.workspace.operation_protocols import InferenceProfile
 from mlplatform.workspace.protocols import Transaction
 
 # Who writes which of the platform's own tables; all roles record their runs.
@@ -29,6 +28,8 @@ class Request:
         trainer: Ingests, computes features, monitors, registers model versions; empty: nothing is granted.
         promoter: Evaluates versions and moves aliases; empty: nothing is granted.
         scorer: Appends predictions; empty: nothing is granted.
+        model_owner: Owns the registered model, so that it may move its aliases: a group that the promoter belongs to;
+            empty: the owner stays who it is.
         deployment_job: Id of the job that evaluates, approves and promotes new versions of the model.
         expect_schema: What the deployment calls the use case's schema; empty: nothing is compared.
         dry_run: Only say what would be done.
@@ -37,6 +38,7 @@ class Request:
     trainer: str = ""
     promoter: str = ""
     scorer: str = ""
+    model_owner: str = ""
     deployment_job: str = ""
     expect_schema: str = ""
     dry_run: bool = False
@@ -95,15 +97,17 @@ def _steps(context: StageContext, request: Request) -> Iterator[Step]:
         schemas.ensure(ws, namespace)
         for stage in (ingest, refine, features, score):
             stage.create_tables(context)
+        profiling.create_tables(context)
         # Asked once, a workspace that keeps such a record makes its table.
         ws.tables.committed(namespace.gold(PREDICTIONS), [Transaction("setup")])
 
-    tables = [*_computed(context), namespace.gold(PREDICTIONS)]
+    tables = [*_computed(context), *profiling.tables(context), namespace.gold(PREDICTIONS)]
     yield Step(f"create what is missing of {len(tables)} tables and the platform's own {len(schemas.TABLES)}", create)
     tags = {"owner": context.use_case.settings.owner, "use_case": namespace.use_case}
     yield Step(f"tag the tables with {', '.join(tags)}", lambda: _tag(context, tables, tags))
     description = context.use_case.settings.description
     yield Step(f"see to the model {model}", lambda: ws.registry.ensure_model(model, description=description))
+    yield Step("see how feature models are registered", lambda: _registration(context))
     if approval == "auto":
         yield Step("unlink the model's deployment job", lambda: ws.registry.set_deployment_job(model, None))
     elif request.deployment_job:
@@ -112,7 +116,17 @@ def _steps(context: StageContext, request: Request) -> Iterator[Step]:
             lambda: ws.registry.set_deployment_job(model, request.deployment_job),
         )
     yield from _grants(context, request)
-    yield Step("see to the data profiling of the predictions", lambda: _profile(context))
+    # After all that only an owner may do: whoever sets up need not belong to the new owner.
+    if request.model_owner:
+        yield Step(
+            f"make {request.model_owner} the owner of {model}", lambda: ws.access.own_model(model, request.model_owner)
+        )
+    who = f"the promoter {request.promoter}" if request.promoter else "whoever sets up"
+    yield Step(
+        f"look whether {who} may move aliases of {model}",
+        lambda: ws.access.probe_alias_right(model, request.promoter),
+    )
+    yield Step("see to the data profiling of the predictions", lambda: profiling.ensure(context))
 
 
 def _computed(context: StageContext) -> list[ObjectName]:
@@ -145,7 +159,11 @@ def _grants(context: StageContext, request: Request) -> Iterator[Step]:
     namespace, access = context.namespace, context.ws.access
     measured = [name for name in schemas.TABLES if name != _DECISIONS]
     for role, principal, tables in (
-        ("trainer", request.trainer, [*_computed(context), *map(namespace.ops, measured)]),
+        (
+            "trainer",
+            request.trainer,
+            [*_computed(context), *profiling.tables(context), *map(namespace.ops, measured)],
+        ),
         ("promoter", request.promoter, [namespace.ops(_RUNS), namespace.ops(_DECISIONS)]),
         ("scorer", request.scorer, [namespace.gold(PREDICTIONS), namespace.ops(_RUNS)]),
     ):
@@ -164,14 +182,14 @@ def _grants(context: StageContext, request: Request) -> Iterator[Step]:
             f"grant the trainer {trainer} CREATE MODEL VERSION on {model}",
             lambda: access.grant(["CREATE MODEL VERSION"], "model", model, trainer),
         )
+        # REST reference, "Data quality: create a refresh": whoever monitors needs MANAGE on the table.
+        for profiled in profiling.tables(context)[:1]:
+            yield Step(
+                f"grant the trainer {trainer} MANAGE on {profiled}",
+                lambda profiled=profiled: access.grant(["MANAGE"], "table", profiled, trainer),  # type: ignore[misc]
+            )
 
 
-def _profile(context: StageContext) -> str:
-    spine = context.use_case.label_spine()
-    profile = InferenceProfile(
-        prediction=PREDICTION,
-        timestamp=spine.prediction_time,
-        model_version="model_version",
-        task=context.use_case.settings.task,
-    )
-    return context.ws.monitors.ensure(context.namespace.gold(PREDICTIONS), profile)
+def _registration(context: StageContext) -> str:
+    refusal = context.ws.registry.feature_model_refusal()
+    return f"without the feature client, since {refusal}" if refusal else "as they are packaged"

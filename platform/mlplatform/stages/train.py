@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,20 +16,27 @@ from mlplatform.as_of import Duration, parse_as_of, shown
 from mlplatform.config import TrainingSettings
 from mlplatform.errors import RegistryError
 from mlplatform.git import source_version
-from mlplatform.models import artifacts
+from mlplatform.medallion.spine import SPINE
+from mlplatform.models import artifacts, skops_flavor
+from mlplatform.models.fitting import in_our_words
 from mlplatform.models.label_frame import LabelFrame, known_labels, sample
 from mlplatform.models.training import Trained, TrainingData, train, training_data, training_key
-from mlplatform.monitoring import estimate, profiles
+from mlplatform.monitoring import baseline, estimate, profiles
 from mlplatform.naming import CHALLENGER, ObjectName
 from mlplatform.ops.stage_runs import StageResult
 from mlplatform.stages.context import StageContext
 from mlplatform.stages.reference import PROFILE_FILE
+from mlplatform.workspace.model_page import TableRead
 from mlplatform.workspace.protocols import ModelVersion, Workspace
 
 NAME = "train"
 KEY_TAG = "training_key"
 TRAINED_AS_OF_TAG = "trained_as_of"
 TRAINED_THROUGH_TAG = "trained_through"
+FAILURE_TAG = "failure"
+_LONGEST = 500
+_HOLDOUT = "holdout_"
+_MOST_FAILED = 20
 
 
 def run(context: StageContext, *, register_only: bool = False) -> StageResult:
@@ -44,6 +52,11 @@ def run(context: StageContext, *, register_only: bool = False) -> StageResult:
     """
     use_case, ws = context.use_case, context.ws
     settings, spine, trainer = use_case.settings, use_case.label_spine(), use_case.model_trainer()
+    # Before anything is read: whether what will be trained can be registered.
+    ws.registry.require_model(use_case.model)
+    refusal = ws.registry.feature_model_refusal()
+    if refusal:
+        context.progress(f"{refusal}: it is packaged and registered without the client")
     after = training_start(settings.training, context.as_of)
     frame = known_labels(ws, context.namespace, spine, context.as_of, after=after)
     known_rows = frame.rows.num_rows
@@ -51,10 +64,11 @@ def run(context: StageContext, *, register_only: bool = False) -> StageResult:
     if options.max_rows is not None:
         frame = sample(frame, options.max_rows, options.seed)
     context.progress(f"training set of {frame.rows.num_rows} labelled rows, of {known_rows} known")
-    ws.registry.require_model(use_case.model)
     data = training_data(ws, trainer, spine, frame, settings)
     key = training_key(trainer, data, settings)
     result = StageResult(inputs=frame.versions, rows_in=known_rows, rows_out=data.labels.size)
+    if refusal:
+        result.details["packaged_without_client"] = refusal
     ws.registry.activate()
     with ws.lock(f"train {use_case.model}"), _in_our_words():
         known = _trained_before(context, key)
@@ -62,6 +76,13 @@ def run(context: StageContext, *, register_only: bool = False) -> StageResult:
             known, trained = _train_and_log(context, frame, data, key)
             result.details["metrics"] = trained.metrics
             result.details["params"] = trained.params
+            if trained.without_values:
+                result.details["columns_without_values"] = trained.without_values
+            if trained.search and trained.search.failed:
+                first = [asdict(trial) for trial in trained.search.failed[:_MOST_FAILED]]
+                # What is searched may be any object; the record says which, in its own words.
+                result.details["failed_trials"] = json.loads(json.dumps(first, default=str))
+                result.details["failed_trial_count"] = len(trained.search.failed)
         else:
             result.details["reused"] = True
         _finish(context, known, data, key)
@@ -111,6 +132,8 @@ def _train_and_log(
     tags = _tags(context, data) | {KEY_TAG: key, "delta_versions": json.dumps(frame.versions)}
     trainer = use_case.model_trainer()
     with mlflow.start_run(run_name=f"{use_case.name} {shown(context.as_of)}", tags=tags) as run:
+        # Before the model is registered: its lineage is made of the inputs that the run has by then.
+        context.ws.registry.log_tables(run.info.run_id, _tables_read(context, frame, data))
 
         def log_trial(number: int, params: dict[str, Any], score: float) -> None:
             with mlflow.start_run(run_name=f"trial {number}", nested=True, tags=tags):
@@ -118,15 +141,27 @@ def _train_and_log(
                 mlflow.log_metric(f"validation_{settings.training.metric}", score)
             context.progress(f"trial {number + 1} of {settings.training.search.max_evals}: {score:.4f}")
 
-        trained = train(trainer, data, settings, log_trial)
+        def log_failure(number: int, params: dict[str, Any], cause: str) -> None:
+            failed = tags | {FAILURE_TAG: cause[:_LONGEST]}
+            mlflow.start_run(run_name=f"trial {number}", nested=True, tags=failed)
+            try:
+                mlflow.log_params(params)
+            finally:
+                mlflow.end_run("FAILED")
+            context.progress(f"trial {number + 1} of {settings.training.search.max_evals} failed: {cause}")
+
+        trained = train(trainer, data, settings, log_trial, log_failure)
+        for part, names in trained.without_values.items():
+            context.progress(f"no value among the {part} rows: {', '.join(names)}")
         mlflow.log_params(trained.params)
-        mlflow.log_metrics({f"holdout_{name}": value for name, value in trained.metrics.items() if value == value})  # noqa: PLR0124
-        reference = profiles.profile_table(pa.Table.from_pandas(data.inputs, preserve_index=False))
+        mlflow.log_metrics({f"{_HOLDOUT}{name}": value for name, value in trained.metrics.items() if value == value})  # noqa: PLR0124
+        reference = profiles.profile_table(data.rows)
         reference |= profiles.profile_table(pa.table({"prediction": trained.holdout_predictions}))
         calibration = None
         if settings.task == "classification":
             calibration = estimate.fit_calibration(data.labels[trained.split.holdout], trained.holdout_predictions)
-        mlflow.log_dict(profiles.to_dict(reference, calibration), PROFILE_FILE)
+        learned = baseline.learn(data.labels[: trained.split.holdout.start])
+        mlflow.log_dict(profiles.to_dict(reference, calibration, learned), PROFILE_FILE)
         context.progress("logging and registering the model")
         _log_model(context, data, trained)
         run_id = run.info.run_id
@@ -134,8 +169,16 @@ def _train_and_log(
     return version, trained
 
 
+def _tables_read(context: StageContext, frame: LabelFrame, data: TrainingData) -> list[TableRead]:
+    spine = str(context.namespace.gold(SPINE))
+    read = [
+        TableRead(name, version, "spine" if name == spine else "labels") for name, version in frame.versions.items()
+    ]
+    features = data.training_set.lineage.tables
+    return [*read, *(TableRead(table.name, table.version, "features", table.table_id) for table in features)]
+
+
 def _log_model(context: StageContext, data: TrainingData, trained: Trained) -> None:
-    import mlflow.sklearn
     from mlflow.models import infer_signature
 
     trainer = context.use_case.model_trainer()
@@ -144,7 +187,7 @@ def _log_model(context: StageContext, data: TrainingData, trained: Trained) -> N
     context.ws.fe.log_model(
         model=trained.estimator,
         artifact_path="model",
-        flavor=mlflow.sklearn,
+        flavor=skops_flavor.flavor(),
         training_set=data.training_set,
         registered_model_name=str(context.use_case.model),
         signature=infer_signature(sample, trained.holdout_predictions[:5]),
@@ -156,11 +199,14 @@ def _log_model(context: StageContext, data: TrainingData, trained: Trained) -> N
 
 
 def _finish(context: StageContext, version: ModelVersion, data: TrainingData, key: str) -> None:
-    """Tag the version; again changes nothing, so that an interrupted training is completed."""
+    """Log the metrics on the model and tag the version; again changes nothing, so that a training is completed."""
     registry, model = context.ws.registry, context.use_case.model
     if version.tags.get(KEY_TAG) != key:
         import mlflow
 
+        measured = mlflow.MlflowClient().get_run(version.run_id).data.metrics
+        holdout = {name: value for name, value in measured.items() if name.startswith(_HOLDOUT)}
+        registry.log_metrics(version, holdout, context.as_of)
         folder = Path(mlflow.artifacts.download_artifacts(version.uri))
         fitted = _holdout_start(context, data)
         registry.set_tags(
@@ -212,7 +258,8 @@ def _tags(context: StageContext, data: TrainingData) -> dict[str, str]:
 def _model_types(estimator: Any, trusted: tuple[str, ...]) -> list[str]:
     import skops.io
 
-    found = skops.io.get_untrusted_types(data=skops.io.dumps(estimator))
+    with in_our_words("Storing the model in the skops format"):
+        found = skops.io.get_untrusted_types(data=skops.io.dumps(estimator))
     return [name for name in found if artifacts.allowed(name, trusted)]
 
 

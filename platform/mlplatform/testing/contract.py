@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from mlplatform import stopping
 from mlplatform.as_of import parse_as_of, shown
-from mlplatform.bundle.generate import generate
+from mlplatform.bundle.generate import generate, generate_shared
 from mlplatform.bundle.project import BUNDLE_FILE, PROJECT_FILE, Project
 from mlplatform.config import CONFIG_FILE, load_settings
 from mlplatform.discovery import FOLDER
@@ -24,6 +24,7 @@ from mlplatform.environments import read_config
 from mlplatform.errors import ContractError, PlatformError
 from mlplatform.features.lookups import FeatureLookup
 from mlplatform.medallion.spine import LABEL_KNOWN_AT, SPINE
+from mlplatform.models.fitting import columns_without_values
 from mlplatform.models.label_frame import known_labels
 from mlplatform.models.scorer import PREDICTION, PREDICTIONS
 from mlplatform.models.training import training_data
@@ -34,6 +35,7 @@ from mlplatform.stages.context import StageContext
 from mlplatform.stages.train import training_start
 from mlplatform.testing import declarations
 from mlplatform.testing.computed import computed_rows
+from mlplatform.testing.empty_columns import empty_column
 from mlplatform.testing.incremental_check import check_incremental
 from mlplatform.testing.leak_check import check_features
 from mlplatform.use_case import UseCase
@@ -153,14 +155,14 @@ class Contract:
         if home.name != FOLDER or not (home.parent / BUNDLE_FILE).is_file():
             raise NothingToCheckError(f"no {BUNDLE_FILE} stands beside {home}: no bundle deploys it")
         project = Project.read(home.parent)
-        difference = generate(project, name, folder).difference()
-        if difference:
-            changed = [line for line in difference.splitlines()[2:] if line[:1] in "+-"]
-            raise ContractError(
-                f"{project.file(name)} is not as the settings make it; {len(changed)} line(s) differ: "
-                f"{'; '.join(changed[:_SHOWN])}",
-                hint=f"mlplatform bundle generate {name}",
-            )
+        for file in (*generate(project, name, folder), *generate_shared(project)):
+            if file.use_case in ("", name) and (difference := file.difference()):
+                changed = [line for line in difference.splitlines()[2:] if line[:1] in "+-"]
+                raise ContractError(
+                    f"{file.path} is not as the settings make it; {len(changed)} line(s) differ: "
+                    f"{'; '.join(changed[:_SHOWN])}",
+                    hint=f"mlplatform bundle generate {name}",
+                )
         if name not in project.entry_points():
             raise ContractError(
                 f"{home.parent / PROJECT_FILE} does not name {name}: no job would find it.",
@@ -253,13 +255,12 @@ class Contract:
                 "declared.",
                 hint="Compare the trainer's lookups and exclude_columns with the spine's columns.",
             )
-        empty = [name for name in data.inputs.columns if data.inputs[name].isna().all()]
-        if empty:
-            raise ContractError(
-                f"{', '.join(empty)}: null in every row of the training set.",
-                hint="A lookup finds nothing: do its keys agree in type and spelling? Is its lookback too short?",
-            )
-        return f"{data.labels.size} rows, {len(got)} columns"
+        found = [
+            empty_column(self._ws, use_case, trainer, frame.rows, name) for name in columns_without_values(data.inputs)
+        ]
+        if wrong := [item for item in found if item.is_wrong]:
+            raise ContractError(" ".join(item.cause for item in wrong), hint=wrong[0].hint)
+        return " ".join([f"{data.labels.size} rows, {len(got)} columns.", *(item.cause for item in found)]).rstrip(".")
 
     def the_model_beats_the_trivial_baseline(self) -> str:
         """On its holdout, the model is surely better than a predictor that knows nothing."""

@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import DataFrame
 
+    from mlplatform.features.lineage import Lineage
     from mlplatform.features.lookups import FeatureFunction, FeatureLookup
+    from mlplatform.features.spec import FeatureSpec
     from mlplatform.naming import ObjectName
     from mlplatform.workspace.protocols import TableInfo
 
@@ -45,6 +47,11 @@ class TrainingSet(Protocol):
     @property
     def feature_spec(self) -> Any:
         """What travels with the model: columns, sources, keys, functions."""
+        ...
+
+    @property
+    def lineage(self) -> Lineage:
+        """The feature tables, at the versions that were read, and the functions."""
         ...
 
     def load_df(self, *, as_recorded: bool = False) -> DataFrame:
@@ -104,15 +111,31 @@ class FeatureClient(Protocol):
         """Remove table and metadata."""
         ...
 
+    def create_feature_spec(
+        self,
+        *,
+        name: ObjectName | str,
+        features: Sequence[FeatureLookup | FeatureFunction],
+        exclude_columns: Sequence[str] | None = None,
+        extra_pip_requirements: Sequence[str] | None = None,
+    ) -> FeatureSpec:
+        """Keep lookups and functions under a name; the same again returns what is there."""
+        ...
+
+    def delete_feature_spec(self, *, name: ObjectName | str) -> None:
+        """Remove a feature spec; models trained on it carry their own."""
+        ...
+
     def create_training_set(
         self,
         *,
         df: Any,
-        feature_lookups: Sequence[FeatureLookup | FeatureFunction],
+        feature_lookups: Sequence[FeatureLookup | FeatureFunction] | None = None,
+        feature_spec: str | None = None,
         label: str | Sequence[str] | None,
         exclude_columns: Sequence[str] = (),
     ) -> TrainingSet:
-        """Extend a spine by features as of each row's own time."""
+        """Extend a spine by features as of each row's own time: by lookups, or by a feature spec's name."""
         ...
 
     def log_model(
@@ -128,7 +151,17 @@ class FeatureClient(Protocol):
         """Log a model with the feature spec of its training set."""
         ...
 
-    def score_batch(self, *, model_uri: str, df: Any, result_type: str = "double") -> DataFrame:
+    def real_client(self) -> Any:
+        """Return the real client, on Databricks; at home a FeatureStoreError says that there is none."""
+        ...
+
+    def build_model_env(self, model_uri: str, save_path: str) -> str:
+        """Build a model's Python environment into an archive, on Databricks."""
+        ...
+
+    def score_batch(
+        self, *, model_uri: str, df: Any, result_type: str = "double", prebuilt_env_uri: str | None = None
+    ) -> DataFrame:
         """Look the model's features up for each row, and add the column `prediction`."""
         ...
 

@@ -61,13 +61,23 @@ def grant_statement(privileges: Sequence[str], kind: SecurableKind, name: str | 
             raise AccessError(
                 f"There is no privilege {privilege!r} on a {kind}.", hint=did_you_mean(privilege, PRIVILEGES[kind])
             )
+    to = quote(check_principal(principal))
+    return f"GRANT {', '.join(privileges)} ON {_WORDS.get(kind, kind).upper()} {_quoted(kind, name)} TO {to}"
+
+
+def check_principal(principal: str) -> str:
+    """Return the name of a group or user, or the application id of a service principal, if it can be one.
+
+    Raises:
+        AccessError: If it is empty, or holds control characters.
+    """
     try:
-        to = quote(principal)
+        quote(principal)
     except InvalidNameError:
         raise AccessError(
             f"{principal!r} is no principal.", hint="Name a group, a user, or a service principal by application id."
         ) from None
-    return f"GRANT {', '.join(privileges)} ON {_WORDS.get(kind, kind).upper()} {_quoted(kind, name)} TO {to}"
+    return principal
 
 
 def _quoted(kind: SecurableKind, name: str | ObjectName) -> str:

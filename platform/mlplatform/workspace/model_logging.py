@@ -1,19 +1,29 @@
-"""What logging a model with its features takes in any home: requirements, a run, refusals in our words."""
+"""What logging a model with its features takes in any home: packaging, requirements, a run, refusals in our words."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from mlplatform.errors import FeatureStoreError
+from mlplatform.workspace.model_store import RAW_MODEL
 
 if TYPE_CHECKING:
+    from mlflow.models.model import ModelInfo
+
+    from mlplatform.features.lineage import Lineage
+    from mlplatform.features.spec import FeatureSpec
     from mlplatform.workspace.protocols import Registry
+
+# What MLflow loads for a model that we packaged ourselves.
+LOADER = "mlplatform.features.packaged"
 
 _EXPERIMENT = "feature_store_models"
 _PACKAGES = {"sklearn": ("scikit-learn", "skops"), "python_function": ("cloudpickle",)}
@@ -52,6 +62,64 @@ def model_requirements(flavor: str, given: Sequence[str] | None, extra: Sequence
         except PackageNotFoundError:
             continue  # A flavor need not be named like its package; what is not installed was not used.
     return [*pinned, *(extra or ())]
+
+
+def package(
+    folder: Path,
+    model: Any,
+    *,
+    flavor: Any,
+    spec: FeatureSpec,
+    lineage: Lineage,
+    pip_requirements: Sequence[str],
+    **kwargs: Any,
+) -> None:
+    """Write a model beside its feature spec and lineage, laid out as the real client does.
+
+    Args:
+        folder: Where to; it is made.
+        model: The fitted model.
+        flavor: An MLflow flavor.
+        spec: Its feature spec.
+        lineage: Where its features come from.
+        pip_requirements: Its requirements.
+        **kwargs: For the flavor's `save_model`.
+
+    Raises:
+        FeatureStoreError: If MLflow refuses the model.
+    """
+    import mlflow.pyfunc
+
+    folder.mkdir(parents=True)
+    python_model = {"python_model": model} if flavor_name(flavor) == mlflow.pyfunc.FLAVOR_NAME else {}
+    positional = [] if python_model else [model]
+    with refusals_in_our_words():
+        flavor.save_model(
+            *positional,
+            path=str(folder / RAW_MODEL),
+            pip_requirements=list(pip_requirements),
+            **python_model,
+            **kwargs,
+        )
+    spec.save(folder)
+    lineage.save(folder)
+
+
+def log_packaged(folder: Path, name: str, **kwargs: Any) -> ModelInfo:
+    """Log a packaged model in the active run, through MLflow alone; with `registered_model_name` register it.
+
+    Args:
+        folder: What `package` wrote.
+        name: The model's name within the run.
+        **kwargs: For `mlflow.pyfunc.log_model`.
+    """
+    import mlflow.pyfunc
+
+    with warnings.catch_warnings():
+        # The signature comes from the feature spec; an example is the caller's choice.
+        warnings.filterwarnings("ignore", message=".*input example was not provided.*")
+        info: ModelInfo = mlflow.pyfunc.log_model(name=name, loader_module=LOADER, data_path=str(folder), **kwargs)
+    return info
 
 
 @contextmanager

@@ -107,6 +107,11 @@ def fetch(registry: Registry, uri: str, scratch: Path) -> ModelArtifact:
         raise RegistryError(
             f"The files of model {uri} cannot be fetched: {error}", hint="Does the model exist, and its artifact store?"
         ) from error
+    if not (Path(path) / "MLmodel").is_file():
+        raise RegistryError(
+            f"The files of model {uri} are gone: the registry knows it, and its artifact store holds no MLmodel of it.",
+            hint="Restore the artifact store, or train anew.",
+        )
     return ModelArtifact(path=Path(path), uri=uri, name=name, version=version, tags=tags)
 
 

@@ -85,6 +85,9 @@ class InferenceProfile:
         model_version: Column of the model's version.
         task: `classification` or `regression`.
         label: Column of the label, if the table has one.
+        baseline: Table of the same columns to hold every window against.
+        schedule: When it is refreshed by itself, as Quartz cron; None: never.
+        timezone: Of the schedule.
         granularities: Lengths of windows, such as `1 day` or `1 month`.
         slicing: Columns to profile by.
     """
@@ -94,22 +97,43 @@ class InferenceProfile:
     model_version: str
     task: Literal["classification", "regression"]
     label: str | None = None
+    baseline: ObjectName | str | None = None
+    schedule: str | None = None
+    timezone: str = "UTC"
     granularities: Sequence[str] = ("1 month",)
     slicing: Sequence[str] = ()
 
 
 @runtime_checkable
 class Monitors(Protocol):
-    """Data profiling on tables: Databricks' own there; locally the platform's metrics tables are all there is."""
+    """Data profiling on tables: Databricks' own there; locally the platform's metrics tables are all there is.
+
+    Attributes:
+        offered: Whether there is any here; where it is only switched off, `ensure` says so.
+    """
+
+    offered: bool
 
     def ensure(self, table: ObjectName | str, profile: InferenceProfile) -> str:
-        """See to it that the table is profiled; again changes nothing.
+        """See to it that the table is profiled just so; again changes nothing.
 
         Returns:
-            What stands now, in a word: `created`, `exists`, `no table yet` or `not available here`.
+            What stands now, in a word: `created`, `changed`, `exists`, `no table yet`, `switched off here` (which is
+            logged with its reason) or `not available here`.
 
         Raises:
             MonitorError: If it cannot be made.
+        """
+        ...
+
+    def refresh(self, table: ObjectName | str) -> str:
+        """Start to compute the table's metrics anew; they are there some time later.
+
+        Returns:
+            `started`, `under way` (it was), `no profile`, `no table yet`, `switched off here` or `not available here`.
+
+        Raises:
+            MonitorError: If it cannot be started.
         """
         ...
 
@@ -129,5 +153,35 @@ class Access(Protocol):
 
         Raises:
             AccessError: If a privilege is unknown, or the workspace refuses.
+        """
+        ...
+
+    def own_model(self, model: ObjectName | str, owner: str) -> str:
+        """Make a principal the owner of a registered model, and read it back; again changes nothing.
+
+        Args:
+            model: The model.
+            owner: A group, user or service principal (its application id).
+
+        Returns:
+            What stands now, in a word: `set`, `is already` or `not available here`.
+
+        Raises:
+            AccessError: If the workspace refuses, or says afterwards that somebody else is the owner.
+        """
+        ...
+
+    def probe_alias_right(self, model: ObjectName | str, principal: str) -> str:
+        """Find out whether a principal may move aliases of a registered model, and change nothing that lasts.
+
+        Args:
+            model: The model.
+            principal: Who; empty: whoever asks.
+
+        Returns:
+            What was looked at, and what it showed.
+
+        Raises:
+            AccessError: If the principal may not.
         """
         ...

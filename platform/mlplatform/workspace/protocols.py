@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mlplatform.naming import ObjectName
     from mlplatform.workspace.feature_protocols import FeatureClient
     from mlplatform.workspace.landing_protocols import AutoLoader
+    from mlplatform.workspace.model_page import TableRead
     from mlplatform.workspace.operation_protocols import Access, Jobs, Monitors, Upload
 
 Filter = tuple[str, str, Any]
@@ -34,6 +35,8 @@ class TableInfo:
         timeseries_column: The column that says when a row was known, or None.
         description: The table's comment.
         tags: Free key-value tags.
+        id: Delta's id of the table: another one when it is dropped and made again under its name.
+        created_at: When the table with this id was made, by the clock of whoever made it; None where it is not known.
     """
 
     name: str
@@ -43,6 +46,8 @@ class TableInfo:
     timeseries_column: str | None = None
     description: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
+    id: str = ""
+    created_at: datetime | None = None
 
     @property
     def features(self) -> list[str]:
@@ -111,6 +116,18 @@ class Tables(Protocol):
 
     def version(self, name: ObjectName | str) -> int:
         """Return the newest Delta version."""
+        ...
+
+    def replaced_since(self, name: ObjectName | str, version: int) -> bool:
+        """Tell whether a table holds other rows than it held at a version and what was written to it after.
+
+        So it is when it was restored, cloned over, replaced or emptied as a whole since, or when that version is not
+        reached: an older copy lies in its place.
+
+        Args:
+            name: The table.
+            version: A Delta version of it, as a run recorded it.
+        """
         ...
 
     def read(self, name: ObjectName | str, *, version: int | None = None) -> DataFrame:
@@ -288,6 +305,17 @@ class Registry(Protocol):
         """
         ...
 
+    def feature_model_refusal(self) -> str:
+        """Return why models that the real feature client packaged are not registered from here; empty: they are.
+
+        Where they are not, `fe.log_model` packages and registers models without the client. Found out in seconds, once,
+        by trying it with files that hold no model; nothing is created.
+
+        Raises:
+            RegistryError: If the registry does not answer.
+        """
+        ...
+
     def copy_version(self, version: ModelVersion, model: ObjectName | str) -> ModelVersion:
         """Register a version's files and tags as a new version of another registered model, which exists.
 
@@ -314,6 +342,27 @@ class Registry(Protocol):
 
         Raises:
             RegistryError: If they cannot be stored.
+        """
+        ...
+
+    def log_tables(self, run_id: str, tables: Sequence[TableRead]) -> None:
+        """Log the tables that a run read as its inputs: before it registers a model, so that lineage follows.
+
+        Raises:
+            RegistryError: If they cannot be logged.
+        """
+        ...
+
+    def log_metrics(self, version: ModelVersion, metrics: Mapping[str, float], at: datetime) -> None:
+        """Log metrics on the logged model behind a version, and on its run; the same again changes nothing.
+
+        Args:
+            version: The version.
+            metrics: Name -> value; what is not finite is left out.
+            at: When they were measured, in data time.
+
+        Raises:
+            RegistryError: If they cannot be logged.
         """
         ...
 

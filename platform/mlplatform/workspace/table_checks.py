@@ -211,3 +211,16 @@ def expression(filters: Sequence[Filter]) -> pc.Expression:
 
 def _shape(schema: pa.Schema) -> list[str]:
     return [f"{field.name} {field.type}{'' if field.nullable else ' not null'}" for field in schema]
+
+
+_REPLACING = ("RESTORE", "REPLACE TABLE", "CLONE", "TRUNCATE")
+
+
+def replaces(operation: str) -> bool:
+    """Tell whether an operation of Delta's history puts other rows in the place of all of a table's.
+
+    Examples:
+        >>> [replaces(name) for name in ("RESTORE", "CREATE OR REPLACE TABLE AS SELECT", "WRITE", "OPTIMIZE")]
+        [True, True, False, False]
+    """
+    return any(name in operation.upper() for name in _REPLACING)

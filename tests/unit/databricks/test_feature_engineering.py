@@ -10,7 +10,7 @@ from mlplatform.workspace.databricks.feature_engineering import asked
 
 def test_mlflow_that_cannot_register_feature_models_is_told_with_the_way_out():
     text = "This model was packaged by Databricks Feature Store and can only be registered on a Databricks cluster."
-    way_out = "Take mlflow out of the job environment's dependencies"
+    way_out = r"Register it by ws\.fe\.log_model"
     with pytest.raises(FeatureStoreError, match=way_out), asked("Logging the model"):
         raise RuntimeError(text)
 

@@ -5,30 +5,100 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from mlplatform.errors import AccessError
+from mlplatform.errors import AccessError, PlatformError
 from mlplatform.naming import ObjectName
+from mlplatform.workspace.databricks.connection import retrying, translated
+from mlplatform.workspace.databricks.principals import Principals
 from mlplatform.workspace.databricks.registry_errors import redacted
-from mlplatform.workspace.grants import grant_statement
+from mlplatform.workspace.grants import check_principal, grant_statement
 from mlplatform.workspace.operation_protocols import SecurableKind
 
 if TYPE_CHECKING:
-    from mlplatform.workspace.databricks.unity_sql import UnitySql
+    from mlplatform.workspace.databricks.workspace import DatabricksWorkspace
+
+SET, ALREADY = "set", "is already"
+# Moved to the newest version and taken away again: no alias that anybody acts on is touched.
+PROBE_ALIAS = "setup_probe"
 
 
 class DatabricksAccess:
     """Grants; see `mlplatform.workspace.operation_protocols.Access`."""
 
-    def __init__(self, sql: UnitySql) -> None:
-        """Take where statements go."""
-        self._sql = sql
+    def __init__(self, ws: DatabricksWorkspace) -> None:
+        """Take the workspace; nothing is asked yet."""
+        self._ws = ws
 
     def grant(self, privileges: Sequence[str], kind: SecurableKind, name: str | ObjectName, principal: str) -> None:
         """Grant privileges on an object to a principal; again changes nothing."""
         statement = grant_statement(privileges, kind, name, principal)
         try:
-            self._sql.execute(statement)
+            self._ws.sql.execute(statement)
         except Exception as error:
             raise AccessError(
                 f"The workspace refused: {statement}: {redacted(str(error))}",
                 hint=f"Granting on it needs ownership of the {kind}, or MANAGE; and the principal must exist.",
             ) from error
+
+    def own_model(self, model: ObjectName | str, owner: str) -> str:
+        """Make a principal the owner of a registered model, and read it back; again changes nothing."""
+        name, client = str(ObjectName.parse(model)), self._ws.client
+        if self._owner(name) == check_principal(owner):
+            return ALREADY
+        with translated(f"Making {owner} the owner of the model {name}", AccessError):
+            retrying(lambda: client.registered_models.update(name, owner=owner))
+        now = self._owner(name)
+        if now != owner:
+            raise AccessError(
+                f"{owner} was made the owner of the model {name}, but it reads {now!r}.",
+                hint="Somebody else changed it at the same time, or the workspace ignores it: run setup again, or set "
+                "the owner on the model's page.",
+            )
+        return SET
+
+    def probe_alias_right(self, model: ObjectName | str, principal: str) -> str:
+        """Find out whether a principal may move aliases: by moving one, if it is us; else by who owns the model."""
+        name, me = str(ObjectName.parse(model)), self._ws.user
+        if principal in ("", me):
+            tried = self._try_alias(name)
+            if tried:
+                return tried
+        principal = principal or me
+        owner = self._owner(name)
+        what = f"{name} is owned by {owner}"
+        if principal == owner:
+            return what
+        # Only the owner sets an alias: REST reference, "Set a registered model alias", and "Upgrade ML workflows to
+        # target models in Unity Catalog" (machine-learning/manage-model-lifecycle/upgrade-workflows).
+        try:
+            member = Principals(self._ws.client).is_member(principal, owner)
+        except PlatformError as error:
+            return f"{what}; whether {principal} belongs to it could not be read ({error.message})"
+        if not member:
+            raise AccessError(
+                f"{principal} may not move aliases of the model {name}: its owner is {owner}, and {principal} is no "
+                "member of a group of that name.",
+                hint=f"Make {principal} a member of the owning group, or name a group that it belongs to with "
+                "--model-owner.",
+            )
+        return f"{what}, of which {principal} is a member"
+
+    def _try_alias(self, name: str) -> str:
+        """Set an alias of our own and take it away; empty: there is no version that it could point at."""
+        registry = self._ws.registry
+        versions = registry.versions(name)
+        if not versions:
+            return ""
+        number = versions[-1].version
+        try:
+            registry.set_alias(name, PROBE_ALIAS, number)
+            registry.delete_alias(name, PROBE_ALIAS)
+        except PlatformError as error:
+            raise AccessError(
+                f"The alias {PROBE_ALIAS} of the model {name} could not be set and taken away again: {error.message}",
+                hint=error.hint,
+            ) from error
+        return f"the alias {PROBE_ALIAS} was set to version {number} and taken away again"
+
+    def _owner(self, name: str) -> str:
+        with translated(f"Reading the owner of the model {name}", AccessError):
+            return retrying(lambda: self._ws.client.registered_models.get(name)).owner or ""

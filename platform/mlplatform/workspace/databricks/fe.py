@@ -12,17 +12,19 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from mlplatform.errors import FeatureStoreError
-from mlplatform.features.declaration import declare, split
-from mlplatform.features.lineage import Lineage
+from mlplatform.features.declaration import declare, looked_up, split
+from mlplatform.features.lineage import Lineage, frame_rule
+from mlplatform.features.named_spec import NamedSpec, check_same, inferred_sources, spelled_out
 from mlplatform.features.spec import FeatureColumn, FeatureSpec
 from mlplatform.features.training_set import make_plan, sources_needed
 from mlplatform.naming import ObjectName
 from mlplatform.workspace import feature_writes, model_store
-from mlplatform.workspace.databricks import model_logging
+from mlplatform.workspace.databricks import feature_specs, model_logging
 from mlplatform.workspace.databricks.feature_engineering import asked, feature_engineering_client, real_features
 from mlplatform.workspace.databricks.feature_frames import SparkFrame, rows_in, to_arrow
 from mlplatform.workspace.databricks.scoring import BatchScoring, Scored
 from mlplatform.workspace.databricks.training_set import DatabricksTrainingSet, FeatureTables, refuse_dots
+from mlplatform.workspace.feature_methods import OnlySome
 from mlplatform.workspace.model_store import Verify
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
     from mlplatform.workspace.protocols import TableInfo
 
 
-class DatabricksFeatureClient:
+class DatabricksFeatureClient(OnlySome):
     """Feature tables, training sets, and models that carry their feature spec.
 
     See `mlplatform.workspace.feature_protocols.FeatureClient`. Frames go in as Spark DataFrames, `pyarrow.Table` or
@@ -163,7 +165,7 @@ class DatabricksFeatureClient:
         Args:
             df: The spine.
             feature_lookups: Lookups and functions; their outputs come in this order.
-            feature_spec: Not supported.
+            feature_spec: Name of a feature spec instead of lookups; see `create_feature_spec`.
             features: Not supported.
             label: The label column or columns, or None.
             exclude_columns: Columns that are left out of the result; unknown names are ignored.
@@ -179,13 +181,18 @@ class DatabricksFeatureClient:
             FunctionError: If a function is not registered.
         """
         del use_spark_native_join
-        if feature_spec is not None or features is not None:
+        if features is not None or (feature_lookups is not None and feature_spec is not None):
             raise FeatureStoreError(
-                "Training sets are made from feature_lookups here, not from feature_spec or features.",
-                hint="Declare FeatureLookup and FeatureFunction.",
+                "A training set is made from feature_lookups or from a feature_spec, not from both or from features.",
+                hint="Declare FeatureLookup and FeatureFunction, or name what create_feature_spec made.",
             )
+        named = None if feature_spec is None else self._named(feature_spec)
+        if named is not None:
+            feature_lookups = named.features()
         labels = [label] if isinstance(label, str) else list(label or ())
         excluded = [exclude_columns] if isinstance(exclude_columns, str) else list(exclude_columns or ())
+        if named is not None:
+            excluded += named.excluded()
         lookups, functions = split(feature_lookups)
         frame = SparkFrame.of(self._ws.spark, df, what="the spine")
         registered = {item.udf_name: self._ws.functions.get(item.udf_name) for item in functions}
@@ -213,7 +220,55 @@ class DatabricksFeatureClient:
                 exclude_columns=excluded,
                 use_timeseries_filtering=use_timeseries_filtering,
             )
-        return DatabricksTrainingSet(feature_tables, frame, spec, plan, labels, real)
+        made = DatabricksTrainingSet(feature_tables, frame, spec, plan, labels, real)
+        made.extra_pip_requirements = named.extra_pip_requirements if named is not None else ()
+        return made
+
+    def create_feature_spec(
+        self,
+        *,
+        name: ObjectName | str,
+        features: Sequence[FeatureLookup | FeatureFunction],
+        exclude_columns: Sequence[str] | None = None,
+        extra_pip_requirements: Sequence[str] | None = None,
+    ) -> FeatureSpec:
+        """Keep lookups and functions under a name, to make training sets from; the same again returns what is there.
+
+        Args:
+            name: Three-level name; feature functions and feature specs share one space of names.
+            features: Lookups and functions.
+            exclude_columns: Columns that are left out of every training set made from it.
+            extra_pip_requirements: What the functions need; goes into the models trained on it.
+
+        Returns:
+            The feature spec.
+
+        Raises:
+            FeatureStoreError: If the features do not fit tables or functions, or another spec has the name.
+            TableError: If a table does not exist.
+            FunctionError: If a function is not registered.
+        """
+        full = ObjectName.parse(name)
+        declared = self._declared(features, exclude_columns, extra_pip_requirements)
+        existing = feature_specs.find(self._ws.client, full)
+        if existing is not None:
+            check_same(str(full), existing, declared)
+            return existing.spec
+        lookups, functions = split(features)
+        tables = self._describe([lookup.table_name for lookup in lookups])
+        real = real_features([*lookups, *functions], tables)
+        feature_specs.create(self._client, full, real, list(exclude_columns or ()), declared.extra_pip_requirements)
+        return declared.spec
+
+    def delete_feature_spec(self, *, name: ObjectName | str) -> None:
+        """Remove a feature spec; models trained on it carry their own.
+
+        Raises:
+            FeatureStoreError: If there is none of that name.
+        """
+        feature_specs.get(self._ws.client, ObjectName.parse(name))
+        with asked(f"Deleting the feature spec {name}"):
+            self._client.delete_feature_spec(name=str(name))
 
     def log_model(
         self,
@@ -273,6 +328,7 @@ class DatabricksFeatureClient:
         env_manager: str = "local",
         params: Mapping[str, Any] | None = None,
         use_spark_native_join: bool = False,
+        prebuilt_env_uri: str | None = None,
     ) -> DataFrame:
         """Look the model's features up for each row, and add the column `prediction`.
 
@@ -287,6 +343,7 @@ class DatabricksFeatureClient:
             env_manager: As for MLflow's `spark_udf`.
             params: Passed to the model.
             use_spark_native_join: Changes nothing here, as in `create_training_set`.
+            prebuilt_env_uri: An archive that `build_model_env` made, to score in.
 
         Returns:
             The frame's columns, the features it lacked, and `prediction`.
@@ -296,7 +353,7 @@ class DatabricksFeatureClient:
             RegistryError: If the model cannot be read.
         """
         del use_spark_native_join
-        return self._score(model_uri, df, result_type, env_manager, params).df
+        return self._score(model_uri, df, result_type, env_manager, params, prebuilt_env_uri=prebuilt_env_uri).df
 
     def score_batch_arrow(
         self,
@@ -322,6 +379,32 @@ class DatabricksFeatureClient:
         with asked(f"Scoring with {model_uri}"):
             return to_arrow(scored.df, scored.schema)
 
+    def real_client(self) -> Any:
+        """Return the real `FeatureEngineeringClient`, for what this face does not offer; nothing of ours is around it.
+
+        Raises:
+            MissingDependencyError: If the package is not installed.
+            FeatureStoreError: If it cannot be made.
+        """
+        return self._client
+
+    def build_model_env(self, model_uri: str, save_path: str) -> str:
+        """Build the Python environment of a model into an archive, for `score_batch(prebuilt_env_uri=...)`.
+
+        Args:
+            model_uri: As for `score_batch`.
+            save_path: A folder, as in `/Volumes/...`.
+
+        Returns:
+            The archive's path.
+
+        Raises:
+            FeatureStoreError: If it cannot be built; MLflow does so within Databricks' runtime only.
+        """
+        self._ws.registry.activate()
+        with asked(f"Building the environment of {model_uri}"):
+            return str(self._client.build_model_env(model_uri, save_path))
+
     def lineage(self, model_uri: str) -> Lineage:
         """Return which tables (with their Delta versions) and functions a model was trained on.
 
@@ -333,6 +416,32 @@ class DatabricksFeatureClient:
             artifact = model_store.fetch(self._ws.registry, model_uri, Path(scratch))
             return Lineage.load(artifact.spec_folder, model_uri=model_uri)
 
+    def _named(self, name: ObjectName | str) -> NamedSpec:
+        return feature_specs.get(self._ws.client, ObjectName.parse(name))
+
+    def _declared(
+        self,
+        features: Sequence[FeatureLookup | FeatureFunction],
+        exclude_columns: Sequence[str] | None,
+        extra_pip_requirements: Sequence[str] | None,
+    ) -> NamedSpec:
+        lookups, functions = split(features)
+        infos = self._describe([lookup.table_name for lookup in lookups])
+        feature_tables = FeatureTables(self._ws.tables, self._ws.client)
+        ids = {name: feature_tables.id(name) for name in infos}
+        spelt_out = [spelled_out(lookup, looked_up(lookup, infos[lookup.table_name])) for lookup in lookups]
+        spec = declare(
+            inferred_sources(spelt_out, functions),
+            lookups,
+            functions,
+            labels=[],
+            exclude_columns=set(exclude_columns or ()),
+            tables=infos,
+            table_ids=ids,
+            registered={item.udf_name: self._ws.functions.get(item.udf_name) for item in functions},
+        )
+        return NamedSpec(spec, tuple(extra_pip_requirements or ()))
+
     def _score(
         self,
         model_uri: str,
@@ -342,6 +451,7 @@ class DatabricksFeatureClient:
         params: Mapping[str, Any] | None,
         *,
         matches: bool = False,
+        prebuilt_env_uri: str | None = None,
     ) -> Scored:
         frame = SparkFrame.of(self._ws.spark, df, what="the frame to score")
         with TemporaryDirectory() as scratch:
@@ -354,11 +464,14 @@ class DatabricksFeatureClient:
                 result_type,
                 tables=self._describe(names),
                 functions={name: self._ws.functions.get(name) for name in functions},
+                rule=frame_rule(artifact.spec_folder, model_uri=model_uri),
             )
             model_store.check_model(artifact, self.verify_model)
         arguments: dict[str, Any] = {"env_manager": env_manager}
         if params:
             arguments["params"] = dict(params)
+        if prebuilt_env_uri is not None:
+            arguments["prebuilt_env_uri"] = prebuilt_env_uri
         return scoring.run(self._client, artifact.exact_uri, matches=matches, arguments=arguments)
 
     def _describe(self, names: Sequence[str]) -> dict[str, TableInfo]:

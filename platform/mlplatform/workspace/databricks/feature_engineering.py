@@ -12,6 +12,7 @@ from mlplatform.errors import FeatureStoreError, MissingDependencyError, Platfor
 from mlplatform.features.declaration import looked_up
 from mlplatform.features.lookups import FeatureFunction, FeatureLookup
 from mlplatform.workspace.databricks.connection import cause, scrubbed
+from mlplatform.workspace.databricks.feature_models import is_refusal
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 # Greater than the error of a difference of two times in floating-point seconds (until the year 2106), and smaller than
 # what would let a row in that is a microsecond too old.
 _HALF_A_MICROSECOND = 0.49e-6
-_NOT_THE_RUNTIMES_MLFLOW = "can only be registered on a Databricks cluster"
 # Where the client's training set keeps the DataFrames of its feature tables, at the version that we pin.
 _FRAMES = "_feature_table_data_map"
 
@@ -65,10 +65,10 @@ def asked(what: str) -> Iterator[None]:
 
 
 def _hint(text: str) -> str:
-    if _NOT_THE_RUNTIMES_MLFLOW in text:
+    if is_refusal(text):
         return (
-            "This is what MLflow from PyPI says. Take mlflow out of the job environment's dependencies, so that the "
-            "runtime's own is used; see docs/databricks.md, what has not been tried."
+            "The installed MLflow does not register what the feature engineering client packaged. Register it by "
+            "ws.fe.log_model(registered_model_name=...), which packages it otherwise where that is so."
         )
     return "The feature engineering client or Spark refused; nothing of ours caught it before."
 

@@ -1,9 +1,16 @@
-"""Logging a model through the real client, with our record of where its features come from beside its feature spec."""
+"""Logging a model through the real client, with our record of where its features come from beside its feature spec.
+
+Where the installed MLflow does not register what the client packaged, the model is packaged by ourselves, in the
+client's layout, and registered by MLflow's own API, with its files and the tables and functions that it depends on. The
+client scores it as it scores its own. What is lost is what only the client's packaging tells Unity Catalog and Model
+Serving: single features as upstream of the version, and their automatic lookup in serving.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from mlplatform.errors import FeatureStoreError, RegistryError
@@ -11,9 +18,17 @@ from mlplatform.features.lineage import Lineage
 from mlplatform.features.signature import make_signature
 from mlplatform.workspace.databricks.feature_engineering import asked
 from mlplatform.workspace.databricks.training_set import DatabricksTrainingSet
-from mlplatform.workspace.model_logging import flavor_name, model_requirements, own_run, without_chatter
+from mlplatform.workspace.model_logging import (
+    flavor_name,
+    log_packaged,
+    model_requirements,
+    own_run,
+    package,
+    without_chatter,
+)
 
 if TYPE_CHECKING:
+    from mlflow.models import ModelSignature
     from mlflow.models.model import ModelInfo
 
     from mlplatform.workspace.protocols import Registry
@@ -58,7 +73,8 @@ def log_model(  # noqa: PLR0913  (the real client's arguments)
             f"training_set is a {type(training_set).__name__}.",
             hint="Pass what create_training_set returned.",
         )
-    requirements = model_requirements(flavor_name(flavor), kwargs.pop("pip_requirements", None), extra_pip_requirements)
+    extra = list(dict.fromkeys([*training_set.extra_pip_requirements, *(extra_pip_requirements or ())]))
+    requirements = model_requirements(flavor_name(flavor), kwargs.pop("pip_requirements", None), extra)
     # The client derives the same signature, and logs the model without one where it cannot; we refuse.
     signature = make_signature(
         training_set.feature_spec,
@@ -66,23 +82,84 @@ def log_model(  # noqa: PLR0913  (the real client's arguments)
         output_schema=kwargs.pop("output_schema", None),
         given=kwargs.pop("signature", None),
     )
+    registration: dict[str, Any] = {"registered_model_name": registered_model_name}
     if await_registration_for is not None:
-        kwargs["await_registration_for"] = await_registration_for
+        registration["await_registration_for"] = await_registration_for
     registry.activate()
+    if registered_model_name is not None and registry.feature_model_refusal():
+        return _log_packaged(
+            registry,
+            model,
+            artifact_path,
+            flavor=flavor,
+            training_set=training_set,
+            requirements=requirements,
+            signature=signature,
+            infer_input_example=infer_input_example,
+            registration=registration,
+            **kwargs,
+        )
     with own_run(registry), asked("Logging the model"), without_chatter():
         info: ModelInfo = client.log_model(
             model=model,
             artifact_path=artifact_path,
             flavor=_WithLineage(flavor, training_set.lineage),
             training_set=training_set.real,
-            registered_model_name=registered_model_name,
             infer_input_example=infer_input_example,
             output_schema=signature.outputs,
             pip_requirements=requirements,
+            **registration,
             **kwargs,
         )
     if registered_model_name is not None:
         info.registered_model_version = _version(registry, registered_model_name, info.run_id)
+    return info
+
+
+def _log_packaged(  # noqa: PLR0913  (what a model is made of)
+    registry: Registry,
+    model: Any,
+    artifact_path: str,
+    *,
+    flavor: Any,
+    training_set: DatabricksTrainingSet,
+    requirements: Sequence[str],
+    signature: ModelSignature,
+    infer_input_example: bool,
+    registration: dict[str, Any],
+    **kwargs: Any,
+) -> ModelInfo:
+    from mlflow.models.resources import DatabricksFunction, DatabricksTable
+
+    spec = training_set.feature_spec
+    example = kwargs.pop("input_example", None)
+    if example is None and infer_input_example:
+        example = training_set.example()
+    with TemporaryDirectory() as part:
+        folder = Path(part) / "feature_store"
+        package(
+            folder,
+            model,
+            flavor=flavor,
+            spec=spec,
+            lineage=training_set.lineage,
+            pip_requirements=requirements,
+            **kwargs,
+        )
+        with own_run(registry), asked("Logging the model"), without_chatter():
+            info = log_packaged(
+                folder,
+                artifact_path,
+                pip_requirements=list(requirements),
+                signature=signature,
+                input_example=example,
+                resources=[
+                    *(DatabricksTable(table_name=table.table_name) for table in spec.tables),
+                    *(DatabricksFunction(function_name=name) for name in spec.functions),
+                ],
+                **registration,
+            )
+    info.registered_model_version = _version(registry, registration["registered_model_name"], info.run_id)
     return info
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from mlplatform.errors import MonitorError, did_you_mean
 from mlplatform.naming import ObjectName
 from mlplatform.workspace.databricks.connection import retrying, translated
+from mlplatform.workspace.databricks.registry_errors import redacted
 from mlplatform.workspace.operation_protocols import InferenceProfile
 
 if TYPE_CHECKING:
@@ -14,61 +18,152 @@ if TYPE_CHECKING:
 
     from mlplatform.workspace.databricks.workspace import DatabricksWorkspace
 
-CREATED = "created"
-EXISTS = "exists"
-NO_TABLE = "no table yet"
+LOG = logging.getLogger(__name__)
+CREATED, CHANGED, EXISTS = "created", "changed", "exists"
+STARTED, UNDER_WAY, NO_PROFILE = "started", "under way", "no profile"
+NO_TABLE, OFF = "no table yet", "switched off here"
 ASSETS = "/Shared/mlplatform"
 _TABLE = "table"
 _PREFIX = "AGGREGATION_GRANULARITY_"
+# What may change of a profile that stands; the rest is of its table.
+_CONFIG = "data_profiling_config"
+_CHANGING = ("schedule", "baseline_table_name", "inference_log", "slicing_exprs")
+# The API answers so where a workspace or region has none, or an administrator switched it off.
+_OFF_CODES = frozenset({"ENDPOINT_NOT_FOUND", "FEATURE_DISABLED", "NOT_IMPLEMENTED", "UNIMPLEMENTED"})
+_MISSING = frozenset({"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND", "TABLE_DOES_NOT_EXIST"})
+_OFF_TEXT = re.compile(r"(?i)not (?:enabled|available|supported)|is disabled|no api found")
 
 
 class DatabricksMonitors:
     """Data profiling; see `mlplatform.workspace.operation_protocols.Monitors`."""
+
+    offered = True
 
     def __init__(self, ws: DatabricksWorkspace) -> None:
         """Take the workspace; nothing is asked yet."""
         self._ws = ws
 
     def ensure(self, table: ObjectName | str, profile: InferenceProfile) -> str:
-        """See to it that the table is profiled; its metrics tables stand in its own schema."""
+        """See to it that the table is profiled just so; its metrics tables stand in its own schema."""
         name = ObjectName.parse(table)
         granularities = [_granularity(item) for item in profile.granularities]
         with translated(f"Setting up data profiling of {name}", MonitorError):
-            return retrying(lambda: self._ensure(name, profile, granularities))
+            return _unless_off(name, lambda: retrying(lambda: self._ensure(name, profile, granularities)))
+
+    def refresh(self, table: ObjectName | str) -> str:
+        """Start to compute the table's metrics anew."""
+        name = ObjectName.parse(table)
+        with translated(f"Refreshing the data profile of {name}", MonitorError):
+            return _unless_off(name, lambda: self._refresh(name))
 
     def _ensure(self, name: ObjectName, profile: InferenceProfile, granularities: list[AggregationGranularity]) -> str:
         from databricks.sdk.errors import AlreadyExists, NotFound, ResourceConflict
         from databricks.sdk.service.dataquality import Monitor
 
         client = self._ws.client
-        try:
-            table_id = client.tables.get(str(name)).table_id
-        except NotFound:
+        table_id = self._table_id(name)
+        if table_id is None:
             return NO_TABLE
         schema_id = client.schemas.get(f"{name.catalog}.{name.schema}").schema_id
-        if not table_id or not schema_id:
-            raise MonitorError(f"Unity Catalog gives no id of {name} or of its schema.")
+        if not schema_id:
+            raise MonitorError(f"Unity Catalog gives no id of the schema {name.catalog}.{name.schema}.")
+        config = _config(name, profile, schema_id, granularities)
+        wanted = Monitor(object_type=_TABLE, object_id=table_id, data_profiling_config=config)
         try:
-            client.data_quality.get_monitor(_TABLE, table_id)
-        except NotFound:
-            config = _config(name, profile, schema_id, granularities)
-            monitor = Monitor(object_type=_TABLE, object_id=table_id, data_profiling_config=config)
+            found = client.data_quality.get_monitor(_TABLE, table_id)
+        except NotFound as error:
+            if _is_off(error):
+                raise
             try:
-                client.data_quality.create_monitor(monitor)
+                client.data_quality.create_monitor(wanted)
             except (AlreadyExists, ResourceConflict):
                 return EXISTS
             return CREATED
-        return EXISTS
+        changed = _changed(found.data_profiling_config, config)
+        if not changed:
+            return EXISTS
+        mask = ",".join(f"{_CONFIG}.{part}" for part in changed)
+        client.data_quality.update_monitor(_TABLE, table_id, wanted, mask)
+        return CHANGED
+
+    def _refresh(self, name: ObjectName) -> str:
+        from databricks.sdk.errors import Aborted, AlreadyExists, InvalidState, NotFound, ResourceConflict
+        from databricks.sdk.service.dataquality import Refresh
+
+        table_id = self._table_id(name)
+        if table_id is None:
+            return NO_TABLE
+        try:
+            self._ws.client.data_quality.create_refresh(_TABLE, table_id, Refresh(_TABLE, table_id))
+        except (Aborted, AlreadyExists, InvalidState, ResourceConflict):
+            return UNDER_WAY
+        except NotFound as error:
+            if _is_off(error):
+                raise
+            return NO_PROFILE
+        return STARTED
+
+    def _table_id(self, name: ObjectName) -> str | None:
+        from databricks.sdk.errors import NotFound
+
+        try:
+            table_id: str | None = retrying(lambda: self._ws.client.tables.get(str(name))).table_id
+        except NotFound:
+            return None
+        if not table_id:
+            raise MonitorError(f"Unity Catalog gives no id of {name}.")
+        return table_id
+
+
+def _unless_off(name: ObjectName, ask: Callable[[], str]) -> str:
+    from databricks.sdk.errors import DatabricksError
+
+    try:
+        return ask()
+    except DatabricksError as error:
+        if not _is_off(error):
+            raise
+        LOG.warning(
+            "Data profiling is switched off in this workspace, so that %s is not profiled (%s). The platform's own "
+            "monitoring does not need it.",
+            name,
+            redacted(str(error)),
+        )
+        return OFF
+
+
+def _is_off(error: Exception) -> bool:
+    code = str(getattr(error, "error_code", "") or "")
+    return code in _OFF_CODES or (code not in _MISSING and bool(_OFF_TEXT.search(str(error))))
+
+
+def _changed(found: DataProfilingConfig | None, wanted: DataProfilingConfig) -> list[str]:
+    """Return which parts of a profile are to be changed."""
+    now, then = (found.as_dict() if found else {}), wanted.as_dict()
+    now.get("schedule", {}).pop("pause_status", None)  # only the service writes it
+    # A baseline is taken away by nobody here: it is named as soon as there is one.
+    return [
+        part
+        for part in _CHANGING
+        if now.get(part) != then.get(part) and not (part == "baseline_table_name" and part not in then)
+    ]
 
 
 def _config(
     name: ObjectName, profile: InferenceProfile, schema_id: str, granularities: list[AggregationGranularity]
 ) -> DataProfilingConfig:
-    from databricks.sdk.service.dataquality import DataProfilingConfig, InferenceLogConfig, InferenceProblemType
+    from databricks.sdk.service.dataquality import (
+        CronSchedule,
+        DataProfilingConfig,
+        InferenceLogConfig,
+        InferenceProblemType,
+    )
 
     return DataProfilingConfig(
         output_schema_id=schema_id,
         assets_dir=f"{ASSETS}/{name.catalog}/{name.schema}/profiling",
+        baseline_table_name=str(ObjectName.parse(profile.baseline)) if profile.baseline else None,
+        schedule=CronSchedule(profile.schedule, profile.timezone) if profile.schedule else None,
         slicing_exprs=list(profile.slicing) or None,
         inference_log=InferenceLogConfig(
             problem_type=InferenceProblemType(f"INFERENCE_PROBLEM_TYPE_{profile.task.upper()}"),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,9 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from mlplatform.errors import MissingDependencyError, RegistryError
 from mlplatform.naming import ObjectName
+from mlplatform.workspace import model_page
+from mlplatform.workspace.databricks import feature_models
 from mlplatform.workspace.databricks.connection import cause
 from mlplatform.workspace.databricks.registry_errors import EXISTS, MISSING, code_of, registry_error, translated
-from mlplatform.workspace.model_store import missing_version
+from mlplatform.workspace.model_logging import log_packaged
+from mlplatform.workspace.model_store import SPEC_FOLDER, missing_version
 from mlplatform.workspace.protocols import ModelVersion
 
 if TYPE_CHECKING:
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import RegisteredModel
 
     from mlplatform.workspace.databricks.workspace import DatabricksWorkspace
+    from mlplatform.workspace.model_page import TableRead
 
 TRACKING_URI = "databricks"
 REGISTRY_URI = "databricks-uc"
@@ -55,6 +60,7 @@ class DatabricksRegistry:
         self._ws = ws
         self._client: MlflowClient | None = None
         self._answered: float | None = None
+        self._refusal: str | None = None
 
     def activate(self) -> None:
         """Point MLflow's tracking and registry at the workspace."""
@@ -195,15 +201,30 @@ class DatabricksRegistry:
     def copy_version(self, version: ModelVersion, model: ObjectName | str) -> ModelVersion:
         """Register a version's files and tags as a new version of another model, which exists.
 
-        A copy whose answer was lost may be there without the caller's knowing: a second one is then made beside it.
+        What the feature client packaged, and the installed MLflow does not register, is packaged anew, in a run of its
+        own. A copy whose answer was lost may be there without the caller's knowing: a second one is then made.
         """
         self.require_model(model)
         name = str(ObjectName.parse(model))
         self.activate()
         needs = f"EXECUTE on the model {version.name}, CREATE MODEL VERSION on {name}"
         with translated(f"copy {version.uri} to {name}", needs=needs):
-            copied = self._connect().copy_model_version(version.uri, name)
+            try:
+                copied = self._connect().copy_model_version(version.uri, name)
+            except Exception as error:
+                # Raised before anything was sent.
+                if not feature_models.is_refusal(str(error)):
+                    raise
+                return self._packaged_anew(version, name)
         return self.get(name, int(copied.version))
+
+    def feature_model_refusal(self) -> str:
+        """Return why the installed MLflow does not register models that the feature client packaged; empty: it does."""
+        if self._refusal is None:
+            client = self._connect()
+            self.activate()
+            self._refusal = feature_models.refusal(client, self._ws.catalog)
+        return self._refusal
 
     def log_files(self, version: ModelVersion, folder: str, files: Mapping[str, str]) -> None:
         """Keep text files with the run that made a version."""
@@ -213,6 +234,44 @@ class DatabricksRegistry:
             for name, content in files.items():
                 (Path(part) / name).write_text(content, encoding="utf-8")
             client.log_artifacts(version.run_id, part, folder)
+
+    def log_tables(self, run_id: str, tables: Sequence[TableRead]) -> None:
+        """Log the tables that a run read as its inputs, with Unity Catalog's ids: lineage goes by them."""
+        with translated(f"log the inputs of run {run_id}", needs="CAN EDIT on the experiment, SELECT on the tables"):
+            known = [
+                table
+                if table.table_id
+                else replace(table, table_id=self._ws.client.tables.get(table.name).table_id or "")
+                for table in tables
+            ]
+            model_page.log_tables(self._connect(), run_id, known)
+
+    def log_metrics(self, version: ModelVersion, metrics: Mapping[str, float], at: datetime) -> None:
+        """Log metrics on the logged model behind a version, and on its run."""
+        doing = f"log metrics of version {version.version} of {version.name}"
+        with translated(doing, needs="CAN EDIT on the experiment"):
+            model_page.log_metrics(self._connect(), version, metrics, at)
+
+    def _packaged_anew(self, version: ModelVersion, name: str) -> ModelVersion:
+        """Register the files of another version, with a loader that MLflow registers."""
+        from mlflow.models import Model
+        from mlflow.pyfunc import get_model_dependencies
+
+        mlflow, target = self._mlflow(), ObjectName.parse(name)
+        experiment = self.experiment(f"/{target.catalog}/{target.schema.removeprefix(self._ws.prefix)}")
+        with TemporaryDirectory() as part:
+            folder = Path(mlflow.artifacts.download_artifacts(version.uri, dst_path=part))
+            with mlflow.start_run(experiment_id=experiment, run_name=f"copy of {version.uri}", tags=dict(version.tags)):
+                info = log_packaged(
+                    folder / SPEC_FOLDER,
+                    "model",
+                    signature=Model.load(str(folder)).signature,
+                    pip_requirements=get_model_dependencies(str(folder)),
+                    registered_model_name=name,
+                )
+        copied = int(info.registered_model_version)
+        self.set_tags(name, copied, version.tags)
+        return self.get(name, copied)
 
     def _link(self, name: str, job_id: str) -> None:
         self._write(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from mlplatform.errors import FeatureStoreError
+from mlplatform.features.model_frame import AS_VALUES_SUGGEST, RULE
 from mlplatform.features.scoring import input_types
 from mlplatform.features.spec import FeatureSpec
 from mlplatform.features.training_set import PREDICTION, Plan, check_score_frame, make_plan
@@ -16,6 +17,7 @@ from mlplatform.features.types import arrow_type, spark_type
 from mlplatform.workspace.databricks.feature_engineering import asked
 from mlplatform.workspace.databricks.feature_frames import SparkFrame, column, select
 from mlplatform.workspace.databricks.matches import with_matches
+from mlplatform.workspace.databricks.model_inputs import handing_over
 from mlplatform.workspace.databricks.training_set import refuse_dots, refuse_lost_rows, refuse_null_times
 
 if TYPE_CHECKING:
@@ -46,6 +48,7 @@ class BatchScoring:
         *,
         tables: Mapping[str, TableInfo],
         functions: Mapping[str, FunctionInfo],
+        rule: int = RULE,
     ) -> None:
         """Plan the scoring, and refuse what cannot be scored.
 
@@ -55,6 +58,7 @@ class BatchScoring:
             result_type: Spark type of the prediction.
             tables: What is known about the feature tables.
             functions: The registered functions.
+            rule: How the model's columns become pandas, see `features.model_frame`.
 
         Raises:
             FeatureStoreError: As `check_score_frame` and `make_plan`; if `result_type` is no type; or if values do not
@@ -69,6 +73,8 @@ class BatchScoring:
         refuse_dots(frame, self._plan)
         given = input_types(spec, self._plan.schema)
         self._casts = {name: kind for name, kind in given.items() if name in frame.schema.names}
+        self._rule = rule
+        self._kinds = {name: given.get(name, self._plan.schema.field(name).type) for name in spec.included}
 
     def run(self, client: Any, model_uri: str, *, matches: bool, arguments: Mapping[str, Any]) -> Scored:
         """Score the rows.
@@ -94,6 +100,8 @@ class BatchScoring:
                 df = df.withColumn(f"{_GIVEN}{name}", column(name)).withColumn(
                     name, column(name).cast(spark_type(kind))
                 )
+            if self._rule != AS_VALUES_SUGGEST:
+                client = handing_over(client, self._kinds)
             scored = client.score_batch(model_uri=model_uri, df=df, result_type=_asked_type(self._kind), **arguments)
             if not matches:
                 refuse_lost_rows(self._frame, self._plan, scored.drop(PREDICTION))

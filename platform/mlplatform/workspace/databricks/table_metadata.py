@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -145,10 +146,35 @@ def newest_version(ws: DatabricksWorkspace, name: ObjectName | str) -> int:
         return int(ws.spark.sql(f"DESCRIBE HISTORY {ObjectName.parse(name).sql} LIMIT 1").collect()[0]["version"])
 
 
-def table_id(ws: DatabricksWorkspace, name: ObjectName | str) -> str:
-    """Return Delta's id of a table: another one when it is dropped and made again."""
+def operations(ws: DatabricksWorkspace, name: ObjectName | str, newest: int) -> list[str]:
+    """Return the operations of the newest versions in a table's history."""
+    if newest <= 0:
+        return []
+    with translated_spark(f"Reading the history of {name}"):
+        history = ws.spark.sql(f"DESCRIBE HISTORY {ObjectName.parse(name).sql} LIMIT {newest:d}")
+        return [str(row["operation"]) for row in history.select("operation").collect()]
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Delta's id of a table (another one when it is dropped and made again), and when it was made."""
+
+    id: str
+    created_at: datetime | None
+
+
+def identity(ws: DatabricksWorkspace, name: ObjectName | str) -> Identity:
+    """Return which table there is under a name."""
     with translated_spark(f"Reading the details of {name}"):
-        return str(ws.spark.sql(f"DESCRIBE DETAIL {ObjectName.parse(name).sql}").collect()[0]["id"])
+        detail = ws.spark.sql(f"DESCRIBE DETAIL {ObjectName.parse(name).sql}").select("id", "createdAt")
+        # Through Arrow: it knows of the zone.
+        row = detail.toArrow().to_pylist()[0]
+    return Identity(str(row["id"]), row["createdAt"])
+
+
+def table_id(ws: DatabricksWorkspace, name: ObjectName | str) -> str:
+    """Return Delta's id of a table."""
+    return identity(ws, name).id
 
 
 def make_schema(ws: DatabricksWorkspace, name: ObjectName) -> None:

@@ -32,6 +32,7 @@ from mlplatform.workspace.table_checks import (
     check_same_declaration,
     keyed_schema,
     raise_for_outside,
+    replaces,
 )
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ class DatabricksTables:
         """Return what is known about the table."""
         schema = table_metadata.schema_of(self._ws, name)
         known = table_metadata.declared(self._ws, name)
+        identity = table_metadata.identity(self._ws, name)
         return TableInfo(
             name=str(name),
             version=table_metadata.newest_version(self._ws, name),
@@ -98,12 +100,19 @@ class DatabricksTables:
             timeseries_column=known.timeseries_column,
             description=known.description,
             tags=table_metadata.tags(self._ws, name),
+            id=identity.id,
+            created_at=identity.created_at,
         )
 
     def version(self, name: ObjectName | str) -> int:
         """Return the newest Delta version."""
         table_metadata.schema_of(self._ws, name)
         return table_metadata.newest_version(self._ws, name)
+
+    def replaced_since(self, name: ObjectName | str, version: int) -> bool:
+        """Tell whether the table was restored, replaced or emptied as a whole after a version, or never reached it."""
+        behind = self.version(name) - version
+        return behind < 0 or any(replaces(item) for item in table_metadata.operations(self._ws, name, behind))
 
     def read(self, name: ObjectName | str, *, version: int | None = None) -> DataFrame:
         """Return the table, pinned at a version, as a Spark DataFrame; of a view what it shows when it is computed."""

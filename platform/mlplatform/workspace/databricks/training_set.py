@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from mlplatform.errors import FeatureStoreError
 from mlplatform.features.lineage import Lineage, TableVersion
+from mlplatform.features.model_frame import RULE, model_frame
 from mlplatform.features.spec import FeatureSpec
 from mlplatform.features.training_set import Plan
 from mlplatform.features.types import spark_type
@@ -59,6 +60,9 @@ class FeatureTables:
 class DatabricksTrainingSet:
     """A training set; see `mlplatform.workspace.feature_protocols.TrainingSet`."""
 
+    extra_pip_requirements: tuple[str, ...] = ()
+    """What a named feature spec asks to go into the models trained on it."""
+
     def __init__(
         self,
         tables: FeatureTables,
@@ -106,7 +110,16 @@ class DatabricksTrainingSet:
             functions=self._spec.functions,
             columns=tuple(self._spec.included),
             labels=self._labels,
+            frame_rule=RULE,
         )
+
+    def example(self) -> pd.DataFrame:
+        """Return the spine's first row, with the columns that the model takes from it."""
+        names = [item.output_name for item in self._spec.sources]
+        schema = pa.schema([self._frame.schema.field(name) for name in names])
+        with asked("Reading the spine's first row"):
+            frame: pd.DataFrame = to_arrow(select(self._frame.df.limit(1), schema), schema).to_pandas()
+        return frame
 
     def load_df(self, *, as_recorded: bool = False) -> DataFrame:
         """Return the rows as a Spark DataFrame, read at the tables' newest versions, or at the recorded ones.
@@ -136,8 +149,18 @@ class DatabricksTrainingSet:
         return iter(self.to_arrow(as_recorded=as_recorded).to_batches())
 
     def to_pandas(self, *, as_recorded: bool = False) -> pd.DataFrame:
-        """Return the rows as pandas; arguments and errors are those of `load_df`."""
-        frame: pd.DataFrame = self.to_arrow(as_recorded=as_recorded).to_pandas()
+        """Return the rows as pandas, as a model is given them (see `features.model_frame`); labels as they are.
+
+        Args:
+            as_recorded: As `load_df`.
+
+        Raises:
+            FeatureStoreError: As `load_df`; or if a column cannot be given to a model as it is.
+        """
+        rows = self.to_arrow(as_recorded=as_recorded)
+        frame = model_frame(rows.drop_columns(list(self._labels)))
+        for label in self._labels:
+            frame[label] = rows.column(label).to_pandas()
         return frame
 
     @property

@@ -174,7 +174,7 @@ class DatabricksWorkspace(Place):
         """Grants."""
         from mlplatform.workspace.databricks.access import DatabricksAccess
 
-        return DatabricksAccess(self.sql)
+        return DatabricksAccess(self)
 
     @cached_property
     def user(self) -> str:

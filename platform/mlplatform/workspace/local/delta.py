@@ -11,7 +11,7 @@ import json
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
@@ -68,6 +68,12 @@ def create(path: Path, schema: pa.Schema, *, description: str, properties: Mappi
         configuration={f"{_PROPERTY}{key}": value for key, value in properties.items()},
         raise_if_key_not_exists=False,
     )
+
+
+def created_at(table: DeltaTable) -> datetime | None:
+    """Return when a table was made; None where its metadata does not say."""
+    made = table.metadata().created_time
+    return None if made is None else datetime.fromtimestamp(made / 1000, UTC)
 
 
 def properties(table: DeltaTable) -> dict[str, str]:

@@ -7,20 +7,23 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pyarrow as pa
 
 from mlplatform.errors import FeatureStoreError
-from mlplatform.features.declaration import declare, split
-from mlplatform.features.lineage import Lineage
+from mlplatform.features.declaration import declare, looked_up, split
+from mlplatform.features.lineage import Lineage, frame_rule
+from mlplatform.features.named_spec import NamedSpec, check_same, inferred_sources, spelled_out
 from mlplatform.features.spec import FeatureSpec
 from mlplatform.features.training_set import sources_needed
 from mlplatform.naming import ObjectName
 from mlplatform.workspace import feature_writes, model_store
 from mlplatform.workspace.feature_frames import ArrowRows, frame_in
+from mlplatform.workspace.feature_methods import OnlySome
 from mlplatform.workspace.local import model_logging
 from mlplatform.workspace.local.feature_frames import FrameExchange
+from mlplatform.workspace.local.feature_specs import LocalFeatureSpecs
 from mlplatform.workspace.local.feature_tables import open_tables
 from mlplatform.workspace.local.lookup_engine import Sources
 from mlplatform.workspace.local.scoring import BatchScoring
@@ -38,7 +41,7 @@ if TYPE_CHECKING:
 MEMORY_LIMIT = "4GB"
 
 
-class LocalFeatureClient:
+class LocalFeatureClient(OnlySome):
     """Feature tables, training sets, and models that carry their feature spec.
 
     See `mlplatform.workspace.feature_protocols.FeatureClient`. Frames go in as Spark DataFrames, `pyarrow.Table` or
@@ -53,6 +56,7 @@ class LocalFeatureClient:
         """Work in a local workspace."""
         self._ws = ws
         self._exchange = FrameExchange(lambda: ws.scratch, lambda: ws.spark)
+        self._specs = LocalFeatureSpecs(ws.root)
         self.verify_model: Verify | None = None
         self.memory_limit: str | None = MEMORY_LIMIT
 
@@ -162,7 +166,7 @@ class LocalFeatureClient:
         Args:
             df: The spine.
             feature_lookups: Lookups and functions; their outputs come in this order.
-            feature_spec: Not supported.
+            feature_spec: Name of a feature spec instead of lookups; see `create_feature_spec`.
             features: Not supported.
             label: The label column or columns, or None.
             exclude_columns: Columns that are left out of the result; unknown names are ignored.
@@ -178,13 +182,18 @@ class LocalFeatureClient:
             FunctionError: If a function is not registered.
         """
         del use_spark_native_join, use_timeseries_filtering
-        if feature_spec is not None or features is not None:
+        if features is not None or (feature_lookups is not None and feature_spec is not None):
             raise FeatureStoreError(
-                "Training sets are made from feature_lookups here, not from feature_spec or features.",
-                hint="Declare FeatureLookup and FeatureFunction.",
+                "A training set is made from feature_lookups or from a feature_spec, not from both or from features.",
+                hint="Declare FeatureLookup and FeatureFunction, or name what create_feature_spec made.",
             )
+        named = None if feature_spec is None else self._named(feature_spec)
+        if named is not None:
+            feature_lookups = named.features()
         labels = [label] if isinstance(label, str) else list(label or ())
         excluded = {exclude_columns} if isinstance(exclude_columns, str) else set(exclude_columns or ())
+        if named is not None:
+            excluded |= set(named.excluded())
         lookups, functions = split(feature_lookups)
         frame = frame_in(df, of="the spine")
         registered = {item.udf_name: self._ws.functions.get(item.udf_name) for item in functions}
@@ -200,7 +209,50 @@ class LocalFeatureClient:
             registered=registered,
         )
         read = {item.table_name: tables[item.table_name] for item in spec.tables}
-        return LocalTrainingSet(self._engine(), frame, spec, labels, registered, read)
+        made = LocalTrainingSet(self._engine(), frame, spec, labels, registered, read)
+        made.extra_pip_requirements = named.extra_pip_requirements if named is not None else ()
+        return made
+
+    def create_feature_spec(
+        self,
+        *,
+        name: ObjectName | str,
+        features: Sequence[FeatureLookup | FeatureFunction],
+        exclude_columns: Sequence[str] | None = None,
+        extra_pip_requirements: Sequence[str] | None = None,
+    ) -> FeatureSpec:
+        """Keep lookups and functions under a name, to make training sets from; the same again returns what is there.
+
+        Args:
+            name: Three-level name; feature functions and feature specs share one space of names.
+            features: Lookups and functions.
+            exclude_columns: Columns that are left out of every training set made from it.
+            extra_pip_requirements: What the functions need; goes into the models trained on it.
+
+        Returns:
+            The feature spec.
+
+        Raises:
+            FeatureStoreError: If the features do not fit tables or functions, or another spec has the name.
+            TableError: If a table does not exist.
+            FunctionError: If a function is not registered.
+        """
+        full = ObjectName.parse(name)
+        declared = self._declared(features, exclude_columns, extra_pip_requirements)
+        existing = self._specs.find(full)
+        if existing is not None:
+            check_same(str(full), existing, declared)
+            return existing.spec
+        self._specs.create(full, declared)
+        return declared.spec
+
+    def delete_feature_spec(self, *, name: ObjectName | str) -> None:
+        """Remove a feature spec; models trained on it carry their own.
+
+        Raises:
+            FeatureStoreError: If there is none of that name.
+        """
+        self._specs.delete(ObjectName.parse(name))
 
     def log_model(
         self,
@@ -259,6 +311,7 @@ class LocalFeatureClient:
         env_manager: str = "local",
         params: Mapping[str, Any] | None = None,
         use_spark_native_join: bool = False,
+        prebuilt_env_uri: str | None = None,
     ) -> DataFrame:
         """Look the model's features up for each row, and add the column `prediction`.
 
@@ -273,6 +326,7 @@ class LocalFeatureClient:
             env_manager: `local`, the only one here.
             params: Passed to the model.
             use_spark_native_join: Changes nothing here.
+            prebuilt_env_uri: Not here: models are scored in this very environment.
 
         Returns:
             The frame's columns, the features it lacked, and `prediction`.
@@ -282,6 +336,11 @@ class LocalFeatureClient:
             RegistryError: If the model cannot be read.
         """
         del use_spark_native_join
+        if prebuilt_env_uri is not None:
+            raise FeatureStoreError(
+                f"The environment {prebuilt_env_uri} is not used here: the local workspace scores in its own.",
+                hint="Leave prebuilt_env_uri out; on Databricks it takes what build_model_env made.",
+            )
         with self._scoring(model_uri, df, result_type, env_manager, params) as (schema, batches):
             return self._exchange.to_spark(batches, schema)
 
@@ -308,6 +367,29 @@ class LocalFeatureClient:
         with self._scoring(model_uri, df, result_type, env_manager, params, matches=matches) as (schema, batches):
             return pa.Table.from_batches(list(batches), schema=schema)
 
+    def real_client(self) -> NoReturn:
+        """Refuse: there is no real client here.
+
+        Raises:
+            FeatureStoreError: Always.
+        """
+        raise FeatureStoreError(
+            "The local workspace has no FeatureEngineeringClient: its feature client is embedded.",
+            hint="Open a Databricks workspace for it; what ws.fe offers works in both.",
+        )
+
+    def build_model_env(self, model_uri: str, save_path: str) -> NoReturn:
+        """Refuse: models are scored in this very environment.
+
+        Raises:
+            FeatureStoreError: Always.
+        """
+        del save_path
+        raise FeatureStoreError(
+            f"No environment is built for {model_uri} here: the local workspace scores in its own.",
+            hint="Build it on Databricks, where score_batch(prebuilt_env_uri=...) takes it.",
+        )
+
     def lineage(self, model_uri: str) -> Lineage:
         """Return which tables (with their Delta versions) and functions a model was trained on.
 
@@ -318,6 +400,32 @@ class LocalFeatureClient:
         with self._scratch_folder() as scratch:
             artifact = model_store.fetch(self._ws.registry, model_uri, scratch)
             return Lineage.load(artifact.spec_folder, model_uri=model_uri)
+
+    def _named(self, name: ObjectName | str) -> NamedSpec:
+        return self._specs.get(ObjectName.parse(name))
+
+    def _declared(
+        self,
+        features: Sequence[FeatureLookup | FeatureFunction],
+        exclude_columns: Sequence[str] | None,
+        extra_pip_requirements: Sequence[str] | None,
+    ) -> NamedSpec:
+        lookups, functions = split(features)
+        tables = open_tables(self._ws.tables, [lookup.table_name for lookup in lookups])
+        infos = {name: table.info for name, table in tables.items()}
+        ids = {name: table.table_id for name, table in tables.items()}
+        spelt_out = [spelled_out(lookup, looked_up(lookup, infos[lookup.table_name])) for lookup in lookups]
+        spec = declare(
+            inferred_sources(spelt_out, functions),
+            lookups,
+            functions,
+            labels=[],
+            exclude_columns=set(exclude_columns or ()),
+            tables=infos,
+            table_ids=ids,
+            registered={item.udf_name: self._ws.functions.get(item.udf_name) for item in functions},
+        )
+        return NamedSpec(spec, tuple(extra_pip_requirements or ()))
 
     @contextmanager
     def _scoring(
@@ -340,7 +448,10 @@ class LocalFeatureClient:
             tables = open_tables(self._ws.tables, names)
             registered = {name: self._ws.functions.get(name) for name in functions}
             infos = {name: table.info for name, table in tables.items()}
-            scoring = BatchScoring(spec, frame, result_type, tables=infos, functions=registered, matches=matches)
+            rule = frame_rule(artifact.spec_folder, model_uri=model_uri)
+            scoring = BatchScoring(
+                spec, frame, result_type, tables=infos, functions=registered, matches=matches, rule=rule
+            )
             model = model_store.load_model(artifact, self.verify_model)
 
             def predict(given: Any) -> Any:

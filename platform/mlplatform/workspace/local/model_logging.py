@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +10,13 @@ from mlplatform.features.signature import make_signature
 from mlplatform.workspace.local.training_set import LocalTrainingSet
 from mlplatform.workspace.model_logging import (
     flavor_name,
+    log_packaged,
     model_requirements,
     own_run,
+    package,
     refusals_in_our_words,
     without_chatter,
 )
-from mlplatform.workspace.model_store import RAW_MODEL
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,31 +58,26 @@ def log_model(  # noqa: PLR0913  (the real client's arguments)
     example = kwargs.pop("input_example", None)
     if example is None and infer_input_example:
         example = training_set.spine_head.select([item.output_name for item in spec.sources]).to_pandas()
-    requirements = model_requirements(name_of_flavor, kwargs.pop("pip_requirements", None), extra_pip_requirements)
+    extra = list(dict.fromkeys([*training_set.extra_pip_requirements, *(extra_pip_requirements or ())]))
+    requirements = model_requirements(name_of_flavor, kwargs.pop("pip_requirements", None), extra)
     registry.activate()
-    import mlflow.pyfunc
-
     folder = scratch / "feature_store"
-    folder.mkdir(parents=True)
-    python_model = {"python_model": model} if name_of_flavor == mlflow.pyfunc.FLAVOR_NAME else {}
-    positional = [] if python_model else [model]
-    with refusals_in_our_words():
-        flavor.save_model(
-            *positional, path=str(folder / RAW_MODEL), pip_requirements=requirements, **python_model, **kwargs
-        )
-    spec.save(folder)
-    training_set.lineage.save(folder)
-    with own_run(registry), refusals_in_our_words(), without_chatter(), warnings.catch_warnings():
-        # The signature comes from the feature spec; an example is the caller's choice.
-        warnings.filterwarnings("ignore", message=".*input example was not provided.*")
-        info: ModelInfo = mlflow.pyfunc.log_model(
-            name=artifact_path,
-            loader_module="mlplatform.features.packaged",
-            data_path=str(folder),
+    package(
+        folder,
+        model,
+        flavor=flavor,
+        spec=spec,
+        lineage=training_set.lineage,
+        pip_requirements=requirements,
+        **kwargs,
+    )
+    with own_run(registry), refusals_in_our_words(), without_chatter():
+        return log_packaged(
+            folder,
+            artifact_path,
             pip_requirements=requirements,
             signature=signature,
             input_example=example,
             registered_model_name=registered_model_name,
             await_registration_for=await_registration_for or 0,
         )
-    return info

@@ -11,8 +11,15 @@ NOT_HERE = "not available here"
 class LocalMonitors:
     """Profiles nothing; see `mlplatform.workspace.operation_protocols.Monitors`."""
 
+    offered = False
+
     def ensure(self, table: ObjectName | str, profile: InferenceProfile) -> str:
         """Say that there is no data profiling here."""
         ObjectName.parse(table)
         del profile
+        return NOT_HERE
+
+    def refresh(self, table: ObjectName | str) -> str:
+        """Say that there is no data profiling here."""
+        ObjectName.parse(table)
         return NOT_HERE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlplatform.errors import MissingDependencyError, RegistryError
 from mlplatform.naming import ObjectName
+from mlplatform.workspace import model_page
 from mlplatform.workspace.local.locks import file_lock
 from mlplatform.workspace.model_store import MISSING_HINT, missing_version
 from mlplatform.workspace.protocols import ModelVersion
@@ -20,6 +21,8 @@ from mlplatform.workspace.protocols import ModelVersion
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion as MlflowVersion
+
+    from mlplatform.workspace.model_page import TableRead
 
 DEPLOYMENT_JOB_TAG = "deployment_job_id"
 _MISSING = "RESOURCE_DOES_NOT_EXIST"
@@ -162,6 +165,10 @@ class LocalRegistry:
             elif tagged:
                 client.delete_registered_model_tag(name, DEPLOYMENT_JOB_TAG)
 
+    def feature_model_refusal(self) -> str:
+        """Return nothing: there is no real client here, and SQLite registers any model."""
+        return ""
+
     def copy_version(self, version: ModelVersion, model: ObjectName | str) -> ModelVersion:
         """Register a version's files and tags as a new version of another model, which exists."""
         name, client = str(ObjectName.parse(model)), self._connect()
@@ -180,6 +187,16 @@ class LocalRegistry:
                 (Path(part) / name).write_text(content, encoding="utf-8")
             # The client's own log_text remembers a run's folder in the process, though its workspace may have moved.
             get_artifact_repository(client.get_run(version.run_id).info.artifact_uri).log_artifacts(part, folder)
+
+    def log_tables(self, run_id: str, tables: Sequence[TableRead]) -> None:
+        """Log the tables that a run read as its inputs."""
+        with _translated(f"log the inputs of run {run_id}"):
+            model_page.log_tables(self._connect(), run_id, tables)
+
+    def log_metrics(self, version: ModelVersion, metrics: Mapping[str, float], at: datetime) -> None:
+        """Log metrics on the logged model behind a version, and on its run."""
+        with _translated(f"log metrics of version {version.version} of {version.name}"):
+            model_page.log_metrics(self._connect(), version, metrics, at)
 
     def _connect(self) -> MlflowClient:
         if self._client is None:

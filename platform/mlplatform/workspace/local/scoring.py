@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlplatform.errors import FeatureStoreError
-from mlplatform.features.scoring import input_types, match_names
+from mlplatform.features.model_frame import RULE, model_frame
+from mlplatform.features.scoring import input_types, match_names, without_left_out
 from mlplatform.features.spec import FeatureSpec
 from mlplatform.features.training_set import PREDICTION, Join, Plan, check_score_frame, make_plan
 from mlplatform.features.types import arrow_type, normal_type, spark_type
@@ -41,6 +42,7 @@ class BatchScoring:
         tables: Mapping[str, TableInfo],
         functions: Mapping[str, FunctionInfo],
         matches: bool = False,
+        rule: int = RULE,
     ) -> None:
         """Plan the scoring, and refuse what cannot be scored.
 
@@ -51,12 +53,14 @@ class BatchScoring:
             tables: What is known about the feature tables.
             functions: The registered functions.
             matches: Add the columns that say which lookups found a row.
+            rule: How the model's columns become pandas, see `features.model_frame`.
 
         Raises:
             FeatureStoreError: As `check_score_frame` and `make_plan`; or if `result_type` is no type.
         """
         check_score_frame(spec, frame.column_names)
         self._frame = frame
+        self._rule = rule
         self._kind = arrow_type(result_type)
         self._inputs = spec.included
         self.plan: Plan = make_plan(spec, frame.schema, wanted=self._inputs, tables=tables, functions=functions)
@@ -100,9 +104,10 @@ class BatchScoring:
         for name in self._inputs:
             column = batch.column(name)
             columns.append(_cast(column, self._casts[name], name) if name in self._casts else column)
-        given = pa.RecordBatch.from_arrays(columns, names=list(self._inputs))
+        given = model_frame(pa.RecordBatch.from_arrays(columns, names=list(self._inputs)), self._rule)
         try:
-            result = predict(given.to_pandas())
+            with without_left_out():
+                result = predict(given)
         except Exception as error:
             raise FeatureStoreError(
                 f"The model failed on a batch of {batch.num_rows} row(s) with {type(error).__name__}: {error}",

@@ -31,6 +31,7 @@ from mlplatform.workspace.table_checks import (
     expression,
     keyed_schema,
     raise_for_outside,
+    replaces,
     unfit_filters,
 )
 
@@ -60,17 +61,16 @@ class LocalTables:
         # Table folder -> its newest log entry, and the handle opened then. A step of a pipeline looks at each table a
         # dozen times, and opening one reads its log.
         self._opened: dict[Path, tuple[_LogEntry, DeltaTable]] = {}
-        self._committed: dict[int, set[Transaction]] = {}
+        self._committed: dict[str, set[Transaction]] = {}
 
     def path(self, name: ObjectName | str) -> Path:
         """Return the folder of a table."""
         parsed = ObjectName.parse(name)
         return self._root / parsed.catalog / parsed.schema / parsed.name
 
-    def _identity(self, name: ObjectName | str) -> int:
-        # Of the folder, not its name: a table that was dropped and made again has taken nothing yet.
-        self.open(name)
-        return (self.path(name) / "_delta_log").stat().st_ino
+    def _identity(self, name: ObjectName | str) -> str:
+        # Not its name, nor its folder's number, which may be given again: a table made again has taken nothing yet.
+        return str(self.open(name).metadata().id)
 
     def open(self, name: ObjectName | str, *, version: int | None = None) -> DeltaTable:
         """Return the delta-rs handle of a table.
@@ -148,11 +148,19 @@ class LocalTables:
             timeseries_column=values.get(_TIMESERIES),
             description=table.metadata().description or "",
             tags=json.loads(values.get(_TAGS, "{}")),
+            id=str(table.metadata().id),
+            created_at=delta.created_at(table),
         )
 
     def version(self, name: ObjectName | str) -> int:
         """Return the newest Delta version."""
         return int(self.open(name).version())
+
+    def replaced_since(self, name: ObjectName | str, version: int) -> bool:
+        """Tell whether the table was restored, replaced or emptied as a whole after a version, or never reached it."""
+        table = self.open(name)
+        behind = table.version() - version
+        return behind < 0 or (behind > 0 and any(replaces(item["operation"]) for item in table.history(behind)))
 
     def read(self, name: ObjectName | str, *, version: int | None = None) -> DataFrame:
         """Return the table, pinned at a version, as a Spark DataFrame."""

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from mlplatform.errors import FeatureStoreError
 from mlplatform.features.lineage import Lineage, TableVersion
+from mlplatform.features.model_frame import RULE, model_frame
 from mlplatform.features.spec import FeatureSpec
 from mlplatform.features.training_set import Plan, make_plan
 from mlplatform.features.types import spark_type
@@ -39,6 +40,9 @@ class LocalTrainingSet:
 
     The spine is held as Arrow, so that it stays what it was when the training set was made.
     """
+
+    extra_pip_requirements: tuple[str, ...] = ()
+    """What a named feature spec asks to go into the models trained on it."""
 
     def __init__(
         self,
@@ -93,6 +97,7 @@ class LocalTrainingSet:
             functions=self._spec.functions,
             columns=tuple(self._spec.included),
             labels=self._labels,
+            frame_rule=RULE,
         )
 
     @property
@@ -124,8 +129,18 @@ class LocalTrainingSet:
         return self._batches(*self._prepare(as_recorded))
 
     def to_pandas(self, *, as_recorded: bool = False) -> pd.DataFrame:
-        """Return the rows as pandas; arguments and errors are those of `load_df`."""
-        frame: pd.DataFrame = self.to_arrow(as_recorded=as_recorded).to_pandas()
+        """Return the rows as pandas, as a model is given them (see `features.model_frame`); labels as they are.
+
+        Args:
+            as_recorded: As `load_df`.
+
+        Raises:
+            FeatureStoreError: As `load_df`; or if a column cannot be given to a model as it is.
+        """
+        rows = self.to_arrow(as_recorded=as_recorded)
+        frame = model_frame(rows.drop_columns(list(self._labels)))
+        for label in self._labels:
+            frame[label] = rows.column(label).to_pandas()
         return frame
 
     def _prepare(self, as_recorded: bool) -> tuple[list[str], Mapping[str, OpenTable], Plan]:

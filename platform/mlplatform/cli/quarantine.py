@@ -1,0 +1,104 @@
+"""`mlplatform quarantine`: the rows that could not go on, by reason, with examples."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mlplatform.cli import output
+from mlplatform.cli.options import Options, common
+
+if TYPE_CHECKING:
+    from mlplatform.naming import ObjectName
+    from mlplatform.workspace.protocols import Workspace
+
+_PREFIX = "quarantine_"
+
+
+@click.command(
+    epilog="\b\nExamples:\n  mlplatform quarantine credit_risk\n"
+    "  mlplatform quarantine credit_risk --table loans --rows 20"
+)
+@click.argument("use_case")
+@click.option("--table", metavar="NAME", help="Of this silver table or source only.  [default: all]")
+@click.option(
+    "--rows", type=click.IntRange(min=0), default=3, show_default=True, help="So many examples of each reason."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@common
+def quarantine(use_case: str, table: str | None, rows: int, as_json: bool, options: Options) -> None:
+    """Show which rows could not go on and why: each reason with its count, its newest file, and rows as they landed."""
+    from mlplatform import discovery
+    from mlplatform.errors import UsageError, did_you_mean
+    from mlplatform.naming import Namespace
+
+    discovery.get(use_case, options.use_cases)
+    with options.open(use_case) as ws:
+        namespace = Namespace(ws.catalog, use_case, ws.prefix)
+        schema = namespace.quarantine("any").schema
+        names = [name for name in ws.tables.list(ws.catalog, schema) if name.startswith(_PREFIX)]
+        if table is not None:
+            wanted = _PREFIX + table.removeprefix(_PREFIX).removeprefix("silver_").removeprefix("bronze_")
+            if wanted not in names:
+                known = [name.removeprefix(_PREFIX) for name in names]
+                hint = did_you_mean(wanted.removeprefix(_PREFIX), known) if known else _not_run(use_case)
+                raise UsageError(f"{use_case} has no quarantine of {table!r}.", hint=hint)
+            names = [wanted]
+        found = [_facts(ws, namespace.table(name), rows) for name in names]
+    if as_json:
+        output.show_json({"use_case": use_case, "tables": found})
+        return
+    if not found:
+        click.echo(f"{use_case} has no quarantine yet. {_not_run(use_case)}")
+    for item in found:
+        _show(item)
+
+
+def _not_run(use_case: str) -> str:
+    return f"The tables are made by its first run: mlplatform run {use_case}"
+
+
+def _facts(ws: Workspace, name: ObjectName, examples: int) -> dict[str, Any]:
+    import pyarrow.compute as pc
+
+    from mlplatform.quality.provenance import AVAILABLE_AT, FILE, ROW
+    from mlplatform.quality.quarantine import CONTENT, REASON
+
+    held = ws.tables.to_arrow(name, columns=[REASON, FILE, AVAILABLE_AT])
+    counted = held.group_by(REASON).aggregate([([], "count_all"), (FILE, "count_distinct")])
+    reasons = []
+    for row in sorted(counted.to_pylist(), key=lambda row: (-row["count_all"], row[REASON])):
+        mine = held.filter(pc.equal(held.column(REASON), row[REASON]))
+        newest = mine.sort_by([(AVAILABLE_AT, "descending"), (FILE, "descending")]).column(FILE)[0].as_py()
+        shown: list[dict[str, Any]] = []
+        if examples:
+            there = ws.tables.to_arrow(
+                name, columns=[FILE, ROW, CONTENT], filters=[(REASON, "=", row[REASON]), (FILE, "=", newest)]
+            )
+            shown = there.sort_by(ROW).slice(0, examples).to_pylist()
+        reasons.append(
+            {
+                "reason": row[REASON],
+                "rows": row["count_all"],
+                "files": row[f"{FILE}_count_distinct"],
+                "newest_file": newest,
+                "examples": [{"file": it[FILE], "row": it[ROW], "content": it[CONTENT]} for it in shown],
+            }
+        )
+    return {"table": str(name), "rows": held.num_rows, "reasons": reasons}
+
+
+def _show(item: dict[str, Any]) -> None:
+    if not item["rows"]:
+        click.echo(f"{item['table']}: no row")
+        return
+    rows = [(it["reason"], it["rows"], it["files"], it["newest_file"]) for it in item["reasons"]]
+    title = f"{item['table']}: {item['rows']} rows"
+    output.console().print(output.table(title, ("reason", "rows", "files", "newest file"), rows))
+    examples = [
+        (it["reason"], one["file"], one["row"], one["content"]) for it in item["reasons"] for one in it["examples"]
+    ]
+    if examples:
+        columns = ("reason", "file", "row", "as it landed")
+        output.console().print(output.table("Examples, of the newest file of each reason", columns, examples))

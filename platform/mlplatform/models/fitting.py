@@ -1,0 +1,243 @@
+"""Fitting and predicting with a use case's estimator: looked at before, and what it raises told in our words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mlplatform.errors import PlatformError, StageError
+from mlplatform.features.scoring import without_left_out
+from mlplatform.models.estimators import WITH_VALUES
+from mlplatform.models.metrics import Vector
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from mlplatform.models.trainer import Trainer
+
+_CLASSES = 2
+_TABLE = 2  # dimensions
+_MOST_SHOWN = 12
+_LONGEST = 300
+_BY_PLACE = ("categorical_features", "monotonic_cst", "interaction_cst")
+# What scikit-learn's meta estimators call the estimator within.
+_WITHIN = ("regressor", "estimator", "base_estimator")
+_WHOLE = "mlplatform --debug ... shows the whole of what was raised."
+
+
+def columns_without_values(inputs: pd.DataFrame) -> list[str]:
+    """Return the columns that hold no value at all."""
+    return [str(name) for name in inputs.columns if bool(inputs[name].isna().all())]
+
+
+def fit(trainer: Trainer, params: Mapping[str, Any], inputs: pd.DataFrame, labels: Vector) -> Any:
+    """Return the use case's estimator, fitted.
+
+    Args:
+        trainer: Makes the estimator.
+        params: Its parameters.
+        inputs: What it is fitted on, as a model is given it.
+        labels: Shape (rows,).
+
+    Raises:
+        StageError: If columns do not suit the estimator, or it fails.
+    """
+    with in_our_words("Making the estimator", params):
+        estimator = trainer.estimator(dict(params))
+    check_columns(estimator, inputs)
+    with in_our_words(f"Fitting on {len(inputs)} rows", params, inputs), without_left_out():
+        estimator.fit(inputs, labels)
+    return estimator
+
+
+def predict(estimator: Any, inputs: pd.DataFrame, task: str) -> Vector:
+    """Return the probability of the positive class, or the predicted value; shape (rows,).
+
+    Raises:
+        StageError: If the estimator cannot predict that, or predicts what is no number.
+    """
+    if task == "classification" and not hasattr(estimator, "predict_proba"):
+        raise StageError(
+            f"{type(estimator).__name__} has no predict_proba, and a classification is judged by its probabilities.",
+            hint="Take an estimator that has one, or wrap it: sklearn.calibration.CalibratedClassifierCV(estimator).",
+        )
+    with in_our_words(f"Predicting {len(inputs)} rows", None, inputs), without_left_out():
+        if task == "classification":
+            found = np.asarray(estimator.predict_proba(inputs))
+        else:
+            found = np.asarray(estimator.predict(inputs), dtype=np.float64)
+    if task == "classification":
+        if found.ndim != _TABLE or found.shape[1] != _CLASSES:
+            raise StageError(
+                f"{type(estimator).__name__}.predict_proba gave an array of shape {found.shape}, not one column for "
+                "each of two classes.",
+                hint="Labels are 0 and 1; both must be among the fitted rows.",
+            )
+        found = np.asarray(found[:, 1], dtype=np.float64)
+    if found.shape != (len(inputs),):
+        raise StageError(
+            f"{type(estimator).__name__} gave predictions of shape {found.shape} for {len(inputs)} rows.",
+            hint="One number a row is needed.",
+        )
+    wrong = int((~np.isfinite(found)).sum())
+    if wrong:
+        raise StageError(
+            f"{type(estimator).__name__} predicts NaN or infinity for {wrong} of {len(inputs)} rows.",
+            hint="Does it take missing values? An imputer before it fills them; a scaler keeps numbers small.",
+        )
+    return found
+
+
+def check_columns(estimator: Any, inputs: pd.DataFrame) -> None:
+    """Refuse columns that cannot go through an estimator, before it is fitted.
+
+    Only what is sure is refused here: text, dates and times that scikit-learn's estimator would be given as they are.
+
+    Raises:
+        StageError: Naming the columns, their types and the ways out.
+    """
+    unfit = [name for name in _as_they_are(estimator, inputs) if inputs[name].dtype.kind not in "fiub"]
+    if unfit:
+        listed = ", ".join(f"{name} ({_said(inputs[name])})" for name in unfit[:_MOST_SHOWN])
+        raise StageError(
+            f"The estimator would be given columns that are not numbers: {listed}.",
+            hint="Name text among the CATEGORIES (of `coded`, or of an encoder), or leave the column out: "
+            "exclude_columns of the trainer. A date or time says more as a number of days, in the table's SQL.",
+        )
+    empty = columns_without_values(inputs)
+    if empty and (named := sorted(_named_by_place(estimator))):
+        raise StageError(
+            f"{', '.join(empty)}: no value in the fitted rows, so the estimator gets fewer columns, and its "
+            f"{', '.join(named)} name them by their place.",
+            hint="Leave the columns out (exclude_columns, or the lookup's features) until they have values.",
+        )
+
+
+@contextmanager
+def in_our_words(
+    what: str, params: Mapping[str, Any] | None = None, inputs: pd.DataFrame | None = None
+) -> Iterator[None]:
+    """Turn what an estimator, a metric or a search space raises into an error of ours.
+
+    Args:
+        what: What was being done, as the beginning of a sentence.
+        params: With these parameters.
+        inputs: With these columns.
+
+    Raises:
+        StageError: Around it; errors of ours pass.
+    """
+    try:
+        yield
+    except PlatformError:
+        raise
+    except Exception as error:
+        given = f", with the parameters {dict(params)}" if params else ""
+        raise StageError(
+            f"{what} failed{given}: {said(error)}{'' if inputs is None else _columns(inputs)}", hint=_hint(inputs)
+        ) from error
+
+
+def said(error: BaseException) -> str:
+    """Return an error in one line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = " ".join(lines)
+    return f"{type(error).__name__}: {text[:_LONGEST]}{'...' if len(text) > _LONGEST else ''}"
+
+
+def _hint(inputs: pd.DataFrame | None) -> str:
+    if inputs is None:
+        return f"Look at estimator() and search_space() of the trainer. {_WHOLE}"
+    ways = []
+    if any(inputs[name].dtype.kind not in "fiub" for name in inputs.columns):
+        ways.append("Text and times must be encoded (CATEGORIES) or left out (exclude_columns).")
+    if columns_without_values(inputs):
+        ways.append("A column without any value can be left out (exclude_columns); `coded` does so by itself.")
+    return " ".join([*(ways or ["Look at the trainer's estimator()."]), _WHOLE])
+
+
+def _columns(inputs: pd.DataFrame) -> str:
+    """Tell of the columns what an estimator may stumble over: no value, no number, and how many there are."""
+    empty = columns_without_values(inputs)
+    other = [name for name in inputs.columns if inputs[name].dtype.kind not in "fiub" and name not in empty]
+    parts = [f"{len(inputs.columns)} columns: {_some(list(inputs.columns))}"]
+    if other:
+        parts.append("not numbers: " + _some([f"{name} ({_said(inputs[name])})" for name in other]))
+    if empty:
+        parts.append("without any value: " + _some(empty))
+    return f" ({'; '.join(parts)})"
+
+
+def _some(names: list[str]) -> str:
+    more = len(names) - _MOST_SHOWN
+    return ", ".join(map(str, names[:_MOST_SHOWN])) + (f" and {more} more" if more > 0 else "")
+
+
+def _said(column: pd.Series[Any]) -> str:
+    if column.dtype.kind == "M":
+        return "timestamp"
+    example = next((value for value in column if value is not None and value == value), None)  # noqa: PLR0124
+    kind = {"str": "string", "date": "date", "NoneType": "string"}.get(type(example).__name__, type(example).__name__)
+    return kind if example is None else f"{kind}, such as {str(example)[:40]!r}"
+
+
+def _as_they_are(estimator: Any, inputs: pd.DataFrame) -> list[str]:
+    """Return the columns that one of scikit-learn's predictors would be given as they are; those of others unknown."""
+    from sklearn.base import is_classifier, is_regressor
+    from sklearn.compose import ColumnTransformer
+    from sklearn.pipeline import Pipeline
+    from sklearn.utils import get_tags
+
+    for name in _WITHIN:
+        inner = getattr(estimator, name, None)
+        if hasattr(inner, "fit"):
+            return _as_they_are(inner, inputs)
+    if isinstance(estimator, Pipeline):
+        steps = [step for _, step in estimator.steps if step not in (None, "passthrough")]
+        if not steps:
+            return []
+        if not isinstance(steps[0], ColumnTransformer):
+            return _as_they_are(steps[0], inputs) if len(steps) == 1 else []
+        last = steps[-1]
+        return _passed_through(steps[0], inputs) if _is_ours_to_judge(last) else []
+    if not _is_ours_to_judge(estimator) or not (is_classifier(estimator) or is_regressor(estimator)):
+        return []
+    tags = get_tags(estimator)
+    takes_all = tags.no_validation or tags.input_tags.string or tags.input_tags.categorical
+    return [] if takes_all else list(inputs.columns)
+
+
+def _is_ours_to_judge(estimator: Any) -> bool:
+    return type(estimator).__module__.startswith("sklearn.") and not type(estimator).__module__.startswith(
+        "sklearn.dummy"
+    )
+
+
+def _passed_through(transformer: Any, inputs: pd.DataFrame) -> list[str]:
+    named: set[str] = set()
+    found: list[str] = []
+    for _, step, columns in transformer.transformers:
+        if not isinstance(columns, (list, tuple)):
+            return []  # By a mask, a slice or a function: what it names shows when it is fitted.
+        named.update(columns)
+        if step == "passthrough":
+            found += [name for name in columns if name in inputs.columns]
+    if transformer.remainder == "passthrough":
+        found += [name for name in inputs.columns if name not in named]
+    return found
+
+
+def _named_by_place(estimator: Any) -> set[str]:
+    """Return the parameters of a `coded` model that name columns by their place."""
+    from sklearn.pipeline import Pipeline
+
+    for name in _WITHIN:
+        if hasattr(inner := getattr(estimator, name, None), "fit"):
+            return _named_by_place(inner)
+    if not isinstance(estimator, Pipeline) or WITH_VALUES not in estimator.named_steps:
+        return set()
+    params = estimator.steps[-1][1].get_params(deep=False)
+    return {name for name in _BY_PLACE if params.get(name) is not None and not isinstance(params[name], str)}

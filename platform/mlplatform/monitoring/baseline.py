@@ -1,0 +1,195 @@
+"""The trivial baseline beside a model: what one who knows nothing but the training labels would have said.
+
+The median of the training labels where the absolute error counts, else their mean, which for a binary label is the base
+rate. A model that is surely worse than that in production is worse than none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from mlplatform.models import metrics
+from mlplatform.models.bootstrap import paired_difference
+from mlplatform.models.metrics import Vector
+from mlplatform.monitoring.intervals import LEVEL, delong, losses
+
+GAIN = "gain_over_baseline"
+"""Name of the metric: how much better than the baseline a model is in the primary metric; above zero is better."""
+LEAST_OF_CLASS = 50
+"""Fewer rows of either class than this say nothing: without an event the base rate is beaten by anything near zero."""
+_NONE = "the difference between the model and the baseline has no interval on these rows"
+_DRAWS, _SEED = 400, 0
+Clusters = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A model beside the baseline, on the same rows.
+
+    Attributes:
+        baseline: The baseline's metric.
+        gain: How much better the model is; below zero it is worse.
+        low: Lower end of the gain's 95% interval; None where there is none.
+        high: Its upper end.
+        p_worse: Probability of so small a gain if the model were as good as the baseline; None where it is not known.
+        why: Why it is not; empty where it is.
+    """
+
+    baseline: float
+    gain: float
+    low: float | None = None
+    high: float | None = None
+    p_worse: float | None = None
+    why: str = ""
+
+
+def learn(labels: Vector) -> dict[str, float]:
+    """Return what the baseline knows of training labels, shape (rows,), and how far off it is on them.
+
+    Examples:
+        >>> learn(np.array([0.0, 0.0, 3.0]))
+        {'rows': 3.0, 'mean': 1.0, 'median': 0.0, 'absolute': 1.0, 'squared': 2.0}
+    """
+    mean, median = float(labels.mean()), float(np.median(labels))
+    return {
+        "rows": float(labels.size),
+        "mean": mean,
+        "median": median,
+        "absolute": float(np.abs(labels - median).mean()),
+        "squared": float(((labels - mean) ** 2).mean()),
+    }
+
+
+def metric(name: str) -> str:
+    """Return under which name the baseline's metric is on record beside the model's, as `baseline_mae`."""
+    return f"baseline_{name}"
+
+
+def says(learned: Mapping[str, float], name: str) -> float:
+    """Return what the baseline predicts for every row, where the metric of this name is what counts."""
+    return learned["median" if name == "mae" else "mean"]
+
+
+def usual_loss(learned: Mapping[str, float], name: str) -> float | None:
+    """Return the mean loss of a row that the baseline had on the training labels; None where a metric has none."""
+    if name == "mae":
+        return learned["absolute"]
+    if name in ("rmse", "brier"):
+        return learned["squared"]
+    if name == "log_loss":
+        rate = min(max(learned["mean"], 1e-15), 1 - 1e-15)
+        return float(-(rate * np.log(rate) + (1 - rate) * np.log(1 - rate)))
+    return None
+
+
+def compare(
+    name: str,
+    labels: Vector,
+    predictions: Vector,
+    baseline: Vector,
+    *,
+    usual: float | None = None,
+    clusters: Clusters | None = None,
+) -> Compared | None:
+    """Compare a model with the baseline on the same rows.
+
+    Differences of losses by Student's distribution, corrected for their skewness after Hall, "On the Removal of
+    Skewness by Transformation", Journal of the Royal Statistical Society B 1992. Of rows that belong together, by the
+    sums of each cluster. The area under the ROC curve against a half, which every constant has, after DeLong. What has
+    no closed form, and this where rows are clustered, by the standard error of the paired bootstrap.
+
+    What a model is worth may lie in few rows, on which the baseline is far off (the very late, the rare event): a
+    window that happens to hold fewer of them than training did makes every model look bad. Where it does, the model is
+    given what it would have gained on the missing ones: the baseline's loss serves as a control variate, one-sided.
+
+    Args:
+        name: The metric.
+        labels: Shape (rows,).
+        predictions: The model's, shape (rows,).
+        baseline: The baseline's, shape (rows,).
+        usual: Mean loss of a row that the baseline had on the training labels; None: nothing is given.
+        clusters: Number of each row's cluster, from 0 on without gaps; None: each row by itself.
+
+    Returns:
+        None where the metric is not defined on the rows.
+    """
+    primary = metrics.get(name)
+    value, other = (primary.compute(labels, made) for made in (predictions, baseline))
+    gain = primary.gain(value, other)
+    if not np.isfinite(gain):
+        return None
+    mine, theirs = losses(name, labels, predictions), losses(name, labels, baseline)
+    if mine is not None and theirs is not None:
+        # The root's difference is that of the squares over the sum of the roots.
+        unit = (value + other or 1.0) if name == "rmse" else 1.0
+        missing = _missing(theirs - mine, theirs, usual) / unit
+        # And what these few rows add to the spread, which they make as much as the mean.
+        wider = max(1.0, usual / float(theirs.mean())) if usual is not None and theirs.any() else 1.0
+        return _of_differences(other, gain, _units(theirs - mine, clusters) / unit, missing, wider)
+    constant = bool(np.ptp(baseline) == 0)
+    if name == "roc_auc" and constant and clusters is None:
+        found = delong(labels, predictions)
+        return _with_interval(other, gain, found[1], _fewest(labels)) if found else Compared(other, gain, why=_NONE)
+    try:
+        drawn = paired_difference(
+            primary, labels, predictions, baseline, stratify=clusters is None, confidence=LEVEL, draws=_DRAWS,
+            seed=_SEED, clusters=clusters,
+        )  # fmt: skip
+    except (ValueError, ArithmeticError):
+        return Compared(other, gain, why=_NONE)  # too few clusters, or a class that a draw lacks
+    return _with_interval(other, gain, drawn.standard_error, drawn.units)
+
+
+def _units(differences: Vector, clusters: Clusters | None) -> Vector:
+    """Return what is independent of each other, with the differences' mean: the rows, or the clusters."""
+    if clusters is None:
+        return differences
+    mean = differences.mean()
+    sums = np.bincount(clusters, weights=differences - mean)
+    return np.asarray(mean + sums * sums.size / differences.size)
+
+
+def _missing(differences: Vector, losses: Vector, usual: float | None) -> float:
+    """Return what a model would gain on rows that a window lacks, by what it gains where the baseline is far off."""
+    variance = float(losses.var())
+    lack = 0.0 if usual is None else max(0.0, usual - float(losses.mean()))
+    if not lack or not variance:
+        return 0.0
+    slope = float(((differences - differences.mean()) @ (losses - losses.mean())) / losses.size / variance)
+    return max(0.0, slope) * lack
+
+
+def _of_differences(baseline: float, gain: float, units: Vector, missing: float, wider: float) -> Compared:
+    from scipy.stats import t
+
+    many = units.size
+    if many < 2:  # noqa: PLR2004  (one unit has no spread)
+        return Compared(baseline, gain, why=_NONE)
+    mean, spread = float(units.mean()), float(units.std(ddof=1))
+    found = _with_interval(baseline, gain, spread / float(np.sqrt(many)), many)
+    if spread == 0 or found.p_worse is None:
+        return found
+    skew = float(np.mean(((units - mean) / spread) ** 3))
+    size = (mean + missing) / (spread * wider)
+    corrected = size + skew * size**2 / 3 + skew**2 * size**3 / 27 + skew / (6 * many)
+    return replace(found, p_worse=float(t.cdf(corrected * np.sqrt(many), many - 1)))
+
+
+def _with_interval(baseline: float, gain: float, error: float, units: int) -> Compared:
+    from scipy.stats import t
+
+    if units < 2:  # noqa: PLR2004  (one unit has no spread)
+        return Compared(baseline, gain, why=_NONE)
+    if error == 0:
+        return Compared(baseline, gain, gain, gain, 0.0 if gain < 0 else 1.0)
+    half = float(t.ppf((1 + LEVEL) / 2, units - 1)) * error
+    return Compared(baseline, gain, gain - half, gain + half, float(t.cdf(gain / error, units - 1)))
+
+
+def _fewest(labels: Vector) -> int:
+    events = int((labels == 1).sum())
+    return min(events, labels.size - events)

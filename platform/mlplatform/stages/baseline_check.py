@@ -1,0 +1,214 @@
+"""The trivial baseline beside the model: the same rows, the same labels, and whether the model is surely worse."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from mlplatform.config import UseCaseSettings
+from mlplatform.errors import PlatformError
+from mlplatform.models import metrics
+from mlplatform.models.metrics import Vector
+from mlplatform.monitoring import alerts, baseline
+from mlplatform.monitoring.alerts import Finding, too_few
+from mlplatform.monitoring.baseline import Clusters, Compared
+from mlplatform.monitoring.distances import holm
+from mlplatform.monitoring.intervals import interval
+from mlplatform.monitoring.late_labels import Judged
+from mlplatform.monitoring.performance import PerformanceMetric
+from mlplatform.stages import reference
+from mlplatform.stages.context import StageContext
+from mlplatform.stages.evaluation import training_labels
+
+
+class Baselines:
+    """What the baseline of each model version knew, each read once."""
+
+    def __init__(self, context: StageContext) -> None:
+        """Take the run."""
+        self._context = context
+        self._known: dict[int, Mapping[str, float] | str] = {}
+
+    def of(self, version: int) -> Mapping[str, float] | str:
+        """Return what `baseline.learn` gave for a version's training labels, or why it is not known.
+
+        It is kept with the version's reference profile; for a version that was trained before it was, it is learnt now
+        from the labels that the version was fitted on.
+        """
+        if version not in self._known:
+            try:
+                self._known[version] = self._read(version)
+            except PlatformError as error:
+                self._known[version] = f"the training labels of version {version} are not known: {error.message}"
+        return self._known[version]
+
+    def _read(self, version: int) -> Mapping[str, float]:
+        registered = self._context.ws.registry.get(self._context.use_case.model, version)
+        try:
+            kept = reference.load(self._context.ws, registered).baseline
+        except PlatformError:
+            kept = None  # without its profile the labels are still there; the monitor tells of the profile
+        if kept:
+            return kept
+        return baseline.learn(_floats(training_labels(self._context, registered).column("label")))
+
+
+@dataclass(frozen=True)
+class Beside:
+    """The baseline beside a model on the same rows.
+
+    Attributes:
+        metrics: The baseline's own.
+        compared: The model with it, in the primary metric; None where they could not be compared.
+        unknown: Why they were not, or are not to be judged; empty where they are.
+    """
+
+    metrics: list[PerformanceMetric]
+    compared: Compared | None
+    unknown: str = ""
+
+
+def measure(known: Judged, baselines: Baselines, settings: UseCaseSettings) -> Beside:
+    """Realise the baseline on the rows whose label is known.
+
+    Args:
+        known: Predictions with labels.
+        baselines: Of the versions that predicted.
+        settings: Task, primary metric, and below which number of rows nothing is judged.
+    """
+    rows, labels = known.known(), known.vectors()[0]
+    versions = np.asarray(rows.column("model_version").to_numpy())
+    learned: dict[int, Mapping[str, float]] = {}
+    for version in np.unique(versions).tolist():
+        found = baselines.of(version)
+        if isinstance(found, str):
+            return Beside([], None, found)
+        learned[version] = found
+    primary, predictions = settings.training.metric, known.vectors()[1]
+
+    def said(name: str) -> Vector:
+        of_version = {version: baseline.says(found, name) for version, found in learned.items()}
+        return np.array([of_version[version] for version in versions], dtype=np.float64)
+
+    found_metrics = []
+    for name in metrics.BY_TASK[settings.task]:
+        value = metrics.get(name).compute(labels, said(name)) if labels.size else float("nan")
+        ends = interval(name, labels, said(name)) if np.isfinite(value) else None
+        low, high = ends or (None, None)
+        shown = value if np.isfinite(value) else None
+        found_metrics.append(PerformanceMetric(baseline.metric(name), shown, None, violated=False, low=low, high=high))
+    by = settings.gate.cluster_by
+    clusters = _clusters(rows, by) if by and set(by) <= set(rows.column_names) else None
+    usual = [baseline.usual_loss(learned[version], primary) for version in versions]
+    lost = [value for value in usual if value is not None]
+    compared = (
+        baseline.compare(
+            primary,
+            labels,
+            predictions,
+            said(primary),
+            usual=float(np.mean(lost)) if lost else None,
+            clusters=clusters,
+        )
+        if labels.size
+        else None
+    )
+    return Beside(found_metrics, compared, _too_little(labels, compared, settings))
+
+
+def gain(beside: Beside, *, judge: bool, violated: bool = False) -> PerformanceMetric:
+    """Return the model's gain over the baseline as a metric.
+
+    Args:
+        beside: As measured.
+        judge: Whether it is held against its limit, which is zero, where there is enough to judge.
+        violated: Whether the model is surely worse.
+    """
+    found, note = beside.compared, f"not judged: {beside.unknown}" if judge and beside.unknown else None
+    limit = 0.0 if judge and not beside.unknown else None
+    if found is None:
+        return PerformanceMetric(baseline.GAIN, None, None, violated=False, note=beside.unknown or None)
+    return PerformanceMetric(baseline.GAIN, found.gain, limit, violated, found.low, found.high, note=note)
+
+
+def surely_worse(found: Mapping[int, Beside], settings: UseCaseSettings) -> list[int]:
+    """Return the versions that are surely worse than the baseline.
+
+    One-sided, corrected for the number of versions (Holm): where no version is worse, the probability that one is said
+    to be is at most `monitoring.false_alarm_rate`.
+    """
+    judged = [version for version, beside in found.items() if not beside.unknown]
+    p_values = [_p_worse(found[version]) for version in judged]
+    level = settings.monitoring.false_alarm_rate
+    return [version for version, p in zip(judged, holm(p_values), strict=True) if p < level]
+
+
+def finding(found: Mapping[int, Beside], rows: Mapping[int, int], settings: UseCaseSettings) -> Finding:
+    """Return what is to be told of all versions.
+
+    Args:
+        found: Version -> as measured.
+        rows: Version -> labels that it was measured on.
+        settings: As for `surely_worse`.
+    """
+    worse = surely_worse(found, settings)
+    if worse:
+        told = "; ".join(_told(version, found[version].compared, rows[version], settings) for version in worse)
+        return Finding(alerts.WORSE_THAN_BASELINE, "violated", told, worse[0])
+    judged = [version for version, beside in found.items() if not beside.unknown]
+    if judged:
+        return Finding(alerts.WORSE_THAN_BASELINE, "ok", model_version=judged[-1])
+    why = "; ".join(dict.fromkeys(beside.unknown for beside in found.values()))
+    return Finding(alerts.WORSE_THAN_BASELINE, "unknown", why or no_labels(settings))
+
+
+def no_labels(settings: UseCaseSettings) -> str:
+    """Say that no label has become known in the performance window."""
+    return f"no label of a prediction became known in the last {settings.monitoring.performance_window}"
+
+
+def _told(version: int, compared: Compared | None, rows: int, settings: UseCaseSettings) -> str:
+    assert compared is not None, "only what was compared is judged"
+    name = settings.training.metric
+    mine = compared.baseline + compared.gain * (1 if metrics.get(name).greater_is_better else -1)
+    return (
+        f"realised {name} of version {version} is surely worse than that of the trivial baseline "
+        f"({describe(settings)}): {mine:.4g} against {compared.baseline:.4g} on {rows} labels, gain "
+        f"{compared.gain:.3g} (95% {compared.low:.3g} to {compared.high:.3g})"
+    )
+
+
+def describe(settings: UseCaseSettings) -> str:
+    """Say what the baseline predicts."""
+    if settings.training.metric == "mae":
+        return "the training labels' median"
+    return "the training labels' mean" if settings.task == "regression" else "the training labels' base rate"
+
+
+def _too_little(labels: Vector, compared: Compared | None, settings: UseCaseSettings) -> str:
+    if labels.size < settings.monitoring.min_rows:
+        return too_few(int(labels.size), settings.monitoring.min_rows)
+    if settings.task == "classification":
+        events = int((labels == 1).sum())
+        fewest = min(events, int(labels.size) - events)
+        if fewest < baseline.LEAST_OF_CLASS:
+            return too_few(fewest, baseline.LEAST_OF_CLASS, "event" if fewest == events else "non-event")
+    if compared is None:
+        return f"{settings.training.metric} is not defined on these rows"
+    return compared.why
+
+
+def _p_worse(beside: Beside) -> float:
+    return 1.0 if beside.compared is None or beside.compared.p_worse is None else beside.compared.p_worse
+
+
+def _clusters(rows: pa.Table, by: Sequence[str]) -> Clusters:
+    frame = rows.select(list(by)).to_pandas()
+    return np.asarray(frame.groupby(list(by), dropna=False, sort=False, observed=True).ngroup(), dtype=np.int64)
+
+
+def _floats(column: pa.ChunkedArray) -> Vector:
+    return np.asarray(column.to_numpy(), dtype=np.float64)

@@ -1,0 +1,126 @@
+"""Why a column of the training set holds no value: there is none yet, or a lookup does not find what there is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mlplatform.as_of import shown
+from mlplatform.features.lookups import FeatureLookup
+from mlplatform.medallion.spine import SPINE
+from mlplatform.models.trainer import Trainer
+from mlplatform.naming import ObjectName
+from mlplatform.use_case import UseCase
+from mlplatform.workspace.protocols import TableInfo, Workspace
+
+_LATER = "Choose a later time, a shorter label.horizon, or leave the column out (exclude_columns) until it has values."
+_WRITTEN = "Look at the SQL that gives it, and at the quarantine; or leave it out (exclude_columns)."
+
+
+@dataclass(frozen=True)
+class EmptyColumn:
+    """A column without any value in the labelled rows.
+
+    Attributes:
+        cause: Why, as a sentence.
+        hint: The way out.
+        is_wrong: Whether it will stay so: false where values came later than the labelled rows, and training goes on.
+    """
+
+    cause: str
+    hint: str
+    is_wrong: bool
+
+
+def empty_column(ws: Workspace, use_case: UseCase, trainer: Trainer, labelled: pa.Table, name: str) -> EmptyColumn:
+    """Find out why a column of the training set is empty.
+
+    Args:
+        ws: The workspace.
+        use_case: The use case, its features computed.
+        trainer: Declares the lookups.
+        labelled: The labelled rows.
+        name: The column.
+    """
+    spine = use_case.label_spine()
+    last: datetime = pc.max(labelled.column(spine.prediction_time)).as_py()
+    for item in trainer.lookups():
+        if not isinstance(item, FeatureLookup):
+            if item.output_name == name:
+                return EmptyColumn(
+                    f"{name}: the function {item.udf_name} gives null for every labelled row.",
+                    "Are its inputs null, or does it not handle what they hold?",
+                    is_wrong=True,
+                )
+            continue
+        table = ws.tables.describe(ObjectName.parse(str(item.table_name)))
+        by_output = {
+            item.output_name(feature): feature
+            for feature in item.feature_names
+            or [field for field in table.schema.names if field not in table.primary_keys]
+        }
+        if name in by_output:
+            return _looked_up(ws, item, by_output[name], table, name, labelled)
+    rows = ws.tables.to_arrow(use_case.namespace.gold(SPINE), columns=[name, spine.prediction_time])
+    times = rows.filter(pc.is_valid(rows.column(name))).column(spine.prediction_time)
+    if not len(times):
+        return EmptyColumn(f"{name}: null in every row of the spine.", _WRITTEN, is_wrong=True)
+    return EmptyColumn(
+        f"{name}: its first value is of {shown(pc.min(times).as_py())}, the last labelled prediction of {shown(last)}; "
+        "the model learns nothing of it yet.",
+        _LATER,
+        is_wrong=False,
+    )
+
+
+def _looked_up(
+    ws: Workspace, lookup: FeatureLookup, feature: str, table: TableInfo, name: str, labelled: pa.Table
+) -> EmptyColumn:
+    where, time = str(lookup.table_name), table.timeseries_column
+    keys = [key for key in table.primary_keys if key != time]
+    ours = list(lookup.lookup_key)
+    rows = ws.tables.to_arrow(where, columns=list(dict.fromkeys([*keys, feature, *([time] if time else [])])))
+    if not rows.num_rows:
+        return EmptyColumn(f"{name}: {where} has no row.", "Are its inputs empty at this time?", is_wrong=True)
+    rows = rows.filter(pc.is_valid(rows.column(feature)))
+    if not rows.num_rows:
+        return EmptyColumn(f"{name}: null in every row of {where}.", _WRITTEN, is_wrong=True)
+    if not set(ours) <= set(labelled.column_names):
+        return EmptyColumn(
+            f"{name}: null in every row of the training set; it is looked up by {', '.join(ours)}, itself looked up.",
+            "Is what it is looked up by null, or of another spelling?",
+            is_wrong=True,
+        )
+    # One row for each key: when its first value became known.
+    known = rows.group_by(keys).aggregate([(time, "min")] if time else [])
+    predicted = lookup.timestamp_lookup_key
+    asked = labelled.select([column for column in labelled.column_names if column in {*ours, predicted}])
+    same = asked.join(known, keys=ours, right_keys=keys, join_type="inner")
+    if not same.num_rows:
+        example = {key: str(labelled.column(key)[0].as_py()) for key in ours}
+        other = {key: str(known.column(key)[0].as_py()) for key in keys}
+        return EmptyColumn(
+            f"{name}: null in every row, as no labelled row has a key of {where}; they are such as {example}, there "
+            f"such as {other}.",
+            "Do the keys agree in spelling?",
+            is_wrong=True,
+        )
+    if time and predicted in same.column_names:
+        first, moments = same.column(f"{time}_min"), same.column(predicted)
+        if not pc.any(pc.less_equal(first, moments.cast(first.type))).as_py():
+            return EmptyColumn(
+                f"{name}: for each of the {labelled.num_rows} labelled rows the first value in {where} became known "
+                f"after its prediction (the first of all at {pc.min(first).as_py():%Y-%m-%d}, the last prediction at "
+                f"{pc.max(moments).as_py():%Y-%m-%d}); the model learns nothing of it yet.",
+                _LATER,
+                is_wrong=False,
+            )
+    return EmptyColumn(
+        f"{name}: null in every row of the training set, though {where} holds {rows.num_rows} value(s) for "
+        f"{known.num_rows} key(s), some known before a prediction.",
+        "Is the lookback too short, or the value null in the newest row before each prediction?",
+        is_wrong=True,
+    )

@@ -1,0 +1,63 @@
+"""Feature specs by three-level name, a file each in the workspace's folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+
+from mlplatform.errors import FeatureStoreError, did_you_mean
+from mlplatform.features.named_spec import NamedSpec
+from mlplatform.features.spec import FeatureSpec
+from mlplatform.naming import ObjectName
+
+_REQUIREMENTS = "extra_pip_requirements"
+
+
+class LocalFeatureSpecs:
+    """The feature specs of a local workspace."""
+
+    def __init__(self, root: Path) -> None:
+        """Keep them below a folder."""
+        self._folder = root / "feature_specs"
+
+    def get(self, name: ObjectName) -> NamedSpec:
+        """Return a feature spec.
+
+        Raises:
+            FeatureStoreError: If there is none of that name; near names are given.
+        """
+        found = self.find(name)
+        if found is None:
+            known = [path.stem for path in self._folder.glob("*.yaml")]
+            raise FeatureStoreError(f"There is no feature spec {name}.", hint=did_you_mean(str(name), known))
+        return found
+
+    def find(self, name: ObjectName) -> NamedSpec | None:
+        """Return a feature spec, or None."""
+        path = self._path(name)
+        if not path.is_file():
+            return None
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return NamedSpec(FeatureSpec.from_dict(content, of=str(path)), tuple(content.get(_REQUIREMENTS, ())))
+
+    def create(self, name: ObjectName, spec: NamedSpec) -> None:
+        """Keep a new feature spec, whole or not at all."""
+        path = self._path(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        content = spec.spec.to_dict() | {_REQUIREMENTS: list(spec.extra_pip_requirements)}
+        part = path.with_suffix(".part")
+        part.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
+        part.replace(path)
+
+    def delete(self, name: ObjectName) -> None:
+        """Remove a feature spec.
+
+        Raises:
+            FeatureStoreError: If there is none of that name.
+        """
+        self.get(name)
+        self._path(name).unlink()
+
+    def _path(self, name: ObjectName) -> Path:
+        return self._folder / f"{name}.yaml"

@@ -1,0 +1,135 @@
+"""Training: a failed trial is passed over and told, columns without values are named, errors are in our words."""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hyperopt import hp
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.linear_model import LogisticRegression
+
+from mlplatform import coded
+from mlplatform.config import UseCaseSettings
+from mlplatform.errors import StageError
+from mlplatform.features.model_frame import model_frame
+from mlplatform.models import metrics
+from mlplatform.models.training import TrainingData, train
+from tests.support.tiny_use_case import SETTINGS
+
+ROWS = 400
+
+
+def data(**columns: pa.Array) -> TrainingData:
+    random = np.random.default_rng(1)
+    price = random.random(ROWS)
+    rows = pa.table({"price": price, "kind": pa.array(random.choice(list("ab"), ROWS)), **columns})
+    times = np.datetime64("2024-01-01", "us") + np.arange(ROWS) * np.timedelta64(1, "h")
+    labels = (price + random.random(ROWS) / 2 > 0.75).astype(np.float64)
+    return TrainingData(
+        training_set=SimpleNamespace(),  # type: ignore[arg-type]
+        rows=rows,
+        inputs=model_frame(rows),
+        labels=labels,
+        times=times,
+        digest="d",
+    )
+
+
+def settings(evals: int = 6) -> UseCaseSettings:
+    training = {"metric": "roc_auc", "min_rows": 10, "search": {"max_evals": evals}}
+    return UseCaseSettings.model_validate(SETTINGS | {"training": training})
+
+
+def trainer(estimator: Any, space: Any = None) -> Any:
+    return SimpleNamespace(estimator=estimator, search_space=lambda: space or {}, default_params={})
+
+
+def run(maker: Any, given: TrainingData, **more: Any) -> tuple[Any, list[Any], list[Any]]:
+    seen: list[Any] = []
+    failed: list[Any] = []
+    trained = train(maker, given, settings(**more), lambda *a: seen.append(a), lambda *a: failed.append(a))
+    return trained, seen, failed
+
+
+def boosted(params: dict[str, Any]) -> Any:
+    return coded(HistGradientBoostingClassifier(max_iter=5, **params), ["kind"])
+
+
+def test_columns_without_values_are_named_by_part() -> None:
+    late = pa.array([None] * (ROWS - 20) + [1.0] * 20)
+    early = pa.array([1.0] * 200 + [None] * 200)
+    never = pa.array([None] * ROWS, pa.bool_())
+    trained, _, _ = run(trainer(boosted), data(late=late, early=early, never=never))
+    assert trained.without_values == {"fitted": ["late", "never"], "holdout": ["early", "never"]}
+    assert trained.metrics["roc_auc"] > 0.8
+    assert run(trainer(boosted), data())[0].without_values == {}
+
+
+def test_a_trial_that_fails_is_passed_over_and_told() -> None:
+    space = {"min_samples_leaf": hp.quniform("min_samples_leaf", 1, 40, 1), "l2": hp.choice("l2", [0.1, -1.0])}
+
+    def make(params: dict[str, Any]) -> Any:
+        leaf = params.get("min_samples_leaf", 5)
+        return boosted({"min_samples_leaf": leaf, "l2_regularization": params.get("l2", 0.0)})
+
+    trained, seen, failed = run(trainer(make, space), data(), evals=10)
+    assert seen
+    assert failed
+    assert all(params["l2"] == 0.1 for _, params, _ in seen)
+    assert all(params["l2"] == -1.0 and "InvalidParameterError" in cause for _, params, cause in failed)
+    assert [trial.number for trial in trained.search.failed] == [number for number, _, _ in failed]
+    assert trained.params["l2"] == 0.1
+    assert type(trained.params["min_samples_leaf"]) is int
+
+
+def test_text_is_refused_once_and_not_trial_by_trial() -> None:
+    space = {"C": hp.loguniform("C", -1, 1)}
+    with pytest.raises(StageError, match=r"not numbers: kind \(string, such as '[ab]'\)") as caught:
+        run(trainer(lambda p: LogisticRegression(**p), space), data())
+    assert "CATEGORIES" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("compute", "says"),
+    [
+        (lambda labels, predictions: math.nan, "None of 6 sets.*the score is nan"),
+        (lambda labels, predictions: 1 / 0, "None of 6 sets.*The metric roc_auc failed.*ZeroDivisionError"),
+    ],
+    ids=["nan", "raises"],
+)
+def test_a_metric_that_fails(compute: Any, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = metrics.Metric("roc_auc", compute, greater_is_better=True)
+    monkeypatch.setitem(metrics.METRICS, "roc_auc", broken)
+    space = {"max_leaf_nodes": hp.choice("max_leaf_nodes", [3, 5])}
+    with pytest.raises(StageError, match=says):
+        run(trainer(boosted, space), data())
+
+
+def test_a_metric_that_fails_without_a_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = metrics.Metric("roc_auc", lambda labels, predictions: 1 / 0, greater_is_better=True)
+    monkeypatch.setitem(metrics.METRICS, "roc_auc", broken)
+    with pytest.raises(StageError, match="The metrics of the holdout failed: ZeroDivisionError"):
+        run(trainer(boosted), data())
+
+
+def test_a_search_space_that_raises() -> None:
+    def broken() -> Any:
+        raise NameError("hp")
+
+    maker = SimpleNamespace(estimator=boosted, search_space=broken, default_params={})
+    with pytest.raises(StageError, match="Making the search space failed: NameError: hp"):
+        run(maker, data())
+
+
+def test_a_frame_of_nothing_but_nulls_trains_or_says_why() -> None:
+    given = data()
+    empty = pa.table({"a": pa.nulls(ROWS, pa.float64()), "kind": pa.nulls(ROWS, pa.string())})
+    given = TrainingData(given.training_set, empty, model_frame(empty), given.labels, given.times, "d")
+    trained, _, _ = run(trainer(boosted), given)
+    assert trained.without_values["fitted"] == ["a", "kind"]
+    assert np.ptp(trained.holdout_predictions) == 0
