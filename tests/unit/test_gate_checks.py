@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,14 @@ from mlplatform.config import UseCaseSettings
 from mlplatform.models import metrics
 from mlplatform.models.bootstrap import paired_difference
 from mlplatform.models.checks import default_checks
-from mlplatform.models.checks.base import CheckResult, Evidence, FeatureFacts, ModelSignature, cluster_numbers
+from mlplatform.models.checks.base import (
+    CheckResult,
+    Evidence,
+    FeatureFacts,
+    ModelSignature,
+    cluster_numbers,
+    group_frame,
+)
 from mlplatform.models.gate import guarded
 
 AS_OF = parse_as_of("2020-06-01")
@@ -116,6 +124,21 @@ def test_a_guard_that_makes_no_sense_is_refused_by_the_settings(task, metric, en
 
 
 # The trivial baseline by group
+
+
+@pytest.mark.parametrize(
+    "values",
+    [[True, False, None], [2**53, 2**53 + 1, None], [Decimal("1.10"), Decimal("1.1"), None], ["a", "b", None]],
+    ids=["boolean", "large numbers", "decimal", "text"],
+)
+def test_groups_are_matched_whatever_is_null_among_them(values):
+    """One row without a null among the values, matched with rows of which some are null."""
+    known = group_frame(pa.table({"by": pa.array(values), "label": [1.0, 2.0, 3.0]}), ["by"])
+    here = group_frame(pa.table({"by": pa.array(values[:1], pa.array(values).type)}), ["by"])
+    assert known["by"].isna().tolist() == [False, False, True]
+    groups = known.assign(label=[1.0, 2.0, 3.0]).groupby("by", dropna=False)["label"].min().reset_index()
+    assert here.merge(groups, on="by", how="left")["label"].tolist() == [1.0]
+    assert len(groups) == len(set(values))
 
 
 def test_a_baseline_by_group_is_the_training_median_of_the_route():

@@ -49,9 +49,8 @@ def fit(trainer: Trainer, params: Mapping[str, Any], inputs: pd.DataFrame, label
         estimator = trainer.estimator(dict(params))
     check_columns(estimator, inputs)
     with in_our_words(f"Fitting on {len(inputs)} rows", params, inputs), without_left_out():
-        fitted = estimator.fit(inputs, labels)
-    # scikit-learn's estimators return themselves; of others what was made is what there is.
-    return estimator if fitted is None else fitted
+        estimator.fit(inputs, labels)
+    return estimator
 
 
 def predict(estimator: Any, inputs: pd.DataFrame, task: str) -> Vector:

@@ -36,6 +36,7 @@ TRAINED_THROUGH_TAG = "trained_through"
 FAILURE_TAG = "failure"
 _LONGEST = 500
 _HOLDOUT = "holdout_"
+_MOST_FAILED = 20
 
 
 def run(context: StageContext, *, register_only: bool = False) -> StageResult:
@@ -78,7 +79,10 @@ def run(context: StageContext, *, register_only: bool = False) -> StageResult:
             if trained.without_values:
                 result.details["columns_without_values"] = trained.without_values
             if trained.search and trained.search.failed:
-                result.details["failed_trials"] = [asdict(trial) for trial in trained.search.failed]
+                first = [asdict(trial) for trial in trained.search.failed[:_MOST_FAILED]]
+                # What is searched may be any object; the record says which, in its own words.
+                result.details["failed_trials"] = json.loads(json.dumps(first, default=str))
+                result.details["failed_trial_count"] = len(trained.search.failed)
         else:
             result.details["reused"] = True
         _finish(context, known, data, key)
@@ -140,8 +144,10 @@ def _train_and_log(
         def log_failure(number: int, params: dict[str, Any], cause: str) -> None:
             failed = tags | {FAILURE_TAG: cause[:_LONGEST]}
             mlflow.start_run(run_name=f"trial {number}", nested=True, tags=failed)
-            mlflow.log_params(params)
-            mlflow.end_run("FAILED")
+            try:
+                mlflow.log_params(params)
+            finally:
+                mlflow.end_run("FAILED")
             context.progress(f"trial {number + 1} of {settings.training.search.max_evals} failed: {cause}")
 
         trained = train(trainer, data, settings, log_trial, log_failure)

@@ -96,7 +96,8 @@ def _looked_up(
         )
     # One row for each key: when its first value became known.
     known = rows.group_by(keys).aggregate([(time, "min")] if time else [])
-    asked = labelled.select([name for name in labelled.column_names if name in {*ours, lookup.timestamp_lookup_key}])
+    predicted = lookup.timestamp_lookup_key
+    asked = labelled.select([column for column in labelled.column_names if column in {*ours, predicted}])
     same = asked.join(known, keys=ours, right_keys=keys, join_type="inner")
     if not same.num_rows:
         example = {key: str(labelled.column(key)[0].as_py()) for key in ours}
@@ -107,11 +108,9 @@ def _looked_up(
             "Do the keys agree in spelling?",
             is_wrong=True,
         )
-    if time and lookup.timestamp_lookup_key:
-        predicted = lookup.timestamp_lookup_key
-        first = same.column(f"{time}_min")
-        moments = same.column(predicted) if predicted in same.column_names else None
-        if moments is not None and not pc.any(pc.less_equal(first, moments.cast(first.type))).as_py():
+    if time and predicted in same.column_names:
+        first, moments = same.column(f"{time}_min"), same.column(predicted)
+        if not pc.any(pc.less_equal(first, moments.cast(first.type))).as_py():
             return EmptyColumn(
                 f"{name}: for each of the {labelled.num_rows} labelled rows the first value in {where} became known "
                 f"after its prediction (the first of all at {pc.min(first).as_py():%Y-%m-%d}, the last prediction at "
@@ -122,6 +121,6 @@ def _looked_up(
     return EmptyColumn(
         f"{name}: null in every row of the training set, though {where} holds {rows.num_rows} value(s) for "
         f"{known.num_rows} key(s), some known before a prediction.",
-        "Is the lookback too short, or is the value null in the newest row before each prediction?",
+        "Is the lookback too short, or the value null in the newest row before each prediction?",
         is_wrong=True,
     )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,9 @@ from mlplatform.errors import ConfigError, did_you_mean
 from mlplatform.models import metrics
 from mlplatform.models.bootstrap import PairedDifference, paired_difference
 from mlplatform.models.metrics import Metric, Vector
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Status = Literal["pass", "fail", "skipped"]
 NO_CHAMPION = "there is no champion yet"
@@ -207,10 +210,20 @@ def cluster_numbers(evidence: Evidence, columns: tuple[str, ...]) -> npt.NDArray
     """Number the rows' clusters from 0 on, shape (rows,); None when each row stands by itself."""
     if not columns:
         return None
-    import pandas as pd
-
-    frame = pd.DataFrame({name: evidence.column(name, setting="gate.cluster_by").to_pandas() for name in columns})
+    rows = pa.table({name: evidence.column(name, setting="gate.cluster_by") for name in columns})
+    frame = group_frame(rows, columns)
     return np.asarray(frame.groupby(list(columns), sort=False, dropna=False).ngroup(), dtype=np.int64)
+
+
+def group_frame(rows: pa.Table, columns: Sequence[str]) -> pd.DataFrame:
+    """Return columns to group and match by as pandas: as text, which is exact and does not depend on what is null.
+
+    Args:
+        rows: The rows.
+        columns: Which columns.
+    """
+    frame: pd.DataFrame = pa.table({name: rows.column(name).cast(pa.string()) for name in columns}).to_pandas()
+    return frame
 
 
 def histogram(difference: PairedDifference) -> dict[str, list[float]]:

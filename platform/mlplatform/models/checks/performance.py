@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from mlplatform.errors import ConfigError, did_you_mean
-from mlplatform.models.checks.base import NO_CHAMPION, CheckResult, Evidence, GateCheck, histogram, told
+from mlplatform.models.checks.base import NO_CHAMPION, CheckResult, Evidence, GateCheck, group_frame, histogram, told
 from mlplatform.models.metrics import Vector
 
 
@@ -53,8 +53,8 @@ class BeatsTrivial(GateCheck):
             if name not in evidence.training.column_names:
                 hint = did_you_mean(name, evidence.training.column_names)
                 raise ConfigError(f"gate.baseline_by names the unknown spine column {name!r}", hint=hint)
-        known = evidence.training.select([*by, "label"]).to_pandas()
-        here = evidence.rows.select(by).to_pandas() if evidence.rows is not None else known[by].iloc[:0]
+        known = group_frame(evidence.training, by).assign(label=evidence.training.column("label").to_numpy())
+        here = group_frame(evidence.rows, by) if evidence.rows is not None else known[by].iloc[:0]
         kind = "median" if median else "mean"
         groups = known.groupby(by, dropna=False, observed=True)["label"].agg(kind).rename("baseline").reset_index()
         joined = here.merge(groups, on=by, how="left")
