@@ -11,6 +11,7 @@ import pyarrow as pa
 from mlplatform.config import UseCaseSettings
 from mlplatform.errors import PlatformError
 from mlplatform.models import metrics
+from mlplatform.models.checks.base import group_frame
 from mlplatform.models.metrics import Vector
 from mlplatform.monitoring import alerts, baseline
 from mlplatform.monitoring.alerts import Finding, too_few
@@ -206,7 +207,7 @@ def _p_worse(beside: Beside) -> float:
 
 
 def _clusters(rows: pa.Table, by: Sequence[str]) -> Clusters:
-    frame = rows.select(list(by)).to_pandas()
+    frame = group_frame(rows, list(by))
     return np.asarray(frame.groupby(list(by), dropna=False, sort=False, observed=True).ngroup(), dtype=np.int64)
 
 
