@@ -51,7 +51,7 @@ class Baselines:
             kept = reference.load(self._context.ws, registered).baseline
         except PlatformError:
             kept = None  # without its profile the labels are still there; the monitor tells of the profile
-        if kept:
+        if kept is not None and baseline.complete(kept):
             return kept
         return baseline.learn(_floats(training_labels(self._context, registered).column("label")))
 
