@@ -20,7 +20,7 @@ PLACES = {
     "while MLflow is loaded": "from mlplatform.workspace.local import registry as at\nat.LocalRegistry._mlflow = hold",
     "while the engine starts": "from mlplatform.workspace.local.sail import SailServer\nSailServer._read_port = hold",
     "while the engine is connected": "from mlplatform.workspace.local import sail\nsail.connect = hold",
-    "while the engine is closed": "from mlplatform.workspace.local import sail\nsail.disconnect = hold",
+    "while the engine is closed": "from pyspark.sql.connect.session import SparkSession\nSparkSession.stop = hold",
 }
 DRIVER = """
 import sys

@@ -216,15 +216,11 @@ def press(number: int) -> int:
     return number
 with duck.connect(pathlib.Path({str(tmp_path)!r})) as connection:
     connection.create_function("press", press)
-    try:
-        connection.execute("SELECT press(1)").fetchall()
-    except Exception as error:
-        print(type(error).__name__, error)
-        raise
+    connection.execute("SELECT press(1)").fetchall()
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert "KeyboardInterrupt" in done.stdout, done.stderr  # an error of DuckDB's own
-    assert done.stderr.strip().endswith("KeyboardInterrupt")
+    # Whether DuckDB makes an error of it, or lets it through, depends on where it is just then; the end does not.
+    assert done.stderr.strip().endswith("KeyboardInterrupt"), done.stdout
 
 
 def test_nor_does_it_where_it_stops_computing(tmp_path) -> None:
