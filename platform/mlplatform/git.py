@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 SETTING = "MLPLATFORM_GIT_SHA"
+_PATIENCE_SECONDS = 60
 
 
 @cache
@@ -24,11 +25,17 @@ def source_version(folder: Path) -> str:
     if not git:
         return "unknown"
     commit = _git(git, folder, "rev-parse", "--short=12", "HEAD")
-    if not commit:
+    changed = _git(git, folder, "status", "--porcelain", "--untracked-files=no") if commit else None
+    if not commit or changed is None:
         return "unknown"
-    return f"{commit}-dirty" if _git(git, folder, "status", "--porcelain", "--untracked-files=no") else commit
+    return f"{commit}-dirty" if changed else commit
 
 
-def _git(git: str, folder: Path, *arguments: str) -> str:
-    done = subprocess.run([git, "-C", str(folder), *arguments], capture_output=True, text=True, check=False, timeout=10)
-    return done.stdout.strip() if done.returncode == 0 else ""
+def _git(git: str, folder: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            [git, "-C", str(folder), *arguments], capture_output=True, text=True, check=False, timeout=_PATIENCE_SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        return None  # a slow disk, or a busy machine: no reason for a run to fail
+    return done.stdout.strip() if done.returncode == 0 else None

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -146,29 +143,6 @@ def test_bad_rows_are_quarantined_and_counted(use_cases: Path, tmp_path: Path) -
     assert (refine["rows_in"], refine["rows_out"], refine["rows_quarantined"]) == (1606, 1605, 1)
 
 
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
-def test_stopping_leaves_no_process_behind(use_cases: Path, tmp_path: Path, sent: signal.Signals) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "mlplatform.cli", "run", "credit_risk", "--as-of", "2003-01-01", "--home",
-         str(tmp_path / "home"), "--use-cases", str(use_cases)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=PROJECT, start_new_session=True,
-    )  # fmt: skip
-    deadline = time.monotonic() + 60
-    children: list[int] = []
-    while not children and time.monotonic() < deadline:
-        time.sleep(0.2)
-        children = _children(process.pid)
-    assert children, "Sail never started"
-    os.kill(process.pid, sent)
-    _, errors = process.communicate(timeout=30)
-    assert process.returncode == 130, errors
-    assert "goes on from there" in errors
-    deadline = time.monotonic() + 10
-    while any(map(_alive, children)) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert not [child for child in children if _alive(child)]
-
-
 def test_doctor_finds_all_well_here_and_says_what_is_not(tmp_path: Path) -> None:
     done = mlplatform("doctor", "--json", home=tmp_path / "home")
     assert done.returncode == 0, done.stdout
@@ -181,16 +155,3 @@ def test_doctor_finds_all_well_here_and_says_what_is_not(tmp_path: Path) -> None
     done = mlplatform("doctor", "--use-cases", broken.parent, home=tmp_path / "home")
     assert done.returncode == 1
     assert "MISSING" in done.stdout
-
-
-def _children(pid: int) -> list[int]:
-    found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False)
-    return [int(text) for text in found.stdout.split()]
-
-
-def _alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-    except FileNotFoundError:
-        return False
-    return state != "Z"

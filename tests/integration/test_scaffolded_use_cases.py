@@ -157,6 +157,17 @@ class TestLateLabels:
         assert row["reason"] == "duplicate_key"
         assert order in table("gold_labels")["order"].to_pylist()
 
+    def test_a_quarantine_that_is_gone_comes_back_without_the_repeats(self, ws, delivered):
+        data, late, refine, table = delivered
+        refine()
+        # Sorts before the file that brought the rows first.
+        write(data / "a_late.csv", HEADER, [*late[1:], [*late[0][:2], "1.23", *late[0][3:]]])
+        assert refine().rows_quarantined == 1
+        before = table("quarantine_facts").to_pylist()
+        ws.tables.drop(f"{ws.catalog}.{data.parent.name}.quarantine_facts")
+        refine()
+        assert table("quarantine_facts").to_pylist() == before
+
     def test_a_number_written_otherwise_is_quarantined_and_no_other_number(self, delivered):
         data, _, refine, table = delivered
         refine()

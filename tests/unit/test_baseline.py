@@ -232,3 +232,10 @@ def test_nothing_known_is_nothing_compared():
     found = baseline_check.measure(empty, Learned(), settings("mae"))  # type: ignore[arg-type]
     assert (found.compared, found.unknown) == (None, "0 rows, needs 100")
     assert baseline_check.finding({}, {}, settings("mae")).message.startswith("no label of a prediction")
+
+
+def test_what_is_kept_is_complete_or_learnt_anew():
+    learned = baseline.learn(LABELS)
+    assert baseline.complete(learned)
+    assert not baseline.complete({"mean": 1.0, "median": 1.0, "rows": 3.0})
+    assert not baseline.complete(None)

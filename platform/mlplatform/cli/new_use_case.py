@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -127,6 +128,8 @@ def _say_what_was_found(made: Scaffolded, *, guessed: bool) -> None:
         click.echo("History:     none, for no entity has several rows; --history-by COLUMN makes one")
     origin = "guessed from the time covered" if found.timestamp else "of the made-up days"
     click.echo(f"Horizon:     {made.horizon}{f', {origin}: edit it in config.yml' if guessed else ''}")
+    if found.timestamp is not None and made.as_of > f"{found.end + timedelta(days=1):%Y-%m-%d}":
+        click.echo("             labels are known after the last row: the first run trains, and has no row to score")
     _say_what_to_look_at(found)
     if not found.entities:
         click.echo(

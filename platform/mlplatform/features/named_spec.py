@@ -62,13 +62,15 @@ class NamedSpec:
         )
 
     def _content(self) -> tuple[object, ...]:
+        # What is left out and feeds nothing says nothing; not every writer keeps it.
+        consumed = {name for it in self.spec.columns for name in it.inputs}
         columns = [
             (it.output_name, it.include, it.table_name, it.feature_name, it.lookup_key, it.timestamp_lookup_key,
              it.default_value)
             if isinstance(it, FeatureColumn)
             else (it.output_name, it.include, it.udf_name, tuple(sorted(it.input_bindings.items())))
             for it in self.spec.columns
-            if not isinstance(it, SourceColumn)
+            if not isinstance(it, SourceColumn) and (it.include or it.output_name in consumed)
         ]  # fmt: skip
         lookbacks = {it.table_name: _microseconds(it.lookback_window) for it in self.spec.tables}
         return columns, lookbacks, self.extra_pip_requirements

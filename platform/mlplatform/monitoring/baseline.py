@@ -22,6 +22,7 @@ GAIN = "gain_over_baseline"
 LEAST_OF_CLASS = 50
 """Fewer rows of either class than this say nothing: without an event the base rate is beaten by anything near zero."""
 _NONE = "the difference between the model and the baseline has no interval on these rows"
+_LEARNT = frozenset({"rows", "mean", "median", "absolute", "squared"})
 _DRAWS, _SEED = 400, 0
 Clusters = npt.NDArray[np.int64]
 
@@ -62,6 +63,11 @@ def learn(labels: Vector) -> dict[str, float]:
         "absolute": float(np.abs(labels - median).mean()),
         "squared": float(((labels - mean) ** 2).mean()),
     }
+
+
+def complete(learned: Mapping[str, float] | None) -> bool:
+    """Whether everything is there that `learn` gives, which another version of the library may have kept less of."""
+    return learned is not None and learned.keys() >= _LEARNT
 
 
 def metric(name: str) -> str:

@@ -11,6 +11,7 @@ import pyarrow as pa
 from mlplatform.config import UseCaseSettings
 from mlplatform.errors import PlatformError
 from mlplatform.models import metrics
+from mlplatform.models.checks.base import group_frame
 from mlplatform.models.metrics import Vector
 from mlplatform.monitoring import alerts, baseline
 from mlplatform.monitoring.alerts import Finding, too_few
@@ -51,7 +52,7 @@ class Baselines:
             kept = reference.load(self._context.ws, registered).baseline
         except PlatformError:
             kept = None  # without its profile the labels are still there; the monitor tells of the profile
-        if kept:
+        if kept is not None and baseline.complete(kept):
             return kept
         return baseline.learn(_floats(training_labels(self._context, registered).column("label")))
 
@@ -206,7 +207,7 @@ def _p_worse(beside: Beside) -> float:
 
 
 def _clusters(rows: pa.Table, by: Sequence[str]) -> Clusters:
-    frame = rows.select(list(by)).to_pandas()
+    frame = group_frame(rows, list(by))
     return np.asarray(frame.groupby(list(by), dropna=False, sort=False, observed=True).ngroup(), dtype=np.int64)
 
 

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 # Up to this reader version a table's parquet files are its rows; above, deletion vectors and column mapping come in.
 PLAIN_READER_VERSION = 2
-_INTERRUPTED = "Query interrupted"
+# What DuckDB says of a Ctrl-C while it computes, and of one inside of a Python function that it calls.
+_INTERRUPTED = ("Query interrupted", "KeyboardInterrupt")
 BATCH_ROWS = 122_880  # DuckDB's own row-group size: batches need no copying together
 
 
@@ -44,7 +45,7 @@ def connect(scratch: Path, *, memory_limit: str | None = None) -> Iterator[duckd
         yield connection
     except Exception as error:
         # DuckDB takes a Ctrl-C for itself. Whoever looks for errors, and records them, must not be told this one.
-        if _INTERRUPTED in str(error):
+        if any(said in str(error) for said in _INTERRUPTED):
             raise KeyboardInterrupt from error
         raise
     finally:

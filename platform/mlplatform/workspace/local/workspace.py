@@ -225,7 +225,14 @@ class LocalWorkspace(Place):
                 from mlplatform.workspace.local.sail import abandon
 
                 abandon(self._server.url)
-        finally:  # also when Ctrl-C comes again: a farewell may be cut short, the server is ended
+        except BaseException:
+            # Ctrl-C while the session says farewell: left open, it would say it to a dead server when the process ends.
+            if self._session is not None:
+                from mlplatform.workspace.local.sail import disconnect
+
+                disconnect(self._session, answering=False)
+            raise
+        finally:
             server, self._session, self._server = self._server, None, None
             if server is not None:
                 server.stop()
