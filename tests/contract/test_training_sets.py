@@ -278,7 +278,7 @@ def test_what_cannot_be_declared_is_refused(shop, ws):
         ({"feature_lookups": [shop.lookup(feature_names="aa")]}, FeatureStoreError, "'aa'"),
         ({"feature_lookups": [shop.lookup(rename_outputs={"a": "y"})]}, FeatureStoreError, "'y'"),
         ({"feature_lookups": [shop.lookup(rename_outputs={"a": "id"})]}, FeatureStoreError, "'id'"),
-        ({"feature_spec": "dev.x.spec"}, FeatureStoreError, "not from feature_spec"),
+        ({"feature_spec": "dev.x.spec"}, FeatureStoreError, "not from both"),
     ):
         with pytest.raises(error, match=says):
             shop.training_set(**arguments)

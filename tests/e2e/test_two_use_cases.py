@@ -70,7 +70,7 @@ def test_the_same_command_goes_on_where_it_stopped(simulated: Any, home: Path, f
     done = mlplatform("simulate", "credit_risk", "delivery_delay", home=home, folder=folder)
     assert done.returncode == 0, done.stderr
     # Nothing was run for the steps that had been done: one new step, and a summary for each.
-    assert done.stderr.count("  score\n") == 1
+    assert done.stderr.count(": score\n") == 1
     assert "credit_risk, every quarter" in done.stdout
     assert "delivery_delay, every week" in done.stdout
     row = next(line for line in done.stdout.splitlines() if "2013-02-05" in line)

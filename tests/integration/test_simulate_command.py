@@ -91,7 +91,7 @@ def test_a_use_case_given_twice_is_replayed_once_and_all_are_looked_at_first(tin
     (only,) = json.loads(done.stdout)["use_cases"]
     assert (only["use_case"], only["every"], len(only["steps"])) == (NAME, "month", 1)
     assert done.stderr.count("tiny: 1 steps of month") == 1
-    assert done.stderr.count("  ingest\n") == 1
+    assert done.stderr.count(": ingest\n") == 1
 
 
 def test_a_second_use_case_without_a_section_stops_the_first_from_being_begun(tiny: TinyFolder, tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ def built(
         bench = Bench(standin, delta_spark, tiny)
         bench.build()
         # The platform's own tables are there by now; to look at each of them takes seconds here.
-        patch.setattr(pipeline.schemas, "ensure", lambda *_: None)
+        patch.setattr(pipeline.schemas, "ensure", lambda *_: [])
         yield bench
 
 
