@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import sys
 import tempfile
 import threading
@@ -68,6 +69,8 @@ def _run(parameters: Sequence[str], name: str) -> Outcome:
                 result = shell.run_cell(CELL.format(name=name))
         finally:
             sys.argv = before
+            # At the end of the process each shell would collect the garbage of all tests: minutes for some forty.
+            atexit.unregister(shell.atexit_operations)
     return Outcome(
         result.success,
         result.error_before_exec or result.error_in_exec,
