@@ -22,6 +22,7 @@ from mlplatform.stages import evaluation, train
 from mlplatform.workspace.databricks import delta_writes
 from mlplatform.workspace.databricks.fe import DatabricksFeatureClient
 from mlplatform.workspace.databricks.registry import DatabricksRegistry
+from mlplatform.workspace.databricks.tables import DatabricksTables
 from tests.parity.fault_bench import DECISIONS, GOLD, MODEL, REGION, Bench
 from tests.parity.fault_kinds import (
     CONFLICT,
@@ -78,6 +79,8 @@ def built(
         patch.setattr(train, "training_data", remembered(train.training_data, lambda *given: given[3].digest))
         versions = lambda context, *models: (context.as_of, *(model and model.version for model in models))  # noqa: E731
         patch.setattr(evaluation, "gather", remembered(evaluation.gather, versions))
+        # The bench goes back in time by RESTORE; to the platform it must look as if what came later had never been.
+        patch.setattr(DatabricksTables, "replaced_since", lambda *_: False)
         bench = Bench(standin, delta_spark, tiny)
         bench.build()
         # The platform's own tables are there by now; to look at each of them takes seconds here.
