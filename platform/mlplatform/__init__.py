@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mlplatform.as_of import Duration, parse_as_of
+    from mlplatform.columns import Column
     from mlplatform.discovery import open_use_case
     from mlplatform.errors import MissingDependencyError
     from mlplatform.features.functions import FeatureFunctionSpec
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from mlplatform.medallion.horizon import label_horizon
     from mlplatform.medallion.numbers import number_sql, present_sql, readable_sql
     from mlplatform.medallion.replay import Replay, utc_from_local
-    from mlplatform.medallion.schema import Column
     from mlplatform.medallion.silver import SilverTable
     from mlplatform.medallion.source import Source, end_of_period, start_of_period
     from mlplatform.medallion.spine import LabelSpine
@@ -79,7 +79,7 @@ _MODULES = {
     "BatchScorer": "models.scorer",
     "ChampionGate": "models.gate",
     "CheckResult": "models.checks.base",
-    "Column": "medallion.schema",
+    "Column": "columns",
     "Duration": "as_of",
     "Evidence": "models.checks.base",
     "Expectation": "quality.expectations",

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlplatform.config import CONFIG_FILE
-from mlplatform.environments import STANDARD, check_known, read_config
+from mlplatform.config.environments import STANDARD, check_known, read_config
+from mlplatform.config.settings import CONFIG_FILE
 from mlplatform.errors import ConfigError, PlatformError, UsageError, did_you_mean
 from mlplatform.naming import check_use_case_name
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from mlplatform.config import CONFIG_FILE, UseCaseSettings, load_settings
+from mlplatform.config.settings import CONFIG_FILE, UseCaseSettings, load_settings
 from mlplatform.features.functions import FeatureFunctionSpec
 from mlplatform.features.table import FeatureTable
 from mlplatform.medallion.silver import SilverTable

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mlplatform.config import MonitoringSettings
+from mlplatform.config.settings import MonitoringSettings
 from mlplatform.monitoring import drift
 from mlplatform.monitoring.counts import count_batches
 from mlplatform.monitoring.profiles import profile_table

@@ -20,7 +20,7 @@ from collections.abc import Callable
 import numpy as np
 import pyarrow as pa
 
-from mlplatform.config import MonitoringSettings, UseCaseSettings
+from mlplatform.config.settings import MonitoringSettings, UseCaseSettings
 from mlplatform.models import metrics
 from mlplatform.monitoring import baseline, drift
 from mlplatform.monitoring.counts import count_batches

@@ -21,7 +21,7 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from mlplatform.as_of import parse_as_of
-from mlplatform.config import UseCaseSettings
+from mlplatform.config.settings import UseCaseSettings
 from mlplatform.models import metrics
 from mlplatform.models.checks.base import Evidence, FeatureFacts, ModelSignature
 from mlplatform.models.gate import ChampionGate

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mlplatform.as_of import parse_as_of
-from mlplatform.config import CONFIG_FILE, load_settings
+from mlplatform.config.settings import CONFIG_FILE, load_settings
 from mlplatform.naming import Namespace
 from mlplatform.pipeline import Pipeline
 from tests.support.state import table_rows

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 
 from mlplatform import Column, LabelSpine, parse_as_of
-from mlplatform.config import UseCaseSettings
+from mlplatform.config.settings import UseCaseSettings
 from mlplatform.errors import InvalidNameError
 from mlplatform.models.scorer import prediction_schema
 from mlplatform.naming import Namespace

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from mlplatform.as_of import parse_as_of
-from mlplatform.config import CONFIG_FILE, load_settings
+from mlplatform.config.settings import CONFIG_FILE, load_settings
 from mlplatform.medallion.landed_file import read_landed_file
 from mlplatform.naming import Namespace
 from mlplatform.pipeline import Pipeline

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlplatform.as_of import Duration, parse_as_of
-from mlplatform.config import MonitoringSettings
+from mlplatform.config.settings import MonitoringSettings
 from mlplatform.errors import ConfigError
 from mlplatform.monitoring.alerts import KINDS, Alert, Finding, events, open_kinds
 from mlplatform.monitoring.monitor import Monitor
@@ -77,7 +77,7 @@ def test_every_kind_has_a_page_in_the_runbook_and_a_severity(kind: str):
 
 @pytest.mark.parametrize("secret", ["https://hooks.example.com/T0/B0", "alerts", "a/b/c", "/x"])
 def test_a_url_in_place_of_a_secret_reference_is_refused_and_not_repeated(tmp_path: Path, secret: str):
-    from mlplatform.config import load_settings
+    from mlplatform.config.settings import load_settings
 
     config = tmp_path / "config.yml"
     config.write_text(

@@ -11,7 +11,7 @@ from scipy.stats import ttest_1samp
 from sklearn.dummy import DummyClassifier, DummyRegressor
 
 from mlplatform.as_of import parse_as_of
-from mlplatform.config import UseCaseSettings
+from mlplatform.config.settings import UseCaseSettings
 from mlplatform.models import metrics
 from mlplatform.monitoring import baseline
 from mlplatform.monitoring.late_labels import LABEL, Judged

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlplatform import Column, FeatureFunctionSpec, FeatureTable, LabelSpine, SilverTable, Source, Trainer
-from mlplatform.config import UseCaseSettings
+from mlplatform.columns import Described
+from mlplatform.config.settings import UseCaseSettings
 from mlplatform.errors import ConfigError, FeatureStoreError, TableError, UsageError
-from mlplatform.medallion.schema import Described
 from mlplatform.naming import Namespace
 
 SETTINGS = UseCaseSettings.model_validate(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import chi2_contingency, fisher_exact, ks_2samp
 
-from mlplatform.config import MonitoringSettings
+from mlplatform.config.settings import MonitoringSettings
 from mlplatform.monitoring import drift
 from mlplatform.monitoring.counts import count_batches
 from mlplatform.monitoring.distances import chi_square, holm, jensen_shannon, kolmogorov_smirnov, share_rise

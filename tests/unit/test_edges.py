@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import ks_2samp
 
-from mlplatform.config import MonitoringSettings
+from mlplatform.config.settings import MonitoringSettings
 from mlplatform.monitoring.drift import DriftMetric, compare
 from mlplatform.monitoring.profiles import ColumnProfile, from_dict, profile_table, to_dict
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mlplatform.as_of import parse_as_of
-from mlplatform.config import UseCaseSettings
+from mlplatform.config.settings import UseCaseSettings
 from mlplatform.models import metrics
 from mlplatform.models.checks.base import CheckResult, Evidence, FeatureFacts, GateCheck, ModelSignature
 from mlplatform.models.gate import ChampionGate, Decision, decision_id

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from mlplatform.as_of import parse_as_of
-from mlplatform.config import UseCaseSettings
+from mlplatform.config.settings import UseCaseSettings
 from mlplatform.models import metrics
 from mlplatform.models.bootstrap import paired_difference
 from mlplatform.models.checks import default_checks

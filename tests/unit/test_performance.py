@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlplatform.config import UseCaseSettings
+from mlplatform.config.settings import UseCaseSettings
 from mlplatform.models import metrics
 from mlplatform.monitoring.performance import CALIBRATION_RATIO, PerformanceMetric, realised
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlplatform.as_of import Duration, parse_as_of
-from mlplatform.config import MonitoringSettings
+from mlplatform.config.settings import MonitoringSettings
 from mlplatform.monitoring.retrain import decide
 
 LIMITS = MonitoringSettings(retrain_every="12 months", cooldown="6 months")

@@ -18,7 +18,7 @@ from click.testing import CliRunner
 
 from mlplatform import discovery
 from mlplatform.cli.main import cli
-from mlplatform.config import load_settings
+from mlplatform.config.settings import load_settings
 from mlplatform.errors import ConfigError, InvalidNameError, PlatformError, UsageError
 from mlplatform.scaffold.inference import LEAST_ROWS, infer
 from mlplatform.scaffold.render import new_use_case

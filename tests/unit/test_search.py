@@ -12,7 +12,7 @@ import pytest
 from hyperopt import hp, space_eval
 from hyperopt.pyll import scope
 
-from mlplatform.config import SearchSettings
+from mlplatform.config.settings import SearchSettings
 from mlplatform.errors import StageError
 from mlplatform.models.search import SearchResult, search, whole_numbers
 

@@ -12,7 +12,7 @@ from mlplatform.bundle.files import MARK, GeneratedFile
 from mlplatform.bundle.jobs import ROLES, Jobs, over_all
 from mlplatform.bundle.project import REQUIREMENTS, RESOURCES, Project
 from mlplatform.bundle.requirements import LOCK_FILE, export
-from mlplatform.config import CONFIG_FILE, UseCaseSettings, load_settings
+from mlplatform.config.settings import CONFIG_FILE, UseCaseSettings, load_settings
 from mlplatform.errors import ConfigError
 
 HEADER = (

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from mlplatform.bundle.files import MARK
-from mlplatform.config import CONFIG_FILE
+from mlplatform.config.settings import CONFIG_FILE
+from mlplatform.config.yaml_file import read_yaml
 from mlplatform.discovery import FOLDER
 from mlplatform.errors import ConfigError
 from mlplatform.naming import check_use_case_name
-from mlplatform.yaml_file import read_yaml
 
 BUNDLE_FILE, PROJECT_FILE = "databricks.yml", "pyproject.toml"
 RESOURCES = "resources"

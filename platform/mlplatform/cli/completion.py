@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 from click.shell_completion import CompletionItem
 
-from mlplatform.environments import STANDARD
+from mlplatform.config.environments import STANDARD
 
 if TYPE_CHECKING:
     from mlplatform.discovery import Found
@@ -68,7 +68,7 @@ def _stages(ctx: click.Context) -> Iterable[str]:
 
 
 def _environments(ctx: click.Context) -> Iterable[str]:
-    from mlplatform.environments import read_config
+    from mlplatform.config.environments import read_config
     from mlplatform.errors import PlatformError
 
     declared: dict[str, None] = dict.fromkeys(STANDARD)

@@ -19,7 +19,7 @@ def config() -> None:
 )
 def schema() -> None:
     """Print the JSON schema of config.yml: every setting with its meaning, type and default."""
-    from mlplatform.config_sources import json_schema
+    from mlplatform.config.origins import json_schema
 
     output.show_json(json_schema())
 
@@ -37,8 +37,8 @@ def show(use_case: str, as_json: bool, options: Options) -> None:
     Secrets are references everywhere: no value of one is read.
     """
     from mlplatform import discovery
-    from mlplatform.config_sources import SettingValue, sources
-    from mlplatform.environments import CATALOG
+    from mlplatform.config.environments import CATALOG
+    from mlplatform.config.origins import SettingValue, sources
 
     path = discovery.config_file(discovery.get(use_case, options.use_cases))
     values = sources(path, options.env)

@@ -100,7 +100,7 @@ def _workspace(options: Options) -> Iterator[Finding]:
 
 def _use_cases(options: Options) -> Iterator[Finding]:
     from mlplatform import discovery
-    from mlplatform.config import load_settings
+    from mlplatform.config.settings import load_settings
 
     found = discovery.find_use_cases(options.use_cases)
     if not found:

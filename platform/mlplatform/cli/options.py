@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mlplatform.cli.hints import Hints, given_options
-from mlplatform.environments import STANDARD
+from mlplatform.config.environments import STANDARD
 from mlplatform.errors import PlatformError
 
 if TYPE_CHECKING:

@@ -69,7 +69,7 @@ def _next(fact: dict[str, Any], options: Options) -> list[str]:
     name = fact["use_case"]
     if not fact["as_of"]:
         from mlplatform import discovery
-        from mlplatform.environments import read_config
+        from mlplatform.config.environments import read_config
         from mlplatform.workspace.local.workspace import workspace_root
 
         where = f"the workspace {workspace_root(options.home)}" if options.workspace == "local" else "this workspace"

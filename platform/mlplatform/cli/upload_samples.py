@@ -32,7 +32,7 @@ def upload_samples(use_case: str, source: Path | None, overwrite: bool, as_json:
     local workspace files are read where they lie, and there is nothing to do.
     """
     from mlplatform import discovery
-    from mlplatform.config import load_settings
+    from mlplatform.config.settings import load_settings
     from mlplatform.workspace.operation_protocols import Upload
 
     file = discovery.config_file(discovery.get(use_case, options.use_cases))

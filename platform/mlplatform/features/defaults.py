@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlplatform.errors import FeatureStoreError
-from mlplatform.features.types import spark_type
+from mlplatform.types import spark_type
 
 _ALLOWED = "int, bigint, smallint, float, double, boolean and string"
 

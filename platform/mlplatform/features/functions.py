@@ -11,8 +11,8 @@ from datetime import date, datetime
 from typing import Any
 
 from mlplatform.errors import FeatureStoreError, FunctionError
-from mlplatform.features.types import arrow_type, spark_type
 from mlplatform.naming import ObjectName
+from mlplatform.types import arrow_type, spark_type
 from mlplatform.workspace.protocols import FunctionInfo
 
 _SPARK_TYPES = {str: "string", float: "double", int: "bigint", bool: "boolean", date: "date", datetime: "timestamp"}

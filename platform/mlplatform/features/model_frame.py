@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlplatform.errors import FeatureStoreError
-from mlplatform.features.types import spark_type
+from mlplatform.types import spark_type
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,7 +11,7 @@ import pyarrow as pa
 from mlplatform.errors import FeatureStoreError
 from mlplatform.features.spec import FeatureSpec
 from mlplatform.features.training_set import Plan
-from mlplatform.features.types import TIMESTAMP, arrow_type, spark_type
+from mlplatform.types import TIMESTAMP, arrow_type, spark_type
 from mlplatform.workspace.feature_protocols import MATCHED
 
 # How scikit-learn's warning begins that a column without values was left out.

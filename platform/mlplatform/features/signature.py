@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from mlplatform.errors import FeatureStoreError
 from mlplatform.features.spec import FeatureSpec, SourceColumn
-from mlplatform.features.types import arrow_type
+from mlplatform.types import arrow_type
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
@@ -94,7 +94,7 @@ def _mlflow_type(kind: str) -> Any:
 def _nested(kind: pa.DataType) -> Any:
     from mlflow.types.schema import Array, Map, Object, Property
 
-    from mlplatform.features.types import spark_type
+    from mlplatform.types import spark_type
 
     if pa.types.is_list(kind):
         inner = _mlflow_type(spark_type(kind.value_type))

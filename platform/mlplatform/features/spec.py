@@ -11,8 +11,8 @@ from typing import Any
 
 import yaml
 
+from mlplatform.config.yaml_file import read_yaml
 from mlplatform.errors import ConfigError, FeatureStoreError
-from mlplatform.yaml_file import read_yaml
 
 FILE_NAME = "feature_spec.yaml"
 SERIALIZATION_VERSION = 11

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import pyarrow as pa
 
+from mlplatform.columns import Column, Described, arrow_schema
 from mlplatform.errors import ConfigError
-from mlplatform.medallion.schema import Column, Described, arrow_schema
 from mlplatform.medallion.silver import SilverTable
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from mlplatform.errors import FeatureStoreError, did_you_mean
 from mlplatform.features.defaults import default_scalar
 from mlplatform.features.graph import needed, stages
 from mlplatform.features.spec import FeatureColumn, FeatureSpec, FunctionColumn
-from mlplatform.features.types import arrow_type, normal_type, spark_type
+from mlplatform.types import arrow_type, normal_type, spark_type
 
 if TYPE_CHECKING:
     from mlplatform.workspace.protocols import FunctionInfo, TableInfo

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from mlplatform.as_of import Duration
-from mlplatform.config import CONFIG_FILE, load_settings
-from mlplatform.environments import ENVIRONMENTS, read_config
+from mlplatform.config.environments import ENVIRONMENTS, read_config
+from mlplatform.config.settings import CONFIG_FILE, load_settings
 from mlplatform.errors import ConfigError
 
 

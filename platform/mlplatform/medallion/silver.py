@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import pyarrow as pa
 
+from mlplatform.columns import Column, Described, arrow_schema
 from mlplatform.errors import ConfigError, did_you_mean
-from mlplatform.medallion.schema import Column, Described, arrow_schema
 from mlplatform.medallion.source import Source
 from mlplatform.naming import quote
 from mlplatform.quality import provenance

@@ -10,9 +10,9 @@ from typing import ClassVar, Literal, get_args
 import pyarrow as pa
 
 from mlplatform.as_of import Duration
+from mlplatform.columns import Described
 from mlplatform.errors import ConfigError, IngestError, did_you_mean
 from mlplatform.medallion.replay import Replay
-from mlplatform.medallion.schema import Described
 from mlplatform.quality import provenance
 
 INGESTED_AT = "_ingested_at"

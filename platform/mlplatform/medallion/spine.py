@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, ClassVar
 
 import pyarrow as pa
 
+from mlplatform.columns import Column, Described, arrow_schema
 from mlplatform.errors import ConfigError, did_you_mean
-from mlplatform.medallion.schema import Column, Described, arrow_schema
 from mlplatform.medallion.silver import SilverTable
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-    from mlplatform.config import UseCaseSettings
+    from mlplatform.config.settings import UseCaseSettings
     from mlplatform.medallion.as_of_view import WorkspaceAsOf
 
 SPINE = "spine"

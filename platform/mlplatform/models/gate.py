@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from mlplatform import stopping
-from mlplatform.config import GateSettings, UseCaseSettings
+from mlplatform.config.settings import GateSettings, UseCaseSettings
 from mlplatform.models.checks import default_checks
 from mlplatform.models.checks.base import CheckResult, Evidence, GateCheck
 from mlplatform.models.checks.evidence import EnoughEvidence, FinitePredictions

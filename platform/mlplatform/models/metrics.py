@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from mlplatform.config import CLASSIFICATION_METRICS, REGRESSION_METRICS
+from mlplatform.config.settings import CLASSIFICATION_METRICS, REGRESSION_METRICS
 from mlplatform.errors import ConfigError, did_you_mean
 
 Vector = npt.NDArray[np.float64]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mlplatform.config import SearchSettings
+from mlplatform.config.settings import SearchSettings
 from mlplatform.errors import PlatformError, StageError
 from mlplatform.models.fitting import said
 

@@ -12,7 +12,7 @@ from mlplatform.errors import ConfigError, did_you_mean
 from mlplatform.features.lookups import FeatureFunction, FeatureLookup
 
 if TYPE_CHECKING:
-    from mlplatform.config import UseCaseSettings
+    from mlplatform.config.settings import UseCaseSettings
     from mlplatform.features.functions import FeatureFunctionSpec
     from mlplatform.features.table import FeatureTable
     from mlplatform.medallion.spine import LabelSpine

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from mlplatform.config import UseCaseSettings
+from mlplatform.config.settings import UseCaseSettings
 from mlplatform.errors import LabelError
 from mlplatform.features.model_frame import RULE, model_frame
 from mlplatform.medallion.spine import LABEL_KNOWN_AT, LabelSpine

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mlplatform.config import MonitoringSettings
+from mlplatform.config.settings import MonitoringSettings
 from mlplatform.monitoring import distances
 from mlplatform.monitoring.counts import ColumnCounts
 from mlplatform.monitoring.profiles import ColumnProfile, Profile

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from mlplatform.config import UseCaseSettings
+from mlplatform.config.settings import UseCaseSettings
 from mlplatform.monitoring import alerts
 
 _CRITICAL = frozenset({alerts.PERFORMANCE, alerts.CALIBRATION, alerts.WORSE_THAN_BASELINE, alerts.MONITOR})

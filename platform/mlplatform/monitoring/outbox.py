@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from mlplatform.config import WebhookSettings
+from mlplatform.config.settings import WebhookSettings
 from mlplatform.errors import PlatformError
 from mlplatform.monitoring import webhook
 from mlplatform.monitoring.alerts import TOLD

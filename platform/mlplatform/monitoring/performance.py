@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mlplatform.config import UseCaseSettings
+from mlplatform.config.settings import UseCaseSettings
 from mlplatform.models import metrics
 from mlplatform.models.metrics import Vector
 from mlplatform.monitoring import estimate

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from mlplatform.as_of import Duration
-from mlplatform.config import MonitoringSettings
+from mlplatform.config.settings import MonitoringSettings
 
 Windows = Mapping[str, Sequence[tuple[datetime, bool]]]
 """Kind -> the judged windows, oldest first: when, and whether they were in violation."""

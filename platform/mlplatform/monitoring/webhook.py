@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from email.message import Message
 from typing import IO, Any
 
-from mlplatform.config import WebhookSettings
+from mlplatform.config.settings import WebhookSettings
 
 _TOO_MANY = 429
 _SERVER_ERROR = 500

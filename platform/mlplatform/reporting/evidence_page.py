@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from mlplatform.config import UseCaseSettings
+from mlplatform.config.settings import UseCaseSettings
 from mlplatform.models.checks.base import Evidence
 from mlplatform.models.gate import Decision
 from mlplatform.ops.stage_runs import platform_version

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from mlplatform.config import UseCaseSettings
+from mlplatform.config.settings import UseCaseSettings
 from mlplatform.medallion.spine import LabelSpine
 from mlplatform.models import metrics, promotion
 from mlplatform.naming import Namespace

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mlplatform.config import UseCaseSettings
+from mlplatform.config.settings import UseCaseSettings
 from mlplatform.models.checks.base import CheckResult, Evidence
 from mlplatform.models.gate import Decision
 from mlplatform.models.metrics import Vector

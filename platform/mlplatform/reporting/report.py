@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlplatform.config import UseCaseSettings
+from mlplatform.config.settings import UseCaseSettings
 from mlplatform.medallion.spine import LabelSpine
 from mlplatform.naming import Namespace, check_use_case_name
 from mlplatform.ops.stage_runs import utc_now

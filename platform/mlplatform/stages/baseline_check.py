@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from mlplatform.config import UseCaseSettings
+from mlplatform.config.settings import UseCaseSettings
 from mlplatform.errors import PlatformError
 from mlplatform.models import metrics
 from mlplatform.models.checks.base import group_frame

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from mlplatform.as_of import Duration, parse_as_of
-from mlplatform.config import UseCaseSettings
+from mlplatform.config.settings import UseCaseSettings
 from mlplatform.medallion.spine import LABEL_KNOWN_AT, LABELS, SPINE
 from mlplatform.models.scorer import PREDICTION, PREDICTIONS
 from mlplatform.monitoring import alerts, performance

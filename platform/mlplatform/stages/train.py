@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from mlplatform.as_of import Duration, parse_as_of, shown
-from mlplatform.config import TrainingSettings
+from mlplatform.config.settings import TrainingSettings
 from mlplatform.errors import RegistryError
 from mlplatform.git import source_version
 from mlplatform.medallion.spine import SPINE

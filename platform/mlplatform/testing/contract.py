@@ -18,9 +18,9 @@ from mlplatform import stopping
 from mlplatform.as_of import parse_as_of, shown
 from mlplatform.bundle.generate import generate, generate_shared
 from mlplatform.bundle.project import BUNDLE_FILE, PROJECT_FILE, Project
-from mlplatform.config import CONFIG_FILE, load_settings
+from mlplatform.config.environments import read_config
+from mlplatform.config.settings import CONFIG_FILE, load_settings
 from mlplatform.discovery import FOLDER
-from mlplatform.environments import read_config
 from mlplatform.errors import ContractError, PlatformError
 from mlplatform.features.lookups import FeatureLookup
 from mlplatform.medallion.spine import LABEL_KNOWN_AT, SPINE

@@ -5,8 +5,8 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator, Sequence
 
+from mlplatform.columns import Column, Described
 from mlplatform.errors import TableError
-from mlplatform.medallion.schema import Column, Described
 from mlplatform.use_case import UseCase
 
 

@@ -7,7 +7,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlplatform.environments import STANDARD
+from mlplatform.config.environments import STANDARD
 from mlplatform.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:

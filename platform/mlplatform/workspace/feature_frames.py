@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from mlplatform.errors import FeatureStoreError, TableError
-from mlplatform.features.types import arrow_type, normal_schema, normal_table
+from mlplatform.types import arrow_type, normal_schema, normal_table
 from mlplatform.workspace.frames import to_arrow
 from mlplatform.workspace.table_checks import check_unique
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from mlplatform.errors import FeatureStoreError, did_you_mean
-from mlplatform.features.types import normal_schema, spark_type
 from mlplatform.naming import ObjectName
+from mlplatform.types import normal_schema, spark_type
 from mlplatform.workspace.feature_frames import Rows, spark_schema
 
 if TYPE_CHECKING:

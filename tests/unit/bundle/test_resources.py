@@ -15,8 +15,8 @@ from databricks.bundles.registered_models import RegisteredModel
 from databricks.bundles.schemas import Schema
 from databricks.bundles.volumes import Volume
 
-from mlplatform import quartz
 from mlplatform.cli.main import cli
+from mlplatform.config import cron
 from mlplatform.naming import Namespace
 from tests.unit.bundle.support import (
     GOLDEN,
@@ -260,7 +260,7 @@ def test_schedules_are_valid() -> None:
     crons = [job["schedule"]["quartz_cron_expression"] for job in jobs().values() if "schedule" in job]
     assert len(crons) >= 3 * len(USE_CASES)
     for cron in crons:
-        assert quartz.check(cron) == cron
+        assert cron.check(cron) == cron
 
 
 def test_texts_are_texts() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mlplatform.config import UseCaseSettings
+from mlplatform.config.settings import UseCaseSettings
 from mlplatform.models.checks.base import GateCheck
 from mlplatform.models.checks.calibration import BrierScore, CalibrationError, CalibrationSlope
 from mlplatform.models.checks.guards import Guard

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from mlplatform.config import GateSettings, UseCaseSettings
+from mlplatform.config.settings import GateSettings, UseCaseSettings
 from mlplatform.errors import ConfigError, did_you_mean
 from mlplatform.models import metrics
 from mlplatform.models.bootstrap import PairedDifference, paired_difference

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mlplatform.config import GateSettings
+from mlplatform.config.settings import GateSettings
 from mlplatform.models.checks.base import CheckResult, Evidence, GateCheck
 from mlplatform.models.metrics import Vector
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from mlplatform.config import GuardSettings, UseCaseSettings
+from mlplatform.config.settings import GuardSettings, UseCaseSettings
 from mlplatform.models import metrics
 from mlplatform.models.checks.base import CheckResult, Evidence, GateCheck, histogram, told
 from mlplatform.models.checks.evidence import rarest_class

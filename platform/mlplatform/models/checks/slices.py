@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from mlplatform.config import SliceSettings
+from mlplatform.config.settings import SliceSettings
 from mlplatform.errors import ConfigError
 from mlplatform.models.bootstrap import FEWEST_CLUSTERS, PairedDifference
 from mlplatform.models.checks.base import NO_CHAMPION, CheckResult, Evidence, GateCheck, cluster_numbers

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from mlplatform.features.types import normal_table, spark_type
 from mlplatform.naming import quote
+from mlplatform.types import normal_table, spark_type
 from mlplatform.workspace.feature_frames import ArrowRows, Rows, frame_in, frame_schema
 from mlplatform.workspace.table_checks import raise_for_nulls, repeated_keys
 

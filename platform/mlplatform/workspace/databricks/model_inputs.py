@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from mlplatform.errors import FeatureStoreError
 from mlplatform.features.model_frame import LARGEST, handed_over, is_inexact, out_of_range, too_large
-from mlplatform.features.types import spark_type
+from mlplatform.types import spark_type
 from mlplatform.workspace.databricks.feature_frames import column
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from mlplatform.features.model_frame import AS_VALUES_SUGGEST, RULE
 from mlplatform.features.scoring import input_types
 from mlplatform.features.spec import FeatureSpec
 from mlplatform.features.training_set import PREDICTION, Plan, check_score_frame, make_plan
-from mlplatform.features.types import arrow_type, spark_type
+from mlplatform.types import arrow_type, spark_type
 from mlplatform.workspace.databricks.feature_engineering import asked
 from mlplatform.workspace.databricks.feature_frames import SparkFrame, column, select
 from mlplatform.workspace.databricks.matches import with_matches

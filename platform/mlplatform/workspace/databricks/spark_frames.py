@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from mlplatform.errors import TableError
-from mlplatform.features.types import arrow_type, spark_type
 from mlplatform.naming import quote
+from mlplatform.types import arrow_type, spark_type
 from mlplatform.workspace.frames import check_fit, conform, to_arrow
 from mlplatform.workspace.table_checks import check_unique, raise_for_nulls, repeated_keys
 

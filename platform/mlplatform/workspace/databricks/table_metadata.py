@@ -262,7 +262,7 @@ def normalised(schema: pa.Schema) -> pa.Schema:
 
 
 def _from_spark(field: pa.Field) -> Any:
-    from mlplatform.features.types import normal_type
+    from mlplatform.types import normal_type
 
     if pa.types.is_timestamp(field.type) and field.type.tz is None:
         return pa.timestamp("us")

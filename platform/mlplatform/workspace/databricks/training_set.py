@@ -13,7 +13,7 @@ from mlplatform.features.lineage import Lineage, TableVersion
 from mlplatform.features.model_frame import RULE, model_frame
 from mlplatform.features.spec import FeatureSpec
 from mlplatform.features.training_set import Plan
-from mlplatform.features.types import spark_type
+from mlplatform.types import spark_type
 from mlplatform.workspace.databricks.feature_engineering import asked, pinned
 from mlplatform.workspace.databricks.feature_frames import SparkFrame, select, to_arrow
 

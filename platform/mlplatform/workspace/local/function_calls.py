@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from mlplatform.errors import FunctionError
-from mlplatform.features.types import arrow_type
+from mlplatform.types import arrow_type
 
 if TYPE_CHECKING:
     from mlplatform.workspace.protocols import FunctionInfo

@@ -15,7 +15,7 @@ from mlplatform.features.model_frame import RULE, model_frame
 from mlplatform.features.scoring import input_types, match_names, without_left_out
 from mlplatform.features.spec import FeatureSpec
 from mlplatform.features.training_set import PREDICTION, Join, Plan, check_score_frame, make_plan
-from mlplatform.features.types import arrow_type, normal_type, spark_type
+from mlplatform.types import arrow_type, normal_type, spark_type
 from mlplatform.workspace.local import duck, lookup_engine
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from mlplatform.features.lineage import Lineage, TableVersion
 from mlplatform.features.model_frame import RULE, model_frame
 from mlplatform.features.spec import FeatureSpec
 from mlplatform.features.training_set import Plan, make_plan
-from mlplatform.features.types import spark_type
+from mlplatform.types import spark_type
 from mlplatform.workspace.local import lookup_engine
 from mlplatform.workspace.local.feature_tables import OpenTable, open_tables
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlplatform.errors import FeatureStoreError
-from mlplatform.features.types import TIMESTAMP, arrow_type, normal_schema, normal_table, spark_type
+from mlplatform.types import TIMESTAMP, arrow_type, normal_schema, normal_table, spark_type
 
 SCALARS = st.sampled_from(
     ["boolean", "tinyint", "smallint", "int", "bigint", "float", "double", "string", "binary", "date", "timestamp"]

@@ -17,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from mlplatform import quartz
+from mlplatform.config import cron
 from mlplatform.errors import UsageError
 
 _EMAIL = re.compile(r"[^\s@]+@[^\s@]+\.[^\s@]+")
@@ -49,7 +49,7 @@ def _types(annotation: Any) -> set[Any]:
 
 def _cron(text: str) -> str:
     try:
-        return quartz.check(text)
+        return cron.check(text)
     except UsageError as error:
         raise ValueError(str(error)) from None
 

@@ -11,11 +11,11 @@ import yaml
 from click.testing import CliRunner
 
 from mlplatform.cli.main import cli
-from mlplatform.config import UseCaseSettings
-from mlplatform.config_sources import json_schema, sources
+from mlplatform.config.origins import json_schema, sources
+from mlplatform.config.settings import UseCaseSettings
 from mlplatform.errors import ConfigError
 
-PROJECT = Path(__file__).resolve().parents[2]
+PROJECT = Path(__file__).resolve().parents[3]
 CONFIG = """\
 owner: team@example.com
 label: {horizon: 1 day}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mlplatform import quartz
+from mlplatform.config import cron
 from mlplatform.errors import UsageError
 
 
@@ -28,7 +28,7 @@ from mlplatform.errors import UsageError
     ],
 )
 def test_what_quartz_takes_is_taken(expression: str) -> None:
-    assert quartz.check(expression) == expression
+    assert cron.check(expression) == expression
 
 
 @pytest.mark.parametrize(
@@ -60,4 +60,4 @@ def test_what_quartz_takes_is_taken(expression: str) -> None:
 )
 def test_what_quartz_refuses_is_refused_by_field(expression: str, said: str) -> None:
     with pytest.raises(UsageError, match=said):
-        quartz.check(expression)
+        cron.check(expression)

@@ -8,10 +8,10 @@ import pytest
 import yaml
 
 from mlplatform.bundle.project import Project, toml
-from mlplatform.config import load_settings
+from mlplatform.config.settings import load_settings
+from mlplatform.config.yaml_file import read_yaml
 from mlplatform.errors import ConfigError, FeatureStoreError
 from mlplatform.features.spec import FeatureSpec
-from mlplatform.yaml_file import read_yaml
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from mlplatform.config import FOLLOWS, SECRET_REFERENCE, UseCaseSettings, load_settings
-from mlplatform.environments import CATALOG, ENVIRONMENTS, read_config
-from mlplatform.job_settings import Settings
-from mlplatform.yaml_file import Place
+from mlplatform.config.environments import CATALOG, ENVIRONMENTS, read_config
+from mlplatform.config.jobs import Settings
+from mlplatform.config.settings import FOLLOWS, SECRET_REFERENCE, UseCaseSettings, load_settings
+from mlplatform.config.yaml_file import Place
 
 DEFAULT = "default"
 

@@ -13,11 +13,11 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
 from mlplatform.as_of import Duration, interval, parse_as_of, steps
-from mlplatform.environments import ENVIRONMENTS, read_config
+from mlplatform.config.environments import ENVIRONMENTS, read_config
+from mlplatform.config.jobs import CronText, JobSettings, Settings
+from mlplatform.config.yaml_file import Place
 from mlplatform.errors import ConfigError, InvalidNameError, UsageError, did_you_mean
-from mlplatform.job_settings import CronText, JobSettings, Settings
 from mlplatform.naming import check_part
-from mlplatform.yaml_file import Place
 
 CONFIG_FILE = "config.yml"
 FOLLOWS = {("monitoring", "performance_floor"): ("gate", "floor")}

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from mlplatform.as_of import Duration
-from mlplatform.config import UseCaseSettings, load_settings
+from mlplatform.config.settings import UseCaseSettings, load_settings
 from mlplatform.errors import ConfigError, UsageError
 
 BASE = "owner: team@example.com\nlabel: {horizon: 36 months}\ngate: {floor: 0.6}\n"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from mlplatform.config import UseCaseSettings, load_settings
-from mlplatform.config_sources import json_schema
+from mlplatform.config.origins import json_schema
+from mlplatform.config.settings import UseCaseSettings, load_settings
 from mlplatform.errors import ConfigError
 
 BASE = "owner: team@example.com\nlabel: {horizon: 36 months}\ngate: {floor: 0.6}\n"

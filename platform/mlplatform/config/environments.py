@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mlplatform.config.yaml_file import Place, read_yaml
 from mlplatform.errors import ConfigError, InvalidNameError, UsageError, did_you_mean
 from mlplatform.naming import check_part
-from mlplatform.yaml_file import Place, read_yaml
 
 ENVIRONMENTS = "environments"
 """The section of a `config.yml` with what differs by environment; naming one there is declaring it."""

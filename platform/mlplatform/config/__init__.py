@@ -1,0 +1,1 @@
+"""Settings of a use case: what they are, where each came from, environments, jobs and cron."""
