@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from mlplatform.discovery import open_use_case
     from mlplatform.errors import MissingDependencyError
     from mlplatform.features.functions import FeatureFunctionSpec
-    from mlplatform.features.lookups import FeatureFunction, FeatureLookup
     from mlplatform.features.rolling import RollingFeatureTable
     from mlplatform.features.table import FeatureTable
     from mlplatform.medallion.as_of_view import WorkspaceAsOf
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from mlplatform.models.trainer import Trainer
     from mlplatform.monitoring.monitor import Monitor
     from mlplatform.pipeline import Pipeline
+    from mlplatform.protocols.lookups import FeatureFunction, FeatureLookup
     from mlplatform.quality.expectations import Expectation
     from mlplatform.use_case import UseCase
     from mlplatform.workspace import open_workspace
@@ -83,9 +83,9 @@ _MODULES = {
     "Duration": "as_of",
     "Evidence": "models.checks.base",
     "Expectation": "quality.expectations",
-    "FeatureFunction": "features.lookups",
+    "FeatureFunction": "protocols.lookups",
     "FeatureFunctionSpec": "features.functions",
-    "FeatureLookup": "features.lookups",
+    "FeatureLookup": "protocols.lookups",
     "FeatureTable": "features.table",
     "GateCheck": "models.checks.base",
     "LabelSpine": "medallion.spine",

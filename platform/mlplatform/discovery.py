@@ -18,8 +18,8 @@ from mlplatform.errors import ConfigError, PlatformError, UsageError, did_you_me
 from mlplatform.naming import check_use_case_name
 
 if TYPE_CHECKING:
+    from mlplatform.protocols.workspace import Workspace
     from mlplatform.use_case import UseCase
-    from mlplatform.workspace.protocols import Workspace
 
 ENTRY_POINTS = "mlplatform.use_cases"
 FOLDER = "use_cases"

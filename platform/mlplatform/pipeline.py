@@ -15,6 +15,7 @@ from mlplatform.errors import PlatformError, UsageError, did_you_mean
 from mlplatform.naming import CHAMPION
 from mlplatform.ops import schemas, stage_runs
 from mlplatform.ops.stage_runs import RunLog, StageResult, StageRun
+from mlplatform.protocols.workspace import Workspace
 from mlplatform.stages import (
     adopt_model,
     adopt_table,
@@ -33,7 +34,6 @@ from mlplatform.stages import (
 )
 from mlplatform.stages.context import Advance, Progress, StageContext, nowhere, silent
 from mlplatform.use_case import UseCase
-from mlplatform.workspace.protocols import Workspace
 
 STAGES: dict[str, Callable[[StageContext], StageResult]] = {
     ingest.NAME: ingest.run,

@@ -10,9 +10,9 @@ from mlplatform.ops import stage_runs, timeline
 from mlplatform.ops.stage_runs import RunLog
 from mlplatform.ops.timeline import Step
 from mlplatform.pipeline import ORDER, Pipeline
+from mlplatform.protocols.workspace import Workspace
 from mlplatform.stages.context import Progress, silent
 from mlplatform.use_case import UseCase
-from mlplatform.workspace.protocols import Workspace
 
 
 def simulate(

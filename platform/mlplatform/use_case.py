@@ -17,7 +17,7 @@ from mlplatform.models.scorer import BatchScorer
 from mlplatform.models.trainer import Trainer
 from mlplatform.monitoring.monitor import Monitor
 from mlplatform.naming import Namespace, ObjectName
-from mlplatform.workspace.protocols import Workspace
+from mlplatform.protocols.workspace import Workspace
 
 
 class UseCase:

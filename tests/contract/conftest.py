@@ -18,7 +18,7 @@ from tests.support import parity
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from mlplatform.workspace.protocols import Workspace
+    from mlplatform.protocols.workspace import Workspace
     from tests.standin.home import Home
 
 _HERE = Path(__file__).resolve().parent

@@ -9,10 +9,10 @@ import pyarrow as pa
 import pytest
 
 from mlplatform.errors import TableError
-from mlplatform.workspace.protocols import Transaction
+from mlplatform.protocols.tables import Transaction
 
 if TYPE_CHECKING:
-    from mlplatform.workspace.protocols import Workspace
+    from mlplatform.protocols.workspace import Workspace
 
 A, B, C = Transaction("file-a"), Transaction("file-b"), Transaction("file's c")
 

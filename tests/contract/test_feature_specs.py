@@ -11,7 +11,7 @@ import pytest
 
 from mlplatform import FeatureFunction, FeatureLookup
 from mlplatform.errors import FeatureStoreError
-from mlplatform.features.spec import FeatureSpec
+from mlplatform.protocols.feature_spec import FeatureSpec
 from tests.support.compare import assert_same
 
 START = dt.datetime(2024, 1, 1, tzinfo=dt.UTC)

@@ -11,10 +11,10 @@ import pyarrow as pa
 import pytest
 
 from mlplatform.errors import FeatureStoreError, TableError
-from mlplatform.workspace.feature_protocols import FeatureClient
+from mlplatform.protocols.feature_client import FeatureClient
 
 if TYPE_CHECKING:
-    from mlplatform.workspace.protocols import Workspace
+    from mlplatform.protocols.workspace import Workspace
 
 TIME = pa.timestamp("us", "UTC")
 DAY = dt.datetime(2024, 1, 1, tzinfo=dt.UTC)

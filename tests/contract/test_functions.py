@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mlplatform.errors import FunctionError, InvalidNameError
-from mlplatform.workspace.protocols import Functions
+from mlplatform.protocols.functions import Functions
 from tests.support.feature_functions import ratio
 
 DECLARED = {"parameters": [("paid", "double"), ("due", "double")], "returns": "double"}

@@ -14,7 +14,7 @@ from tests.support.state import table_rows
 from tests.support.tiny_use_case import Tiny, write_tiny_use_case
 
 if TYPE_CHECKING:
-    from mlplatform.workspace.protocols import Workspace
+    from mlplatform.protocols.workspace import Workspace
 
 SCHEMA = "lost"
 TABLES = ("bronze_signups", "silver_signups", "quarantine_signups", "gold_spine", "gold_labels", "features_region")

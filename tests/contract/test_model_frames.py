@@ -19,7 +19,7 @@ from mlplatform import FeatureLookup
 from mlplatform.errors import FeatureStoreError
 
 if TYPE_CHECKING:
-    from mlplatform.workspace.protocols import Workspace
+    from mlplatform.protocols.workspace import Workspace
 
 TIME = pa.timestamp("us", "UTC")
 DAY = dt.datetime(2024, 1, 5, 12, tzinfo=dt.UTC)

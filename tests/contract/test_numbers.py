@@ -12,7 +12,7 @@ from mlplatform.medallion.numbers import number_pattern, number_sql, present_sql
 from mlplatform.scaffold.number_forms import Form
 
 if TYPE_CHECKING:
-    from mlplatform.workspace.protocols import Workspace
+    from mlplatform.protocols.workspace import Workspace
 
 TEXTS = [
     *("1", "-2.5", "+3", "0", ".5", "5.", "1e-05", "2.5E+10", "1.5e3", "007", "02134", "12E3", "9" * 16, "9" * 17),

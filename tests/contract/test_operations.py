@@ -12,8 +12,8 @@ import pyarrow as pa
 import pytest
 
 from mlplatform.errors import AccessError, ConfigError, InvalidNameError, JobError
-from mlplatform.workspace.operation_protocols import Access, InferenceProfile, Jobs, Monitors, Upload
-from mlplatform.workspace.protocols import Workspace
+from mlplatform.protocols.operations import Access, InferenceProfile, Jobs, Monitors, Upload
+from mlplatform.protocols.workspace import Workspace
 
 if TYPE_CHECKING:
     from pathlib import Path

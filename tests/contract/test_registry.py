@@ -11,10 +11,10 @@ import pytest
 
 from mlplatform.errors import InvalidNameError, MissingVersionError, RegistryError
 from mlplatform.naming import CHALLENGER, CHAMPION, PREVIOUS_CHAMPION, ObjectName
-from mlplatform.workspace.protocols import ModelVersion, Registry
+from mlplatform.protocols.registry import ModelVersion, Registry
 
 if TYPE_CHECKING:
-    from mlplatform.workspace.protocols import Workspace
+    from mlplatform.protocols.workspace import Workspace
 
 MODEL = "dev.registry.model"
 ABSENT = "dev.registry.absent"

@@ -14,16 +14,16 @@ from sklearn.linear_model import LinearRegression
 
 from mlplatform import FeatureFunction, FeatureLookup
 from mlplatform.errors import ArtifactError, FeatureStoreError, RegistryError
-from mlplatform.features.spec import FeatureSpec
 from mlplatform.naming import CHAMPION
+from mlplatform.protocols.feature_spec import FeatureSpec
 from tests.support.feature_functions import ratio
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from mlplatform.workspace.feature_protocols import ModelFiles
-    from mlplatform.workspace.protocols import Workspace
+    from mlplatform.protocols.feature_client import ModelFiles
+    from mlplatform.protocols.workspace import Workspace
 
 TIME = pa.timestamp("us", "UTC")
 DAY = dt.datetime(2024, 1, 5, tzinfo=dt.UTC)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mlplatform.errors import ConfigError
-from mlplatform.workspace.protocols import Secrets
+from mlplatform.protocols.workspace import Secrets
 
 if TYPE_CHECKING:
-    from mlplatform.workspace.protocols import Workspace
+    from mlplatform.protocols.workspace import Workspace
 
 VALUE = "s3cr3t ü = '\"x"
 

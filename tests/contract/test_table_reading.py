@@ -13,7 +13,7 @@ import pytest
 from mlplatform.errors import TableError
 
 if TYPE_CHECKING:
-    from mlplatform.workspace.protocols import Workspace
+    from mlplatform.protocols.workspace import Workspace
 
 TIME = pa.timestamp("us", tz="UTC")
 DAY = datetime(2024, 1, 1, tzinfo=UTC)

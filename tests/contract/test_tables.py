@@ -12,10 +12,10 @@ import pytest
 
 from mlplatform.errors import InvalidNameError, PlatformError, TableError
 from mlplatform.naming import ObjectName
-from mlplatform.workspace.protocols import Tables
+from mlplatform.protocols.tables import Tables
 
 if TYPE_CHECKING:
-    from mlplatform.workspace.protocols import Workspace
+    from mlplatform.protocols.workspace import Workspace
 
 TIME = pa.timestamp("us", tz="UTC")
 SCHEMA = pa.schema(

@@ -12,10 +12,10 @@ import pytest
 
 from mlplatform import FeatureFunction, FeatureLookup
 from mlplatform.errors import FeatureStoreError, FunctionError, TableError
-from mlplatform.workspace.feature_protocols import TrainingSet
+from mlplatform.protocols.feature_client import TrainingSet
 
 if TYPE_CHECKING:
-    from mlplatform.workspace.protocols import Workspace
+    from mlplatform.protocols.workspace import Workspace
 
 TIME = pa.timestamp("us", "UTC")
 TICK = dt.timedelta(microseconds=1)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mlplatform.errors import TableError
-from mlplatform.workspace.protocols import Transaction
+from mlplatform.protocols.tables import Transaction
 from tests.support import racers
 from tests.support.racers import Track, rows, tables
 

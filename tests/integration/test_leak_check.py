@@ -12,8 +12,8 @@ from pyspark.sql import functions as F  # noqa: N812
 from mlplatform import Column, FeatureTable, UseCase, WorkspaceAsOf, discovery, open_workspace, parse_as_of
 from mlplatform.errors import LeakError, TableError
 from mlplatform.pipeline import Pipeline
+from mlplatform.protocols.workspace import Workspace
 from mlplatform.testing import check_features, check_incremental, check_table
-from mlplatform.workspace.protocols import Workspace
 
 EVERYTHING = parse_as_of("2007-01-01")
 # Also in the middle of a month and of a quarter, and before the first charge-off is known.

@@ -10,8 +10,7 @@ from mlflow.entities import LoggedModel, Run
 
 from mlplatform.models.artifacts import DIGEST_TAG
 from mlplatform.models.metrics import BY_TASK
-from mlplatform.workspace.model_page import TableRead
-from mlplatform.workspace.protocols import ModelVersion
+from mlplatform.protocols.registry import ModelVersion, TableRead
 from tests.support.tiny_gate import MODEL, NAMESPACE, put
 
 SPINE, LABELS = str(NAMESPACE.gold("spine")), str(NAMESPACE.gold("labels"))

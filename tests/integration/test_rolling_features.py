@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pyspark.sql import DataFrame
 
 from mlplatform import Column, RollingFeatureTable, open_workspace
-from mlplatform.workspace.protocols import Workspace
+from mlplatform.protocols.workspace import Workspace
 
 START = datetime(2013, 1, 30, tzinfo=UTC)
 Event = tuple[str | None, datetime, int]

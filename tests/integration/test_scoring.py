@@ -19,7 +19,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from mlplatform import FeatureFunction, FeatureLookup
 from mlplatform.errors import FeatureStoreError, FunctionError
-from mlplatform.features.spec import FeatureSpec
+from mlplatform.protocols.feature_spec import FeatureSpec
 from mlplatform.workspace.local.workspace import LocalWorkspace
 from tests.support.feature_functions import ratio
 

@@ -13,8 +13,8 @@ import pytest
 
 from mlplatform import open_workspace
 from mlplatform.errors import InvalidNameError, UsageError
+from mlplatform.protocols.workspace import Workspace
 from mlplatform.workspace.local.workspace import LocalWorkspace
-from mlplatform.workspace.protocols import Workspace
 from tests.support.processes import children, wait_until_gone
 from tests.support.tiny_use_case import price_a_seat
 

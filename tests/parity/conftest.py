@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from pyspark.sql import SparkSession
 
+    from mlplatform.protocols.workspace import Workspace
     from mlplatform.workspace.databricks.workspace import DatabricksWorkspace
-    from mlplatform.workspace.protocols import Workspace
     from tests.parity.judge import Judge
     from tests.standin.home import Home
     from tests.standin.server import StandIn

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from mlplatform.protocols.workspace import Workspace
     from mlplatform.workspace.databricks.workspace import DatabricksWorkspace
-    from mlplatform.workspace.protocols import Workspace
 
 _START_SECONDS = 300
 _ANSWER_SECONDS = 1500

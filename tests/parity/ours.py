@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from mlplatform.workspace.feature_protocols import TrainingSet
-    from mlplatform.workspace.protocols import Workspace
+    from mlplatform.protocols.feature_client import TrainingSet
+    from mlplatform.protocols.workspace import Workspace
     from tests.parity.models import OtherModel
     from tests.support.cases import Case
 

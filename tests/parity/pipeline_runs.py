@@ -18,8 +18,8 @@ from mlplatform.models.label_frame import known_labels
 from mlplatform.pipeline import Pipeline
 
 if TYPE_CHECKING:
+    from mlplatform.protocols.workspace import Workspace
     from mlplatform.use_case import UseCase
-    from mlplatform.workspace.protocols import Workspace
 
 # Which run it was, the wall clock, Delta versions, and what only one home needs.
 _NOT_BUSINESS = {"run_id", "scored_at", "recorded_at", "raised_at", "attempted_at", "_ingested_at", "decided_by"}

@@ -10,10 +10,10 @@ import pytest
 
 from mlplatform.errors import TableError, WriteConflictError
 from mlplatform.naming import ObjectName
+from mlplatform.protocols.tables import Transaction
 from mlplatform.workspace.databricks import locks, transactions
 from mlplatform.workspace.databricks.locks import lease
 from mlplatform.workspace.databricks.tables import DatabricksTables
-from mlplatform.workspace.protocols import Transaction
 
 SCHEMA = pa.schema([pa.field("k", pa.string())])
 _names = (ObjectName("dev", "once", f"t{number}") for number in itertools.count())

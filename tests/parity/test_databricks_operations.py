@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mlplatform.errors import AccessError, ConfigError, FunctionError, JobError, MonitorError, PlatformError
+from mlplatform.protocols.functions import Functions
+from mlplatform.protocols.operations import Access, InferenceProfile, Jobs, Monitors
+from mlplatform.protocols.workspace import Secrets
 from mlplatform.workspace.databricks.jobs import DatabricksJobs
-from mlplatform.workspace.operation_protocols import Access, InferenceProfile, Jobs, Monitors
-from mlplatform.workspace.protocols import Functions, Secrets
 from tests.parity.databricks_workspace import open_on
 from tests.standin.environment import environment
 from tests.standin.identity import USER, Identity

@@ -13,8 +13,7 @@ import pytest
 
 from mlplatform.errors import RegistryError
 from mlplatform.naming import CHALLENGER, CHAMPION, PREVIOUS_CHAMPION
-from mlplatform.workspace.model_page import TableRead
-from mlplatform.workspace.protocols import ModelVersion, Registry
+from mlplatform.protocols.registry import ModelVersion, Registry, TableRead
 from tests.parity.databricks_workspace import open_on
 from tests.standin.environment import environment
 from tests.standin.metastore import Column, FixedTables, TableInfo

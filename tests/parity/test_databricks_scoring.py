@@ -22,10 +22,10 @@ from tests.support.compare import assert_same
 if TYPE_CHECKING:
     from mlflow.models.model import ModelInfo
 
+    from mlplatform.protocols.feature_client import ModelFiles
+    from mlplatform.protocols.workspace import Workspace
     from mlplatform.workspace.databricks.training_set import DatabricksTrainingSet
     from mlplatform.workspace.databricks.workspace import DatabricksWorkspace
-    from mlplatform.workspace.feature_protocols import ModelFiles
-    from mlplatform.workspace.protocols import Workspace
     from tests.standin.server import StandIn
 
 _MODEL = "dev.scoring.model"

@@ -14,7 +14,7 @@ from tests.support.renaming import in_schema
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mlplatform.workspace.protocols import Workspace
+    from mlplatform.protocols.workspace import Workspace
     from tests.parity.judge import Judge
 
 _CASES = load_cases(CASES / "ours_differs")

@@ -17,7 +17,7 @@ from tests.support.renaming import in_schema
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mlplatform.workspace.protocols import Workspace
+    from mlplatform.protocols.workspace import Workspace
     from tests.parity.judge import Judge
 
 # What names the writer, not the features.
@@ -51,7 +51,7 @@ def test_the_spec_says_the_same_to_the_real_package(judge: Judge, ws: Workspace,
 @pytest.mark.parametrize("case", _CASES[::3], ids=lambda case: case.name)
 def test_the_real_clients_spec_survives_us(judge: Judge, tmp_path: Path, case: Case) -> None:
     """Read by us and written again, it is the same spec to the real package, down to the writer."""
-    from mlplatform.features.spec import FeatureSpec
+    from mlplatform.protocols.feature_spec import FeatureSpec
 
     judged = judge.answer(case)
     assert judged.spec_yaml is not None, judged.failure

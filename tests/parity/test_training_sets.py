@@ -19,7 +19,7 @@ from tests.support.casefile import case_text, case_to_json
 from tests.support.compare import Answer, difference
 
 if TYPE_CHECKING:
-    from mlplatform.workspace.protocols import Workspace
+    from mlplatform.protocols.workspace import Workspace
     from tests.parity.judge import Judge
     from tests.parity.outcome import Outcome
     from tests.support.cases import Case

@@ -10,8 +10,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from mlplatform.protocols.tables import Transaction
 from mlplatform.workspace.local.tables import LocalTables
-from mlplatform.workspace.protocols import Transaction
 
 SCHEMA = pa.schema(
     [

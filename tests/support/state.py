@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mlplatform.naming import Namespace
-    from mlplatform.workspace.protocols import Workspace
+    from mlplatform.protocols.workspace import Workspace
 
 # Which run, and the wall clock.
 _NOT_BUSINESS = {"run_id", "scored_at", "recorded_at", "raised_at", "attempted_at", "_ingested_at"}

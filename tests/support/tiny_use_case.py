@@ -40,7 +40,7 @@ from mlplatform import (
 )
 
 if TYPE_CHECKING:
-    from mlplatform.workspace.protocols import Workspace
+    from mlplatform.protocols.workspace import Workspace
 
 NAME = "tiny"
 FIRST_MONTH = date(2020, 1, 1)

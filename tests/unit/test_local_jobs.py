@@ -7,9 +7,9 @@ import dataclasses
 import pytest
 
 from mlplatform.errors import InvalidNameError, JobError, StageError
+from mlplatform.protocols.operations import Access, InferenceProfile, JobRun, Jobs, Monitors
 from mlplatform.workspace.local.jobs import LocalJobs
 from mlplatform.workspace.local.workspace import LocalWorkspace
-from mlplatform.workspace.operation_protocols import Access, InferenceProfile, JobRun, Jobs, Monitors
 
 
 @pytest.fixture

@@ -441,7 +441,7 @@ def test_a_table_made_anew_with_as_many_versions_is_the_new_one(week: LocalTable
 
 
 def test_a_transaction_of_another_is_known_at_once(week: LocalTables, other: LocalTables) -> None:
-    from mlplatform.workspace.protocols import Transaction
+    from mlplatform.protocols.tables import Transaction
 
     taken = Transaction("the one")
     assert week.committed(NAME, [taken]) == (False,)

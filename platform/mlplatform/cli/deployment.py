@@ -13,7 +13,7 @@ from mlplatform.cli.options import Options, common
 
 if TYPE_CHECKING:
     from mlplatform.pipeline import Pipeline
-    from mlplatform.workspace.protocols import Workspace
+    from mlplatform.protocols.workspace import Workspace
 
 
 def _model(command: Any) -> Any:

@@ -16,8 +16,8 @@ from mlplatform.config.environments import STANDARD
 from mlplatform.errors import PlatformError
 
 if TYPE_CHECKING:
+    from mlplatform.protocols.workspace import Workspace
     from mlplatform.use_case import UseCase
-    from mlplatform.workspace.protocols import Workspace
 
 
 CATALOG_SETTING = "MLPLATFORM_CATALOG"

@@ -11,7 +11,7 @@ from mlplatform.cli.options import Options, common
 
 if TYPE_CHECKING:
     from mlplatform.naming import ObjectName
-    from mlplatform.workspace.protocols import Workspace
+    from mlplatform.protocols.workspace import Workspace
 
 _PREFIX = "quarantine_"
 

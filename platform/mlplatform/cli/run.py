@@ -12,8 +12,8 @@ from mlplatform.cli import output
 from mlplatform.cli.options import Options, common
 
 if TYPE_CHECKING:
+    from mlplatform.protocols.workspace import Workspace
     from mlplatform.use_case import UseCase
-    from mlplatform.workspace.protocols import Workspace
 
 
 def as_of_option(text: str | None) -> datetime:

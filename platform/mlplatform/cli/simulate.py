@@ -14,8 +14,8 @@ from mlplatform.cli.options import Options, common
 
 if TYPE_CHECKING:
     from mlplatform.ops.timeline import Step
+    from mlplatform.protocols.workspace import Workspace
     from mlplatform.use_case import UseCase
-    from mlplatform.workspace.protocols import Workspace
 
 
 @click.command(

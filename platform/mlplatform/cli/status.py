@@ -10,7 +10,7 @@ from mlplatform.cli import output
 from mlplatform.cli.options import Options, common
 
 if TYPE_CHECKING:
-    from mlplatform.workspace.protocols import Workspace
+    from mlplatform.protocols.workspace import Workspace
 
 
 @click.command(epilog="\b\nExamples:\n  mlplatform status\n  mlplatform status credit_risk --json")

@@ -33,7 +33,7 @@ def upload_samples(use_case: str, source: Path | None, overwrite: bool, as_json:
     """
     from mlplatform import discovery
     from mlplatform.config.settings import load_settings
-    from mlplatform.workspace.operation_protocols import Upload
+    from mlplatform.protocols.operations import Upload
 
     file = discovery.config_file(discovery.get(use_case, options.use_cases))
     folder, setting = file.parent, Path(load_settings(file, options.env).landing)

@@ -10,11 +10,19 @@ from typing import TYPE_CHECKING
 from mlplatform.errors import FeatureStoreError, did_you_mean
 from mlplatform.features.defaults import default_text
 from mlplatform.features.graph import ordering
-from mlplatform.features.lookups import FeatureFunction, FeatureLookup
-from mlplatform.features.spec import FeatureColumn, FeatureSpec, FunctionColumn, SourceColumn, SpecColumn, SpecTable
+from mlplatform.protocols.feature_spec import (
+    FeatureColumn,
+    FeatureSpec,
+    FunctionColumn,
+    SourceColumn,
+    SpecColumn,
+    SpecTable,
+)
+from mlplatform.protocols.lookups import FeatureFunction, FeatureLookup
 
 if TYPE_CHECKING:
-    from mlplatform.workspace.protocols import FunctionInfo, TableInfo
+    from mlplatform.protocols.functions import FunctionInfo
+    from mlplatform.protocols.tables import TableInfo
 
 
 def split(

@@ -12,8 +12,8 @@ from typing import Any
 
 from mlplatform.errors import FeatureStoreError, FunctionError
 from mlplatform.naming import ObjectName
+from mlplatform.protocols.functions import FunctionInfo
 from mlplatform.types import arrow_type, spark_type
-from mlplatform.workspace.protocols import FunctionInfo
 
 _SPARK_TYPES = {str: "string", float: "double", int: "bigint", bool: "boolean", date: "date", datetime: "timestamp"}
 

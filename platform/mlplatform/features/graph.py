@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 
 from mlplatform.errors import FeatureStoreError
-from mlplatform.features.spec import FeatureColumn, FunctionColumn, SourceColumn, SpecColumn
+from mlplatform.protocols.feature_spec import FeatureColumn, FunctionColumn, SourceColumn, SpecColumn
 
 Stage = Sequence[FeatureColumn] | Sequence[FunctionColumn]
 

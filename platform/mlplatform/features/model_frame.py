@@ -13,14 +13,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlplatform.errors import FeatureStoreError
+from mlplatform.protocols.lineage import AS_VALUES_SUGGEST, RULE
 from mlplatform.types import spark_type
 
 if TYPE_CHECKING:
     import pandas as pd
-
-AS_VALUES_SUGGEST, ONE_TYPE_EACH = 0, 1
-"""How a model gets its columns; models logged before there was a rule know only the first."""
-RULE = ONE_TYPE_EACH
 
 LARGEST = 2**53
 """Up to here a float tells each whole number from the next."""

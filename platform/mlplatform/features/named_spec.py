@@ -8,8 +8,8 @@ from datetime import timedelta
 from itertools import groupby
 
 from mlplatform.errors import FeatureStoreError
-from mlplatform.features.lookups import FeatureFunction, FeatureLookup
-from mlplatform.features.spec import FeatureColumn, FeatureSpec, FunctionColumn, SourceColumn, SpecColumn
+from mlplatform.protocols.feature_spec import FeatureColumn, FeatureSpec, FunctionColumn, SourceColumn, SpecColumn
+from mlplatform.protocols.lookups import FeatureFunction, FeatureLookup
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from contextlib import contextmanager
 import pyarrow as pa
 
 from mlplatform.errors import FeatureStoreError
-from mlplatform.features.spec import FeatureSpec
 from mlplatform.features.training_set import Plan
+from mlplatform.protocols.feature_client import MATCHED
+from mlplatform.protocols.feature_spec import FeatureSpec
 from mlplatform.types import TIMESTAMP, arrow_type, spark_type
-from mlplatform.workspace.feature_protocols import MATCHED
 
 # How scikit-learn's warning begins that a column without values was left out.
 _LEFT_OUT = "Skipping features without any observed values"

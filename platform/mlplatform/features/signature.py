@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from mlplatform.errors import FeatureStoreError
-from mlplatform.features.spec import FeatureSpec, SourceColumn
+from mlplatform.protocols.feature_spec import FeatureSpec, SourceColumn
 from mlplatform.types import arrow_type
 
 if TYPE_CHECKING:

@@ -15,11 +15,12 @@ import pyarrow as pa
 from mlplatform.errors import FeatureStoreError, did_you_mean
 from mlplatform.features.defaults import default_scalar
 from mlplatform.features.graph import needed, stages
-from mlplatform.features.spec import FeatureColumn, FeatureSpec, FunctionColumn
+from mlplatform.protocols.feature_spec import FeatureColumn, FeatureSpec, FunctionColumn
 from mlplatform.types import arrow_type, normal_type, spark_type
 
 if TYPE_CHECKING:
-    from mlplatform.workspace.protocols import FunctionInfo, TableInfo
+    from mlplatform.protocols.functions import FunctionInfo
+    from mlplatform.protocols.tables import TableInfo
 
 PREDICTION = "prediction"
 

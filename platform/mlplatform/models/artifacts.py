@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mlplatform.errors import ArtifactError
 from mlplatform.naming import ObjectName
-from mlplatform.workspace.feature_protocols import ModelFiles
+from mlplatform.protocols.feature_client import ModelFiles
 
 DIGEST_TAG = "artifact_digest"
 # What a model in the skops format consists of; anything else might be a pickle by another name.

@@ -12,7 +12,8 @@ from mlplatform.as_of import shown
 from mlplatform.errors import LabelError
 from mlplatform.medallion.spine import LABEL_KNOWN_AT, LABELS, SPINE, LabelSpine
 from mlplatform.naming import Namespace
-from mlplatform.workspace.protocols import Filter, Workspace
+from mlplatform.protocols.tables import Filter
+from mlplatform.protocols.workspace import Workspace
 
 
 @dataclass(frozen=True)

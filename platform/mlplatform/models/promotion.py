@@ -21,7 +21,8 @@ from mlplatform.models.checks.base import CheckResult
 from mlplatform.models.gate import MOVES, Decision
 from mlplatform.naming import CHALLENGER, CHAMPION, PREVIOUS_CHAMPION, Namespace, ObjectName, ops_table
 from mlplatform.ops.schemas import GATE_DECISIONS
-from mlplatform.workspace.protocols import Filter, Workspace
+from mlplatform.protocols.tables import Filter
+from mlplatform.protocols.workspace import Workspace
 
 Event = Literal["decided", "applied", "stale", "waiting"]
 APPROVAL_TAG, APPROVED = "Approval_Check", "Approved"

@@ -8,7 +8,7 @@ from mlplatform.errors import UsageError
 from mlplatform.models import promotion
 from mlplatform.models.gate import Decision, decision_id
 from mlplatform.naming import CHAMPION, Namespace
-from mlplatform.workspace.protocols import Workspace
+from mlplatform.protocols.workspace import Workspace
 
 
 def decide(ws: Workspace, namespace: Namespace, *, to: int | None, reason: str, as_of: datetime) -> Decision:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from mlplatform.as_of import Duration
 from mlplatform.errors import ConfigError, did_you_mean
-from mlplatform.features.lookups import FeatureFunction, FeatureLookup
+from mlplatform.protocols.lookups import FeatureFunction, FeatureLookup
 
 if TYPE_CHECKING:
     from mlplatform.config.settings import UseCaseSettings

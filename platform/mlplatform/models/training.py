@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from mlplatform.config.settings import UseCaseSettings
 from mlplatform.errors import LabelError
-from mlplatform.features.model_frame import RULE, model_frame
+from mlplatform.features.model_frame import model_frame
 from mlplatform.medallion.spine import LABEL_KNOWN_AT, LabelSpine
 from mlplatform.models import metrics
 from mlplatform.models.fitting import check_columns, columns_without_values, fit, in_our_words, predict
@@ -23,12 +23,13 @@ from mlplatform.models.metrics import Vector
 from mlplatform.models.search import OnFailure, OnTrial, SearchResult, search
 from mlplatform.models.split import TimeSplit, time_split
 from mlplatform.models.trainer import Trainer
-from mlplatform.workspace.protocols import Workspace
+from mlplatform.protocols.lineage import RULE
+from mlplatform.protocols.workspace import Workspace
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from mlplatform.workspace.feature_protocols import TrainingSet
+    from mlplatform.protocols.feature_client import TrainingSet
 
 
 @dataclass(frozen=True)

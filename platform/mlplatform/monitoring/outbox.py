@@ -18,7 +18,8 @@ from mlplatform.monitoring.alerts import TOLD
 from mlplatform.monitoring.webhook import Delivery
 from mlplatform.naming import Namespace
 from mlplatform.ops.schemas import ALERT_DELIVERIES
-from mlplatform.workspace.protocols import Filter, Workspace
+from mlplatform.protocols.tables import Filter
+from mlplatform.protocols.workspace import Workspace
 
 LOG = logging.getLogger(__name__)
 WEBHOOK = "webhook"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 from mlplatform.naming import Namespace
-from mlplatform.workspace.protocols import Workspace
+from mlplatform.protocols.workspace import Workspace
 
 _TIME = pa.timestamp("us", tz="UTC")
 

@@ -13,7 +13,8 @@ import pyarrow as pa
 
 from mlplatform.naming import Namespace
 from mlplatform.ops.schemas import STAGE_RUNS
-from mlplatform.workspace.protocols import Filter, Workspace
+from mlplatform.protocols.tables import Filter
+from mlplatform.protocols.workspace import Workspace
 
 DONE = "done"
 SKIPPED = "skipped"

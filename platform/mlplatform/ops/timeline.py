@@ -10,7 +10,7 @@ from typing import Any
 from mlplatform.as_of import parse_as_of
 from mlplatform.naming import Namespace
 from mlplatform.ops import stage_runs
-from mlplatform.workspace.protocols import Workspace
+from mlplatform.protocols.workspace import Workspace
 
 _ENDED_WELL = (stage_runs.DONE, stage_runs.SKIPPED)
 

@@ -10,6 +10,7 @@ from mlplatform.medallion.spine import LabelSpine
 from mlplatform.models import metrics, promotion
 from mlplatform.naming import Namespace
 from mlplatform.ops import stage_runs
+from mlplatform.protocols.workspace import Workspace
 from mlplatform.reporting.decisions import Champion, DecisionFacts, champions_of, decisions_of
 from mlplatform.reporting.observations import (
     AlertFacts,
@@ -29,7 +30,6 @@ from mlplatform.reporting.observations import (
     windows_of,
 )
 from mlplatform.reporting.outcomes import Outcomes, Scored, read_outcomes
-from mlplatform.workspace.protocols import Workspace
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from mlplatform.monitoring.drift import TRAINING
 from mlplatform.monitoring.performance import CALIBRATION_RATIO
 from mlplatform.naming import CHAMPION, Namespace
 from mlplatform.ops.stage_runs import DONE
-from mlplatform.workspace.protocols import Workspace
+from mlplatform.protocols.workspace import Workspace
 
 CRITICAL = "critical"
 # Stages that every row passes once: their counts may be added up over the runs.

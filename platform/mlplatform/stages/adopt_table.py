@@ -10,9 +10,9 @@ from mlplatform.features.table import FeatureTable
 from mlplatform.naming import ObjectName
 from mlplatform.ops import stage_runs
 from mlplatform.ops.stage_runs import StageResult
+from mlplatform.protocols.tables import TableInfo
 from mlplatform.stages import markers
 from mlplatform.stages.context import StageContext
-from mlplatform.workspace.protocols import TableInfo
 from mlplatform.workspace.table_checks import check_unique
 
 NAME = stage_runs.ADOPT

@@ -13,8 +13,8 @@ from mlplatform.monitoring.alerts import Alert, Finding
 from mlplatform.monitoring.outbox import Sent
 from mlplatform.ops.schemas import ALERTS
 from mlplatform.ops.stage_runs import utc_now
+from mlplatform.protocols.tables import Transaction
 from mlplatform.stages.context import StageContext
-from mlplatform.workspace.protocols import Transaction
 
 LOG = logging.getLogger(__name__)
 

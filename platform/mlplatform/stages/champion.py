@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from mlplatform.errors import MissingVersionError, RegistryError, StageError
 from mlplatform.models import promotion
 from mlplatform.naming import CHAMPION
+from mlplatform.protocols.registry import ModelVersion
+from mlplatform.protocols.workspace import Workspace
 from mlplatform.stages.context import StageContext
 from mlplatform.use_case import UseCase
-from mlplatform.workspace.protocols import ModelVersion, Workspace
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from functools import cached_property
 from mlplatform.medallion.as_of_view import WorkspaceAsOf
 from mlplatform.naming import Namespace
 from mlplatform.ops.stage_runs import RunLog
+from mlplatform.protocols.workspace import Workspace
 from mlplatform.use_case import UseCase
-from mlplatform.workspace.protocols import Workspace
 
 Progress = Callable[[str], None]
 Advance = Callable[[int, int], None]

@@ -11,7 +11,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlplatform.as_of import Duration
-from mlplatform.features.lookups import FeatureLookup
 from mlplatform.medallion.spine import SPINE
 from mlplatform.models.scorer import PREDICTION, PREDICTIONS, UNMATCHED
 from mlplatform.monitoring import alerts, drift, profiles
@@ -20,9 +19,10 @@ from mlplatform.monitoring.counts import ColumnCounts, count_batches
 from mlplatform.monitoring.drift import DriftMetric
 from mlplatform.naming import CHAMPION, ObjectName
 from mlplatform.ops.schemas import DRIFT_METRICS, WINDOW_COUNTS
+from mlplatform.protocols.lookups import FeatureLookup
+from mlplatform.protocols.tables import Transaction
 from mlplatform.stages.context import StageContext
 from mlplatform.stages.reference import Reference
-from mlplatform.workspace.protocols import Transaction
 
 _NO_BASELINE = "none"
 _SHOWN = 5

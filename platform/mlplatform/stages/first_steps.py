@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from mlplatform.errors import StageError, UsageError
 from mlplatform.naming import CHAMPION
+from mlplatform.protocols.workspace import Workspace
 from mlplatform.stages import champion
 from mlplatform.use_case import UseCase
-from mlplatform.workspace.protocols import Workspace
 
 _MOST = 10
 

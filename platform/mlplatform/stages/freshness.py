@@ -17,10 +17,10 @@ import pyarrow.compute as pc
 from mlplatform.as_of import parse_as_of
 from mlplatform.medallion.silver import BATCH
 from mlplatform.ops import stage_runs
+from mlplatform.protocols.tables import TableInfo
 from mlplatform.quality.provenance import AVAILABLE_AT
 from mlplatform.stages import markers
 from mlplatform.stages.context import StageContext
-from mlplatform.workspace.protocols import TableInfo
 
 _PLATFORM = __name__.partition(".")[0]
 

@@ -15,10 +15,10 @@ from mlplatform.models.checks.base import CheckResult, Evidence
 from mlplatform.models.gate import Decision, decision_id
 from mlplatform.naming import CHALLENGER, CHAMPION
 from mlplatform.ops.stage_runs import StageResult
+from mlplatform.protocols.registry import ModelVersion
 from mlplatform.stages import champion as champions
 from mlplatform.stages import evaluation, first_steps
 from mlplatform.stages.context import StageContext
-from mlplatform.workspace.protocols import ModelVersion
 
 NAME = "gate"
 UNCHANGED = "unchanged"

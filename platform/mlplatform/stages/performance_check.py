@@ -20,12 +20,12 @@ from mlplatform.monitoring.late_labels import Judged, join_labels
 from mlplatform.monitoring.performance import PerformanceMetric
 from mlplatform.naming import CHALLENGER, CHAMPION
 from mlplatform.ops.schemas import PERFORMANCE_METRICS
+from mlplatform.protocols.tables import Transaction
 from mlplatform.stages import baseline_check
 from mlplatform.stages.baseline_check import Baselines, Beside
 from mlplatform.stages.context import StageContext
 from mlplatform.stages.drift_check import Window
 from mlplatform.stages.reference import Reference
-from mlplatform.workspace.protocols import Transaction
 
 ESTIMATED, REALISED, RECENT = "estimated", "realised", "recent"
 

@@ -20,11 +20,11 @@ from mlplatform.models.label_frame import known_labels
 from mlplatform.models.scorer import PREDICTION
 from mlplatform.monitoring.late_labels import LABEL as KNOWN_LABEL
 from mlplatform.naming import CHAMPION, ObjectName
+from mlplatform.protocols.operations import InferenceProfile
+from mlplatform.protocols.registry import ModelVersion
 from mlplatform.stages import evaluation, performance_check
 from mlplatform.stages.context import StageContext
 from mlplatform.stages.train import TRAINED_AS_OF_TAG, TRAINED_THROUGH_TAG
-from mlplatform.workspace.operation_protocols import InferenceProfile
-from mlplatform.workspace.protocols import ModelVersion
 
 LABELLED, BASELINE = "labelled_predictions", "profile_baseline"
 LABEL, VERSION = "label", "model_version"

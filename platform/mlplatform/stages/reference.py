@@ -10,7 +10,8 @@ from mlplatform.errors import StageError
 from mlplatform.models.scorer import PREDICTION
 from mlplatform.monitoring import profiles
 from mlplatform.monitoring.profiles import ColumnProfile
-from mlplatform.workspace.protocols import ModelVersion, Workspace
+from mlplatform.protocols.registry import ModelVersion
+from mlplatform.protocols.workspace import Workspace
 
 PROFILE_FILE = "reference_profile.json"
 

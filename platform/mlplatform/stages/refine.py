@@ -14,13 +14,13 @@ from mlplatform.medallion.silver import BATCH, SilverTable
 from mlplatform.medallion.spine import LABEL_KNOWN_AT, LABELS, SPINE, LabelSpine
 from mlplatform.naming import ObjectName, quote
 from mlplatform.ops.stage_runs import StageResult
+from mlplatform.protocols.tables import Transaction
 from mlplatform.quality.expectations import REASONS, with_reasons
 from mlplatform.quality.large_quarantine import large
 from mlplatform.quality.provenance import AVAILABLE_AT, FILE, ROW
 from mlplatform.quality.quarantine import CONTENT, MALFORMED, REASON, quarantine_schema
 from mlplatform.stages import freshness, markers
 from mlplatform.stages.context import StageContext
-from mlplatform.workspace.protocols import Transaction
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

@@ -28,13 +28,14 @@ from mlplatform.models.scorer import (
 )
 from mlplatform.naming import CHALLENGER, CHAMPION, ObjectName
 from mlplatform.ops.stage_runs import StageResult, utc_now
+from mlplatform.protocols.feature_client import MATCHED
+from mlplatform.protocols.registry import ModelVersion
+from mlplatform.protocols.tables import Transaction
 from mlplatform.stages import champion as champions
 from mlplatform.stages import first_steps, lost_predictions, markers, reference, unscored
 from mlplatform.stages.context import StageContext
 from mlplatform.stages.lost_predictions import Scoring
 from mlplatform.stages.train import TRAINED_THROUGH_TAG
-from mlplatform.workspace.feature_protocols import MATCHED
-from mlplatform.workspace.protocols import ModelVersion, Transaction
 
 NAME = "score"
 LOG = logging.getLogger(__name__)

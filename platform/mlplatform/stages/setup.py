@@ -10,9 +10,9 @@ from mlplatform.medallion.spine import LABELS, SPINE
 from mlplatform.models.scorer import PREDICTIONS
 from mlplatform.naming import ObjectName
 from mlplatform.ops import schemas
+from mlplatform.protocols.tables import Transaction
 from mlplatform.stages import features, ingest, profiling, refine, score
 from mlplatform.stages.context import StageContext
-from mlplatform.workspace.protocols import Transaction
 
 # Who writes which of the platform's own tables; all roles record their runs.
 _RUNS, _DECISIONS = "stage_runs", "gate_decisions"

@@ -24,10 +24,10 @@ from mlplatform.models.training import Trained, TrainingData, train, training_da
 from mlplatform.monitoring import baseline, estimate, profiles
 from mlplatform.naming import CHALLENGER, ObjectName
 from mlplatform.ops.stage_runs import StageResult
+from mlplatform.protocols.registry import ModelVersion, TableRead
+from mlplatform.protocols.workspace import Workspace
 from mlplatform.stages.context import StageContext
 from mlplatform.stages.reference import PROFILE_FILE
-from mlplatform.workspace.model_page import TableRead
-from mlplatform.workspace.protocols import ModelVersion, Workspace
 
 NAME = "train"
 KEY_TAG = "training_key"

@@ -8,9 +8,9 @@ import pyarrow as pa
 
 from mlplatform.features.table import FeatureTable
 from mlplatform.medallion.as_of_view import WorkspaceAsOf
+from mlplatform.protocols.workspace import Workspace
 from mlplatform.stages.features import compute
 from mlplatform.use_case import UseCase
-from mlplatform.workspace.protocols import Workspace
 
 # Sums of floats depend on the order in which an engine adds them up.
 TOLERANCE = 1e-9

@@ -22,7 +22,6 @@ from mlplatform.config.environments import read_config
 from mlplatform.config.settings import CONFIG_FILE, load_settings
 from mlplatform.discovery import FOLDER
 from mlplatform.errors import ContractError, PlatformError
-from mlplatform.features.lookups import FeatureLookup
 from mlplatform.medallion.spine import LABEL_KNOWN_AT, SPINE
 from mlplatform.models.fitting import columns_without_values
 from mlplatform.models.label_frame import known_labels
@@ -30,6 +29,8 @@ from mlplatform.models.scorer import PREDICTION, PREDICTIONS
 from mlplatform.models.training import training_data
 from mlplatform.naming import CHALLENGER, ObjectName
 from mlplatform.pipeline import Pipeline
+from mlplatform.protocols.lookups import FeatureLookup
+from mlplatform.protocols.workspace import Workspace
 from mlplatform.stages import gate
 from mlplatform.stages.context import StageContext
 from mlplatform.stages.train import training_start
@@ -39,7 +40,6 @@ from mlplatform.testing.empty_columns import empty_column
 from mlplatform.testing.incremental_check import check_incremental
 from mlplatform.testing.leak_check import check_features
 from mlplatform.use_case import UseCase
-from mlplatform.workspace.protocols import Workspace
 
 Status = Literal["passed", "failed", "skipped"]
 _SHARES = (0.3, 0.6, 0.9)

@@ -10,9 +10,9 @@ import pyarrow as pa
 from mlplatform.errors import IncrementalError
 from mlplatform.features.compare import compare_rows
 from mlplatform.features.table import FeatureTable
+from mlplatform.protocols.workspace import Workspace
 from mlplatform.testing.computed import TOLERANCE, computed_rows
 from mlplatform.use_case import UseCase
-from mlplatform.workspace.protocols import Workspace
 
 
 def check_incremental(ws: Workspace, use_case: UseCase, moments: Sequence[datetime]) -> None:

@@ -13,7 +13,7 @@ from mlplatform.errors import UsageError, did_you_mean
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-    from mlplatform.workspace.protocols import Workspace
+    from mlplatform.protocols.workspace import Workspace
 
 WORKSPACES = ("local", "databricks")
 RUNTIME = "DATABRICKS_RUNTIME_VERSION"

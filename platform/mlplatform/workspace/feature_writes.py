@@ -13,7 +13,7 @@ from mlplatform.types import normal_schema, spark_type
 from mlplatform.workspace.feature_frames import Rows, spark_schema
 
 if TYPE_CHECKING:
-    from mlplatform.workspace.protocols import TableInfo, Tables
+    from mlplatform.protocols.tables import TableInfo, Tables
 
 
 def create(

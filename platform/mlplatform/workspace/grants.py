@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from mlplatform.errors import AccessError, InvalidNameError, did_you_mean
 from mlplatform.naming import ObjectName, check_part, quote
-from mlplatform.workspace.operation_protocols import SecurableKind
+from mlplatform.protocols.operations import SecurableKind
 
 _OF_TABLES = ("SELECT", "MODIFY", "APPLY TAG", "MANAGE")
 _OF_VOLUMES = ("READ VOLUME", "WRITE VOLUME", "APPLY TAG", "MANAGE")

@@ -18,9 +18,9 @@ from mlplatform.workspace.model_store import RAW_MODEL
 if TYPE_CHECKING:
     from mlflow.models.model import ModelInfo
 
-    from mlplatform.features.lineage import Lineage
-    from mlplatform.features.spec import FeatureSpec
-    from mlplatform.workspace.protocols import Registry
+    from mlplatform.protocols.feature_spec import FeatureSpec
+    from mlplatform.protocols.lineage import Lineage
+    from mlplatform.protocols.registry import Registry
 
 # What MLflow loads for a model that we packaged ourselves.
 LOADER = "mlplatform.features.packaged"

@@ -7,37 +7,19 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-    from mlplatform.workspace.protocols import ModelVersion
+    from mlplatform.protocols.registry import ModelVersion, TableRead
 
 ROLE_TAG = "role"
 _CONTEXT_TAG, _CONTEXT = "mlflow.data.context", "training"
 _SOURCE_TYPE = "delta_table"
 # What MLflow takes in the name of a metric.
 _NOT_IN_A_NAME = re.compile(r"[^\w.\- /:]")
-
-
-@dataclass(frozen=True)
-class TableRead:
-    """A table that a training read.
-
-    Attributes:
-        name: Its three-level name.
-        version: Its Delta version.
-        role: What it was to the training: `spine`, `labels` or `features`.
-        table_id: Unity Catalog's id; empty: not known, or there is none.
-    """
-
-    name: str
-    version: int
-    role: str
-    table_id: str = ""
 
 
 def log_tables(client: MlflowClient, run_id: str, tables: Sequence[TableRead]) -> None:

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlplatform.errors import FeatureStoreError, MissingVersionError, PlatformError, RegistryError, did_you_mean
-from mlplatform.workspace.feature_protocols import ModelFiles
+from mlplatform.protocols.feature_client import ModelFiles
 
 if TYPE_CHECKING:
-    from mlplatform.workspace.protocols import Registry
+    from mlplatform.protocols.registry import Registry
 
 SPEC_FOLDER = Path("data") / "feature_store"
 RAW_MODEL = "raw_model"

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlplatform.errors import TableError, did_you_mean
-from mlplatform.workspace.protocols import Filter, TableInfo
+from mlplatform.protocols.tables import Filter, TableInfo
 
 _OPERATORS: dict[str, Callable[[pc.Expression, Any], pc.Expression]] = {
     "=": operator.eq,

@@ -16,7 +16,6 @@ from databricks.bundles.schemas import Schema
 from databricks.bundles.volumes import Volume
 
 from mlplatform.cli.main import cli
-from mlplatform.config import cron
 from mlplatform.naming import Namespace
 from tests.unit.bundle.support import (
     GOLDEN,
@@ -259,8 +258,8 @@ def test_no_schedule_runs_in_dev_by_itself() -> None:
 def test_schedules_are_valid() -> None:
     crons = [job["schedule"]["quartz_cron_expression"] for job in jobs().values() if "schedule" in job]
     assert len(crons) >= 3 * len(USE_CASES)
-    for cron in crons:
-        assert cron.check(cron) == cron
+    for expression in crons:
+        assert cron.check(expression) == expression
 
 
 def test_texts_are_texts() -> None:

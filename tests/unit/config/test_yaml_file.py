@@ -11,7 +11,7 @@ from mlplatform.bundle.project import Project, toml
 from mlplatform.config.settings import load_settings
 from mlplatform.config.yaml_file import read_yaml
 from mlplatform.errors import ConfigError, FeatureStoreError
-from mlplatform.features.spec import FeatureSpec
+from mlplatform.protocols.feature_spec import FeatureSpec
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pytest
 
+from mlplatform.protocols.functions import FunctionInfo
 from mlplatform.workspace.databricks import functions, table_metadata
 from mlplatform.workspace.grants import PRIVILEGES, grant_statement
-from mlplatform.workspace.protocols import FunctionInfo
 from tests.standin.documented_sql import SqlRefusedError, check
 
 if TYPE_CHECKING:

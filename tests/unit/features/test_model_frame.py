@@ -22,9 +22,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
 
 from mlplatform.errors import FeatureStoreError
-from mlplatform.features.lineage import FILE_NAME, Lineage, frame_rule
-from mlplatform.features.model_frame import AS_VALUES_SUGGEST, LARGEST, RULE, handed_over, model_frame
-from mlplatform.features.spec import FeatureSpec, SourceColumn
+from mlplatform.features.model_frame import LARGEST, handed_over, model_frame
+from mlplatform.protocols.feature_spec import FeatureSpec, SourceColumn
+from mlplatform.protocols.lineage import AS_VALUES_SUGGEST, FILE_NAME, RULE, Lineage, frame_rule
 from mlplatform.types import arrow_type, spark_type
 from mlplatform.workspace.local.lookup_engine import Sources
 from mlplatform.workspace.local.scoring import BatchScoring

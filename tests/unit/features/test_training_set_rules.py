@@ -11,10 +11,11 @@ import pytest
 from mlplatform import FeatureFunction, FeatureLookup
 from mlplatform.errors import FeatureStoreError
 from mlplatform.features.declaration import declare, split
-from mlplatform.features.spec import FeatureSpec
 from mlplatform.features.training_set import Call, Join, Plan, check_score_frame, make_plan, sources_needed
+from mlplatform.protocols.feature_spec import FeatureSpec
+from mlplatform.protocols.functions import FunctionInfo
+from mlplatform.protocols.tables import TableInfo
 from mlplatform.types import arrow_type
-from mlplatform.workspace.protocols import FunctionInfo, TableInfo
 
 SERIES, PLAIN, WIDE = "dev.x.series", "dev.x.plain", "dev.x.wide"
 

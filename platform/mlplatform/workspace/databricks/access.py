@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from mlplatform.errors import AccessError, PlatformError
 from mlplatform.naming import ObjectName
+from mlplatform.protocols.operations import SecurableKind
 from mlplatform.workspace.databricks.connection import retrying, translated
 from mlplatform.workspace.databricks.principals import Principals
 from mlplatform.workspace.databricks.registry_errors import redacted
 from mlplatform.workspace.grants import check_principal, grant_statement
-from mlplatform.workspace.operation_protocols import SecurableKind
 
 if TYPE_CHECKING:
     from mlplatform.workspace.databricks.workspace import DatabricksWorkspace
@@ -22,7 +22,7 @@ PROBE_ALIAS = "setup_probe"
 
 
 class DatabricksAccess:
-    """Grants; see `mlplatform.workspace.operation_protocols.Access`."""
+    """Grants; see `mlplatform.protocols.operations.Access`."""
 
     def __init__(self, ws: DatabricksWorkspace) -> None:
         """Take the workspace; nothing is asked yet."""

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from mlplatform.naming import ObjectName, quote
+from mlplatform.protocols.landing import LANDED_CORRUPT, LANDED_FILE, LANDED_ORDER, LANDED_RESCUED
 from mlplatform.workspace.databricks import table_metadata
 from mlplatform.workspace.databricks.delta_writes import retrying_conflicts
 from mlplatform.workspace.databricks.spark_errors import translated_spark
-from mlplatform.workspace.landing_protocols import LANDED_CORRUPT, LANDED_FILE, LANDED_ORDER, LANDED_RESCUED
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class DatabricksAutoLoader:
-    """Auto Loader; see `mlplatform.workspace.landing_protocols.AutoLoader`."""
+    """Auto Loader; see `mlplatform.protocols.landing.AutoLoader`."""
 
     def __init__(self, ws: DatabricksWorkspace) -> None:
         """Take the workspace."""

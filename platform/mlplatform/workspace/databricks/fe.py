@@ -13,11 +13,11 @@ import pyarrow as pa
 
 from mlplatform.errors import FeatureStoreError
 from mlplatform.features.declaration import declare, looked_up, split
-from mlplatform.features.lineage import Lineage, frame_rule
 from mlplatform.features.named_spec import NamedSpec, check_same, inferred_sources, spelled_out
-from mlplatform.features.spec import FeatureColumn, FeatureSpec
 from mlplatform.features.training_set import make_plan, sources_needed
 from mlplatform.naming import ObjectName
+from mlplatform.protocols.feature_spec import FeatureColumn, FeatureSpec
+from mlplatform.protocols.lineage import Lineage, frame_rule
 from mlplatform.workspace import feature_writes, model_store
 from mlplatform.workspace.databricks import feature_specs, model_logging
 from mlplatform.workspace.databricks.feature_engineering import asked, feature_engineering_client, real_features
@@ -31,15 +31,15 @@ if TYPE_CHECKING:
     from mlflow.models.model import ModelInfo
     from pyspark.sql import DataFrame
 
-    from mlplatform.features.lookups import FeatureFunction, FeatureLookup
+    from mlplatform.protocols.lookups import FeatureFunction, FeatureLookup
+    from mlplatform.protocols.tables import TableInfo
     from mlplatform.workspace.databricks.workspace import DatabricksWorkspace
-    from mlplatform.workspace.protocols import TableInfo
 
 
 class DatabricksFeatureClient(OnlySome):
     """Feature tables, training sets, and models that carry their feature spec.
 
-    See `mlplatform.workspace.feature_protocols.FeatureClient`. Frames go in as Spark DataFrames, `pyarrow.Table` or
+    See `mlplatform.protocols.feature_client.FeatureClient`. Frames go in as Spark DataFrames, `pyarrow.Table` or
     pandas frames; a Spark DataFrame stays in Spark. Training sets, models and scores are the real client's. Feature
     tables are tables of Unity Catalog with a primary key, written by `ws.tables`: the real client's own merge gives up
     when another writer was faster.

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from mlplatform.errors import FeatureStoreError, MissingDependencyError, PlatformError
 from mlplatform.features.declaration import looked_up
-from mlplatform.features.lookups import FeatureFunction, FeatureLookup
+from mlplatform.protocols.lookups import FeatureFunction, FeatureLookup
 from mlplatform.workspace.databricks.connection import cause, scrubbed
 from mlplatform.workspace.databricks.feature_models import is_refusal
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-    from mlplatform.workspace.protocols import TableInfo
+    from mlplatform.protocols.tables import TableInfo
 
 # Greater than the error of a difference of two times in floating-point seconds (until the year 2106), and smaller than
 # what would let a row in that is a microsecond too old.

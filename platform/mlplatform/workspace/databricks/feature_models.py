@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from mlplatform.features.spec import FeatureSpec, SourceColumn
+from mlplatform.protocols.feature_spec import FeatureSpec, SourceColumn
 from mlplatform.workspace.model_store import SPEC_FOLDER
 
 if TYPE_CHECKING:

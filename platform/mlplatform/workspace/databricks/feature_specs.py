@@ -10,8 +10,8 @@ import yaml
 
 from mlplatform.errors import FeatureStoreError
 from mlplatform.features.named_spec import NamedSpec
-from mlplatform.features.spec import FeatureSpec
 from mlplatform.naming import ObjectName
+from mlplatform.protocols.feature_spec import FeatureSpec
 from mlplatform.workspace.databricks.feature_engineering import asked
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from mlplatform.errors import FunctionError
 
 if TYPE_CHECKING:
-    from mlplatform.workspace.protocols import FunctionInfo
+    from mlplatform.protocols.functions import FunctionInfo
 
 _CALL = re.compile(r"return ([A-Za-z_]\w*)\([\w, ]*\)")
 _HINT = (

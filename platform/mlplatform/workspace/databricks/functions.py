@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from mlplatform.errors import FunctionError, did_you_mean
 from mlplatform.features.functions import checked_function, function_type
 from mlplatform.naming import ObjectName, quote
+from mlplatform.protocols.functions import FunctionInfo
 from mlplatform.workspace.databricks.connection import retrying
 from mlplatform.workspace.databricks.function_source import python_body, rebuilt
 from mlplatform.workspace.databricks.registry_errors import redacted
-from mlplatform.workspace.protocols import FunctionInfo
 
 if TYPE_CHECKING:
     from databricks.sdk.service.catalog import FunctionInfo as UnityFunction
@@ -24,7 +24,7 @@ _DIGEST = re.compile(r"\[mlplatform ([0-9a-f]{16})\]")
 
 
 class DatabricksFunctions:
-    """Functions in Unity Catalog; see `mlplatform.workspace.protocols.Functions`.
+    """Functions in Unity Catalog; see `mlplatform.protocols.workspace.Functions`.
 
     The comment of each holds a digest of parameters, return type and body: what stands there already is not made again.
     """

@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from mlplatform.errors import JobError, did_you_mean
+from mlplatform.protocols.operations import JobRun, JobState
 from mlplatform.workspace.databricks.connection import retrying, translated
 from mlplatform.workspace.databricks.registry_errors import redacted
-from mlplatform.workspace.operation_protocols import JobRun, JobState
 
 if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
@@ -24,7 +24,7 @@ _GOOD = frozenset({"SUCCESS", "SUCCESS_WITH_FAILURES"})
 
 
 class DatabricksJobs:
-    """Jobs of the workspace; see `mlplatform.workspace.operation_protocols.Jobs`."""
+    """Jobs of the workspace; see `mlplatform.protocols.operations.Jobs`."""
 
     def __init__(
         self,

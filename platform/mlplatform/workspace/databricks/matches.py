@@ -7,17 +7,17 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from mlplatform.features.graph import needed
-from mlplatform.features.lookups import FeatureFunction, FeatureLookup
 from mlplatform.features.scoring import match_names
-from mlplatform.features.spec import FeatureColumn, FeatureSpec, SourceColumn
 from mlplatform.features.training_set import Join, Plan
+from mlplatform.protocols.feature_spec import FeatureColumn, FeatureSpec, SourceColumn
+from mlplatform.protocols.lookups import FeatureFunction, FeatureLookup
 from mlplatform.workspace.databricks.feature_engineering import real_features
 from mlplatform.workspace.databricks.feature_frames import column
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-    from mlplatform.workspace.protocols import TableInfo
+    from mlplatform.protocols.tables import TableInfo
 
 _MATCHED = "__matched_"
 

@@ -14,8 +14,8 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from mlplatform.errors import FeatureStoreError, RegistryError
-from mlplatform.features.lineage import Lineage
 from mlplatform.features.signature import make_signature
+from mlplatform.protocols.lineage import Lineage
 from mlplatform.workspace.databricks.feature_engineering import asked
 from mlplatform.workspace.databricks.training_set import DatabricksTrainingSet
 from mlplatform.workspace.model_logging import (
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from mlflow.models import ModelSignature
     from mlflow.models.model import ModelInfo
 
-    from mlplatform.workspace.protocols import Registry
+    from mlplatform.protocols.registry import Registry
 
 
 class _WithLineage:

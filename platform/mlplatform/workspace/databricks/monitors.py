@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from mlplatform.errors import MonitorError, did_you_mean
 from mlplatform.naming import ObjectName
+from mlplatform.protocols.operations import InferenceProfile
 from mlplatform.workspace.databricks.connection import retrying, translated
 from mlplatform.workspace.databricks.registry_errors import redacted
-from mlplatform.workspace.operation_protocols import InferenceProfile
 
 if TYPE_CHECKING:
     from databricks.sdk.service.dataquality import AggregationGranularity, DataProfilingConfig
@@ -35,7 +35,7 @@ _OFF_TEXT = re.compile(r"(?i)not (?:enabled|available|supported)|is disabled|no 
 
 
 class DatabricksMonitors:
-    """Data profiling; see `mlplatform.workspace.operation_protocols.Monitors`."""
+    """Data profiling; see `mlplatform.protocols.operations.Monitors`."""
 
     offered = True
 

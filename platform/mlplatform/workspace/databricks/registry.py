@@ -14,21 +14,21 @@ from typing import TYPE_CHECKING, Any
 
 from mlplatform.errors import MissingDependencyError, RegistryError
 from mlplatform.naming import ObjectName
+from mlplatform.protocols.registry import ModelVersion
 from mlplatform.workspace import model_page
 from mlplatform.workspace.databricks import feature_models
 from mlplatform.workspace.databricks.connection import cause
 from mlplatform.workspace.databricks.registry_errors import EXISTS, MISSING, code_of, registry_error, translated
 from mlplatform.workspace.model_logging import log_packaged
 from mlplatform.workspace.model_store import SPEC_FOLDER, missing_version
-from mlplatform.workspace.protocols import ModelVersion
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion as MlflowVersion
     from mlflow.entities.model_registry import RegisteredModel
 
+    from mlplatform.protocols.registry import TableRead
     from mlplatform.workspace.databricks.workspace import DatabricksWorkspace
-    from mlplatform.workspace.model_page import TableRead
 
 TRACKING_URI = "databricks"
 REGISTRY_URI = "databricks-uc"
@@ -49,7 +49,7 @@ _SETTINGS = {
 
 
 class DatabricksRegistry:
-    """Registered models in Unity Catalog; see `mlplatform.workspace.protocols.Registry`.
+    """Registered models in Unity Catalog; see `mlplatform.protocols.workspace.Registry`.
 
     MLflow retries what a busy service refuses. What still fails after the request was sent may have been done all the
     same: a write is then read back before it is called an error.

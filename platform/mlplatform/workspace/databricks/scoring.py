@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from mlplatform.errors import FeatureStoreError
-from mlplatform.features.model_frame import AS_VALUES_SUGGEST, RULE
 from mlplatform.features.scoring import input_types
-from mlplatform.features.spec import FeatureSpec
 from mlplatform.features.training_set import PREDICTION, Plan, check_score_frame, make_plan
+from mlplatform.protocols.feature_spec import FeatureSpec
+from mlplatform.protocols.lineage import AS_VALUES_SUGGEST, RULE
 from mlplatform.types import arrow_type, spark_type
 from mlplatform.workspace.databricks.feature_engineering import asked
 from mlplatform.workspace.databricks.feature_frames import SparkFrame, column, select
@@ -23,7 +23,8 @@ from mlplatform.workspace.databricks.training_set import refuse_dots, refuse_los
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
-    from mlplatform.workspace.protocols import FunctionInfo, TableInfo
+    from mlplatform.protocols.functions import FunctionInfo
+    from mlplatform.protocols.tables import TableInfo
 
 _GIVEN = "__given_"
 _CLASSES = 2

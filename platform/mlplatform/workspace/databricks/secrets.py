@@ -17,7 +17,7 @@ _ABSENT = ("does not exist", "not found")
 
 
 class DatabricksSecrets:
-    """Secret values from scopes; see `mlplatform.workspace.protocols.Secrets`."""
+    """Secret values from scopes; see `mlplatform.protocols.workspace.Secrets`."""
 
     def __init__(self, client: WorkspaceClient) -> None:
         """Take the SDK's client; nothing is asked yet."""

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from mlplatform.errors import TableError
 from mlplatform.naming import ObjectName, quote
+from mlplatform.protocols.tables import Filter, TableInfo, Transaction, WriteResult
 from mlplatform.workspace.databricks import delta_writes, latest_view, table_metadata
 from mlplatform.workspace.databricks.spark_errors import translated_spark
 from mlplatform.workspace.databricks.spark_frames import (
@@ -22,7 +23,6 @@ from mlplatform.workspace.databricks.spark_frames import (
     spark_or_arrow,
 )
 from mlplatform.workspace.databricks.transactions import Ledger
-from mlplatform.workspace.protocols import Filter, TableInfo, Transaction, WriteResult
 from mlplatform.workspace.table_checks import (
     check_columns,
     check_filters,
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 
 class DatabricksTables:
-    """Tables of the Databricks workspace; see `mlplatform.workspace.protocols.Tables`.
+    """Tables of the Databricks workspace; see `mlplatform.protocols.workspace.Tables`.
 
     A version can be read for at least 30 days after the next one, which is what Delta keeps of its log by default.
     """

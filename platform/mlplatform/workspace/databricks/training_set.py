@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from mlplatform.errors import FeatureStoreError
-from mlplatform.features.lineage import Lineage, TableVersion
-from mlplatform.features.model_frame import RULE, model_frame
-from mlplatform.features.spec import FeatureSpec
+from mlplatform.features.model_frame import model_frame
 from mlplatform.features.training_set import Plan
+from mlplatform.protocols.feature_spec import FeatureSpec
+from mlplatform.protocols.lineage import RULE, Lineage, TableVersion
 from mlplatform.types import spark_type
 from mlplatform.workspace.databricks.feature_engineering import asked, pinned
 from mlplatform.workspace.databricks.feature_frames import SparkFrame, select, to_arrow
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
     from pyspark.sql import DataFrame
 
-    from mlplatform.workspace.protocols import TableInfo, Tables
+    from mlplatform.protocols.tables import TableInfo, Tables
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class FeatureTables:
 
 
 class DatabricksTrainingSet:
-    """A training set; see `mlplatform.workspace.feature_protocols.TrainingSet`."""
+    """A training set; see `mlplatform.protocols.feature_client.TrainingSet`."""
 
     extra_pip_requirements: tuple[str, ...] = ()
     """What a named feature spec asks to go into the models trained on it."""

@@ -25,11 +25,11 @@ import pyarrow as pa
 
 from mlplatform.errors import TableError, WriteConflictError
 from mlplatform.naming import ObjectName, ops_table
+from mlplatform.protocols.tables import Transaction, WriteResult
 from mlplatform.workspace.databricks import table_metadata
 from mlplatform.workspace.databricks.delta_writes import append_rows, commits_of
 from mlplatform.workspace.databricks.spark_errors import translated_spark
 from mlplatform.workspace.databricks.spark_frames import lifted
-from mlplatform.workspace.protocols import Transaction, WriteResult
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from databricks.sdk.errors import DatabricksError, NotFound, PermissionDenied
 
 from mlplatform.errors import AccessError, IngestError
-from mlplatform.workspace.operation_protocols import Upload
+from mlplatform.protocols.operations import Upload
 
 if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient

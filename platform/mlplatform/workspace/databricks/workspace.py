@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
     from pyspark.sql import SparkSession
 
+    from mlplatform.protocols.operations import Upload
     from mlplatform.workspace.databricks.access import DatabricksAccess
     from mlplatform.workspace.databricks.auto_loader import DatabricksAutoLoader
     from mlplatform.workspace.databricks.fe import DatabricksFeatureClient
@@ -28,13 +29,12 @@ if TYPE_CHECKING:
     from mlplatform.workspace.databricks.registry import DatabricksRegistry
     from mlplatform.workspace.databricks.secrets import DatabricksSecrets
     from mlplatform.workspace.databricks.tables import DatabricksTables
-    from mlplatform.workspace.operation_protocols import Upload
 
 VOLUMES = Path("/Volumes")
 
 
 class DatabricksWorkspace(Place):
-    """A Databricks workspace; see `mlplatform.workspace.protocols.Workspace`.
+    """A Databricks workspace; see `mlplatform.protocols.workspace.Workspace`.
 
     Attributes:
         client: The SDK's client; it knows who asks, by the SDK's unified authentication.

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mlplatform.naming import ObjectName
+from mlplatform.protocols.operations import SecurableKind
 from mlplatform.workspace.grants import check_principal, grant_statement
-from mlplatform.workspace.operation_protocols import SecurableKind
 
 NOT_HERE = "not available here"
 
 
 class LocalAccess:
-    """Checks grants and grants nothing; see `mlplatform.workspace.operation_protocols.Access`."""
+    """Checks grants and grants nothing; see `mlplatform.protocols.operations.Access`."""
 
     def grant(self, privileges: Sequence[str], kind: SecurableKind, name: str | ObjectName, principal: str) -> None:
         """Check privileges, name and principal, as Databricks would."""

@@ -20,9 +20,9 @@ from deltalake import Transaction as DeltaTransaction
 from deltalake.exceptions import CommitFailedError, TableNotFoundError
 
 from mlplatform.errors import TableError, WriteConflictError
+from mlplatform.protocols.tables import Transaction, WriteResult
 from mlplatform.workspace.local import duck
 from mlplatform.workspace.local.merge import plan_merge, plan_replacement
-from mlplatform.workspace.protocols import Transaction, WriteResult
 from mlplatform.workspace.table_checks import check_type
 
 ATTEMPTS = 20

@@ -13,11 +13,11 @@ import pyarrow as pa
 
 from mlplatform.errors import FeatureStoreError
 from mlplatform.features.declaration import declare, looked_up, split
-from mlplatform.features.lineage import Lineage, frame_rule
 from mlplatform.features.named_spec import NamedSpec, check_same, inferred_sources, spelled_out
-from mlplatform.features.spec import FeatureSpec
 from mlplatform.features.training_set import sources_needed
 from mlplatform.naming import ObjectName
+from mlplatform.protocols.feature_spec import FeatureSpec
+from mlplatform.protocols.lineage import Lineage, frame_rule
 from mlplatform.workspace import feature_writes, model_store
 from mlplatform.workspace.feature_frames import ArrowRows, frame_in
 from mlplatform.workspace.feature_methods import OnlySome
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from mlflow.models.model import ModelInfo
     from pyspark.sql import DataFrame
 
-    from mlplatform.features.lookups import FeatureFunction, FeatureLookup
+    from mlplatform.protocols.lookups import FeatureFunction, FeatureLookup
+    from mlplatform.protocols.tables import TableInfo
     from mlplatform.workspace.local.workspace import LocalWorkspace
-    from mlplatform.workspace.protocols import TableInfo
 
 MEMORY_LIMIT = "4GB"
 
@@ -44,7 +44,7 @@ MEMORY_LIMIT = "4GB"
 class LocalFeatureClient(OnlySome):
     """Feature tables, training sets, and models that carry their feature spec.
 
-    See `mlplatform.workspace.feature_protocols.FeatureClient`. Frames go in as Spark DataFrames, `pyarrow.Table` or
+    See `mlplatform.protocols.feature_client.FeatureClient`. Frames go in as Spark DataFrames, `pyarrow.Table` or
     pandas frames. Arguments that only tune the real client are taken, and change nothing here.
 
     Attributes:

@@ -8,8 +8,8 @@ import yaml
 
 from mlplatform.errors import FeatureStoreError, did_you_mean
 from mlplatform.features.named_spec import NamedSpec
-from mlplatform.features.spec import FeatureSpec
 from mlplatform.naming import ObjectName
+from mlplatform.protocols.feature_spec import FeatureSpec
 
 _REQUIREMENTS = "extra_pip_requirements"
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from deltalake import DeltaTable
 
+    from mlplatform.protocols.tables import TableInfo
     from mlplatform.workspace.local.tables import LocalTables
-    from mlplatform.workspace.protocols import TableInfo
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from mlplatform.errors import FunctionError
 from mlplatform.types import arrow_type
 
 if TYPE_CHECKING:
-    from mlplatform.workspace.protocols import FunctionInfo
+    from mlplatform.protocols.functions import FunctionInfo
 
 
 def call(function: FunctionInfo, arguments: Sequence[pa.Array | pa.ChunkedArray], rows: int) -> pa.Array:

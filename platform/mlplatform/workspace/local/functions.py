@@ -13,12 +13,12 @@ from typing import Any
 from mlplatform.errors import FunctionError, did_you_mean
 from mlplatform.features.functions import checked_function
 from mlplatform.naming import ObjectName
+from mlplatform.protocols.functions import FunctionInfo
 from mlplatform.workspace.local.locks import file_lock
-from mlplatform.workspace.protocols import FunctionInfo
 
 
 class LocalFunctions:
-    """Functions of the local workspace; see `mlplatform.workspace.protocols.Functions`.
+    """Functions of the local workspace; see `mlplatform.protocols.workspace.Functions`.
 
     A small file remembers where each function can be imported from. A lambda or a function inside another one cannot
     be: it lives as long as the workspace is open.

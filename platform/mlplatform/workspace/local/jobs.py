@@ -13,14 +13,14 @@ from typing import Any
 
 from mlplatform import stopping
 from mlplatform.errors import JobError, PlatformError, did_you_mean
+from mlplatform.protocols.operations import JobRun
 from mlplatform.workspace.local.locks import file_lock
-from mlplatform.workspace.operation_protocols import JobRun
 
 LOG = logging.getLogger(__name__)
 
 
 class LocalJobs:
-    """Runs registered functions; see `mlplatform.workspace.operation_protocols.Jobs`.
+    """Runs registered functions; see `mlplatform.protocols.operations.Jobs`.
 
     A run is recorded when it has ended, so that one that was killed is started again by the same token.
     """

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import duckdb
     from deltalake import DeltaTable
 
-    from mlplatform.workspace.protocols import FunctionInfo
+    from mlplatform.protocols.functions import FunctionInfo
 
 # What is looked up for so many rows is held in memory at once; a longer frame is done in parts.
 SLICE_ROWS = 5_000_000

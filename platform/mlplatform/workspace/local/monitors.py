@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from mlplatform.naming import ObjectName
-from mlplatform.workspace.operation_protocols import InferenceProfile
+from mlplatform.protocols.operations import InferenceProfile
 
 NOT_HERE = "not available here"
 
 
 class LocalMonitors:
-    """Profiles nothing; see `mlplatform.workspace.operation_protocols.Monitors`."""
+    """Profiles nothing; see `mlplatform.protocols.operations.Monitors`."""
 
     offered = False
 

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 from mlplatform.errors import MissingDependencyError, RegistryError
 from mlplatform.naming import ObjectName
+from mlplatform.protocols.registry import ModelVersion
 from mlplatform.workspace import model_page
 from mlplatform.workspace.local.locks import file_lock
 from mlplatform.workspace.model_store import MISSING_HINT, missing_version
-from mlplatform.workspace.protocols import ModelVersion
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion as MlflowVersion
 
-    from mlplatform.workspace.model_page import TableRead
+    from mlplatform.protocols.registry import TableRead
 
 DEPLOYMENT_JOB_TAG = "deployment_job_id"
 _MISSING = "RESOURCE_DOES_NOT_EXIST"
@@ -37,7 +37,7 @@ _SETTINGS = {
 
 
 class LocalRegistry:
-    """Registered models of the local workspace; see `mlplatform.workspace.protocols.Registry`."""
+    """Registered models of the local workspace; see `mlplatform.protocols.workspace.Registry`."""
 
     def __init__(self, root: Path) -> None:
         """Keep the database and the artifacts under a folder."""

@@ -11,15 +11,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlplatform.errors import FeatureStoreError
-from mlplatform.features.model_frame import RULE, model_frame
+from mlplatform.features.model_frame import model_frame
 from mlplatform.features.scoring import input_types, match_names, without_left_out
-from mlplatform.features.spec import FeatureSpec
 from mlplatform.features.training_set import PREDICTION, Join, Plan, check_score_frame, make_plan
+from mlplatform.protocols.feature_spec import FeatureSpec
+from mlplatform.protocols.lineage import RULE
 from mlplatform.types import arrow_type, normal_type, spark_type
 from mlplatform.workspace.local import duck, lookup_engine
 
 if TYPE_CHECKING:
-    from mlplatform.workspace.protocols import FunctionInfo, TableInfo
+    from mlplatform.protocols.functions import FunctionInfo
+    from mlplatform.protocols.tables import TableInfo
 
 Predict = Callable[[Any], Any]
 _TABLE = 2  # dimensions

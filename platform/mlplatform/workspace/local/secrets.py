@@ -10,7 +10,7 @@ from mlplatform.errors import ConfigError
 
 
 class EnvSecrets:
-    """Secret values from `MLPLATFORM_SECRET_<SCOPE>_<KEY>`; see `mlplatform.workspace.protocols.Secrets`."""
+    """Secret values from `MLPLATFORM_SECRET_<SCOPE>_<KEY>`; see `mlplatform.protocols.workspace.Secrets`."""
 
     def __init__(self, env_file: Path) -> None:
         """Remember where the `.env` file is; it is read when a secret is asked for."""

@@ -17,10 +17,10 @@ from deltalake import DeltaTable, QueryBuilder
 
 from mlplatform.errors import TableError, did_you_mean
 from mlplatform.naming import ObjectName, quote
+from mlplatform.protocols.tables import Filter, TableInfo, Transaction, WriteResult
 from mlplatform.workspace.frames import conform, to_arrow
 from mlplatform.workspace.local import delta, duck, views
 from mlplatform.workspace.local.locks import file_lock
-from mlplatform.workspace.protocols import Filter, TableInfo, Transaction, WriteResult
 from mlplatform.workspace.table_checks import (
     check_columns,
     check_merge_keys,
@@ -45,7 +45,7 @@ _TAGS = "tags"
 
 
 class LocalTables:
-    """Tables of the local workspace; see `mlplatform.workspace.protocols.Tables`."""
+    """Tables of the local workspace; see `mlplatform.protocols.workspace.Tables`."""
 
     def __init__(self, root: Path, scratch: Path, spark: Callable[[], SparkSession]) -> None:
         """Keep tables under a folder.

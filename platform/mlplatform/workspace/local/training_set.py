@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from mlplatform.errors import FeatureStoreError
-from mlplatform.features.lineage import Lineage, TableVersion
-from mlplatform.features.model_frame import RULE, model_frame
-from mlplatform.features.spec import FeatureSpec
+from mlplatform.features.model_frame import model_frame
 from mlplatform.features.training_set import Plan, make_plan
+from mlplatform.protocols.feature_spec import FeatureSpec
+from mlplatform.protocols.lineage import RULE, Lineage, TableVersion
 from mlplatform.types import spark_type
 from mlplatform.workspace.local import lookup_engine
 from mlplatform.workspace.local.feature_tables import OpenTable, open_tables
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from pyspark.sql import DataFrame
 
+    from mlplatform.protocols.functions import FunctionInfo
     from mlplatform.workspace.local.feature_frames import FrameExchange
     from mlplatform.workspace.local.tables import LocalTables
-    from mlplatform.workspace.protocols import FunctionInfo
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Engine:
 
 
 class LocalTrainingSet:
-    """A training set; see `mlplatform.workspace.feature_protocols.TrainingSet`.
+    """A training set; see `mlplatform.protocols.feature_client.TrainingSet`.
 
     The spine is held as Arrow, so that it stays what it was when the training set was made.
     """

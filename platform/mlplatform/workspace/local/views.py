@@ -23,7 +23,7 @@ FILE = "_view.json"
 
 @dataclass(frozen=True)
 class LatestView:
-    """The newest row of each key of a table; see `mlplatform.workspace.protocols.Tables.create_latest_view`."""
+    """The newest row of each key of a table; see `mlplatform.protocols.workspace.Tables.create_latest_view`."""
 
     of: str
     keys: list[str]

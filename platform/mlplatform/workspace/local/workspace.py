@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from mlplatform.errors import ConfigError, MissingDependencyError
+from mlplatform.protocols.operations import Upload
 from mlplatform.workspace.local.access import LocalAccess
 from mlplatform.workspace.local.functions import LocalFunctions
 from mlplatform.workspace.local.jobs import LocalJobs
@@ -21,7 +22,6 @@ from mlplatform.workspace.local.locks import file_lock
 from mlplatform.workspace.local.monitors import LocalMonitors
 from mlplatform.workspace.local.registry import LocalRegistry
 from mlplatform.workspace.local.secrets import EnvSecrets
-from mlplatform.workspace.operation_protocols import Upload
 from mlplatform.workspace.place import Place
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def workspace_root(root: str | Path | None = None) -> Path:
 
 
 class LocalWorkspace(Place):
-    """A workspace on this machine; see `mlplatform.workspace.protocols.Workspace`.
+    """A workspace on this machine; see `mlplatform.protocols.workspace.Workspace`.
 
     Parts are made when first used, so that a command that only reads tables starts no engine.
     """

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from mlplatform.errors import FeatureStoreError
-from mlplatform.features.spec import FeatureColumn, FeatureSpec, FunctionColumn, SourceColumn, SpecTable
+from mlplatform.protocols.feature_spec import FeatureColumn, FeatureSpec, FunctionColumn, SourceColumn, SpecTable
 
 SPEC = FeatureSpec(
     columns=(

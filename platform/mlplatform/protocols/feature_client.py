@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import DataFrame
 
-    from mlplatform.features.lineage import Lineage
-    from mlplatform.features.lookups import FeatureFunction, FeatureLookup
-    from mlplatform.features.spec import FeatureSpec
     from mlplatform.naming import ObjectName
-    from mlplatform.workspace.protocols import TableInfo
+    from mlplatform.protocols.feature_spec import FeatureSpec
+    from mlplatform.protocols.lineage import Lineage
+    from mlplatform.protocols.lookups import FeatureFunction, FeatureLookup
+    from mlplatform.protocols.tables import TableInfo
 
 
 MATCHED = "matched:"

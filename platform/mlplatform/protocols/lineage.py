@@ -7,9 +7,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from mlplatform.errors import FeatureStoreError
-from mlplatform.features.model_frame import AS_VALUES_SUGGEST, RULE
 
 FILE_NAME = "lineage.json"
+
+AS_VALUES_SUGGEST, ONE_TYPE_EACH = 0, 1
+"""How a model gets its columns; models logged before there was a rule know only the first."""
+RULE = ONE_TYPE_EACH
 
 
 @dataclass(frozen=True)

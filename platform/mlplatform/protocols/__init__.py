@@ -1,0 +1,1 @@
+"""What a workspace offers: tables, feature client, registry, functions, operations."""

@@ -1,0 +1,223 @@
+"""Delta tables: what stages and use cases may do with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    import pyarrow as pa
+    from pyspark.sql import DataFrame
+
+    from mlplatform.naming import ObjectName
+
+Filter = tuple[str, str, Any]
+"""One condition on a column, as in pyarrow's `filters`: (column, operator, value), joined by "and"."""
+
+
+@dataclass(frozen=True)
+class TableInfo:
+    """What is known about a table.
+
+    Attributes:
+        name: Its three-level name.
+        version: The newest Delta version.
+        schema: Columns, types and nullability.
+        primary_keys: Key columns in order, the timeseries column included; empty for a table without keys.
+        timeseries_column: The column that says when a row was known, or None.
+        description: The table's comment.
+        tags: Free key-value tags.
+        id: Delta's id of the table: another one when it is dropped and made again under its name.
+        created_at: When the table with this id was made, by the clock of whoever made it; None where it is not known.
+    """
+
+    name: str
+    version: int
+    schema: pa.Schema
+    primary_keys: tuple[str, ...] = ()
+    timeseries_column: str | None = None
+    description: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    id: str = ""
+    created_at: datetime | None = None
+
+    @property
+    def features(self) -> list[str]:
+        """The columns that are no keys, in the table's order."""
+        return [name for name in self.schema.names if name not in self.primary_keys]
+
+
+@dataclass(frozen=True)
+class WriteResult:
+    """What a write did.
+
+    Attributes:
+        version: The table's Delta version after the write.
+        rows: Rows written; of a merge, those inserted or changed. 0 when everything had been written before.
+        skipped: True when the write's transactions had all been committed already, and nothing was done.
+    """
+
+    version: int
+    rows: int
+    skipped: bool = False
+
+
+@dataclass(frozen=True)
+class Transaction:
+    """Makes an append happen exactly once: a table takes each (application id, version) only once, in rising order."""
+
+    app_id: str
+    version: int = 1
+
+
+@runtime_checkable
+class Tables(Protocol):
+    """Delta tables by three-level name. Frames may be a Spark DataFrame, a `pyarrow.Table` or a pandas frame."""
+
+    def exists(self, name: ObjectName | str) -> bool:
+        """Tell whether the table exists."""
+        ...
+
+    def list(self, catalog: str, schema: str) -> list[str]:
+        """Return the bare names of the tables of a schema, sorted; empty when the schema does not exist."""
+        ...
+
+    def create(
+        self,
+        name: ObjectName | str,
+        schema: pa.Schema,
+        *,
+        primary_keys: Sequence[str] = (),
+        timeseries_column: str | None = None,
+        description: str = "",
+    ) -> TableInfo:
+        """Create an empty table; the same declaration again returns the table that is there.
+
+        Raises:
+            TableError: If a table of that name exists with another declaration.
+        """
+        ...
+
+    def describe(self, name: ObjectName | str) -> TableInfo:
+        """Return what is known about the table.
+
+        Raises:
+            TableError: If it does not exist; near names are given.
+        """
+        ...
+
+    def version(self, name: ObjectName | str) -> int:
+        """Return the newest Delta version."""
+        ...
+
+    def replaced_since(self, name: ObjectName | str, version: int) -> bool:
+        """Tell whether a table holds other rows than it held at a version and what was written to it after.
+
+        So it is when it was restored, cloned over, replaced or emptied as a whole since, or when that version is not
+        reached: an older copy lies in its place.
+
+        Args:
+            name: The table.
+            version: A Delta version of it, as a run recorded it.
+        """
+        ...
+
+    def read(self, name: ObjectName | str, *, version: int | None = None) -> DataFrame:
+        """Return the table at a version (default: pinned at the newest one now) as a Spark DataFrame."""
+        ...
+
+    def to_arrow(
+        self,
+        name: ObjectName | str,
+        *,
+        version: int | None = None,
+        columns: Sequence[str] | None = None,
+        filters: Sequence[Filter] = (),
+    ) -> pa.Table:
+        """Return the table at a version as Arrow, with only the columns and rows asked for."""
+        ...
+
+    def largest(self, name: ObjectName | str, column: str, *, filters: Sequence[Filter] = ()) -> Any:
+        """Return the largest value of a column among the rows asked for; None without any.
+
+        Raises:
+            TableError: If the table or the column does not exist.
+        """
+        ...
+
+    def create_latest_view(
+        self,
+        name: ObjectName | str,
+        *,
+        of: ObjectName | str,
+        keys: Sequence[str],
+        order_by: Sequence[str],
+        where: Mapping[str, str] | None = None,
+        description: str = "",
+    ) -> None:
+        """Create (or replace) a view that shows the newest row of each key of a table; always up to date.
+
+        On Databricks a SQL view. On the local workspace its definition, which `to_arrow` and `read` compute whenever
+        they are asked; it is no table: `exists` and `list` do not know it, and nothing is ever written to it.
+
+        Args:
+            name: The view's name.
+            of: The table.
+            keys: Columns whose values are shown once.
+            order_by: Columns that say which row is the newest; the largest values win, the first column first.
+            where: Column -> text that it must equal.
+            description: The view's comment.
+
+        Raises:
+            TableError: If the table lacks a column, or a table has the view's name.
+        """
+        ...
+
+    def append(self, name: ObjectName | str, frame: Any, *, transactions: Sequence[Transaction] = ()) -> WriteResult:
+        """Append rows, cast to the table's declared schema; with transactions, exactly once.
+
+        Raises:
+            TableError: If the frame lacks columns, has unknown ones, or holds nulls where none may be.
+            WriteConflictError: If other writers kept winning.
+        """
+        ...
+
+    def merge(self, name: ObjectName | str, frame: Any) -> WriteResult:
+        """Update the rows whose primary keys match, and insert the others.
+
+        Raises:
+            TableError: As `append`; also for null or duplicate keys in the frame, and tables without keys.
+            WriteConflictError: If other writers kept winning.
+        """
+        ...
+
+    def overwrite(self, name: ObjectName | str, frame: Any) -> WriteResult:
+        """Replace all rows in one commit."""
+        ...
+
+    def replace_range(
+        self, name: ObjectName | str, frame: Any, *, column: str, start: datetime, end: datetime
+    ) -> WriteResult:
+        """Replace the rows whose `column` lies in [start, end], both included, in one commit.
+
+        Raises:
+            TableError: As `append`; also for rows of the frame outside the range, null or duplicate keys, a range that
+                ends before it starts, and a column that is no timestamp, or no key of a table with keys.
+            WriteConflictError: If other writers kept winning.
+        """
+        ...
+
+    def committed(self, name: ObjectName | str, transactions: Sequence[Transaction]) -> tuple[bool, ...]:
+        """Tell of each transaction whether the table has taken it."""
+        ...
+
+    def drop(self, name: ObjectName | str) -> None:
+        """Remove the table and what is known about it."""
+        ...
+
+    def set_tag(self, name: ObjectName | str, key: str, value: str | None) -> None:
+        """Set a tag; None removes it."""
+        ...
