@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from mlplatform.features.functions import FeatureFunctionSpec
     from mlplatform.features.rolling import RollingFeatureTable
     from mlplatform.features.table import FeatureTable
+    from mlplatform.ingest.replay import Replay, utc_from_local
+    from mlplatform.ingest.source import Source, end_of_period, start_of_period
     from mlplatform.medallion.as_of_view import WorkspaceAsOf
     from mlplatform.medallion.horizon import label_horizon
     from mlplatform.medallion.numbers import number_sql, present_sql, readable_sql
-    from mlplatform.medallion.replay import Replay, utc_from_local
     from mlplatform.medallion.silver import SilverTable
-    from mlplatform.medallion.source import Source, end_of_period, start_of_period
     from mlplatform.medallion.spine import LabelSpine
     from mlplatform.models.checks.base import CheckResult, Evidence, GateCheck
     from mlplatform.models.estimators import coded
@@ -93,15 +93,15 @@ _MODULES = {
     "MissingDependencyError": "errors",
     "Monitor": "monitoring.monitor",
     "Pipeline": "pipeline",
-    "Replay": "medallion.replay",
+    "Replay": "ingest.replay",
     "RollingFeatureTable": "features.rolling",
     "SilverTable": "medallion.silver",
-    "Source": "medallion.source",
+    "Source": "ingest.source",
     "Trainer": "models.trainer",
     "UseCase": "use_case",
     "WorkspaceAsOf": "medallion.as_of_view",
     "coded": "models.estimators",
-    "end_of_period": "medallion.source",
+    "end_of_period": "ingest.source",
     "label_horizon": "medallion.horizon",
     "number_sql": "medallion.numbers",
     "open_use_case": "discovery",
@@ -109,8 +109,8 @@ _MODULES = {
     "parse_as_of": "as_of",
     "present_sql": "medallion.numbers",
     "readable_sql": "medallion.numbers",
-    "start_of_period": "medallion.source",
-    "utc_from_local": "medallion.replay",
+    "start_of_period": "ingest.source",
+    "utc_from_local": "ingest.replay",
 }
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from mlplatform import stopping
 from mlplatform.as_of import parse_as_of
 from mlplatform.errors import PlatformError, UsageError, did_you_mean
+from mlplatform.ingest import stage as ingest
 from mlplatform.naming import CHAMPION
 from mlplatform.ops import schemas, stage_runs
 from mlplatform.ops.stage_runs import RunLog, StageResult, StageRun
@@ -23,7 +24,6 @@ from mlplatform.stages import (
     champion,
     features,
     gate,
-    ingest,
     lost_predictions,
     markers,
     monitor,

@@ -8,8 +8,8 @@ from typing import ClassVar
 from mlplatform.config.settings import CONFIG_FILE, UseCaseSettings, load_settings
 from mlplatform.features.functions import FeatureFunctionSpec
 from mlplatform.features.table import FeatureTable
+from mlplatform.ingest.source import Source
 from mlplatform.medallion.silver import SilverTable
-from mlplatform.medallion.source import Source
 from mlplatform.medallion.spine import LabelSpine
 from mlplatform.models import artifacts
 from mlplatform.models.gate import ChampionGate

@@ -9,11 +9,11 @@ import pytest
 
 from mlplatform.as_of import parse_as_of
 from mlplatform.config.settings import CONFIG_FILE, load_settings
-from mlplatform.medallion.landed_file import read_landed_file
+from mlplatform.ingest import stage as ingest
+from mlplatform.ingest.landed_file import read_landed_file
+from mlplatform.ingest.provenance import FILE, ROW
 from mlplatform.naming import Namespace
 from mlplatform.pipeline import Pipeline
-from mlplatform.quality.provenance import FILE, ROW
-from mlplatform.stages import ingest
 from mlplatform.stages.context import StageContext
 from tests.support.tiny_use_case import NAME, Signups, Tiny, write_tiny_use_case
 

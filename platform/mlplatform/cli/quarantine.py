@@ -62,8 +62,8 @@ def _not_run(use_case: str) -> str:
 def _facts(ws: Workspace, name: ObjectName, examples: int) -> dict[str, Any]:
     import pyarrow.compute as pc
 
-    from mlplatform.quality.provenance import AVAILABLE_AT, FILE, ROW
-    from mlplatform.quality.quarantine import CONTENT, REASON
+    from mlplatform.ingest.provenance import AVAILABLE_AT, FILE, ROW
+    from mlplatform.ingest.quarantine import CONTENT, REASON
 
     held = ws.tables.to_arrow(name, columns=[REASON, FILE, AVAILABLE_AT])
     counted = held.group_by(REASON).aggregate([([], "count_all"), (FILE, "count_distinct")])

@@ -8,9 +8,9 @@ import pyarrow as pa
 
 from mlplatform.columns import Column, Described, arrow_schema
 from mlplatform.errors import ConfigError, did_you_mean
-from mlplatform.medallion.source import Source
+from mlplatform.ingest import provenance
+from mlplatform.ingest.source import Source
 from mlplatform.naming import quote
-from mlplatform.quality import provenance
 from mlplatform.quality.expectations import Expectation
 
 if TYPE_CHECKING:

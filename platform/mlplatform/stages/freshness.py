@@ -15,10 +15,10 @@ from typing import Any
 import pyarrow.compute as pc
 
 from mlplatform.as_of import parse_as_of
+from mlplatform.ingest.provenance import AVAILABLE_AT
 from mlplatform.medallion.silver import BATCH
 from mlplatform.ops import stage_runs
 from mlplatform.protocols.tables import TableInfo
-from mlplatform.quality.provenance import AVAILABLE_AT
 from mlplatform.stages import markers
 from mlplatform.stages.context import StageContext
 

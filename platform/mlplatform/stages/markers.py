@@ -10,11 +10,11 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
+from mlplatform.ingest.large_quarantine import LargeQuarantine
 from mlplatform.naming import ObjectName
 from mlplatform.ops import stage_runs
 from mlplatform.ops.stage_runs import StageResult
 from mlplatform.protocols.tables import TableInfo
-from mlplatform.quality.large_quarantine import LargeQuarantine
 from mlplatform.stages.context import StageContext
 
 TABLES = "tables"

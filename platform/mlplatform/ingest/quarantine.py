@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from mlplatform.quality import provenance
+from mlplatform.ingest import provenance
 
 REASON = "reason"
 CONTENT = "content"

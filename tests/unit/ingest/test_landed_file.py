@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlplatform.errors import IngestError
-from mlplatform.medallion.landed_file import LandedFile, read_landed_file
-from mlplatform.medallion.source import Source
+from mlplatform.ingest.landed_file import LandedFile, read_landed_file
+from mlplatform.ingest.source import Source
 
 
 class Drops(Source):

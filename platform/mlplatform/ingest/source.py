@@ -12,8 +12,8 @@ import pyarrow as pa
 from mlplatform.as_of import Duration
 from mlplatform.columns import Described
 from mlplatform.errors import ConfigError, IngestError, did_you_mean
-from mlplatform.medallion.replay import Replay
-from mlplatform.quality import provenance
+from mlplatform.ingest import provenance
+from mlplatform.ingest.replay import Replay
 
 INGESTED_AT = "_ingested_at"
 RESCUED = "_rescued_data"

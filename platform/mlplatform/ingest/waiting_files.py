@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlplatform.errors import IngestError
-from mlplatform.medallion.landed_file import LandedFile, read_landed_file
-from mlplatform.medallion.source import RESCUED, Source
+from mlplatform.ingest.landed_file import LandedFile, read_landed_file
+from mlplatform.ingest.source import RESCUED, Source
 from mlplatform.naming import ObjectName
 from mlplatform.protocols.landing import LANDED_CORRUPT, LANDED_FILE, LANDED_ORDER, LANDED_RESCUED, AutoLoader
 from mlplatform.stages.context import StageContext

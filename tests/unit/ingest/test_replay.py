@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from mlplatform import Replay, end_of_period
 from mlplatform.errors import IngestError
-from mlplatform.medallion.replay import utc_from_local
+from mlplatform.ingest.replay import utc_from_local
 
 MIDNIGHT = datetime(2013, 3, 2, tzinfo=UTC)
 

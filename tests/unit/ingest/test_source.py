@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlplatform.errors import ConfigError, IngestError
-from mlplatform.medallion.source import Source, end_of_period, start_of_period
+from mlplatform.ingest.source import Source, end_of_period, start_of_period
 
 
 class Quarterly(Source):

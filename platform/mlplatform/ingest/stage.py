@@ -10,17 +10,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlplatform.errors import StageError
-from mlplatform.medallion.landed_file import LandedFile
-from mlplatform.medallion.source import INGESTED_AT, Source
+from mlplatform.ingest.landed_file import LandedFile
+from mlplatform.ingest.large_quarantine import large
+from mlplatform.ingest.provenance import AVAILABLE_AT, FILE, ROW
+from mlplatform.ingest.quarantine import CONTENT, MALFORMED, REASON, quarantine_schema
+from mlplatform.ingest.source import INGESTED_AT, Source
+from mlplatform.ingest.waiting_files import landed_files
 from mlplatform.naming import ObjectName
 from mlplatform.ops.stage_runs import StageResult, utc_now
 from mlplatform.protocols.tables import Transaction
-from mlplatform.quality.large_quarantine import large
-from mlplatform.quality.provenance import AVAILABLE_AT, FILE, ROW
-from mlplatform.quality.quarantine import CONTENT, MALFORMED, REASON, quarantine_schema
 from mlplatform.stages import markers
 from mlplatform.stages.context import StageContext
-from mlplatform.stages.landed_files import landed_files
 
 NAME = "ingest"
 BATCH_ROWS = 500_000

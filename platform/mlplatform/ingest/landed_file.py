@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from mlplatform.errors import IngestError
-from mlplatform.medallion.source import RESCUED, Source
+from mlplatform.ingest.source import RESCUED, Source
 
 
 @dataclass(frozen=True)
