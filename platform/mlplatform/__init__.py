@@ -19,11 +19,6 @@ if TYPE_CHECKING:
     from mlplatform.features.table import FeatureTable
     from mlplatform.ingest.replay import Replay, utc_from_local
     from mlplatform.ingest.source import Source, end_of_period, start_of_period
-    from mlplatform.medallion.as_of_view import WorkspaceAsOf
-    from mlplatform.medallion.horizon import label_horizon
-    from mlplatform.medallion.numbers import number_sql, present_sql, readable_sql
-    from mlplatform.medallion.silver import SilverTable
-    from mlplatform.medallion.spine import LabelSpine
     from mlplatform.models.checks.base import CheckResult, Evidence, GateCheck
     from mlplatform.models.estimators import coded
     from mlplatform.models.gate import ChampionGate
@@ -33,7 +28,12 @@ if TYPE_CHECKING:
     from mlplatform.monitoring.monitor import Monitor
     from mlplatform.pipeline import Pipeline
     from mlplatform.protocols.lookups import FeatureFunction, FeatureLookup
-    from mlplatform.quality.expectations import Expectation
+    from mlplatform.refine.as_of_view import WorkspaceAsOf
+    from mlplatform.refine.expectations import Expectation
+    from mlplatform.refine.horizon import label_horizon
+    from mlplatform.refine.numbers import number_sql, present_sql, readable_sql
+    from mlplatform.refine.silver import SilverTable
+    from mlplatform.refine.spine import LabelSpine
     from mlplatform.use_case import UseCase
     from mlplatform.workspace import open_workspace
 
@@ -82,33 +82,33 @@ _MODULES = {
     "Column": "columns",
     "Duration": "as_of",
     "Evidence": "models.checks.base",
-    "Expectation": "quality.expectations",
+    "Expectation": "refine.expectations",
     "FeatureFunction": "protocols.lookups",
     "FeatureFunctionSpec": "features.functions",
     "FeatureLookup": "protocols.lookups",
     "FeatureTable": "features.table",
     "GateCheck": "models.checks.base",
-    "LabelSpine": "medallion.spine",
+    "LabelSpine": "refine.spine",
     "Metric": "models.metrics",
     "MissingDependencyError": "errors",
     "Monitor": "monitoring.monitor",
     "Pipeline": "pipeline",
     "Replay": "ingest.replay",
     "RollingFeatureTable": "features.rolling",
-    "SilverTable": "medallion.silver",
+    "SilverTable": "refine.silver",
     "Source": "ingest.source",
     "Trainer": "models.trainer",
     "UseCase": "use_case",
-    "WorkspaceAsOf": "medallion.as_of_view",
+    "WorkspaceAsOf": "refine.as_of_view",
     "coded": "models.estimators",
     "end_of_period": "ingest.source",
-    "label_horizon": "medallion.horizon",
-    "number_sql": "medallion.numbers",
+    "label_horizon": "refine.horizon",
+    "number_sql": "refine.numbers",
     "open_use_case": "discovery",
     "open_workspace": "workspace",
     "parse_as_of": "as_of",
-    "present_sql": "medallion.numbers",
-    "readable_sql": "medallion.numbers",
+    "present_sql": "refine.numbers",
+    "readable_sql": "refine.numbers",
     "start_of_period": "ingest.source",
     "utc_from_local": "ingest.replay",
 }

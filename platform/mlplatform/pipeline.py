@@ -17,6 +17,7 @@ from mlplatform.naming import CHAMPION
 from mlplatform.ops import schemas, stage_runs
 from mlplatform.ops.stage_runs import RunLog, StageResult, StageRun
 from mlplatform.protocols.workspace import Workspace
+from mlplatform.refine import stage as refine
 from mlplatform.stages import (
     adopt_model,
     adopt_table,
@@ -27,7 +28,6 @@ from mlplatform.stages import (
     lost_predictions,
     markers,
     monitor,
-    refine,
     retrain,
     score,
     train,

@@ -9,8 +9,6 @@ from mlplatform.config.settings import CONFIG_FILE, UseCaseSettings, load_settin
 from mlplatform.features.functions import FeatureFunctionSpec
 from mlplatform.features.table import FeatureTable
 from mlplatform.ingest.source import Source
-from mlplatform.medallion.silver import SilverTable
-from mlplatform.medallion.spine import LabelSpine
 from mlplatform.models import artifacts
 from mlplatform.models.gate import ChampionGate
 from mlplatform.models.scorer import BatchScorer
@@ -18,6 +16,8 @@ from mlplatform.models.trainer import Trainer
 from mlplatform.monitoring.monitor import Monitor
 from mlplatform.naming import Namespace, ObjectName
 from mlplatform.protocols.workspace import Workspace
+from mlplatform.refine.silver import SilverTable
+from mlplatform.refine.spine import LabelSpine
 
 
 class UseCase:

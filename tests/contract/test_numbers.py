@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pytest
 
-from mlplatform.medallion.numbers import number_pattern, number_sql, present_sql, readable_sql
+from mlplatform.refine.numbers import number_pattern, number_sql, present_sql, readable_sql
 from mlplatform.scaffold.number_forms import Form
 
 if TYPE_CHECKING:

@@ -14,11 +14,11 @@ import pytest
 
 from mlplatform.as_of import parse_as_of
 from mlplatform.errors import NotPromotedError, RegistryError, UsageError
-from mlplatform.medallion.spine import LABEL_KNOWN_AT
 from mlplatform.models import promotion
 from mlplatform.models.label_frame import known_labels
 from mlplatform.naming import CHALLENGER, CHAMPION, PREVIOUS_CHAMPION
 from mlplatform.pipeline import Pipeline
+from mlplatform.refine.spine import LABEL_KNOWN_AT
 from mlplatform.reporting.decisions import champions_of, decisions_of
 from mlplatform.stages import evaluation, gate
 from tests.support.state import business_state, differences

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from mlplatform.errors import UsageError
-from mlplatform.medallion.numbers import number_pattern, number_sql
+from mlplatform.refine.numbers import number_pattern, number_sql
 from mlplatform.scaffold.number_forms import Form, NoNumber, form_of
 
 

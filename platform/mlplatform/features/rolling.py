@@ -13,7 +13,7 @@ from mlplatform.features.table import FeatureTable
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-    from mlplatform.medallion.as_of_view import WorkspaceAsOf
+    from mlplatform.refine.as_of_view import WorkspaceAsOf
 
 _NUMBER = "_number"
 _HERE = "_here"

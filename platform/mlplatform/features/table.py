@@ -9,12 +9,12 @@ import pyarrow as pa
 
 from mlplatform.columns import Column, Described, arrow_schema
 from mlplatform.errors import ConfigError
-from mlplatform.medallion.silver import SilverTable
+from mlplatform.refine.silver import SilverTable
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-    from mlplatform.medallion.as_of_view import WorkspaceAsOf
+    from mlplatform.refine.as_of_view import WorkspaceAsOf
 
 
 class FeatureTable(Described):

@@ -10,10 +10,10 @@ import pyarrow as pa
 
 from mlplatform.as_of import shown
 from mlplatform.errors import LabelError
-from mlplatform.medallion.spine import LABEL_KNOWN_AT, LABELS, SPINE, LabelSpine
 from mlplatform.naming import Namespace
 from mlplatform.protocols.tables import Filter
 from mlplatform.protocols.workspace import Workspace
+from mlplatform.refine.spine import LABEL_KNOWN_AT, LABELS, SPINE, LabelSpine
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from mlplatform.config.settings import UseCaseSettings
     from mlplatform.features.functions import FeatureFunctionSpec
     from mlplatform.features.table import FeatureTable
-    from mlplatform.medallion.spine import LabelSpine
     from mlplatform.naming import Namespace
+    from mlplatform.refine.spine import LabelSpine
 
 
 class Trainer(ABC):

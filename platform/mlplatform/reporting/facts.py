@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from mlplatform.config.settings import UseCaseSettings
-from mlplatform.medallion.spine import LabelSpine
 from mlplatform.models import metrics, promotion
 from mlplatform.naming import Namespace
 from mlplatform.ops import stage_runs
 from mlplatform.protocols.workspace import Workspace
+from mlplatform.refine.spine import LabelSpine
 from mlplatform.reporting.decisions import Champion, DecisionFacts, champions_of, decisions_of
 from mlplatform.reporting.observations import (
     AlertFacts,

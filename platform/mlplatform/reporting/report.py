@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlplatform.config.settings import UseCaseSettings
-from mlplatform.medallion.spine import LabelSpine
 from mlplatform.naming import Namespace, check_use_case_name
 from mlplatform.ops.stage_runs import utc_now
 from mlplatform.protocols.workspace import Workspace
+from mlplatform.refine.spine import LabelSpine
 from mlplatform.reporting import formats, plots, plots_detail, plots_pipeline, summary
 from mlplatform.reporting.facts import Facts, gather
 from mlplatform.reporting.plots import Plot

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from mlplatform.errors import UsageError
-from mlplatform.medallion.numbers import NO_NUMBER
+from mlplatform.refine.numbers import NO_NUMBER
 from mlplatform.scaffold.csv_file import CsvFile, read_csv
 from mlplatform.scaffold.number_forms import Form, NoNumber, form_of
 

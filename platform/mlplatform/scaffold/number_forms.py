@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from unicodedata import category
 
-from mlplatform.medallion.numbers import NO_NUMBER, SPACES, number_pattern
+from mlplatform.refine.numbers import NO_NUMBER, SPACES, number_pattern
 
 _CURRENCIES = frozenset(
     "USD EUR GBP CHF JPY CNY INR BRL CAD AUD NZD SEK NOK DKK PLN CZK HUF MXN ZAR SGD HKD KRW TRY "  # noqa: SIM905

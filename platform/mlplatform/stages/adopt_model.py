@@ -13,7 +13,6 @@ import numpy as np
 import pyarrow as pa
 
 from mlplatform.errors import ArtifactError, FeatureStoreError, LabelError, StageError
-from mlplatform.medallion.spine import LABEL_KNOWN_AT, LABELS, SPINE
 from mlplatform.models import artifacts, promotion
 from mlplatform.models.gate import Decision, decision_id
 from mlplatform.models.label_frame import known_labels
@@ -24,6 +23,7 @@ from mlplatform.ops import stage_runs
 from mlplatform.ops.stage_runs import StageResult
 from mlplatform.protocols.feature_spec import FeatureSpec
 from mlplatform.protocols.registry import ModelVersion
+from mlplatform.refine.spine import LABEL_KNOWN_AT, LABELS, SPINE
 from mlplatform.stages.context import StageContext
 from mlplatform.stages.reference import PROFILE_FILE
 from mlplatform.stages.train import TRAINED_AS_OF_TAG, TRAINED_THROUGH_TAG

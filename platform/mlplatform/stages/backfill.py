@@ -7,9 +7,9 @@ from datetime import datetime
 from mlplatform.errors import TableError, UsageError, did_you_mean
 from mlplatform.features.compare import compare_rows
 from mlplatform.features.table import FeatureTable
-from mlplatform.medallion.as_of_view import WorkspaceAsOf
 from mlplatform.ops import stage_runs
 from mlplatform.ops.stage_runs import StageResult
+from mlplatform.refine.as_of_view import WorkspaceAsOf
 from mlplatform.stages.context import StageContext
 from mlplatform.stages.features import compute
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 
-from mlplatform.medallion.as_of_view import WorkspaceAsOf
 from mlplatform.naming import Namespace
 from mlplatform.ops.stage_runs import RunLog
 from mlplatform.protocols.workspace import Workspace
+from mlplatform.refine.as_of_view import WorkspaceAsOf
 from mlplatform.use_case import UseCase
 
 Progress = Callable[[str], None]

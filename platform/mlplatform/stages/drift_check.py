@@ -11,7 +11,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlplatform.as_of import Duration
-from mlplatform.medallion.spine import SPINE
 from mlplatform.models.scorer import PREDICTION, PREDICTIONS, UNMATCHED
 from mlplatform.monitoring import alerts, drift, profiles
 from mlplatform.monitoring.alerts import Finding, State, too_few
@@ -21,6 +20,7 @@ from mlplatform.naming import CHAMPION, ObjectName
 from mlplatform.ops.schemas import DRIFT_METRICS, WINDOW_COUNTS
 from mlplatform.protocols.lookups import FeatureLookup
 from mlplatform.protocols.tables import Transaction
+from mlplatform.refine.spine import SPINE
 from mlplatform.stages.context import StageContext
 from mlplatform.stages.reference import Reference
 

@@ -15,13 +15,13 @@ import pyarrow.compute as pc
 
 from mlplatform.as_of import parse_as_of
 from mlplatform.errors import LabelError, PlatformError, StageError
-from mlplatform.medallion.spine import LABEL_KNOWN_AT
 from mlplatform.models.checks.base import Evidence, FeatureFacts, ModelSignature
 from mlplatform.models.checks.evidence import enough
 from mlplatform.models.label_frame import LabelFrame, known_labels
 from mlplatform.models.metrics import Vector
 from mlplatform.protocols.feature_spec import FeatureSpec
 from mlplatform.protocols.registry import ModelVersion
+from mlplatform.refine.spine import LABEL_KNOWN_AT
 from mlplatform.stages import champion as champions
 from mlplatform.stages import reference
 from mlplatform.stages.context import StageContext

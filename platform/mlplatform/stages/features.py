@@ -9,11 +9,12 @@ import pyarrow.compute as pc
 
 from mlplatform.as_of import shown
 from mlplatform.features.table import FeatureTable
-from mlplatform.medallion.as_of_view import WorkspaceAsOf
 from mlplatform.naming import ObjectName
 from mlplatform.ops import stage_runs
 from mlplatform.ops.stage_runs import StageResult
-from mlplatform.stages import freshness, markers
+from mlplatform.refine import freshness
+from mlplatform.refine.as_of_view import WorkspaceAsOf
+from mlplatform.stages import markers
 from mlplatform.stages.context import StageContext
 
 NAME = "features"

@@ -16,7 +16,6 @@ import pyarrow.compute as pc
 from mlplatform import stopping
 from mlplatform.as_of import Duration, parse_as_of, shown
 from mlplatform.errors import PlatformError, StageError, TableError, UsageError
-from mlplatform.medallion.spine import SPINE
 from mlplatform.models.reasons import REASONS, reason_codes
 from mlplatform.models.scorer import (
     LATEST_PREDICTIONS,
@@ -31,6 +30,7 @@ from mlplatform.ops.stage_runs import StageResult, utc_now
 from mlplatform.protocols.feature_client import MATCHED
 from mlplatform.protocols.registry import ModelVersion
 from mlplatform.protocols.tables import Transaction
+from mlplatform.refine.spine import SPINE
 from mlplatform.stages import champion as champions
 from mlplatform.stages import first_steps, lost_predictions, markers, reference, unscored
 from mlplatform.stages.context import StageContext

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 
 from mlplatform.errors import BundleError, UsageError
 from mlplatform.ingest import stage as ingest
-from mlplatform.medallion.spine import LABELS, SPINE
 from mlplatform.models.scorer import PREDICTIONS
 from mlplatform.naming import ObjectName
 from mlplatform.ops import schemas
 from mlplatform.protocols.tables import Transaction
-from mlplatform.stages import features, profiling, refine, score
+from mlplatform.refine import stage as refine
+from mlplatform.refine.spine import LABELS, SPINE
+from mlplatform.stages import features, profiling, score
 from mlplatform.stages.context import StageContext
 
 # Who writes which of the platform's own tables; all roles record their runs.

@@ -16,7 +16,6 @@ from mlplatform.as_of import Duration, parse_as_of, shown
 from mlplatform.config.settings import TrainingSettings
 from mlplatform.errors import RegistryError
 from mlplatform.git import source_version
-from mlplatform.medallion.spine import SPINE
 from mlplatform.models import artifacts, skops_flavor
 from mlplatform.models.fitting import in_our_words
 from mlplatform.models.label_frame import LabelFrame, known_labels, sample
@@ -26,6 +25,7 @@ from mlplatform.naming import CHALLENGER, ObjectName
 from mlplatform.ops.stage_runs import StageResult
 from mlplatform.protocols.registry import ModelVersion, TableRead
 from mlplatform.protocols.workspace import Workspace
+from mlplatform.refine.spine import SPINE
 from mlplatform.stages.context import StageContext
 from mlplatform.stages.reference import PROFILE_FILE
 

@@ -7,8 +7,8 @@ from datetime import datetime
 import pyarrow as pa
 
 from mlplatform.features.table import FeatureTable
-from mlplatform.medallion.as_of_view import WorkspaceAsOf
 from mlplatform.protocols.workspace import Workspace
+from mlplatform.refine.as_of_view import WorkspaceAsOf
 from mlplatform.stages.features import compute
 from mlplatform.use_case import UseCase
 

@@ -22,7 +22,6 @@ from mlplatform.config.environments import read_config
 from mlplatform.config.settings import CONFIG_FILE, load_settings
 from mlplatform.discovery import FOLDER
 from mlplatform.errors import ContractError, PlatformError
-from mlplatform.medallion.spine import LABEL_KNOWN_AT, SPINE
 from mlplatform.models.fitting import columns_without_values
 from mlplatform.models.label_frame import known_labels
 from mlplatform.models.scorer import PREDICTION, PREDICTIONS
@@ -31,6 +30,7 @@ from mlplatform.naming import CHALLENGER, ObjectName
 from mlplatform.pipeline import Pipeline
 from mlplatform.protocols.lookups import FeatureLookup
 from mlplatform.protocols.workspace import Workspace
+from mlplatform.refine.spine import LABEL_KNOWN_AT, SPINE
 from mlplatform.stages import gate
 from mlplatform.stages.context import StageContext
 from mlplatform.stages.train import training_start

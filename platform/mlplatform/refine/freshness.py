@@ -16,9 +16,9 @@ import pyarrow.compute as pc
 
 from mlplatform.as_of import parse_as_of
 from mlplatform.ingest.provenance import AVAILABLE_AT
-from mlplatform.medallion.silver import BATCH
 from mlplatform.ops import stage_runs
 from mlplatform.protocols.tables import TableInfo
+from mlplatform.refine.silver import BATCH
 from mlplatform.stages import markers
 from mlplatform.stages.context import StageContext
 

@@ -11,7 +11,7 @@ from mlplatform.errors import ConfigError, did_you_mean
 from mlplatform.ingest import provenance
 from mlplatform.ingest.source import Source
 from mlplatform.naming import quote
-from mlplatform.quality.expectations import Expectation
+from mlplatform.refine.expectations import Expectation
 
 if TYPE_CHECKING:
     from pyspark.sql import Column as SparkColumn

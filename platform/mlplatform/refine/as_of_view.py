@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from mlplatform.errors import TableError, did_you_mean
 from mlplatform.ingest.provenance import AVAILABLE_AT
-from mlplatform.medallion.silver import BATCH
+from mlplatform.refine.silver import BATCH
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

@@ -1,1 +1,0 @@
-"""Data quality: expectations, the quarantine, and where each row came from."""
