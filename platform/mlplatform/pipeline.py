@@ -12,6 +12,8 @@ from typing import Any
 from mlplatform import stopping
 from mlplatform.as_of import parse_as_of
 from mlplatform.errors import PlatformError, UsageError, did_you_mean
+from mlplatform.features import backfill
+from mlplatform.features import stage as features
 from mlplatform.ingest import stage as ingest
 from mlplatform.naming import CHAMPION
 from mlplatform.ops import schemas, stage_runs
@@ -21,9 +23,7 @@ from mlplatform.refine import stage as refine
 from mlplatform.stages import (
     adopt_model,
     adopt_table,
-    backfill,
     champion,
-    features,
     gate,
     lost_predictions,
     markers,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from mlplatform.errors import BundleError, UsageError
+from mlplatform.features import stage as features
 from mlplatform.ingest import stage as ingest
 from mlplatform.models.scorer import PREDICTIONS
 from mlplatform.naming import ObjectName
@@ -13,7 +14,7 @@ from mlplatform.ops import schemas
 from mlplatform.protocols.tables import Transaction
 from mlplatform.refine import stage as refine
 from mlplatform.refine.spine import LABELS, SPINE
-from mlplatform.stages import features, profiling, score
+from mlplatform.stages import profiling, score
 from mlplatform.stages.context import StageContext
 
 # Who writes which of the platform's own tables; all roles record their runs.

@@ -6,10 +6,10 @@ from datetime import datetime
 
 import pyarrow as pa
 
+from mlplatform.features.stage import compute
 from mlplatform.features.table import FeatureTable
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.as_of_view import WorkspaceAsOf
-from mlplatform.stages.features import compute
 from mlplatform.use_case import UseCase
 
 # Sums of floats depend on the order in which an engine adds them up.

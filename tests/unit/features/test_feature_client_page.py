@@ -12,7 +12,7 @@ from mlplatform.workspace.databricks.fe import DatabricksFeatureClient
 from mlplatform.workspace.feature_methods import NOT_OFFERED, OnlySome
 from mlplatform.workspace.local.fe import LocalFeatureClient
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "feature-client.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).resolve().parents[3] / "docs" / "feature-client.md").read_text(encoding="utf-8")
 
 
 def listed(section: str) -> dict[str, str]:

@@ -6,12 +6,12 @@ from datetime import datetime
 
 from mlplatform.errors import TableError, UsageError, did_you_mean
 from mlplatform.features.compare import compare_rows
+from mlplatform.features.stage import compute
 from mlplatform.features.table import FeatureTable
 from mlplatform.ops import stage_runs
 from mlplatform.ops.stage_runs import StageResult
 from mlplatform.refine.as_of_view import WorkspaceAsOf
 from mlplatform.stages.context import StageContext
-from mlplatform.stages.features import compute
 
 NAME = stage_runs.BACKFILL
 
