@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from mlplatform.models.checks.base import CheckResult, Evidence, GateCheck
     from mlplatform.models.estimators import coded
     from mlplatform.models.gate import ChampionGate
-    from mlplatform.models.metrics import Metric
     from mlplatform.models.scorer import BatchScorer
     from mlplatform.models.trainer import Trainer
     from mlplatform.monitoring.monitor import Monitor
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from mlplatform.refine.numbers import number_sql, present_sql, readable_sql
     from mlplatform.refine.silver import SilverTable
     from mlplatform.refine.spine import LabelSpine
+    from mlplatform.statistics.metrics import Metric
     from mlplatform.use_case import UseCase
     from mlplatform.workspace import open_workspace
 
@@ -89,7 +89,7 @@ _MODULES = {
     "FeatureTable": "features.table",
     "GateCheck": "models.checks.base",
     "LabelSpine": "refine.spine",
-    "Metric": "models.metrics",
+    "Metric": "statistics.metrics",
     "MissingDependencyError": "errors",
     "Monitor": "monitoring.monitor",
     "Pipeline": "pipeline",

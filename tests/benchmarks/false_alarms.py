@@ -21,11 +21,11 @@ import numpy as np
 import pyarrow as pa
 
 from mlplatform.config.settings import MonitoringSettings, UseCaseSettings
-from mlplatform.models import metrics
-from mlplatform.monitoring import baseline, drift
-from mlplatform.monitoring.counts import count_batches
-from mlplatform.monitoring.profiles import profile_table
+from mlplatform.monitoring import drift
 from mlplatform.stages.baseline_check import Beside, surely_worse
+from mlplatform.statistics import baseline, metrics
+from mlplatform.statistics.counts import count_batches
+from mlplatform.statistics.profiles import profile_table
 
 TINY = 1e-9
 RATE = 0.05

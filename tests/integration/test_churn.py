@@ -16,10 +16,10 @@ from mlplatform.as_of import parse_as_of
 from mlplatform.errors import MissingDependencyError
 from mlplatform.models.checks.base import Evidence
 from mlplatform.models.label_frame import known_labels
-from mlplatform.models.metrics import roc_auc
 from mlplatform.models.training import predict, training_data
 from mlplatform.naming import CHAMPION
 from mlplatform.pipeline import Pipeline
+from mlplatform.statistics.metrics import roc_auc
 from mlplatform.testing import check_features, check_incremental
 
 if TYPE_CHECKING:

@@ -13,10 +13,10 @@ import pytest
 from mlplatform import discovery
 from mlplatform.as_of import parse_as_of
 from mlplatform.models.label_frame import LabelFrame, known_labels
-from mlplatform.models.metrics import roc_auc
 from mlplatform.models.training import predict, training_data
 from mlplatform.naming import CHAMPION
 from mlplatform.pipeline import Pipeline, RunSummary
+from mlplatform.statistics.metrics import roc_auc
 
 if TYPE_CHECKING:
     from mlplatform.use_case import UseCase

@@ -12,9 +12,9 @@ import pytest
 from mlplatform import discovery
 from mlplatform.as_of import parse_as_of
 from mlplatform.models.label_frame import known_labels
-from mlplatform.models.metrics import mae, roc_auc
 from mlplatform.models.training import predict, training_data
 from mlplatform.pipeline import Pipeline
+from mlplatform.statistics.metrics import mae, roc_auc
 
 pytestmark = pytest.mark.slow
 

@@ -187,8 +187,8 @@ def test_no_label_at_all_is_insufficient(gate_at, wide):
 
 
 def test_a_metric_that_is_not_defined_rejects(gate_at, wide, monkeypatch):
-    from mlplatform.models import metrics
-    from mlplatform.models.metrics import Metric
+    from mlplatform.statistics import metrics
+    from mlplatform.statistics.metrics import Metric
 
     undefined = Metric("roc_auc", lambda labels, made: float("nan"), greater_is_better=True)
     monkeypatch.setitem(metrics.METRICS, "roc_auc", undefined)

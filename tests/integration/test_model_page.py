@@ -9,8 +9,8 @@ import pytest
 from mlflow.entities import LoggedModel, Run
 
 from mlplatform.models.artifacts import DIGEST_TAG
-from mlplatform.models.metrics import BY_TASK
 from mlplatform.protocols.registry import ModelVersion, TableRead
+from mlplatform.statistics.metrics import BY_TASK
 from tests.support.tiny_gate import MODEL, NAMESPACE, put
 
 SPINE, LABELS = str(NAMESPACE.gold("spine")), str(NAMESPACE.gold("labels"))

@@ -10,10 +10,10 @@ import pytest
 
 from mlplatform.as_of import parse_as_of
 from mlplatform.config.settings import UseCaseSettings
-from mlplatform.models import metrics
 from mlplatform.models.checks.base import CheckResult, Evidence, FeatureFacts, GateCheck, ModelSignature
 from mlplatform.models.gate import ChampionGate, Decision, decision_id
-from mlplatform.models.metrics import Metric
+from mlplatform.statistics import metrics
+from mlplatform.statistics.metrics import Metric
 
 AS_OF = parse_as_of("2006-01-01")
 ROWS = 600

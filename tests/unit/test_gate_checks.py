@@ -12,8 +12,6 @@ import pytest
 
 from mlplatform.as_of import parse_as_of
 from mlplatform.config.settings import UseCaseSettings
-from mlplatform.models import metrics
-from mlplatform.models.bootstrap import paired_difference
 from mlplatform.models.checks import default_checks
 from mlplatform.models.checks.base import (
     CheckResult,
@@ -24,6 +22,8 @@ from mlplatform.models.checks.base import (
     group_frame,
 )
 from mlplatform.models.gate import guarded
+from mlplatform.statistics import metrics
+from mlplatform.statistics.bootstrap import paired_difference
 
 AS_OF = parse_as_of("2020-06-01")
 ROWS = 1200

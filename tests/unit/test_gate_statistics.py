@@ -13,11 +13,11 @@ import pyarrow as pa
 import pytest
 
 from mlplatform.config.settings import UseCaseSettings
-from mlplatform.models import metrics
-from mlplatform.models.bootstrap import paired_difference
 from mlplatform.models.checks.base import Evidence
 from mlplatform.models.checks.performance import BeatsChampion
 from mlplatform.models.checks.slices import Slices
+from mlplatform.statistics import metrics
+from mlplatform.statistics.bootstrap import paired_difference
 
 pytestmark = pytest.mark.slow
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from mlplatform.config.settings import UseCaseSettings
-from mlplatform.models import metrics
 from mlplatform.monitoring.performance import CALIBRATION_RATIO, PerformanceMetric, realised
+from mlplatform.statistics import metrics
 
 ROWS = 1000
 LABELS = (np.arange(ROWS) % 5 == 0).astype(float)

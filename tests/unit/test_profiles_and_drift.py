@@ -15,10 +15,10 @@ from scipy.stats import entropy
 from mlplatform.config.settings import MonitoringSettings
 from mlplatform.errors import StageError
 from mlplatform.monitoring import drift as drift_module
-from mlplatform.monitoring.counts import count_batches
-from mlplatform.monitoring.distances import population_stability_index
 from mlplatform.monitoring.drift import DriftMetric
-from mlplatform.monitoring.profiles import (
+from mlplatform.statistics.counts import count_batches
+from mlplatform.statistics.distances import population_stability_index
+from mlplatform.statistics.profiles import (
     GRID,
     MOST_CATEGORIES,
     ColumnProfile,

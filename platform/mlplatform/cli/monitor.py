@@ -68,7 +68,7 @@ def _nothing_scored(use_case: str, moment: datetime, options: Options, *, as_jso
 
 
 def _lines(details: dict[str, Any], metric: str, rows: int | None) -> list[str]:
-    from mlplatform.monitoring.estimate import BLIND_SPOT
+    from mlplatform.statistics.estimate import BLIND_SPOT
 
     lines = ["the window could not be read" if rows is None else f"{rows} predictions in the window"]
     worst = details.get("worst_drift")

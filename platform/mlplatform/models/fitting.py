@@ -11,7 +11,7 @@ import numpy as np
 from mlplatform.errors import PlatformError, StageError
 from mlplatform.features.scoring import without_left_out
 from mlplatform.models.estimators import WITH_VALUES
-from mlplatform.models.metrics import Vector
+from mlplatform.statistics.metrics import Vector
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from mlplatform.errors import StageError
-from mlplatform.models.metrics import Vector
+from mlplatform.statistics.metrics import Vector
 
 REASON = pa.struct([pa.field("feature", pa.string()), pa.field("contribution", pa.float64())])
 REASONS = pa.list_(pa.field("element", REASON))

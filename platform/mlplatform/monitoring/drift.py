@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mlplatform.config.settings import MonitoringSettings
-from mlplatform.monitoring import distances
-from mlplatform.monitoring.counts import ColumnCounts
-from mlplatform.monitoring.profiles import ColumnProfile, Profile
+from mlplatform.statistics import distances
+from mlplatform.statistics.counts import ColumnCounts
+from mlplatform.statistics.profiles import ColumnProfile, Profile
 
 TRAINING = "training"
 PREVIOUS = "previous window"

@@ -8,11 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mlplatform.config.settings import UseCaseSettings
-from mlplatform.models import metrics
-from mlplatform.models.metrics import Vector
-from mlplatform.monitoring import estimate
 from mlplatform.monitoring.alerts import too_few
-from mlplatform.monitoring.intervals import interval
+from mlplatform.statistics import estimate, metrics
+from mlplatform.statistics.intervals import interval
+from mlplatform.statistics.metrics import Vector
 
 CALIBRATION_RATIO = "calibration_ratio"
 COVERAGE = "coverage"

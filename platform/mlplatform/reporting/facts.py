@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from mlplatform.config.settings import UseCaseSettings
-from mlplatform.models import metrics, promotion
+from mlplatform.models import promotion
 from mlplatform.naming import Namespace
 from mlplatform.ops import stage_runs
 from mlplatform.protocols.workspace import Workspace
@@ -30,6 +30,7 @@ from mlplatform.reporting.observations import (
     windows_of,
 )
 from mlplatform.reporting.outcomes import Outcomes, Scored, read_outcomes
+from mlplatform.statistics import metrics
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,13 @@ from datetime import datetime
 from typing import Any
 
 from mlplatform.as_of import parse_as_of
-from mlplatform.monitoring import alerts, baseline
+from mlplatform.monitoring import alerts
 from mlplatform.monitoring.drift import TRAINING
 from mlplatform.monitoring.performance import CALIBRATION_RATIO
 from mlplatform.naming import CHAMPION, Namespace
 from mlplatform.ops.stage_runs import DONE
 from mlplatform.protocols.workspace import Workspace
+from mlplatform.statistics import baseline
 
 CRITICAL = "critical"
 # Stages that every row passes once: their counts may be added up over the runs.

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from mlplatform.monitoring.baseline import metric as of_baseline
 from mlplatform.reporting import svg
 from mlplatform.reporting.facts import Facts
 from mlplatform.reporting.formats import brief, count, limit, moment, number, percent, plural
+from mlplatform.statistics.baseline import metric as of_baseline
 
 _SIZE = (440.0, 290.0)
 _CLOSE = 0.06  # champions nearer than this share of the axis would write their labels over each other

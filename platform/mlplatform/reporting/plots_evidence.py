@@ -10,10 +10,10 @@ import numpy as np
 from mlplatform.config.settings import UseCaseSettings
 from mlplatform.models.checks.base import CheckResult, Evidence
 from mlplatform.models.gate import Decision
-from mlplatform.models.metrics import Vector
 from mlplatform.reporting import svg
 from mlplatform.reporting.formats import brief, limit, number, percent, plural
 from mlplatform.reporting.plots import Plot
+from mlplatform.statistics.metrics import Vector
 
 _SIZE = (440.0, 300.0)
 _POINTS = 300

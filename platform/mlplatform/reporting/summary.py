@@ -6,13 +6,13 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
 
-from mlplatform.monitoring.baseline import GAIN
-from mlplatform.monitoring.baseline import metric as of_baseline
 from mlplatform.monitoring.performance import CALIBRATION_RATIO
 from mlplatform.ops.stage_runs import FAILED
 from mlplatform.reporting.facts import Facts, Step
 from mlplatform.reporting.formats import NOTHING, count, limit, moment, number, percent, plural, printable
 from mlplatform.reporting.observations import CRITICAL
+from mlplatform.statistics.baseline import GAIN
+from mlplatform.statistics.baseline import metric as of_baseline
 
 State = Literal["good", "watch", "bad", "unjudged", "none"]
 

@@ -17,7 +17,6 @@ from mlplatform.models import artifacts, promotion
 from mlplatform.models.gate import Decision, decision_id
 from mlplatform.models.label_frame import known_labels
 from mlplatform.models.scorer import PREDICTION
-from mlplatform.monitoring import estimate, profiles
 from mlplatform.naming import CHALLENGER, CHAMPION, ObjectName
 from mlplatform.ops import stage_runs
 from mlplatform.ops.stage_runs import StageResult
@@ -27,6 +26,7 @@ from mlplatform.refine.spine import LABEL_KNOWN_AT, LABELS, SPINE
 from mlplatform.stages.context import StageContext
 from mlplatform.stages.reference import PROFILE_FILE
 from mlplatform.stages.train import TRAINED_AS_OF_TAG, TRAINED_THROUGH_TAG
+from mlplatform.statistics import estimate, profiles
 
 NAME = stage_runs.ADOPT
 FROM_TAG = "adopted_from"

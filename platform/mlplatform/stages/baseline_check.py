@@ -10,19 +10,19 @@ import pyarrow as pa
 
 from mlplatform.config.settings import UseCaseSettings
 from mlplatform.errors import PlatformError
-from mlplatform.models import metrics
 from mlplatform.models.checks.base import group_frame
-from mlplatform.models.metrics import Vector
-from mlplatform.monitoring import alerts, baseline
+from mlplatform.monitoring import alerts
 from mlplatform.monitoring.alerts import Finding, too_few
-from mlplatform.monitoring.baseline import Clusters, Compared
-from mlplatform.monitoring.distances import holm
-from mlplatform.monitoring.intervals import interval
 from mlplatform.monitoring.late_labels import Judged
 from mlplatform.monitoring.performance import PerformanceMetric
 from mlplatform.stages import reference
 from mlplatform.stages.context import StageContext
 from mlplatform.stages.evaluation import training_labels
+from mlplatform.statistics import baseline, metrics
+from mlplatform.statistics.baseline import Clusters, Compared
+from mlplatform.statistics.distances import holm
+from mlplatform.statistics.intervals import interval
+from mlplatform.statistics.metrics import Vector
 
 
 class Baselines:

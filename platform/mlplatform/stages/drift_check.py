@@ -12,9 +12,8 @@ import pyarrow.compute as pc
 
 from mlplatform.as_of import Duration
 from mlplatform.models.scorer import PREDICTION, PREDICTIONS, UNMATCHED
-from mlplatform.monitoring import alerts, drift, profiles
+from mlplatform.monitoring import alerts, drift
 from mlplatform.monitoring.alerts import Finding, State, too_few
-from mlplatform.monitoring.counts import ColumnCounts, count_batches
 from mlplatform.monitoring.drift import DriftMetric
 from mlplatform.naming import CHAMPION, ObjectName
 from mlplatform.ops.schemas import DRIFT_METRICS, WINDOW_COUNTS
@@ -23,6 +22,8 @@ from mlplatform.protocols.tables import Transaction
 from mlplatform.refine.spine import SPINE
 from mlplatform.stages.context import StageContext
 from mlplatform.stages.reference import Reference
+from mlplatform.statistics import profiles
+from mlplatform.statistics.counts import ColumnCounts, count_batches
 
 _NO_BASELINE = "none"
 _SHOWN = 5

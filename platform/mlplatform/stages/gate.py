@@ -10,7 +10,7 @@ import numpy as np
 
 from mlplatform import stopping
 from mlplatform.errors import NotPromotedError, PlatformError
-from mlplatform.models import metrics, promotion, rollback
+from mlplatform.models import promotion, rollback
 from mlplatform.models.checks.base import CheckResult, Evidence
 from mlplatform.models.gate import Decision, decision_id
 from mlplatform.naming import CHALLENGER, CHAMPION
@@ -19,6 +19,7 @@ from mlplatform.protocols.registry import ModelVersion
 from mlplatform.stages import champion as champions
 from mlplatform.stages import evaluation, first_steps
 from mlplatform.stages.context import StageContext
+from mlplatform.statistics import metrics
 
 NAME = "gate"
 UNCHANGED = "unchanged"

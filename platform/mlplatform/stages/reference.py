@@ -8,10 +8,10 @@ from typing import Any
 
 from mlplatform.errors import StageError
 from mlplatform.models.scorer import PREDICTION
-from mlplatform.monitoring import profiles
-from mlplatform.monitoring.profiles import ColumnProfile
 from mlplatform.protocols.registry import ModelVersion
 from mlplatform.protocols.workspace import Workspace
+from mlplatform.statistics import profiles
+from mlplatform.statistics.profiles import ColumnProfile
 
 PROFILE_FILE = "reference_profile.json"
 

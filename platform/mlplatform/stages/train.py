@@ -20,7 +20,6 @@ from mlplatform.models import artifacts, skops_flavor
 from mlplatform.models.fitting import in_our_words
 from mlplatform.models.label_frame import LabelFrame, known_labels, sample
 from mlplatform.models.training import Trained, TrainingData, train, training_data, training_key
-from mlplatform.monitoring import baseline, estimate, profiles
 from mlplatform.naming import CHALLENGER, ObjectName
 from mlplatform.ops.stage_runs import StageResult
 from mlplatform.protocols.registry import ModelVersion, TableRead
@@ -28,6 +27,7 @@ from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.spine import SPINE
 from mlplatform.stages.context import StageContext
 from mlplatform.stages.reference import PROFILE_FILE
+from mlplatform.statistics import baseline, estimate, profiles
 
 NAME = "train"
 KEY_TAG = "training_key"

@@ -16,6 +16,7 @@ from databricks.bundles.schemas import Schema
 from databricks.bundles.volumes import Volume
 
 from mlplatform.cli.main import cli
+from mlplatform.config.cron import check
 from mlplatform.naming import Namespace
 from tests.unit.bundle.support import (
     GOLDEN,
@@ -259,7 +260,7 @@ def test_schedules_are_valid() -> None:
     crons = [job["schedule"]["quartz_cron_expression"] for job in jobs().values() if "schedule" in job]
     assert len(crons) >= 3 * len(USE_CASES)
     for expression in crons:
-        assert cron.check(expression) == expression
+        assert check(expression) == expression
 
 
 def test_texts_are_texts() -> None:

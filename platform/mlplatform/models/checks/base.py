@@ -15,9 +15,9 @@ import pyarrow as pa
 
 from mlplatform.config.settings import GateSettings, UseCaseSettings
 from mlplatform.errors import ConfigError, did_you_mean
-from mlplatform.models import metrics
-from mlplatform.models.bootstrap import PairedDifference, paired_difference
-from mlplatform.models.metrics import Metric, Vector
+from mlplatform.statistics import metrics
+from mlplatform.statistics.bootstrap import PairedDifference, paired_difference
+from mlplatform.statistics.metrics import Metric, Vector
 
 if TYPE_CHECKING:
     import pandas as pd

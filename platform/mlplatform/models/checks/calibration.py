@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from mlplatform.models import metrics
 from mlplatform.models.checks.base import CheckResult, Evidence, GateCheck
+from mlplatform.statistics import metrics
 
 
 class CalibrationError(GateCheck):

@@ -6,7 +6,7 @@ import numpy as np
 
 from mlplatform.config.settings import GateSettings
 from mlplatform.models.checks.base import CheckResult, Evidence, GateCheck
-from mlplatform.models.metrics import Vector
+from mlplatform.statistics.metrics import Vector
 
 
 def rarest_class(labels: Vector) -> int:

@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 
 from mlplatform.config.settings import GuardSettings, UseCaseSettings
-from mlplatform.models import metrics
 from mlplatform.models.checks.base import CheckResult, Evidence, GateCheck, histogram, told
 from mlplatform.models.checks.evidence import rarest_class
-from mlplatform.models.metrics import Vector
+from mlplatform.statistics import metrics
+from mlplatform.statistics.metrics import Vector
 
 
 class Guard(GateCheck):

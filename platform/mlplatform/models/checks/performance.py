@@ -8,7 +8,7 @@ import numpy as np
 
 from mlplatform.errors import ConfigError, did_you_mean
 from mlplatform.models.checks.base import NO_CHAMPION, CheckResult, Evidence, GateCheck, group_frame, histogram, told
-from mlplatform.models.metrics import Vector
+from mlplatform.statistics.metrics import Vector
 
 
 class Floor(GateCheck):

@@ -12,10 +12,10 @@ import pyarrow as pa
 
 from mlplatform.config.settings import SliceSettings
 from mlplatform.errors import ConfigError
-from mlplatform.models.bootstrap import FEWEST_CLUSTERS, PairedDifference
 from mlplatform.models.checks.base import NO_CHAMPION, CheckResult, Evidence, GateCheck, cluster_numbers
 from mlplatform.models.checks.evidence import rarest_class
-from mlplatform.models.metrics import Vector
+from mlplatform.statistics.bootstrap import FEWEST_CLUSTERS, PairedDifference
+from mlplatform.statistics.metrics import Vector
 
 _MOST_VALUES = 10
 Mask = npt.NDArray[np.bool_]

@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from mlplatform.config.settings import UseCaseSettings
-from mlplatform.models import metrics
-from mlplatform.monitoring import estimate
 from mlplatform.monitoring.performance import estimated, realised
+from mlplatform.statistics import estimate, metrics
 
 ROWS = 40_000
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from mlplatform.models.metrics import Metric, Vector
+from mlplatform.statistics.metrics import Metric, Vector
 
 Counts = npt.NDArray[np.int64]
 FEWEST_CLUSTERS = 20

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlplatform.errors import StageError
-from mlplatform.monitoring import edges as edging
-from mlplatform.monitoring.counts import ColumnCounts, Floats, as_floats, count_column
+from mlplatform.statistics import edges as edging
+from mlplatform.statistics.counts import ColumnCounts, Floats, as_floats, count_column
 
 BINS = 10
 GRID = 100

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 if TYPE_CHECKING:
-    from mlplatform.monitoring.profiles import ColumnProfile
+    from mlplatform.statistics.profiles import ColumnProfile
 
 Floats = npt.NDArray[np.float64]
 THREADS = 2

@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from mlplatform.models import metrics
-from mlplatform.models.bootstrap import paired_difference
-from mlplatform.models.metrics import Vector
-from mlplatform.monitoring.intervals import LEVEL, delong, losses
+from mlplatform.statistics import metrics
+from mlplatform.statistics.bootstrap import paired_difference
+from mlplatform.statistics.intervals import LEVEL, delong, losses
+from mlplatform.statistics.metrics import Vector
 
 GAIN = "gain_over_baseline"
 """Name of the metric: how much better than the baseline a model is in the primary metric; above zero is better."""

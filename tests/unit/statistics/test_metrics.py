@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlplatform.errors import ConfigError
-from mlplatform.models import metrics
+from mlplatform.statistics import metrics
 
 
 def made_up(seed: int, rows: int, ties: int) -> tuple[np.ndarray, np.ndarray]:

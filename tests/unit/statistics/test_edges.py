@@ -13,7 +13,7 @@ from scipy.stats import ks_2samp
 
 from mlplatform.config.settings import MonitoringSettings
 from mlplatform.monitoring.drift import DriftMetric, compare
-from mlplatform.monitoring.profiles import ColumnProfile, from_dict, profile_table, to_dict
+from mlplatform.statistics.profiles import ColumnProfile, from_dict, profile_table, to_dict
 
 # Everything is judged, so that no distance is left without a verdict.
 LIMITS = MonitoringSettings(max_js=0.1, max_ks=0.1)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlplatform.models import metrics
-from mlplatform.models.bootstrap import PairedDifference, paired_difference
+from mlplatform.statistics import metrics
+from mlplatform.statistics.bootstrap import PairedDifference, paired_difference
 
 AUC, RMSE = metrics.get("roc_auc"), metrics.get("rmse")
 

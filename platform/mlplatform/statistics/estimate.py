@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from mlplatform.models.metrics import Vector
+from mlplatform.statistics.metrics import Vector
 
 BLIND_SPOT = (
     "assumes that a score still means what it meant on the holdout: a shift of the base rate (the same inputs, other "

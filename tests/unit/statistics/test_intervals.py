@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlplatform.models import metrics
-from mlplatform.monitoring.intervals import interval
+from mlplatform.statistics import metrics
+from mlplatform.statistics.intervals import interval
 
 
 @given(st.integers(0, 10**6), st.sampled_from(["roc_auc", "brier", "log_loss", "label_mean", "prediction_mean"]))

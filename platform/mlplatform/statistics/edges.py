@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mlplatform.monitoring.counts import Floats
+from mlplatform.statistics.counts import Floats
 
 # Two values closer than this, relative to their size, may be one: four times the rounding of a 32-bit number.
 _SAME = 2.0**-22

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from mlplatform.models import metrics
-from mlplatform.models.metrics import Vector
+from mlplatform.statistics import metrics
+from mlplatform.statistics.metrics import Vector
 
 Interval = tuple[float, float]
 LEVEL = 0.95
