@@ -20,10 +20,8 @@ if TYPE_CHECKING:
     from mlplatform.ingest.replay import Replay, utc_from_local
     from mlplatform.ingest.source import Source, end_of_period, start_of_period
     from mlplatform.models.checks.base import CheckResult, Evidence, GateCheck
-    from mlplatform.models.estimators import coded
     from mlplatform.models.gate import ChampionGate
     from mlplatform.models.scorer import BatchScorer
-    from mlplatform.models.trainer import Trainer
     from mlplatform.monitoring.monitor import Monitor
     from mlplatform.pipeline import Pipeline
     from mlplatform.protocols.lookups import FeatureFunction, FeatureLookup
@@ -34,6 +32,8 @@ if TYPE_CHECKING:
     from mlplatform.refine.silver import SilverTable
     from mlplatform.refine.spine import LabelSpine
     from mlplatform.statistics.metrics import Metric
+    from mlplatform.training.estimators import coded
+    from mlplatform.training.trainer import Trainer
     from mlplatform.use_case import UseCase
     from mlplatform.workspace import open_workspace
 
@@ -97,10 +97,10 @@ _MODULES = {
     "RollingFeatureTable": "features.rolling",
     "SilverTable": "refine.silver",
     "Source": "ingest.source",
-    "Trainer": "models.trainer",
+    "Trainer": "training.trainer",
     "UseCase": "use_case",
     "WorkspaceAsOf": "refine.as_of_view",
-    "coded": "models.estimators",
+    "coded": "training.estimators",
     "end_of_period": "ingest.source",
     "label_horizon": "refine.horizon",
     "number_sql": "refine.numbers",

@@ -30,9 +30,9 @@ from mlplatform.stages import (
     monitor,
     retrain,
     score,
-    train,
 )
 from mlplatform.stages.context import Advance, Progress, StageContext, nowhere, silent
+from mlplatform.training import stage as train
 from mlplatform.use_case import UseCase
 
 STAGES: dict[str, Callable[[StageContext], StageResult]] = {

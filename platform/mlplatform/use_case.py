@@ -9,15 +9,15 @@ from mlplatform.config.settings import CONFIG_FILE, UseCaseSettings, load_settin
 from mlplatform.features.functions import FeatureFunctionSpec
 from mlplatform.features.table import FeatureTable
 from mlplatform.ingest.source import Source
-from mlplatform.models import artifacts
 from mlplatform.models.gate import ChampionGate
 from mlplatform.models.scorer import BatchScorer
-from mlplatform.models.trainer import Trainer
 from mlplatform.monitoring.monitor import Monitor
 from mlplatform.naming import Namespace, ObjectName
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.silver import SilverTable
 from mlplatform.refine.spine import LabelSpine
+from mlplatform.training import artifacts
+from mlplatform.training.trainer import Trainer
 
 
 class UseCase:

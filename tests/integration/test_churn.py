@@ -15,12 +15,12 @@ from mlplatform import discovery
 from mlplatform.as_of import parse_as_of
 from mlplatform.errors import MissingDependencyError
 from mlplatform.models.checks.base import Evidence
-from mlplatform.models.label_frame import known_labels
-from mlplatform.models.training import predict, training_data
 from mlplatform.naming import CHAMPION
 from mlplatform.pipeline import Pipeline
 from mlplatform.statistics.metrics import roc_auc
 from mlplatform.testing import check_features, check_incremental
+from mlplatform.training.candidate import predict, training_data
+from mlplatform.training.label_frame import known_labels
 
 if TYPE_CHECKING:
     from mlplatform.use_case import UseCase

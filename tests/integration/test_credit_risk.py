@@ -12,11 +12,11 @@ import pytest
 
 from mlplatform import discovery
 from mlplatform.as_of import parse_as_of
-from mlplatform.models.label_frame import LabelFrame, known_labels
-from mlplatform.models.training import predict, training_data
 from mlplatform.naming import CHAMPION
 from mlplatform.pipeline import Pipeline, RunSummary
 from mlplatform.statistics.metrics import roc_auc
+from mlplatform.training.candidate import predict, training_data
+from mlplatform.training.label_frame import LabelFrame, known_labels
 
 if TYPE_CHECKING:
     from mlplatform.use_case import UseCase

@@ -11,9 +11,9 @@ import pytest
 from mlplatform import discovery
 from mlplatform.as_of import parse_as_of
 from mlplatform.errors import LabelError
-from mlplatform.models.label_frame import known_labels
 from mlplatform.pipeline import Pipeline, RunSummary
 from mlplatform.testing import check_features, check_incremental
+from mlplatform.training.label_frame import known_labels
 
 if TYPE_CHECKING:
     import pyarrow as pa

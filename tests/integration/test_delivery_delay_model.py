@@ -11,10 +11,10 @@ import pytest
 
 from mlplatform import discovery
 from mlplatform.as_of import parse_as_of
-from mlplatform.models.label_frame import known_labels
-from mlplatform.models.training import predict, training_data
 from mlplatform.pipeline import Pipeline
 from mlplatform.statistics.metrics import mae, roc_auc
+from mlplatform.training.candidate import predict, training_data
+from mlplatform.training.label_frame import known_labels
 
 pytestmark = pytest.mark.slow
 

@@ -22,9 +22,9 @@ from mlplatform.models.scorer import BatchScorer
 from mlplatform.naming import CHALLENGER, CHAMPION, Namespace
 from mlplatform.ops.stage_runs import StageResult
 from mlplatform.pipeline import Pipeline
-from mlplatform.stages import reference
 from mlplatform.stages.baseline_check import Baselines
 from mlplatform.stages.context import StageContext
+from mlplatform.training import reference
 from mlplatform.workspace.local.workspace import LocalWorkspace
 from tests.support.hook import listening
 from tests.support.state import business_state, differences

@@ -14,11 +14,11 @@ from mlplatform.as_of import parse_as_of
 from mlplatform.errors import RegistryError, UsageError
 from mlplatform.models import promotion
 from mlplatform.models.gate import Decision
-from mlplatform.models.label_frame import known_labels
 from mlplatform.naming import CHALLENGER, CHAMPION, PREVIOUS_CHAMPION
 from mlplatform.ops import schemas
 from mlplatform.stages import gate
 from mlplatform.stages.context import StageContext
+from mlplatform.training.label_frame import known_labels
 from mlplatform.workspace.local.workspace import LocalWorkspace
 from tests.support.state import business_state, differences
 from tests.support.tiny_runs import KILLED, clone, open_tiny, run_and_die, run_tiny

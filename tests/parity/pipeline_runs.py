@@ -12,10 +12,10 @@ import pyarrow as pa
 
 from mlplatform import discovery
 from mlplatform.as_of import parse_as_of
-from mlplatform.models import artifacts
-from mlplatform.models.label_frame import known_labels
 from mlplatform.pipeline import Pipeline
 from mlplatform.refine.spine import LABEL_KNOWN_AT
+from mlplatform.training import artifacts
+from mlplatform.training.label_frame import known_labels
 
 if TYPE_CHECKING:
     from mlplatform.protocols.workspace import Workspace

@@ -16,9 +16,10 @@ import pytest
 
 from mlplatform import open_workspace, pipeline
 from mlplatform.errors import RegistryError, TableError, WorkspaceUnreachableError, WriteConflictError
-from mlplatform.models.label_frame import table_digest
 from mlplatform.naming import CHALLENGER, CHAMPION, PREVIOUS_CHAMPION
-from mlplatform.stages import evaluation, train
+from mlplatform.stages import evaluation
+from mlplatform.training import stage as train
+from mlplatform.training.label_frame import table_digest
 from mlplatform.workspace.databricks import delta_writes
 from mlplatform.workspace.databricks.fe import DatabricksFeatureClient
 from mlplatform.workspace.databricks.registry import DatabricksRegistry

@@ -38,7 +38,7 @@ def evaluate(model_name: str, model_version: int, options: Options) -> None:
     from mlplatform.models.promotion import WAITING
     from mlplatform.naming import ObjectName
     from mlplatform.stages.gate import Request
-    from mlplatform.stages.train import make_challenger
+    from mlplatform.training.stage import make_challenger
 
     with _opened(model_name, model_version, options) as (ws, pipeline):
         make_challenger(ws, ObjectName.parse(model_name), model_version)
@@ -117,7 +117,7 @@ def _opened(model_name: str, version: int, options: Options) -> Iterator[tuple[W
     from mlplatform.as_of import parse_as_of
     from mlplatform.errors import RegistryError
     from mlplatform.pipeline import Pipeline
-    from mlplatform.stages.train import TRAINED_AS_OF_TAG
+    from mlplatform.training.stage import TRAINED_AS_OF_TAG
 
     name = _use_case_of(model_name, options)
     with (

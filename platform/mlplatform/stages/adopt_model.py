@@ -13,9 +13,8 @@ import numpy as np
 import pyarrow as pa
 
 from mlplatform.errors import ArtifactError, FeatureStoreError, LabelError, StageError
-from mlplatform.models import artifacts, promotion
+from mlplatform.models import promotion
 from mlplatform.models.gate import Decision, decision_id
-from mlplatform.models.label_frame import known_labels
 from mlplatform.models.scorer import PREDICTION
 from mlplatform.naming import CHALLENGER, CHAMPION, ObjectName
 from mlplatform.ops import stage_runs
@@ -24,9 +23,11 @@ from mlplatform.protocols.feature_spec import FeatureSpec
 from mlplatform.protocols.registry import ModelVersion
 from mlplatform.refine.spine import LABEL_KNOWN_AT, LABELS, SPINE
 from mlplatform.stages.context import StageContext
-from mlplatform.stages.reference import PROFILE_FILE
-from mlplatform.stages.train import TRAINED_AS_OF_TAG, TRAINED_THROUGH_TAG
 from mlplatform.statistics import estimate, profiles
+from mlplatform.training import artifacts
+from mlplatform.training.label_frame import known_labels
+from mlplatform.training.reference import PROFILE_FILE
+from mlplatform.training.stage import TRAINED_AS_OF_TAG, TRAINED_THROUGH_TAG
 
 NAME = stage_runs.ADOPT
 FROM_TAG = "adopted_from"

@@ -15,7 +15,6 @@ from mlplatform.monitoring import alerts
 from mlplatform.monitoring.alerts import Finding, too_few
 from mlplatform.monitoring.late_labels import Judged
 from mlplatform.monitoring.performance import PerformanceMetric
-from mlplatform.stages import reference
 from mlplatform.stages.context import StageContext
 from mlplatform.stages.evaluation import training_labels
 from mlplatform.statistics import baseline, metrics
@@ -23,6 +22,7 @@ from mlplatform.statistics.baseline import Clusters, Compared
 from mlplatform.statistics.distances import holm
 from mlplatform.statistics.intervals import interval
 from mlplatform.statistics.metrics import Vector
+from mlplatform.training import reference
 
 
 class Baselines:

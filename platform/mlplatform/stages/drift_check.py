@@ -21,9 +21,9 @@ from mlplatform.protocols.lookups import FeatureLookup
 from mlplatform.protocols.tables import Transaction
 from mlplatform.refine.spine import SPINE
 from mlplatform.stages.context import StageContext
-from mlplatform.stages.reference import Reference
 from mlplatform.statistics import profiles
 from mlplatform.statistics.counts import ColumnCounts, count_batches
+from mlplatform.training.reference import Reference
 
 _NO_BASELINE = "none"
 _SHOWN = 5

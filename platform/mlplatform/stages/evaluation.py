@@ -17,15 +17,15 @@ from mlplatform.as_of import parse_as_of
 from mlplatform.errors import LabelError, PlatformError, StageError
 from mlplatform.models.checks.base import Evidence, FeatureFacts, ModelSignature
 from mlplatform.models.checks.evidence import enough
-from mlplatform.models.label_frame import LabelFrame, known_labels
 from mlplatform.protocols.feature_spec import FeatureSpec
 from mlplatform.protocols.registry import ModelVersion
 from mlplatform.refine.spine import LABEL_KNOWN_AT
 from mlplatform.stages import champion as champions
-from mlplatform.stages import reference
 from mlplatform.stages.context import StageContext
-from mlplatform.stages.train import TRAINED_AS_OF_TAG, TRAINED_THROUGH_TAG, training_start
 from mlplatform.statistics.metrics import Vector
+from mlplatform.training import reference
+from mlplatform.training.label_frame import LabelFrame, known_labels
+from mlplatform.training.stage import TRAINED_AS_OF_TAG, TRAINED_THROUGH_TAG, training_start
 
 NEW_LABELS, HOLDOUT, NO_LABELS = "new labels", "holdout", "no labels"
 _TIMED_ROWS = 1000

@@ -15,10 +15,11 @@ from mlplatform.monitoring.alerts import Finding, too_few
 from mlplatform.monitoring.drift import TRAINING, DriftMetric
 from mlplatform.ops import stage_runs
 from mlplatform.ops.stage_runs import StageResult
-from mlplatform.stages import alerting, drift_check, monitored, performance_check, profiling, reference
+from mlplatform.stages import alerting, drift_check, monitored, performance_check, profiling
 from mlplatform.stages.context import StageContext
 from mlplatform.stages.drift_check import Window
 from mlplatform.stages.performance_check import PerformanceCheck
+from mlplatform.training import reference
 
 NAME = monitored.STAGE
 LOG = logging.getLogger(__name__)

@@ -25,7 +25,7 @@ from mlplatform.stages import baseline_check
 from mlplatform.stages.baseline_check import Baselines, Beside
 from mlplatform.stages.context import StageContext
 from mlplatform.stages.drift_check import Window
-from mlplatform.stages.reference import Reference
+from mlplatform.training.reference import Reference
 
 ESTIMATED, REALISED, RECENT = "estimated", "realised", "recent"
 

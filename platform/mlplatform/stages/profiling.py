@@ -16,7 +16,6 @@ import pyarrow.compute as pc
 
 from mlplatform.as_of import parse_as_of
 from mlplatform.errors import LabelError
-from mlplatform.models.label_frame import known_labels
 from mlplatform.models.scorer import PREDICTION
 from mlplatform.monitoring.late_labels import LABEL as KNOWN_LABEL
 from mlplatform.naming import CHAMPION, ObjectName
@@ -24,7 +23,8 @@ from mlplatform.protocols.operations import InferenceProfile
 from mlplatform.protocols.registry import ModelVersion
 from mlplatform.stages import evaluation, performance_check
 from mlplatform.stages.context import StageContext
-from mlplatform.stages.train import TRAINED_AS_OF_TAG, TRAINED_THROUGH_TAG
+from mlplatform.training.label_frame import known_labels
+from mlplatform.training.stage import TRAINED_AS_OF_TAG, TRAINED_THROUGH_TAG
 
 LABELLED, BASELINE = "labelled_predictions", "profile_baseline"
 LABEL, VERSION = "label", "model_version"

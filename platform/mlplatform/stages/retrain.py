@@ -13,8 +13,9 @@ from mlplatform.monitoring.retrain import decide as decide_retrain
 from mlplatform.naming import CHAMPION
 from mlplatform.ops import stage_runs
 from mlplatform.ops.stage_runs import StageResult
-from mlplatform.stages import monitored, train
+from mlplatform.stages import monitored
 from mlplatform.stages.context import StageContext
+from mlplatform.training import stage as train
 
 NAME = "retrain"
 # Of these, only windows that the newest one's version scored count: a new champion starts anew.

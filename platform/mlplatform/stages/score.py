@@ -32,10 +32,11 @@ from mlplatform.protocols.registry import ModelVersion
 from mlplatform.protocols.tables import Transaction
 from mlplatform.refine.spine import SPINE
 from mlplatform.stages import champion as champions
-from mlplatform.stages import first_steps, lost_predictions, markers, reference, unscored
+from mlplatform.stages import first_steps, lost_predictions, markers, unscored
 from mlplatform.stages.context import StageContext
 from mlplatform.stages.lost_predictions import Scoring
-from mlplatform.stages.train import TRAINED_THROUGH_TAG
+from mlplatform.training import reference
+from mlplatform.training.stage import TRAINED_THROUGH_TAG
 
 NAME = "score"
 LOG = logging.getLogger(__name__)

@@ -22,10 +22,7 @@ from mlplatform.config.environments import read_config
 from mlplatform.config.settings import CONFIG_FILE, load_settings
 from mlplatform.discovery import FOLDER
 from mlplatform.errors import ContractError, PlatformError
-from mlplatform.models.fitting import columns_without_values
-from mlplatform.models.label_frame import known_labels
 from mlplatform.models.scorer import PREDICTION, PREDICTIONS
-from mlplatform.models.training import training_data
 from mlplatform.naming import CHALLENGER, ObjectName
 from mlplatform.pipeline import Pipeline
 from mlplatform.protocols.lookups import FeatureLookup
@@ -33,12 +30,15 @@ from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.spine import LABEL_KNOWN_AT, SPINE
 from mlplatform.stages import gate
 from mlplatform.stages.context import StageContext
-from mlplatform.stages.train import training_start
 from mlplatform.testing import declarations
 from mlplatform.testing.computed import computed_rows
 from mlplatform.testing.empty_columns import empty_column
 from mlplatform.testing.incremental_check import check_incremental
 from mlplatform.testing.leak_check import check_features
+from mlplatform.training.candidate import training_data
+from mlplatform.training.fitting import columns_without_values
+from mlplatform.training.label_frame import known_labels
+from mlplatform.training.stage import training_start
 from mlplatform.use_case import UseCase
 
 Status = Literal["passed", "failed", "skipped"]

@@ -9,12 +9,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlplatform.as_of import shown
-from mlplatform.models.trainer import Trainer
 from mlplatform.naming import ObjectName
 from mlplatform.protocols.lookups import FeatureLookup
 from mlplatform.protocols.tables import TableInfo
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.spine import SPINE
+from mlplatform.training.trainer import Trainer
 from mlplatform.use_case import UseCase
 
 _LATER = "Choose a later time, a shorter label.horizon, or leave the column out (exclude_columns) until it has values."

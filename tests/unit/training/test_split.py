@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from mlplatform.errors import LabelError
-from mlplatform.models.split import time_split
+from mlplatform.training.split import time_split
 
 
 def days(numbers: list[int]) -> np.ndarray:

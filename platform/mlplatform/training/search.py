@@ -10,7 +10,7 @@ import numpy as np
 
 from mlplatform.config.settings import SearchSettings
 from mlplatform.errors import PlatformError, StageError
-from mlplatform.models.fitting import said
+from mlplatform.training.fitting import said
 
 OnTrial = Callable[[int, dict[str, Any], float], None]
 OnFailure = Callable[[int, dict[str, Any], str], None]

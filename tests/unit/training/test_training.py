@@ -17,8 +17,8 @@ from mlplatform import coded
 from mlplatform.config.settings import UseCaseSettings
 from mlplatform.errors import StageError
 from mlplatform.features.model_frame import model_frame
-from mlplatform.models.training import TrainingData, train
 from mlplatform.statistics import metrics
+from mlplatform.training.candidate import TrainingData, train
 from tests.support.tiny_use_case import SETTINGS
 
 ROWS = 400

@@ -15,19 +15,19 @@ import pyarrow as pa
 from mlplatform.as_of import Duration, parse_as_of, shown
 from mlplatform.config.settings import TrainingSettings
 from mlplatform.errors import RegistryError
-from mlplatform.git import source_version
-from mlplatform.models import artifacts, skops_flavor
-from mlplatform.models.fitting import in_our_words
-from mlplatform.models.label_frame import LabelFrame, known_labels, sample
-from mlplatform.models.training import Trained, TrainingData, train, training_data, training_key
 from mlplatform.naming import CHALLENGER, ObjectName
 from mlplatform.ops.stage_runs import StageResult
 from mlplatform.protocols.registry import ModelVersion, TableRead
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.spine import SPINE
 from mlplatform.stages.context import StageContext
-from mlplatform.stages.reference import PROFILE_FILE
 from mlplatform.statistics import baseline, estimate, profiles
+from mlplatform.training import artifacts, skops_flavor
+from mlplatform.training.candidate import Trained, TrainingData, train, training_data, training_key
+from mlplatform.training.fitting import in_our_words
+from mlplatform.training.label_frame import LabelFrame, known_labels, sample
+from mlplatform.training.reference import PROFILE_FILE
+from mlplatform.training.source_version import source_version
 
 NAME = "train"
 KEY_TAG = "training_key"
@@ -224,7 +224,7 @@ def _finish(context: StageContext, version: ModelVersion, data: TrainingData, ke
 
 
 def _holdout_start(context: StageContext, data: TrainingData) -> int:
-    from mlplatform.models.split import time_split
+    from mlplatform.training.split import time_split
 
     options = context.use_case.settings.training
     return int(time_split(data.times, holdout=options.holdout, validation=options.validation).holdout.start)

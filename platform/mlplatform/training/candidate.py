@@ -15,16 +15,16 @@ import pyarrow as pa
 from mlplatform.config.settings import UseCaseSettings
 from mlplatform.errors import LabelError
 from mlplatform.features.model_frame import model_frame
-from mlplatform.models.fitting import check_columns, columns_without_values, fit, in_our_words, predict
-from mlplatform.models.label_frame import LabelFrame, table_digest
-from mlplatform.models.search import OnFailure, OnTrial, SearchResult, search
-from mlplatform.models.split import TimeSplit, time_split
-from mlplatform.models.trainer import Trainer
 from mlplatform.protocols.lineage import RULE
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.spine import LABEL_KNOWN_AT, LabelSpine
 from mlplatform.statistics import metrics
 from mlplatform.statistics.metrics import Vector
+from mlplatform.training.fitting import check_columns, columns_without_values, fit, in_our_words, predict
+from mlplatform.training.label_frame import LabelFrame, table_digest
+from mlplatform.training.search import OnFailure, OnTrial, SearchResult, search
+from mlplatform.training.split import TimeSplit, time_split
+from mlplatform.training.trainer import Trainer
 
 if TYPE_CHECKING:
     import pandas as pd

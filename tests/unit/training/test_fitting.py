@@ -21,7 +21,7 @@ from sklearn.svm import LinearSVC
 
 from mlplatform import coded
 from mlplatform.errors import StageError
-from mlplatform.models.fitting import fit, predict
+from mlplatform.training.fitting import fit, predict
 
 ROWS = 120
 RANDOM = np.random.default_rng(4)

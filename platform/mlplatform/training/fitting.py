@@ -10,13 +10,13 @@ import numpy as np
 
 from mlplatform.errors import PlatformError, StageError
 from mlplatform.features.scoring import without_left_out
-from mlplatform.models.estimators import WITH_VALUES
 from mlplatform.statistics.metrics import Vector
+from mlplatform.training.estimators import WITH_VALUES
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from mlplatform.models.trainer import Trainer
+    from mlplatform.training.trainer import Trainer
 
 _CLASSES = 2
 _TABLE = 2  # dimensions

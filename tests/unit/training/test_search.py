@@ -14,7 +14,7 @@ from hyperopt.pyll import scope
 
 from mlplatform.config.settings import SearchSettings
 from mlplatform.errors import StageError
-from mlplatform.models.search import SearchResult, search, whole_numbers
+from mlplatform.training.search import SearchResult, search, whole_numbers
 
 SPACE = {"x": hp.uniform("x", -3, 3), "depth": hp.choice("depth", [2, 3, 4])}
 

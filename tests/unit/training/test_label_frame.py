@@ -6,7 +6,7 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlplatform.models.label_frame import LabelFrame, sample
+from mlplatform.training.label_frame import LabelFrame, sample
 
 
 def frame(rows: int, chunks: int = 1) -> LabelFrame:

@@ -8,9 +8,9 @@ import mlflow
 import pytest
 from mlflow.entities import LoggedModel, Run
 
-from mlplatform.models.artifacts import DIGEST_TAG
 from mlplatform.protocols.registry import ModelVersion, TableRead
 from mlplatform.statistics.metrics import BY_TASK
+from mlplatform.training.artifacts import DIGEST_TAG
 from tests.support.tiny_gate import MODEL, NAMESPACE, put
 
 SPINE, LABELS = str(NAMESPACE.gold("spine")), str(NAMESPACE.gold("labels"))
@@ -84,7 +84,7 @@ def test_logged_again_is_logged_once_and_the_first_version_of_a_table_is_told(ga
 
 
 def test_an_interrupted_training_is_completed_with_its_metrics(gate_at, wide):
-    from mlplatform.stages import train
+    from mlplatform.training import stage as train
     from tests.support.tiny_gate import FIRST, context
 
     ws = gate_at("trained")
