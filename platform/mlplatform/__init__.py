@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from mlplatform.features.functions import FeatureFunctionSpec
     from mlplatform.features.rolling import RollingFeatureTable
     from mlplatform.features.table import FeatureTable
+    from mlplatform.gate.champion_gate import ChampionGate
+    from mlplatform.gate.checks.base import CheckResult, Evidence, GateCheck
     from mlplatform.ingest.replay import Replay, utc_from_local
     from mlplatform.ingest.source import Source, end_of_period, start_of_period
-    from mlplatform.models.checks.base import CheckResult, Evidence, GateCheck
-    from mlplatform.models.gate import ChampionGate
     from mlplatform.models.scorer import BatchScorer
     from mlplatform.monitoring.monitor import Monitor
     from mlplatform.pipeline import Pipeline
@@ -77,17 +77,17 @@ __all__ = [
 
 _MODULES = {
     "BatchScorer": "models.scorer",
-    "ChampionGate": "models.gate",
-    "CheckResult": "models.checks.base",
+    "ChampionGate": "gate.champion_gate",
+    "CheckResult": "gate.checks.base",
     "Column": "columns",
     "Duration": "as_of",
-    "Evidence": "models.checks.base",
+    "Evidence": "gate.checks.base",
     "Expectation": "refine.expectations",
     "FeatureFunction": "protocols.lookups",
     "FeatureFunctionSpec": "features.functions",
     "FeatureLookup": "protocols.lookups",
     "FeatureTable": "features.table",
-    "GateCheck": "models.checks.base",
+    "GateCheck": "gate.checks.base",
     "LabelSpine": "refine.spine",
     "Metric": "statistics.metrics",
     "MissingDependencyError": "errors",

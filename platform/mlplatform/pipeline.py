@@ -14,23 +14,15 @@ from mlplatform.as_of import parse_as_of
 from mlplatform.errors import PlatformError, UsageError, did_you_mean
 from mlplatform.features import backfill
 from mlplatform.features import stage as features
+from mlplatform.gate import champion
+from mlplatform.gate import stage as gate
 from mlplatform.ingest import stage as ingest
 from mlplatform.naming import CHAMPION
 from mlplatform.ops import schemas, stage_runs
 from mlplatform.ops.stage_runs import RunLog, StageResult, StageRun
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine import stage as refine
-from mlplatform.stages import (
-    adopt_model,
-    adopt_table,
-    champion,
-    gate,
-    lost_predictions,
-    markers,
-    monitor,
-    retrain,
-    score,
-)
+from mlplatform.stages import adopt_model, adopt_table, lost_predictions, markers, monitor, retrain, score
 from mlplatform.stages.context import Advance, Progress, StageContext, nowhere, silent
 from mlplatform.training import stage as train
 from mlplatform.use_case import UseCase
@@ -237,7 +229,7 @@ class Pipeline:
         return self.summary.stages[-1].result
 
     def roll_back(self, *, to: int | None, reason: str, dry_run: bool) -> StageResult:
-        """Make an earlier champion champion again; see `mlplatform.stages.gate.roll_back`."""
+        """Make an earlier champion champion again; see `mlplatform.gate.stage.roll_back`."""
         if not dry_run:
             schemas.ensure(self._context.ws, self._context.namespace)
         return gate.roll_back(self._context, to=to, reason=reason, dry_run=dry_run)

@@ -8,8 +8,8 @@ from typing import ClassVar
 from mlplatform.config.settings import CONFIG_FILE, UseCaseSettings, load_settings
 from mlplatform.features.functions import FeatureFunctionSpec
 from mlplatform.features.table import FeatureTable
+from mlplatform.gate.champion_gate import ChampionGate
 from mlplatform.ingest.source import Source
-from mlplatform.models.gate import ChampionGate
 from mlplatform.models.scorer import BatchScorer
 from mlplatform.monitoring.monitor import Monitor
 from mlplatform.naming import Namespace, ObjectName

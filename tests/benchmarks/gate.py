@@ -22,8 +22,8 @@ from sklearn.metrics import roc_auc_score
 
 from mlplatform.as_of import parse_as_of
 from mlplatform.config.settings import UseCaseSettings
-from mlplatform.models.checks.base import Evidence, FeatureFacts, ModelSignature
-from mlplatform.models.gate import ChampionGate
+from mlplatform.gate.champion_gate import ChampionGate
+from mlplatform.gate.checks.base import Evidence, FeatureFacts, ModelSignature
 from mlplatform.statistics import metrics
 
 SIGNATURE = ModelSignature({}, {}, ("double",))

@@ -10,7 +10,7 @@ import pytest
 
 from mlplatform.as_of import parse_as_of
 from mlplatform.errors import ArtifactError, FeatureStoreError, StageError, TableError, UsageError
-from mlplatform.models import promotion
+from mlplatform.gate import promotion
 from mlplatform.naming import Namespace
 from mlplatform.pipeline import Pipeline
 from mlplatform.stages import adopt_model

@@ -14,7 +14,7 @@ import pytest
 from mlplatform import discovery
 from mlplatform.as_of import parse_as_of
 from mlplatform.errors import MissingDependencyError
-from mlplatform.models.checks.base import Evidence
+from mlplatform.gate.checks.base import Evidence
 from mlplatform.naming import CHAMPION
 from mlplatform.pipeline import Pipeline
 from mlplatform.statistics.metrics import roc_auc

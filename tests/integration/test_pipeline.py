@@ -12,11 +12,11 @@ import pytest
 
 from mlplatform.as_of import parse_as_of
 from mlplatform.errors import RegistryError, UsageError
-from mlplatform.models import promotion
-from mlplatform.models.gate import Decision
+from mlplatform.gate import promotion
+from mlplatform.gate import stage as gate
+from mlplatform.gate.champion_gate import Decision
 from mlplatform.naming import CHALLENGER, CHAMPION, PREVIOUS_CHAMPION
 from mlplatform.ops import schemas
-from mlplatform.stages import gate
 from mlplatform.stages.context import StageContext
 from mlplatform.training.label_frame import known_labels
 from mlplatform.workspace.local.workspace import LocalWorkspace

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlplatform.as_of import parse_as_of
 from mlplatform.errors import PlatformError
-from mlplatform.models import promotion
+from mlplatform.gate import promotion
 from mlplatform.models.scorer import LATEST_PREDICTIONS, PREDICTIONS
 from mlplatform.naming import Namespace, ObjectName
 from mlplatform.ops import stage_runs

@@ -16,8 +16,8 @@ import pytest
 
 from mlplatform import open_workspace, pipeline
 from mlplatform.errors import RegistryError, TableError, WorkspaceUnreachableError, WriteConflictError
+from mlplatform.gate import evaluation
 from mlplatform.naming import CHALLENGER, CHAMPION, PREVIOUS_CHAMPION
-from mlplatform.stages import evaluation
 from mlplatform.training import stage as train
 from mlplatform.training.label_frame import table_digest
 from mlplatform.workspace.databricks import delta_writes

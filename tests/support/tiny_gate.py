@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from mlplatform.as_of import parse_as_of
-from mlplatform.models import promotion
+from mlplatform.gate import promotion
+from mlplatform.gate import stage as gate
 from mlplatform.naming import Namespace
 from mlplatform.ops import schemas
 from mlplatform.ops.stage_runs import StageResult
-from mlplatform.stages import gate
 from mlplatform.stages.context import StageContext
 from mlplatform.workspace.local.workspace import LocalWorkspace
 from tests.support.tiny_runs import clone, open_tiny, run_tiny

@@ -104,7 +104,7 @@ PLACES = {
             interrupt()
     """,
     "within a stage that records what failed": """
-        from mlplatform.models.gate import guarded
+        from mlplatform.gate.champion_gate import guarded
         class Check:
             name = "check"
             def run(self, evidence):

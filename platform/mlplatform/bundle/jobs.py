@@ -8,7 +8,7 @@ from typing import Any
 from mlplatform.bundle import names
 from mlplatform.bundle.project import REQUIREMENTS
 from mlplatform.config.settings import UseCaseSettings
-from mlplatform.models.promotion import APPROVAL_TAG
+from mlplatform.gate.promotion import APPROVAL_TAG
 
 # The command for tasks of jobs: they run inside a shell of the runtime, where an exit, even with 0, is a failure.
 PACKAGE, ENTRY_POINT = "mlplatform", "mlplatform-job"

@@ -35,9 +35,9 @@ def deployment() -> None:
 @common
 def evaluate(model_name: str, model_version: int, options: Options) -> None:
     """Put the version to the gate, on the labels known when it was trained; a promotion is recorded and waits."""
-    from mlplatform.models.promotion import WAITING
+    from mlplatform.gate.promotion import WAITING
+    from mlplatform.gate.stage import Request
     from mlplatform.naming import ObjectName
-    from mlplatform.stages.gate import Request
     from mlplatform.training.stage import make_challenger
 
     with _opened(model_name, model_version, options) as (ws, pipeline):
@@ -58,7 +58,7 @@ def evaluate(model_name: str, model_version: int, options: Options) -> None:
 def approval(model_name: str, model_version: int, options: Options) -> None:
     """Pass if somebody has approved the version: its tag Approval_Check is Approved."""
     from mlplatform.errors import NotPromotedError
-    from mlplatform.models.promotion import APPROVAL_TAG, APPROVED, has_approval
+    from mlplatform.gate.promotion import APPROVAL_TAG, APPROVED, has_approval
 
     name = _use_case_of(model_name, options)
     with decisions.failing_closed(name), options.open(name) as ws:
@@ -81,7 +81,7 @@ def approval(model_name: str, model_version: int, options: Options) -> None:
 @common
 def deploy(model_name: str, model_version: int, options: Options) -> None:
     """Promote the version that was evaluated and approved."""
-    from mlplatform.stages.gate import Request
+    from mlplatform.gate.stage import Request
 
     with _opened(model_name, model_version, options) as (_, pipeline):
         details = pipeline.gate(Request(version=model_version)).details

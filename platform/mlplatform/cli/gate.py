@@ -67,9 +67,9 @@ def _put_to_the_gate(
     dry_run: bool,
     as_json: bool,
 ) -> None:
+    from mlplatform.gate.first_steps import require_version
+    from mlplatform.gate.stage import Request
     from mlplatform.pipeline import Pipeline
-    from mlplatform.stages.first_steps import require_version
-    from mlplatform.stages.gate import Request
 
     request = Request(version=version, override=override.strip(), dry_run=dry_run)
     moment = as_of_option(as_of)

@@ -17,7 +17,7 @@ from mlplatform.cli.options import Options, common
 def history(use_case: str, as_json: bool, options: Options) -> None:
     """Show who was champion when and why, and every decision of the gate, oldest first."""
     from mlplatform import discovery
-    from mlplatform.models import promotion
+    from mlplatform.gate import promotion
     from mlplatform.naming import Namespace
     from mlplatform.reporting.decisions import champions_of, decisions_of
 
@@ -62,7 +62,7 @@ def history(use_case: str, as_json: bool, options: Options) -> None:
 def explain(decision_id: str, as_json: bool, options: Options) -> None:
     """Show one decision with all its numbers; the beginning of its id is enough. Starts no engine."""
     from mlplatform.errors import UsageError
-    from mlplatform.models import promotion
+    from mlplatform.gate import promotion
     from mlplatform.naming import ops_table
 
     events: list[dict[str, Any]] = []

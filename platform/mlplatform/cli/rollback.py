@@ -30,8 +30,8 @@ def rollback(
     options: Options,
 ) -> None:
     """Make the champion before the present one champion again, or the one named by --to; on record, with the reason."""
+    from mlplatform.gate.first_steps import require_version
     from mlplatform.pipeline import Pipeline
-    from mlplatform.stages.first_steps import require_version
 
     moment = as_of_option(as_of)
     with (

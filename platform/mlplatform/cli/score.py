@@ -38,10 +38,9 @@ def score(use_case: str, as_of: str, alias: str | None, since: str | None, as_js
     """
     from mlplatform.as_of import parse_as_of, shown
     from mlplatform.errors import UsageError
-    from mlplatform.models import promotion
+    from mlplatform.gate import first_steps, promotion
     from mlplatform.naming import CHAMPION
     from mlplatform.pipeline import Pipeline
-    from mlplatform.stages import first_steps
 
     moment = as_of_option(as_of)
     begin = parse_as_of(since) if since else None

@@ -91,7 +91,7 @@ def _next(fact: dict[str, Any], options: Options) -> list[str]:
 
 
 def _facts(ws: Workspace, name: str) -> dict[str, Any]:
-    from mlplatform.models import promotion
+    from mlplatform.gate import promotion
     from mlplatform.naming import Namespace
     from mlplatform.ops import stage_runs
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from mlplatform.config.settings import UseCaseSettings
-from mlplatform.models import promotion
+from mlplatform.gate import promotion
 from mlplatform.naming import Namespace
 from mlplatform.ops import stage_runs
 from mlplatform.protocols.workspace import Workspace

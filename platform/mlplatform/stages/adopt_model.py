@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 
 from mlplatform.errors import ArtifactError, FeatureStoreError, LabelError, StageError
-from mlplatform.models import promotion
-from mlplatform.models.gate import Decision, decision_id
+from mlplatform.gate import promotion
+from mlplatform.gate.champion_gate import Decision, decision_id
 from mlplatform.models.scorer import PREDICTION
 from mlplatform.naming import CHALLENGER, CHAMPION, ObjectName
 from mlplatform.ops import stage_runs

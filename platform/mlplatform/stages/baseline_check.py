@@ -10,13 +10,13 @@ import pyarrow as pa
 
 from mlplatform.config.settings import UseCaseSettings
 from mlplatform.errors import PlatformError
-from mlplatform.models.checks.base import group_frame
+from mlplatform.gate.checks.base import group_frame
+from mlplatform.gate.evaluation import training_labels
 from mlplatform.monitoring import alerts
 from mlplatform.monitoring.alerts import Finding, too_few
 from mlplatform.monitoring.late_labels import Judged
 from mlplatform.monitoring.performance import PerformanceMetric
 from mlplatform.stages.context import StageContext
-from mlplatform.stages.evaluation import training_labels
 from mlplatform.statistics import baseline, metrics
 from mlplatform.statistics.baseline import Clusters, Compared
 from mlplatform.statistics.distances import holm

@@ -16,6 +16,8 @@ import pyarrow.compute as pc
 from mlplatform import stopping
 from mlplatform.as_of import Duration, parse_as_of, shown
 from mlplatform.errors import PlatformError, StageError, TableError, UsageError
+from mlplatform.gate import champion as champions
+from mlplatform.gate import first_steps
 from mlplatform.models.reasons import REASONS, reason_codes
 from mlplatform.models.scorer import (
     LATEST_PREDICTIONS,
@@ -31,8 +33,7 @@ from mlplatform.protocols.feature_client import MATCHED
 from mlplatform.protocols.registry import ModelVersion
 from mlplatform.protocols.tables import Transaction
 from mlplatform.refine.spine import SPINE
-from mlplatform.stages import champion as champions
-from mlplatform.stages import first_steps, lost_predictions, markers, unscored
+from mlplatform.stages import lost_predictions, markers, unscored
 from mlplatform.stages.context import StageContext
 from mlplatform.stages.lost_predictions import Scoring
 from mlplatform.training import reference

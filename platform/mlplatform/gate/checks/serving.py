@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from mlplatform.as_of import Duration
-from mlplatform.models.checks.base import NO_CHAMPION, CheckResult, Evidence, GateCheck
+from mlplatform.gate.checks.base import NO_CHAMPION, CheckResult, Evidence, GateCheck
 
 
 class FeatureAvailability(GateCheck):

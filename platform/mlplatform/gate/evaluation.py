@@ -15,12 +15,12 @@ import pyarrow.compute as pc
 
 from mlplatform.as_of import parse_as_of
 from mlplatform.errors import LabelError, PlatformError, StageError
-from mlplatform.models.checks.base import Evidence, FeatureFacts, ModelSignature
-from mlplatform.models.checks.evidence import enough
+from mlplatform.gate import champion as champions
+from mlplatform.gate.checks.base import Evidence, FeatureFacts, ModelSignature
+from mlplatform.gate.checks.evidence import enough
 from mlplatform.protocols.feature_spec import FeatureSpec
 from mlplatform.protocols.registry import ModelVersion
 from mlplatform.refine.spine import LABEL_KNOWN_AT
-from mlplatform.stages import champion as champions
 from mlplatform.stages.context import StageContext
 from mlplatform.statistics.metrics import Vector
 from mlplatform.training import reference

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from mlplatform.models.checks.base import CheckResult, Evidence, GateCheck
+from mlplatform.gate.checks.base import CheckResult, Evidence, GateCheck
 from mlplatform.statistics import metrics
 
 

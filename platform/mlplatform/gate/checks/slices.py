@@ -12,8 +12,8 @@ import pyarrow as pa
 
 from mlplatform.config.settings import SliceSettings
 from mlplatform.errors import ConfigError
-from mlplatform.models.checks.base import NO_CHAMPION, CheckResult, Evidence, GateCheck, cluster_numbers
-from mlplatform.models.checks.evidence import rarest_class
+from mlplatform.gate.checks.base import NO_CHAMPION, CheckResult, Evidence, GateCheck, cluster_numbers
+from mlplatform.gate.checks.evidence import rarest_class
 from mlplatform.statistics.bootstrap import FEWEST_CLUSTERS, PairedDifference
 from mlplatform.statistics.metrics import Vector
 

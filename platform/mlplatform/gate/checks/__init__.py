@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from mlplatform.config.settings import UseCaseSettings
-from mlplatform.models.checks.base import GateCheck
-from mlplatform.models.checks.calibration import BrierScore, CalibrationError, CalibrationSlope
-from mlplatform.models.checks.guards import Guard
-from mlplatform.models.checks.performance import BeatsChampion, BeatsTrivial, Floor
-from mlplatform.models.checks.serving import FeatureAvailability, FeatureStaleness, ScoringTime, SignatureCompatible
-from mlplatform.models.checks.slices import Slices
+from mlplatform.gate.checks.base import GateCheck
+from mlplatform.gate.checks.calibration import BrierScore, CalibrationError, CalibrationSlope
+from mlplatform.gate.checks.guards import Guard
+from mlplatform.gate.checks.performance import BeatsChampion, BeatsTrivial, Floor
+from mlplatform.gate.checks.serving import FeatureAvailability, FeatureStaleness, ScoringTime, SignatureCompatible
+from mlplatform.gate.checks.slices import Slices
 
 
 def default_checks(settings: UseCaseSettings) -> list[GateCheck]:

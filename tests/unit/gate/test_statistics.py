@@ -13,9 +13,9 @@ import pyarrow as pa
 import pytest
 
 from mlplatform.config.settings import UseCaseSettings
-from mlplatform.models.checks.base import Evidence
-from mlplatform.models.checks.performance import BeatsChampion
-from mlplatform.models.checks.slices import Slices
+from mlplatform.gate.checks.base import Evidence
+from mlplatform.gate.checks.performance import BeatsChampion
+from mlplatform.gate.checks.slices import Slices
 from mlplatform.statistics import metrics
 from mlplatform.statistics.bootstrap import paired_difference
 

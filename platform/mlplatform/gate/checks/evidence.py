@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mlplatform.config.settings import GateSettings
-from mlplatform.models.checks.base import CheckResult, Evidence, GateCheck
+from mlplatform.gate.checks.base import CheckResult, Evidence, GateCheck
 from mlplatform.statistics.metrics import Vector
 
 

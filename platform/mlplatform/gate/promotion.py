@@ -17,8 +17,8 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from mlplatform.errors import MissingVersionError, RegistryError
-from mlplatform.models.checks.base import CheckResult
-from mlplatform.models.gate import MOVES, Decision
+from mlplatform.gate.champion_gate import MOVES, Decision
+from mlplatform.gate.checks.base import CheckResult
 from mlplatform.naming import CHALLENGER, CHAMPION, PREVIOUS_CHAMPION, Namespace, ObjectName, ops_table
 from mlplatform.ops.schemas import GATE_DECISIONS
 from mlplatform.protocols.tables import Filter

@@ -14,12 +14,12 @@ import pytest
 
 from mlplatform.as_of import parse_as_of
 from mlplatform.errors import NotPromotedError, RegistryError, UsageError
-from mlplatform.models import promotion
+from mlplatform.gate import evaluation, promotion
+from mlplatform.gate import stage as gate
 from mlplatform.naming import CHALLENGER, CHAMPION, PREVIOUS_CHAMPION
 from mlplatform.pipeline import Pipeline
 from mlplatform.refine.spine import LABEL_KNOWN_AT
 from mlplatform.reporting.decisions import champions_of, decisions_of
-from mlplatform.stages import evaluation, gate
 from mlplatform.training.label_frame import known_labels
 from tests.support.state import business_state, differences
 from tests.support.tiny_gate import FIRST, MODEL, NAMESPACE, SECOND, back, context, put, told

@@ -10,8 +10,8 @@ import pytest
 
 from mlplatform.as_of import parse_as_of
 from mlplatform.config.settings import UseCaseSettings
-from mlplatform.models.checks.base import CheckResult, Evidence, FeatureFacts, GateCheck, ModelSignature
-from mlplatform.models.gate import ChampionGate, Decision, decision_id
+from mlplatform.gate.champion_gate import ChampionGate, Decision, decision_id
+from mlplatform.gate.checks.base import CheckResult, Evidence, FeatureFacts, GateCheck, ModelSignature
 from mlplatform.statistics import metrics
 from mlplatform.statistics.metrics import Metric
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from mlplatform.config.settings import GuardSettings, UseCaseSettings
-from mlplatform.models.checks.base import CheckResult, Evidence, GateCheck, histogram, told
-from mlplatform.models.checks.evidence import rarest_class
+from mlplatform.gate.checks.base import CheckResult, Evidence, GateCheck, histogram, told
+from mlplatform.gate.checks.evidence import rarest_class
 from mlplatform.statistics import metrics
 from mlplatform.statistics.metrics import Vector
 

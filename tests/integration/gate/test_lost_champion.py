@@ -164,7 +164,7 @@ def test_a_model_that_is_gone_is_not_replaced_by_a_first_champion(gate_at, wide)
 
 
 def test_a_decision_about_a_deleted_version_is_none_about_the_one_with_its_number(gate_at, wide):
-    from mlplatform.stages import gate
+    from mlplatform.gate import stage as gate
 
     ws = gate_at("challenged")
     put(ws, wide, dry_run=False, version=2)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from mlplatform.errors import ConfigError, did_you_mean
-from mlplatform.models.checks.base import NO_CHAMPION, CheckResult, Evidence, GateCheck, group_frame, histogram, told
+from mlplatform.gate.checks.base import NO_CHAMPION, CheckResult, Evidence, GateCheck, group_frame, histogram, told
 from mlplatform.statistics.metrics import Vector
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 
 from mlplatform.errors import UsageError
-from mlplatform.models import promotion
-from mlplatform.models.gate import Decision, decision_id
+from mlplatform.gate import promotion
+from mlplatform.gate.champion_gate import Decision, decision_id
 from mlplatform.naming import CHAMPION, Namespace
 from mlplatform.protocols.workspace import Workspace
 

@@ -10,14 +10,13 @@ import numpy as np
 
 from mlplatform import stopping
 from mlplatform.errors import NotPromotedError, PlatformError
-from mlplatform.models import promotion, rollback
-from mlplatform.models.checks.base import CheckResult, Evidence
-from mlplatform.models.gate import Decision, decision_id
+from mlplatform.gate import champion as champions
+from mlplatform.gate import evaluation, first_steps, promotion, rollback
+from mlplatform.gate.champion_gate import Decision, decision_id
+from mlplatform.gate.checks.base import CheckResult, Evidence
 from mlplatform.naming import CHALLENGER, CHAMPION
 from mlplatform.ops.stage_runs import StageResult
 from mlplatform.protocols.registry import ModelVersion
-from mlplatform.stages import champion as champions
-from mlplatform.stages import evaluation, first_steps
 from mlplatform.stages.context import StageContext
 from mlplatform.statistics import metrics
 

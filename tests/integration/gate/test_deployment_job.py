@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from mlplatform.as_of import parse_as_of
 from mlplatform.cli.main import cli
 from mlplatform.errors import NotPromotedError, PlatformError, StageError
-from mlplatform.models import promotion
+from mlplatform.gate import promotion
 from mlplatform.naming import CHALLENGER, CHAMPION
 from mlplatform.pipeline import Pipeline
 from tests.support.job_task import run_task

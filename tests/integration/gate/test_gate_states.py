@@ -19,8 +19,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from mlplatform.as_of import parse_as_of
 from mlplatform.errors import PlatformError, UsageError
-from mlplatform.models import promotion, rollback
-from mlplatform.models.gate import Decision
+from mlplatform.gate import promotion, rollback
+from mlplatform.gate.champion_gate import Decision
 from mlplatform.naming import CHALLENGER, CHAMPION, PREVIOUS_CHAMPION
 from mlplatform.ops import schemas
 from mlplatform.reporting.decisions import champions_of
@@ -245,8 +245,8 @@ def test_many_walks_through_what_may_happen(four_versions):
 
 
 def _gate_at_once(root: str, folder: str, barrier: Any, answers: Any) -> None:
+    from mlplatform.gate.stage import Request
     from mlplatform.pipeline import Pipeline
-    from mlplatform.stages.gate import Request
 
     with LocalWorkspace.open(root=root) as ws:
         given = context(ws, TinyFolder(Path(folder), {}), SECOND)

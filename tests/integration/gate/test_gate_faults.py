@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from mlplatform.cli import options as cli_options
 from mlplatform.cli.main import cli
 from mlplatform.errors import FeatureStoreError, PlatformError, RegistryError, TableError
-from mlplatform.models import promotion
+from mlplatform.gate import promotion
 from mlplatform.naming import CHALLENGER, CHAMPION, PREVIOUS_CHAMPION
 from mlplatform.pipeline import Pipeline
 from tests.support.tiny_gate import MODEL, NAMESPACE, SECOND, context, put, told
@@ -113,7 +113,7 @@ def test_features_that_cannot_be_looked_up_reject_and_the_pipeline_fails_and_tri
 
 
 def _as_the_pipeline(given: Any) -> Any:
-    from mlplatform.stages import gate
+    from mlplatform.gate import stage as gate
 
     return gate.run(given, only_undecided=True)
 

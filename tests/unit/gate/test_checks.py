@@ -12,8 +12,9 @@ import pytest
 
 from mlplatform.as_of import parse_as_of
 from mlplatform.config.settings import UseCaseSettings
-from mlplatform.models.checks import default_checks
-from mlplatform.models.checks.base import (
+from mlplatform.gate.champion_gate import guarded
+from mlplatform.gate.checks import default_checks
+from mlplatform.gate.checks.base import (
     CheckResult,
     Evidence,
     FeatureFacts,
@@ -21,7 +22,6 @@ from mlplatform.models.checks.base import (
     cluster_numbers,
     group_frame,
 )
-from mlplatform.models.gate import guarded
 from mlplatform.statistics import metrics
 from mlplatform.statistics.bootstrap import paired_difference
 

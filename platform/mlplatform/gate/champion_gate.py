@@ -13,9 +13,9 @@ import numpy as np
 
 from mlplatform import stopping
 from mlplatform.config.settings import GateSettings, UseCaseSettings
-from mlplatform.models.checks import default_checks
-from mlplatform.models.checks.base import CheckResult, Evidence, GateCheck
-from mlplatform.models.checks.evidence import EnoughEvidence, FinitePredictions
+from mlplatform.gate.checks import default_checks
+from mlplatform.gate.checks.base import CheckResult, Evidence, GateCheck
+from mlplatform.gate.checks.evidence import EnoughEvidence, FinitePredictions
 
 Outcome = Literal["promoted", "rejected", "insufficient", "rolled back"]
 Kind = Literal["gate", "override", "rollback", "adoption"]
@@ -78,7 +78,7 @@ class ChampionGate:
 
     In order: enough evidence, else `insufficient`; finite predictions, else rejected; then every check of `checks()`,
     and a single failure rejects. A check that raises has failed. What each default check asks for is said by its
-    class, in `mlplatform.models.checks`.
+    class, in `mlplatform.gate.checks`.
 
     The first champion has no champion to beat: those checks are skipped, and the others (evidence, floor, better than
     a trivial baseline, what else is configured) decide.

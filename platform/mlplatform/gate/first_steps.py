@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from mlplatform.errors import StageError, UsageError
+from mlplatform.gate import champion
 from mlplatform.naming import CHAMPION
 from mlplatform.protocols.workspace import Workspace
-from mlplatform.stages import champion
 from mlplatform.use_case import UseCase
 
 _MOST = 10

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mlplatform.errors import MissingVersionError, RegistryError, StageError
-from mlplatform.models import promotion
+from mlplatform.gate import promotion
 from mlplatform.naming import CHAMPION
 from mlplatform.protocols.registry import ModelVersion
 from mlplatform.protocols.workspace import Workspace

@@ -1,0 +1,1 @@
+"""A challenger is held against the champion, and promoted or not."""
