@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from mlplatform.gate.checks.base import CheckResult, Evidence, GateCheck
     from mlplatform.ingest.replay import Replay, utc_from_local
     from mlplatform.ingest.source import Source, end_of_period, start_of_period
-    from mlplatform.models.scorer import BatchScorer
     from mlplatform.monitoring.monitor import Monitor
     from mlplatform.pipeline import Pipeline
     from mlplatform.protocols.lookups import FeatureFunction, FeatureLookup
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from mlplatform.refine.numbers import number_sql, present_sql, readable_sql
     from mlplatform.refine.silver import SilverTable
     from mlplatform.refine.spine import LabelSpine
+    from mlplatform.scoring.scorer import BatchScorer
     from mlplatform.statistics.metrics import Metric
     from mlplatform.training.estimators import coded
     from mlplatform.training.trainer import Trainer
@@ -76,7 +76,7 @@ __all__ = [
 ]
 
 _MODULES = {
-    "BatchScorer": "models.scorer",
+    "BatchScorer": "scoring.scorer",
     "ChampionGate": "gate.champion_gate",
     "CheckResult": "gate.checks.base",
     "Column": "columns",

@@ -22,7 +22,9 @@ from mlplatform.ops import schemas, stage_runs
 from mlplatform.ops.stage_runs import RunLog, StageResult, StageRun
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine import stage as refine
-from mlplatform.stages import adopt_model, adopt_table, lost_predictions, markers, monitor, retrain, score
+from mlplatform.scoring import lost_predictions
+from mlplatform.scoring import stage as score
+from mlplatform.stages import adopt_model, adopt_table, markers, monitor, retrain
 from mlplatform.stages.context import Advance, Progress, StageContext, nowhere, silent
 from mlplatform.training import stage as train
 from mlplatform.use_case import UseCase

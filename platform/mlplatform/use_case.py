@@ -10,12 +10,12 @@ from mlplatform.features.functions import FeatureFunctionSpec
 from mlplatform.features.table import FeatureTable
 from mlplatform.gate.champion_gate import ChampionGate
 from mlplatform.ingest.source import Source
-from mlplatform.models.scorer import BatchScorer
 from mlplatform.monitoring.monitor import Monitor
 from mlplatform.naming import Namespace, ObjectName
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.silver import SilverTable
 from mlplatform.refine.spine import LabelSpine
+from mlplatform.scoring.scorer import BatchScorer
 from mlplatform.training import artifacts
 from mlplatform.training.trainer import Trainer
 

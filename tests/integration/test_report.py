@@ -15,11 +15,11 @@ import pytest
 from mlplatform import Column, LabelSpine, parse_as_of
 from mlplatform.config.settings import UseCaseSettings
 from mlplatform.errors import InvalidNameError
-from mlplatform.models.scorer import prediction_schema
 from mlplatform.naming import Namespace
 from mlplatform.ops import schemas
 from mlplatform.reporting.facts import gather
 from mlplatform.reporting.report import write_report
+from mlplatform.scoring.scorer import prediction_schema
 
 if TYPE_CHECKING:
     from mlplatform.workspace.local.workspace import LocalWorkspace

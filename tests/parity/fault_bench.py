@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from mlplatform.as_of import parse_as_of
 from mlplatform.errors import PlatformError
 from mlplatform.gate import promotion
-from mlplatform.models.scorer import LATEST_PREDICTIONS, PREDICTIONS
 from mlplatform.naming import Namespace, ObjectName
 from mlplatform.ops import stage_runs
 from mlplatform.pipeline import Pipeline
+from mlplatform.scoring.scorer import LATEST_PREDICTIONS, PREDICTIONS
 from tests.support.state import table_rows
 
 if TYPE_CHECKING:

@@ -26,8 +26,8 @@ def monitor(use_case: str, as_of: str | None, as_json: bool, options: Options) -
     Data and features are brought up to the time first. Alerts are recorded, then sent; alerts whose delivery failed
     before are sent again. Again for the same time measures again what could not be measured, and changes nothing else.
     """
-    from mlplatform.models.scorer import PREDICTIONS
     from mlplatform.pipeline import Pipeline
+    from mlplatform.scoring.scorer import PREDICTIONS
 
     moment = as_of_option(as_of)
     with options.open_use_case(use_case) as (ws, opened), output.reporting(total=1) as reporter:

@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mlplatform.models.scorer import PREDICTION
 from mlplatform.refine.spine import LABEL_KNOWN_AT
+from mlplatform.scoring.scorer import PREDICTION
 from mlplatform.statistics.metrics import Vector
 
 LABEL = "_label"

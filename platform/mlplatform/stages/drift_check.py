@@ -11,7 +11,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlplatform.as_of import Duration
-from mlplatform.models.scorer import PREDICTION, PREDICTIONS, UNMATCHED
 from mlplatform.monitoring import alerts, drift
 from mlplatform.monitoring.alerts import Finding, State, too_few
 from mlplatform.monitoring.drift import DriftMetric
@@ -20,6 +19,7 @@ from mlplatform.ops.schemas import DRIFT_METRICS, WINDOW_COUNTS
 from mlplatform.protocols.lookups import FeatureLookup
 from mlplatform.protocols.tables import Transaction
 from mlplatform.refine.spine import SPINE
+from mlplatform.scoring.scorer import PREDICTION, PREDICTIONS, UNMATCHED
 from mlplatform.stages.context import StageContext
 from mlplatform.statistics import profiles
 from mlplatform.statistics.counts import ColumnCounts, count_batches

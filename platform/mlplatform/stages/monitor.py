@@ -9,12 +9,12 @@ from typing import Any, TypeVar
 
 from mlplatform import stopping
 from mlplatform.errors import PlatformError
-from mlplatform.models.scorer import PREDICTIONS
 from mlplatform.monitoring import alerts
 from mlplatform.monitoring.alerts import Finding, too_few
 from mlplatform.monitoring.drift import TRAINING, DriftMetric
 from mlplatform.ops import stage_runs
 from mlplatform.ops.stage_runs import StageResult
+from mlplatform.scoring.scorer import PREDICTIONS
 from mlplatform.stages import alerting, drift_check, monitored, performance_check, profiling
 from mlplatform.stages.context import StageContext
 from mlplatform.stages.drift_check import Window

@@ -12,7 +12,6 @@ import pyarrow as pa
 
 from mlplatform.as_of import Duration, parse_as_of
 from mlplatform.config.settings import UseCaseSettings
-from mlplatform.models.scorer import PREDICTION, PREDICTIONS
 from mlplatform.monitoring import alerts, performance
 from mlplatform.monitoring.alerts import Finding, State, too_few
 from mlplatform.monitoring.late_labels import Judged, join_labels
@@ -21,6 +20,7 @@ from mlplatform.naming import CHALLENGER, CHAMPION
 from mlplatform.ops.schemas import PERFORMANCE_METRICS
 from mlplatform.protocols.tables import Transaction
 from mlplatform.refine.spine import LABEL_KNOWN_AT, LABELS, SPINE
+from mlplatform.scoring.scorer import PREDICTION, PREDICTIONS
 from mlplatform.stages import baseline_check
 from mlplatform.stages.baseline_check import Baselines, Beside
 from mlplatform.stages.context import StageContext

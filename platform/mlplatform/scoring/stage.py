@@ -18,8 +18,16 @@ from mlplatform.as_of import Duration, parse_as_of, shown
 from mlplatform.errors import PlatformError, StageError, TableError, UsageError
 from mlplatform.gate import champion as champions
 from mlplatform.gate import first_steps
-from mlplatform.models.reasons import REASONS, reason_codes
-from mlplatform.models.scorer import (
+from mlplatform.naming import CHALLENGER, CHAMPION, ObjectName
+from mlplatform.ops.stage_runs import StageResult, utc_now
+from mlplatform.protocols.feature_client import MATCHED
+from mlplatform.protocols.registry import ModelVersion
+from mlplatform.protocols.tables import Transaction
+from mlplatform.refine.spine import SPINE
+from mlplatform.scoring import lost_predictions, unscored
+from mlplatform.scoring.lost_predictions import Scoring
+from mlplatform.scoring.reasons import REASONS, reason_codes
+from mlplatform.scoring.scorer import (
     LATEST_PREDICTIONS,
     PREDICTION,
     PREDICTIONS,
@@ -27,15 +35,8 @@ from mlplatform.models.scorer import (
     UNMATCHED,
     prediction_schema,
 )
-from mlplatform.naming import CHALLENGER, CHAMPION, ObjectName
-from mlplatform.ops.stage_runs import StageResult, utc_now
-from mlplatform.protocols.feature_client import MATCHED
-from mlplatform.protocols.registry import ModelVersion
-from mlplatform.protocols.tables import Transaction
-from mlplatform.refine.spine import SPINE
-from mlplatform.stages import lost_predictions, markers, unscored
+from mlplatform.stages import markers
 from mlplatform.stages.context import StageContext
-from mlplatform.stages.lost_predictions import Scoring
 from mlplatform.training import reference
 from mlplatform.training.stage import TRAINED_THROUGH_TAG
 

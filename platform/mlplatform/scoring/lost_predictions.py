@@ -14,11 +14,11 @@ from typing import Any
 
 from mlplatform.as_of import Duration, argument, parse_as_of
 from mlplatform.errors import PlatformError
-from mlplatform.models.scorer import PREDICTIONS
 from mlplatform.naming import CHALLENGER, CHAMPION
 from mlplatform.ops import stage_runs
 from mlplatform.ops.stage_runs import StageResult
 from mlplatform.refine.spine import SPINE
+from mlplatform.scoring.scorer import PREDICTIONS
 from mlplatform.stages import markers
 from mlplatform.stages.context import StageContext
 

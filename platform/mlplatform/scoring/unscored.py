@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 import pyarrow.compute as pc
 
 from mlplatform.as_of import argument, shown
-from mlplatform.models.scorer import PREDICTIONS
 from mlplatform.naming import CHAMPION
 from mlplatform.ops.stage_runs import StageResult
 from mlplatform.refine.spine import LABEL_KNOWN_AT, LABELS, SPINE
+from mlplatform.scoring.scorer import PREDICTIONS
 from mlplatform.stages import markers
 from mlplatform.stages.context import StageContext
 

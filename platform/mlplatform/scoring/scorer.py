@@ -6,8 +6,8 @@ from typing import ClassVar
 
 import pyarrow as pa
 
-from mlplatform.models.reasons import REASONS
 from mlplatform.refine.spine import LabelSpine
+from mlplatform.scoring.reasons import REASONS
 
 PREDICTIONS = "predictions"
 LATEST_PREDICTIONS = "latest_predictions"
