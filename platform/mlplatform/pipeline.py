@@ -17,6 +17,8 @@ from mlplatform.features import stage as features
 from mlplatform.gate import champion
 from mlplatform.gate import stage as gate
 from mlplatform.ingest import stage as ingest
+from mlplatform.monitoring import retrain_stage as retrain
+from mlplatform.monitoring import stage as monitor
 from mlplatform.naming import CHAMPION
 from mlplatform.ops import schemas, stage_runs
 from mlplatform.ops.stage_runs import RunLog, StageResult, StageRun
@@ -24,7 +26,7 @@ from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine import stage as refine
 from mlplatform.scoring import lost_predictions
 from mlplatform.scoring import stage as score
-from mlplatform.stages import adopt_model, adopt_table, markers, monitor, retrain
+from mlplatform.stages import adopt_model, adopt_table, markers
 from mlplatform.stages.context import Advance, Progress, StageContext, nowhere, silent
 from mlplatform.training import stage as train
 from mlplatform.use_case import UseCase

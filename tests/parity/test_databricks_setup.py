@@ -12,7 +12,8 @@ import pytest
 
 from mlplatform import discovery
 from mlplatform.as_of import parse_as_of
-from mlplatform.stages import profiling, setup
+from mlplatform.monitoring import profiling
+from mlplatform.stages import setup
 from mlplatform.stages.context import StageContext
 from tests.standin import documented_sql
 

@@ -123,8 +123,8 @@ def _monitored(runs: list[dict[str, Any]]) -> dict[str, Any] | None:
     """Return what the newest monitoring judged and what it did not; None before the first one."""
     from datetime import UTC, datetime
 
+    from mlplatform.monitoring import monitored
     from mlplatform.monitoring.alerts import CHECKS
-    from mlplatform.stages import monitored
 
     found = monitored.up_to(runs, datetime.max.replace(tzinfo=UTC))
     if not found:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from mlplatform.errors import BundleError, UsageError
 from mlplatform.features import stage as features
 from mlplatform.ingest import stage as ingest
+from mlplatform.monitoring import profiling
 from mlplatform.naming import ObjectName
 from mlplatform.ops import schemas
 from mlplatform.protocols.tables import Transaction
@@ -15,7 +16,6 @@ from mlplatform.refine import stage as refine
 from mlplatform.refine.spine import LABELS, SPINE
 from mlplatform.scoring import stage as score
 from mlplatform.scoring.scorer import PREDICTIONS
-from mlplatform.stages import profiling
 from mlplatform.stages.context import StageContext
 
 # Who writes which of the platform's own tables; all roles record their runs.

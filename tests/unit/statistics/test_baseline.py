@@ -12,9 +12,9 @@ from sklearn.dummy import DummyClassifier, DummyRegressor
 
 from mlplatform.as_of import parse_as_of
 from mlplatform.config.settings import UseCaseSettings
+from mlplatform.monitoring import baseline_check
+from mlplatform.monitoring.baseline_check import Beside
 from mlplatform.monitoring.late_labels import LABEL, Judged
-from mlplatform.stages import baseline_check
-from mlplatform.stages.baseline_check import Beside
 from mlplatform.statistics import baseline, metrics
 
 RANDOM = np.random.default_rng(0)

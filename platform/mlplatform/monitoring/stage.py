@@ -9,16 +9,15 @@ from typing import Any, TypeVar
 
 from mlplatform import stopping
 from mlplatform.errors import PlatformError
-from mlplatform.monitoring import alerts
+from mlplatform.monitoring import alerting, alerts, drift_check, monitored, performance_check, profiling
 from mlplatform.monitoring.alerts import Finding, too_few
 from mlplatform.monitoring.drift import TRAINING, DriftMetric
+from mlplatform.monitoring.drift_check import Window
+from mlplatform.monitoring.performance_check import PerformanceCheck
 from mlplatform.ops import stage_runs
 from mlplatform.ops.stage_runs import StageResult
 from mlplatform.scoring.scorer import PREDICTIONS
-from mlplatform.stages import alerting, drift_check, monitored, performance_check, profiling
 from mlplatform.stages.context import StageContext
-from mlplatform.stages.drift_check import Window
-from mlplatform.stages.performance_check import PerformanceCheck
 from mlplatform.training import reference
 
 NAME = monitored.STAGE

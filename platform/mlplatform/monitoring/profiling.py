@@ -17,12 +17,12 @@ import pyarrow.compute as pc
 from mlplatform.as_of import parse_as_of
 from mlplatform.errors import LabelError
 from mlplatform.gate import evaluation
+from mlplatform.monitoring import performance_check
 from mlplatform.monitoring.late_labels import LABEL as KNOWN_LABEL
 from mlplatform.naming import CHAMPION, ObjectName
 from mlplatform.protocols.operations import InferenceProfile
 from mlplatform.protocols.registry import ModelVersion
 from mlplatform.scoring.scorer import PREDICTION
-from mlplatform.stages import performance_check
 from mlplatform.stages.context import StageContext
 from mlplatform.training.label_frame import known_labels
 from mlplatform.training.stage import TRAINED_AS_OF_TAG, TRAINED_THROUGH_TAG

@@ -17,7 +17,7 @@ from mlplatform.monitoring.monitor import Monitor
 from mlplatform.monitoring.retrain import decide
 
 START = parse_as_of("2024-01-01")
-RUNBOOK = Path(__file__).resolve().parents[2] / "docs" / "runbook"
+RUNBOOK = Path(__file__).resolve().parents[3] / "docs" / "runbook"
 
 
 def moment(step: int) -> Any:

@@ -7,13 +7,12 @@ from datetime import datetime
 from typing import Any
 
 from mlplatform.as_of import parse_as_of
-from mlplatform.monitoring import alerts
+from mlplatform.monitoring import alerts, monitored
 from mlplatform.monitoring.retrain import RetrainDecision
 from mlplatform.monitoring.retrain import decide as decide_retrain
 from mlplatform.naming import CHAMPION
 from mlplatform.ops import stage_runs
 from mlplatform.ops.stage_runs import StageResult
-from mlplatform.stages import monitored
 from mlplatform.stages.context import StageContext
 from mlplatform.training import stage as train
 

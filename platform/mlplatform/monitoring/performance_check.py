@@ -12,8 +12,10 @@ import pyarrow as pa
 
 from mlplatform.as_of import Duration, parse_as_of
 from mlplatform.config.settings import UseCaseSettings
-from mlplatform.monitoring import alerts, performance
+from mlplatform.monitoring import alerts, baseline_check, performance
 from mlplatform.monitoring.alerts import Finding, State, too_few
+from mlplatform.monitoring.baseline_check import Baselines, Beside
+from mlplatform.monitoring.drift_check import Window
 from mlplatform.monitoring.late_labels import Judged, join_labels
 from mlplatform.monitoring.performance import PerformanceMetric
 from mlplatform.naming import CHALLENGER, CHAMPION
@@ -21,10 +23,7 @@ from mlplatform.ops.schemas import PERFORMANCE_METRICS
 from mlplatform.protocols.tables import Transaction
 from mlplatform.refine.spine import LABEL_KNOWN_AT, LABELS, SPINE
 from mlplatform.scoring.scorer import PREDICTION, PREDICTIONS
-from mlplatform.stages import baseline_check
-from mlplatform.stages.baseline_check import Baselines, Beside
 from mlplatform.stages.context import StageContext
-from mlplatform.stages.drift_check import Window
 from mlplatform.training.reference import Reference
 
 ESTIMATED, REALISED, RECENT = "estimated", "realised", "recent"
