@@ -11,6 +11,7 @@ from typing import Any
 
 from mlplatform import stopping
 from mlplatform.as_of import parse_as_of
+from mlplatform.change import adopt_model, adopt_table
 from mlplatform.errors import PlatformError, UsageError, did_you_mean
 from mlplatform.features import backfill
 from mlplatform.features import stage as features
@@ -20,14 +21,13 @@ from mlplatform.ingest import stage as ingest
 from mlplatform.monitoring import retrain_stage as retrain
 from mlplatform.monitoring import stage as monitor
 from mlplatform.naming import CHAMPION
-from mlplatform.ops import schemas, stage_runs
+from mlplatform.ops import markers, schemas, stage_runs
+from mlplatform.ops.context import Advance, Progress, StageContext, nowhere, silent
 from mlplatform.ops.stage_runs import RunLog, StageResult, StageRun
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine import stage as refine
 from mlplatform.scoring import lost_predictions
 from mlplatform.scoring import stage as score
-from mlplatform.stages import adopt_model, adopt_table, markers
-from mlplatform.stages.context import Advance, Progress, StageContext, nowhere, silent
 from mlplatform.training import stage as train
 from mlplatform.use_case import UseCase
 
@@ -205,7 +205,7 @@ class Pipeline:
         return self.summary.stages[-1]
 
     def adopt_table(self, source: str, declared_as: str | None = None, *, dry_run: bool = False) -> StageResult:
-        """Take over a feature table's rows; see `mlplatform.stages.adopt_table`. A dry run is not recorded."""
+        """Take over a feature table's rows; see `mlplatform.change.adopt_table`. A dry run is not recorded."""
         if dry_run:
             return adopt_table.run(self._context, source, declared_as, dry_run=True)
         schemas.ensure(self._context.ws, self._context.namespace)
@@ -213,7 +213,7 @@ class Pipeline:
         return self.summary.stages[-1].result
 
     def adopt_model(self, source: adopt_model.Source, *, dry_run: bool = False) -> StageResult:
-        """Take over a model version; see `mlplatform.stages.adopt_model`. A dry run is not recorded."""
+        """Take over a model version; see `mlplatform.change.adopt_model`. A dry run is not recorded."""
         if dry_run:
             return adopt_model.run(self._context, source, dry_run=True)
         schemas.ensure(self._context.ws, self._context.namespace)

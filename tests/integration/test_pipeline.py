@@ -17,7 +17,7 @@ from mlplatform.gate import stage as gate
 from mlplatform.gate.champion_gate import Decision
 from mlplatform.naming import CHALLENGER, CHAMPION, PREVIOUS_CHAMPION
 from mlplatform.ops import schemas
-from mlplatform.stages.context import StageContext
+from mlplatform.ops.context import StageContext
 from mlplatform.training.label_frame import known_labels
 from mlplatform.workspace.local.workspace import LocalWorkspace
 from tests.support.state import business_state, differences

@@ -13,8 +13,8 @@ from mlplatform.ingest import stage as ingest
 from mlplatform.ingest.landed_file import read_landed_file
 from mlplatform.ingest.provenance import FILE, ROW
 from mlplatform.naming import Namespace
+from mlplatform.ops.context import StageContext
 from mlplatform.pipeline import Pipeline
-from mlplatform.stages.context import StageContext
 from tests.support.tiny_use_case import NAME, Signups, Tiny, write_tiny_use_case
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ import pytest
 
 from mlplatform import discovery
 from mlplatform.as_of import parse_as_of
+from mlplatform.change import setup
 from mlplatform.monitoring import profiling
-from mlplatform.stages import setup
-from mlplatform.stages.context import StageContext
+from mlplatform.ops.context import StageContext
 from tests.standin import documented_sql
 
 if TYPE_CHECKING:

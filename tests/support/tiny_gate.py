@@ -10,8 +10,8 @@ from mlplatform.gate import promotion
 from mlplatform.gate import stage as gate
 from mlplatform.naming import Namespace
 from mlplatform.ops import schemas
+from mlplatform.ops.context import StageContext
 from mlplatform.ops.stage_runs import StageResult
-from mlplatform.stages.context import StageContext
 from mlplatform.workspace.local.workspace import LocalWorkspace
 from tests.support.tiny_runs import clone, open_tiny, run_tiny
 from tests.support.tiny_use_case import TinyFolder

@@ -41,9 +41,9 @@ def adopt(  # noqa: PLR0913, PLR0917  (one parameter an option)
     becomes champion only where there is none; else it becomes challenger, and the gate decides.
     """
     from mlplatform.as_of import parse_as_of
+    from mlplatform.change import adopt_model
     from mlplatform.errors import UsageError
     from mlplatform.pipeline import Pipeline
-    from mlplatform.stages import adopt_model
 
     if (table is None) == (model is None):
         raise UsageError("Adopt one thing at a time.", hint="Give --table NAME, or --model NAME --version N.")

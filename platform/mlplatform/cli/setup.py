@@ -39,9 +39,9 @@ def setup(
 
     Principals are groups, users, or application ids of service principals; one that is left out gets no grants.
     """
+    from mlplatform.change.setup import Request, run
     from mlplatform.cli.run import as_of_option
-    from mlplatform.stages.context import StageContext
-    from mlplatform.stages.setup import Request, run
+    from mlplatform.ops.context import StageContext
 
     request = Request(**principals, deployment_job=deployment_job, expect_schema=expect_schema, dry_run=dry_run)
     with options.open_use_case(use_case) as (ws, opened), output.reporting(total=1) as reporter:

@@ -9,9 +9,9 @@ from mlplatform.features.compare import compare_rows
 from mlplatform.features.stage import compute
 from mlplatform.features.table import FeatureTable
 from mlplatform.ops import stage_runs
+from mlplatform.ops.context import StageContext
 from mlplatform.ops.stage_runs import StageResult
 from mlplatform.refine.as_of_view import WorkspaceAsOf
-from mlplatform.stages.context import StageContext
 
 NAME = stage_runs.BACKFILL
 

@@ -10,12 +10,11 @@ import pyarrow.compute as pc
 from mlplatform.as_of import shown
 from mlplatform.features.table import FeatureTable
 from mlplatform.naming import ObjectName
-from mlplatform.ops import stage_runs
+from mlplatform.ops import markers, stage_runs
+from mlplatform.ops.context import StageContext
 from mlplatform.ops.stage_runs import StageResult
 from mlplatform.refine import freshness
 from mlplatform.refine.as_of_view import WorkspaceAsOf
-from mlplatform.stages import markers
-from mlplatform.stages.context import StageContext
 
 NAME = "features"
 _ALWAYS = datetime(1, 1, 1, tzinfo=UTC)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from mlplatform.errors import MissingVersionError, RegistryError, StageError
 from mlplatform.gate import promotion
 from mlplatform.naming import CHAMPION
+from mlplatform.ops.context import StageContext
 from mlplatform.protocols.registry import ModelVersion
 from mlplatform.protocols.workspace import Workspace
-from mlplatform.stages.context import StageContext
 from mlplatform.use_case import UseCase
 
 

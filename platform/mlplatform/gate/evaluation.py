@@ -18,10 +18,10 @@ from mlplatform.errors import LabelError, PlatformError, StageError
 from mlplatform.gate import champion as champions
 from mlplatform.gate.checks.base import Evidence, FeatureFacts, ModelSignature
 from mlplatform.gate.checks.evidence import enough
+from mlplatform.ops.context import StageContext
 from mlplatform.protocols.feature_spec import FeatureSpec
 from mlplatform.protocols.registry import ModelVersion
 from mlplatform.refine.spine import LABEL_KNOWN_AT
-from mlplatform.stages.context import StageContext
 from mlplatform.statistics.metrics import Vector
 from mlplatform.training import reference
 from mlplatform.training.label_frame import LabelFrame, known_labels

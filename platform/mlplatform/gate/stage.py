@@ -15,9 +15,9 @@ from mlplatform.gate import evaluation, first_steps, promotion, rollback
 from mlplatform.gate.champion_gate import Decision, decision_id
 from mlplatform.gate.checks.base import CheckResult, Evidence
 from mlplatform.naming import CHALLENGER, CHAMPION
+from mlplatform.ops.context import StageContext
 from mlplatform.ops.stage_runs import StageResult
 from mlplatform.protocols.registry import ModelVersion
-from mlplatform.stages.context import StageContext
 from mlplatform.statistics import metrics
 
 NAME = "gate"

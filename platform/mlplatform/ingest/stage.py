@@ -17,10 +17,10 @@ from mlplatform.ingest.quarantine import CONTENT, MALFORMED, REASON, quarantine_
 from mlplatform.ingest.source import INGESTED_AT, Source
 from mlplatform.ingest.waiting_files import landed_files
 from mlplatform.naming import ObjectName
+from mlplatform.ops import markers
+from mlplatform.ops.context import StageContext
 from mlplatform.ops.stage_runs import StageResult, utc_now
 from mlplatform.protocols.tables import Transaction
-from mlplatform.stages import markers
-from mlplatform.stages.context import StageContext
 
 NAME = "ingest"
 BATCH_ROWS = 500_000

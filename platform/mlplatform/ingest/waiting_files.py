@@ -15,8 +15,8 @@ from mlplatform.errors import IngestError
 from mlplatform.ingest.landed_file import LandedFile, read_landed_file
 from mlplatform.ingest.source import RESCUED, Source
 from mlplatform.naming import ObjectName
+from mlplatform.ops.context import StageContext
 from mlplatform.protocols.landing import LANDED_CORRUPT, LANDED_FILE, LANDED_ORDER, LANDED_RESCUED, AutoLoader
-from mlplatform.stages.context import StageContext
 
 # What Auto Loader adds to the rescued columns.
 _FILE_PATH = "_file_path"

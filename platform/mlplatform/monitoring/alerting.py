@@ -11,10 +11,10 @@ import pyarrow as pa
 from mlplatform.monitoring import alerts, outbox
 from mlplatform.monitoring.alerts import Alert, Finding
 from mlplatform.monitoring.outbox import Sent
+from mlplatform.ops.context import StageContext
 from mlplatform.ops.schemas import ALERTS
 from mlplatform.ops.stage_runs import utc_now
 from mlplatform.protocols.tables import Transaction
-from mlplatform.stages.context import StageContext
 
 LOG = logging.getLogger(__name__)
 

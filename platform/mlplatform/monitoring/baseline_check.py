@@ -16,7 +16,7 @@ from mlplatform.monitoring import alerts
 from mlplatform.monitoring.alerts import Finding, too_few
 from mlplatform.monitoring.late_labels import Judged
 from mlplatform.monitoring.performance import PerformanceMetric
-from mlplatform.stages.context import StageContext
+from mlplatform.ops.context import StageContext
 from mlplatform.statistics import baseline, metrics
 from mlplatform.statistics.baseline import Clusters, Compared
 from mlplatform.statistics.distances import holm

@@ -15,12 +15,12 @@ from mlplatform.monitoring import alerts, drift
 from mlplatform.monitoring.alerts import Finding, State, too_few
 from mlplatform.monitoring.drift import DriftMetric
 from mlplatform.naming import CHAMPION, ObjectName
+from mlplatform.ops.context import StageContext
 from mlplatform.ops.schemas import DRIFT_METRICS, WINDOW_COUNTS
 from mlplatform.protocols.lookups import FeatureLookup
 from mlplatform.protocols.tables import Transaction
 from mlplatform.refine.spine import SPINE
 from mlplatform.scoring.scorer import PREDICTION, PREDICTIONS, UNMATCHED
-from mlplatform.stages.context import StageContext
 from mlplatform.statistics import profiles
 from mlplatform.statistics.counts import ColumnCounts, count_batches
 from mlplatform.training.reference import Reference

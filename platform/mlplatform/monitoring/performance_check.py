@@ -19,11 +19,11 @@ from mlplatform.monitoring.drift_check import Window
 from mlplatform.monitoring.late_labels import Judged, join_labels
 from mlplatform.monitoring.performance import PerformanceMetric
 from mlplatform.naming import CHALLENGER, CHAMPION
+from mlplatform.ops.context import StageContext
 from mlplatform.ops.schemas import PERFORMANCE_METRICS
 from mlplatform.protocols.tables import Transaction
 from mlplatform.refine.spine import LABEL_KNOWN_AT, LABELS, SPINE
 from mlplatform.scoring.scorer import PREDICTION, PREDICTIONS
-from mlplatform.stages.context import StageContext
 from mlplatform.training.reference import Reference
 
 ESTIMATED, REALISED, RECENT = "estimated", "realised", "recent"

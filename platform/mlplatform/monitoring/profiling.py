@@ -20,10 +20,10 @@ from mlplatform.gate import evaluation
 from mlplatform.monitoring import performance_check
 from mlplatform.monitoring.late_labels import LABEL as KNOWN_LABEL
 from mlplatform.naming import CHAMPION, ObjectName
+from mlplatform.ops.context import StageContext
 from mlplatform.protocols.operations import InferenceProfile
 from mlplatform.protocols.registry import ModelVersion
 from mlplatform.scoring.scorer import PREDICTION
-from mlplatform.stages.context import StageContext
 from mlplatform.training.label_frame import known_labels
 from mlplatform.training.stage import TRAINED_AS_OF_TAG, TRAINED_THROUGH_TAG
 

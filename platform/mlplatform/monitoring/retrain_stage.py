@@ -12,8 +12,8 @@ from mlplatform.monitoring.retrain import RetrainDecision
 from mlplatform.monitoring.retrain import decide as decide_retrain
 from mlplatform.naming import CHAMPION
 from mlplatform.ops import stage_runs
+from mlplatform.ops.context import StageContext
 from mlplatform.ops.stage_runs import StageResult
-from mlplatform.stages.context import StageContext
 from mlplatform.training import stage as train
 
 NAME = "retrain"

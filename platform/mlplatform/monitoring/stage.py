@@ -15,9 +15,9 @@ from mlplatform.monitoring.drift import TRAINING, DriftMetric
 from mlplatform.monitoring.drift_check import Window
 from mlplatform.monitoring.performance_check import PerformanceCheck
 from mlplatform.ops import stage_runs
+from mlplatform.ops.context import StageContext
 from mlplatform.ops.stage_runs import StageResult
 from mlplatform.scoring.scorer import PREDICTIONS
-from mlplatform.stages.context import StageContext
 from mlplatform.training import reference
 
 NAME = monitored.STAGE

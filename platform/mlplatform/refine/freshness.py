@@ -16,11 +16,10 @@ import pyarrow.compute as pc
 
 from mlplatform.as_of import parse_as_of
 from mlplatform.ingest.provenance import AVAILABLE_AT
-from mlplatform.ops import stage_runs
+from mlplatform.ops import markers, stage_runs
+from mlplatform.ops.context import StageContext
 from mlplatform.protocols.tables import TableInfo
 from mlplatform.refine.silver import BATCH
-from mlplatform.stages import markers
-from mlplatform.stages.context import StageContext
 
 _PLATFORM = __name__.partition(".")[0]
 

@@ -14,14 +14,14 @@ from mlplatform.ingest.large_quarantine import large
 from mlplatform.ingest.provenance import AVAILABLE_AT, FILE, ROW
 from mlplatform.ingest.quarantine import CONTENT, MALFORMED, REASON, quarantine_schema
 from mlplatform.naming import ObjectName, quote
+from mlplatform.ops import markers
+from mlplatform.ops.context import StageContext
 from mlplatform.ops.stage_runs import StageResult
 from mlplatform.protocols.tables import Transaction
 from mlplatform.refine import freshness
 from mlplatform.refine.expectations import REASONS, with_reasons
 from mlplatform.refine.silver import BATCH, SilverTable
 from mlplatform.refine.spine import LABEL_KNOWN_AT, LABELS, SPINE, LabelSpine
-from mlplatform.stages import markers
-from mlplatform.stages.context import StageContext
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

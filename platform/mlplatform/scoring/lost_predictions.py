@@ -15,12 +15,11 @@ from typing import Any
 from mlplatform.as_of import Duration, argument, parse_as_of
 from mlplatform.errors import PlatformError
 from mlplatform.naming import CHALLENGER, CHAMPION
-from mlplatform.ops import stage_runs
+from mlplatform.ops import markers, stage_runs
+from mlplatform.ops.context import StageContext
 from mlplatform.ops.stage_runs import StageResult
 from mlplatform.refine.spine import SPINE
 from mlplatform.scoring.scorer import PREDICTIONS
-from mlplatform.stages import markers
-from mlplatform.stages.context import StageContext
 
 STAGE = "score"
 Key = tuple[datetime, str, int, str]

@@ -19,6 +19,8 @@ from mlplatform.errors import PlatformError, StageError, TableError, UsageError
 from mlplatform.gate import champion as champions
 from mlplatform.gate import first_steps
 from mlplatform.naming import CHALLENGER, CHAMPION, ObjectName
+from mlplatform.ops import markers
+from mlplatform.ops.context import StageContext
 from mlplatform.ops.stage_runs import StageResult, utc_now
 from mlplatform.protocols.feature_client import MATCHED
 from mlplatform.protocols.registry import ModelVersion
@@ -35,8 +37,6 @@ from mlplatform.scoring.scorer import (
     UNMATCHED,
     prediction_schema,
 )
-from mlplatform.stages import markers
-from mlplatform.stages.context import StageContext
 from mlplatform.training import reference
 from mlplatform.training.stage import TRAINED_THROUGH_TAG
 

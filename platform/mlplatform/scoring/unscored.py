@@ -8,11 +8,11 @@ import pyarrow.compute as pc
 
 from mlplatform.as_of import argument, shown
 from mlplatform.naming import CHAMPION
+from mlplatform.ops import markers
+from mlplatform.ops.context import StageContext
 from mlplatform.ops.stage_runs import StageResult
 from mlplatform.refine.spine import LABEL_KNOWN_AT, LABELS, SPINE
 from mlplatform.scoring.scorer import PREDICTIONS
-from mlplatform.stages import markers
-from mlplatform.stages.context import StageContext
 
 
 def look(context: StageContext, until: datetime, result: StageResult, *, first: bool) -> None:

@@ -24,12 +24,12 @@ from mlplatform.discovery import FOLDER
 from mlplatform.errors import ContractError, PlatformError
 from mlplatform.gate import stage as gate
 from mlplatform.naming import CHALLENGER, ObjectName
+from mlplatform.ops.context import StageContext
 from mlplatform.pipeline import Pipeline
 from mlplatform.protocols.lookups import FeatureLookup
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.spine import LABEL_KNOWN_AT, SPINE
 from mlplatform.scoring.scorer import PREDICTION, PREDICTIONS
-from mlplatform.stages.context import StageContext
 from mlplatform.testing import declarations
 from mlplatform.testing.computed import computed_rows
 from mlplatform.testing.empty_columns import empty_column

@@ -16,11 +16,11 @@ from mlplatform.as_of import Duration, parse_as_of, shown
 from mlplatform.config.settings import TrainingSettings
 from mlplatform.errors import RegistryError
 from mlplatform.naming import CHALLENGER, ObjectName
+from mlplatform.ops.context import StageContext
 from mlplatform.ops.stage_runs import StageResult
 from mlplatform.protocols.registry import ModelVersion, TableRead
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.spine import SPINE
-from mlplatform.stages.context import StageContext
 from mlplatform.statistics import baseline, estimate, profiles
 from mlplatform.training import artifacts, skops_flavor
 from mlplatform.training.candidate import Trained, TrainingData, train, training_data, training_key

@@ -12,8 +12,8 @@ import pytest
 from mlplatform import Replay
 from mlplatform.as_of import parse_as_of
 from mlplatform.ingest import stage as ingest
+from mlplatform.ops.context import StageContext
 from mlplatform.pipeline import Pipeline
-from mlplatform.stages.context import StageContext
 from mlplatform.workspace.local.workspace import LocalWorkspace
 from tests.support.tiny_use_case import NAME, Cancellations, Signups, SilverSignups, Tiny, write_tiny_use_case
 

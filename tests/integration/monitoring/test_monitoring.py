@@ -20,10 +20,10 @@ from mlplatform.cli import status
 from mlplatform.errors import FeatureStoreError, JobError, TableError
 from mlplatform.monitoring.baseline_check import Baselines
 from mlplatform.naming import CHALLENGER, CHAMPION, Namespace
+from mlplatform.ops.context import StageContext
 from mlplatform.ops.stage_runs import StageResult
 from mlplatform.pipeline import Pipeline
 from mlplatform.scoring.scorer import BatchScorer
-from mlplatform.stages.context import StageContext
 from mlplatform.training import reference
 from mlplatform.workspace.local.workspace import LocalWorkspace
 from tests.support.hook import listening

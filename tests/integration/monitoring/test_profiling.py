@@ -8,9 +8,9 @@ import pyarrow as pa
 import pytest
 
 from mlplatform.as_of import parse_as_of
+from mlplatform.change import setup
 from mlplatform.monitoring import profiling
 from mlplatform.naming import CHAMPION
-from mlplatform.stages import setup
 from mlplatform.workspace.local.workspace import LocalWorkspace
 from tests.support.tiny_gate import MODEL, NAMESPACE, context
 from tests.support.tiny_runs import run_tiny

@@ -15,9 +15,9 @@ from mlplatform.as_of import parse_as_of
 from mlplatform.errors import UsageError
 from mlplatform.monitoring import performance_check
 from mlplatform.naming import CHALLENGER, CHAMPION
+from mlplatform.ops.context import StageContext
 from mlplatform.pipeline import Pipeline
 from mlplatform.simulation import simulate
-from mlplatform.stages.context import StageContext
 from mlplatform.workspace.local.workspace import LocalWorkspace
 from tests.support.state import table_rows
 from tests.support.tiny_runs import clone, open_tiny, run_tiny

@@ -13,9 +13,9 @@ from typing import Any
 from mlplatform.ingest.large_quarantine import LargeQuarantine
 from mlplatform.naming import ObjectName
 from mlplatform.ops import stage_runs
+from mlplatform.ops.context import StageContext
 from mlplatform.ops.stage_runs import StageResult
 from mlplatform.protocols.tables import TableInfo
-from mlplatform.stages.context import StageContext
 
 TABLES = "tables"
 """Key of a record's details: bare name of each table that a stage brought up to date -> Delta's id of it."""

@@ -11,12 +11,12 @@ from mlplatform.ingest import stage as ingest
 from mlplatform.monitoring import profiling
 from mlplatform.naming import ObjectName
 from mlplatform.ops import schemas
+from mlplatform.ops.context import StageContext
 from mlplatform.protocols.tables import Transaction
 from mlplatform.refine import stage as refine
 from mlplatform.refine.spine import LABELS, SPINE
 from mlplatform.scoring import stage as score
 from mlplatform.scoring.scorer import PREDICTIONS
-from mlplatform.stages.context import StageContext
 
 # Who writes which of the platform's own tables; all roles record their runs.
 _RUNS, _DECISIONS = "stage_runs", "gate_decisions"

@@ -8,11 +8,10 @@ import pyarrow.compute as pc
 from mlplatform.errors import TableError, UsageError, did_you_mean
 from mlplatform.features.table import FeatureTable
 from mlplatform.naming import ObjectName
-from mlplatform.ops import stage_runs
+from mlplatform.ops import markers, stage_runs
+from mlplatform.ops.context import StageContext
 from mlplatform.ops.stage_runs import StageResult
 from mlplatform.protocols.tables import TableInfo
-from mlplatform.stages import markers
-from mlplatform.stages.context import StageContext
 from mlplatform.workspace.table_checks import check_unique
 
 NAME = stage_runs.ADOPT

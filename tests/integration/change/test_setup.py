@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner
 
+from mlplatform.change import setup
 from mlplatform.cli.main import cli
 from mlplatform.errors import AccessError, BundleError, UsageError
 from mlplatform.ops import schemas
-from mlplatform.stages import setup
 from mlplatform.workspace.local.registry import LocalRegistry
 from mlplatform.workspace.local.workspace import LocalWorkspace
 from tests.support.tiny_gate import FIRST, MODEL, NAMESPACE, context

@@ -17,12 +17,12 @@ from mlplatform.gate import promotion
 from mlplatform.gate.champion_gate import Decision, decision_id
 from mlplatform.naming import CHALLENGER, CHAMPION, ObjectName
 from mlplatform.ops import stage_runs
+from mlplatform.ops.context import StageContext
 from mlplatform.ops.stage_runs import StageResult
 from mlplatform.protocols.feature_spec import FeatureSpec
 from mlplatform.protocols.registry import ModelVersion
 from mlplatform.refine.spine import LABEL_KNOWN_AT, LABELS, SPINE
 from mlplatform.scoring.scorer import PREDICTION
-from mlplatform.stages.context import StageContext
 from mlplatform.statistics import estimate, profiles
 from mlplatform.training import artifacts
 from mlplatform.training.label_frame import known_labels

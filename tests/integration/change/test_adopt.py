@@ -9,11 +9,11 @@ import pyarrow as pa
 import pytest
 
 from mlplatform.as_of import parse_as_of
+from mlplatform.change import adopt_model
 from mlplatform.errors import ArtifactError, FeatureStoreError, StageError, TableError, UsageError
 from mlplatform.gate import promotion
 from mlplatform.naming import Namespace
 from mlplatform.pipeline import Pipeline
-from mlplatform.stages import adopt_model
 from mlplatform.workspace.local.workspace import LocalWorkspace
 from tests.support.tiny_runs import clone, open_tiny
 from tests.support.tiny_use_case import TinyFolder, write_tiny_use_case

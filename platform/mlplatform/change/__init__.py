@@ -1,0 +1,1 @@
+"""What exists already, and what is declared anew: adoption and setup."""
