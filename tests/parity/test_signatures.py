@@ -123,7 +123,7 @@ def test_every_public_method_of_the_real_client_is_offered_or_said_why_not(ws: W
     """The page `docs/feature-client.md` shows the same two lists; a unit test holds it to them."""
     from databricks.feature_engineering import FeatureEngineeringClient
 
-    from mlplatform.workspace.feature_methods import NOT_OFFERED
+    from mlplatform.workspace.shared.feature_methods import NOT_OFFERED
 
     public = {name for name, _ in inspect.getmembers(FeatureEngineeringClient, callable) if not name.startswith("_")}
     assert public == {*_METHODS, *NOT_OFFERED}

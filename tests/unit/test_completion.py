@@ -17,7 +17,7 @@ from mlplatform.cli.main import cli
 from mlplatform.errors import UsageError
 from mlplatform.pipeline import ORDER
 from mlplatform.workspace import open_workspace
-from mlplatform.workspace.model_logging import without_chatter
+from mlplatform.workspace.shared.model_logging import without_chatter
 
 PROJECT = Path(__file__).resolve().parents[2]
 ASK = """

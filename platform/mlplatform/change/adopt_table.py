@@ -12,7 +12,7 @@ from mlplatform.ops import markers, stage_runs
 from mlplatform.ops.context import StageContext
 from mlplatform.ops.stage_runs import StageResult
 from mlplatform.protocols.tables import TableInfo
-from mlplatform.workspace.table_checks import check_unique
+from mlplatform.workspace.shared.table_checks import check_unique
 
 NAME = stage_runs.ADOPT
 

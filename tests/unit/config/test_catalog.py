@@ -18,7 +18,7 @@ from mlplatform.errors import ConfigError, InvalidNameError, PlatformError, Usag
 from mlplatform.naming import Namespace
 from mlplatform.workspace.databricks.workspace import DatabricksWorkspace
 from mlplatform.workspace.local.workspace import LocalWorkspace
-from mlplatform.workspace.place import Place
+from mlplatform.workspace.shared.place import Place
 
 CONFIG = "owner: team@example.com\nlabel: {horizon: 1 day}\ngate: {floor: 0.6}\n"
 USE_CASE = '''

@@ -9,8 +9,8 @@ import pytest
 
 from mlplatform.errors import FeatureStoreError
 from mlplatform.workspace.databricks.fe import DatabricksFeatureClient
-from mlplatform.workspace.feature_methods import NOT_OFFERED, OnlySome
 from mlplatform.workspace.local.fe import LocalFeatureClient
+from mlplatform.workspace.shared.feature_methods import NOT_OFFERED, OnlySome
 
 PAGE = (Path(__file__).resolve().parents[3] / "docs" / "feature-client.md").read_text(encoding="utf-8")
 

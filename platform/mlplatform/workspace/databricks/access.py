@@ -11,7 +11,7 @@ from mlplatform.protocols.operations import SecurableKind
 from mlplatform.workspace.databricks.connection import retrying, translated
 from mlplatform.workspace.databricks.principals import Principals
 from mlplatform.workspace.databricks.registry_errors import redacted
-from mlplatform.workspace.grants import check_principal, grant_statement
+from mlplatform.workspace.shared.grants import check_principal, grant_statement
 
 if TYPE_CHECKING:
     from mlplatform.workspace.databricks.workspace import DatabricksWorkspace

@@ -18,14 +18,14 @@ from mlplatform.features.training_set import make_plan, sources_needed
 from mlplatform.naming import ObjectName
 from mlplatform.protocols.feature_spec import FeatureColumn, FeatureSpec
 from mlplatform.protocols.lineage import Lineage, frame_rule
-from mlplatform.workspace import feature_writes, model_store
 from mlplatform.workspace.databricks import feature_specs, model_logging
 from mlplatform.workspace.databricks.feature_engineering import asked, feature_engineering_client, real_features
 from mlplatform.workspace.databricks.feature_frames import SparkFrame, rows_in, to_arrow
 from mlplatform.workspace.databricks.scoring import BatchScoring, Scored
 from mlplatform.workspace.databricks.training_set import DatabricksTrainingSet, FeatureTables, refuse_dots
-from mlplatform.workspace.feature_methods import OnlySome
-from mlplatform.workspace.model_store import Verify
+from mlplatform.workspace.shared import feature_writes, model_store
+from mlplatform.workspace.shared.feature_methods import OnlySome
+from mlplatform.workspace.shared.model_store import Verify
 
 if TYPE_CHECKING:
     from mlflow.models.model import ModelInfo

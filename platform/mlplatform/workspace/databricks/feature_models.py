@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from mlplatform.protocols.feature_spec import FeatureSpec, SourceColumn
-from mlplatform.workspace.model_store import SPEC_FOLDER
+from mlplatform.workspace.shared.model_store import SPEC_FOLDER
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

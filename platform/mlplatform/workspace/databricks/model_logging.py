@@ -18,7 +18,7 @@ from mlplatform.features.signature import make_signature
 from mlplatform.protocols.lineage import Lineage
 from mlplatform.workspace.databricks.feature_engineering import asked
 from mlplatform.workspace.databricks.training_set import DatabricksTrainingSet
-from mlplatform.workspace.model_logging import (
+from mlplatform.workspace.shared.model_logging import (
     flavor_name,
     log_packaged,
     model_requirements,

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 from mlplatform.errors import MissingDependencyError, RegistryError
 from mlplatform.naming import ObjectName
 from mlplatform.protocols.registry import ModelVersion
-from mlplatform.workspace import model_page
 from mlplatform.workspace.databricks import feature_models
 from mlplatform.workspace.databricks.connection import cause
 from mlplatform.workspace.databricks.registry_errors import EXISTS, MISSING, code_of, registry_error, translated
-from mlplatform.workspace.model_logging import log_packaged
-from mlplatform.workspace.model_store import SPEC_FOLDER, missing_version
+from mlplatform.workspace.shared import model_page
+from mlplatform.workspace.shared.model_logging import log_packaged
+from mlplatform.workspace.shared.model_store import SPEC_FOLDER, missing_version
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from mlplatform.errors import PlatformError, RegistryError
 from mlplatform.workspace.databricks.connection import cause, scrubbed
-from mlplatform.workspace.model_store import MISSING_HINT
+from mlplatform.workspace.shared.model_store import MISSING_HINT
 
 MISSING = frozenset({"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND"})
 EXISTS = frozenset({"RESOURCE_ALREADY_EXISTS", "ALREADY_EXISTS"})

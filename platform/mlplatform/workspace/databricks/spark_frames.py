@@ -13,8 +13,8 @@ import pyarrow as pa
 from mlplatform.errors import TableError
 from mlplatform.naming import quote
 from mlplatform.types import arrow_type, spark_type
-from mlplatform.workspace.frames import check_fit, conform, to_arrow
-from mlplatform.workspace.table_checks import check_unique, raise_for_nulls, repeated_keys
+from mlplatform.workspace.shared.frames import check_fit, conform, to_arrow
+from mlplatform.workspace.shared.table_checks import check_unique, raise_for_nulls, repeated_keys
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -59,7 +59,7 @@ def conformed(ws: DatabricksWorkspace, frame: Any, schema: pa.Schema, table: str
     """Give the frame with exactly the declared columns and types, as a Spark DataFrame.
 
     Raises:
-        TableError: As `mlplatform.workspace.frames.conform`. Of a Spark DataFrame nulls are found when it is written,
+        TableError: As `mlplatform.workspace.shared.frames.conform`. Of a Spark DataFrame nulls are found when it is written,
             and casts that may lose something are refused whatever the values are.
     """
     if is_spark_frame(frame):

@@ -14,7 +14,7 @@ from mlplatform.naming import ObjectName, quote
 from mlplatform.workspace.databricks.connection import retrying, translated
 from mlplatform.workspace.databricks.spark_errors import is_missing, translated_spark
 from mlplatform.workspace.databricks.spark_frames import arrow_schema, spark_name
-from mlplatform.workspace.table_checks import check_type
+from mlplatform.workspace.shared.table_checks import check_type
 
 if TYPE_CHECKING:
     from mlplatform.workspace.databricks.workspace import DatabricksWorkspace

@@ -23,7 +23,7 @@ from mlplatform.workspace.databricks.spark_frames import (
     spark_or_arrow,
 )
 from mlplatform.workspace.databricks.transactions import Ledger
-from mlplatform.workspace.table_checks import (
+from mlplatform.workspace.shared.table_checks import (
     check_columns,
     check_filters,
     check_merge_keys,

@@ -13,7 +13,7 @@ from mlplatform.naming import OPS_SCHEMA
 from mlplatform.workspace.databricks.connection import connect
 from mlplatform.workspace.databricks.session import open_session
 from mlplatform.workspace.databricks.unity_sql import DatabricksSql, UnitySql
-from mlplatform.workspace.place import Place
+from mlplatform.workspace.shared.place import Place
 
 if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from mlplatform.naming import ObjectName
 from mlplatform.protocols.operations import SecurableKind
-from mlplatform.workspace.grants import check_principal, grant_statement
+from mlplatform.workspace.shared.grants import check_principal, grant_statement
 
 NOT_HERE = "not available here"
 

@@ -18,9 +18,6 @@ from mlplatform.features.training_set import sources_needed
 from mlplatform.naming import ObjectName
 from mlplatform.protocols.feature_spec import FeatureSpec
 from mlplatform.protocols.lineage import Lineage, frame_rule
-from mlplatform.workspace import feature_writes, model_store
-from mlplatform.workspace.feature_frames import ArrowRows, frame_in
-from mlplatform.workspace.feature_methods import OnlySome
 from mlplatform.workspace.local import model_logging
 from mlplatform.workspace.local.feature_frames import FrameExchange
 from mlplatform.workspace.local.feature_specs import LocalFeatureSpecs
@@ -28,7 +25,10 @@ from mlplatform.workspace.local.feature_tables import open_tables
 from mlplatform.workspace.local.lookup_engine import Sources
 from mlplatform.workspace.local.scoring import BatchScoring
 from mlplatform.workspace.local.training_set import Engine, LocalTrainingSet
-from mlplatform.workspace.model_store import Verify
+from mlplatform.workspace.shared import feature_writes, model_store
+from mlplatform.workspace.shared.feature_frames import ArrowRows, frame_in
+from mlplatform.workspace.shared.feature_methods import OnlySome
+from mlplatform.workspace.shared.model_store import Verify
 
 if TYPE_CHECKING:
     from mlflow.models.model import ModelInfo

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mlplatform.errors import FeatureStoreError
 from mlplatform.features.signature import make_signature
 from mlplatform.workspace.local.training_set import LocalTrainingSet
-from mlplatform.workspace.model_logging import (
+from mlplatform.workspace.shared.model_logging import (
     flavor_name,
     log_packaged,
     model_requirements,

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from mlplatform.errors import MissingDependencyError, RegistryError
 from mlplatform.naming import ObjectName
 from mlplatform.protocols.registry import ModelVersion
-from mlplatform.workspace import model_page
 from mlplatform.workspace.local.locks import file_lock
-from mlplatform.workspace.model_store import MISSING_HINT, missing_version
+from mlplatform.workspace.shared import model_page
+from mlplatform.workspace.shared.model_store import MISSING_HINT, missing_version
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

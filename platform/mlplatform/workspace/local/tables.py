@@ -18,10 +18,10 @@ from deltalake import DeltaTable, QueryBuilder
 from mlplatform.errors import TableError, did_you_mean
 from mlplatform.naming import ObjectName, quote
 from mlplatform.protocols.tables import Filter, TableInfo, Transaction, WriteResult
-from mlplatform.workspace.frames import conform, to_arrow
 from mlplatform.workspace.local import delta, duck, views
 from mlplatform.workspace.local.locks import file_lock
-from mlplatform.workspace.table_checks import (
+from mlplatform.workspace.shared.frames import conform, to_arrow
+from mlplatform.workspace.shared.table_checks import (
     check_columns,
     check_merge_keys,
     check_no_nulls,

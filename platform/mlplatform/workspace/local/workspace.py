@@ -22,7 +22,7 @@ from mlplatform.workspace.local.locks import file_lock
 from mlplatform.workspace.local.monitors import LocalMonitors
 from mlplatform.workspace.local.registry import LocalRegistry
 from mlplatform.workspace.local.secrets import EnvSecrets
-from mlplatform.workspace.place import Place
+from mlplatform.workspace.shared.place import Place
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

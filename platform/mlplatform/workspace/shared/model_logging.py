@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from mlplatform.errors import FeatureStoreError
-from mlplatform.workspace.model_store import RAW_MODEL
+from mlplatform.workspace.shared.model_store import RAW_MODEL
 
 if TYPE_CHECKING:
     from mlflow.models.model import ModelInfo

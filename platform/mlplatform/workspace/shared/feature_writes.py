@@ -10,7 +10,7 @@ import pyarrow as pa
 from mlplatform.errors import FeatureStoreError, did_you_mean
 from mlplatform.naming import ObjectName
 from mlplatform.types import normal_schema, spark_type
-from mlplatform.workspace.feature_frames import Rows, spark_schema
+from mlplatform.workspace.shared.feature_frames import Rows, spark_schema
 
 if TYPE_CHECKING:
     from mlplatform.protocols.tables import TableInfo, Tables

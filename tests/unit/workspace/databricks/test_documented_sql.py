@@ -10,7 +10,7 @@ import pytest
 
 from mlplatform.protocols.functions import FunctionInfo
 from mlplatform.workspace.databricks import functions, table_metadata
-from mlplatform.workspace.grants import PRIVILEGES, grant_statement
+from mlplatform.workspace.shared.grants import PRIVILEGES, grant_statement
 from tests.standin.documented_sql import SqlRefusedError, check
 
 if TYPE_CHECKING:

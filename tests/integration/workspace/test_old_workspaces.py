@@ -17,7 +17,7 @@ from mlplatform.pipeline import Pipeline
 from mlplatform.workspace.local.workspace import LocalWorkspace
 from tests.support.tiny_runs import relocate
 
-_KEPT = Path(__file__).parents[1] / "fixtures" / "workspaces"
+_KEPT = Path(__file__).parents[2] / "fixtures" / "workspaces"
 _MADE_AT = "/workspace"
 _NEXT = "2020-09-01"
 
