@@ -17,7 +17,7 @@ from mlplatform.errors import AccessError, IngestError, UsageError
 from mlplatform.workspace.databricks.uploads import upload
 
 LANDING = Path("/Volumes/dev/credit_risk/landing")
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 class Files:

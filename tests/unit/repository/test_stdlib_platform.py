@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 STDLIB = Path(sysconfig.get_path("stdlib")).resolve()
 ASK = """
 import sys

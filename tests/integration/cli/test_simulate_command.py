@@ -13,7 +13,7 @@ import yaml
 
 from tests.support.tiny_use_case import NAME, TinyFolder, write_tiny_use_case
 
-PROJECT = Path(__file__).resolve().parents[2]
+PROJECT = Path(__file__).resolve().parents[3]
 ONCE = {"start": "2020-02-01", "end": "2020-02-01", "every": "month"}
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 USE_CASES = ("churn", "credit_risk", "delivery_delay")
 DEPLOYING = {"staging": "bash .ci/deploy integration staging", "prod": "bash .ci/deploy setup prod"}
 

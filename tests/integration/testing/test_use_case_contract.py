@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mlplatform.workspace.local.workspace import LocalWorkspace
 
 AS_OF = "2020-09-01"
-PROJECT = Path(__file__).resolve().parents[2]
+PROJECT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from mlplatform.errors import ConfigError, InvalidNameError, PlatformError, Usag
 from mlplatform.scaffold.inference import LEAST_ROWS, infer
 from mlplatform.scaffold.render import new_use_case
 
-PROJECT = Path(__file__).resolve().parents[2]
+PROJECT = Path(__file__).resolve().parents[3]
 ROWS = 240
 
 

@@ -19,7 +19,7 @@ from mlplatform.pipeline import ORDER
 from mlplatform.workspace import open_workspace
 from mlplatform.workspace.shared.model_logging import without_chatter
 
-PROJECT = Path(__file__).resolve().parents[2]
+PROJECT = Path(__file__).resolve().parents[3]
 ASK = """
 import sys
 from mlplatform.cli.main import main
