@@ -1,1 +1,1 @@
-"""Training, search, evaluation, the champion/challenger gate, and promotion."""
+"""Modules that stored models name by their old place; nothing new goes here."""

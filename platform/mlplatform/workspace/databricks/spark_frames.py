@@ -59,8 +59,8 @@ def conformed(ws: DatabricksWorkspace, frame: Any, schema: pa.Schema, table: str
     """Give the frame with exactly the declared columns and types, as a Spark DataFrame.
 
     Raises:
-        TableError: As `mlplatform.workspace.shared.frames.conform`. Of a Spark DataFrame nulls are found when it is written,
-            and casts that may lose something are refused whatever the values are.
+        TableError: As `mlplatform.workspace.shared.frames.conform`. Of a Spark DataFrame nulls are found when it is
+            written, and casts that may lose something are refused whatever the values are.
     """
     if is_spark_frame(frame):
         yield _cast(frame, schema, table)
