@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,10 +14,22 @@ from mlplatform.statistics.profiles import ColumnProfile, Profile
 
 TRAINING = "training"
 PREVIOUS = "previous window"
-# Three tests look at a window: chi-square (of psi and js alike), Kolmogorov-Smirnov, and those of shares. Each gets a
-# third of the rate.
-_TESTS = 3
-_SHARES = frozenset({"null_increase", "out_of_range", "new_categories"})
+# Distance -> the test that says whether chance explains it: psi and js are judged by that of chi-square.
+_TESTED_BY = {
+    "psi": "chi_square",
+    "js": "chi_square",
+    "chi_square": "chi_square",
+    "ks": "ks",
+    "null_increase": "null_increase",
+    "out_of_range": "out_of_range",
+    "new_categories": "new_categories",
+}
+# Tests whose p-values are corrected together, over all columns; each family gets its part of the rate of false alarms.
+_FAMILIES = (
+    frozenset({"chi_square"}),
+    frozenset({"ks"}),
+    frozenset({"null_increase", "out_of_range", "new_categories"}),
+)
 
 
 @dataclass(frozen=True)
@@ -84,23 +96,32 @@ def compare(
             found.extend(
                 replace(item, baseline=baseline) for item in _column(name, column, before, window[name], limits)
             )
-    for family in {_family(item) for item in found}:
-        mine = [place for place, item in enumerate(found) if item.p_value is not None and _family(item) == family]
-        for place, corrected in zip(mine, distances.holm([found[at].p_value or 0.0 for at in mine]), strict=True):
-            found[place] = replace(found[place], p_value=corrected)
+    found = _corrected(found)
     return [
         replace(item, violated=item.violated or (judged and _beyond(item, limits)), judged=judged) for item in found
     ]
 
 
-def _family(item: DriftMetric) -> str:
-    return "share" if item.metric in _SHARES else item.metric
+def _corrected(found: Sequence[DriftMetric]) -> list[DriftMetric]:
+    """Return the metrics with p-values corrected for the number of tests in their family (Holm)."""
+    corrected: dict[tuple[str, str], float] = {}
+    for family in _FAMILIES:
+        tests = {
+            (item.column, _TESTED_BY[item.metric]): item.p_value
+            for item in found
+            if item.p_value is not None and _TESTED_BY[item.metric] in family
+        }
+        corrected |= zip(tests, distances.holm(list(tests.values())), strict=True)
+    return [
+        item if item.p_value is None else replace(item, p_value=corrected[item.column, _TESTED_BY[item.metric]])
+        for item in found
+    ]
 
 
 def _beyond(item: DriftMetric, limits: MonitoringSettings) -> bool:
     if item.value is None or item.limit is None or item.p_value is None:
         return False
-    return item.value > item.limit and item.p_value < limits.false_alarm_rate / _TESTS
+    return item.value > item.limit and item.p_value < limits.false_alarm_rate / len(_FAMILIES)
 
 
 _Make = Callable[[str, float, float | None, float], DriftMetric]

@@ -22,7 +22,8 @@ from mlplatform.protocols.tables import Transaction
 from mlplatform.refine.spine import SPINE
 from mlplatform.scoring.scorer import PREDICTION, PREDICTIONS, UNMATCHED
 from mlplatform.statistics import profiles
-from mlplatform.statistics.counts import ColumnCounts, count_batches
+from mlplatform.statistics.counts import ColumnCounts
+from mlplatform.statistics.profiles import count_batches
 from mlplatform.training.reference import Reference
 
 _NO_BASELINE = "none"
