@@ -16,7 +16,7 @@ from mlplatform.gate import promotion
 from mlplatform.gate import stage as gate
 from mlplatform.gate.champion_gate import Decision
 from mlplatform.naming import CHALLENGER, CHAMPION, PREVIOUS_CHAMPION
-from mlplatform.ops import schemas
+from mlplatform.ops import records
 from mlplatform.ops.context import StageContext
 from mlplatform.training.label_frame import known_labels
 from mlplatform.workspace.local.workspace import LocalWorkspace
@@ -58,7 +58,7 @@ def bases(tmp_path_factory: pytest.TempPathFactory, tiny: TinyFolder) -> dict[st
     with LocalWorkspace.open(root=root) as ws:
         # Makes the registry's tables, which takes longest.
         assert ws.registry.aliases("dev.tiny.model") == {}
-        schemas.ensure(ws, open_tiny(ws, tiny.folder).namespace)
+        records.ensure(ws, open_tiny(ws, tiny.folder).namespace)
         keep("empty")
         run_tiny(ws, tiny.folder, FIRST, PREPARE)
         keep("prepared")
@@ -392,10 +392,10 @@ def test_a_promotion_after_the_limits_were_lowered_is_recorded_before_it_is_made
     ws = open_at("trained")
     strict = write_tiny_use_case(tmp_path / "strict", months=1, rows_a_month=1, gate={"floor": 0.99})
     moment = parse_as_of(FIRST)
-    first = gate.run(StageContext(ws, open_tiny(ws, strict.folder), moment, "one"))
+    first = gate.run(open_tiny(ws, strict.folder).context(ws, moment, "one"))
     assert first.details["outcome"] == "rejected"
     seen = spy(monkeypatch, ws)
-    second = gate.run(StageContext(ws, open_tiny(ws, tiny.folder), moment, "two"))
+    second = gate.run(open_tiny(ws, tiny.folder).context(ws, moment, "two"))
     assert second.details["outcome"] == "promoted"
     assert seen[0] == "decided"
     assert [row["outcome"] for row in decisions(ws) if row["event"] == "decided"] == ["rejected", "promoted"]
@@ -407,7 +407,7 @@ def test_the_gate_puts_no_model_that_was_tampered_with_to_the_test(open_at, tiny
     assert stores
     for store in stores:
         store.write_bytes(store.read_bytes() + b"\0")
-    result = gate.run(StageContext(ws, open_tiny(ws, tiny.folder), parse_as_of(FIRST), "run"))
+    result = gate.run(open_tiny(ws, tiny.folder).context(ws, parse_as_of(FIRST), "run"))
     assert result.details["outcome"] == "rejected"
     assert "not those registered" in result.details["reason"]
     assert CHAMPION not in ws.registry.aliases(namespace(ws).model)
