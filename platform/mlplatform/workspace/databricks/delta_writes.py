@@ -21,7 +21,7 @@ from mlplatform.workspace.databricks.table_metadata import NAME_MAPPING, needs_m
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-    from mlplatform.workspace.databricks.workspace import DatabricksWorkspace
+    from mlplatform.workspace.databricks.unity import Unity
 
 T = TypeVar("T")
 
@@ -60,13 +60,15 @@ def append_rows(name: ObjectName, rows: DataFrame, *, mark: str, token: str = ""
     retrying_conflicts(f"Appending to {name}", write)
 
 
-def commits_of(ws: DatabricksWorkspace, name: ObjectName, marks: Sequence[str]) -> list[Commit]:
+def commits_of(unity: Unity, name: ObjectName, marks: Sequence[str]) -> list[Commit]:
     """Return the commits with these marks, newest first; the newest part of the history is looked at first."""
     from pyspark.sql import functions as F  # noqa: N812
 
     for limit in (f" LIMIT {_RECENT}", ""):
         with translated_spark(f"Reading the history of {name}"):
-            history = ws.spark.sql(f"DESCRIBE HISTORY {name.sql}{limit}").where(F.col("userMetadata").isin(list(marks)))
+            history = unity.spark.sql(f"DESCRIBE HISTORY {name.sql}{limit}").where(
+                F.col("userMetadata").isin(list(marks))
+            )
             found = history.select("version", "userMetadata", "operationMetrics").collect()
         if found:
             return [
@@ -76,13 +78,13 @@ def commits_of(ws: DatabricksWorkspace, name: ObjectName, marks: Sequence[str]) 
     return []
 
 
-def commit_of(ws: DatabricksWorkspace, name: ObjectName, mark: str) -> Commit:
+def commit_of(unity: Unity, name: ObjectName, mark: str) -> Commit:
     """Return the commit that was just made with a mark; there is none where no rows changed."""
-    found = commits_of(ws, name, [mark])
-    return found[0] if found else Commit(newest_version(ws, name), mark, 0)
+    found = commits_of(unity, name, [mark])
+    return found[0] if found else Commit(newest_version(unity, name), mark, 0)
 
 
-def overwrite_where(ws: DatabricksWorkspace, name: ObjectName, rows: DataFrame, condition: str) -> Commit:
+def overwrite_where(unity: Unity, name: ObjectName, rows: DataFrame, condition: str) -> Commit:
     """Replace the rows that meet a condition, in one commit; the table's keys, comments and tags stay.
 
     Raises:
@@ -97,16 +99,14 @@ def overwrite_where(ws: DatabricksWorkspace, name: ObjectName, rows: DataFrame, 
         writer.option("userMetadata", mark).saveAsTable(name.sql)
 
     retrying_conflicts(f"Writing to {name}", write)
-    return commit_of(ws, name, mark)
+    return commit_of(unity, name, mark)
 
 
-def merge_rows(
-    ws: DatabricksWorkspace, name: ObjectName, rows: DataFrame, schema: pa.Schema, keys: Sequence[str]
-) -> int:
+def merge_rows(unity: Unity, name: ObjectName, rows: DataFrame, schema: pa.Schema, keys: Sequence[str]) -> int:
     """Update the rows whose keys match where a value differs, insert the others; return how many were written.
 
     Args:
-        ws: The workspace.
+        unity: The connection.
         name: The table; it has all columns of the rows.
         rows: The rows, cast; keys are not null and unique.
         schema: Their columns.
@@ -134,23 +134,23 @@ def merge_rows(
     )
     rows.createOrReplaceTempView(view)
     try:
-        result = retrying_conflicts(f"Merging into {name}", lambda: ws.spark.sql(statement).collect())
+        result = retrying_conflicts(f"Merging into {name}", lambda: unity.spark.sql(statement).collect())
     finally:
-        ws.spark.catalog.dropTempView(view)
+        unity.spark.catalog.dropTempView(view)
     return int(result[0]["num_affected_rows"])
 
 
-def add_columns(ws: DatabricksWorkspace, name: ObjectName, fields: Sequence[pa.Field]) -> None:
+def add_columns(unity: Unity, name: ObjectName, fields: Sequence[pa.Field]) -> None:
     """Add columns, which may be null."""
     if needs_mapping(fields):
         retrying_conflicts(
             f"Adding columns to {name}",
-            lambda: ws.spark.sql(f"ALTER TABLE {name.sql} SET TBLPROPERTIES ({NAME_MAPPING})"),
+            lambda: unity.spark.sql(f"ALTER TABLE {name.sql} SET TBLPROPERTIES ({NAME_MAPPING})"),
         )
     if fields:
         columns = ", ".join(f"{quote(field.name)} {spark_name(field.type)}" for field in fields)
         retrying_conflicts(
-            f"Adding columns to {name}", lambda: ws.spark.sql(f"ALTER TABLE {name.sql} ADD COLUMNS ({columns})")
+            f"Adding columns to {name}", lambda: unity.spark.sql(f"ALTER TABLE {name.sql} ADD COLUMNS ({columns})")
         )
 
 

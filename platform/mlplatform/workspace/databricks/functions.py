@@ -18,7 +18,7 @@ from mlplatform.workspace.databricks.registry_errors import redacted
 if TYPE_CHECKING:
     from databricks.sdk.service.catalog import FunctionInfo as UnityFunction
 
-    from mlplatform.workspace.databricks.workspace import DatabricksWorkspace
+    from mlplatform.workspace.databricks.unity import Unity
 
 _DIGEST = re.compile(r"\[mlplatform ([0-9a-f]{16})\]")
 
@@ -29,9 +29,9 @@ class DatabricksFunctions:
     The comment of each holds a digest of parameters, return type and body: what stands there already is not made again.
     """
 
-    def __init__(self, ws: DatabricksWorkspace) -> None:
-        """Take the workspace; nothing is asked yet."""
-        self._ws = ws
+    def __init__(self, unity: Unity) -> None:
+        """Take the connection; nothing is asked yet."""
+        self._unity = unity
         self._known: dict[str, tuple[str, FunctionInfo]] = {}
 
     def register(
@@ -53,7 +53,7 @@ class DatabricksFunctions:
         digest = _digest(info.parameters, info.returns, body)
         if not self._stands(info.name, digest):
             try:
-                self._ws.sql.execute(statement(info, body, digest))
+                self._unity.sql.execute(statement(info, body, digest))
             except Exception as error:
                 # The answer may have been lost after the function was made.
                 if not self._stands(info.name, digest):
@@ -97,7 +97,7 @@ class DatabricksFunctions:
         from databricks.sdk.errors import NotFound
 
         try:
-            return retrying(lambda: self._ws.client.functions.get(name))
+            return retrying(lambda: self._unity.client.functions.get(name))
         except NotFound:
             return None
         except Exception as error:
@@ -111,7 +111,7 @@ class DatabricksFunctions:
 
         parsed = ObjectName.parse(name)
         try:
-            found = list(self._ws.client.functions.list(parsed.catalog, parsed.schema))
+            found = list(self._unity.client.functions.list(parsed.catalog, parsed.schema))
         except DatabricksError:
             found = []  # Near names are a courtesy: that the function is missing is known.
         return [item.full_name for item in found if item.full_name]
