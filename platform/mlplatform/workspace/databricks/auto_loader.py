@@ -17,7 +17,8 @@ import pyarrow as pa
 from mlplatform.naming import ObjectName, quote
 from mlplatform.protocols.landing import LANDED_CORRUPT, LANDED_FILE, LANDED_ORDER, LANDED_RESCUED
 from mlplatform.workspace.databricks import table_metadata
-from mlplatform.workspace.databricks.delta_writes import retrying_conflicts
+from mlplatform.workspace.databricks.delta import retrying_conflicts
+from mlplatform.workspace.databricks.literals import literal
 from mlplatform.workspace.databricks.spark_errors import translated_spark
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class DatabricksAutoLoader:
 
     def forget(self, table: ObjectName, files: Sequence[str]) -> None:
         """Remove the rows of files that have been moved on."""
-        listed = ", ".join(table_metadata.literal(file) for file in files)
+        listed = ", ".join(literal(file) for file in files)
         if listed:
             retrying_conflicts(
                 f"Removing rows from {table}",

@@ -13,6 +13,7 @@ from mlplatform.naming import ObjectName, quote
 from mlplatform.protocols.functions import FunctionInfo
 from mlplatform.workspace.databricks.connection import retrying
 from mlplatform.workspace.databricks.function_source import python_body, rebuilt
+from mlplatform.workspace.databricks.literals import literal
 from mlplatform.workspace.databricks.registry_errors import redacted
 
 if TYPE_CHECKING:
@@ -121,13 +122,13 @@ def statement(info: FunctionInfo, body: str, digest: str) -> str:
     """Return the statement that makes a function, with its digest in the comment."""
     parameters = ", ".join(f"{quote(name)} {_sql_type(kind)}" for name, kind in info.parameters)
     summary = (info.fn.__doc__ or "").strip().partition("\n")[0]
-    comment = f"{summary} [mlplatform {digest}]".strip().replace("\\", "\\\\").replace("'", "\\'").replace("$$", "$ $")
+    comment = literal(f"{summary} [mlplatform {digest}]".strip().replace("$$", "$ $"))
     # Databricks' SQL reference, "CREATE FUNCTION (SQL and Python)"
     # (sql/language-manual/sql-ref-syntax-ddl-create-sql-function).
     name, returns = ObjectName.parse(info.name).sql, _sql_type(info.returns)
     return (
         f"CREATE OR REPLACE FUNCTION {name}({parameters}) RETURNS {returns}\n"
-        f"LANGUAGE PYTHON\nCOMMENT '{comment}'\nAS $$\n{body}\n$$"
+        f"LANGUAGE PYTHON\nCOMMENT {comment}\nAS $$\n{body}\n$$"
     )
 
 

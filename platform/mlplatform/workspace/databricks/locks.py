@@ -25,7 +25,8 @@ import pyarrow as pa
 from mlplatform.errors import PlatformError, WriteConflictError
 from mlplatform.naming import ObjectName
 from mlplatform.workspace.databricks import table_metadata
-from mlplatform.workspace.databricks.delta_writes import retrying_conflicts
+from mlplatform.workspace.databricks.delta import retrying_conflicts
+from mlplatform.workspace.databricks.literals import literal
 from mlplatform.workspace.databricks.spark_errors import translated_spark
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class _Lease:
         give_up = time.monotonic() + WAIT_SECONDS
         # The workspace's clock, not ours, says what has expired. Of two that take an expired lease at once Delta lets
         # one commit; the other looks again, and finds it taken.
-        name, owner, token = (table_metadata.literal(text) for text in (self._name, self._owner, self._token))
+        name, owner, token = (literal(text) for text in (self._name, self._owner, self._token))
         statement = (
             f"MERGE INTO {self._table.sql} t USING (SELECT {name} AS name) s ON t.name = s.name "
             f"WHEN MATCHED AND t.until < current_timestamp() THEN UPDATE SET owner = {owner}, token = {token}, "
@@ -115,7 +116,7 @@ class _Lease:
         return self._run(f"DELETE FROM {self._table.sql} WHERE {self._mine()}") > 0
 
     def _mine(self) -> str:
-        return f"name = {table_metadata.literal(self._name)} AND token = {table_metadata.literal(self._token)}"
+        return f"name = {literal(self._name)} AND token = {literal(self._token)}"
 
     def _run(self, statement: str) -> int:
         rows: list[Any] = retrying_conflicts(

@@ -12,9 +12,9 @@ import pyarrow as pa
 
 from mlplatform.errors import TableError
 from mlplatform.naming import quote
+from mlplatform.protocols.table_checks import check_unique, raise_for_nulls, repeated_keys
 from mlplatform.types import arrow_type, spark_type
 from mlplatform.workspace.shared.frames import check_fit, conform, to_arrow
-from mlplatform.workspace.shared.table_checks import check_unique, raise_for_nulls, repeated_keys
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

@@ -11,10 +11,11 @@ import pyarrow as pa
 
 from mlplatform.errors import FeatureStoreError, TableError, did_you_mean
 from mlplatform.naming import ObjectName, quote
+from mlplatform.protocols.table_checks import check_type
 from mlplatform.workspace.databricks.connection import retrying, translated
+from mlplatform.workspace.databricks.literals import literal
 from mlplatform.workspace.databricks.spark_errors import is_missing, translated_spark
 from mlplatform.workspace.databricks.spark_frames import arrow_schema, spark_name
-from mlplatform.workspace.shared.table_checks import check_type
 
 if TYPE_CHECKING:
     from mlplatform.workspace.databricks.unity import Unity
@@ -39,12 +40,6 @@ class Declared:
     primary_keys: tuple[str, ...]
     timeseries_column: str | None
     description: str
-
-
-def literal(text: str) -> str:
-    """Return a text as a literal of Spark's SQL."""
-    escaped = text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n")
-    return f"'{escaped}'"
 
 
 def exists(unity: Unity, name: ObjectName | str) -> bool:

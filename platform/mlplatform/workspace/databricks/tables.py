@@ -11,19 +11,7 @@ import pyarrow as pa
 
 from mlplatform.errors import TableError
 from mlplatform.naming import ObjectName, quote
-from mlplatform.protocols.tables import Filter, TableInfo, Transaction, WriteResult
-from mlplatform.workspace.databricks import delta_writes, latest_view, table_metadata
-from mlplatform.workspace.databricks.spark_errors import translated_spark
-from mlplatform.workspace.databricks.spark_frames import (
-    arrow_schema,
-    check_unique_frame,
-    conformed,
-    is_spark_frame,
-    spark_name,
-    spark_or_arrow,
-)
-from mlplatform.workspace.databricks.transactions import Ledger
-from mlplatform.workspace.shared.table_checks import (
+from mlplatform.protocols.table_checks import (
     check_columns,
     check_filters,
     check_merge_keys,
@@ -34,6 +22,20 @@ from mlplatform.workspace.shared.table_checks import (
     raise_for_outside,
     replaces,
 )
+from mlplatform.protocols.tables import Filter, TableInfo, Transaction, WriteResult
+from mlplatform.workspace.databricks import delta, latest_view, table_metadata
+from mlplatform.workspace.databricks.literals import time_literal
+from mlplatform.workspace.databricks.merge import add_columns, merge_rows
+from mlplatform.workspace.databricks.spark_errors import translated_spark
+from mlplatform.workspace.databricks.spark_frames import (
+    arrow_schema,
+    check_unique_frame,
+    conformed,
+    is_spark_frame,
+    spark_name,
+    spark_or_arrow,
+)
+from mlplatform.workspace.databricks.transactions import Ledger
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -191,8 +193,8 @@ class DatabricksTables:
             if transactions:
                 return self._ledger.append(name, rows, transactions)
             mark, parsed = uuid.uuid4().hex, ObjectName.parse(name)
-            delta_writes.append_rows(parsed, rows, mark=mark)
-            commit = delta_writes.commit_of(self._unity, parsed, mark)
+            delta.append_rows(parsed, rows, mark=mark)
+            commit = delta.commit_of(self._unity, parsed, mark)
             return WriteResult(version=commit.version, rows=commit.rows)
 
     def merge(self, name: ObjectName | str, frame: Any) -> WriteResult:
@@ -210,8 +212,8 @@ class DatabricksTables:
         schema = table_metadata.normalised(pa.schema([*known, *added]))
         with conformed(self._unity, given, schema, str(name)) as rows:
             check_unique_frame(given, rows, info.primary_keys, str(name))
-            delta_writes.add_columns(self._unity, parsed, added)
-            written = delta_writes.merge_rows(self._unity, parsed, rows, schema, info.primary_keys)
+            add_columns(self._unity, parsed, added)
+            written = merge_rows(self._unity, parsed, rows, schema, info.primary_keys)
         return WriteResult(version=table_metadata.newest_version(self._unity, name), rows=written)
 
     def overwrite(self, name: ObjectName | str, frame: Any) -> WriteResult:
@@ -221,7 +223,7 @@ class DatabricksTables:
         with conformed(self._unity, given, info.schema, str(name)) as rows:
             if info.primary_keys:
                 check_unique_frame(given, rows, info.primary_keys, str(name))
-            commit = delta_writes.overwrite_where(self._unity, ObjectName.parse(name), rows, "true")
+            commit = delta.overwrite_where(self._unity, ObjectName.parse(name), rows, "true")
         return WriteResult(version=commit.version, rows=commit.rows)
 
     def replace_range(
@@ -232,7 +234,7 @@ class DatabricksTables:
 
         info = self._info(name)
         check_range(info, column, start, end)
-        first, last = delta_writes.time_literal(start), delta_writes.time_literal(end)
+        first, last = time_literal(start), time_literal(end)
         within = f"{quote(column)} >= {first} AND {quote(column)} <= {last}"
         given = spark_or_arrow(frame)
         with conformed(self._unity, given, info.schema, str(name)) as rows:
@@ -243,7 +245,7 @@ class DatabricksTables:
             raise_for_outside(name, counted["outside"], counted["total"], (column, start, end))
             if info.primary_keys:
                 check_unique_frame(given, rows, info.primary_keys, str(name))
-            commit = delta_writes.overwrite_where(self._unity, ObjectName.parse(name), rows, within)
+            commit = delta.overwrite_where(self._unity, ObjectName.parse(name), rows, within)
         return WriteResult(version=commit.version, rows=int(counted["total"]))
 
     def committed(self, name: ObjectName | str, transactions: Sequence[Transaction]) -> tuple[bool, ...]:

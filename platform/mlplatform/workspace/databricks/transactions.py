@@ -27,7 +27,7 @@ from mlplatform.errors import TableError, WriteConflictError
 from mlplatform.naming import ObjectName
 from mlplatform.protocols.tables import Transaction, WriteResult
 from mlplatform.workspace.databricks import table_metadata
-from mlplatform.workspace.databricks.delta_writes import append_rows, commits_of
+from mlplatform.workspace.databricks.delta import append_rows, commits_of
 from mlplatform.workspace.databricks.spark_errors import translated_spark
 from mlplatform.workspace.databricks.spark_frames import lifted
 
