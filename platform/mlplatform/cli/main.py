@@ -6,8 +6,9 @@ import os
 import signal
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 import click
 
@@ -37,6 +38,7 @@ from mlplatform.cli import (
     upload_samples,
 )
 from mlplatform.cli.commands import CommandGroup
+from mlplatform.config.renamed import RenamedSettingWarning
 from mlplatform.errors import PlatformError
 
 PROGRAM, COMPLETION = "mlplatform", "_MLPLATFORM_COMPLETE"
@@ -109,8 +111,29 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     if COMPLETION in os.environ:
         cli.main(prog_name=PROGRAM, complete_var=COMPLETION)  # a shell asks what may come next
     with output.readers_may_go():
+        _show_old_names_plainly()
         code = _code(arguments)
     sys.exit(code)
+
+
+def _show_old_names_plainly() -> None:
+    """Let a warning about a setting's old name read as a message: it is about a file, not about a line of code."""
+    show = warnings.showwarning
+
+    def showwarning(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        if issubclass(category, RenamedSettingWarning):
+            click.echo(f"Warning: {message}", err=True)
+        else:
+            show(message, category, filename, lineno, file, line)
+
+    warnings.showwarning = showwarning
 
 
 def _code(arguments: Sequence[str] | None) -> int:
