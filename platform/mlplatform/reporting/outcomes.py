@@ -93,7 +93,7 @@ def read_outcomes(
         task: `classification` or `regression`.
         until: Labels known later are not looked at; None looks at all.
     """
-    name, keys = namespace.gold(PREDICTIONS), list(spine.keys)
+    name, keys = namespace.gold(PREDICTIONS), list(spine.primary_keys)
     if not ws.tables.exists(name):
         return Outcomes()
     made = ws.tables.to_arrow(
@@ -154,7 +154,7 @@ def wilson(rate: float, rows: int) -> tuple[float, float]:
 def _with_labels(
     ws: Workspace, namespace: Namespace, spine: LabelSpine, made: pa.Table, until: datetime | None
 ) -> pa.Table:
-    name, keys = namespace.gold(LABELS), list(spine.keys)
+    name, keys = namespace.gold(LABELS), list(spine.primary_keys)
     # Scored twice (after a rescore with a newer champion): the first prediction is the one that was acted on.
     first = made.sort_by([("as_of", "ascending"), ("model_version", "ascending")])
     first = first.group_by(keys, use_threads=False).aggregate([(PREDICTION, "first"), ("as_of", "first")])
