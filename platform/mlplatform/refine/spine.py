@@ -122,6 +122,11 @@ class LabelSpine(Described, ABC):
         Rows whose `label_known_at` lies after `as_of` are dropped by the platform; they need not be.
         """
 
+    @property
+    def order(self) -> list[tuple[str, str]]:
+        """How rows are sorted, for Arrow's `sort_by`: by prediction time, then by entity."""
+        return [(column, "ascending") for column in (self.prediction_time, *self.entity_keys)]
+
     def spine_schema(self) -> pa.Schema:
         """Return the schema of `gold_spine`."""
         return arrow_schema((*self.key_columns, *self.columns))
