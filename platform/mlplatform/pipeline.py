@@ -18,7 +18,7 @@ from mlplatform.features.stage import Features
 from mlplatform.gate import champion
 from mlplatform.gate.stage import Gate, Request, Rollback
 from mlplatform.ingest.stage import Ingest
-from mlplatform.monitoring.retrain_stage import Retrain, decide, result_of
+from mlplatform.monitoring.retrain import Retrain, decide_now, details_of
 from mlplatform.monitoring.stage import MonitorStage
 from mlplatform.ops import markers, records, stage_runs
 from mlplatform.ops.context import Advance, Progress, nowhere, silent
@@ -43,7 +43,6 @@ _WITHOUT = {
 
 def stages_of(use_case: UseCase) -> tuple[Stage[Any], ...]:
     """Return the stages of a use case, in order."""
-    del use_case
     train, gate = Train(champion.version_or_none), Gate()
     return (
         Ingest(),
@@ -51,8 +50,8 @@ def stages_of(use_case: UseCase) -> tuple[Stage[Any], ...]:
         Features(),
         train,
         gate,
-        Score(),
-        MonitorStage(),
+        Score(use_case.scorer(), use_case.label_spine()),
+        MonitorStage(use_case.monitor(use_case.settings), use_case.label_spine(), use_case.model_trainer()),
         Retrain(then=(train, replace(gate, only_undecided=True))),
     )
 
@@ -208,7 +207,7 @@ class Pipeline:
     def retrain_decision(self) -> dict[str, Any]:
         """Return what the retrain stage would decide now, in its record's form; changes nothing."""
         context = self._context
-        return plain(result_of(context, decide(context)).details)
+        return details_of(context, decide_now(context)).to_json()
 
     def lost(self) -> list[str]:
         """Return the names of tables that earlier runs brought up to date, and that are gone or are other ones."""

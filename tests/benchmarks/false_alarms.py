@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from mlplatform.config.settings import MonitoringSettings, UseCaseSettings
 from mlplatform.monitoring import drift
-from mlplatform.monitoring.baseline_check import Beside, surely_worse
+from mlplatform.monitoring.baseline import Beside, surely_worse
 from mlplatform.statistics import baseline, metrics
 from mlplatform.statistics.profiles import count_batches, profile_table
 

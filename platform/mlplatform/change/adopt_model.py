@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from mlplatform.errors import FeatureStoreError, LabelError, RegistryError, StageError
+from mlplatform.features.training_set import PREDICTION
 from mlplatform.gate import promotion
 from mlplatform.gate.champion_gate import Decision, decision_id
 from mlplatform.naming import CHALLENGER, CHAMPION, ObjectName
@@ -24,7 +25,6 @@ from mlplatform.protocols.feature_spec import FeatureSpec
 from mlplatform.protocols.registry import ModelVersion
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.spine import LABEL_KNOWN_AT, LABELS, SPINE
-from mlplatform.scoring.scorer import PREDICTION
 from mlplatform.statistics import estimate, profiles
 from mlplatform.training import artifacts
 from mlplatform.training.label_frame import known_labels

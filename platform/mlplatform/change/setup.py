@@ -15,8 +15,8 @@ from mlplatform.ops.context import StageContext
 from mlplatform.protocols.tables import Transaction
 from mlplatform.refine import stage as refine
 from mlplatform.refine.spine import LABELS, SPINE
-from mlplatform.scoring import stage as score
-from mlplatform.scoring.scorer import PREDICTIONS
+from mlplatform.scoring import predictions
+from mlplatform.scoring.predictions import PREDICTIONS
 
 # Who writes which of the platform's own tables; all roles record their runs.
 _RUNS, _DECISIONS = "stage_runs", "gate_decisions"
@@ -99,13 +99,14 @@ def _steps(context: StageContext, request: Request) -> Iterator[Step]:
 
     def create() -> None:
         records.ensure(ws, namespace)
-        for stage in (ingest, refine, features, score):
+        for stage in (ingest, refine, features):
             stage.create_tables(context)
-        profiling.create_tables(context)
+        predictions.create_tables(ws, namespace, context.use_case.label_spine())
+        profiling.create_tables(ws, namespace, context.use_case.label_spine())
         # Asked once, a workspace that keeps such a record makes its table.
         ws.tables.committed(namespace.gold(PREDICTIONS), [Transaction("setup")])
 
-    tables = [*_computed(context), *profiling.tables(context), namespace.gold(PREDICTIONS)]
+    tables = [*_computed(context), *profiling.tables(context.ws, context.namespace), namespace.gold(PREDICTIONS)]
     yield Step(f"create what is missing of {len(tables)} tables and the platform's own {len(records.TABLES)}", create)
     tags = {"owner": context.use_case.settings.owner, "use_case": namespace.use_case}
     yield Step(f"tag the tables with {', '.join(tags)}", lambda: _tag(context, tables, tags))
@@ -130,7 +131,10 @@ def _steps(context: StageContext, request: Request) -> Iterator[Step]:
         f"look whether {who} may move aliases of {model}",
         lambda: ws.access.probe_alias_right(model, request.promoter),
     )
-    yield Step("see to the data profiling of the predictions", lambda: profiling.ensure(context))
+    yield Step(
+        "see to the data profiling of the predictions",
+        lambda: profiling.ensure(ws, namespace, context.use_case.label_spine(), context.settings),
+    )
 
 
 def _computed(context: StageContext) -> list[ObjectName]:
@@ -166,7 +170,7 @@ def _grants(context: StageContext, request: Request) -> Iterator[Step]:
         (
             "trainer",
             request.trainer,
-            [*_computed(context), *profiling.tables(context), *map(namespace.ops, measured)],
+            [*_computed(context), *profiling.tables(context.ws, context.namespace), *map(namespace.ops, measured)],
         ),
         ("promoter", request.promoter, [namespace.ops(_RUNS), namespace.ops(_DECISIONS)]),
         ("scorer", request.scorer, [namespace.gold(PREDICTIONS), namespace.ops(_RUNS)]),
@@ -187,7 +191,7 @@ def _grants(context: StageContext, request: Request) -> Iterator[Step]:
             lambda: access.grant(["CREATE MODEL VERSION"], "model", model, trainer),
         )
         # REST reference, "Data quality: create a refresh": whoever monitors needs MANAGE on the table.
-        for profiled in profiling.tables(context)[:1]:
+        for profiled in profiling.tables(context.ws, context.namespace)[:1]:
             yield Step(
                 f"grant the trainer {trainer} MANAGE on {profiled}",
                 lambda profiled=profiled: access.grant(["MANAGE"], "table", profiled, trainer),  # type: ignore[misc]

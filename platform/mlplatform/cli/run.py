@@ -74,7 +74,7 @@ def run(
 def _found(ws: Workspace, use_case: UseCase, reporter: output.Reporter, *, whole: bool) -> dict[str, str | None]:
     """Return the table of predictions, where there is one, and the report, which a run of all stages writes."""
     from mlplatform.reporting.report import write_report
-    from mlplatform.scoring.scorer import LATEST_PREDICTIONS, PREDICTIONS
+    from mlplatform.scoring.predictions import LATEST_PREDICTIONS, PREDICTIONS
     from mlplatform.workspace import RUNTIME
 
     namespace = use_case.namespace

@@ -128,19 +128,21 @@ def _monitored(runs: list[StageRecord]) -> dict[str, Any] | None:
     """Return what the newest monitoring judged and what it did not; None before the first one."""
     from datetime import UTC, datetime
 
-    from mlplatform.monitoring import monitored
+    from mlplatform.monitoring import details
     from mlplatform.monitoring.alerts import CHECKS
+    from mlplatform.ops.stage_runs import as_run
 
-    found = monitored.up_to([vars(run) for run in runs], datetime.max.replace(tzinfo=UTC))
-    if not found:
+    monitored = [as_run(run, details.MonitorDetails) for run in runs if run.stage == details.STAGE]
+    by_time = details.up_to(monitored, datetime.max.replace(tzinfo=UTC))
+    if not by_time:
         return None
-    newest = max(found)
-    details = found[newest]["details"]
+    newest = max(by_time)
+    found = by_time[newest].details
     return {
         "as_of": newest.isoformat(),
-        "judged": sorted(kind for kind in details.get("windows", {}) if kind in CHECKS),
-        "not_judged": details.get("not_judged", {}),
-        "unjudged_windows": details.get("unjudged_windows", 0),
+        "judged": sorted(kind for kind in found.windows if kind in CHECKS),
+        "not_judged": found.not_judged,
+        "unjudged_windows": found.unjudged_windows,
     }
 
 

@@ -22,6 +22,7 @@ from mlplatform.config.environments import read_config
 from mlplatform.config.settings import CONFIG_FILE, load_settings
 from mlplatform.discovery import FOLDER
 from mlplatform.errors import ContractError, PlatformError
+from mlplatform.features.training_set import PREDICTION
 from mlplatform.gate import stage as gate
 from mlplatform.naming import CHALLENGER, ObjectName
 from mlplatform.ops.context import StageContext
@@ -30,7 +31,7 @@ from mlplatform.protocols.lookups import FeatureLookup
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.as_of_view import view_at
 from mlplatform.refine.spine import LABEL_KNOWN_AT, SPINE
-from mlplatform.scoring.scorer import PREDICTION, PREDICTIONS
+from mlplatform.scoring.predictions import PREDICTIONS
 from mlplatform.testing import declarations
 from mlplatform.testing.computed import computed_rows
 from mlplatform.testing.empty_columns import empty_column
