@@ -92,6 +92,11 @@ class LabelSpine(Described, ABC):
         """Entity keys and prediction time: what identifies a row."""
         return (*self.entity_keys, self.prediction_time)
 
+    @property
+    def order(self) -> list[tuple[str, str]]:
+        """How rows are sorted, for Arrow's `sort_by`: by prediction time, then by entity."""
+        return [(column, "ascending") for column in (self.prediction_time, *self.entity_keys)]
+
     def spine_schema(self) -> pa.Schema:
         """Return the schema of `gold_spine`."""
         return arrow_schema((*self.key_columns, *self.columns))
