@@ -34,7 +34,7 @@ from mlplatform.use_case import UseCase
 
 ORDER = ("ingest", "refine", "features", "train", "gate", "score", "monitor", "retrain")
 # What a stage records for the next run only.
-_INTERNAL = ("computed", "tables")
+_INTERNAL = ("computed", "refined", "tables")
 _WITHOUT = {
     "gate": "The champion is whom the registry names; a rollback knows no earlier ones.",
     "monitor": "The stage monitor measures a time again where it is asked to: mlplatform monitor, with its --as-of.",
@@ -43,12 +43,18 @@ _WITHOUT = {
 
 def stages_of(use_case: UseCase) -> tuple[Stage[Any], ...]:
     """Return the stages of a use case, in order."""
-    del use_case
     train, gate = Train(champion.version_or_none), Gate()
     return (
-        Ingest(),
-        Refine(),
-        Features(),
+        Ingest(
+            use_case.sources,
+            use_case.landing,
+            {
+                source: tuple(table.name for table in use_case.silver if table.source is source)
+                for source in use_case.sources
+            },
+        ),
+        Refine(use_case.silver, use_case.label_spine()),
+        Features(use_case.features),
         train,
         gate,
         Score(),
@@ -136,6 +142,7 @@ class Pipeline:
             execute=self._recorded,
         )
         self._stages = stages_of(use_case)
+        self._features = use_case.features
         self._notes: list[str] = []
         self._place = ""
         self._recorded_error: BaseException | None = None
@@ -216,7 +223,7 @@ class Pipeline:
 
     def backfill(self, table: str, start: datetime, *, dry_run: bool = False) -> StageRun[Any]:
         """Compute a feature table's rows of [start, as_of] anew; see `mlplatform.features.backfill`."""
-        return self.execute(Backfill(table, start), dry_run=dry_run)
+        return self.execute(Backfill(self._features, table, start), dry_run=dry_run)
 
     def adopt_table(self, source: str, declared_as: str | None = None, *, dry_run: bool = False) -> StageResult[Any]:
         """Take over a feature table's rows; see `mlplatform.change.adopt_table`."""

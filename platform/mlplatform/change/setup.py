@@ -6,15 +6,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from mlplatform.errors import DeploymentError, UsageError
-from mlplatform.features import stage as features
-from mlplatform.ingest import stage as ingest
+from mlplatform.features.stage import Features
+from mlplatform.ingest.stage import Ingest
 from mlplatform.monitoring import profiling
 from mlplatform.naming import ObjectName
 from mlplatform.ops import records
 from mlplatform.ops.context import StageContext
 from mlplatform.protocols.tables import Transaction
-from mlplatform.refine import stage as refine
 from mlplatform.refine.spine import LABELS, SPINE
+from mlplatform.refine.stage import Refine
 from mlplatform.scoring import stage as score
 from mlplatform.scoring.scorer import PREDICTIONS
 
@@ -83,7 +83,8 @@ def run(context: StageContext, request: Request) -> list[str]:
 
 
 def _steps(context: StageContext, request: Request) -> Iterator[Step]:
-    ws, namespace, model = context.ws, context.namespace, context.use_case.model
+    ws, namespace, use_case = context.ws, context.namespace, context.use_case
+    model = use_case.model
     if request.expect_schema not in ("", model.schema):
         raise DeploymentError(
             f"The deployment calls the schema of {namespace.use_case} {request.expect_schema!r}, "
@@ -99,8 +100,10 @@ def _steps(context: StageContext, request: Request) -> Iterator[Step]:
 
     def create() -> None:
         records.ensure(ws, namespace)
-        for stage in (ingest, refine, features, score):
-            stage.create_tables(context)
+        Ingest(use_case.sources, use_case.landing).create_tables(context)
+        Refine(use_case.silver, use_case.label_spine()).create_tables(context)
+        Features(use_case.features).create_tables(context)
+        score.create_tables(context)
         profiling.create_tables(context)
         # Asked once, a workspace that keeps such a record makes its table.
         ws.tables.committed(namespace.gold(PREDICTIONS), [Transaction("setup")])
