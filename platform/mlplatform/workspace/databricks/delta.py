@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from mlplatform.errors import WriteConflictError
+from mlplatform.errors import UnavailableError
 from mlplatform.naming import ObjectName
 from mlplatform.workspace.databricks.spark_errors import is_conflict, translated_spark
 from mlplatform.workspace.databricks.table_metadata import newest_version
@@ -45,7 +45,7 @@ def append_rows(name: ObjectName, rows: DataFrame, *, mark: str, token: str = ""
 
     Raises:
         TableError: If the table refuses the rows.
-        WriteConflictError: If other writers kept winning.
+        UnavailableError: If other writers kept winning.
     """
     once = {"txnAppId": token, "txnVersion": "1"} if token else {}
 
@@ -85,7 +85,7 @@ def overwrite_where(unity: Unity, name: ObjectName, rows: DataFrame, condition: 
 
     Raises:
         TableError: If the table refuses the rows.
-        WriteConflictError: If other writers kept winning.
+        UnavailableError: If other writers kept winning.
     """
     mark = uuid.uuid4().hex
 
@@ -103,7 +103,7 @@ def retrying_conflicts(doing: str, commit: Callable[[], T]) -> T:
 
     Raises:
         TableError: If it fails for another reason.
-        WriteConflictError: If other writers kept winning.
+        UnavailableError: If other writers kept winning.
     """
     for attempt in range(1, ATTEMPTS + 1):
         with translated_spark(doing):
@@ -115,7 +115,7 @@ def retrying_conflicts(doing: str, commit: Callable[[], T]) -> T:
                 last = error
         # Spread the losers out, so that they do not all meet again.
         time.sleep(min(10.0, 0.1 * 2**attempt) * random.uniform(0.3, 1))  # noqa: S311
-    raise WriteConflictError(
+    raise UnavailableError(
         f"{doing} failed {ATTEMPTS} times because others wrote to it meanwhile.",
         hint="Run again; nothing of this write was kept.",
     ) from last

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from mlplatform.errors import PlatformError, WriteConflictError
+from mlplatform.errors import PlatformError, UnavailableError
 from mlplatform.naming import ObjectName
 from mlplatform.workspace.databricks import table_metadata
 from mlplatform.workspace.databricks.delta import retrying_conflicts
@@ -56,7 +56,7 @@ def lease(unity: Unity, name: str) -> Iterator[None]:
         name: What is being protected; any text.
 
     Raises:
-        WriteConflictError: If another process keeps it for longer than ten minutes, saying which and until when; or if
+        UnavailableError: If another process keeps it for longer than ten minutes, saying which and until when; or if
             it was lost while it was held.
     """
     mine = _Lease(unity, name)
@@ -71,7 +71,7 @@ def lease(unity: Unity, name: str) -> Iterator[None]:
         renewing.join()
         held = mine.give_back()
     if not held:
-        raise WriteConflictError(
+        raise UnavailableError(
             f"The lease '{name}' was lost while it was held: it could not be renewed for {LEASE_SECONDS} seconds.",
             hint="Another process may have done the same meanwhile; look at its records before running again.",
         )
@@ -97,7 +97,7 @@ class _Lease:
         )
         while not self._run(statement):
             if time.monotonic() > give_up:
-                raise WriteConflictError(self._held(), hint="Wait for it to end; a process that died frees it by then.")
+                raise UnavailableError(self._held(), hint="Wait for it to end; a process that died frees it by then.")
             time.sleep(POLL_SECONDS)
 
     def keep(self, stop: threading.Event) -> None:

@@ -31,7 +31,7 @@ def merge_rows(unity: Unity, name: ObjectName, rows: DataFrame, schema: pa.Schem
 
     Raises:
         TableError: If the table refuses the rows.
-        WriteConflictError: If other writers kept winning.
+        UnavailableError: If other writers kept winning.
     """
     view = f"mlplatform_merge_{uuid.uuid4().hex}"
     on = " AND ".join(f"t.{quote(key)} = s.{quote(key)}" for key in keys)
