@@ -40,11 +40,12 @@ from mlplatform.workspace.databricks.transactions import Ledger
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
+    from mlplatform.protocols.tables import Frame
     from mlplatform.workspace.databricks.unity import Unity
 
 
 class DatabricksTables:
-    """Tables of the Databricks workspace; see `mlplatform.protocols.workspace.Tables`.
+    """Tables of the Databricks workspace; see `mlplatform.protocols.tables.Tables`.
 
     A version can be read for at least 30 days after the next one, which is what Delta keeps of its log by default.
     """
@@ -186,7 +187,7 @@ class DatabricksTables:
         with translated_spark(f"Creating the view {name}"):
             self._unity.spark.sql(made.statement)
 
-    def append(self, name: ObjectName | str, frame: Any, *, transactions: Sequence[Transaction] = ()) -> WriteResult:
+    def append(self, name: ObjectName | str, frame: Frame, *, transactions: Sequence[Transaction] = ()) -> WriteResult:
         """Append rows; with transactions, exactly once."""
         schema = table_metadata.schema_of(self._unity, name)
         with conformed(self._unity, frame, schema, str(name)) as rows:
@@ -197,7 +198,7 @@ class DatabricksTables:
             commit = delta.commit_of(self._unity, parsed, mark)
             return WriteResult(version=commit.version, rows=commit.rows)
 
-    def merge(self, name: ObjectName | str, frame: Any) -> WriteResult:
+    def merge(self, name: ObjectName | str, frame: Frame) -> WriteResult:
         """Update the rows whose primary keys match, and insert the others; new columns are added first."""
         parsed = ObjectName.parse(name)
         info = self._info(parsed)
@@ -216,7 +217,7 @@ class DatabricksTables:
             written = merge_rows(self._unity, parsed, rows, schema, info.primary_keys)
         return WriteResult(version=table_metadata.newest_version(self._unity, name), rows=written)
 
-    def overwrite(self, name: ObjectName | str, frame: Any) -> WriteResult:
+    def overwrite(self, name: ObjectName | str, frame: Frame) -> WriteResult:
         """Replace all rows in one commit."""
         info = self._info(name)
         given = spark_or_arrow(frame)
@@ -227,7 +228,7 @@ class DatabricksTables:
         return WriteResult(version=commit.version, rows=commit.rows)
 
     def replace_range(
-        self, name: ObjectName | str, frame: Any, *, column: str, start: datetime, end: datetime
+        self, name: ObjectName | str, frame: Frame, *, column: str, start: datetime, end: datetime
     ) -> WriteResult:
         """Replace the rows whose `column` lies in [start, end] in one commit."""
         from pyspark.sql import functions as F  # noqa: N812

@@ -6,13 +6,12 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from mlplatform.workspace.databricks.connection import connect
 from mlplatform.workspace.databricks.session import open_session
 from mlplatform.workspace.databricks.unity import VOLUMES, Unity
-from mlplatform.workspace.shared.place import Place
+from mlplatform.workspace.shared.workspace import SharedWorkspace
 
 if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from mlplatform.workspace.databricks.unity_sql import UnitySql
 
 
-class DatabricksWorkspace(Place):
+class DatabricksWorkspace(SharedWorkspace):
     """A Databricks workspace; see `mlplatform.protocols.workspace.Workspace`.
 
     Attributes:
@@ -201,13 +200,3 @@ class DatabricksWorkspace(Place):
 
     def close(self) -> None:
         """Leave: the session is somebody else's, and goes on."""
-
-    def __enter__(self) -> Self:
-        """Use as a context manager."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close."""
-        self.close()

@@ -38,6 +38,8 @@ from mlplatform.workspace.shared.frames import conform, to_arrow
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
+    from mlplatform.protocols.tables import Frame
+
 SMALL_BYTES = 32 * 1024**2
 _KEYS = "primary_keys"
 _TIMESERIES = "timeseries_column"
@@ -45,7 +47,7 @@ _TAGS = "tags"
 
 
 class LocalTables:
-    """Tables of the local workspace; see `mlplatform.protocols.workspace.Tables`."""
+    """Tables of the local workspace; see `mlplatform.protocols.tables.Tables`."""
 
     def __init__(self, root: Path, scratch: Path, spark: Callable[[], SparkSession]) -> None:
         """Keep tables under a folder.
@@ -239,7 +241,7 @@ class LocalTables:
             view.check(pa.schema(self.open(of).schema().to_arrow()), str(name))
             latest_view.save(self.path(name), view)
 
-    def append(self, name: ObjectName | str, frame: Any, *, transactions: Sequence[Transaction] = ()) -> WriteResult:
+    def append(self, name: ObjectName | str, frame: Frame, *, transactions: Sequence[Transaction] = ()) -> WriteResult:
         """Append rows; with transactions, exactly once."""
         table = self.open(name)
         if transactions and all(delta.is_committed(table, item) for item in transactions):
@@ -247,7 +249,7 @@ class LocalTables:
         rows = conform(to_arrow(frame), pa.schema(table.schema().to_arrow()), str(name))
         return delta.append(self.path(name), str(name), rows, transactions)
 
-    def merge(self, name: ObjectName | str, frame: Any) -> WriteResult:
+    def merge(self, name: ObjectName | str, frame: Frame) -> WriteResult:
         """Update the rows whose primary keys match, and insert the others."""
         info = self.describe(name)
         rows = to_arrow(frame)
@@ -261,7 +263,7 @@ class LocalTables:
         check_unique(conformed, info.primary_keys, str(name))
         return delta.merge(self.path(name), str(name), conformed, info.primary_keys, self._scratch)
 
-    def overwrite(self, name: ObjectName | str, frame: Any) -> WriteResult:
+    def overwrite(self, name: ObjectName | str, frame: Frame) -> WriteResult:
         """Replace all rows in one commit."""
         info = self.describe(name)
         rows = conform(to_arrow(frame), info.schema, str(name))
@@ -270,7 +272,7 @@ class LocalTables:
         return delta.overwrite(self.path(name), str(name), rows)
 
     def replace_range(
-        self, name: ObjectName | str, frame: Any, *, column: str, start: datetime, end: datetime
+        self, name: ObjectName | str, frame: Frame, *, column: str, start: datetime, end: datetime
     ) -> WriteResult:
         """Replace the rows whose `column` lies in [start, end] in one commit."""
         info = self.describe(name)

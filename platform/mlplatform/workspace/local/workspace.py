@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from mlplatform.errors import ConfigError, MissingDependencyError
 from mlplatform.protocols.operations import Upload
@@ -22,7 +21,7 @@ from mlplatform.workspace.local.locks import file_lock
 from mlplatform.workspace.local.monitors import LocalMonitors
 from mlplatform.workspace.local.registry import LocalRegistry
 from mlplatform.workspace.local.secrets import EnvSecrets
-from mlplatform.workspace.shared.place import Place
+from mlplatform.workspace.shared.workspace import SharedWorkspace
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -43,7 +42,7 @@ def workspace_root(root: str | Path | None = None) -> Path:
     return Path(root or os.environ.get(ROOT_SETTING) or DEFAULT_ROOT).expanduser().resolve()
 
 
-class LocalWorkspace(Place):
+class LocalWorkspace(SharedWorkspace):
     """A workspace on this machine; see `mlplatform.protocols.workspace.Workspace`.
 
     Parts are made when first used, so that a command that only reads tables starts no engine.
@@ -236,16 +235,6 @@ class LocalWorkspace(Place):
             server, self._session, self._server = self._server, None, None
             if server is not None:
                 server.stop()
-
-    def __enter__(self) -> Self:
-        """Use as a context manager."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close."""
-        self.close()
 
 
 def _sweep(scratch: Path) -> None:
