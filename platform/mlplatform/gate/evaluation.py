@@ -115,7 +115,7 @@ def score(context: StageContext, version: ModelVersion, frame: LabelFrame) -> tu
     # Scoring promises no order; the frame is sorted by these, and they are unique.
     order = [(spine.prediction_time, "ascending"), *((key, "ascending") for key in spine.entity_keys)]
     scored = scored.sort_by(order).combine_chunks()
-    keys = list(spine.keys)
+    keys = list(spine.primary_keys)
     if scored.num_rows != rows.num_rows or not scored.select(keys).equals(rows.select(keys).combine_chunks()):
         raise StageError(
             f"{version.uri} gave {scored.num_rows} rows for {rows.num_rows}, or rows of other keys.",

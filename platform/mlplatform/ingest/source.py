@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from mlplatform.as_of import Duration
 from mlplatform.columns import Described
+from mlplatform.derived import named_after_class
 from mlplatform.errors import ConfigError, StageError, did_you_mean
 from mlplatform.ingest import provenance
 from mlplatform.ingest.replay import Replay
@@ -37,7 +38,8 @@ class Source(Described):
             folders with so many files that listing them takes minutes. A file that changed after it was ingested is
             not noticed then.
         replay: For history that comes as an extract instead of drops; None: files are delivered.
-        name: Bronze table `bronze_<name>`.
+        name: Bronze table `bronze_<name>`; unless declared, the class's name without `Source`, as in `loans` of
+            `LoansSource`.
         files: Glob below the landing folder, as in `loans/loans_*.csv.gz`.
         available: When a file can be known, for a replay at an earlier `as_of` not to see it: at the end of the period
             that its name holds (a drop of what happened), at its start (what is published in advance), or always
@@ -47,7 +49,7 @@ class Source(Described):
 
     replay: ClassVar[type[Replay] | None] = None
     reader: ClassVar[Reader] = "files"
-    name: ClassVar[str]
+    name: ClassVar[str] = named_after_class("Source")
     files: ClassVar[str]
     available: ClassVar[Available] = "always"
     columns: ClassVar[tuple[str, ...]]

@@ -123,17 +123,17 @@ def _judged(
     # the repaired one that is delivered after it a duplicate.
     judged = with_reasons(typed, silver.all_expectations())
     passes = (F.col(REASONS) == "") & F.col(_OURS)
-    keys = Window.partitionBy(*(F.col(quote(key)) for key in silver.keys), passes)
+    keys = Window.partitionBy(*(F.col(quote(key)) for key in silver.primary_keys), passes)
     order = keys.orderBy(AVAILABLE_AT, FILE, ROW)
     so_far = order.rowsBetween(Window.unboundedPreceding, Window.currentRow)
     # The same content, known again later, is no other row.
-    content = [column.name for column in silver.columns if column.name not in (*silver.keys, silver.known_at)]
+    content = [column.name for column in silver.columns if column.name not in (*silver.primary_keys, silver.known_at)]
     numbered = judged.select(
         "*",
         F.row_number().over(order).alias("_nth"),
         *(F.first(quote(name)).over(so_far).alias(f"_first_{name}") for name in content),
     )
-    joined = numbered.join(_held(tables, silver, target, beside, content), on=list(silver.keys), how="left")
+    joined = numbered.join(_held(tables, silver, target, beside, content), on=list(silver.primary_keys), how="left")
     seen = F.col("_seen").isNotNull()
     again = passes & ((F.col("_nth") > 1) | seen)
     same = F.lit(True)
@@ -161,4 +161,4 @@ def _held(
     if beside is not None:
         rows = rows.where(~F.col(FILE).isin(list(beside)))
     values = (F.col(quote(name)).alias(f"_seen_{name}") for name in content)
-    return rows.select(*(F.col(quote(key)) for key in silver.keys), *values, F.lit(1).alias("_seen"))
+    return rows.select(*(F.col(quote(key)) for key in silver.primary_keys), *values, F.lit(1).alias("_seen"))

@@ -57,7 +57,7 @@ class GoldTable:
         context.ws.tables.create(
             table,
             self.schema,
-            primary_keys=self.spine.keys,
+            primary_keys=self.spine.primary_keys,
             timeseries_column=self.known_at,
             description=self.description,
         )

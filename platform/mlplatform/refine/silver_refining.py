@@ -36,7 +36,7 @@ def create_silver(context: StageContext, silver: SilverTable) -> None:
     context.ws.tables.create(
         target,
         silver.schema(),
-        primary_keys=silver.keys,
+        primary_keys=silver.primary_keys,
         timeseries_column=silver.known_at,
         description=silver.description,
     )

@@ -141,7 +141,7 @@ def due_rows(
         lacking: Stretches of prediction times whose predictions are gone and not to be replaced by other ones.
     """
     spine, tables = context.use_case.label_spine(), context.ws.tables
-    name, time, keys = context.namespace.gold(SPINE), spine.prediction_time, list(spine.keys)
+    name, time, keys = context.namespace.gold(SPINE), spine.prediction_time, list(spine.primary_keys)
     version = tables.version(name) if spine_version is None else spine_version
     rows = tables.to_arrow(name, version=version, filters=[(time, ">", start), (time, "<=", context.as_of)])
     scored_before = tables.to_arrow(
@@ -190,12 +190,12 @@ class _Scoring:
 
     def _digest(self, rows: pa.Table) -> str:
         """Return what a chunk is known by where the same time may be scored from several beginnings."""
-        keys = rows.select(list(self.context.use_case.label_spine().keys)).to_pylist()
+        keys = rows.select(list(self.context.use_case.label_spine().primary_keys)).to_pylist()
         return hashlib.sha256(repr(keys).encode()).hexdigest()[:16]
 
     def _not_scored_yet(self, rows: pa.Table) -> pa.Table:
         spine = self.context.use_case.label_spine()
-        keys, times = list(spine.keys), rows.column(spine.prediction_time)
+        keys, times = list(spine.primary_keys), rows.column(spine.prediction_time)
         there = self.context.ws.tables.to_arrow(
             self.predictions,
             columns=keys,
@@ -211,7 +211,7 @@ class _Scoring:
 
     def _frame(self, scored: pa.Table) -> pa.Table:
         count, moment = scored.num_rows, pa.timestamp("us", tz="UTC")
-        keys = self.context.use_case.label_spine().keys
+        keys = self.context.use_case.label_spine().primary_keys
         frame = scored.select([*keys, PREDICTION])
         for name, values in (
             ("model_version", pa.array([self.version.version] * count, pa.int64())),
@@ -261,7 +261,7 @@ def create_tables(context: StageContext) -> None:
     context.ws.tables.create(
         predictions,
         prediction_schema(spine),
-        primary_keys=(*spine.keys, "model_version"),
+        primary_keys=(*spine.primary_keys, "model_version"),
         timeseries_column=spine.prediction_time,
         description="One row an entity, prediction time and model version; append-only",
     )
