@@ -64,6 +64,22 @@ def open_landing(context: StageContext, source: Source, folder: Path) -> Landing
     return AutoLoaderLanding(context, source, folder, loader)
 
 
+def dealt_out(context: StageContext, source: Source, landing: Path) -> Path:
+    """Return the folder that the source's glob looks into: where files land, or where its replay puts them.
+
+    Args:
+        context: The run.
+        source: The source; its replay, if it has one, deals the extract out.
+        landing: The folder where files land.
+    """
+    if source.replay is None:
+        return landing
+    folder = context.ws.files("landing") / context.namespace.catalog / context.name / source.name
+    with context.ws.lock(f"replay {context.name} {source.name}"):
+        source.replay().deal_out(landing, folder, source.files)
+    return folder
+
+
 class FolderLanding:
     """Reads the files where they lie."""
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlplatform.ingest.bronze import BronzeWriter, bronze_rows, malformed_rows
-from mlplatform.ingest.landing import Landing, open_landing
+from mlplatform.ingest.landing import Landing, dealt_out, open_landing
 from mlplatform.ingest.provenance import AVAILABLE_AT, FILE
 from mlplatform.ingest.quarantine import REASON, LargeQuarantine, QuarantineDetails, quarantine_schema
 from mlplatform.ingest.source import Source
@@ -128,7 +128,7 @@ class _Ingestion:
     ) -> None:
         self._context, self._source, self._refined_into, self._result = context, source, refined_into, result
         self._bronze, self._quarantine = _create(context, source)
-        self._folder = _dealt_out(context, source, landing)
+        self._folder = dealt_out(context, source, landing)
         self._landing = open_landing(context, source, self._folder)
 
     def run(self) -> None:
@@ -223,16 +223,6 @@ class _Ingestion:
                 "and could not be made again without them. Put the files back."
             )
         self._result.details.note(text)
-
-
-def _dealt_out(context: StageContext, source: Source, landing: Path) -> Path:
-    """Return the folder that the source's glob looks into: where files land, or where its replay puts them."""
-    if source.replay is None:
-        return landing
-    folder = context.ws.files("landing") / context.namespace.catalog / context.name / source.name
-    with context.ws.lock(f"replay {context.name} {source.name}"):
-        source.replay().deal_out(landing, folder, source.files)
-    return folder
 
 
 def _digest(path: Path) -> str:
