@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
 
@@ -140,7 +140,7 @@ def merge_rows(
     return int(result[0]["num_affected_rows"])
 
 
-def add_columns(ws: DatabricksWorkspace, name: ObjectName, fields: Sequence[pa.Field]) -> None:
+def add_columns(ws: DatabricksWorkspace, name: ObjectName, fields: Sequence[pa.Field[Any]]) -> None:
     """Add columns, which may be null."""
     if needs_mapping(fields):
         retrying_conflicts(
