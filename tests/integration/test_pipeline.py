@@ -17,7 +17,6 @@ from mlplatform.gate import stage as gate
 from mlplatform.gate.champion_gate import Decision
 from mlplatform.naming import CHALLENGER, CHAMPION, PREVIOUS_CHAMPION
 from mlplatform.ops import records
-from mlplatform.ops.context import StageContext
 from mlplatform.training.label_frame import known_labels
 from mlplatform.workspace.local.workspace import LocalWorkspace
 from tests.support.state import business_state, differences
@@ -363,7 +362,7 @@ def test_a_registry_that_cannot_be_read_stops_the_gate_before_anything_is_decide
 
     monkeypatch.setattr(ws.registry, "aliases", unreadable)
     with pytest.raises(RegistryError):
-        gate.run(StageContext(ws, use_case, parse_as_of(FIRST), "run"))
+        gate.run(use_case.context(ws, parse_as_of(FIRST), "run"))
     assert decisions(ws) == []
 
 
@@ -382,7 +381,7 @@ def test_a_champion_set_by_hand_between_decision_and_promotion_is_not_overwritte
             ws.registry.set_alias(use_case.model, CHAMPION, int(other.version))
 
     monkeypatch.setattr(promotion, "record", meanwhile)
-    result = gate.run(StageContext(ws, use_case, parse_as_of(FIRST), "run"))
+    result = gate.run(use_case.context(ws, parse_as_of(FIRST), "run"))
     assert result.details["outcome"] == "rejected"
     assert "another champion" in result.details["reason"]
     assert ws.registry.aliases(use_case.model) == {CHAMPION: 2, CHALLENGER: 1}

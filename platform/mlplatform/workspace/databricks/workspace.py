@@ -68,7 +68,7 @@ class DatabricksWorkspace(Place):
             volumes: Where the volumes are mounted.
         """
         super().__init__(env, catalog, prefix)
-        self.experiment = experiment
+        self._experiment = experiment
         self.client = client
         self.volumes = volumes
         self._open_session = spark
@@ -139,7 +139,7 @@ class DatabricksWorkspace(Place):
         """MLflow in Unity Catalog."""
         from mlplatform.workspace.databricks.registry import DatabricksRegistry
 
-        return DatabricksRegistry(self)
+        return DatabricksRegistry(self.client, self, self._experiment)
 
     @cached_property
     def functions(self) -> DatabricksFunctions:
