@@ -20,6 +20,7 @@ from tests.support.tiny_use_case import NAME, Tiny
 if TYPE_CHECKING:
     from mlplatform.naming import ObjectName
     from mlplatform.use_case import UseCase
+    from mlplatform.workspace.shared.registry import MlflowRegistry
 
 KILLED = -signal.SIGKILL
 
@@ -110,7 +111,7 @@ def _before_alias(deadly: str) -> None:
 
     set_alias = LocalRegistry.set_alias
 
-    def die_instead(self: LocalRegistry, model: ObjectName | str, alias: str, version: int) -> None:
+    def die_instead(self: MlflowRegistry, model: ObjectName | str, alias: str, version: int) -> None:
         if alias == deadly:
             _die()
         set_alias(self, model, alias, version)
