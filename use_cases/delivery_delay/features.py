@@ -18,7 +18,7 @@ EARLIEST, LATEST = -60, 180
 KNOWN_AT = Column("known_at", "timestamp", "The legs that had arrived before", nullable=False)
 
 
-def _columns(name: str, windows: Mapping[str, str], *keys: Column) -> tuple[Column, ...]:
+def _columns(name: str, windows: Mapping[str, str | None], *keys: Column) -> tuple[Column, ...]:
     values = []
     for suffix, window in windows.items():
         legs = f"of the legs that arrived within {window}; null without one"

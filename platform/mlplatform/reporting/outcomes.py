@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -109,7 +110,7 @@ def read_outcomes(
     )
 
 
-def deciles(predictions: pa.ChunkedArray, labels: pa.ChunkedArray) -> tuple[Decile, ...]:
+def deciles(predictions: pa.ChunkedArray[Any], labels: pa.ChunkedArray[Any]) -> tuple[Decile, ...]:
     """Return the reliability curve: equal predictions stay together, so that bins can be fewer than ten.
 
     Args:
@@ -192,5 +193,5 @@ def _by_step(made: pa.Table, known: pa.Table) -> tuple[ScoredStep, ...]:
     return tuple(found)
 
 
-def _floats(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:
+def _floats(column: pa.ChunkedArray[Any]) -> npt.NDArray[np.float64]:
     return np.asarray(column.cast(pa.float64()).to_numpy(), dtype=np.float64)

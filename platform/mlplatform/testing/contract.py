@@ -208,7 +208,7 @@ class Contract:
                     hint="Choose a later time, or look into its quarantine.",
                 )
             counts = rows.group_by(list(keys)).aggregate([([], "count_all")])
-            twice = counts.filter(pc.greater(counts.column("count_all"), 1))
+            twice = counts.filter(pc.greater(counts.column("count_all"), pa.scalar(1)))
             if twice.num_rows:
                 example = {key: str(value) for key, value in twice.select(list(keys)).to_pylist()[0].items()}
                 raise ContractError(

@@ -31,7 +31,6 @@ from mlplatform.workspace.databricks.spark_frames import (
     arrow_schema,
     check_unique_frame,
     conformed,
-    is_spark_frame,
     spark_name,
     spark_or_arrow,
 )
@@ -203,7 +202,7 @@ class DatabricksTables:
         parsed = ObjectName.parse(name)
         info = self._info(parsed)
         given = spark_or_arrow(frame)
-        columns = arrow_schema(given.schema) if is_spark_frame(given) else given.schema
+        columns = given.schema if isinstance(given, pa.Table) else arrow_schema(given.schema)
         check_merge_keys(info, columns.names)
         if isinstance(given, pa.Table):
             check_no_nulls(given, info.primary_keys, str(name))
