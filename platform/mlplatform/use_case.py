@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from mlplatform import parts
 from mlplatform.config.settings import CONFIG_FILE, UseCaseSettings, load_settings
 from mlplatform.features.functions import FeatureFunctionSpec
 from mlplatform.features.table import FeatureTable
@@ -12,6 +14,7 @@ from mlplatform.gate.champion_gate import ChampionGate
 from mlplatform.ingest.source import Source
 from mlplatform.monitoring.monitor import Monitor
 from mlplatform.naming import Namespace, ObjectName
+from mlplatform.ops.context import StageContext
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.silver import SilverTable
 from mlplatform.refine.spine import LabelSpine
@@ -21,7 +24,11 @@ from mlplatform.training.trainer import Trainer
 
 
 class UseCase:
-    """Base class of use cases: a subclass names its parts, and the platform does the rest.
+    """Base class of use cases: a folder with its parts in modules, and the platform does the rest.
+
+    What is not declared is found among the classes that the modules of its package define: `tables`, `features`,
+    `model`, then the others by name, each from top to bottom. Abstract classes, and classes whose name begins with an
+    underscore, are no parts.
 
     Attributes:
         sources: Where data lands.
@@ -35,15 +42,15 @@ class UseCase:
         monitor: What is watched, and when to retrain.
     """
 
-    sources: ClassVar[tuple[type[Source], ...]]
-    silver: ClassVar[tuple[type[SilverTable], ...]]
-    spine: ClassVar[type[LabelSpine]]
-    features: ClassVar[tuple[type[FeatureTable], ...]]
-    functions: ClassVar[tuple[FeatureFunctionSpec, ...]] = ()
-    trainer: ClassVar[type[Trainer]]
-    gate: ClassVar[type[ChampionGate]] = ChampionGate
-    scorer: ClassVar[type[BatchScorer]] = BatchScorer
-    monitor: ClassVar[type[Monitor]] = Monitor
+    sources: ClassVar[tuple[type[Source], ...]] = parts.several(Source, of="sources", least=1)
+    silver: ClassVar[tuple[type[SilverTable], ...]] = parts.several(SilverTable, of="silver", least=1)
+    spine: ClassVar[type[LabelSpine]] = parts.single(LabelSpine, of="spine")
+    features: ClassVar[tuple[type[FeatureTable], ...]] = parts.several(FeatureTable, of="features")
+    functions: ClassVar[tuple[FeatureFunctionSpec, ...]] = parts.objects(FeatureFunctionSpec)
+    trainer: ClassVar[type[Trainer]] = parts.single(Trainer, of="trainer")
+    gate: ClassVar[type[ChampionGate]] = parts.single(ChampionGate, of="gate", default=ChampionGate)
+    scorer: ClassVar[type[BatchScorer]] = parts.single(BatchScorer, of="scorer", default=BatchScorer)
+    monitor: ClassVar[type[Monitor]] = parts.single(Monitor, of="monitor", default=Monitor)
 
     def __init__(
         self,
@@ -100,6 +107,17 @@ class UseCase:
             verifier = ws.fe.verify_model = artifacts.Verifier()
         verifier.trust(use_case.model, cls.trainer.trusted_types)
         return use_case
+
+    def context(self, ws: Workspace, as_of: datetime, run_id: str, **options: Any) -> StageContext:
+        """Return what a stage is handed to run on this use case.
+
+        Args:
+            ws: The workspace.
+            as_of: What was known by then counts, nothing later.
+            run_id: Of the run that the stage is part of.
+            **options: The other fields of `StageContext`.
+        """
+        return StageContext(ws, self.namespace, self.settings, as_of, run_id, use_case=self, **options)
 
     @property
     def landing(self) -> Path:

@@ -95,9 +95,9 @@ def _check(files: list[GeneratedFile], options: Options) -> None:
     """Print what differs.
 
     Raises:
-        BundleError: If anything does.
+        DeploymentError: If anything does.
     """
-    from mlplatform.errors import BundleError
+    from mlplatform.errors import DeploymentError
 
     differences = {str(file.path): difference for file in files if (difference := file.difference())}
     if options.as_json:
@@ -106,7 +106,7 @@ def _check(files: list[GeneratedFile], options: Options) -> None:
         for difference in differences.values():
             click.echo(difference)
     if differences:
-        raise BundleError(
+        raise DeploymentError(
             f"{len(differences)} of {len(files)} files of the bundle are not as the settings and uv.lock make them.",
             hint="mlplatform bundle generate",
         )

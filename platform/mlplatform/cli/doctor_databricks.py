@@ -104,7 +104,7 @@ def _catalog(ws: DatabricksWorkspace) -> Finding:
     from mlplatform.workspace.databricks.catalogs import owner_of_catalog
 
     def look() -> str:
-        owner = owner_of_catalog(ws)
+        owner = owner_of_catalog(ws.client, ws.catalog)
         if owner is None:
             raise LookupError(f"there is no catalog {ws.catalog}, or {ws.user} may not see it")
         return f"owned by {owner}"

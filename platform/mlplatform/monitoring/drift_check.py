@@ -16,7 +16,7 @@ from mlplatform.monitoring.alerts import Finding, State, too_few
 from mlplatform.monitoring.drift import DriftMetric
 from mlplatform.naming import CHAMPION, ObjectName
 from mlplatform.ops.context import StageContext
-from mlplatform.ops.schemas import DRIFT_METRICS, WINDOW_COUNTS
+from mlplatform.ops.records import DRIFT_METRICS, WINDOW_COUNTS
 from mlplatform.protocols.lookups import FeatureLookup
 from mlplatform.protocols.tables import Transaction
 from mlplatform.refine.spine import SPINE
@@ -58,7 +58,7 @@ def read_window(context: StageContext, end: datetime) -> Window:
     """
     settings, spine = context.use_case.settings, context.use_case.label_spine()
     start = Duration.parse(settings.monitoring.window or settings.scoring.every).before(end)
-    time, keys = spine.prediction_time, list(spine.keys)
+    time, keys = spine.prediction_time, list(spine.primary_keys)
     rows = context.ws.tables.to_arrow(
         context.namespace.gold(PREDICTIONS),
         columns=[*keys, PREDICTION, UNMATCHED, "model_version", "as_of"],
@@ -130,7 +130,7 @@ def _count(context: StageContext, window: Window, reference: Reference) -> dict[
 def _inputs(context: StageContext, window: Window) -> Iterator[pa.RecordBatch]:
     """Yield the inputs of the scored rows as of their own prediction times."""
     spine, trainer = context.use_case.label_spine(), context.use_case.model_trainer()
-    keys, time = list(spine.keys), spine.prediction_time
+    keys, time = list(spine.primary_keys), spine.prediction_time
     rows = context.ws.tables.to_arrow(
         context.namespace.gold(SPINE), filters=[(time, ">", window.start), (time, "<=", window.end)]
     )
@@ -223,13 +223,15 @@ def _record(
     counts = json.dumps({"format": profiles.FORMAT, "columns": columns})
     context.ws.tables.append(
         context.namespace.ops("window_counts"),
-        pa.Table.from_pylist([{**common, "counts": counts}], schema=WINDOW_COUNTS),
+        pa.Table.from_pylist([{**common, "counts": counts}], schema=WINDOW_COUNTS.schema),
         transactions=once,
     )
     # What was not judged has no limit on record: that it did not violate one says nothing.
     rows = [{**common, **asdict(item), "limit": item.limit if item.judged else None} for item in found]
     context.ws.tables.append(
-        context.namespace.ops("drift_metrics"), pa.Table.from_pylist(rows, schema=DRIFT_METRICS), transactions=once
+        context.namespace.ops("drift_metrics"),
+        pa.Table.from_pylist(rows, schema=DRIFT_METRICS.schema),
+        transactions=once,
     )
 
 

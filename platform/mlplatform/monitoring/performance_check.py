@@ -20,7 +20,7 @@ from mlplatform.monitoring.late_labels import Judged, join_labels
 from mlplatform.monitoring.performance import PerformanceMetric
 from mlplatform.naming import CHALLENGER, CHAMPION
 from mlplatform.ops.context import StageContext
-from mlplatform.ops.schemas import PERFORMANCE_METRICS
+from mlplatform.ops.records import PERFORMANCE_METRICS
 from mlplatform.protocols.tables import Transaction
 from mlplatform.refine.spine import LABEL_KNOWN_AT, LABELS, SPINE
 from mlplatform.scoring.scorer import PREDICTION, PREDICTIONS
@@ -255,7 +255,7 @@ def _slices(context: StageContext, recent: Judged, base: _Base) -> list[dict[str
     if not columns:
         return []
     spine, settings = context.use_case.label_spine(), context.use_case.settings
-    keys, time = list(spine.keys), spine.prediction_time
+    keys, time = list(spine.primary_keys), spine.prediction_time
     facts = context.ws.tables.to_arrow(
         context.namespace.gold(SPINE), columns=[*keys, *columns], filters=[(time, ">", _looked_at_since(context))]
     )
@@ -287,7 +287,7 @@ def _settled(context: StageContext) -> datetime:
 def predictions_with_labels(context: StageContext, alias: str) -> Judged:
     """Return what was predicted under an alias, with the labels known by `as_of`."""
     spine, tables = context.use_case.label_spine(), context.ws.tables
-    keys, time, since = list(spine.keys), spine.prediction_time, _looked_at_since(context)
+    keys, time, since = list(spine.primary_keys), spine.prediction_time, _looked_at_since(context)
     made = tables.to_arrow(
         context.namespace.gold(PREDICTIONS),
         columns=[*keys, PREDICTION, "model_version", "as_of", "run_id"],
@@ -362,5 +362,5 @@ class _Base:
 def _append(context: StageContext, part: str, rows: list[dict[str, Any]]) -> None:
     if rows:
         once = Transaction(f"monitor:{context.use_case.name}:{context.as_of.isoformat()}:{part}")
-        frame = pa.Table.from_pylist(rows, schema=PERFORMANCE_METRICS)
+        frame = pa.Table.from_pylist(rows, schema=PERFORMANCE_METRICS.schema)
         context.ws.tables.append(context.namespace.ops("performance_metrics"), frame, transactions=[once])

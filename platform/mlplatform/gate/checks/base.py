@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from mlplatform.config.settings import GateSettings, UseCaseSettings
 from mlplatform.errors import ConfigError, did_you_mean
+from mlplatform.protocols.registry import ModelSignature
 from mlplatform.statistics import metrics
 from mlplatform.statistics.bootstrap import PairedDifference, paired_difference
 from mlplatform.statistics.metrics import Metric, Vector
@@ -25,21 +26,6 @@ if TYPE_CHECKING:
 Status = Literal["pass", "fail", "skipped"]
 NO_CHAMPION = "there is no champion yet"
 _BARS = 40
-
-
-@dataclass(frozen=True)
-class ModelSignature:
-    """What a model takes and gives.
-
-    Attributes:
-        required: Column -> type that a row must bring.
-        optional: Column -> type that a row may bring; looked up or computed otherwise.
-        outputs: Types of what it gives, in order.
-    """
-
-    required: Mapping[str, str]
-    optional: Mapping[str, str]
-    outputs: tuple[str, ...]
 
 
 @dataclass(frozen=True)

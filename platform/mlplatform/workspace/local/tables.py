@@ -17,11 +17,7 @@ from deltalake import DeltaTable, QueryBuilder
 
 from mlplatform.errors import TableError, did_you_mean
 from mlplatform.naming import ObjectName, quote
-from mlplatform.protocols.tables import Filter, TableInfo, Transaction, WriteResult
-from mlplatform.workspace.local import delta, duck, views
-from mlplatform.workspace.local.locks import file_lock
-from mlplatform.workspace.shared.frames import conform, to_arrow
-from mlplatform.workspace.shared.table_checks import (
+from mlplatform.protocols.table_checks import (
     check_columns,
     check_merge_keys,
     check_no_nulls,
@@ -34,6 +30,10 @@ from mlplatform.workspace.shared.table_checks import (
     replaces,
     unfit_filters,
 )
+from mlplatform.protocols.tables import Filter, TableInfo, Transaction, WriteResult
+from mlplatform.workspace.local import delta, duck, latest_view
+from mlplatform.workspace.local.locks import file_lock
+from mlplatform.workspace.shared.frames import conform, to_arrow
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -164,7 +164,7 @@ class LocalTables:
 
     def read(self, name: ObjectName | str, *, version: int | None = None) -> DataFrame:
         """Return the table, pinned at a version, as a Spark DataFrame."""
-        if views.load(self.path(name)) is not None:
+        if latest_view.load(self.path(name)) is not None:
             from pyarrow import parquet
 
             file = self._scratch / f"view-{uuid.uuid4().hex}.parquet"
@@ -184,10 +184,10 @@ class LocalTables:
         filters: Sequence[Filter] = (),
     ) -> pa.Table:
         """Return the table (or view) as Arrow, with only the columns and rows asked for."""
-        view = views.load(self.path(name))
+        view = latest_view.load(self.path(name))
         if view is not None:
             rows = view.rows(self.open(view.of, version=version), self._scratch)
-            return views.select(rows.filter(expression(filters)) if filters else rows, columns)
+            return latest_view.select(rows.filter(expression(filters)) if filters else rows, columns)
         table = self.open(name, version=version)
         schema = pa.schema(table.schema().to_arrow())
         check_columns(name, schema, [*(columns or ()), *(item[0] for item in filters)])
@@ -234,10 +234,10 @@ class LocalTables:
         """Keep a view of the newest row of each key; the same again changes nothing."""
         if self.exists(name):
             raise TableError(f"{name} is a table; it cannot be a view too.", hint="Choose another name.")
-        view = views.LatestView(str(of), list(keys), list(order_by), dict(where or {}), description)
-        if views.load(self.path(name)) != view:
+        view = latest_view.LatestView(str(of), list(keys), list(order_by), dict(where or {}), description)
+        if latest_view.load(self.path(name)) != view:
             view.check(pa.schema(self.open(of).schema().to_arrow()), str(name))
-            views.save(self.path(name), view)
+            latest_view.save(self.path(name), view)
 
     def append(self, name: ObjectName | str, frame: Any, *, transactions: Sequence[Transaction] = ()) -> WriteResult:
         """Append rows; with transactions, exactly once."""

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
     from mlplatform.workspace.local.fe import LocalFeatureClient
-    from mlplatform.workspace.local.sail import SailServer
+    from mlplatform.workspace.local.session import SailServer
     from mlplatform.workspace.local.tables import LocalTables
 
 LOG = logging.getLogger(__name__)
@@ -165,7 +165,7 @@ class LocalWorkspace(Place):
             LOG.warning("The local Spark engine died; it is started anew. Its messages: %s", self.root / "logs")
             self._stop_engine()
         if self._session is None:
-            from mlplatform.workspace.local.sail import SailServer, connect
+            from mlplatform.workspace.local.session import SailServer, connect
 
             url = os.environ.get(SPARK_SETTING)
             if not url:
@@ -218,17 +218,17 @@ class LocalWorkspace(Place):
     def _stop_engine(self) -> None:
         try:
             if self._session is not None:
-                from mlplatform.workspace.local.sail import disconnect
+                from mlplatform.workspace.local.session import disconnect
 
                 disconnect(self._session, answering=self._server is None or self._server.running)
             elif self._server is not None:
-                from mlplatform.workspace.local.sail import abandon
+                from mlplatform.workspace.local.session import abandon
 
                 abandon(self._server.url)
         except BaseException:
             # Ctrl-C while the session says farewell: left open, it would say it to a dead server when the process ends.
             if self._session is not None:
-                from mlplatform.workspace.local.sail import disconnect
+                from mlplatform.workspace.local.session import disconnect
 
                 disconnect(self._session, answering=False)
             raise
