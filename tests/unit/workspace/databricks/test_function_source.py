@@ -16,6 +16,7 @@ import pytest
 from mlplatform.errors import FeatureStoreError
 from mlplatform.features.functions import FeatureFunctionSpec, checked_function
 from mlplatform.workspace.databricks.function_source import python_body, rebuilt
+from use_cases.credit_risk import features
 
 if TYPE_CHECKING:
     from collections.abc import Callable
