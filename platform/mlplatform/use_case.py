@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from mlplatform.config.settings import CONFIG_FILE, UseCaseSettings, load_settings
+from mlplatform.features import artifacts
 from mlplatform.features.functions import FeatureFunctionSpec
 from mlplatform.features.table import FeatureTable
 from mlplatform.gate.champion_gate import ChampionGate
@@ -16,7 +17,6 @@ from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.silver import SilverTable
 from mlplatform.refine.spine import LabelSpine
 from mlplatform.scoring.scorer import BatchScorer
-from mlplatform.training import artifacts
 from mlplatform.training.trainer import Trainer
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from mlplatform import FeatureLookup
 from mlplatform.errors import ArtifactError, FeatureStoreError
-from mlplatform.training.artifacts import DIGEST_TAG, Verifier, digest
+from mlplatform.features.artifacts import DIGEST_TAG, Verifier, digest
 from tests.standin.feature_models import registrable_feature_models
 from tests.support.compare import assert_same
 

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from mlplatform.errors import ArtifactError, FeatureStoreError, LabelError, StageError
+from mlplatform.features import artifacts
 from mlplatform.gate import promotion
 from mlplatform.gate.champion_gate import Decision, decision_id
 from mlplatform.naming import CHALLENGER, CHAMPION, ObjectName
@@ -24,7 +25,6 @@ from mlplatform.protocols.registry import ModelVersion
 from mlplatform.refine.spine import LABEL_KNOWN_AT, LABELS, SPINE
 from mlplatform.scoring.scorer import PREDICTION
 from mlplatform.statistics import estimate, profiles
-from mlplatform.training import artifacts
 from mlplatform.training.label_frame import known_labels
 from mlplatform.training.reference import PROFILE_FILE
 from mlplatform.training.stage import TRAINED_AS_OF_TAG, TRAINED_THROUGH_TAG

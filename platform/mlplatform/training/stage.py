@@ -15,6 +15,7 @@ import pyarrow as pa
 from mlplatform.as_of import Duration, parse_as_of, shown
 from mlplatform.config.settings import TrainingSettings
 from mlplatform.errors import RegistryError
+from mlplatform.features import artifacts
 from mlplatform.naming import CHALLENGER, ObjectName
 from mlplatform.ops.context import StageContext
 from mlplatform.ops.stage_runs import StageResult
@@ -22,7 +23,7 @@ from mlplatform.protocols.registry import ModelVersion, TableRead
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.spine import SPINE
 from mlplatform.statistics import baseline, estimate, profiles
-from mlplatform.training import artifacts, skops_flavor
+from mlplatform.training import skops_flavor
 from mlplatform.training.candidate import Trained, TrainingData, train, training_data, training_key
 from mlplatform.training.fitting import in_our_words
 from mlplatform.training.label_frame import LabelFrame, known_labels, sample

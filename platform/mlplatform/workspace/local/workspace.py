@@ -27,7 +27,7 @@ from mlplatform.workspace.shared.place import Place
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-    from mlplatform.workspace.local.fe import LocalFeatureClient
+    from mlplatform.workspace.local.feature_client import LocalFeatureClient
     from mlplatform.workspace.local.sail import SailServer
     from mlplatform.workspace.local.tables import LocalTables
 
@@ -152,7 +152,7 @@ class LocalWorkspace(Place):
     @cached_property
     def fe(self) -> LocalFeatureClient:
         """The embedded feature client."""
-        from mlplatform.workspace.local.fe import LocalFeatureClient
+        from mlplatform.workspace.local.feature_client import LocalFeatureClient
 
         return LocalFeatureClient(self)
 

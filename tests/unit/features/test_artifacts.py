@@ -22,8 +22,8 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
 from mlplatform.errors import ArtifactError
+from mlplatform.features import artifacts
 from mlplatform.naming import ObjectName
-from mlplatform.training import artifacts
 
 X, Y = np.random.default_rng(0).normal(size=(60, 2)), (np.arange(60) % 2).astype(float)
 
