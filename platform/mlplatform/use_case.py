@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import ClassVar
 
 from mlplatform.config.settings import CONFIG_FILE, UseCaseSettings, load_settings
-from mlplatform.features import artifacts
 from mlplatform.features.functions import FeatureFunctionSpec
 from mlplatform.features.table import FeatureTable
 from mlplatform.gate.champion_gate import ChampionGate
@@ -94,11 +93,6 @@ class UseCase:
                 parameters=function.parameters,
                 returns=function.returns,
             )
-        # Whatever loads this use case's models from here on looks at their files first.
-        verifier = ws.fe.verify_model
-        if not isinstance(verifier, artifacts.Verifier):
-            verifier = ws.fe.verify_model = artifacts.Verifier()
-        verifier.trust(use_case.model, cls.trainer.trusted_types)
         return use_case
 
     @property

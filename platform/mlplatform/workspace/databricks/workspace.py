@@ -132,7 +132,13 @@ class DatabricksWorkspace(Place):
         """The real feature engineering client, behind the contract's face."""
         from mlplatform.workspace.databricks.feature_client import DatabricksFeatureClient
 
-        return DatabricksFeatureClient(self)
+        return DatabricksFeatureClient(
+            tables=self.tables,
+            registry=self.registry,
+            functions=self.functions,
+            client=self.client,
+            spark=lambda: self.spark,
+        )
 
     @cached_property
     def registry(self) -> DatabricksRegistry:

@@ -154,7 +154,14 @@ class LocalWorkspace(Place):
         """The embedded feature client."""
         from mlplatform.workspace.local.feature_client import LocalFeatureClient
 
-        return LocalFeatureClient(self)
+        return LocalFeatureClient(
+            tables=self.tables,
+            registry=self.registry,
+            functions=self.functions,
+            specs=self.root / "feature_specs",
+            scratch=lambda: self.scratch,
+            spark=lambda: self.spark,
+        )
 
     @property
     def spark(self) -> SparkSession:
