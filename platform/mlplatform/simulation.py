@@ -6,12 +6,13 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 
 from mlplatform.as_of import parse_as_of
-from mlplatform.ops import stage_runs, timeline
+from mlplatform.ops import stage_runs
 from mlplatform.ops.context import Progress, silent
 from mlplatform.ops.stage_runs import RunLog
-from mlplatform.ops.timeline import Step
 from mlplatform.pipeline import ORDER, Pipeline
 from mlplatform.protocols.workspace import Workspace
+from mlplatform.reporting import timeline
+from mlplatform.reporting.timeline import Step
 from mlplatform.use_case import UseCase
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +19,8 @@ from mlplatform.gate.champion_gate import Decision, decision_id
 from mlplatform.naming import CHALLENGER, CHAMPION, ObjectName
 from mlplatform.ops import stage_runs
 from mlplatform.ops.context import StageContext
-from mlplatform.ops.stage_runs import StageResult
+from mlplatform.ops.result import StageResult
+from mlplatform.ops.stage import Plan, PlannedStage
 from mlplatform.protocols.feature_spec import FeatureSpec
 from mlplatform.protocols.registry import ModelVersion
 from mlplatform.refine.spine import LABEL_KNOWN_AT, LABELS, SPINE
@@ -50,7 +51,7 @@ class Source:
     trained_through: datetime | None = None
 
 
-def run(context: StageContext, source: Source, *, dry_run: bool = False) -> StageResult:
+def run(context: StageContext, source: Source, *, dry_run: bool = False) -> StageResult[Any]:
     """Take over a version of an existing model.
 
     Its files, signature and feature spec are checked, and rows of the spine are scored with it, before anything is
@@ -80,7 +81,7 @@ def run(context: StageContext, source: Source, *, dry_run: bool = False) -> Stag
     _check_spec(context, spec)
     _check_signature(origin)
     details: dict[str, Any] = {"from": f"{source.model}/{source.version}", "dry_run": dry_run}
-    result = StageResult(details=details)
+    result: StageResult[Any] = StageResult(details=details)
     if dry_run:
         return result
     with ws.lock(f"promote {use_case.model}"):
@@ -250,3 +251,24 @@ def _give_role(context: StageContext, version: ModelVersion, source: str) -> str
         promotion.record(ws, namespace, decision, "decided")
     event = promotion.apply(ws, namespace, decision)
     return CHAMPION if event == "applied" and ws.registry.aliases(model).get(CHAMPION) == version.version else event
+
+
+@dataclass(frozen=True)
+class AdoptModel(PlannedStage[Any]):
+    """An existing model version is taken over.
+
+    Attributes:
+        source: The version.
+    """
+
+    name: ClassVar[str] = NAME
+
+    source: Source
+
+    def plan(self, context: StageContext) -> Plan[Any]:
+        """Return what it would do."""
+        return Plan(run(context, self.source, dry_run=True))
+
+    def run(self, context: StageContext) -> StageResult[Any]:
+        """Do it."""
+        return run(context, self.source)

@@ -10,7 +10,7 @@ from mlplatform.features import stage as features
 from mlplatform.ingest import stage as ingest
 from mlplatform.monitoring import profiling
 from mlplatform.naming import ObjectName
-from mlplatform.ops import schemas
+from mlplatform.ops import records
 from mlplatform.ops.context import StageContext
 from mlplatform.protocols.tables import Transaction
 from mlplatform.refine import stage as refine
@@ -98,7 +98,7 @@ def _steps(context: StageContext, request: Request) -> Iterator[Step]:
         )
 
     def create() -> None:
-        schemas.ensure(ws, namespace)
+        records.ensure(ws, namespace)
         for stage in (ingest, refine, features, score):
             stage.create_tables(context)
         profiling.create_tables(context)
@@ -106,7 +106,7 @@ def _steps(context: StageContext, request: Request) -> Iterator[Step]:
         ws.tables.committed(namespace.gold(PREDICTIONS), [Transaction("setup")])
 
     tables = [*_computed(context), *profiling.tables(context), namespace.gold(PREDICTIONS)]
-    yield Step(f"create what is missing of {len(tables)} tables and the platform's own {len(schemas.TABLES)}", create)
+    yield Step(f"create what is missing of {len(tables)} tables and the platform's own {len(records.TABLES)}", create)
     tags = {"owner": context.use_case.settings.owner, "use_case": namespace.use_case}
     yield Step(f"tag the tables with {', '.join(tags)}", lambda: _tag(context, tables, tags))
     description = context.use_case.settings.description
@@ -161,7 +161,7 @@ def _tag(context: StageContext, tables: list[ObjectName], tags: dict[str, str]) 
 def _grants(context: StageContext, request: Request) -> Iterator[Step]:
     """Grant writing table by table; reading and executing are the schema's, which the deployment grants."""
     namespace, access = context.namespace, context.ws.access
-    measured = [name for name in schemas.TABLES if name != _DECISIONS]
+    measured = [table.name for table in records.TABLES if table.name != _DECISIONS]
     for role, principal, tables in (
         (
             "trainer",

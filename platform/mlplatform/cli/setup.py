@@ -41,11 +41,10 @@ def setup(
     """
     from mlplatform.change.setup import Request, run
     from mlplatform.cli.run import as_of_option
-    from mlplatform.ops.context import StageContext
 
     request = Request(**principals, deployment_job=deployment_job, expect_schema=expect_schema, dry_run=dry_run)
     with options.open_use_case(use_case) as (ws, opened), output.reporting(total=1) as reporter:
-        context = StageContext(ws, opened, as_of_option(None), run_id="setup", progress=reporter.line)
+        context = opened.context(ws, as_of_option(None), run_id="setup", progress=reporter.line)
         done = run(context, request)
     if as_json:
         output.show_json({"use_case": use_case, "env": options.env, "dry_run": dry_run, "steps": done})

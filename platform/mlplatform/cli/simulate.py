@@ -13,8 +13,8 @@ from mlplatform.cli import output
 from mlplatform.cli.options import Options, common
 
 if TYPE_CHECKING:
-    from mlplatform.ops.timeline import Step
     from mlplatform.protocols.workspace import Workspace
+    from mlplatform.reporting.timeline import Step
     from mlplatform.use_case import UseCase
 
 

@@ -16,7 +16,7 @@ from mlplatform.monitoring.alerts import Finding, State, too_few
 from mlplatform.monitoring.drift import DriftMetric
 from mlplatform.naming import CHAMPION, ObjectName
 from mlplatform.ops.context import StageContext
-from mlplatform.ops.schemas import DRIFT_METRICS, WINDOW_COUNTS
+from mlplatform.ops.records import DRIFT_METRICS, WINDOW_COUNTS
 from mlplatform.protocols.lookups import FeatureLookup
 from mlplatform.protocols.tables import Transaction
 from mlplatform.refine.spine import SPINE
@@ -223,13 +223,15 @@ def _record(
     counts = json.dumps({"format": profiles.FORMAT, "columns": columns})
     context.ws.tables.append(
         context.namespace.ops("window_counts"),
-        pa.Table.from_pylist([{**common, "counts": counts}], schema=WINDOW_COUNTS),
+        pa.Table.from_pylist([{**common, "counts": counts}], schema=WINDOW_COUNTS.schema),
         transactions=once,
     )
     # What was not judged has no limit on record: that it did not violate one says nothing.
     rows = [{**common, **asdict(item), "limit": item.limit if item.judged else None} for item in found]
     context.ws.tables.append(
-        context.namespace.ops("drift_metrics"), pa.Table.from_pylist(rows, schema=DRIFT_METRICS), transactions=once
+        context.namespace.ops("drift_metrics"),
+        pa.Table.from_pylist(rows, schema=DRIFT_METRICS.schema),
+        transactions=once,
     )
 
 

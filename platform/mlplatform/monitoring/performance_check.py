@@ -20,7 +20,7 @@ from mlplatform.monitoring.late_labels import Judged, join_labels
 from mlplatform.monitoring.performance import PerformanceMetric
 from mlplatform.naming import CHALLENGER, CHAMPION
 from mlplatform.ops.context import StageContext
-from mlplatform.ops.schemas import PERFORMANCE_METRICS
+from mlplatform.ops.records import PERFORMANCE_METRICS
 from mlplatform.protocols.tables import Transaction
 from mlplatform.refine.spine import LABEL_KNOWN_AT, LABELS, SPINE
 from mlplatform.scoring.scorer import PREDICTION, PREDICTIONS
@@ -362,5 +362,5 @@ class _Base:
 def _append(context: StageContext, part: str, rows: list[dict[str, Any]]) -> None:
     if rows:
         once = Transaction(f"monitor:{context.use_case.name}:{context.as_of.isoformat()}:{part}")
-        frame = pa.Table.from_pylist(rows, schema=PERFORMANCE_METRICS)
+        frame = pa.Table.from_pylist(rows, schema=PERFORMANCE_METRICS.schema)
         context.ws.tables.append(context.namespace.ops("performance_metrics"), frame, transactions=[once])

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +21,9 @@ from mlplatform.gate import first_steps
 from mlplatform.naming import CHALLENGER, CHAMPION, ObjectName
 from mlplatform.ops import markers
 from mlplatform.ops.context import StageContext
-from mlplatform.ops.stage_runs import StageResult, utc_now
+from mlplatform.ops.result import StageResult
+from mlplatform.ops.stage import Stage
+from mlplatform.ops.stage_runs import utc_now
 from mlplatform.protocols.feature_client import MATCHED
 from mlplatform.protocols.registry import ModelVersion
 from mlplatform.protocols.tables import Transaction
@@ -46,7 +48,7 @@ LOG = logging.getLogger(__name__)
 
 def run(
     context: StageContext, *, alias: str | None = None, since: datetime | None = None, restore_only: bool = False
-) -> StageResult:
+) -> StageResult[Any]:
     """Score the rows due at `as_of`; predictions that are gone with their table are made again first.
 
     Args:
@@ -75,7 +77,7 @@ def run(
         raise first_steps.without(wanted, ws, use_case, so="nothing can score")
     lost = lost_predictions.find(context)
     create_tables(context)
-    result = StageResult(details={"alias": wanted})
+    result: StageResult[Any] = StageResult(details={"alias": wanted})
     lacking: list[tuple[datetime, datetime]] = []
     if lost:
         lacking = lost_predictions.restore(context, lost, lambda item: _score_again(context, item), result)
@@ -340,3 +342,33 @@ def _mean_prediction(context: StageContext, version: ModelVersion) -> float | No
     )
     mean: float | None = pc.mean(rows.column(PREDICTION)).as_py()
     return mean
+
+
+@dataclass(frozen=True)
+class Score(Stage[Any]):
+    """Entities that are due become predictions.
+
+    Attributes:
+        alias: Score with this alias' version only; None: the champion, and the challenger in the shadow.
+        since: Score what has a prediction time after this and no prediction, also from before the first scoring.
+        restore_only: Only make predictions again that are gone.
+    """
+
+    name: ClassVar[str] = NAME
+
+    alias: str | None = None
+    since: datetime | None = None
+    restore_only: bool = False
+
+    def due(self, context: StageContext) -> Self | None:
+        """Scoring is due once for each `as_of` while there is a champion, and again where predictions are gone."""
+        if CHAMPION not in context.ws.registry.aliases(context.model):
+            return None
+        # What was asked for since a time is beside the scoring that is due.
+        if all(row["details"].get("since") for row in context.log.done_at(NAME, context.as_of)):
+            return self
+        return replace(self, restore_only=True) if lost_predictions.find(context) else None
+
+    def run(self, context: StageContext) -> StageResult[Any]:
+        """Do it."""
+        return run(context, alias=self.alias, since=self.since, restore_only=self.restore_only)

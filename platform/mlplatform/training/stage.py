@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import pyarrow as pa
 
@@ -18,7 +18,8 @@ from mlplatform.errors import RegistryError
 from mlplatform.features import artifacts
 from mlplatform.naming import CHALLENGER, ObjectName
 from mlplatform.ops.context import StageContext
-from mlplatform.ops.stage_runs import StageResult
+from mlplatform.ops.result import StageResult
+from mlplatform.ops.stage import Stage
 from mlplatform.protocols.registry import ModelVersion, TableRead
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.spine import SPINE
@@ -40,7 +41,7 @@ _HOLDOUT = "holdout_"
 _MOST_FAILED = 20
 
 
-def run(context: StageContext, *, register_only: bool = False) -> StageResult:
+def run(context: StageContext, *, register_only: bool = False) -> StageResult[Any]:
     """Train a challenger, unless the same training has been done before.
 
     Args:
@@ -67,7 +68,7 @@ def run(context: StageContext, *, register_only: bool = False) -> StageResult:
     context.progress(f"training set of {frame.rows.num_rows} labelled rows, of {known_rows} known")
     data = training_data(ws, trainer, spine, frame, settings)
     key = training_key(trainer, data, settings)
-    result = StageResult(inputs=frame.versions, rows_in=known_rows, rows_out=data.labels.size)
+    result: StageResult[Any] = StageResult(inputs=frame.versions, rows_in=known_rows, rows_out=data.labels.size)
     if refusal:
         result.details["packaged_without_client"] = refusal
     ws.registry.activate()
@@ -269,3 +270,26 @@ def _requirements() -> list[str]:
 
     # The installed versions: MLflow would otherwise import the model in a child process to find out, for ten seconds.
     return [f"{name}=={version(name)}" for name in ("scikit-learn", "numpy", "pandas", "scipy", "skops")]
+
+
+@dataclass(frozen=True)
+class Train(Stage[Any]):
+    """A training set becomes a model version, registered as challenger.
+
+    Attributes:
+        champion: Gives the champion's version, None where there has never been one; raises where one has vanished.
+        register_only: Leave the alias to whoever evaluates the version: moving aliases takes more rights.
+    """
+
+    name: ClassVar[str] = NAME
+
+    champion: Callable[[StageContext], int | None]
+    register_only: bool = False
+
+    def due(self, context: StageContext) -> Self | None:
+        """Training is due while there is no champion; later it is what retraining is for."""
+        return self if self.champion(context) is None else None
+
+    def run(self, context: StageContext) -> StageResult[Any]:
+        """Do it."""
+        return run(context, register_only=self.register_only)

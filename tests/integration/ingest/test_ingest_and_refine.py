@@ -12,7 +12,7 @@ import pytest
 from mlplatform.as_of import Duration
 from mlplatform.errors import IngestError, LabelError
 from mlplatform.naming import Namespace
-from mlplatform.ops.stage_runs import StageResult
+from mlplatform.ops.result import StageResult
 from mlplatform.training.label_frame import known_labels
 from mlplatform.workspace.local.workspace import LocalWorkspace
 from tests.support.state import table_rows
