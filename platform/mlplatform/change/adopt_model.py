@@ -159,6 +159,7 @@ def _check_spec(context: StageContext, spec: FeatureSpec) -> None:
             f"The feature spec of the model does not fit: {'; '.join(dict.fromkeys(wrong))}.",
             hint="Adopt or write the feature tables first, and let the spine give the columns that the model takes.",
         )
+    context.use_case.register_functions(context.ws)
     for name in spec.functions:
         context.ws.functions.get(name)
 
@@ -199,7 +200,9 @@ def _keep_profile(context: StageContext, version: ModelVersion, spec: FeatureSpe
             hint="Run the stages ingest, refine and features first; see also --trained-through.",
         )
     context.progress(f"scoring {rows.num_rows} row(s) with {version.uri}")
-    scored = ws.fe.score_batch_arrow(model_uri=version.uri, df=rows, result_type="double")
+    scored = ws.fe.score_batch_arrow(
+        model_uri=version.uri, df=rows, trusted_types=context.use_case.trainer.trusted_types
+    )
     if scored.num_rows != rows.num_rows:
         raise StageError(f"{version.uri} scored {scored.num_rows} of {rows.num_rows} rows.", hint="Report this.")
     reference = profiles.profile_table(scored.select([*spec.included, PREDICTION]))

@@ -66,6 +66,7 @@ def run(context: StageContext, *, register_only: bool = False) -> StageResult[An
     if options.max_rows is not None:
         frame = sample(frame, options.max_rows, options.seed)
     context.progress(f"training set of {frame.rows.num_rows} labelled rows, of {known_rows} known")
+    use_case.register_functions(ws)
     data = training_data(ws, trainer, spine, frame, settings)
     key = training_key(trainer, data, settings)
     result: StageResult[Any] = StageResult(inputs=frame.versions, rows_in=known_rows, rows_out=data.labels.size)
