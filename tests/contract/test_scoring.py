@@ -15,7 +15,7 @@ import pytest
 from sklearn.linear_model import LinearRegression
 
 from mlplatform import FeatureFunction, FeatureLookup
-from mlplatform.errors import ArtifactError, FeatureStoreError, RegistryError
+from mlplatform.errors import FeatureStoreError, RegistryError
 from mlplatform.features import artifacts
 from mlplatform.naming import CHAMPION
 from mlplatform.protocols.feature_spec import FeatureSpec
@@ -186,7 +186,7 @@ def test_an_empty_frame_is_scored(shop):
 @pytest.mark.parametrize("form", ["alias", "version"])
 def test_files_that_are_not_those_registered_are_refused_whoever_scores(shop, tagged, form, trusted):
     tagged("abc")
-    with pytest.raises(ArtifactError, match="not those registered"):
+    with pytest.raises(RegistryError, match="not those registered"):
         shop.score(SPINE, shop.uris[form], trusted_types=trusted)
 
 
@@ -225,7 +225,7 @@ def test_a_pickled_model_of_the_platform_is_refused_before_it_is_loaded(shop, tm
     shop.ws.registry.set_tags(name, int(info.registered_model_version), {artifacts.DIGEST_TAG: digest})
     opened.unlink(missing_ok=True)
     for trusted in (None, [], ["builtins.open", "_io.open"]):
-        with pytest.raises(ArtifactError, match="may be pickled"):
+        with pytest.raises(RegistryError, match="may be pickled"):
             shop.score(SPINE, uri, trusted_types=trusted)
     assert not opened.exists()
 
@@ -238,9 +238,9 @@ def digest_of(ws: Workspace, uri: str, folder: Path) -> str:
 def test_who_names_trusted_types_gets_none_but_the_platform_s_own_models(shop):
     assert shop.score(SPINE).num_rows == 4
     for trusted in ([], ["sklearn.linear_model._base.LinearRegression"]):
-        with pytest.raises(ArtifactError, match="No digest is recorded"):
+        with pytest.raises(RegistryError, match="No digest is recorded"):
             shop.score(SPINE, trusted_types=trusted)
-        with pytest.raises(ArtifactError, match="No digest is recorded"):
+        with pytest.raises(RegistryError, match="No digest is recorded"):
             shop.ws.fe.score_batch(model_uri=shop.uris["alias"], df=SPINE, trusted_types=trusted)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mlplatform.errors import FunctionError
+from mlplatform.errors import FeatureStoreError
 from mlplatform.naming import CHALLENGER
 from mlplatform.workspace.local.workspace import LocalWorkspace
 from tests.support.tiny_gate import FIRST, MODEL, NAMESPACE
@@ -26,7 +26,7 @@ def test_opening_a_use_case_changes_nothing_in_the_workspace(tmp_path: Path, wid
         assert use_case.functions
         assert dict(vars(ws.fe)) == client
         assert sorted(tmp_path.rglob("*")) == files
-        with pytest.raises(FunctionError, match="is not registered"):
+        with pytest.raises(FeatureStoreError, match="is not registered"):
             ws.functions.get(NAMESPACE.table(use_case.functions[0].name))
 
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 
 from mlplatform import FeatureLookup
-from mlplatform.errors import ArtifactError, FeatureStoreError
+from mlplatform.errors import FeatureStoreError, RegistryError
 from mlplatform.features.artifacts import DIGEST_TAG, digest
 from tests.standin.feature_models import registrable_feature_models
 from tests.support.compare import assert_same
@@ -285,13 +285,13 @@ def test_the_version_is_found_by_its_run_and_keeps_its_lineage(logged: Logged) -
 
 def test_files_are_verified_before_the_model_is_loaded(logged: Logged) -> None:
     fe, registry = logged.ws.fe, logged.ws.registry
-    with pytest.raises(ArtifactError, match="No digest"):
+    with pytest.raises(RegistryError, match="No digest"):
         fe.score_batch(model_uri=logged.uri, df=_spine(), trusted_types=())
     registry.activate()
     folder = Path(mlflow.artifacts.download_artifacts(logged.uri))
     number = int(logged.info.registered_model_version or 0)
     registry.set_tags(_MODEL, number, {DIGEST_TAG: "abc"})
-    with pytest.raises(ArtifactError, match="not those registered"):
+    with pytest.raises(RegistryError, match="not those registered"):
         fe.score_batch(model_uri=logged.uri, df=_spine())
     registry.set_tags(_MODEL, number, {DIGEST_TAG: digest(folder)})
     assert fe.score_batch(model_uri=logged.uri, df=_spine(), trusted_types=()).count() == 40

@@ -15,7 +15,7 @@ from mlplatform.features.training_set import PREDICTION, Plan, check_score_frame
 from mlplatform.protocols.feature_client import MATCHED
 from mlplatform.protocols.feature_spec import FeatureSpec
 from mlplatform.protocols.lineage import RULE
-from mlplatform.types import TIMESTAMP, arrow_type, spark_type
+from mlplatform.types import TIMESTAMP, arrow_type, is_number, spark_type
 
 if TYPE_CHECKING:
     from mlplatform.protocols.functions import FunctionInfo
@@ -139,7 +139,7 @@ def input_types(spec: FeatureSpec, schema: pa.Schema) -> dict[str, pa.DataType]:
         trained, actual = arrow_type(column.data_type), schema.field(name).type
         if trained.equals(actual) or (name in times and pa.types.is_date(actual) and trained.equals(TIMESTAMP)):
             continue  # The real client records a DATE that it looks up by as a timestamp.
-        if not (_numeric(trained) and _numeric(actual)):
+        if not (is_number(trained) and is_number(actual)):
             raise FeatureStoreError(
                 f"Column {name!r} of the frame to score is {spark_type(actual)}; the model was fitted on "
                 f"{column.data_type}.",
@@ -147,10 +147,6 @@ def input_types(spec: FeatureSpec, schema: pa.Schema) -> dict[str, pa.DataType]:
             )
         casts[name] = trained
     return casts
-
-
-def _numeric(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
 
 
 @contextmanager

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import pyarrow as pa
 
 from mlplatform.as_of import Duration
 from mlplatform.columns import Described
-from mlplatform.errors import ConfigError, IngestError, did_you_mean
+from mlplatform.derived import derived, named_after_class
+from mlplatform.errors import ConfigError, StageError, did_you_mean
 from mlplatform.ingest import provenance
 from mlplatform.ingest.replay import Replay
 
@@ -23,6 +24,15 @@ _AVAILABLE: tuple[str, ...] = get_args(Available)
 _READERS: tuple[str, ...] = get_args(Reader)
 _OURS = frozenset({INGESTED_AT, RESCUED, *(field.name for field in provenance.FIELDS)})
 _TIMESTAMP = pa.timestamp("us", tz="UTC")
+
+
+def _files(source: type[Source]) -> str:
+    if source.replay is None:
+        raise ConfigError(
+            f"{source.__name__} declares no files.",
+            hint="Name them by a glob below the landing folder, as in 'x/*.csv'.",
+        )
+    return f"{source.name}_*.csv"
 
 
 class Source(Described):
@@ -37,8 +47,10 @@ class Source(Described):
             folders with so many files that listing them takes minutes. A file that changed after it was ingested is
             not noticed then.
         replay: For history that comes as an extract instead of drops; None: files are delivered.
-        name: Bronze table `bronze_<name>`.
-        files: Glob below the landing folder, as in `loans/loans_*.csv.gz`.
+        name: Bronze table `bronze_<name>`; unless declared, the class's name without `Source`, as in `loans` of
+            `LoansSource`.
+        files: Glob below the landing folder, as in `loans/loans_*.csv.gz`. For a replay, unless declared,
+            `<name>_*.csv`.
         available: When a file can be known, for a replay at an earlier `as_of` not to see it: at the end of the period
             that its name holds (a drop of what happened), at its start (what is published in advance), or always
             (files are there because they landed).
@@ -47,14 +59,14 @@ class Source(Described):
 
     replay: ClassVar[type[Replay] | None] = None
     reader: ClassVar[Reader] = "files"
-    name: ClassVar[str]
-    files: ClassVar[str]
+    name: ClassVar[str] = named_after_class("Source")
+    files: ClassVar[str] = derived(_files)
     available: ClassVar[Available] = "always"
     columns: ClassVar[tuple[str, ...]]
 
-    def __init_subclass__(cls) -> None:
+    def __init_subclass__(cls, **declared: Any) -> None:
         """Refuse a wrong availability or reader (it would be taken for another), and what bronze cannot hold."""
-        super().__init_subclass__()
+        super().__init_subclass__(**declared)
         names = [column.lower() for column in getattr(cls, "columns", ())]
         for column in names:
             if names.count(column) > 1 or column in _OURS:
@@ -71,7 +83,7 @@ class Source(Described):
         """Return when the file could be known, by `available`; override it where a file's name says it otherwise.
 
         Raises:
-            IngestError: If the name holds no period where it should.
+            StageError: If the name holds no period where it should.
         """
         if self.available == "always":
             return datetime(1, 1, 1, tzinfo=UTC)
@@ -81,16 +93,16 @@ class Source(Described):
         """Return the files that lie in the landing folder, by the time they became available, then by name.
 
         Raises:
-            IngestError: If the folder does not exist, or holds no file of this source.
+            StageError: If the folder does not exist, or holds no file of this source.
         """
         if not landing.is_dir():
-            raise IngestError(
+            raise StageError(
                 f"The landing folder {landing} does not exist.",
                 hint="Set 'landing' in config.yml to the folder where files land, or put the data there.",
             )
         found = [path for path in landing.glob(self.files) if path.is_file()]
         if not found:
-            raise IngestError(f"No file matches {self.files} in {landing}.", hint="Is it the right landing folder?")
+            raise StageError(f"No file matches {self.files} in {landing}.", hint="Is it the right landing folder?")
         return sorted(found, key=lambda path: (self.available_at(path), path.name))
 
     def bronze_schema(self) -> pa.Schema:
@@ -118,7 +130,7 @@ def start_of_period(path: Path) -> datetime:
         path: A file such as `schedule_2013-01.csv.gz`.
 
     Raises:
-        IngestError: If the name holds no period.
+        StageError: If the name holds no period.
 
     Examples:
         >>> start_of_period(Path("schedule_2013-12.csv.gz")).date().isoformat()
@@ -134,7 +146,7 @@ def end_of_period(path: Path) -> datetime:
         path: A file such as `loans_2005Q1.csv.gz`, `arrivals_2013-01.csv.gz` or `events_2013-01-31.csv`.
 
     Raises:
-        IngestError: If the name holds no period.
+        StageError: If the name holds no period.
 
     Examples:
         >>> end_of_period(Path("loans_2005Q1.csv.gz")).date().isoformat()
@@ -149,7 +161,7 @@ def end_of_period(path: Path) -> datetime:
 def _period(path: Path) -> tuple[datetime, Duration]:
     match = _PERIOD.search(path.name)
     if not match:
-        raise IngestError(
+        raise StageError(
             f"The name of {path} holds no period.", hint="Name drops by period, as in loans_2005Q1.csv.gz."
         )
     year, quarter, month, day = match[1], match[2], match[3], match[4]
@@ -157,6 +169,6 @@ def _period(path: Path) -> tuple[datetime, Duration]:
     try:
         start = datetime(int(year), first, int(day or 1), tzinfo=UTC)
     except ValueError as error:
-        raise IngestError(f"The period in the name of {path} is not one: {error}.", hint="Rename the file.") from None
+        raise StageError(f"The period in the name of {path} is not one: {error}.", hint="Rename the file.") from None
     length = "1 quarter" if quarter else ("1 day" if day else "1 month")
     return start, Duration.parse(length)

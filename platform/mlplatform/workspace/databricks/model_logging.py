@@ -20,7 +20,7 @@ from mlplatform.workspace.shared.model_logging import ModelToLog, log_ourselves,
 if TYPE_CHECKING:
     from mlflow.models.model import ModelInfo
 
-    from mlplatform.protocols.registry import Registry
+    from mlplatform.workspace.databricks.registry import DatabricksRegistry
     from mlplatform.workspace.databricks.training_set import DatabricksTrainingSet
 
 
@@ -42,7 +42,9 @@ class _WithLineage:
         self._lineage.save(Path(arguments[-1]).parent)
 
 
-def log_model(registry: Registry, client: Any, wanted: ModelToLog, training_set: DatabricksTrainingSet) -> ModelInfo:
+def log_model(
+    registry: DatabricksRegistry, client: Any, wanted: ModelToLog, training_set: DatabricksTrainingSet
+) -> ModelInfo:
     """Log and register a model; see `DatabricksFeatureClient.log_model`.
 
     Args:
@@ -79,7 +81,7 @@ def log_model(registry: Registry, client: Any, wanted: ModelToLog, training_set:
 
 
 def _log_packaged(
-    registry: Registry, wanted: ModelToLog, training_set: DatabricksTrainingSet, registration: dict[str, Any]
+    registry: DatabricksRegistry, wanted: ModelToLog, training_set: DatabricksTrainingSet, registration: dict[str, Any]
 ) -> ModelInfo:
     from mlflow.models.resources import DatabricksFunction, DatabricksTable
 
@@ -100,7 +102,7 @@ def _log_packaged(
         )
 
 
-def _version(registry: Registry, model: str, run_id: str) -> int:
+def _version(registry: DatabricksRegistry, model: str, run_id: str) -> int:
     """Return the version that a run made; the client does not say."""
     versions = [item.version for item in registry.versions(model) if item.run_id == run_id]
     if not versions:

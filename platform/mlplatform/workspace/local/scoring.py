@@ -51,7 +51,7 @@ def score(
             yield pa.RecordBatch.from_arrays([*arrays, prediction], schema=plan.schema)
 
 
-def _prediction(plan: ScoringPlan, predict: Predict, batch: pa.RecordBatch) -> pa.Array:
+def _prediction(plan: ScoringPlan, predict: Predict, batch: pa.RecordBatch) -> pa.Array[Any]:
     columns = [_cast(batch.column(name), plan.casts, name) for name in plan.inputs]
     given = model_frame(pa.RecordBatch.from_arrays(columns, names=plan.inputs), plan.rule)
     try:
@@ -65,7 +65,7 @@ def _prediction(plan: ScoringPlan, predict: Predict, batch: pa.RecordBatch) -> p
     return as_column(result, plan.prediction, batch.num_rows)
 
 
-def as_column(result: Any, kind: pa.DataType, rows: int) -> pa.Array:
+def as_column(result: Any, kind: pa.DataType, rows: int) -> pa.Array[Any]:
     """Return a model's output as one Arrow column.
 
     One number a row, or one column, is taken as it is. Of two columns, the probabilities of the two classes, a scalar
@@ -85,13 +85,13 @@ def as_column(result: Any, kind: pa.DataType, rows: int) -> pa.Array:
             f"The model gave {values.size if values.ndim == 0 else len(values)} prediction(s) for {rows} row(s).",
             hint="A model scores each row.",
         )
-    listed = pa.types.is_list(kind)
     try:
-        if values.ndim == _TABLE and listed:
+        if values.ndim == _TABLE and pa.types.is_list(kind):
             width = values.shape[1]
             flat = pa.array(np.ascontiguousarray(values).reshape(-1)).cast(kind.value_type)
             offsets = pa.array(
-                np.arange(0, (rows + 1) * width, width, dtype=np.int32) if width else np.zeros(rows + 1, np.int32)
+                np.arange(0, (rows + 1) * width, width, dtype=np.int32) if width else np.zeros(rows + 1, np.int32),
+                pa.int32(),
             )
             return pa.ListArray.from_arrays(offsets, flat, type=kind)
         if values.ndim == _TABLE and values.shape[1] in (1, 2):
@@ -111,14 +111,14 @@ def as_column(result: Any, kind: pa.DataType, rows: int) -> pa.Array:
         ) from None
 
 
-def _scalars(values: np.ndarray[Any, Any], kind: pa.DataType) -> pa.Array:
+def _scalars(values: np.ndarray[Any, Any], kind: pa.DataType) -> pa.Array[Any]:
     if values.dtype == object or pa.types.is_list(kind):
         return pa.array(values.tolist(), type=kind)
-    column = pa.array(values)
-    return column if column.type.equals(kind) else pc.cast(column, kind)
+    column: pa.Array[Any] = pa.array(values)
+    return column if column.type.equals(kind) else column.cast(kind)
 
 
-def _cast(column: pa.Array, casts: Mapping[str, pa.DataType], name: str) -> pa.Array:
+def _cast(column: pa.Array[Any], casts: Mapping[str, pa.DataType], name: str) -> pa.Array[Any]:
     kind = casts.get(name)
     if kind is None:
         return column

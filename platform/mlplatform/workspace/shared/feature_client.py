@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 
     from mlplatform.protocols.functions import FunctionInfo, Functions
     from mlplatform.protocols.lookups import FeatureFunction, FeatureLookup
-    from mlplatform.protocols.registry import Registry
     from mlplatform.protocols.tables import TableInfo, Tables
     from mlplatform.workspace.shared.feature_frames import Rows
+    from mlplatform.workspace.shared.registry import MlflowRegistry
 
 
 class Frame(Protocol):
@@ -117,7 +117,7 @@ class FeatureClientBase(OnlySome, ABC, Generic[FrameT, TableT, SetT]):
         self,
         *,
         tables: Tables,
-        registry: Registry,
+        registry: MlflowRegistry,
         functions: Functions,
         specs: FeatureSpecs,
         scratch: Callable[[], Path | None],

@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from mlplatform.errors import FeatureStoreError
-from mlplatform.features.signature import make_signature
+from mlplatform.workspace.shared.model_signature import make_signature
 from mlplatform.workspace.shared.model_store import RAW_MODEL
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
     from mlflow.models.model import ModelInfo
 
-    from mlplatform.protocols.registry import Registry
+    from mlplatform.workspace.shared.registry import MlflowRegistry
     from mlplatform.workspace.shared.training_set import SpineWithFeatures
 
 # What MLflow loads for a model that we packaged ourselves.
@@ -133,7 +133,7 @@ def model_requirements(flavor: str, given: Sequence[str] | None, extra: Sequence
 
 
 def log_ourselves(
-    registry: Registry,
+    registry: MlflowRegistry,
     wanted: ModelToLog,
     training_set: SpineWithFeatures,
     folder: Path,
@@ -257,7 +257,7 @@ def without_chatter() -> Iterator[None]:
 
 
 @contextmanager
-def own_run(registry: Registry) -> Iterator[None]:
+def own_run(registry: MlflowRegistry) -> Iterator[None]:
     """Log inside the caller's run, or in one of our own."""
     import mlflow
 
