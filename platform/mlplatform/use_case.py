@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from mlplatform import parts
 from mlplatform.config.settings import CONFIG_FILE, UseCaseSettings, load_settings
@@ -13,6 +14,7 @@ from mlplatform.gate.champion_gate import ChampionGate
 from mlplatform.ingest.source import Source
 from mlplatform.monitoring.monitor import Monitor
 from mlplatform.naming import Namespace, ObjectName
+from mlplatform.ops.context import StageContext
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.silver import SilverTable
 from mlplatform.refine.spine import LabelSpine
@@ -105,6 +107,17 @@ class UseCase:
             verifier = ws.fe.verify_model = artifacts.Verifier()
         verifier.trust(use_case.model, cls.trainer.trusted_types)
         return use_case
+
+    def context(self, ws: Workspace, as_of: datetime, run_id: str, **options: Any) -> StageContext:
+        """Return what a stage is handed to run on this use case.
+
+        Args:
+            ws: The workspace.
+            as_of: What was known by then counts, nothing later.
+            run_id: Of the run that the stage is part of.
+            **options: The other fields of `StageContext`.
+        """
+        return StageContext(ws, self.namespace, self.settings, as_of, run_id, use_case=self, **options)
 
     @property
     def landing(self) -> Path:

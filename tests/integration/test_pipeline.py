@@ -16,8 +16,7 @@ from mlplatform.gate import promotion
 from mlplatform.gate import stage as gate
 from mlplatform.gate.champion_gate import Decision
 from mlplatform.naming import CHALLENGER, CHAMPION, PREVIOUS_CHAMPION
-from mlplatform.ops import schemas
-from mlplatform.ops.context import StageContext
+from mlplatform.ops import records
 from mlplatform.training.label_frame import known_labels
 from mlplatform.workspace.local.workspace import LocalWorkspace
 from tests.support.state import business_state, differences
@@ -58,7 +57,7 @@ def bases(tmp_path_factory: pytest.TempPathFactory, tiny: TinyFolder) -> dict[st
     with LocalWorkspace.open(root=root) as ws:
         # Makes the registry's tables, which takes longest.
         assert ws.registry.aliases("dev.tiny.model") == {}
-        schemas.ensure(ws, open_tiny(ws, tiny.folder).namespace)
+        records.ensure(ws, open_tiny(ws, tiny.folder).namespace)
         keep("empty")
         run_tiny(ws, tiny.folder, FIRST, PREPARE)
         keep("prepared")
@@ -363,7 +362,7 @@ def test_a_registry_that_cannot_be_read_stops_the_gate_before_anything_is_decide
 
     monkeypatch.setattr(ws.registry, "aliases", unreadable)
     with pytest.raises(RegistryError):
-        gate.run(StageContext(ws, use_case, parse_as_of(FIRST), "run"))
+        gate.run(use_case.context(ws, parse_as_of(FIRST), "run"))
     assert decisions(ws) == []
 
 
@@ -382,7 +381,7 @@ def test_a_champion_set_by_hand_between_decision_and_promotion_is_not_overwritte
             ws.registry.set_alias(use_case.model, CHAMPION, int(other.version))
 
     monkeypatch.setattr(promotion, "record", meanwhile)
-    result = gate.run(StageContext(ws, use_case, parse_as_of(FIRST), "run"))
+    result = gate.run(use_case.context(ws, parse_as_of(FIRST), "run"))
     assert result.details["outcome"] == "rejected"
     assert "another champion" in result.details["reason"]
     assert ws.registry.aliases(use_case.model) == {CHAMPION: 2, CHALLENGER: 1}
@@ -392,10 +391,10 @@ def test_a_promotion_after_the_limits_were_lowered_is_recorded_before_it_is_made
     ws = open_at("trained")
     strict = write_tiny_use_case(tmp_path / "strict", months=1, rows_a_month=1, gate={"floor": 0.99})
     moment = parse_as_of(FIRST)
-    first = gate.run(StageContext(ws, open_tiny(ws, strict.folder), moment, "one"))
+    first = gate.run(open_tiny(ws, strict.folder).context(ws, moment, "one"))
     assert first.details["outcome"] == "rejected"
     seen = spy(monkeypatch, ws)
-    second = gate.run(StageContext(ws, open_tiny(ws, tiny.folder), moment, "two"))
+    second = gate.run(open_tiny(ws, tiny.folder).context(ws, moment, "two"))
     assert second.details["outcome"] == "promoted"
     assert seen[0] == "decided"
     assert [row["outcome"] for row in decisions(ws) if row["event"] == "decided"] == ["rejected", "promoted"]
@@ -407,7 +406,7 @@ def test_the_gate_puts_no_model_that_was_tampered_with_to_the_test(open_at, tiny
     assert stores
     for store in stores:
         store.write_bytes(store.read_bytes() + b"\0")
-    result = gate.run(StageContext(ws, open_tiny(ws, tiny.folder), parse_as_of(FIRST), "run"))
+    result = gate.run(open_tiny(ws, tiny.folder).context(ws, parse_as_of(FIRST), "run"))
     assert result.details["outcome"] == "rejected"
     assert "not those registered" in result.details["reason"]
     assert CHAMPION not in ws.registry.aliases(namespace(ws).model)

@@ -13,12 +13,11 @@ from mlplatform.ingest import stage as ingest
 from mlplatform.ingest.landed_file import read_landed_file
 from mlplatform.ingest.provenance import FILE, ROW
 from mlplatform.naming import Namespace
-from mlplatform.ops.context import StageContext
 from mlplatform.pipeline import Pipeline
 from tests.support.tiny_use_case import NAME, Signups, Tiny, write_tiny_use_case
 
 if TYPE_CHECKING:
-    from mlplatform.ops.stage_runs import StageResult
+    from mlplatform.ops.result import StageResult
 
 
 @pytest.fixture
@@ -36,7 +35,7 @@ def run(databricks, tiny, as_of) -> StageResult:
     # Not by `open`, which registers functions: they are not what this is about.
     settings = load_settings(tiny.folder / CONFIG_FILE, databricks.env)
     use_case = Tiny(NAME, tiny.folder, settings, Namespace(databricks.catalog, NAME))
-    return ingest.run(StageContext(databricks, use_case, parse_as_of(as_of), "a-run"))
+    return ingest.run(use_case.context(databricks, parse_as_of(as_of), "a-run"))
 
 
 def test_bronze_gets_each_file_once_when_it_can_be_known(databricks, tiny):

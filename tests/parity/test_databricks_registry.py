@@ -387,8 +387,8 @@ def test_an_alias_that_somebody_else_moves_is_not_taken_for_set(trained, standin
 
 def test_a_host_that_does_not_answer_is_an_error_in_seconds(standin, monkeypatch):
     registry = open_on(standin).registry
-    registry._ws.client.config.host = "http://127.0.0.1:9"
-    registry._ws.client.api_client._cfg.host = "http://127.0.0.1:9"
+    registry._workspace.config.host = "http://127.0.0.1:9"
+    registry._workspace.api_client._cfg.host = "http://127.0.0.1:9"
     monkeypatch.setenv("DATABRICKS_HOST", "http://127.0.0.1:9")
     started = time.monotonic()
     with pytest.raises(RegistryError, match=r"reach http://127\.0\.0\.1:9"):

@@ -30,7 +30,7 @@ def context(features: DatabricksWorkspace) -> StageContext:
     found = discovery.get("credit_risk", PROJECT / "use_cases")
     cls = discovery.load(found)
     use_case = cls.open("credit_risk", discovery.folder_of(found, cls), features)
-    return StageContext(features, use_case, parse_as_of("2026-01-01"), run_id="setup")
+    return use_case.context(features, parse_as_of("2026-01-01"), run_id="setup")
 
 
 @pytest.fixture

@@ -7,20 +7,22 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
 
-from mlplatform.errors import ArtifactError, FeatureStoreError, LabelError, StageError
+from mlplatform.errors import FeatureStoreError, LabelError, RegistryError, StageError
 from mlplatform.gate import promotion
 from mlplatform.gate.champion_gate import Decision, decision_id
 from mlplatform.naming import CHALLENGER, CHAMPION, ObjectName
 from mlplatform.ops import stage_runs
 from mlplatform.ops.context import StageContext
-from mlplatform.ops.stage_runs import StageResult
+from mlplatform.ops.result import StageResult
+from mlplatform.ops.stage import Plan, PlannedStage
 from mlplatform.protocols.feature_spec import FeatureSpec
 from mlplatform.protocols.registry import ModelVersion
+from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.spine import LABEL_KNOWN_AT, LABELS, SPINE
 from mlplatform.scoring.scorer import PREDICTION
 from mlplatform.statistics import estimate, profiles
@@ -50,7 +52,7 @@ class Source:
     trained_through: datetime | None = None
 
 
-def run(context: StageContext, source: Source, *, dry_run: bool = False) -> StageResult:
+def run(context: StageContext, source: Source, *, dry_run: bool = False) -> StageResult[Any]:
     """Take over a version of an existing model.
 
     Its files, signature and feature spec are checked, and rows of the spine are scored with it, before anything is
@@ -63,24 +65,23 @@ def run(context: StageContext, source: Source, *, dry_run: bool = False) -> Stag
         dry_run: Check, and change nothing; the rows are then not scored.
 
     Raises:
-        ArtifactError: If its files may be pickled, or hold types that are not allowed.
         FeatureStoreError: If it carries no feature spec, or one that the tables and the spine do not fit.
         StageError: If it has no signature, or it is not known what it was trained on.
-        RegistryError: If the registry cannot be read or written.
+        RegistryError: If the registry cannot be read or written, or if the model's files may be pickled or hold types
+            that are not allowed.
     """
     ws, use_case = context.ws, context.use_case
-    ws.registry.activate()
     origin = ws.registry.get(source.model, source.version)
     through = _trained_through(source, origin)
     with TemporaryDirectory() as part:
-        folder = _download(origin, part)
+        folder = _download(ws, origin, part)
         artifacts.check_types(folder, use_case.trainer.trusted_types)
         spec = FeatureSpec.load(folder / _SPEC_FOLDER)
         digest = artifacts.digest(folder)
     _check_spec(context, spec)
-    _check_signature(origin)
+    _check_signature(ws, origin)
     details: dict[str, Any] = {"from": f"{source.model}/{source.version}", "dry_run": dry_run}
-    result = StageResult(details=details)
+    result: StageResult[Any] = StageResult(details=details)
     if dry_run:
         return result
     with ws.lock(f"promote {use_case.model}"):
@@ -88,7 +89,7 @@ def run(context: StageContext, source: Source, *, dry_run: bool = False) -> Stag
         if version != origin:
             # The registry may have had to package it anew: what is loaded from now on is what counts.
             with TemporaryDirectory() as part:
-                folder = _download(version, part)
+                folder = _download(ws, version, part)
                 artifacts.check_types(folder, use_case.trainer.trusted_types)
                 digest = artifacts.digest(folder)
         tags = {
@@ -124,14 +125,13 @@ def _trained_through(source: Source, origin: ModelVersion) -> datetime:
     return parse_as_of(tagged)
 
 
-def _download(origin: ModelVersion, part: str) -> Path:
-    import mlflow
-
+def _download(ws: Workspace, origin: ModelVersion, part: str) -> Path:
     try:
-        return Path(mlflow.artifacts.download_artifacts(origin.uri, dst_path=part))
-    except Exception as error:
-        raise ArtifactError(
-            f"The files of {origin.uri} cannot be fetched: {error}", hint="Does its artifact store still exist?"
+        return ws.registry.download(origin, Path(part))
+    except RegistryError as error:
+        raise RegistryError(
+            f"The files of {origin.uri} cannot be fetched: {error.message}",
+            hint="Does its artifact store still exist?",
         ) from error
 
 
@@ -162,11 +162,8 @@ def _check_spec(context: StageContext, spec: FeatureSpec) -> None:
         context.ws.functions.get(name)
 
 
-def _check_signature(origin: ModelVersion) -> None:
-    import mlflow
-
-    signature = mlflow.models.get_model_info(origin.uri).signature
-    if signature is None or signature.inputs is None or signature.outputs is None:
+def _check_signature(ws: Workspace, origin: ModelVersion) -> None:
+    if ws.registry.signature(origin) is None:
         raise StageError(f"Version {origin.version} of {origin.name} has no signature.", hint="Log it again with one.")
 
 
@@ -252,3 +249,24 @@ def _give_role(context: StageContext, version: ModelVersion, source: str) -> str
         promotion.record(ws, namespace, decision, "decided")
     event = promotion.apply(ws, namespace, decision)
     return CHAMPION if event == "applied" and ws.registry.aliases(model).get(CHAMPION) == version.version else event
+
+
+@dataclass(frozen=True)
+class AdoptModel(PlannedStage[Any]):
+    """An existing model version is taken over.
+
+    Attributes:
+        source: The version.
+    """
+
+    name: ClassVar[str] = NAME
+
+    source: Source
+
+    def plan(self, context: StageContext) -> Plan[Any]:
+        """Return what it would do."""
+        return Plan(run(context, self.source, dry_run=True))
+
+    def run(self, context: StageContext) -> StageResult[Any]:
+        """Do it."""
+        return run(context, self.source)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -10,14 +13,17 @@ from mlplatform.features.table import FeatureTable
 from mlplatform.naming import ObjectName
 from mlplatform.ops import markers, stage_runs
 from mlplatform.ops.context import StageContext
-from mlplatform.ops.stage_runs import StageResult
+from mlplatform.ops.result import StageResult
+from mlplatform.ops.stage import Plan, PlannedStage
+from mlplatform.protocols.table_checks import check_unique
 from mlplatform.protocols.tables import TableInfo
-from mlplatform.workspace.shared.table_checks import check_unique
 
 NAME = stage_runs.ADOPT
 
 
-def run(context: StageContext, source: str, declared_as: str | None = None, *, dry_run: bool = False) -> StageResult:
+def run(
+    context: StageContext, source: str, declared_as: str | None = None, *, dry_run: bool = False
+) -> StageResult[Any]:
     """Take over the rows of an existing feature table that were known by `as_of`.
 
     From then on they are the table's history: the stage `features` computes only what became known later. Again changes
@@ -47,7 +53,7 @@ def run(context: StageContext, source: str, declared_as: str | None = None, *, d
     rows = context.ws.tables.to_arrow(source, version=there.version, columns=names)
     check_unique(rows, table.primary_keys, str(source))
     known = rows.filter(pc.less_equal(rows.column(time), pa.scalar(context.as_of, rows.column(time).type)))
-    result = StageResult(
+    result: StageResult[Any] = StageResult(
         inputs={str(source): there.version},
         rows_in=rows.num_rows,
         rows_out=known.num_rows,
@@ -94,7 +100,7 @@ def differences(table: FeatureTable, there: TableInfo) -> list[str]:
 
 
 def _declared(context: StageContext, there: TableInfo, declared_as: str | None) -> FeatureTable:
-    declared = {table.name: table for table in context.use_case.features}
+    declared: dict[str, type[FeatureTable]] = {table.name: table for table in context.use_case.features}
     if declared_as is not None:
         wanted = declared_as.removeprefix("features_")
         if wanted not in declared:
@@ -114,3 +120,26 @@ def _declared(context: StageContext, there: TableInfo, declared_as: str | None) 
             hint=f"Say which it is with --as; declared are: {', '.join(declared)}.",
         )
     return fitting[0]()
+
+
+@dataclass(frozen=True)
+class AdoptTable(PlannedStage[Any]):
+    """The rows of an existing feature table are taken over.
+
+    Attributes:
+        source: The table.
+        declared_as: The declared feature table's name; None: as the source is called.
+    """
+
+    name: ClassVar[str] = NAME
+
+    source: str
+    declared_as: str | None = None
+
+    def plan(self, context: StageContext) -> Plan[Any]:
+        """Return what it would do."""
+        return Plan(run(context, self.source, self.declared_as, dry_run=True))
+
+    def run(self, context: StageContext) -> StageResult[Any]:
+        """Do it."""
+        return run(context, self.source, self.declared_as)

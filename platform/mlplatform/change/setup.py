@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from mlplatform.errors import BundleError, UsageError
+from mlplatform.errors import DeploymentError, UsageError
 from mlplatform.features import stage as features
 from mlplatform.ingest import stage as ingest
 from mlplatform.monitoring import profiling
 from mlplatform.naming import ObjectName
-from mlplatform.ops import schemas
+from mlplatform.ops import records
 from mlplatform.ops.context import StageContext
 from mlplatform.protocols.tables import Transaction
 from mlplatform.refine import stage as refine
@@ -67,7 +67,7 @@ def run(context: StageContext, request: Request) -> list[str]:
         What was done (or, of a dry run, would be), a line each.
 
     Raises:
-        BundleError: If the deployment calls the schema otherwise than the use case does.
+        DeploymentError: If the deployment calls the schema otherwise than the use case does.
         UsageError: If a deployment job is given and the settings approve by themselves.
     """
     if request.dry_run:
@@ -85,7 +85,7 @@ def run(context: StageContext, request: Request) -> list[str]:
 def _steps(context: StageContext, request: Request) -> Iterator[Step]:
     ws, namespace, model = context.ws, context.namespace, context.use_case.model
     if request.expect_schema not in ("", model.schema):
-        raise BundleError(
+        raise DeploymentError(
             f"The deployment calls the schema of {namespace.use_case} {request.expect_schema!r}, "
             f"the platform {model.schema!r}.",
             hint="The bundle's variable prefix must be what the target's mode puts before the names of schemas.",
@@ -98,7 +98,7 @@ def _steps(context: StageContext, request: Request) -> Iterator[Step]:
         )
 
     def create() -> None:
-        schemas.ensure(ws, namespace)
+        records.ensure(ws, namespace)
         for stage in (ingest, refine, features, score):
             stage.create_tables(context)
         profiling.create_tables(context)
@@ -106,7 +106,7 @@ def _steps(context: StageContext, request: Request) -> Iterator[Step]:
         ws.tables.committed(namespace.gold(PREDICTIONS), [Transaction("setup")])
 
     tables = [*_computed(context), *profiling.tables(context), namespace.gold(PREDICTIONS)]
-    yield Step(f"create what is missing of {len(tables)} tables and the platform's own {len(schemas.TABLES)}", create)
+    yield Step(f"create what is missing of {len(tables)} tables and the platform's own {len(records.TABLES)}", create)
     tags = {"owner": context.use_case.settings.owner, "use_case": namespace.use_case}
     yield Step(f"tag the tables with {', '.join(tags)}", lambda: _tag(context, tables, tags))
     description = context.use_case.settings.description
@@ -161,7 +161,7 @@ def _tag(context: StageContext, tables: list[ObjectName], tags: dict[str, str]) 
 def _grants(context: StageContext, request: Request) -> Iterator[Step]:
     """Grant writing table by table; reading and executing are the schema's, which the deployment grants."""
     namespace, access = context.namespace, context.ws.access
-    measured = [name for name in schemas.TABLES if name != _DECISIONS]
+    measured = [table.name for table in records.TABLES if table.name != _DECISIONS]
     for role, principal, tables in (
         (
             "trainer",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, ClassVar
 
 from mlplatform.errors import TableError, UsageError, did_you_mean
 from mlplatform.features.compare import compare_rows
@@ -10,13 +12,14 @@ from mlplatform.features.stage import compute
 from mlplatform.features.table import FeatureTable
 from mlplatform.ops import stage_runs
 from mlplatform.ops.context import StageContext
-from mlplatform.ops.stage_runs import StageResult
+from mlplatform.ops.result import StageResult
+from mlplatform.ops.stage import Plan, PlannedStage
 from mlplatform.refine.as_of_view import WorkspaceAsOf
 
 NAME = stage_runs.BACKFILL
 
 
-def run(context: StageContext, table_name: str, start: datetime, *, dry_run: bool = False) -> StageResult:
+def run(context: StageContext, table_name: str, start: datetime, *, dry_run: bool = False) -> StageResult[Any]:
     """Compute a feature table's rows of [start, as_of] from what is known by `as_of`, and replace those there.
 
     Late data counts as well: what was known in the range but landed after it. The range's rows are replaced in one
@@ -54,7 +57,7 @@ def run(context: StageContext, table_name: str, start: datetime, *, dry_run: boo
         "removed": found.removed.num_rows,
         "changed": found.changed_new.num_rows,
     }
-    result = StageResult(
+    result: StageResult[Any] = StageResult(
         inputs=view.inputs,
         rows_in=there.num_rows,
         rows_out=rows.num_rows,
@@ -70,10 +73,33 @@ def run(context: StageContext, table_name: str, start: datetime, *, dry_run: boo
 
 
 def _find(context: StageContext, table_name: str) -> FeatureTable:
-    declared = {table.name: table for table in context.use_case.features}
+    declared: dict[str, type[FeatureTable]] = {table.name: table for table in context.use_case.features}
     wanted = table_name.removeprefix("features_")
     if wanted not in declared:
         raise UsageError(
             f"{context.use_case.name} has no feature table {table_name!r}.", hint=did_you_mean(wanted, declared)
         )
     return declared[wanted]()
+
+
+@dataclass(frozen=True)
+class Backfill(PlannedStage[Any]):
+    """Rows of one feature table within a range of time are computed anew.
+
+    Attributes:
+        table: The feature table's name.
+        start: The first moment of the range, included; it ends at `as_of`.
+    """
+
+    name: ClassVar[str] = NAME
+
+    table: str
+    start: datetime
+
+    def plan(self, context: StageContext) -> Plan[Any]:
+        """Return what it would change."""
+        return Plan(run(context, self.table, self.start, dry_run=True))
+
+    def run(self, context: StageContext) -> StageResult[Any]:
+        """Do it."""
+        return run(context, self.table, self.start)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any, ClassVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,24 +14,25 @@ from mlplatform.features.table import FeatureTable
 from mlplatform.naming import ObjectName
 from mlplatform.ops import markers, stage_runs
 from mlplatform.ops.context import StageContext
-from mlplatform.ops.stage_runs import StageResult
+from mlplatform.ops.result import StageResult
+from mlplatform.ops.stage import Stage
 from mlplatform.refine import freshness
-from mlplatform.refine.as_of_view import WorkspaceAsOf
+from mlplatform.refine.as_of_view import WorkspaceAsOf, view_at
 
 NAME = "features"
 _ALWAYS = datetime(1, 1, 1, tzinfo=UTC)
 
 
-def run(context: StageContext) -> StageResult:
+def run(context: StageContext) -> StageResult[Any]:
     """Bring all feature tables up to `as_of`."""
-    result = StageResult(rows_out=0, details={"computed": {}})
+    result: StageResult[Any] = StageResult(rows_out=0, details={"computed": {}})
     for table_type in context.use_case.features:
         table = table_type()
         name = _create(context, table)
         fresh = freshness.check(context, NAME, name.name, table.inputs, table_type)
         result.details["computed"][name.name] = fresh.marker
         if not fresh.unchanged:
-            view = context.view(allowed=table.inputs)
+            view = view_at(context, allowed=table.inputs)
             # What was adopted stays as it is: there may be nothing here to compute it from.
             first = freshness.first_computed(context, name.name)
             since = max(filter(None, (fresh.since, first)), default=None)
@@ -98,4 +101,15 @@ def compute(table: FeatureTable, view: WorkspaceAsOf, since: datetime | None = N
     if since is not None:
         keep = pc.and_(keep, pc.greater_equal(stamped, pa.scalar(since, moment.type)))
     # A null time would vanish in the filter: keep it, for the write to refuse it aloud.
-    return rows.filter(pc.or_(pc.fill_null(keep, True), pc.is_null(stamped)))
+    return rows.filter(pc.or_kleene(keep, pc.is_null(stamped)))
+
+
+@dataclass(frozen=True)
+class Features(Stage[Any]):
+    """Silver becomes feature tables."""
+
+    name: ClassVar[str] = NAME
+
+    def run(self, context: StageContext) -> StageResult[Any]:
+        """Do it."""
+        return run(context)

@@ -115,3 +115,17 @@ def _dangling(context: StageContext, number: int, alias: str = CHAMPION) -> str:
         f"the alias {alias} of {context.use_case.model} names version {number}, and the registry answers that there "
         "is no such version"
     )
+
+
+def version_or_none(context: StageContext) -> int | None:
+    """Return the champion's version; None where there has never been one.
+
+    Raises:
+        StageError: If the decisions have a champion on record, and the registry none: training anew as if there had
+            been none would end at the gate's milder rule.
+        RegistryError: If the registry cannot be read.
+    """
+    aliases = context.ws.registry.aliases(context.model)
+    if CHAMPION not in aliases:
+        require_known(context, {})
+    return aliases.get(CHAMPION)

@@ -16,16 +16,18 @@ import pyarrow.compute as pc
 from mlplatform.as_of import parse_as_of
 from mlplatform.errors import LabelError, PlatformError, StageError
 from mlplatform.gate import champion as champions
-from mlplatform.gate.checks.base import Evidence, FeatureFacts, ModelSignature
+from mlplatform.gate.checks.base import Evidence, FeatureFacts
 from mlplatform.gate.checks.evidence import enough
 from mlplatform.ops.context import StageContext
 from mlplatform.protocols.feature_spec import FeatureSpec
-from mlplatform.protocols.registry import ModelVersion
+from mlplatform.protocols.registry import ModelSignature, ModelVersion
+from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.spine import LABEL_KNOWN_AT
 from mlplatform.statistics.metrics import Vector
 from mlplatform.training import reference
 from mlplatform.training.label_frame import LabelFrame, known_labels
 from mlplatform.training.stage import TRAINED_AS_OF_TAG, TRAINED_THROUGH_TAG, training_start
+from mlplatform.types import SortOrder
 
 NEW_LABELS, HOLDOUT, NO_LABELS = "new labels", "holdout", "no labels"
 _TIMED_ROWS = 1000
@@ -71,8 +73,7 @@ def gather(context: StageContext, challenger: ModelVersion, champion: ModelVersi
     context.progress(f"gate: {frame.rows.num_rows} labelled rows ({source['rows_from']}) that neither model learned")
     made, rows = score(context, challenger, frame)
     other = _score_champion(context, champion, frame) if champion else None
-    context.ws.registry.activate()
-    spec = _feature_spec(challenger)
+    spec = _feature_spec(context.ws, challenger)
     source |= {"tables": _versions(context, frame, spec), "digest": frame.digest, "after": after.isoformat()}
     evidence = Evidence(
         labels=frame.rows.column(spine.label).to_numpy().astype(np.float64),
@@ -83,7 +84,7 @@ def gather(context: StageContext, challenger: ModelVersion, champion: ModelVersi
         rows=rows,
         training=training_labels(context, challenger) if settings.gate.baseline_by else None,
         features=_feature_facts(context, challenger, spec, rows),
-        signatures=(_signature(challenger), _signature(champion) if champion else None),
+        signatures=(_signature(context.ws, challenger), _signature(context.ws, champion) if champion else None),
         seconds_per_1000_rows=_seconds(context, challenger, frame) if settings.gate.max_seconds_per_1000_rows else None,
     )
     return Gathered(evidence, frame.digest)
@@ -113,7 +114,7 @@ def score(context: StageContext, version: ModelVersion, frame: LabelFrame) -> tu
     rows = frame.rows.drop_columns([spine.label, LABEL_KNOWN_AT])
     scored = context.ws.fe.score_batch_arrow(model_uri=version.uri, df=rows, result_type="double")
     # Scoring promises no order; the frame is sorted by these, and they are unique.
-    order = [(spine.prediction_time, "ascending"), *((key, "ascending") for key in spine.entity_keys)]
+    order: SortOrder = [(spine.prediction_time, "ascending"), *((key, "ascending") for key in spine.entity_keys)]
     scored = scored.sort_by(order).combine_chunks()
     keys = list(spine.primary_keys)
     if scored.num_rows != rows.num_rows or not scored.select(keys).equals(rows.select(keys).combine_chunks()):
@@ -160,18 +161,17 @@ def training_labels(context: StageContext, version: ModelVersion) -> pa.Table:
     return frame.rows.drop_columns([spine.label]).append_column("label", labels)
 
 
-def _feature_spec(version: ModelVersion) -> FeatureSpec:
-    import mlflow
-
-    with TemporaryDirectory() as part:
-        return FeatureSpec.load(Path(mlflow.artifacts.download_artifacts(f"{version.uri}/{_SPEC}", dst_path=part)))
+def _feature_spec(ws: Workspace, version: ModelVersion) -> FeatureSpec:
+    with TemporaryDirectory() as folder:
+        return FeatureSpec.load(ws.registry.download(version, Path(folder), _SPEC))
 
 
 def _feature_facts(context: StageContext, version: ModelVersion, spec: FeatureSpec, rows: pa.Table) -> FeatureFacts:
     looked_up = {column.output_name for column in spec.features} | {column.output_name for column in spec.computed}
     names = [name for name in spec.included if name in looked_up]
     trained = reference.load(context.ws, version).profile
-    shares = {name: pc.sum(rows.column(name).is_null(nan_is_null=True)).as_py() / rows.num_rows for name in names}
+    missing = {name: rows.column(name).is_null(nan_is_null=True).cast(pa.int64()) for name in names}
+    shares = {name: pc.sum(column).as_py() / rows.num_rows for name, column in missing.items()}
     newest: dict[str, datetime | None] = {}
     if context.use_case.settings.gate.features.max_age:
         tables = context.ws.tables
@@ -192,26 +192,19 @@ def _versions(context: StageContext, frame: LabelFrame, spec: FeatureSpec) -> di
     return {**frame.versions, **{table.table_name: tables.version(table.table_name) for table in spec.tables}}
 
 
-def _signature(version: ModelVersion) -> ModelSignature:
-    import mlflow
-
-    signature = mlflow.models.get_model_info(version.uri).signature
-    if signature is None or signature.inputs is None or signature.outputs is None:
+def _signature(ws: Workspace, version: ModelVersion) -> ModelSignature:
+    signature = ws.registry.signature(version)
+    if signature is None:
         raise StageError(
             f"Version {version.version} of {version.name} has no signature.", hint="Log it with ws.fe.log_model."
         )
-    inputs = {column.name: (str(column.type), bool(column.required)) for column in signature.inputs}
-    return ModelSignature(
-        required={name: kind for name, (kind, required) in inputs.items() if required},
-        optional={name: kind for name, (kind, required) in inputs.items() if not required},
-        outputs=tuple(str(column.type) for column in signature.outputs),
-    )
+    return signature
 
 
 def _seconds(context: StageContext, version: ModelVersion, frame: LabelFrame) -> float:
     """Time to score 1,000 rows (the frame's first, repeated where it has fewer), the better of two tries."""
     label = context.use_case.label_spine().label
-    places = pa.array(np.arange(_TIMED_ROWS) % frame.rows.num_rows)
+    places = np.arange(_TIMED_ROWS) % frame.rows.num_rows
     rows = frame.rows.drop_columns([label, LABEL_KNOWN_AT]).take(places).combine_chunks()
     taken = []
     for _ in range(2):

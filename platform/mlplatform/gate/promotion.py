@@ -20,7 +20,7 @@ from mlplatform.errors import MissingVersionError, RegistryError
 from mlplatform.gate.champion_gate import MOVES, Decision
 from mlplatform.gate.checks.base import CheckResult
 from mlplatform.naming import CHALLENGER, CHAMPION, PREVIOUS_CHAMPION, Namespace, ObjectName, ops_table
-from mlplatform.ops.schemas import GATE_DECISIONS
+from mlplatform.ops.records import GATE_DECISIONS
 from mlplatform.protocols.tables import Filter
 from mlplatform.protocols.workspace import Workspace
 
@@ -79,7 +79,7 @@ def record(ws: Workspace, namespace: Namespace, decision: Decision, event: Event
         "decided_by": decision.decided_by,
         "recorded_at": datetime.now(UTC),
     }
-    ws.tables.append(namespace.ops("gate_decisions"), pa.Table.from_pylist([row], schema=GATE_DECISIONS))
+    ws.tables.append(namespace.ops("gate_decisions"), pa.Table.from_pylist([row], schema=GATE_DECISIONS.schema))
 
 
 def _finite(value: Any) -> Any:

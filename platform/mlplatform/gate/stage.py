@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -16,7 +16,8 @@ from mlplatform.gate.champion_gate import Decision, decision_id
 from mlplatform.gate.checks.base import CheckResult, Evidence
 from mlplatform.naming import CHALLENGER, CHAMPION
 from mlplatform.ops.context import StageContext
-from mlplatform.ops.stage_runs import StageResult
+from mlplatform.ops.result import StageResult
+from mlplatform.ops.stage import Plan, PlannedStage
 from mlplatform.protocols.registry import ModelVersion
 from mlplatform.statistics import metrics
 
@@ -50,7 +51,7 @@ class _Judged:
     error: Exception | None = None
 
 
-def run(context: StageContext, request: Request = Request(), *, only_undecided: bool = False) -> StageResult:
+def run(context: StageContext, request: Request = Request(), *, only_undecided: bool = False) -> StageResult[Any]:
     """Decide about a version, and promote it if it won.
 
     Whatever keeps the gate from looking at a known challenger (features, models, labels that cannot be read) rejects
@@ -97,7 +98,9 @@ def run(context: StageContext, request: Request = Request(), *, only_undecided: 
     return result
 
 
-def _finish_begun(context: StageContext, number: int | None, request: Request, done: list[str]) -> StageResult | None:
+def _finish_begun(
+    context: StageContext, number: int | None, request: Request, done: list[str]
+) -> StageResult[Any] | None:
     """Finish a change that was begun before, or give it up and return None; None as well when there is none."""
     ws, namespace = context.ws, context.namespace
     begun = promotion.pending(ws, namespace)
@@ -128,7 +131,7 @@ def _judged(context: StageContext, challenger: ModelVersion, champion: champions
 
 def _settle(
     context: StageContext, challenger: ModelVersion, judged: _Judged, request: Request, done: list[str]
-) -> StageResult:
+) -> StageResult[Any]:
     """Record a decision with its evidence, unless that was done before, and carry it out."""
     ws, namespace, decision = context.ws, context.namespace, judged.decision
     earlier = promotion.decided(promotion.events(ws, namespace, decision_id=decision.decision_id))
@@ -145,7 +148,7 @@ def _settle(
     return _carry_out(context, decision, request, done)
 
 
-def roll_back(context: StageContext, *, to: int | None, reason: str, dry_run: bool = False) -> StageResult:
+def roll_back(context: StageContext, *, to: int | None, reason: str, dry_run: bool = False) -> StageResult[Any]:
     """Make an earlier champion champion again.
 
     Args:
@@ -308,7 +311,7 @@ def _gone(context: StageContext, begun: Decision) -> str:
     return "" if there else f"version {number} was deleted before it became champion"
 
 
-def _carry_out(context: StageContext, decision: Decision, request: Request, done: list[str]) -> StageResult:
+def _carry_out(context: StageContext, decision: Decision, request: Request, done: list[str]) -> StageResult[Any]:
     """Do what is left of a recorded decision (or only list it), and return the stage's result."""
     ws, namespace, approval = context.ws, context.namespace, context.use_case.settings.gate.approval
     event, todo = promotion.steps(ws, namespace, decision, approval, hold=request.hold)
@@ -345,7 +348,7 @@ def _carry_out(context: StageContext, decision: Decision, request: Request, done
     return StageResult(rows_in=decision.evaluation.get("rows"), details=details)
 
 
-def _unchanged(number: int) -> StageResult:
+def _unchanged(number: int) -> StageResult[Any]:
     details: dict[str, Any] = {
         "decision_id": None,
         "kind": "gate",
@@ -373,3 +376,55 @@ def _decided_about(context: StageContext, version: ModelVersion) -> bool:
         and "error" not in row["evaluation"]
         for row in promotion.events(context.ws, context.namespace)
     )
+
+
+@dataclass(frozen=True)
+class Gate(PlannedStage[Any]):
+    """A challenger is held against the champion, and promoted or not.
+
+    Attributes:
+        request: What is asked.
+        only_undecided: Leave a challenger alone that has been decided about.
+    """
+
+    name: ClassVar[str] = NAME
+
+    request: Request = Request()
+    only_undecided: bool = False
+
+    def due(self, context: StageContext) -> Self | None:
+        """A challenger that nothing has been decided about is due."""
+        del context
+        return replace(self, only_undecided=True)
+
+    def plan(self, context: StageContext) -> Plan[Any]:
+        """Return what it would do."""
+        return Plan(run(context, replace(self.request, dry_run=True), only_undecided=self.only_undecided))
+
+    def run(self, context: StageContext) -> StageResult[Any]:
+        """Do it."""
+        return run(context, self.request, only_undecided=self.only_undecided)
+
+
+@dataclass(frozen=True)
+class Rollback(PlannedStage[Any]):
+    """An earlier champion is made champion again.
+
+    Attributes:
+        reason: Why.
+        to: Its version; None: the one before the present champion.
+    """
+
+    name: ClassVar[str] = "rollback"
+    recorded: ClassVar[bool] = False  # the decision is its record
+
+    reason: str
+    to: int | None = None
+
+    def plan(self, context: StageContext) -> Plan[Any]:
+        """Return what it would do."""
+        return Plan(roll_back(context, to=self.to, reason=self.reason, dry_run=True))
+
+    def run(self, context: StageContext) -> StageResult[Any]:
+        """Do it."""
+        return roll_back(context, to=self.to, reason=self.reason, dry_run=False)

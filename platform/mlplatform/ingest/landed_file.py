@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
-from mlplatform.errors import IngestError
+from mlplatform.errors import StageError
 from mlplatform.ingest.source import RESCUED, Source
 
 
@@ -36,25 +37,25 @@ def read_landed_file(path: Path, source: Source) -> LandedFile:
         source: Declares its columns.
 
     Raises:
-        IngestError: If the file cannot be read, is not UTF-8, or lacks declared columns.
+        StageError: If the file cannot be read, is not UTF-8, or lacks declared columns.
     """
     malformed: list[tuple[str, str]] = []
 
-    def keep_apart(row: pacsv.InvalidRow) -> str:
+    def keep_apart(row: pacsv.InvalidRow) -> Literal["skip"]:
         malformed.append((row.text or "", f"{row.actual_columns} fields instead of {row.expected_columns}"))
         return "skip"
 
     header = _header(path)
     missing = [column for column in source.columns if column not in header]
     if missing:
-        raise IngestError(
+        raise StageError(
             f"{path} lacks the column(s) {', '.join(missing)} that source {source.name} declares; "
             f"its header is: {', '.join(header)}.",
             hint="The schema of the drop changed: adapt the source's columns, or have the file delivered again.",
         )
     repeated = sorted({column for column in header if header.count(column) > 1})
     if repeated:
-        raise IngestError(f"{path} has the column(s) {', '.join(repeated)} twice.", hint="Have it delivered again.")
+        raise StageError(f"{path} has the column(s) {', '.join(repeated)} twice.", hint="Have it delivered again.")
     try:
         table = pacsv.read_csv(
             path,
@@ -82,20 +83,20 @@ def _header(path: Path) -> list[str]:
         raise _unreadable(path, error) from error
 
 
-def _skip(row: pacsv.InvalidRow) -> str:
+def _skip(row: pacsv.InvalidRow) -> Literal["skip"]:
     del row
     return "skip"
 
 
-def _unreadable(path: Path, error: Exception) -> IngestError:
+def _unreadable(path: Path, error: Exception) -> StageError:
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    return IngestError(
+    return StageError(
         f"{path} cannot be read as CSV: {reason}",
         hint="Nothing of this file was ingested. Have it delivered again, or move it out of the landing folder.",
     )
 
 
-def _rescue(table: pa.Table, added: list[str]) -> pa.Array:
+def _rescue(table: pa.Table, added: list[str]) -> pa.Array[Any]:
     if not added:
         return pa.nulls(table.num_rows, pa.string())
     return pa.array([json.dumps(row, ensure_ascii=False) for row in table.select(added).to_pylist()], pa.string())

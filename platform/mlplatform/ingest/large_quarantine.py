@@ -6,6 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from mlplatform.ops import markers
+from mlplatform.ops.context import StageContext
+from mlplatform.ops.result import StageResult
+
 LARGE_SHARE = 0.1
 """From this share of a file's rows on, a run says so aloud; less is on record in the table and the counts alone."""
 _FILES = 3
@@ -73,3 +77,10 @@ def large(table: str, rows: Mapping[str, int], reasons: Mapping[str, Sequence[st
     return LargeQuarantine(
         table, sum(counts.values()), sum(rows[name] for name in files), files, reason, counts[reason]
     )
+
+
+def say_large(context: StageContext, found: LargeQuarantine | None, result: StageResult[Any]) -> None:
+    """Say aloud, and record, that a large part of files was quarantined."""
+    if found is not None:
+        result.details.setdefault("large_quarantine", []).append(found.to_dict())
+        markers.note(result, found.text(context.name))

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any, ClassVar, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlplatform.errors import StageError
 from mlplatform.ingest.landed_file import LandedFile
-from mlplatform.ingest.large_quarantine import large
+from mlplatform.ingest.large_quarantine import large, say_large
 from mlplatform.ingest.provenance import AVAILABLE_AT, FILE, ROW
 from mlplatform.ingest.quarantine import CONTENT, MALFORMED, REASON, quarantine_schema
 from mlplatform.ingest.source import INGESTED_AT, Source
@@ -19,20 +21,22 @@ from mlplatform.ingest.waiting_files import landed_files
 from mlplatform.naming import ObjectName
 from mlplatform.ops import markers
 from mlplatform.ops.context import StageContext
-from mlplatform.ops.stage_runs import StageResult, utc_now
+from mlplatform.ops.result import StageResult
+from mlplatform.ops.stage import Stage
+from mlplatform.ops.stage_runs import utc_now
 from mlplatform.protocols.tables import Transaction
 
 NAME = "ingest"
 BATCH_ROWS = 500_000
 
 
-def run(context: StageContext) -> StageResult:
+def run(context: StageContext) -> StageResult[Any]:
     """Ingest all sources.
 
     Raises:
-        IngestError: If a landed file cannot be read or lacks columns; files before it stay ingested.
+        StageError: If a landed file cannot be read or lacks columns; files before it stay ingested.
     """
-    result = StageResult(rows_in=0, rows_out=0, rows_quarantined=0)
+    result: StageResult[Any] = StageResult(rows_in=0, rows_out=0, rows_quarantined=0)
     for source_type in context.use_case.sources:
         _ingest_source(context, source_type(), result)
     if not result.rows_in and not result.details.keys() - {markers.TABLES}:
@@ -54,7 +58,7 @@ def _create(context: StageContext, source: Source) -> tuple[ObjectName, ObjectNa
     return bronze, quarantine
 
 
-def _ingest_source(context: StageContext, source: Source, result: StageResult) -> None:
+def _ingest_source(context: StageContext, source: Source, result: StageResult[Any]) -> None:
     tables = context.ws.tables
     bronze, quarantine = _create(context, source)
     landing = _landing(context, source)
@@ -103,11 +107,11 @@ def _ingest_source(context: StageContext, source: Source, result: StageResult) -
     markers.keep(context, result, quarantine)
 
 
-def _files_of(context: StageContext, table: ObjectName) -> pa.Array:
-    return pc.unique(context.ws.tables.to_arrow(table, columns=[FILE]).column(FILE))
+def _files_of(context: StageContext, table: ObjectName) -> pa.Array[Any]:
+    return context.ws.tables.to_arrow(table, columns=[FILE]).column(FILE).combine_chunks().unique()
 
 
-def _say_gone(context: StageContext, source: Source, bronze: ObjectName, files: int, result: StageResult) -> None:
+def _say_gone(context: StageContext, source: Source, bronze: ObjectName, files: int, result: StageResult[Any]) -> None:
     """Say what was ingested again into a table that was gone, and what can no longer be."""
     tables = context.ws.tables
     there = _files_of(context, bronze)
@@ -116,8 +120,8 @@ def _say_gone(context: StageContext, source: Source, bronze: ObjectName, files: 
         name = context.namespace.silver(silver.name)
         if silver.source is source.__class__ and tables.exists(name):
             held = tables.to_arrow(name, columns=[FILE], filters=[(AVAILABLE_AT, "<=", context.as_of)])
-            known = pc.unique(held.column(FILE))
-            missing = max(missing, pc.sum(pc.invert(pc.is_in(known, there))).as_py() or 0)
+            known = held.column(FILE).unique()
+            missing = max(missing, pc.sum(pc.invert(pc.is_in(known, there)).cast(pa.int64())).as_py() or 0)
     text = f"{bronze.name} was gone, or another table lay in its place: {files} file(s) were ingested again."
     if missing:
         text += (
@@ -129,10 +133,10 @@ def _say_gone(context: StageContext, source: Source, bronze: ObjectName, files: 
 
 def _landing(context: StageContext, source: Source) -> Path:
     """Return the folder that the source's glob looks into: where files land, or where its replay puts them."""
-    landing = context.use_case.landing
+    landing: Path = context.use_case.landing
     if source.replay is None:
         return landing
-    folder = context.ws.files("landing") / context.namespace.catalog / context.use_case.name / source.name
+    folder: Path = context.ws.files("landing") / context.namespace.catalog / context.use_case.name / source.name
     with context.ws.lock(f"replay {context.use_case.name} {source.name}"):
         source.replay().deal_out(landing, folder, source.files)
     return folder
@@ -141,7 +145,9 @@ def _landing(context: StageContext, source: Source) -> Path:
 class _Batch:
     """Files on their way into bronze: a commit holds as many as fit, since commits cost more than small files."""
 
-    def __init__(self, context: StageContext, bronze: ObjectName, quarantine: ObjectName, result: StageResult) -> None:
+    def __init__(
+        self, context: StageContext, bronze: ObjectName, quarantine: ObjectName, result: StageResult[Any]
+    ) -> None:
         self._context, self._bronze, self._quarantine, self._result = context, bronze, quarantine, result
         self._rows: list[pa.Table] = []
         self._transactions: list[Transaction] = []
@@ -163,9 +169,9 @@ class _Batch:
         """Take a file's rows; its malformed lines are written first, for bronze's commit is what marks it as done."""
         if malformed.num_rows:
             self._context.ws.tables.append(self._quarantine, malformed, transactions=[quarantined])
-            reasons = malformed.column(REASON).to_pylist()
+            reasons = cast("list[str]", malformed.column(REASON).to_pylist())
             found = large(self._quarantine.name, {file: rows.num_rows + len(reasons)}, {file: reasons})
-            markers.say_large(self._context, found, self._result)
+            say_large(self._context, found, self._result)
         self._rows.append(rows)
         self._transactions.extend(transactions)
         _count(self._result, rows.num_rows, malformed.num_rows)
@@ -209,7 +215,7 @@ def _malformed(landed: LandedFile, relative: str, available_at: datetime) -> pa.
     )
 
 
-def _count(result: StageResult, good: int, bad: int) -> None:
+def _count(result: StageResult[Any], good: int, bad: int) -> None:
     if result.rows_in is None or result.rows_out is None or result.rows_quarantined is None:
         raise StageError("The ingest stage lost count of its rows.")
     result.rows_in += good + bad
@@ -219,3 +225,14 @@ def _count(result: StageResult, good: int, bad: int) -> None:
 
 def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Ingest(Stage[Any]):
+    """Landed files become bronze rows."""
+
+    name: ClassVar[str] = NAME
+
+    def run(self, context: StageContext) -> StageResult[Any]:
+        """Do it."""
+        return run(context)

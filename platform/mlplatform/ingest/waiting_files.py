@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mlplatform.errors import IngestError
+from mlplatform.errors import StageError
 from mlplatform.ingest.landed_file import LandedFile, read_landed_file
 from mlplatform.ingest.source import RESCUED, Source
 from mlplatform.naming import ObjectName
@@ -29,7 +29,7 @@ class LandedFiles(Protocol):
         """Return the files, by the time they became available, then by name.
 
         Raises:
-            IngestError: If they cannot be found.
+            StageError: If they cannot be found.
         """
         ...
 
@@ -37,7 +37,7 @@ class LandedFiles(Protocol):
         """Return what a file held.
 
         Raises:
-            IngestError: If it cannot be read.
+            StageError: If it cannot be read.
         """
         ...
 
@@ -92,8 +92,8 @@ class AutoLoadedFiles:
     def names(self) -> list[Path]:
         """Let Auto Loader bring what is new, and return all files that wait."""
         self._loader.land(self._landing, self._source.files, columns=self._source.columns, into=self._table)
-        waiting = pc.unique(self._context.ws.tables.to_arrow(self._table, columns=[LANDED_FILE]).column(LANDED_FILE))
-        self._paths = {self._path(text): text for text in waiting.to_pylist()}
+        waiting = self._context.ws.tables.to_arrow(self._table, columns=[LANDED_FILE]).column(LANDED_FILE).unique()
+        self._paths = {self._path(text): text for text in cast("list[str]", waiting.to_pylist())}
         return sorted(self._paths, key=lambda path: (self._source.available_at(path), path.name))
 
     def read(self, path: Path) -> LandedFile:
@@ -101,7 +101,7 @@ class AutoLoadedFiles:
         filters = [(LANDED_FILE, "=", self._paths[path])]
         rows = self._context.ws.tables.to_arrow(self._table, filters=filters).sort_by(LANDED_ORDER)
         bad = pc.is_valid(rows.column(LANDED_CORRUPT))
-        malformed = rows.filter(bad).column(LANDED_CORRUPT).to_pylist()
+        malformed = cast("list[str]", rows.filter(bad).column(LANDED_CORRUPT).to_pylist())
         good = rows.filter(pc.invert(bad))
         rescued = [self._rescued(text) for text in good.column(LANDED_RESCUED).to_pylist()]
         added = sorted({column for row in rescued for column in row})
@@ -126,7 +126,7 @@ class AutoLoadedFiles:
         path, folder = unquote(text), f"{self._landing.as_posix().rstrip('/')}/"
         _, found, relative = path.partition(folder)
         if not found:
-            raise IngestError(f"{text} is not below {self._landing}.", hint="Set 'landing' as the volume's own path.")
+            raise StageError(f"{text} is not below {self._landing}.", hint="Set 'landing' as the volume's own path.")
         return self._landing / relative
 
     @staticmethod

@@ -12,7 +12,7 @@ from mlplatform.monitoring import alerts, outbox
 from mlplatform.monitoring.alerts import Alert, Finding
 from mlplatform.monitoring.outbox import Sent
 from mlplatform.ops.context import StageContext
-from mlplatform.ops.schemas import ALERTS
+from mlplatform.ops.records import ALERTS
 from mlplatform.ops.stage_runs import utc_now
 from mlplatform.protocols.tables import Transaction
 
@@ -47,7 +47,7 @@ def record(context: StageContext, findings: Sequence[Finding]) -> list[Alert]:
             "channels": "log,webhook" if settings.webhook else "log",
             "raised_at": utc_now(),
         }
-        frame = pa.Table.from_pylist([{**common, **asdict(alert)} for alert, _ in new], schema=ALERTS)
+        frame = pa.Table.from_pylist([{**common, **asdict(alert)} for alert, _ in new], schema=ALERTS.schema)
         tables.append(name, frame, transactions=[mark for _, mark in new])
     for alert, _ in new:
         if alert.event in alerts.TOLD:

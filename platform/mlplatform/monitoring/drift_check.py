@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
+from typing import cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,7 +18,7 @@ from mlplatform.monitoring.alerts import Finding, State, too_few
 from mlplatform.monitoring.drift import DriftMetric
 from mlplatform.naming import CHAMPION, ObjectName
 from mlplatform.ops.context import StageContext
-from mlplatform.ops.schemas import DRIFT_METRICS, WINDOW_COUNTS
+from mlplatform.ops.records import DRIFT_METRICS, WINDOW_COUNTS
 from mlplatform.protocols.lookups import FeatureLookup
 from mlplatform.protocols.tables import Transaction
 from mlplatform.refine.spine import SPINE
@@ -47,7 +49,7 @@ class Window:
 
     def of_version(self) -> pa.Table:
         """Return the rows that the window's version predicted."""
-        return self.rows.filter(pc.equal(self.rows.column("model_version"), self.version))
+        return self.rows.filter(pc.equal(self.rows.column("model_version"), pa.scalar(self.version, pa.int64())))
 
 
 def read_window(context: StageContext, end: datetime) -> Window:
@@ -169,9 +171,7 @@ def _previous_counts(context: StageContext, window: Window, reference: Reference
 def _match_rates(context: StageContext, window: Window) -> list[DriftMetric]:
     limits = context.use_case.settings.monitoring
     rows, judged = window.rows.num_rows, window.rows.num_rows >= limits.min_rows
-    missing: dict[str, int] = {}
-    for entry in pc.value_counts(pc.list_flatten(window.rows.column(UNMATCHED))).to_pylist():
-        missing[entry["values"]] = entry["counts"]
+    missing = Counter(cast("list[str]", pc.list_flatten(window.rows.column(UNMATCHED)).to_pylist()))
     found = []
     for table in sorted({table.name for table in _tables(context)}):
         rate = 1 - missing.get(table, 0) / rows
@@ -223,13 +223,15 @@ def _record(
     counts = json.dumps({"format": profiles.FORMAT, "columns": columns})
     context.ws.tables.append(
         context.namespace.ops("window_counts"),
-        pa.Table.from_pylist([{**common, "counts": counts}], schema=WINDOW_COUNTS),
+        pa.Table.from_pylist([{**common, "counts": counts}], schema=WINDOW_COUNTS.schema),
         transactions=once,
     )
     # What was not judged has no limit on record: that it did not violate one says nothing.
     rows = [{**common, **asdict(item), "limit": item.limit if item.judged else None} for item in found]
     context.ws.tables.append(
-        context.namespace.ops("drift_metrics"), pa.Table.from_pylist(rows, schema=DRIFT_METRICS), transactions=once
+        context.namespace.ops("drift_metrics"),
+        pa.Table.from_pylist(rows, schema=DRIFT_METRICS.schema),
+        transactions=once,
     )
 
 

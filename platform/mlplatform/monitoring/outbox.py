@@ -17,7 +17,7 @@ from mlplatform.monitoring import webhook
 from mlplatform.monitoring.alerts import TOLD
 from mlplatform.monitoring.webhook import Delivery
 from mlplatform.naming import Namespace
-from mlplatform.ops.schemas import ALERT_DELIVERIES
+from mlplatform.ops.records import ALERT_DELIVERIES
 from mlplatform.protocols.tables import Filter
 from mlplatform.protocols.workspace import Workspace
 
@@ -102,4 +102,4 @@ def _record(ws: Workspace, namespace: Namespace, alert_id: str, done: Delivery, 
         "attempts": done.attempts,
         "detail": done.detail,
     }
-    ws.tables.append(namespace.ops("alert_deliveries"), pa.Table.from_pylist([row], schema=ALERT_DELIVERIES))
+    ws.tables.append(namespace.ops("alert_deliveries"), pa.Table.from_pylist([row], schema=ALERT_DELIVERIES.schema))

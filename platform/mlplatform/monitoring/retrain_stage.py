@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar, Self
 
 from mlplatform.as_of import parse_as_of
 from mlplatform.monitoring import alerts, monitored
@@ -13,7 +14,8 @@ from mlplatform.monitoring.retrain import decide as decide_retrain
 from mlplatform.naming import CHAMPION
 from mlplatform.ops import stage_runs
 from mlplatform.ops.context import StageContext
-from mlplatform.ops.stage_runs import StageResult
+from mlplatform.ops.result import StageResult
+from mlplatform.ops.stage import Stage
 from mlplatform.training import stage as train
 
 NAME = "retrain"
@@ -57,7 +59,7 @@ def _unknown(newest: datetime | None, details: dict[str, Any]) -> str:
     return ""
 
 
-def result_of(context: StageContext, decision: RetrainDecision) -> StageResult:
+def result_of(context: StageContext, decision: RetrainDecision) -> StageResult[Any]:
     """Return a decision as a stage's result."""
     return StageResult(
         details={
@@ -69,7 +71,7 @@ def result_of(context: StageContext, decision: RetrainDecision) -> StageResult:
     )
 
 
-def start_if_due(context: StageContext, job: str) -> StageResult:
+def start_if_due(context: StageContext, job: str) -> StageResult[Any]:
     """Decide, and start the job that trains and gates; again, while it is due, finds the run that was started.
 
     Args:
@@ -77,7 +79,7 @@ def start_if_due(context: StageContext, job: str) -> StageResult:
         job: The job's id or name.
 
     Raises:
-        JobError: If the job does not exist, or cannot be started; run again to start it.
+        DeploymentError: If the job does not exist, or cannot be started; run again to start it.
     """
     decision = decide(context)
     result = result_of(context, decision)
@@ -128,3 +130,36 @@ def _champion_trained(context: StageContext) -> datetime | None:
     number = registry.aliases(model).get(CHAMPION)
     tag = registry.get(model, number).tags.get(train.TRAINED_AS_OF_TAG) if number is not None else None
     return parse_as_of(tag) if tag else None
+
+
+@dataclass(frozen=True)
+class Retrain(Stage[Any]):
+    """What was monitored decides whether a new challenger is trained.
+
+    Attributes:
+        then: The stages of a retraining: training, and the gate.
+        start_job: A retraining that is due starts this job, instead of running in this process.
+    """
+
+    name: ClassVar[str] = NAME
+
+    then: tuple[Stage[Any], ...] = ()
+    start_job: str | None = None
+
+    def due(self, context: StageContext) -> Self | None:
+        """The decision is due once for each `as_of` while there is a champion."""
+        champion = CHAMPION in context.ws.registry.aliases(context.model)
+        return self if champion and not context.log.done_at(NAME, context.as_of) else None
+
+    def run(self, context: StageContext) -> StageResult[Any]:
+        """Decide, and retrain where it is due; recorded last, so that a retraining that was killed is due again."""
+        if self.start_job is not None:
+            return start_if_due(context, self.start_job)
+        # One process at a time decides and retrains: the next one finds that it has been done.
+        with context.ws.lock(f"retrain {context.model}"):
+            decision = decide(context)
+            if decision.due:
+                context.progress(f"retraining: {'; '.join(decision.reasons)}")
+                for stage in self.then:
+                    context.execute(stage)
+            return result_of(context, decision)

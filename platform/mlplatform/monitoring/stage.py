@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import asdict
-from typing import Any, TypeVar
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, Self, TypeVar
 
 from mlplatform import stopping
 from mlplatform.errors import PlatformError
@@ -14,9 +14,11 @@ from mlplatform.monitoring.alerts import Finding, too_few
 from mlplatform.monitoring.drift import TRAINING, DriftMetric
 from mlplatform.monitoring.drift_check import Window
 from mlplatform.monitoring.performance_check import PerformanceCheck
+from mlplatform.naming import CHAMPION
 from mlplatform.ops import stage_runs
 from mlplatform.ops.context import StageContext
-from mlplatform.ops.stage_runs import StageResult
+from mlplatform.ops.result import StageResult
+from mlplatform.ops.stage import Stage
 from mlplatform.scoring.scorer import PREDICTIONS
 from mlplatform.training import reference
 
@@ -25,7 +27,7 @@ LOG = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-def run(context: StageContext) -> StageResult:
+def run(context: StageContext) -> StageResult[Any]:
     """Measure drift and performance at `as_of`, record them and the alerts, and send the alerts.
 
     Each check stands alone: one that cannot be made is an alert of the kind `monitor`, never "all well", and does not
@@ -34,7 +36,7 @@ def run(context: StageContext) -> StageResult:
     if not context.ws.tables.exists(context.namespace.gold(PREDICTIONS)):
         return StageResult(skipped="nothing has been scored yet")
     checks = _Checks(context)
-    result = StageResult(details={"alarms": [], "worst_drift": None})
+    result: StageResult[Any] = StageResult(details={"alarms": [], "worst_drift": None})
     window = checks.made("the window", lambda: drift_check.read_window(context, context.as_of))
     if window is not None and window.version is not None:
         _look_at_window(context, checks, window, result)
@@ -69,7 +71,7 @@ def run(context: StageContext) -> StageResult:
     return result
 
 
-def _look_at_window(context: StageContext, checks: _Checks, window: Window, result: StageResult) -> None:
+def _look_at_window(context: StageContext, checks: _Checks, window: Window, result: StageResult[Any]) -> None:
     assert window.version is not None
     number = window.version
     described = checks.made(
@@ -90,7 +92,7 @@ def _look_at_window(context: StageContext, checks: _Checks, window: Window, resu
         result.details |= estimated.details
 
 
-def _unjudged(context: StageContext, findings: list[Finding], window: Window, result: StageResult) -> Finding:
+def _unjudged(context: StageContext, findings: list[Finding], window: Window, result: StageResult[Any]) -> Finding:
     """Return what is to be said of windows that were not judged: drift would go unseen as long as none is."""
     limits, rows = context.use_case.settings.monitoring, window.rows.num_rows
     drifted = next((finding for finding in findings if finding.kind == alerts.DRIFT), None)
@@ -139,3 +141,19 @@ def _worst(found: list[DriftMetric]) -> dict[str, Any] | None:
     psi = [item for item in found if item.baseline == TRAINING and item.metric in ("psi", "missing")]
     worst = max(psi, key=lambda item: item.value if item.value is not None else float("inf"), default=None)
     return asdict(worst) if worst else None
+
+
+@dataclass(frozen=True)
+class MonitorStage(Stage[Any]):
+    """Predictions are held against what was learned, and against the labels that have become known."""
+
+    name: ClassVar[str] = NAME
+
+    def due(self, context: StageContext) -> Self | None:
+        """Monitoring is due once for each `as_of` while there is a champion."""
+        champion = CHAMPION in context.ws.registry.aliases(context.model)
+        return self if champion and not context.log.done_at(NAME, context.as_of) else None
+
+    def run(self, context: StageContext) -> StageResult[Any]:
+        """Do it."""
+        return run(context)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
+from typing import Any
 
-from mlplatform.naming import Namespace
-from mlplatform.ops.stage_runs import RunLog
+from mlplatform.config.settings import UseCaseSettings
+from mlplatform.errors import StageError
+from mlplatform.naming import Namespace, ObjectName
+from mlplatform.ops.stage_runs import RunLog, StageRun
 from mlplatform.protocols.workspace import Workspace
-from mlplatform.refine.as_of_view import WorkspaceAsOf
-from mlplatform.use_case import UseCase
 
 Progress = Callable[[str], None]
 Advance = Callable[[int, int], None]
@@ -27,27 +28,42 @@ def nowhere(done: int, total: int) -> None:
     del done, total
 
 
+def alone(stage: Any) -> StageRun[Any]:
+    """Refuse to run another stage: there is no run that it could be a part of.
+
+    Raises:
+        StageError: Always.
+    """
+    raise StageError(f"The stage {stage.name} can only be run by a pipeline.", hint="Use Pipeline.execute.")
+
+
 @dataclass(frozen=True)
 class StageContext:
     """One run of one use case at one time.
 
     Attributes:
         ws: The workspace.
-        use_case: The use case.
+        namespace: Where the use case's tables are.
+        settings: The use case's.
         as_of: What was known by then counts, nothing later.
         run_id: Of the run that the stage is part of.
         progress: Takes a line about what is being done.
         advance: Takes how many rows of how many are done, for a progress bar.
         shared_log: The record of the use case's runs, where several runs share one.
+        execute: Runs another stage as a part of this run, on record.
+        use_case: The use case.
     """
 
     ws: Workspace
-    use_case: UseCase
+    namespace: Namespace
+    settings: UseCaseSettings
     as_of: datetime
     run_id: str
     progress: Progress = field(default=silent)
     advance: Advance = field(default=nowhere)
     shared_log: RunLog | None = None
+    execute: Callable[[Any], StageRun[Any]] = field(default=alone)
+    use_case: Any = None
 
     @cached_property
     def log(self) -> RunLog:
@@ -55,10 +71,11 @@ class StageContext:
         return self.shared_log or RunLog(self.ws, self.namespace)
 
     @property
-    def namespace(self) -> Namespace:
-        """Where the use case's tables are."""
-        return self.use_case.namespace
+    def name(self) -> str:
+        """The use case's name."""
+        return self.namespace.use_case
 
-    def view(self, allowed: Collection[str] | None = None) -> WorkspaceAsOf:
-        """Return the workspace as known at `as_of`."""
-        return WorkspaceAsOf(self.ws, self.namespace, self.as_of, allowed=allowed)
+    @property
+    def model(self) -> ObjectName:
+        """The registered model."""
+        return self.namespace.model

@@ -1,54 +1,42 @@
-"""The record of runs: one row a stage, written when the stage ends, also when it fails."""
+"""The record of runs: one row for each stage, written when the stage ends, also when it fails."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Any, Generic
 
-import pyarrow as pa
-
+from mlplatform.as_of import parse_as_of
 from mlplatform.naming import Namespace
-from mlplatform.ops.schemas import STAGE_RUNS
-from mlplatform.protocols.tables import Filter
+from mlplatform.ops.records import STAGE_RUNS, StageRecord
+from mlplatform.ops.result import D, Details, StageResult
 from mlplatform.protocols.workspace import Workspace
 
 DONE = "done"
 SKIPPED = "skipped"
 FAILED = "failed"
+ENDED_WELL = (DONE, SKIPPED)
 BACKFILL = "backfill"
 ADOPT = "adopt"
 
 
-@dataclass
-class StageResult:
-    """What a stage did.
+@dataclass(frozen=True)
+class StageRun(Generic[D]):
+    """A stage that ran, as it is on record.
 
     Attributes:
-        inputs: Table -> Delta version that was read.
-        outputs: Table -> Delta version after the stage.
-        rows_in: Rows that came in; None where counting makes no sense.
-        rows_out: Rows that went on.
-        rows_quarantined: Rows that were quarantined; in = out + quarantined.
-        details: What else is worth recording; JSON types only.
-        skipped: Why nothing was to be done; empty when something was.
+        run_id: Of the run that it was part of.
+        use_case: The use case's name.
+        stage: The stage's name.
+        as_of: The time of the run.
+        status: `done`, `skipped` or `failed`.
+        started_at: By the wall clock.
+        seconds: How long it took.
+        result: What it did.
+        message: Why it failed.
     """
-
-    inputs: dict[str, int] = field(default_factory=dict)
-    outputs: dict[str, int] = field(default_factory=dict)
-    rows_in: int | None = None
-    rows_out: int | None = None
-    rows_quarantined: int | None = None
-    details: dict[str, Any] = field(default_factory=dict)
-    skipped: str = ""
-
-
-@dataclass(frozen=True)
-class StageRun:
-    """A recorded stage."""
 
     run_id: str
     use_case: str
@@ -57,8 +45,18 @@ class StageRun:
     status: str
     started_at: datetime
     seconds: float
-    result: StageResult
+    result: StageResult[D]
     message: str = ""
+
+    @property
+    def details(self) -> D:
+        """What the stage said of itself."""
+        return self.result.details
+
+    @property
+    def ended_well(self) -> bool:
+        """Whether it was done, or found nothing to do."""
+        return self.status in ENDED_WELL
 
 
 class RunLog:
@@ -68,62 +66,105 @@ class RunLog:
         """Keep the log of a use case; nothing is read yet."""
         self._ws = ws
         self._namespace = namespace
-        self._rows: list[dict[str, Any]] | None = None
+        self._records: list[StageRecord] | None = None
 
     def rows(self, stage: str | None = None) -> list[dict[str, Any]]:
         """Return the recorded runs, of one stage or of all, oldest first; JSON columns are decoded."""
-        if self._rows is None:
-            self._rows = read(self._ws, self._namespace)
-        return [row for row in self._rows if stage is None or row["stage"] == stage]
+        return [vars(record) for record in self.records(stage)]
 
-    def record(self, run: StageRun) -> None:
+    def records(self, stage: str | None = None) -> list[StageRecord]:
+        """Return the rows of the record as they are, of one stage or of all, oldest first."""
+        return [record for record in self._read() if stage is None or record.stage == stage]
+
+    def runs(self, stage: str | None = None) -> list[StageRun[Details]]:
+        """Return the recorded runs of one stage or of all, oldest first, with what all stages say of themselves."""
+        return [as_run(record, Details) for record in self.records(stage)]
+
+    def runs_of(self, stage: str, details: type[D]) -> list[StageRun[D]]:
+        """Return the recorded runs of one stage, oldest first.
+
+        Args:
+            stage: The stage's name.
+            details: The type of its details.
+        """
+        return [as_run(record, details) for record in self.records(stage)]
+
+    def done_at(self, stage: str, as_of: datetime) -> list[dict[str, Any]]:
+        """Return the runs of a stage that ended well at a time."""
+        return [row for row in self.rows(stage) if row["status"] in ENDED_WELL and parse_as_of(row["as_of"]) == as_of]
+
+    def record(self, run: StageRun[Any]) -> None:
         """Append a stage's row."""
-        row = _row(run)
-        self._ws.tables.append(self._namespace.ops("stage_runs"), pa.Table.from_pylist([row], schema=STAGE_RUNS))
-        if self._rows is not None:
-            self._rows.append(_decoded(row))
+        record = _record(run)
+        STAGE_RUNS.append(self._ws, self._namespace, [record])
+        if self._records is not None:
+            self._records.append(STAGE_RUNS.decode(STAGE_RUNS.encode(record)))
+
+    def _read(self) -> list[StageRecord]:
+        if self._records is None:
+            self._records = STAGE_RUNS.read(self._ws, self._namespace)
+        return self._records
 
 
-def _row(run: StageRun) -> dict[str, Any]:
+def as_run(record: StageRecord, details: type[D]) -> StageRun[D]:
+    """Return a record with typed details."""
+    skipped = record.message if record.status == SKIPPED else ""
+    result = StageResult(
+        details=details.model_validate(record.details),  # type: ignore[attr-defined]
+        inputs=dict(record.inputs),
+        outputs=dict(record.outputs),
+        rows_in=record.rows_in,
+        rows_out=record.rows_out,
+        rows_quarantined=record.rows_quarantined,
+        skipped=skipped,
+    )
+    return StageRun(
+        run_id=record.run_id,
+        use_case=record.use_case,
+        stage=record.stage,
+        as_of=parse_as_of(record.as_of),
+        status=record.status,
+        started_at=record.started_at,
+        seconds=record.seconds,
+        result=result,
+        message="" if skipped else record.message or "",
+    )
+
+
+def _record(run: StageRun[Any]) -> StageRecord:
     result = run.result
-    return {
-        "run_id": run.run_id,
-        "use_case": run.use_case,
-        "stage": run.stage,
-        "as_of": run.as_of,
-        "status": run.status,
-        "started_at": run.started_at,
-        "seconds": run.seconds,
-        "rows_in": result.rows_in,
-        "rows_out": result.rows_out,
-        "rows_quarantined": result.rows_quarantined,
-        "inputs": json.dumps(result.inputs),
-        "outputs": json.dumps(result.outputs),
-        "details": json.dumps(result.details, default=str),
-        "message": run.message or result.skipped,
-        "platform_version": platform_version(),
-    }
+    return StageRecord(
+        run_id=run.run_id,
+        use_case=run.use_case,
+        stage=run.stage,
+        as_of=run.as_of,
+        status=run.status,
+        started_at=run.started_at,
+        seconds=run.seconds,
+        rows_in=result.rows_in,
+        rows_out=result.rows_out,
+        rows_quarantined=result.rows_quarantined,
+        inputs=result.inputs,
+        outputs=result.outputs,
+        details=plain(result.details),
+        message=run.message or result.skipped,
+        platform_version=platform_version(),
+    )
 
 
-def _decoded(row: dict[str, Any]) -> dict[str, Any]:
-    return {**row, **{column: json.loads(row[column] or "{}") for column in ("inputs", "outputs", "details")}}
+def plain(details: Details | Mapping[str, Any]) -> dict[str, Any]:
+    """Return details as plain data."""
+    return details.to_json() if isinstance(details, Details) else dict(details)
 
 
 def read(ws: Workspace, namespace: Namespace, *, stage: str | None = None) -> list[dict[str, Any]]:
     """Return the recorded stages of a use case, oldest first; JSON columns are decoded."""
-    name = namespace.ops("stage_runs")
-    if not ws.tables.exists(name):
-        return []
-    filters: list[Filter] = [("use_case", "=", namespace.use_case)]
-    if stage:
-        filters.append(("stage", "=", stage))
-    rows: list[dict[str, Any]] = ws.tables.to_arrow(name, filters=filters).sort_by("started_at").to_pylist()
-    return [_decoded(row) for row in rows]
+    return RunLog(ws, namespace).rows(stage)
 
 
-def of_the_cycle(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+def of_the_cycle(records: Iterable[StageRecord]) -> list[StageRecord]:
     """Return the recorded stages without backfills and adoptions, which are no step of the cycle."""
-    return [row for row in rows if row["stage"] not in (BACKFILL, ADOPT)]
+    return [record for record in records if record.stage not in (BACKFILL, ADOPT)]
 
 
 def utc_now() -> datetime:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
     from mlplatform.naming import ObjectName
 
 
@@ -44,16 +49,132 @@ class TableRead:
     table_id: str = ""
 
 
-@runtime_checkable
-class Registry(Protocol):
-    """Registered models: versions, tags and aliases."""
+@dataclass(frozen=True)
+class ModelSignature:
+    """What a model takes and gives.
 
-    def activate(self) -> None:
-        """Point MLflow's tracking and registry at this workspace (for code that calls mlflow itself)."""
+    Attributes:
+        required: Column -> type that a row must bring.
+        optional: Column -> type that a row may bring; looked up or computed otherwise.
+        outputs: Types of what it gives, in order.
+    """
+
+    required: Mapping[str, str]
+    optional: Mapping[str, str]
+    outputs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What is on record of the run that made a version.
+
+    Attributes:
+        tags: Its tags.
+        metrics: Its metrics, each by its newest value.
+    """
+
+    tags: Mapping[str, str]
+    metrics: Mapping[str, float]
+
+
+@runtime_checkable
+class TrainingRun(Protocol):
+    """A training while it is being recorded: what is logged belongs to its run."""
+
+    @property
+    def run_id(self) -> str:
+        """The run's id."""
         ...
 
+    def log_params(self, params: Mapping[str, Any]) -> None:
+        """Log the hyperparameters that were chosen."""
+        ...
+
+    def log_metrics(self, metrics: Mapping[str, float]) -> None:
+        """Log metrics; what is not a number is left out."""
+        ...
+
+    def log_json(self, name: str, content: Mapping[str, Any]) -> None:
+        """Keep a JSON file with the run; `Registry.load_json` reads it."""
+        ...
+
+    def log_trial(self, number: int, params: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
+        """Record a trial of the search as a run of its own within this one."""
+        ...
+
+    def log_failed_trial(self, number: int, params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
+        """Record a trial that failed; the tags say why."""
+        ...
+
+
+@runtime_checkable
+class Registry(Protocol):
+    """Registered models: versions, tags and aliases, their files, and the runs that make them."""
+
     def experiment(self, name: str) -> str:
-        """Return the id of the MLflow experiment of this name; it is made if it does not exist."""
+        """Return the id of the MLflow experiment of this name; it is created if it does not exist."""
+        ...
+
+    def training_run(self, experiment: str, name: str, tags: Mapping[str, str]) -> AbstractContextManager[TrainingRun]:
+        """Record a training; a model that `fe.log_model` logs within belongs to it.
+
+        Args:
+            experiment: The experiment's name, as in `/dev/credit_risk`.
+            name: The run's name.
+            tags: Tags of the run, and of its trials.
+
+        Raises:
+            RegistryError: If the registry refuses what is recorded.
+        """
+        ...
+
+    def run(self, version: ModelVersion) -> RunRecord:
+        """Return what is on record of the run that made a version.
+
+        Raises:
+            RegistryError: If it cannot be read.
+        """
+        ...
+
+    def infer_signature(self, inputs: pd.DataFrame, outputs: np.ndarray) -> Any:
+        """Return the signature of sample data, as `fe.log_model` takes it.
+
+        Args:
+            inputs: A few rows of what the model is given.
+            outputs: What it predicts for as many rows, shape (rows,).
+        """
+        ...
+
+    def signature(self, version: ModelVersion) -> ModelSignature | None:
+        """Return a version's signature; None if it was logged without inputs or outputs.
+
+        Raises:
+            RegistryError: If it cannot be read.
+        """
+        ...
+
+    def download(self, version: ModelVersion, folder: Path, part: str = "") -> Path:
+        """Bring a version's files to this machine; nothing in them is loaded.
+
+        Args:
+            version: The version.
+            folder: Where to.
+            part: A file or folder among them, as in `data/feature_store`; default: all.
+
+        Returns:
+            Where they lie now.
+
+        Raises:
+            RegistryError: If they cannot be fetched.
+        """
+        ...
+
+    def load_json(self, version: ModelVersion, name: str) -> dict[str, Any]:
+        """Return a JSON file that is kept with the run that made a version.
+
+        Raises:
+            RegistryError: If it does not exist, or cannot be read.
+        """
         ...
 
     def aliases(self, model: ObjectName | str) -> dict[str, int]:

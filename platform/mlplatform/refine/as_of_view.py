@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
     from mlplatform.naming import Namespace
+    from mlplatform.ops.context import StageContext
     from mlplatform.protocols.workspace import Workspace
 
 
@@ -82,3 +83,13 @@ class WorkspaceAsOf:
             if column and column in columns:
                 frame = frame.where(F.col(column) <= F.lit(self.as_of))
         return frame.drop(*(column for column in (BATCH,) if column in columns))
+
+
+def view_at(context: StageContext, allowed: Collection[str] | None = None) -> WorkspaceAsOf:
+    """Return the workspace as known at a run's `as_of`.
+
+    Args:
+        context: The run.
+        allowed: The tables that may be read; None: all.
+    """
+    return WorkspaceAsOf(context.ws, context.namespace, context.as_of, allowed=allowed)

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlplatform.errors import StageError
-from mlplatform.ingest.large_quarantine import large
+from mlplatform.ingest.large_quarantine import large, say_large
 from mlplatform.ingest.provenance import AVAILABLE_AT, FILE, ROW
 from mlplatform.ingest.quarantine import CONTENT, MALFORMED, REASON, quarantine_schema
 from mlplatform.naming import ObjectName, quote
 from mlplatform.ops import markers
 from mlplatform.ops.context import StageContext
-from mlplatform.ops.stage_runs import StageResult
+from mlplatform.ops.result import StageResult
+from mlplatform.ops.stage import Stage
 from mlplatform.protocols.tables import Transaction
 from mlplatform.refine import freshness
+from mlplatform.refine.as_of_view import view_at
 from mlplatform.refine.expectations import REASONS, with_reasons
 from mlplatform.refine.silver import BATCH, SilverTable
 from mlplatform.refine.spine import LABEL_KNOWN_AT, LABELS, SPINE, LabelSpine
@@ -33,13 +37,13 @@ _FATE = "_fate"
 _GOOD, _BAD, _REPEATED, _LEFT_OUT = "good", "bad", "repeated", "left_out"
 
 
-def run(context: StageContext) -> StageResult:
+def run(context: StageContext) -> StageResult[Any]:
     """Bring silver and gold up to `as_of`.
 
     Raises:
         StageError: If a silver table's rows do not add up, which would be an error of ours.
     """
-    result = StageResult(rows_in=0, rows_out=0, rows_quarantined=0, details={"computed": {}})
+    result: StageResult[Any] = StageResult(rows_in=0, rows_out=0, rows_quarantined=0, details={"computed": {}})
     for silver_type in context.use_case.silver:
         _refine_silver(context, silver_type(), result)
     changed = _refine_gold(context, result)
@@ -84,7 +88,7 @@ def _create_gold(context: StageContext, spine: LabelSpine, name: str) -> tuple[O
     return table, known_at
 
 
-def _refine_silver(context: StageContext, silver: SilverTable, result: StageResult) -> None:
+def _refine_silver(context: StageContext, silver: SilverTable, result: StageResult[Any]) -> None:
     tables = context.ws.tables
     target, quarantine = _create_silver(context, silver)
     # Looked at before anything is written: what is there now is what the last run left, or it is not.
@@ -93,7 +97,7 @@ def _refine_silver(context: StageContext, silver: SilverTable, result: StageResu
     version = tables.version(bronze)
     result.inputs[str(bronze)] = version
     files = tables.to_arrow(bronze, version=version, columns=[FILE], filters=[(AVAILABLE_AT, "<=", context.as_of)])
-    names = sorted(pc.unique(files.column(FILE)).to_pylist())
+    names = sorted(set(cast("list[str]", files.column(FILE).to_pylist())))
     taken = tables.committed(target, [_transaction(silver, name) for name in names])
     waiting = [name for name, done in zip(names, taken, strict=True) if not done]
     # A table that was put back holds an older state, and takes its files for done all the same.
@@ -106,7 +110,7 @@ def _refine_silver(context: StageContext, silver: SilverTable, result: StageResu
         context.progress(f"{target.name}: {len(pending)} file(s)")
         rows = _read_landed(context, silver, bronze, version, pending, beside=pending)
         good, bad, repeated, left_out = (
-            rows.filter(pc.equal(rows.column(_FATE), fate)) for fate in (_GOOD, _BAD, _REPEATED, _LEFT_OUT)
+            rows.filter(pc.equal(rows.column(_FATE), pa.scalar(fate))) for fate in (_GOOD, _BAD, _REPEATED, _LEFT_OUT)
         )
         # The quarantine first: silver's commit is what marks the files as done. After a crash between the two, files
         # that the quarantine has taken are not taken again.
@@ -114,7 +118,7 @@ def _refine_silver(context: StageContext, silver: SilverTable, result: StageResu
             _put_in_quarantine(context, quarantine, bad, pending)
         else:
             for name in pending:
-                mine = bad.filter(pc.equal(bad.column(FILE), name))
+                mine = bad.filter(pc.equal(bad.column(FILE), pa.scalar(name)))
                 if mine.num_rows:
                     tables.append(quarantine, _quarantined(mine), transactions=[_transaction(silver, name)])
         batch = _next_batch(context, target)
@@ -135,13 +139,13 @@ def _refine_silver(context: StageContext, silver: SilverTable, result: StageResu
         if waiting:
             tables.append(target, written, transactions=[_transaction(silver, name) for name in waiting])
         _say_large(context, quarantine, bad, files, result)
-        counted = pc.sum(pc.is_in(files.column(FILE), pa.array(pending))).as_py()
+        counted = pc.sum(pc.is_in(files.column(FILE), pa.array(pending)).cast(pa.int64())).as_py()
         _count(result, target, counted, {_GOOD: good, _BAD: bad, _REPEATED: repeated, _LEFT_OUT: left_out})
     markers.keep(context, result, target)
     markers.keep(context, result, quarantine)
 
 
-def _count(result: StageResult, target: ObjectName, counted: int, parts: Mapping[str, pa.Table]) -> None:
+def _count(result: StageResult[Any], target: ObjectName, counted: int, parts: Mapping[str, pa.Table]) -> None:
     """Add what became of the rows that came in to a result.
 
     Raises:
@@ -176,7 +180,7 @@ def _refill_quarantine(
     there = context.ws.tables.to_arrow(context.namespace.silver(silver.name), columns=[FILE, ROW])
     missing = rows.join(there, keys=[FILE, ROW], join_type="left anti").select(rows.column_names)
     # Judged all at once now and file by file then, another of several rows of a key may have been the first.
-    reasons = pc.if_else(pc.equal(missing.column(REASONS), ""), _DUPLICATE, missing.column(REASONS))
+    reasons = pc.if_else(pc.equal(missing.column(REASONS), pa.scalar("")), _DUPLICATE, missing.column(REASONS))
     missing = missing.set_column(missing.column_names.index(REASONS), REASONS, reasons)
     _put_in_quarantine(context, quarantine, missing, done)
     return int(missing.num_rows)
@@ -203,15 +207,16 @@ def _of_other_files(context: StageContext, target: ObjectName, files: list[str])
 
 
 def _say_large(
-    context: StageContext, quarantine: ObjectName, bad: pa.Table, files: pa.Table, result: StageResult
+    context: StageContext, quarantine: ObjectName, bad: pa.Table, files: pa.Table, result: StageResult[Any]
 ) -> None:
     if not bad.num_rows:
         return
     reasons: dict[str, list[str]] = {}
-    for file, reason in zip(bad.column(FILE).to_pylist(), bad.column(REASONS).to_pylist(), strict=True):
+    of_files, given = (cast("list[str]", bad.column(name).to_pylist()) for name in (FILE, REASONS))
+    for file, reason in zip(of_files, given, strict=True):
         reasons.setdefault(file, []).append(reason)
-    rows = {item["values"]: item["counts"] for item in pc.value_counts(files.column(FILE)).to_pylist()}
-    markers.say_large(context, large(quarantine.name, rows, reasons), result)
+    rows = Counter(cast("list[str]", files.column(FILE).to_pylist()))
+    say_large(context, large(quarantine.name, rows, reasons), result)
 
 
 def _read_landed(
@@ -319,7 +324,7 @@ def _next_batch(context: StageContext, target: ObjectName) -> int:
     return (pc.max(batches).as_py() or 0) + 1
 
 
-def _refine_gold(context: StageContext, result: StageResult) -> bool:
+def _refine_gold(context: StageContext, result: StageResult[Any]) -> bool:
     spine = context.use_case.label_spine()
     changed = False
     for name in (SPINE, LABELS):
@@ -329,7 +334,7 @@ def _refine_gold(context: StageContext, result: StageResult) -> bool:
         )
         result.details["computed"][table.name] = fresh.marker
         if not fresh.unchanged:
-            view = context.view(allowed=spine.inputs)
+            view = view_at(context, allowed=spine.inputs)
             frame = spine.spine(view) if name == SPINE else spine.labels(view)
             rows = _known_between(frame, known_at, fresh.since, context.as_of)
             result.inputs.update(view.inputs)
@@ -352,3 +357,14 @@ def _known_between(frame: DataFrame, known_at: str, since: datetime | None, as_o
     if since is not None:
         known = known.where(F.col(known_at) >= F.lit(since))
     return known.toArrow()
+
+
+@dataclass(frozen=True)
+class Refine(Stage[Any]):
+    """Bronze becomes silver, silver becomes gold."""
+
+    name: ClassVar[str] = NAME
+
+    def run(self, context: StageContext) -> StageResult[Any]:
+        """Do it."""
+        return run(context)

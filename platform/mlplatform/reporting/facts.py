@@ -6,35 +6,39 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from mlplatform.config.settings import UseCaseSettings
-from mlplatform.gate import promotion
 from mlplatform.naming import Namespace
 from mlplatform.ops import stage_runs
+from mlplatform.ops.records import (
+    ALERTS,
+    DRIFT_METRICS,
+    GATE_DECISIONS,
+    PERFORMANCE_METRICS,
+    STAGE_RUNS,
+    AlertRecord,
+    StageRecord,
+)
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.spine import LabelSpine
-from mlplatform.reporting.decisions import Champion, DecisionFacts, champions_of, decisions_of
+from mlplatform.reporting.decisions import ChampionFacts, DecisionFacts, champions_of, decisions_of
 from mlplatform.reporting.observations import (
-    AlertFacts,
     DriftFacts,
     Flow,
     Performance,
-    StageFacts,
     Timing,
     WindowFacts,
-    alerts_of,
     drift_of,
     flows_of,
+    newest_first,
     performance_of,
-    read_ops,
-    stages_of,
     timings_of,
     windows_of,
 )
-from mlplatform.reporting.outcomes import Outcomes, Scored, read_outcomes
+from mlplatform.reporting.outcomes import Outcomes, ScoredStep, read_outcomes
 from mlplatform.statistics import metrics
 
 
 @dataclass(frozen=True)
-class Retrain:
+class RetrainFacts:
     """The retrain decision at a step."""
 
     due: bool
@@ -42,7 +46,7 @@ class Retrain:
 
 
 @dataclass(frozen=True)
-class Step:
+class StepFacts:
     """Everything known about one `as_of`; None or empty where nothing is.
 
     Attributes:
@@ -57,13 +61,13 @@ class Step:
     """
 
     as_of: datetime
-    scored: Scored | None = None
+    scored: ScoredStep | None = None
     scoring_version: int | None = None
     performance: Performance | None = None
     drift: tuple[DriftFacts, ...] = ()
     decisions: tuple[DecisionFacts, ...] = ()
-    retrain: Retrain | None = None
-    failures: tuple[StageFacts, ...] = ()
+    retrain: RetrainFacts | None = None
+    failures: tuple[StageRecord, ...] = ()
 
     @property
     def drifted(self) -> int:
@@ -124,12 +128,12 @@ class Facts:
     margin: float
     max_psi: float
     platform_version: str
-    steps: tuple[Step, ...] = ()
+    steps: tuple[StepFacts, ...] = ()
     decisions: tuple[DecisionFacts, ...] = ()
-    champions: tuple[Champion, ...] = ()
-    alerts: tuple[AlertFacts, ...] = ()
+    champions: tuple[ChampionFacts, ...] = ()
+    alerts: tuple[AlertRecord, ...] = ()
     windows: tuple[WindowFacts, ...] = ()
-    newest_run: tuple[StageFacts, ...] = ()
+    newest_run: tuple[StageRecord, ...] = ()
     flows: tuple[Flow, ...] = ()
     timings: tuple[Timing, ...] = ()
     outcomes: Outcomes = field(default_factory=Outcomes)
@@ -137,12 +141,12 @@ class Facts:
     never_scored: int = 0
 
     @property
-    def champion(self) -> Champion | None:
+    def champion(self) -> ChampionFacts | None:
         """The current champion, by the applied decisions."""
         return self.champions[-1] if self.champions else None
 
     @property
-    def last(self) -> Step | None:
+    def last(self) -> StepFacts | None:
         """The newest step."""
         return self.steps[-1] if self.steps else None
 
@@ -175,13 +179,13 @@ def gather(ws: Workspace, namespace: Namespace, spine: LabelSpine, settings: Use
         ConfigError: If the settings name an unknown metric.
         TableError: If a table of the use case is not what the platform writes.
     """
-    events = promotion.events(ws, namespace)
-    stages = stages_of(stage_runs.of_the_cycle(stage_runs.read(ws, namespace)))
+    events = GATE_DECISIONS.read(ws, namespace)
+    stages = tuple(stage_runs.of_the_cycle(STAGE_RUNS.read(ws, namespace)))
     decisions = decisions_of(events)
-    measured = read_ops(ws, namespace, "performance_metrics")
+    measured = PERFORMANCE_METRICS.read(ws, namespace)
     monitored = {stage.as_of: stage.details for stage in stages if stage.stage == "monitor"}
     performance = performance_of(measured, monitored)
-    drift = drift_of(read_ops(ws, namespace, "drift_metrics"), monitored)
+    drift = drift_of(DRIFT_METRICS.read(ws, namespace), monitored)
     moments = {item.as_of for group in (stages, decisions, performance, drift) for item in group}
     outcomes = read_outcomes(ws, namespace, spine, settings.task, max(moments, default=None))
     moments |= {item.as_of for item in outcomes.scored}
@@ -205,7 +209,7 @@ def gather(ws: Workspace, namespace: Namespace, spine: LabelSpine, settings: Use
         ),
         decisions=decisions,
         champions=champions_of(events),
-        alerts=alerts_of(read_ops(ws, namespace, "alerts")),
+        alerts=newest_first(ALERTS.read(ws, namespace)),
         windows=windows_of(measured, settings.training.metric),
         newest_run=tuple(stage for stage in stages if stage.run_id == stages[-1].run_id),
         flows=flows_of(stages),
@@ -216,23 +220,23 @@ def gather(ws: Workspace, namespace: Namespace, spine: LabelSpine, settings: Use
     )
 
 
-def _never_scored(stages: tuple[StageFacts, ...]) -> int:
+def _never_scored(stages: tuple[StageRecord, ...]) -> int:
     counted = [stage.details["unscored_before"] for stage in stages if stage.details.get("unscored_before")]
     return int(counted[-1]["without_label"]) if counted else 0
 
 
 def _step(
     as_of: datetime,
-    stages: tuple[StageFacts, ...],
+    stages: tuple[StageRecord, ...],
     decisions: tuple[DecisionFacts, ...],
     performance: tuple[Performance, ...],
     drift: tuple[DriftFacts, ...],
-    scored: tuple[Scored, ...],
-) -> Step:
+    scored: tuple[ScoredStep, ...],
+) -> StepFacts:
     mine = [stage for stage in stages if stage.as_of == as_of]
     newest = {stage.stage: stage for stage in mine}
     rows = next((item for item in scored if item.as_of == as_of), None)
-    return Step(
+    return StepFacts(
         as_of=as_of,
         scored=rows,
         scoring_version=rows.versions[-1] if rows else _version(newest.get("score")),
@@ -244,15 +248,15 @@ def _step(
     )
 
 
-def _version(stage: StageFacts | None) -> int | None:
+def _version(stage: StageRecord | None) -> int | None:
     found = stage.details.get("model_version") if stage else None
     return int(found) if found is not None else None
 
 
-def _retrain(stage: StageFacts | None) -> Retrain | None:
+def _retrain(stage: StageRecord | None) -> RetrainFacts | None:
     if stage is None or "due" not in stage.details:
         return None
-    return Retrain(bool(stage.details["due"]), tuple(str(reason) for reason in stage.details.get("reasons", ())))
+    return RetrainFacts(bool(stage.details["due"]), tuple(str(reason) for reason in stage.details.get("reasons", ())))
 
 
 def _size(item: DriftFacts) -> float:

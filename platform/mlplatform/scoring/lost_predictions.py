@@ -17,7 +17,7 @@ from mlplatform.errors import PlatformError
 from mlplatform.naming import CHALLENGER, CHAMPION
 from mlplatform.ops import markers, stage_runs
 from mlplatform.ops.context import StageContext
-from mlplatform.ops.stage_runs import StageResult
+from mlplatform.ops.result import StageResult
 from mlplatform.refine.spine import SPINE
 from mlplatform.scoring.scorer import PREDICTIONS
 
@@ -89,7 +89,7 @@ def find(context: StageContext) -> list[Scoring]:
 
 
 def restore(
-    context: StageContext, found: list[Scoring], rescore: Callable[[Scoring], int], result: StageResult
+    context: StageContext, found: list[Scoring], rescore: Callable[[Scoring], int], result: StageResult[Any]
 ) -> list[tuple[datetime, datetime]]:
     """Make predictions that are gone again, and say so.
 

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +21,9 @@ from mlplatform.gate import first_steps
 from mlplatform.naming import CHALLENGER, CHAMPION, ObjectName
 from mlplatform.ops import markers
 from mlplatform.ops.context import StageContext
-from mlplatform.ops.stage_runs import StageResult, utc_now
+from mlplatform.ops.result import StageResult
+from mlplatform.ops.stage import Stage
+from mlplatform.ops.stage_runs import utc_now
 from mlplatform.protocols.feature_client import MATCHED
 from mlplatform.protocols.registry import ModelVersion
 from mlplatform.protocols.tables import Transaction
@@ -39,6 +41,7 @@ from mlplatform.scoring.scorer import (
 )
 from mlplatform.training import reference
 from mlplatform.training.stage import TRAINED_THROUGH_TAG
+from mlplatform.types import SortOrder
 
 NAME = "score"
 LOG = logging.getLogger(__name__)
@@ -46,7 +49,7 @@ LOG = logging.getLogger(__name__)
 
 def run(
     context: StageContext, *, alias: str | None = None, since: datetime | None = None, restore_only: bool = False
-) -> StageResult:
+) -> StageResult[Any]:
     """Score the rows due at `as_of`; predictions that are gone with their table are made again first.
 
     Args:
@@ -75,7 +78,7 @@ def run(
         raise first_steps.without(wanted, ws, use_case, so="nothing can score")
     lost = lost_predictions.find(context)
     create_tables(context)
-    result = StageResult(details={"alias": wanted})
+    result: StageResult[Any] = StageResult(details={"alias": wanted})
     lacking: list[tuple[datetime, datetime]] = []
     if lost:
         lacking = lost_predictions.restore(context, lost, lambda item: _score_again(context, item), result)
@@ -151,9 +154,9 @@ def due_rows(
         rows = rows.join(scored_before, keys=keys, join_type="left anti").select(rows.column_names)
     for after, until in lacking:
         times = rows.column(time)
-        rows = rows.filter(pc.or_(pc.less_equal(times, after), pc.greater(times, until)))
+        rows = rows.filter(pc.or_(pc.less_equal(times, pa.scalar(after)), pc.greater(times, pa.scalar(until))))
     # In a fixed order, so that a scoring run again has the same chunks.
-    order = [(time, "ascending"), *((key, "ascending") for key in spine.entity_keys)]
+    order: SortOrder = [(time, "ascending"), *((key, "ascending") for key in spine.entity_keys)]
     return rows.sort_by(order), version
 
 
@@ -223,7 +226,7 @@ class _Scoring:
             frame = frame.append_column(name, values)
         return frame
 
-    def _reasons(self, scored: pa.Table) -> pa.Array:
+    def _reasons(self, scored: pa.Table) -> pa.Array[Any]:
         if self.ordinary is None:
             return pa.nulls(scored.num_rows, REASONS)
         ours = [PREDICTION, *(name for name in scored.column_names if name.startswith(MATCHED))]
@@ -237,7 +240,7 @@ class _Scoring:
         return reason_codes(score, scored.drop_columns(ours), made, self.ordinary, top)
 
 
-def unmatched(scored: pa.Table) -> pa.Array:
+def unmatched(scored: pa.Table) -> pa.Array[Any]:
     """Return, for each scored row, the bare names of the feature tables that held no row for it.
 
     Args:
@@ -250,7 +253,7 @@ def unmatched(scored: pa.Table) -> pa.Array:
     tables = np.array([name.removeprefix(MATCHED).rpartition(".")[2] for name in columns], dtype=object)
     offsets = np.concatenate([[0], np.cumsum(missing.sum(axis=1))]).astype(np.int32)
     values = pa.array(tables[np.nonzero(missing)[1]] if columns else [], pa.string())
-    return pa.ListArray.from_arrays(pa.array(offsets), values)
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values)
 
 
 def create_tables(context: StageContext) -> None:
@@ -301,7 +304,8 @@ def _since(context: StageContext, since: datetime, population: pa.Table, version
     learned = 0
     if through:
         times = population.column(context.use_case.label_spine().prediction_time)
-        learned = pc.sum(pc.less_equal(times, pa.scalar(parse_as_of(through), times.type))).as_py() or 0
+        earlier = pc.less_equal(times, pa.scalar(parse_as_of(through), times.type))
+        learned = pc.sum(earlier.cast(pa.int64())).as_py() or 0
     return {"since": since.isoformat(), "learned_through": through, "learned_rows": learned}
 
 
@@ -340,3 +344,33 @@ def _mean_prediction(context: StageContext, version: ModelVersion) -> float | No
     )
     mean: float | None = pc.mean(rows.column(PREDICTION)).as_py()
     return mean
+
+
+@dataclass(frozen=True)
+class Score(Stage[Any]):
+    """Entities that are due become predictions.
+
+    Attributes:
+        alias: Score with this alias' version only; None: the champion, and the challenger in the shadow.
+        since: Score what has a prediction time after this and no prediction, also from before the first scoring.
+        restore_only: Only make predictions again that are gone.
+    """
+
+    name: ClassVar[str] = NAME
+
+    alias: str | None = None
+    since: datetime | None = None
+    restore_only: bool = False
+
+    def due(self, context: StageContext) -> Self | None:
+        """Scoring is due once for each `as_of` while there is a champion, and again where predictions are gone."""
+        if CHAMPION not in context.ws.registry.aliases(context.model):
+            return None
+        # What was asked for since a time is beside the scoring that is due.
+        if all(row["details"].get("since") for row in context.log.done_at(NAME, context.as_of)):
+            return self
+        return replace(self, restore_only=True) if lost_predictions.find(context) else None
+
+    def run(self, context: StageContext) -> StageResult[Any]:
+        """Do it."""
+        return run(context, alias=self.alias, since=self.since, restore_only=self.restore_only)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 
 import pyarrow.compute as pc
 
@@ -10,12 +11,12 @@ from mlplatform.as_of import argument, shown
 from mlplatform.naming import CHAMPION
 from mlplatform.ops import markers
 from mlplatform.ops.context import StageContext
-from mlplatform.ops.stage_runs import StageResult
+from mlplatform.ops.result import StageResult
 from mlplatform.refine.spine import LABEL_KNOWN_AT, LABELS, SPINE
 from mlplatform.scoring.scorer import PREDICTIONS
 
 
-def look(context: StageContext, until: datetime, result: StageResult, *, first: bool) -> None:
+def look(context: StageContext, until: datetime, result: StageResult[Any], *, first: bool) -> None:
     """Count the rows due up to where scoring began that have no prediction; recorded, and said where it matters.
 
     A row whose label is known by now needs no prediction any more; the others are what `score --since` is for.

@@ -28,6 +28,7 @@ from mlplatform.ops.context import StageContext
 from mlplatform.pipeline import Pipeline
 from mlplatform.protocols.lookups import FeatureLookup
 from mlplatform.protocols.workspace import Workspace
+from mlplatform.refine.as_of_view import view_at
 from mlplatform.refine.spine import LABEL_KNOWN_AT, SPINE
 from mlplatform.scoring.scorer import PREDICTION, PREDICTIONS
 from mlplatform.testing import declarations
@@ -182,7 +183,7 @@ class Contract:
             rows = ws.tables.to_arrow(use_case.namespace.silver(silver.name), columns=list(silver.primary_keys))
             looked.append((f"silver_{silver.name}", rows, silver.primary_keys))
         # As they are computed: the tables are merged into by key, which would hide a second row.
-        view, by_now = self._context.view(allowed=spine.inputs), F.lit(self._as_of)
+        view, by_now = view_at(self._context, allowed=spine.inputs), F.lit(self._as_of)
         looked.append(
             (
                 "gold_spine",
@@ -207,7 +208,7 @@ class Contract:
                     hint="Choose a later time, or look into its quarantine.",
                 )
             counts = rows.group_by(list(keys)).aggregate([([], "count_all")])
-            twice = counts.filter(pc.greater(counts.column("count_all"), 1))
+            twice = counts.filter(pc.greater(counts.column("count_all"), pa.scalar(1)))
             if twice.num_rows:
                 example = {key: str(value) for key, value in twice.select(list(keys)).to_pylist()[0].items()}
                 raise ContractError(
@@ -319,7 +320,7 @@ class Contract:
 
     @property
     def _context(self) -> StageContext:
-        return StageContext(self._ws, self._use_case, self._as_of, run_id="contract")
+        return self._use_case.context(self._ws, self._as_of, run_id="contract")
 
     @property
     def _refined(self) -> UseCase:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mlplatform.errors import StageError
+from mlplatform.errors import RegistryError, StageError
 from mlplatform.protocols.registry import ModelVersion
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.scoring.scorer import PREDICTION
@@ -44,15 +44,12 @@ def load(ws: Workspace, version: ModelVersion) -> Reference:
     Raises:
         StageError: If it is not there, or no profile.
     """
-    import mlflow
-
-    ws.registry.activate()
     try:
-        data = mlflow.artifacts.load_dict(f"runs:/{version.run_id}/{PROFILE_FILE}")
-    except Exception as error:
+        data = ws.registry.load_json(version, PROFILE_FILE)
+    except RegistryError as error:
         raise StageError(
             f"The reference profile of {version.name} version {version.version} cannot be read from its run "
-            f"{version.run_id}: {type(error).__name__}: {error}",
+            f"{version.run_id}: {error.message}",
             hint="It is written by training. Restore the run's artifacts, or train and promote a new version.",
         ) from error
     return Reference(version, profiles.from_dict(data), data.get("calibration"), data.get("baseline"))

@@ -1,7 +1,8 @@
 """scikit-learn models in the skops format: MLflow's own flavor, or this one where MLflow cannot store them so.
 
 MLflow stores them since 3.9, and Databricks ships 3.8.1 (Runtime 18 LTS ML, serverless environment 5). A model that
-this flavor stored is loaded by this package, so that it has to be installed where the model is scored.
+this flavor stored is loaded by this package, so that it has to be installed where the model is scored. It imports
+MLflow, though it lies outside the workspaces: MLflow calls it, and the name of this module stands in stored models.
 """
 
 from __future__ import annotations

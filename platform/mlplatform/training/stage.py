@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, ClassVar, Self
 
 import pyarrow as pa
 
 from mlplatform.as_of import Duration, parse_as_of, shown
 from mlplatform.config.settings import TrainingSettings
-from mlplatform.errors import RegistryError
 from mlplatform.naming import CHALLENGER, ObjectName
 from mlplatform.ops.context import StageContext
-from mlplatform.ops.stage_runs import StageResult
+from mlplatform.ops.result import StageResult
+from mlplatform.ops.stage import Stage
 from mlplatform.protocols.registry import ModelVersion, TableRead
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.spine import SPINE
@@ -39,7 +39,7 @@ _HOLDOUT = "holdout_"
 _MOST_FAILED = 20
 
 
-def run(context: StageContext, *, register_only: bool = False) -> StageResult:
+def run(context: StageContext, *, register_only: bool = False) -> StageResult[Any]:
     """Train a challenger, unless the same training has been done before.
 
     Args:
@@ -66,11 +66,10 @@ def run(context: StageContext, *, register_only: bool = False) -> StageResult:
     context.progress(f"training set of {frame.rows.num_rows} labelled rows, of {known_rows} known")
     data = training_data(ws, trainer, spine, frame, settings)
     key = training_key(trainer, data, settings)
-    result = StageResult(inputs=frame.versions, rows_in=known_rows, rows_out=data.labels.size)
+    result: StageResult[Any] = StageResult(inputs=frame.versions, rows_in=known_rows, rows_out=data.labels.size)
     if refusal:
         result.details["packaged_without_client"] = refusal
-    ws.registry.activate()
-    with ws.lock(f"train {use_case.model}"), _in_our_words():
+    with ws.lock(f"train {use_case.model}"):
         known = _trained_before(context, key)
         if known is None:
             known, trained = _train_and_log(context, frame, data, key)
@@ -93,20 +92,6 @@ def run(context: StageContext, *, register_only: bool = False) -> StageResult:
     return result
 
 
-@contextmanager
-def _in_our_words() -> Iterator[None]:
-    """Raise what MLflow's tracking refuses as an error of ours."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        yield
-    except MlflowException as error:
-        raise RegistryError(
-            f"The training could not be recorded: {error}",
-            hint="Run again when MLflow answers: what was registered by then is completed, else it is trained again.",
-        ) from error
-
-
 def make_challenger(ws: Workspace, model: ObjectName, version: int) -> None:
     """Give a version the alias challenger, unless it has one already."""
     if version not in ws.registry.aliases(model).values():
@@ -125,47 +110,37 @@ def training_start(options: TrainingSettings, as_of: datetime) -> datetime | Non
 def _train_and_log(
     context: StageContext, frame: LabelFrame, data: TrainingData, key: str
 ) -> tuple[ModelVersion, Trained]:
-    import mlflow
-
-    use_case, settings = context.use_case, context.use_case.settings
-    mlflow.set_experiment(experiment_id=context.ws.registry.experiment(f"/{context.namespace.catalog}/{use_case.name}"))
+    use_case, settings, registry = context.use_case, context.use_case.settings, context.ws.registry
     tags = _tags(context, data) | {KEY_TAG: key, "delta_versions": json.dumps(frame.versions)}
     trainer = use_case.model_trainer()
-    with mlflow.start_run(run_name=f"{use_case.name} {shown(context.as_of)}", tags=tags) as run:
+    experiment, name = f"/{context.namespace.catalog}/{use_case.name}", f"{use_case.name} {shown(context.as_of)}"
+    with registry.training_run(experiment, name, tags) as run:
         # Before the model is registered: its lineage is made of the inputs that the run has by then.
-        context.ws.registry.log_tables(run.info.run_id, _tables_read(context, frame, data))
+        registry.log_tables(run.run_id, _tables_read(context, frame, data))
 
         def log_trial(number: int, params: dict[str, Any], score: float) -> None:
-            with mlflow.start_run(run_name=f"trial {number}", nested=True, tags=tags):
-                mlflow.log_params(params)
-                mlflow.log_metric(f"validation_{settings.training.metric}", score)
+            run.log_trial(number, params, {f"validation_{settings.training.metric}": score})
             context.progress(f"trial {number + 1} of {settings.training.search.max_evals}: {score:.4f}")
 
         def log_failure(number: int, params: dict[str, Any], cause: str) -> None:
-            failed = tags | {FAILURE_TAG: cause[:_LONGEST]}
-            mlflow.start_run(run_name=f"trial {number}", nested=True, tags=failed)
-            try:
-                mlflow.log_params(params)
-            finally:
-                mlflow.end_run("FAILED")
+            run.log_failed_trial(number, params, {FAILURE_TAG: cause[:_LONGEST]})
             context.progress(f"trial {number + 1} of {settings.training.search.max_evals} failed: {cause}")
 
         trained = train(trainer, data, settings, log_trial, log_failure)
         for part, names in trained.without_values.items():
             context.progress(f"no value among the {part} rows: {', '.join(names)}")
-        mlflow.log_params(trained.params)
-        mlflow.log_metrics({f"{_HOLDOUT}{name}": value for name, value in trained.metrics.items() if value == value})  # noqa: PLR0124
+        run.log_params(trained.params)
+        run.log_metrics({f"{_HOLDOUT}{name}": value for name, value in trained.metrics.items()})
         reference = profiles.profile_table(data.rows)
-        reference |= profiles.profile_table(pa.table({"prediction": trained.holdout_predictions}))
+        reference |= profiles.profile_table(pa.table({"prediction": pa.array(trained.holdout_predictions)}))
         calibration = None
         if settings.task == "classification":
             calibration = estimate.fit_calibration(data.labels[trained.split.holdout], trained.holdout_predictions)
         learned = baseline.learn(data.labels[: trained.split.holdout.start])
-        mlflow.log_dict(profiles.to_dict(reference, calibration, learned), PROFILE_FILE)
+        run.log_json(PROFILE_FILE, profiles.to_dict(reference, calibration, learned))
         context.progress("logging and registering the model")
         _log_model(context, data, trained)
-        run_id = run.info.run_id
-    version = next(item for item in reversed(context.ws.registry.versions(use_case.model)) if item.run_id == run_id)
+    version = next(item for item in reversed(registry.versions(use_case.model)) if item.run_id == run.run_id)
     return version, trained
 
 
@@ -179,8 +154,6 @@ def _tables_read(context: StageContext, frame: LabelFrame, data: TrainingData) -
 
 
 def _log_model(context: StageContext, data: TrainingData, trained: Trained) -> None:
-    from mlflow.models import infer_signature
-
     trainer = context.use_case.model_trainer()
     sample = data.inputs.head(5)
     classification = context.use_case.settings.task == "classification"
@@ -190,7 +163,7 @@ def _log_model(context: StageContext, data: TrainingData, trained: Trained) -> N
         flavor=skops_flavor.flavor(),
         training_set=data.training_set,
         registered_model_name=str(context.use_case.model),
-        signature=infer_signature(sample, trained.holdout_predictions[:5]),
+        signature=context.ws.registry.infer_signature(sample, trained.holdout_predictions[:5]),
         serialization_format="skops",
         skops_trusted_types=_model_types(trained.estimator, trainer.trusted_types),
         pip_requirements=_requirements(),
@@ -202,19 +175,18 @@ def _finish(context: StageContext, version: ModelVersion, data: TrainingData, ke
     """Log the metrics on the model and tag the version; again changes nothing, so that a training is completed."""
     registry, model = context.ws.registry, context.use_case.model
     if version.tags.get(KEY_TAG) != key:
-        import mlflow
-
-        measured = mlflow.MlflowClient().get_run(version.run_id).data.metrics
+        measured = registry.run(version).metrics
         holdout = {name: value for name, value in measured.items() if name.startswith(_HOLDOUT)}
         registry.log_metrics(version, holdout, context.as_of)
-        folder = Path(mlflow.artifacts.download_artifacts(version.uri))
+        with TemporaryDirectory() as folder:
+            digest = artifacts.digest(registry.download(version, Path(folder)))
         fitted = _holdout_start(context, data)
         registry.set_tags(
             model,
             version.version,
             _tags(context, data)
             | {
-                artifacts.DIGEST_TAG: artifacts.digest(folder),
+                artifacts.DIGEST_TAG: digest,
                 TRAINED_AS_OF_TAG: context.as_of.isoformat(),
                 TRAINED_THROUGH_TAG: data.time_at(fitted - 1).isoformat(),
                 # Last: its presence says that the others are there.
@@ -231,15 +203,13 @@ def _holdout_start(context: StageContext, data: TrainingData) -> int:
 
 
 def _trained_before(context: StageContext, key: str) -> ModelVersion | None:
-    import mlflow
-
-    client = mlflow.MlflowClient()
-    for version in reversed(context.ws.registry.versions(context.use_case.model)):
+    registry = context.ws.registry
+    for version in reversed(registry.versions(context.use_case.model)):
         tagged = version.tags.get(KEY_TAG)
         if tagged == key:
             return version
         # Without a tag the training was interrupted after registering: the run says what it was.
-        if tagged is None and client.get_run(version.run_id).data.tags.get(KEY_TAG) == key:
+        if tagged is None and registry.run(version).tags.get(KEY_TAG) == key:
             return version
     return None
 
@@ -268,3 +238,26 @@ def _requirements() -> list[str]:
 
     # The installed versions: MLflow would otherwise import the model in a child process to find out, for ten seconds.
     return [f"{name}=={version(name)}" for name in ("scikit-learn", "numpy", "pandas", "scipy", "skops")]
+
+
+@dataclass(frozen=True)
+class Train(Stage[Any]):
+    """A training set becomes a model version, registered as challenger.
+
+    Attributes:
+        champion: Gives the champion's version, None where there has never been one; raises where one has vanished.
+        register_only: Leave the alias to whoever evaluates the version: moving aliases takes more rights.
+    """
+
+    name: ClassVar[str] = NAME
+
+    champion: Callable[[StageContext], int | None]
+    register_only: bool = False
+
+    def due(self, context: StageContext) -> Self | None:
+        """Training is due while there is no champion; later it is what retraining is for."""
+        return self if self.champion(context) is None else None
+
+    def run(self, context: StageContext) -> StageResult[Any]:
+        """Do it."""
+        return run(context, register_only=self.register_only)

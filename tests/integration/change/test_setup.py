@@ -10,8 +10,8 @@ from click.testing import CliRunner
 
 from mlplatform.change import setup
 from mlplatform.cli.main import cli
-from mlplatform.errors import AccessError, BundleError, UsageError
-from mlplatform.ops import schemas
+from mlplatform.errors import DeploymentError, UsageError
+from mlplatform.ops import records
 from mlplatform.workspace.local.registry import LocalRegistry
 from mlplatform.workspace.local.workspace import LocalWorkspace
 from tests.support.tiny_gate import FIRST, MODEL, NAMESPACE, context
@@ -117,7 +117,7 @@ def versions(ws: LocalWorkspace) -> dict[str, int]:
 def test_it_makes_every_table_tagged_and_again_changes_nothing(home, tiny, asked):
     first = run(home, tiny)
     assert home.tables.list("dev", "tiny") == TABLES
-    assert home.tables.list("dev", "ops") == sorted(schemas.TABLES)
+    assert home.tables.list("dev", "ops") == sorted(table.name for table in records.TABLES)
     for name in TABLES:
         tags = home.tables.describe(NAMESPACE.table(name)).tags
         assert (tags["owner"], tags["use_case"]) == ("tiny@example.com", "tiny")
@@ -163,7 +163,7 @@ def test_the_model_gets_its_owner_and_the_promoters_right_is_looked_at(home, tin
 
 
 def test_an_owner_that_cannot_be_a_name_is_refused(home, tiny):
-    with pytest.raises(AccessError, match="no principal"):
+    with pytest.raises(DeploymentError, match="no principal"):
         run(home, tiny, model_owner="a\nb")
 
 
@@ -182,7 +182,7 @@ def test_each_principal_may_write_its_tables_and_no_others(home, tiny, asked):
     assert may["scorers"] == {"tiny.gold_predictions", "ops.stage_runs"}
     assert may["promoters"] == {"ops.gate_decisions", "ops.stage_runs"}
     assert may["trainers"] == {f"tiny.{name}" for name in TABLES if name != "gold_predictions"} | {
-        f"ops.{name}" for name in schemas.TABLES if name != "gate_decisions"
+        f"ops.{name}" for name in (table.name for table in records.TABLES) if name != "gate_decisions"
     }
     others = [grant for grant in asked.grants if grant[1] != "MODIFY"]
     assert others == [
@@ -193,7 +193,7 @@ def test_each_principal_may_write_its_tables_and_no_others(home, tiny, asked):
 
 @pytest.mark.parametrize("table", ["transactions", "leases"])
 def test_all_write_to_the_tables_that_the_workspace_keeps_for_itself_where_it_does(home, tiny, asked, table):
-    home.tables.create(NAMESPACE.ops(table), schemas.STAGE_RUNS)
+    home.tables.create(NAMESPACE.ops(table), records.STAGE_RUNS.schema)
     run(home, tiny, **ROLES)
     who = {grant[0] for grant in asked.grants if grant[3] == f"dev.ops.{table}"}
     assert who == set(ROLES.values())
@@ -228,7 +228,7 @@ def test_where_there_is_no_profiling_there_are_no_tables_for_it(home, tiny):
 
 
 def test_another_name_of_the_schema_fails_with_both_names_before_anything_is_made(home, tiny, asked):
-    with pytest.raises(BundleError, match=r"'dev_jo_tiny'.*'tiny'"):
+    with pytest.raises(DeploymentError, match=r"'dev_jo_tiny'.*'tiny'"):
         run(home, tiny, expect_schema="dev_jo_tiny")
     assert home.tables.list("dev", "ops") == []
     run(home, tiny, expect_schema="tiny")

@@ -13,8 +13,9 @@ from pyspark.sql import functions as F  # noqa: N812
 from mlplatform import Column
 from mlplatform.as_of import parse_as_of
 from mlplatform.errors import PlatformError, TableError, UsageError
-from mlplatform.ops import stage_runs, timeline
+from mlplatform.ops import stage_runs
 from mlplatform.pipeline import Pipeline
+from mlplatform.reporting import timeline
 from tests.support.state import table_rows
 from tests.support.tiny_runs import run_tiny
 from tests.support.tiny_use_case import NAME, Cancellations, RegionHistory, Tiny, write_drop, write_tiny_use_case

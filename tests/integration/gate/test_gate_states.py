@@ -22,7 +22,7 @@ from mlplatform.errors import PlatformError, UsageError
 from mlplatform.gate import promotion, rollback
 from mlplatform.gate.champion_gate import Decision
 from mlplatform.naming import CHALLENGER, CHAMPION, PREVIOUS_CHAMPION
-from mlplatform.ops import schemas
+from mlplatform.ops import records
 from mlplatform.reporting.decisions import champions_of
 from mlplatform.workspace.local.workspace import LocalWorkspace
 from tests.support.tiny_gate import MODEL, NAMESPACE, SECOND, context, told
@@ -43,7 +43,7 @@ def four_versions(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A closed workspace whose model has four versions and no alias."""
     root = tmp_path_factory.mktemp("states") / "base"
     with LocalWorkspace.open(root=root) as ws:
-        schemas.ensure(ws, NAMESPACE)
+        records.ensure(ws, NAMESPACE)
         client = ws.registry._connect()
         client.create_registered_model(str(MODEL))
         for _ in range(VERSIONS):

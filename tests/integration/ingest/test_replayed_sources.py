@@ -69,7 +69,7 @@ def tiny(tmp_path: Path) -> TinyFolder:
 
 
 def context_of(ws: LocalWorkspace, folder: Path) -> StageContext:
-    return StageContext(ws, TinyReplayed.open(NAME, folder, ws), AS_OF, run_id="run")
+    return TinyReplayed.open(NAME, folder, ws).context(ws, AS_OF, run_id="run")
 
 
 def asked(tiny: TinyFolder) -> int:

@@ -17,11 +17,11 @@ import pytest
 
 from mlplatform.as_of import parse_as_of
 from mlplatform.cli import status
-from mlplatform.errors import FeatureStoreError, JobError, TableError
+from mlplatform.errors import DeploymentError, FeatureStoreError, TableError
 from mlplatform.monitoring.baseline_check import Baselines
 from mlplatform.naming import CHALLENGER, CHAMPION, Namespace
 from mlplatform.ops.context import StageContext
-from mlplatform.ops.stage_runs import StageResult
+from mlplatform.ops.result import StageResult
 from mlplatform.pipeline import Pipeline
 from mlplatform.scoring.scorer import BatchScorer
 from mlplatform.training import reference
@@ -368,7 +368,7 @@ def test_a_champion_of_before_has_the_baseline_of_the_labels_that_it_was_fitted_
 
 def open_context(ws: LocalWorkspace, tiny: TinyFolder, as_of: str) -> StageContext:
     ws.registry.activate()
-    return StageContext(ws, open_tiny(ws, tiny.folder), parse_as_of(as_of), run_id="r", progress=lambda _: None)
+    return open_tiny(ws, tiny.folder).context(ws, parse_as_of(as_of), run_id="r", progress=lambda _: None)
 
 
 def test_windows_with_too_few_rows_are_not_judged_and_that_is_said_everywhere(open_at, tmp_path):
@@ -580,7 +580,7 @@ def test_two_processes_that_find_a_retraining_due_do_one(open_at, tiny, tmp_path
     ws = open_at("second")
     trained: list[str] = []
 
-    def slow_training(context: Any) -> StageResult:
+    def slow_training(context: Any) -> StageResult[Any]:
         trained.append(context.run_id)
         time.sleep(0.5)
         return StageResult(details={"version": 1})
@@ -626,7 +626,7 @@ def test_a_job_that_cannot_be_started_is_a_failed_stage_and_without_need_none_is
     assert quiet.details("retrain")["due"] is False
     eager = write(tmp_path / "eager", retrain_every="1 day")
     pipeline = Pipeline(ws, open_tiny(ws, eager.folder), parse_as_of(LATER))
-    with pytest.raises(JobError, match="no job absent"):
+    with pytest.raises(DeploymentError, match="no job absent"):
         pipeline.run(["retrain"], start_job="absent")
     assert [(run.stage, run.status) for run in pipeline.summary.stages] == [("retrain", "failed")]
 

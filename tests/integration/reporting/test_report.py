@@ -14,9 +14,9 @@ import pytest
 
 from mlplatform import Column, LabelSpine, parse_as_of
 from mlplatform.config.settings import UseCaseSettings
-from mlplatform.errors import InvalidNameError
+from mlplatform.errors import UsageError
 from mlplatform.naming import Namespace
-from mlplatform.ops import schemas
+from mlplatform.ops import records
 from mlplatform.reporting.facts import gather
 from mlplatform.reporting.report import write_report
 from mlplatform.scoring.scorer import prediction_schema
@@ -57,7 +57,7 @@ SPINE = Spine(SETTINGS)
 
 
 def put(ws: LocalWorkspace, namespace: Namespace, table: str, *rows: dict[str, Any]) -> None:
-    schema = schemas.TABLES[table][0]
+    schema = next(item.schema for item in records.TABLES if item.name == table)
     whole = [{**dict.fromkeys(schema.names), "use_case": namespace.use_case, **row} for row in rows]
     ws.tables.append(namespace.ops(table), pa.Table.from_pylist(whole, schema=schema))
 
@@ -93,7 +93,7 @@ def labelled(ws: LocalWorkspace, namespace: Namespace, *rows: tuple[str, datetim
 def loans(ws: LocalWorkspace) -> Namespace:
     """A use case with two steps, recorded by hand; another use case's rows lie beside it."""
     namespace, other = Namespace("dev", "loans"), Namespace("dev", "other")
-    schemas.ensure(ws, namespace)
+    records.ensure(ws, namespace)
     retrain = json.dumps({"due": True, "reasons": ["schedule: 3 months"]})
     put(
         ws, namespace, "stage_runs",
@@ -253,6 +253,6 @@ def test_predictions_without_a_table_of_labels_are_reported(ws: LocalWorkspace):
 
 
 def test_a_name_that_would_leave_the_folder_is_refused(ws: LocalWorkspace, tmp_path: Path):
-    with pytest.raises(InvalidNameError):
+    with pytest.raises(UsageError):
         write_report(ws, Namespace("dev", "../evil"), SPINE, SETTINGS, tmp_path / "reports")
     assert not list(tmp_path.iterdir())

@@ -18,7 +18,7 @@ from mlplatform.pipeline import Pipeline
 from mlplatform.scaffold.render import new_use_case
 
 if TYPE_CHECKING:
-    from mlplatform.ops.stage_runs import StageResult
+    from mlplatform.ops.result import StageResult
     from mlplatform.workspace.local.workspace import LocalWorkspace
 
 
@@ -113,7 +113,7 @@ class TestLateLabels:
         made = new_use_case(name, path, into=tmp_path / "use_cases", horizon="3 days", **options)
         use_case = discovery.load(discovery.get(name, tmp_path / "use_cases")).open(name, made.folder, ws)
 
-        def refine() -> StageResult:
+        def refine() -> StageResult[Any]:
             summary = Pipeline(ws, use_case, parse_as_of("2024-07-01")).run(["ingest", "refine"])
             (refined,) = [run.result for run in summary.stages if run.stage == "refine"]
             assert refined.rows_in == refined.rows_out + refined.rows_quarantined

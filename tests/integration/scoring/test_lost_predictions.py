@@ -15,7 +15,6 @@ from mlplatform.as_of import parse_as_of
 from mlplatform.errors import UsageError
 from mlplatform.monitoring import performance_check
 from mlplatform.naming import CHALLENGER, CHAMPION
-from mlplatform.ops.context import StageContext
 from mlplatform.pipeline import Pipeline
 from mlplatform.simulation import simulate
 from mlplatform.workspace.local.workspace import LocalWorkspace
@@ -219,7 +218,7 @@ def test_predictions_asked_for_later_disturb_neither_windows_nor_performance(tmp
         for name in ("drift_metrics", "window_counts"):
             assert table_rows(again, f"dev.ops.{name}") == plain[name]
         through = parse_as_of(details["learned_through"])
-        context = StageContext(again, open_tiny(again, tiny.folder), parse_as_of(STEPS[1]), "run")
+        context = open_tiny(again, tiny.folder).context(again, parse_as_of(STEPS[1]), "run")
         judged = performance_check.predictions_with_labels(context, CHAMPION).rows
         assert judged.num_rows > 0
         assert pc.min(judged.column("signed_up_at")).as_py() > through

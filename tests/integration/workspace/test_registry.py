@@ -95,7 +95,7 @@ def test_a_registry_that_breaks_while_it_is_open_is_an_error_and_never_no_champi
         registry.set_alias(MODEL, CHAMPION, 1)
         with connection:
             connection.execute(f"DROP TABLE {table}")
-        with pytest.raises(RegistryError, match="aliases of"):
+        with pytest.raises(RegistryError, match=f"read the model {MODEL}"):
             registry.aliases(MODEL)
         with pytest.raises(RegistryError):
             registry.set_alias(MODEL, CHAMPION, 2)
@@ -108,3 +108,10 @@ def test_a_database_that_is_gone_while_its_artifacts_are_there_is_an_error(root,
     (tmp_path / "mlflow.db").unlink()
     with pytest.raises(RegistryError):
         LocalRegistry(tmp_path).aliases(MODEL)
+
+
+def test_an_error_of_ours_passes_as_it_is(registry):
+    own = RegistryError("It is gone.")
+    with pytest.raises(RegistryError) as caught, registry._translated("read it"):
+        raise own
+    assert caught.value is own

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from mlplatform.config.settings import GateSettings, UseCaseSettings
 from mlplatform.errors import ConfigError, did_you_mean
+from mlplatform.protocols.registry import ModelSignature
 from mlplatform.statistics import metrics
 from mlplatform.statistics.bootstrap import PairedDifference, paired_difference
 from mlplatform.statistics.metrics import Metric, Vector
@@ -25,21 +26,6 @@ if TYPE_CHECKING:
 Status = Literal["pass", "fail", "skipped"]
 NO_CHAMPION = "there is no champion yet"
 _BARS = 40
-
-
-@dataclass(frozen=True)
-class ModelSignature:
-    """What a model takes and gives.
-
-    Attributes:
-        required: Column -> type that a row must bring.
-        optional: Column -> type that a row may bring; looked up or computed otherwise.
-        outputs: Types of what it gives, in order.
-    """
-
-    required: Mapping[str, str]
-    optional: Mapping[str, str]
-    outputs: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -86,7 +72,7 @@ class Evidence:
     signatures: tuple[ModelSignature, ModelSignature | None] | None = None
     seconds_per_1000_rows: float | None = None
 
-    def column(self, name: str, *, setting: str) -> pa.ChunkedArray:
+    def column(self, name: str, *, setting: str) -> pa.ChunkedArray[Any]:
         """Return a column of the frame.
 
         Args:
@@ -210,7 +196,7 @@ def cluster_numbers(evidence: Evidence, columns: tuple[str, ...]) -> npt.NDArray
     """Number the rows' clusters from 0 on, shape (rows,); None when each row stands by itself."""
     if not columns:
         return None
-    rows = pa.table({name: evidence.column(name, setting="gate.cluster_by") for name in columns})
+    rows = pa.table([evidence.column(name, setting="gate.cluster_by") for name in columns], names=list(columns))
     frame = group_frame(rows, columns)
     return np.asarray(frame.groupby(list(columns), sort=False, dropna=False).ngroup(), dtype=np.int64)
 
@@ -222,7 +208,7 @@ def group_frame(rows: pa.Table, columns: Sequence[str]) -> pd.DataFrame:
         rows: The rows.
         columns: Which columns.
     """
-    frame: pd.DataFrame = pa.table({name: rows.column(name).cast(pa.string()) for name in columns}).to_pandas()
+    frame: pd.DataFrame = pa.table([rows.column(name).cast(pa.string()) for name in columns], list(columns)).to_pandas()
     return frame
 
 

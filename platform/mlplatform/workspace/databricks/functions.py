@@ -7,18 +7,19 @@ import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mlplatform.errors import FunctionError, did_you_mean
+from mlplatform.errors import FeatureStoreError, did_you_mean
 from mlplatform.features.functions import checked_function, function_type
 from mlplatform.naming import ObjectName, quote
 from mlplatform.protocols.functions import FunctionInfo
 from mlplatform.workspace.databricks.connection import retrying
 from mlplatform.workspace.databricks.function_source import python_body, rebuilt
+from mlplatform.workspace.databricks.literals import literal
 from mlplatform.workspace.databricks.registry_errors import redacted
 
 if TYPE_CHECKING:
     from databricks.sdk.service.catalog import FunctionInfo as UnityFunction
 
-    from mlplatform.workspace.databricks.workspace import DatabricksWorkspace
+    from mlplatform.workspace.databricks.unity import Unity
 
 _DIGEST = re.compile(r"\[mlplatform ([0-9a-f]{16})\]")
 
@@ -29,9 +30,9 @@ class DatabricksFunctions:
     The comment of each holds a digest of parameters, return type and body: what stands there already is not made again.
     """
 
-    def __init__(self, ws: DatabricksWorkspace) -> None:
-        """Take the workspace; nothing is asked yet."""
-        self._ws = ws
+    def __init__(self, unity: Unity) -> None:
+        """Take the connection; nothing is asked yet."""
+        self._unity = unity
         self._known: dict[str, tuple[str, FunctionInfo]] = {}
 
     def register(
@@ -45,7 +46,7 @@ class DatabricksFunctions:
         """Register a function of scalars; again under the same name replaces it, the same again does nothing.
 
         Raises:
-            FunctionError: If it cannot be called with these parameters, uses what does not travel (see
+            FeatureStoreError: If it cannot be called with these parameters, uses what does not travel (see
                 `mlplatform.workspace.databricks.function_source`), or the workspace refuses it.
         """
         info = checked_function(name, fn, parameters, returns)
@@ -53,11 +54,11 @@ class DatabricksFunctions:
         digest = _digest(info.parameters, info.returns, body)
         if not self._stands(info.name, digest):
             try:
-                self._ws.sql.execute(statement(info, body, digest))
+                self._unity.sql.execute(statement(info, body, digest))
             except Exception as error:
                 # The answer may have been lost after the function was made.
                 if not self._stands(info.name, digest):
-                    raise FunctionError(
+                    raise FeatureStoreError(
                         f"Function {info.name} cannot be made: {redacted(str(error))}",
                         hint="It needs CREATE FUNCTION on its schema, and ownership to replace one that is there.",
                     ) from error
@@ -67,12 +68,12 @@ class DatabricksFunctions:
         """Return a registered function.
 
         Raises:
-            FunctionError: If there is none of that name (near names are given), or it was made by something else.
+            FeatureStoreError: If there is none of that name (near names are given), or it was made by something else.
         """
         key = str(ObjectName.parse(name)).lower()
         found = self._read(key)
         if found is None:
-            raise FunctionError(
+            raise FeatureStoreError(
                 f"Function {name} is not registered.",
                 hint=f"{did_you_mean(key, self._names(key))} Register it with ws.functions.register.",
             )
@@ -82,7 +83,7 @@ class DatabricksFunctions:
         if known is not None and known[0] == digest:
             return known[1]
         if digest is None or digest != _digest(parameters, returns, body):
-            raise FunctionError(
+            raise FeatureStoreError(
                 f"Function {key} was not registered by this library, or was changed since.",
                 hint="Register it with ws.functions.register.",
             )
@@ -97,21 +98,21 @@ class DatabricksFunctions:
         from databricks.sdk.errors import NotFound
 
         try:
-            return retrying(lambda: self._ws.client.functions.get(name))
+            return retrying(lambda: self._unity.client.functions.get(name))
         except NotFound:
             return None
         except Exception as error:
-            raise FunctionError(
+            raise FeatureStoreError(
                 f"Function {name} cannot be read: {redacted(str(error))}",
                 hint="It needs EXECUTE on the function, USE CATALOG and USE SCHEMA above it.",
             ) from error
 
     def _names(self, name: str) -> list[str]:
-        from databricks.sdk.errors import DatabricksError
+        from databricks.sdk.errors.base import DatabricksError
 
         parsed = ObjectName.parse(name)
         try:
-            found = list(self._ws.client.functions.list(parsed.catalog, parsed.schema))
+            found = list(self._unity.client.functions.list(parsed.catalog, parsed.schema))
         except DatabricksError:
             found = []  # Near names are a courtesy: that the function is missing is known.
         return [item.full_name for item in found if item.full_name]
@@ -121,13 +122,13 @@ def statement(info: FunctionInfo, body: str, digest: str) -> str:
     """Return the statement that makes a function, with its digest in the comment."""
     parameters = ", ".join(f"{quote(name)} {_sql_type(kind)}" for name, kind in info.parameters)
     summary = (info.fn.__doc__ or "").strip().partition("\n")[0]
-    comment = f"{summary} [mlplatform {digest}]".strip().replace("\\", "\\\\").replace("'", "\\'").replace("$$", "$ $")
+    comment = literal(f"{summary} [mlplatform {digest}]".strip().replace("$$", "$ $"))
     # Databricks' SQL reference, "CREATE FUNCTION (SQL and Python)"
     # (sql/language-manual/sql-ref-syntax-ddl-create-sql-function).
     name, returns = ObjectName.parse(info.name).sql, _sql_type(info.returns)
     return (
         f"CREATE OR REPLACE FUNCTION {name}({parameters}) RETURNS {returns}\n"
-        f"LANGUAGE PYTHON\nCOMMENT '{comment}'\nAS $$\n{body}\n$$"
+        f"LANGUAGE PYTHON\nCOMMENT {comment}\nAS $$\n{body}\n$$"
     )
 
 
@@ -160,5 +161,5 @@ def _declaration(name: str, found: UnityFunction) -> tuple[tuple[tuple[str, str]
 def _spelled(kind: str, name: str) -> str:
     try:
         return function_type(kind if "<" in kind else kind.lower(), name)
-    except FunctionError:
+    except FeatureStoreError:
         return kind  # A type that we do not know: it is none of ours, and the digest will say so.

@@ -14,7 +14,6 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from mlplatform.errors import FeatureStoreError, RegistryError
-from mlplatform.features.signature import make_signature
 from mlplatform.protocols.lineage import Lineage
 from mlplatform.workspace.databricks.feature_engineering import asked
 from mlplatform.workspace.databricks.training_set import DatabricksTrainingSet
@@ -26,12 +25,13 @@ from mlplatform.workspace.shared.model_logging import (
     package,
     without_chatter,
 )
+from mlplatform.workspace.shared.model_signature import make_signature
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
     from mlflow.models.model import ModelInfo
 
-    from mlplatform.protocols.registry import Registry
+    from mlplatform.workspace.databricks.registry import DatabricksRegistry
 
 
 class _WithLineage:
@@ -53,7 +53,7 @@ class _WithLineage:
 
 
 def log_model(  # noqa: PLR0913  (the real client's arguments)
-    registry: Registry,
+    registry: DatabricksRegistry,
     client: Any,
     model: Any,
     artifact_path: str,
@@ -117,7 +117,7 @@ def log_model(  # noqa: PLR0913  (the real client's arguments)
 
 
 def _log_packaged(  # noqa: PLR0913  (what a model is made of)
-    registry: Registry,
+    registry: DatabricksRegistry,
     model: Any,
     artifact_path: str,
     *,
@@ -163,7 +163,7 @@ def _log_packaged(  # noqa: PLR0913  (what a model is made of)
     return info
 
 
-def _version(registry: Registry, model: str, run_id: str) -> int:
+def _version(registry: DatabricksRegistry, model: str, run_id: str) -> int:
     """Return the version that a run made; the client does not say."""
     made = [item.version for item in registry.versions(model) if item.run_id == run_id]
     if not made:

@@ -7,16 +7,15 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from mlplatform.errors import MonitorError, did_you_mean
+from mlplatform.errors import DeploymentError, did_you_mean
 from mlplatform.naming import ObjectName
 from mlplatform.protocols.operations import InferenceProfile
 from mlplatform.workspace.databricks.connection import retrying, translated
 from mlplatform.workspace.databricks.registry_errors import redacted
 
 if TYPE_CHECKING:
+    from databricks.sdk import WorkspaceClient
     from databricks.sdk.service.dataquality import AggregationGranularity, DataProfilingConfig
-
-    from mlplatform.workspace.databricks.workspace import DatabricksWorkspace
 
 LOG = logging.getLogger(__name__)
 CREATED, CHANGED, EXISTS = "created", "changed", "exists"
@@ -39,34 +38,34 @@ class DatabricksMonitors:
 
     offered = True
 
-    def __init__(self, ws: DatabricksWorkspace) -> None:
-        """Take the workspace; nothing is asked yet."""
-        self._ws = ws
+    def __init__(self, client: WorkspaceClient) -> None:
+        """Take the SDK's client; nothing is asked yet."""
+        self._client = client
 
     def ensure(self, table: ObjectName | str, profile: InferenceProfile) -> str:
         """See to it that the table is profiled just so; its metrics tables stand in its own schema."""
         name = ObjectName.parse(table)
         granularities = [_granularity(item) for item in profile.granularities]
-        with translated(f"Setting up data profiling of {name}", MonitorError):
+        with translated(f"Setting up data profiling of {name}", DeploymentError):
             return _unless_off(name, lambda: retrying(lambda: self._ensure(name, profile, granularities)))
 
     def refresh(self, table: ObjectName | str) -> str:
         """Start to compute the table's metrics anew."""
         name = ObjectName.parse(table)
-        with translated(f"Refreshing the data profile of {name}", MonitorError):
+        with translated(f"Refreshing the data profile of {name}", DeploymentError):
             return _unless_off(name, lambda: self._refresh(name))
 
     def _ensure(self, name: ObjectName, profile: InferenceProfile, granularities: list[AggregationGranularity]) -> str:
         from databricks.sdk.errors import AlreadyExists, NotFound, ResourceConflict
         from databricks.sdk.service.dataquality import Monitor
 
-        client = self._ws.client
+        client = self._client
         table_id = self._table_id(name)
         if table_id is None:
             return NO_TABLE
         schema_id = client.schemas.get(f"{name.catalog}.{name.schema}").schema_id
         if not schema_id:
-            raise MonitorError(f"Unity Catalog gives no id of the schema {name.catalog}.{name.schema}.")
+            raise DeploymentError(f"Unity Catalog gives no id of the schema {name.catalog}.{name.schema}.")
         config = _config(name, profile, schema_id, granularities)
         wanted = Monitor(object_type=_TABLE, object_id=table_id, data_profiling_config=config)
         try:
@@ -94,7 +93,7 @@ class DatabricksMonitors:
         if table_id is None:
             return NO_TABLE
         try:
-            self._ws.client.data_quality.create_refresh(_TABLE, table_id, Refresh(_TABLE, table_id))
+            self._client.data_quality.create_refresh(_TABLE, table_id, Refresh(_TABLE, table_id))
         except (Aborted, AlreadyExists, InvalidState, ResourceConflict):
             return UNDER_WAY
         except NotFound as error:
@@ -107,16 +106,16 @@ class DatabricksMonitors:
         from databricks.sdk.errors import NotFound
 
         try:
-            table_id: str | None = retrying(lambda: self._ws.client.tables.get(str(name))).table_id
+            table_id: str | None = retrying(lambda: self._client.tables.get(str(name))).table_id
         except NotFound:
             return None
         if not table_id:
-            raise MonitorError(f"Unity Catalog gives no id of {name}.")
+            raise DeploymentError(f"Unity Catalog gives no id of {name}.")
         return table_id
 
 
 def _unless_off(name: ObjectName, ask: Callable[[], str]) -> str:
-    from databricks.sdk.errors import DatabricksError
+    from databricks.sdk.errors.base import DatabricksError
 
     try:
         return ask()
@@ -181,5 +180,5 @@ def _granularity(text: str) -> Any:
 
     known = {item.value.removeprefix(_PREFIX).replace("_", " ").lower(): item for item in AggregationGranularity}
     if text not in known:
-        raise MonitorError(f"Data profiling has no windows of {text!r}.", hint=did_you_mean(text, known))
+        raise DeploymentError(f"Data profiling has no windows of {text!r}.", hint=did_you_mean(text, known))
     return known[text]

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from mlplatform.errors import FeatureStoreError
-from mlplatform.features.signature import make_signature
 from mlplatform.workspace.local.training_set import LocalTrainingSet
 from mlplatform.workspace.shared.model_logging import (
     flavor_name,
@@ -17,6 +16,7 @@ from mlplatform.workspace.shared.model_logging import (
     refusals_in_our_words,
     without_chatter,
 )
+from mlplatform.workspace.shared.model_signature import make_signature
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlplatform.errors import FeatureStoreError, MissingVersionError, PlatformError, RegistryError, did_you_mean
+from mlplatform.errors import FeatureStoreError, PlatformError, RegistryError, did_you_mean
 from mlplatform.protocols.feature_client import ModelFiles
 
 if TYPE_CHECKING:
-    from mlplatform.protocols.registry import Registry
+    from mlplatform.workspace.shared.registry import MlflowRegistry
 
 SPEC_FOLDER = Path("data") / "feature_store"
 RAW_MODEL = "raw_model"
@@ -26,17 +26,6 @@ _ALIAS = re.compile(r"models:/([^/@]+)@([^/@]+)")
 _VERSION = re.compile(r"models:/([^/@]+)/(\d+)")
 _OTHER = re.compile(r"models:/m-[0-9a-f]+|runs:/[^/]+/.+")
 _FORMS = "models:/catalog.schema.model@alias, models:/catalog.schema.model/3, runs:/<run>/<name> or models:/m-<id>"
-
-
-MISSING_HINT = "The registry answered: it does not exist, and asking again gives the same."
-
-
-def missing_version(name: str, version: int) -> MissingVersionError:
-    """Return the error about a version of which the registry says that it does not exist."""
-    return MissingVersionError(
-        f"Could not read version {version} of {name}: the registry answers that there is no such version.",
-        hint="It was deleted, or an alias that names it was set by hand.",
-    )
 
 
 @dataclass(frozen=True)
@@ -76,7 +65,7 @@ class ModelArtifact:
 Verify = Callable[[ModelFiles], None]
 
 
-def fetch(registry: Registry, uri: str, scratch: Path) -> ModelArtifact:
+def fetch(registry: MlflowRegistry, uri: str, scratch: Path) -> ModelArtifact:
     """Find a model and bring its files to this machine; nothing in them is loaded.
 
     Args:
@@ -115,7 +104,7 @@ def fetch(registry: Registry, uri: str, scratch: Path) -> ModelArtifact:
     return ModelArtifact(path=Path(path), uri=uri, name=name, version=version, tags=tags)
 
 
-def _resolve(registry: Registry, uri: str) -> tuple[str, int | None]:
+def _resolve(registry: MlflowRegistry, uri: str) -> tuple[str, int | None]:
     if not isinstance(uri, str):
         raise FeatureStoreError(f"model_uri is a {type(uri).__name__}.", hint=f"Give {_FORMS}.")
     if match := _ALIAS.fullmatch(uri):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mlplatform.errors import RegistryError
-from mlplatform.workspace.databricks.registry_errors import redacted, registry_error, translated
+from mlplatform.workspace.databricks.registry_errors import redacted, registry_error
 
 
 class RefusedError(Exception):
@@ -38,10 +37,3 @@ def test_a_refusal_names_the_grant_that_is_missing():
 def test_what_did_not_answer_names_the_settings():
     assert "DATABRICKS_HOST" in registry_error("read it", TimeoutError("Timed out after 0:00:30")).hint
     assert "run again" in registry_error("read it", RefusedError("ailing", "INTERNAL_ERROR")).hint
-
-
-def test_an_error_of_ours_passes_as_it_is():
-    own = RegistryError("It is gone.")
-    with pytest.raises(RegistryError) as caught, translated("read it"):
-        raise own
-    assert caught.value is own

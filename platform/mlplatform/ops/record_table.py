@@ -1,0 +1,187 @@
+"""A table of the platform's own: a typed record for each of its rows, and the schema that follows from the type."""
+
+from __future__ import annotations
+
+import json
+import math
+import types
+import typing
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import MISSING, Field, dataclass, field, fields
+from datetime import datetime
+from functools import cached_property
+from typing import Any, Generic, TypeVar, get_args, get_origin
+
+import pyarrow as pa
+
+from mlplatform.as_of import parse_as_of
+from mlplatform.naming import Namespace, ObjectName
+from mlplatform.protocols.tables import Filter
+from mlplatform.protocols.workspace import Workspace
+
+R = TypeVar("R")
+
+_TYPES: Mapping[Any, pa.DataType] = {
+    str: pa.string(),
+    int: pa.int64(),
+    float: pa.float64(),
+    bool: pa.bool_(),
+    datetime: pa.timestamp("us", tz="UTC"),
+}
+
+
+def noted(comment: str = "", *, default: Any = MISSING, factory: Any = MISSING, nullable: bool | None = None) -> Any:
+    """Declare a column of a record, as `dataclasses.field` does.
+
+    Args:
+        comment: The column's comment in the table.
+        default: Value where none is given.
+        factory: Makes that value.
+        nullable: Whether the table's column takes nulls; None: as the field's type says. Columns that hold JSON do.
+    """
+    metadata = {"comment": comment, "nullable": nullable}
+    if factory is not MISSING:
+        return field(default_factory=factory, metadata=metadata)
+    if default is not MISSING:
+        return field(default=default, metadata=metadata)
+    return field(metadata=metadata)
+
+
+@dataclass(frozen=True)
+class RecordTable(Generic[R]):
+    """One of the platform's own tables.
+
+    Mappings and lists are stored as JSON text, in which numbers that are not finite are null. A column that a table
+    made by an earlier version does not have reads as the field's default.
+
+    Attributes:
+        name: The table's name in the schema `ops`.
+        record: A dataclass: one of it is one row.
+        description: The table's comment.
+        order_by: The column by which rows are read, oldest first.
+        written_by: The stage that writes to it in every run that ends well, so that it is noticed when it is gone;
+            empty: none does.
+    """
+
+    name: str
+    record: type[R]
+    description: str
+    order_by: str
+    written_by: str = ""
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        """The table's Arrow schema."""
+        hints = typing.get_type_hints(self.record)
+        return pa.schema([_field(item, hints[item.name]) for item in fields(self.record)])  # type: ignore[arg-type]
+
+    @cached_property
+    def _json(self) -> frozenset[str]:
+        hints = typing.get_type_hints(self.record)
+        return frozenset(name for name, hint in hints.items() if _is_json(_without_none(hint)[0]))
+
+    def full_name(self, namespace: Namespace) -> ObjectName:
+        """Return the table's three-level name."""
+        return namespace.ops(self.name)
+
+    def read(self, ws: Workspace, namespace: Namespace, filters: Sequence[Filter] = ()) -> list[R]:
+        """Return a use case's records, oldest first; none where the table does not exist.
+
+        Args:
+            ws: The workspace.
+            namespace: The use case's.
+            filters: Conditions beside the use case's name.
+        """
+        return self.read_from(ws, self.full_name(namespace), [("use_case", "=", namespace.use_case), *filters])
+
+    def read_from(self, ws: Workspace, name: ObjectName, filters: Sequence[Filter] = ()) -> list[R]:
+        """Return the records of a table, of whatever use case, oldest first; none where it does not exist."""
+        if not ws.tables.exists(name):
+            return []
+        rows = ws.tables.to_arrow(name, filters=filters).sort_by(self.order_by).to_pylist()
+        return [self.decode(row) for row in rows]
+
+    def append(self, ws: Workspace, namespace: Namespace, records: Iterable[R], **options: Any) -> None:
+        """Append records.
+
+        Args:
+            ws: The workspace.
+            namespace: The use case's.
+            records: The records.
+            **options: For `ws.tables.append`.
+        """
+        ws.tables.append(self.full_name(namespace), self.to_arrow(records), **options)
+
+    def to_arrow(self, records: Iterable[R]) -> pa.Table:
+        """Return records as rows of the table."""
+        return pa.Table.from_pylist([self.encode(record) for record in records], schema=self.schema)
+
+    def encode(self, record: R) -> dict[str, Any]:
+        """Return a record as a row: plain values, with JSON text for what is nested."""
+        row = {item.name: getattr(record, item.name) for item in fields(record)}  # type: ignore[arg-type]
+        return {name: as_json(value) if name in self._json else value for name, value in row.items()}
+
+    def decode(self, row: Mapping[str, Any]) -> R:
+        """Return a row as a record.
+
+        Args:
+            row: As `pyarrow.Table.to_pylist` gives it; columns that the record does not have are left out.
+        """
+        values: dict[str, Any] = {}
+        for item in fields(self.record):  # type: ignore[arg-type]
+            if item.name not in row:
+                continue
+            value = row[item.name]
+            if item.name in self._json:
+                if value is None and _has_default(item):
+                    continue
+                value = json.loads(value) if value else value
+            values[item.name] = parse_as_of(value) if isinstance(value, datetime) else value
+        return self.record(**values)
+
+
+def as_json(value: Any) -> str | None:
+    """Return plain data as JSON text; numbers that are not finite become null, which JSON does not know.
+
+    Examples:
+        >>> as_json({"rows": 3, "ratio": float("nan")})
+        '{"rows": 3, "ratio": null}'
+    """
+    return None if value is None else json.dumps(finite(value), default=str)
+
+
+def finite(value: Any) -> Any:
+    """Return plain data in which numbers that are not finite are None."""
+    if isinstance(value, Mapping):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _field(item: Field[Any], hint: Any) -> pa.Field[Any]:
+    kind, optional = _without_none(hint)
+    nullable = item.metadata.get("nullable")
+    comment = item.metadata.get("comment")
+    return pa.field(
+        item.name,
+        pa.string() if _is_json(kind) else _TYPES[kind],
+        nullable=nullable if nullable is not None else optional or _is_json(kind),
+        metadata={"comment": comment} if comment else None,
+    )
+
+
+def _without_none(hint: Any) -> tuple[Any, bool]:
+    if get_origin(hint) in (typing.Union, types.UnionType):
+        kinds = [kind for kind in get_args(hint) if kind is not type(None)]
+        return kinds[0], len(kinds) < len(get_args(hint))
+    return hint, False
+
+
+def _is_json(kind: Any) -> bool:
+    origin = get_origin(kind) or kind
+    return isinstance(origin, type) and issubclass(origin, Mapping | list | tuple)
+
+
+def _has_default(item: Field[Any]) -> bool:
+    return item.default is not MISSING or item.default_factory is not MISSING
