@@ -8,12 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from mlplatform.ingest.bronze import BronzeWriter, bronze_rows, malformed_rows
 from mlplatform.ingest.landing import Landing, dealt_out, open_landing
-from mlplatform.ingest.provenance import AVAILABLE_AT, FILE
+from mlplatform.ingest.provenance import AVAILABLE_AT, FILE, texts
 from mlplatform.ingest.quarantine import REASON, LargeQuarantine, QuarantineDetails, quarantine_schema
 from mlplatform.ingest.source import Source
 from mlplatform.naming import Namespace, ObjectName
@@ -146,7 +143,7 @@ class _Ingestion:
             details = self._result.details
             details.changed_after_ingestion = [*details.changed_after_ingestion, *changed]
         # A table that was put back lacks files that it takes for ingested all the same.
-        lacking = {file.name for file in due} - set(self._files_in_bronze().to_pylist()) if bronze_lost else set()
+        lacking = {file.name for file in due} - self._files_in_bronze() if bronze_lost else set()
         refilled = 0
         writer = BronzeWriter(context, self._bronze)
         try:
@@ -188,7 +185,7 @@ class _Ingestion:
         rows, malformed = (make(landed, file.name, available_at) for make in (bronze_rows, malformed_rows))
         if malformed.num_rows:
             self._context.ws.tables.append(self._quarantine, malformed, transactions=[file.transaction])
-            reasons = [(file.name, reason) for reason in malformed.column(REASON).to_pylist()]
+            reasons = [(file.name, reason) for reason in texts(malformed, REASON)]
             size = {file.name: rows.num_rows + malformed.num_rows}
             large = LargeQuarantine.find(self._quarantine.name, size, reasons)
             result.details.say_large(large, self._context.name)
@@ -204,8 +201,8 @@ class _Ingestion:
             self._context.ws.tables.append(self._quarantine, malformed, transactions=[file.transaction])
         return int(malformed.num_rows)
 
-    def _files_in_bronze(self) -> pa.Array:
-        return pc.unique(self._context.ws.tables.to_arrow(self._bronze, columns=[FILE]).column(FILE))
+    def _files_in_bronze(self) -> set[str]:
+        return set(texts(self._context.ws.tables.to_arrow(self._bronze, columns=[FILE]), FILE))
 
     def _say_lost(self, count: int) -> None:
         """Say how many files were ingested again into a table that was gone, and what can no longer be."""
@@ -214,8 +211,7 @@ class _Ingestion:
         for silver in map(self._context.namespace.silver, self._refined_into):
             if tables.exists(silver):
                 rows = tables.to_arrow(silver, columns=[FILE], filters=[(AVAILABLE_AT, "<=", self._context.as_of)])
-                refined = pc.unique(rows.column(FILE))
-                missing = max(missing, pc.sum(pc.invert(pc.is_in(refined, bronze))).as_py() or 0)
+                missing = max(missing, len(set(texts(rows, FILE)) - bronze))
         text = f"{self._bronze.name} was gone, or another table lay in its place: {count} file(s) were ingested again."
         if missing:
             text += (

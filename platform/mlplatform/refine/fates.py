@@ -89,7 +89,7 @@ def fates(
             hint=f"Nothing was written. Look at the SQL of {type(silver).__name__}'s columns and expectations: "
             + "; ".join(f"{column.name}: {column.sql}" for column in silver.columns if column.sql),
         ) from error
-    parts = (rows.filter(pc.equal(rows.column(_FATE), fate)) for fate in (_GOOD, _BAD, _REPEATED, _LEFT_OUT))
+    parts = (rows.filter(pc.equal(rows.column(_FATE), pa.scalar(fate))) for fate in (_GOOD, _BAD, _REPEATED, _LEFT_OUT))
     return Fates(*(part.drop_columns([_FATE]) for part in parts))
 
 

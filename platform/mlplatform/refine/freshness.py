@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar
 
+import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel
 
@@ -114,11 +115,10 @@ def check(context: StageContext, stage: str, table: ObjectName, inputs: Sequence
             if _all_refined_again(context, full_name, seen):
                 last = None
                 continue
+            computed = pa.scalar(last.as_of)
             new = pc.or_(
-                pc.greater(rows.column(BATCH), seen),
-                pc.or_(
-                    pc.greater(rows.column(known_at), last.as_of), pc.greater(rows.column(AVAILABLE_AT), last.as_of)
-                ),
+                pc.greater(rows.column(BATCH), pa.scalar(seen, pa.int64())),
+                pc.or_(pc.greater(rows.column(known_at), computed), pc.greater(rows.column(AVAILABLE_AT), computed)),
             )
             first = pc.min(pc.filter(rows.column(known_at), new)).as_py()
             if first is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from types import FunctionType
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pyarrow as pa
 
@@ -39,6 +39,8 @@ def _sql(column: Column) -> str:
 class SilverTable(Described):
     """Base class of a use case's silver tables.
 
+    See the glossary: docs/glossary.md
+
     A subclass declares how each landed row becomes typed columns; joins and histories belong to gold and to the feature
     tables. What cannot be read becomes null (`try_cast`, `try_to_timestamp`), and an expectation says whether it may.
 
@@ -55,6 +57,24 @@ class SilverTable(Described):
             is there already, and counted as `repeated`.
         known_at: The timestamp column that says when a row's content was known.
         expectations: What must hold for each row, beside keys and `known_at` being there.
+
+    Examples:
+        >>> class LoansSource(Source):
+        ...     files = "loans/loans_*.csv"
+        ...     columns = ("id", "approved", "amount")
+        >>> class Loans(SilverTable):
+        ...     source = LoansSource
+        ...     keys = ("loan_id",)
+        ...     columns = (
+        ...         Column("loan_id", "string", "Number of the loan", sql="id"),
+        ...         Column("known_at", "timestamp", "When it was approved", sql="try_to_timestamp(approved)"),
+        ...         Column("amount", "double", "In dollars"),
+        ...     )
+        ...     expectations = (Expectation("amount_is_positive", "amount > 0"),)
+        >>> Loans.name, Loans.primary_keys
+        ('loans', ('loan_id',))
+        >>> [expectation.name for expectation in Loans().all_expectations()]
+        ['loan_id_is_null', 'known_at_is_null', 'amount_is_positive']
     """
 
     name: ClassVar[str] = named_after_class()
@@ -69,9 +89,9 @@ class SilverTable(Described):
         lambda cls: tuple(dict.fromkeys((*cls.keys, cls.known_at) if cls.timeseries else cls.keys))
     )
 
-    def __init_subclass__(cls) -> None:
+    def __init_subclass__(cls, **declared: Any) -> None:
         """Read keys that hold the time as what they are: those of a time series."""
-        super().__init_subclass__()
+        super().__init_subclass__(**declared)
         if "keys" in vars(cls) and cls.known_at in cls.keys and not cls.timeseries:
             keys = tuple(key for key in cls.keys if key != cls.known_at)
             warnings.warn(

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
+from typing import cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlplatform.code_digest import has_changed
 from mlplatform.errors import StageError
-from mlplatform.ingest.provenance import AVAILABLE_AT, FILE, ROW
+from mlplatform.ingest.provenance import AVAILABLE_AT, FILE, ROW, texts
 from mlplatform.ingest.quarantine import MALFORMED, REASON, LargeQuarantine, quarantine_schema
 from mlplatform.joins import without_keys_of
 from mlplatform.naming import Namespace, ObjectName
@@ -140,9 +142,10 @@ class SilverRefining:
             self._bronze, version=self._version, columns=[FILE, AVAILABLE_AT], filters=filters
         )
         files = landed.group_by(FILE).aggregate([([], "count_all"), (AVAILABLE_AT, "min")]).sort_by(FILE)
-        names = files.column(FILE).to_pylist()
-        sizes = dict(zip(names, files.column("count_all").to_pylist(), strict=True))
-        available = dict(zip(names, files.column(f"{AVAILABLE_AT}_min").to_pylist(), strict=True))
+        names = texts(files, FILE)
+        sizes = dict(zip(names, cast("list[int]", files.column("count_all").to_pylist()), strict=True))
+        times = cast("list[datetime]", files.column(f"{AVAILABLE_AT}_min").to_pylist())
+        available = dict(zip(names, times, strict=True))
         refined = dict(zip(names, self._tables.committed(self._target, self._marks(names)), strict=True))
         looked_at = [name for name in names if available[name] <= self._context.as_of or refined[name]]
         if self._changed:
@@ -154,8 +157,8 @@ class SilverRefining:
         )
 
     def _check_all_landed(self, sizes: dict[str, int]) -> None:
-        held = pc.unique(self._tables.to_arrow(self._target, columns=[FILE]).column(FILE)).to_pylist()
-        missing = sorted(set(held) - set(sizes))
+        held = set(texts(self._tables.to_arrow(self._target, columns=[FILE]), FILE))
+        missing = sorted(held - set(sizes))
         if missing:
             raise StageError(
                 f"{self._target.name} is declared otherwise than it was refined, and {len(missing)} of its files are "
@@ -181,7 +184,7 @@ class SilverRefining:
         that the quarantine has taken are not taken again.
         """
         for name, mark in zip(files, self._marks(files), strict=True):
-            bad = rows.bad.filter(pc.equal(rows.bad.column(FILE), name))
+            bad = rows.bad.filter(pc.equal(rows.bad.column(FILE), pa.scalar(name)))
             if bad.num_rows:
                 self._tables.append(self._quarantine, as_quarantined(bad), transactions=[mark])
         self._tables.append(self._target, self._batch_of(rows.good), transactions=self._marks(files))
@@ -223,7 +226,7 @@ class SilverRefining:
             held = self._tables.to_arrow(self._target, columns=[FILE, ROW])
             missing = without_keys_of(pa.concat_tables([rows.good, rows.bad]), held, [FILE, ROW])
             # Judged all at once now and file by file then, another of several rows of a key may have been the first.
-            reasons = pc.if_else(pc.equal(missing.column(REASONS), ""), DUPLICATE, missing.column(REASONS))
+            reasons = pc.if_else(pc.equal(missing.column(REASONS), pa.scalar("")), DUPLICATE, missing.column(REASONS))
             missing = missing.set_column(missing.column_names.index(REASONS), REASONS, reasons)
             self._put_in_quarantine(missing, refined)
             count = missing.num_rows
@@ -242,7 +245,7 @@ class SilverRefining:
         )
 
     def _say_large(self, bad: pa.Table, files: _Files) -> None:
-        reasons = zip(bad.column(FILE).to_pylist(), bad.column(REASONS).to_pylist(), strict=True)
+        reasons = zip(texts(bad, FILE), texts(bad, REASONS), strict=True)
         large = LargeQuarantine.find(self._quarantine.name, files.sizes, reasons)
         self._result.details.say_large(large, self._context.name)
 
