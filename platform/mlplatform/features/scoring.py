@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from mlplatform.errors import FeatureStoreError
-from mlplatform.features.training_set import PREDICTION, Plan, check_score_frame, make_plan
+from mlplatform.features.training_set import PREDICTION, LookupPlan, check_score_frame, make_plan
 from mlplatform.protocols.feature_client import MATCHED
 from mlplatform.protocols.feature_spec import FeatureSpec
 from mlplatform.protocols.lineage import RULE
@@ -43,7 +43,7 @@ class ScoringPlan:
     spec: FeatureSpec
     frame: pa.Schema
     tables: Mapping[str, TableInfo]
-    lookups: Plan
+    lookups: LookupPlan
     casts: Mapping[str, pa.DataType]
     prediction: pa.DataType
     rule: int = RULE
@@ -110,7 +110,7 @@ def plan_scoring(
     )
 
 
-def match_names(plan: Plan) -> list[str]:
+def match_names(plan: LookupPlan) -> list[str]:
     """Return the name of the column, for each join of a plan, that says whether it found a row."""
     names: list[str] = []
     for item in plan.joins:

@@ -57,7 +57,7 @@ class Join:
 
 
 @dataclass(frozen=True)
-class Call:
+class FunctionCall:
     """One function, called per row.
 
     Attributes:
@@ -72,7 +72,7 @@ class Call:
 
 
 @dataclass(frozen=True)
-class Plan:
+class LookupPlan:
     """What to do with a frame.
 
     Attributes:
@@ -81,7 +81,7 @@ class Plan:
         schema: Every column there is after all stages, in normal types.
     """
 
-    stages: tuple[tuple[Join, ...] | tuple[Call, ...], ...]
+    stages: tuple[tuple[Join, ...] | tuple[FunctionCall, ...], ...]
     defaults: Mapping[str, pa.Scalar[Any]]
     schema: pa.Schema
 
@@ -91,9 +91,9 @@ class Plan:
         return [step for stage in self.stages for step in stage if isinstance(step, Join)]
 
     @property
-    def calls(self) -> list[Call]:
+    def calls(self) -> list[FunctionCall]:
         """All calls."""
-        return [step for stage in self.stages for step in stage if isinstance(step, Call)]
+        return [step for stage in self.stages for step in stage if isinstance(step, FunctionCall)]
 
 
 def make_plan(
@@ -103,7 +103,7 @@ def make_plan(
     wanted: Sequence[str],
     tables: Mapping[str, TableInfo],
     functions: Mapping[str, FunctionInfo],
-) -> Plan:
+) -> LookupPlan:
     """Plan how to compute the wanted columns; a column that the frame has wins over lookup and function.
 
     Args:
@@ -119,11 +119,11 @@ def make_plan(
     """
     to_compute = needed(spec.columns, wanted, frame.names)
     types: dict[str, pa.DataType] = {field.name: field.type for field in frame}
-    planned: list[tuple[Join, ...] | tuple[Call, ...]] = []
+    planned: list[tuple[Join, ...] | tuple[FunctionCall, ...]] = []
     columns = [column for column in spec.columns if column.output_name in to_compute]
     for group in stages(columns, frame.names):
         joins: dict[tuple[object, ...], list[tuple[str, str]]] = {}
-        calls: list[Call] = []
+        calls: list[FunctionCall] = []
         made: dict[str, pa.DataType] = {}
         for column in group:
             if isinstance(column, FeatureColumn):
@@ -143,7 +143,7 @@ def make_plan(
         if column.default_value is not None and column.output_name in types
     }
     schema = pa.schema([pa.field(name, kind) for name, kind in types.items()])
-    return Plan(stages=tuple(planned), defaults=defaults, schema=schema)
+    return LookupPlan(stages=tuple(planned), defaults=defaults, schema=schema)
 
 
 def sources_needed(spec: FeatureSpec, wanted: Sequence[str], present: Collection[str]) -> tuple[list[str], list[str]]:
@@ -244,7 +244,7 @@ def _joins(joins: Mapping[tuple[object, ...], list[tuple[str, str]]], spec: Feat
     return result
 
 
-def _call(column: FunctionColumn, function: FunctionInfo, types: Mapping[str, pa.DataType]) -> Call:
+def _call(column: FunctionColumn, function: FunctionInfo, types: Mapping[str, pa.DataType]) -> FunctionCall:
     arguments = []
     for parameter, declared in function.parameters:
         if parameter not in column.input_bindings:
@@ -266,4 +266,4 @@ def _call(column: FunctionColumn, function: FunctionInfo, types: Mapping[str, pa
                 hint="Types must be equal: cast the column, or change the function's declaration.",
             )
         arguments.append(bound)
-    return Call(function=function.name, arguments=tuple(arguments), output=column.output_name)
+    return FunctionCall(function=function.name, arguments=tuple(arguments), output=column.output_name)

@@ -14,7 +14,7 @@ from mlplatform.workspace.databricks.feature_frames import SparkFrame, rows_in, 
 from mlplatform.workspace.databricks.feature_specs import UnityFeatureSpecs
 from mlplatform.workspace.databricks.feature_tables import UnityFeatureTables, UnityTable
 from mlplatform.workspace.databricks.training_set import DatabricksTrainingSet, refuse_dots, refuse_twins
-from mlplatform.workspace.shared.feature_client import Environment, FeatureClientBase, Scoring
+from mlplatform.workspace.shared.feature_client import BatchScoring, Environment, FeatureClientBase
 
 if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
@@ -110,7 +110,7 @@ class DatabricksFeatureClient(FeatureClientBase[SparkFrame, UnityTable, Databric
     def _check_environment(self, environment: Environment) -> None:
         """Refuse none: MLflow scores in any."""
 
-    def _scored(self, wanted: Scoring[SparkFrame, UnityTable]) -> DataFrame:
+    def _scored(self, wanted: BatchScoring[SparkFrame, UnityTable]) -> DataFrame:
         environment = wanted.environment
         arguments: dict[str, Any] = {"env_manager": environment.env_manager}
         if environment.params:
@@ -119,7 +119,7 @@ class DatabricksFeatureClient(FeatureClientBase[SparkFrame, UnityTable, Databric
             arguments["prebuilt_env_uri"] = environment.prebuilt_env_uri
         return scoring.score(wanted.plan, wanted.frame, self._client, wanted.model.exact_uri, arguments)
 
-    def _scored_arrow(self, wanted: Scoring[SparkFrame, UnityTable]) -> pa.Table:
+    def _scored_arrow(self, wanted: BatchScoring[SparkFrame, UnityTable]) -> pa.Table:
         df = self._scored(wanted)
-        with asked(f"Scoring with {wanted.model.uri}"):
+        with asked(f"BatchScoring with {wanted.model.uri}"):
             return to_arrow(df, wanted.plan.schema)

@@ -16,7 +16,7 @@ from mlplatform.workspace.local.feature_tables import OpenDeltaTable, open_table
 from mlplatform.workspace.local.lookup_engine import Sources
 from mlplatform.workspace.local.training_set import Engine, LocalTrainingSet
 from mlplatform.workspace.shared import model_store
-from mlplatform.workspace.shared.feature_client import Environment, FeatureClientBase, Scoring
+from mlplatform.workspace.shared.feature_client import BatchScoring, Environment, FeatureClientBase
 from mlplatform.workspace.shared.feature_frames import ArrowRows, frame_in
 
 if TYPE_CHECKING:
@@ -124,13 +124,13 @@ class LocalFeatureClient(FeatureClientBase[pa.Table, OpenDeltaTable, LocalTraini
                 f"env_manager {environment.env_manager!r} is not supported here.", hint="Use 'local'."
             )
 
-    def _scored(self, wanted: Scoring[pa.Table, OpenDeltaTable]) -> DataFrame:
+    def _scored(self, wanted: BatchScoring[pa.Table, OpenDeltaTable]) -> DataFrame:
         return self._exchange.to_spark(self._batches(wanted), wanted.plan.schema)
 
-    def _scored_arrow(self, wanted: Scoring[pa.Table, OpenDeltaTable]) -> pa.Table:
+    def _scored_arrow(self, wanted: BatchScoring[pa.Table, OpenDeltaTable]) -> pa.Table:
         return pa.Table.from_batches(list(self._batches(wanted)), schema=wanted.plan.schema)
 
-    def _batches(self, wanted: Scoring[pa.Table, OpenDeltaTable]) -> Iterator[pa.RecordBatch]:
+    def _batches(self, wanted: BatchScoring[pa.Table, OpenDeltaTable]) -> Iterator[pa.RecordBatch]:
         model, params = model_store.load_model(wanted.model), wanted.environment.params
 
         def predict(given: Any) -> Any:

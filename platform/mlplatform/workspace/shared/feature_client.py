@@ -76,7 +76,7 @@ class Environment:
 
 
 @dataclass(frozen=True)
-class Scoring(Generic[FrameT, TableT]):
+class BatchScoring(Generic[FrameT, TableT]):
     """A frame, and a model whose files have been checked; nothing in them has been loaded.
 
     Attributes:
@@ -537,11 +537,11 @@ class FeatureClientBase(OnlySome, ABC, Generic[FrameT, TableT, SetT]):
         """Refuse an environment that the home cannot score in."""
 
     @abstractmethod
-    def _scored(self, scoring: Scoring[FrameT, TableT]) -> DataFrame:
+    def _scored(self, scoring: BatchScoring[FrameT, TableT]) -> DataFrame:
         """Score, with a Spark DataFrame out."""
 
     @abstractmethod
-    def _scored_arrow(self, scoring: Scoring[FrameT, TableT]) -> pa.Table:
+    def _scored_arrow(self, scoring: BatchScoring[FrameT, TableT]) -> pa.Table:
         """Score, with Arrow out."""
 
     @contextmanager
@@ -554,7 +554,7 @@ class FeatureClientBase(OnlySome, ABC, Generic[FrameT, TableT, SetT]):
         trusted_types: Collection[str] | None,
         *,
         matches: bool = False,
-    ) -> Iterator[Scoring[FrameT, TableT]]:
+    ) -> Iterator[BatchScoring[FrameT, TableT]]:
         self._check_environment(environment)
         frame = self._frame(df, of="the frame to score")
         with self._scratch_folder() as scratch:
@@ -573,7 +573,7 @@ class FeatureClientBase(OnlySome, ABC, Generic[FrameT, TableT, SetT]):
                 rule=frame_rule(model.spec_folder, model_uri=model_uri),
             )
             model_store.check_model(model, trusted_types)
-            yield Scoring(plan, frame, model, tables, registered, environment, scratch)
+            yield BatchScoring(plan, frame, model, tables, registered, environment, scratch)
 
     def _registered(self, functions: Sequence[FeatureFunction]) -> dict[str, FunctionInfo]:
         return {item.udf_name: self._functions.get(item.udf_name) for item in functions}
