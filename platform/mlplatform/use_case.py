@@ -27,7 +27,17 @@ class UseCase:
 
     What is not declared is found among the classes that the modules of its package define: `tables`, `features`,
     `model`, then the others by name, each from top to bottom. Abstract classes, and classes whose name begins with an
-    underscore, are no parts.
+    underscore, are no parts. The words are those of the glossary, `docs/glossary.md`.
+
+    Examples:
+        >>> from mlplatform import LabelSpine, Source, Trainer
+        >>> class Loans(Source): ...
+        >>> class Approvals(LabelSpine): ...
+        >>> class Risk(Trainer): ...
+        >>> class CreditRisk(UseCase):
+        ...     sources, silver, spine, features, trainer = (Loans,), (), Approvals, (), Risk
+        >>> CreditRisk.sources[0].name
+        'loans'
 
     Attributes:
         sources: Where data lands.

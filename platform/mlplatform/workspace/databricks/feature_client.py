@@ -14,7 +14,8 @@ from mlplatform.workspace.databricks.feature_frames import SparkFrame, rows_in, 
 from mlplatform.workspace.databricks.feature_specs import UnityFeatureSpecs
 from mlplatform.workspace.databricks.feature_tables import UnityFeatureTables, UnityTable
 from mlplatform.workspace.databricks.training_set import DatabricksTrainingSet, refuse_dots, refuse_twins
-from mlplatform.workspace.shared.feature_client import BatchScoring, Environment, FeatureClientBase
+from mlplatform.workspace.shared.feature_client import FeatureClientBase
+from mlplatform.workspace.shared.scoring import BatchScoring, Environment
 
 if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient

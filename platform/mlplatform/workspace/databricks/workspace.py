@@ -1,4 +1,4 @@
-"""The Databricks workspace: its parts, made when first used."""
+"""The Databricks workspace: its parts, created when first used."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class DatabricksWorkspace(SharedWorkspace):
             catalog: First level of every name; default: by the first use case that is opened.
             prefix: Put before the names of schemas and models.
             experiment: Path of the MLflow experiment.
-            spark: The session to work with; default: the one that is there.
+            spark: The session to work with; default: the active one.
 
         Raises:
             UnavailableError: If it does not answer in seconds, or does not know who asks.

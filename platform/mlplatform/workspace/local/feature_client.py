@@ -16,8 +16,9 @@ from mlplatform.workspace.local.feature_tables import OpenDeltaTable, open_table
 from mlplatform.workspace.local.lookup_engine import Sources
 from mlplatform.workspace.local.training_set import Engine, LocalTrainingSet
 from mlplatform.workspace.shared import model_store
-from mlplatform.workspace.shared.feature_client import BatchScoring, Environment, FeatureClientBase
+from mlplatform.workspace.shared.feature_client import FeatureClientBase
 from mlplatform.workspace.shared.feature_frames import ArrowRows, frame_in
+from mlplatform.workspace.shared.scoring import BatchScoring, Environment
 
 if TYPE_CHECKING:
     from mlflow.models.model import ModelInfo

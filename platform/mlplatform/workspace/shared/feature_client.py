@@ -5,17 +5,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import pyarrow as pa
 
 from mlplatform.errors import FeatureStoreError
 from mlplatform.features.declaration import declare, looked_up, split
 from mlplatform.features.named_spec import NamedSpec, check_same, inferred_sources, spelled_out
-from mlplatform.features.scoring import ScoringPlan, plan_scoring
+from mlplatform.features.scoring import plan_scoring
 from mlplatform.features.training_set import make_plan, sources_needed
 from mlplatform.naming import ObjectName
 from mlplatform.protocols.feature_spec import FeatureSpec
@@ -24,7 +23,7 @@ from mlplatform.workspace.shared import feature_writes, model_store
 from mlplatform.workspace.shared.feature_methods import OnlySome
 from mlplatform.workspace.shared.feature_specs import FeatureSpecs, SpecDeclaration
 from mlplatform.workspace.shared.model_logging import ModelToLog, model_to_log
-from mlplatform.workspace.shared.model_store import ModelArtifact
+from mlplatform.workspace.shared.scoring import BatchScoring, Environment, FrameT, OpenTable, TableT
 from mlplatform.workspace.shared.training_set import Declaration, SpineWithFeatures, own_training_set
 
 if TYPE_CHECKING:
@@ -38,64 +37,7 @@ if TYPE_CHECKING:
     from mlplatform.workspace.shared.registry import MlflowRegistry
 
 
-class Frame(Protocol):
-    """Rows as a home holds them."""
-
-    @property
-    def schema(self) -> pa.Schema:
-        """Their columns, in normal types."""
-        ...
-
-
-class OpenTable(Protocol):
-    """A feature table as a home looks it up."""
-
-    @property
-    def info(self) -> TableInfo:
-        """What is known about it."""
-        ...
-
-    @property
-    def table_id(self) -> str:
-        """Another one when the table is dropped and made again."""
-        ...
-
-
-FrameT = TypeVar("FrameT", bound=Frame)
-TableT = TypeVar("TableT", bound=OpenTable)
 SetT = TypeVar("SetT", bound=SpineWithFeatures)
-
-
-@dataclass(frozen=True)
-class Environment:
-    """Where a model is scored; see `score_batch`."""
-
-    env_manager: str = "local"
-    params: Mapping[str, Any] | None = None
-    prebuilt_env_uri: str | None = None
-
-
-@dataclass(frozen=True)
-class BatchScoring(Generic[FrameT, TableT]):
-    """A frame, and a model whose files have been checked; nothing in them has been loaded.
-
-    Attributes:
-        plan: How the frame is scored.
-        frame: The rows.
-        model: The model's files.
-        tables: The feature tables.
-        functions: The registered functions.
-        environment: Where it is scored.
-        scratch: A folder for temporary files, removed when the scoring ends.
-    """
-
-    plan: ScoringPlan
-    frame: FrameT
-    model: ModelArtifact
-    tables: Mapping[str, TableT]
-    functions: Mapping[str, FunctionInfo]
-    environment: Environment
-    scratch: Path
 
 
 class FeatureClientBase(OnlySome, ABC, Generic[FrameT, TableT, SetT]):
