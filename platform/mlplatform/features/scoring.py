@@ -37,7 +37,7 @@ class ScoringPlan:
         casts: The types that columns are cast to before the model is given them.
         prediction: The type of the prediction.
         rule: How the model's columns become pandas, see `features.model_frame`.
-        matched: For each lookup, the name of the column that says whether it found a row; empty where none is wanted.
+        matched: For each lookup, the name of the column that says whether it found a row; may be empty.
     """
 
     spec: FeatureSpec
@@ -93,11 +93,11 @@ def plan_scoring(
         rule: How the model's columns become pandas, see `features.model_frame`.
 
     Raises:
-        FeatureStoreError: As `check_score_frame`, `make_plan` and `input_types`; or if `result_type` is no type.
+        FeatureStoreError: As `check_score_frame`, `make_plan` and `input_types`; or if `result_type` is not a type.
     """
     check_score_frame(spec, frame.names)
     prediction = arrow_type(result_type)
-    lookups = make_plan(spec, frame, wanted=spec.included, tables=tables, functions=functions)
+    lookups = make_plan(spec, frame, outputs=spec.included, tables=tables, functions=functions)
     return ScoringPlan(
         spec=spec,
         frame=frame,

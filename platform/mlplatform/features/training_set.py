@@ -100,16 +100,16 @@ def make_plan(
     spec: FeatureSpec,
     frame: pa.Schema,
     *,
-    wanted: Sequence[str],
+    outputs: Sequence[str],
     tables: Mapping[str, TableInfo],
     functions: Mapping[str, FunctionInfo],
 ) -> LookupPlan:
-    """Plan how to compute the wanted columns; a column that the frame has wins over lookup and function.
+    """Plan how to compute columns; one that the frame has wins over lookup and function.
 
     Args:
         spec: The feature spec.
         frame: The frame's schema, in normal types.
-        wanted: The columns needed in the end.
+        outputs: The columns needed in the end.
         tables: What is known about the tables of the spec.
         functions: The registered functions of the spec.
 
@@ -117,25 +117,25 @@ def make_plan(
         FeatureStoreError: If keys do not fit in number or type, columns are missing, arguments have another type than
             the parameter, or defaults do not fit.
     """
-    to_compute = needed(spec.columns, wanted, frame.names)
+    to_compute = needed(spec.columns, outputs, frame.names)
     types: dict[str, pa.DataType] = {field.name: field.type for field in frame}
     planned: list[tuple[Join, ...] | tuple[FunctionCall, ...]] = []
     columns = [column for column in spec.columns if column.output_name in to_compute]
     for group in stages(columns, frame.names):
         joins: dict[tuple[object, ...], list[tuple[str, str]]] = {}
         calls: list[FunctionCall] = []
-        made: dict[str, pa.DataType] = {}
+        kinds: dict[str, pa.DataType] = {}
         for column in group:
             if isinstance(column, FeatureColumn):
                 table = tables[column.table_name]
-                made[column.output_name] = _feature_type(column, table)
+                kinds[column.output_name] = _feature_type(column, table)
                 signature = _join_keys(column, table, types)
                 joins.setdefault((column.table_name, *signature), []).append((column.feature_name, column.output_name))
             elif isinstance(column, FunctionColumn):
                 function = functions[column.udf_name]
                 calls.append(_call(column, function, types))
-                made[column.output_name] = arrow_type(function.returns)
-        types |= made
+                kinds[column.output_name] = arrow_type(function.returns)
+        types |= kinds
         planned.append(tuple(calls) if calls else tuple(_joins(joins, spec)))
     defaults = {
         column.output_name: default_scalar(column.default_value, types[column.output_name], of=column.output_name)
@@ -146,9 +146,9 @@ def make_plan(
     return LookupPlan(stages=tuple(planned), defaults=defaults, schema=schema)
 
 
-def sources_needed(spec: FeatureSpec, wanted: Sequence[str], present: Collection[str]) -> tuple[list[str], list[str]]:
-    """Return the tables and the functions that computing the wanted columns takes, where the present ones are given."""
-    names = needed(spec.columns, wanted, present)
+def sources_needed(spec: FeatureSpec, outputs: Sequence[str], present: Collection[str]) -> tuple[list[str], list[str]]:
+    """Return the tables and the functions that computing the outputs takes, where the present ones are given."""
+    names = needed(spec.columns, outputs, present)
     tables = {column.table_name for column in spec.features if column.output_name in names}
     functions = {column.udf_name for column in spec.computed if column.output_name in names}
     return sorted(tables), sorted(functions)

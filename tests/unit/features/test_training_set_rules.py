@@ -62,7 +62,7 @@ def spec(*features: Any, spine: pa.Schema = SPINE, label: Any = ("y",), exclude:
 def plan(*features: Any, spine: pa.Schema = SPINE, **arguments: Any) -> LookupPlan:
     declared = spec(*features, spine=spine, **arguments)
     wanted = [column.output_name for column in declared.columns]
-    return make_plan(declared, spine, wanted=wanted, tables=TABLES, functions=FUNCTIONS)
+    return make_plan(declared, spine, outputs=wanted, tables=TABLES, functions=FUNCTIONS)
 
 
 def series(**arguments: Any) -> FeatureLookup:

@@ -76,8 +76,8 @@ class LocalTrainingSet(SpineWithFeatures):
             self._loaded = _versions(tables)
         infos = {name: table.info for name, table in tables.items()}
         # Types and defaults of every column of the spec are checked, also of those that only feed others.
-        wanted = [column.output_name for column in self._spec.columns]
-        plan = make_plan(self._spec, self._spine, wanted=wanted, tables=infos, functions=self._declaration.functions)
+        outputs = [column.output_name for column in self._spec.columns]
+        plan = make_plan(self._spec, self._spine, outputs=outputs, tables=infos, functions=self._declaration.functions)
         return [*self._spec.included, *self._labels], tables, plan
 
     def _batches(

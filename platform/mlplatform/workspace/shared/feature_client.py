@@ -227,8 +227,8 @@ class FeatureClientBase(OnlySome, ABC, Generic[FrameT, TableT, SetT]):
             table_ids=_ids(tables),
             registered=registered,
         )
-        wanted = [column.output_name for column in spec.columns]
-        plan = make_plan(spec, frame.schema, wanted=wanted, tables=_infos(tables), functions=registered)
+        outputs = [column.output_name for column in spec.columns]
+        plan = make_plan(spec, frame.schema, outputs=outputs, tables=_infos(tables), functions=registered)
         declaration = Declaration(
             features=[*lookups, *functions],
             labels=labels,
@@ -329,12 +329,12 @@ class FeatureClientBase(OnlySome, ABC, Generic[FrameT, TableT, SetT]):
             MLflow's `ModelInfo`; its `registered_model_version` is the new version.
 
         Raises:
-            FeatureStoreError: If the training set is none of ours, no signature can be derived, or the real client or
-                MLflow refuses.
+            FeatureStoreError: If the training set is not one of ours, no signature can be derived, or the real client
+                or MLflow refuses.
             RegistryError: If no version was registered, or the registry cannot be read.
         """
         fitted_on = own_training_set(training_set, self.training_set_type)
-        wanted = model_to_log(
+        request = model_to_log(
             model,
             artifact_path,
             flavor=flavor,
@@ -345,7 +345,7 @@ class FeatureClientBase(OnlySome, ABC, Generic[FrameT, TableT, SetT]):
             extra_pip_requirements=extra_pip_requirements,
             arguments=kwargs,
         )
-        return self._log(wanted, fitted_on)
+        return self._log(request, fitted_on)
 
     def score_batch(
         self,
@@ -471,7 +471,7 @@ class FeatureClientBase(OnlySome, ABC, Generic[FrameT, TableT, SetT]):
         """Make a training set."""
 
     @abstractmethod
-    def _log(self, wanted: ModelToLog, training_set: SetT) -> ModelInfo:
+    def _log(self, request: ModelToLog, training_set: SetT) -> ModelInfo:
         """Log a model."""
 
     @abstractmethod

@@ -153,7 +153,7 @@ class SpineWithFeatures(ABC):
             if ids[name] != table.table_id:
                 raise FeatureStoreError(
                     f"{name} was dropped and made again since the training set was recorded.",
-                    hint="What it held then is gone; make the training set anew.",
+                    hint="What it held then is gone; make the training set again.",
                 )
 
 
