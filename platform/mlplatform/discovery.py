@@ -13,6 +13,7 @@ from mlplatform.config.environments import STANDARD, read_config
 from mlplatform.config.folders import FOLDER, SETTING, Found, check_environment, find_use_cases
 from mlplatform.config.settings import CONFIG_FILE
 from mlplatform.errors import ConfigError, PlatformError, UsageError, did_you_mean
+from mlplatform.parts import modules_of
 
 if TYPE_CHECKING:
     from mlplatform.protocols.workspace import Workspace
@@ -61,6 +62,8 @@ def load(found: Found) -> type[UseCase]:
         else:
             module = _import_folder(found)
             classes = list(dict.fromkeys(filter(_is_use_case, vars(module).values())))
+        for item in classes:
+            modules_of(item)  # what is wrong with one of them shows now, and not when a part is first asked for
     except PlatformError:
         raise
     except Exception as error:

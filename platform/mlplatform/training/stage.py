@@ -132,7 +132,7 @@ def _train_and_log(
         run.log_params(trained.params)
         run.log_metrics({f"{_HOLDOUT}{name}": value for name, value in trained.metrics.items()})
         reference = profiles.profile_table(data.rows)
-        reference |= profiles.profile_table(pa.table({"prediction": trained.holdout_predictions}))
+        reference |= profiles.profile_table(pa.table({"prediction": pa.array(trained.holdout_predictions)}))
         calibration = None
         if settings.task == "classification":
             calibration = estimate.fit_calibration(data.labels[trained.split.holdout], trained.holdout_predictions)

@@ -110,7 +110,7 @@ class DatabricksFunctions:
             ) from error
 
     def _names(self, name: str) -> list[str]:
-        from databricks.sdk.errors import DatabricksError
+        from databricks.sdk.errors.base import DatabricksError
 
         parsed = ObjectName.parse(name)
         try:

@@ -37,14 +37,13 @@ LEASE_SECONDS = 900
 RENEW_SECONDS = 300
 WAIT_SECONDS = 600
 POLL_SECONDS = 5.0
-_SCHEMA = pa.schema(
-    [
-        pa.field("name", pa.string(), False),
-        pa.field("owner", pa.string(), False),
-        pa.field("token", pa.string(), False),
-        pa.field("until", pa.timestamp("us", tz="UTC"), False),
-    ]
+_FIELDS: tuple[pa.Field[Any], ...] = (
+    pa.field("name", pa.string(), False),
+    pa.field("owner", pa.string(), False),
+    pa.field("token", pa.string(), False),
+    pa.field("until", pa.timestamp("us", tz="UTC"), False),
 )
+_SCHEMA = pa.schema(_FIELDS)
 
 
 @contextmanager

@@ -115,7 +115,7 @@ class DatabricksMonitors:
 
 
 def _unless_off(name: ObjectName, ask: Callable[[], str]) -> str:
-    from databricks.sdk.errors import DatabricksError
+    from databricks.sdk.errors.base import DatabricksError
 
     try:
         return ask()

@@ -110,7 +110,7 @@ def check_unique_frame(frame: DataFrame | pa.Table, rows: DataFrame, keys: Seque
     """
     from pyspark.sql import functions as F  # noqa: N812
 
-    if not is_spark_frame(frame):
+    if isinstance(frame, pa.Table):
         check_unique(frame, keys, table)
         return
     columns = [F.col(quote(key)) for key in keys]

@@ -226,7 +226,7 @@ def create_table(
         )
 
 
-def needs_mapping(fields: Iterable[pa.Field]) -> bool:
+def needs_mapping(fields: Iterable[pa.Field[Any]]) -> bool:
     """Tell whether columns have names that Parquet cannot hold."""
     return any(_NOT_IN_PARQUET & set(name) for field in fields for name in _names(field))
 
@@ -256,7 +256,7 @@ def normalised(schema: pa.Schema) -> pa.Schema:
     return pa.schema([field.with_type(_from_spark(field)) for field in schema])
 
 
-def _from_spark(field: pa.Field) -> Any:
+def _from_spark(field: pa.Field[Any]) -> Any:
     from mlplatform.types import normal_type
 
     if pa.types.is_timestamp(field.type) and field.type.tz is None:
@@ -267,13 +267,13 @@ def _from_spark(field: pa.Field) -> Any:
         raise TableError(f"Column {field.name} is {field.type}: {error.message}", hint=error.hint) from None
 
 
-def _names(field: pa.Field) -> Iterator[str]:
+def _names(field: pa.Field[Any]) -> Iterator[str]:
     yield field.name
     for at in range(field.type.num_fields):
         yield from _names(field.type.field(at))
 
 
-def _column(field: pa.Field) -> str:
+def _column(field: pa.Field[Any]) -> str:
     comment = (field.metadata or {}).get(b"comment", b"").decode()
     parts = [quote(field.name), spark_name(field.type), "" if field.nullable else "NOT NULL"]
     return " ".join(filter(None, [*parts, f"COMMENT {literal(comment)}" if comment else ""]))

@@ -31,7 +31,6 @@ from mlplatform.workspace.databricks.spark_frames import (
     arrow_schema,
     check_unique_frame,
     conformed,
-    is_spark_frame,
     spark_name,
     spark_or_arrow,
 )
@@ -203,7 +202,7 @@ class DatabricksTables:
         parsed = ObjectName.parse(name)
         info = self._info(parsed)
         source = spark_or_arrow(frame)
-        columns = arrow_schema(source.schema) if is_spark_frame(source) else source.schema
+        columns = source.schema if isinstance(source, pa.Table) else arrow_schema(source.schema)
         check_merge_keys(info, columns.names)
         if isinstance(source, pa.Table):
             check_no_nulls(source, info.primary_keys, str(name))

@@ -36,17 +36,16 @@ if TYPE_CHECKING:
 
     from mlplatform.workspace.databricks.unity import Unity
 
-_SCHEMA = pa.schema(
-    [
-        pa.field("table_id", pa.string(), False),
-        pa.field("table_name", pa.string(), False),
-        pa.field("app_id", pa.string(), False),
-        pa.field("version", pa.int64(), False),
-        pa.field("token", pa.string(), False),
-        pa.field("state", pa.string(), False),
-        pa.field("recorded_at", pa.timestamp("us", tz="UTC"), False),
-    ]
+_FIELDS: tuple[pa.Field[Any], ...] = (
+    pa.field("table_id", pa.string(), False),
+    pa.field("table_name", pa.string(), False),
+    pa.field("app_id", pa.string(), False),
+    pa.field("version", pa.int64(), False),
+    pa.field("token", pa.string(), False),
+    pa.field("state", pa.string(), False),
+    pa.field("recorded_at", pa.timestamp("us", tz="UTC"), False),
 )
+_SCHEMA = pa.schema(_FIELDS)
 _BEGUN, _COMMITTED, _VOID = "begun", "committed", "void"
 
 

@@ -146,7 +146,7 @@ class LocalTables:
         return TableInfo(
             name=str(name),
             version=table.version(),
-            schema=pa.schema(table.schema().to_arrow()),
+            schema=duck.arrow_schema(table),
             primary_keys=tuple(json.loads(values.get(_KEYS, "[]"))),
             timeseries_column=values.get(_TIMESERIES),
             description=table.metadata().description or "",
@@ -192,7 +192,7 @@ class LocalTables:
             rows = view.rows(self.open(view.of, version=version), self._scratch)
             return latest_view.select(rows.filter(expression(filters)) if filters else rows, columns)
         table = self.open(name, version=version)
-        schema = pa.schema(table.schema().to_arrow())
+        schema = duck.arrow_schema(table)
         check_columns(name, schema, [*(columns or ()), *(item[0] for item in filters)])
         selection = list(columns) if columns is not None else schema.names
         condition = expression(filters) if filters else None
@@ -213,7 +213,7 @@ class LocalTables:
     def largest(self, name: ObjectName | str, column: str, *, filters: Sequence[Filter] = ()) -> Any:
         """Return the largest value of a column among the rows asked for, reading batch by batch."""
         table = self.open(name)
-        schema = pa.schema(table.schema().to_arrow())
+        schema = duck.arrow_schema(table)
         check_columns(name, schema, [column])
         if table.protocol().min_reader_version > duck.PLAIN_READER_VERSION or _is_small(table):
             return pc.max(self.to_arrow(name, columns=[column], filters=filters).column(column)).as_py()
@@ -239,7 +239,7 @@ class LocalTables:
             raise TableError(f"{name} is a table; it cannot be a view too.", hint="Choose another name.")
         view = latest_view.LatestView(str(of), list(keys), list(order_by), dict(where or {}), description)
         if latest_view.load(self.path(name)) != view:
-            view.check(pa.schema(self.open(of).schema().to_arrow()), str(name))
+            view.check(duck.arrow_schema(self.open(of)), str(name))
             latest_view.save(self.path(name), view)
 
     def append(self, name: ObjectName | str, frame: Frame, *, transactions: Sequence[Transaction] = ()) -> WriteResult:
@@ -247,7 +247,7 @@ class LocalTables:
         table = self.open(name)
         if transactions and all(delta.is_committed(table, item) for item in transactions):
             return WriteResult(version=table.version(), rows=0, skipped=True)
-        rows = conform(to_arrow(frame), pa.schema(table.schema().to_arrow()), str(name))
+        rows = conform(to_arrow(frame), duck.arrow_schema(table), str(name))
         return delta.append(self.path(name), str(name), rows, transactions)
 
     def merge(self, name: ObjectName | str, frame: Frame) -> WriteResult:
@@ -279,8 +279,9 @@ class LocalTables:
         info = self.describe(name)
         check_range(info, column, start, end)
         rows = conform(to_arrow(frame), info.schema, str(name))
-        within = pc.and_(pc.greater_equal(rows.column(column), start), pc.less_equal(rows.column(column), end))
-        outside = rows.num_rows - (pc.sum(within).as_py() or 0)
+        times = rows.column(column)
+        within = pc.and_(pc.greater_equal(times, pa.scalar(start)), pc.less_equal(times, pa.scalar(end)))
+        outside = rows.num_rows - (pc.sum(within.cast(pa.int64())).as_py() or 0)
         raise_for_outside(name, outside, rows.num_rows, (column, start, end))
         if info.primary_keys:
             check_unique(rows, info.primary_keys, str(name))
