@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from mlplatform.errors import FeatureStoreError, TableError
+from mlplatform.errors import ConfigError, FeatureStoreError, TableError, did_you_mean
 from mlplatform.types import declared_type
 
 
@@ -50,7 +50,23 @@ class Column:
 
 
 class Described:
-    """What is described by the first line of its class's docstring, unless it sets `description` itself."""
+    """Base of declared parts: described by the first line of the class's docstring, unless it sets `description`.
+
+    Attributes stand in the class's body, or in its brackets: `class Loans(SilverTable, keys=("loan_id",))`.
+    """
+
+    def __init_subclass__(cls, **declared: Any) -> None:
+        """Take over what is declared in the brackets.
+
+        Raises:
+            ConfigError: If there is no such attribute.
+        """
+        super().__init_subclass__()
+        known = {name for base in cls.__mro__ for name in vars(base).get("__annotations__", {})}
+        for name, value in declared.items():
+            if name not in known:
+                raise ConfigError(f"{cls.__name__} declares {name}, which is unknown.", hint=did_you_mean(name, known))
+            setattr(cls, name, value)
 
     @property
     def description(self) -> str:

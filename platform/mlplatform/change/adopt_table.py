@@ -15,8 +15,8 @@ from mlplatform.ops import markers, stage_runs
 from mlplatform.ops.context import StageContext
 from mlplatform.ops.result import StageResult
 from mlplatform.ops.stage import Plan, PlannedStage
+from mlplatform.protocols.table_checks import check_unique
 from mlplatform.protocols.tables import TableInfo
-from mlplatform.workspace.shared.table_checks import check_unique
 
 NAME = stage_runs.ADOPT
 

@@ -71,6 +71,7 @@ def gather(context: StageContext, challenger: ModelVersion, champion: ModelVersi
     known_then = max(_time_tag(version, TRAINED_AS_OF_TAG) for version in versions)
     frame, source = _newest(context, frame, known_then)
     context.progress(f"gate: {frame.rows.num_rows} labelled rows ({source['rows_from']}) that neither model learned")
+    context.use_case.register_functions(context.ws)
     made, rows = score(context, challenger, frame)
     other = _score_champion(context, champion, frame) if champion else None
     spec = _feature_spec(context.ws, challenger)
@@ -112,11 +113,13 @@ def score(context: StageContext, version: ModelVersion, frame: LabelFrame) -> tu
     """
     spine = context.use_case.label_spine()
     rows = frame.rows.drop_columns([spine.label, LABEL_KNOWN_AT])
-    scored = context.ws.fe.score_batch_arrow(model_uri=version.uri, df=rows, result_type="double")
+    scored = context.ws.fe.score_batch_arrow(
+        model_uri=version.uri, df=rows, trusted_types=context.use_case.trainer.trusted_types
+    )
     # Scoring promises no order; the frame is sorted by these, and they are unique.
     order: SortOrder = [(spine.prediction_time, "ascending"), *((key, "ascending") for key in spine.entity_keys)]
     scored = scored.sort_by(order).combine_chunks()
-    keys = list(spine.keys)
+    keys = list(spine.primary_keys)
     if scored.num_rows != rows.num_rows or not scored.select(keys).equals(rows.select(keys).combine_chunks()):
         raise StageError(
             f"{version.uri} gave {scored.num_rows} rows for {rows.num_rows}, or rows of other keys.",
@@ -209,6 +212,8 @@ def _seconds(context: StageContext, version: ModelVersion, frame: LabelFrame) ->
     taken = []
     for _ in range(2):
         started = time.perf_counter()
-        context.ws.fe.score_batch_arrow(model_uri=version.uri, df=rows, result_type="double")
+        context.ws.fe.score_batch_arrow(
+            model_uri=version.uri, df=rows, trusted_types=context.use_case.trainer.trusted_types
+        )
         taken.append(time.perf_counter() - started)
     return min(taken)

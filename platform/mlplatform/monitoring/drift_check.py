@@ -60,7 +60,7 @@ def read_window(context: StageContext, end: datetime) -> Window:
     """
     settings, spine = context.use_case.settings, context.use_case.label_spine()
     start = Duration.parse(settings.monitoring.window or settings.scoring.every).before(end)
-    time, keys = spine.prediction_time, list(spine.keys)
+    time, keys = spine.prediction_time, list(spine.primary_keys)
     rows = context.ws.tables.to_arrow(
         context.namespace.gold(PREDICTIONS),
         columns=[*keys, PREDICTION, UNMATCHED, "model_version", "as_of"],
@@ -132,11 +132,12 @@ def _count(context: StageContext, window: Window, reference: Reference) -> dict[
 def _inputs(context: StageContext, window: Window) -> Iterator[pa.RecordBatch]:
     """Yield the inputs of the scored rows as of their own prediction times."""
     spine, trainer = context.use_case.label_spine(), context.use_case.model_trainer()
-    keys, time = list(spine.keys), spine.prediction_time
+    keys, time = list(spine.primary_keys), spine.prediction_time
     rows = context.ws.tables.to_arrow(
         context.namespace.gold(SPINE), filters=[(time, ">", window.start), (time, "<=", window.end)]
     )
     rows = rows.join(window.rows.select(keys), keys=keys, join_type="left semi").select(rows.column_names)
+    context.use_case.register_functions(context.ws)
     training_set = context.ws.fe.create_training_set(
         df=rows, feature_lookups=list(trainer.lookups()), label=None, exclude_columns=list(trainer.exclude_columns)
     )

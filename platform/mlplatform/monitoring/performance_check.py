@@ -256,7 +256,7 @@ def _slices(context: StageContext, recent: Judged, base: _Base) -> list[dict[str
     if not columns:
         return []
     spine, settings = context.use_case.label_spine(), context.use_case.settings
-    keys, time = list(spine.keys), spine.prediction_time
+    keys, time = list(spine.primary_keys), spine.prediction_time
     facts = context.ws.tables.to_arrow(
         context.namespace.gold(SPINE), columns=[*keys, *columns], filters=[(time, ">", _looked_at_since(context))]
     )
@@ -288,7 +288,7 @@ def _settled(context: StageContext) -> datetime:
 def predictions_with_labels(context: StageContext, alias: str) -> Judged:
     """Return what was predicted under an alias, with the labels known by `as_of`."""
     spine, tables = context.use_case.label_spine(), context.ws.tables
-    keys, time, since = list(spine.keys), spine.prediction_time, _looked_at_since(context)
+    keys, time, since = list(spine.primary_keys), spine.prediction_time, _looked_at_since(context)
     made = tables.to_arrow(
         context.namespace.gold(PREDICTIONS),
         columns=[*keys, PREDICTION, "model_version", "as_of", "run_id"],

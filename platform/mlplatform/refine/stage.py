@@ -66,7 +66,7 @@ def _create_silver(context: StageContext, silver: SilverTable) -> tuple[ObjectNa
     tables.create(
         target,
         silver.schema(),
-        primary_keys=silver.keys,
+        primary_keys=silver.primary_keys,
         timeseries_column=silver.known_at,
         description=silver.description,
     )
@@ -83,7 +83,7 @@ def _create_gold(context: StageContext, spine: LabelSpine, name: str) -> tuple[O
         description = f"Label {spine.label} and when it became known"
     table = context.namespace.gold(name)
     context.ws.tables.create(
-        table, schema, primary_keys=spine.keys, timeseries_column=known_at, description=description
+        table, schema, primary_keys=spine.primary_keys, timeseries_column=known_at, description=description
     )
     return table, known_at
 
@@ -271,17 +271,17 @@ def _judge(
     # the repaired one that is delivered after it a duplicate.
     judged = with_reasons(typed, silver.all_expectations())
     passes = (F.col(REASONS) == "") & F.col(_OURS)
-    keys = Window.partitionBy(*(F.col(quote(key)) for key in silver.keys), passes)
+    keys = Window.partitionBy(*(F.col(quote(key)) for key in silver.primary_keys), passes)
     order = keys.orderBy(AVAILABLE_AT, FILE, ROW)
     so_far = order.rowsBetween(Window.unboundedPreceding, Window.currentRow)
     # The same content, known again later, is no other row.
-    content = [column.name for column in silver.columns if column.name not in (*silver.keys, silver.known_at)]
+    content = [column.name for column in silver.columns if column.name not in (*silver.primary_keys, silver.known_at)]
     numbered = judged.select(
         "*",
         F.row_number().over(order).alias("_nth"),
         *(F.first(quote(name)).over(so_far).alias(f"_first_{name}") for name in content),
     )
-    joined = numbered.join(_seen_before(context, silver, beside, content), on=list(silver.keys), how="left")
+    joined = numbered.join(_seen_before(context, silver, beside, content), on=list(silver.primary_keys), how="left")
     seen = F.col("_seen").isNotNull()
     again = passes & ((F.col("_nth") > 1) | seen)
     same = F.lit(True)
@@ -307,7 +307,7 @@ def _seen_before(context: StageContext, silver: SilverTable, beside: list[str] |
     if beside is not None:
         there = there.where(~F.col(FILE).isin(beside))
     values = (F.col(quote(name)).alias(f"_seen_{name}") for name in content)
-    return there.select(*(F.col(quote(key)) for key in silver.keys), *values, F.lit(1).alias("_seen"))
+    return there.select(*(F.col(quote(key)) for key in silver.primary_keys), *values, F.lit(1).alias("_seen"))
 
 
 def _quarantined(rows: pa.Table) -> pa.Table:

@@ -70,6 +70,7 @@ def run(
             hint="--since lies before --as-of: rows with a prediction time between them are scored.",
         )
     ws, use_case, namespace = context.ws, context.use_case, context.namespace
+    use_case.register_functions(ws)
     aliases = ws.registry.aliases(use_case.model)
     wanted = alias or CHAMPION
     if wanted == CHAMPION:
@@ -142,7 +143,7 @@ def due_rows(
         lacking: Stretches of prediction times whose predictions are gone and not to be replaced by other ones.
     """
     spine, tables = context.use_case.label_spine(), context.ws.tables
-    name, time, keys = context.namespace.gold(SPINE), spine.prediction_time, list(spine.keys)
+    name, time, keys = context.namespace.gold(SPINE), spine.prediction_time, list(spine.primary_keys)
     version = tables.version(name) if spine_version is None else spine_version
     rows = tables.to_arrow(name, version=version, filters=[(time, ">", start), (time, "<=", context.as_of)])
     scored_before = tables.to_arrow(
@@ -180,9 +181,7 @@ class _Scoring:
         new = self._not_scored_yet(rows)
         if not new.num_rows:
             return 0
-        scored = self.context.ws.fe.score_batch_arrow(
-            model_uri=self.version.uri, df=new, result_type="double", matches=True
-        )
+        scored = self._scored(new, matches=True)
         if scored.num_rows != new.num_rows:
             raise StageError(
                 f"{self.version.uri} scored {scored.num_rows} of {new.num_rows} rows.", hint="Report this."
@@ -191,12 +190,12 @@ class _Scoring:
 
     def _digest(self, rows: pa.Table) -> str:
         """Return what a chunk is known by where the same time may be scored from several beginnings."""
-        keys = rows.select(list(self.context.use_case.label_spine().keys)).to_pylist()
+        keys = rows.select(list(self.context.use_case.label_spine().primary_keys)).to_pylist()
         return hashlib.sha256(repr(keys).encode()).hexdigest()[:16]
 
     def _not_scored_yet(self, rows: pa.Table) -> pa.Table:
         spine = self.context.use_case.label_spine()
-        keys, times = list(spine.keys), rows.column(spine.prediction_time)
+        keys, times = list(spine.primary_keys), rows.column(spine.prediction_time)
         there = self.context.ws.tables.to_arrow(
             self.predictions,
             columns=keys,
@@ -212,7 +211,7 @@ class _Scoring:
 
     def _frame(self, scored: pa.Table) -> pa.Table:
         count, moment = scored.num_rows, pa.timestamp("us", tz="UTC")
-        keys = self.context.use_case.label_spine().keys
+        keys = self.context.use_case.label_spine().primary_keys
         frame = scored.select([*keys, PREDICTION])
         for name, values in (
             ("model_version", pa.array([self.version.version] * count, pa.int64())),
@@ -226,14 +225,21 @@ class _Scoring:
             frame = frame.append_column(name, values)
         return frame
 
+    def _scored(self, rows: pa.Table, *, matches: bool = False) -> pa.Table:
+        return self.context.ws.fe.score_batch_arrow(
+            model_uri=self.version.uri,
+            df=rows,
+            matches=matches,
+            trusted_types=self.context.use_case.trainer.trusted_types,
+        )
+
     def _reasons(self, scored: pa.Table) -> pa.Array[Any]:
         if self.ordinary is None:
             return pa.nulls(scored.num_rows, REASONS)
         ours = [PREDICTION, *(name for name in scored.column_names if name.startswith(MATCHED))]
 
         def score(rows: pa.Table) -> np.ndarray[Any, np.dtype[np.float64]]:
-            made = self.context.ws.fe.score_batch_arrow(model_uri=self.version.uri, df=rows, result_type="double")
-            return np.asarray(made.column(PREDICTION).to_numpy(), dtype=np.float64)
+            return np.asarray(self._scored(rows).column(PREDICTION).to_numpy(), dtype=np.float64)
 
         made = np.asarray(scored.column(PREDICTION).to_numpy(), dtype=np.float64)
         top = self.context.use_case.scorer.reason_codes
@@ -262,7 +268,7 @@ def create_tables(context: StageContext) -> None:
     context.ws.tables.create(
         predictions,
         prediction_schema(spine),
-        primary_keys=(*spine.keys, "model_version"),
+        primary_keys=(*spine.primary_keys, "model_version"),
         timeseries_column=spine.prediction_time,
         description="One row an entity, prediction time and model version; append-only",
     )

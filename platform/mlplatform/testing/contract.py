@@ -180,22 +180,22 @@ class Contract:
         spine = use_case.label_spine()
         looked: list[tuple[str, pa.Table, tuple[str, ...]]] = []
         for silver in use_case.silver:
-            rows = ws.tables.to_arrow(use_case.namespace.silver(silver.name), columns=list(silver.keys))
-            looked.append((f"silver_{silver.name}", rows, silver.keys))
+            rows = ws.tables.to_arrow(use_case.namespace.silver(silver.name), columns=list(silver.primary_keys))
+            looked.append((f"silver_{silver.name}", rows, silver.primary_keys))
         # As they are computed: the tables are merged into by key, which would hide a second row.
         view, by_now = view_at(self._context, allowed=spine.inputs), F.lit(self._as_of)
         looked.append(
             (
                 "gold_spine",
-                spine.spine(view).where(F.col(spine.prediction_time) <= by_now).select(*spine.keys).toArrow(),
-                spine.keys,
+                spine.spine(view).where(F.col(spine.prediction_time) <= by_now).select(*spine.primary_keys).toArrow(),
+                spine.primary_keys,
             )
         )
         looked.append(
             (
                 "gold_labels",
-                spine.labels(view).where(F.col(LABEL_KNOWN_AT) <= by_now).select(*spine.keys).toArrow(),
-                spine.keys,
+                spine.labels(view).where(F.col(LABEL_KNOWN_AT) <= by_now).select(*spine.primary_keys).toArrow(),
+                spine.primary_keys,
             )
         )
         for table in (made() for made in use_case.features):
@@ -233,6 +233,7 @@ class Contract:
         """The model gets the spine's columns and the looked-up features, for every labelled row, and nothing else."""
         use_case = self._refined
         spine, trainer, settings = use_case.label_spine(), use_case.model_trainer(), use_case.settings
+        use_case.register_functions(self._ws)
         start = training_start(settings.training, self._as_of)
         frame = known_labels(self._ws, use_case.namespace, spine, self._as_of, after=start)
         data = training_data(self._ws, trainer, spine, frame, settings)
@@ -285,11 +286,12 @@ class Contract:
         stored = ws.tables.to_arrow(use_case.namespace.gold(PREDICTIONS))
         if not stored.num_rows:
             raise NothingToCheckError(f"no prediction is due in the {use_case.settings.scoring.every} before as_of")
-        keys = list(use_case.label_spine().keys)
+        keys = list(use_case.label_spine().primary_keys)
         rows = ws.tables.to_arrow(use_case.namespace.gold(SPINE))
         due = rows.join(stored.select(keys), keys=keys, join_type="left semi").select(rows.column_names)
         uri = ws.registry.get(use_case.model, ws.registry.aliases(use_case.model)[CHALLENGER]).uri
-        again = ws.fe.score_batch_arrow(model_uri=uri, df=due, result_type="double").select([*keys, PREDICTION])
+        again = ws.fe.score_batch_arrow(model_uri=uri, df=due, trusted_types=use_case.trainer.trusted_types)
+        again = again.select([*keys, PREDICTION])
         both = stored.select([*keys, PREDICTION]).join(again, keys=keys, join_type="inner", right_suffix=" again")
         first, second = (both.column(name).to_numpy() for name in (PREDICTION, f"{PREDICTION} again"))
         if both.num_rows != stored.num_rows or not np.allclose(first, second, rtol=_SAME, atol=_SAME):

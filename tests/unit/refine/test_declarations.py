@@ -38,7 +38,8 @@ class Legs(SilverTable):
 
     name = "legs"
     source = Landed
-    keys = ("leg", "left_at")
+    keys = ("leg",)
+    timeseries = True
     known_at = "left_at"
     columns = (
         Column("leg", "string", "Number of the leg"),
@@ -224,7 +225,7 @@ def test_a_feature_table_takes_its_declarations_from_its_silver_table() -> None:
 
 def test_the_time_is_no_key_twice_when_the_silver_table_has_it_as_none() -> None:
     class ByLeg(Legs):
-        keys = ("leg",)
+        timeseries = False
 
     assert type("Table", (AsItStands,), {"table": ByLeg})().primary_keys == ("leg", "left_at")
 

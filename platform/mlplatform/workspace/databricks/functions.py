@@ -13,12 +13,13 @@ from mlplatform.naming import ObjectName, quote
 from mlplatform.protocols.functions import FunctionInfo
 from mlplatform.workspace.databricks.connection import retrying
 from mlplatform.workspace.databricks.function_source import python_body, rebuilt
+from mlplatform.workspace.databricks.literals import literal
 from mlplatform.workspace.databricks.registry_errors import redacted
 
 if TYPE_CHECKING:
     from databricks.sdk.service.catalog import FunctionInfo as UnityFunction
 
-    from mlplatform.workspace.databricks.workspace import DatabricksWorkspace
+    from mlplatform.workspace.databricks.unity import Unity
 
 _DIGEST = re.compile(r"\[mlplatform ([0-9a-f]{16})\]")
 
@@ -26,12 +27,13 @@ _DIGEST = re.compile(r"\[mlplatform ([0-9a-f]{16})\]")
 class DatabricksFunctions:
     """Functions in Unity Catalog; see `mlplatform.protocols.workspace.Functions`.
 
-    The comment of each holds a digest of parameters, return type and body: what stands there already is not made again.
+    The comment of each holds a digest of parameters, return type and body: a function that exists in this form is not
+    created again.
     """
 
-    def __init__(self, ws: DatabricksWorkspace) -> None:
-        """Take the workspace; nothing is asked yet."""
-        self._ws = ws
+    def __init__(self, unity: Unity) -> None:
+        """Take the connection; nothing is asked yet."""
+        self._unity = unity
         self._known: dict[str, tuple[str, FunctionInfo]] = {}
 
     def register(
@@ -53,13 +55,13 @@ class DatabricksFunctions:
         digest = _digest(info.parameters, info.returns, body)
         if not self._stands(info.name, digest):
             try:
-                self._ws.sql.execute(statement(info, body, digest))
+                self._unity.sql.execute(statement(info, body, digest))
             except Exception as error:
                 # The answer may have been lost after the function was made.
                 if not self._stands(info.name, digest):
                     raise FeatureStoreError(
                         f"Function {info.name} cannot be made: {redacted(str(error))}",
-                        hint="It needs CREATE FUNCTION on its schema, and ownership to replace one that is there.",
+                        hint="It needs CREATE FUNCTION on its schema, and ownership to replace an existing one.",
                     ) from error
         self._known[info.name] = (digest, info)
 
@@ -67,20 +69,21 @@ class DatabricksFunctions:
         """Return a registered function.
 
         Raises:
-            FeatureStoreError: If there is none of that name (near names are given), or it was made by something else.
+            FeatureStoreError: If no function has that name (similar names are suggested), or it was created by
+                something else.
         """
         key = str(ObjectName.parse(name)).lower()
-        found = self._read(key)
-        if found is None:
+        unity_function = self._read(key)
+        if unity_function is None:
             raise FeatureStoreError(
                 f"Function {name} is not registered.",
                 hint=f"{did_you_mean(key, self._names(key))} Register it with ws.functions.register.",
             )
-        parameters, returns, body = _declaration(key, found)
-        digest = _comment_digest(found)
-        known = self._known.get(key)
-        if known is not None and known[0] == digest:
-            return known[1]
+        parameters, returns, body = _declaration(key, unity_function)
+        digest = _comment_digest(unity_function)
+        remembered = self._known.get(key)
+        if remembered is not None and remembered[0] == digest:
+            return remembered[1]
         if digest is None or digest != _digest(parameters, returns, body):
             raise FeatureStoreError(
                 f"Function {key} was not registered by this library, or was changed since.",
@@ -89,15 +92,15 @@ class DatabricksFunctions:
         return FunctionInfo(name=key, parameters=parameters, returns=returns, fn=rebuilt(key, body))
 
     def _stands(self, name: str, digest: str) -> bool:
-        """Tell whether Unity Catalog has the function just so."""
-        found = self._read(name)
-        return found is not None and _comment_digest(found) == digest == _digest(*_declaration(name, found))
+        """Tell whether Unity Catalog has the function in exactly this form."""
+        function = self._read(name)
+        return function is not None and _comment_digest(function) == digest == _digest(*_declaration(name, function))
 
     def _read(self, name: str) -> UnityFunction | None:
         from databricks.sdk.errors import NotFound
 
         try:
-            return retrying(lambda: self._ws.client.functions.get(name))
+            return retrying(lambda: self._unity.client.functions.get(name))
         except NotFound:
             return None
         except Exception as error:
@@ -111,23 +114,23 @@ class DatabricksFunctions:
 
         parsed = ObjectName.parse(name)
         try:
-            found = list(self._ws.client.functions.list(parsed.catalog, parsed.schema))
+            functions = list(self._unity.client.functions.list(parsed.catalog, parsed.schema))
         except DatabricksError:
-            found = []  # Near names are a courtesy: that the function is missing is known.
-        return [item.full_name for item in found if item.full_name]
+            functions = []  # Similar names are a courtesy: that the function is missing is certain.
+        return [item.full_name for item in functions if item.full_name]
 
 
 def statement(info: FunctionInfo, body: str, digest: str) -> str:
     """Return the statement that makes a function, with its digest in the comment."""
     parameters = ", ".join(f"{quote(name)} {_sql_type(kind)}" for name, kind in info.parameters)
     summary = (info.fn.__doc__ or "").strip().partition("\n")[0]
-    comment = f"{summary} [mlplatform {digest}]".strip().replace("\\", "\\\\").replace("'", "\\'").replace("$$", "$ $")
+    comment = literal(f"{summary} [mlplatform {digest}]".strip().replace("$$", "$ $"))
     # Databricks' SQL reference, "CREATE FUNCTION (SQL and Python)"
     # (sql/language-manual/sql-ref-syntax-ddl-create-sql-function).
     name, returns = ObjectName.parse(info.name).sql, _sql_type(info.returns)
     return (
         f"CREATE OR REPLACE FUNCTION {name}({parameters}) RETURNS {returns}\n"
-        f"LANGUAGE PYTHON\nCOMMENT '{comment}'\nAS $$\n{body}\n$$"
+        f"LANGUAGE PYTHON\nCOMMENT {comment}\nAS $$\n{body}\n$$"
     )
 
 
@@ -141,19 +144,19 @@ def _digest(parameters: Sequence[tuple[str, str]], returns: str, body: str) -> s
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _comment_digest(found: UnityFunction) -> str | None:
-    match = _DIGEST.search(found.comment or "")
+def _comment_digest(function: UnityFunction) -> str | None:
+    match = _DIGEST.search(function.comment or "")
     return match.group(1) if match else None
 
 
-def _declaration(name: str, found: UnityFunction) -> tuple[tuple[tuple[str, str], ...], str, str]:
-    inputs = found.input_params.parameters if found.input_params is not None else None
+def _declaration(name: str, function: UnityFunction) -> tuple[tuple[tuple[str, str], ...], str, str]:
+    inputs = function.input_params.parameters if function.input_params is not None else None
     return (
         tuple(
             (item.name, _spelled(item.type_text, name)) for item in sorted(inputs or (), key=lambda item: item.position)
         ),
-        _spelled(found.full_data_type or "", name),
-        found.routine_definition or "",
+        _spelled(function.full_data_type or "", name),
+        function.routine_definition or "",
     )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from mlplatform.naming import ObjectName, quote
-from mlplatform.workspace.databricks.table_metadata import literal
+from mlplatform.workspace.databricks.literals import literal
 
 _PLACE = "_mlplatform_place"
 
@@ -31,7 +31,7 @@ def declare(
     where: Mapping[str, str],
     description: str,
 ) -> View:
-    """Return how the view is made.
+    """Return how the view is created.
 
     Args:
         name: The view's name.

@@ -12,15 +12,15 @@ import pyarrow as pa
 
 from mlplatform.errors import TableError
 from mlplatform.naming import quote
+from mlplatform.protocols.table_checks import check_unique, raise_for_nulls, repeated_keys
 from mlplatform.types import arrow_type, spark_type
 from mlplatform.workspace.shared.frames import check_fit, conform, to_arrow
-from mlplatform.workspace.shared.table_checks import check_unique, raise_for_nulls, repeated_keys
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
     from pyspark.sql.types import StructType
 
-    from mlplatform.workspace.databricks.workspace import DatabricksWorkspace
+    from mlplatform.workspace.databricks.unity import Unity
 
 STAGED_BYTES = 64 * 1024**2
 
@@ -32,7 +32,7 @@ def arrow_schema(schema: StructType) -> pa.Schema:
         comment = (column.metadata or {}).get("comment")
         metadata = {"comment": comment} if comment else None
         name = column.dataType.simpleString()
-        # A column without zone may stand in a table, though no feature may be one.
+        # A table may hold a column without a zone, though no feature may be one.
         kind = pa.timestamp("us") if name == "timestamp_ntz" else arrow_type(name)
         fields.append(pa.field(column.name, kind, nullable=column.nullable, metadata=metadata))
     return pa.schema(fields)
@@ -55,7 +55,7 @@ def spark_or_arrow(frame: Any) -> DataFrame | pa.Table:
 
 
 @contextmanager
-def conformed(ws: DatabricksWorkspace, frame: Any, schema: pa.Schema, table: str) -> Iterator[DataFrame]:
+def conformed(unity: Unity, frame: Any, schema: pa.Schema, table: str) -> Iterator[DataFrame]:
     """Give the frame with exactly the declared columns and types, as a Spark DataFrame.
 
     Raises:
@@ -65,23 +65,23 @@ def conformed(ws: DatabricksWorkspace, frame: Any, schema: pa.Schema, table: str
     if is_spark_frame(frame):
         yield _cast(frame, schema, table)
         return
-    with lifted(ws, conform(to_arrow(frame), schema, table)) as rows:
+    with lifted(unity, conform(to_arrow(frame), schema, table)) as rows:
         yield rows
 
 
 @contextmanager
-def lifted(ws: DatabricksWorkspace, rows: pa.Table) -> Iterator[DataFrame]:
+def lifted(unity: Unity, rows: pa.Table) -> Iterator[DataFrame]:
     """Give Arrow rows as a Spark DataFrame; large ones go through Parquet in the ops volume.
 
     Raises:
         TableError: If the volume cannot be written.
     """
     if rows.nbytes <= STAGED_BYTES:
-        yield ws.spark.createDataFrame(rows, schema=_ddl(rows.schema))
+        yield unity.spark.createDataFrame(rows, schema=_ddl(rows.schema))
         return
     from pyarrow import parquet
 
-    folder = ws.ops_volume / "staging" / uuid.uuid4().hex
+    folder = unity.ops_volume / "staging" / uuid.uuid4().hex
     try:
         folder.mkdir(parents=True)
         parquet.write_table(rows, folder / "rows.parquet")
@@ -91,7 +91,7 @@ def lifted(ws: DatabricksWorkspace, rows: pa.Table) -> Iterator[DataFrame]:
             hint="Run where volumes are mounted (a job, a notebook), or hand over a Spark DataFrame.",
         ) from error
     try:
-        yield ws.spark.read.schema(_ddl(rows.schema)).parquet(str(folder))
+        yield unity.spark.read.schema(_ddl(rows.schema)).parquet(str(folder))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -117,26 +117,26 @@ def check_unique_frame(frame: DataFrame | pa.Table, rows: DataFrame, keys: Seque
     nulls = rows.agg(*(F.count_if(F.col(quote(key)).isNull()).alias(f"n{at}") for at, key in enumerate(keys))).collect()
     raise_for_nulls({key: nulls[0][f"n{at}"] for at, key in enumerate(keys)}, table)
     repeated = rows.groupBy(*columns).agg(F.count("*").alias("_count")).where("_count > 1")
-    found = repeated.agg(
+    counts = repeated.agg(
         F.count("*").alias("keys"),
         F.sum(F.col("_count") - 1).alias("surplus"),
         F.first(F.struct(*columns)).alias("first"),
     ).collect()[0]
-    if found["keys"]:
-        raise repeated_keys(table, found["keys"], found["surplus"], found["first"].asDict())
+    if counts["keys"]:
+        raise repeated_keys(table, counts["keys"], counts["surplus"], counts["first"].asDict())
 
 
 def _cast(frame: DataFrame, schema: pa.Schema, table: str) -> DataFrame:
     from pyspark.sql import functions as F  # noqa: N812
 
     check_fit(frame.columns, schema, table)
-    there = arrow_schema(frame.schema)
+    given_schema = arrow_schema(frame.schema)
     columns = []
     for field in schema:
-        if field.name not in there.names:
+        if field.name not in given_schema.names:
             columns.append(F.lit(None).cast(spark_name(field.type)).alias(field.name))
             continue
-        kind = there.field(field.name).type
+        kind = given_schema.field(field.name).type
         if _loses(kind, field.type):
             raise TableError(
                 f"Column {field.name} of {table} is {field.type}; the frame's {kind} does not fit.",
