@@ -16,6 +16,7 @@ from sklearn.pipeline import make_pipeline
 
 from mlplatform import Column, FeatureLookup, SilverTable, Source
 from mlplatform.columns import arrow_schema
+from mlplatform.errors import TableError
 
 if TYPE_CHECKING:
     from mlplatform.protocols.workspace import Workspace
@@ -151,3 +152,17 @@ def test_a_feature_table_of_exact_types_is_looked_up_trained_on_and_scored_with(
     scored = ws.fe.score_batch_arrow(model_uri=uri, df=spine.select(["k"]))
     assert scored.column("prediction").null_count == 0
     assert scored.schema.field("money").type == pa.decimal128(12, 2)
+
+
+def test_a_float_goes_into_a_decimal_column_only_if_it_is_that_decimal(ws: Workspace, fresh: Any) -> None:
+    name = fresh("decimals")
+    ws.tables.create(name, pa.schema([pa.field("paid", pa.decimal128(8, 2))]))
+    ws.tables.append(name, pa.table({"paid": [0.1, 0.29, -123456.78, None]}))
+    ws.tables.append(name, pa.table({"paid": pa.array([0.1, 1.25], pa.float32())}))
+    paid = ws.tables.to_arrow(name).column("paid").to_pylist()
+    numbers = ["0.10", "0.29", "-123456.78", "0.10", "1.25"]
+    assert sorted(value for value in paid if value is not None) == sorted(map(Decimal, numbers))
+    for wrong in (0.123, 1e6, float("nan")):
+        with pytest.raises(TableError, match=f"Column paid of {name} is decimal128.8, 2.; .* does not fit"):
+            ws.tables.append(name, pa.table({"paid": [wrong]}))
+    assert ws.tables.to_arrow(name).num_rows == 6
