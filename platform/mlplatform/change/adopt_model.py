@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from mlplatform.errors import FeatureStoreError, LabelError, RegistryError, StageError
+from mlplatform.features import artifacts
 from mlplatform.gate import promotion
 from mlplatform.gate.champion_gate import Decision, decision_id
 from mlplatform.naming import CHALLENGER, CHAMPION, ObjectName
@@ -26,7 +27,6 @@ from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.spine import LABEL_KNOWN_AT, LABELS, SPINE
 from mlplatform.scoring.scorer import PREDICTION
 from mlplatform.statistics import estimate, profiles
-from mlplatform.training import artifacts
 from mlplatform.training.label_frame import known_labels
 from mlplatform.training.reference import PROFILE_FILE
 from mlplatform.training.stage import TRAINED_AS_OF_TAG, TRAINED_THROUGH_TAG
@@ -157,6 +157,7 @@ def _check_spec(context: StageContext, spec: FeatureSpec) -> None:
             f"The feature spec of the model does not fit: {'; '.join(dict.fromkeys(wrong))}.",
             hint="Adopt or write the feature tables first, and let the spine give the columns that the model takes.",
         )
+    context.use_case.register_functions(context.ws)
     for name in spec.functions:
         context.ws.functions.get(name)
 
@@ -194,7 +195,9 @@ def _keep_profile(context: StageContext, version: ModelVersion, spec: FeatureSpe
             hint="Run the stages ingest, refine and features first; see also --trained-through.",
         )
     context.progress(f"scoring {rows.num_rows} row(s) with {version.uri}")
-    scored = ws.fe.score_batch_arrow(model_uri=version.uri, df=rows, result_type="double")
+    scored = ws.fe.score_batch_arrow(
+        model_uri=version.uri, df=rows, trusted_types=context.use_case.trainer.trusted_types
+    )
     if scored.num_rows != rows.num_rows:
         raise StageError(f"{version.uri} scored {scored.num_rows} of {rows.num_rows} rows.", hint="Report this.")
     reference = profiles.profile_table(scored.select([*spec.included, PREDICTION]))

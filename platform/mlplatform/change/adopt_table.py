@@ -100,7 +100,7 @@ def differences(table: FeatureTable, there: TableInfo) -> list[str]:
 
 
 def _declared(context: StageContext, there: TableInfo, declared_as: str | None) -> FeatureTable:
-    declared = {table.name: table for table in context.use_case.features}
+    declared: dict[str, type[FeatureTable]] = {table.name: table for table in context.use_case.features}
     if declared_as is not None:
         wanted = declared_as.removeprefix("features_")
         if wanted not in declared:

@@ -27,6 +27,7 @@ from mlplatform.statistics.metrics import Vector
 from mlplatform.training import reference
 from mlplatform.training.label_frame import LabelFrame, known_labels
 from mlplatform.training.stage import TRAINED_AS_OF_TAG, TRAINED_THROUGH_TAG, training_start
+from mlplatform.types import SortOrder
 
 NEW_LABELS, HOLDOUT, NO_LABELS = "new labels", "holdout", "no labels"
 _TIMED_ROWS = 1000
@@ -70,6 +71,7 @@ def gather(context: StageContext, challenger: ModelVersion, champion: ModelVersi
     known_then = max(_time_tag(version, TRAINED_AS_OF_TAG) for version in versions)
     frame, source = _newest(context, frame, known_then)
     context.progress(f"gate: {frame.rows.num_rows} labelled rows ({source['rows_from']}) that neither model learned")
+    context.use_case.register_functions(context.ws)
     made, rows = score(context, challenger, frame)
     other = _score_champion(context, champion, frame) if champion else None
     spec = _feature_spec(context.ws, challenger)
@@ -111,9 +113,11 @@ def score(context: StageContext, version: ModelVersion, frame: LabelFrame) -> tu
     """
     spine = context.use_case.label_spine()
     rows = frame.rows.drop_columns([spine.label, LABEL_KNOWN_AT])
-    scored = context.ws.fe.score_batch_arrow(model_uri=version.uri, df=rows, result_type="double")
+    scored = context.ws.fe.score_batch_arrow(
+        model_uri=version.uri, df=rows, trusted_types=context.use_case.trainer.trusted_types
+    )
     # Scoring promises no order; the frame is sorted by these, and they are unique.
-    order = [(spine.prediction_time, "ascending"), *((key, "ascending") for key in spine.entity_keys)]
+    order: SortOrder = [(spine.prediction_time, "ascending"), *((key, "ascending") for key in spine.entity_keys)]
     scored = scored.sort_by(order).combine_chunks()
     keys = list(spine.primary_keys)
     if scored.num_rows != rows.num_rows or not scored.select(keys).equals(rows.select(keys).combine_chunks()):
@@ -169,7 +173,8 @@ def _feature_facts(context: StageContext, version: ModelVersion, spec: FeatureSp
     looked_up = {column.output_name for column in spec.features} | {column.output_name for column in spec.computed}
     names = [name for name in spec.included if name in looked_up]
     trained = reference.load(context.ws, version).profile
-    shares = {name: pc.sum(rows.column(name).is_null(nan_is_null=True)).as_py() / rows.num_rows for name in names}
+    missing = {name: rows.column(name).is_null(nan_is_null=True).cast(pa.int64()) for name in names}
+    shares = {name: pc.sum(column).as_py() / rows.num_rows for name, column in missing.items()}
     newest: dict[str, datetime | None] = {}
     if context.use_case.settings.gate.features.max_age:
         tables = context.ws.tables
@@ -202,11 +207,13 @@ def _signature(ws: Workspace, version: ModelVersion) -> ModelSignature:
 def _seconds(context: StageContext, version: ModelVersion, frame: LabelFrame) -> float:
     """Time to score 1,000 rows (the frame's first, repeated where it has fewer), the better of two tries."""
     label = context.use_case.label_spine().label
-    places = pa.array(np.arange(_TIMED_ROWS) % frame.rows.num_rows)
+    places = np.arange(_TIMED_ROWS) % frame.rows.num_rows
     rows = frame.rows.drop_columns([label, LABEL_KNOWN_AT]).take(places).combine_chunks()
     taken = []
     for _ in range(2):
         started = time.perf_counter()
-        context.ws.fe.score_batch_arrow(model_uri=version.uri, df=rows, result_type="double")
+        context.ws.fe.score_batch_arrow(
+            model_uri=version.uri, df=rows, trusted_types=context.use_case.trainer.trusted_types
+        )
         taken.append(time.perf_counter() - started)
     return min(taken)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
+from typing import cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -47,7 +49,7 @@ class Window:
 
     def of_version(self) -> pa.Table:
         """Return the rows that the window's version predicted."""
-        return self.rows.filter(pc.equal(self.rows.column("model_version"), self.version))
+        return self.rows.filter(pc.equal(self.rows.column("model_version"), pa.scalar(self.version, pa.int64())))
 
 
 def read_window(context: StageContext, end: datetime) -> Window:
@@ -135,6 +137,7 @@ def _inputs(context: StageContext, window: Window) -> Iterator[pa.RecordBatch]:
         context.namespace.gold(SPINE), filters=[(time, ">", window.start), (time, "<=", window.end)]
     )
     rows = rows.join(window.rows.select(keys), keys=keys, join_type="left semi").select(rows.column_names)
+    context.use_case.register_functions(context.ws)
     training_set = context.ws.fe.create_training_set(
         df=rows, feature_lookups=list(trainer.lookups()), label=None, exclude_columns=list(trainer.exclude_columns)
     )
@@ -169,9 +172,7 @@ def _previous_counts(context: StageContext, window: Window, reference: Reference
 def _match_rates(context: StageContext, window: Window) -> list[DriftMetric]:
     limits = context.use_case.settings.monitoring
     rows, judged = window.rows.num_rows, window.rows.num_rows >= limits.min_rows
-    missing: dict[str, int] = {}
-    for entry in pc.value_counts(pc.list_flatten(window.rows.column(UNMATCHED))).to_pylist():
-        missing[entry["values"]] = entry["counts"]
+    missing = Counter(cast("list[str]", pc.list_flatten(window.rows.column(UNMATCHED)).to_pylist()))
     found = []
     for table in sorted({table.name for table in _tables(context)}):
         rate = 1 - missing.get(table, 0) / rows

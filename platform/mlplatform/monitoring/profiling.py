@@ -113,11 +113,9 @@ def _add(context: StageContext) -> int:
         "there", pa.array([True] * there.num_rows, pa.bool_())
     )
     joined = rows.join(there, keys=keys, join_type="left outer")
-    same = pc.or_kleene(
-        pc.fill_null(pc.equal(joined.column(LABEL), joined.column("before")), False),
-        pc.and_(pc.is_null(joined.column(LABEL)), pc.is_null(joined.column("before"))),
-    )
-    known = pc.fill_null(joined.column("there"), False)
+    both_null = pc.and_(pc.is_null(joined.column(LABEL)), pc.is_null(joined.column("before")))
+    same = pc.coalesce(pc.or_kleene(pc.equal(joined.column(LABEL), joined.column("before")), both_null), both_null)
+    known = pc.is_valid(joined.column("there"))
     changed = joined.filter(pc.invert(pc.and_(known, same))).select(rows.column_names)
     if changed.num_rows:
         context.ws.tables.merge(name, changed.cast(context.ws.tables.describe(name).schema))

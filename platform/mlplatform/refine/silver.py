@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pyarrow as pa
 
@@ -63,9 +63,9 @@ class SilverTable(Described):
         lambda cls: tuple(dict.fromkeys((*cls.keys, cls.known_at) if cls.timeseries else cls.keys))
     )
 
-    def __init_subclass__(cls) -> None:
+    def __init_subclass__(cls, **declared: Any) -> None:
         """Read keys that hold the time as what they are: those of a time series."""
-        super().__init_subclass__()
+        super().__init_subclass__(**declared)
         if "keys" in vars(cls) and cls.known_at in cls.keys and not cls.timeseries:
             keys = tuple(key for key in cls.keys if key != cls.known_at)
             warnings.warn(

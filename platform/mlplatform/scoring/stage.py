@@ -41,6 +41,7 @@ from mlplatform.scoring.scorer import (
 )
 from mlplatform.training import reference
 from mlplatform.training.stage import TRAINED_THROUGH_TAG
+from mlplatform.types import SortOrder
 
 NAME = "score"
 LOG = logging.getLogger(__name__)
@@ -69,6 +70,7 @@ def run(
             hint="--since lies before --as-of: rows with a prediction time between them are scored.",
         )
     ws, use_case, namespace = context.ws, context.use_case, context.namespace
+    use_case.register_functions(ws)
     aliases = ws.registry.aliases(use_case.model)
     wanted = alias or CHAMPION
     if wanted == CHAMPION:
@@ -153,9 +155,9 @@ def due_rows(
         rows = rows.join(scored_before, keys=keys, join_type="left anti").select(rows.column_names)
     for after, until in lacking:
         times = rows.column(time)
-        rows = rows.filter(pc.or_(pc.less_equal(times, after), pc.greater(times, until)))
+        rows = rows.filter(pc.or_(pc.less_equal(times, pa.scalar(after)), pc.greater(times, pa.scalar(until))))
     # In a fixed order, so that a scoring run again has the same chunks.
-    order = [(time, "ascending"), *((key, "ascending") for key in spine.entity_keys)]
+    order: SortOrder = [(time, "ascending"), *((key, "ascending") for key in spine.entity_keys)]
     return rows.sort_by(order), version
 
 
@@ -179,9 +181,7 @@ class _Scoring:
         new = self._not_scored_yet(rows)
         if not new.num_rows:
             return 0
-        scored = self.context.ws.fe.score_batch_arrow(
-            model_uri=self.version.uri, df=new, result_type="double", matches=True
-        )
+        scored = self._scored(new, matches=True)
         if scored.num_rows != new.num_rows:
             raise StageError(
                 f"{self.version.uri} scored {scored.num_rows} of {new.num_rows} rows.", hint="Report this."
@@ -225,21 +225,28 @@ class _Scoring:
             frame = frame.append_column(name, values)
         return frame
 
-    def _reasons(self, scored: pa.Table) -> pa.Array:
+    def _scored(self, rows: pa.Table, *, matches: bool = False) -> pa.Table:
+        return self.context.ws.fe.score_batch_arrow(
+            model_uri=self.version.uri,
+            df=rows,
+            matches=matches,
+            trusted_types=self.context.use_case.trainer.trusted_types,
+        )
+
+    def _reasons(self, scored: pa.Table) -> pa.Array[Any]:
         if self.ordinary is None:
             return pa.nulls(scored.num_rows, REASONS)
         ours = [PREDICTION, *(name for name in scored.column_names if name.startswith(MATCHED))]
 
         def score(rows: pa.Table) -> np.ndarray[Any, np.dtype[np.float64]]:
-            made = self.context.ws.fe.score_batch_arrow(model_uri=self.version.uri, df=rows, result_type="double")
-            return np.asarray(made.column(PREDICTION).to_numpy(), dtype=np.float64)
+            return np.asarray(self._scored(rows).column(PREDICTION).to_numpy(), dtype=np.float64)
 
         made = np.asarray(scored.column(PREDICTION).to_numpy(), dtype=np.float64)
         top = self.context.use_case.scorer.reason_codes
         return reason_codes(score, scored.drop_columns(ours), made, self.ordinary, top)
 
 
-def unmatched(scored: pa.Table) -> pa.Array:
+def unmatched(scored: pa.Table) -> pa.Array[Any]:
     """Return, for each scored row, the bare names of the feature tables that held no row for it.
 
     Args:
@@ -252,7 +259,7 @@ def unmatched(scored: pa.Table) -> pa.Array:
     tables = np.array([name.removeprefix(MATCHED).rpartition(".")[2] for name in columns], dtype=object)
     offsets = np.concatenate([[0], np.cumsum(missing.sum(axis=1))]).astype(np.int32)
     values = pa.array(tables[np.nonzero(missing)[1]] if columns else [], pa.string())
-    return pa.ListArray.from_arrays(pa.array(offsets), values)
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values)
 
 
 def create_tables(context: StageContext) -> None:
@@ -303,7 +310,8 @@ def _since(context: StageContext, since: datetime, population: pa.Table, version
     learned = 0
     if through:
         times = population.column(context.use_case.label_spine().prediction_time)
-        learned = pc.sum(pc.less_equal(times, pa.scalar(parse_as_of(through), times.type))).as_py() or 0
+        earlier = pc.less_equal(times, pa.scalar(parse_as_of(through), times.type))
+        learned = pc.sum(earlier.cast(pa.int64())).as_py() or 0
     return {"since": since.isoformat(), "learned_through": through, "learned_rows": learned}
 
 

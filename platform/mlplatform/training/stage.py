@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from mlplatform.as_of import Duration, parse_as_of, shown
 from mlplatform.config.settings import TrainingSettings
+from mlplatform.features import artifacts
 from mlplatform.naming import CHALLENGER, ObjectName
 from mlplatform.ops.context import StageContext
 from mlplatform.ops.result import StageResult
@@ -22,7 +23,7 @@ from mlplatform.protocols.registry import ModelVersion, TableRead
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.spine import SPINE
 from mlplatform.statistics import baseline, estimate, profiles
-from mlplatform.training import artifacts, skops_flavor
+from mlplatform.training import skops_flavor
 from mlplatform.training.candidate import Trained, TrainingData, train, training_data, training_key
 from mlplatform.training.fitting import in_our_words
 from mlplatform.training.label_frame import LabelFrame, known_labels, sample
@@ -64,6 +65,7 @@ def run(context: StageContext, *, register_only: bool = False) -> StageResult[An
     if options.max_rows is not None:
         frame = sample(frame, options.max_rows, options.seed)
     context.progress(f"training set of {frame.rows.num_rows} labelled rows, of {known_rows} known")
+    use_case.register_functions(ws)
     data = training_data(ws, trainer, spine, frame, settings)
     key = training_key(trainer, data, settings)
     result: StageResult[Any] = StageResult(inputs=frame.versions, rows_in=known_rows, rows_out=data.labels.size)
@@ -132,7 +134,7 @@ def _train_and_log(
         run.log_params(trained.params)
         run.log_metrics({f"{_HOLDOUT}{name}": value for name, value in trained.metrics.items()})
         reference = profiles.profile_table(data.rows)
-        reference |= profiles.profile_table(pa.table({"prediction": trained.holdout_predictions}))
+        reference |= profiles.profile_table(pa.table({"prediction": pa.array(trained.holdout_predictions)}))
         calibration = None
         if settings.task == "classification":
             calibration = estimate.fit_calibration(data.labels[trained.split.holdout], trained.holdout_predictions)
