@@ -158,8 +158,8 @@ def _values(name: str, found: Inferred, task: Task, horizon: str | None) -> dict
         "time_sql": f"try_to_timestamp(trim({quote(found.timestamp.source)}))" if found.timestamp else "",
         "day_sql": _day_sql(found),
         "labelled": _labelled(found),
-        "label_sql": _label_sql(found),
-        "label_call": _number_sql(found.label).laid_out(12) if task == "regression" else "",
+        "time_column": _time_column(found, time),
+        "label_column": _label_column(found),
         "fact_expectations": expectations([_readable(fact) for fact in facts if fact.role == "number"]),
         "label_expectations": expectations([_label_is_readable(found)]),
         "histories": histories,
@@ -214,17 +214,39 @@ def _class(name: str, *arguments: str) -> str:
 def _entity_columns(found: Inferred) -> list[dict[str, str]]:
     if not found.entities:
         comment = "The row's place: its file, and its number there"
-        return [{"const": "ENTITY", "name": "row_id", "comment": comment, "sql": _entity_sql(found)[0]}]
+        return [_entity_column("ENTITY", "row_id", comment, _entity_sql(found)[0])]
     many = len(found.entities) > 1
     return [
-        {
-            "const": f"ENTITY_{number}" if many else "ENTITY",
-            "name": entity.name,
-            "comment": f"Names what is predicted for ({visible(entity.source)})",
-            "sql": sql,
-        }
+        _entity_column(
+            f"ENTITY_{number}" if many else "ENTITY",
+            entity.name,
+            f"Names what is predicted for ({visible(entity.source)})",
+            sql,
+        )
         for number, (entity, sql) in enumerate(zip(found.entities, _entity_sql(found), strict=True), start=1)
     ]
+
+
+def _entity_column(const: str, name: str, comment: str, sql: str) -> dict[str, str]:
+    arguments = [text(name), '"string"', text(comment), "nullable=False", f"sql={text(sql)}"]
+    return {"const": const, "declared": PythonCall(f"{const} = Column", arguments).laid_out(0, after="")}
+
+
+def _time_column(found: Inferred, time: str) -> str:
+    comment = f"When the prediction is made ({visible(found.timestamp.source)})" if found.timestamp else "A made-up day"
+    arguments = [text(time), '"timestamp"', text(comment), "nullable=False", "sql=_TIME"]
+    return PythonCall("TIME = Column", arguments).laid_out(0, after="")
+
+
+def _label_column(found: Inferred) -> str:
+    source = visible(found.label.source)
+    arguments: list[str | PythonCall] = [text(found.label.name), '"double"']
+    if found.positive:
+        comment = f"1 where {source} is {found.positive}, 0 where {found.negative}"
+        arguments += [text(comment), f"sql={text(_label_sql(found))}"]
+    else:
+        arguments += [text(f"As delivered in {source}"), _number_sql(found.label)]
+    return PythonCall("Column", arguments).laid_out(8)
 
 
 def _entity_sql(found: Inferred) -> list[str]:
@@ -264,19 +286,16 @@ def _round_up(value: float) -> float:
 
 
 def _column(fact: CsvColumn) -> dict[str, str]:
-    comment = f"As delivered in {visible(fact.source)}"
-    if fact.role != "number":
-        sql = f"sql={text(f'trim({quote(fact.source)})')},"
-        return {"name": fact.name, "type": "string", "comment": comment, "sql": sql, "note": ""}
-    if fact.form.unit:
-        comment = f"{comment}, in {'percent: 40% is 40' if fact.form.unit == '%' else fact.form.unit}"
-    return {
-        "name": fact.name,
-        "type": "double",
-        "comment": comment,
-        "sql": _number_sql(fact).laid_out(12),
-        "note": fact.form.doubt if fact.form.doubt.isprintable() else ascii(fact.form.doubt),
-    }
+    comment, note = f"As delivered in {visible(fact.source)}", ""
+    sql: str | PythonCall = f"sql={text(f'trim({quote(fact.source)})')}"
+    if fact.role == "number":
+        if fact.form.unit:
+            comment = f"{comment}, in {'percent: 40% is 40' if fact.form.unit == '%' else fact.form.unit}"
+        sql = _number_sql(fact)
+        note = fact.form.doubt if fact.form.doubt.isprintable() else ascii(fact.form.doubt)
+    kind = "double" if fact.role == "number" else "string"
+    declared = PythonCall("Column", [text(fact.name), text(kind), text(comment), sql]).laid_out(8)
+    return {"declared": declared, "note": note}
 
 
 def _readable(fact: CsvColumn) -> PythonCall:
