@@ -53,101 +53,62 @@ class PlatformError(Exception):
 
 
 class UsageError(PlatformError, ValueError):
-    """Raised when a command or call is used wrongly: an unknown use case, stage or argument."""
+    """Raised when a command or call is used wrongly: an unknown use case or stage, a name or argument that is none."""
 
     exit_code = 2
 
 
 class ConfigError(PlatformError, ValueError):
-    """Raised when a `config.yml` or a setting does not hold what it should."""
+    """Raised when a `config.yml`, a setting or another file of the project does not hold what it should."""
 
     exit_code = 2
-
-
-class InvalidNameError(PlatformError, ValueError):
-    """Raised when a table, column, model or alias name is not one."""
-
-    exit_code = 2
-
-
-class IngestError(PlatformError):
-    """Raised when a landed file cannot be read or is not what its source declares."""
 
 
 class TableError(PlatformError, ValueError):
     """Raised when a table is missing, or a frame does not fit the table it goes to."""
 
 
-class WriteConflictError(PlatformError):
-    """Raised when other writers kept winning until the retries of a write were used up."""
-
-
 class FeatureStoreError(PlatformError, ValueError):
-    """Raised when the feature client refuses a declaration, a frame or a call."""
-
-
-class FunctionError(FeatureStoreError):
-    """Raised when a feature function is unknown, wrongly declared, or fails on a row."""
-
-
-class LabelError(PlatformError):
-    """Raised when there are no labels to work with: none is known yet, or one class is missing."""
-
-
-class LeakError(PlatformError):
-    """Raised when a feature table uses what was not known at the time it claims."""
-
-
-class IncrementalError(PlatformError):
-    """Raised when a feature table computed step by step differs from one computed at once."""
-
-
-class ContractError(PlatformError):
-    """Raised when a use case breaks a promise that every use case must keep."""
+    """Raised when the feature client refuses a declaration, a function, a frame or a call."""
 
 
 class RegistryError(PlatformError):
-    """Raised when the model registry cannot be read or written; never means "there is no champion"."""
+    """Raised when the registry cannot be read or written, or a model's files are not those registered.
+
+    It never means "there is no champion".
+    """
 
 
 class MissingVersionError(RegistryError):
     """Raised when the registry answers, and says that there is no such version: asking again gives the same."""
 
 
-class JobError(PlatformError):
-    """Raised when a job does not exist, cannot be started, or its run cannot be read."""
+class StageError(PlatformError):
+    """Raised when a stage cannot do its work; earlier stages' results stay."""
 
 
-class MonitorError(PlatformError):
-    """Raised when data profiling of a table cannot be set up."""
+class LabelError(PlatformError):
+    """Raised when there are no labels to work with: none is known yet, or one class is missing."""
 
 
-class BundleError(PlatformError):
-    """Raised when the bundle's files, or what it deployed, are not what the use cases say."""
+class ContractError(PlatformError):
+    """Raised when a use case breaks a promise that every use case must keep.
+
+    Among them: a feature table uses only what was known at the time it claims, and one that is computed step by step
+    equals one that is computed at once.
+    """
 
 
-class AccessError(PlatformError):
-    """Raised when a privilege is unknown, or may not be granted."""
+class DeploymentError(PlatformError):
+    """Raised when a job, a monitor, a privilege or a file of the bundle does not exist, or cannot be set up."""
 
 
-class WorkspaceUnreachableError(PlatformError):
-    """Raised when a Databricks workspace does not answer, or does not know who asks; names the host and the setting."""
-
-
-class ArtifactError(PlatformError):
-    """Raised when a model's files are not those registered, or hold types outside the allow-list."""
-
-
-class EngineError(PlatformError):
-    """Raised when the Spark engine does not start or stops answering."""
+class UnavailableError(PlatformError):
+    """Raised when an engine or a workspace does not answer, or other writers kept winning: later it may work."""
 
 
 class MissingDependencyError(PlatformError):
     """Raised when an optional package is needed and not installed."""
-
-
-class StageError(PlatformError):
-    """Raised when a stage cannot do its work; earlier stages' results stay."""
 
 
 class NotPromotedError(PlatformError):

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from mlplatform.errors import InvalidNameError
+from mlplatform.errors import UsageError
 
 Dialect = Literal["spark", "duckdb"]
 
@@ -30,10 +30,10 @@ def check_part(part: str, *, of: str) -> str:
         of: The whole name, for the message.
 
     Raises:
-        InvalidNameError: If the part is empty, too long, or holds other characters than letters, digits, `_`, `-`.
+        UsageError: If the part is empty, too long, or holds other characters than letters, digits, `_`, `-`.
     """
     if not isinstance(part, str) or not _PART.fullmatch(part):
-        raise InvalidNameError(
+        raise UsageError(
             f"{part!r} in the name {of!r} is not a valid catalog, schema or object name.",
             hint="Use letters, digits, '_' and '-', at most 255 characters, as in 'dev.credit_risk.silver_loans'.",
         )
@@ -44,14 +44,14 @@ def check_use_case_name(name: str) -> str:
     """Return the name if it can name a use case: its folder, its schema and its Python package.
 
     Raises:
-        InvalidNameError: If it is not lower-case letters, digits and underscores, starting with a letter.
+        UsageError: If it is not lower-case letters, digits and underscores, starting with a letter.
 
     Examples:
         >>> check_use_case_name("credit_risk")
         'credit_risk'
     """
     if not _USE_CASE.fullmatch(name):
-        raise InvalidNameError(
+        raise UsageError(
             f"{name!r} is not a valid use-case name.",
             hint="Use lower-case letters, digits and underscores, starting with a letter, as in 'credit_risk'.",
         )
@@ -66,14 +66,14 @@ def quote(identifier: str, dialect: Dialect = "spark") -> str:
         dialect: Whose quoting rules: backticks for Spark, double quotes for DuckDB.
 
     Raises:
-        InvalidNameError: If the identifier is empty or holds control characters.
+        UsageError: If the identifier is empty or holds control characters.
 
     Examples:
         >>> quote("a`b"), quote('a"b', "duckdb")
         ('`a``b`', '"a""b"')
     """
     if not identifier or _CONTROL.search(identifier):
-        raise InvalidNameError(
+        raise UsageError(
             f"{identifier!r} cannot be used as a column name in SQL.",
             hint="A column name is not empty and holds no control characters.",
         )
@@ -106,13 +106,13 @@ class ObjectName:
         """Read `catalog.schema.name`.
 
         Raises:
-            InvalidNameError: If there are not exactly three valid parts.
+            UsageError: If there are not exactly three valid parts.
         """
         if isinstance(text, ObjectName):
             return text
         parts = text.split(".") if isinstance(text, str) else []
         if len(parts) != LEVELS:
-            raise InvalidNameError(
+            raise UsageError(
                 f"{text!r} is not a three-level name.",
                 hint="Write catalog.schema.name, as in 'dev.credit_risk.features_lender'.",
             )

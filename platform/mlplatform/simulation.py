@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 
-from mlplatform.as_of import parse_as_of
 from mlplatform.ops import stage_runs
 from mlplatform.ops.context import Progress, silent
 from mlplatform.ops.stage_runs import RunLog
@@ -42,7 +41,7 @@ def simulate(
     metric = use_case.settings.training.metric
     # One record for all steps: reading it anew at each would cost more the longer the simulation gets.
     log = RunLog(ws, use_case.namespace)
-    finished = {parse_as_of(row["as_of"]) for row in log.rows(ORDER[-1]) if row["status"] == stage_runs.DONE}
+    finished = {record.as_of for record in log.records(ORDER[-1]) if record.status == stage_runs.DONE}
     # What is recorded as finished is so where what it made is there; else its last step brings it back.
     done = [moment for moment in moments if moment in finished]
     if done and Pipeline(ws, use_case, done[-1], progress, log=log).lost():
@@ -56,5 +55,4 @@ def simulate(
 
 
 def _steps(log: RunLog, wanted: Collection[datetime], metric: str) -> list[Step]:
-    rows = [row for row in log.rows() if parse_as_of(row["as_of"]) in wanted]
-    return timeline.steps(rows, metric)
+    return timeline.steps([record for record in log.records() if record.as_of in wanted], metric)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mlplatform.errors import FunctionError, InvalidNameError
+from mlplatform.errors import FeatureStoreError, UsageError
 from mlplatform.protocols.functions import Functions
 from tests.support.feature_functions import ratio
 
@@ -47,10 +47,10 @@ def test_the_same_name_again_replaces_it(ws):
 
 def test_a_missing_function_is_an_error_with_near_names(ws):
     ws.functions.register("dev.functions.share_paid", ratio, **DECLARED)
-    with pytest.raises(FunctionError, match=r"dev\.functions\.share_piad is not registered") as refused:
+    with pytest.raises(FeatureStoreError, match=r"dev\.functions\.share_piad is not registered") as refused:
         ws.functions.get("dev.functions.share_piad")
     assert "Did you mean dev.functions.share_paid" in refused.value.hint
-    with pytest.raises(FunctionError, match="is not registered"):
+    with pytest.raises(FeatureStoreError, match="is not registered"):
         ws.functions.get("dev.nowhere.ratio")
 
 
@@ -66,16 +66,16 @@ def test_a_missing_function_is_an_error_with_near_names(ws):
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_function_that_cannot_be_registered_is_not(ws, arguments, says):
-    with pytest.raises(FunctionError, match=says) as refused:
+    with pytest.raises(FeatureStoreError, match=says) as refused:
         ws.functions.register("dev.functions.bad", **{"fn": ratio, **DECLARED} | arguments)
     assert "dev.functions.bad" in refused.value.message
-    with pytest.raises(FunctionError, match="is not registered"):
+    with pytest.raises(FeatureStoreError, match="is not registered"):
         ws.functions.get("dev.functions.bad")
 
 
 def test_a_name_that_leads_elsewhere_is_refused(ws):
     for name in ("ratio", "dev.a.b; DROP", "../dev.a.b"):
-        with pytest.raises(InvalidNameError):
+        with pytest.raises(UsageError):
             ws.functions.register(name, ratio, **DECLARED)
-        with pytest.raises(InvalidNameError):
+        with pytest.raises(UsageError):
             ws.functions.get(name)

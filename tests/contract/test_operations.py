@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pytest
 
-from mlplatform.errors import AccessError, ConfigError, InvalidNameError, JobError
+from mlplatform.errors import ConfigError, DeploymentError, UsageError
 from mlplatform.protocols.operations import Access, InferenceProfile, Jobs, Monitors, Upload
 from mlplatform.protocols.workspace import Workspace
 
@@ -89,10 +89,10 @@ def test_waiting_tells_how_it_ended(ws, add_job, fails):
 
 def test_a_job_that_is_not_there_is_an_error_with_near_names(ws, add_job):
     add_job("credit_risk_train")
-    with pytest.raises(JobError, match="credit_risk_trian") as refused:
+    with pytest.raises(DeploymentError, match="credit_risk_trian") as refused:
         ws.jobs.run_now("credit_risk_trian", parameters={}, token="near")
     assert "Did you mean credit_risk_train" in refused.value.hint
-    with pytest.raises(JobError, match="424242"):
+    with pytest.raises(DeploymentError, match="424242"):
         ws.jobs.wait(
             dataclasses.replace(ws.jobs.run_now("credit_risk_train", parameters={}, token="far"), run_id="424242"),
             timeout_seconds=0,
@@ -121,20 +121,20 @@ def test_profiling_again_changes_nothing(ws, fresh):
     assert ws.monitors.ensure(name, PROFILE) in ("exists", "not available here")
     assert ws.monitors.refresh(name) in ("started", "not available here")
     assert (first == "created") == ws.monitors.offered
-    with pytest.raises(InvalidNameError):
+    with pytest.raises(UsageError):
         ws.monitors.ensure("predictions", PROFILE)
 
 
 @pytest.mark.parametrize(
     ("privileges", "kind", "name", "principal", "error", "says"),
     [
-        (["SELEKT"], "table", "dev.a.b", "us", AccessError, "SELEKT"),
-        (["CREATE MODEL VERSION"], "table", "dev.a.b", "us", AccessError, "no privilege"),
-        ([], "table", "dev.a.b", "us", AccessError, "No privilege"),
-        (["SELECT"], "cluster", "dev.a.b", "us", AccessError, "kind 'cluster'"),
-        (["SELECT"], "table", "dev.a.b", "", AccessError, "no principal"),
-        (["SELECT"], "table", "dev.a", "us", InvalidNameError, "3 level"),
-        (["SELECT"], "table", "dev.a.b` TO `x", "us", InvalidNameError, "not a valid"),
+        (["SELEKT"], "table", "dev.a.b", "us", DeploymentError, "SELEKT"),
+        (["CREATE MODEL VERSION"], "table", "dev.a.b", "us", DeploymentError, "no privilege"),
+        ([], "table", "dev.a.b", "us", DeploymentError, "No privilege"),
+        (["SELECT"], "cluster", "dev.a.b", "us", DeploymentError, "kind 'cluster'"),
+        (["SELECT"], "table", "dev.a.b", "", DeploymentError, "no principal"),
+        (["SELECT"], "table", "dev.a", "us", UsageError, "3 level"),
+        (["SELECT"], "table", "dev.a.b` TO `x", "us", UsageError, "not a valid"),
     ],
 )
 def test_what_cannot_be_granted_is_refused(ws, privileges, kind, name, principal, error, says):
@@ -157,7 +157,7 @@ def test_a_model_gets_its_owner_who_may_then_move_its_aliases(ws, fresh):
     assert ws.access.own_model(model, "o'owners `x") in ("is already", "not available here")
     assert ws.access.probe_alias_right(model, "o'owners `x")
     assert ws.registry.aliases(model) == {}
-    with pytest.raises(AccessError, match="no principal"):
+    with pytest.raises(DeploymentError, match="no principal"):
         ws.access.own_model(model, "")
 
 

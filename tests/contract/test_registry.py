@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from mlplatform.errors import InvalidNameError, MissingVersionError, RegistryError
+from mlplatform.errors import MissingVersionError, RegistryError, UsageError
 from mlplatform.naming import CHALLENGER, CHAMPION, PREVIOUS_CHAMPION, ObjectName
 from mlplatform.protocols.registry import ModelVersion, Registry
 
@@ -152,7 +152,7 @@ def test_a_name_that_leads_elsewhere_is_refused(registry, name):
         lambda name: registry.copy_version(registry.get(MODEL, 1), name),
         lambda name: registry.set_deployment_job(name, "1"),
     ):
-        with pytest.raises(InvalidNameError):
+        with pytest.raises(UsageError):
             act(name)
 
 

@@ -13,7 +13,7 @@ import pytest
 from sklearn.linear_model import LinearRegression
 
 from mlplatform import FeatureFunction, FeatureLookup
-from mlplatform.errors import ArtifactError, FeatureStoreError, RegistryError
+from mlplatform.errors import FeatureStoreError, RegistryError
 from mlplatform.naming import CHAMPION
 from mlplatform.protocols.feature_spec import FeatureSpec
 from tests.support.feature_functions import ratio
@@ -178,11 +178,11 @@ def test_a_model_is_verified_before_anything_in_it_is_loaded(shop, monkeypatch):
     def refuse(files: ModelFiles) -> None:
         found.append(files)
         assert (files.path / "MLmodel").is_file()
-        raise ArtifactError("Not this one.")
+        raise RegistryError("Not this one.")
 
     monkeypatch.setattr(shop.ws.fe, "verify_model", refuse)
     for form in ("alias", "version"):
-        with pytest.raises(ArtifactError, match="Not this one"):
+        with pytest.raises(RegistryError, match="Not this one"):
             shop.score(SPINE, shop.uris[form])
     assert [(files.name, dict(files.tags)["artifact_digest"]) for files in found] == [(MODEL, "abc")] * 2
 

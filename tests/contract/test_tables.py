@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from mlplatform.errors import InvalidNameError, PlatformError, TableError
+from mlplatform.errors import PlatformError, TableError, UsageError
 from mlplatform.naming import ObjectName
 from mlplatform.protocols.tables import Tables
 
@@ -171,7 +171,7 @@ def test_a_name_that_leads_elsewhere_is_refused_by_every_method(ws, name):
         lambda name: ws.tables.create(name, SCHEMA),
         lambda name: ws.tables.append(name, frame(1)),
     ):
-        with pytest.raises(InvalidNameError):
+        with pytest.raises(UsageError):
             act(name)
 
 

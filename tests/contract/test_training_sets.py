@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from mlplatform import FeatureFunction, FeatureLookup
-from mlplatform.errors import FeatureStoreError, FunctionError, TableError
+from mlplatform.errors import FeatureStoreError, TableError
 from mlplatform.protocols.feature_client import TrainingSet
 
 if TYPE_CHECKING:
@@ -268,7 +268,7 @@ def test_functions_see_python_values_of_every_type(shop):
 def test_what_cannot_be_declared_is_refused(shop, ws):
     other = FeatureFunction(udf_name="dev.x.none", output_name="z")
     for arguments, error, says in (
-        ({"feature_lookups": [other]}, FunctionError, r"dev\.x\.none is not registered"),
+        ({"feature_lookups": [other]}, FeatureStoreError, r"dev\.x\.none is not registered"),
         ({"feature_lookups": [FeatureLookup("dev.x.f", "id")]}, TableError, r"dev\.x\.f does not exist"),
         ({"df": [1]}, FeatureStoreError, "A list is not a frame"),
         ({"label": "why"}, FeatureStoreError, "'why'"),

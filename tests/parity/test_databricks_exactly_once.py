@@ -8,7 +8,7 @@ import threading
 import pyarrow as pa
 import pytest
 
-from mlplatform.errors import TableError, WriteConflictError
+from mlplatform.errors import TableError, UnavailableError
 from mlplatform.naming import ObjectName
 from mlplatform.protocols.tables import Transaction
 from mlplatform.workspace.databricks import locks, transactions
@@ -98,7 +98,7 @@ def test_an_append_that_is_still_under_way_elsewhere_cannot_double(databricks, n
         whole(table, *arguments, **named)
 
     monkeypatch.setattr(transactions, "append_rows", slow)
-    with pytest.raises(WriteConflictError, match="voided this append"):
+    with pytest.raises(UnavailableError, match="voided this append"):
         databricks.tables.append(name, rows("a"), transactions=[FIRST])
     assert content(databricks, name) == ["a", "b"]
 
@@ -118,7 +118,7 @@ def test_one_process_at_a_time_holds_a_lease_and_the_error_says_who(databricks, 
     monkeypatch.setattr(locks, "WAIT_SECONDS", 0)
     with (
         lease(databricks, "train it's"),
-        pytest.raises(WriteConflictError, match=r"@.* \(process \d+\) holds it until 20\d\d-"),
+        pytest.raises(UnavailableError, match=r"@.* \(process \d+\) holds it until 20\d\d-"),
         lease(databricks, "train it's"),
     ):
         pytest.fail("both were inside")
@@ -135,7 +135,7 @@ def test_a_lease_that_expired_is_taken_over_and_its_holder_learns_so(databricks,
             with lease(databricks, "dead"):
                 pass
 
-    with pytest.raises(WriteConflictError, match="was lost while it was held"):
+    with pytest.raises(UnavailableError, match="was lost while it was held"):
         hold_for_too_long()
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mlplatform.errors import AccessError, ConfigError, FunctionError, JobError, MonitorError, PlatformError
+from mlplatform.errors import ConfigError, DeploymentError, FeatureStoreError, PlatformError
 from mlplatform.protocols.functions import Functions
 from mlplatform.protocols.operations import Access, InferenceProfile, Jobs, Monitors
 from mlplatform.protocols.workspace import Secrets
@@ -122,7 +122,7 @@ def test_a_function_that_was_changed_elsewhere_is_neither_called_nor_kept(ws, st
     ws.functions.register("dev.tiny.ratio", ratio, **DECLARED)
     known = standin.metastore.functions["dev.tiny.ratio"]
     standin.metastore.functions["dev.tiny.ratio"] = replace(known, source="import os\nreturn os.getpid()")
-    with pytest.raises(FunctionError, match="changed since"):
+    with pytest.raises(FeatureStoreError, match="changed since"):
         open_on(standin).functions.get("dev.tiny.ratio")
     ws.functions.register("dev.tiny.ratio", ratio, **DECLARED)
     assert len(ws.sql.statements) == 2
@@ -131,14 +131,14 @@ def test_a_function_that_was_changed_elsewhere_is_neither_called_nor_kept(ws, st
 
 def test_a_missing_function_is_an_error_that_names_near_ones(ws):
     ws.functions.register("dev.tiny.ratio", ratio, **DECLARED)
-    with pytest.raises(FunctionError, match=r"rtio is not registered[\s\S]*Did you mean dev.tiny.ratio"):
+    with pytest.raises(FeatureStoreError, match=r"rtio is not registered[\s\S]*Did you mean dev.tiny.ratio"):
         ws.functions.get("dev.tiny.rtio")
 
 
 @pytest.mark.parametrize("kind", ["403", "500", "drop_before"])
 def test_a_function_that_cannot_be_looked_at_is_not_made(ws, standin, kind):
     standin.faults.add(kind, path="/functions/", times=None)
-    with pytest.raises(FunctionError, match="cannot be read") as caught:
+    with pytest.raises(FeatureStoreError, match="cannot be read") as caught:
         ws.functions.register("dev.tiny.ratio", ratio, **DECLARED)
     assert standin.token not in str(caught.value)
     assert ws.sql.statements == []
@@ -152,7 +152,7 @@ def test_a_function_that_was_made_though_the_answer_was_lost_is_done(ws, monkeyp
     monkeypatch.setattr(ws.sql, "execute", lost)
     ws.functions.register("dev.tiny.ratio", ratio, **DECLARED)
     monkeypatch.setattr(ws.sql, "execute", lambda _: (_ for _ in ()).throw(ConnectionResetError("gone")))
-    with pytest.raises(FunctionError, match="cannot be made: gone"):
+    with pytest.raises(FeatureStoreError, match="cannot be made: gone"):
         ws.functions.register("dev.tiny.ratio", product, **DECLARED)
 
 
@@ -253,7 +253,7 @@ def test_a_passing_fault_starts_no_second_run(jobs, standin, kind):
 def test_a_start_that_fails_for_good_is_an_error_and_again_finds_the_run(jobs, standin, kind):
     standin.jobs.add(f"failing {kind}")
     standin.faults.add(kind, path="/jobs/run-now", times=None)
-    with pytest.raises(JobError, match="Starting job") as caught:
+    with pytest.raises(DeploymentError, match="Starting job") as caught:
         jobs.run_now(f"failing {kind}", parameters={}, token="t")
     assert standin.token not in str(caught.value)
     started = set(standin.jobs.runs)
@@ -266,13 +266,13 @@ def test_a_start_that_fails_for_good_is_an_error_and_again_finds_the_run(jobs, s
 
 def test_unknown_and_ambiguous_jobs_are_named(jobs, standin):
     standin.jobs.add("credit_risk_train")
-    with pytest.raises(JobError, match="Did you mean credit_risk_train"):
+    with pytest.raises(DeploymentError, match="Did you mean credit_risk_train"):
         jobs.run_now("credit_risk_trian", parameters={}, token="t")
     ids = {standin.jobs.add("twice") for _ in range(2)}
-    with pytest.raises(JobError, match="There are 2 jobs named twice") as caught:
+    with pytest.raises(DeploymentError, match="There are 2 jobs named twice") as caught:
         jobs.run_now("twice", parameters={}, token="t")
     assert all(str(number) in caught.value.hint for number in ids)
-    with pytest.raises(JobError, match="Job 99999 does not exist"):
+    with pytest.raises(DeploymentError, match="Job 99999 does not exist"):
         jobs.run_now("99999", parameters={}, token="t")
     assert standin.jobs.runs == {}
 
@@ -358,7 +358,7 @@ def test_a_profile_that_stands_is_changed_to_what_is_asked_now(ws, standin):
 
 
 def test_a_baseline_that_is_not_there_is_an_error(ws):
-    with pytest.raises(MonitorError, match=BASELINE):
+    with pytest.raises(DeploymentError, match=BASELINE):
         ws.monitors.ensure(PREDICTIONS, FULL)
 
 
@@ -391,7 +391,7 @@ def test_a_refresh_is_started_where_there_is_a_profile(ws, standin):
 def test_a_refresh_that_cannot_be_started_is_an_error(ws, standin, kind):
     ws.monitors.ensure(PREDICTIONS, PROFILE)
     standin.faults.add(kind, path="/refreshes", times=None)
-    with pytest.raises(MonitorError, match="Refreshing the data profile") as caught:
+    with pytest.raises(DeploymentError, match="Refreshing the data profile") as caught:
         ws.monitors.refresh(PREDICTIONS)
     assert standin.token not in str(caught.value)
 
@@ -412,14 +412,14 @@ def test_a_profile_that_somebody_else_makes_meanwhile_is_there(ws, standin):
 @pytest.mark.parametrize("kind", ["403", "500"])
 def test_a_profile_that_cannot_be_made_is_an_error(ws, standin, path, kind):
     standin.faults.add(kind, path=path, times=None)
-    with pytest.raises(MonitorError, match=PREDICTIONS) as caught:
+    with pytest.raises(DeploymentError, match=PREDICTIONS) as caught:
         ws.monitors.ensure(PREDICTIONS, PROFILE)
     assert standin.token not in str(caught.value)
     assert standin.data_quality.monitors == {}
 
 
 def test_windows_that_the_service_does_not_know_are_named(ws, standin):
-    with pytest.raises(MonitorError, match=r"'1 months'[\s\S]*1 month"):
+    with pytest.raises(DeploymentError, match=r"'1 months'[\s\S]*1 month"):
         ws.monitors.ensure(PREDICTIONS, replace(PROFILE, granularities=("1 months",)))
     assert [call for call in standin.calls if call.path.startswith("/api/")] == []
 
@@ -432,7 +432,7 @@ def test_grants_reach_the_metastore(ws, standin):
     ws.access.grant(["CREATE MODEL VERSION", "EXECUTE"], "model", "dev.tiny.model", "trainers")
     granted = standin.metastore.grants["function", "dev.tiny.model"]["trainers"]
     assert granted == {"CREATE_MODEL_VERSION", "EXECUTE"}
-    with pytest.raises(AccessError):
+    with pytest.raises(DeploymentError):
         ws.access.grant(["SELECT"], "model", "dev.tiny.model", "trainers")
 
 
@@ -471,14 +471,14 @@ def test_an_owner_that_is_not_taken_is_an_error(ws, standin, model, monkeypatch)
     standin.models.by_name[model].owner = "somebody"
     deaf = [replace(it, handler=lambda *_, **__: {}) if it.method == "PATCH" else it for it in standin._routes]
     monkeypatch.setattr(standin, "_routes", deaf)
-    with pytest.raises(AccessError, match=r"was made the owner.*reads 'somebody'"):
+    with pytest.raises(DeploymentError, match=r"was made the owner.*reads 'somebody'"):
         ws.access.own_model(model, "owners")
 
 
 @pytest.mark.parametrize("kind", ["403", "500", "drop_before"])
 def test_an_owner_that_cannot_be_set_is_an_error(ws, standin, model, kind):
     standin.faults.add(kind, method="PATCH", path="/unity-catalog/models/", times=None)
-    with pytest.raises(AccessError, match="owner of the model") as caught:
+    with pytest.raises(DeploymentError, match="owner of the model") as caught:
         ws.access.own_model(model, "owners")
     assert standin.token not in str(caught.value)
     standin.faults.clear()
@@ -512,7 +512,7 @@ def test_a_promoter_outside_of_the_owning_group_is_an_error(ws, standin, model, 
     owned_by_a_group(standin, model)
     standin.identity.add("ServicePrincipals", "0000-scorer")
     standin.identity.add("Groups", "promoters-of-others")
-    with pytest.raises(AccessError, match=f"{who} may not move aliases") as caught:
+    with pytest.raises(DeploymentError, match=f"{who} may not move aliases") as caught:
         ws.access.probe_alias_right(model, who)
     assert "--model-owner" in caught.value.hint
 
@@ -522,7 +522,7 @@ def test_groups_in_each_other_come_to_an_end(ws, standin, model):
     second = standin.identity.add("Groups", "second", first)
     first.members.append(second.id)
     standin.models.by_name[model].owner = "first"
-    with pytest.raises(AccessError, match="may not move"):
+    with pytest.raises(DeploymentError, match="may not move"):
         ws.access.probe_alias_right(model, "0000-scorer")
 
 
@@ -541,7 +541,7 @@ def test_whoever_asks_tries_with_an_alias_of_its_own_and_leaves_nothing(ws, stan
     assert said == "the alias setup_probe was set to version 3 and taken away again"
     assert stood.aliases == {"champion": 3}
     stood.owner = "somebody"
-    with pytest.raises(AccessError, match=r"setup_probe.*could not be set"):
+    with pytest.raises(DeploymentError, match=r"setup_probe.*could not be set"):
         ws.access.probe_alias_right(model, who)
     assert stood.aliases == {"champion": 3}
 
@@ -549,5 +549,5 @@ def test_whoever_asks_tries_with_an_alias_of_its_own_and_leaves_nothing(ws, stan
 def test_without_a_version_it_is_the_owner_that_counts(ws, standin, model):
     assert ws.access.probe_alias_right(model, "") == f"{model} is owned by {USER}"
     standin.models.by_name[model].owner = "somebody"
-    with pytest.raises(AccessError, match=f"{USER} may not move"):
+    with pytest.raises(DeploymentError, match=f"{USER} may not move"):
         ws.access.probe_alias_right(model, "")

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 
 from mlplatform import FeatureLookup
-from mlplatform.errors import ArtifactError, FeatureStoreError
+from mlplatform.errors import FeatureStoreError, RegistryError
 from mlplatform.training.artifacts import DIGEST_TAG, Verifier, digest
 from tests.standin.feature_models import registrable_feature_models
 from tests.support.compare import assert_same
@@ -289,16 +289,16 @@ def test_files_are_verified_before_the_model_is_loaded(logged: Logged) -> None:
 
     def refuse(model: ModelFiles) -> None:
         seen.append(sorted(path.name for path in model.path.rglob("*.skops")))
-        raise ArtifactError("refused")
+        raise RegistryError("refused")
 
     fe.verify_model = refuse
     try:
-        with pytest.raises(ArtifactError, match="refused"):
+        with pytest.raises(RegistryError, match="refused"):
             fe.score_batch(model_uri=logged.uri, df=_spine())
         assert seen == [["model.skops"]]
 
         fe.verify_model = Verifier()
-        with pytest.raises(ArtifactError, match="No digest"):
+        with pytest.raises(RegistryError, match="No digest"):
             fe.score_batch(model_uri=logged.uri, df=_spine())
         logged.ws.registry.activate()
         folder = Path(mlflow.artifacts.download_artifacts(logged.uri))

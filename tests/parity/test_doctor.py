@@ -11,7 +11,7 @@ import yaml
 from click.testing import CliRunner
 
 from mlplatform.cli.main import cli
-from mlplatform.errors import MissingDependencyError, WorkspaceUnreachableError
+from mlplatform.errors import MissingDependencyError, UnavailableError
 from mlplatform.workspace.databricks import workspace
 from tests.standin.environment import environment
 from tests.standin.identity import USER, Identity
@@ -156,5 +156,5 @@ def test_tools_that_are_not_there_are_missing_but_not_on_databricks_itself(stand
 
 
 def test_spark_that_is_there_and_does_not_answer_is_missing(standin, monkeypatch):
-    no_spark(monkeypatch, WorkspaceUnreachableError("Databricks Connect could not open a Spark session."))
+    no_spark(monkeypatch, UnavailableError("Databricks Connect could not open a Spark session."))
     assert missing(doctor()[0]) == {"Spark answers"}

@@ -9,7 +9,7 @@ import pytest
 from databricks.sdk import WorkspaceClient
 from databricks.sdk.config import Config
 
-from mlplatform.errors import AccessError, IngestError
+from mlplatform.errors import DeploymentError, StageError
 from mlplatform.workspace.databricks.uploads import upload
 from tests.standin.environment import environment
 from tests.standin.server import StandIn
@@ -78,7 +78,7 @@ def test_a_passing_fault_is_tried_again(client: WorkspaceClient, standin: StandI
 
 def test_a_lasting_fault_says_how_far_it_came_and_again_completes_it(client: WorkspaceClient, standin: StandIn):
     standin.faults.add("500", method="PUT", path="/fs/files/", skip=2, times=None)
-    with pytest.raises(IngestError, match=f"after 2 of {len(FILES)}") as raised:
+    with pytest.raises(StageError, match=f"after 2 of {len(FILES)}") as raised:
         upload(client, DATA, FILES, LANDING)
     standin.assert_token_not_in(f"{raised.value} {raised.value.hint}")
     assert len(there(standin)) == 2
@@ -90,6 +90,6 @@ def test_a_lasting_fault_says_how_far_it_came_and_again_completes_it(client: Wor
 
 def test_who_may_not_write_is_told_what_is_needed(client: WorkspaceClient, standin: StandIn):
     standin.faults.add("403", method="PUT", path="/fs/", times=None)
-    with pytest.raises(AccessError) as raised:
+    with pytest.raises(DeploymentError) as raised:
         upload(client, DATA, FILES, LANDING)
     assert "WRITE VOLUME" in raised.value.hint

@@ -9,7 +9,7 @@ import pytest
 
 from mlplatform import UseCase, discovery
 from mlplatform.discovery import Found
-from mlplatform.errors import ConfigError, InvalidNameError, UsageError
+from mlplatform.errors import ConfigError, UsageError
 
 GOOD = "from mlplatform import UseCase\n\n\nclass Mine(UseCase):\n    pass\n"
 
@@ -114,7 +114,7 @@ def test_a_broken_package_is_named_with_what_broke(write, code, says):
 
 def test_an_error_of_ours_inside_a_package_comes_through(write):
     write("broken_x", "from mlplatform.naming import ObjectName\nObjectName.parse('x')\n")
-    with pytest.raises(InvalidNameError):
+    with pytest.raises(UsageError):
         load("broken_x")
 
 
@@ -148,7 +148,7 @@ def test_a_use_case_of_the_same_name_in_another_folder_is_another_one(write):
 
 def test_a_folder_whose_name_is_none_is_an_error_that_names_it(write):
     write("Not-A-Name")
-    with pytest.raises(InvalidNameError, match="Not-A-Name"):
+    with pytest.raises(UsageError, match="Not-A-Name"):
         discovery.find_use_cases("mine")
 
 

@@ -28,7 +28,7 @@ def test_every_error_is_one_of_ours_and_keeps_message_and_hint_apart(kind):
 
 def test_the_exit_code_tells_misuse_and_no_promotion_from_failure():
     codes = {kind.__name__: kind.exit_code for kind in ALL}
-    assert {name for name, code in codes.items() if code == 2} == {"UsageError", "ConfigError", "InvalidNameError"}
+    assert {name for name, code in codes.items() if code == 2} == {"UsageError", "ConfigError"}
     assert {name for name, code in codes.items() if code == 3} == {"NotPromotedError"}
     assert set(codes.values()) == {1, 2, 3}
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlplatform.errors import InvalidNameError
+from mlplatform.errors import UsageError
 from mlplatform.naming import Namespace, ObjectName, check_use_case_name, quote
 
 PART = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,20}", fullmatch=True)
@@ -50,10 +50,10 @@ def test_a_valid_name_reads_back_from_its_text_and_from_its_sql(catalog, schema,
 def test_what_is_no_plain_part_is_refused_at_every_level(part, level):
     parts = ["dev", "credit_risk", "loans"]
     parts[level] = part
-    with pytest.raises(InvalidNameError) as caught:
+    with pytest.raises(UsageError) as caught:
         ObjectName(*parts)
     assert caught.value.hint
-    with pytest.raises(InvalidNameError):
+    with pytest.raises(UsageError):
         ObjectName.parse(".".join(parts))
 
 
@@ -61,7 +61,7 @@ def test_what_is_no_plain_part_is_refused_at_every_level(part, level):
     "text", ["loans", "risk.loans", "a.dev.risk.loans", "", "dev..loans", None, 3, b"dev.risk.loans"]
 )
 def test_a_name_has_exactly_three_levels(text):
-    with pytest.raises(InvalidNameError):
+    with pytest.raises(UsageError):
         ObjectName.parse(text)
 
 
@@ -89,13 +89,13 @@ def test_a_backtick_inside_is_doubled_so_that_the_quoting_ends_where_it_should(i
 @pytest.mark.parametrize("identifier", ["", "a\nb", "a\x00b", "\t", "a\x7f"])
 @pytest.mark.parametrize("dialect", ["spark", "duckdb"])
 def test_a_column_name_is_not_empty_and_holds_no_control_character(identifier, dialect):
-    with pytest.raises(InvalidNameError):
+    with pytest.raises(UsageError):
         quote(identifier, dialect)
 
 
 @pytest.mark.parametrize("name", ["Credit", "1st", "_x", "a-b", "a.b", "", "a b", "../a", "a" * 64, "a\n"])
 def test_a_use_case_name_is_a_python_package_name_in_lower_case(name):
-    with pytest.raises(InvalidNameError):
+    with pytest.raises(UsageError):
         check_use_case_name(name)
 
 
@@ -114,7 +114,7 @@ def test_a_namespace_names_every_kind_of_table_in_the_use_cases_schema():
 
 
 def test_a_namespace_refuses_what_would_leave_its_schema():
-    with pytest.raises(InvalidNameError):
+    with pytest.raises(UsageError):
         Namespace("dev", "churn").table("../../prod/churn/x")
-    with pytest.raises(InvalidNameError):
+    with pytest.raises(UsageError):
         Namespace("dev", "churn").silver("x.y")

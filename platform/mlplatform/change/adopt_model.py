@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow as pa
 
-from mlplatform.errors import ArtifactError, FeatureStoreError, LabelError, RegistryError, StageError
+from mlplatform.errors import FeatureStoreError, LabelError, RegistryError, StageError
 from mlplatform.gate import promotion
 from mlplatform.gate.champion_gate import Decision, decision_id
 from mlplatform.naming import CHALLENGER, CHAMPION, ObjectName
@@ -65,10 +65,10 @@ def run(context: StageContext, source: Source, *, dry_run: bool = False) -> Stag
         dry_run: Check, and change nothing; the rows are then not scored.
 
     Raises:
-        ArtifactError: If its files may be pickled, or hold types that are not allowed.
         FeatureStoreError: If it carries no feature spec, or one that the tables and the spine do not fit.
         StageError: If it has no signature, or it is not known what it was trained on.
-        RegistryError: If the registry cannot be read or written.
+        RegistryError: If the registry cannot be read or written, or if the model's files may be pickled or hold types
+            that are not allowed.
     """
     ws, use_case = context.ws, context.use_case
     origin = ws.registry.get(source.model, source.version)
@@ -129,7 +129,7 @@ def _download(ws: Workspace, origin: ModelVersion, part: str) -> Path:
     try:
         return ws.registry.download(origin, Path(part))
     except RegistryError as error:
-        raise ArtifactError(
+        raise RegistryError(
             f"The files of {origin.uri} cannot be fetched: {error.message}",
             hint="Does its artifact store still exist?",
         ) from error

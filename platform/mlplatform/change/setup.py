@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from mlplatform.errors import BundleError, UsageError
+from mlplatform.errors import DeploymentError, UsageError
 from mlplatform.features import stage as features
 from mlplatform.ingest import stage as ingest
 from mlplatform.monitoring import profiling
@@ -67,7 +67,7 @@ def run(context: StageContext, request: Request) -> list[str]:
         What was done (or, of a dry run, would be), a line each.
 
     Raises:
-        BundleError: If the deployment calls the schema otherwise than the use case does.
+        DeploymentError: If the deployment calls the schema otherwise than the use case does.
         UsageError: If a deployment job is given and the settings approve by themselves.
     """
     if request.dry_run:
@@ -85,7 +85,7 @@ def run(context: StageContext, request: Request) -> list[str]:
 def _steps(context: StageContext, request: Request) -> Iterator[Step]:
     ws, namespace, model = context.ws, context.namespace, context.use_case.model
     if request.expect_schema not in ("", model.schema):
-        raise BundleError(
+        raise DeploymentError(
             f"The deployment calls the schema of {namespace.use_case} {request.expect_schema!r}, "
             f"the platform {model.schema!r}.",
             hint="The bundle's variable prefix must be what the target's mode puts before the names of schemas.",

@@ -35,7 +35,7 @@ def generate(use_cases: tuple[str, ...], project: Path, check: bool) -> None:
     from mlplatform.bundle.generate import generate_shared
     from mlplatform.bundle.project import Project
     from mlplatform.discovery import FOLDER
-    from mlplatform.errors import BundleError, UsageError, did_you_mean
+    from mlplatform.errors import DeploymentError, UsageError, did_you_mean
 
     found = Project.read(project)
     folders = found.use_cases()
@@ -51,7 +51,7 @@ def generate(use_cases: tuple[str, ...], project: Path, check: bool) -> None:
         for difference in differences:
             click.echo(difference)
         if differences:
-            raise BundleError(
+            raise DeploymentError(
                 f"{len(differences)} of {len(made)} files of the bundle are not as the settings and uv.lock make them.",
                 hint="mlplatform bundle generate",
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import click
@@ -17,15 +18,15 @@ from mlplatform.cli.options import Options, common
 def history(use_case: str, as_json: bool, options: Options) -> None:
     """Show who was champion when and why, and every decision of the gate, oldest first."""
     from mlplatform import discovery
-    from mlplatform.gate import promotion
     from mlplatform.naming import Namespace
+    from mlplatform.ops.records import GATE_DECISIONS
     from mlplatform.reporting.decisions import champions_of, decisions_of
 
     discovery.get(use_case, options.use_cases)
     with options.open(use_case) as ws:
-        events = promotion.events(ws, Namespace(ws.catalog, use_case, ws.prefix))
+        events = GATE_DECISIONS.read(ws, Namespace(ws.catalog, use_case, ws.prefix))
     if as_json:
-        output.show_json(events)
+        output.show_json([asdict(event) for event in events])
         return
     if not events:
         click.echo(f"The gate has decided nothing about {use_case} yet.")

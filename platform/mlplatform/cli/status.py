@@ -10,6 +10,7 @@ from mlplatform.cli import output
 from mlplatform.cli.options import Options, common
 
 if TYPE_CHECKING:
+    from mlplatform.ops.records import StageRecord
     from mlplatform.protocols.workspace import Workspace
 
 
@@ -91,42 +92,39 @@ def _next(fact: dict[str, Any], options: Options) -> list[str]:
 
 
 def _facts(ws: Workspace, name: str) -> dict[str, Any]:
-    from mlplatform.gate import promotion
     from mlplatform.naming import Namespace
     from mlplatform.ops import stage_runs
+    from mlplatform.ops.records import ALERTS, GATE_DECISIONS, STAGE_RUNS
 
     namespace = Namespace(ws.catalog, name, ws.prefix)
-    runs = stage_runs.of_the_cycle(stage_runs.read(ws, namespace))
-    applied = [event for event in promotion.events(ws, namespace) if event["event"] == "applied"]
-    newest = runs[-1]["as_of"] if runs else None
-    stages = {run["stage"]: run["status"] for run in runs if run["as_of"] == newest}
-    alerts: list[str] = []
-    if newest is not None and ws.tables.exists(namespace.ops("alerts")):
-        rows = ws.tables.to_arrow(namespace.ops("alerts"), filters=[("use_case", "=", name), ("as_of", "=", newest)])
-        alerts = sorted(
-            f"{row['severity']}: {row['message']}" for row in rows.to_pylist() if row["event"] != "recovered"
-        )
+    runs = stage_runs.of_the_cycle(STAGE_RUNS.read(ws, namespace))
+    applied = [event for event in GATE_DECISIONS.read(ws, namespace) if event.event == "applied"]
+    newest = runs[-1].as_of if runs else None
+    at_newest = [run for run in runs if run.as_of == newest]
+    raised = ALERTS.read(ws, namespace, [("as_of", "=", newest)]) if newest is not None else []
     return {
         "use_case": name,
-        "champion": applied[-1]["challenger_version"] if applied else None,
-        "champion_since": applied[-1]["as_of"].isoformat() if applied else None,
+        "champion": applied[-1].challenger_version if applied else None,
+        "champion_since": applied[-1].as_of.isoformat() if applied else None,
         "as_of": newest.isoformat() if newest else None,
-        "stages": stages,
-        "failed": [run["message"] for run in runs if run["as_of"] == newest and run["status"] == stage_runs.FAILED],
-        "alerts": "\n".join(alerts),
+        "stages": {run.stage: run.status for run in at_newest},
+        "failed": [run.message for run in at_newest if run.status == stage_runs.FAILED],
+        "alerts": "\n".join(
+            sorted(f"{alert.severity}: {alert.message}" for alert in raised if alert.event != "recovered")
+        ),
         "monitoring": _monitored(runs),
-        "notes": _notes([run for run in runs if run["as_of"] == newest]),
+        "notes": _notes(at_newest),
     }
 
 
-def _monitored(runs: list[dict[str, Any]]) -> dict[str, Any] | None:
+def _monitored(runs: list[StageRecord]) -> dict[str, Any] | None:
     """Return what the newest monitoring judged and what it did not; None before the first one."""
     from datetime import UTC, datetime
 
     from mlplatform.monitoring import monitored
     from mlplatform.monitoring.alerts import CHECKS
 
-    found = monitored.up_to(runs, datetime.max.replace(tzinfo=UTC))
+    found = monitored.up_to([vars(run) for run in runs], datetime.max.replace(tzinfo=UTC))
     if not found:
         return None
     newest = max(found)
@@ -152,8 +150,8 @@ def _monitoring(found: dict[str, Any] | None) -> str | None:
     return "\n".join(lines)
 
 
-def _notes(runs: list[dict[str, Any]]) -> list[str]:
+def _notes(runs: list[StageRecord]) -> list[str]:
     """Return what the runs of one time said aloud; of scoring the last word only, which may settle those before."""
-    last = max((number for number, run in enumerate(runs) if run["stage"] == "score"), default=None)
-    kept = [run for number, run in enumerate(runs) if run["stage"] != "score" or number == last]
-    return list(dict.fromkeys(note for run in kept for note in run["details"].get("notes", ())))
+    last = max((number for number, run in enumerate(runs) if run.stage == "score"), default=None)
+    kept = [run for number, run in enumerate(runs) if run.stage != "score" or number == last]
+    return list(dict.fromkeys(note for run in kept for note in run.details.get("notes", ())))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mlplatform.config.yaml_file import Place, read_yaml
-from mlplatform.errors import ConfigError, InvalidNameError, UsageError, did_you_mean
+from mlplatform.errors import ConfigError, UsageError, did_you_mean
 from mlplatform.naming import check_part
 
 ENVIRONMENTS = "environments"
@@ -55,7 +55,7 @@ class ConfigText:
             return None
         try:
             return check_part(named, of=named)
-        except InvalidNameError as error:
+        except UsageError as error:
             raise ConfigError(f"{self.path}: {CATALOG}: {error.message}", hint=error.hint) from None
 
 

@@ -16,7 +16,7 @@ from mlplatform.as_of import Duration, interval, parse_as_of, steps
 from mlplatform.config.environments import ENVIRONMENTS, read_config
 from mlplatform.config.jobs import CronText, JobSettings, Settings
 from mlplatform.config.yaml_file import Place
-from mlplatform.errors import ConfigError, InvalidNameError, UsageError, did_you_mean
+from mlplatform.errors import ConfigError, UsageError, did_you_mean
 from mlplatform.naming import check_part
 
 CONFIG_FILE = "config.yml"
@@ -57,7 +57,7 @@ def _time(value: object) -> object:
 def _catalog(name: str) -> str:
     try:
         return check_part(name, of=name)
-    except InvalidNameError as error:
+    except UsageError as error:
         raise ValueError(f"{error.message} {error.hint}") from None
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from mlplatform.errors import FeatureStoreError, FunctionError
+from mlplatform.errors import FeatureStoreError
 from mlplatform.naming import ObjectName
 from mlplatform.protocols.functions import FunctionInfo
 from mlplatform.types import arrow_type, spark_type
@@ -39,7 +39,7 @@ class FeatureFunctionSpec:
         """Declare a function by its own name and annotations: str, float, int, bool, date or datetime, or None.
 
         Raises:
-            FunctionError: If an annotation is missing or none of these.
+            FeatureStoreError: If an annotation is missing or none of these.
 
         Examples:
             >>> def share(part: float | None, whole: float | None) -> float | None:
@@ -51,12 +51,12 @@ class FeatureFunctionSpec:
         try:
             hints, signature = typing.get_type_hints(fn), inspect.signature(fn)
         except (NameError, TypeError, ValueError) as error:
-            raise FunctionError(
+            raise FeatureStoreError(
                 f"Feature function {name}: its annotations cannot be read: {error}", hint="Spell the types out."
             ) from error
         for item in signature.parameters.values():
             if item.kind in (item.VAR_POSITIONAL, item.VAR_KEYWORD):
-                raise FunctionError(f"Feature function {name} takes {item}.", hint="Name each parameter.")
+                raise FeatureStoreError(f"Feature function {name} takes {item}.", hint="Name each parameter.")
         parameters = tuple((item, _spark_type(name, item, hints.get(item))) for item in signature.parameters)
         return cls(name, fn, parameters, _spark_type(name, "return", hints.get("return")))
 
@@ -65,7 +65,7 @@ def _spark_type(function: str, parameter: str, annotation: Any) -> str:
     union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
     kinds = [kind for kind in (typing.get_args(annotation) if union else (annotation,)) if kind is not type(None)]
     if len(kinds) != 1 or not isinstance(kinds[0], type) or kinds[0] not in _SPARK_TYPES:
-        raise FunctionError(
+        raise FeatureStoreError(
             f"Feature function {function}: {parameter} is annotated {annotation!r}.",
             hint=f"Use one of {', '.join(kind.__name__ for kind in _SPARK_TYPES)} (or None), or spell the types out.",
         )
@@ -78,7 +78,7 @@ def checked_function(
     """Return what a workspace registers, its types spelled in one way and its name in lower case.
 
     Raises:
-        FunctionError: If the function cannot be called with these parameters, or a type is none.
+        FeatureStoreError: If the function cannot be called with these parameters, or a type is none.
     """
     key = str(ObjectName.parse(name)).lower()
     info = FunctionInfo(
@@ -95,20 +95,22 @@ def function_type(name: str, function: str) -> str:
     """Return a Spark type's name as we spell it.
 
     Raises:
-        FunctionError: If there is no such type.
+        FeatureStoreError: If there is no such type.
     """
     try:
         return spark_type(arrow_type(name))
     except FeatureStoreError as error:
-        raise FunctionError(f"Function {function}: {error.message}", hint=error.hint) from None
+        raise FeatureStoreError(f"Function {function}: {error.message}", hint=error.hint) from None
 
 
 def _check_callable(info: FunctionInfo) -> None:
     names = [name for name, _ in info.parameters]
     if len(set(names)) != len(names):
-        raise FunctionError(f"Function {info.name} has a parameter twice: {names}.", hint="Name each parameter once.")
+        raise FeatureStoreError(
+            f"Function {info.name} has a parameter twice: {names}.", hint="Name each parameter once."
+        )
     if not callable(info.fn):
-        raise FunctionError(f"Function {info.name} is a {type(info.fn).__name__}, which cannot be called.")
+        raise FeatureStoreError(f"Function {info.name} is a {type(info.fn).__name__}, which cannot be called.")
     try:
         signature = inspect.signature(info.fn)
     except (TypeError, ValueError):
@@ -116,7 +118,7 @@ def _check_callable(info: FunctionInfo) -> None:
     try:
         signature.bind(*names)
     except TypeError:
-        raise FunctionError(
+        raise FeatureStoreError(
             f"Function {info.name} is declared with the parameters {names}, but is {signature}.",
             hint="Arguments are passed by position, one for each declared parameter.",
         ) from None

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
-from mlplatform.errors import IngestError
+from mlplatform.errors import StageError
 from mlplatform.ingest.source import RESCUED, Source
 
 
@@ -36,7 +36,7 @@ def read_landed_file(path: Path, source: Source) -> LandedFile:
         source: Declares its columns.
 
     Raises:
-        IngestError: If the file cannot be read, is not UTF-8, or lacks declared columns.
+        StageError: If the file cannot be read, is not UTF-8, or lacks declared columns.
     """
     malformed: list[tuple[str, str]] = []
 
@@ -47,14 +47,14 @@ def read_landed_file(path: Path, source: Source) -> LandedFile:
     header = _header(path)
     missing = [column for column in source.columns if column not in header]
     if missing:
-        raise IngestError(
+        raise StageError(
             f"{path} lacks the column(s) {', '.join(missing)} that source {source.name} declares; "
             f"its header is: {', '.join(header)}.",
             hint="The schema of the drop changed: adapt the source's columns, or have the file delivered again.",
         )
     repeated = sorted({column for column in header if header.count(column) > 1})
     if repeated:
-        raise IngestError(f"{path} has the column(s) {', '.join(repeated)} twice.", hint="Have it delivered again.")
+        raise StageError(f"{path} has the column(s) {', '.join(repeated)} twice.", hint="Have it delivered again.")
     try:
         table = pacsv.read_csv(
             path,
@@ -87,9 +87,9 @@ def _skip(row: pacsv.InvalidRow) -> str:
     return "skip"
 
 
-def _unreadable(path: Path, error: Exception) -> IngestError:
+def _unreadable(path: Path, error: Exception) -> StageError:
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    return IngestError(
+    return StageError(
         f"{path} cannot be read as CSV: {reason}",
         hint="Nothing of this file was ingested. Have it delivered again, or move it out of the landing folder.",
     )

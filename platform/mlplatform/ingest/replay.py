@@ -13,7 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from mlplatform.errors import IngestError
+from mlplatform.errors import StageError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,7 +34,7 @@ def utc_from_local(local: pd.Series[pd.Timestamp], zones: pd.Series[str]) -> pd.
         zones: The zone of each, as in `America/New_York`; same index.
 
     Raises:
-        IngestError: If a zone is missing, or is none.
+        StageError: If a zone is missing, or is none.
 
     Examples:
         >>> import pandas as pd
@@ -46,7 +46,7 @@ def utc_from_local(local: pd.Series[pd.Timestamp], zones: pd.Series[str]) -> pd.
 
     without = int(zones.isna().sum())
     if without:
-        raise IngestError(f"{without} of {zones.size} local times have no time zone.", hint="Name the zone of each.")
+        raise StageError(f"{without} of {zones.size} local times have no time zone.", hint="Name the zone of each.")
     found = pd.Series(pd.NaT, index=range(local.size), dtype="datetime64[us, UTC]")
     # By position: an index may repeat a label.
     clocks, names = local.reset_index(drop=True), zones.reset_index(drop=True).astype(str)
@@ -54,7 +54,7 @@ def utc_from_local(local: pd.Series[pd.Timestamp], zones: pd.Series[str]) -> pd.
         try:
             there = clock.dt.tz_localize(zone, ambiguous=False, nonexistent="shift_forward")
         except (KeyError, ValueError) as error:
-            raise IngestError(f"{zone!r} is no time zone: {error}", hint="As in America/New_York.") from error
+            raise StageError(f"{zone!r} is no time zone: {error}", hint="As in America/New_York.") from error
         found.loc[clock.index] = there.dt.tz_convert("UTC").astype(found.dtype)
     return found.set_axis(local.index)
 
@@ -89,13 +89,13 @@ class Replay(ABC):
             files: Glob below it, as in `arrivals/*.csv.gz`.
 
         Raises:
-            IngestError: If there is no such file.
+            StageError: If there is no such file.
         """
         import pandas as pd
 
         found = sorted(extract.glob(files))
         if not found:
-            raise IngestError(f"No file matches {files} in {extract}.", hint="The replay deals an extract out.")
+            raise StageError(f"No file matches {files} in {extract}.", hint="The replay deals an extract out.")
         parts = [pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""]) for path in found]
         return pd.concat(parts, ignore_index=True)
 
@@ -109,7 +109,7 @@ class Replay(ABC):
                 of the star.
 
         Raises:
-            IngestError: If a record does not say when it was reported, in which zone.
+            StageError: If a record does not say when it was reported, in which zone.
         """
         import pandas as pd
 
@@ -120,12 +120,12 @@ class Replay(ABC):
         records = self.records(extract)
         missing = int(records[REPORTED_AT].isna().sum())
         if missing:
-            raise IngestError(
+            raise StageError(
                 f"{missing} record(s) of the replay for {files} do not say when they were reported.",
                 hint=f"{type(self).__name__}.records gives every record a {REPORTED_AT}, unreadable ones too.",
             )
         if not isinstance(records[REPORTED_AT].dtype, pd.DatetimeTZDtype):
-            raise IngestError(
+            raise StageError(
                 f"{REPORTED_AT} of the replay for {files} is {records[REPORTED_AT].dtype}: no time with a zone.",
                 hint="Use pd.to_datetime(..., utc=True), or utc_from_local.",
             )

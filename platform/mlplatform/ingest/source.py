@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from mlplatform.as_of import Duration
 from mlplatform.columns import Described
-from mlplatform.errors import ConfigError, IngestError, did_you_mean
+from mlplatform.errors import ConfigError, StageError, did_you_mean
 from mlplatform.ingest import provenance
 from mlplatform.ingest.replay import Replay
 
@@ -71,7 +71,7 @@ class Source(Described):
         """Return when the file could be known, by `available`; override it where a file's name says it otherwise.
 
         Raises:
-            IngestError: If the name holds no period where it should.
+            StageError: If the name holds no period where it should.
         """
         if self.available == "always":
             return datetime(1, 1, 1, tzinfo=UTC)
@@ -81,16 +81,16 @@ class Source(Described):
         """Return the files that lie in the landing folder, by the time they became available, then by name.
 
         Raises:
-            IngestError: If the folder does not exist, or holds no file of this source.
+            StageError: If the folder does not exist, or holds no file of this source.
         """
         if not landing.is_dir():
-            raise IngestError(
+            raise StageError(
                 f"The landing folder {landing} does not exist.",
                 hint="Set 'landing' in config.yml to the folder where files land, or put the data there.",
             )
         found = [path for path in landing.glob(self.files) if path.is_file()]
         if not found:
-            raise IngestError(f"No file matches {self.files} in {landing}.", hint="Is it the right landing folder?")
+            raise StageError(f"No file matches {self.files} in {landing}.", hint="Is it the right landing folder?")
         return sorted(found, key=lambda path: (self.available_at(path), path.name))
 
     def bronze_schema(self) -> pa.Schema:
@@ -118,7 +118,7 @@ def start_of_period(path: Path) -> datetime:
         path: A file such as `schedule_2013-01.csv.gz`.
 
     Raises:
-        IngestError: If the name holds no period.
+        StageError: If the name holds no period.
 
     Examples:
         >>> start_of_period(Path("schedule_2013-12.csv.gz")).date().isoformat()
@@ -134,7 +134,7 @@ def end_of_period(path: Path) -> datetime:
         path: A file such as `loans_2005Q1.csv.gz`, `arrivals_2013-01.csv.gz` or `events_2013-01-31.csv`.
 
     Raises:
-        IngestError: If the name holds no period.
+        StageError: If the name holds no period.
 
     Examples:
         >>> end_of_period(Path("loans_2005Q1.csv.gz")).date().isoformat()
@@ -149,7 +149,7 @@ def end_of_period(path: Path) -> datetime:
 def _period(path: Path) -> tuple[datetime, Duration]:
     match = _PERIOD.search(path.name)
     if not match:
-        raise IngestError(
+        raise StageError(
             f"The name of {path} holds no period.", hint="Name drops by period, as in loans_2005Q1.csv.gz."
         )
     year, quarter, month, day = match[1], match[2], match[3], match[4]
@@ -157,6 +157,6 @@ def _period(path: Path) -> tuple[datetime, Duration]:
     try:
         start = datetime(int(year), first, int(day or 1), tzinfo=UTC)
     except ValueError as error:
-        raise IngestError(f"The period in the name of {path} is not one: {error}.", hint="Rename the file.") from None
+        raise StageError(f"The period in the name of {path} is not one: {error}.", hint="Rename the file.") from None
     length = "1 quarter" if quarter else ("1 day" if day else "1 month")
     return start, Duration.parse(length)

@@ -34,7 +34,7 @@ def run(context: StageContext) -> StageResult[Any]:
     """Ingest all sources.
 
     Raises:
-        IngestError: If a landed file cannot be read or lacks columns; files before it stay ingested.
+        StageError: If a landed file cannot be read or lacks columns; files before it stay ingested.
     """
     result: StageResult[Any] = StageResult(rows_in=0, rows_out=0, rows_quarantined=0)
     for source_type in context.use_case.sources:

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mlplatform.errors import IngestError
+from mlplatform.errors import StageError
 from mlplatform.ingest.landed_file import LandedFile, read_landed_file
 from mlplatform.ingest.source import RESCUED, Source
 from mlplatform.naming import ObjectName
@@ -29,7 +29,7 @@ class LandedFiles(Protocol):
         """Return the files, by the time they became available, then by name.
 
         Raises:
-            IngestError: If they cannot be found.
+            StageError: If they cannot be found.
         """
         ...
 
@@ -37,7 +37,7 @@ class LandedFiles(Protocol):
         """Return what a file held.
 
         Raises:
-            IngestError: If it cannot be read.
+            StageError: If it cannot be read.
         """
         ...
 
@@ -126,7 +126,7 @@ class AutoLoadedFiles:
         path, folder = unquote(text), f"{self._landing.as_posix().rstrip('/')}/"
         _, found, relative = path.partition(folder)
         if not found:
-            raise IngestError(f"{text} is not below {self._landing}.", hint="Set 'landing' as the volume's own path.")
+            raise StageError(f"{text} is not below {self._landing}.", hint="Set 'landing' as the volume's own path.")
         return self._landing / relative
 
     @staticmethod

@@ -79,7 +79,7 @@ def start_if_due(context: StageContext, job: str) -> StageResult[Any]:
         job: The job's id or name.
 
     Raises:
-        JobError: If the job does not exist, or cannot be started; run again to start it.
+        DeploymentError: If the job does not exist, or cannot be started; run again to start it.
     """
     decision = decide(context)
     result = result_of(context, decision)

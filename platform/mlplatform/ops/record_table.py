@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar, get_args, get_origin
 
 import pyarrow as pa
 
+from mlplatform.as_of import parse_as_of
 from mlplatform.naming import Namespace, ObjectName
 from mlplatform.protocols.tables import Filter
 from mlplatform.protocols.workspace import Workspace
@@ -135,7 +136,7 @@ class RecordTable(Generic[R]):
                 if value is None and _has_default(item):
                     continue
                 value = json.loads(value) if value else value
-            values[item.name] = value
+            values[item.name] = parse_as_of(value) if isinstance(value, datetime) else value
         return self.record(**values)
 
 

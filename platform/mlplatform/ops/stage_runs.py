@@ -70,11 +70,15 @@ class RunLog:
 
     def rows(self, stage: str | None = None) -> list[dict[str, Any]]:
         """Return the recorded runs, of one stage or of all, oldest first; JSON columns are decoded."""
-        return [vars(record) for record in self._read() if stage is None or record.stage == stage]
+        return [vars(record) for record in self.records(stage)]
+
+    def records(self, stage: str | None = None) -> list[StageRecord]:
+        """Return the rows of the record as they are, of one stage or of all, oldest first."""
+        return [record for record in self._read() if stage is None or record.stage == stage]
 
     def runs(self, stage: str | None = None) -> list[StageRun[Details]]:
         """Return the recorded runs of one stage or of all, oldest first, with what all stages say of themselves."""
-        return [as_run(record, Details) for record in self._read() if stage is None or record.stage == stage]
+        return [as_run(record, Details) for record in self.records(stage)]
 
     def runs_of(self, stage: str, details: type[D]) -> list[StageRun[D]]:
         """Return the recorded runs of one stage, oldest first.
@@ -83,7 +87,7 @@ class RunLog:
             stage: The stage's name.
             details: The type of its details.
         """
-        return [as_run(record, details) for record in self._read() if record.stage == stage]
+        return [as_run(record, details) for record in self.records(stage)]
 
     def done_at(self, stage: str, as_of: datetime) -> list[dict[str, Any]]:
         """Return the runs of a stage that ended well at a time."""
@@ -158,9 +162,9 @@ def read(ws: Workspace, namespace: Namespace, *, stage: str | None = None) -> li
     return RunLog(ws, namespace).rows(stage)
 
 
-def of_the_cycle(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+def of_the_cycle(records: Iterable[StageRecord]) -> list[StageRecord]:
     """Return the recorded stages without backfills and adoptions, which are no step of the cycle."""
-    return [row for row in rows if row["stage"] not in (BACKFILL, ADOPT)]
+    return [record for record in records if record.stage not in (BACKFILL, ADOPT)]
 
 
 def utc_now() -> datetime:

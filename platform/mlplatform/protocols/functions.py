@@ -29,7 +29,7 @@ class Functions(Protocol):
         """Return a registered function.
 
         Raises:
-            FunctionError: If there is none of that name; near names are given.
+            FeatureStoreError: If there is none of that name; near names are given.
         """
         ...
 

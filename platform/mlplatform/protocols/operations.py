@@ -45,7 +45,7 @@ class Jobs(Protocol):
             token: Makes the start idempotent; any text, shortened to a digest where the service has a limit.
 
         Raises:
-            JobError: If there is no such job, or it cannot be started; near names are given.
+            DeploymentError: If there is no such job, or it cannot be started; near names are given.
         """
         ...
 
@@ -53,7 +53,7 @@ class Jobs(Protocol):
         """Return the run when it has ended, or as it is when the time is up.
 
         Raises:
-            JobError: If the run cannot be read.
+            DeploymentError: If the run cannot be read.
         """
         ...
 
@@ -122,7 +122,7 @@ class Monitors(Protocol):
             logged with its reason) or `not available here`.
 
         Raises:
-            MonitorError: If it cannot be made.
+            DeploymentError: If it cannot be made.
         """
         ...
 
@@ -133,7 +133,7 @@ class Monitors(Protocol):
             `started`, `under way` (it was), `no profile`, `no table yet`, `switched off here` or `not available here`.
 
         Raises:
-            MonitorError: If it cannot be started.
+            DeploymentError: If it cannot be started.
         """
         ...
 
@@ -152,7 +152,7 @@ class Access(Protocol):
             principal: A group, user or service principal (its application id).
 
         Raises:
-            AccessError: If a privilege is unknown, or the workspace refuses.
+            DeploymentError: If a privilege is unknown, or the workspace refuses.
         """
         ...
 
@@ -167,7 +167,7 @@ class Access(Protocol):
             What stands now, in a word: `set`, `is already` or `not available here`.
 
         Raises:
-            AccessError: If the workspace refuses, or says afterwards that somebody else is the owner.
+            DeploymentError: If the workspace refuses, or says afterwards that somebody else is the owner.
         """
         ...
 
@@ -182,6 +182,6 @@ class Access(Protocol):
             What was looked at, and what it showed.
 
         Raises:
-            AccessError: If the principal may not.
+            DeploymentError: If the principal may not.
         """
         ...

@@ -181,7 +181,7 @@ class Tables(Protocol):
 
         Raises:
             TableError: If the frame lacks columns, has unknown ones, or holds nulls where none may be.
-            WriteConflictError: If other writers kept winning.
+            UnavailableError: If other writers kept winning.
         """
         ...
 
@@ -190,7 +190,7 @@ class Tables(Protocol):
 
         Raises:
             TableError: As `append`; also for null or duplicate keys in the frame, and tables without keys.
-            WriteConflictError: If other writers kept winning.
+            UnavailableError: If other writers kept winning.
         """
         ...
 
@@ -206,7 +206,7 @@ class Tables(Protocol):
         Raises:
             TableError: As `append`; also for rows of the frame outside the range, null or duplicate keys, a range that
                 ends before it starts, and a column that is no timestamp, or no key of a table with keys.
-            WriteConflictError: If other writers kept winning.
+            UnavailableError: If other writers kept winning.
         """
         ...
 

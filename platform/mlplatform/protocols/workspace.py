@@ -120,8 +120,8 @@ class Workspace(Protocol):
             overwrite: Send also what is there with the same size.
 
         Raises:
-            IngestError: If the landing folder is not there, or a file cannot be sent; files before it are.
-            AccessError: If the workspace does not allow it.
+            StageError: If the landing folder is not there, or a file cannot be sent; files before it are.
+            DeploymentError: If the workspace does not allow it.
         """
         ...
 

@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
 
-from mlplatform.as_of import parse_as_of
+from mlplatform.gate.checks.base import CheckResult
+from mlplatform.ops.records import GateEvent
 
 PROMOTED, REJECTED, INSUFFICIENT, STALE, PENDING = "promoted", "rejected", "insufficient", "stale", "pending"
 ROLLED_BACK = "rolled back"
-
-
-@dataclass(frozen=True)
-class CheckFacts:
-    """One check of the gate, as it was recorded."""
-
-    name: str
-    status: str
-    value: float | None
-    limit: float | None
-    detail: str
 
 
 @dataclass(frozen=True)
@@ -64,7 +53,7 @@ class DecisionFacts:
     champion: int | None
     rows: int | None
     gain: Gain | None
-    checks: tuple[CheckFacts, ...]
+    checks: tuple[CheckResult, ...]
     kind: str = "gate"
     decided_by: str = ""
     rows_from: str = ""
@@ -93,85 +82,75 @@ class Champion:
     decision_id: str = ""
 
 
-def decisions_of(events: Iterable[Mapping[str, Any]]) -> tuple[DecisionFacts, ...]:
+def decisions_of(events: Iterable[GateEvent]) -> tuple[DecisionFacts, ...]:
     """Return the decisions that the events tell of, oldest first.
 
     Args:
-        events: Rows of `gate_decisions`, oldest first, JSON columns decoded, as `promotion.events` returns them.
+        events: Of the gate, oldest first.
     """
-    found: dict[str, DecisionFacts] = {}
-    settled: dict[str, Mapping[str, Any]] = {}
-    for row in events:
-        if row["event"] == "decided":
-            found.setdefault(row["decision_id"], _decision(row))
+    decisions: dict[str, DecisionFacts] = {}
+    settled: dict[str, GateEvent] = {}
+    for event in events:
+        if event.event == "decided":
+            decisions.setdefault(event.decision_id, _decision(event))
         else:
-            settled[row["decision_id"]] = row
-    return tuple(_settle(decision, settled.get(decision.decision_id)) for decision in found.values())
+            settled[event.decision_id] = event
+    return tuple(_settle(decision, settled.get(decision.decision_id)) for decision in decisions.values())
 
 
-def champions_of(events: Iterable[Mapping[str, Any]]) -> tuple[Champion, ...]:
+def champions_of(events: Iterable[GateEvent]) -> tuple[Champion, ...]:
     """Return who became champion, oldest first, by promotion or by rollback; only what was applied counts.
 
     Args:
         events: As for `decisions_of`.
     """
-    found: list[Champion] = []
-    for row in events:
-        if row["event"] == "applied":
-            before = found[-1].version if found else row["champion_version"]
-            found.append(
+    champions: list[Champion] = []
+    for event in events:
+        if event.event == "applied":
+            champions.append(
                 Champion(
-                    version=row["challenger_version"],
-                    since=parse_as_of(row["as_of"]),
-                    applied_at=parse_as_of(row["recorded_at"]),
-                    before=before,
-                    kind=row.get("kind") or "gate",
-                    reason=row["reason"],
-                    decision_id=row["decision_id"],
+                    version=event.challenger_version,
+                    since=event.as_of,
+                    applied_at=event.recorded_at,
+                    before=champions[-1].version if champions else event.champion_version,
+                    kind=event.kind or "gate",
+                    reason=event.reason,
+                    decision_id=event.decision_id,
                 )
             )
-    return tuple(found)
+    return tuple(champions)
 
 
-def _settle(decision: DecisionFacts, event: Mapping[str, Any] | None) -> DecisionFacts:
-    if event is not None and event["event"] == "stale":
-        return replace(decision, outcome=STALE, reason=event["reason"])
+def _settle(decision: DecisionFacts, event: GateEvent | None) -> DecisionFacts:
+    if event is not None and event.event == "stale":
+        return replace(decision, outcome=STALE, reason=event.reason)
     if event is None and decision.outcome in (PROMOTED, ROLLED_BACK):
         return replace(decision, outcome=PENDING)
     return decision
 
 
-def _decision(row: Mapping[str, Any]) -> DecisionFacts:
-    checks = row["checks"]
+def _decision(event: GateEvent) -> DecisionFacts:
+    checks = tuple(CheckResult(**check) for check in event.checks)
     return DecisionFacts(
-        decision_id=row["decision_id"],
-        as_of=parse_as_of(row["as_of"]),
-        recorded_at=parse_as_of(row["recorded_at"]),
-        outcome=row["outcome"],
-        reason=row["reason"],
-        challenger=row["challenger_version"],
-        champion=row["champion_version"],
-        rows=row["evaluation"].get("rows"),
+        decision_id=event.decision_id,
+        as_of=event.as_of,
+        recorded_at=event.recorded_at,
+        outcome=event.outcome,
+        reason=event.reason,
+        challenger=event.challenger_version,
+        champion=event.champion_version,
+        rows=event.evaluation.get("rows"),
         gain=_gain(checks),
-        checks=tuple(
-            CheckFacts(
-                name=check["name"],
-                status=check["status"],
-                value=check.get("value"),
-                limit=check.get("limit"),
-                detail=check.get("detail", ""),
-            )
-            for check in checks
-        ),
-        kind=row.get("kind") or "gate",
-        decided_by=row.get("decided_by") or "",
-        rows_from=row["evaluation"].get("rows_from", ""),
+        checks=checks,
+        kind=event.kind or "gate",
+        decided_by=event.decided_by or "",
+        rows_from=event.evaluation.get("rows_from", ""),
     )
 
 
-def _gain(checks: Iterable[Mapping[str, Any]]) -> Gain | None:
+def _gain(checks: Iterable[CheckResult]) -> Gain | None:
     for check in checks:
-        numbers = check.get("numbers") or {}
-        if check["name"] == "beats_champion" and {"gain", "low", "high"} <= numbers.keys():
+        numbers = check.numbers
+        if check.name == "beats_champion" and {"gain", "low", "high"} <= numbers.keys():
             return Gain(numbers["gain"], numbers["low"], numbers["high"], numbers.get("confidence"))
     return None

@@ -6,26 +6,30 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from mlplatform.config.settings import UseCaseSettings
-from mlplatform.gate import promotion
 from mlplatform.naming import Namespace
 from mlplatform.ops import stage_runs
+from mlplatform.ops.records import (
+    ALERTS,
+    DRIFT_METRICS,
+    GATE_DECISIONS,
+    PERFORMANCE_METRICS,
+    STAGE_RUNS,
+    AlertRecord,
+    StageRecord,
+)
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.spine import LabelSpine
 from mlplatform.reporting.decisions import Champion, DecisionFacts, champions_of, decisions_of
 from mlplatform.reporting.observations import (
-    AlertFacts,
     DriftFacts,
     Flow,
     Performance,
-    StageFacts,
     Timing,
     WindowFacts,
-    alerts_of,
     drift_of,
     flows_of,
+    newest_first,
     performance_of,
-    read_ops,
-    stages_of,
     timings_of,
     windows_of,
 )
@@ -63,7 +67,7 @@ class Step:
     drift: tuple[DriftFacts, ...] = ()
     decisions: tuple[DecisionFacts, ...] = ()
     retrain: Retrain | None = None
-    failures: tuple[StageFacts, ...] = ()
+    failures: tuple[StageRecord, ...] = ()
 
     @property
     def drifted(self) -> int:
@@ -127,9 +131,9 @@ class Facts:
     steps: tuple[Step, ...] = ()
     decisions: tuple[DecisionFacts, ...] = ()
     champions: tuple[Champion, ...] = ()
-    alerts: tuple[AlertFacts, ...] = ()
+    alerts: tuple[AlertRecord, ...] = ()
     windows: tuple[WindowFacts, ...] = ()
-    newest_run: tuple[StageFacts, ...] = ()
+    newest_run: tuple[StageRecord, ...] = ()
     flows: tuple[Flow, ...] = ()
     timings: tuple[Timing, ...] = ()
     outcomes: Outcomes = field(default_factory=Outcomes)
@@ -175,13 +179,13 @@ def gather(ws: Workspace, namespace: Namespace, spine: LabelSpine, settings: Use
         ConfigError: If the settings name an unknown metric.
         TableError: If a table of the use case is not what the platform writes.
     """
-    events = promotion.events(ws, namespace)
-    stages = stages_of(stage_runs.of_the_cycle(stage_runs.read(ws, namespace)))
+    events = GATE_DECISIONS.read(ws, namespace)
+    stages = tuple(stage_runs.of_the_cycle(STAGE_RUNS.read(ws, namespace)))
     decisions = decisions_of(events)
-    measured = read_ops(ws, namespace, "performance_metrics")
+    measured = PERFORMANCE_METRICS.read(ws, namespace)
     monitored = {stage.as_of: stage.details for stage in stages if stage.stage == "monitor"}
     performance = performance_of(measured, monitored)
-    drift = drift_of(read_ops(ws, namespace, "drift_metrics"), monitored)
+    drift = drift_of(DRIFT_METRICS.read(ws, namespace), monitored)
     moments = {item.as_of for group in (stages, decisions, performance, drift) for item in group}
     outcomes = read_outcomes(ws, namespace, spine, settings.task, max(moments, default=None))
     moments |= {item.as_of for item in outcomes.scored}
@@ -205,7 +209,7 @@ def gather(ws: Workspace, namespace: Namespace, spine: LabelSpine, settings: Use
         ),
         decisions=decisions,
         champions=champions_of(events),
-        alerts=alerts_of(read_ops(ws, namespace, "alerts")),
+        alerts=newest_first(ALERTS.read(ws, namespace)),
         windows=windows_of(measured, settings.training.metric),
         newest_run=tuple(stage for stage in stages if stage.run_id == stages[-1].run_id),
         flows=flows_of(stages),
@@ -216,14 +220,14 @@ def gather(ws: Workspace, namespace: Namespace, spine: LabelSpine, settings: Use
     )
 
 
-def _never_scored(stages: tuple[StageFacts, ...]) -> int:
+def _never_scored(stages: tuple[StageRecord, ...]) -> int:
     counted = [stage.details["unscored_before"] for stage in stages if stage.details.get("unscored_before")]
     return int(counted[-1]["without_label"]) if counted else 0
 
 
 def _step(
     as_of: datetime,
-    stages: tuple[StageFacts, ...],
+    stages: tuple[StageRecord, ...],
     decisions: tuple[DecisionFacts, ...],
     performance: tuple[Performance, ...],
     drift: tuple[DriftFacts, ...],
@@ -244,12 +248,12 @@ def _step(
     )
 
 
-def _version(stage: StageFacts | None) -> int | None:
+def _version(stage: StageRecord | None) -> int | None:
     found = stage.details.get("model_version") if stage else None
     return int(found) if found is not None else None
 
 
-def _retrain(stage: StageFacts | None) -> Retrain | None:
+def _retrain(stage: StageRecord | None) -> Retrain | None:
     if stage is None or "due" not in stage.details:
         return None
     return Retrain(bool(stage.details["due"]), tuple(str(reason) for reason in stage.details.get("reasons", ())))

@@ -7,13 +7,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from mlplatform.as_of import parse_as_of
 from mlplatform.monitoring import alerts
 from mlplatform.monitoring.drift import TRAINING
 from mlplatform.monitoring.performance import CALIBRATION_RATIO
-from mlplatform.naming import CHAMPION, Namespace
+from mlplatform.naming import CHAMPION
+from mlplatform.ops.records import AlertRecord, DriftRecord, PerformanceRecord, StageRecord
 from mlplatform.ops.stage_runs import DONE
-from mlplatform.protocols.workspace import Workspace
 from mlplatform.statistics import baseline
 
 CRITICAL = "critical"
@@ -85,21 +84,8 @@ class Performance:
 
     def value(self, metric: str) -> float | None:
         """Return a metric's value; None where it was not measured or not defined."""
-        found = self.metrics.get(metric)
-        return found.value if found else None
-
-
-@dataclass(frozen=True)
-class AlertFacts:
-    """One event of an alert: `raised`, `repeated` while it lasts, `recovered`."""
-
-    as_of: datetime
-    kind: str
-    severity: str
-    message: str
-    model_version: int | None
-    event: str = "raised"
-    runbook: str = ""
+        realised = self.metrics.get(metric)
+        return realised.value if realised else None
 
 
 @dataclass(frozen=True)
@@ -132,24 +118,6 @@ class WindowFacts:
 
 
 @dataclass(frozen=True)
-class StageFacts:
-    """One recorded stage."""
-
-    run_id: str
-    stage: str
-    as_of: datetime
-    status: str
-    started_at: datetime
-    seconds: float
-    rows_in: int | None
-    rows_out: int | None
-    rows_quarantined: int | None
-    message: str
-    details: Mapping[str, Any]
-    platform_version: str
-
-
-@dataclass(frozen=True)
 class Flow:
     """Rows through one stage.
 
@@ -176,35 +144,26 @@ class Timing:
     seconds: tuple[float, ...]
 
 
-def read_ops(ws: Workspace, namespace: Namespace, table: str) -> list[dict[str, Any]]:
-    """Return a use case's rows of one of the platform's tables; none when the table does not exist yet."""
-    name = namespace.ops(table)
-    if not ws.tables.exists(name):
-        return []
-    rows: list[dict[str, Any]] = ws.tables.to_arrow(name, filters=[("use_case", "=", namespace.use_case)]).to_pylist()
-    return rows
-
-
 def drift_of(
-    rows: Iterable[Mapping[str, Any]], monitored: Mapping[datetime, Mapping[str, Any]] | None = None
+    records: Iterable[DriftRecord], monitored: Mapping[datetime, Mapping[str, Any]] | None = None
 ) -> tuple[DriftFacts, ...]:
     """Return the population stability indexes against training, by step and column.
 
     Args:
-        rows: Of `ops.drift_metrics`.
+        records: Of `ops.drift_metrics`.
         monitored: What the monitor recorded of itself at each step.
     """
-    mine = [row for row in rows if row["baseline"] == TRAINING and row["metric"] in ("psi", "missing")]
-    violated = {row["as_of"] for row in mine if row["violated"]}
-    found = []
-    for row in mine:
-        moment, why = parse_as_of(row["as_of"]), ""
+    mine = [record for record in records if record.baseline == TRAINING and record.metric in ("psi", "missing")]
+    violated = {record.as_of for record in mine if record.violated}
+    drift = []
+    for record in mine:
+        why = ""
         # A missing column has no limit, and violates wherever it is judged.
-        without_limit = row["limit"] is None and not (row["metric"] == "missing" and row["violated"])
-        if without_limit or (row["as_of"] not in violated and _unjudged(monitored, moment, alerts.DRIFT)):
-            why = _unjudged(monitored, moment, alerts.DRIFT) or f"{row['rows']:,} rows"
-        found.append(DriftFacts(moment, row["column"], row["value"], row["limit"], row["violated"], why))
-    return tuple(sorted(found, key=lambda item: (item.as_of, item.column)))
+        without_limit = record.limit is None and not (record.metric == "missing" and record.violated)
+        if without_limit or (record.as_of not in violated and _unjudged(monitored, record.as_of, alerts.DRIFT)):
+            why = _unjudged(monitored, record.as_of, alerts.DRIFT) or f"{record.rows:,} rows"
+        drift.append(DriftFacts(record.as_of, record.column, record.value, record.limit, record.violated, why))
+    return tuple(sorted(drift, key=lambda item: (item.as_of, item.column)))
 
 
 def _unjudged(monitored: Mapping[datetime, Mapping[str, Any]] | None, moment: datetime, kind: str) -> str:
@@ -217,26 +176,26 @@ def _unjudged(monitored: Mapping[datetime, Mapping[str, Any]] | None, moment: da
 
 
 def performance_of(
-    rows: Iterable[Mapping[str, Any]], monitored: Mapping[datetime, Mapping[str, Any]] | None = None
+    records: Iterable[PerformanceRecord], monitored: Mapping[datetime, Mapping[str, Any]] | None = None
 ) -> tuple[Performance, ...]:
     """Return realised performance of all versions together, one entry a step, oldest first.
 
     Args:
-        rows: Of `ops.performance_metrics`.
+        records: Of `ops.performance_metrics`.
         monitored: What the monitor recorded of itself at each step.
     """
-    steps: dict[datetime, list[Mapping[str, Any]]] = {}
-    for row in rows:
-        if row["basis"] != "recent" or row["alias"] != CHAMPION or row["model_version"] is not None or row["slice"]:
-            continue
-        steps.setdefault(parse_as_of(row["as_of"]), []).append(row)
+    steps: dict[datetime, list[PerformanceRecord]] = {}
+    for record in records:
+        of_all = record.model_version is None and not record.slice
+        if record.basis == "recent" and record.alias == CHAMPION and of_all:
+            steps.setdefault(record.as_of, []).append(record)
     return tuple(
         Performance(
             as_of=as_of,
-            window_start=parse_as_of(mine[0]["window_start"]),
-            rows=mine[0]["rows"],
-            coverage=mine[0]["coverage"],
-            metrics={row["metric"]: _realised(row, (monitored or {}).get(as_of)) for row in mine},
+            window_start=mine[0].window_start,
+            rows=mine[0].rows,
+            coverage=mine[0].coverage,
+            metrics={record.metric: _realised(record, (monitored or {}).get(as_of)) for record in mine},
         )
         for as_of, mine in sorted(steps.items())
     )
@@ -245,93 +204,57 @@ def performance_of(
 _NOT_JUDGED = "not judged: "
 
 
-def _realised(row: Mapping[str, Any], details: Mapping[str, Any] | None) -> Realised:
-    note, limit = row.get("note") or "", row["limit"]
+def _realised(record: PerformanceRecord, details: Mapping[str, Any] | None) -> Realised:
+    note, limit = record.note or "", record.limit
     why = note.removeprefix(_NOT_JUDGED) if note.startswith(_NOT_JUDGED) else ""
     if limit is not None and details is not None and "windows" in details and "not_judged" not in details:
         # Recorded before the table said so itself: what was not judged was left out of the windows.
-        kind = alerts.CALIBRATION if row["metric"] == CALIBRATION_RATIO else alerts.PERFORMANCE
+        kind = alerts.CALIBRATION if record.metric == CALIBRATION_RATIO else alerts.PERFORMANCE
         why = "" if kind in details["windows"] else "too few labels"
-    return Realised(row["value"], limit, row["violated"], row.get("low"), row.get("high"), why)
+    return Realised(record.value, limit, record.violated, record.low, record.high, why)
 
 
-def windows_of(rows: Iterable[Mapping[str, Any]], metric: str) -> tuple[WindowFacts, ...]:
+def windows_of(records: Iterable[PerformanceRecord], metric: str) -> tuple[WindowFacts, ...]:
     """Return the windows of predictions, oldest first, each as it was measured last.
 
     Args:
-        rows: Of `ops.performance_metrics`.
+        records: Of `ops.performance_metrics`.
         metric: The primary metric.
     """
-    found: dict[tuple[datetime, datetime], WindowFacts] = {}
-    mine = [row for row in rows if row["basis"] in ("estimated", "realised") and row["alias"] == CHAMPION]
-    for row in sorted(mine, key=lambda row: (row["as_of"], row["basis"])):
-        place = (parse_as_of(row["window_start"]), parse_as_of(row["window_end"]))
-        window = found.get(place, WindowFacts(*place))
-        if row["basis"] == "realised":
-            window = replace(window, scored=row["scored"], coverage=row["coverage"])
-        if row["metric"] == baseline.metric(metric):
-            window = replace(window, baseline=row["value"])
-        elif row["metric"] == metric and row["basis"] == "estimated":
-            window = replace(window, estimated=row["value"], note=(row["note"] or "").partition(f"; {_NOT_JUDGED}")[0])
-        elif row["metric"] == metric:
-            window = replace(window, realised=row["value"], low=row["low"], high=row["high"])
-        found[place] = window
-    return tuple(window for _, window in sorted(found.items()))
+    windows: dict[tuple[datetime, datetime], WindowFacts] = {}
+    mine = [record for record in records if record.basis in ("estimated", "realised") and record.alias == CHAMPION]
+    for record in sorted(mine, key=lambda record: (record.as_of, record.basis)):
+        place = (record.window_start, record.window_end)
+        window = windows.get(place, WindowFacts(*place))
+        if record.basis == "realised":
+            window = replace(window, scored=record.scored, coverage=record.coverage)
+        if record.metric == baseline.metric(metric):
+            window = replace(window, baseline=record.value)
+        elif record.metric == metric and record.basis == "estimated":
+            note = (record.note or "").partition(f"; {_NOT_JUDGED}")[0]
+            window = replace(window, estimated=record.value, note=note)
+        elif record.metric == metric:
+            window = replace(window, realised=record.value, low=record.low, high=record.high)
+        windows[place] = window
+    return tuple(window for _, window in sorted(windows.items()))
 
 
-def alerts_of(rows: Iterable[Mapping[str, Any]]) -> tuple[AlertFacts, ...]:
-    """Return the alerts, newest first, the critical ones of a step before the others."""
-    found = [
-        AlertFacts(
-            as_of=parse_as_of(row["as_of"]),
-            kind=row["kind"],
-            severity=row["severity"],
-            message=row["message"],
-            model_version=row["model_version"],
-            event=row["event"],
-            runbook=row["runbook"],
-        )
-        for row in rows
-    ]
-    found.sort(key=lambda alert: (alert.severity != CRITICAL, alert.kind))
-    return tuple(sorted(found, key=lambda alert: alert.as_of, reverse=True))
+def newest_first(records: Iterable[AlertRecord]) -> tuple[AlertRecord, ...]:
+    """Return alerts newest first, the critical ones of a step before the others."""
+    by_kind = sorted(records, key=lambda alert: (alert.severity != CRITICAL, alert.kind))
+    return tuple(sorted(by_kind, key=lambda alert: alert.as_of, reverse=True))
 
 
-def stages_of(rows: Iterable[Mapping[str, Any]]) -> tuple[StageFacts, ...]:
-    """Return the recorded stages in the order in which they started.
-
-    Args:
-        rows: As `stage_runs.read` returns them: oldest first, JSON columns decoded.
-    """
-    return tuple(
-        StageFacts(
-            run_id=row["run_id"],
-            stage=row["stage"],
-            as_of=parse_as_of(row["as_of"]),
-            status=row["status"],
-            started_at=parse_as_of(row["started_at"]),
-            seconds=row["seconds"],
-            rows_in=row["rows_in"],
-            rows_out=row["rows_out"],
-            rows_quarantined=row["rows_quarantined"],
-            message=row["message"] or "",
-            details=row["details"],
-            platform_version=row["platform_version"],
-        )
-        for row in rows
-    )
-
-
-def flows_of(stages: Sequence[StageFacts]) -> tuple[Flow, ...]:
+def flows_of(stages: Sequence[StageRecord]) -> tuple[Flow, ...]:
     """Return how many rows went through each stage; stages that never ran well are left out."""
-    found = []
+    flows = []
     for name in (*_ADDED_UP, *_NEWEST):
         mine = [stage for stage in stages if stage.stage == name and stage.status == DONE]
         if not mine:
             continue
         newest_only = name in _NEWEST
         counted = mine[-1:] if newest_only else mine
-        found.append(
+        flows.append(
             Flow(
                 stage=name,
                 rows_in=_total(stage.rows_in for stage in counted),
@@ -340,18 +263,18 @@ def flows_of(stages: Sequence[StageFacts]) -> tuple[Flow, ...]:
                 newest_only=newest_only,
             )
         )
-    return tuple(found)
+    return tuple(flows)
 
 
-def timings_of(stages: Sequence[StageFacts]) -> tuple[Timing, ...]:
+def timings_of(stages: Sequence[StageRecord]) -> tuple[Timing, ...]:
     """Return how long each stage took; the retrain decision is left out, its time holds that of train and gate."""
-    taken: dict[str, list[float]] = {}
+    durations: dict[str, list[float]] = {}
     for stage in stages:
         if stage.status == DONE and stage.stage != "retrain":
-            taken.setdefault(stage.stage, []).append(stage.seconds)
-    return tuple(Timing(name, tuple(values)) for name, values in taken.items())
+            durations.setdefault(stage.stage, []).append(stage.seconds)
+    return tuple(Timing(name, tuple(values)) for name, values in durations.items())
 
 
 def _total(values: Iterable[int | None]) -> int | None:
-    known = [value for value in values if value is not None]
-    return sum(known) if known else None
+    counts = [value for value in values if value is not None]
+    return sum(counts) if counts else None

@@ -53,7 +53,7 @@ def write_report(
         The file, `<folder>/<use_case>.html`. An older one is replaced at once: nobody sees half a page.
 
     Raises:
-        InvalidNameError: If the use case's name is not one.
+        UsageError: If the use case's name is not one.
         ConfigError: If the settings name an unknown metric.
         TableError: If a table of the use case is not what the platform writes.
     """

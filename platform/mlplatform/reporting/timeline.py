@@ -7,12 +7,10 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from mlplatform.as_of import parse_as_of
 from mlplatform.naming import Namespace
 from mlplatform.ops import stage_runs
+from mlplatform.ops.records import STAGE_RUNS, StageRecord
 from mlplatform.protocols.workspace import Workspace
-
-_ENDED_WELL = (stage_runs.DONE, stage_runs.SKIPPED)
 
 
 @dataclass(frozen=True)
@@ -56,31 +54,31 @@ def read(ws: Workspace, namespace: Namespace, metric: str) -> list[Step]:
         namespace: The use case's.
         metric: Its primary metric.
     """
-    return steps(stage_runs.read(ws, namespace), metric)
+    return steps(STAGE_RUNS.read(ws, namespace), metric)
 
 
-def steps(recorded: Iterable[dict[str, Any]], metric: str) -> list[Step]:
+def steps(recorded: Iterable[StageRecord], metric: str) -> list[Step]:
     """Return the steps that recorded stages make up, oldest first.
 
     Args:
-        recorded: As `RunLog.rows` returns them.
+        recorded: Of `ops.stage_runs`, oldest first.
         metric: The use case's primary metric.
     """
-    by_time: dict[datetime, list[dict[str, Any]]] = {}
-    for row in stage_runs.of_the_cycle(recorded):
-        if row["status"] in _ENDED_WELL:
-            by_time.setdefault(parse_as_of(row["as_of"]), []).append(row)
-    return [_step(moment, rows, metric) for moment, rows in sorted(by_time.items())]
+    by_time: dict[datetime, list[StageRecord]] = {}
+    for record in stage_runs.of_the_cycle(recorded):
+        if record.status in stage_runs.ENDED_WELL:
+            by_time.setdefault(record.as_of, []).append(record)
+    return [_step(moment, records, metric) for moment, records in sorted(by_time.items())]
 
 
-def _step(moment: datetime, rows: list[dict[str, Any]], metric: str) -> Step:
-    score = _details(rows, "score", key="model_version")
-    monitor = _details(rows, "monitor")
+def _step(moment: datetime, records: list[StageRecord], metric: str) -> Step:
+    score = _details(records, "score", key="model_version")
+    monitor = _details(records, "monitor")
     worst = monitor.get("worst_drift") or {}
     return Step(
         as_of=moment,
         # A stage run again appends nothing: what was scored is the sum over its runs.
-        scored=sum(row["rows_out"] or 0 for row in rows if row["stage"] == "score"),
+        scored=sum(record.rows_out or 0 for record in records if record.stage == "score"),
         mean_score=score.get("mean_prediction"),
         label_mean=monitor.get("realised_label_mean"),
         labels_known=monitor.get("labels_known", 0),
@@ -88,16 +86,16 @@ def _step(moment: datetime, rows: list[dict[str, Any]], metric: str) -> Step:
         metric=monitor.get(f"realised_{metric}"),
         worst_drift=_drift(worst),
         alerts=tuple(dict.fromkeys(alert["kind"] for alert in monitor.get("alerts", []))),
-        decision=_decision(rows),
+        decision=_decision(records),
     )
 
 
-def _decision(rows: list[dict[str, Any]]) -> str:
+def _decision(records: list[StageRecord]) -> str:
     words = []
-    retrain = _details(rows, "retrain")
+    retrain = _details(records, "retrain")
     if retrain.get("due"):
         words.append(f"retrain ({', '.join(_kinds(retrain['reasons']))})")
-    gate = _details(rows, "gate", key="outcome")
+    gate = _details(records, "gate", key="outcome")
     if gate:
         words.append(f"v{gate['challenger']} {gate['outcome']}")
         if gate["outcome"] != "promoted":
@@ -116,9 +114,8 @@ def _drift(worst: dict[str, Any]) -> str:
     return text if worst.get("judged", True) else f"{text} (not judged)"
 
 
-def _details(rows: list[dict[str, Any]], stage: str, key: str | None = None) -> dict[str, Any]:
-    for row in reversed(rows):
-        if row["stage"] == stage and row["details"] and (key is None or key in row["details"]):
-            details: dict[str, Any] = row["details"]
-            return details
+def _details(records: list[StageRecord], stage: str, key: str | None = None) -> dict[str, Any]:
+    for record in reversed(records):
+        if record.stage == stage and record.details and (key is None or key in record.details):
+            return record.details
     return {}

@@ -6,7 +6,7 @@ import importlib.metadata
 import keyword
 import sys
 
-from mlplatform.errors import InvalidNameError
+from mlplatform.errors import UsageError
 from mlplatform.naming import OPS_SCHEMA, check_use_case_name
 
 # Packages that are not installed everywhere where a use case runs, and folders that stand beside it.
@@ -54,7 +54,7 @@ def check_new_name(name: str) -> str:
     `import pandas` would find the use case.
 
     Raises:
-        InvalidNameError: If it cannot be one, says something else to Python, or is a module's or package's.
+        UsageError: If it cannot be one, says something else to Python, or is a module's or package's.
     """
     check_use_case_name(name)
     why = ""
@@ -70,7 +70,7 @@ def check_new_name(name: str) -> str:
         (package, *_) = importlib.metadata.packages_distributions()[name]
         why = f"a package that is installed ({package}), which it would hide"
     if why:
-        raise InvalidNameError(f"{name!r} cannot name a use case: it is {why}.", hint="Choose another name.")
+        raise UsageError(f"{name!r} cannot name a use case: it is {why}.", hint="Choose another name.")
     return name
 
 

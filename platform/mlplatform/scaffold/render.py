@@ -75,8 +75,7 @@ def new_use_case(  # noqa: PLR0913  (what the command takes)
             the entity, where it has several rows.
 
     Raises:
-        InvalidNameError: If the name cannot be one of a use case.
-        UsageError: If the folder exists, or the file or the horizon does not do.
+        UsageError: If the name cannot be one of a use case, the folder exists, or the file or the horizon does not do.
     """
     check_new_name(name)
     folder = into / name

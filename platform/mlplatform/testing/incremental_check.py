@@ -7,7 +7,7 @@ from datetime import datetime
 
 import pyarrow as pa
 
-from mlplatform.errors import IncrementalError
+from mlplatform.errors import ContractError
 from mlplatform.features.compare import compare_rows
 from mlplatform.features.table import FeatureTable
 from mlplatform.protocols.workspace import Workspace
@@ -24,7 +24,7 @@ def check_incremental(ws: Workspace, use_case: UseCase, moments: Sequence[dateti
         moments: The times of the steps, at least two.
 
     Raises:
-        IncrementalError: Naming the table and rows that differ.
+        ContractError: Naming the table and rows that differ.
         ValueError: If there are fewer than two moments, or the steps hold no row.
     """
     for table_type in use_case.features:
@@ -44,7 +44,7 @@ def check_table_incremental(ws: Workspace, use_case: UseCase, table: FeatureTabl
         moments: The times of the steps, at least two.
 
     Raises:
-        IncrementalError: Naming the table and rows that differ.
+        ContractError: Naming the table and rows that differ.
         ValueError: If there are fewer than two moments, or the steps hold no row.
     """
     first, *later = sorted(moments)
@@ -61,7 +61,7 @@ def check_table_incremental(ws: Workspace, use_case: UseCase, table: FeatureTabl
         raise ValueError(f"Feature table {table.name} got no row after {first}: the check looked at nothing.")
     found = compare_rows(rows, computed_rows(ws, use_case, table, since), keys, tolerance=TOLERANCE)
     if found:
-        raise IncrementalError(
+        raise ContractError(
             f"Feature table {table.name} computed step by step up to {since:%Y-%m-%d %H:%M} is not what it is computed "
             f"at once: {found.added.num_rows} row(s) are missing, {found.removed.num_rows} are too many, "
             f"{found.changed_new.num_rows} differ. " + found.examples(old="step by step", new="at once"),

@@ -7,7 +7,7 @@ from datetime import datetime
 
 import pyarrow.compute as pc
 
-from mlplatform.errors import LeakError
+from mlplatform.errors import ContractError
 from mlplatform.features.compare import compare_rows
 from mlplatform.features.table import FeatureTable
 from mlplatform.protocols.workspace import Workspace
@@ -24,7 +24,7 @@ def check_features(ws: Workspace, use_case: UseCase, moments: Sequence[datetime]
         moments: The times T; the last is "everything".
 
     Raises:
-        LeakError: Naming the table, the time, and rows that differ.
+        ContractError: Naming the table, the time, and rows that differ.
         ValueError: If there are fewer than two moments, or they hold no row to compare.
     """
     for table_type in use_case.features:
@@ -41,7 +41,7 @@ def check_table(ws: Workspace, use_case: UseCase, table: FeatureTable, moments: 
         moments: The times T; the last is "everything".
 
     Raises:
-        LeakError: Naming the table, the time, and rows that differ.
+        ContractError: Naming the table, the time, and rows that differ.
         ValueError: If there are fewer than two moments, or they hold no row to compare.
     """
     *earlier, everything = sorted(moments)
@@ -55,7 +55,7 @@ def check_table(ws: Workspace, use_case: UseCase, table: FeatureTable, moments: 
         compared += now.num_rows
         found = compare_rows(now, later, table.primary_keys, tolerance=TOLERANCE)
         if found:
-            raise LeakError(
+            raise ContractError(
                 f"Feature table {table.name} leaks: of its rows up to {moment:%Y-%m-%d %H:%M}, computed later, "
                 f"{found.added.num_rows} were not there then, {found.removed.num_rows} are gone, "
                 f"{found.changed_new.num_rows} differ. " + found.examples(old="then", new="later"),

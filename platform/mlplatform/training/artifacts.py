@@ -10,7 +10,7 @@ import importlib
 from collections.abc import Collection
 from pathlib import Path
 
-from mlplatform.errors import ArtifactError
+from mlplatform.errors import RegistryError
 from mlplatform.naming import ObjectName
 from mlplatform.protocols.feature_client import ModelFiles
 
@@ -40,12 +40,12 @@ def digest(folder: Path) -> str:
         folder: The model's folder.
 
     Raises:
-        ArtifactError: If the folder holds no file.
+        RegistryError: If the folder holds no file.
     """
     total = hashlib.sha256()
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "registered_model_meta")
     if not files:
-        raise ArtifactError(f"{folder} holds no model.", hint="Was the artifact store emptied?")
+        raise RegistryError(f"{folder} holds no model.", hint="Was the artifact store emptied?")
     for path in files:
         total.update(path.relative_to(folder).as_posix().encode() + b"\0")
         total.update(hashlib.sha256(path.read_bytes()).digest())
@@ -61,15 +61,15 @@ def verify(folder: Path, expected_digest: str, trusted: Collection[str] = ()) ->
         trusted: Further types that may occur, fully qualified.
 
     Raises:
-        ArtifactError: Naming what differs; the model has not been loaded.
+        RegistryError: Naming what differs; the model has not been loaded.
     """
     if not expected_digest:
-        raise ArtifactError(
+        raise RegistryError(
             f"No digest is recorded for the model in {folder}.", hint="Only models trained by the platform are loaded."
         )
     found = digest(folder)
     if found != expected_digest:
-        raise ArtifactError(
+        raise RegistryError(
             f"The files of the model in {folder} are not those registered: digest {found[:12]} instead of "
             f"{expected_digest[:12]}.",
             hint="The model was not loaded. Find out who changed its files; train again to replace it.",
@@ -92,7 +92,7 @@ class Verifier:
         """Refuse files that are not those registered, or hold types that are not allowed.
 
         Raises:
-            ArtifactError: Naming what differs; the model has not been loaded.
+            RegistryError: Naming what differs; the model has not been loaded.
         """
         verify(model.path, model.tags.get(DIGEST_TAG, ""), self._trusted.get(model.name, ()))
 
@@ -101,7 +101,7 @@ def check_types(folder: Path, trusted: Collection[str] = ()) -> None:
     """Refuse a model that is pickled, or that holds types outside the allow-list.
 
     Raises:
-        ArtifactError: Naming the files or types.
+        RegistryError: Naming the files or types.
     """
     strange = [
         path.relative_to(folder).as_posix()
@@ -109,17 +109,17 @@ def check_types(folder: Path, trusted: Collection[str] = ()) -> None:
         if path.is_file() and path.name not in _FILES and path.suffix not in _SUFFIXES
     ]
     if strange:
-        raise ArtifactError(
+        raise RegistryError(
             f"The model in {folder} holds files that may be pickled ({', '.join(strange)}); loading one runs code.",
             hint="Log it in the skops format.",
         )
     stores = sorted(folder.rglob("*.skops"))
     if not stores:
-        raise ArtifactError(f"The model in {folder} holds no skops file.", hint="Log it in the skops format.")
+        raise RegistryError(f"The model in {folder} holds no skops file.", hint="Log it in the skops format.")
     for store in stores:
         refused = [name for name in untrusted_types(store) if not allowed(name, trusted)]
         if refused:
-            raise ArtifactError(
+            raise RegistryError(
                 f"The model in {folder} holds types that are not allowed: {', '.join(refused)}.",
                 hint="If the use case needs them, list them in its Trainer's trusted_types.",
             )
@@ -153,7 +153,7 @@ def untrusted_types(store: Path) -> list[str]:
     """Return the types in a skops file that skops itself does not vouch for.
 
     Raises:
-        ArtifactError: If the file cannot be read as skops.
+        RegistryError: If the file cannot be read as skops.
     """
     from skops.io import get_untrusted_types
 
@@ -161,6 +161,6 @@ def untrusted_types(store: Path) -> list[str]:
         return list(get_untrusted_types(file=store))
     except Exception as error:
         # A file that cannot even be looked into is not one that we load, whatever is wrong with it.
-        raise ArtifactError(
+        raise RegistryError(
             f"{store} is no skops file: {error}", hint="The model was not loaded. Train again to replace it."
         ) from error

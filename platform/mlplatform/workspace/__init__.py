@@ -55,7 +55,7 @@ def open_workspace(  # noqa: PLR0913  (the last is the first one's old name)
     Raises:
         UsageError: If there is no such workspace, or no such environment.
         MissingDependencyError: If the workspace's packages are not installed.
-        WorkspaceUnreachableError: If the Databricks workspace does not answer, or does not know who asks.
+        UnavailableError: If the Databricks workspace does not answer, or does not know who asks.
     """
     if home is not None:
         warnings.warn(

@@ -10,7 +10,7 @@ import pytest
 
 from mlplatform.as_of import parse_as_of
 from mlplatform.change import adopt_model
-from mlplatform.errors import ArtifactError, FeatureStoreError, StageError, TableError, UsageError
+from mlplatform.errors import FeatureStoreError, RegistryError, StageError, TableError, UsageError
 from mlplatform.gate import promotion
 from mlplatform.naming import Namespace
 from mlplatform.pipeline import Pipeline
@@ -187,7 +187,7 @@ def test_a_model_that_may_be_pickled_is_refused(ws: LocalWorkspace, tiny: TinyFo
             serialization_format="cloudpickle",
             pip_requirements=["scikit-learn"],
         )
-    with pytest.raises(ArtifactError, match="may be pickled"):
+    with pytest.raises(RegistryError, match="may be pickled"):
         at(ws, tiny).adopt_model(adopt_model.Source("dev.elsewhere.pickled", 1, parse_as_of(AS_OF)))
     assert ws.registry.aliases(NEW.model) == {}
 

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from mlplatform.change import setup
 from mlplatform.cli.main import cli
-from mlplatform.errors import AccessError, BundleError, UsageError
+from mlplatform.errors import DeploymentError, UsageError
 from mlplatform.ops import records
 from mlplatform.workspace.local.registry import LocalRegistry
 from mlplatform.workspace.local.workspace import LocalWorkspace
@@ -163,7 +163,7 @@ def test_the_model_gets_its_owner_and_the_promoters_right_is_looked_at(home, tin
 
 
 def test_an_owner_that_cannot_be_a_name_is_refused(home, tiny):
-    with pytest.raises(AccessError, match="no principal"):
+    with pytest.raises(DeploymentError, match="no principal"):
         run(home, tiny, model_owner="a\nb")
 
 
@@ -228,7 +228,7 @@ def test_where_there_is_no_profiling_there_are_no_tables_for_it(home, tiny):
 
 
 def test_another_name_of_the_schema_fails_with_both_names_before_anything_is_made(home, tiny, asked):
-    with pytest.raises(BundleError, match=r"'dev_jo_tiny'.*'tiny'"):
+    with pytest.raises(DeploymentError, match=r"'dev_jo_tiny'.*'tiny'"):
         run(home, tiny, expect_schema="dev_jo_tiny")
     assert home.tables.list("dev", "ops") == []
     run(home, tiny, expect_schema="tiny")

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from mlplatform import FeatureFunction, FeatureLookup
-from mlplatform.errors import FeatureStoreError, FunctionError, TableError
+from mlplatform.errors import FeatureStoreError, TableError
 
 if TYPE_CHECKING:
     from mlplatform.workspace.local.training_set import LocalTrainingSet
@@ -84,7 +84,7 @@ def test_a_failing_function_is_named_with_types_not_values(shop: Shop) -> None:
         name, lambda a, n: a + n, parameters=[("a", "double"), ("n", "bigint")], returns="double"
     )
     function = FeatureFunction(udf_name=name, input_bindings={"a": "a", "n": "id"}, output_name="sum")
-    with pytest.raises(FunctionError, match=rf"{name} raised TypeError .*\(a: NoneType, n: int\)") as refused:
+    with pytest.raises(FeatureStoreError, match=rf"{name} raised TypeError .*\(a: NoneType, n: int\)") as refused:
         shop.training_set(function).to_arrow()
     assert "9" not in str(refused.value).replace(name, "")
 
@@ -95,7 +95,7 @@ def test_a_failing_function_is_named_with_types_not_values(shop: Shop) -> None:
 def test_a_function_must_return_what_it_declared(shop: Shop, returned: Any, says: str) -> None:
     name = f"dev.{shop.schema}.wrong"
     shop.ws.functions.register(name, lambda: returned, parameters=[], returns="double")
-    with pytest.raises(FunctionError, match=says):
+    with pytest.raises(FeatureStoreError, match=says):
         shop.training_set(FeatureFunction(udf_name=name, output_name="z")).to_arrow()
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mlplatform.as_of import Duration
-from mlplatform.errors import IngestError, LabelError
+from mlplatform.errors import LabelError, StageError
 from mlplatform.naming import Namespace
 from mlplatform.ops.result import StageResult
 from mlplatform.training.label_frame import known_labels
@@ -158,7 +158,7 @@ def test_a_column_that_went_missing_stops_the_ingestion_before_anything_of_the_f
     write_drop(
         tiny.data / "signups" / "signups_2020-02.csv", Signups.columns[:-1], [["a1", "2020-02-05", "north", "10"]]
     )
-    with pytest.raises(IngestError, match=r"lacks the column.* seats"):
+    with pytest.raises(StageError, match=r"lacks the column.* seats"):
         run("2020-04-01", "ingest")
     assert {row["_file"] for row in rows(here, "bronze_signups")} == {"signups/signups_2020-01.csv"}
     runs = here.tables.to_arrow(f"{here.catalog}.ops.stage_runs").to_pylist()
@@ -170,7 +170,7 @@ def test_a_file_that_cannot_be_read_is_ingested_once_it_is_delivered_again(here,
     path = tiny.data / "signups" / "signups_2020-01.csv"
     whole = path.read_bytes()
     path.write_bytes(whole.replace(b"north", b"n\xf6rth", 1))
-    with pytest.raises(IngestError):
+    with pytest.raises(StageError):
         run("2020-02-01", "ingest")
     path.write_bytes(whole)
     run("2020-02-01", "ingest")

@@ -17,7 +17,7 @@ import pytest
 
 from mlplatform.as_of import parse_as_of
 from mlplatform.cli import status
-from mlplatform.errors import FeatureStoreError, JobError, TableError
+from mlplatform.errors import DeploymentError, FeatureStoreError, TableError
 from mlplatform.monitoring.baseline_check import Baselines
 from mlplatform.naming import CHALLENGER, CHAMPION, Namespace
 from mlplatform.ops.context import StageContext
@@ -626,7 +626,7 @@ def test_a_job_that_cannot_be_started_is_a_failed_stage_and_without_need_none_is
     assert quiet.details("retrain")["due"] is False
     eager = write(tmp_path / "eager", retrain_every="1 day")
     pipeline = Pipeline(ws, open_tiny(ws, eager.folder), parse_as_of(LATER))
-    with pytest.raises(JobError, match="no job absent"):
+    with pytest.raises(DeploymentError, match="no job absent"):
         pipeline.run(["retrain"], start_job="absent")
     assert [(run.stage, run.status) for run in pipeline.summary.stages] == [("retrain", "failed")]
 

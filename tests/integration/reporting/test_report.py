@@ -14,7 +14,7 @@ import pytest
 
 from mlplatform import Column, LabelSpine, parse_as_of
 from mlplatform.config.settings import UseCaseSettings
-from mlplatform.errors import InvalidNameError
+from mlplatform.errors import UsageError
 from mlplatform.naming import Namespace
 from mlplatform.ops import records
 from mlplatform.reporting.facts import gather
@@ -251,6 +251,6 @@ def test_predictions_without_a_table_of_labels_are_reported(ws: LocalWorkspace):
 
 
 def test_a_name_that_would_leave_the_folder_is_refused(ws: LocalWorkspace, tmp_path: Path):
-    with pytest.raises(InvalidNameError):
+    with pytest.raises(UsageError):
         write_report(ws, Namespace("dev", "../evil"), SPINE, SETTINGS, tmp_path / "reports")
     assert not list(tmp_path.iterdir())

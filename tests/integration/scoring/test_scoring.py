@@ -18,7 +18,7 @@ import pytest
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from mlplatform import FeatureFunction, FeatureLookup
-from mlplatform.errors import FeatureStoreError, FunctionError
+from mlplatform.errors import FeatureStoreError
 from mlplatform.protocols.feature_spec import FeatureSpec
 from mlplatform.workspace.local.workspace import LocalWorkspace
 from tests.support.feature_functions import ratio
@@ -240,7 +240,7 @@ def test_a_lambda_must_be_registered_again(ws: LocalWorkspace) -> None:
     ws.functions.register("dev.score.lambda", lambda: 1, parameters=[], returns="int")
     with LocalWorkspace.open(root=ws.root) as again:
         assert again.functions.get("dev.score.ratio").fn is ratio
-        with pytest.raises(FunctionError, match="Register it again"):
+        with pytest.raises(FeatureStoreError, match="Register it again"):
             again.functions.get("dev.score.lambda")
-        with pytest.raises(FunctionError, match=r"Did you mean dev\.score\.ratio"):
+        with pytest.raises(FeatureStoreError, match=r"Did you mean dev\.score\.ratio"):
             again.functions.get("dev.score.rtio")

@@ -11,7 +11,7 @@ from pyspark.sql import functions as F  # noqa: N812
 
 from mlplatform import Column, FeatureTable, RollingFeatureTable
 from mlplatform.as_of import parse_as_of
-from mlplatform.errors import IncrementalError, TableError
+from mlplatform.errors import ContractError, TableError
 from mlplatform.testing import check_incremental, check_table, check_table_incremental
 from tests.support.tiny_runs import run_tiny
 from tests.support.tiny_use_case import RegionHistory, write_tiny_use_case
@@ -49,7 +49,7 @@ class Cut(RegionHistory):
 
 
 def test_a_table_that_counts_from_since_on_is_caught_with_an_example(ws: LocalWorkspace, use_case: UseCase) -> None:
-    with pytest.raises(IncrementalError) as caught:
+    with pytest.raises(ContractError) as caught:
         check_table_incremental(ws, use_case, Cut(), MOMENTS)
     message = str(caught.value)
     assert (
@@ -93,7 +93,7 @@ def test_a_window_that_begins_with_since_is_caught_and_one_that_reaches_back_is_
     ws: LocalWorkspace, use_case: UseCase
 ) -> None:
     check_table_incremental(ws, use_case, LongEnough(), MOMENTS)
-    with pytest.raises(IncrementalError, match=r"Feature table window .* \d+ differ"):
+    with pytest.raises(ContractError, match=r"Feature table window .* \d+ differ"):
         check_table_incremental(ws, use_case, Window(), MOMENTS)
 
 
@@ -108,7 +108,7 @@ class Later(RegionHistory):
 
 
 def test_rows_that_a_step_does_not_give_are_caught(ws: LocalWorkspace, use_case: UseCase) -> None:
-    with pytest.raises(IncrementalError, match=r"[1-9]\d* row\(s\) are missing, 0 are too many") as caught:
+    with pytest.raises(ContractError, match=r"[1-9]\d* row\(s\) are missing, 0 are too many") as caught:
         check_table_incremental(ws, use_case, Later(), MOMENTS)
     assert "only at once: {'region': 'north'" in str(caught.value)
 
@@ -124,7 +124,7 @@ class TooMany(RegionHistory):
 
 
 def test_rows_that_only_a_step_gives_are_caught(ws: LocalWorkspace, use_case: UseCase) -> None:
-    with pytest.raises((IncrementalError, TableError), match=r"are too many|repeat a key"):
+    with pytest.raises((ContractError, TableError), match=r"are too many|repeat a key"):
         check_table_incremental(ws, use_case, TooMany(), MOMENTS)
 
 

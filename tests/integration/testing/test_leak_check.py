@@ -10,7 +10,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
 from mlplatform import Column, FeatureTable, UseCase, WorkspaceAsOf, discovery, open_workspace, parse_as_of
-from mlplatform.errors import LeakError, TableError
+from mlplatform.errors import ContractError, TableError
 from mlplatform.pipeline import Pipeline
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.testing import check_features, check_incremental, check_table
@@ -67,7 +67,9 @@ class LeakyHistory(FeatureTable):
 
 def test_a_leaky_table_is_caught_with_an_example(credit_risk: tuple[Workspace, UseCase]) -> None:
     ws, use_case = credit_risk
-    with pytest.raises(LeakError, match=r"Feature table leaky leaks: of its rows up to 2005-02-15 .* differ") as caught:
+    with pytest.raises(
+        ContractError, match=r"Feature table leaky leaks: of its rows up to 2005-02-15 .* differ"
+    ) as caught:
         check_table(ws, use_case, LeakyHistory(), [MOMENTS[1], EVERYTHING])
     assert "charge_offs" in str(caught.value)
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from mlplatform import open_workspace
-from mlplatform.errors import InvalidNameError, UsageError
+from mlplatform.errors import UsageError
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.workspace.local.workspace import LocalWorkspace
 from tests.support.processes import children, wait_until_gone
@@ -71,7 +71,7 @@ def test_the_setting_names_the_folder(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("env", ["", "../dev", "a.b", "dev;"])
 def test_an_environment_that_is_no_name_is_refused(tmp_path, env):
-    with pytest.raises(InvalidNameError):
+    with pytest.raises(UsageError):
         LocalWorkspace.open(env=env, root=tmp_path)
 
 

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from mlplatform.bundle.generate import generate
 from mlplatform.bundle.project import Project
 from mlplatform.cli.main import cli
-from mlplatform.errors import BundleError, ConfigError
+from mlplatform.errors import ConfigError, DeploymentError
 from tests.unit.bundle.support import GOLDEN, PROJECT, USE_CASES
 
 SETTINGS_OF_THE_LOCK = """\
@@ -140,7 +140,7 @@ def test_check_finds_requirements_that_are_stale(tmp_path: Path, edited: str) ->
     else:
         exported.write_text(exported.read_text().replace("==1.9.1", ">=1.9"))
     done = run("--check", "--project", root)
-    assert isinstance(done.exception, BundleError)
+    assert isinstance(done.exception, DeploymentError)
     assert "+scikit-learn==1.9." in done.output
     assert "resources/requirements/upsell.txt (made)" in done.output
     assert "Wrote:" in run("--project", root).output
@@ -161,7 +161,7 @@ def test_check_finds_drift_and_changes_nothing(tmp_path: Path, edited: str) -> N
         file.unlink()
     before = file.read_text() if file.exists() else None
     done = run("--check", "--project", root)
-    assert isinstance(done.exception, BundleError)
+    assert isinstance(done.exception, DeploymentError)
     assert done.exception.exit_code == 1
     assert re.search(r"^[-+] +max_retries: ", done.output, re.MULTILINE)
     assert (file.read_text() if file.exists() else None) == before
@@ -172,7 +172,7 @@ def test_the_file_of_a_use_case_that_is_no_more_is_drift_and_goes(tmp_path: Path
     run("--project", root)
     (root / "resources" / "shared.yml").write_text("resources: {}\n")
     shutil.move(root / "use_cases" / "upsell", root / "use_cases" / "renamed")
-    assert isinstance(run("--check", "--project", root).exception, BundleError)
+    assert isinstance(run("--check", "--project", root).exception, DeploymentError)
     assert "Removed:" in run("--project", root).output
     assert sorted(path.relative_to(root / "resources").as_posix() for path in (root / "resources").rglob("*.*")) == [
         "main_pipeline.yml", "renamed.yml", "requirements/renamed.txt", "shared.yml",
@@ -188,7 +188,7 @@ def test_a_new_use_case_makes_the_job_over_all_stale(tmp_path: Path) -> None:
     run("--project", root)
     shutil.copytree(root / "use_cases" / "upsell", root / "use_cases" / "churn")
     done = run("upsell", "--check", "--project", root)
-    assert isinstance(done.exception, BundleError)
+    assert isinstance(done.exception, DeploymentError)
     assert "${resources.jobs.churn_main_pipeline.id}" in done.output
 
 

@@ -13,7 +13,7 @@ from databricks.sdk.errors import NotFound, PermissionDenied, TemporarilyUnavail
 
 from mlplatform.cli.main import cli
 from mlplatform.cli.options import Options
-from mlplatform.errors import AccessError, IngestError, UsageError
+from mlplatform.errors import DeploymentError, StageError, UsageError
 from mlplatform.workspace.databricks.uploads import upload
 
 LANDING = Path("/Volumes/dev/credit_risk/landing")
@@ -123,7 +123,7 @@ def test_again_sends_only_what_is_missing_or_of_another_size(files: Files, tmp_p
 def test_what_was_sent_before_a_failure_stays_and_again_completes_it(files: Files, tmp_path: Path):
     client, found = SimpleNamespace(files=files), samples(tmp_path)
     files.fails_at = {"b.csv": TemporarilyUnavailable("try later")}
-    with pytest.raises(IngestError, match="after 1 of 3") as raised:
+    with pytest.raises(StageError, match="after 1 of 3") as raised:
         upload(client, tmp_path, found, LANDING)
     assert "Again" in raised.value.hint
     files.fails_at = {}
@@ -134,9 +134,9 @@ def test_what_was_sent_before_a_failure_stays_and_again_completes_it(files: File
 @pytest.mark.parametrize(
     ("landing", "fails", "error", "says"),
     [
-        (Path("/Volumes/dev/none/landing"), {}, IngestError, "is not there"),
-        (LANDING, {"a.csv": PermissionDenied("no WRITE VOLUME")}, AccessError, "No files can be put"),
-        (LANDING, {"a.csv": ConnectionResetError("gone")}, IngestError, "ConnectionResetError"),
+        (Path("/Volumes/dev/none/landing"), {}, StageError, "is not there"),
+        (LANDING, {"a.csv": PermissionDenied("no WRITE VOLUME")}, DeploymentError, "No files can be put"),
+        (LANDING, {"a.csv": ConnectionResetError("gone")}, StageError, "ConnectionResetError"),
     ],
 )
 def test_what_cannot_be_done_says_why(files: Files, tmp_path: Path, landing: Path, fails: Any, error: Any, says: str):

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from mlplatform import open_workspace
 from mlplatform.cli.main import cli
 from mlplatform.cli.options import Options, common
-from mlplatform.errors import ConfigError, InvalidNameError, PlatformError, UsageError
+from mlplatform.errors import ConfigError, PlatformError, UsageError
 from mlplatform.naming import Namespace
 from mlplatform.workspace.databricks.workspace import DatabricksWorkspace
 from mlplatform.workspace.local.workspace import LocalWorkspace
@@ -71,7 +71,7 @@ def test_the_catalog_is_called_as_the_environment_unless_it_is_said(opened):
 
 @pytest.mark.parametrize("wrong", ["a.b", "x;", "..", "a b"])
 def test_a_catalog_that_is_no_name_is_refused(opened, wrong):
-    with pytest.raises(InvalidNameError):
+    with pytest.raises(UsageError):
         opened(catalog=wrong)
 
 

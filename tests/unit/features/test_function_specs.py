@@ -10,7 +10,7 @@ from typing import Any, Literal, Optional
 import pytest
 
 from mlplatform import FeatureFunctionSpec
-from mlplatform.errors import FunctionError
+from mlplatform.errors import FeatureStoreError
 
 
 def every_type(a: str, b: float, c: int, d: bool, e: date, f: datetime) -> float:
@@ -119,7 +119,7 @@ def many(a: list) -> float:
     ],
 )
 def test_what_is_no_scalar_of_one_type_is_refused_with_what_is(function: Any, where: str) -> None:
-    with pytest.raises(FunctionError, match=where) as caught:
+    with pytest.raises(FeatureStoreError, match=where) as caught:
         FeatureFunctionSpec.of(function)
     assert "Use one of str, float, int, bool, date, datetime" in caught.value.hint
 
@@ -146,7 +146,7 @@ def returns_a_list(a: float) -> list[float]:
 
 @pytest.mark.parametrize("function", [a_list, a_tuple, a_sequence, a_type, returns_a_list])
 def test_a_list_of_scalars_is_no_scalar(function: Any) -> None:
-    with pytest.raises(FunctionError):
+    with pytest.raises(FeatureStoreError):
         FeatureFunctionSpec.of(function)
 
 
@@ -164,7 +164,7 @@ def by_position(a: float, /) -> float:
 
 @pytest.mark.parametrize("function", [any_number, any_names])
 def test_any_number_of_parameters_is_refused(function: Any) -> None:
-    with pytest.raises(FunctionError):
+    with pytest.raises(FeatureStoreError):
         FeatureFunctionSpec.of(function)
 
 
@@ -179,5 +179,5 @@ class Callable:
 
 @pytest.mark.parametrize("function", [unknown, Callable()])
 def test_what_has_no_readable_annotations_is_refused_with_our_error(function: Any) -> None:
-    with pytest.raises(FunctionError):
+    with pytest.raises(FeatureStoreError):
         FeatureFunctionSpec.of(function)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlplatform.errors import IngestError
+from mlplatform.errors import StageError
 from mlplatform.ingest.landed_file import LandedFile, read_landed_file
 from mlplatform.ingest.source import Source
 
@@ -102,50 +102,50 @@ def test_an_added_column_is_rescued_and_noticed(read):
 
 
 def test_a_missing_column_is_an_error_that_names_it_and_the_header(read):
-    with pytest.raises(IngestError, match=r"lacks the column\(s\) b .* its header is: a, c"):
+    with pytest.raises(StageError, match=r"lacks the column\(s\) b .* its header is: a, c"):
         read("a,c\n1,2\n")
 
 
 def test_a_column_by_another_case_is_another_column(read):
-    with pytest.raises(IngestError, match="lacks"):
+    with pytest.raises(StageError, match="lacks"):
         read("A,b\n1,2\n")
 
 
 @pytest.mark.parametrize("header", ["a,b,b", "a,b,c,c"])
 def test_a_duplicate_in_the_header_is_an_error(read, header):
-    with pytest.raises(IngestError, match="twice"):
+    with pytest.raises(StageError, match="twice"):
         read(f"{header}\n1,2,3,4\n")
 
 
 @pytest.mark.parametrize("cut", [-1, -4, -8, 40, 0])
 def test_a_truncated_gzip_file_is_an_error_and_nothing_of_it_is_taken(read, cut):
     whole = gzip.compress(b"a,b\n" + b"".join(b"%d,%d\n" % (number, number * 7919 % 1000) for number in range(3000)))
-    with pytest.raises(IngestError, match="cannot be read as CSV"):
+    with pytest.raises(StageError, match="cannot be read as CSV"):
         read(whole[:cut], "drop.csv.gz")
 
 
 def test_a_gzip_file_with_a_wrong_checksum_or_that_is_none_is_an_error(read):
     whole = gzip.compress(b"a,b\n1,2\n")
-    with pytest.raises(IngestError):
+    with pytest.raises(StageError):
         read(whole[:-8] + bytes(8), "drop.csv.gz")
-    with pytest.raises(IngestError):
+    with pytest.raises(StageError):
         read("a,b\n1,2\n", "plain.csv.gz")
 
 
 @pytest.mark.parametrize("lines", [0, 200_000])
 def test_what_is_not_utf8_is_an_error_wherever_it_stands(read, lines):
-    with pytest.raises(IngestError, match="UTF8"):
+    with pytest.raises(StageError, match="UTF8"):
         read(b"a,b\n" + b"x,y\n" * lines + "é,1\n".encode("latin-1"))
 
 
 def test_a_header_that_is_not_utf8_is_an_error(read):
-    with pytest.raises(IngestError):
+    with pytest.raises(StageError):
         read("a,b,é\n1,2,3\n".encode("latin-1"))
 
 
 @pytest.mark.parametrize("content", ["", "\n", "\n\n\n"])
 def test_an_empty_file_is_an_error(read, content):
-    with pytest.raises(IngestError, match="Empty CSV"):
+    with pytest.raises(StageError, match="Empty CSV"):
         read(content)
 
 
@@ -154,5 +154,5 @@ def test_a_header_alone_is_a_file_without_rows(read):
 
 
 def test_a_file_that_is_gone_is_an_error(tmp_path):
-    with pytest.raises(IngestError, match=r"absent\.csv"):
+    with pytest.raises(StageError, match=r"absent\.csv"):
         read_landed_file(tmp_path / "absent.csv", Drops())

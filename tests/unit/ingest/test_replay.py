@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlplatform import Replay, end_of_period
-from mlplatform.errors import IngestError
+from mlplatform.errors import StageError
 from mlplatform.ingest.replay import utc_from_local
 
 MIDNIGHT = datetime(2013, 3, 2, tzinfo=UTC)
@@ -75,7 +75,7 @@ def test_it_is_dealt_out_once_and_again_when_the_extract_changes(tmp_path: Path)
 
 
 def test_a_record_without_a_time_is_refused_and_nothing_is_left(tmp_path: Path) -> None:
-    with pytest.raises(IngestError, match=r"1 record\(s\) of the replay for x_\*.csv do not say when"):
+    with pytest.raises(StageError, match=r"1 record\(s\) of the replay for x_\*.csv do not say when"):
         replay_of(MIDNIGHT, None).deal_out(tmp_path, tmp_path / "out", "x_*.csv")
     assert list(tmp_path.iterdir()) == []
 
@@ -149,7 +149,7 @@ def test_a_missing_time_stays_missing() -> None:
 
 def test_a_time_without_a_zone_is_refused_with_how_many_there_are() -> None:
     local = pd.Series(pd.to_datetime(["2013-07-01 08:00"] * 3))
-    with pytest.raises(IngestError, match=r"^2 of 3 local times have no time zone"):
+    with pytest.raises(StageError, match=r"^2 of 3 local times have no time zone"):
         utc_from_local(local, pd.Series([NEW_YORK, None, float("nan")], dtype=object))
 
 
@@ -165,7 +165,7 @@ def test_rows_whose_labels_repeat_are_told_apart() -> None:
 
 def test_a_zone_that_does_not_exist_is_refused_with_our_error() -> None:
     local = pd.Series(pd.to_datetime(["2013-07-01 08:00"]))
-    with pytest.raises(IngestError, match="Nowhere/Land"):
+    with pytest.raises(StageError, match="Nowhere/Land"):
         utc_from_local(local, pd.Series(["Nowhere/Land"]))
 
 
@@ -181,7 +181,7 @@ def test_reading_an_extract_keeps_text_and_puts_its_files_together(tmp_path: Pat
 
 @pytest.mark.parametrize("folder", [".", "absent"])
 def test_reading_an_extract_without_files_is_refused_with_the_place(tmp_path: Path, folder: str) -> None:
-    with pytest.raises(IngestError, match=r"No file matches x/\*\.csv in"):
+    with pytest.raises(StageError, match=r"No file matches x/\*\.csv in"):
         Replay.read(tmp_path / folder, "x/*.csv")
 
 

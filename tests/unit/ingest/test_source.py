@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlplatform.errors import ConfigError, IngestError
+from mlplatform.errors import ConfigError, StageError
 from mlplatform.ingest.source import Source, end_of_period, start_of_period
 
 
@@ -58,14 +58,14 @@ def test_the_end_lies_after_every_day_of_the_period(day):
 
 @pytest.mark.parametrize("name", ["loans.csv", "loans_05Q1.csv", "loans_2005Q5.csv", "2005.csv", "loans_20Q1.csv"])
 def test_a_name_without_a_period_is_an_error_with_an_example(name):
-    with pytest.raises(IngestError, match="holds no period") as caught:
+    with pytest.raises(StageError, match="holds no period") as caught:
         end_of_period(Path(name))
     assert "loans_2005Q1" in caught.value.hint
 
 
 @pytest.mark.parametrize("name", ["x_2005-13.csv", "x_2005-00.csv", "x_2005-02-30.csv"])
 def test_a_period_that_does_not_exist_is_an_error(name):
-    with pytest.raises(IngestError, match="is not one"):
+    with pytest.raises(StageError, match="is not one"):
         end_of_period(Path(name))
 
 
@@ -86,9 +86,9 @@ def test_without_a_period_a_file_was_always_there(tmp_path):
 
 
 def test_no_folder_and_no_file_are_errors_that_name_the_place(tmp_path):
-    with pytest.raises(IngestError, match="does not exist"):
+    with pytest.raises(StageError, match="does not exist"):
         Quarterly().landed(tmp_path / "absent")
-    with pytest.raises(IngestError, match=r"No file matches drops/\*\.csv"):
+    with pytest.raises(StageError, match=r"No file matches drops/\*\.csv"):
         Quarterly().landed(tmp_path)
 
 
@@ -123,7 +123,7 @@ def test_a_source_says_when_its_files_can_be_known(source, known):
 
 @pytest.mark.parametrize("source", [InAdvance, Afterwards])
 def test_where_the_name_says_when_a_name_without_a_period_is_refused(source):
-    with pytest.raises(IngestError, match="holds no period"):
+    with pytest.raises(StageError, match="holds no period"):
         source().available_at(Path("x.csv"))
 
 
@@ -170,7 +170,7 @@ def test_a_number_in_the_name_is_no_period(name):
 
 @pytest.mark.parametrize("name", ["x_9999-12.csv", "x_99991231.csv"])
 def test_a_period_at_the_end_of_the_calendar_is_refused_with_our_error(name):
-    with pytest.raises(IngestError):
+    with pytest.raises(StageError):
         end_of_period(Path(name))
 
 

@@ -2,36 +2,43 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
 from mlplatform.as_of import parse_as_of
+from mlplatform.ops.records import AlertRecord, DriftRecord, GateEvent, PerformanceRecord, StageRecord
 from mlplatform.reporting import formats
 from mlplatform.reporting.decisions import champions_of, decisions_of
-from mlplatform.reporting.observations import alerts_of, drift_of, flows_of, performance_of, stages_of, timings_of
+from mlplatform.reporting.observations import drift_of, flows_of, newest_first, performance_of, timings_of
 from mlplatform.reporting.outcomes import deciles, wilson
 
 AS_OF = parse_as_of("2006-01-01")
 LATER = parse_as_of("2007-01-01")
 
 
-def event(kind: str, identity: str = "d1", outcome: str = "promoted", challenger: int = 1, **changes: Any) -> dict:
+def record(kind: type, row: dict[str, Any]) -> Any:
+    """Return a record of what matters to a test; the rest is null."""
+    return kind(**{**dict.fromkeys(field.name for field in fields(kind)), **row})
+
+
+def event(kind: str, identity: str = "d1", outcome: str = "promoted", challenger: int = 1, **changes: Any) -> GateEvent:
     row = {
         "decision_id": identity, "event": kind, "as_of": AS_OF, "outcome": outcome, "reason": "why",
         "challenger_version": challenger, "champion_version": None, "evaluation": {"rows": 10}, "checks": [],
         "recorded_at": LATER,
     }  # fmt: skip
-    return {**row, **changes}
+    return record(GateEvent, {**row, **changes})
 
 
-def run(stage: str, **changes: Any) -> dict:
+def run(stage: str, **changes: Any) -> StageRecord:
     row = {
         "run_id": "r", "stage": stage, "as_of": AS_OF, "status": "done", "started_at": LATER, "seconds": 1.0,
         "rows_in": 10, "rows_out": 9, "rows_quarantined": 1, "message": None, "details": {}, "platform_version": "1",
     }  # fmt: skip
-    return {**row, **changes}
+    return record(StageRecord, {**row, **changes})
 
 
 @pytest.mark.parametrize(
@@ -44,7 +51,7 @@ def run(stage: str, **changes: Any) -> dict:
         ([event("decided", outcome="insufficient")], "insufficient"),
     ],
 )
-def test_a_decision_is_told_by_what_became_of_it(events: list[dict], outcome: str):
+def test_a_decision_is_told_by_what_became_of_it(events: list[GateEvent], outcome: str):
     (found,) = decisions_of(events)
     assert found.outcome == outcome
 
@@ -56,9 +63,9 @@ def test_a_stale_decision_gives_the_reason_of_its_staleness():
 
 def test_a_gain_comes_from_the_comparison_with_the_champion_and_only_from_there():
     numbers = {"gain": 0.02, "low": -0.01, "high": 0.05, "confidence": 0.9}
-    trivial = {"name": "beats_trivial", "status": "pass", "numbers": numbers}
-    won = {"name": "beats_champion", "status": "pass", "numbers": numbers}
-    skipped = {"name": "beats_champion", "status": "skipped"}
+    trivial = {"name": "beats_trivial", "status": "pass", "detail": "", "numbers": numbers}
+    won = {"name": "beats_champion", "status": "pass", "detail": "", "numbers": numbers}
+    skipped = {"name": "beats_champion", "status": "skipped", "detail": ""}
     first, second = decisions_of(
         [event("decided", checks=[trivial, skipped]), event("decided", "d2", checks=[trivial, won])]
     )
@@ -76,14 +83,15 @@ def test_champions_are_those_whose_promotion_was_applied():
 
 
 def test_critical_alerts_come_first_within_a_step_and_newer_steps_first():
-    def alert(as_of: Any, severity: str) -> dict:
-        return {
+    def alert(as_of: Any, severity: str) -> AlertRecord:
+        row = {
             "as_of": as_of, "kind": "k", "severity": severity, "message": "m", "model_version": 1, "event": "raised",
             "runbook": "r",
         }  # fmt: skip
+        return record(AlertRecord, row)
 
     rows = [alert(AS_OF, "critical"), alert(LATER, "warning"), alert(LATER, "critical")]
-    assert [(found.as_of, found.severity) for found in alerts_of(rows)] == [
+    assert [(found.as_of, found.severity) for found in newest_first(rows)] == [
         (LATER, "critical"),
         (LATER, "warning"),
         (AS_OF, "critical"),
@@ -95,7 +103,10 @@ def test_only_stability_indexes_are_drift():
     row["baseline"] = "training"
     others = [{**row, "metric": "null_increase"}, {**row, "baseline": "previous window"}]
     missing = {**row, "metric": "missing", "value": None}
-    assert [item.value for item in drift_of([row, *others, missing])] == [1.0, None]
+    assert [item.value for item in drift_of([record(DriftRecord, each) for each in (row, *others, missing)])] == [
+        1.0,
+        None,
+    ]
 
 
 DRIFT_ROW = {"as_of": AS_OF, "column": "c", "metric": "psi", "value": 1.0, "limit": None, "violated": False,
@@ -118,7 +129,7 @@ DRIFT_ROW = {"as_of": AS_OF, "column": "c", "metric": "psi", "value": 1.0, "limi
     ],
 )
 def test_whether_drift_was_judged_comes_from_the_table_and_for_older_rows_from_the_stage(row, details, why):
-    (found,) = drift_of([{**DRIFT_ROW, **row}], None if details is None else {AS_OF: details})
+    (found,) = drift_of([record(DriftRecord, {**DRIFT_ROW, **row})], None if details is None else {AS_OF: details})
     assert found.unjudged == why
 
 
@@ -139,7 +150,9 @@ def test_whether_performance_was_judged_too(row, details, why):
         "metric": "roc_auc", "value": 0.7, "limit": None, "violated": False, "basis": "recent", "alias": "champion",
         "slice": None, "low": 0.6, "high": 0.8,
     }  # fmt: skip
-    (found,) = performance_of([{**base, **row}], None if details is None else {AS_OF: details})
+    (found,) = performance_of(
+        [record(PerformanceRecord, {**base, **row})], None if details is None else {AS_OF: details}
+    )
     assert found.metrics["roc_auc"].unjudged == why
 
 
@@ -149,13 +162,13 @@ def test_a_metric_that_was_not_measured_is_not_known():
         "metric": "roc_auc", "value": None, "limit": None, "violated": False, "basis": "recent", "alias": "champion",
         "slice": None,
     }  # fmt: skip
-    (found,) = performance_of([row])
+    (found,) = performance_of([record(PerformanceRecord, row)])
     assert found.value("roc_auc") is None
     assert found.value("brier") is None
 
 
 def test_rows_are_added_up_where_each_row_passes_once_and_trainings_are_not():
-    stages = stages_of(
+    stages = (
         [
             run("ingest"), run("ingest", rows_in=5, rows_out=5, rows_quarantined=0),
             run("ingest", status="failed", rows_in=None, rows_out=None, rows_quarantined=None),
@@ -169,7 +182,7 @@ def test_rows_are_added_up_where_each_row_passes_once_and_trainings_are_not():
 
 
 def test_the_time_of_a_retrain_decision_is_not_counted_twice():
-    stages = stages_of([run("train", seconds=2.0), run("retrain", seconds=3.0), run("train", status="failed")])
+    stages = [run("train", seconds=2.0), run("retrain", seconds=3.0), run("train", status="failed")]
     assert [(timing.stage, timing.seconds) for timing in timings_of(stages)] == [("train", (2.0,))]
 
 

@@ -15,16 +15,16 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from mlplatform.as_of import parse_as_of
+from mlplatform.gate.checks.base import CheckResult
+from mlplatform.ops.records import AlertRecord, StageRecord
 from mlplatform.reporting import plots, plots_detail, plots_pipeline, summary
-from mlplatform.reporting.decisions import Champion, CheckFacts, DecisionFacts, Gain
+from mlplatform.reporting.decisions import Champion, DecisionFacts, Gain
 from mlplatform.reporting.facts import Facts, Retrain, Step
 from mlplatform.reporting.observations import (
-    AlertFacts,
     DriftFacts,
     Flow,
     Performance,
     Realised,
-    StageFacts,
     Timing,
 )
 from mlplatform.reporting.outcomes import Decile, Outcomes, Scored
@@ -118,16 +118,44 @@ def decision(**changes: Any) -> DecisionFacts:
         rows=5150,
         gain=Gain(0.021, -0.0004, 0.0415, 0.9),
         checks=(
-            CheckFacts("floor", "pass", 0.6753, 0.58, "roc_auc 0.6753"),
-            CheckFacts("beats_champion", "fail", -0.0004, -0.0, "gain +0.0210"),
-            CheckFacts("calibration", "skipped", None, None, "no limit is set"),
+            CheckResult("floor", "pass", "roc_auc 0.6753", 0.6753, 0.58),
+            CheckResult("beats_champion", "fail", "gain +0.0210", -0.0004, -0.0),
+            CheckResult("calibration", "skipped", "no limit is set"),
         ),
     )
     return replace(base, **changes)
 
 
-def stage(name: str, **changes: Any) -> StageFacts:
-    base = StageFacts("r1", name, SECOND, "done", NOW, 1.25, 10, 9, 1, "", {}, "0.1.0")
+def alert(kind: str, severity: str, message: str) -> AlertRecord:
+    return AlertRecord(
+        alert_id="a1",
+        use_case="loans",
+        as_of=SECOND,
+        kind=kind,
+        event="raised",
+        severity=severity,
+        message=message,
+        model_version=1,
+        runbook="",
+        channels="log",
+        raised_at=NOW,
+    )
+
+
+def stage(name: str, **changes: Any) -> StageRecord:
+    base = StageRecord(
+        run_id="r1",
+        use_case="loans",
+        stage=name,
+        as_of=SECOND,
+        status="done",
+        started_at=NOW,
+        seconds=1.25,
+        rows_in=10,
+        rows_out=9,
+        rows_quarantined=1,
+        platform_version="0.1.0",
+    )
     return replace(base, **changes)
 
 
@@ -156,7 +184,7 @@ def full(**changes: Any) -> Facts:
         steps=steps,
         decisions=(first, decision()),
         champions=(Champion(1, FIRST, NOW, None),),
-        alerts=(AlertFacts(SECOND, "calibration", "critical", "off by 3.58", 1),),
+        alerts=(alert("calibration", "critical", "off by 3.58"),),
         newest_run=(stage("ingest"), stage("score", seconds=75.0, rows_quarantined=None)),
         flows=(Flow("ingest", 100, 90, 10, False), Flow("features", None, 50, None, False)),
         timings=(Timing("ingest", (1.0, 2.0)), Timing("train", (95.0,))),
@@ -212,13 +240,13 @@ def spoilt(what: str) -> Facts:
     facts = full()
     first, second = facts.steps
     if what == "about":
-        alerts = (AlertFacts(SECOND, EVIL, EVIL, EVIL, 1),)
+        alerts = (alert(EVIL, EVIL, EVIL),)
         return replace(facts, owner=EVIL, description=EVIL, alerts=alerts)
     if what == "column":
         bad = (DriftFacts(SECOND, EVIL, None, 0.25, violated=True),)
         return replace(facts, steps=(first, replace(second, drift=bad)))
     if what == "gate":
-        checks = (CheckFacts(EVIL, EVIL, 1.0, 2.0, EVIL),)
+        checks = (CheckResult(EVIL, EVIL, EVIL, 1.0, 2.0),)
         worse = decision(reason=EVIL, outcome=EVIL, checks=checks, decision_id=EVIL)
         return replace(facts, decisions=(worse,), steps=(replace(first, decisions=(worse,)), second))
     if what == "stage":

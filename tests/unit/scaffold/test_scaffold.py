@@ -19,7 +19,7 @@ from click.testing import CliRunner
 from mlplatform import discovery
 from mlplatform.cli.main import cli
 from mlplatform.config.settings import load_settings
-from mlplatform.errors import ConfigError, InvalidNameError, PlatformError, UsageError
+from mlplatform.errors import ConfigError, PlatformError, UsageError
 from mlplatform.scaffold.inference import LEAST_ROWS, infer
 from mlplatform.scaffold.render import new_use_case
 
@@ -105,7 +105,7 @@ def test_names_of_the_file_are_quoted(tmp_path, csv):
 @pytest.mark.parametrize("name", ["../evil", "a/b", "Upsell", "up-sell", "1st", "", "..", "class", "ops", "x" * 64])
 def test_a_name_that_is_none_is_refused_and_nothing_is_written(tmp_path, csv, name):
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(InvalidNameError):
+    with pytest.raises(UsageError):
         write(tmp_path, csv, name)
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -273,7 +273,7 @@ def test_what_is_no_csv_is_named_by_its_content(tmp_path, content, says):
     "name", ["pandas", "platform", "test", "mlplatform", "json", "sklearn", "pyspark", "match", "_x"]
 )
 def test_a_name_that_hides_a_package_is_refused(tmp_path, csv, name):
-    with pytest.raises(InvalidNameError):
+    with pytest.raises(UsageError):
         write(tmp_path, csv, name)
     assert not (tmp_path / "use_cases").exists()
 

@@ -21,7 +21,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
-from mlplatform.errors import ArtifactError
+from mlplatform.errors import RegistryError
 from mlplatform.naming import ObjectName
 from mlplatform.training import artifacts
 
@@ -75,7 +75,7 @@ def test_a_changed_byte_anywhere_changes_the_digest(tmp_path_factory, stored, da
     position = data.draw(st.integers(0, len(content) - 1))
     content[position] ^= data.draw(st.integers(1, 255))
     victim.write_bytes(content)
-    with pytest.raises(ArtifactError, match="not those registered"):
+    with pytest.raises(RegistryError, match="not those registered"):
         artifacts.verify(copy, artifacts.digest(stored))
 
 
@@ -105,9 +105,9 @@ def test_content_moved_from_one_file_to_the_next_changes_the_digest(tmp_path):
 
 
 def test_no_files_and_no_recorded_digest_are_refused(tmp_path, stored):
-    with pytest.raises(ArtifactError, match="holds no model"):
+    with pytest.raises(RegistryError, match="holds no model"):
         artifacts.digest(tmp_path)
-    with pytest.raises(ArtifactError, match="No digest is recorded"):
+    with pytest.raises(RegistryError, match="No digest is recorded"):
         artifacts.verify(stored, "")
 
 
@@ -122,7 +122,7 @@ def test_a_pickled_model_is_refused_and_not_loaded(tmp_path, name):
     folder = store(tmp_path / "m", LogisticRegression())
     (folder / name).parent.mkdir(exist_ok=True)
     (folder / name).write_bytes(pickle.dumps(Bomb()))
-    with pytest.raises(ArtifactError, match="pickled"):
+    with pytest.raises(RegistryError, match="pickled"):
         artifacts.verify(folder, artifacts.digest(folder))
     assert not ran.exists()
 
@@ -131,30 +131,30 @@ def test_a_pickled_model_is_refused_and_not_loaded(tmp_path, name):
 def test_a_pickle_by_another_name_is_refused(tmp_path, name):
     folder = store(tmp_path / "m", LogisticRegression())
     (folder / name).write_bytes(pickle.dumps(LogisticRegression()))
-    with pytest.raises(ArtifactError):
+    with pytest.raises(RegistryError):
         artifacts.verify(folder, artifacts.digest(folder))
 
 
 def test_a_model_without_a_skops_file_is_refused(tmp_path):
     (tmp_path / "MLmodel").write_text("flavors: {}\n", encoding="utf-8")
-    with pytest.raises(ArtifactError, match="no skops file"):
+    with pytest.raises(RegistryError, match="no skops file"):
         artifacts.verify(tmp_path, artifacts.digest(tmp_path))
 
 
 def test_a_class_of_somebody_elses_is_refused_by_name_until_it_is_trusted(tmp_path):
     folder = store(tmp_path, make_pipeline(Foreign(), LogisticRegression()).fit(X, Y))
     name = f"{Foreign.__module__}.{Foreign.__qualname__}"
-    with pytest.raises(ArtifactError, match=f"not allowed: .*{Foreign.__qualname__}"):
+    with pytest.raises(RegistryError, match=f"not allowed: .*{Foreign.__qualname__}"):
         artifacts.verify(folder, artifacts.digest(folder))
     artifacts.verify(folder, artifacts.digest(folder), trusted=(name,))
-    with pytest.raises(ArtifactError):
+    with pytest.raises(RegistryError):
         artifacts.verify(folder, artifacts.digest(folder), trusted=(name.rpartition(".")[0], name.lower()))
 
 
 @pytest.mark.parametrize("function", [eval, exec, open, getattr, os.system, os.remove])
 def test_a_function_that_runs_or_touches_what_it_is_given_is_refused(tmp_path, function):
     folder = store(tmp_path, FunctionTransformer(function))
-    with pytest.raises(ArtifactError, match="not allowed"):
+    with pytest.raises(RegistryError, match="not allowed"):
         artifacts.verify(folder, artifacts.digest(folder))
 
 
@@ -186,21 +186,21 @@ def test_a_model_that_runs_code_of_its_own_is_refused(tmp_path):
         FunctionTransformer(runstring, kw_args={"dict": {}}),
     )
     folder = store(tmp_path, bomb)
-    with pytest.raises(ArtifactError):
+    with pytest.raises(RegistryError):
         artifacts.verify(folder, artifacts.digest(folder))
 
 
 def test_every_skops_file_is_looked_at(tmp_path):
     folder = store(tmp_path, LogisticRegression())
     store(tmp_path / "below", Foreign())
-    with pytest.raises(ArtifactError, match="not allowed"):
+    with pytest.raises(RegistryError, match="not allowed"):
         artifacts.verify(folder, artifacts.digest(folder))
 
 
 def test_a_skops_file_that_is_none_is_refused(tmp_path):
     folder = store(tmp_path, LogisticRegression())
     (folder / "model.skops").write_bytes(b"not a zip")
-    with pytest.raises(ArtifactError):
+    with pytest.raises(RegistryError):
         artifacts.verify(folder, artifacts.digest(folder))
 
 
@@ -228,7 +228,7 @@ def test_what_one_model_may_hold_no_other_may(foreign):
     verifier.trust("dev.one.model", [NAME_OF_FOREIGN])
     verifier(foreign("dev.one.model"))
     for other in ("dev.other.model", "prod.one.model", "dev.one.model2", "", "dev.one"):
-        with pytest.raises(ArtifactError, match="types that are not allowed"):
+        with pytest.raises(RegistryError, match="types that are not allowed"):
             verifier(foreign(other))
 
 
@@ -243,7 +243,7 @@ def test_trusting_again_replaces_what_was_trusted(foreign):
     verifier.trust("dev.one.model", [NAME_OF_FOREIGN])
     verifier.trust("dev.two.model", [NAME_OF_FOREIGN])
     verifier.trust("dev.one.model", [])
-    with pytest.raises(ArtifactError, match="types that are not allowed"):
+    with pytest.raises(RegistryError, match="types that are not allowed"):
         verifier(foreign("dev.one.model"))
     verifier(foreign("dev.two.model"))
 
@@ -253,7 +253,7 @@ def test_trust_is_no_answer_to_files_that_were_changed(foreign):
     verifier.trust("dev.one.model", [NAME_OF_FOREIGN])
     model = foreign("dev.one.model")
     (model.path / "MLmodel").write_text("flavors: {other: 1}\n", encoding="utf-8")
-    with pytest.raises(ArtifactError, match="not those registered"):
+    with pytest.raises(RegistryError, match="not those registered"):
         verifier(model)
-    with pytest.raises(ArtifactError, match="No digest is recorded"):
+    with pytest.raises(RegistryError, match="No digest is recorded"):
         verifier(Loaded(model.path, model.name, {}))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from mlplatform.errors import AccessError, PlatformError
+from mlplatform.errors import DeploymentError, PlatformError
 from mlplatform.naming import ObjectName
 from mlplatform.protocols.operations import SecurableKind
 from mlplatform.workspace.databricks.connection import retrying, translated
@@ -34,7 +34,7 @@ class DatabricksAccess:
         try:
             self._ws.sql.execute(statement)
         except Exception as error:
-            raise AccessError(
+            raise DeploymentError(
                 f"The workspace refused: {statement}: {redacted(str(error))}",
                 hint=f"Granting on it needs ownership of the {kind}, or MANAGE; and the principal must exist.",
             ) from error
@@ -44,11 +44,11 @@ class DatabricksAccess:
         name, client = str(ObjectName.parse(model)), self._ws.client
         if self._owner(name) == check_principal(owner):
             return ALREADY
-        with translated(f"Making {owner} the owner of the model {name}", AccessError):
+        with translated(f"Making {owner} the owner of the model {name}", DeploymentError):
             retrying(lambda: client.registered_models.update(name, owner=owner))
         now = self._owner(name)
         if now != owner:
-            raise AccessError(
+            raise DeploymentError(
                 f"{owner} was made the owner of the model {name}, but it reads {now!r}.",
                 hint="Somebody else changed it at the same time, or the workspace ignores it: run setup again, or set "
                 "the owner on the model's page.",
@@ -74,7 +74,7 @@ class DatabricksAccess:
         except PlatformError as error:
             return f"{what}; whether {principal} belongs to it could not be read ({error.message})"
         if not member:
-            raise AccessError(
+            raise DeploymentError(
                 f"{principal} may not move aliases of the model {name}: its owner is {owner}, and {principal} is no "
                 "member of a group of that name.",
                 hint=f"Make {principal} a member of the owning group, or name a group that it belongs to with "
@@ -93,12 +93,12 @@ class DatabricksAccess:
             registry.set_alias(name, PROBE_ALIAS, number)
             registry.delete_alias(name, PROBE_ALIAS)
         except PlatformError as error:
-            raise AccessError(
+            raise DeploymentError(
                 f"The alias {PROBE_ALIAS} of the model {name} could not be set and taken away again: {error.message}",
                 hint=error.hint,
             ) from error
         return f"the alias {PROBE_ALIAS} was set to version {number} and taken away again"
 
     def _owner(self, name: str) -> str:
-        with translated(f"Reading the owner of the model {name}", AccessError):
+        with translated(f"Reading the owner of the model {name}", DeploymentError):
             return retrying(lambda: self._ws.client.registered_models.get(name)).owner or ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mlplatform.errors import AccessError
+from mlplatform.errors import DeploymentError
 from mlplatform.workspace.databricks.connection import retrying, translated
 
 if TYPE_CHECKING:
@@ -15,11 +15,11 @@ def owner_of_catalog(ws: DatabricksWorkspace) -> str | None:
     """Return who owns the workspace's catalog; None: there is none of that name, or we may not see it.
 
     Raises:
-        AccessError: If the workspace cannot be asked.
+        DeploymentError: If the workspace cannot be asked.
     """
     from databricks.sdk.errors import NotFound
 
-    with translated(f"Looking for the catalog {ws.catalog}", AccessError):
+    with translated(f"Looking for the catalog {ws.catalog}", DeploymentError):
         try:
             return str(retrying(lambda: ws.client.catalogs.get(ws.catalog)).owner or "somebody")
         except NotFound:

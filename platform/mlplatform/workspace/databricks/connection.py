@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from mlplatform.errors import MissingDependencyError, PlatformError, WorkspaceUnreachableError
+from mlplatform.errors import MissingDependencyError, PlatformError, UnavailableError
 
 if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
@@ -40,7 +40,7 @@ def connect() -> WorkspaceClient:
     """Return a client for the workspace that the SDK's unified authentication leads to.
 
     Raises:
-        WorkspaceUnreachableError: If the host does not answer within seconds, or does not know who asks.
+        UnavailableError: If the host does not answer within seconds, or does not know who asks.
         MissingDependencyError: If the SDK is not installed.
     """
     try:
@@ -70,9 +70,9 @@ def user_name(client: WorkspaceClient) -> str:
     """Return who the workspace says we are: a user's name, or a service principal's application id.
 
     Raises:
-        WorkspaceUnreachableError: If it does not answer.
+        UnavailableError: If it does not answer.
     """
-    with translated("Asking the workspace who we are", WorkspaceUnreachableError):
+    with translated("Asking the workspace who we are", UnavailableError):
         me = retrying(client.current_user.me)
     return str(me.user_name or me.display_name or me.id or "")
 
@@ -86,7 +86,7 @@ def translated(doing: str, error_class: type[PlatformError]) -> Iterator[None]:
         error_class: What to raise.
 
     Raises:
-        WorkspaceUnreachableError: If the workspace does not know who asks.
+        UnavailableError: If the workspace does not know who asks.
         PlatformError: `error_class`, with a hint about the way out; credentials are taken out of the text.
     """
     from databricks.sdk import errors
@@ -96,7 +96,7 @@ def translated(doing: str, error_class: type[PlatformError]) -> Iterator[None]:
     except PlatformError:
         raise
     except errors.Unauthenticated:
-        raise WorkspaceUnreachableError(
+        raise UnavailableError(
             f"{doing}: the workspace does not accept the credentials any more.", hint="Log in again."
         ) from None
     except errors.PermissionDenied as error:
@@ -191,19 +191,17 @@ def _preflight(host: str, setting: str) -> None:
         raise _silent(host, setting, str(error)) from error
 
 
-def _silent(host: str, setting: str, reason: str) -> WorkspaceUnreachableError:
+def _silent(host: str, setting: str, reason: str) -> UnavailableError:
     where = f" (from {setting})" if setting else ""
-    return WorkspaceUnreachableError(
+    return UnavailableError(
         f"{scrubbed(host)}{where} does not answer: {scrubbed(reason)}.",
         hint="Is the address right, and is the network (VPN, proxy) up?",
     )
 
 
-def _unknown(host: str, setting: str, reason: str) -> WorkspaceUnreachableError:
+def _unknown(host: str, setting: str, reason: str) -> UnavailableError:
     where = f"{scrubbed(host)} (from {setting})" if host else "No workspace is configured"
-    return WorkspaceUnreachableError(
-        f"{where}: {reason}.", hint="Searched, in the SDK's order: " + "; ".join(_SEARCHED) + "."
-    )
+    return UnavailableError(f"{where}: {reason}.", hint="Searched, in the SDK's order: " + "; ".join(_SEARCHED) + ".")
 
 
 def _ours(error_class: type[PlatformError], doing: str, error: Exception, hint: str) -> PlatformError:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import pyarrow as pa
 
-from mlplatform.errors import WriteConflictError
+from mlplatform.errors import UnavailableError
 from mlplatform.naming import ObjectName, quote
 from mlplatform.workspace.databricks.spark_errors import is_conflict, translated_spark
 from mlplatform.workspace.databricks.spark_frames import spark_name
@@ -49,7 +49,7 @@ def append_rows(name: ObjectName, rows: DataFrame, *, mark: str, token: str = ""
 
     Raises:
         TableError: If the table refuses the rows.
-        WriteConflictError: If other writers kept winning.
+        UnavailableError: If other writers kept winning.
     """
     once = {"txnAppId": token, "txnVersion": "1"} if token else {}
 
@@ -87,7 +87,7 @@ def overwrite_where(ws: DatabricksWorkspace, name: ObjectName, rows: DataFrame, 
 
     Raises:
         TableError: If the table refuses the rows.
-        WriteConflictError: If other writers kept winning.
+        UnavailableError: If other writers kept winning.
     """
     mark = uuid.uuid4().hex
 
@@ -114,7 +114,7 @@ def merge_rows(
 
     Raises:
         TableError: If the table refuses the rows.
-        WriteConflictError: If other writers kept winning.
+        UnavailableError: If other writers kept winning.
     """
     view = f"mlplatform_merge_{uuid.uuid4().hex}"
     on = " AND ".join(f"t.{quote(key)} = s.{quote(key)}" for key in keys)
@@ -164,7 +164,7 @@ def retrying_conflicts(doing: str, commit: Callable[[], T]) -> T:
 
     Raises:
         TableError: If it fails for another reason.
-        WriteConflictError: If other writers kept winning.
+        UnavailableError: If other writers kept winning.
     """
     for attempt in range(1, ATTEMPTS + 1):
         with translated_spark(doing):
@@ -176,7 +176,7 @@ def retrying_conflicts(doing: str, commit: Callable[[], T]) -> T:
                 last = error
         # Spread the losers out, so that they do not all meet again.
         time.sleep(min(10.0, 0.1 * 2**attempt) * random.uniform(0.3, 1))  # noqa: S311
-    raise WriteConflictError(
+    raise UnavailableError(
         f"{doing} failed {ATTEMPTS} times because others wrote to it meanwhile.",
         hint="Run again; nothing of this write was kept.",
     ) from last

@@ -112,7 +112,7 @@ class DatabricksFeatureClient(OnlySome):
         Raises:
             FeatureStoreError: If the mode is not `merge`, or columns of a timeseries table are missing.
             TableError: If there is no such table, or the rows do not fit it, or keys are null or repeated.
-            WriteConflictError: If other writers kept winning.
+            UnavailableError: If other writers kept winning.
         """
         feature_writes.write(self._ws.tables, name, rows_in(df, of=f"the frame for {name}"), mode)
 
@@ -176,9 +176,9 @@ class DatabricksFeatureClient(OnlySome):
             The training set.
 
         Raises:
-            FeatureStoreError: If the declaration does not fit the spine, the tables or the functions.
+            FeatureStoreError: If the declaration does not fit the spine, the tables or the functions, or a function is
+                not registered.
             TableError: If a table does not exist.
-            FunctionError: If a function is not registered.
         """
         del use_spark_native_join
         if features is not None or (feature_lookups is not None and feature_spec is not None):
@@ -244,9 +244,9 @@ class DatabricksFeatureClient(OnlySome):
             The feature spec.
 
         Raises:
-            FeatureStoreError: If the features do not fit tables or functions, or another spec has the name.
+            FeatureStoreError: If the features do not fit tables or functions, another spec has the name, or a function
+                is not registered.
             TableError: If a table does not exist.
-            FunctionError: If a function is not registered.
         """
         full = ObjectName.parse(name)
         declared = self._declared(features, exclude_columns, extra_pip_requirements)

@@ -14,7 +14,7 @@ import types
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from mlplatform.errors import FunctionError
+from mlplatform.errors import FeatureStoreError
 
 if TYPE_CHECKING:
     from mlplatform.protocols.functions import FunctionInfo
@@ -30,7 +30,7 @@ def python_body(info: FunctionInfo) -> str:
     """Return the body: imports and constants, the function without annotations, and the call of it.
 
     Raises:
-        FunctionError: If the source cannot be had, or needs what does not travel: a closure, another function, a
+        FeatureStoreError: If the source cannot be had, or needs what does not travel: a closure, another function, a
             package; the name is given.
     """
     fn = info.fn
@@ -63,7 +63,7 @@ def rebuilt(name: str, body: str) -> Callable[..., Any]:
         body: What `python_body` returned.
 
     Raises:
-        FunctionError: If it has another shape.
+        FeatureStoreError: If it has another shape.
     """
     *lines, last = body.strip().splitlines() or [""]
     call = _CALL.fullmatch(last)
@@ -73,7 +73,7 @@ def rebuilt(name: str, body: str) -> Callable[..., Any]:
         exec(compile("\n".join(lines), f"<{name}>", "exec"), namespace)  # noqa: S102
     fn = namespace.get(call.group(1)) if call is not None else None
     if not callable(fn):
-        raise FunctionError(
+        raise FeatureStoreError(
             f"Function {name} was not registered by this library.", hint="Register it with ws.functions.register."
         )
     return fn  # type: ignore[no-any-return]
@@ -157,5 +157,5 @@ def _literal(value: Any) -> bool:
         return False
 
 
-def _refused(info: FunctionInfo, why: str) -> FunctionError:
-    return FunctionError(f"Function {info.name} cannot go to Unity Catalog: it {why}.", hint=_HINT)
+def _refused(info: FunctionInfo, why: str) -> FeatureStoreError:
+    return FeatureStoreError(f"Function {info.name} cannot go to Unity Catalog: it {why}.", hint=_HINT)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mlplatform.errors import FunctionError, did_you_mean
+from mlplatform.errors import FeatureStoreError, did_you_mean
 from mlplatform.features.functions import checked_function, function_type
 from mlplatform.naming import ObjectName, quote
 from mlplatform.protocols.functions import FunctionInfo
@@ -45,7 +45,7 @@ class DatabricksFunctions:
         """Register a function of scalars; again under the same name replaces it, the same again does nothing.
 
         Raises:
-            FunctionError: If it cannot be called with these parameters, uses what does not travel (see
+            FeatureStoreError: If it cannot be called with these parameters, uses what does not travel (see
                 `mlplatform.workspace.databricks.function_source`), or the workspace refuses it.
         """
         info = checked_function(name, fn, parameters, returns)
@@ -57,7 +57,7 @@ class DatabricksFunctions:
             except Exception as error:
                 # The answer may have been lost after the function was made.
                 if not self._stands(info.name, digest):
-                    raise FunctionError(
+                    raise FeatureStoreError(
                         f"Function {info.name} cannot be made: {redacted(str(error))}",
                         hint="It needs CREATE FUNCTION on its schema, and ownership to replace one that is there.",
                     ) from error
@@ -67,12 +67,12 @@ class DatabricksFunctions:
         """Return a registered function.
 
         Raises:
-            FunctionError: If there is none of that name (near names are given), or it was made by something else.
+            FeatureStoreError: If there is none of that name (near names are given), or it was made by something else.
         """
         key = str(ObjectName.parse(name)).lower()
         found = self._read(key)
         if found is None:
-            raise FunctionError(
+            raise FeatureStoreError(
                 f"Function {name} is not registered.",
                 hint=f"{did_you_mean(key, self._names(key))} Register it with ws.functions.register.",
             )
@@ -82,7 +82,7 @@ class DatabricksFunctions:
         if known is not None and known[0] == digest:
             return known[1]
         if digest is None or digest != _digest(parameters, returns, body):
-            raise FunctionError(
+            raise FeatureStoreError(
                 f"Function {key} was not registered by this library, or was changed since.",
                 hint="Register it with ws.functions.register.",
             )
@@ -101,7 +101,7 @@ class DatabricksFunctions:
         except NotFound:
             return None
         except Exception as error:
-            raise FunctionError(
+            raise FeatureStoreError(
                 f"Function {name} cannot be read: {redacted(str(error))}",
                 hint="It needs EXECUTE on the function, USE CATALOG and USE SCHEMA above it.",
             ) from error
@@ -160,5 +160,5 @@ def _declaration(name: str, found: UnityFunction) -> tuple[tuple[tuple[str, str]
 def _spelled(kind: str, name: str) -> str:
     try:
         return function_type(kind if "<" in kind else kind.lower(), name)
-    except FunctionError:
+    except FeatureStoreError:
         return kind  # A type that we do not know: it is none of ours, and the digest will say so.

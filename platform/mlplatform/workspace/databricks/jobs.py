@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from mlplatform.errors import JobError, did_you_mean
+from mlplatform.errors import DeploymentError, did_you_mean
 from mlplatform.protocols.operations import JobRun, JobState
 from mlplatform.workspace.databricks.connection import retrying, translated
 from mlplatform.workspace.databricks.registry_errors import redacted
@@ -58,7 +58,7 @@ class DatabricksJobs:
 
     def _started(self, job: str, number: int, parameters: dict[str, str], token: str) -> int:
         # The token makes asking again safe, even when the first request had its effect.
-        with translated(f"Starting job {job}", JobError):
+        with translated(f"Starting job {job}", DeploymentError):
             waiter = retrying(
                 lambda: self._client.jobs.run_now(number, idempotency_token=token, job_parameters=parameters or None)
             )
@@ -67,20 +67,20 @@ class DatabricksJobs:
     def _number(self, job: str) -> int:
         if job.isdigit():
             return int(job)
-        with translated(f"Looking up job {job}", JobError):
+        with translated(f"Looking up job {job}", DeploymentError):
             named = retrying(lambda: list(self._client.jobs.list(name=job)))
             found = [item.job_id for item in named if _name(item) == job and item.job_id]
             if len(found) == 1:
                 return int(found[0])
             known = [] if found else [_name(item) for item in self._client.jobs.list()]
         if found:
-            raise JobError(
+            raise DeploymentError(
                 f"There are {len(found)} jobs named {job}.", hint=f"Name one by its id: {', '.join(map(str, found))}."
             )
-        raise JobError(f"There is no job {job}.", hint=did_you_mean(job, [name for name in known if name]))
+        raise DeploymentError(f"There is no job {job}.", hint=did_you_mean(job, [name for name in known if name]))
 
     def _read(self, job: str, run_id: int) -> JobRun:
-        with translated(f"Reading run {run_id} of job {job}", JobError):
+        with translated(f"Reading run {run_id} of job {job}", DeploymentError):
             run = retrying(lambda: self._client.jobs.get_run(run_id))
         state, message = _state(run)
         return JobRun(run_id=str(run_id), job=job, state=state, url=run.run_page_url or "", message=message)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from mlplatform.errors import PlatformError, WriteConflictError
+from mlplatform.errors import PlatformError, UnavailableError
 from mlplatform.naming import ObjectName, ops_table
 from mlplatform.workspace.databricks import table_metadata
 from mlplatform.workspace.databricks.delta_writes import retrying_conflicts
@@ -55,7 +55,7 @@ def lease(ws: DatabricksWorkspace, name: str) -> Iterator[None]:
         name: What is being protected; any text.
 
     Raises:
-        WriteConflictError: If another process keeps it for longer than ten minutes, saying which and until when; or if
+        UnavailableError: If another process keeps it for longer than ten minutes, saying which and until when; or if
             it was lost while it was held.
     """
     mine = _Lease(ws, name)
@@ -70,7 +70,7 @@ def lease(ws: DatabricksWorkspace, name: str) -> Iterator[None]:
         renewing.join()
         held = mine.give_back()
     if not held:
-        raise WriteConflictError(
+        raise UnavailableError(
             f"The lease '{name}' was lost while it was held: it could not be renewed for {LEASE_SECONDS} seconds.",
             hint="Another process may have done the same meanwhile; look at its records before running again.",
         )
@@ -96,7 +96,7 @@ class _Lease:
         )
         while not self._run(statement):
             if time.monotonic() > give_up:
-                raise WriteConflictError(self._held(), hint="Wait for it to end; a process that died frees it by then.")
+                raise UnavailableError(self._held(), hint="Wait for it to end; a process that died frees it by then.")
             time.sleep(POLL_SECONDS)
 
     def keep(self, stop: threading.Event) -> None:

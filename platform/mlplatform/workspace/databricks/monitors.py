@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from mlplatform.errors import MonitorError, did_you_mean
+from mlplatform.errors import DeploymentError, did_you_mean
 from mlplatform.naming import ObjectName
 from mlplatform.protocols.operations import InferenceProfile
 from mlplatform.workspace.databricks.connection import retrying, translated
@@ -47,13 +47,13 @@ class DatabricksMonitors:
         """See to it that the table is profiled just so; its metrics tables stand in its own schema."""
         name = ObjectName.parse(table)
         granularities = [_granularity(item) for item in profile.granularities]
-        with translated(f"Setting up data profiling of {name}", MonitorError):
+        with translated(f"Setting up data profiling of {name}", DeploymentError):
             return _unless_off(name, lambda: retrying(lambda: self._ensure(name, profile, granularities)))
 
     def refresh(self, table: ObjectName | str) -> str:
         """Start to compute the table's metrics anew."""
         name = ObjectName.parse(table)
-        with translated(f"Refreshing the data profile of {name}", MonitorError):
+        with translated(f"Refreshing the data profile of {name}", DeploymentError):
             return _unless_off(name, lambda: self._refresh(name))
 
     def _ensure(self, name: ObjectName, profile: InferenceProfile, granularities: list[AggregationGranularity]) -> str:
@@ -66,7 +66,7 @@ class DatabricksMonitors:
             return NO_TABLE
         schema_id = client.schemas.get(f"{name.catalog}.{name.schema}").schema_id
         if not schema_id:
-            raise MonitorError(f"Unity Catalog gives no id of the schema {name.catalog}.{name.schema}.")
+            raise DeploymentError(f"Unity Catalog gives no id of the schema {name.catalog}.{name.schema}.")
         config = _config(name, profile, schema_id, granularities)
         wanted = Monitor(object_type=_TABLE, object_id=table_id, data_profiling_config=config)
         try:
@@ -111,7 +111,7 @@ class DatabricksMonitors:
         except NotFound:
             return None
         if not table_id:
-            raise MonitorError(f"Unity Catalog gives no id of {name}.")
+            raise DeploymentError(f"Unity Catalog gives no id of {name}.")
         return table_id
 
 
@@ -181,5 +181,5 @@ def _granularity(text: str) -> Any:
 
     known = {item.value.removeprefix(_PREFIX).replace("_", " ").lower(): item for item in AggregationGranularity}
     if text not in known:
-        raise MonitorError(f"Data profiling has no windows of {text!r}.", hint=did_you_mean(text, known))
+        raise DeploymentError(f"Data profiling has no windows of {text!r}.", hint=did_you_mean(text, known))
     return known[text]

@@ -6,7 +6,7 @@ import json
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from mlplatform.errors import AccessError
+from mlplatform.errors import DeploymentError
 from mlplatform.workspace.databricks.connection import retrying, translated
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class Principals:
             name: A group's name, a user's, or a service principal's application id.
 
         Raises:
-            AccessError: If the workspace cannot be asked.
+            DeploymentError: If the workspace cannot be asked.
         """
         return next(iter(self._found(name)), None)
 
@@ -37,10 +37,10 @@ class Principals:
         """Return the application id of the service principal that is displayed so; None: there is none.
 
         Raises:
-            AccessError: If the workspace cannot be asked.
+            DeploymentError: If the workspace cannot be asked.
         """
         condition = f"displayName eq {json.dumps(display_name)}"
-        with translated(f"Looking for the service principal {display_name}", AccessError):
+        with translated(f"Looking for the service principal {display_name}", DeploymentError):
             found = retrying(partial(_listed, self._client.service_principals_v2, condition))
         return str(found[0].application_id) if found else None
 
@@ -48,7 +48,7 @@ class Principals:
         """Tell whether a principal belongs to a group, if only through groups in it.
 
         Raises:
-            AccessError: If the workspace cannot be asked.
+            DeploymentError: If the workspace cannot be asked.
         """
         ids = {item.id for item in self._found(name).values()}
         seen: set[str] = set()
@@ -58,7 +58,7 @@ class Principals:
             if place in seen:
                 continue
             seen.add(place)
-            with translated(f"Reading the members of the group {group}", AccessError):
+            with translated(f"Reading the members of the group {group}", DeploymentError):
                 members = retrying(partial(self._client.groups_v2.get, place)).members or []
             if ids & {member.value for member in members}:
                 return True
@@ -76,7 +76,7 @@ class Principals:
         )
         found: dict[str, Any] = {}
         for kind, api, condition in asked:
-            with translated(f"Looking for {name} among the {kind}s", AccessError):
+            with translated(f"Looking for {name} among the {kind}s", DeploymentError):
                 items = retrying(partial(_listed, api, condition))
             if items:
                 found[kind] = items[0]

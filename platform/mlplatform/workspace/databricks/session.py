@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from mlplatform.errors import EngineError, MissingDependencyError, WorkspaceUnreachableError
+from mlplatform.errors import MissingDependencyError, UnavailableError
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -23,8 +23,8 @@ def open_session() -> SparkSession:
 
     Raises:
         MissingDependencyError: If neither pyspark nor Databricks Connect is installed.
-        WorkspaceUnreachableError: If Databricks Connect cannot open a session.
-        EngineError: If the session computes in another zone than UTC, and cannot be told otherwise.
+        UnavailableError: If Databricks Connect cannot open a session, or the session computes in another zone than UTC
+            and cannot be told otherwise.
     """
     try:
         from pyspark.sql import SparkSession
@@ -53,7 +53,7 @@ def _connect() -> SparkSession:
     except Exception as error:  # noqa: BLE001
         # Databricks Connect raises whatever it meets: gRPC's, the SDK's and its own. None of their texts is shown, for
         # some hold the headers of the request.
-        raise WorkspaceUnreachableError(
+        raise UnavailableError(
             f"Databricks Connect could not open a Spark session ({type(error).__name__}).",
             hint="Set DATABRICKS_CLUSTER_ID, or DATABRICKS_SERVERLESS_COMPUTE_ID=auto; its version may not be newer "
             "than the cluster's runtime.",
@@ -66,7 +66,7 @@ def _in_utc(session: SparkSession) -> SparkSession:
         try:
             session.conf.set(_TIME_ZONE, "UTC")
         except Exception as error:
-            raise EngineError(
+            raise UnavailableError(
                 f"The Spark session's time zone is {session.conf.get(_TIME_ZONE)} and cannot be set to UTC.",
                 hint=f"Set {_TIME_ZONE}=UTC where the session is made.",
             ) from error

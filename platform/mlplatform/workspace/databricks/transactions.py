@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from mlplatform.errors import TableError, WriteConflictError
+from mlplatform.errors import TableError, UnavailableError
 from mlplatform.naming import ObjectName, ops_table
 from mlplatform.protocols.tables import Transaction, WriteResult
 from mlplatform.workspace.databricks import table_metadata
@@ -76,7 +76,7 @@ class Ledger:
 
         Raises:
             TableError: If some are committed and others are not, or if it can no longer be told.
-            WriteConflictError: If another process is appending some of the same.
+            UnavailableError: If another process is appending some of the same.
         """
         table = self._table(name)
         done = self._settle(table, transactions, void=True)
@@ -92,13 +92,13 @@ class Ledger:
         # Another process may have begun between the look and the record; each sees the other's then, or at least the
         # later one does, and voids it.
         if any(self._settle(table, transactions, void=True, mine=token)):
-            raise WriteConflictError(
+            raise UnavailableError(
                 f"Another process has appended to {name} what this one was about to.", hint="Run again."
             )
         append_rows(table.name, rows, mark=token, token=token)
         commit = next(iter(commits_of(self._ws, table.name, [token])), None)
         if commit is None:
-            raise WriteConflictError(
+            raise UnavailableError(
                 f"Another process has voided this append to {name}, because both append some of the same.",
                 hint="Nothing of it was kept; run again.",
             )

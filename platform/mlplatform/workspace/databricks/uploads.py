@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from databricks.sdk.errors import DatabricksError, NotFound, PermissionDenied
 
-from mlplatform.errors import AccessError, IngestError
+from mlplatform.errors import DeploymentError, StageError
 from mlplatform.protocols.operations import Upload
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ def upload(
         overwrite: Send also what is there with the same size.
 
     Raises:
-        IngestError: If the volume is not there, or a file cannot be sent; files before it are.
-        AccessError: If the caller may not write there.
+        StageError: If the volume is not there, or a file cannot be sent; files before it are.
+        DeploymentError: If the caller may not write there.
     """
     sent = size = 0
     try:
@@ -42,16 +42,16 @@ def upload(
                 client.files.upload(_remote(landing, folder, path), content, overwrite=True)
             sent, size = sent + 1, size + length
     except NotFound as error:
-        raise IngestError(
+        raise StageError(
             f"{landing} is not there: {error}",
             hint="The bundle makes the volume: databricks bundle deploy. Names follow --env and --prefix.",
         ) from error
     except PermissionDenied as error:
-        raise AccessError(
+        raise DeploymentError(
             f"No files can be put into {landing}: {error}", hint="Needed: USE SCHEMA, READ VOLUME and WRITE VOLUME."
         ) from error
     except (DatabricksError, OSError) as error:
-        raise IngestError(
+        raise StageError(
             f"Sending files to {landing} failed after {sent} of {len(files)}: {type(error).__name__}: {error}",
             hint="Again sends only what is missing.",
         ) from error

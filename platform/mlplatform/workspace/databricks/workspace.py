@@ -95,7 +95,7 @@ class DatabricksWorkspace(Place):
             spark: The session to work with; default: the one that is there.
 
         Raises:
-            WorkspaceUnreachableError: If it does not answer in seconds, or does not know who asks.
+            UnavailableError: If it does not answer in seconds, or does not know who asks.
             MissingDependencyError: If a package of the extra `databricks` is not installed.
         """
         session = open_session if spark is None else lambda: spark

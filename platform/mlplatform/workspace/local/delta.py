@@ -19,7 +19,7 @@ from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, wr
 from deltalake import Transaction as DeltaTransaction
 from deltalake.exceptions import CommitFailedError, TableNotFoundError
 
-from mlplatform.errors import TableError, WriteConflictError
+from mlplatform.errors import TableError, UnavailableError
 from mlplatform.protocols.tables import Transaction, WriteResult
 from mlplatform.workspace.local import duck
 from mlplatform.workspace.local.merge import plan_merge, plan_replacement
@@ -110,7 +110,7 @@ def append(path: Path, name: str, rows: pa.Table, transactions: Sequence[Transac
 
     Raises:
         TableError: If some of the transactions are committed and others are not.
-        WriteConflictError: If other writers kept winning.
+        UnavailableError: If other writers kept winning.
     """
 
     def commit(table: DeltaTable) -> int:
@@ -221,7 +221,7 @@ def _retrying(path: Path, name: str, commit: Callable[[DeltaTable], int]) -> Wri
         if rows < 0:
             return WriteResult(version=table.version(), rows=0, skipped=True)
         return WriteResult(version=table.version(), rows=rows)
-    raise WriteConflictError(
+    raise UnavailableError(
         f"Writing to {name} failed {ATTEMPTS} times because others wrote to it meanwhile: {last}",
         hint="Run again; nothing of this write was kept.",
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from mlplatform.errors import FunctionError
+from mlplatform.errors import FeatureStoreError
 from mlplatform.types import arrow_type
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def call(function: FunctionInfo, arguments: Sequence[pa.Array | pa.ChunkedArray]
         rows: How many rows there are (a function may have no parameters).
 
     Raises:
-        FunctionError: If the function raises, or returns what does not fit its declared type.
+        FeatureStoreError: If the function raises, or returns what does not fit its declared type.
     """
     kind = arrow_type(function.returns)
     results = _call_rows(function, [column.to_pylist() for column in arguments], rows)
@@ -47,20 +47,20 @@ def _call_rows(function: FunctionInfo, columns: Sequence[list[Any]], rows: int) 
             f"{name}: {type(column[row]).__name__}"
             for (name, _), column in zip(function.parameters, columns, strict=True)
         )
-        raise FunctionError(
+        raise FeatureStoreError(
             f"Function {function.name} raised {type(error).__name__} for arguments of these types: ({given}).",
             hint="A null arrives as None; the function must take it.",
         ) from error
     return results
 
 
-def _wrong_result(function: FunctionInfo, results: Sequence[Any], kind: pa.DataType) -> FunctionError:
+def _wrong_result(function: FunctionInfo, results: Sequence[Any], kind: pa.DataType) -> FeatureStoreError:
     for value in results:
         try:
             pa.array([value], type=kind)
         except (pa.ArrowException, TypeError, ValueError, OverflowError):
-            return FunctionError(
+            return FeatureStoreError(
                 f"Function {function.name} returned a {type(value).__name__} that is no {function.returns}.",
                 hint="Return what was declared, or None.",
             )
-    return FunctionError(f"Function {function.name} returned values that are no {function.returns}.")
+    return FeatureStoreError(f"Function {function.name} returned values that are no {function.returns}.")

@@ -10,7 +10,7 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
-from mlplatform.errors import FunctionError, did_you_mean
+from mlplatform.errors import FeatureStoreError, did_you_mean
 from mlplatform.features.functions import checked_function
 from mlplatform.naming import ObjectName
 from mlplatform.protocols.functions import FunctionInfo
@@ -50,7 +50,7 @@ class LocalFunctions:
             returns: Spark type of the result.
 
         Raises:
-            FunctionError: If it cannot be called with these parameters, or a type is none.
+            FeatureStoreError: If it cannot be called with these parameters, or a type is none.
         """
         info = checked_function(name, fn, parameters, returns)
         self._known[info.name] = info
@@ -60,14 +60,14 @@ class LocalFunctions:
         """Return a registered function.
 
         Raises:
-            FunctionError: If there is none of that name (near names are given), or it cannot be imported any more.
+            FeatureStoreError: If there is none of that name (near names are given), or it cannot be imported any more.
         """
         key = str(ObjectName.parse(name)).lower()
         if key in self._known:
             return self._known[key]
         record = self._read()
         if key not in record:
-            raise FunctionError(
+            raise FeatureStoreError(
                 f"Function {name} is not registered.",
                 hint=f"{did_you_mean(key, {*record, *self._known})} Register it with ws.functions.register.",
             )
@@ -97,7 +97,7 @@ class LocalFunctions:
         try:
             record = json.loads(self._file.read_text(encoding="utf-8"))
         except ValueError:
-            raise FunctionError(
+            raise FeatureStoreError(
                 f"{self._file} does not hold the registered functions any more.",
                 hint="Delete the file and register the functions again.",
             ) from None
@@ -123,7 +123,7 @@ def _follow(module: str, qualname: str) -> Any:
 def _restore(name: str, entry: dict[str, Any]) -> FunctionInfo:
     target = entry.get("target")
     if not target:
-        raise FunctionError(
+        raise FeatureStoreError(
             f"Function {name} was registered by another process, from a place that cannot be imported.",
             hint="Register it again in this one, or move it to the top level of a module.",
         )
@@ -131,7 +131,7 @@ def _restore(name: str, entry: dict[str, Any]) -> FunctionInfo:
     try:
         fn = _follow(module, qualname)
     except (ImportError, AttributeError) as error:
-        raise FunctionError(
+        raise FeatureStoreError(
             f"Function {name} was registered as {target}, which cannot be imported any more ({error}).",
             hint="Put it back, or register it again.",
         ) from None

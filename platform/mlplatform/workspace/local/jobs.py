@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mlplatform import stopping
-from mlplatform.errors import JobError, PlatformError, did_you_mean
+from mlplatform.errors import DeploymentError, PlatformError, did_you_mean
 from mlplatform.protocols.operations import JobRun
 from mlplatform.workspace.local.locks import file_lock
 
@@ -47,7 +47,7 @@ class LocalJobs:
             if known is not None:
                 return JobRun(**known)
             if job not in self._jobs:
-                raise JobError(
+                raise DeploymentError(
                     f"There is no job {job}.",
                     hint=f"{did_you_mean(job, self._jobs)} Register it with ws.jobs.register.",
                 )
@@ -61,7 +61,9 @@ class LocalJobs:
         for known in self._read().values():
             if known["run_id"] == run.run_id:
                 return JobRun(**known)
-        raise JobError(f"Run {run.run_id} of job {run.job} is not on record.", hint=f"The record is {self._file}.")
+        raise DeploymentError(
+            f"Run {run.run_id} of job {run.job} is not on record.", hint=f"The record is {self._file}."
+        )
 
     def _run(self, job: str, parameters: Mapping[str, str]) -> JobRun:
         run_id = uuid.uuid4().hex[:12]
@@ -89,7 +91,7 @@ class LocalJobs:
         try:
             return dict(json.loads(self._file.read_text(encoding="utf-8")))
         except ValueError:
-            raise JobError(
+            raise DeploymentError(
                 f"{self._file} does not hold the runs of jobs any more.",
                 hint="Restore it, or delete it: jobs that ran before would then run again.",
             ) from None

@@ -54,8 +54,7 @@ def run(
         batch_rows: Rows a batch, at most.
 
     Raises:
-        FeatureStoreError: If the frame has nulls in a time column that is looked up by.
-        FunctionError: If a function fails.
+        FeatureStoreError: If the frame has nulls in a time column that is looked up by, or a function fails.
     """
     schema = pa.schema([plan.schema.field(name) for name in columns])
     stages = list(plan.stages)

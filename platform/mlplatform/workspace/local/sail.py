@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlplatform.errors import EngineError, MissingDependencyError
+from mlplatform.errors import MissingDependencyError, UnavailableError
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -41,7 +41,7 @@ class SailServer:
             scratch: A folder for its temporary files.
 
         Raises:
-            EngineError: If it does not come up.
+            UnavailableError: If it does not come up.
         """
         self._log_file = log_file
         environment = dict(os.environ)
@@ -72,7 +72,7 @@ class SailServer:
         line = self._process.stdout.readline().strip() if ready else b""
         if line.isdigit():
             return int(line)
-        raise EngineError(
+        raise UnavailableError(
             f"The local Spark engine (Sail) did not start; its messages are in {self._log_file}.",
             hint="Run 'mlplatform doctor'; a missing package is mended by installing the extra 'local'.",
         )
@@ -154,7 +154,7 @@ def connect(url: str) -> SparkSession:
 
     Raises:
         MissingDependencyError: If pyspark is not installed.
-        EngineError: If nothing answers there.
+        UnavailableError: If nothing answers there.
     """
     try:
         from pyspark.sql import SparkSession
@@ -172,4 +172,4 @@ def connect(url: str) -> SparkSession:
             time.sleep(0.2 * (attempt + 1))
         else:
             return session
-    raise EngineError(f"No Spark answers at {url}: {last}", hint="Check the setting MLPLATFORM_SPARK.")
+    raise UnavailableError(f"No Spark answers at {url}: {last}", hint="Check the setting MLPLATFORM_SPARK.")

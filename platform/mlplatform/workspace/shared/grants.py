@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from mlplatform.errors import AccessError, InvalidNameError, did_you_mean
+from mlplatform.errors import DeploymentError, UsageError, did_you_mean
 from mlplatform.naming import ObjectName, check_part, quote
 from mlplatform.protocols.operations import SecurableKind
 
@@ -43,22 +43,24 @@ def grant_statement(privileges: Sequence[str], kind: SecurableKind, name: str | 
     """Return the statement that grants privileges, its names checked and quoted.
 
     Raises:
-        AccessError: If a privilege or kind is unknown, there are none, or the principal is empty.
-        InvalidNameError: If the name is none, or has not as many levels as its kind.
+        DeploymentError: If a privilege or kind is unknown, there are none, or the principal is empty.
+        UsageError: If the name is none, or has not as many levels as its kind.
 
     Examples:
         >>> grant_statement(["EXECUTE"], "model", "dev.credit_risk.model", "scorers")
         'GRANT EXECUTE ON FUNCTION `dev`.`credit_risk`.`model` TO `scorers`'
     """
     if kind not in PRIVILEGES:
-        raise AccessError(f"There is nothing of the kind {kind!r} to grant on.", hint=did_you_mean(kind, PRIVILEGES))
+        raise DeploymentError(
+            f"There is nothing of the kind {kind!r} to grant on.", hint=did_you_mean(kind, PRIVILEGES)
+        )
     if not privileges:
-        raise AccessError(
+        raise DeploymentError(
             f"No privilege on the {kind} {name} was named.", hint=f"Known: {', '.join(PRIVILEGES[kind])}."
         )
     for privilege in privileges:
         if privilege not in PRIVILEGES[kind]:
-            raise AccessError(
+            raise DeploymentError(
                 f"There is no privilege {privilege!r} on a {kind}.", hint=did_you_mean(privilege, PRIVILEGES[kind])
             )
     to = quote(check_principal(principal))
@@ -69,12 +71,12 @@ def check_principal(principal: str) -> str:
     """Return the name of a group or user, or the application id of a service principal, if it can be one.
 
     Raises:
-        AccessError: If it is empty, or holds control characters.
+        DeploymentError: If it is empty, or holds control characters.
     """
     try:
         quote(principal)
-    except InvalidNameError:
-        raise AccessError(
+    except UsageError:
+        raise DeploymentError(
             f"{principal!r} is no principal.", hint="Name a group, a user, or a service principal by application id."
         ) from None
     return principal
@@ -84,5 +86,5 @@ def _quoted(kind: SecurableKind, name: str | ObjectName) -> str:
     parts = str(name).split(".")
     levels = _LEVELS.get(kind, _OF_OBJECTS)
     if len(parts) != levels:
-        raise InvalidNameError(f"{str(name)!r} cannot name a {kind}.", hint=f"Its name has {levels} level(s).")
+        raise UsageError(f"{str(name)!r} cannot name a {kind}.", hint=f"Its name has {levels} level(s).")
     return ".".join(quote(check_part(part, of=str(name))) for part in parts)

@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 from databricks.sdk import errors
 
-from mlplatform.errors import RegistryError, WorkspaceUnreachableError
+from mlplatform.errors import RegistryError, UnavailableError
 from mlplatform.workspace.databricks import connection
 from tests.standin.server import USER, StandIn
 
@@ -41,9 +41,7 @@ def test_a_host_that_refuses_is_an_error_in_seconds_that_names_host_and_setting(
     monkeypatch.setenv("DATABRICKS_HOST", f"http://127.0.0.1:{closed_port}")
     monkeypatch.setenv("DATABRICKS_TOKEN", TOKEN)
     started = time.monotonic()
-    with pytest.raises(
-        WorkspaceUnreachableError, match=rf"127\.0\.0\.1:{closed_port} \(from DATABRICKS_HOST\)"
-    ) as caught:
+    with pytest.raises(UnavailableError, match=rf"127\.0\.0\.1:{closed_port} \(from DATABRICKS_HOST\)") as caught:
         connection.connect()
     assert time.monotonic() - started < 10
     assert_shows_no_token(caught.value)
@@ -55,7 +53,7 @@ def test_a_host_that_never_answers_is_an_error_in_seconds(monkeypatch):
         monkeypatch.setenv("DATABRICKS_HOST", f"http://127.0.0.1:{silent.getsockname()[1]}")
         monkeypatch.setenv("DATABRICKS_TOKEN", TOKEN)
         started = time.monotonic()
-        with pytest.raises(WorkspaceUnreachableError, match=r"does not answer: .*timed out"):
+        with pytest.raises(UnavailableError, match=r"does not answer: .*timed out"):
             connection.connect()
     assert time.monotonic() - started < 10
 
@@ -65,13 +63,13 @@ def test_the_profile_that_names_the_host_is_named(monkeypatch, tmp_path, closed_
     path.write_text(f"[team]\nhost = http://127.0.0.1:{closed_port}\ntoken = {TOKEN}\n", encoding="utf-8")
     monkeypatch.setenv("DATABRICKS_CONFIG_FILE", str(path))
     monkeypatch.setenv("DATABRICKS_CONFIG_PROFILE", "team")
-    with pytest.raises(WorkspaceUnreachableError, match=r"from profile team of .*cfg") as caught:
+    with pytest.raises(UnavailableError, match=r"from profile team of .*cfg") as caught:
         connection.connect()
     assert_shows_no_token(caught.value)
 
 
 def test_without_any_setting_the_error_lists_what_was_searched():
-    with pytest.raises(WorkspaceUnreachableError, match="No workspace is configured") as caught:
+    with pytest.raises(UnavailableError, match="No workspace is configured") as caught:
         connection.connect()
     assert "DATABRICKS_HOST" in caught.value.hint
     assert ".databrickscfg" in caught.value.hint
@@ -97,7 +95,7 @@ def test_a_token_that_is_not_accepted_is_never_shown(monkeypatch, status):
     monkeypatch.setenv("DATABRICKS_HOST", f"http://127.0.0.1:{server.server_port}")
     monkeypatch.setenv("DATABRICKS_TOKEN", TOKEN)
     try:
-        with pytest.raises(WorkspaceUnreachableError, match="does not accept the credentials") as caught:
+        with pytest.raises(UnavailableError, match="does not accept the credentials") as caught:
             connection.connect()
     finally:
         server.shutdown()
@@ -124,7 +122,7 @@ def test_errors_of_the_sdk_become_ours_without_credentials(error, says):
 
 
 def test_errors_of_ours_and_of_the_code_pass_as_they_are():
-    with pytest.raises(RegistryError, match=r"^mine$"), connection.translated("Doing", WorkspaceUnreachableError):
+    with pytest.raises(RegistryError, match=r"^mine$"), connection.translated("Doing", UnavailableError):
         raise RegistryError("mine")
     with pytest.raises(KeyError), connection.translated("Doing", RegistryError):
         raise KeyError("a fault of the code")
@@ -160,6 +158,6 @@ def test_a_workspace_that_answers_knows_who_asks_and_a_wrong_token_is_said_so(mo
         assert connection.user_name(client) == USER
         server.assert_token_not_in(f"{client!r} {client.config!r}")
         monkeypatch.setenv("DATABRICKS_TOKEN", "wrong-but-secret")
-        with pytest.raises(WorkspaceUnreachableError, match="does not accept the credentials") as caught:
+        with pytest.raises(UnavailableError, match="does not accept the credentials") as caught:
             connection.connect()
     assert "wrong-but-secret" not in str(caught.value)

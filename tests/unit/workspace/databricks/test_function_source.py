@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from mlplatform.errors import FunctionError
+from mlplatform.errors import FeatureStoreError
 from mlplatform.features.functions import FeatureFunctionSpec, checked_function
 from mlplatform.workspace.databricks.function_source import python_body, rebuilt
 from use_cases.credit_risk.features import FUNCTIONS
@@ -189,29 +189,29 @@ def closure():
     ],
 )
 def test_what_does_not_travel_is_refused_by_name(fn, says):
-    with pytest.raises(FunctionError, match=says) as caught:
+    with pytest.raises(FeatureStoreError, match=says) as caught:
         body_of(fn, "x")
     assert "dev.f.fn" in str(caught.value)
     assert "standard library" in caught.value.hint
 
 
 def test_parameters_are_python_names_and_hide_nothing():
-    with pytest.raises(FunctionError, match="'class', which is no Python name"):
+    with pytest.raises(FeatureStoreError, match="'class', which is no Python name"):
         body_of(faculty, "class")
-    with pytest.raises(FunctionError, match="named as what it uses: math"):
+    with pytest.raises(FeatureStoreError, match="named as what it uses: math"):
         body_of(shadowing, "math", "x")
-    with pytest.raises(FunctionError, match="named as what it uses: faculty"):
+    with pytest.raises(FeatureStoreError, match="named as what it uses: faculty"):
         body_of(faculty, "faculty")
 
 
 def test_a_function_without_source_is_refused():
     scope: dict[str, Any] = {}
     exec("def made(x):\n    return x", scope)
-    with pytest.raises(FunctionError, match="no source"):
+    with pytest.raises(FeatureStoreError, match="no source"):
         body_of(scope["made"], "x")
 
 
 @pytest.mark.parametrize("body", ["", "return 1", "import os\nos.abort()", "x = 3\nreturn x(a)"])
 def test_a_body_of_another_shape_is_not_taken_for_ours(body):
-    with pytest.raises(FunctionError, match="not registered by this library"):
+    with pytest.raises(FeatureStoreError, match="not registered by this library"):
         rebuilt("dev.f.fn", body if "abort" not in body else body.replace("os.abort()", "pass"))

@@ -3,7 +3,7 @@ import sys
 import pytest
 from pyspark.sql import SparkSession
 
-from mlplatform.errors import EngineError, MissingDependencyError
+from mlplatform.errors import MissingDependencyError, UnavailableError
 from mlplatform.workspace.databricks import session
 
 
@@ -50,7 +50,7 @@ def test_a_zone_that_is_utc_by_another_name_is_left_alone(active):
 
 def test_another_zone_that_cannot_be_changed_is_refused(active):
     active(FakeSession(FakeConf("America/New_York", fixed=True)))
-    with pytest.raises(EngineError, match="America/New_York and cannot be set to UTC"):
+    with pytest.raises(UnavailableError, match="America/New_York and cannot be set to UTC"):
         session.open_session()
 
 

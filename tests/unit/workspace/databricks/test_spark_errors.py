@@ -3,7 +3,7 @@ import traceback
 import pytest
 from pyspark.errors import AnalysisException, SparkRuntimeException
 
-from mlplatform.errors import EngineError, TableError
+from mlplatform.errors import TableError, UnavailableError
 from mlplatform.workspace.databricks.spark_errors import is_conflict, is_missing, translated_spark
 
 
@@ -41,8 +41,8 @@ def test_the_message_is_one_line_with_the_condition_and_the_hint_says_the_way_ou
 def test_faults_of_our_own_and_errors_of_ours_pass_as_they_are():
     with pytest.raises(KeyError), translated_spark("Doing"):
         raise KeyError("a fault of the code")
-    with pytest.raises(EngineError, match=r"^mine$"), translated_spark("Doing"):
-        raise EngineError("mine")
+    with pytest.raises(UnavailableError, match=r"^mine$"), translated_spark("Doing"):
+        raise UnavailableError("mine")
 
 
 def test_only_what_spark_says_of_other_writers_is_a_conflict():

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from mlplatform.errors import InvalidNameError, JobError, StageError
+from mlplatform.errors import DeploymentError, StageError, UsageError
 from mlplatform.protocols.operations import Access, InferenceProfile, JobRun, Jobs, Monitors
 from mlplatform.workspace.local.jobs import LocalJobs
 from mlplatform.workspace.local.workspace import LocalWorkspace
@@ -60,15 +60,15 @@ def test_a_run_that_was_killed_is_started_again(jobs, given):
 
 
 def test_unknown_jobs_and_runs_are_named(jobs):
-    with pytest.raises(JobError, match="Did you mean train"):
+    with pytest.raises(DeploymentError, match="Did you mean train"):
         jobs.run_now("trian", parameters={}, token="t")
-    with pytest.raises(JobError, match="not on record"):
+    with pytest.raises(DeploymentError, match="not on record"):
         jobs.wait(JobRun("absent", "train", "running"), timeout_seconds=0)
 
 
 def test_a_damaged_record_is_no_empty_one(jobs, tmp_path, given):
     (tmp_path / "jobs.json").write_text("{")
-    with pytest.raises(JobError, match="does not hold"):
+    with pytest.raises(DeploymentError, match="does not hold"):
         jobs.run_now("train", parameters={}, token="t")
     assert given == []
 
@@ -80,5 +80,5 @@ def test_the_workspace_has_jobs_grants_and_no_profiling(tmp_path):
         assert isinstance(ws.access, Access)
         profile = InferenceProfile("prediction", "scored_for", "model_version", "classification")
         assert ws.monitors.ensure("dev.tiny.gold_predictions", profile) == "not available here"
-        with pytest.raises(InvalidNameError):
+        with pytest.raises(UsageError):
             ws.monitors.ensure("gold_predictions", dataclasses.replace(profile, label="late"))

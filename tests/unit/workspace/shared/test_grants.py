@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from mlplatform.errors import AccessError, InvalidNameError
+from mlplatform.errors import DeploymentError, UsageError
 from mlplatform.naming import Namespace
 from mlplatform.workspace.databricks.access import DatabricksAccess
 from mlplatform.workspace.local.access import LocalAccess
@@ -49,15 +49,15 @@ def test_a_grant_is_one_statement_with_everything_quoted(privileges, kind, name,
 @pytest.mark.parametrize(
     ("privileges", "kind", "name", "principal", "error", "says"),
     [
-        (["SELEKT"], "table", "dev.a.b", "us", AccessError, "Did you mean SELECT"),
-        (["SELECT; DROP TABLE x"], "table", "dev.a.b", "us", AccessError, "no privilege"),
-        (["CREATE MODEL VERSION"], "table", "dev.a.b", "us", AccessError, "no privilege"),
-        ([], "table", "dev.a.b", "us", AccessError, "No privilege"),
-        (["SELECT"], "cluster", "dev.a.b", "us", AccessError, "kind 'cluster'"),
-        (["SELECT"], "table", "dev.a.b", "", AccessError, "no principal"),
-        (["SELECT"], "table", "dev.a", "us", InvalidNameError, "3 level"),
-        (["USE SCHEMA"], "schema", "dev.a.b", "us", InvalidNameError, "2 level"),
-        (["SELECT"], "table", "dev.a.b` TO `x", "us", InvalidNameError, "not a valid"),
+        (["SELEKT"], "table", "dev.a.b", "us", DeploymentError, "Did you mean SELECT"),
+        (["SELECT; DROP TABLE x"], "table", "dev.a.b", "us", DeploymentError, "no privilege"),
+        (["CREATE MODEL VERSION"], "table", "dev.a.b", "us", DeploymentError, "no privilege"),
+        ([], "table", "dev.a.b", "us", DeploymentError, "No privilege"),
+        (["SELECT"], "cluster", "dev.a.b", "us", DeploymentError, "kind 'cluster'"),
+        (["SELECT"], "table", "dev.a.b", "", DeploymentError, "no principal"),
+        (["SELECT"], "table", "dev.a", "us", UsageError, "3 level"),
+        (["USE SCHEMA"], "schema", "dev.a.b", "us", UsageError, "2 level"),
+        (["SELECT"], "table", "dev.a.b` TO `x", "us", UsageError, "not a valid"),
     ],
 )
 @pytest.mark.parametrize("home", ["local", "databricks"])
@@ -71,7 +71,7 @@ def test_what_cannot_be_granted_is_refused_on_both_sides(home, privileges, kind,
 
 def test_a_refusal_says_what_was_asked_and_no_credential():
     refusing = Recorder(RuntimeError("PERMISSION_DENIED for dapi0123456789abcdef"))
-    with pytest.raises(AccessError) as caught:
+    with pytest.raises(DeploymentError) as caught:
         DatabricksAccess(SimpleNamespace(sql=refusing)).grant(["SELECT"], "table", "dev.a.b", "readers")
     assert "GRANT SELECT ON TABLE `dev`.`a`.`b` TO `readers`" in str(caught.value)
     assert "dapi0123456789abcdef" not in str(caught.value)
