@@ -16,7 +16,9 @@ from mlplatform.errors import PlatformError, UsageError, did_you_mean
 from mlplatform.features.backfill import Backfill
 from mlplatform.features.stage import Features
 from mlplatform.gate import champion
-from mlplatform.gate.stage import Gate, Request, Rollback
+from mlplatform.gate.promotion import GateDetails
+from mlplatform.gate.rollback import Rollback
+from mlplatform.gate.stage import Gate
 from mlplatform.ingest.stage import Ingest
 from mlplatform.monitoring.retrain_stage import Retrain, decide, result_of
 from mlplatform.monitoring.stage import MonitorStage
@@ -28,6 +30,7 @@ from mlplatform.ops.stage import PlannedStage, Stage
 from mlplatform.ops.stage_runs import RunLog, StageRun, plain
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.stage import Refine
+from mlplatform.reporting import evidence_page
 from mlplatform.scoring.stage import Score
 from mlplatform.training.stage import Train
 from mlplatform.use_case import UseCase
@@ -43,8 +46,8 @@ _WITHOUT = {
 
 def stages_of(use_case: UseCase) -> tuple[Stage[Any], ...]:
     """Return the stages of a use case, in order."""
-    del use_case
-    train, gate = Train(champion.version_or_none), Gate()
+    train = Train(use_case.model_trainer(), use_case.label_spine(), use_case.folder, champion.version_or_none)
+    gate = gate_of(use_case)
     return (
         Ingest(),
         Refine(),
@@ -55,6 +58,11 @@ def stages_of(use_case: UseCase) -> tuple[Stage[Any], ...]:
         MonitorStage(),
         Retrain(then=(train, replace(gate, only_undecided=True))),
     )
+
+
+def gate_of(use_case: UseCase) -> Gate:
+    """Return the gate of a use case; its decisions leave a page of evidence."""
+    return Gate(use_case.gate, use_case.label_spine(), evidence_page.render)
 
 
 @dataclass
@@ -135,6 +143,7 @@ class Pipeline:
             shared_log=log,
             execute=self._recorded,
         )
+        self._use_case = use_case
         self._stages = stages_of(use_case)
         self._notes: list[str] = []
         self._place = ""
@@ -226,12 +235,15 @@ class Pipeline:
         """Take over a model version; see `mlplatform.change.adopt_model`."""
         return self.execute(AdoptModel(source), dry_run=dry_run).result
 
-    def gate(self, request: Request) -> StageResult[Any]:
-        """Put a version to the gate; see `mlplatform.gate.stage`."""
-        return self.execute(Gate(request), dry_run=request.dry_run).result
+    def gate(
+        self, *, version: int | None = None, override: str = "", hold: bool = False, dry_run: bool = False
+    ) -> StageResult[GateDetails]:
+        """Put a version to the gate; the arguments are fields of `mlplatform.gate.stage.Gate`."""
+        stage = replace(gate_of(self._use_case), version=version, override=override, hold=hold)
+        return self.execute(stage, dry_run=dry_run).result
 
-    def roll_back(self, *, to: int | None, reason: str, dry_run: bool) -> StageResult[Any]:
-        """Make an earlier champion champion again; see `mlplatform.gate.stage`."""
+    def roll_back(self, *, to: int | None, reason: str, dry_run: bool) -> StageResult[GateDetails]:
+        """Make an earlier champion champion again; see `mlplatform.gate.rollback`."""
         return self.execute(Rollback(reason, to), dry_run=dry_run).result
 
     def _lost_records(self, created: list[RecordTable[Any]]) -> list[str]:

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from mlplatform.errors import FeatureStoreError, LabelError, RegistryError, StageError
 from mlplatform.gate import promotion
-from mlplatform.gate.champion_gate import Decision, decision_id
+from mlplatform.gate.decision import Decision, decision_id
 from mlplatform.naming import CHALLENGER, CHAMPION, ObjectName
 from mlplatform.ops import stage_runs
 from mlplatform.ops.context import StageContext
@@ -29,7 +29,7 @@ from mlplatform.statistics import estimate, profiles
 from mlplatform.training import artifacts
 from mlplatform.training.label_frame import known_labels
 from mlplatform.training.reference import PROFILE_FILE
-from mlplatform.training.stage import TRAINED_AS_OF_TAG, TRAINED_THROUGH_TAG
+from mlplatform.training.version_tags import TRAINED_AS_OF_TAG, TRAINED_THROUGH_TAG
 
 NAME = stage_runs.ADOPT
 FROM_TAG = "adopted_from"
@@ -237,7 +237,7 @@ def _give_role(context: StageContext, version: ModelVersion, source: str) -> str
         decided_by=ws.user,
     )
     recorded = promotion.events(ws, namespace, decision_id=decision.decision_id)
-    begun = bool(recorded) and all(row["event"] == "decided" for row in recorded)
+    begun = bool(recorded) and all(event.event == "decided" for event in recorded)
     if aliases.get(CHAMPION) == version.version and not begun:
         return CHAMPION
     if CHAMPION in aliases and not begun:

@@ -36,13 +36,13 @@ def deployment() -> None:
 def evaluate(model_name: str, model_version: int, options: Options) -> None:
     """Put the version to the gate, on the labels known when it was trained; a promotion is recorded and waits."""
     from mlplatform.gate.promotion import WAITING
-    from mlplatform.gate.stage import Request
     from mlplatform.naming import ObjectName
-    from mlplatform.training.stage import make_challenger
+    from mlplatform.ops.stage_runs import plain
+    from mlplatform.training.challenger import make_challenger
 
     with _opened(model_name, model_version, options) as (ws, pipeline):
         make_challenger(ws, ObjectName.parse(model_name), model_version)
-        details = pipeline.gate(Request(version=model_version, hold=True)).details
+        details = plain(pipeline.gate(version=model_version, hold=True).details)
     decisions.show(details, as_json=False)
     if details["outcome"] != WAITING:
         decisions.check_outcome(details)
@@ -81,10 +81,10 @@ def approval(model_name: str, model_version: int, options: Options) -> None:
 @common
 def deploy(model_name: str, model_version: int, options: Options) -> None:
     """Promote the version that was evaluated and approved."""
-    from mlplatform.gate.stage import Request
+    from mlplatform.ops.stage_runs import plain
 
     with _opened(model_name, model_version, options) as (_, pipeline):
-        details = pipeline.gate(Request(version=model_version)).details
+        details = plain(pipeline.gate(version=model_version).details)
     decisions.show(details, as_json=False)
     decisions.check_outcome(details)
     decisions.check_version(details, model_version)
@@ -117,7 +117,7 @@ def _opened(model_name: str, version: int, options: Options) -> Iterator[tuple[W
     from mlplatform.as_of import parse_as_of
     from mlplatform.errors import RegistryError
     from mlplatform.pipeline import Pipeline
-    from mlplatform.training.stage import TRAINED_AS_OF_TAG
+    from mlplatform.training.version_tags import TRAINED_AS_OF_TAG
 
     name = _use_case_of(model_name, options)
     with (

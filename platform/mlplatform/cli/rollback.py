@@ -31,6 +31,7 @@ def rollback(
 ) -> None:
     """Make the champion before the present one champion again, or the one named by --to; on record, with the reason."""
     from mlplatform.gate.first_steps import require_version
+    from mlplatform.ops.stage_runs import plain
     from mlplatform.pipeline import Pipeline
 
     moment = as_of_option(as_of)
@@ -39,7 +40,8 @@ def rollback(
         options.open_use_case(use_case) as (ws, opened),
         output.reporting(total=1) as reporter,
     ):
-        require_version(ws, opened, to)
-        details = Pipeline(ws, opened, moment, reporter.line).roll_back(to=to, reason=reason, dry_run=dry_run).details
+        require_version(ws, opened.namespace, to)
+        pipeline = Pipeline(ws, opened, moment, reporter.line)
+        details = plain(pipeline.roll_back(to=to, reason=reason, dry_run=dry_run).details)
     decisions.show(details, as_json=as_json)
     decisions.check_outcome(details)

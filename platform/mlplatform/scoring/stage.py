@@ -40,7 +40,7 @@ from mlplatform.scoring.scorer import (
     prediction_schema,
 )
 from mlplatform.training import reference
-from mlplatform.training.stage import TRAINED_THROUGH_TAG
+from mlplatform.training.version_tags import TRAINED_THROUGH_TAG
 
 NAME = "score"
 LOG = logging.getLogger(__name__)
@@ -72,9 +72,9 @@ def run(
     aliases = ws.registry.aliases(use_case.model)
     wanted = alias or CHAMPION
     if wanted == CHAMPION:
-        champions.require_known(context, aliases)
+        champions.require_known(ws, namespace, aliases)
     if wanted not in aliases:
-        raise first_steps.without(wanted, ws, use_case, so="nothing can score")
+        raise first_steps.without(ws, namespace, wanted, so="nothing can score")
     lost = lost_predictions.find(context)
     create_tables(context)
     result: StageResult[Any] = StageResult(details={"alias": wanted})
@@ -92,7 +92,7 @@ def run(
     result.details[markers.TABLES][spine.name] = ws.tables.describe(spine).id
     result.rows_in = rows.num_rows
     result.details["not_in_population"] = rows.num_rows - population.num_rows
-    version = champions.read(context, wanted, aliases[wanted])
+    version = champions.read(ws, namespace, wanted, aliases[wanted])
     result.rows_out = _score(context, population, version, wanted, mark="" if since is None else "since")
     result.details["model_version"] = version.version
     result.details["mean_prediction"] = _mean_prediction(context, version)
@@ -282,7 +282,7 @@ def _score_again(context: StageContext, item: Scoring) -> int:
         PlatformError: If its version is gone, or cannot score any more.
     """
     at = replace(context, as_of=item.as_of, run_id=item.record["run_id"], shared_log=context.log)
-    version = champions.read(at, item.alias, item.version)
+    version = champions.read(at.ws, at.namespace, item.alias, item.version)
     start = item.since or first_window_start(at)
     number = item.spine_version(at)
     try:

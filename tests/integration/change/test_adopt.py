@@ -141,7 +141,7 @@ def test_an_adopted_model_becomes_the_first_champion_on_record(with_features: Lo
     result = at(ws, tiny).adopt_model(SOURCE)
     assert result.details["role"] == "champion"
     assert ws.registry.aliases(NEW.model) == {"champion": 1}
-    told = [(row["event"], row["kind"], row["reason"]) for row in promotion.events(ws, NEW)]
+    told = [(row.event, row.kind, row.reason) for row in promotion.events(ws, NEW)]
     assert told == [(event, "adoption", f"adopted from {OLD.model}/1") for event in ("decided", "applied")]
     # It scores, is monitored, and can be held against a challenger: all that a champion of our own can.
     summary = at(ws, tiny, "2020-11-01").run(["ingest", "refine", "features", "score", "monitor", "train", "gate"])
