@@ -3,66 +3,37 @@
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import importlib.util
-import os
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlplatform.config.environments import STANDARD, check_known, read_config
+from mlplatform.config.environments import STANDARD, read_config
+from mlplatform.config.folders import FOLDER, SETTING, Found, check_environment, find_use_cases
 from mlplatform.config.settings import CONFIG_FILE
 from mlplatform.errors import ConfigError, PlatformError, UsageError, did_you_mean
-from mlplatform.naming import check_use_case_name
+from mlplatform.parts import modules_of
 
 if TYPE_CHECKING:
     from mlplatform.protocols.workspace import Workspace
     from mlplatform.use_case import UseCase
 
-ENTRY_POINTS = "mlplatform.use_cases"
-FOLDER = "use_cases"
-SETTING = "MLPLATFORM_USE_CASES"
-
-
-@dataclass(frozen=True)
-class Found:
-    """A use case that was found, not imported yet.
-
-    Attributes:
-        name: Its name.
-        folder: Its folder, or None when an entry point names it and it must be imported to know.
-        origin: Where it was found, for messages.
-        entry_point: `module:Class`, when it was found that way.
-    """
-
-    name: str
-    folder: Path | None
-    origin: str
-    entry_point: str = ""
-
-
-def find_use_cases(path: str | Path | None = None) -> dict[str, Found]:
-    """Return all use cases by name; of two with one name the first found wins.
-
-    Args:
-        path: A folder of use cases, searched first; default the setting `MLPLATFORM_USE_CASES`.
-
-    Raises:
-        UsageError: If the path is no folder.
-    """
-    found: dict[str, Found] = {}
-    given = path or os.environ.get(SETTING)
-    if given and not Path(given).is_dir():
-        raise UsageError(f"{given} is not a folder.", hint="--use-cases names the folder that holds use-case folders.")
-    for folder, origin in ((given, f"--use-cases {given}"), (FOLDER, f"./{FOLDER}")):
-        if folder:
-            for item in _in_folder(Path(folder), origin):
-                found.setdefault(item.name, item)
-    for point in importlib.metadata.entry_points(group=ENTRY_POINTS):
-        found.setdefault(point.name, Found(point.name, _installed_folder(point.value), "installed", point.value))
-    return dict(sorted(found.items()))
+__all__ = [
+    "FOLDER",
+    "SETTING",
+    "Found",
+    "catalog_of",
+    "check_environment",
+    "config_file",
+    "find_use_cases",
+    "folder_of",
+    "get",
+    "in_environment",
+    "load",
+    "open_use_case",
+    "opener",
+]
 
 
 def get(name: str, path: str | Path | None = None) -> Found:
@@ -91,6 +62,8 @@ def load(found: Found) -> type[UseCase]:
         else:
             module = _import_folder(found)
             classes = list(dict.fromkeys(filter(_is_use_case, vars(module).values())))
+        for item in classes:
+            modules_of(item)  # what is wrong with one of them shows now, and not when a part is first asked for
     except PlatformError:
         raise
     except Exception as error:
@@ -154,23 +127,6 @@ def config_file(found: Found) -> Path:
     return (found.folder or folder_of(found, load(found))) / CONFIG_FILE
 
 
-def check_environment(env: str, path: str | Path | None = None) -> None:
-    """Refuse an environment that is none of the standard ones, and that no use case declares.
-
-    Args:
-        env: Its name.
-        path: A folder of use cases, searched first.
-
-    Raises:
-        UsageError: If it is not known; those that are known are listed.
-    """
-    if env in STANDARD:
-        return
-    files = [item.folder / CONFIG_FILE for item in find_use_cases(path).values() if item.folder is not None]
-    declared = [name for file in files for name in read_config(file).sections]
-    check_known(env, declared, where="known to any use case here")
-
-
 def in_environment(env: str, path: str | Path | None = None) -> list[str]:
     """Return the names of all use cases that know an environment: any knows the standard ones.
 
@@ -203,23 +159,6 @@ def _is_use_case(item: object) -> bool:
     from mlplatform.use_case import UseCase
 
     return isinstance(item, type) and issubclass(item, UseCase) and item is not UseCase
-
-
-def _in_folder(folder: Path, origin: str) -> Iterator[Found]:
-    if not folder.is_dir():
-        return
-    for child in sorted(folder.iterdir()):
-        if (child / "__init__.py").is_file() and (child / CONFIG_FILE).is_file():
-            yield Found(check_use_case_name(child.name), child.resolve(), origin)
-
-
-def _installed_folder(entry_point: str) -> Path | None:
-    # Finding the package does not import it; importing would load pyspark.
-    try:
-        spec = importlib.util.find_spec(entry_point.partition(":")[0])
-    except (ImportError, ValueError):
-        return None
-    return Path(spec.origin).parent if spec and spec.origin else None
 
 
 def _import_folder(found: Found) -> object:

@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
+from mlplatform import parts
 from mlplatform.config.settings import CONFIG_FILE, UseCaseSettings, load_settings
 from mlplatform.features.functions import FeatureFunctionSpec
 from mlplatform.features.table import FeatureTable
@@ -23,7 +24,11 @@ from mlplatform.training.trainer import Trainer
 
 
 class UseCase:
-    """Base class of use cases: a subclass names its parts, and the platform does the rest.
+    """Base class of use cases: a folder with its parts in modules, and the platform does the rest.
+
+    What is not declared is found among the classes that the modules of its package define: `tables`, `features`,
+    `model`, then the others by name, each from top to bottom. Abstract classes, and classes whose name begins with an
+    underscore, are no parts.
 
     Attributes:
         sources: Where data lands.
@@ -37,15 +42,15 @@ class UseCase:
         monitor: What is watched, and when to retrain.
     """
 
-    sources: ClassVar[tuple[type[Source], ...]]
-    silver: ClassVar[tuple[type[SilverTable], ...]]
-    spine: ClassVar[type[LabelSpine]]
-    features: ClassVar[tuple[type[FeatureTable], ...]]
-    functions: ClassVar[tuple[FeatureFunctionSpec, ...]] = ()
-    trainer: ClassVar[type[Trainer]]
-    gate: ClassVar[type[ChampionGate]] = ChampionGate
-    scorer: ClassVar[type[BatchScorer]] = BatchScorer
-    monitor: ClassVar[type[Monitor]] = Monitor
+    sources: ClassVar[tuple[type[Source], ...]] = parts.several(Source, of="sources", least=1)
+    silver: ClassVar[tuple[type[SilverTable], ...]] = parts.several(SilverTable, of="silver", least=1)
+    spine: ClassVar[type[LabelSpine]] = parts.single(LabelSpine, of="spine")
+    features: ClassVar[tuple[type[FeatureTable], ...]] = parts.several(FeatureTable, of="features")
+    functions: ClassVar[tuple[FeatureFunctionSpec, ...]] = parts.objects(FeatureFunctionSpec)
+    trainer: ClassVar[type[Trainer]] = parts.single(Trainer, of="trainer")
+    gate: ClassVar[type[ChampionGate]] = parts.single(ChampionGate, of="gate", default=ChampionGate)
+    scorer: ClassVar[type[BatchScorer]] = parts.single(BatchScorer, of="scorer", default=BatchScorer)
+    monitor: ClassVar[type[Monitor]] = parts.single(Monitor, of="monitor", default=Monitor)
 
     def __init__(
         self,

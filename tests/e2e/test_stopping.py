@@ -18,8 +18,8 @@ CREDIT_RISK = PROJECT / "use_cases" / "credit_risk"
 PLACES = {
     "before the engine is started": "from mlplatform.pipeline import STAGES\nSTAGES['ingest'] = hold",
     "while MLflow is loaded": "from mlplatform.workspace.local import registry as at\nat.LocalRegistry._mlflow = hold",
-    "while the engine starts": "from mlplatform.workspace.local.sail import SailServer\nSailServer._read_port = hold",
-    "while the engine is connected": "from mlplatform.workspace.local import sail\nsail.connect = hold",
+    "while the engine starts": "from mlplatform.workspace.local import session as at\nat.SailServer._read_port = hold",
+    "while the engine is connected": "from mlplatform.workspace.local import session as at\nat.connect = hold",
     "while the engine is closed": "from pyspark.sql.connect.session import SparkSession\nSparkSession.stop = hold",
 }
 DRIVER = """

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from pyspark.errors import SparkRuntimeException
 
 from mlplatform.ops.stage_runs import RunLog
-from mlplatform.workspace.databricks import delta_writes, locks
+from mlplatform.workspace.databricks import delta, locks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,12 +62,12 @@ class Commits:
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> Commits:
         """Fail from now on."""
-        whole = delta_writes.retrying_conflicts
+        whole = delta.retrying_conflicts
 
         def faulty(doing: str, commit: Callable[[], Any]) -> Any:
             return whole(doing, lambda: self._commit(doing, commit))
 
-        monkeypatch.setattr(delta_writes, "retrying_conflicts", faulty)
+        monkeypatch.setattr(delta, "retrying_conflicts", faulty)
         return self
 
     def _commit(self, doing: str, commit: Callable[[], Any]) -> Any:

@@ -122,7 +122,7 @@ def score(ws: Workspace, name: str, uri: str, as_of: str, rows: int) -> pa.Table
     frame = ws.tables.to_arrow(use_case.namespace.gold("spine"), filters=[(time, "<=", parse_as_of(as_of))])
     frame = frame.sort_by([(time, "descending"), *((key, "ascending") for key in spine.entity_keys)]).slice(0, rows)
     scored = ws.fe.score_batch_arrow(model_uri=uri, df=frame, result_type="double")
-    return scored.sort_by([(key, "ascending") for key in spine.keys])
+    return scored.sort_by([(key, "ascending") for key in spine.primary_keys])
 
 
 def score_elsewhere(ws: Workspace, name: str, folder: Path, as_of: str, rows: int) -> pa.Table:

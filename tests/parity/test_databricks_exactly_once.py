@@ -40,7 +40,7 @@ def content(databricks, name):
 
 
 def another_process(databricks):
-    return DatabricksTables(databricks)
+    return DatabricksTables(databricks.unity)
 
 
 @pytest.mark.parametrize("place", ["before the append", "after the append", "before the record"])
@@ -117,12 +117,12 @@ def test_a_history_that_tells_nothing_is_an_error_and_no_guess(databricks, name,
 def test_one_process_at_a_time_holds_a_lease_and_the_error_says_who(databricks, monkeypatch):
     monkeypatch.setattr(locks, "WAIT_SECONDS", 0)
     with (
-        lease(databricks, "train it's"),
+        lease(databricks.unity, "train it's"),
         pytest.raises(UnavailableError, match=r"@.* \(process \d+\) holds it until 20\d\d-"),
-        lease(databricks, "train it's"),
+        lease(databricks.unity, "train it's"),
     ):
         pytest.fail("both were inside")
-    with lease(databricks, "train it's"), lease(databricks, "another"):
+    with lease(databricks.unity, "train it's"), lease(databricks.unity, "another"):
         pass
 
 
@@ -130,9 +130,9 @@ def test_a_lease_that_expired_is_taken_over_and_its_holder_learns_so(databricks,
     monkeypatch.setattr(locks, "LEASE_SECONDS", 0)
 
     def hold_for_too_long():
-        with lease(databricks, "dead"):
+        with lease(databricks.unity, "dead"):
             monkeypatch.undo()
-            with lease(databricks, "dead"):
+            with lease(databricks.unity, "dead"):
                 pass
 
     with pytest.raises(UnavailableError, match="was lost while it was held"):
@@ -144,7 +144,7 @@ def test_those_who_wait_for_a_lease_get_it_one_after_the_other(databricks, monke
     inside, most = [], []
 
     def work():
-        with lease(databricks, "busy"):
+        with lease(databricks.unity, "busy"):
             inside.append(1)
             most.append(len(inside))
             inside.pop()

@@ -20,7 +20,7 @@ from mlplatform.gate import evaluation
 from mlplatform.naming import CHALLENGER, CHAMPION, PREVIOUS_CHAMPION
 from mlplatform.training import stage as train
 from mlplatform.training.label_frame import table_digest
-from mlplatform.workspace.databricks import delta_writes
+from mlplatform.workspace.databricks import delta
 from mlplatform.workspace.databricks.fe import DatabricksFeatureClient
 from mlplatform.workspace.databricks.registry import DatabricksRegistry
 from mlplatform.workspace.databricks.tables import DatabricksTables
@@ -184,13 +184,13 @@ def test_a_busy_registry_is_asked_again_when_it_says(bench):
 @AT_GATE
 def test_first_the_decision_is_recorded_then_the_previous_champion_set_then_the_champion(bench, monkeypatch):
     appended: list[tuple[str, int]] = []
-    whole = delta_writes.append_rows
+    whole = delta.append_rows
 
     def noting(name: Any, *arguments: Any, **named: Any) -> None:
         whole(name, *arguments, **named)
         appended.append((name.name, len(bench.standin.calls)))
 
-    monkeypatch.setattr(delta_writes, "append_rows", noting)
+    monkeypatch.setattr(delta, "append_rows", noting)
     bench.run("gate")
     calls = list(bench.standin.calls)
     moves = [
@@ -274,7 +274,7 @@ def test_features_are_not_written_when_unity_catalog_does_not_say_what_the_table
 @AT_FEATURES
 def test_a_feature_write_yields_to_other_writers_and_gives_up_in_the_end(bench, monkeypatch):
     before = bench.rows(REGION)
-    monkeypatch.setattr(delta_writes, "ATTEMPTS", 3)
+    monkeypatch.setattr(delta, "ATTEMPTS", 3)
     with monkeypatch.context() as patch:
         Commits(f"Merging into {REGION}", CONFLICT).install(patch)
         assert isinstance(bench.attempt("features"), UnavailableError)

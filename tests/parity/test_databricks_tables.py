@@ -101,7 +101,7 @@ def test_large_frames_are_staged_and_nothing_is_left_of_it(databricks, name, mon
     assert databricks.tables.to_arrow(name, columns=["tags"], filters=[("k", "=", "a")]).to_pylist() == [
         {"tags": ["x", None]}
     ]
-    assert list((databricks.ops_volume / "staging").iterdir()) == []
+    assert list((databricks.unity.ops_volume / "staging").iterdir()) == []
 
 
 def test_a_call_that_fails_once_is_asked_again_and_one_that_is_forbidden_is_an_error(databricks, standin, name):

@@ -214,8 +214,10 @@ def _calibration(context: StageContext, scored: pa.Table, through: datetime) -> 
         frame = known_labels(context.ws, context.namespace, spine, context.as_of, until=through)
     except LabelError:
         return None  # without labels there is nothing to calibrate by, and the monitor's estimate says so
-    labels = frame.rows.select([*spine.keys, spine.label, LABEL_KNOWN_AT])
-    joined = labels.join(scored.select([*spine.keys, PREDICTION]), keys=list(spine.keys), join_type="inner")
+    labels = frame.rows.select([*spine.primary_keys, spine.label, LABEL_KNOWN_AT])
+    joined = labels.join(
+        scored.select([*spine.primary_keys, PREDICTION]), keys=list(spine.primary_keys), join_type="inner"
+    )
     truth = np.asarray(joined.column(spine.label).to_numpy(), dtype=np.float64)
     return estimate.fit_calibration(truth, np.asarray(joined.column(PREDICTION).to_numpy(), dtype=np.float64))
 

@@ -15,8 +15,8 @@ from mlplatform.ops import markers, stage_runs
 from mlplatform.ops.context import StageContext
 from mlplatform.ops.result import StageResult
 from mlplatform.ops.stage import Plan, PlannedStage
+from mlplatform.protocols.table_checks import check_unique
 from mlplatform.protocols.tables import TableInfo
-from mlplatform.workspace.shared.table_checks import check_unique
 
 NAME = stage_runs.ADOPT
 
@@ -100,7 +100,7 @@ def differences(table: FeatureTable, there: TableInfo) -> list[str]:
 
 
 def _declared(context: StageContext, there: TableInfo, declared_as: str | None) -> FeatureTable:
-    declared = {table.name: table for table in context.use_case.features}
+    declared: dict[str, type[FeatureTable]] = {table.name: table for table in context.use_case.features}
     if declared_as is not None:
         wanted = declared_as.removeprefix("features_")
         if wanted not in declared:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import click
 
 from mlplatform.cli import output
-from mlplatform.cli.options import Options, common
-from mlplatform.cli.run import as_of_option
+from mlplatform.cli.commands import command
+from mlplatform.cli.options import Options, as_of_option
 
 
-@click.command(
-    epilog="\b\nExamples:\n  mlplatform adopt credit_risk --table main.risk.lender_features --as lender\n"
-    "  mlplatform adopt credit_risk --model main.risk.scorer --version 4 --trained-through 2025-12-31"
+@command(
+    examples=(
+        "mlplatform adopt credit_risk --table main.risk.lender_features --as lender",
+        "mlplatform adopt credit_risk --model main.risk.scorer --version 4 --trained-through 2025-12-31",
+    ),
 )
 @click.argument("use_case")
 @click.option("--table", metavar="NAME", help="Three-level name of a feature table.")
@@ -21,8 +23,6 @@ from mlplatform.cli.run import as_of_option
 @click.option("--trained-through", metavar="TIME", help="Newest prediction time the model was fitted on.")
 @click.option("--as-of", metavar="TIME", help="Only what was known by then is taken over.  [default: now]")
 @click.option("--dry-run", is_flag=True, help="Check, and change nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-@common
 def adopt(  # noqa: PLR0913, PLR0917  (one parameter an option)
     use_case: str,
     table: str | None,
@@ -32,13 +32,13 @@ def adopt(  # noqa: PLR0913, PLR0917  (one parameter an option)
     trained_through: str | None,
     as_of: str | None,
     dry_run: bool,
-    as_json: bool,
     options: Options,
 ) -> None:
-    """Take over what exists: a feature table's rows as history, or a model version as champion.
+    """Take over an existing feature table or model version.
 
-    Keys, columns and types of a table, and files, signature and feature spec of a model are checked first. A model
-    becomes champion only where there is none; else it becomes challenger, and the gate decides.
+    A table's rows become history, a model version becomes champion. Keys, columns and types of a table, and files,
+    signature and feature spec of a model are checked first. A model becomes champion only where there is none; else it
+    becomes challenger, and the gate decides.
     """
     from mlplatform.as_of import parse_as_of
     from mlplatform.change import adopt_model
@@ -59,7 +59,7 @@ def adopt(  # noqa: PLR0913, PLR0917  (one parameter an option)
             assert version is not None
             through = parse_as_of(trained_through) if trained_through else None
             result = pipeline.adopt_model(adopt_model.Source(model, version, through), dry_run=dry_run)
-    if as_json:
+    if options.as_json:
         output.show_json({**result.details, "rows_in": result.rows_in, "rows_out": result.rows_out})
         return
     details = result.details

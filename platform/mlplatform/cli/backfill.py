@@ -5,26 +5,26 @@ from __future__ import annotations
 import click
 
 from mlplatform.cli import output
-from mlplatform.cli.options import Options, common
+from mlplatform.cli.commands import command
+from mlplatform.cli.options import Options
 
 
-@click.command(
-    epilog="\b\nExamples:\n"
-    "  mlplatform backfill credit_risk --table lender --from 2004-01-01 --to 2005-01-01 --dry-run\n"
-    "  mlplatform backfill delivery_delay --table route --from 2013-03-01 --to 2013-03-08"
+@command(
+    examples=(
+        "mlplatform backfill credit_risk --table lender --from 2004-01-01 --to 2005-01-01 --dry-run",
+        "mlplatform backfill delivery_delay --table route --from 2013-03-01 --to 2013-03-08",
+    ),
 )
 @click.argument("use_case")
 @click.option("--table", required=True, metavar="NAME", help="The feature table, as declared: lender.")
 @click.option("--from", "start", metavar="TIME", required=True, help="First moment of the range, included.")
 @click.option("--to", "end", metavar="TIME", required=True, help="Last moment of the range, included.")
 @click.option("--dry-run", is_flag=True, help="Say what would change; change nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-@common
-def backfill(use_case: str, table: str, start: str, end: str, dry_run: bool, as_json: bool, options: Options) -> None:
-    """Compute a feature table's rows of a range anew, and put them in place of those there.
+def backfill(use_case: str, table: str, start: str, end: str, dry_run: bool, options: Options) -> None:
+    """Compute a range of a feature table anew.
 
-    For after a mended computation, or data that landed late: what was known in the range counts, whenever it landed.
-    The range is replaced in one commit. Again changes nothing.
+    Use it after a computation was mended, or when data landed late: what was known in the range counts, whenever it
+    landed. The new rows replace the existing ones in one commit. Running it again changes nothing.
     """
     from mlplatform.as_of import parse_as_of
     from mlplatform.pipeline import Pipeline
@@ -33,7 +33,7 @@ def backfill(use_case: str, table: str, start: str, end: str, dry_run: bool, as_
     with options.open_use_case(use_case) as (ws, opened), output.reporting(total=1) as reporter:
         done = Pipeline(ws, opened, last, reporter.line).backfill(table, first, dry_run=dry_run)
     details = done.result.details
-    if as_json:
+    if options.as_json:
         output.show_json({"use_case": use_case, "to": last.isoformat(), **details, "message": done.result.skipped})
         return
     would = "would be " if dry_run else ""

@@ -7,22 +7,25 @@ import tempfile
 import click
 
 from mlplatform.cli import output
-from mlplatform.cli.options import Options, common
+from mlplatform.cli.commands import command
+from mlplatform.cli.options import Options
 from mlplatform.errors import ContractError
 
 
-@click.command(
-    epilog="\b\nExamples:\n  mlplatform check credit_risk\n  mlplatform check credit_risk --as-of 2006-01-01 --json"
+@command(
+    examples=(
+        "mlplatform check credit_risk",
+        "mlplatform check credit_risk --as-of 2006-01-01 --json",
+    ),
 )
 @click.argument("use_case")
 @click.option("--as-of", metavar="TIME", help="When to look.  [default: simulation.start of its settings]")
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
-@common
-def check(use_case: str, as_of: str | None, as_json: bool, options: Options) -> None:
-    """Check a use case: settings, declarations, resources, keys, leaks, features step by step, model and scoring.
+def check(use_case: str, as_of: str | None, options: Options) -> None:
+    """Check that a use case keeps the contract.
 
-    It is run on its data in a local workspace that is thrown away; nothing of yours is touched. Exits with 1 if a check
-    fails. The same checks are tests of yours by `from mlplatform.testing import UseCaseContract`.
+    The checks cover settings, declarations, resources, keys, leaks, features step by step, model and scoring. They run
+    on the use case's data in a local workspace that is thrown away; nothing of yours is touched. Exits with 1 if a
+    check fails. `from mlplatform.testing import UseCaseContract` makes the same checks tests of your own.
     """
     from mlplatform import discovery
     from mlplatform.testing.contract import Contract
@@ -41,7 +44,7 @@ def check(use_case: str, as_of: str | None, as_json: bool, options: Options) -> 
                 results.append(result)
                 reporter.done(f"check {len(results)} of {len(contract.checks)}: {result.check}: {result.status}")
     failed = [result for result in results if result.status == "failed"]
-    if as_json:
+    if options.as_json:
         output.show_json({"use_case": use_case, "passed": not failed, "checks": [vars(result) for result in results]})
     else:
         rows = [

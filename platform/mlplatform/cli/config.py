@@ -5,33 +5,44 @@ from __future__ import annotations
 import click
 
 from mlplatform.cli import output
-from mlplatform.cli.options import CATALOG_SETTING, Options, common
+from mlplatform.cli.commands import CommandGroup, command
+from mlplatform.cli.options import CATALOG_SETTING, Options
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def config() -> None:
-    """Show settings, and the schema by which editors complete them."""
+    """Show settings, or the schema of all settings."""
 
 
-@config.command(
-    epilog="\b\nExamples:\n  mlplatform config schema > use_cases/config.schema.json\n\n"
-    "An editor takes it from the first line of a config.yml: # yaml-language-server: $schema=../config.schema.json"
+@command(
+    group=config,
+    without_workspace=True,
+    examples=("mlplatform config schema > use_cases/config.schema.json",),
+    note="An editor takes it from the first line of a config.yml: "
+    "# yaml-language-server: $schema=../config.schema.json",
 )
-def schema() -> None:
-    """Print the JSON schema of config.yml: every setting with its meaning, type and default."""
+def schema(options: Options) -> None:
+    """Print the JSON schema of config.yml.
+
+    It holds every setting with its meaning, type and default.
+    """
     from mlplatform.config.origins import json_schema
+
+    del options  # it is JSON in any case
 
     output.show_json(json_schema())
 
 
-@config.command(
-    epilog="\b\nExamples:\n  mlplatform config show credit_risk\n  mlplatform config show credit_risk --env prod --json"
+@command(
+    group=config,
+    examples=(
+        "mlplatform config show credit_risk",
+        "mlplatform config show credit_risk --env prod --json",
+    ),
 )
 @click.argument("use_case")
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
-@common
-def show(use_case: str, as_json: bool, options: Options) -> None:
-    """Print each setting of a use case and where it came from.
+def show(use_case: str, options: Options) -> None:
+    """Print each setting of a use case, and its origin.
 
     The later wins: the platform's defaults, then config.yml, then its section environments.<env>, then --catalog.
     Secrets are references everywhere: no value of one is read.
@@ -45,7 +56,7 @@ def show(use_case: str, as_json: bool, options: Options) -> None:
     if options.catalog:
         told = SettingValue(CATALOG, options.catalog, f"--catalog, or {CATALOG_SETTING}")
         values = [told if item.key == CATALOG else item for item in values]
-    if as_json:
+    if options.as_json:
         settings = [vars(item) for item in values]
         output.show_json({"use_case": use_case, "env": options.env, "file": str(path), "settings": settings})
         return

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mlplatform.cli import decisions, output
-from mlplatform.cli.options import Options, common
+from mlplatform.cli.commands import CommandGroup, command
+from mlplatform.cli.options import Options
 
 if TYPE_CHECKING:
     from mlplatform.pipeline import Pipeline
@@ -22,19 +23,24 @@ def _model(command: Any) -> Any:
     return name(version(command))
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def deployment() -> None:
-    """Run a task of a model's deployment job; each exits with 3 if the version is not to go on."""
+    """Run a task of a model's deployment job.
+
+    Each task exits with 3 if the version is not to go on.
+    """
 
 
-@deployment.command(
-    epilog="\b\nExamples:\n"
-    "  mlplatform deployment evaluate --model-name prod.credit_risk.model --model-version 3 --env prod"
+@command(
+    group=deployment,
+    examples=("mlplatform deployment evaluate --model-name prod.credit_risk.model --model-version 3 --env prod",),
 )
 @_model
-@common
 def evaluate(model_name: str, model_version: int, options: Options) -> None:
-    """Put the version to the gate, on the labels known when it was trained; a promotion is recorded and waits."""
+    """Put the version to the gate; a promotion waits.
+
+    The labels known when the version was trained count. A promotion is recorded, and waits for approval.
+    """
     from mlplatform.gate.promotion import WAITING
     from mlplatform.naming import ObjectName
     from mlplatform.ops.stage_runs import plain
@@ -43,20 +49,22 @@ def evaluate(model_name: str, model_version: int, options: Options) -> None:
     with _opened(model_name, model_version, options) as (ws, pipeline):
         make_challenger(ws, ObjectName.parse(model_name), model_version)
         details = plain(pipeline.gate(version=model_version, hold=True).details)
-    decisions.show(details, as_json=False)
+    decisions.show(details, as_json=options.as_json)
     if details["outcome"] != WAITING:
         decisions.check_outcome(details)
     decisions.check_version(details, model_version)
 
 
-@deployment.command(
-    epilog="\b\nExamples:\n"
-    "  mlplatform deployment approval --model-name prod.credit_risk.model --model-version 3 --env prod"
+@command(
+    group=deployment,
+    examples=("mlplatform deployment approval --model-name prod.credit_risk.model --model-version 3 --env prod",),
 )
 @_model
-@common
 def approval(model_name: str, model_version: int, options: Options) -> None:
-    """Pass if somebody has approved the version: its tag Approval_Check is Approved."""
+    """Pass if somebody has approved the version.
+
+    That is, if its tag Approval_Check is Approved.
+    """
     from mlplatform.errors import NotPromotedError
     from mlplatform.gate.promotion import APPROVAL_TAG, APPROVED, has_approval
 
@@ -70,22 +78,24 @@ def approval(model_name: str, model_version: int, options: Options) -> None:
             hint=f"Read its evidence (mlplatform history {name}), approve it on the model's page or set the tag "
             f"{APPROVAL_TAG}={APPROVED}, and repair the run.",
         )
+    if options.as_json:
+        output.show_json({"model": model_name, "version": model_version, "approved": True})
+        return
     click.echo(f"Version {model_version} of {model_name} is approved.")
 
 
-@deployment.command(
-    epilog="\b\nExamples:\n"
-    "  mlplatform deployment deploy --model-name prod.credit_risk.model --model-version 3 --env prod"
+@command(
+    group=deployment,
+    examples=("mlplatform deployment deploy --model-name prod.credit_risk.model --model-version 3 --env prod",),
 )
 @_model
-@common
 def deploy(model_name: str, model_version: int, options: Options) -> None:
     """Promote the version that was evaluated and approved."""
     from mlplatform.ops.stage_runs import plain
 
     with _opened(model_name, model_version, options) as (_, pipeline):
         details = plain(pipeline.gate(version=model_version).details)
-    decisions.show(details, as_json=False)
+    decisions.show(details, as_json=options.as_json)
     decisions.check_outcome(details)
     decisions.check_version(details, model_version)
 

@@ -2,39 +2,41 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
 
-import click
-
 from mlplatform.cli import output
+from mlplatform.cli.commands import command
 from mlplatform.cli.doctor_databricks import databricks_findings
-from mlplatform.cli.findings import Finding
-from mlplatform.cli.options import Options, common
+from mlplatform.cli.findings import Finding, installed
+from mlplatform.cli.options import Options
 from mlplatform.errors import PlatformError
 
 PACKAGES = ("pyspark", "pysail", "deltalake", "duckdb", "mlflow", "scikit-learn", "hyperopt", "pyarrow", "pandas")
 NEEDED_DISK = 2 * 1024**3
 
 
-@click.command(
-    epilog="\b\nExamples:\n  mlplatform doctor\n  mlplatform doctor --home /data/mlplatform\n"
-    "  mlplatform doctor --workspace databricks --env dev"
+@command(
+    examples=(
+        "mlplatform doctor",
+        "mlplatform doctor --home /data/mlplatform",
+        "mlplatform doctor --workspace databricks --env dev",
+    ),
 )
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
-@common
-def doctor(as_json: bool, options: Options) -> None:
-    """Look whether everything that the workspace needs is there; exits with 1 if something is missing."""
+def doctor(options: Options) -> None:
+    """Check that nothing which the workspace needs is missing.
+
+    Exits with 1 if something is; the command that mends it is printed.
+    """
     if options.workspace == "databricks":
         findings = [*_python(options), *databricks_findings(options)]
     else:
         findings = [finding for look in (_python, _packages, _workspace, _use_cases) for finding in look(options)]
         if all(finding.well for finding in findings):
             findings.extend(_engines(options))
-    if as_json:
+    if options.as_json:
         output.show_json([vars(finding) for finding in findings])
     else:
         rows = [
@@ -64,25 +66,16 @@ def _python(options: Options) -> Iterator[Finding]:
 def _packages(options: Options) -> Iterator[Finding]:
     del options
     for package in PACKAGES:
-        try:
-            yield Finding(package, well=True, found=importlib.metadata.version(package))
-        except importlib.metadata.PackageNotFoundError:
-            yield Finding(package, well=False, found="not installed", mend="pip install 'mlplatform[local]'")
-    connect = _installed("databricks-connect")
-    if connect and _installed("pyspark"):
+        version = installed(package)
+        yield Finding(package, bool(version), version or "not installed", "pip install 'mlplatform[local]'")
+    connect = installed("databricks-connect")
+    if connect and installed("pyspark"):
         yield Finding(
             "one pyspark",
             well=False,
             found=f"databricks-connect {connect} beside pyspark",
             mend="pip uninstall databricks-connect, then reinstall pyspark",
         )
-
-
-def _installed(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return ""
 
 
 def _workspace(options: Options) -> Iterator[Finding]:

@@ -2,31 +2,41 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from mlplatform.cli.doctor_principals import principals
-from mlplatform.cli.findings import Finding
+import yaml
+
+from mlplatform.cli.findings import Finding, installed
 from mlplatform.cli.options import Options
 from mlplatform.errors import MissingDependencyError, PlatformError
 
 if TYPE_CHECKING:
+    from mlplatform.workspace.databricks.principals import Principals
     from mlplatform.workspace.databricks.workspace import DatabricksWorkspace
 
 _PACKAGES = (("databricks-sdk",), ("databricks-feature-engineering",), ("mlflow", "mlflow-skinny"), ("scikit-learn",))
 _CLI_VERSION = (1, 13)
 _TOOL_SECONDS = 20
+BUNDLE_FILE = "databricks.yml"
+# The bundle's variables that name principals, and which of them have to belong to which group, and why.
+_ROLES = ("deployer", "trainer", "promoter", "scorer")
+_GROUPS: Mapping[str, tuple[tuple[str, ...], str]] = {
+    "model_owners": (("deployer", "promoter"), "only an owner moves the aliases of a model"),
+    "readers": (("trainer", "promoter", "scorer"), "their tasks install the wheel"),
+}
 
 
 def databricks_findings(options: Options) -> Iterator[Finding]:
     """Look at the packages and tools, then at the workspace; what cannot be reached is a finding, not an error."""
     from mlplatform.workspace import RUNTIME
+    from mlplatform.workspace.databricks.principals import Principals
 
     yield from _packages()
     if not os.environ.get(RUNTIME):  # on Databricks itself nothing is deployed from
@@ -36,7 +46,7 @@ def databricks_findings(options: Options) -> Iterator[Finding]:
             with replace(options, catalog=catalog).open() as ws:
                 yield from _workspace(_databricks(ws), names)
         with options.open() as ws:
-            yield from principals(_databricks(ws).client, options.env)
+            yield from _principals(Principals(_databricks(ws).client), options.env)
             yield _asked("feature models are registered", lambda: _registration(_databricks(ws)))
             yield _spark(_databricks(ws))
     except PlatformError as error:
@@ -52,17 +62,10 @@ def _databricks(ws: object) -> DatabricksWorkspace:
 
 def _packages() -> Iterator[Finding]:
     for names in _PACKAGES:
-        versions = [found for name in names if (found := _installed(name))]
+        versions = [found for name in names if (found := installed(name))]
         yield Finding(
             names[0], bool(versions), (versions or ["not installed"])[0], "pip install 'mlplatform[databricks]'"
         )
-
-
-def _installed(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return ""
 
 
 def _tools() -> Iterator[Finding]:
@@ -101,7 +104,7 @@ def _catalog(ws: DatabricksWorkspace) -> Finding:
     from mlplatform.workspace.databricks.catalogs import owner_of_catalog
 
     def look() -> str:
-        owner = owner_of_catalog(ws)
+        owner = owner_of_catalog(ws.client, ws.catalog)
         if owner is None:
             raise LookupError(f"there is no catalog {ws.catalog}, or {ws.user} may not see it")
         return f"owned by {owner}"
@@ -161,3 +164,77 @@ def _asked(what: str, ask: Callable[[], str], mend: str = "") -> Finding:
         return Finding(what, well=False, found=error.message, mend=error.hint)
     except LookupError as error:
         return Finding(what, well=False, found=str(error), mend=mend)
+
+
+def _principals(principals: Principals, env: str) -> Iterator[Finding]:
+    """Look for what the target of an environment names, in the bundle of the current folder."""
+    path = Path(BUNDLE_FILE)
+    if not path.is_file():
+        yield Finding("principals", well=True, found=f"not looked at: there is no {BUNDLE_FILE} here")
+        return
+    try:
+        named = _variables(yaml.safe_load(path.read_text(encoding="utf-8")), env)
+    except (yaml.YAMLError, UnicodeDecodeError, TypeError, AttributeError) as error:
+        yield Finding("principals", well=False, found=f"{path} cannot be read: {error}", mend="mend the file")
+        return
+    if named is None:
+        yield Finding(
+            "principals", well=True, found=f"not looked at: {BUNDLE_FILE} has no target for the environment {env}"
+        )
+        return
+    ids: dict[str, str] = {}
+    for role in _ROLES:
+        yield from _role(principals, role, named.get(role), ids)
+    for variable, (members, why) in _GROUPS.items():
+        if group := named.get(variable):
+            yield from _group(principals, str(group), {role: ids[role] for role in members if role in ids}, why)
+    if not any(named.get(name) for name in (*_ROLES, *_GROUPS)):
+        yield Finding("principals", well=True, found=f"the target for {env} names none: who deploys does it all")
+
+
+def _variables(bundle: Any, env: str) -> dict[str, Any] | None:
+    """Return a target's variables, defaults included; None: there is no such target."""
+    targets = bundle.get("targets") or {}
+    given = {name: dict((target or {}).get("variables") or {}) for name, target in targets.items()}
+    name = next((name for name, variables in given.items() if variables.get("env", name) == env), None)
+    if name is None:
+        return None
+    defaults = {key: (item or {}).get("default") for key, item in (bundle.get("variables") or {}).items()}
+    return defaults | given[name]
+
+
+def _role(principals: Principals, role: str, named: Any, ids: dict[str, str]) -> Iterator[Finding]:
+    lookup = (named.get("lookup") or {}).get("service_principal") if isinstance(named, dict) else None
+    name = lookup or (named if isinstance(named, str) else "")
+    if not name:
+        return
+    try:
+        found = principals.service_principal(name) if lookup else (name if principals.kind(name) else None)
+    except PlatformError as error:
+        yield Finding(f"{role} {name}", well=False, found=error.message, mend=error.hint)
+        return
+    if found:
+        ids[role] = found
+    yield Finding(
+        f"{role} {name}",
+        well=bool(found),
+        found=found or "the workspace has no such principal",
+        mend=f"let an administrator create the service principal and assign it to the workspace, or change {role} in "
+        f"{BUNDLE_FILE}",
+    )
+
+
+def _group(principals: Principals, group: str, members: Mapping[str, str], why: str) -> Iterator[Finding]:
+    try:
+        outside = [role for role, name in members.items() if not principals.is_member(name, group)]
+        exists = principals.kind(group) == "group"
+    except PlatformError as error:
+        yield Finding(f"group {group}", well=False, found=error.message, mend=error.hint)
+        return
+    if not exists:
+        yield Finding(
+            f"group {group}", well=False, found="the workspace has no such group", mend="let an administrator create it"
+        )
+        return
+    found = f"without {', '.join(outside)}" if outside else f"with {', '.join(members) or 'nobody that is looked for'}"
+    yield Finding(f"group {group}", not outside, found, f"make them members of it: {why}")

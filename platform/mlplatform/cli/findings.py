@@ -1,7 +1,8 @@
-"""What `mlplatform doctor` finds."""
+"""What `mlplatform doctor` finds, here and on Databricks."""
 
 from __future__ import annotations
 
+import importlib.metadata
 from dataclasses import dataclass
 
 
@@ -20,3 +21,11 @@ class Finding:
     well: bool
     found: str
     mend: str = ""
+
+
+def installed(package: str) -> str:
+    """Return the version of a package that is installed; empty: it is not."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ""

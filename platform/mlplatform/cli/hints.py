@@ -42,7 +42,7 @@ class Hints:
         head = " ".join(["mlplatform", *words[: depth + argument]])
         tail = match[0][len(head) :]
         rest = match.string[match.start() + len(head) :].partition(";")[0]
-        flags = {flag for param in command.params for flag in param.opts}
+        flags = {flag for param in command.params if not getattr(param, "hidden", False) for flag in param.opts}
         added = [
             f" {flag} {shlex.quote(value)}" for flag, value in self.given if flag in flags and f"{flag} " not in rest
         ]

@@ -8,15 +8,19 @@ from typing import Any
 import click
 
 from mlplatform.cli import output
-from mlplatform.cli.options import Options, common
+from mlplatform.cli.commands import command
+from mlplatform.cli.options import Options
 
 
-@click.command(epilog="\b\nExamples:\n  mlplatform history credit_risk")
+@command(
+    examples=("mlplatform history credit_risk",),
+)
 @click.argument("use_case")
-@click.option("--json", "as_json", is_flag=True, help="Print all events with every check's numbers as JSON.")
-@common
-def history(use_case: str, as_json: bool, options: Options) -> None:
-    """Show who was champion when and why, and every decision of the gate, oldest first."""
+def history(use_case: str, options: Options) -> None:
+    """Show all champions, and every decision of the gate.
+
+    Each with its time and its reason, oldest first.
+    """
     from mlplatform import discovery
     from mlplatform.naming import Namespace
     from mlplatform.ops.records import GATE_DECISIONS
@@ -25,7 +29,7 @@ def history(use_case: str, as_json: bool, options: Options) -> None:
     discovery.get(use_case, options.use_cases)
     with options.open(use_case) as ws:
         events = GATE_DECISIONS.read(ws, Namespace(ws.catalog, use_case, ws.prefix))
-    if as_json:
+    if options.as_json:
         output.show_json([asdict(event) for event in events])
         return
     if not events:
@@ -56,12 +60,18 @@ def history(use_case: str, as_json: bool, options: Options) -> None:
     output.console().print(output.table(f"Decisions about {use_case}", columns, rows))
 
 
-@click.command(epilog="\b\nExamples:\n  mlplatform explain 3f0c9a7d5e21b846\n  mlplatform explain 3f0c --json")
+@command(
+    examples=(
+        "mlplatform explain 3f0c9a7d5e21b846",
+        "mlplatform explain 3f0c --json",
+    ),
+)
 @click.argument("decision_id")
-@click.option("--json", "as_json", is_flag=True, help="Print the decision's events as JSON.")
-@common
-def explain(decision_id: str, as_json: bool, options: Options) -> None:
-    """Show one decision with all its numbers; the beginning of its id is enough. Starts no engine."""
+def explain(decision_id: str, options: Options) -> None:
+    """Show one decision of the gate with all its numbers.
+
+    The beginning of the decision's id is enough. Starts no engine.
+    """
     from mlplatform.errors import UsageError
     from mlplatform.gate import promotion
     from mlplatform.naming import ops_table
@@ -78,7 +88,7 @@ def explain(decision_id: str, as_json: bool, options: Options) -> None:
             f"{len(found) or 'No'} decisions begin with {decision_id!r} in {', '.join(searched)}.",
             hint="Give more of the id." if found else "Decisions and their ids: mlplatform history USE_CASE",
         )
-    if as_json:
+    if options.as_json:
         output.show_json(events)
         return
     _tell(events)

@@ -8,21 +8,22 @@ from typing import Any
 import click
 
 from mlplatform.cli import output
-from mlplatform.cli.options import Options, common
-from mlplatform.cli.run import as_of_option
+from mlplatform.cli.commands import command
+from mlplatform.cli.options import Options, as_of_option
 
 
-@click.command(
-    epilog="\b\nExamples:\n  mlplatform monitor credit_risk --as-of 2006-04-01\n"
-    "  mlplatform monitor credit_risk --as-of 2006-04-01 --json"
+@command(
+    examples=(
+        "mlplatform monitor credit_risk --as-of 2006-04-01",
+        "mlplatform monitor credit_risk --as-of 2006-04-01 --json",
+    ),
 )
 @click.argument("use_case")
 @click.option("--as-of", metavar="TIME", help="Only what was known by then counts.  [default: now]")
-@click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
-@common
-def monitor(use_case: str, as_of: str | None, as_json: bool, options: Options) -> None:
-    """Compare what was scored with training and with the window before, and predictions with the labels known by now.
+def monitor(use_case: str, as_of: str | None, options: Options) -> None:
+    """Measure drift and performance, and raise alerts.
 
+    What was scored is compared with training and with the window before, and predictions with the labels known by now.
     Data and features are brought up to the time first. Alerts are recorded, then sent; alerts whose delivery failed
     before are sent again. Again for the same time measures again what could not be measured, and changes nothing else.
     """
@@ -32,13 +33,13 @@ def monitor(use_case: str, as_of: str | None, as_json: bool, options: Options) -
     moment = as_of_option(as_of)
     with options.open_use_case(use_case) as (ws, opened), output.reporting(total=1) as reporter:
         if not ws.tables.exists(opened.namespace.gold(PREDICTIONS)):
-            _nothing_scored(use_case, moment, options, as_json=as_json)
+            _nothing_scored(use_case, moment, options)
             return
         summary = Pipeline(ws, opened, moment, reporter.line).run(["ingest", "refine", "features", "monitor"])
         metric = opened.settings.training.metric
     done = summary.stages[-1]
     details = done.result.details
-    if as_json:
+    if options.as_json:
         output.show_json({"use_case": use_case, "as_of": moment.isoformat(), "skipped": done.result.skipped, **details})
         return
     if done.result.skipped:
@@ -57,10 +58,10 @@ def monitor(use_case: str, as_of: str | None, as_json: bool, options: Options) -
         click.echo("  no alert" if not details["not_judged"] else "  no alert, of what was judged")
 
 
-def _nothing_scored(use_case: str, moment: datetime, options: Options, *, as_json: bool) -> None:
+def _nothing_scored(use_case: str, moment: datetime, options: Options) -> None:
     skipped = "nothing has been scored yet"
     first = options.hints.repeated(f"mlplatform run {use_case} --as-of {moment:%Y-%m-%d}")
-    if as_json:
+    if options.as_json:
         output.show_json({"use_case": use_case, "as_of": moment.isoformat(), "skipped": skipped, "first": first})
         return
     click.echo(f"{use_case} as of {moment:%Y-%m-%d}: {skipped}, so that there is nothing to monitor.")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import shlex
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from mlplatform.cli import output
+from mlplatform.cli.commands import command
+from mlplatform.cli.options import Options
 from mlplatform.errors import UsageError
 
 if TYPE_CHECKING:
@@ -16,12 +18,13 @@ if TYPE_CHECKING:
     from mlplatform.scaffold.render import Scaffolded
 
 
-@click.command(
+@command(
     "new-use-case",
-    epilog="\b\nExamples:\n"
-    "  mlplatform new-use-case upsell --task classification --entity account --timestamp asked_on --label bought \\\n"
-    "      --horizon '30 days' --history-by account,branch --from-csv offers.csv\n"
-    "  mlplatform new-use-case house_price --task regression --row-numbers --label price --from-csv sales.csv.gz",
+    examples=(
+        "mlplatform new-use-case upsell --task classification --entity account --timestamp asked_on --label bought \\",
+        "    --horizon '30 days' --history-by account,branch --from-csv offers.csv",
+        "mlplatform new-use-case house_price --task regression --row-numbers --label price --from-csv sales.csv.gz",
+    ),
 )
 @click.argument("name")
 @click.option("--task", type=click.Choice(["classification", "regression"]), required=True, help="What is predicted.")
@@ -54,14 +57,6 @@ if TYPE_CHECKING:
     help="Look up what had turned out for the same value of each column (of several together: bank+state).  "
     "[default: the entity, where it has several rows]",
 )
-@click.option(
-    "--use-cases",
-    "into",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("use_cases"),
-    show_default=True,
-    help="Folder of use cases to put it in.",
-)
 def new_use_case(  # noqa: PLR0913, PLR0917  (one for each option)
     name: str,
     task: Task,
@@ -72,11 +67,13 @@ def new_use_case(  # noqa: PLR0913, PLR0917  (one for each option)
     timestamp: str | None,
     horizon: str | None,
     history_by: str | None,
-    into: Path,
+    options: Options,
 ) -> None:
-    """Write a use case that runs at once: settings, tables, features, model, tests, README with the next five edits.
+    """Write a new use case that runs at once.
 
-    The CSV has one row a prediction: its entity, the facts known at that time, and the label where it is known.
+    It has settings, tables, features, a model, tests, and a README that names the next five edits. The CSV has one row
+    per prediction: its entity, the facts known at that time, and the label where it is known. The folder is written
+    into --use-cases, or else into ./use_cases.
     """
     from mlplatform.scaffold.render import new_use_case as write
 
@@ -87,8 +84,9 @@ def new_use_case(  # noqa: PLR0913, PLR0917  (one for each option)
             "What is predicted for? There is no --entity.",
             hint="Name its column by --entity, several by several; or, if the file has no id, --row-numbers.",
         )
+    into = options.use_cases or Path("use_cases")
     _check_name(name, into)
-    made = write(
+    scaffolded = write(
         name,
         csv,
         into=into,
@@ -99,12 +97,32 @@ def new_use_case(  # noqa: PLR0913, PLR0917  (one for each option)
         horizon=horizon,
         history_by=[column.strip() for column in history_by.split(",")] if history_by else (),
     )
-    _say_what_was_found(made, guessed=horizon is None)
-    _resources(name, made)
-    where = "" if into == Path("use_cases") else f" --use-cases {shlex.quote(str(into))}"
-    click.echo(f"\nNext:  mlplatform run {name} --as-of {made.as_of}{where}")
-    click.echo(f"       mlplatform check {name}{where}")
-    click.echo(f"Then the five edits of {made.folder / 'README.md'}.")
+    jobs = _resources(name, scaffolded)
+    steps = [
+        options.hints.repeated(f"mlplatform run {name} --as-of {scaffolded.as_of}"),
+        options.hints.repeated(f"mlplatform check {name}"),
+    ]
+    if options.as_json:
+        output.show_json(
+            {
+                "use_case": name,
+                "folder": str(scaffolded.folder),
+                "rows": scaffolded.inferred.rows,
+                "labelled": scaffolded.inferred.labelled,
+                "as_of": scaffolded.as_of,
+                "horizon": scaffolded.horizon,
+                "horizon_guessed": horizon is None,
+                "jobs": jobs,
+                "next": steps,
+            }
+        )
+        return
+    _say_what_was_found(scaffolded, guessed=horizon is None)
+    for line in jobs:
+        click.echo(line)
+    click.echo(f"\nNext:  {steps[0]}")
+    click.echo(f"       {steps[1]}")
+    click.echo(f"Then the five edits of {scaffolded.folder / 'README.md'}.")
 
 
 def _say_what_was_found(made: Scaffolded, *, guessed: bool) -> None:
@@ -195,27 +213,27 @@ def _check_name(name: str, into: Path) -> None:
         check_names({*project.use_cases(), name}, project.taken, project.variables)
 
 
-def _resources(name: str, made: Scaffolded) -> None:
-    """Make the use case's jobs, too, where the project around it deploys a bundle."""
+def _resources(name: str, scaffolded: Scaffolded) -> list[str]:
+    """Write the use case's jobs, too, where the project around it deploys a bundle; return what to say of it."""
     from mlplatform.bundle.generate import generate, generate_shared
     from mlplatform.bundle.project import Project
     from mlplatform.discovery import FOLDER
     from mlplatform.errors import PlatformError
 
-    root = _bundle_around(made.folder.parent)
+    root = _bundle_around(scaffolded.folder.parent)
     if root is None:
-        return
+        return []
     try:
         project = Project.read(root)
-        files = [*generate(project, name, made.folder), *generate_shared(project)]
+        files = [*generate(project, name, scaffolded.folder), *generate_shared(project)]
         for file in files:
             file.write()
     except PlatformError as error:  # the use case stands, and runs here
-        click.echo(f"Jobs:        not made: {error.message} Then: mlplatform bundle generate {name}")
-        return
-    click.echo(f"Jobs:        {files[0].path}")
+        return [f"Jobs:        not written: {error.message} Then: mlplatform bundle generate {name}"]
+    lines = [f"Jobs:        {files[0].path}"]
     if name not in project.entry_points():
-        click.echo(
+        lines.append(
             'Add to pyproject.toml, for the jobs to find it, under [project.entry-points."mlplatform.use_cases"]:\n'
-            f'  {name} = "{FOLDER}.{name}:{made.class_name}"'
+            f'  {name} = "{FOLDER}.{name}:{scaffolded.class_name}"'
         )
+    return lines

@@ -1,19 +1,18 @@
-"""Options that every command takes, and opening what they name."""
+"""What the common options say, and opening the workspace and the use cases that they name."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
-from mlplatform.cli.hints import Hints, given_options
-from mlplatform.config.environments import STANDARD
-from mlplatform.errors import PlatformError
+from mlplatform.cli.hints import Hints
 
 if TYPE_CHECKING:
     from mlplatform.protocols.workspace import Workspace
@@ -25,7 +24,7 @@ CATALOG_SETTING = "MLPLATFORM_CATALOG"
 
 @dataclass(frozen=True)
 class Options:
-    """Where to work.
+    """Where to work, and how to answer.
 
     Attributes:
         home: Folder of the local workspace; None: the setting `MLPLATFORM_HOME`, else `.mlplatform`.
@@ -35,7 +34,8 @@ class Options:
         catalog: First level of every name; None: by the use case's settings, else the environment's name.
         prefix: Put before the names of schemas and models.
         experiment: Databricks: path of the MLflow experiment; None: by the use case's name.
-        hints: Adds to the commands that are told what of this was given on the command line.
+        as_json: Print the result as JSON.
+        hints: Adds to the commands that a message names what of this was given on the command line.
     """
 
     home: Path | None
@@ -45,10 +45,11 @@ class Options:
     catalog: str | None = None
     prefix: str = ""
     experiment: str | None = None
+    as_json: bool = False
     hints: Hints = field(default_factory=Hints)
 
     def catalog_of(self, use_case: str) -> str:
-        """Return a use case's catalog: what was said, else by its settings, else the environment's name."""
+        """Return a use case's catalog: the one given, else by its settings, else the environment's name."""
         from mlplatform import discovery
 
         return self.catalog or discovery.catalog_of(use_case, self.env, self.use_cases)
@@ -110,58 +111,93 @@ class Options:
             yield ws, [opener(ws) for opener in openers]
 
 
-def common(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options that every command takes, handed over as `options`."""
+def as_of_option(text: str | None) -> datetime:
+    """Return the time given, else the wall clock: the command line is the only place that asks it."""
+    from mlplatform.as_of import parse_as_of
 
-    @click.option(
-        "--home",
-        type=click.Path(path_type=Path, file_okay=False),
-        help="Folder of the local workspace.  [default: the setting MLPLATFORM_HOME, else .mlplatform]",
-    )
-    @click.option(
-        "--use-cases",
-        type=click.Path(path_type=Path),
-        help="Folder of use cases, searched first.  [default: the setting MLPLATFORM_USE_CASES]",
-    )
-    @click.option(
-        "--workspace", default="local", show_default=True, help="Where to run.", envvar="MLPLATFORM_WORKSPACE"
-    )
-    @click.option(
-        "--env",
-        default="dev",
-        show_default=True,
-        envvar="MLPLATFORM_ENV",
-        help="Environment: dev, staging, prod, or one that config.yml declares.",
-    )
-    @click.option(
-        "--catalog",
-        metavar="NAME",
-        envvar=CATALOG_SETTING,
-        help="Catalog of tables and models.  [default: `catalog` of config.yml, else as --env]",
-    )
-    @click.option(
-        "--prefix",
-        default="",
-        metavar="TEXT",
-        envvar="MLPLATFORM_PREFIX",
-        help="Before the names of schemas and models, as a bundle's development mode puts it.",
-    )
-    @click.option("--experiment", metavar="PATH", help="Databricks: the MLflow experiment.  [default: by the use case]")
-    @functools.wraps(command)
-    def wrapped(*arguments: Any, **given: Any) -> Any:
-        names = [item.name for item in fields(Options) if item.name != "hints"]
-        where = {name: given.pop(name) for name in names}
-        hints = given_options(names)
-        options = Options(**where | {"catalog": where["catalog"] or None}, hints=hints)
-        try:
-            if options.env not in STANDARD:  # what looks for more is imported when it is needed
-                from mlplatform import discovery
+    return parse_as_of(text) if text else datetime.now(UTC)
 
-                discovery.check_environment(options.env, options.use_cases)
-            return command(*arguments, options=options, **given)
-        except PlatformError as error:
-            # A command that a hint names is to work as it stands.
-            error.hint = hints.repeated(error.hint)
-            raise
 
-    return wrapped
+class CommonOption(click.Option):
+    """An option that every command takes, and every group of commands before it."""
+
+
+def common_options(*, hidden: bool = False) -> list[click.Option]:
+    """Return the options that every command takes.
+
+    Args:
+        hidden: Leave those that name a workspace out of the help: they are taken, and mean nothing here.
+    """
+
+    def option(*names: str, **attributes: Any) -> click.Option:
+        return CommonOption(names, callback=_before_or_after, **{"show_envvar": True, **attributes})
+
+    return [
+        option(
+            "--home",
+            type=click.Path(path_type=Path, file_okay=False),
+            help="Folder of the local workspace.  [default: the setting MLPLATFORM_HOME, else .mlplatform]",
+            hidden=hidden,
+        ),
+        option(
+            "--use-cases",
+            type=click.Path(path_type=Path),
+            help="Folder of use cases, searched first.  [default: the setting MLPLATFORM_USE_CASES]",
+            hidden=hidden,
+        ),
+        option(
+            "--workspace",
+            default="local",
+            show_default=True,
+            metavar="NAME",
+            envvar="MLPLATFORM_WORKSPACE",
+            help="Where to run: local or databricks.",
+            hidden=hidden,
+        ),
+        option(
+            "--env",
+            default="dev",
+            show_default=True,
+            metavar="NAME",
+            envvar="MLPLATFORM_ENV",
+            help="Environment: dev, staging, prod, or one that config.yml declares.",
+            hidden=hidden,
+        ),
+        option(
+            "--catalog",
+            metavar="NAME",
+            envvar=CATALOG_SETTING,
+            help="Catalog of tables and models.  [default: `catalog` of config.yml, else the name of --env]",
+            hidden=hidden,
+        ),
+        option(
+            "--prefix",
+            default="",
+            metavar="TEXT",
+            envvar="MLPLATFORM_PREFIX",
+            help="Put before the names of schemas and models, as a bundle's development mode does.",
+            hidden=hidden,
+        ),
+        option(
+            "--experiment",
+            metavar="PATH",
+            help="Databricks: the MLflow experiment.  [default: named after the use case]",
+            hidden=hidden,
+        ),
+        option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
+        option("--debug", is_flag=True, help="Show the whole traceback of an error."),
+    ]
+
+
+def _before_or_after(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+    """Remember what was given; where an option was not given here, take what stands before the command.
+
+    Not by click's `default_map`: an environment variable would win over it, though it was not typed.
+    """
+    given, name = ctx.ensure_object(dict), str(param.name)
+    if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+        given[name] = value
+    elif name in given:
+        ctx.set_parameter_source(name, ParameterSource.COMMANDLINE)
+        return given[name]
+    return value

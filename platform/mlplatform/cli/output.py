@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 from rich.console import Console
@@ -18,8 +19,54 @@ from rich.table import Table
 from mlplatform import stopping
 
 if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer as Buffer
+
     from mlplatform.cli.hints import Hints
     from mlplatform.pipeline import RunSummary
+
+
+class _ReaderMayGo(io.FileIO):
+    """A file descriptor for which a pipe that nobody reads any more is no error: what is written is dropped."""
+
+    def write(self, data: Buffer, /) -> int:
+        """Write what is still read."""
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            return memoryview(data).nbytes
+
+
+@contextmanager
+def readers_may_go() -> Iterator[None]:
+    """Let what is piped into `head` end as if all of it had been read, exit code included.
+
+    Standard output and error are meant, and only they: to an engine that is gone a broken pipe stays an error.
+    """
+    streams = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = map(_tolerant, streams)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        sys.stdout, sys.stderr = streams
+
+
+def _tolerant(stream: TextIO) -> TextIO:
+    if not isinstance(stream, io.TextIOWrapper):
+        return stream
+    try:
+        descriptor = stream.fileno()
+    except OSError:  # in memory, where it is always read
+        return stream
+    stream.flush()
+    return io.TextIOWrapper(
+        io.BufferedWriter(_ReaderMayGo(descriptor, "w", closefd=False)),
+        encoding=stream.encoding,
+        errors=stream.errors,
+        line_buffering=stream.line_buffering,
+        write_through=stream.write_through,
+    )
 
 
 def console() -> Console:

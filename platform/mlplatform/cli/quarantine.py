@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mlplatform.cli import output
-from mlplatform.cli.options import Options, common
+from mlplatform.cli.commands import command
+from mlplatform.cli.options import Options
 
 if TYPE_CHECKING:
     from mlplatform.naming import ObjectName
@@ -16,19 +17,22 @@ if TYPE_CHECKING:
 _PREFIX = "quarantine_"
 
 
-@click.command(
-    epilog="\b\nExamples:\n  mlplatform quarantine credit_risk\n"
-    "  mlplatform quarantine credit_risk --table loans --rows 20"
+@command(
+    examples=(
+        "mlplatform quarantine credit_risk",
+        "mlplatform quarantine credit_risk --table loans --rows 20",
+    ),
 )
 @click.argument("use_case")
 @click.option("--table", metavar="NAME", help="Of this silver table or source only.  [default: all]")
 @click.option(
     "--rows", type=click.IntRange(min=0), default=3, show_default=True, help="So many examples of each reason."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
-@common
-def quarantine(use_case: str, table: str | None, rows: int, as_json: bool, options: Options) -> None:
-    """Show which rows could not go on and why: each reason with its count, its newest file, and rows as they landed."""
+def quarantine(use_case: str, table: str | None, rows: int, options: Options) -> None:
+    """Show the rows that could not go on, and why.
+
+    Each reason is shown with its count, its newest file, and example rows as they landed.
+    """
     from mlplatform import discovery
     from mlplatform.errors import UsageError, did_you_mean
     from mlplatform.naming import Namespace
@@ -46,7 +50,7 @@ def quarantine(use_case: str, table: str | None, rows: int, as_json: bool, optio
                 raise UsageError(f"{use_case} has no quarantine of {table!r}.", hint=hint)
             names = [wanted]
         found = [_facts(ws, namespace.table(name), rows) for name in names]
-    if as_json:
+    if options.as_json:
         output.show_json({"use_case": use_case, "tables": found})
         return
     if not found:

@@ -5,27 +5,26 @@ from __future__ import annotations
 import click
 
 from mlplatform.cli import output
-from mlplatform.cli.options import Options, common
-from mlplatform.cli.run import as_of_option
+from mlplatform.cli.commands import command
+from mlplatform.cli.options import Options, as_of_option
 
 
-@click.command(
-    epilog="\b\nExamples:\n  mlplatform retrain credit_risk --as-of 2007-01-01 --dry-run\n"
-    "  mlplatform retrain credit_risk --as-of 2007-01-01\n"
-    "  mlplatform retrain credit_risk --workspace databricks --start-job credit_risk_train"
+@command(
+    examples=(
+        "mlplatform retrain credit_risk --as-of 2007-01-01 --dry-run",
+        "mlplatform retrain credit_risk --as-of 2007-01-01",
+        "mlplatform retrain credit_risk --workspace databricks --start-job credit_risk_train",
+    ),
 )
 @click.argument("use_case")
 @click.option("--as-of", metavar="TIME", help="Only what was recorded by then counts.  [default: now]")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and why; change nothing.")
 @click.option("--start-job", metavar="JOB", help="Start this job (id or name) instead of training in this process.")
-@click.option("--json", "as_json", is_flag=True, help="Print the decision as JSON.")
-@common
-def retrain(
-    use_case: str, as_of: str | None, dry_run: bool, start_job: str | None, as_json: bool, options: Options
-) -> None:
-    """Train a challenger and put it to the gate, if schedule, age of the model, or alarms say so.
+def retrain(use_case: str, as_of: str | None, dry_run: bool, start_job: str | None, options: Options) -> None:
+    """Train and gate a challenger, if retraining is due.
 
-    The decision reads what the monitor recorded: run that first. A rejection by the gate is an outcome, no failure.
+    The schedule, the age of the model, or alarms make it due. The decision reads what the monitor recorded: run that
+    first. A rejection by the gate is an outcome, not a failure.
     """
     from mlplatform.pipeline import Pipeline
 
@@ -37,7 +36,7 @@ def retrain(
         else:
             summary = pipeline.run(["retrain"], start_job=start_job)
             details, gated = summary.details("retrain"), summary.details("gate")
-    if as_json:
+    if options.as_json:
         output.show_json({"use_case": use_case, "as_of": moment.isoformat(), "dry_run": dry_run, **details})
         return
     verb = "a retraining is due" if details["due"] else "no retraining is due"

@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import os
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
 
 from mlplatform.cli import output
-from mlplatform.cli.options import Options, common
+from mlplatform.cli.commands import command
+from mlplatform.cli.options import Options, as_of_option
 
 if TYPE_CHECKING:
     from mlplatform.protocols.workspace import Workspace
     from mlplatform.use_case import UseCase
 
 
-def as_of_option(text: str | None) -> datetime:
-    """Return the time given, else the wall clock: the command line is the only place that asks it."""
-    from mlplatform.as_of import parse_as_of
-
-    return parse_as_of(text) if text else datetime.now(UTC)
-
-
-@click.command(
-    epilog="\b\nExamples:\n  mlplatform run credit_risk --as-of 2006-01-01\n"
-    "  mlplatform run credit_risk --stage train --stage gate"
+@command(
+    examples=(
+        "mlplatform run credit_risk --as-of 2006-01-01",
+        "mlplatform run credit_risk --stage train --stage gate",
+    ),
 )
 @click.argument("use_case")
 @click.option("--as-of", metavar="TIME", help="Only what was known by then counts.  [default: now]")
@@ -34,21 +29,19 @@ def as_of_option(text: str | None) -> datetime:
 )
 @click.option("--due", is_flag=True, help="Of the stages named, run only what is due.")
 @click.option("--register-only", is_flag=True, help="Train without setting the alias challenger; evaluating sets it.")
-@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
-@common
 def run(
     use_case: str,
     as_of: str | None,
     stages: tuple[str, ...],
     due: bool,
     register_only: bool,
-    as_json: bool,
     options: Options,
 ) -> None:
-    """Run what is due at a time: ingest, refine, features, train, gate, score, monitor, retrain.
+    """Run the stages that are due at one time.
 
-    Without --stage, training and gate run only when there is no champion, or when retraining is due; a rejection by the
-    gate is a recorded outcome, not a failure. Running again for the same time changes nothing.
+    The stages are ingest, refine, features, train, gate, score, monitor, retrain. Without --stage, training and gate
+    run only when there is no champion, or when retraining is due; a rejection by the gate is a recorded outcome, not a
+    failure. Running again for the same time changes nothing.
     """
     from mlplatform.pipeline import Pipeline
 
@@ -57,7 +50,7 @@ def run(
         pipeline = Pipeline(ws, opened, moment, reporter.line)
         summary = pipeline.run(stages or None, due=due, register_only=register_only)
         found = _found(ws, opened, reporter, whole=not stages)
-    if as_json:
+    if options.as_json:
         output.show_json(summary.to_dict() | found)
         return
     rows = [

@@ -7,14 +7,16 @@ from typing import Any
 import click
 
 from mlplatform.cli import output
-from mlplatform.cli.options import Options, common
-from mlplatform.cli.run import as_of_option
+from mlplatform.cli.commands import command
+from mlplatform.cli.options import Options, as_of_option
 
 
-@click.command(
-    epilog="\b\nExamples:\n  mlplatform score credit_risk --as-of 2006-04-01\n"
-    "  mlplatform score credit_risk --as-of 2006-04-01 --alias challenger\n"
-    "  mlplatform score credit_risk --as-of 2006-04-01 --since 2005-01-01"
+@command(
+    examples=(
+        "mlplatform score credit_risk --as-of 2006-04-01",
+        "mlplatform score credit_risk --as-of 2006-04-01 --alias challenger",
+        "mlplatform score credit_risk --as-of 2006-04-01 --since 2005-01-01",
+    ),
 )
 @click.argument("use_case")
 @click.option("--as-of", metavar="TIME", required=True, help="Score what became due since the scoring before.")
@@ -28,9 +30,7 @@ from mlplatform.cli.run import as_of_option
     metavar="TIME",
     help="Score all with a prediction time after this that no champion has predicted, each as of its own time.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-@common
-def score(use_case: str, as_of: str, alias: str | None, since: str | None, as_json: bool, options: Options) -> None:
+def score(use_case: str, as_of: str, alias: str | None, since: str | None, options: Options) -> None:
     """Score the entities whose prediction time has come.
 
     Data and features are brought up to the time first. Predictions are appended exactly once: again appends nothing.
@@ -58,7 +58,7 @@ def score(use_case: str, as_of: str, alias: str | None, since: str | None, as_js
         pipeline = Pipeline(ws, opened, moment, reporter.line, advance=reporter.rows)
         summary = pipeline.run(["ingest", "refine", "features", "score"], alias=alias, since=begin)
     done = summary.stages[-1]
-    if as_json:
+    if options.as_json:
         output.show_json(summary.to_dict())
         return
     details = done.result.details

@@ -5,12 +5,15 @@ from __future__ import annotations
 import click
 
 from mlplatform.cli import output
-from mlplatform.cli.options import Options, common
+from mlplatform.cli.commands import command
+from mlplatform.cli.options import Options, as_of_option
 
 
-@click.command(
-    epilog="\b\nExamples:\n  mlplatform setup credit_risk --dry-run\n"
-    "  mlplatform setup credit_risk --workspace databricks --env prod --trainer ml-trainers --scorer ml-scorers"
+@command(
+    examples=(
+        "mlplatform setup credit_risk --dry-run",
+        "mlplatform setup credit_risk --workspace databricks --env prod --trainer ml-trainers --scorer ml-scorers",
+    ),
 )
 @click.argument("use_case")
 @click.option("--trainer", default="", metavar="PRINCIPAL", help="May write all but predictions and decisions.")
@@ -24,29 +27,27 @@ from mlplatform.cli.options import Options, common
 )
 @click.option("--expect-schema", default="", metavar="NAME", help="Fail unless this is the use case's schema.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done; change nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
-@common
 def setup(
     use_case: str,
     deployment_job: str,
     expect_schema: str,
     dry_run: bool,
-    as_json: bool,
     options: Options,
     **principals: str,
 ) -> None:
-    """Create tables, tags, model, grants and data profiling where they are missing; again changes nothing.
+    """Create what a deployment cannot declare.
 
-    Principals are groups, users, or application ids of service principals; one that is left out gets no grants.
+    That is tables, tags, the model, grants and data profiling, each where it is missing; running it again changes
+    nothing. Principals are groups, users, or application ids of service principals; one that is left out gets no
+    grants.
     """
     from mlplatform.change.setup import Request, run
-    from mlplatform.cli.run import as_of_option
 
     request = Request(**principals, deployment_job=deployment_job, expect_schema=expect_schema, dry_run=dry_run)
     with options.open_use_case(use_case) as (ws, opened), output.reporting(total=1) as reporter:
         context = opened.context(ws, as_of_option(None), run_id="setup", progress=reporter.line)
         done = run(context, request)
-    if as_json:
+    if options.as_json:
         output.show_json({"use_case": use_case, "env": options.env, "dry_run": dry_run, "steps": done})
         return
     click.echo("A dry run; nothing was changed. The real run would:" if dry_run else f"{use_case} is set up. Done:")

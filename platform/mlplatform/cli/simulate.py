@@ -10,17 +10,20 @@ from rich.markup import escape
 
 from mlplatform.as_of import EVERY
 from mlplatform.cli import output
-from mlplatform.cli.options import Options, common
+from mlplatform.cli.commands import command
+from mlplatform.cli.options import Options
 
 if TYPE_CHECKING:
     from mlplatform.protocols.workspace import Workspace
-    from mlplatform.reporting.timeline import Step
+    from mlplatform.reporting.timeline import TimelineStep
     from mlplatform.use_case import UseCase
 
 
-@click.command(
-    epilog="\b\nExamples:\n  mlplatform simulate credit_risk --from 2006-01-01 --to 2012-01-01 --every quarter\n"
-    "  mlplatform simulate credit_risk delivery_delay --json"
+@command(
+    examples=(
+        "mlplatform simulate credit_risk --from 2006-01-01 --to 2012-01-01 --every quarter",
+        "mlplatform simulate credit_risk delivery_delay --json",
+    ),
 )
 @click.argument("names", metavar="USE_CASE...", nargs=-1, required=True)
 @click.option("--from", "start", metavar="TIME", help="First as_of.  [default: the use case's simulation.start]")
@@ -30,20 +33,17 @@ if TYPE_CHECKING:
     metavar="STEP",
     help=f"One of {', '.join(EVERY)}, or a duration such as '6 months'.  [default: the use case's simulation.every]",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the steps as JSON.")
-@common
 def simulate(
     names: tuple[str, ...],
     start: str | None,
     end: str | None,
     every: str | None,
-    as_json: bool,
     options: Options,
 ) -> None:
-    """Replay history: at each step the pipeline sees only what was known by then.
+    """Replay history, step by step.
 
-    Several use cases are replayed one after the other. Stopped half-way, the same command goes on with the step it was
-    at.
+    At each step the pipeline sees only what was known by then. Several use cases are replayed one after the other. When
+    it was stopped half-way, the same command goes on with the step it was at.
     """
     wanted = list(dict.fromkeys(names))
     done: list[dict[str, Any]] = []
@@ -54,7 +54,7 @@ def simulate(
             for use_case, moments, step in plans:
                 reporter.line(f"{use_case.name}: {len(moments)} steps of {step}")
                 done.append(_replay(ws, use_case, moments, reporter) | {"every": step})
-    if as_json:
+    if options.as_json:
         output.show_json({"use_cases": [_plain(item) for item in done]})
         return
     for item in done:
@@ -87,7 +87,7 @@ def _replay(ws: Workspace, use_case: UseCase, moments: list[datetime], reporter:
     def place(number: int) -> str:
         return f"{use_case.name}, step {number} of {len(moments)}"
 
-    def tell(number: int, step: Step) -> None:
+    def tell(number: int, step: TimelineStep) -> None:
         nonlocal finished
         finished = number + 1
         reporter.done(f"{place(finished)}: {_one_line(step)}")
@@ -134,7 +134,7 @@ def _columns(metric: str) -> tuple[str, ...]:
     )
 
 
-def _row(step: Step) -> tuple[object, ...]:
+def _row(step: TimelineStep) -> tuple[object, ...]:
     from mlplatform.as_of import shown
 
     return (
@@ -150,7 +150,7 @@ def _row(step: Step) -> tuple[object, ...]:
     )
 
 
-def _one_line(step: Step) -> str:
+def _one_line(step: TimelineStep) -> str:
     from mlplatform.as_of import shown
 
     score = f"mean score {step.mean_score:.4f}" if step.mean_score is not None else "nothing scored"

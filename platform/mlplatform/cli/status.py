@@ -7,19 +7,26 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mlplatform.cli import output
-from mlplatform.cli.options import Options, common
+from mlplatform.cli.commands import command
+from mlplatform.cli.options import Options
 
 if TYPE_CHECKING:
     from mlplatform.ops.records import StageRecord
     from mlplatform.protocols.workspace import Workspace
 
 
-@click.command(epilog="\b\nExamples:\n  mlplatform status\n  mlplatform status credit_risk --json")
+@command(
+    examples=(
+        "mlplatform status",
+        "mlplatform status credit_risk --json",
+    ),
+)
 @click.argument("use_case", required=False)
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
-@common
-def status(use_case: str | None, as_json: bool, options: Options) -> None:
-    """Say where each use case stands: champion, newest run, alerts. Starts no engine."""
+def status(use_case: str | None, options: Options) -> None:
+    """Show champion, newest run and alerts of each use case.
+
+    With USE_CASE, of that one only, with all there is to say about it. Starts no engine.
+    """
     from mlplatform import discovery
 
     if use_case:
@@ -33,7 +40,7 @@ def status(use_case: str | None, as_json: bool, options: Options) -> None:
     for fact in facts:
         fact["next"] = _next(fact, options)
     facts.sort(key=lambda fact: fact["use_case"])
-    if as_json:
+    if options.as_json:
         output.show_json(facts[0] if use_case else facts)
         return
     rows = [

@@ -7,12 +7,15 @@ from pathlib import Path
 import click
 
 from mlplatform.cli import output
-from mlplatform.cli.options import Options, common
+from mlplatform.cli.commands import command
+from mlplatform.cli.options import Options
 
 
-@click.command(
-    epilog="\b\nExamples:\n  mlplatform upload-samples credit_risk --workspace databricks --env dev\n"
-    "  mlplatform upload-samples credit_risk --workspace databricks --from ~/loans"
+@command(
+    examples=(
+        "mlplatform upload-samples credit_risk --workspace databricks --env dev",
+        "mlplatform upload-samples credit_risk --workspace databricks --from ~/loans",
+    ),
 )
 @click.argument("use_case")
 @click.option(
@@ -23,13 +26,11 @@ from mlplatform.cli.options import Options, common
     help="Folder to upload.  [default: the use case's own data, which an installed wheel does not bring]",
 )
 @click.option("--overwrite", is_flag=True, help="Send also files that are there with the same size.")
-@click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
-@common
-def upload_samples(use_case: str, source: Path | None, overwrite: bool, as_json: bool, options: Options) -> None:
-    """Upload a use case's samples into its landing volume, for a trial.
+def upload_samples(use_case: str, source: Path | None, overwrite: bool, options: Options) -> None:
+    """Upload sample data into the landing volume, for a trial.
 
-    Files that are there with the same size are left alone, so that the command again sends what is missing. On the
-    local workspace files are read where they lie, and there is nothing to do.
+    Files that exist with the same size are left alone: running the command again sends what is missing. On the local
+    workspace files are read where they lie, and there is nothing to do.
     """
     from mlplatform import discovery
     from mlplatform.config.settings import load_settings
@@ -51,7 +52,7 @@ def upload_samples(use_case: str, source: Path | None, overwrite: bool, as_json:
                 if files
                 else f"{folder / setting} holds no data, for {use_case} takes it from elsewhere: nothing to upload."
             )
-    if as_json:
+    if options.as_json:
         output.show_json({"use_case": use_case, **vars(done), "message": message})
     else:
         click.echo(message)

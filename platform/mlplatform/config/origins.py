@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from mlplatform.config.environments import CATALOG, ENVIRONMENTS, read_config
 from mlplatform.config.jobs import Settings
+from mlplatform.config.renamed import RENAMED, old_name_of
 from mlplatform.config.settings import FOLLOWS, SECRET_REFERENCE, UseCaseSettings, load_settings
 from mlplatform.config.yaml_file import Place
 
@@ -51,16 +52,22 @@ def sources(path: Path, env: str) -> list[SettingValue]:
     settings = load_settings(path, env)
     lines = read_config(path).lines
 
+    def stands(key: Place) -> bool:
+        return key in lines or (ENVIRONMENTS, env, *key) in lines
+
     def origin(key: Place) -> str:
         override = lines.get((ENVIRONMENTS, env, *key))
         line = override or lines.get(key)
-        if not line and key in FOLLOWS:
-            return f"{'.'.join(FOLLOWS[key])}, {origin(FOLLOWS[key])}"
+        other = FOLLOWS.get(key) or old_name_of(key)
+        if not line and other is not None and (key in FOLLOWS or stands(other)):
+            return f"{'.'.join(other)}, {origin(other)}"
         place = f"{path.name} line {line}" if line else DEFAULT
         return f"{place} ({ENVIRONMENTS}.{env})" if override else place
 
     found = []
     for key, value, secret in _values(settings, ()):
+        if key in RENAMED:
+            continue
         if key == (CATALOG,) and value is None:
             found.append(SettingValue(CATALOG, env, f"{DEFAULT} (the environment's name)", secret))
         else:

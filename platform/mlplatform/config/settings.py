@@ -15,12 +15,13 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, Validati
 from mlplatform.as_of import Duration, interval, parse_as_of, steps
 from mlplatform.config.environments import ENVIRONMENTS, read_config
 from mlplatform.config.jobs import CronText, JobSettings, Settings
+from mlplatform.config.renamed import warn_of_old_names
 from mlplatform.config.yaml_file import Place
 from mlplatform.errors import ConfigError, UsageError, did_you_mean
 from mlplatform.naming import check_part
 
 CONFIG_FILE = "config.yml"
-FOLLOWS = {("monitoring", "performance_floor"): ("gate", "floor")}
+FOLLOWS: Mapping[Place, Place] = {("monitoring", "performance_floor"): ("gate", "floor")}
 """Settings that take another one's value where they are not set."""
 SECRET_REFERENCE = "secret-reference"  # noqa: S105  (the format's name in the JSON schema)
 
@@ -166,7 +167,8 @@ class FeatureLimits(Settings):
         default=None,
         gt=0,
         le=1,
-        description="Rise of a feature's null share over the training data's that is let pass.",
+        description="Old name of monitoring.max_null_increase.",
+        json_schema_extra={"deprecated": True},
     )
     max_age: DurationText | None = Field(
         default=None, description="Age of the newest row of each feature table with a time, at as_of."
@@ -261,7 +263,13 @@ class MonitoringSettings(Settings):
     max_ks: float | None = Field(
         default=None, gt=0, le=1, description="Kolmogorov-Smirnov distance above which a number has drifted."
     )
-    max_null_increase: float = Field(default=0.1, gt=0, le=1, description="Rise of a column's null share that counts.")
+    max_null_increase: float = Field(
+        default=0.1,
+        gt=0,
+        le=1,
+        description="Rise of a column's null share over the training data's that counts as drift. Where it is set, the "
+        "gate rejects a challenger with such a feature, too; by default it rejects only features that are all null.",
+    )
     max_out_of_range: float = Field(
         default=0.05, gt=0, le=1, description="Share of values outside of training's range that counts."
     )
@@ -377,6 +385,16 @@ class UseCaseSettings(Settings):
         return self
 
     @model_validator(mode="after")
+    def _one_limit_of_nulls(self) -> Self:
+        """Let monitor and gate go by one limit, whichever of its two names was used."""
+        if "max_null_increase" in self.monitoring.model_fields_set:
+            limits = self.gate.features.model_copy(update={"max_null_increase": self.monitoring.max_null_increase})
+            object.__setattr__(self, "gate", self.gate.model_copy(update={"features": limits}))
+        elif (limit := self.gate.features.max_null_increase) is not None:
+            object.__setattr__(self, "monitoring", self.monitoring.model_copy(update={"max_null_increase": limit}))
+        return self
+
+    @model_validator(mode="after")
     def _metric_of_the_task(self) -> Self:
         known = CLASSIFICATION_METRICS if self.task == "classification" else REGRESSION_METRICS
         if self.training.metric not in known:
@@ -423,6 +441,7 @@ def load_settings(path: Path, env: str) -> UseCaseSettings:
     """
     written = read_config(path)
     merged = _merge(written.settings, written.section(env))
+    warn_of_old_names(path, written.lines, (ENVIRONMENTS, env))
     try:
         return UseCaseSettings.model_validate(merged)
     except ValidationError as error:

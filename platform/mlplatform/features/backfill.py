@@ -73,7 +73,7 @@ def run(context: StageContext, table_name: str, start: datetime, *, dry_run: boo
 
 
 def _find(context: StageContext, table_name: str) -> FeatureTable:
-    declared = {table.name: table for table in context.use_case.features}
+    declared: dict[str, type[FeatureTable]] = {table.name: table for table in context.use_case.features}
     wanted = table_name.removeprefix("features_")
     if wanted not in declared:
         raise UsageError(

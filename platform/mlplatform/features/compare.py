@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlplatform.errors import TableError
+from mlplatform.types import SortOrder
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def compare_rows(
         if surplus:
             raise TableError(f"{surplus} computed row(s) repeat a key.", hint=f"Rows are unique by {', '.join(by)}.")
     columns = old.column_names
-    order = [(key, "ascending") for key in by]
+    order: SortOrder = [(key, "ascending") for key in by]
 
     def common(rows: pa.Table, others: pa.Table) -> pa.Table:
         return rows.join(others.select(by), keys=by, join_type="left semi").select(columns).sort_by(order)
@@ -89,9 +90,9 @@ def compare_rows(
     return RowDifferences(only(new, old), only(old, new), then.filter(chosen), now.filter(chosen))
 
 
-def _same(old: pa.ChunkedArray, new: pa.ChunkedArray, tolerance: float, *, nan_is_null: bool) -> Any:
+def _same(old: pa.ChunkedArray[Any], new: pa.ChunkedArray[Any], tolerance: float, *, nan_is_null: bool) -> Any:
     if pa.types.is_floating(old.type):
         close = np.isclose(old.to_numpy(), new.to_numpy(), rtol=tolerance, atol=tolerance, equal_nan=True)
         return close if nan_is_null else close & pc.equal(pc.is_null(old), pc.is_null(new)).to_numpy()
-    same = pc.fill_null(pc.equal(old, new), False)
-    return pc.or_(same, pc.and_(pc.is_null(old), pc.is_null(new))).to_numpy()
+    both_null = pc.and_(pc.is_null(old), pc.is_null(new))
+    return pc.coalesce(pc.or_kleene(pc.equal(old, new), both_null), both_null).to_numpy()

@@ -7,15 +7,14 @@ import types
 import typing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
 from typing import Any
 
 from mlplatform.errors import FeatureStoreError
 from mlplatform.naming import ObjectName
 from mlplatform.protocols.functions import FunctionInfo
-from mlplatform.types import arrow_type, spark_type
+from mlplatform.types import TYPES, arrow_type, spark_type
 
-_SPARK_TYPES = {str: "string", float: "double", int: "bigint", bool: "boolean", date: "date", datetime: "timestamp"}
+_SPARK_TYPES = {item.annotation: name for name, item in TYPES.items() if item.annotation is not None}
 
 
 @dataclass(frozen=True)

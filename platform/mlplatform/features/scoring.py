@@ -12,7 +12,7 @@ from mlplatform.errors import FeatureStoreError
 from mlplatform.features.training_set import Plan
 from mlplatform.protocols.feature_client import MATCHED
 from mlplatform.protocols.feature_spec import FeatureSpec
-from mlplatform.types import TIMESTAMP, arrow_type, spark_type
+from mlplatform.types import TIMESTAMP, arrow_type, is_number, spark_type
 
 # How scikit-learn's warning begins that a column without values was left out.
 _LEFT_OUT = "Skipping features without any observed values"
@@ -47,7 +47,7 @@ def input_types(spec: FeatureSpec, schema: pa.Schema) -> dict[str, pa.DataType]:
         trained, actual = arrow_type(column.data_type), schema.field(name).type
         if trained.equals(actual) or (name in times and pa.types.is_date(actual) and trained.equals(TIMESTAMP)):
             continue  # The real client records a DATE that it looks up by as a timestamp.
-        if not (_numeric(trained) and _numeric(actual)):
+        if not (is_number(trained) and is_number(actual)):
             raise FeatureStoreError(
                 f"Column {name!r} of the frame to score is {spark_type(actual)}; the model was fitted on "
                 f"{column.data_type}.",
@@ -55,10 +55,6 @@ def input_types(spec: FeatureSpec, schema: pa.Schema) -> dict[str, pa.DataType]:
             )
         casts[name] = trained
     return casts
-
-
-def _numeric(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
 
 
 @contextmanager

@@ -101,7 +101,7 @@ def compute(table: FeatureTable, view: WorkspaceAsOf, since: datetime | None = N
     if since is not None:
         keep = pc.and_(keep, pc.greater_equal(stamped, pa.scalar(since, moment.type)))
     # A null time would vanish in the filter: keep it, for the write to refuse it aloud.
-    return rows.filter(pc.or_(pc.fill_null(keep, True), pc.is_null(stamped)))
+    return rows.filter(pc.or_kleene(keep, pc.is_null(stamped)))
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, ClassVar
 import pyarrow as pa
 
 from mlplatform.columns import Column, Described, arrow_schema
+from mlplatform.derived import derived, named_after_class
 from mlplatform.errors import ConfigError
+from mlplatform.refine.inputs import inferred_inputs
 from mlplatform.refine.silver import SilverTable
 
 if TYPE_CHECKING:
@@ -17,34 +19,40 @@ if TYPE_CHECKING:
     from mlplatform.refine.as_of_view import WorkspaceAsOf
 
 
+def _silver(table: type[FeatureTable], attribute: str) -> type[SilverTable]:
+    if table.table is None:
+        raise ConfigError(
+            f"{table.__name__} declares no {attribute}.",
+            hint="Declare it, or name the silver table that it is taken from.",
+        )
+    return table.table
+
+
 class FeatureTable(Described):
     """Base class of a use case's feature tables.
 
     Attributes:
-        table: A silver table whose rows are the features as they stand; what is declared below is taken from it.
-        name: Table `features_<name>`.
-        keys: Entity key columns, without the timeseries column.
+        table: A silver table whose rows are the features as they stand; what is not declared below is taken from it.
+        name: Table `features_<name>`; unless declared, the class's name without `Features`, as in `lender` of
+            `LenderFeatures`.
+        keys: Columns that name the entity, without the timeseries column.
         timeseries_column: Timestamp column: when the row's content was known. A lookup at time t takes the latest row
             at or before t.
+        primary_keys: Keys and timeseries column: what identifies a row.
         columns: All columns, keys and timeseries column included.
-        inputs: Bare names of the tables it is computed from; it can read no others.
+        inputs: Bare names of the tables it is computed from; it can read no others. Unless declared, those that
+            `compute` reads (`ws.read(Loans)`, `ws.read("silver_loans")`).
     """
 
     table: ClassVar[type[SilverTable] | None] = None
-    name: ClassVar[str]
-    keys: ClassVar[tuple[str, ...]]
-    timeseries_column: ClassVar[str]
-    columns: ClassVar[tuple[Column, ...]]
-    inputs: ClassVar[tuple[str, ...]]
-
-    def __init_subclass__(cls) -> None:
-        """Take the declarations from the silver table, where one is named."""
-        super().__init_subclass__()
-        if cls.table is not None:
-            cls.keys = tuple(key for key in cls.table.keys if key != cls.table.known_at)
-            cls.timeseries_column = cls.table.known_at
-            cls.columns = cls.table.columns
-            cls.inputs = (f"silver_{cls.table.name}",)
+    name: ClassVar[str] = named_after_class("Features")
+    keys: ClassVar[tuple[str, ...]] = derived(
+        lambda cls: tuple(key for key in _silver(cls, "keys").keys if key != cls.timeseries_column)
+    )
+    timeseries_column: ClassVar[str] = derived(lambda cls: _silver(cls, "timeseries_column").known_at)
+    primary_keys: ClassVar[tuple[str, ...]] = derived(lambda cls: (*cls.keys, cls.timeseries_column))
+    columns: ClassVar[tuple[Column, ...]] = derived(lambda cls: _silver(cls, "columns").columns)
+    inputs: ClassVar[tuple[str, ...]] = inferred_inputs("compute")
 
     def compute(self, ws: WorkspaceAsOf, as_of: datetime, since: datetime | None) -> DataFrame:
         """Return the rows known in [since, as_of].
@@ -61,12 +69,7 @@ class FeatureTable(Described):
         del as_of, since  # what is too early or too late is dropped
         if self.table is None:
             raise ConfigError(f"Feature table {self.name} has no table.", hint="Name one, or override compute().")
-        return ws.read(self.inputs[0]).select(*(column.name for column in self.columns))
-
-    @property
-    def primary_keys(self) -> tuple[str, ...]:
-        """Keys and timeseries column, as the feature client wants them."""
-        return (*self.keys, self.timeseries_column)
+        return ws.read(self.table).select(*(column.name for column in self.columns))
 
     def schema(self) -> pa.Schema:
         """Return the declared schema; keys and timeseries column are not null."""

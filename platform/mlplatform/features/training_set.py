@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -82,7 +82,7 @@ class Plan:
     """
 
     stages: tuple[tuple[Join, ...] | tuple[Call, ...], ...]
-    defaults: Mapping[str, pa.Scalar]
+    defaults: Mapping[str, pa.Scalar[Any]]
     schema: pa.Schema
 
     @property

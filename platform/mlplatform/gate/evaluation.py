@@ -27,6 +27,7 @@ from mlplatform.statistics.metrics import Vector
 from mlplatform.training import reference
 from mlplatform.training.label_frame import LabelFrame, known_labels, training_start
 from mlplatform.training.version_tags import TRAINED_AS_OF_TAG, TRAINED_THROUGH_TAG, time_of
+from mlplatform.types import SortOrder
 
 NEW_LABELS, HOLDOUT, NO_LABELS = "new labels", "holdout", "no labels"
 _TIMED_ROWS = 1000
@@ -121,9 +122,9 @@ def score(ws: Workspace, spine: LabelSpine, version: ModelVersion, frame: LabelF
     rows = frame.rows.drop_columns([spine.label, LABEL_KNOWN_AT])
     scored = ws.fe.score_batch_arrow(model_uri=version.uri, df=rows, result_type="double")
     # Scoring promises no order; the frame is sorted by these, and they are unique.
-    order = [(spine.prediction_time, "ascending"), *((key, "ascending") for key in spine.entity_keys)]
+    order: SortOrder = [(spine.prediction_time, "ascending"), *((key, "ascending") for key in spine.entity_keys)]
     scored = scored.sort_by(order).combine_chunks()
-    keys = list(spine.keys)
+    keys = list(spine.primary_keys)
     if scored.num_rows != rows.num_rows or not scored.select(keys).equals(rows.select(keys).combine_chunks()):
         raise StageError(
             f"{version.uri} gave {scored.num_rows} rows for {rows.num_rows}, or rows of other keys.",
@@ -167,7 +168,8 @@ def _feature_facts(context: StageContext, version: ModelVersion, spec: FeatureSp
     looked_up = {column.output_name for column in spec.features} | {column.output_name for column in spec.computed}
     names = [name for name in spec.included if name in looked_up]
     trained = reference.load(context.ws, version).profile
-    shares = {name: pc.sum(rows.column(name).is_null(nan_is_null=True)).as_py() / rows.num_rows for name in names}
+    missing = {name: rows.column(name).is_null(nan_is_null=True).cast(pa.int64()) for name in names}
+    shares = {name: pc.sum(column).as_py() / rows.num_rows for name, column in missing.items()}
     newest: dict[str, datetime | None] = {}
     if context.settings.gate.features.max_age:
         tables = context.ws.tables
@@ -199,7 +201,7 @@ def _signature(ws: Workspace, version: ModelVersion) -> ModelSignature:
 
 def _seconds(ws: Workspace, spine: LabelSpine, version: ModelVersion, frame: LabelFrame) -> float:
     """Time to score 1,000 rows (the frame's first, repeated where it has fewer), the better of two tries."""
-    places = pa.array(np.arange(_TIMED_ROWS) % frame.rows.num_rows)
+    places = np.arange(_TIMED_ROWS) % frame.rows.num_rows
     rows = frame.rows.drop_columns([spine.label, LABEL_KNOWN_AT]).take(places).combine_chunks()
     taken = []
     for _ in range(2):

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import pyarrow as pa
 
 from mlplatform.as_of import Duration
 from mlplatform.columns import Described
+from mlplatform.derived import derived, named_after_class
 from mlplatform.errors import ConfigError, StageError, did_you_mean
 from mlplatform.ingest import provenance
 from mlplatform.ingest.replay import Replay
@@ -25,6 +26,15 @@ _OURS = frozenset({INGESTED_AT, RESCUED, *(field.name for field in provenance.FI
 _TIMESTAMP = pa.timestamp("us", tz="UTC")
 
 
+def _files(source: type[Source]) -> str:
+    if source.replay is None:
+        raise ConfigError(
+            f"{source.__name__} declares no files.",
+            hint="Name them by a glob below the landing folder, as in 'x/*.csv'.",
+        )
+    return f"{source.name}_*.csv"
+
+
 class Source(Described):
     """Base class of a use case's sources.
 
@@ -37,8 +47,10 @@ class Source(Described):
             folders with so many files that listing them takes minutes. A file that changed after it was ingested is
             not noticed then.
         replay: For history that comes as an extract instead of drops; None: files are delivered.
-        name: Bronze table `bronze_<name>`.
-        files: Glob below the landing folder, as in `loans/loans_*.csv.gz`.
+        name: Bronze table `bronze_<name>`; unless declared, the class's name without `Source`, as in `loans` of
+            `LoansSource`.
+        files: Glob below the landing folder, as in `loans/loans_*.csv.gz`. For a replay, unless declared,
+            `<name>_*.csv`.
         available: When a file can be known, for a replay at an earlier `as_of` not to see it: at the end of the period
             that its name holds (a drop of what happened), at its start (what is published in advance), or always
             (files are there because they landed).
@@ -47,14 +59,14 @@ class Source(Described):
 
     replay: ClassVar[type[Replay] | None] = None
     reader: ClassVar[Reader] = "files"
-    name: ClassVar[str]
-    files: ClassVar[str]
+    name: ClassVar[str] = named_after_class("Source")
+    files: ClassVar[str] = derived(_files)
     available: ClassVar[Available] = "always"
     columns: ClassVar[tuple[str, ...]]
 
-    def __init_subclass__(cls) -> None:
+    def __init_subclass__(cls, **declared: Any) -> None:
         """Refuse a wrong availability or reader (it would be taken for another), and what bronze cannot hold."""
-        super().__init_subclass__()
+        super().__init_subclass__(**declared)
         names = [column.lower() for column in getattr(cls, "columns", ())]
         for column in names:
             if names.count(column) > 1 or column in _OURS:

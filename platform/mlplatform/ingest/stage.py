@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -107,8 +107,8 @@ def _ingest_source(context: StageContext, source: Source, result: StageResult[An
     markers.keep(context, result, quarantine)
 
 
-def _files_of(context: StageContext, table: ObjectName) -> pa.Array:
-    return pc.unique(context.ws.tables.to_arrow(table, columns=[FILE]).column(FILE))
+def _files_of(context: StageContext, table: ObjectName) -> pa.Array[Any]:
+    return context.ws.tables.to_arrow(table, columns=[FILE]).column(FILE).combine_chunks().unique()
 
 
 def _say_gone(context: StageContext, source: Source, bronze: ObjectName, files: int, result: StageResult[Any]) -> None:
@@ -120,8 +120,8 @@ def _say_gone(context: StageContext, source: Source, bronze: ObjectName, files: 
         name = context.namespace.silver(silver.name)
         if silver.source is source.__class__ and tables.exists(name):
             held = tables.to_arrow(name, columns=[FILE], filters=[(AVAILABLE_AT, "<=", context.as_of)])
-            known = pc.unique(held.column(FILE))
-            missing = max(missing, pc.sum(pc.invert(pc.is_in(known, there))).as_py() or 0)
+            known = held.column(FILE).unique()
+            missing = max(missing, pc.sum(pc.invert(pc.is_in(known, there)).cast(pa.int64())).as_py() or 0)
     text = f"{bronze.name} was gone, or another table lay in its place: {files} file(s) were ingested again."
     if missing:
         text += (
@@ -133,10 +133,10 @@ def _say_gone(context: StageContext, source: Source, bronze: ObjectName, files: 
 
 def _landing(context: StageContext, source: Source) -> Path:
     """Return the folder that the source's glob looks into: where files land, or where its replay puts them."""
-    landing = context.use_case.landing
+    landing: Path = context.use_case.landing
     if source.replay is None:
         return landing
-    folder = context.ws.files("landing") / context.namespace.catalog / context.use_case.name / source.name
+    folder: Path = context.ws.files("landing") / context.namespace.catalog / context.use_case.name / source.name
     with context.ws.lock(f"replay {context.use_case.name} {source.name}"):
         source.replay().deal_out(landing, folder, source.files)
     return folder
@@ -169,7 +169,7 @@ class _Batch:
         """Take a file's rows; its malformed lines are written first, for bronze's commit is what marks it as done."""
         if malformed.num_rows:
             self._context.ws.tables.append(self._quarantine, malformed, transactions=[quarantined])
-            reasons = malformed.column(REASON).to_pylist()
+            reasons = cast("list[str]", malformed.column(REASON).to_pylist())
             found = large(self._quarantine.name, {file: rows.num_rows + len(reasons)}, {file: reasons})
             say_large(self._context, found, self._result)
         self._rows.append(rows)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 from urllib.parse import unquote
 
 import pyarrow as pa
@@ -92,8 +92,8 @@ class AutoLoadedFiles:
     def names(self) -> list[Path]:
         """Let Auto Loader bring what is new, and return all files that wait."""
         self._loader.land(self._landing, self._source.files, columns=self._source.columns, into=self._table)
-        waiting = pc.unique(self._context.ws.tables.to_arrow(self._table, columns=[LANDED_FILE]).column(LANDED_FILE))
-        self._paths = {self._path(text): text for text in waiting.to_pylist()}
+        waiting = self._context.ws.tables.to_arrow(self._table, columns=[LANDED_FILE]).column(LANDED_FILE).unique()
+        self._paths = {self._path(text): text for text in cast("list[str]", waiting.to_pylist())}
         return sorted(self._paths, key=lambda path: (self._source.available_at(path), path.name))
 
     def read(self, path: Path) -> LandedFile:
@@ -101,7 +101,7 @@ class AutoLoadedFiles:
         filters = [(LANDED_FILE, "=", self._paths[path])]
         rows = self._context.ws.tables.to_arrow(self._table, filters=filters).sort_by(LANDED_ORDER)
         bad = pc.is_valid(rows.column(LANDED_CORRUPT))
-        malformed = rows.filter(bad).column(LANDED_CORRUPT).to_pylist()
+        malformed = cast("list[str]", rows.filter(bad).column(LANDED_CORRUPT).to_pylist())
         good = rows.filter(pc.invert(bad))
         rescued = [self._rescued(text) for text in good.column(LANDED_RESCUED).to_pylist()]
         added = sorted({column for row in rescued for column in row})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -213,5 +214,5 @@ def _clusters(rows: pa.Table, by: Sequence[str]) -> Clusters:
     return np.asarray(frame.groupby(list(by), dropna=False, sort=False, observed=True).ngroup(), dtype=np.int64)
 
 
-def _floats(column: pa.ChunkedArray) -> Vector:
+def _floats(column: pa.ChunkedArray[Any]) -> Vector:
     return np.asarray(column.to_numpy(), dtype=np.float64)

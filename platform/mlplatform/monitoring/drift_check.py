@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
+from typing import cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -47,7 +49,7 @@ class Window:
 
     def of_version(self) -> pa.Table:
         """Return the rows that the window's version predicted."""
-        return self.rows.filter(pc.equal(self.rows.column("model_version"), self.version))
+        return self.rows.filter(pc.equal(self.rows.column("model_version"), pa.scalar(self.version, pa.int64())))
 
 
 def read_window(context: StageContext, end: datetime) -> Window:
@@ -58,7 +60,7 @@ def read_window(context: StageContext, end: datetime) -> Window:
     """
     settings, spine = context.use_case.settings, context.use_case.label_spine()
     start = Duration.parse(settings.monitoring.window or settings.scoring.every).before(end)
-    time, keys = spine.prediction_time, list(spine.keys)
+    time, keys = spine.prediction_time, list(spine.primary_keys)
     rows = context.ws.tables.to_arrow(
         context.namespace.gold(PREDICTIONS),
         columns=[*keys, PREDICTION, UNMATCHED, "model_version", "as_of"],
@@ -130,7 +132,7 @@ def _count(context: StageContext, window: Window, reference: Reference) -> dict[
 def _inputs(context: StageContext, window: Window) -> Iterator[pa.RecordBatch]:
     """Yield the inputs of the scored rows as of their own prediction times."""
     spine, trainer = context.use_case.label_spine(), context.use_case.model_trainer()
-    keys, time = list(spine.keys), spine.prediction_time
+    keys, time = list(spine.primary_keys), spine.prediction_time
     rows = context.ws.tables.to_arrow(
         context.namespace.gold(SPINE), filters=[(time, ">", window.start), (time, "<=", window.end)]
     )
@@ -169,9 +171,7 @@ def _previous_counts(context: StageContext, window: Window, reference: Reference
 def _match_rates(context: StageContext, window: Window) -> list[DriftMetric]:
     limits = context.use_case.settings.monitoring
     rows, judged = window.rows.num_rows, window.rows.num_rows >= limits.min_rows
-    missing: dict[str, int] = {}
-    for entry in pc.value_counts(pc.list_flatten(window.rows.column(UNMATCHED))).to_pylist():
-        missing[entry["values"]] = entry["counts"]
+    missing = Counter(cast("list[str]", pc.list_flatten(window.rows.column(UNMATCHED)).to_pylist()))
     found = []
     for table in sorted({table.name for table in _tables(context)}):
         rate = 1 - missing.get(table, 0) / rows

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -61,7 +62,7 @@ class Judged:
         """Count the rows by what is known of them."""
         known = self.rows.num_rows - self.rows.column(LABEL).null_count
         open_ = self.rows.filter(pc.is_null(self.rows.column(LABEL)))
-        never = pc.sum(pc.less_equal(open_.column(self.time), _moment(self.settled))).as_py() or 0
+        never = pc.sum(pc.less_equal(open_.column(self.time), _moment(self.settled)).cast(pa.int64())).as_py() or 0
         return Reconciled(self.rows.num_rows, known, open_.num_rows - never, never)
 
     def between(self, start: datetime, end: datetime, column: str = "") -> Judged:
@@ -89,12 +90,12 @@ class Judged:
 
     def of_version(self, version: int) -> Judged:
         """Return the rows that one model version predicted."""
-        mine = pc.equal(self.rows.column("model_version"), version)
+        mine = pc.equal(self.rows.column("model_version"), pa.scalar(version))
         return Judged(self.rows.filter(mine), self.time, self.settled)
 
     def versions(self) -> list[int]:
         """Return the versions that predicted, ascending."""
-        return sorted(pc.unique(self.rows.column("model_version")).to_pylist())
+        return sorted(set(cast("list[int]", self.rows.column("model_version").to_pylist())))
 
     def vectors(self) -> tuple[Vector, Vector]:
         """Return labels and predictions of the known rows, each of shape (rows,)."""
@@ -138,5 +139,5 @@ def join_labels(
     return Judged(first.join(usable, keys=keys, join_type="left outer"), time, settled)
 
 
-def _moment(time: datetime) -> pa.Scalar:
+def _moment(time: datetime) -> pa.Scalar[Any]:
     return pa.scalar(time, pa.timestamp("us", tz="UTC"))

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from mlplatform.as_of import Duration, parse_as_of
 from mlplatform.config.settings import UseCaseSettings
@@ -255,7 +256,7 @@ def _slices(context: StageContext, recent: Judged, base: _Base) -> list[dict[str
     if not columns:
         return []
     spine, settings = context.use_case.label_spine(), context.use_case.settings
-    keys, time = list(spine.keys), spine.prediction_time
+    keys, time = list(spine.primary_keys), spine.prediction_time
     facts = context.ws.tables.to_arrow(
         context.namespace.gold(SPINE), columns=[*keys, *columns], filters=[(time, ">", _looked_at_since(context))]
     )
@@ -264,7 +265,7 @@ def _slices(context: StageContext, recent: Judged, base: _Base) -> list[dict[str
     for column in columns:
         values = joined.column(column).cast(pa.string())
         for value in sorted(item for item in set(values.to_pylist()) if item is not None):
-            mine = replace(recent, rows=joined.filter(pa.compute.equal(values, value)))
+            mine = replace(recent, rows=joined.filter(pc.equal(values, pa.scalar(value))))
             if mine.rows.num_rows < settings.monitoring.min_rows:
                 continue
             found = performance.realised(*mine.vectors(), settings, judge=False)
@@ -287,7 +288,7 @@ def _settled(context: StageContext) -> datetime:
 def predictions_with_labels(context: StageContext, alias: str) -> Judged:
     """Return what was predicted under an alias, with the labels known by `as_of`."""
     spine, tables = context.use_case.label_spine(), context.ws.tables
-    keys, time, since = list(spine.keys), spine.prediction_time, _looked_at_since(context)
+    keys, time, since = list(spine.primary_keys), spine.prediction_time, _looked_at_since(context)
     made = tables.to_arrow(
         context.namespace.gold(PREDICTIONS),
         columns=[*keys, PREDICTION, "model_version", "as_of", "run_id"],
@@ -301,7 +302,7 @@ def predictions_with_labels(context: StageContext, alias: str) -> Judged:
     )
     if alias == CHALLENGER:
         # Several challengers may have scored a row: each is a prediction of its own.
-        parts = [made.filter(pa.compute.equal(made.column("model_version"), version)) for version in _versions(made)]
+        parts = [made.filter(pc.equal(made.column("model_version"), pa.scalar(version))) for version in _versions(made)]
         joined = [join_labels(part, labels, keys, time, context.as_of, _settled(context)) for part in parts]
         if joined:
             return replace(joined[0], rows=pa.concat_tables([item.rows for item in joined]))
@@ -322,7 +323,7 @@ def _without_learned(context: StageContext, made: pa.Table, time: str) -> pa.Tab
 
 
 def _versions(made: pa.Table) -> Iterable[int]:
-    return sorted(pa.compute.unique(made.column("model_version")).to_pylist())
+    return sorted(set(cast("list[int]", made.column("model_version").to_pylist())))
 
 
 @dataclass(frozen=True)

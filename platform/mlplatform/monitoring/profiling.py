@@ -54,7 +54,7 @@ def create_tables(context: StageContext) -> None:
         context.ws.tables.create(
             name,
             schema,
-            primary_keys=(*spine.keys, VERSION),
+            primary_keys=(*spine.primary_keys, VERSION),
             timeseries_column=spine.prediction_time,
             description=description,
         )
@@ -104,7 +104,7 @@ def update(context: StageContext) -> dict[str, Any] | None:
 def _add(context: StageContext) -> int:
     """Merge what is new or has another label now; return how many rows."""
     name, spine = context.namespace.gold(LABELLED), context.use_case.label_spine()
-    keys = [*spine.keys, VERSION]
+    keys = [*spine.primary_keys, VERSION]
     rows = performance_check.predictions_with_labels(context, CHAMPION).rows
     rows = rows.rename_columns([LABEL if column == KNOWN_LABEL else column for column in rows.column_names])
     rows = rows.select([*keys, PREDICTION, LABEL])
@@ -113,11 +113,9 @@ def _add(context: StageContext) -> int:
         "there", pa.array([True] * there.num_rows, pa.bool_())
     )
     joined = rows.join(there, keys=keys, join_type="left outer")
-    same = pc.or_kleene(
-        pc.fill_null(pc.equal(joined.column(LABEL), joined.column("before")), False),
-        pc.and_(pc.is_null(joined.column(LABEL)), pc.is_null(joined.column("before"))),
-    )
-    known = pc.fill_null(joined.column("there"), False)
+    both_null = pc.and_(pc.is_null(joined.column(LABEL)), pc.is_null(joined.column("before")))
+    same = pc.coalesce(pc.or_kleene(pc.equal(joined.column(LABEL), joined.column("before")), both_null), both_null)
+    known = pc.is_valid(joined.column("there"))
     changed = joined.filter(pc.invert(pc.and_(known, same))).select(rows.column_names)
     if changed.num_rows:
         context.ws.tables.merge(name, changed.cast(context.ws.tables.describe(name).schema))
@@ -136,7 +134,7 @@ def _renew_baseline(context: StageContext, version: ModelVersion) -> int:
         return 0
     predictions, _ = evaluation.score(context.ws, spine, version, frame)
     name, count = context.namespace.gold(BASELINE), int(frame.rows.num_rows)
-    rows = frame.rows.select(list(spine.keys))
+    rows = frame.rows.select(list(spine.primary_keys))
     rows = rows.append_column(VERSION, pa.array(np.full(count, version.version), pa.int64()))
     rows = rows.append_column(PREDICTION, pa.array(predictions))
     rows = rows.append_column(LABEL, frame.rows.column(spine.label).cast(pa.float64()))

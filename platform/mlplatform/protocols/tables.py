@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    import pandas as pd
     import pyarrow as pa
     from pyspark.sql import DataFrame
 
     from mlplatform.naming import ObjectName
+
+    Frame: TypeAlias = DataFrame | pa.Table | pa.RecordBatch | pa.RecordBatchReader | pd.DataFrame
+    """Rows on their way into a table."""
 
 Filter = tuple[str, str, Any]
 """One condition on a column, as in pyarrow's `filters`: (column, operator, value), joined by "and"."""
@@ -176,7 +180,7 @@ class Tables(Protocol):
         """
         ...
 
-    def append(self, name: ObjectName | str, frame: Any, *, transactions: Sequence[Transaction] = ()) -> WriteResult:
+    def append(self, name: ObjectName | str, frame: Frame, *, transactions: Sequence[Transaction] = ()) -> WriteResult:
         """Append rows, cast to the table's declared schema; with transactions, exactly once.
 
         Raises:
@@ -185,7 +189,7 @@ class Tables(Protocol):
         """
         ...
 
-    def merge(self, name: ObjectName | str, frame: Any) -> WriteResult:
+    def merge(self, name: ObjectName | str, frame: Frame) -> WriteResult:
         """Update the rows whose primary keys match, and insert the others.
 
         Raises:
@@ -194,12 +198,12 @@ class Tables(Protocol):
         """
         ...
 
-    def overwrite(self, name: ObjectName | str, frame: Any) -> WriteResult:
+    def overwrite(self, name: ObjectName | str, frame: Frame) -> WriteResult:
         """Replace all rows in one commit."""
         ...
 
     def replace_range(
-        self, name: ObjectName | str, frame: Any, *, column: str, start: datetime, end: datetime
+        self, name: ObjectName | str, frame: Frame, *, column: str, start: datetime, end: datetime
     ) -> WriteResult:
         """Replace the rows whose `column` lies in [start, end], both included, in one commit.
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, Self, runtime_checkable
 
 from mlplatform.protocols.feature_client import FeatureClient
 from mlplatform.protocols.functions import Functions
@@ -130,7 +131,7 @@ class Workspace(Protocol):
         """Who works here, for the records."""
         ...
 
-    def lock(self, name: str) -> Any:
+    def lock(self, name: str) -> AbstractContextManager[None]:
         """Return a context manager that lets one process at a time do what `name` says, and waits for its turn."""
         ...
 

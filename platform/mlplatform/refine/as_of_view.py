@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from mlplatform.errors import TableError, did_you_mean
 from mlplatform.ingest.provenance import AVAILABLE_AT
-from mlplatform.refine.silver import BATCH
+from mlplatform.refine.silver import BATCH, SilverTable
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -57,23 +57,24 @@ class WorkspaceAsOf:
         """The Spark session."""
         return self._ws.spark
 
-    def read(self, table: str) -> DataFrame:
+    def read(self, table: type[SilverTable] | str) -> DataFrame:
         """Return the rows of a silver or gold table that were known.
 
         Args:
-            table: Bare name, as in `silver_loans`.
+            table: A silver table's class, or a bare name, as in `silver_loans`.
 
         Raises:
             TableError: If the table does not exist, or is not among the declared inputs.
         """
         from pyspark.sql import functions as F  # noqa: N812
 
-        if self._allowed is not None and table not in self._allowed:
+        bare = table if isinstance(table, str) else f"silver_{table.name}"
+        if self._allowed is not None and bare not in self._allowed:
             raise TableError(
-                f"{table} is read, but not declared as an input.",
-                hint=f"Add it to 'inputs'. {did_you_mean(table, self._allowed)}",
+                f"{bare} is read, but not declared as an input.",
+                hint=f"Add it to 'inputs'. {did_you_mean(bare, self._allowed)}",
             )
-        name = self._namespace.table(table)
+        name = self._namespace.table(bare)
         info = self._ws.tables.describe(name)
         version = self.inputs.setdefault(str(name), info.version)
         frame = self._ws.tables.read(name, version=version)

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlplatform.as_of import parse_as_of
@@ -84,10 +85,10 @@ def check(
         )
         batches[name] = pc.max(rows.column(BATCH)).as_py() or 0
         if last is not None:
-            previous = parse_as_of(last["as_of"])
+            computed = pa.scalar(parse_as_of(last["as_of"]))
             new = pc.or_(
-                pc.greater(rows.column(BATCH), last["batches"].get(name, -1)),
-                pc.or_(pc.greater(rows.column(known_at), previous), pc.greater(rows.column(AVAILABLE_AT), previous)),
+                pc.greater(rows.column(BATCH), pa.scalar(last["batches"].get(name, -1), pa.int64())),
+                pc.or_(pc.greater(rows.column(known_at), computed), pc.greater(rows.column(AVAILABLE_AT), computed)),
             )
             first = pc.min(pc.filter(rows.column(known_at), new)).as_py()
             if first is not None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+import warnings
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pyarrow as pa
 
 from mlplatform.columns import Column, Described, arrow_schema
+from mlplatform.derived import derived, named_after_class
 from mlplatform.errors import ConfigError, did_you_mean
 from mlplatform.ingest import provenance
 from mlplatform.ingest.source import Source
@@ -35,24 +37,43 @@ class SilverTable(Described):
     tables. What cannot be read becomes null (`try_cast`, `try_to_timestamp`), and an expectation says whether it may.
 
     Attributes:
-        name: Table `silver_<name>`, quarantine `quarantine_<name>`.
+        name: Table `silver_<name>`, quarantine `quarantine_<name>`; unless declared, the class's name in snake case.
         source: The source it is made from.
         columns: Its columns, each with the SQL that reads it.
         where: Which landed rows are this table's, as a condition of Spark's SQL over the landed text; None: all. The
             others are counted as `left_out`: no rows of this table, and nothing wrong with them.
-        keys: Columns that identify a row. A second row with the same keys is quarantined as `duplicate_key`; unless all
-            but its `known_at` is the same, too: then the row is there already, and counted as `repeated`.
+        keys: Columns that name what a row is about, without the time.
+        timeseries: Whether a key has a row for each time, as an hourly observation has, instead of one row.
+        primary_keys: What identifies a row: the keys, and `known_at` in a time series. A second row with the same
+            primary keys is quarantined as `duplicate_key`; unless all but its `known_at` is the same, too: then the row
+            is there already, and counted as `repeated`.
         known_at: The timestamp column that says when a row's content was known.
         expectations: What must hold for each row, beside keys and `known_at` being there.
     """
 
-    name: ClassVar[str]
+    name: ClassVar[str] = named_after_class()
     source: ClassVar[type[Source]]
     where: ClassVar[str | None] = None
     columns: ClassVar[tuple[Column, ...]]
     keys: ClassVar[tuple[str, ...]]
-    known_at: ClassVar[str]
+    timeseries: ClassVar[bool] = False
+    known_at: ClassVar[str] = "known_at"
     expectations: ClassVar[tuple[Expectation, ...]] = ()
+    primary_keys: ClassVar[tuple[str, ...]] = derived(
+        lambda cls: tuple(dict.fromkeys((*cls.keys, cls.known_at) if cls.timeseries else cls.keys))
+    )
+
+    def __init_subclass__(cls, **declared: Any) -> None:
+        """Read keys that hold the time as what they are: those of a time series."""
+        super().__init_subclass__(**declared)
+        if "keys" in vars(cls) and cls.known_at in cls.keys and not cls.timeseries:
+            keys = tuple(key for key in cls.keys if key != cls.known_at)
+            warnings.warn(
+                f"{cls.__name__}.keys holds its time, {cls.known_at}: keys are without it. Write keys = {keys} and "
+                "timeseries = True, and read primary_keys where both are meant.",
+                DeprecationWarning,
+                stacklevel=2,
+            )
 
     def select(self) -> dict[str, SparkColumn]:
         """Return one expression a column, over the landed text; override it for what SQL cannot say.
@@ -82,5 +103,5 @@ class SilverTable(Described):
 
     def all_expectations(self) -> tuple[Expectation, ...]:
         """Return the declared expectations, after those every silver table has: keys and `known_at` are not null."""
-        required = dict.fromkeys((*self.keys, self.known_at))
+        required = dict.fromkeys((*self.primary_keys, self.known_at))
         return (*(Expectation(f"{name}_is_null", f"`{name}` IS NOT NULL") for name in required), *self.expectations)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pyarrow as pa
 
 from mlplatform.columns import Column, Described, arrow_schema
+from mlplatform.derived import derived, is_derived
 from mlplatform.errors import ConfigError, did_you_mean
+from mlplatform.refine.inputs import inferred_inputs
 from mlplatform.refine.silver import SilverTable
 
 if TYPE_CHECKING:
@@ -23,48 +25,86 @@ LABELS = "labels"
 LABEL_KNOWN_AT = "label_known_at"
 
 
+def _keys(spine: type[LabelSpine]) -> tuple[str, ...]:
+    if is_derived(spine, "entity_keys"):
+        return spine.entity_keys
+    return spine.primary_keys  # what `keys` meant where they were declared so
+
+
+def _entity_keys(spine: type[LabelSpine]) -> tuple[str, ...]:
+    if not is_derived(spine, "keys"):
+        return spine.keys
+    if spine.table is None:
+        return tuple(column.name for column in spine.key_columns if column.name != spine.prediction_time)
+    return tuple(key for key in spine.table.keys if key not in (spine.table.known_at, spine.prediction_time))
+
+
+def _prediction_time(spine: type[LabelSpine]) -> str:
+    return spine.table.known_at if spine.table is not None else spine.key_columns[-1].name
+
+
+def _key_columns(spine: type[LabelSpine]) -> tuple[Column, ...]:
+    raise ConfigError(
+        f"{spine.__name__} has neither a table nor key_columns.",
+        hint="Name the silver table whose rows are the spine, or declare the columns of its keys and prediction time.",
+    )
+
+
 class LabelSpine(Described, ABC):
     """Base class of a use case's label spine: whom to predict for, when, and what turned out.
 
     Attributes:
         table: The silver table whose rows are the spine, when one is: the spine then has all its columns.
-        entity_keys: Columns that name the entity.
-        prediction_time: Timestamp column: the moment the prediction is made; features are looked up as of it.
+        keys: Columns that name the entity, without the time; unless declared, taken from `table` or `key_columns`.
+        prediction_time: Timestamp column: the moment the prediction is made; features are looked up as of it. Unless
+            declared, the time at which the rows of `table` were known, or the last of `key_columns`.
+        primary_keys: Keys and prediction time: what identifies a row.
         label: The label's column.
         label_type: Its Spark type.
         columns: The spine's columns beside keys and prediction time: facts known at the prediction time. Taken from
             `table`, where there is one.
         key_columns: Declarations of the keys and the prediction time; taken from `table`, too.
-        inputs: Bare names of the silver tables it is made from.
+        inputs: Bare names of the tables it is made from; unless declared, those that `spine` and `labels` read.
+        entity_keys: The earlier name of `keys`, never with the time. Where it is declared and `keys` is not, `keys`
+            holds the prediction time as well, as it did then.
     """
 
     table: ClassVar[type[SilverTable] | None] = None
-    entity_keys: ClassVar[tuple[str, ...]]
-    prediction_time: ClassVar[str]
+    keys: ClassVar[tuple[str, ...]] = derived(_keys)
+    entity_keys: ClassVar[tuple[str, ...]] = derived(_entity_keys)
+    prediction_time: ClassVar[str] = derived(_prediction_time)
+    primary_keys: ClassVar[tuple[str, ...]] = derived(lambda cls: (*cls.entity_keys, cls.prediction_time))
     label: ClassVar[str]
     label_type: ClassVar[str] = "double"
-    key_columns: ClassVar[tuple[Column, ...]]
+    key_columns: ClassVar[tuple[Column, ...]] = derived(_key_columns)
     columns: ClassVar[tuple[Column, ...]]
-    inputs: ClassVar[tuple[str, ...]]
+    inputs: ClassVar[tuple[str, ...]] = inferred_inputs("spine", "labels")
 
     def __init__(self, settings: UseCaseSettings) -> None:
         """Take the use case's settings (the label's horizon)."""
         self.settings = settings
 
-    def __init_subclass__(cls) -> None:
-        """Take the columns from the silver table, where one is named."""
-        super().__init_subclass__()
+    def __init_subclass__(cls, **declared: Any) -> None:
+        """Take the columns from the silver table, where one is named, unless they are declared."""
+        super().__init_subclass__(**declared)
+        own = vars(cls)
+        if "keys" in own and cls.prediction_time in cls.keys:
+            raise ConfigError(
+                f"{cls.__name__}.keys holds the prediction time, {cls.prediction_time}.",
+                hint="Keys name the entity; primary_keys adds the prediction time.",
+            )
         if cls.table is None:
             return
-        declared = {column.name: column for column in cls.table.columns}
-        keys = (*cls.entity_keys, cls.prediction_time)
-        for key in keys:
-            if key not in declared:
+        columns = {column.name: column for column in cls.table.columns}
+        for key in cls.primary_keys:
+            if key not in columns:
                 raise ConfigError(
-                    f"{cls.__name__}: {key} is no column of {cls.table.__name__}.", hint=did_you_mean(key, declared)
+                    f"{cls.__name__}: {key} is no column of {cls.table.__name__}.", hint=did_you_mean(key, columns)
                 )
-        cls.key_columns = tuple(replace(declared[key], nullable=False) for key in keys)
-        cls.columns = tuple(column for column in cls.table.columns if column.name not in keys)
+        if "key_columns" not in own:
+            cls.key_columns = tuple(replace(columns[key], nullable=False) for key in cls.primary_keys)
+        if "columns" not in own:
+            cls.columns = tuple(column for column in cls.table.columns if column.name not in cls.primary_keys)
 
     def spine(self, ws: WorkspaceAsOf) -> DataFrame:
         """Return one row an entity and prediction time, with the declared columns.
@@ -78,7 +118,7 @@ class LabelSpine(Described, ABC):
         if self.table is None:
             raise ConfigError(f"{type(self).__name__} has no table.", hint="Name one, or override spine().")
         names = [column.name for column in (*self.key_columns, *self.columns)]
-        return ws.read(f"silver_{self.table.name}").select(*names)
+        return ws.read(self.table).select(*names)
 
     @abstractmethod
     def labels(self, ws: WorkspaceAsOf) -> DataFrame:
@@ -86,11 +126,6 @@ class LabelSpine(Described, ABC):
 
         Rows whose `label_known_at` lies after `as_of` are dropped by the platform; they need not be.
         """
-
-    @property
-    def keys(self) -> tuple[str, ...]:
-        """Entity keys and prediction time: what identifies a row."""
-        return (*self.entity_keys, self.prediction_time)
 
     def spine_schema(self) -> pa.Schema:
         """Return the schema of `gold_spine`."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -65,7 +66,7 @@ def _create_silver(context: StageContext, silver: SilverTable) -> tuple[ObjectNa
     tables.create(
         target,
         silver.schema(),
-        primary_keys=silver.keys,
+        primary_keys=silver.primary_keys,
         timeseries_column=silver.known_at,
         description=silver.description,
     )
@@ -82,7 +83,7 @@ def _create_gold(context: StageContext, spine: LabelSpine, name: str) -> tuple[O
         description = f"Label {spine.label} and when it became known"
     table = context.namespace.gold(name)
     context.ws.tables.create(
-        table, schema, primary_keys=spine.keys, timeseries_column=known_at, description=description
+        table, schema, primary_keys=spine.primary_keys, timeseries_column=known_at, description=description
     )
     return table, known_at
 
@@ -96,7 +97,7 @@ def _refine_silver(context: StageContext, silver: SilverTable, result: StageResu
     version = tables.version(bronze)
     result.inputs[str(bronze)] = version
     files = tables.to_arrow(bronze, version=version, columns=[FILE], filters=[(AVAILABLE_AT, "<=", context.as_of)])
-    names = sorted(pc.unique(files.column(FILE)).to_pylist())
+    names = sorted(set(cast("list[str]", files.column(FILE).to_pylist())))
     taken = tables.committed(target, [_transaction(silver, name) for name in names])
     waiting = [name for name, done in zip(names, taken, strict=True) if not done]
     # A table that was put back holds an older state, and takes its files for done all the same.
@@ -109,7 +110,7 @@ def _refine_silver(context: StageContext, silver: SilverTable, result: StageResu
         context.progress(f"{target.name}: {len(pending)} file(s)")
         rows = _read_landed(context, silver, bronze, version, pending, beside=pending)
         good, bad, repeated, left_out = (
-            rows.filter(pc.equal(rows.column(_FATE), fate)) for fate in (_GOOD, _BAD, _REPEATED, _LEFT_OUT)
+            rows.filter(pc.equal(rows.column(_FATE), pa.scalar(fate))) for fate in (_GOOD, _BAD, _REPEATED, _LEFT_OUT)
         )
         # The quarantine first: silver's commit is what marks the files as done. After a crash between the two, files
         # that the quarantine has taken are not taken again.
@@ -117,7 +118,7 @@ def _refine_silver(context: StageContext, silver: SilverTable, result: StageResu
             _put_in_quarantine(context, quarantine, bad, pending)
         else:
             for name in pending:
-                mine = bad.filter(pc.equal(bad.column(FILE), name))
+                mine = bad.filter(pc.equal(bad.column(FILE), pa.scalar(name)))
                 if mine.num_rows:
                     tables.append(quarantine, _quarantined(mine), transactions=[_transaction(silver, name)])
         batch = _next_batch(context, target)
@@ -138,7 +139,7 @@ def _refine_silver(context: StageContext, silver: SilverTable, result: StageResu
         if waiting:
             tables.append(target, written, transactions=[_transaction(silver, name) for name in waiting])
         _say_large(context, quarantine, bad, files, result)
-        counted = pc.sum(pc.is_in(files.column(FILE), pa.array(pending))).as_py()
+        counted = pc.sum(pc.is_in(files.column(FILE), pa.array(pending)).cast(pa.int64())).as_py()
         _count(result, target, counted, {_GOOD: good, _BAD: bad, _REPEATED: repeated, _LEFT_OUT: left_out})
     markers.keep(context, result, target)
     markers.keep(context, result, quarantine)
@@ -179,7 +180,7 @@ def _refill_quarantine(
     there = context.ws.tables.to_arrow(context.namespace.silver(silver.name), columns=[FILE, ROW])
     missing = rows.join(there, keys=[FILE, ROW], join_type="left anti").select(rows.column_names)
     # Judged all at once now and file by file then, another of several rows of a key may have been the first.
-    reasons = pc.if_else(pc.equal(missing.column(REASONS), ""), _DUPLICATE, missing.column(REASONS))
+    reasons = pc.if_else(pc.equal(missing.column(REASONS), pa.scalar("")), _DUPLICATE, missing.column(REASONS))
     missing = missing.set_column(missing.column_names.index(REASONS), REASONS, reasons)
     _put_in_quarantine(context, quarantine, missing, done)
     return int(missing.num_rows)
@@ -211,9 +212,10 @@ def _say_large(
     if not bad.num_rows:
         return
     reasons: dict[str, list[str]] = {}
-    for file, reason in zip(bad.column(FILE).to_pylist(), bad.column(REASONS).to_pylist(), strict=True):
+    of_files, given = (cast("list[str]", bad.column(name).to_pylist()) for name in (FILE, REASONS))
+    for file, reason in zip(of_files, given, strict=True):
         reasons.setdefault(file, []).append(reason)
-    rows = {item["values"]: item["counts"] for item in pc.value_counts(files.column(FILE)).to_pylist()}
+    rows = Counter(cast("list[str]", files.column(FILE).to_pylist()))
     say_large(context, large(quarantine.name, rows, reasons), result)
 
 
@@ -269,17 +271,17 @@ def _judge(
     # the repaired one that is delivered after it a duplicate.
     judged = with_reasons(typed, silver.all_expectations())
     passes = (F.col(REASONS) == "") & F.col(_OURS)
-    keys = Window.partitionBy(*(F.col(quote(key)) for key in silver.keys), passes)
+    keys = Window.partitionBy(*(F.col(quote(key)) for key in silver.primary_keys), passes)
     order = keys.orderBy(AVAILABLE_AT, FILE, ROW)
     so_far = order.rowsBetween(Window.unboundedPreceding, Window.currentRow)
     # The same content, known again later, is no other row.
-    content = [column.name for column in silver.columns if column.name not in (*silver.keys, silver.known_at)]
+    content = [column.name for column in silver.columns if column.name not in (*silver.primary_keys, silver.known_at)]
     numbered = judged.select(
         "*",
         F.row_number().over(order).alias("_nth"),
         *(F.first(quote(name)).over(so_far).alias(f"_first_{name}") for name in content),
     )
-    joined = numbered.join(_seen_before(context, silver, beside, content), on=list(silver.keys), how="left")
+    joined = numbered.join(_seen_before(context, silver, beside, content), on=list(silver.primary_keys), how="left")
     seen = F.col("_seen").isNotNull()
     again = passes & ((F.col("_nth") > 1) | seen)
     same = F.lit(True)
@@ -305,7 +307,7 @@ def _seen_before(context: StageContext, silver: SilverTable, beside: list[str] |
     if beside is not None:
         there = there.where(~F.col(FILE).isin(beside))
     values = (F.col(quote(name)).alias(f"_seen_{name}") for name in content)
-    return there.select(*(F.col(quote(key)) for key in silver.keys), *values, F.lit(1).alias("_seen"))
+    return there.select(*(F.col(quote(key)) for key in silver.primary_keys), *values, F.lit(1).alias("_seen"))
 
 
 def _quarantined(rows: pa.Table) -> pa.Table:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +24,7 @@ _NORMAL_95 = 1.959963984540054
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScoredStep:
     """The rows that the champion scored at one step, and what is known of them by now.
 
     Attributes:
@@ -76,7 +77,7 @@ class Outcomes:
         rows_known: Predictions whose label is known by now.
     """
 
-    scored: tuple[Scored, ...] = ()
+    scored: tuple[ScoredStep, ...] = ()
     deciles: tuple[Decile, ...] = ()
     rows_known: int = 0
 
@@ -93,7 +94,7 @@ def read_outcomes(
         task: `classification` or `regression`.
         until: Labels known later are not looked at; None looks at all.
     """
-    name, keys = namespace.gold(PREDICTIONS), list(spine.keys)
+    name, keys = namespace.gold(PREDICTIONS), list(spine.primary_keys)
     if not ws.tables.exists(name):
         return Outcomes()
     made = ws.tables.to_arrow(
@@ -109,7 +110,7 @@ def read_outcomes(
     )
 
 
-def deciles(predictions: pa.ChunkedArray, labels: pa.ChunkedArray) -> tuple[Decile, ...]:
+def deciles(predictions: pa.ChunkedArray[Any], labels: pa.ChunkedArray[Any]) -> tuple[Decile, ...]:
     """Return the reliability curve: equal predictions stay together, so that bins can be fewer than ten.
 
     Args:
@@ -154,7 +155,7 @@ def wilson(rate: float, rows: int) -> tuple[float, float]:
 def _with_labels(
     ws: Workspace, namespace: Namespace, spine: LabelSpine, made: pa.Table, until: datetime | None
 ) -> pa.Table:
-    name, keys = namespace.gold(LABELS), list(spine.keys)
+    name, keys = namespace.gold(LABELS), list(spine.primary_keys)
     # Scored twice (after a rescore with a newer champion): the first prediction is the one that was acted on.
     first = made.sort_by([("as_of", "ascending"), ("model_version", "ascending")])
     first = first.group_by(keys, use_threads=False).aggregate([(PREDICTION, "first"), ("as_of", "first")])
@@ -168,7 +169,7 @@ def _with_labels(
     return first.join(labels, keys=keys, join_type="inner")
 
 
-def _by_step(made: pa.Table, known: pa.Table) -> tuple[Scored, ...]:
+def _by_step(made: pa.Table, known: pa.Table) -> tuple[ScoredStep, ...]:
     turned_out = {
         row["as_of"]: row
         for row in known.group_by("as_of").aggregate([(_LABEL, "count"), (_LABEL, "mean")]).to_pylist()
@@ -180,7 +181,7 @@ def _by_step(made: pa.Table, known: pa.Table) -> tuple[Scored, ...]:
     for row in steps.sort_by("as_of").to_pylist():
         outcome = turned_out.get(row["as_of"], {})
         found.append(
-            Scored(
+            ScoredStep(
                 as_of=parse_as_of(row["as_of"]),
                 rows=row[f"{PREDICTION}_count"],
                 mean=row[f"{PREDICTION}_mean"],
@@ -192,5 +193,5 @@ def _by_step(made: pa.Table, known: pa.Table) -> tuple[Scored, ...]:
     return tuple(found)
 
 
-def _floats(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:
+def _floats(column: pa.ChunkedArray[Any]) -> npt.NDArray[np.float64]:
     return np.asarray(column.cast(pa.float64()).to_numpy(), dtype=np.float64)

@@ -8,7 +8,7 @@ from typing import Any
 
 from mlplatform.reporting import svg
 from mlplatform.reporting.decisions import INSUFFICIENT, PENDING, PROMOTED, REJECTED, STALE, DecisionFacts
-from mlplatform.reporting.facts import Facts, Step
+from mlplatform.reporting.facts import Facts, StepFacts
 from mlplatform.reporting.formats import brief, count, limit, moment, number, percent, plural, printable
 from mlplatform.reporting.observations import DriftFacts
 from mlplatform.reporting.plots import Plot
@@ -108,7 +108,7 @@ def _cell(axes: Any, place: int, row: int, item: DriftFacts, max_psi: float, *, 
         axes.text(place, row, text, ha="center", va="center", fontsize=10, **font)
 
 
-def _unjudged_told(steps: Sequence[Step]) -> str:
+def _unjudged_told(steps: Sequence[StepFacts]) -> str:
     many = sum(bool(step.unjudged) for step in steps)
     if not many:
         return ""

@@ -8,7 +8,7 @@ from typing import Literal
 
 from mlplatform.monitoring.performance import CALIBRATION_RATIO
 from mlplatform.ops.stage_runs import FAILED
-from mlplatform.reporting.facts import Facts, Step
+from mlplatform.reporting.facts import Facts, StepFacts
 from mlplatform.reporting.formats import NOTHING, count, limit, moment, number, percent, plural, printable
 from mlplatform.reporting.observations import CRITICAL
 from mlplatform.statistics.baseline import GAIN
@@ -233,7 +233,7 @@ def _run_tile(facts: Facts) -> Tile:
     return Tile("Newest run", "completed", note, "good")
 
 
-def _newest_judged(facts: Facts) -> Step | None:
+def _newest_judged(facts: Facts) -> StepFacts | None:
     return next((step for step in reversed(facts.steps) if step.performance), None)
 
 

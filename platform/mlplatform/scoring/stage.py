@@ -41,6 +41,7 @@ from mlplatform.scoring.scorer import (
 )
 from mlplatform.training import reference
 from mlplatform.training.version_tags import TRAINED_THROUGH_TAG
+from mlplatform.types import SortOrder
 
 NAME = "score"
 LOG = logging.getLogger(__name__)
@@ -141,7 +142,7 @@ def due_rows(
         lacking: Stretches of prediction times whose predictions are gone and not to be replaced by other ones.
     """
     spine, tables = context.use_case.label_spine(), context.ws.tables
-    name, time, keys = context.namespace.gold(SPINE), spine.prediction_time, list(spine.keys)
+    name, time, keys = context.namespace.gold(SPINE), spine.prediction_time, list(spine.primary_keys)
     version = tables.version(name) if spine_version is None else spine_version
     rows = tables.to_arrow(name, version=version, filters=[(time, ">", start), (time, "<=", context.as_of)])
     scored_before = tables.to_arrow(
@@ -153,9 +154,9 @@ def due_rows(
         rows = rows.join(scored_before, keys=keys, join_type="left anti").select(rows.column_names)
     for after, until in lacking:
         times = rows.column(time)
-        rows = rows.filter(pc.or_(pc.less_equal(times, after), pc.greater(times, until)))
+        rows = rows.filter(pc.or_(pc.less_equal(times, pa.scalar(after)), pc.greater(times, pa.scalar(until))))
     # In a fixed order, so that a scoring run again has the same chunks.
-    order = [(time, "ascending"), *((key, "ascending") for key in spine.entity_keys)]
+    order: SortOrder = [(time, "ascending"), *((key, "ascending") for key in spine.entity_keys)]
     return rows.sort_by(order), version
 
 
@@ -190,12 +191,12 @@ class _Scoring:
 
     def _digest(self, rows: pa.Table) -> str:
         """Return what a chunk is known by where the same time may be scored from several beginnings."""
-        keys = rows.select(list(self.context.use_case.label_spine().keys)).to_pylist()
+        keys = rows.select(list(self.context.use_case.label_spine().primary_keys)).to_pylist()
         return hashlib.sha256(repr(keys).encode()).hexdigest()[:16]
 
     def _not_scored_yet(self, rows: pa.Table) -> pa.Table:
         spine = self.context.use_case.label_spine()
-        keys, times = list(spine.keys), rows.column(spine.prediction_time)
+        keys, times = list(spine.primary_keys), rows.column(spine.prediction_time)
         there = self.context.ws.tables.to_arrow(
             self.predictions,
             columns=keys,
@@ -211,7 +212,7 @@ class _Scoring:
 
     def _frame(self, scored: pa.Table) -> pa.Table:
         count, moment = scored.num_rows, pa.timestamp("us", tz="UTC")
-        keys = self.context.use_case.label_spine().keys
+        keys = self.context.use_case.label_spine().primary_keys
         frame = scored.select([*keys, PREDICTION])
         for name, values in (
             ("model_version", pa.array([self.version.version] * count, pa.int64())),
@@ -225,7 +226,7 @@ class _Scoring:
             frame = frame.append_column(name, values)
         return frame
 
-    def _reasons(self, scored: pa.Table) -> pa.Array:
+    def _reasons(self, scored: pa.Table) -> pa.Array[Any]:
         if self.ordinary is None:
             return pa.nulls(scored.num_rows, REASONS)
         ours = [PREDICTION, *(name for name in scored.column_names if name.startswith(MATCHED))]
@@ -239,7 +240,7 @@ class _Scoring:
         return reason_codes(score, scored.drop_columns(ours), made, self.ordinary, top)
 
 
-def unmatched(scored: pa.Table) -> pa.Array:
+def unmatched(scored: pa.Table) -> pa.Array[Any]:
     """Return, for each scored row, the bare names of the feature tables that held no row for it.
 
     Args:
@@ -252,7 +253,7 @@ def unmatched(scored: pa.Table) -> pa.Array:
     tables = np.array([name.removeprefix(MATCHED).rpartition(".")[2] for name in columns], dtype=object)
     offsets = np.concatenate([[0], np.cumsum(missing.sum(axis=1))]).astype(np.int32)
     values = pa.array(tables[np.nonzero(missing)[1]] if columns else [], pa.string())
-    return pa.ListArray.from_arrays(pa.array(offsets), values)
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values)
 
 
 def create_tables(context: StageContext) -> None:
@@ -261,7 +262,7 @@ def create_tables(context: StageContext) -> None:
     context.ws.tables.create(
         predictions,
         prediction_schema(spine),
-        primary_keys=(*spine.keys, "model_version"),
+        primary_keys=(*spine.primary_keys, "model_version"),
         timeseries_column=spine.prediction_time,
         description="One row an entity, prediction time and model version; append-only",
     )
@@ -303,7 +304,8 @@ def _since(context: StageContext, since: datetime, population: pa.Table, version
     learned = 0
     if through:
         times = population.column(context.use_case.label_spine().prediction_time)
-        learned = pc.sum(pc.less_equal(times, pa.scalar(parse_as_of(through), times.type))).as_py() or 0
+        earlier = pc.less_equal(times, pa.scalar(parse_as_of(through), times.type))
+        learned = pc.sum(earlier.cast(pa.int64())).as_py() or 0
     return {"since": since.isoformat(), "learned_through": through, "learned_rows": learned}
 
 

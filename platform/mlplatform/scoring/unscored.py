@@ -30,7 +30,7 @@ def look(context: StageContext, until: datetime, result: StageResult[Any], *, fi
     if not first:
         return
     spine, tables, namespace = context.use_case.label_spine(), context.ws.tables, context.namespace
-    time, keys = spine.prediction_time, list(spine.keys)
+    time, keys = spine.prediction_time, list(spine.primary_keys)
     rows = tables.to_arrow(namespace.gold(SPINE), filters=[(time, "<=", until)])
     rows = context.use_case.scorer().population(rows).select(keys)
     scored = tables.to_arrow(

@@ -179,22 +179,22 @@ class Contract:
         spine = use_case.label_spine()
         looked: list[tuple[str, pa.Table, tuple[str, ...]]] = []
         for silver in use_case.silver:
-            rows = ws.tables.to_arrow(use_case.namespace.silver(silver.name), columns=list(silver.keys))
-            looked.append((f"silver_{silver.name}", rows, silver.keys))
+            rows = ws.tables.to_arrow(use_case.namespace.silver(silver.name), columns=list(silver.primary_keys))
+            looked.append((f"silver_{silver.name}", rows, silver.primary_keys))
         # As they are computed: the tables are merged into by key, which would hide a second row.
         view, by_now = view_at(self._context, allowed=spine.inputs), F.lit(self._as_of)
         looked.append(
             (
                 "gold_spine",
-                spine.spine(view).where(F.col(spine.prediction_time) <= by_now).select(*spine.keys).toArrow(),
-                spine.keys,
+                spine.spine(view).where(F.col(spine.prediction_time) <= by_now).select(*spine.primary_keys).toArrow(),
+                spine.primary_keys,
             )
         )
         looked.append(
             (
                 "gold_labels",
-                spine.labels(view).where(F.col(LABEL_KNOWN_AT) <= by_now).select(*spine.keys).toArrow(),
-                spine.keys,
+                spine.labels(view).where(F.col(LABEL_KNOWN_AT) <= by_now).select(*spine.primary_keys).toArrow(),
+                spine.primary_keys,
             )
         )
         for table in (made() for made in use_case.features):
@@ -207,7 +207,7 @@ class Contract:
                     hint="Choose a later time, or look into its quarantine.",
                 )
             counts = rows.group_by(list(keys)).aggregate([([], "count_all")])
-            twice = counts.filter(pc.greater(counts.column("count_all"), 1))
+            twice = counts.filter(pc.greater(counts.column("count_all"), pa.scalar(1)))
             if twice.num_rows:
                 example = {key: str(value) for key, value in twice.select(list(keys)).to_pylist()[0].items()}
                 raise ContractError(
@@ -284,7 +284,7 @@ class Contract:
         stored = ws.tables.to_arrow(use_case.namespace.gold(PREDICTIONS))
         if not stored.num_rows:
             raise NothingToCheckError(f"no prediction is due in the {use_case.settings.scoring.every} before as_of")
-        keys = list(use_case.label_spine().keys)
+        keys = list(use_case.label_spine().primary_keys)
         rows = ws.tables.to_arrow(use_case.namespace.gold(SPINE))
         due = rows.join(stored.select(keys), keys=keys, join_type="left semi").select(rows.column_names)
         uri = ws.registry.get(use_case.model, ws.registry.aliases(use_case.model)[CHALLENGER]).uri

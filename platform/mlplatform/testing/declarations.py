@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from mlplatform.columns import Column, Described
 from mlplatform.errors import TableError
+from mlplatform.parts import repeated_names
 from mlplatform.use_case import UseCase
 
 
@@ -21,19 +22,20 @@ def problems(use_case: UseCase) -> Iterator[str]:
         if silver.source not in use_case.sources:
             yield f"{silver.__name__}.source is {silver.source.__name__}, which is not among the use case's sources"
         yield from _columns(silver.__name__, silver.columns)
-        yield from _missing(silver.__name__, "key", silver.keys, silver.columns)
+        yield from _missing(silver.__name__, "key", silver.primary_keys, silver.columns)
         yield from _missing(silver.__name__, "known_at", (silver.known_at,), silver.columns)
     known = {f"silver_{silver.name}" for silver in use_case.silver}
     spine = use_case.spine
     yield from _columns(spine.__name__, (*spine.key_columns, *spine.columns))
-    yield from _missing(spine.__name__, "key", (*spine.entity_keys, spine.prediction_time), spine.key_columns)
+    yield from _missing(spine.__name__, "key", spine.primary_keys, spine.key_columns)
     yield from _unknown_inputs(spine.__name__, spine.inputs, known)
     if spine.label in {column.name for column in (*spine.key_columns, *spine.columns)}:
         yield f"{spine.__name__}: the label {spine.label} is also a column of the spine, which would give it away"
     for table in use_case.features:
         yield from _columns(table.__name__, table.columns)
-        yield from _missing(table.__name__, "key", (*table.keys, table.timeseries_column), table.columns)
+        yield from _missing(table.__name__, "key", table.primary_keys, table.columns)
         yield from _unknown_inputs(table.__name__, table.inputs, known)
+    yield from repeated_names(type(use_case))
     for kind in ("sources", "silver", "features"):
         names = [part.name for part in getattr(use_case, kind)]
         for name in sorted({name for name in names if names.count(name) > 1}):

@@ -127,7 +127,7 @@ class Registration:
     def _reference(self, candidate: Candidate) -> dict[str, Any]:
         labels, holdout = self.data.labels, candidate.split.holdout
         profile = profiles.profile_table(self.data.rows)
-        profile |= profiles.profile_table(pa.table({PREDICTION: candidate.holdout_predictions}))
+        profile |= profiles.profile_table(pa.table({PREDICTION: pa.array(candidate.holdout_predictions)}))
         calibration = None
         if self.context.settings.task == "classification":
             calibration = estimate.fit_calibration(labels[holdout], candidate.holdout_predictions)

@@ -72,9 +72,9 @@ def open_workspace(  # noqa: PLR0913  (the last is the first one's old name)
             hint=f"{did_you_mean(workspace, WORKSPACES)} The folder of the local workspace is root (--home).",
         )
     if env not in STANDARD:
-        from mlplatform import discovery
+        from mlplatform.config.folders import check_environment
 
-        discovery.check_environment(env, use_cases)
+        check_environment(env, use_cases)
     catalog = catalog or None
     if workspace == "local":
         from mlplatform.workspace.local.workspace import LocalWorkspace

@@ -341,13 +341,14 @@ def test_all_checks_that_can_be_configured_look_at_the_real_thing(gate_at, tmp_p
         "baseline_by": ["region"],
         "guards": [{"metric": "brier", "max_loss": 0.1}],
         "slices": {"columns": ["region", "price", "region_cancellations"], "min_rows": 30, "min_positives": 5},
-        "features": {"max_null_increase": 0.5, "max_age": "12 months"},
+        "features": {"max_age": "12 months"},
         "max_seconds_per_1000_rows": 60,
         "max_brier": 0.5,
         "max_calibration_error": 0.5,
         "min_calibration_slope": 0.01,
     }
-    full = write_tiny_use_case(tmp_path, months=1, rows_a_month=1, gate=limits)
+    monitoring = {"max_null_increase": 0.5}
+    full = write_tiny_use_case(tmp_path, months=1, rows_a_month=1, gate=limits, monitoring=monitoring)
     ws = gate_at("challenged")
     details = put(ws, full).details
     assert {check["name"]: check["status"] for check in details["checks"]} == dict.fromkeys(

@@ -64,7 +64,7 @@ def test_each_monitoring_completes_what_is_profiled_and_refreshes_it(home, tiny,
     setup.run(context(home, tiny), setup.Request())
     first = run_tiny(home, tiny.folder, FIRST).details("monitor")["profiling"]
     predicted = home.tables.to_arrow(NAMESPACE.gold("predictions"), filters=[("alias", "=", CHAMPION)])
-    keys = [*context(home, tiny).use_case.label_spine().keys, "model_version", "prediction"]
+    keys = [*context(home, tiny).use_case.label_spine().primary_keys, "model_version", "prediction"]
 
     def rows(name: Any = LABELLED) -> pa.Table:
         return home.tables.to_arrow(name)
@@ -95,10 +95,10 @@ def test_each_monitoring_completes_what_is_profiled_and_refreshes_it(home, tiny,
     assert 0 < known.num_rows < rows().num_rows
     spine = context(home, tiny).use_case.label_spine()
     labels = {
-        tuple(row[key] for key in spine.keys): float(row[spine.label])
+        tuple(row[key] for key in spine.primary_keys): float(row[spine.label])
         for row in home.tables.to_arrow(NAMESPACE.gold("labels")).to_pylist()
     }
-    assert all(labels[tuple(row[key] for key in spine.keys)] == row["label"] for row in known.to_pylist())
+    assert all(labels[tuple(row[key] for key in spine.primary_keys)] == row["label"] for row in known.to_pylist())
     versions = [home.tables.version(name) for name in (LABELLED, BASELINE)]
     again = profiling.update(context(home, tiny, LATER))
     assert again == {"rows": 0, "refresh": "started"}

@@ -74,7 +74,9 @@ def stage(name: str, as_of: datetime, minute: int, **changes: Any) -> dict[str, 
 def scored(ws: LocalWorkspace, namespace: Namespace, *rows: tuple[str, datetime, int, float, datetime, str]) -> None:
     name = namespace.gold("predictions")
     schema = prediction_schema(SPINE)
-    ws.tables.create(name, schema, primary_keys=(*SPINE.keys, "model_version"), timeseries_column=SPINE.prediction_time)
+    ws.tables.create(
+        name, schema, primary_keys=(*SPINE.primary_keys, "model_version"), timeseries_column=SPINE.prediction_time
+    )
     columns = ("loan", "approved_at", "model_version", "prediction", "as_of", "alias")
     whole = [{**dict(zip(columns, row, strict=True)), "scored_at": SECOND, "run_id": "r"} for row in rows]
     ws.tables.append(name, pa.Table.from_pylist(whole, schema=schema))
@@ -82,7 +84,7 @@ def scored(ws: LocalWorkspace, namespace: Namespace, *rows: tuple[str, datetime,
 
 def labelled(ws: LocalWorkspace, namespace: Namespace, *rows: tuple[str, datetime, float, datetime]) -> None:
     name, schema = namespace.gold("labels"), SPINE.label_schema()
-    ws.tables.create(name, schema, primary_keys=SPINE.keys, timeseries_column=SPINE.prediction_time)
+    ws.tables.create(name, schema, primary_keys=SPINE.primary_keys, timeseries_column=SPINE.prediction_time)
     columns = ("loan", "approved_at", "bad", "label_known_at")
     ws.tables.append(name, pa.Table.from_pylist([dict(zip(columns, row, strict=True)) for row in rows], schema=schema))
 

@@ -8,16 +8,20 @@ import click
 import pytest
 
 from mlplatform.cli import main as entry
+from mlplatform.cli.commands import command
 from mlplatform.errors import StageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from mlplatform.cli.options import Options
 
-@click.command("break", hidden=True)
+
+@command("break")
 @click.argument("words", nargs=-1)
-def broken(words: tuple[str, ...]) -> None:
+def broken(words: tuple[str, ...], options: Options) -> None:
     """Fail as a stage does, with a foreign error behind it."""
+    del options
     click.echo(f"words: {' '.join(words)}")
     try:
         _ = {}["foreign"]
@@ -26,7 +30,7 @@ def broken(words: tuple[str, ...]) -> None:
 
 
 @pytest.fixture(autouse=True)
-def command() -> Iterator[None]:
+def added() -> Iterator[None]:
     entry.cli.add_command(broken)
     yield
     del entry.cli.commands["break"]

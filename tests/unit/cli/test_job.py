@@ -140,7 +140,7 @@ def test_arguments_may_be_given_in_python():
         job.main(["nonsense"])
 
 
-def test_the_command_line_takes_a_broken_pipe_for_its_reader_s_end_only_if_it_is(added, monkeypatch):
+def test_a_broken_pipe_that_is_not_standard_output_s_is_an_error_of_the_command_line_too(added, monkeypatch):
     """A lost connection to an engine is a failure, not success."""
 
     def fail():

@@ -12,8 +12,9 @@ import pytest
 from click.testing import CliRunner
 
 from mlplatform import open_workspace
+from mlplatform.cli.commands import command as as_command
 from mlplatform.cli.main import cli
-from mlplatform.cli.options import Options, common
+from mlplatform.cli.options import Options
 from mlplatform.errors import ConfigError, PlatformError, UsageError
 from mlplatform.naming import Namespace
 from mlplatform.workspace.databricks.workspace import DatabricksWorkspace
@@ -141,8 +142,13 @@ def commands() -> list[str]:
     found = []
     for name, command in cli.commands.items():
         inner = command.commands.items() if isinstance(command, click.Group) else [("", command)]
-        found += [f"{name} {sub}".strip() for sub, item in inner if "env" in {p.name for p in item.params}]
+        found += [f"{name} {sub}".strip() for sub, item in inner if takes_an_environment(item)]
     return found
+
+
+def takes_an_environment(command: click.Command) -> bool:
+    """A command that works in no workspace takes it, too, and does not show it."""
+    return any(param.name == "env" and not param.hidden for param in command.params)
 
 
 def arguments_of(command: str) -> list[str]:
@@ -155,6 +161,8 @@ def arguments_of(command: str) -> list[str]:
         if not parameter.required:
             continue
         value = "3" if isinstance(parameter.type, click.IntRange) else "alpha"
+        if isinstance(parameter.type, click.Choice):
+            value = str(parameter.type.choices[0])
         needed += [value] if isinstance(parameter, click.Argument) else [f"{parameter.opts[0]}={value}"]
     return needed
 
@@ -177,11 +185,11 @@ def options(*arguments: str, env: dict[str, str] | None = None) -> Options:
     """Return the options as a command gets them."""
     given: list[Options] = []
 
-    @common
+    @as_command()
     def keep(options: Options) -> None:
         given.append(options)
 
-    CliRunner().invoke(click.command()(keep), arguments, env=env, catch_exceptions=False)
+    CliRunner().invoke(keep, arguments, env=env, catch_exceptions=False)
     return given[0]
 
 

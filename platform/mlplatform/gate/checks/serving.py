@@ -11,7 +11,7 @@ from mlplatform.gate.checks.base import NO_CHAMPION, CheckResult, Evidence, Gate
 class FeatureAvailability(GateCheck):
     """Every looked-up or computed feature is there: not null in every row, unless training knew it so.
 
-    With `gate.features.max_null_increase` its null share may not have risen by more than that, either.
+    Where `monitoring.max_null_increase` is set, its null share may not have risen by more than that, either.
     """
 
     name = "feature_availability"

@@ -14,7 +14,8 @@ from mlplatform.workspace.databricks.registry_errors import redacted
 from mlplatform.workspace.shared.grants import check_principal, grant_statement
 
 if TYPE_CHECKING:
-    from mlplatform.workspace.databricks.workspace import DatabricksWorkspace
+    from mlplatform.workspace.databricks.registry import DatabricksRegistry
+    from mlplatform.workspace.databricks.unity import Unity
 
 SET, ALREADY = "set", "is already"
 # Moved to the newest version and taken away again: no alias that anybody acts on is touched.
@@ -24,15 +25,16 @@ PROBE_ALIAS = "setup_probe"
 class DatabricksAccess:
     """Grants; see `mlplatform.protocols.operations.Access`."""
 
-    def __init__(self, ws: DatabricksWorkspace) -> None:
-        """Take the workspace; nothing is asked yet."""
-        self._ws = ws
+    def __init__(self, unity: Unity, registry: DatabricksRegistry) -> None:
+        """Take the connection, and the registry whose aliases are tried; nothing is asked yet."""
+        self._unity = unity
+        self._registry = registry
 
     def grant(self, privileges: Sequence[str], kind: SecurableKind, name: str | ObjectName, principal: str) -> None:
         """Grant privileges on an object to a principal; again changes nothing."""
         statement = grant_statement(privileges, kind, name, principal)
         try:
-            self._ws.sql.execute(statement)
+            self._unity.sql.execute(statement)
         except Exception as error:
             raise DeploymentError(
                 f"The workspace refused: {statement}: {redacted(str(error))}",
@@ -41,7 +43,7 @@ class DatabricksAccess:
 
     def own_model(self, model: ObjectName | str, owner: str) -> str:
         """Make a principal the owner of a registered model, and read it back; again changes nothing."""
-        name, client = str(ObjectName.parse(model)), self._ws.client
+        name, client = str(ObjectName.parse(model)), self._unity.client
         if self._owner(name) == check_principal(owner):
             return ALREADY
         with translated(f"Making {owner} the owner of the model {name}", DeploymentError):
@@ -57,7 +59,7 @@ class DatabricksAccess:
 
     def probe_alias_right(self, model: ObjectName | str, principal: str) -> str:
         """Find out whether a principal may move aliases: by moving one, if it is us; else by who owns the model."""
-        name, me = str(ObjectName.parse(model)), self._ws.user
+        name, me = str(ObjectName.parse(model)), self._unity.user
         if principal in ("", me):
             tried = self._try_alias(name)
             if tried:
@@ -70,7 +72,7 @@ class DatabricksAccess:
         # Only the owner sets an alias: REST reference, "Set a registered model alias", and "Upgrade ML workflows to
         # target models in Unity Catalog" (machine-learning/manage-model-lifecycle/upgrade-workflows).
         try:
-            member = Principals(self._ws.client).is_member(principal, owner)
+            member = Principals(self._unity.client).is_member(principal, owner)
         except PlatformError as error:
             return f"{what}; whether {principal} belongs to it could not be read ({error.message})"
         if not member:
@@ -84,7 +86,7 @@ class DatabricksAccess:
 
     def _try_alias(self, name: str) -> str:
         """Set an alias of our own and take it away; empty: there is no version that it could point at."""
-        registry = self._ws.registry
+        registry = self._registry
         versions = registry.versions(name)
         if not versions:
             return ""
@@ -101,4 +103,4 @@ class DatabricksAccess:
 
     def _owner(self, name: str) -> str:
         with translated(f"Reading the owner of the model {name}", DeploymentError):
-            return retrying(lambda: self._ws.client.registered_models.get(name)).owner or ""
+            return retrying(lambda: self._unity.client.registered_models.get(name)).owner or ""

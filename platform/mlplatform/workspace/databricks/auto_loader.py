@@ -10,28 +10,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from mlplatform.naming import ObjectName, quote
 from mlplatform.protocols.landing import LANDED_CORRUPT, LANDED_FILE, LANDED_ORDER, LANDED_RESCUED
 from mlplatform.workspace.databricks import table_metadata
-from mlplatform.workspace.databricks.delta_writes import retrying_conflicts
+from mlplatform.workspace.databricks.delta import retrying_conflicts
+from mlplatform.workspace.databricks.literals import literal
 from mlplatform.workspace.databricks.spark_errors import translated_spark
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-    from mlplatform.workspace.databricks.workspace import DatabricksWorkspace
+    from mlplatform.workspace.databricks.unity import Unity
 
 
 class DatabricksAutoLoader:
     """Auto Loader; see `mlplatform.protocols.landing.AutoLoader`."""
 
-    def __init__(self, ws: DatabricksWorkspace) -> None:
-        """Take the workspace."""
-        self._ws = ws
+    def __init__(self, unity: Unity) -> None:
+        """Take the connection."""
+        self._unity = unity
 
     def land(self, folder: Path, files: str, *, columns: Sequence[str], into: ObjectName) -> None:
         """Bring all new files into a table.
@@ -42,7 +43,7 @@ class DatabricksAutoLoader:
         from pyspark.sql import functions as F  # noqa: N812
 
         schema = landed_schema(columns)
-        table_metadata.create_table(self._ws, into, schema, [LANDED_FILE], "Files on their way into bronze")
+        table_metadata.create_table(self._unity, into, schema, [LANDED_FILE], "Files on their way into bronze")
         # In Spark's globs as in ours: folders in the path, the file's own name as a filter.
         glob = PurePosixPath(files)
         source = folder / glob.parent
@@ -59,9 +60,9 @@ class DatabricksAutoLoader:
             "columnNameOfCorruptRecord": LANDED_CORRUPT,
         }
         # The checkpoint belongs to the table: one that is made again gets all files again.
-        checkpoint = folder / "_checkpoints" / f"{into.name}-{table_metadata.table_id(self._ws, into)}"
+        checkpoint = folder / "_checkpoints" / f"{into.name}-{table_metadata.table_id(self._unity, into)}"
         with translated_spark(f"Loading {files} of {folder}"):
-            stream = self._ws.sql.read_stream(str(source), options, ddl).select(
+            stream = self._unity.sql.read_stream(str(source), options, ddl).select(
                 # An empty cell is null, quoted or not.
                 *(F.nullif(F.col(quote(column)), F.lit("")).alias(column) for column in columns),
                 F.col(LANDED_RESCUED),
@@ -74,11 +75,11 @@ class DatabricksAutoLoader:
 
     def forget(self, table: ObjectName, files: Sequence[str]) -> None:
         """Remove the rows of files that have been moved on."""
-        listed = ", ".join(table_metadata.literal(file) for file in files)
+        listed = ", ".join(literal(file) for file in files)
         if listed:
             retrying_conflicts(
                 f"Removing rows from {table}",
-                lambda: self._ws.spark.sql(f"DELETE FROM {table.sql} WHERE {LANDED_FILE} IN ({listed})").collect(),
+                lambda: self._unity.spark.sql(f"DELETE FROM {table.sql} WHERE {LANDED_FILE} IN ({listed})").collect(),
             )
 
 
@@ -96,9 +97,6 @@ def _batch_writer(table: str, app_id: str) -> Callable[[DataFrame, int], None]:
 
 def landed_schema(columns: Sequence[str]) -> pa.Schema:
     """Return the columns of a landed table."""
-    return pa.schema(
-        [
-            *(pa.field(column, pa.string()) for column in (*columns, LANDED_RESCUED, LANDED_CORRUPT, LANDED_FILE)),
-            pa.field(LANDED_ORDER, pa.int64()),
-        ]
-    )
+    texts = (*columns, LANDED_RESCUED, LANDED_CORRUPT, LANDED_FILE)
+    fields: list[pa.Field[Any]] = [pa.field(column, pa.string()) for column in texts]
+    return pa.schema([*fields, pa.field(LANDED_ORDER, pa.int64())])

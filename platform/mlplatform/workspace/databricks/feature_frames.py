@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from mlplatform.naming import quote
+from mlplatform.protocols.table_checks import raise_for_nulls, repeated_keys
 from mlplatform.types import normal_table, spark_type
 from mlplatform.workspace.shared.feature_frames import ArrowRows, Rows, frame_in, frame_schema
-from mlplatform.workspace.shared.table_checks import raise_for_nulls, repeated_keys
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession

@@ -13,12 +13,13 @@ from mlplatform.naming import ObjectName, quote
 from mlplatform.protocols.functions import FunctionInfo
 from mlplatform.workspace.databricks.connection import retrying
 from mlplatform.workspace.databricks.function_source import python_body, rebuilt
+from mlplatform.workspace.databricks.literals import literal
 from mlplatform.workspace.databricks.registry_errors import redacted
 
 if TYPE_CHECKING:
     from databricks.sdk.service.catalog import FunctionInfo as UnityFunction
 
-    from mlplatform.workspace.databricks.workspace import DatabricksWorkspace
+    from mlplatform.workspace.databricks.unity import Unity
 
 _DIGEST = re.compile(r"\[mlplatform ([0-9a-f]{16})\]")
 
@@ -29,9 +30,9 @@ class DatabricksFunctions:
     The comment of each holds a digest of parameters, return type and body: what stands there already is not made again.
     """
 
-    def __init__(self, ws: DatabricksWorkspace) -> None:
-        """Take the workspace; nothing is asked yet."""
-        self._ws = ws
+    def __init__(self, unity: Unity) -> None:
+        """Take the connection; nothing is asked yet."""
+        self._unity = unity
         self._known: dict[str, tuple[str, FunctionInfo]] = {}
 
     def register(
@@ -53,7 +54,7 @@ class DatabricksFunctions:
         digest = _digest(info.parameters, info.returns, body)
         if not self._stands(info.name, digest):
             try:
-                self._ws.sql.execute(statement(info, body, digest))
+                self._unity.sql.execute(statement(info, body, digest))
             except Exception as error:
                 # The answer may have been lost after the function was made.
                 if not self._stands(info.name, digest):
@@ -97,7 +98,7 @@ class DatabricksFunctions:
         from databricks.sdk.errors import NotFound
 
         try:
-            return retrying(lambda: self._ws.client.functions.get(name))
+            return retrying(lambda: self._unity.client.functions.get(name))
         except NotFound:
             return None
         except Exception as error:
@@ -107,11 +108,11 @@ class DatabricksFunctions:
             ) from error
 
     def _names(self, name: str) -> list[str]:
-        from databricks.sdk.errors import DatabricksError
+        from databricks.sdk.errors.base import DatabricksError
 
         parsed = ObjectName.parse(name)
         try:
-            found = list(self._ws.client.functions.list(parsed.catalog, parsed.schema))
+            found = list(self._unity.client.functions.list(parsed.catalog, parsed.schema))
         except DatabricksError:
             found = []  # Near names are a courtesy: that the function is missing is known.
         return [item.full_name for item in found if item.full_name]
@@ -121,13 +122,13 @@ def statement(info: FunctionInfo, body: str, digest: str) -> str:
     """Return the statement that makes a function, with its digest in the comment."""
     parameters = ", ".join(f"{quote(name)} {_sql_type(kind)}" for name, kind in info.parameters)
     summary = (info.fn.__doc__ or "").strip().partition("\n")[0]
-    comment = f"{summary} [mlplatform {digest}]".strip().replace("\\", "\\\\").replace("'", "\\'").replace("$$", "$ $")
+    comment = literal(f"{summary} [mlplatform {digest}]".strip().replace("$$", "$ $"))
     # Databricks' SQL reference, "CREATE FUNCTION (SQL and Python)"
     # (sql/language-manual/sql-ref-syntax-ddl-create-sql-function).
     name, returns = ObjectName.parse(info.name).sql, _sql_type(info.returns)
     return (
         f"CREATE OR REPLACE FUNCTION {name}({parameters}) RETURNS {returns}\n"
-        f"LANGUAGE PYTHON\nCOMMENT '{comment}'\nAS $$\n{body}\n$$"
+        f"LANGUAGE PYTHON\nCOMMENT {comment}\nAS $$\n{body}\n$$"
     )
 
 

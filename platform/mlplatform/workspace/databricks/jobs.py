@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mlplatform.errors import DeploymentError, did_you_mean
 from mlplatform.protocols.operations import JobRun, JobState
@@ -62,7 +62,8 @@ class DatabricksJobs:
             waiter = retrying(
                 lambda: self._client.jobs.run_now(number, idempotency_token=token, job_parameters=parameters or None)
             )
-        return int(waiter.response.run_id)
+        response: Any = waiter.response  # the SDK annotates it with the builtin `any`
+        return int(response.run_id)
 
     def _number(self, job: str) -> int:
         if job.isdigit():

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from mlplatform.naming import ObjectName, quote
-from mlplatform.workspace.databricks.table_metadata import literal
+from mlplatform.workspace.databricks.literals import literal
 
 _PLACE = "_mlplatform_place"
 

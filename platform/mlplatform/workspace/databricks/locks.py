@@ -23,42 +23,42 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from mlplatform.errors import PlatformError, UnavailableError
-from mlplatform.naming import ObjectName, ops_table
+from mlplatform.naming import ObjectName
 from mlplatform.workspace.databricks import table_metadata
-from mlplatform.workspace.databricks.delta_writes import retrying_conflicts
+from mlplatform.workspace.databricks.delta import retrying_conflicts
+from mlplatform.workspace.databricks.literals import literal
 from mlplatform.workspace.databricks.spark_errors import translated_spark
 
 if TYPE_CHECKING:
-    from mlplatform.workspace.databricks.workspace import DatabricksWorkspace
+    from mlplatform.workspace.databricks.unity import Unity
 
 LOG = logging.getLogger(__name__)
 LEASE_SECONDS = 900
 RENEW_SECONDS = 300
 WAIT_SECONDS = 600
 POLL_SECONDS = 5.0
-_SCHEMA = pa.schema(
-    [
-        pa.field("name", pa.string(), False),
-        pa.field("owner", pa.string(), False),
-        pa.field("token", pa.string(), False),
-        pa.field("until", pa.timestamp("us", tz="UTC"), False),
-    ]
+_FIELDS: tuple[pa.Field[Any], ...] = (
+    pa.field("name", pa.string(), False),
+    pa.field("owner", pa.string(), False),
+    pa.field("token", pa.string(), False),
+    pa.field("until", pa.timestamp("us", tz="UTC"), False),
 )
+_SCHEMA = pa.schema(_FIELDS)
 
 
 @contextmanager
-def lease(ws: DatabricksWorkspace, name: str) -> Iterator[None]:
+def lease(unity: Unity, name: str) -> Iterator[None]:
     """Hold the lease of this name, waiting for it if another process (or thread) has it.
 
     Args:
-        ws: The workspace; the lease is that of its environment and prefix.
+        unity: The workspace; the lease is that of its environment and prefix.
         name: What is being protected; any text.
 
     Raises:
         UnavailableError: If another process keeps it for longer than ten minutes, saying which and until when; or if
             it was lost while it was held.
     """
-    mine = _Lease(ws, name)
+    mine = _Lease(unity, name)
     mine.take()
     stop = threading.Event()
     renewing = threading.Thread(target=mine.keep, args=(stop,), name=f"lease {name}", daemon=True)
@@ -77,17 +77,17 @@ def lease(ws: DatabricksWorkspace, name: str) -> Iterator[None]:
 
 
 class _Lease:
-    def __init__(self, ws: DatabricksWorkspace, name: str) -> None:
-        self._ws, self._name, self._token = ws, name, uuid.uuid4().hex
-        self._table: ObjectName = ops_table(ws.catalog, "leases", ws.prefix)
+    def __init__(self, unity: Unity, name: str) -> None:
+        self._unity, self._name, self._token = unity, name, uuid.uuid4().hex
+        self._table: ObjectName = unity.ops_table("leases")
         self._owner = f"{getpass.getuser()}@{socket.gethostname()} (process {os.getpid()})"
 
     def take(self) -> None:
-        table_metadata.create_table(self._ws, self._table, _SCHEMA, [], "Who is doing what only one may do")
+        table_metadata.create_table(self._unity, self._table, _SCHEMA, [], "Who is doing what only one may do")
         give_up = time.monotonic() + WAIT_SECONDS
         # The workspace's clock, not ours, says what has expired. Of two that take an expired lease at once Delta lets
         # one commit; the other looks again, and finds it taken.
-        name, owner, token = (table_metadata.literal(text) for text in (self._name, self._owner, self._token))
+        name, owner, token = (literal(text) for text in (self._name, self._owner, self._token))
         statement = (
             f"MERGE INTO {self._table.sql} t USING (SELECT {name} AS name) s ON t.name = s.name "
             f"WHEN MATCHED AND t.until < current_timestamp() THEN UPDATE SET owner = {owner}, token = {token}, "
@@ -115,11 +115,11 @@ class _Lease:
         return self._run(f"DELETE FROM {self._table.sql} WHERE {self._mine()}") > 0
 
     def _mine(self) -> str:
-        return f"name = {table_metadata.literal(self._name)} AND token = {table_metadata.literal(self._token)}"
+        return f"name = {literal(self._name)} AND token = {literal(self._token)}"
 
     def _run(self, statement: str) -> int:
         rows: list[Any] = retrying_conflicts(
-            f"The lease '{self._name}'", lambda: self._ws.spark.sql(statement).collect()
+            f"The lease '{self._name}'", lambda: self._unity.spark.sql(statement).collect()
         )
         return int(rows[0]["num_affected_rows"])
 
@@ -127,7 +127,7 @@ class _Lease:
         from pyspark.sql import functions as F  # noqa: N812
 
         with translated_spark(f"Reading {self._table}"):
-            rows = self._ws.spark.table(self._table.sql).where(F.col("name") == self._name).toArrow().to_pylist()
+            rows = self._unity.spark.table(self._table.sql).where(F.col("name") == self._name).toArrow().to_pylist()
         who = (
             f"{rows[0]['owner']} holds it until {rows[0]['until']:%Y-%m-%d %H:%M:%S} UTC" if rows else "others held it"
         )

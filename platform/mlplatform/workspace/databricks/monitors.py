@@ -14,9 +14,8 @@ from mlplatform.workspace.databricks.connection import retrying, translated
 from mlplatform.workspace.databricks.registry_errors import redacted
 
 if TYPE_CHECKING:
+    from databricks.sdk import WorkspaceClient
     from databricks.sdk.service.dataquality import AggregationGranularity, DataProfilingConfig
-
-    from mlplatform.workspace.databricks.workspace import DatabricksWorkspace
 
 LOG = logging.getLogger(__name__)
 CREATED, CHANGED, EXISTS = "created", "changed", "exists"
@@ -39,9 +38,9 @@ class DatabricksMonitors:
 
     offered = True
 
-    def __init__(self, ws: DatabricksWorkspace) -> None:
-        """Take the workspace; nothing is asked yet."""
-        self._ws = ws
+    def __init__(self, client: WorkspaceClient) -> None:
+        """Take the SDK's client; nothing is asked yet."""
+        self._client = client
 
     def ensure(self, table: ObjectName | str, profile: InferenceProfile) -> str:
         """See to it that the table is profiled just so; its metrics tables stand in its own schema."""
@@ -60,7 +59,7 @@ class DatabricksMonitors:
         from databricks.sdk.errors import AlreadyExists, NotFound, ResourceConflict
         from databricks.sdk.service.dataquality import Monitor
 
-        client = self._ws.client
+        client = self._client
         table_id = self._table_id(name)
         if table_id is None:
             return NO_TABLE
@@ -94,7 +93,7 @@ class DatabricksMonitors:
         if table_id is None:
             return NO_TABLE
         try:
-            self._ws.client.data_quality.create_refresh(_TABLE, table_id, Refresh(_TABLE, table_id))
+            self._client.data_quality.create_refresh(_TABLE, table_id, Refresh(_TABLE, table_id))
         except (Aborted, AlreadyExists, InvalidState, ResourceConflict):
             return UNDER_WAY
         except NotFound as error:
@@ -107,7 +106,7 @@ class DatabricksMonitors:
         from databricks.sdk.errors import NotFound
 
         try:
-            table_id: str | None = retrying(lambda: self._ws.client.tables.get(str(name))).table_id
+            table_id: str | None = retrying(lambda: self._client.tables.get(str(name))).table_id
         except NotFound:
             return None
         if not table_id:
@@ -116,7 +115,7 @@ class DatabricksMonitors:
 
 
 def _unless_off(name: ObjectName, ask: Callable[[], str]) -> str:
-    from databricks.sdk.errors import DatabricksError
+    from databricks.sdk.errors.base import DatabricksError
 
     try:
         return ask()

@@ -163,6 +163,7 @@ class DatabricksRegistry(MlflowRegistry):
                     pip_requirements=get_model_dependencies(str(folder)),
                     registered_model_name=name,
                 )
+        assert info.registered_model_version is not None  # it was logged under a registered name
         copied = int(info.registered_model_version)
         self.set_tags(name, copied, version.tags)
         return self.get(name, copied)

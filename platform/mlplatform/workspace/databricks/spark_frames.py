@@ -12,15 +12,15 @@ import pyarrow as pa
 
 from mlplatform.errors import TableError
 from mlplatform.naming import quote
+from mlplatform.protocols.table_checks import check_unique, raise_for_nulls, repeated_keys
 from mlplatform.types import arrow_type, spark_type
 from mlplatform.workspace.shared.frames import check_fit, conform, to_arrow
-from mlplatform.workspace.shared.table_checks import check_unique, raise_for_nulls, repeated_keys
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
     from pyspark.sql.types import StructType
 
-    from mlplatform.workspace.databricks.workspace import DatabricksWorkspace
+    from mlplatform.workspace.databricks.unity import Unity
 
 STAGED_BYTES = 64 * 1024**2
 
@@ -55,7 +55,7 @@ def spark_or_arrow(frame: Any) -> DataFrame | pa.Table:
 
 
 @contextmanager
-def conformed(ws: DatabricksWorkspace, frame: Any, schema: pa.Schema, table: str) -> Iterator[DataFrame]:
+def conformed(unity: Unity, frame: Any, schema: pa.Schema, table: str) -> Iterator[DataFrame]:
     """Give the frame with exactly the declared columns and types, as a Spark DataFrame.
 
     Raises:
@@ -65,23 +65,23 @@ def conformed(ws: DatabricksWorkspace, frame: Any, schema: pa.Schema, table: str
     if is_spark_frame(frame):
         yield _cast(frame, schema, table)
         return
-    with lifted(ws, conform(to_arrow(frame), schema, table)) as rows:
+    with lifted(unity, conform(to_arrow(frame), schema, table)) as rows:
         yield rows
 
 
 @contextmanager
-def lifted(ws: DatabricksWorkspace, rows: pa.Table) -> Iterator[DataFrame]:
+def lifted(unity: Unity, rows: pa.Table) -> Iterator[DataFrame]:
     """Give Arrow rows as a Spark DataFrame; large ones go through Parquet in the ops volume.
 
     Raises:
         TableError: If the volume cannot be written.
     """
     if rows.nbytes <= STAGED_BYTES:
-        yield ws.spark.createDataFrame(rows, schema=_ddl(rows.schema))
+        yield unity.spark.createDataFrame(rows, schema=_ddl(rows.schema))
         return
     from pyarrow import parquet
 
-    folder = ws.ops_volume / "staging" / uuid.uuid4().hex
+    folder = unity.ops_volume / "staging" / uuid.uuid4().hex
     try:
         folder.mkdir(parents=True)
         parquet.write_table(rows, folder / "rows.parquet")
@@ -91,7 +91,7 @@ def lifted(ws: DatabricksWorkspace, rows: pa.Table) -> Iterator[DataFrame]:
             hint="Run where volumes are mounted (a job, a notebook), or hand over a Spark DataFrame.",
         ) from error
     try:
-        yield ws.spark.read.schema(_ddl(rows.schema)).parquet(str(folder))
+        yield unity.spark.read.schema(_ddl(rows.schema)).parquet(str(folder))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -110,7 +110,7 @@ def check_unique_frame(frame: DataFrame | pa.Table, rows: DataFrame, keys: Seque
     """
     from pyspark.sql import functions as F  # noqa: N812
 
-    if not is_spark_frame(frame):
+    if isinstance(frame, pa.Table):
         check_unique(frame, keys, table)
         return
     columns = [F.col(quote(key)) for key in keys]

@@ -11,13 +11,14 @@ import pyarrow as pa
 
 from mlplatform.errors import FeatureStoreError, TableError, did_you_mean
 from mlplatform.naming import ObjectName, quote
+from mlplatform.protocols.table_checks import check_type
 from mlplatform.workspace.databricks.connection import retrying, translated
+from mlplatform.workspace.databricks.literals import literal
 from mlplatform.workspace.databricks.spark_errors import is_missing, translated_spark
 from mlplatform.workspace.databricks.spark_frames import arrow_schema, spark_name
-from mlplatform.workspace.shared.table_checks import check_type
 
 if TYPE_CHECKING:
-    from mlplatform.workspace.databricks.workspace import DatabricksWorkspace
+    from mlplatform.workspace.databricks.unity import Unity
 
 # Delta keeps statistics of the first columns only, and clusters by at most so many of them.
 _WITH_STATISTICS = 32
@@ -41,40 +42,34 @@ class Declared:
     description: str
 
 
-def literal(text: str) -> str:
-    """Return a text as a literal of Spark's SQL."""
-    escaped = text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n")
-    return f"'{escaped}'"
-
-
-def exists(ws: DatabricksWorkspace, name: ObjectName | str) -> bool:
+def exists(unity: Unity, name: ObjectName | str) -> bool:
     """Tell whether there is a table of that name; a view is none."""
     with translated_spark(f"Looking for {name}"):
         try:
-            return "VIEW" not in str(ws.spark.catalog.getTable(ObjectName.parse(name).sql).tableType)
+            return "VIEW" not in str(unity.spark.catalog.getTable(ObjectName.parse(name).sql).tableType)
         except Exception as error:
             if is_missing(error):
                 return False
             raise
 
 
-def comment_of(ws: DatabricksWorkspace, name: ObjectName) -> str | None:
+def comment_of(unity: Unity, name: ObjectName) -> str | None:
     """Return the comment of a table or view; None if there is neither."""
     with translated_spark(f"Looking for {name}"):
         try:
-            return str(ws.spark.catalog.getTable(name.sql).description or "")
+            return str(unity.spark.catalog.getTable(name.sql).description or "")
         except Exception as error:
             if is_missing(error):
                 return None
             raise
 
 
-def list_tables(ws: DatabricksWorkspace, catalog: str, schema: str) -> list[str]:
+def list_tables(unity: Unity, catalog: str, schema: str) -> list[str]:
     """Return the bare names of the tables of a schema, sorted; empty when there is no such schema."""
     from databricks.sdk.errors import NotFound
 
     def ask() -> list[str]:
-        found = ws.client.tables.list(catalog, schema, omit_columns=True, omit_properties=True)
+        found = unity.client.tables.list(catalog, schema, omit_columns=True, omit_properties=True)
         return sorted(str(table.name) for table in found if "VIEW" not in str(table.table_type))
 
     with translated(f"Listing the tables of {catalog}.{schema}", TableError):
@@ -84,7 +79,7 @@ def list_tables(ws: DatabricksWorkspace, catalog: str, schema: str) -> list[str]
             return []
 
 
-def schema_of(ws: DatabricksWorkspace, name: ObjectName | str) -> pa.Schema:
+def schema_of(unity: Unity, name: ObjectName | str) -> pa.Schema:
     """Return the columns of a table or view.
 
     Raises:
@@ -93,25 +88,25 @@ def schema_of(ws: DatabricksWorkspace, name: ObjectName | str) -> pa.Schema:
     parsed = ObjectName.parse(name)
     with translated_spark(f"Reading the columns of {name}"):
         try:
-            return arrow_schema(ws.spark.table(parsed.sql).schema)
+            return arrow_schema(unity.spark.table(parsed.sql).schema)
         except Exception as error:
             if not is_missing(error):
                 raise
-    known = list_tables(ws, parsed.catalog, parsed.schema)
+    known = list_tables(unity, parsed.catalog, parsed.schema)
     raise TableError(
         f"Table {name} does not exist.",
         hint=f"{did_you_mean(parsed.name, known)} Run the stage that writes it." if known else "",
     )
 
 
-def declared(ws: DatabricksWorkspace, name: ObjectName | str) -> Declared:
+def declared(unity: Unity, name: ObjectName | str) -> Declared:
     """Return a table's keys and comment, as Unity Catalog has them.
 
     Raises:
         TableError: If it cannot be read.
     """
     with translated(f"Reading what Unity Catalog knows about {name}", TableError):
-        info = retrying(lambda: ws.client.tables.get(str(ObjectName.parse(name))))
+        info = retrying(lambda: unity.client.tables.get(str(ObjectName.parse(name))))
     key = next((c.primary_key_constraint for c in info.table_constraints or [] if c.primary_key_constraint), None)
     keys = tuple(key.child_columns or ()) if key else ()
     timeseries = next(iter(key.timeseries_columns or ()), None) if key else None
@@ -119,39 +114,39 @@ def declared(ws: DatabricksWorkspace, name: ObjectName | str) -> Declared:
     return Declared(keys, timeseries, info.comment or "")
 
 
-def tags(ws: DatabricksWorkspace, name: ObjectName | str) -> dict[str, str]:
+def tags(unity: Unity, name: ObjectName | str) -> dict[str, str]:
     """Return a table's tags."""
 
     def ask() -> dict[str, str]:
-        found = ws.client.entity_tag_assignments.list("tables", str(ObjectName.parse(name)))
+        found = unity.client.entity_tag_assignments.list("tables", str(ObjectName.parse(name)))
         return {str(tag.tag_key): str(tag.tag_value or "") for tag in found}
 
     with translated(f"Reading the tags of {name}", TableError):
         return retrying(ask)
 
 
-def set_tag(ws: DatabricksWorkspace, name: ObjectName | str, key: str, value: str | None) -> None:
+def set_tag(unity: Unity, name: ObjectName | str, key: str, value: str | None) -> None:
     """Set a tag; None removes it."""
     table = ObjectName.parse(name).sql
     # Databricks' SQL reference, "ALTER TABLE" (sql/language-manual/sql-ref-syntax-ddl-alter-table): SET TAGS replaces a
     # value, which SET TAG (of runtime 16.1) refuses to.
     change = f"UNSET TAGS ({literal(key)})" if value is None else f"SET TAGS ({literal(key)} = {literal(value)})"
     with translated_spark(f"Setting the tag {key} of {name}"):
-        ws.sql.execute(f"ALTER TABLE {table} {change}")
+        unity.sql.execute(f"ALTER TABLE {table} {change}")
 
 
-def newest_version(ws: DatabricksWorkspace, name: ObjectName | str) -> int:
+def newest_version(unity: Unity, name: ObjectName | str) -> int:
     """Return the newest Delta version."""
     with translated_spark(f"Reading the history of {name}"):
-        return int(ws.spark.sql(f"DESCRIBE HISTORY {ObjectName.parse(name).sql} LIMIT 1").collect()[0]["version"])
+        return int(unity.spark.sql(f"DESCRIBE HISTORY {ObjectName.parse(name).sql} LIMIT 1").collect()[0]["version"])
 
 
-def operations(ws: DatabricksWorkspace, name: ObjectName | str, newest: int) -> list[str]:
+def operations(unity: Unity, name: ObjectName | str, newest: int) -> list[str]:
     """Return the operations of the newest versions in a table's history."""
     if newest <= 0:
         return []
     with translated_spark(f"Reading the history of {name}"):
-        history = ws.spark.sql(f"DESCRIBE HISTORY {ObjectName.parse(name).sql} LIMIT {newest:d}")
+        history = unity.spark.sql(f"DESCRIBE HISTORY {ObjectName.parse(name).sql} LIMIT {newest:d}")
         return [str(row["operation"]) for row in history.select("operation").collect()]
 
 
@@ -163,21 +158,21 @@ class Identity:
     created_at: datetime | None
 
 
-def identity(ws: DatabricksWorkspace, name: ObjectName | str) -> Identity:
+def identity(unity: Unity, name: ObjectName | str) -> Identity:
     """Return which table there is under a name."""
     with translated_spark(f"Reading the details of {name}"):
-        detail = ws.spark.sql(f"DESCRIBE DETAIL {ObjectName.parse(name).sql}").select("id", "createdAt")
+        detail = unity.spark.sql(f"DESCRIBE DETAIL {ObjectName.parse(name).sql}").select("id", "createdAt")
         # Through Arrow: it knows of the zone.
         row = detail.toArrow().to_pylist()[0]
     return Identity(str(row["id"]), row["createdAt"])
 
 
-def table_id(ws: DatabricksWorkspace, name: ObjectName | str) -> str:
+def table_id(unity: Unity, name: ObjectName | str) -> str:
     """Return Delta's id of a table."""
-    return identity(ws, name).id
+    return identity(unity, name).id
 
 
-def make_schema(ws: DatabricksWorkspace, name: ObjectName) -> None:
+def make_schema(unity: Unity, name: ObjectName) -> None:
     """Create the schema of a name if it is not there.
 
     Raises:
@@ -185,12 +180,12 @@ def make_schema(ws: DatabricksWorkspace, name: ObjectName) -> None:
     """
     schema = f"{quote(name.catalog)}.{quote(name.schema)}"
     with translated_spark(f"Creating the schema {name.catalog}.{name.schema}"):
-        if not ws.spark.catalog.databaseExists(schema):
-            ws.spark.sql(f"CREATE SCHEMA IF NOT EXISTS {schema}")
+        if not unity.spark.catalog.databaseExists(schema):
+            unity.spark.sql(f"CREATE SCHEMA IF NOT EXISTS {schema}")
 
 
 def create_table(
-    ws: DatabricksWorkspace,
+    unity: Unity,
     name: ObjectName,
     schema: pa.Schema,
     cluster_by: Sequence[str],
@@ -200,7 +195,7 @@ def create_table(
     """Create an empty table, clustered by its keys, if it is not there.
 
     Args:
-        ws: The workspace.
+        unity: The connection.
         name: The table.
         schema: Its columns.
         cluster_by: Its keys.
@@ -210,7 +205,7 @@ def create_table(
     Raises:
         TableError: If a type is none of Delta's, or it may not be created.
     """
-    if exists(ws, name):
+    if exists(unity, name):
         return  # asked first: whoever only writes to it may not create any
     columns = ", ".join(_column(field) for field in schema)
     usable = [key for key in cluster_by if schema.get_field_index(key) < _WITH_STATISTICS and _clusters(schema, key)]
@@ -221,22 +216,22 @@ def create_table(
         properties.append(f"{literal(_TIMESERIES)} = {literal(timeseries)}")
     if needs_mapping(schema):
         properties.append(NAME_MAPPING)
-    make_schema(ws, name)
+    make_schema(unity, name)
     # Databricks' SQL reference, "CREATE TABLE [USING]" (sql/language-manual/sql-ref-syntax-ddl-create-table-using) and
     # "CLUSTER BY clause (TABLE)" (sql/language-manual/sql-ref-syntax-ddl-cluster-by).
     with translated_spark(f"Creating {name}"):
-        ws.spark.sql(
+        unity.spark.sql(
             f"CREATE TABLE IF NOT EXISTS {name.sql} ({columns}) USING DELTA{clause}{comment} "
             f"TBLPROPERTIES ({', '.join(properties)})"
         )
 
 
-def needs_mapping(fields: Iterable[pa.Field]) -> bool:
+def needs_mapping(fields: Iterable[pa.Field[Any]]) -> bool:
     """Tell whether columns have names that Parquet cannot hold."""
     return any(_NOT_IN_PARQUET & set(name) for field in fields for name in _names(field))
 
 
-def add_primary_key(ws: DatabricksWorkspace, name: ObjectName, keys: Sequence[str], timeseries: str | None) -> None:
+def add_primary_key(unity: Unity, name: ObjectName, keys: Sequence[str], timeseries: str | None) -> None:
     """Declare the primary key, which feature tables are told by; another process may have done so meanwhile."""
     # Databricks' SQL reference, "ADD CONSTRAINT clause"
     # (sql/language-manual/sql-ref-syntax-ddl-alter-table-add-constraint).
@@ -244,9 +239,9 @@ def add_primary_key(ws: DatabricksWorkspace, name: ObjectName, keys: Sequence[st
     statement = f"ALTER TABLE {name.sql} ADD CONSTRAINT {quote(f'{name.name}_pk')} PRIMARY KEY ({columns})"
     with translated_spark(f"Declaring the primary key of {name}"):
         try:
-            ws.sql.execute(statement)
+            unity.sql.execute(statement)
         except Exception:
-            if not declared(ws, name).primary_keys:
+            if not declared(unity, name).primary_keys:
                 raise
 
 
@@ -261,7 +256,7 @@ def normalised(schema: pa.Schema) -> pa.Schema:
     return pa.schema([field.with_type(_from_spark(field)) for field in schema])
 
 
-def _from_spark(field: pa.Field) -> Any:
+def _from_spark(field: pa.Field[Any]) -> Any:
     from mlplatform.types import normal_type
 
     if pa.types.is_timestamp(field.type) and field.type.tz is None:
@@ -272,13 +267,13 @@ def _from_spark(field: pa.Field) -> Any:
         raise TableError(f"Column {field.name} is {field.type}: {error.message}", hint=error.hint) from None
 
 
-def _names(field: pa.Field) -> Iterator[str]:
+def _names(field: pa.Field[Any]) -> Iterator[str]:
     yield field.name
     for at in range(field.type.num_fields):
         yield from _names(field.type.field(at))
 
 
-def _column(field: pa.Field) -> str:
+def _column(field: pa.Field[Any]) -> str:
     comment = (field.metadata or {}).get(b"comment", b"").decode()
     parts = [quote(field.name), spark_name(field.type), "" if field.nullable else "NOT NULL"]
     return " ".join(filter(None, [*parts, f"COMMENT {literal(comment)}" if comment else ""]))

@@ -11,19 +11,7 @@ import pyarrow as pa
 
 from mlplatform.errors import TableError
 from mlplatform.naming import ObjectName, quote
-from mlplatform.protocols.tables import Filter, TableInfo, Transaction, WriteResult
-from mlplatform.workspace.databricks import delta_writes, latest_view, table_metadata
-from mlplatform.workspace.databricks.spark_errors import translated_spark
-from mlplatform.workspace.databricks.spark_frames import (
-    arrow_schema,
-    check_unique_frame,
-    conformed,
-    is_spark_frame,
-    spark_name,
-    spark_or_arrow,
-)
-from mlplatform.workspace.databricks.transactions import Ledger
-from mlplatform.workspace.shared.table_checks import (
+from mlplatform.protocols.table_checks import (
     check_columns,
     check_filters,
     check_merge_keys,
@@ -34,31 +22,45 @@ from mlplatform.workspace.shared.table_checks import (
     raise_for_outside,
     replaces,
 )
+from mlplatform.protocols.tables import Filter, TableInfo, Transaction, WriteResult
+from mlplatform.workspace.databricks import delta, latest_view, table_metadata
+from mlplatform.workspace.databricks.literals import time_literal
+from mlplatform.workspace.databricks.merge import add_columns, merge_rows
+from mlplatform.workspace.databricks.spark_errors import translated_spark
+from mlplatform.workspace.databricks.spark_frames import (
+    arrow_schema,
+    check_unique_frame,
+    conformed,
+    spark_name,
+    spark_or_arrow,
+)
+from mlplatform.workspace.databricks.transactions import Ledger
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
-    from mlplatform.workspace.databricks.workspace import DatabricksWorkspace
+    from mlplatform.protocols.tables import Frame
+    from mlplatform.workspace.databricks.unity import Unity
 
 
 class DatabricksTables:
-    """Tables of the Databricks workspace; see `mlplatform.protocols.workspace.Tables`.
+    """Tables of the Databricks workspace; see `mlplatform.protocols.tables.Tables`.
 
     A version can be read for at least 30 days after the next one, which is what Delta keeps of its log by default.
     """
 
-    def __init__(self, ws: DatabricksWorkspace) -> None:
-        """Take the workspace."""
-        self._ws = ws
-        self._ledger = Ledger(ws)
+    def __init__(self, unity: Unity) -> None:
+        """Take the connection."""
+        self._unity = unity
+        self._ledger = Ledger(unity)
 
     def exists(self, name: ObjectName | str) -> bool:
         """Tell whether the table exists; a view is none."""
-        return table_metadata.exists(self._ws, name)
+        return table_metadata.exists(self._unity, name)
 
     def list(self, catalog: str, schema: str) -> list[str]:
         """Return the bare names of the tables of a schema, sorted."""
-        return table_metadata.list_tables(self._ws, catalog, schema)
+        return table_metadata.list_tables(self._unity, catalog, schema)
 
     def create(
         self,
@@ -79,48 +81,48 @@ class DatabricksTables:
         parsed = ObjectName.parse(name)
         keyed = table_metadata.normalised(keyed_schema(name, schema, primary_keys, timeseries_column))
         apart = timeseries_column if timeseries_column not in primary_keys else None
-        table_metadata.create_table(self._ws, parsed, keyed, primary_keys, description, apart)
+        table_metadata.create_table(self._unity, parsed, keyed, primary_keys, description, apart)
         there = self.describe(parsed)
         if primary_keys and not there.primary_keys and there.schema.names == keyed.names:
-            table_metadata.add_primary_key(self._ws, parsed, primary_keys, timeseries_column)
+            table_metadata.add_primary_key(self._unity, parsed, primary_keys, timeseries_column)
             there = self.describe(parsed)
         check_same_declaration(there, keyed, primary_keys, timeseries_column)
         return there
 
     def describe(self, name: ObjectName | str) -> TableInfo:
         """Return what is known about the table."""
-        schema = table_metadata.schema_of(self._ws, name)
-        known = table_metadata.declared(self._ws, name)
-        identity = table_metadata.identity(self._ws, name)
+        schema = table_metadata.schema_of(self._unity, name)
+        known = table_metadata.declared(self._unity, name)
+        identity = table_metadata.identity(self._unity, name)
         return TableInfo(
             name=str(name),
-            version=table_metadata.newest_version(self._ws, name),
+            version=table_metadata.newest_version(self._unity, name),
             schema=schema,
             primary_keys=known.primary_keys,
             timeseries_column=known.timeseries_column,
             description=known.description,
-            tags=table_metadata.tags(self._ws, name),
+            tags=table_metadata.tags(self._unity, name),
             id=identity.id,
             created_at=identity.created_at,
         )
 
     def version(self, name: ObjectName | str) -> int:
         """Return the newest Delta version."""
-        table_metadata.schema_of(self._ws, name)
-        return table_metadata.newest_version(self._ws, name)
+        table_metadata.schema_of(self._unity, name)
+        return table_metadata.newest_version(self._unity, name)
 
     def replaced_since(self, name: ObjectName | str, version: int) -> bool:
         """Tell whether the table was restored, replaced or emptied as a whole after a version, or never reached it."""
         behind = self.version(name) - version
-        return behind < 0 or any(replaces(item) for item in table_metadata.operations(self._ws, name, behind))
+        return behind < 0 or any(replaces(item) for item in table_metadata.operations(self._unity, name, behind))
 
     def read(self, name: ObjectName | str, *, version: int | None = None) -> DataFrame:
         """Return the table, pinned at a version, as a Spark DataFrame; of a view what it shows when it is computed."""
         parsed = ObjectName.parse(name)
-        table_metadata.schema_of(self._ws, name)
+        table_metadata.schema_of(self._unity, name)
         if version is None and not self.exists(name):
-            return self._ws.spark.table(parsed.sql)
-        newest = table_metadata.newest_version(self._ws, name)
+            return self._unity.spark.table(parsed.sql)
+        newest = table_metadata.newest_version(self._unity, name)
         pinned = newest if version is None else version
         if not 0 <= pinned <= newest:
             raise TableError(
@@ -128,7 +130,7 @@ class DatabricksTables:
                 hint="Was the table dropped and made again after the version was recorded?",
             )
         with translated_spark(f"Reading version {pinned} of {name}"):
-            return self._ws.spark.sql(f"SELECT * FROM {parsed.sql} VERSION AS OF {pinned:d}")
+            return self._unity.spark.sql(f"SELECT * FROM {parsed.sql} VERSION AS OF {pinned:d}")
 
     def to_arrow(
         self,
@@ -141,7 +143,7 @@ class DatabricksTables:
         """Return the table (or view) as Arrow, with only the columns and rows asked for."""
         # An older version may lack columns that were added since.
         source = None if version is None else self.read(name, version=version)
-        schema = table_metadata.schema_of(self._ws, name) if source is None else arrow_schema(source.schema)
+        schema = table_metadata.schema_of(self._unity, name) if source is None else arrow_schema(source.schema)
         check_columns(name, schema, columns or ())
         rows = self._select(name, schema, filters, source)
         wanted = list(columns) if columns is not None else schema.names
@@ -153,7 +155,7 @@ class DatabricksTables:
         """Return the largest value of a column among the rows asked for."""
         from pyspark.sql import functions as F  # noqa: N812
 
-        schema = table_metadata.schema_of(self._ws, name)
+        schema = table_metadata.schema_of(self._unity, name)
         check_columns(name, schema, [column])
         with translated_spark(f"Reading {name}"):
             # Through Arrow: it knows of the zone.
@@ -172,35 +174,35 @@ class DatabricksTables:
     ) -> None:
         """Create or replace a SQL view of the newest row of each key."""
         view = ObjectName.parse(name)
-        schema = table_metadata.schema_of(self._ws, of)
+        schema = table_metadata.schema_of(self._unity, of)
         for column in (*keys, *order_by, *(where or {})):
             check_columns(f"View {name}: {of}", schema, [column])
         if self.exists(view):
             raise TableError(f"{name} is a table; it cannot be a view too.", hint="Choose another name.")
         made = latest_view.declare(view, ObjectName.parse(of), schema, keys, order_by, where or {}, description)
-        if table_metadata.comment_of(self._ws, view) == made.comment:
+        if table_metadata.comment_of(self._unity, view) == made.comment:
             return  # the same already: whoever scores need not own it
-        table_metadata.make_schema(self._ws, view)
+        table_metadata.make_schema(self._unity, view)
         with translated_spark(f"Creating the view {name}"):
-            self._ws.spark.sql(made.statement)
+            self._unity.spark.sql(made.statement)
 
-    def append(self, name: ObjectName | str, frame: Any, *, transactions: Sequence[Transaction] = ()) -> WriteResult:
+    def append(self, name: ObjectName | str, frame: Frame, *, transactions: Sequence[Transaction] = ()) -> WriteResult:
         """Append rows; with transactions, exactly once."""
-        schema = table_metadata.schema_of(self._ws, name)
-        with conformed(self._ws, frame, schema, str(name)) as rows:
+        schema = table_metadata.schema_of(self._unity, name)
+        with conformed(self._unity, frame, schema, str(name)) as rows:
             if transactions:
                 return self._ledger.append(name, rows, transactions)
             mark, parsed = uuid.uuid4().hex, ObjectName.parse(name)
-            delta_writes.append_rows(parsed, rows, mark=mark)
-            commit = delta_writes.commit_of(self._ws, parsed, mark)
+            delta.append_rows(parsed, rows, mark=mark)
+            commit = delta.commit_of(self._unity, parsed, mark)
             return WriteResult(version=commit.version, rows=commit.rows)
 
-    def merge(self, name: ObjectName | str, frame: Any) -> WriteResult:
+    def merge(self, name: ObjectName | str, frame: Frame) -> WriteResult:
         """Update the rows whose primary keys match, and insert the others; new columns are added first."""
         parsed = ObjectName.parse(name)
         info = self._info(parsed)
         given = spark_or_arrow(frame)
-        columns = arrow_schema(given.schema) if is_spark_frame(given) else given.schema
+        columns = given.schema if isinstance(given, pa.Table) else arrow_schema(given.schema)
         check_merge_keys(info, columns.names)
         if isinstance(given, pa.Table):
             check_no_nulls(given, info.primary_keys, str(name))
@@ -208,34 +210,34 @@ class DatabricksTables:
         # What the frame lacks keeps its value, so that it may lack what may not be null.
         known = [field for field in info.schema if field.name in columns.names]
         schema = table_metadata.normalised(pa.schema([*known, *added]))
-        with conformed(self._ws, given, schema, str(name)) as rows:
+        with conformed(self._unity, given, schema, str(name)) as rows:
             check_unique_frame(given, rows, info.primary_keys, str(name))
-            delta_writes.add_columns(self._ws, parsed, added)
-            written = delta_writes.merge_rows(self._ws, parsed, rows, schema, info.primary_keys)
-        return WriteResult(version=table_metadata.newest_version(self._ws, name), rows=written)
+            add_columns(self._unity, parsed, added)
+            written = merge_rows(self._unity, parsed, rows, schema, info.primary_keys)
+        return WriteResult(version=table_metadata.newest_version(self._unity, name), rows=written)
 
-    def overwrite(self, name: ObjectName | str, frame: Any) -> WriteResult:
+    def overwrite(self, name: ObjectName | str, frame: Frame) -> WriteResult:
         """Replace all rows in one commit."""
         info = self._info(name)
         given = spark_or_arrow(frame)
-        with conformed(self._ws, given, info.schema, str(name)) as rows:
+        with conformed(self._unity, given, info.schema, str(name)) as rows:
             if info.primary_keys:
                 check_unique_frame(given, rows, info.primary_keys, str(name))
-            commit = delta_writes.overwrite_where(self._ws, ObjectName.parse(name), rows, "true")
+            commit = delta.overwrite_where(self._unity, ObjectName.parse(name), rows, "true")
         return WriteResult(version=commit.version, rows=commit.rows)
 
     def replace_range(
-        self, name: ObjectName | str, frame: Any, *, column: str, start: datetime, end: datetime
+        self, name: ObjectName | str, frame: Frame, *, column: str, start: datetime, end: datetime
     ) -> WriteResult:
         """Replace the rows whose `column` lies in [start, end] in one commit."""
         from pyspark.sql import functions as F  # noqa: N812
 
         info = self._info(name)
         check_range(info, column, start, end)
-        first, last = delta_writes.time_literal(start), delta_writes.time_literal(end)
+        first, last = time_literal(start), time_literal(end)
         within = f"{quote(column)} >= {first} AND {quote(column)} <= {last}"
         given = spark_or_arrow(frame)
-        with conformed(self._ws, given, info.schema, str(name)) as rows:
+        with conformed(self._unity, given, info.schema, str(name)) as rows:
             with translated_spark(f"Reading the rows for {name}"):
                 counted = rows.agg(
                     F.count("*").alias("total"), F.count_if(F.expr(f"NOT coalesce({within}, false)")).alias("outside")
@@ -243,36 +245,36 @@ class DatabricksTables:
             raise_for_outside(name, counted["outside"], counted["total"], (column, start, end))
             if info.primary_keys:
                 check_unique_frame(given, rows, info.primary_keys, str(name))
-            commit = delta_writes.overwrite_where(self._ws, ObjectName.parse(name), rows, within)
+            commit = delta.overwrite_where(self._unity, ObjectName.parse(name), rows, within)
         return WriteResult(version=commit.version, rows=int(counted["total"]))
 
     def committed(self, name: ObjectName | str, transactions: Sequence[Transaction]) -> tuple[bool, ...]:
         """Tell of each transaction whether the table has taken it."""
-        table_metadata.schema_of(self._ws, name)
+        table_metadata.schema_of(self._unity, name)
         return self._ledger.committed(name, transactions) if transactions else ()
 
     def drop(self, name: ObjectName | str) -> None:
         """Remove the table; what the ledger knows is about the table with its id, and says nothing about the next."""
-        table_metadata.schema_of(self._ws, name)
+        table_metadata.schema_of(self._unity, name)
         with translated_spark(f"Dropping {name}"):
-            self._ws.spark.sql(f"DROP TABLE {ObjectName.parse(name).sql}")
+            self._unity.spark.sql(f"DROP TABLE {ObjectName.parse(name).sql}")
 
     def set_tag(self, name: ObjectName | str, key: str, value: str | None) -> None:
         """Set a tag; None removes it."""
-        table_metadata.schema_of(self._ws, name)
-        table_metadata.set_tag(self._ws, name, key, value)
+        table_metadata.schema_of(self._unity, name)
+        table_metadata.set_tag(self._unity, name, key, value)
 
     def _info(self, name: ObjectName | str) -> TableInfo:
         """Return what a write must know."""
-        schema = table_metadata.schema_of(self._ws, name)
-        known = table_metadata.declared(self._ws, name)
+        schema = table_metadata.schema_of(self._unity, name)
+        known = table_metadata.declared(self._unity, name)
         return TableInfo(str(name), -1, schema, known.primary_keys, known.timeseries_column)
 
     def _select(
         self, name: ObjectName | str, schema: pa.Schema, filters: Sequence[Filter], source: DataFrame | None = None
     ) -> DataFrame:
         check_filters(name, schema, filters)
-        rows = self._ws.spark.table(ObjectName.parse(name).sql) if source is None else source
+        rows = self._unity.spark.table(ObjectName.parse(name).sql) if source is None else source
         for item in filters:
             rows = rows.where(_condition(item, schema))
         return rows

@@ -24,29 +24,28 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from mlplatform.errors import TableError, UnavailableError
-from mlplatform.naming import ObjectName, ops_table
+from mlplatform.naming import ObjectName
 from mlplatform.protocols.tables import Transaction, WriteResult
 from mlplatform.workspace.databricks import table_metadata
-from mlplatform.workspace.databricks.delta_writes import append_rows, commits_of
+from mlplatform.workspace.databricks.delta import append_rows, commits_of
 from mlplatform.workspace.databricks.spark_errors import translated_spark
 from mlplatform.workspace.databricks.spark_frames import lifted
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-    from mlplatform.workspace.databricks.workspace import DatabricksWorkspace
+    from mlplatform.workspace.databricks.unity import Unity
 
-_SCHEMA = pa.schema(
-    [
-        pa.field("table_id", pa.string(), False),
-        pa.field("table_name", pa.string(), False),
-        pa.field("app_id", pa.string(), False),
-        pa.field("version", pa.int64(), False),
-        pa.field("token", pa.string(), False),
-        pa.field("state", pa.string(), False),
-        pa.field("recorded_at", pa.timestamp("us", tz="UTC"), False),
-    ]
+_FIELDS: tuple[pa.Field[Any], ...] = (
+    pa.field("table_id", pa.string(), False),
+    pa.field("table_name", pa.string(), False),
+    pa.field("app_id", pa.string(), False),
+    pa.field("version", pa.int64(), False),
+    pa.field("token", pa.string(), False),
+    pa.field("state", pa.string(), False),
+    pa.field("recorded_at", pa.timestamp("us", tz="UTC"), False),
 )
+_SCHEMA = pa.schema(_FIELDS)
 _BEGUN, _COMMITTED, _VOID = "begun", "committed", "void"
 
 
@@ -59,10 +58,10 @@ class _Table:
 class Ledger:
     """The transactions that the tables of an environment have taken."""
 
-    def __init__(self, ws: DatabricksWorkspace) -> None:
+    def __init__(self, unity: Unity) -> None:
         """Take the workspace; the ledger's table is made when first needed."""
-        self._ws = ws
-        self._ledger = ops_table(ws.catalog, "transactions", ws.prefix)
+        self._unity = unity
+        self._ledger = unity.ops_table("transactions")
         self._made = False
         # What a table has taken it has taken for good. By its id: one that is made again has taken nothing.
         self._taken: dict[str, set[Transaction]] = {}
@@ -81,7 +80,7 @@ class Ledger:
         table = self._table(name)
         done = self._settle(table, transactions, void=True)
         if all(done):
-            return WriteResult(version=table_metadata.newest_version(self._ws, table.name), rows=0, skipped=True)
+            return WriteResult(version=table_metadata.newest_version(self._unity, table.name), rows=0, skipped=True)
         if any(done):
             raise TableError(
                 f"Part of this append to {name} has been committed by another run, part has not.",
@@ -96,7 +95,7 @@ class Ledger:
                 f"Another process has appended to {name} what this one was about to.", hint="Run again."
             )
         append_rows(table.name, rows, mark=token, token=token)
-        commit = next(iter(commits_of(self._ws, table.name, [token])), None)
+        commit = next(iter(commits_of(self._unity, table.name, [token])), None)
         if commit is None:
             raise UnavailableError(
                 f"Another process has voided this append to {name}, because both append some of the same.",
@@ -108,7 +107,7 @@ class Ledger:
 
     def _table(self, name: ObjectName | str) -> _Table:
         parsed = ObjectName.parse(name)
-        return _Table(parsed, table_metadata.table_id(self._ws, parsed))
+        return _Table(parsed, table_metadata.table_id(self._unity, parsed))
 
     def _settle(
         self, table: _Table, transactions: Sequence[Transaction], *, void: bool, mine: str = ""
@@ -135,7 +134,7 @@ class Ledger:
         apps = {item.app_id for item in transactions}
         for token, items in tokens.items():
             if token not in settled and token != mine and apps & {item.app_id for item in items}:
-                happened = bool(commits_of(self._ws, table.name, [token])) or (
+                happened = bool(commits_of(self._unity, table.name, [token])) or (
                     void and self._voiding_fails(table, token)
                 )
                 if happened or void:
@@ -150,9 +149,9 @@ class Ledger:
             TableError: If it can no longer be told.
         """
         void = f"{_VOID}:{token}"
-        nothing = self._ws.spark.table(table.name.sql).limit(0)
+        nothing = self._unity.spark.table(table.name.sql).limit(0)
         append_rows(table.name, nothing, mark=void, token=token)
-        found = {commit.mark for commit in commits_of(self._ws, table.name, [token, void])}
+        found = {commit.mark for commit in commits_of(self._unity, table.name, [token, void])}
         if not found:
             raise TableError(
                 f"Whether an append to {table.name} that was begun earlier was committed can no longer be told: its "
@@ -167,7 +166,7 @@ class Ledger:
 
         self._make()
         with translated_spark(f"Reading {self._ledger}"):
-            rows = self._ws.spark.table(self._ledger.sql).where(F.col("table_id") == table.id)
+            rows = self._unity.spark.table(self._ledger.sql).where(F.col("table_id") == table.id)
             return list(rows.select("app_id", "version", "token", "state").toArrow().to_pylist())
 
     def _record(self, table: _Table, transactions: Sequence[Transaction], token: str, state: str) -> None:
@@ -177,13 +176,13 @@ class Ledger:
             dict(zip(_SCHEMA.names, (table.id, str(table.name), t.app_id, t.version, token, state, now), strict=True))
             for t in transactions
         ]
-        with lifted(self._ws, pa.Table.from_pylist(rows, schema=_SCHEMA)) as frame:
+        with lifted(self._unity, pa.Table.from_pylist(rows, schema=_SCHEMA)) as frame:
             append_rows(self._ledger, frame, mark=token)
 
     def _make(self) -> None:
         if not self._made:
             table_metadata.create_table(
-                self._ws, self._ledger, _SCHEMA, ["table_id"], "Which transactions each table has taken"
+                self._unity, self._ledger, _SCHEMA, ["table_id"], "Which transactions each table has taken"
             )
             self._made = True
 

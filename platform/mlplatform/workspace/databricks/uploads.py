@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from databricks.sdk.errors import DatabricksError, NotFound, PermissionDenied
+from databricks.sdk.errors import NotFound, PermissionDenied
+from databricks.sdk.errors.base import DatabricksError
 
 from mlplatform.errors import DeploymentError, StageError
 from mlplatform.protocols.operations import Upload

@@ -6,14 +6,12 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
-from mlplatform.naming import OPS_SCHEMA
 from mlplatform.workspace.databricks.connection import connect
 from mlplatform.workspace.databricks.session import open_session
-from mlplatform.workspace.databricks.unity_sql import DatabricksSql, UnitySql
-from mlplatform.workspace.shared.place import Place
+from mlplatform.workspace.databricks.unity import VOLUMES, Unity
+from mlplatform.workspace.shared.workspace import SharedWorkspace
 
 if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
@@ -29,16 +27,14 @@ if TYPE_CHECKING:
     from mlplatform.workspace.databricks.registry import DatabricksRegistry
     from mlplatform.workspace.databricks.secrets import DatabricksSecrets
     from mlplatform.workspace.databricks.tables import DatabricksTables
+    from mlplatform.workspace.databricks.unity_sql import UnitySql
 
-VOLUMES = Path("/Volumes")
 
-
-class DatabricksWorkspace(Place):
+class DatabricksWorkspace(SharedWorkspace):
     """A Databricks workspace; see `mlplatform.protocols.workspace.Workspace`.
 
     Attributes:
-        client: The SDK's client; it knows who asks, by the SDK's unified authentication.
-        sql: Where statements go that only Databricks' Spark knows.
+        unity: The connection, of which each part takes what it needs.
     """
 
     home = "databricks"
@@ -69,11 +65,7 @@ class DatabricksWorkspace(Place):
         """
         super().__init__(env, catalog, prefix)
         self._experiment = experiment
-        self.client = client
-        self.volumes = volumes
-        self._open_session = spark
-        self._session: SparkSession | None = None
-        self.sql: UnitySql = sql or DatabricksSql(lambda: self.spark)
+        self.unity = Unity(client, self, spark=spark, sql=sql, volumes=volumes)
 
     @classmethod
     def open(
@@ -102,30 +94,33 @@ class DatabricksWorkspace(Place):
         return cls(env, connect(), catalog=catalog, prefix=prefix, experiment=experiment, spark=session)
 
     @property
-    def spark(self) -> SparkSession:
-        """The session that is there, else one of Databricks Connect; never stopped by us."""
-        if self._session is None:
-            self._session = self._open_session()
-        return self._session
+    def client(self) -> WorkspaceClient:
+        """The SDK's client."""
+        return self.unity.client
 
     @property
-    def ops_volume(self) -> Path:
-        """The volume that holds the platform's own files: `/Volumes/<catalog>/<prefix>ops/files`."""
-        return self.volumes / self.catalog / f"{self.prefix}{OPS_SCHEMA}" / "files"
+    def spark(self) -> SparkSession:
+        """The active session, else one of Databricks Connect; never stopped by us."""
+        return self.unity.spark
+
+    @property
+    def sql(self) -> UnitySql:
+        """Where statements go that only Databricks' Spark knows."""
+        return self.unity.sql
 
     @cached_property
     def tables(self) -> DatabricksTables:
         """Unity Catalog's tables."""
         from mlplatform.workspace.databricks.tables import DatabricksTables
 
-        return DatabricksTables(self)
+        return DatabricksTables(self.unity)
 
     @cached_property
     def auto_loader(self) -> DatabricksAutoLoader:
         """Auto Loader."""
         from mlplatform.workspace.databricks.auto_loader import DatabricksAutoLoader
 
-        return DatabricksAutoLoader(self)
+        return DatabricksAutoLoader(self.unity)
 
     @cached_property
     def fe(self) -> DatabricksFeatureClient:
@@ -146,7 +141,7 @@ class DatabricksWorkspace(Place):
         """Unity Catalog's Python functions."""
         from mlplatform.workspace.databricks.functions import DatabricksFunctions
 
-        return DatabricksFunctions(self)
+        return DatabricksFunctions(self.unity)
 
     @cached_property
     def secrets(self) -> DatabricksSecrets:
@@ -167,25 +162,23 @@ class DatabricksWorkspace(Place):
         """Data profiling."""
         from mlplatform.workspace.databricks.monitors import DatabricksMonitors
 
-        return DatabricksMonitors(self)
+        return DatabricksMonitors(self.client)
 
     @cached_property
     def access(self) -> DatabricksAccess:
         """Grants."""
         from mlplatform.workspace.databricks.access import DatabricksAccess
 
-        return DatabricksAccess(self)
+        return DatabricksAccess(self.unity, self.registry)
 
-    @cached_property
+    @property
     def user(self) -> str:
         """Who the workspace says we are."""
-        from mlplatform.workspace.databricks.connection import user_name
-
-        return user_name(self.client)
+        return self.unity.user
 
     def landing(self, use_case: str) -> Path:
         """Return the volume where a use case's files land: `/Volumes/<catalog>/<prefix><use case>/landing`."""
-        return self.volumes / self.catalog / f"{self.prefix}{use_case}" / "landing"
+        return self.unity.volumes / self.catalog / f"{self.prefix}{use_case}" / "landing"
 
     def upload(self, folder: Path, files: Sequence[Path], landing: Path, *, overwrite: bool = False) -> Upload:
         """Send files to the volume where they land; those there with the same size are left alone."""
@@ -197,23 +190,13 @@ class DatabricksWorkspace(Place):
         """Let one process at a time do what `name` says."""
         from mlplatform.workspace.databricks.locks import lease
 
-        return lease(self, name)
+        return lease(self.unity, name)
 
     def files(self, name: str) -> Path:
         """Return a folder for files that are no tables, in a volume."""
-        folder = self.ops_volume / name
+        folder = self.unity.ops_volume / name
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
     def close(self) -> None:
         """Leave: the session is somebody else's, and goes on."""
-
-    def __enter__(self) -> Self:
-        """Use as a context manager."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close."""
-        self.close()

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from mlplatform.errors import FeatureStoreError
 from mlplatform.naming import quote
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
 def look_up(
     connection: duckdb.DuckDBPyConnection, frame: pa.Table, item: Join, table: DeltaTable, types: Sequence[pa.DataType]
-) -> list[pa.ChunkedArray]:
+) -> list[pa.ChunkedArray[Any]]:
     """Return the join's outputs, one value a row of the frame, in the frame's order.
 
     A null key matches nothing. The row found counts as a whole: a null in it stays null.
@@ -99,7 +98,7 @@ def _sql(item: Join) -> str:
     return f"SELECT s.row, {outputs} FROM spine s {kind} features t ON {' AND '.join(conditions)}"
 
 
-def _in_order(found: pa.Table, rows: int, item: Join, types: Sequence[pa.DataType]) -> list[pa.ChunkedArray]:
+def _in_order(found: pa.Table, rows: int, item: Join, types: Sequence[pa.DataType]) -> list[pa.ChunkedArray[Any]]:
     if found.num_rows != rows:
         raise FeatureStoreError(
             f"{item.table} holds rows with equal keys ({', '.join(other for _, other in item.keys)}): "
@@ -109,17 +108,16 @@ def _in_order(found: pa.Table, rows: int, item: Join, types: Sequence[pa.DataTyp
     numbers = found.column("row").to_numpy()
     place = np.empty(rows, dtype=np.int64)
     place[numbers] = np.arange(rows, dtype=np.int64)
-    order = pa.array(place)
     columns = []
     for number, kind in enumerate(types):
         column = found.column(f"j{number}")
         if column.null_count == rows:
             # DuckDB cannot know the type of a column that none of the files has yet.
-            columns.append(pa.chunked_array([pa.nulls(rows, kind)]))
+            nulls = pa.nulls(rows, kind)  # type: ignore[call-overload]  # the stubs list kinds, and not what they share
+            columns.append(pa.chunked_array([nulls]))
             continue
         if not column.type.equals(kind):
             column = column.cast(kind)
         # Taking from many chunks searches each row's chunk: from one it does not.
-        taken = pc.take(column.combine_chunks(), order)
-        columns.append(taken if isinstance(taken, pa.ChunkedArray) else pa.chunked_array([taken]))
+        columns.append(pa.chunked_array([column.combine_chunks().take(place)]))
     return columns

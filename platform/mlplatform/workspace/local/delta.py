@@ -20,10 +20,10 @@ from deltalake import Transaction as DeltaTransaction
 from deltalake.exceptions import CommitFailedError, TableNotFoundError
 
 from mlplatform.errors import TableError, UnavailableError
+from mlplatform.protocols.table_checks import check_type
 from mlplatform.protocols.tables import Transaction, WriteResult
 from mlplatform.workspace.local import duck
 from mlplatform.workspace.local.merge import plan_merge, plan_replacement
-from mlplatform.workspace.shared.table_checks import check_type
 
 ATTEMPTS = 20
 _PROPERTY = "mlplatform."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import pyarrow as pa
@@ -52,6 +52,13 @@ def connect(scratch: Path, *, memory_limit: str | None = None) -> Iterator[duckd
         connection.close()
 
 
+def arrow_schema(table: DeltaTable) -> pa.Schema:
+    """Return the schema of a Delta table at its opened version."""
+    # delta-rs gives another library's schema; it has Arrow's interface, which pyarrow's stubs do not know.
+    schema: Any = table.schema().to_arrow()
+    return pa.schema(schema)
+
+
 def scan(
     connection: duckdb.DuckDBPyConnection, view: str, table: DeltaTable, columns: Sequence[str] | None = None
 ) -> None:
@@ -63,7 +70,7 @@ def scan(
         table: The delta-rs handle; its version decides which files are read.
         columns: The columns wanted; default all.
     """
-    schema = pa.schema(table.schema().to_arrow())
+    schema = arrow_schema(table)
     wanted = list(columns) if columns is not None else schema.names
     files = [_local_path(uri) for uri in table.file_uris()]
     if table.protocol().min_reader_version > PLAIN_READER_VERSION or table.metadata().partition_columns or not files:

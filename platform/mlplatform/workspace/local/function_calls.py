@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from mlplatform.protocols.functions import FunctionInfo
 
 
-def call(function: FunctionInfo, arguments: Sequence[pa.Array | pa.ChunkedArray], rows: int) -> pa.Array:
+def call(function: FunctionInfo, arguments: Sequence[pa.Array[Any] | pa.ChunkedArray[Any]], rows: int) -> pa.Array[Any]:
     """Return the function's results for columns of arguments.
 
     Args:

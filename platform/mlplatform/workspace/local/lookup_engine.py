@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -107,7 +107,7 @@ def _call(frame: pa.Table, step: Call, sources: Sources) -> pa.Table:
 def _finish(
     batch: pa.RecordBatch, calls: Sequence[Call], plan: Plan, schema: pa.Schema, functions: Mapping[str, FunctionInfo]
 ) -> pa.RecordBatch:
-    columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+    columns: dict[str, pa.Array[Any]] = dict(zip(batch.schema.names, batch.columns, strict=True))
     for step in calls:
         arguments = [columns[name] for name in step.arguments]
         columns[step.output] = call(functions[step.function], arguments, batch.num_rows)

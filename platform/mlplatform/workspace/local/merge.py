@@ -52,7 +52,7 @@ def plan_merge(
     Raises:
         TableError: If rows that are new to the table lack a column that may not be null.
     """
-    there = pa.schema(table.schema().to_arrow())
+    there = duck.arrow_schema(table)
     added = [field.with_nullable(True) for field in source.schema if field.name not in there.names]
     schema = pa.schema([*there, *added])
     connection.register("source", source)
@@ -97,7 +97,7 @@ def plan_replacement(
         source: The rows that take the range's place, in the table's schema.
         span: Column, start and end, both included.
     """
-    schema = pa.schema(table.schema().to_arrow())
+    schema = duck.arrow_schema(table)
     connection.register("source", source)
     duck.scan(connection, "target", table)
     columns = ", ".join(quote(name, "duckdb") for name in schema.names)

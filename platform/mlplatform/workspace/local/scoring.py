@@ -101,7 +101,7 @@ class BatchScoring:
                 ]
                 yield pa.RecordBatch.from_arrays([*columns, prediction], schema=self.schema)
 
-    def _predict(self, predict: Predict, batch: pa.RecordBatch) -> pa.Array:
+    def _predict(self, predict: Predict, batch: pa.RecordBatch) -> pa.Array[Any]:
         columns = []
         for name in self._inputs:
             column = batch.column(name)
@@ -134,7 +134,7 @@ def _with_matches(plan: Plan, tables: Mapping[str, TableInfo]) -> tuple[Plan, li
     return Plan(stages=tuple(stages), defaults=plan.defaults, schema=pa.schema(fields)), names
 
 
-def as_column(result: Any, kind: pa.DataType, rows: int) -> pa.Array:
+def as_column(result: Any, kind: pa.DataType, rows: int) -> pa.Array[Any]:
     """Return a model's output as one Arrow column.
 
     One number a row, or one column, is taken as it is. Of two columns, the probabilities of the two classes, a scalar
@@ -154,13 +154,13 @@ def as_column(result: Any, kind: pa.DataType, rows: int) -> pa.Array:
             f"The model gave {values.size if values.ndim == 0 else len(values)} prediction(s) for {rows} row(s).",
             hint="A model scores each row.",
         )
-    listed = pa.types.is_list(kind)
     try:
-        if values.ndim == _TABLE and listed:
+        if values.ndim == _TABLE and pa.types.is_list(kind):
             width = values.shape[1]
             flat = pa.array(np.ascontiguousarray(values).reshape(-1)).cast(kind.value_type)
             offsets = pa.array(
-                np.arange(0, (rows + 1) * width, width, dtype=np.int32) if width else np.zeros(rows + 1, np.int32)
+                np.arange(0, (rows + 1) * width, width, dtype=np.int32) if width else np.zeros(rows + 1, np.int32),
+                pa.int32(),
             )
             return pa.ListArray.from_arrays(offsets, flat, type=kind)
         if values.ndim == _TABLE and values.shape[1] in (1, 2):
@@ -180,14 +180,14 @@ def as_column(result: Any, kind: pa.DataType, rows: int) -> pa.Array:
         ) from None
 
 
-def _scalars(values: np.ndarray[Any, Any], kind: pa.DataType) -> pa.Array:
+def _scalars(values: np.ndarray[Any, Any], kind: pa.DataType) -> pa.Array[Any]:
     if values.dtype == object or pa.types.is_list(kind):
         return pa.array(values.tolist(), type=kind)
-    column = pa.array(values)
-    return column if column.type.equals(kind) else pc.cast(column, kind)
+    column: pa.Array[Any] = pa.array(values)
+    return column if column.type.equals(kind) else column.cast(kind)
 
 
-def _cast(column: pa.Array, kind: pa.DataType, name: str) -> pa.Array:
+def _cast(column: pa.Array[Any], kind: pa.DataType, name: str) -> pa.Array[Any]:
     try:
         return column.cast(kind)
     except pa.ArrowException as error:

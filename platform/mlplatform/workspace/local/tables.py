@@ -17,11 +17,7 @@ from deltalake import DeltaTable, QueryBuilder
 
 from mlplatform.errors import TableError, did_you_mean
 from mlplatform.naming import ObjectName, quote
-from mlplatform.protocols.tables import Filter, TableInfo, Transaction, WriteResult
-from mlplatform.workspace.local import delta, duck, views
-from mlplatform.workspace.local.locks import file_lock
-from mlplatform.workspace.shared.frames import conform, to_arrow
-from mlplatform.workspace.shared.table_checks import (
+from mlplatform.protocols.table_checks import (
     check_columns,
     check_merge_keys,
     check_no_nulls,
@@ -34,9 +30,15 @@ from mlplatform.workspace.shared.table_checks import (
     replaces,
     unfit_filters,
 )
+from mlplatform.protocols.tables import Filter, TableInfo, Transaction, WriteResult
+from mlplatform.workspace.local import delta, duck, latest_view
+from mlplatform.workspace.local.locks import file_lock
+from mlplatform.workspace.shared.frames import conform, to_arrow
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
+
+    from mlplatform.protocols.tables import Frame
 
 SMALL_BYTES = 32 * 1024**2
 _KEYS = "primary_keys"
@@ -45,7 +47,7 @@ _TAGS = "tags"
 
 
 class LocalTables:
-    """Tables of the local workspace; see `mlplatform.protocols.workspace.Tables`."""
+    """Tables of the local workspace; see `mlplatform.protocols.tables.Tables`."""
 
     def __init__(self, root: Path, scratch: Path, spark: Callable[[], SparkSession]) -> None:
         """Keep tables under a folder.
@@ -143,7 +145,7 @@ class LocalTables:
         return TableInfo(
             name=str(name),
             version=table.version(),
-            schema=pa.schema(table.schema().to_arrow()),
+            schema=duck.arrow_schema(table),
             primary_keys=tuple(json.loads(values.get(_KEYS, "[]"))),
             timeseries_column=values.get(_TIMESERIES),
             description=table.metadata().description or "",
@@ -164,7 +166,7 @@ class LocalTables:
 
     def read(self, name: ObjectName | str, *, version: int | None = None) -> DataFrame:
         """Return the table, pinned at a version, as a Spark DataFrame."""
-        if views.load(self.path(name)) is not None:
+        if latest_view.load(self.path(name)) is not None:
             from pyarrow import parquet
 
             file = self._scratch / f"view-{uuid.uuid4().hex}.parquet"
@@ -184,12 +186,12 @@ class LocalTables:
         filters: Sequence[Filter] = (),
     ) -> pa.Table:
         """Return the table (or view) as Arrow, with only the columns and rows asked for."""
-        view = views.load(self.path(name))
+        view = latest_view.load(self.path(name))
         if view is not None:
             rows = view.rows(self.open(view.of, version=version), self._scratch)
-            return views.select(rows.filter(expression(filters)) if filters else rows, columns)
+            return latest_view.select(rows.filter(expression(filters)) if filters else rows, columns)
         table = self.open(name, version=version)
-        schema = pa.schema(table.schema().to_arrow())
+        schema = duck.arrow_schema(table)
         check_columns(name, schema, [*(columns or ()), *(item[0] for item in filters)])
         wanted = list(columns) if columns is not None else schema.names
         condition = expression(filters) if filters else None
@@ -210,7 +212,7 @@ class LocalTables:
     def largest(self, name: ObjectName | str, column: str, *, filters: Sequence[Filter] = ()) -> Any:
         """Return the largest value of a column among the rows asked for, reading batch by batch."""
         table = self.open(name)
-        schema = pa.schema(table.schema().to_arrow())
+        schema = duck.arrow_schema(table)
         check_columns(name, schema, [column])
         if table.protocol().min_reader_version > duck.PLAIN_READER_VERSION or _is_small(table):
             return pc.max(self.to_arrow(name, columns=[column], filters=filters).column(column)).as_py()
@@ -234,20 +236,20 @@ class LocalTables:
         """Keep a view of the newest row of each key; the same again changes nothing."""
         if self.exists(name):
             raise TableError(f"{name} is a table; it cannot be a view too.", hint="Choose another name.")
-        view = views.LatestView(str(of), list(keys), list(order_by), dict(where or {}), description)
-        if views.load(self.path(name)) != view:
-            view.check(pa.schema(self.open(of).schema().to_arrow()), str(name))
-            views.save(self.path(name), view)
+        view = latest_view.LatestView(str(of), list(keys), list(order_by), dict(where or {}), description)
+        if latest_view.load(self.path(name)) != view:
+            view.check(duck.arrow_schema(self.open(of)), str(name))
+            latest_view.save(self.path(name), view)
 
-    def append(self, name: ObjectName | str, frame: Any, *, transactions: Sequence[Transaction] = ()) -> WriteResult:
+    def append(self, name: ObjectName | str, frame: Frame, *, transactions: Sequence[Transaction] = ()) -> WriteResult:
         """Append rows; with transactions, exactly once."""
         table = self.open(name)
         if transactions and all(delta.is_committed(table, item) for item in transactions):
             return WriteResult(version=table.version(), rows=0, skipped=True)
-        rows = conform(to_arrow(frame), pa.schema(table.schema().to_arrow()), str(name))
+        rows = conform(to_arrow(frame), duck.arrow_schema(table), str(name))
         return delta.append(self.path(name), str(name), rows, transactions)
 
-    def merge(self, name: ObjectName | str, frame: Any) -> WriteResult:
+    def merge(self, name: ObjectName | str, frame: Frame) -> WriteResult:
         """Update the rows whose primary keys match, and insert the others."""
         info = self.describe(name)
         rows = to_arrow(frame)
@@ -261,7 +263,7 @@ class LocalTables:
         check_unique(conformed, info.primary_keys, str(name))
         return delta.merge(self.path(name), str(name), conformed, info.primary_keys, self._scratch)
 
-    def overwrite(self, name: ObjectName | str, frame: Any) -> WriteResult:
+    def overwrite(self, name: ObjectName | str, frame: Frame) -> WriteResult:
         """Replace all rows in one commit."""
         info = self.describe(name)
         rows = conform(to_arrow(frame), info.schema, str(name))
@@ -270,14 +272,15 @@ class LocalTables:
         return delta.overwrite(self.path(name), str(name), rows)
 
     def replace_range(
-        self, name: ObjectName | str, frame: Any, *, column: str, start: datetime, end: datetime
+        self, name: ObjectName | str, frame: Frame, *, column: str, start: datetime, end: datetime
     ) -> WriteResult:
         """Replace the rows whose `column` lies in [start, end] in one commit."""
         info = self.describe(name)
         check_range(info, column, start, end)
         rows = conform(to_arrow(frame), info.schema, str(name))
-        within = pc.and_(pc.greater_equal(rows.column(column), start), pc.less_equal(rows.column(column), end))
-        outside = rows.num_rows - (pc.sum(within).as_py() or 0)
+        times = rows.column(column)
+        within = pc.and_(pc.greater_equal(times, pa.scalar(start)), pc.less_equal(times, pa.scalar(end)))
+        outside = rows.num_rows - (pc.sum(within.cast(pa.int64())).as_py() or 0)
         raise_for_outside(name, outside, rows.num_rows, (column, start, end))
         if info.primary_keys:
             check_unique(rows, info.primary_keys, str(name))

@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from mlplatform.errors import ConfigError, MissingDependencyError
 from mlplatform.protocols.operations import Upload
@@ -22,13 +21,13 @@ from mlplatform.workspace.local.locks import file_lock
 from mlplatform.workspace.local.monitors import LocalMonitors
 from mlplatform.workspace.local.registry import LocalRegistry
 from mlplatform.workspace.local.secrets import EnvSecrets
-from mlplatform.workspace.shared.place import Place
+from mlplatform.workspace.shared.workspace import SharedWorkspace
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
     from mlplatform.workspace.local.fe import LocalFeatureClient
-    from mlplatform.workspace.local.sail import SailServer
+    from mlplatform.workspace.local.session import SailServer
     from mlplatform.workspace.local.tables import LocalTables
 
 LOG = logging.getLogger(__name__)
@@ -43,7 +42,7 @@ def workspace_root(root: str | Path | None = None) -> Path:
     return Path(root or os.environ.get(ROOT_SETTING) or DEFAULT_ROOT).expanduser().resolve()
 
 
-class LocalWorkspace(Place):
+class LocalWorkspace(SharedWorkspace):
     """A workspace on this machine; see `mlplatform.protocols.workspace.Workspace`.
 
     Parts are made when first used, so that a command that only reads tables starts no engine.
@@ -165,7 +164,7 @@ class LocalWorkspace(Place):
             LOG.warning("The local Spark engine died; it is started anew. Its messages: %s", self.root / "logs")
             self._stop_engine()
         if self._session is None:
-            from mlplatform.workspace.local.sail import SailServer, connect
+            from mlplatform.workspace.local.session import SailServer, connect
 
             url = os.environ.get(SPARK_SETTING)
             if not url:
@@ -218,17 +217,17 @@ class LocalWorkspace(Place):
     def _stop_engine(self) -> None:
         try:
             if self._session is not None:
-                from mlplatform.workspace.local.sail import disconnect
+                from mlplatform.workspace.local.session import disconnect
 
                 disconnect(self._session, answering=self._server is None or self._server.running)
             elif self._server is not None:
-                from mlplatform.workspace.local.sail import abandon
+                from mlplatform.workspace.local.session import abandon
 
                 abandon(self._server.url)
         except BaseException:
             # Ctrl-C while the session says farewell: left open, it would say it to a dead server when the process ends.
             if self._session is not None:
-                from mlplatform.workspace.local.sail import disconnect
+                from mlplatform.workspace.local.session import disconnect
 
                 disconnect(self._session, answering=False)
             raise
@@ -236,16 +235,6 @@ class LocalWorkspace(Place):
             server, self._session, self._server = self._server, None, None
             if server is not None:
                 server.stop()
-
-    def __enter__(self) -> Self:
-        """Use as a context manager."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close."""
-        self.close()
 
 
 def _sweep(scratch: Path) -> None:

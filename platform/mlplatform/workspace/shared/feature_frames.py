@@ -9,9 +9,9 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from mlplatform.errors import FeatureStoreError, TableError
+from mlplatform.protocols.table_checks import check_unique
 from mlplatform.types import arrow_type, normal_schema, normal_table
 from mlplatform.workspace.shared.frames import to_arrow
-from mlplatform.workspace.shared.table_checks import check_unique
 
 
 class Rows(Protocol):

@@ -24,7 +24,8 @@ def to_arrow(frame: Any) -> pa.Table:
     if isinstance(frame, pa.RecordBatchReader):
         return frame.read_all()
     if hasattr(frame, "toArrow"):
-        return frame.toArrow()
+        rows: pa.Table = frame.toArrow()
+        return rows
     if type(frame).__module__.split(".")[0] == "pandas":
         return pa.Table.from_pandas(frame, preserve_index=False)
     raise TableError(
@@ -63,7 +64,7 @@ def check_fit(columns: Sequence[str], schema: pa.Schema, table: str) -> None:
         raise TableError(f"The frame for {table} lacks {', '.join(missing)}.", hint="These columns may not be null.")
 
 
-def _column(frame: pa.Table, field: pa.Field, table: str) -> pa.ChunkedArray:
+def _column(frame: pa.Table, field: pa.Field[Any], table: str) -> pa.ChunkedArray[Any]:
     if field.name not in frame.column_names:
         return pa.chunked_array([pa.nulls(frame.num_rows, field.type)])
     column = frame.column(field.name)

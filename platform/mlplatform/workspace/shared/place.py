@@ -7,7 +7,7 @@ from mlplatform.naming import check_part
 
 
 class Place:
-    """The base of both homes: it alone decides on the catalog, so that every name has the same one.
+    """Environment, catalog and prefix: it alone decides on the catalog, so that every name has the same one.
 
     What is said to the workspace wins: `open_workspace(catalog=...)`, `--catalog`. Else the first use case that is
     opened decides: by its setting `catalog`, else the catalog is called as the environment is.

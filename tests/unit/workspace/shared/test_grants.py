@@ -42,7 +42,7 @@ class Recorder:
 )
 def test_a_grant_is_one_statement_with_everything_quoted(privileges, kind, name, says):
     sql = Recorder()
-    DatabricksAccess(SimpleNamespace(sql=sql)).grant(privileges, kind, name, "ml scorers`; DROP")
+    DatabricksAccess(SimpleNamespace(sql=sql), None).grant(privileges, kind, name, "ml scorers`; DROP")
     assert sql.statements == [f"GRANT {says} TO `ml scorers``; DROP`"]
 
 
@@ -63,7 +63,7 @@ def test_a_grant_is_one_statement_with_everything_quoted(privileges, kind, name,
 @pytest.mark.parametrize("home", ["local", "databricks"])
 def test_what_cannot_be_granted_is_refused_on_both_sides(home, privileges, kind, name, principal, error, says):
     sql = Recorder()
-    access = LocalAccess() if home == "local" else DatabricksAccess(SimpleNamespace(sql=sql))
+    access = LocalAccess() if home == "local" else DatabricksAccess(SimpleNamespace(sql=sql), None)
     with pytest.raises(error, match=says):
         access.grant(privileges, kind, name, principal)
     assert sql.statements == []
@@ -72,7 +72,7 @@ def test_what_cannot_be_granted_is_refused_on_both_sides(home, privileges, kind,
 def test_a_refusal_says_what_was_asked_and_no_credential():
     refusing = Recorder(RuntimeError("PERMISSION_DENIED for dapi0123456789abcdef"))
     with pytest.raises(DeploymentError) as caught:
-        DatabricksAccess(SimpleNamespace(sql=refusing)).grant(["SELECT"], "table", "dev.a.b", "readers")
+        DatabricksAccess(SimpleNamespace(sql=refusing), None).grant(["SELECT"], "table", "dev.a.b", "readers")
     assert "GRANT SELECT ON TABLE `dev`.`a`.`b` TO `readers`" in str(caught.value)
     assert "dapi0123456789abcdef" not in str(caught.value)
     assert "MANAGE" in caught.value.hint

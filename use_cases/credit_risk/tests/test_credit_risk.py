@@ -5,6 +5,7 @@ Slow: loans of seven years are refined, and models are trained on tens of thousa
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +16,8 @@ from mlplatform.as_of import parse_as_of
 from mlplatform.naming import CHAMPION
 from mlplatform.pipeline import Pipeline, RunSummary
 from mlplatform.statistics.metrics import roc_auc
-from mlplatform.training.candidate import predict, training_data
+from mlplatform.training.candidate import training_data
+from mlplatform.training.fitting import predict
 from mlplatform.training.label_frame import LabelFrame, known_labels
 
 if TYPE_CHECKING:
@@ -27,9 +29,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def use_case(ws: LocalWorkspace) -> UseCase:
-    found = discovery.get("credit_risk")
-    cls = discovery.load(found)
-    return cls.open("credit_risk", discovery.folder_of(found, cls), ws)
+    return discovery.open_use_case(ws, "credit_risk", Path(__file__).resolve().parents[2])
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def labels(ws: LocalWorkspace, use_case: UseCase, as_of: str, after: str, until:
     )
 
 
-def test_only_loans_whose_horizon_is_over_train(ws, use_case, first):
+def test_only_loans_whose_horizon_is_over_train(ws: LocalWorkspace, use_case: UseCase, first: RunSummary) -> None:
     (train,) = [stage for stage in first.stages if stage.stage == "train"]
     assert train.result.rows_in == 8285
     frame = known_labels(ws, use_case.namespace, use_case.label_spine(), parse_as_of("2006-01-01"))
@@ -65,7 +65,9 @@ def test_only_loans_whose_horizon_is_over_train(ws, use_case, first):
     assert latest <= parse_as_of("2003-01-01")
 
 
-def test_the_first_model_becomes_champion_and_scores_the_last_quarter(ws, use_case, first):
+def test_the_first_model_becomes_champion_and_scores_the_last_quarter(
+    ws: LocalWorkspace, use_case: UseCase, first: RunSummary
+) -> None:
     assert {stage.stage: stage.status for stage in first.stages}.items() >= {
         "ingest": "done",
         "refine": "done",
@@ -82,7 +84,7 @@ def test_the_first_model_becomes_champion_and_scores_the_last_quarter(ws, use_ca
     assert max(times) <= parse_as_of("2006-01-01")
 
 
-def test_the_champion_of_2006_ranks_the_loans_approved_in_2006(grown, use_case):
+def test_the_champion_of_2006_ranks_the_loans_approved_in_2006(grown: LocalWorkspace, use_case: UseCase) -> None:
     """The honest clock: a model frozen at the beginning of the year, on the year's loans, by labels known later."""
     frame = labels(grown, use_case, "2010-01-01", "2005-12-31", "2006-12-31")
     rows = frame.rows.drop_columns(["charged_off"])
@@ -96,7 +98,7 @@ def test_the_champion_of_2006_ranks_the_loans_approved_in_2006(grown, use_case):
     assert roc_auc(truth["charged_off"].to_numpy(), made["prediction"].to_numpy()) >= 0.61
 
 
-def test_a_backtest_ranks_well_and_not_too_well(grown, use_case):
+def test_a_backtest_ranks_well_and_not_too_well(grown: LocalWorkspace, use_case: UseCase) -> None:
     """Approvals until 2004 train, by what was known in 2009; those of 2005 and 2006 test. Far above 0.75 is a leak."""
     trainer, spine, settings = use_case.model_trainer(), use_case.label_spine(), use_case.settings
     older = labels(grown, use_case, "2009-01-01", "", "2004-12-31")

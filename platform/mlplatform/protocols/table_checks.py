@@ -111,7 +111,7 @@ def check_unique(rows: pa.Table, keys: Sequence[str], table: str) -> None:
     """
     check_no_nulls(rows, keys, table)
     counts = rows.select(list(keys)).group_by(list(keys)).aggregate([([], "count_all")])
-    repeated = counts.filter(pc.greater(counts.column("count_all"), 1))
+    repeated = counts.filter(pc.greater(counts.column("count_all"), pa.scalar(1)))
     if repeated.num_rows:
         example = {key: repeated.column(key)[0].as_py() for key in keys}
         raise repeated_keys(table, repeated.num_rows, rows.num_rows - counts.num_rows, example)

@@ -44,7 +44,7 @@ class LatestView:
 
     def rows(self, table: DeltaTable, scratch: Path) -> pa.Table:
         """Compute the view on the opened version of its table, out of core."""
-        schema = pa.schema(table.schema().to_arrow())
+        schema = duck.arrow_schema(table)
         self.check(schema, self.of)
         keys = ", ".join(quote(key, "duckdb") for key in self.keys)
         order = ", ".join(f"{quote(column, 'duckdb')} DESC" for column in self.order_by)
@@ -57,7 +57,8 @@ class LatestView:
                 f"QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY {order}) = 1",
                 params=list(self.where.values()) or None,
             )
-            return found.to_arrow_table().cast(schema)
+            rows: pa.Table = found.to_arrow_table()
+            return rows.cast(schema)
 
 
 def save(folder: Path, view: LatestView) -> None:
