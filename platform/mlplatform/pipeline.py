@@ -10,8 +10,8 @@ from datetime import datetime
 from typing import Any
 
 from mlplatform import stopping
-from mlplatform.change.adopt_model import AdoptModel, Source
-from mlplatform.change.adopt_table import AdoptTable
+from mlplatform.change.adopt_model import AdoptModel, AdoptModelDetails, ExistingVersion
+from mlplatform.change.adopt_table import AdoptTable, AdoptTableDetails
 from mlplatform.errors import PlatformError, UsageError, did_you_mean
 from mlplatform.features.backfill import Backfill
 from mlplatform.features.stage import Features
@@ -227,13 +227,17 @@ class Pipeline:
         """Compute a feature table's rows of [start, as_of] anew; see `mlplatform.features.backfill`."""
         return self.execute(Backfill(table, start), dry_run=dry_run)
 
-    def adopt_table(self, source: str, declared_as: str | None = None, *, dry_run: bool = False) -> StageResult[Any]:
+    def adopt_table(
+        self, source: str, declared_as: str | None = None, *, dry_run: bool = False
+    ) -> StageResult[AdoptTableDetails]:
         """Take over a feature table's rows; see `mlplatform.change.adopt_table`."""
-        return self.execute(AdoptTable(source, declared_as), dry_run=dry_run).result
+        return self.execute(AdoptTable(self._use_case.features, source, declared_as), dry_run=dry_run).result
 
-    def adopt_model(self, source: Source, *, dry_run: bool = False) -> StageResult[Any]:
+    def adopt_model(self, source: ExistingVersion, *, dry_run: bool = False) -> StageResult[AdoptModelDetails]:
         """Take over a model version; see `mlplatform.change.adopt_model`."""
-        return self.execute(AdoptModel(source), dry_run=dry_run).result
+        use_case = self._use_case
+        stage = AdoptModel(use_case.label_spine(), use_case.trainer.trusted_types, source)
+        return self.execute(stage, dry_run=dry_run).result
 
     def gate(
         self, *, version: int | None = None, override: str = "", hold: bool = False, dry_run: bool = False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from mlplatform.code_digest import code_digest
 from mlplatform.config.settings import UseCaseSettings
 from mlplatform.errors import LabelError
 from mlplatform.features.model_frame import model_frame
@@ -138,7 +138,7 @@ def training_key(trainer: Trainer, data: TrainingData, settings: UseCaseSettings
         [
             data.digest,
             settings.training.model_dump(mode="json"),
-            inspect.getsource(inspect.getmodule(type(trainer)) or type(trainer)),
+            code_digest(type(trainer)),
             sklearn.__version__,
             # A model that was fitted on other types is another model.
             RULE,
