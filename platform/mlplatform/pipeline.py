@@ -46,7 +46,13 @@ _WITHOUT = {
 
 def stages_of(use_case: UseCase) -> tuple[Stage[Any], ...]:
     """Return the stages of a use case, in order."""
-    train = Train(use_case.model_trainer(), use_case.label_spine(), use_case.folder, champion.version_or_none)
+    train = Train(
+        use_case.model_trainer(),
+        use_case.label_spine(),
+        use_case.folder,
+        champion.version_or_none,
+        use_case.functions,
+    )
     gate = gate_of(use_case)
     return (
         Ingest(),
@@ -62,7 +68,13 @@ def stages_of(use_case: UseCase) -> tuple[Stage[Any], ...]:
 
 def gate_of(use_case: UseCase) -> Gate:
     """Return the gate of a use case; its decisions leave a page of evidence."""
-    return Gate(use_case.gate, use_case.label_spine(), evidence_page.render)
+    return Gate(
+        use_case.gate,
+        use_case.label_spine(),
+        evidence_page.render,
+        use_case.functions,
+        use_case.trainer.trusted_types,
+    )
 
 
 @dataclass
@@ -236,7 +248,7 @@ class Pipeline:
     def adopt_model(self, source: ExistingVersion, *, dry_run: bool = False) -> StageResult[AdoptModelDetails]:
         """Take over a model version; see `mlplatform.change.adopt_model`."""
         use_case = self._use_case
-        stage = AdoptModel(use_case.label_spine(), use_case.trainer.trusted_types, source)
+        stage = AdoptModel(use_case.label_spine(), use_case.functions, use_case.trainer.trusted_types, source)
         return self.execute(stage, dry_run=dry_run).result
 
     def gate(

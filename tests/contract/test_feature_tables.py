@@ -146,7 +146,7 @@ def test_a_batch_with_bad_keys_is_refused_whole(ws, name):
         (frame, says)
         for rows, says in (
             (null, r"k \(1 row\(s\)\), t \(2 row"),
-            (twice, r"1 key\(s\) of .* stand more than once in the frame \(1 row"),
+            (twice, r"1 key\(s\) of .* occur more than once in the frame \(1 row"),
         )
         for frame in (rows, ws.spark.createDataFrame(rows))
     ]

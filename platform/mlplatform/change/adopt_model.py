@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -15,6 +16,8 @@ from pydantic import Field
 
 from mlplatform.as_of import parse_as_of
 from mlplatform.errors import FeatureStoreError, LabelError, RegistryError, StageError
+from mlplatform.features import artifacts
+from mlplatform.features.functions import FeatureFunctionSpec, register_functions
 from mlplatform.features.training_set import PREDICTION
 from mlplatform.gate import promotion
 from mlplatform.gate.decision import Decision, decision_id
@@ -28,7 +31,6 @@ from mlplatform.protocols.registry import ModelVersion
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.spine import LABEL_KNOWN_AT, LABELS, SPINE, LabelSpine
 from mlplatform.statistics import estimate, profiles
-from mlplatform.training import artifacts
 from mlplatform.training.label_frame import known_labels
 from mlplatform.training.reference import PROFILE_FILE
 from mlplatform.training.version_tags import TRAINED_AS_OF_TAG, TRAINED_THROUGH_TAG
@@ -79,6 +81,7 @@ class AdoptModel(PlannedStage[AdoptModelDetails]):
 
     Attributes:
         spine: Whom to predict for, when, and the label.
+        functions: The use case's feature functions.
         trusted_types: Types that the stored model may hold beyond the platform's own.
         source: The version.
     """
@@ -86,6 +89,7 @@ class AdoptModel(PlannedStage[AdoptModelDetails]):
     name: ClassVar[str] = stage_runs.ADOPT
 
     spine: LabelSpine
+    functions: tuple[FeatureFunctionSpec, ...]
     trusted_types: tuple[str, ...]
     source: ExistingVersion
 
@@ -109,7 +113,7 @@ class AdoptModel(PlannedStage[AdoptModelDetails]):
             artifacts.check_types(folder, self.trusted_types)
             spec = FeatureSpec.load(folder / _SPEC_FOLDER)
             digest = artifacts.digest(folder)
-        _check_spec(context, spec)
+        _check_spec(context, spec, self.functions)
         _check_signature(context.ws, origin)
         details = AdoptModelDetails(dry_run=True)
         details.origin = f"{self.source.model}/{self.source.version}"
@@ -171,7 +175,8 @@ class _Adoption:
 
     def keep_profile(self) -> None:
         """Score rows of the spine, and keep the reference profile."""
-        rows = _keep_profile(self.context, self.stage.spine, self.version, self.spec, self.through)
+        register_functions(self.context.ws, self.context.namespace, self.stage.functions)
+        rows = _keep_profile(self.context, self.stage, self.version, self.spec, self.through)
         self.result.rows_in = self.result.rows_out = rows
 
     def give_role(self) -> None:
@@ -202,7 +207,7 @@ def _download(ws: Workspace, origin: ModelVersion, part: str) -> Path:
         ) from error
 
 
-def _check_spec(context: StageContext, spec: FeatureSpec) -> None:
+def _check_spec(context: StageContext, spec: FeatureSpec, functions: Sequence[FeatureFunctionSpec]) -> None:
     tables, wrong = context.ws.tables, []
     spine = tables.describe(context.namespace.gold(SPINE)).schema.names
     outputs = {column.output_name for column in spec.columns}
@@ -225,8 +230,11 @@ def _check_spec(context: StageContext, spec: FeatureSpec) -> None:
             f"The feature spec of the model does not fit: {'; '.join(dict.fromkeys(wrong))}.",
             hint="Adopt or write the feature tables first, and let the spine give the columns that the model takes.",
         )
+    # The use case's own are registered before rows are scored.
+    declared = {str(context.namespace.table(function.name)) for function in functions}
     for name in spec.functions:
-        context.ws.functions.get(name)
+        if name not in declared:
+            context.ws.functions.get(name)
 
 
 def _check_signature(ws: Workspace, origin: ModelVersion) -> None:
@@ -250,10 +258,10 @@ def _registered(context: StageContext, origin: ModelVersion) -> ModelVersion:
 
 
 def _keep_profile(
-    context: StageContext, spine: LabelSpine, version: ModelVersion, spec: FeatureSpec, through: datetime
+    context: StageContext, stage: AdoptModel, version: ModelVersion, spec: FeatureSpec, through: datetime
 ) -> int:
     """Score the newest spine rows that it may have been fitted on: proof that it works, and the monitor's reference."""
-    ws = context.ws
+    ws, spine = context.ws, stage.spine
     time = spine.prediction_time
     rows = ws.tables.to_arrow(context.namespace.gold(SPINE), filters=[(time, "<=", through)])
     rows = rows.sort_by([(time, "ascending"), *((key, "ascending") for key in spine.entity_keys)])
@@ -264,7 +272,7 @@ def _keep_profile(
             hint="Run the stages ingest, refine and features first; see also --trained-through.",
         )
     context.progress(f"scoring {rows.num_rows} row(s) with {version.uri}")
-    scored = ws.fe.score_batch_arrow(model_uri=version.uri, df=rows, result_type="double")
+    scored = ws.fe.score_batch_arrow(model_uri=version.uri, df=rows, trusted_types=stage.trusted_types)
     if scored.num_rows != rows.num_rows:
         raise StageError(f"{version.uri} scored {scored.num_rows} of {rows.num_rows} rows.", hint="Report this.")
     reference = profiles.profile_table(scored.select([*spec.included, PREDICTION]))

@@ -111,6 +111,10 @@ def _steps(context: StageContext, request: Request) -> Iterator[Step]:
     yield Step(f"tag the tables with {', '.join(tags)}", lambda: _tag(context, tables, tags))
     description = context.use_case.settings.description
     yield Step(f"see to the model {model}", lambda: ws.registry.ensure_model(model, description=description))
+    functions = context.use_case.functions
+    if functions:
+        names = ", ".join(function.name for function in functions)
+        yield Step(f"register the feature functions {names}", lambda: context.use_case.register_functions(ws))
     yield Step("see how feature models are registered", lambda: _registration(context))
     if approval == "auto":
         yield Step("unlink the model's deployment job", lambda: ws.registry.set_deployment_job(model, None))

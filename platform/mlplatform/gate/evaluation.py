@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlplatform.errors import LabelError, PlatformError, StageError
+from mlplatform.features.functions import FeatureFunctionSpec, register_functions
 from mlplatform.gate import champion as champions
 from mlplatform.gate.checks.base import Evidence, FeatureFacts
 from mlplatform.gate.checks.evidence import enough
@@ -43,7 +45,13 @@ class Gathered:
 
 
 def gather(
-    context: StageContext, spine: LabelSpine, challenger: ModelVersion, champion: ModelVersion | None
+    context: StageContext,
+    spine: LabelSpine,
+    challenger: ModelVersion,
+    champion: ModelVersion | None,
+    *,
+    functions: Sequence[FeatureFunctionSpec] = (),
+    trusted_types: Collection[str] = (),
 ) -> Gathered:
     """Score both versions on the same rows, and gather what the checks need; writes nothing.
 
@@ -56,6 +64,8 @@ def gather(
         spine: The use case's label spine.
         challenger: The version to decide about.
         champion: The champion, or None when the registry says that there is none.
+        functions: The use case's feature functions.
+        trusted_types: Types that its stored models may hold beyond the platform's own.
 
     Raises:
         PlatformError: If labels, features, models or the registry cannot be read: never "no evidence".
@@ -74,8 +84,9 @@ def gather(
     known_then = max(time_of(version, TRAINED_AS_OF_TAG) for version in versions)
     frame, source = _newest(context, spine, frame, known_then)
     context.progress(f"gate: {frame.rows.num_rows} labelled rows ({source['rows_from']}) that neither model learned")
-    predictions, rows = score(context.ws, spine, challenger, frame)
-    other = _score_champion(context, spine, champion, frame) if champion else None
+    register_functions(context.ws, context.namespace, functions)
+    predictions, rows = score(context.ws, spine, challenger, frame, trusted_types)
+    other = _score_champion(context, spine, champion, frame, trusted_types) if champion else None
     spec = _feature_spec(context.ws, challenger)
     source |= {"tables": _versions(context, frame, spec), "digest": frame.digest, "after": after.isoformat()}
     evidence = Evidence(
@@ -91,7 +102,9 @@ def gather(
         features=_feature_facts(context, challenger, spec, rows),
         signatures=(_signature(context.ws, challenger), _signature(context.ws, champion) if champion else None),
         seconds_per_1000_rows=(
-            _seconds(context.ws, spine, challenger, frame) if settings.gate.max_seconds_per_1000_rows else None
+            _seconds(context.ws, spine, challenger, frame, trusted_types)
+            if settings.gate.max_seconds_per_1000_rows
+            else None
         ),
     )
     return Gathered(evidence, frame.digest)
@@ -110,7 +123,9 @@ def _newest(
     return frame, {"rows_from": HOLDOUT, "holdout_rows": frame.rows.num_rows - new.num_rows}
 
 
-def score(ws: Workspace, spine: LabelSpine, version: ModelVersion, frame: LabelFrame) -> tuple[Vector, pa.Table]:
+def score(
+    ws: Workspace, spine: LabelSpine, version: ModelVersion, frame: LabelFrame, trusted_types: Collection[str] = ()
+) -> tuple[Vector, pa.Table]:
     """Score a label frame through the feature client.
 
     Returns:
@@ -120,7 +135,7 @@ def score(ws: Workspace, spine: LabelSpine, version: ModelVersion, frame: LabelF
         StageError: If not every row came back.
     """
     rows = frame.rows.drop_columns([spine.label, LABEL_KNOWN_AT])
-    scored = ws.fe.score_batch_arrow(model_uri=version.uri, df=rows, result_type="double")
+    scored = ws.fe.score_batch_arrow(model_uri=version.uri, df=rows, trusted_types=trusted_types)
     # Scoring promises no order; the frame is sorted by these, and they are unique.
     order: SortOrder = [(spine.prediction_time, "ascending"), *((key, "ascending") for key in spine.entity_keys)]
     scored = scored.sort_by(order).combine_chunks()
@@ -133,10 +148,12 @@ def score(ws: Workspace, spine: LabelSpine, version: ModelVersion, frame: LabelF
     return np.asarray(scored.column("prediction").to_numpy(), dtype=np.float64), scored.drop_columns(["prediction"])
 
 
-def _score_champion(context: StageContext, spine: LabelSpine, version: ModelVersion, frame: LabelFrame) -> Vector:
+def _score_champion(
+    context: StageContext, spine: LabelSpine, version: ModelVersion, frame: LabelFrame, trusted_types: Collection[str]
+) -> Vector:
     """Score with the champion; what keeps it from scoring names it, and the commands that lead out."""
     try:
-        return score(context.ws, spine, version, frame)[0]
+        return score(context.ws, spine, version, frame, trusted_types)[0]
     except PlatformError as error:
         raise StageError(
             f"The champion, version {version.version} of {version.name}, could not score: {error.message}",
@@ -199,13 +216,15 @@ def _signature(ws: Workspace, version: ModelVersion) -> ModelSignature:
     return signature
 
 
-def _seconds(ws: Workspace, spine: LabelSpine, version: ModelVersion, frame: LabelFrame) -> float:
+def _seconds(
+    ws: Workspace, spine: LabelSpine, version: ModelVersion, frame: LabelFrame, trusted_types: Collection[str]
+) -> float:
     """Time to score 1,000 rows (the frame's first, repeated where it has fewer), the better of two tries."""
     places = np.arange(_TIMED_ROWS) % frame.rows.num_rows
     rows = frame.rows.drop_columns([spine.label, LABEL_KNOWN_AT]).take(places).combine_chunks()
     taken = []
     for _ in range(2):
         started = time.perf_counter()
-        ws.fe.score_batch_arrow(model_uri=version.uri, df=rows, result_type="double")
+        ws.fe.score_batch_arrow(model_uri=version.uri, df=rows, trusted_types=trusted_types)
         taken.append(time.perf_counter() - started)
     return min(taken)

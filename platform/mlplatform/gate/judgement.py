@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from mlplatform import stopping
 from mlplatform.errors import PlatformError
+from mlplatform.features.functions import FeatureFunctionSpec
 from mlplatform.gate import evaluation, promotion
 from mlplatform.gate.champion_gate import ChampionGate
 from mlplatform.gate.checks.base import CheckResult, Evidence
@@ -36,6 +38,9 @@ def judge(
     spine: LabelSpine,
     challenger: ModelVersion,
     champion: ModelVersion | None,
+    *,
+    functions: Sequence[FeatureFunctionSpec] = (),
+    trusted_types: Collection[str] = (),
 ) -> Judgement:
     """Score both on the same frozen rows and decide; whatever keeps the gate from looking rejects.
 
@@ -45,11 +50,15 @@ def judge(
         spine: Its label spine.
         challenger: The version to decide about.
         champion: The champion, or None if the registry says that there is none.
+        functions: The use case's feature functions.
+        trusted_types: Types that its stored models may hold beyond the platform's own.
     """
     checks, limits = gate(context.settings), context.settings.gate.model_dump_json()
     number, other = challenger.version, champion.version if champion else None
     try:
-        gathered = evaluation.gather(context, spine, challenger, champion)
+        gathered = evaluation.gather(
+            context, spine, challenger, champion, functions=functions, trusted_types=trusted_types
+        )
         identity = decision_id(str(context.model), number, other, context.as_of, gathered.digest, limits)
         decision = checks.decide(
             gathered.evidence, identity=identity, challenger=number, champion=other, as_of=context.as_of

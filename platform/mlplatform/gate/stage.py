@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
 from mlplatform.errors import PlatformError
+from mlplatform.features.functions import FeatureFunctionSpec
 from mlplatform.gate import champion as champions
 from mlplatform.gate import evidence_files, first_steps, judgement, promotion
 from mlplatform.gate.champion_gate import ChampionGate
@@ -37,6 +38,8 @@ class Gate(PlannedStage[GateDetails]):
         gate: Decides.
         spine: Whom to predict for, when, and the label.
         evidence: Gives the files that a decision leaves with the challenger's run.
+        functions: The use case's feature functions.
+        trusted_types: Types that its stored models may hold beyond the platform's own.
         version: The version to decide about; None: the one with the alias challenger.
         override: Promote it whatever the checks say, for this reason; empty: no override.
         hold: Decide, and let a promotion wait, approved or not: a later step carries it out.
@@ -49,6 +52,8 @@ class Gate(PlannedStage[GateDetails]):
     gate: type[ChampionGate]
     spine: LabelSpine
     evidence: evidence_files.Render
+    functions: tuple[FeatureFunctionSpec, ...] = ()
+    trusted_types: tuple[str, ...] = ()
     version: int | None = None
     override: str = ""
     hold: bool = False
@@ -123,7 +128,15 @@ class Gate(PlannedStage[GateDetails]):
             error = champions.lost(context.namespace, champion.trouble)
             judged = judgement.could_not_look(context, challenger, champion.number, error)
         else:
-            judged = judgement.judge(context, self.gate, self.spine, challenger, champion.version)
+            judged = judgement.judge(
+                context,
+                self.gate,
+                self.spine,
+                challenger,
+                champion.version,
+                functions=self.functions,
+                trusted_types=self.trusted_types,
+            )
         if self.override:
             return replace(judged, decision=judgement.overridden(context, judged.decision, self.override))
         return judged

@@ -132,7 +132,7 @@ def _renew_baseline(context: StageContext, version: ModelVersion) -> int:
         frame = known_labels(context.ws, context.namespace, spine, parse_as_of(known), after=parse_as_of(through))
     except LabelError:
         return 0
-    predictions, _ = evaluation.score(context.ws, spine, version, frame)
+    predictions, _ = evaluation.score(context.ws, spine, version, frame, context.use_case.trainer.trusted_types)
     name, count = context.namespace.gold(BASELINE), int(frame.rows.num_rows)
     rows = frame.rows.select(list(spine.primary_keys))
     rows = rows.append_column(VERSION, pa.array(np.full(count, version.version), pa.int64()))

@@ -70,6 +70,7 @@ def run(
             hint="--since lies before --as-of: rows with a prediction time between them are scored.",
         )
     ws, use_case, namespace = context.ws, context.use_case, context.namespace
+    use_case.register_functions(ws)
     aliases = ws.registry.aliases(use_case.model)
     wanted = alias or CHAMPION
     if wanted == CHAMPION:
@@ -180,9 +181,7 @@ class _Scoring:
         new = self._not_scored_yet(rows)
         if not new.num_rows:
             return 0
-        scored = self.context.ws.fe.score_batch_arrow(
-            model_uri=self.version.uri, df=new, result_type="double", matches=True
-        )
+        scored = self._scored(new, matches=True)
         if scored.num_rows != new.num_rows:
             raise StageError(
                 f"{self.version.uri} scored {scored.num_rows} of {new.num_rows} rows.", hint="Report this."
@@ -226,14 +225,21 @@ class _Scoring:
             frame = frame.append_column(name, values)
         return frame
 
+    def _scored(self, rows: pa.Table, *, matches: bool = False) -> pa.Table:
+        return self.context.ws.fe.score_batch_arrow(
+            model_uri=self.version.uri,
+            df=rows,
+            matches=matches,
+            trusted_types=self.context.use_case.trainer.trusted_types,
+        )
+
     def _reasons(self, scored: pa.Table) -> pa.Array[Any]:
         if self.ordinary is None:
             return pa.nulls(scored.num_rows, REASONS)
         ours = [PREDICTION, *(name for name in scored.column_names if name.startswith(MATCHED))]
 
         def score(rows: pa.Table) -> np.ndarray[Any, np.dtype[np.float64]]:
-            made = self.context.ws.fe.score_batch_arrow(model_uri=self.version.uri, df=rows, result_type="double")
-            return np.asarray(made.column(PREDICTION).to_numpy(), dtype=np.float64)
+            return np.asarray(self._scored(rows).column(PREDICTION).to_numpy(), dtype=np.float64)
 
         made = np.asarray(scored.column(PREDICTION).to_numpy(), dtype=np.float64)
         top = self.context.use_case.scorer.reason_codes

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from mlplatform.as_of import shown
+from mlplatform.features import artifacts
 from mlplatform.features.training_set import PREDICTION
 from mlplatform.naming import CHALLENGER, ObjectName
 from mlplatform.ops.context import StageContext
@@ -18,7 +19,7 @@ from mlplatform.protocols.registry import ModelVersion, TableRead
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.spine import SPINE
 from mlplatform.statistics import baseline, estimate, profiles
-from mlplatform.training import artifacts, skops_flavor
+from mlplatform.training import skops_flavor
 from mlplatform.training.candidate import Candidate, TrainingData, train
 from mlplatform.training.fitting import in_our_words
 from mlplatform.training.label_frame import LabelFrame

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Self
 
 from pydantic import Field
 
+from mlplatform.features.functions import FeatureFunctionSpec, register_functions
 from mlplatform.naming import Namespace, ObjectName
 from mlplatform.ops.context import StageContext
 from mlplatform.ops.result import Details, StageResult
@@ -74,6 +75,7 @@ class Train(Stage[TrainDetails]):
         spine: Whom to predict for, when, and the label.
         folder: The use case's, whose source version is recorded with the model.
         champion: Gives the champion's version, None where there has never been one; raises where one has vanished.
+        functions: The feature functions that the lookups name.
         register_only: Leave the alias to whoever evaluates the version: moving aliases takes more rights.
     """
 
@@ -83,6 +85,7 @@ class Train(Stage[TrainDetails]):
     spine: LabelSpine
     folder: Path
     champion: Callable[[Workspace, Namespace], int | None]
+    functions: tuple[FeatureFunctionSpec, ...] = ()
     register_only: bool = False
 
     def reads(self, names: Namespace) -> tuple[ObjectName, ...]:
@@ -112,6 +115,7 @@ class Train(Stage[TrainDetails]):
         if options.max_rows is not None:
             frame = sample(frame, options.max_rows, options.seed)
         context.progress(f"training set of {frame.rows.num_rows} labelled rows, of {known_rows} known")
+        register_functions(ws, context.namespace, self.functions)
         data = training_data(ws, self.trainer, self.spine, frame, context.settings)
         key = training_key(self.trainer, data, context.settings)
         details = TrainDetails()

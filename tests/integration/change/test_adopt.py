@@ -102,7 +102,7 @@ def test_keys_that_stand_more_than_once_are_refused_in_place_too(ws: LocalWorksp
     at(ws, tiny).adopt_table(str(OLD.features("region")))
     name = NEW.features("region")
     ws.tables.append(name, ws.tables.to_arrow(name).slice(0, 2))
-    with pytest.raises(TableError, match=r"2 key\(s\) of .* stand more than once"):
+    with pytest.raises(TableError, match=r"2 key\(s\) of .* occur more than once"):
         at(ws, tiny).adopt_table(str(name), dry_run=True)
 
 

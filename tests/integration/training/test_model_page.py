@@ -8,9 +8,9 @@ import mlflow
 import pytest
 from mlflow.entities import LoggedModel, Run
 
+from mlplatform.features.artifacts import DIGEST_TAG
 from mlplatform.protocols.registry import ModelVersion, TableRead
 from mlplatform.statistics.metrics import BY_TASK
-from mlplatform.training.artifacts import DIGEST_TAG
 from tests.support.tiny_gate import MODEL, NAMESPACE, put
 
 SPINE, LABELS = str(NAMESPACE.gold("spine")), str(NAMESPACE.gold("labels"))

@@ -61,6 +61,7 @@ def test_a_constant_counts_wherever_it_stands_and_a_comment_does_not(gate_at, wi
             use_case.label_spine(),
             use_case.folder,
             lambda *_: None,
+            use_case.functions,
             register_only=True,
         )
         return stage.run(use_case.context(ws, parse_as_of(FIRST), "run")).details

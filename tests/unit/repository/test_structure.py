@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+import mlplatform
+
 ROOT = Path(__file__).parents[3]
 PACKAGE = ROOT / "platform"
 HOMES = PACKAGE / "mlplatform" / "workspace"
@@ -114,3 +116,13 @@ def test_the_two_homes_share_no_run_of_equal_lines():
 @pytest.mark.parametrize("room", ["ingest", "refine", "features", "training", "gate", "scoring", "monitoring"])
 def test_a_room_of_the_cycle_holds_its_stage(room: str):
     assert (PACKAGE / "mlplatform" / room / "stage.py").is_file()
+
+
+def test_every_base_class_leads_to_the_glossary_and_shows_an_example():
+    names = (
+        "Source", "Replay", "SilverTable", "LabelSpine", "FeatureTable", "RollingFeatureTable", "Trainer", "GateCheck",
+        "ChampionGate", "BatchScorer", "Monitor", "UseCase",
+    )  # fmt: skip
+    texts = {name: getattr(mlplatform, name).__doc__ or "" for name in names}
+    assert [name for name, text in texts.items() if "glossary" not in text] == []
+    assert [name for name, text in texts.items() if ">>>" not in text] == []

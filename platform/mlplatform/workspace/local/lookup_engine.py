@@ -51,7 +51,7 @@ def run(
         frame: The rows, in normal types.
         columns: The columns wanted, in order.
         sources: What the plan reads.
-        batch_rows: Rows a batch, at most.
+        batch_rows: Rows per batch, at most.
 
     Raises:
         FeatureStoreError: If the frame has nulls in a time column that is looked up by, or a function fails.
@@ -61,15 +61,15 @@ def run(
     tail: list[Call] = []
     while stages and isinstance(stages[-1][0], Call):
         tail = [*(step for step in stages.pop() if isinstance(step, Call)), *tail]
-    wanted = {*columns, *(name for item in tail for name in item.arguments)}
+    names = {*columns, *(name for item in tail for name in item.arguments)}
     for item in plan.joins:
         # The whole frame is looked at before the first batch leaves.
         if item.time is not None and item.time[0] in frame.column_names:
             as_of_join.refuse_null_times(frame, item)
     for start in range(0, frame.num_rows, SLICE_ROWS):
         part = _extended(stages, frame.slice(start, SLICE_ROWS), plan, sources)
-        kept = part.select([name for name in part.column_names if name in wanted])
-        for batch in kept.to_batches(max_chunksize=batch_rows):
+        selection = part.select([name for name in part.column_names if name in names])
+        for batch in selection.to_batches(max_chunksize=batch_rows):
             yield _finish(batch, tail, plan, schema, sources.functions)
 
 
@@ -93,8 +93,8 @@ def _look_up(
     connection: duckdb.DuckDBPyConnection, frame: pa.Table, item: Join, plan: Plan, sources: Sources
 ) -> pa.Table:
     types = [plan.schema.field(output).type for _, output in item.outputs]
-    found = as_of_join.look_up(connection, frame, item, sources.tables[item.table], types)
-    for (_, output), column in zip(item.outputs, found, strict=True):
+    outputs = as_of_join.look_up(connection, frame, item, sources.tables[item.table], types)
+    for (_, output), column in zip(item.outputs, outputs, strict=True):
         frame = frame.append_column(output, column)
     return frame
 

@@ -54,14 +54,14 @@ def check_fit(columns: Sequence[str], schema: pa.Schema, table: str) -> None:
     """Refuse a frame with columns that the table does not have, or without those that it needs.
 
     Raises:
-        TableError: With near names.
+        TableError: With similar names.
     """
     unknown = [name for name in columns if name not in schema.names]
     if unknown:
         raise TableError(f"{table} has no column {', '.join(unknown)}.", hint=did_you_mean(unknown[0], schema.names))
-    missing = [field.name for field in schema if field.name not in columns and not field.nullable]
-    if missing:
-        raise TableError(f"The frame for {table} lacks {', '.join(missing)}.", hint="These columns may not be null.")
+    absent = [field.name for field in schema if field.name not in columns and not field.nullable]
+    if absent:
+        raise TableError(f"The frame for {table} lacks {', '.join(absent)}.", hint="These columns may not be null.")
 
 
 def _column(frame: pa.Table, field: pa.Field[Any], table: str) -> pa.ChunkedArray[Any]:

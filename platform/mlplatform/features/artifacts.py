@@ -11,8 +11,6 @@ from collections.abc import Collection
 from pathlib import Path
 
 from mlplatform.errors import RegistryError
-from mlplatform.naming import ObjectName
-from mlplatform.protocols.feature_client import ModelFiles
 
 DIGEST_TAG = "artifact_digest"
 # What a model in the skops format consists of; anything else might be a pickle by another name.
@@ -77,26 +75,6 @@ def verify(folder: Path, expected_digest: str, trusted: Collection[str] = ()) ->
     check_types(folder, trusted)
 
 
-class Verifier:
-    """Looks at the files of every model that a workspace loads; use cases say which types their own may hold."""
-
-    def __init__(self) -> None:
-        """Trust nothing beyond the platform's own allow-list."""
-        self._trusted: dict[str, tuple[str, ...]] = {}
-
-    def trust(self, model: ObjectName | str, types: Collection[str]) -> None:
-        """Let one registered model, and no other, hold types beyond the allow-list."""
-        self._trusted[str(model)] = tuple(types)
-
-    def __call__(self, model: ModelFiles) -> None:
-        """Refuse files that are not those registered, or hold types that are not allowed.
-
-        Raises:
-            RegistryError: Naming what differs; the model has not been loaded.
-        """
-        verify(model.path, model.tags.get(DIGEST_TAG, ""), self._trusted.get(model.name, ()))
-
-
 def check_types(folder: Path, trusted: Collection[str] = ()) -> None:
     """Refuse a model that is pickled, or that holds types outside the allow-list.
 
@@ -121,7 +99,7 @@ def check_types(folder: Path, trusted: Collection[str] = ()) -> None:
         if refused:
             raise RegistryError(
                 f"The model in {folder} holds types that are not allowed: {', '.join(refused)}.",
-                hint="If the use case needs them, list them in its Trainer's trusted_types.",
+                hint="If the model needs them, list them in the Trainer's trusted_types, or pass trusted_types.",
             )
 
 
