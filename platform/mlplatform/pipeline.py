@@ -7,11 +7,12 @@ import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from mlplatform import stopping
 from mlplatform.change.adopt_model import AdoptModel, AdoptModelDetails, ExistingVersion
 from mlplatform.change.adopt_table import AdoptTable, AdoptTableDetails
+from mlplatform.change.setup import Setup, TableMaker
 from mlplatform.errors import PlatformError, UsageError, did_you_mean
 from mlplatform.features.backfill import Backfill
 from mlplatform.features.stage import Features
@@ -75,6 +76,18 @@ def gate_of(use_case: UseCase) -> Gate:
         use_case.functions,
         use_case.trainer.trusted_types,
     )
+
+
+def setup_of(use_case: UseCase, **options: str) -> Setup:
+    """Return the setup of a use case.
+
+    Args:
+        use_case: The use case.
+        **options: The principals, and the other options of `Setup`.
+    """
+    ingest, refine, features, _, _, score, *_ = stages_of(use_case)
+    computing = cast("tuple[TableMaker, ...]", (ingest, refine, features))
+    return Setup(computing, cast("TableMaker", score), use_case.functions, **options)
 
 
 @dataclass

@@ -18,7 +18,7 @@ from mlplatform.as_of import Duration, parse_as_of, shown
 from mlplatform.errors import PlatformError, StageError, TableError, UsageError
 from mlplatform.gate import champion as champions
 from mlplatform.gate import first_steps
-from mlplatform.naming import CHALLENGER, CHAMPION, ObjectName
+from mlplatform.naming import CHALLENGER, CHAMPION, Namespace, ObjectName
 from mlplatform.ops import markers
 from mlplatform.ops.context import StageContext
 from mlplatform.ops.result import StageResult
@@ -376,6 +376,14 @@ class Score(Stage[Any]):
         if all(row["details"].get("since") for row in context.log.done_at(NAME, context.as_of)):
             return self
         return replace(self, restore_only=True) if lost_predictions.find(context) else None
+
+    def writes(self, names: Namespace) -> tuple[ObjectName, ...]:
+        """Return the tables that it writes."""
+        return (names.gold(PREDICTIONS),)
+
+    def create_tables(self, context: StageContext) -> None:
+        """Create them if they do not exist."""
+        create_tables(context)
 
     def run(self, context: StageContext) -> StageResult[Any]:
         """Do it."""
