@@ -88,7 +88,7 @@ def _add(subject: type | Callable[..., Any], parts: dict[str, str]) -> None:
         if _is_standard(base.__module__):
             continue
         if _top(base.__module__) == _PLATFORM:
-            parts[f"{base.__module__}.{base.__qualname__}"] = _tree_text(textwrap.dedent(inspect.getsource(base)))
+            parts[f"{base.__module__}.{base.__qualname__}"] = _class_text(base)
             continue
         if not _add_module(base.__module__, parts):
             parts[f"class {base.__module__}.{base.__qualname__}"] = _compiled(base)
@@ -292,6 +292,14 @@ class _WithoutProse(ast.NodeTransformer):
             and isinstance(called.value, ast.Name)
             and called.value.id == _PLATFORM
         )
+
+
+def _class_text(base: type) -> str:
+    try:
+        source = inspect.getsource(base)
+    except (OSError, TypeError):
+        return _compiled(base)
+    return _tree_text(textwrap.dedent(source))
 
 
 def _compiled(base: type) -> str:

@@ -7,12 +7,12 @@ import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 
 from mlplatform import stopping
 from mlplatform.change.adopt_model import AdoptModel, AdoptModelDetails, ExistingVersion
 from mlplatform.change.adopt_table import AdoptTable, AdoptTableDetails
-from mlplatform.change.setup import Setup, TableMaker
+from mlplatform.change.setup import Setup
 from mlplatform.errors import PlatformError, UsageError, did_you_mean
 from mlplatform.features.backfill import Backfill
 from mlplatform.features.stage import Features
@@ -38,7 +38,7 @@ from mlplatform.use_case import UseCase
 
 ORDER = ("ingest", "refine", "features", "train", "gate", "score", "monitor", "retrain")
 # What a stage records for the next run only.
-_INTERNAL = ("computed", "tables")
+_INTERNAL = ("computed", "refined", "tables")
 _WITHOUT = {
     "gate": "The champion is whom the registry names; a rollback knows no earlier ones.",
     "monitor": "The stage monitor measures a time again where it is asked to: mlplatform monitor, with its --as-of.",
@@ -56,14 +56,24 @@ def stages_of(use_case: UseCase) -> tuple[Stage[Any], ...]:
     )
     gate = gate_of(use_case)
     return (
-        Ingest(),
-        Refine(),
-        Features(),
+        *computing_of(use_case),
         train,
         gate,
         Score(),
         MonitorStage(),
         Retrain(then=(train, replace(gate, only_undecided=True))),
+    )
+
+
+def computing_of(use_case: UseCase) -> tuple[Ingest, Refine, Features]:
+    """Return the stages of a use case that compute its tables, in order."""
+    refined_into = {
+        source: tuple(table.name for table in use_case.silver if table.source is source) for source in use_case.sources
+    }
+    return (
+        Ingest(use_case.sources, use_case.landing, refined_into),
+        Refine(use_case.silver, use_case.label_spine()),
+        Features(use_case.features),
     )
 
 
@@ -85,9 +95,8 @@ def setup_of(use_case: UseCase, **options: str) -> Setup:
         use_case: The use case.
         **options: The principals, and the other options of `Setup`.
     """
-    ingest, refine, features, _, _, score, *_ = stages_of(use_case)
-    computing = cast("tuple[TableMaker, ...]", (ingest, refine, features))
-    return Setup(computing, cast("TableMaker", score), use_case.functions, **options)
+    score = next(stage for stage in stages_of(use_case) if isinstance(stage, Score))
+    return Setup(computing_of(use_case), score, use_case.functions, **options)
 
 
 @dataclass
@@ -250,7 +259,7 @@ class Pipeline:
 
     def backfill(self, table: str, start: datetime, *, dry_run: bool = False) -> StageRun[Any]:
         """Compute a feature table's rows of [start, as_of] anew; see `mlplatform.features.backfill`."""
-        return self.execute(Backfill(table, start), dry_run=dry_run)
+        return self.execute(Backfill(self._use_case.features, table, start), dry_run=dry_run)
 
     def adopt_table(
         self, source: str, declared_as: str | None = None, *, dry_run: bool = False

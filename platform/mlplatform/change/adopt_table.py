@@ -10,27 +10,26 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from mlplatform.errors import TableError, UsageError, did_you_mean
+from mlplatform.features.adopted import AdoptedDetails
 from mlplatform.features.table import FeatureTable
 from mlplatform.naming import Namespace, ObjectName
 from mlplatform.ops import markers, stage_runs
 from mlplatform.ops.context import StageContext
-from mlplatform.ops.result import Details, Moment, StageResult
+from mlplatform.ops.result import StageResult
 from mlplatform.ops.stage import Action, Plan, PlannedStage
 from mlplatform.protocols.table_checks import check_unique
 from mlplatform.protocols.tables import TableInfo
 
 
-class AdoptTableDetails(Details):
+class AdoptTableDetails(AdoptedDetails):
     """What the adoption of a table says of itself.
 
     Attributes:
-        adopted: Bare name of the declared feature table -> the time up to which its rows are adopted ones.
         origin: The existing table.
         known_later: Its rows that became known later, and were left out.
         dry_run: Whether nothing was changed.
     """
 
-    adopted: dict[str, Moment] = Field(default_factory=dict)
     origin: str = Field(default="", alias="from")
     known_later: int = 0
     dry_run: bool = False
