@@ -14,7 +14,7 @@ PARITY_STAMP := $(VENV)/.synced-databricks
 # By this editors complete and check the config.yml of a use case.
 SCHEMA := use_cases/config.schema.json
 
-.PHONY: help setup demo test test-slow parity parity-slow lint format check bench clean
+.PHONY: help setup demo test test-slow parity parity-slow lint format check bench clean clean-home
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -69,6 +69,10 @@ check: lint test ## Everything a change must pass
 bench: $(STAMP) ## Run the benchmarks
 	@for file in tests/benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file; done
 
-clean: ## Remove the environment, caches, builds and the local workspace
-	rm -rf $(VENV) .mlplatform dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+clean: ## Remove what is made anew: the environment, caches and builds; no data
+	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+clean-home: ## Delete the local workspace: .mlplatform, its tables, models and reports
+	@test ! -d .mlplatform || du -sh .mlplatform
+	rm -rf .mlplatform

@@ -4,34 +4,33 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 
-from mlplatform.errors import TableError
-
-_TYPES: dict[str, pa.DataType] = {
-    "string": pa.string(),
-    "boolean": pa.bool_(),
-    "int": pa.int32(),
-    "bigint": pa.int64(),
-    "float": pa.float32(),
-    "double": pa.float64(),
-    "date": pa.date32(),
-    "timestamp": pa.timestamp("us", tz="UTC"),
-}
+from mlplatform.errors import ConfigError, FeatureStoreError, TableError, did_you_mean
+from mlplatform.types import declared_type
 
 
 @dataclass(frozen=True)
 class Column:
     """One column of a declared table.
 
+    See the glossary: docs/glossary.md
+
     Attributes:
         name: Its name.
-        type: A Spark type: string, boolean, int, bigint, float, double, date or timestamp (UTC, microseconds).
+        type: Spark's name of a type: string, boolean, tinyint, smallint, int, bigint, float, double, decimal(p,s), date
+            or timestamp (UTC, microseconds).
         comment: What it means, with its unit; ends up as the column's comment in the catalog.
         nullable: False where a null is an error.
         sql: Of a silver table's column: how it is read from the landed text, in Spark's SQL. None: the landed column of
             the same name, null where it cannot be read as the type.
+
+    Examples:
+        >>> amount = Column("amount", "decimal(12,2)", "Approved, in dollars", nullable=False)
+        >>> amount.field().type, amount.field().nullable
+        (Decimal128Type(decimal128(12, 2)), False)
     """
 
     name: str
@@ -40,7 +39,7 @@ class Column:
     nullable: bool = True
     sql: str | None = None
 
-    def field(self) -> pa.Field:
+    def field(self) -> pa.Field[Any]:
         """Return the column as an Arrow field.
 
         Raises:
@@ -50,13 +49,31 @@ class Column:
             >>> Column("loan_id", "string", "Number of the loan").field().type
             DataType(string)
         """
-        if self.type not in _TYPES:
-            raise TableError(f"Column {self.name}: {self.type!r} is no type.", hint=f"Known: {', '.join(_TYPES)}.")
-        return pa.field(self.name, _TYPES[self.type], nullable=self.nullable, metadata={"comment": self.comment})
+        try:
+            kind = declared_type(self.type)
+        except FeatureStoreError as error:
+            raise TableError(f"Column {self.name}: {error.message}", hint=error.hint) from None
+        return pa.field(self.name, kind, nullable=self.nullable, metadata={"comment": self.comment})
 
 
 class Described:
-    """What is described by the first line of its class's docstring, unless it sets `description` itself."""
+    """Base of declared parts: described by the first line of the class's docstring, unless it sets `description`.
+
+    Attributes stand in the class's body, or in its brackets: `class Loans(SilverTable, keys=("loan_id",))`.
+    """
+
+    def __init_subclass__(cls, **declared: Any) -> None:
+        """Take over what is declared in the brackets.
+
+        Raises:
+            ConfigError: If there is no such attribute.
+        """
+        super().__init_subclass__()
+        known = {name for base in cls.__mro__ for name in vars(base).get("__annotations__", {})}
+        for name, value in declared.items():
+            if name not in known:
+                raise ConfigError(f"{cls.__name__} declares {name}, which is unknown.", hint=did_you_mean(name, known))
+            setattr(cls, name, value)
 
     @property
     def description(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import pyarrow as pa
 
@@ -39,6 +40,6 @@ def without_keys_of(rows: pa.Table, others: pa.Table, keys: Sequence[str]) -> pa
     return _join(rows, others, keys, "left anti")
 
 
-def _join(rows: pa.Table, others: pa.Table, keys: Sequence[str], kind: str) -> pa.Table:
+def _join(rows: pa.Table, others: pa.Table, keys: Sequence[str], kind: Literal["left semi", "left anti"]) -> pa.Table:
     by = list(keys)
     return rows.join(others.select(by), keys=by, join_type=kind).select(rows.column_names)

@@ -11,7 +11,7 @@ from mlplatform.ops.stage_runs import RunLog
 from mlplatform.pipeline import ORDER, Pipeline
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.reporting import timeline
-from mlplatform.reporting.timeline import Step
+from mlplatform.reporting.timeline import TimelineStep
 from mlplatform.use_case import UseCase
 
 
@@ -20,9 +20,9 @@ def simulate(
     use_case: UseCase,
     moments: Sequence[datetime],
     *,
-    on_step: Callable[[int, Step], None] | None = None,
+    on_step: Callable[[int, TimelineStep], None] | None = None,
     progress: Progress = silent,
-) -> list[Step]:
+) -> list[TimelineStep]:
     """Run the pipeline at each of the moments, in order.
 
     Resumable: a step whose last stage has been recorded is not run again, so that a simulation that was stopped goes on
@@ -54,5 +54,5 @@ def simulate(
     return _steps(log, set(moments), metric)
 
 
-def _steps(log: RunLog, wanted: Collection[datetime], metric: str) -> list[Step]:
+def _steps(log: RunLog, wanted: Collection[datetime], metric: str) -> list[TimelineStep]:
     return timeline.steps([record for record in log.records() if record.as_of in wanted], metric)

@@ -1,9 +1,12 @@
-"""Spark simple type names (`bigint`, `array<double>`) and Arrow types, both ways; and what a frame may be made of."""
+"""The types of columns: Spark's name (`bigint`, `array<double>`), Arrow's type, and what the platform asks of each."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Literal
 
 import pyarrow as pa
 
@@ -11,19 +14,46 @@ from mlplatform.errors import FeatureStoreError, did_you_mean
 
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 
-_SCALARS: dict[str, pa.DataType] = {
-    "boolean": pa.bool_(),
-    "tinyint": pa.int8(),
-    "smallint": pa.int16(),
-    "int": pa.int32(),
-    "bigint": pa.int64(),
-    "float": pa.float32(),
-    "double": pa.float64(),
-    "string": pa.string(),
-    "binary": pa.binary(),
-    "date": pa.date32(),
-    "timestamp": TIMESTAMP,
+SortOrder = list[tuple[str, Literal["ascending", "descending"]]]
+"""Columns to sort by, as `pyarrow.Table.sort_by` takes them."""
+
+
+@dataclass(frozen=True)
+class SparkType:
+    """What the platform asks of one of Spark's types; a new question is a new field here, and no list elsewhere.
+
+    Attributes:
+        arrow: The Arrow type that stands for it.
+        signature: MLflow's name of it in a model's signature; None: MLflow has none, and it cannot come with a request.
+        annotation: The Python type that declares it in a feature function's signature; None: it is spelled out.
+        declared: A use case may declare a column of this type.
+        takes_default: A feature of this type may have a default value.
+    """
+
+    arrow: pa.DataType
+    signature: str | None
+    annotation: type | None = None
+    declared: bool = True
+    takes_default: bool = True
+
+
+TYPES: Mapping[str, SparkType] = {
+    "string": SparkType(pa.string(), "string", str),
+    "boolean": SparkType(pa.bool_(), "boolean", bool),
+    "tinyint": SparkType(pa.int8(), None, takes_default=False),
+    "smallint": SparkType(pa.int16(), "integer"),
+    "int": SparkType(pa.int32(), "integer"),
+    "bigint": SparkType(pa.int64(), "long", int),
+    "float": SparkType(pa.float32(), "float"),
+    "double": SparkType(pa.float64(), "double", float),
+    "date": SparkType(pa.date32(), "datetime", date, takes_default=False),
+    "timestamp": SparkType(TIMESTAMP, "datetime", datetime, takes_default=False),
+    "binary": SparkType(pa.binary(), "binary", declared=False, takes_default=False),
 }
+"""The scalar types by Spark's name. Beside them stand `decimal(p,s)`, arrays, maps and structs."""
+DECIMAL = "decimal(10,2)"
+"""An example of a decimal, for messages; MLflow has no such type, and it takes no default."""
+
 _SYNONYMS = {"bool": "boolean", "byte": "tinyint", "short": "smallint", "integer": "int", "long": "bigint"}
 _VARIANTS: tuple[tuple[Callable[[pa.DataType], bool], pa.DataType], ...] = (
     (pa.types.is_large_string, pa.string()),
@@ -34,8 +64,9 @@ _VARIANTS: tuple[tuple[Callable[[pa.DataType], bool], pa.DataType], ...] = (
     (pa.types.is_date64, pa.date32()),
 )
 _MOST_DIGITS = 38
+_NTZ = "timestamp_ntz"
 _PAIR = 2
-_NAMES = {kind: name for name, kind in _SCALARS.items()}
+_NAMES = {item.arrow: name for name, item in TYPES.items()}
 _DECIMAL = re.compile(r"decimal\(\s*(\d+)\s*,\s*(\d+)\s*\)")
 _NESTED = re.compile(r"(array|map|struct)\s*<(.*)>", re.DOTALL)
 _NTZ_HINT = (
@@ -59,19 +90,53 @@ def arrow_type(name: str) -> pa.DataType:
     """
     text = name.strip()
     lowered = text.lower()
-    if scalar := _SCALARS.get(_SYNONYMS.get(lowered, lowered)):
-        return scalar
+    if scalar := TYPES.get(_SYNONYMS.get(lowered, lowered)):
+        return scalar.arrow
     if match := _DECIMAL.fullmatch(lowered):
         precision, scale = int(match[1]), int(match[2])
         if 1 <= precision <= _MOST_DIGITS and scale <= precision:
             return pa.decimal128(precision, scale)
     if (nested := _NESTED.fullmatch(text)) and (kind := _nested(nested[1].lower(), _split(nested[2]))) is not None:
         return kind
-    if lowered == "timestamp_ntz":
+    if lowered == _NTZ:
         raise FeatureStoreError("A TIMESTAMP without time zone (timestamp_ntz) is not supported.", hint=_NTZ_HINT)
     raise FeatureStoreError(
-        f"{name!r} is not a type.", hint=did_you_mean(lowered, [*_SCALARS, "decimal(10,2)", "array<int>"])
+        f"{name!r} is not a type.", hint=did_you_mean(lowered, [*TYPES, *_SYNONYMS, DECIMAL, "array<int>"])
     )
+
+
+def declared_type(name: str) -> pa.DataType:
+    """Return the Arrow type of a column that a use case declares: a scalar, or a decimal.
+
+    Args:
+        name: Spark's name of the type, as `arrow_type` understands it.
+
+    Raises:
+        FeatureStoreError: If it is no type, or none that a column may be declared with; all that may are listed.
+
+    Examples:
+        >>> declared_type("decimal(12,2)"), declared_type("short")
+        (Decimal128Type(decimal128(12, 2)), DataType(int16))
+    """
+    allowed = [kind for kind, item in TYPES.items() if item.declared]
+    message = f"{name!r} is no type of a declared column, which are: {', '.join(allowed)} and decimal(precision,scale)."
+    try:
+        kind = arrow_type(name)
+    except FeatureStoreError as error:
+        lowered = name.strip().lower()
+        digits = f"Precision is 1 to {_MOST_DIGITS} digits, scale at most the precision, as in {DECIMAL}."
+        near = did_you_mean(lowered, [*allowed, *_SYNONYMS, DECIMAL])
+        hint = error.hint if lowered == _NTZ else digits if lowered.startswith("decimal") else near
+        raise FeatureStoreError(message, hint=hint) from None
+    if not pa.types.is_decimal(kind) and spark_type(kind) not in allowed:
+        nested = "Take its parts apart in the table's SQL, a column for each."
+        raise FeatureStoreError(message, hint=nested if pa.types.is_nested(kind) else "Encode it as text: base64(...).")
+    return kind
+
+
+def is_number(kind: pa.DataType) -> bool:
+    """Tell whether a type holds numbers: whole ones, floats or decimals (booleans are none)."""
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
 
 
 def spark_type(kind: pa.DataType) -> str:
@@ -93,6 +158,7 @@ def spark_type(kind: pa.DataType) -> str:
         return f"array<{spark_type(normal.value_type)}>"
     if pa.types.is_map(normal):
         return f"map<{spark_type(normal.key_type)},{spark_type(normal.item_type)}>"
+    assert isinstance(normal, pa.StructType)
     return f"struct<{','.join(f'{field.name}:{spark_type(field.type)}' for field in normal)}>"
 
 

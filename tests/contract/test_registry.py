@@ -11,7 +11,7 @@ import pytest
 
 from mlplatform.errors import MissingVersionError, RegistryError, UsageError
 from mlplatform.naming import CHALLENGER, CHAMPION, PREVIOUS_CHAMPION, ObjectName
-from mlplatform.protocols.registry import ModelVersion, Registry
+from mlplatform.protocols.registry import ModelSignature, ModelVersion, Registry, TrainingRun
 
 if TYPE_CHECKING:
     from mlplatform.protocols.workspace import Workspace
@@ -188,6 +188,68 @@ def test_files_are_kept_with_the_run_and_replaced(registry, runs):
         "why.html": "<p>yes ü</p>",
         "facts.json": "{}",
     }
+
+
+def test_a_training_is_recorded_with_its_trials_and_read_back(registry):
+    with registry.training_run("/dev/recorded", "one", {"training_key": "k"}) as run:
+        assert isinstance(run, TrainingRun)
+        run.log_params({"depth": 3})
+        run.log_metrics({"auc": 0.75, "undefined": float("nan")})
+        run.log_json("profile.json", {"rows": 3})
+        run.log_trial(0, {"depth": 2}, {"validation_auc": 0.5})
+        run.log_failed_trial(1, {"depth": 9}, {"failure": "too deep"})
+    version = ModelVersion(MODEL, 1, run.run_id, {}, datetime.now(UTC))
+    record = registry.run(version)
+    assert (dict(record.metrics), record.tags["training_key"]) == ({"auc": 0.75}, "k")
+    assert registry.load_json(version, "profile.json") == {"rows": 3}
+    runs = {
+        item.info.run_name: item for item in registry._connect().search_runs([registry.experiment("/dev/recorded")])
+    }
+    assert {name: item.info.status for name, item in runs.items()} == {
+        "one": "FINISHED",
+        "trial 0": "FINISHED",
+        "trial 1": "FAILED",
+    }
+    assert (runs["trial 0"].data.params, runs["trial 0"].data.metrics) == ({"depth": "2"}, {"validation_auc": 0.5})
+    assert {runs[f"trial {number}"].data.tags["training_key"] for number in (0, 1)} == {"k"}
+    assert runs["trial 1"].data.tags["failure"] == "too deep"
+    assert runs["trial 1"].data.tags["mlflow.parentRunId"] == run.run_id
+
+
+def test_a_training_that_fails_leaves_a_failed_run_and_raises_what_it_raised(registry):
+    with pytest.raises(ValueError, match="of our own"), registry.training_run("/dev/failing", "one", {}):
+        raise ValueError("of our own")
+    (run,) = registry._connect().search_runs([registry.experiment("/dev/failing")])
+    assert run.info.status == "FAILED"
+
+
+def test_what_mlflow_refuses_of_a_training_is_an_error_of_ours(registry):
+    with (
+        pytest.raises(RegistryError, match="record the training") as caught,
+        registry.training_run("/dev/refused", "one", {}) as run,
+    ):
+        run.log_params({"no such name!?": 1})
+    assert "trained again" in caught.value.hint
+
+
+def test_a_versions_files_and_signature_are_read_without_loading_it(registry, tmp_path: Path):
+    folder = registry.download(registry.get(MODEL, 1), tmp_path)
+    assert (folder / "MLmodel").is_file()
+    part = registry.download(registry.get(MODEL, 1), tmp_path / "part", "MLmodel")
+    assert part.read_text(encoding="utf-8") == (folder / "MLmodel").read_text(encoding="utf-8")
+    assert registry.signature(registry.get(MODEL, 1)) == ModelSignature({"": "float64"}, {}, ("float64",))
+
+
+def test_what_cannot_be_fetched_is_an_error_that_names_it(registry, tmp_path: Path):
+    gone = ModelVersion(MODEL, 99, "0" * 32, {}, datetime.now(UTC))
+    for act in (
+        lambda: registry.download(gone, tmp_path),
+        lambda: registry.signature(gone),
+        lambda: registry.load_json(gone, "profile.json"),
+        lambda: registry.run(gone),
+    ):
+        with pytest.raises(RegistryError, match=f"99 of {MODEL}|{MODEL}/99"):
+            act()
 
 
 def test_an_experiment_is_made_once(ws):

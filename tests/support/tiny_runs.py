@@ -18,7 +18,9 @@ from mlplatform.workspace.local.workspace import LocalWorkspace
 from tests.support.tiny_use_case import NAME, Tiny
 
 if TYPE_CHECKING:
+    from mlplatform.naming import ObjectName
     from mlplatform.use_case import UseCase
+    from mlplatform.workspace.shared.registry import MlflowRegistry
 
 KILLED = -signal.SIGKILL
 
@@ -104,15 +106,15 @@ def _after_append(match: Callable[[str], bool], transaction: str = "") -> None:
     LocalTables.append = then_die if transaction else without_transaction  # type: ignore[method-assign]
 
 
-def _before_alias(alias: str) -> None:
+def _before_alias(deadly: str) -> None:
     from mlplatform.workspace.local.registry import LocalRegistry
 
     set_alias = LocalRegistry.set_alias
 
-    def die_instead(self: LocalRegistry, model: Any, name: str, version: int) -> None:
-        if name == alias:
+    def die_instead(self: MlflowRegistry, model: ObjectName | str, alias: str, version: int) -> None:
+        if alias == deadly:
             _die()
-        set_alias(self, model, name, version)
+        set_alias(self, model, alias, version)
 
     LocalRegistry.set_alias = die_instead  # type: ignore[method-assign]
 

@@ -2,19 +2,6 @@
 
 from mlplatform import UseCase
 
-from .features import FEATURES
-from .gate import ChurnGate
-from .model import ChurnMonitor, ChurnTrainer
-from .tables import ActiveCustomers, PurchaseDrops, Purchases
-
 
 class Churn(UseCase):
-    """The use case's parts."""
-
-    sources = (PurchaseDrops,)
-    silver = (Purchases,)
-    spine = ActiveCustomers
-    features = FEATURES
-    trainer = ChurnTrainer
-    gate = ChurnGate
-    monitor = ChurnMonitor
+    """Its parts are in `tables`, `features`, `model` and `gate`."""

@@ -1,15 +1,11 @@
 """What a challenger has to earn: the value kept by contacting the tenth of the customers where most is at stake."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from mlplatform import ChampionGate, CheckResult, Evidence, GateCheck, Metric
-
-Vector = npt.NDArray[np.float64]
 
 CONTACTED = 0.1  # share of the customers
 COST = 3.00  # dollars a contact
@@ -18,19 +14,14 @@ MARGIN = 0.3  # of what a customer spends
 MAX_LOSS = 0.25  # dollars a contact
 
 
-def value_kept(payoffs: Vector, ranking: Vector) -> float:
+def value_kept(payoffs: npt.NDArray[np.float64], ranking: npt.NDArray[np.float64]) -> float:
     """Return the mean payoff, in dollars a contact, of the tenth that ranks highest; both of shape (rows,)."""
     contacted = max(1, round(ranking.size * CONTACTED))
     return float(payoffs[np.argsort(-ranking, kind="stable")[:contacted]].mean())
 
 
 class ValueKept(GateCheck):
-    """Contacting the top decile pays for itself, and surely not less than by the champion's list.
-
-    A contacted churner stays with probability `KEPT`, and then spends in the next 90 days what was spent in the last:
-    of that `MARGIN` is ours. Who would have stayed anyway costs the contact. Customers are contacted by what is at
-    stake times the predicted probability.
-    """
+    """Contacting the top decile pays for itself, and surely not less than by the champion's list (see the README)."""
 
     name = "value_kept"
 
@@ -46,12 +37,11 @@ class ValueKept(GateCheck):
             return self.verdict(False, f"{detail}: the campaign does not pay for itself", value, 0.0)
         if evidence.champion is None:
             return self.verdict(True, detail, value, 0.0)
-        found = self.compare(
-            evidence, metric, evidence.challenger * stake, evidence.champion * stake, labels=payoffs, stratify=False
-        )
-        detail += f", {found.gain:+.2f} [{found.low:+.2f}, {found.high:+.2f}] against the champion's"
-        detail += f" (a loss surely below {MAX_LOSS:.2f} is needed)"
-        return self.verdict(found.low > -MAX_LOSS, detail, found.low, -MAX_LOSS, challenger=value, **found.numbers())
+        rankings = evidence.challenger * stake, evidence.champion * stake
+        gain = self.compare(evidence, metric, *rankings, labels=payoffs, stratify=False)
+        detail += f", {gain.gain:+.2f} [{gain.low:+.2f}, {gain.high:+.2f}] against the champion's (a loss surely below "
+        detail += f"{MAX_LOSS:.2f} is needed)"
+        return self.verdict(gain.low > -MAX_LOSS, detail, gain.low, -MAX_LOSS, challenger=value, **gain.numbers())
 
 
 class ChurnGate(ChampionGate):

@@ -1,43 +1,37 @@
 """The model: what it looks up, and the estimator."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from mlplatform import FeatureFunction, FeatureLookup, Monitor, Trainer
 
-from .features import MonthlyPurchases, Recency, WeeklyPurchases
+from .features import MonthlyFeatures, RecencyFeatures, WeeklyFeatures
 
 
 class ChurnMonitor(Monitor):
-    """Watches what customers do, and how well each segment of value is ranked.
-
-    All of them came in the first quarter of 1997: what counts from the first purchase on moves with the calendar.
-    """
+    """Watches what customers do, and how well each segment of value is ranked."""
 
     slices = ("value_segment",)
+    # All customers came in the first quarter of 1997: what counts from the first purchase on moves with the calendar.
     ignored_columns = (
-        *("days_since_first", "usual_gap", "overdue"),
-        *("days_ever", "cds_ever", "cents_ever", "days_trend_monthly", "cents_trend_monthly"),
-    )
+        "days_since_first", "usual_gap", "overdue", "days_ever", "cds_ever", "cents_ever", "days_trend_monthly",
+        "cents_trend_monthly",
+    )  # fmt: skip
 
 
 class ChurnTrainer(Trainer):
-    """Small trees on recency, frequency, value and trend.
+    """Small trees on recency, frequency, value and trend."""
 
-    How long a customer has been one is calendar time here (see the README), and a tree would learn the season by it.
-    """
-
+    # How long a customer has been one is calendar time here (see the README): a tree would learn the season by it.
     exclude_columns = ("value_segment", "days_since_first")
-    default_params: ClassVar[Mapping[str, Any]] = {"max_iter": 120, "learning_rate": 0.05, "min_samples_leaf": 40}
+    default_params: ClassVar = {"max_iter": 120, "learning_rate": 0.05, "min_samples_leaf": 40}
 
     def lookups(self) -> Sequence[FeatureLookup | FeatureFunction]:
         """All as of the cut-off."""
         return [
-            self.lookup(MonthlyPurchases, lookback="1 day"),
-            self.lookup(WeeklyPurchases, lookback="7 days"),
-            self.lookup(Recency, lookback="1 day"),
+            self.lookup(MonthlyFeatures, lookback="1 day"),
+            self.lookup(WeeklyFeatures, lookback="7 days"),
+            self.lookup(RecencyFeatures, lookback="1 day"),
         ]
 
     def estimator(self, params: Mapping[str, Any]) -> Any:

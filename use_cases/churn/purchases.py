@@ -1,7 +1,5 @@
 """Reads the purchases from the installed package that brings them, and deals them out by month."""
 
-from __future__ import annotations
-
 import importlib.metadata
 from pathlib import Path
 
@@ -9,29 +7,21 @@ import pandas as pd
 
 from mlplatform import MissingDependencyError, Replay
 
-PACKAGE = "Lifetimes"
-FILE = "lifetimes/datasets/CDNOW_master.txt"
+PACKAGE, FILE = "Lifetimes", "lifetimes/datasets/CDNOW_master.txt"
 
 
 def extract_file() -> Path:
-    """Return where the installed package keeps the purchases; the package itself, unmaintained, is not imported.
-
-    Raises:
-        MissingDependencyError: If the package is not installed, or does not hold the file.
-    """
+    """Return where the installed package keeps the purchases; the package itself, unmaintained, is not imported."""
     try:
-        path = Path(str(importlib.metadata.distribution(PACKAGE).locate_file(FILE)))
-    except importlib.metadata.PackageNotFoundError:
-        path = None
-    if path is None or not path.is_file():
+        return Path(str(importlib.metadata.distribution(PACKAGE).locate_file(FILE))).resolve(strict=True)
+    except (importlib.metadata.PackageNotFoundError, FileNotFoundError) as error:
         raise MissingDependencyError(
-            f"The purchases of the use case churn come with the package {PACKAGE}, whose file {FILE} is not there.",
+            f"The purchases of the use case churn come with the package {PACKAGE}, whose file {FILE} is missing.",
             hint="pip install 'mlplatform[samples]', or make setup.",
-        )
-    return path
+        ) from error
 
 
-class MonthlyPurchases(Replay):
+class PurchaseReports(Replay):
     """A purchase is reported when its day is over."""
 
     every = "month"

@@ -2,19 +2,6 @@
 
 from mlplatform import UseCase
 
-from .features import FUNCTIONS, IndustryHistory, LenderHistory, StateHistory
-from .model import CreditRiskMonitor, CreditRiskScorer, CreditRiskTrainer
-from .tables import ApprovedLoans, LoanDrops, Loans, OutcomeDrops, Outcomes
-
 
 class CreditRisk(UseCase):
-    """The use case's parts."""
-
-    sources = (LoanDrops, OutcomeDrops)
-    silver = (Loans, Outcomes)
-    spine = ApprovedLoans
-    features = (LenderHistory, IndustryHistory, StateHistory)
-    functions = FUNCTIONS
-    trainer = CreditRiskTrainer
-    scorer = CreditRiskScorer
-    monitor = CreditRiskMonitor
+    """Its parts are in `tables`, `features` and `model`."""

@@ -1,13 +1,11 @@
 """The model: what it looks up, the estimator, and what the search may try."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from mlplatform import BatchScorer, FeatureFunction, FeatureLookup, Monitor, Trainer, coded
 
-from .features import FUNCTIONS, IndustryHistory, LenderHistory, StateHistory
+from .features import GUARANTEED_SHARE, SAME_STATE, IndustryFeatures, LenderFeatures, StateFeatures
 
 CATEGORIES = ["sector", "industry", "state", "lender_state", "revolving_line", "low_doc"]
 HISTORIES = ("lender_relative_risk", "lender_mean_amount", "industry_relative_risk", "state_relative_risk")
@@ -26,8 +24,8 @@ class CreditRiskScorer(BatchScorer):
 class CreditRiskMonitor(Monitor):
     """Watches the application's facts.
 
-    Histories move by construction: in the first year nothing had been charged off yet, so that every later window lies
-    far from the training data's, which says nothing.
+    The histories move by construction: nothing had been charged off yet in the first year, so that every later window
+    lies far from the training data, which says nothing.
     """
 
     slices = ("is_new_business",)
@@ -41,22 +39,19 @@ class CreditRiskTrainer(Trainer):
     """
 
     exclude_columns = ("lender",)
-    default_params: ClassVar[Mapping[str, Any]] = {
-        "max_depth": 3,
-        "learning_rate": 0.05,
-        "max_iter": 100,
-        "min_samples_leaf": 50,
-        "l2_regularization": 10.0,
+    default_params: ClassVar = {
+        "max_depth": 3, "learning_rate": 0.05, "max_iter": 100, "min_samples_leaf": 50, "l2_regularization": 10.0,
         "max_features": 0.5,
-    }
+    }  # fmt: skip
 
     def lookups(self) -> Sequence[FeatureLookup | FeatureFunction]:
         """Histories as of the approval, and the two feature functions."""
         return [
-            self.lookup(LenderHistory, ["lender_relative_risk", "lender_mean_amount"]),
-            self.lookup(IndustryHistory, ["industry_relative_risk"]),
-            self.lookup(StateHistory, ["state_relative_risk"]),
-            *(self.function(function) for function in FUNCTIONS),
+            self.lookup(LenderFeatures, ["lender_relative_risk", "lender_mean_amount"]),
+            self.lookup(IndustryFeatures, ["industry_relative_risk"]),
+            self.lookup(StateFeatures, ["state_relative_risk"]),
+            self.function(GUARANTEED_SHARE),
+            self.function(SAME_STATE),
         ]
 
     def estimator(self, params: Mapping[str, Any]) -> Any:

@@ -1,36 +1,23 @@
 """Bronze sources, silver tables with their expectations, and the label spine."""
 
-from __future__ import annotations
-
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from mlplatform import Column, Duration, Expectation, LabelSpine, SilverTable, Source, WorkspaceAsOf
 
+# SQL that reads landed text; what cannot be read (2-Jan-03 can) becomes null, and an expectation says whether it may.
+_day = "try_to_timestamp({}, 'd-MMM-yy')".format
+_money = "try_cast(regexp_replace({}, '[$, ]', '') AS double)".format
+_number = "try_cast(trim({}) AS double)".format
 
-def _day(column: str) -> str:
-    # A day such as 2-Jan-03; what is none becomes null, and an expectation says whether it may.
-    return f"try_to_timestamp({column}, 'd-MMM-yy')"
-
-
-def _money(column: str) -> str:
-    return f"try_cast(regexp_replace({column}, '[$, ]', '') AS double)"
-
-
-def _number(column: str) -> str:
-    return f"try_cast(trim({column}) AS double)"
-
-
-LOAN_ID = Column("loan_id", "string", "Loan number with check digit", nullable=False, sql="trim(LoanNr_ChkDgt)")
+LOAN_ID = Column("loan_id", "string", "Loan number with check digit", sql="trim(LoanNr_ChkDgt)")
+KNOWN_AT = f"coalesce({_day('ChgOffDate')}, _available_at)"
 TEN_DIGITS = Expectation("loan_id_is_ten_digits", "loan_id RLIKE '^[0-9]{10}$'")
 
 
-class LoanDrops(Source):
+class LoansSource(Source, files="loans/loans_*.csv.gz", available="period_end"):
     """Loans by quarter of approval."""
 
-    name = "loans"
-    files = "loans/loans_*.csv.gz"
-    available = "period_end"
     columns = (
         "LoanNr_ChkDgt", "City", "State", "Zip", "Bank", "BankState", "NAICS", "ApprovalDate", "ApprovalFY", "Term",
         "NoEmp", "NewExist", "CreateJob", "RetainedJob", "FranchiseCode", "UrbanRural", "RevLineCr", "LowDoc",
@@ -38,25 +25,18 @@ class LoanDrops(Source):
     )  # fmt: skip
 
 
-class OutcomeDrops(Source):
+class OutcomesSource(Source, files="outcomes/outcomes_*.csv.gz", available="period_end"):
     """Outcomes by the quarter in which they became known."""
 
-    name = "outcomes"
-    files = "outcomes/outcomes_*.csv.gz"
-    available = "period_end"
     columns = ("LoanNr_ChkDgt", "MIS_Status", "ChgOffDate", "ChgOffPrinGr")
 
 
-class Loans(SilverTable):
+class Loans(SilverTable, source=LoansSource, keys=("loan_id",), known_at="approved_at"):
     """Applications: only what was known at approval.
 
     Term, disbursement and balance are left in bronze on purpose: they were not known then (see the README).
     """
 
-    name = "loans"
-    source = LoanDrops
-    keys = ("loan_id",)
-    known_at = "approved_at"
     columns = (
         LOAN_ID,
         Column("approved_at", "timestamp", "Day of approval, 00:00 UTC", nullable=False, sql=_day("ApprovalDate")),
@@ -74,12 +54,7 @@ class Loans(SilverTable):
         Column("is_franchise", "double", "1 for a franchise", sql=f"double({_number('FranchiseCode')} > 1)"),
         Column("is_new_business", "double", "1 for a new business", sql=f"double({_number('NewExist')} = 2)"),
         Column("urban_rural", "double", "1 urban, 2 rural, 0 undefined", sql=_number("UrbanRural")),
-        Column(
-            "revolving_line",
-            "string",
-            "Revolving line of credit: Y or N, recoded over the years",
-            sql="trim(RevLineCr)",
-        ),
+        Column("revolving_line", "string", "Revolving credit: Y or N, recoded over the years", sql="trim(RevLineCr)"),
         Column("low_doc", "string", "LowDoc programme: Y or N; died out in 2005", sql="trim(LowDoc)"),
     )
     expectations = (
@@ -94,22 +69,12 @@ class Loans(SilverTable):
     )
 
 
-class Outcomes(SilverTable):
+class Outcomes(SilverTable, source=OutcomesSource, keys=("loan_id",)):
     """Charge-offs by date. A loan paid in full has none; its status says so only at extraction, and is not used."""
 
-    name = "outcomes"
-    source = OutcomeDrops
-    keys = ("loan_id",)
-    known_at = "known_at"
     columns = (
         LOAN_ID,
-        Column(
-            "known_at",
-            "timestamp",
-            "The charge-off, else the drop",
-            False,
-            f"coalesce({_day('ChgOffDate')}, _available_at)",
-        ),
+        Column("known_at", "timestamp", "The charge-off, else the drop", nullable=False, sql=KNOWN_AT),
         Column("charged_off_at", "timestamp", "Day of the charge-off, 00:00 UTC", sql=_day("ChgOffDate")),
         Column("charged_off_amount", "double", "Principal charged off, in dollars", sql=_money("ChgOffPrinGr")),
     )
@@ -120,24 +85,16 @@ class Outcomes(SilverTable):
     )
 
 
-class ApprovedLoans(LabelSpine):
+class ApprovedLoans(LabelSpine, table=Loans, label="charged_off"):
     """Each loan is predicted at its approval; its label is mature `label.horizon` later, and not before."""
-
-    table = Loans
-    entity_keys = ("loan_id",)
-    prediction_time = "approved_at"
-    label = "charged_off"
-    inputs = ("silver_loans", "silver_outcomes")
 
     def labels(self, ws: WorkspaceAsOf) -> DataFrame:
         """1 for a charge-off within the horizon, by date; 0 for none, known only once the horizon has passed."""
         months = Duration.parse(self.settings.label.horizon).months
-        loans = ws.read("silver_loans").select("loan_id", "approved_at")
-        charge_offs = ws.read("silver_outcomes").select("loan_id", "charged_off_at")
+        charge_offs = ws.read(Outcomes).select("loan_id", "charged_off_at")
         mature_at = F.add_months(F.col("approved_at").cast("date"), months).cast("timestamp")
         charged_off = F.coalesce(F.col("charged_off_at") <= F.col("label_known_at"), F.lit(False))
-        return (
-            loans.join(charge_offs, on="loan_id", how="left")
-            .withColumn("label_known_at", mature_at)
-            .select("loan_id", "approved_at", charged_off.cast("double").alias(self.label), "label_known_at")
+        loans = ws.read(Loans).select(*self.primary_keys).join(charge_offs, on="loan_id", how="left")
+        return loans.withColumn("label_known_at", mature_at).select(
+            *self.primary_keys, charged_off.cast("double").alias(self.label), "label_known_at"
         )

@@ -2,17 +2,6 @@
 
 from mlplatform import UseCase
 
-from .features import FEATURES
-from .model import DeliveryDelayMonitor, DeliveryDelayTrainer
-from .tables import ArrivalDrops, Arrivals, PlannedLegs, Schedule, ScheduleDrops, Weather, WeatherDrops
-
 
 class DeliveryDelay(UseCase):
-    """The use case's parts."""
-
-    sources = (ScheduleDrops, ArrivalDrops, WeatherDrops)
-    silver = (Schedule, Arrivals, Weather)
-    spine = PlannedLegs
-    features = FEATURES
-    trainer = DeliveryDelayTrainer
-    monitor = DeliveryDelayMonitor
+    """Its parts are in `tables`, `features` and `model`."""

@@ -1,24 +1,21 @@
 """The model: what it looks up, the estimator, and what the search may try."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from mlplatform import FeatureFunction, FeatureLookup, Monitor, Trainer, coded
 
-from .features import CarrierHistory, DestinationHistory, FlightHistory, OriginHistory, RouteHistory, WeatherAtOrigin
+from . import features
+
+_COARSE = (features.CarrierFeatures, features.DestinationFeatures, features.RouteFeatures)
 
 
 class DeliveryDelayMonitor(Monitor):
-    """Watches the plan, the last hours at the origin, the flight numbers' histories, and the predictions.
+    """Watches the plan, the last hours at the origin, the flight numbers' histories, and the predictions."""
 
-    The others hold one value a carrier, destination or hour for a whole week of legs: a week of them always lies far
-    from half a year's, which says nothing.
-    """
-
+    # One value for all legs of a carrier, destination or hour: a week of them always lies far from half a year's.
     ignored_columns = (
-        *(column.name for table in (CarrierHistory, DestinationHistory, RouteHistory) for column in table.columns[2:]),
+        *(column.name for table in _COARSE for column in table.columns[2:]),
         *("origin_arrival_delay_1d", "origin_departure_delay_1d", "origin_late_1d"),
         *("temperature", "humidity", "pressure", "wind_speed", "wind_direction"),
     )
@@ -32,22 +29,19 @@ class DeliveryDelayTrainer(Trainer):
     """
 
     exclude_columns = ("published_at", "departs_at", "dest", "route", "flight")
-    default_params: ClassVar[Mapping[str, Any]] = {
-        "max_iter": 120,
-        "learning_rate": 0.08,
-        "min_samples_leaf": 60,
-        "l2_regularization": 0.0,
-    }
+    default_params: ClassVar = {
+        "max_iter": 120, "learning_rate": 0.08, "min_samples_leaf": 60, "l2_regularization": 0.0,
+    }  # fmt: skip
 
     def lookups(self) -> Sequence[FeatureLookup | FeatureFunction]:
         """Everything as of two hours before the planned departure; a row older than its feed allows is missing."""
         return [
-            self.lookup(OriginHistory, lookback="6 hours"),
-            self.lookup(CarrierHistory, lookback="1 day"),
-            self.lookup(DestinationHistory, lookback="1 day"),
-            self.lookup(RouteHistory, lookback="3 days"),
-            self.lookup(FlightHistory, lookback="2 weeks"),
-            self.lookup(WeatherAtOrigin, lookback="4 hours"),
+            self.lookup(features.OriginFeatures, lookback="6 hours"),
+            self.lookup(features.CarrierFeatures, lookback="1 day"),
+            self.lookup(features.DestinationFeatures, lookback="1 day"),
+            self.lookup(features.RouteFeatures, lookback="3 days"),
+            self.lookup(features.FlightFeatures, lookback="2 weeks"),
+            self.lookup(features.WeatherFeatures, lookback="4 hours"),
         ]
 
     def estimator(self, params: Mapping[str, Any]) -> Any:

@@ -1,9 +1,6 @@
 """Bronze sources, silver tables with their expectations, and the label spine."""
 
-from __future__ import annotations
-
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
 
 from mlplatform import Column, Expectation, LabelSpine, SilverTable, Source, WorkspaceAsOf
 
@@ -15,82 +12,52 @@ _HHMM = "try_cast(sched_dep_time AS int)"
 # `time_hour` is the UTC hour of the planned departure; 515 is five hours and fifteen minutes on the local clock.
 _DEPARTS_AT = f"try_to_timestamp(time_hour) + make_dt_interval(0, 0, {_HHMM} % 100)"
 _MINUTE_OF_DAY = f"double({_HHMM} div 100 * 60 + {_HHMM} % 100)"
-_REPORTED_AT = "try_to_timestamp(reported_at)"
+_LEG_ID = f"concat_ws(' ', date_format({_DATE}, 'yyyy-MM-dd'), carrier || flight, origin)"
 
-LEG_ID = Column(
-    "leg_id",
-    "string",
-    "Local date of the planned departure, carrier and flight, origin",
-    nullable=False,
-    sql=f"concat_ws(' ', date_format({_DATE}, 'yyyy-MM-dd'), carrier || flight, origin)",
-)
+LEG_ID = Column("leg_id", "string", "Local date of the planned departure, carrier and flight, origin", sql=_LEG_ID)
 CARRIER = Column("carrier", "string", "Two-letter carrier code", nullable=False)
 ORIGIN = Column("origin", "string", "EWR, JFK or LGA", nullable=False)
-DESTINATION = Column("dest", "string", "Destination", nullable=False)
-ROUTE = Column("route", "string", "Origin and destination, as in JFK-LAX", nullable=False, sql="origin || '-' || dest")
 FLIGHT = Column("flight", "string", "Carrier and number, as in UA1545", nullable=False, sql="carrier || flight")
 REPORTED_IN_ITS_DROP = Expectation("reported_in_its_drop", "reported_at <= _available_at")
 
 
-class ScheduleDrops(Source):
+class ScheduleSource(Source, files="schedule/schedule_*.csv.gz", available="period_start"):
     """The planned legs of a month, published before it begins."""
 
-    name = "schedule"
-    files = "schedule/schedule_*.csv.gz"
-    available = "period_start"
     columns = (*LEG, "dest", "sched_dep_time", "sched_arr_time", "distance", "time_hour")
 
 
-class ArrivalDrops(Source):
+class ArrivalsSource(Source, replay=ArrivalReports, available="period_end"):
     """What happened to the legs, by the day on which they arrived."""
 
-    name = "arrivals"
-    replay = ArrivalReports
-    files = "arrivals_*.csv"
-    available = "period_end"
     columns = (*LEG, "tailnum", "dep_time", "dep_delay", "arr_time", "arr_delay", "air_time", "reported_at")
 
 
-class WeatherDrops(Source):
+class WeatherSource(Source, replay=WeatherReports, available="period_end"):
     """Hourly observations at the origins."""
 
-    name = "weather"
-    replay = WeatherReports
-    files = "weather_*.csv"
-    available = "period_end"
     columns = (
         "origin", "year", "month", "day", "hour", "temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust",
         "precip", "pressure", "visib", "time_hour", "reported_at",
     )  # fmt: skip
 
 
-class Schedule(SilverTable):
+class Schedule(SilverTable, source=ScheduleSource, keys=("leg_id",), known_at="published_at"):
     """The plan: everything here is known in advance."""
 
-    name = "schedule"
-    source = ScheduleDrops
-    keys = ("leg_id",)
-    known_at = "published_at"
     columns = (
         LEG_ID,
         Column("published_at", "timestamp", "When the plan was published", nullable=False, sql="_available_at"),
         Column("departs_at", "timestamp", "Planned departure, UTC", nullable=False, sql=_DEPARTS_AT),
-        Column(
-            "predicted_at", "timestamp", "Two hours before", nullable=False, sql=f"{_DEPARTS_AT} - INTERVAL 2 HOURS"
-        ),
+        Column("predicted_at", "timestamp", "2 hours before", nullable=False, sql=f"{_DEPARTS_AT} - INTERVAL 2 HOURS"),
         CARRIER,
         ORIGIN,
-        DESTINATION,
-        ROUTE,
+        Column("dest", "string", "Destination", nullable=False),
+        Column("route", "string", "Origin and destination, JFK-LAX", nullable=False, sql="origin || '-' || dest"),
         FLIGHT,
         Column("distance", "double", "Distance, in miles"),
         Column("minute_of_day", "double", "Planned departure, in minutes after local midnight", sql=_MINUTE_OF_DAY),
-        Column(
-            "weekday",
-            "double",
-            "1 Sunday to 7 Saturday, local",
-            sql=f"dayofweek({_DATE})",
-        ),
+        Column("weekday", "double", "1 Sunday to 7 Saturday, local", sql=f"dayofweek({_DATE})"),
     )
     expectations = (
         Expectation("departs_in_its_month", "departs_at >= published_at"),
@@ -99,16 +66,12 @@ class Schedule(SilverTable):
     )
 
 
-class Arrivals(SilverTable):
+class Arrivals(SilverTable, source=ArrivalsSource, keys=("leg_id",), known_at="reported_at"):
     """What happened, when it was known. The aircraft (`tailnum`) stays in bronze: it is empty for cancelled legs."""
 
-    name = "arrivals"
-    source = ArrivalDrops
-    keys = ("leg_id",)
-    known_at = "reported_at"
     columns = (
         LEG_ID,
-        Column("reported_at", "timestamp", "The arrival, else a day after plan", nullable=False, sql=_REPORTED_AT),
+        Column("reported_at", "timestamp", "The arrival, else a day after plan", nullable=False),
         CARRIER,
         ORIGIN,
         FLIGHT,
@@ -123,16 +86,12 @@ class Arrivals(SilverTable):
     )
 
 
-class Weather(SilverTable):
+class Weather(SilverTable, source=WeatherSource, keys=("origin",), timeseries=True, known_at="reported_at"):
     """Observations, usable one hour after their stamp."""
 
-    name = "weather"
-    source = WeatherDrops
-    keys = ("origin", "reported_at")
-    known_at = "reported_at"
     columns = (
         ORIGIN,
-        Column("reported_at", "timestamp", "The stamp and one hour", nullable=False, sql=_REPORTED_AT),
+        Column("reported_at", "timestamp", "The stamp and one hour"),
         Column("temperature", "double", "Degrees Fahrenheit", sql="try_cast(temp AS double)"),
         Column("humidity", "double", "Percent", sql="try_cast(humid AS double)"),
         Column("wind_direction", "double", "Degrees", sql="try_cast(wind_dir AS double)"),
@@ -149,22 +108,12 @@ class Weather(SilverTable):
     )
 
 
-class PlannedLegs(LabelSpine):
+class PlannedLegs(LabelSpine, table=Schedule, prediction_time="predicted_at", label="arrival_delay"):
     """Each leg is predicted two hours before its planned departure, the cancelled ones too: nobody knows yet."""
-
-    table = Schedule
-    entity_keys = ("leg_id",)
-    prediction_time = "predicted_at"
-    label = "arrival_delay"
-    inputs = ("silver_schedule", "silver_arrivals")
 
     def labels(self, ws: WorkspaceAsOf) -> DataFrame:
         """Minutes late, known at the arrival. Cancelled and diverted legs never get a label."""
-        legs = ws.read("silver_schedule").select("leg_id", "predicted_at")
-        arrived = ws.read("silver_arrivals").where(F.col("arr_delay").isNotNull())
-        return legs.join(arrived, on="leg_id").select(
-            "leg_id",
-            "predicted_at",
-            F.col("arr_delay").cast("double").alias(self.label),
-            F.col("reported_at").alias("label_known_at"),
-        )
+        arrived = ws.read(Arrivals).where("arr_delay IS NOT NULL")
+        legs = ws.read(Schedule).select(*self.primary_keys).join(arrived, on="leg_id")
+        label = f"double(arr_delay) AS {self.label}", "reported_at AS label_known_at"
+        return legs.selectExpr(*self.primary_keys, *label)

@@ -15,7 +15,7 @@ from mlplatform.cli.options import Options
 
 if TYPE_CHECKING:
     from mlplatform.protocols.workspace import Workspace
-    from mlplatform.reporting.timeline import Step
+    from mlplatform.reporting.timeline import TimelineStep
     from mlplatform.use_case import UseCase
 
 
@@ -87,7 +87,7 @@ def _replay(ws: Workspace, use_case: UseCase, moments: list[datetime], reporter:
     def place(number: int) -> str:
         return f"{use_case.name}, step {number} of {len(moments)}"
 
-    def tell(number: int, step: Step) -> None:
+    def tell(number: int, step: TimelineStep) -> None:
         nonlocal finished
         finished = number + 1
         reporter.done(f"{place(finished)}: {_one_line(step)}")
@@ -134,7 +134,7 @@ def _columns(metric: str) -> tuple[str, ...]:
     )
 
 
-def _row(step: Step) -> tuple[object, ...]:
+def _row(step: TimelineStep) -> tuple[object, ...]:
     from mlplatform.as_of import shown
 
     return (
@@ -150,7 +150,7 @@ def _row(step: Step) -> tuple[object, ...]:
     )
 
 
-def _one_line(step: Step) -> str:
+def _one_line(step: TimelineStep) -> str:
     from mlplatform.as_of import shown
 
     score = f"mean score {step.mean_score:.4f}" if step.mean_score is not None else "nothing scored"

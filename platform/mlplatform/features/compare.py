@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from mlplatform.errors import TableError
 from mlplatform.joins import with_keys_of, without_keys_of
+from mlplatform.types import SortOrder
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def compare_rows(
         if surplus:
             raise TableError(f"{surplus} computed row(s) repeat a key.", hint=f"Rows are unique by {', '.join(by)}.")
     columns = old.column_names
-    order = [(key, "ascending") for key in by]
+    order: SortOrder = [(key, "ascending") for key in by]
 
     then, now = (with_keys_of(*pair, by).select(columns).sort_by(order) for pair in ((old, new), (new, old)))
     differs = np.zeros(then.num_rows, dtype=bool)
@@ -89,9 +90,9 @@ def compare_rows(
     )
 
 
-def _same(old: pa.ChunkedArray, new: pa.ChunkedArray, tolerance: float, *, nan_is_null: bool) -> Any:
+def _same(old: pa.ChunkedArray[Any], new: pa.ChunkedArray[Any], tolerance: float, *, nan_is_null: bool) -> Any:
     if pa.types.is_floating(old.type):
         close = np.isclose(old.to_numpy(), new.to_numpy(), rtol=tolerance, atol=tolerance, equal_nan=True)
         return close if nan_is_null else close & pc.equal(pc.is_null(old), pc.is_null(new)).to_numpy()
-    same = pc.fill_null(pc.equal(old, new), False)
-    return pc.or_(same, pc.and_(pc.is_null(old), pc.is_null(new))).to_numpy()
+    both_null = pc.and_(pc.is_null(old), pc.is_null(new))
+    return pc.coalesce(pc.or_kleene(pc.equal(old, new), both_null), both_null).to_numpy()

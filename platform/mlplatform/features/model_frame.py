@@ -7,7 +7,7 @@ homes' scoring, and so the gate, the monitoring and the reason codes, all ask he
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -73,8 +73,8 @@ def model_frame(rows: pa.Table | pa.RecordBatch, rule: int = RULE) -> pd.DataFra
         frame: pd.DataFrame = rows.to_pandas()
         return frame
     columns = [_handed_over(rows.column(name), name) for name in rows.schema.names]
-    taken: pd.DataFrame = pa.table(columns, names=rows.schema.names).to_pandas()
-    return taken
+    handed: pd.DataFrame = pa.table(columns, names=rows.schema.names).to_pandas()
+    return handed
 
 
 def is_inexact(kind: pa.DataType) -> bool:
@@ -103,7 +103,7 @@ def out_of_range(name: str) -> FeatureStoreError:
     )
 
 
-def _handed_over(column: pa.ChunkedArray | pa.Array, name: str) -> pa.ChunkedArray | pa.Array:
+def _handed_over(column: pa.ChunkedArray[Any] | pa.Array[Any], name: str) -> pa.ChunkedArray[Any] | pa.Array[Any]:
     kind = column.type
     _refuse_too_large(column, name)
     if pa.types.is_decimal(kind):
@@ -119,7 +119,7 @@ def _handed_over(column: pa.ChunkedArray | pa.Array, name: str) -> pa.ChunkedArr
         ) from error
 
 
-def _refuse_too_large(column: pa.ChunkedArray | pa.Array, name: str) -> None:
+def _refuse_too_large(column: pa.ChunkedArray[Any] | pa.Array[Any], name: str) -> None:
     kind = column.type
     if is_inexact(kind):
         ends = pc.min_max(column)
@@ -131,7 +131,7 @@ def _refuse_too_large(column: pa.ChunkedArray | pa.Array, name: str) -> None:
             _refuse_too_large(pc.struct_field(column, place), name)
     elif pa.types.is_map(kind) or pa.types.is_list(kind):
         for part in column.chunks if isinstance(column, pa.ChunkedArray) else [column]:
-            for values in (part.keys, part.items) if pa.types.is_map(kind) else (part.flatten(),):
+            for values in (part.keys, part.items) if isinstance(part, pa.MapArray) else (pc.list_flatten(part),):
                 _refuse_too_large(values, name)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, ClassVar
@@ -34,30 +34,29 @@ def _key_columns(table: type[RollingFeatureTable]) -> tuple[Column, ...]:
                 f"({', '.join(silver.__name__ for silver in read) or 'none'}).",
                 hint=f"Declare {table.__name__}.key_columns, or read the table as in ws.read(Loans).",
             )
-    return tuple(replace(declared[key], nullable=False, sql=None) for key in table.keys)
+    time = f"Begin of a step of {table.grid}: what was known before is counted"
+    return (
+        *(replace(declared[key], nullable=False, sql=None) for key in table.keys),
+        Column(table.timeseries_column, "timestamp", time, nullable=False),
+    )
 
 
 def _columns(table: type[RollingFeatureTable]) -> tuple[Column, ...]:
-    time = f"Begin of a step of {table.grid}: what was known before is counted"
     sums = [
         replace(measure, name=f"{measure.name}_{suffix}", comment=f"{measure.comment} {_within(window)}")
-        for suffix, window in table.windows.items()
+        for suffix, window in _windows(table).items()
         for measure in table.measures
         if isinstance(measure, Column)
     ]
-    return (
-        *table.key_columns,
-        Column(table.timeseries_column, "timestamp", time, nullable=False),
-        *sums,
-        *_values(table),
-    )
+    return (*table.key_columns, *sums, *_values(table))
 
 
 def _values(table: type[RollingFeatureTable]) -> Iterator[Column]:
     """Yield `values`, those of each window and then the others, with all that stands in braces filled in."""
-    first, *_, last = [*table.windows, *table.windows]
+    windows = _windows(table)
+    first, *_, last = [*windows, *windows]
     names = {"table": table.name, "first": first, "last": last}
-    for suffix, window in table.windows.items():
+    for suffix, window in windows.items():
         for column in table.values:
             if "{window}" in column.name:
                 yield _filled(table, column, names | {"window": suffix, "within": _within(window)})
@@ -77,12 +76,29 @@ def _filled(table: type[RollingFeatureTable], column: Column, names: Mapping[str
     return replace(column, name=name or "", comment=comment or "", sql=sql)
 
 
+def _windows(table: type[RollingFeatureTable]) -> Mapping[str, str | None]:
+    """Return the length of each window by its suffix."""
+    if isinstance(table.windows, Mapping):
+        return table.windows
+    return {_suffix(window): window for window in table.windows}
+
+
+def _suffix(window: str | None) -> str:
+    """Return what a window's columns end with: `3h`, `15min`, `ever`."""
+    if window is None:
+        return "ever"
+    count, _, unit = window.strip().partition(" ")
+    return f"{count}{'min' if unit.startswith('min') else unit[:1]}"
+
+
 def _within(window: str | None) -> str:
     return f"within {window}" if window else "so far"
 
 
 class RollingFeatureTable(FeatureTable):
     """Base class of feature tables that say what happened to a key over the last hours, days or months.
+
+    See the glossary: docs/glossary.md
 
     A row at grid moment t sums the events known in [t - window, t), for each window. A key has a row at every grid
     moment from its first event on, for as long as a window holds an event of it, and one more that says that all are
@@ -92,24 +108,25 @@ class RollingFeatureTable(FeatureTable):
 
     Attributes:
         grid: The grid's step, as in `1 hour` or `1 month`.
-        windows: Length of each window by its suffix, in whole steps; None is everything so far. As in
-            `{"3h": "3 hours", "ever": None}`.
+        windows: Length of each window, in whole steps; None is everything so far. What the columns of a window end with
+            is derived (`3h` of `3 hours`, `ever`), or given: `{"year": "12 months", "ever": None}`.
         measures: Columns of `events` to sum; the sums come as `<measure>_<suffix>`. One given as a `Column` is a
             feature as it stands, of that type and meaning; one given by its name is only there for `values`.
         values: What else is a feature: columns whose `sql` computes with the sums. `{window}` in a column stands for a
             window's suffix, so that there is one such column for each; `{within}` says how long that is, `{table}` is
             the table's name, `{first}` and `{last}` are the suffixes of the first and the last window.
-        key_columns: Declarations of the keys; unless declared, those of the silver tables that are read by their class.
+        key_columns: Declarations of the keys and the timeseries column; unless declared, the keys are as in the silver
+            tables that are read by their class.
         columns: Derived from all of these, unless declared.
 
     Examples:
         >>> class OriginFeatures(RollingFeatureTable):
         ...     keys = ("origin",)
         ...     grid = "1 hour"
-        ...     windows = {"3h": "3 hours", "1d": "1 day"}
+        ...     windows = ("3 hours", "1 day")
         ...     measures = (Column("legs", "bigint", "Legs that arrived"), "late")
         ...     values = (Column("share_{window}", "double", "Late {within}", sql="late_{window} / legs_{window}"),)
-        ...     key_columns = (Column("origin", "string", "Airport"),)
+        ...     key_columns = (Column("origin", "string", "Airport"), Column("known_at", "timestamp", "Hour"))
         >>> [column.name for column in OriginFeatures.columns]
         ['origin', 'known_at', 'legs_3h', 'legs_1d', 'share_3h', 'share_1d']
         >>> OriginFeatures.columns[-1].comment, OriginFeatures.columns[-1].sql
@@ -118,7 +135,7 @@ class RollingFeatureTable(FeatureTable):
 
     timeseries_column: ClassVar[str] = "known_at"
     grid: ClassVar[str]
-    windows: ClassVar[Mapping[str, str | None]]
+    windows: ClassVar[Mapping[str, str | None] | Sequence[str | None]]
     measures: ClassVar[tuple[str | Column, ...]]
     values: ClassVar[tuple[Column, ...]] = ()
     key_columns: ClassVar[tuple[Column, ...]] = derived(_key_columns)
@@ -169,9 +186,10 @@ class RollingFeatureTable(FeatureTable):
         from pyspark.sql import functions as F  # noqa: N812
 
         grid = Grid.parse(self.grid)
-        bounded = [grid.steps_in(window) for window in self.windows.values() if window is not None]
+        windows = _windows(type(self))
+        bounded = [grid.steps_in(window) for window in windows.values() if window is not None]
         # How many steps on an event is felt; None: for ever.
-        reach = max(bounded) if len(bounded) == len(self.windows) else None
+        reach = max(bounded) if len(bounded) == len(windows) else None
         last = grid.number_at(as_of)
         events = self.events(ws).dropna(subset=list(self.keys))
         first_wanted = None
@@ -195,7 +213,7 @@ class RollingFeatureTable(FeatureTable):
         return [measure if isinstance(measure, str) else measure.name for measure in self.measures]
 
     def _sum_names(self) -> list[str]:
-        return [f"{name}_{suffix}" for suffix in self.windows for name in self._measure_names()]
+        return [f"{name}_{suffix}" for suffix in _windows(type(self)) for name in self._measure_names()]
 
     def _every_step(self, by_step: DataFrame, reach: int | None, last: int) -> DataFrame:
         from pyspark.sql import functions as F  # noqa: N812
@@ -212,7 +230,7 @@ class RollingFeatureTable(FeatureTable):
 
         by_time = Window.partitionBy(*self.keys).orderBy(_NUMBER)
         sums = []
-        for suffix, window in self.windows.items():
+        for suffix, window in _windows(type(self)).items():
             start = Window.unboundedPreceding if window is None else 1 - grid.steps_in(window)
             frame = by_time.rowsBetween(start, Window.currentRow)
             sums += [F.sum(name).over(frame).alias(f"{name}_{suffix}") for name in self._measure_names()]

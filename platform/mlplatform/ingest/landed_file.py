@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.csv as pacsv
@@ -40,7 +41,7 @@ def read_landed_file(path: Path, source: Source) -> LandedFile:
     """
     malformed: list[tuple[str, str]] = []
 
-    def keep_apart(row: pacsv.InvalidRow) -> str:
+    def keep_apart(row: pacsv.InvalidRow) -> Literal["skip"]:
         malformed.append((row.text or "", f"{row.actual_columns} fields instead of {row.expected_columns}"))
         return "skip"
 
@@ -82,7 +83,7 @@ def _header(path: Path) -> list[str]:
         raise _unreadable(path, error) from error
 
 
-def _skip(row: pacsv.InvalidRow) -> str:
+def _skip(row: pacsv.InvalidRow) -> Literal["skip"]:
     del row
     return "skip"
 
@@ -95,7 +96,7 @@ def _unreadable(path: Path, error: Exception) -> StageError:
     )
 
 
-def _rescue(table: pa.Table, added: list[str]) -> pa.Array:
+def _rescue(table: pa.Table, added: list[str]) -> pa.Array[Any]:
     if not added:
         return pa.nulls(table.num_rows, pa.string())
     return pa.array([json.dumps(row, ensure_ascii=False) for row in table.select(added).to_pylist()], pa.string())

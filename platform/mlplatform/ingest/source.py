@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import pyarrow as pa
 
 from mlplatform.as_of import Duration
 from mlplatform.columns import Described
-from mlplatform.derived import named_after_class
+from mlplatform.derived import derived, named_after_class
 from mlplatform.errors import ConfigError, StageError, did_you_mean
 from mlplatform.ingest import provenance
 from mlplatform.ingest.replay import Replay
@@ -26,8 +26,19 @@ _OURS = frozenset({INGESTED_AT, RESCUED, *(field.name for field in provenance.FI
 _TIMESTAMP = pa.timestamp("us", tz="UTC")
 
 
+def _files(source: type[Source]) -> str:
+    if source.replay is None:
+        raise ConfigError(
+            f"{source.__name__} declares no files.",
+            hint="Name them by a glob below the landing folder, as in 'x/*.csv'.",
+        )
+    return f"{source.name}_*.csv"
+
+
 class Source(Described):
     """Base class of a use case's sources.
+
+    See the glossary: docs/glossary.md
 
     A subclass declares where its CSV files land and which columns they have. Bronze keeps every value as the text that
     landed; typing is silver's job.
@@ -40,23 +51,34 @@ class Source(Described):
         replay: For history that comes as an extract instead of drops; None: files are delivered.
         name: Bronze table `bronze_<name>`; unless declared, the class's name without `Source`, as in `loans` of
             `LoansSource`.
-        files: Glob below the landing folder, as in `loans/loans_*.csv.gz`.
+        files: Glob below the landing folder, as in `loans/loans_*.csv.gz`. For a replay, unless declared,
+            `<name>_*.csv`.
         available: When a file can be known, for a replay at an earlier `as_of` not to see it: at the end of the period
             that its name holds (a drop of what happened), at its start (what is published in advance), or always
             (files are there because they landed).
         columns: The header. A column more is kept in `_rescued_data` and noticed; a column less is an error.
+
+    Examples:
+        >>> class LoansSource(Source):
+        ...     files = "loans/loans_*.csv"
+        ...     available = "period_end"
+        ...     columns = ("loan_id", "approved", "amount")
+        >>> LoansSource.name, LoansSource().available_at(Path("loans_2020-03.csv")).date().isoformat()
+        ('loans', '2020-04-01')
+        >>> LoansSource().bronze_schema().names
+        ['loan_id', 'approved', 'amount', '_rescued_data', '_file', '_row', '_available_at', '_ingested_at']
     """
 
     replay: ClassVar[type[Replay] | None] = None
     reader: ClassVar[Reader] = "files"
     name: ClassVar[str] = named_after_class("Source")
-    files: ClassVar[str]
+    files: ClassVar[str] = derived(_files)
     available: ClassVar[Available] = "always"
     columns: ClassVar[tuple[str, ...]]
 
-    def __init_subclass__(cls) -> None:
+    def __init_subclass__(cls, **declared: Any) -> None:
         """Refuse a wrong availability or reader (it would be taken for another), and what bronze cannot hold."""
-        super().__init_subclass__()
+        super().__init_subclass__(**declared)
         names = [column.lower() for column in getattr(cls, "columns", ())]
         for column in names:
             if names.count(column) > 1 or column in _OURS:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -56,7 +57,9 @@ class Baselines:
             kept = None  # without its profile the labels are still there; the monitor tells of the profile
         if kept is not None and baseline.complete(kept):
             return kept
-        return baseline.learn(_floats(training_labels(self._context, registered).column("label")))
+        context = self._context
+        labels = training_labels(context.ws, context.namespace, self._spine, registered)
+        return baseline.learn(_floats(labels.column("label")))
 
 
 @dataclass(frozen=True)
@@ -213,5 +216,5 @@ def _clusters(rows: pa.Table, by: Sequence[str]) -> Clusters:
     return np.asarray(frame.groupby(list(by), dropna=False, sort=False, observed=True).ngroup(), dtype=np.int64)
 
 
-def _floats(column: pa.ChunkedArray) -> Vector:
+def _floats(column: pa.ChunkedArray[Any]) -> Vector:
     return np.asarray(column.to_numpy(), dtype=np.float64)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +14,7 @@ import pyarrow.compute as pc
 
 from mlplatform.as_of import Duration
 from mlplatform.config.settings import MonitoringSettings
+from mlplatform.features.functions import FeatureFunctionSpec, register_functions
 from mlplatform.features.training_set import PREDICTION
 from mlplatform.joins import with_keys_of
 from mlplatform.monitoring import alerts
@@ -206,7 +209,13 @@ class DriftCheck:
 
 
 def check(
-    context: StageContext, spine: LabelSpine, trainer: Trainer, monitor: Monitor, window: Window, reference: Reference
+    context: StageContext,
+    spine: LabelSpine,
+    trainer: Trainer,
+    functions: Sequence[FeatureFunctionSpec],
+    monitor: Monitor,
+    window: Window,
+    reference: Reference,
 ) -> DriftCheck:
     """Measure the window's drift and record it, exactly once for each `as_of`.
 
@@ -214,6 +223,7 @@ def check(
         context: The run.
         spine: The label spine.
         trainer: Which inputs are looked up.
+        functions: The feature functions.
         monitor: Which of them are not watched.
         window: Its rows; not empty.
         reference: Of the window's version.
@@ -224,7 +234,7 @@ def check(
     limits = context.settings.monitoring
     ignored = set(monitor.ignored_columns)
     profile = {name: column for name, column in reference.profile.items() if name not in ignored}
-    counter = _Counter(context, spine, trainer, replace(reference, profile=profile))
+    counter = _Counter(context, spine, trainer, functions, replace(reference, profile=profile))
     counted = counter.count(window)
     metrics = compare(profile, counted, window.rows.num_rows, limits)
     before = counter.counts_before(window)
@@ -251,6 +261,7 @@ class _Counter:
     context: StageContext
     spine: LabelSpine
     trainer: Trainer
+    functions: Sequence[FeatureFunctionSpec]
     reference: Reference
 
     def count(self, window: Window) -> dict[str, ColumnCounts]:
@@ -289,6 +300,7 @@ class _Counter:
         rows = self.context.ws.tables.to_arrow(
             self.context.namespace.gold(SPINE), filters=[(time, ">", window.start), (time, "<=", window.end)]
         )
+        register_functions(self.context.ws, self.context.namespace, self.functions)
         training_set = self.context.ws.fe.create_training_set(
             df=with_keys_of(rows, window.rows, keys),
             feature_lookups=list(self.trainer.lookups()),
@@ -300,9 +312,7 @@ class _Counter:
 
 def _match_rates(tables: set[ObjectName], window: Window, limits: MonitoringSettings) -> list[DriftMetric]:
     rows, judged = window.rows.num_rows, window.rows.num_rows >= limits.min_rows
-    missing: dict[str, int] = {}
-    for entry in pc.value_counts(pc.list_flatten(window.rows.column(UNMATCHED))).to_pylist():
-        missing[entry["values"]] = entry["counts"]
+    missing = Counter(cast("list[str]", pc.list_flatten(window.rows.column(UNMATCHED)).to_pylist()))
     metrics = []
     for table in sorted({table.name for table in tables}):
         rate = 1 - missing.get(table, 0) / rows

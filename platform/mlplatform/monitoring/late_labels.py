@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -67,7 +68,7 @@ class Judged:
         """Count the rows by what is known of them."""
         known = self.rows.num_rows - self.rows.column(LABEL).null_count
         open_ = self.rows.filter(pc.is_null(self.rows.column(LABEL)))
-        never = pc.sum(pc.less_equal(open_.column(self.time), _moment(self.settled))).as_py() or 0
+        never = pc.sum(pc.less_equal(open_.column(self.time), _moment(self.settled)).cast(pa.int64())).as_py() or 0
         return Reconciled(self.rows.num_rows, known, open_.num_rows - never, never)
 
     def between(self, start: datetime, end: datetime, column: str = "") -> Judged:
@@ -95,12 +96,12 @@ class Judged:
 
     def of_version(self, version: int) -> Judged:
         """Return the rows that one model version predicted."""
-        mine = pc.equal(self.rows.column("model_version"), version)
+        mine = pc.equal(self.rows.column("model_version"), pa.scalar(version))
         return Judged(self.rows.filter(mine), self.time, self.settled)
 
     def versions(self) -> list[int]:
         """Return the versions that predicted, ascending."""
-        return sorted(pc.unique(self.rows.column("model_version")).to_pylist())
+        return _versions(self.rows)
 
     def vectors(self) -> tuple[Vector, Vector]:
         """Return labels and predictions of the known rows, each of shape (rows,)."""
@@ -173,11 +174,15 @@ def predictions_with_labels(context: StageContext, spine: LabelSpine, alias: str
     if alias == CHALLENGER:
         # Several challengers may have scored a row: each is a prediction of its own.
         versions = predictions.column("model_version")
-        parts = [predictions.filter(pc.equal(versions, version)) for version in sorted(set(versions.to_pylist()))]
+        parts = [predictions.filter(pc.equal(versions, pa.scalar(version))) for version in _versions(predictions)]
         joined = [join_labels(part, labels, keys, time, as_of, settled) for part in parts]
         if joined:
             return replace(joined[0], rows=pa.concat_tables([item.rows for item in joined]))
     return join_labels(predictions, labels, keys, time, as_of, settled)
+
+
+def _versions(predictions: pa.Table) -> list[int]:
+    return sorted(set(cast("list[int]", predictions.column("model_version").to_pylist())))
 
 
 def _without_learned(context: StageContext, predictions: pa.Table, time: str) -> pa.Table:
@@ -186,11 +191,11 @@ def _without_learned(context: StageContext, predictions: pa.Table, time: str) ->
         through = run.details.learned_through
         if through:
             moment = pa.scalar(parse_as_of(through), predictions.schema.field(time).type)
-            of_run = pc.equal(predictions.column("run_id"), run.run_id)
+            of_run = pc.equal(predictions.column("run_id"), pa.scalar(run.run_id))
             learned = pc.and_(of_run, pc.less_equal(predictions.column(time), moment))
             predictions = predictions.filter(pc.invert(learned))
     return predictions
 
 
-def _moment(time: datetime) -> pa.Scalar:
+def _moment(time: datetime) -> pa.Scalar[Any]:
     return pa.scalar(time, pa.timestamp("us", tz="UTC"))

@@ -279,7 +279,7 @@ def _slices(
     for column in columns:
         values = joined.column(column).cast(pa.string())
         for value in sorted(item for item in set(values.to_pylist()) if item is not None):
-            part = replace(recent, rows=joined.filter(pc.equal(values, value)))
+            part = replace(recent, rows=joined.filter(pc.equal(values, pa.scalar(value))))
             if part.rows.num_rows < settings.monitoring.min_rows:
                 continue
             measured = metrics.realised(*part.vectors(), settings, judge=False)

@@ -8,6 +8,8 @@ is no data profiling, there are no such tables.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -27,7 +29,7 @@ from mlplatform.protocols.registry import ModelVersion
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.spine import LabelSpine
 from mlplatform.training.label_frame import known_labels
-from mlplatform.training.stage import TRAINED_AS_OF_TAG, TRAINED_THROUGH_TAG
+from mlplatform.training.version_tags import TRAINED_AS_OF_TAG, TRAINED_THROUGH_TAG
 
 LABELLED, BASELINE = "labelled_predictions", "profile_baseline"
 LABEL, VERSION = "label", "model_version"
@@ -80,8 +82,13 @@ def ensure(ws: Workspace, namespace: Namespace, spine: LabelSpine, settings: Use
     return ws.monitors.ensure(namespace.gold(LABELLED), profile)
 
 
-def update(context: StageContext, spine: LabelSpine) -> ProfilingUpdate | None:
+def update(context: StageContext, spine: LabelSpine, trusted_types: Collection[str]) -> ProfilingUpdate | None:
     """Add predictions and labels up to `as_of`, renew the baseline after a promotion, and refresh the profile.
+
+    Args:
+        context: The run.
+        spine: The label spine.
+        trusted_types: Types beyond the platform's own allow-list that the model may hold.
 
     Returns:
         What was done; None where there is no profiling, or no setup has made its tables.
@@ -95,7 +102,7 @@ def update(context: StageContext, spine: LabelSpine) -> ProfilingUpdate | None:
     before = _version_of_baseline(ws, namespace)
     if CHAMPION in aliases and before != aliases[CHAMPION]:
         version = ws.registry.get(context.model, aliases[CHAMPION])
-        done.baseline_rows = _renew_baseline(context, spine, version)
+        done.baseline_rows = _renew_baseline(context, spine, version, trusted_types)
         if before is None and done.baseline_rows:
             done.profile = ensure(ws, namespace, spine, context.settings)
     done.refresh = ws.monitors.refresh(names[0])
@@ -111,18 +118,18 @@ def _add(context: StageContext, spine: LabelSpine) -> int:
     existing = context.ws.tables.to_arrow(name, columns=[*keys, LABEL]).rename_columns([*keys, "before"])
     existing = existing.append_column("exists", pa.array([True] * existing.num_rows, pa.bool_()))
     joined = rows.join(existing, keys=keys, join_type="left outer")
-    same = pc.or_kleene(
-        pc.fill_null(pc.equal(joined.column(LABEL), joined.column("before")), False),
-        pc.and_(pc.is_null(joined.column(LABEL)), pc.is_null(joined.column("before"))),
-    )
-    exists = pc.fill_null(joined.column("exists"), False)
+    both_null = pc.and_(pc.is_null(joined.column(LABEL)), pc.is_null(joined.column("before")))
+    same = pc.coalesce(pc.or_kleene(pc.equal(joined.column(LABEL), joined.column("before")), both_null), both_null)
+    exists = pc.is_valid(joined.column("exists"))
     changed = joined.filter(pc.invert(pc.and_(exists, same))).select(rows.column_names)
     if changed.num_rows:
         context.ws.tables.merge(name, changed.cast(context.ws.tables.describe(name).schema))
     return int(changed.num_rows)
 
 
-def _renew_baseline(context: StageContext, spine: LabelSpine, version: ModelVersion) -> int:
+def _renew_baseline(
+    context: StageContext, spine: LabelSpine, version: ModelVersion, trusted_types: Collection[str]
+) -> int:
     """Score the version's holdout, and make it the baseline; return its rows."""
     through, trained = version.tags.get(TRAINED_THROUGH_TAG), version.tags.get(TRAINED_AS_OF_TAG)
     if not through or not trained:
@@ -131,7 +138,7 @@ def _renew_baseline(context: StageContext, spine: LabelSpine, version: ModelVers
         frame = known_labels(context.ws, context.namespace, spine, parse_as_of(trained), after=parse_as_of(through))
     except LabelError:
         return 0
-    predictions, _ = evaluation.score(context, version, frame)
+    predictions, _ = evaluation.score(context.ws, spine, version, frame, trusted_types)
     name, count = context.namespace.gold(BASELINE), int(frame.rows.num_rows)
     rows = frame.rows.select(list(spine.primary_keys))
     rows = rows.append_column(VERSION, pa.array(np.full(count, version.version), pa.int64()))

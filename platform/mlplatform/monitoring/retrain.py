@@ -19,7 +19,8 @@ from mlplatform.ops.context import StageContext
 from mlplatform.ops.result import Details, Moment, StageResult
 from mlplatform.ops.stage import Stage
 from mlplatform.ops.stage_runs import DONE, RunLog
-from mlplatform.training import stage as train
+from mlplatform.training.stage import NAME as TRAIN
+from mlplatform.training.version_tags import TRAINED_AS_OF_TAG
 
 NAME = "retrain"
 # Of these, only windows that the newest one's version scored count: a new champion starts anew.
@@ -200,7 +201,7 @@ def decide_now(context: StageContext) -> RetrainDecision:
     """Decide whether to retrain at `as_of`; reads only what was recorded up to then."""
     # Read now, not when the run began: another process may have retrained meanwhile.
     log = RunLog(context.ws, context.namespace)
-    trained = [run.as_of for run in log.runs(train.NAME) if run.status == DONE and run.as_of <= context.as_of]
+    trained = [run.as_of for run in log.runs(TRAIN) if run.status == DONE and run.as_of <= context.as_of]
     last_trained = max(trained, default=None)
     monitored = details.up_to(log.runs_of(details.STAGE, MonitorDetails), context.as_of)
     # What was found before the last training is what that training was for.
@@ -275,5 +276,5 @@ def _champion_trained(context: StageContext) -> datetime | None:
         return None
     registry, model = context.ws.registry, context.model
     number = registry.aliases(model).get(CHAMPION)
-    tag = registry.get(model, number).tags.get(train.TRAINED_AS_OF_TAG) if number is not None else None
+    tag = registry.get(model, number).tags.get(TRAINED_AS_OF_TAG) if number is not None else None
     return parse_as_of(tag) if tag else None

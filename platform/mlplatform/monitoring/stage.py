@@ -9,6 +9,7 @@ from typing import ClassVar, Self, TypeVar
 
 from mlplatform import stopping
 from mlplatform.errors import PlatformError
+from mlplatform.features.functions import FeatureFunctionSpec
 from mlplatform.monitoring import alerts, delivery, details, drift, performance, profiling
 from mlplatform.monitoring.alerts import Verdict, too_few
 from mlplatform.monitoring.details import AlertEvent, JudgedKind, LabelCounts, MonitorDetails, SentAlerts
@@ -38,6 +39,7 @@ class MonitorStage(Stage[MonitorDetails]):
         monitor: What is watched.
         spine: The label spine.
         trainer: Which inputs are looked up.
+        functions: The feature functions.
     """
 
     name: ClassVar[str] = details.STAGE
@@ -45,6 +47,7 @@ class MonitorStage(Stage[MonitorDetails]):
     monitor: Monitor
     spine: LabelSpine
     trainer: Trainer
+    functions: tuple[FeatureFunctionSpec, ...] = ()
 
     def reads(self, names: Namespace) -> tuple[ObjectName, ...]:
         """Return predictions, spine and labels; the feature tables are those that the trainer looks up."""
@@ -78,9 +81,10 @@ class MonitorStage(Stage[MonitorDetails]):
         if realised is not None:
             checks.verdicts += realised.verdicts
             _note_realised(found, realised)
-        found_profiling = checks.attempt("data profiling", lambda: profiling.update(context, self.spine))
-        if found_profiling is not None:
-            found.profiling = found_profiling
+        trusted = self.trainer.trusted_types
+        profiled = checks.attempt("data profiling", lambda: profiling.update(context, self.spine, trusted))
+        if profiled is not None:
+            found.profiling = profiled
         result.rows_in = window.rows.num_rows if window is not None else None
         result.rows_out = found.labels_known
         if window is not None and window.version is not None:
@@ -105,7 +109,7 @@ class MonitorStage(Stage[MonitorDetails]):
             return
         drifted = checks.attempt(
             "drift",
-            lambda: drift.check(context, self.spine, self.trainer, self.monitor, window, described),
+            lambda: drift.check(context, self.spine, self.trainer, self.functions, self.monitor, window, described),
         )
         if drifted is not None:
             checks.verdicts += drifted.verdicts

@@ -35,7 +35,7 @@ class Window:
 
     def of_version(self) -> pa.Table:
         """Return the rows that the window's version predicted."""
-        return self.rows.filter(pc.equal(self.rows.column("model_version"), self.version))
+        return self.rows.filter(pc.equal(self.rows.column("model_version"), pa.scalar(self.version, pa.int64())))
 
 
 def length(settings: UseCaseSettings) -> Duration:

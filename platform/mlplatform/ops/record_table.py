@@ -159,7 +159,7 @@ def finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _field(item: Field[Any], hint: Any) -> pa.Field:
+def _field(item: Field[Any], hint: Any) -> pa.Field[Any]:
     kind, optional = _without_none(hint)
     nullable = item.metadata.get("nullable")
     comment = item.metadata.get("comment")

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    import pandas as pd
     import pyarrow as pa
     from pyspark.sql import DataFrame
 
     from mlplatform.naming import ObjectName
+
+    Frame: TypeAlias = DataFrame | pa.Table | pa.RecordBatch | pa.RecordBatchReader | pd.DataFrame
+    """Rows on their way into a table."""
 
 Filter = tuple[str, str, Any]
 """One condition on a column, as in pyarrow's `filters`: (column, operator, value), joined by "and"."""
@@ -30,8 +34,8 @@ class TableInfo:
         timeseries_column: The column that says when a row was known, or None.
         description: The table's comment.
         tags: Free key-value tags.
-        id: Delta's id of the table: another one when it is dropped and made again under its name.
-        created_at: When the table with this id was made, by the clock of whoever made it; None where it is not known.
+        id: Delta's id of the table: another one after the table is dropped and created again under its name.
+        created_at: When the table with this id was created, by its creator's clock; None where that is unknown.
     """
 
     name: str
@@ -94,7 +98,7 @@ class Tables(Protocol):
         timeseries_column: str | None = None,
         description: str = "",
     ) -> TableInfo:
-        """Create an empty table; the same declaration again returns the table that is there.
+        """Create an empty table; the same declaration again returns the existing table.
 
         Raises:
             TableError: If a table of that name exists with another declaration.
@@ -105,7 +109,7 @@ class Tables(Protocol):
         """Return what is known about the table.
 
         Raises:
-            TableError: If it does not exist; near names are given.
+            TableError: If it does not exist; similar names are suggested.
         """
         ...
 
@@ -176,7 +180,7 @@ class Tables(Protocol):
         """
         ...
 
-    def append(self, name: ObjectName | str, frame: Any, *, transactions: Sequence[Transaction] = ()) -> WriteResult:
+    def append(self, name: ObjectName | str, frame: Frame, *, transactions: Sequence[Transaction] = ()) -> WriteResult:
         """Append rows, cast to the table's declared schema; with transactions, exactly once.
 
         Raises:
@@ -185,7 +189,7 @@ class Tables(Protocol):
         """
         ...
 
-    def merge(self, name: ObjectName | str, frame: Any) -> WriteResult:
+    def merge(self, name: ObjectName | str, frame: Frame) -> WriteResult:
         """Update the rows whose primary keys match, and insert the others.
 
         Raises:
@@ -194,12 +198,12 @@ class Tables(Protocol):
         """
         ...
 
-    def overwrite(self, name: ObjectName | str, frame: Any) -> WriteResult:
+    def overwrite(self, name: ObjectName | str, frame: Frame) -> WriteResult:
         """Replace all rows in one commit."""
         ...
 
     def replace_range(
-        self, name: ObjectName | str, frame: Any, *, column: str, start: datetime, end: datetime
+        self, name: ObjectName | str, frame: Frame, *, column: str, start: datetime, end: datetime
     ) -> WriteResult:
         """Replace the rows whose `column` lies in [start, end], both included, in one commit.
 

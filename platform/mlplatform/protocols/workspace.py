@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, Self, runtime_checkable
 
 from mlplatform.protocols.feature_client import FeatureClient
 from mlplatform.protocols.functions import Functions
@@ -117,10 +118,10 @@ class Workspace(Protocol):
             folder: A folder of this machine.
             files: Files in it; each lands at the same place below `landing`.
             landing: The folder where they land.
-            overwrite: Send also what is there with the same size.
+            overwrite: Also send files that exist with the same size.
 
         Raises:
-            StageError: If the landing folder is not there, or a file cannot be sent; files before it are.
+            StageError: If the landing folder does not exist, or a file cannot be sent; files before it are.
             DeploymentError: If the workspace does not allow it.
         """
         ...
@@ -130,7 +131,7 @@ class Workspace(Protocol):
         """Who works here, for the records."""
         ...
 
-    def lock(self, name: str) -> Any:
+    def lock(self, name: str) -> AbstractContextManager[None]:
         """Return a context manager that lets one process at a time do what `name` says, and waits for its turn."""
         ...
 

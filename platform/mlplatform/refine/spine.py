@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pyarrow as pa
 
@@ -13,6 +13,7 @@ from mlplatform.derived import derived, is_derived
 from mlplatform.errors import ConfigError, did_you_mean
 from mlplatform.refine.inputs import inferred_inputs
 from mlplatform.refine.silver import SilverTable
+from mlplatform.types import SortOrder
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -33,26 +34,33 @@ def _keys(spine: type[LabelSpine]) -> tuple[str, ...]:
 
 def _entity_keys(spine: type[LabelSpine]) -> tuple[str, ...]:
     if not is_derived(spine, "keys"):
-        return spine.primary_keys
+        return spine.keys
     if spine.table is None:
-        raise ConfigError(f"{spine.__name__} declares no keys.", hint="Name the columns that tell entities apart.")
+        return tuple(column.name for column in spine.key_columns if column.name != spine.prediction_time)
     return tuple(key for key in spine.table.keys if key not in (spine.table.known_at, spine.prediction_time))
 
 
 def _prediction_time(spine: type[LabelSpine]) -> str:
-    if spine.table is None:
-        raise ConfigError(f"{spine.__name__} declares no prediction_time.", hint="Name its timestamp column.")
-    return spine.table.known_at
+    return spine.table.known_at if spine.table is not None else spine.key_columns[-1].name
+
+
+def _key_columns(spine: type[LabelSpine]) -> tuple[Column, ...]:
+    raise ConfigError(
+        f"{spine.__name__} has neither a table nor key_columns.",
+        hint="Name the silver table whose rows are the spine, or declare the columns of its keys and prediction time.",
+    )
 
 
 class LabelSpine(Described, ABC):
     """Base class of a use case's label spine: whom to predict for, when, and what turned out.
 
+    See the glossary: docs/glossary.md
+
     Attributes:
         table: The silver table whose rows are the spine, when one is: the spine then has all its columns.
-        keys: Columns that name the entity, without the time; taken from `table`, where there is one.
+        keys: Columns that name the entity, without the time; unless declared, taken from `table` or `key_columns`.
         prediction_time: Timestamp column: the moment the prediction is made; features are looked up as of it. Unless
-            declared, the time at which the rows of `table` were known.
+            declared, the time at which the rows of `table` were known, or the last of `key_columns`.
         primary_keys: Keys and prediction time: what identifies a row.
         label: The label's column.
         label_type: Its Spark type.
@@ -62,6 +70,25 @@ class LabelSpine(Described, ABC):
         inputs: Bare names of the tables it is made from; unless declared, those that `spine` and `labels` read.
         entity_keys: The earlier name of `keys`, never with the time. Where it is declared and `keys` is not, `keys`
             holds the prediction time as well, as it did then.
+
+    Examples:
+        >>> class Loans(SilverTable):
+        ...     keys = ("loan_id",)
+        ...     known_at = "approved_at"
+        ...     columns = (
+        ...         Column("loan_id", "string", "Number of the loan"),
+        ...         Column("approved_at", "timestamp", "When it was approved"),
+        ...         Column("amount", "double", "In dollars"),
+        ...     )
+        >>> class Defaults(LabelSpine):
+        ...     table = Loans
+        ...     label = "defaulted"
+        ...
+        ...     def labels(self, ws):
+        ...         known_at = "add_months(approved_at, 12) AS label_known_at"
+        ...         return ws.read(Loans).selectExpr("loan_id", "approved_at", "0.0 AS defaulted", known_at)
+        >>> Defaults.keys, Defaults.prediction_time, [column.name for column in Defaults.columns]
+        (('loan_id',), 'approved_at', ['amount'])
     """
 
     table: ClassVar[type[SilverTable] | None] = None
@@ -71,7 +98,7 @@ class LabelSpine(Described, ABC):
     primary_keys: ClassVar[tuple[str, ...]] = derived(lambda cls: (*cls.entity_keys, cls.prediction_time))
     label: ClassVar[str]
     label_type: ClassVar[str] = "double"
-    key_columns: ClassVar[tuple[Column, ...]]
+    key_columns: ClassVar[tuple[Column, ...]] = derived(_key_columns)
     columns: ClassVar[tuple[Column, ...]]
     inputs: ClassVar[tuple[str, ...]] = inferred_inputs("spine", "labels")
 
@@ -79,9 +106,9 @@ class LabelSpine(Described, ABC):
         """Take the use case's settings (the label's horizon)."""
         self.settings = settings
 
-    def __init_subclass__(cls) -> None:
+    def __init_subclass__(cls, **declared: Any) -> None:
         """Take the columns from the silver table, where one is named, unless they are declared."""
-        super().__init_subclass__()
+        super().__init_subclass__(**declared)
         own = vars(cls)
         if "keys" in own and cls.prediction_time in cls.keys:
             raise ConfigError(
@@ -90,14 +117,14 @@ class LabelSpine(Described, ABC):
             )
         if cls.table is None:
             return
-        declared = {column.name: column for column in cls.table.columns}
+        columns = {column.name: column for column in cls.table.columns}
         for key in cls.primary_keys:
-            if key not in declared:
+            if key not in columns:
                 raise ConfigError(
-                    f"{cls.__name__}: {key} is no column of {cls.table.__name__}.", hint=did_you_mean(key, declared)
+                    f"{cls.__name__}: {key} is no column of {cls.table.__name__}.", hint=did_you_mean(key, columns)
                 )
         if "key_columns" not in own:
-            cls.key_columns = tuple(replace(declared[key], nullable=False) for key in cls.primary_keys)
+            cls.key_columns = tuple(replace(columns[key], nullable=False) for key in cls.primary_keys)
         if "columns" not in own:
             cls.columns = tuple(column for column in cls.table.columns if column.name not in cls.primary_keys)
 
@@ -123,7 +150,7 @@ class LabelSpine(Described, ABC):
         """
 
     @property
-    def order(self) -> list[tuple[str, str]]:
+    def order(self) -> SortOrder:
         """How rows are sorted, for Arrow's `sort_by`: by prediction time, then by entity."""
         return [(column, "ascending") for column in (self.prediction_time, *self.entity_keys)]
 

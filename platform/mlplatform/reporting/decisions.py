@@ -60,7 +60,7 @@ class DecisionFacts:
 
 
 @dataclass(frozen=True)
-class Champion:
+class ChampionFacts:
     """A version that became champion.
 
     Attributes:
@@ -98,17 +98,17 @@ def decisions_of(events: Iterable[GateEvent]) -> tuple[DecisionFacts, ...]:
     return tuple(_settle(decision, settled.get(decision.decision_id)) for decision in decisions.values())
 
 
-def champions_of(events: Iterable[GateEvent]) -> tuple[Champion, ...]:
+def champions_of(events: Iterable[GateEvent]) -> tuple[ChampionFacts, ...]:
     """Return who became champion, oldest first, by promotion or by rollback; only what was applied counts.
 
     Args:
         events: As for `decisions_of`.
     """
-    champions: list[Champion] = []
+    champions: list[ChampionFacts] = []
     for event in events:
         if event.event == "applied":
             champions.append(
-                Champion(
+                ChampionFacts(
                     version=event.challenger_version,
                     since=event.as_of,
                     applied_at=event.recorded_at,
@@ -130,7 +130,7 @@ def _settle(decision: DecisionFacts, event: GateEvent | None) -> DecisionFacts:
 
 
 def _decision(event: GateEvent) -> DecisionFacts:
-    checks = tuple(CheckResult(**check) for check in event.checks)
+    checks = tuple(CheckResult.of(check) for check in event.checks)
     return DecisionFacts(
         decision_id=event.decision_id,
         as_of=event.as_of,

@@ -19,7 +19,7 @@ from mlplatform.ops.records import (
 )
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.spine import LabelSpine
-from mlplatform.reporting.decisions import Champion, DecisionFacts, champions_of, decisions_of
+from mlplatform.reporting.decisions import ChampionFacts, DecisionFacts, champions_of, decisions_of
 from mlplatform.reporting.observations import (
     DriftFacts,
     Flow,
@@ -33,12 +33,12 @@ from mlplatform.reporting.observations import (
     timings_of,
     windows_of,
 )
-from mlplatform.reporting.outcomes import Outcomes, Scored, read_outcomes
+from mlplatform.reporting.outcomes import Outcomes, ScoredStep, read_outcomes
 from mlplatform.statistics import metrics
 
 
 @dataclass(frozen=True)
-class Retrain:
+class RetrainFacts:
     """The retrain decision at a step."""
 
     due: bool
@@ -46,7 +46,7 @@ class Retrain:
 
 
 @dataclass(frozen=True)
-class Step:
+class StepFacts:
     """Everything known about one `as_of`; None or empty where nothing is.
 
     Attributes:
@@ -61,12 +61,12 @@ class Step:
     """
 
     as_of: datetime
-    scored: Scored | None = None
+    scored: ScoredStep | None = None
     scoring_version: int | None = None
     performance: Performance | None = None
     drift: tuple[DriftFacts, ...] = ()
     decisions: tuple[DecisionFacts, ...] = ()
-    retrain: Retrain | None = None
+    retrain: RetrainFacts | None = None
     failures: tuple[StageRecord, ...] = ()
 
     @property
@@ -101,7 +101,7 @@ class Facts:
         margin: How much worse than the champion the gate still accepts.
         max_psi: Stability index above which a column has drifted.
         platform_version: The library's version that wrote the report.
-        steps: One entry an `as_of`, oldest first.
+        steps: One entry for each `as_of`, oldest first.
         decisions: All decisions, oldest first.
         champions: Who became champion, oldest first; the last one is champion.
         alerts: All events of alerts, newest first.
@@ -128,9 +128,9 @@ class Facts:
     margin: float
     max_psi: float
     platform_version: str
-    steps: tuple[Step, ...] = ()
+    steps: tuple[StepFacts, ...] = ()
     decisions: tuple[DecisionFacts, ...] = ()
-    champions: tuple[Champion, ...] = ()
+    champions: tuple[ChampionFacts, ...] = ()
     alerts: tuple[AlertRecord, ...] = ()
     windows: tuple[WindowFacts, ...] = ()
     newest_run: tuple[StageRecord, ...] = ()
@@ -141,12 +141,12 @@ class Facts:
     never_scored: int = 0
 
     @property
-    def champion(self) -> Champion | None:
+    def champion(self) -> ChampionFacts | None:
         """The current champion, by the applied decisions."""
         return self.champions[-1] if self.champions else None
 
     @property
-    def last(self) -> Step | None:
+    def last(self) -> StepFacts | None:
         """The newest step."""
         return self.steps[-1] if self.steps else None
 
@@ -231,12 +231,12 @@ def _step(
     decisions: tuple[DecisionFacts, ...],
     performance: tuple[Performance, ...],
     drift: tuple[DriftFacts, ...],
-    scored: tuple[Scored, ...],
-) -> Step:
+    scored: tuple[ScoredStep, ...],
+) -> StepFacts:
     mine = [stage for stage in stages if stage.as_of == as_of]
     newest = {stage.stage: stage for stage in mine}
     rows = next((item for item in scored if item.as_of == as_of), None)
-    return Step(
+    return StepFacts(
         as_of=as_of,
         scored=rows,
         scoring_version=rows.versions[-1] if rows else _version(newest.get("score")),
@@ -249,14 +249,14 @@ def _step(
 
 
 def _version(stage: StageRecord | None) -> int | None:
-    found = stage.details.get("model_version") if stage else None
-    return int(found) if found is not None else None
+    version = stage.details.get("model_version") if stage else None
+    return int(version) if version is not None else None
 
 
-def _retrain(stage: StageRecord | None) -> Retrain | None:
+def _retrain(stage: StageRecord | None) -> RetrainFacts | None:
     if stage is None or "due" not in stage.details:
         return None
-    return Retrain(bool(stage.details["due"]), tuple(str(reason) for reason in stage.details.get("reasons", ())))
+    return RetrainFacts(bool(stage.details["due"]), tuple(str(reason) for reason in stage.details.get("reasons", ())))
 
 
 def _size(item: DriftFacts) -> float:

@@ -33,7 +33,7 @@ _POINTS = 72
 _SMALLEST, _LARGEST = 0.84, 1.4
 _FITS_A_PHONE = 480
 
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text: small, searchable, and read aloud
     "svg.hashsalt": "mlplatform",  # the same figure gives the same bytes
     "text.parse_math": False,  # a column called $x^2$ is a name, not a formula

@@ -1,4 +1,4 @@
-"""What happened, step by step: one row an `as_of`, read from the platform's own tables."""
+"""What happened, step by step: one row for each `as_of`, read from the platform's own tables."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mlplatform.protocols.workspace import Workspace
 
 
 @dataclass(frozen=True)
-class Step:
+class TimelineStep:
     """One `as_of` of a use case.
 
     Attributes:
@@ -46,7 +46,7 @@ class Step:
         return {**asdict(self), "as_of": self.as_of.isoformat(), "alerts": list(self.alerts)}
 
 
-def read(ws: Workspace, namespace: Namespace, metric: str) -> list[Step]:
+def read(ws: Workspace, namespace: Namespace, metric: str) -> list[TimelineStep]:
     """Return the steps of a use case, oldest first.
 
     Args:
@@ -57,7 +57,7 @@ def read(ws: Workspace, namespace: Namespace, metric: str) -> list[Step]:
     return steps(STAGE_RUNS.read(ws, namespace), metric)
 
 
-def steps(recorded: Iterable[StageRecord], metric: str) -> list[Step]:
+def steps(recorded: Iterable[StageRecord], metric: str) -> list[TimelineStep]:
     """Return the steps that recorded stages make up, oldest first.
 
     Args:
@@ -71,11 +71,11 @@ def steps(recorded: Iterable[StageRecord], metric: str) -> list[Step]:
     return [_step(moment, records, metric) for moment, records in sorted(by_time.items())]
 
 
-def _step(moment: datetime, records: list[StageRecord], metric: str) -> Step:
+def _step(moment: datetime, records: list[StageRecord], metric: str) -> TimelineStep:
     score = _details(records, "score", key="model_version")
     monitor = _details(records, "monitor")
     worst = monitor.get("worst_drift") or {}
-    return Step(
+    return TimelineStep(
         as_of=moment,
         # A stage run again appends nothing: what was scored is the sum over its runs.
         scored=sum(record.rows_out or 0 for record in records if record.stage == "score"),

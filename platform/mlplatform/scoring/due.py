@@ -55,7 +55,7 @@ def due_rows(
         rows = without_keys_of(rows, scored_before, keys)
     for after, until in lacking:
         times = rows.column(time)
-        rows = rows.filter(pc.or_(pc.less_equal(times, after), pc.greater(times, until)))
+        rows = rows.filter(pc.or_(pc.less_equal(times, pa.scalar(after)), pc.greater(times, pa.scalar(until))))
     # In a fixed order, so that a scoring run again has the same chunks.
     return rows.sort_by(spine.order), version
 

@@ -88,7 +88,7 @@ def mean_prediction(context: StageContext, version: ModelVersion) -> float | Non
     return mean
 
 
-def unmatched(scored: pa.Table) -> pa.Array:
+def unmatched(scored: pa.Table) -> pa.Array[Any]:
     """Return, for each scored row, the bare names of the feature tables that held no row for it.
 
     Args:
@@ -101,7 +101,7 @@ def unmatched(scored: pa.Table) -> pa.Array:
     tables = np.array([name.removeprefix(MATCHED).rpartition(".")[2] for name in columns], dtype=object)
     offsets = np.concatenate([[0], np.cumsum(missing.sum(axis=1))]).astype(np.int32)
     values = pa.array(tables[np.nonzero(missing)[1]] if columns else [], pa.string())
-    return pa.ListArray.from_arrays(pa.array(offsets), values)
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values)
 
 
 @dataclass(frozen=True)
@@ -114,6 +114,7 @@ class Predictor:
         scorer: How large a chunk is, and how many reasons are kept.
         version: The version.
         alias: As which it scores.
+        trusted_types: Types beyond the platform's own allow-list that the model may hold.
         mark: Tells apart scorings of one time from several beginnings, whose chunks go by their keys; empty: chunks go
             by their number.
     """
@@ -123,6 +124,7 @@ class Predictor:
     scorer: BatchScorer
     version: ModelVersion
     alias: str
+    trusted_types: tuple[str, ...] = ()
     mark: str = ""
 
     def predict(self, population: pa.Table) -> int:
@@ -148,14 +150,17 @@ class Predictor:
         new = self._not_scored_yet(rows)
         if not new.num_rows:
             return 0
-        scored = self.context.ws.fe.score_batch_arrow(
-            model_uri=self.version.uri, df=new, result_type="double", matches=True
-        )
+        scored = self._scored(new, matches=True)
         if scored.num_rows != new.num_rows:
             raise StageError(
                 f"{self.version.uri} scored {scored.num_rows} of {new.num_rows} rows.", hint="Report this."
             )
         return tables.append(predictions, self._frame(scored, ordinary), transactions=[once]).rows
+
+    def _scored(self, rows: pa.Table, *, matches: bool = False) -> pa.Table:
+        return self.context.ws.fe.score_batch_arrow(
+            model_uri=self.version.uri, df=rows, matches=matches, trusted_types=self.trusted_types
+        )
 
     def _digest(self, rows: pa.Table) -> str:
         """Return what a chunk is known by where the same time may be scored from several beginnings."""
@@ -190,14 +195,13 @@ class Predictor:
             frame = frame.append_column(name, values)
         return frame
 
-    def _reasons(self, scored: pa.Table, ordinary: dict[str, Any] | None) -> pa.Array:
+    def _reasons(self, scored: pa.Table, ordinary: dict[str, Any] | None) -> pa.Array[Any]:
         if ordinary is None:
             return pa.nulls(scored.num_rows, REASONS)
         ours = [PREDICTION, *(name for name in scored.column_names if name.startswith(MATCHED))]
 
         def score(rows: pa.Table) -> np.ndarray[Any, np.dtype[np.float64]]:
-            again = self.context.ws.fe.score_batch_arrow(model_uri=self.version.uri, df=rows, result_type="double")
-            return np.asarray(again.column(PREDICTION).to_numpy(), dtype=np.float64)
+            return np.asarray(self._scored(rows).column(PREDICTION).to_numpy(), dtype=np.float64)
 
         predictions = np.asarray(scored.column(PREDICTION).to_numpy(), dtype=np.float64)
         return reason_codes(score, scored.drop_columns(ours), predictions, ordinary, self.scorer.reason_codes)

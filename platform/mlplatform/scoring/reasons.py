@@ -25,7 +25,7 @@ _ROWS_AT_ONCE = 400_000
 
 def reason_codes(
     score: Callable[[pa.Table], Vector], scored: pa.Table, predictions: Vector, ordinary: Mapping[str, Any], top: int
-) -> pa.Array:
+) -> pa.Array[Any]:
     """Return the contributions that moved each row's prediction most.
 
     Args:
@@ -59,7 +59,7 @@ def _block(
     names: list[str],
     ordinary: Mapping[str, Any],
     top: int,
-) -> pa.Array:
+) -> pa.Array[Any]:
     # All replacements in one frame: a model is loaded once, and predicts many rows faster than few rows often.
     changed = pa.concat_tables([_replaced(rows, name, ordinary[name]) for name in names])
     without = score(changed).reshape(len(names), rows.num_rows)
@@ -70,7 +70,7 @@ def _block(
     offsets = np.concatenate([[0], np.cumsum(kept.sum(axis=1))]).astype(np.int32)
     features = pa.array(np.asarray(names, dtype=object)[order[kept]], pa.string())
     flat = pa.StructArray.from_arrays([features, pa.array(values[kept])], fields=list(REASON))
-    return pa.ListArray.from_arrays(pa.array(offsets), flat, type=REASONS)
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), flat, type=REASONS)
 
 
 def _replaced(rows: pa.Table, name: str, value: Any) -> pa.Table:

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from mlplatform import stopping
 from mlplatform.as_of import parse_as_of, shown
 from mlplatform.errors import PlatformError, TableError, UsageError
+from mlplatform.features.functions import FeatureFunctionSpec, register_functions
 from mlplatform.gate import champion as champions
 from mlplatform.gate import first_steps
 from mlplatform.naming import CHALLENGER, CHAMPION, Namespace, ObjectName
@@ -34,7 +35,7 @@ from mlplatform.scoring.predictions import (
     mean_prediction,
 )
 from mlplatform.scoring.scorer import BatchScorer
-from mlplatform.training.stage import TRAINED_THROUGH_TAG
+from mlplatform.training.version_tags import TRAINED_THROUGH_TAG
 
 LOG = logging.getLogger(__name__)
 
@@ -46,6 +47,8 @@ class Score(Stage[ScoreDetails]):
     Attributes:
         scorer: Whom to score.
         spine: The label spine.
+        functions: The feature functions.
+        trusted_types: Types beyond the platform's own allow-list that a model may hold.
         alias: Score with this alias' version only; None: the champion, and beside it, in the shadow, the challenger,
             where there is one and `scoring.shadow` is set; its predictions are measured and never acted on.
         since: Score all rows with a prediction time in (since, as_of] that no champion has predicted, those before the
@@ -57,6 +60,8 @@ class Score(Stage[ScoreDetails]):
 
     scorer: BatchScorer
     spine: LabelSpine
+    functions: tuple[FeatureFunctionSpec, ...] = ()
+    trusted_types: tuple[str, ...] = ()
     alias: str | None = None
     since: datetime | None = None
     restore_only: bool = False
@@ -68,6 +73,10 @@ class Score(Stage[ScoreDetails]):
     def writes(self, names: Namespace) -> tuple[ObjectName, ...]:
         """Return the table of predictions, and the view of the latest."""
         return names.gold(PREDICTIONS), names.gold(LATEST_PREDICTIONS)
+
+    def create_tables(self, context: StageContext) -> None:
+        """Create the table of predictions and its view if they do not exist."""
+        create_tables(context.ws, context.namespace, self.spine)
 
     def due(self, context: StageContext) -> Self | None:
         """Scoring is due once for each `as_of` while there is a champion, and again where predictions are gone."""
@@ -91,14 +100,15 @@ class Score(Stage[ScoreDetails]):
                 f"Rows since {shown(self.since)} cannot be scored as of {shown(context.as_of)}.",
                 hint="--since lies before --as-of: rows with a prediction time between them are scored.",
             )
+        register_functions(context.ws, context.namespace, self.functions)
         aliases = context.ws.registry.aliases(context.model)
         wanted = self.alias or CHAMPION
         if wanted == CHAMPION:
-            champions.require_known(context, aliases)
+            champions.require_known(context.ws, context.namespace, aliases)
         if wanted not in aliases:
-            raise first_steps.without(wanted, context.ws, context.use_case, so="nothing can score")
+            raise first_steps.without(context.ws, context.namespace, wanted, so="nothing can score")
         lost = lost_predictions.find(context)
-        create_tables(context.ws, context.namespace, self.spine)
+        self.create_tables(context)
         details = ScoreDetails(alias=wanted)
         result = StageResult(details=details)
         lacking: list[Stretch] = []
@@ -132,7 +142,7 @@ class Score(Stage[ScoreDetails]):
         details.tables = {**details.tables, spine.name: context.ws.tables.describe(spine).id}
         result.rows_in = rows.num_rows
         details.not_in_population = rows.num_rows - population.num_rows
-        version = champions.read(context, wanted, aliases[wanted])
+        version = champions.read(context.ws, context.namespace, wanted, aliases[wanted])
         mark = "" if self.since is None else "since"
         result.rows_out = self._predictor(context, version, wanted, mark).predict(population)
         details.model_version = version.version
@@ -149,7 +159,7 @@ class Score(Stage[ScoreDetails]):
         return int(population.num_rows)
 
     def _predictor(self, context: StageContext, version: ModelVersion, alias: str, mark: str = "") -> Predictor:
-        return Predictor(context, self.spine, self.scorer, version, alias, mark)
+        return Predictor(context, self.spine, self.scorer, version, alias, self.trusted_types, mark)
 
     def _score_again(self, context: StageContext, item: Scoring) -> int:
         """Make the predictions of a recorded scoring again; return how many.
@@ -159,7 +169,7 @@ class Score(Stage[ScoreDetails]):
         """
         as_of, alias, number, run_id = item.key
         then = replace(context, as_of=as_of, run_id=run_id, shared_log=context.log)
-        version = champions.read(then, alias, number)
+        version = champions.read(then.ws, then.namespace, alias, number)
         start = item.since or first_window_start(then)
         spine_version = item.spine_version(then)
         try:
@@ -177,7 +187,8 @@ class Score(Stage[ScoreDetails]):
         if not through:
             return 0
         times = population.column(self.spine.prediction_time)
-        return pc.sum(pc.less_equal(times, pa.scalar(parse_as_of(through), times.type))).as_py() or 0
+        earlier = pc.less_equal(times, pa.scalar(parse_as_of(through), times.type))
+        return pc.sum(earlier.cast(pa.int64())).as_py() or 0
 
     def _score_shadow(self, context: StageContext, population: pa.Table, number: int) -> Shadow:
         version = context.ws.registry.get(context.model, number)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -71,7 +72,7 @@ class ColumnCounts:
 
 
 def count_column(
-    column: pa.ChunkedArray | pa.Array, edges: Floats | None, categories: Sequence[str] = ()
+    column: pa.ChunkedArray[Any] | pa.Array[Any], edges: Floats | None, categories: Sequence[str] = ()
 ) -> ColumnCounts:
     """Count a column in cells.
 
@@ -106,14 +107,14 @@ def count_column(
     )
 
 
-def as_floats(column: pa.ChunkedArray | pa.Array) -> Floats:
+def as_floats(column: pa.ChunkedArray[Any] | pa.Array[Any]) -> Floats:
     """Return a numeric column's values as floats, without nulls and NaN."""
     values = _numbers(column)
     missing = np.isnan(values)
     return values[~missing] if missing.any() else values
 
 
-def _numbers(column: pa.ChunkedArray | pa.Array) -> Floats:
+def _numbers(column: pa.ChunkedArray[Any] | pa.Array[Any]) -> Floats:
     """Return a column as floats; nulls become NaN."""
     numbers = pc.cast(column, pa.float64(), safe=False)
     if isinstance(numbers, pa.ChunkedArray):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from mlplatform.errors import StageError
 from mlplatform.statistics import edges as edging
 from mlplatform.statistics.counts import ColumnCounts, Floats, as_floats, count_column
+from mlplatform.types import is_number
 
 BINS = 10
 GRID = 100
@@ -56,7 +57,7 @@ class ColumnProfile:
             return self.categories[0] if self.categories else None
         return self.median
 
-    def count(self, column: pa.ChunkedArray | pa.Array) -> ColumnCounts:
+    def count(self, column: pa.ChunkedArray[Any] | pa.Array[Any]) -> ColumnCounts:
         """Count another column's rows in this profile's cells.
 
         Raises:
@@ -124,7 +125,7 @@ def profile_table(rows: pa.Table) -> dict[str, ColumnProfile]:
     profiles = {}
     for name in rows.column_names:
         column = rows.column(name)
-        if _is_numeric(column.type):
+        if is_number(column.type):
             profiles[name] = _numeric(column)
         elif (
             pa.types.is_string(column.type) or pa.types.is_large_string(column.type) or pa.types.is_boolean(column.type)
@@ -209,7 +210,7 @@ def _off_values(column: ColumnProfile) -> ColumnProfile:
     )
 
 
-def _numeric(column: pa.ChunkedArray) -> ColumnProfile:
+def _numeric(column: pa.ChunkedArray[Any]) -> ColumnProfile:
     numbers = as_floats(column)
     values = np.sort(numbers[np.isfinite(numbers)])
     if not values.size:
@@ -237,15 +238,12 @@ def _numeric(column: pa.ChunkedArray) -> ColumnProfile:
     )
 
 
-def _category(column: pa.ChunkedArray) -> ColumnProfile:
+def _category(column: pa.ChunkedArray[Any]) -> ColumnProfile:
     counted = pc.value_counts(pc.cast(column, pa.string()).drop_null())
+    values, counts = cast("list[str]", counted.field("values").to_pylist()), counted.field("counts").to_pylist()
     pairs = sorted(
-        zip(counted.field("values").to_pylist(), counted.field("counts").to_pylist(), strict=True),
+        zip(values, cast("list[int]", counts), strict=True),
         key=lambda pair: (-pair[1], pair[0]),
     )[:MOST_CATEGORIES]
     categories = [value for value, _ in pairs]
     return ColumnProfile(kind="category", counts=count_column(column, None, categories), categories=categories)
-
-
-def _is_numeric(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))

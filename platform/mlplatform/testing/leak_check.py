@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlplatform.errors import ContractError
@@ -51,7 +52,7 @@ def check_table(ws: Workspace, use_case: UseCase, table: FeatureTable, moments: 
     compared = 0
     for moment in earlier:
         now = computed_rows(ws, use_case, table, moment)
-        later = whole.filter(pc.less_equal(whole.column(table.timeseries_column), moment))
+        later = whole.filter(pc.less_equal(whole.column(table.timeseries_column), pa.scalar(moment)))
         compared += now.num_rows
         found = compare_rows(now, later, table.primary_keys, tolerance=TOLERANCE)
         if found:

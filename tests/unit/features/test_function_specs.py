@@ -121,7 +121,7 @@ def many(a: list) -> float:
 def test_what_is_no_scalar_of_one_type_is_refused_with_what_is(function: Any, where: str) -> None:
     with pytest.raises(FeatureStoreError, match=where) as caught:
         FeatureFunctionSpec.of(function)
-    assert "Use one of str, float, int, bool, date, datetime" in caught.value.hint
+    assert "Use one of str, bool, int, float, date, datetime" in caught.value.hint
 
 
 def a_list(a: list[str]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Any, ClassVar
 
@@ -103,11 +104,43 @@ def test_the_sql_of_a_column_is_no_part_of_its_field() -> None:
         assert field.metadata == {b"comment": b"A day"}
 
 
-@pytest.mark.parametrize("kind", ["integer", "Double", "decimal(10,2)", ""])
-def test_a_type_that_there_is_not_is_refused_with_those_that_are(kind: str) -> None:
-    with pytest.raises(TableError, match=r"Column x: .* is no type") as caught:
-        Column("x", kind, "X").field()
-    assert "bigint" in caught.value.hint
+@pytest.mark.parametrize(
+    ("kind", "hint"),
+    [
+        ("", "Known: "),
+        ("xyz", "Known: "),
+        ("decimel(10,2)", "Did you mean decimal(10,2)?"),
+        ("smalint", "Did you mean smallint"),
+        ("decimal(39,2)", "Precision is 1 to 38 digits, scale at most the precision"),
+        ("decimal(2,3)", "Precision is 1 to 38 digits, scale at most the precision"),
+        ("decimal", "Precision is 1 to 38 digits, scale at most the precision"),
+        ("array<int>", "a column for each"),
+        ("binary", "Encode it as text"),
+        ("timestamp_ntz", "Give it the zone UTC"),
+    ],
+)
+def test_a_type_that_no_column_may_have_is_refused_with_those_that_are(kind: str, hint: str) -> None:
+    allowed = "string, boolean, tinyint, smallint, int, bigint, float, double, date, timestamp and decimal"
+    with pytest.raises(TableError, match=rf"^Column x: {re.escape(repr(kind))} is no type .*: {allowed}") as caught:
+        Column("x", kind, "A column").field()
+    assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("kind", "arrow"),
+    [
+        ("decimal(12,2)", pa.decimal128(12, 2)),
+        ("DECIMAL(38, 0)", pa.decimal128(38, 0)),
+        ("smallint", pa.int16()),
+        ("short", pa.int16()),
+        ("tinyint", pa.int8()),
+        ("byte", pa.int8()),
+        ("Double", pa.float64()),
+        ("long", pa.int64()),
+    ],
+)
+def test_a_column_may_be_of_any_type_of_spark_that_holds_one_value(kind: str, arrow: pa.DataType) -> None:
+    assert Column("x", kind, "A column").field().type == arrow
 
 
 # --- the spine ---

@@ -18,8 +18,8 @@ from mlplatform.as_of import parse_as_of
 from mlplatform.gate.checks.base import CheckResult
 from mlplatform.ops.records import AlertRecord, StageRecord
 from mlplatform.reporting import plots, plots_detail, plots_pipeline, summary
-from mlplatform.reporting.decisions import Champion, DecisionFacts, Gain
-from mlplatform.reporting.facts import Facts, Retrain, Step
+from mlplatform.reporting.decisions import ChampionFacts, DecisionFacts, Gain
+from mlplatform.reporting.facts import Facts, RetrainFacts, StepFacts
 from mlplatform.reporting.observations import (
     DriftFacts,
     Flow,
@@ -27,7 +27,7 @@ from mlplatform.reporting.observations import (
     Realised,
     Timing,
 )
-from mlplatform.reporting.outcomes import Decile, Outcomes, Scored
+from mlplatform.reporting.outcomes import Decile, Outcomes, ScoredStep
 from mlplatform.reporting.report import render
 
 NOW = parse_as_of("2026-11-23T04:05:06")
@@ -160,7 +160,7 @@ def stage(name: str, **changes: Any) -> StageRecord:
 
 
 def full(**changes: Any) -> Facts:
-    scored = (Scored(FIRST, 3019, 0.0174, (1,), 3019, 0.0623), Scored(SECOND, 500, 0.02, (1,), 20, 0.05))
+    scored = (ScoredStep(FIRST, 3019, 0.0174, (1,), 3019, 0.0623), ScoredStep(SECOND, 500, 0.02, (1,), 20, 0.05))
     measured = Performance(
         SECOND,
         FIRST,
@@ -176,14 +176,18 @@ def full(**changes: Any) -> Facts:
     drifted = (DriftFacts(SECOND, "state", 1.75, 0.25, violated=True), DriftFacts(SECOND, "amount", 0.05, 0.25, False))
     first = decision(decision_id="d1", as_of=FIRST, outcome="promoted", champion=None, challenger=1, gain=None)
     steps = (
-        Step(FIRST, scored[0], 1, decisions=(first,), retrain=Retrain(due=False, reasons=("trained at this time",))),
-        Step(SECOND, scored[1], 1, measured, drifted, (decision(),), Retrain(due=True, reasons=("schedule",))),
+        StepFacts(
+            FIRST, scored[0], 1, decisions=(first,), retrain=RetrainFacts(due=False, reasons=("trained at this time",))
+        ),
+        StepFacts(
+            SECOND, scored[1], 1, measured, drifted, (decision(),), RetrainFacts(due=True, reasons=("schedule",))
+        ),
     )
     bins = (Decile(300, 0.0, 0.01, 0.005, 0.01, 0.004, 0.03), Decile(300, 0.01, 0.5, 0.08, 0.2, 0.16, 0.25))
     return empty(
         steps=steps,
         decisions=(first, decision()),
-        champions=(Champion(1, FIRST, NOW, None),),
+        champions=(ChampionFacts(1, FIRST, NOW, None),),
         alerts=(alert("calibration", "critical", "off by 3.58"),),
         newest_run=(stage("ingest"), stage("score", seconds=75.0, rows_quarantined=None)),
         flows=(Flow("ingest", 100, 90, 10, False), Flow("features", None, 50, None, False)),
@@ -301,8 +305,8 @@ def test_a_plot_is_xml_with_the_pages_colours_and_its_text_as_text(plot: Any):
 
 
 def test_scored_rows_without_labels_are_plotted_and_the_rest_is_said_to_be_missing():
-    scored = (Scored(FIRST, 10, 0.2, (1,)),)
-    facts = empty(steps=(Step(FIRST, scored[0], 1),), outcomes=Outcomes(scored))
+    scored = (ScoredStep(FIRST, 10, 0.2, (1,)),)
+    facts = empty(steps=(StepFacts(FIRST, scored[0], 1),), outcomes=Outcomes(scored))
     page = Page(render(facts, NOW))
     assert "no label of theirs is known yet" in page.text
     assert "not yet known" in page.text
@@ -321,13 +325,13 @@ def test_a_regression_has_means_and_no_reliability_curve():
             "prediction_mean": Realised(30.25, None, violated=False),
         },
     )  # fmt: skip
-    scored = (Scored(FIRST, 10, 30.25, (1,), 10, 31.5),)
+    scored = (ScoredStep(FIRST, 10, 30.25, (1,), 10, 31.5),)
     facts = empty(
         task="regression",
         metric="mae",
         greater_is_better=False,
         floor=5.0,
-        steps=(Step(FIRST, scored[0], 1, measured),),
+        steps=(StepFacts(FIRST, scored[0], 1, measured),),
         outcomes=Outcomes(scored, (), 10),
     )
     page = Page(render(facts, NOW))
@@ -343,7 +347,8 @@ def test_a_regression_has_means_and_no_reliability_curve():
 def test_many_steps_and_columns_are_cut_and_it_is_said():
     days = [FIRST + timedelta(days=number) for number in range(150)]
     steps = tuple(
-        Step(day, drift=tuple(DriftFacts(day, f"c{column}", 0.1, 0.25, False) for column in range(40))) for day in days
+        StepFacts(day, drift=tuple(DriftFacts(day, f"c{column}", 0.1, 0.25, False) for column in range(40)))
+        for day in days
     )
     page = Page(render(empty(steps=steps), NOW))
     assert "The newest 120 of 150 are shown" in page.text
@@ -436,15 +441,15 @@ def test_the_summary_tells_when_the_newest_run_failed():
 
 
 def test_a_champion_that_was_promoted_after_the_last_scoring_is_said_not_to_have_scored():
-    facts = replace(full(), champions=(Champion(1, FIRST, NOW, None), Champion(3, SECOND, NOW, 1)))
+    facts = replace(full(), champions=(ChampionFacts(1, FIRST, NOW, None), ChampionFacts(3, SECOND, NOW, 1)))
     assert "Version 3 is champion since 2007-01-01, in place of version 1. It has not scored any row yet." in (
         summary.sentences(facts)
     )
 
 
 def test_values_that_are_not_finite_are_named_and_not_drawn_as_numbers():
-    scored = (Scored(FIRST, 10, float("nan"), (1,)),)
-    page = Page(render(empty(steps=(Step(FIRST, scored[0], 1),), outcomes=Outcomes(scored)), NOW))
+    scored = (ScoredStep(FIRST, 10, float("nan"), (1,)),)
+    page = Page(render(empty(steps=(StepFacts(FIRST, scored[0], 1),), outcomes=Outcomes(scored)), NOW))
     assert "not finite" in page.text
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -72,7 +72,7 @@ class Evidence:
     signatures: tuple[ModelSignature, ModelSignature | None] | None = None
     seconds_per_1000_rows: float | None = None
 
-    def column(self, name: str, *, setting: str) -> pa.ChunkedArray:
+    def column(self, name: str, *, setting: str) -> pa.ChunkedArray[Any]:
         """Return a column of the frame.
 
         Args:
@@ -111,6 +111,20 @@ class CheckResult:
     numbers: dict[str, float] = field(default_factory=dict)
     histogram: dict[str, list[float]] = field(default_factory=dict)
     parts: list[dict[str, Any]] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> CheckResult:
+        """Return a result as it is on record."""
+        return cls(**record)
+
+    def to_record(self, *, histogram: bool = True) -> dict[str, Any]:
+        """Return the result as plain data, as it is kept on record.
+
+        Args:
+            histogram: With the bars of its plot.
+        """
+        record = asdict(self)
+        return record if histogram else {key: value for key, value in record.items() if key != "histogram"}
 
 
 class GateCheck(ABC):
@@ -196,7 +210,7 @@ def cluster_numbers(evidence: Evidence, columns: tuple[str, ...]) -> npt.NDArray
     """Number the rows' clusters from 0 on, shape (rows,); None when each row stands by itself."""
     if not columns:
         return None
-    rows = pa.table({name: evidence.column(name, setting="gate.cluster_by") for name in columns})
+    rows = pa.table([evidence.column(name, setting="gate.cluster_by") for name in columns], names=list(columns))
     frame = group_frame(rows, columns)
     return np.asarray(frame.groupby(list(columns), sort=False, dropna=False).ngroup(), dtype=np.int64)
 
@@ -208,7 +222,7 @@ def group_frame(rows: pa.Table, columns: Sequence[str]) -> pd.DataFrame:
         rows: The rows.
         columns: Which columns.
     """
-    frame: pd.DataFrame = pa.table({name: rows.column(name).cast(pa.string()) for name in columns}).to_pandas()
+    frame: pd.DataFrame = pa.table([rows.column(name).cast(pa.string()) for name in columns], list(columns)).to_pandas()
     return frame
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -59,7 +59,7 @@ class DatabricksAutoLoader:
             "mode": "PERMISSIVE",
             "columnNameOfCorruptRecord": LANDED_CORRUPT,
         }
-        # The checkpoint belongs to the table: one that is made again gets all files again.
+        # The checkpoint belongs to the table: one that is created again gets all files again.
         checkpoint = folder / "_checkpoints" / f"{into.name}-{table_metadata.table_id(self._unity, into)}"
         with translated_spark(f"Loading {files} of {folder}"):
             stream = self._unity.sql.read_stream(str(source), options, ddl).select(
@@ -97,9 +97,6 @@ def _batch_writer(table: str, app_id: str) -> Callable[[DataFrame, int], None]:
 
 def landed_schema(columns: Sequence[str]) -> pa.Schema:
     """Return the columns of a landed table."""
-    return pa.schema(
-        [
-            *(pa.field(column, pa.string()) for column in (*columns, LANDED_RESCUED, LANDED_CORRUPT, LANDED_FILE)),
-            pa.field(LANDED_ORDER, pa.int64()),
-        ]
-    )
+    texts = (*columns, LANDED_RESCUED, LANDED_CORRUPT, LANDED_FILE)
+    fields: list[pa.Field[Any]] = [pa.field(column, pa.string()) for column in texts]
+    return pa.schema([*fields, pa.field(LANDED_ORDER, pa.int64())])

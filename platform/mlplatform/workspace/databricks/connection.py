@@ -90,6 +90,7 @@ def translated(doing: str, error_class: type[PlatformError]) -> Iterator[None]:
         PlatformError: `error_class`, with a hint about the way out; credentials are taken out of the text.
     """
     from databricks.sdk import errors
+    from databricks.sdk.errors.base import DatabricksError
 
     try:
         yield
@@ -114,7 +115,7 @@ def translated(doing: str, error_class: type[PlatformError]) -> Iterator[None]:
         raise _ours(error_class, doing, error, "The workspace is overloaded or ailing; run again later.") from cause(
             error
         )
-    except errors.DatabricksError as error:
+    except DatabricksError as error:
         raise _ours(error_class, doing, error, "") from cause(error)
     except OSError as error:
         # Timeouts too. The SDK has used up its retries.
@@ -128,12 +129,13 @@ def retrying(call: Callable[[], T]) -> T:
     The SDK itself repeats after 429, 503 and lost connections, for half a minute, but not after other 5xx.
     """
     from databricks.sdk import errors
+    from databricks.sdk.errors.base import DatabricksError
 
     transient = (errors.TooManyRequests, errors.InternalError, errors.TemporarilyUnavailable, errors.DeadlineExceeded)
     for attempt in range(1, ATTEMPTS + 1):
         try:
             return call()
-        except errors.DatabricksError as error:
+        except DatabricksError as error:
             if not isinstance(error, transient) or attempt == ATTEMPTS:
                 raise
         except TimeoutError:

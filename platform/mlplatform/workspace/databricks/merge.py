@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -57,7 +57,7 @@ def merge_rows(unity: Unity, name: ObjectName, rows: DataFrame, schema: pa.Schem
     return int(result[0]["num_affected_rows"])
 
 
-def add_columns(unity: Unity, name: ObjectName, fields: Sequence[pa.Field]) -> None:
+def add_columns(unity: Unity, name: ObjectName, fields: Sequence[pa.Field[Any]]) -> None:
     """Add columns, which may be null."""
     if needs_mapping(fields):
         delta.retrying_conflicts(

@@ -1,4 +1,4 @@
-"""The Databricks workspace: its parts, made when first used."""
+"""The Databricks workspace: its parts, created when first used."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from mlplatform.workspace.databricks.connection import connect
 from mlplatform.workspace.databricks.session import open_session
 from mlplatform.workspace.databricks.unity import VOLUMES, Unity
-from mlplatform.workspace.shared.place import Place
+from mlplatform.workspace.shared.workspace import SharedWorkspace
 
 if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from mlplatform.protocols.operations import Upload
     from mlplatform.workspace.databricks.access import DatabricksAccess
     from mlplatform.workspace.databricks.auto_loader import DatabricksAutoLoader
-    from mlplatform.workspace.databricks.fe import DatabricksFeatureClient
+    from mlplatform.workspace.databricks.feature_client import DatabricksFeatureClient
     from mlplatform.workspace.databricks.functions import DatabricksFunctions
     from mlplatform.workspace.databricks.jobs import DatabricksJobs
     from mlplatform.workspace.databricks.monitors import DatabricksMonitors
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from mlplatform.workspace.databricks.unity_sql import UnitySql
 
 
-class DatabricksWorkspace(Place):
+class DatabricksWorkspace(SharedWorkspace):
     """A Databricks workspace; see `mlplatform.protocols.workspace.Workspace`.
 
     Attributes:
@@ -85,7 +84,7 @@ class DatabricksWorkspace(Place):
             catalog: First level of every name; default: by the first use case that is opened.
             prefix: Put before the names of schemas and models.
             experiment: Path of the MLflow experiment.
-            spark: The session to work with; default: the one that is there.
+            spark: The session to work with; default: the active one.
 
         Raises:
             UnavailableError: If it does not answer in seconds, or does not know who asks.
@@ -126,9 +125,15 @@ class DatabricksWorkspace(Place):
     @cached_property
     def fe(self) -> DatabricksFeatureClient:
         """The real feature engineering client, behind the contract's face."""
-        from mlplatform.workspace.databricks.fe import DatabricksFeatureClient
+        from mlplatform.workspace.databricks.feature_client import DatabricksFeatureClient
 
-        return DatabricksFeatureClient(self)
+        return DatabricksFeatureClient(
+            tables=self.tables,
+            registry=self.registry,
+            functions=self.functions,
+            client=self.client,
+            spark=lambda: self.spark,
+        )
 
     @cached_property
     def registry(self) -> DatabricksRegistry:
@@ -201,13 +206,3 @@ class DatabricksWorkspace(Place):
 
     def close(self) -> None:
         """Leave: the session is somebody else's, and goes on."""
-
-    def __enter__(self) -> Self:
-        """Use as a context manager."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close."""
-        self.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import pyarrow as pa
@@ -52,6 +52,13 @@ def connect(scratch: Path, *, memory_limit: str | None = None) -> Iterator[duckd
         connection.close()
 
 
+def arrow_schema(table: DeltaTable) -> pa.Schema:
+    """Return the schema of a Delta table at its opened version."""
+    # delta-rs gives another library's schema; it has Arrow's interface, which pyarrow's stubs do not know.
+    schema: Any = table.schema().to_arrow()
+    return pa.schema(schema)
+
+
 def scan(
     connection: duckdb.DuckDBPyConnection, view: str, table: DeltaTable, columns: Sequence[str] | None = None
 ) -> None:
@@ -63,18 +70,18 @@ def scan(
         table: The delta-rs handle; its version decides which files are read.
         columns: The columns wanted; default all.
     """
-    schema = pa.schema(table.schema().to_arrow())
-    wanted = list(columns) if columns is not None else schema.names
+    schema = arrow_schema(table)
+    names = list(columns) if columns is not None else schema.names
     files = [_local_path(uri) for uri in table.file_uris()]
     if table.protocol().min_reader_version > PLAIN_READER_VERSION or table.metadata().partition_columns or not files:
-        # Deletion vectors, column mapping and partitions: only a Delta reader knows which rows are there.
-        connection.register(f"{view}__arrow", _read(table, schema, wanted))
+        # Deletion vectors, column mapping and partitions: only a Delta reader knows which rows exist.
+        connection.register(f"{view}__arrow", _read(table, schema, names))
         connection.execute(f"CREATE VIEW {quote(view, 'duckdb')} AS SELECT * FROM {quote(view + '__arrow', 'duckdb')}")
         return
     present = {row[0] for row in connection.execute(f"DESCRIBE SELECT * FROM {_read_parquet(files)}").fetchall()}
     # A column added later is in none of the older files, and perhaps in no file at all.
     selected = ", ".join(
-        quote(name, "duckdb") if name in present else f"NULL AS {quote(name, 'duckdb')}" for name in wanted
+        quote(name, "duckdb") if name in present else f"NULL AS {quote(name, 'duckdb')}" for name in names
     )
     connection.execute(f"CREATE VIEW {quote(view, 'duckdb')} AS SELECT {selected} FROM {_read_parquet(files)}")
 
@@ -109,5 +116,5 @@ def _read(table: DeltaTable, schema: pa.Schema, columns: Sequence[str]) -> pa.Ta
 
     if not table.file_uris():
         return schema.empty_table().select(list(columns))
-    whole = QueryBuilder().register("t", table).execute("SELECT * FROM t")
-    return pa.table(whole).cast(schema).select(list(columns))
+    batches = QueryBuilder().register("t", table).execute("SELECT * FROM t")
+    return pa.table(batches).cast(schema).select(list(columns))

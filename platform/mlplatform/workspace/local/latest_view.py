@@ -35,7 +35,7 @@ class LatestView:
         """Refuse a view of columns that the table does not have.
 
         Raises:
-            TableError: Naming the column, with near names.
+            TableError: Naming the column, with similar names.
         """
         for column in (*self.keys, *self.order_by, *self.where):
             if column not in schema.names:
@@ -44,7 +44,7 @@ class LatestView:
 
     def rows(self, table: DeltaTable, scratch: Path) -> pa.Table:
         """Compute the view on the opened version of its table, out of core."""
-        schema = pa.schema(table.schema().to_arrow())
+        schema = duck.arrow_schema(table)
         self.check(schema, self.of)
         keys = ", ".join(quote(key, "duckdb") for key in self.keys)
         order = ", ".join(f"{quote(column, 'duckdb')} DESC" for column in self.order_by)
@@ -52,12 +52,13 @@ class LatestView:
         columns = ", ".join(quote(column, "duckdb") for column in schema.names)
         with duck.connect(scratch) as connection:
             duck.scan(connection, "t", table)
-            found = connection.sql(
+            newest = connection.sql(
                 f"SELECT {columns} FROM t WHERE {where} "
                 f"QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY {order}) = 1",
                 params=list(self.where.values()) or None,
             )
-            return found.to_arrow_table().cast(schema)
+            rows: pa.Table = newest.to_arrow_table()
+            return rows.cast(schema)
 
 
 def save(folder: Path, view: LatestView) -> None:

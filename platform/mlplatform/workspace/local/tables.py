@@ -38,6 +38,8 @@ from mlplatform.workspace.shared.frames import conform, to_arrow
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
+    from mlplatform.protocols.tables import Frame
+
 SMALL_BYTES = 32 * 1024**2
 _KEYS = "primary_keys"
 _TIMESERIES = "timeseries_column"
@@ -45,7 +47,7 @@ _TAGS = "tags"
 
 
 class LocalTables:
-    """Tables of the local workspace; see `mlplatform.protocols.workspace.Tables`."""
+    """Tables of the local workspace; see `mlplatform.protocols.tables.Tables`."""
 
     def __init__(self, root: Path, scratch: Path, spark: Callable[[], SparkSession]) -> None:
         """Keep tables under a folder.
@@ -69,21 +71,22 @@ class LocalTables:
         return self._root / parsed.catalog / parsed.schema / parsed.name
 
     def _identity(self, name: ObjectName | str) -> str:
-        # Not its name, nor its folder's number, which may be given again: a table made again has taken nothing yet.
+        # Not its name, nor its folder's number, which may be given again: a table that is created again has taken
+        # nothing yet.
         return str(self.open(name).metadata().id)
 
     def open(self, name: ObjectName | str, *, version: int | None = None) -> DeltaTable:
         """Return the delta-rs handle of a table.
 
         Raises:
-            TableError: If it does not exist; near names are given.
+            TableError: If it does not exist; similar names are suggested.
         """
         if not self.exists(name):
             parsed = ObjectName.parse(name)
-            known = self.list(parsed.catalog, parsed.schema)
+            names = self.list(parsed.catalog, parsed.schema)
             raise TableError(
                 f"Table {name} does not exist.",
-                hint=f"{did_you_mean(parsed.name, known)} Run the stage that writes it." if known else "",
+                hint=f"{did_you_mean(parsed.name, names)} Run the stage that writes it." if names else "",
             )
         path = self.path(name)
         if version is not None:
@@ -114,7 +117,7 @@ class LocalTables:
         timeseries_column: str | None = None,
         description: str = "",
     ) -> TableInfo:
-        """Create an empty table, or return the one that is there if it was declared alike.
+        """Create an empty table, or return the existing one if it was declared in the same way.
 
         Raises:
             TableError: If a key is no column, or a table of that name has another declaration.
@@ -128,9 +131,9 @@ class LocalTables:
                     values[_TIMESERIES] = timeseries_column
                 delta.create(path, keyed, description=description, properties=values)
                 return self.describe(name)
-        there = self.describe(name)
-        check_same_declaration(there, keyed, primary_keys, timeseries_column)
-        return there
+        existing = self.describe(name)
+        check_same_declaration(existing, keyed, primary_keys, timeseries_column)
+        return existing
 
     def describe(self, name: ObjectName | str) -> TableInfo:
         """Return what is known about the table."""
@@ -143,7 +146,7 @@ class LocalTables:
         return TableInfo(
             name=str(name),
             version=table.version(),
-            schema=pa.schema(table.schema().to_arrow()),
+            schema=duck.arrow_schema(table),
             primary_keys=tuple(json.loads(values.get(_KEYS, "[]"))),
             timeseries_column=values.get(_TIMESERIES),
             description=table.metadata().description or "",
@@ -189,19 +192,19 @@ class LocalTables:
             rows = view.rows(self.open(view.of, version=version), self._scratch)
             return latest_view.select(rows.filter(expression(filters)) if filters else rows, columns)
         table = self.open(name, version=version)
-        schema = pa.schema(table.schema().to_arrow())
+        schema = duck.arrow_schema(table)
         check_columns(name, schema, [*(columns or ()), *(item[0] for item in filters)])
-        wanted = list(columns) if columns is not None else schema.names
+        selection = list(columns) if columns is not None else schema.names
         condition = expression(filters) if filters else None
         try:
             if table.protocol().min_reader_version > duck.PLAIN_READER_VERSION or _is_small(table):
-                needed = list(dict.fromkeys([*wanted, *(item[0] for item in filters)]))
+                needed = list(dict.fromkeys([*selection, *(item[0] for item in filters)]))
                 rows = _query(table, pa.schema([schema.field(column) for column in needed]))
-                return (rows.filter(condition) if condition is not None else rows).select(wanted)
+                return (rows.filter(condition) if condition is not None else rows).select(selection)
             # Readahead of one keeps memory near the size of the result.
             return (
                 table.to_pyarrow_dataset(schema=schema)
-                .scanner(columns=wanted, filter=condition, batch_readahead=1, fragment_readahead=1)
+                .scanner(columns=selection, filter=condition, batch_readahead=1, fragment_readahead=1)
                 .to_table()
             )
         except pa.ArrowException as error:
@@ -210,7 +213,7 @@ class LocalTables:
     def largest(self, name: ObjectName | str, column: str, *, filters: Sequence[Filter] = ()) -> Any:
         """Return the largest value of a column among the rows asked for, reading batch by batch."""
         table = self.open(name)
-        schema = pa.schema(table.schema().to_arrow())
+        schema = duck.arrow_schema(table)
         check_columns(name, schema, [column])
         if table.protocol().min_reader_version > duck.PLAIN_READER_VERSION or _is_small(table):
             return pc.max(self.to_arrow(name, columns=[column], filters=filters).column(column)).as_py()
@@ -218,8 +221,8 @@ class LocalTables:
         scanner = table.to_pyarrow_dataset(schema=schema).scanner(
             columns=[column], filter=condition, batch_readahead=1, fragment_readahead=1
         )
-        found = [pc.max(batch.column(0)).as_py() for batch in scanner.to_batches() if batch.num_rows]
-        return max((value for value in found if value is not None), default=None)
+        maxima = [pc.max(batch.column(0)).as_py() for batch in scanner.to_batches() if batch.num_rows]
+        return max((value for value in maxima if value is not None), default=None)
 
     def create_latest_view(
         self,
@@ -236,32 +239,32 @@ class LocalTables:
             raise TableError(f"{name} is a table; it cannot be a view too.", hint="Choose another name.")
         view = latest_view.LatestView(str(of), list(keys), list(order_by), dict(where or {}), description)
         if latest_view.load(self.path(name)) != view:
-            view.check(pa.schema(self.open(of).schema().to_arrow()), str(name))
+            view.check(duck.arrow_schema(self.open(of)), str(name))
             latest_view.save(self.path(name), view)
 
-    def append(self, name: ObjectName | str, frame: Any, *, transactions: Sequence[Transaction] = ()) -> WriteResult:
+    def append(self, name: ObjectName | str, frame: Frame, *, transactions: Sequence[Transaction] = ()) -> WriteResult:
         """Append rows; with transactions, exactly once."""
         table = self.open(name)
         if transactions and all(delta.is_committed(table, item) for item in transactions):
             return WriteResult(version=table.version(), rows=0, skipped=True)
-        rows = conform(to_arrow(frame), pa.schema(table.schema().to_arrow()), str(name))
+        rows = conform(to_arrow(frame), duck.arrow_schema(table), str(name))
         return delta.append(self.path(name), str(name), rows, transactions)
 
-    def merge(self, name: ObjectName | str, frame: Any) -> WriteResult:
+    def merge(self, name: ObjectName | str, frame: Frame) -> WriteResult:
         """Update the rows whose primary keys match, and insert the others."""
         info = self.describe(name)
         rows = to_arrow(frame)
         check_merge_keys(info, rows.column_names)
         check_no_nulls(rows, info.primary_keys, str(name))
-        known = pa.schema([field for field in info.schema if field.name in rows.column_names])
-        conformed = conform(rows.select(known.names), known, str(name))
+        declared = pa.schema([field for field in info.schema if field.name in rows.column_names])
+        conformed = conform(rows.select(declared.names), declared, str(name))
         for column in rows.column_names:
-            if column not in known.names:
+            if column not in declared.names:
                 conformed = conformed.append_column(column, rows.column(column))
         check_unique(conformed, info.primary_keys, str(name))
         return delta.merge(self.path(name), str(name), conformed, info.primary_keys, self._scratch)
 
-    def overwrite(self, name: ObjectName | str, frame: Any) -> WriteResult:
+    def overwrite(self, name: ObjectName | str, frame: Frame) -> WriteResult:
         """Replace all rows in one commit."""
         info = self.describe(name)
         rows = conform(to_arrow(frame), info.schema, str(name))
@@ -270,14 +273,15 @@ class LocalTables:
         return delta.overwrite(self.path(name), str(name), rows)
 
     def replace_range(
-        self, name: ObjectName | str, frame: Any, *, column: str, start: datetime, end: datetime
+        self, name: ObjectName | str, frame: Frame, *, column: str, start: datetime, end: datetime
     ) -> WriteResult:
         """Replace the rows whose `column` lies in [start, end] in one commit."""
         info = self.describe(name)
         check_range(info, column, start, end)
         rows = conform(to_arrow(frame), info.schema, str(name))
-        within = pc.and_(pc.greater_equal(rows.column(column), start), pc.less_equal(rows.column(column), end))
-        outside = rows.num_rows - (pc.sum(within).as_py() or 0)
+        times = rows.column(column)
+        within = pc.and_(pc.greater_equal(times, pa.scalar(start)), pc.less_equal(times, pa.scalar(end)))
+        outside = rows.num_rows - (pc.sum(within.cast(pa.int64())).as_py() or 0)
         raise_for_outside(name, outside, rows.num_rows, (column, start, end))
         if info.primary_keys:
             check_unique(rows, info.primary_keys, str(name))
@@ -285,13 +289,13 @@ class LocalTables:
 
     def committed(self, name: ObjectName | str, transactions: Sequence[Transaction]) -> tuple[bool, ...]:
         """Tell of each transaction whether the table has taken it."""
-        known = self._committed.setdefault(self._identity(name), set())
-        unknown = [transaction for transaction in transactions if transaction not in known]
+        taken = self._committed.setdefault(self._identity(name), set())
+        unknown = [transaction for transaction in transactions if transaction not in taken]
         if unknown:
             # What a table has taken it has taken for good; each look at its log takes a millisecond.
             table = self.open(name)
-            known.update(transaction for transaction in unknown if delta.is_committed(table, transaction))
-        return tuple(transaction in known for transaction in transactions)
+            taken.update(transaction for transaction in unknown if delta.is_committed(table, transaction))
+        return tuple(transaction in taken for transaction in transactions)
 
     def drop(self, name: ObjectName | str) -> None:
         """Remove the table."""

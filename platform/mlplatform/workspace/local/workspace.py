@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from mlplatform.errors import ConfigError, MissingDependencyError
 from mlplatform.protocols.operations import Upload
@@ -22,12 +21,12 @@ from mlplatform.workspace.local.locks import file_lock
 from mlplatform.workspace.local.monitors import LocalMonitors
 from mlplatform.workspace.local.registry import LocalRegistry
 from mlplatform.workspace.local.secrets import EnvSecrets
-from mlplatform.workspace.shared.place import Place
+from mlplatform.workspace.shared.workspace import SharedWorkspace
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-    from mlplatform.workspace.local.fe import LocalFeatureClient
+    from mlplatform.workspace.local.feature_client import LocalFeatureClient
     from mlplatform.workspace.local.session import SailServer
     from mlplatform.workspace.local.tables import LocalTables
 
@@ -43,10 +42,10 @@ def workspace_root(root: str | Path | None = None) -> Path:
     return Path(root or os.environ.get(ROOT_SETTING) or DEFAULT_ROOT).expanduser().resolve()
 
 
-class LocalWorkspace(Place):
+class LocalWorkspace(SharedWorkspace):
     """A workspace on this machine; see `mlplatform.protocols.workspace.Workspace`.
 
-    Parts are made when first used, so that a command that only reads tables starts no engine.
+    Parts are created when first used, so that a command that only reads tables starts no engine.
     """
 
     home = "local"
@@ -77,7 +76,7 @@ class LocalWorkspace(Place):
         prefix: str = "",
         spark: SparkSession | None = None,
     ) -> LocalWorkspace:
-        """Open the workspace in a folder, made (mode 0700) if it is not there.
+        """Open the workspace in a folder, which is created (mode 0700) if it does not exist.
 
         Args:
             env: The environment.
@@ -136,7 +135,7 @@ class LocalWorkspace(Place):
 
     @cached_property
     def jobs(self) -> LocalJobs:
-        """Functions of this process, run once a token."""
+        """Functions of this process, run once per token."""
         return LocalJobs(self.root)
 
     @cached_property
@@ -152,9 +151,16 @@ class LocalWorkspace(Place):
     @cached_property
     def fe(self) -> LocalFeatureClient:
         """The embedded feature client."""
-        from mlplatform.workspace.local.fe import LocalFeatureClient
+        from mlplatform.workspace.local.feature_client import LocalFeatureClient
 
-        return LocalFeatureClient(self)
+        return LocalFeatureClient(
+            tables=self.tables,
+            registry=self.registry,
+            functions=self.functions,
+            specs=self.root / "feature_specs",
+            scratch=lambda: self.scratch,
+            spark=lambda: self.spark,
+        )
 
     @property
     def spark(self) -> SparkSession:
@@ -162,7 +168,7 @@ class LocalWorkspace(Place):
         if self._given is not None:
             return self._given
         if self._server is not None and not self._server.running:
-            LOG.warning("The local Spark engine died; it is started anew. Its messages: %s", self.root / "logs")
+            LOG.warning("The local Spark engine died; it is started again. Its messages: %s", self.root / "logs")
             self._stop_engine()
         if self._session is None:
             from mlplatform.workspace.local.session import SailServer, connect
@@ -236,16 +242,6 @@ class LocalWorkspace(Place):
             server, self._session, self._server = self._server, None, None
             if server is not None:
                 server.stop()
-
-    def __enter__(self) -> Self:
-        """Use as a context manager."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close."""
-        self.close()
 
 
 def _sweep(scratch: Path) -> None:

@@ -9,23 +9,10 @@ import pyarrow as pa
 
 from mlplatform.errors import FeatureStoreError
 from mlplatform.protocols.feature_spec import FeatureSpec, SourceColumn
-from mlplatform.types import arrow_type
+from mlplatform.types import TYPES, arrow_type, spark_type
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
-
-_SCALARS = {
-    "smallint": "integer",
-    "int": "integer",
-    "bigint": "long",
-    "float": "float",
-    "double": "double",
-    "boolean": "boolean",
-    "date": "datetime",
-    "timestamp": "datetime",
-    "string": "string",
-    "binary": "binary",
-}
 
 
 def make_signature(
@@ -86,15 +73,14 @@ def _column(name: str, kind: str, *, required: bool) -> Any:
 def _mlflow_type(kind: str) -> Any:
     from mlflow.types import DataType
 
-    if kind in _SCALARS:
-        return DataType[_SCALARS[kind]]
+    if kind in TYPES:
+        name = TYPES[kind].signature
+        return None if name is None else DataType[name]
     return _nested(arrow_type(kind)) if "<" in kind else None
 
 
 def _nested(kind: pa.DataType) -> Any:
     from mlflow.types.schema import Array, Map, Object, Property
-
-    from mlplatform.types import spark_type
 
     if pa.types.is_list(kind):
         inner = _mlflow_type(spark_type(kind.value_type))
@@ -102,6 +88,7 @@ def _nested(kind: pa.DataType) -> Any:
     if pa.types.is_map(kind):
         inner = _mlflow_type(spark_type(kind.item_type)) if pa.types.is_string(kind.key_type) else None
         return None if inner is None else Map(inner)
+    assert isinstance(kind, pa.StructType)
     found = [(field.name, _mlflow_type(spark_type(field.type))) for field in kind]
     if any(inner is None for _, inner in found):
         return None

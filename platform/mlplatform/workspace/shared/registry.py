@@ -215,7 +215,8 @@ class MlflowRegistry(ABC):
             logged = mlflow.models.get_model_info(version.uri).signature
         if logged is None or logged.inputs is None or logged.outputs is None:
             return None
-        inputs = {column.name: (str(column.type), bool(column.required)) for column in logged.inputs}
+        # The inputs of a model that takes arrays need not have names, and are all required.
+        inputs = {item.name or "": (str(item.type), bool(getattr(item, "required", True))) for item in logged.inputs}
         return ModelSignature(
             required={name: kind for name, (kind, required) in inputs.items() if required},
             optional={name: kind for name, (kind, required) in inputs.items() if not required},

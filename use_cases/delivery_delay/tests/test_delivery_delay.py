@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
@@ -16,8 +18,6 @@ from mlplatform.testing import check_features, check_incremental
 from mlplatform.training.label_frame import known_labels
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from mlplatform.use_case import UseCase
     from mlplatform.workspace.local.workspace import LocalWorkspace
 
@@ -27,9 +27,7 @@ LATEST = parse_as_of("2013-02-20")
 
 @pytest.fixture(scope="module")
 def use_case(ws: LocalWorkspace) -> UseCase:
-    found = discovery.get("delivery_delay")
-    cls = discovery.load(found)
-    return cls.open("delivery_delay", discovery.folder_of(found, cls), ws)
+    return discovery.open_use_case(ws, "delivery_delay", Path(__file__).resolve().parents[2])
 
 
 @pytest.fixture(scope="module")
@@ -43,13 +41,14 @@ def table(ws: LocalWorkspace, use_case: UseCase, name: str) -> pa.Table:
 
 
 def leg(ws: LocalWorkspace, use_case: UseCase, name: str, leg_id: str) -> dict[str, object]:
+    row: dict[str, object]
     (row,) = ws.tables.to_arrow(use_case.namespace.table(name), filters=[("leg_id", "=", leg_id)]).to_pylist()
     return row
 
 
-def test_only_days_that_are_over_have_landed(ws, use_case, refined):
+def test_only_days_that_are_over_have_landed(ws: LocalWorkspace, use_case: UseCase, refined: RunSummary) -> None:
     landed = table(ws, use_case, "bronze_arrivals")
-    files = sorted(set(landed["_file"].to_pylist()))
+    files = sorted(pc.unique(landed["_file"]).to_numpy(zero_copy_only=False))
     # Nothing before January 1st 10:00 UTC had been planned; the 14th is not over.
     assert files[0] == "arrivals_2013-01-01.csv"
     assert files[-1] == "arrivals_2013-02-13.csv"
@@ -57,16 +56,17 @@ def test_only_days_that_are_over_have_landed(ws, use_case, refined):
     assert pc.max(reported["reported_at"]).as_py() <= parse_as_of("2013-02-14")
 
 
-def test_the_impossible_wind_is_quarantined_and_nothing_else(ws, use_case, refined):
+def test_the_impossible_wind_is_quarantined_and_nothing_else(
+    ws: LocalWorkspace, use_case: UseCase, refined: RunSummary
+) -> None:
     refine = refined.stages[-1].result
-    assert refine.rows_in == refine.rows_out + refine.rows_quarantined
-    assert refine.rows_quarantined == 1
+    assert (refine.rows_in, refine.rows_quarantined) == ((refine.rows_out or 0) + 1, 1)
     (row,) = table(ws, use_case, "quarantine_weather").to_pylist()
     assert row["reason"] == "wind_is_possible"
     assert '"wind_speed":"1048.36' in row["content"]
 
 
-def test_clocks(ws, use_case, refined):
+def test_clocks(ws: LocalWorkspace, use_case: UseCase, refined: RunSummary) -> None:
     """Planned and actual instants of some legs, by hand."""
     # 05:15 in New York is 10:15 UTC in winter: 515 is no number of minutes.
     houston = leg(ws, use_case, "silver_schedule", "2013-01-01 UA1545 EWR")
@@ -86,7 +86,9 @@ def reported_at(ws: LocalWorkspace, use_case: UseCase, leg_id: str) -> object:
     return leg(ws, use_case, "silver_arrivals", leg_id)["reported_at"]
 
 
-def test_a_cancelled_leg_is_predicted_and_never_labelled(ws, use_case, refined):
+def test_a_cancelled_leg_is_predicted_and_never_labelled(
+    ws: LocalWorkspace, use_case: UseCase, refined: RunSummary
+) -> None:
     arrivals = table(ws, use_case, "silver_arrivals")
     cancelled = arrivals.filter(pc.is_null(arrivals["arr_delay"]))
     assert cancelled.num_rows > 500
@@ -95,7 +97,9 @@ def test_a_cancelled_leg_is_predicted_and_never_labelled(ws, use_case, refined):
     assert cancelled.join(labels.select(["leg_id"]), "leg_id", join_type="left semi").num_rows == 0
 
 
-def test_a_label_is_known_at_the_arrival_and_not_before(ws, use_case, refined):
+def test_a_label_is_known_at_the_arrival_and_not_before(
+    ws: LocalWorkspace, use_case: UseCase, refined: RunSummary
+) -> None:
     spine = use_case.label_spine()
     frame = known_labels(ws, use_case.namespace, spine, AS_OF - timedelta(days=3))
     assert pc.max(frame.rows["label_known_at"]).as_py() <= AS_OF - timedelta(days=3)
@@ -103,7 +107,7 @@ def test_a_label_is_known_at_the_arrival_and_not_before(ws, use_case, refined):
         known_labels(ws, use_case.namespace, spine, parse_as_of("2013-01-01T10:00"))
 
 
-def test_the_prediction_is_made_two_hours_before(ws, use_case, refined):
+def test_the_prediction_is_made_two_hours_before(ws: LocalWorkspace, use_case: UseCase, refined: RunSummary) -> None:
     spine = table(ws, use_case, "gold_spine")
     assert spine.num_rows > 35_000
     assert set(pc.subtract(spine["departs_at"], spine["predicted_at"]).to_pylist()) == {timedelta(hours=2)}
@@ -116,32 +120,32 @@ def later(ws: LocalWorkspace, use_case: UseCase, refined: RunSummary) -> LocalWo
     return ws
 
 
-def test_no_feature_table_leaks(later, use_case):
+def test_no_feature_table_leaks(later: LocalWorkspace, use_case: UseCase) -> None:
     moments = [parse_as_of(text) for text in ("2013-01-03T02:30", "2013-01-20", "2013-02-06T17:59:59")]
     check_features(later, use_case, [*moments, LATEST])
 
 
-def test_step_by_step_is_at_once(later, use_case):
+def test_step_by_step_is_at_once(later: LocalWorkspace, use_case: UseCase) -> None:
     # By day, by hours, over a step of a week, and over none of the weekly grid's.
     moments = ["2013-01-22", "2013-01-23", "2013-01-23T08:20", "2013-01-23T20:00", "2013-01-30T20:00"]
     check_incremental(later, use_case, [*map(parse_as_of, moments), LATEST])
 
 
-def test_the_stage_fills_the_tables_step_by_step_as_at_once(later, use_case):
+def test_the_stage_fills_the_tables_step_by_step_as_at_once(later: LocalWorkspace, use_case: UseCase) -> None:
     """What the feature stage wrote in two steps is what a backfill of the whole range computes."""
     for moment in (AS_OF, LATEST):
         Pipeline(later, use_case, moment).run(["features"])
     for feature_table in use_case.features:
         done = Pipeline(later, use_case, LATEST).backfill(feature_table.name, parse_as_of("2013-01-01"), dry_run=True)
         assert done.result.skipped == "the range holds these rows already", (feature_table.name, done.result.details)
-        assert done.result.rows_in > 100
+        assert (done.result.rows_in or 0) > 100
 
 
-def test_a_backfill_mends_what_was_damaged(later, use_case):
+def test_a_backfill_mends_what_was_damaged(later: LocalWorkspace, use_case: UseCase) -> None:
     name = use_case.namespace.features("route")
     good = later.tables.to_arrow(name).sort_by([("known_at", "ascending"), ("route", "ascending")])
     start, end = parse_as_of("2013-02-01"), parse_as_of("2013-02-08")
-    hurt = good.filter(pc.greater_equal(good["known_at"], start)).slice(0, 5)
+    hurt = good.filter(pc.greater_equal(good["known_at"], pa.scalar(start, good["known_at"].type))).slice(0, 5)
     spoilt = hurt.set_column(
         hurt.schema.get_field_index("route_late_7d"),
         hurt.schema.field("route_late_7d"),
@@ -151,7 +155,7 @@ def test_a_backfill_mends_what_was_damaged(later, use_case):
     later.fe.write_table(name=str(name), df=spoilt, mode="merge")
     later.fe.write_table(name=str(name), df=ghost, mode="merge")
     done = Pipeline(later, use_case, end).backfill("route", start)
-    assert {key: done.result.details[key] for key in ("added", "removed", "changed")} == {
+    assert {key: getattr(done.result.details, key) for key in ("added", "removed", "changed")} == {
         "added": 0, "removed": 1, "changed": 5,
     }  # fmt: skip
     assert later.tables.to_arrow(name).sort_by([("known_at", "ascending"), ("route", "ascending")]).equals(good)

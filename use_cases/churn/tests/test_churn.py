@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,8 +20,9 @@ from mlplatform.naming import CHAMPION
 from mlplatform.pipeline import Pipeline
 from mlplatform.statistics.metrics import roc_auc
 from mlplatform.testing import check_features, check_incremental
-from mlplatform.training.candidate import predict, training_data
-from mlplatform.training.label_frame import known_labels
+from mlplatform.training.candidate import training_data
+from mlplatform.training.fitting import predict
+from mlplatform.training.label_frame import LabelFrame, known_labels
 
 if TYPE_CHECKING:
     from mlplatform.use_case import UseCase
@@ -31,9 +33,7 @@ FIRST, MID_MONTH, LATEST = map(parse_as_of, ("1997-09-01", "1997-09-15", "1997-1
 
 @pytest.fixture(scope="module")
 def use_case(ws: LocalWorkspace) -> UseCase:
-    found = discovery.get("churn")
-    cls = discovery.load(found)
-    return cls.open("churn", discovery.folder_of(found, cls), ws)
+    return discovery.open_use_case(ws, "churn", Path(__file__).resolve().parents[2])
 
 
 @pytest.fixture(scope="module")
@@ -48,22 +48,26 @@ def table(ws: LocalWorkspace, use_case: UseCase, name: str) -> pa.Table:
     return ws.tables.to_arrow(use_case.namespace.table(name))
 
 
-def test_only_months_that_are_over_have_landed(refined, use_case):
+def test_only_months_that_are_over_have_landed(refined: LocalWorkspace, use_case: UseCase) -> None:
     landed = table(refined, use_case, "bronze_purchases")
-    assert sorted(set(landed["_file"].to_pylist())) == [f"purchases_1997-{month:02d}.csv" for month in range(1, 9)]
-    assert max(landed["date"].to_pylist()) == "19970831"
+    assert sorted(pc.unique(landed["_file"]).to_numpy(zero_copy_only=False)) == [
+        f"purchases_1997-{month:02d}.csv" for month in range(1, 9)
+    ]
+    assert pc.max(landed["date"]).as_py() == "19970831"
 
 
-def test_purchases_that_are_alike_are_separate_and_none_is_lost(refined, use_case):
+def test_purchases_that_are_alike_are_separate_and_none_is_lost(refined: LocalWorkspace, use_case: UseCase) -> None:
     silver = table(refined, use_case, "silver_purchases")
     # The months January to August, as counted from the file.
     assert silver.num_rows == 8928 + 11272 + 11598 + 3781 + 2895 + 3054 + 2942 + 2320
-    (first, second) = silver.filter(pc.equal(silver["customer_id"], "00002")).sort_by("purchase_id").to_pylist()
+    (first, second) = (
+        silver.filter(pc.equal(silver["customer_id"], pa.scalar("00002"))).sort_by("purchase_id").to_pylist()
+    )
     assert (first["cds"], first["cents"], second["cds"], second["cents"]) == (1, 1200, 5, 7700)
     assert first["known_at"] == parse_as_of("1997-01-12T23:59:59.999999")
 
 
-def test_who_is_active_and_who_churned(refined, use_case):
+def test_who_is_active_and_who_churned(refined: LocalWorkspace, use_case: UseCase) -> None:
     """The rates that the data are known by: customers with a purchase in the 90 days before, none in the 60 after."""
     spine, labels = (table(refined, use_case, f"gold_{name}").to_pandas() for name in ("spine", "labels"))
     active = spine.groupby("cutoff").size()
@@ -75,7 +79,9 @@ def test_who_is_active_and_who_churned(refined, use_case):
     assert rate[parse_as_of("1997-07-01")] == 0.655
 
 
-def test_a_label_is_known_when_the_drop_with_the_end_of_its_horizon_is_there(refined, use_case):
+def test_a_label_is_known_when_the_drop_with_the_end_of_its_horizon_is_there(
+    refined: LocalWorkspace, use_case: UseCase
+) -> None:
     labels = table(refined, use_case, "gold_labels")
     # 60 days after July 1st are over on August 30th, but August is delivered on September 1st.
     july = labels.filter(pc.equal(labels["cutoff"], pa.scalar(parse_as_of("1997-07-01"), labels["cutoff"].type)))
@@ -91,27 +97,27 @@ def later(refined: LocalWorkspace, use_case: UseCase) -> LocalWorkspace:
     return refined
 
 
-def test_no_feature_table_leaks(later, use_case):
+def test_no_feature_table_leaks(later: LocalWorkspace, use_case: UseCase) -> None:
     moments = [parse_as_of(text) for text in ("1997-02-20T12:00", "1997-06-01", "1997-08-31T23:59:59")]
     check_features(later, use_case, [*moments, LATEST])
 
 
-def test_step_by_step_is_at_once(later, use_case):
+def test_step_by_step_is_at_once(later: LocalWorkspace, use_case: UseCase) -> None:
     moments = ["1997-05-01", "1997-05-02", "1997-06-15", "1997-08-01", "1997-09-04"]
     check_incremental(later, use_case, [*map(parse_as_of, moments), LATEST])
 
 
-def test_recency_of_a_customer_by_hand(later, use_case):
+def test_recency_of_a_customer_by_hand(later: LocalWorkspace, use_case: UseCase) -> None:
     """Customer 00003 bought on January 2nd, March 30th and April 2nd."""
     Pipeline(later, use_case, LATEST).run(["features"])
     rows = table(later, use_case, "features_recency")
-    mine = rows.filter(pc.equal(rows["customer_id"], "00003")).sort_by("cutoff").to_pylist()
+    mine = rows.filter(pc.equal(rows["customer_id"], pa.scalar("00003"))).sort_by("cutoff").to_pylist()
     assert [f"{row['cutoff']:%m}" for row in mine] == ["02", "03", "04", "05", "06", "07"]
     may = mine[3]
     assert (may["days_since_last"], may["days_since_first"], may["usual_gap"]) == (29.0, 119.0, 45.0)
     monthly = table(later, use_case, "features_monthly")
     chosen = pc.and_(
-        pc.equal(monthly["customer_id"], "00003"),
+        pc.equal(monthly["customer_id"], pa.scalar("00003")),
         pc.equal(monthly["known_at"], pa.scalar(parse_as_of("1997-05-01"), monthly["known_at"].type)),
     )
     (row,) = monthly.filter(chosen).to_pylist()
@@ -120,7 +126,7 @@ def test_recency_of_a_customer_by_hand(later, use_case):
     assert row["days_trend_monthly"] == pytest.approx(1 / 3)
 
 
-def test_without_the_package_the_error_names_the_extra(use_case, monkeypatch):
+def test_without_the_package_the_error_names_the_extra(use_case: UseCase, monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(name: str) -> importlib.metadata.Distribution:
         raise importlib.metadata.PackageNotFoundError(name)
 
@@ -130,7 +136,7 @@ def test_without_the_package_the_error_names_the_extra(use_case, monkeypatch):
     assert "mlplatform[samples]" in caught.value.hint
 
 
-def test_the_package_is_read_and_not_imported(refined):
+def test_the_package_is_read_and_not_imported(refined: LocalWorkspace) -> None:
     assert "lifetimes" not in sys.modules
 
 
@@ -139,11 +145,11 @@ def evidence(customers: int, challenger: np.ndarray, champion: np.ndarray | None
     labels = np.tile([1.0, 0.0], customers // 2)
     spent = np.tile([200.0, 200.0, 20.0, 20.0], customers // 4)
     ids = pa.array([f"{number:05d}" for number in range(customers)])
-    rows = pa.table({"customer_id": ids, "spent_90d": spent})
+    rows = pa.table({"customer_id": ids, "spent_90d": pa.array(spent)})
     return Evidence(labels=labels, challenger=challenger, champion=champion, source={}, rows=rows)
 
 
-def test_the_value_kept_is_counted_in_dollars_and_guards(use_case):
+def test_the_value_kept_is_counted_in_dollars_and_guards(use_case: UseCase) -> None:
     check = sys.modules["use_cases.churn.gate"].ValueKept(use_case.settings)
     right = np.tile([0.9, 0.1], 200)
     wrong = 1 - right
@@ -163,12 +169,12 @@ def test_the_value_kept_is_counted_in_dollars_and_guards(use_case):
 
 
 @pytest.mark.slow
-def test_the_model_is_as_good_as_the_data_allow_and_not_better(ws, use_case):
+def test_the_model_is_as_good_as_the_data_allow_and_not_better(ws: LocalWorkspace, use_case: UseCase) -> None:
     """Trained on the cut-offs June to October 1997, tested on January to May 1998."""
     Pipeline(ws, use_case, parse_as_of("1998-07-01")).run(["ingest", "refine", "features"])
     trainer, spine, settings = use_case.model_trainer(), use_case.label_spine(), use_case.settings
 
-    def frame(after: str, until: str, as_of: str):
+    def frame(after: str, until: str, as_of: str) -> LabelFrame:
         moments = parse_as_of(f"{after}T23:59:59"), parse_as_of(f"{until}T00:00")
         return known_labels(ws, use_case.namespace, spine, parse_as_of(as_of), after=moments[0], until=moments[1])
 
@@ -187,13 +193,11 @@ def test_the_model_is_as_good_as_the_data_allow_and_not_better(ws, use_case):
 
 
 @pytest.mark.slow
-def test_a_champion_scores_the_month(tmp_path):
+def test_a_champion_scores_the_month(tmp_path: Path) -> None:
     from mlplatform.workspace.local.workspace import LocalWorkspace
 
-    found = discovery.get("churn")
-    cls = discovery.load(found)
     with LocalWorkspace.open(env="dev", root=tmp_path) as ws:
-        use_case = cls.open("churn", discovery.folder_of(found, cls), ws)
+        use_case = discovery.open_use_case(ws, "churn", Path(__file__).resolve().parents[2])
         first = Pipeline(ws, use_case, parse_as_of("1997-12-01")).run()
         assert first.details("gate")["outcome"] == "promoted"
         assert ws.registry.aliases(use_case.model) == {CHAMPION: 1}

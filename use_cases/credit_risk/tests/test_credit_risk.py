@@ -5,9 +5,11 @@ Slow: loans of seven years are refined, and models are trained on tens of thousa
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow.compute as pc
 import pytest
 
 from mlplatform import discovery
@@ -15,7 +17,8 @@ from mlplatform.as_of import parse_as_of
 from mlplatform.naming import CHAMPION
 from mlplatform.pipeline import Pipeline, RunSummary
 from mlplatform.statistics.metrics import roc_auc
-from mlplatform.training.candidate import predict, training_data
+from mlplatform.training.candidate import training_data
+from mlplatform.training.fitting import predict
 from mlplatform.training.label_frame import LabelFrame, known_labels
 
 if TYPE_CHECKING:
@@ -27,9 +30,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def use_case(ws: LocalWorkspace) -> UseCase:
-    found = discovery.get("credit_risk")
-    cls = discovery.load(found)
-    return cls.open("credit_risk", discovery.folder_of(found, cls), ws)
+    return discovery.open_use_case(ws, "credit_risk", Path(__file__).resolve().parents[2])
 
 
 @pytest.fixture(scope="module")
@@ -56,16 +57,18 @@ def labels(ws: LocalWorkspace, use_case: UseCase, as_of: str, after: str, until:
     )
 
 
-def test_only_loans_whose_horizon_is_over_train(ws, use_case, first):
+def test_only_loans_whose_horizon_is_over_train(ws: LocalWorkspace, use_case: UseCase, first: RunSummary) -> None:
     (train,) = [stage for stage in first.stages if stage.stage == "train"]
     assert train.result.rows_in == 8285
     frame = known_labels(ws, use_case.namespace, use_case.label_spine(), parse_as_of("2006-01-01"))
     assert (frame.rows.num_rows, int(np.sum(frame.rows["charged_off"].to_numpy()))) == (8285, 103)
-    latest = max(frame.rows["approved_at"].to_pylist())
+    latest = pc.max(frame.rows["approved_at"]).as_py()
     assert latest <= parse_as_of("2003-01-01")
 
 
-def test_the_first_model_becomes_champion_and_scores_the_last_quarter(ws, use_case, first):
+def test_the_first_model_becomes_champion_and_scores_the_last_quarter(
+    ws: LocalWorkspace, use_case: UseCase, first: RunSummary
+) -> None:
     assert {stage.stage: stage.status for stage in first.stages}.items() >= {
         "ingest": "done",
         "refine": "done",
@@ -77,26 +80,25 @@ def test_the_first_model_becomes_champion_and_scores_the_last_quarter(ws, use_ca
     assert first.details("gate")["outcome"] == "promoted"
     assert ws.registry.aliases(use_case.model) == {CHAMPION: 1}
     scored = ws.tables.to_arrow(use_case.namespace.gold("predictions"))
-    times = scored["approved_at"].to_pylist()
-    assert min(times) > parse_as_of("2005-10-01")
-    assert max(times) <= parse_as_of("2006-01-01")
+    assert pc.min(scored["approved_at"]).as_py() > parse_as_of("2005-10-01")
+    assert pc.max(scored["approved_at"]).as_py() <= parse_as_of("2006-01-01")
 
 
-def test_the_champion_of_2006_ranks_the_loans_approved_in_2006(grown, use_case):
+def test_the_champion_of_2006_ranks_the_loans_approved_in_2006(grown: LocalWorkspace, use_case: UseCase) -> None:
     """The honest clock: a model frozen at the beginning of the year, on the year's loans, by labels known later."""
     frame = labels(grown, use_case, "2010-01-01", "2005-12-31", "2006-12-31")
     rows = frame.rows.drop_columns(["charged_off"])
     uri = f"models:/{use_case.model}@{CHAMPION}"
     scored = grown.fe.score_batch_arrow(model_uri=uri, df=rows, result_type="double")
-    order = [("approved_at", "ascending"), ("loan_id", "ascending")]
-    made = scored.sort_by(order)
-    truth = frame.rows.sort_by(order)
-    assert made["loan_id"].equals(truth["loan_id"])
+    predictions, truth = (
+        rows.sort_by([("approved_at", "ascending"), ("loan_id", "ascending")]) for rows in (scored, frame.rows)
+    )
+    assert predictions["loan_id"].equals(truth["loan_id"])
     assert truth.num_rows > 10_000
-    assert roc_auc(truth["charged_off"].to_numpy(), made["prediction"].to_numpy()) >= 0.61
+    assert roc_auc(truth["charged_off"].to_numpy(), predictions["prediction"].to_numpy()) >= 0.61
 
 
-def test_a_backtest_ranks_well_and_not_too_well(grown, use_case):
+def test_a_backtest_ranks_well_and_not_too_well(grown: LocalWorkspace, use_case: UseCase) -> None:
     """Approvals until 2004 train, by what was known in 2009; those of 2005 and 2006 test. Far above 0.75 is a leak."""
     trainer, spine, settings = use_case.model_trainer(), use_case.label_spine(), use_case.settings
     older = labels(grown, use_case, "2009-01-01", "", "2004-12-31")
