@@ -82,16 +82,14 @@ def _add(subject: type | Callable[..., Any], parts: dict[str, str]) -> None:
     if not isinstance(subject, type):
         _add_function(subject, "", parts)
         return
-    # What tells two classes of the same modules apart.
-    parts[f"class {subject.__qualname__}"] = ""
     for base in subject.__mro__:
         if _is_standard(base.__module__):
             continue
         if _top(base.__module__) == _PLATFORM:
             parts[f"{base.__module__}.{base.__qualname__}"] = _class_text(base)
             continue
-        if not _add_module(base.__module__, parts):
-            parts[f"class {base.__module__}.{base.__qualname__}"] = _compiled(base)
+        # Their names tell two classes of the same modules apart.
+        parts[f"class {base.__qualname__}"] = "" if _add_module(base.__module__, parts) else _compiled(base)
         for name, value in vars(base).items():
             if name not in _NOT_HELD:
                 for held in _held(value):
