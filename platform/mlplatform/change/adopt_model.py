@@ -97,8 +97,7 @@ def run(context: StageContext, source: Source, *, dry_run: bool = False) -> Stag
             TRAINED_THROUGH_TAG: through.isoformat(),
             # It may have known every label that there was by now: the gate takes newer ones only.
             TRAINED_AS_OF_TAG: origin.tags.get(TRAINED_AS_OF_TAG, context.as_of.isoformat()),
-            "owner": use_case.settings.owner,
-            "use_case": use_case.name,
+            **context.tags,
             "env": ws.env,
         }
         ws.registry.set_tags(use_case.model, version.version, tags)

@@ -78,7 +78,7 @@ def run(
         )
         if known.num_rows:
             context.ws.fe.write_table(name=str(target), df=known, mode="merge")
-    for key, value in (("owner", context.use_case.settings.owner), ("use_case", context.use_case.name)):
+    for key, value in context.tags.items():
         context.ws.tables.set_tag(target, key, value)
     markers.keep(context, result, target)
     return result

@@ -110,7 +110,7 @@ def _steps(context: StageContext, request: Request) -> Iterator[Step]:
 
     tables = [*_computed(context), *profiling.tables(context), namespace.gold(PREDICTIONS)]
     yield Step(f"create what is missing of {len(tables)} tables and the platform's own {len(records.TABLES)}", create)
-    tags = {"owner": context.use_case.settings.owner, "use_case": namespace.use_case}
+    tags = context.tags
     yield Step(f"tag the tables with {', '.join(tags)}", lambda: _tag(context, tables, tags))
     description = context.use_case.settings.description
     yield Step(f"see to the model {model}", lambda: ws.registry.ensure_model(model, description=description))

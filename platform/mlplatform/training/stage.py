@@ -221,8 +221,7 @@ def _tags(context: StageContext, data: TrainingData) -> dict[str, str]:
     return {
         "dataset_version": data.digest,
         "git_sha": source_version(use_case.folder),
-        "owner": use_case.settings.owner,
-        "use_case": use_case.name,
+        **context.tags,
         "env": context.ws.env,
     }
 
