@@ -89,6 +89,8 @@ class LabelSpine(Described, ABC):
         ...         return ws.read(Loans).selectExpr("loan_id", "approved_at", "0.0 AS defaulted", known_at)
         >>> Defaults.keys, Defaults.prediction_time, [column.name for column in Defaults.columns]
         (('loan_id',), 'approved_at', ['amount'])
+        >>> Defaults(settings=None).order
+        [('approved_at', 'ascending'), ('loan_id', 'ascending')]
     """
 
     table: ClassVar[type[SilverTable] | None] = None
