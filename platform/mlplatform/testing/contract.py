@@ -24,6 +24,7 @@ from mlplatform.discovery import FOLDER
 from mlplatform.errors import ContractError, PlatformError
 from mlplatform.features.training_set import PREDICTION
 from mlplatform.gate.judgement import judge
+from mlplatform.joins import with_keys_of
 from mlplatform.naming import CHALLENGER, ObjectName
 from mlplatform.ops.context import StageContext
 from mlplatform.pipeline import Pipeline
@@ -296,7 +297,7 @@ class Contract:
             raise NothingToCheckError(f"no prediction is due in the {use_case.settings.scoring.every} before as_of")
         keys = list(use_case.label_spine().primary_keys)
         rows = ws.tables.to_arrow(use_case.namespace.gold(SPINE))
-        due = rows.join(stored.select(keys), keys=keys, join_type="left semi").select(rows.column_names)
+        due = with_keys_of(rows, stored, keys)
         uri = ws.registry.get(use_case.model, ws.registry.aliases(use_case.model)[CHALLENGER]).uri
         again = ws.fe.score_batch_arrow(model_uri=uri, df=due, trusted_types=use_case.trainer.trusted_types)
         again = again.select([*keys, PREDICTION])
