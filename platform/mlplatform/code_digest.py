@@ -7,8 +7,8 @@ What counts, and what does not:
   inside a function. A helper or a constant that moves to a module beside it stays a part of the digest.
 - A base class of the platform counts with its own source, not with the platform's other modules.
 - Functions and classes that a class holds as attributes (also inside a dataclass, a tuple or a mapping) count as well.
-- Comments, formatting, docstrings and the comments of declared columns are text: changing them changes no digest. Nor
-  does an import that only type checkers follow.
+- Comments, formatting, docstrings, a class's `description` and the comments of declared columns are text: changing them
+  changes no digest. Nor does an import that only type checkers follow.
 - Libraries do not count, nor does Python's version.
 """
 
@@ -275,6 +275,8 @@ class _WithoutProse(ast.NodeTransformer):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             documented = ast.get_docstring(node, clean=False) is not None
             node.body = node.body[1:] if documented else node.body
+        if isinstance(node, ast.ClassDef):
+            node.body = [statement for statement in node.body if not _describes(statement)]
         return super().generic_visit(node)
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
@@ -292,6 +294,15 @@ class _WithoutProse(ast.NodeTransformer):
             and isinstance(called.value, ast.Name)
             and called.value.id == _PLATFORM
         )
+
+
+def _describes(statement: ast.stmt) -> bool:
+    """Tell whether a statement of a class is its description: `description = "..."`."""
+    return (
+        isinstance(statement, ast.Assign)
+        and [ast.unparse(target) for target in statement.targets] == ["description"]
+        and isinstance(statement.value, ast.Constant)
+    )
 
 
 def _class_text(base: type) -> str:

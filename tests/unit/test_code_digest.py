@@ -41,6 +41,7 @@ class Prices(FeatureTable):
     """Prices."""
 
     name = "prices"
+    description = "Prices by account"
     keys = ("account",)
     timeseries_column = "at"
     inputs = ("silver_prices",)
@@ -127,6 +128,7 @@ def test_code_that_is_computed_with_counts(package: Package, file: str, old: str
         ("tables.py", '"""Prices."""', ""),
         ("tables.py", '"Number"', '"Number of the account"'),
         ("tables.py", "In euros", "In dollars"),
+        ("tables.py", "Prices by account", "Prices by account and time"),
         ("tables.py", '("silver_prices",)', "(\n    'silver_prices',\n    )"),
         ("typed.py", "int", "float"),
         ("unrelated.py", "None", "0"),

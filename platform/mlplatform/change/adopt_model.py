@@ -164,8 +164,7 @@ class _Adoption:
             TRAINED_THROUGH_TAG: self.through.isoformat(),
             # It may have known every label that there was by now: the gate takes newer ones only.
             TRAINED_AS_OF_TAG: origin.tags.get(TRAINED_AS_OF_TAG, context.as_of.isoformat()),
-            "owner": context.settings.owner,
-            "use_case": context.name,
+            **context.tags,
             "env": context.ws.env,
         }
         registry.set_tags(context.model, version.version, tags)
@@ -264,7 +263,7 @@ def _keep_profile(
     ws, spine = context.ws, stage.spine
     time = spine.prediction_time
     rows = ws.tables.to_arrow(context.namespace.gold(SPINE), filters=[(time, "<=", through)])
-    rows = rows.sort_by([(time, "ascending"), *((key, "ascending") for key in spine.entity_keys)])
+    rows = rows.sort_by(spine.order)
     rows = rows.slice(max(rows.num_rows - _PROFILED_ROWS, 0))
     if not rows.num_rows:
         raise StageError(

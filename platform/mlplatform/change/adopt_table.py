@@ -158,5 +158,5 @@ def differences(table: FeatureTable, existing: TableInfo) -> list[str]:
 
 
 def _tag(context: StageContext, target: ObjectName) -> None:
-    for key, value in (("owner", context.settings.owner), ("use_case", context.name)):
+    for key, value in context.tags.items():
         context.ws.tables.set_tag(target, key, value)

@@ -111,7 +111,7 @@ class Setup(PlannedStage[SetupDetails]):
             f"create what is missing of {len(tables)} tables and the platform's own {len(records.TABLES)}",
             lambda: self._create(context),
         )
-        tags = {"owner": context.settings.owner, "use_case": context.name}
+        tags = context.tags
         yield Action(f"tag the tables with {', '.join(tags)}", lambda: _tag(context, tables, tags))
         if self.functions:
             names = ", ".join(function.name for function in self.functions)

@@ -29,7 +29,6 @@ from mlplatform.statistics.metrics import Vector
 from mlplatform.training import reference
 from mlplatform.training.label_frame import LabelFrame, known_labels, training_start
 from mlplatform.training.version_tags import TRAINED_AS_OF_TAG, TRAINED_THROUGH_TAG, time_of
-from mlplatform.types import SortOrder
 
 NEW_LABELS, HOLDOUT, NO_LABELS = "new labels", "holdout", "no labels"
 _TIMED_ROWS = 1000
@@ -137,8 +136,7 @@ def score(
     rows = frame.rows.drop_columns([spine.label, LABEL_KNOWN_AT])
     scored = ws.fe.score_batch_arrow(model_uri=version.uri, df=rows, trusted_types=trusted_types)
     # Scoring promises no order; the frame is sorted by these, and they are unique.
-    order: SortOrder = [(spine.prediction_time, "ascending"), *((key, "ascending") for key in spine.entity_keys)]
-    scored = scored.sort_by(order).combine_chunks()
+    scored = scored.sort_by(spine.order).combine_chunks()
     keys = list(spine.primary_keys)
     if scored.num_rows != rows.num_rows or not scored.select(keys).equals(rows.select(keys).combine_chunks()):
         raise StageError(

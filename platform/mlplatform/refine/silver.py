@@ -17,6 +17,7 @@ from mlplatform.ingest import provenance
 from mlplatform.ingest.source import Source
 from mlplatform.naming import quote
 from mlplatform.refine.expectations import Expectation
+from mlplatform.types import spark_type
 
 if TYPE_CHECKING:
     from pyspark.sql import Column as SparkColumn
@@ -27,13 +28,34 @@ _PROVENANCE = tuple(field.name for field in provenance.FIELDS)
 
 def _sql(column: Column) -> str:
     """Return the SQL that reads a column: its own, or the landed column of its name, cast."""
-    if column.sql is not None:
-        return column.sql
-    read = f"try_cast({quote(column.name)} AS {column.type})"
-    if column.type in ("timestamp", "date"):
+    return _as_declared(column) if column.sql is not None else _as_it_stands(column)
+
+
+def _as_it_stands(column: Column) -> str:
+    kind = column.field().type
+    landed = quote(column.name)
+    read = f"try_cast({landed} AS {spark_type(kind)})"
+    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
         # A time alone would be read as one of today: another value on another day.
-        return f"CASE WHEN {quote(column.name)} RLIKE '^[0-9]{{4}}-[0-9]{{1,2}}-[0-9]{{1,2}}' THEN {read} END"
+        return f"CASE WHEN {landed} RLIKE '^[0-9]{{4}}-[0-9]{{1,2}}-[0-9]{{1,2}}' THEN {read} END"
+    if pa.types.is_decimal(kind):
+        # A cast rounds what has more decimals, and engines differ about exponents: neither is this number.
+        decimals = f"[.][0-9]{{0,{kind.scale}}}0*" if kind.scale else "[.]0*"
+        point_first = f"|[.][0-9]{{1,{kind.scale}}}0*" if kind.scale else ""
+        return f"CASE WHEN trim({landed}) RLIKE '^[+-]?([0-9]+({decimals})?{point_first})$' THEN {read} END"
     return read
+
+
+def _as_declared(column: Column) -> str:
+    """Return a column's own SQL, null where its value is beyond a narrow type: one such row must not stop the table."""
+    kind = column.field().type
+    fitting = f"try_cast(({column.sql}) AS {spark_type(kind)})"
+    if pa.types.is_decimal(kind):
+        return fitting
+    if pa.types.is_int8(kind) or pa.types.is_int16(kind):
+        # A cast would cut decimals off.
+        return f"CASE WHEN try_cast(({column.sql}) AS double) = {fitting} THEN {fitting} END"
+    return str(column.sql)
 
 
 class SilverTable(Described):
@@ -43,6 +65,8 @@ class SilverTable(Described):
 
     A subclass declares how each landed row becomes typed columns; joins and histories belong to gold and to the feature
     tables. What cannot be read becomes null (`try_cast`, `try_to_timestamp`), and an expectation says whether it may.
+    So does a number beyond its type: a decimal with more digits before or after the point than declared. What a
+    column's own SQL computes is rounded to a decimal's scale, as a cast does.
 
     Attributes:
         name: Table `silver_<name>`, quarantine `quarantine_<name>`; unless declared, the class's name in snake case.

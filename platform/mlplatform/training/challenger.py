@@ -164,8 +164,7 @@ class Registration:
         return {
             "dataset_version": self.data.digest,
             "git_sha": source_version(self.folder),
-            "owner": context.settings.owner,
-            "use_case": context.name,
+            **context.tags,
             "env": context.ws.env,
         }
 

@@ -15,7 +15,6 @@ from mlplatform.naming import Namespace
 from mlplatform.protocols.tables import Filter
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.spine import LABEL_KNOWN_AT, LABELS, SPINE, LabelSpine
-from mlplatform.types import SortOrder
 
 
 @dataclass(frozen=True)
@@ -91,9 +90,8 @@ def known_labels(
         )
     facts = ws.tables.to_arrow(rows, version=versions[str(rows)], filters=[(time, "<=", as_of), *window])
     joined = facts.join(known, keys=list(spine.primary_keys), join_type="inner")
-    order: SortOrder = [(time, "ascending"), *((key, "ascending") for key in spine.entity_keys)]
     columns = [*facts.column_names, spine.label, LABEL_KNOWN_AT]
-    return LabelFrame(rows=joined.select(columns).sort_by(order).combine_chunks(), versions=versions)
+    return LabelFrame(rows=joined.select(columns).sort_by(spine.order).combine_chunks(), versions=versions)
 
 
 def training_start(options: TrainingSettings, as_of: datetime) -> datetime | None:
