@@ -72,7 +72,7 @@ class ChampionGate:
             evidence: The rows and predictions.
             identity: The decision's id.
             challenger: Version of the challenger.
-            champion: Version of the champion; None when the registry says that there is none.
+            champion: Version of the champion; None if the registry says that there is none.
             as_of: The time of the decision.
         """
         if champion is not None and evidence.champion is None:

@@ -55,14 +55,14 @@ def gather(
     """Score both versions on the same rows, and gather what the checks need; writes nothing.
 
     The rows are those that neither version was fitted on: predicted later than both versions' `trained_through`, with
-    a label known by `as_of`. Of these, the labels that neither training knew at all are taken where there are enough
+    a label known by `as_of`. Of these, the labels that neither training knew at all are taken where they are enough
     for a decision; else all of them, the challenger's time-ordered holdout included, and the evidence says so.
 
     Args:
         context: The run.
         spine: The use case's label spine.
         challenger: The version to decide about.
-        champion: The champion, or None when the registry says that there is none.
+        champion: The champion, or None if the registry says that there is none.
         functions: The use case's feature functions.
         trusted_types: Types that its stored models may hold beyond the platform's own.
 
@@ -161,13 +161,13 @@ def _score_champion(
 
 def training_labels(ws: Workspace, namespace: Namespace, spine: LabelSpine, version: ModelVersion) -> pa.Table:
     """Return the labelled spine rows that a version was fitted on; the label's column is called `label`."""
-    known = time_of(version, TRAINED_AS_OF_TAG)
+    trained_as_of = time_of(version, TRAINED_AS_OF_TAG)
     frame = known_labels(
         ws,
         namespace,
         spine,
-        known,
-        after=training_start(spine.settings.training, known),
+        trained_as_of,
+        after=training_start(spine.settings.training, trained_as_of),
         until=time_of(version, TRAINED_THROUGH_TAG),
     )
     labels = frame.rows.column(spine.label).cast(pa.float64())
@@ -195,8 +195,9 @@ def _feature_facts(context: StageContext, version: ModelVersion, spec: FeatureSp
                     table.table_name, columns=[time_column], filters=[(time_column, "<=", context.as_of)]
                 )
                 newest[table.table_name] = pc.max(times.column(time_column)).as_py()
-    known = {name: trained[name].counts.nulls / max(trained[name].counts.rows, 1) for name in names if name in trained}
-    return FeatureFacts(null_share=shares, trained_null_share=known, newest=newest)
+    counts = {name: trained[name].counts for name in names if name in trained}
+    trained_shares = {name: count.nulls / max(count.rows, 1) for name, count in counts.items()}
+    return FeatureFacts(null_share=shares, trained_null_share=trained_shares, newest=newest)
 
 
 def _versions(context: StageContext, frame: LabelFrame, spec: FeatureSpec) -> dict[str, int]:

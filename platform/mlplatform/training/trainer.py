@@ -81,7 +81,7 @@ class Trainer(ABC):
             features: What to look up; None: all its features.
             keys: The spine's key columns; None: they are named as the table's.
             lookback: How old a row may be, as in `2 days`; None: any age.
-            default_values: By feature, what stands where nothing is found.
+            default_values: By feature, the value where no row is found.
 
         Raises:
             ConfigError: If the lookback is in months, whose length the feature client does not know, or the list of

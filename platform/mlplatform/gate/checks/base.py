@@ -53,7 +53,7 @@ class Evidence:
     Attributes:
         labels: Shape (rows,).
         challenger: Shape (rows,), the challenger's predictions.
-        champion: Shape (rows,), the champion's on the same rows; None when there is no champion.
+        champion: Shape (rows,), the champion's on the same rows; None if there is no champion.
         source: Where the rows come from, and the Delta versions of what they were read from.
         as_of: The time of the decision; None in tests of single checks.
         rows: The frame's columns and the challenger's features, row by row as `labels`; None: not gathered.
@@ -88,11 +88,11 @@ class Evidence:
             setting: The setting that asked for it, for the message.
 
         Raises:
-            ConfigError: If there is none of that name.
+            ConfigError: If the frame has no column of that name.
         """
         if self.rows is None or name not in self.rows.column_names:
-            known = self.rows.column_names if self.rows is not None else ()
-            raise ConfigError(f"{setting} names the unknown column {name!r}", hint=did_you_mean(name, known))
+            columns = self.rows.column_names if self.rows is not None else ()
+            raise ConfigError(f"{setting} names the unknown column {name!r}", hint=did_you_mean(name, columns))
         return self.rows.column(name)
 
 

@@ -40,11 +40,11 @@ class Slices(GateCheck):
         options = self.limits.slices
         if options is None:
             return self.skipped("gate.slices is not set")
-        found = [(name, mask) for column in options.columns for name, mask in _slices(evidence, column)]
+        slices = [(name, mask) for column in options.columns for name, mask in _slices(evidence, column)]
         if evidence.champion is None:
             return self.skipped(NO_CHAMPION)
-        judged = [(name, mask) for name, mask in found if self._supported(evidence, mask, options)]
-        left_out = len(found) - len(judged)
+        judged = [(name, mask) for name, mask in slices if self._supported(evidence, mask, options)]
+        left_out = len(slices) - len(judged)
         if not judged:
             return self.skipped(f"none of {left_out} slices has the support that is needed", left_out=left_out)
         tail = (1 - self.limits.confidence) / 2 / len(judged)
@@ -93,8 +93,8 @@ def _slices(evidence: Evidence, column: str) -> Iterator[tuple[str, Mask]]:
     null = np.asarray(values.is_null(nan_is_null=True))
     if null.any():
         yield f"{column} is null", null
-    known = values.unique().drop_null()
-    if is_number(kind) and len(known) > _MOST_VALUES:
+    distinct = values.unique().drop_null()
+    if is_number(kind) and len(distinct) > _MOST_VALUES:
         numbers = np.asarray(values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), dtype=np.float64)
         edges = np.unique(np.quantile(numbers[~null], [0.25, 0.5, 0.75]))
         place = np.searchsorted(edges, numbers, side="left")
