@@ -64,11 +64,11 @@ class Registration:
         """Return the version that the same training gave before; None: there is none."""
         registry = self.context.ws.registry
         for version in reversed(registry.versions(self.context.model)):
-            tagged = version.tags.get(KEY_TAG)
-            if tagged == self.key:
+            key = version.tags.get(KEY_TAG)
+            if key == self.key:
                 return version
             # Without a tag the training was interrupted after registering: the run says what it was.
-            if tagged is None and registry.run(version).tags.get(KEY_TAG) == self.key:
+            if key is None and registry.run(version).tags.get(KEY_TAG) == self.key:
                 return version
         return None
 
