@@ -57,9 +57,8 @@ class RecencyFeatures(FeatureTable):
         """A row at every cut-off that has the customer among the active ones."""
         del since  # the first purchase may lie before
         days = ws.read(Purchases).select("customer_id", "day").distinct()
-        known = at_cutoffs(days).where(F.col("cutoff") <= F.lit(as_of))
-        newest = F.min("days_before").cast("double")
-        active = known.groupBy(*self.primary_keys).agg(newest.alias("days_since_last"))
+        cutoffs = at_cutoffs(days).where(F.col("cutoff") <= F.lit(as_of)).groupBy(*self.primary_keys)
+        active = cutoffs.agg(F.min("days_before").cast("double").alias("days_since_last"))
         before = active.join(days, on="customer_id").where(F.col("day").cast("timestamp") < F.col("cutoff"))
         first, count = F.max(F.datediff("cutoff", "day")).cast("double"), F.count("*")
         history = before.groupBy(*self.primary_keys, "days_since_last").agg(

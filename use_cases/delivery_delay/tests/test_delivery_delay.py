@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
@@ -17,8 +18,6 @@ from mlplatform.testing import check_features, check_incremental
 from mlplatform.training.label_frame import known_labels
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from mlplatform.use_case import UseCase
     from mlplatform.workspace.local.workspace import LocalWorkspace
 
@@ -49,7 +48,7 @@ def leg(ws: LocalWorkspace, use_case: UseCase, name: str, leg_id: str) -> dict[s
 
 def test_only_days_that_are_over_have_landed(ws: LocalWorkspace, use_case: UseCase, refined: RunSummary) -> None:
     landed = table(ws, use_case, "bronze_arrivals")
-    files = sorted(set(landed["_file"].to_pylist()))
+    files = sorted(pc.unique(landed["_file"]).to_numpy(zero_copy_only=False))
     # Nothing before January 1st 10:00 UTC had been planned; the 14th is not over.
     assert files[0] == "arrivals_2013-01-01.csv"
     assert files[-1] == "arrivals_2013-02-13.csv"
@@ -146,7 +145,7 @@ def test_a_backfill_mends_what_was_damaged(later: LocalWorkspace, use_case: UseC
     name = use_case.namespace.features("route")
     good = later.tables.to_arrow(name).sort_by([("known_at", "ascending"), ("route", "ascending")])
     start, end = parse_as_of("2013-02-01"), parse_as_of("2013-02-08")
-    hurt = good.filter(pc.greater_equal(good["known_at"], start)).slice(0, 5)
+    hurt = good.filter(pc.greater_equal(good["known_at"], pa.scalar(start, good["known_at"].type))).slice(0, 5)
     spoilt = hurt.set_column(
         hurt.schema.get_field_index("route_late_7d"),
         hurt.schema.field("route_late_7d"),
@@ -156,7 +155,7 @@ def test_a_backfill_mends_what_was_damaged(later: LocalWorkspace, use_case: UseC
     later.fe.write_table(name=str(name), df=spoilt, mode="merge")
     later.fe.write_table(name=str(name), df=ghost, mode="merge")
     done = Pipeline(later, use_case, end).backfill("route", start)
-    assert {key: done.result.details[key] for key in ("added", "removed", "changed")} == {
+    assert {key: getattr(done.result.details, key) for key in ("added", "removed", "changed")} == {
         "added": 0, "removed": 1, "changed": 5,
     }  # fmt: skip
     assert later.tables.to_arrow(name).sort_by([("known_at", "ascending"), ("route", "ascending")]).equals(good)

@@ -41,7 +41,8 @@ def test_july_is_predicted_better_than_by_route_and_not_too_well(ws: LocalWorksp
     predicted = predict(model, test.inputs, "regression")
 
     routes = pd.Series(train.labels).groupby(older.rows["route"].to_numpy()).median()
-    by_route = newer.rows["route"].to_pandas().map(routes).fillna(np.median(train.labels)).to_numpy()
+    medians = newer.rows["route"].to_pandas().map(routes).fillna(np.median(train.labels))
+    by_route = np.asarray(medians, dtype=np.float64)
     ours, baseline = mae(test.labels, predicted), mae(test.labels, by_route)
     ranks = roc_auc((test.labels > LATE).astype(float), predicted)
     print(f"MAE {ours:.2f} minutes, by route {baseline:.2f} ({ours / baseline:.4f}); AUC of late legs {ranks:.4f}")

@@ -26,7 +26,7 @@ from mlplatform.workspace.shared.workspace import SharedWorkspace
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-    from mlplatform.workspace.local.fe import LocalFeatureClient
+    from mlplatform.workspace.local.feature_client import LocalFeatureClient
     from mlplatform.workspace.local.session import SailServer
     from mlplatform.workspace.local.tables import LocalTables
 
@@ -151,9 +151,16 @@ class LocalWorkspace(SharedWorkspace):
     @cached_property
     def fe(self) -> LocalFeatureClient:
         """The embedded feature client."""
-        from mlplatform.workspace.local.fe import LocalFeatureClient
+        from mlplatform.workspace.local.feature_client import LocalFeatureClient
 
-        return LocalFeatureClient(self)
+        return LocalFeatureClient(
+            tables=self.tables,
+            registry=self.registry,
+            functions=self.functions,
+            specs=self.root / "feature_specs",
+            scratch=lambda: self.scratch,
+            spark=lambda: self.spark,
+        )
 
     @property
     def spark(self) -> SparkSession:
