@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import warnings
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pyarrow as pa
 
+from mlplatform.code_digest import code_digest
 from mlplatform.columns import Column, Described, arrow_schema
 from mlplatform.derived import derived, named_after_class
 from mlplatform.errors import ConfigError, did_you_mean
@@ -21,6 +24,11 @@ if TYPE_CHECKING:
 
 BATCH = "_batch"
 _PROVENANCE = tuple(field.name for field in provenance.FIELDS)
+
+
+def _sql(column: Column) -> str:
+    """Return the SQL that reads a column: its own, or the landed column of its name, cast."""
+    return _as_declared(column) if column.sql is not None else _as_it_stands(column)
 
 
 def _as_it_stands(column: Column) -> str:
@@ -53,6 +61,8 @@ def _as_declared(column: Column) -> str:
 class SilverTable(Described):
     """Base class of a use case's silver tables.
 
+    See the glossary: docs/glossary.md
+
     A subclass declares how each landed row becomes typed columns; joins and histories belong to gold and to the feature
     tables. What cannot be read becomes null (`try_cast`, `try_to_timestamp`), and an expectation says whether it may.
     So does a number beyond its type: a decimal with more digits before or after the point than declared. What a
@@ -71,6 +81,24 @@ class SilverTable(Described):
             is there already, and counted as `repeated`.
         known_at: The timestamp column that says when a row's content was known.
         expectations: What must hold for each row, beside keys and `known_at` being there.
+
+    Examples:
+        >>> class LoansSource(Source):
+        ...     files = "loans/loans_*.csv"
+        ...     columns = ("id", "approved", "amount")
+        >>> class Loans(SilverTable):
+        ...     source = LoansSource
+        ...     keys = ("loan_id",)
+        ...     columns = (
+        ...         Column("loan_id", "string", "Number of the loan", sql="id"),
+        ...         Column("known_at", "timestamp", "When it was approved", sql="try_to_timestamp(approved)"),
+        ...         Column("amount", "double", "In dollars"),
+        ...     )
+        ...     expectations = (Expectation("amount_is_positive", "amount > 0"),)
+        >>> Loans.name, Loans.primary_keys
+        ('loans', ('loan_id',))
+        >>> [expectation.name for expectation in Loans().all_expectations()]
+        ['loan_id_is_null', 'known_at_is_null', 'amount_is_positive']
     """
 
     name: ClassVar[str] = named_after_class()
@@ -111,10 +139,7 @@ class SilverTable(Described):
                     f"silver_{self.name}: {column.name} has no SQL, and source {self.source.name} no such column.",
                     hint=f"Give the column its sql. {did_you_mean(column.name, self.source.columns)}",
                 )
-        return {
-            column.name: F.expr(_as_declared(column) if column.sql else _as_it_stands(column))
-            for column in self.columns
-        }
+        return {column.name: F.expr(_sql(column)) for column in self.columns}
 
     def schema(self) -> pa.Schema:
         """Return the table's schema, with where each row came from."""
@@ -130,3 +155,27 @@ class SilverTable(Described):
         """Return the declared expectations, after those every silver table has: keys and `known_at` are not null."""
         required = dict.fromkeys((*self.primary_keys, self.known_at))
         return (*(Expectation(f"{name}_is_null", f"`{name}` IS NOT NULL") for name in required), *self.expectations)
+
+    def digest(self) -> str:
+        """Return the digest of all that decides what a landed row becomes: the declaration, and code of its own.
+
+        Comments and descriptions are no part of it. A table that only declares has no code: what else its module holds
+        does not touch it.
+        """
+        declared = {
+            "source": self.source.name,
+            "where": self.where,
+            "columns": sorted((column.name, column.type, _sql(column)) for column in self.columns),
+            "keys": sorted(self.primary_keys),
+            "known_at": self.known_at,
+            "expectations": [(item.name, item.condition) for item in self.all_expectations()],
+        }
+        code = [type(self)] if _has_code(type(self)) else []
+        return code_digest(*code, settings=json.dumps(declared))
+
+
+def _has_code(table: type[SilverTable]) -> bool:
+    """Tell whether a table computes with functions of its own, beside what it declares."""
+    own = [base for base in table.__mro__ if base not in SilverTable.__mro__]
+    kinds = (FunctionType, staticmethod, classmethod, property)
+    return any(isinstance(value, kinds) for base in own for value in vars(base).values())
