@@ -118,7 +118,8 @@ def test_parts_are_found_as_they_stand_in_the_modules(load):
 
 
 def test_modules_come_in_one_order_whoever_imports_whom(load):
-    more = "from mlplatform import FeatureTable\n\nfrom .tables import Sales\n\n\nclass {}(FeatureTable, table=Sales):\n    pass\n"
+    more = "from mlplatform import FeatureTable\n\nfrom .tables import Sales\n\n\n"
+    more += "class {}(FeatureTable, table=Sales):\n    pass\n"
     cls = load(zoo=more.format("Zoo"), ant=more.format("Ant"), tables=TABLES + "\n\nfrom . import zoo  # noqa\n")
     assert names(cls.features) == ["ZebraFeatures", "AppleFeatures", "Ant", "Zoo"]
 
