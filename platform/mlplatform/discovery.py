@@ -40,7 +40,7 @@ def get(name: str, path: str | Path | None = None) -> Found:
     """Return one use case.
 
     Raises:
-        UsageError: If there is none of that name; near names are given.
+        UsageError: If there is none of that name; the message gives similar names.
     """
     found = find_use_cases(path)
     if name not in found:

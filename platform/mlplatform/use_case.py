@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from mlplatform import parts
 from mlplatform.config.settings import CONFIG_FILE, UseCaseSettings, load_settings
-from mlplatform.features.functions import FeatureFunctionSpec
+from mlplatform.features.functions import FeatureFunctionSpec, register_functions
 from mlplatform.features.table import FeatureTable
 from mlplatform.gate.champion_gate import ChampionGate
 from mlplatform.ingest.source import Source
@@ -19,7 +19,6 @@ from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.silver import SilverTable
 from mlplatform.refine.spine import LabelSpine
 from mlplatform.scoring.scorer import BatchScorer
-from mlplatform.training import artifacts
 from mlplatform.training.trainer import Trainer
 
 
@@ -28,14 +27,24 @@ class UseCase:
 
     What is not declared is found among the classes that the modules of its package define: `tables`, `features`,
     `model`, then the others by name, each from top to bottom. Abstract classes, and classes whose name begins with an
-    underscore, are no parts.
+    underscore, are no parts. The words are those of the glossary, `docs/glossary.md`.
+
+    Examples:
+        >>> from mlplatform import LabelSpine, Source, Trainer
+        >>> class Loans(Source): ...
+        >>> class Approvals(LabelSpine): ...
+        >>> class Risk(Trainer): ...
+        >>> class CreditRisk(UseCase):
+        ...     sources, silver, spine, features, trainer = (Loans,), (), Approvals, (), Risk
+        >>> CreditRisk.sources[0].name
+        'loans'
 
     Attributes:
         sources: Where data lands.
         silver: Cleaned, typed tables.
         spine: Whom to predict for, when, and the label.
         features: Feature tables.
-        functions: Feature functions, registered by name whenever the use case is opened.
+        functions: Feature functions, registered by name before features are looked up.
         trainer: Lookups, estimator and search space.
         gate: Decides whether a challenger becomes champion.
         scorer: Whom to score.
@@ -78,7 +87,7 @@ class UseCase:
 
     @classmethod
     def open(cls, name: str, folder: Path, ws: Workspace) -> UseCase:
-        """Open the use case in a workspace: read its settings and register its feature functions.
+        """Open the use case: read its settings for the workspace's environment. Nothing in the workspace is changed.
 
         Raises:
             ConfigError: If `config.yml` is missing or wrong, or names another catalog than that of a use case which
@@ -87,26 +96,23 @@ class UseCase:
         """
         settings = load_settings(folder / CONFIG_FILE, ws.env)
         ws.settle_catalog(name, settings.catalog)
-        use_case = cls(
+        return cls(
             name,
             folder,
             settings,
             Namespace(ws.catalog, name, ws.prefix),
             landing_root=ws.landing(name),
         )
-        for function in cls.functions:
-            ws.functions.register(
-                use_case.namespace.table(function.name),
-                function.fn,
-                parameters=function.parameters,
-                returns=function.returns,
-            )
-        # Whatever loads this use case's models from here on looks at their files first.
-        verifier = ws.fe.verify_model
-        if not isinstance(verifier, artifacts.Verifier):
-            verifier = ws.fe.verify_model = artifacts.Verifier()
-        verifier.trust(use_case.model, cls.trainer.trusted_types)
-        return use_case
+
+    def register_functions(self, ws: Workspace) -> None:
+        """Register the feature functions; the same again does nothing.
+
+        Every stage that looks features up does so first: the code at hand is what computes, in whatever process.
+
+        Raises:
+            FeatureStoreError: If a function is not what it is declared to be, or the workspace refuses it.
+        """
+        register_functions(ws, self.namespace, self.functions)
 
     def context(self, ws: Workspace, as_of: datetime, run_id: str, **options: Any) -> StageContext:
         """Return what a stage is handed to run on this use case.

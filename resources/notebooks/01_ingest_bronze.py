@@ -2,16 +2,17 @@
 # MAGIC %md
 # MAGIC # 1. Ingest: landed files become bronze
 # MAGIC
-# MAGIC Each file that was there by `AS_OF` becomes rows of its bronze table, exactly once: again adds nothing.
+# MAGIC Each file that had landed by `as_of` becomes rows of its bronze table, exactly once: running it again adds nothing.
 # MAGIC
 # MAGIC Files land in the use case's volume; for a trial, upload the samples first:
-# MAGIC `mlplatform upload-samples credit_risk --workspace databricks`. They are of the past, so that there is something
-# MAGIC to score only at a time like `AS_OF = "2006-01-01"`. Run the notebooks in order, with the same settings in each.
+# MAGIC `mlplatform upload-samples credit_risk --workspace databricks`. The samples are of the past: set the widget `as_of`
+# MAGIC to a time like `2006-01-01`, or there is nothing to score. Run the notebooks in order, with the same widgets in each.
+# MAGIC For another use case change the widget `use_case`, and install its own file of `resources/requirements`.
 # MAGIC The jobs of the bundle do the same on a schedule.
 
 # COMMAND ----------
 
-# MAGIC %pip install --quiet "../..[databricks,samples]" mlflow==3.17.2 scikit-learn==1.9.1
+# MAGIC %pip install --quiet -r ../requirements/credit_risk.txt ../..
 
 # COMMAND ----------
 
@@ -19,31 +20,15 @@ dbutils.library.restartPython()
 
 # COMMAND ----------
 
-dbutils.widgets.text("use_case", "credit_risk")
+from mlplatform.notebook import open_cycle, stages_table
 
-ENV = "dev"
-CATALOG = ""  # where it is not as config.yml says (setting `catalog`; else it is called as the environment)
-PREFIX = ""  # what a bundle's development mode puts before schemas and models, as in "dev_jo_"
-AS_OF = ""  # only what was known by then counts, as in "2006-01-01"; empty: now
+cycle = open_cycle(spark, dbutils)
+ws, use_case, names = cycle.ws, cycle.use_case, cycle.names
 
 # COMMAND ----------
 
-from datetime import UTC, datetime
-
-import pandas as pd
-
-from mlplatform import Pipeline, open_use_case, open_workspace, parse_as_of
-
-ws = open_workspace(env=ENV, catalog=CATALOG, prefix=PREFIX, spark=spark)
-use_case = open_use_case(ws, dbutils.widgets.get("use_case"))
-as_of = parse_as_of(AS_OF) if AS_OF else datetime.now(UTC)
-pipeline = Pipeline(ws, use_case, as_of)
-names = use_case.namespace
-
-# COMMAND ----------
-
-done = pipeline.run(["ingest"])
-display(pd.DataFrame(done.to_dict()["stages"]).drop(columns="details"))
+done = cycle.run("ingest")
+display(stages_table(done))
 
 # COMMAND ----------
 

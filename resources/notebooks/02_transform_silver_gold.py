@@ -8,7 +8,7 @@
 
 # COMMAND ----------
 
-# MAGIC %pip install --quiet "../..[databricks,samples]" mlflow==3.17.2 scikit-learn==1.9.1
+# MAGIC %pip install --quiet -r ../requirements/credit_risk.txt ../..
 
 # COMMAND ----------
 
@@ -16,31 +16,15 @@ dbutils.library.restartPython()
 
 # COMMAND ----------
 
-dbutils.widgets.text("use_case", "credit_risk")
+from mlplatform.notebook import open_cycle, stages_table
 
-ENV = "dev"
-CATALOG = ""  # where it is not as config.yml says (setting `catalog`; else it is called as the environment)
-PREFIX = ""  # what a bundle's development mode puts before schemas and models, as in "dev_jo_"
-AS_OF = ""  # only what was known by then counts, as in "2006-01-01"; empty: now
+cycle = open_cycle(spark, dbutils)
+ws, use_case, names = cycle.ws, cycle.use_case, cycle.names
 
 # COMMAND ----------
 
-from datetime import UTC, datetime
-
-import pandas as pd
-
-from mlplatform import Pipeline, open_use_case, open_workspace, parse_as_of
-
-ws = open_workspace(env=ENV, catalog=CATALOG, prefix=PREFIX, spark=spark)
-use_case = open_use_case(ws, dbutils.widgets.get("use_case"))
-as_of = parse_as_of(AS_OF) if AS_OF else datetime.now(UTC)
-pipeline = Pipeline(ws, use_case, as_of)
-names = use_case.namespace
-
-# COMMAND ----------
-
-done = pipeline.run(["refine", "features"])
-display(pd.DataFrame(done.to_dict()["stages"]).drop(columns="details"))
+done = cycle.run("refine", "features")
+display(stages_table(done))
 
 # COMMAND ----------
 

@@ -5,11 +5,11 @@
 # MAGIC Searches, fits on a training set with feature lookups, registers the version as `@challenger`, and puts it
 # MAGIC to the gate.
 # MAGIC The first version needs to pass the absolute checks, a later one to beat the champion on the same rows as well.
-# MAGIC A challenger that is rejected is an outcome, not an error.
+# MAGIC A rejected challenger is an outcome, not an error.
 
 # COMMAND ----------
 
-# MAGIC %pip install --quiet "../..[databricks,samples]" mlflow==3.17.2 scikit-learn==1.9.1
+# MAGIC %pip install --quiet -r ../requirements/credit_risk.txt ../..
 
 # COMMAND ----------
 
@@ -17,31 +17,17 @@ dbutils.library.restartPython()
 
 # COMMAND ----------
 
-dbutils.widgets.text("use_case", "credit_risk")
-
-ENV = "dev"
-CATALOG = ""  # where it is not as config.yml says (setting `catalog`; else it is called as the environment)
-PREFIX = ""  # what a bundle's development mode puts before schemas and models, as in "dev_jo_"
-AS_OF = ""  # only what was known by then counts, as in "2006-01-01"; empty: now
-
-# COMMAND ----------
-
-from datetime import UTC, datetime
-
 import pandas as pd
 
-from mlplatform import Pipeline, open_use_case, open_workspace, parse_as_of
+from mlplatform.notebook import open_cycle, stages_table
 
-ws = open_workspace(env=ENV, catalog=CATALOG, prefix=PREFIX, spark=spark)
-use_case = open_use_case(ws, dbutils.widgets.get("use_case"))
-as_of = parse_as_of(AS_OF) if AS_OF else datetime.now(UTC)
-pipeline = Pipeline(ws, use_case, as_of)
-names = use_case.namespace
+cycle = open_cycle(spark, dbutils)
+ws, use_case, names = cycle.ws, cycle.use_case, cycle.names
 
 # COMMAND ----------
 
-done = pipeline.run(["train", "gate"])
-display(pd.DataFrame(done.to_dict()["stages"]).drop(columns="details"))
+done = cycle.run("train", "gate")
+display(stages_table(done))
 
 # COMMAND ----------
 

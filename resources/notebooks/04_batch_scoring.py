@@ -2,12 +2,12 @@
 # MAGIC %md
 # MAGIC # 4. Batch scoring with `@champion`
 # MAGIC
-# MAGIC Who became due since the scoring before `AS_OF` is scored, each with the features as of the own prediction time.
-# MAGIC Predictions are appended, one row an entity, prediction time and model version; again adds nothing.
+# MAGIC Entities that became due since the previous scoring are scored, each with the features as of its own prediction time.
+# MAGIC Predictions are appended, one row per entity, prediction time and model version; running it again adds nothing.
 
 # COMMAND ----------
 
-# MAGIC %pip install --quiet "../..[databricks,samples]" mlflow==3.17.2 scikit-learn==1.9.1
+# MAGIC %pip install --quiet -r ../requirements/credit_risk.txt ../..
 
 # COMMAND ----------
 
@@ -15,31 +15,15 @@ dbutils.library.restartPython()
 
 # COMMAND ----------
 
-dbutils.widgets.text("use_case", "credit_risk")
+from mlplatform.notebook import open_cycle, stages_table
 
-ENV = "dev"
-CATALOG = ""  # where it is not as config.yml says (setting `catalog`; else it is called as the environment)
-PREFIX = ""  # what a bundle's development mode puts before schemas and models, as in "dev_jo_"
-AS_OF = ""  # only what was known by then counts, as in "2006-01-01"; empty: now
+cycle = open_cycle(spark, dbutils)
+ws, use_case, names = cycle.ws, cycle.use_case, cycle.names
 
 # COMMAND ----------
 
-from datetime import UTC, datetime
-
-import pandas as pd
-
-from mlplatform import Pipeline, open_use_case, open_workspace, parse_as_of
-
-ws = open_workspace(env=ENV, catalog=CATALOG, prefix=PREFIX, spark=spark)
-use_case = open_use_case(ws, dbutils.widgets.get("use_case"))
-as_of = parse_as_of(AS_OF) if AS_OF else datetime.now(UTC)
-pipeline = Pipeline(ws, use_case, as_of)
-names = use_case.namespace
-
-# COMMAND ----------
-
-done = pipeline.run(["score"])
-display(pd.DataFrame(done.to_dict()["stages"]).drop(columns="details"))
+done = cycle.run("score")
+display(stages_table(done))
 
 # COMMAND ----------
 

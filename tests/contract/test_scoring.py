@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import mlflow.pyfunc
 import mlflow.sklearn
 import numpy as np
 import pyarrow as pa
@@ -14,15 +16,14 @@ from sklearn.linear_model import LinearRegression
 
 from mlplatform import FeatureFunction, FeatureLookup
 from mlplatform.errors import FeatureStoreError, RegistryError
+from mlplatform.features import artifacts
 from mlplatform.naming import CHAMPION
 from mlplatform.protocols.feature_spec import FeatureSpec
 from tests.support.feature_functions import ratio
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
-    from mlplatform.protocols.feature_client import ModelFiles
     from mlplatform.protocols.workspace import Workspace
 
 TIME = pa.timestamp("us", "UTC")
@@ -54,7 +55,7 @@ class Shop:
 
 
 @pytest.fixture(scope="module")
-def shop(ws: Workspace) -> Iterator[Shop]:
+def shop(ws: Workspace) -> Shop:
     ws.fe.create_table(name=TABLE, primary_keys=["k", "t"], df=FEATURES, timeseries_column="t")
     ws.functions.register(FUNCTION, ratio, parameters=[("paid", "double"), ("due", "double")], returns="double")
     training_set = ws.fe.create_training_set(
@@ -77,8 +78,19 @@ def shop(ws: Workspace) -> Iterator[Shop]:
         "alias": f"models:/{MODEL}@{CHAMPION}",
         "version": f"models:/{MODEL}/{version}",
     }
-    yield Shop(ws, training_set, model, uris)
-    ws.fe.verify_model = None
+    return Shop(ws, training_set, model, uris)
+
+
+@pytest.fixture
+def tagged(shop: Shop) -> Iterator[Callable[[str], None]]:
+    """Give the version a digest for the time of a test; an empty one is none."""
+    version = shop.ws.registry.aliases(MODEL)[CHAMPION]
+
+    def tag(digest: str) -> None:
+        shop.ws.registry.set_tags(MODEL, version, {artifacts.DIGEST_TAG: digest})
+
+    yield tag
+    tag("")
 
 
 @pytest.mark.parametrize("form", ["alias", "version"])
@@ -98,7 +110,7 @@ def test_every_form_of_uri_gives_all_rows_with_what_was_looked_up(shop, form):
         (f"models:/{MODEL}@champoin", FeatureStoreError, "Did you mean champion"),
         ("models:/dev.scored.nothing@champion", FeatureStoreError, r"dev\.scored\.nothing.*no alias"),
         (f"models:/{MODEL}/99", FeatureStoreError, "no version 99"),
-        ("dev.scored.model", FeatureStoreError, "is no model URI"),
+        ("dev.scored.model", FeatureStoreError, "is not a model URI"),
         (None, FeatureStoreError, "model_uri is a NoneType"),
         ("runs:/nowhere/model", RegistryError, "cannot be fetched"),
     ],
@@ -170,21 +182,66 @@ def test_an_empty_frame_is_scored(shop):
     assert scored.schema.equals(shop.score(SPINE).schema)
 
 
-def test_a_model_is_verified_before_anything_in_it_is_loaded(shop, monkeypatch):
-    version = shop.ws.registry.aliases(MODEL)[CHAMPION]
-    shop.ws.registry.set_tags(MODEL, version, {"artifact_digest": "abc"})
-    found: list[ModelFiles] = []
+@pytest.mark.parametrize("trusted", [None, [], ["builtins.eval"]], ids=str)
+@pytest.mark.parametrize("form", ["alias", "version"])
+def test_files_that_are_not_those_registered_are_refused_whoever_scores(shop, tagged, form, trusted):
+    tagged("abc")
+    with pytest.raises(RegistryError, match="not those registered"):
+        shop.score(SPINE, shop.uris[form], trusted_types=trusted)
 
-    def refuse(files: ModelFiles) -> None:
-        found.append(files)
-        assert (files.path / "MLmodel").is_file()
-        raise RegistryError("Not this one.")
 
-    monkeypatch.setattr(shop.ws.fe, "verify_model", refuse)
-    for form in ("alias", "version"):
-        with pytest.raises(RegistryError, match="Not this one"):
-            shop.score(SPINE, shop.uris[form])
-    assert [(files.name, dict(files.tags)["artifact_digest"]) for files in found] == [(MODEL, "abc")] * 2
+def test_the_files_registered_are_scored_whoever_scores(shop, tagged, tmp_path: Path):
+    tagged(digest_of(shop.ws, shop.uris["version"], tmp_path))
+    for trusted in (None, [], ["some.other.Type"]):
+        assert shop.score(SPINE, trusted_types=trusted).num_rows == 4
+
+
+class OpensAFile(mlflow.pyfunc.PythonModel):
+    """A model that opens a file for writing when it is loaded."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def predict(self, model_input: Any) -> Any:
+        return [0.0] * len(model_input)
+
+    def __reduce__(self) -> Any:
+        return open, (str(self.path), "w")
+
+
+def test_a_pickled_model_of_the_platform_is_refused_before_it_is_loaded(shop, tmp_path: Path):
+    opened, name = tmp_path / "opened", "dev.scored.pickled"
+    shop.ws.registry.ensure_model(name)
+    info = shop.ws.fe.log_model(
+        model=OpensAFile(opened),
+        artifact_path="model",
+        flavor=mlflow.pyfunc,
+        training_set=shop.training_set,
+        registered_model_name=name,
+        pip_requirements=["mlflow"],
+    )
+    uri = f"models:/{name}/{info.registered_model_version}"
+    digest = digest_of(shop.ws, uri, tmp_path)
+    shop.ws.registry.set_tags(name, int(info.registered_model_version), {artifacts.DIGEST_TAG: digest})
+    opened.unlink(missing_ok=True)
+    for trusted in (None, [], ["builtins.open", "_io.open"]):
+        with pytest.raises(RegistryError, match="may be pickled"):
+            shop.score(SPINE, uri, trusted_types=trusted)
+    assert not opened.exists()
+
+
+def digest_of(ws: Workspace, uri: str, folder: Path) -> str:
+    ws.registry.activate()
+    return artifacts.digest(Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(folder / "files"))))
+
+
+def test_who_names_trusted_types_gets_none_but_the_platform_s_own_models(shop):
+    assert shop.score(SPINE).num_rows == 4
+    for trusted in ([], ["sklearn.linear_model._base.LinearRegression"]):
+        with pytest.raises(RegistryError, match="No digest is recorded"):
+            shop.score(SPINE, trusted_types=trusted)
+        with pytest.raises(RegistryError, match="No digest is recorded"):
+            shop.ws.fe.score_batch(model_uri=shop.uris["alias"], df=SPINE, trusted_types=trusted)
 
 
 def test_the_model_carries_its_spec_and_where_its_features_came_from(shop, tmp_path: Path):
@@ -203,7 +260,7 @@ def test_the_model_carries_its_spec_and_where_its_features_came_from(shop, tmp_p
 def test_what_cannot_be_logged(shop):
     for arguments, says in (
         ({"training_set": "none"}, "training_set is a str"),
-        ({"flavor": "sklearn"}, "is no MLflow flavor"),
+        ({"flavor": "sklearn"}, "is not an MLflow flavor"),
         ({"serialization_format": "no such format"}, "cannot be logged|Logging the model"),
     ):
         with pytest.raises(FeatureStoreError, match=says):

@@ -418,7 +418,7 @@ def test_keys_that_are_none_are_refused_and_counted_and_nothing_is_written(ws, t
             lambda name, rows: ws.tables.replace_range(name, rows, **span),
         ):
             with pytest.raises(
-                TableError, match=rf"1 key\(s\) of {table} stand more than once .*\(2 row\(s\) too many\)"
+                TableError, match=rf"1 key\(s\) of {table} occur more than once .*\(2 row\(s\) too many\)"
             ):
                 write(table, given)
     null = frame(1, 2).set_column(0, "id", pa.array([None, None], pa.int64()))

@@ -12,9 +12,9 @@ import pyarrow as pa
 
 from mlplatform import discovery
 from mlplatform.as_of import parse_as_of
+from mlplatform.features import artifacts
 from mlplatform.pipeline import Pipeline
 from mlplatform.refine.spine import LABEL_KNOWN_AT
-from mlplatform.training import artifacts
 from mlplatform.training.label_frame import known_labels
 
 if TYPE_CHECKING:

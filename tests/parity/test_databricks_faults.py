@@ -21,7 +21,7 @@ from mlplatform.naming import CHALLENGER, CHAMPION, PREVIOUS_CHAMPION
 from mlplatform.training import stage as train
 from mlplatform.training.label_frame import table_digest
 from mlplatform.workspace.databricks import delta
-from mlplatform.workspace.databricks.fe import DatabricksFeatureClient
+from mlplatform.workspace.databricks.feature_client import DatabricksFeatureClient
 from mlplatform.workspace.databricks.registry import DatabricksRegistry
 from mlplatform.workspace.databricks.tables import DatabricksTables
 from tests.parity.fault_bench import DECISIONS, GOLD, MODEL, REGION, Bench

@@ -15,14 +15,13 @@ import pytest
 
 from mlplatform import FeatureLookup
 from mlplatform.errors import FeatureStoreError, RegistryError
-from mlplatform.training.artifacts import DIGEST_TAG, Verifier, digest
+from mlplatform.features.artifacts import DIGEST_TAG, digest
 from tests.standin.feature_models import registrable_feature_models
 from tests.support.compare import assert_same
 
 if TYPE_CHECKING:
     from mlflow.models.model import ModelInfo
 
-    from mlplatform.protocols.feature_client import ModelFiles
     from mlplatform.protocols.workspace import Workspace
     from mlplatform.workspace.databricks.training_set import DatabricksTrainingSet
     from mlplatform.workspace.databricks.workspace import DatabricksWorkspace
@@ -285,28 +284,18 @@ def test_the_version_is_found_by_its_run_and_keeps_its_lineage(logged: Logged) -
 
 
 def test_files_are_verified_before_the_model_is_loaded(logged: Logged) -> None:
-    fe, seen = logged.ws.fe, []
-
-    def refuse(model: ModelFiles) -> None:
-        seen.append(sorted(path.name for path in model.path.rglob("*.skops")))
-        raise RegistryError("refused")
-
-    fe.verify_model = refuse
-    try:
-        with pytest.raises(RegistryError, match="refused"):
-            fe.score_batch(model_uri=logged.uri, df=_spine())
-        assert seen == [["model.skops"]]
-
-        fe.verify_model = Verifier()
-        with pytest.raises(RegistryError, match="No digest"):
-            fe.score_batch(model_uri=logged.uri, df=_spine())
-        logged.ws.registry.activate()
-        folder = Path(mlflow.artifacts.download_artifacts(logged.uri))
-        number = int(logged.info.registered_model_version or 0)
-        logged.ws.registry.set_tags(_MODEL, number, {DIGEST_TAG: digest(folder)})
-        assert fe.score_batch(model_uri=logged.uri, df=_spine()).count() == 40
-    finally:
-        fe.verify_model = None
+    fe, registry = logged.ws.fe, logged.ws.registry
+    with pytest.raises(RegistryError, match="No digest"):
+        fe.score_batch(model_uri=logged.uri, df=_spine(), trusted_types=())
+    registry.activate()
+    folder = Path(mlflow.artifacts.download_artifacts(logged.uri))
+    number = int(logged.info.registered_model_version or 0)
+    registry.set_tags(_MODEL, number, {DIGEST_TAG: "abc"})
+    with pytest.raises(RegistryError, match="not those registered"):
+        fe.score_batch(model_uri=logged.uri, df=_spine())
+    registry.set_tags(_MODEL, number, {DIGEST_TAG: digest(folder)})
+    assert fe.score_batch(model_uri=logged.uri, df=_spine(), trusted_types=()).count() == 40
+    assert fe.score_batch(model_uri=logged.uri, df=_spine()).count() == 40
 
 
 def test_a_spark_frame_is_scored_as_it_is(logged: Logged) -> None:

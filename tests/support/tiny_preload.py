@@ -19,7 +19,7 @@ for name in (
     "sklearn.linear_model",
     "skops.io",
     "mlplatform.pipeline",
-    "mlplatform.workspace.local.fe",
+    "mlplatform.workspace.local.feature_client",
     "mlplatform.workspace.local.scoring",
     "tests.support.tiny_runs",
 ):

@@ -9,7 +9,7 @@ import yaml
 
 from mlplatform.bundle import names
 from mlplatform.bundle.files import MARK, GeneratedFile
-from mlplatform.bundle.jobs import ROLES, Jobs, over_all
+from mlplatform.bundle.jobs import ROLES, UseCaseJobs, over_all
 from mlplatform.bundle.project import REQUIREMENTS, RESOURCES, Project
 from mlplatform.bundle.requirements import LOCK_FILE, export
 from mlplatform.config.settings import CONFIG_FILE, UseCaseSettings, load_settings
@@ -45,7 +45,7 @@ def generate(project: Project, use_case: str, folder: Path) -> list[GeneratedFil
     """
     names.check_names({*project.use_cases(), use_case}, project.taken, project.variables)
     settings = _same_in_all_targets(project, use_case, folder)
-    jobs = Jobs(use_case, settings)
+    jobs = UseCaseJobs(use_case, settings)
     resources = _resources(use_case, settings, jobs)
     notify = names.notify_variable(use_case)
     made: dict[str, Any] = {
@@ -144,7 +144,7 @@ def _same_in_all_targets(project: Project, use_case: str, folder: Path) -> UseCa
     return by_target[first]
 
 
-def _resources(use_case: str, settings: UseCaseSettings, jobs: Jobs) -> dict[str, Any]:
+def _resources(use_case: str, settings: UseCaseSettings, jobs: UseCaseJobs) -> dict[str, Any]:
     schema = f"${{resources.schemas.{names.key(use_case, names.SCHEMA)}.name}}"
     catalog = "${var.catalog}"
     comment = settings.description or f"Use case {use_case}"
@@ -180,7 +180,7 @@ def _names(resource: dict[str, Any]) -> dict[str, Any]:
     return {name: resource[name] for name in ("catalog_name", "schema_name", "name") if name in resource}
 
 
-def _in_production(use_case: str, jobs: Jobs) -> dict[str, Any]:
+def _in_production(use_case: str, jobs: UseCaseJobs) -> dict[str, Any]:
     """Return what a target in production adds: grants, who runs what, and that nothing with data is destroyed.
 
     In development one person owns everything that is deployed, so that there is nothing to grant.

@@ -25,8 +25,8 @@ _PARAMETERS: tuple[dict[str, str], ...] = (
 
 
 @dataclass(frozen=True)
-class Jobs:
-    """Makes the jobs of one use case.
+class UseCaseJobs:
+    """Makes the jobs of one use case, as a bundle declares them.
 
     Attributes:
         use_case: Its name.

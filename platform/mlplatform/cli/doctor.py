@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 
 from mlplatform.cli import output
 from mlplatform.cli.commands import command
-from mlplatform.cli.doctor_databricks import databricks_findings
-from mlplatform.cli.findings import Finding, installed
+from mlplatform.cli.diagnosis import Diagnosis, installed
+from mlplatform.cli.doctor_databricks import databricks_diagnoses
 from mlplatform.cli.options import Options
 from mlplatform.errors import PlatformError
 
@@ -31,13 +31,13 @@ def doctor(options: Options) -> None:
     Exits with 1 if something is; the command that mends it is printed.
     """
     if options.workspace == "databricks":
-        findings = [*_python(options), *databricks_findings(options)]
+        diagnoses = [*_python(options), *databricks_diagnoses(options)]
     else:
-        findings = [finding for look in (_python, _packages, _workspace, _use_cases) for finding in look(options)]
-        if all(finding.well for finding in findings):
-            findings.extend(_engines(options))
+        diagnoses = [diagnosis for look in (_python, _packages, _workspace, _use_cases) for diagnosis in look(options)]
+        if all(diagnosis.well for diagnosis in diagnoses):
+            diagnoses.extend(_engines(options))
     if options.as_json:
-        output.show_json([vars(finding) for finding in findings])
+        output.show_json([vars(diagnosis) for diagnosis in diagnoses])
     else:
         rows = [
             (
@@ -46,31 +46,31 @@ def doctor(options: Options) -> None:
                 item.found,
                 "" if item.well else options.hints.repeated(item.mend),
             )
-            for item in findings
+            for item in diagnoses
         ]
         output.console().print(output.table("mlplatform doctor", ("", "what", "found", "mend it with"), rows))
-    missing = [finding.what for finding in findings if not finding.well]
+    missing = [diagnosis.what for diagnosis in diagnoses if not diagnosis.well]
     if missing:
         raise PlatformError(
-            f"{len(missing)} of {len(findings)} things are missing: {', '.join(missing)}.",
+            f"{len(missing)} of {len(diagnoses)} things are missing: {', '.join(missing)}.",
             hint="What mends each is printed above.",
         )
 
 
-def _python(options: Options) -> Iterator[Finding]:
+def _python(options: Options) -> Iterator[Diagnosis]:
     del options
     version = ".".join(map(str, sys.version_info[:3]))
-    yield Finding("Python 3.11 to 3.13", (3, 11) <= sys.version_info[:2] <= (3, 13), version, "install Python 3.12")
+    yield Diagnosis("Python 3.11 to 3.13", (3, 11) <= sys.version_info[:2] <= (3, 13), version, "install Python 3.12")
 
 
-def _packages(options: Options) -> Iterator[Finding]:
+def _packages(options: Options) -> Iterator[Diagnosis]:
     del options
     for package in PACKAGES:
         version = installed(package)
-        yield Finding(package, bool(version), version or "not installed", "pip install 'mlplatform[local]'")
+        yield Diagnosis(package, bool(version), version or "not installed", "pip install 'mlplatform[local]'")
     connect = installed("databricks-connect")
     if connect and installed("pyspark"):
-        yield Finding(
+        yield Diagnosis(
             "one pyspark",
             well=False,
             found=f"databricks-connect {connect} beside pyspark",
@@ -78,7 +78,7 @@ def _packages(options: Options) -> Iterator[Finding]:
         )
 
 
-def _workspace(options: Options) -> Iterator[Finding]:
+def _workspace(options: Options) -> Iterator[Diagnosis]:
     from mlplatform.workspace.local.workspace import workspace_root
 
     root = workspace_root(options.home)
@@ -86,27 +86,29 @@ def _workspace(options: Options) -> Iterator[Finding]:
     while not existing.exists():
         existing = existing.parent
     writable = os.access(existing, os.W_OK)
-    yield Finding(f"workspace folder {root}", writable, "writable" if writable else "not writable", "use --home PATH")
+    yield Diagnosis(f"workspace folder {root}", writable, "writable" if writable else "not writable", "use --home PATH")
     free = shutil.disk_usage(existing).free
-    yield Finding("2 GB of free disk", free > NEEDED_DISK, f"{free / 1024**3:.0f} GB", "free some, or use --home PATH")
+    yield Diagnosis(
+        "2 GB of free disk", free > NEEDED_DISK, f"{free / 1024**3:.0f} GB", "free some, or use --home PATH"
+    )
 
 
-def _use_cases(options: Options) -> Iterator[Finding]:
+def _use_cases(options: Options) -> Iterator[Diagnosis]:
     from mlplatform import discovery
     from mlplatform.config.settings import load_settings
 
     found = discovery.find_use_cases(options.use_cases)
     if not found:
-        yield Finding("use cases", well=False, found="none", mend="run in the project, or give --use-cases PATH")
+        yield Diagnosis("use cases", well=False, found="none", mend="run in the project, or give --use-cases PATH")
     for item in found.values():
         try:
             file = discovery.config_file(item)
             landing = file.parent / load_settings(file, options.env).landing
         except PlatformError as error:
-            yield Finding(f"use case {item.name}", well=False, found=error.message, mend=error.hint)
+            yield Diagnosis(f"use case {item.name}", well=False, found=error.message, mend=error.hint)
         else:
             there = landing.is_dir()
-            yield Finding(
+            yield Diagnosis(
                 f"use case {item.name}",
                 there,
                 f"landing folder {landing}" + ("" if there else " does not exist"),
@@ -114,7 +116,7 @@ def _use_cases(options: Options) -> Iterator[Finding]:
             )
 
 
-def _engines(options: Options) -> Iterator[Finding]:
+def _engines(options: Options) -> Iterator[Diagnosis]:
     with options.open() as ws:
         looks: tuple[tuple[str, Callable[[], object]], ...] = (
             ("Spark (Sail) answers", lambda: ws.spark.range(1).count()),
@@ -124,6 +126,6 @@ def _engines(options: Options) -> Iterator[Finding]:
             try:
                 look()
             except PlatformError as error:
-                yield Finding(what, well=False, found=error.message, mend=error.hint)
+                yield Diagnosis(what, well=False, found=error.message, mend=error.hint)
             else:
-                yield Finding(what, well=True, found="yes")
+                yield Diagnosis(what, well=True, found="yes")

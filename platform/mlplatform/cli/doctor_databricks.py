@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from mlplatform.cli.findings import Finding, installed
+from mlplatform.cli.diagnosis import Diagnosis, installed
 from mlplatform.cli.options import Options
 from mlplatform.errors import MissingDependencyError, PlatformError
 
@@ -33,8 +33,8 @@ _GROUPS: Mapping[str, tuple[tuple[str, ...], str]] = {
 }
 
 
-def databricks_findings(options: Options) -> Iterator[Finding]:
-    """Look at the packages and tools, then at the workspace; what cannot be reached is a finding, not an error."""
+def databricks_diagnoses(options: Options) -> Iterator[Diagnosis]:
+    """Look at the packages and tools, then at the workspace; what cannot be reached is a diagnosis, not an error."""
     from mlplatform.workspace import RUNTIME
     from mlplatform.workspace.databricks.principals import Principals
 
@@ -50,7 +50,7 @@ def databricks_findings(options: Options) -> Iterator[Finding]:
             yield _asked("feature models are registered", lambda: _registration(_databricks(ws)))
             yield _spark(_databricks(ws))
     except PlatformError as error:
-        yield Finding("the workspace answers", well=False, found=error.message, mend=error.hint)
+        yield Diagnosis("the workspace answers", well=False, found=error.message, mend=error.hint)
 
 
 def _databricks(ws: object) -> DatabricksWorkspace:
@@ -60,15 +60,15 @@ def _databricks(ws: object) -> DatabricksWorkspace:
     return ws
 
 
-def _packages() -> Iterator[Finding]:
+def _packages() -> Iterator[Diagnosis]:
     for names in _PACKAGES:
         versions = [found for name in names if (found := installed(name))]
-        yield Finding(
+        yield Diagnosis(
             names[0], bool(versions), (versions or ["not installed"])[0], "pip install 'mlplatform[databricks]'"
         )
 
 
-def _tools() -> Iterator[Finding]:
+def _tools() -> Iterator[Diagnosis]:
     """Look for what deploys: the command line, and uv, which builds the wheel."""
     least = ".".join(map(str, _CLI_VERSION))
     mend = f"install Databricks CLI {least} or newer: https://docs.databricks.com/dev-tools/cli/install"
@@ -76,9 +76,9 @@ def _tools() -> Iterator[Finding]:
     # The older one, of PyPI, says "Version 0.18.0", and deploys no bundles.
     number = re.search(r"v(\d+)\.(\d+)", said)
     new = number is not None and (int(number[1]), int(number[2])) >= _CLI_VERSION
-    yield Finding("Databricks CLI", new, said or "not on the path", mend)
+    yield Diagnosis("Databricks CLI", new, said or "not on the path", mend)
     said = _version_said("uv")
-    yield Finding("uv", bool(said), said or "not on the path", "pip install uv")
+    yield Diagnosis("uv", bool(said), said or "not on the path", "pip install uv")
 
 
 def _version_said(tool: str) -> str:
@@ -92,7 +92,7 @@ def _version_said(tool: str) -> str:
     return (done.stdout or done.stderr).strip().partition("\n")[0] if done.returncode == 0 else ""
 
 
-def _workspace(ws: DatabricksWorkspace, names: list[str]) -> Iterator[Finding]:
+def _workspace(ws: DatabricksWorkspace, names: list[str]) -> Iterator[Diagnosis]:
     yield _asked("the workspace answers", lambda: f"as {ws.user}")
     catalog = _catalog(ws)
     yield catalog
@@ -100,7 +100,7 @@ def _workspace(ws: DatabricksWorkspace, names: list[str]) -> Iterator[Finding]:
         yield from _deployed(ws, names)
 
 
-def _catalog(ws: DatabricksWorkspace) -> Finding:
+def _catalog(ws: DatabricksWorkspace) -> Diagnosis:
     from mlplatform.workspace.databricks.catalogs import owner_of_catalog
 
     def look() -> str:
@@ -117,7 +117,7 @@ def _catalog(ws: DatabricksWorkspace) -> Finding:
     )
 
 
-def _deployed(ws: DatabricksWorkspace, names: list[str]) -> Iterator[Finding]:
+def _deployed(ws: DatabricksWorkspace, names: list[str]) -> Iterator[Diagnosis]:
     from mlplatform.naming import CHAMPION, Namespace
 
     for name in names:
@@ -143,42 +143,44 @@ def _registration(ws: DatabricksWorkspace) -> str:
     return f"without the feature client: {refusal}" if refusal else "as the feature client packages them"
 
 
-def _spark(ws: DatabricksWorkspace) -> Finding:
+def _spark(ws: DatabricksWorkspace) -> Diagnosis:
     """Look for Spark; where it is not installed nothing is missing, for some commands need none."""
     try:
-        return Finding("Spark answers", well=True, found=f"version {ws.spark.version}, {ws.spark.range(1).count()} row")
+        return Diagnosis(
+            "Spark answers", well=True, found=f"version {ws.spark.version}, {ws.spark.range(1).count()} row"
+        )
     except MissingDependencyError as error:
-        return Finding(
+        return Diagnosis(
             "Spark",
             well=True,
             found=f"none here, which upload-samples, deployment approval, config and doctor do without. {error.hint}",
         )
     except PlatformError as error:
-        return Finding("Spark answers", well=False, found=error.message, mend=error.hint)
+        return Diagnosis("Spark answers", well=False, found=error.message, mend=error.hint)
 
 
-def _asked(what: str, ask: Callable[[], str], mend: str = "") -> Finding:
+def _asked(what: str, ask: Callable[[], str], mend: str = "") -> Diagnosis:
     try:
-        return Finding(what, well=True, found=ask())
+        return Diagnosis(what, well=True, found=ask())
     except PlatformError as error:
-        return Finding(what, well=False, found=error.message, mend=error.hint)
+        return Diagnosis(what, well=False, found=error.message, mend=error.hint)
     except LookupError as error:
-        return Finding(what, well=False, found=str(error), mend=mend)
+        return Diagnosis(what, well=False, found=str(error), mend=mend)
 
 
-def _principals(principals: Principals, env: str) -> Iterator[Finding]:
+def _principals(principals: Principals, env: str) -> Iterator[Diagnosis]:
     """Look for what the target of an environment names, in the bundle of the current folder."""
     path = Path(BUNDLE_FILE)
     if not path.is_file():
-        yield Finding("principals", well=True, found=f"not looked at: there is no {BUNDLE_FILE} here")
+        yield Diagnosis("principals", well=True, found=f"not looked at: there is no {BUNDLE_FILE} here")
         return
     try:
         named = _variables(yaml.safe_load(path.read_text(encoding="utf-8")), env)
     except (yaml.YAMLError, UnicodeDecodeError, TypeError, AttributeError) as error:
-        yield Finding("principals", well=False, found=f"{path} cannot be read: {error}", mend="mend the file")
+        yield Diagnosis("principals", well=False, found=f"{path} cannot be read: {error}", mend="mend the file")
         return
     if named is None:
-        yield Finding(
+        yield Diagnosis(
             "principals", well=True, found=f"not looked at: {BUNDLE_FILE} has no target for the environment {env}"
         )
         return
@@ -189,7 +191,7 @@ def _principals(principals: Principals, env: str) -> Iterator[Finding]:
         if group := named.get(variable):
             yield from _group(principals, str(group), {role: ids[role] for role in members if role in ids}, why)
     if not any(named.get(name) for name in (*_ROLES, *_GROUPS)):
-        yield Finding("principals", well=True, found=f"the target for {env} names none: who deploys does it all")
+        yield Diagnosis("principals", well=True, found=f"the target for {env} names none: who deploys does it all")
 
 
 def _variables(bundle: Any, env: str) -> dict[str, Any] | None:
@@ -203,7 +205,7 @@ def _variables(bundle: Any, env: str) -> dict[str, Any] | None:
     return defaults | given[name]
 
 
-def _role(principals: Principals, role: str, named: Any, ids: dict[str, str]) -> Iterator[Finding]:
+def _role(principals: Principals, role: str, named: Any, ids: dict[str, str]) -> Iterator[Diagnosis]:
     lookup = (named.get("lookup") or {}).get("service_principal") if isinstance(named, dict) else None
     name = lookup or (named if isinstance(named, str) else "")
     if not name:
@@ -211,11 +213,11 @@ def _role(principals: Principals, role: str, named: Any, ids: dict[str, str]) ->
     try:
         found = principals.service_principal(name) if lookup else (name if principals.kind(name) else None)
     except PlatformError as error:
-        yield Finding(f"{role} {name}", well=False, found=error.message, mend=error.hint)
+        yield Diagnosis(f"{role} {name}", well=False, found=error.message, mend=error.hint)
         return
     if found:
         ids[role] = found
-    yield Finding(
+    yield Diagnosis(
         f"{role} {name}",
         well=bool(found),
         found=found or "the workspace has no such principal",
@@ -224,17 +226,17 @@ def _role(principals: Principals, role: str, named: Any, ids: dict[str, str]) ->
     )
 
 
-def _group(principals: Principals, group: str, members: Mapping[str, str], why: str) -> Iterator[Finding]:
+def _group(principals: Principals, group: str, members: Mapping[str, str], why: str) -> Iterator[Diagnosis]:
     try:
         outside = [role for role, name in members.items() if not principals.is_member(name, group)]
         exists = principals.kind(group) == "group"
     except PlatformError as error:
-        yield Finding(f"group {group}", well=False, found=error.message, mend=error.hint)
+        yield Diagnosis(f"group {group}", well=False, found=error.message, mend=error.hint)
         return
     if not exists:
-        yield Finding(
+        yield Diagnosis(
             f"group {group}", well=False, found="the workspace has no such group", mend="let an administrator create it"
         )
         return
     found = f"without {', '.join(outside)}" if outside else f"with {', '.join(members) or 'nobody that is looked for'}"
-    yield Finding(f"group {group}", not outside, found, f"make them members of it: {why}")
+    yield Diagnosis(f"group {group}", not outside, found, f"make them members of it: {why}")

@@ -137,6 +137,7 @@ def _inputs(context: StageContext, window: Window) -> Iterator[pa.RecordBatch]:
         context.namespace.gold(SPINE), filters=[(time, ">", window.start), (time, "<=", window.end)]
     )
     rows = rows.join(window.rows.select(keys), keys=keys, join_type="left semi").select(rows.column_names)
+    context.use_case.register_functions(context.ws)
     training_set = context.ws.fe.create_training_set(
         df=rows, feature_lookups=list(trainer.lookups()), label=None, exclude_columns=list(trainer.exclude_columns)
     )

@@ -76,6 +76,11 @@ class StageContext:
         return self.namespace.use_case
 
     @property
+    def tags(self) -> dict[str, str]:
+        """What every table, run and model version of the use case is tagged with: whom to ask, and whose it is."""
+        return {"owner": self.settings.owner, "use_case": self.name}
+
+    @property
     def model(self) -> ObjectName:
         """The registered model."""
         return self.namespace.model

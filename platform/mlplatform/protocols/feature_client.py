@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
@@ -19,25 +18,6 @@ if TYPE_CHECKING:
 
 MATCHED = "matched:"
 """Prefix of the columns that say whether a lookup found a row; the feature table's name follows."""
-
-
-class ModelFiles(Protocol):
-    """A model's files on this machine, before anything in them has been loaded."""
-
-    @property
-    def path(self) -> Path:
-        """The folder of the whole model."""
-        ...
-
-    @property
-    def name(self) -> str:
-        """The registered model, or empty."""
-        ...
-
-    @property
-    def tags(self) -> Mapping[str, str]:
-        """The tags of the model version."""
-        ...
 
 
 @runtime_checkable
@@ -73,13 +53,7 @@ class TrainingSet(Protocol):
 
 @runtime_checkable
 class FeatureClient(Protocol):
-    """Feature tables, training sets, and models that carry their feature spec.
-
-    Attributes:
-        verify_model: Called with a model's files before anything in them is loaded; raises to refuse it.
-    """
-
-    verify_model: Callable[[ModelFiles], None] | None
+    """Feature tables, training sets, and models that carry their feature spec."""
 
     def create_table(
         self,
@@ -160,13 +134,28 @@ class FeatureClient(Protocol):
         ...
 
     def score_batch(
-        self, *, model_uri: str, df: Any, result_type: str = "double", prebuilt_env_uri: str | None = None
+        self,
+        *,
+        model_uri: str,
+        df: Any,
+        result_type: str = "double",
+        prebuilt_env_uri: str | None = None,
+        trusted_types: Collection[str] | None = None,
     ) -> DataFrame:
-        """Look the model's features up for each row, and add the column `prediction`."""
+        """Look the model's features up for each row, and add the column `prediction`.
+
+        The model's files are checked before anything in them is loaded; see `score_batch_arrow`.
+        """
         ...
 
     def score_batch_arrow(
-        self, *, model_uri: str, df: Any, result_type: str = "double", matches: bool = False
+        self,
+        *,
+        model_uri: str,
+        df: Any,
+        result_type: str = "double",
+        matches: bool = False,
+        trusted_types: Collection[str] | None = None,
     ) -> pa.Table:
         """As `score_batch`, with Arrow out.
 
@@ -176,5 +165,11 @@ class FeatureClient(Protocol):
             result_type: Spark type of `prediction`.
             matches: Add, for each lookup, a boolean column `matched:<table>`: whether a row was found in the feature
                 table for the key, as of the row's time and within the lookback. The real client does not tell.
+            trusted_types: Types that the model may hold beyond the platform's allow-list (fully qualified). Given, even
+                empty, only a model that the platform registered is scored. None: a model that somebody else registered
+                is scored unchecked, as the real client does; one that the platform registered is checked all the same.
+
+        Raises:
+            RegistryError: If the model's files are not those registered, or hold types that are not allowed.
         """
         ...

@@ -29,7 +29,7 @@ class Functions(Protocol):
         """Return a registered function.
 
         Raises:
-            FeatureStoreError: If there is none of that name; near names are given.
+            FeatureStoreError: If no function has that name; similar names are suggested.
         """
         ...
 

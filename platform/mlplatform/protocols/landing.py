@@ -21,7 +21,7 @@ class AutoLoader(Protocol):
     """Finds new files without listing the folder, and lands each once in a table, as text."""
 
     def land(self, folder: Path, files: str, *, columns: Sequence[str], into: ObjectName) -> None:
-        """Bring all new files into a table, made if it is not there.
+        """Bring all new files into a table, which is created if it does not exist.
 
         Args:
             folder: The landing folder.

@@ -17,7 +17,7 @@ RULE = ONE_TYPE_EACH
 
 @dataclass(frozen=True)
 class TableVersion:
-    """A table as it was read: name, id (another one when it was dropped and made again) and Delta version."""
+    """A table as it was read: its name, id (a new one if the table is dropped and created again) and Delta version."""
 
     name: str
     table_id: str

@@ -45,7 +45,7 @@ class Jobs(Protocol):
             token: Makes the start idempotent; any text, shortened to a digest where the service has a limit.
 
         Raises:
-            DeploymentError: If there is no such job, or it cannot be started; near names are given.
+            DeploymentError: If there is no such job, or it cannot be started; similar names are suggested.
         """
         ...
 
@@ -65,7 +65,7 @@ class Upload:
     Attributes:
         landing: The folder that holds the files now.
         uploaded: Files sent.
-        skipped: Files that were there with the same size.
+        skipped: Files that existed already with the same size.
         size: Bytes sent.
     """
 
@@ -115,10 +115,10 @@ class Monitors(Protocol):
     offered: bool
 
     def ensure(self, table: ObjectName | str, profile: InferenceProfile) -> str:
-        """See to it that the table is profiled just so; again changes nothing.
+        """Make sure that the table is profiled in exactly this way; a second call changes nothing.
 
         Returns:
-            What stands now, in a word: `created`, `changed`, `exists`, `no table yet`, `switched off here` (which is
+            The state now, in a word: `created`, `changed`, `exists`, `no table yet`, `switched off here` (which is
             logged with its reason) or `not available here`.
 
         Raises:
@@ -127,7 +127,7 @@ class Monitors(Protocol):
         ...
 
     def refresh(self, table: ObjectName | str) -> str:
-        """Start to compute the table's metrics anew; they are there some time later.
+        """Start to recompute the table's metrics; they are ready some time later.
 
         Returns:
             `started`, `under way` (it was), `no profile`, `no table yet`, `switched off here` or `not available here`.
@@ -143,7 +143,7 @@ class Access(Protocol):
     """Grants on Unity Catalog objects; locally there is no access control, and what is asked is only checked."""
 
     def grant(self, privileges: Sequence[str], kind: SecurableKind, name: str | ObjectName, principal: str) -> None:
-        """Grant privileges on an object to a principal; again changes nothing.
+        """Grant privileges on an object to a principal; a second call changes nothing.
 
         Args:
             privileges: Such as `SELECT` or `CREATE MODEL VERSION`.
@@ -157,14 +157,14 @@ class Access(Protocol):
         ...
 
     def own_model(self, model: ObjectName | str, owner: str) -> str:
-        """Make a principal the owner of a registered model, and read it back; again changes nothing.
+        """Make a principal the owner of a registered model, and read it back; a second call changes nothing.
 
         Args:
             model: The model.
             owner: A group, user or service principal (its application id).
 
         Returns:
-            What stands now, in a word: `set`, `is already` or `not available here`.
+            The state now, in a word: `set`, `is already` or `not available here`.
 
         Raises:
             DeploymentError: If the workspace refuses, or says afterwards that somebody else is the owner.

@@ -203,7 +203,7 @@ class Registry(Protocol):
         ...
 
     def delete_alias(self, model: ObjectName | str, alias: str) -> None:
-        """Take an alias away; no error if it is not there."""
+        """Take an alias away; no error if it does not exist."""
         ...
 
     def set_tags(self, model: ObjectName | str, version: int, tags: Mapping[str, str]) -> None:
@@ -219,10 +219,10 @@ class Registry(Protocol):
         ...
 
     def require_model(self, model: ObjectName | str) -> None:
-        """See to it that there is a model to train versions of: local made on the spot, on Databricks by `setup`.
+        """Make sure that the model exists: locally it is created on the spot, on Databricks by `setup`.
 
         Raises:
-            RegistryError: If there is none, with the command that creates it; or if it cannot be read.
+            RegistryError: If it does not exist, with the command that creates it; or if it cannot be read.
         """
         ...
 

@@ -40,19 +40,19 @@ def keyed_schema(
 
 
 def check_same_declaration(
-    there: TableInfo, schema: pa.Schema, primary_keys: Sequence[str], timeseries_column: str | None
+    existing: TableInfo, schema: pa.Schema, primary_keys: Sequence[str], timeseries_column: str | None
 ) -> None:
-    """Refuse another declaration than that of the table that is there.
+    """Refuse a declaration that differs from that of the existing table.
 
     Raises:
         TableError: With both declarations.
     """
-    declared = (tuple(primary_keys), timeseries_column, _shape(schema))
-    if (there.primary_keys, there.timeseries_column, _shape(there.schema)) != declared:
+    declaration = (tuple(primary_keys), timeseries_column, _shape(schema))
+    if (existing.primary_keys, existing.timeseries_column, _shape(existing.schema)) != declaration:
         raise TableError(
-            f"{there.name} exists with another declaration.\n"
-            f"  there:    keys {list(there.primary_keys)}, timeseries {there.timeseries_column}, "
-            f"columns {_shape(there.schema)}\n"
+            f"{existing.name} exists with another declaration.\n"
+            f"  there:    keys {list(existing.primary_keys)}, timeseries {existing.timeseries_column}, "
+            f"columns {_shape(existing.schema)}\n"
             f"  declared: keys {list(primary_keys)}, timeseries {timeseries_column}, columns {_shape(schema)}",
             hint="Drop the table, or declare it as it is.",
         )
@@ -75,7 +75,7 @@ def check_columns(name: object, schema: pa.Schema, columns: Sequence[str]) -> No
     """Refuse columns that the table does not have.
 
     Raises:
-        TableError: With near names.
+        TableError: With similar names.
     """
     for column in columns:
         if column not in schema.names:
@@ -97,9 +97,9 @@ def raise_for_nulls(nulls: dict[str, int], table: str) -> None:
     Raises:
         TableError: With the columns concerned and the number of rows.
     """
-    found = {key: count for key, count in nulls.items() if count}
-    if found:
-        listed = ", ".join(f"{key} ({count} row(s))" for key, count in found.items())
+    counts = {key: count for key, count in nulls.items() if count}
+    if counts:
+        listed = ", ".join(f"{key} ({count} row(s))" for key, count in counts.items())
         raise TableError(f"Null in key column of {table}: {listed}.", hint="Nothing was written; drop or repair them.")
 
 
@@ -118,9 +118,9 @@ def check_unique(rows: pa.Table, keys: Sequence[str], table: str) -> None:
 
 
 def repeated_keys(table: str, keys: int, surplus: int, example: dict[str, Any]) -> TableError:
-    """Return the error about keys that stand more than once in a frame."""
+    """Return the error about keys that occur more than once in a frame."""
     return TableError(
-        f"{keys} key(s) of {table} stand more than once in the frame ({surplus} row(s) too many), as {example}.",
+        f"{keys} key(s) of {table} occur more than once in the frame ({surplus} row(s) too many), as {example}.",
         hint="Keys are unique together, the timeseries column included; nothing was written.",
     )
 
@@ -133,9 +133,9 @@ def check_merge_keys(info: TableInfo, columns: Sequence[str]) -> None:
     """
     if not info.primary_keys:
         raise TableError(f"{info.name} has no primary keys to merge on.", hint="Declare them when creating the table.")
-    lacking = [key for key in info.primary_keys if key not in columns]
-    if lacking:
-        raise TableError(f"The frame for {info.name} lacks key column(s) {', '.join(lacking)}.", hint="Add them.")
+    absent = [key for key in info.primary_keys if key not in columns]
+    if absent:
+        raise TableError(f"The frame for {info.name} lacks key column(s) {', '.join(absent)}.", hint="Add them.")
 
 
 def check_range(info: TableInfo, column: str, start: datetime, end: datetime) -> None:

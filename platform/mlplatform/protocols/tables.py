@@ -34,8 +34,8 @@ class TableInfo:
         timeseries_column: The column that says when a row was known, or None.
         description: The table's comment.
         tags: Free key-value tags.
-        id: Delta's id of the table: another one when it is dropped and made again under its name.
-        created_at: When the table with this id was made, by the clock of whoever made it; None where it is not known.
+        id: Delta's id of the table: another one after the table is dropped and created again under its name.
+        created_at: When the table with this id was created, by its creator's clock; None where that is unknown.
     """
 
     name: str
@@ -98,7 +98,7 @@ class Tables(Protocol):
         timeseries_column: str | None = None,
         description: str = "",
     ) -> TableInfo:
-        """Create an empty table; the same declaration again returns the table that is there.
+        """Create an empty table; the same declaration again returns the existing table.
 
         Raises:
             TableError: If a table of that name exists with another declaration.
@@ -109,7 +109,7 @@ class Tables(Protocol):
         """Return what is known about the table.
 
         Raises:
-            TableError: If it does not exist; near names are given.
+            TableError: If it does not exist; similar names are suggested.
         """
         ...
 

@@ -118,10 +118,10 @@ class Workspace(Protocol):
             folder: A folder of this machine.
             files: Files in it; each lands at the same place below `landing`.
             landing: The folder where they land.
-            overwrite: Send also what is there with the same size.
+            overwrite: Also send files that exist with the same size.
 
         Raises:
-            StageError: If the landing folder is not there, or a file cannot be sent; files before it are.
+            StageError: If the landing folder does not exist, or a file cannot be sent; files before it are.
             DeploymentError: If the workspace does not allow it.
         """
         ...

@@ -101,7 +101,7 @@ class Facts:
         margin: How much worse than the champion the gate still accepts.
         max_psi: Stability index above which a column has drifted.
         platform_version: The library's version that wrote the report.
-        steps: One entry an `as_of`, oldest first.
+        steps: One entry for each `as_of`, oldest first.
         decisions: All decisions, oldest first.
         champions: Who became champion, oldest first; the last one is champion.
         alerts: All events of alerts, newest first.
@@ -249,8 +249,8 @@ def _step(
 
 
 def _version(stage: StageRecord | None) -> int | None:
-    found = stage.details.get("model_version") if stage else None
-    return int(found) if found is not None else None
+    version = stage.details.get("model_version") if stage else None
+    return int(version) if version is not None else None
 
 
 def _retrain(stage: StageRecord | None) -> RetrainFacts | None:

@@ -178,7 +178,7 @@ def _unjudged(monitored: Mapping[datetime, Mapping[str, Any]] | None, moment: da
 def performance_of(
     records: Iterable[PerformanceRecord], monitored: Mapping[datetime, Mapping[str, Any]] | None = None
 ) -> tuple[Performance, ...]:
-    """Return realised performance of all versions together, one entry a step, oldest first.
+    """Return realised performance of all versions together, one entry for each step, oldest first.
 
     Args:
         records: Of `ops.performance_metrics`.

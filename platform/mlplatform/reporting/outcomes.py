@@ -72,7 +72,7 @@ class Outcomes:
     """What gold says.
 
     Attributes:
-        scored: One entry a step at which the champion scored rows, oldest first.
+        scored: One entry for each step at which the champion scored rows, oldest first.
         deciles: The reliability curve; empty without known labels, and for regression.
         rows_known: Predictions whose label is known by now.
     """
@@ -97,16 +97,16 @@ def read_outcomes(
     name, keys = namespace.gold(PREDICTIONS), list(spine.primary_keys)
     if not ws.tables.exists(name):
         return Outcomes()
-    made = ws.tables.to_arrow(
+    predictions = ws.tables.to_arrow(
         name, columns=[*keys, PREDICTION, "as_of", "model_version"], filters=[("alias", "=", CHAMPION)]
     )
-    if not made.num_rows:
+    if not predictions.num_rows:
         return Outcomes()
-    known = _with_labels(ws, namespace, spine, made, until)
+    labelled = _with_labels(ws, namespace, spine, predictions, until)
     return Outcomes(
-        scored=_by_step(made, known),
-        deciles=deciles(known.column(PREDICTION), known.column(_LABEL)) if task == "classification" else (),
-        rows_known=known.num_rows,
+        scored=_by_step(predictions, labelled),
+        deciles=deciles(labelled.column(PREDICTION), labelled.column(_LABEL)) if task == "classification" else (),
+        rows_known=labelled.num_rows,
     )
 
 
@@ -129,14 +129,14 @@ def deciles(predictions: pa.ChunkedArray[Any], labels: pa.ChunkedArray[Any]) -> 
         return ()
     edges = np.unique(np.quantile(scores, np.linspace(0, 1, DECILES + 1)[1:-1]))
     index = np.searchsorted(edges, scores, side="right")
-    found = []
+    bins = []
     for place in np.unique(index):
         mine = index == place
         rows, observed = int(mine.sum()), float(truth[mine].mean())
         low, high = wilson(observed, rows)
         inside = scores[mine]
-        found.append(Decile(rows, float(inside.min()), float(inside.max()), float(inside.mean()), observed, low, high))
-    return tuple(found)
+        bins.append(Decile(rows, float(inside.min()), float(inside.max()), float(inside.mean()), observed, low, high))
+    return tuple(bins)
 
 
 def wilson(rate: float, rows: int) -> tuple[float, float]:
@@ -153,34 +153,34 @@ def wilson(rate: float, rows: int) -> tuple[float, float]:
 
 
 def _with_labels(
-    ws: Workspace, namespace: Namespace, spine: LabelSpine, made: pa.Table, until: datetime | None
+    ws: Workspace, namespace: Namespace, spine: LabelSpine, predictions: pa.Table, until: datetime | None
 ) -> pa.Table:
     name, keys = namespace.gold(LABELS), list(spine.primary_keys)
     # Scored twice (after a rescore with a newer champion): the first prediction is the one that was acted on.
-    first = made.sort_by([("as_of", "ascending"), ("model_version", "ascending")])
+    first = predictions.sort_by([("as_of", "ascending"), ("model_version", "ascending")])
     first = first.group_by(keys, use_threads=False).aggregate([(PREDICTION, "first"), ("as_of", "first")])
     first = first.rename_columns([*keys, PREDICTION, "as_of"])
     if ws.tables.exists(name):
         filters = [(LABEL_KNOWN_AT, "<=", until)] if until is not None else []
         labels = ws.tables.to_arrow(name, columns=[*keys, spine.label], filters=filters)
     else:
-        labels = made.schema.empty_table().select(keys).append_column(spine.label, pa.array([], pa.float64()))
+        labels = predictions.schema.empty_table().select(keys).append_column(spine.label, pa.array([], pa.float64()))
     labels = labels.set_column(labels.num_columns - 1, _LABEL, labels.column(spine.label).cast(pa.float64()))
     return first.join(labels, keys=keys, join_type="inner")
 
 
-def _by_step(made: pa.Table, known: pa.Table) -> tuple[ScoredStep, ...]:
+def _by_step(predictions: pa.Table, labelled: pa.Table) -> tuple[ScoredStep, ...]:
     turned_out = {
         row["as_of"]: row
-        for row in known.group_by("as_of").aggregate([(_LABEL, "count"), (_LABEL, "mean")]).to_pylist()
+        for row in labelled.group_by("as_of").aggregate([(_LABEL, "count"), (_LABEL, "mean")]).to_pylist()
     }
-    steps = made.group_by("as_of").aggregate(
+    steps = predictions.group_by("as_of").aggregate(
         [(PREDICTION, "count"), (PREDICTION, "mean"), ("model_version", "distinct")]
     )
-    found = []
+    scored = []
     for row in steps.sort_by("as_of").to_pylist():
         outcome = turned_out.get(row["as_of"], {})
-        found.append(
+        scored.append(
             ScoredStep(
                 as_of=parse_as_of(row["as_of"]),
                 rows=row[f"{PREDICTION}_count"],
@@ -190,7 +190,7 @@ def _by_step(made: pa.Table, known: pa.Table) -> tuple[ScoredStep, ...]:
                 observed=outcome.get(f"{_LABEL}_mean"),
             )
         )
-    return tuple(found)
+    return tuple(scored)
 
 
 def _floats(column: pa.ChunkedArray[Any]) -> npt.NDArray[np.float64]:

@@ -44,7 +44,7 @@ def scores(facts: Facts) -> Plot:
     steps = facts.outcomes.scored
     if not steps:
         return Plot(name, title, "", missing="No champion has scored any row yet.")
-    known = [step for step in steps if step.observed is not None]
+    with_label = [step for step in steps if step.observed is not None]
     windows = [(step.as_of, step.performance.value("label_mean")) for step in facts.steps if step.performance]
     what = "rate" if rate else "mean"
 
@@ -57,8 +57,8 @@ def scores(facts: Facts) -> Plot:
             marker="o",
             label="Mean score" if rate else "Mean prediction",
         )
-        full = [step for step in known if step.rows_known == step.rows]
-        part = [step for step in known if step.rows_known < step.rows]
+        full = [step for step in with_label if step.rows_known == step.rows]
+        part = [step for step in with_label if step.rows_known < step.rows]
         dots = {"linestyle": "none", "marker": "s", "color": svg.ORANGE, "markersize": 7, "zorder": 4}
         if full:
             axes.plot(
@@ -89,34 +89,36 @@ def scores(facts: Facts) -> Plot:
         _mark_champions(axes, facts)
         _legend(figure, axes)
 
-    if known:
-        told = f"Labels are known for {count(facts.outcomes.rows_known)} of the predictions so far."
+    if with_label:
+        in_words = f"Labels are known for {count(facts.outcomes.rows_known)} of the predictions so far."
     else:
-        told = f"No label of a scored row is known yet, so that there is no observed {what} to compare with."
+        in_words = f"No label of a scored row is known yet, so that there is no observed {what} to compare with."
     caption = (
         "Each dot stands for the rows scored at that step. Squares: what turned out for the very same rows, hollow "
         f"while only a part is known. Dashed: the {what} among all labels that became known in the monitor's window up "
-        f"to the step; their predictions are older. Vertical lines: a new champion. {told}"
+        f"to the step; their predictions are older. Vertical lines: a new champion. {in_words}"
     )
     values = ", ".join(f"{moment(step.as_of)} {_shown(step.mean, rate)}" for step in steps[-8:])
-    return Plot(name, title, caption, svg.draw(name, _SIZE, paint, f"{title} by step. Mean scores: {values}. {told}"))
+    return Plot(
+        name, title, caption, svg.draw(name, _SIZE, paint, f"{title} by step. Mean scores: {values}. {in_words}")
+    )
 
 
 def performance(facts: Facts) -> Plot:
     """Plot the realised primary metric with its floor."""
     name, title = "performance", f"Realised {facts.metric}"
-    found = [
+    points = [
         (step.as_of, value, step.performance.metrics[facts.metric].violated, step.performance.rows)
         for step in facts.steps
         if step.performance and (value := step.performance.value(facts.metric)) is not None
     ]
-    values = [value for _, value, _, _ in found]
-    beside = [
+    values = [value for _, value, _, _ in points]
+    baseline = [
         (step.as_of, value)
         for step in facts.steps
         if step.performance and (value := step.performance.value(of_baseline(facts.metric))) is not None
     ]
-    if not found:
+    if not points:
         return Plot(
             name,
             title,
@@ -128,12 +130,12 @@ def performance(facts: Facts) -> Plot:
 
     def paint(figure: Any) -> None:
         axes = figure.add_subplot()
-        axes.plot([at for at, *_ in found], values, color=svg.BLUE, zorder=2)
+        axes.plot([at for at, *_ in points], values, color=svg.BLUE, zorder=2)
         for violated, colour, mark, label in (
             (False, svg.BLUE, "o", f"Realised {brief(facts.metric)}"),
             (True, svg.RED, "X", "Violates its limit"),
         ):
-            mine = [(at, value) for at, value, found_so, _ in found if found_so == violated]
+            mine = [(at, value) for at, value, found_so, _ in points if found_so == violated]
             if mine:
                 axes.plot(
                     [at for at, _ in mine],
@@ -146,10 +148,10 @@ def performance(facts: Facts) -> Plot:
                     zorder=3,
                 )
         axes.axhline(floor, color=svg.RED, linestyle=(0, (4, 2)), label=f"{whose.capitalize()} {limit(floor)}")
-        if beside:
+        if baseline:
             axes.plot(
-                [at for at, _ in beside],
-                [value for _, value in beside],
+                [at for at, _ in baseline],
+                [value for _, value in baseline],
                 color=svg.MUTED,
                 linestyle=(0, (1, 1.5)),
                 marker="D",
@@ -157,24 +159,24 @@ def performance(facts: Facts) -> Plot:
                 label="Trivial baseline",
                 zorder=1,
             )
-        shown = [floor, *values, *(value for _, value in beside)]
+        shown = [floor, *values, *(value for _, value in baseline)]
         low, high = min(shown), max(shown)
         room = max(high - low, abs(high) * 0.02, 1e-9) * 0.25
         axes.set_ylim(low - room, high + room)
-        _time_axis(axes, facts, [at for at, *_ in found])
+        _time_axis(axes, facts, [at for at, *_ in points])
         _mark_champions(axes, facts)
         _legend(figure, axes)
 
-    newest = found[-1]
+    newest = points[-1]
     direction = "Higher" if facts.greater_is_better else "Lower"
-    told = f"At {moment(newest[0])}: {number(newest[1])} on {plural(newest[3], 'label')}."
-    if beside:
-        told += f" The trivial baseline, which knows the training labels only, has {number(beside[-1][1])}."
+    in_words = f"At {moment(newest[0])}: {number(newest[1])} on {plural(newest[3], 'label')}."
+    if baseline:
+        in_words += f" The trivial baseline, which knows the training labels only, has {number(baseline[-1][1])}."
     caption = (
         f"Predictions joined with the labels that became known in the window up to the step. {direction} is better. "
-        f"{told} The predictions of a window may come from earlier champions than the one in place at the step."
+        f"{in_words} The predictions of a window may come from earlier champions than the one in place at the step."
     )
-    return Plot(name, title, caption, svg.draw(name, _SIZE, paint, f"{title} over time with its floor. {told}"))
+    return Plot(name, title, caption, svg.draw(name, _SIZE, paint, f"{title} over time with its floor. {in_words}"))
 
 
 def _shown(value: float, rate: bool) -> str:

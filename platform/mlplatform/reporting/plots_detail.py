@@ -80,17 +80,19 @@ def drift(facts: Facts) -> Plot:
         if newest.unjudged
         else f"{newest.drifted} of {len(newest.drift)} columns were above their limit"
     )
-    told = (
+    in_words = (
         f"At {moment(newest.as_of)}, {judged}; the worst was {printable(newest.drift[0].column)} "
         f"({'missing' if newest.drift[0].value is None else number(newest.drift[0].value)})."
     )
     caption = (
         "Population stability index of each step's scored rows against the reference profile of the champion that "
         f"scored them. Blue deepens up to the limit of {limit(facts.max_psi)}; above it, cells are orange, up to four "
-        f"times the limit, and violations are bold. Columns with the largest drift come first. {told}{left_out}"
+        f"times the limit, and violations are bold. Columns with the largest drift come first. {in_words}{left_out}"
         f"{_unjudged_told(steps)}"
     )
-    return Plot(name, title, caption, svg.draw(name, size, paint, f"Heatmap of drift. {told}"), wide=len(steps) > _FEW)
+    return Plot(
+        name, title, caption, svg.draw(name, size, paint, f"Heatmap of drift. {in_words}"), wide=len(steps) > _FEW
+    )
 
 
 def _cell(axes: Any, place: int, row: int, item: DriftFacts, max_psi: float, *, with_number: bool) -> None:
@@ -177,13 +179,14 @@ def calibration(facts: Facts) -> Plot:
     rows = sum(bin_.rows for bin_ in bins)
     expected = sum(bin_.predicted * bin_.rows for bin_ in bins)
     observed = sum(bin_.observed * bin_.rows for bin_ in bins)
-    told = f"{count(expected)} events were expected among {plural(rows, 'row')}, {count(observed)} were observed."
+    in_words = f"{count(expected)} events were expected among {plural(rows, 'row')}, {count(observed)} were observed."
     caption = (
         "All predictions of champions whose label is known by now, in bins of about equal number of rows (equal "
-        f"predictions stay together). {told} Above the dashed line the model predicts too little. Intervals: Wilson's."
+        f"predictions stay together). {in_words} Above the dashed line the model predicts too little. Intervals: "
+        "Wilson's."
     )
     listed = ", ".join(f"{percent(bin_.predicted)} predicted and {percent(bin_.observed)} observed" for bin_ in bins)
-    return Plot(name, title, caption, svg.draw(name, (_WIDTH, 410), paint, f"Reliability curve: {listed}. {told}"))
+    return Plot(name, title, caption, svg.draw(name, (_WIDTH, 410), paint, f"Reliability curve: {listed}. {in_words}"))
 
 
 def decisions(facts: Facts) -> Plot:
@@ -237,14 +240,14 @@ def decisions(facts: Facts) -> Plot:
 
     confidence = next((item.gain.confidence for item in shown if item.gain and item.gain.confidence), None)
     level = f"{confidence:.0%} " if confidence else ""
-    told = "; ".join(f"{moment(item.as_of)} version {item.challenger} {item.outcome}" for item in shown)
+    in_words = "; ".join(f"{moment(item.as_of)} version {item.challenger} {item.outcome}" for item in shown)
     asked = f"minus the margin of {limit(facts.margin)}" if facts.margin else "zero"
     caption = (
         f"Difference in {facts.metric} on the same labelled rows, with its {level}paired bootstrap interval. The gate "
         f"asks for the whole interval to lie above {asked}, and for its other checks below."
     )
     size = (_WIDTH, 96.0 + 30.0 * len(shown))
-    return Plot(name, title, caption, svg.draw(name, size, paint, f"Decisions of the gate: {told}."))
+    return Plot(name, title, caption, svg.draw(name, size, paint, f"Decisions of the gate: {in_words}."))
 
 
 def _heat(item: DriftFacts, max_psi: float) -> tuple[str, float]:

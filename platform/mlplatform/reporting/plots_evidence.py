@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from mlplatform.config.settings import UseCaseSettings
-from mlplatform.gate.champion_gate import Decision
 from mlplatform.gate.checks.base import CheckResult, Evidence
+from mlplatform.gate.decision import Decision
 from mlplatform.reporting import svg
 from mlplatform.reporting.formats import brief, limit, number, percent, plural
 from mlplatform.reporting.plots import Plot
@@ -53,30 +53,30 @@ def _models(decision: Decision, evidence: Evidence) -> Iterator[tuple[str, Vecto
 
 def _difference(names: dict[str, CheckResult], settings: UseCaseSettings) -> Plot:
     name, title = "difference", f"Distribution of the difference in {settings.training.metric}"
-    found = next((names[it] for it in ("beats_champion", "beats_trivial") if it in names and names[it].histogram), None)
-    if found is None:
+    check = next((names[it] for it in ("beats_champion", "beats_trivial") if it in names and names[it].histogram), None)
+    if check is None:
         return Plot(name, title, "", missing="Nothing was compared: too little evidence, or predictions that are none.")
-    edges, counts = found.histogram["edges"], found.histogram["counts"]
-    low, high, gain = (found.numbers[it] for it in ("low", "high", "gain"))
-    against = "the champion" if found.name == "beats_champion" else "a predictor that knows nothing"
+    edges, counts = check.histogram["edges"], check.histogram["counts"]
+    low, high, gain = (check.numbers[it] for it in ("low", "high", "gain"))
+    against = "the champion" if check.name == "beats_champion" else "a predictor that knows nothing"
 
     def paint(figure: Any) -> None:
         axes = figure.add_subplot()
         axes.bar(edges[:-1], counts, width=np.diff(edges), align="edge", color=svg.BLUE, alpha=0.5)
         axes.axvspan(low, high, color=svg.BLUE, alpha=0.12, label="Interval")
         axes.axvline(gain, color=svg.BLUE, label="Gain")
-        axes.axvline(found.limit, color=svg.RED, linestyle=(0, (4, 2)), label=f"Limit {limit(found.limit)}")
+        axes.axvline(check.limit, color=svg.RED, linestyle=(0, (4, 2)), label=f"Limit {limit(check.limit)}")
         axes.grid(visible=False, axis="x")
         axes.set_xlabel(f"Gain in {brief(settings.training.metric)} over {against}; right of zero is better")
         axes.set_ylabel("Draws")
         figure.legend(loc="outside upper left", ncols=3, fontsize=10.5)
 
-    told = f"Gain {number(gain)}, interval {number(low)} to {number(high)}, limit {limit(found.limit)}."
+    in_words = f"Gain {number(gain)}, interval {number(low)} to {number(high)}, limit {limit(check.limit)}."
     caption = (
-        f"Gain of the challenger over {against} in each of {found.numbers['draws']:,.0f} paired bootstrap draws of the "
-        f"same rows. {told} The check asks for the whole interval to lie right of the limit."
+        f"Gain of the challenger over {against} in each of {check.numbers['draws']:,.0f} paired bootstrap draws of the "
+        f"same rows. {in_words} The check asks for the whole interval to lie right of the limit."
     )
-    return Plot(name, title, caption, svg.draw(name, _SIZE, paint, f"{title}. {told}"))
+    return Plot(name, title, caption, svg.draw(name, _SIZE, paint, f"{title}. {in_words}"))
 
 
 def _curves(decision: Decision, evidence: Evidence | None, why: str) -> Plot:
@@ -91,12 +91,12 @@ def _curves(decision: Decision, evidence: Evidence | None, why: str) -> Plot:
         left, right = figure.subplots(1, 2)
         left.plot([0, 1], [0, 1], color=svg.MUTED, linestyle=(0, (4, 2)), linewidth=1)
         right.axhline(rate, color=svg.MUTED, linestyle=(0, (4, 2)), linewidth=1)
-        for label, made, colour in _models(decision, evidence):
-            fall_out, recall, _ = roc_curve(evidence.labels, made)
+        for label, predictions, colour in _models(decision, evidence):
+            fall_out, recall, _ = roc_curve(evidence.labels, predictions)
             left.plot(*_thinned(fall_out, recall), color=colour, label=label)
-            precision, found, _ = precision_recall_curve(evidence.labels, made)
+            precision, recalls, _ = precision_recall_curve(evidence.labels, predictions)
             # From recall 0 on, and without the library's added point (recall 0, precision 1), which no model reached.
-            right.plot(*_thinned(found[-2::-1], precision[-2::-1]), color=colour)
+            right.plot(*_thinned(recalls[-2::-1], precision[-2::-1]), color=colour)
         left.set(xlabel="False positive rate", ylabel="True positive rate")
         right.set(xlabel="Recall", ylabel="Precision", ylim=(0, None))
         handles, labels = left.get_legend_handles_labels()
@@ -113,17 +113,17 @@ def _residuals(decision: Decision, evidence: Evidence | None, why: str) -> Plot:
     name, title = "curves", "Residuals"
     if evidence is None:
         return Plot(name, title, "", missing=why)
-    errors = [made - evidence.labels for _, made, _ in _models(decision, evidence)]
+    errors = [predictions - evidence.labels for _, predictions, _ in _models(decision, evidence)]
     # The farthest percent would leave the rest in one bar; it is counted into the outermost ones.
     ends = np.quantile(np.concatenate(errors), [0.005, 0.995])
     edges = np.linspace(ends[0], ends[1] if ends[1] > ends[0] else ends[0] + 1, _BARS + 1)
 
     def paint(figure: Any) -> None:
         left, right = figure.subplots(1, 2)
-        for label, made, colour in _models(decision, evidence):
-            error = np.clip(made - evidence.labels, edges[0], edges[-1])
+        for label, predictions, colour in _models(decision, evidence):
+            error = np.clip(predictions - evidence.labels, edges[0], edges[-1])
             left.hist(error, bins=edges, histtype="step", color=colour, label=label, linewidth=1.8)
-            middles, spreads = _by_bin(made, np.abs(made - evidence.labels))
+            middles, spreads = _by_bin(predictions, np.abs(predictions - evidence.labels))
             right.plot(middles, spreads, color=colour, marker="o")
         left.axvline(0, color=svg.MUTED, linewidth=1)
         left.set(xlabel="Prediction minus label", ylabel="Rows")
@@ -147,8 +147,8 @@ def _calibration(decision: Decision, evidence: Evidence | None, settings: UseCas
     def paint(figure: Any) -> None:
         axes = figure.add_subplot()
         ends: list[float] = []
-        for label, made, colour in _models(decision, evidence):
-            predicted, observed = _by_bin(made, evidence.labels)
+        for label, predictions, colour in _models(decision, evidence):
+            predicted, observed = _by_bin(predictions, evidence.labels)
             axes.plot(predicted, observed, color=colour, marker="o", label=label)
             ends += [*predicted, *observed]
         span = [min(ends), max(ends)]

@@ -47,7 +47,7 @@ def flow(facts: Facts) -> Plot:
         axes.spines["bottom"].set_visible(False)
         figure.legend(loc="outside upper left", ncols=3, fontsize=10.5)
 
-    told = "; ".join(
+    in_words = "; ".join(
         f"{item.stage}: {count(item.rows_in)} in, {count(item.rows_out)} out, {count(item.rows_quarantined)} set aside"
         for item in flows
     )
@@ -56,7 +56,7 @@ def flow(facts: Facts) -> Plot:
         "A feature row is a new value of an entity's history, not a row of the table it came from."
     )
     size = (_WIDTH, 60.0 + 58.0 * len(flows))
-    return Plot(name, title, caption, svg.draw(name, size, paint, f"Rows by stage. {told}."))
+    return Plot(name, title, caption, svg.draw(name, size, paint, f"Rows by stage. {in_words}."))
 
 
 def durations(facts: Facts) -> Plot:
@@ -94,7 +94,7 @@ def durations(facts: Facts) -> Plot:
         axes.grid(visible=False, axis="y")
         figure.legend(loc="outside upper left", ncols=2, fontsize=10.5)
 
-    told = "; ".join(f"{item.stage} {seconds(item.seconds[-1])}" for item in timings)
-    caption = f"One dot a time that the stage was done; the scale is logarithmic. Newest: {told}."
+    in_words = "; ".join(f"{item.stage} {seconds(item.seconds[-1])}" for item in timings)
+    caption = f"One dot for each time that the stage was done; the scale is logarithmic. Newest: {in_words}."
     size = (_WIDTH, 80.0 + 34.0 * len(timings))
-    return Plot(name, title, caption, svg.draw(name, size, paint, f"Seconds by stage. Newest: {told}."))
+    return Plot(name, title, caption, svg.draw(name, size, paint, f"Seconds by stage. Newest: {in_words}."))

@@ -47,7 +47,7 @@ def write_report(
         namespace: The use case's.
         spine: Its label spine.
         settings: Its settings.
-        folder: Where to; made if it is not there.
+        folder: Where to; created if it does not exist.
 
     Returns:
         The file, `<folder>/<use_case>.html`. An older one is replaced at once: nobody sees half a page.
@@ -105,7 +105,7 @@ def environment(**filters: Callable[..., str]) -> Environment:
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    made = Environment(
+    templates = Environment(
         loader=PackageLoader("mlplatform.reporting"),
         autoescape=True,
         finalize=_visible,
@@ -113,7 +113,7 @@ def environment(**filters: Callable[..., str]) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {
+    templates.filters |= {
         "count_of": formats.count,
         "limit": formats.limit,
         "number": formats.number,
@@ -123,4 +123,4 @@ def environment(**filters: Callable[..., str]) -> Environment:
         "plural": formats.plural,
         **filters,
     }
-    return made
+    return templates

@@ -36,17 +36,17 @@ class Tile:
 
 
 def sentences(facts: Facts) -> list[str]:
-    """Return the summary, a sentence or two a topic; every number in it stands in the facts."""
+    """Return the summary, a sentence or two on each topic; every number in it stands in the facts."""
     if not facts.steps:
         return [f"Nothing has been run for {facts.use_case} in {facts.env} yet: there is nothing to report."]
-    told = [_volume(facts), _champion(facts), _gate(facts), _performance(facts), _drift(facts), _alerts(facts)]
-    return [text for text in [*told, _newest_run(facts), _retraining(facts)] if text]
+    topics = [_volume(facts), _champion(facts), _gate(facts), _performance(facts), _drift(facts), _alerts(facts)]
+    return [text for text in [*topics, _newest_run(facts), _retraining(facts)] if text]
 
 
 def tiles(facts: Facts) -> list[Tile]:
     """Return the numbers for the top of the page."""
-    made = [_champion_tile, _metric_tile, _baseline_tile, _calibration_tile, _drift_tile, _run_tile]
-    return [tile for tile in (make(facts) for make in made) if tile is not None]
+    makers = [_champion_tile, _metric_tile, _baseline_tile, _calibration_tile, _drift_tile, _run_tile]
+    return [tile for tile in (make(facts) for make in makers) if tile is not None]
 
 
 def shown_mean(facts: Facts, value: float | None) -> str:
@@ -61,8 +61,10 @@ def _volume(facts: Facts) -> str:
     if not facts.rows_scored:
         return f"{span}. No row has been scored yet."
     versions = sorted({version for scored in facts.outcomes.scored for version in scored.versions})
-    known = facts.outcomes.rows_known
-    outcome = f"for {plural(known, 'prediction')} the label is known" if known else "no label of theirs is known yet"
+    labelled = facts.outcomes.rows_known
+    outcome = (
+        f"for {plural(labelled, 'prediction')} the label is known" if labelled else "no label of theirs is known yet"
+    )
     early = facts.never_scored
     before = f" {plural(early, 'row')} due before the first scoring never had a prediction." if early else ""
     return f"{span}. {plural(facts.rows_scored, 'row')} scored by {_versions(versions)}; {outcome}.{before}"
@@ -94,22 +96,22 @@ def _performance(facts: Facts) -> str:
     step = _newest_judged(facts)
     if step is None or step.performance is None:
         return "Realised performance is not known yet: no label of a scored row has become known."
-    found = step.performance
-    value = found.value(facts.metric)
-    text = f"At {moment(step.as_of)}, realised {facts.metric} is {number(value)} on {plural(found.rows, 'label')}"
+    performance = step.performance
+    value = performance.value(facts.metric)
+    text = f"At {moment(step.as_of)}, realised {facts.metric} is {number(value)} on {plural(performance.rows, 'label')}"
     if facts.floor is not None and value is not None:
         side = "above" if value > facts.floor else "below" if value < facts.floor else "at"
         text += f", {side} the {'floor' if facts.greater_is_better else 'limit'} of {limit(facts.floor)}"
-    observed, predicted = found.value("label_mean"), found.value("prediction_mean")
+    observed, predicted = performance.value("label_mean"), performance.value("prediction_mean")
     if observed is not None and predicted is not None:
         text += f"; {shown_mean(facts, observed)} was observed where {shown_mean(facts, predicted)} was predicted"
-    beside = found.metrics.get(of_baseline(facts.metric))
-    gain = found.metrics.get(GAIN)
-    if beside is not None and beside.value is not None:
-        text += f"; the trivial baseline, which knows the training labels only, has {number(beside.value)}"
+    baseline = performance.metrics.get(of_baseline(facts.metric))
+    gain = performance.metrics.get(GAIN)
+    if baseline is not None and baseline.value is not None:
+        text += f"; the trivial baseline, which knows the training labels only, has {number(baseline.value)}"
         if gain is not None and gain.violated:
             text += ", and a version is surely worse than that"
-    return f"{text}. Labels are known for {percent(found.coverage)} of the predictions looked at."
+    return f"{text}. Labels are known for {percent(performance.coverage)} of the predictions looked at."
 
 
 def _drift(facts: Facts) -> str:
@@ -181,14 +183,14 @@ def _metric_tile(facts: Facts) -> Tile:
 
 def _baseline_tile(facts: Facts) -> Tile | None:
     step = _newest_judged(facts)
-    found = step.performance.metrics if step and step.performance else {}
-    gain, beside = found.get(GAIN), found.get(of_baseline(facts.metric))
-    if step is None or gain is None or gain.value is None or beside is None:
+    measured = step.performance.metrics if step and step.performance else {}
+    gain, baseline = measured.get(GAIN), measured.get(of_baseline(facts.metric))
+    if step is None or gain is None or gain.value is None or baseline is None:
         return None  # measured by an earlier version, or nothing known yet, of which the tile before this one tells
     label, value = "Gain over the trivial baseline", f"{gain.value:+.4g}"
     if gain.unjudged:
         return Tile(label, value, f"{gain.unjudged}, at {moment(step.as_of)}", "unjudged")
-    note = f"its {facts.metric}: {number(beside.value)}"
+    note = f"its {facts.metric}: {number(baseline.value)}"
     if gain.low is not None and gain.high is not None:
         note += f", 95% interval {gain.low:+.3g} to {gain.high:+.3g}"
     state: State = "bad" if gain.violated else "good" if gain.low is not None and gain.low > 0 else "watch"
@@ -199,12 +201,12 @@ def _calibration_tile(facts: Facts) -> Tile:
     label, step = "Observed / predicted", _newest_judged(facts)
     if step is None or step.performance is None:
         return Tile(label, "not yet known", "no label has become known", "none")
-    found = step.performance.metrics.get(CALIBRATION_RATIO)
-    if found is not None and found.value is not None and found.unjudged:
-        return Tile(label, f"{found.value:.2f} times", f"{found.unjudged}, at {moment(step.as_of)}", "unjudged")
-    if found is not None and found.value is not None:
-        note = f"limit {limit(found.limit)} either way" if found.limit else "no limit is set"
-        return Tile(label, f"{found.value:.2f} times", note, "bad" if found.violated else "good")
+    ratio = step.performance.metrics.get(CALIBRATION_RATIO)
+    if ratio is not None and ratio.value is not None and ratio.unjudged:
+        return Tile(label, f"{ratio.value:.2f} times", f"{ratio.unjudged}, at {moment(step.as_of)}", "unjudged")
+    if ratio is not None and ratio.value is not None:
+        note = f"limit {limit(ratio.limit)} either way" if ratio.limit else "no limit is set"
+        return Tile(label, f"{ratio.value:.2f} times", note, "bad" if ratio.violated else "good")
     observed, predicted = step.performance.value("label_mean"), step.performance.value("prediction_mean")
     if observed is None or predicted is None:
         return Tile(label, NOTHING, "not measured", "none")

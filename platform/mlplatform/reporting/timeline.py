@@ -1,4 +1,4 @@
-"""What happened, step by step: one row an `as_of`, read from the platform's own tables."""
+"""What happened, step by step: one row for each `as_of`, read from the platform's own tables."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ def open_workspace(  # noqa: PLR0913  (the last is the first one's old name)
         prefix: Put before the names of schemas and models, as a bundle's development mode does.
         experiment: Databricks only: path of the MLflow experiment.
         spark: The session to work with, such as a notebook's own; it is never stopped. Default: on Databricks the one
-            that is there, locally one that is started when first used.
+            that is active, locally one that is started when first used.
         use_cases: A folder of use cases whose environments are known, too, beside those that are found anyway.
         home: The old name of `workspace`, with a `DeprecationWarning`.
 

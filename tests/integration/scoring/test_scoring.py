@@ -24,8 +24,6 @@ from mlplatform.workspace.local.workspace import LocalWorkspace
 from tests.support.feature_functions import ratio
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from mlplatform.workspace.local.training_set import LocalTrainingSet
 
 TIME = pa.timestamp("us", "UTC")
@@ -85,7 +83,7 @@ def fitted(shop: Shop, kind: Any = LinearRegression) -> Any:
 
 
 @pytest.fixture(scope="module")
-def shop(ws: LocalWorkspace) -> Iterator[Shop]:
+def shop(ws: LocalWorkspace) -> Shop:
     ws.fe.create_table(name="dev.score.f", primary_keys=["k", "t"], df=FEATURES, timeseries_column="t")
     ws.functions.register(
         "dev.score.ratio", ratio, parameters=[("paid", "double"), ("due", "double")], returns="double"
@@ -99,8 +97,7 @@ def shop(ws: LocalWorkspace) -> Iterator[Shop]:
         "run": f"runs:/{info.run_id}/model",
         "logged": info.model_uri,
     }
-    yield made
-    ws.fe.verify_model = None
+    return made
 
 
 @pytest.mark.parametrize("form", ["alias", "run", "logged"])

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from mlplatform.errors import FeatureStoreError
-from mlplatform.workspace.databricks.fe import DatabricksFeatureClient
-from mlplatform.workspace.local.fe import LocalFeatureClient
+from mlplatform.workspace.databricks.feature_client import DatabricksFeatureClient
+from mlplatform.workspace.local.feature_client import LocalFeatureClient
 from mlplatform.workspace.shared.feature_methods import NOT_OFFERED, OnlySome
 
 PAGE = (Path(__file__).resolve().parents[3] / "docs" / "feature-client.md").read_text(encoding="utf-8")

@@ -23,11 +23,12 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
 
 from mlplatform.errors import FeatureStoreError
 from mlplatform.features.model_frame import LARGEST, handed_over, model_frame
+from mlplatform.features.scoring import plan_scoring
 from mlplatform.protocols.feature_spec import FeatureSpec, SourceColumn
 from mlplatform.protocols.lineage import AS_VALUES_SUGGEST, FILE_NAME, RULE, Lineage, frame_rule
 from mlplatform.types import arrow_type, spark_type
 from mlplatform.workspace.local.lookup_engine import Sources
-from mlplatform.workspace.local.scoring import BatchScoring
+from mlplatform.workspace.local.scoring import score
 
 MOMENT = dt.datetime(2024, 2, 29, 12, tzinfo=dt.UTC)
 COLUMNS: dict[str, tuple[str, list[Any]]] = {
@@ -112,9 +113,9 @@ SPEC = FeatureSpec(columns=tuple(SourceColumn(name, data_type=kind) for name, (k
 
 
 def scored(rows: pa.Table, tmp_path: Path, batch_rows: int) -> list[float]:
-    scoring = BatchScoring(SPEC, rows, "double", tables={}, functions={})
+    plan = plan_scoring(SPEC, rows.schema, "double", tables={}, functions={})
     sources = Sources(tables={}, functions={}, scratch=tmp_path, memory_limit=None)
-    batches = scoring.run(PREDICT, sources, batch_rows=batch_rows)
+    batches = score(plan, rows, PREDICT, sources, batch_rows=batch_rows)
     return [value for batch in batches for value in batch.column("prediction").to_pylist()]
 
 

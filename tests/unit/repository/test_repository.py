@@ -206,11 +206,14 @@ def test_owners_own_what_there_is():
     assert {f"/use_cases/{name}/" for name in cases} <= owned
 
 
-@pytest.mark.parametrize("name", ["CONTRIBUTING.md", "SECURITY.md"])
+DOCUMENTS = [path.relative_to(ROOT).as_posix() for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"))]
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
 def test_the_files_and_commands_that_documents_name_exist(name: str):
     text = (ROOT / name).read_text(encoding="utf-8")
     for link in re.findall(r"\]\(([^)#]+)[^)]*\)", text):
-        assert link.startswith("https://") or (ROOT / link).exists(), link
+        assert link.startswith("https://") or ((ROOT / name).parent / link).exists(), link
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     assert set(re.findall(r"(?:^ {4}|`)make ([a-z-]+)", text, re.MULTILINE)) <= targets
 

@@ -11,7 +11,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from mlplatform.training import artifacts, skops_flavor
+from mlplatform.features import artifacts
+from mlplatform.training import skops_flavor
 
 X = pd.DataFrame(np.random.default_rng(0).normal(size=(60, 2)), columns=["a", "b"])
 Y = (np.arange(60) % 2).astype(float)

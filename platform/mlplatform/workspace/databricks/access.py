@@ -31,7 +31,7 @@ class DatabricksAccess:
         self._registry = registry
 
     def grant(self, privileges: Sequence[str], kind: SecurableKind, name: str | ObjectName, principal: str) -> None:
-        """Grant privileges on an object to a principal; again changes nothing."""
+        """Grant privileges on an object to a principal; a second call changes nothing."""
         statement = grant_statement(privileges, kind, name, principal)
         try:
             self._unity.sql.execute(statement)
@@ -42,16 +42,16 @@ class DatabricksAccess:
             ) from error
 
     def own_model(self, model: ObjectName | str, owner: str) -> str:
-        """Make a principal the owner of a registered model, and read it back; again changes nothing."""
+        """Make a principal the owner of a registered model, and read it back; a second call changes nothing."""
         name, client = str(ObjectName.parse(model)), self._unity.client
         if self._owner(name) == check_principal(owner):
             return ALREADY
         with translated(f"Making {owner} the owner of the model {name}", DeploymentError):
             retrying(lambda: client.registered_models.update(name, owner=owner))
-        now = self._owner(name)
-        if now != owner:
+        current = self._owner(name)
+        if current != owner:
             raise DeploymentError(
-                f"{owner} was made the owner of the model {name}, but it reads {now!r}.",
+                f"{owner} was made the owner of the model {name}, but it reads {current!r}.",
                 hint="Somebody else changed it at the same time, or the workspace ignores it: run setup again, or set "
                 "the owner on the model's page.",
             )
@@ -66,15 +66,15 @@ class DatabricksAccess:
                 return tried
         principal = principal or me
         owner = self._owner(name)
-        what = f"{name} is owned by {owner}"
+        ownership = f"{name} is owned by {owner}"
         if principal == owner:
-            return what
+            return ownership
         # Only the owner sets an alias: REST reference, "Set a registered model alias", and "Upgrade ML workflows to
         # target models in Unity Catalog" (machine-learning/manage-model-lifecycle/upgrade-workflows).
         try:
             member = Principals(self._unity.client).is_member(principal, owner)
         except PlatformError as error:
-            return f"{what}; whether {principal} belongs to it could not be read ({error.message})"
+            return f"{ownership}; whether {principal} belongs to it could not be read ({error.message})"
         if not member:
             raise DeploymentError(
                 f"{principal} may not move aliases of the model {name}: its owner is {owner}, and {principal} is no "
@@ -82,7 +82,7 @@ class DatabricksAccess:
                 hint=f"Make {principal} a member of the owning group, or name a group that it belongs to with "
                 "--model-owner.",
             )
-        return f"{what}, of which {principal} is a member"
+        return f"{ownership}, of which {principal} is a member"
 
     def _try_alias(self, name: str) -> str:
         """Set an alias of our own and take it away; empty: there is no version that it could point at."""

@@ -59,7 +59,7 @@ class DatabricksAutoLoader:
             "mode": "PERMISSIVE",
             "columnNameOfCorruptRecord": LANDED_CORRUPT,
         }
-        # The checkpoint belongs to the table: one that is made again gets all files again.
+        # The checkpoint belongs to the table: one that is created again gets all files again.
         checkpoint = folder / "_checkpoints" / f"{into.name}-{table_metadata.table_id(self._unity, into)}"
         with translated_spark(f"Loading {files} of {folder}"):
             stream = self._unity.sql.read_stream(str(source), options, ddl).select(

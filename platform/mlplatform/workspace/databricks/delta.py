@@ -65,19 +65,19 @@ def commits_of(unity: Unity, name: ObjectName, marks: Sequence[str]) -> list[Com
             history = unity.spark.sql(f"DESCRIBE HISTORY {name.sql}{limit}").where(
                 F.col("userMetadata").isin(list(marks))
             )
-            found = history.select("version", "userMetadata", "operationMetrics").collect()
-        if found:
+            commits = history.select("version", "userMetadata", "operationMetrics").collect()
+        if commits:
             return [
                 Commit(int(row[0]), str(row[1]), int((row[2] or {}).get("numOutputRows", 0)))
-                for row in sorted(found, reverse=True, key=lambda row: int(row[0]))
+                for row in sorted(commits, reverse=True, key=lambda row: int(row[0]))
             ]
     return []
 
 
 def commit_of(unity: Unity, name: ObjectName, mark: str) -> Commit:
     """Return the commit that was just made with a mark; there is none where no rows changed."""
-    found = commits_of(unity, name, [mark])
-    return found[0] if found else Commit(newest_version(unity, name), mark, 0)
+    commits = commits_of(unity, name, [mark])
+    return commits[0] if commits else Commit(newest_version(unity, name), mark, 0)
 
 
 def overwrite_where(unity: Unity, name: ObjectName, rows: DataFrame, condition: str) -> Commit:

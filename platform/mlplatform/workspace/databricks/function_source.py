@@ -30,7 +30,7 @@ def python_body(info: FunctionInfo) -> str:
     """Return the body: imports and constants, the function without annotations, and the call of it.
 
     Raises:
-        FeatureStoreError: If the source cannot be had, or needs what does not travel: a closure, another function, a
+        FeatureStoreError: If the source cannot be read, or needs what does not travel: a closure, another function, a
             package; the name is given.
     """
     fn = info.fn
@@ -44,9 +44,9 @@ def python_body(info: FunctionInfo) -> str:
     for name in parameters:
         if not name.isidentifier() or keyword.iskeyword(name):
             raise _refused(info, f"has the parameter {name!r}, which is no Python name")
-    taken = {fn.__name__, *_globals(definition)} & set(parameters)
-    if taken:
-        raise _refused(info, f"has a parameter that is named as what it uses: {', '.join(sorted(taken))}")
+    clashes = {fn.__name__, *_globals(definition)} & set(parameters)
+    if clashes:
+        raise _refused(info, f"has a parameter that is named as what it uses: {', '.join(sorted(clashes))}")
     body = "\n".join(
         [*sorted(filter(None, needed)), ast.unparse(definition), f"return {fn.__name__}({', '.join(parameters)})"]
     )
@@ -124,13 +124,13 @@ def _globals(definition: ast.FunctionDef) -> list[str]:
     return sorted(names - {definition.name})
 
 
-def _needed(info: FunctionInfo, name: str, given: dict[str, Any]) -> str | None:
+def _needed(info: FunctionInfo, name: str, namespace: dict[str, Any]) -> str | None:
     """Return the line that brings a global along; None for a builtin."""
-    if name not in given:
+    if name not in namespace:
         if hasattr(builtins, name):
             return None
         raise _refused(info, f"uses {name}, which its module does not define")
-    value = given[name]
+    value = namespace[name]
     if isinstance(value, types.ModuleType):
         if _standard(value.__name__):
             return f"import {value.__name__}" + ("" if value.__name__ == name else f" as {name}")

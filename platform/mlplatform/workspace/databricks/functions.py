@@ -27,7 +27,8 @@ _DIGEST = re.compile(r"\[mlplatform ([0-9a-f]{16})\]")
 class DatabricksFunctions:
     """Functions in Unity Catalog; see `mlplatform.protocols.workspace.Functions`.
 
-    The comment of each holds a digest of parameters, return type and body: what stands there already is not made again.
+    The comment of each holds a digest of parameters, return type and body: a function that exists in this form is not
+    created again.
     """
 
     def __init__(self, unity: Unity) -> None:
@@ -60,7 +61,7 @@ class DatabricksFunctions:
                 if not self._stands(info.name, digest):
                     raise FeatureStoreError(
                         f"Function {info.name} cannot be made: {redacted(str(error))}",
-                        hint="It needs CREATE FUNCTION on its schema, and ownership to replace one that is there.",
+                        hint="It needs CREATE FUNCTION on its schema, and ownership to replace an existing one.",
                     ) from error
         self._known[info.name] = (digest, info)
 
@@ -68,20 +69,21 @@ class DatabricksFunctions:
         """Return a registered function.
 
         Raises:
-            FeatureStoreError: If there is none of that name (near names are given), or it was made by something else.
+            FeatureStoreError: If no function has that name (similar names are suggested), or it was created by
+                something else.
         """
         key = str(ObjectName.parse(name)).lower()
-        found = self._read(key)
-        if found is None:
+        unity_function = self._read(key)
+        if unity_function is None:
             raise FeatureStoreError(
                 f"Function {name} is not registered.",
                 hint=f"{did_you_mean(key, self._names(key))} Register it with ws.functions.register.",
             )
-        parameters, returns, body = _declaration(key, found)
-        digest = _comment_digest(found)
-        known = self._known.get(key)
-        if known is not None and known[0] == digest:
-            return known[1]
+        parameters, returns, body = _declaration(key, unity_function)
+        digest = _comment_digest(unity_function)
+        remembered = self._known.get(key)
+        if remembered is not None and remembered[0] == digest:
+            return remembered[1]
         if digest is None or digest != _digest(parameters, returns, body):
             raise FeatureStoreError(
                 f"Function {key} was not registered by this library, or was changed since.",
@@ -90,9 +92,9 @@ class DatabricksFunctions:
         return FunctionInfo(name=key, parameters=parameters, returns=returns, fn=rebuilt(key, body))
 
     def _stands(self, name: str, digest: str) -> bool:
-        """Tell whether Unity Catalog has the function just so."""
-        found = self._read(name)
-        return found is not None and _comment_digest(found) == digest == _digest(*_declaration(name, found))
+        """Tell whether Unity Catalog has the function in exactly this form."""
+        function = self._read(name)
+        return function is not None and _comment_digest(function) == digest == _digest(*_declaration(name, function))
 
     def _read(self, name: str) -> UnityFunction | None:
         from databricks.sdk.errors import NotFound
@@ -112,10 +114,10 @@ class DatabricksFunctions:
 
         parsed = ObjectName.parse(name)
         try:
-            found = list(self._unity.client.functions.list(parsed.catalog, parsed.schema))
+            functions = list(self._unity.client.functions.list(parsed.catalog, parsed.schema))
         except DatabricksError:
-            found = []  # Near names are a courtesy: that the function is missing is known.
-        return [item.full_name for item in found if item.full_name]
+            functions = []  # Similar names are a courtesy: that the function is missing is certain.
+        return [item.full_name for item in functions if item.full_name]
 
 
 def statement(info: FunctionInfo, body: str, digest: str) -> str:
@@ -142,19 +144,19 @@ def _digest(parameters: Sequence[tuple[str, str]], returns: str, body: str) -> s
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _comment_digest(found: UnityFunction) -> str | None:
-    match = _DIGEST.search(found.comment or "")
+def _comment_digest(function: UnityFunction) -> str | None:
+    match = _DIGEST.search(function.comment or "")
     return match.group(1) if match else None
 
 
-def _declaration(name: str, found: UnityFunction) -> tuple[tuple[tuple[str, str], ...], str, str]:
-    inputs = found.input_params.parameters if found.input_params is not None else None
+def _declaration(name: str, function: UnityFunction) -> tuple[tuple[tuple[str, str], ...], str, str]:
+    inputs = function.input_params.parameters if function.input_params is not None else None
     return (
         tuple(
             (item.name, _spelled(item.type_text, name)) for item in sorted(inputs or (), key=lambda item: item.position)
         ),
-        _spelled(found.full_data_type or "", name),
-        found.routine_definition or "",
+        _spelled(function.full_data_type or "", name),
+        function.routine_definition or "",
     )
 
 

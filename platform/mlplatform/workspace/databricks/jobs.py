@@ -1,4 +1,4 @@
-"""The Jobs API: start a job once a token, and wait for its run."""
+"""The Jobs API: start a job once per token, and wait for its run."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ class DatabricksJobs:
         end = self._clock() + timeout_seconds
         pause = _FIRST_PAUSE
         while True:
-            now = self._read(run.job, int(run.run_id))
-            left = end - self._clock()
-            if now.state != "running" or left <= 0:
-                return now
-            self._sleep(min(pause, left))
+            current = self._read(run.job, int(run.run_id))
+            remaining = end - self._clock()
+            if current.state != "running" or remaining <= 0:
+                return current
+            self._sleep(min(pause, remaining))
             pause = min(pause * 2, _LONGEST_PAUSE)
 
     def _started(self, job: str, number: int, parameters: dict[str, str], token: str) -> int:
@@ -69,16 +69,16 @@ class DatabricksJobs:
         if job.isdigit():
             return int(job)
         with translated(f"Looking up job {job}", DeploymentError):
-            named = retrying(lambda: list(self._client.jobs.list(name=job)))
-            found = [item.job_id for item in named if _name(item) == job and item.job_id]
-            if len(found) == 1:
-                return int(found[0])
-            known = [] if found else [_name(item) for item in self._client.jobs.list()]
-        if found:
+            candidates = retrying(lambda: list(self._client.jobs.list(name=job)))
+            ids = [item.job_id for item in candidates if _name(item) == job and item.job_id]
+            if len(ids) == 1:
+                return int(ids[0])
+            names = [] if ids else [_name(item) for item in self._client.jobs.list()]
+        if ids:
             raise DeploymentError(
-                f"There are {len(found)} jobs named {job}.", hint=f"Name one by its id: {', '.join(map(str, found))}."
+                f"There are {len(ids)} jobs named {job}.", hint=f"Name one by its id: {', '.join(map(str, ids))}."
             )
-        raise DeploymentError(f"There is no job {job}.", hint=did_you_mean(job, [name for name in known if name]))
+        raise DeploymentError(f"There is no job {job}.", hint=did_you_mean(job, [name for name in names if name]))
 
     def _read(self, job: str, run_id: int) -> JobRun:
         with translated(f"Reading run {run_id} of job {job}", DeploymentError):

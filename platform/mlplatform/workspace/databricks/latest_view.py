@@ -31,7 +31,7 @@ def declare(
     where: Mapping[str, str],
     description: str,
 ) -> View:
-    """Return how the view is made.
+    """Return how the view is created.
 
     Args:
         name: The view's name.

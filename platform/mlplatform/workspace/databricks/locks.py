@@ -58,17 +58,17 @@ def lease(unity: Unity, name: str) -> Iterator[None]:
         UnavailableError: If another process keeps it for longer than ten minutes, saying which and until when; or if
             it was lost while it was held.
     """
-    mine = _Lease(unity, name)
-    mine.take()
+    own = _Lease(unity, name)
+    own.take()
     stop = threading.Event()
-    renewing = threading.Thread(target=mine.keep, args=(stop,), name=f"lease {name}", daemon=True)
+    renewing = threading.Thread(target=own.keep, args=(stop,), name=f"lease {name}", daemon=True)
     renewing.start()
     try:
         yield
     finally:
         stop.set()
         renewing.join()
-        held = mine.give_back()
+        held = own.give_back()
     if not held:
         raise UnavailableError(
             f"The lease '{name}' was lost while it was held: it could not be renewed for {LEASE_SECONDS} seconds.",
@@ -128,10 +128,10 @@ class _Lease:
 
         with translated_spark(f"Reading {self._table}"):
             rows = self._unity.spark.table(self._table.sql).where(F.col("name") == self._name).toArrow().to_pylist()
-        who = (
+        holder = (
             f"{rows[0]['owner']} holds it until {rows[0]['until']:%Y-%m-%d %H:%M:%S} UTC" if rows else "others held it"
         )
-        return f"The lease '{self._name}' could not be had within {WAIT_SECONDS} seconds: {who}."
+        return f"The lease '{self._name}' could not be obtained within {WAIT_SECONDS} seconds: {holder}."
 
 
 def _until() -> str:

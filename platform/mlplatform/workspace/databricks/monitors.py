@@ -24,7 +24,7 @@ NO_TABLE, OFF = "no table yet", "switched off here"
 ASSETS = "/Shared/mlplatform"
 _TABLE = "table"
 _PREFIX = "AGGREGATION_GRANULARITY_"
-# What may change of a profile that stands; the rest is of its table.
+# What may change of an existing profile; the rest follows from its table.
 _CONFIG = "data_profiling_config"
 _CHANGING = ("schedule", "baseline_table_name", "inference_log", "slicing_exprs")
 # The API answers so where a workspace or region has none, or an administrator switched it off.
@@ -43,14 +43,14 @@ class DatabricksMonitors:
         self._client = client
 
     def ensure(self, table: ObjectName | str, profile: InferenceProfile) -> str:
-        """See to it that the table is profiled just so; its metrics tables stand in its own schema."""
+        """Make sure that the table is profiled in exactly this way; its metrics tables lie in its own schema."""
         name = ObjectName.parse(table)
         granularities = [_granularity(item) for item in profile.granularities]
         with translated(f"Setting up data profiling of {name}", DeploymentError):
             return _unless_off(name, lambda: retrying(lambda: self._ensure(name, profile, granularities)))
 
     def refresh(self, table: ObjectName | str) -> str:
-        """Start to compute the table's metrics anew."""
+        """Start to recompute the table's metrics."""
         name = ObjectName.parse(table)
         with translated(f"Refreshing the data profile of {name}", DeploymentError):
             return _unless_off(name, lambda: self._refresh(name))
@@ -67,22 +67,22 @@ class DatabricksMonitors:
         if not schema_id:
             raise DeploymentError(f"Unity Catalog gives no id of the schema {name.catalog}.{name.schema}.")
         config = _config(name, profile, schema_id, granularities)
-        wanted = Monitor(object_type=_TABLE, object_id=table_id, data_profiling_config=config)
+        monitor = Monitor(object_type=_TABLE, object_id=table_id, data_profiling_config=config)
         try:
-            found = client.data_quality.get_monitor(_TABLE, table_id)
+            existing = client.data_quality.get_monitor(_TABLE, table_id)
         except NotFound as error:
             if _is_off(error):
                 raise
             try:
-                client.data_quality.create_monitor(wanted)
+                client.data_quality.create_monitor(monitor)
             except (AlreadyExists, ResourceConflict):
                 return EXISTS
             return CREATED
-        changed = _changed(found.data_profiling_config, config)
+        changed = _changed(existing.data_profiling_config, config)
         if not changed:
             return EXISTS
         mask = ",".join(f"{_CONFIG}.{part}" for part in changed)
-        client.data_quality.update_monitor(_TABLE, table_id, wanted, mask)
+        client.data_quality.update_monitor(_TABLE, table_id, monitor, mask)
         return CHANGED
 
     def _refresh(self, name: ObjectName) -> str:
@@ -136,15 +136,15 @@ def _is_off(error: Exception) -> bool:
     return code in _OFF_CODES or (code not in _MISSING and bool(_OFF_TEXT.search(str(error))))
 
 
-def _changed(found: DataProfilingConfig | None, wanted: DataProfilingConfig) -> list[str]:
+def _changed(existing: DataProfilingConfig | None, config: DataProfilingConfig) -> list[str]:
     """Return which parts of a profile are to be changed."""
-    now, then = (found.as_dict() if found else {}), wanted.as_dict()
-    now.get("schedule", {}).pop("pause_status", None)  # only the service writes it
+    current, desired = (existing.as_dict() if existing else {}), config.as_dict()
+    current.get("schedule", {}).pop("pause_status", None)  # only the service writes it
     # A baseline is taken away by nobody here: it is named as soon as there is one.
     return [
         part
         for part in _CHANGING
-        if now.get(part) != then.get(part) and not (part == "baseline_table_name" and part not in then)
+        if current.get(part) != desired.get(part) and not (part == "baseline_table_name" and part not in desired)
     ]
 
 
@@ -178,7 +178,9 @@ def _config(
 def _granularity(text: str) -> Any:
     from databricks.sdk.service.dataquality import AggregationGranularity
 
-    known = {item.value.removeprefix(_PREFIX).replace("_", " ").lower(): item for item in AggregationGranularity}
-    if text not in known:
-        raise DeploymentError(f"Data profiling has no windows of {text!r}.", hint=did_you_mean(text, known))
-    return known[text]
+    granularities = {
+        item.value.removeprefix(_PREFIX).replace("_", " ").lower(): item for item in AggregationGranularity
+    }
+    if text not in granularities:
+        raise DeploymentError(f"Data profiling has no windows of {text!r}.", hint=did_you_mean(text, granularities))
+    return granularities[text]

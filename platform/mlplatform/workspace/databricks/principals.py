@@ -41,8 +41,8 @@ class Principals:
         """
         condition = f"displayName eq {json.dumps(display_name)}"
         with translated(f"Looking for the service principal {display_name}", DeploymentError):
-            found = retrying(partial(_listed, self._client.service_principals_v2, condition))
-        return str(found[0].application_id) if found else None
+            principals = retrying(partial(_listed, self._client.service_principals_v2, condition))
+        return str(principals[0].application_id) if principals else None
 
     def is_member(self, name: str, group: str) -> bool:
         """Tell whether a principal belongs to a group, if only through groups in it.
@@ -51,13 +51,13 @@ class Principals:
             DeploymentError: If the workspace cannot be asked.
         """
         ids = {item.id for item in self._found(name).values()}
-        seen: set[str] = set()
+        visited: set[str] = set()
         waiting = [item.id for kind, item in self._found(group).items() if kind == GROUP]
         while waiting:
             place = waiting.pop()
-            if place in seen:
+            if place in visited:
                 continue
-            seen.add(place)
+            visited.add(place)
             with translated(f"Reading the members of the group {group}", DeploymentError):
                 members = retrying(partial(self._client.groups_v2.get, place)).members or []
             if ids & {member.value for member in members}:
@@ -69,18 +69,18 @@ class Principals:
     def _found(self, name: str) -> dict[str, Any]:
         """Return whatever has the name, by kind."""
         quoted = json.dumps(name)  # as SCIM's filters write texts
-        asked: tuple[tuple[str, Any, str], ...] = (
+        queries: tuple[tuple[str, Any, str], ...] = (
             (GROUP, self._client.groups_v2, f"displayName eq {quoted}"),
             (SERVICE_PRINCIPAL, self._client.service_principals_v2, f"applicationId eq {quoted}"),
             (USER, self._client.users_v2, f"userName eq {quoted}"),
         )
-        found: dict[str, Any] = {}
-        for kind, api, condition in asked:
+        principals: dict[str, Any] = {}
+        for kind, api, condition in queries:
             with translated(f"Looking for {name} among the {kind}s", DeploymentError):
                 items = retrying(partial(_listed, api, condition))
             if items:
-                found[kind] = items[0]
-        return found
+                principals[kind] = items[0]
+        return principals
 
 
 def _listed(api: Any, condition: str) -> list[Any]:

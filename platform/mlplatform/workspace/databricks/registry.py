@@ -62,31 +62,31 @@ class DatabricksRegistry(MlflowRegistry):
         self._refusal: str | None = None
 
     def experiment(self, name: str) -> str:
-        """Return the id of an experiment, made if need be.
+        """Return the id of an experiment, which is created if it does not exist.
 
         Args:
             name: As in `/dev/credit_risk`; it is kept at `/Shared/mlplatform/dev/credit_risk`, unless the workspace was
                 opened with an experiment of its own.
 
         Raises:
-            RegistryError: If it cannot be read or made, or was deleted.
+            RegistryError: If it cannot be read or created, or was deleted.
         """
         path = self._experiment or self._path(name)
         client = self._connect()
         with self._translated(f"read the experiment {path}", needs="CAN EDIT on it, and on its folder"):
-            found = client.get_experiment_by_name(path)
-            if found is None:
+            experiment = client.get_experiment_by_name(path)
+            if experiment is None:
                 self._workspace.workspace.mkdirs(path.rpartition("/")[0])
-                found = self._created(client, path)
-        if found.lifecycle_stage == "deleted":
+                experiment = self._created(client, path)
+        if experiment.lifecycle_stage == "deleted":
             raise RegistryError(
                 f"The experiment {path} was deleted.",
                 hint="Restore it in the workspace, or choose another one with --experiment.",
             )
-        return str(found.experiment_id)
+        return str(experiment.experiment_id)
 
     def require_model(self, model: ObjectName | str) -> None:
-        """See to it that the model is there to train versions of: training does not create it.
+        """Make sure that the model exists: training does not create it.
 
         Raises:
             RegistryError: If it does not exist, with the command that creates it; or if it cannot be read.
@@ -99,12 +99,13 @@ class DatabricksRegistry(MlflowRegistry):
         registered = self._registered(model)
         if registered is None:
             raise self._absent(model)
-        name, now, wanted = str(ObjectName.parse(model)), str(registered.deployment_job_id or ""), str(job_id or "")
+        name = str(ObjectName.parse(model))
+        current, desired = str(registered.deployment_job_id or ""), str(job_id or "")
         # A linked job is taken away before another one is linked: the service refuses to replace it at once.
-        if now and wanted and now != wanted:
+        if current and desired and current != desired:
             self._link(name, "")
-        if now != wanted:
-            self._link(name, wanted)
+        if current != desired:
+            self._link(name, desired)
 
     def copy_version(self, version: ModelVersion, model: ObjectName | str) -> ModelVersion:
         """Register a version's files and tags as a new version of another model, which exists.

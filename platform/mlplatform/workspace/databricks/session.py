@@ -1,4 +1,4 @@
-"""The Spark session of the Databricks workspace: the one that is there, else one of Databricks Connect."""
+"""The Spark session of the Databricks workspace: the active one, else one of Databricks Connect."""
 
 from __future__ import annotations
 

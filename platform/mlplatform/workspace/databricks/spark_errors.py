@@ -62,8 +62,8 @@ def translated_spark(doing: str, error_class: type[PlatformError] = TableError) 
     except Exception as error:
         if not is_of_spark(error):
             raise
-        found = _CONDITION.search(str(error))
-        condition, text = (found[1], found[2]) if found else (type(error).__name__, str(error).strip().split("\n")[0])
+        match = _CONDITION.search(str(error))
+        condition, text = (match[1], match[2]) if match else (type(error).__name__, str(error).strip().split("\n")[0])
         hint = next((hint for pattern, hint in _HINTS if pattern.search(f"{condition} {text}")), "")
         # Errors of Databricks Connect may hold the headers of the request.
         raise error_class(f"{doing}: {scrubbed(text)} ({condition})", hint=hint) from cause(error)

@@ -32,7 +32,7 @@ def arrow_schema(schema: StructType) -> pa.Schema:
         comment = (column.metadata or {}).get("comment")
         metadata = {"comment": comment} if comment else None
         name = column.dataType.simpleString()
-        # A column without zone may stand in a table, though no feature may be one.
+        # A table may hold a column without a zone, though no feature may be one.
         kind = pa.timestamp("us") if name == "timestamp_ntz" else arrow_type(name)
         fields.append(pa.field(column.name, kind, nullable=column.nullable, metadata=metadata))
     return pa.schema(fields)
@@ -117,26 +117,26 @@ def check_unique_frame(frame: DataFrame | pa.Table, rows: DataFrame, keys: Seque
     nulls = rows.agg(*(F.count_if(F.col(quote(key)).isNull()).alias(f"n{at}") for at, key in enumerate(keys))).collect()
     raise_for_nulls({key: nulls[0][f"n{at}"] for at, key in enumerate(keys)}, table)
     repeated = rows.groupBy(*columns).agg(F.count("*").alias("_count")).where("_count > 1")
-    found = repeated.agg(
+    counts = repeated.agg(
         F.count("*").alias("keys"),
         F.sum(F.col("_count") - 1).alias("surplus"),
         F.first(F.struct(*columns)).alias("first"),
     ).collect()[0]
-    if found["keys"]:
-        raise repeated_keys(table, found["keys"], found["surplus"], found["first"].asDict())
+    if counts["keys"]:
+        raise repeated_keys(table, counts["keys"], counts["surplus"], counts["first"].asDict())
 
 
 def _cast(frame: DataFrame, schema: pa.Schema, table: str) -> DataFrame:
     from pyspark.sql import functions as F  # noqa: N812
 
     check_fit(frame.columns, schema, table)
-    there = arrow_schema(frame.schema)
+    given_schema = arrow_schema(frame.schema)
     columns = []
     for field in schema:
-        if field.name not in there.names:
+        if field.name not in given_schema.names:
             columns.append(F.lit(None).cast(spark_name(field.type)).alias(field.name))
             continue
-        kind = there.field(field.name).type
+        kind = given_schema.field(field.name).type
         if _loses(kind, field.type):
             raise TableError(
                 f"Column {field.name} of {table} is {field.type}; the frame's {kind} does not fit.",

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 # Delta keeps statistics of the first columns only, and clusters by at most so many of them.
 _WITH_STATISTICS = 32
 _CLUSTER_COLUMNS = 4
-# Unity Catalog's TIMESERIES is for key columns only: the time of a table that is no key stands among its properties.
+# Unity Catalog's TIMESERIES is for key columns only: a time that is no key is kept among the table's properties.
 _TIMESERIES = "mlplatform.timeseries_column"
 # How long `VERSION AS OF` works at least: the log's default, and the files as long as the log.
 _RETENTION = "'delta.deletedFileRetentionDuration' = 'interval 30 days'"
@@ -69,8 +69,8 @@ def list_tables(unity: Unity, catalog: str, schema: str) -> list[str]:
     from databricks.sdk.errors import NotFound
 
     def ask() -> list[str]:
-        found = unity.client.tables.list(catalog, schema, omit_columns=True, omit_properties=True)
-        return sorted(str(table.name) for table in found if "VIEW" not in str(table.table_type))
+        tables = unity.client.tables.list(catalog, schema, omit_columns=True, omit_properties=True)
+        return sorted(str(table.name) for table in tables if "VIEW" not in str(table.table_type))
 
     with translated(f"Listing the tables of {catalog}.{schema}", TableError):
         try:
@@ -83,7 +83,7 @@ def schema_of(unity: Unity, name: ObjectName | str) -> pa.Schema:
     """Return the columns of a table or view.
 
     Raises:
-        TableError: If it does not exist; near names are given.
+        TableError: If it does not exist; similar names are suggested.
     """
     parsed = ObjectName.parse(name)
     with translated_spark(f"Reading the columns of {name}"):
@@ -92,10 +92,10 @@ def schema_of(unity: Unity, name: ObjectName | str) -> pa.Schema:
         except Exception as error:
             if not is_missing(error):
                 raise
-    known = list_tables(unity, parsed.catalog, parsed.schema)
+    names = list_tables(unity, parsed.catalog, parsed.schema)
     raise TableError(
         f"Table {name} does not exist.",
-        hint=f"{did_you_mean(parsed.name, known)} Run the stage that writes it." if known else "",
+        hint=f"{did_you_mean(parsed.name, names)} Run the stage that writes it." if names else "",
     )
 
 
@@ -118,8 +118,8 @@ def tags(unity: Unity, name: ObjectName | str) -> dict[str, str]:
     """Return a table's tags."""
 
     def ask() -> dict[str, str]:
-        found = unity.client.entity_tag_assignments.list("tables", str(ObjectName.parse(name)))
-        return {str(tag.tag_key): str(tag.tag_value or "") for tag in found}
+        assignments = unity.client.entity_tag_assignments.list("tables", str(ObjectName.parse(name)))
+        return {str(tag.tag_key): str(tag.tag_value or "") for tag in assignments}
 
     with translated(f"Reading the tags of {name}", TableError):
         return retrying(ask)
@@ -152,7 +152,7 @@ def operations(unity: Unity, name: ObjectName | str, newest: int) -> list[str]:
 
 @dataclass(frozen=True)
 class Identity:
-    """Delta's id of a table (another one when it is dropped and made again), and when it was made."""
+    """Delta's id of a table (another one after the table is dropped and created again), and when it was created."""
 
     id: str
     created_at: datetime | None
@@ -173,7 +173,7 @@ def table_id(unity: Unity, name: ObjectName | str) -> str:
 
 
 def make_schema(unity: Unity, name: ObjectName) -> None:
-    """Create the schema of a name if it is not there.
+    """Create the schema of a name if it does not exist.
 
     Raises:
         TableError: If that is not allowed.
@@ -192,7 +192,7 @@ def create_table(
     description: str,
     timeseries: str | None = None,
 ) -> None:
-    """Create an empty table, clustered by its keys, if it is not there.
+    """Create an empty table, clustered by its keys, if it does not exist.
 
     Args:
         unity: The connection.

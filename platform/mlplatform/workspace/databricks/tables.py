@@ -71,7 +71,7 @@ class DatabricksTables:
         timeseries_column: str | None = None,
         description: str = "",
     ) -> TableInfo:
-        """Create an empty table and its schema, or return the one that is there if it was declared alike.
+        """Create an empty table and its schema, or return the existing one if it was declared in the same way.
 
         A crash between the table and its key leaves a table without; creating it again adds the key.
 
@@ -82,25 +82,25 @@ class DatabricksTables:
         keyed = table_metadata.normalised(keyed_schema(name, schema, primary_keys, timeseries_column))
         apart = timeseries_column if timeseries_column not in primary_keys else None
         table_metadata.create_table(self._unity, parsed, keyed, primary_keys, description, apart)
-        there = self.describe(parsed)
-        if primary_keys and not there.primary_keys and there.schema.names == keyed.names:
+        info = self.describe(parsed)
+        if primary_keys and not info.primary_keys and info.schema.names == keyed.names:
             table_metadata.add_primary_key(self._unity, parsed, primary_keys, timeseries_column)
-            there = self.describe(parsed)
-        check_same_declaration(there, keyed, primary_keys, timeseries_column)
-        return there
+            info = self.describe(parsed)
+        check_same_declaration(info, keyed, primary_keys, timeseries_column)
+        return info
 
     def describe(self, name: ObjectName | str) -> TableInfo:
         """Return what is known about the table."""
         schema = table_metadata.schema_of(self._unity, name)
-        known = table_metadata.declared(self._unity, name)
+        declaration = table_metadata.declared(self._unity, name)
         identity = table_metadata.identity(self._unity, name)
         return TableInfo(
             name=str(name),
             version=table_metadata.newest_version(self._unity, name),
             schema=schema,
-            primary_keys=known.primary_keys,
-            timeseries_column=known.timeseries_column,
-            description=known.description,
+            primary_keys=declaration.primary_keys,
+            timeseries_column=declaration.timeseries_column,
+            description=declaration.description,
             tags=table_metadata.tags(self._unity, name),
             id=identity.id,
             created_at=identity.created_at,
@@ -127,7 +127,7 @@ class DatabricksTables:
         if not 0 <= pinned <= newest:
             raise TableError(
                 f"{name} has no version {version}; the newest is {newest}.",
-                hint="Was the table dropped and made again after the version was recorded?",
+                hint="Was the table dropped and created again after the version was recorded?",
             )
         with translated_spark(f"Reading version {pinned} of {name}"):
             return self._unity.spark.sql(f"SELECT * FROM {parsed.sql} VERSION AS OF {pinned:d}")
@@ -146,10 +146,10 @@ class DatabricksTables:
         schema = table_metadata.schema_of(self._unity, name) if source is None else arrow_schema(source.schema)
         check_columns(name, schema, columns or ())
         rows = self._select(name, schema, filters, source)
-        wanted = list(columns) if columns is not None else schema.names
+        selection = list(columns) if columns is not None else schema.names
         with translated_spark(f"Reading {name}"):
-            found = rows.select(*(quote(column) for column in wanted)).toArrow()
-        return found.cast(pa.schema([schema.field(column) for column in wanted]))
+            table = rows.select(*(quote(column) for column in selection)).toArrow()
+        return table.cast(pa.schema([schema.field(column) for column in selection]))
 
     def largest(self, name: ObjectName | str, column: str, *, filters: Sequence[Filter] = ()) -> Any:
         """Return the largest value of a column among the rows asked for."""
@@ -159,8 +159,8 @@ class DatabricksTables:
         check_columns(name, schema, [column])
         with translated_spark(f"Reading {name}"):
             # Through Arrow: it knows of the zone.
-            found = self._select(name, schema, filters).agg(F.max(quote(column)).alias("largest")).toArrow()
-        return found.column("largest")[0].as_py()
+            maximum = self._select(name, schema, filters).agg(F.max(quote(column)).alias("largest")).toArrow()
+        return maximum.column("largest")[0].as_py()
 
     def create_latest_view(
         self,
@@ -179,12 +179,12 @@ class DatabricksTables:
             check_columns(f"View {name}: {of}", schema, [column])
         if self.exists(view):
             raise TableError(f"{name} is a table; it cannot be a view too.", hint="Choose another name.")
-        made = latest_view.declare(view, ObjectName.parse(of), schema, keys, order_by, where or {}, description)
-        if table_metadata.comment_of(self._unity, view) == made.comment:
-            return  # the same already: whoever scores need not own it
+        declaration = latest_view.declare(view, ObjectName.parse(of), schema, keys, order_by, where or {}, description)
+        if table_metadata.comment_of(self._unity, view) == declaration.comment:
+            return  # the same view exists: whoever scores need not own it
         table_metadata.make_schema(self._unity, view)
         with translated_spark(f"Creating the view {name}"):
-            self._unity.spark.sql(made.statement)
+            self._unity.spark.sql(declaration.statement)
 
     def append(self, name: ObjectName | str, frame: Frame, *, transactions: Sequence[Transaction] = ()) -> WriteResult:
         """Append rows; with transactions, exactly once."""
@@ -201,28 +201,28 @@ class DatabricksTables:
         """Update the rows whose primary keys match, and insert the others; new columns are added first."""
         parsed = ObjectName.parse(name)
         info = self._info(parsed)
-        given = spark_or_arrow(frame)
-        columns = given.schema if isinstance(given, pa.Table) else arrow_schema(given.schema)
+        source = spark_or_arrow(frame)
+        columns = source.schema if isinstance(source, pa.Table) else arrow_schema(source.schema)
         check_merge_keys(info, columns.names)
-        if isinstance(given, pa.Table):
-            check_no_nulls(given, info.primary_keys, str(name))
-        added = [field.with_nullable(True) for field in columns if field.name not in info.schema.names]
+        if isinstance(source, pa.Table):
+            check_no_nulls(source, info.primary_keys, str(name))
+        new_fields = [field.with_nullable(True) for field in columns if field.name not in info.schema.names]
         # What the frame lacks keeps its value, so that it may lack what may not be null.
-        known = [field for field in info.schema if field.name in columns.names]
-        schema = table_metadata.normalised(pa.schema([*known, *added]))
-        with conformed(self._unity, given, schema, str(name)) as rows:
-            check_unique_frame(given, rows, info.primary_keys, str(name))
-            add_columns(self._unity, parsed, added)
+        fields = [field for field in info.schema if field.name in columns.names]
+        schema = table_metadata.normalised(pa.schema([*fields, *new_fields]))
+        with conformed(self._unity, source, schema, str(name)) as rows:
+            check_unique_frame(source, rows, info.primary_keys, str(name))
+            add_columns(self._unity, parsed, new_fields)
             written = merge_rows(self._unity, parsed, rows, schema, info.primary_keys)
         return WriteResult(version=table_metadata.newest_version(self._unity, name), rows=written)
 
     def overwrite(self, name: ObjectName | str, frame: Frame) -> WriteResult:
         """Replace all rows in one commit."""
         info = self._info(name)
-        given = spark_or_arrow(frame)
-        with conformed(self._unity, given, info.schema, str(name)) as rows:
+        source = spark_or_arrow(frame)
+        with conformed(self._unity, source, info.schema, str(name)) as rows:
             if info.primary_keys:
-                check_unique_frame(given, rows, info.primary_keys, str(name))
+                check_unique_frame(source, rows, info.primary_keys, str(name))
             commit = delta.overwrite_where(self._unity, ObjectName.parse(name), rows, "true")
         return WriteResult(version=commit.version, rows=commit.rows)
 
@@ -236,15 +236,15 @@ class DatabricksTables:
         check_range(info, column, start, end)
         first, last = time_literal(start), time_literal(end)
         within = f"{quote(column)} >= {first} AND {quote(column)} <= {last}"
-        given = spark_or_arrow(frame)
-        with conformed(self._unity, given, info.schema, str(name)) as rows:
+        source = spark_or_arrow(frame)
+        with conformed(self._unity, source, info.schema, str(name)) as rows:
             with translated_spark(f"Reading the rows for {name}"):
                 counted = rows.agg(
                     F.count("*").alias("total"), F.count_if(F.expr(f"NOT coalesce({within}, false)")).alias("outside")
                 ).collect()[0]
             raise_for_outside(name, counted["outside"], counted["total"], (column, start, end))
             if info.primary_keys:
-                check_unique_frame(given, rows, info.primary_keys, str(name))
+                check_unique_frame(source, rows, info.primary_keys, str(name))
             commit = delta.overwrite_where(self._unity, ObjectName.parse(name), rows, within)
         return WriteResult(version=commit.version, rows=int(counted["total"]))
 
@@ -267,8 +267,8 @@ class DatabricksTables:
     def _info(self, name: ObjectName | str) -> TableInfo:
         """Return what a write must know."""
         schema = table_metadata.schema_of(self._unity, name)
-        known = table_metadata.declared(self._unity, name)
-        return TableInfo(str(name), -1, schema, known.primary_keys, known.timeseries_column)
+        declaration = table_metadata.declared(self._unity, name)
+        return TableInfo(str(name), -1, schema, declaration.primary_keys, declaration.timeseries_column)
 
     def _select(
         self, name: ObjectName | str, schema: pa.Schema, filters: Sequence[Filter], source: DataFrame | None = None
@@ -287,11 +287,11 @@ def _condition(item: Filter, schema: pa.Schema) -> Column:
     column, kind = F.col(quote(name)), spark_name(schema.field(name).type)
     if operator == "in":
         return column.isin([F.lit(one).cast(kind) for one in value])
-    other = F.lit(value).cast(kind) if isinstance(value, str) else F.lit(value)
+    literal = F.lit(value).cast(kind) if isinstance(value, str) else F.lit(value)
     if operator in {"=", "=="}:
-        return column == other
+        return column == literal
     if operator == "!=":
-        return column != other
+        return column != literal
     if operator in {"<", "<="}:
-        return column < other if operator == "<" else column <= other
-    return column > other if operator == ">" else column >= other
+        return column < literal if operator == "<" else column <= literal
+    return column > literal if operator == ">" else column >= literal

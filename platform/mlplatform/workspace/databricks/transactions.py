@@ -1,16 +1,16 @@
 """The ledger that makes an append happen exactly once, whatever fails in between.
 
-Delta itself takes one application id a write, and does not say which it has taken. So a table of the platform's own,
+Delta itself takes one application id per write, and does not say which it has taken. So a table of the platform's own,
 `<prefix>ops.transactions`, holds what each append counts as, in rows that are only ever added (adding never conflicts):
 
 1. `begun` rows with a token that this attempt alone has;
 2. the append, with the token as Delta's `txnAppId` and as its commit's `userMetadata`;
 3. `committed` rows.
 
-After a crash the `begun` rows are there, and whether the append happened is found out, never guessed: an empty append
+After a crash the `begun` rows remain, and whether the append happened is found out, never guessed: an empty append
 with the same `txnAppId` either is a commit of its own, marked as void, after which the first can never happen (Delta
-skips it), even if it is still under way somewhere; or Delta skips it, because the first has happened, and stands in the
-history. If neither stands there, that is an error.
+skips it), even if it is still under way somewhere; or Delta skips it, because the first has happened, and is in the
+history. If neither is in the history, that is an error.
 """
 
 from __future__ import annotations
@@ -59,11 +59,11 @@ class Ledger:
     """The transactions that the tables of an environment have taken."""
 
     def __init__(self, unity: Unity) -> None:
-        """Take the workspace; the ledger's table is made when first needed."""
+        """Take the connection; the ledger's table is created when first needed."""
         self._unity = unity
         self._ledger = unity.ops_table("transactions")
         self._made = False
-        # What a table has taken it has taken for good. By its id: one that is made again has taken nothing.
+        # What a table has taken it has taken for good. By its id: one that is created again has taken nothing.
         self._taken: dict[str, set[Transaction]] = {}
 
     def committed(self, name: ObjectName | str, transactions: Sequence[Transaction]) -> tuple[bool, ...]:
@@ -78,10 +78,10 @@ class Ledger:
             UnavailableError: If another process is appending some of the same.
         """
         table = self._table(name)
-        done = self._settle(table, transactions, void=True)
-        if all(done):
+        states = self._settle(table, transactions, void=True)
+        if all(states):
             return WriteResult(version=table_metadata.newest_version(self._unity, table.name), rows=0, skipped=True)
-        if any(done):
+        if any(states):
             raise TableError(
                 f"Part of this append to {name} has been committed by another run, part has not.",
                 hint="Run again: what is committed is left out then.",
@@ -151,15 +151,15 @@ class Ledger:
         void = f"{_VOID}:{token}"
         nothing = self._unity.spark.table(table.name.sql).limit(0)
         append_rows(table.name, nothing, mark=void, token=token)
-        found = {commit.mark for commit in commits_of(self._unity, table.name, [token, void])}
-        if not found:
+        marks = {commit.mark for commit in commits_of(self._unity, table.name, [token, void])}
+        if not marks:
             raise TableError(
-                f"Whether an append to {table.name} that was begun earlier was committed can no longer be told: its "
+                f"Whether an append to {table.name} that began earlier was committed can no longer be told: its "
                 "history does not reach back so far.",
                 hint=f"Look at the rows of token {token} in {self._ledger}; if the table holds them, add rows with the "
                 f"state '{_COMMITTED}' for it, else with '{_VOID}'.",
             )
-        return token in found
+        return token in marks
 
     def _rows(self, table: _Table) -> list[dict[str, Any]]:
         from pyspark.sql import functions as F  # noqa: N812
@@ -171,10 +171,18 @@ class Ledger:
 
     def _record(self, table: _Table, transactions: Sequence[Transaction], token: str, state: str) -> None:
         self._make()
-        now = datetime.now(UTC)
+        recorded_at = datetime.now(UTC)
         rows = [
-            dict(zip(_SCHEMA.names, (table.id, str(table.name), t.app_id, t.version, token, state, now), strict=True))
-            for t in transactions
+            {
+                "table_id": table.id,
+                "table_name": str(table.name),
+                "app_id": transaction.app_id,
+                "version": transaction.version,
+                "token": token,
+                "state": state,
+                "recorded_at": recorded_at,
+            }
+            for transaction in transactions
         ]
         with lifted(self._unity, pa.Table.from_pylist(rows, schema=_SCHEMA)) as frame:
             append_rows(self._ledger, frame, mark=token)
@@ -187,6 +195,8 @@ class Ledger:
             self._made = True
 
 
-def _is_in(taken: set[Transaction], wanted: Transaction) -> bool:
+def _is_in(taken: set[Transaction], transaction: Transaction) -> bool:
     """Tell whether a table has taken a transaction: this version of its application, or a later one."""
-    return wanted in taken or any(t.app_id == wanted.app_id and t.version >= wanted.version for t in taken)
+    return transaction in taken or any(
+        item.app_id == transaction.app_id and item.version >= transaction.version for item in taken
+    )

@@ -26,26 +26,26 @@ def upload(
         folder: A folder of this machine.
         files: Files in it.
         landing: A folder in a volume.
-        overwrite: Send also what is there with the same size.
+        overwrite: Also send files that exist with the same size.
 
     Raises:
-        StageError: If the volume is not there, or a file cannot be sent; files before it are.
+        StageError: If the volume does not exist, or a file cannot be sent; files before it are.
         DeploymentError: If the caller may not write there.
     """
     sent = size = 0
     try:
-        there = {path.parent: _sizes(client, _remote(landing, folder, path.parent)) for path in files}
+        sizes = {path.parent: _sizes(client, _remote(landing, folder, path.parent)) for path in files}
         for path in files:
             length = path.stat().st_size
-            if not overwrite and there[path.parent].get(path.name) == length:
+            if not overwrite and sizes[path.parent].get(path.name) == length:
                 continue
             with path.open("rb") as content:
                 client.files.upload(_remote(landing, folder, path), content, overwrite=True)
             sent, size = sent + 1, size + length
     except NotFound as error:
         raise StageError(
-            f"{landing} is not there: {error}",
-            hint="The bundle makes the volume: databricks bundle deploy. Names follow --env and --prefix.",
+            f"{landing} does not exist: {error}",
+            hint="The bundle creates the volume: databricks bundle deploy. Names follow --env and --prefix.",
         ) from error
     except PermissionDenied as error:
         raise DeploymentError(
@@ -64,7 +64,7 @@ def _remote(landing: Path, folder: Path, path: Path) -> str:
 
 
 def _sizes(client: WorkspaceClient, directory: str) -> dict[str, int]:
-    client.files.create_directory(directory)  # with its parents; no error if it is there
+    client.files.create_directory(directory)  # with its parents; no error if it exists
     return {
         entry.name: entry.file_size
         for entry in client.files.list_directory_contents(directory)

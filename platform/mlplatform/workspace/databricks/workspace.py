@@ -1,4 +1,4 @@
-"""The Databricks workspace: its parts, made when first used."""
+"""The Databricks workspace: its parts, created when first used."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mlplatform.protocols.operations import Upload
     from mlplatform.workspace.databricks.access import DatabricksAccess
     from mlplatform.workspace.databricks.auto_loader import DatabricksAutoLoader
-    from mlplatform.workspace.databricks.fe import DatabricksFeatureClient
+    from mlplatform.workspace.databricks.feature_client import DatabricksFeatureClient
     from mlplatform.workspace.databricks.functions import DatabricksFunctions
     from mlplatform.workspace.databricks.jobs import DatabricksJobs
     from mlplatform.workspace.databricks.monitors import DatabricksMonitors
@@ -84,7 +84,7 @@ class DatabricksWorkspace(SharedWorkspace):
             catalog: First level of every name; default: by the first use case that is opened.
             prefix: Put before the names of schemas and models.
             experiment: Path of the MLflow experiment.
-            spark: The session to work with; default: the one that is there.
+            spark: The session to work with; default: the active one.
 
         Raises:
             UnavailableError: If it does not answer in seconds, or does not know who asks.
@@ -125,9 +125,15 @@ class DatabricksWorkspace(SharedWorkspace):
     @cached_property
     def fe(self) -> DatabricksFeatureClient:
         """The real feature engineering client, behind the contract's face."""
-        from mlplatform.workspace.databricks.fe import DatabricksFeatureClient
+        from mlplatform.workspace.databricks.feature_client import DatabricksFeatureClient
 
-        return DatabricksFeatureClient(self)
+        return DatabricksFeatureClient(
+            tables=self.tables,
+            registry=self.registry,
+            functions=self.functions,
+            client=self.client,
+            spark=lambda: self.spark,
+        )
 
     @cached_property
     def registry(self) -> DatabricksRegistry:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def look_up(
     connection: duckdb.DuckDBPyConnection, frame: pa.Table, item: Join, table: DeltaTable, types: Sequence[pa.DataType]
 ) -> list[pa.ChunkedArray[Any]]:
-    """Return the join's outputs, one value a row of the frame, in the frame's order.
+    """Return the join's outputs, one value per row of the frame, in the frame's order.
 
     A null key matches nothing. The row found counts as a whole: a null in it stays null.
 
@@ -42,23 +42,23 @@ def look_up(
     import duckdb
 
     refuse_null_times(frame, item)
-    keys = [mine for mine, _ in item.keys]
+    keys = [key for key, _ in item.keys]
     if item.time is not None:
         keys.append(item.time[0])
     rows = pa.array(np.arange(frame.num_rows, dtype=np.int64))
     # Positions instead of names: DuckDB does not tell `a` from `A`.
     slim = pa.table([*(frame.column(key) for key in keys), rows], names=[*(f"k{n}" for n in range(len(keys))), "row"])
     connection.register("spine", slim)
-    wanted = dict.fromkeys(
+    columns = dict.fromkeys(
         [
-            *(other for _, other in item.keys),
+            *(column for _, column in item.keys),
             *([item.time[1]] if item.time else []),
             *(name for name, _ in item.outputs),
         ]
     )
     try:
-        duck.scan(connection, "features", table, list(wanted))
-        found = connection.sql(_sql(item)).to_arrow_table()
+        duck.scan(connection, "features", table, list(columns))
+        matches = connection.sql(_sql(item)).to_arrow_table()
     except duckdb.Error as error:
         raise FeatureStoreError(
             f"Looking up {item.table} failed: {error}",
@@ -67,7 +67,7 @@ def look_up(
     finally:
         connection.unregister("spine")
         connection.execute("DROP VIEW IF EXISTS features")
-    return _in_order(found, frame.num_rows, item, types)
+    return _in_order(matches, frame.num_rows, item, types)
 
 
 def refuse_null_times(frame: pa.Table, item: Join) -> None:
@@ -81,7 +81,7 @@ def refuse_null_times(frame: pa.Table, item: Join) -> None:
 
 
 def _sql(item: Join) -> str:
-    conditions = [f"s.k{place} = t.{quote(other, 'duckdb')}" for place, (_, other) in enumerate(item.keys)]
+    conditions = [f"s.k{place} = t.{quote(column, 'duckdb')}" for place, (_, column) in enumerate(item.keys)]
     kind = "LEFT JOIN"
     if item.time is not None:
         # Without any lookback only an equal time counts: that is a plain join, and cheaper.
@@ -98,19 +98,19 @@ def _sql(item: Join) -> str:
     return f"SELECT s.row, {outputs} FROM spine s {kind} features t ON {' AND '.join(conditions)}"
 
 
-def _in_order(found: pa.Table, rows: int, item: Join, types: Sequence[pa.DataType]) -> list[pa.ChunkedArray[Any]]:
-    if found.num_rows != rows:
+def _in_order(matches: pa.Table, rows: int, item: Join, types: Sequence[pa.DataType]) -> list[pa.ChunkedArray[Any]]:
+    if matches.num_rows != rows:
         raise FeatureStoreError(
-            f"{item.table} holds rows with equal keys ({', '.join(other for _, other in item.keys)}): "
-            f"{rows} row(s) found {found.num_rows}.",
+            f"{item.table} holds rows with equal keys ({', '.join(name for _, name in item.keys)}): "
+            f"{rows} row(s) found {matches.num_rows}.",
             hint="Its keys must be unique together; write it through ws.fe only.",
         )
-    numbers = found.column("row").to_numpy()
+    numbers = matches.column("row").to_numpy()
     place = np.empty(rows, dtype=np.int64)
     place[numbers] = np.arange(rows, dtype=np.int64)
     columns = []
     for number, kind in enumerate(types):
-        column = found.column(f"j{number}")
+        column = matches.column(f"j{number}")
         if column.null_count == rows:
             # DuckDB cannot know the type of a column that none of the files has yet.
             nulls = pa.nulls(rows, kind)  # type: ignore[call-overload]  # the stubs list kinds, and not what they share

@@ -43,7 +43,7 @@ def open_table(path: Path, name: str, *, version: int | None = None) -> DeltaTab
             if not 0 <= version < table.version():
                 raise TableError(
                     f"{name} has no version {version}; the newest is {table.version()}.",
-                    hint="Was the table dropped and made again after the version was recorded?",
+                    hint="Was the table dropped and created again after the version was recorded?",
                 )
             table.load_as_version(version)
     except TableNotFoundError:
@@ -71,9 +71,9 @@ def create(path: Path, schema: pa.Schema, *, description: str, properties: Mappi
 
 
 def created_at(table: DeltaTable) -> datetime | None:
-    """Return when a table was made; None where its metadata does not say."""
-    made = table.metadata().created_time
-    return None if made is None else datetime.fromtimestamp(made / 1000, UTC)
+    """Return when a table was created; None where its metadata does not say."""
+    created = table.metadata().created_time
+    return None if created is None else datetime.fromtimestamp(created / 1000, UTC)
 
 
 def properties(table: DeltaTable) -> dict[str, str]:
@@ -114,10 +114,10 @@ def append(path: Path, name: str, rows: pa.Table, transactions: Sequence[Transac
     """
 
     def commit(table: DeltaTable) -> int:
-        done = [is_committed(table, transaction) for transaction in transactions]
-        if transactions and all(done):
+        states = [is_committed(table, transaction) for transaction in transactions]
+        if transactions and all(states):
             return -1
-        if any(done):
+        if any(states):
             raise TableError(
                 f"Part of this append to {name} has been committed by another run, part has not.",
                 hint="Run again: what is committed is left out then.",

@@ -71,17 +71,17 @@ def scan(
         columns: The columns wanted; default all.
     """
     schema = arrow_schema(table)
-    wanted = list(columns) if columns is not None else schema.names
+    names = list(columns) if columns is not None else schema.names
     files = [_local_path(uri) for uri in table.file_uris()]
     if table.protocol().min_reader_version > PLAIN_READER_VERSION or table.metadata().partition_columns or not files:
-        # Deletion vectors, column mapping and partitions: only a Delta reader knows which rows are there.
-        connection.register(f"{view}__arrow", _read(table, schema, wanted))
+        # Deletion vectors, column mapping and partitions: only a Delta reader knows which rows exist.
+        connection.register(f"{view}__arrow", _read(table, schema, names))
         connection.execute(f"CREATE VIEW {quote(view, 'duckdb')} AS SELECT * FROM {quote(view + '__arrow', 'duckdb')}")
         return
     present = {row[0] for row in connection.execute(f"DESCRIBE SELECT * FROM {_read_parquet(files)}").fetchall()}
     # A column added later is in none of the older files, and perhaps in no file at all.
     selected = ", ".join(
-        quote(name, "duckdb") if name in present else f"NULL AS {quote(name, 'duckdb')}" for name in wanted
+        quote(name, "duckdb") if name in present else f"NULL AS {quote(name, 'duckdb')}" for name in names
     )
     connection.execute(f"CREATE VIEW {quote(view, 'duckdb')} AS SELECT {selected} FROM {_read_parquet(files)}")
 
@@ -116,5 +116,5 @@ def _read(table: DeltaTable, schema: pa.Schema, columns: Sequence[str]) -> pa.Ta
 
     if not table.file_uris():
         return schema.empty_table().select(list(columns))
-    whole = QueryBuilder().register("t", table).execute("SELECT * FROM t")
-    return pa.table(whole).cast(schema).select(list(columns))
+    batches = QueryBuilder().register("t", table).execute("SELECT * FROM t")
+    return pa.table(batches).cast(schema).select(list(columns))

@@ -10,28 +10,29 @@ from mlplatform.errors import FeatureStoreError, did_you_mean
 from mlplatform.features.named_spec import NamedSpec
 from mlplatform.naming import ObjectName
 from mlplatform.protocols.feature_spec import FeatureSpec
+from mlplatform.workspace.shared.feature_specs import SpecDeclaration
 
 _REQUIREMENTS = "extra_pip_requirements"
 
 
 class LocalFeatureSpecs:
-    """The feature specs of a local workspace."""
+    """The feature specs of a local workspace; see `mlplatform.workspace.shared.feature_specs.FeatureSpecs`."""
 
-    def __init__(self, root: Path) -> None:
-        """Keep them below a folder."""
-        self._folder = root / "feature_specs"
+    def __init__(self, folder: Path) -> None:
+        """Keep them in a folder."""
+        self._folder = folder
 
     def get(self, name: ObjectName) -> NamedSpec:
         """Return a feature spec.
 
         Raises:
-            FeatureStoreError: If there is none of that name; near names are given.
+            FeatureStoreError: If it does not exist; the hint suggests similar names.
         """
-        found = self.find(name)
-        if found is None:
-            known = [path.stem for path in self._folder.glob("*.yaml")]
-            raise FeatureStoreError(f"There is no feature spec {name}.", hint=did_you_mean(str(name), known))
-        return found
+        spec = self.find(name)
+        if spec is None:
+            names = [path.stem for path in self._folder.glob("*.yaml")]
+            raise FeatureStoreError(f"There is no feature spec {name}.", hint=did_you_mean(str(name), names))
+        return spec
 
     def find(self, name: ObjectName) -> NamedSpec | None:
         """Return a feature spec, or None."""
@@ -41,9 +42,9 @@ class LocalFeatureSpecs:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
         return NamedSpec(FeatureSpec.from_dict(content, of=str(path)), tuple(content.get(_REQUIREMENTS, ())))
 
-    def create(self, name: ObjectName, spec: NamedSpec) -> None:
+    def create(self, declaration: SpecDeclaration) -> None:
         """Keep a new feature spec, whole or not at all."""
-        path = self._path(name)
+        path, spec = self._path(declaration.name), declaration.spec
         path.parent.mkdir(parents=True, exist_ok=True)
         content = spec.spec.to_dict() | {_REQUIREMENTS: list(spec.extra_pip_requirements)}
         part = path.with_suffix(".part")
@@ -54,7 +55,7 @@ class LocalFeatureSpecs:
         """Remove a feature spec.
 
         Raises:
-            FeatureStoreError: If there is none of that name.
+            FeatureStoreError: If it does not exist.
         """
         self.get(name)
         self._path(name).unlink()

@@ -1,4 +1,4 @@
-"""Feature tables opened for a lookup: handle, declaration and id of the one version that will be read."""
+"""Feature tables opened for a lookup: handle and declaration of the one version that will be read."""
 
 from __future__ import annotations
 
@@ -14,22 +14,21 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class OpenTable:
-    """A table at one version."""
+class OpenDeltaTable:
+    """A feature table at one version."""
 
     info: TableInfo
     handle: DeltaTable
-    table_id: str
 
     @property
-    def version(self) -> int:
-        """The Delta version."""
-        return self.info.version
+    def table_id(self) -> str:
+        """Delta's id: another one when the table is dropped and made again."""
+        return self.info.id
 
 
 def open_tables(
     tables: LocalTables, names: Iterable[str], *, versions: Mapping[str, int] | None = None
-) -> dict[str, OpenTable]:
+) -> dict[str, OpenDeltaTable]:
     """Open tables, each at its newest version or at a given one.
 
     Args:
@@ -43,6 +42,5 @@ def open_tables(
     opened = {}
     for name in dict.fromkeys(names):
         handle = tables.open(name, version=(versions or {}).get(name))
-        info = replace(tables.info(name, handle), name=name)
-        opened[name] = OpenTable(info=info, handle=handle, table_id=str(handle.metadata().id))
+        opened[name] = OpenDeltaTable(replace(tables.info(name, handle), name=name), handle)
     return opened

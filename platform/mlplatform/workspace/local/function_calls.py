@@ -1,4 +1,4 @@
-"""Calling a feature function: scalar Python, once a row, None for null; its failures name types, never values."""
+"""Calling a feature function: scalar Python, once per row, None for null; its failures name types, never values."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def call(function: FunctionInfo, arguments: Sequence[pa.Array[Any] | pa.ChunkedA
 
     Args:
         function: The function.
-        arguments: One column a parameter, in the order of the parameters.
+        arguments: One column per parameter, in the order of the parameters.
         rows: How many rows there are (a function may have no parameters).
 
     Raises:
@@ -43,12 +43,12 @@ def _call_rows(function: FunctionInfo, columns: Sequence[list[Any]], rows: int) 
             results.extend(map(function.fn, *columns))
     except Exception as error:
         row = len(results)
-        given = ", ".join(
+        types = ", ".join(
             f"{name}: {type(column[row]).__name__}"
             for (name, _), column in zip(function.parameters, columns, strict=True)
         )
         raise FeatureStoreError(
-            f"Function {function.name} raised {type(error).__name__} for arguments of these types: ({given}).",
+            f"Function {function.name} raised {type(error).__name__} for arguments of these types: ({types}).",
             hint="A null arrives as None; the function must take it.",
         ) from error
     return results

@@ -60,7 +60,8 @@ class LocalFunctions:
         """Return a registered function.
 
         Raises:
-            FeatureStoreError: If there is none of that name (near names are given), or it cannot be imported any more.
+            FeatureStoreError: If no function has that name (similar names are suggested), or it cannot be imported
+                any more.
         """
         key = str(ObjectName.parse(name)).lower()
         if key in self._known:
@@ -110,10 +111,10 @@ def _target(fn: Callable[..., Any]) -> str | None:
     if not module or not qualname or module == "__main__" or "<" in qualname:
         return None
     try:
-        found = _follow(module, qualname)
+        importable = _follow(module, qualname)
     except (ImportError, AttributeError):
         return None
-    return f"{module}:{qualname}" if found is fn else None
+    return f"{module}:{qualname}" if importable is fn else None
 
 
 def _follow(module: str, qualname: str) -> Any:

@@ -1,4 +1,4 @@
-"""Jobs of the local workspace: functions of this process, run once a token."""
+"""Jobs of the local workspace: functions of this process, run once per token."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LOG = logging.getLogger(__name__)
 class LocalJobs:
     """Runs registered functions; see `mlplatform.protocols.operations.Jobs`.
 
-    A run is recorded when it has ended, so that one that was killed is started again by the same token.
+    A run is recorded when it has ended, so that the same token starts a killed one again.
     """
 
     def __init__(self, root: Path) -> None:
@@ -43,9 +43,9 @@ class LocalJobs:
     def run_now(self, job: str, *, parameters: Mapping[str, str], token: str) -> JobRun:
         """Run a job to its end; the same token again returns what it did before."""
         with file_lock(self._locks, f"job {token}"):
-            known = self._read().get(token)
-            if known is not None:
-                return JobRun(**known)
+            recorded = self._read().get(token)
+            if recorded is not None:
+                return JobRun(**recorded)
             if job not in self._jobs:
                 raise DeploymentError(
                     f"There is no job {job}.",
@@ -58,9 +58,9 @@ class LocalJobs:
     def wait(self, run: JobRun, *, timeout_seconds: float) -> JobRun:
         """Return the run as it is on record: it ended before `run_now` returned."""
         del timeout_seconds
-        for known in self._read().values():
-            if known["run_id"] == run.run_id:
-                return JobRun(**known)
+        for recorded in self._read().values():
+            if recorded["run_id"] == run.run_id:
+                return JobRun(**recorded)
         raise DeploymentError(
             f"Run {run.run_id} of job {run.job} is not on record.", hint=f"The record is {self._file}."
         )

@@ -35,7 +35,7 @@ class LatestView:
         """Refuse a view of columns that the table does not have.
 
         Raises:
-            TableError: Naming the column, with near names.
+            TableError: Naming the column, with similar names.
         """
         for column in (*self.keys, *self.order_by, *self.where):
             if column not in schema.names:
@@ -52,12 +52,12 @@ class LatestView:
         columns = ", ".join(quote(column, "duckdb") for column in schema.names)
         with duck.connect(scratch) as connection:
             duck.scan(connection, "t", table)
-            found = connection.sql(
+            newest = connection.sql(
                 f"SELECT {columns} FROM t WHERE {where} "
                 f"QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY {order}) = 1",
                 params=list(self.where.values()) or None,
             )
-            rows: pa.Table = found.to_arrow_table()
+            rows: pa.Table = newest.to_arrow_table()
             return rows.cast(schema)
 
 

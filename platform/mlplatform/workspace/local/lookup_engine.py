@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from mlplatform.features.defaults import fill
-from mlplatform.features.training_set import Call, Join, Plan
+from mlplatform.features.training_set import FunctionCall, Join, LookupPlan
 from mlplatform.workspace.local import as_of_join, duck
 from mlplatform.workspace.local.function_calls import call
 
@@ -42,7 +42,7 @@ class Sources:
 
 
 def run(
-    plan: Plan, frame: pa.Table, columns: Sequence[str], sources: Sources, *, batch_rows: int = duck.BATCH_ROWS
+    plan: LookupPlan, frame: pa.Table, columns: Sequence[str], sources: Sources, *, batch_rows: int = duck.BATCH_ROWS
 ) -> Iterator[pa.RecordBatch]:
     """Yield the wanted columns of the extended frame, in batches and in the frame's order.
 
@@ -51,30 +51,30 @@ def run(
         frame: The rows, in normal types.
         columns: The columns wanted, in order.
         sources: What the plan reads.
-        batch_rows: Rows a batch, at most.
+        batch_rows: Rows per batch, at most.
 
     Raises:
         FeatureStoreError: If the frame has nulls in a time column that is looked up by, or a function fails.
     """
     schema = pa.schema([plan.schema.field(name) for name in columns])
     stages = list(plan.stages)
-    tail: list[Call] = []
-    while stages and isinstance(stages[-1][0], Call):
-        tail = [*(step for step in stages.pop() if isinstance(step, Call)), *tail]
-    wanted = {*columns, *(name for item in tail for name in item.arguments)}
+    tail: list[FunctionCall] = []
+    while stages and isinstance(stages[-1][0], FunctionCall):
+        tail = [*(step for step in stages.pop() if isinstance(step, FunctionCall)), *tail]
+    names = {*columns, *(name for item in tail for name in item.arguments)}
     for item in plan.joins:
         # The whole frame is looked at before the first batch leaves.
         if item.time is not None and item.time[0] in frame.column_names:
             as_of_join.refuse_null_times(frame, item)
     for start in range(0, frame.num_rows, SLICE_ROWS):
         part = _extended(stages, frame.slice(start, SLICE_ROWS), plan, sources)
-        kept = part.select([name for name in part.column_names if name in wanted])
-        for batch in kept.to_batches(max_chunksize=batch_rows):
+        selection = part.select([name for name in part.column_names if name in names])
+        for batch in selection.to_batches(max_chunksize=batch_rows):
             yield _finish(batch, tail, plan, schema, sources.functions)
 
 
 def _extended(
-    stages: Sequence[Sequence[Join] | Sequence[Call]], frame: pa.Table, plan: Plan, sources: Sources
+    stages: Sequence[Sequence[Join] | Sequence[FunctionCall]], frame: pa.Table, plan: LookupPlan, sources: Sources
 ) -> pa.Table:
     if not stages:
         return frame
@@ -90,22 +90,26 @@ def _extended(
 
 
 def _look_up(
-    connection: duckdb.DuckDBPyConnection, frame: pa.Table, item: Join, plan: Plan, sources: Sources
+    connection: duckdb.DuckDBPyConnection, frame: pa.Table, item: Join, plan: LookupPlan, sources: Sources
 ) -> pa.Table:
     types = [plan.schema.field(output).type for _, output in item.outputs]
-    found = as_of_join.look_up(connection, frame, item, sources.tables[item.table], types)
-    for (_, output), column in zip(item.outputs, found, strict=True):
+    outputs = as_of_join.look_up(connection, frame, item, sources.tables[item.table], types)
+    for (_, output), column in zip(item.outputs, outputs, strict=True):
         frame = frame.append_column(output, column)
     return frame
 
 
-def _call(frame: pa.Table, step: Call, sources: Sources) -> pa.Table:
+def _call(frame: pa.Table, step: FunctionCall, sources: Sources) -> pa.Table:
     arguments = [frame.column(name) for name in step.arguments]
     return frame.append_column(step.output, call(sources.functions[step.function], arguments, frame.num_rows))
 
 
 def _finish(
-    batch: pa.RecordBatch, calls: Sequence[Call], plan: Plan, schema: pa.Schema, functions: Mapping[str, FunctionInfo]
+    batch: pa.RecordBatch,
+    calls: Sequence[FunctionCall],
+    plan: LookupPlan,
+    schema: pa.Schema,
+    functions: Mapping[str, FunctionInfo],
 ) -> pa.RecordBatch:
     columns: dict[str, pa.Array[Any]] = dict(zip(batch.schema.names, batch.columns, strict=True))
     for step in calls:

@@ -1,4 +1,4 @@
-"""What a merge writes: only the new rows where no key is there yet, else the whole table anew; computed out of core."""
+"""What a merge writes: only the new rows where no key exists yet, else the whole table again; computed out of core."""
 
 from __future__ import annotations
 
@@ -52,38 +52,38 @@ def plan_merge(
     Raises:
         TableError: If rows that are new to the table lack a column that may not be null.
     """
-    there = duck.arrow_schema(table)
-    added = [field.with_nullable(True) for field in source.schema if field.name not in there.names]
-    schema = pa.schema([*there, *added])
+    existing = duck.arrow_schema(table)
+    new_fields = [field.with_nullable(True) for field in source.schema if field.name not in existing.names]
+    schema = pa.schema([*existing, *new_fields])
     connection.register("source", source)
     duck.scan(connection, "target", table)
     on = " AND ".join(f"t.{quote(key, 'duckdb')} = s.{quote(key, 'duckdb')}" for key in keys)
-    known, same = _counted(connection, on, source, widens=bool(added))
-    required = [field.name for field in there if not field.nullable and field.name not in source.column_names]
-    if required and known < source.num_rows:
+    matches, same = _counted(connection, on, source, widens=bool(new_fields))
+    required = [field.name for field in existing if not field.nullable and field.name not in source.column_names]
+    if required and matches < source.num_rows:
         raise TableError(
-            f"{source.num_rows - known} new row(s) lack the required column(s) {', '.join(required)}.",
+            f"{source.num_rows - matches} new row(s) lack the required column(s) {', '.join(required)}.",
             hint="A new row needs all columns that may not be null.",
         )
-    if not known and not source.num_rows and not added:
+    if not matches and not source.num_rows and not new_fields:
         return Merged(None, 0, rewrites=False, widens=False)
-    if not known:
-        return Merged(_widened(source, schema), source.num_rows, rewrites=False, widens=bool(added))
-    if known == same:
+    if not matches:
+        return Merged(_widened(source, schema), source.num_rows, rewrites=False, widens=bool(new_fields))
+    if matches == same:
         # Nothing changes: rewriting the table for rows that it holds already is what makes repeated merges slow.
-        if known == source.num_rows:
+        if matches == source.num_rows:
             return Merged(None, 0, rewrites=False, widens=False)
         fresh = connection.sql(f"SELECT s.* FROM source s WHERE NOT EXISTS (SELECT 1 FROM target t WHERE {on})")
         rows = fresh.to_arrow_table().cast(source.schema)
         return Merged(_widened(rows, schema), rows.num_rows, rewrites=False, widens=False)
     columns = [(field.name, quote(field.name, "duckdb")) for field in schema]
-    kept = ", ".join(f"t.{sql}" if name in there.names else f"NULL AS {sql}" for name, sql in columns)
-    new = ", ".join((f"s.{sql}" if name in source.column_names else f"t.{sql}") for name, sql in columns)
+    old_values = ", ".join(f"t.{sql}" if name in existing.names else f"NULL AS {sql}" for name, sql in columns)
+    new_values = ", ".join((f"s.{sql}" if name in source.column_names else f"t.{sql}") for name, sql in columns)
     merged = connection.sql(
-        f"SELECT {kept} FROM target t WHERE NOT EXISTS (SELECT 1 FROM source s WHERE {on}) "
-        f"UNION ALL SELECT {new} FROM source s LEFT JOIN target t ON {on}"
+        f"SELECT {old_values} FROM target t WHERE NOT EXISTS (SELECT 1 FROM source s WHERE {on}) "
+        f"UNION ALL SELECT {new_values} FROM source s LEFT JOIN target t ON {on}"
     )
-    return Merged(duck.stream(merged, schema), source.num_rows - same, rewrites=True, widens=bool(added))
+    return Merged(duck.stream(merged, schema), source.num_rows - same, rewrites=True, widens=bool(new_fields))
 
 
 def plan_replacement(
@@ -103,12 +103,12 @@ def plan_replacement(
     columns = ", ".join(quote(name, "duckdb") for name in schema.names)
     column, start, end = span
     time = quote(column, "duckdb")
-    kept = connection.sql(
+    rows = connection.sql(
         f"SELECT {columns} FROM target WHERE {time} IS NULL OR {time} < $start OR {time} > $end "
         f"UNION ALL SELECT {columns} FROM source",
         params={"start": start, "end": end},
     )
-    return duck.stream(kept, schema)
+    return duck.stream(rows, schema)
 
 
 def _counted(connection: duckdb.DuckDBPyConnection, on: str, source: pa.Table, *, widens: bool) -> tuple[int, int]:

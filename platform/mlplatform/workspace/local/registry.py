@@ -43,7 +43,7 @@ class LocalRegistry(MlflowRegistry):
         super().activate()
 
     def experiment(self, name: str) -> str:
-        """Return the id of the experiment of this name, created if need be, with its files under our folder."""
+        """Return the id of an experiment, which is created if it does not exist, with its files under our folder."""
         client = self._connect()
         with file_lock(self._root / ".locks", f"experiment {name}"), self._translated(f"read experiment {name}"):
             existing = client.get_experiment_by_name(name)

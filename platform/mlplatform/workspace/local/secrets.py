@@ -33,7 +33,7 @@ def _read_env_file(path: Path) -> dict[str, str]:
         return {}
     values = {}
     for line in path.read_text(encoding="utf-8").splitlines():
-        name, found, value = line.partition("=")
-        if found and not name.lstrip().startswith("#"):
+        name, separator, value = line.partition("=")
+        if separator and not name.lstrip().startswith("#"):
             values[name.strip()] = value.strip().strip("'\"")
     return values

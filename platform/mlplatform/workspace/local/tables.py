@@ -71,21 +71,22 @@ class LocalTables:
         return self._root / parsed.catalog / parsed.schema / parsed.name
 
     def _identity(self, name: ObjectName | str) -> str:
-        # Not its name, nor its folder's number, which may be given again: a table made again has taken nothing yet.
+        # Not its name, nor its folder's number, which may be given again: a table that is created again has taken
+        # nothing yet.
         return str(self.open(name).metadata().id)
 
     def open(self, name: ObjectName | str, *, version: int | None = None) -> DeltaTable:
         """Return the delta-rs handle of a table.
 
         Raises:
-            TableError: If it does not exist; near names are given.
+            TableError: If it does not exist; similar names are suggested.
         """
         if not self.exists(name):
             parsed = ObjectName.parse(name)
-            known = self.list(parsed.catalog, parsed.schema)
+            names = self.list(parsed.catalog, parsed.schema)
             raise TableError(
                 f"Table {name} does not exist.",
-                hint=f"{did_you_mean(parsed.name, known)} Run the stage that writes it." if known else "",
+                hint=f"{did_you_mean(parsed.name, names)} Run the stage that writes it." if names else "",
             )
         path = self.path(name)
         if version is not None:
@@ -116,7 +117,7 @@ class LocalTables:
         timeseries_column: str | None = None,
         description: str = "",
     ) -> TableInfo:
-        """Create an empty table, or return the one that is there if it was declared alike.
+        """Create an empty table, or return the existing one if it was declared in the same way.
 
         Raises:
             TableError: If a key is no column, or a table of that name has another declaration.
@@ -130,9 +131,9 @@ class LocalTables:
                     values[_TIMESERIES] = timeseries_column
                 delta.create(path, keyed, description=description, properties=values)
                 return self.describe(name)
-        there = self.describe(name)
-        check_same_declaration(there, keyed, primary_keys, timeseries_column)
-        return there
+        existing = self.describe(name)
+        check_same_declaration(existing, keyed, primary_keys, timeseries_column)
+        return existing
 
     def describe(self, name: ObjectName | str) -> TableInfo:
         """Return what is known about the table."""
@@ -193,17 +194,17 @@ class LocalTables:
         table = self.open(name, version=version)
         schema = duck.arrow_schema(table)
         check_columns(name, schema, [*(columns or ()), *(item[0] for item in filters)])
-        wanted = list(columns) if columns is not None else schema.names
+        selection = list(columns) if columns is not None else schema.names
         condition = expression(filters) if filters else None
         try:
             if table.protocol().min_reader_version > duck.PLAIN_READER_VERSION or _is_small(table):
-                needed = list(dict.fromkeys([*wanted, *(item[0] for item in filters)]))
+                needed = list(dict.fromkeys([*selection, *(item[0] for item in filters)]))
                 rows = _query(table, pa.schema([schema.field(column) for column in needed]))
-                return (rows.filter(condition) if condition is not None else rows).select(wanted)
+                return (rows.filter(condition) if condition is not None else rows).select(selection)
             # Readahead of one keeps memory near the size of the result.
             return (
                 table.to_pyarrow_dataset(schema=schema)
-                .scanner(columns=wanted, filter=condition, batch_readahead=1, fragment_readahead=1)
+                .scanner(columns=selection, filter=condition, batch_readahead=1, fragment_readahead=1)
                 .to_table()
             )
         except pa.ArrowException as error:
@@ -220,8 +221,8 @@ class LocalTables:
         scanner = table.to_pyarrow_dataset(schema=schema).scanner(
             columns=[column], filter=condition, batch_readahead=1, fragment_readahead=1
         )
-        found = [pc.max(batch.column(0)).as_py() for batch in scanner.to_batches() if batch.num_rows]
-        return max((value for value in found if value is not None), default=None)
+        maxima = [pc.max(batch.column(0)).as_py() for batch in scanner.to_batches() if batch.num_rows]
+        return max((value for value in maxima if value is not None), default=None)
 
     def create_latest_view(
         self,
@@ -255,10 +256,10 @@ class LocalTables:
         rows = to_arrow(frame)
         check_merge_keys(info, rows.column_names)
         check_no_nulls(rows, info.primary_keys, str(name))
-        known = pa.schema([field for field in info.schema if field.name in rows.column_names])
-        conformed = conform(rows.select(known.names), known, str(name))
+        declared = pa.schema([field for field in info.schema if field.name in rows.column_names])
+        conformed = conform(rows.select(declared.names), declared, str(name))
         for column in rows.column_names:
-            if column not in known.names:
+            if column not in declared.names:
                 conformed = conformed.append_column(column, rows.column(column))
         check_unique(conformed, info.primary_keys, str(name))
         return delta.merge(self.path(name), str(name), conformed, info.primary_keys, self._scratch)
@@ -288,13 +289,13 @@ class LocalTables:
 
     def committed(self, name: ObjectName | str, transactions: Sequence[Transaction]) -> tuple[bool, ...]:
         """Tell of each transaction whether the table has taken it."""
-        known = self._committed.setdefault(self._identity(name), set())
-        unknown = [transaction for transaction in transactions if transaction not in known]
+        taken = self._committed.setdefault(self._identity(name), set())
+        unknown = [transaction for transaction in transactions if transaction not in taken]
         if unknown:
             # What a table has taken it has taken for good; each look at its log takes a millisecond.
             table = self.open(name)
-            known.update(transaction for transaction in unknown if delta.is_committed(table, transaction))
-        return tuple(transaction in known for transaction in transactions)
+            taken.update(transaction for transaction in unknown if delta.is_committed(table, transaction))
+        return tuple(transaction in taken for transaction in transactions)
 
     def drop(self, name: ObjectName | str) -> None:
         """Remove the table."""

@@ -26,7 +26,7 @@ from mlplatform.workspace.shared.workspace import SharedWorkspace
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-    from mlplatform.workspace.local.fe import LocalFeatureClient
+    from mlplatform.workspace.local.feature_client import LocalFeatureClient
     from mlplatform.workspace.local.session import SailServer
     from mlplatform.workspace.local.tables import LocalTables
 
@@ -45,7 +45,7 @@ def workspace_root(root: str | Path | None = None) -> Path:
 class LocalWorkspace(SharedWorkspace):
     """A workspace on this machine; see `mlplatform.protocols.workspace.Workspace`.
 
-    Parts are made when first used, so that a command that only reads tables starts no engine.
+    Parts are created when first used, so that a command that only reads tables starts no engine.
     """
 
     home = "local"
@@ -76,7 +76,7 @@ class LocalWorkspace(SharedWorkspace):
         prefix: str = "",
         spark: SparkSession | None = None,
     ) -> LocalWorkspace:
-        """Open the workspace in a folder, made (mode 0700) if it is not there.
+        """Open the workspace in a folder, which is created (mode 0700) if it does not exist.
 
         Args:
             env: The environment.
@@ -135,7 +135,7 @@ class LocalWorkspace(SharedWorkspace):
 
     @cached_property
     def jobs(self) -> LocalJobs:
-        """Functions of this process, run once a token."""
+        """Functions of this process, run once per token."""
         return LocalJobs(self.root)
 
     @cached_property
@@ -151,9 +151,16 @@ class LocalWorkspace(SharedWorkspace):
     @cached_property
     def fe(self) -> LocalFeatureClient:
         """The embedded feature client."""
-        from mlplatform.workspace.local.fe import LocalFeatureClient
+        from mlplatform.workspace.local.feature_client import LocalFeatureClient
 
-        return LocalFeatureClient(self)
+        return LocalFeatureClient(
+            tables=self.tables,
+            registry=self.registry,
+            functions=self.functions,
+            specs=self.root / "feature_specs",
+            scratch=lambda: self.scratch,
+            spark=lambda: self.spark,
+        )
 
     @property
     def spark(self) -> SparkSession:
@@ -161,7 +168,7 @@ class LocalWorkspace(SharedWorkspace):
         if self._given is not None:
             return self._given
         if self._server is not None and not self._server.running:
-            LOG.warning("The local Spark engine died; it is started anew. Its messages: %s", self.root / "logs")
+            LOG.warning("The local Spark engine died; it is started again. Its messages: %s", self.root / "logs")
             self._stop_engine()
         if self._session is None:
             from mlplatform.workspace.local.session import SailServer, connect

@@ -54,14 +54,14 @@ def check_fit(columns: Sequence[str], schema: pa.Schema, table: str) -> None:
     """Refuse a frame with columns that the table does not have, or without those that it needs.
 
     Raises:
-        TableError: With near names.
+        TableError: With similar names.
     """
     unknown = [name for name in columns if name not in schema.names]
     if unknown:
         raise TableError(f"{table} has no column {', '.join(unknown)}.", hint=did_you_mean(unknown[0], schema.names))
-    missing = [field.name for field in schema if field.name not in columns and not field.nullable]
-    if missing:
-        raise TableError(f"The frame for {table} lacks {', '.join(missing)}.", hint="These columns may not be null.")
+    absent = [field.name for field in schema if field.name not in columns and not field.nullable]
+    if absent:
+        raise TableError(f"The frame for {table} lacks {', '.join(absent)}.", hint="These columns may not be null.")
 
 
 def _column(frame: pa.Table, field: pa.Field[Any], table: str) -> pa.ChunkedArray[Any]:
@@ -70,7 +70,7 @@ def _column(frame: pa.Table, field: pa.Field[Any], table: str) -> pa.ChunkedArra
     column = frame.column(field.name)
     if not column.type.equals(field.type):
         try:
-            column = pc.cast(column, field.type)
+            column = _exactly(column, field.type)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise TableError(
                 f"Column {field.name} of {table} is {field.type}; the frame's {column.type} does not fit: {error}",
@@ -82,3 +82,19 @@ def _column(frame: pa.Table, field: pa.Field[Any], table: str) -> pa.ChunkedArra
             hint="Send such rows to the quarantine, or declare the column nullable.",
         )
     return column
+
+
+def _exactly(column: pa.ChunkedArray[Any], kind: pa.DataType) -> pa.ChunkedArray[Any]:
+    """Cast a column; Arrow refuses what would lose something, but for floats that a decimal rounds.
+
+    Raises:
+        ArrowInvalid: If a value would not be the same.
+    """
+    cast = column.cast(kind)
+    if pa.types.is_floating(column.type) and pa.types.is_decimal(kind):
+        # By way of text: Arrow's own cast back may be a last bit off.
+        back = cast.cast(pa.string()).cast(column.type)
+        if not back.equals(column):
+            lost = column.filter(pc.invert(pc.equal(back, column)))
+            raise pa.ArrowInvalid(f"{len(lost)} value(s), such as {lost[0]}, would be rounded")
+    return cast

@@ -6,21 +6,23 @@ import contextlib
 import io
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from mlplatform.errors import FeatureStoreError
+from mlplatform.workspace.shared.model_signature import make_signature
 from mlplatform.workspace.shared.model_store import RAW_MODEL
 
 if TYPE_CHECKING:
+    from mlflow.models import ModelSignature
     from mlflow.models.model import ModelInfo
 
-    from mlplatform.protocols.feature_spec import FeatureSpec
-    from mlplatform.protocols.lineage import Lineage
-    from mlplatform.protocols.registry import Registry
+    from mlplatform.workspace.shared.registry import MlflowRegistry
+    from mlplatform.workspace.shared.training_set import SpineWithFeatures
 
 # What MLflow loads for a model that we packaged ourselves.
 LOADER = "mlplatform.features.packaged"
@@ -31,16 +33,82 @@ _CHATTER = ("Registered model '", "Successfully registered model '", "Created ve
 _BASE = ("mlflow", "numpy", "pandas", "scipy")
 
 
+@dataclass(frozen=True)
+class ModelToLog:
+    """A fitted model, and what is logged with it.
+
+    Attributes:
+        model: The model.
+        name: Its name within the run.
+        flavor: An MLflow flavor.
+        signature: Its signature.
+        pip_requirements: Its requirements.
+        registered_model_name: The registered model that gets a version; None: none does.
+        await_registration_for: Seconds to wait for the registration; None: the home's default.
+        infer_input_example: Whether the spine's first row is stored as an example.
+        flavor_arguments: For the flavor's `save_model`.
+    """
+
+    model: Any
+    name: str
+    flavor: Any
+    signature: ModelSignature
+    pip_requirements: Sequence[str]
+    registered_model_name: str | None
+    await_registration_for: int | None
+    infer_input_example: bool
+    flavor_arguments: Mapping[str, Any]
+
+
+def model_to_log(  # noqa: PLR0913  (the real client's arguments)
+    model: Any,
+    artifact_path: str,
+    *,
+    flavor: Any,
+    training_set: SpineWithFeatures,
+    registered_model_name: object,
+    await_registration_for: int | None,
+    infer_input_example: bool,
+    extra_pip_requirements: Sequence[str] | None,
+    arguments: Mapping[str, Any],
+) -> ModelToLog:
+    """Return what is logged; see `log_model` of the feature client.
+
+    Raises:
+        FeatureStoreError: If the flavor is not one, or no signature can be derived.
+    """
+    rest = dict(arguments)
+    extra = list(dict.fromkeys([*training_set.extra_pip_requirements, *(extra_pip_requirements or ())]))
+    requirements = model_requirements(flavor_name(flavor), rest.pop("pip_requirements", None), extra)
+    signature = make_signature(
+        training_set.feature_spec,
+        training_set.label_types,
+        output_schema=rest.pop("output_schema", None),
+        given=rest.pop("signature", None),
+    )
+    return ModelToLog(
+        model=model,
+        name=artifact_path,
+        flavor=flavor,
+        signature=signature,
+        pip_requirements=requirements,
+        registered_model_name=None if registered_model_name is None else str(registered_model_name),
+        await_registration_for=await_registration_for,
+        infer_input_example=infer_input_example,
+        flavor_arguments=rest,
+    )
+
+
 def flavor_name(flavor: Any) -> str:
     """Return the name of an MLflow flavor.
 
     Raises:
-        FeatureStoreError: If it is none.
+        FeatureStoreError: If it is not one.
     """
     name = getattr(flavor, "FLAVOR_NAME", None)
     if not name or not hasattr(flavor, "save_model"):
         raise FeatureStoreError(
-            f"flavor {flavor!r} is no MLflow flavor.", hint="Give a module such as mlflow.sklearn or mlflow.pyfunc."
+            f"flavor {flavor!r} is not an MLflow flavor.", hint="Give a module such as mlflow.sklearn or mlflow.pyfunc."
         )
     return str(name)
 
@@ -64,52 +132,69 @@ def model_requirements(flavor: str, given: Sequence[str] | None, extra: Sequence
     return [*pinned, *(extra or ())]
 
 
-def package(
+def log_ourselves(
+    registry: MlflowRegistry,
+    request: ModelToLog,
+    training_set: SpineWithFeatures,
     folder: Path,
-    model: Any,
     *,
-    flavor: Any,
-    spec: FeatureSpec,
-    lineage: Lineage,
-    pip_requirements: Sequence[str],
+    refusals: Callable[[], AbstractContextManager[None]],
     **kwargs: Any,
-) -> None:
-    """Write a model beside its feature spec and lineage, laid out as the real client does.
+) -> ModelInfo:
+    """Package a model as the real client lays it out, beside its feature spec and lineage, and log it by MLflow alone.
 
     Args:
-        folder: Where to; it is made.
-        model: The fitted model.
-        flavor: An MLflow flavor.
-        spec: Its feature spec.
-        lineage: Where its features come from.
-        pip_requirements: Its requirements.
-        **kwargs: For the flavor's `save_model`.
+        registry: The workspace's registry, activated.
+        request: The model.
+        training_set: What it was fitted on.
+        folder: Where it is packaged; created.
+        refusals: Turns what MLflow refuses into an error of ours.
+        **kwargs: For `mlflow.pyfunc.log_model`.
 
     Raises:
         FeatureStoreError: If MLflow refuses the model.
     """
+    arguments = dict(request.flavor_arguments)
+    example = arguments.pop("input_example", None)
+    if example is None and request.infer_input_example:
+        example = training_set.example()
+    _package(folder, request, training_set, arguments)
+    with own_run(registry), refusals(), without_chatter():
+        return log_packaged(
+            folder,
+            request.name,
+            pip_requirements=list(request.pip_requirements),
+            signature=request.signature,
+            input_example=example,
+            registered_model_name=request.registered_model_name,
+            **kwargs,
+        )
+
+
+def _package(folder: Path, request: ModelToLog, training_set: SpineWithFeatures, arguments: Mapping[str, Any]) -> None:
     import mlflow.pyfunc
 
     folder.mkdir(parents=True)
-    python_model = {"python_model": model} if flavor_name(flavor) == mlflow.pyfunc.FLAVOR_NAME else {}
-    positional = [] if python_model else [model]
+    is_pyfunc = flavor_name(request.flavor) == mlflow.pyfunc.FLAVOR_NAME
+    python_model = {"python_model": request.model} if is_pyfunc else {}
+    positional = [] if is_pyfunc else [request.model]
     with refusals_in_our_words():
-        flavor.save_model(
+        request.flavor.save_model(
             *positional,
             path=str(folder / RAW_MODEL),
-            pip_requirements=list(pip_requirements),
+            pip_requirements=list(request.pip_requirements),
             **python_model,
-            **kwargs,
+            **arguments,
         )
-    spec.save(folder)
-    lineage.save(folder)
+    training_set.feature_spec.save(folder)
+    training_set.lineage.save(folder)
 
 
 def log_packaged(folder: Path, name: str, **kwargs: Any) -> ModelInfo:
     """Log a packaged model in the active run, through MLflow alone; with `registered_model_name` register it.
 
     Args:
-        folder: What `package` wrote.
+        folder: Where feature spec, lineage and model lie.
         name: The model's name within the run.
         **kwargs: For `mlflow.pyfunc.log_model`.
     """
@@ -172,7 +257,7 @@ def without_chatter() -> Iterator[None]:
 
 
 @contextmanager
-def own_run(registry: Registry) -> Iterator[None]:
+def own_run(registry: MlflowRegistry) -> Iterator[None]:
     """Log inside the caller's run, or in one of our own."""
     import mlflow
 

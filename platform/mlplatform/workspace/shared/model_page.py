@@ -59,19 +59,19 @@ def log_metrics(client: MlflowClient, version: ModelVersion, metrics: Mapping[st
 
     moment = int(at.timestamp() * 1000)
     model_id = _model_id(client, version)
-    found = [
+    logged = [
         Metric(_NOT_IN_A_NAME.sub("_", name), float(value), moment, 0, model_id=model_id, run_id=version.run_id)
         for name, value in metrics.items()
         if math.isfinite(value)
     ]
-    if found:
-        client.log_batch(version.run_id, metrics=found)
+    if logged:
+        client.log_batch(version.run_id, metrics=logged)
 
 
 def _model_id(client: MlflowClient, version: ModelVersion) -> str | None:
-    found = client.get_model_version(version.name, str(version.version)).model_id
-    if found:
-        return str(found)
+    model_id = client.get_model_version(version.name, str(version.version)).model_id
+    if model_id:
+        return str(model_id)
     outputs = client.get_run(version.run_id).outputs
     models = outputs.model_outputs if outputs is not None else []
     return str(models[-1].model_id) if models else None

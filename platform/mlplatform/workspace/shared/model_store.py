@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlplatform.errors import FeatureStoreError, PlatformError, RegistryError, did_you_mean
-from mlplatform.protocols.feature_client import ModelFiles
+from mlplatform.features.artifacts import DIGEST_TAG, verify
 
 if TYPE_CHECKING:
     from mlplatform.workspace.shared.registry import MlflowRegistry
@@ -62,9 +62,6 @@ class ModelArtifact:
         return self.spec_folder / RAW_MODEL
 
 
-Verify = Callable[[ModelFiles], None]
-
-
 def fetch(registry: MlflowRegistry, uri: str, scratch: Path) -> ModelArtifact:
     """Find a model and bring its files to this machine; nothing in them is loaded.
 
@@ -74,7 +71,7 @@ def fetch(registry: MlflowRegistry, uri: str, scratch: Path) -> ModelArtifact:
         scratch: Where downloaded files go.
 
     Raises:
-        FeatureStoreError: If the URI is none of these forms, or the model has no such alias or version.
+        FeatureStoreError: If the URI has none of these forms, or the model has no such alias or version.
         RegistryError: If the registry or the artifact store cannot be read.
     """
     name, version = _resolve(registry, uri)
@@ -99,7 +96,7 @@ def fetch(registry: MlflowRegistry, uri: str, scratch: Path) -> ModelArtifact:
     if not (Path(path) / "MLmodel").is_file():
         raise RegistryError(
             f"The files of model {uri} are gone: the registry knows it, and its artifact store holds no MLmodel of it.",
-            hint="Restore the artifact store, or train anew.",
+            hint="Restore the artifact store, or train again.",
         )
     return ModelArtifact(path=Path(path), uri=uri, name=name, version=version, tags=tags)
 
@@ -115,28 +112,32 @@ def _resolve(registry: MlflowRegistry, uri: str) -> tuple[str, int | None]:
         return name, aliases[alias]
     if match := _VERSION.fullmatch(uri):
         name, version = match[1], int(match[2])
-        known = [item.version for item in registry.versions(name)]
-        if version not in known:
-            listed = ", ".join(map(str, known)) or "none"
+        versions = [item.version for item in registry.versions(name)]
+        if version not in versions:
+            listed = ", ".join(map(str, versions)) or "none"
             raise FeatureStoreError(f"Model {name} has no version {version}.", hint=f"Its versions: {listed}.")
         return name, version
     if _OTHER.fullmatch(uri):
         return "", None
-    raise FeatureStoreError(f"{uri!r} is no model URI.", hint=f"Give {_FORMS}.")
+    raise FeatureStoreError(f"{uri!r} is not a model URI.", hint=f"Give {_FORMS}.")
 
 
-def check_model(artifact: ModelArtifact, verify: Verify | None = None) -> None:
-    """Refuse a model before anything in it is deserialised.
+def check_model(artifact: ModelArtifact, trusted_types: Collection[str] | None = None) -> None:
+    """Refuse a model before anything in it is loaded.
 
     Args:
         artifact: The model's files.
-        verify: Raises to refuse.
+        trusted_types: Types that the model may hold beyond the platform's allow-list (fully qualified). Given, even
+            empty, the model must be one that the platform registered. None: a model without the platform's digest was
+            registered by somebody else, and is not looked into, as the real client does not; one with it is.
 
     Raises:
+        RegistryError: If the files are not those registered, or hold types that are not allowed.
         FeatureStoreError: If the folder holds no model of `log_model`.
     """
-    if verify is not None:
-        verify(artifact)
+    expected = artifact.tags.get(DIGEST_TAG, "")
+    if expected or trusted_types is not None:
+        verify(artifact.path, expected, trusted_types or ())
     if not (artifact.raw_model / "MLmodel").is_file():
         raise FeatureStoreError(
             f"Model {artifact.uri} carries no features: it has no {SPEC_FOLDER / RAW_MODEL}.",
@@ -144,20 +145,15 @@ def check_model(artifact: ModelArtifact, verify: Verify | None = None) -> None:
         )
 
 
-def load_model(artifact: ModelArtifact, verify: Verify | None = None) -> Any:
-    """Load a model's predictor, as its flavor would serve it (`predict`, or what `pyfunc_predict_fn` named).
+def load_model(artifact: ModelArtifact) -> Any:
+    """Load a checked model's predictor, as its flavor would serve it (`predict`, or what `pyfunc_predict_fn` named).
 
     The raw model is logged without a signature, so that nothing is checked or converted again for every batch: the
     frame has been built from the feature spec.
 
     Args:
-        artifact: The model's files.
-        verify: Called before anything is deserialised; raises to refuse.
-
-    Raises:
-        FeatureStoreError: If the folder holds no model of `log_model`.
+        artifact: The model's files, which `check_model` let pass.
     """
-    check_model(artifact, verify)
     import mlflow.pyfunc
 
     return mlflow.pyfunc.load_model(str(artifact.raw_model))

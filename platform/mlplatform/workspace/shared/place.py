@@ -43,12 +43,12 @@ class Place:
         Raises:
             ConfigError: If another use case has decided on another catalog: the platform's own tables are in one.
         """
-        wanted = catalog or self.env
+        name = catalog or self.env
         if self._catalog is None:
-            self._catalog, self._decided_by = check_part(wanted, of=wanted), use_case
-        elif self._decided_by and wanted != self._catalog:
+            self._catalog, self._decided_by = check_part(name, of=name), use_case
+        elif self._decided_by and name != self._catalog:
             raise ConfigError(
-                f"In {self.env} the use case {use_case} is in the catalog {wanted}, and this workspace is in "
+                f"In {self.env} the use case {use_case} is in the catalog {name}, and this workspace is in "
                 f"{self._catalog}, the catalog of {self._decided_by}, which was opened in it first.",
-                hint=f"Open a workspace of its own for each: open_workspace(env={self.env!r}, catalog={wanted!r}).",
+                hint=f"Open a workspace of its own for each: open_workspace(env={self.env!r}, catalog={name!r}).",
             )

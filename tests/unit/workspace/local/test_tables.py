@@ -125,7 +125,7 @@ def test_what_lies_outside_is_untouched_and_what_lies_within_is_what_was_given(
     [
         ([row(1, day(1) - INSTANT)], r"1 of 1 row\(s\) .* outside"),
         ([row(1, day(1)), row(2, day(3) + INSTANT), row(3, day(9))], r"2 of 3 row\(s\) .* outside"),
-        ([row(1, day(2)), row(1, day(2), 2.0)], r"1 key\(s\) .* stand more than once"),
+        ([row(1, day(2)), row(1, day(2), 2.0)], r"1 key\(s\) .* occur more than once"),
         ([{**row(1), "id": None}], "id of .* may not be null"),
         ([{**row(1), "at": None}], "at of .* may not be null"),
     ],

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +21,9 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
 from mlplatform.errors import RegistryError
-from mlplatform.naming import ObjectName
-from mlplatform.training import artifacts
+from mlplatform.features import artifacts
+from mlplatform.features.artifacts import DIGEST_TAG
+from mlplatform.workspace.shared.model_store import ModelArtifact, check_model
 
 X, Y = np.random.default_rng(0).normal(size=(60, 2)), (np.arange(60) % 2).astype(float)
 
@@ -204,56 +204,34 @@ def test_a_skops_file_that_is_none_is_refused(tmp_path):
         artifacts.verify(folder, artifacts.digest(folder))
 
 
-@dataclass(frozen=True)
-class Loaded:
-    """A model's files as a workspace hands them over."""
-
-    path: Path
-    name: str
-    tags: dict[str, str]
-
-
-@pytest.fixture
-def foreign(tmp_path) -> Callable[[str], Loaded]:
-    folder = store(tmp_path, make_pipeline(Foreign(), LogisticRegression()).fit(X, Y))
-    digest = artifacts.digest(folder)
-    return lambda name: Loaded(folder, name, {artifacts.DIGEST_TAG: digest})
-
-
 NAME_OF_FOREIGN = f"{Foreign.__module__}.{Foreign.__qualname__}"
 
 
-def test_what_one_model_may_hold_no_other_may(foreign):
-    verifier = artifacts.Verifier()
-    verifier.trust("dev.one.model", [NAME_OF_FOREIGN])
-    verifier(foreign("dev.one.model"))
-    for other in ("dev.other.model", "prod.one.model", "dev.one.model2", "", "dev.one"):
+@pytest.fixture
+def foreign(tmp_path: Path) -> ModelArtifact:
+    """A model of the platform's that holds an estimator of somebody else's."""
+    folder = tmp_path / "model"
+    raw = folder / "data" / "feature_store" / "raw_model"
+    store(raw, make_pipeline(Foreign(), LogisticRegression()).fit(X, Y))
+    return ModelArtifact(folder, "models:/dev.one.model/1", "dev.one.model", 1, {DIGEST_TAG: artifacts.digest(folder)})
+
+
+def test_a_model_is_loaded_by_who_trusts_its_types_and_by_nobody_else(foreign):
+    check_model(foreign, [NAME_OF_FOREIGN])
+    for trusted in (None, [], [NAME_OF_FOREIGN.lower()], ["sklearn.linear_model"]):
         with pytest.raises(RegistryError, match="types that are not allowed"):
-            verifier(foreign(other))
-
-
-def test_a_name_is_trusted_however_it_is_given(foreign):
-    verifier = artifacts.Verifier()
-    verifier.trust(ObjectName.parse("dev.one.model"), [NAME_OF_FOREIGN])
-    verifier(foreign("dev.one.model"))
-
-
-def test_trusting_again_replaces_what_was_trusted(foreign):
-    verifier = artifacts.Verifier()
-    verifier.trust("dev.one.model", [NAME_OF_FOREIGN])
-    verifier.trust("dev.two.model", [NAME_OF_FOREIGN])
-    verifier.trust("dev.one.model", [])
-    with pytest.raises(RegistryError, match="types that are not allowed"):
-        verifier(foreign("dev.one.model"))
-    verifier(foreign("dev.two.model"))
+            check_model(foreign, trusted)
 
 
 def test_trust_is_no_answer_to_files_that_were_changed(foreign):
-    verifier = artifacts.Verifier()
-    verifier.trust("dev.one.model", [NAME_OF_FOREIGN])
-    model = foreign("dev.one.model")
-    (model.path / "MLmodel").write_text("flavors: {other: 1}\n", encoding="utf-8")
+    (foreign.raw_model / "MLmodel").write_text("flavors: {other: 1}\n", encoding="utf-8")
     with pytest.raises(RegistryError, match="not those registered"):
-        verifier(model)
-    with pytest.raises(RegistryError, match="No digest is recorded"):
-        verifier(Loaded(model.path, model.name, {}))
+        check_model(foreign, [NAME_OF_FOREIGN])
+
+
+def test_without_a_digest_a_model_is_nobody_s_the_platform_knows(foreign):
+    bare = replace(foreign, tags={})
+    for trusted in ([], [NAME_OF_FOREIGN]):
+        with pytest.raises(RegistryError, match="No digest is recorded"):
+            check_model(bare, trusted)
+    check_model(bare)  # as the real client does

@@ -1,64 +1,83 @@
-"""The feature client of Databricks: the real client, with our rules before and after."""
+"""The feature client's face and the flow behind it: names, arguments and checks are the same in both homes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from functools import cached_property
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import pyarrow as pa
 
 from mlplatform.errors import FeatureStoreError
 from mlplatform.features.declaration import declare, looked_up, split
 from mlplatform.features.named_spec import NamedSpec, check_same, inferred_sources, spelled_out
+from mlplatform.features.scoring import plan_scoring
 from mlplatform.features.training_set import make_plan, sources_needed
 from mlplatform.naming import ObjectName
-from mlplatform.protocols.feature_spec import FeatureColumn, FeatureSpec
+from mlplatform.protocols.feature_spec import FeatureSpec
 from mlplatform.protocols.lineage import Lineage, frame_rule
-from mlplatform.workspace.databricks import feature_specs, model_logging
-from mlplatform.workspace.databricks.feature_engineering import asked, feature_engineering_client, real_features
-from mlplatform.workspace.databricks.feature_frames import SparkFrame, rows_in, to_arrow
-from mlplatform.workspace.databricks.scoring import BatchScoring, Scored
-from mlplatform.workspace.databricks.training_set import DatabricksTrainingSet, FeatureTables, refuse_dots
 from mlplatform.workspace.shared import feature_writes, model_store
 from mlplatform.workspace.shared.feature_methods import OnlySome
-from mlplatform.workspace.shared.model_store import Verify
+from mlplatform.workspace.shared.feature_specs import FeatureSpecs, SpecDeclaration
+from mlplatform.workspace.shared.model_logging import ModelToLog, model_to_log
+from mlplatform.workspace.shared.scoring import BatchScoring, Environment, FrameT, OpenTable, TableT
+from mlplatform.workspace.shared.training_set import Declaration, SpineWithFeatures, own_training_set
 
 if TYPE_CHECKING:
     from mlflow.models.model import ModelInfo
     from pyspark.sql import DataFrame
 
+    from mlplatform.protocols.functions import FunctionInfo, Functions
     from mlplatform.protocols.lookups import FeatureFunction, FeatureLookup
-    from mlplatform.protocols.tables import TableInfo
-    from mlplatform.workspace.databricks.workspace import DatabricksWorkspace
+    from mlplatform.protocols.tables import TableInfo, Tables
+    from mlplatform.workspace.shared.feature_frames import Rows
+    from mlplatform.workspace.shared.registry import MlflowRegistry
 
 
-class DatabricksFeatureClient(OnlySome):
+SetT = TypeVar("SetT", bound=SpineWithFeatures)
+
+
+class FeatureClientBase(OnlySome, ABC, Generic[FrameT, TableT, SetT]):
     """Feature tables, training sets, and models that carry their feature spec.
 
     See `mlplatform.protocols.feature_client.FeatureClient`. Frames go in as Spark DataFrames, `pyarrow.Table` or
-    pandas frames; a Spark DataFrame stays in Spark. Training sets, models and scores are the real client's. Feature
-    tables are tables of Unity Catalog with a primary key, written by `ws.tables`: the real client's own merge gives up
-    when another writer was faster.
+    pandas frames. Arguments that only tune the real client are taken, and change nothing where they do not apply.
+
+    A home says how frames are taken, tables opened, training sets computed, models logged and frames scored; whatever
+    can be refused before that is refused here.
 
     Attributes:
-        verify_model: Called with a model's files before anything in them is deserialised; raises to refuse it.
+        training_set_type: What `create_training_set` returns.
     """
 
-    def __init__(self, ws: DatabricksWorkspace) -> None:
-        """Work in a Databricks workspace; the real client is made when it is first needed."""
-        self._ws = ws
-        self.verify_model: Verify | None = None
+    training_set_type: type[SetT]
 
-    @cached_property
-    def _client(self) -> Any:
-        # The real client takes the session that it finds, and MLflow's URIs at each call.
-        self._ws.registry.activate()
-        assert self._ws.spark is not None
-        return feature_engineering_client()
+    def __init__(
+        self,
+        *,
+        tables: Tables,
+        registry: MlflowRegistry,
+        functions: Functions,
+        specs: FeatureSpecs,
+        scratch: Callable[[], Path | None],
+    ) -> None:
+        """Take the parts of a workspace that the client works with.
+
+        Args:
+            tables: The workspace's tables.
+            registry: Its registered models.
+            functions: Its registered functions.
+            specs: Its feature specs.
+            scratch: Gives a folder for temporary files; None: the system's.
+        """
+        self._tables = tables
+        self._registry = registry
+        self._functions = functions
+        self._specs = specs
+        self._scratch = scratch
 
     def create_table(
         self,
@@ -72,14 +91,15 @@ class DatabricksFeatureClient(OnlySome):
         description: str | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> TableInfo:
-        """Create a feature table; the same declaration again returns the table that is there, and merges `df`.
+        """Create a feature table; the same declaration again returns the existing table, and merges `df`.
 
         Args:
             name: Three-level name.
             primary_keys: Key columns in order, the timeseries column among them.
             df: The first rows; their schema is the table's unless `schema` is given.
             timeseries_column: The column that says when a row was known.
-            partition_columns: Taken for the real client's sake: tables are clustered by their keys.
+            partition_columns: Taken for the real client's sake; tables are clustered by their keys on Databricks, and
+                not partitioned at home.
             schema: A Spark `StructType` or an Arrow schema.
             description: The table's comment.
             tags: Free key-value tags.
@@ -88,15 +108,15 @@ class DatabricksFeatureClient(OnlySome):
             What is known about the table.
 
         Raises:
-            FeatureStoreError: If the declaration does not fit itself or the table that is there.
+            FeatureStoreError: If the declaration does not fit itself or the existing table.
             TableError: If rows have null or duplicate keys; the table then stays empty, or as it was.
         """
         del partition_columns
         return feature_writes.create(
-            self._ws.tables,
+            self._tables,
             name,
             primary_keys,
-            None if df is None else rows_in(df, of=f"the frame for {name}"),
+            None if df is None else self._rows(df, of=f"the frame for {name}"),
             timeseries_column=timeseries_column,
             schema=schema,
             description=description,
@@ -111,42 +131,42 @@ class DatabricksFeatureClient(OnlySome):
 
         Raises:
             FeatureStoreError: If the mode is not `merge`, or columns of a timeseries table are missing.
-            TableError: If there is no such table, or the rows do not fit it, or keys are null or repeated.
+            TableError: If the table does not exist, the rows do not fit it, or keys are null or repeated.
             UnavailableError: If other writers kept winning.
         """
-        feature_writes.write(self._ws.tables, name, rows_in(df, of=f"the frame for {name}"), mode)
+        feature_writes.write(self._tables, name, self._rows(df, of=f"the frame for {name}"), mode)
 
     def read_table(self, *, name: ObjectName | str) -> DataFrame:
         """Return the table, pinned at its newest version, as a Spark DataFrame.
 
         Raises:
-            TableError: If it does not exist; near names are given.
+            TableError: If it does not exist; the message suggests similar names.
         """
-        return self._ws.tables.read(name)
+        return self._tables.read(name)
 
     def get_table(self, *, name: ObjectName | str) -> TableInfo:
         """Return name, keys, timeseries column, description, tags and features.
 
         Raises:
-            TableError: If it does not exist; near names are given.
+            TableError: If it does not exist; the message suggests similar names.
         """
-        return self._ws.tables.describe(name)
+        return self._tables.describe(name)
 
     def drop_table(self, *, name: ObjectName | str) -> None:
-        """Remove table and metadata.
+        """Remove a table and its metadata.
 
         Raises:
-            TableError: If it does not exist; near names are given.
+            TableError: If it does not exist; the message suggests similar names.
         """
-        self._ws.tables.drop(name)
+        self._tables.drop(name)
 
     def set_feature_table_tag(self, *, name: ObjectName | str, key: str, value: str) -> None:
         """Set a tag."""
-        self._ws.tables.set_tag(name, key, str(value))
+        self._tables.set_tag(name, key, str(value))
 
     def delete_feature_table_tag(self, *, name: ObjectName | str, key: str) -> None:
-        """Take a tag away; no error if it is not there."""
-        self._ws.tables.set_tag(name, key, None)
+        """Remove a tag; no error if it does not exist."""
+        self._tables.set_tag(name, key, None)
 
     def create_training_set(
         self,
@@ -159,7 +179,7 @@ class DatabricksFeatureClient(OnlySome):
         exclude_columns: Sequence[str] | None = None,
         use_spark_native_join: bool = False,
         use_timeseries_filtering: bool = False,
-    ) -> DatabricksTrainingSet:
+    ) -> SetT:
         """Extend a spine by features as of each row's own time; nothing is computed before it is loaded.
 
         Args:
@@ -169,8 +189,8 @@ class DatabricksFeatureClient(OnlySome):
             features: Not supported.
             label: The label column or columns, or None.
             exclude_columns: Columns that are left out of the result; unknown names are ignored.
-            use_spark_native_join: Changes nothing here: the real client's native join compares ages in whole seconds.
-            use_timeseries_filtering: Passed on.
+            use_spark_native_join: Changes nothing: the real client's native join compares ages in whole seconds.
+            use_timeseries_filtering: Passed on to the real client; changes nothing at home.
 
         Returns:
             The training set.
@@ -186,7 +206,7 @@ class DatabricksFeatureClient(OnlySome):
                 "A training set is made from feature_lookups or from a feature_spec, not from both or from features.",
                 hint="Declare FeatureLookup and FeatureFunction, or name what create_feature_spec made.",
             )
-        named = None if feature_spec is None else self._named(feature_spec)
+        named = None if feature_spec is None else self._specs.get(ObjectName.parse(feature_spec))
         if named is not None:
             feature_lookups = named.features()
         labels = [label] if isinstance(label, str) else list(label or ())
@@ -194,35 +214,33 @@ class DatabricksFeatureClient(OnlySome):
         if named is not None:
             excluded += named.excluded()
         lookups, functions = split(feature_lookups)
-        frame = SparkFrame.of(self._ws.spark, df, what="the spine")
-        registered = {item.udf_name: self._ws.functions.get(item.udf_name) for item in functions}
-        feature_tables = FeatureTables(self._ws.tables, self._ws.client)
-        tables = self._describe([lookup.table_name for lookup in lookups])
+        frame = self._frame(df, of="the spine")
+        registered = self._registered(functions)
+        tables = self._open(lookup.table_name for lookup in lookups)
         spec = declare(
             frame.schema.names,
             lookups,
             functions,
             labels=labels,
             exclude_columns=set(excluded),
-            tables=tables,
-            table_ids={name: feature_tables.id(name) for name in tables},
+            tables=_infos(tables),
+            table_ids=_ids(tables),
             registered=registered,
         )
-        wanted = [column.output_name for column in spec.columns]
-        plan = make_plan(spec, frame.schema, wanted=wanted, tables=tables, functions=registered)
-        _refuse_twins(spec)
-        refuse_dots(frame, plan)
-        with asked("Creating the training set"):
-            real = self._client.create_training_set(
-                df=frame.df,
-                feature_lookups=real_features([*lookups, *functions], tables),
-                label=labels or None,
-                exclude_columns=excluded,
-                use_timeseries_filtering=use_timeseries_filtering,
-            )
-        made = DatabricksTrainingSet(feature_tables, frame, spec, plan, labels, real)
-        made.extra_pip_requirements = named.extra_pip_requirements if named is not None else ()
-        return made
+        outputs = [column.output_name for column in spec.columns]
+        plan = make_plan(spec, frame.schema, outputs=outputs, tables=_infos(tables), functions=registered)
+        declaration = Declaration(
+            features=[*lookups, *functions],
+            labels=labels,
+            exclude_columns=excluded,
+            spec=spec,
+            plan=plan,
+            functions=registered,
+            use_timeseries_filtering=use_timeseries_filtering,
+        )
+        training_set = self._training_set(frame, declaration, tables)
+        training_set.extra_pip_requirements = named.extra_pip_requirements if named is not None else ()
+        return training_set
 
     def create_feature_spec(
         self,
@@ -232,7 +250,7 @@ class DatabricksFeatureClient(OnlySome):
         exclude_columns: Sequence[str] | None = None,
         extra_pip_requirements: Sequence[str] | None = None,
     ) -> FeatureSpec:
-        """Keep lookups and functions under a name, to make training sets from; the same again returns what is there.
+        """Keep lookups and functions under a name, to make training sets from; the same again returns the existing one.
 
         Args:
             name: Three-level name; feature functions and feature specs share one space of names.
@@ -249,26 +267,35 @@ class DatabricksFeatureClient(OnlySome):
             TableError: If a table does not exist.
         """
         full = ObjectName.parse(name)
-        declared = self._declared(features, exclude_columns, extra_pip_requirements)
-        existing = feature_specs.find(self._ws.client, full)
+        lookups, functions = split(features)
+        tables = self._open(lookup.table_name for lookup in lookups)
+        infos = _infos(tables)
+        spelt_out = [spelled_out(lookup, looked_up(lookup, infos[lookup.table_name])) for lookup in lookups]
+        spec = declare(
+            inferred_sources(spelt_out, functions),
+            lookups,
+            functions,
+            labels=[],
+            exclude_columns=set(exclude_columns or ()),
+            tables=infos,
+            table_ids=_ids(tables),
+            registered=self._registered(functions),
+        )
+        declared = NamedSpec(spec, tuple(extra_pip_requirements or ()))
+        existing = self._specs.find(full)
         if existing is not None:
             check_same(str(full), existing, declared)
             return existing.spec
-        lookups, functions = split(features)
-        tables = self._describe([lookup.table_name for lookup in lookups])
-        real = real_features([*lookups, *functions], tables)
-        feature_specs.create(self._client, full, real, list(exclude_columns or ()), declared.extra_pip_requirements)
-        return declared.spec
+        self._specs.create(SpecDeclaration(full, [*lookups, *functions], list(exclude_columns or ()), infos, declared))
+        return spec
 
     def delete_feature_spec(self, *, name: ObjectName | str) -> None:
         """Remove a feature spec; models trained on it carry their own.
 
         Raises:
-            FeatureStoreError: If there is none of that name.
+            FeatureStoreError: If it does not exist.
         """
-        feature_specs.get(self._ws.client, ObjectName.parse(name))
-        with asked(f"Deleting the feature spec {name}"):
-            self._client.delete_feature_spec(name=str(name))
+        self._specs.delete(ObjectName.parse(name))
 
     def log_model(
         self,
@@ -291,33 +318,34 @@ class DatabricksFeatureClient(OnlySome):
             flavor: An MLflow module: `mlflow.sklearn`, `mlflow.pyfunc`.
             training_set: What it was fitted on.
             registered_model_name: Registers a version of this model.
-            await_registration_for: Seconds to wait for the registration; None for the real client's default.
+            await_registration_for: Seconds to wait for the registration; None for the real client's default. At home
+                it is immediate.
             infer_input_example: Store the spine's first row as an example.
             extra_pip_requirements: Added to the installed versions of the flavor's packages.
-            **kwargs: `output_schema`, `signature` and `pip_requirements` are ours; the rest (`skops_trusted_types`,
-                `pyfunc_predict_fn`, ...) goes to the flavor's `save_model`.
+            **kwargs: `output_schema`, `signature`, `input_example` and `pip_requirements` are ours; the rest
+                (`skops_trusted_types`, `pyfunc_predict_fn`, ...) goes to the flavor's `save_model`.
 
         Returns:
             MLflow's `ModelInfo`; its `registered_model_version` is the new version.
 
         Raises:
-            FeatureStoreError: If the training set is none of ours, no signature can be derived, or the real client or
-                MLflow refuses.
+            FeatureStoreError: If the training set is not one of ours, no signature can be derived, or the real client
+                or MLflow refuses.
             RegistryError: If no version was registered, or the registry cannot be read.
         """
-        return model_logging.log_model(
-            self._ws.registry,
-            self._client,
+        fitted_on = own_training_set(training_set, self.training_set_type)
+        request = model_to_log(
             model,
             artifact_path,
             flavor=flavor,
-            training_set=training_set,
-            registered_model_name=None if registered_model_name is None else str(registered_model_name),
+            training_set=fitted_on,
+            registered_model_name=registered_model_name,
             await_registration_for=await_registration_for,
             infer_input_example=infer_input_example,
             extra_pip_requirements=extra_pip_requirements,
-            **kwargs,
+            arguments=kwargs,
         )
+        return self._log(request, fitted_on)
 
     def score_batch(
         self,
@@ -329,10 +357,12 @@ class DatabricksFeatureClient(OnlySome):
         params: Mapping[str, Any] | None = None,
         use_spark_native_join: bool = False,
         prebuilt_env_uri: str | None = None,
+        trusted_types: Collection[str] | None = None,
     ) -> DataFrame:
         """Look the model's features up for each row, and add the column `prediction`.
 
-        A column that `df` has already wins over lookup and function. Rows come in any order.
+        A column that `df` already has wins over lookup and function. Rows come in any order. The model's files are
+        checked before anything in them is loaded.
 
         Args:
             model_uri: `models:/catalog.schema.model@alias`, `models:/catalog.schema.model/3`, `runs:/<run>/<name>` or
@@ -340,20 +370,28 @@ class DatabricksFeatureClient(OnlySome):
             df: The rows to score.
             result_type: Spark type of `prediction`. Where the model gives the probabilities of two classes, `double`
                 is the last one's, `array<double>` both.
-            env_manager: As for MLflow's `spark_udf`.
+            env_manager: As for MLflow's `spark_udf`; at home only `local`.
             params: Passed to the model.
-            use_spark_native_join: Changes nothing here, as in `create_training_set`.
-            prebuilt_env_uri: An archive that `build_model_env` made, to score in.
+            use_spark_native_join: Changes nothing, as in `create_training_set`.
+            prebuilt_env_uri: An archive that `build_model_env` made, to score in; not at home, where models are scored
+                in this very environment.
+            trusted_types: Not an argument of the real client: types that the model may hold beyond the platform's
+                allow-list (fully qualified). Given, even empty, only a model that the platform registered is scored.
+                None: a model that somebody else registered is scored unchecked, as the real client does; one that the
+                platform registered is checked against the allow-list all the same.
 
         Returns:
             The frame's columns, the features it lacked, and `prediction`.
 
         Raises:
             FeatureStoreError: If the frame cannot be scored by this model.
-            RegistryError: If the model cannot be read.
+            RegistryError: If the model cannot be read, its files are not those registered, or they hold types that are
+                not allowed.
         """
         del use_spark_native_join
-        return self._score(model_uri, df, result_type, env_manager, params, prebuilt_env_uri=prebuilt_env_uri).df
+        environment = Environment(env_manager, params, prebuilt_env_uri)
+        with self._scoring(model_uri, df, result_type, environment, trusted_types) as scoring:
+            return self._scored(scoring)
 
     def score_batch_arrow(
         self,
@@ -364,6 +402,7 @@ class DatabricksFeatureClient(OnlySome):
         env_manager: str = "local",
         params: Mapping[str, Any] | None = None,
         matches: bool = False,
+        trusted_types: Collection[str] | None = None,
     ) -> pa.Table:
         """As `score_batch`, with Arrow out.
 
@@ -374,20 +413,22 @@ class DatabricksFeatureClient(OnlySome):
             env_manager: As `score_batch`.
             params: As `score_batch`.
             matches: Add a boolean column `matched:<table>` for each lookup: whether a row was found.
+            trusted_types: As `score_batch`.
         """
-        scored = self._score(model_uri, df, result_type, env_manager, params, matches=matches)
-        with asked(f"Scoring with {model_uri}"):
-            return to_arrow(scored.df, scored.schema)
+        environment = Environment(env_manager, params)
+        with self._scoring(model_uri, df, result_type, environment, trusted_types, matches=matches) as scoring:
+            return self._scored_arrow(scoring)
 
+    @abstractmethod
     def real_client(self) -> Any:
         """Return the real `FeatureEngineeringClient`, for what this face does not offer; nothing of ours is around it.
 
         Raises:
             MissingDependencyError: If the package is not installed.
-            FeatureStoreError: If it cannot be made.
+            FeatureStoreError: If it cannot be made; always at home.
         """
-        return self._client
 
+    @abstractmethod
     def build_model_env(self, model_uri: str, save_path: str) -> str:
         """Build the Python environment of a model into an archive, for `score_batch(prebuilt_env_uri=...)`.
 
@@ -401,9 +442,6 @@ class DatabricksFeatureClient(OnlySome):
         Raises:
             FeatureStoreError: If it cannot be built; MLflow does so within Databricks' runtime only.
         """
-        self._ws.registry.activate()
-        with asked(f"Building the environment of {model_uri}"):
-            return str(self._client.build_model_env(model_uri, save_path))
 
     def lineage(self, model_uri: str) -> Lineage:
         """Return which tables (with their Delta versions) and functions a model was trained on.
@@ -412,85 +450,85 @@ class DatabricksFeatureClient(OnlySome):
             FeatureStoreError: If the model was not logged with a training set.
             RegistryError: If it cannot be read.
         """
-        with TemporaryDirectory() as scratch:
-            artifact = model_store.fetch(self._ws.registry, model_uri, Path(scratch))
+        with self._scratch_folder() as folder:
+            artifact = model_store.fetch(self._registry, model_uri, folder)
             return Lineage.load(artifact.spec_folder, model_uri=model_uri)
 
-    def _named(self, name: ObjectName | str) -> NamedSpec:
-        return feature_specs.get(self._ws.client, ObjectName.parse(name))
+    @abstractmethod
+    def _rows(self, df: Any, *, of: str) -> Rows:
+        """Take rows for a feature table; `of` says what they are, for messages."""
 
-    def _declared(
-        self,
-        features: Sequence[FeatureLookup | FeatureFunction],
-        exclude_columns: Sequence[str] | None,
-        extra_pip_requirements: Sequence[str] | None,
-    ) -> NamedSpec:
-        lookups, functions = split(features)
-        infos = self._describe([lookup.table_name for lookup in lookups])
-        feature_tables = FeatureTables(self._ws.tables, self._ws.client)
-        ids = {name: feature_tables.id(name) for name in infos}
-        spelt_out = [spelled_out(lookup, looked_up(lookup, infos[lookup.table_name])) for lookup in lookups]
-        spec = declare(
-            inferred_sources(spelt_out, functions),
-            lookups,
-            functions,
-            labels=[],
-            exclude_columns=set(exclude_columns or ()),
-            tables=infos,
-            table_ids=ids,
-            registered={item.udf_name: self._ws.functions.get(item.udf_name) for item in functions},
-        )
-        return NamedSpec(spec, tuple(extra_pip_requirements or ()))
+    @abstractmethod
+    def _frame(self, df: Any, *, of: str) -> FrameT:
+        """Take rows that features are looked up for; `of` says what they are, for messages."""
 
-    def _score(
+    @abstractmethod
+    def _open(self, names: Iterable[str]) -> Mapping[str, TableT]:
+        """Open feature tables at their newest versions, each once."""
+
+    @abstractmethod
+    def _training_set(self, frame: FrameT, declaration: Declaration, tables: Mapping[str, TableT]) -> SetT:
+        """Make a training set."""
+
+    @abstractmethod
+    def _log(self, request: ModelToLog, training_set: SetT) -> ModelInfo:
+        """Log a model."""
+
+    @abstractmethod
+    def _check_environment(self, environment: Environment) -> None:
+        """Refuse an environment that the home cannot score in."""
+
+    @abstractmethod
+    def _scored(self, scoring: BatchScoring[FrameT, TableT]) -> DataFrame:
+        """Score, with a Spark DataFrame out."""
+
+    @abstractmethod
+    def _scored_arrow(self, scoring: BatchScoring[FrameT, TableT]) -> pa.Table:
+        """Score, with Arrow out."""
+
+    @contextmanager
+    def _scoring(
         self,
         model_uri: str,
         df: Any,
         result_type: str,
-        env_manager: str,
-        params: Mapping[str, Any] | None,
+        environment: Environment,
+        trusted_types: Collection[str] | None,
         *,
         matches: bool = False,
-        prebuilt_env_uri: str | None = None,
-    ) -> Scored:
-        frame = SparkFrame.of(self._ws.spark, df, what="the frame to score")
-        with TemporaryDirectory() as scratch:
-            artifact = model_store.fetch(self._ws.registry, model_uri, Path(scratch))
-            spec = FeatureSpec.load(artifact.spec_folder)
+    ) -> Iterator[BatchScoring[FrameT, TableT]]:
+        self._check_environment(environment)
+        frame = self._frame(df, of="the frame to score")
+        with self._scratch_folder() as scratch:
+            model = model_store.fetch(self._registry, model_uri, scratch)
+            spec = FeatureSpec.load(model.spec_folder)
             names, functions = sources_needed(spec, spec.included, frame.schema.names)
-            scoring = BatchScoring(
+            tables = self._open(names)
+            registered = {name: self._functions.get(name) for name in functions}
+            plan = plan_scoring(
                 spec,
-                frame,
+                frame.schema,
                 result_type,
-                tables=self._describe(names),
-                functions={name: self._ws.functions.get(name) for name in functions},
-                rule=frame_rule(artifact.spec_folder, model_uri=model_uri),
+                tables=_infos(tables),
+                functions=registered,
+                matches=matches,
+                rule=frame_rule(model.spec_folder, model_uri=model_uri),
             )
-            model_store.check_model(artifact, self.verify_model)
-        arguments: dict[str, Any] = {"env_manager": env_manager}
-        if params:
-            arguments["params"] = dict(params)
-        if prebuilt_env_uri is not None:
-            arguments["prebuilt_env_uri"] = prebuilt_env_uri
-        return scoring.run(self._client, artifact.exact_uri, matches=matches, arguments=arguments)
+            model_store.check_model(model, trusted_types)
+            yield BatchScoring(plan, frame, model, tables, registered, environment, scratch)
 
-    def _describe(self, names: Sequence[str]) -> dict[str, TableInfo]:
-        return {name: replace(self._ws.tables.describe(name), name=name) for name in dict.fromkeys(names)}
+    def _registered(self, functions: Sequence[FeatureFunction]) -> dict[str, FunctionInfo]:
+        return {item.udf_name: self._functions.get(item.udf_name) for item in functions}
+
+    @contextmanager
+    def _scratch_folder(self) -> Iterator[Path]:
+        with TemporaryDirectory(dir=self._scratch(), ignore_cleanup_errors=True) as folder:
+            yield Path(folder)
 
 
-def _refuse_twins(spec: FeatureSpec) -> None:
-    """Refuse one feature under two names, at which the real client fails with a KeyError.
+def _infos(tables: Mapping[str, OpenTable]) -> dict[str, TableInfo]:
+    return {name: table.info for name, table in tables.items()}
 
-    Raises:
-        FeatureStoreError: Naming both.
-    """
-    seen: dict[tuple[object, ...], FeatureColumn] = {}
-    for item in spec.features:
-        key = (item.table_name, item.feature_name, item.lookup_key, item.timestamp_lookup_key)
-        if key in seen:
-            raise FeatureStoreError(
-                f"Feature {item.feature_name!r} of {item.table_name} is looked up by the same key under two names: "
-                f"{seen[key].output_name!r} and {item.output_name!r}.",
-                hint="The Databricks client cannot do that: look it up once, and copy the column where it is used.",
-            )
-        seen[key] = item
+
+def _ids(tables: Mapping[str, OpenTable]) -> dict[str, str]:
+    return {name: table.table_id for name, table in tables.items()}

@@ -11,8 +11,6 @@ from collections.abc import Collection
 from pathlib import Path
 
 from mlplatform.errors import RegistryError
-from mlplatform.naming import ObjectName
-from mlplatform.protocols.feature_client import ModelFiles
 
 DIGEST_TAG = "artifact_digest"
 # What a model in the skops format consists of; anything else might be a pickle by another name.
@@ -67,34 +65,14 @@ def verify(folder: Path, expected_digest: str, trusted: Collection[str] = ()) ->
         raise RegistryError(
             f"No digest is recorded for the model in {folder}.", hint="Only models trained by the platform are loaded."
         )
-    found = digest(folder)
-    if found != expected_digest:
+    actual = digest(folder)
+    if actual != expected_digest:
         raise RegistryError(
-            f"The files of the model in {folder} are not those registered: digest {found[:12]} instead of "
+            f"The files of the model in {folder} are not those registered: digest {actual[:12]} instead of "
             f"{expected_digest[:12]}.",
             hint="The model was not loaded. Find out who changed its files; train again to replace it.",
         )
     check_types(folder, trusted)
-
-
-class Verifier:
-    """Looks at the files of every model that a workspace loads; use cases say which types their own may hold."""
-
-    def __init__(self) -> None:
-        """Trust nothing beyond the platform's own allow-list."""
-        self._trusted: dict[str, tuple[str, ...]] = {}
-
-    def trust(self, model: ObjectName | str, types: Collection[str]) -> None:
-        """Let one registered model, and no other, hold types beyond the allow-list."""
-        self._trusted[str(model)] = tuple(types)
-
-    def __call__(self, model: ModelFiles) -> None:
-        """Refuse files that are not those registered, or hold types that are not allowed.
-
-        Raises:
-            RegistryError: Naming what differs; the model has not been loaded.
-        """
-        verify(model.path, model.tags.get(DIGEST_TAG, ""), self._trusted.get(model.name, ()))
 
 
 def check_types(folder: Path, trusted: Collection[str] = ()) -> None:
@@ -121,7 +99,7 @@ def check_types(folder: Path, trusted: Collection[str] = ()) -> None:
         if refused:
             raise RegistryError(
                 f"The model in {folder} holds types that are not allowed: {', '.join(refused)}.",
-                hint="If the use case needs them, list them in its Trainer's trusted_types.",
+                hint="If the model needs them, list them in the Trainer's trusted_types, or pass trusted_types.",
             )
 
 
@@ -143,10 +121,10 @@ def allowed(name: str, trusted: Collection[str]) -> bool:
 def _is_class(name: str) -> bool:
     module, _, attribute = name.rpartition(".")
     try:
-        found = getattr(importlib.import_module(module), attribute, None)
+        value = getattr(importlib.import_module(module), attribute, None)
     except ImportError:
         return False
-    return isinstance(found, type)
+    return isinstance(value, type)
 
 
 def untrusted_types(store: Path) -> list[str]:

@@ -1,0 +1,146 @@
+"""The embedded feature client: the real client's methods and keyword arguments, over local Delta tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import pyarrow as pa
+
+from mlplatform.errors import FeatureStoreError
+from mlplatform.workspace.local import model_logging, scoring
+from mlplatform.workspace.local.feature_frames import FrameExchange
+from mlplatform.workspace.local.feature_specs import LocalFeatureSpecs
+from mlplatform.workspace.local.feature_tables import OpenDeltaTable, open_tables
+from mlplatform.workspace.local.lookup_engine import Sources
+from mlplatform.workspace.local.training_set import Engine, LocalTrainingSet
+from mlplatform.workspace.shared import model_store
+from mlplatform.workspace.shared.feature_client import FeatureClientBase
+from mlplatform.workspace.shared.feature_frames import ArrowRows, frame_in
+from mlplatform.workspace.shared.scoring import BatchScoring, Environment
+
+if TYPE_CHECKING:
+    from mlflow.models.model import ModelInfo
+    from pyspark.sql import DataFrame, SparkSession
+
+    from mlplatform.workspace.local.functions import LocalFunctions
+    from mlplatform.workspace.local.registry import LocalRegistry
+    from mlplatform.workspace.local.tables import LocalTables
+    from mlplatform.workspace.shared.model_logging import ModelToLog
+    from mlplatform.workspace.shared.training_set import Declaration
+
+MEMORY_LIMIT = "4GB"
+
+
+class LocalFeatureClient(FeatureClientBase[pa.Table, OpenDeltaTable, LocalTrainingSet]):
+    """The feature client of the local workspace.
+
+    Attributes:
+        memory_limit: What DuckDB may hold in memory before it spills to disk, as in `4GB`.
+    """
+
+    training_set_type = LocalTrainingSet
+
+    def __init__(
+        self,
+        *,
+        tables: LocalTables,
+        registry: LocalRegistry,
+        functions: LocalFunctions,
+        specs: Path,
+        scratch: Callable[[], Path],
+        spark: Callable[[], SparkSession],
+    ) -> None:
+        """Take the parts of a local workspace.
+
+        Args:
+            tables: Its tables.
+            registry: Its registered models.
+            functions: Its registered functions.
+            specs: The folder of its feature specs.
+            scratch: Gives a folder for temporary files, emptied when the workspace is closed.
+            spark: Gives the Spark session.
+        """
+        super().__init__(
+            tables=tables, registry=registry, functions=functions, specs=LocalFeatureSpecs(specs), scratch=scratch
+        )
+        self._delta_tables = tables
+        self._local_registry = registry
+        self._exchange = FrameExchange(scratch, spark)
+        self.memory_limit: str | None = MEMORY_LIMIT
+
+    def real_client(self) -> NoReturn:
+        """Refuse: the feature client is embedded.
+
+        Raises:
+            FeatureStoreError: Always.
+        """
+        raise FeatureStoreError(
+            "The local workspace has no FeatureEngineeringClient: its feature client is embedded.",
+            hint="Open a Databricks workspace for it; what ws.fe offers works in both.",
+        )
+
+    def build_model_env(self, model_uri: str, save_path: str) -> NoReturn:
+        """Refuse: models are scored in this very environment.
+
+        Raises:
+            FeatureStoreError: Always.
+        """
+        del save_path
+        raise FeatureStoreError(
+            f"No environment is built for {model_uri} here: the local workspace scores in its own.",
+            hint="Build it on Databricks, where score_batch(prebuilt_env_uri=...) takes it.",
+        )
+
+    def _rows(self, df: Any, *, of: str) -> ArrowRows:
+        return ArrowRows(frame_in(df, of=of))
+
+    def _frame(self, df: Any, *, of: str) -> pa.Table:
+        return frame_in(df, of=of)
+
+    def _open(self, names: Iterable[str]) -> dict[str, OpenDeltaTable]:
+        return open_tables(self._delta_tables, names)
+
+    def _training_set(
+        self, frame: pa.Table, declaration: Declaration, tables: Mapping[str, OpenDeltaTable]
+    ) -> LocalTrainingSet:
+        engine = Engine(tables=self._delta_tables, exchange=self._exchange, memory_limit=self.memory_limit)
+        recorded = {item.table_name: tables[item.table_name] for item in declaration.spec.tables}
+        return LocalTrainingSet(engine, frame, declaration, recorded)
+
+    def _log(self, request: ModelToLog, training_set: LocalTrainingSet) -> ModelInfo:
+        with self._scratch_folder() as folder:
+            return model_logging.log_model(self._local_registry, folder, request, training_set)
+
+    def _check_environment(self, environment: Environment) -> None:
+        if environment.prebuilt_env_uri is not None:
+            raise FeatureStoreError(
+                f"The environment {environment.prebuilt_env_uri} is not used here: the local workspace scores in its "
+                "own.",
+                hint="Leave prebuilt_env_uri out; on Databricks it takes what build_model_env made.",
+            )
+        if environment.env_manager != "local":
+            raise FeatureStoreError(
+                f"env_manager {environment.env_manager!r} is not supported here.", hint="Use 'local'."
+            )
+
+    def _scored(self, request: BatchScoring[pa.Table, OpenDeltaTable]) -> DataFrame:
+        return self._exchange.to_spark(self._batches(request), request.plan.schema)
+
+    def _scored_arrow(self, request: BatchScoring[pa.Table, OpenDeltaTable]) -> pa.Table:
+        return pa.Table.from_batches(list(self._batches(request)), schema=request.plan.schema)
+
+    def _batches(self, request: BatchScoring[pa.Table, OpenDeltaTable]) -> Iterator[pa.RecordBatch]:
+        model, params = model_store.load_model(request.model), request.environment.params
+
+        def predict(rows: Any) -> Any:
+            return model.predict(rows, params=dict(params)) if params else model.predict(rows)
+
+        sources = Sources(
+            tables={name: table.handle for name, table in request.tables.items()},
+            functions=request.functions,
+            scratch=request.scratch,
+            memory_limit=self.memory_limit,
+        )
+        return scoring.score(request.plan, request.frame, predict, sources)
