@@ -28,9 +28,9 @@ class Completed(click.types.StringParamType):
         self._offered = offered
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """Return what begins as the word does, and is not there already."""
-        there = ctx.params.get(param.name or "") or ()
-        taken = set(there) if isinstance(there, tuple) else set()
+        """Return what begins as the word does, and was not typed already."""
+        values = ctx.params.get(param.name or "") or ()
+        taken = set(values) if isinstance(values, tuple) else set()
         return [
             CompletionItem(item) for item in self._offered(ctx) if item.startswith(incomplete) and item not in taken
         ]
@@ -47,7 +47,7 @@ def attach(command: click.Command) -> None:
             attach(inner)
 
 
-def _found(ctx: click.Context) -> dict[str, Found]:
+def _located(ctx: click.Context) -> dict[str, Found]:
     from mlplatform import discovery
     from mlplatform.errors import PlatformError
 
@@ -59,7 +59,7 @@ def _found(ctx: click.Context) -> dict[str, Found]:
 
 
 def _use_cases(ctx: click.Context) -> Iterable[str]:
-    return _found(ctx)
+    return _located(ctx)
 
 
 def _stages(ctx: click.Context) -> Iterable[str]:
@@ -84,9 +84,9 @@ def _environments(ctx: click.Context) -> Iterable[str]:
 
 def _named(ctx: click.Context) -> list[Found]:
     # Behind an option that still wants its value, what else stands on the line is left in `args`.
-    found = _found(ctx)
-    named = [name for name in (ctx.params.get("use_case"), *ctx.args) if name in found]
-    return [found[named[0]]] if named else list(found.values())
+    use_cases = _located(ctx)
+    named = [name for name in (ctx.params.get("use_case"), *ctx.args) if name in use_cases]
+    return [use_cases[named[0]]] if named else list(use_cases.values())
 
 
 def _feature_tables(ctx: click.Context) -> Iterable[str]:

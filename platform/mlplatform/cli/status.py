@@ -131,11 +131,11 @@ def _monitored(runs: list[StageRecord]) -> dict[str, Any] | None:
     from mlplatform.monitoring import monitored
     from mlplatform.monitoring.alerts import CHECKS
 
-    found = monitored.up_to([vars(run) for run in runs], datetime.max.replace(tzinfo=UTC))
-    if not found:
+    monitorings = monitored.up_to([vars(run) for run in runs], datetime.max.replace(tzinfo=UTC))
+    if not monitorings:
         return None
-    newest = max(found)
-    details = found[newest]["details"]
+    newest = max(monitorings)
+    details = monitorings[newest]["details"]
     return {
         "as_of": newest.isoformat(),
         "judged": sorted(kind for kind in details.get("windows", {}) if kind in CHECKS),
@@ -144,16 +144,16 @@ def _monitored(runs: list[StageRecord]) -> dict[str, Any] | None:
     }
 
 
-def _monitoring(found: dict[str, Any] | None) -> str | None:
-    if found is None:
+def _monitoring(newest: dict[str, Any] | None) -> str | None:
+    if newest is None:
         return None
     reasons: dict[str, list[str]] = {}
-    for kind, why in found["not_judged"].items():
+    for kind, why in newest["not_judged"].items():
         reasons.setdefault(why, []).append(kind)
-    lines = [f"{len(found['judged'])} checks judged"]
+    lines = [f"{len(newest['judged'])} checks judged"]
     lines += [f"not judged: {why} ({', '.join(kinds)})" for why, kinds in reasons.items()]
-    if found["unjudged_windows"] > 1:
-        lines.append(f"{found['unjudged_windows']} windows in a row were not judged: drift raises no alert")
+    if newest["unjudged_windows"] > 1:
+        lines.append(f"{newest['unjudged_windows']} windows in a row were not judged: drift raises no alert")
     return "\n".join(lines)
 
 
