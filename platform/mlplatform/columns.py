@@ -16,6 +16,8 @@ from mlplatform.types import declared_type
 class Column:
     """One column of a declared table.
 
+    See the glossary: docs/glossary.md
+
     Attributes:
         name: Its name.
         type: Spark's name of a type: string, boolean, tinyint, smallint, int, bigint, float, double, decimal(p,s), date
@@ -24,6 +26,11 @@ class Column:
         nullable: False where a null is an error.
         sql: Of a silver table's column: how it is read from the landed text, in Spark's SQL. None: the landed column of
             the same name, null where it cannot be read as the type.
+
+    Examples:
+        >>> amount = Column("amount", "decimal(12,2)", "Approved, in dollars", nullable=False)
+        >>> amount.field().type, amount.field().nullable
+        (Decimal128Type(decimal128(12, 2)), False)
     """
 
     name: str

@@ -10,13 +10,16 @@ from datetime import datetime
 from typing import Any
 
 from mlplatform import stopping
-from mlplatform.change.adopt_model import AdoptModel, Source
-from mlplatform.change.adopt_table import AdoptTable
+from mlplatform.change.adopt_model import AdoptModel, AdoptModelDetails, ExistingVersion
+from mlplatform.change.adopt_table import AdoptTable, AdoptTableDetails
+from mlplatform.change.setup import Setup
 from mlplatform.errors import PlatformError, UsageError, did_you_mean
 from mlplatform.features.backfill import Backfill
 from mlplatform.features.stage import Features
 from mlplatform.gate import champion
-from mlplatform.gate.stage import Gate, Request, Rollback
+from mlplatform.gate.promotion import GateDetails
+from mlplatform.gate.rollback import Rollback
+from mlplatform.gate.stage import Gate
 from mlplatform.ingest.stage import Ingest
 from mlplatform.monitoring.retrain_stage import Retrain, decide, result_of
 from mlplatform.monitoring.stage import MonitorStage
@@ -28,13 +31,14 @@ from mlplatform.ops.stage import PlannedStage, Stage
 from mlplatform.ops.stage_runs import RunLog, StageRun, plain
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.stage import Refine
+from mlplatform.reporting import evidence_page
 from mlplatform.scoring.stage import Score
 from mlplatform.training.stage import Train
 from mlplatform.use_case import UseCase
 
 ORDER = ("ingest", "refine", "features", "train", "gate", "score", "monitor", "retrain")
 # What a stage records for the next run only.
-_INTERNAL = ("computed", "tables")
+_INTERNAL = ("computed", "refined", "tables")
 _WITHOUT = {
     "gate": "The champion is whom the registry names; a rollback knows no earlier ones.",
     "monitor": "The stage monitor measures a time again where it is asked to: mlplatform monitor, with its --as-of.",
@@ -43,18 +47,56 @@ _WITHOUT = {
 
 def stages_of(use_case: UseCase) -> tuple[Stage[Any], ...]:
     """Return the stages of a use case, in order."""
-    del use_case
-    train, gate = Train(champion.version_or_none), Gate()
+    train = Train(
+        use_case.model_trainer(),
+        use_case.label_spine(),
+        use_case.folder,
+        champion.version_or_none,
+        use_case.functions,
+    )
+    gate = gate_of(use_case)
     return (
-        Ingest(),
-        Refine(),
-        Features(),
+        *computing_of(use_case),
         train,
         gate,
         Score(),
         MonitorStage(),
         Retrain(then=(train, replace(gate, only_undecided=True))),
     )
+
+
+def computing_of(use_case: UseCase) -> tuple[Ingest, Refine, Features]:
+    """Return the stages of a use case that compute its tables, in order."""
+    refined_into = {
+        source: tuple(table.name for table in use_case.silver if table.source is source) for source in use_case.sources
+    }
+    return (
+        Ingest(use_case.sources, use_case.landing, refined_into),
+        Refine(use_case.silver, use_case.label_spine()),
+        Features(use_case.features),
+    )
+
+
+def gate_of(use_case: UseCase) -> Gate:
+    """Return the gate of a use case; its decisions leave a page of evidence."""
+    return Gate(
+        use_case.gate,
+        use_case.label_spine(),
+        evidence_page.render,
+        use_case.functions,
+        use_case.trainer.trusted_types,
+    )
+
+
+def setup_of(use_case: UseCase, **options: str) -> Setup:
+    """Return the setup of a use case.
+
+    Args:
+        use_case: The use case.
+        **options: The principals, and the other options of `Setup`.
+    """
+    score = next(stage for stage in stages_of(use_case) if isinstance(stage, Score))
+    return Setup(computing_of(use_case), score, use_case.functions, **options)
 
 
 @dataclass
@@ -135,6 +177,7 @@ class Pipeline:
             shared_log=log,
             execute=self._recorded,
         )
+        self._use_case = use_case
         self._stages = stages_of(use_case)
         self._notes: list[str] = []
         self._place = ""
@@ -216,22 +259,29 @@ class Pipeline:
 
     def backfill(self, table: str, start: datetime, *, dry_run: bool = False) -> StageRun[Any]:
         """Compute a feature table's rows of [start, as_of] anew; see `mlplatform.features.backfill`."""
-        return self.execute(Backfill(table, start), dry_run=dry_run)
+        return self.execute(Backfill(self._use_case.features, table, start), dry_run=dry_run)
 
-    def adopt_table(self, source: str, declared_as: str | None = None, *, dry_run: bool = False) -> StageResult[Any]:
+    def adopt_table(
+        self, source: str, declared_as: str | None = None, *, dry_run: bool = False
+    ) -> StageResult[AdoptTableDetails]:
         """Take over a feature table's rows; see `mlplatform.change.adopt_table`."""
-        return self.execute(AdoptTable(source, declared_as), dry_run=dry_run).result
+        return self.execute(AdoptTable(self._use_case.features, source, declared_as), dry_run=dry_run).result
 
-    def adopt_model(self, source: Source, *, dry_run: bool = False) -> StageResult[Any]:
+    def adopt_model(self, source: ExistingVersion, *, dry_run: bool = False) -> StageResult[AdoptModelDetails]:
         """Take over a model version; see `mlplatform.change.adopt_model`."""
-        return self.execute(AdoptModel(source), dry_run=dry_run).result
+        use_case = self._use_case
+        stage = AdoptModel(use_case.label_spine(), use_case.functions, use_case.trainer.trusted_types, source)
+        return self.execute(stage, dry_run=dry_run).result
 
-    def gate(self, request: Request) -> StageResult[Any]:
-        """Put a version to the gate; see `mlplatform.gate.stage`."""
-        return self.execute(Gate(request), dry_run=request.dry_run).result
+    def gate(
+        self, *, version: int | None = None, override: str = "", hold: bool = False, dry_run: bool = False
+    ) -> StageResult[GateDetails]:
+        """Put a version to the gate; the arguments are fields of `mlplatform.gate.stage.Gate`."""
+        stage = replace(gate_of(self._use_case), version=version, override=override, hold=hold)
+        return self.execute(stage, dry_run=dry_run).result
 
-    def roll_back(self, *, to: int | None, reason: str, dry_run: bool) -> StageResult[Any]:
-        """Make an earlier champion champion again; see `mlplatform.gate.stage`."""
+    def roll_back(self, *, to: int | None, reason: str, dry_run: bool) -> StageResult[GateDetails]:
+        """Make an earlier champion champion again; see `mlplatform.gate.rollback`."""
         return self.execute(Rollback(reason, to), dry_run=dry_run).result
 
     def _lost_records(self, created: list[RecordTable[Any]]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from mlplatform import parts
 from mlplatform.config.settings import CONFIG_FILE, UseCaseSettings, load_settings
-from mlplatform.features.functions import FeatureFunctionSpec
+from mlplatform.features.functions import FeatureFunctionSpec, register_functions
 from mlplatform.features.table import FeatureTable
 from mlplatform.gate.champion_gate import ChampionGate
 from mlplatform.ingest.source import Source
@@ -112,13 +112,7 @@ class UseCase:
         Raises:
             FeatureStoreError: If a function is not what it is declared to be, or the workspace refuses it.
         """
-        for function in self.functions:
-            ws.functions.register(
-                self.namespace.table(function.name),
-                function.fn,
-                parameters=function.parameters,
-                returns=function.returns,
-            )
+        register_functions(ws, self.namespace, self.functions)
 
     def context(self, ws: Workspace, as_of: datetime, run_id: str, **options: Any) -> StageContext:
         """Return what a stage is handed to run on this use case.

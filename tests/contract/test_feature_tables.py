@@ -107,7 +107,7 @@ def test_another_declaration_is_an_error_that_shows_both(ws, name):
         {"df": ROWS.set_column(2, "a", pa.array([1, 2]))},
         {"df": ROWS.rename_columns(["k", "t", "b", "n"])},
     ):
-        with pytest.raises(FeatureStoreError, match=r"(?s)there: .*k bigint.*declared: .*k bigint") as refused:
+        with pytest.raises(FeatureStoreError, match=r"(?s)existing: .*k bigint.*declared: .*k bigint") as refused:
             create(ws, name, **arguments)
         assert name in refused.value.message
     assert rows(ws, name) == ROWS.to_pylist()
@@ -126,7 +126,7 @@ def test_another_declaration_is_an_error_that_shows_both(ws, name):
         ({"df": None}, "without columns"),
         ({"df": "rows"}, "A str is not a frame"),
         ({"schema": "k bigint"}, "is a str"),
-        ({"schema": pa.schema([("k", pa.int64()), ("t", TIME)])}, "'a', which its schema has not"),
+        ({"schema": pa.schema([("k", pa.int64()), ("t", TIME)])}, "'a', which its schema lacks"),
         ({"df": ROWS.set_column(1, "t", ROWS["t"].cast(pa.timestamp("us")))}, "without time zone"),
         ({"df": ROWS.append_column("list", pa.array([[1], [2]])), "primary_keys": ["list", "t"]}, "Keys are scalars"),
     ],

@@ -110,7 +110,7 @@ def test_every_form_of_uri_gives_all_rows_with_what_was_looked_up(shop, form):
         (f"models:/{MODEL}@champoin", FeatureStoreError, "Did you mean champion"),
         ("models:/dev.scored.nothing@champion", FeatureStoreError, r"dev\.scored\.nothing.*no alias"),
         (f"models:/{MODEL}/99", FeatureStoreError, "no version 99"),
-        ("dev.scored.model", FeatureStoreError, "is no model URI"),
+        ("dev.scored.model", FeatureStoreError, "is not a model URI"),
         (None, FeatureStoreError, "model_uri is a NoneType"),
         ("runs:/nowhere/model", RegistryError, "cannot be fetched"),
     ],
@@ -260,7 +260,7 @@ def test_the_model_carries_its_spec_and_where_its_features_came_from(shop, tmp_p
 def test_what_cannot_be_logged(shop):
     for arguments, says in (
         ({"training_set": "none"}, "training_set is a str"),
-        ({"flavor": "sklearn"}, "is no MLflow flavor"),
+        ({"flavor": "sklearn"}, "is not an MLflow flavor"),
         ({"serialization_format": "no such format"}, "cannot be logged|Logging the model"),
     ):
         with pytest.raises(FeatureStoreError, match=says):

@@ -13,13 +13,14 @@ import pytest
 from mlplatform.as_of import parse_as_of
 from mlplatform.errors import RegistryError, UsageError
 from mlplatform.gate import promotion
-from mlplatform.gate import stage as gate
-from mlplatform.gate.champion_gate import Decision
+from mlplatform.gate.decision import Decision
 from mlplatform.naming import CHALLENGER, CHAMPION, PREVIOUS_CHAMPION
 from mlplatform.ops import records
+from mlplatform.pipeline import gate_of
 from mlplatform.training.label_frame import known_labels
 from mlplatform.workspace.local.workspace import LocalWorkspace
 from tests.support.state import business_state, differences
+from tests.support.tiny_gate import put
 from tests.support.tiny_runs import KILLED, clone, open_tiny, run_and_die, run_tiny
 from tests.support.tiny_use_case import Tiny, TinyFolder, first_of, write_tiny_use_case
 
@@ -118,7 +119,7 @@ def test_a_second_run_retrains_on_schedule_and_moves_the_aliases(open_at):
     ws = open_at("second")
     assert ws.registry.aliases(namespace(ws).model) == {CHAMPION: 2, PREVIOUS_CHAMPION: 1}
     last = decisions(ws)[-1]
-    assert (last["event"], last["challenger_version"], last["champion_version"]) == ("applied", 2, 1)
+    assert (last.event, last.challenger_version, last.champion_version) == ("applied", 2, 1)
     scored = ws.tables.to_arrow(namespace(ws).gold("predictions"), filters=[("as_of", "=", first_of("2020-11"))])
     # The champion that scored is the one there was before the retraining.
     assert set(scored["model_version"].to_pylist()) == {1}
@@ -198,15 +199,15 @@ def test_no_row_that_the_gate_looked_at_trained_either_model(open_at, tiny):
     ws = open_at("second")
     use_case = open_tiny(ws, tiny.folder)
     spine, model = use_case.label_spine(), use_case.model
-    decided = [row for row in decisions(ws) if row["event"] == "decided"]
-    assert [row["challenger_version"] for row in decided] == [1, 2]
+    decided = [row for row in decisions(ws) if row.event == "decided"]
+    assert [row.challenger_version for row in decided] == [1, 2]
     for row in decided:
-        after = parse_as_of(row["evaluation"]["after"])
-        frame = known_labels(ws, use_case.namespace, spine, parse_as_of(row["as_of"]), after=after)
-        assert frame.digest == row["evaluation"]["digest"]
+        after = parse_as_of(row.evaluation["after"])
+        frame = known_labels(ws, use_case.namespace, spine, parse_as_of(row.as_of), after=after)
+        assert frame.digest == row.evaluation["digest"]
         looked_at = set(frame.rows["account"].to_pylist())
-        assert len(looked_at) == row["evaluation"]["rows"] > 100
-        for version in filter(None, (row["challenger_version"], row["champion_version"])):
+        assert len(looked_at) == row.evaluation["rows"] > 100
+        for version in filter(None, (row.challenger_version, row.champion_version)):
             tags = ws.registry.get(model, version).tags
             trained = known_labels(
                 ws,
@@ -229,12 +230,12 @@ def test_what_a_model_was_trained_on_was_known_then(open_at):
 
 def test_the_record_tells_the_promotion_in_its_order(open_at):
     ws = open_at("second")
-    told = [(row["event"], row["challenger_version"], row["champion_version"]) for row in decisions(ws)]
+    told = [(row.event, row.challenger_version, row.champion_version) for row in decisions(ws)]
     assert told == [("decided", 1, None), ("applied", 1, None), ("decided", 2, 1), ("applied", 2, 1)]
     rows = decisions(ws)
-    assert [row["recorded_at"] for row in rows] == sorted(row["recorded_at"] for row in rows)
-    assert rows[2]["decision_id"] == rows[3]["decision_id"] != rows[0]["decision_id"]
-    assert {check["name"] for check in rows[2]["checks"]} >= {"evidence", "floor", "beats_champion"}
+    assert [row.recorded_at for row in rows] == sorted(row.recorded_at for row in rows)
+    assert rows[2].decision_id == rows[3].decision_id != rows[0].decision_id
+    assert {check["name"] for check in rows[2].checks} >= {"evidence", "floor", "beats_champion"}
 
 
 # The gate's own steps: on a workspace with two decided versions, whose promotion is interrupted before each call.
@@ -251,7 +252,7 @@ def decided(open_at) -> tuple[LocalWorkspace, UseCase, Decision]:
     """Version 2 is the challenger, and a decision to promote it over version 1 has been made, not recorded."""
     ws = open_at("second")
     use_case = Tiny.open("tiny", _folder_of(ws), ws)
-    made = promotion.decided([row for row in decisions(ws) if row["challenger_version"] == 2])
+    made = promotion.decided([row for row in decisions(ws) if row.challenger_version == 2])
     assert made is not None
     registry = ws.registry
     registry.set_alias(use_case.model, CHALLENGER, 2)
@@ -298,7 +299,7 @@ def promote(ws: LocalWorkspace, use_case: UseCase, made: Decision) -> str:
 
 
 def events_of(ws: LocalWorkspace, made: Decision) -> list[str]:
-    return [row["event"] for row in promotion.events(ws, namespace(ws), decision_id=made.decision_id)]
+    return [row.event for row in promotion.events(ws, namespace(ws), decision_id=made.decision_id)]
 
 
 def test_a_promotion_goes_in_its_order(decided, monkeypatch):
@@ -347,8 +348,8 @@ def test_a_champion_that_is_no_longer_the_one_compared_with_makes_the_decision_s
     assert ws.registry.aliases(use_case.model) == before
     assert events_of(ws, made) == ["decided", "stale"]
     last = promotion.events(ws, use_case.namespace, decision_id=made.decision_id)[-1]
-    assert last["outcome"] == "rejected"
-    assert "the champion is" in last["reason"]
+    assert last.outcome == "rejected"
+    assert "the champion is" in last.reason
     assert promotion.pending(ws, use_case.namespace) is None
     assert promotion.apply(ws, use_case.namespace, made) == "stale"
 
@@ -362,7 +363,7 @@ def test_a_registry_that_cannot_be_read_stops_the_gate_before_anything_is_decide
 
     monkeypatch.setattr(ws.registry, "aliases", unreadable)
     with pytest.raises(RegistryError):
-        gate.run(use_case.context(ws, parse_as_of(FIRST), "run"))
+        gate_of(use_case).run(use_case.context(ws, parse_as_of(FIRST), "run"))
     assert decisions(ws) == []
 
 
@@ -381,23 +382,22 @@ def test_a_champion_set_by_hand_between_decision_and_promotion_is_not_overwritte
             ws.registry.set_alias(use_case.model, CHAMPION, int(other.version))
 
     monkeypatch.setattr(promotion, "record", meanwhile)
-    result = gate.run(use_case.context(ws, parse_as_of(FIRST), "run"))
-    assert result.details["outcome"] == "rejected"
-    assert "another champion" in result.details["reason"]
+    result = gate_of(use_case).run(use_case.context(ws, parse_as_of(FIRST), "run"))
+    assert result.details.outcome == "rejected"
+    assert "another champion" in result.details.reason
     assert ws.registry.aliases(use_case.model) == {CHAMPION: 2, CHALLENGER: 1}
 
 
 def test_a_promotion_after_the_limits_were_lowered_is_recorded_before_it_is_made(open_at, tiny, tmp_path, monkeypatch):
     ws = open_at("trained")
     strict = write_tiny_use_case(tmp_path / "strict", months=1, rows_a_month=1, gate={"floor": 0.99})
-    moment = parse_as_of(FIRST)
-    first = gate.run(open_tiny(ws, strict.folder).context(ws, moment, "one"))
+    first = put(ws, strict, FIRST)
     assert first.details["outcome"] == "rejected"
     seen = spy(monkeypatch, ws)
-    second = gate.run(open_tiny(ws, tiny.folder).context(ws, moment, "two"))
+    second = put(ws, tiny, FIRST)
     assert second.details["outcome"] == "promoted"
     assert seen[0] == "decided"
-    assert [row["outcome"] for row in decisions(ws) if row["event"] == "decided"] == ["rejected", "promoted"]
+    assert [row.outcome for row in decisions(ws) if row.event == "decided"] == ["rejected", "promoted"]
 
 
 def test_the_gate_puts_no_model_that_was_tampered_with_to_the_test(open_at, tiny):
@@ -406,11 +406,11 @@ def test_the_gate_puts_no_model_that_was_tampered_with_to_the_test(open_at, tiny
     assert stores
     for store in stores:
         store.write_bytes(store.read_bytes() + b"\0")
-    result = gate.run(open_tiny(ws, tiny.folder).context(ws, parse_as_of(FIRST), "run"))
+    result = put(ws, tiny, FIRST)
     assert result.details["outcome"] == "rejected"
     assert "not those registered" in result.details["reason"]
     assert CHAMPION not in ws.registry.aliases(namespace(ws).model)
-    assert [(row["event"], row["outcome"]) for row in decisions(ws)] == [("decided", "rejected")]
+    assert [(row.event, row.outcome) for row in decisions(ws)] == [("decided", "rejected")]
 
 
 def test_an_unknown_stage_is_refused_with_the_nearest(open_at, tiny):

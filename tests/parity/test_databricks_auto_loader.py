@@ -9,9 +9,9 @@ import pytest
 
 from mlplatform.as_of import parse_as_of
 from mlplatform.config.settings import CONFIG_FILE, load_settings
-from mlplatform.ingest import stage as ingest
 from mlplatform.ingest.landed_file import read_landed_file
 from mlplatform.ingest.provenance import FILE, ROW
+from mlplatform.ingest.stage import Ingest
 from mlplatform.naming import Namespace
 from mlplatform.pipeline import Pipeline
 from tests.support.tiny_use_case import NAME, Signups, Tiny, write_tiny_use_case
@@ -35,7 +35,7 @@ def run(databricks, tiny, as_of) -> StageResult:
     # Not by `open`, which registers functions: they are not what this is about.
     settings = load_settings(tiny.folder / CONFIG_FILE, databricks.env)
     use_case = Tiny(NAME, tiny.folder, settings, Namespace(databricks.catalog, NAME))
-    return ingest.run(use_case.context(databricks, parse_as_of(as_of), "a-run"))
+    return Ingest(use_case.sources, use_case.landing).run(use_case.context(databricks, parse_as_of(as_of), "a-run"))
 
 
 def test_bronze_gets_each_file_once_when_it_can_be_known(databricks, tiny):

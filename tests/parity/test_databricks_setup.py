@@ -12,9 +12,9 @@ import pytest
 
 from mlplatform import discovery
 from mlplatform.as_of import parse_as_of
-from mlplatform.change import setup
 from mlplatform.monitoring import profiling
 from mlplatform.ops.context import StageContext
+from mlplatform.pipeline import setup_of
 from tests.standin import documented_sql
 
 if TYPE_CHECKING:
@@ -53,8 +53,8 @@ def test_setup_makes_all_of_it_and_again_changes_nothing(context: Any, standin: 
     ws, namespace = context.ws, context.namespace
     promoters = standin.identity.add("Groups", "promoters")
     standin.identity.add("Groups", "owners", promoters, standin.identity.me)
-    asked = setup.Request(**ROLES, model_owner="owners")
-    first = setup.run(context, replace(asked, expect_schema="credit_risk"))
+    asked = setup_of(context.use_case, **ROLES, model_owner="owners")
+    first = replace(asked, expect_schema="credit_risk").run(context).details.steps
     assert standin.models.by_name[str(namespace.model)].owner == "owners"
     (probed,) = [line for line in first if "move aliases" in line]
     assert probed.endswith("is owned by owners, of which promoters is a member")
@@ -73,7 +73,7 @@ def test_setup_makes_all_of_it_and_again_changes_nothing(context: Any, standin: 
     tables = ws.tables.list("dev", "credit_risk")
     versions = {name: ws.tables.version(namespace.table(name)) for name in tables}
     count = len(ws.sql.statements)
-    again = setup.run(context, asked)
+    again = asked.run(context).details.steps
     assert {name: ws.tables.version(namespace.table(name)) for name in ws.tables.list("dev", "credit_risk")} == versions
     assert any(line.endswith("0 changed") for line in again)
     assert again[-1].endswith("exists")
@@ -84,7 +84,7 @@ def test_a_monitoring_completes_what_is_profiled_and_refreshes_it(context: Any, 
     ws, namespace = context.ws, context.namespace
     standin.models.by_name.clear()
     standin.data_quality.refreshes.clear()
-    setup.run(context, setup.Request())
+    setup_of(context.use_case).run(context)
     made, known = parse_as_of("2022-06-01"), parse_as_of("2025-06-01")
 
     def put(name: ObjectName, *rows: dict[str, Any]) -> None:

@@ -91,8 +91,10 @@ def run_notebook(path: Path, spark: Any, **answers: str) -> NotebookRun:
     config.InteractiveShell.colors = "nocolor"
     with tempfile.TemporaryDirectory() as folder:
         shell = InteractiveShell(config=config, ipython_dir=folder, user_module=module)
-        shell.register_magic_function(lambda line: run.installed.append(shlex.split(line)), "line", "pip")
-        shell.register_magic_function(lambda line, cell="": None, "line_cell", "md")
+        # IPython's annotation takes a magic function for a shell.
+        magic: Any = shell.register_magic_function
+        magic(lambda line: run.installed.append(shlex.split(line)), "line", "pip")
+        magic(lambda line, cell="": None, "line_cell", "md")
         try:
             shell.push(own)
             for number, cell in enumerate(cells(path), start=1):

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from mlplatform.as_of import parse_as_of
 from mlplatform.gate import promotion
-from mlplatform.gate import stage as gate
+from mlplatform.gate.rollback import Rollback
 from mlplatform.naming import Namespace
 from mlplatform.ops import records
 from mlplatform.ops.context import StageContext
 from mlplatform.ops.result import StageResult
+from mlplatform.ops.stage import PlannedStage
+from mlplatform.ops.stage_runs import plain
+from mlplatform.pipeline import gate_of
 from mlplatform.workspace.local.workspace import LocalWorkspace
 from tests.support.tiny_runs import clone, open_tiny, run_tiny
 from tests.support.tiny_use_case import TinyFolder
@@ -41,17 +45,25 @@ def context(ws: LocalWorkspace, tiny: TinyFolder, as_of: str = SECOND) -> StageC
 
 def put(ws: LocalWorkspace, tiny: TinyFolder, as_of: str = SECOND, **request: Any) -> StageResult[Any]:
     """Put a version to the gate."""
-    return gate.run(context(ws, tiny, as_of), gate.Request(**request))
+    dry_run = request.pop("dry_run", False)
+    given = open_tiny(ws, tiny.folder)
+    return of_stage(replace(gate_of(given), **request), given.context(ws, parse_as_of(as_of), "run"), dry_run=dry_run)
+
+
+def of_stage(stage: PlannedStage[Any], given: StageContext, *, dry_run: bool = False) -> StageResult[Any]:
+    """Run a stage without recording that it ran; its details are given as they would be recorded."""
+    result = stage.plan(given).result if dry_run else stage.run(given)
+    return replace(result, details=plain(result.details))
 
 
 def back(ws: LocalWorkspace, tiny: TinyFolder, **request: Any) -> StageResult[Any]:
     """Roll back."""
-    return gate.roll_back(context(ws, tiny), **{"to": None, "reason": "a test", **request})
+    dry_run = request.pop("dry_run", False)
+    return of_stage(Rollback(**{"reason": "a test", **request}), context(ws, tiny), dry_run=dry_run)
 
 
 def told(ws: LocalWorkspace) -> list[tuple[str, str, str, int]]:
     """Return event, kind, outcome and version of each event."""
     return [
-        (row["event"], row["kind"], row["outcome"], row["challenger_version"])
-        for row in promotion.events(ws, NAMESPACE)
+        (event.event, event.kind, event.outcome, event.challenger_version) for event in promotion.events(ws, NAMESPACE)
     ]

@@ -5,13 +5,25 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
+import mlflow.types
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pyspark.sql.pandas.types import from_arrow_type
 
 from mlplatform.errors import FeatureStoreError
-from mlplatform.types import TIMESTAMP, arrow_type, normal_schema, normal_table, spark_type
+from mlplatform.types import (
+    TIMESTAMP,
+    TYPES,
+    arrow_type,
+    declared_type,
+    normal_schema,
+    normal_table,
+    spark_type,
+)
+
+_ANY: dict[type, tuple[int, ...]] = {dt.date: (2024, 1, 1), dt.datetime: (2024, 1, 1)}
 
 SCALARS = st.sampled_from(
     ["boolean", "tinyint", "smallint", "int", "bigint", "float", "double", "string", "binary", "date", "timestamp"]
@@ -100,3 +112,26 @@ def test_an_instant_stays_one() -> None:
 def test_what_is_refused(table: Any, says: str) -> None:
     with pytest.raises(FeatureStoreError, match=says):
         normal_table(table, of="it")
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_the_table_of_types_agrees_with_pyspark_and_mlflow(name: str) -> None:
+    item = TYPES[name]
+    assert (arrow_type(name), spark_type(item.arrow)) == (item.arrow, name)
+    assert from_arrow_type(item.arrow).simpleString() == name
+    if item.signature is not None:
+        mlflow_type = mlflow.types.DataType[item.signature]
+        # MLflow has fewer types: of those that it shares with Spark, it says Spark's own.
+        assert mlflow_type.to_spark().simpleString() == {"smallint": "int", "date": "timestamp"}.get(name, name)
+    if item.annotation is not None:
+        assert pa.infer_type([item.annotation(*_ANY.get(item.annotation, ()))]).id == item.arrow.id
+
+
+def test_what_may_be_declared_is_every_scalar_and_decimals() -> None:
+    declared = [name for name, item in TYPES.items() if item.declared]
+    assert [declared_type(name) for name in declared] == [TYPES[name].arrow for name in declared]
+    assert declared_type("decimal(38,38)") == pa.decimal128(38, 38)
+    for name in ("binary", "array<int>", "map<string,int>", "struct<a:int>", "timestamp_ntz", "decimal(0,0)", ""):
+        with pytest.raises(FeatureStoreError, match="is no type of a declared column") as caught:
+            declared_type(name)
+        assert caught.value.hint

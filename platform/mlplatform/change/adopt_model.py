@@ -3,42 +3,45 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
+from pydantic import Field
 
+from mlplatform.as_of import parse_as_of
 from mlplatform.errors import FeatureStoreError, LabelError, RegistryError, StageError
 from mlplatform.features import artifacts
+from mlplatform.features.functions import FeatureFunctionSpec, register_functions
+from mlplatform.features.training_set import PREDICTION
 from mlplatform.gate import promotion
-from mlplatform.gate.champion_gate import Decision, decision_id
-from mlplatform.naming import CHALLENGER, CHAMPION, ObjectName
+from mlplatform.gate.decision import Decision, decision_id
+from mlplatform.naming import CHALLENGER, CHAMPION, Namespace, ObjectName
 from mlplatform.ops import stage_runs
 from mlplatform.ops.context import StageContext
-from mlplatform.ops.result import StageResult
-from mlplatform.ops.stage import Plan, PlannedStage
+from mlplatform.ops.result import Details, StageResult
+from mlplatform.ops.stage import Action, Plan, PlannedStage
 from mlplatform.protocols.feature_spec import FeatureSpec
 from mlplatform.protocols.registry import ModelVersion
 from mlplatform.protocols.workspace import Workspace
-from mlplatform.refine.spine import LABEL_KNOWN_AT, LABELS, SPINE
-from mlplatform.scoring.scorer import PREDICTION
+from mlplatform.refine.spine import LABEL_KNOWN_AT, LABELS, SPINE, LabelSpine
 from mlplatform.statistics import estimate, profiles
 from mlplatform.training.label_frame import known_labels
 from mlplatform.training.reference import PROFILE_FILE
-from mlplatform.training.stage import TRAINED_AS_OF_TAG, TRAINED_THROUGH_TAG
+from mlplatform.training.version_tags import TRAINED_AS_OF_TAG, TRAINED_THROUGH_TAG
 
-NAME = stage_runs.ADOPT
 FROM_TAG = "adopted_from"
 _SPEC_FOLDER = Path("data") / "feature_store"
 _PROFILED_ROWS = 20_000
 
 
 @dataclass(frozen=True)
-class Source:
+class ExistingVersion:
     """The version to adopt.
 
     Attributes:
@@ -52,66 +55,135 @@ class Source:
     trained_through: datetime | None = None
 
 
-def run(context: StageContext, source: Source, *, dry_run: bool = False) -> StageResult[Any]:
-    """Take over a version of an existing model.
+class AdoptModelDetails(Details):
+    """What the adoption of a model says of itself.
 
-    Its files, signature and feature spec are checked, and rows of the spine are scored with it, before anything is
-    changed. Where there is no champion, it becomes champion by a decision on record; where there is one, it becomes
+    Attributes:
+        origin: The existing version, as in `main.risk.scorer/4`.
+        dry_run: Whether nothing was changed.
+        version: Its version under the use case's name.
+        role: What that version is: `champion`, `challenger`, or how far its promotion has come.
+    """
+
+    origin: str = Field(default="", alias="from")
+    dry_run: bool = False
+    version: int | None = None
+    role: str = ""
+
+
+@dataclass(frozen=True)
+class AdoptModel(PlannedStage[AdoptModelDetails]):
+    """A version of an existing model is taken over.
+
+    Its files, signature and feature spec are checked before anything is changed, and rows of the spine are scored with
+    it. Where there is no champion, it becomes champion by a decision on record; where there is one, it becomes
     challenger, and the gate decides. Again changes nothing.
 
-    Args:
-        context: The run.
-        source: What to adopt.
-        dry_run: Check, and change nothing; the rows are then not scored.
-
-    Raises:
-        FeatureStoreError: If it carries no feature spec, or one that the tables and the spine do not fit.
-        StageError: If it has no signature, or it is not known what it was trained on.
-        RegistryError: If the registry cannot be read or written, or if the model's files may be pickled or hold types
-            that are not allowed.
+    Attributes:
+        spine: Whom to predict for, when, and the label.
+        functions: The use case's feature functions.
+        trusted_types: Types that the stored model may hold beyond the platform's own.
+        source: The version.
     """
-    ws, use_case = context.ws, context.use_case
-    origin = ws.registry.get(source.model, source.version)
-    through = _trained_through(source, origin)
-    with TemporaryDirectory() as part:
-        folder = _download(ws, origin, part)
-        artifacts.check_types(folder, use_case.trainer.trusted_types)
-        spec = FeatureSpec.load(folder / _SPEC_FOLDER)
-        digest = artifacts.digest(folder)
-    _check_spec(context, spec)
-    _check_signature(ws, origin)
-    details: dict[str, Any] = {"from": f"{source.model}/{source.version}", "dry_run": dry_run}
-    result: StageResult[Any] = StageResult(details=details)
-    if dry_run:
-        return result
-    with ws.lock(f"promote {use_case.model}"):
+
+    name: ClassVar[str] = stage_runs.ADOPT
+
+    spine: LabelSpine
+    functions: tuple[FeatureFunctionSpec, ...]
+    trusted_types: tuple[str, ...]
+    source: ExistingVersion
+
+    def reads(self, names: Namespace) -> tuple[ObjectName, ...]:
+        """Return the tables whose rows are scored, and compared with their labels."""
+        return names.gold(SPINE), names.gold(LABELS)
+
+    def plan(self, context: StageContext) -> Plan[AdoptModelDetails]:
+        """Check the version, and return what is to be done.
+
+        Raises:
+            FeatureStoreError: If it carries no feature spec, or one that the tables and the spine do not fit.
+            StageError: If it has no signature, or it is not known what it was trained on.
+            RegistryError: If the registry cannot be read or written, or if the model's files may be pickled or hold
+                types that are not allowed.
+        """
+        origin = context.ws.registry.get(self.source.model, self.source.version)
+        through = _trained_through(self.source, origin)
+        with TemporaryDirectory() as part:
+            folder = _download(context.ws, origin, part)
+            artifacts.check_types(folder, self.trusted_types)
+            spec = FeatureSpec.load(folder / _SPEC_FOLDER)
+            digest = artifacts.digest(folder)
+        _check_spec(context, spec, self.functions)
+        _check_signature(context.ws, origin)
+        details = AdoptModelDetails(dry_run=True)
+        details.origin = f"{self.source.model}/{self.source.version}"
+        result = StageResult(details)
+        adoption = _Adoption(context, self, origin, through, spec, digest, result)
+        model = context.model
+        return Plan(
+            result,
+            (
+                Action(f"register {details.origin} as a version of {model}, and tag it", adoption.register),
+                Action("score rows of the spine with it, and keep its reference profile", adoption.keep_profile),
+                Action(f"make it champion of {model} if there is none, else challenger", adoption.give_role),
+            ),
+        )
+
+    def run(self, context: StageContext) -> StageResult[AdoptModelDetails]:
+        """Take the version over."""
+        plan = self.plan(context)
+        plan.result.details.dry_run = False
+        with context.ws.lock(f"promote {context.model}"):
+            return plan.carry_out()
+
+
+@dataclass
+class _Adoption:
+    """The actions of an adoption, each of which goes on from the one before."""
+
+    context: StageContext
+    stage: AdoptModel
+    version: ModelVersion
+    through: datetime
+    spec: FeatureSpec
+    digest: str
+    result: StageResult[AdoptModelDetails]
+
+    def register(self) -> None:
+        """Register the version under the use case's name, and tag it with what the gate and scoring look at."""
+        context, registry, origin = self.context, self.context.ws.registry, self.version
         version = _registered(context, origin)
         if version != origin:
             # The registry may have had to package it anew: what is loaded from now on is what counts.
             with TemporaryDirectory() as part:
-                folder = _download(ws, version, part)
-                artifacts.check_types(folder, use_case.trainer.trusted_types)
-                digest = artifacts.digest(folder)
+                folder = _download(context.ws, version, part)
+                artifacts.check_types(folder, self.stage.trusted_types)
+                self.digest = artifacts.digest(folder)
         tags = {
-            artifacts.DIGEST_TAG: digest,
-            TRAINED_THROUGH_TAG: through.isoformat(),
+            artifacts.DIGEST_TAG: self.digest,
+            TRAINED_THROUGH_TAG: self.through.isoformat(),
             # It may have known every label that there was by now: the gate takes newer ones only.
             TRAINED_AS_OF_TAG: origin.tags.get(TRAINED_AS_OF_TAG, context.as_of.isoformat()),
             **context.tags,
-            "env": ws.env,
+            "env": context.ws.env,
         }
-        ws.registry.set_tags(use_case.model, version.version, tags)
-        version = ws.registry.get(use_case.model, version.version)
-        result.rows_in = result.rows_out = _keep_profile(context, version, spec, through)
-        details["version"] = version.version
-        details["role"] = _give_role(context, version, details["from"])
-    result.outputs[str(use_case.model)] = version.version
-    return result
+        registry.set_tags(context.model, version.version, tags)
+        self.version = registry.get(context.model, version.version)
+        self.result.details.version = self.version.version
+        self.result.outputs[str(context.model)] = self.version.version
+
+    def keep_profile(self) -> None:
+        """Score rows of the spine, and keep the reference profile."""
+        register_functions(self.context.ws, self.context.namespace, self.stage.functions)
+        rows = _keep_profile(self.context, self.stage, self.version, self.spec, self.through)
+        self.result.rows_in = self.result.rows_out = rows
+
+    def give_role(self) -> None:
+        """Make the version champion where there is none, else challenger."""
+        self.result.details.role = _give_role(self.context, self.version, self.result.details.origin)
 
 
-def _trained_through(source: Source, origin: ModelVersion) -> datetime:
-    from mlplatform.as_of import parse_as_of
-
+def _trained_through(source: ExistingVersion, origin: ModelVersion) -> datetime:
     tagged = origin.tags.get(TRAINED_THROUGH_TAG)
     if source.trained_through is not None:
         return source.trained_through
@@ -134,7 +206,7 @@ def _download(ws: Workspace, origin: ModelVersion, part: str) -> Path:
         ) from error
 
 
-def _check_spec(context: StageContext, spec: FeatureSpec) -> None:
+def _check_spec(context: StageContext, spec: FeatureSpec, functions: Sequence[FeatureFunctionSpec]) -> None:
     tables, wrong = context.ws.tables, []
     spine = tables.describe(context.namespace.gold(SPINE)).schema.names
     outputs = {column.output_name for column in spec.columns}
@@ -157,9 +229,11 @@ def _check_spec(context: StageContext, spec: FeatureSpec) -> None:
             f"The feature spec of the model does not fit: {'; '.join(dict.fromkeys(wrong))}.",
             hint="Adopt or write the feature tables first, and let the spine give the columns that the model takes.",
         )
-    context.use_case.register_functions(context.ws)
+    # The use case's own are registered before rows are scored.
+    declared = {str(context.namespace.table(function.name)) for function in functions}
     for name in spec.functions:
-        context.ws.functions.get(name)
+        if name not in declared:
+            context.ws.functions.get(name)
 
 
 def _check_signature(ws: Workspace, origin: ModelVersion) -> None:
@@ -169,22 +243,24 @@ def _check_signature(ws: Workspace, origin: ModelVersion) -> None:
 
 def _registered(context: StageContext, origin: ModelVersion) -> ModelVersion:
     """Return the version under the use case's own name; copied once, found by its tag after that."""
-    registry, model = context.ws.registry, context.use_case.model
+    registry, model = context.ws.registry, context.model
     if str(ObjectName.parse(origin.name)) == str(model):
         return origin
     place = f"{origin.name}/{origin.version}"
     for version in registry.versions(model):
         if version.tags.get(FROM_TAG) == place:
             return version
-    registry.ensure_model(model, description=context.use_case.settings.description)
+    registry.ensure_model(model, description=context.settings.description)
     copied = registry.copy_version(origin, model)
     registry.set_tags(model, copied.version, {FROM_TAG: place})
     return copied
 
 
-def _keep_profile(context: StageContext, version: ModelVersion, spec: FeatureSpec, through: datetime) -> int:
+def _keep_profile(
+    context: StageContext, stage: AdoptModel, version: ModelVersion, spec: FeatureSpec, through: datetime
+) -> int:
     """Score the newest spine rows that it may have been fitted on: proof that it works, and the monitor's reference."""
-    ws, spine = context.ws, context.use_case.label_spine()
+    ws, spine = context.ws, stage.spine
     time = spine.prediction_time
     rows = ws.tables.to_arrow(context.namespace.gold(SPINE), filters=[(time, "<=", through)])
     rows = rows.sort_by([(time, "ascending"), *((key, "ascending") for key in spine.entity_keys)])
@@ -195,22 +271,19 @@ def _keep_profile(context: StageContext, version: ModelVersion, spec: FeatureSpe
             hint="Run the stages ingest, refine and features first; see also --trained-through.",
         )
     context.progress(f"scoring {rows.num_rows} row(s) with {version.uri}")
-    scored = ws.fe.score_batch_arrow(
-        model_uri=version.uri, df=rows, trusted_types=context.use_case.trainer.trusted_types
-    )
+    scored = ws.fe.score_batch_arrow(model_uri=version.uri, df=rows, trusted_types=stage.trusted_types)
     if scored.num_rows != rows.num_rows:
         raise StageError(f"{version.uri} scored {scored.num_rows} of {rows.num_rows} rows.", hint="Report this.")
     reference = profiles.profile_table(scored.select([*spec.included, PREDICTION]))
-    content = json.dumps(profiles.to_dict(reference, _calibration(context, scored, through)))
+    content = json.dumps(profiles.to_dict(reference, _calibration(context, spine, scored, through)))
     ws.registry.log_files(version, "", {PROFILE_FILE: content})
     return int(rows.num_rows)
 
 
-def _calibration(context: StageContext, scored: pa.Table, through: datetime) -> dict[str, float] | None:
-    spine = context.use_case.label_spine()
-    if context.use_case.settings.task != "classification" or not context.ws.tables.exists(
-        context.namespace.gold(LABELS)
-    ):
+def _calibration(
+    context: StageContext, spine: LabelSpine, scored: pa.Table, through: datetime
+) -> dict[str, float] | None:
+    if context.settings.task != "classification" or not context.ws.tables.exists(context.namespace.gold(LABELS)):
         return None
     try:
         frame = known_labels(context.ws, context.namespace, spine, context.as_of, until=through)
@@ -226,7 +299,7 @@ def _calibration(context: StageContext, scored: pa.Table, through: datetime) -> 
 
 def _give_role(context: StageContext, version: ModelVersion, source: str) -> str:
     """Make the version champion where there is none, else challenger; return what it is."""
-    ws, namespace, model = context.ws, context.namespace, context.use_case.model
+    ws, namespace, model = context.ws, context.namespace, context.model
     aliases = ws.registry.aliases(model)
     decision = Decision(
         decision_id=decision_id(str(model), version.version, None, None, "adoption", source),
@@ -241,7 +314,7 @@ def _give_role(context: StageContext, version: ModelVersion, source: str) -> str
         decided_by=ws.user,
     )
     recorded = promotion.events(ws, namespace, decision_id=decision.decision_id)
-    begun = bool(recorded) and all(row["event"] == "decided" for row in recorded)
+    begun = bool(recorded) and all(event.event == "decided" for event in recorded)
     if aliases.get(CHAMPION) == version.version and not begun:
         return CHAMPION
     if CHAMPION in aliases and not begun:
@@ -251,24 +324,3 @@ def _give_role(context: StageContext, version: ModelVersion, source: str) -> str
         promotion.record(ws, namespace, decision, "decided")
     event = promotion.apply(ws, namespace, decision)
     return CHAMPION if event == "applied" and ws.registry.aliases(model).get(CHAMPION) == version.version else event
-
-
-@dataclass(frozen=True)
-class AdoptModel(PlannedStage[Any]):
-    """An existing model version is taken over.
-
-    Attributes:
-        source: The version.
-    """
-
-    name: ClassVar[str] = NAME
-
-    source: Source
-
-    def plan(self, context: StageContext) -> Plan[Any]:
-        """Return what it would do."""
-        return Plan(run(context, self.source, dry_run=True))
-
-    def run(self, context: StageContext) -> StageResult[Any]:
-        """Do it."""
-        return run(context, self.source)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import click
 
 from mlplatform.cli import output
 from mlplatform.cli.commands import command
 from mlplatform.cli.options import Options, as_of_option
+
+if TYPE_CHECKING:
+    from mlplatform.ops.result import StageResult
 
 
 @command(
@@ -43,6 +48,7 @@ def adopt(  # noqa: PLR0913, PLR0917  (one parameter an option)
     from mlplatform.as_of import parse_as_of
     from mlplatform.change import adopt_model
     from mlplatform.errors import UsageError
+    from mlplatform.ops.stage_runs import plain
     from mlplatform.pipeline import Pipeline
 
     if (table is None) == (model is None):
@@ -53,16 +59,16 @@ def adopt(  # noqa: PLR0913, PLR0917  (one parameter an option)
     with options.open_use_case(use_case) as (ws, opened), output.reporting(total=1) as reporter:
         pipeline = Pipeline(ws, opened, moment, reporter.line)
         if table is not None:
-            result = pipeline.adopt_table(table, declared_as, dry_run=dry_run)
+            result: StageResult[Any] = pipeline.adopt_table(table, declared_as, dry_run=dry_run)
         else:
             assert model is not None
             assert version is not None
             through = parse_as_of(trained_through) if trained_through else None
-            result = pipeline.adopt_model(adopt_model.Source(model, version, through), dry_run=dry_run)
+            result = pipeline.adopt_model(adopt_model.ExistingVersion(model, version, through), dry_run=dry_run)
+    details = plain(result.details)
     if options.as_json:
-        output.show_json({**result.details, "rows_in": result.rows_in, "rows_out": result.rows_out})
+        output.show_json({**details, "rows_in": result.rows_in, "rows_out": result.rows_out})
         return
-    details = result.details
     if dry_run:
         click.echo(f"{details['from']} can be adopted; nothing was changed.")
     elif table is not None:

@@ -42,13 +42,13 @@ def evaluate(model_name: str, model_version: int, options: Options) -> None:
     The labels known when the version was trained count. A promotion is recorded, and waits for approval.
     """
     from mlplatform.gate.promotion import WAITING
-    from mlplatform.gate.stage import Request
     from mlplatform.naming import ObjectName
-    from mlplatform.training.stage import make_challenger
+    from mlplatform.ops.stage_runs import plain
+    from mlplatform.training.challenger import make_challenger
 
     with _opened(model_name, model_version, options) as (ws, pipeline):
         make_challenger(ws, ObjectName.parse(model_name), model_version)
-        details = pipeline.gate(Request(version=model_version, hold=True)).details
+        details = plain(pipeline.gate(version=model_version, hold=True).details)
     decisions.show(details, as_json=options.as_json)
     if details["outcome"] != WAITING:
         decisions.check_outcome(details)
@@ -91,10 +91,10 @@ def approval(model_name: str, model_version: int, options: Options) -> None:
 @_model
 def deploy(model_name: str, model_version: int, options: Options) -> None:
     """Promote the version that was evaluated and approved."""
-    from mlplatform.gate.stage import Request
+    from mlplatform.ops.stage_runs import plain
 
     with _opened(model_name, model_version, options) as (_, pipeline):
-        details = pipeline.gate(Request(version=model_version)).details
+        details = plain(pipeline.gate(version=model_version).details)
     decisions.show(details, as_json=options.as_json)
     decisions.check_outcome(details)
     decisions.check_version(details, model_version)
@@ -127,7 +127,7 @@ def _opened(model_name: str, version: int, options: Options) -> Iterator[tuple[W
     from mlplatform.as_of import parse_as_of
     from mlplatform.errors import RegistryError
     from mlplatform.pipeline import Pipeline
-    from mlplatform.training.stage import TRAINED_AS_OF_TAG
+    from mlplatform.training.version_tags import TRAINED_AS_OF_TAG
 
     name = _use_case_of(model_name, options)
     with (

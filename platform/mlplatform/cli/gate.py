@@ -72,10 +72,9 @@ def _put_to_the_gate(
     dry_run: bool,
 ) -> None:
     from mlplatform.gate.first_steps import require_version
-    from mlplatform.gate.stage import Request
+    from mlplatform.ops.stage_runs import plain
     from mlplatform.pipeline import Pipeline
 
-    request = Request(version=version, override=override.strip(), dry_run=dry_run)
     moment = as_of_option(as_of)
     with (
         decisions.failing_closed(use_case),
@@ -83,8 +82,9 @@ def _put_to_the_gate(
         output.reporting(total=1) as reporter,
     ):
         if version is not None:
-            require_version(ws, opened, version)
-        details = Pipeline(ws, opened, moment, reporter.line).gate(request).details
+            require_version(ws, opened.namespace, version)
+        pipeline = Pipeline(ws, opened, moment, reporter.line)
+        details = plain(pipeline.gate(version=version, override=override.strip(), dry_run=dry_run).details)
     decisions.show(details, as_json=options.as_json)
     decisions.check_outcome(details)
     if version is not None:

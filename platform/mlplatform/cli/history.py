@@ -80,7 +80,7 @@ def explain(decision_id: str, options: Options) -> None:
     searched = []
     for names in options.all_by_catalog().values():
         with options.open(*names) as ws:
-            events += promotion.find(ws, decision_id)
+            events += [asdict(event) for event in promotion.find(ws, decision_id)]
             searched.append(str(ops_table(ws.catalog, "gate_decisions", ws.prefix)))
     ids = sorted({event["decision_id"] for event in events})
     if len(ids) != 1:

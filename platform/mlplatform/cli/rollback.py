@@ -33,6 +33,7 @@ def rollback(
     It is the champion before the present one, or the version that --to names. The rollback is recorded with its reason.
     """
     from mlplatform.gate.first_steps import require_version
+    from mlplatform.ops.stage_runs import plain
     from mlplatform.pipeline import Pipeline
 
     moment = as_of_option(as_of)
@@ -41,7 +42,8 @@ def rollback(
         options.open_use_case(use_case) as (ws, opened),
         output.reporting(total=1) as reporter,
     ):
-        require_version(ws, opened, to)
-        details = Pipeline(ws, opened, moment, reporter.line).roll_back(to=to, reason=reason, dry_run=dry_run).details
+        require_version(ws, opened.namespace, to)
+        pipeline = Pipeline(ws, opened, moment, reporter.line)
+        details = plain(pipeline.roll_back(to=to, reason=reason, dry_run=dry_run).details)
     decisions.show(details, as_json=options.as_json)
     decisions.check_outcome(details)

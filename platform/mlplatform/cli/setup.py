@@ -41,12 +41,13 @@ def setup(
     nothing. Principals are groups, users, or application ids of service principals; one that is left out gets no
     grants.
     """
-    from mlplatform.change.setup import Request, run
+    from mlplatform.pipeline import setup_of
 
-    request = Request(**principals, deployment_job=deployment_job, expect_schema=expect_schema, dry_run=dry_run)
     with options.open_use_case(use_case) as (ws, opened), output.reporting(total=1) as reporter:
         context = opened.context(ws, as_of_option(None), run_id="setup", progress=reporter.line)
-        done = run(context, request)
+        stage = setup_of(opened, **principals, deployment_job=deployment_job, expect_schema=expect_schema)
+        result = stage.plan(context).result if dry_run else stage.run(context)
+    done = result.details.steps
     if options.as_json:
         output.show_json({"use_case": use_case, "env": options.env, "dry_run": dry_run, "steps": done})
         return

@@ -65,10 +65,10 @@ def verify(folder: Path, expected_digest: str, trusted: Collection[str] = ()) ->
         raise RegistryError(
             f"No digest is recorded for the model in {folder}.", hint="Only models trained by the platform are loaded."
         )
-    found = digest(folder)
-    if found != expected_digest:
+    actual = digest(folder)
+    if actual != expected_digest:
         raise RegistryError(
-            f"The files of the model in {folder} are not those registered: digest {found[:12]} instead of "
+            f"The files of the model in {folder} are not those registered: digest {actual[:12]} instead of "
             f"{expected_digest[:12]}.",
             hint="The model was not loaded. Find out who changed its files; train again to replace it.",
         )
@@ -121,10 +121,10 @@ def allowed(name: str, trusted: Collection[str]) -> bool:
 def _is_class(name: str) -> bool:
     module, _, attribute = name.rpartition(".")
     try:
-        found = getattr(importlib.import_module(module), attribute, None)
+        value = getattr(importlib.import_module(module), attribute, None)
     except ImportError:
         return False
-    return isinstance(found, type)
+    return isinstance(value, type)
 
 
 def untrusted_types(store: Path) -> list[str]:

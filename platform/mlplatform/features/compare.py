@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlplatform.errors import TableError
+from mlplatform.joins import with_keys_of, without_keys_of
 from mlplatform.types import SortOrder
 
 
@@ -75,19 +76,18 @@ def compare_rows(
     columns = old.column_names
     order: SortOrder = [(key, "ascending") for key in by]
 
-    def common(rows: pa.Table, others: pa.Table) -> pa.Table:
-        return rows.join(others.select(by), keys=by, join_type="left semi").select(columns).sort_by(order)
-
-    def only(rows: pa.Table, others: pa.Table) -> pa.Table:
-        return rows.join(others.select(by), keys=by, join_type="left anti").select(columns).sort_by(order)
-
-    then, now = common(old, new), common(new, old)
+    then, now = (with_keys_of(*pair, by).select(columns).sort_by(order) for pair in ((old, new), (new, old)))
     differs = np.zeros(then.num_rows, dtype=bool)
     for column in columns:
         if column not in by:
             differs |= ~_same(then.column(column), now.column(column), tolerance, nan_is_null=nan_is_null)
     chosen = pa.array(differs)
-    return RowDifferences(only(new, old), only(old, new), then.filter(chosen), now.filter(chosen))
+    return RowDifferences(
+        without_keys_of(new, old, by).select(columns).sort_by(order),
+        without_keys_of(old, new, by).sort_by(order),
+        then.filter(chosen),
+        now.filter(chosen),
+    )
 
 
 def _same(old: pa.ChunkedArray[Any], new: pa.ChunkedArray[Any], tolerance: float, *, nan_is_null: bool) -> Any:

@@ -68,7 +68,7 @@ def declare(
         labels: The label columns.
         exclude_columns: Columns to leave out; unknown ones are ignored.
         tables: What is known about each table that a lookup names.
-        table_ids: Each table's id, to notice later that it was made anew.
+        table_ids: Each table's id, to notice later that it was dropped and created again.
         registered: The registered function by udf_name.
 
     Raises:
@@ -143,12 +143,12 @@ def _explode(lookup: FeatureLookup, table: TableInfo) -> list[FeatureColumn]:
                 default_value=default_text(lookup.default_values.get(output)),
             )
         )
-    known = [column.output_name for column in outputs]
+    names = [column.output_name for column in outputs]
     for name in lookup.default_values:
-        if name not in known:
+        if name not in names:
             raise FeatureStoreError(
                 f"The default for {name!r} belongs to no feature looked up in {table.name}.",
-                hint=did_you_mean(name, known),
+                hint=did_you_mean(name, names),
             )
     return outputs
 
@@ -176,26 +176,26 @@ def _check_names(
     computed: Sequence[FunctionColumn],
     labels: Sequence[str],
 ) -> None:
-    taken = {column.output_name: "a column of the frame" for column in sources}
-    taken |= dict.fromkeys(labels, "the label")
+    owners = {column.output_name: "a column of the frame" for column in sources}
+    owners |= dict.fromkeys(labels, "the label")
     outputs = [(item.output_name, f"feature {item.feature_name!r} of {item.table_name}") for item in features]
     outputs += [(item.output_name, f"function {item.udf_name}") for item in computed]
     for name, mine in outputs:
-        if name in taken:
+        if name in owners:
             raise FeatureStoreError(
-                f"The output {name!r} ({mine}) has the name of another column: {taken[name]}.",
+                f"The output {name!r} ({mine}) has the name of another column: {owners[name]}.",
                 hint="Give it another name with rename_outputs or output_name, or drop the frame's column.",
             )
-        taken[name] = mine
-    there = set(taken) - set(labels)
+        owners[name] = mine
+    inputs = set(owners) - set(labels)
     for function in computed:
-        _check_inputs(f"function {function.udf_name}", "input binding column", function.inputs, there, labels)
+        _check_inputs(f"function {function.udf_name}", "input binding column", function.inputs, inputs, labels)
     for feature in features:
-        _check_inputs(f"the lookup of {feature.table_name}", "lookup key column", feature.lookup_key, there, labels)
+        _check_inputs(f"the lookup of {feature.table_name}", "lookup key column", feature.lookup_key, inputs, labels)
 
 
-def _check_inputs(of: str, what: str, names: Sequence[str], there: Collection[str], labels: Sequence[str]) -> None:
-    missing = [name for name in names if name not in there]
+def _check_inputs(of: str, what: str, names: Sequence[str], columns: Collection[str], labels: Sequence[str]) -> None:
+    missing = [name for name in names if name not in columns]
     if not missing:
         return
     if missing[0] in labels:
@@ -204,22 +204,22 @@ def _check_inputs(of: str, what: str, names: Sequence[str], there: Collection[st
         )
     raise FeatureStoreError(
         f"The {what}(s) {', '.join(map(repr, missing))} of {of} are neither in the frame nor an output.",
-        hint=did_you_mean(missing[0], there),
+        hint=did_you_mean(missing[0], columns),
     )
 
 
 def _lookbacks(lookups: Sequence[FeatureLookup]) -> dict[str, float | None]:
-    found: dict[str, float | None] = {}
+    windows: dict[str, float | None] = {}
     for lookup in lookups:
         window = lookup.lookback_window
         seconds = None if window is None else window.total_seconds()
-        if found.setdefault(lookup.table_name, seconds) != seconds:
+        if windows.setdefault(lookup.table_name, seconds) != seconds:
             raise FeatureStoreError(
                 f"Two lookups of {lookup.table_name} have different lookback windows: "
-                f"{found[lookup.table_name]} s and {seconds} s.",
+                f"{windows[lookup.table_name]} s and {seconds} s.",
                 hint="One lookback per table in a training set.",
             )
-    return found
+    return windows
 
 
 def _client_version() -> str:

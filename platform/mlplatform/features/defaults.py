@@ -16,7 +16,7 @@ _ALLOWED = [name for name, item in TYPES.items() if item.takes_default]
 
 
 def default_text(value: Any) -> str | None:
-    """Return a default as the feature spec holds it; None when there is none (None and '' are ignored, as in real).
+    """Return a default as the feature spec holds it; None for none (None and '' are ignored, as the real client does).
 
     Examples:
         >>> default_text(True), default_text(0), default_text("")

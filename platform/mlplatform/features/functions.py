@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlplatform.errors import FeatureStoreError
-from mlplatform.naming import ObjectName
+from mlplatform.naming import Namespace, ObjectName
 from mlplatform.protocols.functions import FunctionInfo
+from mlplatform.protocols.workspace import Workspace
 from mlplatform.types import TYPES, arrow_type, spark_type
 
 _SPARK_TYPES = {item.annotation: name for name, item in TYPES.items() if item.annotation is not None}
@@ -58,6 +59,25 @@ class FeatureFunctionSpec:
                 raise FeatureStoreError(f"Feature function {name} takes {item}.", hint="Name each parameter.")
         parameters = tuple((item, _spark_type(name, item, hints.get(item))) for item in signature.parameters)
         return cls(name, fn, parameters, _spark_type(name, "return", hints.get("return")))
+
+
+def register_functions(ws: Workspace, namespace: Namespace, functions: Sequence[FeatureFunctionSpec]) -> None:
+    """Register feature functions; the same again does nothing.
+
+    Every stage that looks features up does so first: the code at hand is what computes, in whatever process.
+
+    Args:
+        ws: The workspace.
+        namespace: The use case's.
+        functions: Its feature functions.
+
+    Raises:
+        FeatureStoreError: If a function is not what it is declared to be, or the workspace refuses it.
+    """
+    for function in functions:
+        ws.functions.register(
+            namespace.table(function.name), function.fn, parameters=function.parameters, returns=function.returns
+        )
 
 
 def _spark_type(function: str, parameter: str, annotation: Any) -> str:

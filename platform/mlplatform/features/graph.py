@@ -17,7 +17,7 @@ def stages(columns: Iterable[SpecColumn], present: Collection[str]) -> list[Stag
 
     Args:
         columns: The lookups and functions to compute (columns of the spine are passed over).
-        present: The columns that are there from the beginning.
+        present: The columns that exist from the beginning.
 
     Returns:
         The groups; each holds lookups only or functions only, every input stands in `present` or an earlier group.
@@ -25,28 +25,28 @@ def stages(columns: Iterable[SpecColumn], present: Collection[str]) -> list[Stag
     Raises:
         FeatureStoreError: If some columns need each other in a circle; they are named in its order.
     """
-    waiting = [
+    remaining = [
         column for column in columns if not isinstance(column, SourceColumn) and column.output_name not in present
     ]
-    known = set(present)
+    computed = set(present)
     # What nothing provides is somebody else's error: whoever plans names it with its table or function.
-    provided = known | {item.output_name for item in waiting}
+    provided = computed | {item.output_name for item in remaining}
     groups: list[Stage] = []
-    while waiting:
-        ready = [item for item in waiting if known.issuperset(provided.intersection(item.inputs))]
+    while remaining:
+        ready = [item for item in remaining if computed.issuperset(provided.intersection(item.inputs))]
         functions = [item for item in ready if isinstance(item, FunctionColumn)]
         lookups = [item for item in ready if isinstance(item, FeatureColumn)]
         group: Stage = functions or lookups
         if not group:
-            circle = _circle(waiting)
+            circle = _circle(remaining)
             raise FeatureStoreError(
                 f"These columns need each other in a circle: {' -> '.join(circle)}.",
                 hint="A lookup key or function input may come from another lookup or function, but not in a circle.",
             )
         groups.append(group)
         done = {item.output_name for item in group}
-        known |= done
-        waiting = [item for item in waiting if item.output_name not in done]
+        computed |= done
+        remaining = [item for item in remaining if item.output_name not in done]
     return groups
 
 
@@ -63,24 +63,24 @@ def ordering(columns: Sequence[SpecColumn]) -> dict[str, int]:
     return {name: place for place, name in enumerate(names)}
 
 
-def needed(columns: Iterable[SpecColumn], wanted: Iterable[str], present: Collection[str]) -> set[str]:
-    """Return the names of the columns that must be computed for the wanted ones, where the present need not be."""
+def needed(columns: Iterable[SpecColumn], outputs: Iterable[str], present: Collection[str]) -> set[str]:
+    """Return the names of the columns that must be computed for the outputs; those present need not be."""
     by_name = {column.output_name: column for column in columns}
-    found: set[str] = set()
-    waiting = list(wanted)
-    while waiting:
-        name = waiting.pop()
-        if name in present or name in found or name not in by_name:
+    names: set[str] = set()
+    remaining = list(outputs)
+    while remaining:
+        name = remaining.pop()
+        if name in present or name in names or name not in by_name:
             continue
-        found.add(name)
+        names.add(name)
         column = by_name[name]
-        waiting.extend(column.inputs)
-    return found
+        remaining.extend(column.inputs)
+    return names
 
 
-def _circle(waiting: Sequence[SpecColumn]) -> list[str]:
-    by_name = {column.output_name: column for column in waiting}
-    path = [waiting[0].output_name]
+def _circle(remaining: Sequence[SpecColumn]) -> list[str]:
+    by_name = {column.output_name: column for column in remaining}
+    path = [remaining[0].output_name]
     while True:
         following = next(name for name in by_name[path[-1]].inputs if name in by_name)
         if following in path:

@@ -73,8 +73,8 @@ def model_frame(rows: pa.Table | pa.RecordBatch, rule: int = RULE) -> pd.DataFra
         frame: pd.DataFrame = rows.to_pandas()
         return frame
     columns = [_handed_over(rows.column(name), name) for name in rows.schema.names]
-    taken: pd.DataFrame = pa.table(columns, names=rows.schema.names).to_pandas()
-    return taken
+    handed: pd.DataFrame = pa.table(columns, names=rows.schema.names).to_pandas()
+    return handed
 
 
 def is_inexact(kind: pa.DataType) -> bool:

@@ -26,10 +26,10 @@ class NamedSpec:
 
     def features(self) -> list[FeatureLookup | FeatureFunction]:
         """Return the lookups and functions that it was made of; columns of one lookup come as one lookup."""
-        found: list[FeatureLookup | FeatureFunction] = []
+        features: list[FeatureLookup | FeatureFunction] = []
         for source, columns in groupby(self.spec.columns, key=_source):
             if source is None:
-                found.extend(
+                features.extend(
                     FeatureFunction(
                         udf_name=it.udf_name, input_bindings=dict(it.input_bindings), output_name=it.output_name
                     )
@@ -37,8 +37,8 @@ class NamedSpec:
                     if isinstance(it, FunctionColumn)
                 )
             else:
-                found.append(self._lookup([it for it in columns if isinstance(it, FeatureColumn)]))
-        return found
+                features.append(self._lookup([it for it in columns if isinstance(it, FeatureColumn)]))
+        return features
 
     def excluded(self) -> list[str]:
         """Return the columns that it leaves out of the result."""

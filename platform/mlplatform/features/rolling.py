@@ -98,6 +98,8 @@ def _within(window: str | None) -> str:
 class RollingFeatureTable(FeatureTable):
     """Base class of feature tables that say what happened to a key over the last hours, days or months.
 
+    See the glossary: docs/glossary.md
+
     A row at grid moment t sums the events known in [t - window, t), for each window. A key has a row at every grid
     moment from its first event on, for as long as a window holds an event of it, and one more that says that all are
     empty: so the latest row at a time tells the truth about that time, to the width of the grid. A row depends on

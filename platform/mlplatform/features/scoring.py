@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from mlplatform.errors import FeatureStoreError
-from mlplatform.features.training_set import PREDICTION, Plan, check_score_frame, make_plan
+from mlplatform.features.training_set import PREDICTION, LookupPlan, check_score_frame, make_plan
 from mlplatform.protocols.feature_client import MATCHED
 from mlplatform.protocols.feature_spec import FeatureSpec
 from mlplatform.protocols.lineage import RULE
@@ -37,13 +37,13 @@ class ScoringPlan:
         casts: The types that columns are cast to before the model is given them.
         prediction: The type of the prediction.
         rule: How the model's columns become pandas, see `features.model_frame`.
-        matched: For each lookup, the name of the column that says whether it found a row; empty where none is wanted.
+        matched: For each lookup, the name of the column that says whether it found a row; may be empty.
     """
 
     spec: FeatureSpec
     frame: pa.Schema
     tables: Mapping[str, TableInfo]
-    lookups: Plan
+    lookups: LookupPlan
     casts: Mapping[str, pa.DataType]
     prediction: pa.DataType
     rule: int = RULE
@@ -93,11 +93,11 @@ def plan_scoring(
         rule: How the model's columns become pandas, see `features.model_frame`.
 
     Raises:
-        FeatureStoreError: As `check_score_frame`, `make_plan` and `input_types`; or if `result_type` is no type.
+        FeatureStoreError: As `check_score_frame`, `make_plan` and `input_types`; or if `result_type` is not a type.
     """
     check_score_frame(spec, frame.names)
     prediction = arrow_type(result_type)
-    lookups = make_plan(spec, frame, wanted=spec.included, tables=tables, functions=functions)
+    lookups = make_plan(spec, frame, outputs=spec.included, tables=tables, functions=functions)
     return ScoringPlan(
         spec=spec,
         frame=frame,
@@ -110,7 +110,7 @@ def plan_scoring(
     )
 
 
-def match_names(plan: Plan) -> list[str]:
+def match_names(plan: LookupPlan) -> list[str]:
     """Return the name of the column, for each join of a plan, that says whether it found a row."""
     names: list[str] = []
     for item in plan.joins:

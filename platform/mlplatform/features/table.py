@@ -31,6 +31,8 @@ def _silver(table: type[FeatureTable], attribute: str) -> type[SilverTable]:
 class FeatureTable(Described):
     """Base class of a use case's feature tables.
 
+    See the glossary: docs/glossary.md
+
     Attributes:
         table: A silver table whose rows are the features as they stand; what is not declared below is taken from it.
         name: Table `features_<name>`; unless declared, the class's name without `Features`, as in `lender` of
@@ -42,6 +44,25 @@ class FeatureTable(Described):
         columns: All columns, keys and timeseries column included.
         inputs: Bare names of the tables it is computed from; it can read no others. Unless declared, those that
             `compute` reads (`ws.read(Loans)`, `ws.read("silver_loans")`).
+
+    Examples:
+        >>> class LenderFeatures(FeatureTable):
+        ...     keys = ("lender",)
+        ...     timeseries_column = "known_at"
+        ...     inputs = ("silver_loans",)
+        ...     columns = (
+        ...         Column("lender", "string", "The lender"),
+        ...         Column("known_at", "timestamp", "The day after"),
+        ...         Column("loans_so_far", "bigint", "Loans approved by then"),
+        ...     )
+        ...
+        ...     def compute(self, ws, as_of, since):
+        ...         days = ws.read("silver_loans").groupBy("lender", "known_at").count()
+        ...         return days.withColumnRenamed("count", "loans_so_far")
+        >>> LenderFeatures.name, LenderFeatures.primary_keys
+        ('lender', ('lender', 'known_at'))
+        >>> [field.name for field in LenderFeatures().schema() if field.nullable]
+        ['loans_so_far']
     """
 
     table: ClassVar[type[SilverTable] | None] = None

@@ -57,7 +57,7 @@ class Join:
 
 
 @dataclass(frozen=True)
-class Call:
+class FunctionCall:
     """One function, called per row.
 
     Attributes:
@@ -72,7 +72,7 @@ class Call:
 
 
 @dataclass(frozen=True)
-class Plan:
+class LookupPlan:
     """What to do with a frame.
 
     Attributes:
@@ -81,7 +81,7 @@ class Plan:
         schema: Every column there is after all stages, in normal types.
     """
 
-    stages: tuple[tuple[Join, ...] | tuple[Call, ...], ...]
+    stages: tuple[tuple[Join, ...] | tuple[FunctionCall, ...], ...]
     defaults: Mapping[str, pa.Scalar[Any]]
     schema: pa.Schema
 
@@ -91,25 +91,25 @@ class Plan:
         return [step for stage in self.stages for step in stage if isinstance(step, Join)]
 
     @property
-    def calls(self) -> list[Call]:
+    def calls(self) -> list[FunctionCall]:
         """All calls."""
-        return [step for stage in self.stages for step in stage if isinstance(step, Call)]
+        return [step for stage in self.stages for step in stage if isinstance(step, FunctionCall)]
 
 
 def make_plan(
     spec: FeatureSpec,
     frame: pa.Schema,
     *,
-    wanted: Sequence[str],
+    outputs: Sequence[str],
     tables: Mapping[str, TableInfo],
     functions: Mapping[str, FunctionInfo],
-) -> Plan:
-    """Plan how to compute the wanted columns; a column that the frame has wins over lookup and function.
+) -> LookupPlan:
+    """Plan how to compute columns; one that the frame has wins over lookup and function.
 
     Args:
         spec: The feature spec.
         frame: The frame's schema, in normal types.
-        wanted: The columns needed in the end.
+        outputs: The columns needed in the end.
         tables: What is known about the tables of the spec.
         functions: The registered functions of the spec.
 
@@ -117,25 +117,25 @@ def make_plan(
         FeatureStoreError: If keys do not fit in number or type, columns are missing, arguments have another type than
             the parameter, or defaults do not fit.
     """
-    to_compute = needed(spec.columns, wanted, frame.names)
+    to_compute = needed(spec.columns, outputs, frame.names)
     types: dict[str, pa.DataType] = {field.name: field.type for field in frame}
-    planned: list[tuple[Join, ...] | tuple[Call, ...]] = []
+    planned: list[tuple[Join, ...] | tuple[FunctionCall, ...]] = []
     columns = [column for column in spec.columns if column.output_name in to_compute]
     for group in stages(columns, frame.names):
         joins: dict[tuple[object, ...], list[tuple[str, str]]] = {}
-        calls: list[Call] = []
-        made: dict[str, pa.DataType] = {}
+        calls: list[FunctionCall] = []
+        kinds: dict[str, pa.DataType] = {}
         for column in group:
             if isinstance(column, FeatureColumn):
                 table = tables[column.table_name]
-                made[column.output_name] = _feature_type(column, table)
+                kinds[column.output_name] = _feature_type(column, table)
                 signature = _join_keys(column, table, types)
                 joins.setdefault((column.table_name, *signature), []).append((column.feature_name, column.output_name))
             elif isinstance(column, FunctionColumn):
                 function = functions[column.udf_name]
                 calls.append(_call(column, function, types))
-                made[column.output_name] = arrow_type(function.returns)
-        types |= made
+                kinds[column.output_name] = arrow_type(function.returns)
+        types |= kinds
         planned.append(tuple(calls) if calls else tuple(_joins(joins, spec)))
     defaults = {
         column.output_name: default_scalar(column.default_value, types[column.output_name], of=column.output_name)
@@ -143,12 +143,12 @@ def make_plan(
         if column.default_value is not None and column.output_name in types
     }
     schema = pa.schema([pa.field(name, kind) for name, kind in types.items()])
-    return Plan(stages=tuple(planned), defaults=defaults, schema=schema)
+    return LookupPlan(stages=tuple(planned), defaults=defaults, schema=schema)
 
 
-def sources_needed(spec: FeatureSpec, wanted: Sequence[str], present: Collection[str]) -> tuple[list[str], list[str]]:
-    """Return the tables and the functions that computing the wanted columns takes, where the present ones are given."""
-    names = needed(spec.columns, wanted, present)
+def sources_needed(spec: FeatureSpec, outputs: Sequence[str], present: Collection[str]) -> tuple[list[str], list[str]]:
+    """Return the tables and the functions that computing the outputs takes, where the present ones are given."""
+    names = needed(spec.columns, outputs, present)
     tables = {column.table_name for column in spec.features if column.output_name in names}
     functions = {column.udf_name for column in spec.computed if column.output_name in names}
     return sorted(tables), sorted(functions)
@@ -244,7 +244,7 @@ def _joins(joins: Mapping[tuple[object, ...], list[tuple[str, str]]], spec: Feat
     return result
 
 
-def _call(column: FunctionColumn, function: FunctionInfo, types: Mapping[str, pa.DataType]) -> Call:
+def _call(column: FunctionColumn, function: FunctionInfo, types: Mapping[str, pa.DataType]) -> FunctionCall:
     arguments = []
     for parameter, declared in function.parameters:
         if parameter not in column.input_bindings:
@@ -266,4 +266,4 @@ def _call(column: FunctionColumn, function: FunctionInfo, types: Mapping[str, pa
                 hint="Types must be equal: cast the column, or change the function's declaration.",
             )
         arguments.append(bound)
-    return Call(function=function.name, arguments=tuple(arguments), output=column.output_name)
+    return FunctionCall(function=function.name, arguments=tuple(arguments), output=column.output_name)

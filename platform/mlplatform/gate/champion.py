@@ -7,15 +7,13 @@ from dataclasses import dataclass
 
 from mlplatform.errors import MissingVersionError, RegistryError, StageError
 from mlplatform.gate import promotion
-from mlplatform.naming import CHAMPION
-from mlplatform.ops.context import StageContext
+from mlplatform.naming import CHAMPION, Namespace
 from mlplatform.protocols.registry import ModelVersion
 from mlplatform.protocols.workspace import Workspace
-from mlplatform.use_case import UseCase
 
 
 @dataclass(frozen=True)
-class Champion:
+class Incumbent:
     """What there is to compare a challenger with.
 
     Attributes:
@@ -29,60 +27,61 @@ class Champion:
     trouble: str = ""
 
 
-def look(context: StageContext, aliases: Mapping[str, int], *, forced: bool = False) -> Champion:
+def look(ws: Workspace, namespace: Namespace, aliases: Mapping[str, int], *, forced: bool = False) -> Incumbent:
     """Read the champion, and notice one that is gone: never to be taken for "there is none yet".
 
     Args:
-        context: The run.
+        ws: The workspace.
+        namespace: The use case's.
         aliases: Of the model, just read.
         forced: The champion is not to be compared with: that it cannot be read is no obstacle.
 
     Raises:
         RegistryError: If the registry cannot be read.
     """
-    model = context.use_case.model
     number = aliases.get(CHAMPION)
     if number is None:
-        return Champion(trouble=vanished(context.ws, context.use_case, aliases))
+        return Incumbent(trouble=vanished(ws, namespace, aliases))
     try:
-        return Champion(number, context.ws.registry.get(model, number))
+        return Incumbent(number, ws.registry.get(namespace.model, number))
     except MissingVersionError:
-        return Champion(number, trouble=_dangling(context, number))
+        return Incumbent(number, trouble=_dangling(namespace, number))
     except RegistryError as error:
         if not forced:
             raise
-        return Champion(number, trouble=error.message)
+        return Incumbent(number, trouble=error.message)
 
 
-def vanished(ws: Workspace, use_case: UseCase, aliases: Mapping[str, int]) -> str:
+def vanished(ws: Workspace, namespace: Namespace, aliases: Mapping[str, int]) -> str:
     """Return what is wrong when the decisions have a champion on record, and the registry none; else empty."""
     if CHAMPION in aliases:
         return ""
-    line = promotion.line_of_champions(promotion.events(ws, use_case.namespace))
+    line = promotion.line_of_champions(promotion.events(ws, namespace))
     if not line:
         return ""
     return (
-        f"the decisions on record have version {line[-1]} of {use_case.model} as champion, but the registry "
+        f"the decisions on record have version {line[-1]} of {namespace.model} as champion, but the registry "
         "answers that no version is: its alias, its version or the whole model was deleted"
     )
 
 
-def require_known(context: StageContext, aliases: Mapping[str, int]) -> None:
+def require_known(ws: Workspace, namespace: Namespace, aliases: Mapping[str, int]) -> None:
     """Refuse to go on as if there had never been a champion.
 
     Args:
-        context: The run.
+        ws: The workspace.
+        namespace: The use case's.
         aliases: Of the model, just read.
 
     Raises:
         StageError: If the decisions have a champion on record, and the registry none.
     """
-    trouble = vanished(context.ws, context.use_case, aliases)
+    trouble = vanished(ws, namespace, aliases)
     if trouble:
-        raise lost(context.use_case, trouble)
+        raise lost(namespace, trouble)
 
 
-def read(context: StageContext, alias: str, number: int) -> ModelVersion:
+def read(ws: Workspace, namespace: Namespace, alias: str, number: int) -> ModelVersion:
     """Return the version that an alias names.
 
     Raises:
@@ -90,19 +89,19 @@ def read(context: StageContext, alias: str, number: int) -> ModelVersion:
         RegistryError: If the registry cannot be read.
     """
     try:
-        return context.ws.registry.get(context.use_case.model, number)
+        return ws.registry.get(namespace.model, number)
     except MissingVersionError as error:
-        raise lost(context.use_case, _dangling(context, number, alias)) from error
+        raise lost(namespace, _dangling(namespace, number, alias)) from error
 
 
-def lost(use_case: UseCase, trouble: str) -> StageError:
+def lost(namespace: Namespace, trouble: str) -> StageError:
     """Return an error that says what is wrong with the champion, and which commands lead out."""
-    return StageError(f"{trouble[:1].upper()}{trouble[1:]}.", hint=way_out(use_case))
+    return StageError(f"{trouble[:1].upper()}{trouble[1:]}.", hint=way_out(namespace))
 
 
-def way_out(use_case: UseCase) -> str:
+def way_out(namespace: Namespace) -> str:
     """Return the commands that make a version champion without reading the present one."""
-    name = use_case.name
+    name = namespace.use_case
     return (
         f"Bring back one that was champion: mlplatform rollback {name} --to VERSION --reason WHY; or make another one "
         f"champion by hand: mlplatform promote {name} --version VERSION --force --reason WHY. Where there is no "
@@ -110,14 +109,14 @@ def way_out(use_case: UseCase) -> str:
     )
 
 
-def _dangling(context: StageContext, number: int, alias: str = CHAMPION) -> str:
+def _dangling(namespace: Namespace, number: int, alias: str = CHAMPION) -> str:
     return (
-        f"the alias {alias} of {context.use_case.model} names version {number}, and the registry answers that there "
+        f"the alias {alias} of {namespace.model} names version {number}, and the registry answers that there "
         "is no such version"
     )
 
 
-def version_or_none(context: StageContext) -> int | None:
+def version_or_none(ws: Workspace, namespace: Namespace) -> int | None:
     """Return the champion's version; None where there has never been one.
 
     Raises:
@@ -125,7 +124,6 @@ def version_or_none(context: StageContext) -> int | None:
             been none would end at the gate's milder rule.
         RegistryError: If the registry cannot be read.
     """
-    aliases = context.ws.registry.aliases(context.model)
-    if CHAMPION not in aliases:
-        require_known(context, {})
+    aliases = ws.registry.aliases(namespace.model)
+    require_known(ws, namespace, aliases)
     return aliases.get(CHAMPION)

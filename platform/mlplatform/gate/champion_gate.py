@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from datetime import datetime
-from typing import Any, Literal
 
 import numpy as np
 
@@ -16,61 +13,7 @@ from mlplatform.config.settings import GateSettings, UseCaseSettings
 from mlplatform.gate.checks import default_checks
 from mlplatform.gate.checks.base import CheckResult, Evidence, GateCheck
 from mlplatform.gate.checks.evidence import EnoughEvidence, FinitePredictions
-
-Outcome = Literal["promoted", "rejected", "insufficient", "rolled back"]
-Kind = Literal["gate", "override", "rollback", "adoption"]
-MOVES: tuple[Outcome, ...] = ("promoted", "rolled back")
-"""The outcomes that change who is champion."""
-
-
-@dataclass(frozen=True)
-class Decision:
-    """What was decided about a version; a promotion or rollback is applied once, by its id.
-
-    Attributes:
-        decision_id: Made of what was decided about: deciding again gives the same.
-        outcome: What is to happen.
-        reason: Why, in words.
-        challenger_version: The version decided about; of a rollback, the one gone back to.
-        champion_version: The champion it was compared with, or that is rolled back; None: there was none.
-        as_of: The time, in data time.
-        evaluation: The frame: rows, tables with Delta versions, digest, where the rows come from.
-        checks: Every check.
-        kind: `gate`, `override` (promoted by hand whatever the checks said), `rollback` or `adoption`.
-        decided_by: Who ran it.
-    """
-
-    decision_id: str
-    outcome: Outcome
-    reason: str
-    challenger_version: int
-    champion_version: int | None
-    as_of: datetime
-    evaluation: dict[str, Any]
-    checks: list[CheckResult]
-    kind: Kind = "gate"
-    decided_by: str = ""
-
-    def to_json(self) -> str:
-        """Return the decision as JSON."""
-        return json.dumps(asdict(self), default=str)
-
-
-def decision_id(
-    model: str, challenger: int, champion: int | None, as_of: datetime | None, frame: str, *what: str
-) -> str:
-    """Return the id of a decision about two versions on these rows: again gives the same id.
-
-    Args:
-        model: The registered model.
-        challenger: The version decided about.
-        champion: The champion.
-        as_of: The time; None where it makes no difference.
-        frame: Digest of the rows.
-        *what: What else it depends on: the limits; of a manual decision the reason, and the events before it.
-    """
-    text = json.dumps([model, challenger, champion, as_of.isoformat() if as_of else None, frame, *what])
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+from mlplatform.gate.decision import Decision, Outcome
 
 
 class ChampionGate:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -13,20 +14,21 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mlplatform.as_of import parse_as_of
 from mlplatform.errors import LabelError, PlatformError, StageError
+from mlplatform.features.functions import FeatureFunctionSpec, register_functions
 from mlplatform.gate import champion as champions
 from mlplatform.gate.checks.base import Evidence, FeatureFacts
 from mlplatform.gate.checks.evidence import enough
+from mlplatform.naming import Namespace
 from mlplatform.ops.context import StageContext
 from mlplatform.protocols.feature_spec import FeatureSpec
 from mlplatform.protocols.registry import ModelSignature, ModelVersion
 from mlplatform.protocols.workspace import Workspace
-from mlplatform.refine.spine import LABEL_KNOWN_AT
+from mlplatform.refine.spine import LABEL_KNOWN_AT, LabelSpine
 from mlplatform.statistics.metrics import Vector
 from mlplatform.training import reference
-from mlplatform.training.label_frame import LabelFrame, known_labels
-from mlplatform.training.stage import TRAINED_AS_OF_TAG, TRAINED_THROUGH_TAG, training_start
+from mlplatform.training.label_frame import LabelFrame, known_labels, training_start
+from mlplatform.training.version_tags import TRAINED_AS_OF_TAG, TRAINED_THROUGH_TAG, time_of
 from mlplatform.types import SortOrder
 
 NEW_LABELS, HOLDOUT, NO_LABELS = "new labels", "holdout", "no labels"
@@ -42,7 +44,15 @@ class Gathered:
     digest: str
 
 
-def gather(context: StageContext, challenger: ModelVersion, champion: ModelVersion | None) -> Gathered:
+def gather(
+    context: StageContext,
+    spine: LabelSpine,
+    challenger: ModelVersion,
+    champion: ModelVersion | None,
+    *,
+    functions: Sequence[FeatureFunctionSpec] = (),
+    trusted_types: Collection[str] = (),
+) -> Gathered:
     """Score both versions on the same rows, and gather what the checks need; writes nothing.
 
     The rows are those that neither version was fitted on: predicted later than both versions' `trained_through`, with
@@ -51,15 +61,18 @@ def gather(context: StageContext, challenger: ModelVersion, champion: ModelVersi
 
     Args:
         context: The run.
+        spine: The use case's label spine.
         challenger: The version to decide about.
         champion: The champion, or None when the registry says that there is none.
+        functions: The use case's feature functions.
+        trusted_types: Types that its stored models may hold beyond the platform's own.
 
     Raises:
         PlatformError: If labels, features, models or the registry cannot be read: never "no evidence".
     """
     versions = [version for version in (challenger, champion) if version is not None]
-    after = max(_time_tag(version, TRAINED_THROUGH_TAG) for version in versions)
-    spine, settings = context.use_case.label_spine(), context.use_case.settings
+    after = max(time_of(version, TRAINED_THROUGH_TAG) for version in versions)
+    settings = context.settings
     try:
         frame = known_labels(context.ws, context.namespace, spine, context.as_of, after=after)
     except LabelError:
@@ -68,41 +81,51 @@ def gather(context: StageContext, challenger: ModelVersion, champion: ModelVersi
         nothing = {"rows_from": NO_LABELS, "after": after.isoformat()}
         evidence = Evidence(empty, empty, None if champion is None else empty, nothing, as_of=context.as_of)
         return Gathered(evidence, "empty")
-    known_then = max(_time_tag(version, TRAINED_AS_OF_TAG) for version in versions)
-    frame, source = _newest(context, frame, known_then)
+    known_then = max(time_of(version, TRAINED_AS_OF_TAG) for version in versions)
+    frame, source = _newest(context, spine, frame, known_then)
     context.progress(f"gate: {frame.rows.num_rows} labelled rows ({source['rows_from']}) that neither model learned")
-    context.use_case.register_functions(context.ws)
-    made, rows = score(context, challenger, frame)
-    other = _score_champion(context, champion, frame) if champion else None
+    register_functions(context.ws, context.namespace, functions)
+    predictions, rows = score(context.ws, spine, challenger, frame, trusted_types)
+    other = _score_champion(context, spine, champion, frame, trusted_types) if champion else None
     spec = _feature_spec(context.ws, challenger)
     source |= {"tables": _versions(context, frame, spec), "digest": frame.digest, "after": after.isoformat()}
     evidence = Evidence(
         labels=frame.rows.column(spine.label).to_numpy().astype(np.float64),
-        challenger=made,
+        challenger=predictions,
         champion=other,
         source=source,
         as_of=context.as_of,
         rows=rows,
-        training=training_labels(context, challenger) if settings.gate.baseline_by else None,
+        training=training_labels(context.ws, context.namespace, spine, challenger)
+        if settings.gate.baseline_by
+        else None,
         features=_feature_facts(context, challenger, spec, rows),
         signatures=(_signature(context.ws, challenger), _signature(context.ws, champion) if champion else None),
-        seconds_per_1000_rows=_seconds(context, challenger, frame) if settings.gate.max_seconds_per_1000_rows else None,
+        seconds_per_1000_rows=(
+            _seconds(context.ws, spine, challenger, frame, trusted_types)
+            if settings.gate.max_seconds_per_1000_rows
+            else None
+        ),
     )
     return Gathered(evidence, frame.digest)
 
 
-def _newest(context: StageContext, frame: LabelFrame, known_then: datetime) -> tuple[LabelFrame, dict[str, Any]]:
+def _newest(
+    context: StageContext, spine: LabelSpine, frame: LabelFrame, known_then: datetime
+) -> tuple[LabelFrame, dict[str, Any]]:
     """Choose the labels that no training knew where they are enough, else all that no training fitted on."""
-    settings = context.use_case.settings
+    settings = context.settings
     moment = pa.scalar(known_then, pa.timestamp("us", tz="UTC"))
     new = frame.rows.filter(pc.greater(frame.rows.column(LABEL_KNOWN_AT), moment)).combine_chunks()
-    labels = new.column(context.use_case.label_spine().label).to_numpy().astype(np.float64)
+    labels = new.column(spine.label).to_numpy().astype(np.float64)
     if enough(labels, settings.gate, settings.task):
         return LabelFrame(new, frame.versions), {"rows_from": NEW_LABELS}
     return frame, {"rows_from": HOLDOUT, "holdout_rows": frame.rows.num_rows - new.num_rows}
 
 
-def score(context: StageContext, version: ModelVersion, frame: LabelFrame) -> tuple[Vector, pa.Table]:
+def score(
+    ws: Workspace, spine: LabelSpine, version: ModelVersion, frame: LabelFrame, trusted_types: Collection[str] = ()
+) -> tuple[Vector, pa.Table]:
     """Score a label frame through the feature client.
 
     Returns:
@@ -111,11 +134,8 @@ def score(context: StageContext, version: ModelVersion, frame: LabelFrame) -> tu
     Raises:
         StageError: If not every row came back.
     """
-    spine = context.use_case.label_spine()
     rows = frame.rows.drop_columns([spine.label, LABEL_KNOWN_AT])
-    scored = context.ws.fe.score_batch_arrow(
-        model_uri=version.uri, df=rows, trusted_types=context.use_case.trainer.trusted_types
-    )
+    scored = ws.fe.score_batch_arrow(model_uri=version.uri, df=rows, trusted_types=trusted_types)
     # Scoring promises no order; the frame is sorted by these, and they are unique.
     order: SortOrder = [(spine.prediction_time, "ascending"), *((key, "ascending") for key in spine.entity_keys)]
     scored = scored.sort_by(order).combine_chunks()
@@ -128,37 +148,29 @@ def score(context: StageContext, version: ModelVersion, frame: LabelFrame) -> tu
     return np.asarray(scored.column("prediction").to_numpy(), dtype=np.float64), scored.drop_columns(["prediction"])
 
 
-def _score_champion(context: StageContext, version: ModelVersion, frame: LabelFrame) -> Vector:
+def _score_champion(
+    context: StageContext, spine: LabelSpine, version: ModelVersion, frame: LabelFrame, trusted_types: Collection[str]
+) -> Vector:
     """Score with the champion; what keeps it from scoring names it, and the commands that lead out."""
     try:
-        return score(context, version, frame)[0]
+        return score(context.ws, spine, version, frame, trusted_types)[0]
     except PlatformError as error:
         raise StageError(
             f"The champion, version {version.version} of {version.name}, could not score: {error.message}",
-            hint=f"{error.hint} {champions.way_out(context.use_case)}".strip(),
+            hint=f"{error.hint} {champions.way_out(context.namespace)}".strip(),
         ) from error
 
 
-def _time_tag(version: ModelVersion, tag: str) -> datetime:
-    text = version.tags.get(tag)
-    if not text:
-        raise StageError(
-            f"Version {version.version} of {version.name} lacks the tag {tag}: what it was trained on is not known.",
-            hint="Only versions that the platform trained can be compared; train a new one.",
-        )
-    return parse_as_of(text)
-
-
-def training_labels(context: StageContext, version: ModelVersion) -> pa.Table:
+def training_labels(ws: Workspace, namespace: Namespace, spine: LabelSpine, version: ModelVersion) -> pa.Table:
     """Return the labelled spine rows that a version was fitted on; the label's column is called `label`."""
-    spine, known = context.use_case.label_spine(), _time_tag(version, TRAINED_AS_OF_TAG)
+    known = time_of(version, TRAINED_AS_OF_TAG)
     frame = known_labels(
-        context.ws,
-        context.namespace,
+        ws,
+        namespace,
         spine,
         known,
-        after=training_start(context.use_case.settings.training, known),
-        until=_time_tag(version, TRAINED_THROUGH_TAG),
+        after=training_start(spine.settings.training, known),
+        until=time_of(version, TRAINED_THROUGH_TAG),
     )
     labels = frame.rows.column(spine.label).cast(pa.float64())
     return frame.rows.drop_columns([spine.label]).append_column("label", labels)
@@ -176,7 +188,7 @@ def _feature_facts(context: StageContext, version: ModelVersion, spec: FeatureSp
     missing = {name: rows.column(name).is_null(nan_is_null=True).cast(pa.int64()) for name in names}
     shares = {name: pc.sum(column).as_py() / rows.num_rows for name, column in missing.items()}
     newest: dict[str, datetime | None] = {}
-    if context.use_case.settings.gate.features.max_age:
+    if context.settings.gate.features.max_age:
         tables = context.ws.tables
         for table in spec.tables:
             time_column = tables.describe(table.table_name).timeseries_column
@@ -204,16 +216,15 @@ def _signature(ws: Workspace, version: ModelVersion) -> ModelSignature:
     return signature
 
 
-def _seconds(context: StageContext, version: ModelVersion, frame: LabelFrame) -> float:
+def _seconds(
+    ws: Workspace, spine: LabelSpine, version: ModelVersion, frame: LabelFrame, trusted_types: Collection[str]
+) -> float:
     """Time to score 1,000 rows (the frame's first, repeated where it has fewer), the better of two tries."""
-    label = context.use_case.label_spine().label
     places = np.arange(_TIMED_ROWS) % frame.rows.num_rows
-    rows = frame.rows.drop_columns([label, LABEL_KNOWN_AT]).take(places).combine_chunks()
+    rows = frame.rows.drop_columns([spine.label, LABEL_KNOWN_AT]).take(places).combine_chunks()
     taken = []
     for _ in range(2):
         started = time.perf_counter()
-        context.ws.fe.score_batch_arrow(
-            model_uri=version.uri, df=rows, trusted_types=context.use_case.trainer.trusted_types
-        )
+        ws.fe.score_batch_arrow(model_uri=version.uri, df=rows, trusted_types=trusted_types)
         taken.append(time.perf_counter() - started)
     return min(taken)

@@ -4,29 +4,28 @@ from __future__ import annotations
 
 from mlplatform.errors import StageError, UsageError
 from mlplatform.gate import champion
-from mlplatform.naming import CHAMPION
+from mlplatform.naming import CHAMPION, Namespace
 from mlplatform.protocols.workspace import Workspace
-from mlplatform.use_case import UseCase
 
 _MOST = 10
 
 
-def without(alias: str, ws: Workspace, use_case: UseCase, *, so: str = "") -> StageError:
-    """Return the error of a stage that needs the version of an alias, and finds none: what to run first.
+def without(ws: Workspace, namespace: Namespace, alias: str, *, so: str = "") -> StageError:
+    """Return the error of a stage that needs the version of an alias, and finds none: it says what to run first.
 
     Args:
-        alias: `champion` or `challenger`.
         ws: The workspace.
-        use_case: The use case, whose model has no version of that alias.
+        namespace: The use case's, whose model has no version of that alias.
+        alias: `champion` or `challenger`.
         so: What cannot be done without it, for the end of the sentence: "nothing can score".
 
     Raises:
         RegistryError: If the registry cannot be read.
     """
-    model, name = use_case.model, use_case.name
-    gone = champion.vanished(ws, use_case, ws.registry.aliases(model)) if alias == CHAMPION else ""
+    model, name = namespace.model, namespace.use_case
+    gone = champion.vanished(ws, namespace, ws.registry.aliases(model)) if alias == CHAMPION else ""
     if gone:
-        return champion.lost(use_case, gone)
+        return champion.lost(namespace, gone)
     so = f"; {so}" if so else ""
     versions = ws.registry.versions(model)
     if not versions:
@@ -44,26 +43,26 @@ def without(alias: str, ws: Workspace, use_case: UseCase, *, so: str = "") -> St
     )
 
 
-def require_version(ws: Workspace, use_case: UseCase, version: int | None) -> None:
-    """Refuse to go on about a version that there is not, or about any while nothing has been trained.
+def require_version(ws: Workspace, namespace: Namespace, version: int | None) -> None:
+    """Refuse to go on about a version that does not exist, or about any while nothing has been trained.
 
     Args:
         ws: The workspace.
-        use_case: The use case.
-        version: The version that is asked about; None: whichever there is.
+        namespace: The use case's.
+        version: The version that is asked about; None: whichever exists.
 
     Raises:
         StageError: If nothing has been trained.
-        UsageError: If there is no such version.
+        UsageError: If the version does not exist.
         RegistryError: If the registry cannot be read.
     """
-    model = use_case.model
-    there = [item.version for item in ws.registry.versions(model)]
-    if not there and not ws.registry.aliases(model):
-        raise without(CHAMPION, ws, use_case)
-    if version is not None and version not in there:
-        more = f"the newest of its {len(there)} versions are" if len(there) > _MOST else "its versions are"
+    model = namespace.model
+    numbers = [item.version for item in ws.registry.versions(model)]
+    if not numbers and not ws.registry.aliases(model):
+        raise without(ws, namespace, CHAMPION)
+    if version is not None and version not in numbers:
+        more = f"the newest of its {len(numbers)} versions are" if len(numbers) > _MOST else "its versions are"
         raise UsageError(
-            f"{model} has no version {version}; {more} {', '.join(map(str, there[-_MOST:]))}.",
-            hint=f"What was decided about each: mlplatform history {use_case.name}",
+            f"{model} has no version {version}; {more} {', '.join(map(str, numbers[-_MOST:]))}.",
+            hint=f"What was decided about each: mlplatform history {namespace.use_case}",
         )

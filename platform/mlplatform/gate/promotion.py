@@ -2,25 +2,25 @@
 
 Interrupted anywhere, `apply` run again finishes it. A decision is applied once; if the champion is no longer the one
 the challenger was compared with, nothing is moved and the decision is recorded as stale. What is done comes from one
-list of steps, which a dry run prints and a real run acts on.
+list of actions, which a dry run prints and a real run carries out.
 """
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-import pyarrow as pa
+from pydantic import Field
 
 from mlplatform.errors import MissingVersionError, RegistryError
-from mlplatform.gate.champion_gate import MOVES, Decision
-from mlplatform.gate.checks.base import CheckResult
+from mlplatform.gate.decision import MOVES, Decision
 from mlplatform.naming import CHALLENGER, CHAMPION, PREVIOUS_CHAMPION, Namespace, ObjectName, ops_table
-from mlplatform.ops.records import GATE_DECISIONS
+from mlplatform.ops.context import StageContext
+from mlplatform.ops.records import GATE_DECISIONS, GateEvent
+from mlplatform.ops.result import Details, StageResult
+from mlplatform.ops.stage import Action, Plan
 from mlplatform.protocols.tables import Filter
 from mlplatform.protocols.workspace import Workspace
 
@@ -29,113 +29,156 @@ APPROVAL_TAG, APPROVED = "Approval_Check", "Approved"
 WAITING = "waiting for approval"
 
 
+class GateDetails(Details):
+    """What the gate and a rollback say of themselves.
+
+    Attributes:
+        decision_id: The decision's; None if nothing was to be decided.
+        kind: `gate`, `override`, `rollback` or `adoption`.
+        outcome: What it came to.
+        reason: Why, in words.
+        challenger: The version decided about.
+        champion: The champion it was compared with; None: there was none.
+        rows_from: Where the rows come from that both were compared on.
+        checks: Every check, as `CheckResult.to_record` gives it, without bars of plots.
+        steps: What was done, or would be, a line for each action.
+        dry_run: Whether nothing was changed.
+        hint: The way out, where the gate could not look.
+    """
+
+    decision_id: str | None = None
+    kind: str = "gate"
+    outcome: str = ""
+    reason: str = ""
+    challenger: int | None = None
+    champion: int | None = None
+    rows_from: str | None = None
+    checks: list[dict[str, Any]] = Field(default_factory=list)
+    steps: list[str] = Field(default_factory=list)
+    dry_run: bool = False
+    hint: str = ""
+
+
+class ChampionMovedError(Exception):
+    """The champion is no longer the one that a decision, on record by now, was made about."""
+
+    def __init__(self, decision: Decision) -> None:
+        """Take the decision."""
+        super().__init__(decision.decision_id)
+        self.decision = decision
+
+
 @dataclass(frozen=True)
-class Step:
-    """One step of carrying a decision out: what it does, in words, and the doing."""
+class Change:
+    """A plan about the champion, and the error that it ends with.
 
-    text: str
-    act: Callable[[], object]
+    Attributes:
+        plan: The plan.
+        error: Raised when the plan has been carried out, or in place of showing it; None: there is none.
+    """
+
+    plan: Plan[GateDetails]
+    error: Exception | None = None
+
+    def planned(self) -> Plan[GateDetails]:
+        """Return the plan, or raise its error."""
+        if self.error is not None:
+            raise self.error
+        return self.plan
+
+    def carry_out(self, context: StageContext) -> StageResult[GateDetails]:
+        """Do what is planned, and return the result, or raise the error that it ends with."""
+        result, done = self.plan.result, list[str]()
+        for action in self.plan.actions:
+            try:
+                action.act()
+            except ChampionMovedError as error:
+                # The plan no longer holds: what is left of the decision that it recorded is planned anew.
+                result = plan(context, error.decision, dry_run=False).carry_out()
+                result.details.steps = [*done, *result.details.steps]
+                break
+            done.append(action.text)
+        if self.error is not None:
+            raise self.error
+        return result
 
 
-def events(ws: Workspace, namespace: Namespace, *, decision_id: str | None = None) -> list[dict[str, Any]]:
-    """Return the gate's events of a use case, oldest first, with JSON columns decoded."""
-    filters: list[Filter] = [("use_case", "=", namespace.use_case)]
-    if decision_id:
-        filters.append(("decision_id", "=", decision_id))
-    return _read(ws, namespace.ops("gate_decisions"), filters)
+def events(ws: Workspace, namespace: Namespace, *, decision_id: str | None = None) -> list[GateEvent]:
+    """Return the gate's events of a use case, or of one of its decisions, oldest first."""
+    filters: list[Filter] = [("decision_id", "=", decision_id)] if decision_id else []
+    return GATE_DECISIONS.read(ws, namespace, filters)
 
 
-def find(ws: Workspace, decision_id: str) -> list[dict[str, Any]]:
+def find(ws: Workspace, decision_id: str) -> list[GateEvent]:
     """Return the events of one decision of any use case of this environment, by its id or the beginning of it."""
-    rows = _read(ws, ops_table(ws.catalog, "gate_decisions", ws.prefix), [])
-    return [row for row in rows if row["decision_id"].startswith(decision_id)]
-
-
-def _read(ws: Workspace, name: ObjectName, filters: list[Filter]) -> list[dict[str, Any]]:
-    if not ws.tables.exists(name):
-        return []
-    rows: list[dict[str, Any]] = ws.tables.to_arrow(name, filters=filters).sort_by("recorded_at").to_pylist()
-    for row in rows:
-        row["evaluation"] = json.loads(row["evaluation"] or "{}")
-        row["checks"] = json.loads(row["checks"] or "[]")
-    return rows
+    recorded = GATE_DECISIONS.read_from(ws, ops_table(ws.catalog, GATE_DECISIONS.name, ws.prefix))
+    return [event for event in recorded if event.decision_id.startswith(decision_id)]
 
 
 def record(ws: Workspace, namespace: Namespace, decision: Decision, event: Event, reason: str = "") -> None:
     """Append an event to the decision table."""
-    row = {
-        "decision_id": decision.decision_id,
-        "event": event,
-        "kind": decision.kind,
-        "use_case": namespace.use_case,
-        "model": str(namespace.model),
-        "as_of": decision.as_of,
-        "outcome": "rejected" if event == "stale" else decision.outcome,
-        "reason": reason or decision.reason,
-        "challenger_version": decision.challenger_version,
-        "champion_version": decision.champion_version,
-        "evaluation": json.dumps(_finite(decision.evaluation), default=str),
-        "checks": json.dumps([_finite(asdict(check)) for check in decision.checks], default=str),
-        "decided_by": decision.decided_by,
-        "recorded_at": datetime.now(UTC),
-    }
-    ws.tables.append(namespace.ops("gate_decisions"), pa.Table.from_pylist([row], schema=GATE_DECISIONS.schema))
+    row = GateEvent(
+        decision_id=decision.decision_id,
+        event=event,
+        kind=decision.kind,
+        use_case=namespace.use_case,
+        model=str(namespace.model),
+        as_of=decision.as_of,
+        outcome="rejected" if event == "stale" else decision.outcome,
+        reason=reason or decision.reason,
+        challenger_version=decision.challenger_version,
+        champion_version=decision.champion_version,
+        evaluation=decision.evaluation,
+        checks=[check.to_record() for check in decision.checks],
+        decided_by=decision.decided_by,
+        recorded_at=datetime.now(UTC),
+    )
+    GATE_DECISIONS.append(ws, namespace, [row])
 
 
-def _finite(value: Any) -> Any:
-    """Return plain data in which what is not finite is null: JSON knows neither NaN nor infinity."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def recording(ws: Workspace, namespace: Namespace, decision: Decision, event: Event, reason: str = "") -> Action:
+    """Return the action that records an event of a decision."""
+    if event != "decided":
+        what = f" as {event}{f': {reason}' if reason else ''}"
+    elif decision.kind == "rollback":
+        what = f": roll back to version {decision.challenger_version}"
+    else:
+        what = f": {decision.outcome}"
+    text = f"record decision {decision.decision_id}{what}"
+    return Action(text, lambda: record(ws, namespace, decision, event, reason))
 
 
-def decided(rows: list[dict[str, Any]]) -> Decision | None:
-    """Return the decision that the events of one decision id hold, or None when there are none."""
-    for row in rows:
-        if row["event"] == "decided":
-            return Decision(
-                decision_id=row["decision_id"],
-                outcome=row["outcome"],
-                reason=row["reason"],
-                challenger_version=row["challenger_version"],
-                champion_version=row["champion_version"],
-                as_of=row["as_of"],
-                evaluation=row["evaluation"],
-                checks=[CheckResult(**check) for check in row["checks"]],
-                kind=row["kind"],
-                decided_by=row["decided_by"] or "",
-            )
-    return None
+def decided(recorded: Iterable[GateEvent]) -> Decision | None:
+    """Return the decision that the events of one decision id hold, or None if there are none."""
+    return next((Decision.of(event) for event in recorded if event.event == "decided"), None)
 
 
 def pending(ws: Workspace, namespace: Namespace) -> Decision | None:
     """Return the newest change of champion that was decided and neither applied nor found stale; None: all settled."""
     settled = set()
-    for row in reversed(events(ws, namespace)):
-        if row["event"] in ("applied", "stale"):
-            settled.add(row["decision_id"])
-        elif row["outcome"] in MOVES and row["decision_id"] not in settled:
-            return decided([row])
+    for event in reversed(events(ws, namespace)):
+        if event.event in ("applied", "stale"):
+            settled.add(event.decision_id)
+        elif event.outcome in MOVES and event.decision_id not in settled:
+            return decided([event])
     return None
 
 
-def line_of_champions(rows: list[dict[str, Any]]) -> list[int]:
+def line_of_champions(recorded: Iterable[GateEvent]) -> list[int]:
     """Replay the applied events: the line of champions, the present one last, each after the one it replaced.
 
     A promotion appends. A rollback to a version in the line cuts everything behind it off; one to a version that had
     been cut off appends it again.
 
     Args:
-        rows: Events, oldest first.
+        recorded: Events, oldest first.
     """
     line: list[int] = []
-    for row in rows:
-        if row["event"] != "applied":
+    for event in recorded:
+        if event.event != "applied":
             continue
-        version = row["challenger_version"]
-        if row["kind"] == "rollback" and version in line:
+        version = event.challenger_version
+        if event.kind == "rollback" and version in line:
             while line[-1] != version:
                 line.pop()
         else:
@@ -177,10 +220,10 @@ def has_approval(tags: Mapping[str, str]) -> bool:
     return tags.get(APPROVAL_TAG, "").casefold() == APPROVED.casefold()
 
 
-def steps(
+def actions(
     ws: Workspace, namespace: Namespace, decision: Decision, approval: str, *, hold: bool = False
-) -> tuple[Event, list[Step]]:
-    """Return what is left to do for a decision, and what it will have come to; nothing is changed.
+) -> tuple[Event, list[Action]]:
+    """Return what a decision will have come to, and what is left to do for it; nothing is changed.
 
     Args:
         ws: The workspace.
@@ -189,39 +232,116 @@ def steps(
         approval: The setting `gate.approval`.
         hold: Let a promotion wait, approved or not: a later step carries it out.
 
+    Returns:
+        `applied`; `stale` if somebody else's champion is in place now; `waiting` for approval; `decided` if the
+        decision changes no alias. With it the actions, in order.
+
     Raises:
         RegistryError: If the registry cannot be read.
     """
-    model, registry = namespace.model, ws.registry
-    rows = events(ws, namespace)
-    settled = {row["event"] for row in rows if row["decision_id"] == decision.decision_id}
+    recorded = events(ws, namespace)
+    settled = {event.event for event in recorded if event.decision_id == decision.decision_id}
     if "applied" in settled:
         return "applied", []
     if "stale" in settled:
         return "stale", []
-    version, champion = decision.challenger_version, decision.champion_version
     if decision.outcome not in MOVES:
         return "decided", [_tag(ws, namespace, decision, decision.outcome)]
-    aliases = registry.aliases(model)
-    now = aliases.get(CHAMPION)
-    if now not in (champion, version):
-        reason = f"the champion is {_named(now)}, but the challenger was compared with {_named(champion)}"
-        note = Step(
-            f"record decision {decision.decision_id} as stale: {reason}",
-            lambda: record(ws, namespace, decision, "stale", reason),
-        )
-        return "stale", [_tag(ws, namespace, decision, "stale"), note]
+    aliases = ws.registry.aliases(namespace.model)
+    changed = _changed(decision, aliases)
+    if changed:
+        return "stale", [
+            _tag(ws, namespace, decision, "stale"),
+            recording(ws, namespace, decision, "stale", changed),
+        ]
     if hold or not approved(ws, namespace, decision, approval):
         return "waiting", [_tag(ws, namespace, decision, WAITING)]
-    todo = _moves(ws, namespace, decision, aliases, line_of_champions(rows))
-    done = f"record decision {decision.decision_id} as applied"
-    return "applied", [*todo, Step(done, lambda: record(ws, namespace, decision, "applied"))]
+    moves = _moves(ws, namespace, decision, aliases, line_of_champions(recorded))
+    moves[0] = _confirmed(ws, namespace, decision, moves[0])
+    return "applied", [*moves, recording(ws, namespace, decision, "applied")]
+
+
+def plan(
+    context: StageContext, decision: Decision, *, hold: bool = False, first: Sequence[Action] = (), dry_run: bool
+) -> Plan[GateDetails]:
+    """Return the plan to do what is left of a decision.
+
+    Args:
+        context: The run.
+        decision: Recorded, or to be recorded by the actions that come first.
+        hold: Let a promotion wait, approved or not.
+        first: What is done before.
+        dry_run: What the details say.
+
+    Raises:
+        RegistryError: If the registry cannot be read.
+    """
+    ws, namespace = context.ws, context.namespace
+    event, todo = actions(ws, namespace, decision, context.settings.gate.approval, hold=hold)
+    outcome: str = decision.outcome
+    reason, number = decision.reason, decision.challenger_version
+    if event == "stale":
+        outcome, reason = "rejected", f"another champion was set meanwhile; decision {decision.decision_id} is stale"
+    elif event == "waiting":
+        outcome = WAITING
+        reason = (
+            f"the checks passed; set the tag {APPROVAL_TAG}={APPROVED} on version {number}, "
+            f"then run the gate again ({reason})"
+        )
+    elif event == "applied" and not todo and ws.registry.aliases(namespace.model).get(CHAMPION) != number:
+        outcome = "rejected"
+        reason = (
+            f"decision {decision.decision_id} was applied before, and version {number} has been replaced since; "
+            "a decision is applied once"
+        )
+    details = GateDetails(
+        decision_id=decision.decision_id,
+        kind=decision.kind,
+        outcome=outcome,
+        reason=reason,
+        challenger=number,
+        champion=decision.champion_version,
+        rows_from=decision.evaluation.get("rows_from"),
+        checks=[check.to_record(histogram=False) for check in decision.checks],
+        steps=[action.text for action in (*first, *todo)],
+        dry_run=dry_run,
+    )
+    return Plan(StageResult(details, rows_in=decision.evaluation.get("rows")), (*first, *todo))
+
+
+def gone(ws: Workspace, namespace: Namespace, begun: Decision) -> str:
+    """Return why a change that was begun cannot be finished: its version was deleted; empty while it exists."""
+    number = begun.challenger_version
+    if exists(ws, namespace.model, number):
+        return ""
+    return f"version {number} was deleted before it became champion"
+
+
+def _changed(decision: Decision, aliases: Mapping[str, int]) -> str:
+    """Return how the champion differs from the one that was compared with; empty if it does not."""
+    champion = aliases.get(CHAMPION)
+    if champion in (decision.champion_version, decision.challenger_version):
+        return ""
+    compared = _named(decision.champion_version)
+    return f"the champion is {_named(champion)}, but the challenger was compared with {compared}"
+
+
+def _confirmed(ws: Workspace, namespace: Namespace, decision: Decision, action: Action) -> Action:
+    """Return an action that first looks whether the champion is still the one of the plan: evidence takes a while."""
+
+    def act() -> None:
+        changed = _changed(decision, ws.registry.aliases(namespace.model))
+        if changed:
+            raise ChampionMovedError(decision)
+        action.act()
+
+    return Action(action.text, act)
 
 
 def _moves(
     ws: Workspace, namespace: Namespace, decision: Decision, aliases: dict[str, int], line: list[int]
-) -> list[Step]:
-    """Return what is left to tag and to move; what stands already as it should is left out."""
+) -> list[Action]:
+    """Return what is left to tag and to move; what is already as it should be is left out."""
     model, registry = namespace.model, ws.registry
     version, champion = decision.challenger_version, decision.champion_version
     had, previous = aliases.get(PREVIOUS_CHAMPION), champion
@@ -231,17 +351,17 @@ def _moves(
         if champion is not None and not gone:
             left = {"gate_outcome": "rolled back", "rolled_back_by": decision.decision_id}
             text = f"tag version {champion} as rolled back"
-            todo.append(Step(text, lambda: registry.set_tags(model, champion, left)))
+            todo.append(Action(text, lambda: registry.set_tags(model, champion, left)))
         # Where the next rollback would go: the one that this version had replaced.
         before = line[: _last(line, version)] if version in line else line
-        previous = _newest_there(ws, model, before, version)
+        previous = _newest_existing(ws, model, before, version)
         if previous is None and had is not None:
             todo.append(_take_away(ws, model, PREVIOUS_CHAMPION))
     else:
         todo = [_tag(ws, namespace, decision, decision.outcome)]
         if gone:
             # An alias cannot be set to a version that was deleted: the next rollback goes to one that is there.
-            previous = _newest_there(ws, model, line, version)
+            previous = _newest_existing(ws, model, line, version)
             if previous is None and had is not None:
                 todo.append(_take_away(ws, model, PREVIOUS_CHAMPION))
     if previous is not None and had != previous:
@@ -251,7 +371,7 @@ def _moves(
     if aliases.get(CHALLENGER) == version:
         todo.append(_take_away(ws, model, CHALLENGER))
     expected = {CHAMPION: version} | ({PREVIOUS_CHAMPION: previous} if previous is not None else {})
-    todo.append(Step("read the aliases back", lambda: _read_back(ws, model, expected)))
+    todo.append(Action("read the aliases back", lambda: _read_back(ws, model, expected)))
     return todo
 
 
@@ -268,33 +388,35 @@ def apply(
         hold: Let a promotion wait, approved or not.
 
     Returns:
-        `applied`; `stale` when somebody else's champion stands there now; `waiting` for approval; `decided` when the
-        decision changes no alias.
+        What it came to, as `actions` says.
 
     Raises:
         RegistryError: If the registry fails, or does not read back what was set; run again to finish.
     """
-    event, todo = steps(ws, namespace, decision, approval, hold=hold)
-    for step in todo:
-        step.act()
+    event, todo = actions(ws, namespace, decision, approval, hold=hold)
+    try:
+        for action in todo:
+            action.act()
+    except ChampionMovedError:
+        return apply(ws, namespace, decision, approval=approval, hold=hold)
     return event
 
 
-def _tag(ws: Workspace, namespace: Namespace, decision: Decision, outcome: str) -> Step:
+def _tag(ws: Workspace, namespace: Namespace, decision: Decision, outcome: str) -> Action:
     version = decision.challenger_version
     tags = {"gate_decision": decision.decision_id, "gate_outcome": outcome}
-    return Step(
+    return Action(
         f"tag version {version} with the decision: {outcome}",
         lambda: ws.registry.set_tags(namespace.model, version, tags),
     )
 
 
-def _move(ws: Workspace, model: ObjectName, alias: str, version: int) -> Step:
-    return Step(f"set {alias} to version {version}", lambda: ws.registry.set_alias(model, alias, version))
+def _move(ws: Workspace, model: ObjectName, alias: str, version: int) -> Action:
+    return Action(f"set {alias} to version {version}", lambda: ws.registry.set_alias(model, alias, version))
 
 
-def _take_away(ws: Workspace, model: ObjectName, alias: str) -> Step:
-    return Step(f"take the alias {alias} away", lambda: ws.registry.delete_alias(model, alias))
+def _take_away(ws: Workspace, model: ObjectName, alias: str) -> Action:
+    return Action(f"take the alias {alias} away", lambda: ws.registry.delete_alias(model, alias))
 
 
 def _read_back(ws: Workspace, model: ObjectName, expected: dict[str, int]) -> None:
@@ -306,7 +428,7 @@ def _read_back(ws: Workspace, model: ObjectName, expected: dict[str, int]) -> No
         )
 
 
-def _newest_there(ws: Workspace, model: ObjectName, line: list[int], version: int) -> int | None:
+def _newest_existing(ws: Workspace, model: ObjectName, line: list[int], version: int) -> int | None:
     return next((item for item in reversed(line) if item != version and exists(ws, model, item)), None)
 
 

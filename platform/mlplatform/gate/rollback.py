@@ -1,14 +1,88 @@
-"""Deciding about a rollback: which version was champion before, and whether there is anything to go back to."""
+"""Rollback: an earlier champion becomes champion again, if there is one to go back to."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
+from typing import ClassVar
 
-from mlplatform.errors import UsageError
+from mlplatform.errors import NotPromotedError, UsageError
 from mlplatform.gate import promotion
-from mlplatform.gate.champion_gate import Decision, decision_id
+from mlplatform.gate.decision import Decision, decision_id
+from mlplatform.gate.promotion import Change, GateDetails
 from mlplatform.naming import CHAMPION, Namespace
+from mlplatform.ops.context import StageContext
+from mlplatform.ops.result import StageResult
+from mlplatform.ops.stage import Action, Plan, PlannedStage
 from mlplatform.protocols.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Rollback(PlannedStage[GateDetails]):
+    """An earlier champion is made champion again.
+
+    Attributes:
+        reason: Why, for the record.
+        to: A version that was champion; None: the one that the present champion replaced.
+    """
+
+    name: ClassVar[str] = "rollback"
+    recorded: ClassVar[bool] = False  # the decision is its record
+
+    reason: str
+    to: int | None = None
+
+    def plan(self, context: StageContext) -> Plan[GateDetails]:
+        """Return what would be recorded and moved; changes nothing.
+
+        Raises:
+            UsageError: If there is nothing to go back to.
+            NotPromotedError: If a promotion that was interrupted would have to be finished first.
+            RegistryError: If the registry cannot be read.
+        """
+        return self._change(context, dry_run=True).planned()
+
+    def run(self, context: StageContext) -> StageResult[GateDetails]:
+        """Make an earlier champion champion again.
+
+        Raises:
+            UsageError: If there is nothing to go back to.
+            NotPromotedError: If a promotion that was interrupted had to be finished first.
+            RegistryError: If the registry fails; run again to finish.
+        """
+        with context.ws.lock(f"promote {context.model}"):
+            return self._change(context, dry_run=False).carry_out(context)
+
+    def _change(self, context: StageContext, *, dry_run: bool) -> Change:
+        ws, namespace = context.ws, context.namespace
+        first: list[Action] = []
+        begun = promotion.pending(ws, namespace)
+        if begun is not None:
+            gone = promotion.gone(ws, namespace, begun)
+            if gone:
+                first = [promotion.recording(ws, namespace, begun, "stale", gone)]
+            elif promotion.approved(ws, namespace, begun, context.settings.gate.approval):
+                return self._finished(context, begun, dry_run=dry_run)
+        try:
+            decision = decide(ws, namespace, to=self.to, reason=self.reason, as_of=context.as_of)
+        except UsageError as error:
+            return Change(Plan(StageResult(GateDetails()), tuple(first)), error)
+        first.append(promotion.recording(ws, namespace, decision, "decided"))
+        return Change(promotion.plan(context, decision, first=first, dry_run=dry_run))
+
+    def _finished(self, context: StageContext, begun: Decision, *, dry_run: bool) -> Change:
+        """Plan to finish a change that was interrupted; unless it is this very rollback, it ends with an error."""
+        plan = promotion.plan(context, begun, dry_run=dry_run)
+        if begun.kind == "rollback" and self.to in (None, begun.challenger_version):
+            return Change(plan)
+        return Change(
+            plan,
+            NotPromotedError(
+                f"A change to version {begun.challenger_version} had been interrupted and "
+                f"{'would be' if dry_run else 'was'} finished first ({plan.result.details.outcome}).",
+                hint="Look at mlplatform history, and run the rollback again if it is still wanted.",
+            ),
+        )
 
 
 def decide(ws: Workspace, namespace: Namespace, *, to: int | None, reason: str, as_of: datetime) -> Decision:
@@ -29,9 +103,9 @@ def decide(ws: Workspace, namespace: Namespace, *, to: int | None, reason: str, 
         raise UsageError("A rollback needs a reason.", hint='Say why: --reason "predictions drifted after deployment".')
     model = namespace.model
     champion = ws.registry.aliases(model).get(CHAMPION)
-    rows = promotion.events(ws, namespace)
-    were = sorted({row["challenger_version"] for row in rows if row["event"] == "applied"})
-    target = to if to is not None else _before(ws, champion, promotion.line_of_champions(rows), namespace)
+    events = promotion.events(ws, namespace)
+    were = sorted({event.challenger_version for event in events if event.event == "applied"})
+    target = to if to is not None else _before(ws, champion, promotion.line_of_champions(events), namespace)
     if target == champion:
         raise UsageError(f"Version {target} of {model} is champion already.", hint="There is nothing to roll back.")
     if target not in were:
@@ -42,13 +116,13 @@ def decide(ws: Workspace, namespace: Namespace, *, to: int | None, reason: str, 
             f"{namespace.use_case} --version {target}",
         )
     if not promotion.exists(ws, model, target):
-        there = ", ".join(str(item) for item in were if promotion.exists(ws, model, item)) or "none"
+        existing = ", ".join(str(item) for item in were if promotion.exists(ws, model, item)) or "none"
         raise UsageError(
             f"Version {target} of {model} was champion, and the registry answers that it is gone.",
-            hint=f"Versions that were champion and are there: {there}. Another one becomes champion by: mlplatform "
+            hint=f"Versions that were champion and exist: {existing}. Another one becomes champion by: mlplatform "
             f'promote {namespace.use_case} --version VERSION --force --reason "..."',
         )
-    applied = sum(row["event"] == "applied" for row in rows)
+    applied = sum(event.event == "applied" for event in events)
     return Decision(
         # The same rollback asked for again, before anything else was applied, is the same decision.
         decision_id=decision_id(str(model), target, champion, None, "rollback", reason, str(applied)),
@@ -65,7 +139,7 @@ def decide(ws: Workspace, namespace: Namespace, *, to: int | None, reason: str, 
 
 
 def _before(ws: Workspace, champion: int | None, line: list[int], namespace: Namespace) -> int:
-    """Return the newest version that was champion before the present one, and is there."""
+    """Return the newest version that was champion before the present one, and still exists."""
     if champion is None:
         raise UsageError(
             f"{namespace.model} has no champion to roll back.",
@@ -78,8 +152,8 @@ def _before(ws: Workspace, champion: int | None, line: list[int], namespace: Nam
             f"There is nothing to roll back to: version {champion} of {namespace.model} replaced no champion.",
             hint=f"See who was champion when: mlplatform history {namespace.use_case}",
         )
-    there = next((version for version in reversed(earlier) if promotion.exists(ws, namespace.model, version)), None)
-    if there is None:
+    newest = next((version for version in reversed(earlier) if promotion.exists(ws, namespace.model, version)), None)
+    if newest is None:
         raise UsageError(
             f"There is nothing to roll back to: the versions of {namespace.model} that were champion before "
             f"({', '.join(map(str, dict.fromkeys(earlier)))}) are gone from the registry.",
@@ -87,7 +161,7 @@ def _before(ws: Workspace, champion: int | None, line: list[int], namespace: Nam
             '--reason "...". Where there is no version, train one first: '
             f"mlplatform run {namespace.use_case} --stage train",
         )
-    return there
+    return newest
 
 
 def _were(line: list[int]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pyarrow as pa
 
@@ -20,3 +20,8 @@ FIELDS: tuple[pa.Field[Any], ...] = (
         metadata={"comment": "When the file could be known"},
     ),
 )
+
+
+def texts(rows: pa.Table, column: str) -> list[str]:
+    """Return a text column that holds no null, such as the file, as a list."""
+    return cast("list[str]", rows.column(column).to_pylist())

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
 import pyarrow as pa
+from pydantic import BaseModel
 
 from mlplatform.ingest import provenance
+from mlplatform.ops.result import Details
 
 REASON = "reason"
 CONTENT = "content"
 MALFORMED = "malformed_line"
+
+LARGE_SHARE = 0.1
+"""From this share of a file's rows on, a run says so aloud; less is on record in the table and the counts alone."""
+_FILES = 3
 
 
 def quarantine_schema() -> pa.Schema:
@@ -20,3 +29,84 @@ def quarantine_schema() -> pa.Schema:
             pa.field(CONTENT, pa.string(), metadata={"comment": "The row as it landed (JSON, or the line)"}),
         ]
     )
+
+
+class LargeQuarantine(BaseModel):
+    """Files of which a large part was quarantined: no row is lost, but whoever delivered them should hear of it.
+
+    Attributes:
+        table: Bare name of the quarantine table.
+        rows: Rows of these files that were quarantined.
+        of: All rows of these files.
+        files: The files.
+        reason: The most frequent reason.
+        reason_rows: Rows with that reason.
+    """
+
+    table: str
+    rows: int
+    of: int
+    files: tuple[str, ...]
+    reason: str
+    reason_rows: int
+
+    @classmethod
+    def find(cls, table: str, rows: Mapping[str, int], reasons: Iterable[tuple[str, str]]) -> LargeQuarantine | None:
+        """Return the files of which a large part was quarantined; None if there is none.
+
+        Args:
+            table: Bare name of the quarantine table.
+            rows: File -> all its rows.
+            reasons: File and reason of each quarantined row.
+
+        Examples:
+            >>> rows = {"a.csv": 4, "b.csv": 100}
+            >>> large = LargeQuarantine.find("quarantine_loans", rows, [("a.csv", "late")] * 3 + [("b.csv", "late")])
+            >>> large.rows, large.of, large.files, large.reason
+            (3, 4, ('a.csv',), 'late')
+            >>> LargeQuarantine.find("quarantine_loans", rows, [("b.csv", "late")] * 9) is None
+            True
+        """
+        by_file: dict[str, list[str]] = {}
+        for file, reason in reasons:
+            by_file.setdefault(file, []).append(reason)
+        files = tuple(file for file, failed in sorted(by_file.items()) if len(failed) >= LARGE_SHARE * rows[file])
+        if not files:
+            return None
+        counts = Counter(reason for file in files for reason in by_file[file])
+        reason = max(sorted(counts), key=lambda name: counts[name])
+        return cls(
+            table=table,
+            rows=counts.total(),
+            of=sum(rows[file] for file in files),
+            files=files,
+            reason=reason,
+            reason_rows=counts[reason],
+        )
+
+    def text(self, use_case: str) -> str:
+        """Return it as a sentence, with the command to look at the rows."""
+        listed = ", ".join(self.files[:_FILES])
+        more = f" and {len(self.files) - _FILES} more" if len(self.files) > _FILES else ""
+        name = self.table.removeprefix("quarantine_")
+        return (
+            f"{self.table}: {self.rows} of {self.of} rows of {len(self.files)} file(s) were quarantined "
+            f"({listed}{more}), {self.reason_rows} of them as {self.reason}. "
+            f"Look at them: mlplatform quarantine {use_case} --table {name}"
+        )
+
+
+class QuarantineDetails(Details):
+    """Details of a stage that quarantines rows.
+
+    Attributes:
+        large_quarantine: Files of which a large part was quarantined.
+    """
+
+    large_quarantine: Sequence[LargeQuarantine] = ()
+
+    def say_large(self, large: LargeQuarantine | None, use_case: str) -> None:
+        """Say aloud, and record, that a large part of files was quarantined."""
+        if large is not None:
+            self.large_quarantine = [*self.large_quarantine, large]
+            self.note(large.text(use_case))

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 import os
 import shutil
-import sys
 from abc import ABC, abstractmethod
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from mlplatform.code_digest import code_digest
 from mlplatform.errors import StageError
 
 if TYPE_CHECKING:
@@ -60,7 +59,9 @@ def utc_from_local(local: pd.Series[pd.Timestamp], zones: pd.Series[str]) -> pd.
 
 
 class Replay(ABC):
-    """Base class of a source's replay: deals a historical extract out into drops by when each record was reported.
+    r"""Base class of a source's replay: deals a historical extract out into drops by when each record was reported.
+
+    See the glossary: docs/glossary.md
 
     In production a feed delivers files, and a source needs no replay. An extract of history comes in one piece, sorted
     by something else than time: ingested as it is, a run would see a month's outcomes with the month's first day. A
@@ -68,6 +69,21 @@ class Replay(ABC):
 
     Attributes:
         every: Length of a drop.
+
+    Examples:
+        >>> import tempfile
+        >>> import pandas as pd
+        >>> class Arrivals(Replay):
+        ...     def records(self, extract):
+        ...         rows = self.read(extract, "all.csv")
+        ...         return rows.assign(reported_at=pd.to_datetime(rows["arrived"], utc=True))
+        >>> with tempfile.TemporaryDirectory() as name:
+        ...     extract, drops = Path(name, "extract"), Path(name, "drops")
+        ...     extract.mkdir()
+        ...     _ = Path(extract, "all.csv").write_text("flight,arrived\nB,2013-01-02 09:00\nA,2013-01-01 08:00\n")
+        ...     Arrivals().deal_out(extract, drops, "arrivals_*.csv")
+        ...     sorted(path.name for path in drops.glob("*.csv"))
+        ['arrivals_2013-01-01.csv', 'arrivals_2013-01-02.csv']
     """
 
     every: ClassVar[Literal["day", "month"]] = "day"
@@ -113,7 +129,7 @@ class Replay(ABC):
         """
         import pandas as pd
 
-        made_of = {"extract": _digests(extract), "every": self.every, "files": files, "code": _code(type(self))}
+        made_of = {"extract": _digests(extract), "every": self.every, "files": files, "code": code_digest(type(self))}
         marker = json.dumps(made_of, sort_keys=True)
         if (folder / _MARKER).is_file() and (folder / _MARKER).read_text(encoding="utf-8") == marker:
             return
@@ -146,13 +162,6 @@ class Replay(ABC):
         # The moment before: what was reported at midnight completes the day that ends with it.
         day = (records[REPORTED_AT] - _INSTANT).dt.strftime(_FORMATS[self.every])
         return [(str(period), drop.sort_values(REPORTED_AT, kind="stable")) for period, drop in records.groupby(day)]
-
-
-def _code(replay: type) -> str:
-    texts = [base.__qualname__ for base in replay.__mro__]
-    modules = sorted({base.__module__ for base in replay.__mro__} - {"abc", "builtins"})
-    texts += [inspect.getsource(sys.modules[module]) for module in modules]
-    return hashlib.sha256("\n".join(texts).encode()).hexdigest()
 
 
 def _digests(extract: Path) -> dict[str, str]:

@@ -38,6 +38,8 @@ def _files(source: type[Source]) -> str:
 class Source(Described):
     """Base class of a use case's sources.
 
+    See the glossary: docs/glossary.md
+
     A subclass declares where its CSV files land and which columns they have. Bronze keeps every value as the text that
     landed; typing is silver's job.
 
@@ -55,6 +57,16 @@ class Source(Described):
             that its name holds (a drop of what happened), at its start (what is published in advance), or always
             (files are there because they landed).
         columns: The header. A column more is kept in `_rescued_data` and noticed; a column less is an error.
+
+    Examples:
+        >>> class LoansSource(Source):
+        ...     files = "loans/loans_*.csv"
+        ...     available = "period_end"
+        ...     columns = ("loan_id", "approved", "amount")
+        >>> LoansSource.name, LoansSource().available_at(Path("loans_2020-03.csv")).date().isoformat()
+        ('loans', '2020-04-01')
+        >>> LoansSource().bronze_schema().names
+        ['loan_id', 'approved', 'amount', '_rescued_data', '_file', '_row', '_available_at', '_ingested_at']
     """
 
     replay: ClassVar[type[Replay] | None] = None

@@ -55,7 +55,9 @@ class Baselines:
             kept = None  # without its profile the labels are still there; the monitor tells of the profile
         if kept is not None and baseline.complete(kept):
             return kept
-        return baseline.learn(_floats(training_labels(self._context, registered).column("label")))
+        context = self._context
+        labels = training_labels(context.ws, context.namespace, context.use_case.label_spine(), registered)
+        return baseline.learn(_floats(labels.column("label")))
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from mlplatform.protocols.operations import InferenceProfile
 from mlplatform.protocols.registry import ModelVersion
 from mlplatform.scoring.scorer import PREDICTION
 from mlplatform.training.label_frame import known_labels
-from mlplatform.training.stage import TRAINED_AS_OF_TAG, TRAINED_THROUGH_TAG
+from mlplatform.training.version_tags import TRAINED_AS_OF_TAG, TRAINED_THROUGH_TAG
 
 LABELLED, BASELINE = "labelled_predictions", "profile_baseline"
 LABEL, VERSION = "label", "model_version"
@@ -132,7 +132,7 @@ def _renew_baseline(context: StageContext, version: ModelVersion) -> int:
         frame = known_labels(context.ws, context.namespace, spine, parse_as_of(known), after=parse_as_of(through))
     except LabelError:
         return 0
-    predictions, _ = evaluation.score(context, version, frame)
+    predictions, _ = evaluation.score(context.ws, spine, version, frame, context.use_case.trainer.trusted_types)
     name, count = context.namespace.gold(BASELINE), int(frame.rows.num_rows)
     rows = frame.rows.select(list(spine.primary_keys))
     rows = rows.append_column(VERSION, pa.array(np.full(count, version.version), pa.int64()))

@@ -17,6 +17,7 @@ from mlplatform.ops.context import StageContext
 from mlplatform.ops.result import StageResult
 from mlplatform.ops.stage import Stage
 from mlplatform.training import stage as train
+from mlplatform.training.version_tags import TRAINED_AS_OF_TAG
 
 NAME = "retrain"
 # Of these, only windows that the newest one's version scored count: a new champion starts anew.
@@ -128,7 +129,7 @@ def _champion_trained(context: StageContext) -> datetime | None:
         return None
     registry, model = context.ws.registry, context.use_case.model
     number = registry.aliases(model).get(CHAMPION)
-    tag = registry.get(model, number).tags.get(train.TRAINED_AS_OF_TAG) if number is not None else None
+    tag = registry.get(model, number).tags.get(TRAINED_AS_OF_TAG) if number is not None else None
     return parse_as_of(tag) if tag else None
 
 

@@ -1,4 +1,4 @@
-"""Whether what a run recorded about a table is about the table that is there now.
+"""Whether what a run recorded about a table is about the table that exists now.
 
 A run records what it computed up to which time, and the next one goes on from there. That holds for the table it was
 recorded for, told by Delta's id: one that was dropped, deleted from the disk, made again, restored or replaced since
@@ -12,15 +12,13 @@ from typing import Any
 
 from mlplatform.naming import ObjectName
 from mlplatform.ops.context import StageContext
-from mlplatform.ops.result import Details, StageResult
-from mlplatform.ops.stage_runs import ENDED_WELL, StageRun
+from mlplatform.ops.result import D, Details, StageResult
+from mlplatform.ops.stage_runs import StageRun
 from mlplatform.protocols.tables import TableInfo
-
-TABLES = "tables"
-NOTES = "notes"
 
 # Records from before ids were recorded are held against the time when the table was made, by another machine's clock.
 _SKEW = timedelta(minutes=1)
+TABLES = "tables"
 # A record with typed details, or as plain data.
 Record = StageRun[Any] | dict[str, Any]
 
@@ -40,16 +38,20 @@ def note(result: StageResult[Any], text: str) -> None:
     if isinstance(result.details, Details):
         result.details.note(text)
     else:
-        result.details.setdefault(NOTES, []).append(text)
+        result.details.setdefault("notes", []).append(text)
 
 
-def last(context: StageContext, stage: str, name: ObjectName) -> dict[str, Any] | None:
-    """Return the newest record of a stage that brought a table up to date; None: there is none."""
-    rows = context.log.rows(stage)
-    return next(
-        (row for row in reversed(rows) if row["status"] in ENDED_WELL and str(name) in row["outputs"]),
-        None,
-    )
+def last(context: StageContext, stage: str, name: ObjectName, details: type[D]) -> StageRun[D] | None:
+    """Return the newest record of a stage that brought a table up to date; None: it never did.
+
+    Args:
+        context: The run.
+        stage: The stage.
+        name: The table.
+        details: The type of the stage's details.
+    """
+    runs = context.log.runs_of(stage, details)
+    return next((run for run in reversed(runs) if run.ended_well and str(name) in run.result.outputs), None)
 
 
 def lost(context: StageContext, stage: str, name: ObjectName, info: TableInfo | None = None) -> bool:
@@ -61,30 +63,30 @@ def lost(context: StageContext, stage: str, name: ObjectName, info: TableInfo | 
         name: The table.
         info: What is known about the table, where that was asked before.
     """
-    row = last(context, stage, name)
-    if row is None:
+    run = last(context, stage, name, Details)
+    if run is None:
         return False
     if info is None:
         if not context.ws.tables.exists(name):
             return True
         info = context.ws.tables.describe(name)
-    version = row["outputs"][str(name)]
-    return not is_of(row, name, info) or (version != info.version and context.ws.tables.replaced_since(name, version))
+    version = run.result.outputs[str(name)]
+    return not is_of(run, name, info) or (version != info.version and context.ws.tables.replaced_since(name, version))
 
 
-def is_of(record: Record, name: ObjectName, info: TableInfo) -> bool:
-    """Tell whether a record is about the table that is there: by its id, or of old records by when it was made."""
-    tables = record.details.tables if isinstance(record, StageRun) else record["details"].get(TABLES, {})
+def is_of(run: Record, name: ObjectName, info: TableInfo) -> bool:
+    """Tell whether a record is about the table that exists: by its id, or of old records by when it was made."""
+    tables = run.details.tables if isinstance(run, StageRun) else run["details"].get(TABLES, {})
     recorded = tables.get(name.name)
-    return recorded == info.id if recorded else was_there(record, info)
+    return recorded == info.id if recorded else was_there(run, info)
 
 
-def was_there(record: Record, info: TableInfo) -> bool:
+def was_there(run: Record, info: TableInfo) -> bool:
     """Tell whether a table had been made when a record without ids was written; what is not known counts as yes."""
-    if isinstance(record, StageRun):
-        ended: datetime = record.started_at + timedelta(seconds=record.seconds)
+    if isinstance(run, StageRun):
+        ended: datetime = run.started_at + timedelta(seconds=run.seconds)
     else:
-        ended = record["started_at"] + timedelta(seconds=record["seconds"])
+        ended = run["started_at"] + timedelta(seconds=run["seconds"])
     return info.created_at is None or info.created_at <= ended + _SKEW
 
 

@@ -37,7 +37,7 @@ class Details(BaseModel):
 
     def to_json(self) -> dict[str, Any]:
         """Return what was set, as plain data."""
-        return self.model_dump(mode="json", exclude_unset=True)
+        return self.model_dump(mode="json", exclude_unset=True, by_alias=True)
 
     def shown(self) -> dict[str, Any]:
         """Return what was set, as plain data, without what only the next run reads."""

@@ -21,9 +21,24 @@ if TYPE_CHECKING:
 class WorkspaceAsOf:
     """Reads tables of one use case, with only the rows known at a time, each table pinned at one Delta version.
 
+    See the glossary: docs/glossary.md
+
     Attributes:
         as_of: The time.
         inputs: Table -> Delta version of everything read so far, for the run's record.
+
+    Examples:
+        >>> from datetime import UTC
+        >>> from mlplatform.naming import Namespace
+        >>> def read_at_new_year(ws, table):
+        ...     view = WorkspaceAsOf(
+        ...         ws, Namespace("dev", "credit_risk"), datetime(2020, 1, 1, tzinfo=UTC), allowed=("silver_loans",)
+        ...     )
+        ...     return view.read(table)
+        >>> read_at_new_year(None, "silver_loan")
+        Traceback (most recent call last):
+        mlplatform.errors.TableError: silver_loan is read, but not declared as an input.
+        Hint: Add it to 'inputs'. Did you mean silver_loans?
     """
 
     def __init__(

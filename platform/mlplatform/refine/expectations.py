@@ -17,10 +17,19 @@ REASONS = "_reasons"
 class Expectation:
     """A condition on one row.
 
+    See the glossary: docs/glossary.md
+
     Attributes:
         name: Shown as the reason in the quarantine.
         condition: A Spark SQL expression over the table's columns, and over the landed text as `raw.<column>`. A row
             passes where it is true; false and null fail.
+
+    Examples:
+        >>> from mlplatform.refine.numbers import readable_sql
+        >>> positive = Expectation("amount_is_positive", "amount > 0")
+        >>> readable = Expectation("amount_is_readable", readable_sql("amount", "`Amount`"))
+        >>> [expectation.name for expectation in (positive, readable)]
+        ['amount_is_positive', 'amount_is_readable']
     """
 
     name: str

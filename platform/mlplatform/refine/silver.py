@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import warnings
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pyarrow as pa
 
+from mlplatform.code_digest import code_digest
 from mlplatform.columns import Column, Described, arrow_schema
 from mlplatform.derived import derived, named_after_class
 from mlplatform.errors import ConfigError, did_you_mean
@@ -14,6 +17,7 @@ from mlplatform.ingest import provenance
 from mlplatform.ingest.source import Source
 from mlplatform.naming import quote
 from mlplatform.refine.expectations import Expectation
+from mlplatform.types import spark_type
 
 if TYPE_CHECKING:
     from pyspark.sql import Column as SparkColumn
@@ -22,19 +26,47 @@ BATCH = "_batch"
 _PROVENANCE = tuple(field.name for field in provenance.FIELDS)
 
 
+def _sql(column: Column) -> str:
+    """Return the SQL that reads a column: its own, or the landed column of its name, cast."""
+    return _as_declared(column) if column.sql is not None else _as_it_stands(column)
+
+
 def _as_it_stands(column: Column) -> str:
-    read = f"try_cast({quote(column.name)} AS {column.type})"
-    if column.type in ("timestamp", "date"):
+    kind = column.field().type
+    landed = quote(column.name)
+    read = f"try_cast({landed} AS {spark_type(kind)})"
+    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
         # A time alone would be read as one of today: another value on another day.
-        return f"CASE WHEN {quote(column.name)} RLIKE '^[0-9]{{4}}-[0-9]{{1,2}}-[0-9]{{1,2}}' THEN {read} END"
+        return f"CASE WHEN {landed} RLIKE '^[0-9]{{4}}-[0-9]{{1,2}}-[0-9]{{1,2}}' THEN {read} END"
+    if pa.types.is_decimal(kind):
+        # A cast rounds what has more decimals, and engines differ about exponents: neither is this number.
+        decimals = f"[.][0-9]{{0,{kind.scale}}}0*" if kind.scale else "[.]0*"
+        point_first = f"|[.][0-9]{{1,{kind.scale}}}0*" if kind.scale else ""
+        return f"CASE WHEN trim({landed}) RLIKE '^[+-]?([0-9]+({decimals})?{point_first})$' THEN {read} END"
     return read
+
+
+def _as_declared(column: Column) -> str:
+    """Return a column's own SQL, null where its value is beyond a narrow type: one such row must not stop the table."""
+    kind = column.field().type
+    fitting = f"try_cast(({column.sql}) AS {spark_type(kind)})"
+    if pa.types.is_decimal(kind):
+        return fitting
+    if pa.types.is_int8(kind) or pa.types.is_int16(kind):
+        # A cast would cut decimals off.
+        return f"CASE WHEN try_cast(({column.sql}) AS double) = {fitting} THEN {fitting} END"
+    return str(column.sql)
 
 
 class SilverTable(Described):
     """Base class of a use case's silver tables.
 
+    See the glossary: docs/glossary.md
+
     A subclass declares how each landed row becomes typed columns; joins and histories belong to gold and to the feature
     tables. What cannot be read becomes null (`try_cast`, `try_to_timestamp`), and an expectation says whether it may.
+    So does a number beyond its type: a decimal with more digits before or after the point than declared. What a
+    column's own SQL computes is rounded to a decimal's scale, as a cast does.
 
     Attributes:
         name: Table `silver_<name>`, quarantine `quarantine_<name>`; unless declared, the class's name in snake case.
@@ -49,6 +81,24 @@ class SilverTable(Described):
             is there already, and counted as `repeated`.
         known_at: The timestamp column that says when a row's content was known.
         expectations: What must hold for each row, beside keys and `known_at` being there.
+
+    Examples:
+        >>> class LoansSource(Source):
+        ...     files = "loans/loans_*.csv"
+        ...     columns = ("id", "approved", "amount")
+        >>> class Loans(SilverTable):
+        ...     source = LoansSource
+        ...     keys = ("loan_id",)
+        ...     columns = (
+        ...         Column("loan_id", "string", "Number of the loan", sql="id"),
+        ...         Column("known_at", "timestamp", "When it was approved", sql="try_to_timestamp(approved)"),
+        ...         Column("amount", "double", "In dollars"),
+        ...     )
+        ...     expectations = (Expectation("amount_is_positive", "amount > 0"),)
+        >>> Loans.name, Loans.primary_keys
+        ('loans', ('loan_id',))
+        >>> [expectation.name for expectation in Loans().all_expectations()]
+        ['loan_id_is_null', 'known_at_is_null', 'amount_is_positive']
     """
 
     name: ClassVar[str] = named_after_class()
@@ -89,7 +139,7 @@ class SilverTable(Described):
                     f"silver_{self.name}: {column.name} has no SQL, and source {self.source.name} no such column.",
                     hint=f"Give the column its sql. {did_you_mean(column.name, self.source.columns)}",
                 )
-        return {column.name: F.expr(column.sql or _as_it_stands(column)) for column in self.columns}
+        return {column.name: F.expr(_sql(column)) for column in self.columns}
 
     def schema(self) -> pa.Schema:
         """Return the table's schema, with where each row came from."""
@@ -105,3 +155,27 @@ class SilverTable(Described):
         """Return the declared expectations, after those every silver table has: keys and `known_at` are not null."""
         required = dict.fromkeys((*self.primary_keys, self.known_at))
         return (*(Expectation(f"{name}_is_null", f"`{name}` IS NOT NULL") for name in required), *self.expectations)
+
+    def digest(self) -> str:
+        """Return the digest of all that decides what a landed row becomes: the declaration, and code of its own.
+
+        Comments and descriptions are no part of it. A table that only declares has no code: what else its module holds
+        does not touch it.
+        """
+        declared = {
+            "source": self.source.name,
+            "where": self.where,
+            "columns": sorted((column.name, column.type, _sql(column)) for column in self.columns),
+            "keys": sorted(self.primary_keys),
+            "known_at": self.known_at,
+            "expectations": [(item.name, item.condition) for item in self.all_expectations()],
+        }
+        code = [type(self)] if _has_code(type(self)) else []
+        return code_digest(*code, settings=json.dumps(declared))
+
+
+def _has_code(table: type[SilverTable]) -> bool:
+    """Tell whether a table computes with functions of its own, beside what it declares."""
+    own = [base for base in table.__mro__ if base not in SilverTable.__mro__]
+    kinds = (FunctionType, staticmethod, classmethod, property)
+    return any(isinstance(value, kinds) for base in own for value in vars(base).values())

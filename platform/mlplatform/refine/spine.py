@@ -13,6 +13,7 @@ from mlplatform.derived import derived, is_derived
 from mlplatform.errors import ConfigError, did_you_mean
 from mlplatform.refine.inputs import inferred_inputs
 from mlplatform.refine.silver import SilverTable
+from mlplatform.types import SortOrder
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -53,6 +54,8 @@ def _key_columns(spine: type[LabelSpine]) -> tuple[Column, ...]:
 class LabelSpine(Described, ABC):
     """Base class of a use case's label spine: whom to predict for, when, and what turned out.
 
+    See the glossary: docs/glossary.md
+
     Attributes:
         table: The silver table whose rows are the spine, when one is: the spine then has all its columns.
         keys: Columns that name the entity, without the time; unless declared, taken from `table` or `key_columns`.
@@ -67,6 +70,25 @@ class LabelSpine(Described, ABC):
         inputs: Bare names of the tables it is made from; unless declared, those that `spine` and `labels` read.
         entity_keys: The earlier name of `keys`, never with the time. Where it is declared and `keys` is not, `keys`
             holds the prediction time as well, as it did then.
+
+    Examples:
+        >>> class Loans(SilverTable):
+        ...     keys = ("loan_id",)
+        ...     known_at = "approved_at"
+        ...     columns = (
+        ...         Column("loan_id", "string", "Number of the loan"),
+        ...         Column("approved_at", "timestamp", "When it was approved"),
+        ...         Column("amount", "double", "In dollars"),
+        ...     )
+        >>> class Defaults(LabelSpine):
+        ...     table = Loans
+        ...     label = "defaulted"
+        ...
+        ...     def labels(self, ws):
+        ...         known_at = "add_months(approved_at, 12) AS label_known_at"
+        ...         return ws.read(Loans).selectExpr("loan_id", "approved_at", "0.0 AS defaulted", known_at)
+        >>> Defaults.keys, Defaults.prediction_time, [column.name for column in Defaults.columns]
+        (('loan_id',), 'approved_at', ['amount'])
     """
 
     table: ClassVar[type[SilverTable] | None] = None
@@ -126,6 +148,11 @@ class LabelSpine(Described, ABC):
 
         Rows whose `label_known_at` lies after `as_of` are dropped by the platform; they need not be.
         """
+
+    @property
+    def order(self) -> SortOrder:
+        """How rows are sorted, for Arrow's `sort_by`: by prediction time, then by entity."""
+        return [(column, "ascending") for column in (self.prediction_time, *self.entity_keys)]
 
     def spine_schema(self) -> pa.Schema:
         """Return the schema of `gold_spine`."""

@@ -130,7 +130,7 @@ def _settle(decision: DecisionFacts, event: GateEvent | None) -> DecisionFacts:
 
 
 def _decision(event: GateEvent) -> DecisionFacts:
-    checks = tuple(CheckResult(**check) for check in event.checks)
+    checks = tuple(CheckResult.of(check) for check in event.checks)
     return DecisionFacts(
         decision_id=event.decision_id,
         as_of=event.as_of,

@@ -7,8 +7,8 @@ from dataclasses import asdict
 from typing import Any
 
 from mlplatform.config.settings import UseCaseSettings
-from mlplatform.gate.champion_gate import Decision
 from mlplatform.gate.checks.base import Evidence
+from mlplatform.gate.decision import Decision
 from mlplatform.ops.stage_runs import platform_version
 from mlplatform.reporting import plots_evidence
 from mlplatform.reporting.report import environment

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from mlplatform.config.settings import UseCaseSettings
-from mlplatform.gate.champion_gate import Decision
 from mlplatform.gate.checks.base import CheckResult, Evidence
+from mlplatform.gate.decision import Decision
 from mlplatform.reporting import svg
 from mlplatform.reporting.formats import brief, limit, number, percent, plural
 from mlplatform.reporting.plots import Plot

@@ -12,7 +12,7 @@ _WIDE = 0x10000
 
 
 @dataclass(frozen=True)
-class Call:
+class PythonCall:
     """A call, or what else has a head and arguments in brackets.
 
     Attributes:
@@ -21,7 +21,7 @@ class Call:
     """
 
     head: str
-    arguments: Sequence[str | Call]
+    arguments: Sequence[str | PythonCall]
 
     def flat(self) -> str:
         """Return it in one line."""
@@ -35,7 +35,7 @@ class Call:
             after: What follows it in its last line.
 
         Examples:
-            >>> print(Call("f", ["a" * 60, "b" * 60]).laid_out(0, ""))
+            >>> print(PythonCall("f", ["a" * 60, "b" * 60]).laid_out(0, ""))
             f(
                 aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa,
                 bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb,
@@ -56,7 +56,7 @@ class Call:
         return "\n".join([f"{self.head}(", *lines, " " * indent + ")" + after])
 
 
-def expectations(calls: Sequence[Call]) -> str:
+def expectations(calls: Sequence[PythonCall]) -> str:
     """Return a table's expectations, at their indent; none: nothing."""
     if not calls:
         return ""
@@ -66,7 +66,7 @@ def expectations(calls: Sequence[Call]) -> str:
     return "\n".join(["    expectations = (", *(f"        {call.laid_out(8)}" for call in calls), "    )"])
 
 
-def _flat(argument: str | Call) -> str:
+def _flat(argument: str | PythonCall) -> str:
     return argument if isinstance(argument, str) else argument.flat()
 
 

@@ -32,7 +32,7 @@ _CLASSES = frozenset(
     [
         "UseCase",
         "Cases",
-        "Drops",
+        "DropsSource",
         "Facts",
         "Outcomes",
         "Column",
@@ -81,5 +81,6 @@ def class_name(name: str) -> str:
         >>> class_name("house_price"), class_name("cases")
         ('HousePrice', 'CasesUseCase')
     """
-    made = "".join(part.capitalize() for part in name.split("_"))
-    return f"{made}UseCase" if made in _CLASSES or keyword.iskeyword(made) or made.endswith("History") else made
+    name_of_class = "".join(part.capitalize() for part in name.split("_"))
+    taken = name_of_class in _CLASSES or keyword.iskeyword(name_of_class)
+    return f"{name_of_class}UseCase" if taken or name_of_class.endswith(("Features", "Source")) else name_of_class

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from mlplatform.as_of import Duration
+from mlplatform.derived import snake_case
 from mlplatform.errors import UsageError
 from mlplatform.naming import quote
 from mlplatform.scaffold.csv_file import visible
 from mlplatform.scaffold.inference import CsvColumn, Inferred, Task, infer
-from mlplatform.scaffold.layout import Call, expectations, import_of, marked, text, tuple_of
+from mlplatform.scaffold.layout import PythonCall, expectations, import_of, marked, text, tuple_of
 from mlplatform.scaffold.names import check_new_name, class_name
 
 FILES = ("__init__.py", "config.yml", "tables.py", "features.py", "model.py", "README.md", "test_use_case.py")
@@ -91,7 +92,7 @@ def new_use_case(  # noqa: PLR0913  (what the command takes)
     try:
         (unfinished / "data").mkdir(parents=True)
         for file in FILES:
-            path = unfinished / (f"tests/test_{name}.py" if file.startswith("test_") else file)
+            path = unfinished / ("tests/test_contract.py" if file.startswith("test_") else file)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(_rendered(file, values), encoding="utf-8")
         (unfinished / "data" / f"{name}.csv").write_bytes(inferred.file.content)
@@ -113,7 +114,6 @@ def _rendered(file: str, values: dict[str, Any]) -> str:
         lstrip_blocks=True,
     )
     environment.filters["text"] = text
-    environment.filters["class_tuple"] = lambda names: f"({names},)" if ", " not in names else f"({names})"
     rendered = environment.get_template(f"{file}.j2").render(values)
     return marked(rendered) if file.endswith(".py") else rendered
 
@@ -128,6 +128,12 @@ def _values(name: str, found: Inferred, task: Task, horizon: str | None) -> dict
     first = _first_run(found, Duration.parse(horizon or guess))
     entities = [entity.name for entity in found.entities] or ["row_id"]
     time = found.timestamp.name if found.timestamp else "seen_at"
+    keys, timeseries = f"keys={tuple_of(entities)}", ["timeseries=True"] if found.timestamp else []
+    grid = "1 day" if span <= _LONG_SPAN else "1 month"
+    for history in histories:
+        base = ["_History"] if len(histories) > 1 else ["RollingFeatureTable"]
+        given = [f"keys={tuple_of(history['keys'])}", *([] if len(histories) > 1 else [f"grid={text(grid)}"])]
+        history["head"] = _class(history["cls"], *base, *given)
     return {
         "name": name,
         "title": name.replace("_", " ").capitalize(),
@@ -138,8 +144,8 @@ def _values(name: str, found: Inferred, task: Task, horizon: str | None) -> dict
         "entities": entities,
         "entity_text": " and ".join(entities),
         "entity_columns": _entity_columns(found),
-        "keys": [*entities, time],
-        "fact_keys": [*entities, time] if found.timestamp else entities,
+        "facts_head": _class("Facts", "SilverTable", "source=DropsSource", keys, *timeseries, f"known_at={text(time)}"),
+        "cases_head": _class("Cases", "LabelSpine", "table=Facts", f"label={text(found.label.name)}"),
         "time": time,
         "label": found.label.name,
         "categories": [fact.name for fact in facts if fact.role == "category"],
@@ -152,14 +158,14 @@ def _values(name: str, found: Inferred, task: Task, horizon: str | None) -> dict
         "time_sql": f"try_to_timestamp(trim({quote(found.timestamp.source)}))" if found.timestamp else "",
         "day_sql": _day_sql(found),
         "labelled": _labelled(found),
-        "label_sql": _label_sql(found),
-        "label_call": _number_sql(found.label).laid_out(12) if task == "regression" else "",
+        "time_column": _time_column(found, time),
+        "label_column": _label_column(found),
         "fact_expectations": expectations([_readable(fact) for fact in facts if fact.role == "number"]),
         "label_expectations": expectations([_label_is_readable(found)]),
         "histories": histories,
         "all_by_entity": all(set(history["keys"]) <= set(entities) for history in histories),
         "history_features": [f"{history['prefix']}{feature}" for history in histories for feature in _FEATURES],
-        "history_grid": "1 day" if span <= _LONG_SPAN else "1 month",
+        "history_grid": grid,
         "history_window": f"{every} days" if span <= _LONG_SPAN else f"{max(1, every // 30)} months",
         "horizon": horizon or guess,
         "horizon_given": horizon is not None,
@@ -184,12 +190,13 @@ def _histories(found: Inferred) -> list[dict[str, Any]]:
     if not wanted and found.timestamp is not None and found.repeats:
         wanted = [tuple(entity.name for entity in found.entities)]
     if len(wanted) == 1:
-        return [{"cls": "History", "name": "history", "keys": wanted[0], "prefix": ""}]
+        return [{"cls": "HistoryFeatures", "keys": wanted[0], "prefix": ""}]
     histories = []
     for keys in wanted:
         joined = "_".join(keys)
-        cls = f"{''.join(part.capitalize() for part in joined.split('_'))}History"
-        histories.append({"cls": cls, "name": f"history_{joined}", "keys": keys, "prefix": f"{joined}_"})
+        cls = f"{''.join(part.capitalize() for part in joined.split('_'))}Features"
+        prefix = f"{snake_case(cls.removesuffix('Features'))}_"
+        histories.append({"cls": cls, "keys": keys, "prefix": prefix})
     ours = {f"{history['prefix']}{feature}" for history in histories for feature in _FEATURES}
     taken = sorted(ours & set(found.file.names.values()))
     if taken or len({history["cls"] for history in histories}) < len(histories):
@@ -200,20 +207,46 @@ def _histories(found: Inferred) -> list[dict[str, Any]]:
     return histories
 
 
+def _class(name: str, *arguments: str) -> str:
+    return PythonCall(f"class {name}", arguments).laid_out(0, after=":")
+
+
 def _entity_columns(found: Inferred) -> list[dict[str, str]]:
     if not found.entities:
         comment = "The row's place: its file, and its number there"
-        return [{"const": "ENTITY", "name": "row_id", "comment": comment, "sql": _entity_sql(found)[0]}]
+        return [_entity_column("ENTITY", "row_id", comment, _entity_sql(found)[0])]
     many = len(found.entities) > 1
     return [
-        {
-            "const": f"ENTITY_{number}" if many else "ENTITY",
-            "name": entity.name,
-            "comment": f"Names what is predicted for ({visible(entity.source)})",
-            "sql": sql,
-        }
+        _entity_column(
+            f"ENTITY_{number}" if many else "ENTITY",
+            entity.name,
+            f"Names what is predicted for ({visible(entity.source)})",
+            sql,
+        )
         for number, (entity, sql) in enumerate(zip(found.entities, _entity_sql(found), strict=True), start=1)
     ]
+
+
+def _entity_column(const: str, name: str, comment: str, sql: str) -> dict[str, str]:
+    arguments = [text(name), '"string"', text(comment), "nullable=False", f"sql={text(sql)}"]
+    return {"const": const, "declared": PythonCall(f"{const} = Column", arguments).laid_out(0, after="")}
+
+
+def _time_column(found: Inferred, time: str) -> str:
+    comment = f"When the prediction is made ({visible(found.timestamp.source)})" if found.timestamp else "A made-up day"
+    arguments = [text(time), '"timestamp"', text(comment), "nullable=False", "sql=_TIME"]
+    return PythonCall("TIME = Column", arguments).laid_out(0, after="")
+
+
+def _label_column(found: Inferred) -> str:
+    source = visible(found.label.source)
+    arguments: list[str | PythonCall] = [text(found.label.name), '"double"']
+    if found.positive:
+        comment = f"1 where {source} is {found.positive}, 0 where {found.negative}"
+        arguments += [text(comment), f"sql={text(_label_sql(found))}"]
+    else:
+        arguments += [text(f"As delivered in {source}"), _number_sql(found.label)]
+    return PythonCall("Column", arguments).laid_out(8)
 
 
 def _entity_sql(found: Inferred) -> list[str]:
@@ -253,35 +286,32 @@ def _round_up(value: float) -> float:
 
 
 def _column(fact: CsvColumn) -> dict[str, str]:
-    comment = f"As delivered in {visible(fact.source)}"
-    if fact.role != "number":
-        sql = f"sql={text(f'trim({quote(fact.source)})')},"
-        return {"name": fact.name, "type": "string", "comment": comment, "sql": sql, "note": ""}
-    if fact.form.unit:
-        comment = f"{comment}, in {'percent: 40% is 40' if fact.form.unit == '%' else fact.form.unit}"
-    return {
-        "name": fact.name,
-        "type": "double",
-        "comment": comment,
-        "sql": _number_sql(fact).laid_out(12),
-        "note": fact.form.doubt if fact.form.doubt.isprintable() else ascii(fact.form.doubt),
-    }
+    comment, note = f"As delivered in {visible(fact.source)}", ""
+    sql: str | PythonCall = f"sql={text(f'trim({quote(fact.source)})')}"
+    if fact.role == "number":
+        if fact.form.unit:
+            comment = f"{comment}, in {'percent: 40% is 40' if fact.form.unit == '%' else fact.form.unit}"
+        sql = _number_sql(fact)
+        note = fact.form.doubt if fact.form.doubt.isprintable() else ascii(fact.form.doubt)
+    kind = "double" if fact.role == "number" else "string"
+    declared = PythonCall("Column", [text(fact.name), text(kind), text(comment), sql]).laid_out(8)
+    return {"declared": declared, "note": note}
 
 
-def _readable(fact: CsvColumn) -> Call:
-    condition = Call("readable_sql", [text(quote(fact.name)), text(quote(fact.source))])
-    return Call("Expectation", [text(f"{fact.name}_is_readable"), condition])
+def _readable(fact: CsvColumn) -> PythonCall:
+    condition = PythonCall("readable_sql", [text(quote(fact.name)), text(quote(fact.source))])
+    return PythonCall("Expectation", [text(f"{fact.name}_is_readable"), condition])
 
 
-def _number_sql(column: CsvColumn) -> Call:
+def _number_sql(column: CsvColumn) -> PythonCall:
     form = column.form
     given = [("unit", form.unit, ""), ("thousands", form.thousands, ""), ("decimal", form.decimal, ".")]
     options = [f"{name}={text(value)}" for name, value, default in given if value != default]
-    return Call("sql=number_sql", [text(quote(column.source)), *options])
+    return PythonCall("sql=number_sql", [text(quote(column.source)), *options])
 
 
-def _label_is_readable(found: Inferred) -> Call:
-    return Call("Expectation", [text("label_is_readable"), text(f"{quote(found.label.name)} IS NOT NULL")])
+def _label_is_readable(found: Inferred) -> PythonCall:
+    return PythonCall("Expectation", [text("label_is_readable"), text(f"{quote(found.label.name)} IS NOT NULL")])
 
 
 def _day_sql(found: Inferred) -> str:

@@ -18,7 +18,7 @@ from mlplatform.as_of import Duration, parse_as_of, shown
 from mlplatform.errors import PlatformError, StageError, TableError, UsageError
 from mlplatform.gate import champion as champions
 from mlplatform.gate import first_steps
-from mlplatform.naming import CHALLENGER, CHAMPION, ObjectName
+from mlplatform.naming import CHALLENGER, CHAMPION, Namespace, ObjectName
 from mlplatform.ops import markers
 from mlplatform.ops.context import StageContext
 from mlplatform.ops.result import StageResult
@@ -40,7 +40,7 @@ from mlplatform.scoring.scorer import (
     prediction_schema,
 )
 from mlplatform.training import reference
-from mlplatform.training.stage import TRAINED_THROUGH_TAG
+from mlplatform.training.version_tags import TRAINED_THROUGH_TAG
 from mlplatform.types import SortOrder
 
 NAME = "score"
@@ -74,9 +74,9 @@ def run(
     aliases = ws.registry.aliases(use_case.model)
     wanted = alias or CHAMPION
     if wanted == CHAMPION:
-        champions.require_known(context, aliases)
+        champions.require_known(ws, namespace, aliases)
     if wanted not in aliases:
-        raise first_steps.without(wanted, ws, use_case, so="nothing can score")
+        raise first_steps.without(ws, namespace, wanted, so="nothing can score")
     lost = lost_predictions.find(context)
     create_tables(context)
     result: StageResult[Any] = StageResult(details={"alias": wanted})
@@ -94,7 +94,7 @@ def run(
     result.details[markers.TABLES][spine.name] = ws.tables.describe(spine).id
     result.rows_in = rows.num_rows
     result.details["not_in_population"] = rows.num_rows - population.num_rows
-    version = champions.read(context, wanted, aliases[wanted])
+    version = champions.read(ws, namespace, wanted, aliases[wanted])
     result.rows_out = _score(context, population, version, wanted, mark="" if since is None else "since")
     result.details["model_version"] = version.version
     result.details["mean_prediction"] = _mean_prediction(context, version)
@@ -289,7 +289,7 @@ def _score_again(context: StageContext, item: Scoring) -> int:
         PlatformError: If its version is gone, or cannot score any more.
     """
     at = replace(context, as_of=item.as_of, run_id=item.record["run_id"], shared_log=context.log)
-    version = champions.read(at, item.alias, item.version)
+    version = champions.read(at.ws, at.namespace, item.alias, item.version)
     start = item.since or first_window_start(at)
     number = item.spine_version(at)
     try:
@@ -376,6 +376,14 @@ class Score(Stage[Any]):
         if all(row["details"].get("since") for row in context.log.done_at(NAME, context.as_of)):
             return self
         return replace(self, restore_only=True) if lost_predictions.find(context) else None
+
+    def writes(self, names: Namespace) -> tuple[ObjectName, ...]:
+        """Return the tables that it writes."""
+        return (names.gold(PREDICTIONS),)
+
+    def create_tables(self, context: StageContext) -> None:
+        """Create them if they do not exist."""
+        create_tables(context)
 
     def run(self, context: StageContext) -> StageResult[Any]:
         """Do it."""

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import pyarrow as pa
 
-from mlplatform.features.stage import compute
+from mlplatform.features.computing import compute
 from mlplatform.features.table import FeatureTable
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.as_of_view import WorkspaceAsOf

@@ -22,7 +22,7 @@ from mlplatform.config.environments import read_config
 from mlplatform.config.settings import CONFIG_FILE, load_settings
 from mlplatform.discovery import FOLDER
 from mlplatform.errors import ContractError, PlatformError
-from mlplatform.gate import stage as gate
+from mlplatform.gate.judgement import judge
 from mlplatform.naming import CHALLENGER, ObjectName
 from mlplatform.ops.context import StageContext
 from mlplatform.pipeline import Pipeline
@@ -38,8 +38,7 @@ from mlplatform.testing.incremental_check import check_incremental
 from mlplatform.testing.leak_check import check_features
 from mlplatform.training.candidate import training_data
 from mlplatform.training.fitting import columns_without_values
-from mlplatform.training.label_frame import known_labels
-from mlplatform.training.stage import training_start
+from mlplatform.training.label_frame import known_labels, training_start
 from mlplatform.use_case import UseCase
 
 Status = Literal["passed", "failed", "skipped"]
@@ -268,7 +267,15 @@ class Contract:
         """On its holdout, the model is surely better than a predictor that knows nothing."""
         use_case = self._trained
         version = self._ws.registry.get(use_case.model, self._ws.registry.aliases(use_case.model)[CHALLENGER])
-        decision = gate.decide(self._context, version, None)
+        decision = judge(
+            self._context,
+            use_case.gate,
+            use_case.label_spine(),
+            version,
+            None,
+            functions=use_case.functions,
+            trusted_types=use_case.trainer.trusted_types,
+        ).decision
         found = {check.name: check for check in decision.checks}
         judged = found.get("beats_trivial")
         if judged is None or judged.status != "pass":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from mlplatform.code_digest import code_digest
 from mlplatform.config.settings import UseCaseSettings
 from mlplatform.errors import LabelError
 from mlplatform.features.model_frame import model_frame
@@ -60,7 +60,7 @@ class TrainingData:
 
 
 @dataclass(frozen=True)
-class Trained:
+class Candidate:
     """A fitted challenger, its parameters, its search, and its metrics on the holdout.
 
     Attributes:
@@ -138,7 +138,7 @@ def training_key(trainer: Trainer, data: TrainingData, settings: UseCaseSettings
         [
             data.digest,
             settings.training.model_dump(mode="json"),
-            inspect.getsource(inspect.getmodule(type(trainer)) or type(trainer)),
+            code_digest(type(trainer)),
             sklearn.__version__,
             # A model that was fitted on other types is another model.
             RULE,
@@ -153,7 +153,7 @@ def train(
     settings: UseCaseSettings,
     on_trial: OnTrial,
     on_failure: OnFailure | None = None,
-) -> Trained:
+) -> Candidate:
     """Search, fit, and evaluate.
 
     The search fits on the oldest part and scores on the validation part; the model is then fitted on both with the best
@@ -183,10 +183,10 @@ def train(
 
     with in_our_words("Making the search space"):
         space = trainer.search_space()
-    found = None
+    result = None
     if space and options.search.max_evals > 1:
         _check_before_the_search(trainer, data, split)
-        found = search(
+        result = search(
             space,
             score,
             options.search,
@@ -195,17 +195,17 @@ def train(
             on_trial=on_trial,
             on_failure=on_failure,
         )
-    params = {**trainer.default_params, **(found.params if found else {})}
+    params = {**trainer.default_params, **(result.params if result else {})}
     fitted = fit(trainer, params, data.inputs.iloc[fitted_rows], data.labels[fitted_rows])
     predicted = predict(fitted, data.inputs.iloc[split.holdout], settings.task)
     with in_our_words("The metrics of the holdout", params):
         measured = metrics.evaluate(
             settings.task, data.labels[split.holdout], predicted, event_above=settings.label.event_above
         )
-    return Trained(
+    return Candidate(
         estimator=fitted,
         params=params,
-        search=found,
+        search=result,
         split=split,
         metrics=measured,
         holdout_predictions=predicted,

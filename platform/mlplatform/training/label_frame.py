@@ -8,7 +8,8 @@ from datetime import datetime
 
 import pyarrow as pa
 
-from mlplatform.as_of import shown
+from mlplatform.as_of import Duration, parse_as_of, shown
+from mlplatform.config.settings import TrainingSettings
 from mlplatform.errors import LabelError
 from mlplatform.naming import Namespace
 from mlplatform.protocols.tables import Filter
@@ -93,6 +94,15 @@ def known_labels(
     order: SortOrder = [(time, "ascending"), *((key, "ascending") for key in spine.entity_keys)]
     columns = [*facts.column_names, spine.label, LABEL_KNOWN_AT]
     return LabelFrame(rows=joined.select(columns).sort_by(order).combine_chunks(), versions=versions)
+
+
+def training_start(options: TrainingSettings, as_of: datetime) -> datetime | None:
+    """Return the time after which spine rows are trained on, by `training.since` and `training.window`; None: all."""
+    after = parse_as_of(options.since) if options.since else None
+    if options.window:
+        start = Duration.parse(options.window).before(as_of)
+        after = max(after, start) if after else start
+    return after
 
 
 def table_digest(rows: pa.Table) -> str:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlplatform.errors import RegistryError, StageError
+from mlplatform.features.training_set import PREDICTION
 from mlplatform.protocols.registry import ModelVersion
 from mlplatform.protocols.workspace import Workspace
-from mlplatform.scoring.scorer import PREDICTION
 from mlplatform.statistics import profiles
 from mlplatform.statistics.profiles import ColumnProfile
 

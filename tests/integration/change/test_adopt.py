@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 OLD, NEW = Namespace("dev", "tiny"), Namespace("dev", "tiny", "new_")
 AS_OF = "2020-08-01"
-SOURCE = adopt_model.Source(str(OLD.model), 1)
+SOURCE = adopt_model.ExistingVersion(str(OLD.model), 1)
 
 
 @pytest.fixture(scope="module")
@@ -93,8 +93,8 @@ def test_adopting_a_table_again_changes_nothing(ws: LocalWorkspace, tiny: TinyFo
 
 def test_rows_known_later_than_as_of_are_left_out_and_counted(ws: LocalWorkspace, tiny: TinyFolder) -> None:
     result = at(ws, tiny, "2020-04-01").adopt_table(str(OLD.features("region")))
-    assert result.rows_in == result.rows_out + result.details["known_later"]
-    assert result.details["known_later"] > 0
+    assert result.rows_in == result.rows_out + result.details.known_later
+    assert result.details.known_later > 0
     assert max(row["known_at"] for row in rows_of(ws, NEW)) <= parse_as_of("2020-04-01")
 
 
@@ -139,9 +139,9 @@ def with_features(ws: LocalWorkspace, tiny: TinyFolder) -> LocalWorkspace:
 def test_an_adopted_model_becomes_the_first_champion_on_record(with_features: LocalWorkspace, tiny: TinyFolder) -> None:
     ws = with_features
     result = at(ws, tiny).adopt_model(SOURCE)
-    assert result.details["role"] == "champion"
+    assert result.details.role == "champion"
     assert ws.registry.aliases(NEW.model) == {"champion": 1}
-    told = [(row["event"], row["kind"], row["reason"]) for row in promotion.events(ws, NEW)]
+    told = [(row.event, row.kind, row.reason) for row in promotion.events(ws, NEW)]
     assert told == [(event, "adoption", f"adopted from {OLD.model}/1") for event in ("decided", "applied")]
     # It scores, is monitored, and can be held against a challenger: all that a champion of our own can.
     summary = at(ws, tiny, "2020-11-01").run(["ingest", "refine", "features", "score", "monitor", "train", "gate"])
@@ -161,7 +161,7 @@ def test_beside_a_champion_it_becomes_challenger(with_features: LocalWorkspace, 
     ws = with_features
     at(ws, tiny).run(["train", "gate"])
     assert ws.registry.aliases(NEW.model) == {"champion": 1}
-    assert at(ws, tiny).adopt_model(SOURCE).details["role"] == "challenger"
+    assert at(ws, tiny).adopt_model(SOURCE).details.role == "challenger"
     assert ws.registry.aliases(NEW.model) == {"champion": 1, "challenger": 2}
 
 
@@ -188,7 +188,7 @@ def test_a_model_that_may_be_pickled_is_refused(ws: LocalWorkspace, tiny: TinyFo
             pip_requirements=["scikit-learn"],
         )
     with pytest.raises(RegistryError, match="may be pickled"):
-        at(ws, tiny).adopt_model(adopt_model.Source("dev.elsewhere.pickled", 1, parse_as_of(AS_OF)))
+        at(ws, tiny).adopt_model(adopt_model.ExistingVersion("dev.elsewhere.pickled", 1, parse_as_of(AS_OF)))
     assert ws.registry.aliases(NEW.model) == {}
 
 
@@ -197,8 +197,8 @@ def test_what_it_was_trained_on_must_be_known(with_features: LocalWorkspace, tin
     ws.registry.set_tags(OLD.model, 1, {"trained_through": ""})
     with pytest.raises(StageError, match="does not say what it was trained on"):
         at(ws, tiny).adopt_model(SOURCE)
-    through = adopt_model.Source(SOURCE.model, 1, parse_as_of("2020-05-01"))
-    assert at(ws, tiny).adopt_model(through).details["role"] == "champion"
+    through = adopt_model.ExistingVersion(SOURCE.model, 1, parse_as_of("2020-05-01"))
+    assert at(ws, tiny).adopt_model(through).details.role == "champion"
     assert ws.registry.get(NEW.model, 1).tags["trained_through"].startswith("2020-05-01")
 
 

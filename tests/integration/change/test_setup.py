@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner
 
-from mlplatform.change import setup
 from mlplatform.cli.main import cli
 from mlplatform.errors import DeploymentError, UsageError
 from mlplatform.ops import records
+from mlplatform.pipeline import setup_of
 from mlplatform.workspace.local.registry import LocalRegistry
 from mlplatform.workspace.local.workspace import LocalWorkspace
 from tests.support.tiny_gate import FIRST, MODEL, NAMESPACE, context
@@ -105,7 +105,8 @@ def home(tmp_path: Path) -> Iterator[LocalWorkspace]:
 
 
 def run(ws: LocalWorkspace, tiny: TinyFolder, **request: Any) -> list[str]:
-    return setup.run(context(ws, tiny), setup.Request(**request))
+    given = context(ws, tiny)
+    return setup_of(tiny.open(ws), **request).run(given).details.steps
 
 
 def versions(ws: LocalWorkspace) -> dict[str, int]:

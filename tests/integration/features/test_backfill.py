@@ -98,7 +98,7 @@ def here(empty: Here) -> Here:
 
 
 def counts(run: StageRun) -> tuple[int, ...]:
-    return tuple(run.result.details[key] for key in ("before", "after", "added", "removed", "changed"))
+    return tuple(getattr(run.result.details, key) for key in ("before", "after", "added", "removed", "changed"))
 
 
 def test_what_landed_after_the_range_counts_in_it(here: Here) -> None:

@@ -94,8 +94,8 @@ def test_the_labels_known_at_the_training_decide(gate_at, wide):
     """So that the decision is the one that the gate would have made at once, whenever somebody approves."""
     ws = gate_at("challenged")
     assert code(task(ws, wide, "evaluate", version=2)) == 0
-    (decided,) = [row for row in promotion.events(ws, NAMESPACE) if row["challenger_version"] == 2]
-    assert decided["as_of"] == parse_as_of(SECOND)
+    (decided,) = [row for row in promotion.events(ws, NAMESPACE) if row.challenger_version == 2]
+    assert decided.as_of == parse_as_of(SECOND)
     assert ws.registry.aliases(MODEL)[CHAMPION] == 1, "approval is auto, and still it waits"
 
 

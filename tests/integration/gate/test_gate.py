@@ -15,7 +15,6 @@ import pytest
 from mlplatform.as_of import parse_as_of
 from mlplatform.errors import NotPromotedError, RegistryError, UsageError
 from mlplatform.gate import evaluation, promotion
-from mlplatform.gate import stage as gate
 from mlplatform.naming import CHALLENGER, CHAMPION, PREVIOUS_CHAMPION
 from mlplatform.pipeline import Pipeline
 from mlplatform.refine.spine import LABEL_KNOWN_AT
@@ -85,10 +84,10 @@ def test_a_dry_run_in_the_pipeline_records_no_stage(gate_at, wide):
     ws = gate_at("challenged")
     before = ws.tables.to_arrow(NAMESPACE.ops("stage_runs")).num_rows
     use_case = context(ws, wide).use_case
-    Pipeline(ws, use_case, parse_as_of(SECOND)).gate(gate.Request(dry_run=True))
+    Pipeline(ws, use_case, parse_as_of(SECOND)).gate(dry_run=True)
     assert ws.tables.to_arrow(NAMESPACE.ops("stage_runs")).num_rows == before
-    done = Pipeline(ws, use_case, parse_as_of(SECOND)).gate(gate.Request())
-    assert done.details["outcome"] == "promoted"
+    done = Pipeline(ws, use_case, parse_as_of(SECOND)).gate()
+    assert done.details.outcome == "promoted"
     assert ws.tables.to_arrow(NAMESPACE.ops("stage_runs")).num_rows == before + 1
 
 
@@ -102,10 +101,10 @@ def test_an_override_promotes_what_the_checks_reject_and_says_who_and_why(gate_a
     assert forced.details["outcome"] == "promoted"
     assert aliases(ws) == {CHAMPION: 2, PREVIOUS_CHAMPION: 1}
     last = promotion.events(ws, NAMESPACE)[-1]
-    assert (last["event"], last["kind"], last["decided_by"]) == ("applied", "override", ws.user)
-    assert "manual override: the champion scores nulls" in last["reason"]
-    assert "at least 0.9990 is needed" in last["reason"]
-    assert {check["name"] for check in last["checks"]} >= {"floor", "beats_champion"}
+    assert (last.event, last.kind, last.decided_by) == ("applied", "override", ws.user)
+    assert "manual override: the champion scores nulls" in last.reason
+    assert "at least 0.9990 is needed" in last.reason
+    assert {check["name"] for check in last.checks} >= {"floor", "beats_champion"}
     assert champions_of(promotion.events(ws, NAMESPACE))[-1].kind == "override"
 
 
@@ -273,7 +272,7 @@ def test_a_decision_that_waits_gives_way_to_another_version_and_to_an_override(g
     forced = put(ws, by_hand, version=2, override="now").details
     assert forced["steps"] == dry
     assert forced["outcome"] == "promoted"
-    assert [row["event"] for row in promotion.events(ws, NAMESPACE, decision_id=waiting)] == ["decided", "stale"]
+    assert [row.event for row in promotion.events(ws, NAMESPACE, decision_id=waiting)] == ["decided", "stale"]
     assert aliases(ws) == {CHAMPION: 2, PREVIOUS_CHAMPION: 1}
 
 
@@ -299,11 +298,11 @@ def test_labels_that_no_training_knew_are_taken_where_they_are_enough(gate_at, w
     Pipeline(ws, context(ws, wide).use_case, parse_as_of(LATER)).run(["ingest", "refine", "features"])
     later = put(ws, wide, LATER)
     assert later.details["rows_from"] == evaluation.NEW_LABELS
-    (row,) = [row for row in promotion.events(ws, NAMESPACE) if row["event"] == "decided" and row["evaluation"]][-1:]
+    (row,) = [row for row in promotion.events(ws, NAMESPACE) if row.event == "decided" and row.evaluation][-1:]
     spine = context(ws, wide).use_case.label_spine()
-    frame = known_labels(ws, NAMESPACE, spine, parse_as_of(LATER), after=parse_as_of(row["evaluation"]["after"])).rows
+    frame = known_labels(ws, NAMESPACE, spine, parse_as_of(LATER), after=parse_as_of(row.evaluation["after"])).rows
     new = frame.filter(pc.greater(frame[LABEL_KNOWN_AT], pa.scalar(first_of("2020-11"), pa.timestamp("us", tz="UTC"))))
-    assert row["evaluation"]["rows"] == new.num_rows > 100
+    assert row.evaluation["rows"] == new.num_rows > 100
     looked_at = set(new["account"].to_pylist())
     for version in (1, 2):
         # Neither fitted on, nor in the holdout of either.
@@ -318,7 +317,7 @@ def test_too_few_new_labels_and_the_holdout_is_taken_and_flagged(gate_at, tmp_pa
     many = write_tiny_use_case(tmp_path, months=1, rows_a_month=1, gate={"margin": 0.2, "min_rows": 301})
     Pipeline(ws, context(ws, many).use_case, parse_as_of(LATER)).run(["refine"])
     put(ws, many, LATER)
-    source = promotion.events(ws, NAMESPACE)[-1]["evaluation"]
+    source = promotion.events(ws, NAMESPACE)[-1].evaluation
     assert source["rows_from"] == evaluation.HOLDOUT
     assert 0 < source["holdout_rows"] <= source["rows"]
 
@@ -329,9 +328,9 @@ def test_the_first_labels_are_the_holdout_and_no_row_of_it_was_fitted_on(gate_at
     row = promotion.events(ws, NAMESPACE)[0]
     spine = context(ws, wide).use_case.label_spine()
     tags = ws.registry.get(MODEL, 1).tags
-    frame = known_labels(ws, NAMESPACE, spine, parse_as_of(FIRST), after=parse_as_of(row["evaluation"]["after"]))
+    frame = known_labels(ws, NAMESPACE, spine, parse_as_of(FIRST), after=parse_as_of(row.evaluation["after"]))
     fitted = known_labels(ws, NAMESPACE, spine, parse_as_of(FIRST), until=parse_as_of(tags["trained_through"]))
-    assert frame.digest == row["evaluation"]["digest"]
+    assert frame.digest == row.evaluation["digest"]
     assert not set(frame.rows["account"].to_pylist()) & set(fitted.rows["account"].to_pylist())
 
 
@@ -382,7 +381,7 @@ def test_each_decision_leaves_its_evidence_with_the_challengers_run(gate_at, wid
     assert (told_["decision_id"], told_["outcome"]) == (details["decision_id"], outcome)
     assert told_["limits"]["min_rows"] == 100
     (row,) = promotion.events(ws, NAMESPACE, decision_id=details["decision_id"])[:1]
-    assert told_["checks"] == row["checks"]
+    assert told_["checks"] == row.checks
     page = (folder / "evidence.html").read_text()
     for text in (
         "Distribution of the difference in roc_auc",

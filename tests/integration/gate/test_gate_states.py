@@ -20,7 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from mlplatform.as_of import parse_as_of
 from mlplatform.errors import PlatformError, UsageError
 from mlplatform.gate import promotion, rollback
-from mlplatform.gate.champion_gate import Decision
+from mlplatform.gate.decision import Decision
 from mlplatform.naming import CHALLENGER, CHAMPION, PREVIOUS_CHAMPION
 from mlplatform.ops import records
 from mlplatform.reporting.decisions import champions_of
@@ -182,8 +182,8 @@ class GateMachine(RuleBasedStateMachine):
         rows = promotion.events(self.ws, NAMESPACE)
         before = self.ws.registry.aliases(MODEL)
         for row in rows:
-            if row["event"] == "applied":
-                again = promotion.decided(promotion.events(self.ws, NAMESPACE, decision_id=row["decision_id"]))
+            if row.event == "applied":
+                again = promotion.decided(promotion.events(self.ws, NAMESPACE, decision_id=row.decision_id))
                 assert again is not None
                 assert promotion.apply(self.ws, NAMESPACE, again) == "applied"
                 # After each: all of them again, in order, would end where it began.
@@ -217,7 +217,7 @@ class GateMachine(RuleBasedStateMachine):
             assert aliases.get(CHAMPION) in (last, begun.challenger_version)
         for one, other in itertools.pairwise(champions):
             assert other.before == one.version
-        applied = [row["decision_id"] for row in rows if row["event"] == "applied"]
+        applied = [row.decision_id for row in rows if row.event == "applied"]
         assert len(applied) == len(set(applied))
 
 
@@ -245,14 +245,13 @@ def test_many_walks_through_what_may_happen(four_versions):
 
 
 def _gate_at_once(root: str, folder: str, barrier: Any, answers: Any) -> None:
-    from mlplatform.gate.stage import Request
     from mlplatform.pipeline import Pipeline
 
     with LocalWorkspace.open(root=root) as ws:
         given = context(ws, TinyFolder(Path(folder), {}), SECOND)
         barrier.wait(120)
         try:
-            answers.put(Pipeline(ws, given.use_case, given.as_of).gate(Request()).details["outcome"])
+            answers.put(Pipeline(ws, given.use_case, given.as_of).gate().details.outcome)
         except PlatformError as error:
             answers.put(error.message)
 

@@ -11,7 +11,7 @@ import pytest
 
 from mlplatform import Replay
 from mlplatform.as_of import parse_as_of
-from mlplatform.ingest import stage as ingest
+from mlplatform.ingest.landing import dealt_out
 from mlplatform.ops.context import StageContext
 from mlplatform.pipeline import Pipeline
 from mlplatform.workspace.local.workspace import LocalWorkspace
@@ -81,7 +81,7 @@ def deal(root: str, folder: str, barrier: Any) -> None:
     with LocalWorkspace.open(env="dev", root=root) as ws:
         context = context_of(ws, Path(folder))
         barrier.wait(60)
-        landing = ingest._landing(context, Replayed())
+        landing = dealt_out(context, Replayed(), Path(folder) / "data")
         assert len(list(landing.glob("signups/*.csv"))) > 60
 
 
@@ -97,7 +97,7 @@ def test_processes_that_deal_out_at_once_do_it_once(tmp_path: Path, tiny: TinyFo
     assert [process.exitcode for process in processes] == [0, 0, 0]
     assert asked(tiny) == 1
     with LocalWorkspace.open(env="dev", root=tmp_path / "home") as ws:
-        landing = ingest._landing(context_of(ws, tiny.folder), Replayed())
+        landing = dealt_out(context_of(ws, tiny.folder), Replayed(), tiny.data)
         assert [path.name for path in landing.parent.iterdir()] == ["signups"]
     assert asked(tiny) == 1
 

@@ -8,9 +8,9 @@ import pyarrow as pa
 import pytest
 
 from mlplatform.as_of import parse_as_of
-from mlplatform.change import setup
 from mlplatform.monitoring import profiling
 from mlplatform.naming import CHAMPION
+from mlplatform.pipeline import setup_of
 from mlplatform.workspace.local.workspace import LocalWorkspace
 from tests.support.tiny_gate import MODEL, NAMESPACE, context
 from tests.support.tiny_runs import run_tiny
@@ -61,7 +61,7 @@ def home(tmp_path: Path, profiles: Profiles) -> Iterator[LocalWorkspace]:
 
 
 def test_each_monitoring_completes_what_is_profiled_and_refreshes_it(home, tiny, profiles):
-    setup.run(context(home, tiny), setup.Request())
+    setup_of(tiny.open(home)).run(context(home, tiny))
     first = run_tiny(home, tiny.folder, FIRST).details("monitor")["profiling"]
     predicted = home.tables.to_arrow(NAMESPACE.gold("predictions"), filters=[("alias", "=", CHAMPION)])
     keys = [*context(home, tiny).use_case.label_spine().primary_keys, "model_version", "prediction"]
@@ -113,7 +113,7 @@ def test_without_a_setup_monitoring_profiles_nothing(home, tiny, profiles):
 
 
 def test_a_refresh_that_fails_is_an_alert_and_keeps_nothing_else_from_being_done(home, tiny, profiles, monkeypatch):
-    setup.run(context(home, tiny), setup.Request())
+    setup_of(tiny.open(home)).run(context(home, tiny))
     monkeypatch.setattr(profiles, "refresh", lambda _: (_ for _ in ()).throw(RuntimeError("no answer")))
     details = run_tiny(home, tiny.folder, FIRST).details("monitor")
     assert any("data profiling: RuntimeError: no answer" in alert["message"] for alert in details["alerts"])

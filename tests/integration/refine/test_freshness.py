@@ -161,7 +161,7 @@ def test_a_mend_that_is_taken_back_is_computed_with_too(here: Here) -> None:
 
 
 def test_code_that_is_no_base_of_the_table_in_its_module_counts_too(here: Here) -> None:
-    here.modules.edit("made_up_tables", "Nobody's.", "Nobody's at all.")
+    here.modules.edit("made_up_tables", "class Other:", "class Others:")
     assert here.run("features")["features"].status == "done"
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from deltalake import DeltaTable
 
-from mlplatform.ops import stage_runs
+from mlplatform.ops.record_table import RecordTable
+from mlplatform.ops.records import STAGE_RUNS
 from mlplatform.workspace.local.workspace import LocalWorkspace
 from tests.support.state import table_rows
 from tests.support.tiny_runs import clone, run_tiny
@@ -129,11 +131,11 @@ def test_a_table_that_is_lost_is_computed_whole_and_said(ws, tiny, expected, nam
     ws.tables._opened.clear()
     summary = run_tiny(ws, tiny.folder, NOW, STAGES)
     assert contents(ws) == expected
-    notes = [text for run in summary.stages for text in run.result.details.get("notes", [])]
+    notes = [text for run in summary.stages for text in run.result.details.notes]
     assert any(text.startswith(f"{name} was gone") for text in notes), notes
     again = run_tiny(ws, tiny.folder, NOW, STAGES)
     assert {run.status for run in again.stages} == {"skipped"}
-    assert not any(run.result.details.get("notes") for run in again.stages)
+    assert not any(run.result.details.notes for run in again.stages)
 
 
 def test_all_tables_lost_at_once(ws, tiny, expected):
@@ -174,18 +176,19 @@ def forget_ids(monkeypatch: pytest.MonkeyPatch, minutes_ago: int = 0) -> None:
     """Records as they were before they held the ids of tables."""
     from datetime import timedelta
 
-    read = stage_runs.read
+    read = RecordTable.read
 
-    def without_ids(*arguments: Any, **named: Any) -> list[dict[str, Any]]:
-        rows = read(*arguments, **named)
-        for row in rows:
-            row["started_at"] -= timedelta(minutes=minutes_ago)
-            row["details"].pop("tables", None)
-            for marker in row["details"].get("computed", {}).values():
+    def without_ids(table: RecordTable[Any], *arguments: Any, **named: Any) -> list[Any]:
+        records = read(table, *arguments, **named)
+        if table is not STAGE_RUNS:
+            return records
+        for record in records:
+            record.details.pop("tables", None)
+            for marker in record.details.get("computed", {}).values():
                 marker.pop("inputs", None)
-        return rows
+        return [replace(record, started_at=record.started_at - timedelta(minutes=minutes_ago)) for record in records]
 
-    monkeypatch.setattr(stage_runs, "read", without_ids)
+    monkeypatch.setattr(RecordTable, "read", without_ids)
 
 
 def test_files_that_silver_holds_and_nobody_has_any_more_are_named(ws, tmp_path, tiny):
@@ -203,5 +206,5 @@ def test_files_that_silver_holds_and_nobody_has_any_more_are_named(ws, tmp_path,
 def test_nothing_is_lost_where_nothing_was_recorded(tmp_path, tiny):
     with LocalWorkspace.open(root=tmp_path / "new") as ws:
         summary = run_tiny(ws, tiny.folder, BEFORE, STAGES)
-        texts = [text for run in summary.stages for text in run.result.details.get("notes", [])]
+        texts = [text for run in summary.stages for text in run.result.details.notes]
     assert not [text for text in texts if "gone" in text]

@@ -124,11 +124,11 @@ class TestLateLabels:
     def test_the_labels_arrive_and_the_facts_are_there_already(self, delivered):
         data, late, refine, table = delivered
         first = refine()
-        assert first.details["left_out"] == {"silver_outcomes": self.LATE}
+        assert first.details.left_out == {"silver_outcomes": self.LATE}
         assert table("gold_labels").num_rows == 480 - self.LATE
         write(data / "late.csv", HEADER, late)
         second = refine()
-        assert (second.rows_quarantined, second.details["repeated"]) == (0, {"silver_facts": self.LATE})
+        assert (second.rows_quarantined, second.details.repeated) == (0, {"silver_facts": self.LATE})
         labels = {row["order"]: row["returned"] for row in table("gold_labels").to_pylist()}
         assert len(labels) == 480
         assert {row[0]: float(row[-1] == "yes") for row in late}.items() <= labels.items()

@@ -84,16 +84,17 @@ def test_logged_again_is_logged_once_and_the_first_version_of_a_table_is_told(ga
 
 
 def test_an_interrupted_training_is_completed_with_its_metrics(gate_at, wide):
-    from mlplatform.training import stage as train
-    from tests.support.tiny_gate import FIRST, context
+    from mlplatform.training.version_tags import KEY_TAG
+    from tests.support.tiny_gate import FIRST
+    from tests.support.tiny_runs import run_tiny
 
     ws = gate_at("trained")
     client = mlflow.MlflowClient(ws.registry.uri, ws.registry.uri)
-    for tag in (train.KEY_TAG, DIGEST_TAG):
+    for tag in (KEY_TAG, DIGEST_TAG):
         client.delete_model_version_tag(str(MODEL), "1", tag)
     logged = []
     ws.registry.log_metrics = lambda version, metrics, at: logged.append((version.version, set(metrics)))
-    train.run(context(ws, wide, FIRST))
+    run_tiny(ws, wide.folder, FIRST, ["train"])
     ((number, names),) = logged
     assert number == 1
     assert "holdout_roc_auc" in names

@@ -11,7 +11,14 @@ import pytest
 from mlplatform import FeatureFunction, FeatureLookup
 from mlplatform.errors import FeatureStoreError
 from mlplatform.features.declaration import declare, split
-from mlplatform.features.training_set import Call, Join, Plan, check_score_frame, make_plan, sources_needed
+from mlplatform.features.training_set import (
+    FunctionCall,
+    Join,
+    LookupPlan,
+    check_score_frame,
+    make_plan,
+    sources_needed,
+)
 from mlplatform.protocols.feature_spec import FeatureSpec
 from mlplatform.protocols.functions import FunctionInfo
 from mlplatform.protocols.tables import TableInfo
@@ -52,10 +59,10 @@ def spec(*features: Any, spine: pa.Schema = SPINE, label: Any = ("y",), exclude:
     )
 
 
-def plan(*features: Any, spine: pa.Schema = SPINE, **arguments: Any) -> Plan:
+def plan(*features: Any, spine: pa.Schema = SPINE, **arguments: Any) -> LookupPlan:
     declared = spec(*features, spine=spine, **arguments)
     wanted = [column.output_name for column in declared.columns]
-    return make_plan(declared, spine, wanted=wanted, tables=TABLES, functions=FUNCTIONS)
+    return make_plan(declared, spine, outputs=wanted, tables=TABLES, functions=FUNCTIONS)
 
 
 def series(**arguments: Any) -> FeatureLookup:
@@ -95,7 +102,7 @@ def test_lookups_and_functions_may_feed_each_other_in_any_order() -> None:
         FeatureFunction(udf_name="dev.x.name", input_bindings={"v": "a"}, output_name="key"),
         series(feature_names="a"),
     )
-    assert [[type(step) for step in stage] for stage in made.stages] == [[Join], [Call], [Join], [Call]]
+    assert [[type(step) for step in stage] for stage in made.stages] == [[Join], [FunctionCall], [Join], [FunctionCall]]
     assert [step.output for step in made.calls] == ["key", "w2"]
 
 

@@ -10,8 +10,9 @@ import pytest
 
 from mlplatform.as_of import parse_as_of
 from mlplatform.config.settings import UseCaseSettings
-from mlplatform.gate.champion_gate import ChampionGate, Decision, decision_id
+from mlplatform.gate.champion_gate import ChampionGate
 from mlplatform.gate.checks.base import CheckResult, Evidence, FeatureFacts, GateCheck, ModelSignature
+from mlplatform.gate.decision import Decision, decision_id
 from mlplatform.statistics import metrics
 from mlplatform.statistics.metrics import Metric
 

@@ -80,7 +80,7 @@ def test_what_is_written_is_a_use_case_and_clean(tmp_path, csv, options):
     settings = load_settings(made.folder / "config.yml", "dev")
     assert settings.simulation is not None
     assert (made.folder / "data" / "upsell.csv").read_bytes() == csv.read_bytes()
-    assert (made.folder / "tests" / "test_upsell.py").is_file()
+    assert (made.folder / "tests" / "test_contract.py").is_file()
     for command in (["check"], ["format", "--check"]):
         ruff = [Path(sys.executable).with_name("ruff"), *command, "--config", PROJECT / "pyproject.toml", "use_cases"]
         # Settings by path count from where ruff runs.
@@ -344,7 +344,8 @@ def test_several_entities_are_one_key(tmp_path, frame):
     made = write(tmp_path, path, entity=["Account No", "Shop"], timestamp="Day")
     cls = discovery.load(discovery.get("upsell", tmp_path / "use_cases"))
     assert cls.spine.entity_keys == ("account_no", "shop")
-    assert cls.silver[0].keys == ("account_no", "shop", "day")
+    assert cls.silver[0].keys == ("account_no", "shop")
+    assert cls.silver[0].primary_keys == ("account_no", "shop", "day")
     with pytest.raises(UsageError, match="different columns"):
         write(tmp_path, path, "other", entity=["Shop", "Shop"], timestamp="Day")
     assert made.histories == ()
@@ -381,8 +382,8 @@ def test_histories_are_by_what_was_asked_for(tmp_path, csv):
     made = write(tmp_path, csv, history_by=["note", "Region+note"])
     cls = discovery.load(discovery.get("upsell", tmp_path / "use_cases"))
     assert [(table.name, table.keys) for table in cls.features] == [
-        ("history_note", ("note",)),
-        ("history_region_note", ("region", "note")),
+        ("note", ("note",)),
+        ("region_note", ("region", "note")),
     ]
     assert cls.trainer.exclude_columns == ("note",), "text of many values is a key, and no input"
     assert [fact.name for fact in made.inferred.facts if fact.role == "category"] == ["region"]

@@ -155,7 +155,7 @@ def test_a_backfill_mends_what_was_damaged(later: LocalWorkspace, use_case: UseC
     later.fe.write_table(name=str(name), df=spoilt, mode="merge")
     later.fe.write_table(name=str(name), df=ghost, mode="merge")
     done = Pipeline(later, use_case, end).backfill("route", start)
-    assert {key: done.result.details[key] for key in ("added", "removed", "changed")} == {
+    assert {key: getattr(done.result.details, key) for key in ("added", "removed", "changed")} == {
         "added": 0, "removed": 1, "changed": 5,
     }  # fmt: skip
     assert later.tables.to_arrow(name).sort_by([("known_at", "ascending"), ("route", "ascending")]).equals(good)

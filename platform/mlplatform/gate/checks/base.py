@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -111,6 +111,20 @@ class CheckResult:
     numbers: dict[str, float] = field(default_factory=dict)
     histogram: dict[str, list[float]] = field(default_factory=dict)
     parts: list[dict[str, Any]] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> CheckResult:
+        """Return a result as it is on record."""
+        return cls(**record)
+
+    def to_record(self, *, histogram: bool = True) -> dict[str, Any]:
+        """Return the result as plain data, as it is kept on record.
+
+        Args:
+            histogram: With the bars of its plot.
+        """
+        record = asdict(self)
+        return record if histogram else {key: value for key, value in record.items() if key != "histogram"}
 
 
 class GateCheck(ABC):

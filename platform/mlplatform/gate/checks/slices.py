@@ -16,6 +16,7 @@ from mlplatform.gate.checks.base import NO_CHAMPION, CheckResult, Evidence, Gate
 from mlplatform.gate.checks.evidence import rarest_class
 from mlplatform.statistics.bootstrap import FEWEST_CLUSTERS, PairedDifference
 from mlplatform.statistics.metrics import Vector
+from mlplatform.types import is_number
 
 _MOST_VALUES = 10
 Mask = npt.NDArray[np.bool_]
@@ -86,14 +87,15 @@ def _slices(evidence: Evidence, column: str) -> Iterator[tuple[str, Mask]]:
     """Yield name and rows of each slice of a column; nulls are a slice of their own."""
     values = evidence.column(column, setting="gate.slices.columns").combine_chunks()
     kind = values.type
-    if not (pa.types.is_primitive(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+    plain = pa.types.is_primitive(kind) or pa.types.is_decimal(kind)
+    if not (plain or pa.types.is_string(kind) or pa.types.is_large_string(kind)):
         raise ConfigError(f"gate.slices.columns: {column!r} is {kind}; only plain values make slices")
     null = np.asarray(values.is_null(nan_is_null=True))
     if null.any():
         yield f"{column} is null", null
     known = values.unique().drop_null()
-    if (pa.types.is_integer(kind) or pa.types.is_floating(kind)) and len(known) > _MOST_VALUES:
-        numbers = np.asarray(values.to_numpy(zero_copy_only=False), dtype=np.float64)
+    if is_number(kind) and len(known) > _MOST_VALUES:
+        numbers = np.asarray(values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), dtype=np.float64)
         edges = np.unique(np.quantile(numbers[~null], [0.25, 0.5, 0.75]))
         place = np.searchsorted(edges, numbers, side="left")
         ends = ["-inf", *(f"{edge:.4g}" for edge in edges), "inf"]

@@ -14,7 +14,8 @@ from mlplatform.workspace.databricks.feature_frames import SparkFrame, rows_in, 
 from mlplatform.workspace.databricks.feature_specs import UnityFeatureSpecs
 from mlplatform.workspace.databricks.feature_tables import UnityFeatureTables, UnityTable
 from mlplatform.workspace.databricks.training_set import DatabricksTrainingSet, refuse_dots, refuse_twins
-from mlplatform.workspace.shared.feature_client import Environment, FeatureClientBase, Scoring
+from mlplatform.workspace.shared.feature_client import FeatureClientBase
+from mlplatform.workspace.shared.scoring import BatchScoring, Environment
 
 if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
@@ -104,22 +105,22 @@ class DatabricksFeatureClient(FeatureClientBase[SparkFrame, UnityTable, Databric
             )
         return DatabricksTrainingSet(self._feature_tables, frame, declaration, real)
 
-    def _log(self, wanted: ModelToLog, training_set: DatabricksTrainingSet) -> ModelInfo:
-        return model_logging.log_model(self._unity_registry, self._client, wanted, training_set)
+    def _log(self, request: ModelToLog, training_set: DatabricksTrainingSet) -> ModelInfo:
+        return model_logging.log_model(self._unity_registry, self._client, request, training_set)
 
     def _check_environment(self, environment: Environment) -> None:
         """Refuse none: MLflow scores in any."""
 
-    def _scored(self, wanted: Scoring[SparkFrame, UnityTable]) -> DataFrame:
-        environment = wanted.environment
+    def _scored(self, request: BatchScoring[SparkFrame, UnityTable]) -> DataFrame:
+        environment = request.environment
         arguments: dict[str, Any] = {"env_manager": environment.env_manager}
         if environment.params:
             arguments["params"] = dict(environment.params)
         if environment.prebuilt_env_uri is not None:
             arguments["prebuilt_env_uri"] = environment.prebuilt_env_uri
-        return scoring.score(wanted.plan, wanted.frame, self._client, wanted.model.exact_uri, arguments)
+        return scoring.score(request.plan, request.frame, self._client, request.model.exact_uri, arguments)
 
-    def _scored_arrow(self, wanted: Scoring[SparkFrame, UnityTable]) -> pa.Table:
-        df = self._scored(wanted)
-        with asked(f"Scoring with {wanted.model.uri}"):
-            return to_arrow(df, wanted.plan.schema)
+    def _scored_arrow(self, request: BatchScoring[SparkFrame, UnityTable]) -> pa.Table:
+        df = self._scored(request)
+        with asked(f"BatchScoring with {request.model.uri}"):
+            return to_arrow(df, request.plan.schema)

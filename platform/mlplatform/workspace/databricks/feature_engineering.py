@@ -133,8 +133,8 @@ def pinned(training_set: Any, frames: Mapping[str, DataFrame]) -> Any:
     Raises:
         FeatureStoreError: If the installed client keeps them somewhere else.
     """
-    there = getattr(training_set, _FRAMES, None)
-    if not isinstance(there, dict) or not set(frames) <= set(there):
+    tables = getattr(training_set, _FRAMES, None)
+    if not isinstance(tables, dict) or not set(frames) <= set(tables):
         from importlib.metadata import version
 
         raise FeatureStoreError(
@@ -142,6 +142,6 @@ def pinned(training_set: Any, frames: Mapping[str, DataFrame]) -> Any:
             f"{', '.join(sorted(frames))} at a version: it has no {_FRAMES} as 0.18.2 has.",
             hint="Use the version of the extra mlplatform[databricks].",
         )
-    again = copy.copy(training_set)
-    setattr(again, _FRAMES, {**there, **frames})
-    return again
+    copied = copy.copy(training_set)
+    setattr(copied, _FRAMES, {**tables, **frames})
+    return copied

@@ -37,7 +37,7 @@ class SparkFrame:
             what: What it is, for messages.
 
         Raises:
-            FeatureStoreError: If it is no frame, repeats a column's name, or has a type that features cannot have.
+            FeatureStoreError: If it is not a frame, repeats a column's name, or has a type that features cannot have.
         """
         if hasattr(frame, "toArrow"):
             return cls(frame, frame_schema(frame, of=what))
@@ -116,17 +116,17 @@ def select(df: DataFrame, schema: pa.Schema, sources: Mapping[str, str] | None =
 
     Args:
         df: The DataFrame.
-        schema: What is wanted.
+        schema: The columns to return.
         sources: Where a column goes by another name in the DataFrame.
     """
-    there = dict(df.dtypes)
-    wanted = []
+    types = dict(df.dtypes)
+    columns = []
     for field in schema:
         source = (sources or {}).get(field.name, field.name)
         kind = spark_type(field.type)
-        found = column(source) if there.get(source) == kind else column(source).cast(kind)
-        wanted.append(found.alias(field.name))
-    return df.select(*wanted)
+        typed = column(source) if types.get(source) == kind else column(source).cast(kind)
+        columns.append(typed.alias(field.name))
+    return df.select(*columns)
 
 
 def to_arrow(df: DataFrame, schema: pa.Schema) -> pa.Table:

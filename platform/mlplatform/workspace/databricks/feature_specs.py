@@ -37,14 +37,16 @@ class UnityFeatureSpecs:
         """
         spec = self.find(name)
         if spec is None:
-            raise FeatureStoreError(f"There is no feature spec {name}.", hint="Make it by ws.fe.create_feature_spec.")
+            raise FeatureStoreError(
+                f"There is no feature spec {name}.", hint="Create it with ws.fe.create_feature_spec."
+            )
         return spec
 
     def find(self, name: ObjectName) -> NamedSpec | None:
-        """Return a feature spec, or None if there is no function of that name.
+        """Return a feature spec, or None if no function has that name.
 
         Raises:
-            FeatureStoreError: If there is a function of that name that is no feature spec, or it cannot be read.
+            FeatureStoreError: If a function of that name is not a feature spec, or cannot be read.
         """
         from databricks.sdk.errors import NotFound
 

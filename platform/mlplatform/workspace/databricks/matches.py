@@ -33,13 +33,13 @@ def with_matches(client: Any, df: DataFrame, scoring: ScoringPlan) -> tuple[Data
         The DataFrame, and by the name that a match goes by in the end, its name in the DataFrame.
     """
     spec, tables = scoring.spec, scoring.tables
-    wanted = needed(spec.columns, spec.included, df.columns)
+    names = needed(spec.columns, spec.included, df.columns)
     features: list[FeatureLookup | FeatureFunction] = [
         _lookup(item, spec)
         if isinstance(item, FeatureColumn)
         else FeatureFunction(udf_name=item.udf_name, input_bindings=item.input_bindings, output_name=item.output_name)
         for item in spec.columns
-        if item.output_name in wanted and not isinstance(item, SourceColumn)
+        if item.output_name in names and not isinstance(item, SourceColumn)
     ]
     matches, presence = {}, {}
     for place, (name, join) in enumerate(zip(scoring.matched, scoring.lookups.joins, strict=True)):

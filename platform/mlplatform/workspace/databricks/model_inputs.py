@@ -85,8 +85,8 @@ def for_model(name: str, kind: pa.DataType, given: Column) -> Column:
     ):
         if wrong is not None:
             refusals = F.when(wrong, F.lit(str(error))).otherwise(refusals)
-    wanted = _spark_name(kind)
-    return F.when(refusals.isNotNull(), F.raise_error(refusals).cast(wanted)).otherwise(given.cast(wanted))
+    target = _spark_name(kind)
+    return F.when(refusals.isNotNull(), F.raise_error(refusals).cast(target)).otherwise(given.cast(target))
 
 
 def _spark_name(kind: pa.DataType) -> str:
@@ -117,8 +117,8 @@ def _any(given: Column, kind: pa.DataType, wrong: _Wrong) -> Column | None:
         parts = [_any(given.getField(field.name), field.type, wrong) for field in kind]
     else:
         return wrong(given, kind)
-    found = [part for part in parts if part is not None]
-    return functools.reduce(operator.or_, found) if found else None
+    conditions = [part for part in parts if part is not None]
+    return functools.reduce(operator.or_, conditions) if conditions else None
 
 
 def _within(values: Column, kind: pa.DataType, wrong: _Wrong) -> Column | None:
@@ -128,9 +128,9 @@ def _within(values: Column, kind: pa.DataType, wrong: _Wrong) -> Column | None:
         return None
 
     def is_wrong(value: Column) -> Column:
-        found = _any(value, kind, wrong)
-        assert found is not None
-        return F.coalesce(found, F.lit(False))
+        condition = _any(value, kind, wrong)
+        assert condition is not None
+        return F.coalesce(condition, F.lit(False))
 
     return F.coalesce(F.exists(values, is_wrong), F.lit(False))
 

@@ -43,37 +43,37 @@ class _WithLineage:
 
 
 def log_model(
-    registry: DatabricksRegistry, client: Any, wanted: ModelToLog, training_set: DatabricksTrainingSet
+    registry: DatabricksRegistry, client: Any, request: ModelToLog, training_set: DatabricksTrainingSet
 ) -> ModelInfo:
     """Log and register a model; see `DatabricksFeatureClient.log_model`.
 
     Args:
         registry: The workspace's registry.
         client: The real client.
-        wanted: The model.
+        request: The model.
         training_set: What it was fitted on.
     """
-    name = wanted.registered_model_name
+    name = request.registered_model_name
     registration: dict[str, Any] = {}
-    if wanted.await_registration_for is not None:
-        registration["await_registration_for"] = wanted.await_registration_for
+    if request.await_registration_for is not None:
+        registration["await_registration_for"] = request.await_registration_for
     registry.activate()
     if name is not None and registry.feature_model_refusal():
-        info = _log_packaged(registry, wanted, training_set, registration)
+        info = _log_packaged(registry, request, training_set, registration)
     else:
         with own_run(registry), asked("Logging the model"), without_chatter():
             info = client.log_model(
-                model=wanted.model,
-                artifact_path=wanted.name,
-                flavor=_WithLineage(wanted.flavor, training_set.lineage),
+                model=request.model,
+                artifact_path=request.name,
+                flavor=_WithLineage(request.flavor, training_set.lineage),
                 training_set=training_set.real,
-                infer_input_example=wanted.infer_input_example,
+                infer_input_example=request.infer_input_example,
                 # The client derives the same signature, and logs the model without one where it cannot; we refuse.
-                output_schema=wanted.signature.outputs,
-                pip_requirements=wanted.pip_requirements,
+                output_schema=request.signature.outputs,
+                pip_requirements=request.pip_requirements,
                 registered_model_name=name,
                 **registration,
-                **wanted.flavor_arguments,
+                **request.flavor_arguments,
             )
     if name is not None:
         info.registered_model_version = _version(registry, name, info.run_id)
@@ -81,7 +81,7 @@ def log_model(
 
 
 def _log_packaged(
-    registry: DatabricksRegistry, wanted: ModelToLog, training_set: DatabricksTrainingSet, registration: dict[str, Any]
+    registry: DatabricksRegistry, request: ModelToLog, training_set: DatabricksTrainingSet, registration: dict[str, Any]
 ) -> ModelInfo:
     from mlflow.models.resources import DatabricksFunction, DatabricksTable
 
@@ -93,7 +93,7 @@ def _log_packaged(
     with TemporaryDirectory() as scratch:
         return log_ourselves(
             registry,
-            wanted,
+            request,
             training_set,
             Path(scratch) / "feature_store",
             refusals=lambda: asked("Logging the model"),

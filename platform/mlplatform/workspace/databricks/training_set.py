@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from mlplatform.errors import FeatureStoreError
-from mlplatform.features.training_set import Plan
+from mlplatform.features.training_set import LookupPlan
 from mlplatform.protocols.feature_spec import FeatureColumn, FeatureSpec
 from mlplatform.workspace.databricks.feature_engineering import asked, pinned
 from mlplatform.workspace.databricks.feature_frames import SparkFrame, select, to_arrow
@@ -96,7 +96,7 @@ def refuse_twins(spec: FeatureSpec) -> None:
         seen[key] = item
 
 
-def refuse_dots(frame: SparkFrame, plan: Plan) -> None:
+def refuse_dots(frame: SparkFrame, plan: LookupPlan) -> None:
     """Refuse columns that the real client's join as of a time takes for fields of a struct.
 
     Raises:
@@ -110,7 +110,7 @@ def refuse_dots(frame: SparkFrame, plan: Plan) -> None:
         )
 
 
-def refuse_null_times(frame: SparkFrame, plan: Plan) -> None:
+def refuse_null_times(frame: SparkFrame, plan: LookupPlan) -> None:
     """Refuse rows without a time, before the real client's join drops them.
 
     Raises:
@@ -124,7 +124,7 @@ def refuse_null_times(frame: SparkFrame, plan: Plan) -> None:
             item.refuse_null_times(nulls[item.time[0]], rows)
 
 
-def refuse_lost_rows(frame: SparkFrame, plan: Plan, joined: DataFrame) -> None:
+def refuse_lost_rows(frame: SparkFrame, plan: LookupPlan, joined: DataFrame) -> None:
     """Refuse what was looked up by a time that another lookup gave, if rows had no such time: the join dropped them.
 
     Raises:

@@ -16,8 +16,9 @@ from mlplatform.workspace.local.feature_tables import OpenDeltaTable, open_table
 from mlplatform.workspace.local.lookup_engine import Sources
 from mlplatform.workspace.local.training_set import Engine, LocalTrainingSet
 from mlplatform.workspace.shared import model_store
-from mlplatform.workspace.shared.feature_client import Environment, FeatureClientBase, Scoring
+from mlplatform.workspace.shared.feature_client import FeatureClientBase
 from mlplatform.workspace.shared.feature_frames import ArrowRows, frame_in
+from mlplatform.workspace.shared.scoring import BatchScoring, Environment
 
 if TYPE_CHECKING:
     from mlflow.models.model import ModelInfo
@@ -108,9 +109,9 @@ class LocalFeatureClient(FeatureClientBase[pa.Table, OpenDeltaTable, LocalTraini
         recorded = {item.table_name: tables[item.table_name] for item in declaration.spec.tables}
         return LocalTrainingSet(engine, frame, declaration, recorded)
 
-    def _log(self, wanted: ModelToLog, training_set: LocalTrainingSet) -> ModelInfo:
+    def _log(self, request: ModelToLog, training_set: LocalTrainingSet) -> ModelInfo:
         with self._scratch_folder() as folder:
-            return model_logging.log_model(self._local_registry, folder, wanted, training_set)
+            return model_logging.log_model(self._local_registry, folder, request, training_set)
 
     def _check_environment(self, environment: Environment) -> None:
         if environment.prebuilt_env_uri is not None:
@@ -124,22 +125,22 @@ class LocalFeatureClient(FeatureClientBase[pa.Table, OpenDeltaTable, LocalTraini
                 f"env_manager {environment.env_manager!r} is not supported here.", hint="Use 'local'."
             )
 
-    def _scored(self, wanted: Scoring[pa.Table, OpenDeltaTable]) -> DataFrame:
-        return self._exchange.to_spark(self._batches(wanted), wanted.plan.schema)
+    def _scored(self, request: BatchScoring[pa.Table, OpenDeltaTable]) -> DataFrame:
+        return self._exchange.to_spark(self._batches(request), request.plan.schema)
 
-    def _scored_arrow(self, wanted: Scoring[pa.Table, OpenDeltaTable]) -> pa.Table:
-        return pa.Table.from_batches(list(self._batches(wanted)), schema=wanted.plan.schema)
+    def _scored_arrow(self, request: BatchScoring[pa.Table, OpenDeltaTable]) -> pa.Table:
+        return pa.Table.from_batches(list(self._batches(request)), schema=request.plan.schema)
 
-    def _batches(self, wanted: Scoring[pa.Table, OpenDeltaTable]) -> Iterator[pa.RecordBatch]:
-        model, params = model_store.load_model(wanted.model), wanted.environment.params
+    def _batches(self, request: BatchScoring[pa.Table, OpenDeltaTable]) -> Iterator[pa.RecordBatch]:
+        model, params = model_store.load_model(request.model), request.environment.params
 
-        def predict(given: Any) -> Any:
-            return model.predict(given, params=dict(params)) if params else model.predict(given)
+        def predict(rows: Any) -> Any:
+            return model.predict(rows, params=dict(params)) if params else model.predict(rows)
 
         sources = Sources(
-            tables={name: table.handle for name, table in wanted.tables.items()},
-            functions=wanted.functions,
-            scratch=wanted.scratch,
+            tables={name: table.handle for name, table in request.tables.items()},
+            functions=request.functions,
+            scratch=request.scratch,
             memory_limit=self.memory_limit,
         )
-        return scoring.score(wanted.plan, wanted.frame, predict, sources)
+        return scoring.score(request.plan, request.frame, predict, sources)

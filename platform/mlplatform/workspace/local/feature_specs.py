@@ -26,7 +26,7 @@ class LocalFeatureSpecs:
         """Return a feature spec.
 
         Raises:
-            FeatureStoreError: If there is none of that name; near names are given.
+            FeatureStoreError: If it does not exist; the hint suggests similar names.
         """
         spec = self.find(name)
         if spec is None:
@@ -55,7 +55,7 @@ class LocalFeatureSpecs:
         """Remove a feature spec.
 
         Raises:
-            FeatureStoreError: If there is none of that name.
+            FeatureStoreError: If it does not exist.
         """
         self.get(name)
         self._path(name).unlink()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from mlplatform.features.defaults import fill
-from mlplatform.features.training_set import Call, Join, Plan
+from mlplatform.features.training_set import FunctionCall, Join, LookupPlan
 from mlplatform.workspace.local import as_of_join, duck
 from mlplatform.workspace.local.function_calls import call
 
@@ -42,7 +42,7 @@ class Sources:
 
 
 def run(
-    plan: Plan, frame: pa.Table, columns: Sequence[str], sources: Sources, *, batch_rows: int = duck.BATCH_ROWS
+    plan: LookupPlan, frame: pa.Table, columns: Sequence[str], sources: Sources, *, batch_rows: int = duck.BATCH_ROWS
 ) -> Iterator[pa.RecordBatch]:
     """Yield the wanted columns of the extended frame, in batches and in the frame's order.
 
@@ -58,9 +58,9 @@ def run(
     """
     schema = pa.schema([plan.schema.field(name) for name in columns])
     stages = list(plan.stages)
-    tail: list[Call] = []
-    while stages and isinstance(stages[-1][0], Call):
-        tail = [*(step for step in stages.pop() if isinstance(step, Call)), *tail]
+    tail: list[FunctionCall] = []
+    while stages and isinstance(stages[-1][0], FunctionCall):
+        tail = [*(step for step in stages.pop() if isinstance(step, FunctionCall)), *tail]
     names = {*columns, *(name for item in tail for name in item.arguments)}
     for item in plan.joins:
         # The whole frame is looked at before the first batch leaves.
@@ -74,7 +74,7 @@ def run(
 
 
 def _extended(
-    stages: Sequence[Sequence[Join] | Sequence[Call]], frame: pa.Table, plan: Plan, sources: Sources
+    stages: Sequence[Sequence[Join] | Sequence[FunctionCall]], frame: pa.Table, plan: LookupPlan, sources: Sources
 ) -> pa.Table:
     if not stages:
         return frame
@@ -90,7 +90,7 @@ def _extended(
 
 
 def _look_up(
-    connection: duckdb.DuckDBPyConnection, frame: pa.Table, item: Join, plan: Plan, sources: Sources
+    connection: duckdb.DuckDBPyConnection, frame: pa.Table, item: Join, plan: LookupPlan, sources: Sources
 ) -> pa.Table:
     types = [plan.schema.field(output).type for _, output in item.outputs]
     outputs = as_of_join.look_up(connection, frame, item, sources.tables[item.table], types)
@@ -99,13 +99,17 @@ def _look_up(
     return frame
 
 
-def _call(frame: pa.Table, step: Call, sources: Sources) -> pa.Table:
+def _call(frame: pa.Table, step: FunctionCall, sources: Sources) -> pa.Table:
     arguments = [frame.column(name) for name in step.arguments]
     return frame.append_column(step.output, call(sources.functions[step.function], arguments, frame.num_rows))
 
 
 def _finish(
-    batch: pa.RecordBatch, calls: Sequence[Call], plan: Plan, schema: pa.Schema, functions: Mapping[str, FunctionInfo]
+    batch: pa.RecordBatch,
+    calls: Sequence[FunctionCall],
+    plan: LookupPlan,
+    schema: pa.Schema,
+    functions: Mapping[str, FunctionInfo],
 ) -> pa.RecordBatch:
     columns: dict[str, pa.Array[Any]] = dict(zip(batch.schema.names, batch.columns, strict=True))
     for step in calls:

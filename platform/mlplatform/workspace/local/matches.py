@@ -7,11 +7,11 @@ from dataclasses import replace
 import pyarrow as pa
 
 from mlplatform.features.scoring import ScoringPlan
-from mlplatform.features.training_set import Join, Plan
+from mlplatform.features.training_set import Join, LookupPlan
 from mlplatform.types import normal_type
 
 
-def with_matches(scoring: ScoringPlan) -> Plan:
+def with_matches(scoring: ScoringPlan) -> LookupPlan:
     """Return what is looked up and computed, each join's key under the name of its match."""
     plan = scoring.lookups
     if not scoring.matched:
@@ -26,4 +26,4 @@ def with_matches(scoring: ScoringPlan) -> Plan:
                 fields.append(pa.field(name, normal_type(scoring.tables[step.table].schema.field(key).type)))
                 steps.append(replace(step, outputs=(*step.outputs, (key, name))))
         stages.append(tuple(steps) or stage)
-    return Plan(stages=tuple(stages), defaults=plan.defaults, schema=pa.schema(fields))
+    return LookupPlan(stages=tuple(stages), defaults=plan.defaults, schema=pa.schema(fields))

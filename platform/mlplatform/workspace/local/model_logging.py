@@ -15,22 +15,22 @@ if TYPE_CHECKING:
     from mlplatform.workspace.local.training_set import LocalTrainingSet
 
 
-def log_model(registry: LocalRegistry, scratch: Path, wanted: ModelToLog, training_set: LocalTrainingSet) -> ModelInfo:
+def log_model(registry: LocalRegistry, scratch: Path, request: ModelToLog, training_set: LocalTrainingSet) -> ModelInfo:
     """Log and register a model; see `LocalFeatureClient.log_model`.
 
     Args:
         registry: The workspace's registry.
         scratch: A folder to package the model in.
-        wanted: The model.
+        request: The model.
         training_set: What it was fitted on.
     """
     registry.activate()
     return log_ourselves(
         registry,
-        wanted,
+        request,
         training_set,
         scratch / "feature_store",
         refusals=refusals_in_our_words,
         # A registration is immediate here.
-        await_registration_for=wanted.await_registration_for or 0,
+        await_registration_for=request.await_registration_for or 0,
     )

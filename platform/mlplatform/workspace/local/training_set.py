@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from mlplatform.features.training_set import Plan, make_plan
+from mlplatform.features.training_set import LookupPlan, make_plan
 from mlplatform.protocols.lineage import TableVersion
 from mlplatform.workspace.local import lookup_engine
 from mlplatform.workspace.local.feature_tables import OpenDeltaTable, open_tables
@@ -67,7 +67,7 @@ class LocalTrainingSet(SpineWithFeatures):
         """Yield the rows as Arrow batches, no more than one in memory beside what is looked up."""
         return self._batches(*self._prepare(as_recorded))
 
-    def _prepare(self, as_recorded: bool) -> tuple[list[str], Mapping[str, OpenDeltaTable], Plan]:
+    def _prepare(self, as_recorded: bool) -> tuple[list[str], Mapping[str, OpenDeltaTable], LookupPlan]:
         names = [table.table_name for table in self._spec.tables]
         tables = open_tables(self._engine.tables, names, versions=self.recorded_versions if as_recorded else None)
         if as_recorded:
@@ -76,12 +76,12 @@ class LocalTrainingSet(SpineWithFeatures):
             self._loaded = _versions(tables)
         infos = {name: table.info for name, table in tables.items()}
         # Types and defaults of every column of the spec are checked, also of those that only feed others.
-        wanted = [column.output_name for column in self._spec.columns]
-        plan = make_plan(self._spec, self._spine, wanted=wanted, tables=infos, functions=self._declaration.functions)
+        outputs = [column.output_name for column in self._spec.columns]
+        plan = make_plan(self._spec, self._spine, outputs=outputs, tables=infos, functions=self._declaration.functions)
         return [*self._spec.included, *self._labels], tables, plan
 
     def _batches(
-        self, columns: Sequence[str], tables: Mapping[str, OpenDeltaTable], plan: Plan
+        self, columns: Sequence[str], tables: Mapping[str, OpenDeltaTable], plan: LookupPlan
     ) -> Iterator[pa.RecordBatch]:
         sources = lookup_engine.Sources(
             tables={name: table.handle for name, table in tables.items()},

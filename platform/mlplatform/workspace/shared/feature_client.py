@@ -5,17 +5,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import pyarrow as pa
 
 from mlplatform.errors import FeatureStoreError
 from mlplatform.features.declaration import declare, looked_up, split
 from mlplatform.features.named_spec import NamedSpec, check_same, inferred_sources, spelled_out
-from mlplatform.features.scoring import ScoringPlan, plan_scoring
+from mlplatform.features.scoring import plan_scoring
 from mlplatform.features.training_set import make_plan, sources_needed
 from mlplatform.naming import ObjectName
 from mlplatform.protocols.feature_spec import FeatureSpec
@@ -24,7 +23,7 @@ from mlplatform.workspace.shared import feature_writes, model_store
 from mlplatform.workspace.shared.feature_methods import OnlySome
 from mlplatform.workspace.shared.feature_specs import FeatureSpecs, SpecDeclaration
 from mlplatform.workspace.shared.model_logging import ModelToLog, model_to_log
-from mlplatform.workspace.shared.model_store import ModelArtifact
+from mlplatform.workspace.shared.scoring import BatchScoring, Environment, FrameT, OpenTable, TableT
 from mlplatform.workspace.shared.training_set import Declaration, SpineWithFeatures, own_training_set
 
 if TYPE_CHECKING:
@@ -38,64 +37,7 @@ if TYPE_CHECKING:
     from mlplatform.workspace.shared.registry import MlflowRegistry
 
 
-class Frame(Protocol):
-    """Rows as a home holds them."""
-
-    @property
-    def schema(self) -> pa.Schema:
-        """Their columns, in normal types."""
-        ...
-
-
-class OpenTable(Protocol):
-    """A feature table as a home looks it up."""
-
-    @property
-    def info(self) -> TableInfo:
-        """What is known about it."""
-        ...
-
-    @property
-    def table_id(self) -> str:
-        """Another one when the table is dropped and made again."""
-        ...
-
-
-FrameT = TypeVar("FrameT", bound=Frame)
-TableT = TypeVar("TableT", bound=OpenTable)
 SetT = TypeVar("SetT", bound=SpineWithFeatures)
-
-
-@dataclass(frozen=True)
-class Environment:
-    """Where a model is scored; see `score_batch`."""
-
-    env_manager: str = "local"
-    params: Mapping[str, Any] | None = None
-    prebuilt_env_uri: str | None = None
-
-
-@dataclass(frozen=True)
-class Scoring(Generic[FrameT, TableT]):
-    """A frame, and a model whose files have been checked; nothing in them has been loaded.
-
-    Attributes:
-        plan: How the frame is scored.
-        frame: The rows.
-        model: The model's files.
-        tables: The feature tables.
-        functions: The registered functions.
-        environment: Where it is scored.
-        scratch: A folder for temporary files, removed when the scoring ends.
-    """
-
-    plan: ScoringPlan
-    frame: FrameT
-    model: ModelArtifact
-    tables: Mapping[str, TableT]
-    functions: Mapping[str, FunctionInfo]
-    environment: Environment
-    scratch: Path
 
 
 class FeatureClientBase(OnlySome, ABC, Generic[FrameT, TableT, SetT]):
@@ -285,8 +227,8 @@ class FeatureClientBase(OnlySome, ABC, Generic[FrameT, TableT, SetT]):
             table_ids=_ids(tables),
             registered=registered,
         )
-        wanted = [column.output_name for column in spec.columns]
-        plan = make_plan(spec, frame.schema, wanted=wanted, tables=_infos(tables), functions=registered)
+        outputs = [column.output_name for column in spec.columns]
+        plan = make_plan(spec, frame.schema, outputs=outputs, tables=_infos(tables), functions=registered)
         declaration = Declaration(
             features=[*lookups, *functions],
             labels=labels,
@@ -387,12 +329,12 @@ class FeatureClientBase(OnlySome, ABC, Generic[FrameT, TableT, SetT]):
             MLflow's `ModelInfo`; its `registered_model_version` is the new version.
 
         Raises:
-            FeatureStoreError: If the training set is none of ours, no signature can be derived, or the real client or
-                MLflow refuses.
+            FeatureStoreError: If the training set is not one of ours, no signature can be derived, or the real client
+                or MLflow refuses.
             RegistryError: If no version was registered, or the registry cannot be read.
         """
         fitted_on = own_training_set(training_set, self.training_set_type)
-        wanted = model_to_log(
+        request = model_to_log(
             model,
             artifact_path,
             flavor=flavor,
@@ -403,7 +345,7 @@ class FeatureClientBase(OnlySome, ABC, Generic[FrameT, TableT, SetT]):
             extra_pip_requirements=extra_pip_requirements,
             arguments=kwargs,
         )
-        return self._log(wanted, fitted_on)
+        return self._log(request, fitted_on)
 
     def score_batch(
         self,
@@ -529,7 +471,7 @@ class FeatureClientBase(OnlySome, ABC, Generic[FrameT, TableT, SetT]):
         """Make a training set."""
 
     @abstractmethod
-    def _log(self, wanted: ModelToLog, training_set: SetT) -> ModelInfo:
+    def _log(self, request: ModelToLog, training_set: SetT) -> ModelInfo:
         """Log a model."""
 
     @abstractmethod
@@ -537,11 +479,11 @@ class FeatureClientBase(OnlySome, ABC, Generic[FrameT, TableT, SetT]):
         """Refuse an environment that the home cannot score in."""
 
     @abstractmethod
-    def _scored(self, scoring: Scoring[FrameT, TableT]) -> DataFrame:
+    def _scored(self, scoring: BatchScoring[FrameT, TableT]) -> DataFrame:
         """Score, with a Spark DataFrame out."""
 
     @abstractmethod
-    def _scored_arrow(self, scoring: Scoring[FrameT, TableT]) -> pa.Table:
+    def _scored_arrow(self, scoring: BatchScoring[FrameT, TableT]) -> pa.Table:
         """Score, with Arrow out."""
 
     @contextmanager
@@ -554,7 +496,7 @@ class FeatureClientBase(OnlySome, ABC, Generic[FrameT, TableT, SetT]):
         trusted_types: Collection[str] | None,
         *,
         matches: bool = False,
-    ) -> Iterator[Scoring[FrameT, TableT]]:
+    ) -> Iterator[BatchScoring[FrameT, TableT]]:
         self._check_environment(environment)
         frame = self._frame(df, of="the frame to score")
         with self._scratch_folder() as scratch:
@@ -573,7 +515,7 @@ class FeatureClientBase(OnlySome, ABC, Generic[FrameT, TableT, SetT]):
                 rule=frame_rule(model.spec_folder, model_uri=model_uri),
             )
             model_store.check_model(model, trusted_types)
-            yield Scoring(plan, frame, model, tables, registered, environment, scratch)
+            yield BatchScoring(plan, frame, model, tables, registered, environment, scratch)
 
     def _registered(self, functions: Sequence[FeatureFunction]) -> dict[str, FunctionInfo]:
         return {item.udf_name: self._functions.get(item.udf_name) for item in functions}

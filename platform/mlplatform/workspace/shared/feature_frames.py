@@ -68,7 +68,7 @@ def frame_in(frame: Any, *, of: str) -> pa.Table:
         of: What it is, for messages.
 
     Raises:
-        FeatureStoreError: If it is no frame, repeats a column's name, or has a type that features cannot have.
+        FeatureStoreError: If it is not a frame, repeats a column's name, or has a type that features cannot have.
     """
     if hasattr(frame, "toArrow"):
         frame_schema(frame, of=of)

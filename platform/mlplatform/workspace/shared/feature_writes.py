@@ -27,17 +27,17 @@ def create(
     description: str | None,
     tags: Mapping[str, str] | None,
 ) -> TableInfo:
-    """Create a feature table, or merge into the one that is there; see the clients' `create_table`."""
+    """Create a feature table, or merge into the existing one; see the clients' `create_table`."""
     ObjectName.parse(name)
     keys = [primary_keys] if isinstance(primary_keys, str) else list(primary_keys or ())
     declared = _declared(name, rows, schema)
     _check(name, keys, timeseries_column, declared)
     if tables.exists(name):
-        there = tables.describe(name)
-        _compare(there, keys, timeseries_column, declared)
+        existing = tables.describe(name)
+        _compare(existing, keys, timeseries_column, declared)
     else:
         if rows is not None:
-            # Before the table is made: a refused batch leaves nothing behind.
+            # Before the table is created: a refused batch leaves nothing behind.
             _check_rows(name, rows, keys)
         tables.create(
             name,
@@ -94,7 +94,7 @@ def _declared(name: ObjectName | str, rows: Rows | None, schema: Any) -> pa.Sche
         unknown = [column for column in rows.schema.names if column not in declared.names]
         if unknown:
             raise FeatureStoreError(
-                f"The frame for {name} has the column {unknown[0]!r}, which its schema has not.",
+                f"The frame for {name} has the column {unknown[0]!r}, which its schema lacks.",
                 hint=did_you_mean(unknown[0], declared.names),
             )
     # A schema's "not null" is meant; a frame's says only that no null happened to be in it.
@@ -106,7 +106,7 @@ def _check(name: ObjectName | str, keys: Sequence[str], timeseries: str | None, 
         raise FeatureStoreError(f"{name} is declared without primary keys.", hint="Give primary_keys.")
     for key in keys:
         if key not in declared.names:
-            raise FeatureStoreError(f"{name}: the key {key!r} is no column.", hint=did_you_mean(key, declared.names))
+            raise FeatureStoreError(f"{name}: the key {key!r} is not a column.", hint=did_you_mean(key, declared.names))
         if keys.count(key) > 1:
             raise FeatureStoreError(f"{name}: the key {key!r} is given twice.", hint="Name each key once.")
         kind = declared.field(key).type
@@ -123,7 +123,8 @@ def _check_timeseries(name: ObjectName | str, keys: Sequence[str], timeseries: A
         )
     if timeseries not in declared.names:
         raise FeatureStoreError(
-            f"{name}: the timeseries column {timeseries!r} is no column.", hint=did_you_mean(timeseries, declared.names)
+            f"{name}: the timeseries column {timeseries!r} is not a column.",
+            hint=did_you_mean(timeseries, declared.names),
         )
     if timeseries not in keys:
         raise FeatureStoreError(
@@ -141,16 +142,16 @@ def _check_timeseries(name: ObjectName | str, keys: Sequence[str], timeseries: A
         )
 
 
-def _compare(there: TableInfo, keys: Sequence[str], timeseries: str | None, declared: pa.Schema) -> None:
+def _compare(existing: TableInfo, keys: Sequence[str], timeseries: str | None, declared: pa.Schema) -> None:
     """Refuse another declaration. Columns that were added to the table later are no difference."""
     ours = {field.name: spark_type(field.type) for field in declared}
-    theirs = {field.name: spark_type(field.type) for field in there.schema}
+    theirs = {field.name: spark_type(field.type) for field in existing.schema}
     same = all(theirs.get(name) == kind for name, kind in ours.items())
-    if same and (there.primary_keys, there.timeseries_column) == (tuple(keys), timeseries):
+    if same and (existing.primary_keys, existing.timeseries_column) == (tuple(keys), timeseries):
         return
     raise FeatureStoreError(
-        f"{there.name} exists with another declaration.\n"
-        f"  there:    keys {list(there.primary_keys)}, timeseries {there.timeseries_column}, "
+        f"{existing.name} exists with another declaration.\n"
+        f"  existing: keys {list(existing.primary_keys)}, timeseries {existing.timeseries_column}, "
         f"columns {_listed(theirs)}\n"
         f"  declared: keys {list(keys)}, timeseries {timeseries}, columns {_listed(ours)}",
         hint="Declare it as it is, add new columns with write_table, or drop the table.",

@@ -70,7 +70,7 @@ def _column(frame: pa.Table, field: pa.Field[Any], table: str) -> pa.ChunkedArra
     column = frame.column(field.name)
     if not column.type.equals(field.type):
         try:
-            column = pc.cast(column, field.type)
+            column = _exactly(column, field.type)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise TableError(
                 f"Column {field.name} of {table} is {field.type}; the frame's {column.type} does not fit: {error}",
@@ -82,3 +82,19 @@ def _column(frame: pa.Table, field: pa.Field[Any], table: str) -> pa.ChunkedArra
             hint="Send such rows to the quarantine, or declare the column nullable.",
         )
     return column
+
+
+def _exactly(column: pa.ChunkedArray[Any], kind: pa.DataType) -> pa.ChunkedArray[Any]:
+    """Cast a column; Arrow refuses what would lose something, but for floats that a decimal rounds.
+
+    Raises:
+        ArrowInvalid: If a value would not be the same.
+    """
+    cast = column.cast(kind)
+    if pa.types.is_floating(column.type) and pa.types.is_decimal(kind):
+        # By way of text: Arrow's own cast back may be a last bit off.
+        back = cast.cast(pa.string()).cast(column.type)
+        if not back.equals(column):
+            lost = column.filter(pc.invert(pc.equal(back, column)))
+            raise pa.ArrowInvalid(f"{len(lost)} value(s), such as {lost[0]}, would be rounded")
+    return cast

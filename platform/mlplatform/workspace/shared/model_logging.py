@@ -75,7 +75,7 @@ def model_to_log(  # noqa: PLR0913  (the real client's arguments)
     """Return what is logged; see `log_model` of the feature client.
 
     Raises:
-        FeatureStoreError: If the flavor is none, or no signature can be derived.
+        FeatureStoreError: If the flavor is not one, or no signature can be derived.
     """
     rest = dict(arguments)
     extra = list(dict.fromkeys([*training_set.extra_pip_requirements, *(extra_pip_requirements or ())]))
@@ -103,12 +103,12 @@ def flavor_name(flavor: Any) -> str:
     """Return the name of an MLflow flavor.
 
     Raises:
-        FeatureStoreError: If it is none.
+        FeatureStoreError: If it is not one.
     """
     name = getattr(flavor, "FLAVOR_NAME", None)
     if not name or not hasattr(flavor, "save_model"):
         raise FeatureStoreError(
-            f"flavor {flavor!r} is no MLflow flavor.", hint="Give a module such as mlflow.sklearn or mlflow.pyfunc."
+            f"flavor {flavor!r} is not an MLflow flavor.", hint="Give a module such as mlflow.sklearn or mlflow.pyfunc."
         )
     return str(name)
 
@@ -134,7 +134,7 @@ def model_requirements(flavor: str, given: Sequence[str] | None, extra: Sequence
 
 def log_ourselves(
     registry: MlflowRegistry,
-    wanted: ModelToLog,
+    request: ModelToLog,
     training_set: SpineWithFeatures,
     folder: Path,
     *,
@@ -145,7 +145,7 @@ def log_ourselves(
 
     Args:
         registry: The workspace's registry, activated.
-        wanted: The model.
+        request: The model.
         training_set: What it was fitted on.
         folder: Where it is packaged; created.
         refusals: Turns what MLflow refuses into an error of ours.
@@ -154,35 +154,35 @@ def log_ourselves(
     Raises:
         FeatureStoreError: If MLflow refuses the model.
     """
-    arguments = dict(wanted.flavor_arguments)
+    arguments = dict(request.flavor_arguments)
     example = arguments.pop("input_example", None)
-    if example is None and wanted.infer_input_example:
+    if example is None and request.infer_input_example:
         example = training_set.example()
-    _package(folder, wanted, training_set, arguments)
+    _package(folder, request, training_set, arguments)
     with own_run(registry), refusals(), without_chatter():
         return log_packaged(
             folder,
-            wanted.name,
-            pip_requirements=list(wanted.pip_requirements),
-            signature=wanted.signature,
+            request.name,
+            pip_requirements=list(request.pip_requirements),
+            signature=request.signature,
             input_example=example,
-            registered_model_name=wanted.registered_model_name,
+            registered_model_name=request.registered_model_name,
             **kwargs,
         )
 
 
-def _package(folder: Path, wanted: ModelToLog, training_set: SpineWithFeatures, arguments: Mapping[str, Any]) -> None:
+def _package(folder: Path, request: ModelToLog, training_set: SpineWithFeatures, arguments: Mapping[str, Any]) -> None:
     import mlflow.pyfunc
 
     folder.mkdir(parents=True)
-    is_pyfunc = flavor_name(wanted.flavor) == mlflow.pyfunc.FLAVOR_NAME
-    python_model = {"python_model": wanted.model} if is_pyfunc else {}
-    positional = [] if is_pyfunc else [wanted.model]
+    is_pyfunc = flavor_name(request.flavor) == mlflow.pyfunc.FLAVOR_NAME
+    python_model = {"python_model": request.model} if is_pyfunc else {}
+    positional = [] if is_pyfunc else [request.model]
     with refusals_in_our_words():
-        wanted.flavor.save_model(
+        request.flavor.save_model(
             *positional,
             path=str(folder / RAW_MODEL),
-            pip_requirements=list(wanted.pip_requirements),
+            pip_requirements=list(request.pip_requirements),
             **python_model,
             **arguments,
         )

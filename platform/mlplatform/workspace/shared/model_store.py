@@ -71,7 +71,7 @@ def fetch(registry: MlflowRegistry, uri: str, scratch: Path) -> ModelArtifact:
         scratch: Where downloaded files go.
 
     Raises:
-        FeatureStoreError: If the URI is none of these forms, or the model has no such alias or version.
+        FeatureStoreError: If the URI has none of these forms, or the model has no such alias or version.
         RegistryError: If the registry or the artifact store cannot be read.
     """
     name, version = _resolve(registry, uri)
@@ -96,7 +96,7 @@ def fetch(registry: MlflowRegistry, uri: str, scratch: Path) -> ModelArtifact:
     if not (Path(path) / "MLmodel").is_file():
         raise RegistryError(
             f"The files of model {uri} are gone: the registry knows it, and its artifact store holds no MLmodel of it.",
-            hint="Restore the artifact store, or train anew.",
+            hint="Restore the artifact store, or train again.",
         )
     return ModelArtifact(path=Path(path), uri=uri, name=name, version=version, tags=tags)
 
@@ -112,14 +112,14 @@ def _resolve(registry: MlflowRegistry, uri: str) -> tuple[str, int | None]:
         return name, aliases[alias]
     if match := _VERSION.fullmatch(uri):
         name, version = match[1], int(match[2])
-        known = [item.version for item in registry.versions(name)]
-        if version not in known:
-            listed = ", ".join(map(str, known)) or "none"
+        versions = [item.version for item in registry.versions(name)]
+        if version not in versions:
+            listed = ", ".join(map(str, versions)) or "none"
             raise FeatureStoreError(f"Model {name} has no version {version}.", hint=f"Its versions: {listed}.")
         return name, version
     if _OTHER.fullmatch(uri):
         return "", None
-    raise FeatureStoreError(f"{uri!r} is no model URI.", hint=f"Give {_FORMS}.")
+    raise FeatureStoreError(f"{uri!r} is not a model URI.", hint=f"Give {_FORMS}.")
 
 
 def check_model(artifact: ModelArtifact, trusted_types: Collection[str] | None = None) -> None:

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from mlplatform.errors import FeatureStoreError
 from mlplatform.features.model_frame import model_frame
-from mlplatform.features.training_set import Plan
+from mlplatform.features.training_set import LookupPlan
 from mlplatform.protocols.feature_spec import FeatureSpec
 from mlplatform.protocols.lineage import RULE, Lineage, TableVersion
 from mlplatform.types import spark_type
@@ -44,7 +44,7 @@ class Declaration:
     labels: Sequence[str]
     exclude_columns: Sequence[str]
     spec: FeatureSpec
-    plan: Plan
+    plan: LookupPlan
     functions: Mapping[str, FunctionInfo]
     use_timeseries_filtering: bool = False
 
@@ -153,7 +153,7 @@ class SpineWithFeatures(ABC):
             if ids[name] != table.table_id:
                 raise FeatureStoreError(
                     f"{name} was dropped and made again since the training set was recorded.",
-                    hint="What it held then is gone; make the training set anew.",
+                    hint="What it held then is gone; make the training set again.",
                 )
 
 

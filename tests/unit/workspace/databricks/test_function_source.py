@@ -16,7 +16,7 @@ import pytest
 from mlplatform.errors import FeatureStoreError
 from mlplatform.features.functions import FeatureFunctionSpec, checked_function
 from mlplatform.workspace.databricks.function_source import python_body, rebuilt
-from use_cases.credit_risk import features
+from use_cases.credit_risk.features import GUARANTEED_SHARE, SAME_STATE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,7 +59,7 @@ def faculty(x: float) -> float:
     return 1 if x < 2 else x * faculty(x - 1)
 
 
-@pytest.mark.parametrize("spec", [features.GUARANTEED_SHARE, features.SAME_STATE], ids=lambda spec: spec.name)
+@pytest.mark.parametrize("spec", [GUARANTEED_SHARE, SAME_STATE], ids=lambda spec: spec.name)
 @pytest.mark.parametrize("values", [(75.0, 100.0), (None, 1.0), (1.0, 0.0), ("CA", "VA"), ("CA", "CA")])
 def test_the_use_cases_functions_are_the_same_after_the_journey(spec, values):
     body = python_body(checked_function(f"dev.credit_risk.{spec.name}", spec.fn, spec.parameters, spec.returns))

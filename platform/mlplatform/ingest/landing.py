@@ -1,4 +1,4 @@
-"""Where ingest takes landed files from: the folder itself, or what Auto Loader brought."""
+"""Where a source's files land: a folder that is read as it is, or one that Auto Loader reads."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from mlplatform.protocols.landing import LANDED_CORRUPT, LANDED_FILE, LANDED_ORD
 _FILE_PATH = "_file_path"
 
 
-class LandedFiles(Protocol):
-    """Files that wait to be ingested."""
+class Landing(Protocol):
+    """Where a source's files land."""
 
-    def names(self) -> list[Path]:
+    def files(self) -> list[Path]:
         """Return the files, by the time they became available, then by name.
 
         Raises:
@@ -41,31 +41,53 @@ class LandedFiles(Protocol):
         """
         ...
 
-    def done(self, paths: Sequence[Path]) -> None:
-        """Take note that these have been ingested."""
+    def forget(self, paths: Sequence[Path]) -> None:
+        """Let go of files that have been ingested."""
         ...
 
-    def again(self) -> None:
+    def bring_all_again(self) -> None:
         """Bring all files again: what they were brought to is gone."""
         ...
 
 
-def landed_files(context: StageContext, source: Source, landing: Path) -> LandedFiles:
-    """Return the files of a source, by the reader that it asks for, if this workspace has it."""
+def open_landing(context: StageContext, source: Source, folder: Path) -> Landing:
+    """Return where a source's files land, by the reader that it asks for, if this workspace has it.
+
+    Args:
+        context: The run.
+        source: The source.
+        folder: The folder that its glob looks into.
+    """
     loader = context.ws.auto_loader if source.reader == "auto_loader" else None
     if loader is None:
-        return FolderFiles(source, landing)
-    return AutoLoadedFiles(context, source, landing, loader)
+        return FolderLanding(source, folder)
+    return AutoLoaderLanding(context, source, folder, loader)
 
 
-class FolderFiles:
+def dealt_out(context: StageContext, source: Source, landing: Path) -> Path:
+    """Return the folder that the source's glob looks into: where files land, or where its replay puts them.
+
+    Args:
+        context: The run.
+        source: The source; its replay, if it has one, deals the extract out.
+        landing: The folder where files land.
+    """
+    if source.replay is None:
+        return landing
+    folder = context.ws.files("landing") / context.namespace.catalog / context.name / source.name
+    with context.ws.lock(f"replay {context.name} {source.name}"):
+        source.replay().deal_out(landing, folder, source.files)
+    return folder
+
+
+class FolderLanding:
     """Reads the files where they lie."""
 
     def __init__(self, source: Source, landing: Path) -> None:
         """Take the source and its folder."""
         self._source, self._landing = source, landing
 
-    def names(self) -> list[Path]:
+    def files(self) -> list[Path]:
         """Return the files in the folder."""
         return self._source.landed(self._landing)
 
@@ -73,14 +95,14 @@ class FolderFiles:
         """Read a file."""
         return read_landed_file(path, self._source)
 
-    def done(self, paths: Sequence[Path]) -> None:
+    def forget(self, paths: Sequence[Path]) -> None:
         """Nothing to note: bronze knows."""
 
-    def again(self) -> None:
+    def bring_all_again(self) -> None:
         """Nothing to forget: bronze knew."""
 
 
-class AutoLoadedFiles:
+class AutoLoaderLanding:
     """Reads what Auto Loader landed in the table `landed_<source>`, which holds only files still waiting."""
 
     def __init__(self, context: StageContext, source: Source, landing: Path, loader: AutoLoader) -> None:
@@ -89,7 +111,7 @@ class AutoLoadedFiles:
         self._table: ObjectName = context.namespace.table(f"landed_{source.name}")
         self._paths: dict[Path, str] = {}
 
-    def names(self) -> list[Path]:
+    def files(self) -> list[Path]:
         """Let Auto Loader bring what is new, and return all files that wait."""
         self._loader.land(self._landing, self._source.files, columns=self._source.columns, into=self._table)
         waiting = self._context.ws.tables.to_arrow(self._table, columns=[LANDED_FILE]).column(LANDED_FILE).unique()
@@ -112,11 +134,11 @@ class AutoLoadedFiles:
             added_columns=added,
         )
 
-    def done(self, paths: Sequence[Path]) -> None:
+    def forget(self, paths: Sequence[Path]) -> None:
         """Let go of rows that bronze has."""
         self._loader.forget(self._table, [self._paths[path] for path in paths])
 
-    def again(self) -> None:
+    def bring_all_again(self) -> None:
         """Let Auto Loader begin anew: its checkpoint belongs to the table that it lands in."""
         if self._context.ws.tables.exists(self._table):
             self._context.ws.tables.drop(self._table)

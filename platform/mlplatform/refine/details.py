@@ -1,0 +1,39 @@
+"""What refining says of itself in its record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from pydantic import BaseModel
+
+from mlplatform.ingest.quarantine import QuarantineDetails
+from mlplatform.refine.freshness import ComputedDetails
+
+
+class RefinedMarker(BaseModel):
+    """What a silver table was refined by.
+
+    Attributes:
+        code: Digest of its declaration and code.
+        batch: The newest batch in it afterwards; 0 if it holds no row.
+    """
+
+    code: str
+    batch: int
+
+
+class RefineDetails(QuarantineDetails, ComputedDetails):
+    """Details of the stage refine.
+
+    Attributes:
+        refined: Bare name of each silver table -> what it was refined by.
+        repeated: Silver table -> rows that existed in it already, known again later.
+        left_out: Silver table -> rows of its source that are not the table's.
+    """
+
+    internal: ClassVar[frozenset[str]] = frozenset({"tables", "computed", "refined"})
+
+    refined: Mapping[str, RefinedMarker] = {}
+    repeated: Mapping[str, int] = {}
+    left_out: Mapping[str, int] = {}

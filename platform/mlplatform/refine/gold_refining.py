@@ -1,0 +1,108 @@
+"""Bringing the label spine and its labels up to a run's time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from mlplatform.code_digest import code_digest
+from mlplatform.naming import ObjectName
+from mlplatform.ops import markers
+from mlplatform.ops.context import StageContext
+from mlplatform.ops.result import StageResult
+from mlplatform.refine import freshness
+from mlplatform.refine.as_of_view import WorkspaceAsOf, view_at
+from mlplatform.refine.details import RefineDetails
+from mlplatform.refine.spine import LABEL_KNOWN_AT, LABELS, SPINE, LabelSpine
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+NAME = "refine"
+
+
+@dataclass(frozen=True)
+class GoldTable:
+    """A gold table of a label spine: the spine itself, or its labels.
+
+    Attributes:
+        spine: The label spine.
+        name: `spine` or `labels`.
+    """
+
+    spine: LabelSpine
+    name: str
+
+    @property
+    def known_at(self) -> str:
+        """The column that says when a row was known."""
+        return self.spine.prediction_time if self.name == SPINE else LABEL_KNOWN_AT
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The table's schema."""
+        return self.spine.spine_schema() if self.name == SPINE else self.spine.label_schema()
+
+    @property
+    def description(self) -> str:
+        """The table's comment."""
+        return self.spine.description if self.name == SPINE else f"Label {self.spine.label} and when it became known"
+
+    def create(self, context: StageContext) -> ObjectName:
+        """Create the table if it does not exist; return its name."""
+        table = context.namespace.gold(self.name)
+        context.ws.tables.create(
+            table,
+            self.schema,
+            primary_keys=self.spine.primary_keys,
+            timeseries_column=self.known_at,
+            description=self.description,
+        )
+        return table
+
+    def rows(self, view: WorkspaceAsOf, since: datetime | None) -> pa.Table:
+        """Return the rows known in [since, the view's time]; since None: all known by then."""
+        from pyspark.sql import functions as F  # noqa: N812
+
+        frame: DataFrame = self.spine.spine(view) if self.name == SPINE else self.spine.labels(view)
+        known = frame.where(F.col(self.known_at) <= F.lit(view.as_of))
+        if since is not None:
+            known = known.where(F.col(self.known_at) >= F.lit(since))
+        return known.toArrow()
+
+
+def gold_tables(spine: LabelSpine) -> tuple[GoldTable, ...]:
+    """Return the gold tables of a label spine."""
+    return tuple(GoldTable(spine, name) for name in (SPINE, LABELS))
+
+
+def refine_gold(context: StageContext, gold: GoldTable, result: StageResult[RefineDetails]) -> bool:
+    """Compute what became known since a gold table was last computed; return whether it changed.
+
+    Args:
+        context: The run.
+        gold: The table.
+        result: What the stage did so far; added to.
+    """
+    spine, table = gold.spine, gold.create(context)
+    digest = code_digest(type(spine), settings=spine.settings.label.model_dump_json())
+    fresh = freshness.check(context, NAME, table, spine.inputs, digest)
+    result.details.keep_computed(table, fresh.marker)
+    changed = False
+    if not fresh.unchanged:
+        view = view_at(context, allowed=spine.inputs)
+        rows = gold.rows(view, fresh.since)
+        result.inputs.update(view.inputs)
+        if rows.num_rows or fresh.since is None:
+            context.progress(f"{table.name}: {rows.num_rows} row(s)")
+            # Everything anew (other code or settings): what it no longer gives must go.
+            write = context.ws.tables.overwrite if fresh.since is None else context.ws.tables.merge
+            changed = bool(write(table, rows).rows)
+        if fresh.lost:
+            again = f"computed whole, {rows.num_rows} row(s)"
+            result.details.note(f"{table.name} was gone, or another table lay in its place: {again}.")
+    markers.keep(context, result, table)
+    return changed

@@ -1,0 +1,273 @@
+"""Bringing one silver table up to a run's time: new files, or all of them where what was refined holds no more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import cast
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mlplatform.code_digest import has_changed
+from mlplatform.errors import StageError
+from mlplatform.ingest.provenance import AVAILABLE_AT, FILE, ROW, texts
+from mlplatform.ingest.quarantine import MALFORMED, REASON, LargeQuarantine, quarantine_schema
+from mlplatform.joins import without_keys_of
+from mlplatform.naming import Namespace, ObjectName
+from mlplatform.ops import markers
+from mlplatform.ops.context import StageContext
+from mlplatform.ops.result import StageResult
+from mlplatform.protocols.tables import Transaction
+from mlplatform.refine.details import RefineDetails, RefinedMarker
+from mlplatform.refine.expectations import REASONS
+from mlplatform.refine.fates import DUPLICATE, Fates, LandedRows, as_quarantined, fates
+from mlplatform.refine.silver import BATCH, SilverTable
+
+NAME = "refine"
+
+
+def tables_of(silver: type[SilverTable], names: Namespace) -> tuple[ObjectName, ObjectName]:
+    """Return a silver table and its quarantine."""
+    return names.silver(silver.name), names.quarantine(silver.name)
+
+
+def create_silver(context: StageContext, silver: SilverTable) -> None:
+    """Create a silver table and its quarantine if they do not exist."""
+    target, quarantine = tables_of(type(silver), context.namespace)
+    context.ws.tables.create(
+        target,
+        silver.schema(),
+        primary_keys=silver.primary_keys,
+        timeseries_column=silver.known_at,
+        description=silver.description,
+    )
+    description = f"Rows of {silver.name} that could not go on"
+    context.ws.tables.create(quarantine, quarantine_schema(), description=description)
+
+
+@dataclass(frozen=True)
+class _Files:
+    """The files of a bronze table, from a silver table's side.
+
+    Attributes:
+        sizes: File -> its rows, of those known by the time of the run, and those refined at a later one.
+        waiting: Files that have not been refined.
+        refined: Files that have.
+    """
+
+    sizes: dict[str, int]
+    waiting: list[str]
+    refined: list[str]
+
+    @property
+    def all(self) -> list[str]:
+        """All of them."""
+        return sorted([*self.waiting, *self.refined])
+
+
+class SilverRefining:
+    """Refines one silver table in one run.
+
+    A file is refined once, by its mark in Delta's log. A table that was lost, or was refined by another declaration, is
+    refined again whole: its rows are replaced in one commit, so that readers see either all old rows or all new ones.
+    """
+
+    def __init__(self, context: StageContext, silver: SilverTable, result: StageResult[RefineDetails]) -> None:
+        """Look at what exists; nothing is written but tables that do not.
+
+        Args:
+            context: The run.
+            silver: The silver table's declaration.
+            result: What the stage did so far; added to.
+        """
+        self._context, self._silver, self._result = context, silver, result
+        self._tables = context.ws.tables
+        self._target, self._quarantine = tables_of(type(silver), context.namespace)
+        create_silver(context, silver)
+        self._digest = silver.digest()
+        # Looked at before anything is written: what is there now is what the last run left, or it is not.
+        self._lost = markers.lost(context, NAME, self._target)
+        self._quarantine_lost = markers.lost(context, NAME, self._quarantine)
+        self._changed = self._refined_otherwise()
+        self._bronze = context.namespace.bronze(silver.source.name)
+        self._version = self._tables.version(self._bronze)
+
+    def run(self) -> None:
+        """Refine what waits, and all where it must be.
+
+        Raises:
+            StageError: If the SQL cannot be computed, or all is to be refined again and files are no longer in bronze.
+        """
+        self._result.inputs[str(self._bronze)] = self._version
+        files = self._files()
+        whole = self._lost or self._changed
+        if self._quarantine_lost and not whole:
+            self._refill_quarantine(files.refined)
+        pending = files.all if whole else files.waiting
+        if pending:
+            self._context.progress(f"{self._target.name}: {len(pending)} file(s)")
+            rows = fates(self._tables, self._silver, self._target, self._landed(pending), beside=pending)
+            if whole:
+                self._replace(rows, pending)
+                self._mark(files.waiting)
+                self._say_whole(rows, pending)
+            else:
+                self._add(rows, pending)
+            self._say_large(rows.bad, files)
+            self._count(rows, sum(files.sizes[name] for name in pending))
+        details = self._result.details
+        batch = self._tables.largest(self._target, BATCH) or 0
+        details.refined = {**details.refined, self._target.name: RefinedMarker(code=self._digest, batch=batch)}
+        markers.keep(self._context, self._result, self._target)
+        markers.keep(self._context, self._result, self._quarantine)
+
+    def _refined_otherwise(self) -> bool:
+        """Tell whether rows were refined by another declaration, also in a run that was killed before its record."""
+        run = markers.last(self._context, NAME, self._target, RefineDetails)
+        marker = run.details.refined.get(self._target.name) if run is not None else None
+        if marker is None or self._lost:
+            return False
+        if has_changed(marker.code, self._digest):
+            return True
+        if self._tables.largest(self._target, BATCH, filters=[(BATCH, "<=", marker.batch)]) is not None:
+            return False
+        # No row is left of what the record is about: all was replaced since, by whatever declaration.
+        return marker.batch > 0 or self._tables.largest(self._target, BATCH) is not None
+
+    def _files(self) -> _Files:
+        # Nothing may stay of another declaration, nor of what was refined at a later time than this.
+        filters = [] if self._changed else [(AVAILABLE_AT, "<=", self._context.as_of)]
+        landed = self._tables.to_arrow(
+            self._bronze, version=self._version, columns=[FILE, AVAILABLE_AT], filters=filters
+        )
+        files = landed.group_by(FILE).aggregate([([], "count_all"), (AVAILABLE_AT, "min")]).sort_by(FILE)
+        names = texts(files, FILE)
+        sizes = dict(zip(names, cast("list[int]", files.column("count_all").to_pylist()), strict=True))
+        times = cast("list[datetime]", files.column(f"{AVAILABLE_AT}_min").to_pylist())
+        available = dict(zip(names, times, strict=True))
+        refined = dict(zip(names, self._tables.committed(self._target, self._marks(names)), strict=True))
+        looked_at = [name for name in names if available[name] <= self._context.as_of or refined[name]]
+        if self._changed:
+            self._check_all_landed(sizes)
+        return _Files(
+            sizes={name: sizes[name] for name in looked_at},
+            waiting=[name for name in looked_at if not refined[name]],
+            refined=[name for name in looked_at if refined[name]],
+        )
+
+    def _check_all_landed(self, sizes: dict[str, int]) -> None:
+        held = set(texts(self._tables.to_arrow(self._target, columns=[FILE]), FILE))
+        missing = sorted(held - set(sizes))
+        if missing:
+            raise StageError(
+                f"{self._target.name} is declared otherwise than it was refined, and {len(missing)} of its files are "
+                f"no longer in {self._bronze}: {', '.join(missing[:3])}{' ...' if len(missing) > 3 else ''}.",  # noqa: PLR2004
+                hint="Nothing was written. Put the files back where they landed and ingest, or take the change back.",
+            )
+
+    def _landed(self, files: list[str]) -> LandedRows:
+        return LandedRows(self._bronze, self._version, files)
+
+    def _marks(self, files: list[str]) -> list[Transaction]:
+        return [Transaction(f"refine:{self._silver.name}:{file}") for file in files]
+
+    def _batch_of(self, good: pa.Table) -> pa.Table:
+        batch = (self._tables.largest(self._target, BATCH) or 0) + 1
+        good = good.select([field.name for field in self._silver.schema() if field.name != BATCH])
+        return good.append_column(BATCH, pa.array([batch] * good.num_rows, pa.int64()))
+
+    def _add(self, rows: Fates, files: list[str]) -> None:
+        """Add new files' rows.
+
+        The quarantine first: silver's commit is what marks the files as refined. After a crash between the two, files
+        that the quarantine has taken are not taken again.
+        """
+        for name, mark in zip(files, self._marks(files), strict=True):
+            bad = rows.bad.filter(pc.equal(rows.bad.column(FILE), pa.scalar(name)))
+            if bad.num_rows:
+                self._tables.append(self._quarantine, as_quarantined(bad), transactions=[mark])
+        self._tables.append(self._target, self._batch_of(rows.good), transactions=self._marks(files))
+
+    def _replace(self, rows: Fates, files: list[str]) -> None:
+        """Put the rows of files in place of those that the table holds of them, in one commit.
+
+        Silver first: that it holds none of the batches on record is how the next run knows that this one was killed.
+        """
+        held = self._tables.to_arrow(self._target)
+        others = held.filter(pc.invert(pc.is_in(held.column(FILE), pa.array(files))))
+        good = self._batch_of(rows.good)
+        self._tables.overwrite(self._target, pa.concat_tables([others, good], promote_options="permissive"))
+        self._put_in_quarantine(rows.bad, files)
+
+    def _mark(self, files: list[str]) -> None:
+        if files:
+            nothing = self._tables.to_arrow(self._target, filters=[(BATCH, "<", 0)])
+            self._tables.append(self._target, nothing, transactions=self._marks(files))
+
+    def _put_in_quarantine(self, bad: pa.Table, files: list[str]) -> None:
+        """Make the rows that fail expectations all that the quarantine holds of files; malformed lines stay.
+
+        In one commit, and the same again: what a crash left half done is done anew.
+        """
+        held = self._tables.to_arrow(self._quarantine)
+        malformed = pc.starts_with(held.column(REASON), MALFORMED)
+        kept = held.filter(pc.or_(malformed, pc.invert(pc.is_in(held.column(FILE), pa.array(files)))))
+        if bad.num_rows or kept.num_rows < held.num_rows:
+            rows = pa.concat_tables([kept, as_quarantined(bad)], promote_options="permissive")
+            self._tables.overwrite(self._quarantine, rows)
+
+    def _refill_quarantine(self, refined: list[str]) -> None:
+        """Put what silver has not taken of refined files into a quarantine that is gone."""
+        count = 0
+        if refined:
+            # Beside all of silver, these files' own rows among them: they are what the others were compared with.
+            rows = fates(self._tables, self._silver, self._target, self._landed(refined), beside=None)
+            held = self._tables.to_arrow(self._target, columns=[FILE, ROW])
+            missing = without_keys_of(pa.concat_tables([rows.good, rows.bad]), held, [FILE, ROW])
+            # Judged all at once now and file by file then, another of several rows of a key may have been the first.
+            reasons = pc.if_else(pc.equal(missing.column(REASONS), pa.scalar("")), DUPLICATE, missing.column(REASONS))
+            missing = missing.set_column(missing.column_names.index(REASONS), REASONS, reasons)
+            self._put_in_quarantine(missing, refined)
+            count = missing.num_rows
+        self._result.details.note(
+            f"{self._quarantine.name} was gone: {count} row(s) of {len(refined)} file(s) are in it again."
+        )
+
+    def _say_whole(self, rows: Fates, files: list[str]) -> None:
+        details = self._result.details
+        if self._quarantine_lost:
+            details.note(f"{self._quarantine.name} was gone: {rows.bad.num_rows} row(s) are in it again.")
+        why = "was gone, or another table lay in its place" if self._lost else "is declared otherwise than before"
+        details.note(
+            f"{self._target.name} {why}: all {len(files)} file(s) of {self._bronze.name} were refined again, "
+            f"{rows.good.num_rows} row(s)."
+        )
+
+    def _say_large(self, bad: pa.Table, files: _Files) -> None:
+        reasons = zip(texts(bad, FILE), texts(bad, REASONS), strict=True)
+        large = LargeQuarantine.find(self._quarantine.name, files.sizes, reasons)
+        self._result.details.say_large(large, self._context.name)
+
+    def _count(self, rows: Fates, landed: int) -> None:
+        """Add what became of the rows that came in to the result.
+
+        Raises:
+            StageError: If one is unaccounted for.
+        """
+        result, details = self._result, self._result.details
+        good, bad, repeated, left_out = (part.num_rows for part in (rows.good, rows.bad, rows.repeated, rows.left_out))
+        if landed != rows.rows:
+            raise StageError(
+                f"{self._target}: {landed} rows came in, {good} went on, {repeated} existed already, {left_out} are "
+                f"not the table's, and {bad} were quarantined.",
+                hint="This is an error of the platform; please report it.",
+            )
+        if repeated:
+            details.repeated = {**details.repeated, self._target.name: repeated}
+        if left_out:
+            details.left_out = {**details.left_out, self._target.name: left_out}
+        # What is not the table's did not come in; what exists already has gone on before.
+        result.rows_in = (result.rows_in or 0) + landed - left_out
+        result.rows_out = (result.rows_out or 0) + good + repeated
+        result.rows_quarantined = (result.rows_quarantined or 0) + bad

@@ -1,0 +1,184 @@
+"""A candidate becomes a registered version: recorded, logged, tagged, and given the alias challenger."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pyarrow as pa
+
+from mlplatform.as_of import shown
+from mlplatform.features import artifacts
+from mlplatform.features.training_set import PREDICTION
+from mlplatform.naming import CHALLENGER, ObjectName
+from mlplatform.ops.context import StageContext
+from mlplatform.protocols.registry import ModelVersion, TableRead
+from mlplatform.protocols.workspace import Workspace
+from mlplatform.refine.spine import SPINE
+from mlplatform.statistics import baseline, estimate, profiles
+from mlplatform.training import skops_flavor
+from mlplatform.training.candidate import Candidate, TrainingData, train
+from mlplatform.training.fitting import in_our_words
+from mlplatform.training.label_frame import LabelFrame
+from mlplatform.training.reference import PROFILE_FILE
+from mlplatform.training.source_version import source_version
+from mlplatform.training.split import time_split
+from mlplatform.training.trainer import Trainer
+from mlplatform.training.version_tags import KEY_TAG, TRAINED_AS_OF_TAG, TRAINED_THROUGH_TAG
+
+FAILURE_TAG = "failure"
+_LONGEST = 500
+_HOLDOUT = "holdout_"
+
+
+def make_challenger(ws: Workspace, model: ObjectName, version: int) -> None:
+    """Give a version the alias challenger, unless it has an alias already."""
+    if version not in ws.registry.aliases(model).values():
+        ws.registry.set_alias(model, CHALLENGER, version)
+
+
+@dataclass(frozen=True)
+class Registration:
+    """One training, on its way to a registered version.
+
+    Attributes:
+        context: The run.
+        trainer: Declares the model.
+        folder: The use case's, whose source version is recorded.
+        frame: The labelled rows.
+        data: With their features.
+        key: Fingerprint of all that decides what the training gives.
+    """
+
+    context: StageContext
+    trainer: Trainer
+    folder: Path
+    frame: LabelFrame
+    data: TrainingData
+    key: str
+
+    def earlier(self) -> ModelVersion | None:
+        """Return the version that the same training gave before; None: there is none."""
+        registry = self.context.ws.registry
+        for version in reversed(registry.versions(self.context.model)):
+            tagged = version.tags.get(KEY_TAG)
+            if tagged == self.key:
+                return version
+            # Without a tag the training was interrupted after registering: the run says what it was.
+            if tagged is None and registry.run(version).tags.get(KEY_TAG) == self.key:
+                return version
+        return None
+
+    def train(self) -> tuple[ModelVersion, Candidate]:
+        """Train on record, and register the model as a version."""
+        context, settings, registry = self.context, self.context.settings, self.context.ws.registry
+        tags = self._tags() | {KEY_TAG: self.key, "delta_versions": json.dumps(self.frame.versions)}
+        experiment, name = f"/{context.namespace.catalog}/{context.name}", f"{context.name} {shown(context.as_of)}"
+        trials = settings.training.search.max_evals
+        with registry.training_run(experiment, name, tags) as run:
+            # Before the model is registered: its lineage is made of the inputs that the run has by then.
+            registry.log_tables(run.run_id, self._tables_read())
+
+            def log_trial(number: int, params: dict[str, Any], score: float) -> None:
+                run.log_trial(number, params, {f"validation_{settings.training.metric}": score})
+                context.progress(f"trial {number + 1} of {trials}: {score:.4f}")
+
+            def log_failure(number: int, params: dict[str, Any], cause: str) -> None:
+                run.log_failed_trial(number, params, {FAILURE_TAG: cause[:_LONGEST]})
+                context.progress(f"trial {number + 1} of {trials} failed: {cause}")
+
+            candidate = train(self.trainer, self.data, settings, log_trial, log_failure)
+            for part, names in candidate.without_values.items():
+                context.progress(f"no value among the {part} rows: {', '.join(names)}")
+            run.log_params(candidate.params)
+            run.log_metrics({f"{_HOLDOUT}{metric}": value for metric, value in candidate.metrics.items()})
+            run.log_json(PROFILE_FILE, self._reference(candidate))
+            context.progress("logging and registering the model")
+            self._log_model(candidate)
+        version = next(item for item in reversed(registry.versions(context.model)) if item.run_id == run.run_id)
+        return version, candidate
+
+    def finish(self, version: ModelVersion) -> None:
+        """Log the metrics on the model and tag the version; again changes nothing, so that a training is completed."""
+        if version.tags.get(KEY_TAG) == self.key:
+            return
+        registry, context = self.context.ws.registry, self.context
+        metrics = {name: value for name, value in registry.run(version).metrics.items() if name.startswith(_HOLDOUT)}
+        registry.log_metrics(version, metrics, context.as_of)
+        with TemporaryDirectory() as folder:
+            digest = artifacts.digest(registry.download(version, Path(folder)))
+        options = context.settings.training
+        split = time_split(self.data.times, holdout=options.holdout, validation=options.validation)
+        registry.set_tags(
+            context.model,
+            version.version,
+            self._tags()
+            | {
+                artifacts.DIGEST_TAG: digest,
+                TRAINED_AS_OF_TAG: context.as_of.isoformat(),
+                TRAINED_THROUGH_TAG: self.data.time_at(int(split.holdout.start) - 1).isoformat(),
+                # Last: its presence says that the others are there.
+                KEY_TAG: self.key,
+            },
+        )
+
+    def _reference(self, candidate: Candidate) -> dict[str, Any]:
+        labels, holdout = self.data.labels, candidate.split.holdout
+        profile = profiles.profile_table(self.data.rows)
+        profile |= profiles.profile_table(pa.table({PREDICTION: pa.array(candidate.holdout_predictions)}))
+        calibration = None
+        if self.context.settings.task == "classification":
+            calibration = estimate.fit_calibration(labels[holdout], candidate.holdout_predictions)
+        return profiles.to_dict(profile, calibration, baseline.learn(labels[: holdout.start]))
+
+    def _tables_read(self) -> list[TableRead]:
+        spine = str(self.context.namespace.gold(SPINE))
+        read = [
+            TableRead(name, version, "spine" if name == spine else "labels")
+            for name, version in self.frame.versions.items()
+        ]
+        features = self.data.training_set.lineage.tables
+        return [*read, *(TableRead(table.name, table.version, "features", table.table_id) for table in features)]
+
+    def _log_model(self, candidate: Candidate) -> None:
+        ws = self.context.ws
+        classification = self.context.settings.task == "classification"
+        ws.fe.log_model(
+            model=candidate.estimator,
+            artifact_path="model",
+            flavor=skops_flavor.flavor(),
+            training_set=self.data.training_set,
+            registered_model_name=str(self.context.model),
+            signature=ws.registry.infer_signature(self.data.inputs.head(5), candidate.holdout_predictions[:5]),
+            serialization_format="skops",
+            skops_trusted_types=_model_types(candidate.estimator, self.trainer.trusted_types),
+            pip_requirements=_requirements(),
+            pyfunc_predict_fn="predict_proba" if classification else "predict",
+        )
+
+    def _tags(self) -> dict[str, str]:
+        context = self.context
+        return {
+            "dataset_version": self.data.digest,
+            "git_sha": source_version(self.folder),
+            **context.tags,
+            "env": context.ws.env,
+        }
+
+
+def _model_types(estimator: Any, trusted: tuple[str, ...]) -> list[str]:
+    import skops.io
+
+    with in_our_words("Storing the model in the skops format"):
+        untrusted = skops.io.get_untrusted_types(data=skops.io.dumps(estimator))
+    return [name for name in untrusted if artifacts.allowed(name, trusted)]
+
+
+def _requirements() -> list[str]:
+    from importlib.metadata import version
+
+    # The installed versions: MLflow would otherwise import the model in a child process to find out, for ten seconds.
+    return [f"{name}=={version(name)}" for name in ("scikit-learn", "numpy", "pandas", "scipy", "skops")]

@@ -1,0 +1,33 @@
+"""The tags by which a version says what it was trained on."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from mlplatform.as_of import parse_as_of
+from mlplatform.errors import StageError
+from mlplatform.protocols.registry import ModelVersion
+
+KEY_TAG = "training_key"
+TRAINED_AS_OF_TAG = "trained_as_of"
+TRAINED_THROUGH_TAG = "trained_through"
+
+
+def time_of(version: ModelVersion, tag: str) -> datetime:
+    """Return the time that a tag says.
+
+    Args:
+        version: The version.
+        tag: `TRAINED_AS_OF_TAG`: labels known by then were trained on. `TRAINED_THROUGH_TAG`: the newest prediction
+            time that was fitted on.
+
+    Raises:
+        StageError: If the version does not have the tag.
+    """
+    text = version.tags.get(tag)
+    if not text:
+        raise StageError(
+            f"Version {version.version} of {version.name} lacks the tag {tag}: what it was trained on is not known.",
+            hint="Only versions that the platform trained can be compared; train a new one.",
+        )
+    return parse_as_of(text)

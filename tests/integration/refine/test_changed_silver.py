@@ -1,0 +1,267 @@
+"""A silver table that is declared otherwise is refined again whole, and what is computed from it follows."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from mlplatform import Column, Expectation, FeatureTable
+from mlplatform.as_of import parse_as_of
+from mlplatform.errors import StageError
+from mlplatform.ops.record_table import RecordTable
+from mlplatform.ops.records import STAGE_RUNS
+from mlplatform.pipeline import Pipeline
+from mlplatform.refine.silver import SilverTable
+from mlplatform.workspace.local.tables import LocalTables
+from mlplatform.workspace.local.workspace import LocalWorkspace
+from tests.support.state import table_rows
+from tests.support.tiny_runs import clone
+from tests.support.tiny_use_case import (
+    NAME,
+    RegionHistory,
+    Signups,
+    SilverCancellations,
+    Subscriptions,
+    Tiny,
+    TinyFolder,
+    write_tiny_use_case,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mlplatform.pipeline import RunSummary
+
+STAGES = ("ingest", "refine", "features")
+BEFORE, NOW = "2020-05-01", "2020-07-01"
+_BATCH = re.compile(r'"_batch": \d+, ')
+TABLES = ("silver_signups", "quarantine_signups", "gold_spine", "gold_labels", "features_prices", "features_region")
+
+
+class Monthly(SilverTable):
+    """One row per subscription."""
+
+    name = "signups"
+    source = Signups
+    keys = ("account",)
+    known_at = "signed_up_at"
+    columns = (
+        Column("account", "string", "Number of the account", nullable=False, sql="trim(account)"),
+        Column("signed_up_at", "timestamp", "Day", nullable=False, sql="try_to_timestamp(signed_up, 'yyyy-MM-dd')"),
+        Column("region", "string", "Where the customer is", sql="trim(region)"),
+        Column("price", "double", "Price per month", sql="try_cast(price AS double)"),
+        Column("seats", "double", "Seats", sql="try_cast(seats AS double)"),
+    )
+    expectations = (Expectation("price_is_positive", "price > 0"),)
+
+
+def changed(column: str, **values: Any) -> tuple[Column, ...]:
+    return tuple(replace(item, **values) if item.name == column else item for item in Monthly.columns)
+
+
+class Yearly(Monthly):
+    """One row per subscription, its price by year."""
+
+    columns = changed("price", sql="12 * try_cast(price AS double)")
+
+
+class Northern(Monthly):
+    """Only the north is good enough."""
+
+    expectations = (*Monthly.expectations, Expectation("is_in_the_north", "region = 'north'"))
+
+
+class Reworded(Monthly):
+    """The same in other words."""
+
+    columns = changed("price", comment="What a month costs")
+
+
+class Broken(Monthly):
+    """Refers to a column that nobody has."""
+
+    columns = changed("price", sql="prize")
+
+
+class Prices(FeatureTable):
+    """Prices by account."""
+
+    name = "prices"
+    table = None
+    keys = ("account",)
+    timeseries_column = "signed_up_at"
+    inputs = ("silver_signups",)
+    columns = (Column("account", "string", "Number"), Column("signed_up_at", "timestamp", "When"), Monthly.columns[3])
+
+    def compute(self, ws, as_of, since):  # type: ignore[no-untyped-def]
+        """As they stand."""
+        return ws.read("silver_signups").select("account", "signed_up_at", "price")
+
+
+def run(ws: LocalWorkspace, tiny: TinyFolder, silver: type[SilverTable], as_of: str = NOW, *only: str) -> RunSummary:
+    parts = {"silver": (silver, SilverCancellations), "spine": Subscriptions, "features": (Prices, RegionHistory)}
+    use_case = type("Changed", (Tiny,), parts).open(NAME, tiny.folder, ws)
+    return Pipeline(ws, use_case, parse_as_of(as_of)).run(only or STAGES)
+
+
+def contents(ws: LocalWorkspace) -> dict[str, list[str]]:
+    # Which batch refined a row is another matter.
+    return {name: [_BATCH.sub("", row) for row in table_rows(ws, f"dev.tiny.{name}")] for name in TABLES}
+
+
+def prices(ws: LocalWorkspace, table: str) -> dict[str, float]:
+    return {row["account"]: row["price"] for row in ws.tables.to_arrow(f"dev.tiny.{table}").to_pylist()}
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyFolder:
+    folder = write_tiny_use_case(tmp_path_factory.mktemp("use_cases"), months=6, rows_a_month=30)
+    folder.soil()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory, tiny: TinyFolder) -> Path:
+    """A workspace whose prices are by month, run step by step."""
+    root = tmp_path_factory.mktemp("base") / "home"
+    with LocalWorkspace.open(root=root) as ws:
+        for as_of in ("2020-03-01", BEFORE):
+            run(ws, tiny, Monthly, as_of)
+    return root
+
+
+@pytest.fixture
+def ws(tmp_path: Path, base: Path) -> Iterator[LocalWorkspace]:
+    with LocalWorkspace.open(root=clone(base, tmp_path / "home")) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def new(tmp_path_factory: pytest.TempPathFactory, tiny: TinyFolder) -> dict[str, dict[str, list[str]]]:
+    """The tables of workspaces that never knew another declaration, by its name."""
+    states = {}
+    for silver in (Monthly, Yearly, Northern):
+        with LocalWorkspace.open(root=tmp_path_factory.mktemp(silver.__name__) / "home") as ws:
+            run(ws, tiny, silver)
+            states[silver.__name__] = contents(ws)
+    return states
+
+
+def test_a_changed_expression_gives_one_unit_in_the_whole_column(ws, tiny, new):
+    before = prices(ws, "silver_signups")
+    summary = run(ws, tiny, Yearly)
+    assert contents(ws) == new["Yearly"]
+    assert {account: prices(ws, "silver_signups")[account] for account in before} == pytest.approx(
+        {account: 12 * price for account, price in before.items()}
+    )
+    by_now = {account: price for account, price in prices(ws, "silver_signups").items() if account != "X3"}
+    assert prices(ws, "gold_spine") == prices(ws, "features_prices") == by_now
+    (refined,) = [stage.result for stage in summary.stages if stage.stage == "refine"]
+    assert refined.rows_in == refined.rows_out + refined.rows_quarantined
+    assert any(note.startswith("silver_signups is declared otherwise than before") for note in summary.notes())
+    again = run(ws, tiny, Yearly)
+    assert {stage.status for stage in again.stages} == {"skipped"}
+    assert not again.notes()
+    assert contents(ws) == new["Yearly"]
+
+
+@pytest.mark.parametrize("silver", [Northern, Yearly])
+def test_rows_that_no_longer_go_on_are_gone_everywhere_and_come_back(ws, tiny, new, silver):
+    run(ws, tiny, silver)
+    assert contents(ws) == new[silver.__name__]
+    run(ws, tiny, Monthly)
+    assert contents(ws) == new["Monthly"]
+
+
+def test_other_words_refine_nothing_again(ws, tiny):
+    run(ws, tiny, Monthly)
+    summary = run(ws, tiny, Reworded)
+    assert {stage.stage: stage.status for stage in summary.stages}["refine"] == "skipped"
+    assert not summary.notes()
+
+
+def test_an_earlier_time_leaves_no_row_of_the_other_unit(ws, tiny, new):
+    run(ws, tiny, Monthly)
+    run(ws, tiny, Yearly, BEFORE)
+    assert contents(ws)["silver_signups"] == new["Yearly"]["silver_signups"]
+    run(ws, tiny, Yearly)
+    assert contents(ws) == new["Yearly"]
+
+
+def test_a_record_of_an_earlier_version_counts_as_unchanged(ws, tiny, monkeypatch):
+    read = RecordTable.read
+
+    def without(table, *arguments, **options):
+        records = read(table, *arguments, **options)
+        for record in records if table is STAGE_RUNS else ():
+            record.details.pop("refined", None)
+        return records
+
+    before = prices(ws, "silver_signups")
+    with monkeypatch.context() as patch:
+        patch.setattr(RecordTable, "read", without)
+        assert not run(ws, tiny, Yearly, BEFORE).notes()
+    assert prices(ws, "silver_signups") == before
+    # From then on it is known by what it was refined.
+    run(ws, tiny, Monthly, BEFORE)
+    assert prices(ws, "silver_signups") == before
+    run(ws, tiny, Yearly, BEFORE)
+    assert prices(ws, "silver_signups") == pytest.approx({account: 12 * price for account, price in before.items()})
+
+
+class Killed(BaseException):
+    """As a kill: nothing after it happens."""
+
+
+def die_at(patch: pytest.MonkeyPatch, number: int) -> None:
+    """Die in place of the n-th write of the stage refine to silver, its quarantine, or gold."""
+    left = [number]
+    for method in ("overwrite", "append", "merge"):
+        write = getattr(LocalTables, method)
+
+        def counted(self, name, *arguments, _write=write, **options):
+            if ".tiny." in str(name):
+                left[0] -= 1
+                if not left[0]:
+                    raise Killed
+            return _write(self, name, *arguments, **options)
+
+        patch.setattr(LocalTables, method, counted)
+
+
+@pytest.mark.parametrize("number", range(1, 6))
+@pytest.mark.parametrize("then", [Northern, Monthly], ids=lambda silver: silver.__name__)
+def test_a_run_that_is_killed_is_completed_or_taken_back(ws, tiny, new, monkeypatch, number, then):
+    run(ws, tiny, Monthly, NOW, "ingest")
+    with monkeypatch.context() as patch:
+        die_at(patch, number)
+        with pytest.raises(Killed):
+            run(ws, tiny, Northern, NOW, "refine")
+    run(ws, tiny, then)
+    assert contents(ws) == new[then.__name__]
+
+
+def test_files_that_are_gone_are_named_and_nothing_is_written(ws, tiny, tmp_path):
+    own = tmp_path / "own"
+    shutil.copytree(tiny.folder, own / "tiny")
+    here = TinyFolder(own / "tiny", {})
+    shutil.rmtree(ws.root / "tables" / "dev" / "tiny" / "bronze_signups")
+    (here.data / "signups" / "signups_2020-02.csv").unlink()
+    run(ws, here, Monthly, BEFORE)
+    before = contents(ws)
+    with pytest.raises(StageError, match=r"1 of its files are no longer in .*signups_2020-02\.csv") as refused:
+        run(ws, here, Yearly, BEFORE)
+    assert "Put the files back" in (refused.value.hint or "")
+    assert contents(ws) == before
+
+
+def test_what_cannot_be_computed_changes_nothing(ws, tiny):
+    before = contents(ws)
+    with pytest.raises(StageError, match="silver_signups cannot be read"):
+        run(ws, tiny, Broken, BEFORE)
+    assert contents(ws) == before
