@@ -11,6 +11,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from mlplatform.config.environments import STANDARD
+from mlplatform.derived import snake_case
 
 if TYPE_CHECKING:
     from mlplatform.discovery import Found
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 STAGES = ("ingest", "refine", "features", "train", "gate", "score", "monitor", "retrain")
 """As `mlplatform.pipeline.ORDER`, which would take a second to import."""
 FEATURES_FILE = "features.py"
+FEATURES_KIND = "Features"
+"""The word of its kind, without which a feature table is named after its class."""
 
 
 class Completed(click.types.StringParamType):
@@ -101,11 +104,31 @@ def _names_in(file: Path) -> Iterable[str]:
         tree = ast.parse(file.read_text(encoding="utf-8"))
     except (OSError, SyntaxError, ValueError):
         return
+    bases: set[str] = set()  # what is derived from a feature table so far, in the order of the file
     for cls in tree.body:
-        for line in cls.body if isinstance(cls, ast.ClassDef) else ():
-            match line:
-                case ast.Assign(targets=[ast.Name(id="name")], value=ast.Constant(value=str(name))):
-                    yield name
+        if not isinstance(cls, ast.ClassDef):
+            continue
+        named = {ast.unparse(base).rpartition(".")[2] for base in cls.bases}
+        if not (named & bases or any(base.endswith("FeatureTable") for base in named)):
+            continue
+        bases.add(cls.name)
+        if not cls.name.startswith("_"):  # else it is only a base of others
+            yield _declared_name(cls) or snake_case(cls.name.removesuffix(FEATURES_KIND) or cls.name)
+
+
+def _declared_name(cls: ast.ClassDef) -> str | None:
+    """Return the name that a class gives its table in its first line, or in its body."""
+    for keyword in cls.keywords:
+        match keyword:
+            case ast.keyword(arg="name", value=ast.Constant(value=str(name))):
+                return name
+    for line in cls.body:
+        match line:
+            case ast.Assign(targets=[ast.Name(id="name")], value=ast.Constant(value=str(name))):
+                return name
+            case ast.AnnAssign(target=ast.Name(id="name"), value=ast.Constant(value=str(name))):
+                return name
+    return None
 
 
 def _workspaces(ctx: click.Context) -> Iterable[str]:
