@@ -21,7 +21,7 @@ from mlplatform.gate.promotion import GateDetails
 from mlplatform.gate.rollback import Rollback
 from mlplatform.gate.stage import Gate
 from mlplatform.ingest.stage import Ingest
-from mlplatform.monitoring.retrain_stage import Retrain, decide, result_of
+from mlplatform.monitoring.retrain import Retrain, decide_now, details_of
 from mlplatform.monitoring.stage import MonitorStage
 from mlplatform.ops import markers, records, stage_runs
 from mlplatform.ops.context import Advance, Progress, nowhere, silent
@@ -47,20 +47,15 @@ _WITHOUT = {
 
 def stages_of(use_case: UseCase) -> tuple[Stage[Any], ...]:
     """Return the stages of a use case, in order."""
-    train = Train(
-        use_case.model_trainer(),
-        use_case.label_spine(),
-        use_case.folder,
-        champion.version_or_none,
-        use_case.functions,
-    )
+    trainer, spine, functions = use_case.model_trainer(), use_case.label_spine(), use_case.functions
+    train = Train(trainer, spine, use_case.folder, champion.version_or_none, functions)
     gate = gate_of(use_case)
     return (
         *computing_of(use_case),
         train,
         gate,
-        Score(),
-        MonitorStage(),
+        Score(use_case.scorer(), spine, functions, trainer.trusted_types),
+        MonitorStage(use_case.monitor(use_case.settings), spine, trainer, functions),
         Retrain(then=(train, replace(gate, only_undecided=True))),
     )
 
@@ -96,7 +91,7 @@ def setup_of(use_case: UseCase, **options: str) -> Setup:
         **options: The principals, and the other options of `Setup`.
     """
     score = next(stage for stage in stages_of(use_case) if isinstance(stage, Score))
-    return Setup(computing_of(use_case), score, use_case.functions, **options)
+    return Setup(computing_of(use_case), score, use_case.label_spine(), use_case.functions, **options)
 
 
 @dataclass
@@ -251,7 +246,7 @@ class Pipeline:
     def retrain_decision(self) -> dict[str, Any]:
         """Return what the retrain stage would decide now, in its record's form; changes nothing."""
         context = self._context
-        return plain(result_of(context, decide(context)).details)
+        return details_of(context, decide_now(context)).to_json()
 
     def lost(self) -> list[str]:
         """Return the names of tables that earlier runs brought up to date, and that are gone or are other ones."""

@@ -20,8 +20,7 @@ import pyarrow.parquet as pq
 
 from mlplatform.config.settings import MonitoringSettings
 from mlplatform.monitoring import drift
-from mlplatform.statistics.counts import count_batches
-from mlplatform.statistics.profiles import profile_table
+from mlplatform.statistics.profiles import count_batches, profile_table
 
 BATCH = 122_880
 REFERENCE = 100_000

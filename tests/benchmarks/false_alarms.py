@@ -22,10 +22,9 @@ import pyarrow as pa
 
 from mlplatform.config.settings import MonitoringSettings, UseCaseSettings
 from mlplatform.monitoring import drift
-from mlplatform.monitoring.baseline_check import Beside, surely_worse
+from mlplatform.monitoring.baseline import Beside, surely_worse
 from mlplatform.statistics import baseline, metrics
-from mlplatform.statistics.counts import count_batches
-from mlplatform.statistics.profiles import profile_table
+from mlplatform.statistics.profiles import count_batches, profile_table
 
 TINY = 1e-9
 RATE = 0.05

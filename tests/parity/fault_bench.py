@@ -16,7 +16,7 @@ from mlplatform.gate import promotion
 from mlplatform.naming import Namespace, ObjectName
 from mlplatform.ops import stage_runs
 from mlplatform.pipeline import Pipeline
-from mlplatform.scoring.scorer import LATEST_PREDICTIONS, PREDICTIONS
+from mlplatform.scoring.predictions import LATEST_PREDICTIONS, PREDICTIONS
 from tests.support.state import table_rows
 
 if TYPE_CHECKING:

@@ -87,6 +87,11 @@ def test_a_monitoring_completes_what_is_profiled_and_refreshes_it(context: Any, 
     setup_of(context.use_case).run(context)
     made, known = parse_as_of("2022-06-01"), parse_as_of("2025-06-01")
 
+    def updated() -> tuple[int, str | None]:
+        done = profiling.update(context, context.use_case.label_spine(), ())
+        assert done is not None
+        return done.rows, done.refresh
+
     def put(name: ObjectName, *rows: dict[str, Any]) -> None:
         schema = ws.tables.describe(name).schema
         ws.tables.append(name, pa.Table.from_pylist([dict.fromkeys(schema.names) | row for row in rows], schema=schema))
@@ -95,10 +100,10 @@ def test_a_monitoring_completes_what_is_profiled_and_refreshes_it(context: Any, 
     scored = {"model_version": 1, "alias": "champion", "as_of": made, "scored_at": made, "run_id": "r"}
     predictions = [key | scored | {"prediction": 0.25} for key in keys]
     put(namespace.gold("predictions"), *predictions, predictions[0] | {"alias": "challenger", "model_version": 2})
-    assert profiling.update(context) == {"rows": 3, "refresh": "started"}
+    assert updated() == (3, "started")
     put(namespace.gold("labels"), keys[0] | {"charged_off": 1.0, "label_known_at": known})
-    assert profiling.update(context) == {"rows": 1, "refresh": "started"}
-    assert profiling.update(context) == {"rows": 0, "refresh": "started"}
+    assert updated() == (1, "started")
+    assert updated() == (0, "started")
     profiled = namespace.gold("labelled_predictions")
     rows = sorted(ws.tables.to_arrow(profiled).to_pylist(), key=lambda row: row["loan_id"])
     assert [(row["loan_id"], row["model_version"], row["prediction"], row["label"]) for row in rows] == [

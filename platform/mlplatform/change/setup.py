@@ -17,7 +17,8 @@ from mlplatform.ops.context import StageContext
 from mlplatform.ops.result import Details, StageResult
 from mlplatform.ops.stage import Action, Plan, PlannedStage
 from mlplatform.protocols.tables import Transaction
-from mlplatform.scoring.scorer import PREDICTIONS
+from mlplatform.refine.spine import LabelSpine
+from mlplatform.scoring.predictions import PREDICTIONS
 
 # Who writes which of the platform's own tables; all roles record their runs.
 _RUNS, _DECISIONS = "stage_runs", "gate_decisions"
@@ -54,6 +55,7 @@ class Setup(PlannedStage[SetupDetails]):
     Attributes:
         computing: The stages whose tables the trainer writes.
         scoring: The stage whose tables the scorer writes.
+        spine: The label spine.
         functions: The feature functions.
         trainer: Ingests, computes features, monitors, registers model versions; empty: nothing is granted.
         promoter: Evaluates versions and moves aliases; empty: nothing is granted.
@@ -69,6 +71,7 @@ class Setup(PlannedStage[SetupDetails]):
 
     computing: tuple[TableMaker, ...]
     scoring: TableMaker
+    spine: LabelSpine
     functions: tuple[FeatureFunctionSpec, ...] = ()
     trainer: str = ""
     promoter: str = ""
@@ -106,18 +109,22 @@ class Setup(PlannedStage[SetupDetails]):
     def _actions(self, context: StageContext) -> Iterator[Action]:
         ws, namespace, model = context.ws, context.namespace, context.model
         self._check(context)
-        tables = [*self._computed(namespace), *profiling.tables(context), namespace.gold(PREDICTIONS)]
+        tables = [
+            *self._computed(namespace),
+            *profiling.tables(ws, namespace),
+            namespace.gold(PREDICTIONS),
+        ]
         yield Action(
             f"create what is missing of {len(tables)} tables and the platform's own {len(records.TABLES)}",
             lambda: self._create(context),
         )
+        tags = context.tags
+        yield Action(f"tag the tables with {', '.join(tags)}", lambda: _tag(context, tables, tags))
         if self.functions:
             names = ", ".join(function.name for function in self.functions)
             yield Action(
                 f"register the feature functions {names}", lambda: register_functions(ws, namespace, self.functions)
             )
-        tags = context.tags
-        yield Action(f"tag the tables with {', '.join(tags)}", lambda: _tag(context, tables, tags))
         description = context.settings.description
         yield Action(
             f"create the model {model} if it does not exist",
@@ -142,7 +149,10 @@ class Setup(PlannedStage[SetupDetails]):
             f"look whether {who} may move aliases of {model}",
             lambda: ws.access.probe_alias_right(model, self.promoter),
         )
-        yield Action("set up the data profiling of the predictions", lambda: profiling.ensure(context))
+        yield Action(
+            "set up the data profiling of the predictions",
+            lambda: profiling.ensure(ws, namespace, self.spine, context.settings),
+        )
 
     def _check(self, context: StageContext) -> None:
         schema = context.model.schema
@@ -161,7 +171,7 @@ class Setup(PlannedStage[SetupDetails]):
         records.ensure(context.ws, context.namespace)
         for stage in (*self.computing, self.scoring):
             stage.create_tables(context)
-        profiling.create_tables(context)
+        profiling.create_tables(context.ws, context.namespace, self.spine)
         # Asked once, a workspace that keeps such a record makes its table.
         context.ws.tables.committed(context.namespace.gold(PREDICTIONS), [Transaction("setup")])
 
@@ -171,13 +181,17 @@ class Setup(PlannedStage[SetupDetails]):
 
     def _grants(self, context: StageContext) -> Iterator[Action]:
         """Grant writing table by table; reading and executing are the schema's, which the deployment grants."""
-        namespace, access = context.namespace, context.ws.access
+        ws, namespace, access = context.ws, context.namespace, context.ws.access
         measured = [table.name for table in records.TABLES if table.name != _DECISIONS]
         for role, principal, tables in (
             (
                 "trainer",
                 self.trainer,
-                [*self._computed(namespace), *profiling.tables(context), *map(namespace.ops, measured)],
+                [
+                    *self._computed(namespace),
+                    *profiling.tables(ws, namespace),
+                    *map(namespace.ops, measured),
+                ],
             ),
             ("promoter", self.promoter, [namespace.ops(_RUNS), namespace.ops(_DECISIONS)]),
             ("scorer", self.scorer, [namespace.gold(PREDICTIONS), namespace.ops(_RUNS)]),
@@ -198,7 +212,7 @@ class Setup(PlannedStage[SetupDetails]):
                 lambda: access.grant(["CREATE MODEL VERSION"], "model", model, trainer),
             )
             # REST reference, "Data quality: create a refresh": whoever monitors needs MANAGE on the table.
-            for profiled in profiling.tables(context)[:1]:
+            for profiled in profiling.tables(ws, namespace)[:1]:
                 yield Action(
                     f"grant the trainer {trainer} MANAGE on {profiled}",
                     lambda profiled=profiled: access.grant(["MANAGE"], "table", profiled, trainer),  # type: ignore[misc]

@@ -28,7 +28,7 @@ def monitor(use_case: str, as_of: str | None, options: Options) -> None:
     before are sent again. Again for the same time measures again what could not be measured, and changes nothing else.
     """
     from mlplatform.pipeline import Pipeline
-    from mlplatform.scoring.scorer import PREDICTIONS
+    from mlplatform.scoring.predictions import PREDICTIONS
 
     moment = as_of_option(as_of)
     with options.open_use_case(use_case) as (ws, opened), output.reporting(total=1) as reporter:

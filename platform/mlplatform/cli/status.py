@@ -128,32 +128,34 @@ def _monitored(runs: list[StageRecord]) -> dict[str, Any] | None:
     """Return what the newest monitoring judged and what it did not; None before the first one."""
     from datetime import UTC, datetime
 
-    from mlplatform.monitoring import monitored
+    from mlplatform.monitoring import details
     from mlplatform.monitoring.alerts import CHECKS
+    from mlplatform.ops.stage_runs import as_run
 
-    found = monitored.up_to([vars(run) for run in runs], datetime.max.replace(tzinfo=UTC))
-    if not found:
+    monitored = [as_run(run, details.MonitorDetails) for run in runs if run.stage == details.STAGE]
+    by_time = details.up_to(monitored, datetime.max.replace(tzinfo=UTC))
+    if not by_time:
         return None
-    newest = max(found)
-    details = found[newest]["details"]
+    newest = max(by_time)
+    newest_details = by_time[newest].details
     return {
         "as_of": newest.isoformat(),
-        "judged": sorted(kind for kind in details.get("windows", {}) if kind in CHECKS),
-        "not_judged": details.get("not_judged", {}),
-        "unjudged_windows": details.get("unjudged_windows", 0),
+        "judged": sorted(kind for kind in newest_details.windows if kind in CHECKS),
+        "not_judged": newest_details.not_judged,
+        "unjudged_windows": newest_details.unjudged_windows,
     }
 
 
-def _monitoring(found: dict[str, Any] | None) -> str | None:
-    if found is None:
+def _monitoring(newest: dict[str, Any] | None) -> str | None:
+    if newest is None:
         return None
     reasons: dict[str, list[str]] = {}
-    for kind, why in found["not_judged"].items():
+    for kind, why in newest["not_judged"].items():
         reasons.setdefault(why, []).append(kind)
-    lines = [f"{len(found['judged'])} checks judged"]
+    lines = [f"{len(newest['judged'])} checks judged"]
     lines += [f"not judged: {why} ({', '.join(kinds)})" for why, kinds in reasons.items()]
-    if found["unjudged_windows"] > 1:
-        lines.append(f"{found['unjudged_windows']} windows in a row were not judged: drift raises no alert")
+    if newest["unjudged_windows"] > 1:
+        lines.append(f"{newest['unjudged_windows']} windows in a row were not judged: drift raises no alert")
     return "\n".join(lines)
 
 

@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
+
+from mlplatform.ops.context import StageContext
+from mlplatform.ops.records import ALERTS, AlertRecord
+from mlplatform.ops.stage_runs import utc_now
+from mlplatform.protocols.tables import Transaction
+
+LOG = logging.getLogger(__name__)
+RAISED, REPEATED, RECOVERED = "raised", "repeated", "recovered"
+TOLD = (RAISED, RECOVERED)
+"""Events that are sent; `repeated` is on record only."""
 
 DRIFT = "drift"
 PREDICTION_DRIFT = "prediction_drift"
@@ -38,13 +49,10 @@ CHECKS = tuple(kind for kind in KINDS if kind not in (NOT_JUDGED, MONITOR))
 """Kinds that say something of data or model; the others are about the monitoring itself."""
 
 State = Literal["ok", "violated", "unknown"]
-Event = Literal["raised", "repeated", "recovered"]
-TOLD = ("raised", "recovered")
-"""Events that are sent; `repeated` is on record only."""
 
 
 @dataclass(frozen=True)
-class Finding:
+class Verdict:
     """What one check says at one time.
 
     Attributes:
@@ -70,86 +78,109 @@ def too_few(rows: int, needed: int, what: str = "row") -> str:
     return f"{rows:,} {what}{'' if rows == 1 else 's'}, needs {needed:,}"
 
 
-@dataclass(frozen=True)
-class Alert:
-    """One event of an alert.
-
-    Attributes:
-        alert_id: The same for the same event, however often it is made.
-        kind: One of `KINDS`.
-        event: `raised`, `repeated` while it lasts, `recovered`.
-        severity: `warning` or `critical`.
-        message: What was found.
-        model_version: Whom it is about.
-        runbook: Where to read what to do.
-    """
-
-    alert_id: str
-    kind: str
-    event: Event
-    severity: str
-    message: str
-    model_version: int | None
-    runbook: str
-
-
-def open_kinds(rows: Iterable[Mapping[str, Any]], before: datetime) -> dict[str, Mapping[str, Any]]:
-    """Return the alerts that are open: kind -> newest row, of those whose newest event is no recovery.
+def record(context: StageContext, verdicts: Sequence[Verdict], severity: Callable[[str], str]) -> list[AlertRecord]:
+    """Write the events that verdicts lead to, each exactly once, and log those that are told.
 
     Args:
-        rows: Of `ops.alerts`.
+        context: The run.
+        verdicts: One per kind.
+        severity: Says how urgent an alert of a kind is.
+
+    Returns:
+        The events, those included that had been written before.
+    """
+    settings, name = context.settings.monitoring.alerts, ALERTS.full_name(context.namespace)
+    earlier = ALERTS.read(context.ws, context.namespace, [("as_of", "<", context.as_of)])
+    alerts = events(
+        verdicts,
+        open_kinds(earlier, context.as_of),
+        {verdict.kind: severity(verdict.kind) for verdict in verdicts},
+        use_case=context.name,
+        as_of=context.as_of,
+        runbook=settings.runbook,
+        channels="log,webhook" if settings.webhook else "log",
+        raised_at=utc_now(),
+    )
+    marks = [Transaction(f"alert:{alert.alert_id}") for alert in alerts]
+    written = context.ws.tables.committed(name, marks)
+    new = [(alert, mark) for alert, mark, done in zip(alerts, marks, written, strict=True) if not done]
+    if new:
+        ALERTS.append(
+            context.ws, context.namespace, [alert for alert, _ in new], transactions=[mark for _, mark in new]
+        )
+    for alert, _ in new:
+        if alert.event in TOLD:
+            level = logging.INFO if alert.event == RECOVERED else logging.WARNING
+            LOG.log(level, "%s %s %s at %s: %s (%s)", alert.severity, alert.kind, alert.event,
+                    f"{context.as_of:%Y-%m-%d}", alert.message, alert.runbook)  # fmt: skip
+    return alerts
+
+
+def open_kinds(alerts: Iterable[AlertRecord], before: datetime) -> dict[str, AlertRecord]:
+    """Return the alerts that are open: kind -> newest event, of those whose newest event is no recovery.
+
+    Args:
+        alerts: Events on record.
         before: Only what was raised at an earlier `as_of` counts, so that a run again finds what the first one found.
     """
-    newest: dict[str, Mapping[str, Any]] = {}
-    for row in sorted((row for row in rows if row["as_of"] < before), key=lambda row: row["as_of"]):
-        newest[row["kind"]] = row
-    return {kind: row for kind, row in newest.items() if row["event"] != "recovered"}
+    earlier = sorted((alert for alert in alerts if alert.as_of < before), key=lambda alert: alert.as_of)
+    newest = {alert.kind: alert for alert in earlier}
+    return {kind: alert for kind, alert in newest.items() if alert.event != RECOVERED}
 
 
 def events(
-    findings: Sequence[Finding],
-    opened: Mapping[str, Mapping[str, Any]],
+    verdicts: Sequence[Verdict],
+    opened: Mapping[str, AlertRecord],
     severities: Mapping[str, str],
     *,
     use_case: str,
     as_of: datetime,
     runbook: str,
-) -> list[Alert]:
-    """Return the events that findings lead to.
+    channels: str,
+    raised_at: datetime,
+) -> list[AlertRecord]:
+    """Return the events that verdicts lead to.
 
     What is violated and not open yet is raised; what is open stays so, without telling anybody again, unless it is
     found to be well: then it has recovered. What could not be judged (`unknown`) changes nothing.
 
     Args:
-        findings: One a kind.
+        verdicts: One per kind.
         opened: As `open_kinds` gives them.
         severities: Kind -> severity.
         use_case: Whose.
         as_of: When.
         runbook: Folder or URL of the runbook's pages.
+        channels: Where they are to be told.
+        raised_at: By the wall clock.
     """
-    found = []
-    for finding in findings:
-        there = opened.get(finding.kind)
-        if finding.state == "violated":
-            event: Event = "repeated" if there else "raised"
-            message, version = finding.message, finding.model_version
-        elif finding.state == "ok" and there:
-            event = "recovered"
-            message = f"well again; open since {there['as_of']:%Y-%m-%d} or before: {there['message']}"
-            version = there["model_version"]
+    alerts = []
+    for verdict in verdicts:
+        before = opened.get(verdict.kind)
+        if verdict.state == "violated":
+            event = REPEATED if before else RAISED
+            message, version = verdict.message, verdict.model_version
+        elif verdict.state == "ok" and before:
+            event = RECOVERED
+            message = f"well again; open since {before.as_of:%Y-%m-%d} or before: {before.message}"
+            version = before.model_version
         else:
             continue
-        identity = f"{use_case}|{finding.kind}|{event}|{as_of.isoformat()}"
-        found.append(
-            Alert(
+        # The same for the same event, however often it is found.
+        identity = f"{use_case}|{verdict.kind}|{event}|{as_of.isoformat()}"
+        alerts.append(
+            AlertRecord(
                 alert_id=hashlib.sha256(identity.encode()).hexdigest()[:16],
-                kind=finding.kind,
+                use_case=use_case,
+                as_of=as_of,
+                kind=verdict.kind,
                 event=event,
-                severity=severities[finding.kind],
+                severity=severities[verdict.kind],
                 message=message,
                 model_version=version,
-                runbook=f"{runbook.rstrip('/')}/{finding.kind}.md",
+                runbook=f"{runbook.rstrip('/')}/{verdict.kind}.md",
+                channels=channels,
+                raised_at=raised_at,
             )
         )
-    return found
+    return alerts

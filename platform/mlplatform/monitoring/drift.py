@@ -1,23 +1,59 @@
-"""Drift: how far a window of scored rows lies from a reference, column by column."""
+"""Drift: how far a window of scored rows lies from training and from the window before, column by column."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
+from typing import cast
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
+from mlplatform.as_of import Duration
 from mlplatform.config.settings import MonitoringSettings
-from mlplatform.statistics import distances
+from mlplatform.features.functions import FeatureFunctionSpec, register_functions
+from mlplatform.features.training_set import PREDICTION
+from mlplatform.joins import with_keys_of
+from mlplatform.monitoring import alerts
+from mlplatform.monitoring.alerts import State, Verdict, too_few
+from mlplatform.monitoring.monitor import Monitor
+from mlplatform.monitoring.window import Window, read_window
+from mlplatform.naming import ObjectName
+from mlplatform.ops.context import StageContext
+from mlplatform.ops.records import DRIFT_METRICS, WINDOW_COUNTS, DriftRecord, WindowRecord
+from mlplatform.protocols.lookups import FeatureLookup
+from mlplatform.protocols.tables import Transaction
+from mlplatform.refine.spine import SPINE, LabelSpine
+from mlplatform.scoring.predictions import UNMATCHED
+from mlplatform.statistics import distances, profiles
 from mlplatform.statistics.counts import ColumnCounts
-from mlplatform.statistics.profiles import ColumnProfile, Profile
+from mlplatform.statistics.profiles import ColumnProfile, Profile, count_batches
+from mlplatform.training.reference import Reference
+from mlplatform.training.trainer import Trainer
 
 TRAINING = "training"
 PREVIOUS = "previous window"
-# Three tests look at a window: chi-square (of psi and js alike), Kolmogorov-Smirnov, and those of shares. Each gets a
-# third of the rate.
-_TESTS = 3
-_SHARES = frozenset({"null_increase", "out_of_range", "new_categories"})
+_NO_BASELINE = "none"
+_SHOWN = 5
+# Distance -> the test that says whether chance explains it: psi and js are judged by that of chi-square.
+_TESTED_BY = {
+    "psi": "chi_square",
+    "js": "chi_square",
+    "chi_square": "chi_square",
+    "ks": "ks",
+    "null_increase": "null_increase",
+    "out_of_range": "out_of_range",
+    "new_categories": "new_categories",
+}
+# Tests whose p-values are corrected together, over all columns; each family gets its part of the rate of false alarms.
+_FAMILIES = (
+    frozenset({"chi_square"}),
+    frozenset({"ks"}),
+    frozenset({"null_increase", "out_of_range", "new_categories"}),
+)
 
 
 @dataclass(frozen=True)
@@ -84,23 +120,32 @@ def compare(
             found.extend(
                 replace(item, baseline=baseline) for item in _column(name, column, before, window[name], limits)
             )
-    for family in {_family(item) for item in found}:
-        mine = [place for place, item in enumerate(found) if item.p_value is not None and _family(item) == family]
-        for place, corrected in zip(mine, distances.holm([found[at].p_value or 0.0 for at in mine]), strict=True):
-            found[place] = replace(found[place], p_value=corrected)
+    found = _corrected(found)
     return [
         replace(item, violated=item.violated or (judged and _beyond(item, limits)), judged=judged) for item in found
     ]
 
 
-def _family(item: DriftMetric) -> str:
-    return "share" if item.metric in _SHARES else item.metric
+def _corrected(found: Sequence[DriftMetric]) -> list[DriftMetric]:
+    """Return the metrics with p-values corrected for the number of tests in their family (Holm)."""
+    corrected: dict[tuple[str, str], float] = {}
+    for family in _FAMILIES:
+        tests = {
+            (item.column, _TESTED_BY[item.metric]): item.p_value
+            for item in found
+            if item.p_value is not None and _TESTED_BY[item.metric] in family
+        }
+        corrected |= zip(tests, distances.holm(list(tests.values())), strict=True)
+    return [
+        item if item.p_value is None else replace(item, p_value=corrected[item.column, _TESTED_BY[item.metric]])
+        for item in found
+    ]
 
 
 def _beyond(item: DriftMetric, limits: MonitoringSettings) -> bool:
     if item.value is None or item.limit is None or item.p_value is None:
         return False
-    return item.value > item.limit and item.p_value < limits.false_alarm_rate / _TESTS
+    return item.value > item.limit and item.p_value < limits.false_alarm_rate / len(_FAMILIES)
 
 
 _Make = Callable[[str, float, float | None, float], DriftMetric]
@@ -153,3 +198,226 @@ def _numeric(metric: _Make, before: ColumnCounts, now: ColumnCounts, limits: Mon
     rise = outside / now.rows - outside_before / before.rows
     p_out = distances.share_rise(outside_before, before.rows, outside, now.rows)
     return [metric("ks", gap, limits.max_ks, p_value), metric("out_of_range", rise, limits.max_out_of_range, p_out)]
+
+
+@dataclass(frozen=True)
+class DriftCheck:
+    """What the check measured, and what it says."""
+
+    metrics: list[DriftMetric]
+    verdicts: list[Verdict]
+
+
+def check(
+    context: StageContext,
+    spine: LabelSpine,
+    trainer: Trainer,
+    functions: Sequence[FeatureFunctionSpec],
+    monitor: Monitor,
+    window: Window,
+    reference: Reference,
+) -> DriftCheck:
+    """Measure the window's drift and record it, exactly once for each `as_of`.
+
+    Args:
+        context: The run.
+        spine: The label spine.
+        trainer: Which inputs are looked up.
+        functions: The feature functions.
+        monitor: Which of them are not watched.
+        window: Its rows; not empty.
+        reference: Of the window's version.
+
+    Raises:
+        PlatformError: If the window's inputs cannot be looked up again, a feature table is gone, ...
+    """
+    limits = context.settings.monitoring
+    ignored = set(monitor.ignored_columns)
+    profile = {name: column for name, column in reference.profile.items() if name not in ignored}
+    counter = _Counter(context, spine, trainer, functions, replace(reference, profile=profile))
+    counted = counter.count(window)
+    metrics = compare(profile, counted, window.rows.num_rows, limits)
+    before = counter.counts_before(window)
+    if before is not None:
+        previous = {name: counts for name, counts in before.items() if name in profile}
+        metrics += compare(profile, counted, window.rows.num_rows, limits, reference=previous, baseline=PREVIOUS)
+    tables = _tables(trainer)
+    metrics += _match_rates(tables, window, limits) + _ages(context, tables, window)
+    version = reference.version.version
+    _record(context, window, version, metrics, counted)
+    return DriftCheck(metrics, _verdicts(metrics, window, version, limits.min_rows))
+
+
+def unknown() -> list[Verdict]:
+    """Return what is said where there is no row to judge."""
+    kinds = (alerts.DRIFT, alerts.PREDICTION_DRIFT, alerts.WINDOW_SHIFT)
+    return [Verdict(kind, "unknown", "there are no predictions in the window") for kind in kinds]
+
+
+@dataclass(frozen=True)
+class _Counter:
+    """Counts windows in the cells of a reference."""
+
+    context: StageContext
+    spine: LabelSpine
+    trainer: Trainer
+    functions: Sequence[FeatureFunctionSpec]
+    reference: Reference
+
+    def count(self, window: Window) -> dict[str, ColumnCounts]:
+        """Return the counts of a window's inputs and predictions."""
+        profile = self.reference.profile
+        inputs = {name: column for name, column in profile.items() if name != PREDICTION}
+        counted = count_batches(inputs, self._inputs(window))
+        if PREDICTION in profile:
+            predictions = window.of_version().select([PREDICTION])
+            counted |= count_batches({PREDICTION: profile[PREDICTION]}, [predictions])
+        return counted
+
+    def counts_before(self, window: Window) -> dict[str, ColumnCounts] | None:
+        """Return the counts of the window before, in the same cells; None when it has no rows."""
+        version = self.reference.version.version
+        records = WINDOW_COUNTS.read(
+            self.context.ws,
+            self.context.namespace,
+            [("window_end", "=", window.start), ("model_version", "=", version), ("as_of", "<", self.context.as_of)],
+        )
+        if records and records[-1].counts.get("format") == profiles.FORMAT:
+            columns = records[-1].counts["columns"]
+            return {name: ColumnCounts(**counts) for name, counts in columns.items()}
+        before = read_window(self.context, self.spine, window.start)
+        if before.version is None:
+            return None
+        # Another version monitored it, in the cells of its own reference, or the cells were others: counted again.
+        counted = self.count(before)
+        if before.version != version:
+            counted.pop(PREDICTION, None)  # by another model
+        return counted
+
+    def _inputs(self, window: Window) -> Iterator[pa.RecordBatch]:
+        """Yield the inputs of the scored rows as of their own prediction times."""
+        time, keys = self.spine.prediction_time, list(self.spine.primary_keys)
+        rows = self.context.ws.tables.to_arrow(
+            self.context.namespace.gold(SPINE), filters=[(time, ">", window.start), (time, "<=", window.end)]
+        )
+        register_functions(self.context.ws, self.context.namespace, self.functions)
+        training_set = self.context.ws.fe.create_training_set(
+            df=with_keys_of(rows, window.rows, keys),
+            feature_lookups=list(self.trainer.lookups()),
+            label=None,
+            exclude_columns=list(self.trainer.exclude_columns),
+        )
+        return training_set.to_batches()
+
+
+def _match_rates(tables: set[ObjectName], window: Window, limits: MonitoringSettings) -> list[DriftMetric]:
+    rows, judged = window.rows.num_rows, window.rows.num_rows >= limits.min_rows
+    missing = Counter(cast("list[str]", pc.list_flatten(window.rows.column(UNMATCHED)).to_pylist()))
+    metrics = []
+    for table in sorted({table.name for table in tables}):
+        rate = 1 - missing.get(table, 0) / rows
+        violated = judged and limits.min_match_rate is not None and rate < limits.min_match_rate
+        limit = limits.min_match_rate
+        metrics.append(DriftMetric(table, "match_rate", rate, limit, violated, baseline=_NO_BASELINE, judged=judged))
+    return metrics
+
+
+def _ages(context: StageContext, tables: set[ObjectName], window: Window) -> list[DriftMetric]:
+    limit = context.settings.monitoring.max_feature_age
+    allowed = Duration.parse(limit) if limit else None
+    metrics = []
+    for table in sorted(tables):
+        column = context.ws.tables.describe(table).timeseries_column
+        if column is None:
+            continue
+        newest = context.ws.tables.largest(table, column, filters=[(column, "<=", context.as_of)])
+        age = None if newest is None else (context.as_of - newest) / timedelta(days=1)
+        # A table without any row is as stale as can be.
+        stale = allowed is not None and (newest is None or allowed.after(newest) < context.as_of)
+        days = (allowed.after(window.end) - window.end) / timedelta(days=1) if allowed else None
+        metrics.append(DriftMetric(table.name, "age_days", age, days, stale, baseline=_NO_BASELINE))
+    return metrics
+
+
+def _tables(trainer: Trainer) -> set[ObjectName]:
+    return {ObjectName.parse(item.table_name) for item in trainer.lookups() if isinstance(item, FeatureLookup)}
+
+
+def _record(
+    context: StageContext,
+    window: Window,
+    version: int,
+    metrics: Sequence[DriftMetric],
+    counted: Mapping[str, ColumnCounts],
+) -> None:
+    once = [Transaction(f"monitor:{context.name}:{context.as_of.isoformat()}")]
+    columns = {name: asdict(counts) for name, counts in counted.items()}
+    counts = WindowRecord(
+        use_case=context.name,
+        as_of=context.as_of,
+        model_version=version,
+        window_start=window.start,
+        window_end=window.end,
+        rows=window.rows.num_rows,
+        counts={"format": profiles.FORMAT, "columns": columns},
+    )
+    WINDOW_COUNTS.append(context.ws, context.namespace, [counts], transactions=once)
+    records = [
+        DriftRecord(
+            use_case=context.name,
+            as_of=context.as_of,
+            baseline=metric.baseline,
+            model_version=version,
+            window_start=window.start,
+            window_end=window.end,
+            column=metric.column,
+            metric=metric.metric,
+            value=metric.value,
+            # What was not judged has no limit on record: that it did not violate one says nothing.
+            limit=metric.limit if metric.judged else None,
+            p_value=metric.p_value,
+            violated=metric.violated,
+            rows=window.rows.num_rows,
+        )
+        for metric in metrics
+    ]
+    DRIFT_METRICS.append(context.ws, context.namespace, records, transactions=once)
+
+
+def _verdicts(metrics: Sequence[DriftMetric], window: Window, version: int, min_rows: int) -> list[Verdict]:
+    def of(kind: str, what: str, mine: Sequence[DriftMetric]) -> list[Verdict]:
+        if not mine:
+            return []
+        violated = sorted((item for item in mine if item.violated), key=_size, reverse=True)
+        if not all(item.judged for item in mine):
+            return [Verdict(kind, "unknown", too_few(window.rows.num_rows, min_rows), version)]
+        state: State = "violated" if violated else "ok"
+        more = f" and {len(violated) - _SHOWN} more" if len(violated) > _SHOWN else ""
+        listed = ", ".join(f"{item.column} ({_shown(item)})" for item in violated[:_SHOWN]) + more
+        message = f"{len(violated)} limit(s) of {what} violated: {listed}" if violated else ""
+        return [Verdict(kind, state, message, version)]
+
+    training = [item for item in metrics if item.baseline == TRAINING]
+    return [
+        *of(alerts.DRIFT, "drift", [item for item in training if item.column != PREDICTION]),
+        *of(alerts.PREDICTION_DRIFT, "prediction drift", [item for item in training if item.column == PREDICTION]),
+        *of(alerts.WINDOW_SHIFT, "a shift since the window before", _of_baseline(metrics, PREVIOUS)),
+        *of(alerts.UNMATCHED_FEATURES, "feature match rate", _limited(metrics, "match_rate")),
+        *of(alerts.STALE_FEATURES, "feature age", _limited(metrics, "age_days")),
+    ]
+
+
+def _of_baseline(metrics: Sequence[DriftMetric], baseline: str) -> list[DriftMetric]:
+    return [item for item in metrics if item.baseline == baseline]
+
+
+def _limited(metrics: Sequence[DriftMetric], metric: str) -> list[DriftMetric]:
+    return [item for item in metrics if item.metric == metric and item.limit is not None]
+
+
+def _size(metric: DriftMetric) -> float:
+    return metric.value if metric.value is not None else float("inf")
+
+
+def _shown(metric: DriftMetric) -> str:
+    return f"{metric.metric} {metric.value:.2f}" if metric.value is not None else metric.metric

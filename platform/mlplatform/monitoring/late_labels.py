@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -11,8 +11,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mlplatform.refine.spine import LABEL_KNOWN_AT
-from mlplatform.scoring.scorer import PREDICTION
+from mlplatform.as_of import Duration, parse_as_of
+from mlplatform.config.settings import UseCaseSettings
+from mlplatform.features.training_set import PREDICTION
+from mlplatform.naming import CHALLENGER
+from mlplatform.ops.context import StageContext
+from mlplatform.refine.spine import LABEL_KNOWN_AT, LABELS, LabelSpine
+from mlplatform.scoring.details import ScoreDetails
+from mlplatform.scoring.predictions import PREDICTIONS
 from mlplatform.statistics.metrics import Vector
 
 LABEL = "_label"
@@ -95,7 +101,7 @@ class Judged:
 
     def versions(self) -> list[int]:
         """Return the versions that predicted, ascending."""
-        return sorted(set(cast("list[int]", self.rows.column("model_version").to_pylist())))
+        return _versions(self.rows)
 
     def vectors(self) -> tuple[Vector, Vector]:
         """Return labels and predictions of the known rows, each of shape (rows,)."""
@@ -137,6 +143,58 @@ def join_labels(
     columns = [*(usable.column(key) for key in keys), pc.cast(usable.column(label), pa.float64())]
     usable = pa.table([*columns, usable.column(LABEL_KNOWN_AT)], names=[*keys, LABEL, LABEL_KNOWN_AT])
     return Judged(first.join(usable, keys=keys, join_type="left outer"), time, settled)
+
+
+def looked_at_since(settings: UseCaseSettings, as_of: datetime) -> datetime:
+    """Return the prediction time before which no label can come any more that would be judged now."""
+    return Duration.parse(settings.monitoring.performance_window).before(_settled(settings, as_of))
+
+
+def _settled(settings: UseCaseSettings, as_of: datetime) -> datetime:
+    grace, horizon = Duration.parse(settings.monitoring.label_grace), Duration.parse(settings.label.horizon)
+    return horizon.before(grace.before(as_of))
+
+
+def predictions_with_labels(context: StageContext, spine: LabelSpine, alias: str) -> Judged:
+    """Return what was predicted under an alias, with the labels known by `as_of`."""
+    tables, as_of = context.ws.tables, context.as_of
+    settled, since = _settled(context.settings, as_of), looked_at_since(context.settings, as_of)
+    keys, time = list(spine.primary_keys), spine.prediction_time
+    predictions = tables.to_arrow(
+        context.namespace.gold(PREDICTIONS),
+        columns=[*keys, PREDICTION, "model_version", "as_of", "run_id"],
+        filters=[("alias", "=", alias), ("as_of", "<=", as_of), (time, ">", since)],
+    )
+    predictions = _without_learned(context, predictions, time).drop_columns(["run_id"])
+    labels = tables.to_arrow(
+        context.namespace.gold(LABELS),
+        columns=[*keys, spine.label, LABEL_KNOWN_AT],
+        filters=[(LABEL_KNOWN_AT, "<=", as_of), (time, ">", since)],
+    )
+    if alias == CHALLENGER:
+        # Several challengers may have scored a row: each is a prediction of its own.
+        versions = predictions.column("model_version")
+        parts = [predictions.filter(pc.equal(versions, pa.scalar(version))) for version in _versions(predictions)]
+        joined = [join_labels(part, labels, keys, time, as_of, settled) for part in parts]
+        if joined:
+            return replace(joined[0], rows=pa.concat_tables([item.rows for item in joined]))
+    return join_labels(predictions, labels, keys, time, as_of, settled)
+
+
+def _versions(predictions: pa.Table) -> list[int]:
+    return sorted(set(cast("list[int]", predictions.column("model_version").to_pylist())))
+
+
+def _without_learned(context: StageContext, predictions: pa.Table, time: str) -> pa.Table:
+    """Leave out what was predicted long after its time by a version that had learned from it: no performance."""
+    for run in context.log.runs_of("score", ScoreDetails):
+        through = run.details.learned_through
+        if through:
+            moment = pa.scalar(parse_as_of(through), predictions.schema.field(time).type)
+            of_run = pc.equal(predictions.column("run_id"), pa.scalar(run.run_id))
+            learned = pc.and_(of_run, pc.less_equal(predictions.column(time), moment))
+            predictions = predictions.filter(pc.invert(learned))
+    return predictions
 
 
 def _moment(time: datetime) -> pa.Scalar[Any]:

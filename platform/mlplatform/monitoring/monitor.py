@@ -13,9 +13,25 @@ _CRITICAL = frozenset({alerts.PERFORMANCE, alerts.CALIBRATION, alerts.WORSE_THAN
 class Monitor:
     """Base class of a use case's monitoring.
 
+    Terms are explained in docs/glossary.md.
+
     Attributes:
         ignored_columns: Inputs whose drift is expected and means nothing (a running number, say).
         slices: Columns of the label spine by whose values realised performance is measured apart, beside the whole.
+
+    Examples:
+        >>> from mlplatform.monitoring import alerts
+        >>> class LoanMonitor(Monitor):
+        ...     ignored_columns = ("loan_id",)
+        ...     slices = ("region",)
+        ...
+        ...     def severity(self, kind):
+        ...         return "critical" if kind == alerts.DRIFT else super().severity(kind)
+        >>> from mlplatform.config.settings import GateSettings, LabelSettings, UseCaseSettings
+        >>> monitor = LoanMonitor(UseCaseSettings(owner="risk", label=LabelSettings(horizon="1 year"),
+        ...                                       gate=GateSettings(floor=0.6)))
+        >>> monitor.severity(alerts.DRIFT), monitor.severity(alerts.WINDOW_SHIFT)
+        ('critical', 'warning')
     """
 
     ignored_columns: ClassVar[tuple[str, ...]] = ()

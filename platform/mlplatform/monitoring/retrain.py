@@ -1,13 +1,30 @@
-"""The retrain decision: by schedule, by age, or on alarm, with a cool-down."""
+"""Retraining: by schedule, by age, or on alarm, with a cool-down, whether a challenger is due; then it is trained."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, ClassVar, Self
 
-from mlplatform.as_of import Duration
+from pydantic import BaseModel, Field
+
+from mlplatform.as_of import Duration, parse_as_of
 from mlplatform.config.settings import MonitoringSettings
+from mlplatform.monitoring import alerts, details
+from mlplatform.monitoring.details import MonitorDetails
+from mlplatform.naming import CHAMPION, Namespace, ObjectName
+from mlplatform.ops.context import StageContext
+from mlplatform.ops.result import Details, Moment, StageResult
+from mlplatform.ops.stage import Stage
+from mlplatform.ops.stage_runs import DONE, RunLog
+from mlplatform.training.stage import NAME as TRAIN
+from mlplatform.training.version_tags import TRAINED_AS_OF_TAG
+
+NAME = "retrain"
+# Of these, only windows that the newest one's version scored count: a new champion starts anew.
+_OF_ONE_VERSION = (alerts.DRIFT, alerts.PREDICTION_DRIFT)
 
 Windows = Mapping[str, Sequence[tuple[datetime, bool]]]
 """Kind -> the judged windows, oldest first: when, and whether they were in violation."""
@@ -64,22 +81,22 @@ def decide(
         return RetrainDecision(due=True, reasons=("untrained: there is no trained model",))
     if last_trained == as_of:
         return RetrainDecision(due=False, reasons=("trained at this time",))
-    found = (
+    reasons = (
         *alarms,
         *_violated(monitored_at or as_of, windows or {}, limits),
         *_age(as_of, champion_trained, limits),
     )
     if Duration.parse(limits.retrain_every).after(last_trained) <= as_of:
         schedule = f"schedule: {limits.retrain_every} since the training at {last_trained:%Y-%m-%d}"
-        return RetrainDecision(due=True, reasons=(schedule, *found))
-    if not found:
+        return RetrainDecision(due=True, reasons=(schedule, *reasons))
+    if not reasons:
         why = f"unknown: {unknown}; the schedule is not due" if unknown else "no alarm, and the schedule is not due"
         return RetrainDecision(due=False, reasons=(why,))
     until = Duration.parse(limits.cooldown).after(last_trained)
     if until <= as_of:
-        return RetrainDecision(due=True, reasons=found)
+        return RetrainDecision(due=True, reasons=reasons)
     held = f"cool-down: {limits.cooldown} since the training at {last_trained:%Y-%m-%d}"
-    return RetrainDecision(due=False, reasons=(held, *found), held_until=until)
+    return RetrainDecision(due=False, reasons=(held, *reasons), held_until=until)
 
 
 def _violated(monitored_at: datetime, windows: Windows, limits: MonitoringSettings) -> list[str]:
@@ -101,3 +118,163 @@ def _age(as_of: datetime, trained: datetime | None, limits: MonitoringSettings) 
     if Duration.parse(limits.max_model_age).after(trained) > as_of:
         return []
     return [f"age: the champion was trained at {trained:%Y-%m-%d}, over {limits.max_model_age} ago"]
+
+
+class StartedJob(BaseModel):
+    """The run of the job that retrains.
+
+    Attributes:
+        name: The job's id or name.
+        run_id: Of the job service.
+        state: In which state it was found.
+        url: Where to watch it.
+        message: What the job service says of it.
+    """
+
+    name: str
+    run_id: str
+    state: str
+    url: str = ""
+    message: str = ""
+
+
+class RetrainDetails(Details):
+    """What was decided about retraining.
+
+    Attributes:
+        due: Whether to retrain.
+        reasons: Why, or why not; each begins with its kind and a colon.
+        held_until: End of the cool-down that holds an alarm back; None when none does.
+        token: What makes starting the retraining of one `as_of` idempotent where a job service runs it.
+        job: The run that was started; None where this process retrains.
+    """
+
+    due: bool = False
+    reasons: list[str] = Field(default_factory=list)
+    held_until: Moment | None = None
+    token: str = ""
+    job: StartedJob | None = None
+
+
+@dataclass(frozen=True)
+class Retrain(Stage[RetrainDetails]):
+    """What was monitored decides whether a new challenger is trained.
+
+    Attributes:
+        then: The stages of a retraining: training, and the gate.
+        start_job: A retraining that is due starts this job, by its id or name, instead of running in this process.
+    """
+
+    name: ClassVar[str] = NAME
+
+    then: tuple[Stage[Any], ...] = ()
+    start_job: str | None = None
+
+    def writes(self, names: Namespace) -> tuple[ObjectName, ...]:
+        """Return what the stages of a retraining write."""
+        return tuple(table for stage in self.then for table in stage.writes(names))
+
+    def due(self, context: StageContext) -> Self | None:
+        """The decision is due once for each `as_of` while there is a champion."""
+        champion = CHAMPION in context.ws.registry.aliases(context.model)
+        return self if champion and not context.log.done_at(NAME, context.as_of) else None
+
+    def run(self, context: StageContext) -> StageResult[RetrainDetails]:
+        """Decide, and retrain where it is due; recorded last, so that a retraining that was killed is due again.
+
+        Raises:
+            DeploymentError: If the job does not exist, or cannot be started; run again to start it.
+        """
+        if self.start_job is not None:
+            return StageResult(details=_started(context, self.start_job))
+        # One process at a time decides and retrains: the next one finds that it has been done.
+        with context.ws.lock(f"retrain {context.model}"):
+            decision = decide_now(context)
+            if decision.due:
+                context.progress(f"retraining: {'; '.join(decision.reasons)}")
+                for stage in self.then:
+                    context.execute(stage)
+            return StageResult(details=details_of(context, decision))
+
+
+def decide_now(context: StageContext) -> RetrainDecision:
+    """Decide whether to retrain at `as_of`; reads only what was recorded up to then."""
+    # Read now, not when the run began: another process may have retrained meanwhile.
+    log = RunLog(context.ws, context.namespace)
+    trained = [run.as_of for run in log.runs(TRAIN) if run.status == DONE and run.as_of <= context.as_of]
+    last_trained = max(trained, default=None)
+    monitored = details.up_to(log.runs_of(details.STAGE, MonitorDetails), context.as_of)
+    # What was found before the last training is what that training was for.
+    since = [moment for moment in monitored if last_trained is None or moment > last_trained or moment == context.as_of]
+    newest = max(since, default=None)
+    latest = monitored[newest].details if newest is not None else MonitorDetails()
+    return decide(
+        context.as_of,
+        last_trained,
+        latest.alarms,
+        context.settings.monitoring,
+        windows=_windows({moment: run.details for moment, run in monitored.items()}),
+        monitored_at=newest,
+        champion_trained=_champion_trained(context),
+        unknown=_unknown(newest, latest),
+    )
+
+
+def details_of(context: StageContext, decision: RetrainDecision) -> RetrainDetails:
+    """Return a decision as it is recorded."""
+    return RetrainDetails(
+        due=decision.due, reasons=list(decision.reasons), held_until=decision.held_until, token=_token(context)
+    )
+
+
+def _unknown(newest: datetime | None, latest: MonitorDetails) -> str:
+    if newest is None:
+        return "nothing has been monitored since the last training"
+    if latest.unchecked:
+        return f"a check could not be made at {newest:%Y-%m-%d}, see the alert {alerts.MONITOR}"
+    return ""
+
+
+def _started(context: StageContext, job: str) -> RetrainDetails:
+    """Decide, and start the job that trains and gates; again, while it is due, finds the run that was started.
+
+    The run's `as_of` and environment become the job's parameters.
+    """
+    decision = decide_now(context)
+    recorded = details_of(context, decision)
+    if decision.due:
+        context.progress(f"starting {job}: {'; '.join(decision.reasons)}")
+        parameters = {"as_of": context.as_of.isoformat(), "env": context.ws.env}
+        run = context.ws.jobs.run_now(job, parameters=parameters, token=_token(context))
+        recorded.job = StartedJob(name=job, run_id=run.run_id, state=run.state, url=run.url, message=run.message)
+    return recorded
+
+
+def _token(context: StageContext) -> str:
+    text = f"retrain|{context.model}|{context.as_of.isoformat()}"
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _windows(monitored: Mapping[datetime, MonitorDetails]) -> Windows:
+    """Return the judged windows of each kind, oldest first."""
+    judged: dict[str, list[tuple[datetime, bool, int | None]]] = {}
+    for moment, found in monitored.items():
+        for kind, window in found.windows.items():
+            judged.setdefault(kind, []).append((moment, window.violated, window.model_version))
+    return {
+        kind: [
+            (moment, violated)
+            for moment, violated, version in windows
+            if kind not in _OF_ONE_VERSION or version == windows[-1][2]
+        ]
+        for kind, windows in judged.items()
+    }
+
+
+def _champion_trained(context: StageContext) -> datetime | None:
+    if context.settings.monitoring.max_model_age is None:
+        return None
+    registry, model = context.ws.registry, context.model
+    number = registry.aliases(model).get(CHAMPION)
+    tag = registry.get(model, number).tags.get(TRAINED_AS_OF_TAG) if number is not None else None
+    return parse_as_of(tag) if tag else None

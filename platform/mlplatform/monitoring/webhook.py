@@ -12,6 +12,7 @@ from email.message import Message
 from typing import IO, Any
 
 from mlplatform.config.settings import WebhookSettings
+from mlplatform.ops.records import AlertRecord
 
 _TOO_MANY = 429
 _SERVER_ERROR = 500
@@ -32,27 +33,28 @@ class Delivery:
     detail: str
 
 
-def payload(row: Mapping[str, Any], env: str, style: str) -> dict[str, Any]:
+def payload(alert: AlertRecord, env: str, style: str) -> dict[str, Any]:
     """Return the JSON of an alert.
 
     Args:
-        row: Of `ops.alerts`.
+        alert: As it is on record.
         env: The environment, named in the title.
         style: `slack` (an incoming webhook: text and blocks) or `teams` (a workflow: an adaptive card).
 
     Examples:
         >>> from datetime import UTC, datetime
-        >>> row = {"use_case": "churn", "kind": "drift", "event": "raised", "severity": "warning", "message": "m",
-        ...        "as_of": datetime(2024, 1, 1, tzinfo=UTC), "runbook": "r.md", "alert_id": "a"}
-        >>> payload(row, "dev", "slack")["text"]
+        >>> day = datetime(2024, 1, 1, tzinfo=UTC)
+        >>> alert = AlertRecord(alert_id="a", use_case="churn", as_of=day, kind="drift", event="raised", message="m",
+        ...                     severity="warning", runbook="r.md", channels="webhook", raised_at=day)
+        >>> payload(alert, "dev", "slack")["text"]
         '[warning] churn (dev) at 2024-01-01: drift raised'
     """
-    title = f"[{row['severity']}] {row['use_case']} ({env}) at {row['as_of']:%Y-%m-%d}: {row['kind']} {row['event']}"
-    foot = f"Runbook: {row['runbook']} | alert {row['alert_id']}"
+    title = f"[{alert.severity}] {alert.use_case} ({env}) at {alert.as_of:%Y-%m-%d}: {alert.kind} {alert.event}"
+    foot = f"Runbook: {alert.runbook} | alert {alert.alert_id}"
     if style == "teams":
         lines = [
             {"type": "TextBlock", "text": title, "weight": "bolder", "wrap": True},
-            {"type": "TextBlock", "text": row["message"], "wrap": True},
+            {"type": "TextBlock", "text": alert.message, "wrap": True},
             {"type": "TextBlock", "text": foot, "isSubtle": True, "wrap": True},
         ]
         card = {
@@ -65,7 +67,7 @@ def payload(row: Mapping[str, Any], env: str, style: str) -> dict[str, Any]:
         return {"type": "message", "attachments": [attachment]}
     blocks = [
         {"type": "header", "text": {"type": "plain_text", "text": title[:150]}},
-        {"type": "section", "text": {"type": "plain_text", "text": row["message"][:3000]}},
+        {"type": "section", "text": {"type": "plain_text", "text": alert.message[:3000]}},
         {"type": "context", "elements": [{"type": "plain_text", "text": foot}]},
     ]
     return {"text": title, "blocks": blocks}

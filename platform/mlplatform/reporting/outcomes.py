@@ -12,10 +12,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from mlplatform.as_of import parse_as_of
+from mlplatform.features.training_set import PREDICTION
 from mlplatform.naming import CHAMPION, Namespace
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.spine import LABEL_KNOWN_AT, LABELS, LabelSpine
-from mlplatform.scoring.scorer import PREDICTION, PREDICTIONS
+from mlplatform.scoring.predictions import PREDICTIONS
 
 DECILES = 10
 # A name of ours: a label column could be called as one of the predictions' columns.

@@ -10,19 +10,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-from mlplatform.as_of import Duration, argument, parse_as_of
+from mlplatform.as_of import Duration, argument
 from mlplatform.errors import PlatformError
 from mlplatform.naming import CHALLENGER, CHAMPION
-from mlplatform.ops import markers, stage_runs
+from mlplatform.ops import markers
 from mlplatform.ops.context import StageContext
-from mlplatform.ops.result import StageResult
+from mlplatform.ops.stage_runs import StageRun
 from mlplatform.refine.spine import SPINE
-from mlplatform.scoring.scorer import PREDICTIONS
+from mlplatform.scoring.details import LostScoring, Restored, ScoreDetails, ScoringKey
+from mlplatform.scoring.due import Stretch
+from mlplatform.scoring.predictions import PREDICTIONS
 
 STAGE = "score"
-Key = tuple[datetime, str, int, str]
 
 
 @dataclass(frozen=True)
@@ -30,148 +30,131 @@ class Scoring:
     """A scoring on record.
 
     Attributes:
-        as_of: Its time.
-        alias: As which the version scored.
-        version: The version.
+        key: What its predictions are known by in the table.
         rows: How many predictions it made.
         start: Prediction times after this were its own.
         since: From where it was asked to score; None: from the scoring before.
-        record: The run's record.
+        run: The recorded run.
     """
 
-    as_of: datetime
-    alias: str
-    version: int
+    key: ScoringKey
     rows: int
     start: datetime
     since: datetime | None
-    record: dict[str, Any]
+    run: StageRun[ScoreDetails]
 
     @property
-    def key(self) -> Key:
-        """What its predictions are known by in the table."""
-        return self.as_of, self.alias, self.version, self.record["run_id"]
+    def stretch(self) -> Stretch:
+        """The prediction times that were its own."""
+        return self.start, self.key.as_of
 
     def spine_version(self, context: StageContext) -> int | None:
         """Return the version of the spine that was read; None where the spine is another table now."""
         name = context.namespace.gold(SPINE)
-        version = self.record["inputs"].get(str(name))
-        there = version is not None and markers.is_of(self.record, name, context.ws.tables.describe(name))
-        return int(version) if there else None
+        version = self.run.result.inputs.get(str(name))
+        same = version is not None and markers.is_of(self.run, name, context.ws.tables.describe(name))
+        return version if same else None
 
 
 def find(context: StageContext) -> list[Scoring]:
     """Return the scorings on record up to `as_of` whose predictions are gone with their table; oldest first."""
     tables, name = context.ws.tables, context.namespace.gold(PREDICTIONS)
-    made = _on_record(context)
-    if not made:
+    runs = _runs(context)
+    recorded = _scorings(context, runs)
+    if not recorded:
         return []
-    there = tables.describe(name) if tables.exists(name) else None
-    if there is None:
-        return list({item.key: item for item in made}.values())
-    whole = not markers.lost(context, STAGE, name, there)
-    of_this = [row for row in _records(context) if whole and markers.is_of(row, name, there)]
-    ids = {id(row) for row in of_this}
-    settled = {
-        (parse_as_of(as_of), alias, version, run_id)
-        for row in of_this
-        for as_of, alias, version, run_id in row["details"].get("restored", {}).get("scorings", [])
-    }
-    doubtful = [item for item in made if id(item.record) not in ids and item.key not in settled]
+    info = tables.describe(name) if tables.exists(name) else None
+    if info is None:
+        return list({scoring.key: scoring for scoring in recorded}.values())
+    whole = not markers.lost(context, STAGE, name, info)
+    of_this = [run for run in runs if whole and markers.is_of(run, name, info)]
+    ids = {id(run) for run in of_this}
+    settled = {key for run in of_this if run.details.restored for key in run.details.restored.scorings}
+    doubtful = [item for item in recorded if id(item.run) not in ids and item.key not in settled]
     doubtful = [item for item in doubtful if not _asked_for_since(item, of_this)]
     if not doubtful:
         return []
     columns = ["as_of", "alias", "model_version", "run_id"]
     groups = tables.to_arrow(name, columns=columns).group_by(columns).aggregate([([], "count_all")]).to_pylist()
-    present = {tuple(row[column] for column in columns): row["count_all"] for row in groups}
+    present = {ScoringKey(*(group[column] for column in columns)): group["count_all"] for group in groups}
     # A table that was put back may hold the first chunks of a scoring.
     return list({item.key: item for item in doubtful if present.get(item.key, 0) < item.rows}.values())
 
 
 def restore(
-    context: StageContext, found: list[Scoring], rescore: Callable[[Scoring], int], result: StageResult[Any]
-) -> list[tuple[datetime, datetime]]:
+    context: StageContext, lost: list[Scoring], rescore: Callable[[Scoring], int], details: ScoreDetails
+) -> list[Stretch]:
     """Make predictions that are gone again, and say so.
 
     Args:
         context: The run.
-        found: The scorings, oldest first.
+        lost: The scorings, oldest first.
         rescore: Makes a scoring's predictions again; returns how many.
-        result: Takes what was done, and the notes.
+        details: Takes what was done, and the notes.
 
     Returns:
-        Stretches of prediction times (start excluded, end included) whose predictions cannot be made again.
+        Stretches of prediction times whose predictions cannot be made again.
     """
-    again: list[Scoring] = []
-    failed: list[dict[str, Any]] = []
-    lacking: list[tuple[datetime, datetime]] = []
+    again: list[tuple[datetime, str, int, str]] = []
+    failed: list[LostScoring] = []
+    lacking: list[Stretch] = []
     rows = 0
-    for item in found:
+    for item in lost:
+        as_of, alias, version, _ = item.key
         try:
             rows += rescore(item)
-            again.append(item)
+            again.append(item.key)
         except PlatformError as error:
-            what = {"as_of": item.as_of.isoformat(), "alias": item.alias, "model_version": item.version}
-            failed.append({**what, "rows": item.rows, "why": error.message})
-            if item.alias == CHAMPION:
-                lacking.append((item.start, item.as_of))
-    recorded = sum(item.rows for item in found)
-    result.details["restored"] = {
-        "rows": rows,
-        "recorded": recorded,
-        "scorings": [[item.as_of.isoformat(), *item.key[1:]] for item in again],
-        "failed": failed,
-    }
+            failed.append(
+                LostScoring(as_of=as_of, alias=alias, model_version=version, rows=item.rows, why=error.message)
+            )
+            if alias == CHAMPION:
+                lacking.append(item.stretch)
+    recorded = sum(item.rows for item in lost)
+    details.restored = Restored(rows=rows, recorded=recorded, scorings=again, failed=failed)
     name = f"gold_{PREDICTIONS}"
     text = (
-        f"{name} was gone, or another table lay in its place: {recorded} row(s) of {len(found)} scoring(s) are on "
+        f"{name} was gone, or another table lay in its place: {recorded} row(s) of {len(lost)} scoring(s) are on "
         f"record in runs, {rows} were made again by the versions that had made them, as of their times."
     )
     if failed:
-        text += f" {sum(item['rows'] for item in failed)} could not be: {failed[0]['why']}"
+        text += f" {sum(item.rows for item in failed)} could not be: {failed[0].why}"
     if lacking:
         first = min(start for start, _ in lacking)
         text += (
             " Nobody else's predictions were put in their place; to have the champion's: mlplatform score "
-            f"{context.use_case.name} --as-of {argument(context.as_of)} --since {argument(first)}"
+            f"{context.name} --as-of {argument(context.as_of)} --since {argument(first)}"
         )
-    markers.note(result, text)
+    details.note(text)
     return lacking
 
 
-def _on_record(context: StageContext) -> list[Scoring]:
-    every = Duration.parse(context.use_case.settings.scoring.every)
-    found: list[Scoring] = []
+def _runs(context: StageContext) -> list[StageRun[ScoreDetails]]:
+    """Return the recorded scorings up to `as_of` that ended well, in the order in which they ran."""
+    return [run for run in context.log.runs_of(STAGE, ScoreDetails) if run.ended_well and run.as_of <= context.as_of]
+
+
+def _scorings(context: StageContext, runs: list[StageRun[ScoreDetails]]) -> list[Scoring]:
+    every = Duration.parse(context.settings.scoring.every)
+    scorings: list[Scoring] = []
     before: datetime | None = None
-    for row in sorted(_records(context), key=lambda row: parse_as_of(row["as_of"])):
-        details, as_of = row["details"], parse_as_of(row["as_of"])
-        since = parse_as_of(details["since"]) if details.get("since") else None
-        start = since or before or every.before(as_of)
-        shadow = details.get("shadow") or {}
-        parts = (
-            (details.get("alias"), details.get("model_version"), row["rows_out"]),
-            (CHALLENGER, shadow.get("model_version"), shadow.get("rows")),
-        )
+    for run in sorted(runs, key=lambda run: run.as_of):
+        details, shadow = run.details, run.details.shadow
+        start = details.since or before or every.before(run.as_of)
+        parts = [(details.alias, details.model_version, run.result.rows_out)]
+        if shadow:
+            parts.append((CHALLENGER, shadow.model_version, shadow.rows))
         for alias, version, rows in parts:
             if alias and version is not None and rows:
-                found.append(Scoring(as_of, alias, int(version), int(rows), start, since, row))
-        if since is None and details.get("alias") == CHAMPION:
-            before = as_of
-    return found
+                key = ScoringKey(run.as_of, alias, version, run.run_id)
+                scorings.append(Scoring(key, rows, start, details.since, run))
+        if details.since is None and details.alias == CHAMPION:
+            before = run.as_of
+    return scorings
 
 
-def _records(context: StageContext) -> list[dict[str, Any]]:
-    return [
-        row
-        for row in context.log.rows(STAGE)
-        if row["status"] in (stage_runs.DONE, stage_runs.SKIPPED) and parse_as_of(row["as_of"]) <= context.as_of
-    ]
-
-
-def _asked_for_since(item: Scoring, rows: list[dict[str, Any]]) -> bool:
+def _asked_for_since(item: Scoring, runs: list[StageRun[ScoreDetails]]) -> bool:
     """Tell whether others' predictions were asked for in the place of a champion's."""
-    return item.alias == CHAMPION and any(
-        parse_as_of(row["details"]["since"]) <= item.start and item.as_of <= parse_as_of(row["as_of"])
-        for row in rows
-        if row["details"].get("since")
+    return item.key.alias == CHAMPION and any(
+        run.details.since <= item.start and item.key.as_of <= run.as_of for run in runs if run.details.since is not None
     )

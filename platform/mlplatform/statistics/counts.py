@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-if TYPE_CHECKING:
-    from mlplatform.statistics.profiles import ColumnProfile
-
 Floats = npt.NDArray[np.float64]
-THREADS = 2
 
 
 @dataclass(frozen=True)
@@ -110,29 +105,6 @@ def count_column(
         smallest=float(finite[0]) if finite.size else None,
         largest=float(finite[-1]) if finite.size else None,
     )
-
-
-def count_batches(
-    profile: Mapping[str, ColumnProfile], batches: Iterable[pa.RecordBatch | pa.Table]
-) -> dict[str, ColumnCounts]:
-    """Count batches of rows in the cells of a profile; two columns at a time, each batch once.
-
-    Args:
-        profile: Whose cells.
-        batches: Rows; a column that the first batch lacks is left out.
-
-    Returns:
-        Column -> counts. Without any batch: nothing.
-    """
-    found: dict[str, ColumnCounts] = {}
-    with ThreadPoolExecutor(THREADS) as pool:
-        for batch in batches:
-            names = [name for name in profile if name in batch.schema.names]
-            columns = [batch.column(name) for name in names]
-            counted = pool.map(lambda pair: profile[pair[0]].count(pair[1]), zip(names, columns, strict=True))
-            for name, counts in zip(names, counted, strict=True):
-                found[name] = found[name].plus(counts) if name in found else counts
-    return found
 
 
 def as_floats(column: pa.ChunkedArray[Any] | pa.Array[Any]) -> Floats:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, cast
 
@@ -23,6 +24,7 @@ FORMAT = 3
 _ON_VALUES = 2
 """The format in which edges lay on values; read as well, its edges moved."""
 _RARE = 5
+_THREADS = 2
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class ColumnProfile:
         counts: Rows in each cell, nulls (NaN counts as null), and moments of the column it was taken from.
         edges: Cell edges of a numeric column, ascending: right below each of its distinct values, or below its
             percentiles where there are more than `GRID`, always below the smallest value and above the largest. They
-            lie between values, see `monitoring.edges`. A cell holds `edge <= value < next edge`; the first and the
+            lie between values, see `statistics.edges`. A cell holds `edge <= value < next edge`; the first and the
             last are open, so that no value falls outside of all, and hold nothing of the column itself.
         coarse: Positions in `edges` of the edges of the ten quantile bins that the stability index is taken over.
         categories: Values of a categorical column, most frequent first; one more cell holds all others ("unseen").
@@ -130,6 +132,27 @@ def profile_table(rows: pa.Table) -> dict[str, ColumnProfile]:
         ):
             profiles[name] = _category(column)
     return profiles
+
+
+def count_batches(profile: Profile, batches: Iterable[pa.RecordBatch | pa.Table]) -> dict[str, ColumnCounts]:
+    """Count batches of rows in the cells of a profile; two columns at a time, each batch once.
+
+    Args:
+        profile: Whose cells.
+        batches: Rows; a column that the first batch lacks is left out.
+
+    Returns:
+        Column -> counts. Without any batch: nothing.
+    """
+    found: dict[str, ColumnCounts] = {}
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for batch in batches:
+            names = [name for name in profile if name in batch.schema.names]
+            columns = [batch.column(name) for name in names]
+            counted = pool.map(lambda pair: profile[pair[0]].count(pair[1]), zip(names, columns, strict=True))
+            for name, counts in zip(names, counted, strict=True):
+                found[name] = found[name].plus(counts) if name in found else counts
+    return found
 
 
 def to_dict(

@@ -22,7 +22,9 @@ from mlplatform.config.environments import read_config
 from mlplatform.config.settings import CONFIG_FILE, load_settings
 from mlplatform.discovery import FOLDER
 from mlplatform.errors import ContractError, PlatformError
+from mlplatform.features.training_set import PREDICTION
 from mlplatform.gate.judgement import judge
+from mlplatform.joins import with_keys_of
 from mlplatform.naming import CHALLENGER, ObjectName
 from mlplatform.ops.context import StageContext
 from mlplatform.pipeline import Pipeline
@@ -30,7 +32,7 @@ from mlplatform.protocols.lookups import FeatureLookup
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.as_of_view import view_at
 from mlplatform.refine.spine import LABEL_KNOWN_AT, SPINE
-from mlplatform.scoring.scorer import PREDICTION, PREDICTIONS
+from mlplatform.scoring.predictions import PREDICTIONS
 from mlplatform.testing import declarations
 from mlplatform.testing.computed import computed_rows
 from mlplatform.testing.empty_columns import empty_column
@@ -295,7 +297,7 @@ class Contract:
             raise NothingToCheckError(f"no prediction is due in the {use_case.settings.scoring.every} before as_of")
         keys = list(use_case.label_spine().primary_keys)
         rows = ws.tables.to_arrow(use_case.namespace.gold(SPINE))
-        due = rows.join(stored.select(keys), keys=keys, join_type="left semi").select(rows.column_names)
+        due = with_keys_of(rows, stored, keys)
         uri = ws.registry.get(use_case.model, ws.registry.aliases(use_case.model)[CHALLENGER]).uri
         again = ws.fe.score_batch_arrow(model_uri=uri, df=due, trusted_types=use_case.trainer.trusted_types)
         again = again.select([*keys, PREDICTION])

@@ -10,6 +10,7 @@ import pyarrow as pa
 from mlplatform.errors import ContractError
 from mlplatform.features.compare import compare_rows
 from mlplatform.features.table import FeatureTable
+from mlplatform.joins import without_keys_of
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.testing.computed import TOLERANCE, computed_rows
 from mlplatform.use_case import UseCase
@@ -54,7 +55,7 @@ def check_table_incremental(ws: Workspace, use_case: UseCase, table: FeatureTabl
     rows, since, new = computed_rows(ws, use_case, table, first), first, 0
     for moment in later:
         step = computed_rows(ws, use_case, table, moment, since)
-        kept = rows.join(step.select(keys), keys=keys, join_type="left anti").select(rows.column_names)
+        kept = without_keys_of(rows, step, keys)
         new += kept.num_rows + step.num_rows - rows.num_rows
         rows, since = pa.concat_tables([kept, step.select(rows.column_names)]), moment
     if not new:

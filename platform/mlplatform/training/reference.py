@@ -23,8 +23,8 @@ class Reference:
     Attributes:
         version: Whose.
         profile: Its training set's columns, and its predictions on the holdout.
-        calibration: Of its scores, see `monitoring.estimate`; None where it has none.
-        baseline: What the trivial baseline knows of its training labels, see `monitoring.baseline`; None in what was
+        calibration: Of its scores, see `statistics.estimate`; None where it has none.
+        baseline: What the trivial baseline knows of its training labels, see `statistics.baseline`; None in what was
             written before there was one.
     """
 
@@ -42,7 +42,7 @@ def load(ws: Workspace, version: ModelVersion) -> Reference:
     """Read the reference of a model version.
 
     Raises:
-        StageError: If it is not there, or no profile.
+        StageError: If it does not exist, or is no profile.
     """
     try:
         data = ws.registry.load_json(version, PROFILE_FILE)

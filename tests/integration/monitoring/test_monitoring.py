@@ -18,13 +18,15 @@ import pytest
 from mlplatform.as_of import parse_as_of
 from mlplatform.cli import status
 from mlplatform.errors import DeploymentError, FeatureStoreError, TableError
-from mlplatform.monitoring.baseline_check import Baselines
+from mlplatform.gate.stage import Gate
+from mlplatform.monitoring.baseline import Baselines
 from mlplatform.naming import CHALLENGER, CHAMPION, Namespace
 from mlplatform.ops.context import StageContext
 from mlplatform.ops.result import StageResult
 from mlplatform.pipeline import Pipeline
 from mlplatform.scoring.scorer import BatchScorer
 from mlplatform.training import reference
+from mlplatform.training.stage import Train
 from mlplatform.workspace.local.workspace import LocalWorkspace
 from tests.support.hook import listening
 from tests.support.state import business_state, differences
@@ -313,7 +315,7 @@ def test_a_regression_has_no_estimate_says_why_and_is_judged_by_its_error(tmp_pa
         decision = Pipeline(ws, open_tiny(ws, own.folder), parse_as_of(LAST)).retrain_decision()
         assert decision["reasons"][1].startswith("performance: realised mae of version 1")
         rows = {row["metric"]: row for row in performance(ws, basis="recent", model_version=1)}
-        learned = Baselines(open_context(ws, own, LAST)).of(1)
+        learned = learned_by(open_context(ws, own, LAST)).of(1)
         assert isinstance(learned, dict)
         errors = np.abs(joined_labels(ws) - learned["median"])
         assert rows["baseline_mae"]["value"] == pytest.approx(errors.mean())
@@ -354,16 +356,20 @@ def test_a_champion_of_before_has_the_baseline_of_the_labels_that_it_was_fitted_
     kept = json.loads(profile.read_text())
     learned = kept["baseline"]
     context = open_context(ws, tiny, LAST)
-    assert Baselines(context).of(1) == learned
+    assert learned_by(context).of(1) == learned
     for older in (None, {"rows": learned["rows"], "mean": learned["mean"]}):
         profile.write_text(json.dumps({**kept, "baseline": older}))
-        assert Baselines(context).of(1) == learned
+        assert learned_by(context).of(1) == learned
     profile.unlink()
-    assert Baselines(context).of(1) == learned
+    assert learned_by(context).of(1) == learned
     ws.tables.drop(NS.gold("labels"))
-    unknown = Baselines(context).of(1)
+    unknown = learned_by(context).of(1)
     assert isinstance(unknown, str)
     assert unknown.startswith("the training labels of version 1 are not known")
+
+
+def learned_by(context: StageContext) -> Baselines:
+    return Baselines(context, context.use_case.label_spine())
 
 
 def open_context(ws: LocalWorkspace, tiny: TinyFolder, as_of: str) -> StageContext:
@@ -580,13 +586,14 @@ def test_two_processes_that_find_a_retraining_due_do_one(open_at, tiny, tmp_path
     ws = open_at("second")
     trained: list[str] = []
 
-    def slow_training(context: Any) -> StageResult[Any]:
+    def slow_training(stage: Train, context: StageContext) -> StageResult[Any]:
+        del stage
         trained.append(context.run_id)
         time.sleep(0.5)
         return StageResult(details={"version": 1})
 
-    monkeypatch.setattr("mlplatform.pipeline.train.run", slow_training)
-    monkeypatch.setattr("mlplatform.pipeline.gate.run", lambda *_, **__: StageResult(skipped="not in this test"))
+    monkeypatch.setattr(Train, "run", slow_training)
+    monkeypatch.setattr(Gate, "run", lambda *_, **__: StageResult(skipped="not in this test"))
     pipelines = [Pipeline(ws, open_tiny(ws, eager.folder), parse_as_of(LATER)) for _ in range(2)]
     threads = [threading.Thread(target=pipeline.run, args=(["retrain"],)) for pipeline in pipelines]
     for thread in threads:

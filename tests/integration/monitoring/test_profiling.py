@@ -100,8 +100,9 @@ def test_each_monitoring_completes_what_is_profiled_and_refreshes_it(home, tiny,
     }
     assert all(labels[tuple(row[key] for key in spine.primary_keys)] == row["label"] for row in known.to_pylist())
     versions = [home.tables.version(name) for name in (LABELLED, BASELINE)]
-    again = profiling.update(context(home, tiny, LATER))
-    assert again == {"rows": 0, "refresh": "started"}
+    again = profiling.update(context(home, tiny, LATER), spine, ())
+    assert again is not None
+    assert (again.rows, again.baseline_rows, again.refresh) == (0, None, "started")
     assert [home.tables.version(name) for name in (LABELLED, BASELINE)] == versions
     assert profiles.refreshed == [str(LABELLED)] * 3
 

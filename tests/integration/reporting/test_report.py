@@ -19,7 +19,7 @@ from mlplatform.naming import Namespace
 from mlplatform.ops import records
 from mlplatform.reporting.facts import gather
 from mlplatform.reporting.report import write_report
-from mlplatform.scoring.scorer import prediction_schema
+from mlplatform.scoring.predictions import prediction_schema
 
 if TYPE_CHECKING:
     from mlplatform.workspace.local.workspace import LocalWorkspace

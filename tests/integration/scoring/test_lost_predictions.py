@@ -13,7 +13,7 @@ from deltalake import DeltaTable
 
 from mlplatform.as_of import parse_as_of
 from mlplatform.errors import UsageError
-from mlplatform.monitoring import performance_check
+from mlplatform.monitoring.late_labels import predictions_with_labels
 from mlplatform.naming import CHALLENGER, CHAMPION
 from mlplatform.pipeline import Pipeline
 from mlplatform.simulation import simulate
@@ -219,7 +219,7 @@ def test_predictions_asked_for_later_disturb_neither_windows_nor_performance(tmp
             assert table_rows(again, f"dev.ops.{name}") == plain[name]
         through = parse_as_of(details["learned_through"])
         context = open_tiny(again, tiny.folder).context(again, parse_as_of(STEPS[1]), "run")
-        judged = performance_check.predictions_with_labels(context, CHAMPION).rows
+        judged = predictions_with_labels(context, context.use_case.label_spine(), CHAMPION).rows
         assert judged.num_rows > 0
         assert pc.min(judged.column("signed_up_at")).as_py() > through
 

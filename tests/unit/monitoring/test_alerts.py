@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from mlplatform.as_of import Duration, parse_as_of
 from mlplatform.config.settings import MonitoringSettings
 from mlplatform.errors import ConfigError
-from mlplatform.monitoring.alerts import KINDS, Alert, Finding, events, open_kinds
+from mlplatform.monitoring.alerts import KINDS, Verdict, events, open_kinds
 from mlplatform.monitoring.monitor import Monitor
 from mlplatform.monitoring.retrain import decide
+from mlplatform.ops.records import AlertRecord
 
 START = parse_as_of("2024-01-01")
 RUNBOOK = Path(__file__).resolve().parents[3] / "docs" / "runbook"
@@ -24,18 +25,23 @@ def moment(step: int) -> Any:
     return Duration.parse(f"{step} days").after(START)
 
 
-def play(states: list[str], kind: str = "drift") -> list[Alert]:
+def play(states: list[str], kind: str = "drift") -> list[AlertRecord]:
     """Let one kind go through states, a day each, and return what was told or noted."""
-    rows: list[dict[str, Any]] = []
-    made: list[Alert] = []
+    alerts: list[AlertRecord] = []
     for step, state in enumerate(states):
-        finding = Finding(kind, state, f"message {step}", 1)  # type: ignore[arg-type]
-        found = events(
-            [finding], open_kinds(rows, moment(step)), {kind: "warning"}, use_case="u", as_of=moment(step), runbook="r/"
+        verdict = Verdict(kind, state, f"message {step}", 1)  # type: ignore[arg-type]
+        opened = open_kinds(alerts, moment(step))
+        alerts += events(
+            [verdict],
+            opened,
+            {kind: "warning"},
+            use_case="u",
+            as_of=moment(step),
+            runbook="r/",
+            channels="log",
+            raised_at=START,
         )
-        made += found
-        rows += [{**vars(alert), "as_of": moment(step)} for alert in found]
-    return made
+    return alerts
 
 
 def test_raised_once_repeated_on_record_and_recovered():
@@ -62,9 +68,9 @@ def test_the_same_event_has_the_same_id_and_another_has_another():
 
 
 def test_a_run_again_sees_what_the_first_one_saw():
-    row = {"kind": "drift", "as_of": START, "event": "raised", "message": "m", "model_version": 1}
-    assert open_kinds([row], START) == {}
-    assert set(open_kinds([row], moment(1))) == {"drift"}
+    (raised,) = play(["violated"])
+    assert open_kinds([raised], START) == {}
+    assert set(open_kinds([raised], moment(1))) == {"drift"}
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -16,13 +16,13 @@ from mlplatform.config.settings import MonitoringSettings
 from mlplatform.errors import StageError
 from mlplatform.monitoring import drift as drift_module
 from mlplatform.monitoring.drift import DriftMetric
-from mlplatform.statistics.counts import count_batches
 from mlplatform.statistics.distances import population_stability_index
 from mlplatform.statistics.profiles import (
     GRID,
     MOST_CATEGORIES,
     ColumnProfile,
     Profile,
+    count_batches,
     from_dict,
     profile_table,
     to_dict,

@@ -10,13 +10,15 @@ import pytest
 from mlplatform.as_of import parse_as_of
 from mlplatform.config.settings import WebhookSettings
 from mlplatform.monitoring.webhook import Delivery, payload, post
+from mlplatform.ops.records import AlertRecord
 from tests.support.hook import LATE, RESET, Hook, listening
 
 SETTINGS = WebhookSettings(secret="alerts/webhook", timeout_seconds=0.3, attempts=3, backoff_seconds=0.5)
-ROW = {
-    "use_case": "churn", "kind": "drift", "event": "raised", "severity": "warning", "message": "m", "alert_id": "a1",
-    "as_of": parse_as_of("2024-01-01"), "runbook": "docs/runbook/drift.md",
-}  # fmt: skip
+DAY = parse_as_of("2024-01-01")
+ALERT = AlertRecord(
+    alert_id="a1", use_case="churn", as_of=DAY, kind="drift", event="raised", severity="warning", message="m",
+    runbook="docs/runbook/drift.md", channels="log,webhook", raised_at=DAY,
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -32,13 +34,13 @@ def deliver(hook: Hook, *answers: int | str, waits: list[float] | None = None) -
 
 
 def test_an_alert_arrives_as_json(hook: Hook):
-    assert post(hook.url, payload(ROW, "dev", "slack"), SETTINGS) == Delivery(True, 1, "HTTP 200")
+    assert post(hook.url, payload(ALERT, "dev", "slack"), SETTINGS) == Delivery(True, 1, "HTTP 200")
     assert hook.texts() == ["[warning] churn (dev) at 2024-01-01: drift raised"]
     assert "docs/runbook/drift.md" in str(hook.got[0]["blocks"])
 
 
 def test_teams_gets_a_card():
-    card = payload(ROW, "dev", "teams")["attachments"][0]
+    card = payload(ALERT, "dev", "teams")["attachments"][0]
     assert card["contentType"] == "application/vnd.microsoft.card.adaptive"
     assert [line["text"] for line in card["content"]["body"]][1] == "m"
 

@@ -12,8 +12,8 @@ from sklearn.dummy import DummyClassifier, DummyRegressor
 
 from mlplatform.as_of import parse_as_of
 from mlplatform.config.settings import UseCaseSettings
-from mlplatform.monitoring import baseline_check
-from mlplatform.monitoring.baseline_check import Beside
+from mlplatform.monitoring import baseline as baseline_check
+from mlplatform.monitoring.baseline import Beside
 from mlplatform.monitoring.late_labels import LABEL, Judged
 from mlplatform.statistics import baseline, metrics
 
@@ -166,7 +166,7 @@ def test_clusters_come_from_the_gate_where_the_predictions_have_their_columns():
 def test_a_model_that_is_surely_worse_is_an_alert_with_both_values():
     predictions = LABELS + 25.0
     found = measure(LABELS, predictions, "mae", LABELS)
-    told = baseline_check.finding({4: found}, {4: ROWS}, settings("mae"))
+    told = baseline_check.verdict({4: found}, {4: ROWS}, settings("mae"))
     assert (told.kind, told.state, told.model_version) == ("worse_than_baseline", "violated", 4)
     assert "25 against" in told.message
     assert "the training labels' median" in told.message
@@ -177,7 +177,7 @@ def test_a_model_that_is_surely_worse_is_an_alert_with_both_values():
 def test_a_model_that_is_as_good_is_none_and_one_that_is_better_is_well():
     for predictions in (np.full(ROWS, np.median(LABELS)), LABELS + 1):
         found = measure(LABELS, predictions, "mae", LABELS)
-        assert baseline_check.finding({1: found}, {1: ROWS}, settings("mae")).state == "ok"
+        assert baseline_check.verdict({1: found}, {1: ROWS}, settings("mae")).state == "ok"
 
 
 def test_many_versions_are_corrected_for():
@@ -204,7 +204,7 @@ def test_too_few_rows_or_events_are_not_judged_and_it_is_said(labels: np.ndarray
     """Without events, a base rate of 1 % is beaten by any number nearer to zero: that is no evidence."""
     scores = np.where(labels == 1, 0.01, 0.9)
     found = measure(labels, scores, "brier", EVENTS)
-    told = baseline_check.finding({1: found}, {1: labels.size}, settings("brier"))
+    told = baseline_check.verdict({1: found}, {1: labels.size}, settings("brier"))
     assert (told.state, told.message) == ("unknown", why)
     row = baseline_check.gain(found, judge=True)
     assert (row.limit, row.violated, row.note) == (None, False, f"not judged: {why}")
@@ -213,7 +213,7 @@ def test_too_few_rows_or_events_are_not_judged_and_it_is_said(labels: np.ndarray
 
 def test_a_version_whose_training_labels_are_not_known_is_not_judged():
     found = baseline_check.measure(judged(LABELS, LABELS), Learned(v1="they are gone"), settings("mae"))  # type: ignore[arg-type]
-    told = baseline_check.finding({1: found}, {1: ROWS}, settings("mae"))
+    told = baseline_check.verdict({1: found}, {1: ROWS}, settings("mae"))
     assert (told.state, told.message) == ("unknown", "they are gone")
     assert baseline_check.gain(found, judge=True).note == "they are gone"
 
@@ -230,7 +230,7 @@ def test_nothing_known_is_nothing_compared():
     empty = judged(np.array([]), np.array([]))
     found = baseline_check.measure(empty, Learned(), settings("mae"))  # type: ignore[arg-type]
     assert (found.compared, found.unknown) == (None, "0 rows, needs 100")
-    assert baseline_check.finding({}, {}, settings("mae")).message.startswith("no label of a prediction")
+    assert baseline_check.verdict({}, {}, settings("mae")).message.startswith("no label of a prediction")
 
 
 def test_what_is_kept_is_complete_or_learnt_anew():

@@ -14,9 +14,8 @@ from scipy.stats import chi2_contingency, fisher_exact, ks_2samp
 
 from mlplatform.config.settings import MonitoringSettings
 from mlplatform.monitoring import drift
-from mlplatform.statistics.counts import count_batches
 from mlplatform.statistics.distances import chi_square, holm, jensen_shannon, kolmogorov_smirnov, share_rise
-from mlplatform.statistics.profiles import profile_table
+from mlplatform.statistics.profiles import count_batches, profile_table
 
 COUNTS = st.lists(st.integers(0, 500), min_size=2, max_size=20)
 VALUES = st.lists(st.integers(0, 30), min_size=4, max_size=80)  # scipy's own p-value divides by zero below

@@ -6,10 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
-
-import pyarrow as pa
 
 from mlplatform.config.settings import WebhookSettings
 from mlplatform.errors import PlatformError
@@ -17,8 +14,8 @@ from mlplatform.monitoring import webhook
 from mlplatform.monitoring.alerts import TOLD
 from mlplatform.monitoring.webhook import Delivery
 from mlplatform.naming import Namespace
-from mlplatform.ops.records import ALERT_DELIVERIES
-from mlplatform.protocols.tables import Filter
+from mlplatform.ops.records import ALERT_DELIVERIES, ALERTS, AlertRecord, DeliveryRecord
+from mlplatform.ops.stage_runs import utc_now
 from mlplatform.protocols.workspace import Workspace
 
 LOG = logging.getLogger(__name__)
@@ -63,12 +60,12 @@ def send_pending(
             url, problem = "", error.message
         sent = Sent()
         down: Delivery | None = None if url else Delivery(delivered=False, attempts=0, detail=problem)
-        for row in waiting:
+        for alert in waiting:
             # After one failure the others are not tried: an endpoint that is down costs one timeout, not one an alert.
-            done = down or post(url, webhook.payload(row, ws.env, settings.format), settings)
+            done = down or post(url, webhook.payload(alert, ws.env, settings.format), settings)
             if not done.delivered:
                 down = down or Delivery(delivered=False, attempts=0, detail=f"not tried after: {done.detail}")
-            _record(ws, namespace, row["alert_id"], done, failures[row["alert_id"]] + 1 >= settings.give_up_after)
+            _record(ws, namespace, alert.alert_id, done, failures[alert.alert_id] + 1 >= settings.give_up_after)
             sent = Sent(sent.delivered + done.delivered, sent.failed + (not done.delivered))
     if sent.failed:
         LOG.warning(
@@ -78,28 +75,27 @@ def send_pending(
     return sent
 
 
-def _waiting(ws: Workspace, namespace: Namespace) -> tuple[list[dict[str, Any]], Counter[str]]:
-    mine: list[Filter] = [("use_case", "=", namespace.use_case)]
-    tried = ws.tables.to_arrow(namespace.ops("alert_deliveries"), filters=mine).to_pylist()
-    over = {row["alert_id"] for row in tried if row["status"] != _FAILED}
-    rows = ws.tables.to_arrow(namespace.ops("alerts"), filters=mine).to_pylist()
+def _waiting(ws: Workspace, namespace: Namespace) -> tuple[list[AlertRecord], Counter[str]]:
+    """Return the alerts that are to be sent, and how many tries of each failed."""
+    tries = ALERT_DELIVERIES.read(ws, namespace)
+    over = {attempt.alert_id for attempt in tries if attempt.status != _FAILED}
     waiting = [
-        row
-        for row in rows
-        if row["event"] in TOLD and WEBHOOK in row["channels"].split(",") and row["alert_id"] not in over
+        alert
+        for alert in ALERTS.read(ws, namespace)
+        if alert.event in TOLD and WEBHOOK in alert.channels.split(",") and alert.alert_id not in over
     ]
-    waiting.sort(key=lambda row: (row["as_of"], row["kind"]))
-    return waiting, Counter(row["alert_id"] for row in tried if row["status"] == _FAILED)
+    waiting.sort(key=lambda alert: (alert.as_of, alert.kind))
+    return waiting, Counter(attempt.alert_id for attempt in tries if attempt.status == _FAILED)
 
 
 def _record(ws: Workspace, namespace: Namespace, alert_id: str, done: Delivery, last: bool) -> None:
-    row = {
-        "alert_id": alert_id,
-        "use_case": namespace.use_case,
-        "channel": WEBHOOK,
-        "attempted_at": datetime.now(UTC),
-        "status": _DELIVERED if done.delivered else _GIVEN_UP if last else _FAILED,
-        "attempts": done.attempts,
-        "detail": done.detail,
-    }
-    ws.tables.append(namespace.ops("alert_deliveries"), pa.Table.from_pylist([row], schema=ALERT_DELIVERIES.schema))
+    attempt = DeliveryRecord(
+        alert_id=alert_id,
+        use_case=namespace.use_case,
+        channel=WEBHOOK,
+        attempted_at=utc_now(),
+        status=_DELIVERED if done.delivered else _GIVEN_UP if last else _FAILED,
+        attempts=done.attempts,
+        detail=done.detail,
+    )
+    ALERT_DELIVERIES.append(ws, namespace, [attempt])

@@ -14,10 +14,11 @@ from mlplatform.errors import PlatformError
 from mlplatform.gate.checks.base import group_frame
 from mlplatform.gate.evaluation import training_labels
 from mlplatform.monitoring import alerts
-from mlplatform.monitoring.alerts import Finding, too_few
+from mlplatform.monitoring.alerts import Verdict, too_few
 from mlplatform.monitoring.late_labels import Judged
-from mlplatform.monitoring.performance import PerformanceMetric
+from mlplatform.monitoring.metrics import PerformanceMetric
 from mlplatform.ops.context import StageContext
+from mlplatform.refine.spine import LabelSpine
 from mlplatform.statistics import baseline, metrics
 from mlplatform.statistics.baseline import Clusters, Compared
 from mlplatform.statistics.distances import holm
@@ -29,10 +30,11 @@ from mlplatform.training import reference
 class Baselines:
     """What the baseline of each model version knew, each read once."""
 
-    def __init__(self, context: StageContext) -> None:
+    def __init__(self, context: StageContext, spine: LabelSpine) -> None:
         """Take the run."""
         self._context = context
-        self._known: dict[int, Mapping[str, float] | str] = {}
+        self._spine = spine
+        self._learned: dict[int, Mapping[str, float] | str] = {}
 
     def of(self, version: int) -> Mapping[str, float] | str:
         """Return what `baseline.learn` gave for a version's training labels, or why it is not known.
@@ -40,15 +42,15 @@ class Baselines:
         It is kept with the version's reference profile; for a version that was trained before it was, it is learnt now
         from the labels that the version was fitted on.
         """
-        if version not in self._known:
+        if version not in self._learned:
             try:
-                self._known[version] = self._read(version)
+                self._learned[version] = self._read(version)
             except PlatformError as error:
-                self._known[version] = f"the training labels of version {version} are not known: {error.message}"
-        return self._known[version]
+                self._learned[version] = f"the training labels of version {version} are not known: {error.message}"
+        return self._learned[version]
 
     def _read(self, version: int) -> Mapping[str, float]:
-        registered = self._context.ws.registry.get(self._context.use_case.model, version)
+        registered = self._context.ws.registry.get(self._context.model, version)
         try:
             kept = reference.load(self._context.ws, registered).baseline
         except PlatformError:
@@ -56,7 +58,7 @@ class Baselines:
         if kept is not None and baseline.complete(kept):
             return kept
         context = self._context
-        labels = training_labels(context.ws, context.namespace, context.use_case.label_spine(), registered)
+        labels = training_labels(context.ws, context.namespace, self._spine, registered)
         return baseline.learn(_floats(labels.column("label")))
 
 
@@ -150,7 +152,7 @@ def surely_worse(found: Mapping[int, Beside], settings: UseCaseSettings) -> list
     return [version for version, p in zip(judged, holm(p_values), strict=True) if p < level]
 
 
-def finding(found: Mapping[int, Beside], rows: Mapping[int, int], settings: UseCaseSettings) -> Finding:
+def verdict(found: Mapping[int, Beside], rows: Mapping[int, int], settings: UseCaseSettings) -> Verdict:
     """Return what is to be told of all versions.
 
     Args:
@@ -161,12 +163,12 @@ def finding(found: Mapping[int, Beside], rows: Mapping[int, int], settings: UseC
     worse = surely_worse(found, settings)
     if worse:
         told = "; ".join(_told(version, found[version].compared, rows[version], settings) for version in worse)
-        return Finding(alerts.WORSE_THAN_BASELINE, "violated", told, worse[0])
+        return Verdict(alerts.WORSE_THAN_BASELINE, "violated", told, worse[0])
     judged = [version for version, beside in found.items() if not beside.unknown]
     if judged:
-        return Finding(alerts.WORSE_THAN_BASELINE, "ok", model_version=judged[-1])
+        return Verdict(alerts.WORSE_THAN_BASELINE, "ok", model_version=judged[-1])
     why = "; ".join(dict.fromkeys(beside.unknown for beside in found.values()))
-    return Finding(alerts.WORSE_THAN_BASELINE, "unknown", why or no_labels(settings))
+    return Verdict(alerts.WORSE_THAN_BASELINE, "unknown", why or no_labels(settings))
 
 
 def no_labels(settings: UseCaseSettings) -> str:

@@ -1,0 +1,111 @@
+"""What the stage `score` says of itself in its record."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import NamedTuple
+
+from pydantic import BaseModel
+
+from mlplatform.ops.result import Details, Moment
+
+
+class ScoringKey(NamedTuple):
+    """What the predictions of one scoring are known by in the table."""
+
+    as_of: datetime
+    alias: str
+    version: int
+    run_id: str
+
+
+class Shadow(BaseModel):
+    """The challenger's part of a scoring.
+
+    Attributes:
+        model_version: The challenger.
+        rows: How many predictions it made.
+        failed: Why it could not score; None where it could.
+        mean_prediction: Of all its predictions at this time.
+    """
+
+    model_version: int
+    rows: int
+    failed: str | None = None
+    mean_prediction: float | None = None
+
+
+class LostScoring(BaseModel):
+    """A scoring whose predictions are gone and could not be made again.
+
+    Attributes:
+        as_of: Its time.
+        alias: As which the version had scored.
+        model_version: The version.
+        rows: How many predictions it had made.
+        why: Why they could not be made again.
+    """
+
+    as_of: Moment
+    alias: str
+    model_version: int
+    rows: int
+    why: str
+
+
+class Restored(BaseModel):
+    """Predictions that were gone, and what became of them.
+
+    Attributes:
+        rows: Predictions that were made again.
+        recorded: Predictions that are on record in runs.
+        scorings: Those whose predictions were made again, as `ScoringKey` names them.
+        failed: Those whose predictions could not be.
+    """
+
+    rows: int
+    recorded: int
+    scorings: list[tuple[Moment, str, int, str]] = []
+    failed: list[LostScoring] = []
+
+
+class UnscoredBefore(BaseModel):
+    """Rows that became due before the first scoring.
+
+    Attributes:
+        until: Where scoring began.
+        rows: Rows without a prediction.
+        without_label: Of these, those whose label is not known yet.
+    """
+
+    until: Moment
+    rows: int
+    without_label: int
+
+
+class ScoreDetails(Details):
+    """What a scoring did.
+
+    Attributes:
+        alias: With whose version; None where predictions were only made again.
+        restored: Predictions that were gone; None where none were.
+        not_in_population: Due rows that the use case does not score.
+        model_version: Which version scored.
+        mean_prediction: Of all its predictions at this time.
+        since: From where it was asked to score; None: from the scoring before.
+        learned_through: With `since`: up to which prediction time the version had learned.
+        learned_rows: With `since`: how many of the rows it had learned from.
+        shadow: The challenger's part; None where there was none.
+        unscored_before: Rows that became due before the first scoring; None where nobody looked.
+    """
+
+    alias: str | None = None
+    restored: Restored | None = None
+    not_in_population: int | None = None
+    model_version: int | None = None
+    mean_prediction: float | None = None
+    since: Moment | None = None
+    learned_through: str | None = None
+    learned_rows: int | None = None
+    shadow: Shadow | None = None
+    unscored_before: UnscoredBefore | None = None
