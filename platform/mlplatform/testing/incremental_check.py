@@ -60,12 +60,12 @@ def check_table_incremental(ws: Workspace, use_case: UseCase, table: FeatureTabl
         rows, since = pa.concat_tables([kept, step.select(rows.column_names)]), moment
     if not new:
         raise ValueError(f"Feature table {table.name} got no row after {first}: the check looked at nothing.")
-    found = compare_rows(rows, computed_rows(ws, use_case, table, since), keys, tolerance=TOLERANCE)
-    if found:
+    difference = compare_rows(rows, computed_rows(ws, use_case, table, since), keys, tolerance=TOLERANCE)
+    if difference:
         raise ContractError(
             f"Feature table {table.name} computed step by step up to {since:%Y-%m-%d %H:%M} is not what it is computed "
-            f"at once: {found.added.num_rows} row(s) are missing, {found.removed.num_rows} are too many, "
-            f"{found.changed_new.num_rows} differ. " + found.examples(old="step by step", new="at once"),
+            f"at once: {difference.added.num_rows} row(s) are missing, {difference.removed.num_rows} are too many, "
+            f"{difference.changed_new.num_rows} differ. " + difference.examples(old="step by step", new="at once"),
             hint="A row may depend only on what was known at its own time; compute(since) must not cut off what later "
             "rows need. A RollingFeatureTable has this right for sums over windows.",
         )
