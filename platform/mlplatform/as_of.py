@@ -21,7 +21,7 @@ _SECONDS = {"minute": 60, "hour": 3600, "day": 86_400, "week": 604_800}
 
 
 def parse_as_of(text: str | date | datetime) -> datetime:
-    """Read a point in time; what carries no zone is UTC.
+    """Read a point in time; a time without a zone is UTC.
 
     Args:
         text: An ISO 8601 date or time, or a date/datetime object.
@@ -99,7 +99,7 @@ class Duration:
         """Read `<number> <unit>`, or `<unit>` for one; units are minute, hour, day, week, month, quarter, year.
 
         Raises:
-            UsageError: If the text is no such thing.
+            UsageError: If the text is not a duration.
         """
         if isinstance(text, Duration):
             return text
@@ -134,7 +134,7 @@ def interval(every: str) -> Duration:
     """Read how often something happens: `quarter`, `6 months`.
 
     Raises:
-        UsageError: If it is no duration, or none at all.
+        UsageError: If it is not a duration, or is zero.
 
     Examples:
         >>> interval("quarter").months
@@ -158,7 +158,7 @@ def steps(start: datetime, end: datetime, every: str) -> Iterator[datetime]:
         every: One of `hour`, `day`, `week`, `month`, `quarter`, `year`, or a duration such as `6 months`.
 
     Raises:
-        UsageError: If `every` is no duration, or the end lies before the start.
+        UsageError: If `every` is not a duration, or the end lies before the start.
 
     Examples:
         >>> len(list(steps(parse_as_of("2006-01-01"), parse_as_of("2012-01-01"), "quarter")))

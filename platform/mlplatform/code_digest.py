@@ -56,16 +56,6 @@ def code_digest(*subjects: type | Callable[..., Any], settings: str = "") -> str
     return _RULES + hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def comparable(one: str | None, other: str | None) -> bool:
-    """Tell whether two digests follow the same rules: what an earlier version recorded says nothing about the code.
-
-    Examples:
-        >>> comparable("2:0f", "2:1e"), comparable("0f", "2:1e"), comparable(None, "2:1e")
-        (True, False, False)
-    """
-    return bool(one and other) and str(one).startswith(_RULES) and str(other).startswith(_RULES)
-
-
 def has_changed(recorded: str | None, digest: str) -> bool:
     """Tell whether code has changed since its digest was recorded.
 
@@ -75,23 +65,21 @@ def has_changed(recorded: str | None, digest: str) -> bool:
         >>> has_changed("2:0f", "2:1e"), has_changed("2:0f", "2:0f"), has_changed(None, "2:1e")
         (True, False, False)
     """
-    return comparable(recorded, digest) and recorded != digest
+    return recorded is not None and recorded.startswith(_RULES) and recorded != digest
 
 
 def _add(subject: type | Callable[..., Any], parts: dict[str, str]) -> None:
     if not isinstance(subject, type):
         _add_function(subject, "", parts)
         return
-    # What tells two classes of the same modules apart.
-    parts[f"class {subject.__qualname__}"] = ""
     for base in subject.__mro__:
         if _is_standard(base.__module__):
             continue
         if _top(base.__module__) == _PLATFORM:
             parts[f"{base.__module__}.{base.__qualname__}"] = _class_text(base)
             continue
-        if not _add_module(base.__module__, parts):
-            parts[f"class {base.__module__}.{base.__qualname__}"] = _compiled(base)
+        # Their names tell two classes of the same modules apart.
+        parts[f"class {base.__qualname__}"] = "" if _add_module(base.__module__, parts) else _compiled(base)
         for name, value in vars(base).items():
             if name not in _NOT_HELD:
                 for held in _held(value):

@@ -69,10 +69,12 @@ class Described:
             ConfigError: If there is no such attribute.
         """
         super().__init_subclass__()
-        known = {name for base in cls.__mro__ for name in vars(base).get("__annotations__", {})}
+        attributes = {name for base in cls.__mro__ for name in vars(base).get("__annotations__", {})}
         for name, value in declared.items():
-            if name not in known:
-                raise ConfigError(f"{cls.__name__} declares {name}, which is unknown.", hint=did_you_mean(name, known))
+            if name not in attributes:
+                raise ConfigError(
+                    f"{cls.__name__} declares {name}, which is unknown.", hint=did_you_mean(name, attributes)
+                )
             setattr(cls, name, value)
 
     @property

@@ -6,28 +6,28 @@ import difflib
 from collections.abc import Iterable
 
 
-def nearest(wrong: str, known: Iterable[str], *, most: int = 3) -> list[str]:
-    """Return the known names closest to a wrong one, best first.
+def nearest(wrong: str, names: Iterable[str], *, most: int = 3) -> list[str]:
+    """Return the names closest to a wrong one, best first.
 
     Examples:
         >>> nearest("horizn", ["horizon", "owner"])
         ['horizon']
     """
-    return difflib.get_close_matches(wrong, sorted(set(known)), n=most, cutoff=0.5)
+    return difflib.get_close_matches(wrong, sorted(set(names)), n=most, cutoff=0.5)
 
 
-def did_you_mean(wrong: str, known: Iterable[str]) -> str:
-    """Return a hint that names the nearest known names, or all of them when none is near.
+def did_you_mean(wrong: str, names: Iterable[str]) -> str:
+    """Return a hint with the names closest to a wrong one, or with all of them if none is close.
 
     Examples:
         >>> did_you_mean("champoin", ["champion", "challenger"])
         'Did you mean champion?'
     """
-    names = sorted(set(known))
-    close = nearest(wrong, names)
+    choices = sorted(set(names))
+    close = nearest(wrong, choices)
     if close:
         return f"Did you mean {' or '.join(close)}?"
-    return f"Known: {', '.join(names)}." if names else "There are none."
+    return f"Known: {', '.join(choices)}." if choices else "There are none."
 
 
 class PlatformError(Exception):

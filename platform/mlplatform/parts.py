@@ -123,9 +123,14 @@ def _classes(use_case: type, base: type) -> Iterator[type]:
                 and cls.__module__ == module.__name__
                 and name == cls.__name__
                 and not name.startswith("_")
-                and not inspect.isabstract(cls)
+                and not _is_abstract(cls)
             ):
                 yield cls
+
+
+def _is_abstract(cls: type) -> bool:
+    # By its methods: not every base class is an `ABC`.
+    return any(getattr(inspect.getattr_static(cls, name), "__isabstractmethod__", False) for name in dir(cls))
 
 
 def _missing(use_case: type, base: type, of: str) -> ConfigError:

@@ -26,9 +26,9 @@ from mlplatform.monitoring.stage import MonitorStage
 from mlplatform.ops import markers, records, stage_runs
 from mlplatform.ops.context import Advance, Progress, nowhere, silent
 from mlplatform.ops.record_table import RecordTable
-from mlplatform.ops.result import StageResult
+from mlplatform.ops.result import Details, StageResult
 from mlplatform.ops.stage import PlannedStage, Stage
-from mlplatform.ops.stage_runs import RunLog, StageRun, plain
+from mlplatform.ops.stage_runs import RunLog, StageRun
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.stage import Refine
 from mlplatform.reporting import evidence_page
@@ -37,8 +37,6 @@ from mlplatform.training.stage import Train
 from mlplatform.use_case import UseCase
 
 ORDER = ("ingest", "refine", "features", "train", "gate", "score", "monitor", "retrain")
-# What a stage records for the next run only.
-_INTERNAL = ("computed", "refined", "tables")
 _WITHOUT = {
     "gate": "The champion is whom the registry names; a rollback knows no earlier ones.",
     "monitor": "The stage monitor measures a time again where it is asked to: mlplatform monitor, with its --as-of.",
@@ -106,11 +104,11 @@ class RunSummary:
     def details(self, stage: str) -> dict[str, Any]:
         """Return the details of a stage's last execution in this run, as plain data; empty when it did not run."""
         runs = [run for run in self.stages if run.stage == stage]
-        return plain(runs[-1].details) if runs else {}
+        return runs[-1].details.to_json() if runs else {}
 
     def notes(self) -> list[str]:
         """Return what the stages say aloud, each note once."""
-        notes = [note for run in self.stages for note in plain(run.details).get("notes", ())]
+        notes = [note for run in self.stages for note in run.details.notes]
         return list(dict.fromkeys(notes))
 
     def to_dict(self) -> dict[str, Any]:
@@ -128,7 +126,7 @@ class RunSummary:
                     "rows_out": run.result.rows_out,
                     "rows_quarantined": run.result.rows_quarantined,
                     "message": run.message or run.result.skipped,
-                    "details": {key: value for key, value in plain(run.details).items() if key not in _INTERNAL},
+                    "details": run.details.shown(),
                 }
                 for run in self.stages
             ],
@@ -301,7 +299,7 @@ class Pipeline:
             return stage.due(self._context)
         except PlatformError as error:
             seconds = time.perf_counter() - before
-            empty: StageResult[Any] = StageResult()
+            empty: StageResult[Any] = StageResult(Details())
             self._record(self._stage_run(stage.name, stage_runs.FAILED, started, seconds, empty, error.message))
             raise
 
@@ -316,7 +314,7 @@ class Pipeline:
             if error is not self._recorded_error and stage.recorded:
                 message = error.message if isinstance(error, PlatformError) else f"{type(error).__name__}: {error}"
                 seconds = time.perf_counter() - before
-                empty: StageResult[Any] = StageResult()
+                empty: StageResult[Any] = StageResult(Details())
                 self._recorded_error = error
                 self._record(self._stage_run(stage.name, stage_runs.FAILED, started, seconds, empty, message))
             raise
@@ -328,7 +326,7 @@ class Pipeline:
 
     def _record(self, run: StageRun[Any]) -> None:
         for text in self._notes:
-            markers.note(run.result, text)
+            run.details.note(text)
         self._notes = []
         self.summary.stages.append(run)
         self._context.log.record(run)

@@ -123,7 +123,7 @@ class UseCase:
             run_id: Of the run that the stage is part of.
             **options: The other fields of `StageContext`.
         """
-        return StageContext(ws, self.namespace, self.settings, as_of, run_id, use_case=self, **options)
+        return StageContext(ws, self.namespace, self.settings, as_of, run_id, **options)
 
     @property
     def landing(self) -> Path:

@@ -42,7 +42,7 @@ def use_cases(tmp_path_factory: pytest.TempPathFactory) -> Path:
         first = min((CREDIT_RISK / "data" / kind).glob("*_2002*.csv.gz"))
         shutil.copy(first, folder / "data" / kind)
     with (folder / "features.py").open("a", encoding="utf-8") as code:
-        code.write(HOLD + "LenderHistory.compute = hold\n")
+        code.write(HOLD + "LenderFeatures.compute = hold\n")
     return folder.parent
 
 

@@ -253,7 +253,7 @@ def test_the_model_is_promoted_scored_explained_and_watched(ws: Any, done: UseCa
     assert predictions.column("prediction").null_count == 0
     reasons = {item["feature"] for row in predictions.column(REASON_CODES).to_pylist() for item in row or ()}
     assert reasons & {"price", "rate", "seats_lost"}
-    drift = ws.tables.to_arrow(done.namespace.ops(records.DRIFT_METRICS.name)).column("column_name").to_pylist()
+    drift = ws.tables.to_arrow(done.namespace.ops(records.DRIFT_METRICS.name)).column("column").to_pylist()
     assert {"price", "seats", "rate", "pairs"} <= set(drift)
 
 

@@ -14,7 +14,7 @@ from mlplatform.as_of import parse_as_of
 from mlplatform.errors import PlatformError
 from mlplatform.gate import promotion
 from mlplatform.naming import Namespace, ObjectName
-from mlplatform.ops import stage_runs
+from mlplatform.ops.stage_runs import RunLog
 from mlplatform.pipeline import Pipeline
 from mlplatform.scoring.predictions import LATEST_PREDICTIONS, PREDICTIONS
 from tests.support.state import table_rows
@@ -139,7 +139,7 @@ class Bench:
 
     def last_run(self, stage: str) -> dict[str, Any]:
         """Return the newest record of a stage."""
-        return stage_runs.read(self.open(), NAMESPACE, stage=stage)[-1]
+        return vars(RunLog(self.open(), NAMESPACE).records(stage)[-1])
 
     def rows(self, table: ObjectName) -> list[str]:
         """Return a table's business rows."""

@@ -78,14 +78,17 @@ def built(
             remembered(DatabricksFeatureClient.score_batch_arrow, scores),
         )
         patch.setattr(train, "training_data", remembered(train.training_data, lambda *given: given[3].digest))
-        versions = lambda context, *models: (context.as_of, *(model and model.version for model in models))  # noqa: E731
+        versions = lambda context, _, *models, **parts: (  # noqa: E731
+            context.as_of,
+            *(model and model.version for model in models),
+        )
         patch.setattr(evaluation, "gather", remembered(evaluation.gather, versions))
         # The bench goes back in time by RESTORE; to the platform it must look as if what came later had never been.
         patch.setattr(DatabricksTables, "replaced_since", lambda *_: False)
         bench = Bench(standin, delta_spark, tiny)
         bench.build()
         # The platform's own tables are there by now; to look at each of them takes seconds here.
-        patch.setattr(pipeline.schemas, "ensure", lambda *_: [])
+        patch.setattr(pipeline.records, "ensure", lambda *_: [])
         yield bench
 
 

@@ -19,6 +19,7 @@ from tests.standin import documented_sql
 
 if TYPE_CHECKING:
     from mlplatform.naming import ObjectName
+    from mlplatform.use_case import UseCase
     from mlplatform.workspace.databricks.workspace import DatabricksWorkspace
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -26,10 +27,14 @@ ROLES = {"trainer": "trainers", "promoter": "promoters", "scorer": "scorers"}
 
 
 @pytest.fixture
-def context(features: DatabricksWorkspace) -> StageContext:
+def use_case(features: DatabricksWorkspace) -> UseCase:
     found = discovery.get("credit_risk", PROJECT / "use_cases")
     cls = discovery.load(found)
-    use_case = cls.open("credit_risk", discovery.folder_of(found, cls), features)
+    return cls.open("credit_risk", discovery.folder_of(found, cls), features)
+
+
+@pytest.fixture
+def context(use_case: UseCase, features: DatabricksWorkspace) -> StageContext:
     return use_case.context(features, parse_as_of("2026-01-01"), run_id="setup")
 
 
@@ -49,11 +54,13 @@ def sent(features: DatabricksWorkspace, monkeypatch: pytest.MonkeyPatch) -> list
     return statements
 
 
-def test_setup_makes_all_of_it_and_again_changes_nothing(context: Any, standin: Any, sent: list[str]) -> None:
+def test_setup_makes_all_of_it_and_again_changes_nothing(
+    context: Any, use_case: UseCase, standin: Any, sent: list[str]
+) -> None:
     ws, namespace = context.ws, context.namespace
     promoters = standin.identity.add("Groups", "promoters")
     standin.identity.add("Groups", "owners", promoters, standin.identity.me)
-    asked = setup_of(context.use_case, **ROLES, model_owner="owners")
+    asked = setup_of(use_case, **ROLES, model_owner="owners")
     first = replace(asked, expect_schema="credit_risk").run(context).details.steps
     assert standin.models.by_name[str(namespace.model)].owner == "owners"
     (probed,) = [line for line in first if "move aliases" in line]
@@ -80,15 +87,17 @@ def test_setup_makes_all_of_it_and_again_changes_nothing(context: Any, standin: 
     assert all(item.startswith("GRANT") for item in ws.sql.statements[count:])
 
 
-def test_a_monitoring_completes_what_is_profiled_and_refreshes_it(context: Any, standin: Any) -> None:
+def test_a_monitoring_completes_what_is_profiled_and_refreshes_it(
+    context: Any, use_case: UseCase, standin: Any
+) -> None:
     ws, namespace = context.ws, context.namespace
     standin.models.by_name.clear()
     standin.data_quality.refreshes.clear()
-    setup_of(context.use_case).run(context)
+    setup_of(use_case).run(context)
     made, known = parse_as_of("2022-06-01"), parse_as_of("2025-06-01")
 
     def updated() -> tuple[int, str | None]:
-        done = profiling.update(context, context.use_case.label_spine(), ())
+        done = profiling.update(context, use_case.label_spine(), ())
         assert done is not None
         return done.rows, done.refresh
 

@@ -14,7 +14,6 @@ from mlplatform.ops import records
 from mlplatform.ops.context import StageContext
 from mlplatform.ops.result import StageResult
 from mlplatform.ops.stage import PlannedStage
-from mlplatform.ops.stage_runs import plain
 from mlplatform.pipeline import gate_of
 from mlplatform.workspace.local.workspace import LocalWorkspace
 from tests.support.tiny_runs import clone, open_tiny, run_tiny
@@ -53,7 +52,7 @@ def put(ws: LocalWorkspace, tiny: TinyFolder, as_of: str = SECOND, **request: An
 def of_stage(stage: PlannedStage[Any], given: StageContext, *, dry_run: bool = False) -> StageResult[Any]:
     """Run a stage without recording that it ran; its details are given as they would be recorded."""
     result = stage.plan(given).result if dry_run else stage.run(given)
-    return replace(result, details=plain(result.details))
+    return replace(result, details=result.details.to_json())
 
 
 def back(ws: LocalWorkspace, tiny: TinyFolder, **request: Any) -> StageResult[Any]:

@@ -1,4 +1,4 @@
-"""A file that is made, not written: what differs from what stands there, and writing it."""
+"""A generated file: how the existing one differs from it, and writing it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MARK = "# Generated"
-"""How every file that is made begins: one without it is somebody's own, and left alone."""
+"""How every generated file begins: one without it is somebody's own, and left alone."""
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,12 @@ class GeneratedFile:
 
     def difference(self) -> str:
         """Return what would have to change in the file, as a unified diff; empty when nothing does."""
-        there = self.path.read_text(encoding="utf-8") if self.path.is_file() else ""
+        existing = self.path.read_text(encoding="utf-8") if self.path.is_file() else ""
         lines = difflib.unified_diff(
-            there.splitlines(keepends=True),
+            existing.splitlines(keepends=True),
             self.text.splitlines(keepends=True),
-            f"{self.name} (there)",
-            f"{self.name} (made)",
+            f"{self.name} (existing)",
+            f"{self.name} (generated)",
         )
         return "".join(lines)
 

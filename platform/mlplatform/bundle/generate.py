@@ -32,7 +32,7 @@ _PROTECTED = {"lifecycle": {"prevent_destroy": True}}
 
 
 def generate(project: Project, use_case: str, folder: Path) -> list[GeneratedFile]:
-    """Make the files of a use case from its settings: its resources first, then what its jobs install.
+    """Generate the files of a use case from its settings: its resources first, then what its jobs install.
 
     Args:
         project: The project that deploys it.
@@ -48,7 +48,7 @@ def generate(project: Project, use_case: str, folder: Path) -> list[GeneratedFil
     jobs = UseCaseJobs(use_case, settings)
     resources = _resources(use_case, settings, jobs)
     notify = names.notify_variable(use_case)
-    made: dict[str, Any] = {
+    content: dict[str, Any] = {
         "variables": {
             notify: {
                 "description": f"E-mail addresses told of failures and of long runs of {use_case}.",
@@ -69,43 +69,46 @@ def generate(project: Project, use_case: str, folder: Path) -> list[GeneratedFil
                 # The bundle's schema wants their names wherever they stand.
                 production[kind][key] = _names(resources[kind][key]) | added
         targets |= {name: {"resources": production} for name in project.production}
-    made["targets"] = targets
+    content["targets"] = targets
     requirements = REQUIREMENTS_HEADER.format(name=use_case, lock=LOCK_FILE) + export(
         project.root, settings.jobs.packages
     )
     return [
-        _yaml(project, f"{use_case}.yml", HEADER.format(name=use_case), made, use_case),
+        _yaml(project, f"{use_case}.yml", HEADER.format(name=use_case), content, use_case),
         GeneratedFile(project.root, f"{RESOURCES}/{REQUIREMENTS}/{use_case}.txt", requirements, use_case),
     ]
 
 
 def generate_shared(project: Project) -> list[GeneratedFile]:
-    """Make what belongs to no use case alone: the job over all of them, and no file of those that are no more."""
+    """Generate what belongs to no use case alone: the job over all of them.
+
+    Files of use cases that no longer exist are among them, without content, and so removed.
+    """
     use_cases = project.use_cases()
     names.check_names(use_cases, project.taken, project.variables)
     settings = {name: load_settings(folder / CONFIG_FILE, project.targets[0]) for name, folder in use_cases.items()}
     name = f"{names.MAIN_PIPELINE}.yml"
     if settings:
-        made = {"resources": {"jobs": {names.MAIN_PIPELINE: over_all(settings)}}}
-        main = _yaml(project, name, MAIN_HEADER, made)
+        content = {"resources": {"jobs": {names.MAIN_PIPELINE: over_all(settings)}}}
+        main = _yaml(project, name, MAIN_HEADER, content)
     else:
         main = GeneratedFile(project.root, f"{RESOURCES}/{name}", "")
     return [main, *_orphans(project, {*use_cases, names.MAIN_PIPELINE})]
 
 
-def _orphans(project: Project, known: set[str]) -> list[GeneratedFile]:
-    """Return the generated files of use cases that are no more."""
+def _orphans(project: Project, existing: set[str]) -> list[GeneratedFile]:
+    """Return the generated files of use cases that no longer exist."""
     folder = project.root / RESOURCES
     files = sorted([*folder.glob("*.yml"), *(folder / REQUIREMENTS).glob("*.txt")])
     return [
         GeneratedFile(project.root, path.relative_to(project.root).as_posix(), "", path.stem)
         for path in files
-        if path.stem not in known and path.read_text(encoding="utf-8").startswith(MARK)
+        if path.stem not in existing and path.read_text(encoding="utf-8").startswith(MARK)
     ]
 
 
-def _yaml(project: Project, name: str, header: str, made: dict[str, Any], use_case: str = "") -> GeneratedFile:
-    text = yaml.dump(made, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=160)
+def _yaml(project: Project, name: str, header: str, content: dict[str, Any], use_case: str = "") -> GeneratedFile:
+    text = yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=160)
     return GeneratedFile(project.root, f"{RESOURCES}/{name}", header + text, use_case)
 
 

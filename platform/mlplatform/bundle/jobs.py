@@ -38,12 +38,12 @@ class UseCaseJobs:
 
     @property
     def manual(self) -> bool:
-        """Whether a person approves promotions, so that a deployment job is there."""
+        """Whether a person approves promotions, so that there is a deployment job."""
         return self.settings.gate.approval == "manual"
 
     def all(self) -> dict[str, dict[str, Any]]:
         """Return the jobs by their keys, in the order in which they run."""
-        made = {
+        jobs = {
             names.SETUP: self._setup(),
             names.FEATURES: self._stages(names.FEATURES, "Ingest, refine, features", ("ingest", "refine", "features")),
             names.TRAIN: self._train(),
@@ -52,8 +52,8 @@ class UseCaseJobs:
             names.MAIN_PIPELINE: self._main_pipeline(),
         }
         if self.manual:
-            made[names.DEPLOYMENT] = self._deployment()
-        return {names.key(self.use_case, name): job for name, job in made.items()}
+            jobs[names.DEPLOYMENT] = self._deployment()
+        return {names.key(self.use_case, name): job for name, job in jobs.items()}
 
     def run_as(self) -> dict[str, str]:
         """Return the role that runs each job where they are split; jobs that are not named run as the target says.

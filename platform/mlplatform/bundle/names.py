@@ -58,10 +58,10 @@ def check_names(use_cases: Iterable[str], taken: Mapping[str, str], variables: M
             raise _clash(variable, variables[variable], f"the use case {name}", what="variable")
     owners = dict(taken)
     for name in names:
-        for made in (key(name, part) for part in _PARTS):
-            if made in owners:
-                raise _clash(made, owners[made], f"the use case {name}")
-            owners[made] = f"the use case {name}"
+        for resource in (key(name, part) for part in _PARTS):
+            if resource in owners:
+                raise _clash(resource, owners[resource], f"the use case {name}")
+            owners[resource] = f"the use case {name}"
     for name in names:
         if name in owners:
             raise _clash(name, owners[name], f"the use case called {name}")

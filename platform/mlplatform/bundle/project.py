@@ -45,7 +45,7 @@ class Project:
         """Read `databricks.yml`, and what stands by hand beside it.
 
         Raises:
-            ConfigError: If it is not there, cannot be read, or names no targets.
+            ConfigError: If it does not exist, cannot be read, or names no targets.
         """
         path = root / BUNDLE_FILE
         if not path.is_file():
@@ -75,8 +75,8 @@ class Project:
 
     def use_cases(self) -> dict[str, Path]:
         """Return the folders of the project's use cases by name."""
-        found = sorted(path.parent for path in (self.root / FOLDER).glob(f"*/{CONFIG_FILE}"))
-        return {check_use_case_name(path.name): path.resolve() for path in found if (path / "__init__.py").is_file()}
+        folders = sorted(path.parent for path in (self.root / FOLDER).glob(f"*/{CONFIG_FILE}"))
+        return {check_use_case_name(path.name): path.resolve() for path in folders if (path / "__init__.py").is_file()}
 
     def file(self, use_case: str) -> Path:
         """Return where a use case's resources stand."""

@@ -25,7 +25,7 @@ _SEPARATORS = re.compile(r"[-_.]+")
 
 
 def export(root: Path, packages: tuple[str, ...] = ()) -> str:
-    """Return the requirements of a use case's jobs: one line a package, each with its exact version, no hashes.
+    """Return the requirements of a use case's jobs: one line per package, each with its exact version, no hashes.
 
     Args:
         root: The folder of the project, which holds `uv.lock`.
@@ -64,7 +64,7 @@ def _project(lock: dict[str, Any], path: Path) -> dict[str, Any]:
         source = package.get("source", {})
         if "." in (source.get("editable"), source.get("virtual"), source.get("directory")):
             return dict(package)
-    raise ConfigError(f"{path} holds no package of the project itself.", hint="Make it anew: uv lock")
+    raise ConfigError(f"{path} holds no package of the project itself.", hint="Lock again: uv lock")
 
 
 def _extras(project: dict[str, Any], packages: tuple[str, ...], path: Path) -> list[str]:
@@ -121,17 +121,17 @@ def _uv_export(lock: Path, project: str, requires_python: str, extras: list[str]
             check=False,
         )
     if done.returncode:
-        raise ConfigError(f"uv cannot export {lock}: {done.stderr.strip()}", hint="Make it anew: uv lock")
+        raise ConfigError(f"uv cannot export {lock}: {done.stderr.strip()}", hint="Lock again: uv lock")
     return done.stdout
 
 
 def _uv() -> str:
     """Return the uv of this environment, whose version the lock file holds, or else the one on the path."""
     beside = Path(sys.executable).parent / "uv"
-    found = str(beside) if beside.is_file() else shutil.which("uv")
-    if found is None:
+    path = str(beside) if beside.is_file() else shutil.which("uv")
+    if path is None:
         raise ConfigError(f"There is no uv, which reads {LOCK_FILE}.", hint="pip install uv")
-    return found
+    return path
 
 
 def _normal(name: str) -> str:

@@ -184,16 +184,16 @@ class _Adoption:
 
 
 def _trained_through(source: ExistingVersion, origin: ModelVersion) -> datetime:
-    tagged = origin.tags.get(TRAINED_THROUGH_TAG)
+    tag = origin.tags.get(TRAINED_THROUGH_TAG)
     if source.trained_through is not None:
         return source.trained_through
-    if not tagged:
+    if not tag:
         raise StageError(
             f"Version {origin.version} of {origin.name} does not say what it was trained on.",
             hint="Give the newest prediction time of its training rows, as in --trained-through 2025-12-31: the gate "
             "compares on later rows only.",
         )
-    return parse_as_of(tagged)
+    return parse_as_of(tag)
 
 
 def _download(ws: Workspace, origin: ModelVersion, part: str) -> Path:
@@ -263,7 +263,7 @@ def _keep_profile(
     ws, spine = context.ws, stage.spine
     time = spine.prediction_time
     rows = ws.tables.to_arrow(context.namespace.gold(SPINE), filters=[(time, "<=", through)])
-    rows = rows.sort_by([(time, "ascending"), *((key, "ascending") for key in spine.entity_keys)])
+    rows = rows.sort_by(spine.order)
     rows = rows.slice(max(rows.num_rows - _PROFILED_ROWS, 0))
     if not rows.num_rows:
         raise StageError(

@@ -118,13 +118,13 @@ class Setup(PlannedStage[SetupDetails]):
             f"create what is missing of {len(tables)} tables and the platform's own {len(records.TABLES)}",
             lambda: self._create(context),
         )
+        tags = context.tags
+        yield Action(f"tag the tables with {', '.join(tags)}", lambda: _tag(context, tables, tags))
         if self.functions:
             names = ", ".join(function.name for function in self.functions)
             yield Action(
                 f"register the feature functions {names}", lambda: register_functions(ws, namespace, self.functions)
             )
-        tags = context.tags
-        yield Action(f"tag the tables with {', '.join(tags)}", lambda: _tag(context, tables, tags))
         description = context.settings.description
         yield Action(
             f"create the model {model} if it does not exist",

@@ -48,7 +48,6 @@ def adopt(  # noqa: PLR0913, PLR0917  (one parameter an option)
     from mlplatform.as_of import parse_as_of
     from mlplatform.change import adopt_model
     from mlplatform.errors import UsageError
-    from mlplatform.ops.stage_runs import plain
     from mlplatform.pipeline import Pipeline
 
     if (table is None) == (model is None):
@@ -65,7 +64,7 @@ def adopt(  # noqa: PLR0913, PLR0917  (one parameter an option)
             assert version is not None
             through = parse_as_of(trained_through) if trained_through else None
             result = pipeline.adopt_model(adopt_model.ExistingVersion(model, version, through), dry_run=dry_run)
-    details = plain(result.details)
+    details = result.details.to_json()
     if options.as_json:
         output.show_json({**details, "rows_in": result.rows_in, "rows_out": result.rows_out})
         return

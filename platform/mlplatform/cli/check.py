@@ -31,13 +31,13 @@ def check(use_case: str, as_of: str | None, options: Options) -> None:
     from mlplatform.testing.contract import Contract
     from mlplatform.workspace import open_workspace
 
-    found = discovery.get(use_case, options.use_cases)
-    loaded = discovery.load(found)
+    source = discovery.get(use_case, options.use_cases)
+    use_case_class = discovery.load(source)
     with (
         tempfile.TemporaryDirectory(prefix="mlplatform-check-", ignore_cleanup_errors=True) as root,
         open_workspace("local", env=options.env, catalog=options.catalog, root=root, use_cases=options.use_cases) as ws,
     ):
-        contract = Contract(use_case, loaded, discovery.folder_of(found, loaded), ws, as_of)
+        contract = Contract(use_case, use_case_class, discovery.folder_of(source, use_case_class), ws, as_of)
         results = []
         with output.reporting(total=len(contract.checks)) as reporter:
             for result in contract.run():

@@ -11,6 +11,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from mlplatform.config.environments import STANDARD
+from mlplatform.derived import snake_case
 
 if TYPE_CHECKING:
     from mlplatform.discovery import Found
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 STAGES = ("ingest", "refine", "features", "train", "gate", "score", "monitor", "retrain")
 """As `mlplatform.pipeline.ORDER`, which would take a second to import."""
 FEATURES_FILE = "features.py"
+FEATURES_KIND = "Features"
+"""The word of its kind, without which a feature table is named after its class."""
 
 
 class Completed(click.types.StringParamType):
@@ -28,9 +31,9 @@ class Completed(click.types.StringParamType):
         self._offered = offered
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """Return what begins as the word does, and is not there already."""
-        there = ctx.params.get(param.name or "") or ()
-        taken = set(there) if isinstance(there, tuple) else set()
+        """Return what begins as the word does, and was not typed already."""
+        values = ctx.params.get(param.name or "") or ()
+        taken = set(values) if isinstance(values, tuple) else set()
         return [
             CompletionItem(item) for item in self._offered(ctx) if item.startswith(incomplete) and item not in taken
         ]
@@ -47,7 +50,7 @@ def attach(command: click.Command) -> None:
             attach(inner)
 
 
-def _found(ctx: click.Context) -> dict[str, Found]:
+def _located(ctx: click.Context) -> dict[str, Found]:
     from mlplatform import discovery
     from mlplatform.errors import PlatformError
 
@@ -59,7 +62,7 @@ def _found(ctx: click.Context) -> dict[str, Found]:
 
 
 def _use_cases(ctx: click.Context) -> Iterable[str]:
-    return _found(ctx)
+    return _located(ctx)
 
 
 def _stages(ctx: click.Context) -> Iterable[str]:
@@ -84,9 +87,9 @@ def _environments(ctx: click.Context) -> Iterable[str]:
 
 def _named(ctx: click.Context) -> list[Found]:
     # Behind an option that still wants its value, what else stands on the line is left in `args`.
-    found = _found(ctx)
-    named = [name for name in (ctx.params.get("use_case"), *ctx.args) if name in found]
-    return [found[named[0]]] if named else list(found.values())
+    use_cases = _located(ctx)
+    named = [name for name in (ctx.params.get("use_case"), *ctx.args) if name in use_cases]
+    return [use_cases[named[0]]] if named else list(use_cases.values())
 
 
 def _feature_tables(ctx: click.Context) -> Iterable[str]:
@@ -101,11 +104,31 @@ def _names_in(file: Path) -> Iterable[str]:
         tree = ast.parse(file.read_text(encoding="utf-8"))
     except (OSError, SyntaxError, ValueError):
         return
+    bases: set[str] = set()  # what is derived from a feature table so far, in the order of the file
     for cls in tree.body:
-        for line in cls.body if isinstance(cls, ast.ClassDef) else ():
-            match line:
-                case ast.Assign(targets=[ast.Name(id="name")], value=ast.Constant(value=str(name))):
-                    yield name
+        if not isinstance(cls, ast.ClassDef):
+            continue
+        named = {ast.unparse(base).rpartition(".")[2] for base in cls.bases}
+        if not (named & bases or any(base.endswith("FeatureTable") for base in named)):
+            continue
+        bases.add(cls.name)
+        if not cls.name.startswith("_"):  # else it is only a base of others
+            yield _declared_name(cls) or snake_case(cls.name.removesuffix(FEATURES_KIND) or cls.name)
+
+
+def _declared_name(cls: ast.ClassDef) -> str | None:
+    """Return the name that a class gives its table in its first line, or in its body."""
+    for keyword in cls.keywords:
+        match keyword:
+            case ast.keyword(arg="name", value=ast.Constant(value=str(name))):
+                return name
+    for line in cls.body:
+        match line:
+            case ast.Assign(targets=[ast.Name(id="name")], value=ast.Constant(value=str(name))):
+                return name
+            case ast.AnnAssign(target=ast.Name(id="name"), value=ast.Constant(value=str(name))):
+                return name
+    return None
 
 
 def _workspaces(ctx: click.Context) -> Iterable[str]:

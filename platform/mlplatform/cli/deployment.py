@@ -43,12 +43,11 @@ def evaluate(model_name: str, model_version: int, options: Options) -> None:
     """
     from mlplatform.gate.promotion import WAITING
     from mlplatform.naming import ObjectName
-    from mlplatform.ops.stage_runs import plain
     from mlplatform.training.challenger import make_challenger
 
     with _opened(model_name, model_version, options) as (ws, pipeline):
         make_challenger(ws, ObjectName.parse(model_name), model_version)
-        details = plain(pipeline.gate(version=model_version, hold=True).details)
+        details = pipeline.gate(version=model_version, hold=True).details.to_json()
     decisions.show(details, as_json=options.as_json)
     if details["outcome"] != WAITING:
         decisions.check_outcome(details)
@@ -91,10 +90,8 @@ def approval(model_name: str, model_version: int, options: Options) -> None:
 @_model
 def deploy(model_name: str, model_version: int, options: Options) -> None:
     """Promote the version that was evaluated and approved."""
-    from mlplatform.ops.stage_runs import plain
-
     with _opened(model_name, model_version, options) as (_, pipeline):
-        details = plain(pipeline.gate(version=model_version).details)
+        details = pipeline.gate(version=model_version).details.to_json()
     decisions.show(details, as_json=options.as_json)
     decisions.check_outcome(details)
     decisions.check_version(details, model_version)

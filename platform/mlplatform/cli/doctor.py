@@ -97,21 +97,21 @@ def _use_cases(options: Options) -> Iterator[Diagnosis]:
     from mlplatform import discovery
     from mlplatform.config.settings import load_settings
 
-    found = discovery.find_use_cases(options.use_cases)
-    if not found:
+    use_cases = discovery.find_use_cases(options.use_cases)
+    if not use_cases:
         yield Diagnosis("use cases", well=False, found="none", mend="run in the project, or give --use-cases PATH")
-    for item in found.values():
+    for item in use_cases.values():
         try:
             file = discovery.config_file(item)
             landing = file.parent / load_settings(file, options.env).landing
         except PlatformError as error:
             yield Diagnosis(f"use case {item.name}", well=False, found=error.message, mend=error.hint)
         else:
-            there = landing.is_dir()
+            exists = landing.is_dir()
             yield Diagnosis(
                 f"use case {item.name}",
-                there,
-                f"landing folder {landing}" + ("" if there else " does not exist"),
+                exists,
+                f"landing folder {landing}" + ("" if exists else " does not exist"),
                 "set 'landing' in config.yml",
             )
 

@@ -62,7 +62,7 @@ def _databricks(ws: object) -> DatabricksWorkspace:
 
 def _packages() -> Iterator[Diagnosis]:
     for names in _PACKAGES:
-        versions = [found for name in names if (found := installed(name))]
+        versions = [version for name in names if (version := installed(name))]
         yield Diagnosis(
             names[0], bool(versions), (versions or ["not installed"])[0], "pip install 'mlplatform[databricks]'"
         )
@@ -211,16 +211,16 @@ def _role(principals: Principals, role: str, named: Any, ids: dict[str, str]) ->
     if not name:
         return
     try:
-        found = principals.service_principal(name) if lookup else (name if principals.kind(name) else None)
+        principal = principals.service_principal(name) if lookup else (name if principals.kind(name) else None)
     except PlatformError as error:
         yield Diagnosis(f"{role} {name}", well=False, found=error.message, mend=error.hint)
         return
-    if found:
-        ids[role] = found
+    if principal:
+        ids[role] = principal
     yield Diagnosis(
         f"{role} {name}",
-        well=bool(found),
-        found=found or "the workspace has no such principal",
+        well=bool(principal),
+        found=principal or "the workspace has no such principal",
         mend=f"let an administrator create the service principal and assign it to the workspace, or change {role} in "
         f"{BUNDLE_FILE}",
     )
@@ -238,5 +238,7 @@ def _group(principals: Principals, group: str, members: Mapping[str, str], why: 
             f"group {group}", well=False, found="the workspace has no such group", mend="let an administrator create it"
         )
         return
-    found = f"without {', '.join(outside)}" if outside else f"with {', '.join(members) or 'nobody that is looked for'}"
-    yield Diagnosis(f"group {group}", not outside, found, f"make them members of it: {why}")
+    membership = (
+        f"without {', '.join(outside)}" if outside else f"with {', '.join(members) or 'nobody that is looked for'}"
+    )
+    yield Diagnosis(f"group {group}", not outside, membership, f"make them members of it: {why}")

@@ -72,7 +72,6 @@ def _put_to_the_gate(
     dry_run: bool,
 ) -> None:
     from mlplatform.gate.first_steps import require_version
-    from mlplatform.ops.stage_runs import plain
     from mlplatform.pipeline import Pipeline
 
     moment = as_of_option(as_of)
@@ -84,7 +83,7 @@ def _put_to_the_gate(
         if version is not None:
             require_version(ws, opened.namespace, version)
         pipeline = Pipeline(ws, opened, moment, reporter.line)
-        details = plain(pipeline.gate(version=version, override=override.strip(), dry_run=dry_run).details)
+        details = pipeline.gate(version=version, override=override.strip(), dry_run=dry_run).details.to_json()
     decisions.show(details, as_json=options.as_json)
     decisions.check_outcome(details)
     if version is not None:

@@ -82,11 +82,11 @@ def explain(decision_id: str, options: Options) -> None:
         with options.open(*names) as ws:
             events += [asdict(event) for event in promotion.find(ws, decision_id)]
             searched.append(str(ops_table(ws.catalog, "gate_decisions", ws.prefix)))
-    found = sorted({event["decision_id"] for event in events})
-    if len(found) != 1:
+    ids = sorted({event["decision_id"] for event in events})
+    if len(ids) != 1:
         raise UsageError(
-            f"{len(found) or 'No'} decisions begin with {decision_id!r} in {', '.join(searched)}.",
-            hint="Give more of the id." if found else "Decisions and their ids: mlplatform history USE_CASE",
+            f"{len(ids) or 'No'} decisions begin with {decision_id!r} in {', '.join(searched)}.",
+            hint="Give more of the id." if ids else "Decisions and their ids: mlplatform history USE_CASE",
         )
     if options.as_json:
         output.show_json(events)

@@ -117,7 +117,7 @@ def new_use_case(  # noqa: PLR0913, PLR0917  (one for each option)
             }
         )
         return
-    _say_what_was_found(scaffolded, guessed=horizon is None)
+    _say_what_was_inferred(scaffolded, guessed=horizon is None)
     for line in jobs:
         click.echo(line)
     click.echo(f"\nNext:  {steps[0]}")
@@ -125,47 +125,54 @@ def new_use_case(  # noqa: PLR0913, PLR0917  (one for each option)
     click.echo(f"Then the five edits of {scaffolded.folder / 'README.md'}.")
 
 
-def _say_what_was_found(made: Scaffolded, *, guessed: bool) -> None:
-    found = made.inferred
-    click.echo(f"Wrote {made.folder} from {found.rows} rows, {found.labelled} of them with a label.")
+def _say_what_was_inferred(scaffolded: Scaffolded, *, guessed: bool) -> None:
+    inferred = scaffolded.inferred
+    click.echo(f"Wrote {scaffolded.folder} from {inferred.rows} rows, {inferred.labelled} of them with a label.")
     for role, title in (("number", "Numbers:     "), ("category", "Categories:  ")):
-        names = ", ".join(_shown(fact) for fact in found.facts if fact.role == role)
+        names = ", ".join(_shown(fact) for fact in inferred.facts if fact.role == role)
         click.echo(f"{title}{names or 'none'}")
-    used = {column.source for columns in found.history_by for column in columns}
-    texts = [fact.name for fact in found.facts if fact.role == "text" and fact.source not in used]
+    used = {column.source for columns in inferred.history_by for column in columns}
+    texts = [fact.name for fact in inferred.facts if fact.role == "text" and fact.source not in used]
     if texts:
         click.echo(f"Not used:    {', '.join(texts)} (text of many values)")
-    if found.positive:
-        click.echo(f"Label:       {found.label.name} is 1 where {_quoted(found.label.source)} is {found.positive!r}")
-    elif not found.label.form.plain:
-        click.echo(f"Label:       {_shown(found.label)}")
-    by = [" and ".join(keys) for keys in made.histories]
+    if inferred.positive:
+        click.echo(
+            f"Label:       {inferred.label.name} is 1 where {_quoted(inferred.label.source)} is {inferred.positive!r}"
+        )
+    elif not inferred.label.form.plain:
+        click.echo(f"Label:       {_shown(inferred.label)}")
+    by = [" and ".join(keys) for keys in scaffolded.histories]
     if by:
         click.echo(f"History:     of each {', of each '.join(by)}")
-    elif found.timestamp is not None:
+    elif inferred.timestamp is not None:
         click.echo("History:     none, for no entity has several rows; --history-by COLUMN makes one")
-    origin = "guessed from the time covered" if found.timestamp else "of the made-up days"
-    click.echo(f"Horizon:     {made.horizon}{f', {origin}: edit it in config.yml' if guessed else ''}")
-    if found.timestamp is not None and made.as_of > f"{found.end + timedelta(days=1):%Y-%m-%d}":
+    origin = "guessed from the time covered" if inferred.timestamp else "of the made-up days"
+    click.echo(f"Horizon:     {scaffolded.horizon}{f', {origin}: edit it in config.yml' if guessed else ''}")
+    if inferred.timestamp is not None and scaffolded.as_of > f"{inferred.end + timedelta(days=1):%Y-%m-%d}":
         click.echo("             labels are known after the last row: the first run trains, and has no row to score")
-    _say_what_to_look_at(found)
-    if not found.entities:
+    _say_what_to_look_at(inferred)
+    if not inferred.entities:
         click.echo(
-            "No --entity: each row is its own, named by its file and its number there. A row that is delivered again,\n"
+            "No --entity: each row is its own, named by its file and its number in it. A row that is delivered again,\n"
             "also with its label, is another row."
         )
-    if found.timestamp is None:
+    if inferred.timestamp is None:
         click.echo(
-            f"No --timestamp: the rows get made-up days by their keys, {found.start:%Y-%m-%d} to {found.end:%Y-%m-%d}. "
-            "The model is then\n"
+            f"No --timestamp: the rows get made-up days by their keys, {inferred.start:%Y-%m-%d} to "
+            f"{inferred.end:%Y-%m-%d}. The model is then\n"
             "judged on a random part of them, not on newer ones; there are no late labels, no histories, and nothing\n"
             "for the monitoring to see. Rows without a label get the last day: the first run, whose date is made up,\n"
             "too, scores them."
         )
 
 
-def _say_what_to_look_at(found: Inferred) -> None:
-    columns = (*found.entities, *([found.timestamp] if found.timestamp else []), found.label, *found.facts)
+def _say_what_to_look_at(inferred: Inferred) -> None:
+    columns = (
+        *inferred.entities,
+        *([inferred.timestamp] if inferred.timestamp else []),
+        inferred.label,
+        *inferred.facts,
+    )
     renamed = [f"{_quoted(column.source)} is {column.name}" for column in columns if column.source != column.name]
     if renamed:
         click.echo(f"Names:       {', '.join(renamed)}")

@@ -56,10 +56,10 @@ class Options:
 
     def by_catalog(self, use_cases: Iterable[str]) -> dict[str, list[str]]:
         """Return the use cases by the catalogs in which they are; without any the catalog is the environment's."""
-        found: dict[str, list[str]] = {}
+        catalogs: dict[str, list[str]] = {}
         for name in use_cases:
-            found.setdefault(self.catalog_of(name), []).append(name)
-        return found or {self.catalog or self.env: []}
+            catalogs.setdefault(self.catalog_of(name), []).append(name)
+        return catalogs or {self.catalog or self.env: []}
 
     def all_by_catalog(self) -> dict[str, list[str]]:
         """Return all use cases that know the environment, by the catalogs in which they are."""

@@ -81,14 +81,14 @@ def show_json(data: Any) -> None:
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
-    """Return a table; numbers stand right, None shows as a dash."""
-    made = Table(title=title, title_justify="left", header_style="bold")
+    """Return a table; numbers are aligned right, None shows as a dash."""
+    shown = Table(title=title, title_justify="left", header_style="bold")
     for index, column in enumerate(columns):
         numeric = any(isinstance(row[index], int | float) for row in rows)
-        made.add_column(column, justify="right" if numeric else "left", overflow="fold")
+        shown.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        made.add_row(*(_text(cell) for cell in row))
-    return made
+        shown.add_row(*(_text(cell) for cell in row))
+    return shown
 
 
 def show_notes(summary: RunSummary, hints: Hints) -> None:

@@ -26,7 +26,7 @@ _PREFIX = "quarantine_"
 @click.argument("use_case")
 @click.option("--table", metavar="NAME", help="Of this silver table or source only.  [default: all]")
 @click.option(
-    "--rows", type=click.IntRange(min=0), default=3, show_default=True, help="So many examples of each reason."
+    "--rows", type=click.IntRange(min=0), default=3, show_default=True, help="How many examples of each reason to show."
 )
 def quarantine(use_case: str, table: str | None, rows: int, options: Options) -> None:
     """Show the rows that could not go on, and why.
@@ -45,22 +45,22 @@ def quarantine(use_case: str, table: str | None, rows: int, options: Options) ->
         if table is not None:
             wanted = _PREFIX + table.removeprefix(_PREFIX).removeprefix("silver_").removeprefix("bronze_")
             if wanted not in names:
-                known = [name.removeprefix(_PREFIX) for name in names]
-                hint = did_you_mean(wanted.removeprefix(_PREFIX), known) if known else _not_run(use_case)
+                tables = [name.removeprefix(_PREFIX) for name in names]
+                hint = did_you_mean(wanted.removeprefix(_PREFIX), tables) if tables else _not_run(use_case)
                 raise UsageError(f"{use_case} has no quarantine of {table!r}.", hint=hint)
             names = [wanted]
-        found = [_facts(ws, namespace.table(name), rows) for name in names]
+        facts = [_facts(ws, namespace.table(name), rows) for name in names]
     if options.as_json:
-        output.show_json({"use_case": use_case, "tables": found})
+        output.show_json({"use_case": use_case, "tables": facts})
         return
-    if not found:
+    if not facts:
         click.echo(f"{use_case} has no quarantine yet. {_not_run(use_case)}")
-    for item in found:
+    for item in facts:
         _show(item)
 
 
 def _not_run(use_case: str) -> str:
-    return f"The tables are made by its first run: mlplatform run {use_case}"
+    return f"The first run creates the tables: mlplatform run {use_case}"
 
 
 def _facts(ws: Workspace, name: ObjectName, examples: int) -> dict[str, Any]:
@@ -77,10 +77,10 @@ def _facts(ws: Workspace, name: ObjectName, examples: int) -> dict[str, Any]:
         newest = mine.sort_by([(AVAILABLE_AT, "descending"), (FILE, "descending")]).column(FILE)[0].as_py()
         shown: list[dict[str, Any]] = []
         if examples:
-            there = ws.tables.to_arrow(
+            landed = ws.tables.to_arrow(
                 name, columns=[FILE, ROW, CONTENT], filters=[(REASON, "=", row[REASON]), (FILE, "=", newest)]
             )
-            shown = there.sort_by(ROW).slice(0, examples).to_pylist()
+            shown = landed.sort_by(ROW).slice(0, examples).to_pylist()
         reasons.append(
             {
                 "reason": row[REASON],

@@ -33,7 +33,6 @@ def rollback(
     It is the champion before the present one, or the version that --to names. The rollback is recorded with its reason.
     """
     from mlplatform.gate.first_steps import require_version
-    from mlplatform.ops.stage_runs import plain
     from mlplatform.pipeline import Pipeline
 
     moment = as_of_option(as_of)
@@ -44,6 +43,6 @@ def rollback(
     ):
         require_version(ws, opened.namespace, to)
         pipeline = Pipeline(ws, opened, moment, reporter.line)
-        details = plain(pipeline.roll_back(to=to, reason=reason, dry_run=dry_run).details)
+        details = pipeline.roll_back(to=to, reason=reason, dry_run=dry_run).details.to_json()
     decisions.show(details, as_json=options.as_json)
     decisions.check_outcome(details)

@@ -49,9 +49,9 @@ def run(
     with options.open_use_case(use_case) as (ws, opened), output.reporting(total=1) as reporter:
         pipeline = Pipeline(ws, opened, moment, reporter.line)
         summary = pipeline.run(stages or None, due=due, register_only=register_only)
-        found = _found(ws, opened, reporter, whole=not stages)
+        written = _written(ws, opened, reporter, whole=not stages)
     if options.as_json:
-        output.show_json(summary.to_dict() | found)
+        output.show_json(summary.to_dict() | written)
         return
     rows = [
         (
@@ -68,11 +68,11 @@ def run(
     columns = ("stage", "status", "seconds", "rows in", "out", "quarantined", "note")
     output.console().print(output.table(f"{use_case} as of {moment:%Y-%m-%d %H:%M}", columns, rows))
     output.show_notes(summary, options.hints)
-    _tell(use_case, found, options, whole=not stages)
+    _tell(use_case, written, options, whole=not stages)
 
 
-def _found(ws: Workspace, use_case: UseCase, reporter: output.Reporter, *, whole: bool) -> dict[str, str | None]:
-    """Return the table of predictions, where there is one, and the report, which a run of all stages writes."""
+def _written(ws: Workspace, use_case: UseCase, reporter: output.Reporter, *, whole: bool) -> dict[str, str | None]:
+    """Return the table of predictions, if it exists, and the report, which a run of all stages writes."""
     from mlplatform.reporting.report import write_report
     from mlplatform.scoring.predictions import LATEST_PREDICTIONS, PREDICTIONS
     from mlplatform.workspace import RUNTIME
@@ -87,11 +87,11 @@ def _found(ws: Workspace, use_case: UseCase, reporter: output.Reporter, *, whole
     return {"predictions": predictions, "report": str(report)}
 
 
-def _tell(use_case: str, found: dict[str, str | None], options: Options, *, whole: bool) -> None:
-    if found["predictions"]:
-        click.echo(f"Predictions: {found['predictions']} (the champion's latest for each entity)")
+def _tell(use_case: str, written: dict[str, str | None], options: Options, *, whole: bool) -> None:
+    if written["predictions"]:
+        click.echo(f"Predictions: {written['predictions']} (the champion's latest for each entity)")
     elif whole:
         why = options.hints.repeated(f"mlplatform history {use_case}")
         click.echo(f"Predictions: none yet, for there is no champion. Why: {why}")
-    if found["report"]:
-        click.echo(f"Report:      {found['report']}")
+    if written["report"]:
+        click.echo(f"Report:      {written['report']}")

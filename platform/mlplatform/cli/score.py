@@ -51,9 +51,9 @@ def score(use_case: str, as_of: str, alias: str | None, since: str | None, optio
         )
     with options.open_use_case(use_case) as (ws, opened), output.reporting(total=1) as reporter:
         # Before minutes are spent on data that nothing can score.
-        known = promotion.line_of_champions(promotion.events(ws, opened.namespace))
+        champions = promotion.line_of_champions(promotion.events(ws, opened.namespace))
         # A champion on record that is gone is another matter, which the stage says.
-        if (alias or CHAMPION) not in ws.registry.aliases(opened.model) and not known:
+        if (alias or CHAMPION) not in ws.registry.aliases(opened.model) and not champions:
             raise first_steps.without(ws, opened.namespace, alias or CHAMPION, so="nothing can score")
         pipeline = Pipeline(ws, opened, moment, reporter.line, advance=reporter.rows)
         summary = pipeline.run(["ingest", "refine", "features", "score"], alias=alias, since=begin)

@@ -95,13 +95,13 @@ def _replay(ws: Workspace, use_case: UseCase, moments: list[datetime], reporter:
     def say(message: str) -> None:
         reporter.line(f"{place(finished + 1)}: {message}")
 
-    found = replay(ws, use_case, moments, on_step=tell, progress=say)
+    steps = replay(ws, use_case, moments, on_step=tell, progress=say)
     reporter.line("writing the report")
     report = write_report(ws, use_case.namespace, use_case.label_spine(), use_case.settings, ws.files("reports"))
     return {
         "use_case": use_case.name,
         "metric": use_case.settings.training.metric,
-        "steps": found,
+        "steps": steps,
         "paths": {"report": str(report), "workspace": str(report.parent.parent), "model": str(use_case.model)},
     }
 
@@ -154,8 +154,8 @@ def _one_line(step: TimelineStep) -> str:
     from mlplatform.as_of import shown
 
     score = f"mean score {step.mean_score:.4f}" if step.mean_score is not None else "nothing scored"
-    known = f"known {step.label_mean:.4f}" if step.label_mean is not None else "labels not yet known"
-    parts = [shown(step.as_of), f"{step.scored} scored", score, known]
+    labels = f"known {step.label_mean:.4f}" if step.label_mean is not None else "labels not yet known"
+    parts = [shown(step.as_of), f"{step.scored} scored", score, labels]
     parts.append(f"champion v{step.champion}" if step.champion else "no champion")
     if step.alerts:
         parts.append(f"alerts: {', '.join(step.alerts)}")

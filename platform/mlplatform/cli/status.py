@@ -137,25 +137,25 @@ def _monitored(runs: list[StageRecord]) -> dict[str, Any] | None:
     if not by_time:
         return None
     newest = max(by_time)
-    found = by_time[newest].details
+    newest_details = by_time[newest].details
     return {
         "as_of": newest.isoformat(),
-        "judged": sorted(kind for kind in found.windows if kind in CHECKS),
-        "not_judged": found.not_judged,
-        "unjudged_windows": found.unjudged_windows,
+        "judged": sorted(kind for kind in newest_details.windows if kind in CHECKS),
+        "not_judged": newest_details.not_judged,
+        "unjudged_windows": newest_details.unjudged_windows,
     }
 
 
-def _monitoring(found: dict[str, Any] | None) -> str | None:
-    if found is None:
+def _monitoring(newest: dict[str, Any] | None) -> str | None:
+    if newest is None:
         return None
     reasons: dict[str, list[str]] = {}
-    for kind, why in found["not_judged"].items():
+    for kind, why in newest["not_judged"].items():
         reasons.setdefault(why, []).append(kind)
-    lines = [f"{len(found['judged'])} checks judged"]
+    lines = [f"{len(newest['judged'])} checks judged"]
     lines += [f"not judged: {why} ({', '.join(kinds)})" for why, kinds in reasons.items()]
-    if found["unjudged_windows"] > 1:
-        lines.append(f"{found['unjudged_windows']} windows in a row were not judged: drift raises no alert")
+    if newest["unjudged_windows"] > 1:
+        lines.append(f"{newest['unjudged_windows']} windows in a row were not judged: drift raises no alert")
     return "\n".join(lines)
 
 

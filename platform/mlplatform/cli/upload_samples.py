@@ -25,7 +25,7 @@ from mlplatform.cli.options import Options
     metavar="FOLDER",
     help="Folder to upload.  [default: the use case's own data, which an installed wheel does not bring]",
 )
-@click.option("--overwrite", is_flag=True, help="Send also files that are there with the same size.")
+@click.option("--overwrite", is_flag=True, help="Send files again that exist with the same size.")
 def upload_samples(use_case: str, source: Path | None, overwrite: bool, options: Options) -> None:
     """Upload sample data into the landing volume, for a trial.
 
@@ -48,7 +48,8 @@ def upload_samples(use_case: str, source: Path | None, overwrite: bool, options:
             files = _files(source or folder / setting, given=source is not None)
             done = ws.upload(source or folder / setting, files, landing, overwrite=overwrite)
             message = (
-                f"{landing}: {done.uploaded} file(s) uploaded ({done.size / 1e6:.1f} MB), {done.skipped} there already."
+                f"{landing}: {done.uploaded} file(s) uploaded ({done.size / 1e6:.1f} MB), "
+                f"{done.skipped} existed already."
                 if files
                 else f"{folder / setting} holds no data, for {use_case} takes it from elsewhere: nothing to upload."
             )
@@ -66,9 +67,9 @@ def _files(samples: Path, *, given: bool) -> list[Path]:
             f"There are no samples in {samples}.",
             hint="A wheel brings none: give --from FOLDER. None are needed where a package brings the data (churn).",
         )
-    found = (path for path in samples.rglob("*") if path.is_file() and path.suffix != ".md")
+    paths = (path for path in samples.rglob("*") if path.is_file() and path.suffix != ".md")
     # Hidden files are somebody's editor's or system's.
-    files = sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(samples).parts))
+    files = sorted(path for path in paths if not any(part.startswith(".") for part in path.relative_to(samples).parts))
     if given and not files:
         raise UsageError(f"{samples} holds no files of data.", hint="Is it the right folder?")
     return files

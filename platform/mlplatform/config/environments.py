@@ -1,4 +1,4 @@
-"""Environments: which there are, and the catalog of each. The name of an environment is not the name of a catalog."""
+"""Environments: which exist, and the catalog of each. The name of an environment is not the name of a catalog."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mlplatform.naming import check_part
 ENVIRONMENTS = "environments"
 """The section of a `config.yml` with what differs by environment; naming one there is declaring it."""
 STANDARD = ("dev", "staging", "prod")
-"""Environments that need not be declared."""
+"""Environments that exist without being declared."""
 CATALOG = "catalog"
 
 
@@ -38,16 +38,16 @@ class ConfigText:
         """Return an environment's own settings.
 
         Raises:
-            UsageError: If the file declares no such environment, and it is none of those that need no declaring.
+            UsageError: If the file does not declare this environment, and it is not one of the standard ones.
         """
         check_known(env, self.sections, where=f"known to {self.path}")
         return self.sections.get(env, {})
 
     def catalog(self, env: str) -> str | None:
-        """Return the catalog that the file names for an environment; None: it is called as the environment is.
+        """Return the catalog that the file names for an environment; None: its name is the environment's.
 
         Raises:
-            ConfigError: If it is no name.
+            ConfigError: If it is not a valid name.
             UsageError: If there is no such environment.
         """
         named = self.section(env).get(CATALOG, self.settings.get(CATALOG))
@@ -63,7 +63,7 @@ def read_config(path: Path) -> ConfigText:
     """Read a `config.yml` without checking its settings.
 
     Raises:
-        ConfigError: If the file is missing, is no YAML mapping, says something twice, or `environments` is none.
+        ConfigError: If the file is missing, is not a YAML mapping or
     """
     try:
         file = read_yaml(path, expected="at least owner, label and gate")
@@ -95,16 +95,16 @@ def check_known(env: str, declared: Iterable[str], *, where: str) -> None:
 
     Args:
         env: Its name.
-        declared: What is declared, beside those that need no declaring.
+        declared: The environments that are declared, beside the standard ones.
         where: Ends the sentence "There is no environment ... ".
 
     Raises:
-        UsageError: If it is not known; those that are known are listed.
+        UsageError: If it does not exist; the message lists those that do.
     """
-    known = list(dict.fromkeys([*STANDARD, *declared]))
-    if env not in known:
+    environments = list(dict.fromkeys([*STANDARD, *declared]))
+    if env not in environments:
         raise UsageError(
-            f"There is no environment {env!r} {where}. Known: {', '.join(known)}.",
-            hint=f"{did_you_mean(env, known)} Another one is declared under {ENVIRONMENTS} in config.yml, "
+            f"There is no environment {env!r} {where}. Known: {', '.join(environments)}.",
+            hint=f"{did_you_mean(env, environments)} Another one is declared under {ENVIRONMENTS} in config.yml, "
             f"if by nothing but its name: {ENVIRONMENTS}: {{{env or 'test'}: {{}}}}.",
         )

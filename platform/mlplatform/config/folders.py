@@ -40,36 +40,38 @@ class Found:
 
 
 def find_use_cases(path: str | Path | None = None) -> dict[str, Found]:
-    """Return all use cases by name; of two with one name the first found wins.
+    """Return all use cases by name; of two with the same name the first one wins.
 
     Args:
         path: A folder of use cases, searched first; default the setting `MLPLATFORM_USE_CASES`.
 
     Raises:
-        UsageError: If the path is no folder.
+        UsageError: If the path is not a folder.
     """
-    found: dict[str, Found] = {}
-    given = path or os.environ.get(SETTING)
-    if given and not Path(given).is_dir():
-        raise UsageError(f"{given} is not a folder.", hint="--use-cases names the folder that holds use-case folders.")
-    for folder, origin in ((given, f"--use-cases {given}"), (FOLDER, f"./{FOLDER}")):
+    use_cases: dict[str, Found] = {}
+    searched = path or os.environ.get(SETTING)
+    if searched and not Path(searched).is_dir():
+        raise UsageError(
+            f"{searched} is not a folder.", hint="--use-cases names the folder that holds use-case folders."
+        )
+    for folder, origin in ((searched, f"--use-cases {searched}"), (FOLDER, f"./{FOLDER}")):
         if folder:
             for item in _in_folder(Path(folder), origin):
-                found.setdefault(item.name, item)
+                use_cases.setdefault(item.name, item)
     for point in importlib.metadata.entry_points(group=ENTRY_POINTS):
-        found.setdefault(point.name, Found(point.name, _installed_folder(point.value), "installed", point.value))
-    return dict(sorted(found.items()))
+        use_cases.setdefault(point.name, Found(point.name, _installed_folder(point.value), "installed", point.value))
+    return dict(sorted(use_cases.items()))
 
 
 def check_environment(env: str, path: str | Path | None = None) -> None:
-    """Refuse an environment that is none of the standard ones, and that no use case declares.
+    """Refuse an environment that is not a standard one and that no use case declares.
 
     Args:
         env: Its name.
         path: A folder of use cases, searched first.
 
     Raises:
-        UsageError: If it is not known; those that are known are listed.
+        UsageError: If it does not exist; the message lists those that do.
     """
     if env in STANDARD:
         return

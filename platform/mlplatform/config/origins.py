@@ -64,15 +64,15 @@ def sources(path: Path, env: str) -> list[SettingValue]:
         place = f"{path.name} line {line}" if line else DEFAULT
         return f"{place} ({ENVIRONMENTS}.{env})" if override else place
 
-    found = []
+    values = []
     for key, value, secret in _values(settings, ()):
         if key in RENAMED:
             continue
         if key == (CATALOG,) and value is None:
-            found.append(SettingValue(CATALOG, env, f"{DEFAULT} (the environment's name)", secret))
+            values.append(SettingValue(CATALOG, env, f"{DEFAULT} (the environment's name)", secret))
         else:
-            found.append(SettingValue(".".join(key), value, origin(key), secret))
-    return found
+            values.append(SettingValue(".".join(key), value, origin(key), secret))
+    return values
 
 
 def json_schema() -> dict[str, Any]:
@@ -98,13 +98,13 @@ def _optional(item: Any) -> Any:
         return [_optional(part) for part in item]
     if not isinstance(item, dict):
         return item
-    made = {key: value if key == "items" else _optional(value) for key, value in item.items()}
-    made = {key: value for key, value in made.items() if key not in ("required", "default", "properties")}
+    optional = {key: value if key == "items" else _optional(value) for key, value in item.items()}
+    optional = {key: value for key, value in optional.items() if key not in ("required", "default", "properties")}
     if "properties" in item:
-        made["properties"] = {name: _optional(value) for name, value in item["properties"].items()}
-    if "$ref" in made:
-        made["$ref"] = f"{made['$ref']}Override"
-    return made
+        optional["properties"] = {name: _optional(value) for name, value in item["properties"].items()}
+    if "$ref" in optional:
+        optional["$ref"] = f"{optional['$ref']}Override"
+    return optional
 
 
 def _values(settings: Settings, path: Place) -> Iterator[tuple[Place, Any, bool]]:

@@ -41,11 +41,11 @@ def warn_of_old_names(path: Path, lines: Mapping[Place, int], section: Place) ->
         for place in ((*section, *old), old):
             if place not in lines:
                 continue
-            told = (
+            message = (
                 f"{path} line {lines[place]}: {'.'.join(place)} is called {'.'.join((*place[: -len(old)], *new))} now"
             )
             if new_line:
-                told += f", which stands in line {new_line} and is what counts. Remove the old key."
+                message += f", which stands in line {new_line} and is what counts. Remove the old key."
             else:
-                told += ". It is read under its old name for now: rename it."
-            warnings.warn(told, RenamedSettingWarning, stacklevel=3)
+                message += ". It is read under its old name for now: rename it."
+            warnings.warn(message, RenamedSettingWarning, stacklevel=3)

@@ -62,7 +62,7 @@ def _catalog(name: str) -> str:
         raise ValueError(f"{error.message} {error.hint}") from None
 
 
-# YAML turns what looks like a date into one.
+# YAML turns a text that looks like a date into one.
 TimeText = Annotated[str, BeforeValidator(_time)]
 """A point in time, such as `2003-01-01`."""
 CLASSIFICATION_METRICS = ("roc_auc", "average_precision", "brier", "log_loss", "expected_calibration_error")
@@ -119,7 +119,7 @@ class ScoringSettings(Settings):
 
 
 class GuardSettings(Settings):
-    """A metric beside the primary one that a challenger may not spoil.
+    """A second metric, in which a challenger may not be worse.
 
     For a regression, `event_above` makes a binary event of the label, which the prediction is to rank: the AUC of the
     predicted minutes against "more than 15 minutes late", say.
@@ -157,7 +157,7 @@ class SliceSettings(Settings):
     )
     min_rows: int = Field(default=100, ge=2, description="Slices of fewer rows are not judged.")
     min_positives: int = Field(default=20, ge=1, description="Nor those with fewer rows of either class.")
-    max_loss: float = Field(default=0.0, ge=0, description="A loss in the primary metric up to this is let pass.")
+    max_loss: float = Field(default=0.0, ge=0, description="A loss in the primary metric up to this is accepted.")
 
 
 class FeatureLimits(Settings):
@@ -223,8 +223,8 @@ ALARM_KINDS: tuple[AlarmKind, ...] = ("drift", "prediction_drift", "calibration"
 
 
 def _secret_reference(text: str) -> str:
-    scope, found, key = text.partition("/")
-    if not (found and scope and key) or "://" in text or "/" in key:
+    scope, slash, key = text.partition("/")
+    if not (slash and scope and key) or "://" in text or "/" in key:
         # The value is not repeated: it may be the very URL that must not be shown.
         raise ValueError("is no secret reference: write scope/key, never the URL itself")
     return text
@@ -245,7 +245,7 @@ class WebhookSettings(Settings):
 
 
 class AlertSettings(Settings):
-    """How alerts are told, beside the log and the table of alerts."""
+    """How alerts are sent, beside the log and the table of alerts."""
 
     webhook: WebhookSettings | None = None
     runbook: str = Field(default="docs/runbook", description="Folder or URL of the runbook; `/<kind>.md` is added.")
@@ -338,7 +338,7 @@ class MonitoringSettings(Settings):
 
 
 class SimulationSettings(Settings):
-    """What `mlplatform simulate` replays when it is not told otherwise."""
+    """What `mlplatform simulate` replays, unless its options say otherwise."""
 
     start: TimeText = Field(description="First as_of.")
     end: TimeText = Field(description="Last as_of, included.")
@@ -396,11 +396,11 @@ class UseCaseSettings(Settings):
 
     @model_validator(mode="after")
     def _metric_of_the_task(self) -> Self:
-        known = CLASSIFICATION_METRICS if self.task == "classification" else REGRESSION_METRICS
-        if self.training.metric not in known:
+        metrics = CLASSIFICATION_METRICS if self.task == "classification" else REGRESSION_METRICS
+        if self.training.metric not in metrics:
             raise ValueError(
                 f"training.metric {self.training.metric!r} is no metric of a {self.task}. "
-                f"{did_you_mean(self.training.metric, known)}"
+                f"{did_you_mean(self.training.metric, metrics)}"
             )
         if self.training.max_rows is not None and self.training.max_rows < self.training.min_rows:
             raise ValueError("training.max_rows is below training.min_rows: there would be no training.")
@@ -416,12 +416,12 @@ class UseCaseSettings(Settings):
         for guard in self.gate.guards:
             if guard.event_above is not None and self.task == "classification":
                 raise ValueError("gate.guards: event_above is for regressions; a classification's label is an event")
-            known = CLASSIFICATION_METRICS if self.task == "classification" else REGRESSION_METRICS
+            metrics = CLASSIFICATION_METRICS if self.task == "classification" else REGRESSION_METRICS
             if guard.event_above is not None:
-                # The prediction is no probability of the event: only its order can be judged.
-                known = RANKING_METRICS
-            if guard.metric not in known:
-                hint = did_you_mean(guard.metric, known)
+                # The prediction is not a probability of the event: only its order can be judged.
+                metrics = RANKING_METRICS
+            if guard.metric not in metrics:
+                hint = did_you_mean(guard.metric, metrics)
                 raise ValueError(f"gate.guards: {guard.metric!r} is no metric that fits here. {hint}")
         return self
 
@@ -429,15 +429,15 @@ class UseCaseSettings(Settings):
 def load_settings(path: Path, env: str) -> UseCaseSettings:
     """Read a use case's settings for one environment.
 
-    The section `environments.<env>` of the file, where there is one, is laid over the rest.
+    The section `environments.<env>` of the file, if it has one, is laid over the rest.
 
     Args:
         path: The `config.yml`.
         env: Name of the environment: `dev`, `staging`, `prod`, or one that the file declares.
 
     Raises:
-        ConfigError: If the file is missing, is no YAML, or holds unknown keys or wrong values; all are listed at once.
-        UsageError: If there is no such environment.
+        ConfigError: If the file is missing, is not YAML, or holds unknown keys or wrong values; all are listed at once.
+        UsageError: If the environment does not exist.
     """
     written = read_config(path)
     merged = _merge(written.settings, written.section(env))
@@ -467,16 +467,16 @@ def _problems(error: ValidationError, written: Mapping[Place, int], env: str) ->
         path = [str(part) for part in problem["loc"]]
         where = ".".join(path)
         if problem["type"] == "extra_forbidden":
-            said = f"  {where}: unknown key. {did_you_mean(path[-1], _known_keys(path[:-1]))}"
+            text = f"  {where}: unknown key. {did_you_mean(path[-1], _known_keys(path[:-1]))}"
         elif problem["type"] == "missing":
-            said = f"  {where}: is required and missing."
+            text = f"  {where}: is required and missing."
         elif problem["type"] == "string_type":
-            said = f"  {where}: a text belongs here (got {problem['input']!r:.200}): put it into quotes."
+            text = f"  {where}: a text belongs here (got {problem['input']!r:.200}): put it into quotes."
         else:
             got = f" (got {problem['input']!r:.200})" if path and "webhook" not in path else ""
-            said = f"  {where}: {problem['msg']}{got}.".replace("  : Value error, ", "  ")
+            text = f"  {where}: {problem['msg']}{got}.".replace("  : Value error, ", "  ")
         line = _line_of(path, written, env)
-        lines.append(f"{said} (line {line})" if line else said)
+        lines.append(f"{text} (line {line})" if line else text)
     return lines
 
 
@@ -505,5 +505,5 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) in (typing.Union, tuple):
-        return next((found for part in typing.get_args(annotation) if (found := _model_in(part))), None)
+        return next((model for part in typing.get_args(annotation) if (model := _model_in(part))), None)
     return None

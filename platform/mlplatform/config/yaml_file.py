@@ -52,15 +52,15 @@ def read_yaml(path: Path, *, what: str = "settings", expected: str) -> YamlFile:
         expected: What is in that: "at least owner, label and gate".
 
     Raises:
-        ConfigError: If it is no UTF-8, no YAML, no mapping, or says something twice; with file and line.
+        ConfigError: If it is not UTF-8, not YAML or not a mapping, or says something twice; with file and line.
         FileNotFoundError: If it does not exist.
     """
     text = _text(path)
     node = _compose(path, text)
     if not isinstance(node, yaml.MappingNode):
-        found = "is empty" if node is None else f"is a {_kind(node)}"
+        content = "is empty" if node is None else f"is a {_kind(node)}"
         raise ConfigError(
-            f"{path} line {1 if node is None else _line(node)} holds no {what}: the file {found}.",
+            f"{path} line {1 if node is None else _line(node)} holds no {what}: the file {content}.",
             hint=f"It is a mapping with {expected}.",
         )
     _Checked(path).check(node)
@@ -95,7 +95,7 @@ def _text(path: Path) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses what is nested without end, and reads `0100` and `1:30` as the texts they are."""
+    """Refuses endless nesting, and reads `0100` and `1:30` as the texts they are."""
 
     depth = 0
 
@@ -140,13 +140,13 @@ def _compose(path: Path, text: str) -> yaml.Node | None:
 def _invalid(path: Path, error: yaml.MarkedYAMLError) -> ConfigError:
     mark = error.problem_mark or error.context_mark
     where = f" line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-    said = ", ".join(part for part in (error.context, error.problem) if part)
+    problem = ", ".join(part for part in (error.context, error.problem) if part)
     if error.context_mark and mark and error.context_mark.line != mark.line:
-        said += f" (begun on line {error.context_mark.line + 1})"
+        problem += f" (begun on line {error.context_mark.line + 1})"
     hint = "Mend the line named above."
-    if "'\\t'" in said:
+    if "'\\t'" in problem:
         hint = "YAML is indented with blanks: replace the tab by blanks."
-    return ConfigError(f"{path} is not valid YAML:{where}: {said}.", hint=hint)
+    return ConfigError(f"{path} is not valid YAML:{where}: {problem}.", hint=hint)
 
 
 class _Checked:
@@ -164,9 +164,9 @@ class _Checked:
         Returns:
             How many values it holds, and how many levels, with its aliases written out.
         """
-        known = self._sizes.get(id(node))
-        if known is not None:
-            return known
+        checked = self._sizes.get(id(node))
+        if checked is not None:
+            return checked
         if id(node) in self._open:
             raise ConfigError(
                 f"{self._path} line {_line(node)}: the anchor here holds itself.", hint="Write out what is meant."

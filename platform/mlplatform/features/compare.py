@@ -32,7 +32,7 @@ class RowDifferences:
     changed_new: pa.Table
 
     def __bool__(self) -> bool:
-        """Tell whether there is any difference."""
+        """Tell whether they differ at all."""
         return bool(self.added.num_rows or self.removed.num_rows or self.changed_new.num_rows)
 
     def examples(self, *, old: str, new: str, count: int = 2) -> str:
@@ -63,7 +63,7 @@ def compare_rows(
         nan_is_null: Take NaN and null as one: a frame that went through pandas has turned one into the other.
 
     Raises:
-        TableError: If a key stands more than once on either side, or the columns are not the same.
+        TableError: If a key occurs more than once on either side, or the columns are not the same.
     """
     by = list(keys)
     if set(old.column_names) != set(new.column_names):

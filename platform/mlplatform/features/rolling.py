@@ -80,7 +80,15 @@ def _windows(table: type[RollingFeatureTable]) -> Mapping[str, str | None]:
     """Return the length of each window by its suffix."""
     if isinstance(table.windows, Mapping):
         return table.windows
-    return {_suffix(window): window for window in table.windows}
+    windows: dict[str, str | None] = {}
+    for window in table.windows:
+        suffix = _suffix(window)
+        if suffix in windows:
+            raise ConfigError(
+                f"{table.__name__}: two windows end with {suffix}.", hint='Give suffixes: {"short": "1 day", ...}.'
+            )
+        windows[suffix] = window
+    return windows
 
 
 def _suffix(window: str | None) -> str:

@@ -60,7 +60,9 @@ class Features(Stage[FeaturesDetails]):
         for table in self.tables:
             _compute_new(context, table(), result)
         if not result.rows_out:
-            result.skipped = "nothing new since the last computation" if self.tables else "there is no feature table"
+            result.skipped = (
+                "nothing new since the last computation" if self.tables else "the use case has no feature table"
+            )
         return result
 
 

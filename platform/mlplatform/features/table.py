@@ -85,7 +85,7 @@ class FeatureTable(Described):
                 it may be returned and are dropped, so that a table may ignore it.
 
         Raises:
-            ConfigError: If there is no silver `table`, and this method is not overridden.
+            ConfigError: If no silver `table` is named, and this method is not overridden.
         """
         del as_of, since  # what is too early or too late is dropped
         if self.table is None:

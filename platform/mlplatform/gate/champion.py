@@ -14,7 +14,7 @@ from mlplatform.protocols.workspace import Workspace
 
 @dataclass(frozen=True)
 class Incumbent:
-    """What there is to compare a challenger with.
+    """The champion that a challenger is compared with.
 
     Attributes:
         number: The version that the alias names; None: the registry has no alias champion.
@@ -85,7 +85,7 @@ def read(ws: Workspace, namespace: Namespace, alias: str, number: int) -> ModelV
     """Return the version that an alias names.
 
     Raises:
-        StageError: If there is no such version, with the commands that lead out.
+        StageError: If the version does not exist, with the commands that lead out.
         RegistryError: If the registry cannot be read.
     """
     try:

@@ -26,19 +26,25 @@ class ChampionGate:
     The first champion has no champion to beat: those checks are skipped, and the others (evidence, floor, better than
     a trivial baseline, what else is configured) decide.
 
+    See the glossary: docs/glossary.md
+
     Examples:
-        A check of a use case's own::
+        A check of a use case's own:
 
-            class MeanScore(GateCheck):
-                name = "mean_score"
-
-                def run(self, evidence: Evidence) -> CheckResult:
-                    mean = float(evidence.challenger.mean())
-                    return self.verdict(mean <= 0.2, f"mean score {mean:.3f}, at most 0.2", mean, 0.2)
-
-            class MyGate(ChampionGate):
-                def checks(self):
-                    return [*super().checks(), MeanScore(self.settings)]
+        >>> class MeanScore(GateCheck):
+        ...     name = "mean_score"
+        ...
+        ...     def run(self, evidence):
+        ...         mean = float(evidence.challenger.mean())
+        ...         return self.verdict(mean <= 0.2, f"mean score {mean:.3f}, at most 0.2", mean, 0.2)
+        >>> class CautiousGate(ChampionGate):
+        ...     def checks(self):
+        ...         return [*super().checks(), MeanScore(self.settings)]
+        >>> settings = UseCaseSettings.model_validate(
+        ...     {"owner": "risk", "label": {"horizon": "3 months"}, "gate": {"floor": 0.7}}
+        ... )
+        >>> CautiousGate(settings).checks()[-1].name
+        'mean_score'
     """
 
     def __init__(self, settings: UseCaseSettings) -> None:
@@ -66,7 +72,7 @@ class ChampionGate:
             evidence: The rows and predictions.
             identity: The decision's id.
             challenger: Version of the challenger.
-            champion: Version of the champion; None when the registry says that there is none.
+            champion: Version of the champion; None if the registry says that there is none.
             as_of: The time of the decision.
         """
         if champion is not None and evidence.champion is None:

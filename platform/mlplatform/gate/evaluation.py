@@ -29,7 +29,6 @@ from mlplatform.statistics.metrics import Vector
 from mlplatform.training import reference
 from mlplatform.training.label_frame import LabelFrame, known_labels, training_start
 from mlplatform.training.version_tags import TRAINED_AS_OF_TAG, TRAINED_THROUGH_TAG, time_of
-from mlplatform.types import SortOrder
 
 NEW_LABELS, HOLDOUT, NO_LABELS = "new labels", "holdout", "no labels"
 _TIMED_ROWS = 1000
@@ -56,14 +55,14 @@ def gather(
     """Score both versions on the same rows, and gather what the checks need; writes nothing.
 
     The rows are those that neither version was fitted on: predicted later than both versions' `trained_through`, with
-    a label known by `as_of`. Of these, the labels that neither training knew at all are taken where there are enough
+    a label known by `as_of`. Of these, the labels that neither training knew at all are taken where they are enough
     for a decision; else all of them, the challenger's time-ordered holdout included, and the evidence says so.
 
     Args:
         context: The run.
         spine: The use case's label spine.
         challenger: The version to decide about.
-        champion: The champion, or None when the registry says that there is none.
+        champion: The champion, or None if the registry says that there is none.
         functions: The use case's feature functions.
         trusted_types: Types that its stored models may hold beyond the platform's own.
 
@@ -137,8 +136,7 @@ def score(
     rows = frame.rows.drop_columns([spine.label, LABEL_KNOWN_AT])
     scored = ws.fe.score_batch_arrow(model_uri=version.uri, df=rows, trusted_types=trusted_types)
     # Scoring promises no order; the frame is sorted by these, and they are unique.
-    order: SortOrder = [(spine.prediction_time, "ascending"), *((key, "ascending") for key in spine.entity_keys)]
-    scored = scored.sort_by(order).combine_chunks()
+    scored = scored.sort_by(spine.order).combine_chunks()
     keys = list(spine.primary_keys)
     if scored.num_rows != rows.num_rows or not scored.select(keys).equals(rows.select(keys).combine_chunks()):
         raise StageError(
@@ -163,13 +161,13 @@ def _score_champion(
 
 def training_labels(ws: Workspace, namespace: Namespace, spine: LabelSpine, version: ModelVersion) -> pa.Table:
     """Return the labelled spine rows that a version was fitted on; the label's column is called `label`."""
-    known = time_of(version, TRAINED_AS_OF_TAG)
+    trained_as_of = time_of(version, TRAINED_AS_OF_TAG)
     frame = known_labels(
         ws,
         namespace,
         spine,
-        known,
-        after=training_start(spine.settings.training, known),
+        trained_as_of,
+        after=training_start(spine.settings.training, trained_as_of),
         until=time_of(version, TRAINED_THROUGH_TAG),
     )
     labels = frame.rows.column(spine.label).cast(pa.float64())
@@ -197,8 +195,9 @@ def _feature_facts(context: StageContext, version: ModelVersion, spec: FeatureSp
                     table.table_name, columns=[time_column], filters=[(time_column, "<=", context.as_of)]
                 )
                 newest[table.table_name] = pc.max(times.column(time_column)).as_py()
-    known = {name: trained[name].counts.nulls / max(trained[name].counts.rows, 1) for name in names if name in trained}
-    return FeatureFacts(null_share=shares, trained_null_share=known, newest=newest)
+    counts = {name: trained[name].counts for name in names if name in trained}
+    trained_shares = {name: count.nulls / max(count.rows, 1) for name, count in counts.items()}
+    return FeatureFacts(null_share=shares, trained_null_share=trained_shares, newest=newest)
 
 
 def _versions(context: StageContext, frame: LabelFrame, spec: FeatureSpec) -> dict[str, int]:

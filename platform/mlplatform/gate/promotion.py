@@ -60,7 +60,7 @@ class GateDetails(Details):
 
 
 class ChampionMovedError(Exception):
-    """The champion is no longer the one that a decision, on record by now, was made about."""
+    """The champion is no longer the one that a decision, on record by now, compared with."""
 
     def __init__(self, decision: Decision) -> None:
         """Take the decision."""
@@ -203,7 +203,7 @@ def approved(ws: Workspace, namespace: Namespace, decision: Decision, approval: 
 
 
 def exists(ws: Workspace, model: ObjectName, version: int) -> bool:
-    """Tell whether there is a version: an alias or a decision may name one that was deleted.
+    """Tell whether a version exists: an alias or a decision may name one that was deleted.
 
     Raises:
         RegistryError: If the registry cannot be read.
@@ -360,7 +360,7 @@ def _moves(
     else:
         todo = [_tag(ws, namespace, decision, decision.outcome)]
         if gone:
-            # An alias cannot be set to a version that was deleted: the next rollback goes to one that is there.
+            # An alias cannot be set to a version that was deleted: the next rollback goes to one that exists.
             previous = _newest_existing(ws, model, line, version)
             if previous is None and had is not None:
                 todo.append(_take_away(ws, model, PREVIOUS_CHAMPION))

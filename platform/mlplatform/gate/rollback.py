@@ -19,7 +19,7 @@ from mlplatform.protocols.workspace import Workspace
 
 @dataclass(frozen=True)
 class Rollback(PlannedStage[GateDetails]):
-    """An earlier champion is made champion again.
+    """An earlier champion becomes champion again.
 
     Attributes:
         reason: Why, for the record.

@@ -116,19 +116,19 @@ class Gate(PlannedStage[GateDetails]):
         champion = champions.look(ws, namespace, aliases, forced=bool(self.override))
         if self.only_undecided and not champion.trouble and _decided_about(context, challenger):
             return Change(_skipped(f"version {number} has been decided about", first))
-        judged = self._judge(context, challenger, champion)
-        plan = self._settled(context, challenger, judged, first, dry_run=dry_run)
-        if isinstance(judged.error, PlatformError) and plan.result.details.outcome == "rejected":
-            plan.result.details.hint = judged.error.hint
-        return Change(plan, judged.error if self.only_undecided else None)
+        verdict = self._judge(context, challenger, champion)
+        plan = self._settled(context, challenger, verdict, first, dry_run=dry_run)
+        if isinstance(verdict.error, PlatformError) and plan.result.details.outcome == "rejected":
+            plan.result.details.hint = verdict.error.hint
+        return Change(plan, verdict.error if self.only_undecided else None)
 
     def _judge(self, context: StageContext, challenger: ModelVersion, champion: champions.Incumbent) -> Judgement:
         """Judge a challenger; where the champion is gone it is rejected, and an override promotes it all the same."""
         if champion.trouble:
             error = champions.lost(context.namespace, champion.trouble)
-            judged = judgement.could_not_look(context, challenger, champion.number, error)
+            verdict = judgement.could_not_look(context, challenger, champion.number, error)
         else:
-            judged = judgement.judge(
+            verdict = judgement.judge(
                 context,
                 self.gate,
                 self.spine,
@@ -138,25 +138,25 @@ class Gate(PlannedStage[GateDetails]):
                 trusted_types=self.trusted_types,
             )
         if self.override:
-            return replace(judged, decision=judgement.overridden(context, judged.decision, self.override))
-        return judged
+            return replace(verdict, decision=judgement.overridden(context, verdict.decision, self.override))
+        return verdict
 
     def _settled(
         self,
         context: StageContext,
         challenger: ModelVersion,
-        judged: Judgement,
+        verdict: Judgement,
         first: Sequence[Action],
         *,
         dry_run: bool,
     ) -> Plan[GateDetails]:
         """Plan to store the evidence of a decision, record and carry it out; what is on record is carried out."""
-        identity = judged.decision.decision_id
+        identity = verdict.decision.decision_id
         recorded = promotion.decided(promotion.events(context.ws, context.namespace, decision_id=identity))
         if recorded is not None:
             return promotion.plan(context, recorded, hold=self.hold, first=first, dry_run=dry_run)
-        storing = evidence_files.storing(context, challenger, judged, self.evidence)
-        return self._recorded(context, judged.decision, [*first, *storing], dry_run=dry_run)
+        storing = evidence_files.storing(context, challenger, verdict, self.evidence)
+        return self._recorded(context, verdict.decision, [*first, *storing], dry_run=dry_run)
 
     def _recorded(
         self, context: StageContext, decision: Decision, first: Sequence[Action], *, dry_run: bool

@@ -42,11 +42,11 @@ class Landing(Protocol):
         ...
 
     def forget(self, paths: Sequence[Path]) -> None:
-        """Let go of files that have been ingested."""
+        """Drop what is kept of files that have been ingested."""
         ...
 
     def bring_all_again(self) -> None:
-        """Bring all files again: what they were brought to is gone."""
+        """Offer all files once more: the table that they were brought to is gone."""
         ...
 
 
@@ -96,10 +96,10 @@ class FolderLanding:
         return read_landed_file(path, self._source)
 
     def forget(self, paths: Sequence[Path]) -> None:
-        """Nothing to note: bronze knows."""
+        """Do nothing: bronze knows which files it has."""
 
     def bring_all_again(self) -> None:
-        """Nothing to forget: bronze knew."""
+        """Do nothing: the files are still where they landed."""
 
 
 class AutoLoaderLanding:
@@ -112,7 +112,7 @@ class AutoLoaderLanding:
         self._paths: dict[Path, str] = {}
 
     def files(self) -> list[Path]:
-        """Let Auto Loader bring what is new, and return all files that wait."""
+        """Let Auto Loader fetch new files, and return all that wait to be ingested."""
         self._loader.land(self._landing, self._source.files, columns=self._source.columns, into=self._table)
         waiting = self._context.ws.tables.to_arrow(self._table, columns=[LANDED_FILE]).column(LANDED_FILE).unique()
         self._paths = {self._path(text): text for text in cast("list[str]", waiting.to_pylist())}
@@ -135,19 +135,19 @@ class AutoLoaderLanding:
         )
 
     def forget(self, paths: Sequence[Path]) -> None:
-        """Let go of rows that bronze has."""
+        """Remove the rows that bronze has."""
         self._loader.forget(self._table, [self._paths[path] for path in paths])
 
     def bring_all_again(self) -> None:
-        """Let Auto Loader begin anew: its checkpoint belongs to the table that it lands in."""
+        """Let Auto Loader start over: its checkpoint belongs to the table that it lands files in."""
         if self._context.ws.tables.exists(self._table):
             self._context.ws.tables.drop(self._table)
 
     def _path(self, text: str) -> Path:
         # Spark writes `file:/a/b%20c`, `dbfs:/Volumes/...` or the bare path; below the landing folder they are alike.
         path, folder = unquote(text), f"{self._landing.as_posix().rstrip('/')}/"
-        _, found, relative = path.partition(folder)
-        if not found:
+        _, separator, relative = path.partition(folder)
+        if not separator:
             raise StageError(f"{text} is not below {self._landing}.", hint="Set 'landing' as the volume's own path.")
         return self._landing / relative
 

@@ -26,14 +26,15 @@ _FORMATS = {"day": "%Y-%m-%d", "month": "%Y-%m"}
 def utc_from_local(local: pd.Series[pd.Timestamp], zones: pd.Series[str]) -> pd.Series[pd.Timestamp]:
     """Return times on local clocks as UTC.
 
-    What a clock shows twice when it goes back is taken as the second; what it skips, as the next time there is.
+    A time that a clock shows twice, when it is set back, is taken as the second one; a time that it skips, as the next
+    one that it shows.
 
     Args:
         local: Times without a zone.
         zones: The zone of each, as in `America/New_York`; same index.
 
     Raises:
-        StageError: If a zone is missing, or is none.
+        StageError: If a zone is missing, or is not a time zone.
 
     Examples:
         >>> import pandas as pd
@@ -46,16 +47,16 @@ def utc_from_local(local: pd.Series[pd.Timestamp], zones: pd.Series[str]) -> pd.
     without = int(zones.isna().sum())
     if without:
         raise StageError(f"{without} of {zones.size} local times have no time zone.", hint="Name the zone of each.")
-    found = pd.Series(pd.NaT, index=range(local.size), dtype="datetime64[us, UTC]")
+    times = pd.Series(pd.NaT, index=range(local.size), dtype="datetime64[us, UTC]")
     # By position: an index may repeat a label.
     clocks, names = local.reset_index(drop=True), zones.reset_index(drop=True).astype(str)
     for zone, clock in clocks.groupby(names):
         try:
-            there = clock.dt.tz_localize(zone, ambiguous=False, nonexistent="shift_forward")
+            zoned = clock.dt.tz_localize(zone, ambiguous=False, nonexistent="shift_forward")
         except (KeyError, ValueError) as error:
-            raise StageError(f"{zone!r} is no time zone: {error}", hint="As in America/New_York.") from error
-        found.loc[clock.index] = there.dt.tz_convert("UTC").astype(found.dtype)
-    return found.set_axis(local.index)
+            raise StageError(f"{zone!r} is not a time zone: {error}", hint="As in America/New_York.") from error
+        times.loc[clock.index] = zoned.dt.tz_convert("UTC").astype(times.dtype)
+    return times.set_axis(local.index)
 
 
 class Replay(ABC):
@@ -109,10 +110,10 @@ class Replay(ABC):
         """
         import pandas as pd
 
-        found = sorted(extract.glob(files))
-        if not found:
+        paths = sorted(extract.glob(files))
+        if not paths:
             raise StageError(f"No file matches {files} in {extract}.", hint="The replay deals an extract out.")
-        parts = [pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""]) for path in found]
+        parts = [pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""]) for path in paths]
         return pd.concat(parts, ignore_index=True)
 
     def deal_out(self, extract: Path, folder: Path, files: str) -> None:
@@ -167,5 +168,5 @@ class Replay(ABC):
 def _digests(extract: Path) -> dict[str, str]:
     if not extract.is_dir():
         return {}
-    found = sorted(path for path in extract.rglob("*") if path.is_file())
-    return {path.relative_to(extract).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
+    paths = sorted(path for path in extract.rglob("*") if path.is_file())
+    return {path.relative_to(extract).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}

@@ -45,9 +45,9 @@ class Source(Described):
 
     Attributes:
         reader: `files` reads the files where they lie, the same in every workspace, so that replays are identical.
-            `auto_loader` lets Databricks' Auto Loader find and land them, where there is one (else as `files`): for
-            folders with so many files that listing them takes minutes. A file that changed after it was ingested is
-            not noticed then.
+            `auto_loader` lets Databricks' Auto Loader find and land them, if the workspace has it (otherwise it is as
+            `files`): for folders with so many files that listing them takes minutes. It does not notice a file that
+            changed after it was ingested.
         replay: For history that comes as an extract instead of drops; None: files are delivered.
         name: Bronze table `bronze_<name>`; unless declared, the class's name without `Source`, as in `loans` of
             `LoansSource`.
@@ -56,7 +56,7 @@ class Source(Described):
         available: When a file can be known, for a replay at an earlier `as_of` not to see it: at the end of the period
             that its name holds (a drop of what happened), at its start (what is published in advance), or always
             (files are there because they landed).
-        columns: The header. A column more is kept in `_rescued_data` and noticed; a column less is an error.
+        columns: The header. An additional column is kept in `_rescued_data` and reported; a missing one is an error.
 
     Examples:
         >>> class LoansSource(Source):
@@ -112,10 +112,10 @@ class Source(Described):
                 f"The landing folder {landing} does not exist.",
                 hint="Set 'landing' in config.yml to the folder where files land, or put the data there.",
             )
-        found = [path for path in landing.glob(self.files) if path.is_file()]
-        if not found:
+        paths = [path for path in landing.glob(self.files) if path.is_file()]
+        if not paths:
             raise StageError(f"No file matches {self.files} in {landing}.", hint="Is it the right landing folder?")
-        return sorted(found, key=lambda path: (self.available_at(path), path.name))
+        return sorted(paths, key=lambda path: (self.available_at(path), path.name))
 
     def bronze_schema(self) -> pa.Schema:
         """Return the schema of the bronze table: the columns as text, and where each row came from."""

@@ -65,7 +65,7 @@ class Ingest(Stage[IngestDetails]):
         """Ingest all sources.
 
         Raises:
-            IngestError: If a landed file cannot be read or lacks columns; files before it stay ingested.
+            StageError: If a landed file cannot be read or lacks columns; files before it stay ingested.
         """
         result = StageResult(details=IngestDetails(), rows_in=0, rows_out=0, rows_quarantined=0)
         for source in self.sources:

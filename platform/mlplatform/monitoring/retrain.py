@@ -177,7 +177,7 @@ class Retrain(Stage[RetrainDetails]):
     def due(self, context: StageContext) -> Self | None:
         """The decision is due once for each `as_of` while there is a champion."""
         champion = CHAMPION in context.ws.registry.aliases(context.model)
-        return self if champion and not context.log.done_at(NAME, context.as_of) else None
+        return self if champion and not context.log.ended_well_at(NAME, context.as_of) else None
 
     def run(self, context: StageContext) -> StageResult[RetrainDetails]:
         """Decide, and retrain where it is due; recorded last, so that a retraining that was killed is due again.

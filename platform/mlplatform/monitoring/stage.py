@@ -56,7 +56,7 @@ class MonitorStage(Stage[MonitorDetails]):
     def due(self, context: StageContext) -> Self | None:
         """Monitoring is due once for each `as_of` while there is a champion."""
         champion = CHAMPION in context.ws.registry.aliases(context.model)
-        return self if champion and not context.log.done_at(self.name, context.as_of) else None
+        return self if champion and not context.log.ended_well_at(self.name, context.as_of) else None
 
     def run(self, context: StageContext) -> StageResult[MonitorDetails]:
         """Measure drift and performance at `as_of`, record them and the alerts, and send the alerts.

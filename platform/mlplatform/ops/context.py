@@ -51,7 +51,6 @@ class StageContext:
         advance: Takes how many rows of how many are done, for a progress bar.
         shared_log: The record of the use case's runs, where several runs share one.
         execute: Runs another stage as a part of this run, on record.
-        use_case: The use case.
     """
 
     ws: Workspace
@@ -63,7 +62,6 @@ class StageContext:
     advance: Advance = field(default=nowhere)
     shared_log: RunLog | None = None
     execute: Callable[[Any], StageRun[Any]] = field(default=alone)
-    use_case: Any = None
 
     @cached_property
     def log(self) -> RunLog:

@@ -18,27 +18,13 @@ from mlplatform.protocols.tables import TableInfo
 
 # Records from before ids were recorded are held against the time when the table was made, by another machine's clock.
 _SKEW = timedelta(minutes=1)
-TABLES = "tables"
-# A record with typed details, or as plain data.
-Record = StageRun[Any] | dict[str, Any]
 
 
 def keep(context: StageContext, result: StageResult[Any], name: ObjectName) -> None:
     """Record which table a stage brought up to date, and at which version it is."""
     info = context.ws.tables.describe(name)
     result.outputs[str(name)] = info.version
-    if isinstance(result.details, Details):
-        result.details.tables = {**result.details.tables, name.name: info.id}
-    else:
-        result.details.setdefault(TABLES, {})[name.name] = info.id
-
-
-def note(result: StageResult[Any], text: str) -> None:
-    """Say something aloud: in the run's record, in what `run` prints, and in `status`."""
-    if isinstance(result.details, Details):
-        result.details.note(text)
-    else:
-        result.details.setdefault("notes", []).append(text)
+    result.details.tables = {**result.details.tables, name.name: info.id}
 
 
 def last(context: StageContext, stage: str, name: ObjectName, details: type[D]) -> StageRun[D] | None:
@@ -74,19 +60,15 @@ def lost(context: StageContext, stage: str, name: ObjectName, info: TableInfo | 
     return not is_of(run, name, info) or (version != info.version and context.ws.tables.replaced_since(name, version))
 
 
-def is_of(run: Record, name: ObjectName, info: TableInfo) -> bool:
+def is_of(run: StageRun[Any], name: ObjectName, info: TableInfo) -> bool:
     """Tell whether a record is about the table that exists: by its id, or of old records by when it was made."""
-    tables = run.details.tables if isinstance(run, StageRun) else run["details"].get(TABLES, {})
-    recorded = tables.get(name.name)
+    recorded = run.details.tables.get(name.name)
     return recorded == info.id if recorded else was_there(run, info)
 
 
-def was_there(run: Record, info: TableInfo) -> bool:
+def was_there(run: StageRun[Any], info: TableInfo) -> bool:
     """Tell whether a table had been made when a record without ids was written; what is not known counts as yes."""
-    if isinstance(run, StageRun):
-        ended: datetime = run.started_at + timedelta(seconds=run.seconds)
-    else:
-        ended = run["started_at"] + timedelta(seconds=run["seconds"])
+    ended: datetime = run.started_at + timedelta(seconds=run.seconds)
     return info.created_at is None or info.created_at <= ended + _SKEW
 
 

@@ -44,7 +44,7 @@ class Details(BaseModel):
         return {key: value for key, value in self.to_json().items() if key not in self.internal}
 
 
-D = TypeVar("D")
+D = TypeVar("D", bound=Details)
 
 
 @dataclass
@@ -61,7 +61,7 @@ class StageResult(Generic[D]):
         skipped: Why nothing was to be done; empty when something was.
     """
 
-    details: D = field(default_factory=dict)  # type: ignore[assignment]
+    details: D
     inputs: dict[str, int] = field(default_factory=dict)
     outputs: dict[str, int] = field(default_factory=dict)
     rows_in: int | None = None

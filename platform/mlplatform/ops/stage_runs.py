@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Generic
 
-from mlplatform.as_of import parse_as_of
 from mlplatform.naming import Namespace
 from mlplatform.ops.records import STAGE_RUNS, StageRecord
 from mlplatform.ops.result import D, Details, StageResult
@@ -68,10 +67,6 @@ class RunLog:
         self._namespace = namespace
         self._records: list[StageRecord] | None = None
 
-    def rows(self, stage: str | None = None) -> list[dict[str, Any]]:
-        """Return the recorded runs, of one stage or of all, oldest first; JSON columns are decoded."""
-        return [vars(record) for record in self.records(stage)]
-
     def records(self, stage: str | None = None) -> list[StageRecord]:
         """Return the rows of the record as they are, of one stage or of all, oldest first."""
         return [record for record in self._read() if stage is None or record.stage == stage]
@@ -89,9 +84,9 @@ class RunLog:
         """
         return [as_run(record, details) for record in self.records(stage)]
 
-    def done_at(self, stage: str, as_of: datetime) -> list[dict[str, Any]]:
-        """Return the runs of a stage that ended well at a time."""
-        return [row for row in self.rows(stage) if row["status"] in ENDED_WELL and parse_as_of(row["as_of"]) == as_of]
+    def ended_well_at(self, stage: str, as_of: datetime) -> list[StageRecord]:
+        """Return the rows of a stage that ended well at a time, oldest first."""
+        return [record for record in self.records(stage) if record.status in ENDED_WELL and record.as_of == as_of]
 
     def record(self, run: StageRun[Any]) -> None:
         """Append a stage's row."""
@@ -110,7 +105,7 @@ def as_run(record: StageRecord, details: type[D]) -> StageRun[D]:
     """Return a record with typed details."""
     skipped = record.message if record.status == SKIPPED else ""
     result = StageResult(
-        details=details.model_validate(record.details),  # type: ignore[attr-defined]
+        details=details.model_validate(record.details),
         inputs=dict(record.inputs),
         outputs=dict(record.outputs),
         rows_in=record.rows_in,
@@ -122,7 +117,7 @@ def as_run(record: StageRecord, details: type[D]) -> StageRun[D]:
         run_id=record.run_id,
         use_case=record.use_case,
         stage=record.stage,
-        as_of=parse_as_of(record.as_of),
+        as_of=record.as_of,
         status=record.status,
         started_at=record.started_at,
         seconds=record.seconds,
@@ -146,20 +141,10 @@ def _record(run: StageRun[Any]) -> StageRecord:
         rows_quarantined=result.rows_quarantined,
         inputs=result.inputs,
         outputs=result.outputs,
-        details=plain(result.details),
+        details=result.details.to_json(),
         message=run.message or result.skipped,
         platform_version=platform_version(),
     )
-
-
-def plain(details: Details | Mapping[str, Any]) -> dict[str, Any]:
-    """Return details as plain data."""
-    return details.to_json() if isinstance(details, Details) else dict(details)
-
-
-def read(ws: Workspace, namespace: Namespace, *, stage: str | None = None) -> list[dict[str, Any]]:
-    """Return the recorded stages of a use case, oldest first; JSON columns are decoded."""
-    return RunLog(ws, namespace).rows(stage)
 
 
 def of_the_cycle(records: Iterable[StageRecord]) -> list[StageRecord]:

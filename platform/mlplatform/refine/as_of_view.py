@@ -57,8 +57,8 @@ class WorkspaceAsOf:
             namespace: The use case's.
             as_of: Rows known later are left out.
             allowed: Bare names of the tables that may be read; default all.
-            landed_only: Leave out, too, what had not landed by then although it was known. The leak check looks at
-                known-at alone: a drop that comes late is no leak.
+            landed_only: Also leave out what had not landed by then although it was known. The leak check looks at
+                known-at alone: a drop that comes late is not a leak.
         """
         self._ws = ws
         self._namespace = namespace

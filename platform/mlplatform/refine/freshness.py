@@ -60,7 +60,7 @@ class Freshness:
 
     Attributes:
         since: Nothing known before this changed; None: compute everything.
-        unchanged: True when there is nothing to compute at all.
+        unchanged: True if nothing is to be computed.
         marker: What to record once the table is written.
         lost: True when it had been computed, and is gone, or is another table than the one that was computed.
     """
@@ -100,7 +100,7 @@ def check(context: StageContext, stage: str, table: ObjectName, inputs: Sequence
             last = None  # batches of another table are numbered anew
         known_at = info.timeseries_column
         if known_at is None or BATCH not in info.schema.names:
-            # Not a silver table: there is no way to tell what is new in it.
+            # Not a silver table: nothing tells what is new in it.
             last = None
             continue
         rows = context.ws.tables.to_arrow(

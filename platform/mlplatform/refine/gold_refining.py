@@ -68,10 +68,10 @@ class GoldTable:
         from pyspark.sql import functions as F  # noqa: N812
 
         frame: DataFrame = self.spine.spine(view) if self.name == SPINE else self.spine.labels(view)
-        known = frame.where(F.col(self.known_at) <= F.lit(view.as_of))
+        rows = frame.where(F.col(self.known_at) <= F.lit(view.as_of))
         if since is not None:
-            known = known.where(F.col(self.known_at) >= F.lit(since))
-        return known.toArrow()
+            rows = rows.where(F.col(self.known_at) >= F.lit(since))
+        return rows.toArrow()
 
 
 def gold_tables(spine: LabelSpine) -> tuple[GoldTable, ...]:

@@ -78,9 +78,9 @@ class SilverTable(Described):
         timeseries: Whether a key has a row for each time, as an hourly observation has, instead of one row.
         primary_keys: What identifies a row: the keys, and `known_at` in a time series. A second row with the same
             primary keys is quarantined as `duplicate_key`; unless all but its `known_at` is the same, too: then the row
-            is there already, and counted as `repeated`.
+            exists already, and is counted as `repeated`.
         known_at: The timestamp column that says when a row's content was known.
-        expectations: What must hold for each row, beside keys and `known_at` being there.
+        expectations: What must hold for each row, besides that keys and `known_at` are not null.
 
     Examples:
         >>> class LoansSource(Source):
@@ -126,7 +126,7 @@ class SilverTable(Described):
             )
 
     def select(self) -> dict[str, SparkColumn]:
-        """Return one expression a column, over the landed text; override it for what SQL cannot say.
+        """Return one expression per column, over the landed text; override it for what SQL cannot say.
 
         Raises:
             ConfigError: If a column has no SQL and the source no column of its name.
@@ -175,7 +175,7 @@ class SilverTable(Described):
 
 
 def _has_code(table: type[SilverTable]) -> bool:
-    """Tell whether a table computes with functions of its own, beside what it declares."""
+    """Tell whether a table computes with functions of its own, besides what it declares."""
     own = [base for base in table.__mro__ if base not in SilverTable.__mro__]
     kinds = (FunctionType, staticmethod, classmethod, property)
     return any(isinstance(value, kinds) for base in own for value in vars(base).values())

@@ -89,6 +89,8 @@ class SilverRefining:
         # Looked at before anything is written: what is there now is what the last run left, or it is not.
         self._lost = markers.lost(context, NAME, self._target)
         self._quarantine_lost = markers.lost(context, NAME, self._quarantine)
+        run = markers.last(context, NAME, self._target, RefineDetails)
+        self._marker = run.details.refined.get(self._target.name) if run is not None else None
         self._changed = self._refined_otherwise()
         self._bronze = context.namespace.bronze(silver.source.name)
         self._version = self._tables.version(self._bronze)
@@ -124,13 +126,12 @@ class SilverRefining:
 
     def _refined_otherwise(self) -> bool:
         """Tell whether rows were refined by another declaration, also in a run that was killed before its record."""
-        run = markers.last(self._context, NAME, self._target, RefineDetails)
-        marker = run.details.refined.get(self._target.name) if run is not None else None
-        if marker is None or self._lost:
+        marker = self._marker
+        if marker is None:
             return False
         if has_changed(marker.code, self._digest):
             return True
-        if self._tables.largest(self._target, BATCH, filters=[(BATCH, "<=", marker.batch)]) is not None:
+        if self._lost or self._tables.largest(self._target, BATCH, filters=[(BATCH, "<=", marker.batch)]) is not None:
             return False
         # No row is left of what the record is about: all was replaced since, by whatever declaration.
         return marker.batch > 0 or self._tables.largest(self._target, BATCH) is not None
@@ -173,7 +174,9 @@ class SilverRefining:
         return [Transaction(f"refine:{self._silver.name}:{file}") for file in files]
 
     def _batch_of(self, good: pa.Table) -> pa.Table:
-        batch = (self._tables.largest(self._target, BATCH) or 0) + 1
+        # A table that was put back holds fewer batches than have been seen of it.
+        recorded = self._marker.batch if self._marker is not None else 0
+        batch = max(self._tables.largest(self._target, BATCH) or 0, recorded) + 1
         good = good.select([field.name for field in self._silver.schema() if field.name != BATCH])
         return good.append_column(BATCH, pa.array([batch] * good.num_rows, pa.int64()))
 

@@ -1,4 +1,4 @@
-"""The label spine (gold): one row an entity and prediction time, and the labels with the time each became known."""
+"""The label spine (gold): one row per entity and prediction time, and the labels with the time each became known."""
 
 from __future__ import annotations
 
@@ -64,8 +64,8 @@ class LabelSpine(Described, ABC):
         primary_keys: Keys and prediction time: what identifies a row.
         label: The label's column.
         label_type: Its Spark type.
-        columns: The spine's columns beside keys and prediction time: facts known at the prediction time. Taken from
-            `table`, where there is one.
+        columns: The spine's columns besides keys and prediction time: facts known at the prediction time. Taken from
+            `table`, if one is named.
         key_columns: Declarations of the keys and the prediction time; taken from `table`, too.
         inputs: Bare names of the tables it is made from; unless declared, those that `spine` and `labels` read.
         entity_keys: The earlier name of `keys`, never with the time. Where it is declared and `keys` is not, `keys`
@@ -89,6 +89,8 @@ class LabelSpine(Described, ABC):
         ...         return ws.read(Loans).selectExpr("loan_id", "approved_at", "0.0 AS defaulted", known_at)
         >>> Defaults.keys, Defaults.prediction_time, [column.name for column in Defaults.columns]
         (('loan_id',), 'approved_at', ['amount'])
+        >>> Defaults(settings=None).order
+        [('approved_at', 'ascending'), ('loan_id', 'ascending')]
     """
 
     table: ClassVar[type[SilverTable] | None] = None
@@ -129,13 +131,13 @@ class LabelSpine(Described, ABC):
             cls.columns = tuple(column for column in cls.table.columns if column.name not in cls.primary_keys)
 
     def spine(self, ws: WorkspaceAsOf) -> DataFrame:
-        """Return one row an entity and prediction time, with the declared columns.
+        """Return one row per entity and prediction time, with the declared columns.
 
         Args:
             ws: The workspace as known at the run's `as_of`.
 
         Raises:
-            ConfigError: If there is no `table`, and this method is not overridden.
+            ConfigError: If no `table` is named, and this method is not overridden.
         """
         if self.table is None:
             raise ConfigError(f"{type(self).__name__} has no table.", hint="Name one, or override spine().")

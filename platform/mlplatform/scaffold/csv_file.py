@@ -63,27 +63,27 @@ class CsvFile:
         return tuple(self.names)
 
     def column(self, wanted: str, option: str) -> str:
-        """Return the header of the column that an option names, whatever invisible signs the file has in it.
+        """Return the header of the column that an option names, whatever invisible characters the file has in it.
 
         Raises:
-            UsageError: If there is none; near names are given.
+            UsageError: If there is none; the message gives similar names.
         """
         if wanted in self.names:
             return wanted
-        found = [column for column in self.names if visible(column) == visible(wanted)]
-        if len(found) != 1:
+        matches = [column for column in self.names if visible(column) == visible(wanted)]
+        if len(matches) != 1:
             shown = {visible(column): None for column in self.names}
             raise UsageError(
                 f"{self.path} has no column {wanted!r} ({option}).", hint=did_you_mean(visible(wanted), shown)
             )
-        return found[0]
+        return matches[0]
 
 
 def read_csv(path: Path) -> CsvFile:
     """Read a CSV file, plain or packed by gzip, bzip2 or xz: the content says which, not the name.
 
     Raises:
-        UsageError: If it is no such file, or its header does not do; names what and where.
+        UsageError: If it is not such a file, or its header cannot be used; the message says what is wrong, and where.
     """
     import pandas as pd
 
@@ -106,7 +106,7 @@ def read_csv(path: Path) -> CsvFile:
 
 
 def visible(name: str) -> str:
-    r"""Return a header as one sees it: without signs of no width, and with plain blanks.
+    r"""Return a header as one sees it: without zero-width characters, and with plain spaces.
 
     Examples:
         >>> visible("\ufeffUnit\u00a0price ")

@@ -53,7 +53,7 @@ class Inferred:
     Attributes:
         file: The file.
         entities: The columns that name the entity; none: each row is its own, and named by its place.
-        timestamp: The column that says when the prediction is made; None: there is none.
+        timestamp: The column that says when the prediction is made; None: the file has none.
         label: The label's column.
         positive: Of a classification: the label's value that means 1.
         negative: Of a classification: the value that means 0.
@@ -120,7 +120,7 @@ def infer(
         task: What is predicted.
         entity: The column that names the entity, or several that do so together; none: each row is its own.
         label: The label's column.
-        timestamp: The time's column; None: there is none.
+        timestamp: The time's column; None: the file has none.
         history_by: Columns whose outcomes so far are looked up; several that count together are joined by `+`.
 
     Raises:
@@ -201,7 +201,7 @@ def _histories(
 ) -> tuple[tuple[str, ...], ...]:
     if history_by and timestamp is None:
         raise UsageError("There is no history without a time.", hint="Give --timestamp, or leave --history-by out.")
-    found = []
+    histories = []
     for together in history_by:
         columns = tuple(file.column(name.strip(), "--history-by") for name in together.split("+"))
         if label in columns or timestamp in columns or len(set(columns)) < len(columns):
@@ -209,10 +209,10 @@ def _histories(
                 f"--history-by {together}: neither the label nor the time has a history, and a column is named once.",
                 hint="Name columns that several rows share, such as a customer or a branch.",
             )
-        found.append(columns)
-    if len(set(found)) < len(found):
+        histories.append(columns)
+    if len(set(histories)) < len(histories):
         raise UsageError("--history-by names the same columns twice.", hint="Once is enough.")
-    return tuple(found)
+    return tuple(histories)
 
 
 def _labels(values: pd.Series[str], task: Task) -> tuple[pd.Series[str], bool]:

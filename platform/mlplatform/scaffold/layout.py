@@ -71,7 +71,7 @@ def _flat(argument: str | PythonCall) -> str:
 
 
 def text(value: object) -> str:
-    r"""Return a value as text in quotes that Python and YAML read alike: invisible signs by their numbers.
+    r"""Return a value as text in quotes that Python and YAML read alike: invisible characters by their numbers.
 
     Examples:
         >>> text("größe\u00a0(m²)")

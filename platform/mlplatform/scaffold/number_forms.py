@@ -57,7 +57,7 @@ class Form:
 
 @dataclass(frozen=True)
 class NoNumber:
-    """Why a column that looks like one of numbers is none; empty: it does not look like one."""
+    """Why a column that looks like numbers is not one of numbers; empty: it does not look like numbers."""
 
     why: str = ""
 
@@ -88,10 +88,10 @@ def form_of(texts: Iterable[str], decimals: Collection[str] = ()) -> Form | NoNu
     unit = _unit(values)
     if unit is None:
         return NoNumber(_almost(values, plain))
-    found = [
+    forms = [
         Form(unit, *marks) for marks in _FORMS if (unit or marks != ("", ".")) and _reads(Form(unit, *marks), values)
     ]
-    return _chosen(found, values, decimals) if found else NoNumber(_almost(values, plain))
+    return _chosen(forms, values, decimals) if forms else NoNumber(_almost(values, plain))
 
 
 def _code(values: list[str]) -> str:
@@ -133,11 +133,11 @@ def _unit(values: list[str]) -> str | None:
     """What stands beside every number: one unit or none; None if there are several, or there is no number."""
     units: set[str] = set()
     for value in values:
-        found = list(_NUMERAL.finditer(value))
-        if len(found) != 1:
+        numerals = list(_NUMERAL.finditer(value))
+        if len(numerals) != 1:
             return None
-        before = value[: found[0].start()].strip(f"{SPACES}()+-\u2212")
-        behind = value[found[0].end() :]
+        before = value[: numerals[0].start()].strip(f"{SPACES}()+-\u2212")
+        behind = value[numerals[0].end() :]
         after = behind.strip(f"{SPACES}()+-\u2212")
         if (before and not _is_currency(before)) or (after and not _is_unit(after, behind)):
             return None
@@ -154,7 +154,7 @@ def _is_currency(unit: str) -> bool:
 
 
 def _is_unit(unit: str, behind: str) -> bool:
-    """A currency, percent, or a few letters after a blank: 12A may be a code, 12 km is none."""
+    """A currency, percent, or a few letters after a space: 12A may be a code, 12 km is not."""
     letters = unit.replace("/", "").replace("\u00b0", "")
     short = letters.isalpha() and len(unit) <= _LONG_UNIT and behind[0] in SPACES
     return _is_currency(unit) or unit in ("%", "\u2030") or short
@@ -165,17 +165,17 @@ def _reads(form: Form, values: list[str]) -> bool:
     return all(pattern.search(value) for value in values)
 
 
-def _chosen(found: list[Form], values: list[str], decimals: Collection[str]) -> Form | NoNumber:
+def _chosen(forms: list[Form], values: list[str], decimals: Collection[str]) -> Form | NoNumber:
     """Of the forms that every value has: the one that the other values, else the other columns, speak for."""
-    if len({tuple(map(form.value, values)) for form in found}) == 1:
+    if len({tuple(map(form.value, values)) for form in forms}) == 1:
         usual = "," if set(decimals) == {","} else "."
-        found = [min(found, key=lambda form: (form.decimal != usual, bool(form.thousands)))]
+        forms = [min(forms, key=lambda form: (form.decimal != usual, bool(form.thousands)))]
     # Who separates thousands writes 5,000: where there is a 5000, the comma is a decimal one.
     digits = [re.split("[.,]", re.sub(rf"[^0-9.,{SPACES}]", "", value))[0].strip(SPACES) for value in values]
     if any(len(number) >= _GROUPED and number.isdigit() for number in digits):
-        found = [form for form in found if not form.thousands] or found
-    choices = {tuple(map(form.value, values)): form for form in reversed(found)}
-    chosen = next((form for form in found if set(decimals) == {form.decimal}), found[0])
+        forms = [form for form in forms if not form.thousands] or forms
+    choices = {tuple(map(form.value, values)): form for form in reversed(forms)}
+    chosen = next((form for form in forms if set(decimals) == {form.decimal}), forms[0])
     uniform = chosen.thousands and not any(chosen.decimal in value for value in values)
     if uniform and not chosen.unit and chosen.thousands != "," and len({len(value) for value in values}) == 1:
         return NoNumber(f"digits in groups, as in {values[0]}: numbers, or codes")

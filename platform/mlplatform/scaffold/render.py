@@ -65,18 +65,18 @@ def new_use_case(  # noqa: PLR0913  (what the command takes)
 
     Args:
         name: Of the use case.
-        csv: One row a prediction, with its label where it is known.
+        csv: One row per prediction, with its label where it is known.
         into: The folder of use cases.
         task: What is predicted.
         entity: The column that names what is predicted for, or several that do so together; none: each row is its own.
         label: The label's column.
-        timestamp: The column with the time of the prediction; None: there is none.
+        timestamp: The column with the time of the prediction; None: the file has none.
         horizon: How long after the prediction its label is known, as in `30 days`; None: guessed from the time covered.
         history_by: Columns whose outcomes so far are looked up; several that count together are joined by `+`. None:
             the entity, where it has several rows.
 
     Raises:
-        UsageError: If the name cannot be one of a use case, the folder exists, or the file or the horizon does not do.
+        UsageError: If the name cannot name a use case, the folder exists, or the file or the horizon cannot be used.
     """
     check_new_name(name)
     folder = into / name
@@ -118,17 +118,17 @@ def _rendered(file: str, values: dict[str, Any]) -> str:
     return marked(rendered) if file.endswith(".py") else rendered
 
 
-def _values(name: str, found: Inferred, task: Task, horizon: str | None) -> dict[str, Any]:
-    histories = _histories(found)
-    used = {column.source for columns in found.history_by for column in columns}
-    facts = [fact for fact in found.facts if fact.role != "text" or fact.source in used]
-    span = found.end - found.start
-    guess = f"{max(1, span.days // 10 if found.timestamp is None else span.days // 20)} days"
+def _values(name: str, inferred: Inferred, task: Task, horizon: str | None) -> dict[str, Any]:
+    histories = _histories(inferred)
+    used = {column.source for columns in inferred.history_by for column in columns}
+    facts = [fact for fact in inferred.facts if fact.role != "text" or fact.source in used]
+    span = inferred.end - inferred.start
+    guess = f"{max(1, span.days // 10 if inferred.timestamp is None else span.days // 20)} days"
     every = max(1, span.days // 10)
-    first = _first_run(found, Duration.parse(horizon or guess))
-    entities = [entity.name for entity in found.entities] or ["row_id"]
-    time = found.timestamp.name if found.timestamp else "seen_at"
-    keys, timeseries = f"keys={tuple_of(entities)}", ["timeseries=True"] if found.timestamp else []
+    first = _first_run(inferred, Duration.parse(horizon or guess))
+    entities = [entity.name for entity in inferred.entities] or ["row_id"]
+    time = inferred.timestamp.name if inferred.timestamp else "seen_at"
+    keys, timeseries = f"keys={tuple_of(entities)}", ["timeseries=True"] if inferred.timestamp else []
     grid = "1 day" if span <= _LONG_SPAN else "1 month"
     for history in histories:
         base = ["_History"] if len(histories) > 1 else ["RollingFeatureTable"]
@@ -140,28 +140,28 @@ def _values(name: str, found: Inferred, task: Task, horizon: str | None) -> dict
         "cls": class_name(name),
         "task": task,
         "metric": "roc_auc" if task == "classification" else "mae",
-        "found": found,
+        "inferred": inferred,
         "entities": entities,
         "entity_text": " and ".join(entities),
-        "entity_columns": _entity_columns(found),
+        "entity_columns": _entity_columns(inferred),
         "facts_head": _class("Facts", "SilverTable", "source=DropsSource", keys, *timeseries, f"known_at={text(time)}"),
-        "cases_head": _class("Cases", "LabelSpine", "table=Facts", f"label={text(found.label.name)}"),
+        "cases_head": _class("Cases", "LabelSpine", "table=Facts", f"label={text(inferred.label.name)}"),
         "time": time,
-        "label": found.label.name,
+        "label": inferred.label.name,
         "categories": [fact.name for fact in facts if fact.role == "category"],
         "source": lambda column: visible(column.source),
-        "texts": [visible(fact.source) for fact in found.facts if fact.role == "text" and fact.source not in used],
+        "texts": [visible(fact.source) for fact in inferred.facts if fact.role == "text" and fact.source not in used],
         "not_inputs": [fact.name for fact in facts if fact.role == "text"],
         "columns": [_column(fact) for fact in facts],
-        "imports": import_of(_imports(found, facts)),
+        "imports": import_of(_imports(inferred, facts)),
         "key_tuple": tuple_of,
-        "time_sql": f"try_to_timestamp(trim({quote(found.timestamp.source)}))" if found.timestamp else "",
-        "day_sql": _day_sql(found),
-        "labelled": _labelled(found),
-        "time_column": _time_column(found, time),
-        "label_column": _label_column(found),
+        "time_sql": f"try_to_timestamp(trim({quote(inferred.timestamp.source)}))" if inferred.timestamp else "",
+        "day_sql": _day_sql(inferred),
+        "labelled": _labelled(inferred),
+        "time_column": _time_column(inferred, time),
+        "label_column": _label_column(inferred),
         "fact_expectations": expectations([_readable(fact) for fact in facts if fact.role == "number"]),
-        "label_expectations": expectations([_label_is_readable(found)]),
+        "label_expectations": expectations([_label_is_readable(inferred)]),
         "histories": histories,
         "all_by_entity": all(set(history["keys"]) <= set(entities) for history in histories),
         "history_features": [f"{history['prefix']}{feature}" for history in histories for feature in _FEATURES],
@@ -171,12 +171,12 @@ def _values(name: str, found: Inferred, task: Task, horizon: str | None) -> dict
         "horizon_given": horizon is not None,
         "every": f"{every} days",
         "first": _day(first),
-        "labels_by": _day(Duration.parse(horizon or guess).after(found.end)),
-        "last": _day(max(first, found.end)),
-        "min_rows": max(50, found.labelled // 10),
-        "gate_rows": max(20, found.labelled // 20),
-        "gate_positives": max(5, found.rarer // 20),
-        "floor": 0.5 if task == "classification" else _round_up(found.spread),
+        "labels_by": _day(Duration.parse(horizon or guess).after(inferred.end)),
+        "last": _day(max(first, inferred.end)),
+        "min_rows": max(50, inferred.labelled // 10),
+        "gate_rows": max(20, inferred.labelled // 20),
+        "gate_positives": max(5, inferred.rarer // 20),
+        "floor": 0.5 if task == "classification" else _round_up(inferred.spread),
         "pseudo_days": _PSEUDO_DAYS,
     }
 
@@ -184,11 +184,11 @@ def _values(name: str, found: Inferred, task: Task, horizon: str | None) -> dict
 _FEATURES = ("cases_recent", "mean_recent", "cases_ever", "mean_ever")
 
 
-def _histories(found: Inferred) -> list[dict[str, Any]]:
+def _histories(inferred: Inferred) -> list[dict[str, Any]]:
     """The feature tables: one of each list of columns asked for, else one of the entity, where it has several rows."""
-    wanted = [tuple(column.name for column in columns) for columns in found.history_by]
-    if not wanted and found.timestamp is not None and found.repeats:
-        wanted = [tuple(entity.name for entity in found.entities)]
+    wanted = [tuple(column.name for column in columns) for columns in inferred.history_by]
+    if not wanted and inferred.timestamp is not None and inferred.repeats:
+        wanted = [tuple(entity.name for entity in inferred.entities)]
     if len(wanted) == 1:
         return [{"cls": "HistoryFeatures", "keys": wanted[0], "prefix": ""}]
     histories = []
@@ -198,7 +198,7 @@ def _histories(found: Inferred) -> list[dict[str, Any]]:
         prefix = f"{snake_case(cls.removesuffix('Features'))}_"
         histories.append({"cls": cls, "keys": keys, "prefix": prefix})
     ours = {f"{history['prefix']}{feature}" for history in histories for feature in _FEATURES}
-    taken = sorted(ours & set(found.file.names.values()))
+    taken = sorted(ours & set(inferred.file.names.values()))
     if taken or len({history["cls"] for history in histories}) < len(histories):
         raise UsageError(
             f"--history-by would make columns called as others are: {', '.join(taken) or 'two histories'}.",
@@ -211,11 +211,11 @@ def _class(name: str, *arguments: str) -> str:
     return PythonCall(f"class {name}", arguments).laid_out(0, after=":")
 
 
-def _entity_columns(found: Inferred) -> list[dict[str, str]]:
-    if not found.entities:
+def _entity_columns(inferred: Inferred) -> list[dict[str, str]]:
+    if not inferred.entities:
         comment = "The row's place: its file, and its number there"
-        return [_entity_column("ENTITY", "row_id", comment, _entity_sql(found)[0])]
-    many = len(found.entities) > 1
+        return [_entity_column("ENTITY", "row_id", comment, _entity_sql(inferred)[0])]
+    many = len(inferred.entities) > 1
     return [
         _entity_column(
             f"ENTITY_{number}" if many else "ENTITY",
@@ -223,7 +223,7 @@ def _entity_columns(found: Inferred) -> list[dict[str, str]]:
             f"Names what is predicted for ({visible(entity.source)})",
             sql,
         )
-        for number, (entity, sql) in enumerate(zip(found.entities, _entity_sql(found), strict=True), start=1)
+        for number, (entity, sql) in enumerate(zip(inferred.entities, _entity_sql(inferred), strict=True), start=1)
     ]
 
 
@@ -232,47 +232,49 @@ def _entity_column(const: str, name: str, comment: str, sql: str) -> dict[str, s
     return {"const": const, "declared": PythonCall(f"{const} = Column", arguments).laid_out(0, after="")}
 
 
-def _time_column(found: Inferred, time: str) -> str:
-    comment = f"When the prediction is made ({visible(found.timestamp.source)})" if found.timestamp else "A made-up day"
+def _time_column(inferred: Inferred, time: str) -> str:
+    comment = (
+        f"When the prediction is made ({visible(inferred.timestamp.source)})" if inferred.timestamp else "A made-up day"
+    )
     arguments = [text(time), '"timestamp"', text(comment), "nullable=False", "sql=_TIME"]
     return PythonCall("TIME = Column", arguments).laid_out(0, after="")
 
 
-def _label_column(found: Inferred) -> str:
-    source = visible(found.label.source)
-    arguments: list[str | PythonCall] = [text(found.label.name), '"double"']
-    if found.positive:
-        comment = f"1 where {source} is {found.positive}, 0 where {found.negative}"
-        arguments += [text(comment), f"sql={text(_label_sql(found))}"]
+def _label_column(inferred: Inferred) -> str:
+    source = visible(inferred.label.source)
+    arguments: list[str | PythonCall] = [text(inferred.label.name), '"double"']
+    if inferred.positive:
+        comment = f"1 where {source} is {inferred.positive}, 0 where {inferred.negative}"
+        arguments += [text(comment), f"sql={text(_label_sql(inferred))}"]
     else:
-        arguments += [text(f"As delivered in {source}"), _number_sql(found.label)]
+        arguments += [text(f"As delivered in {source}"), _number_sql(inferred.label)]
     return PythonCall("Column", arguments).laid_out(8)
 
 
-def _entity_sql(found: Inferred) -> list[str]:
-    return [f"trim({quote(entity.source)})" for entity in found.entities] or ["concat(_file, ' ', _row)"]
+def _entity_sql(inferred: Inferred) -> list[str]:
+    return [f"trim({quote(entity.source)})" for entity in inferred.entities] or ["concat(_file, ' ', _row)"]
 
 
-def _imports(found: Inferred, facts: Sequence[CsvColumn]) -> list[str]:
+def _imports(inferred: Inferred, facts: Sequence[CsvColumn]) -> list[str]:
     numbers = any(fact.role == "number" for fact in facts)
     names = ["Column", "Expectation", "LabelSpine", "SilverTable", "Source", "WorkspaceAsOf", "label_horizon"]
-    if numbers or not found.positive:
+    if numbers or not inferred.positive:
         names.append("number_sql")
-    if found.words_are_missing:
+    if inferred.words_are_missing:
         names.append("present_sql")
     if numbers:
         names.append("readable_sql")
     return names
 
 
-def _first_run(found: Inferred, horizon: Duration) -> datetime:
+def _first_run(inferred: Inferred, horizon: Duration) -> datetime:
     """When enough labels are known and rows are there to score; the latter give way where both cannot be."""
-    if found.timestamp is None:
-        return found.end
-    span, known = found.end - found.start, horizon.after(found.start)
-    wanted = max(found.start + _START * span, known + _LEARNED * span)
-    enough = found.end >= known + _LEAST_LEARNED * span
-    return min(wanted, found.end) if enough else wanted
+    if inferred.timestamp is None:
+        return inferred.end
+    span, first_known = inferred.end - inferred.start, horizon.after(inferred.start)
+    wanted = max(inferred.start + _START * span, first_known + _LEARNED * span)
+    enough = inferred.end >= first_known + _LEAST_LEARNED * span
+    return min(wanted, inferred.end) if enough else wanted
 
 
 def _day(moment: datetime) -> str:
@@ -310,28 +312,28 @@ def _number_sql(column: CsvColumn) -> PythonCall:
     return PythonCall("sql=number_sql", [text(quote(column.source)), *options])
 
 
-def _label_is_readable(found: Inferred) -> PythonCall:
-    return PythonCall("Expectation", [text("label_is_readable"), text(f"{quote(found.label.name)} IS NOT NULL")])
+def _label_is_readable(inferred: Inferred) -> PythonCall:
+    return PythonCall("Expectation", [text("label_is_readable"), text(f"{quote(inferred.label.name)} IS NOT NULL")])
 
 
-def _day_sql(found: Inferred) -> str:
-    keys = _entity_sql(found)
+def _day_sql(inferred: Inferred) -> str:
+    keys = _entity_sql(inferred)
     key = keys[0] if len(keys) == 1 else f"concat_ws('|', {', '.join(keys)})"
     return f"int(pmod(crc32({key}), {_PSEUDO_DAYS}))"
 
 
-def _labelled(found: Inferred) -> str:
+def _labelled(inferred: Inferred) -> str:
     """Python that says which landed rows have a label."""
-    landed = quote(found.label.source)
-    return f"present_sql({text(landed)})" if found.words_are_missing else text(f"trim({landed}) <> ''")
+    landed = quote(inferred.label.source)
+    return f"present_sql({text(landed)})" if inferred.words_are_missing else text(f"trim({landed}) <> ''")
 
 
-def _label_sql(found: Inferred) -> str:
-    landed = f"trim({quote(found.label.source)})"
-    if found.numeric_label:
-        positive, negative = (f"{float(value)!r}D" for value in (found.positive, found.negative))
+def _label_sql(inferred: Inferred) -> str:
+    landed = f"trim({quote(inferred.label.source)})"
+    if inferred.numeric_label:
+        positive, negative = (f"{float(value)!r}D" for value in (inferred.positive, inferred.negative))
         return f"CASE try_cast({landed} AS double) WHEN {positive} THEN 1D WHEN {negative} THEN 0D END"
-    positive, negative = (_literal(value.lower()) for value in (found.positive, found.negative))
+    positive, negative = (_literal(value.lower()) for value in (inferred.positive, inferred.negative))
     return f"CASE lower({landed}) WHEN {positive} THEN 1D WHEN {negative} THEN 0D END"
 
 

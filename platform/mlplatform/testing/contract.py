@@ -24,6 +24,7 @@ from mlplatform.discovery import FOLDER
 from mlplatform.errors import ContractError, PlatformError
 from mlplatform.features.training_set import PREDICTION
 from mlplatform.gate.judgement import judge
+from mlplatform.joins import with_keys_of
 from mlplatform.naming import CHALLENGER, ObjectName
 from mlplatform.ops.context import StageContext
 from mlplatform.pipeline import Pipeline
@@ -143,9 +144,9 @@ class Contract:
 
     def tables_are_declared_and_documented(self) -> str:
         """Every table has a description, every column a comment and a type, and what refers to another is there."""
-        found = list(declarations.problems(self._use_case))
-        if found:
-            raise ContractError("\n".join(found), hint="Mend the declarations named above.")
+        problems = list(declarations.problems(self._use_case))
+        if problems:
+            raise ContractError("\n".join(problems), hint="Mend the declarations named above.")
         parts = self._use_case
         return f"{len(parts.sources)} source(s), {len(parts.silver)} silver, {len(parts.features)} feature table(s)"
 
@@ -198,7 +199,7 @@ class Contract:
                 spine.primary_keys,
             )
         )
-        for table in (made() for made in use_case.features):
+        for table in (table_type() for table_type in use_case.features):
             rows = computed_rows(ws, use_case, table, self._as_of)
             looked.append((f"features_{table.name}", rows, table.primary_keys))
         for name, rows, keys in looked:
@@ -257,12 +258,12 @@ class Contract:
                 "declared.",
                 hint="Compare the trainer's lookups and exclude_columns with the spine's columns.",
             )
-        found = [
+        empty = [
             empty_column(self._ws, use_case, trainer, frame.rows, name) for name in columns_without_values(data.inputs)
         ]
-        if wrong := [item for item in found if item.is_wrong]:
+        if wrong := [item for item in empty if item.is_wrong]:
             raise ContractError(" ".join(item.cause for item in wrong), hint=wrong[0].hint)
-        return " ".join([f"{data.labels.size} rows, {len(got)} columns.", *(item.cause for item in found)]).rstrip(".")
+        return " ".join([f"{data.labels.size} rows, {len(got)} columns.", *(item.cause for item in empty)]).rstrip(".")
 
     def the_model_beats_the_trivial_baseline(self) -> str:
         """On its holdout, the model is surely better than a predictor that knows nothing."""
@@ -277,8 +278,8 @@ class Contract:
             functions=use_case.functions,
             trusted_types=use_case.trainer.trusted_types,
         ).decision
-        found = {check.name: check for check in decision.checks}
-        judged = found.get("beats_trivial")
+        checks = {check.name: check for check in decision.checks}
+        judged = checks.get("beats_trivial")
         if judged is None or judged.status != "pass":
             why = judged.detail if judged else decision.reason
             raise ContractError(
@@ -296,7 +297,7 @@ class Contract:
             raise NothingToCheckError(f"no prediction is due in the {use_case.settings.scoring.every} before as_of")
         keys = list(use_case.label_spine().primary_keys)
         rows = ws.tables.to_arrow(use_case.namespace.gold(SPINE))
-        due = rows.join(stored.select(keys), keys=keys, join_type="left semi").select(rows.column_names)
+        due = with_keys_of(rows, stored, keys)
         uri = ws.registry.get(use_case.model, ws.registry.aliases(use_case.model)[CHALLENGER]).uri
         again = ws.fe.score_batch_arrow(model_uri=uri, df=due, trusted_types=use_case.trainer.trusted_types)
         again = again.select([*keys, PREDICTION])

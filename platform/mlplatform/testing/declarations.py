@@ -24,17 +24,17 @@ def problems(use_case: UseCase) -> Iterator[str]:
         yield from _columns(silver.__name__, silver.columns)
         yield from _missing(silver.__name__, "key", silver.primary_keys, silver.columns)
         yield from _missing(silver.__name__, "known_at", (silver.known_at,), silver.columns)
-    known = {f"silver_{silver.name}" for silver in use_case.silver}
+    silver_names = {f"silver_{silver.name}" for silver in use_case.silver}
     spine = use_case.spine
     yield from _columns(spine.__name__, (*spine.key_columns, *spine.columns))
     yield from _missing(spine.__name__, "key", spine.primary_keys, spine.key_columns)
-    yield from _unknown_inputs(spine.__name__, spine.inputs, known)
+    yield from _unknown_inputs(spine.__name__, spine.inputs, silver_names)
     if spine.label in {column.name for column in (*spine.key_columns, *spine.columns)}:
         yield f"{spine.__name__}: the label {spine.label} is also a column of the spine, which would give it away"
     for table in use_case.features:
         yield from _columns(table.__name__, table.columns)
         yield from _missing(table.__name__, "key", table.primary_keys, table.columns)
-        yield from _unknown_inputs(table.__name__, table.inputs, known)
+        yield from _unknown_inputs(table.__name__, table.inputs, silver_names)
     yield from repeated_names(type(use_case))
     for kind in ("sources", "silver", "features"):
         names = [part.name for part in getattr(use_case, kind)]
@@ -70,10 +70,10 @@ def _missing(owner: str, what: str, names: Sequence[str], columns: Sequence[Colu
             yield f"{owner}: the {what} {name} is no declared column; declared are {', '.join(sorted(declared))}"
 
 
-def _unknown_inputs(owner: str, inputs: Sequence[str], known: set[str]) -> Iterator[str]:
+def _unknown_inputs(owner: str, inputs: Sequence[str], silver_names: set[str]) -> Iterator[str]:
     for name in inputs:
-        if name not in known:
+        if name not in silver_names:
             yield (
                 f"{owner}.inputs names {name}, which no silver table of the use case is called; there are "
-                + ", ".join(sorted(known))
+                + ", ".join(sorted(silver_names))
             )

@@ -1,4 +1,4 @@
-"""Why a column of the training set holds no value: there is none yet, or a lookup does not find what there is."""
+"""Why a column of the training set holds no value: none is known yet, or a lookup does not find it."""
 
 from __future__ import annotations
 
@@ -96,13 +96,13 @@ def _looked_up(
             is_wrong=True,
         )
     # One row for each key: when its first value became known.
-    known = rows.group_by(keys).aggregate([(time, "min")] if time else [])
+    first_known = rows.group_by(keys).aggregate([(time, "min")] if time else [])
     predicted = lookup.timestamp_lookup_key
     asked = labelled.select([column for column in labelled.column_names if column in {*ours, predicted}])
-    same = asked.join(known, keys=ours, right_keys=keys, join_type="inner")
+    same = asked.join(first_known, keys=ours, right_keys=keys, join_type="inner")
     if not same.num_rows:
         example = {key: str(labelled.column(key)[0].as_py()) for key in ours}
-        other = {key: str(known.column(key)[0].as_py()) for key in keys}
+        other = {key: str(first_known.column(key)[0].as_py()) for key in keys}
         return EmptyColumn(
             f"{name}: null in every row, as no labelled row has a key of {where}; they are such as {example}, there "
             f"such as {other}.",
@@ -121,7 +121,7 @@ def _looked_up(
             )
     return EmptyColumn(
         f"{name}: null in every row of the training set, though {where} holds {rows.num_rows} value(s) for "
-        f"{known.num_rows} key(s), some known before a prediction.",
+        f"{first_known.num_rows} key(s), some known before a prediction.",
         "Is the lookback too short, or the value null in the newest row before each prediction?",
         is_wrong=True,
     )

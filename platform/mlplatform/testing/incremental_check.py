@@ -10,6 +10,7 @@ import pyarrow as pa
 from mlplatform.errors import ContractError
 from mlplatform.features.compare import compare_rows
 from mlplatform.features.table import FeatureTable
+from mlplatform.joins import without_keys_of
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.testing.computed import TOLERANCE, computed_rows
 from mlplatform.use_case import UseCase
@@ -54,17 +55,17 @@ def check_table_incremental(ws: Workspace, use_case: UseCase, table: FeatureTabl
     rows, since, new = computed_rows(ws, use_case, table, first), first, 0
     for moment in later:
         step = computed_rows(ws, use_case, table, moment, since)
-        kept = rows.join(step.select(keys), keys=keys, join_type="left anti").select(rows.column_names)
+        kept = without_keys_of(rows, step, keys)
         new += kept.num_rows + step.num_rows - rows.num_rows
         rows, since = pa.concat_tables([kept, step.select(rows.column_names)]), moment
     if not new:
         raise ValueError(f"Feature table {table.name} got no row after {first}: the check looked at nothing.")
-    found = compare_rows(rows, computed_rows(ws, use_case, table, since), keys, tolerance=TOLERANCE)
-    if found:
+    difference = compare_rows(rows, computed_rows(ws, use_case, table, since), keys, tolerance=TOLERANCE)
+    if difference:
         raise ContractError(
             f"Feature table {table.name} computed step by step up to {since:%Y-%m-%d %H:%M} is not what it is computed "
-            f"at once: {found.added.num_rows} row(s) are missing, {found.removed.num_rows} are too many, "
-            f"{found.changed_new.num_rows} differ. " + found.examples(old="step by step", new="at once"),
+            f"at once: {difference.added.num_rows} row(s) are missing, {difference.removed.num_rows} are too many, "
+            f"{difference.changed_new.num_rows} differ. " + difference.examples(old="step by step", new="at once"),
             hint="A row may depend only on what was known at its own time; compute(since) must not cut off what later "
             "rows need. A RollingFeatureTable has this right for sums over windows.",
         )

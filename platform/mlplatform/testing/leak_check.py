@@ -54,12 +54,12 @@ def check_table(ws: Workspace, use_case: UseCase, table: FeatureTable, moments: 
         now = computed_rows(ws, use_case, table, moment)
         later = whole.filter(pc.less_equal(whole.column(table.timeseries_column), pa.scalar(moment)))
         compared += now.num_rows
-        found = compare_rows(now, later, table.primary_keys, tolerance=TOLERANCE)
-        if found:
+        difference = compare_rows(now, later, table.primary_keys, tolerance=TOLERANCE)
+        if difference:
             raise ContractError(
                 f"Feature table {table.name} leaks: of its rows up to {moment:%Y-%m-%d %H:%M}, computed later, "
-                f"{found.added.num_rows} were not there then, {found.removed.num_rows} are gone, "
-                f"{found.changed_new.num_rows} differ. " + found.examples(old="then", new="later"),
+                f"{difference.added.num_rows} were not there then, {difference.removed.num_rows} are gone, "
+                f"{difference.changed_new.num_rows} differ. " + difference.examples(old="then", new="later"),
                 hint=f"Stamp each row ({table.timeseries_column}) with the time when everything in it was known.",
             )
     if not compared:

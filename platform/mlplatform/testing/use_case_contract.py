@@ -37,11 +37,11 @@ class UseCaseContract:
     def setup_class(cls) -> None:
         """Open an empty workspace."""
         cls._stack = ExitStack()
-        found = discovery.get(cls.use_case, cls.use_cases)
-        loaded = discovery.load(found)
+        location = discovery.get(cls.use_case, cls.use_cases)
+        loaded = discovery.load(location)
         root = cls._stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
         ws = cls._stack.enter_context(open_workspace("local", root=root))
-        folder = discovery.folder_of(found, loaded)
+        folder = discovery.folder_of(location, loaded)
         cls._contract = Contract(cls.use_case, loaded, folder, ws, cls.as_of)
 
     @classmethod

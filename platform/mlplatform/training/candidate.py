@@ -25,7 +25,6 @@ from mlplatform.training.label_frame import LabelFrame, table_digest
 from mlplatform.training.search import OnFailure, OnTrial, SearchResult, search
 from mlplatform.training.split import TimeSplit, time_split
 from mlplatform.training.trainer import Trainer
-from mlplatform.types import SortOrder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -108,8 +107,7 @@ def training_data(
     whole = ws.fe.create_training_set(
         df=frame.rows, feature_lookups=lookups, label=spine.label, exclude_columns=list(trainer.exclude_columns)
     ).to_arrow()
-    order: SortOrder = [(spine.prediction_time, "ascending"), *((key, "ascending") for key in spine.entity_keys)]
-    whole = whole.sort_by(order).combine_chunks()
+    whole = whole.sort_by(spine.order).combine_chunks()
     labels = whole.column(spine.label).to_numpy().astype(np.float64)
     if settings.task == "classification" and np.unique(labels).size == 1:
         raise LabelError(

@@ -64,11 +64,11 @@ class Registration:
         """Return the version that the same training gave before; None: there is none."""
         registry = self.context.ws.registry
         for version in reversed(registry.versions(self.context.model)):
-            tagged = version.tags.get(KEY_TAG)
-            if tagged == self.key:
+            key = version.tags.get(KEY_TAG)
+            if key == self.key:
                 return version
             # Without a tag the training was interrupted after registering: the run says what it was.
-            if tagged is None and registry.run(version).tags.get(KEY_TAG) == self.key:
+            if key is None and registry.run(version).tags.get(KEY_TAG) == self.key:
                 return version
         return None
 
@@ -79,7 +79,7 @@ class Registration:
         experiment, name = f"/{context.namespace.catalog}/{context.name}", f"{context.name} {shown(context.as_of)}"
         trials = settings.training.search.max_evals
         with registry.training_run(experiment, name, tags) as run:
-            # Before the model is registered: its lineage is made of the inputs that the run has by then.
+            # Before the model is registered: its lineage is built from the inputs that the run has by then.
             registry.log_tables(run.run_id, self._tables_read())
 
             def log_trial(number: int, params: dict[str, Any], score: float) -> None:
@@ -120,7 +120,7 @@ class Registration:
                 artifacts.DIGEST_TAG: digest,
                 TRAINED_AS_OF_TAG: context.as_of.isoformat(),
                 TRAINED_THROUGH_TAG: self.data.time_at(int(split.holdout.start) - 1).isoformat(),
-                # Last: its presence says that the others are there.
+                # Last: its presence says that the others are set.
                 KEY_TAG: self.key,
             },
         )

@@ -13,7 +13,7 @@ def coded(
 ) -> Any:
     """Return a pipeline that gives a tree model text columns as ordinal codes, and numbers as they are.
 
-    Nulls and values that were not there in training become NaN, which gradient boosting takes as missing. A column
+    Nulls and values that did not occur in training become NaN, which gradient boosting takes as missing. A column
     without any value in the fitted rows is left out: nothing can be learned of it, and gradient boosting fails on it.
     The model then has fewer columns, so what names columns by place (`monotonic_cst`, `categorical_features`) does not
     go with such a column.

@@ -66,29 +66,29 @@ def predict(estimator: Any, inputs: pd.DataFrame, task: str) -> Vector:
         )
     with in_our_words(f"Predicting {len(inputs)} rows", None, inputs), without_left_out():
         if task == "classification":
-            found = np.asarray(estimator.predict_proba(inputs))
+            predictions = np.asarray(estimator.predict_proba(inputs))
         else:
-            found = np.asarray(estimator.predict(inputs), dtype=np.float64)
+            predictions = np.asarray(estimator.predict(inputs), dtype=np.float64)
     if task == "classification":
-        if found.ndim != _TABLE or found.shape[1] != _CLASSES:
+        if predictions.ndim != _TABLE or predictions.shape[1] != _CLASSES:
             raise StageError(
-                f"{type(estimator).__name__}.predict_proba gave an array of shape {found.shape}, not one column for "
-                "each of two classes.",
+                f"{type(estimator).__name__}.predict_proba gave an array of shape {predictions.shape}, not one column "
+                "for each of two classes.",
                 hint="Labels are 0 and 1; both must be among the fitted rows.",
             )
-        found = np.asarray(found[:, 1], dtype=np.float64)
-    if found.shape != (len(inputs),):
+        predictions = np.asarray(predictions[:, 1], dtype=np.float64)
+    if predictions.shape != (len(inputs),):
         raise StageError(
-            f"{type(estimator).__name__} gave predictions of shape {found.shape} for {len(inputs)} rows.",
-            hint="One number a row is needed.",
+            f"{type(estimator).__name__} gave predictions of shape {predictions.shape} for {len(inputs)} rows.",
+            hint="One number per row is needed.",
         )
-    wrong = int((~np.isfinite(found)).sum())
+    wrong = int((~np.isfinite(predictions)).sum())
     if wrong:
         raise StageError(
             f"{type(estimator).__name__} predicts NaN or infinity for {wrong} of {len(inputs)} rows.",
             hint="Does it take missing values? An imputer before it fills them; a scaler keeps numbers small.",
         )
-    return found
+    return predictions
 
 
 def check_columns(estimator: Any, inputs: pd.DataFrame) -> None:
@@ -218,16 +218,16 @@ def _is_ours_to_judge(estimator: Any) -> bool:
 
 def _passed_through(transformer: Any, inputs: pd.DataFrame) -> list[str]:
     named: set[str] = set()
-    found: list[str] = []
+    passed: list[str] = []
     for _, step, columns in transformer.transformers:
         if not isinstance(columns, (list, tuple)):
             return []  # By a mask, a slice or a function: what it names shows when it is fitted.
         named.update(columns)
         if step == "passthrough":
-            found += [name for name in columns if name in inputs.columns]
+            passed += [name for name in columns if name in inputs.columns]
     if transformer.remainder == "passthrough":
-        found += [name for name in inputs.columns if name not in named]
-    return found
+        passed += [name for name in inputs.columns if name not in named]
+    return passed
 
 
 def _named_by_place(estimator: Any) -> set[str]:

@@ -15,7 +15,6 @@ from mlplatform.naming import Namespace
 from mlplatform.protocols.tables import Filter
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.spine import LABEL_KNOWN_AT, LABELS, SPINE, LabelSpine
-from mlplatform.types import SortOrder
 
 
 @dataclass(frozen=True)
@@ -82,18 +81,19 @@ def known_labels(
     if until is not None:
         window.append((time, "<=", until))
     versions = {str(name): ws.tables.version(name) for name in (labels, rows)}
-    known = ws.tables.to_arrow(labels, version=versions[str(labels)], filters=[(LABEL_KNOWN_AT, "<=", as_of), *window])
-    if not known.num_rows:
+    known_rows = ws.tables.to_arrow(
+        labels, version=versions[str(labels)], filters=[(LABEL_KNOWN_AT, "<=", as_of), *window]
+    )
+    if not known_rows.num_rows:
         since = f" for predictions after {shown(after)}" if after else ""
         raise LabelError(
             f"No label of {namespace.use_case} is known at {shown(as_of)}{since}.",
             hint=f"A label is known {spine.settings.label.horizon} after its prediction: choose a later --as-of.",
         )
     facts = ws.tables.to_arrow(rows, version=versions[str(rows)], filters=[(time, "<=", as_of), *window])
-    joined = facts.join(known, keys=list(spine.primary_keys), join_type="inner")
-    order: SortOrder = [(time, "ascending"), *((key, "ascending") for key in spine.entity_keys)]
+    joined = facts.join(known_rows, keys=list(spine.primary_keys), join_type="inner")
     columns = [*facts.column_names, spine.label, LABEL_KNOWN_AT]
-    return LabelFrame(rows=joined.select(columns).sort_by(order).combine_chunks(), versions=versions)
+    return LabelFrame(rows=joined.select(columns).sort_by(spine.order).combine_chunks(), versions=versions)
 
 
 def training_start(options: TrainingSettings, as_of: datetime) -> datetime | None:

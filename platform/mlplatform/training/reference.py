@@ -42,7 +42,7 @@ def load(ws: Workspace, version: ModelVersion) -> Reference:
     """Read the reference of a model version.
 
     Raises:
-        StageError: If it is not there, or no profile.
+        StageError: If it does not exist, or is no profile.
     """
     try:
         data = ws.registry.load_json(version, PROFILE_FILE)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 class Trainer(ABC):
     """Base class of a use case's model.
 
+    See the glossary: docs/glossary.md
+
     The estimator is a scikit-learn estimator or pipeline that takes the training set's columns as a pandas frame.
 
     Attributes:
@@ -29,6 +31,28 @@ class Trainer(ABC):
             prediction time never reach it.
         default_params: Parameters when there is no search.
         trusted_types: Types beyond the platform's own allow-list that the stored model may hold (fully qualified).
+
+    Examples:
+        >>> from mlplatform.config.settings import UseCaseSettings
+        >>> from mlplatform.naming import Namespace
+        >>> from mlplatform.refine.spine import LabelSpine
+        >>> class Scorecard(Trainer):
+        ...     exclude_columns = ("loan",)
+        ...     default_params = {"C": 0.5}
+        ...
+        ...     def lookups(self):
+        ...         return []
+        ...
+        ...     def estimator(self, params):
+        ...         from sklearn.linear_model import LogisticRegression
+        ...
+        ...         return LogisticRegression(**params, random_state=self.settings.training.seed)
+        >>> settings = UseCaseSettings.model_validate(
+        ...     {"owner": "risk", "label": {"horizon": "3 months"}, "gate": {"floor": 0.7}}
+        ... )
+        >>> trainer = Scorecard(Namespace("dev", "credit_risk"), settings, LabelSpine)
+        >>> trainer.estimator(trainer.default_params).C
+        0.5
     """
 
     exclude_columns: ClassVar[tuple[str, ...]] = ()
@@ -57,7 +81,7 @@ class Trainer(ABC):
             features: What to look up; None: all its features.
             keys: The spine's key columns; None: they are named as the table's.
             lookback: How old a row may be, as in `2 days`; None: any age.
-            default_values: By feature, what stands where nothing is found.
+            default_values: By feature, the value where no row is found.
 
         Raises:
             ConfigError: If the lookback is in months, whose length the feature client does not know, or the list of

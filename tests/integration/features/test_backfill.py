@@ -13,7 +13,7 @@ from pyspark.sql import functions as F  # noqa: N812
 from mlplatform import Column
 from mlplatform.as_of import parse_as_of
 from mlplatform.errors import PlatformError, TableError, UsageError
-from mlplatform.ops import stage_runs
+from mlplatform.ops.records import STAGE_RUNS
 from mlplatform.pipeline import Pipeline
 from mlplatform.reporting import timeline
 from tests.support.state import table_rows
@@ -82,7 +82,7 @@ class Here:
         return [row for row in self.region() if row not in inside]
 
     def runs(self) -> list[dict[str, Any]]:
-        return stage_runs.read(self.ws, self.use_case.namespace)
+        return [vars(record) for record in STAGE_RUNS.read(self.ws, self.use_case.namespace)]
 
 
 @pytest.fixture

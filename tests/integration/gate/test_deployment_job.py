@@ -14,7 +14,8 @@ from mlplatform.gate import promotion
 from mlplatform.naming import CHALLENGER, CHAMPION
 from mlplatform.pipeline import Pipeline
 from tests.support.job_task import run_task
-from tests.support.tiny_gate import FIRST, MODEL, NAMESPACE, SECOND, context, told
+from tests.support.tiny_gate import FIRST, MODEL, NAMESPACE, SECOND, told
+from tests.support.tiny_runs import open_tiny
 from tests.support.tiny_use_case import TinyFolder, write_tiny_use_case
 
 
@@ -125,19 +126,19 @@ def test_a_version_that_does_not_exist_is_not_promoted(gate_at, by_hand, name):
 
 def test_training_that_only_registers_sets_no_alias(gate_at, wide):
     ws = gate_at("trained")
-    pipeline = Pipeline(ws, context(ws, wide).use_case, parse_as_of(SECOND))
+    pipeline = Pipeline(ws, open_tiny(ws, wide.folder), parse_as_of(SECOND))
     pipeline.run(["ingest", "refine", "features", "train"], register_only=True)
     assert [version.version for version in ws.registry.versions(MODEL)] == [1, 2]
     assert ws.registry.aliases(MODEL) == {CHALLENGER: 1}
     # The same training without the flag finds the version, and completes it.
-    Pipeline(ws, context(ws, wide).use_case, parse_as_of(SECOND)).run(["train"])
+    Pipeline(ws, open_tiny(ws, wide.folder), parse_as_of(SECOND)).run(["train"])
     assert ws.registry.aliases(MODEL) == {CHALLENGER: 2}
 
 
 def test_a_gate_that_is_not_due_is_left_out(gate_at, wide):
     ws = gate_at("trained")
     ws.registry.delete_alias(MODEL, CHALLENGER)
-    opened = context(ws, wide).use_case
+    opened = open_tiny(ws, wide.folder)
     with pytest.raises(StageError, match="no challenger"):
         Pipeline(ws, opened, parse_as_of(FIRST)).run(["gate"])
     summary = Pipeline(ws, opened, parse_as_of(FIRST)).run(["gate"], due=True)

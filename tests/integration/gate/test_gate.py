@@ -21,7 +21,8 @@ from mlplatform.refine.spine import LABEL_KNOWN_AT
 from mlplatform.reporting.decisions import champions_of, decisions_of
 from mlplatform.training.label_frame import known_labels
 from tests.support.state import business_state, differences
-from tests.support.tiny_gate import FIRST, MODEL, NAMESPACE, SECOND, back, context, put, told
+from tests.support.tiny_gate import FIRST, MODEL, NAMESPACE, SECOND, back, put, told
+from tests.support.tiny_runs import open_tiny
 from tests.support.tiny_use_case import TinyFolder, first_of, write_tiny_use_case
 
 LATER = "2020-12-01"
@@ -83,7 +84,7 @@ def test_a_dry_run_of_a_rollback_says_what_the_real_one_does(gate_at, wide):
 def test_a_dry_run_in_the_pipeline_records_no_stage(gate_at, wide):
     ws = gate_at("challenged")
     before = ws.tables.to_arrow(NAMESPACE.ops("stage_runs")).num_rows
-    use_case = context(ws, wide).use_case
+    use_case = open_tiny(ws, wide.folder)
     Pipeline(ws, use_case, parse_as_of(SECOND)).gate(dry_run=True)
     assert ws.tables.to_arrow(NAMESPACE.ops("stage_runs")).num_rows == before
     done = Pipeline(ws, use_case, parse_as_of(SECOND)).gate()
@@ -295,11 +296,11 @@ def test_labels_that_no_training_knew_are_taken_where_they_are_enough(gate_at, w
     first = put(ws, wide, dry_run=True)
     assert first.details["rows_from"] == evaluation.HOLDOUT
     # The drops end in October: what matures until December is known once the stages have looked.
-    Pipeline(ws, context(ws, wide).use_case, parse_as_of(LATER)).run(["ingest", "refine", "features"])
+    Pipeline(ws, open_tiny(ws, wide.folder), parse_as_of(LATER)).run(["ingest", "refine", "features"])
     later = put(ws, wide, LATER)
     assert later.details["rows_from"] == evaluation.NEW_LABELS
     (row,) = [row for row in promotion.events(ws, NAMESPACE) if row.event == "decided" and row.evaluation][-1:]
-    spine = context(ws, wide).use_case.label_spine()
+    spine = open_tiny(ws, wide.folder).label_spine()
     frame = known_labels(ws, NAMESPACE, spine, parse_as_of(LATER), after=parse_as_of(row.evaluation["after"])).rows
     new = frame.filter(pc.greater(frame[LABEL_KNOWN_AT], pa.scalar(first_of("2020-11"), pa.timestamp("us", tz="UTC"))))
     assert row.evaluation["rows"] == new.num_rows > 100
@@ -315,7 +316,7 @@ def test_labels_that_no_training_knew_are_taken_where_they_are_enough(gate_at, w
 def test_too_few_new_labels_and_the_holdout_is_taken_and_flagged(gate_at, tmp_path):
     ws = gate_at("challenged")
     many = write_tiny_use_case(tmp_path, months=1, rows_a_month=1, gate={"margin": 0.2, "min_rows": 301})
-    Pipeline(ws, context(ws, many).use_case, parse_as_of(LATER)).run(["refine"])
+    Pipeline(ws, open_tiny(ws, many.folder), parse_as_of(LATER)).run(["refine"])
     put(ws, many, LATER)
     source = promotion.events(ws, NAMESPACE)[-1].evaluation
     assert source["rows_from"] == evaluation.HOLDOUT
@@ -326,7 +327,7 @@ def test_the_first_labels_are_the_holdout_and_no_row_of_it_was_fitted_on(gate_at
     ws = gate_at("trained")
     assert put(ws, wide, FIRST).details["rows_from"] == evaluation.HOLDOUT
     row = promotion.events(ws, NAMESPACE)[0]
-    spine = context(ws, wide).use_case.label_spine()
+    spine = open_tiny(ws, wide.folder).label_spine()
     tags = ws.registry.get(MODEL, 1).tags
     frame = known_labels(ws, NAMESPACE, spine, parse_as_of(FIRST), after=parse_as_of(row.evaluation["after"]))
     fitted = known_labels(ws, NAMESPACE, spine, parse_as_of(FIRST), until=parse_as_of(tags["trained_through"]))

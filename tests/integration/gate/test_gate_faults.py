@@ -17,6 +17,7 @@ from mlplatform.gate import promotion
 from mlplatform.naming import CHALLENGER, CHAMPION, PREVIOUS_CHAMPION
 from mlplatform.pipeline import Pipeline
 from tests.support.tiny_gate import MODEL, NAMESPACE, SECOND, context, put, told
+from tests.support.tiny_runs import open_tiny
 from tests.support.tiny_use_case import TinyFolder, write_tiny_use_case
 
 UNTOUCHED = {CHAMPION: 1, CHALLENGER: 2}
@@ -99,7 +100,7 @@ def test_features_that_cannot_be_looked_up_reject_and_the_pipeline_fails_and_tri
     def fail(**named: Any) -> Any:
         raise error
 
-    use_case = context(ws, wide).use_case
+    use_case = open_tiny(ws, wide.folder)
     with monkeypatch.context() as patch:
         patch.setattr(ws.fe, "score_batch_arrow", fail)
         details = put(ws, wide).details
@@ -255,7 +256,7 @@ def _opening(ws: Any, tiny: TinyFolder) -> Any:
 
     @contextmanager
     def open_use_case(self: Any, name: str) -> Any:
-        yield ws, context(ws, tiny).use_case
+        yield ws, open_tiny(ws, tiny.folder)
 
     return open_use_case
 

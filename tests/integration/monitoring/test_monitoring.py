@@ -315,7 +315,7 @@ def test_a_regression_has_no_estimate_says_why_and_is_judged_by_its_error(tmp_pa
         decision = Pipeline(ws, open_tiny(ws, own.folder), parse_as_of(LAST)).retrain_decision()
         assert decision["reasons"][1].startswith("performance: realised mae of version 1")
         rows = {row["metric"]: row for row in performance(ws, basis="recent", model_version=1)}
-        learned = learned_by(open_context(ws, own, LAST)).of(1)
+        learned = learned_by(ws, own).of(1)
         assert isinstance(learned, dict)
         errors = np.abs(joined_labels(ws) - learned["median"])
         assert rows["baseline_mae"]["value"] == pytest.approx(errors.mean())
@@ -355,21 +355,20 @@ def test_a_champion_of_before_has_the_baseline_of_the_labels_that_it_was_fitted_
     (profile,) = ws.root.glob("mlflow/artifacts/**/reference_profile.json")
     kept = json.loads(profile.read_text())
     learned = kept["baseline"]
-    context = open_context(ws, tiny, LAST)
-    assert learned_by(context).of(1) == learned
+    assert learned_by(ws, tiny).of(1) == learned
     for older in (None, {"rows": learned["rows"], "mean": learned["mean"]}):
         profile.write_text(json.dumps({**kept, "baseline": older}))
-        assert learned_by(context).of(1) == learned
+        assert learned_by(ws, tiny).of(1) == learned
     profile.unlink()
-    assert learned_by(context).of(1) == learned
+    assert learned_by(ws, tiny).of(1) == learned
     ws.tables.drop(NS.gold("labels"))
-    unknown = learned_by(context).of(1)
+    unknown = learned_by(ws, tiny).of(1)
     assert isinstance(unknown, str)
     assert unknown.startswith("the training labels of version 1 are not known")
 
 
-def learned_by(context: StageContext) -> Baselines:
-    return Baselines(context, context.use_case.label_spine())
+def learned_by(ws: LocalWorkspace, tiny: TinyFolder) -> Baselines:
+    return Baselines(open_context(ws, tiny, LAST), open_tiny(ws, tiny.folder).label_spine())
 
 
 def open_context(ws: LocalWorkspace, tiny: TinyFolder, as_of: str) -> StageContext:

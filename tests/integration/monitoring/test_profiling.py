@@ -13,7 +13,7 @@ from mlplatform.naming import CHAMPION
 from mlplatform.pipeline import setup_of
 from mlplatform.workspace.local.workspace import LocalWorkspace
 from tests.support.tiny_gate import MODEL, NAMESPACE, context
-from tests.support.tiny_runs import run_tiny
+from tests.support.tiny_runs import open_tiny, run_tiny
 from tests.support.tiny_use_case import TinyFolder, write_tiny_use_case
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def test_each_monitoring_completes_what_is_profiled_and_refreshes_it(home, tiny,
     setup_of(tiny.open(home)).run(context(home, tiny))
     first = run_tiny(home, tiny.folder, FIRST).details("monitor")["profiling"]
     predicted = home.tables.to_arrow(NAMESPACE.gold("predictions"), filters=[("alias", "=", CHAMPION)])
-    keys = [*context(home, tiny).use_case.label_spine().primary_keys, "model_version", "prediction"]
+    keys = [*open_tiny(home, tiny.folder).label_spine().primary_keys, "model_version", "prediction"]
 
     def rows(name: Any = LABELLED) -> pa.Table:
         return home.tables.to_arrow(name)
@@ -80,7 +80,7 @@ def test_each_monitoring_completes_what_is_profiled_and_refreshes_it(home, tiny,
     baseline = rows(BASELINE)
     assert set(baseline.column("model_version").to_pylist()) == {version.version}
     assert baseline.column("label").null_count == 0
-    time = context(home, tiny).use_case.label_spine().prediction_time
+    time = open_tiny(home, tiny.folder).label_spine().prediction_time
     through = parse_as_of(version.tags["trained_through"])
     assert min(baseline.column(time).to_pylist()) > through
     assert baseline.num_rows == first["baseline_rows"]
@@ -93,7 +93,7 @@ def test_each_monitoring_completes_what_is_profiled_and_refreshes_it(home, tiny,
     assert "baseline_rows" not in later, "the champion is the same"
     known = rows().filter(pa.compute.is_valid(rows().column("label")))
     assert 0 < known.num_rows < rows().num_rows
-    spine = context(home, tiny).use_case.label_spine()
+    spine = open_tiny(home, tiny.folder).label_spine()
     labels = {
         tuple(row[key] for key in spine.primary_keys): float(row[spine.label])
         for row in home.tables.to_arrow(NAMESPACE.gold("labels")).to_pylist()

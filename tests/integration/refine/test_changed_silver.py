@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from deltalake import DeltaTable
 
 from mlplatform import Column, Expectation, FeatureTable
 from mlplatform.as_of import parse_as_of
@@ -189,6 +190,16 @@ def test_an_earlier_time_leaves_no_row_of_the_other_unit(ws, tiny, new):
     run(ws, tiny, Monthly)
     run(ws, tiny, Yearly, BEFORE)
     assert contents(ws)["silver_signups"] == new["Yearly"]["silver_signups"]
+    run(ws, tiny, Yearly)
+    assert contents(ws) == new["Yearly"]
+
+
+def test_a_table_that_was_put_back_and_is_declared_otherwise_has_one_unit(ws, tiny, new):
+    run(ws, tiny, Monthly)
+    DeltaTable(str(ws.root / "tables" / "dev" / "tiny" / "silver_signups")).restore(2)
+    ws.tables._opened.clear()
+    run(ws, tiny, Yearly, "2020-03-01")
+    assert set(contents(ws)["silver_signups"]) <= set(new["Yearly"]["silver_signups"])
     run(ws, tiny, Yearly)
     assert contents(ws) == new["Yearly"]
 

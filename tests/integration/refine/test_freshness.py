@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mlplatform.as_of import parse_as_of
-from mlplatform.ops import stage_runs
+from mlplatform.ops.records import STAGE_RUNS
 from mlplatform.pipeline import Pipeline
 from tests.support.state import table_rows
 from tests.support.tiny_use_case import NAME, Tiny, TinyFolder, write_tiny_use_case
@@ -238,11 +238,9 @@ def test_labels_after_going_back_and_forth_are_those_of_a_new_workspace(here: He
 def test_each_table_has_a_marker_of_its_own(here: Here) -> None:
     here.settings(label={"horizon": "2 months"})
     here.run("refine")
-    runs = stage_runs.read(here.ws, Tiny.open(NAME, here.tiny.folder, here.ws).namespace)
+    runs = STAGE_RUNS.read(here.ws, Tiny.open(NAME, here.tiny.folder, here.ws).namespace)
     first, last = (
-        {key: value["code"] for key, value in run["details"]["computed"].items()}
-        for run in runs
-        if run["stage"] == "refine"
+        {key: value["code"] for key, value in run.details["computed"].items()} for run in runs if run.stage == "refine"
     )
     assert set(first) == {"gold_spine", "gold_labels"}
     assert first["gold_labels"] != last["gold_labels"]

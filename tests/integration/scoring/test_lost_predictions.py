@@ -218,8 +218,9 @@ def test_predictions_asked_for_later_disturb_neither_windows_nor_performance(tmp
         for name in ("drift_metrics", "window_counts"):
             assert table_rows(again, f"dev.ops.{name}") == plain[name]
         through = parse_as_of(details["learned_through"])
-        context = open_tiny(again, tiny.folder).context(again, parse_as_of(STEPS[1]), "run")
-        judged = predictions_with_labels(context, context.use_case.label_spine(), CHAMPION).rows
+        use_case = open_tiny(again, tiny.folder)
+        context = use_case.context(again, parse_as_of(STEPS[1]), "run")
+        judged = predictions_with_labels(context, use_case.label_spine(), CHAMPION).rows
         assert judged.num_rows > 0
         assert pc.min(judged.column("signed_up_at")).as_py() > through
 

@@ -142,7 +142,7 @@ def test_check_finds_requirements_that_are_stale(tmp_path: Path, edited: str) ->
     done = run("--check", "--project", root)
     assert isinstance(done.exception, DeploymentError)
     assert "+scikit-learn==1.9." in done.output
-    assert "resources/requirements/upsell.txt (made)" in done.output
+    assert "resources/requirements/upsell.txt (generated)" in done.output
     assert "Wrote:" in run("--project", root).output
     assert run("--check", "--project", root).exit_code == 0
 

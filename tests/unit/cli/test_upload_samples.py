@@ -134,7 +134,7 @@ def test_what_was_sent_before_a_failure_stays_and_again_completes_it(files: File
 @pytest.mark.parametrize(
     ("landing", "fails", "error", "says"),
     [
-        (Path("/Volumes/dev/none/landing"), {}, StageError, "is not there"),
+        (Path("/Volumes/dev/none/landing"), {}, StageError, "does not exist"),
         (LANDING, {"a.csv": PermissionDenied("no WRITE VOLUME")}, DeploymentError, "No files can be put"),
         (LANDING, {"a.csv": ConnectionResetError("gone")}, StageError, "ConnectionResetError"),
     ],

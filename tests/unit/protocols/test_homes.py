@@ -16,7 +16,7 @@ FILLED = {
     "operations.Jobs": ("jobs.LocalJobs", "jobs.DatabricksJobs"),
     "operations.Monitors": ("monitors.LocalMonitors", "monitors.DatabricksMonitors"),
     "operations.Access": ("access.LocalAccess", "access.DatabricksAccess"),
-    "workspace.Secrets": ("secrets.EnvSecrets", "secrets.DatabricksSecrets"),
+    "workspace.Secrets": ("secrets.LocalSecrets", "secrets.DatabricksSecrets"),
     "workspace.Workspace": ("workspace.LocalWorkspace", "workspace.DatabricksWorkspace"),
 }
 # What both offer to their own parts, or before there is anything to talk to.

@@ -204,6 +204,40 @@ def test_a_spine_of_a_spine_takes_the_columns_of_its_own_table() -> None:
     assert [column.name for column in Spine.columns] == ["carrier", "miles"]
 
 
+# --- keys ---
+
+
+def test_keys_are_without_the_time_and_primary_keys_with_it() -> None:
+    class Renewed(LabelSpine, table=Legs, label="late"):
+        def labels(self, ws: Any) -> Any:
+            return ws
+
+    for part in (Legs, Renewed, AsItStands):
+        assert (part.keys, part.primary_keys) == (("leg",), ("leg", "left_at")), part
+    assert Renewed.prediction_time == "left_at"
+
+
+def test_keys_declared_with_the_time_are_read_as_before_and_warned_about() -> None:
+    with pytest.warns(DeprecationWarning, match=r"Write keys = \('leg',\) and timeseries = True"):
+
+        class Old(Legs):
+            keys = ("leg", "left_at")
+            timeseries = False
+
+    assert (Old.keys, Old.primary_keys) == (("leg", "left_at"), ("leg", "left_at"))
+    assert type("Table", (AsItStands,), {"table": Old}).keys == ("leg",)
+
+
+def test_entity_keys_are_read_as_before() -> None:
+    # `keys` held the prediction time where the entity was declared by its earlier name: code that selects them goes on.
+    assert (Spine.entity_keys, Spine.keys, Spine.primary_keys) == (("leg",), ("leg", "left_at"), ("leg", "left_at"))
+
+
+def test_keys_of_a_spine_that_hold_the_time_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"Wrong\.keys holds the prediction time, left_at"):
+        type("Wrong", (LabelSpine,), {"table": Legs, "keys": ("leg", "left_at")})
+
+
 # --- feature tables ---
 
 

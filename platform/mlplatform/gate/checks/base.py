@@ -48,10 +48,12 @@ class FeatureFacts:
 class Evidence:
     """What the gate decides on: labels known by `as_of` that neither model was fitted on, and predictions.
 
+    See the glossary: docs/glossary.md
+
     Attributes:
         labels: Shape (rows,).
         challenger: Shape (rows,), the challenger's predictions.
-        champion: Shape (rows,), the champion's on the same rows; None when there is no champion.
+        champion: Shape (rows,), the champion's on the same rows; None if there is no champion.
         source: Where the rows come from, and the Delta versions of what they were read from.
         as_of: The time of the decision; None in tests of single checks.
         rows: The frame's columns and the challenger's features, row by row as `labels`; None: not gathered.
@@ -59,6 +61,12 @@ class Evidence:
         features: What its features were like; None: not gathered.
         signatures: Of challenger and champion; None: not gathered.
         seconds_per_1000_rows: Time to score 1,000 rows by the challenger; None: not measured.
+
+    Examples:
+        >>> rows = pa.table({"region": ["north", "south"]})
+        >>> evidence = Evidence(np.array([0.0, 1.0]), np.array([0.2, 0.9]), champion=None, source={}, rows=rows)
+        >>> evidence.column("region", setting="gate.slices.columns").to_pylist()
+        ['north', 'south']
     """
 
     labels: Vector
@@ -80,17 +88,19 @@ class Evidence:
             setting: The setting that asked for it, for the message.
 
         Raises:
-            ConfigError: If there is none of that name.
+            ConfigError: If the frame has no column of that name.
         """
         if self.rows is None or name not in self.rows.column_names:
-            known = self.rows.column_names if self.rows is not None else ()
-            raise ConfigError(f"{setting} names the unknown column {name!r}", hint=did_you_mean(name, known))
+            columns = self.rows.column_names if self.rows is not None else ()
+            raise ConfigError(f"{setting} names the unknown column {name!r}", hint=did_you_mean(name, columns))
         return self.rows.column(name)
 
 
 @dataclass(frozen=True)
 class CheckResult:
     """One check of the gate: its numbers, its limit, and how it ended.
+
+    See the glossary: docs/glossary.md
 
     Attributes:
         name: The check's.
@@ -101,6 +111,11 @@ class CheckResult:
         numbers: What else was computed.
         histogram: Of a bootstrapped difference: bars' `edges` and `counts`, for the page of plots.
         parts: Numbers by part of the frame, such as slices.
+
+    Examples:
+        >>> result = CheckResult("floor", "pass", "roc_auc 0.8100, at least 0.7000 is needed", 0.81, 0.7)
+        >>> CheckResult.of(result.to_record()) == result
+        True
     """
 
     name: str
@@ -128,10 +143,25 @@ class CheckResult:
 
 
 class GateCheck(ABC):
-    """Base class of the gate's checks; a use case's own are made the same way.
+    """Base class of the gate's checks, and of a use case's own.
+
+    See the glossary: docs/glossary.md
 
     Attributes:
         name: What decisions call it; unique in a gate.
+
+    Examples:
+        >>> class MeanScore(GateCheck):
+        ...     name = "mean_score"
+        ...
+        ...     def run(self, evidence):
+        ...         mean = float(evidence.challenger.mean())
+        ...         return self.verdict(mean <= 0.2, f"mean score {mean:.3f}, at most 0.2", mean, 0.2)
+        >>> settings = UseCaseSettings.model_validate(
+        ...     {"owner": "risk", "label": {"horizon": "3 months"}, "gate": {"floor": 0.7}}
+        ... )
+        >>> MeanScore(settings).run(Evidence(np.zeros(2), np.array([0.1, 0.7]), champion=None, source={})).detail
+        'mean score 0.400, at most 0.2'
     """
 
     name: str

@@ -41,7 +41,7 @@ class EnoughEvidence(GateCheck):
 
 
 class FinitePredictions(GateCheck):
-    """No NaN, no infinity, one prediction a row: no metric may be computed around them."""
+    """No NaN, no infinity, one prediction per row: no metric may be computed around them."""
 
     name = "finite_predictions"
 

@@ -47,21 +47,21 @@ class Guard(GateCheck):
             return self.verdict(True, f"{self.metric.name} {value:.4f}", value, floor, challenger=value)
         other = self.value_of(self.metric, labels, evidence.champion)
         derived = labels if self.guard.event_above is not None else None
-        found = self.compare(evidence, self.metric, evidence.challenger, evidence.champion, labels=derived)
+        difference = self.compare(evidence, self.metric, evidence.challenger, evidence.champion, labels=derived)
         detail = (
-            f"{self.metric.name} {value:.4f} against the champion's {other:.4f}: {told(found)} (a loss surely below "
-            f"{max_loss:g} is needed)"
+            f"{self.metric.name} {value:.4f} against the champion's {other:.4f}: {told(difference)} "
+            f"(a loss surely below {max_loss:g} is needed)"
         )
         result = self.verdict(
-            found.low > -max_loss,
+            difference.low > -max_loss,
             detail,
-            found.low,
+            difference.low,
             0.0 - max_loss,
-            **found.numbers(),
+            **difference.numbers(),
             challenger=value,
             champion=other,
         )
-        return replace(result, histogram=histogram(found))
+        return replace(result, histogram=histogram(difference))
 
     def _labels(self, evidence: Evidence) -> Vector:
         if self.guard.event_above is None:

@@ -37,10 +37,10 @@ class BeatsTrivial(GateCheck):
     def run(self, evidence: Evidence) -> CheckResult:
         """Compare by the paired bootstrap."""
         baseline, what = self._baseline(evidence)
-        found = self.compare(evidence, self.metric, evidence.challenger, baseline)
-        detail = f"{told(found)} over {what}"
-        result = self.verdict(found.low > 0, detail, found.low, 0.0, **found.numbers())
-        return replace(result, histogram=histogram(found))
+        difference = self.compare(evidence, self.metric, evidence.challenger, baseline)
+        detail = f"{told(difference)} over {what}"
+        result = self.verdict(difference.low > 0, detail, difference.low, 0.0, **difference.numbers())
+        return replace(result, histogram=histogram(difference))
 
     def _baseline(self, evidence: Evidence) -> tuple[Vector, str]:
         by, median = list(self.limits.baseline_by), self.metric.name == "mae"
@@ -48,17 +48,17 @@ class BeatsTrivial(GateCheck):
             labels = evidence.labels
             return np.full(labels.size, np.median(labels) if median else labels.mean()), "the best constant"
         if evidence.training is None or not evidence.training.num_rows:
-            raise ConfigError("gate.baseline_by is set, but the challenger's training labels are not there")
+            raise ConfigError("gate.baseline_by is set, but the challenger's training labels are missing")
         for name in by:
             if name not in evidence.training.column_names:
                 hint = did_you_mean(name, evidence.training.column_names)
                 raise ConfigError(f"gate.baseline_by names the unknown spine column {name!r}", hint=hint)
-        known = group_frame(evidence.training, by).assign(label=evidence.training.column("label").to_numpy())
-        here = group_frame(evidence.rows, by) if evidence.rows is not None else known[by].iloc[:0]
+        training = group_frame(evidence.training, by).assign(label=evidence.training.column("label").to_numpy())
+        rows = group_frame(evidence.rows, by) if evidence.rows is not None else training[by].iloc[:0]
         kind = "median" if median else "mean"
-        groups = known.groupby(by, dropna=False, observed=True)["label"].agg(kind).rename("baseline").reset_index()
-        joined = here.merge(groups, on=by, how="left")
-        overall = float(known["label"].agg(kind))
+        groups = training.groupby(by, dropna=False, observed=True)["label"].agg(kind).rename("baseline").reset_index()
+        joined = rows.merge(groups, on=by, how="left")
+        overall = float(training["label"].agg(kind))
         unknown = int(joined["baseline"].isna().sum())
         values = joined["baseline"].fillna(overall).to_numpy(dtype=np.float64)
         return values, f"the training {kind} by {', '.join(by)} ({unknown} rows of unknown groups)"
@@ -77,17 +77,15 @@ class BeatsChampion(GateCheck):
         """Compare by the paired bootstrap."""
         if evidence.champion is None:
             return self.skipped(NO_CHAMPION)
-        found = self.compare(evidence, self.metric, evidence.challenger, evidence.champion)
-        value, other = (
-            self.value_of(self.metric, evidence.labels, made) for made in (evidence.challenger, evidence.champion)
-        )
+        difference = self.compare(evidence, self.metric, evidence.challenger, evidence.champion)
+        value = self.value_of(self.metric, evidence.labels, evidence.challenger)
+        other = self.value_of(self.metric, evidence.labels, evidence.champion)
         margin = self.limits.margin
         asked = f"surely not worse by {margin:g}" if margin else "surely better"
         detail = (
-            f"{self.metric.name} {value:.4f} against the champion's {other:.4f}: {told(found)}, better in "
-            f"{found.probability_better:.0%} of draws ({asked} is needed)"
+            f"{self.metric.name} {value:.4f} against the champion's {other:.4f}: {told(difference)}, better in "
+            f"{difference.probability_better:.0%} of draws ({asked} is needed)"
         )
-        result = self.verdict(
-            found.low > -margin, detail, found.low, 0.0 - margin, **found.numbers(), challenger=value, champion=other
-        )
-        return replace(result, histogram=histogram(found))
+        numbers = {**difference.numbers(), "challenger": value, "champion": other}
+        result = self.verdict(difference.low > -margin, detail, difference.low, 0.0 - margin, **numbers)
+        return replace(result, histogram=histogram(difference))

@@ -9,7 +9,7 @@ from mlplatform.gate.checks.base import NO_CHAMPION, CheckResult, Evidence, Gate
 
 
 class FeatureAvailability(GateCheck):
-    """Every looked-up or computed feature is there: not null in every row, unless training knew it so.
+    """Every looked-up or computed feature has values: it is not null in every row, unless it was so in training.
 
     Where `monitoring.max_null_increase` is set, its null share may not have risen by more than that, either.
     """

@@ -40,16 +40,16 @@ class Slices(GateCheck):
         options = self.limits.slices
         if options is None:
             return self.skipped("gate.slices is not set")
-        found = [(name, mask) for column in options.columns for name, mask in _slices(evidence, column)]
+        slices = [(name, mask) for column in options.columns for name, mask in _slices(evidence, column)]
         if evidence.champion is None:
             return self.skipped(NO_CHAMPION)
-        judged = [(name, mask) for name, mask in found if self._supported(evidence, mask, options)]
-        left_out = len(found) - len(judged)
-        if not judged:
+        supported = [(name, mask) for name, mask in slices if self._supported(evidence, mask, options)]
+        left_out = len(slices) - len(supported)
+        if not supported:
             return self.skipped(f"none of {left_out} slices has the support that is needed", left_out=left_out)
-        tail = (1 - self.limits.confidence) / 2 / len(judged)
+        tail = (1 - self.limits.confidence) / 2 / len(supported)
         parts: list[dict[str, Any]] = []
-        for name, mask in judged:
+        for name, mask in supported:
             difference = self._difference(evidence, evidence.champion, mask)
             spread = float(t.ppf(1 - tail, max(difference.units, 2) - 1)) * difference.standard_error
             low, high = difference.gain - spread, difference.gain + spread
@@ -60,10 +60,12 @@ class Slices(GateCheck):
         worse = [part for part in parts if part["worse"]]
         least = min(part["high"] for part in parts)
         listed = ", ".join(f"{part['slice']} ({part['gain']:+.4f}, {part['rows']} rows)" for part in worse[:5])
-        detail = f"surely worse in {listed}" if worse else f"in none of {len(judged)} slices surely worse"
+        detail = f"surely worse in {listed}" if worse else f"in none of {len(supported)} slices surely worse"
         if left_out:
             detail += f"; {left_out} slices without support left out"
-        result = self.verdict(not worse, detail, least, 0.0 - options.max_loss, slices=len(judged), left_out=left_out)
+        result = self.verdict(
+            not worse, detail, least, 0.0 - options.max_loss, slices=len(supported), left_out=left_out
+        )
         return replace(result, parts=parts)
 
     def _supported(self, evidence: Evidence, mask: Mask, options: SliceSettings) -> bool:
@@ -93,8 +95,8 @@ def _slices(evidence: Evidence, column: str) -> Iterator[tuple[str, Mask]]:
     null = np.asarray(values.is_null(nan_is_null=True))
     if null.any():
         yield f"{column} is null", null
-    known = values.unique().drop_null()
-    if is_number(kind) and len(known) > _MOST_VALUES:
+    distinct = values.unique().drop_null()
+    if is_number(kind) and len(distinct) > _MOST_VALUES:
         numbers = np.asarray(values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), dtype=np.float64)
         edges = np.unique(np.quantile(numbers[~null], [0.25, 0.5, 0.75]))
         place = np.searchsorted(edges, numbers, side="left")

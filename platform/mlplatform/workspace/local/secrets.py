@@ -9,7 +9,7 @@ from pathlib import Path
 from mlplatform.errors import ConfigError
 
 
-class EnvSecrets:
+class LocalSecrets:
     """Secret values from `MLPLATFORM_SECRET_<SCOPE>_<KEY>`; see `mlplatform.protocols.workspace.Secrets`."""
 
     def __init__(self, env_file: Path) -> None:

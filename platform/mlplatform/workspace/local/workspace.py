@@ -20,7 +20,7 @@ from mlplatform.workspace.local.jobs import LocalJobs
 from mlplatform.workspace.local.locks import file_lock
 from mlplatform.workspace.local.monitors import LocalMonitors
 from mlplatform.workspace.local.registry import LocalRegistry
-from mlplatform.workspace.local.secrets import EnvSecrets
+from mlplatform.workspace.local.secrets import LocalSecrets
 from mlplatform.workspace.shared.workspace import SharedWorkspace
 
 if TYPE_CHECKING:
@@ -129,9 +129,9 @@ class LocalWorkspace(SharedWorkspace):
         return LocalFunctions(self.root / "functions.json")
 
     @cached_property
-    def secrets(self) -> EnvSecrets:
+    def secrets(self) -> LocalSecrets:
         """Environment variables and `.env`."""
-        return EnvSecrets(Path.cwd() / ".env")
+        return LocalSecrets(Path.cwd() / ".env")
 
     @cached_property
     def jobs(self) -> LocalJobs:

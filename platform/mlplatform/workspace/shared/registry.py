@@ -230,7 +230,14 @@ class MlflowRegistry(ABC):
 
         uri = f"{version.uri}/{part}" if part else version.uri
         with self._translated(f"fetch the files of {uri}", needs=f"EXECUTE on the model {version.name}"):
-            return Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(folder)))
+            path = Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(folder)))
+        # Some stores answer with an empty folder where there is nothing.
+        if not part and not (path / "MLmodel").is_file():
+            raise RegistryError(
+                f"The files of {uri} are gone: the artifact store holds no MLmodel of it.",
+                hint="Restore the artifact store, or train a new version.",
+            )
+        return path
 
     def load_json(self, version: ModelVersion, name: str) -> dict[str, Any]:
         """Return a JSON file that is kept with the run that made a version."""
