@@ -27,7 +27,6 @@ def monitor(use_case: str, as_of: str | None, options: Options) -> None:
     Data and features are brought up to the time first. Alerts are recorded, then sent; alerts whose delivery failed
     before are sent again. Again for the same time measures again what could not be measured, and changes nothing else.
     """
-    from mlplatform.ops.stage_runs import plain
     from mlplatform.pipeline import Pipeline
     from mlplatform.scoring.predictions import PREDICTIONS
 
@@ -39,7 +38,7 @@ def monitor(use_case: str, as_of: str | None, options: Options) -> None:
         summary = Pipeline(ws, opened, moment, reporter.line).run(["ingest", "refine", "features", "monitor"])
         metric = opened.settings.training.metric
     done = summary.stages[-1]
-    details = plain(done.details)
+    details = done.details.to_json()
     if options.as_json:
         output.show_json({"use_case": use_case, "as_of": moment.isoformat(), "skipped": done.result.skipped, **details})
         return

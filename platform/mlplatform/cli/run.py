@@ -43,7 +43,6 @@ def run(
     run only when there is no champion, or when retraining is due; a rejection by the gate is a recorded outcome, not a
     failure. Running again for the same time changes nothing.
     """
-    from mlplatform.ops.stage_runs import plain
     from mlplatform.pipeline import Pipeline
 
     moment = as_of_option(as_of)
@@ -62,7 +61,7 @@ def run(
             done.result.rows_in,
             done.result.rows_out,
             done.result.rows_quarantined,
-            done.message or done.result.skipped or plain(done.details).get("reason", ""),
+            done.message or done.result.skipped or done.details.to_json().get("reason", ""),
         )
         for done in summary.stages
     ]
