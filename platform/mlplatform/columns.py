@@ -20,7 +20,7 @@ class Column:
 
     Attributes:
         name: Its name.
-        type: Spark's name of a type: string, boolean, tinyint, smallint, int, bigint, float, double, decimal(p,s), date
+        type: Spark's name of a type: string, boolean, smallint, int, bigint, float, double, decimal(p,s), date
             or timestamp (UTC, microseconds).
         comment: What it means, with its unit; ends up as the column's comment in the catalog.
         nullable: False where a null is an error.

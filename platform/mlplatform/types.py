@@ -40,7 +40,8 @@ class SparkType:
 TYPES: Mapping[str, SparkType] = {
     "string": SparkType(pa.string(), "string", str),
     "boolean": SparkType(pa.bool_(), "boolean", bool),
-    "tinyint": SparkType(pa.int8(), None, takes_default=False),
+    # The feature engineering client on Databricks knows no tinyint.
+    "tinyint": SparkType(pa.int8(), None, declared=False, takes_default=False),
     "smallint": SparkType(pa.int16(), "integer"),
     "int": SparkType(pa.int32(), "integer"),
     "bigint": SparkType(pa.int64(), "long", int),
@@ -125,12 +126,16 @@ def declared_type(name: str) -> pa.DataType:
     except FeatureStoreError as error:
         lowered = name.strip().lower()
         digits = f"Precision is 1 to {_MOST_DIGITS} digits, scale at most the precision, as in {DECIMAL}."
-        near = did_you_mean(lowered, [*allowed, *_SYNONYMS, DECIMAL])
+        near = did_you_mean(lowered, [*allowed, "short", "integer", "long", DECIMAL])
         hint = error.hint if lowered == _NTZ else digits if lowered.startswith("decimal") else near
         raise FeatureStoreError(message, hint=hint) from None
     if not pa.types.is_decimal(kind) and spark_type(kind) not in allowed:
-        nested = "Take its parts apart in the table's SQL, a column for each."
-        raise FeatureStoreError(message, hint=nested if pa.types.is_nested(kind) else "Encode it as text: base64(...).")
+        hint = "Encode it as text: base64(...)."
+        if pa.types.is_nested(kind):
+            hint = "Take its parts apart in the table's SQL, a column for each."
+        elif pa.types.is_integer(kind):
+            hint = "Declare it smallint: the feature engineering client knows no tinyint."
+        raise FeatureStoreError(message, hint=hint)
     return kind
 
 

@@ -34,7 +34,7 @@ class Landed(Source):
 
     name = "landed"
     files = "landed/*.csv"
-    columns = ("n", "small", "tiny", "money", "whole")
+    columns = ("n", "small", "money", "whole")
 
 
 class Read(SilverTable):
@@ -47,7 +47,6 @@ class Read(SilverTable):
     columns = (
         Column("n", "int", "Number of the text"),
         Column("small", "short", "A small integer"),
-        Column("tiny", "tinyint", "A tiny integer"),
         Column("money", "decimal(6,2)", "A decimal"),
         Column("whole", "decimal(4,0)", "A decimal without decimals"),
         Column("small_sql", "smallint", "Of a computed number", sql="try_cast(small AS double) * 10"),
@@ -81,15 +80,14 @@ def test_text_is_read_in_its_type_or_not_at_all(ws: Workspace, fresh: Any) -> No
     name = fresh("landed")
     ws.tables.create(name, pa.schema([(column, pa.string()) for column in Landed.columns]))
     numbers = [str(number) for number in range(len(TEXTS))]
-    ws.tables.append(name, pa.table([numbers, *[TEXTS] * 4], names=list(Landed.columns)))
+    ws.tables.append(name, pa.table([numbers, *[TEXTS] * 3], names=list(Landed.columns)))
     landed = ws.tables.read(name)
     rows = landed.select(*(column.alias(name) for name, column in Read().select().items())).toArrow()
     assert rows.schema.field("money").type == pa.decimal128(6, 2)
-    assert (rows.schema.field("small").type, rows.schema.field("tiny").type) == (pa.int16(), pa.int8())
+    assert rows.schema.field("small").type == pa.int16()
     read = {TEXTS[row["n"]]: row for row in rows.to_pylist()}
     for text in TEXTS:
         assert read[text]["small"] == _whole(text, -(2**15), 2**15 - 1), text
-        assert read[text]["tiny"] == _whole(text, -(2**7), 2**7 - 1), text
         assert read[text]["money"] == _exact(text, 4, 2), text
         assert read[text]["whole"] == _exact(text, 4, 0), text
         number = _float(text)
@@ -104,7 +102,6 @@ def test_text_is_read_in_its_type_or_not_at_all(ws: Workspace, fresh: Any) -> No
     ("kind", "keys"),
     [
         ("smallint", [1, 32767, -32768]),
-        ("tinyint", [1, 127, -128]),
         ("decimal(6,2)", [Decimal("1.00"), Decimal("9999.99"), Decimal("-0.01")]),
     ],
 )
@@ -115,12 +112,11 @@ def test_a_feature_table_of_exact_types_is_looked_up_trained_on_and_scored_with(
     columns = (
         Column("k", kind, "The key", nullable=False),
         Column("small", "smallint", "A small integer"),
-        Column("tiny", "tinyint", "A tiny integer"),
         Column("money", "decimal(12,2)", "A decimal"),
     )
     schema = arrow_schema(columns)
     money = [Decimal("0.10"), Decimal("9999999999.99"), None]
-    rows = pa.table([pa.array(keys, schema.field("k").type), [7, None, -7], [1, 2, None], money], schema=schema)
+    rows = pa.table([pa.array(keys, schema.field("k").type), [7, None, -7], money], schema=schema)
     ws.fe.create_table(name=table, primary_keys=["k"], schema=schema)
     ws.fe.write_table(name=table, df=rows)
     ws.fe.write_table(name=table, df=rows.slice(0, 1))
@@ -134,7 +130,7 @@ def test_a_feature_table_of_exact_types_is_looked_up_trained_on_and_scored_with(
     assert looked_up.column("money").to_pylist() == [*money, money[0], None]
     assert looked_up.schema.field("money").type == pa.decimal128(12, 2)
     frame = training_set.to_pandas().sort_values("y")
-    features = ["money", "small", "tiny"]
+    features = ["money", "small"]
     assert {str(frame[name].dtype) for name in features} == {"float64"}
     model = make_pipeline(SimpleImputer(), LinearRegression()).fit(frame[features], frame["y"])
     ws.registry.ensure_model(model_name)
@@ -145,7 +141,7 @@ def test_a_feature_table_of_exact_types_is_looked_up_trained_on_and_scored_with(
         training_set=training_set,
         registered_model_name=model_name,
         skops_trusted_types=["numpy.dtype"],
-        # MLflow has no decimals and no tiny integers: the signature is that of the frame that the model is given.
+        # MLflow has no decimals: the signature is that of the frame that the model is given.
         signature=infer_signature(frame[features], model.predict(frame[features])),
     )
     uri = f"models:/{model_name}/{info.registered_model_version}"

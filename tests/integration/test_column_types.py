@@ -70,7 +70,7 @@ class Accounts(SilverSignups):
         Column("price", "decimal(6,2)", "Price a month, EUR"),
         Column("seats", "short", "Seats"),
         Column("rate", "decimal(7,3)", "Price a day, EUR", sql="try_cast(price AS double) / 7"),
-        Column("pairs", "tinyint", "Pairs of seats; null for an odd number", sql="try_cast(seats AS double) / 2"),
+        Column("pairs", "smallint", "Pairs of seats; null for an odd number", sql="try_cast(seats AS double) / 2"),
     )
     expectations = (Expectation("price_was_read", "price IS NOT NULL"), Expectation("seats_were_read", "seats > 0"))
     select = SilverTable.select
@@ -221,7 +221,7 @@ def test_every_table_holds_the_declared_types(ws: Any, done: UseCase) -> None:
             pa.decimal128(6, 2),
             pa.int16(),
             pa.decimal128(7, 3),
-            pa.int8(),
+            pa.int16(),
         ]
     features = ws.tables.describe(space.features("seats")).schema
     assert [features.field(name).type for name in ("seats", "seats_cancellations", "seats_lost")] == [

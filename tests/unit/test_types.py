@@ -131,7 +131,16 @@ def test_what_may_be_declared_is_every_scalar_and_decimals() -> None:
     declared = [name for name, item in TYPES.items() if item.declared]
     assert [declared_type(name) for name in declared] == [TYPES[name].arrow for name in declared]
     assert declared_type("decimal(38,38)") == pa.decimal128(38, 38)
-    for name in ("binary", "array<int>", "map<string,int>", "struct<a:int>", "timestamp_ntz", "decimal(0,0)", ""):
+    for name in (
+        "binary",
+        "tinyint",
+        "array<int>",
+        "map<string,int>",
+        "struct<a:int>",
+        "timestamp_ntz",
+        "decimal(0,0)",
+        "",
+    ):
         with pytest.raises(FeatureStoreError, match="is no type of a declared column") as caught:
             declared_type(name)
         assert caught.value.hint

@@ -52,7 +52,7 @@ def _as_declared(column: Column) -> str:
     fitting = f"try_cast(({column.sql}) AS {spark_type(kind)})"
     if pa.types.is_decimal(kind):
         return fitting
-    if pa.types.is_int8(kind) or pa.types.is_int16(kind):
+    if pa.types.is_int16(kind):
         # A cast would cut decimals off.
         return f"CASE WHEN try_cast(({column.sql}) AS double) = {fitting} THEN {fitting} END"
     return str(column.sql)
