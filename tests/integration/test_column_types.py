@@ -27,7 +27,7 @@ from mlplatform import (
 from mlplatform.errors import TableError
 from mlplatform.ops import records
 from mlplatform.reporting.report import write_report
-from mlplatform.scoring.scorer import REASON_CODES
+from mlplatform.scoring.predictions import REASON_CODES
 from tests.support.tiny_use_case import (
     NAME,
     Signups,

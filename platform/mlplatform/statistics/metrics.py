@@ -29,6 +29,17 @@ class Metric:
         compute: Takes labels and predictions, each of shape (rows,), and returns the value.
         greater_is_better: Its direction.
         fast_draws: A faster way to do what `draws` does, where there is one.
+
+    Terms are explained in docs/glossary.md.
+
+    Examples:
+        >>> def worst_error(labels, predictions):
+        ...     return float(np.abs(labels - predictions).max())
+        >>> worst = Metric("worst_error", worst_error, greater_is_better=False)
+        >>> worst.compute(np.array([1.0, 2.0]), np.array([1.5, 2.0]))
+        0.5
+        >>> worst.gain(challenger=0.5, champion=0.75)
+        0.25
     """
 
     name: str
