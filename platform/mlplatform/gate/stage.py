@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
@@ -106,10 +106,27 @@ class Gate(PlannedStage[GateDetails]):
                 hold = self.hold and begun.challenger_version == number
                 return Change(promotion.plan(context, begun, hold=hold, dry_run=dry_run))
             first = [promotion.recording(ws, namespace, begun, "stale", superseded)]
+        try:
+            return self._decide(context, number, aliases, first, dry_run=dry_run)
+        except PlatformError as error:
+            # What was begun is given up, whatever keeps the gate from deciding anew.
+            return Change(_skipped("", first), error)
+
+    def _decide(
+        self,
+        context: StageContext,
+        number: int | None,
+        aliases: Mapping[str, int],
+        first: Sequence[Action],
+        *,
+        dry_run: bool,
+    ) -> Change:
+        """Plan a new decision."""
+        ws, namespace = context.ws, context.namespace
         if number is None:
             if self.only_undecided:
                 return Change(_skipped("there is no challenger", first))
-            return Change(_skipped("", first), first_steps.without(ws, namespace, CHALLENGER))
+            raise first_steps.without(ws, namespace, CHALLENGER)
         challenger = ws.registry.get(context.model, number)
         if aliases.get(CHAMPION) == number:
             return Change(_unchanged(number, first, dry_run=dry_run))

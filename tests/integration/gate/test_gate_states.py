@@ -26,7 +26,7 @@ from mlplatform.ops import records
 from mlplatform.reporting.decisions import champions_of
 from mlplatform.workspace.local.workspace import LocalWorkspace
 from tests.support.tiny_gate import MODEL, NAMESPACE, SECOND, context, told
-from tests.support.tiny_runs import clone
+from tests.support.tiny_runs import clone, open_tiny
 from tests.support.tiny_use_case import TinyFolder
 
 AS_OF = parse_as_of("2020-08-01")
@@ -251,7 +251,7 @@ def _gate_at_once(root: str, folder: str, barrier: Any, answers: Any) -> None:
         given = context(ws, TinyFolder(Path(folder), {}), SECOND)
         barrier.wait(120)
         try:
-            answers.put(Pipeline(ws, given.use_case, given.as_of).gate().details.outcome)
+            answers.put(Pipeline(ws, open_tiny(ws, Path(folder)), given.as_of).gate().details.outcome)
         except PlatformError as error:
             answers.put(error.message)
 

@@ -13,6 +13,7 @@ from mlplatform.errors import MissingVersionError, StageError, UsageError
 from mlplatform.naming import CHALLENGER, CHAMPION, PREVIOUS_CHAMPION
 from mlplatform.pipeline import Pipeline
 from tests.support.tiny_gate import MODEL, back, context, put, told
+from tests.support.tiny_runs import open_tiny
 
 if TYPE_CHECKING:
     from mlplatform.workspace.local.workspace import LocalWorkspace
@@ -142,7 +143,7 @@ def test_scoring_names_the_alias_and_the_way_out(gate_at, wide, how):
     number = GONE[how](ws)
     given = context(ws, wide)
     with pytest.raises(StageError, match=f"alias champion of {MODEL} names version {number}") as raised:
-        Pipeline(ws, given.use_case, given.as_of).run(["score"])
+        Pipeline(ws, open_tiny(ws, wide.folder), given.as_of).run(["score"])
     assert all(command in raised.value.hint for command in WAY_OUT)
 
 
@@ -153,9 +154,9 @@ def test_a_model_that_is_gone_is_not_replaced_by_a_first_champion(gate_at, wide)
     given = context(ws, wide)
     for _ in range(2):
         with pytest.raises(StageError, match=r"have version 1 of .* as champion"):
-            Pipeline(ws, given.use_case, given.as_of).run()
+            Pipeline(ws, open_tiny(ws, wide.folder), given.as_of).run()
     assert ws.registry.versions(MODEL) == []
-    Pipeline(ws, given.use_case, given.as_of).run(["train"])
+    Pipeline(ws, open_tiny(ws, wide.folder), given.as_of).run(["train"])
     assert ws.registry.aliases(MODEL) == {CHALLENGER: 1}
     details = put(ws, wide).details
     assert (details["outcome"], details["champion"]) == ("rejected", None)
@@ -170,7 +171,7 @@ def test_a_decision_about_a_deleted_version_is_none_about_the_one_with_its_numbe
     put(ws, wide, dry_run=False, version=2)
     ws.registry._connect().delete_registered_model(str(MODEL))
     given = context(ws, wide)
-    Pipeline(ws, given.use_case, given.as_of).run(["train"])
+    Pipeline(ws, open_tiny(ws, wide.folder), given.as_of).run(["train"])
     assert not gate._decided_about(given, ws.registry.get(MODEL, 1))
 
 
