@@ -16,7 +16,7 @@ from tests.support.processes import HOLD, children, held, wait_until_gone
 PROJECT = Path(__file__).resolve().parents[2]
 CREDIT_RISK = PROJECT / "use_cases" / "credit_risk"
 PLACES = {
-    "before the engine is started": "from mlplatform.pipeline import STAGES\nSTAGES['ingest'] = hold",
+    "before the engine is started": "from mlplatform.ingest.stage import Ingest\nIngest.run = hold",
     "while MLflow is loaded": "from mlplatform.workspace.local import registry as at\nat.LocalRegistry._mlflow = hold",
     "while the engine starts": "from mlplatform.workspace.local import session as at\nat.SailServer._read_port = hold",
     "while the engine is connected": "from mlplatform.workspace.local import session as at\nat.connect = hold",
@@ -42,7 +42,10 @@ def use_cases(tmp_path_factory: pytest.TempPathFactory) -> Path:
         first = min((CREDIT_RISK / "data" / kind).glob("*_2002*.csv.gz"))
         shutil.copy(first, folder / "data" / kind)
     with (folder / "features.py").open("a", encoding="utf-8") as code:
-        code.write(HOLD + "LenderFeatures.compute = hold\n")
+        # What is replaced reads nothing, so that what it would read is said.
+        code.write(
+            HOLD + "LenderFeatures.inputs = ('silver_loans', 'silver_outcomes')\nLenderFeatures.compute = hold\n"
+        )
     return folder.parent
 
 

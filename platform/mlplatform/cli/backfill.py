@@ -32,7 +32,7 @@ def backfill(use_case: str, table: str, start: str, end: str, dry_run: bool, opt
     first, last = parse_as_of(start), parse_as_of(end)
     with options.open_use_case(use_case) as (ws, opened), output.reporting(total=1) as reporter:
         done = Pipeline(ws, opened, last, reporter.line).backfill(table, first, dry_run=dry_run)
-    details = done.result.details
+    details = done.details.to_json()
     if options.as_json:
         output.show_json({"use_case": use_case, "to": last.isoformat(), **details, "message": done.result.skipped})
         return

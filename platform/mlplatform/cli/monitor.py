@@ -38,7 +38,7 @@ def monitor(use_case: str, as_of: str | None, options: Options) -> None:
         summary = Pipeline(ws, opened, moment, reporter.line).run(["ingest", "refine", "features", "monitor"])
         metric = opened.settings.training.metric
     done = summary.stages[-1]
-    details = done.result.details
+    details = done.details.to_json()
     if options.as_json:
         output.show_json({"use_case": use_case, "as_of": moment.isoformat(), "skipped": done.result.skipped, **details})
         return

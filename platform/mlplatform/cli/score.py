@@ -61,7 +61,7 @@ def score(use_case: str, as_of: str, alias: str | None, since: str | None, optio
     if options.as_json:
         output.show_json(summary.to_dict())
         return
-    details = done.result.details
+    details = done.details.to_json()
     since_text = f" since {shown(begin)}" if begin is not None else ""
     click.echo(
         f"{use_case} as of {shown(moment)}: {done.result.rows_out} of {done.result.rows_in} due rows{since_text} newly "
