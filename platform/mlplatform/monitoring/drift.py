@@ -110,35 +110,35 @@ def compare(
         The metrics of each column. A window of fewer than `min_rows` rows is measured and not judged.
     """
     judged = rows >= limits.min_rows
-    found: list[DriftMetric] = []
+    metrics: list[DriftMetric] = []
     for name, column in profile.items():
         before = (reference or {}).get(name) if reference is not None else column.counts
         if name not in window:
             violated = judged and (reference is None or before is not None)
-            found.append(DriftMetric(name, "missing", None, None, violated=violated, baseline=baseline))
+            metrics.append(DriftMetric(name, "missing", None, None, violated=violated, baseline=baseline))
         elif before is not None:
-            found.extend(
+            metrics.extend(
                 replace(item, baseline=baseline) for item in _column(name, column, before, window[name], limits)
             )
-    found = _corrected(found)
+    metrics = _corrected(metrics)
     return [
-        replace(item, violated=item.violated or (judged and _beyond(item, limits)), judged=judged) for item in found
+        replace(item, violated=item.violated or (judged and _beyond(item, limits)), judged=judged) for item in metrics
     ]
 
 
-def _corrected(found: Sequence[DriftMetric]) -> list[DriftMetric]:
+def _corrected(metrics: Sequence[DriftMetric]) -> list[DriftMetric]:
     """Return the metrics with p-values corrected for the number of tests in their family (Holm)."""
     corrected: dict[tuple[str, str], float] = {}
     for family in _FAMILIES:
         tests = {
             (item.column, _TESTED_BY[item.metric]): item.p_value
-            for item in found
+            for item in metrics
             if item.p_value is not None and _TESTED_BY[item.metric] in family
         }
         corrected |= zip(tests, distances.holm(list(tests.values())), strict=True)
     return [
         item if item.p_value is None else replace(item, p_value=corrected[item.column, _TESTED_BY[item.metric]])
-        for item in found
+        for item in metrics
     ]
 
 
@@ -166,7 +166,7 @@ def _column(
         return DriftMetric(name, kind, value, limit, violated=False, p_value=p)
 
     psi = distances.population_stability_index(shares, seen)
-    found = [
+    metrics = [
         metric("psi", psi, limits.max_psi, p_value),
         metric("js", distances.jensen_shannon(shares, seen), limits.max_js, p_value),
         metric("chi_square", statistic, None, p_value),
@@ -178,14 +178,14 @@ def _column(
         ),
     ]
     if column.kind == "numeric":
-        found.extend(_numeric(metric, before, now, limits))
+        metrics.extend(_numeric(metric, before, now, limits))
     elif now.values and before.values:
         unseen = int(new[-2])
         rise = unseen / now.rows - int(old[-2]) / before.rows
         expected = max(int(old[-2]), column.expected_unseen()) if before is column.counts else int(old[-2])
         p_new = distances.share_rise(expected, before.rows, unseen, now.rows)
-        found.append(metric("new_categories", rise, limits.max_new_categories, p_new))
-    return found
+        metrics.append(metric("new_categories", rise, limits.max_new_categories, p_new))
+    return metrics
 
 
 def _numeric(metric: _Make, before: ColumnCounts, now: ColumnCounts, limits: MonitoringSettings) -> list[DriftMetric]:

@@ -66,7 +66,7 @@ def realised(
     limits = settings.monitoring
     judged = judge and labels.size >= limits.min_rows
     why = not_judged(labels.size, settings) if judge and not judged else None
-    found = []
+    results = []
     measured = metrics.evaluate(settings.task, labels, predictions, event_above=settings.label.event_above)
     for name, value in measured.items():
         primary = name == settings.training.metric
@@ -76,11 +76,11 @@ def realised(
             violated = limit is not None and bool(np.isfinite(value)) and metrics.get(name).gain(value, limit) < 0
         ends = interval(name, labels, predictions, resample=primary) if np.isfinite(value) else None
         low, high = ends or (None, None)
-        found.append(PerformanceMetric(name, _finite(value), limit, violated, low, high, note=note))
+        results.append(PerformanceMetric(name, _finite(value), limit, violated, low, high, note=note))
     if settings.task == "classification":
         limit = limits.max_calibration_ratio if judged else None
-        found.append(replace(_calibration_ratio(labels, predictions, limit), note=why))
-    return [replace(item, estimate=(estimates or {}).get(item.metric)) for item in found]
+        results.append(replace(_calibration_ratio(labels, predictions, limit), note=why))
+    return [replace(item, estimate=(estimates or {}).get(item.metric)) for item in results]
 
 
 def estimated(
@@ -101,7 +101,7 @@ def estimated(
     if settings.task != "classification" or calibration is None:
         why = estimate.NO_CALIBRATION if settings.task == "classification" else estimate.NOT_FOR_REGRESSION
         return [PerformanceMetric(primary, None, None, violated=False, note=why)]
-    found = []
+    results = []
     expected = estimate.expected_metrics(predictions, estimate.calibrated(predictions, calibration))
     for name, value in expected.items():
         limit, note = None, estimate.BLIND_SPOT
@@ -111,12 +111,12 @@ def estimated(
             else:
                 note = f"{note}; {not_judged(predictions.size, settings)}"
         violated = limit is not None and bool(np.isfinite(value)) and metrics.get(name).gain(value, limit) < 0
-        found.append(PerformanceMetric(name, _finite(value), limit, violated, note=note))
-    return found
+        results.append(PerformanceMetric(name, _finite(value), limit, violated, note=note))
+    return results
 
 
 def not_judged(rows: int, settings: UseCaseSettings) -> str:
-    """Say that so many rows are too few to be held against the limits."""
+    """Say that there are too few rows to be held against the limits."""
     return f"not judged: {too_few(rows, settings.monitoring.min_rows)}"
 
 
@@ -132,6 +132,6 @@ def _calibration_ratio(labels: Vector, predictions: Vector, limit: float | None)
     # The number of events is a sum of independent ones with these probabilities: three standard deviations are noise.
     noise = 3 * float(np.sqrt(np.sum(predictions * (1 - predictions)))) / float(predictions.sum())
     off = limit is not None and (ratio > limit or ratio < 1 / limit)
-    found = interval("label_mean", labels, predictions)
-    low, high = (found[0] / expected, found[1] / expected) if found else (None, None)
+    ends = interval("label_mean", labels, predictions)
+    low, high = (ends[0] / expected, ends[1] / expected) if ends else (None, None)
     return PerformanceMetric(CALIBRATION_RATIO, ratio, limit, off and abs(ratio - 1) > noise, low, high)

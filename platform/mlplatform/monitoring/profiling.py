@@ -64,7 +64,7 @@ def create_tables(ws: Workspace, namespace: Namespace, spine: LabelSpine) -> Non
 
 
 def ensure(ws: Workspace, namespace: Namespace, spine: LabelSpine, settings: UseCaseSettings) -> str:
-    """See to the profile; return what stands, see `Monitors.ensure`."""
+    """Create or update the profile; return its state, see `Monitors.ensure`."""
     baseline = namespace.gold(BASELINE)
     filled = ws.monitors.offered and _version_of_baseline(ws, namespace) is not None
     profile = InferenceProfile(

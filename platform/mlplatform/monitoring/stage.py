@@ -68,11 +68,11 @@ class MonitorStage(Stage[MonitorDetails]):
         if not context.ws.tables.exists(context.namespace.gold(PREDICTIONS)):
             return StageResult(details=MonitorDetails(), skipped="nothing has been scored yet")
         checks = _Checks(context)
-        found = MonitorDetails(alarms=[], worst_drift=None)
-        result = StageResult(details=found)
+        report = MonitorDetails(alarms=[], worst_drift=None)
+        result = StageResult(details=report)
         window = checks.attempt("the window", lambda: read_window(context, self.spine, context.as_of))
         if window is not None and window.version is not None:
-            self._check_window(context, checks, window, window.version, found)
+            self._check_window(context, checks, window, window.version, report)
         elif window is not None:
             checks.verdicts += drift.unknown()
         realised = checks.attempt(
@@ -80,26 +80,26 @@ class MonitorStage(Stage[MonitorDetails]):
         )
         if realised is not None:
             checks.verdicts += realised.verdicts
-            _note_realised(found, realised)
+            _note_realised(report, realised)
         trusted = self.trainer.trusted_types
         profiled = checks.attempt("data profiling", lambda: profiling.update(context, self.spine, trusted))
         if profiled is not None:
-            found.profiling = profiled
+            report.profiling = profiled
         result.rows_in = window.rows.num_rows if window is not None else None
-        result.rows_out = found.labels_known
+        result.rows_out = report.labels_known
         if window is not None and window.version is not None:
-            checks.verdicts.append(_unjudged(context, checks.verdicts, window, found))
+            checks.verdicts.append(_unjudged(context, checks.verdicts, window, report))
         checks.verdicts.append(checks.own())
-        _note_verdicts(found, checks.verdicts)
+        _note_verdicts(report, checks.verdicts)
         events = alerts.record(context, checks.verdicts, self.monitor.severity)
-        found.alerts = [_event(alert) for alert in events if alert.event != alerts.RECOVERED]
-        found.recovered = [_event(alert) for alert in events if alert.event == alerts.RECOVERED]
+        report.alerts = [_event(alert) for alert in events if alert.event != alerts.RECOVERED]
+        report.recovered = [_event(alert) for alert in events if alert.event == alerts.RECOVERED]
         sent = delivery.send_pending(context.ws, context.namespace, context.settings.monitoring.alerts.webhook)
-        found.sent = SentAlerts(delivered=sent.delivered, failed=sent.failed)
+        report.sent = SentAlerts(delivered=sent.delivered, failed=sent.failed)
         return result
 
     def _check_window(
-        self, context: StageContext, checks: _Checks, window: Window, version: int, found: MonitorDetails
+        self, context: StageContext, checks: _Checks, window: Window, version: int, report: MonitorDetails
     ) -> None:
         described = checks.attempt(
             "the reference profile",
@@ -113,37 +113,37 @@ class MonitorStage(Stage[MonitorDetails]):
         )
         if drifted is not None:
             checks.verdicts += drifted.verdicts
-            found.worst_drift = _worst(drifted.metrics)
+            report.worst_drift = _worst(drifted.metrics)
         estimated = checks.attempt(
             "the estimate before labels", lambda: performance.estimate(context, window, described)
         )
         if estimated is not None:
             checks.verdicts.append(estimated.verdict)
-            found.estimated = estimated.value
+            report.estimated = estimated.value
 
 
-def _note_realised(found: MonitorDetails, realised: performance.PerformanceCheck) -> None:
-    found.alarms = realised.alarms
-    found.labels = LabelCounts(**asdict(realised.labels), coverage=realised.labels.coverage)
-    found.labels_known = realised.labels_known
-    found.realised = realised.realised
+def _note_realised(report: MonitorDetails, realised: performance.PerformanceCheck) -> None:
+    report.alarms = realised.alarms
+    report.labels = LabelCounts(**asdict(realised.labels), coverage=realised.labels.coverage)
+    report.labels_known = realised.labels_known
+    report.realised = realised.realised
     if realised.compared is not None:
-        found.baseline = realised.compared
+        report.baseline = realised.compared
 
 
-def _note_verdicts(found: MonitorDetails, verdicts: list[Verdict]) -> None:
-    found.windows = {
+def _note_verdicts(report: MonitorDetails, verdicts: list[Verdict]) -> None:
+    report.windows = {
         verdict.kind: JudgedKind(violated=verdict.state == "violated", model_version=verdict.model_version)
         for verdict in verdicts
         if verdict.state != "unknown"
     }
     # Neither well nor ill: kept apart, and said.
-    found.not_judged = {
+    report.not_judged = {
         verdict.kind: verdict.message for verdict in verdicts if verdict.state == "unknown" and verdict.message
     }
 
 
-def _unjudged(context: StageContext, verdicts: list[Verdict], window: Window, found: MonitorDetails) -> Verdict:
+def _unjudged(context: StageContext, verdicts: list[Verdict], window: Window, report: MonitorDetails) -> Verdict:
     """Return what is to be said of windows that were not judged: drift would go unseen as long as none is."""
     limits, rows = context.settings.monitoring, window.rows.num_rows
     drifted = next((verdict for verdict in verdicts if verdict.kind == alerts.DRIFT), None)
@@ -152,11 +152,11 @@ def _unjudged(context: StageContext, verdicts: list[Verdict], window: Window, fo
     if drifted.state != "unknown":
         return Verdict(alerts.NOT_JUDGED, "ok", model_version=window.version)
     runs = RunLog(context.ws, context.namespace).runs_of(details.STAGE, MonitorDetails)
-    found.unjudged_windows = details.unjudged_in_a_row(runs, context.as_of) + 1
-    if found.unjudged_windows < limits.unjudged_windows:
+    report.unjudged_windows = details.unjudged_in_a_row(runs, context.as_of) + 1
+    if report.unjudged_windows < limits.unjudged_windows:
         return Verdict(alerts.NOT_JUDGED, "unknown")
     message = (
-        f"the newest {found.unjudged_windows} windows were not judged: {too_few(rows, limits.min_rows)} "
+        f"the newest {report.unjudged_windows} windows were not judged: {too_few(rows, limits.min_rows)} "
         "(monitoring.min_rows). As long as none is, drift raises no alert"
     )
     return Verdict(alerts.NOT_JUDGED, "violated", message, window.version)

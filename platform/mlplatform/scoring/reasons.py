@@ -33,7 +33,7 @@ def reason_codes(
         scored: The rows with all their inputs, as they were scored.
         predictions: What was predicted for them, shape (rows,).
         ordinary: Input -> reference value; other columns are left as they are.
-        top: Reasons a row, at most; the largest first, those without any effect left out.
+        top: Reasons per row, at most; the largest first, those without any effect left out.
 
     Returns:
         Type `REASONS`: a contribution above zero raised the prediction.

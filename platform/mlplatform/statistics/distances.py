@@ -52,8 +52,8 @@ def jensen_shannon(expected: Floats, actual: Floats) -> float:
     middle = (expected + actual) / 2
 
     def divergence(shares: Floats) -> float:
-        there = shares > 0
-        return float(np.sum(shares[there] * np.log2(shares[there] / middle[there])))
+        positive = shares > 0
+        return float(np.sum(shares[positive] * np.log2(shares[positive] / middle[positive])))
 
     return float(np.sqrt(max(0.0, (divergence(expected) + divergence(actual)) / 2)))
 

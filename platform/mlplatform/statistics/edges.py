@@ -54,7 +54,7 @@ class Scale:
         tenth, largest = (values.size - 1) // 10, max(-values[0], values[-1])
         with np.errstate(over="ignore"):
             spreads = float(values[-1 - tenth] - values[tenth]), float(values[-1] - values[0])
-        spread = next((found for found in spreads if found > _SAME * largest), 0.0)
+        spread = next((size for size in spreads if size > _SAME * largest), 0.0)
         if not spread and np.unique(values).size > _FEW_ROUNDINGS:
             spread = spreads[0] or spreads[1]
         return cls(typical, spread, whole=bool((values == np.rint(values)).all()))
@@ -98,10 +98,10 @@ def below(values: Floats, wanted: Floats, scale: Scale) -> Floats:
     starts, before = values[places], values[np.maximum(places - 1, 0)]
     gaps = np.where(places > 0, starts - before, np.inf)
     # A place in the middle of a gap stays there, but for the little: it may be a value of another sample.
-    found = wanted - np.minimum(scale.away(wanted), _NUDGE * gaps)
+    edges = wanted - np.minimum(scale.away(wanted), _NUDGE * gaps)
     highest = starts - np.minimum(scale.away(starts), _OF_GAP * gaps)
     lowest = np.where(places > 0, before + np.minimum(scale.away(before), _OF_GAP * gaps), -np.inf)
-    return np.asarray(np.minimum(np.maximum(found, lowest), highest))
+    return np.asarray(np.minimum(np.maximum(edges, lowest), highest))
 
 
 def above(values: Floats, wanted: float, scale: Scale) -> float:
