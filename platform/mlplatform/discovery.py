@@ -13,7 +13,7 @@ from mlplatform.config.environments import STANDARD, read_config
 from mlplatform.config.folders import FOLDER, SETTING, Found, check_environment, find_use_cases
 from mlplatform.config.settings import CONFIG_FILE
 from mlplatform.errors import ConfigError, PlatformError, UsageError, did_you_mean
-from mlplatform.parts import modules_of
+from mlplatform.use_case_parts import modules_of
 
 if TYPE_CHECKING:
     from mlplatform.protocols.workspace import Workspace

@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
-from mlplatform import parts
+from mlplatform import use_case_parts as parts
 from mlplatform.config.settings import CONFIG_FILE, UseCaseSettings, load_settings
 from mlplatform.features.functions import FeatureFunctionSpec, register_functions
 from mlplatform.features.table import FeatureTable

@@ -11,7 +11,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from mlplatform.config.environments import STANDARD
-from mlplatform.derived import snake_case
+from mlplatform.derived_attributes import snake_case
 
 if TYPE_CHECKING:
     from mlplatform.discovery import Found

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, ClassVar
 
 from mlplatform.columns import Column
-from mlplatform.derived import derived
+from mlplatform.derived_attributes import derived
 from mlplatform.errors import ConfigError, did_you_mean
 from mlplatform.features.grid import Grid
 from mlplatform.features.table import FeatureTable

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import pyarrow as pa
 
 from mlplatform.columns import Column, Described, arrow_schema
-from mlplatform.derived import derived, named_after_class
+from mlplatform.derived_attributes import derived, named_after_class
 from mlplatform.errors import ConfigError
 from mlplatform.refine.inputs import inferred_inputs
 from mlplatform.refine.silver import SilverTable

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from mlplatform.as_of import Duration
 from mlplatform.columns import Described
-from mlplatform.derived import derived, named_after_class
+from mlplatform.derived_attributes import derived, named_after_class
 from mlplatform.errors import ConfigError, StageError, did_you_mean
 from mlplatform.ingest import provenance
 from mlplatform.ingest.replay import Replay

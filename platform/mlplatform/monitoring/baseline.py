@@ -16,7 +16,7 @@ from mlplatform.gate.evaluation import training_labels
 from mlplatform.monitoring import alerts
 from mlplatform.monitoring.alerts import Verdict, too_few
 from mlplatform.monitoring.late_labels import Judged
-from mlplatform.monitoring.metrics import PerformanceMetric
+from mlplatform.monitoring.performance_metrics import PerformanceMetric
 from mlplatform.ops.context import StageContext
 from mlplatform.refine.spine import LabelSpine
 from mlplatform.statistics import baseline, metrics

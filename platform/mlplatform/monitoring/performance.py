@@ -13,11 +13,12 @@ import pyarrow.compute as pc
 from mlplatform.as_of import Duration
 from mlplatform.config.settings import UseCaseSettings
 from mlplatform.features.training_set import PREDICTION
-from mlplatform.monitoring import alerts, baseline, metrics
+from mlplatform.monitoring import alerts, baseline
+from mlplatform.monitoring import performance_metrics as metrics
 from mlplatform.monitoring.alerts import State, Verdict, too_few
 from mlplatform.monitoring.baseline import Baselines, Beside
 from mlplatform.monitoring.late_labels import Judged, Reconciled, looked_at_since, predictions_with_labels
-from mlplatform.monitoring.metrics import PerformanceMetric
+from mlplatform.monitoring.performance_metrics import PerformanceMetric
 from mlplatform.monitoring.window import Window, length
 from mlplatform.naming import CHALLENGER, CHAMPION
 from mlplatform.ops.context import StageContext

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from types import FunctionType
 from typing import Any
 
-from mlplatform.derived import derived
+from mlplatform.derived_attributes import derived
 from mlplatform.errors import ConfigError
 from mlplatform.refine.silver import SilverTable
 

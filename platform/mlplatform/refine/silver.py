@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from mlplatform.code_digest import code_digest
 from mlplatform.columns import Column, Described, arrow_schema
-from mlplatform.derived import derived, named_after_class
+from mlplatform.derived_attributes import derived, named_after_class
 from mlplatform.errors import ConfigError, did_you_mean
 from mlplatform.ingest import provenance
 from mlplatform.ingest.source import Source

@@ -21,7 +21,7 @@ from mlplatform.ops.result import StageResult
 from mlplatform.protocols.tables import Transaction
 from mlplatform.refine.details import RefineDetails, RefinedMarker
 from mlplatform.refine.expectations import REASONS
-from mlplatform.refine.fates import DUPLICATE, Fates, LandedRows, as_quarantined, fates
+from mlplatform.refine.landed_rows import DUPLICATE, Fates, LandedRows, as_quarantined, fates
 from mlplatform.refine.silver import BATCH, SilverTable
 
 NAME = "refine"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pyarrow as pa
 
 from mlplatform.columns import Column, Described, arrow_schema
-from mlplatform.derived import derived, is_derived
+from mlplatform.derived_attributes import derived, is_derived
 from mlplatform.errors import ConfigError, did_you_mean
 from mlplatform.refine.inputs import inferred_inputs
 from mlplatform.refine.silver import SilverTable

@@ -9,7 +9,7 @@ from typing import Any
 
 from mlplatform.monitoring import alerts
 from mlplatform.monitoring.drift import TRAINING
-from mlplatform.monitoring.metrics import CALIBRATION_RATIO
+from mlplatform.monitoring.performance_metrics import CALIBRATION_RATIO
 from mlplatform.naming import CHAMPION
 from mlplatform.ops.records import AlertRecord, DriftRecord, PerformanceRecord, StageRecord
 from mlplatform.ops.stage_runs import DONE

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
 
-from mlplatform.monitoring.metrics import CALIBRATION_RATIO
+from mlplatform.monitoring.performance_metrics import CALIBRATION_RATIO
 from mlplatform.ops.stage_runs import FAILED
 from mlplatform.reporting.facts import Facts, StepFacts
 from mlplatform.reporting.formats import NOTHING, count, limit, moment, number, percent, plural, printable

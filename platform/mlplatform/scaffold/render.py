@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mlplatform.as_of import Duration
-from mlplatform.derived import snake_case
+from mlplatform.derived_attributes import snake_case
 from mlplatform.errors import UsageError
 from mlplatform.naming import quote
 from mlplatform.scaffold.csv_file import visible

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 
 from mlplatform.columns import Column, Described
 from mlplatform.errors import TableError
-from mlplatform.parts import repeated_names
 from mlplatform.use_case import UseCase
+from mlplatform.use_case_parts import repeated_names
 
 
 def problems(use_case: UseCase) -> Iterator[str]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mlplatform.config.settings import UseCaseSettings
-from mlplatform.monitoring.metrics import CALIBRATION_RATIO, PerformanceMetric, realised
+from mlplatform.monitoring.performance_metrics import CALIBRATION_RATIO, PerformanceMetric, realised
 from mlplatform.statistics import metrics
 
 ROWS = 1000

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from mlplatform.config.settings import UseCaseSettings
-from mlplatform.monitoring.metrics import estimated, realised
+from mlplatform.monitoring.performance_metrics import estimated, realised
 from mlplatform.statistics import estimate, metrics
 
 ROWS = 40_000

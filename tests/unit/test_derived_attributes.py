@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mlplatform import Column, FeatureTable, SilverTable, Source
-from mlplatform.derived import derived, is_derived, named_after_class
+from mlplatform.derived_attributes import derived, is_derived, named_after_class
 from mlplatform.errors import ConfigError
 
 

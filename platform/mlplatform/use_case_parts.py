@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
-from mlplatform.derived import derived
+from mlplatform.derived_attributes import derived
 from mlplatform.errors import ConfigError
 
 # In this order, and all others after them by name: parts come in an order that does not depend on who imports whom.

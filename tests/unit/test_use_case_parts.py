@@ -9,7 +9,7 @@ import pytest
 
 from mlplatform import BatchScorer, ChampionGate, UseCase, discovery
 from mlplatform.errors import ConfigError
-from mlplatform.parts import repeated_names
+from mlplatform.use_case_parts import repeated_names
 
 TABLES = '''
 from mlplatform import Column, LabelSpine, SilverTable, Source
