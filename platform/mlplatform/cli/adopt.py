@@ -58,24 +58,23 @@ def adopt(  # noqa: PLR0913, PLR0917  (one parameter an option)
     with options.open_use_case(use_case) as (ws, opened), output.reporting(total=1) as reporter:
         pipeline = Pipeline(ws, opened, moment, reporter.line)
         if table is not None:
-            result: StageResult[Any] = pipeline.adopt_table(table, declared_as, dry_run=dry_run)
+            table_result = pipeline.adopt_table(table, declared_as, dry_run=dry_run)
+            result: StageResult[Any] = table_result
+            (name,) = table_result.details.adopted
+            later = table_result.details.known_later
+            taken = (
+                f"{name}: {result.rows_out} of {result.rows_in} row(s) of {table} taken over"
+                f"{f', {later} known only later left out' if later else ''}; the stage 'features' goes on from there."
+            )
         else:
             assert model is not None
             assert version is not None
             through = parse_as_of(trained_through) if trained_through else None
-            result = pipeline.adopt_model(adopt_model.ExistingVersion(model, version, through), dry_run=dry_run)
-    details = result.details.to_json()
+            source = adopt_model.ExistingVersion(model, version, through)
+            model_result = pipeline.adopt_model(source, dry_run=dry_run)
+            result, adopted = model_result, model_result.details
+            taken = f"{adopted.origin} is version {adopted.version} of {opened.model}, and {adopted.role}."
     if options.as_json:
-        output.show_json({**details, "rows_in": result.rows_in, "rows_out": result.rows_out})
+        output.show_json({**result.details.to_json(), "rows_in": result.rows_in, "rows_out": result.rows_out})
         return
-    if dry_run:
-        click.echo(f"{details['from']} can be adopted; nothing was changed.")
-    elif table is not None:
-        (name,) = details["adopted"]
-        later = details["known_later"]
-        click.echo(
-            f"{name}: {result.rows_out} of {result.rows_in} row(s) of {table} taken over"
-            f"{f', {later} known only later left out' if later else ''}; the stage 'features' goes on from there."
-        )
-    else:
-        click.echo(f"{details['from']} is version {details['version']} of {opened.model}, and {details['role']}.")
+    click.echo(f"{result.details.origin} can be adopted; nothing was changed." if dry_run else taken)

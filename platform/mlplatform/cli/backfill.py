@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from mlplatform.cli import output
 from mlplatform.cli.commands import command
 from mlplatform.cli.options import Options
+
+if TYPE_CHECKING:
+    from mlplatform.features.backfill import BackfillDetails
 
 
 @command(
@@ -32,15 +37,17 @@ def backfill(use_case: str, table: str, start: str, end: str, dry_run: bool, opt
     first, last = parse_as_of(start), parse_as_of(end)
     with options.open_use_case(use_case) as (ws, opened), output.reporting(total=1) as reporter:
         done = Pipeline(ws, opened, last, reporter.line).backfill(table, first, dry_run=dry_run)
-    details = done.details.to_json()
+    details: BackfillDetails = done.details
     if options.as_json:
-        output.show_json({"use_case": use_case, "to": last.isoformat(), **details, "message": done.result.skipped})
+        output.show_json(
+            {"use_case": use_case, "to": last.isoformat(), **details.to_json(), "message": done.result.skipped}
+        )
         return
     would = "would be " if dry_run else ""
     click.echo(
-        f"{opened.namespace.table(details['table'])}, {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M}: "
-        f"{details['before']} row(s) before, {details['after']} after; {details['added']} {would}added, "
-        f"{details['removed']} {would}removed, {details['changed']} {would}changed."
+        f"{opened.namespace.table(details.table)}, {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M}: "
+        f"{details.before} row(s) before, {details.after} after; {details.added} {would}added, "
+        f"{details.removed} {would}removed, {details.changed} {would}changed."
     )
     if done.result.skipped:
         click.echo(f"Nothing to do: {done.result.skipped}.")

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from mlplatform.cli import output
 
+if TYPE_CHECKING:
+    from mlplatform.gate.promotion import GateDetails
+
 _WELL = ("promoted", "rolled back", "unchanged")
 
 
-def show(details: dict[str, Any], *, as_json: bool) -> None:
+def show(details: GateDetails, *, as_json: bool) -> None:
     """Print a decision: every check, and what was done (or, of a dry run, would be).
 
     Args:
@@ -21,28 +24,28 @@ def show(details: dict[str, Any], *, as_json: bool) -> None:
         as_json: Print it as JSON.
     """
     if as_json:
-        output.show_json(details)
+        output.show_json(details.to_json())
         return
-    title = f"version {details['challenger']}: {details['outcome']}"
-    title += f" (decision {details['decision_id']})" if details["decision_id"] else ""
-    if details["checks"]:
+    title = f"version {details.challenger}: {details.outcome}"
+    title += f" (decision {details.decision_id})" if details.decision_id else ""
+    if details.checks:
         rows = [
             (check["name"], check["status"], check["value"], check["limit"], check["detail"])
-            for check in details["checks"]
+            for check in details.checks
         ]
         output.console().print(output.table(title, ("check", "status", "value", "limit", "detail"), rows))
     else:
         click.echo(title)
-    click.echo(f"Reason: {details['reason']}")
-    if details["rows_from"]:
-        click.echo(f"Rows: {details['rows_from']}")
-    if details["steps"]:
-        click.echo("A dry run; nothing was changed. The real run would:" if details["dry_run"] else "Done:")
-    for step in details["steps"]:
+    click.echo(f"Reason: {details.reason}")
+    if details.rows_from:
+        click.echo(f"Rows: {details.rows_from}")
+    if details.steps:
+        click.echo("A dry run; nothing was changed. The real run would:" if details.dry_run else "Done:")
+    for step in details.steps:
         click.echo(f"  - {step}")
 
 
-def check_outcome(details: dict[str, Any]) -> None:
+def check_outcome(details: GateDetails) -> None:
     """Raise unless the champion is the version asked for: the exit code says so.
 
     Raises:
@@ -50,15 +53,15 @@ def check_outcome(details: dict[str, Any]) -> None:
     """
     from mlplatform.errors import NotPromotedError
 
-    if details["outcome"] not in _WELL:
-        would = "would not be" if details["dry_run"] else "was not"
+    if details.outcome not in _WELL:
+        would = "would not be" if details.dry_run else "was not"
         raise NotPromotedError(
-            f"Version {details['challenger']} {would} promoted ({details['outcome']}): {details['reason']}",
-            hint=details.get("hint", ""),
+            f"Version {details.challenger} {would} promoted ({details.outcome}): {details.reason}",
+            hint=details.hint,
         )
 
 
-def check_version(details: dict[str, Any], version: int) -> None:
+def check_version(details: GateDetails, version: int) -> None:
     """Raise if the decision is about another version than the one asked for.
 
     Raises:
@@ -66,9 +69,9 @@ def check_version(details: dict[str, Any], version: int) -> None:
     """
     from mlplatform.errors import NotPromotedError
 
-    if details["challenger"] != version:
+    if details.challenger != version:
         raise NotPromotedError(
-            f"What had been begun with version {details['challenger']} was finished first.",
+            f"What had been begun with version {details.challenger} was finished first.",
             hint=f"Run it again for version {version}.",
         )
 

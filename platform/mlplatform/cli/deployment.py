@@ -47,9 +47,9 @@ def evaluate(model_name: str, model_version: int, options: Options) -> None:
 
     with _opened(model_name, model_version, options) as (ws, pipeline):
         make_challenger(ws, ObjectName.parse(model_name), model_version)
-        details = pipeline.gate(version=model_version, hold=True).details.to_json()
+        details = pipeline.gate(version=model_version, hold=True).details
     decisions.show(details, as_json=options.as_json)
-    if details["outcome"] != WAITING:
+    if details.outcome != WAITING:
         decisions.check_outcome(details)
     decisions.check_version(details, model_version)
 
@@ -91,7 +91,7 @@ def approval(model_name: str, model_version: int, options: Options) -> None:
 def deploy(model_name: str, model_version: int, options: Options) -> None:
     """Promote the version that was evaluated and approved."""
     with _opened(model_name, model_version, options) as (_, pipeline):
-        details = pipeline.gate(version=model_version).details.to_json()
+        details = pipeline.gate(version=model_version).details
     decisions.show(details, as_json=options.as_json)
     decisions.check_outcome(details)
     decisions.check_version(details, model_version)

@@ -83,7 +83,7 @@ def _put_to_the_gate(
         if version is not None:
             require_version(ws, opened.namespace, version)
         pipeline = Pipeline(ws, opened, moment, reporter.line)
-        details = pipeline.gate(version=version, override=override.strip(), dry_run=dry_run).details.to_json()
+        details = pipeline.gate(version=version, override=override.strip(), dry_run=dry_run).details
     decisions.show(details, as_json=options.as_json)
     decisions.check_outcome(details)
     if version is not None:

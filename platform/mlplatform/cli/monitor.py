@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from mlplatform.cli import output
 from mlplatform.cli.commands import command
 from mlplatform.cli.options import Options, as_of_option
+
+if TYPE_CHECKING:
+    from mlplatform.monitoring.details import MonitorDetails
+    from mlplatform.statistics.baseline import Compared
 
 
 @command(
@@ -38,9 +42,11 @@ def monitor(use_case: str, as_of: str | None, options: Options) -> None:
         summary = Pipeline(ws, opened, moment, reporter.line).run(["ingest", "refine", "features", "monitor"])
         metric = opened.settings.training.metric
     done = summary.stages[-1]
-    details = done.details.to_json()
+    details: MonitorDetails = done.details
     if options.as_json:
-        output.show_json({"use_case": use_case, "as_of": moment.isoformat(), "skipped": done.result.skipped, **details})
+        output.show_json(
+            {"use_case": use_case, "as_of": moment.isoformat(), "skipped": done.result.skipped, **details.to_json()}
+        )
         return
     if done.result.skipped:
         click.echo(f"{use_case} as of {moment:%Y-%m-%d}: {done.result.skipped}.")
@@ -48,14 +54,11 @@ def monitor(use_case: str, as_of: str | None, options: Options) -> None:
     click.echo(f"{use_case} as of {moment:%Y-%m-%d}:")
     for line in _lines(details, metric, done.result.rows_in):
         click.echo(f"  {line}")
-    rows = [
-        (alert["severity"], alert["kind"], alert["event"], alert["message"])
-        for alert in (*details["alerts"], *details["recovered"])
-    ]
+    rows = [(alert.severity, alert.kind, alert.event, alert.message) for alert in (*details.alerts, *details.recovered)]
     if rows:
         output.console().print(output.table("alerts", ("severity", "kind", "event", "message"), rows))
     else:
-        click.echo("  no alert" if not details["not_judged"] else "  no alert, of what was judged")
+        click.echo("  no alert" if not details.not_judged else "  no alert, of what was judged")
 
 
 def _nothing_scored(use_case: str, moment: datetime, options: Options) -> None:
@@ -68,51 +71,49 @@ def _nothing_scored(use_case: str, moment: datetime, options: Options) -> None:
     click.echo(f"First: {first}; it trains, promotes what passes the gate, and scores.")
 
 
-def _lines(details: dict[str, Any], metric: str, rows: int | None) -> list[str]:
+def _lines(details: MonitorDetails, metric: str, rows: int | None) -> list[str]:
     from mlplatform.statistics.estimate import BLIND_SPOT
 
     lines = ["the window could not be read" if rows is None else f"{rows} predictions in the window"]
-    worst = details.get("worst_drift")
-    if worst:
-        shown = f"{worst['value']:.3f}" if worst["value"] is not None else "missing"
-        verdict = "" if worst.get("judged", True) else ", not judged"
-        lines.append(f"farthest from training: {worst['column']} (psi {shown}{verdict})")
-    if details.get("estimated") is not None:
-        lines.append(f"estimated {metric} before labels: {details['estimated']:.4f}; it {BLIND_SPOT}")
-    if details.get(f"realised_{metric}") is not None:
-        lines.append(f"realised {metric}: {details[f'realised_{metric}']:.4f} on {details['labels_known']} labels")
-    beside = details.get("baseline")
-    if beside:
-        lines.append(f"trivial baseline {metric}: {beside['baseline']:.4f}; the model is {_gain(beside)}")
+    worst, realised, compared = details.worst_drift, details.realised.get(metric), details.baseline
+    if worst is not None:
+        shown = f"{worst.value:.3f}" if worst.value is not None else "missing"
+        verdict = "" if worst.judged else ", not judged"
+        lines.append(f"farthest from training: {worst.column} (psi {shown}{verdict})")
+    if details.estimated is not None:
+        lines.append(f"estimated {metric} before labels: {details.estimated:.4f}; it {BLIND_SPOT}")
+    if realised is not None:
+        lines.append(f"realised {metric}: {realised:.4f} on {details.labels_known} labels")
+    if compared is not None:
+        lines.append(f"trivial baseline {metric}: {compared.baseline:.4f}; the model is {_gain(compared)}")
     lines += _judged(details)
-    labels = details.get("labels")
-    if labels:
+    labels, sent = details.labels, details.sent
+    if labels is not None:
         lines.append(
-            f"labels of {labels['scored']} predictions: {labels['known']} known, {labels['waiting']} waiting, "
-            f"{labels['never']} never came (coverage {labels['coverage']:.1%})"
+            f"labels of {labels.scored} predictions: {labels.known} known, {labels.waiting} waiting, "
+            f"{labels.never} never came (coverage {labels.coverage:.1%})"
         )
-    sent = details.get("sent") or {}
-    if sent.get("delivered") or sent.get("failed"):
-        lines.append(f"alerts sent: {sent['delivered']}, failed and to be sent again: {sent['failed']}")
+    if sent.delivered or sent.failed:
+        lines.append(f"alerts sent: {sent.delivered}, failed and to be sent again: {sent.failed}")
     return lines
 
 
-def _gain(beside: dict[str, Any]) -> str:
-    word = "better" if beside["gain"] >= 0 else "worse"
-    text = f"{word} by {abs(beside['gain']):.4g}"
-    if beside["low"] is None:
+def _gain(compared: Compared) -> str:
+    word = "better" if compared.gain >= 0 else "worse"
+    text = f"{word} by {abs(compared.gain):.4g}"
+    if compared.low is None:
         return text
-    return f"{text} (95% interval of its gain {beside['low']:.4g} to {beside['high']:.4g})"
+    return f"{text} (95% interval of its gain {compared.low:.4g} to {compared.high:.4g})"
 
 
-def _judged(details: dict[str, Any]) -> list[str]:
+def _judged(details: MonitorDetails) -> list[str]:
     """Say which checks were judged, and of each other one why it was not."""
     from mlplatform.monitoring.alerts import CHECKS
 
-    judged, not_judged = [kind for kind in details["windows"] if kind in CHECKS], details["not_judged"]
-    lines = [f"checks judged: {len(judged)}, not judged: {len(not_judged)}"]
+    judged = [kind for kind in details.windows if kind in CHECKS]
+    lines = [f"checks judged: {len(judged)}, not judged: {len(details.not_judged)}"]
     reasons: dict[str, list[str]] = {}
-    for kind, why in not_judged.items():
+    for kind, why in details.not_judged.items():
         reasons.setdefault(why, []).append(kind)
     lines += [f"not judged: {why} ({', '.join(kinds)})" for why, kinds in reasons.items()]
     return lines

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from mlplatform.cli import output
 from mlplatform.cli.commands import command
 from mlplatform.cli.options import Options, as_of_option
+
+if TYPE_CHECKING:
+    from mlplatform.gate.promotion import GateDetails
 
 
 @command(
@@ -26,35 +31,39 @@ def retrain(use_case: str, as_of: str | None, dry_run: bool, start_job: str | No
     The schedule, the age of the model, or alarms make it due. The decision reads what the monitor recorded: run that
     first. A rejection by the gate is an outcome, not a failure.
     """
+    from mlplatform.monitoring.retrain import RetrainDetails
     from mlplatform.pipeline import Pipeline
 
     moment = as_of_option(as_of)
     with options.open_use_case(use_case) as (ws, opened), output.reporting(total=1) as reporter:
         pipeline = Pipeline(ws, opened, moment, reporter.line)
+        gated: GateDetails | None = None
         if dry_run:
-            details, gated = pipeline.retrain_decision(), {}
+            details = RetrainDetails.model_validate(pipeline.retrain_decision())
         else:
             summary = pipeline.run(["retrain"], start_job=start_job)
-            details, gated = summary.details("retrain"), summary.details("gate")
+            details = next(run.details for run in reversed(summary.stages) if run.stage == "retrain")
+            gated = next((run.details for run in reversed(summary.stages) if run.stage == "gate"), None)
     if options.as_json:
-        output.show_json({"use_case": use_case, "as_of": moment.isoformat(), "dry_run": dry_run, **details})
+        decision = {"use_case": use_case, "as_of": moment.isoformat(), "dry_run": dry_run, **details.to_json()}
+        output.show_json(decision)
         return
-    verb = "a retraining is due" if details["due"] else "no retraining is due"
+    verb = "a retraining is due" if details.due else "no retraining is due"
     click.echo(f"{use_case} as of {moment:%Y-%m-%d}: {verb}.")
-    for reason in details["reasons"]:
+    for reason in details.reasons:
         click.echo(f"  - {reason}")
-    if details["held_until"]:
-        click.echo(f"Held back until {details['held_until'][:10]}.")
-    if dry_run and details["due"]:
+    if details.held_until:
+        click.echo(f"Held back until {details.held_until:%Y-%m-%d}.")
+    if dry_run and details.due:
         doing = (
             f"starts the job {start_job}"
             if start_job
             else "trains a challenger on the labels known by then, and gates it"
         )
         click.echo(f"Without --dry-run: {doing}.")
-    elif "job" in details:
-        job = details["job"]
-        told = (f"Job {job['name']}, run {job['run_id']}: {job['state']}.", job["message"], job["url"])
+    elif details.job is not None:
+        job = details.job
+        told = (f"Job {job.name}, run {job.run_id}: {job.state}.", job.message, job.url)
         click.echo(" ".join(part for part in told if part))
-    elif gated:
-        click.echo(f"Version {gated['challenger']}: {gated['outcome']} ({gated['reason']}).")
+    elif gated is not None:
+        click.echo(f"Version {gated.challenger}: {gated.outcome} ({gated.reason}).")

@@ -43,6 +43,6 @@ def rollback(
     ):
         require_version(ws, opened.namespace, to)
         pipeline = Pipeline(ws, opened, moment, reporter.line)
-        details = pipeline.roll_back(to=to, reason=reason, dry_run=dry_run).details.to_json()
+        details = pipeline.roll_back(to=to, reason=reason, dry_run=dry_run).details
     decisions.show(details, as_json=options.as_json)
     decisions.check_outcome(details)

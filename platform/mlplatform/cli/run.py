@@ -61,7 +61,7 @@ def run(
             done.result.rows_in,
             done.result.rows_out,
             done.result.rows_quarantined,
-            done.message or done.result.skipped or done.details.to_json().get("reason", ""),
+            done.message or done.result.skipped or getattr(done.details, "reason", ""),
         )
         for done in summary.stages
     ]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from mlplatform.cli import output
 from mlplatform.cli.commands import command
 from mlplatform.cli.options import Options, as_of_option
+
+if TYPE_CHECKING:
+    from mlplatform.scoring.details import ScoreDetails
 
 
 @command(
@@ -61,26 +64,26 @@ def score(use_case: str, as_of: str, alias: str | None, since: str | None, optio
     if options.as_json:
         output.show_json(summary.to_dict())
         return
-    details = done.details.to_json()
+    details: ScoreDetails = done.details
     since_text = f" since {shown(begin)}" if begin is not None else ""
     click.echo(
         f"{use_case} as of {shown(moment)}: {done.result.rows_out} of {done.result.rows_in} due rows{since_text} newly "
-        f"scored by version {details['model_version']} ({details['alias']}){_mean(details)}."
+        f"scored by version {details.model_version} ({details.alias}){_mean(details.mean_prediction)}."
     )
-    if details.get("learned_rows"):
-        through = details["learned_through"][:10]
+    if details.learned_rows:
+        through = (details.learned_through or "")[:10]
         click.echo(
-            f"{details['learned_rows']} of the due rows have a prediction time up to {through}. "
+            f"{details.learned_rows} of the due rows have a prediction time up to {through}. "
             "The version learned from such rows: what it predicts for them is not counted as performance."
         )
     output.show_notes(summary, options.hints)
-    shadow = details.get("shadow")
-    if shadow and "failed" in shadow:
-        click.echo(f"In the shadow: version {shadow['model_version']} (challenger) failed: {shadow['failed']}")
-    elif shadow:
-        click.echo(f"In the shadow: {shadow['rows']} by version {shadow['model_version']} (challenger){_mean(shadow)}.")
+    shadow = details.shadow
+    if shadow is not None and shadow.failed:
+        click.echo(f"In the shadow: version {shadow.model_version} (challenger) failed: {shadow.failed}")
+    elif shadow is not None:
+        mean = _mean(shadow.mean_prediction)
+        click.echo(f"In the shadow: {shadow.rows} by version {shadow.model_version} (challenger){mean}.")
 
 
-def _mean(details: dict[str, Any]) -> str:
-    mean = details["mean_prediction"]
-    return f", mean prediction {mean:.4f}" if mean is not None else ""
+def _mean(value: float | None) -> str:
+    return f", mean prediction {value:.4f}" if value is not None else ""
