@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from mlplatform.config.settings import UseCaseSettings
+from mlplatform.monitoring.details import MonitorDetails
+from mlplatform.monitoring.retrain import RetrainDetails
 from mlplatform.naming import Namespace
 from mlplatform.ops import stage_runs
 from mlplatform.ops.records import (
@@ -17,6 +19,7 @@ from mlplatform.ops.records import (
     AlertRecord,
     StageRecord,
 )
+from mlplatform.ops.stage_runs import as_run
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.spine import LabelSpine
 from mlplatform.reporting.decisions import ChampionFacts, DecisionFacts, champions_of, decisions_of
@@ -34,6 +37,7 @@ from mlplatform.reporting.observations import (
     windows_of,
 )
 from mlplatform.reporting.outcomes import Outcomes, ScoredStep, read_outcomes
+from mlplatform.scoring.details import ScoreDetails
 from mlplatform.statistics import metrics
 
 
@@ -183,7 +187,7 @@ def gather(ws: Workspace, namespace: Namespace, spine: LabelSpine, settings: Use
     stages = tuple(stage_runs.of_the_cycle(STAGE_RUNS.read(ws, namespace)))
     decisions = decisions_of(events)
     measured = PERFORMANCE_METRICS.read(ws, namespace)
-    monitored = {stage.as_of: stage.details for stage in stages if stage.stage == "monitor"}
+    monitored = {stage.as_of: as_run(stage, MonitorDetails).details for stage in stages if stage.stage == "monitor"}
     performance = performance_of(measured, monitored)
     drift = drift_of(DRIFT_METRICS.read(ws, namespace), monitored)
     moments = {item.as_of for group in (stages, decisions, performance, drift) for item in group}
@@ -221,8 +225,9 @@ def gather(ws: Workspace, namespace: Namespace, spine: LabelSpine, settings: Use
 
 
 def _never_scored(stages: tuple[StageRecord, ...]) -> int:
-    counted = [stage.details["unscored_before"] for stage in stages if stage.details.get("unscored_before")]
-    return int(counted[-1]["without_label"]) if counted else 0
+    scorings = [as_run(stage, ScoreDetails).details for stage in stages if stage.stage == "score"]
+    counted = [details.unscored_before for details in scorings if details.unscored_before is not None]
+    return counted[-1].without_label if counted else 0
 
 
 def _step(
@@ -249,14 +254,14 @@ def _step(
 
 
 def _version(stage: StageRecord | None) -> int | None:
-    version = stage.details.get("model_version") if stage else None
-    return int(version) if version is not None else None
+    return as_run(stage, ScoreDetails).details.model_version if stage else None
 
 
 def _retrain(stage: StageRecord | None) -> RetrainFacts | None:
     if stage is None or "due" not in stage.details:
         return None
-    return RetrainFacts(bool(stage.details["due"]), tuple(str(reason) for reason in stage.details.get("reasons", ())))
+    details = as_run(stage, RetrainDetails).details
+    return RetrainFacts(details.due, tuple(details.reasons))
 
 
 def _size(item: DriftFacts) -> float:

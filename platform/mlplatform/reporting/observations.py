@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
 
 from mlplatform.monitoring import alerts
+from mlplatform.monitoring.details import MonitorDetails
 from mlplatform.monitoring.drift import TRAINING
 from mlplatform.monitoring.performance_metrics import CALIBRATION_RATIO
 from mlplatform.naming import CHAMPION
@@ -145,7 +145,7 @@ class Timing:
 
 
 def drift_of(
-    records: Iterable[DriftRecord], monitored: Mapping[datetime, Mapping[str, Any]] | None = None
+    records: Iterable[DriftRecord], monitored: Mapping[datetime, MonitorDetails] | None = None
 ) -> tuple[DriftFacts, ...]:
     """Return the population stability indexes against training, by step and column.
 
@@ -166,17 +166,17 @@ def drift_of(
     return tuple(sorted(drift, key=lambda item: (item.as_of, item.column)))
 
 
-def _unjudged(monitored: Mapping[datetime, Mapping[str, Any]] | None, moment: datetime, kind: str) -> str:
+def _unjudged(monitored: Mapping[datetime, MonitorDetails] | None, moment: datetime, kind: str) -> str:
     """Return why a kind of check was not judged at a step; empty where it was, or nothing is known of it."""
     details = (monitored or {}).get(moment)
-    if details is None or kind in details.get("windows", {}):
+    if details is None or kind in details.windows:
         return ""
     # Before the reason was recorded, what was not judged was left out of the windows.
-    return str(details.get("not_judged", {}).get(kind, "")) or ("too few rows" if "windows" in details else "")
+    return details.not_judged.get(kind) or ("too few rows" if "windows" in details.model_fields_set else "")
 
 
 def performance_of(
-    records: Iterable[PerformanceRecord], monitored: Mapping[datetime, Mapping[str, Any]] | None = None
+    records: Iterable[PerformanceRecord], monitored: Mapping[datetime, MonitorDetails] | None = None
 ) -> tuple[Performance, ...]:
     """Return realised performance of all versions together, one entry for each step, oldest first.
 
@@ -204,13 +204,14 @@ def performance_of(
 _NOT_JUDGED = "not judged: "
 
 
-def _realised(record: PerformanceRecord, details: Mapping[str, Any] | None) -> Realised:
+def _realised(record: PerformanceRecord, details: MonitorDetails | None) -> Realised:
     note, limit = record.note or "", record.limit
     why = note.removeprefix(_NOT_JUDGED) if note.startswith(_NOT_JUDGED) else ""
-    if limit is not None and details is not None and "windows" in details and "not_judged" not in details:
+    recorded = details.model_fields_set if details is not None else frozenset()
+    if limit is not None and details is not None and "windows" in recorded and "not_judged" not in recorded:
         # Recorded before the table said so itself: what was not judged was left out of the windows.
         kind = alerts.CALIBRATION if record.metric == CALIBRATION_RATIO else alerts.PERFORMANCE
-        why = "" if kind in details["windows"] else "too few labels"
+        why = "" if kind in details.windows else "too few labels"
     return Realised(record.value, limit, record.violated, record.low, record.high, why)
 
 

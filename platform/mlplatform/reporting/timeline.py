@@ -7,10 +7,16 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
+from mlplatform.gate.promotion import GateDetails
+from mlplatform.monitoring.details import MonitorDetails
+from mlplatform.monitoring.drift import DriftMetric
+from mlplatform.monitoring.retrain import RetrainDetails
 from mlplatform.naming import Namespace
 from mlplatform.ops import stage_runs
 from mlplatform.ops.records import STAGE_RUNS, StageRecord
+from mlplatform.ops.result import D
 from mlplatform.protocols.workspace import Workspace
+from mlplatform.scoring.details import ScoreDetails
 
 
 @dataclass(frozen=True)
@@ -72,34 +78,33 @@ def steps(recorded: Iterable[StageRecord], metric: str) -> list[TimelineStep]:
 
 
 def _step(moment: datetime, records: list[StageRecord], metric: str) -> TimelineStep:
-    score = _details(records, "score", key="model_version")
-    monitor = _details(records, "monitor")
-    worst = monitor.get("worst_drift") or {}
+    score = _details(records, "score", ScoreDetails, key="model_version")
+    monitor = _details(records, "monitor", MonitorDetails)
     return TimelineStep(
         as_of=moment,
         # A stage run again appends nothing: what was scored is the sum over its runs.
         scored=sum(record.rows_out or 0 for record in records if record.stage == "score"),
-        mean_score=score.get("mean_prediction"),
-        label_mean=monitor.get("realised_label_mean"),
-        labels_known=monitor.get("labels_known", 0),
-        champion=score.get("model_version"),
-        metric=monitor.get(f"realised_{metric}"),
-        worst_drift=_drift(worst),
-        alerts=tuple(dict.fromkeys(alert["kind"] for alert in monitor.get("alerts", []))),
+        mean_score=score.mean_prediction,
+        label_mean=monitor.realised.get("label_mean"),
+        labels_known=monitor.labels_known or 0,
+        champion=score.model_version,
+        metric=monitor.realised.get(metric),
+        worst_drift=_drift(monitor.worst_drift),
+        alerts=tuple(dict.fromkeys(alert.kind for alert in monitor.alerts)),
         decision=_decision(records),
     )
 
 
 def _decision(records: list[StageRecord]) -> str:
     words = []
-    retrain = _details(records, "retrain")
-    if retrain.get("due"):
-        words.append(f"retrain ({', '.join(_kinds(retrain['reasons']))})")
-    gate = _details(records, "gate", key="outcome")
-    if gate:
-        words.append(f"v{gate['challenger']} {gate['outcome']}")
-        if gate["outcome"] != "promoted":
-            words.append(gate["reason"])
+    retrain = _details(records, "retrain", RetrainDetails)
+    if retrain.due:
+        words.append(f"retrain ({', '.join(_kinds(retrain.reasons))})")
+    gate = _details(records, "gate", GateDetails, key="outcome")
+    if gate.outcome:
+        words.append(f"v{gate.challenger} {gate.outcome}")
+        if gate.outcome != "promoted":
+            words.append(gate.reason)
     return ": ".join(words)
 
 
@@ -107,15 +112,16 @@ def _kinds(reasons: list[str]) -> list[str]:
     return list(dict.fromkeys(reason.partition(":")[0] for reason in reasons))
 
 
-def _drift(worst: dict[str, Any]) -> str:
-    if not worst:
+def _drift(worst: DriftMetric | None) -> str:
+    if worst is None:
         return ""
-    text = f"{worst['column']} {worst['value']:.2f}" if worst["value"] is not None else f"{worst['column']} is missing"
-    return text if worst.get("judged", True) else f"{text} (not judged)"
+    text = f"{worst.column} {worst.value:.2f}" if worst.value is not None else f"{worst.column} is missing"
+    return text if worst.judged else f"{text} (not judged)"
 
 
-def _details(records: list[StageRecord], stage: str, key: str | None = None) -> dict[str, Any]:
+def _details(records: list[StageRecord], stage: str, details: type[D], key: str | None = None) -> D:
+    """Return the details of a stage's last record that says something; empty ones where none does."""
     for record in reversed(records):
         if record.stage == stage and record.details and (key is None or key in record.details):
-            return record.details
-    return {}
+            return stage_runs.as_run(record, details).details
+    return details()

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from mlplatform.as_of import parse_as_of
+from mlplatform.monitoring.details import MonitorDetails
 from mlplatform.ops.records import AlertRecord, DriftRecord, GateEvent, PerformanceRecord, StageRecord
 from mlplatform.reporting import formats
 from mlplatform.reporting.decisions import champions_of, decisions_of
@@ -109,6 +110,11 @@ def test_only_stability_indexes_are_drift():
     ]
 
 
+def monitored(details: dict[str, Any] | None) -> dict[Any, MonitorDetails] | None:
+    return None if details is None else {AS_OF: MonitorDetails.model_validate(details)}
+
+
+JUDGED = {"violated": False, "model_version": 1}
 DRIFT_ROW = {"as_of": AS_OF, "column": "c", "metric": "psi", "value": 1.0, "limit": None, "violated": False,
              "baseline": "training", "rows": 4706}  # fmt: skip
 
@@ -119,17 +125,20 @@ DRIFT_ROW = {"as_of": AS_OF, "column": "c", "metric": "psi", "value": 1.0, "limi
         ({}, {"windows": {}, "not_judged": {"drift": "4,706 rows, needs 5,000"}}, "4,706 rows, needs 5,000"),
         ({}, None, "4,706 rows"),
         ({"metric": "missing", "value": None}, None, "4,706 rows"),
-        ({"metric": "missing", "value": None, "violated": True}, {"windows": {"drift": {}}, "not_judged": {}}, ""),
-        ({"limit": 0.25}, {"windows": {"drift": {}}, "not_judged": {}}, ""),
+        ({"metric": "missing", "value": None, "violated": True}, {"windows": {"drift": JUDGED}, "not_judged": {}}, ""),
+        ({"limit": 0.25}, {"windows": {"drift": JUDGED}, "not_judged": {}}, ""),
         ({"limit": 0.25}, None, ""),
         # Recorded before what was not judged had no limit.
         ({"limit": 0.25}, {"windows": {}}, "too few rows"),
-        ({"limit": 0.25}, {"windows": {"drift": {}}}, ""),
+        ({"limit": 0.25}, {"windows": {"drift": JUDGED}}, ""),
         ({"limit": 0.25, "violated": True}, {"windows": {}}, ""),
     ],
 )
 def test_whether_drift_was_judged_comes_from_the_table_and_for_older_rows_from_the_stage(row, details, why):
-    (found,) = drift_of([record(DriftRecord, {**DRIFT_ROW, **row})], None if details is None else {AS_OF: details})
+    (found,) = drift_of(
+        [record(DriftRecord, {**DRIFT_ROW, **row})],
+        monitored(details),
+    )
     assert found.unjudged == why
 
 
@@ -137,9 +146,9 @@ def test_whether_drift_was_judged_comes_from_the_table_and_for_older_rows_from_t
     ("row", "details", "why"),
     [
         ({"note": "not judged: 40 rows, needs 100"}, {"windows": {}, "not_judged": {}}, "40 rows, needs 100"),
-        ({"limit": 0.6}, {"windows": {"performance": {}}, "not_judged": {}}, ""),
+        ({"limit": 0.6}, {"windows": {"performance": JUDGED}, "not_judged": {}}, ""),
         ({"limit": 0.6}, {"windows": {}}, "too few labels"),
-        ({"limit": 0.6}, {"windows": {"performance": {}}}, ""),
+        ({"limit": 0.6}, {"windows": {"performance": JUDGED}}, ""),
         ({"limit": 0.6}, None, ""),
         ({}, {"windows": {}}, ""),
     ],
@@ -150,9 +159,7 @@ def test_whether_performance_was_judged_too(row, details, why):
         "metric": "roc_auc", "value": 0.7, "limit": None, "violated": False, "basis": "recent", "alias": "champion",
         "slice": None, "low": 0.6, "high": 0.8,
     }  # fmt: skip
-    (found,) = performance_of(
-        [record(PerformanceRecord, {**base, **row})], None if details is None else {AS_OF: details}
-    )
+    (found,) = performance_of([record(PerformanceRecord, {**base, **row})], monitored(details))
     assert found.metrics["roc_auc"].unjudged == why
 
 
