@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlplatform.config.environments import STANDARD, read_config
-from mlplatform.config.folders import FOLDER, SETTING, Found, check_environment, find_use_cases
+from mlplatform.config.folders import FOLDER, SETTING, UseCaseLocation, check_environment, find_use_cases
 from mlplatform.config.settings import CONFIG_FILE
 from mlplatform.errors import ConfigError, PlatformError, UsageError, did_you_mean
 from mlplatform.use_case_parts import modules_of
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FOLDER",
     "SETTING",
-    "Found",
+    "UseCaseLocation",
     "catalog_of",
     "check_environment",
     "config_file",
@@ -36,31 +36,31 @@ __all__ = [
 ]
 
 
-def get(name: str, path: str | Path | None = None) -> Found:
+def get(name: str, path: str | Path | None = None) -> UseCaseLocation:
     """Return one use case.
 
     Raises:
         UsageError: If there is none of that name; the message gives similar names.
     """
-    found = find_use_cases(path)
-    if name not in found:
-        raise UsageError(f"There is no use case {name!r}.", hint=did_you_mean(name, found))
-    return found[name]
+    locations = find_use_cases(path)
+    if name not in locations:
+        raise UsageError(f"There is no use case {name!r}.", hint=did_you_mean(name, locations))
+    return locations[name]
 
 
-def load(found: Found) -> type[UseCase]:
+def load(location: UseCaseLocation) -> type[UseCase]:
     """Import a use case and return its class.
 
     Raises:
         ConfigError: If its package cannot be imported, or holds no `UseCase` or several.
     """
     try:
-        if found.entry_point:
-            module_name, _, attribute = found.entry_point.partition(":")
+        if location.entry_point:
+            module_name, _, attribute = location.entry_point.partition(":")
             candidate = getattr(importlib.import_module(module_name), attribute)
             classes = [candidate] if _is_use_case(candidate) else []
         else:
-            module = _import_folder(found)
+            module = _import_folder(location)
             classes = list(dict.fromkeys(filter(_is_use_case, vars(module).values())))
         for item in classes:
             modules_of(item)  # what is wrong with one of them shows now, and not when a part is first asked for
@@ -68,14 +68,14 @@ def load(found: Found) -> type[UseCase]:
         raise
     except Exception as error:
         raise ConfigError(
-            f"Use case {found.name} ({found.folder or found.entry_point}) cannot be imported: "
+            f"Use case {location.name} ({location.folder or location.entry_point}) cannot be imported: "
             f"{type(error).__name__}: {error}",
             hint="Import it in Python to see the whole trace.",
         ) from error
     if len(classes) != 1:
         names = ", ".join(item.__name__ for item in classes) or "none"
         raise ConfigError(
-            f"{found.entry_point or found.folder} must hold exactly one UseCase; it holds {names}.",
+            f"{location.entry_point or location.folder} must hold exactly one UseCase; it holds {names}.",
             hint="class MyUseCase(UseCase): ...",
         )
     cls: type[UseCase] = classes[0]
@@ -93,9 +93,9 @@ def opener(name: str, path: str | Path | None = None) -> Callable[[Workspace], U
         UsageError: If there is none of that name.
         ConfigError: If it cannot be imported.
     """
-    found = get(name, path)
-    cls = load(found)
-    return lambda ws: cls.open(found.name, folder_of(found, cls), ws)
+    location = get(name, path)
+    cls = load(location)
+    return lambda ws: cls.open(location.name, folder_of(location, cls), ws)
 
 
 def open_use_case(ws: Workspace, name: str, path: str | Path | None = None) -> UseCase:
@@ -113,18 +113,18 @@ def open_use_case(ws: Workspace, name: str, path: str | Path | None = None) -> U
     return opener(name, path)(ws)
 
 
-def folder_of(found: Found, cls: type[UseCase]) -> Path:
+def folder_of(location: UseCaseLocation, cls: type[UseCase]) -> Path:
     """Return the folder of a loaded use case."""
-    if found.folder is not None:
-        return found.folder
+    if location.folder is not None:
+        return location.folder
     module_file = sys.modules[cls.__module__].__file__
     assert module_file is not None
     return Path(module_file).parent
 
 
-def config_file(found: Found) -> Path:
+def config_file(location: UseCaseLocation) -> Path:
     """Return where a use case's settings stand; it is imported only if nothing else tells."""
-    return (found.folder or folder_of(found, load(found))) / CONFIG_FILE
+    return (location.folder or folder_of(location, load(location))) / CONFIG_FILE
 
 
 def in_environment(env: str, path: str | Path | None = None) -> list[str]:
@@ -161,18 +161,18 @@ def _is_use_case(item: object) -> bool:
     return isinstance(item, type) and issubclass(item, UseCase) and item is not UseCase
 
 
-def _import_folder(found: Found) -> object:
+def _import_folder(location: UseCaseLocation) -> object:
     # Under the namespace `use_cases`, whatever the folder's parent is called: so that `use_cases.<name>.<module>` reads
     # alike in every home, also where it is pickled by reference.
-    assert found.folder is not None
-    name = f"{FOLDER}.{found.name}"
+    assert location.folder is not None
+    name = f"{FOLDER}.{location.name}"
     loaded = sys.modules.get(name)
-    if loaded is not None and getattr(loaded, "__file__", None) == str(found.folder / "__init__.py"):
+    if loaded is not None and getattr(loaded, "__file__", None) == str(location.folder / "__init__.py"):
         return loaded
     for stale in [key for key in sys.modules if key == name or key.startswith(f"{name}.")]:
         del sys.modules[stale]
     spec = importlib.util.spec_from_file_location(
-        name, found.folder / "__init__.py", submodule_search_locations=[str(found.folder)]
+        name, location.folder / "__init__.py", submodule_search_locations=[str(location.folder)]
     )
     assert spec is not None
     assert spec.loader is not None

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mlplatform import UseCase, discovery
-from mlplatform.discovery import Found
+from mlplatform.discovery import UseCaseLocation
 from mlplatform.errors import ConfigError, UsageError
 
 GOOD = "from mlplatform import UseCase\n\n\nclass Mine(UseCase):\n    pass\n"
@@ -155,13 +155,13 @@ def test_a_folder_whose_name_is_none_is_an_error_that_names_it(write):
 @pytest.mark.parametrize("entry", ["there_is_no_such_module:X", "json:NoSuchName"])
 def test_an_entry_point_that_leads_nowhere_is_a_config_error(entry):
     with pytest.raises(ConfigError, match="cannot be imported"):
-        discovery.load(Found("x", None, "installed", entry))
+        discovery.load(UseCaseLocation("x", None, "installed", entry))
 
 
 @pytest.mark.parametrize("entry", ["json:dumps", "mlplatform:Trainer", "mlplatform:UseCase"])
 def test_an_entry_point_that_is_no_use_case_is_a_config_error(entry):
     with pytest.raises(ConfigError):
-        discovery.load(Found("x", None, "installed", entry))
+        discovery.load(UseCaseLocation("x", None, "installed", entry))
 
 
 def test_one_class_by_two_names_is_one_use_case(write):

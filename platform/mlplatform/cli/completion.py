@@ -14,7 +14,7 @@ from mlplatform.config.environments import STANDARD
 from mlplatform.derived_attributes import snake_case
 
 if TYPE_CHECKING:
-    from mlplatform.discovery import Found
+    from mlplatform.discovery import UseCaseLocation
 
 STAGES = ("ingest", "refine", "features", "train", "gate", "score", "monitor", "retrain")
 """As `mlplatform.pipeline.ORDER`, which would take a second to import."""
@@ -50,7 +50,7 @@ def attach(command: click.Command) -> None:
             attach(inner)
 
 
-def _located(ctx: click.Context) -> dict[str, Found]:
+def _located(ctx: click.Context) -> dict[str, UseCaseLocation]:
     from mlplatform import discovery
     from mlplatform.errors import PlatformError
 
@@ -85,7 +85,7 @@ def _environments(ctx: click.Context) -> Iterable[str]:
     return declared
 
 
-def _named(ctx: click.Context) -> list[Found]:
+def _named(ctx: click.Context) -> list[UseCaseLocation]:
     # Behind an option that still wants its value, what else stands on the line is left in `args`.
     use_cases = _located(ctx)
     named = [name for name in (ctx.params.get("use_case"), *ctx.args) if name in use_cases]

@@ -23,7 +23,7 @@ SETTING = "MLPLATFORM_USE_CASES"
 
 
 @dataclass(frozen=True)
-class Found:
+class UseCaseLocation:
     """A use case that was found, not imported yet.
 
     Attributes:
@@ -39,7 +39,7 @@ class Found:
     entry_point: str = ""
 
 
-def find_use_cases(path: str | Path | None = None) -> dict[str, Found]:
+def find_use_cases(path: str | Path | None = None) -> dict[str, UseCaseLocation]:
     """Return all use cases by name; of two with the same name the first one wins.
 
     Args:
@@ -48,7 +48,7 @@ def find_use_cases(path: str | Path | None = None) -> dict[str, Found]:
     Raises:
         UsageError: If the path is not a folder.
     """
-    use_cases: dict[str, Found] = {}
+    use_cases: dict[str, UseCaseLocation] = {}
     searched = path or os.environ.get(SETTING)
     if searched and not Path(searched).is_dir():
         raise UsageError(
@@ -59,7 +59,9 @@ def find_use_cases(path: str | Path | None = None) -> dict[str, Found]:
             for item in _in_folder(Path(folder), origin):
                 use_cases.setdefault(item.name, item)
     for point in importlib.metadata.entry_points(group=ENTRY_POINTS):
-        use_cases.setdefault(point.name, Found(point.name, _installed_folder(point.value), "installed", point.value))
+        use_cases.setdefault(
+            point.name, UseCaseLocation(point.name, _installed_folder(point.value), "installed", point.value)
+        )
     return dict(sorted(use_cases.items()))
 
 
@@ -80,12 +82,12 @@ def check_environment(env: str, path: str | Path | None = None) -> None:
     check_known(env, declared, where="known to any use case here")
 
 
-def _in_folder(folder: Path, origin: str) -> Iterator[Found]:
+def _in_folder(folder: Path, origin: str) -> Iterator[UseCaseLocation]:
     if not folder.is_dir():
         return
     for child in sorted(folder.iterdir()):
         if (child / "__init__.py").is_file() and (child / CONFIG_FILE).is_file():
-            yield Found(check_use_case_name(child.name), child.resolve(), origin)
+            yield UseCaseLocation(check_use_case_name(child.name), child.resolve(), origin)
 
 
 def _installed_folder(entry_point: str) -> Path | None:

@@ -138,8 +138,10 @@ def compare(
         return _of_differences(other, gain, _units(theirs - mine, clusters) / unit, missing, wider)
     constant = bool(np.ptp(baseline) == 0)
     if name == "roc_auc" and constant and clusters is None:
-        found = delong(labels, predictions)
-        return _with_interval(other, gain, found[1], _fewest(labels)) if found else Compared(other, gain, why=_NONE)
+        interval = delong(labels, predictions)
+        return (
+            _with_interval(other, gain, interval[1], _fewest(labels)) if interval else Compared(other, gain, why=_NONE)
+        )
     try:
         drawn = paired_difference(
             primary, labels, predictions, baseline, stratify=clusters is None, confidence=LEVEL, draws=_DRAWS,
@@ -176,13 +178,13 @@ def _of_differences(baseline: float, gain: float, units: Vector, missing: float,
     if many < 2:  # noqa: PLR2004  (one unit has no spread)
         return Compared(baseline, gain, why=_NONE)
     mean, spread = float(units.mean()), float(units.std(ddof=1))
-    found = _with_interval(baseline, gain, spread / float(np.sqrt(many)), many)
-    if spread == 0 or found.p_worse is None:
-        return found
+    interval = _with_interval(baseline, gain, spread / float(np.sqrt(many)), many)
+    if spread == 0 or interval.p_worse is None:
+        return interval
     skew = float(np.mean(((units - mean) / spread) ** 3))
     size = (mean + missing) / (spread * wider)
     corrected = size + skew * size**2 / 3 + skew**2 * size**3 / 27 + skew / (6 * many)
-    return replace(found, p_worse=float(t.cdf(corrected * np.sqrt(many), many - 1)))
+    return replace(interval, p_worse=float(t.cdf(corrected * np.sqrt(many), many - 1)))
 
 
 def _with_interval(baseline: float, gain: float, error: float, units: int) -> Compared:

@@ -84,9 +84,9 @@ def count_column(
     rows = len(column)
     if edges is None:
         index = pc.index_in(pc.cast(column, pa.string()), pa.array(categories, pa.string()), skip_nulls=True)
-        found = np.asarray(index.drop_null().to_numpy(zero_copy_only=False), dtype=np.int64)
-        cells = np.bincount(found, minlength=len(categories))
-        unseen = rows - column.null_count - found.size
+        codes = np.asarray(index.drop_null().to_numpy(zero_copy_only=False), dtype=np.int64)
+        cells = np.bincount(codes, minlength=len(categories))
+        unseen = rows - column.null_count - codes.size
         return ColumnCounts(rows, column.null_count, [*cells.tolist(), unseen])
     # Sorted first: then only the edges are looked up, not each value, which is several times as fast.
     values = np.sort(_numbers(column))

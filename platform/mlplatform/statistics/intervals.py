@@ -44,10 +44,10 @@ def interval(name: str, labels: Vector, predictions: Vector, *, resample: bool =
         low, high = middle - half, middle + half
         return (float(np.sqrt(max(low, 0.0))), float(np.sqrt(high))) if name == "rmse" else (low, high)
     if name == "roc_auc":
-        found = delong(labels, predictions)
-        if found is None:
+        auc = delong(labels, predictions)
+        if auc is None:
             return None
-        area, half = found[0], _NORMAL * found[1]
+        area, half = auc[0], _NORMAL * auc[1]
         return max(0.0, area - half), min(1.0, area + half)
     if resample and name in metrics.METRICS:
         return _bootstrap(name, labels, predictions)
@@ -111,9 +111,9 @@ def _bootstrap(name: str, labels: Vector, predictions: Vector) -> Interval | Non
             for _ in range(_DRAWS)
         ]
     )
-    known = drawn[np.isfinite(drawn)]
-    if known.size < _DRAWS / 2:
+    finite = drawn[np.isfinite(drawn)]
+    if finite.size < _DRAWS / 2:
         return None
     tail = (1 - LEVEL) / 2
-    low, high = np.quantile(known, [tail, 1 - tail])
+    low, high = np.quantile(finite, [tail, 1 - tail])
     return float(low), float(high)

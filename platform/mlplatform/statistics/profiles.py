@@ -144,15 +144,15 @@ def count_batches(profile: Profile, batches: Iterable[pa.RecordBatch | pa.Table]
     Returns:
         Column -> counts. Without any batch: nothing.
     """
-    found: dict[str, ColumnCounts] = {}
+    profiles: dict[str, ColumnCounts] = {}
     with ThreadPoolExecutor(_THREADS) as pool:
         for batch in batches:
             names = [name for name in profile if name in batch.schema.names]
             columns = [batch.column(name) for name in names]
             counted = pool.map(lambda pair: profile[pair[0]].count(pair[1]), zip(names, columns, strict=True))
             for name, counts in zip(names, counted, strict=True):
-                found[name] = found[name].plus(counts) if name in found else counts
-    return found
+                profiles[name] = profiles[name].plus(counts) if name in profiles else counts
+    return profiles
 
 
 def to_dict(
@@ -184,11 +184,11 @@ def from_dict(data: Mapping[str, Any]) -> dict[str, ColumnProfile]:
             f"The reference profile is not of format {FORMAT}; it was written by another version of the library.",
             hint="Train and promote a new version: its profile is written with it.",
         )
-    found = {
+    profiles = {
         name: ColumnProfile(**{**column, "counts": ColumnCounts(**column["counts"])})
         for name, column in data["columns"].items()
     }
-    return found if data["format"] == FORMAT else {name: _off_values(column) for name, column in found.items()}
+    return profiles if data["format"] == FORMAT else {name: _off_values(column) for name, column in profiles.items()}
 
 
 def _off_values(column: ColumnProfile) -> ColumnProfile:

@@ -62,12 +62,12 @@ def make_signature(
 def _column(name: str, kind: str, *, required: bool) -> Any:
     from mlflow.types import ColSpec
 
-    found = _mlflow_type(kind)
-    if found is None:
+    kinds = _mlflow_type(kind)
+    if kinds is None:
         raise FeatureStoreError(
             f"The model's signature cannot hold the label {name!r} of type {kind}.", hint="Pass output_schema=... ."
         )
-    return ColSpec(type=found, name=name, required=required)
+    return ColSpec(type=kinds, name=name, required=required)
 
 
 def _mlflow_type(kind: str) -> Any:
@@ -89,7 +89,7 @@ def _nested(kind: pa.DataType) -> Any:
         inner = _mlflow_type(spark_type(kind.item_type)) if pa.types.is_string(kind.key_type) else None
         return None if inner is None else Map(inner)
     assert isinstance(kind, pa.StructType)
-    found = [(field.name, _mlflow_type(spark_type(field.type))) for field in kind]
-    if any(inner is None for _, inner in found):
+    kinds = [(field.name, _mlflow_type(spark_type(field.type))) for field in kind]
+    if any(inner is None for _, inner in kinds):
         return None
-    return Object([Property(name, inner, required=False) for name, inner in found])
+    return Object([Property(name, inner, required=False) for name, inner in kinds])
