@@ -134,10 +134,10 @@ def in_environment(env: str, path: str | Path | None = None) -> list[str]:
         env: Its name.
         path: A folder of use cases, searched first.
     """
-    found = find_use_cases(path)
+    locations = find_use_cases(path)
     if env in STANDARD:
-        return list(found)
-    return [name for name, item in found.items() if env in read_config(config_file(item)).sections]
+        return list(locations)
+    return [name for name, item in locations.items() if env in read_config(config_file(item)).sections]
 
 
 def catalog_of(name: str, env: str, path: str | Path | None = None) -> str:
