@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, Validati
 from mlplatform.as_of import Duration, interval, parse_as_of, steps
 from mlplatform.config.environments import ENVIRONMENTS, read_config
 from mlplatform.config.jobs import CronText, JobSettings, Settings
-from mlplatform.config.renamed import warn_of_old_names
+from mlplatform.config.renamed import under_new_names, warn_of_old_names
 from mlplatform.config.yaml_file import Place
 from mlplatform.errors import ConfigError, UsageError, did_you_mean
 from mlplatform.naming import check_part
@@ -387,10 +387,13 @@ class UseCaseSettings(Settings):
     @model_validator(mode="after")
     def _one_limit_of_nulls(self) -> Self:
         """Let monitor and gate go by one limit, whichever of its two names was used."""
+        limit = self.gate.features.max_null_increase
         if "max_null_increase" in self.monitoring.model_fields_set:
-            limits = self.gate.features.model_copy(update={"max_null_increase": self.monitoring.max_null_increase})
+            # Written twice, the gate must not become laxer than either says.
+            written = [it for it in (limit, self.monitoring.max_null_increase) if it is not None]
+            limits = self.gate.features.model_copy(update={"max_null_increase": min(written, default=None)})
             object.__setattr__(self, "gate", self.gate.model_copy(update={"features": limits}))
-        elif (limit := self.gate.features.max_null_increase) is not None:
+        elif limit is not None:
             object.__setattr__(self, "monitoring", self.monitoring.model_copy(update={"max_null_increase": limit}))
         return self
 
@@ -440,7 +443,7 @@ def load_settings(path: Path, env: str) -> UseCaseSettings:
         UsageError: If the environment does not exist.
     """
     written = read_config(path)
-    merged = _merge(written.settings, written.section(env))
+    merged = _merge(under_new_names(written.settings), under_new_names(written.section(env)))
     warn_of_old_names(path, written.lines, (ENVIRONMENTS, env))
     try:
         return UseCaseSettings.model_validate(merged)
