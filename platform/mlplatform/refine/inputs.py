@@ -14,6 +14,7 @@ from mlplatform.errors import ConfigError
 from mlplatform.refine.silver import SilverTable
 
 _READ = "read"
+_NAMED = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.ExceptHandler | ast.MatchAs | ast.MatchStar
 
 
 def inferred_inputs(*methods: str) -> Any:
@@ -72,7 +73,10 @@ class _Reader:
             if position >= len(parameters):
                 raise self._error(function, tree, "takes the workspace among *args")
             position = parameters[position]
-        names = _Names(self.cls, function, defined_in, parameters[0] if parameters and defined_in else "")
+        elif position not in (*parameters, *(item.arg for item in tree.args.kwonlyargs)):
+            among = tree.args.kwarg.arg if tree.args.kwarg is not None else ""
+            raise self._error(function, tree, f"takes the workspace among **{among}")
+        names = _Names(self.cls, function, defined_in, tree)
         parents = {child: node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}
         for node in _in_order(tree):
             if node.id == position:
@@ -102,7 +106,12 @@ class _Reader:
         if isinstance(parent, ast.keyword):
             place = parent.arg or ""
         else:
-            place = call.args.index(node) + (1 if defined_in else 0)
+            place = call.args.index(node)
+            unpacked = next((item for item in call.args[:place] if isinstance(item, ast.Starred)), None)
+            if unpacked is not None:
+                after = f"{ast.unparse(call.func)}() after {ast.unparse(unpacked)}"
+                raise self._error(names.function, node, f"hands {node.id} to {after}")
+            place += 1 if defined_in else 0
         self.follow(function, defined_in, place)
 
     def _add(self, names: _Names, argument: ast.expr) -> None:
@@ -139,12 +148,14 @@ class _Reader:
 class _Names:
     """What names mean inside a function."""
 
-    def __init__(self, cls: type, function: FunctionType, defined_in: type | None, this: str) -> None:
-        self.cls, self.function, self._defined_in, self._this = cls, function, defined_in, this
+    def __init__(self, cls: type, function: FunctionType, defined_in: type | None, tree: ast.FunctionDef) -> None:
+        self.cls, self.function, self._defined_in = cls, function, defined_in
+        parameters = [*tree.args.posonlyargs, *tree.args.args]
+        self._this = parameters[0].arg if parameters and defined_in else ""
         outer = inspect.getclosurevars(function)
         self._values = {**outer.builtins, **function.__globals__, **outer.nonlocals}
-        code = function.__code__
-        self._locals = {*code.co_varnames, *code.co_cellvars}
+        # Also those of functions inside this one: which of several variables of one name is meant is not followed.
+        self._locals = {name for node in ast.walk(tree) if node is not tree for name in _bound(node)}
 
     def value(self, node: ast.expr) -> Any:
         """Return what an expression stands for: a constant, a name of the module, an attribute of the class."""
@@ -177,6 +188,20 @@ def _method(cls: type, name: str, above: type | None = None) -> tuple[FunctionTy
             function = inspect.unwrap(getattr(value, "__func__", value))
             return (function, base if method else None) if isinstance(function, FunctionType) else (None, None)
     return None, None
+
+
+def _bound(node: ast.AST) -> Iterator[str]:
+    """Yield the names that a node of a function gives a value of their own."""
+    if isinstance(node, ast.arg):
+        yield node.arg
+    elif isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
+        yield node.id
+    elif isinstance(node, ast.alias):
+        yield node.asname or node.name.partition(".")[0]
+    elif isinstance(node, _NAMED):
+        yield node.name or ""
+    elif isinstance(node, ast.MatchMapping):
+        yield node.rest or ""
 
 
 def _in_order(tree: ast.AST) -> Iterator[ast.Name]:

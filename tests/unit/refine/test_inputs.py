@@ -10,6 +10,7 @@ from mlplatform import Column, FeatureTable, LabelSpine, RollingFeatureTable, Si
 from mlplatform.errors import ConfigError
 
 OTHER = "silver_other"
+name = "silver_of_this_module"
 
 
 class Landed(Source, files="*.csv", columns=("leg", "at")):
@@ -113,9 +114,55 @@ class NotCalled(Table):
         return list(map(ws.read, (as_of, since)))
 
 
+class ByNestedParameter(Table):
+    def compute(self, ws: Any, as_of: Any, since: Any) -> Any:
+        def one(name: str) -> Any:
+            return ws.read(name)
+
+        return [one(each) for each in ("silver_a", "silver_b")], as_of, since
+
+
+class ByNestedVariable(Table):
+    def compute(self, ws: Any, as_of: Any, since: Any) -> Any:
+        def both() -> Any:
+            for name in ("silver_a", "silver_b"):
+                yield ws.read(name)
+
+        return both(), as_of, since
+
+
+class ByNestedFunction(Table):
+    def compute(self, ws: Any, as_of: Any, since: Any) -> Any:
+        def all_of() -> Any:
+            def of_module(view: Any) -> Any:
+                return view.read("silver_a")
+
+            return of_module(ws)
+
+        return all_of(), as_of, since
+
+
+class AfterOthers(Table):
+    def compute(self, ws: Any, as_of: Any, since: Any) -> Any:
+        return self.apart(*(1,), ws), as_of, since
+
+
+class AmongKeywords(Table):
+    def keywords(self, **given: Any) -> Any:
+        return given["view"].read("silver_a")
+
+    def compute(self, ws: Any, as_of: Any, since: Any) -> Any:
+        return self.keywords(view=ws), as_of, since
+
+
 @pytest.mark.parametrize(
     ("table", "why"),
     [
+        (ByNestedParameter, r"compute\(\) reads name"),
+        (ByNestedVariable, r"compute\(\) reads name"),
+        (ByNestedFunction, r"compute\(\) hands ws to of_module\(\)"),
+        (AfterOthers, r"compute\(\) hands ws to self.apart\(\) after \*\(1,\)"),
+        (AmongKeywords, r"keywords\(\) takes the workspace among \*\*given"),
         (Computed, r"compute\(\) reads name"),
         (Kept, r"compute\(\) uses ws in a way that cannot be followed"),
         (HandedOn, r"compute\(\) hands ws to print\(\)"),
