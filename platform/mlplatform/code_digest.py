@@ -5,10 +5,11 @@ What counts, and what does not:
 - A class counts with the modules of all its own bases, and a function with its module. A module counts as a whole,
   with the modules of the same package that it imports, and what those import in turn; also where the import stands
   inside a function. A helper or a constant that moves to a module beside it stays a part of the digest.
-- A base class of the platform counts with its own source, not with the platform's other modules.
+- A base class of the platform counts with its own source, not with the platform's other modules, wherever it stands.
+- A base class of a library counts by its name alone.
 - Functions and classes that a class holds as attributes (also inside a dataclass, a tuple or a mapping) count as well.
 - Comments, formatting, docstrings, a class's `description` and the comments of declared columns are text: changing them
-  changes no digest. Nor does an import that only type checkers follow.
+  changes no digest. Nor does what only type checkers look at.
 - Libraries do not count, nor does Python's version.
 """
 
@@ -30,8 +31,9 @@ from typing import Any
 
 _PLATFORM = __name__.partition(".")[0]
 # Before the digits, so that a digest by other rules is not taken for one of other code.
-_RULES = "2:"
+_RULES = "3:"
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
+_TYPE_CHECKING = "TYPE_CHECKING"
 _COLUMN = "Column"
 _COMMENT_PLACE = 2
 _NOT_HELD = frozenset({"__annotations__", "__dict__", "__weakref__"})
@@ -62,7 +64,7 @@ def has_changed(recorded: str | None, digest: str) -> bool:
     Where none was recorded, or one by other rules, it counts as unchanged: an upgrade computes nothing anew by itself.
 
     Examples:
-        >>> has_changed("2:0f", "2:1e"), has_changed("2:0f", "2:0f"), has_changed(None, "2:1e")
+        >>> has_changed("3:0f", "3:1e"), has_changed("3:0f", "3:0f"), has_changed(None, "3:1e")
         (True, False, False)
     """
     return recorded is not None and recorded.startswith(_RULES) and recorded != digest
@@ -73,17 +75,32 @@ def _add(subject: type | Callable[..., Any], parts: dict[str, str]) -> None:
         _add_function(subject, "", parts)
         return
     for base in subject.__mro__:
-        if _is_standard(base.__module__):
+        if _is_standard(base.__module__) or _is_of_library(base, subject):
             continue
         if _top(base.__module__) == _PLATFORM:
-            parts[f"{base.__module__}.{base.__qualname__}"] = _class_text(base)
+            # Not by its module: a class that is moved computes the same.
+            parts[f"platform {base.__qualname__}\n{_class_text(base)}"] = ""
             continue
+        # Those that a library's class has in turn are its own affair.
+        for direct in base.__bases__:
+            if _is_of_library(direct, subject):
+                parts[f"library {_top(direct.__module__)} {direct.__qualname__}"] = ""
         # Their names tell two classes of the same modules apart.
         parts[f"class {base.__qualname__}"] = "" if _add_module(base.__module__, parts) else _compiled(base)
         for name, value in vars(base).items():
             if name not in _NOT_HELD:
                 for held in _held(value):
                     _add_held(held, base.__module__, parts)
+
+
+def _is_of_library(base: type, subject: type) -> bool:
+    """Tell whether a base class comes from an installed package other than that of the class it is a base of."""
+    top = _top(base.__module__)
+    if top in (_PLATFORM, _top(subject.__module__)) or _is_standard(top):
+        return False
+    spec = _spec(top)
+    places = [spec.origin or "", *(spec.submodule_search_locations or ())] if spec is not None else []
+    return any(_INSTALLED & set(Path(place).parts) for place in places)
 
 
 def _add_held(held: type | Callable[..., Any], holder: str, parts: dict[str, str]) -> None:
@@ -169,7 +186,7 @@ def _is_own(name: str, holder: str) -> bool:
     """Tell whether a module is written together with another: in the same package, or in the same folder."""
     if not name or _is_standard(name) or _top(name) == _PLATFORM:
         return False
-    if "." in holder and _top(name) == _top(holder):
+    if _top(name) == _top(holder):
         return True
     spec, beside = _spec(_top(name)), _spec(holder)
     if spec is None or beside is None or not spec.origin or not beside.origin:
@@ -220,13 +237,20 @@ def _imports(source: str) -> tuple[ast.Import | ast.ImportFrom, ...]:
 
 def _executed(node: ast.AST) -> Iterator[ast.AST]:
     """Yield all nodes but those that only type checkers look at."""
-    if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
+    if isinstance(node, ast.If) and _asks_for_type_checker(node.test):
         children: Iterable[ast.AST] = node.orelse
     else:
         yield node
         children = ast.iter_child_nodes(node)
     for child in children:
         yield from _executed(child)
+
+
+def _asks_for_type_checker(test: ast.expr) -> bool:
+    """Tell whether a condition is `TYPE_CHECKING`, by whatever name the module typing goes."""
+    return (isinstance(test, ast.Name) and test.id == _TYPE_CHECKING) or (
+        isinstance(test, ast.Attribute) and test.attr == _TYPE_CHECKING
+    )
 
 
 @lru_cache(maxsize=256)
@@ -247,7 +271,7 @@ def _text(node: Any) -> str:
 
 
 class _WithoutProse(ast.NodeTransformer):
-    """Takes docstrings, and the comments of declared columns, out of a syntax tree."""
+    """Takes docstrings, the comments of declared columns, and what only type checkers look at out of a syntax tree."""
 
     def __init__(self, tree: ast.Module) -> None:
         # Under which names a module has the platform's Column: another class of that name is none of ours.
@@ -267,6 +291,18 @@ class _WithoutProse(ast.NodeTransformer):
             node.body = [statement for statement in node.body if not _describes(statement)]
         return super().generic_visit(node)
 
+    def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:
+        if not _asks_for_type_checker(node.test):
+            return self.generic_visit(node)
+        # As a block's: each statement may become none, one, or several.
+        block = self.generic_visit(ast.Module(body=node.orelse, type_ignores=[]))
+        return block.body  # type: ignore[attr-defined, no-any-return]
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST | None:
+        if node.module == "typing":
+            node.names = [item for item in node.names if item.name != _TYPE_CHECKING]
+        return node if node.names else None
+
     def visit_Call(self, node: ast.Call) -> ast.AST:
         if self._makes_column(node.func):
             node.args = [arg for place, arg in enumerate(node.args) if place != _COMMENT_PLACE]
@@ -285,12 +321,14 @@ class _WithoutProse(ast.NodeTransformer):
 
 
 def _describes(statement: ast.stmt) -> bool:
-    """Tell whether a statement of a class is its description: `description = "..."`."""
-    return (
-        isinstance(statement, ast.Assign)
-        and [ast.unparse(target) for target in statement.targets] == ["description"]
-        and isinstance(statement.value, ast.Constant)
-    )
+    """Tell whether a statement of a class is its description: `description = "..."`, with a type or without."""
+    if isinstance(statement, ast.AnnAssign):
+        targets: list[ast.expr] = [statement.target]
+    elif isinstance(statement, ast.Assign):
+        targets = statement.targets
+    else:
+        return False
+    return [ast.unparse(target) for target in targets] == ["description"] and isinstance(statement.value, ast.Constant)
 
 
 def _class_text(base: type) -> str:

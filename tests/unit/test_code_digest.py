@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from mlplatform import FeatureTable
 from mlplatform.code_digest import code_digest, has_changed
 
 FILES = {
@@ -24,6 +25,7 @@ from typing import TYPE_CHECKING
 
 from mlplatform import Column, FeatureTable
 from . import helpers
+from .checked import Only as Checked
 from .parts import FACTOR
 import digest_case.constants as constants
 
@@ -57,6 +59,7 @@ class Prices(FeatureTable):
     "parts/inner.py": "FACTOR = 3\n",
     "constants.py": "RATE = 1.5\n",
     "lazily.py": "lazy = 1\n",
+    "checked.py": "import typing as t\n\nif t.TYPE_CHECKING:\n    Only = int\nelse:\n    Only = 1\n",
     "typed.py": "Only = int\n",
     "unrelated.py": "NOTHING = None\n",
     "held.py": "def doubled(value):\n    return value * 2\n\n\nhalved = lambda value: value / 2\n",
@@ -112,6 +115,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Package
         ("parts/inner.py", "3", "4"),
         ("constants.py", "1.5", "1.6"),
         ("lazily.py", "1", "True"),
+        ("checked.py", "Only = 1", "Only = 2"),
     ],
 )
 def test_code_that_is_computed_with_counts(package: Package, file: str, old: str, new: str):
@@ -129,8 +133,16 @@ def test_code_that_is_computed_with_counts(package: Package, file: str, old: str
         ("tables.py", '"Number"', '"Number of the account"'),
         ("tables.py", "In euros", "In dollars"),
         ("tables.py", "Prices by account", "Prices by account and time"),
+        ("tables.py", 'description = "Prices by account"', 'description: str = "Prices"'),
+        ("tables.py", "    from .typed import Only", "    from .typed import Only\n    from .unrelated import NOTHING"),
+        (
+            "helpers.py",
+            "from .deeper",
+            "from typing import TYPE_CHECKING\n\nif TYPE_CHECKING:\n    A = 1\nfrom .deeper",
+        ),
         ("tables.py", '("silver_prices",)', "(\n    'silver_prices',\n    )"),
         ("typed.py", "int", "float"),
+        ("checked.py", "Only = int", "Only = float"),
         ("unrelated.py", "None", "0"),
     ],
 )
@@ -184,6 +196,47 @@ def test_classes_of_one_module_and_settings_are_told_apart(package: Package):
     assert code_digest(tables.Prices, settings="a") != code_digest(tables.Prices, settings="b")
 
 
+def test_a_base_class_of_a_library_counts_by_its_name(
+    package: Package, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    library = tmp_path / "site-packages" / "digest_library"
+    library.mkdir(parents=True)
+    (library / "__init__.py").write_text("from .base import Estimator, Regressor\n")
+    monkeypatch.syspath_prepend(library.parent)
+    package.edit("tables.py", "class Prices(", "from digest_library import Estimator\n\n\nclass Prices(Estimator, ")
+
+    def installed(text: str) -> str:
+        (library / "base.py").write_text(text + "\n\n\nclass Regressor(Estimator):\n    fits = 2\n")
+        for name in [name for name in sys.modules if name.partition(".")[0] == "digest_library"]:
+            del sys.modules[name]
+        return package.digest()
+
+    before = installed("class Estimator:\n    fits = 1")
+    assert installed("class Mixin:\n    pass\n\n\nclass Estimator(Mixin):\n    fits = 3") == before
+    package.edit("tables.py", "Estimator", "Regressor")
+    assert installed("class Estimator:\n    fits = 1") != before
+
+
+def test_a_class_of_the_platform_counts_alike_wherever_it_stands(package: Package, monkeypatch: pytest.MonkeyPatch):
+    prices = package.load().Prices
+    before = code_digest(prices)
+    monkeypatch.setitem(sys.modules, "mlplatform.features.moved", sys.modules[FeatureTable.__module__])
+    monkeypatch.setattr(FeatureTable, "__module__", "mlplatform.features.moved")
+    assert code_digest(prices) == before
+
+
+def test_a_class_of_a_packages_own_module_counts_with_what_that_imports(package: Package):
+    package.edit("__init__.py", "from", "from .tables import Prices\n\n\nclass Cheap(Prices):\n    pass\n\n\nfrom")
+
+    def digest() -> str:
+        package.load()
+        return code_digest(sys.modules["digest_case"].Cheap)
+
+    before = digest()
+    package.edit("unrelated.py", "None", "0")
+    assert digest() != before
+
+
 def test_a_class_of_a_notebook_counts_by_what_it_was_compiled_to():
     def defined(body: str) -> Any:
         module = types.ModuleType("digest_notebook")
@@ -198,4 +251,5 @@ def test_a_digest_by_other_rules_says_nothing():
     digest = code_digest(Package)
     assert not has_changed("0123456789abcdef", digest)
     assert not has_changed(None, digest)
-    assert has_changed("2:0123456789abcdef", digest)
+    assert not has_changed("2:0123456789abcdef", digest)
+    assert has_changed("3:0123456789abcdef", digest)

@@ -165,7 +165,7 @@ class SilverTable(Described):
         declared = {
             "source": self.source.name,
             "where": self.where,
-            "columns": sorted((column.name, column.type, _sql(column)) for column in self.columns),
+            "columns": sorted((column.name, spark_type(column.field().type), _sql(column)) for column in self.columns),
             "keys": sorted(self.primary_keys),
             "known_at": self.known_at,
             "expectations": [(item.name, item.condition) for item in self.all_expectations()],

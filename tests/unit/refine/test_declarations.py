@@ -363,3 +363,15 @@ def test_a_function_takes_other_columns_where_that_is_said(trainer: Model) -> No
 def test_a_binding_of_a_parameter_that_there_is_not_is_refused_with_the_nearest(trainer: Model) -> None:
     with pytest.raises((ConfigError, FeatureStoreError), match="Did you mean due"):
         trainer.function(MARGIN, deu="amount")
+
+
+@pytest.mark.parametrize(
+    ("kind", "other", "alike"),
+    [("bigint", "long", True), ("decimal(5,2)", "decimal(5, 2)", True), ("int", "long", False)],
+)
+def test_a_type_counts_by_what_it_is_not_by_how_it_is_spelled(kind: str, other: str, alike: bool) -> None:
+    def digest(spelled: str) -> str:
+        columns = (*Legs.columns, Column("seats", spelled, "How many", sql="miles"))
+        return type("Spelled", (Legs,), {"columns": columns})().digest()
+
+    assert (digest(kind) == digest(other)) is alike
