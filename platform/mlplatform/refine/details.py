@@ -17,10 +17,13 @@ class RefinedMarker(BaseModel):
     Attributes:
         code: Digest of its declaration and code.
         batch: The newest batch in it afterwards; 0 if it holds no row.
+        newest: The highest number that a batch of it ever had, so that no number is given twice: what is computed from
+            the table tells by them what is new. 0 in records of early versions.
     """
 
     code: str
     batch: int
+    newest: int = 0
 
 
 class RefineDetails(QuarantineDetails, ComputedDetails):

@@ -91,7 +91,10 @@ class SilverRefining:
         self._quarantine_lost = markers.lost(context, NAME, self._quarantine)
         run = markers.last(context, NAME, self._target, RefineDetails)
         self._marker = run.details.refined.get(self._target.name) if run is not None else None
+        self._largest: int = self._tables.largest(self._target, BATCH) or 0
         self._changed = self._refined_otherwise()
+        # By what a run refined that did not come to its record, nobody knows.
+        self._whole = self._lost or self._changed or (run is None and self._largest > 0)
         self._bronze = context.namespace.bronze(silver.source.name)
         self._version = self._tables.version(self._bronze)
 
@@ -103,14 +106,13 @@ class SilverRefining:
         """
         self._result.inputs[str(self._bronze)] = self._version
         files = self._files()
-        whole = self._lost or self._changed
-        if self._quarantine_lost and not whole:
+        if self._quarantine_lost and not self._whole:
             self._refill_quarantine(files.refined)
-        pending = files.all if whole else files.waiting
+        pending = files.all if self._whole else files.waiting
         if pending:
             self._context.progress(f"{self._target.name}: {len(pending)} file(s)")
             rows = fates(self._tables, self._silver, self._target, self._landed(pending), beside=pending)
-            if whole:
+            if self._whole:
                 self._replace(rows, pending)
                 self._mark(files.waiting)
                 self._say_whole(rows, pending)
@@ -120,7 +122,8 @@ class SilverRefining:
             self._count(rows, sum(files.sizes[name] for name in pending))
         details = self._result.details
         batch = self._tables.largest(self._target, BATCH) or 0
-        details.refined = {**details.refined, self._target.name: RefinedMarker(code=self._digest, batch=batch)}
+        marker = RefinedMarker(code=self._digest, batch=batch, newest=max(batch, self._newest()))
+        details.refined = {**details.refined, self._target.name: marker}
         markers.keep(self._context, self._result, self._target)
         markers.keep(self._context, self._result, self._quarantine)
 
@@ -134,11 +137,16 @@ class SilverRefining:
         if self._lost or self._tables.largest(self._target, BATCH, filters=[(BATCH, "<=", marker.batch)]) is not None:
             return False
         # No row is left of what the record is about: all was replaced since, by whatever declaration.
-        return marker.batch > 0 or self._tables.largest(self._target, BATCH) is not None
+        return marker.batch > 0 or self._largest > 0
+
+    def _newest(self) -> int:
+        """Return the highest batch number so far; a table that was put back, or emptied, holds lower ones."""
+        recorded = max(self._marker.batch, self._marker.newest) if self._marker is not None else 0
+        return max(self._largest, recorded)
 
     def _files(self) -> _Files:
         # Nothing may stay of another declaration, nor of what was refined at a later time than this.
-        filters = [] if self._changed else [(AVAILABLE_AT, "<=", self._context.as_of)]
+        filters = [] if self._whole else [(AVAILABLE_AT, "<=", self._context.as_of)]
         landed = self._tables.to_arrow(
             self._bronze, version=self._version, columns=[FILE, AVAILABLE_AT], filters=filters
         )
@@ -148,22 +156,24 @@ class SilverRefining:
         times = cast("list[datetime]", files.column(f"{AVAILABLE_AT}_min").to_pylist())
         available = dict(zip(names, times, strict=True))
         refined = dict(zip(names, self._tables.committed(self._target, self._marks(names)), strict=True))
-        looked_at = [name for name in names if available[name] <= self._context.as_of or refined[name]]
+        # A run that was killed while it refined all again has left rows of files that it did not come to mark.
+        held = set(texts(self._tables.to_arrow(self._target, columns=[FILE]), FILE)) if self._whole else set()
         if self._changed:
-            self._check_all_landed(sizes)
+            self._check_all_landed(held, sizes)
+        due = {name for name in names if available[name] <= self._context.as_of}
+        looked_at = [name for name in names if name in due or name in held or refined[name]]
         return _Files(
             sizes={name: sizes[name] for name in looked_at},
             waiting=[name for name in looked_at if not refined[name]],
             refined=[name for name in looked_at if refined[name]],
         )
 
-    def _check_all_landed(self, sizes: dict[str, int]) -> None:
-        held = set(texts(self._tables.to_arrow(self._target, columns=[FILE]), FILE))
+    def _check_all_landed(self, held: set[str], sizes: dict[str, int]) -> None:
         missing = sorted(held - set(sizes))
         if missing:
             raise StageError(
-                f"{self._target.name} is declared otherwise than it was refined, and {len(missing)} of its files are "
-                f"no longer in {self._bronze}: {', '.join(missing[:3])}{' ...' if len(missing) > 3 else ''}.",  # noqa: PLR2004
+                f"{self._target.name} may have been refined by another declaration, and {len(missing)} of its files "
+                f"are no longer in {self._bronze}: {', '.join(missing[:3])}{' ...' if len(missing) > 3 else ''}.",  # noqa: PLR2004
                 hint="Nothing was written. Put the files back where they landed and ingest, or take the change back.",
             )
 
@@ -174,23 +184,27 @@ class SilverRefining:
         return [Transaction(f"refine:{self._silver.name}:{file}") for file in files]
 
     def _batch_of(self, good: pa.Table) -> pa.Table:
-        # A table that was put back holds fewer batches than have been seen of it.
-        recorded = self._marker.batch if self._marker is not None else 0
-        batch = max(self._tables.largest(self._target, BATCH) or 0, recorded) + 1
         good = good.select([field.name for field in self._silver.schema() if field.name != BATCH])
-        return good.append_column(BATCH, pa.array([batch] * good.num_rows, pa.int64()))
+        return good.append_column(BATCH, pa.array([self._newest() + 1] * good.num_rows, pa.int64()))
 
     def _add(self, rows: Fates, files: list[str]) -> None:
         """Add new files' rows.
 
-        The quarantine first: silver's commit is what marks the files as refined. After a crash between the two, files
-        that the quarantine has taken are not taken again.
+        The quarantine first: silver's commit is what marks the files as refined. Of files that the quarantine took and
+        silver did not, as after a crash between the two, the quarantine's rows are replaced: the declaration may have
+        been mended since.
         """
-        for name, mark in zip(files, self._marks(files), strict=True):
+        marks = self._marks(files)
+        taken = [
+            name for name, done in zip(files, self._tables.committed(self._quarantine, marks), strict=True) if done
+        ]
+        if taken:
+            self._put_in_quarantine(rows.bad.filter(pc.is_in(rows.bad.column(FILE), pa.array(taken))), taken)
+        for name, mark in zip(files, marks, strict=True):
             bad = rows.bad.filter(pc.equal(rows.bad.column(FILE), pa.scalar(name)))
-            if bad.num_rows:
+            if bad.num_rows and name not in taken:
                 self._tables.append(self._quarantine, as_quarantined(bad), transactions=[mark])
-        self._tables.append(self._target, self._batch_of(rows.good), transactions=self._marks(files))
+        self._tables.append(self._target, self._batch_of(rows.good), transactions=marks)
 
     def _replace(self, rows: Fates, files: list[str]) -> None:
         """Put the rows of files in place of those that the table holds of them, in one commit.
@@ -241,11 +255,17 @@ class SilverRefining:
         details = self._result.details
         if self._quarantine_lost:
             details.note(f"{self._quarantine.name} was gone: {rows.bad.num_rows} row(s) are in it again.")
-        why = "was gone, or another table lay in its place" if self._lost else "is declared otherwise than before"
         details.note(
-            f"{self._target.name} {why}: all {len(files)} file(s) of {self._bronze.name} were refined again, "
-            f"{rows.good.num_rows} row(s)."
+            f"{self._target.name} {self._why_whole()}: all {len(files)} file(s) of {self._bronze.name} were refined "
+            f"again, {rows.good.num_rows} row(s)."
         )
+
+    def _why_whole(self) -> str:
+        if self._lost:
+            return "was gone, or another table lay in its place"
+        if self._marker is not None and has_changed(self._marker.code, self._digest):
+            return "is declared otherwise than before"
+        return "holds rows of a run that did not complete"
 
     def _say_large(self, bad: pa.Table, files: _Files) -> None:
         reasons = zip(texts(bad, FILE), texts(bad, REASONS), strict=True)

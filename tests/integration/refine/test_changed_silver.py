@@ -13,7 +13,7 @@ from deltalake import DeltaTable
 
 from mlplatform import Column, Expectation, FeatureTable
 from mlplatform.as_of import parse_as_of
-from mlplatform.errors import StageError
+from mlplatform.errors import StageError, TableError
 from mlplatform.ops.record_table import RecordTable
 from mlplatform.ops.records import STAGE_RUNS
 from mlplatform.pipeline import Pipeline
@@ -83,6 +83,24 @@ class Reworded(Monthly):
     columns = changed("price", comment="What a month costs")
 
 
+class Hopeless(Monthly):
+    """No row is good enough."""
+
+    expectations = (*Monthly.expectations, Expectation("never_holds", "1 = 0"))
+
+
+class Required(Monthly):
+    """Its seats may not be null, and some are."""
+
+    columns = changed("seats", nullable=False, sql="nullif(try_cast(seats AS double), 3)")
+
+
+class Checked(Required):
+    """Rows whose seats are null are quarantined."""
+
+    expectations = (*Monthly.expectations, Expectation("seats_are_known", "seats IS NOT NULL"))
+
+
 class Broken(Monthly):
     """Refers to a column that nobody has."""
 
@@ -146,7 +164,7 @@ def ws(tmp_path: Path, base: Path) -> Iterator[LocalWorkspace]:
 def new(tmp_path_factory: pytest.TempPathFactory, tiny: TinyFolder) -> dict[str, dict[str, list[str]]]:
     """The tables of workspaces that never knew another declaration, by its name."""
     states = {}
-    for silver in (Monthly, Yearly, Northern):
+    for silver in (Monthly, Yearly, Northern, Checked):
         with LocalWorkspace.open(root=tmp_path_factory.mktemp(silver.__name__) / "home") as ws:
             run(ws, tiny, silver)
             states[silver.__name__] = contents(ws)
@@ -245,6 +263,19 @@ def die_at(patch: pytest.MonkeyPatch, number: int) -> None:
         patch.setattr(LocalTables, method, counted)
 
 
+def die_on(patch: pytest.MonkeyPatch, table: str) -> None:
+    """Die in place of the first write to a table."""
+    for method in ("overwrite", "append", "merge", "replace_range"):
+        write = getattr(LocalTables, method)
+
+        def unless(self, name, *arguments, _write=write, **options):
+            if str(name).endswith(f".{table}"):
+                raise Killed
+            return _write(self, name, *arguments, **options)
+
+        patch.setattr(LocalTables, method, unless)
+
+
 @pytest.mark.parametrize("number", range(1, 6))
 @pytest.mark.parametrize("then", [Northern, Monthly], ids=lambda silver: silver.__name__)
 def test_a_run_that_is_killed_is_completed_or_taken_back(ws, tiny, new, monkeypatch, number, then):
@@ -255,6 +286,58 @@ def test_a_run_that_is_killed_is_completed_or_taken_back(ws, tiny, new, monkeypa
             run(ws, tiny, Northern, NOW, "refine")
     run(ws, tiny, then)
     assert contents(ws) == new[then.__name__]
+
+
+@pytest.mark.parametrize("number", [2, 3])
+@pytest.mark.parametrize("then", [Monthly, Yearly], ids=["lost", "changed"])
+def test_what_a_killed_run_refined_of_a_later_time_is_not_refined_twice(ws, tiny, new, monkeypatch, number, then):
+    run(ws, tiny, Monthly, NOW, "ingest")
+    if then is Monthly:
+        shutil.rmtree(ws.root / "tables" / "dev" / "tiny" / "silver_signups")
+        ws.tables._opened.clear()
+    with monkeypatch.context() as patch:
+        die_at(patch, number)
+        with pytest.raises(Killed):
+            run(ws, tiny, then, NOW, "refine")
+    run(ws, tiny, then, BEFORE)
+    run(ws, tiny, then)
+    assert contents(ws) == new[then.__name__]
+
+
+def test_features_follow_after_a_declaration_that_no_row_passed(ws, tiny, new):
+    run(ws, tiny, Monthly)
+    run(ws, tiny, Hopeless, NOW, "refine")
+    assert not prices(ws, "silver_signups")
+    run(ws, tiny, Yearly)
+    assert contents(ws) == new["Yearly"]
+
+
+def test_rows_of_a_first_run_that_failed_after_its_quarantine_are_judged_anew(tmp_path, tiny, new):
+    with LocalWorkspace.open(root=tmp_path / "home") as ws:
+        run(ws, tiny, Required, NOW, "ingest")
+        with pytest.raises(TableError, match="seats"):
+            run(ws, tiny, Required, NOW, "refine")
+        assert ws.tables.to_arrow("dev.tiny.quarantine_signups").num_rows
+        summary = run(ws, tiny, Checked)
+        assert contents(ws) == new["Checked"]
+        assert not any("silver_signups" in note for note in summary.notes())
+
+
+@pytest.mark.parametrize("earlier", [(), ("2020-01-15",)], ids=["a first run", "a run that found nothing"])
+def test_what_a_run_that_did_not_complete_refined_is_refined_again(tmp_path, tiny, new, monkeypatch, earlier):
+    with LocalWorkspace.open(root=tmp_path / "home") as ws:
+        for as_of in earlier:
+            run(ws, tiny, Yearly, as_of)
+        run(ws, tiny, Yearly, NOW, "ingest")
+        with monkeypatch.context() as patch:
+            die_on(patch, "gold_spine")
+            with pytest.raises(Killed):
+                run(ws, tiny, Yearly, NOW, "refine")
+        assert prices(ws, "silver_signups")
+        then = Yearly if earlier else Monthly
+        summary = run(ws, tiny, then)
+        assert contents(ws) == new[then.__name__]
+        assert any(note.startswith("silver_signups holds rows of a run that did not") for note in summary.notes())
 
 
 def test_files_that_are_gone_are_named_and_nothing_is_written(ws, tiny, tmp_path):
