@@ -56,7 +56,8 @@ class Features(Stage[FeaturesDetails]):
 
     def run(self, context: StageContext) -> StageResult[FeaturesDetails]:
         """Bring all feature tables up to `as_of`."""
-        result = StageResult(details=FeaturesDetails(), rows_out=0)
+        # Also where there is no feature table: a record of this stage always says it.
+        result = StageResult(details=FeaturesDetails(computed={}), rows_out=0)
         for table in self.tables:
             _compute_new(context, table(), result)
         if not result.rows_out:
