@@ -162,3 +162,13 @@ def test_a_float_goes_into_a_decimal_column_only_if_it_is_that_decimal(ws: Works
         with pytest.raises(TableError, match=f"Column paid of {name} is decimal128.8, 2.; .* does not fit"):
             ws.tables.append(name, pa.table({"paid": [wrong]}))
     assert ws.tables.to_arrow(name).num_rows == 6
+
+
+def test_whole_numbers_go_into_a_decimal_column_that_has_room_for_them(ws: Workspace, fresh: Any) -> None:
+    name = fresh("counts")
+    ws.tables.create(name, pa.schema([pa.field("loans", pa.decimal128(10, 2))]))
+    ws.tables.append(name, pa.table({"loans": pa.array([12345, -1, None], pa.int64())}))
+    loans = ws.tables.to_arrow(name).column("loans").to_pylist()
+    assert sorted(value for value in loans if value is not None) == [Decimal(-1), Decimal(12345)]
+    with pytest.raises(TableError, match="Column loans of"):
+        ws.tables.append(name, pa.table({"loans": pa.array([10**9], pa.int64())}))

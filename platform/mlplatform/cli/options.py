@@ -141,7 +141,7 @@ def common_options(*, hidden: bool = False) -> list[click.Option]:
         ),
         option(
             "--use-cases",
-            type=click.Path(path_type=Path),
+            type=click.Path(path_type=Path, file_okay=False),
             help="Folder of use cases, searched first.  [default: the setting MLPLATFORM_USE_CASES]",
             hidden=hidden,
         ),

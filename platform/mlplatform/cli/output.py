@@ -47,9 +47,12 @@ def readers_may_go() -> Iterator[None]:
     try:
         yield
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        sys.stdout, sys.stderr = streams
+        try:
+            for stream in (sys.stdout, sys.stderr):
+                if stream is not None:  # closed by whoever started the command
+                    stream.flush()
+        finally:
+            sys.stdout, sys.stderr = streams
 
 
 def _tolerant(stream: TextIO) -> TextIO:

@@ -65,5 +65,5 @@ def retrain(use_case: str, as_of: str | None, dry_run: bool, start_job: str | No
         job = details.job
         told = (f"Job {job.name}, run {job.run_id}: {job.state}.", job.message, job.url)
         click.echo(" ".join(part for part in told if part))
-    elif gated is not None:
+    elif gated is not None and gated.challenger is not None:
         click.echo(f"Version {gated.challenger}: {gated.outcome} ({gated.reason}).")

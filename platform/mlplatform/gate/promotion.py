@@ -60,7 +60,7 @@ class GateDetails(Details):
 
 
 class ChampionMovedError(Exception):
-    """The champion is no longer the one that a decision, on record by now, compared with."""
+    """What a decision, on record by now, rests on has changed: the champion is another one, or the approval is gone."""
 
     def __init__(self, decision: Decision) -> None:
         """Take the decision."""
@@ -257,7 +257,7 @@ def actions(
     if hold or not approved(ws, namespace, decision, approval):
         return "waiting", [_tag(ws, namespace, decision, WAITING)]
     moves = _moves(ws, namespace, decision, aliases, line_of_champions(recorded))
-    moves[0] = _confirmed(ws, namespace, decision, moves[0])
+    moves[0] = _confirmed(ws, namespace, decision, approval, moves[0])
     return "applied", [*moves, recording(ws, namespace, decision, "applied")]
 
 
@@ -326,12 +326,15 @@ def _changed(decision: Decision, aliases: Mapping[str, int]) -> str:
     return f"the champion is {_named(champion)}, but the challenger was compared with {compared}"
 
 
-def _confirmed(ws: Workspace, namespace: Namespace, decision: Decision, action: Action) -> Action:
-    """Return an action that first looks whether the champion is still the one of the plan: evidence takes a while."""
+def _confirmed(ws: Workspace, namespace: Namespace, decision: Decision, approval: str, action: Action) -> Action:
+    """Return an action that first looks whether the plan still holds: storing the evidence takes a while.
+
+    That is, whether the champion is the one that was compared with, and nobody took the approval back.
+    """
 
     def act() -> None:
         changed = _changed(decision, ws.registry.aliases(namespace.model))
-        if changed:
+        if changed or not approved(ws, namespace, decision, approval):
             raise ChampionMovedError(decision)
         action.act()
 
@@ -369,7 +372,7 @@ def _moves(
     if aliases.get(CHAMPION) != version:
         todo.append(_move(ws, model, CHAMPION, version))
     if aliases.get(CHALLENGER) == version:
-        todo.append(_take_away(ws, model, CHALLENGER))
+        todo.append(_take_away_from(ws, model, CHALLENGER, version))
     expected = {CHAMPION: version} | ({PREVIOUS_CHAMPION: previous} if previous is not None else {})
     todo.append(Action("read the aliases back", lambda: _read_back(ws, model, expected)))
     return todo
@@ -417,6 +420,15 @@ def _move(ws: Workspace, model: ObjectName, alias: str, version: int) -> Action:
 
 def _take_away(ws: Workspace, model: ObjectName, alias: str) -> Action:
     return Action(f"take the alias {alias} away", lambda: ws.registry.delete_alias(model, alias))
+
+
+def _take_away_from(ws: Workspace, model: ObjectName, alias: str, version: int) -> Action:
+    def act() -> None:
+        # A training may have given it to another version meanwhile.
+        if ws.registry.aliases(model).get(alias) == version:
+            ws.registry.delete_alias(model, alias)
+
+    return Action(f"take the alias {alias} away", act)
 
 
 def _read_back(ws: Workspace, model: ObjectName, expected: dict[str, int]) -> None:

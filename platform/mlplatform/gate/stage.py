@@ -90,6 +90,7 @@ class Gate(PlannedStage[GateDetails]):
                 return change.carry_out(context)
             except evidence_files.NotStoredError as error:
                 rejection = self._recorded(context, error.rejection, (), dry_run=False)
+                rejection.result.details.hint = change.plan.result.details.hint
                 return Change(rejection, change.error).carry_out(context)
 
     def _change(self, context: StageContext, *, dry_run: bool) -> Change:

@@ -18,6 +18,7 @@ import pytest
 from mlplatform.as_of import parse_as_of
 from mlplatform.cli import status
 from mlplatform.errors import DeploymentError, FeatureStoreError, TableError
+from mlplatform.gate.promotion import GateDetails
 from mlplatform.gate.stage import Gate
 from mlplatform.monitoring.baseline import Baselines
 from mlplatform.naming import CHALLENGER, CHAMPION, Namespace
@@ -26,7 +27,7 @@ from mlplatform.ops.result import StageResult
 from mlplatform.pipeline import Pipeline
 from mlplatform.scoring.scorer import BatchScorer
 from mlplatform.training import reference
-from mlplatform.training.stage import Train
+from mlplatform.training.stage import Train, TrainDetails
 from mlplatform.workspace.local.workspace import LocalWorkspace
 from tests.support.hook import listening
 from tests.support.state import business_state, differences
@@ -589,10 +590,10 @@ def test_two_processes_that_find_a_retraining_due_do_one(open_at, tiny, tmp_path
         del stage
         trained.append(context.run_id)
         time.sleep(0.5)
-        return StageResult(details={"version": 1})
+        return StageResult(TrainDetails(version=1))
 
     monkeypatch.setattr(Train, "run", slow_training)
-    monkeypatch.setattr(Gate, "run", lambda *_, **__: StageResult(skipped="not in this test"))
+    monkeypatch.setattr(Gate, "run", lambda *_, **__: StageResult(GateDetails(), skipped="not in this test"))
     pipelines = [Pipeline(ws, open_tiny(ws, eager.folder), parse_as_of(LATER)) for _ in range(2)]
     threads = [threading.Thread(target=pipeline.run, args=(["retrain"],)) for pipeline in pipelines]
     for thread in threads:

@@ -97,3 +97,11 @@ def test_a_process_whose_reader_has_gone_ends_quietly_too(unbuffered: str) -> No
         env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(("closed", "said"), [(">&-", ""), ("2>&-", "mlplatform")])
+def test_a_stream_that_was_closed_at_the_start_changes_no_exit_code(closed: str, said: str) -> None:
+    command = f"{sys.executable} -m mlplatform.cli --version {closed}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=PROJECT, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(said)

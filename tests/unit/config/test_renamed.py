@@ -47,7 +47,7 @@ def loaded(folder: Path, text: str, env: str = "prod") -> tuple[UseCaseSettings,
             0.2,
             (
                 "line 5: gate.features.max_null_increase is called monitoring.max_null_increase now, which stands in "
-                "line 6 and is what counts. Remove the old key."
+                "line 6. The new one counts, and the gate goes by the stricter of both. Remove the old key."
             ),
         ),
         (
@@ -119,3 +119,27 @@ def test_the_command_line_says_it_once_and_in_a_line(tmp_path: Path) -> None:
         f"Warning: {folder / 'config.yml'} line 3: gate.features.max_null_increase is called "
         "monitoring.max_null_increase now. It is read under its old name for now: rename it.\n"
     )
+
+
+def test_an_environment_s_old_name_lies_over_the_new_name_of_the_rest(tmp_path: Path) -> None:
+    text = (
+        "gate: {floor: 0.6}\nmonitoring: {max_null_increase: 0.05}\n"
+        "environments: {prod: {gate: {features: {max_null_increase: 0.4}}}}\n"
+    )
+    settings, (message,) = loaded(tmp_path, text)
+    assert (settings.gate.features.max_null_increase, settings.monitoring.max_null_increase) == (0.4, 0.4)
+    assert "It is read under its old name for now" in message
+    settings, messages = loaded(tmp_path, text, env="dev")
+    assert (settings.gate.features.max_null_increase, messages) == (0.05, [])
+
+
+def test_written_under_both_names_the_gate_is_never_laxer_than_it_was(tmp_path: Path) -> None:
+    text = "gate: {floor: 0.6, features: {max_null_increase: 0.05}}\nmonitoring: {max_null_increase: 0.3}\n"
+    settings, _ = loaded(tmp_path, text)
+    assert (settings.gate.features.max_null_increase, settings.monitoring.max_null_increase) == (0.05, 0.3)
+
+
+def test_a_section_without_content_takes_the_new_name(tmp_path: Path) -> None:
+    text = "gate: {floor: 0.6, features: {max_null_increase: 0.3}}\nmonitoring:\n"
+    settings, _ = loaded(tmp_path, text)
+    assert settings.monitoring.max_null_increase == 0.3

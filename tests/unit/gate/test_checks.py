@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -369,3 +370,18 @@ def test_the_metric_of_a_draw_is_the_metric_of_the_rows_drawn(name):
     expected = metric.compute(LABELS[drawn], made[drawn])
     assert metric.fast_draws is not None
     assert metric.draws(LABELS, made)(counts) == pytest.approx(expected, abs=1e-12)
+
+
+def test_what_a_check_of_one_s_own_gives_is_recorded_whatever_kind_of_number_it_is():
+    kept = CheckResult(
+        "rows",
+        "pass",
+        "",
+        np.int64(3),
+        np.float32(0.5),
+        numbers={"share": np.float64(0.25)},
+        parts=[{"ok": np.bool_(1)}],
+    ).to_record()
+    assert json.loads(json.dumps(kept)) == kept
+    assert (kept["value"], kept["limit"], kept["parts"]) == (3, 0.5, [{"ok": True}])
+    assert CheckResult.of({**kept, "of a later version": 1}) == CheckResult.of(kept)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -129,8 +130,8 @@ class CheckResult:
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> CheckResult:
-        """Return a result as it is on record."""
-        return cls(**record)
+        """Return a result as it is on record; what this version does not know is left out."""
+        return cls(**{item.name: record[item.name] for item in fields(cls) if item.name in record})
 
     def to_record(self, *, histogram: bool = True) -> dict[str, Any]:
         """Return the result as plain data, as it is kept on record.
@@ -138,8 +139,13 @@ class CheckResult:
         Args:
             histogram: With the bars of its plot.
         """
-        record = asdict(self)
+        # A use case's own check may give NumPy's numbers, which JSON does not know.
+        record = json.loads(json.dumps(asdict(self), default=_plain))
         return record if histogram else {key: value for key, value in record.items() if key != "histogram"}
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if hasattr(value, "item") else str(value)
 
 
 class GateCheck(ABC):

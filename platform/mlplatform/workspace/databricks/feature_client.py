@@ -122,5 +122,5 @@ class DatabricksFeatureClient(FeatureClientBase[SparkFrame, UnityTable, Databric
 
     def _scored_arrow(self, request: BatchScoring[SparkFrame, UnityTable]) -> pa.Table:
         df = self._scored(request)
-        with asked(f"BatchScoring with {request.model.uri}"):
+        with asked(f"Scoring with {request.model.uri}"):
             return to_arrow(df, request.plan.schema)

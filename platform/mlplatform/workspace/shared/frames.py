@@ -90,7 +90,9 @@ def _exactly(column: pa.ChunkedArray[Any], kind: pa.DataType) -> pa.ChunkedArray
     Raises:
         ArrowInvalid: If a value would not be the same.
     """
-    cast = column.cast(kind)
+    whole = pa.types.is_integer(column.type) and pa.types.is_decimal(kind)
+    # By way of text: Arrow asks for room for every integer of the type, and not for these.
+    cast = (column.cast(pa.string()) if whole else column).cast(kind)
     if pa.types.is_floating(column.type) and pa.types.is_decimal(kind):
         # By way of text: Arrow's own cast back may be a last bit off.
         back = cast.cast(pa.string()).cast(column.type)
