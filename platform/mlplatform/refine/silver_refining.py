@@ -94,7 +94,8 @@ class SilverRefining:
         self._largest: int = self._tables.largest(self._target, BATCH) or 0
         self._changed = self._refined_otherwise()
         # By what a run refined that did not come to its record, nobody knows.
-        self._whole = self._lost or self._changed or (run is None and self._largest > 0)
+        self._unrecorded = run is None
+        self._whole = self._lost or self._changed or (self._unrecorded and self._largest > 0)
         self._bronze = context.namespace.bronze(silver.source.name)
         self._version = self._tables.version(self._bronze)
 
@@ -141,6 +142,8 @@ class SilverRefining:
 
     def _newest(self) -> int:
         """Return the highest batch number so far; a table that was put back, or emptied, holds lower ones."""
+        if self._unrecorded:
+            return 0  # nothing on record was computed from its batches: they are numbered as if there had been none
         recorded = max(self._marker.batch, self._marker.newest) if self._marker is not None else 0
         return max(self._largest, recorded)
 
