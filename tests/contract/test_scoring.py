@@ -70,8 +70,15 @@ def shop(ws: Workspace) -> Shop:
     frame = training_set.to_pandas()
     model = LinearRegression().fit(frame.drop(columns="y"), frame["y"])
     ws.registry.ensure_model(MODEL)
-    arguments = {"model": model, "artifact_path": "model", "flavor": mlflow.sklearn, "training_set": training_set}
-    info = ws.fe.log_model(**arguments, registered_model_name=MODEL)
+    info = ws.fe.log_model(
+        model=model,
+        artifact_path="model",
+        flavor=mlflow.sklearn,
+        training_set=training_set,
+        registered_model_name=MODEL,
+        # MLflow's own default is a pickle where it is tracked on Databricks.
+        serialization_format="skops",
+    )
     version = int(info.registered_model_version)
     ws.registry.set_alias(MODEL, CHAMPION, version)
     uris = {
