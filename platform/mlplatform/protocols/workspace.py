@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol, Self, runtime_checkable
 from mlplatform.protocols.feature_client import FeatureClient
 from mlplatform.protocols.functions import Functions
 from mlplatform.protocols.landing import AutoLoader
+from mlplatform.protocols.maintenance import Maintenance
 from mlplatform.protocols.operations import Access, Jobs, Monitors, Upload
 from mlplatform.protocols.registry import Registry
 from mlplatform.protocols.tables import Tables
@@ -65,6 +66,11 @@ class Workspace(Protocol):
     @property
     def tables(self) -> Tables:
         """Delta tables."""
+        ...
+
+    @property
+    def maintenance(self) -> Maintenance:
+        """Compaction and retention of Delta tables."""
         ...
 
     @property

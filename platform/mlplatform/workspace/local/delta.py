@@ -51,6 +51,7 @@ def open_table(path: Path, name: str, *, version: int | None = None) -> DeltaTab
                     hint="Was the table dropped and created again after the version was recorded?",
                 )
             table.load_as_version(version)
+            _check_kept(table, name)
     except TableNotFoundError:
         raise TableError(f"Table {name} does not exist.", hint="Run the stage that writes it.") from None
     return table
@@ -208,10 +209,83 @@ def replace_range(
     return _retrying(path, name, commit)
 
 
+def compact(path: Path, name: str, size: int) -> int:
+    """Put files together that are smaller than a size, in one commit that changes no row.
+
+    Args:
+        path: The table's folder.
+        name: The table's name, for messages.
+        size: Bytes that a file is to grow to.
+
+    Returns:
+        How many files were replaced.
+
+    Raises:
+        UnavailableError: If other writers kept winning.
+    """
+    replaced = 0
+
+    def commit(table: DeltaTable) -> int:
+        nonlocal replaced
+        # One bin at a time: memory stays near the size of a file.
+        metrics = table.optimize.compact(
+            target_size=size,
+            max_concurrent_tasks=1,
+            writer_properties=WRITER,
+            commit_properties=CommitProperties(max_commit_retries=0),
+            post_commithook_properties=HOOKS,
+        )
+        replaced = int(metrics["numFilesRemoved"])
+        return 0
+
+    _retrying(path, name, commit)
+    return replaced
+
+
+def vacuum(path: Path, name: str, versions: Sequence[int], days: int, *, dry_run: bool) -> list[str]:
+    """Remove files that left the table longer ago than some days, or never were in it, and that no version to keep has.
+
+    Args:
+        path: The table's folder.
+        name: The table's name, for messages.
+        versions: The versions to keep.
+        days: How long files stay.
+        dry_run: Only return the files.
+
+    Returns:
+        The files, relative to the folder; also those that were removed before.
+    """
+    removed: list[str] = []
+
+    def commit(table: DeltaTable) -> int:
+        nonlocal removed
+        removed = table.vacuum(
+            retention_hours=days * 24,
+            dry_run=dry_run,
+            enforce_retention_duration=False,
+            full=True,
+            keep_versions=list(versions) or None,
+            post_commithook_properties=HOOKS,
+        )
+        return 0
+
+    _retrying(path, name, commit)
+    return removed
+
+
 def is_committed(table: DeltaTable, transaction: Transaction) -> bool:
     """Tell whether the table holds this transaction (or a later version of its application)."""
     committed = table.transaction_version(transaction.app_id)
     return committed is not None and committed >= transaction.version
+
+
+def _check_kept(table: DeltaTable, name: str) -> None:
+    if not all(Path(duck.local_path(uri)).exists() for uri in table.file_uris()):
+        raise TableError(
+            f"The files of version {table.version()} of {name} are gone: maintenance removed them.",
+            hint="The setting maintenance.keep_days says how long versions are kept; those that a model in use was "
+            "trained on are kept longer.",
+        )
 
 
 def _layout(table: DeltaTable) -> list[str]:

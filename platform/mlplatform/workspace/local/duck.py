@@ -72,7 +72,7 @@ def scan(
     """
     schema = arrow_schema(table)
     names = list(columns) if columns is not None else schema.names
-    files = [_local_path(uri) for uri in table.file_uris()]
+    files = [local_path(uri) for uri in table.file_uris()]
     if table.protocol().min_reader_version > PLAIN_READER_VERSION or table.metadata().partition_columns or not files:
         # Deletion vectors, column mapping and partitions: only a Delta reader knows which rows exist.
         connection.register(f"{view}__arrow", _read(table, schema, names))
@@ -102,7 +102,8 @@ def _read_parquet(files: Sequence[str]) -> str:
     return f"read_parquet([{listed}], union_by_name = true, hive_partitioning = false)"
 
 
-def _local_path(uri: str) -> str:
+def local_path(uri: str) -> str:
+    """Return the path of a file as delta-rs names it."""
     # delta-rs gives the folder percent-encoded: a space in it would be looked for as `%20`.
     return unquote(uri.removeprefix("file://"))
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
     from mlplatform.workspace.local.feature_client import LocalFeatureClient
+    from mlplatform.workspace.local.maintenance import LocalMaintenance
     from mlplatform.workspace.local.session import SailServer
     from mlplatform.workspace.local.tables import LocalTables
 
@@ -117,6 +118,13 @@ class LocalWorkspace(SharedWorkspace):
                 f"A package of the local workspace is not installed ({error}).", hint="pip install 'mlplatform[local]'"
             ) from error
         return LocalTables(self.root / "tables", self.scratch, lambda: self.spark)
+
+    @cached_property
+    def maintenance(self) -> LocalMaintenance:
+        """Compaction and retention, by delta-rs."""
+        from mlplatform.workspace.local.maintenance import LocalMaintenance
+
+        return LocalMaintenance(self.tables)
 
     @cached_property
     def registry(self) -> LocalRegistry:
