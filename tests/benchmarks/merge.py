@@ -109,7 +109,7 @@ def _build(tables: Any, task: dict[str, Any]) -> None:
     from pyarrow import parquet
 
     from mlplatform.workspace.local import delta
-    from mlplatform.workspace.local.rows import ParquetRows
+    from mlplatform.workspace.local.rows import ParquetSource
 
     root = Path(task["root"])
     schema = _schema(task["features"])
@@ -118,7 +118,7 @@ def _build(tables: Any, task: dict[str, Any]) -> None:
     with parquet.ParquetWriter(file, schema) as writer:
         for batch in _batches(task):
             writer.write_batch(batch)
-    rows = ParquetRows([file], tables.describe(NAME).schema)
+    rows = ParquetSource([file], tables.describe(NAME).schema)
     delta.merge(tables.path(NAME), NAME, rows, ["id", "at"], root / "tmp")
     file.unlink()
 
@@ -127,10 +127,10 @@ def _rewrite(tables: Any, root: Path) -> None:
     from deltalake import write_deltalake
 
     from mlplatform.workspace.local.data_files import FILE_BYTES, WRITER
-    from mlplatform.workspace.local.rows import ParquetRows
+    from mlplatform.workspace.local.rows import ParquetSource
 
     files = [Path(uri.removeprefix("file://")) for uri in tables.open(NAME).file_uris()]
-    rows = ParquetRows(files, tables.describe(NAME).schema)
+    rows = ParquetSource(files, tables.describe(NAME).schema)
     other = root / "rewritten"
     write_deltalake(str(other), rows.reader(), target_file_size=FILE_BYTES, writer_properties=WRITER)
     shutil.rmtree(other)

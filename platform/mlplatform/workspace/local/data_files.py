@@ -45,7 +45,7 @@ class DataFile:
         path: As the log has it, relative to the table's folder.
         place: Where it lies.
         size: Bytes.
-        rows: Rows, or None where the log does not say.
+        rows: RowSource, or None where the log does not say.
     """
 
     path: str

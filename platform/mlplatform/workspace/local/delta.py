@@ -26,8 +26,8 @@ from mlplatform.protocols.table_checks import check_type
 from mlplatform.protocols.tables import Transaction, WriteResult
 from mlplatform.workspace.local import duck
 from mlplatform.workspace.local.data_files import FILE_BYTES, HOOKS, WRITER, replace, write
-from mlplatform.workspace.local.merge import Change, layout, plan_merge, plan_replacement
-from mlplatform.workspace.local.rows import ArrowRows, Counted, Rows, as_rows
+from mlplatform.workspace.local.merge import TableChange, layout, plan_merge, plan_replacement
+from mlplatform.workspace.local.rows import ArrowSource, Counted, RowSource, as_rows
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -105,7 +105,7 @@ def read_list(table: DeltaTable, key: str) -> tuple[str, ...]:
     return tuple(json.loads(properties(table).get(key, "[]")))
 
 
-def append(path: Path, name: str, rows: Rows | pa.Table, transactions: Sequence[Transaction] = ()) -> WriteResult:
+def append(path: Path, name: str, rows: RowSource | pa.Table, transactions: Sequence[Transaction] = ()) -> WriteResult:
     """Append rows; with transactions, exactly once.
 
     Args:
@@ -133,7 +133,7 @@ def append(path: Path, name: str, rows: Rows | pa.Table, transactions: Sequence[
     return _retrying(path, name, commit)
 
 
-def overwrite(path: Path, name: str, rows: Rows | pa.Table, scratch: Path) -> WriteResult:
+def overwrite(path: Path, name: str, rows: RowSource | pa.Table, scratch: Path) -> WriteResult:
     """Replace all rows in one commit; those of a table with keys are laid out in their order.
 
     Args:
@@ -145,7 +145,7 @@ def overwrite(path: Path, name: str, rows: Rows | pa.Table, scratch: Path) -> Wr
 
     def commit(table: DeltaTable) -> int:
         order, source = _layout(table), as_rows(rows)
-        if not order or (isinstance(source, ArrowRows) and source.table.num_rows <= duck.BATCH_ROWS):
+        if not order or (isinstance(source, ArrowSource) and source.table.num_rows <= duck.BATCH_ROWS):
             return _write(table, source.reader(), "overwrite")
         with duck.connect(scratch) as connection:
             source.scan(connection, "source")
@@ -156,7 +156,7 @@ def overwrite(path: Path, name: str, rows: Rows | pa.Table, scratch: Path) -> Wr
     return _retrying(path, name, commit)
 
 
-def merge(path: Path, name: str, rows: Rows | pa.Table, keys: Sequence[str], scratch: Path) -> WriteResult:
+def merge(path: Path, name: str, rows: RowSource | pa.Table, keys: Sequence[str], scratch: Path) -> WriteResult:
     """Update the rows whose keys match and insert the others, in one commit; only files that hold them are rewritten.
 
     Columns that `rows` lacks keep their values on update and are null on insert; new columns are added first, by a
@@ -188,7 +188,7 @@ def merge(path: Path, name: str, rows: Rows | pa.Table, keys: Sequence[str], scr
 
 
 def replace_range(
-    path: Path, name: str, rows: Rows | pa.Table, span: tuple[str, datetime, datetime], scratch: Path
+    path: Path, name: str, rows: RowSource | pa.Table, span: tuple[str, datetime, datetime], scratch: Path
 ) -> WriteResult:
     """Replace the rows whose column lies in a range, both ends included, in one commit.
 
@@ -311,7 +311,7 @@ def _write(
     return counted.rows
 
 
-def _apply(connection: DuckDBPyConnection, table: DeltaTable, path: Path, change: Change, scratch: Path) -> int:
+def _apply(connection: DuckDBPyConnection, table: DeltaTable, path: Path, change: TableChange, scratch: Path) -> int:
     readers = change.readers(connection, duck.arrow_schema(table))
     if change.whole:
         _write(table, next(readers), "overwrite")

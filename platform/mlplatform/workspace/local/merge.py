@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     import duckdb
     from deltalake import DeltaTable
 
-    from mlplatform.workspace.local.rows import Rows
+    from mlplatform.workspace.local.rows import RowSource
 
 
 @dataclass(frozen=True)
-class Change:
+class TableChange:
     """A change of a table's opened version; its queries are those of the connection that planned it.
 
     Attributes:
@@ -52,8 +52,8 @@ class Change:
 
 
 def plan_merge(
-    connection: duckdb.DuckDBPyConnection, table: DeltaTable, folder: Path, source: Rows, keys: Sequence[str]
-) -> Change:
+    connection: duckdb.DuckDBPyConnection, table: DeltaTable, folder: Path, source: RowSource, keys: Sequence[str]
+) -> TableChange:
     """Decide what a merge of `source` into the opened version of a table changes.
 
     Args:
@@ -87,7 +87,7 @@ def plan_merge(
     touched = {place for (place,) in connection.sql(f"SELECT DISTINCT {FILE} FROM hits").fetchall()}
     files = [file for file in files if file.place in touched]
     if not files:
-        return Change(fresh, added=added)
+        return TableChange(fresh, added=added)
     differs = " OR ".join(f"t.{name} IS DISTINCT FROM s.{name}" for name in _quoted(names))
     # Where the rows are that differ: files that hold the same rows already are not written again.
     connection.execute(
@@ -97,17 +97,17 @@ def plan_merge(
     changed = {place for (place,) in connection.sql(f"SELECT DISTINCT {FILE} FROM changes").fetchall()}
     removed = [file for file in files if file.place in changed]
     kept = [_updated(connection, group, schema, names) + _sorted(keys) for group in groups(removed)]
-    return Change(fresh + _count(connection, "FROM changes"), removed, kept, added)
+    return TableChange(fresh + _count(connection, "FROM changes"), removed, kept, added)
 
 
 def plan_replacement(
     connection: duckdb.DuckDBPyConnection,
     table: DeltaTable,
     folder: Path,
-    source: Rows,
+    source: RowSource,
     span: tuple[str, datetime, datetime],
     order: Sequence[str],
-) -> Change:
+) -> TableChange:
     """Decide what changes when `source` takes the place of the rows within a range.
 
     Args:
@@ -129,13 +129,13 @@ def plan_replacement(
     added = f"SELECT {columns} FROM source"
     if not is_plain(table):
         duck.scan(connection, "target", table)
-        return Change(total, whole=f"SELECT {columns} FROM target{outside} UNION ALL {added}", params=params)
+        return TableChange(total, whole=f"SELECT {columns} FROM target{outside} UNION ALL {added}", params=params)
     removed = Files(connection, table, folder).within(column, start, end)
     kept = [
         f"SELECT {columns} FROM ({_rows_of(connection, group, schema.names)}){outside}{_sorted(order)}"
         for group in groups(removed)
     ]
-    return Change(total, removed, kept, added + _sorted(order) if total else "", params=params)
+    return TableChange(total, removed, kept, added + _sorted(order) if total else "", params=params)
 
 
 def layout(keys: Sequence[str], timeseries_column: str | None) -> list[str]:
@@ -150,7 +150,7 @@ def layout(keys: Sequence[str], timeseries_column: str | None) -> list[str]:
 
 def _plan_whole_merge(
     connection: duckdb.DuckDBPyConnection, table: DeltaTable, schema: pa.Schema, names: Sequence[str], on: str
-) -> Change:
+) -> TableChange:
     duck.scan(connection, "target", table)
     differs = " OR ".join(f"t.{name} IS DISTINCT FROM s.{name}" for name in _quoted(names))
     changed = _count(connection, f"FROM source s JOIN target t ON {on} WHERE {differs}")
@@ -158,12 +158,12 @@ def _plan_whole_merge(
     fresh = _count(connection, absent)
     _check_required(schema, names, fresh)
     if not changed:
-        return Change(fresh, added=f"SELECT {_values(schema, names)} {absent}" if fresh else "")
+        return TableChange(fresh, added=f"SELECT {_values(schema, names)} {absent}" if fresh else "")
     updated = ", ".join(
         f"{'s' if name in names else 't'}.{sql}" for name, sql in zip(schema.names, _quoted(schema.names), strict=True)
     )
     untouched = ", ".join(f"t.{name}" for name in _quoted(schema.names))
-    return Change(
+    return TableChange(
         fresh + changed,
         whole=f"SELECT {untouched} FROM target t WHERE NOT EXISTS (SELECT 1 FROM source s WHERE {on}) "
         f"UNION ALL SELECT {updated} FROM source s LEFT JOIN target t ON {on}",

@@ -29,7 +29,7 @@ _FORMS: dict[pa.DataType, pa.DataType] = {
 }
 
 
-class Rows(Protocol):
+class RowSource(Protocol):
     """Rows that a write takes: it may read them several times, as when another writer's commit came first."""
 
     @property
@@ -51,7 +51,7 @@ class Rows(Protocol):
         ...
 
 
-class ArrowRows:
+class ArrowSource:
     """Rows in memory.
 
     Attributes:
@@ -76,7 +76,7 @@ class ArrowRows:
         connection.register(view, self.table)
 
 
-class ParquetRows:
+class ParquetSource:
     """Rows in Parquet files, which no write changes; at most a row group at a time is in memory."""
 
     def __init__(self, source: Path | Sequence[Path], schema: pa.Schema | None = None) -> None:
@@ -140,12 +140,12 @@ class Counted:
             yield batch
 
 
-def as_rows(source: Rows | pa.Table) -> Rows:
-    """Return rows, which may be an Arrow table, as `Rows`."""
-    return ArrowRows(source) if isinstance(source, pa.Table) else source
+def as_rows(source: RowSource | pa.Table) -> RowSource:
+    """Return rows, which may be an Arrow table, as `RowSource`."""
+    return ArrowSource(source) if isinstance(source, pa.Table) else source
 
 
-def fitted(source: Rows | pa.Table, schema: pa.Schema, table: str, scratch: Path) -> Rows:
+def fitted(source: RowSource | pa.Table, schema: pa.Schema, table: str, scratch: Path) -> RowSource:
     """Return the rows with exactly the declared columns, types and nullability, as `workspace.shared.frames.conform`.
 
     Rows in files whose types differ from the declared ones are cast batch by batch into another file, once, so that
@@ -161,9 +161,9 @@ def fitted(source: Rows | pa.Table, schema: pa.Schema, table: str, scratch: Path
         TableError: If columns are unknown or missing, values do not fit the type, or a required value is null.
     """
     rows = as_rows(source)
-    if isinstance(rows, ArrowRows):
-        return ArrowRows(conform(rows.table, schema, table))
-    if not isinstance(rows, ParquetRows):
+    if isinstance(rows, ArrowSource):
+        return ArrowSource(conform(rows.table, schema, table))
+    if not isinstance(rows, ParquetSource):
         raise TypeError(f"{type(rows).__name__} are no rows that can be made to fit.")
     check_fit(rows.schema.names, schema, table)
     nulls = _nulls(rows, [field.name for field in schema if not field.nullable], scratch)
@@ -171,7 +171,7 @@ def fitted(source: Rows | pa.Table, schema: pa.Schema, table: str, scratch: Path
         if count:
             raise nulls_where_none_may_be(column, table, count)
     if all(field.type.equals(schema.field(field.name).type) for field in rows.schema):
-        return ParquetRows(rows.files, schema)
+        return ParquetSource(rows.files, schema)
     scratch.mkdir(parents=True, exist_ok=True)
     file = scratch / f"rows-{uuid.uuid4().hex}.parquet"
     try:
@@ -181,28 +181,28 @@ def fitted(source: Rows | pa.Table, schema: pa.Schema, table: str, scratch: Path
     except BaseException:
         file.unlink(missing_ok=True)
         raise
-    return ParquetRows([file], schema)
+    return ParquetSource([file], schema)
 
 
-def check_no_nulls(rows: Rows, keys: Sequence[str], table: str, scratch: Path) -> None:
+def check_no_nulls(rows: RowSource, keys: Sequence[str], table: str, scratch: Path) -> None:
     """Refuse rows with null keys.
 
     Raises:
         TableError: With the columns concerned and the number of rows.
     """
-    if isinstance(rows, ArrowRows):
+    if isinstance(rows, ArrowSource):
         table_checks.check_no_nulls(rows.table, keys, table)
-    elif isinstance(rows, ParquetRows):
+    elif isinstance(rows, ParquetSource):
         table_checks.raise_for_nulls(_nulls(rows, keys, scratch), table)
 
 
-def check_unique(rows: Rows, keys: Sequence[str], table: str, scratch: Path) -> None:
+def check_unique(rows: RowSource, keys: Sequence[str], table: str, scratch: Path) -> None:
     """Refuse rows with null or repeated keys.
 
     Raises:
         TableError: With the columns concerned and the number of rows.
     """
-    if isinstance(rows, ArrowRows):
+    if isinstance(rows, ArrowSource):
         table_checks.check_unique(rows.table, keys, table)
         return
     check_no_nulls(rows, keys, table, scratch)
@@ -221,7 +221,7 @@ def check_unique(rows: Rows, keys: Sequence[str], table: str, scratch: Path) -> 
             raise table_checks.repeated_keys(table, int(number), int(surplus), example)
 
 
-def check_within(rows: Rows, span: tuple[str, datetime, datetime], table: str, scratch: Path) -> None:
+def check_within(rows: RowSource, span: tuple[str, datetime, datetime], table: str, scratch: Path) -> None:
     """Refuse rows outside the range that they are to replace.
 
     Args:
@@ -261,7 +261,7 @@ def _plain(schema: pa.Schema) -> pa.Schema:
     return pa.schema([field.with_type(_FORMS.get(field.type, field.type)) for field in schema])
 
 
-def _nulls(rows: ParquetRows, columns: Sequence[str], scratch: Path) -> dict[str, int]:
+def _nulls(rows: ParquetSource, columns: Sequence[str], scratch: Path) -> dict[str, int]:
     """Return the number of nulls of each column."""
     if not columns or not rows.files:
         return {}

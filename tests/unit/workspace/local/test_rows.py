@@ -15,9 +15,9 @@ from pyarrow import parquet
 from mlplatform.errors import TableError
 from mlplatform.workspace.local import delta, duck
 from mlplatform.workspace.local.rows import (
-    ArrowRows,
-    ParquetRows,
-    Rows,
+    ArrowSource,
+    ParquetSource,
+    RowSource,
     check_no_nulls,
     check_unique,
     check_within,
@@ -35,22 +35,22 @@ SCHEMA = pa.schema(
     ]
 )
 
-Make = Callable[[pa.Table], Rows]
+Make = Callable[[pa.Table], RowSource]
 
 
 @pytest.fixture(params=["memory", "files"])
 def rows_of(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
     """Give a function that puts a table into rows of one kind; of files there are several, with small row groups."""
 
-    def write(table: pa.Table) -> Rows:
+    def write(table: pa.Table) -> RowSource:
         if request.param == "memory":
-            return ArrowRows(table)
+            return ArrowSource(table)
         folder = tmp_path / "frame"
         folder.mkdir()
         for number, start in enumerate(range(0, max(table.num_rows, 1), 3)):
             parquet.write_table(table.slice(start, 3), folder / f"part-{number}.parquet", row_group_size=2)
         (folder / "_SUCCESS").touch()
-        return ParquetRows(folder)
+        return ParquetSource(folder)
 
     return write
 
@@ -65,14 +65,14 @@ def table(number: int = 8, **columns: Any) -> pa.Table:
     return pa.table(values | columns)
 
 
-def content(rows: Rows, scratch: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def content(rows: RowSource, scratch: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     with duck.connect(scratch) as connection:
         rows.scan(connection, "given")
         scanned = connection.sql("SELECT * FROM given ORDER BY id").to_arrow_table().to_pylist()
     return rows.reader().read_all().sort_by("id").to_pylist(), scanned
 
 
-def refusal(rows: Rows, scratch: Path) -> str:
+def refusal(rows: RowSource, scratch: Path) -> str:
     with pytest.raises(TableError) as caught:
         fitted(rows, SCHEMA, "dev.x.t", scratch)
     return str(caught.value)
@@ -147,10 +147,10 @@ def test_rows_outside_a_range_are_counted_and_a_missing_time_is_outside(rows_of:
 def test_an_engine_that_wrote_no_file_wrote_no_rows(tmp_path: Path) -> None:
     folder = tmp_path / "empty"
     folder.mkdir()
-    rows = ParquetRows(folder, SCHEMA)
+    rows = ParquetSource(folder, SCHEMA)
     assert content(fitted(rows, SCHEMA, "dev.x.t", tmp_path), tmp_path) == ([], [])
     with pytest.raises(ValueError, match="no schema"):
-        ParquetRows(folder)
+        ParquetSource(folder)
 
 
 def test_all_writes_take_files_and_count_what_they_wrote(tmp_path: Path) -> None:
@@ -158,9 +158,9 @@ def test_all_writes_take_files_and_count_what_they_wrote(tmp_path: Path) -> None
     scratch.mkdir()
     delta.create(path, SCHEMA, description="", properties={"primary_keys": '["id"]'})
 
-    def given(name: str, rows: pa.Table) -> Rows:
+    def given(name: str, rows: pa.Table) -> RowSource:
         parquet.write_table(rows, tmp_path / f"{name}.parquet")
-        return fitted(ParquetRows([tmp_path / f"{name}.parquet"]), SCHEMA, "t", scratch)
+        return fitted(ParquetSource([tmp_path / f"{name}.parquet"]), SCHEMA, "t", scratch)
 
     def ids() -> list[int]:
         found = pa.table(delta.open_table(path, "t").to_pyarrow_table()).column("id").to_pylist()
