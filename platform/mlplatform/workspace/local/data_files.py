@@ -31,6 +31,8 @@ FILE_BYTES = 32 * 1024**2
 WRITER = WriterProperties(max_row_group_size=duck.BATCH_ROWS, compression="SNAPPY")
 # Old log files stay: a version recorded with a run must stay readable.
 HOOKS = PostCommitHookProperties(create_checkpoint=True, cleanup_expired_logs=False)
+MEMORY_LIMIT = "2GB"
+"""Of the DuckDB that computes a change; what does not fit spills to the scratch folder."""
 FILE, ROW = "__file", "__row"
 """Columns that say which file a row lies in, and where in it."""
 _FEW = 100_000

@@ -25,7 +25,7 @@ from mlplatform.naming import quote
 from mlplatform.protocols.table_checks import check_type
 from mlplatform.protocols.tables import Transaction, WriteResult
 from mlplatform.workspace.local import duck
-from mlplatform.workspace.local.data_files import FILE_BYTES, HOOKS, WRITER, replace, write
+from mlplatform.workspace.local.data_files import FILE_BYTES, HOOKS, MEMORY_LIMIT, WRITER, replace, write
 from mlplatform.workspace.local.merge import TableChange, layout, plan_merge, plan_replacement
 from mlplatform.workspace.local.rows import ArrowSource, Counted, RowSource, as_rows
 
@@ -147,7 +147,7 @@ def overwrite(path: Path, name: str, rows: RowSource | pa.Table, scratch: Path) 
         order, source = _layout(table), as_rows(rows)
         if not order or (isinstance(source, ArrowSource) and source.table.num_rows <= duck.BATCH_ROWS):
             return _write(table, source.reader(), "overwrite")
-        with duck.connect(scratch) as connection:
+        with duck.connect(scratch, memory_limit=MEMORY_LIMIT) as connection:
             source.scan(connection, "source")
             columns = ", ".join(quote(column, "duckdb") for column in order)
             ordered = connection.sql(f"SELECT * FROM source ORDER BY {columns}")
@@ -180,7 +180,7 @@ def merge(path: Path, name: str, rows: RowSource | pa.Table, keys: Sequence[str]
         new = [field.with_nullable(True) for field in source.schema if field.name not in existing]
         if new:
             table.alter.add_columns(Schema.from_arrow(pa.schema(new)).fields, post_commithook_properties=HOOKS)
-        with duck.connect(scratch) as connection:
+        with duck.connect(scratch, memory_limit=MEMORY_LIMIT) as connection:
             change = plan_merge(connection, table, path, source, _layout(table) or list(keys))
             return _apply(connection, table, path, change, scratch)
 
@@ -201,7 +201,7 @@ def replace_range(
     """
 
     def commit(table: DeltaTable) -> int:
-        with duck.connect(scratch) as connection:
+        with duck.connect(scratch, memory_limit=MEMORY_LIMIT) as connection:
             order = _layout(table) or [span[0]]
             change = plan_replacement(connection, table, path, as_rows(rows), span, order)
             return _apply(connection, table, path, change, scratch)
