@@ -23,6 +23,8 @@ from mlplatform.naming import check_part
 CONFIG_FILE = "config.yml"
 FOLLOWS: Mapping[Place, Place] = {("monitoring", "performance_floor"): ("gate", "floor")}
 """Settings that take another one's value where they are not set."""
+TRAINING_ROWS = 1_000_000
+"""How many labelled rows a training takes at most, unless `training.max_rows` says otherwise."""
 SECRET_REFERENCE = "secret-reference"  # noqa: S105  (the format's name in the JSON schema)
 
 
@@ -60,6 +62,11 @@ def _catalog(name: str) -> str:
         return check_part(name, of=name)
     except UsageError as error:
         raise ValueError(f"{error.message} {error.hint}") from None
+
+
+def _bounded_training(value: object) -> object:
+    # null meant "all" before there was a bound.
+    return TRAINING_ROWS if value is None else value
 
 
 # YAML turns a text that looks like a date into one.
@@ -102,8 +109,10 @@ class TrainingSettings(Settings):
     since: TimeText | None = Field(default=None, description="Ignore spine rows before this time.")
     window: DurationText | None = Field(default=None, description="Train on the newest stretch of this length only.")
     min_rows: int = Field(default=500, ge=1, description="Fewer labelled rows than this: no training.")
-    max_rows: int | None = Field(
-        default=None, ge=100, description="Of more labelled rows than this, train on a random sample (by the seed)."
+    max_rows: Annotated[int, BeforeValidator(_bounded_training)] = Field(
+        default=TRAINING_ROWS,
+        ge=100,
+        description="Of more labelled rows than this, train on a sample of so many, drawn by a hash of keys and seed.",
     )
     search: SearchSettings = SearchSettings()
 
@@ -182,6 +191,11 @@ class GateSettings(Settings):
         default=500, ge=1, description="Rows of the frozen label frame below which nothing is decided."
     )
     min_positives: int = Field(default=50, ge=1, description="Rows of each class below which nothing is decided.")
+    max_rows: int = Field(
+        default=200_000,
+        ge=100,
+        description="Of more labelled rows than this, decide on a sample of so many, drawn by a hash of keys and seed.",
+    )
     floor: float = Field(description="The primary metric must reach this.")
     margin: float = Field(
         default=0.0,
@@ -436,8 +450,10 @@ class UseCaseSettings(Settings):
                 f"training.metric {self.training.metric!r} is no metric of a {self.task}. "
                 f"{did_you_mean(self.training.metric, metrics)}"
             )
-        if self.training.max_rows is not None and self.training.max_rows < self.training.min_rows:
+        if self.training.max_rows < self.training.min_rows:
             raise ValueError("training.max_rows is below training.min_rows: there would be no training.")
+        if self.gate.max_rows < self.gate.min_rows:
+            raise ValueError("gate.max_rows is below gate.min_rows: nothing would ever be decided.")
         if self.label.event_above is not None and self.task != "regression":
             raise ValueError("label.event_above is for regressions: a classification's label is its event.")
         return self
