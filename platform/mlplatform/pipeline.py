@@ -29,6 +29,7 @@ from mlplatform.ops.record_table import RecordTable
 from mlplatform.ops.result import Details, StageResult
 from mlplatform.ops.stage import PlannedStage, Stage
 from mlplatform.ops.stage_runs import RunLog, StageRun
+from mlplatform.protocols.frames import metered
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.stage import Refine
 from mlplatform.reporting import evidence_page
@@ -308,7 +309,9 @@ class Pipeline:
         started, before = stage_runs.utc_now(), time.perf_counter()
         self._context.progress(f"{self._place}{stage.name}")
         try:
-            result = stage.run(self._context)
+            with metered() as collected:
+                result = stage.run(self._context)
+            result.details.say_collected(collected)
         except BaseException as error:
             # What a stage ran as a part of itself has been recorded as what failed.
             if error is not self._recorded_error and stage.recorded:

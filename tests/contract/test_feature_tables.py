@@ -27,7 +27,7 @@ def create(ws: Workspace, name: str, df: Any = ROWS, **arguments: Any) -> Any:
 
 
 def rows(ws: Workspace, name: str) -> list[dict[str, Any]]:
-    return ws.tables.to_arrow(name).sort_by([("k", "ascending")]).to_pylist()
+    return ws.tables.to_arrow(name, at_most=10**6).sort_by([("k", "ascending")]).to_pylist()
 
 
 @pytest.fixture

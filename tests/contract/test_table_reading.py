@@ -50,7 +50,7 @@ def frame(*ids: int, note: str | None = "x") -> pa.Table:
 
 
 def ids(ws: Workspace, name: str, **how: Any) -> list[int]:
-    return sorted(ws.tables.to_arrow(name, **how).column("id").to_pylist())
+    return sorted(ws.tables.to_arrow(name, at_most=10**6, **how).column("id").to_pylist())
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ def test_a_null_passes_no_filter(ws, four):
 
 
 def test_only_the_columns_asked_for_are_read_in_their_order(ws, four):
-    found = ws.tables.to_arrow(four, columns=["note", "id"], filters=[("amount", "=", 1.0)])
+    found = ws.tables.to_arrow(four, at_most=10**6, columns=["note", "id"], filters=[("amount", "=", 1.0)])
     assert found.to_pylist() == [{"note": "x", "id": 1}]
     assert found.column_names == ["note", "id"]
     assert found.schema.equals(pa.schema([SCHEMA.field("note"), SCHEMA.field("id")]))
@@ -116,14 +116,14 @@ def test_only_the_columns_asked_for_are_read_in_their_order(ws, four):
 def test_what_cannot_be_asked_is_refused(ws, four):
     for how in ({"columns": ["amuont"]}, {"filters": [("amuont", "=", 1)]}):
         with pytest.raises(TableError, match=f"{four} has no column amuont") as refused:
-            ws.tables.to_arrow(four, **how)
+            ws.tables.to_arrow(four, at_most=10**6, **how)
         assert "Did you mean amount" in refused.value.hint
     with pytest.raises(TableError, match="'like' is not a filter operator") as refused:
-        ws.tables.to_arrow(four, filters=[("id", "like", "1%")])
+        ws.tables.to_arrow(four, at_most=10**6, filters=[("id", "like", "1%")])
     assert ">=" in refused.value.hint
     for misfit in (("at", ">", "yesterday"), ("note", ">", 1), ("id", "=", "one")):
         with pytest.raises(TableError, match=f"{four} cannot be filtered by"):
-            ws.tables.to_arrow(four, filters=[misfit])
+            ws.tables.to_arrow(four, at_most=10**6, filters=[misfit])
 
 
 def test_the_largest_value_is_that_of_the_rows_asked_for(ws, four, table):
@@ -178,7 +178,9 @@ def test_spark_reads_what_arrow_reads(ws, four):
         "money": "decimal(9,2)",
     }
     assert found.columns == SCHEMA.names
-    assert found.toArrow().sort_by("id").to_pylist() == ws.tables.to_arrow(four).sort_by("id").to_pylist()
+    assert (
+        found.toArrow().sort_by("id").to_pylist() == ws.tables.to_arrow(four, at_most=10**6).sort_by("id").to_pylist()
+    )
 
 
 def test_a_latest_view_shows_the_newest_row_of_each_key_and_is_no_table(ws, fresh):
@@ -193,7 +195,7 @@ def test_a_latest_view_shows_the_newest_row_of_each_key_and_is_no_table(ws, fres
         ws.tables.append(name, pa.Table.from_pylist(list(rows), schema=schema))
 
     def shown() -> list[dict[str, Any]]:
-        return ws.tables.to_arrow(view).sort_by("k").to_pylist()
+        return ws.tables.to_arrow(view, at_most=10**6).sort_by("k").to_pylist()
 
     ws.tables.create_latest_view(view, of=name, keys=["k"], order_by=["at", "run"], description="It's the newest")
     assert shown() == []
@@ -201,7 +203,7 @@ def test_a_latest_view_shows_the_newest_row_of_each_key_and_is_no_table(ws, fres
     assert shown() == [row("a", 2, 2, None), row("b", 1, 1, 4.0)]
     write(row("b", 3, 1, 5.0), row("b", 0, 7, 6.0))
     assert shown() == [row("a", 2, 2, None), row("b", 3, 1, 5.0)]
-    assert ws.tables.to_arrow(view, columns=["v"], filters=[("k", "=", "b")]).to_pylist() == [{"v": 5.0}]
+    assert ws.tables.to_arrow(view, at_most=10**6, columns=["v"], filters=[("k", "=", "b")]).to_pylist() == [{"v": 5.0}]
     assert ws.tables.read(view).toArrow().sort_by("k").to_pylist() == shown()
     assert not ws.tables.exists(view)
     assert view.rpartition(".")[2] not in ws.tables.list("dev", "contract")
@@ -225,4 +227,4 @@ def test_a_latest_view_that_cannot_be_is_refused(ws, four, fresh):
     with pytest.raises(TableError, match=f"{four} is a table"):
         ws.tables.create_latest_view(four, of=four, keys=["id"], order_by=["at"])
     with pytest.raises(TableError, match=f"{view} does not exist"):
-        ws.tables.to_arrow(view)
+        ws.tables.to_arrow(view, at_most=10**6)

@@ -44,7 +44,7 @@ def frame(*ids: int, amount: float | None = 1.0, note: str | None = "x") -> pa.T
 
 
 def ids(ws: Workspace, name: str, **how: Any) -> list[int]:
-    return sorted(ws.tables.to_arrow(name, **how).column("id").to_pylist())
+    return sorted(ws.tables.to_arrow(name, at_most=10**6, **how).column("id").to_pylist())
 
 
 def in_any_frame(ws: Workspace, rows: pa.Table) -> list[Any]:
@@ -66,7 +66,7 @@ def test_a_created_table_is_empty_and_says_how_it_was_declared(ws, table):
     assert (info.primary_keys, info.timeseries_column, info.description) == (("id", "at"), "at", "What it's about")
     assert info.schema.equals(SCHEMA)
     assert (info.features, dict(info.tags)) == (["amount", "note"], {})
-    assert ws.tables.to_arrow(table).num_rows == 0
+    assert ws.tables.to_arrow(table, at_most=10**6).num_rows == 0
     assert ws.tables.exists(table)
     assert ws.tables.exists(ObjectName.parse(table))
     assert ObjectName.parse(table).name in ws.tables.list("dev", "contract")
@@ -119,7 +119,7 @@ def test_the_time_of_a_table_need_be_no_key(ws, fresh):
     ws.tables.merge(name, frame(2).set_column(1, "at", pa.array([DAY], TIME)))
     info = ws.tables.create(name, SCHEMA, **declared)
     assert (info.primary_keys, info.timeseries_column) == (("id",), "at")
-    assert {row["id"]: row["at"] for row in ws.tables.to_arrow(name).to_pylist()} == {
+    assert {row["id"]: row["at"] for row in ws.tables.to_arrow(name, at_most=10**6).to_pylist()} == {
         1: DAY + timedelta(days=1),
         2: DAY,
     }
@@ -142,7 +142,7 @@ def test_a_missing_table_is_named_with_the_near_ones(ws):
         ws.tables.describe,
         ws.tables.version,
         ws.tables.drop,
-        ws.tables.to_arrow,
+        lambda name: ws.tables.to_arrow(name, at_most=1),
         ws.tables.read,
         lambda name: ws.tables.append(name, frame(1)),
         lambda name: ws.tables.merge(name, frame(1)),
@@ -166,7 +166,7 @@ def test_a_name_that_leads_elsewhere_is_refused_by_every_method(ws, name):
         ws.tables.exists,
         ws.tables.describe,
         ws.tables.drop,
-        ws.tables.to_arrow,
+        lambda name: ws.tables.to_arrow(name, at_most=1),
         ws.tables.read,
         lambda name: ws.tables.create(name, SCHEMA),
         lambda name: ws.tables.append(name, frame(1)),
@@ -210,14 +210,14 @@ def test_every_kind_of_frame_is_taken_in_any_order_of_columns(ws, table):
     for count, given in enumerate(kinds, start=1):
         result = ws.tables.append(table, given)
         assert (result.rows, result.skipped, result.version) == (2, False, ws.tables.version(table))
-        assert ws.tables.to_arrow(table).num_rows == 2 * count
-    found = {tuple(row.values()) for row in ws.tables.to_arrow(table).to_pylist()}
+        assert ws.tables.to_arrow(table, at_most=10**6).num_rows == 2 * count
+    found = {tuple(row.values()) for row in ws.tables.to_arrow(table, at_most=10**6).to_pylist()}
     assert found == {tuple(row.values()) for row in frame(3, 4).to_pylist()}
 
 
 def test_a_pandas_frame_loses_its_index_only(ws, table):
     ws.tables.append(table, pd.DataFrame({"id": [1], "at": [DAY]}, index=["row"]))
-    assert ws.tables.to_arrow(table).to_pylist() == [{"id": 1, "at": DAY, "amount": None, "note": None}]
+    assert ws.tables.to_arrow(table, at_most=10**6).to_pylist() == [{"id": 1, "at": DAY, "amount": None, "note": None}]
 
 
 @pytest.mark.parametrize("thing", [[{"id": 1}], {"id": [1]}, "rows", None], ids=lambda thing: type(thing).__name__)
@@ -235,12 +235,12 @@ def test_an_empty_frame_is_a_frame_and_changes_no_row(ws, table):
     assert ids(ws, table) == [1]
     assert ws.tables.overwrite(table, frame()).rows == 0
     assert ids(ws, table) == []
-    assert ws.tables.to_arrow(table).schema.equals(SCHEMA)
+    assert ws.tables.to_arrow(table, at_most=10**6).schema.equals(SCHEMA)
 
 
 def test_columns_that_do_not_fit_are_refused_with_the_nearest_and_nothing_is_written(ws, table):
     ws.tables.append(table, frame(1).drop_columns(["note"]))
-    assert ws.tables.to_arrow(table).column("note").to_pylist() == [None]
+    assert ws.tables.to_arrow(table, at_most=10**6).column("note").to_pylist() == [None]
     version = ws.tables.version(table)
     for lacking in in_any_frame(ws, frame(2).drop_columns(["at"])):
         with pytest.raises(TableError, match=f"{table} lacks at"):
@@ -323,7 +323,7 @@ def test_every_type_comes_back_as_it_was(ws, fresh):
     assert ws.tables.merge(name, table).rows == 0
     changed = table.set_column(1, "b", pa.array([False, None, True]))
     assert ws.tables.merge(name, changed).rows == 3
-    found = ws.tables.to_arrow(name)
+    found = ws.tables.to_arrow(name, at_most=10**6)
     assert found.schema.equals(schema)
     assert found.sort_by("k").to_pylist() == changed.to_pylist()
     assert ws.tables.read(name).toArrow().select(schema.names).sort_by("k").to_pylist() == changed.to_pylist()
@@ -333,7 +333,7 @@ def test_a_time_of_another_zone_is_the_same_moment(ws, table):
     berlin = frame(1).set_column(1, "at", frame(1).column("at").cast(pa.timestamp("ms", "Europe/Berlin")))
     ws.tables.append(table, berlin)
     ws.tables.append(table, berlin.to_pandas())
-    assert ws.tables.to_arrow(table).column("at").to_pylist() == [DAY + timedelta(days=1)] * 2
+    assert ws.tables.to_arrow(table, at_most=10**6).column("at").to_pylist() == [DAY + timedelta(days=1)] * 2
 
 
 def test_columns_may_be_called_as_the_heads_of_csv_files_are(ws, fresh):
@@ -346,21 +346,21 @@ def test_columns_may_be_called_as_the_heads_of_csv_files_are(ws, fresh):
     ws.tables.append(name, pa.Table.from_pylist([row], schema=schema))
     assert ws.tables.merge(name, pa.Table.from_pylist([row, other], schema=schema)).rows == 1
     assert ws.tables.describe(name).schema.equals(schema)
-    assert ws.tables.to_arrow(name).sort_by(names[0]).to_pylist() == [row, other]
+    assert ws.tables.to_arrow(name, at_most=10**6).sort_by(names[0]).to_pylist() == [row, other]
     for column in names[1:]:
-        assert ws.tables.to_arrow(name, columns=[column], filters=[(column, "=", column)]).to_pylist() == [
-            {column: column}
-        ]
+        assert ws.tables.to_arrow(
+            name, at_most=10**6, columns=[column], filters=[(column, "=", column)]
+        ).to_pylist() == [{column: column}]
     assert ws.tables.largest(name, names[0]) == 2
     assert ws.tables.read(name).columns == names
     ws.tables.create_latest_view(view, of=name, keys=["a.b"], order_by=[names[0]], where={"x;y": "x;y"})
-    assert ws.tables.to_arrow(view).to_pylist() == [row]
+    assert ws.tables.to_arrow(view, at_most=10**6).to_pylist() == [row]
 
 
 def test_such_a_column_may_come_with_a_merge(ws, table):
     ws.tables.append(table, frame(1))
     ws.tables.merge(table, frame(1, 2).append_column("Loan Amount, gross", pa.array([5, 6])))
-    found = ws.tables.to_arrow(table).sort_by("id")
+    found = ws.tables.to_arrow(table, at_most=10**6).sort_by("id")
     assert found.select(["id", "Loan Amount, gross"]).to_pylist() == [
         {"id": 1, "Loan Amount, gross": 5},
         {"id": 2, "Loan Amount, gross": 6},
@@ -376,7 +376,7 @@ def test_a_merge_updates_what_differs_and_inserts_the_rest(ws, table):
     rows = pa.concat_tables([frame(2, 3, amount=9.0), frame(5)])
     for given, written in ((ws.spark.createDataFrame(rows), 2), (rows, 0)):
         assert ws.tables.merge(table, given).rows == written
-        amounts = {row["id"]: row["amount"] for row in ws.tables.to_arrow(table).to_pylist()}
+        amounts = {row["id"]: row["amount"] for row in ws.tables.to_arrow(table, at_most=10**6).to_pylist()}
         assert amounts == {1: 1.0, 2: 9.0, 3: 9.0, 5: 1.0}
     assert ws.tables.merge(table, frame(3, amount=None)).rows == 1
     assert ws.tables.merge(table, frame(3, amount=None)).rows == 0
@@ -386,7 +386,9 @@ def test_a_merge_of_some_columns_keeps_the_others_and_adds_new_ones(ws, table):
     ws.tables.append(table, frame(1, 4, note="kept"))
     ws.tables.merge(table, frame(1, 2, amount=5.0).select(["id", "at", "amount"]))
     ws.tables.merge(table, frame(2, 3).select(["id", "at"]).append_column("new", pa.array([True, None])))
-    assert ws.tables.to_arrow(table).sort_by("id").select(["id", "amount", "note", "new"]).to_pylist() == [
+    assert ws.tables.to_arrow(table, at_most=10**6).sort_by("id").select(
+        ["id", "amount", "note", "new"]
+    ).to_pylist() == [
         {"id": 1, "amount": 5.0, "note": "kept", "new": None},
         {"id": 2, "amount": 5.0, "note": None, "new": True},
         {"id": 3, "amount": None, "note": None, "new": None},
@@ -405,7 +407,7 @@ def test_a_merge_without_a_required_column_updates_and_cannot_insert(ws, fresh):
     ws.tables.merge(name, pa.table({"id": [1], "v": [2]}))
     with pytest.raises(TableError, match="must"):
         ws.tables.merge(name, pa.table({"id": [1, 2], "v": [3, 3]}))
-    assert ws.tables.to_arrow(name).to_pylist() == [{"id": 1, "must": "a", "v": 2}]
+    assert ws.tables.to_arrow(name, at_most=10**6).to_pylist() == [{"id": 1, "must": "a", "v": 2}]
 
 
 def test_keys_that_are_none_are_refused_and_counted_and_nothing_is_written(ws, table):
@@ -448,7 +450,7 @@ def test_keys_are_compared_exactly_and_column_by_column(ws, fresh):
     rows = pa.Table.from_pylist([{"a": a, "b": b, "v": place} for place, (a, b) in enumerate(keys)], schema=schema)
     assert ws.tables.merge(name, rows).rows == len(keys)
     assert ws.tables.merge(name, rows.slice(1, 1).set_column(2, "v", pa.array([99]))).rows == 1
-    found = {(row["a"], row["b"]): row["v"] for row in ws.tables.to_arrow(name).to_pylist()}
+    found = {(row["a"], row["b"]): row["v"] for row in ws.tables.to_arrow(name, at_most=10**6).to_pylist()}
     assert found == {**{key: place for place, key in enumerate(keys)}, ("a", "_b"): 99}
 
 

@@ -203,10 +203,12 @@ def done(ws: LocalWorkspace, use_case: UseCase) -> UseCase:
 
 
 def test_a_number_beyond_its_column_is_quarantined_and_one_at_its_edge_is_not(ws: Any, done: UseCase) -> None:
-    quarantine = ws.tables.to_arrow(done.namespace.quarantine("signups")).to_pylist()
+    quarantine = ws.tables.to_arrow(done.namespace.quarantine("signups"), at_most=10**6).to_pylist()
     reasons = {row["content"].split('"')[3]: row["reason"] for row in quarantine}
     assert reasons == {line.partition(",")[0]: reason for line, reason in DIRT.items()}
-    silver = ws.tables.to_arrow(done.namespace.silver("signups"), filters=[("account", "in", ["F1", "F2"])])
+    silver = ws.tables.to_arrow(
+        done.namespace.silver("signups"), at_most=10**6, filters=[("account", "in", ["F1", "F2"])]
+    )
     rows = {row["account"]: row for row in silver.to_pylist()}
     assert (rows["F1"]["price"], rows["F1"]["seats"]) == (Decimal("9999.99"), 32767)
     assert (rows["F2"]["price"], rows["F2"]["seats"]) == (Decimal("0.50"), 7)
@@ -236,29 +238,34 @@ def test_sums_of_a_feature_are_exact(ws: Any, done: UseCase) -> None:
     space = done.namespace
     prices = dict(
         zip(
-            *(ws.tables.to_arrow(space.silver("signups")).column(name).to_pylist() for name in ("account", "price")),
+            *(
+                ws.tables.to_arrow(space.silver("signups"), at_most=10**6).column(name).to_pylist()
+                for name in ("account", "price")
+            ),
             strict=True,
         )
     )
-    cancelled = ws.tables.to_arrow(space.silver("cancellations")).column("account").to_pylist()
-    features = ws.tables.to_arrow(space.features("seats")).sort_by("known_at").to_pylist()
+    cancelled = ws.tables.to_arrow(space.silver("cancellations"), at_most=10**6).column("account").to_pylist()
+    features = ws.tables.to_arrow(space.features("seats"), at_most=10**6).sort_by("known_at").to_pylist()
     last = {row["seats"]: row["seats_lost"] for row in features}
     assert sum(last.values()) == sum(prices[account] for account in cancelled)
 
 
 def test_the_model_is_promoted_scored_explained_and_watched(ws: Any, done: UseCase) -> None:
     assert "champion" in ws.registry.aliases(done.model)
-    predictions = ws.tables.to_arrow(done.namespace.gold("predictions"))
+    predictions = ws.tables.to_arrow(done.namespace.gold("predictions"), at_most=10**6)
     assert predictions.num_rows > 0
     assert predictions.column("prediction").null_count == 0
     reasons = {item["feature"] for row in predictions.column(REASON_CODES).to_pylist() for item in row or ()}
     assert reasons & {"price", "rate", "seats_lost"}
-    drift = ws.tables.to_arrow(done.namespace.ops(records.DRIFT_METRICS.name)).column("column").to_pylist()
+    drift = (
+        ws.tables.to_arrow(done.namespace.ops(records.DRIFT_METRICS.name), at_most=10**6).column("column").to_pylist()
+    )
     assert {"price", "seats", "rate", "pairs"} <= set(drift)
 
 
 def test_a_slice_of_a_decimal_is_a_range(ws: Any, done: UseCase) -> None:
-    decisions = ws.tables.to_arrow(done.namespace.ops(records.GATE_DECISIONS.name)).to_pylist()
+    decisions = ws.tables.to_arrow(done.namespace.ops(records.GATE_DECISIONS.name), at_most=10**6).to_pylist()
     assert any("price in (" in str(row) for row in decisions)
 
 

@@ -106,8 +106,10 @@ def test_a_first_run_ends_with_a_champion_that_has_scored(open_at):
     ws = open_at("first")
     model = namespace(ws).model
     assert ws.registry.aliases(model) == {CHAMPION: 1}
-    predictions = ws.tables.to_arrow(namespace(ws).gold("predictions"))
-    due = ws.tables.to_arrow(namespace(ws).gold("spine"), filters=[("signed_up_at", ">", first_of("2020-07"))])
+    predictions = ws.tables.to_arrow(namespace(ws).gold("predictions"), at_most=10**6)
+    due = ws.tables.to_arrow(
+        namespace(ws).gold("spine"), at_most=10**6, filters=[("signed_up_at", ">", first_of("2020-07"))]
+    )
     assert sorted(predictions["account"].to_pylist()) == sorted(due["account"].to_pylist())
     assert set(predictions["model_version"].to_pylist()) == {1}
     assert all(0 < value < 1 for value in predictions["prediction"].to_pylist())
@@ -120,7 +122,9 @@ def test_a_second_run_retrains_on_schedule_and_moves_the_aliases(open_at):
     assert ws.registry.aliases(namespace(ws).model) == {CHAMPION: 2, PREVIOUS_CHAMPION: 1}
     last = decisions(ws)[-1]
     assert (last.event, last.challenger_version, last.champion_version) == ("applied", 2, 1)
-    scored = ws.tables.to_arrow(namespace(ws).gold("predictions"), filters=[("as_of", "=", first_of("2020-11"))])
+    scored = ws.tables.to_arrow(
+        namespace(ws).gold("predictions"), at_most=10**6, filters=[("as_of", "=", first_of("2020-11"))]
+    )
     # The champion that scored is the one there was before the retraining.
     assert set(scored["model_version"].to_pylist()) == {1}
     assert scored.num_rows > 500
@@ -190,8 +194,10 @@ def test_what_lands_between_two_chunks_of_scoring_is_scored_by_the_next_scoring_
     with LocalWorkspace.open(root=root) as ws:
         for as_of in (FIRST, "2020-09-01"):
             run_tiny(ws, own.folder, as_of)
-        due = ws.tables.to_arrow(namespace(ws).gold("spine"), filters=[("signed_up_at", ">", first_of("2020-07"))])
-        scored = ws.tables.to_arrow(namespace(ws).gold("predictions"))
+        due = ws.tables.to_arrow(
+            namespace(ws).gold("spine"), at_most=10**6, filters=[("signed_up_at", ">", first_of("2020-07"))]
+        )
+        scored = ws.tables.to_arrow(namespace(ws).gold("predictions"), at_most=10**6)
         assert sorted(scored["account"].to_pylist()) == sorted(due["account"].to_pylist())
 
 
@@ -425,7 +431,9 @@ def test_a_stage_that_fails_is_recorded_with_its_reason_and_the_earlier_ones_sta
 
     with pytest.raises(LabelError):
         run_tiny(ws, tiny.folder, "2020-03-01")
-    runs = sorted(ws.tables.to_arrow("dev.ops.stage_runs").to_pylist(), key=lambda row: row["started_at"])
+    runs = sorted(
+        ws.tables.to_arrow("dev.ops.stage_runs", at_most=10**6).to_pylist(), key=lambda row: row["started_at"]
+    )
     assert [(row["stage"], row["status"]) for row in runs] == [
         ("ingest", "done"),
         ("refine", "done"),

@@ -69,7 +69,7 @@ def tables(ws: Workspace, name: str) -> dict[str, pa.Table]:
         for table in ws.tables.list(namespace.catalog, schema):
             if table not in _NOT_STATE:
                 mine = [("use_case", "=", name)] if schema != namespace.model.schema else []
-                rows = ws.tables.to_arrow(f"{namespace.catalog}.{schema}.{table}", filters=mine)
+                rows = ws.tables.to_arrow(f"{namespace.catalog}.{schema}.{table}", at_most=10**6, filters=mine)
                 keep = [column for column in rows.column_names if column not in _NOT_BUSINESS]
                 found[table] = rows.select(keep)
     return found
@@ -119,7 +119,9 @@ def score(ws: Workspace, name: str, uri: str, as_of: str, rows: int) -> pa.Table
     use_case = open_use_case(ws, name)
     spine = use_case.label_spine()
     time = spine.prediction_time
-    frame = ws.tables.to_arrow(use_case.namespace.gold("spine"), filters=[(time, "<=", parse_as_of(as_of))])
+    frame = ws.tables.to_arrow(
+        use_case.namespace.gold("spine"), at_most=10**6, filters=[(time, "<=", parse_as_of(as_of))]
+    )
     frame = frame.sort_by([(time, "descending"), *((key, "ascending") for key in spine.entity_keys)]).slice(0, rows)
     scored = ws.fe.score_batch_arrow(model_uri=uri, df=frame, result_type="double")
     return scored.sort_by([(key, "ascending") for key in spine.primary_keys])

@@ -57,19 +57,19 @@ def test_bronze_gets_each_file_once_when_it_can_be_known(databricks, tiny):
     }
     assert schema == ", ".join(f"`{column}` STRING" for column in (*Signups.columns, "_corrupt_record"))
     # The other files have landed already, and wait for their time.
-    assert databricks.tables.to_arrow(landed).num_rows == 5 + 7 + 5
+    assert databricks.tables.to_arrow(landed, at_most=10**6).num_rows == 5 + 7 + 5
 
     second = run(databricks, tiny, "2020-04-01")
     assert (second.rows_out, second.rows_quarantined) == (5 + 6 + 5, 1)
     assert run(databricks, tiny, "2020-04-01").rows_out == 0
-    assert databricks.tables.to_arrow(landed).num_rows == 0
+    assert databricks.tables.to_arrow(landed, at_most=10**6).num_rows == 0
 
-    rows = databricks.tables.to_arrow(bronze).sort_by([(FILE, "ascending"), (ROW, "ascending")])
+    rows = databricks.tables.to_arrow(bronze, at_most=10**6).sort_by([(FILE, "ascending"), (ROW, "ascending")])
     files = sorted((tiny.data / "signups").iterdir())
     expected = pa.concat_tables([read_landed_file(file, Signups()).rows for file in files])
     assert rows.select(expected.column_names).to_pylist() == expected.to_pylist()
     assert set(rows.column(FILE).to_pylist()) == {f"signups/{file.name}" for file in files}
-    quarantined = databricks.tables.to_arrow(f"dev.{NAME}.quarantine_signups").to_pylist()
+    quarantined = databricks.tables.to_arrow(f"dev.{NAME}.quarantine_signups", at_most=10**6).to_pylist()
     assert [row["content"].strip() for row in quarantined] == ["X5,2020-03-05,north"]
     assert quarantined[0]["reason"].startswith("malformed_line: ")
 
@@ -79,13 +79,13 @@ def test_a_bronze_table_that_is_gone_gets_all_files_again(databricks, tiny):
     bronze, quarantine = f"dev.{NAME}.bronze_signups", f"dev.{NAME}.quarantine_signups"
     for as_of in ("2020-02-01", "2020-04-01"):
         record(databricks, tiny, as_of)
-    before = [databricks.tables.to_arrow(name).num_rows for name in (bronze, quarantine)]
+    before = [databricks.tables.to_arrow(name, at_most=10**6).num_rows for name in (bronze, quarantine)]
     assert all(before)
     for lost in ((bronze,), (quarantine,), (bronze, quarantine)):
         for name in lost:
             databricks.tables.drop(name)
         record(databricks, tiny, "2020-04-01")
-        assert [databricks.tables.to_arrow(name).num_rows for name in (bronze, quarantine)] == before
+        assert [databricks.tables.to_arrow(name, at_most=10**6).num_rows for name in (bronze, quarantine)] == before
 
 
 def record(databricks, tiny, as_of) -> None:

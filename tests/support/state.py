@@ -41,7 +41,7 @@ _BUSINESS_TAGS = {
 
 def table_rows(ws: Workspace, name: str) -> list[str]:
     """Return a table's business rows as sorted text, so that lists of them compare and show what differs."""
-    rows = ws.tables.to_arrow(name)
+    rows = ws.tables.to_arrow(name, at_most=10**6)
     rows = rows.select([column for column in rows.column_names if column not in _NOT_BUSINESS])
     return sorted(json.dumps(_plain(row), default=str, sort_keys=True) for row in rows.to_pylist())
 

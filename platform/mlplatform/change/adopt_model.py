@@ -262,7 +262,7 @@ def _keep_profile(
     """Score the newest spine rows that it may have been fitted on: proof that it works, and the monitor's reference."""
     ws, spine = context.ws, stage.spine
     time = spine.prediction_time
-    rows = ws.tables.to_arrow(context.namespace.gold(SPINE), filters=[(time, "<=", through)])
+    rows = ws.tables.to_arrow(context.namespace.gold(SPINE), at_most=10**9, filters=[(time, "<=", through)])
     rows = rows.sort_by(spine.order)
     rows = rows.slice(max(rows.num_rows - _PROFILED_ROWS, 0))
     if not rows.num_rows:

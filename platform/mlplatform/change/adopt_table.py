@@ -77,7 +77,7 @@ class AdoptTable(PlannedStage[AdoptTableDetails]):
                 hint="Make the declaration in features.py fit the table, or write a table that fits the declaration.",
             )
         names, time = table.schema().names, table.timeseries_column
-        rows = context.ws.tables.to_arrow(self.source, version=existing.version, columns=names)
+        rows = context.ws.tables.to_arrow(self.source, at_most=10**9, version=existing.version, columns=names)
         check_unique(rows, table.primary_keys, self.source)
         history = rows.filter(pc.less_equal(rows.column(time), pa.scalar(context.as_of, rows.column(time).type)))
         details = AdoptTableDetails(

@@ -69,7 +69,7 @@ def _facts(ws: Workspace, name: ObjectName, examples: int) -> dict[str, Any]:
     from mlplatform.ingest.provenance import AVAILABLE_AT, FILE, ROW
     from mlplatform.ingest.quarantine import CONTENT, REASON
 
-    held = ws.tables.to_arrow(name, columns=[REASON, FILE, AVAILABLE_AT])
+    held = ws.tables.to_arrow(name, at_most=10**9, columns=[REASON, FILE, AVAILABLE_AT])
     counted = held.group_by(REASON).aggregate([([], "count_all"), (FILE, "count_distinct")])
     reasons = []
     for row in sorted(counted.to_pylist(), key=lambda row: (-row["count_all"], row[REASON])):
@@ -78,7 +78,10 @@ def _facts(ws: Workspace, name: ObjectName, examples: int) -> dict[str, Any]:
         shown: list[dict[str, Any]] = []
         if examples:
             landed = ws.tables.to_arrow(
-                name, columns=[FILE, ROW, CONTENT], filters=[(REASON, "=", row[REASON]), (FILE, "=", newest)]
+                name,
+                at_most=10**9,
+                columns=[FILE, ROW, CONTENT],
+                filters=[(REASON, "=", row[REASON]), (FILE, "=", newest)],
             )
             shown = landed.sort_by(ROW).slice(0, examples).to_pylist()
         reasons.append(

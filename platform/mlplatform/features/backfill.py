@@ -86,7 +86,7 @@ class Backfill(PlannedStage[BackfillDetails]):
         view = WorkspaceAsOf(context.ws, context.namespace, end, allowed=table.inputs, landed_only=False)
         rows = compute(table, view, since=self.start)
         time = table.timeseries_column
-        existing = tables.to_arrow(name, filters=[(time, ">=", self.start), (time, "<=", end)])
+        existing = tables.to_arrow(name, at_most=10**9, filters=[(time, ">=", self.start), (time, "<=", end)])
         missing = [column for column in rows.column_names if column not in existing.column_names]
         if missing:
             raise TableError(

@@ -192,7 +192,7 @@ def _feature_facts(context: StageContext, version: ModelVersion, spec: FeatureSp
             time_column = tables.describe(table.table_name).timeseries_column
             if time_column is not None:
                 times = tables.to_arrow(
-                    table.table_name, columns=[time_column], filters=[(time_column, "<=", context.as_of)]
+                    table.table_name, at_most=10**9, columns=[time_column], filters=[(time_column, "<=", context.as_of)]
                 )
                 newest[table.table_name] = pc.max(times.column(time_column)).as_py()
     counts = {name: trained[name].counts for name in names if name in trained}

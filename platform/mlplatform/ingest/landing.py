@@ -114,14 +114,18 @@ class AutoLoaderLanding:
     def files(self) -> list[Path]:
         """Let Auto Loader fetch new files, and return all that wait to be ingested."""
         self._loader.land(self._landing, self._source.files, columns=self._source.columns, into=self._table)
-        waiting = self._context.ws.tables.to_arrow(self._table, columns=[LANDED_FILE]).column(LANDED_FILE).unique()
+        waiting = (
+            self._context.ws.tables.to_arrow(self._table, at_most=10**9, columns=[LANDED_FILE])
+            .column(LANDED_FILE)
+            .unique()
+        )
         self._paths = {self._path(text): text for text in cast("list[str]", waiting.to_pylist())}
         return sorted(self._paths, key=lambda path: (self._source.available_at(path), path.name))
 
     def read(self, path: Path) -> LandedFile:
         """Return a file's rows in their order."""
         filters = [(LANDED_FILE, "=", self._paths[path])]
-        rows = self._context.ws.tables.to_arrow(self._table, filters=filters).sort_by(LANDED_ORDER)
+        rows = self._context.ws.tables.to_arrow(self._table, at_most=10**9, filters=filters).sort_by(LANDED_ORDER)
         bad = pc.is_valid(rows.column(LANDED_CORRUPT))
         malformed = cast("list[str]", rows.filter(bad).column(LANDED_CORRUPT).to_pylist())
         good = rows.filter(pc.invert(bad))

@@ -202,7 +202,7 @@ class _Ingestion:
         return int(malformed.num_rows)
 
     def _files_in_bronze(self) -> set[str]:
-        return set(texts(self._context.ws.tables.to_arrow(self._bronze, columns=[FILE]), FILE))
+        return set(texts(self._context.ws.tables.to_arrow(self._bronze, at_most=10**9, columns=[FILE]), FILE))
 
     def _say_lost(self, count: int) -> None:
         """Say how many files were ingested again into a table that was gone, and what can no longer be."""
@@ -210,7 +210,9 @@ class _Ingestion:
         missing = 0
         for silver in map(self._context.namespace.silver, self._refined_into):
             if tables.exists(silver):
-                rows = tables.to_arrow(silver, columns=[FILE], filters=[(AVAILABLE_AT, "<=", self._context.as_of)])
+                rows = tables.to_arrow(
+                    silver, at_most=10**9, columns=[FILE], filters=[(AVAILABLE_AT, "<=", self._context.as_of)]
+                )
                 missing = max(missing, len(set(texts(rows, FILE)) - bronze))
         text = f"{self._bronze.name} was gone, or another table lay in its place: {count} file(s) were ingested again."
         if missing:

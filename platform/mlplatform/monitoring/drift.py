@@ -298,7 +298,9 @@ class _Counter:
         """Yield the inputs of the scored rows as of their own prediction times."""
         time, keys = self.spine.prediction_time, list(self.spine.primary_keys)
         rows = self.context.ws.tables.to_arrow(
-            self.context.namespace.gold(SPINE), filters=[(time, ">", window.start), (time, "<=", window.end)]
+            self.context.namespace.gold(SPINE),
+            at_most=10**9,
+            filters=[(time, ">", window.start), (time, "<=", window.end)],
         )
         register_functions(self.context.ws, self.context.namespace, self.functions)
         training_set = self.context.ws.fe.create_training_set(

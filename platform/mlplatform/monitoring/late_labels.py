@@ -162,12 +162,14 @@ def predictions_with_labels(context: StageContext, spine: LabelSpine, alias: str
     keys, time = list(spine.primary_keys), spine.prediction_time
     predictions = tables.to_arrow(
         context.namespace.gold(PREDICTIONS),
+        at_most=10**9,
         columns=[*keys, PREDICTION, "model_version", "as_of", "run_id"],
         filters=[("alias", "=", alias), ("as_of", "<=", as_of), (time, ">", since)],
     )
     predictions = _without_learned(context, predictions, time).drop_columns(["run_id"])
     labels = tables.to_arrow(
         context.namespace.gold(LABELS),
+        at_most=10**9,
         columns=[*keys, spine.label, LABEL_KNOWN_AT],
         filters=[(LABEL_KNOWN_AT, "<=", as_of), (time, ">", since)],
     )

@@ -273,7 +273,7 @@ def _slices(
     settings, since = context.settings, looked_at_since(context.settings, context.as_of)
     keys, time = list(spine.primary_keys), spine.prediction_time
     facts = context.ws.tables.to_arrow(
-        context.namespace.gold(SPINE), columns=[*keys, *columns], filters=[(time, ">", since)]
+        context.namespace.gold(SPINE), at_most=10**9, columns=[*keys, *columns], filters=[(time, ">", since)]
     )
     joined = recent.rows.join(facts, keys=keys, join_type="left outer")
     records: list[PerformanceRecord] = []

@@ -115,7 +115,7 @@ def _add(context: StageContext, spine: LabelSpine) -> int:
     rows = predictions_with_labels(context, spine, CHAMPION).rows
     rows = rows.rename_columns([LABEL if column == KNOWN_LABEL else column for column in rows.column_names])
     rows = rows.select([*keys, PREDICTION, LABEL])
-    existing = context.ws.tables.to_arrow(name, columns=[*keys, LABEL]).rename_columns([*keys, "before"])
+    existing = context.ws.tables.to_arrow(name, at_most=10**9, columns=[*keys, LABEL]).rename_columns([*keys, "before"])
     existing = existing.append_column("exists", pa.array([True] * existing.num_rows, pa.bool_()))
     joined = rows.join(existing, keys=keys, join_type="left outer")
     both_null = pc.and_(pc.is_null(joined.column(LABEL)), pc.is_null(joined.column("before")))

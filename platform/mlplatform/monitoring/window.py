@@ -53,6 +53,7 @@ def read_window(context: StageContext, spine: LabelSpine, end: datetime) -> Wind
     time, keys = spine.prediction_time, list(spine.primary_keys)
     rows = context.ws.tables.to_arrow(
         context.namespace.gold(PREDICTIONS),
+        at_most=10**9,
         columns=[*keys, PREDICTION, UNMATCHED, "model_version", "as_of"],
         filters=[("alias", "=", CHAMPION), ("as_of", "<=", end), (time, ">", start), (time, "<=", end)],
     )

@@ -98,7 +98,7 @@ class RecordTable(Generic[R]):
         """Return the records of a table, of whatever use case, oldest first; none where it does not exist."""
         if not ws.tables.exists(name):
             return []
-        rows = ws.tables.to_arrow(name, filters=filters).sort_by(self.order_by).to_pylist()
+        rows = ws.tables.to_arrow(name, at_most=10**9, filters=filters).sort_by(self.order_by).to_pylist()
         return [self.decode(row) for row in rows]
 
     def append(self, ws: Workspace, namespace: Namespace, records: Iterable[R], **options: Any) -> None:

@@ -8,8 +8,28 @@ from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, PlainSerializer
 
+from mlplatform.protocols.frames import Collected
+
 Moment = Annotated[datetime, PlainSerializer(lambda moment: moment.isoformat(), return_type=str, when_used="json")]
 """A time in details; kept as ISO 8601."""
+
+
+class CollectedRows(BaseModel):
+    """What a stage collected into its process; everything else stayed in the engine.
+
+    Attributes:
+        rows: How many rows, of all collectings together.
+        size: Their bytes, as Arrow.
+        largest: What the largest collecting brought, in words.
+        largest_rows: Its rows.
+        at_most: Its bound.
+    """
+
+    rows: int
+    size: int
+    largest: str
+    largest_rows: int
+    at_most: int
 
 
 class Details(BaseModel):
@@ -21,15 +41,29 @@ class Details(BaseModel):
     Attributes:
         tables: Bare name of each table that the stage brought up to date -> Delta's id of it.
         notes: What whoever looks at the run should know, as sentences.
+        collected: What came into the process; None where nothing did.
     """
 
     model_config = ConfigDict(extra="ignore", validate_assignment=False)
 
     # Written for the next run only; not part of what a run shows.
-    internal: ClassVar[frozenset[str]] = frozenset({"tables"})
+    internal: ClassVar[frozenset[str]] = frozenset({"tables", "collected"})
 
     tables: dict[str, str] = {}
     notes: list[str] = []
+    collected: CollectedRows | None = None
+
+    def say_collected(self, collected: Collected) -> None:
+        """Record what was collected while the stage ran."""
+        largest = collected.largest
+        if largest is not None:
+            self.collected = CollectedRows(
+                rows=collected.rows,
+                size=collected.size,
+                largest=largest.what,
+                largest_rows=largest.rows,
+                at_most=largest.at_most,
+            )
 
     def note(self, text: str) -> None:
         """Say something aloud: in the run's record, in what `run` prints, and in `status`."""

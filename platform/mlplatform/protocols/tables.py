@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    import pandas as pd
     import pyarrow as pa
     from pyspark.sql import DataFrame
 
     from mlplatform.naming import ObjectName
-
-    Frame: TypeAlias = DataFrame | pa.Table | pa.RecordBatch | pa.RecordBatchReader | pd.DataFrame
-    """Rows on their way into a table."""
+    from mlplatform.protocols.frames import FrameLike
 
 Filter = tuple[str, str, Any]
 """One condition on a column, as in pyarrow's `filters`: (column, operator, value), joined by "and"."""
@@ -79,7 +76,11 @@ class Transaction:
 
 @runtime_checkable
 class Tables(Protocol):
-    """Delta tables by three-level name. Frames may be a Spark DataFrame, a `pyarrow.Table` or a pandas frame."""
+    """Delta tables by three-level name.
+
+    What is written may be a frame of `ws.frames`, a Spark DataFrame, a `pyarrow.Table` or a pandas frame; the first two
+    never pass through this process.
+    """
 
     def exists(self, name: ObjectName | str) -> bool:
         """Tell whether the table exists."""
@@ -137,11 +138,25 @@ class Tables(Protocol):
         self,
         name: ObjectName | str,
         *,
+        at_most: int,
         version: int | None = None,
         columns: Sequence[str] | None = None,
         filters: Sequence[Filter] = (),
     ) -> pa.Table:
-        """Return the table at a version as Arrow, with only the columns and rows asked for."""
+        """Return the table at a version as Arrow, with only the columns and rows asked for.
+
+        For what is small by nature; `ws.frames` is for the rest.
+
+        Args:
+            name: The table (or view).
+            at_most: How many rows may come.
+            version: A Delta version; default: the newest.
+            columns: The columns; default: all.
+            filters: Conditions on the rows.
+
+        Raises:
+            TableError: If there are more rows, with their number; if the table or a column does not exist.
+        """
         ...
 
     def largest(self, name: ObjectName | str, column: str, *, filters: Sequence[Filter] = ()) -> Any:
@@ -180,7 +195,9 @@ class Tables(Protocol):
         """
         ...
 
-    def append(self, name: ObjectName | str, frame: Frame, *, transactions: Sequence[Transaction] = ()) -> WriteResult:
+    def append(
+        self, name: ObjectName | str, frame: FrameLike, *, transactions: Sequence[Transaction] = ()
+    ) -> WriteResult:
         """Append rows, cast to the table's declared schema; with transactions, exactly once.
 
         Raises:
@@ -189,7 +206,7 @@ class Tables(Protocol):
         """
         ...
 
-    def merge(self, name: ObjectName | str, frame: Frame) -> WriteResult:
+    def merge(self, name: ObjectName | str, frame: FrameLike) -> WriteResult:
         """Update the rows whose primary keys match, and insert the others.
 
         Raises:
@@ -198,12 +215,12 @@ class Tables(Protocol):
         """
         ...
 
-    def overwrite(self, name: ObjectName | str, frame: Frame) -> WriteResult:
+    def overwrite(self, name: ObjectName | str, frame: FrameLike) -> WriteResult:
         """Replace all rows in one commit."""
         ...
 
     def replace_range(
-        self, name: ObjectName | str, frame: Frame, *, column: str, start: datetime, end: datetime
+        self, name: ObjectName | str, frame: FrameLike, *, column: str, start: datetime, end: datetime
     ) -> WriteResult:
         """Replace the rows whose `column` lies in [start, end], both included, in one commit.
 

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self, runtime_checkable
 
 from mlplatform.protocols.feature_client import FeatureClient
+from mlplatform.protocols.frames import Frames
 from mlplatform.protocols.functions import Functions
 from mlplatform.protocols.landing import AutoLoader
 from mlplatform.protocols.operations import Access, Jobs, Monitors, Upload
@@ -65,6 +66,11 @@ class Workspace(Protocol):
     @property
     def tables(self) -> Tables:
         """Delta tables."""
+        ...
+
+    @property
+    def frames(self) -> Frames:
+        """Frames: lazy relations of tables' rows."""
         ...
 
     @property

@@ -105,6 +105,7 @@ def check(context: StageContext, stage: str, table: ObjectName, inputs: Sequence
             continue
         rows = context.ws.tables.to_arrow(
             full_name,
+            at_most=10**9,
             version=info.version,
             columns=[known_at, BATCH, AVAILABLE_AT],
             filters=[(known_at, "<=", context.as_of), (AVAILABLE_AT, "<=", context.as_of)],

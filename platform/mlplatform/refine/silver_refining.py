@@ -151,7 +151,7 @@ class SilverRefining:
         # Nothing may stay of another declaration, nor of what was refined at a later time than this.
         filters = [] if self._whole else [(AVAILABLE_AT, "<=", self._context.as_of)]
         landed = self._tables.to_arrow(
-            self._bronze, version=self._version, columns=[FILE, AVAILABLE_AT], filters=filters
+            self._bronze, at_most=10**9, version=self._version, columns=[FILE, AVAILABLE_AT], filters=filters
         )
         files = landed.group_by(FILE).aggregate([([], "count_all"), (AVAILABLE_AT, "min")]).sort_by(FILE)
         names = texts(files, FILE)
@@ -160,7 +160,11 @@ class SilverRefining:
         available = dict(zip(names, times, strict=True))
         refined = dict(zip(names, self._tables.committed(self._target, self._marks(names)), strict=True))
         # A run that was killed while it refined all again has left rows of files that it did not come to mark.
-        held = set(texts(self._tables.to_arrow(self._target, columns=[FILE]), FILE)) if self._whole else set()
+        held = (
+            set(texts(self._tables.to_arrow(self._target, at_most=10**9, columns=[FILE]), FILE))
+            if self._whole
+            else set()
+        )
         if self._changed:
             self._check_all_landed(held, sizes)
         due = {name for name in names if available[name] <= self._context.as_of}
@@ -214,7 +218,7 @@ class SilverRefining:
 
         Silver first: that it holds none of the batches on record is how the next run knows that this one was killed.
         """
-        held = self._tables.to_arrow(self._target)
+        held = self._tables.to_arrow(self._target, at_most=10**9)
         others = held.filter(pc.invert(pc.is_in(held.column(FILE), pa.array(files))))
         good = self._batch_of(rows.good)
         self._tables.overwrite(self._target, pa.concat_tables([others, good], promote_options="permissive"))
@@ -222,7 +226,7 @@ class SilverRefining:
 
     def _mark(self, files: list[str]) -> None:
         if files:
-            nothing = self._tables.to_arrow(self._target, filters=[(BATCH, "<", 0)])
+            nothing = self._tables.to_arrow(self._target, at_most=10**9, filters=[(BATCH, "<", 0)])
             self._tables.append(self._target, nothing, transactions=self._marks(files))
 
     def _put_in_quarantine(self, bad: pa.Table, files: list[str]) -> None:
@@ -230,7 +234,7 @@ class SilverRefining:
 
         In one commit, and the same again: what a crash left half done is done anew.
         """
-        held = self._tables.to_arrow(self._quarantine)
+        held = self._tables.to_arrow(self._quarantine, at_most=10**9)
         malformed = pc.starts_with(held.column(REASON), MALFORMED)
         kept = held.filter(pc.or_(malformed, pc.invert(pc.is_in(held.column(FILE), pa.array(files)))))
         if bad.num_rows or kept.num_rows < held.num_rows:
@@ -243,7 +247,7 @@ class SilverRefining:
         if refined:
             # Beside all of silver, these files' own rows among them: they are what the others were compared with.
             rows = fates(self._tables, self._silver, self._target, self._landed(refined), beside=None)
-            held = self._tables.to_arrow(self._target, columns=[FILE, ROW])
+            held = self._tables.to_arrow(self._target, at_most=10**9, columns=[FILE, ROW])
             missing = without_keys_of(pa.concat_tables([rows.good, rows.bad]), held, [FILE, ROW])
             # Judged all at once now and file by file then, another of several rows of a key may have been the first.
             reasons = pc.if_else(pc.equal(missing.column(REASONS), pa.scalar("")), DUPLICATE, missing.column(REASONS))

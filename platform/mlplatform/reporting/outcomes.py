@@ -99,7 +99,7 @@ def read_outcomes(
     if not ws.tables.exists(name):
         return Outcomes()
     predictions = ws.tables.to_arrow(
-        name, columns=[*keys, PREDICTION, "as_of", "model_version"], filters=[("alias", "=", CHAMPION)]
+        name, at_most=10**9, columns=[*keys, PREDICTION, "as_of", "model_version"], filters=[("alias", "=", CHAMPION)]
     )
     if not predictions.num_rows:
         return Outcomes()
@@ -163,7 +163,7 @@ def _with_labels(
     first = first.rename_columns([*keys, PREDICTION, "as_of"])
     if ws.tables.exists(name):
         filters = [(LABEL_KNOWN_AT, "<=", until)] if until is not None else []
-        labels = ws.tables.to_arrow(name, columns=[*keys, spine.label], filters=filters)
+        labels = ws.tables.to_arrow(name, at_most=10**9, columns=[*keys, spine.label], filters=filters)
     else:
         labels = predictions.schema.empty_table().select(keys).append_column(spine.label, pa.array([], pa.float64()))
     labels = labels.set_column(labels.num_columns - 1, _LABEL, labels.column(spine.label).cast(pa.float64()))

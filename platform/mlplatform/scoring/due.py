@@ -45,9 +45,12 @@ def due_rows(
     tables = context.ws.tables
     name, time, keys = context.namespace.gold(SPINE), spine.prediction_time, list(spine.primary_keys)
     version = tables.version(name) if spine_version is None else spine_version
-    rows = tables.to_arrow(name, version=version, filters=[(time, ">", start), (time, "<=", context.as_of)])
+    rows = tables.to_arrow(
+        name, at_most=10**9, version=version, filters=[(time, ">", start), (time, "<=", context.as_of)]
+    )
     scored_before = tables.to_arrow(
         context.namespace.gold(PREDICTIONS),
+        at_most=10**9,
         columns=keys,
         filters=[("as_of", "<", context.as_of), ("alias", "=", CHAMPION), (time, ">", start)],
     )
@@ -69,7 +72,9 @@ def first_window_start(context: StageContext) -> datetime:
 def first_scoring(context: StageContext) -> datetime | None:
     """Return the first `as_of` before this one that has predictions; None where there is none."""
     predictions = context.namespace.gold(PREDICTIONS)
-    earlier = context.ws.tables.to_arrow(predictions, columns=["as_of"], filters=[("as_of", "<", context.as_of)])
+    earlier = context.ws.tables.to_arrow(
+        predictions, at_most=10**9, columns=["as_of"], filters=[("as_of", "<", context.as_of)]
+    )
     first: datetime | None = pc.min(earlier.column("as_of")).as_py()
     return first
 
@@ -90,13 +95,19 @@ def count_unscored(
     """
     tables, namespace = context.ws.tables, context.namespace
     time, keys = spine.prediction_time, list(spine.primary_keys)
-    rows = tables.to_arrow(namespace.gold(SPINE), filters=[(time, "<=", until)])
+    rows = tables.to_arrow(namespace.gold(SPINE), at_most=10**9, filters=[(time, "<=", until)])
     rows = scorer.population(rows).select(keys)
     scored = tables.to_arrow(
-        namespace.gold(PREDICTIONS), columns=keys, filters=[("alias", "=", CHAMPION), (time, "<=", until)]
+        namespace.gold(PREDICTIONS),
+        at_most=10**9,
+        columns=keys,
+        filters=[("alias", "=", CHAMPION), (time, "<=", until)],
     )
     labelled = tables.to_arrow(
-        namespace.gold(LABELS), columns=keys, filters=[(LABEL_KNOWN_AT, "<=", context.as_of), (time, "<=", until)]
+        namespace.gold(LABELS),
+        at_most=10**9,
+        columns=keys,
+        filters=[(LABEL_KNOWN_AT, "<=", context.as_of), (time, "<=", until)],
     )
     left = without_keys_of(rows, scored, keys)
     waiting = without_keys_of(left, labelled, keys)

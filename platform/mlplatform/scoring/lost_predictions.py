@@ -75,7 +75,12 @@ def find(context: StageContext) -> list[Scoring]:
     if not doubtful:
         return []
     columns = ["as_of", "alias", "model_version", "run_id"]
-    groups = tables.to_arrow(name, columns=columns).group_by(columns).aggregate([([], "count_all")]).to_pylist()
+    groups = (
+        tables.to_arrow(name, at_most=10**9, columns=columns)
+        .group_by(columns)
+        .aggregate([([], "count_all")])
+        .to_pylist()
+    )
     present = {ScoringKey(*(group[column] for column in columns)): group["count_all"] for group in groups}
     # A table that was put back may hold the first chunks of a scoring.
     return list({item.key: item for item in doubtful if present.get(item.key, 0) < item.rows}.values())

@@ -81,6 +81,7 @@ def mean_prediction(context: StageContext, version: ModelVersion) -> float | Non
     """Return the mean of a version's predictions at `as_of`; None without any."""
     rows = context.ws.tables.to_arrow(
         context.namespace.gold(PREDICTIONS),
+        at_most=10**9,
         columns=[PREDICTION],
         filters=[("as_of", "=", context.as_of), ("model_version", "=", version.version)],
     )
@@ -171,6 +172,7 @@ class Predictor:
         keys, times = list(self.spine.primary_keys), rows.column(self.spine.prediction_time)
         existing = self.context.ws.tables.to_arrow(
             self.context.namespace.gold(PREDICTIONS),
+            at_most=10**9,
             columns=keys,
             filters=[
                 ("model_version", "=", self.version.version),

@@ -181,7 +181,9 @@ class Contract:
         spine = use_case.label_spine()
         looked: list[tuple[str, pa.Table, tuple[str, ...]]] = []
         for silver in use_case.silver:
-            rows = ws.tables.to_arrow(use_case.namespace.silver(silver.name), columns=list(silver.primary_keys))
+            rows = ws.tables.to_arrow(
+                use_case.namespace.silver(silver.name), at_most=10**9, columns=list(silver.primary_keys)
+            )
             looked.append((f"silver_{silver.name}", rows, silver.primary_keys))
         # As they are computed: the tables are merged into by key, which would hide a second row.
         view, by_now = view_at(self._context, allowed=spine.inputs), F.lit(self._as_of)
@@ -292,11 +294,11 @@ class Contract:
         """What scoring stored for each due row is what the registered model says of that row again."""
         use_case, ws = self._trained, self._ws
         Pipeline(ws, use_case, self._as_of).run(["score"], alias=CHALLENGER)
-        stored = ws.tables.to_arrow(use_case.namespace.gold(PREDICTIONS))
+        stored = ws.tables.to_arrow(use_case.namespace.gold(PREDICTIONS), at_most=10**9)
         if not stored.num_rows:
             raise NothingToCheckError(f"no prediction is due in the {use_case.settings.scoring.every} before as_of")
         keys = list(use_case.label_spine().primary_keys)
-        rows = ws.tables.to_arrow(use_case.namespace.gold(SPINE))
+        rows = ws.tables.to_arrow(use_case.namespace.gold(SPINE), at_most=10**9)
         due = with_keys_of(rows, stored, keys)
         uri = ws.registry.get(use_case.model, ws.registry.aliases(use_case.model)[CHALLENGER]).uri
         again = ws.fe.score_batch_arrow(model_uri=uri, df=due, trusted_types=use_case.trainer.trusted_types)
@@ -364,7 +366,9 @@ class Contract:
         if not use_case.features:
             raise NothingToCheckError("there is no feature table")
         spine = use_case.label_spine()
-        rows: Any = self._ws.tables.to_arrow(use_case.namespace.gold(SPINE), columns=[spine.prediction_time])
+        rows: Any = self._ws.tables.to_arrow(
+            use_case.namespace.gold(SPINE), at_most=10**9, columns=[spine.prediction_time]
+        )
         times = sorted(rows.column(0).to_pylist())
         if not times:
             raise ContractError(f"The spine is empty at {shown(self._as_of)}.", hint="Choose a later time.")

@@ -65,7 +65,7 @@ def empty_column(ws: Workspace, use_case: UseCase, trainer: Trainer, labelled: p
         }
         if name in by_output:
             return _looked_up(ws, item, by_output[name], table, name, labelled)
-    rows = ws.tables.to_arrow(use_case.namespace.gold(SPINE), columns=[name, spine.prediction_time])
+    rows = ws.tables.to_arrow(use_case.namespace.gold(SPINE), at_most=10**9, columns=[name, spine.prediction_time])
     times = rows.filter(pc.is_valid(rows.column(name))).column(spine.prediction_time)
     if not len(times):
         return EmptyColumn(f"{name}: null in every row of the spine.", _WRITTEN, is_wrong=True)
@@ -83,7 +83,9 @@ def _looked_up(
     where, time = str(lookup.table_name), table.timeseries_column
     keys = [key for key in table.primary_keys if key != time]
     ours = list(lookup.lookup_key)
-    rows = ws.tables.to_arrow(where, columns=list(dict.fromkeys([*keys, feature, *([time] if time else [])])))
+    rows = ws.tables.to_arrow(
+        where, at_most=10**9, columns=list(dict.fromkeys([*keys, feature, *([time] if time else [])]))
+    )
     if not rows.num_rows:
         return EmptyColumn(f"{name}: {where} has no row.", "Are its inputs empty at this time?", is_wrong=True)
     rows = rows.filter(pc.is_valid(rows.column(feature)))

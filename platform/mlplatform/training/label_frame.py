@@ -82,7 +82,7 @@ def known_labels(
         window.append((time, "<=", until))
     versions = {str(name): ws.tables.version(name) for name in (labels, rows)}
     known_rows = ws.tables.to_arrow(
-        labels, version=versions[str(labels)], filters=[(LABEL_KNOWN_AT, "<=", as_of), *window]
+        labels, at_most=10**9, version=versions[str(labels)], filters=[(LABEL_KNOWN_AT, "<=", as_of), *window]
     )
     if not known_rows.num_rows:
         since = f" for predictions after {shown(after)}" if after else ""
@@ -90,7 +90,7 @@ def known_labels(
             f"No label of {namespace.use_case} is known at {shown(as_of)}{since}.",
             hint=f"A label is known {spine.settings.label.horizon} after its prediction: choose a later --as-of.",
         )
-    facts = ws.tables.to_arrow(rows, version=versions[str(rows)], filters=[(time, "<=", as_of), *window])
+    facts = ws.tables.to_arrow(rows, at_most=10**9, version=versions[str(rows)], filters=[(time, "<=", as_of), *window])
     joined = facts.join(known_rows, keys=list(spine.primary_keys), join_type="inner")
     columns = [*facts.column_names, spine.label, LABEL_KNOWN_AT]
     return LabelFrame(rows=joined.select(columns).sort_by(spine.order).combine_chunks(), versions=versions)

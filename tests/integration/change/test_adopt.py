@@ -57,7 +57,7 @@ def at(ws: LocalWorkspace, tiny: TinyFolder, as_of: str = AS_OF) -> Pipeline:
 
 def rows_of(ws: LocalWorkspace, namespace: Namespace) -> list[dict[str, object]]:
     return (
-        ws.tables.to_arrow(namespace.features("region"))
+        ws.tables.to_arrow(namespace.features("region"), at_most=10**6)
         .sort_by([("region", "ascending"), ("known_at", "ascending")])
         .to_pylist()
     )
@@ -101,7 +101,7 @@ def test_rows_known_later_than_as_of_are_left_out_and_counted(ws: LocalWorkspace
 def test_keys_that_stand_more_than_once_are_refused_in_place_too(ws: LocalWorkspace, tiny: TinyFolder) -> None:
     at(ws, tiny).adopt_table(str(OLD.features("region")))
     name = NEW.features("region")
-    ws.tables.append(name, ws.tables.to_arrow(name).slice(0, 2))
+    ws.tables.append(name, ws.tables.to_arrow(name, at_most=10**6).slice(0, 2))
     with pytest.raises(TableError, match=r"2 key\(s\) of .* occur more than once"):
         at(ws, tiny).adopt_table(str(name), dry_run=True)
 
@@ -203,7 +203,9 @@ def test_what_it_was_trained_on_must_be_known(with_features: LocalWorkspace, tin
 
 
 def test_the_run_record_shows_an_adoption(with_features: LocalWorkspace) -> None:
-    rows = with_features.tables.to_arrow(NEW.ops("stage_runs"), filters=[("stage", "=", "adopt")]).to_pylist()
+    rows = with_features.tables.to_arrow(
+        NEW.ops("stage_runs"), at_most=10**6, filters=[("stage", "=", "adopt")]
+    ).to_pylist()
     assert [(row["status"], json.loads(row["details"])["from"]) for row in rows] == [
         ("done", str(OLD.features("region")))
     ]

@@ -71,7 +71,7 @@ class Here:
         return {name: self.ws.tables.version(name) for name in names}
 
     def region(self) -> list[dict[str, Any]]:
-        rows = self.ws.tables.to_arrow(f"{self.ws.catalog}.{NAME}.features_region")
+        rows = self.ws.tables.to_arrow(f"{self.ws.catalog}.{NAME}.features_region", at_most=10**6)
         return rows.sort_by([("known_at", "ascending"), ("region", "ascending")]).to_pylist()
 
     def within(self) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def rows(ws: LocalWorkspace, name: str) -> list[dict[str, Any]]:
-    return ws.tables.to_arrow(name).sort_by([("k", "ascending")]).to_pylist()
+    return ws.tables.to_arrow(name, at_most=10**6).sort_by([("k", "ascending")]).to_pylist()
 
 
 _WRITER = """
@@ -76,7 +76,7 @@ def test_a_killed_writer_leaves_the_table_whole(ws: LocalWorkspace) -> None:
         time.sleep(delay)
         writer.send_signal(signal.SIGKILL)
         writer.communicate()
-        table = ws.tables.to_arrow(name)
+        table = ws.tables.to_arrow(name, at_most=10**6)
         assert table.num_rows == 5000
         assert len(table.column("v").unique()) == 1
         ws.fe.write_table(name=name, df=pa.table({"k": [0], "v": [-1]}))

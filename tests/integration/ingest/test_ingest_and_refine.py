@@ -59,12 +59,12 @@ def name(ws: LocalWorkspace, table: str) -> str:
 
 
 def rows(ws: LocalWorkspace, table: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = ws.tables.to_arrow(name(ws, table)).to_pylist()
+    found: list[dict[str, Any]] = ws.tables.to_arrow(name(ws, table), at_most=10**6).to_pylist()
     return found
 
 
 def count(ws: LocalWorkspace, table: str) -> int:
-    return int(ws.tables.to_arrow(name(ws, table)).num_rows)
+    return int(ws.tables.to_arrow(name(ws, table), at_most=10**6).num_rows)
 
 
 def state(ws: LocalWorkspace) -> dict[str, list[str]]:
@@ -161,7 +161,7 @@ def test_a_column_that_went_missing_stops_the_ingestion_before_anything_of_the_f
     with pytest.raises(StageError, match=r"lacks the column.* seats"):
         run("2020-04-01", "ingest")
     assert {row["_file"] for row in rows(here, "bronze_signups")} == {"signups/signups_2020-01.csv"}
-    runs = here.tables.to_arrow(f"{here.catalog}.ops.stage_runs").to_pylist()
+    runs = here.tables.to_arrow(f"{here.catalog}.ops.stage_runs", at_most=10**6).to_pylist()
     assert [(row["stage"], row["status"]) for row in runs] == [("ingest", "failed")]
     assert "lacks the column" in runs[0]["message"]
 
@@ -289,10 +289,12 @@ def test_features_count_only_what_happened_before_the_row(here, tiny, run):
 
 def test_the_record_of_a_run_pins_what_was_read(here, tiny, run):
     run("2020-05-01")
-    recorded = {row["stage"]: row for row in here.tables.to_arrow(f"{here.catalog}.ops.stage_runs").to_pylist()}
+    recorded = {
+        row["stage"]: row for row in here.tables.to_arrow(f"{here.catalog}.ops.stage_runs", at_most=10**6).to_pylist()
+    }
     assert {stage: row["status"] for stage, row in recorded.items()} == dict.fromkeys(STAGES, "done")
     for table, version in json.loads(recorded["refine"]["inputs"]).items():
-        assert here.tables.to_arrow(table, version=version).num_rows > 0
+        assert here.tables.to_arrow(table, at_most=10**6, version=version).num_rows > 0
     assert name(here, "bronze_signups") in json.loads(recorded["refine"]["inputs"])
 
 

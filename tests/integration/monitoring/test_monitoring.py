@@ -90,18 +90,20 @@ def open_at(tmp_path: Path, bases: dict[str, Path]) -> Iterator[Any]:
 
 
 def predictions(ws: LocalWorkspace, **equal: Any) -> pa.Table:
-    return ws.tables.to_arrow(NS.gold("predictions"), filters=[(name, "=", value) for name, value in equal.items()])
+    return ws.tables.to_arrow(
+        NS.gold("predictions"), at_most=10**6, filters=[(name, "=", value) for name, value in equal.items()]
+    )
 
 
 def alerts(ws: LocalWorkspace, as_of: str = "") -> dict[str, str]:
     """Kind -> event."""
-    rows = ws.tables.to_arrow(NS.ops("alerts")).sort_by("as_of").to_pylist()
+    rows = ws.tables.to_arrow(NS.ops("alerts"), at_most=10**6).sort_by("as_of").to_pylist()
     return {row["kind"]: row["event"] for row in rows if not as_of or row["as_of"] == parse_as_of(as_of)}
 
 
 def performance(ws: LocalWorkspace, **equal: Any) -> list[dict[str, Any]]:
     filters = [(name, "=", value) for name, value in equal.items()]
-    return ws.tables.to_arrow(NS.ops("performance_metrics"), filters=filters).to_pylist()
+    return ws.tables.to_arrow(NS.ops("performance_metrics"), at_most=10**6, filters=filters).to_pylist()
 
 
 # Scoring
@@ -139,7 +141,7 @@ def test_a_key_that_no_feature_table_holds_is_flagged(open_at, tiny):
 def test_the_latest_view_shows_one_row_an_entity_and_the_champions_only(open_at, tiny):
     ws = open_at("challenged")
     run_tiny(ws, tiny.folder, LATER, [*PREPARE, "score"])
-    latest = ws.tables.to_arrow(NS.gold("latest_predictions"))
+    latest = ws.tables.to_arrow(NS.gold("latest_predictions"), at_most=10**6)
     champions = predictions(ws, alias=CHAMPION)
     assert predictions(ws, alias=CHALLENGER).num_rows > 0
     assert sorted(latest["account"].to_pylist()) == sorted(set(champions["account"].to_pylist()))
@@ -155,9 +157,9 @@ def test_the_newest_row_of_a_key_wins_in_a_view(ws):
     ws.tables.append("dev.views.base", pa.table(dict(zip(schema.names, zip(*rows, strict=True), strict=True))))
     view = {"of": "dev.views.base", "keys": ["id"], "order_by": ["at"], "where": {"alias": "x"}}
     ws.tables.create_latest_view("dev.views.newest", **view)
-    found = ws.tables.to_arrow("dev.views.newest").sort_by("id").to_pylist()
+    found = ws.tables.to_arrow("dev.views.newest", at_most=10**6).sort_by("id").to_pylist()
     assert [(row["id"], row["at"]) for row in found] == [("a", 3), ("b", 1)]
-    only = ws.tables.to_arrow("dev.views.newest", columns=["at"], filters=[("id", "=", "a")])
+    only = ws.tables.to_arrow("dev.views.newest", at_most=10**6, columns=["at"], filters=[("id", "=", "a")])
     assert only.to_pydict() == {"at": [3]}
     with pytest.raises(TableError, match="no column when"):
         ws.tables.create_latest_view("dev.views.wrong", **{**view, "order_by": ["when"]})
@@ -256,7 +258,7 @@ def test_a_late_correction_is_measured_when_it_is_known_and_the_old_record_stays
     run_tiny(ws, tiny.folder, "2020-11-01", [*PREPARE, "monitor"])
     window = {"basis": "realised", "window_end": first_of("2020-08"), "metric": "label_mean"}
     (before,) = performance(ws, **window)
-    labels = ws.tables.to_arrow(NS.gold("labels"), filters=[("signed_up_at", ">", first_of("2020-07"))])
+    labels = ws.tables.to_arrow(NS.gold("labels"), at_most=10**6, filters=[("signed_up_at", ">", first_of("2020-07"))])
     changed = labels.filter(pc.equal(labels["cancelled"], 0.0)).slice(0, 20)
     changed = changed.set_column(2, "cancelled", pa.array([1.0] * changed.num_rows))
     ws.tables.merge(NS.gold("labels"), changed)
@@ -273,7 +275,9 @@ def test_what_is_not_known_at_as_of_is_not_used(open_at, tiny):
     # Everything lands now; monitored is a time before.
     run_tiny(ws, tiny.folder, LAST, PREPARE)
     details = run_tiny(ws, tiny.folder, "2020-10-15", ["monitor"]).details("monitor")
-    labels = ws.tables.to_arrow(NS.gold("labels"), filters=[("label_known_at", "<=", parse_as_of("2020-10-15"))])
+    labels = ws.tables.to_arrow(
+        NS.gold("labels"), at_most=10**6, filters=[("label_known_at", "<=", parse_as_of("2020-10-15"))]
+    )
     scored = set(predictions(ws)["account"].to_pylist())
     assert details["labels_known"] == len(scored & set(labels["account"].to_pylist())) > 0
 
@@ -345,7 +349,7 @@ def test_a_regression_has_no_estimate_says_why_and_is_judged_by_its_error(tmp_pa
 def joined_labels(ws: LocalWorkspace) -> np.ndarray:
     """Labels of what champions predicted."""
     made = set(predictions(ws)["account"].to_pylist())
-    rows = ws.tables.to_arrow(NS.gold("labels")).to_pylist()
+    rows = ws.tables.to_arrow(NS.gold("labels"), at_most=10**6).to_pylist()
     return np.array([row["cancelled"] for row in rows if row["account"] in made])
 
 
@@ -384,7 +388,9 @@ def test_windows_with_too_few_rows_are_not_judged_and_that_is_said_everywhere(op
     assert first["not_judged"]["drift"] == "291 rows, needs 5,000"
     assert "drift" not in first["windows"]
     assert alerts(ws) == {}, "one window may be small"
-    rows = ws.tables.to_arrow(NS.ops("drift_metrics"), filters=[("baseline", "=", "training")]).to_pylist()
+    rows = ws.tables.to_arrow(
+        NS.ops("drift_metrics"), at_most=10**6, filters=[("baseline", "=", "training")]
+    ).to_pylist()
     assert {row["limit"] for row in rows} == {None}, "on record as not judged"
     assert max(row["value"] for row in rows) > 1, "and measured all the same"
     assert not any(row["violated"] for row in rows)
@@ -406,13 +412,13 @@ def test_counts_of_a_window_in_other_cells_are_counted_again(open_at, tiny):
     """As an earlier version of the library recorded them."""
     ws = open_at("second")
     name = NS.ops("window_counts")
-    rows = ws.tables.to_arrow(name).to_pylist()
+    rows = ws.tables.to_arrow(name, at_most=10**6).to_pylist()
     for row in rows:
         row["counts"] = json.dumps({"price": json.loads(row["counts"])["columns"]["price"] | {"cells": [1, 2]}})
-    ws.tables.overwrite(name, pa.Table.from_pylist(rows, schema=ws.tables.to_arrow(name).schema))
-    ws.tables.overwrite(NS.ops("drift_metrics"), ws.tables.to_arrow(NS.ops("drift_metrics")).slice(0, 0))
+    ws.tables.overwrite(name, pa.Table.from_pylist(rows, schema=ws.tables.to_arrow(name, at_most=10**6).schema))
+    ws.tables.overwrite(NS.ops("drift_metrics"), ws.tables.to_arrow(NS.ops("drift_metrics"), at_most=10**6).slice(0, 0))
     run_tiny(ws, tiny.folder, LATER, [*PREPARE, "score", "monitor"])
-    found = ws.tables.to_arrow(NS.ops("drift_metrics"), filters=[("baseline", "=", "previous window")])
+    found = ws.tables.to_arrow(NS.ops("drift_metrics"), at_most=10**6, filters=[("baseline", "=", "previous window")])
     assert "price" in found["column"].to_pylist()
 
 
@@ -421,12 +427,14 @@ def test_counts_of_a_window_in_other_cells_are_counted_again(open_at, tiny):
 
 def test_the_window_before_is_a_baseline_too(open_at):
     ws = open_at("second")
-    rows = ws.tables.to_arrow(NS.ops("drift_metrics"), filters=[("as_of", "=", first_of("2020-09"))]).to_pylist()
+    rows = ws.tables.to_arrow(
+        NS.ops("drift_metrics"), at_most=10**6, filters=[("as_of", "=", first_of("2020-09"))]
+    ).to_pylist()
     by = {(row["baseline"], row["column"], row["metric"]): row["value"] for row in rows}
     assert by["training", "region_cancellations", "psi"] > 1 > by["previous window", "price", "psi"]
     assert by["none", "features_region", "match_rate"] == 1
     assert 0 <= by["none", "features_region", "age_days"] < 5
-    first = ws.tables.to_arrow(NS.ops("drift_metrics"), filters=[("as_of", "=", first_of("2020-08"))])
+    first = ws.tables.to_arrow(NS.ops("drift_metrics"), at_most=10**6, filters=[("as_of", "=", first_of("2020-08"))])
     assert set(first["baseline"].to_pylist()) == {"training", "none"}
 
 
@@ -436,11 +444,11 @@ def test_counts_of_the_window_before_that_were_not_kept_are_counted_again(open_a
     kept = open_at("second")
     for workspace in (ws, kept):
         run_tiny(workspace, tiny.folder, LATER, [*PREPARE, "score"])
-    ws.tables.overwrite(NS.ops("window_counts"), ws.tables.to_arrow(NS.ops("window_counts")).slice(0, 0))
+    ws.tables.overwrite(NS.ops("window_counts"), ws.tables.to_arrow(NS.ops("window_counts"), at_most=10**6).slice(0, 0))
     measured = []
     for workspace in (ws, kept):
         run_tiny(workspace, tiny.folder, LATER, ["monitor"])
-        rows = workspace.tables.to_arrow(NS.ops("drift_metrics"), filters=filters)
+        rows = workspace.tables.to_arrow(NS.ops("drift_metrics"), at_most=10**6, filters=filters)
         measured.append(sorted((row["column"], row["metric"], row["value"]) for row in rows.to_pylist()))
     assert measured[0] == measured[1] != []
 
@@ -480,7 +488,9 @@ def test_a_missing_reference_profile_is_an_alert_and_performance_is_measured_all
     hidden.rename(profile)
     # Again for the same time, mended: what could not be measured is measured now.
     run_tiny(ws, tiny.folder, "2020-09-15", ["monitor"])
-    rows = ws.tables.to_arrow(NS.ops("drift_metrics"), filters=[("as_of", "=", parse_as_of("2020-09-15"))])
+    rows = ws.tables.to_arrow(
+        NS.ops("drift_metrics"), at_most=10**6, filters=[("as_of", "=", parse_as_of("2020-09-15"))]
+    )
     assert rows.num_rows > 0
     run_tiny(ws, tiny.folder, "2020-09-16", ["monitor"])
     assert alerts(ws, "2020-09-16")["monitor"] == "recovered"
@@ -489,7 +499,7 @@ def test_a_missing_reference_profile_is_an_alert_and_performance_is_measured_all
 def test_a_renamed_feature_column_is_an_alert_and_not_all_well(open_at, tiny):
     ws = open_at("second")
     name = NS.features("region")
-    info, rows = ws.tables.describe(name), ws.tables.to_arrow(NS.features("region"))
+    info, rows = ws.tables.describe(name), ws.tables.to_arrow(NS.features("region"), at_most=10**6)
     ws.tables.drop(name)
     renamed = rows.rename_columns(["region", "known_at", "region_cancelations"])
     ws.fe.create_table(name=str(name), primary_keys=list(info.primary_keys), df=renamed, timeseries_column="known_at")
@@ -510,7 +520,7 @@ def hooked(tmp_path: Path) -> TinyFolder:
 
 
 def deliveries(ws: LocalWorkspace) -> list[str]:
-    rows = ws.tables.to_arrow(NS.ops("alert_deliveries")).sort_by("attempted_at")
+    rows = ws.tables.to_arrow(NS.ops("alert_deliveries"), at_most=10**6).sort_by("attempted_at")
     return rows["status"].to_pylist()
 
 
@@ -553,7 +563,7 @@ def test_a_webhook_that_fails_stops_nothing_and_is_tried_again(open_at, hooked, 
         assert summary.details("monitor")["sent"] == {"delivered": 0, "failed": raised}
         assert deliveries(ws) == ["failed"] * raised
         everything = caplog.text + "".join(map(str, business_state(ws, NS).values()))
-        everything += str(ws.tables.to_arrow("dev.ops.stage_runs").to_pylist())
+        everything += str(ws.tables.to_arrow("dev.ops.stage_runs", at_most=10**6).to_pylist())
         assert "secret-path" not in everything
         assert "could not be sent" in caplog.text
         # The next run, with the endpoint well again.
@@ -620,7 +630,9 @@ def test_a_due_retraining_starts_a_job_once_and_is_over_when_the_job_has_trained
     assert (first["due"], first["job"]["name"], first["job"]["state"]) == (True, "tiny_train", "succeeded")
     # The job has done nothing: still due, and still the same run.
     assert retrain()["job"] == first["job"]
-    recorded = ws.tables.to_arrow(NS.ops("stage_runs"), filters=[("as_of", "=", first_of("2020-10"))]).to_pylist()
+    recorded = ws.tables.to_arrow(
+        NS.ops("stage_runs"), at_most=10**6, filters=[("as_of", "=", first_of("2020-10"))]
+    ).to_pylist()
     assert [row["stage"] for row in recorded if row["stage"] in ("train", "retrain")] == ["retrain", "retrain"]
     run_tiny(ws, eager.folder, LATER, ["train"])
     over = retrain()
@@ -641,14 +653,14 @@ def test_a_job_that_cannot_be_started_is_a_failed_stage_and_without_need_none_is
 def test_a_decision_can_be_looked_at_without_making_it(open_at, tmp_path):
     eager = write(tmp_path / "eager", cooldown="1 day")
     ws = open_at("second")
-    before, runs = business_state(ws, NS), ws.tables.to_arrow("dev.ops.stage_runs").num_rows
+    before, runs = business_state(ws, NS), ws.tables.to_arrow("dev.ops.stage_runs", at_most=10**6).num_rows
     details = Pipeline(ws, open_tiny(ws, eager.folder), parse_as_of(SECOND)).retrain_decision()
     assert details["due"]
     assert [reason.partition(":")[0] for reason in details["reasons"]] == ["drift", "prediction_drift"]
     again = Pipeline(ws, open_tiny(ws, eager.folder), parse_as_of(SECOND)).retrain_decision()
     assert again["token"] == details["token"]
     assert differences(business_state(ws, NS), before) == {}
-    assert ws.tables.to_arrow("dev.ops.stage_runs").num_rows == runs
+    assert ws.tables.to_arrow("dev.ops.stage_runs", at_most=10**6).num_rows == runs
 
 
 def test_an_alarm_found_a_while_ago_still_counts_and_what_was_not_looked_at_is_unknown(open_at, tmp_path):

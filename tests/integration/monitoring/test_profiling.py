@@ -63,11 +63,11 @@ def home(tmp_path: Path, profiles: Profiles) -> Iterator[LocalWorkspace]:
 def test_each_monitoring_completes_what_is_profiled_and_refreshes_it(home, tiny, profiles):
     setup_of(tiny.open(home)).run(context(home, tiny))
     first = run_tiny(home, tiny.folder, FIRST).details("monitor")["profiling"]
-    predicted = home.tables.to_arrow(NAMESPACE.gold("predictions"), filters=[("alias", "=", CHAMPION)])
+    predicted = home.tables.to_arrow(NAMESPACE.gold("predictions"), at_most=10**6, filters=[("alias", "=", CHAMPION)])
     keys = [*open_tiny(home, tiny.folder).label_spine().primary_keys, "model_version", "prediction"]
 
     def rows(name: Any = LABELLED) -> pa.Table:
-        return home.tables.to_arrow(name)
+        return home.tables.to_arrow(name, at_most=10**6)
 
     def sorted_keys(table: pa.Table) -> list[dict[str, Any]]:
         return table.select(keys).sort_by([(key, "ascending") for key in keys]).to_pylist()
@@ -96,7 +96,7 @@ def test_each_monitoring_completes_what_is_profiled_and_refreshes_it(home, tiny,
     spine = open_tiny(home, tiny.folder).label_spine()
     labels = {
         tuple(row[key] for key in spine.primary_keys): float(row[spine.label])
-        for row in home.tables.to_arrow(NAMESPACE.gold("labels")).to_pylist()
+        for row in home.tables.to_arrow(NAMESPACE.gold("labels"), at_most=10**6).to_pylist()
     }
     assert all(labels[tuple(row[key] for key in spine.primary_keys)] == row["label"] for row in known.to_pylist())
     versions = [home.tables.version(name) for name in (LABELLED, BASELINE)]

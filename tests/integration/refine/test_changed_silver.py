@@ -134,7 +134,7 @@ def contents(ws: LocalWorkspace) -> dict[str, list[str]]:
 
 
 def prices(ws: LocalWorkspace, table: str) -> dict[str, float]:
-    return {row["account"]: row["price"] for row in ws.tables.to_arrow(f"dev.tiny.{table}").to_pylist()}
+    return {row["account"]: row["price"] for row in ws.tables.to_arrow(f"dev.tiny.{table}", at_most=10**6).to_pylist()}
 
 
 @pytest.fixture(scope="module")
@@ -317,7 +317,7 @@ def test_rows_of_a_first_run_that_failed_after_its_quarantine_are_judged_anew(tm
         run(ws, tiny, Required, NOW, "ingest")
         with pytest.raises(TableError, match="seats"):
             run(ws, tiny, Required, NOW, "refine")
-        assert ws.tables.to_arrow("dev.tiny.quarantine_signups").num_rows
+        assert ws.tables.to_arrow("dev.tiny.quarantine_signups", at_most=10**6).num_rows
         summary = run(ws, tiny, Checked)
         assert contents(ws) == new["Checked"]
         assert not any("silver_signups" in note for note in summary.notes())

@@ -110,11 +110,13 @@ class Here:
         write_tiny_use_case(self.where, months=6, rows_a_month=40, **settings)
 
     def prices(self) -> dict[str, float]:
-        rows = self.ws.tables.to_arrow(f"{self.catalog}.{NAME}.features_prices").to_pylist()
+        rows = self.ws.tables.to_arrow(f"{self.catalog}.{NAME}.features_prices", at_most=10**6).to_pylist()
         return {row["account"]: row["price"] for row in rows}
 
     def labels(self) -> list[dict[str, Any]]:
-        rows: list[dict[str, Any]] = self.ws.tables.to_arrow(f"{self.catalog}.{NAME}.gold_labels").to_pylist()
+        rows: list[dict[str, Any]] = self.ws.tables.to_arrow(
+            f"{self.catalog}.{NAME}.gold_labels", at_most=10**6
+        ).to_pylist()
         return rows
 
 

@@ -149,7 +149,7 @@ def test_an_earlier_time_computes_what_was_known_then_and_the_rest_comes_when_it
     for name in ("features_region", "gold_labels", "silver_signups"):
         remove(ws, name)
     run_tiny(ws, tiny.folder, "2020-04-01", STAGES)
-    assert 0 < ws.tables.to_arrow(full("features_region")).num_rows < len(expected["features_region"])
+    assert 0 < ws.tables.to_arrow(full("features_region"), at_most=10**6).num_rows < len(expected["features_region"])
     run_tiny(ws, tiny.folder, NOW, STAGES)
     assert contents(ws) == expected
 

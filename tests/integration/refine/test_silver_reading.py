@@ -90,8 +90,8 @@ def refine(ws: LocalWorkspace, tmp_path: Path) -> Callable[..., tuple[list[dict[
         parts = {"sources": (Landed, Cancellations), "silver": (silver, SilverCancellations), "spine": Spine}
         use_case = type("WithReadings", (Tiny,), {**parts, "features": ()}).open(NAME, tiny.folder, ws)
         Pipeline(ws, use_case, AS_OF).run(["ingest", "refine"])
-        good = ws.tables.to_arrow(use_case.namespace.silver(silver.name)).sort_by("id").to_pylist()
-        bad = ws.tables.to_arrow(use_case.namespace.quarantine(silver.name)).sort_by("_row").to_pylist()
+        good = ws.tables.to_arrow(use_case.namespace.silver(silver.name), at_most=10**6).sort_by("id").to_pylist()
+        bad = ws.tables.to_arrow(use_case.namespace.quarantine(silver.name), at_most=10**6).sort_by("_row").to_pylist()
         return good, bad
 
     return refined

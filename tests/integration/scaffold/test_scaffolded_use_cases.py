@@ -36,7 +36,7 @@ def predictions(ws: LocalWorkspace, into: Path, name: str, path: Path, **options
     use_case = cls.open(name, made.folder, ws)
     Pipeline(ws, use_case, parse_as_of(made.as_of)).run()
     assert ws.registry.aliases(use_case.model) == {CHAMPION: 1}
-    return ws.tables.to_arrow(use_case.namespace.table("gold_predictions"))
+    return ws.tables.to_arrow(use_case.namespace.table("gold_predictions"), at_most=10**6)
 
 
 def test_without_a_time_the_rows_without_a_label_are_predicted(ws, tmp_path):
@@ -119,7 +119,12 @@ class TestLateLabels:
             assert refined.rows_in == refined.rows_out + refined.rows_quarantined
             return refined
 
-        return made.folder / "data", late, refine, lambda name: ws.tables.to_arrow(use_case.namespace.table(name))
+        return (
+            made.folder / "data",
+            late,
+            refine,
+            lambda name: ws.tables.to_arrow(use_case.namespace.table(name), at_most=10**6),
+        )
 
     def test_the_labels_arrive_and_the_facts_are_there_already(self, delivered):
         data, late, refine, table = delivered
@@ -189,8 +194,8 @@ def test_without_a_time_a_late_label_is_of_the_row_that_was_there(ws, tmp_path):
     for as_of in (made.as_of, "2000-04-20"):
         Pipeline(ws, use_case, parse_as_of(as_of)).run(["ingest", "refine"])
         write(made.folder / "data" / "late.csv", ["part", "weight", "bad"], [[*row[:-1], "1.0"] for row in rows[400:]])
-    spine = ws.tables.to_arrow(use_case.namespace.table("gold_spine"))
-    labels = ws.tables.to_arrow(use_case.namespace.table("gold_labels")).to_pylist()
+    spine = ws.tables.to_arrow(use_case.namespace.table("gold_spine"), at_most=10**6)
+    labels = ws.tables.to_arrow(use_case.namespace.table("gold_labels"), at_most=10**6).to_pylist()
     assert spine.num_rows == 450
     late = {row["part"]: row["bad"] for row in labels if int(row["part"][1:]) >= 400}
     assert late == {f"P{number}": 1.0 for number in range(400, 450)}

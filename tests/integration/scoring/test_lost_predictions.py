@@ -81,17 +81,17 @@ def run(ws: LocalWorkspace, tiny: TinyFolder, as_of: str, only: list[str] | None
 @pytest.mark.parametrize("as_of", [LAST, LATER])
 def test_all_predictions_come_back_by_whom_they_were_made(ws, tiny, lose, as_of):
     before = set(table_rows(ws, PREDICTIONS))
-    runs = set(ws.tables.to_arrow(PREDICTIONS).column("run_id").to_pylist())
+    runs = set(ws.tables.to_arrow(PREDICTIONS, at_most=10**6).column("run_id").to_pylist())
     lose(ws)
     summary = run(ws, tiny, as_of)
     after = set(table_rows(ws, PREDICTIONS))
     assert before <= after
-    assert runs <= set(ws.tables.to_arrow(PREDICTIONS).column("run_id").to_pylist())
+    assert runs <= set(ws.tables.to_arrow(PREDICTIONS, at_most=10**6).column("run_id").to_pylist())
     if as_of == LAST:
         assert after == before
     assert "gold_predictions was gone" in notes_of(summary)
     assert "made again by the versions that had made them" in notes_of(summary)
-    assert ws.tables.to_arrow("dev.tiny.gold_latest_predictions").num_rows > 0
+    assert ws.tables.to_arrow("dev.tiny.gold_latest_predictions", at_most=10**6).num_rows > 0
     again = run(ws, tiny, as_of)
     assert not notes_of(again)
     assert set(table_rows(ws, PREDICTIONS)) == after
@@ -101,7 +101,7 @@ def test_an_earlier_time_brings_back_what_had_been_scored_by_then(ws, tiny):
     before = table_rows(ws, PREDICTIONS)
     remove(ws)
     run(ws, tiny, STEPS[1])
-    assert pc.max(ws.tables.to_arrow(PREDICTIONS).column("as_of")).as_py() == parse_as_of(STEPS[1])
+    assert pc.max(ws.tables.to_arrow(PREDICTIONS, at_most=10**6).column("as_of")).as_py() == parse_as_of(STEPS[1])
     run(ws, tiny, LAST)
     assert table_rows(ws, PREDICTIONS) == before
 
@@ -119,7 +119,7 @@ def test_a_finished_simulation_brings_back_what_it_had_made(ws, tiny):
 
 def test_nothing_is_put_in_the_place_of_predictions_whose_version_is_gone(ws, tiny):
     """It is said, and left to whoever asks: the champion of today is not taken for that of then."""
-    rows = ws.tables.to_arrow(PREDICTIONS)
+    rows = ws.tables.to_arrow(PREDICTIONS, at_most=10**6)
     champions = rows.filter(pc.equal(rows.column("alias"), CHAMPION))
     numbers = sorted(set(champions.column("model_version").to_pylist()))
     assert len(numbers) > 1, "the base is to have had several champions"
@@ -130,14 +130,14 @@ def test_nothing_is_put_in_the_place_of_predictions_whose_version_is_gone(ws, ti
     text = notes_of(summary)
     assert "could not be" in text
     assert f"mlplatform score tiny --as-of {LATER} --since" in text
-    held = ws.tables.to_arrow(PREDICTIONS)
+    held = ws.tables.to_arrow(PREDICTIONS, at_most=10**6)
     lost = first.select(["account"]).join(held.select(["account"]), keys="account", join_type="left anti")
     assert lost.num_rows == first.num_rows
     assert "could not be" in notes_of(run(ws, tiny, LATER))
     # Asked for, the champion of today predicts them, and it is not said any more.
     since = str(text.rpartition("--since ")[2].split()[0])
     run(ws, tiny, LATER, ["score"], since=parse_as_of(since))
-    held = ws.tables.to_arrow(PREDICTIONS)
+    held = ws.tables.to_arrow(PREDICTIONS, at_most=10**6)
     lost = first.select(["account"]).join(held.select(["account"]), keys="account", join_type="left anti")
     assert lost.num_rows == 0
     assert "could not be" not in notes_of(run(ws, tiny, LATER))
@@ -163,8 +163,10 @@ def first(tmp_path: Path, tiny: TinyFolder) -> Iterator[tuple[LocalWorkspace, An
 
 
 def open_rows(ws: LocalWorkspace, until: str) -> pa.Table:
-    spine = ws.tables.to_arrow("dev.tiny.gold_spine", filters=[("signed_up_at", "<=", parse_as_of(until))])
-    labels = ws.tables.to_arrow("dev.tiny.gold_labels", columns=["account", "signed_up_at"])
+    spine = ws.tables.to_arrow(
+        "dev.tiny.gold_spine", at_most=10**6, filters=[("signed_up_at", "<=", parse_as_of(until))]
+    )
+    labels = ws.tables.to_arrow("dev.tiny.gold_labels", at_most=10**6, columns=["account", "signed_up_at"])
     return spine.select(["account", "signed_up_at"]).join(
         labels, keys=["account", "signed_up_at"], join_type="left anti"
     )
@@ -180,9 +182,9 @@ def test_rows_due_before_the_first_champion_are_said_and_scored_where_that_is_as
     note = next(text for text in summary.notes() if "before the first scoring" in text)
     assert note.startswith(f"{waiting.num_rows} row(s)")
     since = note.rpartition("--since ")[2]
-    scored = ws.tables.to_arrow(PREDICTIONS).num_rows
+    scored = ws.tables.to_arrow(PREDICTIONS, at_most=10**6).num_rows
     done = run(ws, tiny, STEPS[0], ["score"], since=parse_as_of(since))
-    held = ws.tables.to_arrow(PREDICTIONS)
+    held = ws.tables.to_arrow(PREDICTIONS, at_most=10**6)
     assert held.num_rows == scored + done.stages[-1].result.rows_out
     missing = waiting.join(held.select(["account"]), keys="account", join_type="left anti")
     assert missing.num_rows == 0
@@ -191,12 +193,12 @@ def test_rows_due_before_the_first_champion_are_said_and_scored_where_that_is_as
     # Idempotent, and the ordinary scoring at the same time too.
     for how in ({"since": parse_as_of(since)}, {}):
         assert run(ws, tiny, STEPS[0], ["score"], **how).stages[-1].result.rows_out == 0
-    assert ws.tables.to_arrow(PREDICTIONS).num_rows == held.num_rows
+    assert ws.tables.to_arrow(PREDICTIONS, at_most=10**6).num_rows == held.num_rows
     # Lost, both come back: what was due and what was asked for, each by its own run.
     runs = sorted(held.column("run_id").to_pylist())
     remove(ws)
     assert "of 2 scoring(s) are on record" in notes_of(run(ws, tiny, STEPS[0]))
-    assert sorted(ws.tables.to_arrow(PREDICTIONS).column("run_id").to_pylist()) == runs
+    assert sorted(ws.tables.to_arrow(PREDICTIONS, at_most=10**6).column("run_id").to_pylist()) == runs
     keys = held.select(["account", "signed_up_at", "model_version"])
     assert keys.group_by(keys.column_names).aggregate([]).num_rows == held.num_rows
 
@@ -232,7 +234,7 @@ def test_a_beginning_that_is_no_beginning_is_refused(ws, tiny, since):
 
 
 def test_the_challengers_predictions_in_the_shadow_come_back_too(ws, tiny):
-    rows = ws.tables.to_arrow(PREDICTIONS)
+    rows = ws.tables.to_arrow(PREDICTIONS, at_most=10**6)
     if CHALLENGER not in rows.column("alias").to_pylist():
         pytest.skip("no challenger scored in the shadow in this base")
     before = table_rows(ws, PREDICTIONS)

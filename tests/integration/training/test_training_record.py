@@ -30,7 +30,7 @@ def test_failed_trials_and_empty_columns_are_on_record(tmp_path: Path, monkeypat
     monkeypatch.setattr(TinyTrainer, "search_space", lambda self: {"C": hp.choice("C", [1.0, -1.0])})
     with LocalWorkspace.open(root=tmp_path / "home") as ws:
         run_tiny(ws, folder.folder, AS_OF, ["ingest", "refine", "features", "train"])
-        runs = ws.tables.to_arrow("dev.ops.stage_runs", filters=[("stage", "=", "train")]).to_pylist()
+        runs = ws.tables.to_arrow("dev.ops.stage_runs", at_most=10**6, filters=[("stage", "=", "train")]).to_pylist()
         details: dict[str, Any] = json.loads(runs[-1]["details"])
         assert details["columns_without_values"] == {
             "fitted": ["seats", "price_a_seat"],

@@ -86,7 +86,7 @@ def test_nothing_is_started_that_is_not_asked_for(tmp_path):
     with LocalWorkspace.open(root=tmp_path) as ws:
         ws.tables.create("dev.a.b", ROWS.schema)
         ws.tables.append("dev.a.b", ROWS)
-        assert ws.tables.to_arrow("dev.a.b").num_rows == 2
+        assert ws.tables.to_arrow("dev.a.b", at_most=10**6).num_rows == 2
         assert children(os.getpid()) <= before
 
 
@@ -98,7 +98,7 @@ def test_what_was_written_is_there_when_it_is_opened_again(tmp_path):
         ws.functions.register("dev.a.price", price_a_seat, parameters=parameters, returns="double")
         (ws.files("reports") / "one.html").write_text("kept", encoding="utf-8")
     with LocalWorkspace.open(root=tmp_path) as ws:
-        assert ws.tables.to_arrow("dev.a.b").equals(ROWS)
+        assert ws.tables.to_arrow("dev.a.b", at_most=10**6).equals(ROWS)
         assert ws.tables.describe("dev.a.b").description == "kept"
         assert ws.functions.get("dev.a.price").fn is price_a_seat
         assert (ws.files("reports") / "one.html").read_text(encoding="utf-8") == "kept"

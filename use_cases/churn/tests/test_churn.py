@@ -45,7 +45,7 @@ def refined(ws: LocalWorkspace, use_case: UseCase) -> LocalWorkspace:
 
 
 def table(ws: LocalWorkspace, use_case: UseCase, name: str) -> pa.Table:
-    return ws.tables.to_arrow(use_case.namespace.table(name))
+    return ws.tables.to_arrow(use_case.namespace.table(name), at_most=10**6)
 
 
 def test_only_months_that_are_over_have_landed(refined: LocalWorkspace, use_case: UseCase) -> None:

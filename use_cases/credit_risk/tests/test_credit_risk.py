@@ -79,7 +79,7 @@ def test_the_first_model_becomes_champion_and_scores_the_last_quarter(
     }.items()
     assert first.details("gate")["outcome"] == "promoted"
     assert ws.registry.aliases(use_case.model) == {CHAMPION: 1}
-    scored = ws.tables.to_arrow(use_case.namespace.gold("predictions"))
+    scored = ws.tables.to_arrow(use_case.namespace.gold("predictions"), at_most=10**6)
     assert pc.min(scored["approved_at"]).as_py() > parse_as_of("2005-10-01")
     assert pc.max(scored["approved_at"]).as_py() <= parse_as_of("2006-01-01")
 

@@ -37,12 +37,14 @@ def refined(ws: LocalWorkspace, use_case: UseCase) -> RunSummary:
 
 
 def table(ws: LocalWorkspace, use_case: UseCase, name: str) -> pa.Table:
-    return ws.tables.to_arrow(use_case.namespace.table(name))
+    return ws.tables.to_arrow(use_case.namespace.table(name), at_most=10**6)
 
 
 def leg(ws: LocalWorkspace, use_case: UseCase, name: str, leg_id: str) -> dict[str, object]:
     row: dict[str, object]
-    (row,) = ws.tables.to_arrow(use_case.namespace.table(name), filters=[("leg_id", "=", leg_id)]).to_pylist()
+    (row,) = ws.tables.to_arrow(
+        use_case.namespace.table(name), at_most=10**6, filters=[("leg_id", "=", leg_id)]
+    ).to_pylist()
     return row
 
 
@@ -143,7 +145,7 @@ def test_the_stage_fills_the_tables_step_by_step_as_at_once(later: LocalWorkspac
 
 def test_a_backfill_mends_what_was_damaged(later: LocalWorkspace, use_case: UseCase) -> None:
     name = use_case.namespace.features("route")
-    good = later.tables.to_arrow(name).sort_by([("known_at", "ascending"), ("route", "ascending")])
+    good = later.tables.to_arrow(name, at_most=10**6).sort_by([("known_at", "ascending"), ("route", "ascending")])
     start, end = parse_as_of("2013-02-01"), parse_as_of("2013-02-08")
     hurt = good.filter(pc.greater_equal(good["known_at"], pa.scalar(start, good["known_at"].type))).slice(0, 5)
     spoilt = hurt.set_column(
@@ -158,6 +160,10 @@ def test_a_backfill_mends_what_was_damaged(later: LocalWorkspace, use_case: UseC
     assert {key: getattr(done.result.details, key) for key in ("added", "removed", "changed")} == {
         "added": 0, "removed": 1, "changed": 5,
     }  # fmt: skip
-    assert later.tables.to_arrow(name).sort_by([("known_at", "ascending"), ("route", "ascending")]).equals(good)
+    assert (
+        later.tables.to_arrow(name, at_most=10**6)
+        .sort_by([("known_at", "ascending"), ("route", "ascending")])
+        .equals(good)
+    )
     again = Pipeline(later, use_case, end).backfill("features_route", start)
     assert again.status == "skipped"

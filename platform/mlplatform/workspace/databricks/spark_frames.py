@@ -14,7 +14,7 @@ from mlplatform.errors import TableError
 from mlplatform.naming import quote
 from mlplatform.protocols.table_checks import check_unique, raise_for_nulls, repeated_keys
 from mlplatform.types import arrow_type, spark_type
-from mlplatform.workspace.shared.frames import check_fit, conform, to_arrow
+from mlplatform.workspace.shared.frames import check_fit, conform, is_lazy, is_spark_frame, to_arrow
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -44,13 +44,10 @@ def spark_name(kind: pa.DataType) -> str:
     return "timestamp_ntz" if without_zone else spark_type(kind)
 
 
-def is_spark_frame(frame: Any) -> bool:
-    """Tell whether the rows are Spark's: then they are never brought here."""
-    return hasattr(frame, "toArrow") and hasattr(frame, "select")
-
-
 def spark_or_arrow(frame: Any) -> DataFrame | pa.Table:
-    """Return a Spark DataFrame as it is, and any other frame as Arrow."""
+    """Return a Spark DataFrame as it is, also that of a frame, and rows in memory as Arrow."""
+    if is_lazy(frame):
+        frame = frame.to_native()
     return frame if is_spark_frame(frame) else to_arrow(frame)
 
 
@@ -62,21 +59,27 @@ def conformed(unity: Unity, frame: Any, schema: pa.Schema, table: str) -> Iterat
         TableError: As `mlplatform.workspace.shared.frames.conform`. Of a Spark DataFrame nulls are found when it is
             written, and casts that may lose something are refused whatever the values are.
     """
-    if is_spark_frame(frame):
-        yield _cast(frame, schema, table)
+    source = spark_or_arrow(frame)
+    if not isinstance(source, pa.Table):
+        yield _cast(source, schema, table)
         return
-    with lifted(unity, conform(to_arrow(frame), schema, table)) as rows:
+    with lifted(unity, conform(source, schema, table)) as rows:
         yield rows
 
 
 @contextmanager
-def lifted(unity: Unity, rows: pa.Table) -> Iterator[DataFrame]:
+def lifted(unity: Unity, rows: pa.Table, *, lasting: bool = False) -> Iterator[DataFrame]:
     """Give Arrow rows as a Spark DataFrame; large ones go through Parquet in the ops volume.
+
+    Args:
+        unity: The connection.
+        rows: The rows.
+        lasting: The DataFrame is used after the context; large rows then go with the query, too.
 
     Raises:
         TableError: If the volume cannot be written.
     """
-    if rows.nbytes <= STAGED_BYTES:
+    if lasting or rows.nbytes <= STAGED_BYTES:
         yield unity.spark.createDataFrame(rows, schema=_ddl(rows.schema))
         return
     from pyarrow import parquet

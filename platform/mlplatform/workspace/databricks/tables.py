@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+import narwhals as nw
 import pyarrow as pa
 
 from mlplatform.errors import TableError
 from mlplatform.naming import ObjectName, quote
 from mlplatform.protocols.table_checks import (
     check_columns,
-    check_filters,
     check_merge_keys,
     check_no_nulls,
     check_range,
@@ -24,6 +24,7 @@ from mlplatform.protocols.table_checks import (
 )
 from mlplatform.protocols.tables import Filter, TableInfo, Transaction, WriteResult
 from mlplatform.workspace.databricks import delta, latest_view, table_metadata
+from mlplatform.workspace.databricks.frames import DatabricksFrames
 from mlplatform.workspace.databricks.literals import time_literal
 from mlplatform.workspace.databricks.merge import add_columns, merge_rows
 from mlplatform.workspace.databricks.spark_errors import translated_spark
@@ -31,15 +32,14 @@ from mlplatform.workspace.databricks.spark_frames import (
     arrow_schema,
     check_unique_frame,
     conformed,
-    spark_name,
     spark_or_arrow,
 )
 from mlplatform.workspace.databricks.transactions import Ledger
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
+    from pyspark.sql import DataFrame
 
-    from mlplatform.protocols.tables import Frame
+    from mlplatform.protocols.frames import FrameLike
     from mlplatform.workspace.databricks.unity import Unity
 
 
@@ -47,12 +47,16 @@ class DatabricksTables:
     """Tables of the Databricks workspace; see `mlplatform.protocols.tables.Tables`.
 
     A version can be read for at least 30 days after the next one, which is what Delta keeps of its log by default.
+
+    Attributes:
+        frames: Frames of these tables.
     """
 
     def __init__(self, unity: Unity) -> None:
         """Take the connection."""
         self._unity = unity
         self._ledger = Ledger(unity)
+        self.frames = DatabricksFrames(unity, self)
 
     def exists(self, name: ObjectName | str) -> bool:
         """Tell whether the table exists; a view is none."""
@@ -136,31 +140,20 @@ class DatabricksTables:
         self,
         name: ObjectName | str,
         *,
+        at_most: int,
         version: int | None = None,
         columns: Sequence[str] | None = None,
         filters: Sequence[Filter] = (),
     ) -> pa.Table:
         """Return the table (or view) as Arrow, with only the columns and rows asked for."""
-        # An older version may lack columns that were added since.
-        source = None if version is None else self.read(name, version=version)
-        schema = table_metadata.schema_of(self._unity, name) if source is None else arrow_schema(source.schema)
-        check_columns(name, schema, columns or ())
-        rows = self._select(name, schema, filters, source)
-        selection = list(columns) if columns is not None else schema.names
-        with translated_spark(f"Reading {name}"):
-            table = rows.select(*(quote(column) for column in selection)).toArrow()
-        return table.cast(pa.schema([schema.field(column) for column in selection]))
+        rows = self.frames.read(name, version=version, columns=columns, filters=filters)
+        return self.frames.collect(rows, at_most=at_most, what=f"{name}, as asked for,")
 
     def largest(self, name: ObjectName | str, column: str, *, filters: Sequence[Filter] = ()) -> Any:
         """Return the largest value of a column among the rows asked for."""
-        from pyspark.sql import functions as F  # noqa: N812
-
-        schema = table_metadata.schema_of(self._unity, name)
-        check_columns(name, schema, [column])
-        with translated_spark(f"Reading {name}"):
-            # Through Arrow: it knows of the zone.
-            maximum = self._select(name, schema, filters).agg(F.max(quote(column)).alias("largest")).toArrow()
-        return maximum.column("largest")[0].as_py()
+        rows = self.frames.read(name, columns=[column], filters=filters).select(nw.col(column).max())
+        # Through Arrow: it knows of the zone.
+        return self.frames.collect(rows, at_most=1, what=f"the largest {column} of {name}").column(0)[0].as_py()
 
     def create_latest_view(
         self,
@@ -186,7 +179,9 @@ class DatabricksTables:
         with translated_spark(f"Creating the view {name}"):
             self._unity.spark.sql(declaration.statement)
 
-    def append(self, name: ObjectName | str, frame: Frame, *, transactions: Sequence[Transaction] = ()) -> WriteResult:
+    def append(
+        self, name: ObjectName | str, frame: FrameLike, *, transactions: Sequence[Transaction] = ()
+    ) -> WriteResult:
         """Append rows; with transactions, exactly once."""
         schema = table_metadata.schema_of(self._unity, name)
         with conformed(self._unity, frame, schema, str(name)) as rows:
@@ -197,7 +192,7 @@ class DatabricksTables:
             commit = delta.commit_of(self._unity, parsed, mark)
             return WriteResult(version=commit.version, rows=commit.rows)
 
-    def merge(self, name: ObjectName | str, frame: Frame) -> WriteResult:
+    def merge(self, name: ObjectName | str, frame: FrameLike) -> WriteResult:
         """Update the rows whose primary keys match, and insert the others; new columns are added first."""
         parsed = ObjectName.parse(name)
         info = self._info(parsed)
@@ -216,7 +211,7 @@ class DatabricksTables:
             written = merge_rows(self._unity, parsed, rows, schema, info.primary_keys)
         return WriteResult(version=table_metadata.newest_version(self._unity, name), rows=written)
 
-    def overwrite(self, name: ObjectName | str, frame: Frame) -> WriteResult:
+    def overwrite(self, name: ObjectName | str, frame: FrameLike) -> WriteResult:
         """Replace all rows in one commit."""
         info = self._info(name)
         source = spark_or_arrow(frame)
@@ -227,7 +222,7 @@ class DatabricksTables:
         return WriteResult(version=commit.version, rows=commit.rows)
 
     def replace_range(
-        self, name: ObjectName | str, frame: Frame, *, column: str, start: datetime, end: datetime
+        self, name: ObjectName | str, frame: FrameLike, *, column: str, start: datetime, end: datetime
     ) -> WriteResult:
         """Replace the rows whose `column` lies in [start, end] in one commit."""
         from pyspark.sql import functions as F  # noqa: N812
@@ -269,29 +264,3 @@ class DatabricksTables:
         schema = table_metadata.schema_of(self._unity, name)
         declaration = table_metadata.declared(self._unity, name)
         return TableInfo(str(name), -1, schema, declaration.primary_keys, declaration.timeseries_column)
-
-    def _select(
-        self, name: ObjectName | str, schema: pa.Schema, filters: Sequence[Filter], source: DataFrame | None = None
-    ) -> DataFrame:
-        check_filters(name, schema, filters)
-        rows = self._unity.spark.table(ObjectName.parse(name).sql) if source is None else source
-        for item in filters:
-            rows = rows.where(_condition(item, schema))
-        return rows
-
-
-def _condition(item: Filter, schema: pa.Schema) -> Column:
-    from pyspark.sql import functions as F  # noqa: N812
-
-    name, operator, value = item
-    column, kind = F.col(quote(name)), spark_name(schema.field(name).type)
-    if operator == "in":
-        return column.isin([F.lit(one).cast(kind) for one in value])
-    literal = F.lit(value).cast(kind) if isinstance(value, str) else F.lit(value)
-    if operator in {"=", "=="}:
-        return column == literal
-    if operator == "!=":
-        return column != literal
-    if operator in {"<", "<="}:
-        return column < literal if operator == "<" else column <= literal
-    return column > literal if operator == ">" else column >= literal

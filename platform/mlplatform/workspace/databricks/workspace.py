@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mlplatform.workspace.databricks.access import DatabricksAccess
     from mlplatform.workspace.databricks.auto_loader import DatabricksAutoLoader
     from mlplatform.workspace.databricks.feature_client import DatabricksFeatureClient
+    from mlplatform.workspace.databricks.frames import DatabricksFrames
     from mlplatform.workspace.databricks.functions import DatabricksFunctions
     from mlplatform.workspace.databricks.jobs import DatabricksJobs
     from mlplatform.workspace.databricks.monitors import DatabricksMonitors
@@ -114,6 +115,11 @@ class DatabricksWorkspace(SharedWorkspace):
         from mlplatform.workspace.databricks.tables import DatabricksTables
 
         return DatabricksTables(self.unity)
+
+    @property
+    def frames(self) -> DatabricksFrames:
+        """Spark DataFrames."""
+        return self.tables.frames
 
     @cached_property
     def auto_loader(self) -> DatabricksAutoLoader:

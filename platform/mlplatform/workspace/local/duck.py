@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +10,7 @@ from urllib.parse import unquote
 
 import pyarrow as pa
 
+from mlplatform.errors import TableError
 from mlplatform.naming import quote
 
 if TYPE_CHECKING:
@@ -25,6 +26,16 @@ BATCH_ROWS = 122_880  # DuckDB's own row-group size: batches need no copying tog
 
 @contextmanager
 def connect(scratch: Path, *, memory_limit: str | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open an in-memory DuckDB for as long as the context lasts; see `open_connection`."""
+    connection = open_connection(scratch, memory_limit=memory_limit)
+    try:
+        with uninterrupted():
+            yield connection
+    finally:
+        connection.close()
+
+
+def open_connection(scratch: Path, *, memory_limit: str | None = None) -> duckdb.DuckDBPyConnection:
     """Open an in-memory DuckDB that spills to a folder and thinks in UTC.
 
     Args:
@@ -34,22 +45,45 @@ def connect(scratch: Path, *, memory_limit: str | None = None) -> Iterator[duckd
     import duckdb
 
     connection = duckdb.connect(":memory:")
+    # Literals, not parameters: SET takes none. The folder is ours, and quoted all the same.
+    connection.execute(f"SET temp_directory = {literal(str(scratch / 'duckdb'))}")
+    connection.execute("SET TimeZone = 'UTC'")
+    connection.execute("SET preserve_insertion_order = false")
+    connection.execute("SET enable_progress_bar = false")
+    if memory_limit:
+        connection.execute(f"SET memory_limit = {literal(memory_limit)}")
+    return connection
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Give a Ctrl-C back as what it is: DuckDB takes it for itself, and whoever records errors must not be told it."""
     try:
-        # Literals, not parameters: SET takes none. The folder is ours, and quoted all the same.
-        connection.execute(f"SET temp_directory = {_literal(str(scratch / 'duckdb'))}")
-        connection.execute("SET TimeZone = 'UTC'")
-        connection.execute("SET preserve_insertion_order = false")
-        connection.execute("SET enable_progress_bar = false")
-        if memory_limit:
-            connection.execute(f"SET memory_limit = {_literal(memory_limit)}")
-        yield connection
+        yield
     except Exception as error:
-        # DuckDB takes a Ctrl-C for itself. Whoever looks for errors, and records them, must not be told this one.
         if any(said in str(error) for said in _INTERRUPTED):
             raise KeyboardInterrupt from error
         raise
-    finally:
-        connection.close()
+
+
+@contextmanager
+def computing(what: str) -> Iterator[None]:
+    """Turn DuckDB's errors while it computes into ours.
+
+    Raises:
+        TableError: With what was being done.
+        KeyboardInterrupt: If it was a Ctrl-C.
+    """
+    import duckdb
+
+    try:
+        with uninterrupted():
+            yield
+    except duckdb.Error as error:
+        raise TableError(
+            f"{what} failed: {error}",
+            hint="Are all files of the tables there, and is there room on the disk for what does not fit in memory?",
+        ) from error
 
 
 def arrow_schema(table: DeltaTable) -> pa.Schema:
@@ -73,17 +107,77 @@ def scan(
     schema = arrow_schema(table)
     names = list(columns) if columns is not None else schema.names
     files = [_local_path(uri) for uri in table.file_uris()]
-    if table.protocol().min_reader_version > PLAIN_READER_VERSION or table.metadata().partition_columns or not files:
-        # Deletion vectors, column mapping and partitions: only a Delta reader knows which rows exist.
+    if not plain(table) or not files:
         connection.register(f"{view}__arrow", _read(table, schema, names))
         connection.execute(f"CREATE VIEW {quote(view, 'duckdb')} AS SELECT * FROM {quote(view + '__arrow', 'duckdb')}")
         return
-    present = {row[0] for row in connection.execute(f"DESCRIBE SELECT * FROM {_read_parquet(files)}").fetchall()}
-    # A column added later is in none of the older files, and perhaps in no file at all.
+    relation = parquet_relation(connection, files, pa.schema([schema.field(name) for name in names]))
+    relation.create_view(view)
+
+
+def plain(table: DeltaTable) -> bool:
+    """Tell whether a table's Parquet files are its rows.
+
+    With deletion vectors, column mapping or partitions only a Delta reader knows which rows exist.
+    """
+    return table.protocol().min_reader_version <= PLAIN_READER_VERSION and not table.metadata().partition_columns
+
+
+def relation(
+    connection: duckdb.DuckDBPyConnection,
+    table: DeltaTable,
+    columns: Sequence[str],
+    *,
+    files: Collection[str] | None = None,
+) -> duckdb.DuckDBPyRelation:
+    """Return a Delta table at its opened version as a relation.
+
+    Args:
+        connection: The connection that the relation belongs to.
+        table: The delta-rs handle; its version decides which files are read.
+        columns: The columns wanted.
+        files: Read only these of its files (paths relative to its folder); None: all.
+    """
+    schema = pa.schema([arrow_schema(table).field(name) for name in columns])
+    if not plain(table):
+        return connection.from_arrow(_read(table, arrow_schema(table), columns))
+    root = Path(_local_path(table.table_uri))
+    names = [unquote(name) for name in files] if files is not None else None
+    paths = [_local_path(uri) for uri in table.file_uris()]
+    if names is not None:
+        wanted = {str(root / name) for name in names}
+        paths = [path for path in paths if path in wanted]
+    return parquet_relation(connection, paths, schema)
+
+
+def parquet_relation(
+    connection: duckdb.DuckDBPyConnection, files: Sequence[str], schema: pa.Schema | None = None
+) -> duckdb.DuckDBPyRelation:
+    """Return Parquet files as a relation.
+
+    Args:
+        connection: The connection that the relation belongs to.
+        files: Their paths; without any, the relation is empty.
+        schema: The columns wanted; a column that no file has (it was added later) is null. None: those of the files.
+
+    Raises:
+        TableError: If there is neither a file nor a schema.
+    """
+    if not files:
+        if schema is None:
+            raise TableError("There are no files to read.", hint="This is an error of the platform; please report it.")
+        return connection.from_arrow(schema.empty_table())
+    rows = connection.sql(f"SELECT * FROM {_read_parquet(files)}")
+    if schema is None:
+        return rows
+    present = set(rows.columns)
     selected = ", ".join(
-        quote(name, "duckdb") if name in present else f"NULL AS {quote(name, 'duckdb')}" for name in names
+        quote(field.name, "duckdb")
+        if field.name in present
+        else f"CAST(NULL AS {_null_type(connection, field.type)}) AS {quote(field.name, 'duckdb')}"
+        for field in schema
     )
-    connection.execute(f"CREATE VIEW {quote(view, 'duckdb')} AS SELECT {selected} FROM {_read_parquet(files)}")
+    return rows.project(selected)
 
 
 def stream(relation: duckdb.DuckDBPyRelation, schema: pa.Schema, batch_rows: int = BATCH_ROWS) -> pa.RecordBatchReader:
@@ -97,8 +191,12 @@ def stream(relation: duckdb.DuckDBPyRelation, schema: pa.Schema, batch_rows: int
     return pa.RecordBatchReader.from_batches(schema, batches())
 
 
+def _null_type(connection: duckdb.DuckDBPyConnection, kind: pa.DataType) -> str:
+    return str(connection.from_arrow(pa.schema([pa.field("column", kind)]).empty_table()).types[0])
+
+
 def _read_parquet(files: Sequence[str]) -> str:
-    listed = ", ".join(_literal(file) for file in files)
+    listed = ", ".join(literal(file) for file in files)
     return f"read_parquet([{listed}], union_by_name = true, hive_partitioning = false)"
 
 
@@ -107,7 +205,13 @@ def _local_path(uri: str) -> str:
     return unquote(uri.removeprefix("file://"))
 
 
-def _literal(text: str) -> str:
+def literal(text: str) -> str:
+    """Return a text as a SQL literal.
+
+    Examples:
+        >>> literal("it's")
+        "'it''s'"
+    """
     return "'" + text.replace("'", "''") + "'"
 
 

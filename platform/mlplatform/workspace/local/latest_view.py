@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,14 +15,14 @@ from mlplatform.naming import quote
 from mlplatform.workspace.local import duck
 
 if TYPE_CHECKING:
-    from deltalake import DeltaTable
+    import duckdb
 
 FILE = "_view.json"
 
 
 @dataclass(frozen=True)
 class LatestView:
-    """The newest row of each key of a table; see `mlplatform.protocols.workspace.Tables.create_latest_view`."""
+    """The newest row of each key of a table; see `mlplatform.protocols.tables.Tables.create_latest_view`."""
 
     of: str
     keys: list[str]
@@ -42,23 +41,23 @@ class LatestView:
                 hint = did_you_mean(column, schema.names)
                 raise TableError(f"View {name}: {self.of} has no column {column}.", hint=hint)
 
-    def rows(self, table: DeltaTable, scratch: Path) -> pa.Table:
-        """Compute the view on the opened version of its table, out of core."""
-        schema = duck.arrow_schema(table)
-        self.check(schema, self.of)
+    def relation(self, rows: duckdb.DuckDBPyRelation, schema: pa.Schema, name: str) -> duckdb.DuckDBPyRelation:
+        """Return the view on its table's rows.
+
+        Args:
+            rows: The table's rows.
+            schema: Their columns.
+            name: The view's name, for messages.
+        """
+        self.check(schema, name)
         keys = ", ".join(quote(key, "duckdb") for key in self.keys)
         order = ", ".join(f"{quote(column, 'duckdb')} DESC" for column in self.order_by)
-        where = " AND ".join(f"{quote(column, 'duckdb')} = ?" for column in self.where) or "true"
+        conditions = [f"{quote(column, 'duckdb')} = {duck.literal(value)}" for column, value in self.where.items()]
+        chosen = rows.filter(" AND ".join(conditions) or "true")
+        place = "__place"
+        numbered = chosen.project(f"*, row_number() OVER (PARTITION BY {keys} ORDER BY {order}) AS {place}")
         columns = ", ".join(quote(column, "duckdb") for column in schema.names)
-        with duck.connect(scratch) as connection:
-            duck.scan(connection, "t", table)
-            newest = connection.sql(
-                f"SELECT {columns} FROM t WHERE {where} "
-                f"QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY {order}) = 1",
-                params=list(self.where.values()) or None,
-            )
-            rows: pa.Table = newest.to_arrow_table()
-            return rows.cast(schema)
+        return numbered.filter(f"{place} = 1").project(columns)
 
 
 def save(folder: Path, view: LatestView) -> None:
@@ -76,8 +75,3 @@ def load(folder: Path) -> LatestView | None:
     except FileNotFoundError:
         return None
     return LatestView(**json.loads(text))
-
-
-def select(rows: pa.Table, columns: Sequence[str] | None) -> pa.Table:
-    """Return the columns asked for; None: all."""
-    return rows if columns is None else rows.select(list(columns))

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import narwhals as nw
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from deltalake import DeltaTable, QueryBuilder
 
 from mlplatform.errors import TableError, did_you_mean
@@ -32,13 +33,14 @@ from mlplatform.protocols.table_checks import (
 )
 from mlplatform.protocols.tables import Filter, TableInfo, Transaction, WriteResult
 from mlplatform.workspace.local import delta, duck, latest_view
+from mlplatform.workspace.local.frames import LocalFrames
 from mlplatform.workspace.local.locks import file_lock
-from mlplatform.workspace.shared.frames import conform, to_arrow
+from mlplatform.workspace.shared.frames import conform, is_lazy, is_spark_frame, to_arrow
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-    from mlplatform.protocols.tables import Frame
+    from mlplatform.protocols.frames import FrameLike
 
 SMALL_BYTES = 32 * 1024**2
 _KEYS = "primary_keys"
@@ -52,6 +54,9 @@ class LocalTables:
     def __init__(self, root: Path, scratch: Path, spark: Callable[[], SparkSession]) -> None:
         """Keep tables under a folder.
 
+        Attributes:
+            frames: Frames of these tables.
+
         Args:
             root: The folder.
             scratch: Where a merge spills what does not fit in memory.
@@ -60,6 +65,7 @@ class LocalTables:
         self._root = root
         self._scratch = scratch
         self._spark = spark
+        self.frames = LocalFrames(self, scratch, spark)
         # Table folder -> its newest log entry, and the handle opened then. A step of a pipeline looks at each table a
         # dozen times, and opening one reads its log.
         self._opened: dict[Path, tuple[_LogEntry, DeltaTable]] = {}
@@ -168,11 +174,7 @@ class LocalTables:
     def read(self, name: ObjectName | str, *, version: int | None = None) -> DataFrame:
         """Return the table, pinned at a version, as a Spark DataFrame."""
         if latest_view.load(self.path(name)) is not None:
-            from pyarrow import parquet
-
-            file = self._scratch / f"view-{uuid.uuid4().hex}.parquet"
-            parquet.write_table(self.to_arrow(name), file)
-            return self._spark().read.parquet(str(file))
+            return self.frames.to_spark(self.frames.read(name, version=version))
         # A lazy DataFrame on an unpinned table changes when the table does, so the newest version is pinned too.
         pinned = self.open(name, version=version).version()
         reader = self._spark().read.format("delta").option("versionAsOf", str(pinned))
@@ -182,47 +184,35 @@ class LocalTables:
         self,
         name: ObjectName | str,
         *,
+        at_most: int,
         version: int | None = None,
         columns: Sequence[str] | None = None,
         filters: Sequence[Filter] = (),
     ) -> pa.Table:
         """Return the table (or view) as Arrow, with only the columns and rows asked for."""
         view = latest_view.load(self.path(name))
-        if view is not None:
-            rows = view.rows(self.open(view.of, version=version), self._scratch)
-            return latest_view.select(rows.filter(expression(filters)) if filters else rows, columns)
-        table = self.open(name, version=version)
+        table = self.open(name if view is None else view.of, version=version)
         schema = duck.arrow_schema(table)
-        check_columns(name, schema, [*(columns or ()), *(item[0] for item in filters)])
         selection = list(columns) if columns is not None else schema.names
+        check_columns(name, schema, [*selection, *(item[0] for item in filters)])
+        if view is not None or not _is_small(table):
+            frame = self.frames.read(name, version=version, columns=selection, filters=filters)
+            rows = self.frames.collect(frame, at_most=at_most, what=f"{name}, as asked for,")
+            return rows.cast(pa.schema([schema.field(column) for column in selection]))
+        needed = list(dict.fromkeys([*selection, *(item[0] for item in filters)]))
         condition = expression(filters) if filters else None
         try:
-            if table.protocol().min_reader_version > duck.PLAIN_READER_VERSION or _is_small(table):
-                needed = list(dict.fromkeys([*selection, *(item[0] for item in filters)]))
-                rows = _query(table, pa.schema([schema.field(column) for column in needed]))
-                return (rows.filter(condition) if condition is not None else rows).select(selection)
-            # Readahead of one keeps memory near the size of the result.
-            return (
-                table.to_pyarrow_dataset(schema=schema)
-                .scanner(columns=selection, filter=condition, batch_readahead=1, fragment_readahead=1)
-                .to_table()
-            )
+            rows = _query(table, pa.schema([schema.field(column) for column in needed]))
+            rows = (rows.filter(condition) if condition is not None else rows).select(selection)
         except pa.ArrowException as error:
             raise unfit_filters(name, filters, error) from None
+        return self.frames.bounded(rows, at_most=at_most, what=f"{name}, as asked for,")
 
     def largest(self, name: ObjectName | str, column: str, *, filters: Sequence[Filter] = ()) -> Any:
-        """Return the largest value of a column among the rows asked for, reading batch by batch."""
-        table = self.open(name)
-        schema = duck.arrow_schema(table)
-        check_columns(name, schema, [column])
-        if table.protocol().min_reader_version > duck.PLAIN_READER_VERSION or _is_small(table):
-            return pc.max(self.to_arrow(name, columns=[column], filters=filters).column(column)).as_py()
-        condition = expression(filters) if filters else None
-        scanner = table.to_pyarrow_dataset(schema=schema).scanner(
-            columns=[column], filter=condition, batch_readahead=1, fragment_readahead=1
-        )
-        maxima = [pc.max(batch.column(0)).as_py() for batch in scanner.to_batches() if batch.num_rows]
-        return max((value for value in maxima if value is not None), default=None)
+        """Return the largest value of a column among the rows asked for."""
+        check_columns(name, duck.arrow_schema(self.open(name)), [column])
+        frame = self.frames.read(name, columns=[column], filters=filters).select(nw.col(column).max())
+        return self.frames.collect(frame, at_most=1, what=f"the largest {column} of {name}").column(0)[0].as_py()
 
     def create_latest_view(
         self,
@@ -242,18 +232,20 @@ class LocalTables:
             view.check(duck.arrow_schema(self.open(of)), str(name))
             latest_view.save(self.path(name), view)
 
-    def append(self, name: ObjectName | str, frame: Frame, *, transactions: Sequence[Transaction] = ()) -> WriteResult:
+    def append(
+        self, name: ObjectName | str, frame: FrameLike, *, transactions: Sequence[Transaction] = ()
+    ) -> WriteResult:
         """Append rows; with transactions, exactly once."""
         table = self.open(name)
         if transactions and all(delta.is_committed(table, item) for item in transactions):
             return WriteResult(version=table.version(), rows=0, skipped=True)
-        rows = conform(to_arrow(frame), duck.arrow_schema(table), str(name))
+        rows = conform(self._rows(frame), duck.arrow_schema(table), str(name))
         return delta.append(self.path(name), str(name), rows, transactions)
 
-    def merge(self, name: ObjectName | str, frame: Frame) -> WriteResult:
+    def merge(self, name: ObjectName | str, frame: FrameLike) -> WriteResult:
         """Update the rows whose primary keys match, and insert the others."""
         info = self.describe(name)
-        rows = to_arrow(frame)
+        rows = self._rows(frame)
         check_merge_keys(info, rows.column_names)
         check_no_nulls(rows, info.primary_keys, str(name))
         declared = pa.schema([field for field in info.schema if field.name in rows.column_names])
@@ -264,21 +256,21 @@ class LocalTables:
         check_unique(conformed, info.primary_keys, str(name))
         return delta.merge(self.path(name), str(name), conformed, info.primary_keys, self._scratch)
 
-    def overwrite(self, name: ObjectName | str, frame: Frame) -> WriteResult:
+    def overwrite(self, name: ObjectName | str, frame: FrameLike) -> WriteResult:
         """Replace all rows in one commit."""
         info = self.describe(name)
-        rows = conform(to_arrow(frame), info.schema, str(name))
+        rows = conform(self._rows(frame), info.schema, str(name))
         if info.primary_keys:
             check_unique(rows, info.primary_keys, str(name))
         return delta.overwrite(self.path(name), str(name), rows)
 
     def replace_range(
-        self, name: ObjectName | str, frame: Frame, *, column: str, start: datetime, end: datetime
+        self, name: ObjectName | str, frame: FrameLike, *, column: str, start: datetime, end: datetime
     ) -> WriteResult:
         """Replace the rows whose `column` lies in [start, end] in one commit."""
         info = self.describe(name)
         check_range(info, column, start, end)
-        rows = conform(to_arrow(frame), info.schema, str(name))
+        rows = conform(self._rows(frame), info.schema, str(name))
         times = rows.column(column)
         within = pc.and_(pc.greater_equal(times, pa.scalar(start)), pc.less_equal(times, pa.scalar(end)))
         outside = rows.num_rows - (pc.sum(within.cast(pa.int64())).as_py() or 0)
@@ -286,6 +278,12 @@ class LocalTables:
         if info.primary_keys:
             check_unique(rows, info.primary_keys, str(name))
         return delta.replace_range(self.path(name), str(name), rows, (column, start, end), self._scratch)
+
+    def _rows(self, frame: FrameLike) -> pa.Table:
+        if not (is_lazy(frame) or is_spark_frame(frame)):
+            return to_arrow(frame)
+        with self.frames.staged_files(frame) as folder:
+            return pq.read_table(folder)
 
     def committed(self, name: ObjectName | str, transactions: Sequence[Transaction]) -> tuple[bool, ...]:
         """Tell of each transaction whether the table has taken it."""

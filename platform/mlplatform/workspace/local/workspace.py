@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
     from mlplatform.workspace.local.feature_client import LocalFeatureClient
+    from mlplatform.workspace.local.frames import LocalFrames
     from mlplatform.workspace.local.session import SailServer
     from mlplatform.workspace.local.tables import LocalTables
 
@@ -117,6 +118,11 @@ class LocalWorkspace(SharedWorkspace):
                 f"A package of the local workspace is not installed ({error}).", hint="pip install 'mlplatform[local]'"
             ) from error
         return LocalTables(self.root / "tables", self.scratch, lambda: self.spark)
+
+    @property
+    def frames(self) -> LocalFrames:
+        """DuckDB over the tables' files."""
+        return self.tables.frames
 
     @cached_property
     def registry(self) -> LocalRegistry:
@@ -217,6 +223,8 @@ class LocalWorkspace(SharedWorkspace):
     def close(self) -> None:
         """Stop the engine, and remove this process's temporary files."""
         try:
+            if "tables" in self.__dict__:
+                self.tables.frames.close()
             self._stop_engine()
         finally:  # also when Ctrl-C comes again
             shutil.rmtree(self.root / "tmp" / str(os.getpid()), ignore_errors=True)

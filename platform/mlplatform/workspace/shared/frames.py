@@ -2,13 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import operator
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeGuard
 
+import narwhals as nw
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlplatform.errors import TableError, did_you_mean
+from mlplatform.protocols.table_checks import check_filters
+
+if TYPE_CHECKING:
+    from mlplatform.protocols.frames import Frame
+    from mlplatform.protocols.tables import Filter
+
+_OPERATORS: dict[str, Callable[[nw.Expr, Any], nw.Expr]] = {
+    "=": operator.eq,
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+
+
+def is_spark_frame(frame: Any) -> bool:
+    """Tell whether rows are Spark's: then they are never brought here."""
+    return hasattr(frame, "toArrow") and hasattr(frame, "select")
+
+
+def is_lazy(frame: Any) -> TypeGuard[nw.LazyFrame[Any]]:
+    """Tell whether rows are a frame of `ws.frames`."""
+    return isinstance(frame, nw.LazyFrame)
+
+
+def filtered(frame: Frame, schema: pa.Schema, filters: Sequence[Filter], name: object) -> Frame:
+    """Return the rows of a frame that filters let through.
+
+    Args:
+        frame: The rows.
+        schema: Their columns, as the table declares them.
+        filters: Conditions on columns.
+        name: The table's name, for messages.
+
+    Raises:
+        TableError: If there is no such column or operator, or the value is of another kind than the column.
+    """
+    if not filters:
+        return frame
+    check_filters(name, schema, filters)
+    return frame.filter(*(_condition(item) for item in filters))
+
+
+def _condition(item: Filter) -> nw.Expr:
+    column, name, value = item
+    if name == "in":
+        return nw.col(column).is_in(list(value))
+    return _OPERATORS[name](nw.col(column), value)
 
 
 def to_arrow(frame: Any) -> pa.Table:

@@ -48,7 +48,9 @@ def frame(*rows: dict[str, Any]) -> pa.Table:
 
 
 def read(tables: LocalTables, name: str = NAME) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = tables.to_arrow(name).sort_by([("id", "ascending"), ("at", "ascending")]).to_pylist()
+    found: list[dict[str, Any]] = (
+        tables.to_arrow(name, at_most=10**6).sort_by([("id", "ascending"), ("at", "ascending")]).to_pylist()
+    )
     return found
 
 

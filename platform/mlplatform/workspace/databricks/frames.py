@@ -1,0 +1,134 @@
+"""Frames of the Databricks workspace: narwhals over Spark DataFrames; rows stay in Spark."""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import narwhals as nw
+import pyarrow as pa
+
+from mlplatform.errors import TableError
+from mlplatform.naming import ObjectName, quote
+from mlplatform.protocols.frames import Collection, Frame, FrameLike, note_collection, too_many
+from mlplatform.protocols.table_checks import check_columns
+from mlplatform.workspace.databricks.spark_errors import translated_spark
+from mlplatform.workspace.databricks.spark_frames import arrow_schema, lifted, spark_or_arrow
+from mlplatform.workspace.shared.frames import filtered, is_lazy
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+    from mlplatform.protocols.tables import Filter
+    from mlplatform.workspace.databricks.tables import DatabricksTables
+    from mlplatform.workspace.databricks.unity import Unity
+
+_HASH = "__sample_hash"
+
+
+class DatabricksFrames:
+    """Frames of the Databricks workspace; see `mlplatform.protocols.frames.Frames`."""
+
+    def __init__(self, unity: Unity, tables: DatabricksTables) -> None:
+        """Take the connection and the tables."""
+        self._unity = unity
+        self._tables = tables
+        self.ceiling: int | None = None
+
+    def read(
+        self,
+        name: ObjectName | str,
+        *,
+        version: int | None = None,
+        columns: Sequence[str] | None = None,
+        filters: Sequence[Filter] = (),
+    ) -> Frame:
+        """Return a table (or view) as a frame, pinned at a version; Delta leaves files out by their statistics."""
+        rows = self._tables.read(name, version=version)
+        schema = arrow_schema(rows.schema)
+        check_columns(name, schema, columns or ())
+        frame = filtered(nw.from_native(rows), schema, filters, name)
+        return frame if columns is None else frame.select(*columns)
+
+    def of(self, rows: FrameLike) -> Frame:
+        """Return rows as a frame; Arrow and pandas rows, which are small, go to Spark with the query."""
+        if is_lazy(rows):
+            return rows
+        return nw.from_native(self.to_spark(rows))
+
+    def to_spark(self, rows: FrameLike) -> DataFrame:
+        """Return rows as a Spark DataFrame."""
+        source = spark_or_arrow(rows)
+        if not isinstance(source, pa.Table):
+            return source
+        with lifted(self._unity, source, lasting=True) as df:
+            return df
+
+    @contextmanager
+    def staged(self, rows: FrameLike, *, order_by: Sequence[str] = ()) -> Iterator[Frame]:
+        """Compute rows once, into Parquet in the volume of the platform's files: serverless compute caches nothing.
+
+        Raises:
+            TableError: If the volume cannot be written.
+        """
+        df = self.to_spark(rows)
+        if order_by:
+            df = df.orderBy(*(quote(column) for column in order_by))
+        folder = self._unity.ops_volume / "staging" / uuid.uuid4().hex
+        schema = df.schema
+        try:
+            with translated_spark(f"Computing rows into {folder}"):
+                df.write.parquet(str(folder))
+            yield nw.from_native(self._unity.spark.read.schema(schema).parquet(str(folder)))
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def collect(self, frame: Frame, *, at_most: int, what: str) -> pa.Table:
+        """Return a frame's rows as Arrow, in normal types."""
+        bound = at_most if self.ceiling is None else min(at_most, self.ceiling)
+        df: DataFrame = frame.to_native()
+        with translated_spark(f"Collecting {what}"):
+            # One more than may come: then there are more, and the rest stays where it is.
+            rows = df.limit(bound + 1).toArrow()
+        if rows.num_rows > bound:
+            raise too_many(what, self.count(frame), bound)
+        rows = _normal(rows, df)
+        note_collection(Collection(what, rows.num_rows, rows.nbytes, bound))
+        return rows
+
+    def count(self, frame: Frame) -> int:
+        """Return how many rows a frame has."""
+        df: DataFrame = frame.to_native()
+        with translated_spark("Counting rows"):
+            return df.count()
+
+    def sample(self, frame: Frame, *, keys: Sequence[str], at_most: int, seed: int) -> Frame:
+        """Return the rows whose keys have the smallest MD5 together with the seed."""
+        from pyspark.sql import functions as F  # noqa: N812
+
+        df: DataFrame = frame.to_native()
+        kinds = dict(df.dtypes)
+        texts = [F.expr(_key_text(key, kinds[key])) for key in keys]
+        hashed = df.withColumn(_HASH, F.md5(F.concat_ws("|", F.lit(f"{seed:d}"), *texts)))
+        first = hashed.orderBy(_HASH, *(quote(key) for key in keys)).limit(at_most).drop(_HASH)
+        sample: Frame = nw.from_native(first)
+        return sample
+
+
+def _key_text(key: str, kind: str) -> str:
+    """Return SQL for a key as text, the same in every engine; a null is empty."""
+    column = quote(key)
+    text = f"unix_micros({column})" if kind == "timestamp" else column
+    return f"coalesce(CAST({text} AS STRING), '')"
+
+
+def _normal(rows: pa.Table, df: DataFrame) -> pa.Table:
+    """Return rows in the types that Spark's schema says, timestamps in UTC."""
+    schema = arrow_schema(df.schema)
+    try:
+        return rows.cast(pa.schema([pa.field(field.name, field.type) for field in schema]))
+    except pa.ArrowException as error:
+        raise TableError(f"The rows collected do not fit their types: {error}") from error

@@ -1,0 +1,185 @@
+"""Frames of the local workspace: narwhals over DuckDB relations on the tables' files, spilling to disk.
+
+What Spark (Sail) computed comes in as Parquet, and goes out to Spark as Parquet, both in the scratch folder.
+"""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import narwhals as nw
+import pyarrow as pa
+
+from mlplatform.errors import TableError
+from mlplatform.naming import ObjectName, quote
+from mlplatform.protocols.frames import Collection, Frame, FrameLike, note_collection, too_many
+from mlplatform.protocols.table_checks import check_columns
+from mlplatform.types import TIMESTAMP
+from mlplatform.workspace.local import duck, latest_view, staging
+from mlplatform.workspace.local.pruning import files_within
+from mlplatform.workspace.shared.frames import filtered, is_lazy, is_spark_frame, to_arrow
+
+if TYPE_CHECKING:
+    import duckdb
+    from pyspark.sql import DataFrame, SparkSession
+
+    from mlplatform.protocols.tables import Filter
+    from mlplatform.workspace.local.tables import LocalTables
+
+MEMORY_LIMIT = "2GB"
+_HASH = "__sample_hash"
+
+
+class LocalFrames:
+    """Frames of the local workspace; see `mlplatform.protocols.frames.Frames`.
+
+    All frames are relations of one DuckDB connection, so that any two can be joined. Only this class computes them, one
+    at a time.
+    """
+
+    def __init__(self, tables: LocalTables, scratch: Path, spark: Callable[[], SparkSession]) -> None:
+        """Take the tables, and the scratch folder, and what gives the Spark session when it is needed."""
+        self._tables = tables
+        self._scratch = scratch
+        self._spark = spark
+        self.ceiling: int | None = None
+
+    @cached_property
+    def _connection(self) -> duckdb.DuckDBPyConnection:
+        return duck.open_connection(self._scratch, memory_limit=MEMORY_LIMIT)
+
+    def read(
+        self,
+        name: ObjectName | str,
+        *,
+        version: int | None = None,
+        columns: Sequence[str] | None = None,
+        filters: Sequence[Filter] = (),
+    ) -> Frame:
+        """Return a table (or view) as a frame, pinned at a version; files that hold no row asked for are left out."""
+        view = latest_view.load(self._tables.path(name))
+        table = self._tables.open(name if view is None else view.of, version=version)
+        schema = duck.arrow_schema(table)
+        check_columns(name, schema, [*(columns or ()), *(item[0] for item in filters)])
+        with duck.computing(f"Reading {name}"):
+            if view is not None:
+                relation = view.relation(duck.relation(self._connection, table, schema.names), schema, view.of)
+            else:
+                needed = list(dict.fromkeys([*(columns or schema.names), *(item[0] for item in filters)]))
+                files = files_within(table, filters) if filters else None
+                relation = duck.relation(self._connection, table, needed, files=files)
+        frame = filtered(nw.from_native(relation), schema, filters, name)
+        return frame if columns is None else frame.select(*columns)
+
+    def of(self, rows: FrameLike) -> Frame:
+        """Return rows as a frame; what Spark holds is computed now."""
+        if is_lazy(rows):
+            return rows
+        if is_spark_frame(rows):
+            folder = self._folder()
+            staging.write(rows, folder)
+            return self._parquet(folder)
+        return nw.from_native(self._connection.from_arrow(to_arrow(rows)))
+
+    def to_spark(self, rows: FrameLike) -> DataFrame:
+        """Return rows as a Spark DataFrame, through Parquet; removed when the workspace is closed."""
+        if is_spark_frame(rows):
+            return rows  # type: ignore[return-value]  # is_spark_frame() says what it is
+        folder = self._folder()
+        staging.write(self.of(rows), folder)
+        return self._spark().read.parquet(str(folder))
+
+    @contextmanager
+    def staged(self, rows: FrameLike, *, order_by: Sequence[str] = ()) -> Iterator[Frame]:
+        """Compute rows once, into Parquet in the scratch folder."""
+        with self.staged_files(rows, order_by=order_by) as folder:
+            yield self._parquet(folder)
+
+    @contextmanager
+    def staged_files(self, rows: FrameLike, *, order_by: Sequence[str] = ()) -> Iterator[Path]:
+        """Compute rows once, and give the folder of the Parquet files; with an order there is one file."""
+        if order_by:
+            rows = self.of(rows).sort(*order_by)
+        folder = self._folder()
+        try:
+            staging.write(rows, folder)
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def collect(self, frame: Frame, *, at_most: int, what: str) -> pa.Table:
+        """Return a frame's rows as Arrow, in normal types."""
+        bound = at_most if self.ceiling is None else min(at_most, self.ceiling)
+        with duck.computing(f"Collecting {what}"):
+            rows: pa.Table = frame.head(bound + 1).to_native().to_arrow_table()
+        if rows.num_rows > bound:
+            raise too_many(what, self.count(frame), bound)
+        return self.bounded(_normal(rows, frame.collect_schema()), at_most=at_most, what=what)
+
+    def bounded(self, rows: pa.Table, *, at_most: int, what: str) -> pa.Table:
+        """Return rows that were read by other means, and count them among what was collected.
+
+        Raises:
+            TableError: If there are more than may be collected.
+        """
+        bound = at_most if self.ceiling is None else min(at_most, self.ceiling)
+        if rows.num_rows > bound:
+            raise too_many(what, rows.num_rows, bound)
+        note_collection(Collection(what, rows.num_rows, rows.nbytes, bound))
+        return rows
+
+    def count(self, frame: Frame) -> int:
+        """Return how many rows a frame has."""
+        with duck.computing("Counting rows"):
+            rows = frame.select(nw.len().alias("rows")).to_native().fetchall()
+        return int(rows[0][0])
+
+    def sample(self, frame: Frame, *, keys: Sequence[str], at_most: int, seed: int) -> Frame:
+        """Return the rows whose keys have the smallest MD5 together with the seed."""
+        relation: Any = frame.to_native()
+        schema = frame.collect_schema()
+        texts = ", ".join(_key_text(key, schema[key]) for key in keys)
+        hashed = relation.project(f"*, md5(concat_ws('|', '{seed:d}', {texts})) AS {_HASH}")
+        sample: Frame = nw.from_native(hashed).sort(_HASH, *keys).head(at_most).drop(_HASH)
+        return sample
+
+    def close(self) -> None:
+        """Close the connection, if there is one."""
+        connection = self.__dict__.pop("_connection", None)
+        if connection is not None:
+            connection.close()
+
+    def _folder(self) -> Path:
+        return self._scratch / "frames" / uuid.uuid4().hex
+
+    def _parquet(self, folder: Path) -> Frame:
+        return nw.from_native(duck.parquet_relation(self._connection, staging.files(folder)))
+
+
+def _key_text(key: str, kind: nw.dtypes.DType) -> str:
+    """Return SQL for a key as text, the same in every engine; a null is empty."""
+    column = quote(key, "duckdb")
+    text = f"epoch_us({column})" if kind == nw.Datetime else column
+    return f"coalesce(CAST({text} AS VARCHAR), '')"
+
+
+def _normal(rows: pa.Table, kinds: Mapping[str, nw.dtypes.DType]) -> pa.Table:
+    """Return rows in normal types: DuckDB sums whole numbers to 128 bits, which Arrow has not."""
+    fields = []
+    for column in rows.schema:
+        kind = column.type
+        if kinds[column.name] in (nw.Int128, nw.UInt64, nw.UInt32):
+            kind = pa.int64()
+        elif pa.types.is_timestamp(kind) and kind.tz is not None:
+            kind = TIMESTAMP
+        fields.append(pa.field(column.name, kind))
+    try:
+        return rows.cast(pa.schema(fields))
+    except pa.ArrowException as error:
+        raise TableError(f"The rows collected do not fit their types: {error}") from error

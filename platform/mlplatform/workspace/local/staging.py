@@ -1,0 +1,82 @@
+"""Rows on disk in Parquet files, written once by the engine that holds them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from mlplatform.errors import TableError
+from mlplatform.types import arrow_type
+from mlplatform.workspace.local import duck
+from mlplatform.workspace.shared.frames import is_lazy, is_spark_frame, to_arrow
+
+if TYPE_CHECKING:
+    from mlplatform.protocols.frames import FrameLike
+
+
+def write(rows: FrameLike, folder: Path) -> None:
+    """Write rows into a folder of Parquet files; a sorted frame stays sorted.
+
+    Args:
+        rows: A frame (written by DuckDB), a Spark DataFrame (by Spark), or rows in memory.
+        folder: A folder that does not exist.
+
+    Raises:
+        TableError: If they cannot be computed, or there is no room on the disk.
+    """
+    if is_spark_frame(rows):
+        write_spark(rows, folder)
+        return
+    folder.mkdir(parents=True)
+    file = folder / "rows.parquet"
+    if is_lazy(rows):
+        relation: Any = rows.to_native()
+        with duck.computing("Computing rows"):
+            relation.write_parquet(str(file), compression="lz4")
+        return
+    from pyarrow import parquet
+
+    parquet.write_table(to_arrow(rows), file, compression="lz4")
+
+
+def write_spark(df: Any, folder: Path) -> None:
+    """Let Spark write a DataFrame into a folder that does not exist; no row passes through this process.
+
+    Spark's own errors, as of the SQL of a use case, are left as they are: who asked for the rows says what they mean.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    schema = schema_of(df)
+    df.write.parquet(str(folder))
+    if not files(folder):
+        # Of no rows the engine writes no file.
+        from pyarrow import parquet
+
+        folder.mkdir(exist_ok=True)
+        parquet.write_table(schema.empty_table(), folder / "rows.parquet")
+
+
+def files(folder: Path) -> list[str]:
+    """Return the Parquet files of a folder, in order."""
+    return sorted(str(file) for file in folder.rglob("*.parquet"))
+
+
+def schema_of(df: Any) -> pa.Schema:
+    """Return a Spark DataFrame's columns as Arrow types; needed where not a single file was written.
+
+    Raises:
+        TableError: If a column has a type that no table can hold.
+    """
+    fields: list[pa.Field[Any]] = []
+    for column in df.schema:
+        name = column.dataType.simpleString()
+        kind: pa.DataType = pa.null()
+        if name == "timestamp_ntz":
+            kind = pa.timestamp("us")
+        elif name != "void":
+            kind = arrow_type(name)
+        if any(field.name == column.name for field in fields):
+            raise TableError(f"The frame has more than one column named {column.name}.", hint="Rename or drop one.")
+        fields.append(pa.field(column.name, kind))
+    return pa.schema(fields)
