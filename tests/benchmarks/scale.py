@@ -44,7 +44,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests.benchmarks.scaling import data
 from tests.benchmarks.scaling.child import USE_CASE
-from tests.benchmarks.scaling.measured import MB, ROOT, Stretch, run_command, run_plan
+from tests.benchmarks.scaling.measured import MB, ROOT, Stretch, path_of, run_command, run_plan
 
 PARTS = ("growth", "steps", "merge", "demo")
 STAGES = ("ingest", "refine", "features", "train", "gate", "score", "monitor")
@@ -170,7 +170,9 @@ def growth(arguments: argparse.Namespace, folder: Path) -> Result:
                 print(_line(stretch), flush=True)
                 sizes[rows].append(stretch)
         counted, held = _sum(sizes[rows], COUNTED), _size(place / "home")
-        print(f"{', '.join(COUNTED)}: {counted:,.1f} s; the workspace holds {held / MB:,.0f} MB", flush=True)
+        cpu = sum(item.cpu for item in sizes[rows] if item.name in COUNTED)
+        print(f"{', '.join(COUNTED)}: {counted:,.1f} s, of processors {cpu:,.1f} s", flush=True)
+        print(f"the workspace holds {held / MB:,.0f} MB", flush=True)
         if not arguments.work:
             shutil.rmtree(place)
     return Result(
@@ -301,11 +303,11 @@ def demo(arguments: argparse.Namespace, folder: Path) -> Result:
                 [sys.executable, "-m", "mlplatform.cli", "simulate", "credit_risk", "--home", str(home)],
                 cwd=place,
                 log=folder / f"{name}.log",
-                environment={"PYTHONPATH": os.pathsep.join([str(place / "platform"), str(place)])},
+                environment=path_of(place),
             )
             found[name].append(stretch)
             peaks = f"driver {stretch.driver / MB:,.0f} MB, tree {stretch.tree / MB:,.0f} MB"
-            print(f"{name} ({place}): {stretch.seconds:.1f} s, {peaks}", flush=True)
+            print(f"{name} ({place}): {stretch.seconds:.1f} s, of processors {stretch.cpu:.1f} s, {peaks}", flush=True)
             shutil.rmtree(home)
     quickest = {name: min(item.seconds for item in runs) for name, runs in found.items()}
     print("the demo: " + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in quickest.items()))
@@ -356,9 +358,8 @@ MAINTENANCE: dict[str, Any] = {}
 
 def _known_settings() -> dict[str, set[str]]:
     """Return the sections of settings and their keys, as the platform at hand knows them."""
-    schema = subprocess.run(
-        [sys.executable, "-m", "mlplatform.cli", "config", "schema"], capture_output=True, check=True, cwd=ROOT
-    )
+    command = [sys.executable, "-m", "mlplatform.cli", "config", "schema"]
+    schema = subprocess.run(command, capture_output=True, check=True, env=os.environ | path_of(ROOT))
     described = json.loads(schema.stdout)
     known: dict[str, set[str]] = {}
     for name, section in described["properties"].items():
@@ -373,18 +374,20 @@ def _job(arguments: argparse.Namespace, place: Path, steps: list[dict[str, Any]]
 
 
 _HEAD = (
-    f"{'stage':10s} {'rows in':>12s} {'seconds':>9s} {'rows/s':>10s} {'driver':>9s} {'grown':>9s} {'tree':>9s} "
-    f"{'private':>9s}"
+    f"{'stage':10s} {'rows in':>12s} {'seconds':>9s} {'cpu s':>9s} {'rows/s':>9s} {'driver':>9s} {'grown':>9s} "
+    f"{'tree':>9s} {'private':>9s}  collected"
 )
 
 
 def _line(stretch: Stretch) -> str:
     rows = sum(stage["rows_in"] or 0 for stage in stretch.stages)
     status = ", ".join(stage["status"] for stage in stretch.stages if stage["status"] != "done")
+    collected = [stage["collected"] for stage in stretch.stages if stage["collected"]]
+    most = ", ".join(f"{item['rows']:,d} rows, most: {item['largest']} {item['largest_rows']:,d}" for item in collected)
     return (
-        f"{stretch.name:10s} {rows:12,d} {stretch.seconds:9.1f} {rows / stretch.seconds:10,.0f} "
+        f"{stretch.name:10s} {rows:12,d} {stretch.seconds:9.1f} {stretch.cpu:9.1f} {rows / stretch.seconds:9,.0f} "
         f"{stretch.driver / MB:6,.0f} MB {(stretch.driver - stretch.driver_start) / MB:6,.0f} MB "
-        f"{stretch.tree / MB:6,.0f} MB {stretch.private / MB:6,.0f} MB {status}"
+        f"{stretch.tree / MB:6,.0f} MB {stretch.private / MB:6,.0f} MB  {status}{most}"
     )
 
 

@@ -54,6 +54,7 @@ def main(plan: dict[str, Any]) -> None:
                 stages = [
                     {"stage": run.stage, "status": run.status, "seconds": run.seconds}
                     | {"rows_in": run.result.rows_in, "rows_out": run.result.rows_out}
+                    | {"collected": run.details.to_json().get("collected")}
                     for run in summary.stages
                 ]
                 _tell(event="end", name=name, seconds=seconds, stages=stages)

@@ -28,6 +28,7 @@ class Stretch:
     Attributes:
         name: What ran.
         seconds: How long.
+        cpu: Processor time of all processes, in seconds: what other work on the machine disturbs less.
         driver_start: Resident memory of the process itself when it began.
         driver: Its peak.
         tree: Peak of the process and all that it started.
@@ -38,14 +39,25 @@ class Stretch:
     name: str
     as_of: str = ""
     seconds: float = 0.0
+    cpu: float = 0.0
     driver_start: int = 0
     driver: int = 0
     tree: int = 0
     private: int = 0
     stages: list[dict[str, Any]] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        """Begin with no process known."""
+        self._cpu_before: dict[int, float] = {}
+        self._cpu_now: dict[int, float] = {}
+
     def see(self, seen: memory.Sample) -> None:
-        """Take a sample."""
+        """Take a sample; the first one stands for the beginning."""
+        first = not self._cpu_now
+        self._cpu_now |= seen.cpu
+        if first:
+            self._cpu_before = dict(seen.cpu)
+        self.cpu = sum(used - self._cpu_before.get(pid, 0.0) for pid, used in self._cpu_now.items())
         self.driver_start = self.driver_start or seen.driver
         self.driver = max(self.driver, seen.driver)
         self.tree = max(self.tree, seen.tree)
@@ -70,7 +82,7 @@ def run_plan(plan: Mapping[str, Any], folder: Path) -> Iterator[Stretch | dict[s
     file, log = folder / "plan.json", folder / "child.log"
     file.write_text(json.dumps(plan), encoding="utf-8")
     theirs, ours = _pipe()
-    environment = os.environ | {EVENTS: str(ours), "PYTHONPATH": os.pathsep.join([str(ROOT / "platform"), str(ROOT)])}
+    environment = os.environ | path_of(ROOT) | {EVENTS: str(ours)}
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.benchmarks.scaling.child", str(file)],
@@ -87,6 +99,11 @@ def run_plan(plan: Mapping[str, Any], folder: Path) -> Iterator[Stretch | dict[s
     if code:
         tail = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-25:])
         raise RuntimeError(f"The measured process ended with {code}; the end of {log}:\n{tail}")
+
+
+def path_of(checkout: Path) -> dict[str, str]:
+    """Return the variable by which Python finds a checkout's packages before installed ones."""
+    return {"PYTHONPATH": os.pathsep.join([str(checkout / "platform"), str(checkout)])}
 
 
 def _pipe() -> tuple[int, int]:
@@ -114,6 +131,7 @@ def _watched(process: subprocess.Popen[bytes], events: int) -> Iterator[Stretch 
                 current = Stretch(event["name"], event["as_of"])
                 current.see(memory.sample(process.pid))
             elif event["event"] == "end" and current is not None:
+                current.see(memory.sample(process.pid))
                 current.seconds, current.stages = event["seconds"], event["stages"]
                 current.driver = max(current.driver, memory.peak_since_reset(process.pid))
                 yield current

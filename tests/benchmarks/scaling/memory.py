@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +13,9 @@ _PROC = Path("/proc")
 # Written there, the kernel begins to look for a process's peak anew.
 _RESET_PEAK = "5"
 KB = 1024
+_TICKS = os.sysconf("SC_CLK_TCK")
+# Places in what follows a process's name in its `stat`.
+_PARENT, _USER_TIME = 1, 11
 
 
 @dataclass(frozen=True)
@@ -21,25 +26,29 @@ class Sample:
         driver: Of the process itself.
         tree: Of the process and all its descendants. Pages that several map are counted for each: an upper bound.
         private: Of the same, without pages of files, which the kernel takes back when it needs them.
-        processes: How many there are.
+        cpu: Seconds of processor time that each of them has used so far, by process id.
     """
 
     driver: int
     tree: int
     private: int
-    processes: int
+    cpu: Mapping[int, float]
 
 
 def sample(pid: int) -> Sample:
     """Look at a process and its descendants, also those in sessions of their own."""
     children: dict[int, list[int]] = defaultdict(list)
+    used: dict[int, float] = {}
     for entry in _PROC.iterdir():
         if entry.name.isdigit():
             # A process may end while it is looked at.
             with contextlib.suppress(OSError, IndexError, ValueError):
                 text = (entry / "stat").read_text(encoding="utf-8", errors="replace")
-                children[int(text.rpartition(")")[2].split()[1])].append(int(entry.name))
-    found, stack, driver, tree, private = 0, [pid], 0, 0, 0
+                fields = text.rpartition(")")[2].split()
+                children[int(fields[_PARENT])].append(int(entry.name))
+                used[int(entry.name)] = sum(map(int, fields[_USER_TIME : _USER_TIME + 2])) / _TICKS
+    cpu: dict[int, float] = {}
+    stack, driver, tree, private = [pid], 0, 0, 0
     while stack:
         current = stack.pop()
         stack += children[current]
@@ -48,8 +57,8 @@ def sample(pid: int) -> Sample:
         driver = resident if current == pid else driver
         tree += resident
         private += status.get("RssAnon", 0) + status.get("RssShmem", 0)
-        found += 1
-    return Sample(driver, tree, private, found)
+        cpu[current] = used.get(current, 0.0)
+    return Sample(driver, tree, private, cpu)
 
 
 def peak_since_reset(pid: int) -> int:
