@@ -113,12 +113,13 @@ def _pipe() -> tuple[int, int]:
 
 
 def _watched(process: subprocess.Popen[bytes], events: int) -> Iterator[Stretch | dict[str, Any]]:
+    watch = memory.Watch(process.pid)
     current: Stretch | None = None
     text = b""
     while True:
         ready, _, _ = select.select([events], [], [], SECONDS_BETWEEN_SAMPLES)
         if current is not None:
-            current.see(memory.sample(process.pid))
+            current.see(watch.look())
         if not ready:
             continue
         more = os.read(events, 1 << 16)
@@ -129,9 +130,9 @@ def _watched(process: subprocess.Popen[bytes], events: int) -> Iterator[Stretch 
             if event["event"] == "begin":
                 memory.reset_peak(process.pid)
                 current = Stretch(event["name"], event["as_of"])
-                current.see(memory.sample(process.pid))
+                current.see(watch.look())
             elif event["event"] == "end" and current is not None:
-                current.see(memory.sample(process.pid))
+                current.see(watch.look())
                 current.seconds, current.stages = event["seconds"], event["stages"]
                 current.driver = max(current.driver, memory.peak_since_reset(process.pid))
                 yield current
@@ -152,8 +153,9 @@ def run_command(command: Sequence[str], *, cwd: Path, log: Path, environment: Ma
         process = subprocess.Popen(
             list(command), cwd=cwd, stdout=output, stderr=subprocess.STDOUT, env=os.environ | dict(environment)
         )
+    watch = memory.Watch(process.pid)
     while process.poll() is None:
-        stretch.see(memory.sample(process.pid))
+        stretch.see(watch.look())
         time.sleep(SECONDS_BETWEEN_SAMPLES)
     stretch.seconds = time.perf_counter() - before
     if process.returncode:

@@ -16,6 +16,7 @@ KB = 1024
 _TICKS = os.sysconf("SC_CLK_TCK")
 # Places in what follows a process's name in its `stat`.
 _PARENT, _USER_TIME = 1, 11
+_LOOKS_A_TREE = 10
 
 
 @dataclass(frozen=True)
@@ -35,30 +36,52 @@ class Sample:
     cpu: Mapping[int, float]
 
 
-def sample(pid: int) -> Sample:
-    """Look at a process and its descendants, also those in sessions of their own."""
+class Watch:
+    """Looks at a process and its descendants, also those in sessions of their own."""
+
+    def __init__(self, pid: int) -> None:
+        """Take the process."""
+        self.pid = pid
+        self._looks = 0
+        self._tree: list[int] = []
+
+    def look(self) -> Sample:
+        """Return what they have now; which they are is looked up at every tenth look, since that costs more."""
+        if self._looks % _LOOKS_A_TREE == 0:
+            self._tree = _descendants(self.pid)
+        self._looks += 1
+        driver, tree, private = 0, 0, 0
+        cpu: dict[int, float] = {}
+        for pid in self._tree:
+            status = _status(pid)
+            resident = status.get("VmRSS", 0)
+            driver = resident if pid == self.pid else driver
+            tree += resident
+            private += status.get("RssAnon", 0) + status.get("RssShmem", 0)
+            fields = _stat(pid)
+            if fields:
+                cpu[pid] = sum(map(int, fields[_USER_TIME : _USER_TIME + 2])) / _TICKS
+        return Sample(driver, tree, private, cpu)
+
+
+def _descendants(pid: int) -> list[int]:
     children: dict[int, list[int]] = defaultdict(list)
-    used: dict[int, float] = {}
     for entry in _PROC.iterdir():
-        if entry.name.isdigit():
-            # A process may end while it is looked at.
-            with contextlib.suppress(OSError, IndexError, ValueError):
-                text = (entry / "stat").read_text(encoding="utf-8", errors="replace")
-                fields = text.rpartition(")")[2].split()
-                children[int(fields[_PARENT])].append(int(entry.name))
-                used[int(entry.name)] = sum(map(int, fields[_USER_TIME : _USER_TIME + 2])) / _TICKS
-    cpu: dict[int, float] = {}
-    stack, driver, tree, private = [pid], 0, 0, 0
+        if entry.name.isdigit() and (fields := _stat(int(entry.name))):
+            children[int(fields[_PARENT])].append(int(entry.name))
+    found, stack = [], [pid]
     while stack:
-        current = stack.pop()
-        stack += children[current]
-        status = _status(current)
-        resident = status.get("VmRSS", 0)
-        driver = resident if current == pid else driver
-        tree += resident
-        private += status.get("RssAnon", 0) + status.get("RssShmem", 0)
-        cpu[current] = used.get(current, 0.0)
-    return Sample(driver, tree, private, cpu)
+        found.append(stack.pop())
+        stack += children[found[-1]]
+    return found
+
+
+def _stat(pid: int) -> list[str]:
+    """Return what follows a process's name in its `stat`; nothing where it has ended meanwhile."""
+    with contextlib.suppress(OSError):
+        text = (_PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
+        return text.rpartition(")")[2].split()
+    return []
 
 
 def peak_since_reset(pid: int) -> int:
