@@ -170,7 +170,7 @@ def growth(arguments: argparse.Namespace, folder: Path) -> Result:
                 print(_line(stretch), flush=True)
                 sizes[rows].append(stretch)
         counted, held = _sum(sizes[rows], COUNTED), _size(place / "home")
-        cpu = sum(item.cpu for item in sizes[rows] if item.name in COUNTED)
+        cpu = _sum(sizes[rows], COUNTED, "cpu")
         print(f"{', '.join(COUNTED)}: {counted:,.1f} s, of processors {cpu:,.1f} s", flush=True)
         print(f"the workspace holds {held / MB:,.0f} MB", flush=True)
         if not arguments.work:
@@ -185,9 +185,13 @@ def _growth_targets(home: str, sizes: dict[int, list[Stretch]]) -> list[Target]:
     targets = []
     for small, large in pairwise(sorted(sizes)):
         between = f"from {_short(small)} to {_short(large)}"
-        for stage in STAGES:
-            slope = _slope(small, large, *(_sum(sizes[rows], [stage]) for rows in (small, large)))
-            print(f"time slope of {stage} {between}: {slope:.2f}")
+        for stage in (*STAGES, COUNTED):
+            names = [stage] if isinstance(stage, str) else stage
+            wall, cpu = (
+                _slope(small, large, *(_sum(sizes[rows], names, what) for rows in (small, large)))
+                for what in ("seconds", "cpu")
+            )
+            print(f"slope of {', '.join(names)} {between}: {wall:.2f}, of processor time {cpu:.2f}")
         if home == "local":
             slope = _slope(small, large, *(_sum(sizes[rows], COUNTED) for rows in (small, large)))
             targets.append(Target(f"time slope of {', '.join(COUNTED)} {between}", slope, MOST_SLOPE))
@@ -235,6 +239,10 @@ def steps(arguments: argparse.Namespace, folder: Path) -> Result:
     ):
         ratio = figures["late"][name] / figures["early"][name]
         targets.append(Target(f"{name} of a step, {late} by {early}", ratio, limit))
+    early_cpu, late_cpu = figures["early"]["cpu"], figures["late"]["cpu"]
+    print(
+        f"processor time of a step: {early_cpu:.2f} s, then {late_cpu:.2f} s, {late_cpu / early_cpu:.2f} times as much"
+    )
     stages = sorted(figures["early"]["stages"], key=lambda stage: -figures["late"]["stages"].get(stage, 0))
     for stage in stages:
         print(
@@ -259,6 +267,7 @@ def _step_figures(which: range, found: Sequence[Stretch], files: Sequence[dict[s
             by_stage.setdefault(stage["stage"], []).append(stage["seconds"])
     return {
         "seconds": median(found[step].seconds for step in which),
+        "cpu": median(found[step].cpu for step in which),
         "tree": median(found[step].tree for step in which),
         "driver": median(found[step].driver for step in which),
         "data_files": median(files[step]["data_files"] for step in which),
@@ -310,7 +319,9 @@ def demo(arguments: argparse.Namespace, folder: Path) -> Result:
             print(f"{name} ({place}): {stretch.seconds:.1f} s, of processors {stretch.cpu:.1f} s, {peaks}", flush=True)
             shutil.rmtree(home)
     quickest = {name: min(item.seconds for item in runs) for name, runs in found.items()}
-    print("the demo: " + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in quickest.items()))
+    least = {name: min(item.cpu for item in runs) for name, runs in found.items()}
+    told = (f"{name} {seconds:.1f} s, of processors {least[name]:.1f} s" for name, seconds in quickest.items())
+    print(f"the demo: {'; '.join(told)}")
     figures = {name: [item.to_dict() for item in runs] for name, runs in found.items()}
     if other is None:
         return Result(figures, [])
@@ -391,8 +402,8 @@ def _line(stretch: Stretch) -> str:
     )
 
 
-def _sum(found: Sequence[Stretch], stages: Sequence[str]) -> float:
-    return sum(item.seconds for item in found if item.name in stages)
+def _sum(found: Sequence[Stretch], stages: Sequence[str], what: str = "seconds") -> float:
+    return sum(getattr(item, what) for item in found if item.name in stages)
 
 
 def _slope(small: int, large: int, before: float, after: float) -> float:
