@@ -23,7 +23,6 @@ from tests.support.tiny_gate import NAMESPACE
 from tests.support.tiny_runs import open_tiny, run_tiny
 from tests.support.tiny_use_case import TinyFolder, write_tiny_use_case
 
-FEATURES = NAMESPACE.features("plan")
 LATER = "2020-12-01"
 
 
@@ -189,3 +188,22 @@ def test_the_command_says_what_it_did(challenged: LocalWorkspace, tmp_path: Path
     assert "kept, for models were trained on them" in told
     with pytest.raises(UsageError, match="Which use cases"):
         CliRunner().invoke(cli, ["maintain", "--home", str(root)], catch_exceptions=False)
+
+
+def test_what_somebody_else_looks_after_is_left_to_them_and_told_what_to_keep(
+    challenged: LocalWorkspace, wide: TinyFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, told = next(iter(feature_tables(challenged, 1))), {}
+
+    def keep(_: object, table: object, *, versions: Any, days: int) -> None:
+        told[str(table)] = (list(versions), days)
+
+    monkeypatch.setattr(LocalMaintenance, "left_to", lambda *_: "predictive optimization")
+    monkeypatch.setattr(LocalMaintenance, "keep", keep)
+    files = challenged.maintenance.files(NAMESPACE.ops("stage_runs")).files
+    details = maintained(challenged, wide.folder, small_files=2).details
+    versions = sorted(feature_tables(challenged, number)[name] for number in (1, 2))
+    assert told[name] == (versions, 30)
+    assert ".".join(name.split(".")[1:]) in details.left_to["predictive optimization"]
+    assert details.compacted == {}
+    assert challenged.maintenance.files(NAMESPACE.ops("stage_runs")).files == files + 1
