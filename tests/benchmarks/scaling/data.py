@@ -45,18 +45,20 @@ class Plan:
         days: Days of each drop.
         customers: How many there are.
         seed: The same seed gives the same files.
+        columns: How many numbers more there are of each account.
     """
 
     rows: tuple[int, ...]
     days: tuple[int, ...]
     customers: int
     seed: int = 0
+    columns: int = 0
 
     @classmethod
-    def evenly(cls, rows: int, *, drops: int, days: int, seed: int = 0) -> Plan:
+    def evenly(cls, rows: int, *, drops: int, days: int, seed: int = 0, columns: int = 0) -> Plan:
         """Return a plan of drops of the same size, with 20 orders a customer."""
         each = [rows * (number + 1) // drops - rows * number // drops for number in range(drops)]
-        return cls(tuple(each), (days,) * drops, max(rows // 20, 200), seed)
+        return cls(tuple(each), (days,) * drops, max(rows // 20, 200), seed, columns)
 
     def end(self, drop: int) -> datetime:
         """Return when a drop was complete."""
@@ -177,8 +179,14 @@ def _accounts(plan: Plan, drop: int) -> Iterator[pa.Table]:
                 "credit_limit": pa.array(
                     np.round(random.gamma(2, 500, numbers.size)), mask=random.random(numbers.size) < 0.05
                 ),
+                **{more_column(each): np.round(random.normal(size=numbers.size), 4) for each in range(plan.columns)},
             }
         )
+
+
+def more_column(number: int) -> str:
+    """Return the name of one of the accounts' further columns."""
+    return f"number_{number:05d}"
 
 
 def _noise(numbers: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
