@@ -262,7 +262,7 @@ class LocalTables:
         rows = conform(self._rows(frame), info.schema, str(name))
         if info.primary_keys:
             check_unique(rows, info.primary_keys, str(name))
-        return delta.overwrite(self.path(name), str(name), rows)
+        return delta.overwrite(self.path(name), str(name), rows, self._scratch)
 
     def replace_range(
         self, name: ObjectName | str, frame: FrameLike, *, column: str, start: datetime, end: datetime
