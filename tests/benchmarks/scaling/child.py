@@ -27,6 +27,7 @@ COLUMNS = "MLPLATFORM_BENCHMARK_COLUMNS"
 # Tables of the platform that hold what every use case's steps leave behind.
 _RECORDS = ("stage_runs", "drift_metrics", "window_counts", "performance_metrics", "alerts")
 _COPIES_AT_ONCE = 50
+_PATIENCE_SECONDS = 600
 # The tests' own settings are for many tiny queries, in 1 GB.
 _SPARK = {
     "spark.driver.memory": "6g",
@@ -86,9 +87,12 @@ def _open(home: str, root: Path) -> Iterator[Workspace]:
         with open_workspace("local", root=root) as ws:
             yield ws
         return
+    from mlplatform.workspace.databricks import connection
     from tests.standin.home import databricks_home
     from tests.standin.spark import start_delta_session
 
+    # The tests' server shares the processors with all that is measured: it must not be given up meanwhile.
+    connection.HTTP_SECONDS = connection.RETRY_SECONDS = _PATIENCE_SECONDS
     root.mkdir(parents=True, exist_ok=True)
     os.chdir(root)
     spark = start_delta_session(root / "spark", _SPARK)
