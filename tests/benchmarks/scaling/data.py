@@ -8,6 +8,7 @@ that nobody can read, and lines that are cut off.
 from __future__ import annotations
 
 import json
+import shutil
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -66,7 +67,7 @@ class Plan:
 
 
 def write(plan: Plan, landing: Path) -> None:
-    """Write the files of all drops; those of the same plan that are there stay.
+    """Write the files of all drops; those of the same plan that are there stay, those of another are removed.
 
     Args:
         plan: What data there is.
@@ -76,6 +77,7 @@ def write(plan: Plan, landing: Path) -> None:
     wanted = json.dumps(asdict(plan))
     if marker.exists() and marker.read_text(encoding="utf-8") == wanted:
         return
+    shutil.rmtree(landing, ignore_errors=True)
     for name in ("orders", "returns", "accounts"):
         (landing / name).mkdir(parents=True)
     # Those that come back in a later drop wait here: of the orders of about 20 days, one in ten.
