@@ -351,6 +351,36 @@ class MonitoringSettings(Settings):
         return self
 
 
+class MaintenanceSettings(Settings):
+    """When small files are put together, and how long old versions of the tables are kept."""
+
+    small_files: int = Field(
+        default=50, ge=2, description="A table with more small files than this has them put together."
+    )
+    target_mb: int | None = Field(
+        default=None,
+        ge=1,
+        le=1024,
+        description="Size that a file grows to, in megabytes; null: 32 at home, on Databricks its own choice. A local "
+        "merge rewrites whole files: the smaller they are, the less a small change costs.",
+    )
+    keep_days: int = Field(
+        default=30,
+        ge=1,
+        description="How long a version of a table can be read after it was the newest. Versions that champion, "
+        "previous_champion or challenger were trained on are kept longer.",
+    )
+    after_runs: bool = Field(
+        default=True,
+        description="At home: put small files together at the end of a run, too. Nothing is removed then.",
+    )
+
+    @property
+    def target_size(self) -> int | None:
+        """Size that a file grows to, in bytes; None: the workspace's own."""
+        return None if self.target_mb is None else self.target_mb * 1024**2
+
+
 class SimulationSettings(Settings):
     """What `mlplatform simulate` replays, unless its options say otherwise."""
 
@@ -388,6 +418,7 @@ class UseCaseSettings(Settings):
     scoring: ScoringSettings = ScoringSettings()
     gate: GateSettings
     monitoring: MonitoringSettings = MonitoringSettings()
+    maintenance: MaintenanceSettings = MaintenanceSettings()
     simulation: SimulationSettings | None = None
     jobs: JobSettings = JobSettings()
 

@@ -37,7 +37,7 @@ class DecisionFacts:
         challenger: Version decided about.
         champion: Version compared with; None for the first.
         rows: Labelled rows that both were compared on.
-        known_rows: Labelled rows that were known; more than `rows` where those are a sample; None before it was recorded.
+        known_rows: Labelled rows that were known; more than `rows` where those are a sample. None: not on record.
         gain: Against the champion; None where there was none, or too little evidence to compare.
         checks: Every check, in order.
         kind: `gate`, `override`, `rollback` or `adoption`.

@@ -90,6 +90,7 @@ def test_a_training_on_a_sample_says_so_everywhere(tmp_path: Path) -> None:
         assert (version.tags["training_rows"], version.tags["known_rows"]) == ("800", str(known))
         profile = ws.registry.load_json(version, "reference_profile.json")
         assert (profile["training_rows"], profile["known_rows"]) == (800, known)
+        assert ws.fe.lineage(version.uri).rows == 800
         client = mlflow.MlflowClient(ws.registry.uri, ws.registry.uri)
         run = client.get_run(version.run_id)
         assert run.data.tags["known_rows"] == str(known)
