@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -57,7 +58,7 @@ def facts(numbers: range) -> pa.Table:
     columns = {
         "loan": [f"L{number:03d}" for number in numbers],
         "approved_at": [day(number // 2) for number in numbers],
-        "amount": [None if number % 7 == 0 else number for number in numbers],
+        "amount": [None if number % 7 == 0 else Decimal(number) for number in numbers],
         "term": [number % 12 for number in numbers],
     }
     return pa.table(columns).cast(pa.schema([(field.name, field.type) for field in spine().spine_schema()]))
