@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import ClassVar
 
 from mlplatform.ingest.bronze import BronzeWriter, bronze_rows, malformed_rows
 from mlplatform.ingest.landing import Landing, dealt_out, open_landing
-from mlplatform.ingest.provenance import AVAILABLE_AT, FILE, texts
+from mlplatform.ingest.provenance import AVAILABLE_AT, held_files
 from mlplatform.ingest.quarantine import REASON, LargeQuarantine, QuarantineDetails, quarantine_schema
 from mlplatform.ingest.source import Source
 from mlplatform.naming import Namespace, ObjectName
@@ -185,7 +186,7 @@ class _Ingestion:
         rows, malformed = (make(landed, file.name, available_at) for make in (bronze_rows, malformed_rows))
         if malformed.num_rows:
             self._context.ws.tables.append(self._quarantine, malformed, transactions=[file.transaction])
-            reasons = [(file.name, reason) for reason in texts(malformed, REASON)]
+            reasons = Counter((file.name, str(reason)) for reason in malformed.column(REASON).to_pylist())
             size = {file.name: rows.num_rows + malformed.num_rows}
             large = LargeQuarantine.find(self._quarantine.name, size, reasons)
             result.details.say_large(large, self._context.name)
@@ -202,7 +203,7 @@ class _Ingestion:
         return int(malformed.num_rows)
 
     def _files_in_bronze(self) -> set[str]:
-        return set(texts(self._context.ws.tables.to_arrow(self._bronze, at_most=10**9, columns=[FILE]), FILE))
+        return set(held_files(self._context.ws.frames, self._bronze))
 
     def _say_lost(self, count: int) -> None:
         """Say how many files were ingested again into a table that was gone, and what can no longer be."""
@@ -210,10 +211,9 @@ class _Ingestion:
         missing = 0
         for silver in map(self._context.namespace.silver, self._refined_into):
             if tables.exists(silver):
-                rows = tables.to_arrow(
-                    silver, at_most=10**9, columns=[FILE], filters=[(AVAILABLE_AT, "<=", self._context.as_of)]
-                )
-                missing = max(missing, len(set(texts(rows, FILE)) - bronze))
+                filters = [(AVAILABLE_AT, "<=", self._context.as_of)]
+                held = held_files(self._context.ws.frames, silver, filters=filters)
+                missing = max(missing, len(set(held) - bronze))
         text = f"{self._bronze.name} was gone, or another table lay in its place: {count} file(s) were ingested again."
         if missing:
             text += (
