@@ -131,10 +131,12 @@ class Frames(Protocol):
         version: int | None = None,
         columns: Sequence[str] | None = None,
         filters: Sequence[Filter] = (),
+        any_of: Sequence[Filter] = (),
     ) -> Frame:
         """Return a table (or view) as a frame, pinned at a version (default: the newest one now).
 
-        Filters given here, rather than on the frame, let whole files be left out by their statistics.
+        Filters given here, rather than on the frame, let whole files be left out by their statistics. All of `filters`
+        hold for the rows, and at least one of `any_of`, if there are such.
 
         Raises:
             TableError: If the table, its version or a column does not exist.

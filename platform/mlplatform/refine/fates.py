@@ -89,9 +89,10 @@ def fates(landed: LandedRows, *, beside: Sequence[str] | None) -> Iterator[Fates
         counts, span = _count(landed, rows)
         good, failed = rows.filter(_passes()), rows.filter(nw.col(OURS) & (nw.col(REASONS) != ""))
         bad = as_quarantined(failed, nw.col(REASONS))
-        again = _again(landed, good, span, beside) if counts.good else None
-        if again is not None and (existing := _count_again(landed, again)):
-            again = stack.enter_context(frames.staged(again))
+        repeats = _Repeats(landed, good, span, beside)
+        if counts.good and repeats.exist():
+            again = stack.enter_context(frames.staged(repeats.rows()))
+            existing = _count_again(landed, again)
             good = good.join(again.select(FILE, ROW), on=[FILE, ROW], how="anti")
             duplicates = {file: number for (file, same), number in existing.items() if not same}
             counts.good -= sum(existing.values())
@@ -156,39 +157,61 @@ def _ranged_keys(landed: LandedRows) -> list[str]:
     return [key for key in landed.silver.primary_keys if any(test(kinds[key]) for test in _RANGED)]
 
 
-def _again(landed: LandedRows, passing: Frame, span: Sequence[Filter], beside: Sequence[str] | None) -> Frame:
-    """Return the provenance of the rows whose key exists already, and whether the content is the `__same`."""
-    silver = landed.silver
-    keys = list(silver.primary_keys)
-    # The same content, known again later, is no other row.
-    content = [column.name for column in silver.columns if column.name not in (*keys, silver.known_at)]
-    rows = passing.select(*keys, *content, FILE, ROW, AVAILABLE_AT)
-    held = _held(landed, rows, span, beside)
-    seen = held.join(rows.select(*keys), on=keys, how="semi")
-    twice = rows.group_by(*keys).agg(nw.len().alias(_ROWS)).filter(nw.col(_ROWS) > 1)
-    # Few rows are left here, as a rule: only they are put in order and compared.
-    candidates = rows.join(nw.concat([twice.select(*keys), seen.select(*keys)], how="vertical"), on=keys, how="semi")
-    order = [AVAILABLE_AT, FILE, ROW]
-    numbered = candidates.with_columns(
-        nw.col(ROW).cum_count().over(*keys, order_by=order).alias(_NTH),
-        *(
-            nw.col(name).first().over(*keys, order_by=order).alias(_FIRST.format(place))
-            for place, name in enumerate(content)
-        ),
-    )
-    earlier = seen.select(
-        *keys,
-        *(nw.col(name).alias(_SEEN.format(place)) for place, name in enumerate(content)),
-        nw.lit(value=True).alias(_IS_SEEN),
-    )
-    joined = numbered.join(earlier, on=keys, how="left")
-    is_seen = ~nw.col(_IS_SEEN).is_null()
-    same = nw.lit(value=True)
-    for place, name in enumerate(content):
-        known = nw.when(is_seen).then(nw.col(_SEEN.format(place))).otherwise(nw.col(_FIRST.format(place)))
-        same = same & _equal(known, nw.col(name))
-    existing = joined.filter(is_seen | (nw.col(_NTH) > 1))
-    return existing.select(FILE, ROW, AVAILABLE_AT, same.alias(_SAME))
+class _Repeats:
+    """Rows whose key exists already: in a row before them, or in the silver table."""
+
+    def __init__(
+        self, landed: LandedRows, passing: Frame, span: Sequence[Filter], beside: Sequence[str] | None
+    ) -> None:
+        """Take the rows that pass all else, and the range of their keys; `beside` as for `fates`."""
+        silver = landed.silver
+        self._frames, self._keys = landed.ws.frames, list(silver.primary_keys)
+        # The same content, known again later, is no other row.
+        self._content = [column.name for column in silver.columns if column.name not in (*self._keys, silver.known_at)]
+        self._rows = passing.select(*self._keys, *self._content, FILE, ROW, AVAILABLE_AT)
+        self._held = _held(landed, self._rows, span, beside)
+        twice = self._rows.group_by(*self._keys).agg(nw.len().alias(_ROWS)).filter(nw.col(_ROWS) > 1)
+        self._twice = twice.select(*self._keys)
+
+    def exist(self) -> bool:
+        """Tell whether there is any; most files have none, and then nothing need be put in order and compared."""
+        first = [
+            self._seen().select(*self._keys).head(1),
+            self._twice.head(1),
+        ]
+        return self._frames.count(nw.concat(first, how="vertical")) > 0
+
+    def rows(self) -> Frame:
+        """Return their provenance, and whether the content is the `__same`."""
+        keys, content = self._keys, self._content
+        seen = self._seen()
+        # Few rows are left here, as a rule: only they are put in order and compared.
+        concerned = nw.concat([self._twice, seen.select(*keys)], how="vertical")
+        order = [AVAILABLE_AT, FILE, ROW]
+        numbered = self._rows.join(concerned, on=keys, how="semi").with_columns(
+            nw.col(ROW).cum_count().over(*keys, order_by=order).alias(_NTH),
+            *(
+                nw.col(name).first().over(*keys, order_by=order).alias(_FIRST.format(place))
+                for place, name in enumerate(content)
+            ),
+        )
+        earlier = seen.select(
+            *keys,
+            *(nw.col(name).alias(_SEEN.format(place)) for place, name in enumerate(content)),
+            nw.lit(value=True).alias(_IS_SEEN),
+        )
+        joined = numbered.join(earlier, on=keys, how="left")
+        is_seen = ~nw.col(_IS_SEEN).is_null()
+        same = nw.lit(value=True)
+        for place, name in enumerate(content):
+            known = nw.when(is_seen).then(nw.col(_SEEN.format(place))).otherwise(nw.col(_FIRST.format(place)))
+            same = same & _equal(known, nw.col(name))
+        existing = joined.filter(is_seen | (nw.col(_NTH) > 1))
+        return existing.select(FILE, ROW, AVAILABLE_AT, same.alias(_SAME))
+
+    def _seen(self) -> Frame:
+        """Return what the silver table holds of the rows' keys."""
+        return self._held.join(self._rows.select(*self._keys), on=self._keys, how="semi")
 
 
 def _held(landed: LandedRows, rows: Frame, span: Sequence[Filter], beside: Sequence[str] | None) -> Frame:

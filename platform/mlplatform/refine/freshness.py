@@ -142,8 +142,6 @@ class _NewRows:
 def _new_rows(context: StageContext, silver: ObjectName, info: TableInfo, seen: int, computed: datetime) -> _NewRows:
     """Look for what is new in a silver table.
 
-    Each condition that makes a row new is a filter of its own, so that files without such rows are not opened.
-
     Args:
         context: The run.
         silver: The table.
@@ -152,26 +150,21 @@ def _new_rows(context: StageContext, silver: ObjectName, info: TableInfo, seen: 
         computed: The time up to which was computed.
     """
     known_at, frames = str(info.timeseries_column), context.ws.frames
-    known = _known(context, known_at)
-    columns = [known_at, BATCH, AVAILABLE_AT]
-    parts = [
-        frames.read(silver, version=info.version, columns=columns, filters=[*known, condition]).select(
-            nw.col(known_at).alias("new"), BATCH
-        )
-        for condition in ((BATCH, ">", seen), (known_at, ">", computed), (AVAILABLE_AT, ">", computed))
-    ]
+    rows = frames.read(
+        silver,
+        version=info.version,
+        columns=[known_at, BATCH],
+        filters=_known(context, known_at),
+        any_of=[(BATCH, ">", seen), (known_at, ">", computed), (AVAILABLE_AT, ">", computed)],
+    )
+    found = rows.select(nw.col(known_at).min().alias("earliest"), nw.col(BATCH).max().alias("batch"))
+    row = frames.collect(found, at_most=1, what=f"what is new in {silver}").to_pylist()[0]
+    none_seen = False
     if seen > 0:
         # One row that was seen is enough, whenever it was known.
-        before = frames.read(silver, version=info.version, columns=columns, filters=[(BATCH, "<=", seen)]).head(1)
-        parts.append(before.select(nw.when(nw.col(BATCH) > seen).then(nw.col(known_at)).alias("new"), BATCH))
-    found = nw.concat(parts, how="vertical").select(
-        nw.col("new").min().alias("earliest"),
-        nw.col(BATCH).min().alias("first_batch"),
-        nw.col(BATCH).max().alias("last_batch"),
-    )
-    row = frames.collect(found, at_most=1, what=f"what is new in {silver}").to_pylist()[0]
-    none_seen = seen > 0 and (row["first_batch"] is None or row["first_batch"] > seen)
-    return _NewRows(max(seen, row["last_batch"] or 0), row["earliest"], none_seen)
+        before = frames.read(silver, version=info.version, columns=[BATCH], filters=[(BATCH, "<=", seen)]).head(1)
+        none_seen = not frames.collect(before, at_most=1, what=f"what was seen of {silver}").num_rows
+    return _NewRows(max(seen, row["batch"] or 0), row["earliest"], none_seen)
 
 
 def _known(context: StageContext, known_at: str) -> list[Filter]:

@@ -103,9 +103,9 @@ class LandedRows:
     def _judged(self) -> DataFrame:
         from pyspark.sql import functions as F  # noqa: N812
 
-        silver = self.silver
+        silver, landed = self.silver, self._landed()
         ours = F.lit(True) if silver.where is None else F.coalesce(F.expr(silver.where), F.lit(False))
-        typed = self._landed().select(
+        typed = landed.select(
             *(expression.alias(f"t_{name}") for name, expression in silver.select().items()),
             self._raw().alias("raw"),
             ours.alias(OURS),

@@ -45,12 +45,13 @@ class DatabricksFrames:
         version: int | None = None,
         columns: Sequence[str] | None = None,
         filters: Sequence[Filter] = (),
+        any_of: Sequence[Filter] = (),
     ) -> Frame:
         """Return a table (or view) as a frame, pinned at a version; Delta leaves files out by their statistics."""
         rows = self._tables.read(name, version=version)
         schema = arrow_schema(rows.schema)
         check_columns(name, schema, columns or ())
-        frame = filtered(nw.from_native(rows), schema, filters, name)
+        frame = filtered(nw.from_native(rows), schema, filters, name, any_of)
         return frame if columns is None else frame.select(*columns)
 
     def of(self, rows: FrameLike) -> Frame:

@@ -61,20 +61,22 @@ class LocalFrames:
         version: int | None = None,
         columns: Sequence[str] | None = None,
         filters: Sequence[Filter] = (),
+        any_of: Sequence[Filter] = (),
     ) -> Frame:
         """Return a table (or view) as a frame, pinned at a version; files that hold no row asked for are left out."""
         view = latest_view.load(self._tables.path(name))
         table = self._tables.open(name if view is None else view.of, version=version)
         schema = duck.arrow_schema(table)
-        check_columns(name, schema, [*(columns or ()), *(item[0] for item in filters)])
+        asked = [item[0] for item in (*filters, *any_of)]
+        check_columns(name, schema, [*(columns or ()), *asked])
         with duck.computing(f"Reading {name}"):
             if view is not None:
                 relation = view.relation(duck.relation(self._connection, table, schema.names), schema, view.of)
             else:
-                needed = list(dict.fromkeys([*(columns or schema.names), *(item[0] for item in filters)]))
-                files = files_within(table, filters) if filters else None
+                needed = list(dict.fromkeys([*(columns or schema.names), *asked]))
+                files = files_within(table, filters, any_of) if asked else None
                 relation = duck.relation(self._connection, table, needed, files=files)
-        frame = filtered(nw.from_native(relation), schema, filters, name)
+        frame = filtered(nw.from_native(relation), schema, filters, name, any_of)
         return frame if columns is None else frame.select(*columns)
 
     def of(self, rows: FrameLike) -> Frame:
