@@ -16,7 +16,7 @@ from mlplatform.naming import ObjectName, quote
 from mlplatform.protocols.frames import Collection, Frame, FrameLike, note_collection, too_many
 from mlplatform.protocols.table_checks import check_columns
 from mlplatform.workspace.databricks.spark_errors import translated_spark
-from mlplatform.workspace.databricks.spark_frames import arrow_schema, lifted, spark_or_arrow
+from mlplatform.workspace.databricks.spark_frames import arrow_schema, lifted, spark_or_arrow, uploaded
 from mlplatform.workspace.shared.frames import filtered, is_lazy
 
 if TYPE_CHECKING:
@@ -75,15 +75,20 @@ class DatabricksFrames:
         Raises:
             TableError: If the volume cannot be written.
         """
-        df = self.to_spark(rows)
-        if order_by:
-            df = df.orderBy(*(quote(column) for column in order_by))
         folder = self._unity.ops_volume / "staging" / uuid.uuid4().hex
-        schema = df.schema
         try:
-            with translated_spark(f"Computing rows into {folder}"):
-                df.write.parquet(str(folder))
-            yield nw.from_native(self._unity.spark.read.schema(schema).parquet(str(folder)))
+            if isinstance(rows, pa.RecordBatchReader):
+                rows = uploaded(self._unity, rows, folder / "uploaded")
+                if not order_by:
+                    yield nw.from_native(rows)
+                    return
+            df = self.to_spark(rows)
+            if order_by:
+                df = df.orderBy(*(quote(column) for column in order_by))
+            schema, computed = df.schema, str(folder / "computed")
+            with translated_spark(f"Computing rows into {computed}"):
+                df.write.parquet(computed)
+            yield nw.from_native(self._unity.spark.read.schema(schema).parquet(computed))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 

@@ -20,7 +20,8 @@ def write(rows: FrameLike, folder: Path) -> None:
     """Write rows into a folder of Parquet files; a sorted frame stays sorted.
 
     Args:
-        rows: A frame (written by DuckDB), a Spark DataFrame (by Spark), or rows in memory.
+        rows: A frame (written by DuckDB), a Spark DataFrame (by Spark), rows in memory, or a reader, whose batches are
+            in memory one at a time.
         folder: A folder that does not exist.
 
     Raises:
@@ -38,7 +39,10 @@ def write(rows: FrameLike, folder: Path) -> None:
         return
     from pyarrow import parquet
 
-    parquet.write_table(to_arrow(rows), file, compression="lz4")
+    reader = rows if isinstance(rows, pa.RecordBatchReader) else to_arrow(rows).to_reader()
+    with parquet.ParquetWriter(file, reader.schema, compression="lz4") as writer:
+        for batch in reader:
+            writer.write_batch(batch)
 
 
 def write_spark(df: Any, folder: Path) -> None:
