@@ -46,7 +46,7 @@ from mlplatform.workspace.shared.frames import is_lazy, is_spark_frame, to_arrow
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-    from mlplatform.protocols.frames import FrameLike
+    from mlplatform.protocols.tables import FrameLike
 
 SMALL_BYTES = 32 * 1024**2
 _KEYS = "primary_keys"
