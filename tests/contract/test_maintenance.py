@@ -29,7 +29,7 @@ def table(ws: Workspace, fresh: Callable[[], str]) -> str:
 
 
 def rows(ws: Workspace, name: str, version: int | None = None) -> list[dict[str, object]]:
-    found: list[dict[str, object]] = ws.tables.to_arrow(name, at_most=10**6, version=version).sort_by("id").to_pylist()
+    found: list[dict[str, object]] = ws.tables.to_arrow(name, version=version, at_most=100).sort_by("id").to_pylist()
     return found
 
 

@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 
 EVENTS = "MLPLATFORM_BENCHMARK_EVENTS"
 USE_CASE = "orders"
+COLUMNS = "MLPLATFORM_BENCHMARK_COLUMNS"
+"""Variable of the environment that says how many more columns the accounts have."""
+# Tables of the platform that hold what every use case's steps leave behind.
+_RECORDS = ("stage_runs", "drift_metrics", "window_counts", "performance_metrics", "alerts")
+_COPIES_AT_ONCE = 50
+_PATIENCE_SECONDS = 600
 # The tests' own settings are for many tiny queries, in 1 GB.
 _SPARK = {
     "spark.driver.memory": "6g",
@@ -37,6 +43,7 @@ _SPARK = {
 
 def main(plan: dict[str, Any]) -> None:
     """Run the plan."""
+    os.environ |= plan.get("environment", {})
     with _open(plan["home"], Path(plan["root"])) as ws:
         from mlplatform import Pipeline, open_use_case, parse_as_of
 
@@ -45,6 +52,8 @@ def main(plan: dict[str, Any]) -> None:
         _tell(event="open", home=ws.home)
         for step in plan["steps"]:
             as_of = parse_as_of(step["as_of"])
+            if step.get("copies"):
+                _copy_records(ws, use_case, step["copies"])
             for only in step["stages"] or [None]:
                 name = only or "step"
                 _tell(event="begin", name=name, as_of=step["as_of"])
@@ -78,9 +87,12 @@ def _open(home: str, root: Path) -> Iterator[Workspace]:
         with open_workspace("local", root=root) as ws:
             yield ws
         return
+    from mlplatform.workspace.databricks import connection
     from tests.standin.home import databricks_home
     from tests.standin.spark import start_delta_session
 
+    # The tests' server shares the processors with all that is measured: it must not be given up meanwhile.
+    connection.HTTP_SECONDS = connection.RETRY_SECONDS = _PATIENCE_SECONDS
     root.mkdir(parents=True, exist_ok=True)
     os.chdir(root)
     spark = start_delta_session(root / "spark", _SPARK)
@@ -91,17 +103,38 @@ def _open(home: str, root: Path) -> Iterator[Workspace]:
         spark.stop()
 
 
-def _files(root: Path) -> dict[str, int]:
-    """Count the files of the workspace's tables: with rows, and of Delta's logs."""
-    rows = logs = size = 0
-    for folder, _, names in os.walk(root):
-        if f"{os.sep}_delta_log" in folder:
-            logs += len(names)
+def _copy_records(ws: Workspace, use_case: UseCase, copies: int) -> None:
+    """Write the records of the use case once more for each of so many others, into the platform's own tables."""
+    import pyarrow as pa
+
+    for table in _RECORDS:
+        name = use_case.namespace.ops(table)
+        if not ws.tables.exists(name):
             continue
-        parquet = [name for name in names if name.endswith(".parquet")]
-        rows += len(parquet)
-        size += sum((Path(folder) / name).stat().st_size for name in parquet)
-    return {"data_files": rows, "log_files": logs, "data_bytes": size}
+        rows = ws.tables.to_arrow(name, at_most=10_000_000, filters=[("use_case", "=", USE_CASE)])
+        at = rows.column_names.index("use_case")
+        for start in range(0, copies, _COPIES_AT_ONCE):
+            others = [f"{USE_CASE}_{copies}_{number}" for number in range(start, min(start + _COPIES_AT_ONCE, copies))]
+            tables = [
+                rows.set_column(at, "use_case", pa.array([other] * rows.num_rows, pa.string())) for other in others
+            ]
+            ws.tables.append(name, pa.concat_tables(tables))
+
+
+def _files(root: Path) -> dict[str, int]:
+    """Count the files of the workspace's Delta tables: those with rows of the newest versions, all on disk, of logs."""
+    from deltalake import DeltaTable
+
+    files = on_disk = logs = size = 0
+    for folder, _, names in os.walk(root):
+        if folder.endswith(f"{os.sep}_delta_log"):
+            logs += len(names)
+            sizes = DeltaTable(Path(folder).parent).get_add_actions().column("size_bytes").to_pylist()
+            files += len(sizes)
+            size += sum(sizes)
+        elif f"{os.sep}_delta_log{os.sep}" not in folder:
+            on_disk += sum(name.endswith(".parquet") for name in names)
+    return {"files": files, "files_on_disk": on_disk, "log_files": logs, "bytes": size}
 
 
 def _tell(**event: Any) -> None:

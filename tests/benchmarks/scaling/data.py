@@ -8,6 +8,7 @@ that nobody can read, and lines that are cut off.
 from __future__ import annotations
 
 import json
+import shutil
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -45,18 +46,20 @@ class Plan:
         days: Days of each drop.
         customers: How many there are.
         seed: The same seed gives the same files.
+        columns: How many numbers more there are of each account.
     """
 
     rows: tuple[int, ...]
     days: tuple[int, ...]
     customers: int
     seed: int = 0
+    columns: int = 0
 
     @classmethod
-    def evenly(cls, rows: int, *, drops: int, days: int, seed: int = 0) -> Plan:
+    def evenly(cls, rows: int, *, drops: int, days: int, seed: int = 0, columns: int = 0) -> Plan:
         """Return a plan of drops of the same size, with 20 orders a customer."""
         each = [rows * (number + 1) // drops - rows * number // drops for number in range(drops)]
-        return cls(tuple(each), (days,) * drops, max(rows // 20, 200), seed)
+        return cls(tuple(each), (days,) * drops, max(rows // 20, 200), seed, columns)
 
     def end(self, drop: int) -> datetime:
         """Return when a drop was complete."""
@@ -64,7 +67,7 @@ class Plan:
 
 
 def write(plan: Plan, landing: Path) -> None:
-    """Write the files of all drops; those of the same plan that are there stay.
+    """Write the files of all drops; those of the same plan that are there stay, those of another are removed.
 
     Args:
         plan: What data there is.
@@ -74,6 +77,7 @@ def write(plan: Plan, landing: Path) -> None:
     wanted = json.dumps(asdict(plan))
     if marker.exists() and marker.read_text(encoding="utf-8") == wanted:
         return
+    shutil.rmtree(landing, ignore_errors=True)
     for name in ("orders", "returns", "accounts"):
         (landing / name).mkdir(parents=True)
     # Those that come back in a later drop wait here: of the orders of about 20 days, one in ten.
@@ -177,8 +181,14 @@ def _accounts(plan: Plan, drop: int) -> Iterator[pa.Table]:
                 "credit_limit": pa.array(
                     np.round(random.gamma(2, 500, numbers.size)), mask=random.random(numbers.size) < 0.05
                 ),
+                **{more_column(each): np.round(random.normal(size=numbers.size), 4) for each in range(plan.columns)},
             }
         )
+
+
+def more_column(number: int) -> str:
+    """Return the name of one of the accounts' further columns."""
+    return f"number_{number:05d}"
 
 
 def _noise(numbers: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

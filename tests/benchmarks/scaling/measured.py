@@ -18,7 +18,6 @@ from tests.benchmarks.scaling.child import EVENTS
 
 SECONDS_BETWEEN_SAMPLES = 0.05
 ROOT = Path(__file__).resolve().parents[3]
-MB = 1024 * 1024
 
 
 @dataclass

@@ -41,7 +41,7 @@ KINDS = {
     "registered_models": RegisteredModel,
     "experiments": MlflowExperiment,
 }
-JOBS = ("setup", "features", "train", "score", "monitor", "main_pipeline")
+JOBS = ("setup", "features", "train", "score", "monitor", "maintenance", "main_pipeline")
 PYPROJECT = tomllib.loads((PROJECT / "pyproject.toml").read_text())
 JOB_REFERENCES = {"job.start_time.iso_date"}
 

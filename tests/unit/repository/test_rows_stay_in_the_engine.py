@@ -16,6 +16,8 @@ GATHERING = {
 }  # fmt: skip
 # With a bound, a call of this name is `ws.frames.collect`; without one it is an engine's own, or narwhals'.
 BOUNDED_BY = {"collect": "at_most"}
+# A bound that stands in the code and is larger than this is none.
+LARGEST = 1_000_000
 
 # Module, function and call -> why what it brings is bounded.
 ALLOWED = {
@@ -32,13 +34,24 @@ def gathering(tree: ast.AST) -> list[tuple[str, str, int]]:
         for child in ast.iter_child_nodes(node):
             inside = child.name if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef) else function
             if isinstance(child, ast.Call) and isinstance(child.func, ast.Attribute):
-                name, keywords = child.func.attr, {keyword.arg for keyword in child.keywords}
-                if name in GATHERING or (name in BOUNDED_BY and BOUNDED_BY[name] not in keywords):
+                name, bounds = child.func.attr, {keyword.arg: number(keyword.value) for keyword in child.keywords}
+                unbounded = name in BOUNDED_BY and BOUNDED_BY[name] not in bounds
+                if name in GATHERING or unbounded or (bounds.get("at_most") or 0) > LARGEST:
                     found.append((inside, name, child.lineno))
             visit(child, inside)
 
     visit(tree, "")
     return found
+
+
+def number(node: ast.expr) -> int | None:
+    """Return a number that stands in the code, as 1000 or 10**3; None for all else."""
+    match node:
+        case ast.Constant(value=int(value)):
+            return value
+        case ast.BinOp(left=ast.Constant(value=int(base)), op=ast.Pow(), right=ast.Constant(value=int(power))):
+            return int(base**power)
+    return None
 
 
 def calls() -> dict[tuple[str, str, str], list[int]]:
@@ -60,6 +73,7 @@ def calls() -> dict[tuple[str, str, str], list[int]]:
         "rows = lazy.collect(backend='pyarrow')",
         "frame = view.rows.select('a').toPandas()",
         "table = reader.read_all()",
+        "table = ws.tables.to_arrow(name, at_most=10**9)",
     ],
 )
 def test_a_call_that_brings_all_rows_is_found(line: str):

@@ -134,14 +134,9 @@ class Files:
         return [DataFile(path, str(self._folder / unquote(path)), size, rows) for path, size, rows in found]
 
 
-def is_plain(table: DeltaTable) -> bool:
-    """Tell whether a table's Parquet files are its rows: no deletion vectors, column mapping or partitions."""
-    return table.protocol().min_reader_version <= duck.PLAIN_READER_VERSION and not table.metadata().partition_columns
-
-
 def read_parquet(files: Sequence[Path | str], *, located: bool = False) -> str:
     """Return the SQL that reads files; `located`: with the columns `FILE` and `ROW`."""
-    listed = ", ".join("'" + str(file).replace("'", "''") + "'" for file in files)
+    listed = ", ".join(duck.literal(str(file)) for file in files)
     extra = f", filename = '{FILE}', file_row_number = true" if located else ""
     sql = f"read_parquet([{listed}], union_by_name = true, hive_partitioning = false{extra})"
     return f"(SELECT * RENAME (file_row_number AS {ROW}) FROM {sql})" if located else sql

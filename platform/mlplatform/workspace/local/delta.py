@@ -174,6 +174,8 @@ def merge(path: Path, name: str, rows: RowSource | pa.Table, keys: Sequence[str]
         UnavailableError: If other writers kept winning.
     """
     source = as_rows(rows)
+    for field in source.schema:
+        check_type(field.name, field.type)
 
     def commit(table: DeltaTable) -> int:
         existing = duck.arrow_schema(table).names

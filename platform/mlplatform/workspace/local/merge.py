@@ -12,7 +12,7 @@ import pyarrow as pa
 from mlplatform.errors import TableError
 from mlplatform.naming import quote
 from mlplatform.workspace.local import duck
-from mlplatform.workspace.local.data_files import FILE, ROW, DataFile, Files, groups, is_plain, read_parquet
+from mlplatform.workspace.local.data_files import FILE, ROW, DataFile, Files, groups, read_parquet
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,7 +70,7 @@ def plan_merge(
     source.scan(connection, "source")
     names = source.schema.names
     on = " AND ".join(f"t.{key} = s.{key}" for key in _quoted(keys))
-    if not is_plain(table):
+    if not duck.plain(table):
         return _plan_whole_merge(connection, table, schema, names, on)
     files = Files(connection, table, folder).with_keys("source", keys)
     hits = "SELECT '' AS {0}, {1} FROM source s LIMIT 0"
@@ -127,7 +127,7 @@ def plan_replacement(
     columns = ", ".join(_quoted(schema.names))
     total = _count(connection, "FROM source")
     added = f"SELECT {columns} FROM source"
-    if not is_plain(table):
+    if not duck.plain(table):
         duck.scan(connection, "target", table)
         return TableChange(total, whole=f"SELECT {columns} FROM target{outside} UNION ALL {added}", params=params)
     removed = Files(connection, table, folder).within(column, start, end)
@@ -187,7 +187,7 @@ def _updated(
         f"CASE WHEN s.{FILE} IS NULL THEN t.{sql} ELSE s.{sql} END AS {sql}" if name in names else f"t.{sql} AS {sql}"
         for name, sql in zip(schema.names, _quoted(schema.names), strict=True)
     )
-    places = ", ".join(_literal(file.place) for file in files)
+    places = ", ".join(duck.literal(file.place) for file in files)
     return (
         f"SELECT {columns} FROM ({_rows_of(connection, files, schema.names)}) t "
         f"LEFT JOIN (SELECT * FROM changes WHERE {FILE} IN ({places})) s ON t.{FILE} = s.{FILE} AND t.{ROW} = s.{ROW}"
@@ -223,7 +223,3 @@ def _places(files: Sequence[DataFile]) -> list[str]:
 
 def _quoted(names: Sequence[str]) -> list[str]:
     return [quote(name, "duckdb") for name in names]
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

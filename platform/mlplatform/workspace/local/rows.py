@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyarrow import parquet
 
 from mlplatform.naming import quote
@@ -234,6 +235,12 @@ def check_within(rows: RowSource, span: tuple[str, datetime, datetime], table: s
         TableError: With their number.
     """
     column, start, end = span
+    if isinstance(rows, ArrowSource):
+        times = rows.table.column(column)
+        within = pc.and_(pc.greater_equal(times, pa.scalar(start)), pc.less_equal(times, pa.scalar(end)))
+        inside = pc.sum(within.cast(pa.int64())).as_py() or 0
+        table_checks.raise_for_outside(table, len(times) - inside, len(times), span)
+        return
     time = quote(column, "duckdb")
     with duck.connect(scratch) as connection:
         rows.scan(connection, "source")

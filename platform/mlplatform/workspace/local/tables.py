@@ -46,7 +46,7 @@ from mlplatform.workspace.shared.frames import is_lazy, is_spark_frame, to_arrow
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-    from mlplatform.protocols.frames import FrameLike
+    from mlplatform.protocols.tables import FrameLike
 
 SMALL_BYTES = 32 * 1024**2
 _KEYS = "primary_keys"
@@ -246,19 +246,20 @@ class LocalTables:
         table = self.open(name)
         if transactions and all(delta.is_committed(table, item) for item in transactions):
             return WriteResult(version=table.version(), rows=0, skipped=True)
-        with self._source(frame) as source:
+        with self._rows(frame) as source:
             rows = fitted(source, duck.arrow_schema(table), str(name), self._scratch)
             return delta.append(self.path(name), str(name), rows, transactions)
 
     def merge(self, name: ObjectName | str, frame: FrameLike) -> WriteResult:
         """Update the rows whose primary keys match, and insert the others."""
         info = self.describe(name)
-        with self._source(frame) as source:
-            columns = source.schema
-            check_merge_keys(info, columns.names)
+        with self._rows(frame) as source:
+            columns = source.schema.names
+            check_merge_keys(info, columns)
             check_no_nulls(source, info.primary_keys, str(name), self._scratch)
-            declared = [field for field in info.schema if field.name in columns.names]
-            new = [field for field in columns if field.name not in info.schema.names]
+            # In the table's order; columns that are new to it as they come.
+            declared = [field for field in info.schema if field.name in columns]
+            new = [field.with_nullable(True) for field in source.schema if field.name not in info.schema.names]
             rows = fitted(source, pa.schema([*declared, *new]), str(name), self._scratch)
             check_unique(rows, info.primary_keys, str(name), self._scratch)
             return delta.merge(self.path(name), str(name), rows, info.primary_keys, self._scratch)
@@ -266,7 +267,7 @@ class LocalTables:
     def overwrite(self, name: ObjectName | str, frame: FrameLike) -> WriteResult:
         """Replace all rows in one commit."""
         info = self.describe(name)
-        with self._source(frame) as source:
+        with self._rows(frame) as source:
             rows = fitted(source, info.schema, str(name), self._scratch)
             if info.primary_keys:
                 check_unique(rows, info.primary_keys, str(name), self._scratch)
@@ -279,7 +280,7 @@ class LocalTables:
         info = self.describe(name)
         check_range(info, column, start, end)
         span = (column, start, end)
-        with self._source(frame) as source:
+        with self._rows(frame) as source:
             rows = fitted(source, info.schema, str(name), self._scratch)
             check_within(rows, span, str(name), self._scratch)
             if info.primary_keys:
@@ -287,13 +288,13 @@ class LocalTables:
             return delta.replace_range(self.path(name), str(name), rows, span, self._scratch)
 
     @contextmanager
-    def _source(self, frame: FrameLike) -> Iterator[RowSource]:
-        """Give rows as a write reads them: what an engine holds is computed once, into files."""
-        if is_lazy(frame) or is_spark_frame(frame):
-            with self.frames.staged_files(frame) as folder:
-                yield ParquetSource(folder)
-        else:
+    def _rows(self, frame: FrameLike) -> Iterator[RowSource]:
+        """Give rows as a write takes them; what an engine has yet to compute is computed into files first."""
+        if not (is_lazy(frame) or is_spark_frame(frame)):
             yield ArrowSource(to_arrow(frame))
+            return
+        with self.frames.staged_files(frame) as folder:
+            yield ParquetSource(folder)
 
     def committed(self, name: ObjectName | str, transactions: Sequence[Transaction]) -> tuple[bool, ...]:
         """Tell of each transaction whether the table has taken it."""

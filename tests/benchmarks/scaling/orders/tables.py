@@ -1,10 +1,14 @@
 """Bronze sources, silver tables with their expectations, and the label spine."""
 
+import os
+
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812  (the name every PySpark reader knows)
 
 from mlplatform import Column, Duration, Expectation, LabelSpine, SilverTable, Source, WorkspaceAsOf
 
+# Numbers that the accounts have besides, as the generated data do; see tests/benchmarks/scaling/data.py.
+MORE = tuple(f"number_{number:05d}" for number in range(int(os.environ.get("MLPLATFORM_BENCHMARK_COLUMNS", "0"))))
 ORDER_ID = Column("order_id", "string", "Running number, ten digits")
 CUSTOMER_ID = Column("customer_id", "string", "Number of the customer", nullable=False)
 
@@ -24,7 +28,7 @@ class ReturnsSource(Source, files="returns/returns_*.csv", available="period_end
 class AccountsSource(Source, files="accounts/accounts_*.csv", available="period_end"):
     """What is known about the customers, whenever it changes."""
 
-    columns = ("customer_id", "changed_at", "segment", "region", "credit_limit")
+    columns = ("customer_id", "changed_at", "segment", "region", "credit_limit", *MORE)
 
 
 class PlacedOrders(SilverTable, source=OrdersSource, keys=("order_id",), known_at="placed_at"):
@@ -68,6 +72,7 @@ class Accounts(SilverTable, source=AccountsSource, keys=("customer_id",), timese
         Column("segment", "string", "private or business"),
         Column("region", "string", "Where the customer is"),
         Column("credit_limit", "double", "In euros"),
+        *(Column(name, "double", "A number") for name in MORE),
     )
     expectations = (Expectation("credit_limit_is_a_limit", "credit_limit IS NULL OR credit_limit >= 0"),)
 

@@ -60,7 +60,7 @@ def files(tables: LocalTables) -> set[str]:
 
 def read(tables: LocalTables, version: int | None = None) -> list[dict[str, Any]]:
     order = [("at", "ascending"), ("id", "ascending")]
-    rows: list[dict[str, Any]] = tables.to_arrow(NAME, at_most=10**6, version=version).sort_by(order).to_pylist()
+    rows: list[dict[str, Any]] = tables.to_arrow(NAME, version=version, at_most=10_000).sort_by(order).to_pylist()
     return rows
 
 
@@ -238,7 +238,7 @@ def test_a_version_whose_files_were_removed_says_so(tables: LocalTables) -> None
     for uri in gone:
         Path(uri.removeprefix("file://")).unlink()
     with pytest.raises(TableError, match=r"The files of version 5 of dev\.x\.t are gone"):
-        tables.to_arrow(NAME, at_most=10**6, version=5)
+        tables.to_arrow(NAME, version=5, at_most=100)
 
 
 # --- the same as a dictionary ---
