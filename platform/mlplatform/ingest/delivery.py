@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -15,9 +15,11 @@ from mlplatform.ingest.provenance import AVAILABLE_AT, FILE, ROW
 from mlplatform.ingest.quarantine import CONTENT, MALFORMED, REASON, quarantine_schema
 from mlplatform.ingest.source import INGESTED_AT
 from mlplatform.ops.stage_runs import utc_now
-from mlplatform.protocols.frames import FrameLike
 from mlplatform.protocols.tables import Transaction
 from mlplatform.types import TIMESTAMP
+
+if TYPE_CHECKING:
+    from mlplatform.protocols.tables import FrameLike
 
 BATCH_BYTES = 128 * 1024**2
 """So much text is held in memory: of small files in one commit, or of a large one before it is spilled to disk."""
