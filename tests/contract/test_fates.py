@@ -230,3 +230,19 @@ def test_sql_that_cannot_be_computed_is_our_error(ws):
     ):
         pass
     assert "vlaue" in str(caught.value)
+
+
+def test_rows_of_files_are_replaced_beside_those_of_others(ws):
+    """As when all is refined again: the table is overwritten by what is read from itself, and new rows."""
+    made = table(ws, Readings)
+    kept, again = made.land([["1", "ours", "2024-01-01", "1"]], [["2", "ours", "2024-01-01", "2"]])
+    for name in (kept, again):
+        made.refine([name])
+    names = made.silver.schema().names
+    with fates(made.landed([again]), beside=[again]) as rows:
+        others = ws.frames.read(made.target, columns=names).filter(~nw.col("_file").is_in([again]))
+        good = rows.good.with_columns(nw.lit(2, nw.Int64()).alias(BATCH)).select(*names)
+        written = ws.tables.overwrite(made.target, nw.concat([others, good], how="vertical"))
+    assert written.rows == 2
+    held = ws.tables.to_arrow(made.target, at_most=10, columns=["id", BATCH]).sort_by("id").to_pylist()
+    assert held == [{"id": 1, BATCH: 1}, {"id": 2, BATCH: 2}]
