@@ -237,6 +237,7 @@ class FeatureClientBase(OnlySome, ABC, Generic[FrameT, TableT, SetT]):
             plan=plan,
             functions=registered,
             use_timeseries_filtering=use_timeseries_filtering,
+            rows=df.num_rows if isinstance(df, pa.Table) else None,
         )
         training_set = self._training_set(frame, declaration, tables)
         training_set.extra_pip_requirements = named.extra_pip_requirements if named is not None else ()
