@@ -131,6 +131,15 @@ class FeatureClient(Protocol):
         """Log a model with the feature spec of its training set."""
         ...
 
+    def lineage(self, model_uri: str) -> Lineage:
+        """Return which tables (with their Delta versions) and functions a model was trained on.
+
+        Raises:
+            FeatureStoreError: If the model was not logged with a training set.
+            RegistryError: If it cannot be read.
+        """
+        ...
+
     def real_client(self) -> Any:
         """Return the real client, on Databricks; at home a FeatureStoreError says that there is none."""
         ...

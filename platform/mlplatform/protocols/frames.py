@@ -17,18 +17,14 @@ import narwhals as nw
 from mlplatform.errors import TableError
 
 if TYPE_CHECKING:
-    import pandas as pd
     import pyarrow as pa
     from pyspark.sql import DataFrame
 
     from mlplatform.naming import ObjectName
-    from mlplatform.protocols.tables import Filter
+    from mlplatform.protocols.tables import Filter, FrameLike
 
 Frame: TypeAlias = "nw.LazyFrame[Any]"
 """A lazy relation of a workspace's engine."""
-
-FrameLike: TypeAlias = "Frame | DataFrame | pa.Table | pa.RecordBatch | pa.RecordBatchReader | pd.DataFrame"
-"""Rows on their way into a table or a frame."""
 
 
 @dataclass(frozen=True)

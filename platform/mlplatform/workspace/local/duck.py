@@ -106,7 +106,7 @@ def scan(
     """
     schema = arrow_schema(table)
     names = list(columns) if columns is not None else schema.names
-    files = [_local_path(uri) for uri in table.file_uris()]
+    files = [local_path(uri) for uri in table.file_uris()]
     if not plain(table) or not files:
         connection.register(f"{view}__arrow", _read(table, schema, names))
         connection.execute(f"CREATE VIEW {quote(view, 'duckdb')} AS SELECT * FROM {quote(view + '__arrow', 'duckdb')}")
@@ -141,9 +141,9 @@ def relation(
     schema = pa.schema([arrow_schema(table).field(name) for name in columns])
     if not plain(table):
         return connection.from_arrow(_read(table, arrow_schema(table), columns))
-    root = Path(_local_path(table.table_uri))
+    root = Path(local_path(table.table_uri))
     names = [unquote(name) for name in files] if files is not None else None
-    paths = [_local_path(uri) for uri in table.file_uris()]
+    paths = [local_path(uri) for uri in table.file_uris()]
     if names is not None:
         wanted = {str(root / name) for name in names}
         paths = [path for path in paths if path in wanted]
@@ -200,7 +200,8 @@ def _read_parquet(files: Sequence[str]) -> str:
     return f"read_parquet([{listed}], union_by_name = true, hive_partitioning = false)"
 
 
-def _local_path(uri: str) -> str:
+def local_path(uri: str) -> str:
+    """Return the path of a file as delta-rs names it."""
     # delta-rs gives the folder percent-encoded: a space in it would be looked for as `%20`.
     return unquote(uri.removeprefix("file://"))
 

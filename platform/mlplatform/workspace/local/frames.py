@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import narwhals as nw
 import pyarrow as pa
 
 from mlplatform.errors import TableError
 from mlplatform.naming import ObjectName, quote
-from mlplatform.protocols.frames import Collection, Frame, FrameLike, note_collection, too_many
+from mlplatform.protocols.frames import Collection, Frame, note_collection, too_many
 from mlplatform.protocols.table_checks import check_columns
 from mlplatform.types import TIMESTAMP
 from mlplatform.workspace.local import duck, latest_view, staging
@@ -28,13 +28,25 @@ from mlplatform.workspace.shared.frames import filtered, is_lazy, is_spark_frame
 
 if TYPE_CHECKING:
     import duckdb
+    from deltalake import DeltaTable
     from pyspark.sql import DataFrame, SparkSession
 
-    from mlplatform.protocols.tables import Filter
-    from mlplatform.workspace.local.tables import LocalTables
+    from mlplatform.protocols.tables import Filter, FrameLike
 
 MEMORY_LIMIT = "2GB"
 _HASH = "__sample_hash"
+
+
+class DeltaFolders(Protocol):
+    """Where the tables' files are."""
+
+    def path(self, name: ObjectName | str) -> Path:
+        """Return the folder of a table or view."""
+        ...
+
+    def open(self, name: ObjectName | str, *, version: int | None = None) -> DeltaTable:
+        """Return the delta-rs handle of a table."""
+        ...
 
 
 class LocalFrames:
@@ -44,7 +56,7 @@ class LocalFrames:
     at a time.
     """
 
-    def __init__(self, tables: LocalTables, scratch: Path, spark: Callable[[], SparkSession]) -> None:
+    def __init__(self, tables: DeltaFolders, scratch: Path, spark: Callable[[], SparkSession]) -> None:
         """Take the tables, and the scratch folder, and what gives the Spark session when it is needed."""
         self._tables = tables
         self._scratch = scratch

@@ -39,6 +39,9 @@ def _may_hold(files: pa.Table, item: Filter) -> Any:
         # Statistics of texts are cut off.
         return everything
     smallest, largest = files.column(least), files.column(most)
+    if pa.types.is_timestamp(largest.type):
+        # The log has milliseconds, cut off.
+        largest = pc.add(largest, pa.scalar(1000, pa.duration("us")))
     try:
         if operator in {"=", "=="}:
             held = pc.and_(_compared(pc.less_equal, smallest, value), _compared(pc.greater_equal, largest, value))

@@ -14,7 +14,7 @@ from mlplatform.workspace.local import duck
 from mlplatform.workspace.shared.frames import is_lazy, is_spark_frame, to_arrow
 
 if TYPE_CHECKING:
-    from mlplatform.protocols.frames import FrameLike
+    from mlplatform.protocols.tables import FrameLike
 
 
 def write(rows: FrameLike, folder: Path) -> None:

@@ -116,6 +116,14 @@ def check_fit(columns: Sequence[str], schema: pa.Schema, table: str) -> None:
         raise TableError(f"The frame for {table} lacks {', '.join(absent)}.", hint="These columns may not be null.")
 
 
+def nulls_where_none_may_be(column: str, table: str, count: int) -> TableError:
+    """Return the error about nulls in a required column."""
+    return TableError(
+        f"Column {column} of {table} may not be null; the frame has {count} null(s) in it.",
+        hint="Send such rows to the quarantine, or declare the column nullable.",
+    )
+
+
 def _column(frame: pa.Table, field: pa.Field[Any], table: str) -> pa.ChunkedArray[Any]:
     if field.name not in frame.column_names:
         return pa.chunked_array([pa.nulls(frame.num_rows, field.type)])
@@ -129,10 +137,7 @@ def _column(frame: pa.Table, field: pa.Field[Any], table: str) -> pa.ChunkedArra
                 hint="Cast it where it is computed.",
             ) from None
     if not field.nullable and column.null_count:
-        raise TableError(
-            f"Column {field.name} of {table} may not be null; the frame has {column.null_count} null(s) in it.",
-            hint="Send such rows to the quarantine, or declare the column nullable.",
-        )
+        raise nulls_where_none_may_be(field.name, table, column.null_count)
     return column
 
 
