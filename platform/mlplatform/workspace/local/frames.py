@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 import uuid
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -61,6 +62,8 @@ class LocalFrames:
         self._scratch = scratch
         self._spark = spark
         self.ceiling: int | None = None
+        # Relation of what is staged -> its folder: written to a table, it is not computed into files again.
+        self._staged: weakref.WeakKeyDictionary[Any, Path] = weakref.WeakKeyDictionary()
 
     @cached_property
     def _connection(self) -> duckdb.DuckDBPyConnection:
@@ -113,11 +116,20 @@ class LocalFrames:
     def staged(self, rows: FrameLike, *, order_by: Sequence[str] = ()) -> Iterator[Frame]:
         """Compute rows once, into Parquet in the scratch folder."""
         with self.staged_files(rows, order_by=order_by) as folder:
-            yield self._parquet(folder)
+            frame = self._parquet(folder)
+            self._staged[frame.to_native()] = folder
+            yield frame
 
     @contextmanager
     def staged_files(self, rows: FrameLike, *, order_by: Sequence[str] = ()) -> Iterator[Path]:
-        """Compute rows once, and give the folder of the Parquet files; with an order there is one file."""
+        """Compute rows once, and give the folder of the Parquet files; with an order there is one file.
+
+        A frame that is staged stays where it is.
+        """
+        staged = self._staged.get(rows.to_native()) if is_lazy(rows) and not order_by else None
+        if staged is not None:
+            yield staged
+            return
         if order_by:
             rows = self.of(rows).sort(*order_by)
         folder = self._folder()
@@ -126,6 +138,13 @@ class LocalFrames:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+    @staticmethod
+    def schema(frame: Frame) -> pa.Schema:
+        """Return a frame's columns in the types in which they are collected; no row is computed."""
+        with duck.computing("Reading the columns of a frame"):
+            nothing: pa.Table = frame.head(0).to_native().to_arrow_table()
+        return _normal(nothing, frame.collect_schema()).schema
 
     def collect(self, frame: Frame, *, at_most: int, what: str) -> pa.Table:
         """Return a frame's rows as Arrow, in normal types."""

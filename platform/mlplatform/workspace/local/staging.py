@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import narwhals as nw
 import pyarrow as pa
 
 from mlplatform.errors import TableError
@@ -33,6 +34,10 @@ def write(rows: FrameLike, folder: Path) -> None:
     folder.mkdir(parents=True)
     file = folder / "rows.parquet"
     if is_lazy(rows):
+        # DuckDB sums whole numbers to 128 bits, which it writes as floats.
+        wide = [name for name, kind in rows.collect_schema().items() if kind == nw.Int128]
+        if wide:
+            rows = rows.with_columns(*(nw.col(name).cast(nw.Int64()) for name in wide))
         relation: Any = rows.to_native()
         with duck.computing("Computing rows"):
             relation.write_parquet(str(file), compression="lz4")
