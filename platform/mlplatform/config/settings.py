@@ -430,6 +430,19 @@ class UseCaseSettings(Settings):
         return self
 
     @model_validator(mode="after")
+    def _enough_fits(self) -> Self:
+        """Let the bounds that are not set hold the least that is needed; those that are set must."""
+        for name in ("training", "gate"):
+            options: TrainingSettings | GateSettings = getattr(self, name)
+            if options.max_rows >= options.min_rows:
+                continue
+            if "max_rows" in options.model_fields_set:
+                so = "there would be no training" if name == "training" else "nothing would ever be decided"
+                raise ValueError(f"{name}.max_rows is below {name}.min_rows: {so}")
+            object.__setattr__(self, name, options.model_copy(update={"max_rows": options.min_rows}))
+        return self
+
+    @model_validator(mode="after")
     def _one_limit_of_nulls(self) -> Self:
         """Let monitor and gate go by one limit, whichever of its two names was used."""
         limit = self.gate.features.max_null_increase
@@ -450,10 +463,6 @@ class UseCaseSettings(Settings):
                 f"training.metric {self.training.metric!r} is no metric of a {self.task}. "
                 f"{did_you_mean(self.training.metric, metrics)}"
             )
-        if self.training.max_rows < self.training.min_rows:
-            raise ValueError("training.max_rows is below training.min_rows: there would be no training.")
-        if self.gate.max_rows < self.gate.min_rows:
-            raise ValueError("gate.max_rows is below gate.min_rows: nothing would ever be decided.")
         if self.label.event_above is not None and self.task != "regression":
             raise ValueError("label.event_above is for regressions: a classification's label is its event.")
         return self

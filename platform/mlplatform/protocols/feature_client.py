@@ -66,11 +66,17 @@ class FeatureClient(Protocol):
         description: str | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> TableInfo:
-        """Create a feature table; `primary_keys` lists the timeseries column too."""
+        """Create a feature table; `primary_keys` lists the timeseries column too.
+
+        Its first rows may be a frame of `ws.frames`, a Spark DataFrame, Arrow or pandas, as in `write_table`.
+        """
         ...
 
     def write_table(self, *, name: ObjectName | str, df: Any, mode: str = "merge") -> None:
-        """Upsert rows by primary key."""
+        """Upsert rows by primary key.
+
+        Rows of `ws.frames` and of Spark stay in the engine that holds them.
+        """
         ...
 
     def read_table(self, *, name: ObjectName | str) -> DataFrame:

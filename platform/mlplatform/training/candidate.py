@@ -151,7 +151,8 @@ def _what_counts(options: TrainingSettings) -> dict[str, Any]:
     Which rows it lets through shows in the data's digest, and models trained before keep their keys.
     """
     content = options.model_dump(mode="json")
-    return content | {"max_rows": None} if options.max_rows == TRAINING_ROWS else content
+    unset = max(TRAINING_ROWS, options.min_rows)
+    return content | {"max_rows": None} if options.max_rows == unset else content
 
 
 def train(

@@ -250,6 +250,10 @@ def test_a_sample_as_large_as_the_least_will_do(load, most):
 def test_a_training_is_bounded_whatever_is_left_out(load):
     assert load(BASE).training.max_rows == load(BASE + "training: {max_rows: null}\n").training.max_rows == 1_000_000
     assert load(BASE).gate.max_rows == 200_000
+    # What was a valid file before there were bounds is one still.
+    assert load(BASE + "training: {min_rows: 2000000}\n").training.max_rows == 2_000_000
+    text = "owner: me\nlabel: {horizon: 1 day}\ngate: {floor: 0.6, min_rows: 300000}\n"
+    assert load(text).gate.max_rows == 300_000
 
 
 def test_evidence_smaller_than_the_least_that_is_decided_on_is_refused(load):

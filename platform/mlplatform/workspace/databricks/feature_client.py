@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -80,8 +81,9 @@ class DatabricksFeatureClient(FeatureClientBase[SparkFrame, UnityTable, Databric
         with asked(f"Building the environment of {model_uri}"):
             return str(self._client.build_model_env(model_uri, save_path))
 
-    def _rows(self, df: Any, *, of: str) -> Rows:
-        return rows_in(df, of=of)
+    @contextmanager
+    def _rows(self, df: Any, *, of: str) -> Iterator[Rows]:
+        yield rows_in(df, of=of)
 
     def _frame(self, df: Any, *, of: str) -> SparkFrame:
         return SparkFrame.of(self._spark(), df, what=of)

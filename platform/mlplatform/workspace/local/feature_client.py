@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -10,14 +11,14 @@ import pyarrow as pa
 
 from mlplatform.errors import FeatureStoreError
 from mlplatform.workspace.local import model_logging, scoring
-from mlplatform.workspace.local.feature_frames import FrameExchange
+from mlplatform.workspace.local.feature_frames import FrameExchange, rows_in
 from mlplatform.workspace.local.feature_specs import LocalFeatureSpecs
 from mlplatform.workspace.local.feature_tables import OpenDeltaTable, open_tables
 from mlplatform.workspace.local.lookup_engine import Sources
 from mlplatform.workspace.local.training_set import Engine, LocalTrainingSet
 from mlplatform.workspace.shared import model_store
 from mlplatform.workspace.shared.feature_client import FeatureClientBase
-from mlplatform.workspace.shared.feature_frames import ArrowRows, frame_in
+from mlplatform.workspace.shared.feature_frames import Rows, frame_in
 from mlplatform.workspace.shared.scoring import BatchScoring, Environment
 
 if TYPE_CHECKING:
@@ -93,8 +94,8 @@ class LocalFeatureClient(FeatureClientBase[pa.Table, OpenDeltaTable, LocalTraini
             hint="Build it on Databricks, where score_batch(prebuilt_env_uri=...) takes it.",
         )
 
-    def _rows(self, df: Any, *, of: str) -> ArrowRows:
-        return ArrowRows(frame_in(df, of=of))
+    def _rows(self, df: Any, *, of: str) -> AbstractContextManager[Rows]:
+        return rows_in(self._delta_tables.frames, df, of=of)
 
     def _frame(self, df: Any, *, of: str) -> pa.Table:
         return frame_in(df, of=of)

@@ -46,7 +46,7 @@ from mlplatform.workspace.shared.frames import is_lazy, is_spark_frame, to_arrow
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-    from mlplatform.protocols.frames import FrameLike
+    from mlplatform.protocols.tables import FrameLike
 
 SMALL_BYTES = 32 * 1024**2
 _KEYS = "primary_keys"
@@ -101,13 +101,14 @@ class LocalTables:
                 hint=f"{did_you_mean(parsed.name, names)} Run the stage that writes it." if names else "",
             )
         path = self.path(name)
-        if version is not None:
-            return delta.open_table(path, str(name), version=version)
         newest = _newest_entry(path)
         if path not in self._opened or self._opened[path][0] != newest:
             # A new handle each time: those handed out before stay at their version.
             self._opened[path] = (newest, delta.open_table(path, str(name)))
-        return self._opened[path][1]
+        table = self._opened[path][1]
+        if version is not None and version != table.version():
+            return delta.open_table(path, str(name), version=version)
+        return table
 
     def exists(self, name: ObjectName | str) -> bool:
         """Tell whether the table exists."""
