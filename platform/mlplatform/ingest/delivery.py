@@ -33,7 +33,7 @@ class DueFile:
         path: The file.
         name: The same, below the landing folder.
         available_at: When it could be known.
-        content: Digest of what it holds.
+        content: Digest of what it holds; empty where it is known to be unchanged.
         ingested: Whether bronze has taken it.
         unchanged: Whether bronze has taken it with this very content.
     """
@@ -41,7 +41,7 @@ class DueFile:
     path: Path
     name: str
     available_at: datetime
-    content: str
+    content: str = ""
     ingested: bool = False
     unchanged: bool = False
 
