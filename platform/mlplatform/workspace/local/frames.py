@@ -183,10 +183,11 @@ class LocalFrames:
         return sample
 
     def close(self) -> None:
-        """Close the connection, if there is one."""
+        """Close the connection, if there is one, and what else spills to the scratch folder."""
         connection = self.__dict__.pop("_connection", None)
         if connection is not None:
             connection.close()
+        duck.close_instances(self._scratch)
 
     def _folder(self) -> Path:
         return self._scratch / "frames" / uuid.uuid4().hex
