@@ -12,6 +12,7 @@ from mlplatform.naming import quote
 from mlplatform.protocols.table_checks import raise_for_nulls, repeated_keys
 from mlplatform.types import normal_table, spark_type
 from mlplatform.workspace.shared.feature_frames import ArrowRows, Rows, frame_in, frame_schema
+from mlplatform.workspace.shared.frames import is_lazy
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
@@ -29,7 +30,7 @@ class SparkFrame:
 
     @classmethod
     def of(cls, spark: SparkSession, frame: Any, *, what: str) -> SparkFrame:
-        """Take a Spark, Arrow or pandas frame.
+        """Take a frame of `ws.frames`, or a Spark, Arrow or pandas frame.
 
         Args:
             spark: The session.
@@ -39,6 +40,8 @@ class SparkFrame:
         Raises:
             FeatureStoreError: If it is not a frame, repeats a column's name, or has a type that features cannot have.
         """
+        if is_lazy(frame):
+            frame = frame.to_native()
         if hasattr(frame, "toArrow"):
             return cls(frame, frame_schema(frame, of=what))
         table = frame_in(frame, of=what)
