@@ -1,4 +1,4 @@
-"""What scored rows say of themselves, computed by Spark: which feature tables held no row for them, and reason codes."""
+"""What comes with a prediction, computed by Spark: the feature tables that held no row, and the reason codes."""
 
 from __future__ import annotations
 
