@@ -212,6 +212,7 @@ class FeatureClient(Protocol):
         keys: Sequence[str],
         reasons: ReasonCodes | None = None,
         trusted_types: Collection[str] | None = None,
+        batch_rows: int | None = None,
         done: RowsDone = uncounted,
     ) -> AbstractContextManager[Frame]:
         """Score as many rows as there are; what comes out can be read within the context.
@@ -225,6 +226,7 @@ class FeatureClient(Protocol):
             keys: Columns of the frame that come out, too; unique together.
             reasons: The reason codes to give; None: none.
             trusted_types: As `score_batch_arrow`.
+            batch_rows: Rows that the model is given at once, at most; on Databricks Spark's setting decides.
             done: Told how many rows have been scored; on Databricks, where Spark scores, never.
 
         Returns:

@@ -97,7 +97,7 @@ class Predictor:
     Attributes:
         context: The run.
         spine: The label spine.
-        scorer: How many reasons are kept.
+        scorer: How many reasons are kept, and how many rows are scored at once.
         version: The version.
         alias: As which it scores.
         trusted_types: Types beyond the platform's own allow-list that the model may hold.
@@ -144,6 +144,7 @@ class Predictor:
             keys=[column for column, _ in self.spine.order],
             reasons=self._reason_codes(),
             trusted_types=self.trusted_types,
+            batch_rows=self.scorer.chunk_rows,
             done=lambda rows: self._progress(rows, total),
         ) as scored:
             written = context.ws.tables.append(predictions, self._stamped(scored), transactions=[once])

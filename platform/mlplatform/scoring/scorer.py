@@ -21,7 +21,7 @@ class BatchScorer:
     Terms are explained in docs/glossary.md.
 
     Attributes:
-        chunk_rows: Changes nothing any more: rows are scored out of core, whatever their number.
+        chunk_rows: Rows that the model is given at once, at most, on the local workspace; on Databricks Spark decides.
         reason_codes: How many of the inputs that moved a prediction most are kept with it; 0: none. Costs one more
             prediction for each input of each row.
 

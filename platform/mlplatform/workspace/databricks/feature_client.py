@@ -124,10 +124,11 @@ class DatabricksFeatureClient(FeatureClientBase[SparkFrame, UnityTable, Databric
         keys: Sequence[str],
         reasons: ReasonCodes | None = None,
         trusted_types: Collection[str] | None = None,
+        batch_rows: int | None = None,
         done: RowsDone = uncounted,
     ) -> Iterator[Frame]:
         """Score as many rows as there are; Spark does when the frame is computed, and tells nobody how far it is."""
-        del done
+        del done, batch_rows
         with self._scoring(model_uri, frame, "double", Environment(), trusted_types, matches=True) as request:
             scored, arguments = self._scored(request), _arguments(request.environment)
             if reasons is None:

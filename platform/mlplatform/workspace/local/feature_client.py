@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from mlplatform.errors import FeatureStoreError
 from mlplatform.protocols.feature_client import ReasonCodes, RowsDone, uncounted
-from mlplatform.workspace.local import model_logging, scoring, staging
+from mlplatform.workspace.local import duck, model_logging, scoring, staging
 from mlplatform.workspace.local.feature_frames import FrameExchange
 from mlplatform.workspace.local.feature_specs import LocalFeatureSpecs
 from mlplatform.workspace.local.feature_tables import OpenDeltaTable, open_tables
@@ -151,6 +151,7 @@ class LocalFeatureClient(FeatureClientBase[Rows, OpenDeltaTable, LocalTrainingSe
         keys: Sequence[str],
         reasons: ReasonCodes | None = None,
         trusted_types: Collection[str] | None = None,
+        batch_rows: int | None = None,
         done: RowsDone = uncounted,
     ) -> Iterator[Frame]:
         """Score as many rows as there are, in the order of their keys, in batches between two files on disk."""
@@ -163,7 +164,7 @@ class LocalFeatureClient(FeatureClientBase[Rows, OpenDeltaTable, LocalTrainingSe
                 written = scoring.score_into(
                     scored / "rows.parquet",
                     request.plan,
-                    self._batches(request, predict),
+                    self._batches(request, predict, batch_rows),
                     predict,
                     keys=keys,
                     reasons=reasons,
@@ -184,7 +185,7 @@ class LocalFeatureClient(FeatureClientBase[Rows, OpenDeltaTable, LocalTrainingSe
         return predict
 
     def _batches(
-        self, request: BatchScoring[Rows, OpenDeltaTable], predict: scoring.Predict
+        self, request: BatchScoring[Rows, OpenDeltaTable], predict: scoring.Predict, batch_rows: int | None = None
     ) -> Iterator[pa.RecordBatch]:
         sources = Sources(
             tables={name: table.handle for name, table in request.tables.items()},
@@ -192,4 +193,5 @@ class LocalFeatureClient(FeatureClientBase[Rows, OpenDeltaTable, LocalTrainingSe
             scratch=request.scratch,
             memory_limit=self.memory_limit,
         )
-        return scoring.score(request.plan, request.frame, predict, sources)
+        at_once = min(batch_rows or duck.BATCH_ROWS, duck.BATCH_ROWS)
+        return scoring.score(request.plan, request.frame, predict, sources, batch_rows=at_once)

@@ -430,6 +430,7 @@ class FeatureClientBase(OnlySome, ABC, Generic[FrameT, TableT, SetT]):
         keys: Sequence[str],
         reasons: ReasonCodes | None = None,
         trusted_types: Collection[str] | None = None,
+        batch_rows: int | None = None,
         done: RowsDone = uncounted,
     ) -> AbstractContextManager[Frame]:
         """Score as many rows as there are; see `mlplatform.protocols.feature_client.FeatureClient.score_frame`."""
