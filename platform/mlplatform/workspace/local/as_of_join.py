@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from mlplatform.errors import FeatureStoreError
 from mlplatform.naming import quote
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from deltalake import DeltaTable
 
     from mlplatform.features.training_set import Join
+
+
+# A table with so many times the rows that are looked up has most likely many keys that are not.
+FEW = 50
 
 
 def look_up(
@@ -51,7 +56,8 @@ def look_up(
     try:
         with looking_up(item):
             duck.scan(connection, "features", table, columns_of(item))
-            matches = connection.sql(query(item)).to_arrow_table()
+            few = frame.num_rows * FEW <= _rows(table)
+            matches = connection.sql(query(item, few=few)).to_arrow_table()
     finally:
         connection.unregister("spine")
         connection.execute("DROP VIEW IF EXISTS features")
@@ -93,8 +99,14 @@ def refuse_null_times(frame: pa.Table, item: Join) -> None:
         item.refuse_null_times(frame.column(item.time[0]).null_count, frame.num_rows)
 
 
-def query(item: Join) -> str:
-    """Return the SQL of a join of the views `spine` (k0, k1, ..., row) and `features`, with the outputs j0, j1, ..."""
+def query(item: Join, *, few: bool = False) -> str:
+    """Return the SQL of a join of the views `spine` (k0, k1, ..., row) and `features`, with the outputs j0, j1, ...
+
+    Args:
+        item: The join.
+        few: Whether few of the table's keys are looked up: then its rows are sorted out first. A join as of a time
+            would put all of them in order.
+    """
     conditions = [f"s.k{place} = t.{quote(column, 'duckdb')}" for place, (_, column) in enumerate(item.keys)]
     kind = "LEFT JOIN"
     if item.time is not None:
@@ -109,7 +121,17 @@ def query(item: Join) -> str:
         age = f"epoch_us(s.k{len(item.keys)}) - epoch_us(t.{quote(item.time[1], 'duckdb')})"
         values = [f"CASE WHEN {age} <= {item.lookback_us} THEN {value} END" for value in values]
     outputs = ", ".join(f"{value} AS j{place}" for place, value in enumerate(values))
-    return f"SELECT s.row, {outputs} FROM spine s {kind} features t ON {' AND '.join(conditions)}"
+    features = "features"
+    if few and kind.startswith("ASOF"):
+        same = " AND ".join(f"f.{quote(column, 'duckdb')} = o.k{place}" for place, (_, column) in enumerate(item.keys))
+        features = f"(SELECT f.* FROM features f SEMI JOIN spine o ON {same})"  # noqa: S608
+    return f"SELECT s.row, {outputs} FROM spine s {kind} {features} t ON {' AND '.join(conditions)}"
+
+
+def _rows(table: DeltaTable) -> int:
+    """Return how many rows a table holds; 0 where its log does not say."""
+    actions: Any = table.get_add_actions()
+    return pc.sum(pa.table(actions).column("num_records")).as_py() or 0
 
 
 def _in_order(matches: pa.Table, rows: int, item: Join, types: Sequence[pa.DataType]) -> list[pa.ChunkedArray[Any]]:
