@@ -187,7 +187,7 @@ def test_a_use_case_chooses_whom_to_score_in_spark(ws, tiny):
 
 def test_an_override_for_arrow_is_told_what_it_is_given_now(ws, tiny):
     run_tiny(ws, tiny.folder, THIRD, COMPUTE)
-    with pytest.raises(StageError, match="Earlier.population failed") as failed:
+    with pytest.raises(StageError, match=r"Earlier\.population failed") as failed:
         run_with(ws, tiny, Earlier, THIRD)
     assert "is given a Spark DataFrame" in failed.value.hint
     assert 'spine_rows.where("amount >= 1000")' in failed.value.hint

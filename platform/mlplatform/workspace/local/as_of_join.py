@@ -124,7 +124,7 @@ def query(item: Join, *, few: bool = False) -> str:
     features = "features"
     if few and kind.startswith("ASOF"):
         same = " AND ".join(f"f.{quote(column, 'duckdb')} = o.k{place}" for place, (_, column) in enumerate(item.keys))
-        features = f"(SELECT f.* FROM features f SEMI JOIN spine o ON {same})"  # noqa: S608
+        features = f"(SELECT f.* FROM features f SEMI JOIN spine o ON {same})"
     return f"SELECT s.row, {outputs} FROM spine s {kind} {features} t ON {' AND '.join(conditions)}"
 
 

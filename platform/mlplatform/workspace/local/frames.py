@@ -155,7 +155,7 @@ class LocalFrames:
         relation: Any = frame.to_native()
         hashed = f"hash({', '.join(quote(column, 'duckdb') for column in columns)})"
         with duck.computing("Telling which rows a frame holds"):
-            row = relation.aggregate(f"count(*), bit_xor({hashed}), sum({hashed}::HUGEINT)").fetchone()
+            (row,) = relation.aggregate(f"count(*), bit_xor({hashed}), sum({hashed}::HUGEINT)").fetchall()
         return ":".join(f"{int(value or 0):x}" for value in row)
 
     def sample(self, frame: Frame, *, keys: Sequence[str], at_most: int, seed: int) -> Frame:
