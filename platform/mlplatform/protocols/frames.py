@@ -182,6 +182,18 @@ class Frames(Protocol):
         """Return how many rows a frame has."""
         ...
 
+    def fingerprint(self, frame: Frame, columns: Sequence[str]) -> str:
+        """Return a text that tells which rows a frame holds, by some columns, in whatever order they are.
+
+        The same rows have the same one, and other rows another. Each home has its own way; it is no digest of data that
+        is to be compared between homes, or years later.
+
+        Args:
+            frame: The frame.
+            columns: The columns, of a primary key for instance.
+        """
+        ...
+
     def sample(self, frame: Frame, *, keys: Sequence[str], at_most: int, seed: int) -> Frame:
         """Return at most so many rows, the same ones in both homes and whatever order the rows are in.
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from mlplatform.workspace.databricks.unity import Unity
 
 _HASH = "__sample_hash"
+_WORD = 2**64 - 1
 
 
 class DatabricksFrames:
@@ -109,6 +110,18 @@ class DatabricksFrames:
         df: DataFrame = frame.to_native()
         with translated_spark("Counting rows"):
             return df.count()
+
+    def fingerprint(self, frame: Frame, columns: Sequence[str]) -> str:
+        """Return a text that tells which rows a frame holds: their number, and the exclusive or and sum of hashes."""
+        from pyspark.sql import functions as F  # noqa: N812
+
+        df: DataFrame = frame.to_native()
+        hashed = df.select(F.xxhash64(*(F.col(quote(column)) for column in columns)).alias("hash"))
+        with translated_spark("Telling which rows a frame holds"):
+            row = hashed.agg(
+                F.count("*"), F.bit_xor("hash"), F.sum(F.col("hash").cast("decimal(20,0)")).cast("string")
+            ).collect()[0]
+        return ":".join(f"{int(value or 0) & _WORD:x}" for value in row)
 
     def sample(self, frame: Frame, *, keys: Sequence[str], at_most: int, seed: int) -> Frame:
         """Return the rows whose keys have the smallest MD5 together with the seed."""

@@ -101,8 +101,18 @@ class LocalFrames:
         if is_spark_frame(rows):
             folder = self._folder()
             staging.write(rows, folder)
-            return self._parquet(folder)
+            return self.of_files(folder)
         return nw.from_native(self._connection.from_arrow(to_arrow(rows)))
+
+    def file_of(self, frame: Frame) -> Path:
+        """Compute a frame into a Parquet file in the scratch folder; removed when the workspace is closed."""
+        folder = self._folder()
+        staging.write(frame, folder)
+        return staging.only_file(folder)
+
+    def of_files(self, folder: Path) -> Frame:
+        """Return the Parquet files of a folder as a frame."""
+        return nw.from_native(duck.parquet_relation(self._connection, staging.files(folder)))
 
     def to_spark(self, rows: FrameLike) -> DataFrame:
         """Return rows as a Spark DataFrame, through Parquet; removed when the workspace is closed."""
@@ -116,7 +126,7 @@ class LocalFrames:
     def staged(self, rows: FrameLike, *, order_by: Sequence[str] = ()) -> Iterator[Frame]:
         """Compute rows once, into Parquet in the scratch folder."""
         with self.staged_files(rows, order_by=order_by) as folder:
-            frame = self._parquet(folder)
+            frame = self.of_files(folder)
             self._staged[frame.to_native()] = folder
             yield frame
 
@@ -173,6 +183,14 @@ class LocalFrames:
             rows = frame.select(nw.len().alias("rows")).to_native().fetchall()
         return int(rows[0][0])
 
+    def fingerprint(self, frame: Frame, columns: Sequence[str]) -> str:
+        """Return a text that tells which rows a frame holds: their number, and the exclusive or and sum of hashes."""
+        relation: Any = frame.to_native()
+        hashed = f"hash({', '.join(quote(column, 'duckdb') for column in columns)})"
+        with duck.computing("Telling which rows a frame holds"):
+            (row,) = relation.aggregate(f"count(*), bit_xor({hashed}), sum({hashed}::HUGEINT)").fetchall()
+        return ":".join(f"{int(value or 0):x}" for value in row)
+
     def sample(self, frame: Frame, *, keys: Sequence[str], at_most: int, seed: int) -> Frame:
         """Return the rows whose keys have the smallest MD5 together with the seed."""
         relation: Any = frame.to_native()
@@ -191,9 +209,6 @@ class LocalFrames:
 
     def _folder(self) -> Path:
         return self._scratch / "frames" / uuid.uuid4().hex
-
-    def _parquet(self, folder: Path) -> Frame:
-        return nw.from_native(duck.parquet_relation(self._connection, staging.files(folder)))
 
 
 def _key_text(key: str, kind: nw.dtypes.DType) -> str:

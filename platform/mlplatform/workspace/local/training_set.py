@@ -12,6 +12,7 @@ from mlplatform.features.training_set import LookupPlan, make_plan
 from mlplatform.protocols.lineage import TableVersion
 from mlplatform.workspace.local import lookup_engine
 from mlplatform.workspace.local.feature_tables import OpenDeltaTable, open_tables
+from mlplatform.workspace.local.lookup_sources import Sources
 from mlplatform.workspace.shared.training_set import Declaration, SpineWithFeatures
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class LocalTrainingSet(SpineWithFeatures):
     def _batches(
         self, columns: Sequence[str], tables: Mapping[str, OpenDeltaTable], plan: LookupPlan
     ) -> Iterator[pa.RecordBatch]:
-        sources = lookup_engine.Sources(
+        sources = Sources(
             tables={name: table.handle for name, table in tables.items()},
             functions=self._declaration.functions,
             scratch=self._engine.exchange.scratch,
