@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from mlplatform.naming import ObjectName
     from mlplatform.protocols.feature_spec import FeatureSpec
+    from mlplatform.protocols.frames import FrameLike
     from mlplatform.protocols.lineage import Lineage
     from mlplatform.protocols.lookups import FeatureFunction, FeatureLookup
     from mlplatform.protocols.tables import TableInfo
@@ -44,6 +45,10 @@ class TrainingSet(Protocol):
 
     def to_batches(self, *, as_recorded: bool = False) -> Iterator[pa.RecordBatch]:
         """Yield the rows as Arrow batches."""
+        ...
+
+    def to_rows(self, *, as_recorded: bool = False) -> FrameLike:
+        """Return the rows as what passes through no memory: a stream of batches at home, else a Spark DataFrame."""
         ...
 
     def to_pandas(self, *, as_recorded: bool = False) -> Any:

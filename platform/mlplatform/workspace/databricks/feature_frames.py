@@ -12,6 +12,7 @@ from mlplatform.naming import quote
 from mlplatform.protocols.table_checks import raise_for_nulls, repeated_keys
 from mlplatform.types import normal_table, spark_type
 from mlplatform.workspace.shared.feature_frames import ArrowRows, Rows, frame_in, frame_schema
+from mlplatform.workspace.shared.frames import is_lazy, is_spark_frame
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
@@ -39,7 +40,9 @@ class SparkFrame:
         Raises:
             FeatureStoreError: If it is not a frame, repeats a column's name, or has a type that features cannot have.
         """
-        if hasattr(frame, "toArrow"):
+        if is_lazy(frame):
+            frame = frame.to_native()
+        if is_spark_frame(frame):
             return cls(frame, frame_schema(frame, of=what))
         table = frame_in(frame, of=what)
         return cls(spark.createDataFrame(table), table.schema, table)

@@ -18,6 +18,7 @@ from mlplatform.workspace.local.training_set import Engine, LocalTrainingSet
 from mlplatform.workspace.shared import model_store
 from mlplatform.workspace.shared.feature_client import FeatureClientBase
 from mlplatform.workspace.shared.feature_frames import ArrowRows, frame_in
+from mlplatform.workspace.shared.frames import is_lazy
 from mlplatform.workspace.shared.scoring import BatchScoring, Environment
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ class LocalFeatureClient(FeatureClientBase[pa.Table, OpenDeltaTable, LocalTraini
         return ArrowRows(frame_in(df, of=of))
 
     def _frame(self, df: Any, *, of: str) -> pa.Table:
-        return frame_in(df, of=of)
+        return frame_in(self._delta_tables.frames.mapped(df) if is_lazy(df) else df, of=of)
 
     def _open(self, names: Iterable[str]) -> dict[str, OpenDeltaTable]:
         return open_tables(self._delta_tables, names)

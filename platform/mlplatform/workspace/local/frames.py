@@ -20,6 +20,7 @@ from mlplatform.errors import TableError
 from mlplatform.naming import ObjectName, quote
 from mlplatform.protocols.frames import Collection, Frame, FrameLike, note_collection, too_many
 from mlplatform.protocols.table_checks import check_columns
+from mlplatform.statistics.counts import count_batches
 from mlplatform.types import TIMESTAMP
 from mlplatform.workspace.local import duck, latest_view, staging
 from mlplatform.workspace.local.pruning import files_within
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     import duckdb
     from pyspark.sql import DataFrame, SparkSession
 
+    from mlplatform.protocols.column_counts import Cells, ColumnCounts
     from mlplatform.protocols.tables import Filter
     from mlplatform.workspace.local.tables import LocalTables
 
@@ -139,6 +141,31 @@ class LocalFrames:
         with duck.computing("Counting rows"):
             rows = frame.select(nw.len().alias("rows")).to_native().fetchall()
         return int(rows[0][0])
+
+    def count_cells(self, rows: FrameLike, cells: Mapping[str, Cells]) -> dict[str, ColumnCounts]:
+        """Count columns in cells, batch by batch: for few rows a tenth of what DuckDB takes to plan as many counts."""
+        if isinstance(rows, pa.RecordBatchReader):
+            return count_batches(cells, rows)
+        frame = self.of(rows)
+        present = [name for name in frame.collect_schema().names() if name in cells]
+        with duck.computing("Counting columns in cells"):
+            return count_batches(cells, frame.select(*present).to_native().to_arrow_reader(duck.BATCH_ROWS))
+
+    def mapped(self, frame: Frame) -> pa.Table:
+        """Return a frame's rows as Arrow on disk, mapped into memory: the system reads them in when they are looked at.
+
+        The file is gone when the rows are.
+        """
+        file = self._folder()
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with duck.computing("Computing rows"), pa.OSFile(str(file), "wb") as sink:
+            reader = frame.to_native().to_arrow_reader(duck.BATCH_ROWS)
+            with pa.ipc.new_file(sink, reader.schema) as writer:
+                for batch in reader:
+                    writer.write_batch(batch)
+        source = pa.memory_map(str(file))
+        file.unlink()
+        return pa.ipc.open_file(source).read_all()
 
     def sample(self, frame: Frame, *, keys: Sequence[str], at_most: int, seed: int) -> Frame:
         """Return the rows whose keys have the smallest MD5 together with the seed."""
