@@ -12,6 +12,7 @@ from typing import Any, TypeAlias, cast
 import narwhals as nw
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from mlplatform.features.training_set import PREDICTION
 from mlplatform.monitoring.late_labels import (
@@ -22,6 +23,7 @@ from mlplatform.monitoring.late_labels import (
     labelled_predictions,
     settled_until,
 )
+from mlplatform.naming import CHALLENGER, CHAMPION
 from mlplatform.ops.context import StageContext
 from mlplatform.protocols.frames import Frame
 from mlplatform.refine.spine import LabelSpine
@@ -153,25 +155,35 @@ AnyJudged: TypeAlias = Judged | JudgedFrame
 
 @contextmanager
 def predictions_with_labels(
-    context: StageContext, spine: LabelSpine, alias: str, facts: Sequence[str] = ()
-) -> Iterator[AnyJudged]:
-    """Give what was predicted under an alias, with the labels known by `as_of`, as long as the context lasts.
+    context: StageContext, spine: LabelSpine, facts: Sequence[str] = ()
+) -> Iterator[dict[str, AnyJudged]]:
+    """Give what champion and challenger predicted, with the labels known by `as_of`, as long as the context lasts.
 
     Args:
         context: The run.
         spine: The label spine.
-        alias: Whose predictions.
         facts: Columns of the spine that come with them, as `late_labels.slice_column` names them.
+
+    Returns:
+        Alias -> its predictions.
     """
-    frames, limit = context.ws.frames, context.settings.monitoring.max_rows
-    frame, settled = labelled_predictions(context, spine, alias, facts), settled_until(context.settings, context.as_of)
-    time, keys = spine.prediction_time, (*spine.primary_keys, "model_version")
-    rows = frames.collect(frame.head(limit), at_most=limit, what=f"predictions of the {alias} with their labels")
+    frames, limit, aliases = context.ws.frames, context.settings.monitoring.max_rows, (CHAMPION, CHALLENGER)
+    frame = labelled_predictions(context, spine, aliases, facts)
+    settled, time = settled_until(context.settings, context.as_of), spine.prediction_time
+    keys = (*spine.primary_keys, "model_version")
+    rows = frames.collect(frame.head(limit), at_most=limit, what="predictions with their labels")
     if rows.num_rows < limit:
-        yield Judged(_sorted(rows, keys), time, settled)
+        rows = _sorted(rows, keys)
+        yield {
+            alias: Judged(rows.filter(pc.equal(rows.column("alias"), pa.scalar(alias))), time, settled)
+            for alias in aliases
+        }
         return
     with frames.staged(frame, order_by=[time]) as staged:
-        yield JudgedFrame(staged, time, settled, context, keys)
+        yield {
+            alias: JudgedFrame(staged.filter(nw.col("alias") == alias), time, settled, context, keys)
+            for alias in aliases
+        }
 
 
 def _sorted(rows: pa.Table, keys: Sequence[str]) -> pa.Table:

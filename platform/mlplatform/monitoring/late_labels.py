@@ -26,6 +26,7 @@ from mlplatform.statistics.metrics import Vector
 from mlplatform.statistics.totals import Totals
 
 LABEL = "_label"
+_SHADOW = "_shadow"
 
 
 @dataclass(frozen=True)
@@ -171,23 +172,22 @@ class Judged:
         return f"on a sample of {self.rows.num_rows:,} of {self.whole.rows:,} rows (monitoring.max_rows)"
 
 
-def labelled(
-    predictions: Frame, labels: Frame, keys: Sequence[str], label: str, *, each_version: bool = False
-) -> Frame:
+def labelled(predictions: Frame, labels: Frame, keys: Sequence[str], label: str) -> Frame:
     """Return predictions with the labels that they have.
 
     Args:
-        predictions: Keys, `prediction`, `model_version`, `as_of`; a key may stand several times, after a scoring was
-            run again with a newer version: its first prediction is the one that was acted on.
+        predictions: Keys, `prediction`, `model_version`, `alias`, `as_of`; a key may stand several times, after a
+            scoring was run again with a newer version: its first prediction is the one that was acted on. Several
+            challengers may have scored a row: each is a prediction of its own.
         labels: Keys, label, `label_known_at`.
         keys: Entity keys and prediction time.
         label: The label's column.
-        each_version: Each version's prediction of a key is one of its own, as those of challengers are.
     """
-    by = [*keys, "model_version"] if each_version else list(keys)
-    first = predictions.unique(subset=by, keep="first", order_by=["as_of", "model_version"])
+    shadow = nw.when(nw.col("alias") == CHALLENGER).then(nw.col("model_version")).otherwise(0)
+    apart = predictions.with_columns(shadow.alias(_SHADOW))
+    first = apart.unique(subset=[*keys, "alias", _SHADOW], keep="first", order_by=["as_of", "model_version"])
     known = labels.select(*keys, nw.col(label).cast(nw.Float64).alias(LABEL), LABEL_KNOWN_AT)
-    return first.join(known, on=list(keys), how="left")
+    return first.drop(_SHADOW).join(known, on=list(keys), how="left")
 
 
 def looked_at_since(settings: UseCaseSettings, as_of: datetime) -> datetime:
@@ -201,21 +201,23 @@ def settled_until(settings: UseCaseSettings, as_of: datetime) -> datetime:
     return horizon.before(grace.before(as_of))
 
 
-def labelled_predictions(context: StageContext, spine: LabelSpine, alias: str, facts: Sequence[str] = ()) -> Frame:
-    """Return what was predicted under an alias, with the labels known by `as_of`.
+def labelled_predictions(
+    context: StageContext, spine: LabelSpine, aliases: Sequence[str], facts: Sequence[str] = ()
+) -> Frame:
+    """Return what was predicted under aliases, with the labels known by `as_of`.
 
     Args:
         context: The run.
         spine: The label spine.
-        alias: Whose predictions.
+        aliases: Whose predictions.
         facts: Columns of the spine that come with them, as `slice_column` names them.
     """
     frames, as_of, time = context.ws.frames, context.as_of, spine.prediction_time
     since, keys = looked_at_since(context.settings, as_of), list(spine.primary_keys)
     predictions = frames.read(
         context.namespace.gold(PREDICTIONS),
-        columns=[*keys, PREDICTION, "model_version", "as_of", "run_id"],
-        filters=[("alias", "=", alias), ("as_of", "<=", as_of), (time, ">", since)],
+        columns=[*keys, PREDICTION, "model_version", "alias", "as_of", "run_id"],
+        filters=[("alias", "in", list(aliases)), ("as_of", "<=", as_of), (time, ">", since)],
     )
     predictions = _without_learned(context, predictions, time, since).drop("run_id")
     labels = frames.read(
@@ -223,8 +225,7 @@ def labelled_predictions(context: StageContext, spine: LabelSpine, alias: str, f
         columns=[*keys, spine.label, LABEL_KNOWN_AT],
         filters=[(LABEL_KNOWN_AT, "<=", as_of), (time, ">", since)],
     )
-    # Several challengers may have scored a row: each is a prediction of its own.
-    joined = labelled(predictions, labels, keys, spine.label, each_version=alias == CHALLENGER)
+    joined = labelled(predictions, labels, keys, spine.label)
     if not facts:
         return joined
     known = frames.read(context.namespace.gold(SPINE), columns=[*keys, *facts], filters=[(time, ">", since)])

@@ -98,14 +98,14 @@ def check(context: StageContext, spine: LabelSpine, slices: Sequence[str]) -> Pe
     """
     baselines = Baselines(context, spine)
     start = Duration.parse(context.settings.monitoring.performance_window).before(context.as_of)
-    with predictions_with_labels(context, spine, CHAMPION, slices) as judged:
+    with predictions_with_labels(context, spine, slices) as of_alias:
+        judged, shadow = of_alias[CHAMPION], of_alias[CHALLENGER]
         records = _windows(context, judged, baselines)
         recent = judged.between(start, context.as_of, LABEL_KNOWN_AT)
         outcome = PerformanceCheck(judged.reconcile(), recent.labelled)
         whole = _Base(context, RECENT, CHAMPION, None, start, context.as_of, judged.reconcile())
         records += _recent(recent, judged, whole, outcome, baselines)
         records += _slices(slices, recent, whole)
-    with predictions_with_labels(context, spine, CHALLENGER) as shadow:
         of_shadow = shadow.between(start, context.as_of, LABEL_KNOWN_AT)
         for version in of_shadow.versions():
             counted = shadow.of_version(version).reconcile()

@@ -113,7 +113,7 @@ def _add(context: StageContext, spine: LabelSpine) -> int:
     """Merge what is new or has another label now; return how many rows."""
     name, keys = context.namespace.gold(LABELLED), [*spine.primary_keys, VERSION]
     frames, since = context.ws.frames, looked_at_since(context.settings, context.as_of)
-    predictions = labelled_predictions(context, spine, CHAMPION)
+    predictions = labelled_predictions(context, spine, [CHAMPION])
     rows = predictions.select(*keys, PREDICTION, nw.col(KNOWN_LABEL).alias(LABEL))
     existing = frames.read(name, columns=[*keys, LABEL], filters=[(spine.prediction_time, ">", since)])
     existing = existing.select(*keys, nw.col(LABEL).alias("_before"), nw.lit(1).alias("_exists"))

@@ -9,6 +9,8 @@ from functools import cached_property
 
 import narwhals as nw
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from mlplatform.as_of import Duration
 from mlplatform.config.settings import UseCaseSettings
@@ -37,6 +39,7 @@ class Window:
         version: The version that scored the newest of them; None without rows.
         rows_of_version: How many rows that version predicted.
         unmatched: Feature table -> rows for which it held nothing.
+        loaded: Prediction and model version of all rows, where they are few; None: they stay in the engine.
     """
 
     context: StageContext
@@ -48,6 +51,7 @@ class Window:
     version: int | None
     rows_of_version: int
     unmatched: Mapping[str, int]
+    loaded: pa.Table | None = None
 
     @property
     def of_version(self) -> Frame:
@@ -60,6 +64,9 @@ class Window:
 
     @cached_property
     def _predictions(self) -> Vector:
+        if self.loaded is not None:
+            mine = pc.equal(self.loaded.column("model_version"), pa.scalar(self.version, pa.int64()))
+            return np.asarray(self.loaded.filter(mine).column(PREDICTION).to_numpy(), dtype=np.float64)
         limit, frame = self.context.settings.monitoring.max_rows, self.of_version
         if self.rows_of_version > limit:
             frame = self.context.ws.frames.sample(frame, keys=self.keys, at_most=limit, seed=_SEED)
@@ -93,22 +100,33 @@ def read_window(context: StageContext, spine: LabelSpine, end: datetime, *, tabl
     )
     # After a rescore by a newer champion it is the newer one's rows that count.
     frame = predictions.unique(subset=list(keys), keep="last", order_by=["as_of", "model_version"])
-    names = sorted(tables)
-    missing = [
-        nw.col(UNMATCHED).list.contains(name).cast(nw.Int64).sum().alias(f"_unmatched_{place}")
-        for place, name in enumerate(names)
+    unmatched = {name: f"_unmatched_{place}" for place, name in enumerate(sorted(tables))}
+    flags = [nw.col(UNMATCHED).list.contains(name).cast(nw.Int64).alias(column) for name, column in unmatched.items()]
+    flagged = frame.select(PREDICTION, "model_version", "as_of", *flags)
+    frames, limit = context.ws.frames, context.settings.monitoring.max_rows
+    rows = frames.collect(flagged.head(limit), at_most=limit, what="predictions of the window")
+    whole = rows.num_rows < limit
+    counting = [
+        nw.len().alias(_ROWS),
+        nw.col("as_of").max().alias(_NEWEST),
+        *(nw.col(column).sum() for column in unmatched.values()),
     ]
-    counted = frame.group_by("model_version").agg(nw.len().alias(_ROWS), nw.col("as_of").max().alias(_NEWEST), *missing)
-    rows = context.ws.frames.collect(counted, at_most=_MOST_VERSIONS, what="counts of the window").to_pylist()
-    newest = max(rows, key=lambda row: (row[_NEWEST], row["model_version"]), default=None)
+    if whole:
+        counted = nw.from_native(rows, eager_only=True).group_by("model_version").agg(*counting).to_arrow()
+    else:
+        by_version = flagged.group_by("model_version").agg(*counting)
+        counted = frames.collect(by_version, at_most=_MOST_VERSIONS, what="counts of the window")
+    versions = counted.to_pylist()
+    newest = max(versions, key=lambda row: (row[_NEWEST], row["model_version"]), default=None)
     return Window(
         context=context,
         frame=frame,
         keys=keys,
         start=start,
         end=end,
-        rows=sum(row[_ROWS] for row in rows),
+        rows=sum(row[_ROWS] for row in versions),
         version=newest["model_version"] if newest else None,
         rows_of_version=newest[_ROWS] if newest else 0,
-        unmatched={name: sum(row[f"_unmatched_{place}"] or 0 for row in rows) for place, name in enumerate(names)},
+        unmatched={name: sum(row[column] or 0 for row in versions) for name, column in unmatched.items()},
+        loaded=rows if whole else None,
     )

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 MEMORY_LIMIT = "2GB"
 _HASH = "__sample_hash"
+_WHOLE = ("HUGEINT", "UHUGEINT", "UBIGINT", "UINTEGER")
 
 
 class LocalFrames:
@@ -118,11 +119,16 @@ class LocalFrames:
     def collect(self, frame: Frame, *, at_most: int, what: str) -> pa.Table:
         """Return a frame's rows as Arrow, in normal types."""
         bound = at_most if self.ceiling is None else min(at_most, self.ceiling)
+        relation: Any = frame.to_native()
         with duck.computing(f"Collecting {what}"):
-            rows: pa.Table = frame.head(bound + 1).to_native().to_arrow_table()
+            rows: pa.Table = relation.limit(bound + 1).to_arrow_table()
         if rows.num_rows > bound:
             raise too_many(what, self.count(frame), bound)
-        return self.bounded(_normal(rows, frame.collect_schema()), at_most=at_most, what=what)
+        return self.bounded(
+            _normal(rows, dict(zip(relation.columns, map(str, relation.types), strict=True))),
+            at_most=at_most,
+            what=what,
+        )
 
     def bounded(self, rows: pa.Table, *, at_most: int, what: str) -> pa.Table:
         """Return rows that were read by other means, and count them among what was collected.
@@ -196,12 +202,17 @@ def _key_text(key: str, kind: nw.dtypes.DType) -> str:
     return f"coalesce(CAST({text} AS VARCHAR), '')"
 
 
-def _normal(rows: pa.Table, kinds: Mapping[str, nw.dtypes.DType]) -> pa.Table:
-    """Return rows in normal types: DuckDB sums whole numbers to 128 bits, which Arrow has not."""
+def _normal(rows: pa.Table, kinds: Mapping[str, str]) -> pa.Table:
+    """Return rows in normal types: DuckDB sums whole numbers to 128 bits, which Arrow has not.
+
+    Args:
+        rows: The rows.
+        kinds: Column -> DuckDB's name of its type.
+    """
     fields = []
     for column in rows.schema:
         kind = column.type
-        if kinds[column.name] in (nw.Int128, nw.UInt64, nw.UInt32):
+        if kinds[column.name] in _WHOLE:
             kind = pa.int64()
         elif pa.types.is_timestamp(kind) and kind.tz is not None:
             kind = TIMESTAMP
