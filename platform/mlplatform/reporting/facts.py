@@ -192,7 +192,9 @@ def gather(ws: Workspace, namespace: Namespace, spine: LabelSpine, settings: Use
     performance = performance_of(measured, monitored)
     drift = drift_of(DRIFT_METRICS.read(ws, namespace, DRIFT_SHOWN), monitored)
     moments = {item.as_of for group in (stages, decisions, performance, drift) for item in group}
-    outcomes = read_outcomes(ws, namespace, spine, settings.task, max(moments, default=None))
+    outcomes = read_outcomes(
+        ws, namespace, spine, settings.task, max(moments, default=None), most=settings.monitoring.max_rows
+    )
     moments |= {item.as_of for item in outcomes.scored}
     return Facts(
         use_case=namespace.use_case,

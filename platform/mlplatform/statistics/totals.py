@@ -18,7 +18,7 @@ from mlplatform.statistics import metrics
 from mlplatform.statistics.intervals import NORMAL, Interval, interval, wilson
 from mlplatform.statistics.metrics import Vector
 
-KNOTS, STEPS = 100, 128
+KNOTS, STEPS = 64, 200
 """Between so many quantiles of the scores lie so many bins each: 12,800 to collect, of however many rows."""
 MOST_GROUPS = 20_000
 """Of bins and tenths: what is collected at most."""
