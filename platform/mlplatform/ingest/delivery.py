@@ -33,7 +33,7 @@ class DueFile:
         path: The file.
         name: The same, below the landing folder.
         available_at: When it could be known.
-        content: Digest of what it holds.
+        content: Digest of what it holds; empty where it is known to be unchanged.
         ingested: Whether bronze has taken it.
         unchanged: Whether bronze has taken it with this very content.
     """
@@ -41,7 +41,7 @@ class DueFile:
     path: Path
     name: str
     available_at: datetime
-    content: str
+    content: str = ""
     ingested: bool = False
     unchanged: bool = False
 
@@ -79,7 +79,7 @@ class FileCounts:
 
 
 @dataclass(frozen=True)
-class Delivery:
+class FileDelivery:
     """Files that bronze takes in one commit.
 
     Attributes:
@@ -162,9 +162,9 @@ class SmallFiles:
         self._rows.append(pa.Table.from_batches(batches, schema=reading.schema))
         self._malformed.append(reading.malformed())
 
-    def deliver(self) -> Delivery:
+    def deliver(self) -> FileDelivery:
         """Return all of them as one delivery, and hold nothing."""
-        delivery = Delivery(self._counts, pa.concat_tables(self._rows), pa.concat_tables(self._malformed))
+        delivery = FileDelivery(self._counts, pa.concat_tables(self._rows), pa.concat_tables(self._malformed))
         self._counts, self._rows, self._malformed = [], [], []
         return delivery
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import ClassVar
 
 import narwhals as nw
 
-from mlplatform.ingest.delivery import Delivery, DueFile, FileCounts
+from mlplatform.ingest.delivery import DueFile, FileCounts, FileDelivery
 from mlplatform.ingest.landing import Landing, dealt_out, open_landing
 from mlplatform.ingest.provenance import AVAILABLE_AT, FILE, held_files
 from mlplatform.ingest.quarantine import LargeQuarantine, QuarantineDetails, quarantine_schema
@@ -23,6 +24,8 @@ from mlplatform.ops.result import Details, StageResult
 from mlplatform.ops.stage import Stage
 
 NAME = "ingest"
+# The clock of the storage may differ from that of the machine that records runs.
+_SKEW = timedelta(hours=1)
 
 
 class IngestDetails(QuarantineDetails):
@@ -128,19 +131,38 @@ class _Ingestion:
         markers.keep(context, self._result, self._quarantine)
 
     def _due(self, landing: Landing) -> list[DueFile]:
-        available = {path: self._source.available_at(path) for path in landing.files()}
         files = [
-            DueFile(path, path.relative_to(self._folder).as_posix(), moment, _digest(path))
-            for path, moment in available.items()
+            DueFile(path, path.relative_to(self._folder).as_posix(), moment)
+            for path, moment in ((path, self._source.available_at(path)) for path in landing.files())
             if moment <= self._context.as_of
         ]
         committed = self._context.ws.tables.committed
-        ingested = committed(self._bronze, [file.transaction for file in files])
-        unchanged = committed(self._bronze, [file.transaction_of_content for file in files])
-        return [
-            replace(file, ingested=taken, unchanged=same)
-            for file, taken, same in zip(files, ingested, unchanged, strict=True)
+        taken = committed(self._bronze, [file.transaction for file in files])
+        files = [replace(file, ingested=done) for file, done in zip(files, taken, strict=True)]
+        looked_at = self._looked_at_before()
+        # Files that nobody touched since are not read: a step costs what is new.
+        files = [
+            replace(file, unchanged=True)
+            if file.ingested and looked_at(file)
+            else replace(file, content=digest(file.path))
+            for file in files
         ]
+        known = [file for file in files if file.content]
+        same = committed(self._bronze, [file.transaction_of_content for file in known])
+        unchanged = {file.name for file, is_same in zip(known, same, strict=True) if is_same}
+        return [replace(file, unchanged=file.unchanged or file.name in unchanged) for file in files]
+
+    def _looked_at_before(self) -> Callable[[DueFile], bool]:
+        """Return what tells whether the last run saw a file as it is now, and found it unchanged."""
+        run = markers.last(self._context, NAME, self._bronze, IngestDetails)
+
+        def was_seen(file: DueFile) -> bool:
+            if run is None or file.available_at > run.as_of or file.name in run.details.changed_after_ingestion:
+                return False
+            # What a file's inode says of its last change cannot be set to a time, unlike that of its content.
+            return file.path.stat().st_ctime < (run.started_at - _SKEW).timestamp()
+
+        return was_seen
 
     def _ingest(self, files: list[DueFile]) -> None:
         """Take files' rows; malformed lines are written first, for bronze's commit is what marks a file as done.
@@ -174,7 +196,7 @@ class _Ingestion:
         result.rows_out = (result.rows_out or 0) + item.rows
         result.rows_quarantined = (result.rows_quarantined or 0) + item.quarantined
 
-    def _put_in_quarantine(self, delivery: Delivery) -> int:
+    def _put_in_quarantine(self, delivery: FileDelivery) -> int:
         """Write the malformed lines of files of which the quarantine has none; return how many."""
         tables, frames = self._context.ws.tables, self._context.ws.frames
         soiled = [item for item in delivery.files if item.malformed]
@@ -215,6 +237,7 @@ class _Ingestion:
         self._result.details.note(text)
 
 
-def _digest(path: Path) -> str:
+def digest(path: Path) -> str:
+    """Return a digest of what a file holds."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]

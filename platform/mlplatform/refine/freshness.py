@@ -29,12 +29,14 @@ class ComputedMarker(BaseModel):
         batches: Input -> the newest batch of it that was seen.
         code: Digest of the code and settings that computed it.
         inputs: Input -> Delta's id of it; records of early versions have none.
+        since: Rows known before this stayed as they were; None: any may have changed, or nobody recorded it.
     """
 
     as_of: Moment
     batches: dict[str, int]
     code: str
     inputs: dict[str, str] = {}
+    since: Moment | None = None
 
 
 class ComputedDetails(Details):
@@ -119,9 +121,10 @@ def check(context: StageContext, stage: str, table: ObjectName, inputs: Sequence
         return Freshness(since=None, unchanged=False, marker=marker, lost=lost)
     if context.as_of <= last.as_of and not earliest:
         # All that was known by now has been computed; the later marker stays the one to compare with.
-        later = last.model_copy(update={"inputs": ids, "code": digest})
+        later = last.model_copy(update={"inputs": ids, "code": digest, "since": last.as_of})
         return Freshness(since=last.as_of, unchanged=True, marker=later)
-    return Freshness(since=min([last.as_of, *earliest]), unchanged=False, marker=marker)
+    since = min([last.as_of, *earliest])
+    return Freshness(since=since, unchanged=False, marker=marker.model_copy(update={"since": since}))
 
 
 @dataclass(frozen=True)

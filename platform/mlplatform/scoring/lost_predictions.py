@@ -7,9 +7,11 @@ and the run says so, until somebody asks for other ones with `score --since`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+
+import narwhals as nw
 
 from mlplatform.as_of import Duration, argument
 from mlplatform.errors import PlatformError
@@ -21,8 +23,10 @@ from mlplatform.refine.spine import SPINE
 from mlplatform.scoring.details import LostScoring, Restored, ScoreDetails, ScoringKey
 from mlplatform.scoring.due import Stretch
 from mlplatform.scoring.predictions import PREDICTIONS
+from mlplatform.scoring.watermark import STAGE
 
-STAGE = "score"
+# One for each time, version and run; there are fewer of them than records of runs.
+MOST_SCORINGS = 20_000
 
 
 @dataclass(frozen=True)
@@ -74,27 +78,40 @@ def find(context: StageContext) -> list[Scoring]:
     doubtful = [item for item in doubtful if not _asked_for_since(item, of_this)]
     if not doubtful:
         return []
-    columns = ["as_of", "alias", "model_version", "run_id"]
-    groups = (
-        tables.to_arrow(name, at_most=10**9, columns=columns)
-        .group_by(columns)
-        .aggregate([([], "count_all")])
-        .to_pylist()
-    )
-    present = {ScoringKey(*(group[column] for column in columns)): group["count_all"] for group in groups}
+    present = _present(context, doubtful)
     # A table that was put back may hold the first chunks of a scoring.
     return list({item.key: item for item in doubtful if present.get(item.key, 0) < item.rows}.values())
 
 
+def _present(context: StageContext, scorings: list[Scoring]) -> dict[ScoringKey, int]:
+    """Return how many predictions the table holds of scorings, and maybe of others at those times."""
+    frames = context.ws.frames
+    times = [item.key.as_of for item in scorings]
+    rows = frames.read(
+        context.namespace.gold(PREDICTIONS),
+        columns=["as_of", "alias", "model_version", "run_id"],
+        filters=[("as_of", ">=", min(times)), ("as_of", "<=", max(times))],
+    )
+    counts = rows.group_by("as_of", "alias", "model_version", "run_id").agg(nw.len().alias("rows"))
+    groups = frames.collect(counts, at_most=MOST_SCORINGS, what="how many predictions each scoring has").to_pylist()
+    return {
+        ScoringKey(group["as_of"], group["alias"], group["model_version"], group["run_id"]): group["rows"]
+        for group in groups
+    }
+
+
 def restore(
-    context: StageContext, lost: list[Scoring], rescore: Callable[[Scoring], int], details: ScoreDetails
+    context: StageContext,
+    lost: list[Scoring],
+    rescore: Callable[[Scoring, Sequence[Stretch]], int],
+    details: ScoreDetails,
 ) -> list[Stretch]:
     """Make predictions that are gone again, and say so.
 
     Args:
         context: The run.
         lost: The scorings, oldest first.
-        rescore: Makes a scoring's predictions again; returns how many.
+        rescore: Makes a scoring's predictions again, but for stretches that nobody else may predict; returns how many.
         details: Takes what was done, and the notes.
 
     Returns:
@@ -107,7 +124,7 @@ def restore(
     for item in lost:
         as_of, alias, version, _ = item.key
         try:
-            rows += rescore(item)
+            rows += rescore(item, lacking)
             again.append(item.key)
         except PlatformError as error:
             failed.append(

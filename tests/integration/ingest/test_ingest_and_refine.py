@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,8 @@ import pytest
 
 from mlplatform.as_of import Duration
 from mlplatform.errors import LabelError, StageError
-from mlplatform.ingest import delivery, landing
+from mlplatform.ingest import delivery, landing, stage
+from mlplatform.ingest.stage import digest
 from mlplatform.naming import Namespace
 from mlplatform.ops.result import StageResult
 from mlplatform.training.label_frame import known_labels
@@ -141,6 +143,22 @@ def test_a_file_that_changed_after_it_was_ingested_is_noticed_and_not_taken_agai
     assert _said(result) == {"changed_after_ingestion": ["signups/signups_2020-01.csv"]}
     assert not result.skipped
     assert count(here, "bronze_signups") == 80
+
+
+def test_files_that_nobody_touched_since_the_last_run_are_not_read_again(here, tiny, run, monkeypatch):
+    run("2020-03-01", "ingest")
+    path = tiny.data / "signups" / "signups_2020-01.csv"
+    path.write_text(path.read_text(encoding="utf-8") + "new,2020-01-05,north,10,2\n", encoding="utf-8")
+    assert run("2020-03-01", "ingest")["ingest"].details.changed_after_ingestion
+    read: list[str] = []
+    monkeypatch.setattr(stage, "digest", lambda path: read.append(path.name) or digest(path))
+    # As if an hour had gone by.
+    monkeypatch.setattr(stage, "_SKEW", -timedelta(days=1))
+    again = run("2020-04-01", "ingest")["ingest"]
+    # What is new, and what was found changed: it is said as long as it is so.
+    assert set(read) == {"signups_2020-01.csv", "signups_2020-03.csv", "cancellations_2020-03.csv"}
+    assert again.details.changed_after_ingestion == ["signups/signups_2020-01.csv"]
+    assert count(here, "bronze_signups") == 120
 
 
 def test_an_added_column_is_noticed_and_rescued(here, tiny, run):

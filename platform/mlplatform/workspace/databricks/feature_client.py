@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import narwhals as nw
 import pyarrow as pa
 
-from mlplatform.workspace.databricks import model_logging, scoring
+from mlplatform.protocols.feature_client import ReasonCodes, RowsDone, uncounted
+from mlplatform.workspace.databricks import model_logging, scored_frames, scoring
 from mlplatform.workspace.databricks.feature_engineering import asked, feature_engineering_client, real_features
 from mlplatform.workspace.databricks.feature_frames import SparkFrame, rows_in, to_arrow
 from mlplatform.workspace.databricks.feature_specs import UnityFeatureSpecs
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from mlflow.models.model import ModelInfo
     from pyspark.sql import DataFrame, SparkSession
 
+    from mlplatform.protocols.frames import Frame
+    from mlplatform.protocols.tables import FrameLike
     from mlplatform.workspace.databricks.functions import DatabricksFunctions
     from mlplatform.workspace.databricks.registry import DatabricksRegistry
     from mlplatform.workspace.databricks.tables import DatabricksTables
@@ -113,16 +117,45 @@ class DatabricksFeatureClient(FeatureClientBase[SparkFrame, UnityTable, Databric
     def _check_environment(self, environment: Environment) -> None:
         """Refuse none: MLflow scores in any."""
 
+    @contextmanager
+    def score_frame(
+        self,
+        *,
+        model_uri: str,
+        frame: FrameLike,
+        keys: Sequence[str],
+        reasons: ReasonCodes | None = None,
+        trusted_types: Collection[str] | None = None,
+        batch_rows: int | None = None,
+        done: RowsDone = uncounted,
+    ) -> Iterator[Frame]:
+        """Score as many rows as there are; Spark does when the frame is computed, and tells nobody how far it is."""
+        del done, batch_rows
+        with self._scoring(model_uri, frame, "double", Environment(), trusted_types, matches=True) as request:
+            scored, arguments = self._scored(request), _arguments(request.environment)
+            if reasons is None:
+                df = scored_frames.with_unmatched(scored, request.plan, keys)
+            else:
+                df = scored_frames.with_reasons(
+                    scored, request.plan, keys, reasons, self._client, request.model.exact_uri, arguments
+                )
+            yield nw.from_native(df)
+
     def _scored(self, request: BatchScoring[SparkFrame, UnityTable]) -> DataFrame:
-        environment = request.environment
-        arguments: dict[str, Any] = {"env_manager": environment.env_manager}
-        if environment.params:
-            arguments["params"] = dict(environment.params)
-        if environment.prebuilt_env_uri is not None:
-            arguments["prebuilt_env_uri"] = environment.prebuilt_env_uri
+        arguments = _arguments(request.environment)
         return scoring.score(request.plan, request.frame, self._client, request.model.exact_uri, arguments)
 
     def _scored_arrow(self, request: BatchScoring[SparkFrame, UnityTable]) -> pa.Table:
         df = self._scored(request)
         with asked(f"Scoring with {request.model.uri}"):
             return to_arrow(df, request.plan.schema)
+
+
+def _arguments(environment: Environment) -> dict[str, Any]:
+    """Return the arguments of the real client's `score_batch` that say where a model is scored."""
+    arguments: dict[str, Any] = {"env_manager": environment.env_manager}
+    if environment.params:
+        arguments["params"] = dict(environment.params)
+    if environment.prebuilt_env_uri is not None:
+        arguments["prebuilt_env_uri"] = environment.prebuilt_env_uri
+    return arguments

@@ -30,7 +30,7 @@ class SparkFrame:
 
     @classmethod
     def of(cls, spark: SparkSession, frame: Any, *, what: str) -> SparkFrame:
-        """Take a Spark, Arrow or pandas frame.
+        """Take a frame of `ws.frames`, or a Spark, Arrow or pandas frame.
 
         Args:
             spark: The session.
@@ -40,7 +40,9 @@ class SparkFrame:
         Raises:
             FeatureStoreError: If it is not a frame, repeats a column's name, or has a type that features cannot have.
         """
-        if hasattr(frame, "toArrow"):
+        if is_lazy(frame):
+            frame = frame.to_native()
+        if is_spark_frame(frame):
             return cls(frame, frame_schema(frame, of=what))
         table = frame_in(frame, of=what)
         return cls(spark.createDataFrame(table), table.schema, table)

@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pyarrow as pa
 
 from mlplatform.errors import FeatureStoreError
-from mlplatform.workspace.local import model_logging, scoring
+from mlplatform.protocols.feature_client import ReasonCodes, RowsDone, uncounted
+from mlplatform.workspace.local import duck, model_logging, scoring, staging
 from mlplatform.workspace.local.feature_frames import FrameExchange, rows_in
 from mlplatform.workspace.local.feature_specs import LocalFeatureSpecs
 from mlplatform.workspace.local.feature_tables import OpenDeltaTable, open_tables
-from mlplatform.workspace.local.lookup_engine import Sources
+from mlplatform.workspace.local.lookup_sources import Sources
+from mlplatform.workspace.local.parquet_rows import ParquetRows
 from mlplatform.workspace.local.training_set import Engine, LocalTrainingSet
 from mlplatform.workspace.shared import model_store
 from mlplatform.workspace.shared.feature_client import FeatureClientBase
 from mlplatform.workspace.shared.feature_frames import Rows, frame_in
+from mlplatform.workspace.shared.frames import is_lazy
 from mlplatform.workspace.shared.scoring import BatchScoring, Environment
 
 if TYPE_CHECKING:
     from mlflow.models.model import ModelInfo
     from pyspark.sql import DataFrame, SparkSession
 
+    from mlplatform.protocols.frames import Frame
+    from mlplatform.protocols.tables import FrameLike
     from mlplatform.workspace.local.functions import LocalFunctions
     from mlplatform.workspace.local.registry import LocalRegistry
     from mlplatform.workspace.local.tables import LocalTables
@@ -32,9 +37,10 @@ if TYPE_CHECKING:
     from mlplatform.workspace.shared.training_set import Declaration
 
 MEMORY_LIMIT = "4GB"
+RowsToScore = pa.Table | ParquetRows
 
 
-class LocalFeatureClient(FeatureClientBase[pa.Table, OpenDeltaTable, LocalTrainingSet]):
+class LocalFeatureClient(FeatureClientBase[RowsToScore, OpenDeltaTable, LocalTrainingSet]):
     """The feature client of the local workspace.
 
     Attributes:
@@ -97,18 +103,23 @@ class LocalFeatureClient(FeatureClientBase[pa.Table, OpenDeltaTable, LocalTraini
     def _rows(self, df: Any, *, of: str) -> AbstractContextManager[Rows]:
         return rows_in(self._delta_tables.frames, df, of=of)
 
-    def _frame(self, df: Any, *, of: str) -> pa.Table:
+    def _frame(self, df: Any, *, of: str) -> RowsToScore:
+        if isinstance(df, ParquetRows):
+            return df
+        if is_lazy(df):
+            return ParquetRows.of(self._delta_tables.frames.file_of(df))
         return frame_in(df, of=of)
 
     def _open(self, names: Iterable[str]) -> dict[str, OpenDeltaTable]:
         return open_tables(self._delta_tables, names)
 
     def _training_set(
-        self, frame: pa.Table, declaration: Declaration, tables: Mapping[str, OpenDeltaTable]
+        self, frame: RowsToScore, declaration: Declaration, tables: Mapping[str, OpenDeltaTable]
     ) -> LocalTrainingSet:
         engine = Engine(tables=self._delta_tables, exchange=self._exchange, memory_limit=self.memory_limit)
         recorded = {item.table_name: tables[item.table_name] for item in declaration.spec.tables}
-        return LocalTrainingSet(engine, frame, declaration, recorded)
+        spine = frame.table() if isinstance(frame, ParquetRows) else frame
+        return LocalTrainingSet(engine, spine, declaration, recorded)
 
     def _log(self, request: ModelToLog, training_set: LocalTrainingSet) -> ModelInfo:
         with self._scratch_folder() as folder:
@@ -126,22 +137,65 @@ class LocalFeatureClient(FeatureClientBase[pa.Table, OpenDeltaTable, LocalTraini
                 f"env_manager {environment.env_manager!r} is not supported here.", hint="Use 'local'."
             )
 
-    def _scored(self, request: BatchScoring[pa.Table, OpenDeltaTable]) -> DataFrame:
-        return self._exchange.to_spark(self._batches(request), request.plan.schema)
+    def _scored(self, request: BatchScoring[RowsToScore, OpenDeltaTable]) -> DataFrame:
+        return self._exchange.to_spark(self._batches(request, self._predict(request)), request.plan.schema)
 
-    def _scored_arrow(self, request: BatchScoring[pa.Table, OpenDeltaTable]) -> pa.Table:
-        return pa.Table.from_batches(list(self._batches(request)), schema=request.plan.schema)
+    def _scored_arrow(self, request: BatchScoring[RowsToScore, OpenDeltaTable]) -> pa.Table:
+        return pa.Table.from_batches(list(self._batches(request, self._predict(request))), schema=request.plan.schema)
 
-    def _batches(self, request: BatchScoring[pa.Table, OpenDeltaTable]) -> Iterator[pa.RecordBatch]:
+    @contextmanager
+    def score_frame(
+        self,
+        *,
+        model_uri: str,
+        frame: FrameLike,
+        keys: Sequence[str],
+        reasons: ReasonCodes | None = None,
+        trusted_types: Collection[str] | None = None,
+        batch_rows: int | None = None,
+        done: RowsDone = uncounted,
+    ) -> Iterator[Frame]:
+        """Score as many rows as there are, in the order of their keys, in batches between two files on disk."""
+        frames = self._delta_tables.frames
+        with frames.staged_files(frame, order_by=keys) as folder:
+            rows = ParquetRows.of(staging.only_file(folder))
+            with self._scoring(model_uri, rows, "double", Environment(), trusted_types, matches=True) as request:
+                predict, scored = self._predict(request), request.scratch / "scored"
+                scored.mkdir()
+                written = scoring.score_into(
+                    scored / "rows.parquet",
+                    request.plan,
+                    self._batches(request, predict, batch_rows),
+                    predict,
+                    keys=keys,
+                    reasons=reasons,
+                    done=done,
+                )
+                if written != rows.num_rows:
+                    raise FeatureStoreError(
+                        f"{model_uri} scored {written} of {rows.num_rows} rows.", hint="Report this."
+                    )
+                yield frames.of_files(scored)
+
+    def _predict(self, request: BatchScoring[RowsToScore, OpenDeltaTable]) -> scoring.Predict:
         model, params = model_store.load_model(request.model), request.environment.params
 
         def predict(rows: Any) -> Any:
             return model.predict(rows, params=dict(params)) if params else model.predict(rows)
 
+        return predict
+
+    def _batches(
+        self,
+        request: BatchScoring[RowsToScore, OpenDeltaTable],
+        predict: scoring.Predict,
+        batch_rows: int | None = None,
+    ) -> Iterator[pa.RecordBatch]:
         sources = Sources(
             tables={name: table.handle for name, table in request.tables.items()},
             functions=request.functions,
             scratch=request.scratch,
             memory_limit=self.memory_limit,
         )
-        return scoring.score(request.plan, request.frame, predict, sources)
+        at_once = min(batch_rows or duck.BATCH_ROWS, duck.BATCH_ROWS)
+        return scoring.score(request.plan, request.frame, predict, sources, batch_rows=at_once)

@@ -71,6 +71,12 @@ def files(folder: Path) -> list[str]:
     return sorted(str(file) for file in folder.rglob("*.parquet"))
 
 
+def only_file(folder: Path) -> Path:
+    """Return the file of a folder that holds one."""
+    (file,) = files(folder)
+    return Path(file)
+
+
 def schema_of(df: Any) -> pa.Schema:
     """Return a Spark DataFrame's columns as Arrow types; needed where not a single file was written.
 

@@ -17,6 +17,7 @@ from mlplatform.features.named_spec import NamedSpec, check_same, inferred_sourc
 from mlplatform.features.scoring import plan_scoring
 from mlplatform.features.training_set import make_plan, sources_needed
 from mlplatform.naming import ObjectName
+from mlplatform.protocols.feature_client import ReasonCodes, RowsDone, uncounted
 from mlplatform.protocols.feature_spec import FeatureSpec
 from mlplatform.protocols.lineage import Lineage, frame_rule
 from mlplatform.workspace.shared import feature_writes, model_store
@@ -30,9 +31,10 @@ if TYPE_CHECKING:
     from mlflow.models.model import ModelInfo
     from pyspark.sql import DataFrame
 
+    from mlplatform.protocols.frames import Frame
     from mlplatform.protocols.functions import FunctionInfo, Functions
     from mlplatform.protocols.lookups import FeatureFunction, FeatureLookup
-    from mlplatform.protocols.tables import TableInfo, Tables
+    from mlplatform.protocols.tables import FrameLike, TableInfo, Tables
     from mlplatform.workspace.shared.feature_frames import Rows
     from mlplatform.workspace.shared.registry import MlflowRegistry
 
@@ -422,6 +424,20 @@ class FeatureClientBase(OnlySome, ABC, Generic[FrameT, TableT, SetT]):
         environment = Environment(env_manager, params)
         with self._scoring(model_uri, df, result_type, environment, trusted_types, matches=matches) as scoring:
             return self._scored_arrow(scoring)
+
+    @abstractmethod
+    def score_frame(
+        self,
+        *,
+        model_uri: str,
+        frame: FrameLike,
+        keys: Sequence[str],
+        reasons: ReasonCodes | None = None,
+        trusted_types: Collection[str] | None = None,
+        batch_rows: int | None = None,
+        done: RowsDone = uncounted,
+    ) -> AbstractContextManager[Frame]:
+        """Score as many rows as there are; see `mlplatform.protocols.feature_client.FeatureClient.score_frame`."""
 
     @abstractmethod
     def real_client(self) -> Any:
