@@ -28,7 +28,6 @@ MOST_ROWS = 200_000
 # A name of ours: a label column could be called as one of the predictions' columns.
 _LABEL = "_label"
 _MOST_STEPS = 100_000
-_NO_LABELS = pa.table({"as_of": pa.array([], pa.timestamp("us", "UTC")), "rows": [], "sum": []})
 
 
 @dataclass(frozen=True)
@@ -121,12 +120,12 @@ def read_outcomes(
     if not steps.num_rows:
         return Outcomes()
     if not ws.tables.exists(namespace.gold(LABELS)):
-        return Outcomes(scored=_by_step(steps, _NO_LABELS))
+        return Outcomes(scored=_by_step(steps, None))
     labelled = _with_labels(ws, namespace, spine, predictions, until)
     found = ws.frames.collect(labelled.head(most), at_most=most, what="predictions whose label is known")
     rows: Frame = labelled if found.num_rows == most else ws.frames.of(found)
     turned_out = rows.group_by("as_of").agg(nw.len().alias("rows"), nw.col(_LABEL).sum().alias("sum"))
-    known = ws.frames.collect(turned_out, at_most=_MOST_STEPS, what="labels by step") if found.num_rows else _NO_LABELS
+    known = ws.frames.collect(turned_out, at_most=_MOST_STEPS, what="labels by step") if found.num_rows else None
     bins: tuple[Decile, ...] = ()
     if task == "classification":
         few = found.num_rows < most
@@ -138,7 +137,7 @@ def read_outcomes(
     return Outcomes(
         scored=_by_step(steps, known),
         deciles=bins,
-        rows_known=sum(cast("list[int]", known.column("rows").to_pylist())),
+        rows_known=sum(cast("list[int]", known.column("rows").to_pylist())) if known is not None else 0,
     )
 
 
@@ -213,8 +212,8 @@ def _edges(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.unique(np.quantile(scores, np.linspace(0, 1, DECILES + 1)[1:-1]))
 
 
-def _by_step(predictions: pa.Table, known: pa.Table) -> tuple[ScoredStep, ...]:
-    turned_out = {row["as_of"]: row for row in known.to_pylist()}
+def _by_step(predictions: pa.Table, known: pa.Table | None) -> tuple[ScoredStep, ...]:
+    turned_out = {row["as_of"]: row for row in known.to_pylist()} if known is not None else {}
     steps: dict[datetime, list[dict[str, Any]]] = {}
     for row in predictions.sort_by([("as_of", "ascending"), ("model_version", "ascending")]).to_pylist():
         steps.setdefault(row["as_of"], []).append(row)
