@@ -25,6 +25,7 @@ from mlplatform.monitoring.retrain import Retrain, decide_now, details_of
 from mlplatform.monitoring.stage import MonitorStage
 from mlplatform.ops import markers, records, stage_runs
 from mlplatform.ops.context import Advance, Progress, nowhere, silent
+from mlplatform.ops.maintenance import MaintainTables, MaintenanceDetails
 from mlplatform.ops.record_table import RecordTable
 from mlplatform.ops.result import Details, StageResult
 from mlplatform.ops.stage import PlannedStage, Stage
@@ -220,6 +221,8 @@ class Pipeline:
             if todo is not None:
                 self._recorded(todo)
         self._place = ""
+        if wanted is None:
+            self._look_after_files()
         return self.summary
 
     def execute(self, stage: Stage[Any], *, dry_run: bool = False) -> StageRun[Any]:
@@ -277,6 +280,18 @@ class Pipeline:
     def roll_back(self, *, to: int | None, reason: str, dry_run: bool) -> StageResult[GateDetails]:
         """Make an earlier champion champion again; see `mlplatform.gate.rollback`."""
         return self.execute(Rollback(reason, to), dry_run=dry_run).result
+
+    def maintain(self, *, dry_run: bool = False) -> StageRun[MaintenanceDetails]:
+        """Put small files together and remove old ones; see `mlplatform.ops.maintenance`."""
+        return self.execute(MaintainTables(), dry_run=dry_run)
+
+    def _look_after_files(self) -> None:
+        """Put small files together where a run is to do so: else each step adds some, and reading gets slower."""
+        context = self._context
+        if context.ws.maintenance.by_runs and context.settings.maintenance.after_runs:
+            todo = MaintainTables(clean=False).due(context)
+            if todo is not None:
+                self._recorded(todo)
 
     def _lost_records(self, created: list[RecordTable[Any]]) -> list[str]:
         """Say which of the platform's own tables were gone: what they had recorded is not known any more."""

@@ -89,6 +89,16 @@ def test_aggregates_come_in_normal_types(loans):
     }  # fmt: skip
 
 
+def test_sums_of_whole_numbers_stay_whole_when_they_are_staged(loans):
+    large = 2**53 + 1  # no float has this value
+    frame = loans.frames.of(pa.table({"id": [1, 1], "number": [large - 1, 1]}))
+    sums = frame.group_by("id").agg(nw.col("number").sum())
+    with loans.frames.staged(sums) as staged:
+        table = loans.frames.collect(staged, at_most=1, what="sums")
+    assert table.schema.field("number").type == pa.int64()
+    assert table.to_pylist() == [{"id": 1, "number": large}]
+
+
 def test_no_more_than_the_bound_is_collected(loans):
     frame = loans.frames.read(NAME)
     with metered() as collected:

@@ -10,7 +10,7 @@ from tests.standin import jars
 from tests.standin.metastore import Column, TableInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from pyspark.sql import DataFrame, SparkSession
@@ -25,7 +25,7 @@ def missing() -> str | None:
     return "; ".join(wants) or None
 
 
-def start_delta_session(scratch: Path) -> SparkSession:
+def start_delta_session(scratch: Path, more: Mapping[str, str] | None = None) -> SparkSession:
     """Start JVM Spark on this machine with three-level names; one a process.
 
     The three catalogs share one set of schemas: `dev.a.b` and `prod.a.b` are the same table. Use one catalog a test, or
@@ -33,6 +33,7 @@ def start_delta_session(scratch: Path) -> SparkSession:
 
     Args:
         scratch: A folder for tables and for whatever else Spark writes.
+        more: Settings over those that suit many tiny queries.
     """
     settings = {
         "spark.jars": ",".join(str(path) for path in jars.delta_jars()),
@@ -46,6 +47,7 @@ def start_delta_session(scratch: Path) -> SparkSession:
     # A write that fails is what some tests are about: the error comes back, pages of Java on stderr need not.
     settings["spark.log.level"] = "OFF"
     settings |= {f"spark.sql.catalog.{catalog}": _DELTA_CATALOG for catalog in CATALOGS}
+    settings |= more or {}
     spark = start_session(scratch, settings)
     _share_catalogs(spark)
     _share_catalogs_in_streams()

@@ -49,6 +49,7 @@ class UseCaseJobs:
             names.TRAIN: self._train(),
             names.SCORE: self._stages(names.SCORE, "Batch scoring with the champion", ("score",)),
             names.MONITOR: self._monitor(),
+            names.MAINTENANCE: self._maintenance(),
             names.MAIN_PIPELINE: self._main_pipeline(),
         }
         if self.manual:
@@ -59,6 +60,7 @@ class UseCaseJobs:
         """Return the role that runs each job where they are split; jobs that are not named run as the target says.
 
         Only an owner of a model may set an alias, and the promoter is one: what sets aliases runs as the promoter.
+        Setup and maintenance are not named: they need all tables, whoever writes to them.
         """
         roles = {
             names.FEATURES: "trainer",
@@ -93,6 +95,10 @@ class UseCaseJobs:
         retrain = self._task("retrain", ["retrain", self.use_case, *self._at(), start])
         job["tasks"].append(retrain | {"depends_on": [{"task_key": "monitor"}]})
         return job
+
+    def _maintenance(self) -> dict[str, Any]:
+        task = self._task(names.MAINTENANCE, ["maintain", self.use_case, *self._at()])
+        return self._job(names.MAINTENANCE, "Compaction and retention, where predictive optimization is off", [task])
 
     def _stages(self, name: str, description: str, stages: tuple[str, ...]) -> dict[str, Any]:
         tasks: list[dict[str, Any]] = []

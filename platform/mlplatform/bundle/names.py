@@ -8,8 +8,21 @@ from mlplatform.errors import ConfigError
 
 SCHEMA, LANDING, MODEL, EXPERIMENT = "schema", "landing", "model", "experiment"
 SETUP, FEATURES, TRAIN, SCORE, MONITOR = "setup", "features", "train", "score", "monitor"
-MAIN_PIPELINE, DEPLOYMENT = "main_pipeline", "deployment"
-_PARTS = (SCHEMA, LANDING, MODEL, EXPERIMENT, SETUP, FEATURES, TRAIN, SCORE, MONITOR, MAIN_PIPELINE, DEPLOYMENT)
+MAINTENANCE, MAIN_PIPELINE, DEPLOYMENT = "maintenance", "main_pipeline", "deployment"
+_PARTS = (
+    SCHEMA,
+    LANDING,
+    MODEL,
+    EXPERIMENT,
+    SETUP,
+    FEATURES,
+    TRAIN,
+    SCORE,
+    MONITOR,
+    MAINTENANCE,
+    MAIN_PIPELINE,
+    DEPLOYMENT,
+)
 # Whatever a bundle makes of them, their files or schemas would be one another's.
 _RESERVED = {
     "ops": "the schema of the platform's own tables",

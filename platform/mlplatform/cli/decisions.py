@@ -38,7 +38,9 @@ def show(details: GateDetails, *, as_json: bool) -> None:
         click.echo(title)
     click.echo(f"Reason: {details.reason}")
     if details.rows_from:
-        click.echo(f"Rows: {details.rows_from}")
+        of = f" of {details.known_rows}" if details.known_rows and details.known_rows != details.rows else ""
+        counted = f"{details.rows}{of}, " if details.rows is not None else ""
+        click.echo(f"Rows: {counted}{details.rows_from}")
     if details.steps:
         click.echo("A dry run; nothing was changed. The real run would:" if details.dry_run else "Done:")
     for step in details.steps:

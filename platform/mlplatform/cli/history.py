@@ -49,7 +49,7 @@ def history(use_case: str, options: Options) -> None:
             it.outcome,
             f"v{it.challenger}",
             f"v{it.champion}" if it.champion else None,
-            it.rows,
+            f"{it.rows} of {it.sampled_from}" if it.sampled_from else it.rows,
             it.rows_from,
             it.reason,
             it.decision_id,

@@ -24,6 +24,7 @@ from mlplatform.cli import (
     doctor,
     gate,
     history,
+    maintain,
     monitor,
     new_use_case,
     output,
@@ -71,7 +72,14 @@ SECTIONS = {
         config.config,
         doctor.doctor,
     ),
-    "Operate it": (gate.gate, gate.promote, rollback.rollback, backfill.backfill, adopt.adopt),
+    "Operate it": (
+        gate.gate,
+        gate.promote,
+        rollback.rollback,
+        backfill.backfill,
+        adopt.adopt,
+        maintain.maintain,
+    ),
     "Author it": (new_use_case.new_use_case, check.check),
     "Deploy it": (bundle.bundle, setup.setup, deployment.deployment, upload_samples.upload_samples),
 }

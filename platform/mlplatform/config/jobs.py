@@ -93,6 +93,11 @@ class ScheduleSettings(Settings):
     )
     score: CronText | None = Field(default=None, description="Batch scoring; after the features.")
     monitor: CronText | None = Field(default=None, description="Monitoring and the retrain decision; after the scores.")
+    maintenance: CronText | None = Field(
+        default=None,
+        description="Compaction and retention; not needed where predictive optimization is on, which is Databricks' "
+        "default.",
+    )
     main_pipeline: CronText | None = Field(default=None, description="All of them in order, instead of the others.")
 
 

@@ -23,6 +23,8 @@ from mlplatform.naming import check_part
 CONFIG_FILE = "config.yml"
 FOLLOWS: Mapping[Place, Place] = {("monitoring", "performance_floor"): ("gate", "floor")}
 """Settings that take another one's value where they are not set."""
+TRAINING_ROWS = 1_000_000
+"""How many labelled rows a training takes at most, unless `training.max_rows` says otherwise."""
 SECRET_REFERENCE = "secret-reference"  # noqa: S105  (the format's name in the JSON schema)
 
 
@@ -60,6 +62,11 @@ def _catalog(name: str) -> str:
         return check_part(name, of=name)
     except UsageError as error:
         raise ValueError(f"{error.message} {error.hint}") from None
+
+
+def _bounded_training(value: object) -> object:
+    # null meant "all" before there was a bound.
+    return TRAINING_ROWS if value is None else value
 
 
 # YAML turns a text that looks like a date into one.
@@ -102,8 +109,10 @@ class TrainingSettings(Settings):
     since: TimeText | None = Field(default=None, description="Ignore spine rows before this time.")
     window: DurationText | None = Field(default=None, description="Train on the newest stretch of this length only.")
     min_rows: int = Field(default=500, ge=1, description="Fewer labelled rows than this: no training.")
-    max_rows: int | None = Field(
-        default=None, ge=100, description="Of more labelled rows than this, train on a random sample (by the seed)."
+    max_rows: Annotated[int, BeforeValidator(_bounded_training)] = Field(
+        default=TRAINING_ROWS,
+        ge=100,
+        description="Of more labelled rows than this, train on a sample of so many, drawn by a hash of keys and seed.",
     )
     search: SearchSettings = SearchSettings()
 
@@ -182,6 +191,11 @@ class GateSettings(Settings):
         default=500, ge=1, description="Rows of the frozen label frame below which nothing is decided."
     )
     min_positives: int = Field(default=50, ge=1, description="Rows of each class below which nothing is decided.")
+    max_rows: int = Field(
+        default=200_000,
+        ge=100,
+        description="Of more labelled rows than this, decide on a sample of so many, drawn by a hash of keys and seed.",
+    )
     floor: float = Field(description="The primary metric must reach this.")
     margin: float = Field(
         default=0.0,
@@ -337,6 +351,36 @@ class MonitoringSettings(Settings):
         return self
 
 
+class MaintenanceSettings(Settings):
+    """When small files are put together, and how long old versions of the tables are kept."""
+
+    small_files: int = Field(
+        default=50, ge=2, description="A table with more small files than this has them put together."
+    )
+    target_mb: int | None = Field(
+        default=None,
+        ge=1,
+        le=1024,
+        description="Size that a file grows to, in megabytes; null: 32 at home, on Databricks its own choice. A local "
+        "merge rewrites whole files: the smaller they are, the less a small change costs.",
+    )
+    keep_days: int = Field(
+        default=30,
+        ge=1,
+        description="How long a version of a table can be read after it was the newest. Versions that champion, "
+        "previous_champion or challenger were trained on are kept longer.",
+    )
+    after_runs: bool = Field(
+        default=True,
+        description="At home: put small files together at the end of a run, too. Nothing is removed then.",
+    )
+
+    @property
+    def target_size(self) -> int | None:
+        """Size that a file grows to, in bytes; None: the workspace's own."""
+        return None if self.target_mb is None else self.target_mb * 1024**2
+
+
 class SimulationSettings(Settings):
     """What `mlplatform simulate` replays, unless its options say otherwise."""
 
@@ -374,6 +418,7 @@ class UseCaseSettings(Settings):
     scoring: ScoringSettings = ScoringSettings()
     gate: GateSettings
     monitoring: MonitoringSettings = MonitoringSettings()
+    maintenance: MaintenanceSettings = MaintenanceSettings()
     simulation: SimulationSettings | None = None
     jobs: JobSettings = JobSettings()
 
@@ -382,6 +427,19 @@ class UseCaseSettings(Settings):
         if "performance_floor" not in self.monitoring.model_fields_set:
             followed = self.monitoring.model_copy(update={"performance_floor": self.gate.floor})
             object.__setattr__(self, "monitoring", followed)
+        return self
+
+    @model_validator(mode="after")
+    def _enough_fits(self) -> Self:
+        """Let the bounds that are not set hold the least that is needed; those that are set must."""
+        for name in ("training", "gate"):
+            options: TrainingSettings | GateSettings = getattr(self, name)
+            if options.max_rows >= options.min_rows:
+                continue
+            if "max_rows" in options.model_fields_set:
+                so = "there would be no training" if name == "training" else "nothing would ever be decided"
+                raise ValueError(f"{name}.max_rows is below {name}.min_rows: {so}")
+            object.__setattr__(self, name, options.model_copy(update={"max_rows": options.min_rows}))
         return self
 
     @model_validator(mode="after")
@@ -405,8 +463,6 @@ class UseCaseSettings(Settings):
                 f"training.metric {self.training.metric!r} is no metric of a {self.task}. "
                 f"{did_you_mean(self.training.metric, metrics)}"
             )
-        if self.training.max_rows is not None and self.training.max_rows < self.training.min_rows:
-            raise ValueError("training.max_rows is below training.min_rows: there would be no training.")
         if self.label.event_above is not None and self.task != "regression":
             raise ValueError("label.event_above is for regressions: a classification's label is its event.")
         return self

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Literal, cast
 
+from mlplatform.config.settings import GateSettings
 from mlplatform.gate.checks.base import CheckResult
 from mlplatform.ops.records import GateEvent
 
@@ -81,3 +82,12 @@ def decision_id(
     """
     text = json.dumps([model, challenger, champion, as_of.isoformat() if as_of else None, frame, *what])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def limits_text(limits: GateSettings) -> str:
+    """Return the limits as they go into a decision's id.
+
+    Without `max_rows`, which came later: which rows it lets through shows in their digest, and decisions made before
+    keep their ids.
+    """
+    return limits.model_dump_json(exclude={"max_rows"})

@@ -23,12 +23,14 @@ from mlplatform.naming import Namespace
 from mlplatform.ops.context import StageContext
 from mlplatform.protocols.feature_spec import FeatureSpec
 from mlplatform.protocols.registry import ModelSignature, ModelVersion
+from mlplatform.protocols.tables import Filter
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.spine import LABEL_KNOWN_AT, LabelSpine
 from mlplatform.statistics.metrics import Vector
 from mlplatform.training import reference
-from mlplatform.training.label_frame import LabelFrame, known_labels, training_start
+from mlplatform.training.label_frame import KnownLabels, LabelFrame, known_labels, training_start
 from mlplatform.training.version_tags import TRAINED_AS_OF_TAG, TRAINED_THROUGH_TAG, time_of
+from mlplatform.types import TIMESTAMP
 
 NEW_LABELS, HOLDOUT, NO_LABELS = "new labels", "holdout", "no labels"
 _TIMED_ROWS = 1000
@@ -56,7 +58,8 @@ def gather(
 
     The rows are those that neither version was fitted on: predicted later than both versions' `trained_through`, with
     a label known by `as_of`. Of these, the labels that neither training knew at all are taken where they are enough
-    for a decision; else all of them, the challenger's time-ordered holdout included, and the evidence says so.
+    for a decision; else all of them, the challenger's time-ordered holdout included, and the evidence says so. Of more
+    than `gate.max_rows` a sample, drawn by the engine; the evidence says of how many.
 
     Args:
         context: The run.
@@ -72,17 +75,16 @@ def gather(
     versions = [version for version in (challenger, champion) if version is not None]
     after = max(time_of(version, TRAINED_THROUGH_TAG) for version in versions)
     settings = context.settings
+    known_then = max(time_of(version, TRAINED_AS_OF_TAG) for version in versions)
     try:
-        frame = known_labels(context.ws, context.namespace, spine, context.as_of, after=after)
+        frame, source = _newest(context, spine, after, known_then)
     except LabelError:
         # No label at all is the extreme of too little evidence: the gate says so itself.
         empty = np.array([])
         nothing = {"rows_from": NO_LABELS, "after": after.isoformat()}
         evidence = Evidence(empty, empty, None if champion is None else empty, nothing, as_of=context.as_of)
         return Gathered(evidence, "empty")
-    known_then = max(time_of(version, TRAINED_AS_OF_TAG) for version in versions)
-    frame, source = _newest(context, spine, frame, known_then)
-    context.progress(f"gate: {frame.rows.num_rows} labelled rows ({source['rows_from']}) that neither model learned")
+    context.progress(f"gate: {frame} ({source['rows_from']}) that neither model learned")
     register_functions(context.ws, context.namespace, functions)
     predictions, rows = score(context.ws, spine, challenger, frame, trusted_types)
     other = _score_champion(context, spine, champion, frame, trusted_types) if champion else None
@@ -110,16 +112,26 @@ def gather(
 
 
 def _newest(
-    context: StageContext, spine: LabelSpine, frame: LabelFrame, known_then: datetime
+    context: StageContext, spine: LabelSpine, after: datetime, known_then: datetime
 ) -> tuple[LabelFrame, dict[str, Any]]:
-    """Choose the labels that no training knew where they are enough, else all that no training fitted on."""
-    settings = context.settings
-    moment = pa.scalar(known_then, pa.timestamp("us", tz="UTC"))
-    new = frame.rows.filter(pc.greater(frame.rows.column(LABEL_KNOWN_AT), moment)).combine_chunks()
-    labels = new.column(spine.label).to_numpy().astype(np.float64)
-    if enough(labels, settings.gate, settings.task):
-        return LabelFrame(new, frame.versions), {"rows_from": NEW_LABELS}
-    return frame, {"rows_from": HOLDOUT, "holdout_rows": frame.rows.num_rows - new.num_rows}
+    """Choose the labels that no training knew where they are enough, else all that no training fitted on.
+
+    Of more than `gate.max_rows` a sample, by the gate's seed: both versions are scored on the same rows.
+
+    Raises:
+        LabelError: If there is none.
+    """
+    limits, task = context.settings.gate, context.settings.task
+    known = KnownLabels.at(context.ws, context.namespace, spine, context.as_of, after=after)
+    newer = known.newer_than(known_then)
+    counts = newer.count()
+    if enough(counts.rows, counts.rarer, limits, task):
+        frame = newer.frame(at_most=limits.max_rows, seed=limits.seed, rows=counts.rows)
+        return frame, {"rows_from": NEW_LABELS, "known_rows": frame.known_rows}
+    frame = known.frame(at_most=limits.max_rows, seed=limits.seed)
+    then = pc.less_equal(frame.rows.column(LABEL_KNOWN_AT), pa.scalar(known_then, TIMESTAMP))
+    held_out = int(pc.sum(then.cast(pa.int64())).as_py() or 0)
+    return frame, {"rows_from": HOLDOUT, "known_rows": frame.known_rows, "holdout_rows": held_out}
 
 
 def score(
@@ -160,18 +172,20 @@ def _score_champion(
 
 
 def training_labels(ws: Workspace, namespace: Namespace, spine: LabelSpine, version: ModelVersion) -> pa.Table:
-    """Return the labelled spine rows that a version was fitted on; the label's column is called `label`."""
-    trained_as_of = time_of(version, TRAINED_AS_OF_TAG)
-    frame = known_labels(
-        ws,
-        namespace,
-        spine,
-        trained_as_of,
-        after=training_start(spine.settings.training, trained_as_of),
-        until=time_of(version, TRAINED_THROUGH_TAG),
-    )
-    labels = frame.rows.column(spine.label).cast(pa.float64())
-    return frame.rows.drop_columns([spine.label]).append_column("label", labels)
+    """Return the labelled spine rows that a version was fitted on; the label's column is called `label`.
+
+    Raises:
+        LabelError: If none of them is there.
+    """
+    trained_as_of, through = time_of(version, TRAINED_AS_OF_TAG), time_of(version, TRAINED_THROUGH_TAG)
+    start = training_start(spine.settings.training, trained_as_of)
+    # The training's own sample, cut where it was cut: one of the fitted rows alone would be another.
+    rows = known_labels(ws, namespace, spine, trained_as_of, after=start).rows
+    rows = rows.filter(pc.less_equal(rows.column(spine.prediction_time), pa.scalar(through, TIMESTAMP)))
+    if not rows.num_rows:
+        raise LabelError(f"No label that version {version.version} of {version.name} was fitted on is there any more.")
+    labels = rows.column(spine.label).cast(pa.float64())
+    return rows.drop_columns([spine.label]).append_column("label", labels)
 
 
 def _feature_spec(ws: Workspace, version: ModelVersion) -> FeatureSpec:
@@ -191,10 +205,8 @@ def _feature_facts(context: StageContext, version: ModelVersion, spec: FeatureSp
         for table in spec.tables:
             time_column = tables.describe(table.table_name).timeseries_column
             if time_column is not None:
-                times = tables.to_arrow(
-                    table.table_name, at_most=10**9, columns=[time_column], filters=[(time_column, "<=", context.as_of)]
-                )
-                newest[table.table_name] = pc.max(times.column(time_column)).as_py()
+                known: list[Filter] = [(time_column, "<=", context.as_of)]
+                newest[table.table_name] = tables.largest(table.table_name, time_column, filters=known)
     counts = {name: trained[name].counts for name in names if name in trained}
     trained_shares = {name: count.nulls / max(count.rows, 1) for name, count in counts.items()}
     return FeatureFacts(null_share=shares, trained_null_share=trained_shares, newest=newest)

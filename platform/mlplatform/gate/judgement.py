@@ -11,7 +11,7 @@ from mlplatform.features.functions import FeatureFunctionSpec
 from mlplatform.gate import evaluation, promotion
 from mlplatform.gate.champion_gate import ChampionGate
 from mlplatform.gate.checks.base import CheckResult, Evidence
-from mlplatform.gate.decision import Decision, decision_id
+from mlplatform.gate.decision import Decision, decision_id, limits_text
 from mlplatform.ops.context import StageContext
 from mlplatform.protocols.registry import ModelVersion
 from mlplatform.refine.spine import LabelSpine
@@ -53,7 +53,7 @@ def judge(
         functions: The use case's feature functions.
         trusted_types: Types that its stored models may hold beyond the platform's own.
     """
-    checks, limits = gate(context.settings), context.settings.gate.model_dump_json()
+    checks, limits = gate(context.settings), limits_text(context.settings.gate)
     number, other = challenger.version, champion.version if champion else None
     try:
         gathered = evaluation.gather(
@@ -73,7 +73,7 @@ def could_not_look(
     context: StageContext, challenger: ModelVersion, champion: int | None, error: Exception
 ) -> Judgement:
     """Return the rejection of a challenger that the gate could not look at."""
-    limits = context.settings.gate.model_dump_json()
+    limits = limits_text(context.settings.gate)
     message = error.message if isinstance(error, PlatformError) else f"{type(error).__name__}: {error}"
     why = f"the gate could not look: {message}"
     rejected = Decision(

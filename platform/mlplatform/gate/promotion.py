@@ -40,6 +40,8 @@ class GateDetails(Details):
         challenger: The version decided about.
         champion: The champion it was compared with; None: there was none.
         rows_from: Where the rows come from that both were compared on.
+        rows: How many those were.
+        known_rows: How many labelled rows there were; more than `rows`, where those are a sample.
         checks: Every check, as `CheckResult.to_record` gives it, without bars of plots.
         steps: What was done, or would be, a line for each action.
         dry_run: Whether nothing was changed.
@@ -53,6 +55,8 @@ class GateDetails(Details):
     challenger: int | None = None
     champion: int | None = None
     rows_from: str | None = None
+    rows: int | None = None
+    known_rows: int | None = None
     checks: list[dict[str, Any]] = Field(default_factory=list)
     steps: list[str] = Field(default_factory=list)
     dry_run: bool = False
@@ -302,6 +306,8 @@ def plan(
         challenger=number,
         champion=decision.champion_version,
         rows_from=decision.evaluation.get("rows_from"),
+        rows=decision.evaluation.get("rows"),
+        known_rows=decision.evaluation.get("known_rows"),
         checks=[check.to_record(histogram=False) for check in decision.checks],
         steps=[action.text for action in (*first, *todo)],
         dry_run=dry_run,

@@ -19,6 +19,7 @@ FAILED = "failed"
 ENDED_WELL = (DONE, SKIPPED)
 BACKFILL = "backfill"
 ADOPT = "adopt"
+MAINTENANCE = "maintenance"
 
 
 @dataclass(frozen=True)
@@ -148,8 +149,8 @@ def _record(run: StageRun[Any]) -> StageRecord:
 
 
 def of_the_cycle(records: Iterable[StageRecord]) -> list[StageRecord]:
-    """Return the recorded stages without backfills and adoptions, which are no step of the cycle."""
-    return [record for record in records if record.stage not in (BACKFILL, ADOPT)]
+    """Return the recorded stages without backfills, adoptions and maintenance, which are no step of the cycle."""
+    return [record for record in records if record.stage not in (BACKFILL, ADOPT, MAINTENANCE)]
 
 
 def utc_now() -> datetime:

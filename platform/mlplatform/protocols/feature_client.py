@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
     from mlplatform.naming import ObjectName
     from mlplatform.protocols.feature_spec import FeatureSpec
-    from mlplatform.protocols.frames import Frame, FrameLike
+    from mlplatform.protocols.frames import Frame
     from mlplatform.protocols.lineage import Lineage
     from mlplatform.protocols.lookups import FeatureFunction, FeatureLookup
-    from mlplatform.protocols.tables import TableInfo
+    from mlplatform.protocols.tables import FrameLike, TableInfo
 
 
 MATCHED = "matched:"
@@ -96,11 +96,17 @@ class FeatureClient(Protocol):
         description: str | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> TableInfo:
-        """Create a feature table; `primary_keys` lists the timeseries column too."""
+        """Create a feature table; `primary_keys` lists the timeseries column too.
+
+        Its first rows may be a frame of `ws.frames`, a Spark DataFrame, Arrow or pandas, as in `write_table`.
+        """
         ...
 
     def write_table(self, *, name: ObjectName | str, df: Any, mode: str = "merge") -> None:
-        """Upsert rows by primary key."""
+        """Upsert rows by primary key.
+
+        Rows of `ws.frames` and of Spark stay in the engine that holds them.
+        """
         ...
 
     def read_table(self, *, name: ObjectName | str) -> DataFrame:
@@ -153,6 +159,15 @@ class FeatureClient(Protocol):
         **kwargs: Any,
     ) -> Any:
         """Log a model with the feature spec of its training set."""
+        ...
+
+    def lineage(self, model_uri: str) -> Lineage:
+        """Return which tables (with their Delta versions) and functions a model was trained on.
+
+        Raises:
+            FeatureStoreError: If the model was not logged with a training set.
+            RegistryError: If it cannot be read.
+        """
         ...
 
     def real_client(self) -> Any:

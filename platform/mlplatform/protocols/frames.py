@@ -17,18 +17,14 @@ import narwhals as nw
 from mlplatform.errors import TableError
 
 if TYPE_CHECKING:
-    import pandas as pd
     import pyarrow as pa
     from pyspark.sql import DataFrame
 
     from mlplatform.naming import ObjectName
-    from mlplatform.protocols.tables import Filter
+    from mlplatform.protocols.tables import Filter, FrameLike
 
 Frame: TypeAlias = "nw.LazyFrame[Any]"
 """A lazy relation of a workspace's engine."""
-
-FrameLike: TypeAlias = "Frame | DataFrame | pa.Table | pa.RecordBatch | pa.RecordBatchReader | pd.DataFrame"
-"""Rows on their way into a table or a frame."""
 
 
 @dataclass(frozen=True)
@@ -131,10 +127,12 @@ class Frames(Protocol):
         version: int | None = None,
         columns: Sequence[str] | None = None,
         filters: Sequence[Filter] = (),
+        any_of: Sequence[Filter] = (),
     ) -> Frame:
         """Return a table (or view) as a frame, pinned at a version (default: the newest one now).
 
-        Filters given here, rather than on the frame, let whole files be left out by their statistics.
+        Filters given here, rather than on the frame, let whole files be left out by their statistics. All of `filters`
+        hold for the rows, and at least one of `any_of`, if there are such.
 
         Raises:
             TableError: If the table, its version or a column does not exist.

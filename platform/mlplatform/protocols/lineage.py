@@ -35,6 +35,8 @@ class Lineage:
         labels: What it was trained to predict.
         model_uri: The model asked about; empty for a training set.
         frame_rule: How its columns become pandas, see `features.model_frame`; 0 for models older than the rule.
+        rows: Rows of the spine, where it came in memory, as a training's does; None where they were not counted, and in
+            older records.
     """
 
     tables: tuple[TableVersion, ...]
@@ -43,6 +45,7 @@ class Lineage:
     labels: tuple[str, ...]
     model_uri: str = ""
     frame_rule: int = AS_VALUES_SUGGEST
+    rows: int | None = None
 
     def save(self, folder: Path) -> None:
         """Write the record beside the feature spec."""
@@ -66,6 +69,7 @@ class Lineage:
                 labels=tuple(content["labels"]),
                 model_uri=model_uri,
                 frame_rule=int(content.get("frame_rule", AS_VALUES_SUGGEST)),
+                rows=content.get("rows"),
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise FeatureStoreError(

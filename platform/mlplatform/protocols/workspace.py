@@ -12,6 +12,7 @@ from mlplatform.protocols.feature_client import FeatureClient
 from mlplatform.protocols.frames import Frames
 from mlplatform.protocols.functions import Functions
 from mlplatform.protocols.landing import AutoLoader
+from mlplatform.protocols.maintenance import Maintenance
 from mlplatform.protocols.operations import Access, Jobs, Monitors, Upload
 from mlplatform.protocols.registry import Registry
 from mlplatform.protocols.tables import Tables
@@ -71,6 +72,11 @@ class Workspace(Protocol):
     @property
     def frames(self) -> Frames:
         """Frames: lazy relations of tables' rows."""
+        ...
+
+    @property
+    def maintenance(self) -> Maintenance:
+        """Compaction and retention of Delta tables."""
         ...
 
     @property

@@ -37,6 +37,7 @@ class DecisionFacts:
         challenger: Version decided about.
         champion: Version compared with; None for the first.
         rows: Labelled rows that both were compared on.
+        known_rows: Labelled rows that were known; more than `rows` where those are a sample. None: not on record.
         gain: Against the champion; None where there was none, or too little evidence to compare.
         checks: Every check, in order.
         kind: `gate`, `override`, `rollback` or `adoption`.
@@ -57,6 +58,13 @@ class DecisionFacts:
     kind: str = "gate"
     decided_by: str = ""
     rows_from: str = ""
+    known_rows: int | None = None
+
+    @property
+    def sampled_from(self) -> int | None:
+        """How many labelled rows the rows are a sample of; None where they are all."""
+        more = self.rows is not None and self.known_rows is not None and self.known_rows > self.rows
+        return self.known_rows if more else None
 
 
 @dataclass(frozen=True)
@@ -145,6 +153,7 @@ def _decision(event: GateEvent) -> DecisionFacts:
         kind=event.kind or "gate",
         decided_by=event.decided_by or "",
         rows_from=event.evaluation.get("rows_from", ""),
+        known_rows=event.evaluation.get("known_rows"),
     )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from mlplatform.code_digest import code_digest
-from mlplatform.config.settings import UseCaseSettings
+from mlplatform.config.settings import TRAINING_ROWS, TrainingSettings, UseCaseSettings
 from mlplatform.errors import LabelError
 from mlplatform.features.model_frame import model_frame
 from mlplatform.protocols.lineage import RULE
@@ -135,7 +135,7 @@ def training_key(trainer: Trainer, data: TrainingData, settings: UseCaseSettings
     text = json.dumps(
         [
             data.digest,
-            settings.training.model_dump(mode="json"),
+            _what_counts(settings.training),
             code_digest(type(trainer)),
             sklearn.__version__,
             # A model that was fitted on other types is another model.
@@ -143,6 +143,16 @@ def training_key(trainer: Trainer, data: TrainingData, settings: UseCaseSettings
         ]
     )
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _what_counts(options: TrainingSettings) -> dict[str, Any]:
+    """Return the settings as they go into the key; the default bound as before there was one.
+
+    Which rows it lets through shows in the data's digest, and models trained before keep their keys.
+    """
+    content = options.model_dump(mode="json")
+    unset = max(TRAINING_ROWS, options.min_rows)
+    return content | {"max_rows": None} if options.max_rows == unset else content
 
 
 def train(

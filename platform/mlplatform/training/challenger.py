@@ -27,7 +27,13 @@ from mlplatform.training.reference import PROFILE_FILE
 from mlplatform.training.source_version import source_version
 from mlplatform.training.split import time_split
 from mlplatform.training.trainer import Trainer
-from mlplatform.training.version_tags import KEY_TAG, TRAINED_AS_OF_TAG, TRAINED_THROUGH_TAG
+from mlplatform.training.version_tags import (
+    KEY_TAG,
+    KNOWN_ROWS_TAG,
+    TRAINED_AS_OF_TAG,
+    TRAINED_THROUGH_TAG,
+    TRAINING_ROWS_TAG,
+)
 
 FAILURE_TAG = "failure"
 _LONGEST = 500
@@ -107,7 +113,7 @@ class Registration:
             return
         registry, context = self.context.ws.registry, self.context
         metrics = {name: value for name, value in registry.run(version).metrics.items() if name.startswith(_HOLDOUT)}
-        registry.log_metrics(version, metrics, context.as_of)
+        registry.log_metrics(version, metrics | self._rows(), context.as_of)
         with TemporaryDirectory() as folder:
             digest = artifacts.digest(registry.download(version, Path(folder)))
         options = context.settings.training
@@ -132,7 +138,12 @@ class Registration:
         calibration = None
         if self.context.settings.task == "classification":
             calibration = estimate.fit_calibration(labels[holdout], candidate.holdout_predictions)
-        return profiles.to_dict(profile, calibration, baseline.learn(labels[: holdout.start]))
+        content = profiles.to_dict(profile, calibration, baseline.learn(labels[: holdout.start]))
+        return content | self._rows()
+
+    def _rows(self) -> dict[str, int]:
+        """Return on how many labelled rows it was trained and evaluated, and how many were known."""
+        return {TRAINING_ROWS_TAG: self.data.labels.size, KNOWN_ROWS_TAG: self.frame.known_rows}
 
     def _tables_read(self) -> list[TableRead]:
         spine = str(self.context.namespace.gold(SPINE))
@@ -164,6 +175,7 @@ class Registration:
         return {
             "dataset_version": self.data.digest,
             "git_sha": source_version(self.folder),
+            **{name: str(count) for name, count in self._rows().items()},
             **context.tags,
             "env": context.ws.env,
         }

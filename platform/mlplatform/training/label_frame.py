@@ -1,17 +1,22 @@
-"""The label frame: spine rows whose label was known by a time, sorted so that the same data gives the same frame."""
+"""The label frame: spine rows whose label was known by a time, sorted so that the same data gives the same frame.
+
+The engine counts, joins and draws; at most so many rows are collected as a training or a gate takes.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
+import narwhals as nw
 import pyarrow as pa
 
 from mlplatform.as_of import Duration, parse_as_of, shown
 from mlplatform.config.settings import TrainingSettings
 from mlplatform.errors import LabelError
 from mlplatform.naming import Namespace
+from mlplatform.protocols.frames import Frame
 from mlplatform.protocols.tables import Filter
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.spine import LABEL_KNOWN_AT, LABELS, SPINE, LabelSpine
@@ -19,36 +24,149 @@ from mlplatform.refine.spine import LABEL_KNOWN_AT, LABELS, SPINE, LabelSpine
 
 @dataclass(frozen=True)
 class LabelFrame:
-    """Spine rows with their known labels.
+    """Spine rows with their known labels: all of them, or a sample.
 
     Attributes:
         rows: Keys, prediction time, spine columns, label, `label_known_at`; sorted by prediction time and keys.
         versions: Table -> Delta version of what it was read from.
+        known_rows: How many labelled rows were known; more than the frame has, where it is a sample.
     """
 
     rows: pa.Table
     versions: dict[str, int]
+    known_rows: int
 
     @property
     def digest(self) -> str:
         """Fingerprint of the rows: the same rows give the same text, whatever the tables' versions."""
         return table_digest(self.rows)
 
+    @property
+    def is_sample(self) -> bool:
+        """Whether more rows were known than it has."""
+        return self.known_rows > self.rows.num_rows
 
-def sample(frame: LabelFrame, rows: int, seed: int) -> LabelFrame:
-    """Return a random sample of a label frame, in the frame's order; the whole frame when it has no more rows.
+    def __str__(self) -> str:
+        """Return how many labelled rows of how many it has."""
+        return f"{self.rows.num_rows} labelled rows{f' of {self.known_rows}' if self.is_sample else ''}"
 
-    Args:
-        frame: The frame.
-        rows: Size of the sample.
-        seed: The same seed and frame give the same sample.
+
+@dataclass(frozen=True)
+class LabelCounts:
+    """How many labels there are; of a classification, how many of each class (a regression's say nothing)."""
+
+    rows: int
+    positives: int
+    negatives: int
+
+    @property
+    def rarer(self) -> int:
+        """Rows of the rarer class."""
+        return min(self.positives, self.negatives)
+
+
+@dataclass(frozen=True)
+class KnownLabels:
+    """The labels known by a time, where they are: counted, joined and drawn by the engine, at pinned versions.
+
+    Use `KnownLabels.at`.
+
+    Attributes:
+        ws: The workspace.
+        namespace: The use case's.
+        spine: The use case's label spine.
+        as_of: The time.
+        known: Conditions on when a label was known.
+        window: Conditions on the prediction time.
+        versions: Table -> Delta version.
     """
-    if frame.rows.num_rows <= rows:
-        return frame
-    import numpy as np
 
-    chosen = np.sort(np.random.default_rng(seed).choice(frame.rows.num_rows, rows, replace=False))
-    return LabelFrame(rows=frame.rows.take(chosen).combine_chunks(), versions=frame.versions)
+    ws: Workspace
+    namespace: Namespace
+    spine: LabelSpine
+    as_of: datetime
+    known: tuple[Filter, ...]
+    window: tuple[Filter, ...]
+    versions: dict[str, int]
+
+    @classmethod
+    def at(
+        cls,
+        ws: Workspace,
+        namespace: Namespace,
+        spine: LabelSpine,
+        as_of: datetime,
+        *,
+        after: datetime | None = None,
+        until: datetime | None = None,
+    ) -> KnownLabels:
+        """Return the labels known by `as_of`; see `known_labels`."""
+        window: list[Filter] = []
+        if after is not None:
+            window.append((spine.prediction_time, ">", after))
+        if until is not None:
+            window.append((spine.prediction_time, "<=", until))
+        versions = {str(name): ws.tables.version(name) for name in (namespace.gold(LABELS), namespace.gold(SPINE))}
+        return cls(ws, namespace, spine, as_of, ((LABEL_KNOWN_AT, "<=", as_of),), tuple(window), versions)
+
+    def newer_than(self, moment: datetime) -> KnownLabels:
+        """Return those of them that were not known by a moment."""
+        return replace(self, known=(*self.known, (LABEL_KNOWN_AT, ">", moment)))
+
+    def count(self) -> LabelCounts:
+        """Count them, one aggregate."""
+        label = nw.col(self.spine.label).cast(nw.Float64())
+        counted = self._labels().select(
+            nw.len().alias("rows"),
+            (label == 1).cast(nw.Int64()).sum().alias("positives"),
+            (label == 0).cast(nw.Int64()).sum().alias("negatives"),
+        )
+        rows = self.ws.frames.collect(counted, at_most=1, what="the number of known labels").to_pylist()
+        return LabelCounts(**{name: int(value or 0) for name, value in rows[0].items()})
+
+    def frame(self, *, at_most: int, seed: int, rows: int | None = None) -> LabelFrame:
+        """Return them with their spine rows; of more than `at_most`, a sample.
+
+        The sample is a function of keys and seed alone: the order of the rows, files and homes make no difference, and
+        a smaller one is a part of a larger one. Each row is as likely as another, whatever its label.
+
+        Args:
+            at_most: How many rows.
+            seed: Of the sample.
+            rows: How many labels are known, where they have been counted.
+
+        Raises:
+            LabelError: If no label was known yet.
+        """
+        known_rows = self.ws.frames.count(self._labels()) if rows is None else rows
+        if not known_rows:
+            after = [value for _, operator, value in self.window if operator == ">"]
+            since = f" for predictions after {shown(after[0])}" if after else ""
+            raise LabelError(
+                f"No label of {self.namespace.use_case} is known at {shown(self.as_of)}{since}.",
+                hint=f"A label is known {self.spine.settings.label.horizon} after its prediction: choose a later "
+                "--as-of.",
+            )
+        keys, labels = list(self.spine.primary_keys), self._labels()
+        if known_rows > at_most:
+            labels = self.ws.frames.sample(labels, keys=keys, at_most=at_most, seed=seed)
+        facts = self._read(SPINE, (self.spine.prediction_time, "<=", self.as_of), *self.window)
+        columns = [*facts.collect_schema().names(), self.spine.label, LABEL_KNOWN_AT]
+        joined = facts.join(labels, on=keys, how="inner").select(*columns)
+        table = self.ws.frames.collect(joined, at_most=at_most, what="labelled rows of the spine")
+        return LabelFrame(
+            rows=table.sort_by(self.spine.order).combine_chunks(),
+            versions=self.versions,
+            known_rows=known_rows if known_rows > at_most else table.num_rows,
+        )
+
+    def _labels(self) -> Frame:
+        columns = [*self.spine.primary_keys, self.spine.label, LABEL_KNOWN_AT]
+        return self._read(LABELS, *self.known, *self.window).select(*columns)
+
+    def _read(self, table: str, *filters: Filter) -> Frame:
+        name = self.namespace.gold(table)
+        return self.ws.frames.read(name, version=self.versions[str(name)], filters=filters)
 
 
 def known_labels(
@@ -60,7 +178,7 @@ def known_labels(
     after: datetime | None = None,
     until: datetime | None = None,
 ) -> LabelFrame:
-    """Return the rows whose label was known by `as_of`.
+    """Return the rows whose label was known by `as_of`; of more than `training.max_rows`, the sample of a training.
 
     Args:
         ws: The workspace.
@@ -73,27 +191,9 @@ def known_labels(
     Raises:
         LabelError: If no label was known yet.
     """
-    labels, rows = namespace.gold(LABELS), namespace.gold(SPINE)
-    time = spine.prediction_time
-    window: list[Filter] = []
-    if after is not None:
-        window.append((time, ">", after))
-    if until is not None:
-        window.append((time, "<=", until))
-    versions = {str(name): ws.tables.version(name) for name in (labels, rows)}
-    known_rows = ws.tables.to_arrow(
-        labels, at_most=10**9, version=versions[str(labels)], filters=[(LABEL_KNOWN_AT, "<=", as_of), *window]
-    )
-    if not known_rows.num_rows:
-        since = f" for predictions after {shown(after)}" if after else ""
-        raise LabelError(
-            f"No label of {namespace.use_case} is known at {shown(as_of)}{since}.",
-            hint=f"A label is known {spine.settings.label.horizon} after its prediction: choose a later --as-of.",
-        )
-    facts = ws.tables.to_arrow(rows, at_most=10**9, version=versions[str(rows)], filters=[(time, "<=", as_of), *window])
-    joined = facts.join(known_rows, keys=list(spine.primary_keys), join_type="inner")
-    columns = [*facts.column_names, spine.label, LABEL_KNOWN_AT]
-    return LabelFrame(rows=joined.select(columns).sort_by(spine.order).combine_chunks(), versions=versions)
+    options = spine.settings.training
+    known = KnownLabels.at(ws, namespace, spine, as_of, after=after, until=until)
+    return known.frame(at_most=options.max_rows, seed=options.seed)
 
 
 def training_start(options: TrainingSettings, as_of: datetime) -> datetime | None:

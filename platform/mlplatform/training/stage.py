@@ -17,14 +17,16 @@ from mlplatform.ops.result import Details, StageResult
 from mlplatform.ops.stage import Stage
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.spine import LABELS, SPINE, LabelSpine
+from mlplatform.statistics.metrics import Vector
 from mlplatform.training.candidate import Candidate, training_data, training_key
 from mlplatform.training.challenger import Registration, make_challenger
-from mlplatform.training.label_frame import known_labels, sample, training_start
+from mlplatform.training.label_frame import LabelFrame, known_labels, training_start
 from mlplatform.training.search import FailedTrial
 from mlplatform.training.trainer import Trainer
 
 NAME = "train"
 _MOST_FAILED = 20
+_FEW = 1000
 
 
 class TrainDetails(Details):
@@ -41,6 +43,8 @@ class TrainDetails(Details):
         version: Of the registered model.
         run_id: The training's run in MLflow.
         dataset_version: Fingerprint of inputs and labels.
+        training_rows: Labelled rows that it was trained and evaluated on.
+        known_rows: Labelled rows that were known; more, where it was trained on a sample.
     """
 
     packaged_without_client: str = ""
@@ -53,6 +57,22 @@ class TrainDetails(Details):
     version: int | None = None
     run_id: str = ""
     dataset_version: str = ""
+    training_rows: int = 0
+    known_rows: int = 0
+
+    def warn_of_few(self, frame: LabelFrame, labels: Vector) -> None:
+        """Say aloud when a classification's sample holds few rows of a class: it is drawn whatever the label.
+
+        Args:
+            frame: The sample.
+            labels: Its labels, shape (rows,).
+        """
+        rarer = int(min((labels == 1).sum(), (labels == 0).sum()))
+        if rarer < _FEW:
+            self.note(
+                f"The training's sample, {frame}, holds only {rarer} rows of the rarer class, for it is drawn whatever "
+                "the label: raise training.max_rows."
+            )
 
     def describe(self, candidate: Candidate) -> None:
         """Take over what is worth recording of a candidate."""
@@ -111,14 +131,13 @@ class Train(Stage[TrainDetails]):
             context.progress(f"{refusal}: it is packaged and registered without the client")
         after = training_start(options, context.as_of)
         frame = known_labels(ws, context.namespace, self.spine, context.as_of, after=after)
-        known_rows = frame.rows.num_rows
-        if options.max_rows is not None:
-            frame = sample(frame, options.max_rows, options.seed)
-        context.progress(f"training set of {frame.rows.num_rows} labelled rows, of {known_rows} known")
+        context.progress(f"training set: {frame}")
         register_functions(ws, context.namespace, self.functions)
         data = training_data(ws, self.trainer, self.spine, frame, context.settings)
         key = training_key(self.trainer, data, context.settings)
-        details = TrainDetails()
+        details = TrainDetails(training_rows=data.labels.size, known_rows=frame.known_rows)
+        if frame.is_sample and context.settings.task == "classification":
+            details.warn_of_few(frame, data.labels)
         if refusal:
             details.packaged_without_client = refusal
         registration = Registration(context, self.trainer, self.folder, frame, data, key)
@@ -137,7 +156,7 @@ class Train(Stage[TrainDetails]):
             details,
             inputs=frame.versions,
             outputs={str(context.model): version.version},
-            rows_in=known_rows,
+            rows_in=frame.known_rows,
             rows_out=data.labels.size,
         )
 

@@ -11,6 +11,7 @@ from mlplatform.protocols.registry import ModelVersion
 KEY_TAG = "training_key"
 TRAINED_AS_OF_TAG = "trained_as_of"
 TRAINED_THROUGH_TAG = "trained_through"
+TRAINING_ROWS_TAG, KNOWN_ROWS_TAG = "training_rows", "known_rows"
 
 
 def time_of(version: ModelVersion, tag: str) -> datetime:

@@ -41,7 +41,7 @@ KINDS = {
     "registered_models": RegisteredModel,
     "experiments": MlflowExperiment,
 }
-JOBS = ("setup", "features", "train", "score", "monitor", "main_pipeline")
+JOBS = ("setup", "features", "train", "score", "monitor", "maintenance", "main_pipeline")
 PYPROJECT = tomllib.loads((PROJECT / "pyproject.toml").read_text())
 JOB_REFERENCES = {"job.start_time.iso_date"}
 
@@ -103,6 +103,7 @@ def test_tasks_are_named_as_the_stages_and_run_in_order() -> None:
         "credit_risk_train": ["train", "gate"],
         "credit_risk_score": ["score"],
         "credit_risk_monitor": ["monitor", "retrain"],
+        "credit_risk_maintenance": ["maintenance"],
         "credit_risk_main_pipeline": ["setup", "features", "train", "score", "monitor"],
     }
     for key, job, _ in tasks():

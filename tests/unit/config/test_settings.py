@@ -247,6 +247,22 @@ def test_a_sample_as_large_as_the_least_will_do(load, most):
     assert load(BASE + f"training: {{max_rows: {most}, min_rows: 500}}\n").training.min_rows == 500
 
 
+def test_a_training_is_bounded_whatever_is_left_out(load):
+    assert load(BASE).training.max_rows == load(BASE + "training: {max_rows: null}\n").training.max_rows == 1_000_000
+    assert load(BASE).gate.max_rows == 200_000
+    # What was a valid file before there were bounds is one still.
+    assert load(BASE + "training: {min_rows: 2000000}\n").training.max_rows == 2_000_000
+    text = "owner: me\nlabel: {horizon: 1 day}\ngate: {floor: 0.6, min_rows: 300000}\n"
+    assert load(text).gate.max_rows == 300_000
+
+
+def test_evidence_smaller_than_the_least_that_is_decided_on_is_refused(load):
+    text = "owner: me\nlabel: {horizon: 1 day}\ngate: {floor: 0.6, min_rows: 500, max_rows: 499}\n"
+    with pytest.raises(ConfigError, match=r"gate.max_rows is below gate.min_rows"):
+        load(text)
+    assert load(text.replace("499", "500")).gate.max_rows == 500
+
+
 @pytest.mark.parametrize("threshold", [15.0, 0.0, -3, "0"])
 def test_an_event_is_for_regressions(load, threshold):
     text = f"owner: me\nlabel: {{horizon: 1 day, event_above: {threshold}}}\ngate: {{floor: 1}}\n"

@@ -81,6 +81,12 @@ class Evidence:
     signatures: tuple[ModelSignature, ModelSignature | None] | None = None
     seconds_per_1000_rows: float | None = None
 
+    @property
+    def of_how_many(self) -> str:
+        """Of how many labelled rows these are a sample, as in ` of 52000`; empty where they are all."""
+        known = self.source.get("known_rows", 0)
+        return f" of {known}" if known > self.labels.size else ""
+
     def column(self, name: str, *, setting: str) -> pa.ChunkedArray[Any]:
         """Return a column of the frame.
 

@@ -14,9 +14,9 @@ def rarest_class(labels: Vector) -> int:
     return int(min((labels == 1).sum(), (labels == 0).sum()))
 
 
-def enough(labels: Vector, limits: GateSettings, task: str) -> bool:
-    """Tell whether so many labels are enough for a decision."""
-    return labels.size >= limits.min_rows and (task != "classification" or rarest_class(labels) >= limits.min_positives)
+def enough(rows: int, rarest: int, limits: GateSettings, task: str) -> bool:
+    """Tell whether so many labels, so many of them of the rarer class, are enough for a decision."""
+    return rows >= limits.min_rows and (task != "classification" or rarest >= limits.min_positives)
 
 
 class EnoughEvidence(GateCheck):
@@ -27,16 +27,18 @@ class EnoughEvidence(GateCheck):
     def run(self, evidence: Evidence) -> CheckResult:
         """Count."""
         rows, limits = int(evidence.labels.size), self.limits
+        labelled = f"{rows} labelled rows{evidence.of_how_many}"
         if rows < limits.min_rows:
-            detail = f"{rows} labelled rows, {limits.min_rows} are needed"
+            detail = f"{labelled}, {limits.min_rows} are needed"
             return self.verdict(False, detail, rows, limits.min_rows, rows=rows)
         if self.settings.task != "classification":
-            return self.verdict(True, f"{rows} labelled rows", rows, limits.min_rows, rows=rows)
+            return self.verdict(True, labelled, rows, limits.min_rows, rows=rows)
         rarest = rarest_class(evidence.labels)
         if np.isfinite(evidence.labels).all() and rarest < limits.min_positives:
-            detail = f"{rarest} rows of the rarer class, {limits.min_positives} are needed"
+            way_out = f"; the rows are a sample{evidence.of_how_many}: gate.max_rows" if evidence.of_how_many else ""
+            detail = f"{rarest} rows of the rarer class, {limits.min_positives} are needed{way_out}"
             return self.verdict(False, detail, rarest, limits.min_positives, rows=rows, rarest_class=rarest)
-        detail = f"{rows} labelled rows, {rarest} of the rarer class"
+        detail = f"{labelled}, {rarest} of the rarer class"
         return self.verdict(True, detail, rows, limits.min_rows, rows=rows, rarest_class=rarest)
 
 

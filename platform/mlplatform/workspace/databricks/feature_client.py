@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from mlflow.models.model import ModelInfo
     from pyspark.sql import DataFrame, SparkSession
 
-    from mlplatform.protocols.frames import Frame, FrameLike
+    from mlplatform.protocols.frames import Frame
+    from mlplatform.protocols.tables import FrameLike
     from mlplatform.workspace.databricks.functions import DatabricksFunctions
     from mlplatform.workspace.databricks.registry import DatabricksRegistry
     from mlplatform.workspace.databricks.tables import DatabricksTables
@@ -83,8 +84,9 @@ class DatabricksFeatureClient(FeatureClientBase[SparkFrame, UnityTable, Databric
         with asked(f"Building the environment of {model_uri}"):
             return str(self._client.build_model_env(model_uri, save_path))
 
-    def _rows(self, df: Any, *, of: str) -> Rows:
-        return rows_in(df, of=of)
+    @contextmanager
+    def _rows(self, df: Any, *, of: str) -> Iterator[Rows]:
+        yield rows_in(df, of=of)
 
     def _frame(self, df: Any, *, of: str) -> SparkFrame:
         return SparkFrame.of(self._spark(), df, what=of)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mlplatform.workspace.databricks.frames import DatabricksFrames
     from mlplatform.workspace.databricks.functions import DatabricksFunctions
     from mlplatform.workspace.databricks.jobs import DatabricksJobs
+    from mlplatform.workspace.databricks.maintenance import DatabricksMaintenance
     from mlplatform.workspace.databricks.monitors import DatabricksMonitors
     from mlplatform.workspace.databricks.registry import DatabricksRegistry
     from mlplatform.workspace.databricks.secrets import DatabricksSecrets
@@ -120,6 +121,13 @@ class DatabricksWorkspace(SharedWorkspace):
     def frames(self) -> DatabricksFrames:
         """Spark DataFrames."""
         return self.tables.frames
+
+    @cached_property
+    def maintenance(self) -> DatabricksMaintenance:
+        """OPTIMIZE and VACUUM, or predictive optimization."""
+        from mlplatform.workspace.databricks.maintenance import DatabricksMaintenance
+
+        return DatabricksMaintenance(self.unity)
 
     @cached_property
     def auto_loader(self) -> DatabricksAutoLoader:

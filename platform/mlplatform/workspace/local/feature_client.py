@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from mlplatform.errors import FeatureStoreError
 from mlplatform.workspace.local import duck, model_logging, scoring, staging
-from mlplatform.workspace.local.feature_frames import FrameExchange
+from mlplatform.workspace.local.feature_frames import FrameExchange, rows_in
 from mlplatform.workspace.local.feature_specs import LocalFeatureSpecs
 from mlplatform.workspace.local.feature_tables import OpenDeltaTable, open_tables
 from mlplatform.workspace.local.lookup_sources import Sources
@@ -19,7 +19,7 @@ from mlplatform.workspace.local.parquet_rows import ParquetRows
 from mlplatform.workspace.local.training_set import Engine, LocalTrainingSet
 from mlplatform.workspace.shared import model_store
 from mlplatform.workspace.shared.feature_client import FeatureClientBase
-from mlplatform.workspace.shared.feature_frames import ArrowRows, frame_in
+from mlplatform.workspace.shared.feature_frames import Rows, frame_in
 from mlplatform.workspace.shared.frames import is_lazy
 from mlplatform.workspace.shared.scoring import BatchScoring, Environment, ScoredFrame
 
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from mlflow.models.model import ModelInfo
     from pyspark.sql import DataFrame, SparkSession
 
-    from mlplatform.protocols.frames import Frame, FrameLike
+    from mlplatform.protocols.frames import Frame
+    from mlplatform.protocols.tables import FrameLike
     from mlplatform.workspace.local.functions import LocalFunctions
     from mlplatform.workspace.local.registry import LocalRegistry
     from mlplatform.workspace.local.tables import LocalTables
@@ -35,10 +36,10 @@ if TYPE_CHECKING:
     from mlplatform.workspace.shared.training_set import Declaration
 
 MEMORY_LIMIT = "4GB"
-Rows = pa.Table | ParquetRows
+RowsToScore = pa.Table | ParquetRows
 
 
-class LocalFeatureClient(FeatureClientBase[Rows, OpenDeltaTable, LocalTrainingSet]):
+class LocalFeatureClient(FeatureClientBase[RowsToScore, OpenDeltaTable, LocalTrainingSet]):
     """The feature client of the local workspace.
 
     Attributes:
@@ -98,10 +99,10 @@ class LocalFeatureClient(FeatureClientBase[Rows, OpenDeltaTable, LocalTrainingSe
             hint="Build it on Databricks, where score_batch(prebuilt_env_uri=...) takes it.",
         )
 
-    def _rows(self, df: Any, *, of: str) -> ArrowRows:
-        return ArrowRows(frame_in(df, of=of))
+    def _rows(self, df: Any, *, of: str) -> AbstractContextManager[Rows]:
+        return rows_in(self._delta_tables.frames, df, of=of)
 
-    def _frame(self, df: Any, *, of: str) -> Rows:
+    def _frame(self, df: Any, *, of: str) -> RowsToScore:
         if isinstance(df, ParquetRows):
             return df
         if is_lazy(df):
@@ -112,7 +113,7 @@ class LocalFeatureClient(FeatureClientBase[Rows, OpenDeltaTable, LocalTrainingSe
         return open_tables(self._delta_tables, names)
 
     def _training_set(
-        self, frame: Rows, declaration: Declaration, tables: Mapping[str, OpenDeltaTable]
+        self, frame: RowsToScore, declaration: Declaration, tables: Mapping[str, OpenDeltaTable]
     ) -> LocalTrainingSet:
         engine = Engine(tables=self._delta_tables, exchange=self._exchange, memory_limit=self.memory_limit)
         recorded = {item.table_name: tables[item.table_name] for item in declaration.spec.tables}
@@ -135,10 +136,10 @@ class LocalFeatureClient(FeatureClientBase[Rows, OpenDeltaTable, LocalTrainingSe
                 f"env_manager {environment.env_manager!r} is not supported here.", hint="Use 'local'."
             )
 
-    def _scored(self, request: BatchScoring[Rows, OpenDeltaTable]) -> DataFrame:
+    def _scored(self, request: BatchScoring[RowsToScore, OpenDeltaTable]) -> DataFrame:
         return self._exchange.to_spark(self._batches(request, self._predict(request)), request.plan.schema)
 
-    def _scored_arrow(self, request: BatchScoring[Rows, OpenDeltaTable]) -> pa.Table:
+    def _scored_arrow(self, request: BatchScoring[RowsToScore, OpenDeltaTable]) -> pa.Table:
         return pa.Table.from_batches(list(self._batches(request, self._predict(request))), schema=request.plan.schema)
 
     @contextmanager
@@ -146,7 +147,7 @@ class LocalFeatureClient(FeatureClientBase[Rows, OpenDeltaTable, LocalTrainingSe
         with self._delta_tables.frames.staged_files(frame, order_by=keys) as folder:
             yield ParquetRows.of(staging.only_file(folder))
 
-    def _scored_frame(self, request: BatchScoring[Rows, OpenDeltaTable], wanted: ScoredFrame) -> Frame:
+    def _scored_frame(self, request: BatchScoring[RowsToScore, OpenDeltaTable], wanted: ScoredFrame) -> Frame:
         predict, folder = self._predict(request), request.scratch / "scored"
         folder.mkdir()
         batches = self._batches(request, predict, wanted.batch_rows)
@@ -157,7 +158,7 @@ class LocalFeatureClient(FeatureClientBase[Rows, OpenDeltaTable, LocalTrainingSe
             )
         return self._delta_tables.frames.of_files(folder)
 
-    def _predict(self, request: BatchScoring[Rows, OpenDeltaTable]) -> scoring.Predict:
+    def _predict(self, request: BatchScoring[RowsToScore, OpenDeltaTable]) -> scoring.Predict:
         model, params = model_store.load_model(request.model), request.environment.params
 
         def predict(rows: Any) -> Any:
@@ -166,7 +167,10 @@ class LocalFeatureClient(FeatureClientBase[Rows, OpenDeltaTable, LocalTrainingSe
         return predict
 
     def _batches(
-        self, request: BatchScoring[Rows, OpenDeltaTable], predict: scoring.Predict, batch_rows: int | None = None
+        self,
+        request: BatchScoring[RowsToScore, OpenDeltaTable],
+        predict: scoring.Predict,
+        batch_rows: int | None = None,
     ) -> Iterator[pa.RecordBatch]:
         sources = Sources(
             tables={name: table.handle for name, table in request.tables.items()},

@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import shutil
 import uuid
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import narwhals as nw
 import pyarrow as pa
 
 from mlplatform.errors import TableError
 from mlplatform.naming import ObjectName, quote
-from mlplatform.protocols.frames import Collection, Frame, FrameLike, note_collection, too_many
+from mlplatform.protocols.frames import Collection, Frame, note_collection, too_many
 from mlplatform.protocols.table_checks import check_columns
 from mlplatform.types import TIMESTAMP
 from mlplatform.workspace.local import duck, latest_view, staging
@@ -27,13 +28,25 @@ from mlplatform.workspace.shared.frames import filtered, is_lazy, is_spark_frame
 
 if TYPE_CHECKING:
     import duckdb
+    from deltalake import DeltaTable
     from pyspark.sql import DataFrame, SparkSession
 
-    from mlplatform.protocols.tables import Filter
-    from mlplatform.workspace.local.tables import LocalTables
+    from mlplatform.protocols.tables import Filter, FrameLike
 
 MEMORY_LIMIT = "2GB"
 _HASH = "__sample_hash"
+
+
+class DeltaFolders(Protocol):
+    """Where the tables' files are."""
+
+    def path(self, name: ObjectName | str) -> Path:
+        """Return the folder of a table or view."""
+        ...
+
+    def open(self, name: ObjectName | str, *, version: int | None = None) -> DeltaTable:
+        """Return the delta-rs handle of a table."""
+        ...
 
 
 class LocalFrames:
@@ -43,12 +56,14 @@ class LocalFrames:
     at a time.
     """
 
-    def __init__(self, tables: LocalTables, scratch: Path, spark: Callable[[], SparkSession]) -> None:
+    def __init__(self, tables: DeltaFolders, scratch: Path, spark: Callable[[], SparkSession]) -> None:
         """Take the tables, and the scratch folder, and what gives the Spark session when it is needed."""
         self._tables = tables
         self._scratch = scratch
         self._spark = spark
         self.ceiling: int | None = None
+        # Relation of what is staged -> its folder: written to a table, it is not computed into files again.
+        self._staged: weakref.WeakKeyDictionary[Any, Path] = weakref.WeakKeyDictionary()
 
     @cached_property
     def _connection(self) -> duckdb.DuckDBPyConnection:
@@ -61,20 +76,22 @@ class LocalFrames:
         version: int | None = None,
         columns: Sequence[str] | None = None,
         filters: Sequence[Filter] = (),
+        any_of: Sequence[Filter] = (),
     ) -> Frame:
         """Return a table (or view) as a frame, pinned at a version; files that hold no row asked for are left out."""
         view = latest_view.load(self._tables.path(name))
         table = self._tables.open(name if view is None else view.of, version=version)
         schema = duck.arrow_schema(table)
-        check_columns(name, schema, [*(columns or ()), *(item[0] for item in filters)])
+        asked = [item[0] for item in (*filters, *any_of)]
+        check_columns(name, schema, [*(columns or ()), *asked])
         with duck.computing(f"Reading {name}"):
             if view is not None:
                 relation = view.relation(duck.relation(self._connection, table, schema.names), schema, view.of)
             else:
-                needed = list(dict.fromkeys([*(columns or schema.names), *(item[0] for item in filters)]))
-                files = files_within(table, filters) if filters else None
+                needed = list(dict.fromkeys([*(columns or schema.names), *asked]))
+                files = files_within(table, filters, any_of) if asked else None
                 relation = duck.relation(self._connection, table, needed, files=files)
-        frame = filtered(nw.from_native(relation), schema, filters, name)
+        frame = filtered(nw.from_native(relation), schema, filters, name, any_of)
         return frame if columns is None else frame.select(*columns)
 
     def of(self, rows: FrameLike) -> Frame:
@@ -109,11 +126,20 @@ class LocalFrames:
     def staged(self, rows: FrameLike, *, order_by: Sequence[str] = ()) -> Iterator[Frame]:
         """Compute rows once, into Parquet in the scratch folder."""
         with self.staged_files(rows, order_by=order_by) as folder:
-            yield self.of_files(folder)
+            frame = self.of_files(folder)
+            self._staged[frame.to_native()] = folder
+            yield frame
 
     @contextmanager
     def staged_files(self, rows: FrameLike, *, order_by: Sequence[str] = ()) -> Iterator[Path]:
-        """Compute rows once, and give the folder of the Parquet files; with an order there is one file."""
+        """Compute rows once, and give the folder of the Parquet files; with an order there is one file.
+
+        A frame that is staged stays where it is.
+        """
+        staged = self._staged.get(rows.to_native()) if is_lazy(rows) and not order_by else None
+        if staged is not None:
+            yield staged
+            return
         if order_by:
             rows = self.of(rows).sort(*order_by)
         folder = self._folder()
@@ -122,6 +148,13 @@ class LocalFrames:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+    @staticmethod
+    def schema(frame: Frame) -> pa.Schema:
+        """Return a frame's columns in the types in which they are collected; no row is computed."""
+        with duck.computing("Reading the columns of a frame"):
+            nothing: pa.Table = frame.head(0).to_native().to_arrow_table()
+        return _normal(nothing, frame.collect_schema()).schema
 
     def collect(self, frame: Frame, *, at_most: int, what: str) -> pa.Table:
         """Return a frame's rows as Arrow, in normal types."""
@@ -168,10 +201,11 @@ class LocalFrames:
         return sample
 
     def close(self) -> None:
-        """Close the connection, if there is one."""
+        """Close the connection, if there is one, and what else spills to the scratch folder."""
         connection = self.__dict__.pop("_connection", None)
         if connection is not None:
             connection.close()
+        duck.close_instances(self._scratch)
 
     def _folder(self) -> Path:
         return self._scratch / "frames" / uuid.uuid4().hex

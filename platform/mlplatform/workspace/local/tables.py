@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import narwhals as nw
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from deltalake import DeltaTable, QueryBuilder
 
 from mlplatform.errors import TableError, did_you_mean
@@ -21,13 +21,10 @@ from mlplatform.naming import ObjectName, quote
 from mlplatform.protocols.table_checks import (
     check_columns,
     check_merge_keys,
-    check_no_nulls,
     check_range,
     check_same_declaration,
-    check_unique,
     expression,
     keyed_schema,
-    raise_for_outside,
     replaces,
     unfit_filters,
 )
@@ -35,12 +32,22 @@ from mlplatform.protocols.tables import Filter, TableInfo, Transaction, WriteRes
 from mlplatform.workspace.local import delta, duck, latest_view
 from mlplatform.workspace.local.frames import LocalFrames
 from mlplatform.workspace.local.locks import file_lock
-from mlplatform.workspace.shared.frames import conform, is_lazy, is_spark_frame, to_arrow
+from mlplatform.workspace.local.rows import (
+    ArrowSource,
+    ParquetSource,
+    RowSource,
+    check_no_nulls,
+    check_unique,
+    check_within,
+    fitted,
+)
+from mlplatform.workspace.local.transaction_log import are_committed
+from mlplatform.workspace.shared.frames import is_lazy, is_spark_frame, to_arrow
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-    from mlplatform.protocols.frames import FrameLike
+    from mlplatform.protocols.tables import FrameLike
 
 SMALL_BYTES = 32 * 1024**2
 _KEYS = "primary_keys"
@@ -95,13 +102,14 @@ class LocalTables:
                 hint=f"{did_you_mean(parsed.name, names)} Run the stage that writes it." if names else "",
             )
         path = self.path(name)
-        if version is not None:
-            return delta.open_table(path, str(name), version=version)
         newest = _newest_entry(path)
         if path not in self._opened or self._opened[path][0] != newest:
             # A new handle each time: those handed out before stay at their version.
             self._opened[path] = (newest, delta.open_table(path, str(name)))
-        return self._opened[path][1]
+        table = self._opened[path][1]
+        if version is not None and version != table.version():
+            return delta.open_table(path, str(name), version=version)
+        return table
 
     def exists(self, name: ObjectName | str) -> bool:
         """Tell whether the table exists."""
@@ -237,32 +245,34 @@ class LocalTables:
     ) -> WriteResult:
         """Append rows; with transactions, exactly once."""
         table = self.open(name)
-        if transactions and all(delta.is_committed(table, item) for item in transactions):
+        if transactions and all(are_committed(self.path(name), table, transactions)):
             return WriteResult(version=table.version(), rows=0, skipped=True)
-        rows = conform(self._rows(frame), duck.arrow_schema(table), str(name))
-        return delta.append(self.path(name), str(name), rows, transactions)
+        with self._rows(frame) as source:
+            rows = fitted(source, duck.arrow_schema(table), str(name), self._scratch)
+            return delta.append(self.path(name), str(name), rows, transactions)
 
     def merge(self, name: ObjectName | str, frame: FrameLike) -> WriteResult:
         """Update the rows whose primary keys match, and insert the others."""
         info = self.describe(name)
-        rows = self._rows(frame)
-        check_merge_keys(info, rows.column_names)
-        check_no_nulls(rows, info.primary_keys, str(name))
-        declared = pa.schema([field for field in info.schema if field.name in rows.column_names])
-        conformed = conform(rows.select(declared.names), declared, str(name))
-        for column in rows.column_names:
-            if column not in declared.names:
-                conformed = conformed.append_column(column, rows.column(column))
-        check_unique(conformed, info.primary_keys, str(name))
-        return delta.merge(self.path(name), str(name), conformed, info.primary_keys, self._scratch)
+        with self._rows(frame) as source:
+            columns = source.schema.names
+            check_merge_keys(info, columns)
+            check_no_nulls(source, info.primary_keys, str(name), self._scratch)
+            # In the table's order; columns that are new to it as they come.
+            declared = [field for field in info.schema if field.name in columns]
+            new = [field.with_nullable(True) for field in source.schema if field.name not in info.schema.names]
+            rows = fitted(source, pa.schema([*declared, *new]), str(name), self._scratch)
+            check_unique(rows, info.primary_keys, str(name), self._scratch)
+            return delta.merge(self.path(name), str(name), rows, info.primary_keys, self._scratch)
 
     def overwrite(self, name: ObjectName | str, frame: FrameLike) -> WriteResult:
         """Replace all rows in one commit."""
         info = self.describe(name)
-        rows = conform(self._rows(frame), info.schema, str(name))
-        if info.primary_keys:
-            check_unique(rows, info.primary_keys, str(name))
-        return delta.overwrite(self.path(name), str(name), rows)
+        with self._rows(frame) as source:
+            rows = fitted(source, info.schema, str(name), self._scratch)
+            if info.primary_keys:
+                check_unique(rows, info.primary_keys, str(name), self._scratch)
+            return delta.overwrite(self.path(name), str(name), rows, self._scratch)
 
     def replace_range(
         self, name: ObjectName | str, frame: FrameLike, *, column: str, start: datetime, end: datetime
@@ -270,29 +280,31 @@ class LocalTables:
         """Replace the rows whose `column` lies in [start, end] in one commit."""
         info = self.describe(name)
         check_range(info, column, start, end)
-        rows = conform(self._rows(frame), info.schema, str(name))
-        times = rows.column(column)
-        within = pc.and_(pc.greater_equal(times, pa.scalar(start)), pc.less_equal(times, pa.scalar(end)))
-        outside = rows.num_rows - (pc.sum(within.cast(pa.int64())).as_py() or 0)
-        raise_for_outside(name, outside, rows.num_rows, (column, start, end))
-        if info.primary_keys:
-            check_unique(rows, info.primary_keys, str(name))
-        return delta.replace_range(self.path(name), str(name), rows, (column, start, end), self._scratch)
+        span = (column, start, end)
+        with self._rows(frame) as source:
+            rows = fitted(source, info.schema, str(name), self._scratch)
+            check_within(rows, span, str(name), self._scratch)
+            if info.primary_keys:
+                check_unique(rows, info.primary_keys, str(name), self._scratch)
+            return delta.replace_range(self.path(name), str(name), rows, span, self._scratch)
 
-    def _rows(self, frame: FrameLike) -> pa.Table:
+    @contextmanager
+    def _rows(self, frame: FrameLike) -> Iterator[RowSource]:
+        """Give rows as a write takes them; what an engine has yet to compute is computed into files first."""
         if not (is_lazy(frame) or is_spark_frame(frame)):
-            return to_arrow(frame)
+            yield ArrowSource(to_arrow(frame))
+            return
         with self.frames.staged_files(frame) as folder:
-            return pq.read_table(folder)
+            yield ParquetSource(folder)
 
     def committed(self, name: ObjectName | str, transactions: Sequence[Transaction]) -> tuple[bool, ...]:
         """Tell of each transaction whether the table has taken it."""
         taken = self._committed.setdefault(self._identity(name), set())
         unknown = [transaction for transaction in transactions if transaction not in taken]
         if unknown:
-            # What a table has taken it has taken for good; each look at its log takes a millisecond.
-            table = self.open(name)
-            taken.update(transaction for transaction in unknown if delta.is_committed(table, transaction))
+            # What a table has taken it has taken for good.
+            found = are_committed(self.path(name), self.open(name), unknown)
+            taken.update(transaction for transaction, done in zip(unknown, found, strict=True) if done)
         return tuple(transaction in taken for transaction in transactions)
 
     def drop(self, name: ObjectName | str) -> None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from mlplatform.workspace.local.feature_client import LocalFeatureClient
     from mlplatform.workspace.local.frames import LocalFrames
+    from mlplatform.workspace.local.maintenance import LocalMaintenance
     from mlplatform.workspace.local.session import SailServer
     from mlplatform.workspace.local.tables import LocalTables
 
@@ -123,6 +124,13 @@ class LocalWorkspace(SharedWorkspace):
     def frames(self) -> LocalFrames:
         """DuckDB over the tables' files."""
         return self.tables.frames
+
+    @cached_property
+    def maintenance(self) -> LocalMaintenance:
+        """Compaction and retention, by delta-rs."""
+        from mlplatform.workspace.local.maintenance import LocalMaintenance
+
+        return LocalMaintenance(self.tables)
 
     @cached_property
     def registry(self) -> LocalRegistry:

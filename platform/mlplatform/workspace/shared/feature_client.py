@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from mlflow.models.model import ModelInfo
     from pyspark.sql import DataFrame
 
-    from mlplatform.protocols.frames import Frame, FrameLike
+    from mlplatform.protocols.frames import Frame
     from mlplatform.protocols.functions import FunctionInfo, Functions
     from mlplatform.protocols.lookups import FeatureFunction, FeatureLookup
-    from mlplatform.protocols.tables import TableInfo, Tables
+    from mlplatform.protocols.tables import FrameLike, TableInfo, Tables
     from mlplatform.workspace.shared.feature_frames import Rows
     from mlplatform.workspace.shared.registry import MlflowRegistry
 
@@ -46,7 +46,8 @@ class FeatureClientBase(OnlySome, ABC, Generic[FrameT, TableT, SetT]):
     """Feature tables, training sets, and models that carry their feature spec.
 
     See `mlplatform.protocols.feature_client.FeatureClient`. Frames go in as Spark DataFrames, `pyarrow.Table` or
-    pandas frames. Arguments that only tune the real client are taken, and change nothing where they do not apply.
+    pandas frames; rows for feature tables as frames of `ws.frames`, too. Arguments that only tune the real client are
+    taken, and change nothing where they do not apply.
 
     A home says how frames are taken, tables opened, training sets computed, models logged and frames scored; whatever
     can be refused before that is refused here.
@@ -114,16 +115,17 @@ class FeatureClientBase(OnlySome, ABC, Generic[FrameT, TableT, SetT]):
             TableError: If rows have null or duplicate keys; the table then stays empty, or as it was.
         """
         del partition_columns
-        return feature_writes.create(
-            self._tables,
-            name,
-            primary_keys,
-            None if df is None else self._rows(df, of=f"the frame for {name}"),
-            timeseries_column=timeseries_column,
-            schema=schema,
-            description=description,
-            tags=tags,
-        )
+        with nullcontext() if df is None else self._rows(df, of=f"the frame for {name}") as rows:
+            return feature_writes.create(
+                self._tables,
+                name,
+                primary_keys,
+                rows,
+                timeseries_column=timeseries_column,
+                schema=schema,
+                description=description,
+                tags=tags,
+            )
 
     def write_table(self, *, name: ObjectName | str, df: Any, mode: str = "merge") -> None:
         """Upsert rows by primary key.
@@ -136,7 +138,8 @@ class FeatureClientBase(OnlySome, ABC, Generic[FrameT, TableT, SetT]):
             TableError: If the table does not exist, the rows do not fit it, or keys are null or repeated.
             UnavailableError: If other writers kept winning.
         """
-        feature_writes.write(self._tables, name, self._rows(df, of=f"the frame for {name}"), mode)
+        with self._rows(df, of=f"the frame for {name}") as rows:
+            feature_writes.write(self._tables, name, rows, mode)
 
     def read_table(self, *, name: ObjectName | str) -> DataFrame:
         """Return the table, pinned at its newest version, as a Spark DataFrame.
@@ -239,6 +242,7 @@ class FeatureClientBase(OnlySome, ABC, Generic[FrameT, TableT, SetT]):
             plan=plan,
             functions=registered,
             use_timeseries_filtering=use_timeseries_filtering,
+            rows=df.num_rows if isinstance(df, pa.Table) else None,
         )
         training_set = self._training_set(frame, declaration, tables)
         training_set.extra_pip_requirements = named.extra_pip_requirements if named is not None else ()
@@ -477,8 +481,8 @@ class FeatureClientBase(OnlySome, ABC, Generic[FrameT, TableT, SetT]):
             return Lineage.load(artifact.spec_folder, model_uri=model_uri)
 
     @abstractmethod
-    def _rows(self, df: Any, *, of: str) -> Rows:
-        """Take rows for a feature table; `of` says what they are, for messages."""
+    def _rows(self, df: Any, *, of: str) -> AbstractContextManager[Rows]:
+        """Take rows for a feature table while they are checked and written; `of` says what they are, for messages."""
 
     @abstractmethod
     def _frame(self, df: Any, *, of: str) -> FrameT:

@@ -38,22 +38,28 @@ def is_lazy(frame: Any) -> TypeGuard[nw.LazyFrame[Any]]:
     return isinstance(frame, nw.LazyFrame)
 
 
-def filtered(frame: Frame, schema: pa.Schema, filters: Sequence[Filter], name: object) -> Frame:
+def filtered(
+    frame: Frame, schema: pa.Schema, filters: Sequence[Filter], name: object, any_of: Sequence[Filter] = ()
+) -> Frame:
     """Return the rows of a frame that filters let through.
 
     Args:
         frame: The rows.
         schema: Their columns, as the table declares them.
-        filters: Conditions on columns.
+        filters: Conditions on columns; all hold.
         name: The table's name, for messages.
+        any_of: Conditions on columns of which at least one holds, if there are such.
 
     Raises:
         TableError: If there is no such column or operator, or the value is of another kind than the column.
     """
-    if not filters:
+    if not filters and not any_of:
         return frame
-    check_filters(name, schema, filters)
-    return frame.filter(*(_condition(item) for item in filters))
+    check_filters(name, schema, [*filters, *any_of])
+    conditions = [_condition(item) for item in filters]
+    if any_of:
+        conditions.append(nw.any_horizontal(*(_condition(item) for item in any_of), ignore_nulls=True))
+    return frame.filter(*conditions)
 
 
 def _condition(item: Filter) -> nw.Expr:
@@ -116,6 +122,14 @@ def check_fit(columns: Sequence[str], schema: pa.Schema, table: str) -> None:
         raise TableError(f"The frame for {table} lacks {', '.join(absent)}.", hint="These columns may not be null.")
 
 
+def nulls_where_none_may_be(column: str, table: str, count: int) -> TableError:
+    """Return the error about nulls in a required column."""
+    return TableError(
+        f"Column {column} of {table} may not be null; the frame has {count} null(s) in it.",
+        hint="Send such rows to the quarantine, or declare the column nullable.",
+    )
+
+
 def _column(frame: pa.Table, field: pa.Field[Any], table: str) -> pa.ChunkedArray[Any]:
     if field.name not in frame.column_names:
         return pa.chunked_array([pa.nulls(frame.num_rows, field.type)])
@@ -129,10 +143,7 @@ def _column(frame: pa.Table, field: pa.Field[Any], table: str) -> pa.ChunkedArra
                 hint="Cast it where it is computed.",
             ) from None
     if not field.nullable and column.null_count:
-        raise TableError(
-            f"Column {field.name} of {table} may not be null; the frame has {column.null_count} null(s) in it.",
-            hint="Send such rows to the quarantine, or declare the column nullable.",
-        )
+        raise nulls_where_none_may_be(field.name, table, column.null_count)
     return column
 
 

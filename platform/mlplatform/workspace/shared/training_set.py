@@ -38,6 +38,7 @@ class Declaration:
         plan: How it is computed on the spine.
         functions: The registered functions, by name.
         use_timeseries_filtering: Passed on to the real client.
+        rows: Rows of the spine, where it came in memory; None: not counted.
     """
 
     features: Sequence[FeatureLookup | FeatureFunction]
@@ -47,6 +48,7 @@ class Declaration:
     plan: LookupPlan
     functions: Mapping[str, FunctionInfo]
     use_timeseries_filtering: bool = False
+    rows: int | None = None
 
 
 class SpineWithFeatures(ABC):
@@ -100,6 +102,7 @@ class SpineWithFeatures(ABC):
             columns=tuple(self._spec.included),
             labels=self._labels,
             frame_rule=RULE,
+            rows=self._declaration.rows,
         )
 
     @abstractmethod

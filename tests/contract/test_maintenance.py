@@ -1,0 +1,89 @@
+"""Maintenance: small files are put together and old ones removed; no row changes, and kept versions stay readable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pytest
+
+from mlplatform.protocols.maintenance import Maintenance
+from mlplatform.protocols.tables import Transaction
+
+if TYPE_CHECKING:
+    from mlplatform.protocols.workspace import Workspace
+
+SCHEMA = pa.schema([pa.field("id", pa.int64(), nullable=False), pa.field("note", pa.string())])
+
+
+@pytest.fixture
+def table(ws: Workspace, fresh: Callable[[], str]) -> str:
+    """Give a table of six rows in six files, and a key of three merges."""
+    name = fresh()
+    ws.tables.create(name, SCHEMA, primary_keys=("id",))
+    for number in range(6):
+        rows = pa.table({"id": [number], "note": [f"n{number}"]}, schema=SCHEMA)
+        ws.tables.append(name, rows, transactions=[Transaction(f"append {number}")])
+    return name
+
+
+def rows(ws: Workspace, name: str, version: int | None = None) -> list[dict[str, object]]:
+    found: list[dict[str, object]] = ws.tables.to_arrow(name, version=version, at_most=100).sort_by("id").to_pylist()
+    return found
+
+
+def test_it_keeps_the_protocol(ws):
+    assert isinstance(ws.maintenance, Maintenance)
+
+
+def test_small_files_are_counted_and_put_together_without_changing_a_row(ws, table):
+    expected, version = rows(ws, table), ws.tables.version(table)
+    before = ws.maintenance.files(table)
+    assert before.files == 6
+    assert before.small >= 5
+    assert before.size > 0
+    assert ws.maintenance.compact(table) == 6
+    after = ws.maintenance.files(table)
+    assert (after.files, after.small <= 1) == (1, True)
+    assert rows(ws, table) == expected
+    assert rows(ws, table, version) == expected
+    assert not ws.tables.replaced_since(table, version)
+
+
+def test_what_was_committed_stays_so_and_writes_go_on(ws, table):
+    ws.maintenance.compact(table)
+    assert ws.tables.append(
+        table, pa.table({"id": [0], "note": ["n0"]}, schema=SCHEMA), transactions=[Transaction("append 0")]
+    ).skipped
+    assert ws.tables.merge(table, pa.table({"id": [1, 9], "note": ["changed", "new"]}, schema=SCHEMA)).rows == 2
+    assert [row["note"] for row in rows(ws, table)] == ["n0", "changed", "n2", "n3", "n4", "n5", "new"]
+
+
+def test_a_table_of_one_file_has_nothing_to_put_together(ws, table):
+    ws.maintenance.compact(table)
+    version = ws.tables.version(table)
+    assert ws.maintenance.compact(table) == 0
+    assert ws.tables.version(table) == version
+
+
+def test_what_is_younger_than_the_retention_is_not_removed(ws, table):
+    version, expected = ws.tables.version(table), rows(ws, table)
+    ws.maintenance.compact(table)
+    ws.tables.overwrite(table, pa.table({"id": [1], "note": ["x"]}, schema=SCHEMA))
+    ws.maintenance.clean(table, versions=[2], days=7)
+    assert rows(ws, table, version) == expected
+    assert len(rows(ws, table, 2)) == 2
+    assert rows(ws, table) == [{"id": 1, "note": "x"}]
+
+
+def test_a_target_size_that_is_asked_for_is_taken(ws, table):
+    assert ws.maintenance.files(table, target_size=1024**3).files == 6
+    ws.maintenance.compact(table, target_size=64 * 1024**2)
+    assert len(rows(ws, table)) == 6
+
+
+def test_nobody_else_looks_after_the_files(ws, table):
+    assert ws.maintenance.left_to(table) == ""
+    ws.maintenance.keep(table, versions=[1], days=40)
+    assert len(rows(ws, table)) == 6

@@ -1,0 +1,33 @@
+"""On Databricks, too, no stage brings more rows into the driver than its settings allow."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mlplatform.pipeline import ORDER
+from tests.parity.home_process import HomeProcess
+from tests.support.bounded_runs import CEILING, MOMENTS, run_bounded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# Whole pipelines on JVM Spark: minutes each, on two cores.
+pytestmark = pytest.mark.timeout(2400)
+
+
+@pytest.fixture(scope="module")
+def databricks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HomeProcess]:
+    with HomeProcess("databricks", tmp_path_factory.mktemp("databricks")) as home:
+        yield home
+
+
+@pytest.mark.parametrize("name", MOMENTS)
+def test_no_stage_of_a_reference_collects_more_than_the_ceiling(name: str, databricks: HomeProcess) -> None:
+    stages = databricks.call(run_bounded, name, MOMENTS[name][:1], CEILING)
+    assert {stage.stage for stage in stages} == {*ORDER, "backfill"}
+    assert [stage for stage in stages if stage.failed] == []
+    assert max(stage.collected[1] for stage in stages if stage.collected) <= CEILING
+    # The guard says something only where there are more rows than it lets through.
+    assert {stage.stage for stage in stages if stage.rows > CEILING} >= {"refine", "score", "backfill"}
