@@ -86,9 +86,8 @@ class Score(Stage[ScoreDetails]):
         """Scoring is due once for each `as_of` while there is a champion, and again where predictions are gone."""
         if CHAMPION not in context.ws.registry.aliases(context.model):
             return None
-        runs = context.log.runs_of(self.name, ScoreDetails)
         # What was asked for since a time is beside the scoring that is due.
-        if all(run.details.since for run in runs if run.ended_well and run.as_of == context.as_of):
+        if all(record.details.get("since") for record in context.log.ended_well_at(self.name, context.as_of)):
             return self
         return replace(self, restore_only=True) if lost_predictions.find(context) else None
 
