@@ -66,16 +66,17 @@ def find(context: StageContext) -> list[Scoring]:
     tables, name = context.ws.tables, context.namespace.gold(PREDICTIONS)
     info = tables.describe(name) if tables.exists(name) else None
     whole = info is not None and not markers.lost(context, STAGE, name, info)
-    if whole and all(record.details.get("tables", {}).get(name.name) == info.id for record in _records(context)):
+    ids = {record.details.get("tables", {}).get(name.name) for record in _records(context)}
+    if info is not None and whole and ids <= {info.id}:
         return []  # as nearly always; the records need not be read with their types
     runs = _runs(context)
     recorded = _scorings(context, runs)
     if info is None or not recorded:
         return list({scoring.key: scoring for scoring in recorded}.values())
     of_this = [run for run in runs if whole and markers.is_of(run, name, info)]
-    ids = {id(run) for run in of_this}
+    of_it = {id(run) for run in of_this}
     settled = {key for run in of_this if run.details.restored for key in run.details.restored.scorings}
-    doubtful = [item for item in recorded if id(item.run) not in ids and item.key not in settled]
+    doubtful = [item for item in recorded if id(item.run) not in of_it and item.key not in settled]
     doubtful = [item for item in doubtful if not _asked_for_since(item, of_this)]
     if not doubtful:
         return []
