@@ -157,6 +157,17 @@ def test_a_sample_is_the_same_everywhere_and_another_with_another_seed(loans):
     assert expected_sample(8, seed=7) != expected_sample(8, seed=8)
 
 
+def test_a_fingerprint_tells_which_rows_a_frame_holds(loans):
+    frames = loans.frames
+    whole = frames.read(NAME)
+    print_of = frames.fingerprint(whole, ["id", "at"])
+    assert frames.fingerprint(whole.sort("amount"), ["id", "at"]) == print_of
+    with frames.staged(whole, order_by=["name"]) as staged:
+        assert frames.fingerprint(staged, ["id", "at"]) == print_of
+    others = [whole.filter(nw.col("id") != 7), whole.with_columns(nw.col("id") + 1), whole.filter(nw.col("id") < 0)]
+    assert len({print_of, *(frames.fingerprint(other, ["id", "at"]) for other in others)}) == 4
+
+
 def expected_sample(count: int, *, seed: int) -> list[int]:
     import hashlib
 

@@ -18,7 +18,8 @@ from mlplatform.errors import PlatformError
 from mlplatform.naming import CHALLENGER, CHAMPION
 from mlplatform.ops import markers
 from mlplatform.ops.context import StageContext
-from mlplatform.ops.stage_runs import StageRun
+from mlplatform.ops.records import StageRecord
+from mlplatform.ops.stage_runs import ENDED_WELL, StageRun, as_run
 from mlplatform.refine.spine import SPINE
 from mlplatform.scoring.details import LostScoring, Restored, ScoreDetails, ScoringKey
 from mlplatform.scoring.due import Stretch
@@ -63,18 +64,19 @@ class Scoring:
 def find(context: StageContext) -> list[Scoring]:
     """Return the scorings on record up to `as_of` whose predictions are gone with their table; oldest first."""
     tables, name = context.ws.tables, context.namespace.gold(PREDICTIONS)
+    info = tables.describe(name) if tables.exists(name) else None
+    whole = info is not None and not markers.lost(context, STAGE, name, info)
+    ids = {record.details.get("tables", {}).get(name.name) for record in _records(context)}
+    if info is not None and whole and ids <= {info.id}:
+        return []  # as nearly always; the records need not be read with their types
     runs = _runs(context)
     recorded = _scorings(context, runs)
-    if not recorded:
-        return []
-    info = tables.describe(name) if tables.exists(name) else None
-    if info is None:
+    if info is None or not recorded:
         return list({scoring.key: scoring for scoring in recorded}.values())
-    whole = not markers.lost(context, STAGE, name, info)
     of_this = [run for run in runs if whole and markers.is_of(run, name, info)]
-    ids = {id(run) for run in of_this}
+    of_it = {id(run) for run in of_this}
     settled = {key for run in of_this if run.details.restored for key in run.details.restored.scorings}
-    doubtful = [item for item in recorded if id(item.run) not in ids and item.key not in settled]
+    doubtful = [item for item in recorded if id(item.run) not in of_it and item.key not in settled]
     doubtful = [item for item in doubtful if not _asked_for_since(item, of_this)]
     if not doubtful:
         return []
@@ -151,9 +153,15 @@ def restore(
     return lacking
 
 
-def _runs(context: StageContext) -> list[StageRun[ScoreDetails]]:
+def _records(context: StageContext) -> list[StageRecord]:
     """Return the recorded scorings up to `as_of` that ended well, in the order in which they ran."""
-    return [run for run in context.log.runs_of(STAGE, ScoreDetails) if run.ended_well and run.as_of <= context.as_of]
+    records = context.log.records(STAGE)
+    return [record for record in records if record.status in ENDED_WELL and record.as_of <= context.as_of]
+
+
+def _runs(context: StageContext) -> list[StageRun[ScoreDetails]]:
+    """Return the same with typed details."""
+    return [as_run(record, ScoreDetails) for record in _records(context)]
 
 
 def _scorings(context: StageContext, runs: list[StageRun[ScoreDetails]]) -> list[Scoring]:

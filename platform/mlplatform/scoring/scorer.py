@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, ClassVar
 
 from mlplatform.code_digest import code_digest
@@ -73,20 +73,16 @@ def population(scorer: BatchScorer, frames: Frames, rows: Frame) -> Iterator[Fra
         return
     from pyspark.errors import PySparkException
 
-    method = f"{type(scorer).__name__}.population"
-    try:
-        chosen = scorer.population(frames.to_spark(rows))
-        # Computed here already, not when it is written: then it is the use case's error.
-        staging = frames.staged(frames.of(chosen))
-        frame = staging.__enter__()
-    except (AttributeError, TypeError, PySparkException, PlatformError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise StageError(
-            f"{method} failed with {type(error).__name__}: {reason}",
-            hint="It is given a Spark DataFrame, and returns one (until version 0.2 both were pyarrow tables), as in "
-            'spine_rows.where("amount >= 1000").',
-        ) from error
-    try:
-        yield frame
-    finally:
-        staging.__exit__(None, None, None)
+    with ExitStack() as stack:
+        try:
+            chosen = scorer.population(frames.to_spark(rows))
+            # Computed here already, not when it is written: then it is the use case's error.
+            computed = stack.enter_context(frames.staged(frames.of(chosen)))
+        except (AttributeError, TypeError, PySparkException, PlatformError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise StageError(
+                f"{type(scorer).__name__}.population failed with {type(error).__name__}: {reason}",
+                hint="It is given a Spark DataFrame and returns one, as in "
+                'spine_rows.where("amount >= 1000"); in earlier releases both were pyarrow tables.',
+            ) from error
+        yield computed

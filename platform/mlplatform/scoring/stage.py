@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -85,9 +86,8 @@ class Score(Stage[ScoreDetails]):
         """Scoring is due once for each `as_of` while there is a champion, and again where predictions are gone."""
         if CHAMPION not in context.ws.registry.aliases(context.model):
             return None
-        runs = context.log.runs_of(self.name, ScoreDetails)
         # What was asked for since a time is beside the scoring that is due.
-        if all(run.details.since for run in runs if run.ended_well and run.as_of == context.as_of):
+        if all(record.details.get("since") for record in context.log.ended_well_at(self.name, context.as_of)):
             return self
         return replace(self, restore_only=True) if lost_predictions.find(context) else None
 
@@ -191,21 +191,27 @@ class Score(Stage[ScoreDetails]):
         within = Range(item.since or watermark.first_window_start(then) or every.before(as_of), as_of)
         # A table that was put back remembers having taken the predictions that it lacks.
         mark = f"again:{then.ws.tables.version(then.namespace.gold(PREDICTIONS))}"
-        frames = then.ws.frames
         due = self._due_then(then, item, within, lacking)
-        with frames.staged(due) as rows, population(self.scorer, frames, rows) as chosen:
+        with due as rows, population(self.scorer, then.ws.frames, rows) as chosen:
             return self._predictor(then, version, alias, mark).predict(chosen, within)
 
-    def _due_then(self, then: StageContext, item: Scoring, within: Range, lacking: Sequence[Stretch]) -> Frame:
-        """Return the rows that were due for a recorded scoring; those of the spine now where it no longer has them."""
-        spine_version = item.spine_version(then)
-        if spine_version is not None:
-            try:
-                return due_rows(then, self.spine, within, spine_version=spine_version, lacking=lacking)
-            except TableError as error:
-                LOG.info("Version %d of the spine can no longer be read: %s", spine_version, error.message)
-        newest = then.ws.tables.version(then.namespace.gold(SPINE))
-        return due_rows(then, self.spine, within, spine_version=newest, lacking=lacking)
+    @contextmanager
+    def _due_then(
+        self, then: StageContext, item: Scoring, within: Range, lacking: Sequence[Stretch]
+    ) -> Iterator[Frame]:
+        """Give the rows that were due for a recorded scoring; those of the spine now where it no longer has them."""
+        versions = [item.spine_version(then), then.ws.tables.version(then.namespace.gold(SPINE))]
+        with ExitStack() as stack:
+            for version in dict.fromkeys(version for version in versions if version is not None):
+                try:
+                    due = due_rows(then, self.spine, within, spine_version=version, lacking=lacking)
+                    rows = stack.enter_context(then.ws.frames.staged(due))
+                    break
+                except TableError as error:
+                    if version == versions[-1]:
+                        raise
+                    LOG.info("Version %d of the spine can no longer be read: %s", version, error.message)
+            yield rows
 
     def _learned(self, context: StageContext, rows: Frame, through: str | None) -> int:
         """Return how many rows that are predicted long after their time the version learned from."""

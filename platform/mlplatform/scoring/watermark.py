@@ -12,11 +12,10 @@ from datetime import datetime, timedelta
 
 import narwhals as nw
 
-from mlplatform.as_of import Duration
-from mlplatform.naming import CHAMPION
+from mlplatform.as_of import Duration, parse_as_of
 from mlplatform.ops.context import StageContext
 from mlplatform.ops.records import StageRecord
-from mlplatform.ops.stage_runs import ENDED_WELL, StageRun, as_run
+from mlplatform.ops.stage_runs import ENDED_WELL, as_run
 from mlplatform.refine.details import RefineDetails
 from mlplatform.refine.gold_refining import NAME as REFINE
 from mlplatform.refine.spine import SPINE
@@ -25,17 +24,15 @@ from mlplatform.scoring.predictions import PREDICTIONS
 from mlplatform.scoring.range import Range
 
 STAGE = "score"
+_COMPLETE = "complete_since"
 # Of the clocks of machines that refine at the same time.
 _SKEW = timedelta(minutes=1)
 
 
 def beginning(context: StageContext) -> datetime | None:
     """Return where scoring began: the prediction time after which rows became due; None: it has not begun."""
-    recorded = [run.details.complete_since for run in _scorings(context)]
-    starts = [start for start in recorded if start is not None]
-    if starts:
-        return min(starts)
-    return first_window_start(context)
+    starts = {record.details[_COMPLETE] for record in _complete(context)}
+    return min(map(parse_as_of, starts)) if starts else first_window_start(context)
 
 
 def first_window_start(context: StageContext) -> datetime | None:
@@ -62,16 +59,16 @@ def new_range(context: StageContext, start: datetime, population_code: str) -> R
     spine = context.ws.tables.describe(context.namespace.gold(SPINE))
     name = context.namespace.gold(SPINE).name
     complete = [
-        run
-        for run in _scorings(context)
-        if run.details.complete_since == start
-        and run.details.population_code == population_code
-        and run.details.tables.get(name) == spine.id
+        record
+        for record in _complete(context)
+        if parse_as_of(record.details[_COMPLETE]) == start
+        and record.details.get("population_code") == population_code
+        and record.details.get("tables", {}).get(name) == spine.id
     ]
     if not complete:
         return everything
-    last = max(complete, key=lambda run: run.as_of)
-    changed = _changed_from(context, last.details.refinings)
+    last = max(complete, key=lambda record: record.as_of)
+    changed = _changed_from(context, as_run(last, ScoreDetails).details.refinings)
     if changed is None or changed <= start:
         return everything
     return Range(changed, context.as_of, True) if changed <= last.as_of else Range(last.as_of, context.as_of)
@@ -102,13 +99,15 @@ def _changed_from(context: StageContext, seen: Sequence[str]) -> datetime | None
     return earliest
 
 
-def _scorings(context: StageContext) -> list[StageRun[ScoreDetails]]:
-    """Return the champion's recorded scorings before this one, without those that were asked for since a time."""
-    runs = context.log.runs_of(STAGE, ScoreDetails)
+def _complete(context: StageContext) -> list[StageRecord]:
+    """Return the champion's complete scorings before this one, as they are on record.
+
+    Records are many, and looked at as they are: to read each with its types takes longer than a small scoring.
+    """
     return [
-        run
-        for run in runs
-        if run.ended_well and run.as_of < context.as_of and run.details.alias == CHAMPION and run.details.since is None
+        record
+        for record in context.log.records(STAGE)
+        if record.status in ENDED_WELL and record.as_of < context.as_of and record.details.get(_COMPLETE)
     ]
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import narwhals as nw
 import pyarrow as pa
 
-from mlplatform.protocols.feature_client import ReasonCodes, RowsDone, uncounted
 from mlplatform.workspace.databricks import model_logging, scored_frames, scoring
 from mlplatform.workspace.databricks.feature_engineering import asked, feature_engineering_client, real_features
 from mlplatform.workspace.databricks.feature_frames import SparkFrame, rows_in, to_arrow
@@ -18,7 +17,7 @@ from mlplatform.workspace.databricks.feature_specs import UnityFeatureSpecs
 from mlplatform.workspace.databricks.feature_tables import UnityFeatureTables, UnityTable
 from mlplatform.workspace.databricks.training_set import DatabricksTrainingSet, refuse_dots, refuse_twins
 from mlplatform.workspace.shared.feature_client import FeatureClientBase
-from mlplatform.workspace.shared.scoring import BatchScoring, Environment
+from mlplatform.workspace.shared.scoring import BatchScoring, Environment, ScoredFrame
 
 if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
@@ -117,29 +116,17 @@ class DatabricksFeatureClient(FeatureClientBase[SparkFrame, UnityTable, Databric
     def _check_environment(self, environment: Environment) -> None:
         """Refuse none: MLflow scores in any."""
 
-    @contextmanager
-    def score_frame(
-        self,
-        *,
-        model_uri: str,
-        frame: FrameLike,
-        keys: Sequence[str],
-        reasons: ReasonCodes | None = None,
-        trusted_types: Collection[str] | None = None,
-        batch_rows: int | None = None,
-        done: RowsDone = uncounted,
-    ) -> Iterator[Frame]:
-        """Score as many rows as there are; Spark does when the frame is computed, and tells nobody how far it is."""
-        del done, batch_rows
-        with self._scoring(model_uri, frame, "double", Environment(), trusted_types, matches=True) as request:
-            scored, arguments = self._scored(request), _arguments(request.environment)
-            if reasons is None:
-                df = scored_frames.with_unmatched(scored, request.plan, keys)
-            else:
-                df = scored_frames.with_reasons(
-                    scored, request.plan, keys, reasons, self._client, request.model.exact_uri, arguments
-                )
-            yield nw.from_native(df)
+    def _rows_to_score(self, frame: FrameLike, keys: Sequence[str]) -> AbstractContextManager[FrameLike]:
+        del keys
+        return nullcontext(frame)
+
+    def _scored_frame(self, request: BatchScoring[SparkFrame, UnityTable], wanted: ScoredFrame) -> Frame:
+        # Spark scores when the frame is computed, and tells nobody how far it is.
+        scored = self._scored(request)
+        if wanted.reasons is None:
+            return nw.from_native(scored_frames.with_unmatched(scored, request.plan, wanted.keys))
+        again = scored_frames.ScoreAgain(self._client, request.model.exact_uri, _arguments(request.environment))
+        return nw.from_native(scored_frames.with_reasons(scored, request.plan, wanted.keys, wanted.reasons, again))
 
     def _scored(self, request: BatchScoring[SparkFrame, UnityTable]) -> DataFrame:
         arguments = _arguments(request.environment)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -25,6 +26,21 @@ _PREDICTED = "__predicted"
 _REPLACED = "the rows with reference values"
 
 
+@dataclass(frozen=True)
+class ScoreAgain:
+    """How rows are scored once more.
+
+    Attributes:
+        client: The real client.
+        model_uri: The model, at the version whose files were checked.
+        arguments: Further arguments of the client's `score_batch`.
+    """
+
+    client: Any
+    model_uri: str
+    arguments: Mapping[str, Any]
+
+
 def with_unmatched(scored: DataFrame, plan: ScoringPlan, keys: Sequence[str]) -> DataFrame:
     """Return keys, prediction, and the feature tables that held no row.
 
@@ -41,9 +57,7 @@ def with_reasons(
     plan: ScoringPlan,
     keys: Sequence[str],
     reasons: ReasonCodes,
-    client: Any,
-    model_uri: str,
-    arguments: Mapping[str, Any],
+    again: ScoreAgain,
 ) -> DataFrame:
     """Return keys, prediction, the feature tables that held no row, and reason codes; nothing is computed yet.
 
@@ -55,9 +69,7 @@ def with_reasons(
         plan: How they were scored.
         keys: The columns of the frame that are kept; unique together.
         reasons: Which reason codes are asked for.
-        client: The real client.
-        model_uri: The model, at the version whose files were checked.
-        arguments: Further arguments of the client's `score_batch`.
+        again: How rows are scored once more.
 
     Raises:
         StageError: If no reference value is of an input.
@@ -74,10 +86,10 @@ def with_reasons(
         column(_PLACE),
     )
     frame = SparkFrame(replaced, frame_schema(replaced, of=_REPLACED))
-    again = plan_scoring(
+    all_given = plan_scoring(
         plan.spec, frame.schema, spark_type(plan.prediction), tables=plan.tables, functions={}, rule=plan.rule
     )
-    predicted = scoring.score(again, frame, client, model_uri, arguments, checked=True)
+    predicted = scoring.score(all_given, frame, again.client, again.model_uri, again.arguments, checked=True)
     contribution = column(_PREDICTED) - column(PREDICTION)
     # Sorted by the first field: the largest effect first, ties by the order of the inputs.
     effect = F.struct((-F.abs(contribution)).alias("order"), column(_PLACE), contribution.alias("contribution"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pyarrow as pa
 
 from mlplatform.errors import FeatureStoreError
-from mlplatform.protocols.feature_client import ReasonCodes, RowsDone, uncounted
 from mlplatform.workspace.local import duck, model_logging, scoring, staging
 from mlplatform.workspace.local.feature_frames import FrameExchange, rows_in
 from mlplatform.workspace.local.feature_specs import LocalFeatureSpecs
@@ -22,7 +21,7 @@ from mlplatform.workspace.shared import model_store
 from mlplatform.workspace.shared.feature_client import FeatureClientBase
 from mlplatform.workspace.shared.feature_frames import Rows, frame_in
 from mlplatform.workspace.shared.frames import is_lazy
-from mlplatform.workspace.shared.scoring import BatchScoring, Environment
+from mlplatform.workspace.shared.scoring import BatchScoring, Environment, ScoredFrame
 
 if TYPE_CHECKING:
     from mlflow.models.model import ModelInfo
@@ -144,38 +143,20 @@ class LocalFeatureClient(FeatureClientBase[RowsToScore, OpenDeltaTable, LocalTra
         return pa.Table.from_batches(list(self._batches(request, self._predict(request))), schema=request.plan.schema)
 
     @contextmanager
-    def score_frame(
-        self,
-        *,
-        model_uri: str,
-        frame: FrameLike,
-        keys: Sequence[str],
-        reasons: ReasonCodes | None = None,
-        trusted_types: Collection[str] | None = None,
-        batch_rows: int | None = None,
-        done: RowsDone = uncounted,
-    ) -> Iterator[Frame]:
-        """Score as many rows as there are, in the order of their keys, in batches between two files on disk."""
-        frames = self._delta_tables.frames
-        with frames.staged_files(frame, order_by=keys) as folder:
-            rows = ParquetRows.of(staging.only_file(folder))
-            with self._scoring(model_uri, rows, "double", Environment(), trusted_types, matches=True) as request:
-                predict, scored = self._predict(request), request.scratch / "scored"
-                scored.mkdir()
-                written = scoring.score_into(
-                    scored / "rows.parquet",
-                    request.plan,
-                    self._batches(request, predict, batch_rows),
-                    predict,
-                    keys=keys,
-                    reasons=reasons,
-                    done=done,
-                )
-                if written != rows.num_rows:
-                    raise FeatureStoreError(
-                        f"{model_uri} scored {written} of {rows.num_rows} rows.", hint="Report this."
-                    )
-                yield frames.of_files(scored)
+    def _rows_to_score(self, frame: FrameLike, keys: Sequence[str]) -> Iterator[ParquetRows]:
+        with self._delta_tables.frames.staged_files(frame, order_by=keys) as folder:
+            yield ParquetRows.of(staging.only_file(folder))
+
+    def _scored_frame(self, request: BatchScoring[RowsToScore, OpenDeltaTable], wanted: ScoredFrame) -> Frame:
+        predict, folder = self._predict(request), request.scratch / "scored"
+        folder.mkdir()
+        batches = self._batches(request, predict, wanted.batch_rows)
+        written = scoring.score_into(folder / "rows.parquet", request.plan, batches, predict, wanted)
+        if isinstance(request.frame, ParquetRows) and written != request.frame.num_rows:
+            raise FeatureStoreError(
+                f"{request.model.uri} scored {written} of {request.frame.num_rows} rows.", hint="Report this."
+            )
+        return self._delta_tables.frames.of_files(folder)
 
     def _predict(self, request: BatchScoring[RowsToScore, OpenDeltaTable]) -> scoring.Predict:
         model, params = model_store.load_model(request.model), request.environment.params

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,13 @@ from mlplatform.features.model_frame import model_frame
 from mlplatform.features.reasons import REASONS, Vector, reason_codes
 from mlplatform.features.scoring import UNMATCHED_TABLES, ScoringPlan, without_left_out
 from mlplatform.features.training_set import PREDICTION
-from mlplatform.protocols.feature_client import REASON_CODES, UNMATCHED, ReasonCodes, RowsDone
+from mlplatform.protocols.feature_client import REASON_CODES, UNMATCHED, ReasonCodes
 from mlplatform.types import spark_type
 from mlplatform.workspace.local import duck, lookup_engine
 from mlplatform.workspace.local.lookup_sources import Sources
 from mlplatform.workspace.local.matches import unmatched, with_matches
 from mlplatform.workspace.local.parquet_rows import ParquetRows
+from mlplatform.workspace.shared.scoring import ScoredFrame
 
 Predict = Callable[[Any], Any]
 _TABLE = 2  # dimensions
@@ -60,14 +61,7 @@ def score(
 
 
 def score_into(
-    file: Path,
-    plan: ScoringPlan,
-    batches: Iterator[pa.RecordBatch],
-    predict: Predict,
-    *,
-    keys: Sequence[str],
-    reasons: ReasonCodes | None,
-    done: RowsDone,
+    file: Path, plan: ScoringPlan, batches: Iterator[pa.RecordBatch], predict: Predict, wanted: ScoredFrame
 ) -> int:
     """Write scored rows into a Parquet file, a batch at a time; return how many.
 
@@ -76,10 +70,9 @@ def score_into(
         plan: How they are scored.
         batches: The scored rows, as `score` gives them.
         predict: The model, to predict rows again that have a reference value in the place of their own.
-        keys: The columns of the frame that are kept.
-        reasons: Which reason codes are asked for.
-        done: Told how many rows have been written.
+        wanted: What is kept of the rows.
     """
+    keys, reasons = wanted.keys, wanted.reasons
     fields = [plan.schema.field(name) for name in (*keys, PREDICTION)] + [pa.field(UNMATCHED, UNMATCHED_TABLES)]
     schema = pa.schema([*fields, pa.field(REASON_CODES, REASONS)] if reasons else fields)
     rows = 0
@@ -90,7 +83,7 @@ def score_into(
                 columns.append(_reasons(plan, predict, batch, reasons))
             writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema))
             rows += batch.num_rows
-            done(rows)
+            wanted.done(rows)
     return rows
 
 

@@ -24,7 +24,7 @@ from mlplatform.workspace.shared import feature_writes, model_store
 from mlplatform.workspace.shared.feature_methods import OnlySome
 from mlplatform.workspace.shared.feature_specs import FeatureSpecs, SpecDeclaration
 from mlplatform.workspace.shared.model_logging import ModelToLog, model_to_log
-from mlplatform.workspace.shared.scoring import BatchScoring, Environment, FrameT, OpenTable, TableT
+from mlplatform.workspace.shared.scoring import BatchScoring, Environment, FrameT, OpenTable, ScoredFrame, TableT
 from mlplatform.workspace.shared.training_set import Declaration, SpineWithFeatures, own_training_set
 
 if TYPE_CHECKING:
@@ -425,7 +425,7 @@ class FeatureClientBase(OnlySome, ABC, Generic[FrameT, TableT, SetT]):
         with self._scoring(model_uri, df, result_type, environment, trusted_types, matches=matches) as scoring:
             return self._scored_arrow(scoring)
 
-    @abstractmethod
+    @contextmanager
     def score_frame(
         self,
         *,
@@ -436,8 +436,14 @@ class FeatureClientBase(OnlySome, ABC, Generic[FrameT, TableT, SetT]):
         trusted_types: Collection[str] | None = None,
         batch_rows: int | None = None,
         done: RowsDone = uncounted,
-    ) -> AbstractContextManager[Frame]:
+    ) -> Iterator[Frame]:
         """Score as many rows as there are; see `mlplatform.protocols.feature_client.FeatureClient.score_frame`."""
+        wanted = ScoredFrame(tuple(keys), reasons, batch_rows, done)
+        with (
+            self._rows_to_score(frame, keys) as rows,
+            self._scoring(model_uri, rows, "double", Environment(), trusted_types, matches=True) as scoring,
+        ):
+            yield self._scored_frame(scoring, wanted)
 
     @abstractmethod
     def real_client(self) -> Any:
@@ -505,6 +511,14 @@ class FeatureClientBase(OnlySome, ABC, Generic[FrameT, TableT, SetT]):
     @abstractmethod
     def _scored_arrow(self, scoring: BatchScoring[FrameT, TableT]) -> pa.Table:
         """Score, with Arrow out."""
+
+    @abstractmethod
+    def _rows_to_score(self, frame: FrameLike, keys: Sequence[str]) -> AbstractContextManager[Any]:
+        """Give rows of any number in the way in which `_frame` takes them; in the order of keys, where there is one."""
+
+    @abstractmethod
+    def _scored_frame(self, scoring: BatchScoring[FrameT, TableT], wanted: ScoredFrame) -> Frame:
+        """Score, with a frame out."""
 
     @contextmanager
     def _scoring(
