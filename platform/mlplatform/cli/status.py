@@ -101,11 +101,11 @@ def _next(fact: dict[str, Any], options: Options) -> list[str]:
 def _facts(ws: Workspace, name: str) -> dict[str, Any]:
     from mlplatform.naming import Namespace
     from mlplatform.ops import stage_runs
-    from mlplatform.ops.records import ALERTS, GATE_DECISIONS, STAGE_RUNS
+    from mlplatform.ops.records import ALERTS, GATE_DECISIONS
 
     namespace = Namespace(ws.catalog, name, ws.prefix)
-    runs = stage_runs.of_the_cycle(STAGE_RUNS.read(ws, namespace))
-    applied = [event for event in GATE_DECISIONS.read(ws, namespace) if event.event == "applied"]
+    runs = stage_runs.of_the_cycle(stage_runs.RunLog(ws, namespace).records())
+    applied = GATE_DECISIONS.read(ws, namespace, [("event", "=", "applied")])
     newest = runs[-1].as_of if runs else None
     at_newest = [run for run in runs if run.as_of == newest]
     raised = ALERTS.read(ws, namespace, [("as_of", "=", newest)]) if newest is not None else []

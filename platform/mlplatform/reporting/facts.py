@@ -24,6 +24,7 @@ from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.spine import LabelSpine
 from mlplatform.reporting.decisions import ChampionFacts, DecisionFacts, champions_of, decisions_of
 from mlplatform.reporting.observations import (
+    DRIFT_SHOWN,
     DriftFacts,
     Flow,
     Performance,
@@ -189,9 +190,11 @@ def gather(ws: Workspace, namespace: Namespace, spine: LabelSpine, settings: Use
     measured = PERFORMANCE_METRICS.read(ws, namespace)
     monitored = {stage.as_of: as_run(stage, MonitorDetails).details for stage in stages if stage.stage == "monitor"}
     performance = performance_of(measured, monitored)
-    drift = drift_of(DRIFT_METRICS.read(ws, namespace), monitored)
+    drift = drift_of(DRIFT_METRICS.read(ws, namespace, DRIFT_SHOWN), monitored)
     moments = {item.as_of for group in (stages, decisions, performance, drift) for item in group}
-    outcomes = read_outcomes(ws, namespace, spine, settings.task, max(moments, default=None))
+    outcomes = read_outcomes(
+        ws, namespace, spine, settings.task, max(moments, default=None), most=settings.monitoring.max_rows
+    )
     moments |= {item.as_of for item in outcomes.scored}
     return Facts(
         use_case=namespace.use_case,

@@ -52,7 +52,7 @@ class LabelFrame:
 
 
 @dataclass(frozen=True)
-class LabelCounts:
+class ClassCounts:
     """How many labels there are; of a classification, how many of each class (a regression's say nothing)."""
 
     rows: int
@@ -113,7 +113,7 @@ class KnownLabels:
         """Return those of them that were not known by a moment."""
         return replace(self, known=(*self.known, (LABEL_KNOWN_AT, ">", moment)))
 
-    def count(self) -> LabelCounts:
+    def count(self) -> ClassCounts:
         """Count them, one aggregate."""
         label = nw.col(self.spine.label).cast(nw.Float64())
         counted = self._labels().select(
@@ -122,7 +122,7 @@ class KnownLabels:
             (label == 0).cast(nw.Int64()).sum().alias("negatives"),
         )
         rows = self.ws.frames.collect(counted, at_most=1, what="the number of known labels").to_pylist()
-        return LabelCounts(**{name: int(value or 0) for name, value in rows[0].items()})
+        return ClassCounts(**{name: int(value or 0) for name, value in rows[0].items()})
 
     def frame(self, *, at_most: int, seed: int, rows: int | None = None) -> LabelFrame:
         """Return them with their spine rows; of more than `at_most`, a sample.

@@ -5,11 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import duckdb
+import narwhals as nw
 import pyarrow as pa
+import pyarrow.compute as pc
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlplatform.monitoring.late_labels import Judged, join_labels
+from mlplatform.monitoring.late_labels import Judged, labelled
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 TIME = pa.timestamp("us", tz="UTC")
@@ -35,7 +38,11 @@ def labels(*rows: tuple[str, int, float, int]) -> pa.Table:
 
 
 def judged(made: pa.Table, known: pa.Table, as_of: int) -> Judged:
-    return join_labels(made, known, ["id", "at"], "at", day(as_of), day(as_of) - HORIZON)
+    usable = known.filter(pc.less_equal(known.column("label_known_at"), pa.scalar(day(as_of), TIME)))
+    champions = made.append_column("alias", pa.array(["champion"] * made.num_rows, pa.string()))
+    frames = (nw.from_native(duckdb.from_arrow(rows)).lazy() for rows in (champions, usable))
+    joined = labelled(*frames, ["id", "at"], "bad")
+    return Judged(joined.to_native().to_arrow_table(), "at", day(as_of) - HORIZON)
 
 
 def counts(found: Judged) -> tuple[int, int, int, int]:
