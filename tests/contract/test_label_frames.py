@@ -15,7 +15,7 @@ from mlplatform.config.settings import UseCaseSettings
 from mlplatform.errors import LabelError
 from mlplatform.naming import Namespace
 from mlplatform.protocols.frames import metered
-from mlplatform.training.label_frame import KnownLabels, ClassCounts, LabelFrame, known_labels, table_digest
+from mlplatform.training.label_frame import ClassCounts, KnownLabels, LabelFrame, known_labels, table_digest
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
