@@ -6,12 +6,14 @@ import datetime as dt
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import narwhals as nw
 import pandas as pd
 import pyarrow as pa
 import pytest
 
 from mlplatform.errors import FeatureStoreError, TableError
 from mlplatform.protocols.feature_client import FeatureClient
+from mlplatform.protocols.frames import metered
 
 if TYPE_CHECKING:
     from mlplatform.protocols.workspace import Workspace
@@ -60,7 +62,9 @@ def test_what_is_known_about_a_table(ws, name):
 
 def test_every_kind_of_frame_goes_in_and_spark_comes_out(ws, fresh):
     frame = ROWS.to_pandas()
-    for kind, df in {"arrow": ROWS, "pandas": frame, "spark": ws.spark.createDataFrame(frame)}.items():
+    lazy = ws.frames.of(ROWS)
+    kinds = {"arrow": ROWS, "pandas": frame, "spark": ws.spark.createDataFrame(frame), "frame": lazy}
+    for kind, df in kinds.items():
         name = fresh(kind)
         create(ws, name, df)
         assert rows(ws, name) == ROWS.to_pylist()
@@ -89,7 +93,7 @@ def test_a_spark_schema_declares_a_table(ws, name):
 def test_the_same_declaration_again_merges(ws, name):
     create(ws, name, description="Kept", tags={"team": "a"})
     later = pa.table({"n": ["z", "w"], "k": [2, 3], "t": pa.array([DAY, DAY], TIME), "a": [5.0, 6.0]})
-    for df in (later, ws.spark.createDataFrame(later)):
+    for df in (later, ws.spark.createDataFrame(later), ws.frames.of(later)):
         info = create(ws, name, df)
         assert (info.description, dict(info.tags)) == ("Kept", {"team": "a"})
         assert [(row["k"], row["a"], row["n"]) for row in rows(ws, name)] == [
@@ -148,7 +152,7 @@ def test_a_batch_with_bad_keys_is_refused_whole(ws, name):
             (null, r"k \(1 row\(s\)\), t \(2 row"),
             (twice, r"1 key\(s\) of .* occur more than once in the frame \(1 row"),
         )
-        for frame in (rows, ws.spark.createDataFrame(rows))
+        for frame in (rows, ws.spark.createDataFrame(rows), ws.frames.of(rows))
     ]
     for frame, says in bad:
         with pytest.raises(TableError, match=says):
@@ -187,3 +191,20 @@ def test_a_timeseries_table_is_given_all_its_columns(ws, name):
         ws.fe.write_table(name=name, df=ROWS, mode="overwrite")
     with pytest.raises(TableError, match=f"{name}x does not exist"):
         ws.fe.write_table(name=f"{name}x", df=ROWS)
+
+
+def test_rows_of_an_engine_are_written_without_coming_into_memory(ws, name):
+    other = f"{name}_copy"
+    frame = ws.frames.of(ROWS).filter(nw.col("k") > 0)
+    with metered() as collected:
+        create(ws, name, ws.spark.createDataFrame(ROWS))
+        with ws.frames.staged(frame) as staged:
+            create(ws, other, staged)
+            ws.fe.write_table(name=other, df=staged.with_columns(nw.lit("z").alias("n")))
+            assert ws.frames.count(staged) == 2  # writing leaves it there
+    # Counts, one row each; no row of the tables.
+    assert all(item.rows <= 1 for item in collected.collections)
+    assert rows(ws, name) == ROWS.to_pylist()
+    assert [row["n"] for row in rows(ws, other)] == ["z", "z"]
+    with pytest.raises(FeatureStoreError, match=f"{other} lacks the column"):
+        ws.fe.write_table(name=other, df=frame.drop("a"))

@@ -166,7 +166,7 @@ def test_killed_while_refining_a_run_again_completes_it(tmp_path, bases, tiny, w
         ("between registering the model and tagging it", "prepared"),
         ("between tagging the model and its alias", "prepared"),
         ("between the decision and the champion's alias", "trained"),
-        ("between two chunks of scoring", "trained"),
+        ("between the predictions and the record of scoring", "trained"),
         ("between the drift metrics and the rest", "trained"),
         ("between the performance metrics and the alerts", "trained"),
     ],
@@ -180,11 +180,11 @@ def test_killed_anywhere_later_a_run_again_leaves_what_an_uninterrupted_one_leav
         assert differences(business_state(ws, namespace(ws)), state_of(bases["first"])) == {}
 
 
-def test_what_lands_between_two_chunks_of_scoring_is_scored_by_the_next_scoring_at_the_latest(tmp_path, bases):
-    """Killed after the first chunk; then a late file lands, whose rows sort before those of the other chunks."""
+def test_what_lands_after_a_scoring_that_was_killed_is_scored_by_the_next_scoring_at_the_latest(tmp_path, bases):
+    """Killed when the predictions are written and nothing is on record; then a late file lands."""
     own = write_tiny_use_case(tmp_path / "uc", gate={"margin": 0.2})
     root = clone(bases["trained"], tmp_path / "killed")
-    assert run_and_die(root, own.folder, FIRST, "between two chunks of scoring") == KILLED
+    assert run_and_die(root, own.folder, FIRST, "between the predictions and the record of scoring") == KILLED
     late = own.data / "signups" / "signups_2020-07-28_late.csv"
     late.write_text(
         "account,signed_up,region,price,seats\n"

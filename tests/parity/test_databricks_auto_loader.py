@@ -9,7 +9,7 @@ import pytest
 
 from mlplatform.as_of import parse_as_of
 from mlplatform.config.settings import CONFIG_FILE, load_settings
-from mlplatform.ingest.landed_file import read_landed_file
+from mlplatform.ingest.landed_file import LandedFile
 from mlplatform.ingest.provenance import FILE, ROW
 from mlplatform.ingest.stage import Ingest
 from mlplatform.naming import Namespace
@@ -66,7 +66,8 @@ def test_bronze_gets_each_file_once_when_it_can_be_known(databricks, tiny):
 
     rows = databricks.tables.to_arrow(bronze, at_most=10**6).sort_by([(FILE, "ascending"), (ROW, "ascending")])
     files = sorted((tiny.data / "signups").iterdir())
-    expected = pa.concat_tables([read_landed_file(file, Signups()).rows for file in files])
+    landed_files = [LandedFile(file, Signups()) for file in files]
+    expected = pa.concat_tables([pa.Table.from_batches(item.batches(), item.schema) for item in landed_files])
     assert rows.select(expected.column_names).to_pylist() == expected.to_pylist()
     assert set(rows.column(FILE).to_pylist()) == {f"signups/{file.name}" for file in files}
     quarantined = databricks.tables.to_arrow(f"dev.{NAME}.quarantine_signups", at_most=10**6).to_pylist()

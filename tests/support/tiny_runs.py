@@ -136,7 +136,9 @@ PLACES: dict[str, Callable[[], None]] = {
     "between registering the model and tagging it": _before_tags,
     "between tagging the model and its alias": lambda: _before_alias("challenger"),
     "between the decision and the champion's alias": lambda: _before_alias("champion"),
-    "between two chunks of scoring": lambda: _after_append(lambda name: name.endswith("gold_predictions"), "score:"),
+    "between the predictions and the record of scoring": lambda: _after_append(
+        lambda name: name.endswith("gold_predictions"), "score:"
+    ),
     "between the drift metrics and the rest": lambda: _after_append(lambda name: name.endswith("drift_metrics")),
     "between the performance metrics and the alerts": lambda: _after_append(
         lambda name: name.endswith("performance_metrics")

@@ -256,7 +256,7 @@ class TinyTrainer(Trainer):
 
 
 class TinyScorer(BatchScorer):
-    """Scores in chunks that are smaller than a month, so that there are several."""
+    """Gives the model batches that are smaller than a month, so that there are several."""
 
     chunk_rows = 120
 

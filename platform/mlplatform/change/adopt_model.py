@@ -15,7 +15,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from mlplatform.as_of import parse_as_of
-from mlplatform.errors import FeatureStoreError, LabelError, RegistryError, StageError
+from mlplatform.errors import FeatureStoreError, RegistryError, StageError
 from mlplatform.features import artifacts
 from mlplatform.features.functions import FeatureFunctionSpec, register_functions
 from mlplatform.features.training_set import PREDICTION
@@ -31,7 +31,6 @@ from mlplatform.protocols.registry import ModelVersion
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.spine import LABEL_KNOWN_AT, LABELS, SPINE, LabelSpine
 from mlplatform.statistics import estimate, profiles
-from mlplatform.training.label_frame import known_labels
 from mlplatform.training.reference import PROFILE_FILE
 from mlplatform.training.version_tags import TRAINED_AS_OF_TAG, TRAINED_THROUGH_TAG
 
@@ -262,9 +261,12 @@ def _keep_profile(
     """Score the newest spine rows that it may have been fitted on: proof that it works, and the monitor's reference."""
     ws, spine = context.ws, stage.spine
     time = spine.prediction_time
-    rows = ws.tables.to_arrow(context.namespace.gold(SPINE), at_most=10**9, filters=[(time, "<=", through)])
-    rows = rows.sort_by(spine.order)
-    rows = rows.slice(max(rows.num_rows - _PROFILED_ROWS, 0))
+    newest = (
+        ws.frames.read(context.namespace.gold(SPINE), filters=[(time, "<=", through)])
+        .sort(*(column for column, _ in spine.order), descending=True)
+        .head(_PROFILED_ROWS)
+    )
+    rows = ws.frames.collect(newest, at_most=_PROFILED_ROWS, what="the newest rows of the spine").sort_by(spine.order)
     if not rows.num_rows:
         raise StageError(
             f"The spine holds no row up to {through:%Y-%m-%d}: there is nothing to try the model on.",
@@ -283,16 +285,14 @@ def _keep_profile(
 def _calibration(
     context: StageContext, spine: LabelSpine, scored: pa.Table, through: datetime
 ) -> dict[str, float] | None:
-    if context.settings.task != "classification" or not context.ws.tables.exists(context.namespace.gold(LABELS)):
+    frames, name, keys = context.ws.frames, context.namespace.gold(LABELS), list(spine.primary_keys)
+    if context.settings.task != "classification" or not context.ws.tables.exists(name):
         return None
-    try:
-        frame = known_labels(context.ws, context.namespace, spine, context.as_of, until=through)
-    except LabelError:
-        return None  # without labels there is nothing to calibrate by, and the monitor's estimate says so
-    labels = frame.rows.select([*spine.primary_keys, spine.label, LABEL_KNOWN_AT])
-    joined = labels.join(
-        scored.select([*spine.primary_keys, PREDICTION]), keys=list(spine.primary_keys), join_type="inner"
-    )
+    predictions = scored.select([*keys, PREDICTION])
+    known = frames.read(name, filters=[(LABEL_KNOWN_AT, "<=", context.as_of), (spine.prediction_time, "<=", through)])
+    wanted = known.select(*keys, spine.label).join(frames.of(predictions), on=keys, how="inner")
+    joined = frames.collect(wanted, at_most=scored.num_rows, what="labels of the scored rows").sort_by(spine.order)
+    # Without labels there is nothing to calibrate by, and the monitor's estimate says so.
     truth = np.asarray(joined.column(spine.label).to_numpy(), dtype=np.float64)
     return estimate.fit_calibration(truth, np.asarray(joined.column(PREDICTION).to_numpy(), dtype=np.float64))
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import pyarrow as pa
-import pyarrow.compute as pc
+import narwhals as nw
 from pydantic import Field
 
 from mlplatform.errors import TableError, UsageError, did_you_mean
@@ -17,7 +16,8 @@ from mlplatform.ops import markers, stage_runs
 from mlplatform.ops.context import StageContext
 from mlplatform.ops.result import StageResult
 from mlplatform.ops.stage import Action, Plan, PlannedStage
-from mlplatform.protocols.table_checks import check_unique
+from mlplatform.protocols.frame_checks import check_unique_frame
+from mlplatform.protocols.frames import Frame
 from mlplatform.protocols.tables import TableInfo
 
 
@@ -76,19 +76,18 @@ class AdoptTable(PlannedStage[AdoptTableDetails]):
                 f"{self.source} cannot be adopted as {target}: {'; '.join(wrong)}.",
                 hint="Make the declaration in features.py fit the table, or write a table that fits the declaration.",
             )
-        names, time = table.schema().names, table.timeseries_column
-        rows = context.ws.tables.to_arrow(self.source, at_most=10**9, version=existing.version, columns=names)
-        check_unique(rows, table.primary_keys, self.source)
-        history = rows.filter(pc.less_equal(rows.column(time), pa.scalar(context.as_of, rows.column(time).type)))
-        details = AdoptTableDetails(
-            adopted={target.name: context.as_of}, known_later=rows.num_rows - history.num_rows, dry_run=True
-        )
+        frames = context.ws.frames
+        rows = frames.read(self.source, version=existing.version, columns=table.schema().names)
+        total = check_unique_frame(frames, rows, table.primary_keys, self.source)
+        history = rows.filter(nw.col(table.timeseries_column) <= context.as_of)
+        known = frames.count(history)
+        details = AdoptTableDetails(adopted={target.name: context.as_of}, known_later=total - known, dry_run=True)
         details.origin = self.source
         result = StageResult(
             details,
             inputs={self.source: existing.version},
-            rows_in=rows.num_rows,
-            rows_out=history.num_rows,
+            rows_in=total,
+            rows_out=known,
             rows_quarantined=0,
         )
         actions = [
@@ -96,8 +95,8 @@ class AdoptTable(PlannedStage[AdoptTableDetails]):
             Action("note which table it is", lambda: markers.keep(context, result, target)),
         ]
         if str(target) != str(ObjectName.parse(self.source)):
-            text = f"write {history.num_rows} row(s) of {self.source} to {target}"
-            actions.insert(0, Action(text, lambda: self._write(context, table, target, history)))
+            text = f"write {known} row(s) of {self.source} to {target}"
+            actions.insert(0, Action(text, lambda: self._write(context, table, target, history, known)))
         return Plan(result, tuple(actions))
 
     def run(self, context: StageContext) -> StageResult[AdoptTableDetails]:
@@ -106,8 +105,10 @@ class AdoptTable(PlannedStage[AdoptTableDetails]):
         plan.result.details.dry_run = False
         return plan.carry_out()
 
-    def _write(self, context: StageContext, table: FeatureTable, target: ObjectName, history: pa.Table) -> None:
-        context.progress(f"{target.name}: {history.num_rows} row(s) of {self.source}")
+    def _write(
+        self, context: StageContext, table: FeatureTable, target: ObjectName, history: Frame, known: int
+    ) -> None:
+        context.progress(f"{target.name}: {known} row(s) of {self.source}")
         context.ws.fe.create_table(
             name=str(target),
             primary_keys=list(table.primary_keys),
@@ -115,7 +116,7 @@ class AdoptTable(PlannedStage[AdoptTableDetails]):
             schema=table.schema(),
             description=table.description,
         )
-        if history.num_rows:
+        if known:
             context.ws.fe.write_table(name=str(target), df=history, mode="merge")
 
     def _declared(self, context: StageContext, existing: TableInfo) -> FeatureTable:

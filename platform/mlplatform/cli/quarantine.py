@@ -64,36 +64,40 @@ def _not_run(use_case: str) -> str:
 
 
 def _facts(ws: Workspace, name: ObjectName, examples: int) -> dict[str, Any]:
-    import pyarrow.compute as pc
+    import narwhals as nw
 
-    from mlplatform.ingest.provenance import AVAILABLE_AT, FILE, ROW
+    from mlplatform.ingest.provenance import AVAILABLE_AT, FILE, MOST_FILES, ROW
     from mlplatform.ingest.quarantine import CONTENT, REASON
 
-    held = ws.tables.to_arrow(name, at_most=10**9, columns=[REASON, FILE, AVAILABLE_AT])
-    counted = held.group_by(REASON).aggregate([([], "count_all"), (FILE, "count_distinct")])
+    frames = ws.frames
+    held = frames.read(name)
+    by_file = held.group_by(REASON, FILE).agg(nw.len().alias("rows"), nw.col(AVAILABLE_AT).max().alias("available_at"))
+    groups = frames.collect(by_file, at_most=MOST_FILES, what=f"the counts of {name} by reason and file").to_pylist()
+    by_reason: dict[str, list[dict[str, Any]]] = {}
+    for group in groups:
+        by_reason.setdefault(group[REASON], []).append(group)
     reasons = []
-    for row in sorted(counted.to_pylist(), key=lambda row: (-row["count_all"], row[REASON])):
-        mine = held.filter(pc.equal(held.column(REASON), row[REASON]))
-        newest = mine.sort_by([(AVAILABLE_AT, "descending"), (FILE, "descending")]).column(FILE)[0].as_py()
+    counts = {reason: sum(group["rows"] for group in mine) for reason, mine in by_reason.items()}
+    for reason in sorted(counts, key=lambda reason: (-counts[reason], reason)):
+        mine = by_reason[reason]
+        newest = max(mine, key=lambda group: (group["available_at"], group[FILE]))[FILE]
         shown: list[dict[str, Any]] = []
         if examples:
-            landed = ws.tables.to_arrow(
-                name,
-                at_most=10**9,
-                columns=[FILE, ROW, CONTENT],
-                filters=[(REASON, "=", row[REASON]), (FILE, "=", newest)],
+            of_newest = frames.read(
+                name, columns=[FILE, ROW, CONTENT], filters=[(REASON, "=", reason), (FILE, "=", newest)]
             )
-            shown = landed.sort_by(ROW).slice(0, examples).to_pylist()
+            first = of_newest.sort(ROW).head(examples)
+            shown = frames.collect(first, at_most=examples, what=f"examples of {name}").sort_by(ROW).to_pylist()
         reasons.append(
             {
-                "reason": row[REASON],
-                "rows": row["count_all"],
-                "files": row[f"{FILE}_count_distinct"],
+                "reason": reason,
+                "rows": counts[reason],
+                "files": len(mine),
                 "newest_file": newest,
                 "examples": [{"file": it[FILE], "row": it[ROW], "content": it[CONTENT]} for it in shown],
             }
         )
-    return {"table": str(name), "rows": held.num_rows, "reasons": reasons}
+    return {"table": str(name), "rows": sum(counts.values()), "reasons": reasons}
 
 
 def _show(item: dict[str, Any]) -> None:

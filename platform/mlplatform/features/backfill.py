@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar
 
-import pyarrow as pa
 from pydantic import Field
 
 from mlplatform.errors import TableError, UsageError, did_you_mean
@@ -18,6 +19,7 @@ from mlplatform.ops import stage_runs
 from mlplatform.ops.context import StageContext
 from mlplatform.ops.result import Details, Moment, StageResult
 from mlplatform.ops.stage import Action, Plan, PlannedStage
+from mlplatform.protocols.frames import Frame
 from mlplatform.refine.as_of_view import WorkspaceAsOf
 
 
@@ -73,56 +75,80 @@ class Backfill(PlannedStage[BackfillDetails]):
         return (names.features(self._find(names.use_case).name),)
 
     def plan(self, context: StageContext) -> Plan[BackfillDetails]:
-        """Compute and compare the rows of the range.
+        """Compute and compare the rows of the range; carried out, the plan computes them again.
 
         Raises:
             UsageError: If the use case has no such table, or the range ends before it starts.
             TableError: If computed rows repeat a key, or the table has never been computed.
         """
+        with self._computed(context) as (rows, inputs):
+            plan = self._compared(context, rows, inputs)
+
+        def compute_and_replace() -> None:
+            with self._computed(context) as (again, _):
+                self._replace(context, plan.result, again)
+
+        return Plan(plan.result, tuple(Action(action.text, compute_and_replace) for action in plan.actions))
+
+    def run(self, context: StageContext) -> StageResult[BackfillDetails]:
+        """Put the rows computed anew in place of those of the range."""
+        # Computed once: what is compared is what is written.
+        with self._computed(context) as (rows, inputs):
+            plan = self._compared(context, rows, inputs)
+            plan.result.details.dry_run = False
+            return plan.carry_out()
+
+    @contextmanager
+    def _computed(self, context: StageContext) -> Iterator[tuple[Frame, Mapping[str, int]]]:
+        """Give the range's rows as computed anew, and the versions of what they were computed from."""
         table, end = self._find(context.name)(), context.as_of
         if end < self.start:
             raise UsageError(f"The range ends at {end} before it starts at {self.start}.", hint="Swap --from and --to.")
-        name, tables = context.namespace.features(table.name), context.ws.tables
-        view = WorkspaceAsOf(context.ws, context.namespace, end, allowed=table.inputs, landed_only=False)
-        rows = compute(table, view, since=self.start)
-        time = table.timeseries_column
-        existing = tables.to_arrow(name, at_most=10**9, filters=[(time, ">=", self.start), (time, "<=", end)])
-        missing = [column for column in rows.column_names if column not in existing.column_names]
+        name = context.namespace.features(table.name)
+        existing = context.ws.tables.describe(name).schema.names
+        missing = [column for column in table.schema().names if column not in existing]
         if missing:
             raise TableError(
                 f"{name} lacks the declared column(s) {', '.join(missing)}.", hint="Run the stage 'features' first."
             )
-        differences = compare_rows(existing.select(rows.column_names), rows, table.primary_keys, nan_is_null=False)
+        view = WorkspaceAsOf(context.ws, context.namespace, end, allowed=table.inputs, landed_only=False)
+        with context.ws.frames.staged(compute(table, view, since=self.start)) as rows:
+            yield rows, dict(view.inputs)
+
+    def _compared(self, context: StageContext, rows: Frame, inputs: Mapping[str, int]) -> Plan[BackfillDetails]:
+        """Compare the rows with those that the table holds, and return what is to be done while they are there."""
+        table, ws = self._find(context.name), context.ws
+        name, time = context.namespace.features(table.name), table.timeseries_column
+        existing = ws.frames.read(
+            name, columns=table().schema().names, filters=[(time, ">=", self.start), (time, "<=", context.as_of)]
+        )
+        found = compare_rows(ws.frames, existing, rows, table.primary_keys, nan_is_null=False)
         details = BackfillDetails.model_validate(
             {
                 "table": name.name,
                 "from": self.start,
                 "dry_run": True,
-                "before": existing.num_rows,
-                "after": rows.num_rows,
-                "added": differences.added.num_rows,
-                "removed": differences.removed.num_rows,
-                "changed": differences.changed_new.num_rows,
+                "before": found.before,
+                "after": found.after,
+                "added": found.added,
+                "removed": found.removed,
+                "changed": found.changed,
             }
         )
-        result = StageResult(details, dict(view.inputs), rows_in=existing.num_rows, rows_out=rows.num_rows)
-        result.outputs[str(name)] = tables.version(name)
-        if not differences:
+        result = StageResult(details, dict(inputs), rows_in=found.before, rows_out=found.after)
+        result.outputs[str(name)] = ws.tables.version(name)
+        if not found:
             result.skipped = "the range holds these rows already"
             return Plan(result)
+        text = f"put {found.after} row(s) in place of the {found.before} that {name} holds of the range"
+        return Plan(result, (Action(text, lambda: self._replace(context, result, rows)),))
 
-        def replace() -> None:
-            context.progress(f"{name.name}: {rows.num_rows} row(s) in place of {existing.num_rows}")
-            tables.replace_range(name, rows, column=time, start=self.start, end=end)
-            result.outputs[str(name)] = tables.version(name)
-
-        return Plan(result, (Action(_text(name, existing, rows), replace),))
-
-    def run(self, context: StageContext) -> StageResult[BackfillDetails]:
-        """Put the rows computed anew in place of those of the range."""
-        plan = self.plan(context)
-        plan.result.details.dry_run = False
-        return plan.carry_out()
+    def _replace(self, context: StageContext, result: StageResult[BackfillDetails], rows: Frame) -> None:
+        table = self._find(context.name)
+        name, details = context.namespace.features(table.name), result.details
+        context.progress(f"{name.name}: {details.after} row(s) in place of {details.before}")
+        context.ws.tables.replace_range(name, rows, column=table.timeseries_column, start=self.start, end=context.as_of)
+        result.outputs[str(name)] = context.ws.tables.version(name)
 
     def _find(self, use_case: str) -> type[FeatureTable]:
         declared = {table.name: table for table in self.tables}
@@ -130,7 +156,3 @@ class Backfill(PlannedStage[BackfillDetails]):
         if wanted not in declared:
             raise UsageError(f"{use_case} has no feature table {self.table!r}.", hint=did_you_mean(wanted, declared))
         return declared[wanted]
-
-
-def _text(name: ObjectName, existing: pa.Table, rows: pa.Table) -> str:
-    return f"put {rows.num_rows} row(s) in place of the {existing.num_rows} that {name} holds of the range"

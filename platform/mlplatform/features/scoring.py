@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from mlplatform.protocols.functions import FunctionInfo
     from mlplatform.protocols.tables import TableInfo
 
+UNMATCHED_TABLES = pa.list_(pa.field("element", pa.string()))  # as Delta names it, so that both declarations are alike
+"""The type of the column `features_unmatched`."""
+
 # How scikit-learn's warning begins that a column without values was left out.
 _LEFT_OUT = "Skipping features without any observed values"
 
@@ -118,6 +121,16 @@ def match_names(plan: LookupPlan) -> list[str]:
         # The same table may be looked up by another key, too.
         names.append(name if name not in names else f"{name}#{len(names)}")
     return names
+
+
+def bare_name(match: str) -> str:
+    """Return the bare name of the feature table that a match is about.
+
+    Examples:
+        >>> bare_name("matched:dev.tiny.features_region")
+        'features_region'
+    """
+    return match.removeprefix(MATCHED).rpartition(".")[2]
 
 
 def input_types(spec: FeatureSpec, schema: pa.Schema) -> dict[str, pa.DataType]:

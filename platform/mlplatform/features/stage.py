@@ -89,18 +89,19 @@ def _compute_new(context: StageContext, table: FeatureTable, result: StageResult
         first = first_computed(context, name)
         since = _latest(fresh.since, first)
         context.progress(f"{name.name}: since {shown(since)}" if since else f"{name.name}: all")
-        rows = compute(table, view, since)
-        result.inputs.update(view.inputs)
-        start = since or _ALWAYS
-        if fresh.since is None and start <= context.as_of:
-            # Everything anew (other code, say): what it no longer gives must go.
-            time = table.timeseries_column
-            context.ws.tables.replace_range(name, rows, column=time, start=start, end=context.as_of)
-        elif rows.num_rows:
-            context.ws.fe.write_table(name=str(name), df=rows, mode="merge")
-        result.rows_out = (result.rows_out or 0) + rows.num_rows
+        # Computed once: what is counted and checked is what is written.
+        with context.ws.frames.staged(compute(table, view, since)) as rows:
+            result.inputs.update(view.inputs)
+            count, start = context.ws.frames.count(rows), since or _ALWAYS
+            if fresh.since is None and start <= context.as_of:
+                # Everything anew (other code, say): what it no longer gives must go.
+                time = table.timeseries_column
+                context.ws.tables.replace_range(name, rows, column=time, start=start, end=context.as_of)
+            elif count:
+                context.ws.fe.write_table(name=str(name), df=rows, mode="merge")
+        result.rows_out = (result.rows_out or 0) + count
         if fresh.lost:
-            text = f"{name.name} was gone, or another table lay in its place: computed whole, {rows.num_rows} row(s)."
+            text = f"{name.name} was gone, or another table lay in its place: computed whole, {count} row(s)."
             if first is None and was_adopted(context, name):
                 text += (
                     " What had been adopted into it is gone with it: adopt it again where the inputs do not reach back "

@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 from urllib.parse import unquote
 
+import narwhals as nw
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from mlplatform.errors import StageError
-from mlplatform.ingest.landed_file import LandedFile, read_landed_file
-from mlplatform.ingest.source import RESCUED, Source
-from mlplatform.naming import ObjectName
+from mlplatform.ingest.delivery import BATCH_BYTES, DueFile, FileCounts, FileDelivery, FileReading, SmallFiles
+from mlplatform.ingest.landed_file import LandedFile
+from mlplatform.ingest.provenance import AVAILABLE_AT, FILE, MOST_FILES, ROW
+from mlplatform.ingest.quarantine import CONTENT, MALFORMED, REASON, quarantine_schema
+from mlplatform.ingest.source import INGESTED_AT, RESCUED, Source
+from mlplatform.naming import ObjectName, quote
 from mlplatform.ops.context import StageContext
+from mlplatform.ops.stage_runs import utc_now
+from mlplatform.protocols.frames import Frames
 from mlplatform.protocols.landing import LANDED_CORRUPT, LANDED_FILE, LANDED_ORDER, LANDED_RESCUED, AutoLoader
+from mlplatform.types import TIMESTAMP
 
-# What Auto Loader adds to the rescued columns.
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
 _FILE_PATH = "_file_path"
+_ADDED = "__added_columns"
+_UNPARSED = f"{MALFORMED}: Auto Loader could not parse it"
 
 
 class Landing(Protocol):
@@ -33,11 +44,13 @@ class Landing(Protocol):
         """
         ...
 
-    def read(self, path: Path) -> LandedFile:
-        """Return what a file held.
+    def deliveries(self, files: Sequence[DueFile]) -> Generator[FileDelivery]:
+        """Yield the rows of files, as many files at a time as one commit should hold.
+
+        Each is used before the next is asked for.
 
         Raises:
-            StageError: If it cannot be read.
+            StageError: If a file cannot be read; the files before it have been yielded.
         """
         ...
 
@@ -60,7 +73,7 @@ def open_landing(context: StageContext, source: Source, folder: Path) -> Landing
     """
     loader = context.ws.auto_loader if source.reader == "auto_loader" else None
     if loader is None:
-        return FolderLanding(source, folder)
+        return FolderLanding(source, folder, context.ws.frames)
     return AutoLoaderLanding(context, source, folder, loader)
 
 
@@ -83,17 +96,43 @@ def dealt_out(context: StageContext, source: Source, landing: Path) -> Path:
 class FolderLanding:
     """Reads the files where they lie."""
 
-    def __init__(self, source: Source, landing: Path) -> None:
-        """Take the source and its folder."""
-        self._source, self._landing = source, landing
+    def __init__(self, source: Source, landing: Path, frames: Frames) -> None:
+        """Take the source and its folder, and what spills large files to disk."""
+        self._source, self._landing, self._frames = source, landing, frames
 
     def files(self) -> list[Path]:
         """Return the files in the folder."""
         return self._source.landed(self._landing)
 
-    def read(self, path: Path) -> LandedFile:
-        """Read a file."""
-        return read_landed_file(path, self._source)
+    def deliveries(self, files: Sequence[DueFile]) -> Generator[FileDelivery]:
+        """Read file after file: small ones are delivered together, a large one alone, by way of the disk."""
+        small = SmallFiles()
+        for file in files:
+            try:
+                reading = FileReading(LandedFile(file.path, self._source), file)
+                batches = reading.batches()
+                head, size = [], 0
+                for batch in batches:
+                    head.append(batch)
+                    size += batch.nbytes
+                    if size > BATCH_BYTES:
+                        break
+            except StageError:
+                if small:
+                    yield small.deliver()
+                raise
+            is_large = size > BATCH_BYTES
+            if not is_large:
+                small.add(reading, head)
+            if small and (is_large or small.size > BATCH_BYTES):
+                yield small.deliver()
+            if is_large:
+                # Nothing of the file is written before all of it could be read.
+                reader = pa.RecordBatchReader.from_batches(reading.schema, chain(_emptied(head), batches))
+                with self._frames.staged(reader) as rows:
+                    yield FileDelivery([reading.counts()], rows, reading.malformed())
+        if small:
+            yield small.deliver()
 
     def forget(self, paths: Sequence[Path]) -> None:
         """Do nothing: bronze knows which files it has."""
@@ -102,8 +141,14 @@ class FolderLanding:
         """Do nothing: the files are still where they landed."""
 
 
+def _emptied(batches: list[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Yield batches, and keep none that was yielded."""
+    while batches:
+        yield batches.pop(0)
+
+
 class AutoLoaderLanding:
-    """Reads what Auto Loader landed in the table `landed_<source>`, which holds only files still waiting."""
+    """Moves on what Auto Loader landed in the table `landed_<source>`, which holds only files still waiting."""
 
     def __init__(self, context: StageContext, source: Source, landing: Path, loader: AutoLoader) -> None:
         """Take the source and its folder."""
@@ -114,29 +159,27 @@ class AutoLoaderLanding:
     def files(self) -> list[Path]:
         """Let Auto Loader fetch new files, and return all that wait to be ingested."""
         self._loader.land(self._landing, self._source.files, columns=self._source.columns, into=self._table)
-        waiting = (
-            self._context.ws.tables.to_arrow(self._table, at_most=10**9, columns=[LANDED_FILE])
-            .column(LANDED_FILE)
-            .unique()
-        )
-        self._paths = {self._path(text): text for text in cast("list[str]", waiting.to_pylist())}
+        frames = self._context.ws.frames
+        waiting = frames.read(self._table, columns=[LANDED_FILE]).unique()
+        texts = frames.collect(waiting, at_most=MOST_FILES, what=f"the list of files of {self._table}").column(0)
+        self._paths = {self._path(text): text for text in cast("list[str]", texts.to_pylist())}
         return sorted(self._paths, key=lambda path: (self._source.available_at(path), path.name))
 
-    def read(self, path: Path) -> LandedFile:
-        """Return a file's rows in their order."""
-        filters = [(LANDED_FILE, "=", self._paths[path])]
-        rows = self._context.ws.tables.to_arrow(self._table, at_most=10**9, filters=filters).sort_by(LANDED_ORDER)
-        bad = pc.is_valid(rows.column(LANDED_CORRUPT))
-        malformed = cast("list[str]", rows.filter(bad).column(LANDED_CORRUPT).to_pylist())
-        good = rows.filter(pc.invert(bad))
-        rescued = [self._rescued(text) for text in good.column(LANDED_RESCUED).to_pylist()]
-        added = sorted({column for row in rescued for column in row})
-        texts = [json.dumps(row, ensure_ascii=False) if row else None for row in rescued]
-        return LandedFile(
-            rows=good.select(list(self._source.columns)).append_column(RESCUED, pa.array(texts, pa.string())),
-            malformed=[(text, "Auto Loader could not parse it") for text in malformed],
-            added_columns=added,
-        )
+    def deliveries(self, files: Sequence[DueFile]) -> Generator[FileDelivery]:
+        """Yield all files at once: no row leaves Spark, and a job costs more than many files."""
+        if not files:
+            return
+        frames = self._context.ws.frames
+        with frames.staged(self._numbered(files)) as rows:
+            groups = rows.group_by(FILE, REASON, _ADDED).agg(nw.len().alias("rows"))
+            what = f"counts of rows of {self._table} by file"
+            counts = frames.collect(groups, at_most=MOST_FILES, what=what).to_pylist()
+            good, bad = rows.filter(nw.col(REASON).is_null()), rows.filter(~nw.col(REASON).is_null())
+            yield FileDelivery(
+                [_counts_of(file, counts) for file in files],
+                good.drop(REASON, CONTENT, _ADDED),
+                bad.select(*quarantine_schema().names),
+            )
 
     def forget(self, paths: Sequence[Path]) -> None:
         """Remove the rows that bronze has."""
@@ -147,6 +190,38 @@ class AutoLoaderLanding:
         if self._context.ws.tables.exists(self._table):
             self._context.ws.tables.drop(self._table)
 
+    def _numbered(self, files: Sequence[DueFile]) -> DataFrame:
+        """Return the rows of files as bronze holds them, and beside them what the quarantine holds of malformed."""
+        from pyspark.sql import Window
+        from pyspark.sql import functions as F  # noqa: N812
+
+        ws = self._context.ws
+        listed = pa.table(
+            {
+                LANDED_FILE: [self._paths[file.path] for file in files],
+                FILE: [file.name for file in files],
+                AVAILABLE_AT: pa.array([file.available_at for file in files], TIMESTAMP),
+            }
+        )
+        landed = ws.tables.read(self._table).join(F.broadcast(ws.frames.to_spark(listed)), on=LANDED_FILE)
+        is_bad = F.col(LANDED_CORRUPT).isNotNull()
+        order = Window.partitionBy(LANDED_FILE, is_bad).orderBy(LANDED_ORDER)
+        rescued = F.from_json(F.col(LANDED_RESCUED), "map<string,string>")
+        # Auto Loader adds the path of the file to what it rescues.
+        added = F.map_filter(rescued, lambda key, _: key != F.lit(_FILE_PATH))
+        has_added = F.coalesce(F.size(added) > 0, F.lit(False)) & ~is_bad
+        return landed.select(
+            *(F.col(quote(column)) for column in self._source.columns),
+            F.when(has_added, F.to_json(added)).alias(RESCUED),
+            F.col(FILE),
+            (F.row_number().over(order) - 1).cast("bigint").alias(ROW),
+            F.col(AVAILABLE_AT),
+            F.lit(utc_now()).alias(INGESTED_AT),
+            F.when(is_bad, F.lit(_UNPARSED)).alias(REASON),
+            F.col(LANDED_CORRUPT).alias(CONTENT),
+            F.when(has_added, F.to_json(F.array_sort(F.map_keys(added)))).alias(_ADDED),
+        )
+
     def _path(self, text: str) -> Path:
         # Spark writes `file:/a/b%20c`, `dbfs:/Volumes/...` or the bare path; below the landing folder they are alike.
         path, folder = unquote(text), f"{self._landing.as_posix().rstrip('/')}/"
@@ -155,6 +230,13 @@ class AutoLoaderLanding:
             raise StageError(f"{text} is not below {self._landing}.", hint="Set 'landing' as the volume's own path.")
         return self._landing / relative
 
-    @staticmethod
-    def _rescued(text: str | None) -> dict[str, str]:
-        return {key: value for key, value in json.loads(text or "{}").items() if key != _FILE_PATH}
+
+def _counts_of(file: DueFile, groups: Sequence[Mapping[str, Any]]) -> FileCounts:
+    mine = [group for group in groups if group[FILE] == file.name]
+    added = {column for group in mine for column in json.loads(group[_ADDED] or "[]")}
+    return FileCounts(
+        file,
+        rows=sum(group["rows"] for group in mine if group[REASON] is None),
+        malformed={group[REASON]: group["rows"] for group in mine if group[REASON] is not None},
+        added_columns=sorted(added),
+    )

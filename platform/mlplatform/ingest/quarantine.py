@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 from pydantic import BaseModel
@@ -51,37 +51,41 @@ class LargeQuarantine(BaseModel):
     reason_rows: int
 
     @classmethod
-    def find(cls, table: str, rows: Mapping[str, int], reasons: Iterable[tuple[str, str]]) -> LargeQuarantine | None:
+    def find(cls, table: str, rows: Mapping[str, int], counts: Mapping[tuple[str, str], int]) -> LargeQuarantine | None:
         """Return the files of which a large part was quarantined; None if there is none.
 
         Args:
             table: Bare name of the quarantine table.
             rows: File -> all its rows.
-            reasons: File and reason of each quarantined row.
+            counts: File and reason -> how many rows were quarantined.
 
         Examples:
             >>> rows = {"a.csv": 4, "b.csv": 100}
-            >>> large = LargeQuarantine.find("quarantine_loans", rows, [("a.csv", "late")] * 3 + [("b.csv", "late")])
+            >>> counts = {("a.csv", "late"): 3, ("b.csv", "late"): 1}
+            >>> large = LargeQuarantine.find("quarantine_loans", rows, counts)
             >>> large.rows, large.of, large.files, large.reason
             (3, 4, ('a.csv',), 'late')
-            >>> LargeQuarantine.find("quarantine_loans", rows, [("b.csv", "late")] * 9) is None
+            >>> LargeQuarantine.find("quarantine_loans", rows, {("b.csv", "late"): 9}) is None
             True
         """
-        by_file: dict[str, list[str]] = {}
-        for file, reason in reasons:
-            by_file.setdefault(file, []).append(reason)
-        files = tuple(file for file, failed in sorted(by_file.items()) if len(failed) >= LARGE_SHARE * rows[file])
+        by_file: Counter[str] = Counter()
+        for (file, _), number in counts.items():
+            by_file[file] += number
+        files = tuple(file for file, number in sorted(by_file.items()) if number >= LARGE_SHARE * rows[file])
         if not files:
             return None
-        counts = Counter(reason for file in files for reason in by_file[file])
-        reason = max(sorted(counts), key=lambda name: counts[name])
+        by_reason: Counter[str] = Counter()
+        for (file, reason), number in counts.items():
+            if file in files:
+                by_reason[reason] += number
+        reason = max(sorted(by_reason), key=lambda name: by_reason[name])
         return cls(
             table=table,
-            rows=counts.total(),
+            rows=by_reason.total(),
             of=sum(rows[file] for file in files),
             files=files,
             reason=reason,
-            reason_rows=counts[reason],
+            reason_rows=by_reason[reason],
         )
 
     def text(self, use_case: str) -> str:

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import ClassVar
 
-from mlplatform.ingest.bronze import BronzeWriter, bronze_rows, malformed_rows
+import narwhals as nw
+
+from mlplatform.ingest.delivery import DueFile, FileCounts, FileDelivery
 from mlplatform.ingest.landing import Landing, dealt_out, open_landing
-from mlplatform.ingest.provenance import AVAILABLE_AT, FILE, texts
-from mlplatform.ingest.quarantine import REASON, LargeQuarantine, QuarantineDetails, quarantine_schema
+from mlplatform.ingest.provenance import AVAILABLE_AT, FILE, held_files
+from mlplatform.ingest.quarantine import LargeQuarantine, QuarantineDetails, quarantine_schema
 from mlplatform.ingest.source import Source
 from mlplatform.naming import Namespace, ObjectName
 from mlplatform.ops import markers
 from mlplatform.ops.context import StageContext
 from mlplatform.ops.result import Details, StageResult
 from mlplatform.ops.stage import Stage
-from mlplatform.protocols.tables import Transaction
 
 NAME = "ingest"
+# The clock of the storage may differ from that of the machine that records runs.
+_SKEW = timedelta(hours=1)
 
 
 class IngestDetails(QuarantineDetails):
@@ -83,35 +88,6 @@ def _create(context: StageContext, source: Source) -> tuple[ObjectName, ObjectNa
     return bronze, quarantine
 
 
-@dataclass(frozen=True)
-class _Due:
-    """A landed file that was available by the time of the run.
-
-    Attributes:
-        path: The file.
-        name: The same, below the landing folder.
-        content: Digest of what it holds.
-        ingested: Whether bronze has taken it.
-        unchanged: Whether bronze has taken it with this very content.
-    """
-
-    path: Path
-    name: str
-    content: str
-    ingested: bool = False
-    unchanged: bool = False
-
-    @property
-    def transaction(self) -> Transaction:
-        """Marks the file as ingested, whatever it holds."""
-        return Transaction(f"ingest:{self.name}")
-
-    @property
-    def transaction_of_content(self) -> Transaction:
-        """Marks the file as ingested with this content."""
-        return Transaction(f"ingest:{self.name}:{self.content}")
-
-
 class _Ingestion:
     """Brings one source's bronze table up to the time of a run."""
 
@@ -144,65 +120,104 @@ class _Ingestion:
             details.changed_after_ingestion = [*details.changed_after_ingestion, *changed]
         # A table that was put back lacks files that it takes for ingested all the same.
         lacking = {file.name for file in due} - self._files_in_bronze() if bronze_lost else set()
-        refilled = 0
-        writer = BronzeWriter(context, self._bronze)
-        try:
-            for file in due:
-                if not file.ingested or file.name in lacking:
-                    self._ingest(file, writer)
-                elif quarantine_lost:
-                    refilled += self._refill_quarantine(file)
-        finally:
-            # Also when a file cannot be read: those before it stay ingested.
-            writer.commit()
+        wanted = [file for file in due if not file.ingested or file.name in lacking]
+        self._ingest(wanted)
+        if quarantine_lost:
+            self._refill_quarantine([file for file in due if file not in wanted])
         self._landing.forget([file.path for file in due])
         if bronze_lost:
-            self._say_lost(sum(not file.ingested or file.name in lacking for file in due))
-        if quarantine_lost and refilled:
-            self._result.details.note(
-                f"{self._quarantine.name} was gone: {refilled} malformed line(s) are in it again."
-            )
+            self._say_lost(len(wanted))
         markers.keep(context, self._result, self._bronze)
         markers.keep(context, self._result, self._quarantine)
 
-    def _due(self, landing: Landing) -> list[_Due]:
-        paths = [path for path in landing.files() if self._source.available_at(path) <= self._context.as_of]
-        files = [_Due(path, path.relative_to(self._folder).as_posix(), _digest(path)) for path in paths]
-        committed = self._context.ws.tables.committed
-        ingested = committed(self._bronze, [file.transaction for file in files])
-        unchanged = committed(self._bronze, [file.transaction_of_content for file in files])
-        return [
-            _Due(file.path, file.name, file.content, taken, same)
-            for file, taken, same in zip(files, ingested, unchanged, strict=True)
+    def _due(self, landing: Landing) -> list[DueFile]:
+        files = [
+            DueFile(path, path.relative_to(self._folder).as_posix(), moment)
+            for path, moment in ((path, self._source.available_at(path)) for path in landing.files())
+            if moment <= self._context.as_of
         ]
+        committed = self._context.ws.tables.committed
+        taken = committed(self._bronze, [file.transaction for file in files])
+        files = [replace(file, ingested=done) for file, done in zip(files, taken, strict=True)]
+        looked_at = self._looked_at_before()
+        # Files that nobody touched since are not read: a step costs what is new.
+        files = [
+            replace(file, unchanged=True)
+            if file.ingested and looked_at(file)
+            else replace(file, content=digest(file.path))
+            for file in files
+        ]
+        known = [file for file in files if file.content]
+        same = committed(self._bronze, [file.transaction_of_content for file in known])
+        unchanged = {file.name for file, is_same in zip(known, same, strict=True) if is_same}
+        return [replace(file, unchanged=file.unchanged or file.name in unchanged) for file in files]
 
-    def _ingest(self, file: _Due, writer: BronzeWriter) -> None:
-        """Take a file's rows; its malformed lines are written first, for bronze's commit is what marks it as done."""
-        available_at, result = self._source.available_at(file.path), self._result
-        landed = self._landing.read(file.path)
-        if landed.added_columns:
-            result.details.schema_changed = {**result.details.schema_changed, file.name: landed.added_columns}
-        rows, malformed = (make(landed, file.name, available_at) for make in (bronze_rows, malformed_rows))
-        if malformed.num_rows:
-            self._context.ws.tables.append(self._quarantine, malformed, transactions=[file.transaction])
-            reasons = [(file.name, reason) for reason in texts(malformed, REASON)]
-            size = {file.name: rows.num_rows + malformed.num_rows}
+    def _looked_at_before(self) -> Callable[[DueFile], bool]:
+        """Return what tells whether the last run saw a file as it is now, and found it unchanged."""
+        run = markers.last(self._context, NAME, self._bronze, IngestDetails)
+
+        def was_seen(file: DueFile) -> bool:
+            if run is None or file.available_at > run.as_of or file.name in run.details.changed_after_ingestion:
+                return False
+            # What a file's inode says of its last change cannot be set to a time, unlike that of its content.
+            return file.path.stat().st_ctime < (run.started_at - _SKEW).timestamp()
+
+        return was_seen
+
+    def _ingest(self, files: list[DueFile]) -> None:
+        """Take files' rows; malformed lines are written first, for bronze's commit is what marks a file as done.
+
+        Raises:
+            StageError: If a file cannot be read; those before it stay ingested.
+        """
+        context, result = self._context, self._result
+        with closing(self._landing.deliveries(files)) as deliveries:
+            for delivery in deliveries:
+                self._put_in_quarantine(delivery)
+                new = [item.file for item in delivery.files if not item.file.ingested]
+                marks = [mark for file in new for mark in (file.transaction, file.transaction_of_content)]
+                context.progress(f"{self._bronze.name}: {len(delivery.files)} file(s)")
+                context.ws.tables.append(self._bronze, delivery.rows, transactions=marks)
+                for item in delivery.files:
+                    self._count(item)
+                    if item.added_columns:
+                        changed = {**result.details.schema_changed, item.file.name: list(item.added_columns)}
+                        result.details.schema_changed = changed
+
+    def _count(self, item: FileCounts) -> None:
+        """Add what a file held to the result, and say aloud if much of it was quarantined."""
+        result, name = self._result, item.file.name
+        if item.malformed:
+            reasons = {(name, reason): number for reason, number in item.malformed.items()}
+            size = {name: item.rows + item.quarantined}
             large = LargeQuarantine.find(self._quarantine.name, size, reasons)
             result.details.say_large(large, self._context.name)
-        writer.add(rows, () if file.ingested else (file.transaction, file.transaction_of_content))
-        result.rows_in = (result.rows_in or 0) + rows.num_rows + malformed.num_rows
-        result.rows_out = (result.rows_out or 0) + rows.num_rows
-        result.rows_quarantined = (result.rows_quarantined or 0) + malformed.num_rows
+        result.rows_in = (result.rows_in or 0) + item.rows + item.quarantined
+        result.rows_out = (result.rows_out or 0) + item.rows
+        result.rows_quarantined = (result.rows_quarantined or 0) + item.quarantined
 
-    def _refill_quarantine(self, file: _Due) -> int:
-        """Put a file's malformed lines into a quarantine that lost them; return how many."""
-        malformed = malformed_rows(self._landing.read(file.path), file.name, self._source.available_at(file.path))
-        if malformed.num_rows:
-            self._context.ws.tables.append(self._quarantine, malformed, transactions=[file.transaction])
-        return int(malformed.num_rows)
+    def _put_in_quarantine(self, delivery: FileDelivery) -> int:
+        """Write the malformed lines of files of which the quarantine has none; return how many."""
+        tables, frames = self._context.ws.tables, self._context.ws.frames
+        soiled = [item for item in delivery.files if item.malformed]
+        done = tables.committed(self._quarantine, [item.file.transaction for item in soiled])
+        new = [item for item, is_taken in zip(soiled, done, strict=True) if not is_taken]
+        if new:
+            rows = delivery.malformed
+            if len(new) < len(soiled):
+                rows = frames.of(rows).filter(nw.col(FILE).is_in([item.file.name for item in new]))
+            tables.append(self._quarantine, rows, transactions=[item.file.transaction for item in new])
+        return sum(item.quarantined for item in new)
+
+    def _refill_quarantine(self, files: list[DueFile]) -> None:
+        """Put files' malformed lines into a quarantine that lost them."""
+        with closing(self._landing.deliveries(files)) as deliveries:
+            count = sum(self._put_in_quarantine(delivery) for delivery in deliveries)
+        if count:
+            self._result.details.note(f"{self._quarantine.name} was gone: {count} malformed line(s) are in it again.")
 
     def _files_in_bronze(self) -> set[str]:
-        return set(texts(self._context.ws.tables.to_arrow(self._bronze, at_most=10**9, columns=[FILE]), FILE))
+        return set(held_files(self._context.ws.frames, self._bronze))
 
     def _say_lost(self, count: int) -> None:
         """Say how many files were ingested again into a table that was gone, and what can no longer be."""
@@ -210,10 +225,9 @@ class _Ingestion:
         missing = 0
         for silver in map(self._context.namespace.silver, self._refined_into):
             if tables.exists(silver):
-                rows = tables.to_arrow(
-                    silver, at_most=10**9, columns=[FILE], filters=[(AVAILABLE_AT, "<=", self._context.as_of)]
-                )
-                missing = max(missing, len(set(texts(rows, FILE)) - bronze))
+                filters = [(AVAILABLE_AT, "<=", self._context.as_of)]
+                held = held_files(self._context.ws.frames, silver, filters=filters)
+                missing = max(missing, len(set(held) - bronze))
         text = f"{self._bronze.name} was gone, or another table lay in its place: {count} file(s) were ingested again."
         if missing:
             text += (
@@ -223,5 +237,7 @@ class _Ingestion:
         self._result.details.note(text)
 
 
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+def digest(path: Path) -> str:
+    """Return a digest of what a file holds."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]

@@ -13,7 +13,7 @@ from typing import Any
 from mlplatform.naming import ObjectName
 from mlplatform.ops.context import StageContext
 from mlplatform.ops.result import D, Details, StageResult
-from mlplatform.ops.stage_runs import StageRun
+from mlplatform.ops.stage_runs import ENDED_WELL, StageRun, as_run
 from mlplatform.protocols.tables import TableInfo
 
 # Records from before ids were recorded are held against the time when the table was made, by another machine's clock.
@@ -36,8 +36,10 @@ def last(context: StageContext, stage: str, name: ObjectName, details: type[D]) 
         name: The table.
         details: The type of the stage's details.
     """
-    runs = context.log.runs_of(stage, details)
-    return next((run for run in reversed(runs) if run.ended_well and str(name) in run.result.outputs), None)
+    for record in reversed(context.log.records(stage)):
+        if record.status in ENDED_WELL and str(name) in record.outputs:
+            return as_run(record, details)
+    return None
 
 
 def lost(context: StageContext, stage: str, name: ObjectName, info: TableInfo | None = None) -> bool:

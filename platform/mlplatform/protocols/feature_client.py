@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -11,13 +13,41 @@ if TYPE_CHECKING:
 
     from mlplatform.naming import ObjectName
     from mlplatform.protocols.feature_spec import FeatureSpec
+    from mlplatform.protocols.frames import Frame
     from mlplatform.protocols.lineage import Lineage
     from mlplatform.protocols.lookups import FeatureFunction, FeatureLookup
-    from mlplatform.protocols.tables import TableInfo
+    from mlplatform.protocols.tables import FrameLike, TableInfo
 
 
 MATCHED = "matched:"
 """Prefix of the columns that say whether a lookup found a row; the feature table's name follows."""
+
+UNMATCHED = "features_unmatched"
+"""Column of scored frames: bare names of the feature tables that held no row for the keys as of the row's time."""
+
+REASON_CODES = "reason_codes"
+"""Column of scored frames: inputs that moved the prediction most, see `features.reasons`."""
+
+RowsDone: TypeAlias = Callable[[int], None]
+"""Takes how many rows have been scored so far."""
+
+
+def uncounted(rows: int) -> None:
+    """Count rows for nobody."""
+    del rows
+
+
+@dataclass(frozen=True)
+class ReasonCodes:
+    """Which reason codes are asked for.
+
+    Attributes:
+        ordinary: Input -> reference value, which replaces the row's own in turn.
+        top: Reasons per row, at most.
+    """
+
+    ordinary: Mapping[str, Any]
+    top: int
 
 
 @runtime_checkable
@@ -46,6 +76,10 @@ class TrainingSet(Protocol):
         """Yield the rows as Arrow batches."""
         ...
 
+    def to_rows(self, *, as_recorded: bool = False) -> FrameLike:
+        """Return the rows as what passes through no memory: a stream of batches at home, else a Spark DataFrame."""
+        ...
+
     def to_pandas(self, *, as_recorded: bool = False) -> Any:
         """Return the rows as pandas."""
         ...
@@ -66,11 +100,17 @@ class FeatureClient(Protocol):
         description: str | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> TableInfo:
-        """Create a feature table; `primary_keys` lists the timeseries column too."""
+        """Create a feature table; `primary_keys` lists the timeseries column too.
+
+        Its first rows may be a frame of `ws.frames`, a Spark DataFrame, Arrow or pandas, as in `write_table`.
+        """
         ...
 
     def write_table(self, *, name: ObjectName | str, df: Any, mode: str = "merge") -> None:
-        """Upsert rows by primary key."""
+        """Upsert rows by primary key.
+
+        Rows of `ws.frames` and of Spark stay in the engine that holds them.
+        """
         ...
 
     def read_table(self, *, name: ObjectName | str) -> DataFrame:
@@ -180,5 +220,39 @@ class FeatureClient(Protocol):
 
         Raises:
             RegistryError: If the model's files are not those registered, or hold types that are not allowed.
+        """
+        ...
+
+    def score_frame(
+        self,
+        *,
+        model_uri: str,
+        frame: FrameLike,
+        keys: Sequence[str],
+        reasons: ReasonCodes | None = None,
+        trusted_types: Collection[str] | None = None,
+        batch_rows: int | None = None,
+        done: RowsDone = uncounted,
+    ) -> AbstractContextManager[Frame]:
+        """Score as many rows as there are; what comes out can be read within the context.
+
+        On the local workspace the rows are scored on entering, in batches between two files on disk. On Databricks
+        nothing is computed before the frame is; use it once.
+
+        Args:
+            model_uri: The model.
+            frame: The rows to score.
+            keys: Columns of the frame that come out, too; unique together.
+            reasons: The reason codes to give; None: none.
+            trusted_types: As `score_batch_arrow`.
+            batch_rows: Rows that the model is given at once, at most; on Databricks Spark's setting decides.
+            done: Told how many rows have been scored; on Databricks, where Spark scores, never.
+
+        Returns:
+            The keys, `prediction`, `features_unmatched`, and with reasons `reason_codes`.
+
+        Raises:
+            FeatureStoreError: If the frame cannot be scored by this model.
+            RegistryError: As `score_batch_arrow`.
         """
         ...

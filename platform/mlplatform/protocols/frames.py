@@ -6,7 +6,7 @@ So a stage is written once, in narwhals' expressions, and what differs between t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -17,18 +17,15 @@ import narwhals as nw
 from mlplatform.errors import TableError
 
 if TYPE_CHECKING:
-    import pandas as pd
     import pyarrow as pa
     from pyspark.sql import DataFrame
 
     from mlplatform.naming import ObjectName
-    from mlplatform.protocols.tables import Filter
+    from mlplatform.protocols.column_counts import Cells, ColumnCounts
+    from mlplatform.protocols.tables import Filter, FrameLike
 
 Frame: TypeAlias = "nw.LazyFrame[Any]"
 """A lazy relation of a workspace's engine."""
-
-FrameLike: TypeAlias = "Frame | DataFrame | pa.Table | pa.RecordBatch | pa.RecordBatchReader | pd.DataFrame"
-"""Rows on their way into a table or a frame."""
 
 
 @dataclass(frozen=True)
@@ -131,10 +128,12 @@ class Frames(Protocol):
         version: int | None = None,
         columns: Sequence[str] | None = None,
         filters: Sequence[Filter] = (),
+        any_of: Sequence[Filter] = (),
     ) -> Frame:
         """Return a table (or view) as a frame, pinned at a version (default: the newest one now).
 
-        Filters given here, rather than on the frame, let whole files be left out by their statistics.
+        Filters given here, rather than on the frame, let whole files be left out by their statistics. All of `filters`
+        hold for the rows, and at least one of `any_of`, if there are such.
 
         Raises:
             TableError: If the table, its version or a column does not exist.
@@ -184,6 +183,33 @@ class Frames(Protocol):
         """Return how many rows a frame has."""
         ...
 
+    def fingerprint(self, frame: Frame, columns: Sequence[str]) -> str:
+        """Return a text that tells which rows a frame holds, by some columns, in whatever order they are.
+
+        The same rows have the same one, and other rows another. Each home has its own way; it is no digest of data that
+        is to be compared between homes, or years later.
+
+        Args:
+            frame: The frame.
+            columns: The columns, of a primary key for instance.
+        """
+        ...
+
+    def count_cells(self, rows: FrameLike, cells: Mapping[str, Cells]) -> dict[str, ColumnCounts]:
+        """Count columns in cells, all in one pass over the rows.
+
+        On the local workspace batch by batch, on Databricks by one query. Nulls and NaN are no values; what is not
+        finite lies in a cell and does not count for the moments.
+
+        Args:
+            rows: The rows; a stream of batches, too.
+            cells: Column -> its cells; a column that the rows lack is left out.
+
+        Returns:
+            Column -> counts. Without any row: nothing.
+        """
+        ...
+
     def sample(self, frame: Frame, *, keys: Sequence[str], at_most: int, seed: int) -> Frame:
         """Return at most so many rows, the same ones in both homes and whatever order the rows are in.
 
@@ -196,8 +222,3 @@ class Frames(Protocol):
             seed: Another one gives another sample.
         """
         ...
-
-
-def only(frame: Frame, columns: Sequence[str]) -> Frame:
-    """Return a frame's columns in an order."""
-    return frame.select(*(nw.col(name) for name in columns))

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    import narwhals as nw
+    import pandas as pd
     import pyarrow as pa
     from pyspark.sql import DataFrame
 
     from mlplatform.naming import ObjectName
-    from mlplatform.protocols.frames import FrameLike
+
+    FrameLike: TypeAlias = (
+        nw.LazyFrame[Any] | DataFrame | pa.Table | pa.RecordBatch | pa.RecordBatchReader | pd.DataFrame
+    )
+    """Rows on their way into a table: a frame of `ws.frames`, a Spark DataFrame, or rows in memory."""
 
 Filter = tuple[str, str, Any]
 """One condition on a column, as in pyarrow's `filters`: (column, operator, value), joined by "and"."""

@@ -35,7 +35,7 @@ class RefineDetails(QuarantineDetails, ComputedDetails):
         left_out: Silver table -> rows of its source that are not the table's.
     """
 
-    internal: ClassVar[frozenset[str]] = frozenset({"tables", "computed", "refined"})
+    internal: ClassVar[frozenset[str]] = ComputedDetails.internal | {"refined"}
 
     refined: Mapping[str, RefinedMarker] = {}
     repeated: Mapping[str, int] = {}

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar
 
-import pyarrow as pa
-import pyarrow.compute as pc
+import narwhals as nw
 from pydantic import BaseModel
 
 from mlplatform.code_digest import has_changed
@@ -18,7 +17,7 @@ from mlplatform.ops import markers
 from mlplatform.ops.context import StageContext
 from mlplatform.ops.result import Details, Moment
 from mlplatform.ops.stage_runs import StageRun
-from mlplatform.protocols.tables import TableInfo
+from mlplatform.protocols.tables import Filter, TableInfo
 from mlplatform.refine.silver import BATCH
 
 
@@ -30,12 +29,14 @@ class ComputedMarker(BaseModel):
         batches: Input -> the newest batch of it that was seen.
         code: Digest of the code and settings that computed it.
         inputs: Input -> Delta's id of it; records of early versions have none.
+        since: Rows known before this stayed as they were; None: any may have changed, or nobody recorded it.
     """
 
     as_of: Moment
     batches: dict[str, int]
     code: str
     inputs: dict[str, str] = {}
+    since: Moment | None = None
 
 
 class ComputedDetails(Details):
@@ -45,7 +46,7 @@ class ComputedDetails(Details):
         computed: Bare name of each computed table -> what it was computed from.
     """
 
-    internal: ClassVar[frozenset[str]] = frozenset({"tables", "computed"})
+    internal: ClassVar[frozenset[str]] = Details.internal | {"computed"}
 
     computed: Mapping[str, ComputedMarker] = {}
 
@@ -103,40 +104,74 @@ def check(context: StageContext, stage: str, table: ObjectName, inputs: Sequence
             # Not a silver table: nothing tells what is new in it.
             last = None
             continue
-        rows = context.ws.tables.to_arrow(
-            full_name,
-            at_most=10**9,
-            version=info.version,
-            columns=[known_at, BATCH, AVAILABLE_AT],
-            filters=[(known_at, "<=", context.as_of), (AVAILABLE_AT, "<=", context.as_of)],
-        )
-        batches[name] = pc.max(rows.column(BATCH)).as_py() or 0
         if last is not None:
             seen = last.batches.get(name, -1)
-            if _all_refined_again(context, full_name, seen):
+            new = _new_rows(context, full_name, info, seen, last.as_of)
+            if new.none_seen:
                 last = None
-                continue
-            computed = pa.scalar(last.as_of)
-            new = pc.or_(
-                pc.greater(rows.column(BATCH), pa.scalar(seen, pa.int64())),
-                pc.or_(pc.greater(rows.column(known_at), computed), pc.greater(rows.column(AVAILABLE_AT), computed)),
-            )
-            first = pc.min(pc.filter(rows.column(known_at), new)).as_py()
-            if first is not None:
-                earliest.append(first)
+            else:
+                batches[name] = new.batch
+                if new.earliest is not None:
+                    earliest.append(new.earliest)
+        if last is None:
+            filters = _known(context, known_at)
+            batches[name] = context.ws.tables.largest(full_name, BATCH, filters=filters) or 0
     marker = ComputedMarker(as_of=context.as_of, batches=batches, code=digest, inputs=ids)
     if last is None or has_changed(last.code, digest):
         return Freshness(since=None, unchanged=False, marker=marker, lost=lost)
     if context.as_of <= last.as_of and not earliest:
         # All that was known by now has been computed; the later marker stays the one to compare with.
-        later = last.model_copy(update={"inputs": ids, "code": digest})
+        later = last.model_copy(update={"inputs": ids, "code": digest, "since": last.as_of})
         return Freshness(since=last.as_of, unchanged=True, marker=later)
-    return Freshness(since=min([last.as_of, *earliest]), unchanged=False, marker=marker)
+    since = min([last.as_of, *earliest])
+    return Freshness(since=since, unchanged=False, marker=marker.model_copy(update={"since": since}))
 
 
-def _all_refined_again(context: StageContext, silver: ObjectName, seen: int) -> bool:
-    """Tell whether a silver table holds none of the batches that were seen any more."""
-    return seen > 0 and context.ws.tables.largest(silver, BATCH, filters=[(BATCH, "<=", seen)]) is None
+@dataclass(frozen=True)
+class _NewRows:
+    """What is new in an input.
+
+    Attributes:
+        batch: The newest batch that is known, or was seen.
+        earliest: When the first of the new rows was known; None without any.
+        none_seen: True where the table holds none of the batches that were seen any more.
+    """
+
+    batch: int
+    earliest: datetime | None
+    none_seen: bool
+
+
+def _new_rows(context: StageContext, silver: ObjectName, info: TableInfo, seen: int, computed: datetime) -> _NewRows:
+    """Look for what is new in a silver table.
+
+    Args:
+        context: The run.
+        silver: The table.
+        info: What is known about it.
+        seen: The newest batch that was seen.
+        computed: The time up to which was computed.
+    """
+    known_at, frames = str(info.timeseries_column), context.ws.frames
+    rows = frames.read(
+        silver,
+        version=info.version,
+        columns=[known_at, BATCH],
+        filters=_known(context, known_at),
+        any_of=[(BATCH, ">", seen), (known_at, ">", computed), (AVAILABLE_AT, ">", computed)],
+    )
+    found = rows.select(nw.col(known_at).min().alias("earliest"), nw.col(BATCH).max().alias("batch"))
+    row = frames.collect(found, at_most=1, what=f"what is new in {silver}").to_pylist()[0]
+    none_seen = False
+    if seen > 0:
+        # One row that was seen is enough, whenever it was known.
+        before = frames.read(silver, version=info.version, columns=[BATCH], filters=[(BATCH, "<=", seen)]).head(1)
+        none_seen = not frames.collect(before, at_most=1, what=f"what was seen of {silver}").num_rows
+    return _NewRows(max(seen, row["batch"] or 0), row["earliest"], none_seen)
+
+
+def _known(context: StageContext, known_at: str) -> list[Filter]:
+    return [(known_at, "<=", context.as_of), (AVAILABLE_AT, "<=", context.as_of)]
 
 
 def _same_input(run: StageRun[ComputedDetails], marker: ComputedMarker, info: TableInfo, name: str) -> bool:

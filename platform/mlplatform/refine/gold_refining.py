@@ -63,15 +63,15 @@ class GoldTable:
         )
         return table
 
-    def rows(self, view: WorkspaceAsOf, since: datetime | None) -> pa.Table:
-        """Return the rows known in [since, the view's time]; since None: all known by then."""
+    def rows(self, view: WorkspaceAsOf, since: datetime | None) -> DataFrame:
+        """Return the rows known in [since, the view's time], not computed yet; since None: all known by then."""
         from pyspark.sql import functions as F  # noqa: N812
 
         frame: DataFrame = self.spine.spine(view) if self.name == SPINE else self.spine.labels(view)
         rows = frame.where(F.col(self.known_at) <= F.lit(view.as_of))
         if since is not None:
             rows = rows.where(F.col(self.known_at) >= F.lit(since))
-        return rows.toArrow()
+        return rows
 
 
 def gold_tables(spine: LabelSpine) -> tuple[GoldTable, ...]:
@@ -94,15 +94,17 @@ def refine_gold(context: StageContext, gold: GoldTable, result: StageResult[Refi
     changed = False
     if not fresh.unchanged:
         view = view_at(context, allowed=spine.inputs)
-        rows = gold.rows(view, fresh.since)
-        result.inputs.update(view.inputs)
-        if rows.num_rows or fresh.since is None:
-            context.progress(f"{table.name}: {rows.num_rows} row(s)")
-            # Everything anew (other code or settings): what it no longer gives must go.
-            write = context.ws.tables.overwrite if fresh.since is None else context.ws.tables.merge
-            changed = bool(write(table, rows).rows)
+        # Computed once: what is counted and checked is what is written.
+        with context.ws.frames.staged(gold.rows(view, fresh.since)) as rows:
+            count = context.ws.frames.count(rows)
+            result.inputs.update(view.inputs)
+            if count or fresh.since is None:
+                context.progress(f"{table.name}: {count} row(s)")
+                # Everything anew (other code or settings): what it no longer gives must go.
+                write = context.ws.tables.overwrite if fresh.since is None else context.ws.tables.merge
+                changed = bool(write(table, rows).rows)
         if fresh.lost:
-            again = f"computed whole, {rows.num_rows} row(s)"
+            again = f"computed whole, {count} row(s)"
             result.details.note(f"{table.name} was gone, or another table lay in its place: {again}.")
     markers.keep(context, result, table)
     return changed

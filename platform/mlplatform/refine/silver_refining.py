@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
-from typing import cast
 
-import pyarrow as pa
-import pyarrow.compute as pc
+import narwhals as nw
 
 from mlplatform.code_digest import has_changed
 from mlplatform.errors import StageError
-from mlplatform.ingest.provenance import AVAILABLE_AT, FILE, ROW, texts
+from mlplatform.ingest.provenance import AVAILABLE_AT, FILE, ROW, held_files
 from mlplatform.ingest.quarantine import MALFORMED, REASON, LargeQuarantine, quarantine_schema
-from mlplatform.joins import without_keys_of
 from mlplatform.naming import Namespace, ObjectName
 from mlplatform.ops import markers
 from mlplatform.ops.context import StageContext
 from mlplatform.ops.result import StageResult
+from mlplatform.protocols.frames import Frame
 from mlplatform.protocols.tables import Transaction
 from mlplatform.refine.details import RefineDetails, RefinedMarker
-from mlplatform.refine.expectations import REASONS
-from mlplatform.refine.landed_rows import DUPLICATE, Fates, LandedRows, as_quarantined, fates
+from mlplatform.refine.fates import FateCounts, Fates, as_duplicates, fates
+from mlplatform.refine.landed_rows import LandedRows
 from mlplatform.refine.silver import BATCH, SilverTable
 
 NAME = "refine"
@@ -82,7 +79,7 @@ class SilverRefining:
             result: What the stage did so far; added to.
         """
         self._context, self._silver, self._result = context, silver, result
-        self._tables = context.ws.tables
+        self._tables, self._frames = context.ws.tables, context.ws.frames
         self._target, self._quarantine = tables_of(type(silver), context.namespace)
         create_silver(context, silver)
         self._digest = silver.digest()
@@ -112,17 +109,19 @@ class SilverRefining:
         pending = files.all if self._whole else files.waiting
         if pending:
             self._context.progress(f"{self._target.name}: {len(pending)} file(s)")
-            rows = fates(self._tables, self._silver, self._target, self._landed(pending), beside=pending)
+            with fates(self._landed(pending), beside=pending) as rows:
+                self._check_none_is_missing(rows.counts, sum(files.sizes[name] for name in pending))
+                if self._whole:
+                    self._replace(rows, pending)
+                    self._mark(files.waiting)
+                else:
+                    self._add(rows, pending)
             if self._whole:
-                self._replace(rows, pending)
-                self._mark(files.waiting)
-                self._say_whole(rows, pending)
-            else:
-                self._add(rows, pending)
-            self._say_large(rows.bad, files)
-            self._count(rows, sum(files.sizes[name] for name in pending))
+                self._say_whole(rows.counts, pending)
+            self._say_large(rows.counts, files)
+            self._count(rows.counts)
         details = self._result.details
-        batch = self._tables.largest(self._target, BATCH) or 0
+        batch = self._tables.largest(self._target, BATCH) or 0 if pending else self._largest
         marker = RefinedMarker(code=self._digest, batch=batch, newest=max(batch, self._newest()))
         details.refined = {**details.refined, self._target.name: marker}
         markers.keep(self._context, self._result, self._target)
@@ -135,7 +134,9 @@ class SilverRefining:
             return False
         if has_changed(marker.code, self._digest):
             return True
-        if self._lost or self._tables.largest(self._target, BATCH, filters=[(BATCH, "<=", marker.batch)]) is not None:
+        if self._lost or 0 < self._largest <= marker.batch:
+            return False
+        if self._tables.largest(self._target, BATCH, filters=[(BATCH, "<=", marker.batch)]) is not None:
             return False
         # No row is left of what the record is about: all was replaced since, by whatever declaration.
         return marker.batch > 0 or self._largest > 0
@@ -150,33 +151,23 @@ class SilverRefining:
     def _files(self) -> _Files:
         # Nothing may stay of another declaration, nor of what was refined at a later time than this.
         filters = [] if self._whole else [(AVAILABLE_AT, "<=", self._context.as_of)]
-        landed = self._tables.to_arrow(
-            self._bronze, at_most=10**9, version=self._version, columns=[FILE, AVAILABLE_AT], filters=filters
-        )
-        files = landed.group_by(FILE).aggregate([([], "count_all"), (AVAILABLE_AT, "min")]).sort_by(FILE)
-        names = texts(files, FILE)
-        sizes = dict(zip(names, cast("list[int]", files.column("count_all").to_pylist()), strict=True))
-        times = cast("list[datetime]", files.column(f"{AVAILABLE_AT}_min").to_pylist())
-        available = dict(zip(names, times, strict=True))
+        landed = held_files(self._frames, self._bronze, version=self._version, filters=filters)
+        names = list(landed)
         refined = dict(zip(names, self._tables.committed(self._target, self._marks(names)), strict=True))
         # A run that was killed while it refined all again has left rows of files that it did not come to mark.
-        held = (
-            set(texts(self._tables.to_arrow(self._target, at_most=10**9, columns=[FILE]), FILE))
-            if self._whole
-            else set()
-        )
+        held = set(held_files(self._frames, self._target)) if self._whole else set()
         if self._changed:
-            self._check_all_landed(held, sizes)
-        due = {name for name in names if available[name] <= self._context.as_of}
+            self._check_all_landed(held, set(landed))
+        due = {name for name in names if landed[name].available_at <= self._context.as_of}
         looked_at = [name for name in names if name in due or name in held or refined[name]]
         return _Files(
-            sizes={name: sizes[name] for name in looked_at},
+            sizes={name: landed[name].rows for name in looked_at},
             waiting=[name for name in looked_at if not refined[name]],
             refined=[name for name in looked_at if refined[name]],
         )
 
-    def _check_all_landed(self, held: set[str], sizes: dict[str, int]) -> None:
-        missing = sorted(held - set(sizes))
+    def _check_all_landed(self, held: set[str], landed: set[str]) -> None:
+        missing = sorted(held - landed)
         if missing:
             raise StageError(
                 f"{self._target.name} may have been refined by another declaration, and {len(missing)} of its files "
@@ -185,14 +176,14 @@ class SilverRefining:
             )
 
     def _landed(self, files: list[str]) -> LandedRows:
-        return LandedRows(self._bronze, self._version, files)
+        return LandedRows(self._context.ws, self._silver, self._target, self._bronze, self._version, files)
 
     def _marks(self, files: list[str]) -> list[Transaction]:
         return [Transaction(f"refine:{self._silver.name}:{file}") for file in files]
 
-    def _batch_of(self, good: pa.Table) -> pa.Table:
-        good = good.select([field.name for field in self._silver.schema() if field.name != BATCH])
-        return good.append_column(BATCH, pa.array([self._newest() + 1] * good.num_rows, pa.int64()))
+    def _batch_of(self, good: Frame) -> Frame:
+        names = (field.name for field in self._silver.schema() if field.name != BATCH)
+        return good.select(*names, nw.lit(self._newest() + 1, nw.Int64()).alias(BATCH))
 
     def _add(self, rows: Fates, files: list[str]) -> None:
         """Add new files' rows.
@@ -202,15 +193,15 @@ class SilverRefining:
         been mended since.
         """
         marks = self._marks(files)
-        taken = [
-            name for name, done in zip(files, self._tables.committed(self._quarantine, marks), strict=True) if done
-        ]
+        done = self._tables.committed(self._quarantine, marks)
+        taken = [name for name, is_taken in zip(files, done, strict=True) if is_taken]
         if taken:
-            self._put_in_quarantine(rows.bad.filter(pc.is_in(rows.bad.column(FILE), pa.array(taken))), taken)
-        for name, mark in zip(files, marks, strict=True):
-            bad = rows.bad.filter(pc.equal(rows.bad.column(FILE), pa.scalar(name)))
-            if bad.num_rows and name not in taken:
-                self._tables.append(self._quarantine, as_quarantined(bad), transactions=[mark])
+            again = sum(number for (file, _), number in rows.counts.bad.items() if file in taken)
+            self._put_in_quarantine(rows.bad.filter(nw.col(FILE).is_in(taken)), again, taken)
+        others = sorted({file for file, _ in rows.counts.bad}.difference(taken))
+        if others:
+            bad = rows.bad.filter(~nw.col(FILE).is_in(taken)) if taken else rows.bad
+            self._tables.append(self._quarantine, bad, transactions=self._marks(others))
         self._tables.append(self._target, self._batch_of(rows.good), transactions=marks)
 
     def _replace(self, rows: Fates, files: list[str]) -> None:
@@ -218,53 +209,53 @@ class SilverRefining:
 
         Silver first: that it holds none of the batches on record is how the next run knows that this one was killed.
         """
-        held = self._tables.to_arrow(self._target, at_most=10**9)
-        others = held.filter(pc.invert(pc.is_in(held.column(FILE), pa.array(files))))
-        good = self._batch_of(rows.good)
-        self._tables.overwrite(self._target, pa.concat_tables([others, good], promote_options="permissive"))
-        self._put_in_quarantine(rows.bad, files)
+        names = self._silver.schema().names
+        others = self._frames.read(self._target, columns=names).filter(~nw.col(FILE).is_in(files))
+        self._tables.overwrite(self._target, nw.concat([others, self._batch_of(rows.good)], how="vertical"))
+        self._put_in_quarantine(rows.bad, rows.counts.quarantined, files)
 
     def _mark(self, files: list[str]) -> None:
         if files:
-            nothing = self._tables.to_arrow(self._target, at_most=10**9, filters=[(BATCH, "<", 0)])
+            nothing = self._tables.describe(self._target).schema.empty_table()
             self._tables.append(self._target, nothing, transactions=self._marks(files))
 
-    def _put_in_quarantine(self, bad: pa.Table, files: list[str]) -> None:
+    def _put_in_quarantine(self, bad: Frame, count: int, files: list[str]) -> None:
         """Make the rows that fail expectations all that the quarantine holds of files; malformed lines stay.
 
         In one commit, and the same again: what a crash left half done is done anew.
         """
-        held = self._tables.to_arrow(self._quarantine, at_most=10**9)
-        malformed = pc.starts_with(held.column(REASON), MALFORMED)
-        kept = held.filter(pc.or_(malformed, pc.invert(pc.is_in(held.column(FILE), pa.array(files)))))
-        if bad.num_rows or kept.num_rows < held.num_rows:
-            rows = pa.concat_tables([kept, as_quarantined(bad)], promote_options="permissive")
-            self._tables.overwrite(self._quarantine, rows)
+        held = self._frames.read(self._quarantine, columns=quarantine_schema().names)
+        stays = nw.col(REASON).str.starts_with(MALFORMED) | ~nw.col(FILE).is_in(files)
+        if count or self._frames.count(held.filter(~stays)):
+            self._tables.overwrite(self._quarantine, nw.concat([held.filter(stays), bad], how="vertical"))
 
     def _refill_quarantine(self, refined: list[str]) -> None:
         """Put what silver has not taken of refined files into a quarantine that is gone."""
         count = 0
         if refined:
+            landed, ids = self._landed(refined), [FILE, ROW]
+            held = self._frames.read(self._target, columns=ids)
             # Beside all of silver, these files' own rows among them: they are what the others were compared with.
-            rows = fates(self._tables, self._silver, self._target, self._landed(refined), beside=None)
-            held = self._tables.to_arrow(self._target, at_most=10**9, columns=[FILE, ROW])
-            missing = without_keys_of(pa.concat_tables([rows.good, rows.bad]), held, [FILE, ROW])
-            # Judged all at once now and file by file then, another of several rows of a key may have been the first.
-            reasons = pc.if_else(pc.equal(missing.column(REASONS), pa.scalar("")), DUPLICATE, missing.column(REASONS))
-            missing = missing.set_column(missing.column_names.index(REASONS), REASONS, reasons)
-            self._put_in_quarantine(missing, refined)
-            count = missing.num_rows
+            with fates(landed, beside=None) as rows:
+                missing = rows.bad.join(held, on=ids, how="anti")
+                # Judged all at once now and file by file then, another of several rows of a key may have been the
+                # first.
+                good = rows.good.join(held, on=ids, how="anti")
+                with as_duplicates(landed, good) as duplicates:
+                    missing = nw.concat([missing, duplicates], how="vertical")
+                    count = self._frames.count(missing)
+                    self._put_in_quarantine(missing, count, refined)
         self._result.details.note(
             f"{self._quarantine.name} was gone: {count} row(s) of {len(refined)} file(s) are in it again."
         )
 
-    def _say_whole(self, rows: Fates, files: list[str]) -> None:
+    def _say_whole(self, counts: FateCounts, files: list[str]) -> None:
         details = self._result.details
         if self._quarantine_lost:
-            details.note(f"{self._quarantine.name} was gone: {rows.bad.num_rows} row(s) are in it again.")
+            details.note(f"{self._quarantine.name} was gone: {counts.quarantined} row(s) are in it again.")
         details.note(
             f"{self._target.name} {self._why_whole()}: all {len(files)} file(s) of {self._bronze.name} were refined "
-            f"again, {rows.good.num_rows} row(s)."
+            f"again, {counts.good} row(s)."
         )
 
     def _why_whole(self) -> str:
@@ -274,30 +265,31 @@ class SilverRefining:
             return "is declared otherwise than before"
         return "holds rows of a run that did not complete"
 
-    def _say_large(self, bad: pa.Table, files: _Files) -> None:
-        reasons = zip(texts(bad, FILE), texts(bad, REASONS), strict=True)
-        large = LargeQuarantine.find(self._quarantine.name, files.sizes, reasons)
+    def _say_large(self, counts: FateCounts, files: _Files) -> None:
+        large = LargeQuarantine.find(self._quarantine.name, files.sizes, counts.bad)
         self._result.details.say_large(large, self._context.name)
 
-    def _count(self, rows: Fates, landed: int) -> None:
-        """Add what became of the rows that came in to the result.
+    def _check_none_is_missing(self, counts: FateCounts, landed: int) -> None:
+        """Refuse to write where a row that came in is unaccounted for.
 
         Raises:
-            StageError: If one is unaccounted for.
+            StageError: With the numbers.
         """
-        result, details = self._result, self._result.details
-        good, bad, repeated, left_out = (part.num_rows for part in (rows.good, rows.bad, rows.repeated, rows.left_out))
-        if landed != rows.rows:
+        if landed != counts.rows:
             raise StageError(
-                f"{self._target}: {landed} rows came in, {good} went on, {repeated} existed already, {left_out} are "
-                f"not the table's, and {bad} were quarantined.",
+                f"{self._target}: {landed} rows came in, {counts.good} went on, {counts.repeated} existed already, "
+                f"{counts.left_out} are not the table's, and {counts.quarantined} were quarantined.",
                 hint="This is an error of the platform; please report it.",
             )
-        if repeated:
-            details.repeated = {**details.repeated, self._target.name: repeated}
-        if left_out:
-            details.left_out = {**details.left_out, self._target.name: left_out}
+
+    def _count(self, counts: FateCounts) -> None:
+        """Add what became of the rows that came in to the result."""
+        result, details = self._result, self._result.details
+        if counts.repeated:
+            details.repeated = {**details.repeated, self._target.name: counts.repeated}
+        if counts.left_out:
+            details.left_out = {**details.left_out, self._target.name: counts.left_out}
         # What is not the table's did not come in; what exists already has gone on before.
-        result.rows_in = (result.rows_in or 0) + landed - left_out
-        result.rows_out = (result.rows_out or 0) + good + repeated
-        result.rows_quarantined = (result.rows_quarantined or 0) + bad
+        result.rows_in = (result.rows_in or 0) + counts.rows - counts.left_out
+        result.rows_out = (result.rows_out or 0) + counts.good + counts.repeated
+        result.rows_quarantined = (result.rows_quarantined or 0) + counts.quarantined

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from pydantic import BaseModel
 
@@ -97,7 +97,15 @@ class ScoreDetails(Details):
         learned_rows: With `since`: how many of the rows it had learned from.
         shadow: The challenger's part; None where there was none.
         unscored_before: Rows that became due before the first scoring; None where nobody looked.
+        complete_since: All rows with a prediction time after this, up to `as_of`, that were in the spine have been
+            looked at by now: where scoring began. None where that is not so, or nobody recorded it.
+        population_code: Digest of the code that said whom to score.
+        refinings: The runs that had refined last, by id.
     """
+
+    internal: ClassVar[frozenset[str]] = frozenset(
+        {"tables", "collected", "complete_since", "population_code", "refinings"}
+    )
 
     alias: str | None = None
     restored: Restored | None = None
@@ -109,3 +117,6 @@ class ScoreDetails(Details):
     learned_rows: int | None = None
     shadow: Shadow | None = None
     unscored_before: UnscoredBefore | None = None
+    complete_since: Moment | None = None
+    population_code: str | None = None
+    refinings: tuple[str, ...] = ()

@@ -5,78 +5,54 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-import pyarrow as pa
-import pyarrow.compute as pc
+import narwhals as nw
 
-from mlplatform.as_of import Duration, argument, shown
-from mlplatform.joins import without_keys_of
+from mlplatform.as_of import argument, shown
 from mlplatform.naming import CHAMPION
 from mlplatform.ops.context import StageContext
+from mlplatform.protocols.frames import Frame
 from mlplatform.refine.spine import LABEL_KNOWN_AT, LABELS, SPINE, LabelSpine
 from mlplatform.scoring.details import ScoreDetails, UnscoredBefore
 from mlplatform.scoring.predictions import PREDICTIONS
-from mlplatform.scoring.scorer import BatchScorer
+from mlplatform.scoring.range import Range
+from mlplatform.scoring.scorer import BatchScorer, population
 
 Stretch = tuple[datetime, datetime]
 """Prediction times, the start excluded, the end included."""
 
 
 def due_rows(
-    context: StageContext,
-    spine: LabelSpine,
-    start: datetime,
-    *,
-    spine_version: int | None = None,
-    lacking: Sequence[Stretch] = (),
-) -> tuple[pa.Table, int]:
-    """Return the spine rows that are to be scored at `as_of`, and the spine's Delta version.
+    context: StageContext, spine: LabelSpine, within: Range, *, spine_version: int, lacking: Sequence[Stretch] = ()
+) -> Frame:
+    """Return the spine rows that are to be scored at `as_of`; nothing is computed yet.
 
     These are the rows whose prediction time lies in (previous as_of, as_of], and earlier ones that landed too late for
-    the scoring they belonged to: every row since `start` that no champion had predicted before this `as_of`. A
-    challenger in the shadow scores the same rows.
+    the scoring they belonged to: every row that no champion had predicted before this `as_of`. A challenger in the
+    shadow scores the same rows.
+
+    What is read are the rows of a range of prediction times, and the keys of their predictions. After a scoring that is
+    on record, the range begins with the first row that refining added or changed since (see `watermark`): a scoring
+    costs what refining cost that brought its rows. A row that landed a year late costs the keys of a year, once; none
+    is left out for its age.
 
     Args:
         context: The run.
         spine: The label spine.
-        start: Prediction times after this.
-        spine_version: Read this version of the spine; None: the newest.
+        within: The prediction times that are looked at.
+        spine_version: The version of the spine to read.
         lacking: Stretches of prediction times whose predictions are gone and not to be replaced by other ones.
     """
-    tables = context.ws.tables
-    name, time, keys = context.namespace.gold(SPINE), spine.prediction_time, list(spine.primary_keys)
-    version = tables.version(name) if spine_version is None else spine_version
-    rows = tables.to_arrow(
-        name, at_most=10**9, version=version, filters=[(time, ">", start), (time, "<=", context.as_of)]
-    )
-    scored_before = tables.to_arrow(
+    frames, time, keys = context.ws.frames, spine.prediction_time, list(spine.primary_keys)
+    rows = frames.read(context.namespace.gold(SPINE), version=spine_version, filters=within.filters(time))
+    scored_before = frames.read(
         context.namespace.gold(PREDICTIONS),
-        at_most=10**9,
         columns=keys,
-        filters=[("as_of", "<", context.as_of), ("alias", "=", CHAMPION), (time, ">", start)],
+        filters=[("as_of", "<", context.as_of), ("alias", "=", CHAMPION), *within.filters(time)],
     )
-    if scored_before.num_rows:
-        rows = without_keys_of(rows, scored_before, keys)
+    rows = rows.join(scored_before, on=keys, how="anti")
     for after, until in lacking:
-        times = rows.column(time)
-        rows = rows.filter(pc.or_(pc.less_equal(times, pa.scalar(after)), pc.greater(times, pa.scalar(until))))
-    # In a fixed order, so that a scoring run again has the same chunks.
-    return rows.sort_by(spine.order), version
-
-
-def first_window_start(context: StageContext) -> datetime:
-    """Return where scoring began: one scoring interval before the first scoring, which may be this one."""
-    first = first_scoring(context) or context.as_of
-    return Duration.parse(context.settings.scoring.every).before(first)
-
-
-def first_scoring(context: StageContext) -> datetime | None:
-    """Return the first `as_of` before this one that has predictions; None where there is none."""
-    predictions = context.namespace.gold(PREDICTIONS)
-    earlier = context.ws.tables.to_arrow(
-        predictions, at_most=10**9, columns=["as_of"], filters=[("as_of", "<", context.as_of)]
-    )
-    first: datetime | None = pc.min(earlier.column("as_of")).as_py()
-    return first
+        rows = rows.filter((nw.col(time) <= after) | (nw.col(time) > until))
+    return rows
 
 
 def count_unscored(
@@ -93,29 +69,27 @@ def count_unscored(
         until: Where scoring began.
         details: Takes the counts, and the note.
     """
-    tables, namespace = context.ws.tables, context.namespace
+    frames, namespace = context.ws.frames, context.namespace
     time, keys = spine.prediction_time, list(spine.primary_keys)
-    rows = tables.to_arrow(namespace.gold(SPINE), at_most=10**9, filters=[(time, "<=", until)])
-    rows = scorer.population(rows).select(keys)
-    scored = tables.to_arrow(
-        namespace.gold(PREDICTIONS),
-        at_most=10**9,
-        columns=keys,
-        filters=[("alias", "=", CHAMPION), (time, "<=", until)],
-    )
-    labelled = tables.to_arrow(
-        namespace.gold(LABELS),
-        at_most=10**9,
-        columns=keys,
-        filters=[(LABEL_KNOWN_AT, "<=", context.as_of), (time, "<=", until)],
-    )
-    left = without_keys_of(rows, scored, keys)
-    waiting = without_keys_of(left, labelled, keys)
-    details.unscored_before = UnscoredBefore(until=until, rows=left.num_rows, without_label=waiting.num_rows)
-    if waiting.num_rows:
-        day = (pc.min(waiting.column(time)).as_py() - timedelta(days=1)).date()
+    until_then = (time, "<=", until)
+    scored = frames.read(namespace.gold(PREDICTIONS), columns=keys, filters=[("alias", "=", CHAMPION), until_then])
+    labelled = frames.read(
+        namespace.gold(LABELS), columns=keys, filters=[(LABEL_KNOWN_AT, "<=", context.as_of), until_then]
+    ).with_columns(nw.lit(1).alias("__labelled"))
+    rows = frames.read(namespace.gold(SPINE), filters=[until_then])
+    with population(scorer, frames, rows) as chosen:
+        left = chosen.select(*keys).join(scored, on=keys, how="anti").join(labelled, on=keys, how="left")
+        waiting = left.with_columns(
+            nw.when(nw.col("__labelled").is_null()).then(nw.col(time)).alias("__waiting_at")
+        ).select(nw.len().alias("rows"), nw.col("__waiting_at").count().alias("waiting"), nw.col("__waiting_at").min())
+        (counted,) = frames.collect(
+            waiting, at_most=1, what="how many rows were due before the first scoring"
+        ).to_pylist()
+    details.unscored_before = UnscoredBefore(until=until, rows=counted["rows"], without_label=counted["waiting"])
+    if counted["waiting"]:
+        day = (counted["__waiting_at"] - timedelta(days=1)).date()
         details.note(
-            f"{waiting.num_rows} row(s) due up to {shown(until)}, before the first scoring, have no prediction, and "
+            f"{counted['waiting']} row(s) due up to {shown(until)}, before the first scoring, have no prediction, and "
             "their labels are not known yet. To score them, as of their own times: mlplatform score "
             f"{context.name} --as-of {argument(context.as_of)} --since {day}"
         )

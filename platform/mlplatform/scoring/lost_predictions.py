@@ -7,22 +7,27 @@ and the run says so, until somebody asks for other ones with `score --since`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+
+import narwhals as nw
 
 from mlplatform.as_of import Duration, argument
 from mlplatform.errors import PlatformError
 from mlplatform.naming import CHALLENGER, CHAMPION
 from mlplatform.ops import markers
 from mlplatform.ops.context import StageContext
-from mlplatform.ops.stage_runs import StageRun
+from mlplatform.ops.records import StageRecord
+from mlplatform.ops.stage_runs import ENDED_WELL, StageRun, as_run
 from mlplatform.refine.spine import SPINE
 from mlplatform.scoring.details import LostScoring, Restored, ScoreDetails, ScoringKey
 from mlplatform.scoring.due import Stretch
 from mlplatform.scoring.predictions import PREDICTIONS
+from mlplatform.scoring.watermark import STAGE
 
-STAGE = "score"
+# One for each time, version and run; there are fewer of them than records of runs.
+MOST_SCORINGS = 20_000
 
 
 @dataclass(frozen=True)
@@ -59,42 +64,56 @@ class Scoring:
 def find(context: StageContext) -> list[Scoring]:
     """Return the scorings on record up to `as_of` whose predictions are gone with their table; oldest first."""
     tables, name = context.ws.tables, context.namespace.gold(PREDICTIONS)
+    info = tables.describe(name) if tables.exists(name) else None
+    whole = info is not None and not markers.lost(context, STAGE, name, info)
+    ids = {record.details.get("tables", {}).get(name.name) for record in _records(context)}
+    if info is not None and whole and ids <= {info.id}:
+        return []  # as nearly always; the records need not be read with their types
     runs = _runs(context)
     recorded = _scorings(context, runs)
-    if not recorded:
-        return []
-    info = tables.describe(name) if tables.exists(name) else None
-    if info is None:
+    if info is None or not recorded:
         return list({scoring.key: scoring for scoring in recorded}.values())
-    whole = not markers.lost(context, STAGE, name, info)
     of_this = [run for run in runs if whole and markers.is_of(run, name, info)]
-    ids = {id(run) for run in of_this}
+    of_it = {id(run) for run in of_this}
     settled = {key for run in of_this if run.details.restored for key in run.details.restored.scorings}
-    doubtful = [item for item in recorded if id(item.run) not in ids and item.key not in settled]
+    doubtful = [item for item in recorded if id(item.run) not in of_it and item.key not in settled]
     doubtful = [item for item in doubtful if not _asked_for_since(item, of_this)]
     if not doubtful:
         return []
-    columns = ["as_of", "alias", "model_version", "run_id"]
-    groups = (
-        tables.to_arrow(name, at_most=10**9, columns=columns)
-        .group_by(columns)
-        .aggregate([([], "count_all")])
-        .to_pylist()
-    )
-    present = {ScoringKey(*(group[column] for column in columns)): group["count_all"] for group in groups}
+    present = _present(context, doubtful)
     # A table that was put back may hold the first chunks of a scoring.
     return list({item.key: item for item in doubtful if present.get(item.key, 0) < item.rows}.values())
 
 
+def _present(context: StageContext, scorings: list[Scoring]) -> dict[ScoringKey, int]:
+    """Return how many predictions the table holds of scorings, and maybe of others at those times."""
+    frames = context.ws.frames
+    times = [item.key.as_of for item in scorings]
+    rows = frames.read(
+        context.namespace.gold(PREDICTIONS),
+        columns=["as_of", "alias", "model_version", "run_id"],
+        filters=[("as_of", ">=", min(times)), ("as_of", "<=", max(times))],
+    )
+    counts = rows.group_by("as_of", "alias", "model_version", "run_id").agg(nw.len().alias("rows"))
+    groups = frames.collect(counts, at_most=MOST_SCORINGS, what="how many predictions each scoring has").to_pylist()
+    return {
+        ScoringKey(group["as_of"], group["alias"], group["model_version"], group["run_id"]): group["rows"]
+        for group in groups
+    }
+
+
 def restore(
-    context: StageContext, lost: list[Scoring], rescore: Callable[[Scoring], int], details: ScoreDetails
+    context: StageContext,
+    lost: list[Scoring],
+    rescore: Callable[[Scoring, Sequence[Stretch]], int],
+    details: ScoreDetails,
 ) -> list[Stretch]:
     """Make predictions that are gone again, and say so.
 
     Args:
         context: The run.
         lost: The scorings, oldest first.
-        rescore: Makes a scoring's predictions again; returns how many.
+        rescore: Makes a scoring's predictions again, but for stretches that nobody else may predict; returns how many.
         details: Takes what was done, and the notes.
 
     Returns:
@@ -107,7 +126,7 @@ def restore(
     for item in lost:
         as_of, alias, version, _ = item.key
         try:
-            rows += rescore(item)
+            rows += rescore(item, lacking)
             again.append(item.key)
         except PlatformError as error:
             failed.append(
@@ -134,9 +153,15 @@ def restore(
     return lacking
 
 
-def _runs(context: StageContext) -> list[StageRun[ScoreDetails]]:
+def _records(context: StageContext) -> list[StageRecord]:
     """Return the recorded scorings up to `as_of` that ended well, in the order in which they ran."""
-    return [run for run in context.log.runs_of(STAGE, ScoreDetails) if run.ended_well and run.as_of <= context.as_of]
+    records = context.log.records(STAGE)
+    return [record for record in records if record.status in ENDED_WELL and record.as_of <= context.as_of]
+
+
+def _runs(context: StageContext) -> list[StageRun[ScoreDetails]]:
+    """Return the same with typed details."""
+    return [as_run(record, ScoreDetails) for record in _records(context)]
 
 
 def _scorings(context: StageContext, runs: list[StageRun[ScoreDetails]]) -> list[Scoring]:

@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
+import narwhals as nw
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from mlplatform.errors import StageError
+from mlplatform.features.reasons import REASONS
+from mlplatform.features.scoring import UNMATCHED_TABLES
 from mlplatform.features.training_set import PREDICTION
-from mlplatform.joins import without_keys_of
 from mlplatform.naming import CHAMPION, Namespace
 from mlplatform.ops.context import StageContext
 from mlplatform.ops.stage_runs import utc_now
-from mlplatform.protocols.feature_client import MATCHED
+from mlplatform.protocols import feature_client
+from mlplatform.protocols.feature_client import ReasonCodes
+from mlplatform.protocols.frames import Frame
 from mlplatform.protocols.registry import ModelVersion
 from mlplatform.protocols.tables import Transaction
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.spine import LabelSpine
-from mlplatform.scoring.reasons import REASONS, reason_codes
+from mlplatform.scoring.range import Range
 from mlplatform.scoring.scorer import BatchScorer
 from mlplatform.training import reference
 
 PREDICTIONS = "predictions"
 LATEST_PREDICTIONS = "latest_predictions"
-UNMATCHED = "features_unmatched"
-REASON_CODES = "reason_codes"
+UNMATCHED = feature_client.UNMATCHED
+REASON_CODES = feature_client.REASON_CODES
 
 
 def prediction_schema(spine: LabelSpine) -> pa.Schema:
@@ -42,7 +42,7 @@ def prediction_schema(spine: LabelSpine) -> pa.Schema:
             pa.field(PREDICTION, pa.float64(), nullable=False),
             pa.field(
                 UNMATCHED,
-                pa.list_(pa.field("element", pa.string())),  # as Delta names it, so that both declarations are alike
+                UNMATCHED_TABLES,
                 metadata={"comment": "Feature tables that held no row for the keys as of the prediction time"},
             ),
             pa.field(
@@ -79,45 +79,30 @@ def create_tables(ws: Workspace, namespace: Namespace, spine: LabelSpine) -> Non
 
 def mean_prediction(context: StageContext, version: ModelVersion) -> float | None:
     """Return the mean of a version's predictions at `as_of`; None without any."""
-    rows = context.ws.tables.to_arrow(
+    frames = context.ws.frames
+    rows = frames.read(
         context.namespace.gold(PREDICTIONS),
-        at_most=10**9,
         columns=[PREDICTION],
         filters=[("as_of", "=", context.as_of), ("model_version", "=", version.version)],
     )
-    mean: float | None = pc.mean(rows.column(PREDICTION)).as_py()
-    return mean
-
-
-def unmatched(scored: pa.Table) -> pa.Array[Any]:
-    """Return, for each scored row, the bare names of the feature tables that held no row for it.
-
-    Args:
-        scored: With the columns `matched:<table>` of `score_batch_arrow`.
-    """
-    columns = [name for name in scored.column_names if name.startswith(MATCHED)]
-    missing = np.zeros((scored.num_rows, len(columns)), dtype=bool)
-    for place, name in enumerate(columns):
-        missing[:, place] = ~scored.column(name).to_numpy().astype(bool)
-    tables = np.array([name.removeprefix(MATCHED).rpartition(".")[2] for name in columns], dtype=object)
-    offsets = np.concatenate([[0], np.cumsum(missing.sum(axis=1))]).astype(np.int32)
-    values = pa.array(tables[np.nonzero(missing)[1]] if columns else [], pa.string())
-    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values)
+    mean = frames.collect(rows.select(nw.col(PREDICTION).mean()), at_most=1, what="the mean prediction")
+    value: float | None = mean.column(PREDICTION)[0].as_py()
+    return value
 
 
 @dataclass(frozen=True)
 class Predictor:
-    """Predicts rows with one model version, and appends the predictions chunk by chunk.
+    """Predicts rows with one model version, and appends the predictions in one commit.
 
     Attributes:
         context: The run.
         spine: The label spine.
-        scorer: How large a chunk is, and how many reasons are kept.
+        scorer: How many reasons are kept, and how many rows are scored at once.
         version: The version.
         alias: As which it scores.
         trusted_types: Types beyond the platform's own allow-list that the model may hold.
-        mark: Tells apart scorings of one time from several beginnings, whose chunks go by their keys; empty: chunks go
-            by their number.
+        mark: Tells apart scorings of one time that may have the same rows, and are all to be made; empty for the
+            ordinary one.
     """
 
     context: StageContext
@@ -128,82 +113,66 @@ class Predictor:
     trusted_types: tuple[str, ...] = ()
     mark: str = ""
 
-    def predict(self, population: pa.Table) -> int:
-        """Predict rows that have no prediction of this version yet; return how many were written."""
-        wants_reasons = self.scorer.reason_codes > 0 and self.alias == CHAMPION and population.num_rows
-        ordinary = reference.load(self.context.ws, self.version).ordinary() if wants_reasons else None
-        written = 0
-        for number, offset in enumerate(range(0, population.num_rows, self.scorer.chunk_rows)):
-            chunk = population.slice(offset, self.scorer.chunk_rows)
-            written += self._append(chunk, number, ordinary)
-            done = offset + chunk.num_rows
-            self.context.progress(f"{self.alias} scored {done} of {population.num_rows} rows")
-            self.context.advance(done, population.num_rows)
-        return written
+    def predict(self, population: Frame, within: Range) -> int:
+        """Predict rows that have no prediction of this version yet; return how many were written.
 
-    def _append(self, rows: pa.Table, number: int, ordinary: dict[str, Any] | None) -> int:
-        tables, predictions = self.context.ws.tables, self.context.namespace.gold(PREDICTIONS)
-        as_of = self.context.as_of.isoformat()
-        place = f"{self.mark}:{self._digest(rows)}" if self.mark else str(number)
-        once = Transaction(f"score:{self.version.version}:{self.alias}:{as_of}:{place}")
-        if all(tables.committed(predictions, [once])):
+        Exactly once: the commit counts as the rows that were to be scored, whoever asked for them, and rows that have a
+        prediction already, as of a run that was killed or of an earlier release, are left out.
+
+        Args:
+            population: The rows, computed already.
+            within: Their prediction times.
+        """
+        context, frames = self.context, self.context.ws.frames
+        predictions, keys = context.namespace.gold(PREDICTIONS), list(self.spine.primary_keys)
+        once = self._transaction(frames.fingerprint(population, keys))
+        if all(context.ws.tables.committed(predictions, [once])):
             return 0
-        new = self._not_scored_yet(rows)
-        if not new.num_rows:
-            return 0
-        scored = self._scored(new, matches=True)
-        if scored.num_rows != new.num_rows:
-            raise StageError(
-                f"{self.version.uri} scored {scored.num_rows} of {new.num_rows} rows.", hint="Report this."
-            )
-        return tables.append(predictions, self._frame(scored, ordinary), transactions=[once]).rows
-
-    def _scored(self, rows: pa.Table, *, matches: bool = False) -> pa.Table:
-        return self.context.ws.fe.score_batch_arrow(
-            model_uri=self.version.uri, df=rows, matches=matches, trusted_types=self.trusted_types
-        )
-
-    def _digest(self, rows: pa.Table) -> str:
-        """Return what a chunk is known by where the same time may be scored from several beginnings."""
-        keys = rows.select(list(self.spine.primary_keys)).to_pylist()
-        return hashlib.sha256(repr(keys).encode()).hexdigest()[:16]
-
-    def _not_scored_yet(self, rows: pa.Table) -> pa.Table:
-        keys, times = list(self.spine.primary_keys), rows.column(self.spine.prediction_time)
-        existing = self.context.ws.tables.to_arrow(
-            self.context.namespace.gold(PREDICTIONS),
-            at_most=10**9,
+        existing = frames.read(
+            predictions,
             columns=keys,
-            filters=[
-                ("model_version", "=", self.version.version),
-                (self.spine.prediction_time, ">=", pc.min(times).as_py()),
-                (self.spine.prediction_time, "<=", pc.max(times).as_py()),
-            ],
+            filters=[("model_version", "=", self.version.version), *within.filters(self.spine.prediction_time)],
         )
-        return without_keys_of(rows, existing, keys) if existing.num_rows else rows
+        new = population.join(existing, on=keys, how="anti")
+        total = frames.count(new)
+        if not total:
+            return 0
+        self._progress(0, total)
+        with context.ws.fe.score_frame(
+            model_uri=self.version.uri,
+            frame=new,
+            keys=[column for column, _ in self.spine.order],
+            reasons=self._reason_codes(),
+            trusted_types=self.trusted_types,
+            batch_rows=self.scorer.chunk_rows,
+            done=lambda rows: self._progress(rows, total),
+        ) as scored:
+            written = context.ws.tables.append(predictions, self._stamped(scored), transactions=[once])
+        if not written.skipped and written.rows != total:
+            raise StageError(f"{self.version.uri} scored {written.rows} of {total} rows.", hint="Report this.")
+        self._progress(total, total)
+        return written.rows
 
-    def _frame(self, scored: pa.Table, ordinary: dict[str, Any] | None) -> pa.Table:
-        count, moment = scored.num_rows, pa.timestamp("us", tz="UTC")
-        frame = scored.select([*self.spine.primary_keys, PREDICTION])
-        for name, values in (
-            ("model_version", pa.array([self.version.version] * count, pa.int64())),
-            ("alias", pa.array([self.alias] * count, pa.string())),
-            (UNMATCHED, unmatched(scored)),
-            (REASON_CODES, self._reasons(scored, ordinary)),
-            ("as_of", pa.array([self.context.as_of] * count, moment)),
-            ("scored_at", pa.array([utc_now()] * count, moment)),
-            ("run_id", pa.array([self.context.run_id] * count, pa.string())),
-        ):
-            frame = frame.append_column(name, values)
-        return frame
+    def _transaction(self, rows: str) -> Transaction:
+        as_of = self.context.as_of.isoformat()
+        return Transaction(f"score:{self.version.version}:{self.alias}:{as_of}:{self.mark}:{rows}")
 
-    def _reasons(self, scored: pa.Table, ordinary: dict[str, Any] | None) -> pa.Array[Any]:
-        if ordinary is None:
-            return pa.nulls(scored.num_rows, REASONS)
-        ours = [PREDICTION, *(name for name in scored.column_names if name.startswith(MATCHED))]
+    def _progress(self, rows: int, total: int) -> None:
+        self.context.progress(f"{self.alias} scored {rows} of {total} rows")
+        self.context.advance(rows, total)
 
-        def score(rows: pa.Table) -> np.ndarray[Any, np.dtype[np.float64]]:
-            return np.asarray(self._scored(rows).column(PREDICTION).to_numpy(), dtype=np.float64)
+    def _reason_codes(self) -> ReasonCodes | None:
+        if self.scorer.reason_codes <= 0 or self.alias != CHAMPION:
+            return None
+        ordinary = reference.load(self.context.ws, self.version).ordinary()
+        return ReasonCodes(ordinary, self.scorer.reason_codes)
 
-        predictions = np.asarray(scored.column(PREDICTION).to_numpy(), dtype=np.float64)
-        return reason_codes(score, scored.drop_columns(ours), predictions, ordinary, self.scorer.reason_codes)
+    def _stamped(self, scored: Frame) -> Frame:
+        """Return scored rows as the table holds them."""
+        return scored.with_columns(
+            nw.lit(self.version.version).cast(nw.Int64()).alias("model_version"),
+            nw.lit(self.alias).alias("alias"),
+            nw.lit(self.context.as_of).alias("as_of"),
+            nw.lit(utc_now()).alias("scored_at"),
+            nw.lit(self.context.run_id).alias("run_id"),
+        )

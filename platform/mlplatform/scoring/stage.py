@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import ClassVar, Self
 
-import pyarrow as pa
-import pyarrow.compute as pc
+import narwhals as nw
 
 from mlplatform import stopping
-from mlplatform.as_of import parse_as_of, shown
+from mlplatform.as_of import Duration, parse_as_of, shown
 from mlplatform.errors import PlatformError, TableError, UsageError
 from mlplatform.features.functions import FeatureFunctionSpec, register_functions
 from mlplatform.gate import champion as champions
@@ -21,11 +23,12 @@ from mlplatform.ops import markers
 from mlplatform.ops.context import StageContext
 from mlplatform.ops.result import StageResult
 from mlplatform.ops.stage import Stage
+from mlplatform.protocols.frames import Frame
 from mlplatform.protocols.registry import ModelVersion
 from mlplatform.refine.spine import LABELS, SPINE, LabelSpine
-from mlplatform.scoring import lost_predictions
+from mlplatform.scoring import lost_predictions, watermark
 from mlplatform.scoring.details import ScoreDetails, Shadow
-from mlplatform.scoring.due import Stretch, count_unscored, due_rows, first_scoring, first_window_start
+from mlplatform.scoring.due import Stretch, count_unscored, due_rows
 from mlplatform.scoring.lost_predictions import Scoring
 from mlplatform.scoring.predictions import (
     LATEST_PREDICTIONS,
@@ -34,7 +37,8 @@ from mlplatform.scoring.predictions import (
     create_tables,
     mean_prediction,
 )
-from mlplatform.scoring.scorer import BatchScorer
+from mlplatform.scoring.range import Range
+from mlplatform.scoring.scorer import BatchScorer, population, population_code, scores_all
 from mlplatform.training.version_tags import TRAINED_THROUGH_TAG
 
 LOG = logging.getLogger(__name__)
@@ -56,7 +60,7 @@ class Score(Stage[ScoreDetails]):
         restore_only: Only make predictions again that are gone.
     """
 
-    name: ClassVar[str] = lost_predictions.STAGE
+    name: ClassVar[str] = watermark.STAGE
 
     scorer: BatchScorer
     spine: LabelSpine
@@ -82,9 +86,8 @@ class Score(Stage[ScoreDetails]):
         """Scoring is due once for each `as_of` while there is a champion, and again where predictions are gone."""
         if CHAMPION not in context.ws.registry.aliases(context.model):
             return None
-        runs = context.log.runs_of(self.name, ScoreDetails)
         # What was asked for since a time is beside the scoring that is due.
-        if all(run.details.since for run in runs if run.ended_well and run.as_of == context.as_of):
+        if all(record.details.get("since") for record in context.log.ended_well_at(self.name, context.as_of)):
             return self
         return replace(self, restore_only=True) if lost_predictions.find(context) else None
 
@@ -113,7 +116,7 @@ class Score(Stage[ScoreDetails]):
         result = StageResult(details=details)
         lacking: list[Stretch] = []
         if lost:
-            lacking = lost_predictions.restore(context, lost, lambda item: self._score_again(context, item), details)
+            lacking = lost_predictions.restore(context, lost, partial(self._score_again, context), details)
         predictions = context.namespace.gold(PREDICTIONS)
         markers.keep(context, result, predictions)
         if self.restore_only:
@@ -134,34 +137,48 @@ class Score(Stage[ScoreDetails]):
         lacking: list[Stretch],
     ) -> int:
         """Score what is due; return how many rows that are."""
-        details, spine = result.details, context.namespace.gold(SPINE)
-        start = self.since if self.since is not None else first_window_start(context)
-        rows, spine_version = due_rows(context, self.spine, start, lacking=() if self.since is not None else lacking)
-        population = self.scorer.population(rows)
-        result.inputs[str(spine)] = spine_version
-        details.tables = {**details.tables, spine.name: context.ws.tables.describe(spine).id}
-        result.rows_in = rows.num_rows
-        details.not_in_population = rows.num_rows - population.num_rows
-        version = champions.read(context.ws, context.namespace, wanted, aliases[wanted])
-        mark = "" if self.since is None else "since"
-        result.rows_out = self._predictor(context, version, wanted, mark).predict(population)
-        details.model_version = version.version
-        details.mean_prediction = mean_prediction(context, version)
+        details, frames = result.details, context.ws.frames
+        spine, code = context.namespace.gold(SPINE), population_code(self.scorer)
+        # The record first, then the spine's version: what is refined meanwhile is looked at by the next scoring.
+        details.refinings = watermark.refinings(context)
+        began = watermark.beginning(context)
+        start = began or Duration.parse(context.settings.scoring.every).before(context.as_of)
         if self.since is not None:
-            details.since = self.since
-            details.learned_through = version.tags.get(TRAINED_THROUGH_TAG)
-            details.learned_rows = self._learned(population, details.learned_through)
-        elif self.alias is None and context.settings.scoring.shadow and CHALLENGER in aliases:
-            details.shadow = self._score_shadow(context, population, aliases[CHALLENGER])
+            within = Range(self.since, context.as_of)
+        else:
+            within = watermark.new_range(context, start, code)
+        info = context.ws.tables.describe(spine)
+        result.inputs[str(spine)] = info.version
+        details.tables = {**details.tables, spine.name: info.id}
+        due = due_rows(
+            context, self.spine, within, spine_version=info.version, lacking=() if self.since is not None else lacking
+        )
+        version = champions.read(context.ws, context.namespace, wanted, aliases[wanted])
+        with frames.staged(due) as rows, population(self.scorer, frames, rows) as chosen:
+            result.rows_in = frames.count(rows)
+            scored = result.rows_in if scores_all(self.scorer) else frames.count(chosen)
+            details.not_in_population = result.rows_in - scored
+            mark = "" if self.since is None else "since"
+            result.rows_out = self._predictor(context, version, wanted, mark).predict(chosen, within)
+            details.model_version = version.version
+            details.mean_prediction = mean_prediction(context, version)
+            if self.since is not None:
+                details.since = self.since
+                details.learned_through = version.tags.get(TRAINED_THROUGH_TAG)
+                details.learned_rows = self._learned(context, chosen, details.learned_through)
+            elif self.alias is None and context.settings.scoring.shadow and CHALLENGER in aliases:
+                details.shadow = self._score_shadow(context, chosen, within, aliases[CHALLENGER])
+        if self.since is None and wanted == CHAMPION and (began is not None or result.rows_out):
+            details.complete_since, details.population_code = start, code
         # Later scorings change nothing about what became due before the first one.
-        if self.since is not None or not first_scoring(context):
-            count_unscored(context, self.spine, self.scorer, start, details)
-        return int(population.num_rows)
+        if self.since is not None or began is None:
+            count_unscored(context, self.spine, self.scorer, within.start, details)
+        return scored
 
     def _predictor(self, context: StageContext, version: ModelVersion, alias: str, mark: str = "") -> Predictor:
         return Predictor(context, self.spine, self.scorer, version, alias, self.trusted_types, mark)
 
-    def _score_again(self, context: StageContext, item: Scoring) -> int:
+    def _score_again(self, context: StageContext, item: Scoring, lacking: Sequence[Stretch]) -> int:
         """Make the predictions of a recorded scoring again; return how many.
 
         Raises:
@@ -170,30 +187,42 @@ class Score(Stage[ScoreDetails]):
         as_of, alias, number, run_id = item.key
         then = replace(context, as_of=as_of, run_id=run_id, shared_log=context.log)
         version = champions.read(then.ws, then.namespace, alias, number)
-        start = item.since or first_window_start(then)
-        spine_version = item.spine_version(then)
-        try:
-            rows, _ = due_rows(then, self.spine, start, spine_version=spine_version)
-        except TableError:
-            if spine_version is None:
-                raise
-            rows, _ = due_rows(then, self.spine, start)  # that version can no longer be read
-        # A table that was put back remembers having taken the chunks that it lacks.
+        every = Duration.parse(then.settings.scoring.every)
+        within = Range(item.since or watermark.first_window_start(then) or every.before(as_of), as_of)
+        # A table that was put back remembers having taken the predictions that it lacks.
         mark = f"again:{then.ws.tables.version(then.namespace.gold(PREDICTIONS))}"
-        return self._predictor(then, version, alias, mark).predict(self.scorer.population(rows))
+        due = self._due_then(then, item, within, lacking)
+        with due as rows, population(self.scorer, then.ws.frames, rows) as chosen:
+            return self._predictor(then, version, alias, mark).predict(chosen, within)
 
-    def _learned(self, population: pa.Table, through: str | None) -> int:
+    @contextmanager
+    def _due_then(
+        self, then: StageContext, item: Scoring, within: Range, lacking: Sequence[Stretch]
+    ) -> Iterator[Frame]:
+        """Give the rows that were due for a recorded scoring; those of the spine now where it no longer has them."""
+        versions = [item.spine_version(then), then.ws.tables.version(then.namespace.gold(SPINE))]
+        with ExitStack() as stack:
+            for version in dict.fromkeys(version for version in versions if version is not None):
+                try:
+                    due = due_rows(then, self.spine, within, spine_version=version, lacking=lacking)
+                    rows = stack.enter_context(then.ws.frames.staged(due))
+                    break
+                except TableError as error:
+                    if version == versions[-1]:
+                        raise
+                    LOG.info("Version %d of the spine can no longer be read: %s", version, error.message)
+            yield rows
+
+    def _learned(self, context: StageContext, rows: Frame, through: str | None) -> int:
         """Return how many rows that are predicted long after their time the version learned from."""
         if not through:
             return 0
-        times = population.column(self.spine.prediction_time)
-        earlier = pc.less_equal(times, pa.scalar(parse_as_of(through), times.type))
-        return pc.sum(earlier.cast(pa.int64())).as_py() or 0
+        return context.ws.frames.count(rows.filter(nw.col(self.spine.prediction_time) <= parse_as_of(through)))
 
-    def _score_shadow(self, context: StageContext, population: pa.Table, number: int) -> Shadow:
+    def _score_shadow(self, context: StageContext, rows: Frame, within: Range, number: int) -> Shadow:
         version = context.ws.registry.get(context.model, number)
         try:
-            written = self._predictor(context, version, CHALLENGER).predict(population)
+            written = self._predictor(context, version, CHALLENGER).predict(rows, within)
         except PlatformError as error:
             stopping.check()
             # The champion's predictions are written; a challenger that cannot score must not take them away.

@@ -1,13 +1,14 @@
-"""Computing a feature table's rows for a check, writing nothing."""
+"""Computing a feature table's rows for a check, writing to no table."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
-
-import pyarrow as pa
 
 from mlplatform.features.computing import compute
 from mlplatform.features.table import FeatureTable
+from mlplatform.protocols.frames import Frame
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.as_of_view import WorkspaceAsOf
 from mlplatform.use_case import UseCase
@@ -16,10 +17,11 @@ from mlplatform.use_case import UseCase
 TOLERANCE = 1e-9
 
 
+@contextmanager
 def computed_rows(
     ws: Workspace, use_case: UseCase, table: FeatureTable, moment: datetime, since: datetime | None = None
-) -> pa.Table:
-    """Return a feature table's rows as computed from what was known at a moment, whenever it landed.
+) -> Iterator[Frame]:
+    """Give a feature table's rows as computed from what was known at a moment, whenever it landed; computed once.
 
     Args:
         ws: A workspace in which the table's inputs are filled.
@@ -29,6 +31,5 @@ def computed_rows(
         since: Nothing known before this changed; None computes all.
     """
     view = WorkspaceAsOf(ws, use_case.namespace, moment, allowed=table.inputs, landed_only=False)
-    rows = compute(table, view, since).combine_chunks()
-    # Without nullability, which the engine infers anew for each computation.
-    return pa.table(rows.columns, names=rows.column_names)
+    with ws.frames.staged(compute(table, view, since)) as rows:
+        yield rows

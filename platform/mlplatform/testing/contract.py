@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+import narwhals as nw
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from mlplatform import stopping
 from mlplatform.as_of import parse_as_of, shown
@@ -24,10 +23,11 @@ from mlplatform.discovery import FOLDER
 from mlplatform.errors import ContractError, PlatformError
 from mlplatform.features.training_set import PREDICTION
 from mlplatform.gate.judgement import judge
-from mlplatform.joins import with_keys_of
 from mlplatform.naming import CHALLENGER, ObjectName
 from mlplatform.ops.context import StageContext
 from mlplatform.pipeline import Pipeline
+from mlplatform.protocols.frame_checks import count_keys, repeated_key
+from mlplatform.protocols.frames import Frame
 from mlplatform.protocols.lookups import FeatureLookup
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.as_of_view import view_at
@@ -47,6 +47,7 @@ Status = Literal["passed", "failed", "skipped"]
 _SHARES = (0.3, 0.6, 0.9)
 _SAME = 1e-9
 _SHOWN = 4  # lines of a difference
+_SCORED_ROWS = 20_000
 
 
 class NothingToCheckError(Exception):
@@ -179,46 +180,22 @@ class Contract:
 
         use_case, ws = self._refined, self._ws
         spine = use_case.label_spine()
-        looked: list[tuple[str, pa.Table, tuple[str, ...]]] = []
+        looked: dict[str, int] = {}
         for silver in use_case.silver:
-            rows = ws.tables.to_arrow(
-                use_case.namespace.silver(silver.name), at_most=10**9, columns=list(silver.primary_keys)
-            )
-            looked.append((f"silver_{silver.name}", rows, silver.primary_keys))
+            rows = ws.frames.read(use_case.namespace.silver(silver.name), columns=silver.primary_keys)
+            looked[f"silver_{silver.name}"] = self._rows_of(f"silver_{silver.name}", rows, silver.primary_keys)
         # As they are computed: the tables are merged into by key, which would hide a second row.
-        view, by_now = view_at(self._context, allowed=spine.inputs), F.lit(self._as_of)
-        looked.append(
-            (
-                "gold_spine",
-                spine.spine(view).where(F.col(spine.prediction_time) <= by_now).select(*spine.primary_keys).toArrow(),
-                spine.primary_keys,
-            )
-        )
-        looked.append(
-            (
-                "gold_labels",
-                spine.labels(view).where(F.col(LABEL_KNOWN_AT) <= by_now).select(*spine.primary_keys).toArrow(),
-                spine.primary_keys,
-            )
-        )
+        view, by_now, keys = view_at(self._context, allowed=spine.inputs), F.lit(self._as_of), spine.primary_keys
+        for name, computed in (
+            ("gold_spine", spine.spine(view).where(F.col(spine.prediction_time) <= by_now)),
+            ("gold_labels", spine.labels(view).where(F.col(LABEL_KNOWN_AT) <= by_now)),
+        ):
+            with ws.frames.staged(computed.select(*keys)) as rows:
+                looked[name] = self._rows_of(name, rows, keys)
         for table in (table_type() for table_type in use_case.features):
-            rows = computed_rows(ws, use_case, table, self._as_of)
-            looked.append((f"features_{table.name}", rows, table.primary_keys))
-        for name, rows, keys in looked:
-            if not rows.num_rows:
-                raise ContractError(
-                    f"{name} is empty at {shown(self._as_of)}.",
-                    hint="Choose a later time, or look into its quarantine.",
-                )
-            counts = rows.group_by(list(keys)).aggregate([([], "count_all")])
-            twice = counts.filter(pc.greater(counts.column("count_all"), pa.scalar(1)))
-            if twice.num_rows:
-                example = {key: str(value) for key, value in twice.select(list(keys)).to_pylist()[0].items()}
-                raise ContractError(
-                    f"{name}: {twice.num_rows} key(s) stand for several rows, such as {example}.",
-                    hint=f"One row for each {', '.join(keys)}: aggregate, or add what tells them apart to the keys.",
-                )
-        return ", ".join(f"{name} {rows.num_rows}" for name, rows, _ in looked) + " rows"
+            with computed_rows(ws, use_case, table, self._as_of) as rows:
+                looked[f"features_{table.name}"] = self._rows_of(f"features_{table.name}", rows, table.primary_keys)
+        return ", ".join(f"{name} {count}" for name, count in looked.items()) + " rows"
 
     def no_feature_table_leaks(self) -> str:
         """A feature table computed on what was known at a time has the rows that it has for that time later."""
@@ -294,16 +271,21 @@ class Contract:
         """What scoring stored for each due row is what the registered model says of that row again."""
         use_case, ws = self._trained, self._ws
         Pipeline(ws, use_case, self._as_of).run(["score"], alias=CHALLENGER)
-        stored = ws.tables.to_arrow(use_case.namespace.gold(PREDICTIONS), at_most=10**9)
-        if not stored.num_rows:
-            raise NothingToCheckError(f"no prediction is due in the {use_case.settings.scoring.every} before as_of")
         keys = list(use_case.label_spine().primary_keys)
-        rows = ws.tables.to_arrow(use_case.namespace.gold(SPINE), at_most=10**9)
-        due = with_keys_of(rows, stored, keys)
+        predictions = ws.frames.read(use_case.namespace.gold(PREDICTIONS), columns=[*keys, PREDICTION])
+        total = ws.frames.count(predictions)
+        if not total:
+            raise NothingToCheckError(f"no prediction is due in the {use_case.settings.scoring.every} before as_of")
+        if total > _SCORED_ROWS:
+            predictions = ws.frames.sample(predictions, keys=keys, at_most=_SCORED_ROWS, seed=0)
+        stored = ws.frames.collect(predictions, at_most=_SCORED_ROWS, what="stored predictions")
+        rows = ws.frames.read(use_case.namespace.gold(SPINE))
+        scored = rows.join(ws.frames.of(stored.select(keys)), on=keys, how="semi")
+        due = ws.frames.collect(scored, at_most=stored.num_rows, what="rows of stored predictions")
         uri = ws.registry.get(use_case.model, ws.registry.aliases(use_case.model)[CHALLENGER]).uri
         again = ws.fe.score_batch_arrow(model_uri=uri, df=due, trusted_types=use_case.trainer.trusted_types)
         again = again.select([*keys, PREDICTION])
-        both = stored.select([*keys, PREDICTION]).join(again, keys=keys, join_type="inner", right_suffix=" again")
+        both = stored.join(again, keys=keys, join_type="inner", right_suffix=" again")
         first, second = (both.column(name).to_numpy() for name in (PREDICTION, f"{PREDICTION} again"))
         if both.num_rows != stored.num_rows or not np.allclose(first, second, rtol=_SAME, atol=_SAME):
             differ = int((~np.isclose(first, second, rtol=_SAME, atol=_SAME)).sum())
@@ -312,7 +294,7 @@ class Contract:
                 f"{differ} come out differently.",
                 hint="A model must give the same answer to the same row: no randomness, no clock.",
             )
-        return f"{stored.num_rows} predictions made again"
+        return f"{stored.num_rows}{f' of {total}' if total > stored.num_rows else ''} predictions made again"
 
     @cached_property
     def _use_case(self) -> UseCase:
@@ -366,11 +348,31 @@ class Contract:
         if not use_case.features:
             raise NothingToCheckError("there is no feature table")
         spine = use_case.label_spine()
-        rows: Any = self._ws.tables.to_arrow(
-            use_case.namespace.gold(SPINE), at_most=10**9, columns=[spine.prediction_time]
-        )
-        times = sorted(rows.column(0).to_pylist())
-        if not times:
+        frames, time = self._ws.frames, spine.prediction_time
+        rows = frames.read(use_case.namespace.gold(SPINE), columns=[time])
+        count = frames.count(rows)
+        if not count:
             raise ContractError(f"The spine is empty at {shown(self._as_of)}.", hint="Choose a later time.")
-        chosen = {times[int(share * (len(times) - 1))] for share in _SHARES}
-        return sorted({*chosen, self._as_of})
+        places = [int(share * (count - 1)) for share in _SHARES]
+        chosen = rows.with_row_index("place", order_by=time).filter(nw.col("place").is_in(places)).select(time)
+        times: list[Any] = frames.collect(chosen, at_most=len(places), what="moments of the spine")[time].to_pylist()
+        return sorted({*times, self._as_of})
+
+    def _rows_of(self, name: str, rows: Frame, keys: Sequence[str]) -> int:
+        """Return how many rows a table has.
+
+        Raises:
+            ContractError: If it has none, or a key stands for several.
+        """
+        counts = count_keys(self._ws.frames, rows, keys)
+        if not counts.rows:
+            raise ContractError(
+                f"{name} is empty at {shown(self._as_of)}.", hint="Choose a later time, or look into its quarantine."
+            )
+        if counts.repeated:
+            example = {key: str(value) for key, value in repeated_key(self._ws.frames, rows, keys).items()}
+            raise ContractError(
+                f"{name}: {counts.repeated} key(s) stand for several rows, such as {example}.",
+                hint=f"One row for each {', '.join(keys)}: aggregate, or add what tells them apart to the keys.",
+            )
+        return counts.rows

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-import pyarrow as pa
-import pyarrow.compute as pc
+import narwhals as nw
 
 from mlplatform.errors import ContractError
 from mlplatform.features.compare import compare_rows
@@ -48,19 +47,20 @@ def check_table(ws: Workspace, use_case: UseCase, table: FeatureTable, moments: 
     *earlier, everything = sorted(moments)
     if not earlier:
         raise ValueError("The leak check compares at least two moments.")
-    whole = computed_rows(ws, use_case, table, everything)
     compared = 0
-    for moment in earlier:
-        now = computed_rows(ws, use_case, table, moment)
-        later = whole.filter(pc.less_equal(whole.column(table.timeseries_column), pa.scalar(moment)))
-        compared += now.num_rows
-        difference = compare_rows(now, later, table.primary_keys, tolerance=TOLERANCE)
-        if difference:
-            raise ContractError(
-                f"Feature table {table.name} leaks: of its rows up to {moment:%Y-%m-%d %H:%M}, computed later, "
-                f"{difference.added.num_rows} were not there then, {difference.removed.num_rows} are gone, "
-                f"{difference.changed_new.num_rows} differ. " + difference.examples(old="then", new="later"),
-                hint=f"Stamp each row ({table.timeseries_column}) with the time when everything in it was known.",
-            )
+    with computed_rows(ws, use_case, table, everything) as whole:
+        for moment in earlier:
+            later = whole.filter(nw.col(table.timeseries_column) <= moment)
+            with computed_rows(ws, use_case, table, moment) as now:
+                difference = compare_rows(ws.frames, now, later, table.primary_keys, tolerance=TOLERANCE)
+                if difference:
+                    raise ContractError(
+                        f"Feature table {table.name} leaks: of its rows up to {moment:%Y-%m-%d %H:%M}, computed later, "
+                        f"{difference.added} were not there then, {difference.removed} are gone, "
+                        f"{difference.changed} differ. " + difference.examples(old="then", new="later"),
+                        hint=f"Stamp each row ({table.timeseries_column}) with the time when everything in it was "
+                        "known.",
+                    )
+            compared += difference.before
     if not compared:
         raise ValueError(f"Feature table {table.name} has no row up to {earlier[-1]}: the check looked at nothing.")

@@ -52,7 +52,7 @@ class LabelFrame:
 
 
 @dataclass(frozen=True)
-class LabelCounts:
+class ClassCounts:
     """How many labels there are; of a classification, how many of each class (of a regression they say nothing)."""
 
     rows: int
@@ -113,7 +113,7 @@ class KnownLabels:
         """Return those of them that were not known by a moment."""
         return replace(self, known=(*self.known, (LABEL_KNOWN_AT, ">", moment)))
 
-    def count(self, newer_than: datetime) -> tuple[int, LabelCounts]:
+    def count(self, newer_than: datetime) -> tuple[int, ClassCounts]:
         """Count them, and those of them that were not known by a moment, in one aggregate."""
         label, newer = nw.col(self.spine.label).cast(nw.Float64()), nw.col(LABEL_KNOWN_AT) > newer_than
         parts = {"rows": newer, "positives": newer & (label == 1), "negatives": newer & (label == 0)}
@@ -121,7 +121,7 @@ class KnownLabels:
             nw.len().alias("all"), *(part.cast(nw.Int64()).sum().alias(name) for name, part in parts.items())
         )
         (counts,) = self.ws.frames.collect(counted, at_most=1, what="the number of known labels").to_pylist()
-        return counts["all"], LabelCounts(*(int(counts[name] or 0) for name in parts))
+        return counts["all"], ClassCounts(*(int(counts[name] or 0) for name in parts))
 
     def frame(self, *, at_most: int, seed: int, rows: int | None = None) -> LabelFrame:
         """Return them with their spine rows; of more than `at_most`, a sample.

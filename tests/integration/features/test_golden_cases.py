@@ -11,8 +11,12 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
+from mlplatform.types import normal_table
+from mlplatform.workspace.local import parquet_rows
+from mlplatform.workspace.local.parquet_rows import ParquetRows
 from tests.support.ask_ws import columns_noted, set_up, without_null_keys
 from tests.support.cases import CASES, load_case, load_cases
 from tests.support.compare import Answer, assert_same
@@ -74,6 +78,28 @@ def test_score_batch(ws: LocalWorkspace, case: Case, tmp_path: Path) -> None:
     assert_same(ws.fe.score_batch_arrow(model_uri=uri, df=case.spine), _expected(case))
     assert columns_noted(noted) == case.expect.model_columns
     assert_same(ws.fe.score_batch(model_uri=uri, df=case.spine).toArrow(), _expected(case))
+
+
+@pytest.mark.parametrize("case", [case for case in ANSWERS if case.mode == "training_set"], ids=_id)
+def test_rows_that_memory_does_not_hold_find_the_same(
+    ws: LocalWorkspace, case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training_set = set_up(ws, case).training_set(case.spine)
+    file = tmp_path / "spine.parquet"
+    pq.write_table(normal_table(case.spine, of="the spine"), file)
+    monkeypatch.setattr(training_set, "_frame", ParquetRows.of(file))
+    monkeypatch.setattr(parquet_rows, "IN_MEMORY_BYTES", 0)
+    batches = list(training_set.to_batches())
+    assert_same(pa.Table.from_batches(batches), _expected(case), any_column_order=case.expect.any_column_order)
+
+
+@pytest.mark.parametrize("case", [case for case in ANSWERS if case.mode == "score_batch"], ids=_id)
+def test_frames_that_memory_does_not_hold_are_scored_the_same(
+    ws: LocalWorkspace, case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri, _ = set_up(ws, case).log_model(tmp_path)
+    monkeypatch.setattr(parquet_rows, "IN_MEMORY_BYTES", 0)
+    assert_same(ws.fe.score_batch_arrow(model_uri=uri, df=ws.frames.of(case.spine)), _expected(case))
 
 
 @pytest.mark.parametrize("case", ERRORS, ids=_id)

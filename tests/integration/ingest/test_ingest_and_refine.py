@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,8 @@ import pytest
 
 from mlplatform.as_of import Duration
 from mlplatform.errors import LabelError, StageError
+from mlplatform.ingest import delivery, landing, stage
+from mlplatform.ingest.stage import digest
 from mlplatform.naming import Namespace
 from mlplatform.ops.result import StageResult
 from mlplatform.training.label_frame import known_labels
@@ -142,6 +145,22 @@ def test_a_file_that_changed_after_it_was_ingested_is_noticed_and_not_taken_agai
     assert count(here, "bronze_signups") == 80
 
 
+def test_files_that_nobody_touched_since_the_last_run_are_not_read_again(here, tiny, run, monkeypatch):
+    run("2020-03-01", "ingest")
+    path = tiny.data / "signups" / "signups_2020-01.csv"
+    path.write_text(path.read_text(encoding="utf-8") + "new,2020-01-05,north,10,2\n", encoding="utf-8")
+    assert run("2020-03-01", "ingest")["ingest"].details.changed_after_ingestion
+    read: list[str] = []
+    monkeypatch.setattr(stage, "digest", lambda path: read.append(path.name) or digest(path))
+    # As if an hour had gone by.
+    monkeypatch.setattr(stage, "_SKEW", -timedelta(days=1))
+    again = run("2020-04-01", "ingest")["ingest"]
+    # What is new, and what was found changed: it is said as long as it is so.
+    assert set(read) == {"signups_2020-01.csv", "signups_2020-03.csv", "cancellations_2020-03.csv"}
+    assert again.details.changed_after_ingestion == ["signups/signups_2020-01.csv"]
+    assert count(here, "bronze_signups") == 120
+
+
 def test_an_added_column_is_noticed_and_rescued(here, tiny, run):
     write_drop(
         tiny.data / "signups" / "signups_2020-01.csv",
@@ -175,6 +194,36 @@ def test_a_file_that_cannot_be_read_is_ingested_once_it_is_delivered_again(here,
     path.write_bytes(whole)
     run("2020-02-01", "ingest")
     assert count(here, "bronze_signups") == 40
+
+
+@pytest.mark.parametrize("size", [0, 1000, 10**9], ids=["each by way of the disk", "a few at a time", "all at once"])
+def test_a_file_of_any_size_is_ingested_whole(here, tiny, run, monkeypatch, size):
+    monkeypatch.setattr(delivery, "BATCH_BYTES", size)
+    monkeypatch.setattr(landing, "BATCH_BYTES", size)
+    tiny.soil("2020-03")
+    ingest = run("2020-05-01", "ingest")["ingest"]
+    good = written(tiny, "signups", "2020-05") + written(tiny, "cancellations", "2020-05")
+    assert (ingest.rows_in, ingest.rows_out, ingest.rows_quarantined) == (good + 7, good + 6, 1)
+    places = Counter((row["_file"], row["_row"]) for row in rows(here, "bronze_signups"))
+    assert set(places.values()) == {1}
+    by_file = Counter(file for file, _ in places)
+    assert all({row for name, row in places if name == file} == set(range(count)) for file, count in by_file.items())
+    assert [row["content"] for row in rows(here, "quarantine_signups")] == ["X5,2020-03-05,north"]
+    assert run("2020-05-01", "ingest")["ingest"].skipped
+
+
+def test_nothing_is_taken_of_a_large_file_that_cannot_be_read_to_its_end(here, tiny, run, monkeypatch):
+    monkeypatch.setattr(landing, "BATCH_BYTES", 0)
+    path = tiny.data / "signups" / "signups_2020-02.csv"
+    whole = path.read_bytes()
+    # So that the first batch is read well.
+    path.write_bytes(whole + b"a1,2020-02-05,north,10,2\n" * 200_000 + b"a1,2020-02-05,n\xf6rth,10,2\n")
+    with pytest.raises(StageError, match="cannot be read as CSV"):
+        run("2020-04-01", "ingest")
+    assert {row["_file"] for row in rows(here, "bronze_signups")} == {"signups/signups_2020-01.csv"}
+    path.write_bytes(whole)
+    run("2020-04-01", "ingest")
+    assert count(here, "bronze_signups") == 120
 
 
 def test_every_faulty_row_is_quarantined_with_its_reason_and_what_it_held(here, tiny, run):
@@ -300,4 +349,4 @@ def test_the_record_of_a_run_pins_what_was_read(here, tiny, run):
 
 def _said(result):
     """What a stage records, without what is for the next run only."""
-    return {key: value for key, value in result.details.to_json().items() if key != "tables"}
+    return result.details.shown()

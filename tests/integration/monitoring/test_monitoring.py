@@ -193,14 +193,14 @@ def test_an_alias_alone_scores_with_that_version_only(open_at, tiny):
 def test_a_challenger_that_cannot_score_does_not_take_the_champions_predictions_away(open_at, tiny, monkeypatch):
     ws = open_at("challenged")
     run_tiny(ws, tiny.folder, LATER, PREPARE)
-    score = ws.fe.score_batch_arrow
+    score = ws.fe.score_frame
 
     def only_the_champion(**named: Any) -> Any:
         if named["model_uri"].endswith("/2"):
             raise FeatureStoreError("The model failed.")
         return score(**named)
 
-    monkeypatch.setattr(ws.fe, "score_batch_arrow", only_the_champion)
+    monkeypatch.setattr(ws.fe, "score_frame", only_the_champion)
     details = run_tiny(ws, tiny.folder, LATER, ["score"]).details("score")
     assert details["shadow"]["failed"] == "The model failed."
     assert predictions(ws, as_of=first_of("2020-10"), alias=CHAMPION).num_rows > 200

@@ -8,15 +8,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 
 from mlplatform import Column, Expectation, FeatureTable
 from mlplatform.as_of import parse_as_of
 from mlplatform.errors import StageError, TableError
+from mlplatform.ingest.quarantine import quarantine_schema
 from mlplatform.ops.record_table import RecordTable
 from mlplatform.ops.records import STAGE_RUNS
 from mlplatform.pipeline import Pipeline
+from mlplatform.protocols.tables import Transaction
 from mlplatform.refine.silver import SilverTable
 from mlplatform.workspace.local.tables import LocalTables
 from mlplatform.workspace.local.workspace import LocalWorkspace
@@ -321,6 +324,25 @@ def test_rows_of_a_first_run_that_failed_after_its_quarantine_are_judged_anew(tm
         summary = run(ws, tiny, Checked)
         assert contents(ws) == new["Checked"]
         assert not any("silver_signups" in note for note in summary.notes())
+
+
+def test_a_quarantine_that_took_some_of_the_files_is_completed(tmp_path, tiny, new):
+    """As an earlier version left it, which wrote file by file, when it was killed between two of them."""
+    with LocalWorkspace.open(root=tmp_path / "home") as ws:
+        run(ws, tiny, Northern, NOW, "ingest")
+        files = sorted(
+            {row["_file"] for row in ws.tables.to_arrow("dev.tiny.bronze_signups", at_most=10**6).to_pylist()}
+        )
+        for file in files[:2]:
+            row = {"_file": file, "_row": 0, "_available_at": parse_as_of("2020-02-01"), "reason": "of a run that died"}
+            ws.tables.create("dev.tiny.quarantine_signups", quarantine_schema())
+            ws.tables.append(
+                "dev.tiny.quarantine_signups",
+                pa.Table.from_pylist([row], schema=quarantine_schema()),
+                transactions=[Transaction(f"refine:signups:{file}")],
+            )
+        run(ws, tiny, Northern)
+        assert contents(ws) == new["Northern"]
 
 
 @pytest.mark.parametrize("earlier", [(), ("2020-01-15",)], ids=["a first run", "a run that found nothing"])

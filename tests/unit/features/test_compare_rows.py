@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+import tempfile
+from pathlib import Path
+from typing import Any, cast
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlplatform.errors import TableError
-from mlplatform.features.compare import RowDifferences, compare_rows
+from mlplatform.features import compare
+from mlplatform.features.compare import RowDifferences
+from mlplatform.protocols.frames import metered
+from mlplatform.workspace.local.frames import LocalFrames
 
+# No table and no Spark: Arrow rows alone.
+FRAMES = LocalFrames(cast("Any", None), Path(tempfile.gettempdir()), cast("Any", None))
 NAN = float("nan")
 FLOATS = pa.schema([("k", pa.int64()), ("v", pa.float64())])
 
@@ -21,9 +28,16 @@ def floats(rows: dict[int, float | None]) -> pa.Table:
     return pa.table({"k": list(rows), "v": list(rows.values())}, schema=FLOATS)
 
 
+def compare_rows(old: pa.Table, new: pa.Table, keys: list[str], **options: Any) -> RowDifferences:
+    return compare.compare_rows(FRAMES, FRAMES.of(old), FRAMES.of(new), keys, **options)
+
+
 def counted(found: RowDifferences) -> tuple[int, int, int]:
-    assert found.changed_old.num_rows == found.changed_new.num_rows
-    return found.added.num_rows, found.removed.num_rows, found.changed_new.num_rows
+    return found.added, found.removed, found.changed
+
+
+def keys_of(frame: Any) -> list[int]:
+    return sorted(FRAMES.collect(frame.select("k"), at_most=10, what="keys")["k"].to_pylist())
 
 
 values = st.one_of(st.none(), st.integers(-3, 3).map(float), st.just(NAN), st.just(math.inf))
@@ -35,6 +49,7 @@ def alike(one: float | None, other: float | None) -> bool:
     return missing[0] and missing[1] if any(missing) else one == other
 
 
+@settings(deadline=None, max_examples=50)
 @given(tables, tables, st.randoms(use_true_random=False))
 def test_every_key_is_added_removed_changed_or_the_same(
     old: dict[int, float | None], new: dict[int, float | None], order: Any
@@ -42,13 +57,16 @@ def test_every_key_is_added_removed_changed_or_the_same(
     shuffled = list(new)
     order.shuffle(shuffled)
     found = compare_rows(floats(old), floats({key: new[key] for key in shuffled}), ["k"])
-    assert set(found.added["k"].to_pylist()) == set(new) - set(old)
-    assert set(found.removed["k"].to_pylist()) == set(old) - set(new)
     changed = {key for key in set(old) & set(new) if not alike(old[key], new[key])}
-    assert found.changed_old["k"].to_pylist() == found.changed_new["k"].to_pylist() == sorted(changed)
+    assert (found.before, found.after) == (len(old), len(new))
+    assert counted(found) == (len(set(new) - set(old)), len(set(old) - set(new)), len(changed))
+    assert keys_of(found.sides.added) == sorted(set(new) - set(old))
+    assert keys_of(found.sides.removed) == sorted(set(old) - set(new))
+    assert keys_of(found.sides.changed) == sorted(changed)
     assert bool(found) == bool(changed or set(old) ^ set(new))
 
 
+@settings(deadline=None, max_examples=50)
 @given(tables)
 def test_rows_are_what_they_are_in_any_order_of_columns(rows: dict[int, float | None]) -> None:
     assert not compare_rows(floats(rows), floats(rows).select(["v", "k"]), ["k"])
@@ -108,7 +126,7 @@ def test_a_key_that_stands_twice_is_refused_on_either_side(side: str) -> None:
     twice = pa.concat_tables([floats({1: 1.0}), floats({1: 1.0, 2: 1.0})])
     sides = {"old": floats({1: 1.0}), "new": floats({1: 1.0})} | {side: twice}
     with pytest.raises(TableError, match=r"1 computed row\(s\) repeat a key") as caught:
-        compare_rows(**sides, keys=["k"])
+        compare_rows(sides["old"], sides["new"], ["k"])
     assert "unique by k" in caught.value.hint
 
 
@@ -125,6 +143,21 @@ def test_examples_name_the_sides_and_are_few() -> None:
     assert text.count("only after") == 2
     assert "only before: {'k': 9, 'v': 9.0}" in text
     assert "before {'k': 1, 'v': 1.0}, after {'k': 1, 'v': 1.5}" in text
+
+
+def test_of_many_differences_counts_and_a_few_examples_are_collected() -> None:
+    old, new = floats(dict.fromkeys(range(1000), 0.0)), floats(dict.fromkeys(range(500, 2000), 1.0))
+    with metered() as collected:
+        found = compare_rows(old, new, ["k"])
+        assert counted(found) == (1000, 500, 500)
+        found.examples(old="before", new="after", count=3)
+    assert collected.rows == 1 + 3 * 3
+
+
+def test_keys_of_another_width_are_the_same_keys() -> None:
+    narrow = pa.table({"k": pa.array([1, 2], pa.int32()), "v": [1.0, 2.0]})
+    assert not compare_rows(floats({1: 1.0, 2: 2.0}), narrow, ["k"])
+    assert not compare_rows(narrow, floats({1: 1.0, 2: 2.0}), ["k"])
 
 
 def test_a_column_more_is_a_difference_or_an_error() -> None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import gzip
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mlplatform.errors import StageError
-from mlplatform.ingest.landed_file import LandedFile, read_landed_file
+from mlplatform.ingest import landed_file
+from mlplatform.ingest.landed_file import LandedFile
 from mlplatform.ingest.source import Source
 
 
@@ -21,17 +24,31 @@ class Drops(Source):
     columns = ("a", "b")
 
 
+@dataclass(frozen=True)
+class Read:
+    """A file that was read to its end."""
+
+    rows: pa.Table
+    malformed: list[tuple[str, str]]
+    added_columns: list[str]
+
+
+def read_whole(path: Path) -> Read:
+    landed = LandedFile(path, Drops())
+    return Read(pa.Table.from_batches(landed.batches(), landed.schema), landed.malformed, landed.added_columns)
+
+
 @pytest.fixture
 def read(tmp_path: Path):
-    def write_and_read(content: bytes | str, name: str = "drop.csv") -> LandedFile:
+    def write_and_read(content: bytes | str, name: str = "drop.csv") -> Read:
         path = tmp_path / name
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        return read_landed_file(path, Drops())
+        return read_whole(path)
 
     return write_and_read
 
 
-def cells(landed: LandedFile) -> list[tuple[str | None, str | None]]:
+def cells(landed: Read) -> list[tuple[str | None, str | None]]:
     return [(row["a"], row["b"]) for row in landed.rows.to_pylist()]
 
 
@@ -85,7 +102,7 @@ def test_a_file_of_nothing_but_malformed_lines_has_no_rows(read):
 def test_every_line_is_a_row_or_malformed_and_each_keeps_its_order(tmp_path_factory, lines):
     path = tmp_path_factory.mktemp("landed") / "drop.csv"
     path.write_text("a,b\n" + "".join(f"{line}\n" for line in lines), encoding="utf-8")
-    landed = read_landed_file(path, Drops())
+    landed = read_whole(path)
     assert [text for text, _ in landed.malformed] == [line for line in lines if line.count(",") != 1]
     assert cells(landed) == [tuple(cell or None for cell in line.split(",")) for line in lines if line.count(",") == 1]
 
@@ -155,4 +172,21 @@ def test_a_header_alone_is_a_file_without_rows(read):
 
 def test_a_file_that_is_gone_is_an_error(tmp_path):
     with pytest.raises(StageError, match=r"absent\.csv"):
-        read_landed_file(tmp_path / "absent.csv", Drops())
+        read_whole(tmp_path / "absent.csv")
+
+
+def test_a_file_is_read_batch_by_batch_and_again(tmp_path):
+    path = tmp_path / "drop.csv"
+    path.write_text("a,b\n" + "".join(f"{number},x\n" for number in range(300_000)) + "1\n", encoding="utf-8")
+    landed = LandedFile(path, Drops())
+    sizes = [batch.num_rows for batch in landed.batches()]
+    assert (sum(sizes), len(sizes) > 1) == (300_000, True)
+    assert sum(batch.num_rows for batch in landed.batches()) == 300_000
+    assert landed.malformed == [("1", "1 fields instead of 2")]
+
+
+def test_a_file_of_another_kind_is_refused(read, monkeypatch):
+    monkeypatch.setattr(landed_file, "MOST_MALFORMED", 2)
+    assert len(read("a,b\n1\n2\n3,4\n").malformed) == 2
+    with pytest.raises(StageError, match="more than 2 malformed lines, such as: 1;2"):
+        read("a,b\n1;2\n3;4\n5;6\n")

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import narwhals as nw
 import pyarrow as pa
 
-from mlplatform.workspace.databricks import model_logging, scoring
+from mlplatform.workspace.databricks import model_logging, scored_frames, scoring
 from mlplatform.workspace.databricks.feature_engineering import asked, feature_engineering_client, real_features
 from mlplatform.workspace.databricks.feature_frames import SparkFrame, rows_in, to_arrow
 from mlplatform.workspace.databricks.feature_specs import UnityFeatureSpecs
 from mlplatform.workspace.databricks.feature_tables import UnityFeatureTables, UnityTable
 from mlplatform.workspace.databricks.training_set import DatabricksTrainingSet, refuse_dots, refuse_twins
 from mlplatform.workspace.shared.feature_client import FeatureClientBase
-from mlplatform.workspace.shared.scoring import BatchScoring, Environment
+from mlplatform.workspace.shared.scoring import BatchScoring, Environment, ScoredFrame
 
 if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
     from mlflow.models.model import ModelInfo
     from pyspark.sql import DataFrame, SparkSession
 
+    from mlplatform.protocols.frames import Frame
+    from mlplatform.protocols.tables import FrameLike
     from mlplatform.workspace.databricks.functions import DatabricksFunctions
     from mlplatform.workspace.databricks.registry import DatabricksRegistry
     from mlplatform.workspace.databricks.tables import DatabricksTables
@@ -80,8 +84,9 @@ class DatabricksFeatureClient(FeatureClientBase[SparkFrame, UnityTable, Databric
         with asked(f"Building the environment of {model_uri}"):
             return str(self._client.build_model_env(model_uri, save_path))
 
-    def _rows(self, df: Any, *, of: str) -> Rows:
-        return rows_in(df, of=of)
+    @contextmanager
+    def _rows(self, df: Any, *, of: str) -> Iterator[Rows]:
+        yield rows_in(df, of=of)
 
     def _frame(self, df: Any, *, of: str) -> SparkFrame:
         return SparkFrame.of(self._spark(), df, what=of)
@@ -111,16 +116,33 @@ class DatabricksFeatureClient(FeatureClientBase[SparkFrame, UnityTable, Databric
     def _check_environment(self, environment: Environment) -> None:
         """Refuse none: MLflow scores in any."""
 
+    def _rows_to_score(self, frame: FrameLike, keys: Sequence[str]) -> AbstractContextManager[FrameLike]:
+        del keys
+        return nullcontext(frame)
+
+    def _scored_frame(self, request: BatchScoring[SparkFrame, UnityTable], wanted: ScoredFrame) -> Frame:
+        # Spark scores when the frame is computed, and tells nobody how far it is.
+        scored = self._scored(request)
+        if wanted.reasons is None:
+            return nw.from_native(scored_frames.with_unmatched(scored, request.plan, wanted.keys))
+        again = scored_frames.ScoreAgain(self._client, request.model.exact_uri, _arguments(request.environment))
+        return nw.from_native(scored_frames.with_reasons(scored, request.plan, wanted.keys, wanted.reasons, again))
+
     def _scored(self, request: BatchScoring[SparkFrame, UnityTable]) -> DataFrame:
-        environment = request.environment
-        arguments: dict[str, Any] = {"env_manager": environment.env_manager}
-        if environment.params:
-            arguments["params"] = dict(environment.params)
-        if environment.prebuilt_env_uri is not None:
-            arguments["prebuilt_env_uri"] = environment.prebuilt_env_uri
+        arguments = _arguments(request.environment)
         return scoring.score(request.plan, request.frame, self._client, request.model.exact_uri, arguments)
 
     def _scored_arrow(self, request: BatchScoring[SparkFrame, UnityTable]) -> pa.Table:
         df = self._scored(request)
         with asked(f"Scoring with {request.model.uri}"):
             return to_arrow(df, request.plan.schema)
+
+
+def _arguments(environment: Environment) -> dict[str, Any]:
+    """Return the arguments of the real client's `score_batch` that say where a model is scored."""
+    arguments: dict[str, Any] = {"env_manager": environment.env_manager}
+    if environment.params:
+        arguments["params"] = dict(environment.params)
+    if environment.prebuilt_env_uri is not None:
+        arguments["prebuilt_env_uri"] = environment.prebuilt_env_uri
+    return arguments

@@ -12,6 +12,7 @@ from mlplatform.naming import quote
 from mlplatform.protocols.table_checks import raise_for_nulls, repeated_keys
 from mlplatform.types import normal_table, spark_type
 from mlplatform.workspace.shared.feature_frames import ArrowRows, Rows, frame_in, frame_schema
+from mlplatform.workspace.shared.frames import is_lazy, is_spark_frame
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
@@ -29,7 +30,7 @@ class SparkFrame:
 
     @classmethod
     def of(cls, spark: SparkSession, frame: Any, *, what: str) -> SparkFrame:
-        """Take a Spark, Arrow or pandas frame.
+        """Take a frame of `ws.frames`, or a Spark, Arrow or pandas frame.
 
         Args:
             spark: The session.
@@ -39,7 +40,9 @@ class SparkFrame:
         Raises:
             FeatureStoreError: If it is not a frame, repeats a column's name, or has a type that features cannot have.
         """
-        if hasattr(frame, "toArrow"):
+        if is_lazy(frame):
+            frame = frame.to_native()
+        if is_spark_frame(frame):
             return cls(frame, frame_schema(frame, of=what))
         table = frame_in(frame, of=what)
         return cls(spark.createDataFrame(table), table.schema, table)
@@ -92,12 +95,14 @@ class SparkRows:
 
 
 def rows_in(frame: Any, *, of: str) -> Rows:
-    """Return rows for a feature table: a Spark DataFrame stays in Spark.
+    """Return rows for a feature table: a Spark DataFrame stays in Spark, and so does what a frame holds.
 
     Raises:
         FeatureStoreError: As `SparkFrame.of`.
     """
-    if hasattr(frame, "toArrow"):
+    if is_lazy(frame):
+        frame = frame.to_native()
+    if is_spark_frame(frame):
         return SparkRows(frame, frame_schema(frame, of=of))
     return ArrowRows(frame_in(frame, of=of))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -13,29 +13,31 @@ import pyarrow as pa
 
 from mlplatform.errors import TableError
 from mlplatform.naming import ObjectName, quote
-from mlplatform.protocols.frames import Collection, Frame, FrameLike, note_collection, too_many
+from mlplatform.protocols.frames import Collection, Frame, note_collection, too_many
 from mlplatform.protocols.table_checks import check_columns
+from mlplatform.workspace.databricks import cell_counts
 from mlplatform.workspace.databricks.spark_errors import translated_spark
-from mlplatform.workspace.databricks.spark_frames import arrow_schema, lifted, spark_or_arrow
+from mlplatform.workspace.databricks.spark_frames import arrow_schema, lifted, spark_or_arrow, uploaded
 from mlplatform.workspace.shared.frames import filtered, is_lazy
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-    from mlplatform.protocols.tables import Filter
-    from mlplatform.workspace.databricks.tables import DatabricksTables
+    from mlplatform.protocols.column_counts import Cells, ColumnCounts
+    from mlplatform.protocols.tables import Filter, FrameLike
     from mlplatform.workspace.databricks.unity import Unity
 
 _HASH = "__sample_hash"
+_WORD = 2**64 - 1
 
 
 class DatabricksFrames:
     """Frames of the Databricks workspace; see `mlplatform.protocols.frames.Frames`."""
 
-    def __init__(self, unity: Unity, tables: DatabricksTables) -> None:
-        """Take the connection and the tables."""
+    def __init__(self, unity: Unity, read: Callable[[ObjectName | str, int | None], DataFrame]) -> None:
+        """Take the connection, and what reads a table at a version (None: the newest)."""
         self._unity = unity
-        self._tables = tables
+        self._read = read
         self.ceiling: int | None = None
 
     def read(
@@ -45,12 +47,13 @@ class DatabricksFrames:
         version: int | None = None,
         columns: Sequence[str] | None = None,
         filters: Sequence[Filter] = (),
+        any_of: Sequence[Filter] = (),
     ) -> Frame:
         """Return a table (or view) as a frame, pinned at a version; Delta leaves files out by their statistics."""
-        rows = self._tables.read(name, version=version)
+        rows = self._read(name, version)
         schema = arrow_schema(rows.schema)
         check_columns(name, schema, columns or ())
-        frame = filtered(nw.from_native(rows), schema, filters, name)
+        frame = filtered(nw.from_native(rows), schema, filters, name, any_of)
         return frame if columns is None else frame.select(*columns)
 
     def of(self, rows: FrameLike) -> Frame:
@@ -74,15 +77,20 @@ class DatabricksFrames:
         Raises:
             TableError: If the volume cannot be written.
         """
-        df = self.to_spark(rows)
-        if order_by:
-            df = df.orderBy(*(quote(column) for column in order_by))
         folder = self._unity.ops_volume / "staging" / uuid.uuid4().hex
-        schema = df.schema
         try:
-            with translated_spark(f"Computing rows into {folder}"):
-                df.write.parquet(str(folder))
-            yield nw.from_native(self._unity.spark.read.schema(schema).parquet(str(folder)))
+            if isinstance(rows, pa.RecordBatchReader):
+                rows = uploaded(self._unity, rows, folder / "uploaded")
+                if not order_by:
+                    yield nw.from_native(rows)
+                    return
+            df = self.to_spark(rows)
+            if order_by:
+                df = df.orderBy(*(quote(column) for column in order_by))
+            schema, computed = df.schema, str(folder / "computed")
+            with translated_spark(f"Computing rows into {computed}"):
+                df.write.parquet(computed)
+            yield nw.from_native(self._unity.spark.read.schema(schema).parquet(computed))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -104,6 +112,31 @@ class DatabricksFrames:
         df: DataFrame = frame.to_native()
         with translated_spark("Counting rows"):
             return df.count()
+
+    def fingerprint(self, frame: Frame, columns: Sequence[str]) -> str:
+        """Return a text that tells which rows a frame holds: their number, and the exclusive or and sum of hashes."""
+        from pyspark.sql import functions as F  # noqa: N812
+
+        df: DataFrame = frame.to_native()
+        hashed = df.select(F.xxhash64(*(F.col(quote(column)) for column in columns)).alias("hash"))
+        with translated_spark("Telling which rows a frame holds"):
+            row = hashed.agg(
+                F.count("*"), F.bit_xor("hash"), F.sum(F.col("hash").cast("decimal(20,0)")).cast("string")
+            ).collect()[0]
+        return ":".join(f"{int(value or 0) & _WORD:x}" for value in row)
+
+    def count_cells(self, rows: FrameLike, cells: Mapping[str, Cells]) -> dict[str, ColumnCounts]:
+        """Count columns in cells by one query; a row for each cell comes back."""
+        df: DataFrame = self.of(rows).to_native()
+        present = {name: of for name, of in cells.items() if name in df.columns}
+        if not present:
+            return {}
+        counted = self.collect(
+            nw.from_native(cell_counts.grouped(df, present)),
+            at_most=sum(of.number + 1 for of in present.values()),
+            what="counts of columns in cells",
+        )
+        return cell_counts.counts(counted, present)
 
     def sample(self, frame: Frame, *, keys: Sequence[str], at_most: int, seed: int) -> Frame:
         """Return the rows whose keys have the smallest MD5 together with the seed."""

@@ -25,7 +25,15 @@ _GIVEN = "__given_"
 _CLASSES = 2
 
 
-def score(plan: ScoringPlan, frame: SparkFrame, client: Any, model_uri: str, arguments: Mapping[str, Any]) -> DataFrame:
+def score(
+    plan: ScoringPlan,
+    frame: SparkFrame,
+    client: Any,
+    model_uri: str,
+    arguments: Mapping[str, Any],
+    *,
+    checked: bool = False,
+) -> DataFrame:
     """Return the scored rows in `plan.schema`, not yet computed.
 
     Args:
@@ -34,16 +42,18 @@ def score(plan: ScoringPlan, frame: SparkFrame, client: Any, model_uri: str, arg
         client: The real client.
         model_uri: The model, at the version whose files were checked.
         arguments: Further arguments of the client's `score_batch`.
+        checked: The rows come from a frame that was scored before: they are not looked at again.
 
     Raises:
         FeatureStoreError: If rows have no time, values do not fit the types that the model was fitted on, or the client
             refuses.
     """
     lookups = plan.lookups
-    refuse_dots(frame, lookups)
-    refuse_null_times(frame, lookups)
     casts = {name: kind for name, kind in plan.casts.items() if name in frame.schema.names}
-    _refuse_misfits(frame, casts)
+    if not checked:
+        refuse_dots(frame, lookups)
+        refuse_null_times(frame, lookups)
+        _refuse_misfits(frame, casts)
     df = frame.df
     matches: dict[str, str] = {}
     with asked(f"Scoring with {model_uri}"):

@@ -17,6 +17,8 @@ from mlplatform.types import arrow_type, spark_type
 from mlplatform.workspace.shared.frames import check_fit, conform, is_lazy, is_spark_frame, to_arrow
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pyspark.sql import DataFrame
     from pyspark.sql.types import StructType
 
@@ -82,21 +84,37 @@ def lifted(unity: Unity, rows: pa.Table, *, lasting: bool = False) -> Iterator[D
     if lasting or rows.nbytes <= STAGED_BYTES:
         yield unity.spark.createDataFrame(rows, schema=_ddl(rows.schema))
         return
-    from pyarrow import parquet
-
     folder = unity.ops_volume / "staging" / uuid.uuid4().hex
     try:
-        folder.mkdir(parents=True)
-        parquet.write_table(rows, folder / "rows.parquet")
-    except OSError as error:
-        raise TableError(
-            f"{rows.nbytes / 1024**2:.0f} MB of rows cannot be staged in {folder}: {error.strerror}.",
-            hint="Run where volumes are mounted (a job, a notebook), or hand over a Spark DataFrame.",
-        ) from error
-    try:
-        yield unity.spark.read.schema(_ddl(rows.schema)).parquet(str(folder))
+        yield uploaded(unity, rows.to_reader(), folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def uploaded(unity: Unity, rows: pa.RecordBatchReader, folder: Path) -> DataFrame:
+    """Return rows as a Spark DataFrame of a Parquet file, to which they are written batch by batch.
+
+    Args:
+        unity: The connection.
+        rows: The rows.
+        folder: A folder of the ops volume that does not exist.
+
+    Raises:
+        TableError: If the volume cannot be written.
+    """
+    from pyarrow import parquet
+
+    try:
+        folder.mkdir(parents=True)
+        with parquet.ParquetWriter(folder / "rows.parquet", rows.schema) as writer:
+            for batch in rows:
+                writer.write_batch(batch)
+    except OSError as error:
+        raise TableError(
+            f"Rows cannot be staged in {folder}: {error.strerror or error}.",
+            hint="Run where volumes are mounted (a job, a notebook), or hand over a Spark DataFrame.",
+        ) from error
+    return unity.spark.read.schema(_ddl(rows.schema)).parquet(str(folder))
 
 
 def check_unique_frame(frame: DataFrame | pa.Table, rows: DataFrame, keys: Sequence[str], table: str) -> None:

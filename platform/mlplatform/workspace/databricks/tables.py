@@ -39,7 +39,7 @@ from mlplatform.workspace.databricks.transactions import Ledger
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-    from mlplatform.protocols.frames import FrameLike
+    from mlplatform.protocols.tables import FrameLike
     from mlplatform.workspace.databricks.unity import Unity
 
 
@@ -56,7 +56,7 @@ class DatabricksTables:
         """Take the connection."""
         self._unity = unity
         self._ledger = Ledger(unity)
-        self.frames = DatabricksFrames(unity, self)
+        self.frames = DatabricksFrames(unity, lambda name, version: self.read(name, version=version))
 
     def exists(self, name: ObjectName | str) -> bool:
         """Tell whether the table exists; a view is none."""

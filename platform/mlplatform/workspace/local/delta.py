@@ -1,7 +1,7 @@
 """Every write to a Delta table of the local workspace, and the exactly-once protocol.
 
 delta-rs accepts an application version that it has already committed, and doubles the rows. So the protocol is ours:
-open the table, compare `transaction_version`, write through that same handle; when another writer committed meanwhile,
+open the table, compare what it has taken, write through that same handle; when another writer committed meanwhile,
 the commit fails, the table is opened again, and we look again.
 """
 
@@ -28,6 +28,7 @@ from mlplatform.workspace.local import duck
 from mlplatform.workspace.local.data_files import FILE_BYTES, HOOKS, MEMORY_LIMIT, WRITER, replace, write
 from mlplatform.workspace.local.merge import TableChange, layout, plan_merge, plan_replacement
 from mlplatform.workspace.local.rows import ArrowSource, Counted, RowSource, as_rows
+from mlplatform.workspace.local.transaction_log import are_committed
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -120,7 +121,7 @@ def append(path: Path, name: str, rows: RowSource | pa.Table, transactions: Sequ
     """
 
     def commit(table: DeltaTable) -> int:
-        states = [is_committed(table, transaction) for transaction in transactions]
+        states = are_committed(path, table, transactions)
         if transactions and all(states):
             return -1
         if any(states):
@@ -273,12 +274,6 @@ def vacuum(path: Path, name: str, versions: Sequence[int], days: int, *, dry_run
 
     _retrying(path, name, commit)
     return removed
-
-
-def is_committed(table: DeltaTable, transaction: Transaction) -> bool:
-    """Tell whether the table holds this transaction (or a later version of its application)."""
-    committed = table.transaction_version(transaction.app_id)
-    return committed is not None and committed >= transaction.version
 
 
 def _check_kept(table: DeltaTable, name: str) -> None:

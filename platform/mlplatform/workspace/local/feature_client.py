@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pyarrow as pa
 
 from mlplatform.errors import FeatureStoreError
-from mlplatform.workspace.local import model_logging, scoring
-from mlplatform.workspace.local.feature_frames import FrameExchange
+from mlplatform.workspace.local import duck, model_logging, scoring, staging
+from mlplatform.workspace.local.feature_frames import FrameExchange, rows_in
 from mlplatform.workspace.local.feature_specs import LocalFeatureSpecs
 from mlplatform.workspace.local.feature_tables import OpenDeltaTable, open_tables
-from mlplatform.workspace.local.lookup_engine import Sources
+from mlplatform.workspace.local.lookup_sources import Sources
+from mlplatform.workspace.local.parquet_rows import ParquetRows
 from mlplatform.workspace.local.training_set import Engine, LocalTrainingSet
 from mlplatform.workspace.shared import model_store
 from mlplatform.workspace.shared.feature_client import FeatureClientBase
-from mlplatform.workspace.shared.feature_frames import ArrowRows, frame_in
-from mlplatform.workspace.shared.scoring import BatchScoring, Environment
+from mlplatform.workspace.shared.feature_frames import Rows, frame_in
+from mlplatform.workspace.shared.frames import is_lazy
+from mlplatform.workspace.shared.scoring import BatchScoring, Environment, ScoredFrame
 
 if TYPE_CHECKING:
     from mlflow.models.model import ModelInfo
     from pyspark.sql import DataFrame, SparkSession
 
+    from mlplatform.protocols.frames import Frame
+    from mlplatform.protocols.tables import FrameLike
     from mlplatform.workspace.local.functions import LocalFunctions
     from mlplatform.workspace.local.registry import LocalRegistry
     from mlplatform.workspace.local.tables import LocalTables
@@ -31,9 +36,10 @@ if TYPE_CHECKING:
     from mlplatform.workspace.shared.training_set import Declaration
 
 MEMORY_LIMIT = "4GB"
+RowsToScore = pa.Table | ParquetRows
 
 
-class LocalFeatureClient(FeatureClientBase[pa.Table, OpenDeltaTable, LocalTrainingSet]):
+class LocalFeatureClient(FeatureClientBase[RowsToScore, OpenDeltaTable, LocalTrainingSet]):
     """The feature client of the local workspace.
 
     Attributes:
@@ -93,21 +99,26 @@ class LocalFeatureClient(FeatureClientBase[pa.Table, OpenDeltaTable, LocalTraini
             hint="Build it on Databricks, where score_batch(prebuilt_env_uri=...) takes it.",
         )
 
-    def _rows(self, df: Any, *, of: str) -> ArrowRows:
-        return ArrowRows(frame_in(df, of=of))
+    def _rows(self, df: Any, *, of: str) -> AbstractContextManager[Rows]:
+        return rows_in(self._delta_tables.frames, df, of=of)
 
-    def _frame(self, df: Any, *, of: str) -> pa.Table:
+    def _frame(self, df: Any, *, of: str) -> RowsToScore:
+        if isinstance(df, ParquetRows):
+            return df
+        if is_lazy(df):
+            return ParquetRows.of(self._delta_tables.frames.file_of(df))
         return frame_in(df, of=of)
 
     def _open(self, names: Iterable[str]) -> dict[str, OpenDeltaTable]:
         return open_tables(self._delta_tables, names)
 
     def _training_set(
-        self, frame: pa.Table, declaration: Declaration, tables: Mapping[str, OpenDeltaTable]
+        self, frame: RowsToScore, declaration: Declaration, tables: Mapping[str, OpenDeltaTable]
     ) -> LocalTrainingSet:
         engine = Engine(tables=self._delta_tables, exchange=self._exchange, memory_limit=self.memory_limit)
         recorded = {item.table_name: tables[item.table_name] for item in declaration.spec.tables}
-        return LocalTrainingSet(engine, frame, declaration, recorded)
+        spine = frame.table() if isinstance(frame, ParquetRows) else frame
+        return LocalTrainingSet(engine, spine, declaration, recorded)
 
     def _log(self, request: ModelToLog, training_set: LocalTrainingSet) -> ModelInfo:
         with self._scratch_folder() as folder:
@@ -125,22 +136,47 @@ class LocalFeatureClient(FeatureClientBase[pa.Table, OpenDeltaTable, LocalTraini
                 f"env_manager {environment.env_manager!r} is not supported here.", hint="Use 'local'."
             )
 
-    def _scored(self, request: BatchScoring[pa.Table, OpenDeltaTable]) -> DataFrame:
-        return self._exchange.to_spark(self._batches(request), request.plan.schema)
+    def _scored(self, request: BatchScoring[RowsToScore, OpenDeltaTable]) -> DataFrame:
+        return self._exchange.to_spark(self._batches(request, self._predict(request)), request.plan.schema)
 
-    def _scored_arrow(self, request: BatchScoring[pa.Table, OpenDeltaTable]) -> pa.Table:
-        return pa.Table.from_batches(list(self._batches(request)), schema=request.plan.schema)
+    def _scored_arrow(self, request: BatchScoring[RowsToScore, OpenDeltaTable]) -> pa.Table:
+        return pa.Table.from_batches(list(self._batches(request, self._predict(request))), schema=request.plan.schema)
 
-    def _batches(self, request: BatchScoring[pa.Table, OpenDeltaTable]) -> Iterator[pa.RecordBatch]:
+    @contextmanager
+    def _rows_to_score(self, frame: FrameLike, keys: Sequence[str]) -> Iterator[ParquetRows]:
+        with self._delta_tables.frames.staged_files(frame, order_by=keys) as folder:
+            yield ParquetRows.of(staging.only_file(folder))
+
+    def _scored_frame(self, request: BatchScoring[RowsToScore, OpenDeltaTable], wanted: ScoredFrame) -> Frame:
+        predict, folder = self._predict(request), request.scratch / "scored"
+        folder.mkdir()
+        batches = self._batches(request, predict, wanted.batch_rows)
+        written = scoring.score_into(folder / "rows.parquet", request.plan, batches, predict, wanted)
+        if isinstance(request.frame, ParquetRows) and written != request.frame.num_rows:
+            raise FeatureStoreError(
+                f"{request.model.uri} scored {written} of {request.frame.num_rows} rows.", hint="Report this."
+            )
+        return self._delta_tables.frames.of_files(folder)
+
+    def _predict(self, request: BatchScoring[RowsToScore, OpenDeltaTable]) -> scoring.Predict:
         model, params = model_store.load_model(request.model), request.environment.params
 
         def predict(rows: Any) -> Any:
             return model.predict(rows, params=dict(params)) if params else model.predict(rows)
 
+        return predict
+
+    def _batches(
+        self,
+        request: BatchScoring[RowsToScore, OpenDeltaTable],
+        predict: scoring.Predict,
+        batch_rows: int | None = None,
+    ) -> Iterator[pa.RecordBatch]:
         sources = Sources(
             tables={name: table.handle for name, table in request.tables.items()},
             functions=request.functions,
             scratch=request.scratch,
             memory_limit=self.memory_limit,
         )
-        return scoring.score(request.plan, request.frame, predict, sources)
+        at_once = min(batch_rows or duck.BATCH_ROWS, duck.BATCH_ROWS)
+        return scoring.score(request.plan, request.frame, predict, sources, batch_rows=at_once)

@@ -11,6 +11,9 @@ from mlplatform.errors import FeatureStoreError
 from mlplatform.types import arrow_type
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mlplatform.features.training_set import FunctionCall
     from mlplatform.protocols.functions import FunctionInfo
 
 
@@ -31,6 +34,16 @@ def call(function: FunctionInfo, arguments: Sequence[pa.Array[Any] | pa.ChunkedA
         return pa.array(results, type=kind)
     except (pa.ArrowException, TypeError, ValueError, OverflowError):
         raise _wrong_result(function, results, kind) from None
+
+
+def with_call(frame: pa.Table, step: FunctionCall, functions: Mapping[str, FunctionInfo]) -> pa.Table:
+    """Return a frame with the column that a step of a plan computes.
+
+    Raises:
+        FeatureStoreError: As `call`.
+    """
+    arguments = [frame.column(name) for name in step.arguments]
+    return frame.append_column(step.output, call(functions[step.function], arguments, frame.num_rows))
 
 
 def _call_rows(function: FunctionInfo, columns: Sequence[list[Any]], rows: int) -> list[Any]:

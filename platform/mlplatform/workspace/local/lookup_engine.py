@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from mlplatform.features.defaults import fill
 from mlplatform.features.training_set import FunctionCall, Join, LookupPlan
-from mlplatform.workspace.local import as_of_join, duck
-from mlplatform.workspace.local.function_calls import call
+from mlplatform.workspace.local import as_of_join, duck, staged_lookups
+from mlplatform.workspace.local.function_calls import call, with_call
+from mlplatform.workspace.local.lookup_sources import Sources
+from mlplatform.workspace.local.parquet_rows import ParquetRows
 
 if TYPE_CHECKING:
     import duckdb
-    from deltalake import DeltaTable
 
     from mlplatform.protocols.functions import FunctionInfo
 
@@ -24,31 +23,19 @@ if TYPE_CHECKING:
 SLICE_ROWS = 5_000_000
 
 
-@dataclass(frozen=True)
-class Sources:
-    """What a plan reads, and where it may spill.
-
-    Attributes:
-        tables: The opened version of each table of the plan.
-        functions: The functions of the plan.
-        scratch: Where DuckDB spills what does not fit in memory.
-        memory_limit: DuckDB's limit, as in `4GB`.
-    """
-
-    tables: Mapping[str, DeltaTable]
-    functions: Mapping[str, FunctionInfo]
-    scratch: Path
-    memory_limit: str | None = None
-
-
 def run(
-    plan: LookupPlan, frame: pa.Table, columns: Sequence[str], sources: Sources, *, batch_rows: int = duck.BATCH_ROWS
+    plan: LookupPlan,
+    frame: pa.Table | ParquetRows,
+    columns: Sequence[str],
+    sources: Sources,
+    *,
+    batch_rows: int = duck.BATCH_ROWS,
 ) -> Iterator[pa.RecordBatch]:
     """Yield the wanted columns of the extended frame, in batches and in the frame's order.
 
     Args:
         plan: What to do.
-        frame: The rows, in normal types.
+        frame: The rows, in normal types; those of a file that memory does not hold are looked up from file to file.
         columns: The columns wanted, in order.
         sources: What the plan reads.
         batch_rows: Rows per batch, at most.
@@ -62,15 +49,30 @@ def run(
     while stages and isinstance(stages[-1][0], FunctionCall):
         tail = [*(step for step in stages.pop() if isinstance(step, FunctionCall)), *tail]
     names = {*columns, *(name for item in tail for name in item.arguments)}
+    for part in _parts(stages, frame, plan, sources, batch_rows):
+        selection = part.select([name for name in part.column_names if name in names])
+        for batch in selection.to_batches(max_chunksize=batch_rows):
+            yield _finish(batch, tail, plan, schema, sources.functions)
+
+
+def _parts(
+    stages: Sequence[Sequence[Join] | Sequence[FunctionCall]],
+    frame: pa.Table | ParquetRows,
+    plan: LookupPlan,
+    sources: Sources,
+    batch_rows: int,
+) -> Iterator[pa.Table]:
+    if isinstance(frame, ParquetRows):
+        if not frame.fits_in_memory(len(plan.schema)):
+            yield from staged_lookups.extended(stages, frame, plan, sources, batch_rows=batch_rows)
+            return
+        frame = frame.table()
     for item in plan.joins:
         # The whole frame is looked at before the first batch leaves.
         if item.time is not None and item.time[0] in frame.column_names:
             as_of_join.refuse_null_times(frame, item)
     for start in range(0, frame.num_rows, SLICE_ROWS):
-        part = _extended(stages, frame.slice(start, SLICE_ROWS), plan, sources)
-        selection = part.select([name for name in part.column_names if name in names])
-        for batch in selection.to_batches(max_chunksize=batch_rows):
-            yield _finish(batch, tail, plan, schema, sources.functions)
+        yield _extended(stages, frame.slice(start, SLICE_ROWS), plan, sources)
 
 
 def _extended(
@@ -84,7 +86,7 @@ def _extended(
                 frame = (
                     _look_up(connection, frame, step, plan, sources)
                     if isinstance(step, Join)
-                    else _call(frame, step, sources)
+                    else with_call(frame, step, sources.functions)
                 )
     return frame
 
@@ -97,11 +99,6 @@ def _look_up(
     for (_, output), column in zip(item.outputs, outputs, strict=True):
         frame = frame.append_column(output, column)
     return frame
-
-
-def _call(frame: pa.Table, step: FunctionCall, sources: Sources) -> pa.Table:
-    arguments = [frame.column(name) for name in step.arguments]
-    return frame.append_column(step.output, call(sources.functions[step.function], arguments, frame.num_rows))
 
 
 def _finish(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -14,20 +15,23 @@ if TYPE_CHECKING:
     from mlplatform.protocols.tables import Filter
 
 
-def files_within(table: DeltaTable, filters: Sequence[Filter]) -> set[str]:
+def files_within(table: DeltaTable, filters: Sequence[Filter], any_of: Sequence[Filter] = ()) -> set[str]:
     """Return the paths, relative to the table's folder, of the files that may hold a row that all filters let through.
 
     A file without statistics of a column may hold any value of it.
 
     Args:
         table: The opened version.
-        filters: Conditions on columns.
+        filters: Conditions on columns; all hold.
+        any_of: Conditions of which at least one holds, if there are such.
     """
     actions: Any = table.get_add_actions(flatten=True)
     files = pa.table(actions)
     kept = pa.array([True] * files.num_rows, pa.bool_())
     for item in filters:
         kept = pc.and_(kept, _may_hold(files, item))
+    if any_of:
+        kept = pc.and_(kept, reduce(pc.or_, (_may_hold(files, item) for item in any_of)))
     return {str(path) for path in files.filter(kept).column("path").to_pylist()}
 
 

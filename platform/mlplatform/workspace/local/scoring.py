@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from mlplatform.errors import FeatureStoreError
+from mlplatform.features.defaults import fill
 from mlplatform.features.model_frame import model_frame
-from mlplatform.features.scoring import ScoringPlan, without_left_out
+from mlplatform.features.reasons import REASONS, Vector, reason_codes
+from mlplatform.features.scoring import UNMATCHED_TABLES, ScoringPlan, without_left_out
+from mlplatform.features.training_set import PREDICTION
+from mlplatform.protocols.feature_client import REASON_CODES, UNMATCHED, ReasonCodes
 from mlplatform.types import spark_type
 from mlplatform.workspace.local import duck, lookup_engine
-from mlplatform.workspace.local.matches import with_matches
+from mlplatform.workspace.local.lookup_sources import Sources
+from mlplatform.workspace.local.matches import unmatched, with_matches
+from mlplatform.workspace.local.parquet_rows import ParquetRows
+from mlplatform.workspace.shared.scoring import ScoredFrame
 
 Predict = Callable[[Any], Any]
 _TABLE = 2  # dimensions
@@ -22,9 +31,9 @@ _TABLE = 2  # dimensions
 
 def score(
     plan: ScoringPlan,
-    frame: pa.Table,
+    frame: pa.Table | ParquetRows,
     predict: Predict,
-    sources: lookup_engine.Sources,
+    sources: Sources,
     *,
     batch_rows: int = duck.BATCH_ROWS,
 ) -> Iterator[pa.RecordBatch]:
@@ -49,6 +58,53 @@ def score(
                 for name, column in zip(batch.schema.names, batch.columns, strict=True)
             ]
             yield pa.RecordBatch.from_arrays([*arrays, prediction], schema=plan.schema)
+
+
+def score_into(
+    file: Path, plan: ScoringPlan, batches: Iterator[pa.RecordBatch], predict: Predict, wanted: ScoredFrame
+) -> int:
+    """Write scored rows into a Parquet file, a batch at a time; return how many.
+
+    Args:
+        file: The file.
+        plan: How they are scored.
+        batches: The scored rows, as `score` gives them.
+        predict: The model, to predict rows again that have a reference value in the place of their own.
+        wanted: What is kept of the rows.
+    """
+    keys, reasons = wanted.keys, wanted.reasons
+    fields = [plan.schema.field(name) for name in (*keys, PREDICTION)] + [pa.field(UNMATCHED, UNMATCHED_TABLES)]
+    schema = pa.schema([*fields, pa.field(REASON_CODES, REASONS)] if reasons else fields)
+    rows = 0
+    with pq.ParquetWriter(file, schema, compression="lz4") as writer:
+        for batch in batches:
+            columns = [*(batch.column(name) for name in (*keys, PREDICTION)), unmatched(batch, plan.matched)]
+            if reasons:
+                columns.append(_reasons(plan, predict, batch, reasons))
+            writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema))
+            rows += batch.num_rows
+            wanted.done(rows)
+    return rows
+
+
+def _reasons(plan: ScoringPlan, predict: Predict, scored: pa.RecordBatch, reasons: ReasonCodes) -> pa.Array[Any]:
+    def score_again(rows: pa.Table) -> Vector:
+        (batch,) = rows.combine_chunks().to_batches()
+        return np.asarray(_prediction(plan, predict, _filled(plan, batch)).to_numpy(), dtype=np.float64)
+
+    predictions = np.asarray(scored.column(PREDICTION).to_numpy(), dtype=np.float64)
+    rows = pa.Table.from_batches([scored]).select(plan.columns)
+    return reason_codes(score_again, rows, predictions, reasons.ordinary, reasons.top)
+
+
+def _filled(plan: ScoringPlan, batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Return rows with the defaults in the place of nulls, which a reference value may be."""
+    defaults = plan.lookups.defaults
+    columns = [
+        fill(column, defaults[name]) if name in defaults else column
+        for name, column in zip(batch.schema.names, batch.columns, strict=True)
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=batch.schema)
 
 
 def _prediction(plan: ScoringPlan, predict: Predict, batch: pa.RecordBatch) -> pa.Array[Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import narwhals as nw
 import pyarrow as pa
 
 from mlplatform.errors import TableError
@@ -13,14 +14,15 @@ from mlplatform.workspace.local import duck
 from mlplatform.workspace.shared.frames import is_lazy, is_spark_frame, to_arrow
 
 if TYPE_CHECKING:
-    from mlplatform.protocols.frames import FrameLike
+    from mlplatform.protocols.tables import FrameLike
 
 
 def write(rows: FrameLike, folder: Path) -> None:
     """Write rows into a folder of Parquet files; a sorted frame stays sorted.
 
     Args:
-        rows: A frame (written by DuckDB), a Spark DataFrame (by Spark), or rows in memory.
+        rows: A frame (written by DuckDB), a Spark DataFrame (by Spark), rows in memory, or a reader, whose batches are
+            in memory one at a time.
         folder: A folder that does not exist.
 
     Raises:
@@ -32,13 +34,20 @@ def write(rows: FrameLike, folder: Path) -> None:
     folder.mkdir(parents=True)
     file = folder / "rows.parquet"
     if is_lazy(rows):
+        # DuckDB sums whole numbers to 128 bits, which it writes as floats.
+        wide = [name for name, kind in rows.collect_schema().items() if kind == nw.Int128]
+        if wide:
+            rows = rows.with_columns(*(nw.col(name).cast(nw.Int64()) for name in wide))
         relation: Any = rows.to_native()
         with duck.computing("Computing rows"):
             relation.write_parquet(str(file), compression="lz4")
         return
     from pyarrow import parquet
 
-    parquet.write_table(to_arrow(rows), file, compression="lz4")
+    reader = rows if isinstance(rows, pa.RecordBatchReader) else to_arrow(rows).to_reader()
+    with parquet.ParquetWriter(file, reader.schema, compression="lz4") as writer:
+        for batch in reader:
+            writer.write_batch(batch)
 
 
 def write_spark(df: Any, folder: Path) -> None:
@@ -60,6 +69,12 @@ def write_spark(df: Any, folder: Path) -> None:
 def files(folder: Path) -> list[str]:
     """Return the Parquet files of a folder, in order."""
     return sorted(str(file) for file in folder.rglob("*.parquet"))
+
+
+def only_file(folder: Path) -> Path:
+    """Return the file of a folder that holds one."""
+    (file,) = files(folder)
+    return Path(file)
 
 
 def schema_of(df: Any) -> pa.Schema:

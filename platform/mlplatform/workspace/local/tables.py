@@ -41,12 +41,13 @@ from mlplatform.workspace.local.rows import (
     check_within,
     fitted,
 )
+from mlplatform.workspace.local.transaction_log import are_committed
 from mlplatform.workspace.shared.frames import is_lazy, is_spark_frame, to_arrow
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-    from mlplatform.protocols.frames import FrameLike
+    from mlplatform.protocols.tables import FrameLike
 
 SMALL_BYTES = 32 * 1024**2
 _KEYS = "primary_keys"
@@ -101,13 +102,14 @@ class LocalTables:
                 hint=f"{did_you_mean(parsed.name, names)} Run the stage that writes it." if names else "",
             )
         path = self.path(name)
-        if version is not None:
-            return delta.open_table(path, str(name), version=version)
         newest = _newest_entry(path)
         if path not in self._opened or self._opened[path][0] != newest:
             # A new handle each time: those handed out before stay at their version.
             self._opened[path] = (newest, delta.open_table(path, str(name)))
-        return self._opened[path][1]
+        table = self._opened[path][1]
+        if version is not None and version != table.version():
+            return delta.open_table(path, str(name), version=version)
+        return table
 
     def exists(self, name: ObjectName | str) -> bool:
         """Tell whether the table exists."""
@@ -243,7 +245,7 @@ class LocalTables:
     ) -> WriteResult:
         """Append rows; with transactions, exactly once."""
         table = self.open(name)
-        if transactions and all(delta.is_committed(table, item) for item in transactions):
+        if transactions and all(are_committed(self.path(name), table, transactions)):
             return WriteResult(version=table.version(), rows=0, skipped=True)
         with self._rows(frame) as source:
             rows = fitted(source, duck.arrow_schema(table), str(name), self._scratch)
@@ -300,9 +302,9 @@ class LocalTables:
         taken = self._committed.setdefault(self._identity(name), set())
         unknown = [transaction for transaction in transactions if transaction not in taken]
         if unknown:
-            # What a table has taken it has taken for good; each look at its log takes a millisecond.
-            table = self.open(name)
-            taken.update(transaction for transaction in unknown if delta.is_committed(table, transaction))
+            # What a table has taken it has taken for good.
+            found = are_committed(self.path(name), self.open(name), unknown)
+            taken.update(transaction for transaction, done in zip(unknown, found, strict=True) if done)
         return tuple(transaction in taken for transaction in transactions)
 
     def drop(self, name: ObjectName | str) -> None:

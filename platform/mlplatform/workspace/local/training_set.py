@@ -12,6 +12,7 @@ from mlplatform.features.training_set import LookupPlan, make_plan
 from mlplatform.protocols.lineage import TableVersion
 from mlplatform.workspace.local import lookup_engine
 from mlplatform.workspace.local.feature_tables import OpenDeltaTable, open_tables
+from mlplatform.workspace.local.lookup_sources import Sources
 from mlplatform.workspace.shared.training_set import Declaration, SpineWithFeatures
 
 if TYPE_CHECKING:
@@ -67,6 +68,12 @@ class LocalTrainingSet(SpineWithFeatures):
         """Yield the rows as Arrow batches, no more than one in memory beside what is looked up."""
         return self._batches(*self._prepare(as_recorded))
 
+    def to_rows(self, *, as_recorded: bool = False) -> pa.RecordBatchReader:
+        """Return the rows as a stream of batches."""
+        columns, tables, plan = self._prepare(as_recorded)
+        schema = pa.schema([plan.schema.field(name) for name in columns])
+        return pa.RecordBatchReader.from_batches(schema, self._batches(columns, tables, plan))
+
     def _prepare(self, as_recorded: bool) -> tuple[list[str], Mapping[str, OpenDeltaTable], LookupPlan]:
         names = [table.table_name for table in self._spec.tables]
         tables = open_tables(self._engine.tables, names, versions=self.recorded_versions if as_recorded else None)
@@ -83,7 +90,7 @@ class LocalTrainingSet(SpineWithFeatures):
     def _batches(
         self, columns: Sequence[str], tables: Mapping[str, OpenDeltaTable], plan: LookupPlan
     ) -> Iterator[pa.RecordBatch]:
-        sources = lookup_engine.Sources(
+        sources = Sources(
             tables={name: table.handle for name, table in tables.items()},
             functions=self._declaration.functions,
             scratch=self._engine.exchange.scratch,

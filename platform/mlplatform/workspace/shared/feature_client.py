@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -17,22 +17,24 @@ from mlplatform.features.named_spec import NamedSpec, check_same, inferred_sourc
 from mlplatform.features.scoring import plan_scoring
 from mlplatform.features.training_set import make_plan, sources_needed
 from mlplatform.naming import ObjectName
+from mlplatform.protocols.feature_client import ReasonCodes, RowsDone, uncounted
 from mlplatform.protocols.feature_spec import FeatureSpec
 from mlplatform.protocols.lineage import Lineage, frame_rule
 from mlplatform.workspace.shared import feature_writes, model_store
 from mlplatform.workspace.shared.feature_methods import OnlySome
 from mlplatform.workspace.shared.feature_specs import FeatureSpecs, SpecDeclaration
 from mlplatform.workspace.shared.model_logging import ModelToLog, model_to_log
-from mlplatform.workspace.shared.scoring import BatchScoring, Environment, FrameT, OpenTable, TableT
+from mlplatform.workspace.shared.scoring import BatchScoring, Environment, FrameT, OpenTable, ScoredFrame, TableT
 from mlplatform.workspace.shared.training_set import Declaration, SpineWithFeatures, own_training_set
 
 if TYPE_CHECKING:
     from mlflow.models.model import ModelInfo
     from pyspark.sql import DataFrame
 
+    from mlplatform.protocols.frames import Frame
     from mlplatform.protocols.functions import FunctionInfo, Functions
     from mlplatform.protocols.lookups import FeatureFunction, FeatureLookup
-    from mlplatform.protocols.tables import TableInfo, Tables
+    from mlplatform.protocols.tables import FrameLike, TableInfo, Tables
     from mlplatform.workspace.shared.feature_frames import Rows
     from mlplatform.workspace.shared.registry import MlflowRegistry
 
@@ -44,7 +46,8 @@ class FeatureClientBase(OnlySome, ABC, Generic[FrameT, TableT, SetT]):
     """Feature tables, training sets, and models that carry their feature spec.
 
     See `mlplatform.protocols.feature_client.FeatureClient`. Frames go in as Spark DataFrames, `pyarrow.Table` or
-    pandas frames. Arguments that only tune the real client are taken, and change nothing where they do not apply.
+    pandas frames; rows for feature tables as frames of `ws.frames`, too. Arguments that only tune the real client are
+    taken, and change nothing where they do not apply.
 
     A home says how frames are taken, tables opened, training sets computed, models logged and frames scored; whatever
     can be refused before that is refused here.
@@ -112,16 +115,17 @@ class FeatureClientBase(OnlySome, ABC, Generic[FrameT, TableT, SetT]):
             TableError: If rows have null or duplicate keys; the table then stays empty, or as it was.
         """
         del partition_columns
-        return feature_writes.create(
-            self._tables,
-            name,
-            primary_keys,
-            None if df is None else self._rows(df, of=f"the frame for {name}"),
-            timeseries_column=timeseries_column,
-            schema=schema,
-            description=description,
-            tags=tags,
-        )
+        with nullcontext() if df is None else self._rows(df, of=f"the frame for {name}") as rows:
+            return feature_writes.create(
+                self._tables,
+                name,
+                primary_keys,
+                rows,
+                timeseries_column=timeseries_column,
+                schema=schema,
+                description=description,
+                tags=tags,
+            )
 
     def write_table(self, *, name: ObjectName | str, df: Any, mode: str = "merge") -> None:
         """Upsert rows by primary key.
@@ -134,7 +138,8 @@ class FeatureClientBase(OnlySome, ABC, Generic[FrameT, TableT, SetT]):
             TableError: If the table does not exist, the rows do not fit it, or keys are null or repeated.
             UnavailableError: If other writers kept winning.
         """
-        feature_writes.write(self._tables, name, self._rows(df, of=f"the frame for {name}"), mode)
+        with self._rows(df, of=f"the frame for {name}") as rows:
+            feature_writes.write(self._tables, name, rows, mode)
 
     def read_table(self, *, name: ObjectName | str) -> DataFrame:
         """Return the table, pinned at its newest version, as a Spark DataFrame.
@@ -420,6 +425,26 @@ class FeatureClientBase(OnlySome, ABC, Generic[FrameT, TableT, SetT]):
         with self._scoring(model_uri, df, result_type, environment, trusted_types, matches=matches) as scoring:
             return self._scored_arrow(scoring)
 
+    @contextmanager
+    def score_frame(
+        self,
+        *,
+        model_uri: str,
+        frame: FrameLike,
+        keys: Sequence[str],
+        reasons: ReasonCodes | None = None,
+        trusted_types: Collection[str] | None = None,
+        batch_rows: int | None = None,
+        done: RowsDone = uncounted,
+    ) -> Iterator[Frame]:
+        """Score as many rows as there are; see `mlplatform.protocols.feature_client.FeatureClient.score_frame`."""
+        wanted = ScoredFrame(tuple(keys), reasons, batch_rows, done)
+        with (
+            self._rows_to_score(frame, keys) as rows,
+            self._scoring(model_uri, rows, "double", Environment(), trusted_types, matches=True) as scoring,
+        ):
+            yield self._scored_frame(scoring, wanted)
+
     @abstractmethod
     def real_client(self) -> Any:
         """Return the real `FeatureEngineeringClient`, for what this face does not offer; nothing of ours is around it.
@@ -456,8 +481,8 @@ class FeatureClientBase(OnlySome, ABC, Generic[FrameT, TableT, SetT]):
             return Lineage.load(artifact.spec_folder, model_uri=model_uri)
 
     @abstractmethod
-    def _rows(self, df: Any, *, of: str) -> Rows:
-        """Take rows for a feature table; `of` says what they are, for messages."""
+    def _rows(self, df: Any, *, of: str) -> AbstractContextManager[Rows]:
+        """Take rows for a feature table while they are checked and written; `of` says what they are, for messages."""
 
     @abstractmethod
     def _frame(self, df: Any, *, of: str) -> FrameT:
@@ -486,6 +511,14 @@ class FeatureClientBase(OnlySome, ABC, Generic[FrameT, TableT, SetT]):
     @abstractmethod
     def _scored_arrow(self, scoring: BatchScoring[FrameT, TableT]) -> pa.Table:
         """Score, with Arrow out."""
+
+    @abstractmethod
+    def _rows_to_score(self, frame: FrameLike, keys: Sequence[str]) -> AbstractContextManager[Any]:
+        """Give rows of any number in the way in which `_frame` takes them; in the order of keys, where there is one."""
+
+    @abstractmethod
+    def _scored_frame(self, scoring: BatchScoring[FrameT, TableT], wanted: ScoredFrame) -> Frame:
+        """Score, with a frame out."""
 
     @contextmanager
     def _scoring(

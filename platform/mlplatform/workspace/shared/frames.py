@@ -38,22 +38,28 @@ def is_lazy(frame: Any) -> TypeGuard[nw.LazyFrame[Any]]:
     return isinstance(frame, nw.LazyFrame)
 
 
-def filtered(frame: Frame, schema: pa.Schema, filters: Sequence[Filter], name: object) -> Frame:
+def filtered(
+    frame: Frame, schema: pa.Schema, filters: Sequence[Filter], name: object, any_of: Sequence[Filter] = ()
+) -> Frame:
     """Return the rows of a frame that filters let through.
 
     Args:
         frame: The rows.
         schema: Their columns, as the table declares them.
-        filters: Conditions on columns.
+        filters: Conditions on columns; all hold.
         name: The table's name, for messages.
+        any_of: Conditions on columns of which at least one holds, if there are such.
 
     Raises:
         TableError: If there is no such column or operator, or the value is of another kind than the column.
     """
-    if not filters:
+    if not filters and not any_of:
         return frame
-    check_filters(name, schema, filters)
-    return frame.filter(*(_condition(item) for item in filters))
+    check_filters(name, schema, [*filters, *any_of])
+    conditions = [_condition(item) for item in filters]
+    if any_of:
+        conditions.append(nw.any_horizontal(*(_condition(item) for item in any_of), ignore_nulls=True))
+    return frame.filter(*conditions)
 
 
 def _condition(item: Filter) -> nw.Expr:

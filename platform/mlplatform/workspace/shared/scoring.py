@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 import pyarrow as pa
 
 from mlplatform.features.scoring import ScoringPlan
+from mlplatform.protocols.feature_client import ReasonCodes, RowsDone
 from mlplatform.workspace.shared.model_store import ModelArtifact
 
 if TYPE_CHECKING:
@@ -51,6 +52,23 @@ class Environment:
     env_manager: str = "local"
     params: Mapping[str, Any] | None = None
     prebuilt_env_uri: str | None = None
+
+
+@dataclass(frozen=True)
+class ScoredFrame:
+    """What is wanted of a scored frame; see `score_frame`.
+
+    Attributes:
+        keys: Columns of the frame that come out, too.
+        reasons: Which reason codes.
+        batch_rows: Rows that the model is given at once, at most.
+        done: Told how many rows have been scored.
+    """
+
+    keys: tuple[str, ...]
+    reasons: ReasonCodes | None
+    batch_rows: int | None
+    done: RowsDone
 
 
 @dataclass(frozen=True)

@@ -9,17 +9,18 @@ each get none.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from mlplatform.errors import StageError
-from mlplatform.statistics.metrics import Vector
 
 REASON = pa.struct([pa.field("feature", pa.string()), pa.field("contribution", pa.float64())])
 REASONS = pa.list_(pa.field("element", REASON))
+Vector = npt.NDArray[np.float64]
 _ROWS_AT_ONCE = 400_000
 
 
@@ -41,9 +42,7 @@ def reason_codes(
     Raises:
         StageError: If `ordinary` names no column of the rows.
     """
-    names = [name for name in ordinary if name in scored.column_names]
-    if not names:
-        raise StageError("There is no input to give reasons by.", hint="Does the reference profile fit the model?")
+    names = inputs_of(ordinary, scored.column_names)
     step = max(1, _ROWS_AT_ONCE // len(names))
     parts = [
         _block(score, scored.slice(start, step), predictions[start : start + step], names, ordinary, top)
@@ -73,10 +72,39 @@ def _block(
     return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), flat, type=REASONS)
 
 
+def inputs_of(ordinary: Mapping[str, Any], columns: Iterable[str]) -> list[str]:
+    """Return the inputs that reasons are given by, in the order in which ties are decided.
+
+    Args:
+        ordinary: Input -> reference value.
+        columns: The columns of the scored rows.
+
+    Raises:
+        StageError: If none of the inputs is among the columns.
+    """
+    present = set(columns)
+    names = [name for name in ordinary if name in present]
+    if not names:
+        raise StageError("There is no input to give reasons by.", hint="Does the reference profile fit the model?")
+    return names
+
+
+def replacement(value: Any, kind: pa.DataType) -> pa.Scalar[Any]:
+    """Return a reference value in the type of the column that it replaces.
+
+    Examples:
+        >>> replacement(1.6, pa.int64()), replacement(None, pa.string())
+        (<pyarrow.Int64Scalar: 2>, <pyarrow.StringScalar: None>)
+    """
+    if value is None:
+        return pa.scalar(None, kind)
+    whole = pa.types.is_integer(kind) and isinstance(value, float)
+    constant: pa.Scalar[Any] = pa.scalar(round(value) if whole else value).cast(kind)
+    return constant
+
+
 def _replaced(rows: pa.Table, name: str, value: Any) -> pa.Table:
     place = rows.column_names.index(name)
     kind = rows.schema.field(name).type
-    constant = pa.array([value] * rows.num_rows) if value is not None else pa.nulls(rows.num_rows, kind)
-    if pa.types.is_integer(kind) and isinstance(value, float):
-        constant = pa.array([round(value)] * rows.num_rows)
-    return rows.set_column(place, pa.field(name, kind), constant.cast(kind))
+    constant: pa.Array[Any] = pa.repeat(replacement(value, kind), rows.num_rows)  # type: ignore[call-overload]
+    return rows.set_column(place, pa.field(name, kind), constant)

@@ -7,8 +7,8 @@ import pyarrow as pa
 import pytest
 
 from mlplatform.errors import StageError
-from mlplatform.scoring import reasons
-from mlplatform.scoring.reasons import REASONS, reason_codes
+from mlplatform.features import reasons
+from mlplatform.features.reasons import REASONS, reason_codes
 
 ROWS = pa.table({"id": ["p", "q"], "a": [1.0, 5.0], "b": [2, 7], "c": ["x", "y"], "d": [0.0, 0.0]})
 ORDINARY = {"a": 1.0, "b": 4.0, "c": "x", "d": 0.0}

@@ -1,0 +1,242 @@
+"""What becomes of each landed row of a silver table: it goes on, is quarantined, repeats another, or is none of its."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+
+import narwhals as nw
+import pyarrow as pa
+
+from mlplatform.ingest.provenance import AVAILABLE_AT, FILE, MOST_FILES, ROW
+from mlplatform.ingest.quarantine import CONTENT, REASON, quarantine_schema
+from mlplatform.protocols.frames import Frame
+from mlplatform.protocols.tables import Filter
+from mlplatform.refine.expectations import REASONS
+from mlplatform.refine.landed_rows import LANDED_TEXT, OURS, LandedRows
+
+DUPLICATE = "duplicate_key"
+_ROWS, _NTH, _SAME = "__rows", "__nth", "__same"
+_LEAST, _MOST = "__least_{}", "__most_{}"
+_FIRST, _SEEN, _IS_SEEN = "__first_{}", "__seen_{}", "__is_seen"
+# Of these types a range of keys lets files be left out when keys are looked for.
+_RANGED = (pa.types.is_timestamp, pa.types.is_date, pa.types.is_integer, pa.types.is_string)
+
+
+@dataclass
+class FateCounts:
+    """How many rows came to which fate.
+
+    Attributes:
+        good: Rows that go on.
+        bad: File and reason -> rows that are quarantined.
+        repeated: Rows that exist already.
+        left_out: Rows of the source that are not the table's.
+    """
+
+    good: int = 0
+    bad: dict[tuple[str, str], int] = field(default_factory=dict)
+    repeated: int = 0
+    left_out: int = 0
+
+    @property
+    def quarantined(self) -> int:
+        """The number of rows that are quarantined."""
+        return sum(self.bad.values())
+
+    @property
+    def rows(self) -> int:
+        """The number of all rows."""
+        return self.good + self.quarantined + self.repeated + self.left_out
+
+
+@dataclass(frozen=True)
+class Fates:
+    """Landed rows by what becomes of them; computed once, so that all who read them see the same.
+
+    Attributes:
+        good: Rows that go on: typed columns and provenance.
+        bad: Rows that are quarantined, as the quarantine holds them.
+        counts: How many there are of each fate.
+        landed: Where they come from.
+    """
+
+    good: Frame
+    bad: Frame
+    counts: FateCounts
+    landed: LandedRows
+
+
+@contextmanager
+def fates(landed: LandedRows, *, beside: Sequence[str] | None) -> Iterator[Fates]:
+    """Read landed rows by the table's SQL, and tell what becomes of each.
+
+    Keys are compared among the rows that pass everything else (their keys are not null): a faulty row does not make the
+    repaired one that is delivered after it a duplicate. A row whose key exists already, in the table or in a row
+    before it, is `repeated` where the same content is known again later, and quarantined otherwise.
+
+    Args:
+        landed: The rows.
+        beside: Keys are compared with the rows that the silver table holds of other files than these; None: with all.
+
+    Raises:
+        StageError: If an expression of the table cannot be computed.
+    """
+    frames = landed.ws.frames
+    with ExitStack() as stack:
+        rows = stack.enter_context(landed.judged())
+        counts, span = _count(landed, rows)
+        good, failed = rows.filter(_passes()), rows.filter(nw.col(OURS) & (nw.col(REASONS) != ""))
+        bad = as_quarantined(failed, nw.col(REASONS))
+        repeats = _Repeats(landed, good, span, beside)
+        if counts.good and repeats.exist():
+            again = stack.enter_context(frames.staged(repeats.rows()))
+            existing = _count_again(landed, again)
+            good = good.join(again.select(FILE, ROW), on=[FILE, ROW], how="anti")
+            duplicates = {file: number for (file, same), number in existing.items() if not same}
+            counts.good -= sum(existing.values())
+            counts.repeated = sum(existing.values()) - sum(duplicates.values())
+            counts.bad |= {(file, DUPLICATE): number for file, number in duplicates.items()}
+            if duplicates:
+                twice = stack.enter_context(as_duplicates(landed, again.filter(~nw.col(_SAME))))
+                bad = nw.concat([bad, twice], how="vertical")
+        yield Fates(good.drop(OURS, REASONS, LANDED_TEXT), bad, counts, landed)
+
+
+@contextmanager
+def as_duplicates(landed: LandedRows, rows: Frame) -> Iterator[Frame]:
+    """Give rows whose key another one has, as the quarantine holds them.
+
+    Args:
+        landed: Where they come from.
+        rows: Their provenance.
+    """
+    with landed.landed_texts(rows) as texts:
+        joined = rows.select(FILE, ROW, AVAILABLE_AT).join(texts, on=[FILE, ROW], how="left")
+        yield as_quarantined(joined, nw.lit(DUPLICATE))
+
+
+def as_quarantined(rows: Frame, reason: nw.Expr) -> Frame:
+    """Return rows with their landed text as the quarantine holds them."""
+    columns = (FILE, ROW, AVAILABLE_AT, reason.alias(REASON), nw.col(LANDED_TEXT).alias(CONTENT))
+    return rows.select(*columns).select(*quarantine_schema().names)
+
+
+def _passes() -> nw.Expr:
+    return nw.col(OURS) & (nw.col(REASONS) == "")
+
+
+def _count(landed: LandedRows, rows: Frame) -> tuple[FateCounts, list[Filter]]:
+    """Count rows by what they fail, and return the range in which the keys of those that pass lie."""
+    keys = _ranged_keys(landed)
+    grouped = rows.group_by(FILE, OURS, REASONS).agg(
+        nw.len().alias(_ROWS),
+        *(nw.col(key).min().alias(_LEAST.format(place)) for place, key in enumerate(keys)),
+        *(nw.col(key).max().alias(_MOST.format(place)) for place, key in enumerate(keys)),
+    )
+    what = f"counts of rows of {landed.bronze} by file and reason"
+    counts, passing = FateCounts(), []
+    for group in landed.ws.frames.collect(grouped, at_most=MOST_FILES, what=what).to_pylist():
+        if not group[OURS]:
+            counts.left_out += group[_ROWS]
+        elif group[REASONS]:
+            counts.bad[group[FILE], group[REASONS]] = group[_ROWS]
+        else:
+            counts.good += group[_ROWS]
+            passing.append(group)
+    span: list[Filter] = []
+    for place, key in enumerate(keys) if passing else ():
+        span.append((key, ">=", min(group[_LEAST.format(place)] for group in passing)))
+        span.append((key, "<=", max(group[_MOST.format(place)] for group in passing)))
+    return counts, span
+
+
+def _ranged_keys(landed: LandedRows) -> list[str]:
+    kinds = {column.name: column.field().type for column in landed.silver.columns}
+    return [key for key in landed.silver.primary_keys if any(test(kinds[key]) for test in _RANGED)]
+
+
+class _Repeats:
+    """Rows whose key exists already: in a row before them, or in the silver table."""
+
+    def __init__(
+        self, landed: LandedRows, passing: Frame, span: Sequence[Filter], beside: Sequence[str] | None
+    ) -> None:
+        """Take the rows that pass all else, and the range of their keys; `beside` as for `fates`."""
+        silver = landed.silver
+        self._frames, self._keys = landed.ws.frames, list(silver.primary_keys)
+        # The same content, known again later, is no other row.
+        self._content = [column.name for column in silver.columns if column.name not in (*self._keys, silver.known_at)]
+        self._rows = passing.select(*self._keys, *self._content, FILE, ROW, AVAILABLE_AT)
+        self._held = _held(landed, self._rows, span, beside)
+        twice = self._rows.group_by(*self._keys).agg(nw.len().alias(_ROWS)).filter(nw.col(_ROWS) > 1)
+        self._twice = twice.select(*self._keys)
+
+    def exist(self) -> bool:
+        """Tell whether there is any; most files have none, and then nothing need be put in order and compared."""
+        first = [
+            self._seen().select(*self._keys).head(1),
+            self._twice.head(1),
+        ]
+        return self._frames.count(nw.concat(first, how="vertical")) > 0
+
+    def rows(self) -> Frame:
+        """Return their provenance, and whether the content is the `__same`."""
+        keys, content = self._keys, self._content
+        seen = self._seen()
+        # Few rows are left here, as a rule: only they are put in order and compared.
+        concerned = nw.concat([self._twice, seen.select(*keys)], how="vertical")
+        order = [AVAILABLE_AT, FILE, ROW]
+        numbered = self._rows.join(concerned, on=keys, how="semi").with_columns(
+            nw.col(ROW).cum_count().over(*keys, order_by=order).alias(_NTH),
+            *(
+                nw.col(name).first().over(*keys, order_by=order).alias(_FIRST.format(place))
+                for place, name in enumerate(content)
+            ),
+        )
+        earlier = seen.select(
+            *keys,
+            *(nw.col(name).alias(_SEEN.format(place)) for place, name in enumerate(content)),
+            nw.lit(value=True).alias(_IS_SEEN),
+        )
+        joined = numbered.join(earlier, on=keys, how="left")
+        is_seen = ~nw.col(_IS_SEEN).is_null()
+        same = nw.lit(value=True)
+        for place, name in enumerate(content):
+            known = nw.when(is_seen).then(nw.col(_SEEN.format(place))).otherwise(nw.col(_FIRST.format(place)))
+            same = same & _equal(known, nw.col(name))
+        existing = joined.filter(is_seen | (nw.col(_NTH) > 1))
+        return existing.select(FILE, ROW, AVAILABLE_AT, same.alias(_SAME))
+
+    def _seen(self) -> Frame:
+        """Return what the silver table holds of the rows' keys."""
+        return self._held.join(self._rows.select(*self._keys), on=self._keys, how="semi")
+
+
+def _held(landed: LandedRows, rows: Frame, span: Sequence[Filter], beside: Sequence[str] | None) -> Frame:
+    """Return what the silver table holds within a range of keys, of other files than those; None: of all."""
+    kinds = rows.collect_schema()
+    declared = nw.Schema.from_arrow(landed.silver.schema())
+    names = [name for name in kinds.names() if name not in (FILE, ROW, AVAILABLE_AT)]
+    # SQL may give another type than is declared, which is cast where it is written.
+    filters = [item for item in span if declared[item[0]] == kinds[item[0]]]
+    held = landed.ws.frames.read(landed.target, columns=[*names, FILE], filters=filters)
+    if beside is not None:
+        held = held.filter(~nw.col(FILE).is_in(list(beside)))
+    return held.select(
+        *(nw.col(name) if declared[name] == kinds[name] else nw.col(name).cast(kinds[name]) for name in names)
+    )
+
+
+def _equal(one: nw.Expr, other: nw.Expr) -> nw.Expr:
+    """Compare values; a null equals a null."""
+    return nw.when(one.is_null() | other.is_null()).then(one.is_null() & other.is_null()).otherwise(one == other)
+
+
+def _count_again(landed: LandedRows, again: Frame) -> dict[tuple[str, bool], int]:
+    """Return file and whether the content is the same -> rows whose key exists already."""
+    grouped = again.group_by(FILE, _SAME).agg(nw.len().alias(_ROWS))
+    what = f"counts of rows of {landed.bronze} whose keys exist, by file"
+    groups = landed.ws.frames.collect(grouped, at_most=MOST_FILES, what=what).to_pylist()
+    return {(group[FILE], group[_SAME]): group[_ROWS] for group in groups}

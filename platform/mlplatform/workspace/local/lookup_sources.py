@@ -1,0 +1,30 @@
+"""What looking features up reads, and where it may keep files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from deltalake import DeltaTable
+
+    from mlplatform.protocols.functions import FunctionInfo
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What a plan reads, and where it may spill.
+
+    Attributes:
+        tables: The opened version of each table of the plan.
+        functions: The functions of the plan.
+        scratch: Where DuckDB spills what does not fit in memory.
+        memory_limit: DuckDB's limit, as in `4GB`.
+    """
+
+    tables: Mapping[str, DeltaTable]
+    functions: Mapping[str, FunctionInfo]
+    scratch: Path
+    memory_limit: str | None = None
