@@ -166,6 +166,19 @@ class Frames(Protocol):
         """
         ...
 
+    def conformed(self, rows: FrameLike, schema: pa.Schema, table: str) -> AbstractContextManager[Frame]:
+        """Give rows in exactly the declared columns and types, as a write into a table does.
+
+        Args:
+            rows: The rows.
+            schema: The table's columns.
+            table: Its name, for messages.
+
+        Raises:
+            TableError: If columns are unknown or missing, or values do not fit their type.
+        """
+        ...
+
     def collect(self, frame: Frame, *, at_most: int, what: str) -> pa.Table:
         """Return a frame's rows as Arrow, in normal types (timestamps in UTC, counts and sums of whole numbers int64).
 

@@ -55,7 +55,8 @@ class ScoreBins:
         if common.size > _MOST_HEAVY:
             order = np.argsort(-counts[np.isin(values, common)], kind="stable")[:_MOST_HEAVY]
             common = np.sort(common[order])
-        knots = np.unique(np.quantile(values if values.size <= KNOTS else scores, np.linspace(0, 1, KNOTS + 1)))
+        few = values.size <= KNOTS
+        knots = values if few else np.unique(np.quantile(scores, np.linspace(0, 1, KNOTS + 1)))
         return cls(tuple(knots.tolist()), tuple(common.tolist()))
 
     def expression(self, score: nw.Expr) -> nw.Expr:

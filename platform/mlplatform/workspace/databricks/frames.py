@@ -17,7 +17,7 @@ from mlplatform.protocols.frames import Collection, Frame, note_collection, too_
 from mlplatform.protocols.table_checks import check_columns
 from mlplatform.workspace.databricks import cell_counts
 from mlplatform.workspace.databricks.spark_errors import translated_spark
-from mlplatform.workspace.databricks.spark_frames import arrow_schema, lifted, spark_or_arrow, uploaded
+from mlplatform.workspace.databricks.spark_frames import arrow_schema, conformed, lifted, spark_or_arrow, uploaded
 from mlplatform.workspace.shared.frames import filtered, is_lazy
 
 if TYPE_CHECKING:
@@ -93,6 +93,12 @@ class DatabricksFrames:
             yield nw.from_native(self._unity.spark.read.schema(schema).parquet(computed))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+    @contextmanager
+    def conformed(self, rows: FrameLike, schema: pa.Schema, table: str) -> Iterator[Frame]:
+        """Give rows in exactly the declared columns and types; values are cast when they are computed."""
+        with conformed(self._unity, rows, schema, table) as df:
+            yield nw.from_native(df)
 
     def collect(self, frame: Frame, *, at_most: int, what: str) -> pa.Table:
         """Return a frame's rows as Arrow, in normal types."""

@@ -25,6 +25,7 @@ from mlplatform.statistics.counts import count_batches
 from mlplatform.types import TIMESTAMP
 from mlplatform.workspace.local import duck, latest_view, staging
 from mlplatform.workspace.local.pruning import files_within
+from mlplatform.workspace.local.rows import ParquetSource, fitted
 from mlplatform.workspace.shared.frames import filtered, is_lazy, is_spark_frame, to_arrow
 
 if TYPE_CHECKING:
@@ -151,6 +152,18 @@ class LocalFrames:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+    @contextmanager
+    def conformed(self, rows: FrameLike, schema: pa.Schema, table: str) -> Iterator[Frame]:
+        """Give rows in exactly the declared columns and types, computed once into files."""
+        with self.staged_files(rows) as folder:
+            cast = self._folder()
+            try:
+                source = fitted(ParquetSource(folder), schema, table, cast)
+                files = [str(file) for file in source.files] if isinstance(source, ParquetSource) else []
+                yield nw.from_native(duck.parquet_relation(self._connection, files, schema))
+            finally:
+                shutil.rmtree(cast, ignore_errors=True)
 
     @staticmethod
     def schema(frame: Frame) -> pa.Schema:
