@@ -196,12 +196,12 @@ class _Repeats:
         concerned = nw.concat([self._twice, seen.select(*keys)], how="vertical")
         order = [AVAILABLE_AT, FILE, ROW]
         numbered = self._rows.join(concerned, on=keys, how="semi").with_columns(
-            nw.col(ROW).cum_count().over(*keys, order_by=order).alias(_NTH),
-            *(
-                nw.col(name).first().over(*keys, order_by=order).alias(_FIRST.format(place))
-                for place, name in enumerate(content)
-            ),
+            nw.col(ROW).cum_count().over(*keys, order_by=order).alias(_NTH)
         )
+        first = numbered.filter(nw.col(_NTH) == 1).select(
+            *keys, *(nw.col(name).alias(_FIRST.format(place)) for place, name in enumerate(content))
+        )
+        numbered = numbered.join(first, on=keys, how="left")
         earlier = seen.select(
             *keys,
             *(nw.col(name).alias(_SEEN.format(place)) for place, name in enumerate(content)),
