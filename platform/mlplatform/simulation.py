@@ -41,7 +41,8 @@ def simulate(
     metric = use_case.settings.training.metric
     # One record for all steps: reading it anew at each would cost more the longer the simulation gets.
     log = RunLog(ws, use_case.namespace)
-    finished = {record.as_of for record in log.records(ORDER[-1]) if record.status == stage_runs.DONE}
+    recorded = log.between(min(moments), max(moments)) if moments else []
+    finished = {record.as_of for record in recorded if record.stage == ORDER[-1] and record.status == stage_runs.DONE}
     # What is recorded as finished is so where what it made is there; else its last step brings it back.
     done = [moment for moment in moments if moment in finished]
     if done and Pipeline(ws, use_case, done[-1], progress, log=log).lost():
@@ -55,4 +56,5 @@ def simulate(
 
 
 def _steps(log: RunLog, wanted: Collection[datetime], metric: str) -> list[TimelineStep]:
-    return timeline.steps([record for record in log.records() if record.as_of in wanted], metric)
+    recorded = log.between(min(wanted), max(wanted)) if wanted else []
+    return timeline.steps([record for record in recorded if record.as_of in wanted], metric)

@@ -6,10 +6,13 @@ import datetime as dt
 from typing import TYPE_CHECKING
 
 import narwhals as nw
+import numpy as np
 import pyarrow as pa
 import pytest
 
+from mlplatform import FeatureLookup
 from mlplatform.errors import TableError
+from mlplatform.protocols.column_counts import Cells
 from mlplatform.protocols.frames import metered
 
 if TYPE_CHECKING:
@@ -201,3 +204,51 @@ def test_what_does_not_exist_is_refused(loans):
         loans.frames.read(NAME, filters=[("idd", "=", 1)])
     with pytest.raises(TableError, match="not a frame"):
         loans.frames.of("rows")  # type: ignore[arg-type]
+
+
+def test_columns_are_counted_in_cells(ws):
+    values = [0.5, 1.0, 1.5, None, float("nan"), float("inf"), -3.0, 1e9 + 0.25, 2.0, 2.0]
+    texts = ["a", "b", None, "it's", "a", "?", "a", "a", None, "b"]
+    flags = [True, False, None, True, True, True, True, True, True, True]
+    rows = pa.table({"value": values, "text": texts, "flag": flags})
+    cells = {
+        "value": Cells([-3.5, 0.75, 1.25, 1.75]),
+        "text": Cells(None, ["a", "it's"]),
+        "flag": Cells(None, ["true"]),
+        "missing": Cells([1.0]),
+    }
+    frames = [ws.frames.of(rows), ws.spark.createDataFrame(rows), rows.to_reader(), rows]
+    for frame in frames:
+        found = ws.frames.count_cells(frame, cells)
+        assert set(found) == {"value", "text", "flag"}
+        value = found["value"]
+        assert (value.rows, value.nulls, value.cells) == (10, 2, [0, 2, 1, 1, 4])
+        finite = np.array([0.5, 1.0, 1.5, -3.0, 1e9 + 0.25, 2.0, 2.0])
+        assert value.mean == pytest.approx(finite.mean(), rel=1e-12)
+        assert value.squares == pytest.approx(((finite - finite.mean()) ** 2).sum(), rel=1e-12)
+        assert (value.smallest, value.largest) == (-3.0, 1e9 + 0.25)
+        assert (found["text"].rows, found["text"].nulls, found["text"].cells) == (10, 2, [4, 1, 3])
+        assert (found["flag"].nulls, found["flag"].cells) == (1, [8, 1])
+        assert found["text"].mean is None
+    assert ws.frames.count_cells(rows.slice(0, 0), cells) == {}
+
+
+def test_many_edges_cut_alike(ws):
+    values = np.random.default_rng(3).normal(size=5000)
+    edges = np.sort(np.random.default_rng(4).normal(size=107))
+    found = ws.frames.count_cells(ws.frames.of(pa.table({"value": values})), {"value": Cells(edges.tolist())})["value"]
+    expected = np.bincount(np.searchsorted(edges, values, side="right"), minlength=108)
+    assert found.cells == expected.tolist()
+
+
+def test_a_training_set_takes_a_frame_and_gives_rows_that_are_counted(loans):
+    features = "dev.frames.rates"
+    rates = pa.table({"id": list(range(0, 40, 2)), "rate": [float(n) for n in range(20)]})
+    loans.fe.create_table(name=features, primary_keys="id", df=rates)
+    spine = loans.frames.read(NAME, columns=["id", "amount"]).filter(nw.col("id") < 30)
+    lookups = [FeatureLookup(table_name=features, feature_names=["rate"], lookup_key="id")]
+    training_set = loans.fe.create_training_set(df=spine, feature_lookups=lookups, label=None)
+    assert sorted(training_set.to_arrow().column("id").to_pylist()) == list(range(30))
+    found = loans.frames.count_cells(training_set.to_rows(), {"rate": Cells([4.5, 9.5]), "amount": Cells([9.5])})
+    assert (found["rate"].rows, found["rate"].nulls, found["rate"].cells) == (30, 15, [5, 5, 5])
+    assert (found["amount"].nulls, found["amount"].cells) == (6, [8, 16])

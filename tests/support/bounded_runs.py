@@ -90,14 +90,14 @@ def ceiling_of(ws: Workspace, rows: int) -> Iterator[None]:
 
 
 def open_bounded(ws: Workspace, name: str, rows: int) -> UseCase:
-    """Open a use case that trains, and gates, on so many rows; its files are where they land."""
+    """Open a use case that trains, gates and monitors on so many rows at most; its files are where they land."""
     use_case = discovery.open_use_case(ws, name)
     landing = ws.landing(name)
     if landing is not None and not landing.exists():
         shutil.copytree(use_case.folder / "data", landing)
     written = use_case.settings.model_dump(exclude_unset=True)
-    for section in ("training", "gate"):
-        written[section] = {**written[section], "max_rows": rows}
+    for section in ("training", "gate", "monitoring"):
+        written[section] = {**written.get(section, {}), "max_rows": rows}
     written["training"]["search"] = {"max_evals": 1}
     use_case.settings = UseCaseSettings.model_validate(written)
     return use_case

@@ -59,6 +59,8 @@ def status(use_case: str | None, options: Options) -> None:
     for fact in facts:
         for note in fact["notes"]:
             click.echo(options.hints.repeated(f"Note ({fact['use_case']}): {note}"))
+        if use_case and fact["collected"]:
+            click.echo(_most_collected(fact["collected"]))
         # Of several, what each needs first; of one, all there is to say.
         for line in fact["next"] if use_case else fact["next"][:1]:
             click.echo(line)
@@ -101,11 +103,11 @@ def _next(fact: dict[str, Any], options: Options) -> list[str]:
 def _facts(ws: Workspace, name: str) -> dict[str, Any]:
     from mlplatform.naming import Namespace
     from mlplatform.ops import stage_runs
-    from mlplatform.ops.records import ALERTS, GATE_DECISIONS, STAGE_RUNS
+    from mlplatform.ops.records import ALERTS, GATE_DECISIONS
 
     namespace = Namespace(ws.catalog, name, ws.prefix)
-    runs = stage_runs.of_the_cycle(STAGE_RUNS.read(ws, namespace))
-    applied = [event for event in GATE_DECISIONS.read(ws, namespace) if event.event == "applied"]
+    runs = stage_runs.of_the_cycle(stage_runs.RunLog(ws, namespace).records())
+    applied = GATE_DECISIONS.read(ws, namespace, [("event", "=", "applied")])
     newest = runs[-1].as_of if runs else None
     at_newest = [run for run in runs if run.as_of == newest]
     raised = ALERTS.read(ws, namespace, [("as_of", "=", newest)]) if newest is not None else []
@@ -120,6 +122,7 @@ def _facts(ws: Workspace, name: str) -> dict[str, Any]:
             sorted(f"{alert.severity}: {alert.message}" for alert in raised if alert.event != "recovered")
         ),
         "monitoring": _monitored(runs),
+        "collected": {run.stage: run.details["collected"] for run in at_newest if run.details.get("collected")},
         "notes": _notes(at_newest),
     }
 
@@ -157,6 +160,13 @@ def _monitoring(newest: dict[str, Any] | None) -> str | None:
     if newest["unjudged_windows"] > 1:
         lines.append(f"{newest['unjudged_windows']} windows in a row were not judged: drift raises no alert")
     return "\n".join(lines)
+
+
+def _most_collected(collected: dict[str, dict[str, Any]]) -> str:
+    """Say which stage of the newest run took the most rows into memory, and of what."""
+    stage, most = max(collected.items(), key=lambda item: item[1]["largest_rows"])
+    rows = f"{most['largest_rows']:,} of at most {most['at_most']:,}"
+    return f"Most rows in memory then: {stage}, {rows} ({most['largest']})"
 
 
 def _notes(runs: list[StageRecord]) -> list[str]:

@@ -305,6 +305,12 @@ class MonitoringSettings(Settings):
         "default: scoring.every.",
     )
     min_rows: int = Field(default=100, ge=1, description="Windows with fewer rows are recorded, not judged.")
+    max_rows: int = Field(
+        default=200_000,
+        ge=1000,
+        description="So many rows are taken into memory at most. What can be added up is computed on all rows, the "
+        "rest on a sample of so many, drawn by a hash of the keys; the record says so.",
+    )
     unjudged_windows: int = Field(
         default=3, ge=1, description="So many windows in a row that were not judged raise an alert."
     )
@@ -343,7 +349,11 @@ class MonitoringSettings(Settings):
     alerts: AlertSettings = AlertSettings()
 
     @model_validator(mode="after")
-    def _k_of_n(self) -> Self:
+    def _check(self) -> Self:
+        if self.max_rows < self.min_rows:
+            raise ValueError(
+                f"max_rows ({self.max_rows}) is below min_rows ({self.min_rows}): nothing would be judged."
+            )
         if self.violated_windows > self.of_windows:
             raise ValueError(
                 f"violated_windows ({self.violated_windows}) cannot be more than of_windows ({self.of_windows})."

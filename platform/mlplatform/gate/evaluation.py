@@ -123,12 +123,11 @@ def _newest(
     """
     limits, task = context.settings.gate, context.settings.task
     known = KnownLabels.at(context.ws, context.namespace, spine, context.as_of, after=after)
-    newer = known.newer_than(known_then)
-    counts = newer.count()
-    if enough(counts.rows, counts.rarer, limits, task):
-        frame = newer.frame(at_most=limits.max_rows, seed=limits.seed, rows=counts.rows)
+    rows, newer = known.count(newer_than=known_then)
+    if enough(newer.rows, newer.rarer, limits, task):
+        frame = known.newer_than(known_then).frame(at_most=limits.max_rows, seed=limits.seed, rows=newer.rows)
         return frame, {"rows_from": NEW_LABELS, "known_rows": frame.known_rows}
-    frame = known.frame(at_most=limits.max_rows, seed=limits.seed)
+    frame = known.frame(at_most=limits.max_rows, seed=limits.seed, rows=rows)
     then = pc.less_equal(frame.rows.column(LABEL_KNOWN_AT), pa.scalar(known_then, TIMESTAMP))
     held_out = int(pc.sum(then.cast(pa.int64())).as_py() or 0)
     return frame, {"rows_from": HOLDOUT, "known_rows": frame.known_rows, "holdout_rows": held_out}

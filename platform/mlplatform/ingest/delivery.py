@@ -79,7 +79,7 @@ class FileCounts:
 
 
 @dataclass(frozen=True)
-class Delivery:
+class FileDelivery:
     """Files that bronze takes in one commit.
 
     Attributes:
@@ -162,9 +162,9 @@ class SmallFiles:
         self._rows.append(pa.Table.from_batches(batches, schema=reading.schema))
         self._malformed.append(reading.malformed())
 
-    def deliver(self) -> Delivery:
+    def deliver(self) -> FileDelivery:
         """Return all of them as one delivery, and hold nothing."""
-        delivery = Delivery(self._counts, pa.concat_tables(self._rows), pa.concat_tables(self._malformed))
+        delivery = FileDelivery(self._counts, pa.concat_tables(self._rows), pa.concat_tables(self._malformed))
         self._counts, self._rows, self._malformed = [], [], []
         return delivery
 

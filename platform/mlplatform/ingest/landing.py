@@ -13,7 +13,7 @@ import narwhals as nw
 import pyarrow as pa
 
 from mlplatform.errors import StageError
-from mlplatform.ingest.delivery import BATCH_BYTES, Delivery, DueFile, FileCounts, FileReading, SmallFiles
+from mlplatform.ingest.delivery import BATCH_BYTES, DueFile, FileCounts, FileDelivery, FileReading, SmallFiles
 from mlplatform.ingest.landed_file import LandedFile
 from mlplatform.ingest.provenance import AVAILABLE_AT, FILE, MOST_FILES, ROW
 from mlplatform.ingest.quarantine import CONTENT, MALFORMED, REASON, quarantine_schema
@@ -44,7 +44,7 @@ class Landing(Protocol):
         """
         ...
 
-    def deliveries(self, files: Sequence[DueFile]) -> Generator[Delivery]:
+    def deliveries(self, files: Sequence[DueFile]) -> Generator[FileDelivery]:
         """Yield the rows of files, as many files at a time as one commit should hold.
 
         Each is used before the next is asked for.
@@ -104,7 +104,7 @@ class FolderLanding:
         """Return the files in the folder."""
         return self._source.landed(self._landing)
 
-    def deliveries(self, files: Sequence[DueFile]) -> Generator[Delivery]:
+    def deliveries(self, files: Sequence[DueFile]) -> Generator[FileDelivery]:
         """Read file after file: small ones are delivered together, a large one alone, by way of the disk."""
         small = SmallFiles()
         for file in files:
@@ -130,7 +130,7 @@ class FolderLanding:
                 # Nothing of the file is written before all of it could be read.
                 reader = pa.RecordBatchReader.from_batches(reading.schema, chain(_emptied(head), batches))
                 with self._frames.staged(reader) as rows:
-                    yield Delivery([reading.counts()], rows, reading.malformed())
+                    yield FileDelivery([reading.counts()], rows, reading.malformed())
         if small:
             yield small.deliver()
 
@@ -165,7 +165,7 @@ class AutoLoaderLanding:
         self._paths = {self._path(text): text for text in cast("list[str]", texts.to_pylist())}
         return sorted(self._paths, key=lambda path: (self._source.available_at(path), path.name))
 
-    def deliveries(self, files: Sequence[DueFile]) -> Generator[Delivery]:
+    def deliveries(self, files: Sequence[DueFile]) -> Generator[FileDelivery]:
         """Yield all files at once: no row leaves Spark, and a job costs more than many files."""
         if not files:
             return
@@ -175,7 +175,7 @@ class AutoLoaderLanding:
             what = f"counts of rows of {self._table} by file"
             counts = frames.collect(groups, at_most=MOST_FILES, what=what).to_pylist()
             good, bad = rows.filter(nw.col(REASON).is_null()), rows.filter(~nw.col(REASON).is_null())
-            yield Delivery(
+            yield FileDelivery(
                 [_counts_of(file, counts) for file in files],
                 good.drop(REASON, CONTENT, _ADDED),
                 bad.select(*quarantine_schema().names),

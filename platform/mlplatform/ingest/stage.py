@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import narwhals as nw
 
-from mlplatform.ingest.delivery import Delivery, DueFile, FileCounts
+from mlplatform.ingest.delivery import DueFile, FileCounts, FileDelivery
 from mlplatform.ingest.landing import Landing, dealt_out, open_landing
 from mlplatform.ingest.provenance import AVAILABLE_AT, FILE, held_files
 from mlplatform.ingest.quarantine import LargeQuarantine, QuarantineDetails, quarantine_schema
@@ -196,7 +196,7 @@ class _Ingestion:
         result.rows_out = (result.rows_out or 0) + item.rows
         result.rows_quarantined = (result.rows_quarantined or 0) + item.quarantined
 
-    def _put_in_quarantine(self, delivery: Delivery) -> int:
+    def _put_in_quarantine(self, delivery: FileDelivery) -> int:
         """Write the malformed lines of files of which the quarantine has none; return how many."""
         tables, frames = self._context.ws.tables, self._context.ws.frames
         soiled = [item for item in delivery.files if item.malformed]

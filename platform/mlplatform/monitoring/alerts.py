@@ -16,6 +16,7 @@ from mlplatform.protocols.tables import Transaction
 
 LOG = logging.getLogger(__name__)
 RAISED, REPEATED, RECOVERED = "raised", "repeated", "recovered"
+_MOST_KINDS = 1000
 TOLD = (RAISED, RECOVERED)
 """Events that are sent; `repeated` is on record only."""
 
@@ -90,7 +91,7 @@ def record(context: StageContext, verdicts: Sequence[Verdict], severity: Callabl
         The events, those included that had been written before.
     """
     settings, name = context.settings.monitoring.alerts, ALERTS.full_name(context.namespace)
-    earlier = ALERTS.read(context.ws, context.namespace, [("as_of", "<", context.as_of)])
+    earlier = _newest_of_each_kind(context)
     alerts = events(
         verdicts,
         open_kinds(earlier, context.as_of),
@@ -114,6 +115,15 @@ def record(context: StageContext, verdicts: Sequence[Verdict], severity: Callabl
             LOG.log(level, "%s %s %s at %s: %s (%s)", alert.severity, alert.kind, alert.event,
                     f"{context.as_of:%Y-%m-%d}", alert.message, alert.runbook)  # fmt: skip
     return alerts
+
+
+def _newest_of_each_kind(context: StageContext) -> list[AlertRecord]:
+    """Return the newest event of each kind from before `as_of`; of as long a record as there is."""
+    if not context.ws.tables.exists(ALERTS.full_name(context.namespace)):
+        return []
+    frame = ALERTS.frame(context.ws, context.namespace, [("as_of", "<", context.as_of)])
+    newest = frame.unique(subset=["kind"], keep="last", order_by=["as_of", "raised_at"])
+    return ALERTS.records(context.ws.frames.collect(newest, at_most=_MOST_KINDS, what="the newest event of each alert"))
 
 
 def open_kinds(alerts: Iterable[AlertRecord], before: datetime) -> dict[str, AlertRecord]:

@@ -16,7 +16,7 @@ from mlplatform.gate.evaluation import training_labels
 from mlplatform.monitoring import alerts
 from mlplatform.monitoring.alerts import Verdict, too_few
 from mlplatform.monitoring.late_labels import Judged
-from mlplatform.monitoring.performance_metrics import PerformanceMetric
+from mlplatform.monitoring.performance_metrics import PerformanceMetric, said
 from mlplatform.ops.context import StageContext
 from mlplatform.refine.spine import LabelSpine
 from mlplatform.statistics import baseline, metrics
@@ -70,11 +70,15 @@ class Beside:
         metrics: The baseline's own.
         compared: The model with it, in the primary metric; None where they could not be compared.
         unknown: Why they were not, or are not to be judged; empty where they are.
+        rows: On how many rows.
+        sampled: Of what these are a sample; empty where they are all.
     """
 
     metrics: list[PerformanceMetric]
     compared: Compared | None
     unknown: str = ""
+    rows: int = 0
+    sampled: str = ""
 
 
 def measure(known: Judged, baselines: Baselines, settings: UseCaseSettings) -> Beside:
@@ -91,21 +95,25 @@ def measure(known: Judged, baselines: Baselines, settings: UseCaseSettings) -> B
     for version in np.unique(versions).tolist():
         found = baselines.of(version)
         if isinstance(found, str):
-            return Beside([], None, found)
+            return Beside([], None, found, int(rows.num_rows), known.sampled)
         learned[version] = found
     primary, predictions = settings.training.metric, known.vectors()[1]
 
-    def said(name: str) -> Vector:
+    def guesses(name: str) -> Vector:
         of_version = {version: baseline.says(found, name) for version, found in learned.items()}
         return np.array([of_version[version] for version in versions], dtype=np.float64)
 
     found_metrics = []
     for name in metrics.BY_TASK[settings.task]:
-        value = metrics.get(name).compute(labels, said(name)) if labels.size else float("nan")
-        ends = interval(name, labels, said(name)) if np.isfinite(value) else None
+        value = metrics.get(name).compute(labels, guesses(name)) if labels.size else float("nan")
+        ends = interval(name, labels, guesses(name)) if np.isfinite(value) else None
         low, high = ends or (None, None)
         shown = value if np.isfinite(value) else None
-        found_metrics.append(PerformanceMetric(baseline.metric(name), shown, None, violated=False, low=low, high=high))
+        found_metrics.append(
+            PerformanceMetric(
+                baseline.metric(name), shown, None, violated=False, low=low, high=high, note=known.sampled or None
+            )
+        )
     by = settings.gate.cluster_by
     clusters = _clusters(rows, by) if by and set(by) <= set(rows.column_names) else None
     usual = [baseline.usual_loss(learned[version], primary) for version in versions]
@@ -115,14 +123,15 @@ def measure(known: Judged, baselines: Baselines, settings: UseCaseSettings) -> B
             primary,
             labels,
             predictions,
-            said(primary),
+            guesses(primary),
             usual=float(np.mean(lost)) if lost else None,
             clusters=clusters,
         )
         if labels.size
         else None
     )
-    return Beside(found_metrics, compared, _too_little(labels, compared, settings))
+    unknown = _too_little(labels, compared, settings)
+    return Beside(found_metrics, compared, unknown, int(labels.size), known.sampled)
 
 
 def gain(beside: Beside, *, judge: bool, violated: bool = False) -> PerformanceMetric:
@@ -133,7 +142,8 @@ def gain(beside: Beside, *, judge: bool, violated: bool = False) -> PerformanceM
         judge: Whether it is held against its limit, which is zero, where there is enough to judge.
         violated: Whether the model is surely worse.
     """
-    found, note = beside.compared, f"not judged: {beside.unknown}" if judge and beside.unknown else None
+    found = beside.compared
+    note = said(f"not judged: {beside.unknown}" if judge and beside.unknown else None, beside.sampled)
     limit = 0.0 if judge and not beside.unknown else None
     if found is None:
         return PerformanceMetric(baseline.GAIN, None, None, violated=False, note=beside.unknown or None)

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import narwhals as nw
+
 from mlplatform.config.settings import WebhookSettings
 from mlplatform.errors import PlatformError
 from mlplatform.monitoring import webhook
@@ -20,6 +22,7 @@ from mlplatform.protocols.workspace import Workspace
 
 LOG = logging.getLogger(__name__)
 WEBHOOK = "webhook"
+_AT_ONCE = 1000
 _DELIVERED, _FAILED, _GIVEN_UP = "delivered", "failed", "given up"
 
 
@@ -77,15 +80,21 @@ def send_pending(
 
 def _waiting(ws: Workspace, namespace: Namespace) -> tuple[list[AlertRecord], Counter[str]]:
     """Return the alerts that are to be sent, and how many tries of each failed."""
-    tries = ALERT_DELIVERIES.read(ws, namespace)
-    over = {attempt.alert_id for attempt in tries if attempt.status != _FAILED}
-    waiting = [
-        alert
-        for alert in ALERTS.read(ws, namespace)
-        if alert.event in TOLD and WEBHOOK in alert.channels.split(",") and alert.alert_id not in over
-    ]
+    told = ALERTS.frame(ws, namespace, [("event", "in", TOLD)])
+    tries = ALERT_DELIVERIES.frame(ws, namespace)
+    over = tries.filter(nw.col("status") != _FAILED).select("alert_id")
+    # However many alerts there have been: only those that are not over come here.
+    rows = ws.frames.collect(
+        told.join(over, on=["alert_id"], how="anti").sort("as_of", "kind").head(_AT_ONCE),
+        at_most=_AT_ONCE,
+        what="alerts that wait to be sent",
+    )
+    waiting = [alert for alert in ALERTS.records(rows) if WEBHOOK in alert.channels.split(",")]
     waiting.sort(key=lambda alert: (alert.as_of, alert.kind))
-    return waiting, Counter(attempt.alert_id for attempt in tries if attempt.status == _FAILED)
+    if not waiting:
+        return [], Counter()
+    failed = [("status", "=", _FAILED), ("alert_id", "in", [alert.alert_id for alert in waiting])]
+    return waiting, Counter(attempt.alert_id for attempt in ALERT_DELIVERIES.read(ws, namespace, failed))
 
 
 def _record(ws: Workspace, namespace: Namespace, alert_id: str, done: Delivery, last: bool) -> None:

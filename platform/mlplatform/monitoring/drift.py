@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
-from typing import cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from mlplatform.as_of import Duration
 from mlplatform.config.settings import MonitoringSettings
 from mlplatform.features.functions import FeatureFunctionSpec, register_functions
 from mlplatform.features.training_set import PREDICTION
-from mlplatform.joins import with_keys_of
 from mlplatform.monitoring import alerts
 from mlplatform.monitoring.alerts import State, Verdict, too_few
 from mlplatform.monitoring.monitor import Monitor
@@ -24,15 +21,18 @@ from mlplatform.monitoring.window import Window, read_window
 from mlplatform.naming import ObjectName
 from mlplatform.ops.context import StageContext
 from mlplatform.ops.records import DRIFT_METRICS, WINDOW_COUNTS, DriftRecord, WindowRecord
+from mlplatform.protocols.column_counts import ColumnCounts
 from mlplatform.protocols.lookups import FeatureLookup
 from mlplatform.protocols.tables import Transaction
 from mlplatform.refine.spine import SPINE, LabelSpine
-from mlplatform.scoring.predictions import UNMATCHED
 from mlplatform.statistics import distances, profiles
-from mlplatform.statistics.counts import ColumnCounts
-from mlplatform.statistics.profiles import ColumnProfile, Profile, count_batches
+from mlplatform.statistics.counts import count_batches
+from mlplatform.statistics.profiles import ColumnProfile, Profile, cells_of
 from mlplatform.training.reference import Reference
 from mlplatform.training.trainer import Trainer
+
+if TYPE_CHECKING:
+    from mlplatform.protocols.tables import FrameLike
 
 TRAINING = "training"
 PREVIOUS = "previous window"
@@ -236,13 +236,12 @@ def check(
     profile = {name: column for name, column in reference.profile.items() if name not in ignored}
     counter = _Counter(context, spine, trainer, functions, replace(reference, profile=profile))
     counted = counter.count(window)
-    metrics = compare(profile, counted, window.rows.num_rows, limits)
+    metrics = compare(profile, counted, window.rows, limits)
     before = counter.counts_before(window)
     if before is not None:
         previous = {name: counts for name, counts in before.items() if name in profile}
-        metrics += compare(profile, counted, window.rows.num_rows, limits, reference=previous, baseline=PREVIOUS)
-    tables = _tables(trainer)
-    metrics += _match_rates(tables, window, limits) + _ages(context, tables, window)
+        metrics += compare(profile, counted, window.rows, limits, reference=previous, baseline=PREVIOUS)
+    metrics += _match_rates(window, limits) + _ages(context, feature_tables(trainer), window)
     version = reference.version.version
     _record(context, window, version, metrics, counted)
     return DriftCheck(metrics, _verdicts(metrics, window, version, limits.min_rows))
@@ -266,12 +265,16 @@ class _Counter:
 
     def count(self, window: Window) -> dict[str, ColumnCounts]:
         """Return the counts of a window's inputs and predictions."""
-        profile = self.reference.profile
-        inputs = {name: column for name, column in profile.items() if name != PREDICTION}
-        counted = count_batches(inputs, self._inputs(window))
-        if PREDICTION in profile:
-            predictions = window.of_version().select([PREDICTION])
-            counted |= count_batches({PREDICTION: profile[PREDICTION]}, [predictions])
+        frames, cells = self.context.ws.frames, cells_of(self.reference.profile)
+        of_prediction = cells.pop(PREDICTION, None)
+        counted = frames.count_cells(self._inputs(window), cells)
+        if of_prediction is not None:
+            if window.rows_of_version == window.predictions().size:
+                counted |= count_batches(
+                    {PREDICTION: of_prediction}, [pa.table({PREDICTION: pa.array(window.predictions())})]
+                )
+            else:
+                counted |= frames.count_cells(window.of_version, {PREDICTION: of_prediction})
         return counted
 
     def counts_before(self, window: Window) -> dict[str, ColumnCounts] | None:
@@ -294,32 +297,28 @@ class _Counter:
             counted.pop(PREDICTION, None)  # by another model
         return counted
 
-    def _inputs(self, window: Window) -> Iterator[pa.RecordBatch]:
-        """Yield the inputs of the scored rows as of their own prediction times."""
+    def _inputs(self, window: Window) -> FrameLike:
+        """Return the inputs of the scored rows as of their own prediction times."""
         time, keys = self.spine.prediction_time, list(self.spine.primary_keys)
-        rows = self.context.ws.tables.to_arrow(
-            self.context.namespace.gold(SPINE),
-            at_most=10**9,
-            filters=[(time, ">", window.start), (time, "<=", window.end)],
+        rows = self.context.ws.frames.read(
+            self.context.namespace.gold(SPINE), filters=[(time, ">", window.start), (time, "<=", window.end)]
         )
         register_functions(self.context.ws, self.context.namespace, self.functions)
         training_set = self.context.ws.fe.create_training_set(
-            df=with_keys_of(rows, window.rows, keys),
+            df=rows.join(window.frame.select(*keys), on=keys, how="semi"),
             feature_lookups=list(self.trainer.lookups()),
             label=None,
             exclude_columns=list(self.trainer.exclude_columns),
         )
-        return training_set.to_batches()
+        return training_set.to_rows()
 
 
-def _match_rates(tables: set[ObjectName], window: Window, limits: MonitoringSettings) -> list[DriftMetric]:
-    rows, judged = window.rows.num_rows, window.rows.num_rows >= limits.min_rows
-    missing = Counter(cast("list[str]", pc.list_flatten(window.rows.column(UNMATCHED)).to_pylist()))
+def _match_rates(window: Window, limits: MonitoringSettings) -> list[DriftMetric]:
+    judged, limit = window.rows >= limits.min_rows, limits.min_match_rate
     metrics = []
-    for table in sorted({table.name for table in tables}):
-        rate = 1 - missing.get(table, 0) / rows
-        violated = judged and limits.min_match_rate is not None and rate < limits.min_match_rate
-        limit = limits.min_match_rate
+    for table, missing in sorted(window.unmatched.items()):
+        rate = 1 - missing / window.rows
+        violated = judged and limit is not None and rate < limit
         metrics.append(DriftMetric(table, "match_rate", rate, limit, violated, baseline=_NO_BASELINE, judged=judged))
     return metrics
 
@@ -341,7 +340,8 @@ def _ages(context: StageContext, tables: set[ObjectName], window: Window) -> lis
     return metrics
 
 
-def _tables(trainer: Trainer) -> set[ObjectName]:
+def feature_tables(trainer: Trainer) -> set[ObjectName]:
+    """Return the feature tables that a trainer looks up."""
     return {ObjectName.parse(item.table_name) for item in trainer.lookups() if isinstance(item, FeatureLookup)}
 
 
@@ -360,7 +360,7 @@ def _record(
         model_version=version,
         window_start=window.start,
         window_end=window.end,
-        rows=window.rows.num_rows,
+        rows=window.rows,
         counts={"format": profiles.FORMAT, "columns": columns},
     )
     WINDOW_COUNTS.append(context.ws, context.namespace, [counts], transactions=once)
@@ -379,7 +379,7 @@ def _record(
             limit=metric.limit if metric.judged else None,
             p_value=metric.p_value,
             violated=metric.violated,
-            rows=window.rows.num_rows,
+            rows=window.rows,
         )
         for metric in metrics
     ]
@@ -392,7 +392,7 @@ def _verdicts(metrics: Sequence[DriftMetric], window: Window, version: int, min_
             return []
         violated = sorted((item for item in mine if item.violated), key=_size, reverse=True)
         if not all(item.judged for item in mine):
-            return [Verdict(kind, "unknown", too_few(window.rows.num_rows, min_rows), version)]
+            return [Verdict(kind, "unknown", too_few(window.rows, min_rows), version)]
         state: State = "violated" if violated else "ok"
         more = f" and {len(violated) - _SHOWN} more" if len(violated) > _SHOWN else ""
         listed = ", ".join(f"{item.column} ({_shown(item)})" for item in violated[:_SHOWN]) + more

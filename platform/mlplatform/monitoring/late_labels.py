@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, cast
 
+import narwhals as nw
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,12 +18,15 @@ from mlplatform.config.settings import UseCaseSettings
 from mlplatform.features.training_set import PREDICTION
 from mlplatform.naming import CHALLENGER
 from mlplatform.ops.context import StageContext
-from mlplatform.refine.spine import LABEL_KNOWN_AT, LABELS, LabelSpine
+from mlplatform.protocols.frames import Frame
+from mlplatform.refine.spine import LABEL_KNOWN_AT, LABELS, SPINE, LabelSpine
 from mlplatform.scoring.details import ScoreDetails
 from mlplatform.scoring.predictions import PREDICTIONS
 from mlplatform.statistics.metrics import Vector
+from mlplatform.statistics.totals import Totals
 
 LABEL = "_label"
+_SHADOW = "_shadow"
 
 
 @dataclass(frozen=True)
@@ -46,19 +51,27 @@ class Reconciled:
         return self.known / self.scored if self.scored else 0.0
 
 
+Span = tuple[datetime, datetime]
+"""Prediction times after the first, up to the second."""
+
+
 @dataclass(frozen=True)
 class Judged:
-    """Predictions with their labels.
+    """Predictions with their labels, in memory.
 
     Attributes:
         rows: Keys, prediction, model version, and of what is known by then label and known-at; else null.
         time: Name of the prediction time's column.
         settled: Predictions made up to here cannot wait for a label any more.
+        counted: Where `rows` are not all: how many all are.
+        whole: Where `rows` are a sample of those with a label: the totals of all.
     """
 
     rows: pa.Table
     time: str
     settled: datetime
+    counted: Reconciled | None = None
+    whole: Totals | None = None
 
     def known(self) -> pa.Table:
         """Return the rows whose label is known."""
@@ -66,6 +79,8 @@ class Judged:
 
     def reconcile(self) -> Reconciled:
         """Count the rows by what is known of them."""
+        if self.counted is not None:
+            return self.counted
         known = self.rows.num_rows - self.rows.column(LABEL).null_count
         open_ = self.rows.filter(pc.is_null(self.rows.column(LABEL)))
         never = pc.sum(pc.less_equal(open_.column(self.time), _moment(self.settled)).cast(pa.int64())).as_py() or 0
@@ -94,6 +109,27 @@ class Judged:
         first, last = np.searchsorted(times, ends, side="right")
         return Judged(self.rows.slice(int(first), int(last - first)), self.time, self.settled)
 
+    def windows(self, spans: Iterable[Span]) -> Iterator[tuple[Span, Judged]]:
+        """Yield the windows that have rows."""
+        ordered = self.by_time()
+        for span in spans:
+            window = ordered.window(*span)
+            if window.rows.num_rows:
+                yield span, window
+
+    def parts(self, column: str, least: int) -> Iterator[tuple[str, Judged]]:
+        """Yield the rows of each value of a column, as text and in its order, that has enough of them.
+
+        Args:
+            column: The column.
+            least: Values with fewer rows are left out.
+        """
+        values = self.rows.column(column).cast(pa.string())
+        for value in sorted(item for item in set(values.to_pylist()) if item is not None):
+            part = replace(self, rows=self.rows.filter(pc.equal(values, pa.scalar(value))))
+            if part.rows.num_rows >= least:
+                yield value, part
+
     def of_version(self, version: int) -> Judged:
         """Return the rows that one model version predicted."""
         mine = pc.equal(self.rows.column("model_version"), pa.scalar(version))
@@ -101,7 +137,7 @@ class Judged:
 
     def versions(self) -> list[int]:
         """Return the versions that predicted, ascending."""
-        return _versions(self.rows)
+        return sorted(set(cast("list[int]", self.rows.column("model_version").to_pylist())))
 
     def vectors(self) -> tuple[Vector, Vector]:
         """Return labels and predictions of the known rows, each of shape (rows,)."""
@@ -119,83 +155,96 @@ class Judged:
         text = f"{counted.scored} {counted.waiting} {counted.never}".encode()
         return hashlib.sha256(text + labels[order].tobytes() + predictions[order].tobytes()).hexdigest()[:16]
 
+    def load(self) -> Judged:
+        """Return itself: it is in memory."""
+        return self
 
-def join_labels(
-    predictions: pa.Table, labels: pa.Table, keys: list[str], time: str, as_of: datetime, settled: datetime
-) -> Judged:
-    """Merge labels to the predictions they belong to.
+    @property
+    def labelled(self) -> int:
+        """How many rows have a known label."""
+        return self.whole.rows if self.whole is not None else self.reconcile().known
+
+    @property
+    def sampled(self) -> str:
+        """Say what the rows are a sample of; empty where they are all."""
+        if self.whole is None:
+            return ""
+        return f"on a sample of {self.rows.num_rows:,} of {self.whole.rows:,} rows (monitoring.max_rows)"
+
+
+def labelled(predictions: Frame, labels: Frame, keys: Sequence[str], label: str) -> Frame:
+    """Return predictions with the labels that they have.
 
     Args:
-        predictions: Keys, `prediction`, `model_version`, `as_of`; a key may stand several times, after a scoring was
-            run again with a newer version: its first prediction is the one that was acted on.
-        labels: Keys, label (last but one column), `label_known_at`.
+        predictions: Keys, `prediction`, `model_version`, `alias`, `as_of`; a key may stand several times, after a
+            scoring was run again with a newer version: its first prediction is the one that was acted on. Several
+            challengers may have scored a row: each is a prediction of its own.
+        labels: Keys, label, `label_known_at`.
         keys: Entity keys and prediction time.
-        time: The prediction time.
-        as_of: Labels known later are left out.
-        settled: Predictions made up to here cannot wait for a label any more.
+        label: The label's column.
     """
-    first = predictions.sort_by([("as_of", "ascending"), ("model_version", "ascending")])
-    names = [name for name in first.column_names if name not in keys]
-    first = first.group_by(keys, use_threads=False).aggregate([(name, "first") for name in names])
-    first = first.rename_columns([*keys, *names])
-    usable = labels.filter(pc.less_equal(labels.column(LABEL_KNOWN_AT), _moment(as_of)))
-    label = next(name for name in usable.column_names if name not in (*keys, LABEL_KNOWN_AT))
-    columns = [*(usable.column(key) for key in keys), pc.cast(usable.column(label), pa.float64())]
-    usable = pa.table([*columns, usable.column(LABEL_KNOWN_AT)], names=[*keys, LABEL, LABEL_KNOWN_AT])
-    return Judged(first.join(usable, keys=keys, join_type="left outer"), time, settled)
+    shadow = nw.when(nw.col("alias") == CHALLENGER).then(nw.col("model_version")).otherwise(0)
+    apart = predictions.with_columns(shadow.alias(_SHADOW))
+    first = apart.unique(subset=[*keys, "alias", _SHADOW], keep="first", order_by=["as_of", "model_version"])
+    known = labels.select(*keys, nw.col(label).cast(nw.Float64).alias(LABEL), LABEL_KNOWN_AT)
+    return first.drop(_SHADOW).join(known, on=list(keys), how="left")
 
 
 def looked_at_since(settings: UseCaseSettings, as_of: datetime) -> datetime:
     """Return the prediction time before which no label can come any more that would be judged now."""
-    return Duration.parse(settings.monitoring.performance_window).before(_settled(settings, as_of))
+    return Duration.parse(settings.monitoring.performance_window).before(settled_until(settings, as_of))
 
 
-def _settled(settings: UseCaseSettings, as_of: datetime) -> datetime:
+def settled_until(settings: UseCaseSettings, as_of: datetime) -> datetime:
+    """Return up to which prediction time no label can come any more."""
     grace, horizon = Duration.parse(settings.monitoring.label_grace), Duration.parse(settings.label.horizon)
     return horizon.before(grace.before(as_of))
 
 
-def predictions_with_labels(context: StageContext, spine: LabelSpine, alias: str) -> Judged:
-    """Return what was predicted under an alias, with the labels known by `as_of`."""
-    tables, as_of = context.ws.tables, context.as_of
-    settled, since = _settled(context.settings, as_of), looked_at_since(context.settings, as_of)
-    keys, time = list(spine.primary_keys), spine.prediction_time
-    predictions = tables.to_arrow(
+def labelled_predictions(
+    context: StageContext, spine: LabelSpine, aliases: Sequence[str], facts: Sequence[str] = ()
+) -> Frame:
+    """Return what was predicted under aliases, with the labels known by `as_of`.
+
+    Args:
+        context: The run.
+        spine: The label spine.
+        aliases: Whose predictions.
+        facts: Columns of the spine that come with them, as `slice_column` names them.
+    """
+    frames, as_of, time = context.ws.frames, context.as_of, spine.prediction_time
+    since, keys = looked_at_since(context.settings, as_of), list(spine.primary_keys)
+    predictions = frames.read(
         context.namespace.gold(PREDICTIONS),
-        at_most=10**9,
-        columns=[*keys, PREDICTION, "model_version", "as_of", "run_id"],
-        filters=[("alias", "=", alias), ("as_of", "<=", as_of), (time, ">", since)],
+        columns=[*keys, PREDICTION, "model_version", "alias", "as_of", "run_id"],
+        filters=[("alias", "in", list(aliases)), ("as_of", "<=", as_of), (time, ">", since)],
     )
-    predictions = _without_learned(context, predictions, time).drop_columns(["run_id"])
-    labels = tables.to_arrow(
+    predictions = _without_learned(context, predictions, time, since).drop("run_id")
+    labels = frames.read(
         context.namespace.gold(LABELS),
-        at_most=10**9,
         columns=[*keys, spine.label, LABEL_KNOWN_AT],
         filters=[(LABEL_KNOWN_AT, "<=", as_of), (time, ">", since)],
     )
-    if alias == CHALLENGER:
-        # Several challengers may have scored a row: each is a prediction of its own.
-        versions = predictions.column("model_version")
-        parts = [predictions.filter(pc.equal(versions, pa.scalar(version))) for version in _versions(predictions)]
-        joined = [join_labels(part, labels, keys, time, as_of, settled) for part in parts]
-        if joined:
-            return replace(joined[0], rows=pa.concat_tables([item.rows for item in joined]))
-    return join_labels(predictions, labels, keys, time, as_of, settled)
+    joined = labelled(predictions, labels, keys, spine.label)
+    if not facts:
+        return joined
+    known = frames.read(context.namespace.gold(SPINE), columns=[*keys, *facts], filters=[(time, ">", since)])
+    named = known.select(*keys, *(nw.col(name).alias(slice_column(name)) for name in facts))
+    return joined.join(named, on=keys, how="left")
 
 
-def _versions(predictions: pa.Table) -> list[int]:
-    return sorted(set(cast("list[int]", predictions.column("model_version").to_pylist())))
+def slice_column(name: str) -> str:
+    """Return under which name a column of the spine comes with the predictions."""
+    return f"_slice_{name}"
 
 
-def _without_learned(context: StageContext, predictions: pa.Table, time: str) -> pa.Table:
+def _without_learned(context: StageContext, predictions: Frame, time: str, since: datetime) -> Frame:
     """Leave out what was predicted long after its time by a version that had learned from it: no performance."""
-    for run in context.log.runs_of("score", ScoreDetails):
+    for run in context.log.runs_of("score", ScoreDetails, since=since):
         through = run.details.learned_through
         if through:
-            moment = pa.scalar(parse_as_of(through), predictions.schema.field(time).type)
-            of_run = pc.equal(predictions.column("run_id"), pa.scalar(run.run_id))
-            learned = pc.and_(of_run, pc.less_equal(predictions.column(time), moment))
-            predictions = predictions.filter(pc.invert(learned))
+            learned = (nw.col("run_id") == run.run_id) & (nw.col(time) <= parse_as_of(through))
+            predictions = predictions.filter(~learned)
     return predictions
 
 

@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
+import narwhals as nw
 
 from mlplatform.as_of import Duration
 from mlplatform.config.settings import UseCaseSettings
-from mlplatform.features.training_set import PREDICTION
 from mlplatform.monitoring import alerts, baseline
 from mlplatform.monitoring import performance_metrics as metrics
 from mlplatform.monitoring.alerts import State, Verdict, too_few
 from mlplatform.monitoring.baseline import Baselines, Beside
-from mlplatform.monitoring.late_labels import Judged, Reconciled, looked_at_since, predictions_with_labels
+from mlplatform.monitoring.judging import AnyJudged, predictions_with_labels
+from mlplatform.monitoring.late_labels import Judged, Reconciled, Span, looked_at_since, slice_column
 from mlplatform.monitoring.performance_metrics import PerformanceMetric
 from mlplatform.monitoring.window import Window, length
 from mlplatform.naming import CHALLENGER, CHAMPION
 from mlplatform.ops.context import StageContext
 from mlplatform.ops.records import PERFORMANCE_METRICS, PerformanceRecord
 from mlplatform.protocols.tables import Transaction
-from mlplatform.refine.spine import LABEL_KNOWN_AT, SPINE, LabelSpine
+from mlplatform.refine.spine import LABEL_KNOWN_AT, LabelSpine
 from mlplatform.statistics.baseline import Compared
 from mlplatform.training.reference import Reference
 
 ESTIMATED, REALISED, RECENT = "estimated", "realised", "recent"
+_MOST_MARKS = 100_000
 
 
 @dataclass(frozen=True)
@@ -45,21 +44,19 @@ def estimate(context: StageContext, window: Window, reference: Reference) -> Est
     Returns:
         None where there is no estimate, or no floor to hold it against.
     """
-    settings = context.settings
-    rows = window.of_version()
-    predictions = np.asarray(rows.column(PREDICTION).to_numpy(), dtype=np.float64)
-    estimated = metrics.estimated(predictions, reference.calibration, settings)
+    settings, rows = context.settings, window.rows_of_version
+    estimated = metrics.estimated(window.predictions(), reference.calibration, settings, rows=rows)
     version = reference.version.version
     base = _Base(context, ESTIMATED, CHAMPION, version, window.start, window.end)
-    _append(context, "estimate", base.records(estimated, rows.num_rows))
+    _append(context, "estimate", base.records(estimated, rows))
     primary = next((item for item in estimated if item.metric == settings.training.metric), None)
     if primary is None or primary.value is None or settings.monitoring.performance_floor is None:
         return None
     state: State = "violated" if primary.violated else "ok" if primary.limit is not None else "unknown"
-    message = too_few(rows.num_rows, settings.monitoring.min_rows)
+    message = too_few(rows, settings.monitoring.min_rows)
     if primary.limit is not None:
         message = (
-            f"estimated {primary.metric} of version {version}: {primary.value:.3f} on {rows.num_rows} predictions "
+            f"estimated {primary.metric} of version {version}: {primary.value:.3f} on {rows} predictions "
             f"without labels, limit {primary.limit:g}. The estimate {primary.note}"
         )
     return Estimate(primary.value, Verdict(alerts.ESTIMATED_PERFORMANCE, state, message, version))
@@ -99,47 +96,59 @@ def check(context: StageContext, spine: LabelSpine, slices: Sequence[str]) -> Pe
         spine: The label spine.
         slices: Columns of the spine by whose values performance is measured apart.
     """
-    judged = predictions_with_labels(context, spine, CHAMPION)
-    shadow = predictions_with_labels(context, spine, CHALLENGER)
     baselines = Baselines(context, spine)
-    records = _windows(context, judged, baselines)
     start = Duration.parse(context.settings.monitoring.performance_window).before(context.as_of)
-    recent = judged.between(start, context.as_of, LABEL_KNOWN_AT)
-    outcome = PerformanceCheck(judged.reconcile(), recent.rows.num_rows)
-    whole = _Base(context, RECENT, CHAMPION, None, start, context.as_of, judged)
-    records += _recent(recent, whole, outcome, baselines)
-    if recent.rows.num_rows:
-        records += _slices(context, spine, slices, recent, whole)
-    of_shadow = shadow.between(start, context.as_of, LABEL_KNOWN_AT)
-    for version in of_shadow.versions():
-        base = _Base(context, RECENT, CHALLENGER, version, start, context.as_of, shadow.of_version(version))
-        predictions = of_shadow.of_version(version)
-        measured = metrics.realised(*predictions.vectors(), context.settings, judge=False)
-        records += base.records(measured, predictions.rows.num_rows)
+    with predictions_with_labels(context, spine, slices) as of_alias:
+        judged, shadow = of_alias[CHAMPION], of_alias[CHALLENGER]
+        records = _windows(context, judged, baselines)
+        recent = judged.between(start, context.as_of, LABEL_KNOWN_AT)
+        outcome = PerformanceCheck(judged.reconcile(), recent.labelled)
+        whole = _Base(context, RECENT, CHAMPION, None, start, context.as_of, judged.reconcile())
+        records += _recent(recent, judged, whole, outcome, baselines)
+        records += _slices(slices, recent, whole)
+        of_shadow = shadow.between(start, context.as_of, LABEL_KNOWN_AT)
+        for version in of_shadow.versions():
+            counted = shadow.of_version(version).reconcile()
+            base = _Base(context, RECENT, CHALLENGER, version, start, context.as_of, counted)
+            records += _realised(of_shadow.of_version(version).load(), base, judge=False)
     _append(context, "performance", records)
     return outcome
 
 
-def _recent(recent: Judged, whole: _Base, outcome: PerformanceCheck, baselines: Baselines) -> list[PerformanceRecord]:
+def _realised(
+    known: Judged, base: _Base, *, judge: bool, estimates: Mapping[str, float] | None = None
+) -> list[PerformanceRecord]:
+    return base.records(_measured(known, base.context.settings, judge=judge, estimates=estimates), known.labelled)
+
+
+def _measured(
+    known: Judged, settings: UseCaseSettings, *, judge: bool = True, estimates: Mapping[str, float] | None = None
+) -> list[PerformanceMetric]:
+    return metrics.realised(*known.vectors(), settings, judge=judge, estimates=estimates, whole=known.whole)
+
+
+def _recent(
+    recent: AnyJudged, judged: AnyJudged, whole: _Base, outcome: PerformanceCheck, baselines: Baselines
+) -> list[PerformanceRecord]:
     """Measure what became known lately; labels are late, so that it is past champions too that are judged."""
-    settings, judged = whole.context.settings, whole.judged
+    settings = whole.context.settings
     versions = [
         _OfVersion(
             version,
-            predictions,
-            metrics.realised(*predictions.vectors(), settings),
-            baseline.measure(predictions, baselines, settings),
+            known.labelled,
+            _measured(known, settings),
+            baseline.measure(known, baselines, settings),
         )
         for version in recent.versions()
-        for predictions in [recent.of_version(version)]
+        for known in [recent.of_version(version).load()]
     ]
     compared = {item.version: item.beside for item in versions}
     worse = baseline.surely_worse(compared, settings)
-    records = _together(recent, whole, outcome, baseline.measure(recent, baselines, settings), bool(worse))
+    records = _together(recent, versions, whole, outcome, baselines, bool(worse))
     for item in versions:
-        base = replace(whole, version=item.version, judged=judged.of_version(item.version) if judged else None)
+        base = replace(whole, version=item.version, counted=judged.of_version(item.version).reconcile())
         records += base.records(item.metrics, item.rows)
-        records += _beside(base, item.beside, item.rows, judge=True, violated=item.version in worse)
+        records += _beside(base, item.beside, judge=True, violated=item.version in worse)
     outcome.verdicts = [_against_limits(kind, versions, settings) for kind in _kinds(settings)]
     outcome.verdicts.append(baseline.verdict(compared, {item.version: item.rows for item in versions}, settings))
     outcome.alarms = [
@@ -154,30 +163,36 @@ def _recent(recent: Judged, whole: _Base, outcome: PerformanceCheck, baselines: 
 @dataclass(frozen=True)
 class _OfVersion:
     version: int
-    labelled: Judged
+    rows: int
     metrics: list[PerformanceMetric]
     beside: Beside
 
-    @property
-    def rows(self) -> int:
-        return int(self.labelled.rows.num_rows)
-
 
 def _together(
-    recent: Judged, base: _Base, outcome: PerformanceCheck, beside: Beside, one_is_worse: bool
+    recent: AnyJudged,
+    versions: Sequence[_OfVersion],
+    base: _Base,
+    outcome: PerformanceCheck,
+    baselines: Baselines,
+    one_is_worse: bool,
 ) -> list[PerformanceRecord]:
     """Measure all versions as one."""
-    settings, count = base.context.settings, recent.rows.num_rows
-    if not count:
+    settings = base.context.settings
+    if not versions:
         return []
-    measured = metrics.realised(*recent.vectors(), settings)
+    if len(versions) == 1:
+        rows, measured, beside = versions[0].rows, versions[0].metrics, versions[0].beside
+    else:
+        known = recent.load()
+        rows, measured = known.labelled, _measured(known, settings)
+        beside = baseline.measure(known, baselines, settings)
     outcome.realised = {
         item.metric: item.value
         for item in measured
         if item.metric in (settings.training.metric, metrics.CALIBRATION_RATIO, "label_mean")
     }
     outcome.compared = beside.compared
-    return [*base.records(measured, count), *_beside(base, beside, count, judge=True, violated=one_is_worse)]
+    return [*base.records(measured, rows), *_beside(base, beside, judge=True, violated=one_is_worse)]
 
 
 def _kinds(settings: UseCaseSettings) -> list[str]:
@@ -201,11 +216,9 @@ def _against_limits(kind: str, versions: Sequence[_OfVersion], settings: UseCase
     return Verdict(kind, "unknown", too_few(most, least, "label") if versions else baseline.no_labels(settings))
 
 
-def _beside(
-    base: _Base, beside: Beside, count: int, *, judge: bool = False, violated: bool = False
-) -> list[PerformanceRecord]:
+def _beside(base: _Base, beside: Beside, *, judge: bool = False, violated: bool = False) -> list[PerformanceRecord]:
     """Return the records of the baseline's metrics, and of the model's gain over it."""
-    return base.records([*beside.metrics, baseline.gain(beside, judge=judge, violated=violated)], count)
+    return base.records([*beside.metrics, baseline.gain(beside, judge=judge, violated=violated)], beside.rows)
 
 
 def _under(metric: PerformanceMetric, version: int, rows: int) -> str:
@@ -216,28 +229,25 @@ def _kind(metric: PerformanceMetric) -> str:
     return alerts.CALIBRATION if metric.metric == metrics.CALIBRATION_RATIO else alerts.PERFORMANCE
 
 
-def _windows(context: StageContext, judged: Judged, baselines: Baselines) -> list[PerformanceRecord]:
+def _windows(context: StageContext, judged: AnyJudged, baselines: Baselines) -> list[PerformanceRecord]:
     """Measure again each window of predictions of which more, or other, labels are known than when it was last."""
     settings, since = context.settings, looked_at_since(context.settings, context.as_of)
     earlier = _recorded_windows(context, since)
     earlier.setdefault((length(settings).before(context.as_of), context.as_of), _Earlier())
     records: list[PerformanceRecord] = []
-    ordered = judged.by_time()
-    for (start, end), before in sorted(earlier.items()):
-        if start < since:
-            continue  # its labels are settled, and its last record stands
-        window = ordered.window(start, end)
-        fingerprint = window.fingerprint()
-        if not window.rows.num_rows or fingerprint == before.fingerprint:
+    # Of those that began before, the labels are settled, and their last record stands.
+    for span, window in judged.windows(span for span in sorted(earlier) if span[0] >= since):
+        before, fingerprint = earlier[span], window.fingerprint()
+        if fingerprint == before.fingerprint:
             continue
-        base = _Base(context, REALISED, CHAMPION, None, start, end, window, fingerprint)
-        labels, predictions = window.vectors()
-        measured = [PerformanceMetric(metrics.COVERAGE, window.reconcile().coverage, None, violated=False)]
-        if labels.size:
-            measured += metrics.realised(labels, predictions, settings, judge=False, estimates=before.estimates)
-        records += base.records(measured, labels.size)
-        if labels.size:
-            records += _beside(base, baseline.measure(window, baselines, settings), labels.size)
+        known, counted = window.load(), window.reconcile()
+        base = _Base(context, REALISED, CHAMPION, None, *span, counted, fingerprint)
+        measured = [PerformanceMetric(metrics.COVERAGE, counted.coverage, None, violated=False)]
+        if known.labelled:
+            measured += _measured(known, settings, judge=False, estimates=before.estimates)
+        records += base.records(measured, known.labelled)
+        if known.labelled:
+            records += _beside(base, baseline.measure(known, baselines, settings))
     return records
 
 
@@ -249,14 +259,18 @@ class _Earlier:
     estimates: dict[str, float] = field(default_factory=dict)
 
 
-def _recorded_windows(context: StageContext, since: datetime) -> dict[tuple[datetime, datetime], _Earlier]:
-    records = PERFORMANCE_METRICS.read(
+def _recorded_windows(context: StageContext, since: datetime) -> dict[Span, _Earlier]:
+    frame = PERFORMANCE_METRICS.frame(
         context.ws,
         context.namespace,
         [("as_of", "<", context.as_of), ("basis", "in", [ESTIMATED, REALISED]), ("window_start", ">=", since)],
     )
-    windows: dict[tuple[datetime, datetime], _Earlier] = {}
-    for record in records:
+    # Each time that a window was measured again, the coverage was, too; only the last time counts.
+    marks = frame.filter((nw.col("basis") == ESTIMATED) | (nw.col("metric") == metrics.COVERAGE))
+    newest = marks.unique(subset=["window_start", "window_end", "basis", "metric"], keep="last", order_by=["as_of"])
+    rows = context.ws.frames.collect(newest, at_most=_MOST_MARKS, what="what is on record of windows")
+    windows: dict[Span, _Earlier] = {}
+    for record in PERFORMANCE_METRICS.records(rows):
         window = windows.setdefault((record.window_start, record.window_end), _Earlier())
         if record.basis == REALISED:
             window.fingerprint = record.fingerprint
@@ -265,26 +279,14 @@ def _recorded_windows(context: StageContext, since: datetime) -> dict[tuple[date
     return windows
 
 
-def _slices(
-    context: StageContext, spine: LabelSpine, columns: Sequence[str], recent: Judged, base: _Base
-) -> list[PerformanceRecord]:
-    if not columns:
-        return []
-    settings, since = context.settings, looked_at_since(context.settings, context.as_of)
-    keys, time = list(spine.primary_keys), spine.prediction_time
-    facts = context.ws.tables.to_arrow(
-        context.namespace.gold(SPINE), at_most=10**9, columns=[*keys, *columns], filters=[(time, ">", since)]
-    )
-    joined = recent.rows.join(facts, keys=keys, join_type="left outer")
+def _slices(columns: Sequence[str], recent: AnyJudged, base: _Base) -> list[PerformanceRecord]:
     records: list[PerformanceRecord] = []
+    if not recent.labelled:
+        return records
     for column in columns:
-        values = joined.column(column).cast(pa.string())
-        for value in sorted(item for item in set(values.to_pylist()) if item is not None):
-            part = replace(recent, rows=joined.filter(pc.equal(values, pa.scalar(value))))
-            if part.rows.num_rows < settings.monitoring.min_rows:
-                continue
-            measured = metrics.realised(*part.vectors(), settings, judge=False)
-            records += replace(base, slice=f"{column}={value}", judged=part).records(measured, part.rows.num_rows)
+        for value, part in recent.parts(slice_column(column), base.context.settings.monitoring.min_rows):
+            of_slice = replace(base, slice=f"{column}={value}", counted=part.reconcile())
+            records += _realised(part.load(), of_slice, judge=False)
     return records
 
 
@@ -298,13 +300,13 @@ class _Base:
     version: int | None
     start: datetime
     end: datetime
-    judged: Judged | None = None
+    counted: Reconciled | None = None
     fingerprint: str | None = None
     slice: str | None = None
 
     def records(self, measured: Sequence[PerformanceMetric], count: int) -> list[PerformanceRecord]:
         """Return the records of metrics that were measured on so many rows."""
-        counted = self.judged.reconcile() if self.judged is not None else None
+        counted = self.counted
         return [
             PerformanceRecord(
                 use_case=self.context.name,

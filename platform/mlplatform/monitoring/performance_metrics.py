@@ -10,8 +10,9 @@ import numpy as np
 from mlplatform.config.settings import UseCaseSettings
 from mlplatform.monitoring.alerts import too_few
 from mlplatform.statistics import estimate, metrics
-from mlplatform.statistics.intervals import interval
+from mlplatform.statistics.intervals import Interval, interval
 from mlplatform.statistics.metrics import Vector
+from mlplatform.statistics.totals import AREAS, KNOTS, STEPS, Totals, rescaled
 
 CALIBRATION_RATIO = "calibration_ratio"
 COVERAGE = "coverage"
@@ -49,6 +50,7 @@ def realised(
     *,
     judge: bool = True,
     estimates: Mapping[str, float] | None = None,
+    whole: Totals | None = None,
 ) -> list[PerformanceMetric]:
     """Measure predictions against the labels that became known.
 
@@ -58,33 +60,67 @@ def realised(
         settings: The limits.
         judge: Hold the values against the limits; else they are only recorded.
         estimates: What was estimated for the same predictions, by metric.
+        whole: Where labels and predictions are a sample: the totals of all rows.
 
     Returns:
         All metrics of the task, and for probabilities the ratio of observed to predicted mean. With fewer rows than
         `monitoring.min_rows` nothing is judged.
     """
-    limits = settings.monitoring
-    judged = judge and labels.size >= limits.min_rows
-    why = not_judged(labels.size, settings) if judge and not judged else None
+    limits, rows = settings.monitoring, whole.rows if whole is not None else int(labels.size)
+    judged = judge and rows >= limits.min_rows
+    why = not_judged(rows, settings) if judge and not judged else None
     results = []
     measured = metrics.evaluate(settings.task, labels, predictions, event_above=settings.label.event_above)
-    for name, value in measured.items():
+    for name, of_rows in measured.items():
         primary = name == settings.training.metric
-        limit, violated, note = None, False, None
+        value, note = _of_all(name, of_rows, whole, labels.size)
+        limit, violated = None, False
         if primary and limits.performance_floor is not None:
-            limit, note = limits.performance_floor if judged else None, why
+            limit, note = limits.performance_floor if judged else None, said(why, note)
             violated = limit is not None and bool(np.isfinite(value)) and metrics.get(name).gain(value, limit) < 0
-        ends = interval(name, labels, predictions, resample=primary) if np.isfinite(value) else None
+        ends = _ends(name, value, labels, predictions, whole, primary) if np.isfinite(value) else None
         low, high = ends or (None, None)
         results.append(PerformanceMetric(name, _finite(value), limit, violated, low, high, note=note))
     if settings.task == "classification":
         limit = limits.max_calibration_ratio if judged else None
-        results.append(replace(_calibration_ratio(labels, predictions, limit), note=why))
+        results.append(replace(_calibration_ratio(labels, predictions, limit, whole), note=why))
     return [replace(item, estimate=(estimates or {}).get(item.metric)) for item in results]
 
 
+def said(*notes: str | None) -> str | None:
+    """Return notes as one; None where none says anything."""
+    return "; ".join(note for note in notes if note) or None
+
+
+def _of_all(name: str, of_rows: float, whole: Totals | None, rows: int) -> tuple[float, str | None]:
+    """Return a metric over all rows, and what is to be said of how it was computed."""
+    if whole is None:
+        return of_rows, None
+    value = whole.value(name)
+    if value is None:
+        return of_rows, f"on a sample of {rows:,} of {whole.rows:,} rows (monitoring.max_rows)"
+    if name in AREAS:
+        return value, f"from {KNOTS * STEPS:,} bins of scores: off by at most {whole.area_error:.1e}"
+    return value, None
+
+
+def _ends(
+    name: str, value: float, labels: Vector, predictions: Vector, whole: Totals | None, primary: bool
+) -> Interval | None:
+    if whole is None:
+        return interval(name, labels, predictions, resample=primary)
+    known = whole.interval(name)
+    if known is None and primary:
+        return rescaled(name, value, labels, predictions, whole.rows)
+    return known
+
+
 def estimated(
-    predictions: Vector, calibration: Mapping[str, float] | None, settings: UseCaseSettings
+    predictions: Vector,
+    calibration: Mapping[str, float] | None,
+    settings: UseCaseSettings,
+    *,
+    rows: int | None = None,
 ) -> list[PerformanceMetric]:
     """Estimate the metrics of predictions whose labels are not known yet.
 
@@ -92,6 +128,7 @@ def estimated(
         predictions: Shape (rows,).
         calibration: What the reference profile holds.
         settings: Task and limits.
+        rows: Where the predictions are a sample: how many all are.
 
     Returns:
         The expected metrics of a classifier, each with its blind spot in `note`; else the primary metric without a
@@ -105,6 +142,8 @@ def estimated(
     expected = estimate.expected_metrics(predictions, estimate.calibrated(predictions, calibration))
     for name, value in expected.items():
         limit, note = None, estimate.BLIND_SPOT
+        if rows is not None and rows > predictions.size:
+            note = f"{note}; on a sample of {predictions.size:,} of {rows:,} rows (monitoring.max_rows)"
         if name == primary and limits.performance_floor is not None:
             if predictions.size >= limits.min_rows:
                 limit = limits.performance_floor
@@ -124,14 +163,23 @@ def _finite(value: float) -> float | None:
     return value if np.isfinite(value) else None
 
 
-def _calibration_ratio(labels: Vector, predictions: Vector, limit: float | None) -> PerformanceMetric:
-    expected = float(predictions.mean()) if predictions.size else 0.0
+def _calibration_ratio(
+    labels: Vector, predictions: Vector, limit: float | None, whole: Totals | None
+) -> PerformanceMetric:
+    if whole is not None:
+        expected, observed, rows = whole.mean("prediction_mean"), whole.mean("label_mean"), whole.rows
+        variance = whole.sums["noise"]
+    else:
+        rows = int(labels.size)
+        expected = float(predictions.mean()) if rows else 0.0
+        observed = float(labels.mean()) if rows else 0.0
+        variance = float(np.sum(predictions * (1 - predictions)))
     if expected <= 0:
         return PerformanceMetric(CALIBRATION_RATIO, None, limit, violated=False)
-    ratio = float(labels.mean()) / expected
+    ratio = observed / expected
     # The number of events is a sum of independent ones with these probabilities: three standard deviations are noise.
-    noise = 3 * float(np.sqrt(np.sum(predictions * (1 - predictions)))) / float(predictions.sum())
+    noise = 3 * float(np.sqrt(variance)) / (expected * rows)
     off = limit is not None and (ratio > limit or ratio < 1 / limit)
-    ends = interval("label_mean", labels, predictions)
+    ends = whole.interval("label_mean") if whole is not None else interval("label_mean", labels, predictions)
     low, high = (ends[0] / expected, ends[1] / expected) if ends else (None, None)
     return PerformanceMetric(CALIBRATION_RATIO, ratio, limit, off and abs(ratio - 1) > noise, low, high)

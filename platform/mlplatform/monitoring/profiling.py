@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+import narwhals as nw
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from mlplatform.as_of import parse_as_of
 from mlplatform.config.settings import UseCaseSettings
@@ -21,7 +21,7 @@ from mlplatform.features.training_set import PREDICTION
 from mlplatform.gate import evaluation
 from mlplatform.monitoring.details import ProfilingUpdate
 from mlplatform.monitoring.late_labels import LABEL as KNOWN_LABEL
-from mlplatform.monitoring.late_labels import predictions_with_labels
+from mlplatform.monitoring.late_labels import labelled_predictions, looked_at_since
 from mlplatform.naming import CHAMPION, Namespace, ObjectName
 from mlplatform.ops.context import StageContext
 from mlplatform.protocols.operations import InferenceProfile
@@ -112,19 +112,16 @@ def update(context: StageContext, spine: LabelSpine, trusted_types: Collection[s
 def _add(context: StageContext, spine: LabelSpine) -> int:
     """Merge what is new or has another label now; return how many rows."""
     name, keys = context.namespace.gold(LABELLED), [*spine.primary_keys, VERSION]
-    rows = predictions_with_labels(context, spine, CHAMPION).rows
-    rows = rows.rename_columns([LABEL if column == KNOWN_LABEL else column for column in rows.column_names])
-    rows = rows.select([*keys, PREDICTION, LABEL])
-    existing = context.ws.tables.to_arrow(name, at_most=10**9, columns=[*keys, LABEL]).rename_columns([*keys, "before"])
-    existing = existing.append_column("exists", pa.array([True] * existing.num_rows, pa.bool_()))
-    joined = rows.join(existing, keys=keys, join_type="left outer")
-    both_null = pc.and_(pc.is_null(joined.column(LABEL)), pc.is_null(joined.column("before")))
-    same = pc.coalesce(pc.or_kleene(pc.equal(joined.column(LABEL), joined.column("before")), both_null), both_null)
-    exists = pc.is_valid(joined.column("exists"))
-    changed = joined.filter(pc.invert(pc.and_(exists, same))).select(rows.column_names)
-    if changed.num_rows:
-        context.ws.tables.merge(name, changed.cast(context.ws.tables.describe(name).schema))
-    return int(changed.num_rows)
+    frames, since = context.ws.frames, looked_at_since(context.settings, context.as_of)
+    predictions = labelled_predictions(context, spine, [CHAMPION])
+    rows = predictions.select(*keys, PREDICTION, nw.col(KNOWN_LABEL).alias(LABEL))
+    existing = frames.read(name, columns=[*keys, LABEL], filters=[(spine.prediction_time, ">", since)])
+    existing = existing.select(*keys, nw.col(LABEL).alias("_before"), nw.lit(1).alias("_exists"))
+    label, before = nw.col(LABEL), nw.col("_before")
+    same = (label == before) | (label.is_null() & before.is_null())
+    new = rows.join(existing, on=keys, how="left").filter(nw.col("_exists").is_null() | ~same.fill_null(value=False))
+    with frames.staged(new.select(*keys, PREDICTION, LABEL)) as changed:
+        return context.ws.tables.merge(name, changed).rows if frames.count(changed) else 0
 
 
 def _renew_baseline(

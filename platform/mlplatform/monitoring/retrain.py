@@ -23,6 +23,8 @@ from mlplatform.training.stage import NAME as TRAIN
 from mlplatform.training.version_tags import TRAINED_AS_OF_TAG
 
 NAME = "retrain"
+# So many monitorings for each window that counts: not every one judges every kind.
+_LOOKED_AT = 50
 # Of these, only windows that the newest one's version scored count: a new champion starts anew.
 _OF_ONE_VERSION = (alerts.DRIFT, alerts.PREDICTION_DRIFT)
 
@@ -203,7 +205,9 @@ def decide_now(context: StageContext) -> RetrainDecision:
     log = RunLog(context.ws, context.namespace)
     trained = [run.as_of for run in log.runs(TRAIN) if run.status == DONE and run.as_of <= context.as_of]
     last_trained = max(trained, default=None)
-    monitored = details.up_to(log.runs_of(details.STAGE, MonitorDetails), context.as_of)
+    most = _LOOKED_AT * context.settings.monitoring.of_windows
+    runs = log.runs_of(details.STAGE, MonitorDetails, until=context.as_of, newest=most)
+    monitored = details.up_to(runs, context.as_of)
     # What was found before the last training is what that training was for.
     since = [moment for moment in monitored if last_trained is None or moment > last_trained or moment == context.as_of]
     newest = max(since, default=None)

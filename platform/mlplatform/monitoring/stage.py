@@ -70,7 +70,7 @@ class MonitorStage(Stage[MonitorDetails]):
         checks = _Checks(context)
         report = MonitorDetails(alarms=[], worst_drift=None)
         result = StageResult(details=report)
-        window = checks.attempt("the window", lambda: read_window(context, self.spine, context.as_of))
+        window = checks.attempt("the window", lambda: self._window(context))
         if window is not None and window.version is not None:
             self._check_window(context, checks, window, window.version, report)
         elif window is not None:
@@ -85,7 +85,7 @@ class MonitorStage(Stage[MonitorDetails]):
         profiled = checks.attempt("data profiling", lambda: profiling.update(context, self.spine, trusted))
         if profiled is not None:
             report.profiling = profiled
-        result.rows_in = window.rows.num_rows if window is not None else None
+        result.rows_in = window.rows if window is not None else None
         result.rows_out = report.labels_known
         if window is not None and window.version is not None:
             checks.verdicts.append(_unjudged(context, checks.verdicts, window, report))
@@ -97,6 +97,10 @@ class MonitorStage(Stage[MonitorDetails]):
         sent = delivery.send_pending(context.ws, context.namespace, context.settings.monitoring.alerts.webhook)
         report.sent = SentAlerts(delivered=sent.delivered, failed=sent.failed)
         return result
+
+    def _window(self, context: StageContext) -> Window:
+        tables = {table.name for table in drift.feature_tables(self.trainer)}
+        return read_window(context, self.spine, context.as_of, tables=tables)
 
     def _check_window(
         self, context: StageContext, checks: _Checks, window: Window, version: int, report: MonitorDetails
@@ -145,13 +149,13 @@ def _note_verdicts(report: MonitorDetails, verdicts: list[Verdict]) -> None:
 
 def _unjudged(context: StageContext, verdicts: list[Verdict], window: Window, report: MonitorDetails) -> Verdict:
     """Return what is to be said of windows that were not judged: drift would go unseen as long as none is."""
-    limits, rows = context.settings.monitoring, window.rows.num_rows
+    limits, rows = context.settings.monitoring, window.rows
     drifted = next((verdict for verdict in verdicts if verdict.kind == alerts.DRIFT), None)
     if drifted is None:
         return Verdict(alerts.NOT_JUDGED, "unknown")  # not made, of which the alert `monitor` tells
     if drifted.state != "unknown":
         return Verdict(alerts.NOT_JUDGED, "ok", model_version=window.version)
-    runs = RunLog(context.ws, context.namespace).runs_of(details.STAGE, MonitorDetails)
+    runs = RunLog(context.ws, context.namespace).runs_of(details.STAGE, MonitorDetails, until=context.as_of)
     report.unjudged_windows = details.unjudged_in_a_row(runs, context.as_of) + 1
     if report.unjudged_windows < limits.unjudged_windows:
         return Verdict(alerts.NOT_JUDGED, "unknown")

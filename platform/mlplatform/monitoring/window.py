@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 
+import narwhals as nw
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -13,8 +17,12 @@ from mlplatform.config.settings import UseCaseSettings
 from mlplatform.features.training_set import PREDICTION
 from mlplatform.naming import CHAMPION
 from mlplatform.ops.context import StageContext
+from mlplatform.protocols.frames import Frame
 from mlplatform.refine.spine import LabelSpine
 from mlplatform.scoring.predictions import PREDICTIONS, UNMATCHED
+from mlplatform.statistics.metrics import Vector
+
+_ROWS, _NEWEST, _MOST_VERSIONS, _SEED = "_rows", "_newest", 10_000, 0
 
 
 @dataclass(frozen=True)
@@ -22,20 +30,48 @@ class Window:
     """The champion's predictions of one stretch of prediction times.
 
     Attributes:
-        rows: Keys, prediction, model version, unmatched feature tables; one row per key, of its newest scoring.
+        context: The run.
+        frame: Keys, prediction, model version, unmatched feature tables; one row per key, of its newest scoring.
+        keys: The keys.
         start: Prediction times after this.
         end: Prediction times up to this.
+        rows: How many rows.
         version: The version that scored the newest of them; None without rows.
+        rows_of_version: How many rows that version predicted.
+        unmatched: Feature table -> rows for which it held nothing.
+        loaded: Prediction and model version of all rows, where they are few; None: they stay in the engine.
     """
 
-    rows: pa.Table
+    context: StageContext
+    frame: Frame
+    keys: tuple[str, ...]
     start: datetime
     end: datetime
+    rows: int
     version: int | None
+    rows_of_version: int
+    unmatched: Mapping[str, int]
+    loaded: pa.Table | None = None
 
-    def of_version(self) -> pa.Table:
-        """Return the rows that the window's version predicted."""
-        return self.rows.filter(pc.equal(self.rows.column("model_version"), pa.scalar(self.version, pa.int64())))
+    @property
+    def of_version(self) -> Frame:
+        """The rows that the window's version predicted."""
+        return self.frame.filter(nw.col("model_version") == self.version)
+
+    def predictions(self) -> Vector:
+        """Return what the window's version predicted, shape (rows,); of many rows a sample."""
+        return self._predictions
+
+    @cached_property
+    def _predictions(self) -> Vector:
+        if self.loaded is not None:
+            mine = pc.equal(self.loaded.column("model_version"), pa.scalar(self.version, pa.int64()))
+            return np.asarray(self.loaded.filter(mine).column(PREDICTION).to_numpy(), dtype=np.float64)
+        limit, frame = self.context.settings.monitoring.max_rows, self.of_version
+        if self.rows_of_version > limit:
+            frame = self.context.ws.frames.sample(frame, keys=self.keys, at_most=limit, seed=_SEED)
+        rows = self.context.ws.frames.collect(frame.select(PREDICTION), at_most=limit, what="predictions of the window")
+        return np.asarray(rows.column(PREDICTION).to_numpy(), dtype=np.float64)
 
 
 def length(settings: UseCaseSettings) -> Duration:
@@ -43,26 +79,54 @@ def length(settings: UseCaseSettings) -> Duration:
     return Duration.parse(settings.monitoring.window or settings.scoring.every)
 
 
-def read_window(context: StageContext, spine: LabelSpine, end: datetime) -> Window:
+def read_window(context: StageContext, spine: LabelSpine, end: datetime, *, tables: Collection[str] = ()) -> Window:
     """Return the window of prediction times that ends at a time, as it had been scored by then.
 
     Windows go by event time: a row that was scored later belongs to no later window. What is counted again gives what
     was counted first.
+
+    Args:
+        context: The run.
+        spine: The label spine.
+        end: The window's end.
+        tables: Bare names of the feature tables whose matches are counted.
     """
     start = length(context.settings).before(end)
-    time, keys = spine.prediction_time, list(spine.primary_keys)
-    rows = context.ws.tables.to_arrow(
+    time, keys = spine.prediction_time, spine.primary_keys
+    predictions = context.ws.frames.read(
         context.namespace.gold(PREDICTIONS),
-        at_most=10**9,
         columns=[*keys, PREDICTION, UNMATCHED, "model_version", "as_of"],
         filters=[("alias", "=", CHAMPION), ("as_of", "<=", end), (time, ">", start), (time, "<=", end)],
     )
-    if not rows.num_rows:
-        return Window(rows, start, end, None)
     # After a rescore by a newer champion it is the newer one's rows that count.
-    rows = rows.append_column("_row", pa.array(range(rows.num_rows), pa.int64()))
-    order = rows.select([*keys, "as_of", "model_version", "_row"])
-    order = order.sort_by([("as_of", "ascending"), ("model_version", "ascending")])
-    last = order.group_by(keys, use_threads=False).aggregate([("_row", "last"), ("model_version", "last")])
-    kept = rows.take(last.column("_row_last").combine_chunks().sort()).drop_columns(["_row"])
-    return Window(kept, start, end, order.column("model_version")[-1].as_py())
+    frame = predictions.unique(subset=list(keys), keep="last", order_by=["as_of", "model_version"])
+    unmatched = {name: f"_unmatched_{place}" for place, name in enumerate(sorted(tables))}
+    flags = [nw.col(UNMATCHED).list.contains(name).cast(nw.Int64).alias(column) for name, column in unmatched.items()]
+    flagged = frame.select(PREDICTION, "model_version", "as_of", *flags)
+    frames, limit = context.ws.frames, context.settings.monitoring.max_rows
+    rows = frames.collect(flagged.head(limit), at_most=limit, what="predictions of the window")
+    whole = rows.num_rows < limit
+    counting = [
+        nw.len().alias(_ROWS),
+        nw.col("as_of").max().alias(_NEWEST),
+        *(nw.col(column).sum() for column in unmatched.values()),
+    ]
+    if whole:
+        counted = nw.from_native(rows, eager_only=True).group_by("model_version").agg(*counting).to_arrow()
+    else:
+        by_version = flagged.group_by("model_version").agg(*counting)
+        counted = frames.collect(by_version, at_most=_MOST_VERSIONS, what="counts of the window")
+    versions = counted.to_pylist()
+    newest = max(versions, key=lambda row: (row[_NEWEST], row["model_version"]), default=None)
+    return Window(
+        context=context,
+        frame=frame,
+        keys=keys,
+        start=start,
+        end=end,
+        rows=sum(row[_ROWS] for row in versions),
+        version=newest["model_version"] if newest else None,
+        rows_of_version=newest[_ROWS] if newest else 0,
+        unmatched={name: sum(row[column] or 0 for row in versions) for name, column in unmatched.items()},
+        loaded=rows if whole else None,
+    )

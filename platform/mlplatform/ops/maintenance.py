@@ -22,6 +22,8 @@ from mlplatform.ops.stage import Action, Plan, PlannedStage
 from mlplatform.ops.stage_runs import MAINTENANCE
 from mlplatform.protocols.maintenance import Removal
 
+_MOST_USE_CASES = 100_000
+
 ALIASES = ("champion", "previous_champion", "challenger")
 """Models with one of these may have to be looked into, or to be champion again: what they were trained on is kept."""
 
@@ -177,8 +179,9 @@ def _clean(
 def _kept_versions(context: StageContext, details: MaintenanceDetails) -> dict[str, set[int]]:
     """Return table -> the versions that models in use, of this and of other use cases, were trained on."""
     ws, kept = context.ws, dict[str, set[int]]()
-    runs = STAGE_RUNS.read_from(ws, STAGE_RUNS.full_name(context.namespace))
-    for use_case in sorted({context.name, *(run.use_case for run in runs)}):
+    names = ws.frames.read(STAGE_RUNS.full_name(context.namespace), columns=["use_case"]).unique()
+    others = ws.frames.collect(names, at_most=_MOST_USE_CASES, what="the use cases on record").column("use_case")
+    for use_case in sorted({context.name, *(str(name) for name in others.to_pylist())}):
         model = Namespace(context.namespace.catalog, use_case, context.namespace.prefix).model
         aliases = ws.registry.aliases(model)
         for number in sorted({aliases[alias] for alias in ALIASES if alias in aliases}):

@@ -16,10 +16,13 @@ import pyarrow as pa
 
 from mlplatform.as_of import parse_as_of
 from mlplatform.naming import Namespace, ObjectName
+from mlplatform.protocols.frames import Frame
 from mlplatform.protocols.tables import Filter
 from mlplatform.protocols.workspace import Workspace
 
 R = TypeVar("R")
+MOST_RECORDS = 100_000
+"""How many records are read at once at most; whoever may meet more asks for the newest, or lets the engine look."""
 
 _TYPES: Mapping[Any, pa.DataType] = {
     str: pa.string(),
@@ -91,6 +94,9 @@ class RecordTable(Generic[R]):
             ws: The workspace.
             namespace: The use case's.
             filters: Conditions beside the use case's name.
+
+        Raises:
+            TableError: If they are more than `MOST_RECORDS`.
         """
         return self.read_from(ws, self.full_name(namespace), [("use_case", "=", namespace.use_case), *filters])
 
@@ -98,8 +104,33 @@ class RecordTable(Generic[R]):
         """Return the records of a table, of whatever use case, oldest first; none where it does not exist."""
         if not ws.tables.exists(name):
             return []
-        rows = ws.tables.to_arrow(name, at_most=10**9, filters=filters).sort_by(self.order_by).to_pylist()
-        return [self.decode(row) for row in rows]
+        return self.records(ws.tables.to_arrow(name, at_most=MOST_RECORDS, filters=filters))
+
+    def newest(self, ws: Workspace, namespace: Namespace, count: int, filters: Sequence[Filter] = ()) -> list[R]:
+        """Return a use case's newest records, oldest first; none where the table does not exist.
+
+        Args:
+            ws: The workspace.
+            namespace: The use case's.
+            count: How many at most.
+            filters: Conditions beside the use case's name.
+        """
+        if not ws.tables.exists(self.full_name(namespace)):
+            return []
+        frame = self.frame(ws, namespace, filters).sort(self.order_by, descending=True).head(count)
+        return self.records(ws.frames.collect(frame, at_most=count, what=f"the newest records of {self.name}"))
+
+    def frame(self, ws: Workspace, namespace: Namespace, filters: Sequence[Filter] = ()) -> Frame:
+        """Return a use case's rows as a frame, for what the engine is to find among them.
+
+        Raises:
+            TableError: If the table does not exist.
+        """
+        return ws.frames.read(self.full_name(namespace), filters=[("use_case", "=", namespace.use_case), *filters])
+
+    def records(self, rows: pa.Table) -> list[R]:
+        """Return rows of the table as records, oldest first."""
+        return [self.decode(row) for row in rows.sort_by(self.order_by).to_pylist()]
 
     def append(self, ws: Workspace, namespace: Namespace, records: Iterable[R], **options: Any) -> None:
         """Append records.

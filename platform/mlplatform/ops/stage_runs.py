@@ -17,6 +17,8 @@ DONE = "done"
 SKIPPED = "skipped"
 FAILED = "failed"
 ENDED_WELL = (DONE, SKIPPED)
+RECENT = 1000
+"""How many runs are looked at, of all stages together or, where there are more, of each."""
 BACKFILL = "backfill"
 ADOPT = "adopt"
 MAINTENANCE = "maintenance"
@@ -60,46 +62,101 @@ class StageRun(Generic[D]):
 
 
 class RunLog:
-    """The record of one use case's runs, read once and kept up to date by what is recorded through it."""
+    """The record of one use case's runs, read as far as it is asked for, and kept up to date by what is recorded.
+
+    A short record is read at once. Of a longer one the newest `RECENT` runs of each stage that is asked for are read,
+    however long it has become.
+    """
 
     def __init__(self, ws: Workspace, namespace: Namespace) -> None:
         """Keep the log of a use case; nothing is read yet."""
         self._ws = ws
         self._namespace = namespace
-        self._records: list[StageRecord] | None = None
+        self._newest: list[StageRecord] | None = None
+        self._by_stage: dict[str, list[StageRecord]] = {}
+        self._whole = False
 
-    def records(self, stage: str | None = None) -> list[StageRecord]:
-        """Return the rows of the record as they are, of one stage or of all, oldest first."""
-        return [record for record in self._read() if stage is None or record.stage == stage]
+    def records(
+        self, stage: str | None = None, *, since: datetime | None = None, until: datetime | None = None
+    ) -> list[StageRecord]:
+        """Return the newest rows of the record as they are, oldest first.
+
+        Args:
+            stage: Of this stage; None: of all.
+            since: With an `as_of` from here on.
+            until: With an `as_of` up to here.
+        """
+        return [
+            record
+            for record in self._read(stage)
+            if (since is None or record.as_of >= since) and (until is None or record.as_of <= until)
+        ]
 
     def runs(self, stage: str | None = None) -> list[StageRun[Details]]:
         """Return the recorded runs of one stage or of all, oldest first, with what all stages say of themselves."""
         return [as_run(record, Details) for record in self.records(stage)]
 
-    def runs_of(self, stage: str, details: type[D]) -> list[StageRun[D]]:
+    def runs_of(
+        self,
+        stage: str,
+        details: type[D],
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        newest: int | None = None,
+    ) -> list[StageRun[D]]:
         """Return the recorded runs of one stage, oldest first.
 
         Args:
             stage: The stage's name.
             details: The type of its details.
+            since: Runs with an `as_of` from here on.
+            until: Runs with an `as_of` up to here.
+            newest: Only the newest so many of them.
         """
-        return [as_run(record, details) for record in self.records(stage)]
+        records = self.records(stage, since=since, until=until)
+        return [as_run(record, details) for record in (records if newest is None else records[-newest:])]
 
     def ended_well_at(self, stage: str, as_of: datetime) -> list[StageRecord]:
         """Return the rows of a stage that ended well at a time, oldest first."""
-        return [record for record in self.records(stage) if record.status in ENDED_WELL and record.as_of == as_of]
+        records = self.records(stage, since=as_of, until=as_of)
+        return [record for record in records if record.status in ENDED_WELL]
+
+    def between(self, first: datetime, last: datetime) -> list[StageRecord]:
+        """Return all rows with an `as_of` of a stretch, both ends included, oldest first."""
+        if self._is_whole():
+            return self.records(since=first, until=last)
+        return STAGE_RUNS.read(self._ws, self._namespace, [("as_of", ">=", first), ("as_of", "<=", last)])
 
     def record(self, run: StageRun[Any]) -> None:
         """Append a stage's row."""
         record = _record(run)
         STAGE_RUNS.append(self._ws, self._namespace, [record])
-        if self._records is not None:
-            self._records.append(STAGE_RUNS.decode(STAGE_RUNS.encode(record)))
+        kept = STAGE_RUNS.decode(STAGE_RUNS.encode(record))
+        if self._newest is not None:
+            self._newest.append(kept)
+        if record.stage in self._by_stage:
+            self._by_stage[record.stage].append(kept)
 
-    def _read(self) -> list[StageRecord]:
-        if self._records is None:
-            self._records = STAGE_RUNS.read(self._ws, self._namespace)
-        return self._records
+    def _read(self, stage: str | None) -> list[StageRecord]:
+        newest = self._read_newest()
+        if stage is None:
+            return newest
+        if self._is_whole():
+            return [record for record in newest if record.stage == stage]
+        if stage not in self._by_stage:
+            self._by_stage[stage] = STAGE_RUNS.newest(self._ws, self._namespace, RECENT, [("stage", "=", stage)])
+        return self._by_stage[stage]
+
+    def _read_newest(self) -> list[StageRecord]:
+        if self._newest is None:
+            self._newest = STAGE_RUNS.newest(self._ws, self._namespace, RECENT)
+            self._whole = len(self._newest) < RECENT
+        return self._newest
+
+    def _is_whole(self) -> bool:
+        self._read_newest()
+        return self._whole
 
 
 def as_run(record: StageRecord, details: type[D]) -> StageRun[D]:

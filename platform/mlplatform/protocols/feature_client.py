@@ -76,6 +76,10 @@ class TrainingSet(Protocol):
         """Yield the rows as Arrow batches."""
         ...
 
+    def to_rows(self, *, as_recorded: bool = False) -> FrameLike:
+        """Return the rows as what passes through no memory: a stream of batches at home, else a Spark DataFrame."""
+        ...
+
     def to_pandas(self, *, as_recorded: bool = False) -> Any:
         """Return the rows as pandas."""
         ...

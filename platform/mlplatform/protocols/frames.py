@@ -6,7 +6,7 @@ So a stage is written once, in narwhals' expressions, and what differs between t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from mlplatform.naming import ObjectName
+    from mlplatform.protocols.column_counts import Cells, ColumnCounts
     from mlplatform.protocols.tables import Filter, FrameLike
 
 Frame: TypeAlias = "nw.LazyFrame[Any]"
@@ -165,6 +166,19 @@ class Frames(Protocol):
         """
         ...
 
+    def conformed(self, rows: FrameLike, schema: pa.Schema, table: str) -> AbstractContextManager[Frame]:
+        """Give rows in exactly the declared columns and types, as a write into a table does.
+
+        Args:
+            rows: The rows.
+            schema: The table's columns.
+            table: Its name, for messages.
+
+        Raises:
+            TableError: If columns are unknown or missing, or values do not fit their type.
+        """
+        ...
+
     def collect(self, frame: Frame, *, at_most: int, what: str) -> pa.Table:
         """Return a frame's rows as Arrow, in normal types (timestamps in UTC, counts and sums of whole numbers int64).
 
@@ -194,6 +208,21 @@ class Frames(Protocol):
         """
         ...
 
+    def count_cells(self, rows: FrameLike, cells: Mapping[str, Cells]) -> dict[str, ColumnCounts]:
+        """Count columns in cells, all in one pass over the rows.
+
+        On the local workspace batch by batch, on Databricks by one query. Nulls and NaN are no values; what is not
+        finite lies in a cell and does not count for the moments.
+
+        Args:
+            rows: The rows; a stream of batches, too.
+            cells: Column -> its cells; a column that the rows lack is left out.
+
+        Returns:
+            Column -> counts. Without any row: nothing.
+        """
+        ...
+
     def sample(self, frame: Frame, *, keys: Sequence[str], at_most: int, seed: int) -> Frame:
         """Return at most so many rows, the same ones in both homes and whatever order the rows are in.
 
@@ -206,8 +235,3 @@ class Frames(Protocol):
             seed: Another one gives another sample.
         """
         ...
-
-
-def only(frame: Frame, columns: Sequence[str]) -> Frame:
-    """Return a frame's columns in an order."""
-    return frame.select(*(nw.col(name) for name in columns))

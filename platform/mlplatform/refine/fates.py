@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import narwhals as nw
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from mlplatform.ingest.provenance import AVAILABLE_AT, FILE, MOST_FILES, ROW
 from mlplatform.ingest.quarantine import CONTENT, REASON, quarantine_schema
@@ -97,7 +98,8 @@ def fates(landed: LandedRows, *, beside: Sequence[str] | None) -> Iterator[Fates
             duplicates = {file: number for (file, same), number in existing.items() if not same}
             counts.good -= sum(existing.values())
             counts.repeated = sum(existing.values()) - sum(duplicates.values())
-            counts.bad |= {(file, DUPLICATE): number for file, number in duplicates.items()}
+            for file, number in duplicates.items():
+                counts.bad[file, DUPLICATE] = counts.bad.get((file, DUPLICATE), 0) + number
             if duplicates:
                 twice = stack.enter_context(as_duplicates(landed, again.filter(~nw.col(_SAME))))
                 bad = nw.concat([bad, twice], how="vertical")
@@ -136,19 +138,24 @@ def _count(landed: LandedRows, rows: Frame) -> tuple[FateCounts, list[Filter]]:
         *(nw.col(key).max().alias(_MOST.format(place)) for place, key in enumerate(keys)),
     )
     what = f"counts of rows of {landed.bronze} by file and reason"
-    counts, passing = FateCounts(), []
-    for group in landed.ws.frames.collect(grouped, at_most=MOST_FILES, what=what).to_pylist():
+    counts = FateCounts()
+    groups = landed.ws.frames.collect(grouped, at_most=MOST_FILES, what=what)
+    for group in groups.select([FILE, OURS, REASONS, _ROWS]).to_pylist():
         if not group[OURS]:
             counts.left_out += group[_ROWS]
         elif group[REASONS]:
             counts.bad[group[FILE], group[REASONS]] = group[_ROWS]
         else:
             counts.good += group[_ROWS]
-            passing.append(group)
+    passing = groups.filter(pc.and_(groups.column(OURS), pc.equal(groups.column(REASONS), pa.scalar(""))))
     span: list[Filter] = []
-    for place, key in enumerate(keys) if passing else ():
-        span.append((key, ">=", min(group[_LEAST.format(place)] for group in passing)))
-        span.append((key, "<=", max(group[_MOST.format(place)] for group in passing)))
+    for place, key in enumerate(keys) if passing.num_rows else ():
+        try:
+            least = pc.min(passing.column(_LEAST.format(place))).as_py()
+            most = pc.max(passing.column(_MOST.format(place))).as_py()
+        except (OverflowError, ValueError):
+            continue  # a time that Python does not know, as of the year 0; the range only lets files be left out
+        span += [(key, ">=", least), (key, "<=", most)]
     return counts, span
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
@@ -14,10 +14,13 @@ from mlplatform.protocols.frames import Frame
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.expectations import REASONS, with_reasons
 from mlplatform.refine.silver import SilverTable
+from mlplatform.types import spark_type
 
 if TYPE_CHECKING:
     from pyspark.sql import Column as SparkColumn
     from pyspark.sql import DataFrame
+
+    from mlplatform.columns import Column
 
 OURS = "__ours"
 LANDED_TEXT = "__landed_text"
@@ -111,9 +114,10 @@ class LandedRows:
             ours.alias(OURS),
             *(F.col(column) for column in (FILE, ROW, AVAILABLE_AT)),
         )
+        kinds = dict(typed.dtypes)
         # Two steps: landed and typed names may differ in case only, which Spark does not tell apart.
         typed = typed.select(
-            *(F.col(f"t_{column.name}").alias(column.name) for column in silver.columns),
+            *(_typed(f"t_{column.name}", column, kinds).alias(column.name) for column in silver.columns),
             *(F.col(column) for column in ("raw", OURS, FILE, ROW, AVAILABLE_AT)),
         )
         judged = with_reasons(typed, silver.all_expectations())
@@ -131,3 +135,11 @@ class LandedRows:
             hint=f"Nothing was written. Look at the SQL of {type(self.silver).__name__}'s columns and expectations: "
             + "; ".join(f"{column.name}: {column.sql}" for column in self.silver.columns if column.sql),
         ) from error
+
+
+def _typed(name: str, column: Column, kinds: Mapping[str, str]) -> SparkColumn:
+    """Return a column of the typed rows; what has no type, as a NULL, takes the declared one: no file can hold it."""
+    from pyspark.sql import functions as F  # noqa: N812
+
+    typed = F.col(name)
+    return typed.cast(spark_type(column.field().type)) if kinds[name] == "void" else typed

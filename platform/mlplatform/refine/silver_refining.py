@@ -209,9 +209,12 @@ class SilverRefining:
 
         Silver first: that it holds none of the batches on record is how the next run knows that this one was killed.
         """
-        names = self._silver.schema().names
-        others = self._frames.read(self._target, columns=names).filter(~nw.col(FILE).is_in(files))
-        self._tables.overwrite(self._target, nw.concat([others, self._batch_of(rows.good)], how="vertical"))
+        schema = self._silver.schema()
+        others = self._frames.read(self._target, columns=schema.names).filter(~nw.col(FILE).is_in(files))
+        # The SQL may give other types than are declared, which rows of one frame may not have.
+        with self._frames.conformed(self._batch_of(rows.good), schema, str(self._target)) as good:
+            rows_of_both = nw.concat([others, good.select(*schema.names)], how="vertical")
+            self._tables.overwrite(self._target, rows_of_both)
         self._put_in_quarantine(rows.bad, rows.counts.quarantined, files)
 
     def _mark(self, files: list[str]) -> None:

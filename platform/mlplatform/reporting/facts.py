@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
+import narwhals as nw
+
 from mlplatform.config.settings import UseCaseSettings
 from mlplatform.monitoring.details import MonitorDetails
+from mlplatform.monitoring.performance_metrics import COVERAGE
 from mlplatform.monitoring.retrain import RetrainDetails
-from mlplatform.naming import Namespace
+from mlplatform.naming import CHAMPION, Namespace
 from mlplatform.ops import stage_runs
+from mlplatform.ops.record_table import MOST_RECORDS
 from mlplatform.ops.records import (
     ALERTS,
     DRIFT_METRICS,
@@ -17,13 +22,17 @@ from mlplatform.ops.records import (
     PERFORMANCE_METRICS,
     STAGE_RUNS,
     AlertRecord,
+    PerformanceRecord,
     StageRecord,
 )
 from mlplatform.ops.stage_runs import as_run
+from mlplatform.protocols.frames import Frame
+from mlplatform.protocols.tables import Filter
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.spine import LabelSpine
 from mlplatform.reporting.decisions import ChampionFacts, DecisionFacts, champions_of, decisions_of
 from mlplatform.reporting.observations import (
+    DRIFT_SHOWN,
     DriftFacts,
     Flow,
     Performance,
@@ -38,7 +47,7 @@ from mlplatform.reporting.observations import (
 )
 from mlplatform.reporting.outcomes import Outcomes, ScoredStep, read_outcomes
 from mlplatform.scoring.details import ScoreDetails
-from mlplatform.statistics import metrics
+from mlplatform.statistics import baseline, metrics
 
 
 @dataclass(frozen=True)
@@ -184,14 +193,15 @@ def gather(ws: Workspace, namespace: Namespace, spine: LabelSpine, settings: Use
         TableError: If a table of the use case is not what the platform writes.
     """
     events = GATE_DECISIONS.read(ws, namespace)
-    stages = tuple(stage_runs.of_the_cycle(STAGE_RUNS.read(ws, namespace)))
+    stages = tuple(stage_runs.of_the_cycle(STAGE_RUNS.newest(ws, namespace, MOST_RECORDS)))
     decisions = decisions_of(events)
-    measured = PERFORMANCE_METRICS.read(ws, namespace)
     monitored = {stage.as_of: as_run(stage, MonitorDetails).details for stage in stages if stage.stage == "monitor"}
-    performance = performance_of(measured, monitored)
-    drift = drift_of(DRIFT_METRICS.read(ws, namespace), monitored)
+    performance = performance_of(_together(ws, namespace), monitored)
+    drift = drift_of(DRIFT_METRICS.newest(ws, namespace, MOST_RECORDS, DRIFT_SHOWN), monitored)
     moments = {item.as_of for group in (stages, decisions, performance, drift) for item in group}
-    outcomes = read_outcomes(ws, namespace, spine, settings.task, max(moments, default=None))
+    outcomes = read_outcomes(
+        ws, namespace, spine, settings.task, max(moments, default=None), most=settings.monitoring.max_rows
+    )
     moments |= {item.as_of for item in outcomes.scored}
     return Facts(
         use_case=namespace.use_case,
@@ -213,8 +223,8 @@ def gather(ws: Workspace, namespace: Namespace, spine: LabelSpine, settings: Use
         ),
         decisions=decisions,
         champions=champions_of(events),
-        alerts=newest_first(ALERTS.read(ws, namespace)),
-        windows=windows_of(measured, settings.training.metric),
+        alerts=newest_first(ALERTS.newest(ws, namespace, MOST_RECORDS)),
+        windows=windows_of(_windows(ws, namespace, settings.training.metric), settings.training.metric),
         newest_run=tuple(stage for stage in stages if stage.run_id == stages[-1].run_id),
         flows=flows_of(stages),
         timings=timings_of(stages),
@@ -222,6 +232,36 @@ def gather(ws: Workspace, namespace: Namespace, spine: LabelSpine, settings: Use
         ran_with=tuple(sorted({stage.platform_version for stage in stages})),
         never_scored=_never_scored(stages),
     )
+
+
+def _together(ws: Workspace, namespace: Namespace) -> list[PerformanceRecord]:
+    """Return what was realised of all versions together, without slices."""
+    filters: list[Filter] = [("basis", "=", "recent"), ("alias", "=", CHAMPION)]
+    return _performance(
+        ws,
+        namespace,
+        filters,
+        lambda frame: frame.filter(nw.col("model_version").is_null() & nw.col("slice").is_null()),
+    )
+
+
+def _windows(ws: Workspace, namespace: Namespace, metric: str) -> list[PerformanceRecord]:
+    """Return what was measured last of each window."""
+    shown = [metric, baseline.metric(metric), COVERAGE]
+    filters: list[Filter] = [
+        ("basis", "in", ["estimated", "realised"]), ("alias", "=", CHAMPION), ("metric", "in", shown)
+    ]  # fmt: skip
+    by = ["window_start", "window_end", "basis", "metric"]
+    return _performance(ws, namespace, filters, lambda frame: frame.unique(subset=by, keep="last", order_by=["as_of"]))
+
+
+def _performance(
+    ws: Workspace, namespace: Namespace, filters: list[Filter], among: Callable[[Frame], Frame]
+) -> list[PerformanceRecord]:
+    if not ws.tables.exists(PERFORMANCE_METRICS.full_name(namespace)):
+        return []
+    frame = among(PERFORMANCE_METRICS.frame(ws, namespace, filters)).sort("as_of", descending=True).head(MOST_RECORDS)
+    return PERFORMANCE_METRICS.records(ws.frames.collect(frame, at_most=MOST_RECORDS, what="performance on record"))
 
 
 def _never_scored(stages: tuple[StageRecord, ...]) -> int:

@@ -13,9 +13,12 @@ from mlplatform.monitoring.performance_metrics import CALIBRATION_RATIO
 from mlplatform.naming import CHAMPION
 from mlplatform.ops.records import AlertRecord, DriftRecord, PerformanceRecord, StageRecord
 from mlplatform.ops.stage_runs import DONE
+from mlplatform.protocols.tables import Filter
 from mlplatform.statistics import baseline
 
 CRITICAL = "critical"
+DRIFT_SHOWN: list[Filter] = [("baseline", "=", TRAINING), ("metric", "in", ["psi", "missing"])]
+"""Of the distances on record, those that the report shows."""
 # Stages that every row passes once: their counts may be added up over the runs.
 _ADDED_UP = ("ingest", "refine", "features", "score")
 # A training takes all rows known by then again: only its newest count says something.

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
+import narwhals as nw
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -14,14 +15,19 @@ import pyarrow as pa
 from mlplatform.as_of import parse_as_of
 from mlplatform.features.training_set import PREDICTION
 from mlplatform.naming import CHAMPION, Namespace
+from mlplatform.protocols.frames import Frame
+from mlplatform.protocols.tables import Filter
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.spine import LABEL_KNOWN_AT, LABELS, LabelSpine
 from mlplatform.scoring.predictions import PREDICTIONS
+from mlplatform.statistics.intervals import wilson
 
 DECILES = 10
+MOST_ROWS = 200_000
+"""How many rows are taken into memory at most."""
 # A name of ours: a label column could be called as one of the predictions' columns.
 _LABEL = "_label"
-_NORMAL_95 = 1.959963984540054
+_MOST_STEPS = 100_000
 
 
 @dataclass(frozen=True)
@@ -84,9 +90,15 @@ class Outcomes:
 
 
 def read_outcomes(
-    ws: Workspace, namespace: Namespace, spine: LabelSpine, task: str, until: datetime | None
+    ws: Workspace,
+    namespace: Namespace,
+    spine: LabelSpine,
+    task: str,
+    until: datetime | None,
+    *,
+    most: int = MOST_ROWS,
 ) -> Outcomes:
-    """Read predictions and known labels.
+    """Read predictions and known labels, as counts and means; of few rows the rows themselves.
 
     Args:
         ws: The workspace.
@@ -94,20 +106,38 @@ def read_outcomes(
         spine: Its label spine.
         task: `classification` or `regression`.
         until: Labels known later are not looked at; None looks at all.
+        most: How many rows are taken into memory. The bins of more are cut by a sample of so many, and counted whole.
     """
     name, keys = namespace.gold(PREDICTIONS), list(spine.primary_keys)
     if not ws.tables.exists(name):
         return Outcomes()
-    predictions = ws.tables.to_arrow(
-        name, at_most=10**9, columns=[*keys, PREDICTION, "as_of", "model_version"], filters=[("alias", "=", CHAMPION)]
+    columns = [*keys, PREDICTION, "as_of", "model_version"]
+    predictions = ws.frames.read(name, columns=columns, filters=[("alias", "=", CHAMPION)])
+    counted = predictions.group_by("as_of", "model_version").agg(
+        nw.len().alias("rows"), nw.col(PREDICTION).sum().alias("sum")
     )
-    if not predictions.num_rows:
+    steps = ws.frames.collect(counted, at_most=_MOST_STEPS, what="predictions by step")
+    if not steps.num_rows:
         return Outcomes()
+    if not ws.tables.exists(namespace.gold(LABELS)):
+        return Outcomes(scored=_by_step(steps, None))
     labelled = _with_labels(ws, namespace, spine, predictions, until)
+    found = ws.frames.collect(labelled.head(most), at_most=most, what="predictions whose label is known")
+    rows: Frame = labelled if found.num_rows == most else ws.frames.of(found)
+    turned_out = rows.group_by("as_of").agg(nw.len().alias("rows"), nw.col(_LABEL).sum().alias("sum"))
+    known = ws.frames.collect(turned_out, at_most=_MOST_STEPS, what="labels by step") if found.num_rows else None
+    bins: tuple[Decile, ...] = ()
+    if task == "classification":
+        few = found.num_rows < most
+        bins = (
+            deciles(found.column(PREDICTION), found.column(_LABEL))
+            if few
+            else _counted_deciles(ws, labelled, keys, most)
+        )
     return Outcomes(
-        scored=_by_step(predictions, labelled),
-        deciles=deciles(labelled.column(PREDICTION), labelled.column(_LABEL)) if task == "classification" else (),
-        rows_known=labelled.num_rows,
+        scored=_by_step(steps, known),
+        deciles=bins,
+        rows_known=sum(cast("list[int]", known.column("rows").to_pylist())) if known is not None else 0,
     )
 
 
@@ -128,8 +158,7 @@ def deciles(predictions: pa.ChunkedArray[Any], labels: pa.ChunkedArray[Any]) -> 
     scores, truth = scores[usable], truth[usable]
     if not scores.size:
         return ()
-    edges = np.unique(np.quantile(scores, np.linspace(0, 1, DECILES + 1)[1:-1]))
-    index = np.searchsorted(edges, scores, side="right")
+    index = np.searchsorted(_edges(scores), scores, side="right")
     bins = []
     for place in np.unique(index):
         mine = index == place
@@ -140,55 +169,65 @@ def deciles(predictions: pa.ChunkedArray[Any], labels: pa.ChunkedArray[Any]) -> 
     return tuple(bins)
 
 
-def wilson(rate: float, rows: int) -> tuple[float, float]:
-    """Return the 95% score interval of a rate (Wilson, "Probable Inference", JASA 1927): sound for rare events too.
-
-    Examples:
-        >>> [round(end, 3) for end in wilson(0.0, 10)]
-        [0.0, 0.278]
-    """
-    square = _NORMAL_95**2
-    center = (rate + square / (2 * rows)) / (1 + square / rows)
-    half = _NORMAL_95 * math.sqrt(rate * (1 - rate) / rows + square / (4 * rows**2)) / (1 + square / rows)
-    return max(0.0, center - half), min(1.0, center + half)
-
-
 def _with_labels(
-    ws: Workspace, namespace: Namespace, spine: LabelSpine, predictions: pa.Table, until: datetime | None
-) -> pa.Table:
-    name, keys = namespace.gold(LABELS), list(spine.primary_keys)
+    ws: Workspace, namespace: Namespace, spine: LabelSpine, predictions: Frame, until: datetime | None
+) -> Frame:
+    keys = list(spine.primary_keys)
     # Scored twice (after a rescore with a newer champion): the first prediction is the one that was acted on.
-    first = predictions.sort_by([("as_of", "ascending"), ("model_version", "ascending")])
-    first = first.group_by(keys, use_threads=False).aggregate([(PREDICTION, "first"), ("as_of", "first")])
-    first = first.rename_columns([*keys, PREDICTION, "as_of"])
-    if ws.tables.exists(name):
-        filters = [(LABEL_KNOWN_AT, "<=", until)] if until is not None else []
-        labels = ws.tables.to_arrow(name, at_most=10**9, columns=[*keys, spine.label], filters=filters)
-    else:
-        labels = predictions.schema.empty_table().select(keys).append_column(spine.label, pa.array([], pa.float64()))
-    labels = labels.set_column(labels.num_columns - 1, _LABEL, labels.column(spine.label).cast(pa.float64()))
-    return first.join(labels, keys=keys, join_type="inner")
+    first = predictions.unique(subset=keys, keep="first", order_by=["as_of", "model_version"])
+    filters: list[Filter] = [(LABEL_KNOWN_AT, "<=", until)] if until is not None else []
+    labels = ws.frames.read(namespace.gold(LABELS), columns=[*keys, spine.label], filters=filters)
+    known = labels.select(*keys, nw.col(spine.label).cast(nw.Float64).alias(_LABEL))
+    return first.join(known, on=keys, how="inner").select(*keys, PREDICTION, "as_of", _LABEL)
 
 
-def _by_step(predictions: pa.Table, labelled: pa.Table) -> tuple[ScoredStep, ...]:
-    turned_out = {
-        row["as_of"]: row
-        for row in labelled.group_by("as_of").aggregate([(_LABEL, "count"), (_LABEL, "mean")]).to_pylist()
-    }
-    steps = predictions.group_by("as_of").aggregate(
-        [(PREDICTION, "count"), (PREDICTION, "mean"), ("model_version", "distinct")]
+def _counted_deciles(ws: Workspace, labelled: Frame, keys: Sequence[str], most: int) -> tuple[Decile, ...]:
+    """Return the reliability curve of more rows than are taken into memory: its bins are cut by a sample of them."""
+    usable = labelled.filter(nw.col(PREDICTION).is_finite() & nw.col(_LABEL).is_finite())
+    sample = ws.frames.collect(
+        ws.frames.sample(usable, keys=keys, at_most=most, seed=0), at_most=most, what="a sample of predictions"
     )
+    if not sample.num_rows:
+        return ()
+    place = nw.lit(0)
+    for edge in _edges(_floats(sample.column(PREDICTION))):
+        place = place + (nw.col(PREDICTION) >= float(edge)).cast(nw.Int64)
+    binned = usable.select(PREDICTION, _LABEL, place.alias("place")).group_by("place")
+    counted = binned.agg(
+        nw.len().alias("rows"),
+        nw.col(PREDICTION).min().alias("lowest"),
+        nw.col(PREDICTION).max().alias("highest"),
+        nw.col(PREDICTION).mean().alias("predicted"),
+        nw.col(_LABEL).mean().alias("observed"),
+    )
+    rows = ws.frames.collect(counted, at_most=DECILES, what="deciles of predictions").sort_by("place")
+    bins = []
+    for row in rows.drop_columns(["place"]).to_pylist():
+        low, high = wilson(row["observed"], row["rows"])
+        bins.append(Decile(**row, low=low, high=high))
+    return tuple(bins)
+
+
+def _edges(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return np.unique(np.quantile(scores, np.linspace(0, 1, DECILES + 1)[1:-1]))
+
+
+def _by_step(predictions: pa.Table, known: pa.Table | None) -> tuple[ScoredStep, ...]:
+    turned_out = {row["as_of"]: row for row in known.to_pylist()} if known is not None else {}
+    steps: dict[datetime, list[dict[str, Any]]] = {}
+    for row in predictions.sort_by([("as_of", "ascending"), ("model_version", "ascending")]).to_pylist():
+        steps.setdefault(row["as_of"], []).append(row)
     scored = []
-    for row in steps.sort_by("as_of").to_pylist():
-        outcome = turned_out.get(row["as_of"], {})
+    for as_of, rows in steps.items():
+        outcome, count = turned_out.get(as_of), sum(row["rows"] for row in rows)
         scored.append(
             ScoredStep(
-                as_of=parse_as_of(row["as_of"]),
-                rows=row[f"{PREDICTION}_count"],
-                mean=row[f"{PREDICTION}_mean"],
-                versions=tuple(sorted(row["model_version_distinct"])),
-                rows_known=outcome.get(f"{_LABEL}_count", 0),
-                observed=outcome.get(f"{_LABEL}_mean"),
+                as_of=parse_as_of(as_of),
+                rows=count,
+                mean=sum(row["sum"] for row in rows) / count,
+                versions=tuple(row["model_version"] for row in rows),
+                rows_known=outcome["rows"] if outcome else 0,
+                observed=outcome["sum"] / outcome["rows"] if outcome else None,
             )
         )
     return tuple(scored)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -12,63 +11,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mlplatform.protocols.column_counts import Cells, ColumnCounts
+
+_THREADS = 2
 Floats = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class ColumnCounts:
-    """How a column's rows lie in given cells, with its moments.
-
-    Attributes:
-        rows: All rows.
-        nulls: Rows without a value; NaN counts as null.
-        cells: Rows in each cell.
-        mean: Of the finite values; None without any, and for categories.
-        squares: Sum of their squared deviations from the mean.
-        smallest: Smallest value; None without any.
-        largest: Largest value.
-    """
-
-    rows: int
-    nulls: int
-    cells: list[int]
-    mean: float | None = None
-    squares: float | None = None
-    smallest: float | None = None
-    largest: float | None = None
-
-    @property
-    def values(self) -> int:
-        """Rows that have a value."""
-        return self.rows - self.nulls
-
-    @property
-    def deviation(self) -> float | None:
-        """Standard deviation (of the population) of the values."""
-        return None if self.squares is None or not self.values else math.sqrt(self.squares / self.values)
-
-    def plus(self, other: ColumnCounts) -> ColumnCounts:
-        """Return the counts of both together.
-
-        Mean and squares by the pairwise update of Chan, Golub and LeVeque, "Algorithms for Computing the Sample
-        Variance", 1983: adding up squares would lose the digits of columns whose mean is large.
-        """
-        mean, squares = self.mean, self.squares
-        if mean is None or squares is None:
-            mean, squares = other.mean, other.squares
-        elif other.mean is not None and other.squares is not None:
-            total, gap = self.values + other.values, other.mean - mean
-            squares += other.squares + gap * gap * self.values * other.values / total
-            mean += gap * other.values / total
-        return ColumnCounts(
-            rows=self.rows + other.rows,
-            nulls=self.nulls + other.nulls,
-            cells=[mine + more for mine, more in zip(self.cells, other.cells, strict=True)],
-            mean=mean,
-            squares=squares,
-            smallest=_either(min, self.smallest, other.smallest),
-            largest=_either(max, self.largest, other.largest),
-        )
 
 
 def count_column(
@@ -122,6 +68,24 @@ def _numbers(column: pa.ChunkedArray[Any] | pa.Array[Any]) -> Floats:
     return np.asarray(numbers.to_numpy(zero_copy_only=False), dtype=np.float64)
 
 
-def _either(choose: Callable[[list[float]], float], one: float | None, other: float | None) -> float | None:
-    known = [value for value in (one, other) if value is not None]
-    return choose(known) if known else None
+def count_batches(cells: Mapping[str, Cells], batches: Iterable[pa.RecordBatch | pa.Table]) -> dict[str, ColumnCounts]:
+    """Count batches of rows in cells; two columns at a time, each batch once.
+
+    Args:
+        cells: Column -> its cells.
+        batches: Rows; a column that the first batch lacks is left out.
+
+    Returns:
+        Column -> counts. Without any batch: nothing.
+    """
+    found: dict[str, ColumnCounts] = {}
+    edges = {name: None if of.edges is None else np.asarray(of.edges, dtype=np.float64) for name, of in cells.items()}
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for batch in batches:
+            names = [name for name in cells if name in batch.schema.names]
+            counted = pool.map(
+                lambda name, rows=batch: count_column(rows.column(name), edges[name], cells[name].categories), names
+            )
+            for name, counts in zip(names, counted, strict=True):
+                found[name] = found[name].plus(counts) if name in found else counts
+    return found

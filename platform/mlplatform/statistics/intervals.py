@@ -9,7 +9,8 @@ from mlplatform.statistics.metrics import Vector
 
 Interval = tuple[float, float]
 LEVEL = 0.95
-_NORMAL = 1.959963984540054  # of the two-sided 95% level
+NORMAL = 1.959963984540054
+"""Of the two-sided 95% level."""
 _DRAWS, _SEED = 200, 0
 
 
@@ -37,17 +38,17 @@ def interval(name: str, labels: Vector, predictions: Vector, *, resample: bool =
     if labels.size < 2:  # noqa: PLR2004  (one row has no spread)
         return None
     if name == "label_mean" and np.isin(labels, (0.0, 1.0)).all():
-        return _wilson(labels)
+        return wilson(float(labels.mean()), labels.size)
     of_rows = losses(name, labels, predictions)
     if of_rows is not None:
-        middle, half = float(of_rows.mean()), _NORMAL * float(of_rows.std(ddof=1)) / float(np.sqrt(of_rows.size))
+        middle, half = float(of_rows.mean()), NORMAL * float(of_rows.std(ddof=1)) / float(np.sqrt(of_rows.size))
         low, high = middle - half, middle + half
         return (float(np.sqrt(max(low, 0.0))), float(np.sqrt(high))) if name == "rmse" else (low, high)
     if name == "roc_auc":
         auc = delong(labels, predictions)
         if auc is None:
             return None
-        area, half = auc[0], _NORMAL * auc[1]
+        area, half = auc[0], NORMAL * auc[1]
         return max(0.0, area - half), min(1.0, area + half)
     if resample and name in metrics.METRICS:
         return _bootstrap(name, labels, predictions)
@@ -74,10 +75,16 @@ def losses(name: str, labels: Vector, predictions: Vector) -> Vector | None:
     return predictions if name == "prediction_mean" else None
 
 
-def _wilson(labels: Vector) -> Interval:
-    rows, rate, square = labels.size, float(labels.mean()), _NORMAL**2
+def wilson(rate: float, rows: int) -> Interval:
+    """Return the 95% score interval of a rate (Wilson, "Probable Inference", JASA 1927): sound for rare events too.
+
+    Examples:
+        >>> [round(end, 3) for end in wilson(0.0, 10)]
+        [0.0, 0.278]
+    """
+    square = NORMAL**2
     center = (rate + square / (2 * rows)) / (1 + square / rows)
-    half = _NORMAL * float(np.sqrt(rate * (1 - rate) / rows + square / (4 * rows**2))) / (1 + square / rows)
+    half = NORMAL * float(np.sqrt(rate * (1 - rate) / rows + square / (4 * rows**2))) / (1 + square / rows)
     return max(0.0, center - half), min(1.0, center + half)
 
 

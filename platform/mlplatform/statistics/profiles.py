@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, cast
 
@@ -13,8 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlplatform.errors import StageError
+from mlplatform.protocols.column_counts import Cells, ColumnCounts
+from mlplatform.statistics import counts as counting
 from mlplatform.statistics import edges as edging
-from mlplatform.statistics.counts import ColumnCounts, Floats, as_floats, count_column
+from mlplatform.statistics.counts import Floats, as_floats, count_column
 from mlplatform.types import is_number
 
 BINS = 10
@@ -24,7 +25,6 @@ FORMAT = 3
 _ON_VALUES = 2
 """The format in which edges lay on values; read as well, its edges moved."""
 _RARE = 5
-_THREADS = 2
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,11 @@ class ColumnProfile:
         if self.kind == "category":
             return self.categories[0] if self.categories else None
         return self.median
+
+    @property
+    def where(self) -> Cells:
+        """The cells."""
+        return Cells(self.edges) if self.kind == "numeric" else Cells(None, self.categories)
 
     def count(self, column: pa.ChunkedArray[Any] | pa.Array[Any]) -> ColumnCounts:
         """Count another column's rows in this profile's cells.
@@ -134,8 +139,13 @@ def profile_table(rows: pa.Table) -> dict[str, ColumnProfile]:
     return profiles
 
 
+def cells_of(profile: Profile) -> dict[str, Cells]:
+    """Return the cells of each column."""
+    return {name: column.where for name, column in profile.items()}
+
+
 def count_batches(profile: Profile, batches: Iterable[pa.RecordBatch | pa.Table]) -> dict[str, ColumnCounts]:
-    """Count batches of rows in the cells of a profile; two columns at a time, each batch once.
+    """Count batches of rows in the cells of a profile; see `counts.count_batches`.
 
     Args:
         profile: Whose cells.
@@ -144,15 +154,7 @@ def count_batches(profile: Profile, batches: Iterable[pa.RecordBatch | pa.Table]
     Returns:
         Column -> counts. Without any batch: nothing.
     """
-    profiles: dict[str, ColumnCounts] = {}
-    with ThreadPoolExecutor(_THREADS) as pool:
-        for batch in batches:
-            names = [name for name in profile if name in batch.schema.names]
-            columns = [batch.column(name) for name in names]
-            counted = pool.map(lambda pair: profile[pair[0]].count(pair[1]), zip(names, columns, strict=True))
-            for name, counts in zip(names, counted, strict=True):
-                profiles[name] = profiles[name].plus(counts) if name in profiles else counts
-    return profiles
+    return counting.count_batches(cells_of(profile), batches)
 
 
 def to_dict(

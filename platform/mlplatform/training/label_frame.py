@@ -52,8 +52,8 @@ class LabelFrame:
 
 
 @dataclass(frozen=True)
-class LabelCounts:
-    """How many labels there are; of a classification, how many of each class (a regression's say nothing)."""
+class ClassCounts:
+    """How many labels there are; of a classification, how many of each class (of a regression they say nothing)."""
 
     rows: int
     positives: int
@@ -113,16 +113,15 @@ class KnownLabels:
         """Return those of them that were not known by a moment."""
         return replace(self, known=(*self.known, (LABEL_KNOWN_AT, ">", moment)))
 
-    def count(self) -> LabelCounts:
-        """Count them, one aggregate."""
-        label = nw.col(self.spine.label).cast(nw.Float64())
+    def count(self, newer_than: datetime) -> tuple[int, ClassCounts]:
+        """Count them, and those of them that were not known by a moment, in one aggregate."""
+        label, newer = nw.col(self.spine.label).cast(nw.Float64()), nw.col(LABEL_KNOWN_AT) > newer_than
+        parts = {"rows": newer, "positives": newer & (label == 1), "negatives": newer & (label == 0)}
         counted = self._labels().select(
-            nw.len().alias("rows"),
-            (label == 1).cast(nw.Int64()).sum().alias("positives"),
-            (label == 0).cast(nw.Int64()).sum().alias("negatives"),
+            nw.len().alias("all"), *(part.cast(nw.Int64()).sum().alias(name) for name, part in parts.items())
         )
-        rows = self.ws.frames.collect(counted, at_most=1, what="the number of known labels").to_pylist()
-        return LabelCounts(**{name: int(value or 0) for name, value in rows[0].items()})
+        (counts,) = self.ws.frames.collect(counted, at_most=1, what="the number of known labels").to_pylist()
+        return counts["all"], ClassCounts(*(int(counts[name] or 0) for name in parts))
 
     def frame(self, *, at_most: int, seed: int, rows: int | None = None) -> LabelFrame:
         """Return them with their spine rows; of more than `at_most`, a sample.

@@ -192,6 +192,38 @@ def test_a_changed_expression_gives_one_unit_in_the_whole_column(ws, tiny, new):
     assert contents(ws) == new["Yearly"]
 
 
+class Narrow(Monthly):
+    """Its SQL gives an int for the bigint that is declared, and nothing at all for the region."""
+
+    columns = tuple(
+        {
+            "seats": Column("seats", "bigint", "Seats", sql="try_cast(seats AS int)"),
+            "region": Column("region", "string", "Where the customer is", sql="NULL"),
+        }.get(item.name, item)
+        for item in Monthly.columns
+    )
+
+
+class NarrowYearly(Narrow):
+    """The same, with the price by year."""
+
+    columns = tuple(
+        replace(item, sql="12 * try_cast(price AS double)") if item.name == "price" else item for item in Narrow.columns
+    )
+
+
+def test_sql_of_other_types_than_declared_is_refined_again_too(tmp_path, tiny):
+    with LocalWorkspace.open(root=tmp_path / "narrow") as ws:
+        run(ws, tiny, Narrow, NOW, "ingest", "refine")
+        before = ws.tables.to_arrow(f"dev.{NAME}.silver_signups", at_most=1000).sort_by("account")
+        run(ws, tiny, NarrowYearly, NOW, "refine")
+        after = ws.tables.to_arrow(f"dev.{NAME}.silver_signups", at_most=1000).sort_by("account")
+    assert before.schema.field("seats").type == after.schema.field("seats").type == pa.int64()
+    assert after.column("seats").equals(before.column("seats"))
+    assert after.column("region").null_count == after.num_rows > 0
+    assert after.column("price").to_pylist() == [12 * price for price in before.column("price").to_pylist()]
+
+
 @pytest.mark.parametrize("silver", [Northern, Yearly])
 def test_rows_that_no_longer_go_on_are_gone_everywhere_and_come_back(ws, tiny, new, silver):
     run(ws, tiny, silver)

@@ -13,7 +13,7 @@ from deltalake import DeltaTable
 
 from mlplatform.as_of import parse_as_of
 from mlplatform.errors import UsageError
-from mlplatform.monitoring.late_labels import predictions_with_labels
+from mlplatform.monitoring.judging import predictions_with_labels
 from mlplatform.naming import CHALLENGER, CHAMPION
 from mlplatform.pipeline import Pipeline
 from mlplatform.simulation import simulate
@@ -222,7 +222,8 @@ def test_predictions_asked_for_later_disturb_neither_windows_nor_performance(tmp
         through = parse_as_of(details["learned_through"])
         use_case = open_tiny(again, tiny.folder)
         context = use_case.context(again, parse_as_of(STEPS[1]), "run")
-        judged = predictions_with_labels(context, use_case.label_spine(), CHAMPION).rows
+        with predictions_with_labels(context, use_case.label_spine()) as of_alias:
+            judged = of_alias[CHAMPION].load().rows
         assert judged.num_rows > 0
         assert pc.min(judged.column("signed_up_at")).as_py() > through
 

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from mlplatform.as_of import parse_as_of
-from mlplatform.config.settings import UseCaseSettings
+from mlplatform.config.settings import GateSettings, UseCaseSettings
 from mlplatform.gate.champion_gate import ChampionGate
 from mlplatform.gate.checks.base import CheckResult, Evidence, FeatureFacts, GateCheck, ModelSignature
-from mlplatform.gate.decision import Decision, decision_id
+from mlplatform.gate.checks.evidence import EnoughEvidence
+from mlplatform.gate.decision import Decision, decision_id, limits_text
 from mlplatform.statistics import metrics
 from mlplatform.statistics.metrics import Metric
 
@@ -332,3 +333,20 @@ def test_the_id_names_versions_time_and_rows():
         ("dev.x.model", 2, 1, AS_OF, "other"),
     ]
     assert len({decision_id(*item) for item in (same, *others)}) == 6
+
+
+def test_a_decision_s_id_does_not_depend_on_the_bound_of_its_evidence():
+    plain = GateSettings(floor=0.7)
+    assert limits_text(plain) == limits_text(GateSettings(floor=0.7, max_rows=1000))
+    assert json.loads(limits_text(plain)) == {
+        name: value for name, value in plain.model_dump(mode="json").items() if name != "max_rows"
+    }
+
+
+@pytest.mark.parametrize(("known", "says"), [(ROWS, "600 labelled rows,"), (5200, "600 labelled rows of 5200,")])
+def test_the_evidence_says_of_how_many_rows_it_is_a_sample(known, says):
+    sample = Evidence(LABELS, GOOD, champion=None, source={"known_rows": known})
+    assert EnoughEvidence(settings()).run(sample).detail.startswith(says)
+    result = EnoughEvidence(settings(min_positives=400)).run(sample)
+    assert result.status == "fail"
+    assert ("gate.max_rows" in result.detail) == (known > ROWS)

@@ -5,11 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import duckdb
+import narwhals as nw
 import pyarrow as pa
-from hypothesis import given
+import pyarrow.compute as pc
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlplatform.monitoring.late_labels import Judged, join_labels
+from mlplatform.monitoring.late_labels import Judged, labelled
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 TIME = pa.timestamp("us", tz="UTC")
@@ -35,7 +38,11 @@ def labels(*rows: tuple[str, int, float, int]) -> pa.Table:
 
 
 def judged(made: pa.Table, known: pa.Table, as_of: int) -> Judged:
-    return join_labels(made, known, ["id", "at"], "at", day(as_of), day(as_of) - HORIZON)
+    usable = known.filter(pc.less_equal(known.column("label_known_at"), pa.scalar(day(as_of), TIME)))
+    champions = made.append_column("alias", pa.array(["champion"] * made.num_rows, pa.string()))
+    frames = (nw.from_native(duckdb.from_arrow(rows)).lazy() for rows in (champions, usable))
+    joined = labelled(*frames, ["id", "at"], "bad")
+    return Judged(joined.to_native().to_arrow_table(), "at", day(as_of) - HORIZON)
 
 
 def counts(found: Judged) -> tuple[int, int, int, int]:
@@ -53,6 +60,7 @@ def test_a_label_counts_from_the_moment_it_is_known():
     assert counts(judged(MADE, KNOWN, 12)) == (3, 2, 0, 1)
 
 
+@settings(max_examples=20, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 30), st.booleans(), st.integers(0, 40)), max_size=30), st.integers(0, 60))
 def test_scored_is_known_and_waiting_and_never(rows: list[tuple[int, bool, int]], as_of: int):
     made = predictions(*((f"e{place}", at, 0.5, 1, at) for place, (at, _, _) in enumerate(rows)))
@@ -87,6 +95,7 @@ def test_windows_go_by_the_prediction_time_or_by_the_time_the_label_became_known
     assert known == ["c"]
 
 
+@settings(max_examples=20, deadline=None)
 @given(st.lists(st.integers(0, 20), max_size=20), st.integers(-1, 20), st.integers(0, 10))
 def test_a_window_cut_out_of_the_ordered_rows_is_the_one_filtered(times: list[int], start: int, length: int):
     made = predictions(*((f"e{place}", at, 0.5, 1, at) for place, at in enumerate(times)))

@@ -14,7 +14,8 @@ from mlplatform.ops.records import AlertRecord, DriftRecord, GateEvent, Performa
 from mlplatform.reporting import formats
 from mlplatform.reporting.decisions import champions_of, decisions_of
 from mlplatform.reporting.observations import drift_of, flows_of, newest_first, performance_of, timings_of
-from mlplatform.reporting.outcomes import deciles, wilson
+from mlplatform.reporting.outcomes import deciles
+from mlplatform.statistics.intervals import wilson
 
 AS_OF = parse_as_of("2006-01-01")
 LATER = parse_as_of("2007-01-01")

@@ -453,6 +453,15 @@ def test_values_that_are_not_finite_are_named_and_not_drawn_as_numbers():
     assert "not finite" in page.text
 
 
+@pytest.mark.parametrize(
+    ("known", "says"), [(None, "5,150 labelled rows"), (5150, "5,150 labelled rows"), (52000, "a sample of 52,000")]
+)
+def test_a_decision_says_when_its_rows_are_a_sample(known: int | None, says: str):
+    page = render(empty(decisions=(decision(known_rows=known),)), NOW)
+    assert says in page
+    assert ("a sample of" in page) == (known == 52000)
+
+
 def test_importing_the_report_loads_no_plotting_library():
     code = (
         "import sys, mlplatform.reporting.report\n"

@@ -133,3 +133,21 @@ def test_a_frame_of_nothing_but_nulls_trains_or_says_why() -> None:
     trained, _, _ = run(trainer(boosted), given)
     assert trained.without_values["fitted"] == ["a", "kind"]
     assert np.ptp(trained.holdout_predictions) == 0
+
+
+@pytest.mark.parametrize(("given", "written"), [({}, None), ({"max_rows": None}, None), ({"max_rows": 5000}, 5000)])
+def test_a_key_is_what_it_was_before_trainings_were_bounded(given: dict[str, Any], written: int | None) -> None:
+    import hashlib
+    import json
+
+    import sklearn
+
+    from mlplatform.code_digest import code_digest
+    from mlplatform.protocols.lineage import RULE
+    from mlplatform.training.candidate import training_key
+
+    options = UseCaseSettings.model_validate(SETTINGS | {"training": {"metric": "roc_auc", "min_rows": 10, **given}})
+    before = options.training.model_dump(mode="json") | {"max_rows": written}
+    text = json.dumps(["d", before, code_digest(SimpleNamespace), sklearn.__version__, RULE])
+    key = training_key(SimpleNamespace(), data(), options)  # type: ignore[arg-type]
+    assert key == hashlib.sha256(text.encode()).hexdigest()[:16]

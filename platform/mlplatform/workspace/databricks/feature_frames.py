@@ -42,7 +42,7 @@ class SparkFrame:
         """
         if is_lazy(frame):
             frame = frame.to_native()
-        if hasattr(frame, "toArrow"):
+        if is_spark_frame(frame):
             return cls(frame, frame_schema(frame, of=what))
         table = frame_in(frame, of=what)
         return cls(spark.createDataFrame(table), table.schema, table)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -15,13 +15,15 @@ from mlplatform.errors import TableError
 from mlplatform.naming import ObjectName, quote
 from mlplatform.protocols.frames import Collection, Frame, note_collection, too_many
 from mlplatform.protocols.table_checks import check_columns
+from mlplatform.workspace.databricks import cell_counts
 from mlplatform.workspace.databricks.spark_errors import translated_spark
-from mlplatform.workspace.databricks.spark_frames import arrow_schema, lifted, spark_or_arrow, uploaded
+from mlplatform.workspace.databricks.spark_frames import arrow_schema, conformed, lifted, spark_or_arrow, uploaded
 from mlplatform.workspace.shared.frames import filtered, is_lazy
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
+    from mlplatform.protocols.column_counts import Cells, ColumnCounts
     from mlplatform.protocols.tables import Filter, FrameLike
     from mlplatform.workspace.databricks.unity import Unity
 
@@ -92,6 +94,12 @@ class DatabricksFrames:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
+    @contextmanager
+    def conformed(self, rows: FrameLike, schema: pa.Schema, table: str) -> Iterator[Frame]:
+        """Give rows in exactly the declared columns and types; values are cast when they are computed."""
+        with conformed(self._unity, rows, schema, table) as df:
+            yield nw.from_native(df)
+
     def collect(self, frame: Frame, *, at_most: int, what: str) -> pa.Table:
         """Return a frame's rows as Arrow, in normal types."""
         bound = at_most if self.ceiling is None else min(at_most, self.ceiling)
@@ -122,6 +130,19 @@ class DatabricksFrames:
                 F.count("*"), F.bit_xor("hash"), F.sum(F.col("hash").cast("decimal(20,0)")).cast("string")
             ).collect()[0]
         return ":".join(f"{int(value or 0) & _WORD:x}" for value in row)
+
+    def count_cells(self, rows: FrameLike, cells: Mapping[str, Cells]) -> dict[str, ColumnCounts]:
+        """Count columns in cells by one query; a row for each cell comes back."""
+        df: DataFrame = self.of(rows).to_native()
+        present = {name: of for name, of in cells.items() if name in df.columns}
+        if not present:
+            return {}
+        counted = self.collect(
+            nw.from_native(cell_counts.grouped(df, present)),
+            at_most=sum(of.number + 1 for of in present.values()),
+            what="counts of columns in cells",
+        )
+        return cell_counts.counts(counted, present)
 
     def sample(self, frame: Frame, *, keys: Sequence[str], at_most: int, seed: int) -> Frame:
         """Return the rows whose keys have the smallest MD5 together with the seed."""

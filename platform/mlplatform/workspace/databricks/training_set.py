@@ -65,6 +65,10 @@ class DatabricksTrainingSet(SpineWithFeatures):
         """Yield the rows as Arrow batches."""
         return iter(self.to_arrow(as_recorded=as_recorded).to_batches())
 
+    def to_rows(self, *, as_recorded: bool = False) -> DataFrame:
+        """Return the rows as a Spark DataFrame."""
+        return self.load_df(as_recorded=as_recorded)
+
     @property
     def _schema(self) -> pa.Schema:
         labels = [self._spine.field(name).with_nullable(True) for name in self._labels]

@@ -26,7 +26,7 @@ from mlplatform.protocols.table_checks import check_type
 from mlplatform.protocols.tables import Transaction, WriteResult
 from mlplatform.workspace.local import duck
 from mlplatform.workspace.local.data_files import FILE_BYTES, HOOKS, MEMORY_LIMIT, WRITER, replace, write
-from mlplatform.workspace.local.merge import TableChange, layout, plan_merge, plan_replacement
+from mlplatform.workspace.local.merge import TableChange, layout, plan_merge, plan_replacement, refuse_incomplete
 from mlplatform.workspace.local.rows import ArrowSource, Counted, RowSource, as_rows
 from mlplatform.workspace.local.transaction_log import are_committed
 
@@ -182,6 +182,8 @@ def merge(path: Path, name: str, rows: RowSource | pa.Table, keys: Sequence[str]
         existing = duck.arrow_schema(table).names
         new = [field.with_nullable(True) for field in source.schema if field.name not in existing]
         if new:
+            with duck.connect(scratch, memory_limit=MEMORY_LIMIT) as connection:
+                refuse_incomplete(connection, table, source, keys)
             table.alter.add_columns(Schema.from_arrow(pa.schema(new)).fields, post_commithook_properties=HOOKS)
         with duck.connect(scratch, memory_limit=MEMORY_LIMIT) as connection:
             change = plan_merge(connection, table, path, source, _layout(table) or list(keys))

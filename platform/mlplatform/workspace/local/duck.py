@@ -59,9 +59,9 @@ def connect(scratch: Path, *, memory_limit: str | None = None) -> Iterator[duckd
 
 
 def close_instances(scratch: Path) -> None:
-    """Close the instances that spill to a folder: one that spilled there cannot do so once the folder is gone."""
+    """Close the instances that spill to a folder, or below: none can spill once the folder is gone."""
     with _starting:
-        for place in [place for place in _instances if place[1] == scratch]:
+        for place in [place for place in _instances if place[1].is_relative_to(scratch)]:
             _instances.pop(place).close()
 
 

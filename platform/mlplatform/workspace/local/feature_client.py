@@ -176,6 +176,7 @@ class LocalFeatureClient(FeatureClientBase[RowsToScore, OpenDeltaTable, LocalTra
             tables={name: table.handle for name, table in request.tables.items()},
             functions=request.functions,
             scratch=request.scratch,
+            spill=self._delta_tables.scratch,
             memory_limit=self.memory_limit,
         )
         at_once = min(batch_rows or duck.BATCH_ROWS, duck.BATCH_ROWS)

@@ -80,7 +80,7 @@ def _extended(
 ) -> pa.Table:
     if not stages:
         return frame
-    with duck.connect(sources.scratch, memory_limit=sources.memory_limit) as connection:
+    with duck.connect(sources.database, memory_limit=sources.memory_limit) as connection:
         for stage in stages:
             for step in stage:
                 frame = (

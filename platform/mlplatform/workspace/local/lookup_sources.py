@@ -20,7 +20,8 @@ class Sources:
     Attributes:
         tables: The opened version of each table of the plan.
         functions: The functions of the plan.
-        scratch: Where DuckDB spills what does not fit in memory.
+        scratch: Where files of this looking up may be kept; removed when it ends.
+        spill: Where DuckDB spills what does not fit in memory; None: there, too. One folder has one DuckDB that stays.
         memory_limit: DuckDB's limit, as in `4GB`.
     """
 
@@ -28,3 +29,9 @@ class Sources:
     functions: Mapping[str, FunctionInfo]
     scratch: Path
     memory_limit: str | None = None
+    spill: Path | None = None
+
+    @property
+    def database(self) -> Path:
+        """The folder of the DuckDB that computes."""
+        return self.spill or self.scratch

@@ -73,13 +73,13 @@ def plan_merge(
     if not duck.plain(table):
         return _plan_whole_merge(connection, table, schema, names, on)
     files = Files(connection, table, folder).with_keys("source", keys)
-    hits = "SELECT '' AS {0}, {1} FROM source s LIMIT 0"
+    listed = ", ".join(f"s.{key}" for key in _quoted(keys))
+    hits = f"SELECT '' AS {FILE}, {listed} FROM source s LIMIT 0"
     if files:
         # The keys alone: which files hold them is found without reading another column.
         located = f"SELECT {', '.join([FILE, *_quoted(keys)])} FROM {read_parquet(_places(files), located=True)}"
-        hits = f"SELECT t.{{0}}, {{1}} FROM source s JOIN ({located}) t ON {on}"
-    listed = ", ".join(f"s.{key}" for key in _quoted(keys))
-    connection.execute(f"CREATE TEMP TABLE hits AS {hits.format(FILE, listed)}")
+        hits = f"SELECT t.{FILE}, {listed} FROM source s JOIN ({located}) t ON {on}"
+    connection.execute(f"CREATE TEMP TABLE hits AS {hits}")
     absent = f"FROM source s WHERE NOT EXISTS (SELECT 1 FROM hits t WHERE {on})"
     fresh = _count(connection, absent)
     _check_required(schema, names, fresh)
@@ -98,6 +98,31 @@ def plan_merge(
     removed = [file for file in files if file.place in changed]
     kept = [_updated(connection, group, schema, names) + _sorted(keys) for group in groups(removed)]
     return TableChange(fresh + _count(connection, "FROM changes"), removed, kept, added)
+
+
+def refuse_incomplete(
+    connection: duckdb.DuckDBPyConnection, table: DeltaTable, source: RowSource, keys: Sequence[str]
+) -> None:
+    """Refuse rows that are new to a table and lack a column that may not be null, before the table is changed.
+
+    Args:
+        connection: A DuckDB connection of this merge alone.
+        table: The opened table.
+        source: The rows to merge.
+        keys: The key columns.
+
+    Raises:
+        TableError: With the number of such rows.
+    """
+    schema, names = duck.arrow_schema(table), source.schema.names
+    if all(item.nullable or item.name in names for item in schema):
+        return
+    source.scan(connection, "source")
+    duck.scan(connection, "target", table, list(keys))
+    on = " AND ".join(f"t.{key} = s.{key}" for key in _quoted(keys))
+    _check_required(
+        schema, names, _count(connection, f"FROM source s WHERE NOT EXISTS (SELECT 1 FROM target t WHERE {on})")
+    )
 
 
 def plan_replacement(

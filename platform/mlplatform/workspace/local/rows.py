@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import parquet
 
+from mlplatform.errors import TableError
 from mlplatform.naming import quote
 from mlplatform.protocols import table_checks
 from mlplatform.workspace.local import duck
@@ -89,11 +90,14 @@ class ParquetSource:
                 and types of it differ from the files' in what does not matter to a value (`string`, `large_string`).
 
         Raises:
-            ValueError: If there is neither a file nor a schema.
+            TableError: If there is neither a file nor a schema.
         """
         self.files = _parquet_files(source) if isinstance(source, Path) else list(source)
         if not self.files and schema is None:
-            raise ValueError(f"There is no Parquet file in {source}, and no schema was given.")
+            raise TableError(
+                f"There are no rows in {source} any more.",
+                hint="A staged frame holds its rows within its context only.",
+            )
         self.written = parquet.read_schema(self.files[0]).remove_metadata() if self.files else schema or pa.schema([])
         self.schema = schema if schema is not None else _plain(self.written)
 
@@ -208,14 +212,16 @@ def check_unique(rows: RowSource, keys: Sequence[str], table: str, scratch: Path
         return
     check_no_nulls(rows, keys, table, scratch)
     columns = ", ".join(quote(key, "duckdb") for key in keys)
+    # A name that no key can have: the longest key's, and more.
+    total = quote(f"{max(keys, key=len)}__rows", "duckdb")
     with duck.connect(scratch) as connection:
         rows.scan(connection, "source")
         connection.execute(
-            f"CREATE TEMP TABLE repeated AS SELECT {columns}, count(*) AS _rows FROM source GROUP BY ALL "
-            "HAVING _rows > 1"
+            f"CREATE TEMP TABLE repeated AS SELECT {columns}, count(*) AS {total} FROM source GROUP BY {columns} "
+            "HAVING count(*) > 1"
         )
         number, surplus = connection.sql(
-            "SELECT count(*), coalesce(sum(_rows) - count(*), 0) FROM repeated"
+            f"SELECT count(*), coalesce(sum({total}) - count(*), 0) FROM repeated"
         ).fetchall()[0]
         if number:
             example = connection.sql(f"SELECT {columns} FROM repeated LIMIT 1").to_arrow_table().to_pylist()[0]

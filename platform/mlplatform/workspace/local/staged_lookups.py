@@ -76,7 +76,7 @@ def _stage(
     found: list[_Found] = []
     if joins:
         folder.mkdir()
-        with duck.connect(sources.scratch, memory_limit=MEMORY_LIMIT) as connection:
+        with duck.connect(sources.database, memory_limit=MEMORY_LIMIT) as connection:
             for number, item in enumerate(joins):
                 file = folder / f"{number}.parquet"
                 _join(connection, rows, item, sources, file)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -77,6 +78,11 @@ class LocalTables:
         # dozen times, and opening one reads its log.
         self._opened: dict[Path, tuple[_LogEntry, DeltaTable]] = {}
         self._committed: dict[str, set[Transaction]] = {}
+
+    @property
+    def scratch(self) -> Path:
+        """The folder for what does not fit in memory; emptied when the workspace is closed."""
+        return self._scratch
 
     def path(self, name: ObjectName | str) -> Path:
         """Return the folder of a table."""
@@ -247,29 +253,29 @@ class LocalTables:
         table = self.open(name)
         if transactions and all(are_committed(self.path(name), table, transactions)):
             return WriteResult(version=table.version(), rows=0, skipped=True)
-        with self._rows(frame) as source:
-            rows = fitted(source, duck.arrow_schema(table), str(name), self._scratch)
+        with self._rows(frame) as (source, folder):
+            rows = fitted(source, duck.arrow_schema(table), str(name), folder)
             return delta.append(self.path(name), str(name), rows, transactions)
 
     def merge(self, name: ObjectName | str, frame: FrameLike) -> WriteResult:
         """Update the rows whose primary keys match, and insert the others."""
         info = self.describe(name)
-        with self._rows(frame) as source:
+        with self._rows(frame) as (source, folder):
             columns = source.schema.names
             check_merge_keys(info, columns)
             check_no_nulls(source, info.primary_keys, str(name), self._scratch)
             # In the table's order; columns that are new to it as they come.
             declared = [field for field in info.schema if field.name in columns]
             new = [field.with_nullable(True) for field in source.schema if field.name not in info.schema.names]
-            rows = fitted(source, pa.schema([*declared, *new]), str(name), self._scratch)
+            rows = fitted(source, pa.schema([*declared, *new]), str(name), folder)
             check_unique(rows, info.primary_keys, str(name), self._scratch)
             return delta.merge(self.path(name), str(name), rows, info.primary_keys, self._scratch)
 
     def overwrite(self, name: ObjectName | str, frame: FrameLike) -> WriteResult:
         """Replace all rows in one commit."""
         info = self.describe(name)
-        with self._rows(frame) as source:
-            rows = fitted(source, info.schema, str(name), self._scratch)
+        with self._rows(frame) as (source, folder):
+            rows = fitted(source, info.schema, str(name), folder)
             if info.primary_keys:
                 check_unique(rows, info.primary_keys, str(name), self._scratch)
             return delta.overwrite(self.path(name), str(name), rows, self._scratch)
@@ -281,21 +287,28 @@ class LocalTables:
         info = self.describe(name)
         check_range(info, column, start, end)
         span = (column, start, end)
-        with self._rows(frame) as source:
-            rows = fitted(source, info.schema, str(name), self._scratch)
+        with self._rows(frame) as (source, folder):
+            rows = fitted(source, info.schema, str(name), folder)
             check_within(rows, span, str(name), self._scratch)
             if info.primary_keys:
                 check_unique(rows, info.primary_keys, str(name), self._scratch)
             return delta.replace_range(self.path(name), str(name), rows, span, self._scratch)
 
     @contextmanager
-    def _rows(self, frame: FrameLike) -> Iterator[RowSource]:
-        """Give rows as a write takes them; what an engine has yet to compute is computed into files first."""
-        if not (is_lazy(frame) or is_spark_frame(frame)):
-            yield ArrowSource(to_arrow(frame))
-            return
-        with self.frames.staged_files(frame) as folder:
-            yield ParquetSource(folder)
+    def _rows(self, frame: FrameLike) -> Iterator[tuple[RowSource, Path]]:
+        """Give rows as a write takes them, and a folder for what it makes of them.
+
+        What an engine has yet to compute is computed into files first.
+        """
+        folder = self._scratch / f"write-{uuid.uuid4().hex}"
+        try:
+            if is_lazy(frame) or is_spark_frame(frame):
+                with self.frames.staged_files(frame) as staged:
+                    yield ParquetSource(staged), folder
+            else:
+                yield ArrowSource(to_arrow(frame)), folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def committed(self, name: ObjectName | str, transactions: Sequence[Transaction]) -> tuple[bool, ...]:
         """Tell of each transaction whether the table has taken it."""

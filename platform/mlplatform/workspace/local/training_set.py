@@ -68,6 +68,12 @@ class LocalTrainingSet(SpineWithFeatures):
         """Yield the rows as Arrow batches, no more than one in memory beside what is looked up."""
         return self._batches(*self._prepare(as_recorded))
 
+    def to_rows(self, *, as_recorded: bool = False) -> pa.RecordBatchReader:
+        """Return the rows as a stream of batches."""
+        columns, tables, plan = self._prepare(as_recorded)
+        schema = pa.schema([plan.schema.field(name) for name in columns])
+        return pa.RecordBatchReader.from_batches(schema, self._batches(columns, tables, plan))
+
     def _prepare(self, as_recorded: bool) -> tuple[list[str], Mapping[str, OpenDeltaTable], LookupPlan]:
         names = [table.table_name for table in self._spec.tables]
         tables = open_tables(self._engine.tables, names, versions=self.recorded_versions if as_recorded else None)

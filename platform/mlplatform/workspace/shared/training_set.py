@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from mlplatform.protocols.functions import FunctionInfo
     from mlplatform.protocols.lookups import FeatureFunction, FeatureLookup
+    from mlplatform.protocols.tables import FrameLike
 
 T = TypeVar("T", bound="SpineWithFeatures")
 
@@ -127,6 +128,10 @@ class SpineWithFeatures(ABC):
     @abstractmethod
     def to_batches(self, *, as_recorded: bool = False) -> Iterator[pa.RecordBatch]:
         """Yield the rows as Arrow batches; arguments and errors are those of `load_df`."""
+
+    @abstractmethod
+    def to_rows(self, *, as_recorded: bool = False) -> FrameLike:
+        """Return the rows as what passes through no memory; arguments and errors are those of `load_df`."""
 
     def to_pandas(self, *, as_recorded: bool = False) -> pd.DataFrame:
         """Return the rows as pandas, as a model is given them (see `features.model_frame`); labels as they are.

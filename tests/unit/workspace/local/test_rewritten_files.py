@@ -318,3 +318,37 @@ def test_duckdb_reads_what_was_rewritten(tables: LocalTables, tmp_path: Path) ->
     with duck.connect(tmp_path) as connection:
         duck.scan(connection, "t", tables.open(NAME))
         assert connection.sql("SELECT sum(value), count(*) FROM t").fetchall() == [(23.0, 15)]
+
+
+def test_a_refused_merge_leaves_the_columns_as_they_were(tables: LocalTables) -> None:
+    name, schema = "dev.x.strict", pa.schema([pa.field("k", pa.int64(), nullable=False), SCHEMA.field("id")])
+    tables.create(name, schema, primary_keys=["k"])
+    with pytest.raises(TableError, match="lack the required column"):
+        tables.merge(name, pa.table({"k": [1], "more": [1]}))
+    assert tables.describe(name).schema.names == ["k", "id"]
+
+
+@pytest.mark.parametrize("folder", ["w{a}x", "w{}x", "it's"])
+def test_a_folder_of_any_name_is_merged_into(tmp_path: Path, folder: str) -> None:
+    odd = opened(tmp_path / folder)
+    odd.create(NAME, SCHEMA, primary_keys=KEYS, timeseries_column="at")
+    for value in (1.0, 2.0):
+        odd.merge(NAME, frame(row("a", 0, value)))
+    assert [item["value"] for item in read(odd)] == [2.0]
+
+
+@pytest.mark.parametrize("key", ["_rows", "repeated", "count"])
+def test_keys_of_any_name_are_looked_at_for_repetition(tables: LocalTables, tmp_path: Path, key: str) -> None:
+    name = "dev.x.odd"
+    tables.create(name, pa.schema([pa.field(key, pa.int64(), nullable=False)]), primary_keys=[key])
+    good, bad = (tables.frames.of(pa.table({key: values})) for values in ([1, 2], [1, 1]))
+    assert tables.merge(name, good).rows == 2
+    with pytest.raises(TableError, match="occur more than once"):
+        tables.merge(name, bad)
+
+
+def test_scratch_is_empty_after_writes(tables: LocalTables, tmp_path: Path) -> None:
+    narrow = pa.table({"id": ["z"], "at": [day(9)], "value": pa.array([1], pa.int32()), "note": ["n"]})
+    tables.append(NAME, tables.frames.of(narrow))
+    left = list(tables.scratch.rglob("*.parquet"))
+    assert left == []

@@ -149,7 +149,7 @@ def test_an_engine_that_wrote_no_file_wrote_no_rows(tmp_path: Path) -> None:
     folder.mkdir()
     rows = ParquetSource(folder, SCHEMA)
     assert content(fitted(rows, SCHEMA, "dev.x.t", tmp_path), tmp_path) == ([], [])
-    with pytest.raises(ValueError, match="no schema"):
+    with pytest.raises(TableError, match="no rows in"):
         ParquetSource(folder)
 
 
