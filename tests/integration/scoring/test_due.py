@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from mlplatform.as_of import parse_as_of
@@ -78,10 +79,11 @@ def looked_at(ws: LocalWorkspace, tiny: TinyFolder, as_of: str) -> datetime:
 
 
 def test_a_scoring_looks_at_what_came_after_the_one_before(ws, tiny):
+    """A month's first rows have the time of the scoring before, and land a month after it."""
     run_tiny(ws, tiny.folder, THIRD, COMPUTE)
     assert looked_at(ws, tiny, THIRD) == parse_as_of(SECOND)
     summary = run_tiny(ws, tiny.folder, THIRD, ["score"])
-    spine = ws.tables.to_arrow(SPINE, at_most=10**6, filters=[("signed_up_at", ">", parse_as_of(SECOND))])
+    spine = ws.tables.to_arrow(SPINE, at_most=10**6, filters=[("signed_up_at", ">=", parse_as_of(SECOND))])
     assert accounts(ws, THIRD) == set(spine.column("account").to_pylist())
     assert summary.stages[-1].result.rows_in == summary.stages[-1].result.rows_out == spine.num_rows > 0
 
@@ -91,7 +93,7 @@ def test_rows_that_landed_late_are_scored_by_the_next_scoring_and_only_by_it(ws,
     run_tiny(ws, tiny.folder, THIRD, COMPUTE)
     assert looked_at(ws, tiny, THIRD) == parse_as_of("2020-07-02")
     run_tiny(ws, tiny.folder, THIRD, ["score"])
-    new = ws.tables.to_arrow(SPINE, at_most=10**6, filters=[("signed_up_at", ">", parse_as_of(SECOND))])
+    new = ws.tables.to_arrow(SPINE, at_most=10**6, filters=[("signed_up_at", ">=", parse_as_of(SECOND))])
     assert accounts(ws, THIRD) == {*late, *new.column("account").to_pylist()}
     run_tiny(ws, tiny.folder, FOURTH, [*COMPUTE, "score"])
     assert looked_at(ws, tiny, FOURTH) == parse_as_of(THIRD)
@@ -128,8 +130,8 @@ def test_what_a_run_of_an_earlier_release_wrote_before_it_was_killed_is_not_writ
     whole = ws.tables.to_arrow(PREDICTIONS, at_most=10**6)
     expected = table_rows(ws, PREDICTIONS)
     moment = parse_as_of(THIRD)
-    earlier = whole.filter(pa.compute.less(whole.column("as_of"), pa.scalar(moment)))
-    mine = whole.filter(pa.compute.equal(whole.column("as_of"), pa.scalar(moment))).sort_by("signed_up_at")
+    earlier = whole.filter(pc.less(whole.column("as_of"), pa.scalar(moment)))
+    mine = whole.filter(pc.equal(whole.column("as_of"), pa.scalar(moment))).sort_by("signed_up_at")
     info = ws.tables.describe(PREDICTIONS)
     ws.tables.drop(PREDICTIONS)
     ws.tables.create(PREDICTIONS, info.schema, primary_keys=info.primary_keys, timeseries_column=info.timeseries_column)
@@ -157,7 +159,7 @@ class Earlier(BatchScorer):
 
     def population(self, spine_rows: Any) -> Any:
         """Return the expensive ones."""
-        return spine_rows.filter(pa.compute.greater_equal(spine_rows.column("price"), 25))
+        return spine_rows.filter(pc.greater_equal(spine_rows.column("price"), 25))
 
 
 def run_with(ws: LocalWorkspace, tiny: TinyFolder, scorer: type[BatchScorer], as_of: str) -> Any:
@@ -172,14 +174,14 @@ def test_a_use_case_chooses_whom_to_score_in_spark(ws, tiny):
     run_tiny(ws, tiny.folder, THIRD, COMPUTE)
     # Other code chooses than the time before: all rows without a prediction are looked at, and none is to be had.
     result = run_with(ws, tiny, Expensive, THIRD).stages[-1].result
-    spine = ws.tables.to_arrow(SPINE, at_most=10**6, filters=[("signed_up_at", ">", parse_as_of(SECOND))])
+    spine = ws.tables.to_arrow(SPINE, at_most=10**6, filters=[("signed_up_at", ">=", parse_as_of(SECOND))])
     expensive = {row["account"] for row in spine.to_pylist() if (row["price"] or 0) >= 25}
     assert accounts(ws, THIRD) == expensive
     assert (result.rows_in, result.rows_out) == (spine.num_rows, len(expensive))
     assert result.details.not_in_population == spine.num_rows - len(expensive)
     # The same code again: those that it left out are not looked at again; by other code they are.
     run_tiny(ws, tiny.folder, FOURTH, COMPUTE)
-    new = ws.tables.to_arrow(SPINE, at_most=10**6, filters=[("signed_up_at", ">", parse_as_of(THIRD))])
+    new = ws.tables.to_arrow(SPINE, at_most=10**6, filters=[("signed_up_at", ">=", parse_as_of(THIRD))])
     assert run_with(ws, tiny, Expensive, FOURTH).stages[-1].result.rows_in == new.num_rows
     run_tiny(ws, tiny.folder, "2020-11-02", ["score"])
     assert accounts(ws, "2020-11-02") >= set(spine.column("account").to_pylist()) - expensive
