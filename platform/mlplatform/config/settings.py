@@ -371,8 +371,8 @@ class MaintenanceSettings(Settings):
         default=None,
         ge=1,
         le=1024,
-        description="Size that a file grows to, in megabytes; null: 32 at home, on Databricks its own choice. A local "
-        "merge rewrites whole files: the smaller they are, the less a small change costs.",
+        description="At home: size that a file grows to by compaction, in megabytes; null: 32. A local merge rewrites "
+        "whole files: the smaller they are, the less a small change costs. Databricks chooses by the table's size.",
     )
     keep_days: int = Field(
         default=30,

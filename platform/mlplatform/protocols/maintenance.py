@@ -57,7 +57,7 @@ class Maintenance(Protocol):
 
         Args:
             name: The table.
-            target_size: Bytes that a file is to grow to; None: the home's own.
+            target_size: Bytes that a file is to grow to, where the home lets itself be told; None: the home's own.
         """
         ...
 
@@ -66,7 +66,7 @@ class Maintenance(Protocol):
 
         Args:
             name: The table.
-            target_size: Bytes that a file is to grow to; None: the home's own.
+            target_size: Bytes that a file is to grow to, where the home lets itself be told; None: the home's own.
 
         Raises:
             UnavailableError: If other writers kept winning.

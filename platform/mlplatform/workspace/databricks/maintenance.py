@@ -48,16 +48,14 @@ class DatabricksMaintenance:
             detail = self._unity.spark.sql(f"DESCRIBE DETAIL {ObjectName.parse(name).sql}")
             row = detail.select("numFiles", "sizeInBytes").collect()[0]
         files, size = int(row["numFiles"]), int(row["sizeInBytes"])
-        needed = -(-size // (target_size or FILE_BYTES))
+        del target_size
+        needed = -(-size // FILE_BYTES)
         return TableFiles(files, size, max(0, files - needed))
 
     def compact(self, name: ObjectName | str, *, target_size: int | None = None) -> int:
         """Run OPTIMIZE, which also clusters; return how many files were replaced."""
         parsed = ObjectName.parse(name)
-        if target_size is not None:
-            # Databricks' documentation, "Control data file size" (delta/tune-file-size): a property of the table, by
-            # which its runtime writes from then on.
-            self._set(parsed, {"delta.targetFileSize": str(target_size)})
+        del target_size  # Databricks chooses it by the table's size
         result = delta.retrying_conflicts(
             f"Compacting {name}", lambda: self._unity.spark.sql(f"OPTIMIZE {parsed.sql}").collect()
         )
