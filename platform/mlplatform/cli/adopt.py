@@ -75,6 +75,6 @@ def adopt(  # noqa: PLR0913, PLR0917  (one parameter an option)
             result, adopted = model_result, model_result.details
             taken = f"{adopted.origin} is version {adopted.version} of {opened.model}, and {adopted.role}."
     if options.as_json:
-        output.show_json({**result.details.to_json(), "rows_in": result.rows_in, "rows_out": result.rows_out})
+        output.show_json({**result.details.answer(), "rows_in": result.rows_in, "rows_out": result.rows_out})
         return
     click.echo(f"{result.details.origin} can be adopted; nothing was changed." if dry_run else taken)

@@ -40,7 +40,7 @@ def backfill(use_case: str, table: str, start: str, end: str, dry_run: bool, opt
     details: BackfillDetails = done.details
     if options.as_json:
         output.show_json(
-            {"use_case": use_case, "to": last.isoformat(), **details.to_json(), "message": done.result.skipped}
+            {"use_case": use_case, "to": last.isoformat(), **details.answer(), "message": done.result.skipped}
         )
         return
     would = "would be " if dry_run else ""

@@ -24,7 +24,7 @@ def show(details: GateDetails, *, as_json: bool) -> None:
         as_json: Print it as JSON.
     """
     if as_json:
-        output.show_json(details.to_json())
+        output.show_json(details.answer())
         return
     title = f"version {details.challenger}: {details.outcome}"
     title += f" (decision {details.decision_id})" if details.decision_id else ""

@@ -45,7 +45,7 @@ def monitor(use_case: str, as_of: str | None, options: Options) -> None:
     details: MonitorDetails = done.details
     if options.as_json:
         output.show_json(
-            {"use_case": use_case, "as_of": moment.isoformat(), "skipped": done.result.skipped, **details.to_json()}
+            {"use_case": use_case, "as_of": moment.isoformat(), "skipped": done.result.skipped, **details.answer()}
         )
         return
     if done.result.skipped:

@@ -45,7 +45,7 @@ def retrain(use_case: str, as_of: str | None, dry_run: bool, start_job: str | No
             details = next(run.details for run in reversed(summary.stages) if run.stage == "retrain")
             gated = next((run.details for run in reversed(summary.stages) if run.stage == "gate"), None)
     if options.as_json:
-        decision = {"use_case": use_case, "as_of": moment.isoformat(), "dry_run": dry_run, **details.to_json()}
+        decision = {"use_case": use_case, "as_of": moment.isoformat(), "dry_run": dry_run, **details.answer()}
         output.show_json(decision)
         return
     verb = "a retraining is due" if details.due else "no retraining is due"

@@ -73,6 +73,10 @@ class Details(BaseModel):
         """Return what was set, as plain data."""
         return self.model_dump(mode="json", exclude_unset=True, by_alias=True)
 
+    def answer(self) -> dict[str, Any]:
+        """Return what was set, as plain data, without what it took to find out: the same question, the same answer."""
+        return {key: value for key, value in self.to_json().items() if key != "collected"}
+
     def shown(self) -> dict[str, Any]:
         """Return what was set, as plain data, without what only the next run reads."""
         return {key: value for key, value in self.to_json().items() if key not in self.internal}
