@@ -124,9 +124,14 @@ class RunLog:
 
     def between(self, first: datetime, last: datetime) -> list[StageRecord]:
         """Return all rows with an `as_of` of a stretch, both ends included, oldest first."""
-        if self._is_whole():
+        if self.is_whole():
             return self.records(since=first, until=last)
         return STAGE_RUNS.read(self._ws, self._namespace, [("as_of", ">=", first), ("as_of", "<=", last)])
+
+    def is_whole(self, stage: str | None = None) -> bool:
+        """Tell whether `records` gives every row, of one stage or of all; where not, older ones exist."""
+        self._read_newest()
+        return self._whole or (stage is not None and len(self._read(stage)) < RECENT)
 
     def record(self, run: StageRun[Any]) -> None:
         """Append a stage's row."""
@@ -142,7 +147,7 @@ class RunLog:
         newest = self._read_newest()
         if stage is None:
             return newest
-        if self._is_whole():
+        if self.is_whole():
             return [record for record in newest if record.stage == stage]
         if stage not in self._by_stage:
             self._by_stage[stage] = STAGE_RUNS.newest(self._ws, self._namespace, RECENT, [("stage", "=", stage)])
@@ -153,10 +158,6 @@ class RunLog:
             self._newest = STAGE_RUNS.newest(self._ws, self._namespace, RECENT)
             self._whole = len(self._newest) < RECENT
         return self._newest
-
-    def _is_whole(self) -> bool:
-        self._read_newest()
-        return self._whole
 
 
 def as_run(record: StageRecord, details: type[D]) -> StageRun[D]:

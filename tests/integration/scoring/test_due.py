@@ -12,6 +12,7 @@ import pytest
 
 from mlplatform.as_of import parse_as_of
 from mlplatform.errors import StageError
+from mlplatform.ops import stage_runs
 from mlplatform.pipeline import Pipeline
 from mlplatform.protocols.tables import Transaction
 from mlplatform.scoring import watermark
@@ -111,6 +112,30 @@ def test_rows_refined_before_a_scoring_that_failed_are_scored_by_the_next(ws, ti
     spine = ws.tables.to_arrow(SPINE, at_most=10**6, filters=[("signed_up_at", ">", parse_as_of("2020-07-01"))])
     predictions = ws.tables.to_arrow(PREDICTIONS, at_most=10**6)
     assert sorted(predictions.column("account").to_pylist()) == sorted(spine.column("account").to_pylist())
+
+
+def test_a_refining_that_is_older_than_what_is_read_of_a_long_record_is_not_overlooked(ws, tiny, monkeypatch):
+    """More refinings than are read came after the one that brought late rows."""
+    late = land_late(tiny, "2020-07-02", landed="2020-09-10")
+    for as_of in (THIRD, "2020-10-02", "2020-10-03"):
+        run_tiny(ws, tiny.folder, as_of, COMPUTE)
+    assert looked_at(ws, tiny, "2020-10-03") == parse_as_of("2020-07-02")
+    monkeypatch.setattr(stage_runs, "RECENT", 2)
+    assert looked_at(ws, tiny, "2020-10-03") == parse_as_of("2020-07-01")
+    run_tiny(ws, tiny.folder, "2020-10-03", ["score"])
+    assert set(late) <= accounts(ws, "2020-10-03")
+
+
+def test_one_run_may_refine_several_times(ws, tiny):
+    """As the cycle of a notebook does: what its later refining brings was not seen by its earlier scoring."""
+    use_case = open_tiny(ws, tiny.folder)
+    pipeline = Pipeline(ws, use_case, parse_as_of(THIRD))
+    pipeline.run([*COMPUTE, "score"])
+    late = land_late(tiny, "2020-07-02", landed="2020-09-10")
+    pipeline.run(COMPUTE)
+    assert looked_at(ws, tiny, FOURTH) == parse_as_of("2020-07-02")
+    run_tiny(ws, tiny.folder, FOURTH, ["score"])
+    assert set(late) <= accounts(ws, FOURTH)
 
 
 def test_what_was_refined_by_other_rules_or_is_another_table_is_looked_at_whole(ws, tiny):
