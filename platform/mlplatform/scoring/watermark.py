@@ -47,23 +47,27 @@ def first_window_start(context: StageContext) -> datetime | None:
     return None if first is None else Duration.parse(context.settings.scoring.every).before(first)
 
 
-def new_range(context: StageContext, start: datetime, population_code: str) -> Range:
+def new_range(context: StageContext, start: datetime, population_code: str, *, lost: bool = False) -> Range:
     """Return the prediction times in which a row may be due that no scoring has looked at.
 
     Args:
         context: The run.
         start: Where scoring began.
         population_code: Digest of the code that says whom to score: by other code, all is looked at again.
+        lost: Whether predictions were found to be gone: the record is no proof then, and all is looked at again.
     """
     everything = Range(start, context.as_of)
-    spine = context.ws.tables.describe(context.namespace.gold(SPINE))
-    name = context.namespace.gold(SPINE).name
+    if lost:
+        return everything
+    names = (context.namespace.gold(SPINE), context.namespace.gold(PREDICTIONS))
+    # Of the tables that exist now: another spine has other rows, and another table of predictions lacks some.
+    ids = {name.name: context.ws.tables.describe(name).id for name in names}
     complete = [
         record
         for record in _complete(context)
         if parse_as_of(record.details[_COMPLETE]) == start
         and record.details.get("population_code") == population_code
-        and record.details.get("tables", {}).get(name) == spine.id
+        and ids.items() <= record.details.get("tables", {}).items()
     ]
     if not complete:
         return everything

@@ -149,6 +149,20 @@ def test_what_was_refined_by_other_rules_or_is_another_table_is_looked_at_whole(
     assert not accounts(ws, THIRD) & accounts(ws, SECOND)
 
 
+def test_where_predictions_are_another_table_or_were_lost_all_is_looked_at(ws, tiny):
+    run_tiny(ws, tiny.folder, THIRD, COMPUTE)
+    context = open_tiny(ws, tiny.folder).context(ws, parse_as_of(THIRD), "run")
+    began = watermark.beginning(context)
+    assert began is not None
+    assert watermark.new_range(context, began, "").start == parse_as_of(SECOND)
+    assert watermark.new_range(context, began, "", lost=True).start == began
+    info, rows = ws.tables.describe(PREDICTIONS), ws.tables.to_arrow(PREDICTIONS, at_most=10**6)
+    ws.tables.drop(PREDICTIONS)
+    ws.tables.create(PREDICTIONS, info.schema, primary_keys=info.primary_keys, timeseries_column=info.timeseries_column)
+    ws.tables.append(PREDICTIONS, rows)
+    assert looked_at(ws, tiny, THIRD) == began
+
+
 def test_what_a_run_of_an_earlier_release_wrote_before_it_was_killed_is_not_written_twice(ws, tiny):
     """It wrote chunk by chunk, each under its number; the rest is scored, whatever chunk it would have been in."""
     run_tiny(ws, tiny.folder, THIRD, [*COMPUTE, "score"])
@@ -177,6 +191,14 @@ class Expensive(BatchScorer):
     def population(self, spine_rows: DataFrame) -> DataFrame:
         """Return the expensive ones."""
         return spine_rows.where("price >= 25")
+
+
+class Repeating(BatchScorer):
+    """Scores rows several times, as a join with many rows for a key does."""
+
+    def population(self, spine_rows: DataFrame) -> DataFrame:
+        """Return each row twice."""
+        return spine_rows.union(spine_rows)
 
 
 class Earlier(BatchScorer):
@@ -218,3 +240,11 @@ def test_an_override_for_arrow_is_told_what_it_is_given_now(ws, tiny):
         run_with(ws, tiny, Earlier, THIRD)
     assert "is given a Spark DataFrame" in failed.value.hint
     assert 'spine_rows.where("amount >= 1000")' in failed.value.hint
+
+
+def test_a_population_that_repeats_rows_is_refused_before_anything_is_written(ws, tiny):
+    run_tiny(ws, tiny.folder, THIRD, COMPUTE)
+    before = table_rows(ws, PREDICTIONS)
+    with pytest.raises(StageError, match=r"Repeating\.population returns the rows of \d+ key\(s\) .* several times"):
+        run_with(ws, tiny, Repeating, THIRD)
+    assert table_rows(ws, PREDICTIONS) == before
