@@ -20,7 +20,6 @@ from mlplatform.naming import CHALLENGER
 from mlplatform.ops.context import StageContext
 from mlplatform.protocols.frames import Frame
 from mlplatform.refine.spine import LABEL_KNOWN_AT, LABELS, SPINE, LabelSpine
-from mlplatform.scoring.details import ScoreDetails
 from mlplatform.scoring.predictions import PREDICTIONS
 from mlplatform.statistics.metrics import Vector
 from mlplatform.statistics.totals import Totals
@@ -240,10 +239,11 @@ def slice_column(name: str) -> str:
 
 def _without_learned(context: StageContext, predictions: Frame, time: str, since: datetime) -> Frame:
     """Leave out what was predicted long after its time by a version that had learned from it: no performance."""
-    for run in context.log.runs_of("score", ScoreDetails, since=since):
-        through = run.details.learned_through
+    # What is predicted was due by then: scorings before the first prediction time that is looked at made none of these.
+    for record in context.log.all_records("score", since=since, until=context.as_of):
+        through = record.details.get("learned_through")
         if through:
-            learned = (nw.col("run_id") == run.run_id) & (nw.col(time) <= parse_as_of(through))
+            learned = (nw.col("run_id") == record.run_id) & (nw.col(time) <= parse_as_of(through))
             predictions = predictions.filter(~learned)
     return predictions
 

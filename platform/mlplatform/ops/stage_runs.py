@@ -9,8 +9,10 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Generic
 
 from mlplatform.naming import Namespace
+from mlplatform.ops.record_table import MOST_RECORDS
 from mlplatform.ops.records import STAGE_RUNS, StageRecord
 from mlplatform.ops.result import D, Details, StageResult
+from mlplatform.protocols.tables import Filter
 from mlplatform.protocols.workspace import Workspace
 
 DONE = "done"
@@ -118,15 +120,41 @@ class RunLog:
         return [as_run(record, details) for record in (records if newest is None else records[-newest:])]
 
     def ended_well_at(self, stage: str, as_of: datetime) -> list[StageRecord]:
-        """Return the rows of a stage that ended well at a time, oldest first."""
-        records = self.records(stage, since=as_of, until=as_of)
+        """Return the rows of a stage that ended well at a time, however long ago that is on record, oldest first."""
+        records = self.all_records(stage, since=as_of, until=as_of)
         return [record for record in records if record.status in ENDED_WELL]
+
+    def all_records(
+        self, stage: str, *, since: datetime | None = None, until: datetime | None = None
+    ) -> list[StageRecord]:
+        """Return the rows of one stage, oldest first, also those that a long record's newest rows do not hold.
+
+        Of more than `MOST_RECORDS` the newest so many are returned.
+
+        Args:
+            stage: The stage's name.
+            since: With an `as_of` from here on.
+            until: With an `as_of` up to here.
+        """
+        if self.is_whole(stage):
+            return self.records(stage, since=since, until=until)
+        filters: list[Filter] = [("stage", "=", stage)]
+        if since is not None:
+            filters.append(("as_of", ">=", since))
+        if until is not None:
+            filters.append(("as_of", "<=", until))
+        return STAGE_RUNS.newest(self._ws, self._namespace, MOST_RECORDS, filters)
 
     def between(self, first: datetime, last: datetime) -> list[StageRecord]:
         """Return all rows with an `as_of` of a stretch, both ends included, oldest first."""
-        if self._is_whole():
+        if self.is_whole():
             return self.records(since=first, until=last)
         return STAGE_RUNS.read(self._ws, self._namespace, [("as_of", ">=", first), ("as_of", "<=", last)])
+
+    def is_whole(self, stage: str | None = None) -> bool:
+        """Tell whether `records` gives every row, of one stage or of all; where not, older ones exist."""
+        self._read_newest()
+        return self._whole or (stage is not None and len(self._read(stage)) < RECENT)
 
     def record(self, run: StageRun[Any]) -> None:
         """Append a stage's row."""
@@ -142,7 +170,7 @@ class RunLog:
         newest = self._read_newest()
         if stage is None:
             return newest
-        if self._is_whole():
+        if self.is_whole():
             return [record for record in newest if record.stage == stage]
         if stage not in self._by_stage:
             self._by_stage[stage] = STAGE_RUNS.newest(self._ws, self._namespace, RECENT, [("stage", "=", stage)])
@@ -153,10 +181,6 @@ class RunLog:
             self._newest = STAGE_RUNS.newest(self._ws, self._namespace, RECENT)
             self._whole = len(self._newest) < RECENT
         return self._newest
-
-    def _is_whole(self) -> bool:
-        self._read_newest()
-        return self._whole
 
 
 def as_run(record: StageRecord, details: type[D]) -> StageRun[D]:

@@ -13,6 +13,7 @@ from mlplatform.monitoring.drift import DriftMetric
 from mlplatform.monitoring.retrain import RetrainDetails
 from mlplatform.naming import Namespace
 from mlplatform.ops import stage_runs
+from mlplatform.ops.record_table import MOST_RECORDS
 from mlplatform.ops.records import STAGE_RUNS, StageRecord
 from mlplatform.ops.result import D
 from mlplatform.protocols.workspace import Workspace
@@ -53,14 +54,14 @@ class TimelineStep:
 
 
 def read(ws: Workspace, namespace: Namespace, metric: str) -> list[TimelineStep]:
-    """Return the steps of a use case, oldest first.
+    """Return the steps of a use case, oldest first; those of its newest `MOST_RECORDS` records, where it has more.
 
     Args:
         ws: The workspace.
         namespace: The use case's.
         metric: Its primary metric.
     """
-    return steps(STAGE_RUNS.read(ws, namespace), metric)
+    return steps(STAGE_RUNS.newest(ws, namespace, MOST_RECORDS), metric)
 
 
 def steps(recorded: Iterable[StageRecord], metric: str) -> list[TimelineStep]:

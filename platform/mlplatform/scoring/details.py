@@ -100,7 +100,7 @@ class ScoreDetails(Details):
         complete_since: All rows with a prediction time after this, up to `as_of`, that were in the spine have been
             looked at by now: where scoring began. None where that is not so, or nobody recorded it.
         population_code: Digest of the code that said whom to score.
-        refinings: The runs that had refined last, by id.
+        refinings: The refinings that had ended last: `run@start` of each. Records of early versions name runs only.
     """
 
     internal: ClassVar[frozenset[str]] = frozenset(

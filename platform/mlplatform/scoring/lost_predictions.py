@@ -18,7 +18,7 @@ from mlplatform.errors import PlatformError
 from mlplatform.naming import CHALLENGER, CHAMPION
 from mlplatform.ops import markers
 from mlplatform.ops.context import StageContext
-from mlplatform.ops.records import StageRecord
+from mlplatform.ops.record_table import MOST_RECORDS
 from mlplatform.ops.stage_runs import ENDED_WELL, StageRun, as_run
 from mlplatform.refine.spine import SPINE
 from mlplatform.scoring.details import LostScoring, Restored, ScoreDetails, ScoringKey
@@ -26,8 +26,8 @@ from mlplatform.scoring.due import Stretch
 from mlplatform.scoring.predictions import PREDICTIONS
 from mlplatform.scoring.watermark import STAGE
 
-# One for each time, version and run; there are fewer of them than records of runs.
-MOST_SCORINGS = 20_000
+# One for each time, version and run: of each record of a scoring one, and one of the challenger in its shadow.
+MOST_SCORINGS = 2 * MOST_RECORDS
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,9 @@ def find(context: StageContext) -> list[Scoring]:
     tables, name = context.ws.tables, context.namespace.gold(PREDICTIONS)
     info = tables.describe(name) if tables.exists(name) else None
     whole = info is not None and not markers.lost(context, STAGE, name, info)
-    ids = {record.details.get("tables", {}).get(name.name) for record in _records(context)}
-    if info is not None and whole and ids <= {info.id}:
-        return []  # as nearly always; the records need not be read with their types
+    newest = [item for item in context.log.records(STAGE, until=context.as_of) if item.status in ENDED_WELL]
+    if info is not None and whole and {item.details.get("tables", {}).get(name.name) for item in newest} <= {info.id}:
+        return []  # as nearly always; neither need all records be read, nor these with their types
     runs = _runs(context)
     recorded = _scorings(context, runs)
     if info is None or not recorded:
@@ -153,15 +153,10 @@ def restore(
     return lacking
 
 
-def _records(context: StageContext) -> list[StageRecord]:
-    """Return the recorded scorings up to `as_of` that ended well, in the order in which they ran."""
-    records = context.log.records(STAGE)
-    return [record for record in records if record.status in ENDED_WELL and record.as_of <= context.as_of]
-
-
 def _runs(context: StageContext) -> list[StageRun[ScoreDetails]]:
-    """Return the same with typed details."""
-    return [as_run(record, ScoreDetails) for record in _records(context)]
+    """Return all recorded scorings up to `as_of` that ended well, in the order in which they ran."""
+    records = context.log.all_records(STAGE, until=context.as_of)
+    return [as_run(record, ScoreDetails) for record in records if record.status in ENDED_WELL]
 
 
 def _scorings(context: StageContext, runs: list[StageRun[ScoreDetails]]) -> list[Scoring]:

@@ -22,7 +22,7 @@ from mlplatform.protocols.tables import Transaction
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.spine import LabelSpine
 from mlplatform.scoring.range import Range
-from mlplatform.scoring.scorer import BatchScorer
+from mlplatform.scoring.scorer import BatchScorer, scores_all
 from mlplatform.training import reference
 
 PREDICTIONS = "predictions"
@@ -122,9 +122,13 @@ class Predictor:
         Args:
             population: The rows, computed already.
             within: Their prediction times.
+
+        Raises:
+            StageError: If the use case's choice of rows repeats some of them.
         """
         context, frames = self.context, self.context.ws.frames
         predictions, keys = context.namespace.gold(PREDICTIONS), list(self.spine.primary_keys)
+        self._require_once(population, keys)
         once = self._transaction(frames.fingerprint(population, keys))
         if all(context.ws.tables.committed(predictions, [once])):
             return 0
@@ -152,6 +156,19 @@ class Predictor:
             raise StageError(f"{self.version.uri} scored {written.rows} of {total} rows.", hint="Report this.")
         self._progress(total, total)
         return written.rows
+
+    def _require_once(self, population: Frame, keys: list[str]) -> None:
+        """Raise StageError where rows stand several times; the spine's own are one for each key."""
+        if scores_all(self.scorer):
+            return
+        several = population.group_by(keys).agg(nw.len().alias("__rows")).filter(nw.col("__rows") > 1)
+        if repeated := self.context.ws.frames.count(several):
+            raise StageError(
+                f"{type(self.scorer).__name__}.population returns the rows of {repeated} key(s) ({', '.join(keys)}) "
+                "several times; nothing was scored.",
+                hint="It returns each of the rows that it chooses once: a join with a table that has several rows for "
+                'a key repeats them; join with how="left_semi", or end with dropDuplicates([...]).',
+            )
 
     def _transaction(self, rows: str) -> Transaction:
         as_of = self.context.as_of.isoformat()

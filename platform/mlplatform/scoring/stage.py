@@ -122,7 +122,7 @@ class Score(Stage[ScoreDetails]):
         if self.restore_only:
             details.alias = None
             return result
-        scored = self._score(context, result, aliases, wanted, lacking)
+        scored = self._score(context, result, aliases, wanted, lacking, lost=bool(lost))
         markers.keep(context, result, predictions)
         if not scored and not lost:
             result.skipped = f"no prediction became due by {shown(context.as_of)}"
@@ -135,6 +135,8 @@ class Score(Stage[ScoreDetails]):
         aliases: dict[str, int],
         wanted: str,
         lacking: list[Stretch],
+        *,
+        lost: bool,
     ) -> int:
         """Score what is due; return how many rows that are."""
         details, frames = result.details, context.ws.frames
@@ -146,7 +148,7 @@ class Score(Stage[ScoreDetails]):
         if self.since is not None:
             within = Range(self.since, context.as_of)
         else:
-            within = watermark.new_range(context, start, code)
+            within = watermark.new_range(context, start, code, lost=lost)
         info = context.ws.tables.describe(spine)
         result.inputs[str(spine)] = info.version
         details.tables = {**details.tables, spine.name: info.id}

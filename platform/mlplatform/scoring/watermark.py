@@ -47,23 +47,27 @@ def first_window_start(context: StageContext) -> datetime | None:
     return None if first is None else Duration.parse(context.settings.scoring.every).before(first)
 
 
-def new_range(context: StageContext, start: datetime, population_code: str) -> Range:
+def new_range(context: StageContext, start: datetime, population_code: str, *, lost: bool = False) -> Range:
     """Return the prediction times in which a row may be due that no scoring has looked at.
 
     Args:
         context: The run.
         start: Where scoring began.
         population_code: Digest of the code that says whom to score: by other code, all is looked at again.
+        lost: Whether predictions were found to be gone: the record is no proof then, and all is looked at again.
     """
     everything = Range(start, context.as_of)
-    spine = context.ws.tables.describe(context.namespace.gold(SPINE))
-    name = context.namespace.gold(SPINE).name
+    if lost:
+        return everything
+    names = (context.namespace.gold(SPINE), context.namespace.gold(PREDICTIONS))
+    # Of the tables that exist now: another spine has other rows, and another table of predictions lacks some.
+    ids = {name.name: context.ws.tables.describe(name).id for name in names}
     complete = [
         record
         for record in _complete(context)
         if parse_as_of(record.details[_COMPLETE]) == start
         and record.details.get("population_code") == population_code
-        and record.details.get("tables", {}).get(name) == spine.id
+        and ids.items() <= record.details.get("tables", {}).items()
     ]
     if not complete:
         return everything
@@ -75,22 +79,25 @@ def new_range(context: StageContext, start: datetime, population_code: str) -> R
 
 
 def refinings(context: StageContext) -> tuple[str, ...]:
-    """Return the runs that refined last, as they are on record by now: the next scoring asks which came after them."""
+    """Return the refinings that ended last, as they are on record by now: the next scoring asks which came after."""
     records = _refined(context)
     newest = max((_ended(record) for record in records), default=None)
-    return () if newest is None else tuple(item.run_id for item in records if _ended(item) >= newest - _SKEW)
+    return () if newest is None else tuple(_identity(item) for item in records if _ended(item) >= newest - _SKEW)
 
 
 def _changed_from(context: StageContext, seen: Sequence[str]) -> datetime | None:
-    """Return from which prediction time on the spine changed after some runs refined it; None: from the first.
+    """Return from which prediction time on the spine changed after some refinings; None: from the first.
 
-    Without a change it is the end of time.
+    Without a change it is the end of time. Of a long record only the newest rows are read: where those that came after
+    may be older than these, nothing is known about them.
     """
     records, table = _refined(context), context.namespace.gold(SPINE).name
-    known = [_ended(record) for record in records if record.run_id in seen]
+    known = [_ended(record) for record in records if _identity(record) in seen]
+    if not known and (seen or not context.log.is_whole(REFINE)):
+        return None
     earliest = datetime.max.replace(tzinfo=context.as_of.tzinfo)
     for record in records:
-        if record.run_id in seen or (known and _ended(record) < max(known) - _SKEW):
+        if _identity(record) in seen or (known and _ended(record) < max(known) - _SKEW):
             continue
         marker = as_run(record, RefineDetails).details.computed.get(table)
         if marker is None or marker.since is None:
@@ -113,6 +120,11 @@ def _complete(context: StageContext) -> list[StageRecord]:
 
 def _refined(context: StageContext) -> list[StageRecord]:
     return [record for record in context.log.records(REFINE) if record.status in ENDED_WELL]
+
+
+def _identity(record: StageRecord) -> str:
+    """Return what a refining is known by: one run, as of a notebook's cycle, may refine several times."""
+    return f"{record.run_id}@{record.started_at.isoformat()}"
 
 
 def _ended(record: StageRecord) -> datetime:

@@ -72,6 +72,21 @@ def test_runs_are_cut_by_time_and_number(ws, recent):
     assert len(log.ended_well_at("train", until)) == 1
 
 
+def test_a_run_that_ended_well_is_found_however_many_came_after_it(ws, recent):
+    """Else what is done would be done again by another champion."""
+    log = RunLog(ws, NS)
+    assert [record.run_id for record in log.ended_well_at("score", START)] == ["run0"]
+    assert log.is_whole() == log.is_whole("score") == (recent > STEPS)
+    assert log.is_whole(stage_runs.ADOPT)
+
+
+def test_all_rows_of_a_stage_are_to_be_had(ws, recent):
+    log = RunLog(ws, NS)
+    assert [record.run_id for record in log.all_records("score")] == [f"run{step}" for step in range(STEPS)]
+    since, until = START + timedelta(days=1), START + timedelta(days=2)
+    assert [record.run_id for record in log.all_records("score", since=since, until=until)] == ["run1", "run2"]
+
+
 def test_all_stages_of_a_stretch_are_found(ws, recent):
     found = RunLog(ws, NS).between(START, START + timedelta(days=1))
     expected = [(stage_runs.ADOPT, 1), ("score", 1), ("score", 2), ("train", 1), ("train", 2)]

@@ -12,6 +12,7 @@ import pytest
 
 from mlplatform.as_of import parse_as_of
 from mlplatform.errors import StageError
+from mlplatform.ops import stage_runs
 from mlplatform.pipeline import Pipeline
 from mlplatform.protocols.tables import Transaction
 from mlplatform.scoring import watermark
@@ -113,6 +114,30 @@ def test_rows_refined_before_a_scoring_that_failed_are_scored_by_the_next(ws, ti
     assert sorted(predictions.column("account").to_pylist()) == sorted(spine.column("account").to_pylist())
 
 
+def test_a_refining_that_is_older_than_what_is_read_of_a_long_record_is_not_overlooked(ws, tiny, monkeypatch):
+    """More refinings than are read came after the one that brought late rows."""
+    late = land_late(tiny, "2020-07-02", landed="2020-09-10")
+    for as_of in (THIRD, "2020-10-02", "2020-10-03"):
+        run_tiny(ws, tiny.folder, as_of, COMPUTE)
+    assert looked_at(ws, tiny, "2020-10-03") == parse_as_of("2020-07-02")
+    monkeypatch.setattr(stage_runs, "RECENT", 2)
+    assert looked_at(ws, tiny, "2020-10-03") == parse_as_of("2020-07-01")
+    run_tiny(ws, tiny.folder, "2020-10-03", ["score"])
+    assert set(late) <= accounts(ws, "2020-10-03")
+
+
+def test_one_run_may_refine_several_times(ws, tiny):
+    """As the cycle of a notebook does: what its later refining brings was not seen by its earlier scoring."""
+    use_case = open_tiny(ws, tiny.folder)
+    pipeline = Pipeline(ws, use_case, parse_as_of(THIRD))
+    pipeline.run([*COMPUTE, "score"])
+    late = land_late(tiny, "2020-07-02", landed="2020-09-10")
+    pipeline.run(COMPUTE)
+    assert looked_at(ws, tiny, FOURTH) == parse_as_of("2020-07-02")
+    run_tiny(ws, tiny.folder, FOURTH, ["score"])
+    assert set(late) <= accounts(ws, FOURTH)
+
+
 def test_what_was_refined_by_other_rules_or_is_another_table_is_looked_at_whole(ws, tiny):
     assert looked_at(ws, tiny, THIRD) == parse_as_of(SECOND)
     shutil.rmtree(ws.root / "tables" / "dev" / "tiny" / "gold_spine")
@@ -122,6 +147,20 @@ def test_what_was_refined_by_other_rules_or_is_another_table_is_looked_at_whole(
     run_tiny(ws, tiny.folder, THIRD, ["score"])
     assert set(before) < set(table_rows(ws, PREDICTIONS))
     assert not accounts(ws, THIRD) & accounts(ws, SECOND)
+
+
+def test_where_predictions_are_another_table_or_were_lost_all_is_looked_at(ws, tiny):
+    run_tiny(ws, tiny.folder, THIRD, COMPUTE)
+    context = open_tiny(ws, tiny.folder).context(ws, parse_as_of(THIRD), "run")
+    began = watermark.beginning(context)
+    assert began is not None
+    assert watermark.new_range(context, began, "").start == parse_as_of(SECOND)
+    assert watermark.new_range(context, began, "", lost=True).start == began
+    info, rows = ws.tables.describe(PREDICTIONS), ws.tables.to_arrow(PREDICTIONS, at_most=10**6)
+    ws.tables.drop(PREDICTIONS)
+    ws.tables.create(PREDICTIONS, info.schema, primary_keys=info.primary_keys, timeseries_column=info.timeseries_column)
+    ws.tables.append(PREDICTIONS, rows)
+    assert looked_at(ws, tiny, THIRD) == began
 
 
 def test_what_a_run_of_an_earlier_release_wrote_before_it_was_killed_is_not_written_twice(ws, tiny):
@@ -152,6 +191,14 @@ class Expensive(BatchScorer):
     def population(self, spine_rows: DataFrame) -> DataFrame:
         """Return the expensive ones."""
         return spine_rows.where("price >= 25")
+
+
+class Repeating(BatchScorer):
+    """Scores rows several times, as a join with many rows for a key does."""
+
+    def population(self, spine_rows: DataFrame) -> DataFrame:
+        """Return each row twice."""
+        return spine_rows.union(spine_rows)
 
 
 class Earlier(BatchScorer):
@@ -193,3 +240,11 @@ def test_an_override_for_arrow_is_told_what_it_is_given_now(ws, tiny):
         run_with(ws, tiny, Earlier, THIRD)
     assert "is given a Spark DataFrame" in failed.value.hint
     assert 'spine_rows.where("amount >= 1000")' in failed.value.hint
+
+
+def test_a_population_that_repeats_rows_is_refused_before_anything_is_written(ws, tiny):
+    run_tiny(ws, tiny.folder, THIRD, COMPUTE)
+    before = table_rows(ws, PREDICTIONS)
+    with pytest.raises(StageError, match=r"Repeating\.population returns the rows of \d+ key\(s\) .* several times"):
+        run_with(ws, tiny, Repeating, THIRD)
+    assert table_rows(ws, PREDICTIONS) == before

@@ -15,6 +15,7 @@ from mlplatform.as_of import parse_as_of
 from mlplatform.errors import UsageError
 from mlplatform.monitoring.judging import predictions_with_labels
 from mlplatform.naming import CHALLENGER, CHAMPION
+from mlplatform.ops import stage_runs
 from mlplatform.pipeline import Pipeline
 from mlplatform.simulation import simulate
 from mlplatform.workspace.local.workspace import LocalWorkspace
@@ -95,6 +96,14 @@ def test_all_predictions_come_back_by_whom_they_were_made(ws, tiny, lose, as_of)
     again = run(ws, tiny, as_of)
     assert not notes_of(again)
     assert set(table_rows(ws, PREDICTIONS)) == after
+
+
+def test_predictions_of_scorings_older_than_what_is_read_of_a_long_record_come_back_too(ws, tiny, monkeypatch):
+    before = table_rows(ws, PREDICTIONS)
+    remove(ws)
+    monkeypatch.setattr(stage_runs, "RECENT", 2)
+    run(ws, tiny, LAST)
+    assert table_rows(ws, PREDICTIONS) == before
 
 
 def test_an_earlier_time_brings_back_what_had_been_scored_by_then(ws, tiny):
@@ -203,7 +212,7 @@ def test_rows_due_before_the_first_champion_are_said_and_scored_where_that_is_as
     assert keys.group_by(keys.column_names).aggregate([]).num_rows == held.num_rows
 
 
-def test_predictions_asked_for_later_disturb_neither_windows_nor_performance(tmp_path, first, tiny):
+def test_predictions_asked_for_later_disturb_neither_windows_nor_performance(tmp_path, first, tiny, monkeypatch):
     """What a version learned from is predicted when asked for, and never counted as its performance."""
     ws, _ = first
     ws.close()
@@ -222,6 +231,8 @@ def test_predictions_asked_for_later_disturb_neither_windows_nor_performance(tmp
         through = parse_as_of(details["learned_through"])
         use_case = open_tiny(again, tiny.folder)
         context = use_case.context(again, parse_as_of(STEPS[1]), "run")
+        # More scorings came after it than are read of a long record.
+        monkeypatch.setattr(stage_runs, "RECENT", 1)
         with predictions_with_labels(context, use_case.label_spine()) as of_alias:
             judged = of_alias[CHAMPION].load().rows
         assert judged.num_rows > 0
