@@ -80,7 +80,9 @@ def send_pending(
 
 def _waiting(ws: Workspace, namespace: Namespace) -> tuple[list[AlertRecord], Counter[str]]:
     """Return the alerts that are to be sent, and how many tries of each failed."""
-    told = ALERTS.frame(ws, namespace, [("event", "in", TOLD)])
+    # By channel before any bound: alerts that are only logged are never over, and would take the others' places.
+    to_send = nw.col("channels").str.contains(WEBHOOK, literal=True)
+    told = ALERTS.frame(ws, namespace, [("event", "in", TOLD)]).filter(to_send)
     tries = ALERT_DELIVERIES.frame(ws, namespace)
     over = tries.filter(nw.col("status") != _FAILED).select("alert_id")
     # However many alerts there have been: only those that are not over come here.
@@ -89,8 +91,7 @@ def _waiting(ws: Workspace, namespace: Namespace) -> tuple[list[AlertRecord], Co
         at_most=_AT_ONCE,
         what="alerts that wait to be sent",
     )
-    waiting = [alert for alert in ALERTS.records(rows) if WEBHOOK in alert.channels.split(",")]
-    waiting.sort(key=lambda alert: (alert.as_of, alert.kind))
+    waiting = sorted(ALERTS.records(rows), key=lambda alert: (alert.as_of, alert.kind))
     if not waiting:
         return [], Counter()
     failed = [("status", "=", _FAILED), ("alert_id", "in", [alert.alert_id for alert in waiting])]

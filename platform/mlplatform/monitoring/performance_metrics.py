@@ -12,7 +12,7 @@ from mlplatform.monitoring.alerts import too_few
 from mlplatform.statistics import estimate, metrics
 from mlplatform.statistics.intervals import Interval, interval
 from mlplatform.statistics.metrics import Vector
-from mlplatform.statistics.totals import AREAS, KNOTS, STEPS, Totals, rescaled
+from mlplatform.statistics.totals import AREAS, BINS, Totals, rescaled
 
 CALIBRATION_RATIO = "calibration_ratio"
 COVERAGE = "coverage"
@@ -100,7 +100,7 @@ def _of_all(name: str, of_rows: float, whole: Totals | None, rows: int) -> tuple
     if value is None:
         return of_rows, f"on a sample of {rows:,} of {whole.rows:,} rows (monitoring.max_rows)"
     if name in AREAS:
-        return value, f"from {KNOTS * STEPS:,} bins of scores: off by at most {whole.area_error:.1e}"
+        return value, f"from {BINS:,} bins of scores: off by at most {whole.area_error:.1e}"
     return value, None
 
 

@@ -19,23 +19,28 @@ from mlplatform.statistics.intervals import NORMAL, Interval, interval, wilson
 from mlplatform.statistics.metrics import Vector
 
 KNOTS, STEPS = 64, 200
-"""Between so many quantiles of the scores lie so many bins each: 12,800 to collect, of however many rows."""
+_TAIL = (0.99, 0.995, 0.999, 0.9999)
+_SHARES = tuple(sorted({*(place / KNOTS for place in range(KNOTS + 1)), *_TAIL, *(1 - share for share in _TAIL)}))
+BINS = (len(_SHARES) - 1) * STEPS
+"""Between quantiles of the scores, closer to each other in both tails, lie `STEPS` bins each: so many to collect, of
+however many rows."""
 MOST_GROUPS = 20_000
 """Of bins and tenths: what is collected at most."""
 _BIN, _TENTH, _ROWS, _EVENTS, _LOWEST, _HIGHEST = "_bin", "_tenth", "_rows", "_events", "_lowest", "_highest"
 AREAS = ("roc_auc", "event_roc_auc")
 """Metrics that are an area under the ROC curve."""
-_MOST_HEAVY = 500
+_MOST_HEAVY = 100
+"""Each is a term of the expression that every row goes through."""
 _MEANS = ("brier", "log_loss", "mae", "label_mean", "prediction_mean")
 
 
 @dataclass(frozen=True)
 class ScoreBins:
-    """Bins of scores: about as many rows in each, and each score that many rows share in one of its own.
+    """Bins of scores: about as many rows in each, and a score that many rows share does not lie among others.
 
     Attributes:
         knots: Distinct quantiles of the scores, ascending.
-        heavy: Scores that have a bin of their own.
+        heavy: Scores that are taken out of the bin they would share with others.
     """
 
     knots: tuple[float, ...]
@@ -48,26 +53,33 @@ class ScoreBins:
         Examples:
             >>> bins = ScoreBins.of(np.array([0.5] * 9 + [0.25]))
             >>> bins.knots, bins.heavy
-            ((0.25, 0.5), (0.5,))
+            ((0.25, 0.5), ())
         """
         values, counts = np.unique(scores, return_counts=True)
-        common = values[counts >= max(2, scores.size // (KNOTS * STEPS))]
-        if common.size > _MOST_HEAVY:
-            order = np.argsort(-counts[np.isin(values, common)], kind="stable")[:_MOST_HEAVY]
-            common = np.sort(common[order])
-        few = values.size <= KNOTS
-        knots = values if few else np.unique(np.quantile(scores, np.linspace(0, 1, KNOTS + 1)))
-        return cls(tuple(knots.tolist()), tuple(common.tolist()))
+        knots = values if values.size <= KNOTS else np.unique(np.quantile(scores, _SHARES))
+        bins = _numbers(knots, values)
+        # Pairs of rows in one bin, which the area does not see the order of: how many fewer without a score.
+        starts = np.flatnonzero(np.diff(bins, prepend=-1))
+        before = np.concatenate([[0], np.cumsum(counts)[:-1]])
+        sizes = np.diff(starts, append=values.size)
+        rows = np.repeat(np.add.reduceat(counts, starts), sizes).astype(np.float64)
+        below = (before - np.repeat(before[starts], sizes)).astype(np.float64)
+        saved = rows**2 - below**2 - (rows - below - counts) ** 2
+        common = (counts >= max(2, scores.size // BINS)) & (counts < rows)
+        heaviest = np.flatnonzero(common)[np.argsort(-saved[common], kind="stable")[:_MOST_HEAVY]]
+        return cls(tuple(knots.tolist()), tuple(np.sort(values[heaviest]).tolist()))
 
     def expression(self, score: nw.Expr) -> nw.Expr:
         """Return the number of a score's bin; it never falls as the score rises, in whatever engine."""
+        # Whole numbers are added: in whatever order, the sum is exact.
         terms = [
-            ((score - low) / (high - low)).clip(0.0, 1.0) for low, high in zip(self.knots, self.knots[1:], strict=False)
+            (((score - low) / (high - low)).clip(0.0, 1.0) * float(STEPS)).floor()
+            for low, high in zip(self.knots, self.knots[1:], strict=False)
         ]
-        bin_ = (_sum(terms) * float(STEPS)).floor() if terms else score * 0.0
-        return _sum(
-            [bin_, *((score >= value).cast(nw.Float64) + (score > value).cast(nw.Float64) for value in self.heavy)]
-        )
+        apart = [(score >= value).cast(nw.Float64) + (score > value).cast(nw.Float64) for value in self.heavy]
+        # Scores beyond those the bins were cut by lie apart from the lowest and the highest of these.
+        ends = [(score >= self.knots[0]).cast(nw.Float64), (score > self.knots[-1]).cast(nw.Float64)]
+        return _sum([*terms, *apart, *ends])
 
 
 @dataclass(frozen=True)
@@ -237,8 +249,18 @@ def rescaled(name: str, value: float, labels: Vector, predictions: Vector, rows:
     return value - (middle - ends[0]) * narrower, value + (ends[1] - middle) * narrower
 
 
+def _numbers(knots: Vector, values: Vector) -> Vector:
+    """Return the number of each value's bin, as the expression without heavy scores does."""
+    if knots.size == 1:
+        return np.zeros(values.size)
+    place = np.clip(np.searchsorted(knots, values, side="right") - 1, 0, knots.size - 2)
+    low, high = knots[place], knots[place + 1]
+    return np.asarray(place * STEPS + np.floor(np.clip((values - low) / (high - low), 0.0, 1.0) * STEPS))
+
+
 def _sum(terms: list[nw.Expr]) -> nw.Expr:
-    total = terms[0]
-    for term in terms[1:]:
-        total = total + term
-    return total
+    # By pairs: one term after another would be an expression as deep as there are terms, which engines refuse.
+    while len(terms) > 1:
+        pairs = [left + right for left, right in zip(terms[::2], terms[1::2], strict=False)]
+        terms = [*pairs, *terms[len(pairs) * 2 :]]
+    return terms[0]

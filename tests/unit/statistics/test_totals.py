@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import duckdb
@@ -21,6 +22,9 @@ SCORES = {
     "rounded": np.round(RANDOM.beta(2, 8, ROWS), 2),
     "a lump and a tail": np.where(RANDOM.random(ROWS) < 0.4, 0.125, RANDOM.beta(1, 30, ROWS)),
     "one value": np.full(ROWS, 0.25),
+    "nearly all next to nothing": np.where(
+        RANDOM.random(ROWS) < 0.995, RANDOM.random(ROWS) * 1e-6, RANDOM.random(ROWS)
+    ),
 }
 
 
@@ -54,11 +58,43 @@ def test_a_classification_s_metrics_are_those_of_its_rows(name: str, rate: float
 
 
 def test_scores_that_many_rows_share_have_an_exact_area():
-    scores = SCORES["rounded"]
+    # Without the rarest, which the sample need not have.
+    scores = SCORES["rounded"].clip(0.02, 0.6)
     labels = (RANDOM.random(ROWS) < scores).astype(float)
     found = totals_of(labels, scores)
     assert found.area_error == 0
     assert found.value("roc_auc") == pytest.approx(metrics.roc_auc(labels, scores), rel=1e-12)
+
+
+@pytest.mark.parametrize("spread", ["even", "in lumps"])
+def test_many_scores_that_rows_share_cost_a_short_expression(spread: str):
+    # As of a model of trees: 500 scores; those in lumps lie closer to each other than bins are wide.
+    leaves = np.linspace(0.01, 0.9, 500)
+    if spread == "in lumps":
+        leaves = np.sort(np.concatenate([leaves[:250], leaves[:250] + 1e-7]))
+    scores = RANDOM.choice(leaves, size=ROWS, p=RANDOM.dirichlet(np.full(500, 2.0)))
+    labels = (RANDOM.random(ROWS) < scores).astype(float)
+    bins = ScoreBins.of(scores)
+    assert len(bins.heavy) <= 100
+    frame: Any = nw.from_native(duckdb.from_arrow(pa.table({"label": labels, "score": scores}))).lazy()
+    start = time.process_time()
+    query = totals.grouped(frame, "label", "score", bins, None).to_native().sql_query()
+    assert time.process_time() - start < 3
+    steps = np.array([(character == "(") - (character == ")") for character in query])
+    assert steps.cumsum().max() < 40
+    found = totals_of(labels, scores)
+    assert found.area_error < 1e-4
+    area = found.value("roc_auc")
+    assert area is not None
+    assert abs(area - metrics.roc_auc(labels, scores)) <= found.area_error + 1e-12
+
+
+def test_a_shared_score_among_others_is_taken_out_of_their_bin():
+    scores = np.concatenate([np.full(5000, 0.3), 0.3 + np.linspace(-1e-9, 1e-9, 999), RANDOM.random(34_001)])
+    assert 0.3 in ScoreBins.of(scores).heavy
+    labels = (RANDOM.random(ROWS) < scores).astype(float)
+    found = totals_of(labels, scores)
+    assert found.single[found.events + found.others >= 5000].all()
 
 
 def test_a_regression_s_metrics_are_those_of_its_rows():
