@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -89,7 +90,7 @@ def test_the_margin_does_not_shrink_from_one_maintenance_to_the_next() -> None:
     for _ in range(3):
         lengths.append(int(str(table.keep(3)[0]).split()[1]))
         table.ages = {version: age + 25 for version, age in table.ages.items()}
-    assert [later - earlier for earlier, later in zip(lengths, lengths[1:], strict=False)] == [25, 25]
+    assert [later - earlier for earlier, later in pairwise(lengths)] == [25, 25]
 
 
 def test_once_no_version_is_kept_the_own_retention_is_lowered() -> None:
