@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import uuid
 from collections.abc import Iterable
@@ -38,6 +39,7 @@ from mlplatform.scoring.stage import Score
 from mlplatform.training.stage import Train
 from mlplatform.use_case import UseCase
 
+LOG = logging.getLogger(__name__)
 ORDER = ("ingest", "refine", "features", "train", "gate", "score", "monitor", "retrain")
 _WITHOUT = {
     "gate": "The champion is whom the registry names; a rollback knows no earlier ones.",
@@ -286,12 +288,21 @@ class Pipeline:
         return self.execute(MaintainTables(), dry_run=dry_run)
 
     def _look_after_files(self) -> None:
-        """Put small files together where a run is to do so: else each step adds some, and reading gets slower."""
+        """Put small files together where a run is to do so: else each step adds some, and reading gets slower.
+
+        All stages have succeeded by then: what goes wrong here is on record and said, and fails no run.
+        """
         context = self._context
-        if context.ws.maintenance.by_runs and context.settings.maintenance.after_runs:
-            todo = MaintainTables(clean=False).due(context)
+        if not (context.ws.maintenance.by_runs and context.settings.maintenance.after_runs):
+            return
+        try:
+            todo = self._due(MaintainTables(clean=False))
             if todo is not None:
                 self._recorded(todo)
+        except PlatformError as error:
+            note = f"Small files were not put together: {error.message} The next run tries again."
+            LOG.warning("%s: %s", context.name, note)
+            self.summary.stages[-1].details.note(note)
 
     def _lost_records(self, created: list[RecordTable[Any]]) -> list[str]:
         """Say which of the platform's own tables were gone: what they had recorded is not known any more."""

@@ -122,7 +122,7 @@ class MaintainTables(PlannedStage[MaintenanceDetails]):
         if keeper:
             details.left_to = {**details.left_to, keeper: [*details.left_to.get(keeper, []), name]}
             if self.clean:
-                keep = partial(maintenance.keep, table, versions=versions, days=settings.keep_days)
+                keep = partial(_keep, context, table, name, versions, result)
                 yield Action(f"tell {keeper} how long {name} keeps old versions", keep)
             return
         files = maintenance.files(table, target_size=settings.target_size)
@@ -157,7 +157,7 @@ def _compact(context: StageContext, table: ObjectName, name: str, result: StageR
         done.replaced = maintenance.compact(table, target_size=settings.target_size)
     except UnavailableError:
         details.compacted = {key: value for key, value in details.compacted.items() if key != name}
-        details.postponed = [*details.postponed, name]
+        _postpone(name, details)
         return
     done.files = maintenance.files(table, target_size=settings.target_size).files
     result.outputs[str(table)] = context.ws.tables.version(table)
@@ -171,17 +171,40 @@ def _clean(
     result: StageResult[MaintenanceDetails],
 ) -> None:
     context.progress(f"maintenance: removing old files of {name}")
-    done = context.ws.maintenance.clean(table, versions=versions, days=context.settings.maintenance.keep_days)
-    result.details.removed = {**result.details.removed, name: _removed(done)}
+    details, days = result.details, context.settings.maintenance.keep_days
+    try:
+        done = context.ws.maintenance.clean(table, versions=versions, days=days)
+    except UnavailableError:
+        details.removed = {key: value for key, value in details.removed.items() if key != name}
+        _postpone(name, details)
+        return
+    details.removed = {**details.removed, name: _removed(done)}
     result.outputs[str(table)] = context.ws.tables.version(table)
+
+
+def _keep(
+    context: StageContext,
+    table: ObjectName,
+    name: str,
+    versions: Collection[int],
+    result: StageResult[MaintenanceDetails],
+) -> None:
+    try:
+        context.ws.maintenance.keep(table, versions=versions, days=context.settings.maintenance.keep_days)
+    except UnavailableError:
+        _postpone(name, result.details)
+
+
+def _postpone(name: str, details: MaintenanceDetails) -> None:
+    """Put a busy table off to the next time: it is no reason not to look after the others."""
+    if name not in details.postponed:
+        details.postponed = [*details.postponed, name]
 
 
 def _kept_versions(context: StageContext, details: MaintenanceDetails) -> dict[str, set[int]]:
     """Return table -> the versions that models in use, of this and of other use cases, were trained on."""
     ws, kept = context.ws, dict[str, set[int]]()
-    names = ws.frames.read(STAGE_RUNS.full_name(context.namespace), columns=["use_case"]).unique()
-    others = ws.frames.collect(names, at_most=_MOST_USE_CASES, what="the use cases on record").column("use_case")
-    for use_case in sorted({context.name, *(str(name) for name in others.to_pylist())}):
+    for use_case in sorted({context.name, *_use_cases_on_record(context)}):
         model = Namespace(context.namespace.catalog, use_case, context.namespace.prefix).model
         aliases = ws.registry.aliases(model)
         for number in sorted({aliases[alias] for alias in ALIASES if alias in aliases}):
@@ -194,6 +217,16 @@ def _kept_versions(context: StageContext, details: MaintenanceDetails) -> dict[s
                 if ws.tables.exists(table.name) and ws.tables.describe(table.name).id == table.table_id:
                     kept.setdefault(table.name, set()).add(table.version)
     return kept
+
+
+def _use_cases_on_record(context: StageContext) -> list[str]:
+    """Return the names of the use cases that share the platform's own tables; none before anything ran."""
+    ws, runs = context.ws, STAGE_RUNS.full_name(context.namespace)
+    if not ws.tables.exists(runs):
+        return []
+    names = ws.frames.read(runs, columns=["use_case"]).unique()
+    found = ws.frames.collect(names, at_most=_MOST_USE_CASES, what="the use cases on record").column("use_case")
+    return [str(name) for name in found.to_pylist()]
 
 
 def _removed(removal: Removal) -> RemovedFiles:

@@ -131,6 +131,64 @@ def test_a_table_that_others_write_to_all_the_time_is_postponed(
     assert details.compacted == {}
 
 
+@pytest.mark.parametrize("method", ["clean", "keep"])
+def test_one_busy_table_does_not_end_the_maintenance_of_the_others(
+    challenged: LocalWorkspace, wide: TinyFolder, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    spine, asked = NAMESPACE.gold("spine"), []
+    for name in (spine, NAMESPACE.ops("stage_runs")):
+        challenged.tables.overwrite(name, challenged.tables.to_arrow(name, at_most=10**5))
+    original = getattr(LocalMaintenance, method)
+
+    def busy(self: Any, name: Any, **arguments: Any) -> Any:
+        if not arguments.get("dry_run"):
+            asked.append(str(name))
+            if str(name) == str(spine):
+                raise UnavailableError("Others wrote to it meanwhile.")
+        return original(self, name, **arguments)
+
+    monkeypatch.setattr(LocalMaintenance, method, busy)
+    if method == "keep":
+        monkeypatch.setattr(LocalMaintenance, "left_to", lambda *_: "predictive optimization")
+    details = maintained(challenged, wide.folder, keep_days=0, small_files=10_000).details
+    short = f"{spine.schema}.{spine.name}"
+    assert details.postponed == [short]
+    assert short not in details.removed
+    assert str(NAMESPACE.ops("stage_runs")) in asked[asked.index(str(spine)) + 1 :]
+
+
+@pytest.mark.parametrize("method", ["files", "compact"])
+def test_a_run_does_not_fail_because_its_files_could_not_be_looked_after(
+    challenged: LocalWorkspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    def broken(*_: Any, **__: Any) -> Any:
+        raise TableError("The log cannot be read.")
+
+    tiny = write_tiny_use_case(tmp_path / "uc", maintenance={"small_files": 2})
+    monkeypatch.setattr(LocalMaintenance, method, broken)
+    summary = run_tiny(challenged, tiny.folder, "2020-11-02")
+    assert any("The log cannot be read." in note for note in summary.notes())
+    (record,) = [run for run in STAGE_RUNS.read(challenged, NAMESPACE) if run.stage == "maintenance"]
+    assert (record.status, record.message) == ("failed", "The log cannot be read.")
+
+
+def test_ctrl_c_while_files_are_looked_after_ends_the_run(
+    challenged: LocalWorkspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    tiny = write_tiny_use_case(tmp_path / "uc", maintenance={"small_files": 2})
+    monkeypatch.setattr(LocalMaintenance, "compact", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        run_tiny(challenged, tiny.folder, "2020-11-02")
+
+
+def test_a_dry_run_where_nothing_ran_yet_finds_nothing_to_do(tmp_path: Path, wide: TinyFolder) -> None:
+    with LocalWorkspace(tmp_path / "home") as ws:
+        assert "no table has" in maintained(ws, wide.folder, dry_run=True).result.skipped
+
+
 def test_an_unreadable_registry_removes_nothing(
     challenged: LocalWorkspace, wide: TinyFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from mlplatform.errors import TableError
 from mlplatform.naming import ObjectName
 from mlplatform.protocols.maintenance import Removal, TableFiles
-from mlplatform.workspace.databricks import delta
+from mlplatform.workspace.databricks import delta, retention
 from mlplatform.workspace.databricks.connection import retrying, translated
 from mlplatform.workspace.databricks.spark_errors import translated_spark
 
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from mlplatform.workspace.databricks.unity import Unity
 
 FILE_BYTES = 128 * 1024**2
-_FILES, _LOG = "delta.deletedFileRetentionDuration", "delta.logRetentionDuration"
-# Longer than whatever reads a version may take: VACUUM and the log's clean-up round to whole days.
-_MARGIN_DAYS = 2
 
 
 class DatabricksMaintenance:
@@ -64,14 +61,12 @@ class DatabricksMaintenance:
     def keep(self, name: ObjectName | str, *, versions: Collection[int], days: int) -> None:
         """Set how long the table's files and log are kept: long enough for the oldest version that is to be.
 
-        VACUUM, which predictive optimization runs, too, knows no single versions.
+        VACUUM, which predictive optimization runs, too, knows no single versions. What somebody else set is never
+        made shorter; see `mlplatform.workspace.databricks.retention`.
         """
         parsed = ObjectName.parse(name)
-        wanted = max(days, self._age_of_successor(parsed, versions) + _MARGIN_DAYS if versions else 0)
-        interval = f"interval {wanted} days"
-        current = self._properties(parsed)
-        changes = {key: interval for key in (_FILES, _LOG) if current.get(key) != interval}
-        self._set(parsed, changes)
+        age = self._age_of_successor(parsed, versions) if versions else None
+        self._set(parsed, retention.changes(self._properties(parsed), retention.days_wanted(days, age)))
 
     def clean(self, name: ObjectName | str, *, versions: Collection[int], days: int, dry_run: bool = False) -> Removal:
         """Run VACUUM, which goes by the retention that `keep` set; a dry run says nothing about files."""
@@ -83,16 +78,14 @@ class DatabricksMaintenance:
                 self._unity.spark.sql(f"VACUUM {ObjectName.parse(name).sql}").collect()
         return Removal(None, None)
 
-    def _age_of_successor(self, name: ObjectName, versions: Collection[int]) -> int:
-        """Return for how many days the oldest of some versions has not been the newest; 0 where it still is."""
+    def _age_of_successor(self, name: ObjectName, versions: Collection[int]) -> timedelta | None:
+        """Return for how long the oldest of some versions has not been the newest; None where it still is."""
         with translated_spark(f"Reading the history of {name}"):
             history = self._unity.spark.sql(f"DESCRIBE HISTORY {name.sql}").select("version", "timestamp")
             # Through Arrow: it knows of the zone.
             times: dict[int, datetime] = {row["version"]: row["timestamp"] for row in history.toArrow().to_pylist()}
         ended = [times[version + 1] for version in versions if version + 1 in times]
-        if not ended:
-            return 0
-        return (datetime.now(UTC) - min(ended)) // timedelta(days=1) + 1
+        return datetime.now(UTC) - min(ended) if ended else None
 
     def _properties(self, name: ObjectName) -> dict[str, str]:
         with translated_spark(f"Reading the properties of {name}"):

@@ -12,6 +12,7 @@ import pyarrow as pa
 from mlplatform.errors import FeatureStoreError, TableError, did_you_mean
 from mlplatform.naming import ObjectName, quote
 from mlplatform.protocols.table_checks import check_type
+from mlplatform.workspace.databricks import retention
 from mlplatform.workspace.databricks.connection import retrying, translated
 from mlplatform.workspace.databricks.literals import literal
 from mlplatform.workspace.databricks.spark_errors import is_missing, translated_spark
@@ -26,7 +27,7 @@ _CLUSTER_COLUMNS = 4
 # Unity Catalog's TIMESERIES is for key columns only: a time that is no key is kept among the table's properties.
 _TIMESERIES = "mlplatform.timeseries_column"
 # How long `VERSION AS OF` works at least: the log's default, and the files as long as the log.
-_RETENTION = "'delta.deletedFileRetentionDuration' = 'interval 30 days'"
+_RETENTION = {key: retention.interval(30) for key in (retention.FILES, retention.own(retention.FILES))}
 # Parquet has no columns with these in their names; Delta then keeps the names apart from the files, as a CSV's header
 # such as `Account No` needs.
 _NOT_IN_PARQUET = frozenset(" ,;{}()\n\t=")
@@ -211,7 +212,7 @@ def create_table(
     usable = [key for key in cluster_by if schema.get_field_index(key) < _WITH_STATISTICS and _clusters(schema, key)]
     clause = f" CLUSTER BY ({', '.join(quote(key) for key in usable[:_CLUSTER_COLUMNS])})" if usable else ""
     comment = f" COMMENT {literal(description)}" if description else ""
-    properties = [_RETENTION]
+    properties = [f"{literal(key)} = {literal(value)}" for key, value in _RETENTION.items()]
     if timeseries:
         properties.append(f"{literal(_TIMESERIES)} = {literal(timeseries)}")
     if needs_mapping(schema):
