@@ -185,7 +185,7 @@ def test_ctrl_c_while_files_are_looked_after_ends_the_run(
 
 
 def test_a_dry_run_where_nothing_ran_yet_finds_nothing_to_do(tmp_path: Path, wide: TinyFolder) -> None:
-    with LocalWorkspace(tmp_path / "home") as ws:
+    with LocalWorkspace(tmp_path / "home", env="dev") as ws:
         assert "no table has" in maintained(ws, wide.folder, dry_run=True).result.skipped
 
 
