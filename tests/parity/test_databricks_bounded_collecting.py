@@ -23,7 +23,10 @@ def databricks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HomeProcess
         yield home
 
 
-@pytest.mark.parametrize("name", MOMENTS)
+# One in every run; the others, as long each, with the slow ones.
+@pytest.mark.parametrize(
+    "name", [name if name == "credit_risk" else pytest.param(name, marks=pytest.mark.slow) for name in MOMENTS]
+)
 def test_no_stage_of_a_reference_collects_more_than_the_ceiling(name: str, databricks: HomeProcess) -> None:
     stages = databricks.call(run_bounded, name, MOMENTS[name][:1], CEILING)
     assert {stage.stage for stage in stages} == {*ORDER, "backfill"}
