@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from mlplatform import FeatureFunction, FeatureLookup
 from mlplatform.testing.empty_columns import empty_column
+from mlplatform.workspace.local.workspace import LocalWorkspace
 
 TIME = pa.timestamp("us", "UTC")
 TABLE = "dev.x.features_history"
@@ -26,24 +28,7 @@ LABELLED = pa.table({"machine": ["A", "B"], "at": pa.array([day(10), day(12)], T
 
 def history(keys: list[str], days: list[int], values: list[float | None]) -> pa.Table:
     times = pa.array([day(number) for number in days], TIME)
-    return pa.table({"key": keys, "known_at": times, "mean": pa.array(values, pa.float64())})
-
-
-class Tables:
-    """The tables of a workspace, in memory."""
-
-    def __init__(self, **rows: pa.Table) -> None:
-        """Take the rows by the last part of the name."""
-        self.rows = rows
-
-    def to_arrow(self, name: Any, columns: list[str]) -> pa.Table:
-        """Return rows."""
-        return self.rows[str(name).rpartition(".")[2]].select(columns)
-
-    def describe(self, name: Any) -> Any:
-        """Return keys and columns."""
-        schema = self.rows[str(name).rpartition(".")[2]].schema
-        return SimpleNamespace(primary_keys=("key", "known_at"), timeseries_column="known_at", schema=schema)
+    return pa.table({"key": pa.array(keys, pa.string()), "known_at": times, "mean": pa.array(values, pa.float64())})
 
 
 def why(name: str, *, lookup_key: str = "machine", **rows: pa.Table) -> Any:
@@ -54,8 +39,13 @@ def why(name: str, *, lookup_key: str = "machine", **rows: pa.Table) -> Any:
         namespace=SimpleNamespace(gold=lambda table: f"dev.x.gold_{table}"),
     )
     trainer: Any = SimpleNamespace(lookups=lambda: [lookup, function])
-    ws: Any = SimpleNamespace(tables=Tables(**rows))
-    found = empty_column(ws, use_case, trainer, LABELLED, name)  # type: ignore[arg-type]
+    with TemporaryDirectory() as folder, LocalWorkspace.open(root=folder) as ws:
+        for table, content in rows.items():
+            timed = {"key", "known_at"} <= set(content.column_names)
+            keys = {"primary_keys": ("key", "known_at"), "timeseries_column": "known_at"} if timed else {}
+            ws.tables.create(f"dev.x.{table}", content.schema, **keys)  # type: ignore[arg-type]
+            ws.tables.append(f"dev.x.{table}", content)
+        found = empty_column(ws, use_case, trainer, LABELLED, name)  # type: ignore[arg-type]
     assert found.cause.startswith(f"{name}: ")
     assert found.hint
     return found
