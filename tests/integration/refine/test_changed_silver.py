@@ -258,7 +258,7 @@ def test_a_table_that_was_put_back_and_is_declared_otherwise_has_one_unit(ws, ti
 
 
 def test_a_record_of_an_earlier_version_counts_as_unchanged(ws, tiny, monkeypatch):
-    read = RecordTable.read
+    read = RecordTable.records
 
     def without(table, *arguments, **options):
         records = read(table, *arguments, **options)
@@ -268,7 +268,7 @@ def test_a_record_of_an_earlier_version_counts_as_unchanged(ws, tiny, monkeypatc
 
     before = prices(ws, "silver_signups")
     with monkeypatch.context() as patch:
-        patch.setattr(RecordTable, "read", without)
+        patch.setattr(RecordTable, "records", without)
         assert not run(ws, tiny, Yearly, BEFORE).notes()
     assert prices(ws, "silver_signups") == before
     # From then on it is known by what it was refined.
