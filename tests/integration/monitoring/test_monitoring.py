@@ -458,7 +458,7 @@ def test_features_that_are_stale_or_not_found_are_alerts(open_at, tmp_path):
     ws = open_at("promoted")
     run_tiny(ws, strict.folder, FIRST, ["score"])
     made = predictions(ws).to_pylist()
-    for row in made[:10]:
+    for row in made[::2]:
         row["features_unmatched"] = ["features_region"]
     ws.tables.overwrite(NS.gold("predictions"), pa.Table.from_pylist(made, schema=predictions(ws).schema))
     run_tiny(ws, strict.folder, "2020-08-03", ["monitor"])
