@@ -105,6 +105,8 @@ def read_window(context: StageContext, spine: LabelSpine, end: datetime, *, tabl
     flagged = frame.select(PREDICTION, "model_version", "as_of", *flags)
     frames, limit = context.ws.frames, context.settings.monitoring.max_rows
     rows = frames.collect(flagged.head(limit), at_most=limit, what="predictions of the window")
+    # An engine gives rows in any order, and the last bit of a mean is one of its order.
+    rows = rows.sort_by([("model_version", "ascending"), (PREDICTION, "ascending")])
     whole = rows.num_rows < limit
     counting = [
         nw.len().alias(_ROWS),
