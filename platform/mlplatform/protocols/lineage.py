@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from mlplatform.errors import FeatureStoreError
+from mlplatform.errors import FeatureStoreError, RegistryError
 
 FILE_NAME = "lineage.json"
 
@@ -59,6 +59,7 @@ class Lineage:
 
         Raises:
             FeatureStoreError: If the model has none.
+            RegistryError: If it has one that cannot be read: what depends on it must not take it for none.
         """
         try:
             content = json.loads((folder / FILE_NAME).read_text(encoding="utf-8"))
@@ -71,11 +72,16 @@ class Lineage:
                 frame_rule=int(content.get("frame_rule", AS_VALUES_SUGGEST)),
                 rows=content.get("rows"),
             )
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (FileNotFoundError, NotADirectoryError) as error:
             raise FeatureStoreError(
                 f"Model {model_uri} carries no record of where its features come from ({error!r}).",
                 hint="Models logged with ws.fe.log_model do.",
             ) from None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise RegistryError(
+                f"The record of where the features of model {model_uri} come from cannot be read: {error!r}",
+                hint="Was the model's folder changed or copied in part? Train again to replace it.",
+            ) from error
 
 
 def frame_rule(folder: Path, *, model_uri: str) -> int:
