@@ -88,7 +88,8 @@ def frame_rule(folder: Path, *, model_uri: str) -> int:
     """Return how a model's columns become pandas; one without our record, of whatever client, is older than the rule.
 
     Raises:
-        FeatureStoreError: If the record cannot be read, or a newer library wrote it.
+        FeatureStoreError: If a newer library wrote the record.
+        RegistryError: If it cannot be read.
     """
     if not (folder / FILE_NAME).is_file():
         return AS_VALUES_SUGGEST
