@@ -50,7 +50,7 @@ def open_use_case(ws: Workspace, name: str) -> UseCase:
 
 
 def run(ws: Workspace, name: str, as_of: str) -> Step:
-    """Run what is due at a time; no stage may collect more rows than the ceiling, and training and gate take a sample."""
+    """Run what is due at a time; no stage collects more rows than the ceiling, training and gate a sample."""
     use_case = open_bounded(ws, name, CEILING)
     ws.registry.ensure_model(use_case.model)
     with ceiling_of(ws, CEILING):
