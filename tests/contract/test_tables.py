@@ -472,6 +472,51 @@ def test_an_overwrite_replaces_all_rows_in_one_version_and_keeps_the_declaration
     )
 
 
+NOTES = pa.schema([pa.field("file", pa.string()), pa.field("reason", pa.string()), pa.field("v", pa.int64(), False)])
+
+
+def notes(*rows: tuple[str | None, str | None, int]) -> pa.Table:
+    return pa.Table.from_pylist([dict(zip(NOTES.names, row, strict=True)) for row in rows], schema=NOTES)
+
+
+@pytest.fixture
+def noted(ws, fresh):
+    name = fresh("noted")
+    ws.tables.create(name, NOTES, primary_keys=("v",))
+    ws.tables.append(name, notes(("it's", "x", 1), ("it's", "y", 2), ("b", "x", 3), (None, "x", 4), ("it's", None, 5)))
+    return name
+
+
+def test_rows_of_some_values_are_replaced_and_all_others_stay(ws, noted):
+    def held() -> list[int]:
+        return sorted(ws.tables.to_arrow(noted, at_most=10, columns=["v"]).column("v").to_pylist())
+
+    for given in in_any_frame(ws, notes(("it's", "x", 1), ("it's", "x", 6))):
+        assert ws.tables.overwrite(noted, given, where={"file": ["it's", "z"], "reason": ["x"]}).rows == 2
+        assert held() == [1, 2, 3, 4, 5, 6]
+    ws.tables.overwrite(noted, notes(("b", "new", 7)), where={"file": ["b", "it's"]})
+    assert held() == [4, 7]
+    ws.tables.overwrite(noted, notes(), where={"file": ["b"]})
+    assert held() == [4]
+    assert ws.tables.describe(noted).primary_keys == ("v",)
+
+
+def test_rows_that_do_not_belong_in_the_place_of_those_replaced_are_refused(ws, noted):
+    before = ws.tables.version(noted)
+    for row, message in (
+        (("b", "x", 9), r"1 row\(s\) for .*noted.* are not of those to be replaced, by file"),
+        ((None, "x", 9), "are not of those to be replaced"),
+        (("it's", "x", 3), r"1 row\(s\) for .*noted.* have the keys of rows that it holds besides"),
+    ):
+        with pytest.raises(TableError, match=message):
+            ws.tables.overwrite(noted, notes(row), where={"file": ["it's"]})
+    with pytest.raises(TableError, match="occur more than once"):
+        ws.tables.overwrite(noted, notes(("b", "x", 9), ("b", "y", 9)), where={"file": ["b"]})
+    with pytest.raises(TableError, match="has no column files"):
+        ws.tables.overwrite(noted, notes(("b", "x", 9)), where={"files": ["b"]})
+    assert ws.tables.version(noted) == before
+
+
 def test_a_range_is_replaced_both_ends_included_to_the_microsecond(ws, table):
     tick = timedelta(microseconds=1)
     times = [DAY - tick, DAY, DAY + tick, DAY + timedelta(days=1), DAY + timedelta(days=1) + tick]

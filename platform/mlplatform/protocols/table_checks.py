@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -123,6 +123,32 @@ def repeated_keys(table: str, keys: int, surplus: int, example: dict[str, Any]) 
         f"{keys} key(s) of {table} occur more than once in the frame ({surplus} row(s) too many), as {example}.",
         hint="Keys are unique together, the timeseries column included; nothing was written.",
     )
+
+
+def raise_for_unmeant(name: object, unmeant: int, where: Mapping[str, Sequence[str]]) -> None:
+    """Refuse rows that are not among those that they are to replace.
+
+    Raises:
+        TableError: With their number.
+    """
+    if unmeant:
+        raise TableError(
+            f"{unmeant} row(s) for {name} are not of those to be replaced, by {', '.join(where)}.",
+            hint="Nothing was written; replace the values that the rows have.",
+        )
+
+
+def raise_for_held(name: object, held: int) -> None:
+    """Refuse rows whose keys are those of rows that stay.
+
+    Raises:
+        TableError: With their number.
+    """
+    if held:
+        raise TableError(
+            f"{held} row(s) for {name} have the keys of rows that it holds besides those to be replaced.",
+            hint="Nothing was written. If another run wrote to it meanwhile, run again.",
+        )
 
 
 def check_merge_keys(info: TableInfo, columns: Sequence[str]) -> None:
