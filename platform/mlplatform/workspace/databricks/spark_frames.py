@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from mlplatform.errors import TableError
 from mlplatform.naming import quote
-from mlplatform.protocols.table_checks import check_unique, raise_for_nulls, repeated_keys
+from mlplatform.protocols.table_checks import check_unique, raise_for_nulls, readable, repeated_keys
 from mlplatform.types import arrow_type, spark_type
 from mlplatform.workspace.shared.frames import check_fit, conform, is_lazy, is_spark_frame, to_arrow
 
@@ -142,9 +142,13 @@ def check_unique_frame(frame: DataFrame | pa.Table, rows: DataFrame, keys: Seque
         F.count("*").alias("keys"),
         F.sum(F.col("_count") - 1).alias("surplus"),
         F.first(F.struct(*columns)).alias("first"),
-    ).collect()[0]
-    if counts["keys"]:
-        raise repeated_keys(table, counts["keys"], counts["surplus"], counts["first"].asDict())
+    )
+    # Through Arrow: it knows times that Python does not.
+    counted = counts.toArrow()
+    number, surplus, first = (counted.column(name)[0] for name in ("keys", "surplus", "first"))
+    if number.as_py():
+        example = {key: readable(first[key]) for key in keys}
+        raise repeated_keys(table, number.as_py(), surplus.as_py(), example)
 
 
 def _cast(frame: DataFrame, schema: pa.Schema, table: str) -> DataFrame:

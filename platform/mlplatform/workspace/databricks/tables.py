@@ -19,6 +19,7 @@ from mlplatform.protocols.table_checks import (
     check_range,
     check_same_declaration,
     keyed_schema,
+    largest_value,
     raise_for_outside,
     replaces,
 )
@@ -154,7 +155,7 @@ class DatabricksTables:
         """Return the largest value of a column among the rows asked for."""
         rows = self.frames.read(name, columns=[column], filters=filters).select(nw.col(column).max())
         # Through Arrow: it knows of the zone.
-        return self.frames.collect(rows, at_most=1, what=f"the largest {column} of {name}").column(0)[0].as_py()
+        return largest_value(self.frames.collect(rows, at_most=1, what=f"the largest {column} of {name}"), name, column)
 
     def create_latest_view(
         self,

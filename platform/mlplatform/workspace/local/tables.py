@@ -26,6 +26,7 @@ from mlplatform.protocols.table_checks import (
     check_same_declaration,
     expression,
     keyed_schema,
+    largest_value,
     replaces,
     unfit_filters,
 )
@@ -226,7 +227,8 @@ class LocalTables:
         """Return the largest value of a column among the rows asked for."""
         check_columns(name, duck.arrow_schema(self.open(name)), [column])
         frame = self.frames.read(name, columns=[column], filters=filters).select(nw.col(column).max())
-        return self.frames.collect(frame, at_most=1, what=f"the largest {column} of {name}").column(0)[0].as_py()
+        found = self.frames.collect(frame, at_most=1, what=f"the largest {column} of {name}")
+        return largest_value(found, name, column)
 
     def create_latest_view(
         self,
