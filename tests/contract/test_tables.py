@@ -282,6 +282,58 @@ def test_a_value_that_would_lose_something_is_refused_and_one_that_does_not_is_c
     assert ids(ws, table) == [1, 2]
 
 
+KINDS = pa.schema(
+    [
+        ("at", TIME),
+        ("f", pa.float32()),
+        ("day", pa.date32()),
+        ("b", pa.bool_()),
+        ("i", pa.int64()),
+    ]
+)
+
+
+@pytest.mark.parametrize(
+    ("column", "values"),
+    [
+        ("f", pa.array([1.0, 1e300])),
+        ("day", pa.array([DAY, DAY + timedelta(hours=5)], TIME)),
+        ("b", pa.array([1, 7])),
+        ("b", pa.array([0.5])),
+        ("at", pa.array([5, 6])),
+        ("i", pa.array([DAY], TIME)),
+    ],
+    ids=lambda given: given if isinstance(given, str) else str(given.type),
+)
+def test_what_a_cast_would_make_another_value_is_refused(ws, fresh, column, values):
+    name = fresh("kinds")
+    ws.tables.create(name, KINDS)
+    for given in in_any_frame(ws, pa.table({column: values})):
+        with pytest.raises(TableError, match=f"Column {column} of {name} is .*; the frame's .* does not fit"):
+            ws.tables.append(name, given)
+    assert ws.tables.version(name) == 0
+
+
+def test_a_time_without_a_zone_is_not_taken_as_one_of_utc(ws, fresh):
+    name = fresh("kinds")
+    ws.tables.create(name, KINDS)
+    rows = pa.table({"at": pa.array([DAY.replace(tzinfo=None)], pa.timestamp("us"))})
+    for given in (rows, rows.to_pandas(), ws.spark.sql("SELECT TIMESTAMP_NTZ'2024-01-01 00:00:00' AS at")):
+        with pytest.raises(TableError, match=f"Column at of {name} is .* does not fit: one of them has a time zone"):
+            ws.tables.append(name, given)
+
+
+def test_what_a_cast_keeps_is_cast(ws, fresh):
+    name = fresh("kinds")
+    ws.tables.create(name, KINDS)
+    ws.tables.append(name, pa.table({"at": pa.array([DAY.date()]), "f": pa.array([float("inf")]), "i": [1]}))
+    ws.tables.append(name, pa.table({"b": pa.array([1, 0]), "day": pa.array([DAY, None], TIME), "i": [2, 3]}))
+    found = ws.tables.to_arrow(name, at_most=9).sort_by("i").to_pylist()
+    assert [row["at"] for row in found] == [DAY, None, None]
+    assert [row["f"] for row in found] == [float("inf"), None, None]
+    assert [(row["b"], row["day"]) for row in found[1:]] == [(True, DAY.date()), (False, None)]
+
+
 # Types and names
 
 

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     """Rows on their way into a table: a frame of `ws.frames`, a Spark DataFrame, or rows in memory."""
 
 Filter = tuple[str, str, Any]
-"""One condition on a column, as in pyarrow's `filters`: (column, operator, value), joined by "and"."""
+"""One condition on a column, as in pyarrow's `filters`: (column, operator, value), joined by "and".
+
+A null meets none, and NaN is neither less nor greater than a number, wherever rows lie.
+"""
 
 
 @dataclass(frozen=True)
