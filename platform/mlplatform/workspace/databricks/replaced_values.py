@@ -31,8 +31,8 @@ def values_condition(where: Mapping[str, Sequence[str]]) -> str:
 
 def check_replacement(
     unity: Unity, name: ObjectName, rows: DataFrame, where: Mapping[str, Sequence[str]], keys: Sequence[str]
-) -> None:
-    """Refuse rows that are not of those to be replaced, or have the keys of rows that stay.
+) -> int:
+    """Return how many rows there are; refuse those that are not meant, or that have the keys of rows that stay.
 
     Args:
         unity: The connection.
@@ -44,9 +44,13 @@ def check_replacement(
     Raises:
         TableError: With the number of rows.
     """
+    from pyspark.sql import functions as F  # noqa: N812
+
     stays = f"NOT coalesce({values_condition(where)}, false)"
     with translated_spark(f"Reading the rows for {name}"):
-        raise_for_unmeant(name, rows.where(stays).count(), where)
+        counted = rows.agg(F.count("*").alias("total"), F.count_if(F.expr(stays)).alias("unmeant")).collect()[0]
+        raise_for_unmeant(name, int(counted["unmeant"]), where)
         if keys:
             held = unity.spark.table(name.sql).where(stays).select(*(quote(key) for key in keys))
             raise_for_held(name, rows.join(held, on=list(keys), how="left_semi").count())
+    return int(counted["total"])

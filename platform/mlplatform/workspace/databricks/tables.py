@@ -228,13 +228,16 @@ class DatabricksTables:
         with conformed(self._unity, source, info.schema, str(name)) as rows:
             if info.primary_keys:
                 check_unique_frame(source, rows, info.primary_keys, str(name))
-            meant = "true" if where is None else values_condition(where)
+            number = None
             if where is not None:
-                check_replacement(self._unity, parsed, rows, where, info.primary_keys)
+                # Delta's own number counts rows that stay, too, where their files are written anew.
+                number = check_replacement(self._unity, parsed, rows, where, info.primary_keys)
+            meant = "true" if where is None else values_condition(where)
             if transactions:
-                return self._ledger.overwrite(name, rows, meant, transactions)
-            commit = delta.overwrite_where(self._unity, parsed, rows, meant)
-        return WriteResult(version=commit.version, rows=commit.rows)
+                commit = self._ledger.overwrite(name, rows, meant, transactions)
+            else:
+                commit = delta.overwrite_where(self._unity, parsed, rows, meant)
+        return WriteResult(version=commit.version, rows=commit.rows if number is None else number)
 
     def replace_range(
         self, name: ObjectName | str, frame: FrameLike, *, column: str, start: datetime, end: datetime

@@ -27,7 +27,7 @@ from mlplatform.errors import TableError, UnavailableError
 from mlplatform.naming import ObjectName
 from mlplatform.protocols.tables import Transaction, WriteResult
 from mlplatform.workspace.databricks import table_metadata
-from mlplatform.workspace.databricks.delta import append_rows, commits_of, overwrite_where, replace_rows
+from mlplatform.workspace.databricks.delta import Commit, append_rows, commits_of, overwrite_where, replace_rows
 from mlplatform.workspace.databricks.spark_errors import translated_spark
 from mlplatform.workspace.databricks.spark_frames import lifted
 
@@ -86,11 +86,12 @@ class Ledger:
                 f"Part of this append to {name} has been committed by another run, part has not.",
                 hint="Run again: what is committed is left out then.",
             )
-        return self._write(table, transactions, lambda token: append_rows(table.name, rows, mark=token, token=token))
+        commit = self._write(table, transactions, lambda token: append_rows(table.name, rows, mark=token, token=token))
+        return WriteResult(version=commit.version, rows=commit.rows)
 
     def overwrite(
         self, name: ObjectName | str, rows: DataFrame, condition: str, transactions: Sequence[Transaction]
-    ) -> WriteResult:
+    ) -> Commit:
         """Replace the rows that meet a condition, in a commit that counts as those transactions not yet taken.
 
         Raises:
@@ -102,11 +103,10 @@ class Ledger:
         states = self._settle(table, transactions, void=True)
         new = [item for item, is_taken in zip(transactions, states, strict=True) if not is_taken]
         if not new:
-            commit = overwrite_where(self._unity, table.name, rows, condition)
-            return WriteResult(version=commit.version, rows=commit.rows)
+            return overwrite_where(self._unity, table.name, rows, condition)
         return self._write(table, new, lambda token: replace_rows(table.name, rows, condition, mark=token, token=token))
 
-    def _write(self, table: _Table, transactions: Sequence[Transaction], write: Callable[[str], None]) -> WriteResult:
+    def _write(self, table: _Table, transactions: Sequence[Transaction], write: Callable[[str], None]) -> Commit:
         """Write rows as transactions that no other process has had committed.
 
         Args:
@@ -134,7 +134,7 @@ class Ledger:
             )
         self._record(table, transactions, token, _COMMITTED)
         self._taken[table.id].update(transactions)
-        return WriteResult(version=commit.version, rows=commit.rows)
+        return commit
 
     def _table(self, name: ObjectName | str) -> _Table:
         parsed = ObjectName.parse(name)
