@@ -106,3 +106,12 @@ def test_other_writes_do_not_forget_what_was_taken(ws, table):
     assert ws.tables.committed(table, [A]) == (True,)
     assert ws.tables.append(table, rows(1), transactions=[A]).skipped
     assert content(ws, table) == [9]
+
+
+def test_an_overwrite_counts_as_transactions_too_and_is_done_whatever_was_taken(ws, table):
+    ws.tables.append(table, rows(1), transactions=[A])
+    assert ws.tables.overwrite(table, rows(2), transactions=[A, B]).rows == 1
+    assert (content(ws, table), ws.tables.committed(table, [A, B])) == ([2], (True, True))
+    assert ws.tables.append(table, rows(3), transactions=[B]).skipped
+    assert not ws.tables.overwrite(table, rows(4, 5), transactions=[A, B]).skipped
+    assert content(ws, table) == [4, 5]

@@ -232,17 +232,45 @@ def test_sql_that_cannot_be_computed_is_our_error(ws):
     assert "vlaue" in str(caught.value)
 
 
+class Texts(Series):
+    """Its SQL gives texts where numbers and times are declared."""
+
+    columns = (
+        Column("id", "int", "Number", nullable=False, sql="trim(id)"),
+        Column("taken_at", "timestamp", "When", nullable=False, sql="trim(taken)"),
+        *Readings.columns[2:],
+    )
+
+
+def test_keys_that_are_read_as_text_are_compared_as_what_is_declared(ws):
+    made = table(ws, Texts)
+    first, second = made.land(
+        [
+            ["1", "ours", "2024-01-01T06:30:00Z", "1"],
+            ["01", "ours", "2024-01-01T07:30:00+01:00", "2"],
+            ["x", "ours", "2024-01-01T06:30:00Z", "3"],
+            ["2", "ours", "06:30", "4"],
+        ],
+        [["+1", "ours", "2024-01-01 06:30:00", "5"]],
+    )
+    found = made.refine([first])
+    assert found["good"] == Counter([(first, 0)])
+    duplicate, number, time = (first, 1, "duplicate_key"), (first, 2, "id_is_null"), (first, 3, "taken_at_is_null")
+    assert found["bad"] == Counter([duplicate, number, time])
+    assert made.refine([second])["bad"] == Counter([(second, 0, "duplicate_key")])
+    assert ws.tables.to_arrow(made.target, at_most=10, columns=["id"]).column("id").to_pylist() == [1]
+
+
 def test_rows_of_files_are_replaced_beside_those_of_others(ws):
-    """As when all is refined again: the table is overwritten by what is read from itself, and new rows."""
+    """As when all is refined again: the rows of some files take the place of those that are there."""
     made = table(ws, Readings)
     kept, again = made.land([["1", "ours", "2024-01-01", "1"]], [["2", "ours", "2024-01-01", "2"]])
     for name in (kept, again):
         made.refine([name])
     names = made.silver.schema().names
     with fates(made.landed([again]), beside=[again]) as rows:
-        others = ws.frames.read(made.target, columns=names).filter(~nw.col("_file").is_in([again]))
         good = rows.good.with_columns(nw.lit(2, nw.Int64()).alias(BATCH)).select(*names)
-        written = ws.tables.overwrite(made.target, nw.concat([others, good], how="vertical"))
-    assert written.rows == 2
+        written = ws.tables.overwrite(made.target, good, where={"_file": [again]})
+    assert written.rows == 1
     held = ws.tables.to_arrow(made.target, at_most=10, columns=["id", BATCH]).sort_by("id").to_pylist()
     assert held == [{"id": 1, BATCH: 1}, {"id": 2, BATCH: 2}]

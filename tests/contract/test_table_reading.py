@@ -107,6 +107,24 @@ def test_a_null_passes_no_filter(ws, four):
     assert 0 not in ids(ws, four, filters=[("amount", "in", [1.0])])
 
 
+def test_nan_is_neither_less_nor_greater_however_the_files_lie(ws, fresh):
+    schema = pa.schema([("id", pa.int64()), ("f", pa.float64()), ("g", pa.float32())])
+    rows = pa.table([[0, 1, 2, 3], [None, 1.0, float("nan"), 50.0], [None, 1.0, float("nan"), 50.0]], schema=schema)
+    together, apart = fresh("nan"), fresh("nan")
+    for name in (together, apart):
+        ws.tables.create(name, schema)
+    ws.tables.append(together, rows)
+    for place in range(4):
+        ws.tables.append(apart, rows.slice(place, 1))
+    for operator, found in ((">", 1), (">=", 1), ("<", 1), ("<=", 1), ("=", 0)):
+        for name in (together, apart):
+            for column in ("f", "g"):
+                asked = [(column, operator, 10.0)]
+                assert ws.frames.count(ws.frames.read(name, filters=asked)) == found, asked
+                assert ws.frames.count(ws.frames.read(name, any_of=asked)) == found, asked
+                assert ws.tables.to_arrow(name, at_most=9, filters=asked).num_rows == found, asked
+
+
 def test_only_the_columns_asked_for_are_read_in_their_order(ws, four):
     found = ws.tables.to_arrow(four, at_most=10**6, columns=["note", "id"], filters=[("amount", "=", 1.0)])
     assert found.to_pylist() == [{"note": "x", "id": 1}]

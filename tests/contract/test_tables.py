@@ -282,6 +282,58 @@ def test_a_value_that_would_lose_something_is_refused_and_one_that_does_not_is_c
     assert ids(ws, table) == [1, 2]
 
 
+KINDS = pa.schema(
+    [
+        ("at", TIME),
+        ("f", pa.float32()),
+        ("day", pa.date32()),
+        ("b", pa.bool_()),
+        ("i", pa.int64()),
+    ]
+)
+
+
+@pytest.mark.parametrize(
+    ("column", "values"),
+    [
+        ("f", pa.array([1.0, 1e300])),
+        ("day", pa.array([DAY, DAY + timedelta(hours=5)], TIME)),
+        ("b", pa.array([1, 7])),
+        ("b", pa.array([0.5])),
+        ("at", pa.array([5, 6])),
+        ("i", pa.array([DAY], TIME)),
+    ],
+    ids=lambda given: given if isinstance(given, str) else str(given.type),
+)
+def test_what_a_cast_would_make_another_value_is_refused(ws, fresh, column, values):
+    name = fresh("kinds")
+    ws.tables.create(name, KINDS)
+    for given in in_any_frame(ws, pa.table({column: values})):
+        with pytest.raises(TableError, match=f"Column {column} of {name} is .*; the frame's .* does not fit"):
+            ws.tables.append(name, given)
+    assert ws.tables.version(name) == 0
+
+
+def test_a_time_without_a_zone_is_not_taken_as_one_of_utc(ws, fresh):
+    name = fresh("kinds")
+    ws.tables.create(name, KINDS)
+    rows = pa.table({"at": pa.array([DAY.replace(tzinfo=None)], pa.timestamp("us"))})
+    for given in (rows, rows.to_pandas(), ws.spark.sql("SELECT TIMESTAMP_NTZ'2024-01-01 00:00:00' AS at")):
+        with pytest.raises(TableError, match=f"Column at of {name} is .* does not fit: one of them has a time zone"):
+            ws.tables.append(name, given)
+
+
+def test_what_a_cast_keeps_is_cast(ws, fresh):
+    name = fresh("kinds")
+    ws.tables.create(name, KINDS)
+    ws.tables.append(name, pa.table({"at": pa.array([DAY.date()]), "f": pa.array([float("inf")]), "i": [1]}))
+    ws.tables.append(name, pa.table({"b": pa.array([1, 0]), "day": pa.array([DAY, None], TIME), "i": [2, 3]}))
+    found = ws.tables.to_arrow(name, at_most=9).sort_by("i").to_pylist()
+    assert [row["at"] for row in found] == [DAY, None, None]
+    assert [row["f"] for row in found] == [float("inf"), None, None]
+    assert [(row["b"], row["day"]) for row in found[1:]] == [(True, DAY.date()), (False, None)]
+
+
 # Types and names
 
 
@@ -470,6 +522,51 @@ def test_an_overwrite_replaces_all_rows_in_one_version_and_keeps_the_declaration
         before.description,
         before.tags,
     )
+
+
+NOTES = pa.schema([pa.field("file", pa.string()), pa.field("reason", pa.string()), pa.field("v", pa.int64(), False)])
+
+
+def notes(*rows: tuple[str | None, str | None, int]) -> pa.Table:
+    return pa.Table.from_pylist([dict(zip(NOTES.names, row, strict=True)) for row in rows], schema=NOTES)
+
+
+@pytest.fixture
+def noted(ws, fresh):
+    name = fresh("noted")
+    ws.tables.create(name, NOTES, primary_keys=("v",))
+    ws.tables.append(name, notes(("it's", "x", 1), ("it's", "y", 2), ("b", "x", 3), (None, "x", 4), ("it's", None, 5)))
+    return name
+
+
+def test_rows_of_some_values_are_replaced_and_all_others_stay(ws, noted):
+    def held() -> list[int]:
+        return sorted(ws.tables.to_arrow(noted, at_most=10, columns=["v"]).column("v").to_pylist())
+
+    for given in in_any_frame(ws, notes(("it's", "x", 1), ("it's", "x", 6))):
+        assert ws.tables.overwrite(noted, given, where={"file": ["it's", "z"], "reason": ["x"]}).rows == 2
+        assert held() == [1, 2, 3, 4, 5, 6]
+    ws.tables.overwrite(noted, notes(("b", "new", 7)), where={"file": ["b", "it's"]})
+    assert held() == [4, 7]
+    ws.tables.overwrite(noted, notes(), where={"file": ["b"]})
+    assert held() == [4]
+    assert ws.tables.describe(noted).primary_keys == ("v",)
+
+
+def test_rows_that_do_not_belong_in_the_place_of_those_replaced_are_refused(ws, noted):
+    before = ws.tables.version(noted)
+    for row, message in (
+        (("b", "x", 9), r"1 row\(s\) for .*noted.* are not of those to be replaced, by file"),
+        ((None, "x", 9), "are not of those to be replaced"),
+        (("it's", "x", 3), r"1 row\(s\) for .*noted.* have the keys of rows that it holds besides"),
+    ):
+        with pytest.raises(TableError, match=message):
+            ws.tables.overwrite(noted, notes(row), where={"file": ["it's"]})
+    with pytest.raises(TableError, match="occur more than once"):
+        ws.tables.overwrite(noted, notes(("b", "x", 9), ("b", "y", 9)), where={"file": ["b"]})
+    with pytest.raises(TableError, match="has no column files"):
+        ws.tables.overwrite(noted, notes(("b", "x", 9)), where={"files": ["b"]})
+    assert ws.tables.version(noted) == before
 
 
 def test_a_range_is_replaced_both_ends_included_to_the_microsecond(ws, table):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -113,8 +113,37 @@ def check_unique(rows: pa.Table, keys: Sequence[str], table: str) -> None:
     counts = rows.select(list(keys)).group_by(list(keys)).aggregate([([], "count_all")])
     repeated = counts.filter(pc.greater(counts.column("count_all"), pa.scalar(1)))
     if repeated.num_rows:
-        example = {key: repeated.column(key)[0].as_py() for key in keys}
+        example = {key: readable(repeated.column(key)[0]) for key in keys}
         raise repeated_keys(table, repeated.num_rows, rows.num_rows - counts.num_rows, example)
+
+
+def readable(value: pa.Scalar[Any]) -> Any:
+    """Return a value for a message: as Python has it, or as text where Python has no such value.
+
+    Examples:
+        >>> readable(pa.scalar(-800_000, pa.int32()).cast(pa.date32()))
+        '-0221-09-04'
+    """
+    try:
+        return value.as_py()
+    except (OverflowError, ValueError):
+        return value.cast(pa.string()).as_py()
+
+
+def largest_value(rows: pa.Table, name: object, column: str) -> Any:
+    """Return the largest value of a column, which is all that `rows` holds.
+
+    Raises:
+        TableError: If Python has no such value, as of a time before the year 1 or after the year 9999.
+    """
+    value = rows.column(0)[0]
+    try:
+        return value.as_py()
+    except (OverflowError, ValueError):
+        raise TableError(
+            f"The largest {column} of {name} is {readable(value)}, which is no time for Python.",
+            hint="Only the years 1 to 9999 are; let an expectation quarantine such rows.",
+        ) from None
 
 
 def repeated_keys(table: str, keys: int, surplus: int, example: dict[str, Any]) -> TableError:
@@ -123,6 +152,32 @@ def repeated_keys(table: str, keys: int, surplus: int, example: dict[str, Any]) 
         f"{keys} key(s) of {table} occur more than once in the frame ({surplus} row(s) too many), as {example}.",
         hint="Keys are unique together, the timeseries column included; nothing was written.",
     )
+
+
+def raise_for_unmeant(name: object, unmeant: int, where: Mapping[str, Sequence[str]]) -> None:
+    """Refuse rows that are not among those that they are to replace.
+
+    Raises:
+        TableError: With their number.
+    """
+    if unmeant:
+        raise TableError(
+            f"{unmeant} row(s) for {name} are not of those to be replaced, by {', '.join(where)}.",
+            hint="Nothing was written; replace the values that the rows have.",
+        )
+
+
+def raise_for_held(name: object, held: int) -> None:
+    """Refuse rows whose keys are those of rows that stay.
+
+    Raises:
+        TableError: With their number.
+    """
+    if held:
+        raise TableError(
+            f"{held} row(s) for {name} have the keys of rows that it holds besides those to be replaced.",
+            hint="Nothing was written. If another run wrote to it meanwhile, run again.",
+        )
 
 
 def check_merge_keys(info: TableInfo, columns: Sequence[str]) -> None:

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     """Rows on their way into a table: a frame of `ws.frames`, a Spark DataFrame, or rows in memory."""
 
 Filter = tuple[str, str, Any]
-"""One condition on a column, as in pyarrow's `filters`: (column, operator, value), joined by "and"."""
+"""One condition on a column, as in pyarrow's `filters`: (column, operator, value), joined by "and".
+
+A null meets none, and NaN is neither less nor greater than a number, wherever rows lie.
+"""
 
 
 @dataclass(frozen=True)
@@ -221,8 +224,32 @@ class Tables(Protocol):
         """
         ...
 
-    def overwrite(self, name: ObjectName | str, frame: FrameLike) -> WriteResult:
-        """Replace all rows in one commit."""
+    def overwrite(
+        self,
+        name: ObjectName | str,
+        frame: FrameLike,
+        *,
+        where: Mapping[str, Sequence[str]] | None = None,
+        transactions: Sequence[Transaction] = (),
+    ) -> WriteResult:
+        """Replace all rows, or those of some values, in one commit.
+
+        Which rows are replaced is looked up by the commit itself: what others write meanwhile is replaced or stays as
+        if it had been written before.
+
+        Args:
+            name: The table.
+            frame: The rows.
+            where: Text column -> values. Only rows that have one of the values in each of the columns are replaced, and
+                the frame holds such rows alone. None: all rows.
+            transactions: What the commit counts as from now on, so that an append with one of them is skipped. Unlike
+                an append, an overwrite is done whatever the table has taken.
+
+        Raises:
+            TableError: As `append`; also for null or duplicate keys in the frame, keys that rows which stay have, and
+                rows that `where` does not mean.
+            UnavailableError: If other writers kept winning.
+        """
         ...
 
     def replace_range(

@@ -134,7 +134,8 @@ class _NewRows:
     Attributes:
         batch: The newest batch that is known, or was seen.
         earliest: When the first of the new rows was known; None without any.
-        none_seen: True where the table holds none of the batches that were seen any more.
+        none_seen: True where the table holds none of the batches that were seen any more, or where the first new row
+            was known too long ago for a time of Python.
     """
 
     batch: int
@@ -161,13 +162,19 @@ def _new_rows(context: StageContext, silver: ObjectName, info: TableInfo, seen: 
         any_of=[(BATCH, ">", seen), (known_at, ">", computed), (AVAILABLE_AT, ">", computed)],
     )
     found = rows.select(nw.col(known_at).min().alias("earliest"), nw.col(BATCH).max().alias("batch"))
-    row = frames.collect(found, at_most=1, what=f"what is new in {silver}").to_pylist()[0]
+    row = frames.collect(found, at_most=1, what=f"what is new in {silver}")
+    batch = max(seen, row.column("batch")[0].as_py() or 0)
+    try:
+        earliest = row.column("earliest")[0].as_py()
+    except (OverflowError, ValueError):
+        # A time that Python does not know, as of the year 0: what was known since is everything.
+        return _NewRows(batch, None, none_seen=True)
     none_seen = False
     if seen > 0:
         # One row that was seen is enough, whenever it was known.
         before = frames.read(silver, version=info.version, columns=[BATCH], filters=[(BATCH, "<=", seen)]).head(1)
         none_seen = not frames.collect(before, at_most=1, what=f"what was seen of {silver}").num_rows
-    return _NewRows(max(seen, row["batch"] or 0), row["earliest"], none_seen)
+    return _NewRows(batch, earliest, none_seen)
 
 
 def _known(context: StageContext, known_at: str) -> list[Filter]:

@@ -13,7 +13,7 @@ from mlplatform.naming import ObjectName, quote
 from mlplatform.protocols.frames import Frame
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.expectations import REASONS, with_reasons
-from mlplatform.refine.silver import SilverTable
+from mlplatform.refine.silver import SilverTable, as_read
 from mlplatform.types import spark_type
 
 if TYPE_CHECKING:
@@ -138,8 +138,16 @@ class LandedRows:
 
 
 def _typed(name: str, column: Column, kinds: Mapping[str, str]) -> SparkColumn:
-    """Return a column of the typed rows; what has no type, as a NULL, takes the declared one: no file can hold it."""
+    """Return a column of the typed rows.
+
+    What has no type, as a NULL, takes the declared one: no file can hold it. A text takes it, too, where another type
+    is declared: as texts, two ways to write one number or time would be two keys.
+    """
     from pyspark.sql import functions as F  # noqa: N812
 
-    typed = F.col(name)
-    return typed.cast(spark_type(column.field().type)) if kinds[name] == "void" else typed
+    kind = column.field().type
+    if kinds[name] == "void":
+        return F.col(name).cast(spark_type(kind))
+    if kinds[name].startswith(("string", "varchar", "char")) and spark_type(kind) != "string":
+        return F.expr(as_read(name, kind))
+    return F.col(name)

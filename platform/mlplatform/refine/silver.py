@@ -32,8 +32,12 @@ def _sql(column: Column) -> str:
 
 
 def _as_it_stands(column: Column) -> str:
-    kind = column.field().type
-    landed = quote(column.name)
+    return as_read(column.name, column.field().type)
+
+
+def as_read(name: str, kind: pa.DataType) -> str:
+    """Return the SQL that reads a column of text as a type, null where it says no such value."""
+    landed = quote(name)
     read = f"try_cast({landed} AS {spark_type(kind)})"
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
         # A time alone would be read as one of today: another value on another day.
@@ -66,7 +70,8 @@ class SilverTable(Described):
     A subclass declares how each landed row becomes typed columns; joins and histories belong to gold and to the feature
     tables. What cannot be read becomes null (`try_cast`, `try_to_timestamp`), and an expectation says whether it may.
     So does a number beyond its type: a decimal with more digits before or after the point than declared. What a
-    column's own SQL computes is rounded to a decimal's scale, as a cast does.
+    column's own SQL computes is rounded to a decimal's scale, as a cast does; where it is text and another type is
+    declared, it is read as landed text is.
 
     Attributes:
         name: Table `silver_<name>`, quarantine `quarantine_<name>`; unless declared, the class's name in snake case.

@@ -8,7 +8,7 @@ import narwhals as nw
 
 from mlplatform.code_digest import has_changed
 from mlplatform.errors import StageError
-from mlplatform.ingest.provenance import AVAILABLE_AT, FILE, ROW, held_files
+from mlplatform.ingest.provenance import AVAILABLE_AT, FILE, MOST_FILES, ROW, held_files
 from mlplatform.ingest.quarantine import MALFORMED, REASON, LargeQuarantine, quarantine_schema
 from mlplatform.naming import Namespace, ObjectName
 from mlplatform.ops import markers
@@ -112,8 +112,7 @@ class SilverRefining:
             with fates(self._landed(pending), beside=pending) as rows:
                 self._check_none_is_missing(rows.counts, sum(files.sizes[name] for name in pending))
                 if self._whole:
-                    self._replace(rows, pending)
-                    self._mark(files.waiting)
+                    self._replace(rows, pending, files.waiting)
                 else:
                     self._add(rows, pending)
             if self._whole:
@@ -196,41 +195,38 @@ class SilverRefining:
         done = self._tables.committed(self._quarantine, marks)
         taken = [name for name, is_taken in zip(files, done, strict=True) if is_taken]
         if taken:
-            again = sum(number for (file, _), number in rows.counts.bad.items() if file in taken)
-            self._put_in_quarantine(rows.bad.filter(nw.col(FILE).is_in(taken)), again, taken)
+            self._put_in_quarantine(rows.bad.filter(nw.col(FILE).is_in(taken)), taken)
         others = sorted({file for file, _ in rows.counts.bad}.difference(taken))
         if others:
             bad = rows.bad.filter(~nw.col(FILE).is_in(taken)) if taken else rows.bad
             self._tables.append(self._quarantine, bad, transactions=self._marks(others))
         self._tables.append(self._target, self._batch_of(rows.good), transactions=marks)
 
-    def _replace(self, rows: Fates, files: list[str]) -> None:
+    def _replace(self, rows: Fates, files: list[str], waiting: list[str]) -> None:
         """Put the rows of files in place of those that the table holds of them, in one commit.
+
+        The same commit marks the files that were waiting: of another run that refines one of them at the same time,
+        either the rows are replaced, or they are skipped. What it brings of other files stays.
 
         Silver first: that it holds none of the batches on record is how the next run knows that this one was killed.
         """
-        schema = self._silver.schema()
-        others = self._frames.read(self._target, columns=schema.names).filter(~nw.col(FILE).is_in(files))
-        # The SQL may give other types than are declared, which rows of one frame may not have.
-        with self._frames.conformed(self._batch_of(rows.good), schema, str(self._target)) as good:
-            rows_of_both = nw.concat([others, good.select(*schema.names)], how="vertical")
-            self._tables.overwrite(self._target, rows_of_both)
-        self._put_in_quarantine(rows.bad, rows.counts.quarantined, files)
+        good = self._batch_of(rows.good)
+        self._tables.overwrite(self._target, good, where={FILE: files}, transactions=self._marks(waiting))
+        self._put_in_quarantine(rows.bad, files)
 
-    def _mark(self, files: list[str]) -> None:
-        if files:
-            nothing = self._tables.describe(self._target).schema.empty_table()
-            self._tables.append(self._target, nothing, transactions=self._marks(files))
-
-    def _put_in_quarantine(self, bad: Frame, count: int, files: list[str]) -> None:
+    def _put_in_quarantine(self, bad: Frame, files: list[str]) -> None:
         """Make the rows that fail expectations all that the quarantine holds of files; malformed lines stay.
 
         In one commit, and the same again: what a crash left half done is done anew.
         """
-        held = self._frames.read(self._quarantine, columns=quarantine_schema().names)
-        stays = nw.col(REASON).str.starts_with(MALFORMED) | ~nw.col(FILE).is_in(files)
-        if count or self._frames.count(held.filter(~stays)):
-            self._tables.overwrite(self._quarantine, nw.concat([held.filter(stays), bad], how="vertical"))
+        held = self._frames.read(self._quarantine, columns=[FILE, REASON])
+        ours = held.filter(nw.col(FILE).is_in(files) & ~nw.col(REASON).str.starts_with(MALFORMED))
+        both = nw.concat([ours.select(REASON), bad.select(REASON)], how="vertical").unique()
+        what = f"reasons of rows in {self._quarantine}"
+        reasons = self._frames.collect(both, at_most=MOST_FILES, what=what).column(REASON).to_pylist()
+        if reasons:
+            # By reason, for malformed lines come from elsewhere, at any time.
+            self._tables.overwrite(self._quarantine, bad, where={FILE: files, REASON: sorted(reasons)})
 
     def _refill_quarantine(self, refined: list[str]) -> None:
         """Put what silver has not taken of refined files into a quarantine that is gone."""
@@ -247,7 +243,7 @@ class SilverRefining:
                 with as_duplicates(landed, good) as duplicates:
                     missing = nw.concat([missing, duplicates], how="vertical")
                     count = self._frames.count(missing)
-                    self._put_in_quarantine(missing, count, refined)
+                    self._put_in_quarantine(missing, refined)
         self._result.details.note(
             f"{self._quarantine.name} was gone: {count} row(s) of {len(refined)} file(s) are in it again."
         )

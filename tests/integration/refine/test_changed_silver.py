@@ -413,3 +413,23 @@ def test_what_cannot_be_computed_changes_nothing(ws, tiny):
     with pytest.raises(StageError, match="silver_signups cannot be read"):
         run(ws, tiny, Broken, BEFORE)
     assert contents(ws) == before
+
+
+@pytest.mark.parametrize("as_of", [BEFORE, NOW], ids=["of other files", "of the same files"])
+def test_what_another_run_refines_while_all_is_refined_again_stays(ws, tiny, new, monkeypatch, as_of):
+    run(ws, tiny, Monthly, as_of, "ingest")
+    overwrite, meanwhile = LocalTables.overwrite, []
+
+    def late(self: LocalTables, name: Any, *arguments: Any, **options: Any) -> Any:
+        if str(name).endswith(".silver_signups") and not meanwhile:
+            meanwhile.append(name)
+            with LocalWorkspace.open(root=ws.root) as other:
+                run(other, tiny, Yearly, NOW, "ingest", "refine")
+        return overwrite(self, name, *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalTables, "overwrite", late)
+        run(ws, tiny, Yearly, as_of, "refine")
+    assert meanwhile
+    run(ws, tiny, Yearly)
+    assert contents(ws) == new["Yearly"]

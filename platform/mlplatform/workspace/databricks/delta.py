@@ -47,11 +47,10 @@ def append_rows(name: ObjectName, rows: DataFrame, *, mark: str, token: str = ""
         TableError: If the table refuses the rows.
         UnavailableError: If other writers kept winning.
     """
-    once = {"txnAppId": token, "txnVersion": "1"} if token else {}
 
     def write() -> None:
         writer = rows.write.format("delta").mode("append").option("userMetadata", mark)
-        writer.options(**once).saveAsTable(name.sql)
+        writer.options(**_once(token)).saveAsTable(name.sql)
 
     retrying_conflicts(f"Appending to {name}", write)
 
@@ -88,14 +87,35 @@ def overwrite_where(unity: Unity, name: ObjectName, rows: DataFrame, condition: 
         UnavailableError: If other writers kept winning.
     """
     mark = uuid.uuid4().hex
+    replace_rows(name, rows, condition, mark=mark)
+    return commit_of(unity, name, mark)
+
+
+def replace_rows(name: ObjectName, rows: DataFrame, condition: str, *, mark: str, token: str = "") -> None:
+    """Replace the rows that meet a condition.
+
+    Args:
+        name: The table.
+        rows: The rows, in the table's schema; they meet the condition.
+        condition: In Spark's SQL.
+        mark: What the commit is marked with.
+        token: Delta's application id of this write; a second write with the same is skipped by Delta.
+
+    Raises:
+        TableError: If the table refuses the rows.
+        UnavailableError: If other writers kept winning.
+    """
 
     def write() -> None:
         # Also to replace all: without `replaceWhere` it would be another table, without clustering.
         writer = rows.write.format("delta").mode("overwrite").option("replaceWhere", condition)
-        writer.option("userMetadata", mark).saveAsTable(name.sql)
+        writer.option("userMetadata", mark).options(**_once(token)).saveAsTable(name.sql)
 
     retrying_conflicts(f"Writing to {name}", write)
-    return commit_of(unity, name, mark)
+
+
+def _once(token: str) -> dict[str, str]:
+    return {"txnAppId": token, "txnVersion": "1"} if token else {}
 
 
 def retrying_conflicts(doing: str, commit: Callable[[], T]) -> T:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import uuid
 from collections.abc import Iterator, Sequence
@@ -12,9 +13,9 @@ import pyarrow as pa
 
 from mlplatform.errors import TableError
 from mlplatform.naming import quote
-from mlplatform.protocols.table_checks import check_unique, raise_for_nulls, repeated_keys
-from mlplatform.types import arrow_type, spark_type
-from mlplatform.workspace.shared.frames import check_fit, conform, is_lazy, is_spark_frame, to_arrow
+from mlplatform.protocols.table_checks import check_unique, raise_for_nulls, readable, repeated_keys
+from mlplatform.types import arrow_type, is_number, spark_type
+from mlplatform.workspace.shared.frames import check_fit, conform, is_lazy, is_spark_frame, refuse_other_kind, to_arrow
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -142,9 +143,13 @@ def check_unique_frame(frame: DataFrame | pa.Table, rows: DataFrame, keys: Seque
         F.count("*").alias("keys"),
         F.sum(F.col("_count") - 1).alias("surplus"),
         F.first(F.struct(*columns)).alias("first"),
-    ).collect()[0]
-    if counts["keys"]:
-        raise repeated_keys(table, counts["keys"], counts["surplus"], counts["first"].asDict())
+    )
+    # Through Arrow: it knows times that Python does not.
+    counted = counts.toArrow()
+    number, surplus, first = (counted.column(name)[0] for name in ("keys", "surplus", "first"))
+    if number.as_py():
+        example = {key: readable(first[key]) for key in keys}
+        raise repeated_keys(table, number.as_py(), surplus.as_py(), example)
 
 
 def _cast(frame: DataFrame, schema: pa.Schema, table: str) -> DataFrame:
@@ -158,23 +163,37 @@ def _cast(frame: DataFrame, schema: pa.Schema, table: str) -> DataFrame:
             columns.append(F.lit(None).cast(spark_name(field.type)).alias(field.name))
             continue
         kind = given_schema.field(field.name).type
-        if _loses(kind, field.type):
-            raise TableError(
-                f"Column {field.name} of {table} is {field.type}; the frame's {kind} does not fit.",
-                hint="Cast it where it is computed.",
-            )
+        misfit = f"Column {field.name} of {table} is {field.type}; the frame's {kind} does not fit"
+        if why := _loses(kind, field.type):
+            raise TableError(f"{misfit}: {why}.", hint="Cast it where it is computed.")
         column = F.col(quote(field.name))
-        columns.append(column if kind == field.type else column.cast(spark_name(field.type)).alias(field.name))
+        if kind == field.type:
+            columns.append(column)
+            continue
+        cast = column.cast(spark_name(field.type))
+        if pa.types.is_float64(kind) and pa.types.is_float32(field.type):
+            beyond = (F.abs(column) < F.lit(math.inf)) & (F.abs(cast) == F.lit(math.inf))
+            refused = F.raise_error(F.lit(f"{misfit}: a value would be infinite")).cast("float")
+            cast = F.when(beyond, refused).otherwise(cast)
+        columns.append(cast.alias(field.name))
     return frame.select(*columns)
 
 
-def _loses(source: pa.DataType, target: pa.DataType) -> bool:
-    """Tell whether Spark's cast would cut something off without a word; overflows are errors of its own."""
+def _loses(source: pa.DataType, target: pa.DataType) -> str:
+    """Return what Spark's cast would cut off, or take for granted, without a word; overflows are errors of its own."""
+    try:
+        refuse_other_kind(source, target)
+    except pa.ArrowInvalid as error:
+        return str(error)
+    if is_number(source) and pa.types.is_boolean(target):
+        return "other numbers than 0 would be true"
+    whole = pa.types.is_integer(target)
     if pa.types.is_floating(source):
-        return bool(pa.types.is_integer(target) or pa.types.is_decimal(target))
+        return "values would be rounded" if whole or pa.types.is_decimal(target) else ""
     if pa.types.is_decimal(source):
-        return bool(pa.types.is_integer(target) or (pa.types.is_decimal(target) and target.scale < source.scale))
-    return bool(pa.types.is_timestamp(source) and pa.types.is_date(target))
+        coarser = pa.types.is_decimal(target) and target.scale < source.scale
+        return "values would be rounded" if whole or coarser else ""
+    return "the time of day would be lost" if pa.types.is_timestamp(source) and pa.types.is_date(target) else ""
 
 
 def _ddl(schema: pa.Schema) -> str:

@@ -19,6 +19,7 @@ from mlplatform.protocols.table_checks import (
     check_range,
     check_same_declaration,
     keyed_schema,
+    largest_value,
     raise_for_outside,
     replaces,
 )
@@ -27,6 +28,7 @@ from mlplatform.workspace.databricks import delta, latest_view, table_metadata
 from mlplatform.workspace.databricks.frames import DatabricksFrames
 from mlplatform.workspace.databricks.literals import time_literal
 from mlplatform.workspace.databricks.merge import add_columns, merge_rows
+from mlplatform.workspace.databricks.replaced_values import check_replacement, values_condition
 from mlplatform.workspace.databricks.spark_errors import translated_spark
 from mlplatform.workspace.databricks.spark_frames import (
     arrow_schema,
@@ -153,7 +155,7 @@ class DatabricksTables:
         """Return the largest value of a column among the rows asked for."""
         rows = self.frames.read(name, columns=[column], filters=filters).select(nw.col(column).max())
         # Through Arrow: it knows of the zone.
-        return self.frames.collect(rows, at_most=1, what=f"the largest {column} of {name}").column(0)[0].as_py()
+        return largest_value(self.frames.collect(rows, at_most=1, what=f"the largest {column} of {name}"), name, column)
 
     def create_latest_view(
         self,
@@ -211,15 +213,31 @@ class DatabricksTables:
             written = merge_rows(self._unity, parsed, rows, schema, info.primary_keys)
         return WriteResult(version=table_metadata.newest_version(self._unity, name), rows=written)
 
-    def overwrite(self, name: ObjectName | str, frame: FrameLike) -> WriteResult:
-        """Replace all rows in one commit."""
-        info = self._info(name)
+    def overwrite(
+        self,
+        name: ObjectName | str,
+        frame: FrameLike,
+        *,
+        where: Mapping[str, Sequence[str]] | None = None,
+        transactions: Sequence[Transaction] = (),
+    ) -> WriteResult:
+        """Replace all rows, or those of some values, in one commit."""
+        info, parsed = self._info(name), ObjectName.parse(name)
+        check_columns(name, info.schema, list(where or ()))
         source = spark_or_arrow(frame)
         with conformed(self._unity, source, info.schema, str(name)) as rows:
             if info.primary_keys:
                 check_unique_frame(source, rows, info.primary_keys, str(name))
-            commit = delta.overwrite_where(self._unity, ObjectName.parse(name), rows, "true")
-        return WriteResult(version=commit.version, rows=commit.rows)
+            number = None
+            if where is not None:
+                # Delta's own number counts rows that stay, too, where their files are written anew.
+                number = check_replacement(self._unity, parsed, rows, where, info.primary_keys)
+            meant = "true" if where is None else values_condition(where)
+            if transactions:
+                commit = self._ledger.overwrite(name, rows, meant, transactions)
+            else:
+                commit = delta.overwrite_where(self._unity, parsed, rows, meant)
+        return WriteResult(version=commit.version, rows=commit.rows if number is None else number)
 
     def replace_range(
         self, name: ObjectName | str, frame: FrameLike, *, column: str, start: datetime, end: datetime

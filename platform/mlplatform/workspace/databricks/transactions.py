@@ -16,7 +16,7 @@ history. If neither is in the history, that is an error.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -27,7 +27,7 @@ from mlplatform.errors import TableError, UnavailableError
 from mlplatform.naming import ObjectName
 from mlplatform.protocols.tables import Transaction, WriteResult
 from mlplatform.workspace.databricks import table_metadata
-from mlplatform.workspace.databricks.delta import append_rows, commits_of
+from mlplatform.workspace.databricks.delta import Commit, append_rows, commits_of, overwrite_where, replace_rows
 from mlplatform.workspace.databricks.spark_errors import translated_spark
 from mlplatform.workspace.databricks.spark_frames import lifted
 
@@ -86,7 +86,38 @@ class Ledger:
                 f"Part of this append to {name} has been committed by another run, part has not.",
                 hint="Run again: what is committed is left out then.",
             )
-        token = uuid.uuid4().hex
+        commit = self._write(table, transactions, lambda token: append_rows(table.name, rows, mark=token, token=token))
+        return WriteResult(version=commit.version, rows=commit.rows)
+
+    def overwrite(
+        self, name: ObjectName | str, rows: DataFrame, condition: str, transactions: Sequence[Transaction]
+    ) -> Commit:
+        """Replace the rows that meet a condition, in a commit that counts as those transactions not yet taken.
+
+        Raises:
+            TableError: If it can no longer be told which are.
+            UnavailableError: If another process is writing some of the same.
+        """
+        table = self._table(name)
+        # What others had begun to append is committed by now, and replaced, or never will be.
+        states = self._settle(table, transactions, void=True)
+        new = [item for item, is_taken in zip(transactions, states, strict=True) if not is_taken]
+        if not new:
+            return overwrite_where(self._unity, table.name, rows, condition)
+        return self._write(table, new, lambda token: replace_rows(table.name, rows, condition, mark=token, token=token))
+
+    def _write(self, table: _Table, transactions: Sequence[Transaction], write: Callable[[str], None]) -> Commit:
+        """Write rows as transactions that no other process has had committed.
+
+        Args:
+            table: The table.
+            transactions: What the write counts as.
+            write: Makes the commit, with a token as its mark and as Delta's application id.
+
+        Raises:
+            UnavailableError: If another process is writing some of the same.
+        """
+        name, token = table.name, uuid.uuid4().hex
         self._record(table, transactions, token, _BEGUN)
         # Another process may have begun between the look and the record; each sees the other's then, or at least the
         # later one does, and voids it.
@@ -94,7 +125,7 @@ class Ledger:
             raise UnavailableError(
                 f"Another process has appended to {name} what this one was about to.", hint="Run again."
             )
-        append_rows(table.name, rows, mark=token, token=token)
+        write(token)
         commit = next(iter(commits_of(self._unity, table.name, [token])), None)
         if commit is None:
             raise UnavailableError(
@@ -103,7 +134,7 @@ class Ledger:
             )
         self._record(table, transactions, token, _COMMITTED)
         self._taken[table.id].update(transactions)
-        return WriteResult(version=commit.version, rows=commit.rows)
+        return commit
 
     def _table(self, name: ObjectName | str) -> _Table:
         parsed = ObjectName.parse(name)

@@ -27,6 +27,7 @@ from mlplatform.protocols.tables import Transaction, WriteResult
 from mlplatform.workspace.local import duck
 from mlplatform.workspace.local.data_files import FILE_BYTES, HOOKS, MEMORY_LIMIT, WRITER, replace, write
 from mlplatform.workspace.local.merge import TableChange, layout, plan_merge, plan_replacement, refuse_incomplete
+from mlplatform.workspace.local.replaced_values import plan_values
 from mlplatform.workspace.local.rows import ArrowSource, Counted, RowSource, as_rows
 from mlplatform.workspace.local.transaction_log import are_committed
 
@@ -134,25 +135,47 @@ def append(path: Path, name: str, rows: RowSource | pa.Table, transactions: Sequ
     return _retrying(path, name, commit)
 
 
-def overwrite(path: Path, name: str, rows: RowSource | pa.Table, scratch: Path) -> WriteResult:
-    """Replace all rows in one commit; those of a table with keys are laid out in their order.
+def overwrite(
+    path: Path,
+    name: str,
+    rows: RowSource | pa.Table,
+    scratch: Path,
+    *,
+    where: Mapping[str, Sequence[str]] | None = None,
+    transactions: Sequence[Transaction] = (),
+) -> WriteResult:
+    """Replace all rows, or those of some values, in one commit; those of a table with keys are laid out in their order.
 
     Args:
         path: The table's folder.
         name: The table's name, for messages.
         rows: The rows, in the table's schema; they are streamed.
         scratch: A folder for what does not fit in memory.
+        where: Text column -> values of the rows that are replaced; None: all are.
+        transactions: What the commit counts as, besides.
+
+    Raises:
+        TableError: If rows are not of those to be replaced, or have the keys of rows that stay.
+        UnavailableError: If other writers kept winning.
     """
 
     def commit(table: DeltaTable) -> int:
         order, source = _layout(table), as_rows(rows)
+        states = are_committed(path, table, transactions)
+        new = [item for item, is_committed in zip(transactions, states, strict=True) if not is_committed]
+        if where is not None:
+            with duck.connect(scratch, memory_limit=MEMORY_LIMIT) as connection:
+                # What stays is read from the version that the commit follows: nothing can come in between.
+                number, query = plan_values(connection, table, source, where, order, name)
+                _write(table, duck.stream(connection.sql(query), duck.arrow_schema(table)), "overwrite", new)
+            return number
         if not order or (isinstance(source, ArrowSource) and source.table.num_rows <= duck.BATCH_ROWS):
-            return _write(table, source.reader(), "overwrite")
+            return _write(table, source.reader(), "overwrite", new)
         with duck.connect(scratch, memory_limit=MEMORY_LIMIT) as connection:
             source.scan(connection, "source")
             columns = ", ".join(quote(column, "duckdb") for column in order)
             ordered = connection.sql(f"SELECT * FROM source ORDER BY {columns}")
-            return _write(table, duck.stream(ordered, duck.arrow_schema(table)), "overwrite")
+            return _write(table, duck.stream(ordered, duck.arrow_schema(table)), "overwrite", new)
 
     return _retrying(path, name, commit)
 

@@ -224,7 +224,8 @@ def check_unique(rows: RowSource, keys: Sequence[str], table: str, scratch: Path
             f"SELECT count(*), coalesce(sum({total}) - count(*), 0) FROM repeated"
         ).fetchall()[0]
         if number:
-            example = connection.sql(f"SELECT {columns} FROM repeated LIMIT 1").to_arrow_table().to_pylist()[0]
+            first = connection.sql(f"SELECT {columns} FROM repeated LIMIT 1").to_arrow_table()
+            example = {key: table_checks.readable(first.column(key)[0]) for key in keys}
             raise table_checks.repeated_keys(table, int(number), int(surplus), example)
 
 

@@ -26,6 +26,7 @@ from mlplatform.protocols.table_checks import (
     check_same_declaration,
     expression,
     keyed_schema,
+    largest_value,
     replaces,
     unfit_filters,
 )
@@ -226,7 +227,8 @@ class LocalTables:
         """Return the largest value of a column among the rows asked for."""
         check_columns(name, duck.arrow_schema(self.open(name)), [column])
         frame = self.frames.read(name, columns=[column], filters=filters).select(nw.col(column).max())
-        return self.frames.collect(frame, at_most=1, what=f"the largest {column} of {name}").column(0)[0].as_py()
+        found = self.frames.collect(frame, at_most=1, what=f"the largest {column} of {name}")
+        return largest_value(found, name, column)
 
     def create_latest_view(
         self,
@@ -271,14 +273,23 @@ class LocalTables:
             check_unique(rows, info.primary_keys, str(name), self._scratch)
             return delta.merge(self.path(name), str(name), rows, info.primary_keys, self._scratch)
 
-    def overwrite(self, name: ObjectName | str, frame: FrameLike) -> WriteResult:
-        """Replace all rows in one commit."""
+    def overwrite(
+        self,
+        name: ObjectName | str,
+        frame: FrameLike,
+        *,
+        where: Mapping[str, Sequence[str]] | None = None,
+        transactions: Sequence[Transaction] = (),
+    ) -> WriteResult:
+        """Replace all rows, or those of some values, in one commit."""
         info = self.describe(name)
+        check_columns(name, info.schema, list(where or ()))
         with self._rows(frame) as (source, folder):
             rows = fitted(source, info.schema, str(name), folder)
             if info.primary_keys:
                 check_unique(rows, info.primary_keys, str(name), self._scratch)
-            return delta.overwrite(self.path(name), str(name), rows, self._scratch)
+            path = self.path(name)
+            return delta.overwrite(path, str(name), rows, self._scratch, where=where, transactions=transactions)
 
     def replace_range(
         self, name: ObjectName | str, frame: FrameLike, *, column: str, start: datetime, end: datetime

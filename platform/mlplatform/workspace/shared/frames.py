@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlplatform.errors import TableError, did_you_mean
-from mlplatform.protocols.table_checks import check_filters
+from mlplatform.protocols.table_checks import check_filters, readable
+from mlplatform.types import is_number
 
 if TYPE_CHECKING:
     from mlplatform.protocols.frames import Frame
@@ -56,17 +57,21 @@ def filtered(
     if not filters and not any_of:
         return frame
     check_filters(name, schema, [*filters, *any_of])
-    conditions = [_condition(item) for item in filters]
+    conditions = [_condition(item, schema) for item in filters]
     if any_of:
-        conditions.append(nw.any_horizontal(*(_condition(item) for item in any_of), ignore_nulls=True))
+        conditions.append(nw.any_horizontal(*(_condition(item, schema) for item in any_of), ignore_nulls=True))
     return frame.filter(*conditions)
 
 
-def _condition(item: Filter) -> nw.Expr:
+def _condition(item: Filter, schema: pa.Schema) -> nw.Expr:
     column, name, value = item
     if name == "in":
         return nw.col(column).is_in(list(value))
-    return _OPERATORS[name](nw.col(column), value)
+    condition = _OPERATORS[name](nw.col(column), value)
+    if name in {">", ">="} and pa.types.is_floating(schema.field(column).type):
+        # To engines NaN is the largest number; a file's statistics do not know of it, and the file may be left out.
+        return condition & ~nw.col(column).is_nan()
+    return condition
 
 
 def to_arrow(frame: Any) -> pa.Table:
@@ -148,11 +153,13 @@ def _column(frame: pa.Table, field: pa.Field[Any], table: str) -> pa.ChunkedArra
 
 
 def _exactly(column: pa.ChunkedArray[Any], kind: pa.DataType) -> pa.ChunkedArray[Any]:
-    """Cast a column; Arrow refuses what would lose something, but for floats that a decimal rounds.
+    """Cast a column; Arrow refuses what would lose something, but for what is looked at here.
 
     Raises:
         ArrowInvalid: If a value would not be the same.
     """
+    if column.null_count < len(column):
+        refuse_other_kind(column.type, kind)
     whole = pa.types.is_integer(column.type) and pa.types.is_decimal(kind)
     # By way of text: Arrow asks for room for every integer of the type, and not for these.
     cast = (column.cast(pa.string()) if whole else column).cast(kind)
@@ -160,6 +167,43 @@ def _exactly(column: pa.ChunkedArray[Any], kind: pa.DataType) -> pa.ChunkedArray
         # By way of text: Arrow's own cast back may be a last bit off.
         back = cast.cast(pa.string()).cast(column.type)
         if not back.equals(column):
-            lost = column.filter(pc.invert(pc.equal(back, column)))
-            raise pa.ArrowInvalid(f"{len(lost)} value(s), such as {lost[0]}, would be rounded")
+            _refuse(column.filter(pc.invert(pc.equal(back, column))), "would be rounded")
+    elif pa.types.is_floating(column.type) and pa.types.is_floating(kind):
+        # pyarrow's stubs do not know that these take columns.
+        finite: Any = pc.is_finite(column)
+        _refuse(column.filter(pc.and_(finite, pc.is_inf(cast))), "would be infinite")
+    elif pa.types.is_timestamp(column.type) and pa.types.is_date(kind):
+        _refuse(column.filter(pc.not_equal(cast.cast(column.type), column)), "would lose the time of day")
+    elif pa.types.is_integer(column.type) and pa.types.is_boolean(kind):
+        _refuse(column.filter(pc.not_equal(cast.cast(column.type), column)), "would be true")
     return cast
+
+
+def refuse_other_kind(given: pa.DataType, kind: pa.DataType) -> None:
+    """Refuse what engines cast by a convention of their own: numbers as times, a time without zone as one of UTC.
+
+    Args:
+        given: The frame's type.
+        kind: The table's.
+
+    Raises:
+        ArrowInvalid: With the convention that it takes.
+
+    Examples:
+        >>> refuse_other_kind(pa.date32(), pa.timestamp("us", "UTC"))
+        >>> refuse_other_kind(pa.timestamp("us"), pa.timestamp("us", "UTC"))
+        Traceback (most recent call last):
+        ...
+        pyarrow.lib.ArrowInvalid: one of them has a time zone, the other has none
+    """
+    if (is_number(given) and pa.types.is_temporal(kind)) or (pa.types.is_temporal(given) and is_number(kind)):
+        raise pa.ArrowInvalid("a number is no time, before it is said since when and in which unit")
+    if not pa.types.is_integer(given) and is_number(given) and pa.types.is_boolean(kind):
+        raise pa.ArrowInvalid("a fraction is neither true nor false")
+    if pa.types.is_timestamp(given) and pa.types.is_timestamp(kind) and (given.tz is None) != (kind.tz is None):
+        raise pa.ArrowInvalid("one of them has a time zone, the other has none")
+
+
+def _refuse(lost: pa.ChunkedArray[Any], what: str) -> None:
+    if len(lost):
+        raise pa.ArrowInvalid(f"{len(lost)} value(s), such as {readable(lost[0])}, {what}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,7 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlplatform.errors import TableError
+from mlplatform.protocols.tables import Transaction
 from mlplatform.workspace.local import delta
+from mlplatform.workspace.local.replaced_values import plan_values
 from mlplatform.workspace.local.tables import LocalTables
 from tests.support.racers import Track
 from tests.support.racers import tables as opened
@@ -459,3 +461,59 @@ def _scratch(tmp_path: Path) -> Iterator[None]:
     yield
     left = list((tmp_path / "scratch").rglob("*"))
     assert not [path for path in left if path.is_file()]
+
+
+FAR = pa.array([253402300800000001, -62198755200000000], pa.int64()).cast(SCHEMA.field("at").type)  # years 10000 and -1
+
+
+@pytest.mark.parametrize("staged", [False, True])
+def test_times_that_python_does_not_know_are_named_in_messages(tables: LocalTables, staged: bool) -> None:
+    twice = frame(row(1), row(1)).set_column(1, SCHEMA.field("at"), pa.repeat(FAR[0], 2))
+    with tables.frames.staged(twice) as rows:
+        given = rows if staged else twice
+        with pytest.raises(TableError, match=r"1 key\(s\) of .* as {'id': 1, 'at': '10000-01-01 00:00:00.000001"):
+            tables.merge(NAME, given)
+    tables.append(NAME, frame(row(1), row(2)).set_column(1, SCHEMA.field("at"), FAR))
+    with pytest.raises(TableError, match=r"The largest at of .* is 10000-01-01 .*, which is no time for Python"):
+        tables.largest(NAME, "at")
+    assert tables.largest(NAME, "id") == 2
+
+
+class _Late:
+    """Another writer, who comes once, after what stays was read and before it is written."""
+
+    def __init__(self, write: Callable[[], Any]) -> None:
+        self._write: list[Callable[[], Any]] = [write]
+
+    def __call__(self, *arguments: Any) -> Any:
+        found = plan_values(*arguments)
+        if self._write:
+            self._write.pop()()
+        return found
+
+
+def test_rows_that_come_in_between_are_replaced_by_value_or_stay(
+    tables: LocalTables, other: LocalTables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables.append(NAME, frame(row(1, note="a"), row(2, note="b")))
+    mark = Transaction("refine:c")
+    late = _Late(lambda: other.append(NAME, frame(row(3, note="a"), row(4, note="c")), transactions=[mark]))
+    monkeypatch.setattr(delta, "plan_values", late)
+    written = tables.overwrite(NAME, frame(row(5, note="a")), where={"note": ["a"]}, transactions=[mark])
+    assert (ids(tables), written.rows) == ([2, 4, 5], 1)
+    assert other.append(NAME, frame(row(6)), transactions=[mark]).skipped
+
+
+def test_an_append_that_is_overtaken_by_an_overwrite_with_its_transaction_is_skipped(
+    tables: LocalTables, other: LocalTables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mark, write = Transaction("refine:c"), delta._write
+
+    def late(*arguments: Any) -> int:
+        monkeypatch.setattr(delta, "_write", write)
+        other.overwrite(NAME, frame(row(5, note="c")), where={"note": ["c"]}, transactions=[mark])
+        return write(*arguments)
+
+    monkeypatch.setattr(delta, "_write", late)
+    assert tables.append(NAME, frame(row(4, note="c")), transactions=[mark]).skipped
+    assert ids(tables) == [5]
