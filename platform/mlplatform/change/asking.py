@@ -1,0 +1,361 @@
+"""What live model versions would say: recent predictions, scored again with what the new declarations give."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import narwhals as nw
+import numpy as np
+import pyarrow as pa
+
+from mlplatform.change.existing import LiveVersion
+from mlplatform.errors import PlatformError
+from mlplatform.features.functions import FeatureFunctionSpec
+from mlplatform.features.training_set import PREDICTION
+from mlplatform.naming import Namespace, ObjectName
+from mlplatform.ops.context import StageContext
+from mlplatform.ops.stage_runs import ENDED_WELL
+from mlplatform.protocols.feature_spec import FeatureColumn
+from mlplatform.protocols.frames import Frame
+from mlplatform.protocols.tables import Filter
+from mlplatform.scoring.predictions import PREDICTIONS
+from mlplatform.types import arrow_type
+
+MOST_ASKED = 2000
+"""Predictions that are scored again, at most."""
+NOTICEABLE = 0.01
+"""A prediction that moves by more than this is counted as moved."""
+_FEW = 200
+_NUMBER, _KNOWN = "__number", "__known"
+_SEED = 0
+
+
+@dataclass(frozen=True)
+class Moved:
+    """How predictions of a live version move.
+
+    Attributes:
+        rows: Predictions that were scored again.
+        moved: Those that move by more than `NOTICEABLE`, or cannot be made any more.
+        largest: The largest difference.
+        mean_before: Their mean as they are.
+        mean_after: Their mean as they would be.
+    """
+
+    rows: int
+    moved: int
+    largest: float
+    mean_before: float
+    mean_after: float
+
+    @property
+    def share(self) -> float:
+        """The share of the predictions that move noticeably."""
+        return self.moved / self.rows if self.rows else 0.0
+
+    def __str__(self) -> str:
+        """Return it as a plan says it."""
+        text = f"{self.share * 100:.1f} % of rows move by more than {NOTICEABLE:g}"
+        return f"{text} ({self.rows:,} asked, mean {self.mean_before:.4f} → {self.mean_after:.4f})"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data."""
+        return {
+            "rows": self.rows,
+            "moved": self.moved,
+            "share": self.share,
+            "by_more_than": NOTICEABLE,
+            "largest": self.largest,
+            "mean_before": self.mean_before,
+            "mean_after": self.mean_after,
+        }
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a live version says of one change.
+
+    Attributes:
+        moved: How its predictions move; None where it could not be asked.
+        why_not: Why it could not; empty where it could.
+    """
+
+    moved: Moved | None = None
+    why_not: str = ""
+
+    def __str__(self) -> str:
+        """Return it as a plan says it."""
+        return f"predictions: {self.moved}" if self.moved is not None else f"not asked: {self.why_not}"
+
+
+class Asked:
+    """A live version, and recent rows that it is asked about.
+
+    The rows are those of its newest scoring, or where these are few, of all its scorings; of a version that predicted
+    nothing yet the newest of the spine. Of many, `MOST_ASKED` are drawn by a hash of their keys.
+    """
+
+    def __init__(
+        self,
+        context: StageContext,
+        live: LiveVersion,
+        functions: Sequence[FeatureFunctionSpec],
+        trusted_types: Sequence[str],
+    ) -> None:
+        """Take the version; nothing is read yet."""
+        self._context, self._live, self._functions = context, live, functions
+        self._trusted = trusted_types
+        self._rows: pa.Table | None = None
+        self._before: pa.Table | None = None
+
+    def with_table(self, table: ObjectName, rows: Frame) -> Answer:
+        """Ask with a feature table's new rows in place of those that it holds."""
+        return self._answer(lambda: self._looked_up(table, rows), self._scored_before)
+
+    def with_spine(self, rows: Frame) -> Answer:
+        """Ask with the spine's new rows in place of those that it holds."""
+        names = [name for name in self._live.reads(self._live.spine) if name not in self._keys]
+
+        def columns() -> dict[str, pa.ChunkedArray[Any]]:
+            new = rows.select(*self._keys, *names)
+            return self._beside(new, names)
+
+        return self._answer(columns, self._scored_before)
+
+    def with_functions(self) -> Answer:
+        """Ask with the functions as they are declared, and features as they were when the predictions were made."""
+
+        def columns() -> dict[str, pa.ChunkedArray[Any]]:
+            then = self._features_then()
+            return {**then, **self._computed(then)}
+
+        return self._answer(columns, self._on_record)
+
+    def _answer(
+        self, columns: Callable[[], Mapping[str, pa.ChunkedArray[Any]]], before: Callable[[], pa.ChunkedArray[Any]]
+    ) -> Answer:
+        try:
+            if not self._sample.num_rows:
+                return Answer(why_not="there is no row to ask about")
+            then = before()
+            now = self._score(columns()).column(PREDICTION)
+        except _CannotAskError as error:
+            return Answer(why_not=str(error))
+        except PlatformError as error:
+            return Answer(why_not=error.message.splitlines()[0])
+        return Answer(_moved(then, now))
+
+    def _score(self, columns: Mapping[str, pa.ChunkedArray[Any]]) -> pa.Table:
+        """Score the rows, with some of what would be looked up or computed given; a row without a key is none."""
+        rows = self._sample
+        for name, column in columns.items():
+            if name in rows.column_names:
+                rows = rows.set_column(rows.column_names.index(name), name, column)
+            else:
+                rows = rows.append_column(name, column)
+        fe = self._context.ws.fe
+        scored = fe.score_batch_arrow(model_uri=self._live.version.uri, df=rows, trusted_types=self._trusted)
+        return scored.sort_by(_NUMBER)
+
+    @property
+    def _keys(self) -> list[str]:
+        return list(self._context.ws.tables.describe(self._live.spine).primary_keys)
+
+    @property
+    def _sample(self) -> pa.Table:
+        """The spine's rows as it holds them, with a number, in order of the number."""
+        if self._rows is None:
+            context, frames = self._context, self._context.ws.frames
+            keys = self._keys
+            spine = frames.read(self._live.spine)
+            predictions = context.namespace.gold(PREDICTIONS)
+            asked: Frame | None = None
+            if context.ws.tables.exists(predictions):
+                mine: list[Filter] = [("model_version", "=", self._live.number), ("as_of", "<=", context.as_of)]
+                newest = context.ws.tables.largest(predictions, "as_of", filters=mine)
+                columns = [*keys, PREDICTION]
+                for filters in ([*mine, ("as_of", "=", newest)], mine) if newest is not None else ():
+                    asked = frames.read(predictions, columns=columns, filters=filters)
+                    if frames.count(asked) >= _FEW:
+                        break
+            if asked is None:
+                time_column = context.ws.tables.describe(self._live.spine).timeseries_column
+                newest_rows = spine.sort(str(time_column), *keys, descending=True).head(MOST_ASKED)
+                asked = newest_rows.select(*keys).with_columns(nw.lit(None, nw.Float64()).alias(PREDICTION))
+            asked = frames.sample(asked, keys=keys, at_most=MOST_ASKED, seed=_SEED)
+            joined = spine.join(asked.rename({PREDICTION: _KNOWN}), on=keys, how="inner")
+            rows = frames.collect(joined, at_most=MOST_ASKED, what="predictions to ask about again")
+            rows = rows.sort_by([(key, "ascending") for key in keys])
+            self._rows = rows.append_column(_NUMBER, pa.array(range(rows.num_rows), pa.int64()))
+        return self._rows.drop_columns([_KNOWN])
+
+    def _scored_before(self) -> pa.ChunkedArray[Any]:
+        if self._before is None:
+            self._before = self._score({})
+        return self._before.column(PREDICTION)
+
+    def _on_record(self) -> pa.ChunkedArray[Any]:
+        assert self._rows is not None
+        known = self._rows.column(_KNOWN)
+        if known.null_count:
+            raise _CannotAskError("no prediction of it is on record")
+        return known
+
+    def _beside(self, new: Frame, names: Sequence[str]) -> dict[str, pa.ChunkedArray[Any]]:
+        """Return columns of new rows beside those of the sample, by key."""
+        frames, keys = self._context.ws.frames, self._keys
+        mine = frames.of(self._sample.select([*keys, _NUMBER]))
+        found = frames.collect(
+            mine.join(new, on=keys, how="inner").select(_NUMBER, *names),
+            at_most=MOST_ASKED,
+            what="new rows to ask about",
+        )
+        return _numbered(found, self._sample.num_rows, names)
+
+    def _looked_up(self, table: ObjectName, rows: Frame) -> dict[str, pa.ChunkedArray[Any]]:
+        """Look the version's features up in a table's new rows, as of each row's own time."""
+        live, frames = self._live, self._context.ws.frames
+        kinds = rows.collect_schema()
+        groups: dict[tuple[tuple[str, ...], tuple[str, ...]], list[FeatureColumn]] = {}
+        for column in live.spec.features:
+            if column.table_name == str(table):
+                groups.setdefault((column.lookup_key, column.timestamp_lookup_key), []).append(column)
+        info = self._context.ws.tables.describe(table)
+        plain = [key for key in info.primary_keys if key != info.timeseries_column]
+        found: dict[str, pa.ChunkedArray[Any]] = {}
+        for (keys, times), columns in groups.items():
+            needed = [*keys, *times]
+            if absent := [name for name in needed if name not in self._sample.column_names]:
+                raise _CannotAskError(f"{table.name} is looked up by {', '.join(absent)}, which is looked up itself")
+            if absent := [name for name in (*plain, info.timeseries_column) if name and name not in kinds]:
+                raise _CannotAskError(f"{table.name} has no column {', '.join(absent)} any more")
+            wanted = [column for column in columns if column.feature_name in kinds]
+            mine = frames.of(
+                pa.table(
+                    {_NUMBER: self._sample.column(_NUMBER)}
+                    | {f"__mine_{place}": self._sample.column(name) for place, name in enumerate(needed)}
+                )
+            )
+            features = list(dict.fromkeys(column.feature_name for column in wanted))
+            newest = _as_of(mine, rows, plain, info.timeseries_column, features, live.spec.lookback(str(table)))
+            looked_up = frames.collect(newest, at_most=MOST_ASKED, what=f"new rows of {table.name} to ask about")
+            values = _numbered(looked_up, self._sample.num_rows, features)
+            for column in columns:
+                # What is gone is null for good; as of another type, the model is given it in the one it knows.
+                value = values.get(column.feature_name) or pa.chunked_array([pa.nulls(self._sample.num_rows)])
+                found[column.output_name] = _cast(value, column)
+        return found
+
+    def _features_then(self) -> dict[str, pa.ChunkedArray[Any]]:
+        """Look features up in the versions of their tables that the newest scoring of the rows found."""
+        context, found = self._context, dict[str, pa.ChunkedArray[Any]]()
+        for name in dict.fromkeys(column.table_name for column in self._live.spec.features):
+            table = ObjectName.parse(name)
+            version = _version_then(context, table, self._live)
+            if version is not None and version != context.ws.tables.version(table):
+                found |= self._looked_up(table, context.ws.frames.read(table, version=version))
+        return found
+
+    def _computed(self, given: Mapping[str, pa.ChunkedArray[Any]]) -> dict[str, pa.ChunkedArray[Any]]:
+        """Call the declared functions for each row."""
+        namespace, rows = self._context.namespace, self._sample
+        self._scored_before()
+        assert self._before is not None
+        declared = {_function_name(namespace, item): item for item in self._functions}
+        found: dict[str, pa.ChunkedArray[Any]] = {}
+        for column in self._live.spec.computed:
+            function = declared.get(column.udf_name.lower())
+            if function is None:
+                raise _CannotAskError(f"{column.udf_name} is not declared any more")
+            arguments = []
+            for parameter, _ in function.parameters:
+                bound = column.input_bindings.get(parameter)
+                if bound is None:
+                    raise _CannotAskError(f"{function.name} has a parameter {parameter} that it had not")
+                for source in (found, given):
+                    if bound in source:
+                        arguments.append(source[bound].to_pylist())
+                        break
+                else:
+                    table = rows if bound in rows.column_names else self._before
+                    if bound not in table.column_names:
+                        raise _CannotAskError(f"{function.name} takes {bound}, which the model is not given")
+                    arguments.append(table.column(bound).to_pylist())
+            values = [function.fn(*row) for row in zip(*arguments, strict=True)]
+            found[column.output_name] = pa.chunked_array([pa.array(values, arrow_type(function.returns))])
+        return found
+
+
+class _CannotAskError(Exception):
+    """Raised where a version cannot be asked; says why."""
+
+
+def _as_of(
+    mine: Frame, rows: Frame, keys: Sequence[str], time: str | None, features: Sequence[str], lookback: float | None
+) -> Frame:
+    """Return, by the number of each row asked about, the features of the newest row at or before its time."""
+    mine_keys = [f"__mine_{place}" for place in range(len(keys))]
+    if time is None:
+        joined = mine.join(rows.select(*keys, *features), left_on=mine_keys, right_on=list(keys), how="inner")
+        return joined.select(_NUMBER, *features)
+    at = f"__mine_{len(keys)}"
+    there = rows.select(*keys, nw.col(time).alias(_KNOWN), *features)
+    joined = mine.join(there, left_on=mine_keys, right_on=list(keys), how="inner").filter(nw.col(_KNOWN) <= nw.col(at))
+    newest = joined.group_by(_NUMBER).agg(nw.col(_KNOWN).max().alias("__newest"))
+    chosen = joined.join(newest, on=_NUMBER, how="inner").filter(nw.col(_KNOWN) == nw.col("__newest"))
+    if lookback is not None:
+        age = (nw.col(at) - nw.col(_KNOWN)).dt.total_microseconds()
+        chosen = chosen.filter(age <= round(lookback * 1_000_000))
+    return chosen.select(_NUMBER, *features)
+
+
+def _numbered(found: pa.Table, rows: int, names: Sequence[str]) -> dict[str, pa.ChunkedArray[Any]]:
+    """Return columns in the order of the rows asked about, null where nothing was found."""
+    places = np.full(rows, -1, dtype=np.int64)
+    places[np.asarray(found.column(_NUMBER).to_numpy(), dtype=np.int64)] = np.arange(found.num_rows)
+    taken = pa.array(places, mask=places < 0)
+    return {name: pa.chunked_array([found.column(name).combine_chunks().take(taken)]) for name in names}
+
+
+def _cast(values: pa.ChunkedArray[Any], column: FeatureColumn) -> pa.ChunkedArray[Any]:
+    if not column.data_type:
+        return values
+    try:
+        return values.cast(arrow_type(column.data_type))
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise _CannotAskError(f"{column.feature_name} cannot be given as {column.data_type}: {error}") from None
+
+
+def _moved(before: pa.ChunkedArray[Any], after: pa.ChunkedArray[Any]) -> Moved:
+    then, now = (np.asarray(values.cast(pa.float64()).to_numpy(), dtype=np.float64) for values in (before, after))
+    apart = np.abs(now - then)
+    # A prediction that cannot be made any more has moved, however far.
+    moved = int((~(apart <= NOTICEABLE)).sum())
+    finite = apart[np.isfinite(apart)]
+    return Moved(
+        rows=then.size,
+        moved=moved,
+        largest=float(finite.max()) if finite.size else 0.0,
+        mean_before=float(np.nanmean(then)),
+        mean_after=float(np.nanmean(now)) if np.isfinite(now).any() else float("nan"),
+    )
+
+
+def _version_then(context: StageContext, table: ObjectName, live: LiveVersion) -> int | None:
+    """Return the Delta version of a feature table at the newest scoring with a version; None: not on record."""
+    features: int | None = None
+    then: int | None = None
+    for record in context.log.records():
+        if record.status not in ENDED_WELL:
+            continue
+        if str(table) in record.outputs and record.stage in ("features", "backfill"):
+            features = record.outputs[str(table)]
+        if record.stage == "score" and record.details.get("model_version") == live.number:
+            then = features
+    return then
+
+
+def _function_name(namespace: Namespace, function: FeatureFunctionSpec) -> str:
+    return str(namespace.table(function.name)).lower()

@@ -1,0 +1,397 @@
+"""What an edit does: every declared table compared with what exists, by computing; nothing is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from mlplatform import stopping
+from mlplatform.change import existing
+from mlplatform.change.asking import Answer, Asked
+from mlplatform.change.declared import Declared, DeclaredTable
+from mlplatform.change.differences import Difference, Kind, Measured, gravest, of_shape, of_values
+from mlplatform.change.existing import LiveVersion, Recorded
+from mlplatform.change.lookups import lookup_differences
+from mlplatform.change.measuring import Anew, compared, rows_anew
+from mlplatform.code_digest import has_changed
+from mlplatform.errors import PlatformError
+from mlplatform.ingest.source import Source
+from mlplatform.naming import ObjectName
+from mlplatform.ops.context import StageContext
+from mlplatform.protocols.frames import Frame
+from mlplatform.protocols.tables import TableInfo
+from mlplatform.refine.gold_refining import GoldTable
+from mlplatform.refine.spine import SPINE
+
+NOTHING = "Nothing declared differs from what exists."
+_WIDTH = 20
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A live version that reads what changes.
+
+    Attributes:
+        version: The version, with its aliases.
+        number: Its number.
+        columns: What it reads of it, and changes.
+        answer: What it says of the change; None where it was not asked.
+        breaks: Whether the change breaks it.
+    """
+
+    version: str
+    number: int
+    columns: tuple[str, ...]
+    answer: Answer | None
+    breaks: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data."""
+        answer = self.answer
+        return {
+            "version": self.number,
+            "shown_as": self.version,
+            "columns": list(self.columns),
+            "predictions": answer.moved.to_json() if answer is not None and answer.moved is not None else None,
+            "not_asked": answer.why_not if answer is not None else "",
+            "breaking": self.breaks,
+        }
+
+
+@dataclass
+class Change:
+    """What becomes of one table, or of functions or lookups.
+
+    Attributes:
+        name: Bare name of the table; `functions` or `lookups`.
+        differences: How the declaration differs from what exists; none: not at all.
+        measured: How the rows differ; None where nothing was computed.
+        readings: The live versions that read what changes.
+    """
+
+    name: str
+    differences: list[Difference] = field(default_factory=list)
+    measured: Measured | None = None
+    readings: list[Reading] = field(default_factory=list)
+
+    @property
+    def kind(self) -> Kind | None:
+        """What the gravest difference does; None without any."""
+        return gravest([item.kind for item in self.differences])
+
+    @property
+    def broken(self) -> list[Reading]:
+        """The live versions that it breaks."""
+        return [reading for reading in self.readings if reading.breaks]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data."""
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "differences": [
+                {"subject": item.subject, "mark": item.mark, "kind": item.kind, "text": item.text}
+                for item in self.differences
+            ],
+            "measured": self.measured.to_json() if self.measured is not None else None,
+            "read_by": [reading.to_json() for reading in self.readings],
+        }
+
+    def lines(self) -> Iterator[str]:
+        """Yield what a plan shows of it."""
+        head = self.name.ljust(_WIDTH)
+        subjects = max((len(item.subject) for item in self.differences), default=0)
+        for item in self.differences:
+            shown = "" if item.mark == "=" else item.subject.ljust(subjects)
+            text = f"{item.kind}: {item.text}" if item.mark == "=" else f"{shown}  {item.text}"
+            yield f"{head} {item.mark} {text}"
+            head = " " * _WIDTH
+        for reading in self.readings:
+            columns = ", ".join(reading.columns)
+            answer = f"  → {reading.answer}" if reading.answer is not None else ""
+            yield f"  read by  model {reading.version}  {columns}{answer}".rstrip()
+        if self.kind is Kind.BREAKING:
+            broken = ", ".join(f"v{reading.number}" for reading in self.broken)
+            yield f"  verdict  BREAKING{f' for {broken}' if broken else ''}"
+        elif self.kind is not None and self.kind is not Kind.TEXT:
+            yield f"  verdict  {self.kind}"
+
+
+@dataclass
+class ChangePlan:
+    """What an edit does.
+
+    Attributes:
+        use_case: The use case's name.
+        as_of: What was known by then was looked at.
+        changes: What differs, in the order of the cycle.
+        unchanged: Bare names of the tables that are as they are declared.
+        undeclared: Tables that were written for definitions that are gone; they are never deleted.
+        notes: What could not be looked at.
+    """
+
+    use_case: str
+    as_of: datetime
+    changes: list[Change] = field(default_factory=list)
+    unchanged: list[str] = field(default_factory=list)
+    undeclared: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def kind(self) -> Kind | None:
+        """What the gravest change does; None without any."""
+        return gravest([change.kind for change in self.changes if change.kind is not None])
+
+    @property
+    def is_breaking(self) -> bool:
+        """Whether something breaking waits."""
+        return self.kind is Kind.BREAKING
+
+    def change(self, name: str) -> Change | None:
+        """Return what becomes of a table; None where nothing does."""
+        return next((item for item in self.changes if item.name == name), None)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data."""
+        return {
+            "use_case": self.use_case,
+            "as_of": self.as_of.isoformat(),
+            "kind": self.kind,
+            "breaking": self.is_breaking,
+            "changes": [change.to_json() for change in self.changes],
+            "unchanged": self.unchanged,
+            "undeclared": self.undeclared,
+            "notes": self.notes,
+        }
+
+    def lines(self) -> Iterator[str]:
+        """Yield what a plan shows."""
+        for change in self.changes:
+            yield from change.lines()
+        if not self.changes:
+            yield NOTHING
+        for name in self.undeclared:
+            yield f"{name.ljust(_WIDTH)} - not declared any more; what it holds stays until somebody drops it"
+        for note in self.notes:
+            yield f"Note: {note}"
+
+
+def plan_of(context: StageContext, declared: Declared) -> ChangePlan:
+    """Compare what a use case declares with what its workspace holds; nothing is changed.
+
+    Where code changed, the new code is computed and its rows compared; where what a live model version reads differs,
+    the version is asked what it would say.
+
+    Args:
+        context: The run; what is known by its `as_of` counts.
+        declared: What the use case declares.
+
+    Raises:
+        RegistryError: If the registry cannot be read.
+    """
+    with ExitStack() as stack:
+        return _Planning(context, declared, stack).plan()
+
+
+class _Planning:
+    """Goes through the declared tables, each after those that it is computed from."""
+
+    def __init__(self, context: StageContext, declared: Declared, stack: ExitStack) -> None:
+        self._context, self._declared, self._stack = context, declared, stack
+        self._anew = Anew(context)
+        # Tables whose rows or columns are others than they were: what reads them is computed, too.
+        self._moved: set[str] = set()
+        self._live, self._notes = existing.live_versions(context)
+        self._asked = {
+            live.number: Asked(context, live, declared.functions, declared.trusted_types) for live in self._live
+        }
+
+    def plan(self) -> ChangePlan:
+        """Return the plan."""
+        context, declared = self._context, self._declared
+        plan = ChangePlan(context.name, context.as_of, notes=self._notes)
+        tables = list(declared.tables(context.namespace))
+        for table in tables:
+            change = self._change(table)
+            if change.differences:
+                plan.changes.append(change)
+            else:
+                plan.unchanged.append(table.name.name)
+        for name in existing.undeclared(context, tables):
+            plan.undeclared.append(name.name)
+            if readings := [self._reading(live, name) for live in self._live if live.reads(name)]:
+                text = "not declared any more: nothing computes it, and it is read"
+                plan.changes.append(Change(name.name, [_gone(text)], readings=readings))
+        plan.changes += [change for change in (self._functions(), self._lookups()) if change.differences]
+        return plan
+
+    def _change(self, table: DeclaredTable) -> Change:
+        context, bare = self._context, table.name.name
+        context.progress(bare)
+        change, info = Change(bare), existing.find(context, table.name)
+        if info is None:
+            self._new(table, change)
+            return change
+        read = {column for live in self._live for column in live.reads(table.name)}
+        change.differences += of_shape(table, info, read)
+        if isinstance(table.part, Source):
+            self._say_source(table, info, change)
+        else:
+            record = existing.recorded(context, table, info)
+            if why := self._why_measured(table, record, change):
+                self._measure(table, info, record, change, why, read)
+        self._ask(table, info, change)
+        return change
+
+    def _new(self, table: DeclaredTable, change: Change) -> None:
+        """Say of a table that does not exist how many rows it will hold."""
+        text = "new table"
+        if not isinstance(table.part, Source):
+            found = self._computed(table, Recorded(), change)
+            if found is not None:
+                rows, seconds = found
+                text = f"new table, {self._context.ws.frames.count(rows):,} rows to compute (about {seconds:.0f} s)"
+        self._moved.add(change.name)
+        change.differences.insert(0, Difference("+", "table", Kind.ADDITIVE, text))
+
+    def _say_source(self, table: DeclaredTable, info: TableInfo, change: Change) -> None:
+        """Bronze holds what landed: columns that a source gains or loses matter for what lands from now on."""
+        if set(table.schema.names) != set(info.schema.names):
+            self._moved.add(change.name)
+
+    def _why_measured(self, table: DeclaredTable, record: Recorded, change: Change) -> str:
+        """Return why a table is computed for the plan; empty where nothing that decides its rows changed."""
+        if has_changed(record.code, table.code):
+            return "code changed"
+        moved = [name.name for name in table.inputs if name.name in self._moved]
+        if moved:
+            return f"{', '.join(moved)} changed"
+        shaped = [item for item in change.differences if item.kind is not Kind.TEXT]
+        return "declaration changed" if shaped else ""
+
+    def _measure(
+        self, table: DeclaredTable, info: TableInfo, record: Recorded, change: Change, why: str, read: set[str]
+    ) -> None:
+        with_inputs = any(name.name in self._moved for name in table.inputs)
+        rows = self._computed(table, record, change, keep=False)
+        if rows is None:
+            return
+        frame, seconds = rows
+        try:
+            measured = compared(self._context, table, info, frame, self._filters, seconds)
+        except PlatformError as error:
+            change.differences.append(_fails(error))
+            return
+        change.measured = measured
+        shaped = [item for item in change.differences if item.kind is not Kind.TEXT]
+        if not (measured.same and (shaped or (with_inputs and why != "code changed"))):
+            change.differences += of_values(measured, read, why=why)
+        _complete(change, measured)
+        if shaped or not measured.same:
+            self._anew.add(table, frame)
+            self._moved.add(change.name)
+
+    def _computed(
+        self, table: DeclaredTable, record: Recorded, change: Change, *, keep: bool = True
+    ) -> tuple[Frame, float] | None:
+        """Compute a table by its declaration; None where that fails, which the change says."""
+        try:
+            entered = rows_anew(self._anew, table, record)
+            rows, self._filters, seconds = self._stack.enter_context(entered)
+        except Exception as error:  # noqa: BLE001  (a use case's own code may raise anything; it is reported)
+            stopping.check()
+            change.differences.append(_fails(error))
+            return None
+        if keep:
+            self._anew.add(table, rows)
+        return rows, seconds
+
+    def _ask(self, table: DeclaredTable, info: TableInfo, change: Change) -> None:
+        """Ask the live versions that read what changes in a table."""
+        breaking = [item for item in change.differences if item.kind is Kind.BREAKING]
+        if not breaking:
+            return
+        for live in self._live:
+            columns = _changed_columns(table, info, change, live.reads(table.name))
+            if not columns and not any(item.mark == "!" for item in breaking):
+                continue
+            if not live.reads(table.name):
+                continue
+            answer: Answer | None = None
+            rows = self._anew.rows.get(change.name)
+            if rows is not None and change.measured is not None and change.measured.compared:
+                self._context.progress(f"{change.name}: asking {live}")
+                asked = self._asked[live.number]
+                is_spine = isinstance(table.part, GoldTable) and table.part.name == SPINE
+                answer = asked.with_spine(rows) if is_spine else asked.with_table(table.name, rows)
+            change.readings.append(Reading(str(live), live.number, columns, answer, breaks=True))
+
+    def _reading(self, live: LiveVersion, name: ObjectName) -> Reading:
+        return Reading(str(live), live.number, live.reads(name), None, breaks=True)
+
+    def _functions(self) -> Change:
+        """Ask the live versions that compute with functions whether they still say what is on record."""
+        change, namespace = Change("functions"), self._context.namespace
+        declared = {str(namespace.table(item.name)).lower() for item in self._declared.functions}
+        for live in self._live:
+            names = list(dict.fromkeys(column.udf_name for column in live.spec.computed))
+            shown = tuple(ObjectName.parse(name).name for name in names)
+            if gone := [ObjectName.parse(name).name for name in names if name.lower() not in declared]:
+                text = f"{', '.join(gone)} not declared any more, and computed with"
+                change.differences.append(_gone(text))
+                change.readings.append(Reading(str(live), live.number, tuple(gone), None, breaks=True))
+                continue
+            if not names:
+                continue
+            answer = self._asked[live.number].with_functions()
+            if answer.moved is not None and answer.moved.largest > _SAME_PREDICTION:
+                text = f"{', '.join(shown)}: other predictions than those on record"
+                change.differences.append(Difference("~", "code changed", Kind.BREAKING, text))
+                change.readings.append(Reading(str(live), live.number, shown, answer, breaks=True))
+        change.differences = list(dict.fromkeys(change.differences))
+        return change
+
+    def _lookups(self) -> Change:
+        """Compare what the next training looks up with what the champion was trained on."""
+        if not self._live:
+            return Change("lookups")
+        return Change("lookups", list(lookup_differences(self._context.namespace, self._declared, self._live[0])))
+
+
+_SAME_PREDICTION = 1e-9
+
+
+def _gone(text: str) -> Difference:
+    return Difference("-", "definition", Kind.BREAKING, text)
+
+
+def _fails(error: Exception) -> Difference:
+    message = error.message if isinstance(error, PlatformError) else f"{type(error).__name__}: {error}"
+    return Difference("!", "code", Kind.BREAKING, f"cannot be computed: {message.strip().splitlines()[0]}")
+
+
+def _complete(change: Change, measured: Measured) -> None:
+    """Add to new columns how many rows are to be computed, and to dropped ones where their values went."""
+    for place, item in enumerate(change.differences):
+        if item.mark == "+" and item.text.startswith("new column"):
+            rows = f", {measured.after:,} rows to compute (about {measured.seconds:.0f} s)"
+            renamed = [old for old, new in measured.renamed.items() if new == item.subject]
+            tail = f"; holds what {renamed[0]} holds: a rename is a drop and an addition" if renamed else ""
+            change.differences[place] = Difference(item.mark, item.subject, item.kind, f"{item.text}{rows}{tail}")
+
+
+def _changed_columns(table: DeclaredTable, info: TableInfo, change: Change, read: Sequence[str]) -> tuple[str, ...]:
+    """Return which of the columns that a version reads change in meaning or type, or go away."""
+    measured = change.measured
+    shape = {item.subject for item in change.differences if item.kind is Kind.BREAKING}
+    whole = shape & {"keys", "timeseries column"} or (
+        measured is not None and (measured.added or measured.removed or not measured.compared)
+    )
+    if whole:
+        return tuple(read)
+    differing = set(measured.columns) if measured is not None else set()
+    gone = {name for name in read if name not in table.schema.names and name in info.schema.names}
+    return tuple(name for name in read if name in differing or name in gone or name in shape)
