@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import narwhals as nw
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from mlplatform.change.existing import LiveVersion
+from mlplatform.change.measuring import Stretch
 from mlplatform.errors import PlatformError
 from mlplatform.features.functions import FeatureFunctionSpec
 from mlplatform.features.training_set import PREDICTION
@@ -28,7 +31,7 @@ MOST_ASKED = 2000
 NOTICEABLE = 0.01
 """A prediction that moves by more than this is counted as moved."""
 _FEW = 200
-_NUMBER, _KNOWN = "__number", "__known"
+_NUMBER, _KNOWN, _AT = "__number", "__known", "__at"
 _SEED = 0
 
 
@@ -110,9 +113,16 @@ class Asked:
         self._rows: pa.Table | None = None
         self._before: pa.Table | None = None
 
-    def with_table(self, table: ObjectName, rows: Frame) -> Answer:
-        """Ask with a feature table's new rows in place of those that it holds."""
-        return self._answer(lambda: self._looked_up(table, rows), self._scored_before)
+    def with_table(self, table: ObjectName, rows: Frame, stretches: Sequence[Stretch] = ()) -> Answer:
+        """Ask with a feature table's new rows in place of those that it holds.
+
+        Args:
+            table: The table.
+            rows: Its new rows.
+            stretches: The times that the rows are of; empty: of all. Predictions that look further back are left out.
+        """
+        outside: set[int] = set()
+        return self._answer(lambda: self._looked_up(table, rows, stretches, outside), self._scored_before, outside)
 
     def with_spine(self, rows: Frame) -> Answer:
         """Ask with the spine's new rows in place of those that it holds."""
@@ -134,7 +144,10 @@ class Asked:
         return self._answer(columns, self._on_record)
 
     def _answer(
-        self, columns: Callable[[], Mapping[str, pa.ChunkedArray[Any]]], before: Callable[[], pa.ChunkedArray[Any]]
+        self,
+        columns: Callable[[], Mapping[str, pa.ChunkedArray[Any]]],
+        before: Callable[[], pa.ChunkedArray[Any]],
+        outside: Collection[int] = (),
     ) -> Answer:
         try:
             if not self._sample.num_rows:
@@ -145,7 +158,10 @@ class Asked:
             return Answer(why_not=str(error))
         except PlatformError as error:
             return Answer(why_not=error.message.splitlines()[0])
-        return Answer(_moved(then, now))
+        within = pa.array([place for place in range(self._sample.num_rows) if place not in outside], pa.int64())
+        if not len(within):
+            return Answer(why_not="its predictions look further back than what was computed")
+        return Answer(_moved(then.take(within), now.take(within)))
 
     def _score(self, columns: Mapping[str, pa.ChunkedArray[Any]]) -> pa.Table:
         """Score the rows, with some of what would be looked up or computed given; a row without a key is none."""
@@ -214,8 +230,13 @@ class Asked:
         )
         return _numbered(found, self._sample.num_rows, names)
 
-    def _looked_up(self, table: ObjectName, rows: Frame) -> dict[str, pa.ChunkedArray[Any]]:
-        """Look the version's features up in a table's new rows, as of each row's own time."""
+    def _looked_up(
+        self, table: ObjectName, rows: Frame, stretches: Sequence[Stretch] = (), outside: set[int] | None = None
+    ) -> dict[str, pa.ChunkedArray[Any]]:
+        """Look the version's features up in a table's new rows, as of each row's own time.
+
+        The numbers of rows that look further back than the stretches are put `outside`.
+        """
         live, frames = self._live, self._context.ws.frames
         kinds = rows.collect_schema()
         groups: dict[tuple[tuple[str, ...], tuple[str, ...]], list[FeatureColumn]] = {}
@@ -232,15 +253,14 @@ class Asked:
             if absent := [name for name in (*plain, info.timeseries_column) if name and name not in kinds]:
                 raise _CannotAskError(f"{table.name} has no column {', '.join(absent)} any more")
             wanted = [column for column in columns if column.feature_name in kinds]
-            mine = frames.of(
-                pa.table(
-                    {_NUMBER: self._sample.column(_NUMBER)}
-                    | {f"__mine_{place}": self._sample.column(name) for place, name in enumerate(needed)}
-                )
-            )
+            names = [_NUMBER, *(f"__mine_{place}" for place in range(len(needed)))]
+            mine = frames.of(self._sample.select([_NUMBER, *needed]).rename_columns(names))
             features = list(dict.fromkeys(column.feature_name for column in wanted))
-            newest = _as_of(mine, rows, plain, info.timeseries_column, features, live.spec.lookback(str(table)))
+            newest = _as_of(mine, rows, plain, info.timeseries_column, features)
             looked_up = frames.collect(newest, at_most=MOST_ASKED, what=f"new rows of {table.name} to ask about")
+            if stretches and outside is not None:
+                outside.update(_outside(looked_up, self._sample, times[0], stretches))
+            looked_up = _young(looked_up, live.spec.lookback(str(table)))
             values = _numbered(looked_up, self._sample.num_rows, features)
             for column in columns:
                 # What is gone is null for good; as of another type, the model is given it in the one it knows.
@@ -250,7 +270,8 @@ class Asked:
 
     def _features_then(self) -> dict[str, pa.ChunkedArray[Any]]:
         """Look features up in the versions of their tables that the newest scoring of the rows found."""
-        context, found = self._context, dict[str, pa.ChunkedArray[Any]]()
+        context = self._context
+        found: dict[str, pa.ChunkedArray[Any]] = {}
         for name in dict.fromkeys(column.table_name for column in self._live.spec.features):
             table = ObjectName.parse(name)
             version = _version_then(context, table, self._live)
@@ -292,9 +313,7 @@ class _CannotAskError(Exception):
     """Raised where a version cannot be asked; says why."""
 
 
-def _as_of(
-    mine: Frame, rows: Frame, keys: Sequence[str], time: str | None, features: Sequence[str], lookback: float | None
-) -> Frame:
+def _as_of(mine: Frame, rows: Frame, keys: Sequence[str], time: str | None, features: Sequence[str]) -> Frame:
     """Return, by the number of each row asked about, the features of the newest row at or before its time."""
     mine_keys = [f"__mine_{place}" for place in range(len(keys))]
     if time is None:
@@ -305,18 +324,38 @@ def _as_of(
     joined = mine.join(there, left_on=mine_keys, right_on=list(keys), how="inner").filter(nw.col(_KNOWN) <= nw.col(at))
     newest = joined.group_by(_NUMBER).agg(nw.col(_KNOWN).max().alias("__newest"))
     chosen = joined.join(newest, on=_NUMBER, how="inner").filter(nw.col(_KNOWN) == nw.col("__newest"))
-    if lookback is not None:
-        age = (nw.col(at) - nw.col(_KNOWN)).dt.total_microseconds()
-        chosen = chosen.filter(age <= round(lookback * 1_000_000))
-    return chosen.select(_NUMBER, *features)
+    return chosen.select(_NUMBER, nw.col(at).alias(_AT), _KNOWN, *features)
+
+
+def _young(looked_up: pa.Table, lookback: float | None) -> pa.Table:
+    """Return the rows that are not older than a lookback in seconds; its end is included."""
+    if lookback is None or _KNOWN not in looked_up.column_names:
+        return looked_up
+    at, known = (looked_up.column(name).cast(pa.int64()) for name in (_AT, _KNOWN))
+    age = pc.subtract(at, known)
+    return looked_up.filter(pc.less_equal(age, pa.scalar(round(lookback * 1_000_000), pa.int64())))
+
+
+def _outside(looked_up: pa.Table, sample: pa.Table, time: str, stretches: Sequence[Stretch]) -> set[int]:
+    """Return the numbers of the rows whose newest row may lie before what was computed."""
+    known: dict[int, datetime] = {row[_NUMBER]: row[_KNOWN] for row in looked_up.select([_NUMBER, _KNOWN]).to_pylist()}
+    outside = set()
+    for row in sample.select([_NUMBER, time]).to_pylist():
+        start = max((start for start, end in stretches if start <= row[time] <= end), default=None)
+        newest = known.get(row[_NUMBER])
+        if start is None or newest is None or newest < start:
+            outside.add(row[_NUMBER])
+    return outside
 
 
 def _numbered(found: pa.Table, rows: int, names: Sequence[str]) -> dict[str, pa.ChunkedArray[Any]]:
     """Return columns in the order of the rows asked about, null where nothing was found."""
     places = np.full(rows, -1, dtype=np.int64)
     places[np.asarray(found.column(_NUMBER).to_numpy(), dtype=np.int64)] = np.arange(found.num_rows)
-    taken = pa.array(places, mask=places < 0)
-    return {name: pa.chunked_array([found.column(name).combine_chunks().take(taken)]) for name in names}
+    taken: pa.Array[Any] = pc.if_else(
+        pc.less(pa.array(places), pa.scalar(0)), pa.scalar(None, pa.int64()), pa.array(places)
+    )
+    return {name: found.column(name).take(taken) for name in names}
 
 
 def _cast(values: pa.ChunkedArray[Any], column: FeatureColumn) -> pa.ChunkedArray[Any]:
@@ -352,8 +391,10 @@ def _version_then(context: StageContext, table: ObjectName, live: LiveVersion) -
             continue
         if str(table) in record.outputs and record.stage in ("features", "backfill"):
             features = record.outputs[str(table)]
-        if record.stage == "score" and record.details.get("model_version") == live.number:
-            then = features
+        if record.stage == "score":
+            shadow = record.details.get("shadow") or {}
+            if live.number in (record.details.get("model_version"), shadow.get("model_version")):
+                then = features
     return then
 
 

@@ -63,6 +63,7 @@ class Measured:
         removed: Rows whose key is not computed any more.
         columns: Column -> how it differs; only columns of both, and only those that do.
         renamed: Gone column -> new column of the same type that holds the same values in all rows.
+        held: Rows that the table holds, where only a part of its history was looked at; else 0.
         seconds: How long computing took.
         compared: False where keys changed, and rows of both cannot be told to be the same.
     """
@@ -73,6 +74,7 @@ class Measured:
     removed: int = 0
     columns: Mapping[str, ColumnDifference] = field(default_factory=dict)
     renamed: Mapping[str, str] = field(default_factory=dict)
+    held: int = 0
     seconds: float = 0.0
     compared: bool = True
 
@@ -81,9 +83,17 @@ class Measured:
         """Whether all rows are the same in the columns of both."""
         return self.compared and not (self.added or self.removed or self.columns)
 
+    @property
+    def to_compute(self) -> tuple[int, float]:
+        """The rows that a new column has to be computed for, and the seconds that this may take."""
+        if not self.held or not self.before:
+            return self.after, self.seconds
+        return self.held, self.seconds * self.held / self.before
+
     def to_json(self) -> dict[str, Any]:
         """Return plain data."""
         return {
+            "rows_held": self.held or self.before,
             "rows_before": self.before,
             "rows_after": self.after,
             "rows_added": self.added,
@@ -139,7 +149,8 @@ def of_values(measured: Measured, read: Collection[str], *, why: str) -> Iterato
         why: What changed, as in `code changed`.
     """
     if measured.same:
-        yield Difference("=", why, Kind.TEXT, f"values equal on all {measured.before:,} rows")
+        of = f"{measured.before:,} of {measured.held:,} rows" if measured.held else f"all {measured.before:,} rows"
+        yield Difference("=", why, Kind.TEXT, f"values equal on {of}")
         return
     if not measured.compared:
         text = f"{measured.after:,} rows instead of {measured.before:,}"
@@ -176,9 +187,10 @@ def can_widen(held: pa.DataType, declared: pa.DataType) -> bool:
         (True, False, True)
     """
     if pa.types.is_integer(held) and pa.types.is_integer(declared):
-        return held.bit_width < declared.bit_width
+        return bool(held.bit_width < declared.bit_width)
     if pa.types.is_decimal(held) and pa.types.is_decimal(declared):
-        return declared.scale >= held.scale and declared.precision - declared.scale >= held.precision - held.scale
+        whole = (declared.precision - declared.scale, held.precision - held.scale)
+        return bool(declared.scale >= held.scale and whole[0] >= whole[1])
     return bool(pa.types.is_float32(held) and pa.types.is_float64(declared))
 
 

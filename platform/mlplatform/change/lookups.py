@@ -1,4 +1,4 @@
-"""What the next training looks up and computes, beside what the champion was trained on: no live version changes by it."""
+"""What the next training looks up and computes, beside what a live version was trained on, which changes nothing."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _wanted(names: Namespace, declared: Declared) -> Iterator[tuple[str, str]]:
     for item in declared.lookups:
         if isinstance(item, FeatureLookup):
             window = item.lookback_window
-            for feature in item.feature_names or features.get(item.table_name, ()):
+            for feature in item.feature_names or features.get(item.table_name, []):
                 output = item.output_name(feature)
                 if output not in declared.exclude_columns:
                     seconds = window.total_seconds() if window is not None else None

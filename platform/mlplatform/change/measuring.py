@@ -1,16 +1,18 @@
-"""Computing tables by their new declarations, and comparing the rows with those that the tables hold; writes nothing."""
+"""Computing tables by their new declarations, and comparing the rows with those that they hold; writes nothing."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import narwhals as nw
 
+from mlplatform.as_of import Duration
 from mlplatform.change.declared import DeclaredTable
 from mlplatform.change.differences import Measured
 from mlplatform.change.existing import Recorded
@@ -35,6 +37,31 @@ if TYPE_CHECKING:
 
 # Sums of floats depend on the order in which an engine adds them up.
 TOLERANCE = 1e-9
+MOST_ROWS = 2_000_000
+"""Of a feature table with more rows than this, the last window and a sample of history are computed."""
+EARLIER = 3
+"""How many earlier windows the sample of history is."""
+Stretch = tuple[datetime, datetime]
+"""Times, both ends included."""
+
+
+@dataclass(frozen=True)
+class Computed:
+    """A table's rows by its new declaration, as a write would take them.
+
+    Attributes:
+        rows: The rows.
+        known: Which rows of the existing table they are compared with.
+        stretches: The stretches of time that were computed; empty where all were.
+        held: Rows of the existing table, where not all were computed; else 0.
+        seconds: How long computing took.
+    """
+
+    rows: Frame
+    known: list[Filter]
+    stretches: tuple[Stretch, ...] = ()
+    held: int = 0
+    seconds: float = 0.0
 
 
 @dataclass
@@ -45,17 +72,20 @@ class Anew:
         context: The run.
         rows: Bare name -> the rows.
         known_at: Bare name -> the column that says when a row was known.
+        stretches: Bare name -> the stretches of time that were computed, where not all was.
     """
 
     context: StageContext
     rows: dict[str, Frame] = field(default_factory=dict)
     known_at: dict[str, str | None] = field(default_factory=dict)
+    stretches: dict[str, tuple[Stretch, ...]] = field(default_factory=dict)
     _in_spark: dict[str, DataFrame] = field(default_factory=dict)
 
-    def add(self, table: DeclaredTable, rows: Frame) -> None:
+    def add(self, table: DeclaredTable, computed: Computed) -> None:
         """Take a table's rows over."""
-        self.rows[table.name.name] = rows
-        self.known_at[table.name.name] = table.timeseries_column
+        bare = table.name.name
+        self.rows[bare], self.known_at[bare] = computed.rows, table.timeseries_column
+        self.stretches[bare] = computed.stretches
 
     def in_spark(self, bare: str) -> DataFrame:
         """Return a table's rows for a use case's code."""
@@ -122,32 +152,31 @@ class LandedAsDeclared(LandedRows):
 
 
 @contextmanager
-def rows_anew(anew: Anew, table: DeclaredTable, record: Recorded) -> Iterator[tuple[Frame, list[Filter], float]]:
+def rows_anew(anew: Anew, table: DeclaredTable, record: Recorded) -> Iterator[Computed]:
     """Compute a table by its new declaration, from what it was computed from.
+
+    Silver and gold are computed whole, as refining does where their code changed. Of a feature table with more than
+    `MOST_ROWS` rows the last window and some earlier ones are.
 
     Args:
         anew: The tables that changed before it.
         table: The declaration.
         record: What is on record of how the table was written.
-
-    Yields:
-        The rows, as a write would take them; which rows of the existing table they are compared with; the seconds that
-        computing them took.
     """
     started = time.perf_counter()
-    with ExitStack() as stack:
-        part = table.part
-        if isinstance(part, SilverTable):
-            rows, filters = stack.enter_context(_silver(anew.context, table, part))
-        elif isinstance(part, GoldTable | FeatureTable):
-            rows, filters = stack.enter_context(_computed(anew, table, part, record))
-        else:
-            raise TypeError(f"{table.name} is not computed.")
-        yield rows, filters, time.perf_counter() - started
+    part = table.part
+    if isinstance(part, SilverTable):
+        computing = _silver(anew.context, table, part)
+    elif isinstance(part, GoldTable | FeatureTable):
+        computing = _computed(anew, table, part, record)
+    else:
+        raise TypeError(f"{table.name} is not computed.")
+    with computing as computed:
+        yield replace(computed, seconds=time.perf_counter() - started)
 
 
 @contextmanager
-def _silver(context: StageContext, table: DeclaredTable, silver: SilverTable) -> Iterator[tuple[Frame, list[Filter]]]:
+def _silver(context: StageContext, table: DeclaredTable, silver: SilverTable) -> Iterator[Computed]:
     """Read the files that a silver table holds by its new SQL."""
     tables, frames = context.ws.tables, context.ws.frames
     bronze = context.namespace.bronze(silver.source.name)
@@ -162,37 +191,70 @@ def _silver(context: StageContext, table: DeclaredTable, silver: SilverTable) ->
     landed = LandedAsDeclared(
         context.ws, silver, table.name, bronze, info.version, files, tuple(info.schema.names), ours
     )
-    with ExitStack() as stack:
-        judged = stack.enter_context(landed.judged())
+    with landed.judged() as judged:
         good = going_on(landed, judged).with_columns(nw.lit(0, nw.Int64()).alias(BATCH))
-        yield stack.enter_context(_as_written(context, table, good)), known
+        with _as_written(context, table, good) as rows:
+            yield Computed(rows, known)
 
 
 @contextmanager
-def _computed(
-    anew: Anew, table: DeclaredTable, part: GoldTable | FeatureTable, record: Recorded
-) -> Iterator[tuple[Frame, list[Filter]]]:
+def _computed(anew: Anew, table: DeclaredTable, part: GoldTable | FeatureTable, record: Recorded) -> Iterator[Computed]:
     """Compute a table by its new code, from the rows that its last computation saw."""
-    context = anew.context
+    context, time_column = anew.context, str(table.timeseries_column)
     seen = record.as_of or context.as_of
     end = min(seen, context.as_of)
-    view = ChangedView(
-        anew,
-        end,
-        allowed=[name.name for name in table.inputs],
-        landed_by=seen,
-        batches=record.batches or {},
-    )
-    time_column = str(table.timeseries_column)
-    if isinstance(part, GoldTable):
-        rows = part.rows(view, None)
-    else:
-        rows = compute(part, view, record.since)
     known: list[Filter] = [(time_column, "<=", end)]
     if record.since is not None:
         known.append((time_column, ">=", record.since))
-    with _as_written(context, table, rows) as frame:
-        yield frame, known
+
+    def view(as_of: datetime) -> ChangedView:
+        allowed = [name.name for name in table.inputs]
+        return ChangedView(anew, as_of, allowed=allowed, landed_by=seen, batches=record.batches or {})
+
+    if isinstance(part, GoldTable):
+        with _as_written(context, table, part.rows(view(end), None)) as rows:
+            yield Computed(rows, known)
+        return
+    held, sample = _sample_of_history(context, table, known, end)
+    parts_of_history: list[tuple[datetime | None, datetime]] = [*sample] or [(record.since, end)]
+    with ExitStack() as stack:
+        parts = [
+            stack.enter_context(_as_written(context, table, compute(part, view(until), start)))
+            for start, until in parts_of_history
+        ]
+        yield Computed(nw.concat(parts) if len(parts) > 1 else parts[0], known, tuple(sample), held)
+
+
+def _sample_of_history(
+    context: StageContext, table: DeclaredTable, known: list[Filter], end: datetime
+) -> tuple[int, list[Stretch]]:
+    """Return how many rows a large table holds, and the stretches that are looked at; of others 0 and none."""
+    tables, frames, time_column = context.ws.tables, context.ws.frames, str(table.timeseries_column)
+    if not tables.exists(table.name) or time_column not in tables.describe(table.name).schema.names:
+        return 0, []
+    times = frames.read(table.name, columns=[time_column], filters=known)
+    ends = times.select(nw.len().alias("rows"), nw.col(time_column).min().alias("first"))
+    (row,) = frames.collect(ends, at_most=1, what=f"the number of rows of {table.name}").to_pylist()
+    if row["rows"] <= MOST_ROWS:
+        return 0, []
+    return row["rows"], stretches(row["first"], end, Duration.parse(context.settings.scoring.every))
+
+
+def stretches(first: datetime, end: datetime, every: Duration) -> list[Stretch]:
+    """Return the last window of a history and earlier ones, evenly spread; none where they would be all of it.
+
+    Args:
+        first: When the history begins.
+        end: When it ends.
+        every: The length of a window.
+    """
+    found = [(every.before(end), end)]
+    for place in range(1, EARLIER + 1):
+        until = first + (found[0][0] - first) * place / (EARLIER + 1)
+        found.append((every.before(until), until))
+    found.sort()
+    apart = all(one[1] < other[0] for one, other in pairwise(found))
+    return found if apart and found[0][0] > first else []
 
 
 @contextmanager
@@ -206,28 +268,31 @@ def _as_written(context: StageContext, table: DeclaredTable, rows: FrameLike) ->
         yield frame
 
 
-def compared(
-    context: StageContext, table: DeclaredTable, info: TableInfo, rows: Frame, filters: list[Filter], seconds: float
-) -> Measured:
+def compared(context: StageContext, table: DeclaredTable, info: TableInfo, computed: Computed) -> Measured:
     """Compare rows computed by the new declaration with those that the table holds.
 
     Args:
         context: The run.
         table: The declaration.
         info: The table.
-        rows: The rows, computed.
-        filters: Which rows of the table they are compared with.
-        seconds: How long computing them took.
+        computed: The rows.
 
     Raises:
         TableError: If computed rows repeat a key.
     """
-    frames = context.ws.frames
-    usable = [item for item in filters if item[0] in info.schema.names]
+    frames, rows, keys = context.ws.frames, computed.rows, list(table.primary_keys)
+    usable = [item for item in computed.known if item[0] in info.schema.names]
     existing = frames.read(table.name, version=info.version, filters=usable)
-    keys = list(table.primary_keys)
+    if computed.stretches:
+        moment = nw.col(str(table.timeseries_column))
+        existing = existing.filter(
+            nw.any_horizontal(
+                *((moment >= start) & (moment <= end) for start, end in computed.stretches), ignore_nulls=True
+            )
+        )
     if info.primary_keys != table.primary_keys:
-        return Measured(frames.count(existing), frames.count(rows), seconds=seconds, compared=False)
+        before, after = frames.count(existing), frames.count(rows)
+        return Measured(before, after, held=computed.held, seconds=computed.seconds, compared=False)
     hidden = {BATCH, FILE, ROW, AVAILABLE_AT} if isinstance(table.part, SilverTable) else set()
     common = [name for name in table.schema.names if name in info.schema.names and name not in hidden]
     old, new = existing.select(*common), rows.select(*common)
@@ -242,7 +307,8 @@ def compared(
         removed=found.removed,
         columns=found.by_column(),
         renamed=_renamed(context, table, info, existing, rows),
-        seconds=seconds,
+        held=computed.held,
+        seconds=computed.seconds,
     )
 
 
@@ -260,7 +326,8 @@ def _renamed(
     """Return which column that is gone is in all rows what which new column of its type is: it was renamed."""
     gone = [name for name in info.schema.names if name not in table.schema.names]
     new = [name for name in table.schema.names if name not in info.schema.names]
-    keys, renamed = list(table.primary_keys), {}
+    keys = list(table.primary_keys)
+    renamed: dict[str, str] = {}
     for old_name in gone:
         for name in new:
             if name in renamed.values() or not info.schema.field(old_name).type.equals(table.schema.field(name).type):

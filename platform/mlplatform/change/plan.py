@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -15,19 +15,22 @@ from mlplatform.change.declared import Declared, DeclaredTable
 from mlplatform.change.differences import Difference, Kind, Measured, gravest, of_shape, of_values
 from mlplatform.change.existing import LiveVersion, Recorded
 from mlplatform.change.lookups import lookup_differences
-from mlplatform.change.measuring import Anew, compared, rows_anew
+from mlplatform.change.measuring import Anew, Computed, compared, rows_anew
 from mlplatform.code_digest import has_changed
 from mlplatform.errors import PlatformError
 from mlplatform.ingest.source import Source
 from mlplatform.naming import ObjectName
 from mlplatform.ops.context import StageContext
-from mlplatform.protocols.frames import Frame
 from mlplatform.protocols.tables import TableInfo
 from mlplatform.refine.gold_refining import GoldTable
+from mlplatform.refine.silver import SilverTable
 from mlplatform.refine.spine import SPINE
 
+CODE = "code changed"
 NOTHING = "Nothing declared differs from what exists."
 _WIDTH = 20
+# The same model says the same of the same row, but for the order in which an engine adds numbers up.
+_SAME_PREDICTION = 1e-6
 
 
 @dataclass(frozen=True)
@@ -249,24 +252,39 @@ class _Planning:
     def _new(self, table: DeclaredTable, change: Change) -> None:
         """Say of a table that does not exist how many rows it will hold."""
         text = "new table"
-        if not isinstance(table.part, Source):
+        if self._missing(table):
+            text = f"new table; its rows are counted once {', '.join(self._missing(table))} exists"
+        elif not isinstance(table.part, Source):
             found = self._computed(table, Recorded(), change)
             if found is not None:
-                rows, seconds = found
-                text = f"new table, {self._context.ws.frames.count(rows):,} rows to compute (about {seconds:.0f} s)"
+                self._anew.add(table, found)
+                count = self._context.ws.frames.count(found.rows)
+                text = f"new table, {count:,} rows to compute (about {found.seconds:.0f} s)"
         self._moved.add(change.name)
         change.differences.insert(0, Difference("+", "table", Kind.ADDITIVE, text))
+
+    def _missing(self, table: DeclaredTable) -> list[str]:
+        """Return the inputs of a table that do not exist, and could not be computed for the plan either."""
+        tables = self._context.ws.tables
+        return [name.name for name in table.inputs if name.name not in self._anew.rows and not tables.exists(name)]
 
     def _say_source(self, table: DeclaredTable, info: TableInfo, change: Change) -> None:
         """Bronze holds what landed: columns that a source gains or loses matter for what lands from now on."""
         if set(table.schema.names) != set(info.schema.names):
             self._moved.add(change.name)
+        for place, item in enumerate(change.differences):
+            if item.mark in "+-" and item.kind is Kind.ADDITIVE:
+                text = "new column" if item.mark == "+" else "no longer read"
+                null = "what landed before has null" if item.mark == "+" else "what lands from now on has null"
+                change.differences[place] = replace(item, text=f"{text}: {null}")
 
     def _why_measured(self, table: DeclaredTable, record: Recorded, change: Change) -> str:
         """Return why a table is computed for the plan; empty where nothing that decides its rows changed."""
         if has_changed(record.code, table.code):
-            return "code changed"
+            return "code or settings changed" if isinstance(table.part, GoldTable) else CODE
         moved = [name.name for name in table.inputs if name.name in self._moved]
+        if moved and isinstance(table.part, SilverTable):
+            return f"{', '.join(moved)}, from now on"
         if moved:
             return f"{', '.join(moved)} changed"
         shaped = [item for item in change.differences if item.kind is not Kind.TEXT]
@@ -275,39 +293,36 @@ class _Planning:
     def _measure(
         self, table: DeclaredTable, info: TableInfo, record: Recorded, change: Change, why: str, read: set[str]
     ) -> None:
-        with_inputs = any(name.name in self._moved for name in table.inputs)
-        rows = self._computed(table, record, change, keep=False)
-        if rows is None:
+        if missing := self._missing(table):
+            kind = Kind.BREAKING if read else Kind.RECOMPUTE
+            change.differences.append(Difference("!", why, kind, f"not computed: {', '.join(missing)} does not exist"))
             return
-        frame, seconds = rows
+        computed = self._computed(table, record, change)
+        if computed is None:
+            return
         try:
-            measured = compared(self._context, table, info, frame, self._filters, seconds)
+            measured = compared(self._context, table, info, computed)
         except PlatformError as error:
             change.differences.append(_fails(error))
             return
         change.measured = measured
         shaped = [item for item in change.differences if item.kind is not Kind.TEXT]
-        if not (measured.same and (shaped or (with_inputs and why != "code changed"))):
+        # That the values are the same is news where nothing else is, and the code is other code.
+        if not measured.same or (not shaped and has_changed(record.code, table.code)):
             change.differences += of_values(measured, read, why=why)
         _complete(change, measured)
         if shaped or not measured.same:
-            self._anew.add(table, frame)
+            self._anew.add(table, computed)
             self._moved.add(change.name)
 
-    def _computed(
-        self, table: DeclaredTable, record: Recorded, change: Change, *, keep: bool = True
-    ) -> tuple[Frame, float] | None:
+    def _computed(self, table: DeclaredTable, record: Recorded, change: Change) -> Computed | None:
         """Compute a table by its declaration; None where that fails, which the change says."""
         try:
-            entered = rows_anew(self._anew, table, record)
-            rows, self._filters, seconds = self._stack.enter_context(entered)
+            return self._stack.enter_context(rows_anew(self._anew, table, record))
         except Exception as error:  # noqa: BLE001  (a use case's own code may raise anything; it is reported)
             stopping.check()
             change.differences.append(_fails(error))
             return None
-        if keep:
-            self._anew.add(table, rows)
-        return rows, seconds
 
     def _ask(self, table: DeclaredTable, info: TableInfo, change: Change) -> None:
         """Ask the live versions that read what changes in a table."""
@@ -315,10 +330,10 @@ class _Planning:
         if not breaking:
             return
         for live in self._live:
-            columns = _changed_columns(table, info, change, live.reads(table.name))
-            if not columns and not any(item.mark == "!" for item in breaking):
-                continue
-            if not live.reads(table.name):
+            reads = live.reads(table.name)
+            fails = any(item.mark == "!" for item in breaking)
+            columns = reads if fails else _changed_columns(table, info, change, reads)
+            if not columns:
                 continue
             answer: Answer | None = None
             rows = self._anew.rows.get(change.name)
@@ -326,7 +341,11 @@ class _Planning:
                 self._context.progress(f"{change.name}: asking {live}")
                 asked = self._asked[live.number]
                 is_spine = isinstance(table.part, GoldTable) and table.part.name == SPINE
-                answer = asked.with_spine(rows) if is_spine else asked.with_table(table.name, rows)
+                answer = (
+                    asked.with_spine(rows)
+                    if is_spine
+                    else asked.with_table(table.name, rows, self._anew.stretches[change.name])
+                )
             change.readings.append(Reading(str(live), live.number, columns, answer, breaks=True))
 
     def _reading(self, live: LiveVersion, name: ObjectName) -> Reading:
@@ -349,7 +368,7 @@ class _Planning:
             answer = self._asked[live.number].with_functions()
             if answer.moved is not None and answer.moved.largest > _SAME_PREDICTION:
                 text = f"{', '.join(shown)}: other predictions than those on record"
-                change.differences.append(Difference("~", "code changed", Kind.BREAKING, text))
+                change.differences.append(Difference("~", CODE, Kind.BREAKING, text))
                 change.readings.append(Reading(str(live), live.number, shown, answer, breaks=True))
         change.differences = list(dict.fromkeys(change.differences))
         return change
@@ -359,9 +378,6 @@ class _Planning:
         if not self._live:
             return Change("lookups")
         return Change("lookups", list(lookup_differences(self._context.namespace, self._declared, self._live[0])))
-
-
-_SAME_PREDICTION = 1e-9
 
 
 def _gone(text: str) -> Difference:
@@ -377,10 +393,11 @@ def _complete(change: Change, measured: Measured) -> None:
     """Add to new columns how many rows are to be computed, and to dropped ones where their values went."""
     for place, item in enumerate(change.differences):
         if item.mark == "+" and item.text.startswith("new column"):
-            rows = f", {measured.after:,} rows to compute (about {measured.seconds:.0f} s)"
+            count, seconds = measured.to_compute
+            rows = f", {count:,} rows to compute (about {seconds:.0f} s)"
             renamed = [old for old, new in measured.renamed.items() if new == item.subject]
             tail = f"; holds what {renamed[0]} holds: a rename is a drop and an addition" if renamed else ""
-            change.differences[place] = Difference(item.mark, item.subject, item.kind, f"{item.text}{rows}{tail}")
+            change.differences[place] = replace(item, text=f"{item.text}{rows}{tail}")
 
 
 def _changed_columns(table: DeclaredTable, info: TableInfo, change: Change, read: Sequence[str]) -> tuple[str, ...]:
