@@ -14,7 +14,8 @@ from mlplatform import stopping
 from mlplatform.change.adopt_model import AdoptModel, AdoptModelDetails, ExistingVersion
 from mlplatform.change.adopt_table import AdoptTable, AdoptTableDetails
 from mlplatform.change.declared import Declared
-from mlplatform.change.plan import ChangePlan, plan_of
+from mlplatform.change.plan import ChangePlan
+from mlplatform.change.planning import plan_of
 from mlplatform.change.setup import Setup
 from mlplatform.errors import PlatformError, UsageError, did_you_mean
 from mlplatform.features.backfill import Backfill

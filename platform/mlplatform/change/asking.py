@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import narwhals as nw
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from mlplatform import stopping
+from mlplatform.change.answers import Answer, moved
+from mlplatform.change.changed_view import Stretch
 from mlplatform.change.existing import LiveVersion
-from mlplatform.change.measuring import Stretch
+from mlplatform.change.looking_up import KNOWN, NUMBER, looking_further_back, newest_rows, nulls, numbered, young
 from mlplatform.errors import PlatformError
 from mlplatform.features.functions import FeatureFunctionSpec
 from mlplatform.features.training_set import PREDICTION
@@ -28,69 +27,8 @@ from mlplatform.types import arrow_type
 
 MOST_ASKED = 2000
 """Predictions that are scored again, at most."""
-NOTICEABLE = 0.01
-"""A prediction that moves by more than this is counted as moved."""
 _FEW = 200
-_NUMBER, _KNOWN, _AT = "__number", "__known", "__at"
 _SEED = 0
-
-
-@dataclass(frozen=True)
-class Moved:
-    """How predictions of a live version move.
-
-    Attributes:
-        rows: Predictions that were scored again.
-        moved: Those that move by more than `NOTICEABLE`, or cannot be made any more.
-        largest: The largest difference.
-        mean_before: Their mean as they are.
-        mean_after: Their mean as they would be.
-    """
-
-    rows: int
-    moved: int
-    largest: float
-    mean_before: float
-    mean_after: float
-
-    @property
-    def share(self) -> float:
-        """The share of the predictions that move noticeably."""
-        return self.moved / self.rows if self.rows else 0.0
-
-    def __str__(self) -> str:
-        """Return it as a plan says it."""
-        text = f"{self.share * 100:.1f} % of rows move by more than {NOTICEABLE:g}"
-        return f"{text} ({self.rows:,} asked, mean {self.mean_before:.4f} → {self.mean_after:.4f})"
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain data."""
-        return {
-            "rows": self.rows,
-            "moved": self.moved,
-            "share": self.share,
-            "by_more_than": NOTICEABLE,
-            "largest": self.largest,
-            "mean_before": self.mean_before,
-            "mean_after": self.mean_after,
-        }
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a live version says of one change.
-
-    Attributes:
-        moved: How its predictions move; None where it could not be asked.
-        why_not: Why it could not; empty where it could.
-    """
-
-    moved: Moved | None = None
-    why_not: str = ""
-
-    def __str__(self) -> str:
-        """Return it as a plan says it."""
-        return f"predictions: {self.moved}" if self.moved is not None else f"not asked: {self.why_not}"
 
 
 class Asked:
@@ -126,11 +64,14 @@ class Asked:
 
     def with_spine(self, rows: Frame) -> Answer:
         """Ask with the spine's new rows in place of those that it holds."""
-        names = [name for name in self._live.reads(self._live.spine) if name not in self._keys]
 
         def columns() -> dict[str, pa.ChunkedArray[Any]]:
-            new = rows.select(*self._keys, *names)
-            return self._beside(new, names)
+            keys, held = self._keys, rows.collect_schema().names()
+            read = [name for name in self._live.reads(self._live.spine) if name not in keys]
+            found = self._beside(rows, [name for name in read if name in held])
+            # What is gone is null for good.
+            gone = [name for name in read if name not in held and name in self._sample.column_names]
+            return found | {name: nulls(self._sample.column(name).type, self._sample.num_rows) for name in gone}
 
         return self._answer(columns, self._scored_before)
 
@@ -155,13 +96,13 @@ class Asked:
             then = before()
             now = self._score(columns()).column(PREDICTION)
         except _CannotAskError as error:
-            return Answer(why_not=str(error))
+            return Answer(why_not=str(error), fails=isinstance(error, _FailsError))
         except PlatformError as error:
             return Answer(why_not=error.message.splitlines()[0])
         within = pa.array([place for place in range(self._sample.num_rows) if place not in outside], pa.int64())
         if not len(within):
             return Answer(why_not="its predictions look further back than what was computed")
-        return Answer(_moved(then.take(within), now.take(within)))
+        return Answer(moved(then.take(within), now.take(within)))
 
     def _score(self, columns: Mapping[str, pa.ChunkedArray[Any]]) -> pa.Table:
         """Score the rows, with some of what would be looked up or computed given; a row without a key is none."""
@@ -173,7 +114,7 @@ class Asked:
                 rows = rows.append_column(name, column)
         fe = self._context.ws.fe
         scored = fe.score_batch_arrow(model_uri=self._live.version.uri, df=rows, trusted_types=self._trusted)
-        return scored.sort_by(_NUMBER)
+        return scored.sort_by(NUMBER)
 
     @property
     def _keys(self) -> list[str]:
@@ -201,11 +142,11 @@ class Asked:
                 newest_rows = spine.sort(str(time_column), *keys, descending=True).head(MOST_ASKED)
                 asked = newest_rows.select(*keys).with_columns(nw.lit(None, nw.Float64()).alias(PREDICTION))
             asked = frames.sample(asked, keys=keys, at_most=MOST_ASKED, seed=_SEED)
-            joined = spine.join(asked.rename({PREDICTION: _KNOWN}), on=keys, how="inner")
+            joined = spine.join(asked.rename({PREDICTION: KNOWN}), on=keys, how="inner")
             rows = frames.collect(joined, at_most=MOST_ASKED, what="predictions to ask about again")
             rows = rows.sort_by([(key, "ascending") for key in keys])
-            self._rows = rows.append_column(_NUMBER, pa.array(range(rows.num_rows), pa.int64()))
-        return self._rows.drop_columns([_KNOWN])
+            self._rows = rows.append_column(NUMBER, pa.array(range(rows.num_rows), pa.int64()))
+        return self._rows.drop_columns([KNOWN])
 
     def _scored_before(self) -> pa.ChunkedArray[Any]:
         if self._before is None:
@@ -214,7 +155,7 @@ class Asked:
 
     def _on_record(self) -> pa.ChunkedArray[Any]:
         assert self._rows is not None
-        known = self._rows.column(_KNOWN)
+        known = self._rows.column(KNOWN)
         if known.null_count:
             raise _CannotAskError("no prediction of it is on record")
         return known
@@ -222,13 +163,13 @@ class Asked:
     def _beside(self, new: Frame, names: Sequence[str]) -> dict[str, pa.ChunkedArray[Any]]:
         """Return columns of new rows beside those of the sample, by key."""
         frames, keys = self._context.ws.frames, self._keys
-        mine = frames.of(self._sample.select([*keys, _NUMBER]))
+        mine = frames.of(self._sample.select([*keys, NUMBER]))
         found = frames.collect(
-            mine.join(new, on=keys, how="inner").select(_NUMBER, *names),
+            mine.join(new, on=keys, how="inner").select(NUMBER, *names),
             at_most=MOST_ASKED,
             what="new rows to ask about",
         )
-        return _numbered(found, self._sample.num_rows, names)
+        return numbered(found, self._sample.num_rows, names)
 
     def _looked_up(
         self, table: ObjectName, rows: Frame, stretches: Sequence[Stretch] = (), outside: set[int] | None = None
@@ -253,18 +194,18 @@ class Asked:
             if absent := [name for name in (*plain, info.timeseries_column) if name and name not in kinds]:
                 raise _CannotAskError(f"{table.name} has no column {', '.join(absent)} any more")
             wanted = [column for column in columns if column.feature_name in kinds]
-            names = [_NUMBER, *(f"__mine_{place}" for place in range(len(needed)))]
-            mine = frames.of(self._sample.select([_NUMBER, *needed]).rename_columns(names))
+            names = [NUMBER, *(f"__mine_{place}" for place in range(len(needed)))]
+            mine = frames.of(self._sample.select([NUMBER, *needed]).rename_columns(names))
             features = list(dict.fromkeys(column.feature_name for column in wanted))
-            newest = _as_of(mine, rows, plain, info.timeseries_column, features)
+            newest = newest_rows(mine, rows, plain, info.timeseries_column, features)
             looked_up = frames.collect(newest, at_most=MOST_ASKED, what=f"new rows of {table.name} to ask about")
             if stretches and outside is not None:
-                outside.update(_outside(looked_up, self._sample, times[0], stretches))
-            looked_up = _young(looked_up, live.spec.lookback(str(table)))
-            values = _numbered(looked_up, self._sample.num_rows, features)
+                outside.update(looking_further_back(looked_up, self._sample, times[0], stretches))
+            looked_up = young(looked_up, live.spec.lookback(str(table)))
+            values = numbered(looked_up, self._sample.num_rows, features)
             for column in columns:
                 # What is gone is null for good; as of another type, the model is given it in the one it knows.
-                value = values.get(column.feature_name) or pa.chunked_array([pa.nulls(self._sample.num_rows)])
+                value = values.get(column.feature_name, nulls(pa.null(), self._sample.num_rows))
                 found[column.output_name] = _cast(value, column)
         return found
 
@@ -304,7 +245,11 @@ class Asked:
                     if bound not in table.column_names:
                         raise _CannotAskError(f"{function.name} takes {bound}, which the model is not given")
                     arguments.append(table.column(bound).to_pylist())
-            values = [function.fn(*row) for row in zip(*arguments, strict=True)]
+            try:
+                values = [function.fn(*row) for row in zip(*arguments, strict=True)]
+            except Exception as error:
+                stopping.check()
+                raise _FailsError(f"{function.name} fails with {type(error).__name__}: {error}") from error
             found[column.output_name] = pa.chunked_array([pa.array(values, arrow_type(function.returns))])
         return found
 
@@ -313,49 +258,8 @@ class _CannotAskError(Exception):
     """Raised where a version cannot be asked; says why."""
 
 
-def _as_of(mine: Frame, rows: Frame, keys: Sequence[str], time: str | None, features: Sequence[str]) -> Frame:
-    """Return, by the number of each row asked about, the features of the newest row at or before its time."""
-    mine_keys = [f"__mine_{place}" for place in range(len(keys))]
-    if time is None:
-        joined = mine.join(rows.select(*keys, *features), left_on=mine_keys, right_on=list(keys), how="inner")
-        return joined.select(_NUMBER, *features)
-    at = f"__mine_{len(keys)}"
-    there = rows.select(*keys, nw.col(time).alias(_KNOWN), *features)
-    joined = mine.join(there, left_on=mine_keys, right_on=list(keys), how="inner").filter(nw.col(_KNOWN) <= nw.col(at))
-    newest = joined.group_by(_NUMBER).agg(nw.col(_KNOWN).max().alias("__newest"))
-    chosen = joined.join(newest, on=_NUMBER, how="inner").filter(nw.col(_KNOWN) == nw.col("__newest"))
-    return chosen.select(_NUMBER, nw.col(at).alias(_AT), _KNOWN, *features)
-
-
-def _young(looked_up: pa.Table, lookback: float | None) -> pa.Table:
-    """Return the rows that are not older than a lookback in seconds; its end is included."""
-    if lookback is None or _KNOWN not in looked_up.column_names:
-        return looked_up
-    at, known = (looked_up.column(name).cast(pa.int64()) for name in (_AT, _KNOWN))
-    age = pc.subtract(at, known)
-    return looked_up.filter(pc.less_equal(age, pa.scalar(round(lookback * 1_000_000), pa.int64())))
-
-
-def _outside(looked_up: pa.Table, sample: pa.Table, time: str, stretches: Sequence[Stretch]) -> set[int]:
-    """Return the numbers of the rows whose newest row may lie before what was computed."""
-    known: dict[int, datetime] = {row[_NUMBER]: row[_KNOWN] for row in looked_up.select([_NUMBER, _KNOWN]).to_pylist()}
-    outside = set()
-    for row in sample.select([_NUMBER, time]).to_pylist():
-        start = max((start for start, end in stretches if start <= row[time] <= end), default=None)
-        newest = known.get(row[_NUMBER])
-        if start is None or newest is None or newest < start:
-            outside.add(row[_NUMBER])
-    return outside
-
-
-def _numbered(found: pa.Table, rows: int, names: Sequence[str]) -> dict[str, pa.ChunkedArray[Any]]:
-    """Return columns in the order of the rows asked about, null where nothing was found."""
-    places = np.full(rows, -1, dtype=np.int64)
-    places[np.asarray(found.column(_NUMBER).to_numpy(), dtype=np.int64)] = np.arange(found.num_rows)
-    taken: pa.Array[Any] = pc.if_else(
-        pc.less(pa.array(places), pa.scalar(0)), pa.scalar(None, pa.int64()), pa.array(places)
-    )
-    return {name: found.column(name).take(taken) for name in names}
+class _FailsError(_CannotAskError):
+    """Raised where a version cannot be asked because code of the use case fails."""
 
 
 def _cast(values: pa.ChunkedArray[Any], column: FeatureColumn) -> pa.ChunkedArray[Any]:
@@ -365,21 +269,6 @@ def _cast(values: pa.ChunkedArray[Any], column: FeatureColumn) -> pa.ChunkedArra
         return values.cast(arrow_type(column.data_type))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise _CannotAskError(f"{column.feature_name} cannot be given as {column.data_type}: {error}") from None
-
-
-def _moved(before: pa.ChunkedArray[Any], after: pa.ChunkedArray[Any]) -> Moved:
-    then, now = (np.asarray(values.cast(pa.float64()).to_numpy(), dtype=np.float64) for values in (before, after))
-    apart = np.abs(now - then)
-    # A prediction that cannot be made any more has moved, however far.
-    moved = int((~(apart <= NOTICEABLE)).sum())
-    finite = apart[np.isfinite(apart)]
-    return Moved(
-        rows=then.size,
-        moved=moved,
-        largest=float(finite.max()) if finite.size else 0.0,
-        mean_before=float(np.nanmean(then)),
-        mean_after=float(np.nanmean(now)) if np.isfinite(now).any() else float("nan"),
-    )
 
 
 def _version_then(context: StageContext, table: ObjectName, live: LiveVersion) -> int | None:

@@ -129,7 +129,9 @@ def of_shape(table: DeclaredTable, info: TableInfo, read: Collection[str]) -> It
             if name not in keys:
                 yield _new(declared.field(name))
             continue
-        yield from _of_column(declared.field(name), held.field(name), is_read=name in read)
+        # A table is looked up by its keys.
+        is_read = name in read or (bool(read) and name in keys)
+        yield from _of_column(declared.field(name), held.field(name), is_read=is_read)
     for name in held.names:
         if name not in declared.names and name not in keys:
             yield _gone(held.field(name), is_read=name in read)
@@ -223,7 +225,7 @@ def _of_column(declared: pa.Field[Any], held: pa.Field[Any], *, is_read: bool) -
             yield Difference("~", name, Kind.RECOMPUTE, "may not be null any more")
     now, then = (_comment(column) for column in (declared, held))
     if now != then and then is not None:
-        yield Difference("=", name, Kind.TEXT, "its comment changed")
+        yield Difference("=", name, Kind.TEXT, f"{name}: its comment changed")
 
 
 def _comment(column: pa.Field[Any]) -> str | None:
