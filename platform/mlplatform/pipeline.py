@@ -13,7 +13,7 @@ from typing import Any
 from mlplatform import stopping
 from mlplatform.change.adopt_model import AdoptModel, AdoptModelDetails, ExistingVersion
 from mlplatform.change.adopt_table import AdoptTable, AdoptTableDetails
-from mlplatform.change.declared import Declared
+from mlplatform.change.declared import Declarations
 from mlplatform.change.plan import ChangePlan
 from mlplatform.change.planning import plan_of
 from mlplatform.change.setup import Setup
@@ -88,10 +88,10 @@ def gate_of(use_case: UseCase) -> Gate:
     )
 
 
-def declared_by(use_case: UseCase) -> Declared:
+def declared_by(use_case: UseCase) -> Declarations:
     """Return what a use case declares of its data, for comparing it with what exists."""
     trainer = use_case.model_trainer()
-    return Declared(
+    return Declarations(
         sources=use_case.sources,
         silver=use_case.silver,
         spine=use_case.label_spine(),

@@ -13,7 +13,7 @@ NOTICEABLE = 0.01
 
 
 @dataclass(frozen=True)
-class Moved:
+class PredictionShift:
     """How predictions of a live version move.
 
     Attributes:
@@ -63,7 +63,7 @@ class Answer:
         fails: Whether it could not because code of the use case fails.
     """
 
-    moved: Moved | None = None
+    moved: PredictionShift | None = None
     why_not: str = ""
     fails: bool = False
 
@@ -72,7 +72,7 @@ class Answer:
         return f"predictions: {self.moved}" if self.moved is not None else f"not asked: {self.why_not}"
 
 
-def moved(before: pa.ChunkedArray[Any], after: pa.ChunkedArray[Any]) -> Moved:
+def moved(before: pa.ChunkedArray[Any], after: pa.ChunkedArray[Any]) -> PredictionShift:
     """Return how predictions move.
 
     Args:
@@ -84,7 +84,7 @@ def moved(before: pa.ChunkedArray[Any], after: pa.ChunkedArray[Any]) -> Moved:
     # A prediction that cannot be made any more has moved, however far.
     far = int((~(apart <= NOTICEABLE)).sum())
     finite = apart[np.isfinite(apart)]
-    return Moved(
+    return PredictionShift(
         rows=then.size,
         moved=far,
         largest=float(finite.max()) if finite.size else 0.0,

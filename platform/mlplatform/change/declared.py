@@ -56,7 +56,7 @@ class DeclaredTable:
 
 
 @dataclass(frozen=True)
-class Declared:
+class Declarations:
     """All that a use case declares of its data.
 
     Attributes:

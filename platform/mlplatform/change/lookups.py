@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mlplatform.change.declared import Declared
+from mlplatform.change.declared import Declarations
 from mlplatform.change.differences import Difference, Kind
 from mlplatform.change.existing import LiveVersion
 from mlplatform.naming import Namespace
@@ -12,7 +12,7 @@ from mlplatform.protocols.feature_spec import FeatureColumn, FeatureSpec, Functi
 from mlplatform.protocols.lookups import FeatureLookup
 
 
-def lookup_differences(names: Namespace, declared: Declared, live: LiveVersion) -> Iterator[Difference]:
+def lookup_differences(names: Namespace, declared: Declarations, live: LiveVersion) -> Iterator[Difference]:
     """Yield the features that the next model is given and a live one is not, or the other way round.
 
     Args:
@@ -33,7 +33,7 @@ def lookup_differences(names: Namespace, declared: Declared, live: LiveVersion) 
             yield Difference("~", output, Kind.ADDITIVE, text)
 
 
-def _wanted(names: Namespace, declared: Declared) -> Iterator[tuple[str, str]]:
+def _wanted(names: Namespace, declared: Declarations) -> Iterator[tuple[str, str]]:
     features = {
         str(names.features(table.name)): [
             column.name for column in table.columns if column.name not in table.primary_keys

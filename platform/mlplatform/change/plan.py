@@ -46,7 +46,7 @@ class Reading:
 
 
 @dataclass
-class Change:
+class PlannedChange:
     """What becomes of one table, or of functions or lookups.
 
     Attributes:
@@ -119,7 +119,7 @@ class ChangePlan:
 
     use_case: str
     as_of: datetime
-    changes: list[Change] = field(default_factory=list)
+    changes: list[PlannedChange] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
     undeclared: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -134,7 +134,7 @@ class ChangePlan:
         """Whether something breaking waits."""
         return self.kind is Kind.BREAKING
 
-    def change(self, name: str) -> Change | None:
+    def change(self, name: str) -> PlannedChange | None:
         """Return what becomes of a table; None where nothing does."""
         return next((item for item in self.changes if item.name == name), None)
 

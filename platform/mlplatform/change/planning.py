@@ -11,12 +11,12 @@ from mlplatform.change import existing
 from mlplatform.change.answers import Answer
 from mlplatform.change.asking import Asked
 from mlplatform.change.changed_view import Anew, Computed
-from mlplatform.change.declared import Declared, DeclaredTable
+from mlplatform.change.declared import Declarations, DeclaredTable
 from mlplatform.change.differences import Difference, Kind, Measured, of_shape, of_values
 from mlplatform.change.existing import LiveVersion, Recorded
 from mlplatform.change.lookups import lookup_differences
 from mlplatform.change.measuring import compared, rows_anew
-from mlplatform.change.plan import Change, ChangePlan, Reading
+from mlplatform.change.plan import ChangePlan, PlannedChange, Reading
 from mlplatform.code_digest import has_changed
 from mlplatform.errors import FeatureStoreError, PlatformError
 from mlplatform.features.functions import checked_function
@@ -33,7 +33,7 @@ CODE = "code changed"
 _SAME_PREDICTION = 1e-6
 
 
-def plan_of(context: StageContext, declared: Declared) -> ChangePlan:
+def plan_of(context: StageContext, declared: Declarations) -> ChangePlan:
     """Compare what a use case declares with what its workspace holds; nothing is changed.
 
     Where code changed, the new code is computed and its rows compared; where what a live model version reads differs,
@@ -53,7 +53,7 @@ def plan_of(context: StageContext, declared: Declared) -> ChangePlan:
 class _Planning:
     """Goes through the declared tables, each after those that it is computed from."""
 
-    def __init__(self, context: StageContext, declared: Declared, stack: ExitStack) -> None:
+    def __init__(self, context: StageContext, declared: Declarations, stack: ExitStack) -> None:
         self._context, self._declared, self._stack = context, declared, stack
         self._anew = Anew(context)
         # Tables whose rows or columns are others than they were: what reads them is computed, too.
@@ -78,14 +78,14 @@ class _Planning:
             plan.undeclared.append(name.name)
             if readings := [self._reading(live, name) for live in self._live if live.reads(name)]:
                 text = "not declared any more: nothing computes it, and it is read"
-                plan.changes.append(Change(name.name, [_gone(text)], readings=readings))
+                plan.changes.append(PlannedChange(name.name, [_gone(text)], readings=readings))
         plan.changes += [change for change in (self._functions(), self._lookups()) if change.differences]
         return plan
 
-    def _change(self, table: DeclaredTable) -> Change:
+    def _change(self, table: DeclaredTable) -> PlannedChange:
         context, bare = self._context, table.name.name
         context.progress(bare)
-        change, info = Change(bare), existing.find(context, table.name)
+        change, info = PlannedChange(bare), existing.find(context, table.name)
         if info is None:
             self._new(table, change)
             return change
@@ -100,7 +100,7 @@ class _Planning:
         self._ask(table, info, change)
         return change
 
-    def _new(self, table: DeclaredTable, change: Change) -> None:
+    def _new(self, table: DeclaredTable, change: PlannedChange) -> None:
         """Say of a table that does not exist how many rows it will hold."""
         text = "new table"
         if self._missing(table):
@@ -119,7 +119,7 @@ class _Planning:
         tables = self._context.ws.tables
         return [name.name for name in table.inputs if name.name not in self._anew.rows and not tables.exists(name)]
 
-    def _say_source(self, table: DeclaredTable, info: TableInfo, change: Change) -> None:
+    def _say_source(self, table: DeclaredTable, info: TableInfo, change: PlannedChange) -> None:
         """Bronze holds what landed: columns that a source gains or loses matter for what lands from now on."""
         if set(table.schema.names) != set(info.schema.names):
             self._moved.add(change.name)
@@ -129,7 +129,7 @@ class _Planning:
                 null = "what landed before has null" if item.mark == "+" else "what lands from now on has null"
                 change.differences[place] = replace(item, text=f"{text}: {null}")
 
-    def _why_measured(self, table: DeclaredTable, record: Recorded, change: Change) -> str:
+    def _why_measured(self, table: DeclaredTable, record: Recorded, change: PlannedChange) -> str:
         """Return why a table is computed for the plan; empty where nothing that decides its rows changed."""
         if has_changed(record.code, table.code):
             return "code or settings changed" if isinstance(table.part, GoldTable) else CODE
@@ -144,7 +144,7 @@ class _Planning:
         return "no record of its code" if record.code is None else ""
 
     def _measure(
-        self, table: DeclaredTable, info: TableInfo, record: Recorded, change: Change, why: str, read: set[str]
+        self, table: DeclaredTable, info: TableInfo, record: Recorded, change: PlannedChange, why: str, read: set[str]
     ) -> None:
         if missing := self._missing(table):
             kind = Kind.BREAKING if read else Kind.RECOMPUTE
@@ -168,7 +168,7 @@ class _Planning:
             self._anew.add(table, computed)
             self._moved.add(change.name)
 
-    def _computed(self, table: DeclaredTable, record: Recorded, change: Change) -> Computed | None:
+    def _computed(self, table: DeclaredTable, record: Recorded, change: PlannedChange) -> Computed | None:
         """Compute a table by its declaration; None where that fails, which the change says."""
         try:
             return self._stack.enter_context(rows_anew(self._anew, table, record))
@@ -177,7 +177,7 @@ class _Planning:
             change.differences.append(_fails(error))
             return None
 
-    def _ask(self, table: DeclaredTable, info: TableInfo, change: Change) -> None:
+    def _ask(self, table: DeclaredTable, info: TableInfo, change: PlannedChange) -> None:
         """Ask the live versions that read what changes in a table."""
         breaking = [item for item in change.differences if item.kind is Kind.BREAKING]
         if not breaking:
@@ -204,9 +204,9 @@ class _Planning:
     def _reading(self, live: LiveVersion, name: ObjectName) -> Reading:
         return Reading(str(live), live.number, live.reads(name), None, breaks=True)
 
-    def _functions(self) -> Change:
+    def _functions(self) -> PlannedChange:
         """Ask the live versions that compute with functions whether they still say what is on record."""
-        change, namespace = Change("functions"), self._context.namespace
+        change, namespace = PlannedChange("functions"), self._context.namespace
         declared = {str(namespace.table(item.name)).lower() for item in self._declared.functions}
         for live in self._live:
             names = list(dict.fromkeys(column.udf_name for column in live.spec.computed))
@@ -250,11 +250,13 @@ class _Planning:
             if shown[0] != shown[1]:
                 yield f"{item.name}{shown[0]} is declared as {shown[1]}"
 
-    def _lookups(self) -> Change:
+    def _lookups(self) -> PlannedChange:
         """Compare what the next training looks up with what the champion was trained on."""
         if not self._live:
-            return Change("lookups")
-        return Change("lookups", list(lookup_differences(self._context.namespace, self._declared, self._live[0])))
+            return PlannedChange("lookups")
+        return PlannedChange(
+            "lookups", list(lookup_differences(self._context.namespace, self._declared, self._live[0]))
+        )
 
 
 def _gone(text: str) -> Difference:
@@ -266,7 +268,7 @@ def _fails(error: Exception) -> Difference:
     return Difference("!", "code", Kind.BREAKING, f"cannot be computed: {message.strip().splitlines()[0]}")
 
 
-def _complete(change: Change, measured: Measured) -> None:
+def _complete(change: PlannedChange, measured: Measured) -> None:
     """Add to new columns how many rows are to be computed, and to dropped ones where their values went."""
     for place, item in enumerate(change.differences):
         if item.mark == "+" and item.text.startswith("new column"):
@@ -277,7 +279,9 @@ def _complete(change: Change, measured: Measured) -> None:
             change.differences[place] = replace(item, text=f"{item.text}{rows}{tail}")
 
 
-def _changed_columns(table: DeclaredTable, info: TableInfo, change: Change, read: Sequence[str]) -> tuple[str, ...]:
+def _changed_columns(
+    table: DeclaredTable, info: TableInfo, change: PlannedChange, read: Sequence[str]
+) -> tuple[str, ...]:
     """Return which of the columns that a version reads change in meaning or type, or go away."""
     measured = change.measured
     shape = {item.subject for item in change.differences if item.kind is Kind.BREAKING}

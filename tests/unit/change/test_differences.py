@@ -13,7 +13,7 @@ from mlplatform.as_of import Duration
 from mlplatform.change.declared import DeclaredTable
 from mlplatform.change.differences import Difference, Kind, Measured, can_widen, gravest, of_shape, of_values
 from mlplatform.change.measuring import stretches
-from mlplatform.change.plan import Change, ChangePlan, Reading
+from mlplatform.change.plan import ChangePlan, PlannedChange, Reading
 from mlplatform.features.compare import ColumnDifference
 from mlplatform.naming import ObjectName
 from mlplatform.protocols.tables import TableInfo
@@ -129,9 +129,9 @@ def test_a_new_column_of_a_large_table_is_computed_for_all_its_rows() -> None:
 
 def test_the_gravest_difference_is_the_verdict() -> None:
     some = [Difference("=", "code", Kind.TEXT, ""), Difference("+", "age", Kind.ADDITIVE, "new column")]
-    change = Change("features_lender", some)
+    change = PlannedChange("features_lender", some)
     assert change.kind is Kind.ADDITIVE
-    plan = ChangePlan("risk", datetime(2020, 1, 1, tzinfo=UTC), [change, Change("gold_spine")])
+    plan = ChangePlan("risk", datetime(2020, 1, 1, tzinfo=UTC), [change, PlannedChange("gold_spine")])
     assert not plan.is_breaking
     change.differences.append(Difference("~", "code changed", Kind.BREAKING, "risk: 12 of 100 rows differ"))
     change.readings.append(Reading("v8 @champion", 8, ("risk",), None, breaks=True))
