@@ -115,3 +115,9 @@ class NotPromotedError(PlatformError):
     """Raised by the command line when a gate or promotion ended without promotion."""
 
     exit_code = 3
+
+
+class BreakingChangeError(PlatformError):
+    """Raised by the command line when a plan holds what changes a model that is in use, or cannot be computed."""
+
+    exit_code = 4

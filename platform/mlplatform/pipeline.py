@@ -13,6 +13,9 @@ from typing import Any
 from mlplatform import stopping
 from mlplatform.change.adopt_model import AdoptModel, AdoptModelDetails, ExistingVersion
 from mlplatform.change.adopt_table import AdoptTable, AdoptTableDetails
+from mlplatform.change.declared import Declarations
+from mlplatform.change.plan import ChangePlan
+from mlplatform.change.planning import plan_of
 from mlplatform.change.setup import Setup
 from mlplatform.errors import PlatformError, UsageError, did_you_mean
 from mlplatform.features.backfill import Backfill
@@ -82,6 +85,21 @@ def gate_of(use_case: UseCase) -> Gate:
         evidence_page.render,
         use_case.functions,
         use_case.trainer.trusted_types,
+    )
+
+
+def declared_by(use_case: UseCase) -> Declarations:
+    """Return what a use case declares of its data, for comparing it with what exists."""
+    trainer = use_case.model_trainer()
+    return Declarations(
+        sources=use_case.sources,
+        silver=use_case.silver,
+        spine=use_case.label_spine(),
+        features=use_case.features,
+        functions=use_case.functions,
+        lookups=trainer.lookups(),
+        exclude_columns=trainer.exclude_columns,
+        trusted_types=trainer.trusted_types,
     )
 
 
@@ -251,6 +269,10 @@ class Pipeline:
         """Return what the retrain stage would decide now, in its record's form; changes nothing."""
         context = self._context
         return details_of(context, decide_now(context)).to_json()
+
+    def plan(self) -> ChangePlan:
+        """Return what the declarations change about what exists, by `as_of`; changes nothing."""
+        return plan_of(self._context, declared_by(self._use_case))
 
     def lost(self) -> list[str]:
         """Return the names of tables that earlier runs brought up to date, and that are gone or are other ones."""

@@ -28,6 +28,7 @@ from mlplatform.cli import (
     monitor,
     new_use_case,
     output,
+    plan,
     quarantine,
     retrain,
     rollback,
@@ -52,6 +53,7 @@ Examples:
   mlplatform --home /data/trial simulate credit_risk delivery_delay
   mlplatform status credit_risk --json
   mlplatform history credit_risk
+  mlplatform plan credit_risk
   mlplatform gate credit_risk --as-of 2007-01-01 --dry-run
   mlplatform rollback credit_risk --reason "complaints about rejected loans"
   mlplatform new-use-case upsell --task classification --entity account --label bought --from-csv offers.csv
@@ -60,7 +62,8 @@ Examples:
 More examples, of each command: mlplatform COMMAND --help
 
 \b
-Exit codes: 0 done, 1 failed, 2 wrong use, 3 not promoted: the gate said no, or could not look.
+Exit codes: 0 done, 1 failed, 2 wrong use, 3 not promoted: the gate said no, or could not look, 4 something breaking
+waits (plan).
 """
 SECTIONS = {
     "Use it": (run.run, score.score, monitor.monitor, retrain.retrain, simulate.simulate),
@@ -80,7 +83,7 @@ SECTIONS = {
         adopt.adopt,
         maintain.maintain,
     ),
-    "Author it": (new_use_case.new_use_case, check.check),
+    "Author it": (new_use_case.new_use_case, check.check, plan.plan),
     "Deploy it": (bundle.bundle, setup.setup, deployment.deployment, upload_samples.upload_samples),
 }
 

@@ -17,6 +17,19 @@ _NOW = "__now_"
 
 
 @dataclass(frozen=True)
+class ColumnDifference:
+    """How one column differs between two computations of the same rows.
+
+    Attributes:
+        rows: Rows whose values differ.
+        largest: The largest absolute difference of numbers; None where the values are no numbers, or one is null.
+    """
+
+    rows: int
+    largest: float | None = None
+
+
+@dataclass(frozen=True)
 class RowDifferences:
     """How two computations of the same rows differ, by key.
 
@@ -39,6 +52,10 @@ class RowDifferences:
     def __bool__(self) -> bool:
         """Tell whether they differ at all."""
         return bool(self.added or self.removed or self.changed)
+
+    def by_column(self) -> dict[str, ColumnDifference]:
+        """Return, of each column in which rows differ that both computations have, in how many and by how much."""
+        return self.sides.by_column() if self.changed else {}
 
     def examples(self, *, old: str, new: str, count: int = 2) -> str:
         """Return some of the rows, the first ones by key, for a message.
@@ -160,6 +177,27 @@ class Sides:
         return self.old.join(now, on=list(self.keys), how="inner").filter(
             nw.any_horizontal(*differ, ignore_nulls=False)
         )
+
+    def by_column(self) -> dict[str, ColumnDifference]:
+        """Return column -> in how many rows it differs, and by how much; columns that are the same are left out."""
+        kinds = self.old.collect_schema()
+        values = [column for column in self.columns if column not in self.keys]
+        counted: list[nw.Expr] = []
+        for place, column in enumerate(values):
+            differs = ~self._same(column, is_float=kinds[column].is_float())
+            counted.append(nw.when(differs).then(1).otherwise(0).sum().alias(f"rows_{place}"))
+            if kinds[column].is_numeric():
+                then, now = (nw.col(name).cast(nw.Float64()) for name in (column, _NOW + column))
+                apart = (then - now).abs()
+                counted.append(nw.when(differs & ~apart.is_nan()).then(apart).max().alias(f"largest_{place}"))
+        (row,) = self.frames.collect(
+            self.changed.select(*counted), at_most=1, what="differences of two computations by column"
+        ).to_pylist()
+        return {
+            column: ColumnDifference(int(row[f"rows_{place}"]), row.get(f"largest_{place}"))
+            for place, column in enumerate(values)
+            if row[f"rows_{place}"]
+        }
 
     def _same(self, column: str, *, is_float: bool) -> nw.Expr:
         then, now = nw.col(column), nw.col(_NOW + column)

@@ -63,7 +63,7 @@ class WorkspaceAsOf:
         self._ws = ws
         self._namespace = namespace
         self._allowed = allowed
-        self._landed_only = landed_only
+        self._landed_by = as_of if landed_only else None
         self.as_of = as_of
         self.inputs: dict[str, int] = {}
 
@@ -89,15 +89,18 @@ class WorkspaceAsOf:
                 f"{bare} is read, but not declared as an input.",
                 hint=f"Add it to 'inputs'. {did_you_mean(bare, self._allowed)}",
             )
+        frame, columns, known_at = self._rows(bare)
+        for column, until in ((known_at, self.as_of), (AVAILABLE_AT, self._landed_by)):
+            if column in columns and until is not None:
+                frame = frame.where(F.col(str(column)) <= F.lit(until))
+        return frame.drop(*(column for column in (BATCH,) if column in columns))
+
+    def _rows(self, bare: str) -> tuple[DataFrame, list[str], str | None]:
+        """Return all rows of a table, pinned at one version, its columns, and its timeseries column."""
         name = self._namespace.table(bare)
         info = self._ws.tables.describe(name)
         version = self.inputs.setdefault(str(name), info.version)
-        frame = self._ws.tables.read(name, version=version)
-        columns = set(info.schema.names)
-        for column in (info.timeseries_column, AVAILABLE_AT if self._landed_only else None):
-            if column and column in columns:
-                frame = frame.where(F.col(column) <= F.lit(self.as_of))
-        return frame.drop(*(column for column in (BATCH,) if column in columns))
+        return self._ws.tables.read(name, version=version), info.schema.names, info.timeseries_column
 
 
 def view_at(context: StageContext, allowed: Collection[str] | None = None) -> WorkspaceAsOf:

@@ -106,6 +106,19 @@ def fates(landed: LandedRows, *, beside: Sequence[str] | None) -> Iterator[Fates
         yield Fates(good.drop(OURS, REASONS, LANDED_TEXT), bad, counts, landed)
 
 
+def going_on(landed: LandedRows, rows: Frame) -> Frame:
+    """Return the judged rows that go on where nothing but them is looked at, as where a table is refined whole.
+
+    Args:
+        landed: Where they come from.
+        rows: As `LandedRows.judged` gives them.
+    """
+    order = [AVAILABLE_AT, FILE, ROW]
+    nth = nw.col(ROW).cum_count().over(*landed.silver.primary_keys, order_by=order)
+    first = rows.filter(_passes()).with_columns(nth.alias(_NTH)).filter(nw.col(_NTH) == 1)
+    return first.drop(OURS, REASONS, LANDED_TEXT, _NTH)
+
+
 @contextmanager
 def as_duplicates(landed: LandedRows, rows: Frame) -> Iterator[Frame]:
     """Give rows whose key another one has, as the quarantine holds them.

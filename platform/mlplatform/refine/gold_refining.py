@@ -79,6 +79,11 @@ def gold_tables(spine: LabelSpine) -> tuple[GoldTable, ...]:
     return tuple(GoldTable(spine, name) for name in (SPINE, LABELS))
 
 
+def spine_digest(spine: LabelSpine) -> str:
+    """Return the digest of the code and the settings that compute the spine and its labels."""
+    return code_digest(type(spine), settings=spine.settings.label.model_dump_json())
+
+
 def refine_gold(context: StageContext, gold: GoldTable, result: StageResult[RefineDetails]) -> bool:
     """Compute what became known since a gold table was last computed; return whether it changed.
 
@@ -88,8 +93,7 @@ def refine_gold(context: StageContext, gold: GoldTable, result: StageResult[Refi
         result: What the stage did so far; added to.
     """
     spine, table = gold.spine, gold.create(context)
-    digest = code_digest(type(spine), settings=spine.settings.label.model_dump_json())
-    fresh = freshness.check(context, NAME, table, spine.inputs, digest)
+    fresh = freshness.check(context, NAME, table, spine.inputs, spine_digest(spine))
     result.details.keep_computed(table, fresh.marker)
     changed = False
     if not fresh.unchanged:

@@ -1,0 +1,127 @@
+"""What a use case declares, as values that can be compared with what a workspace holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from mlplatform.code_digest import code_digest
+from mlplatform.features import stage as features_stage
+from mlplatform.features.functions import FeatureFunctionSpec
+from mlplatform.features.table import FeatureTable
+from mlplatform.ingest.source import Source
+from mlplatform.naming import Namespace, ObjectName
+from mlplatform.protocols.lookups import FeatureFunction, FeatureLookup
+from mlplatform.protocols.table_checks import keyed_schema
+from mlplatform.refine import gold_refining
+from mlplatform.refine.gold_refining import GoldTable, gold_tables, spine_digest
+from mlplatform.refine.silver import SilverTable
+from mlplatform.refine.spine import LabelSpine
+
+Part = Source | SilverTable | GoldTable | FeatureTable
+
+
+@dataclass(frozen=True)
+class DeclaredTable:
+    """A table that a use case declares.
+
+    Attributes:
+        name: The table.
+        part: What declares it.
+        stage: The stage that writes it, and records by which code.
+        schema: Its columns, as it is created with them.
+        primary_keys: The columns that identify a row; empty for a table without keys.
+        timeseries_column: The column that says when a row was known, or None.
+        description: Its comment.
+        code: Digest of the code and settings that compute it; empty where none do.
+        inputs: The tables that it is computed from.
+    """
+
+    name: ObjectName
+    part: Part
+    stage: str
+    schema: pa.Schema
+    primary_keys: tuple[str, ...] = ()
+    timeseries_column: str | None = None
+    description: str = ""
+    code: str = ""
+    inputs: tuple[ObjectName, ...] = ()
+
+    @property
+    def features(self) -> list[str]:
+        """The columns that are no keys."""
+        return [name for name in self.schema.names if name not in self.primary_keys]
+
+
+@dataclass(frozen=True)
+class Declarations:
+    """All that a use case declares of its data.
+
+    Attributes:
+        sources: Where data lands.
+        silver: Cleaned, typed tables.
+        spine: Whom to predict for, when, and the label.
+        features: Feature tables.
+        functions: Feature functions.
+        lookups: What the next training looks up and computes.
+        exclude_columns: Columns that the next model does not get.
+        trusted_types: Types beyond the platform's own allow-list that a model may hold.
+    """
+
+    sources: tuple[type[Source], ...]
+    silver: tuple[type[SilverTable], ...]
+    spine: LabelSpine
+    features: tuple[type[FeatureTable], ...]
+    functions: tuple[FeatureFunctionSpec, ...]
+    lookups: Sequence[FeatureLookup | FeatureFunction]
+    exclude_columns: tuple[str, ...] = ()
+    trusted_types: tuple[str, ...] = ()
+
+    def tables(self, names: Namespace) -> Iterator[DeclaredTable]:
+        """Yield the declared tables, each after those that it is computed from.
+
+        Args:
+            names: The use case's.
+        """
+        for source in (source_type() for source_type in self.sources):
+            yield DeclaredTable(
+                names.bronze(source.name), source, "ingest", source.bronze_schema(), description=source.description
+            )
+        for silver in (silver_type() for silver_type in self.silver):
+            yield DeclaredTable(
+                name=names.silver(silver.name),
+                part=silver,
+                stage=gold_refining.NAME,
+                schema=keyed_schema(silver.name, silver.schema(), silver.primary_keys, silver.known_at),
+                primary_keys=silver.primary_keys,
+                timeseries_column=silver.known_at,
+                description=silver.description,
+                code=silver.digest(),
+                inputs=(names.bronze(silver.source.name),),
+            )
+        for gold in gold_tables(self.spine):
+            yield DeclaredTable(
+                name=names.gold(gold.name),
+                part=gold,
+                stage=gold_refining.NAME,
+                schema=keyed_schema(gold.name, gold.schema, self.spine.primary_keys, gold.known_at),
+                primary_keys=self.spine.primary_keys,
+                timeseries_column=gold.known_at,
+                description=gold.description,
+                code=spine_digest(self.spine),
+                inputs=tuple(names.table(item) for item in self.spine.inputs),
+            )
+        for table in (table_type() for table_type in self.features):
+            yield DeclaredTable(
+                name=names.features(table.name),
+                part=table,
+                stage=features_stage.NAME,
+                schema=keyed_schema(table.name, table.schema(), table.primary_keys, table.timeseries_column),
+                primary_keys=table.primary_keys,
+                timeseries_column=table.timeseries_column,
+                description=table.description,
+                code=code_digest(type(table)),
+                inputs=tuple(names.table(item) for item in table.inputs),
+            )

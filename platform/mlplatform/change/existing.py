@@ -1,0 +1,132 @@
+"""What a workspace holds of a use case: its tables, by which code they were written, and what live models read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from mlplatform.change.declared import DeclaredTable
+from mlplatform.errors import FeatureStoreError
+from mlplatform.features.adopted import first_computed
+from mlplatform.features.table import FeatureTable
+from mlplatform.naming import CHALLENGER, CHAMPION, PREVIOUS_CHAMPION, ObjectName
+from mlplatform.ops import markers
+from mlplatform.ops.context import StageContext
+from mlplatform.protocols.feature_spec import FeatureSpec
+from mlplatform.protocols.registry import ModelVersion
+from mlplatform.protocols.tables import TableInfo
+from mlplatform.refine.details import RefineDetails
+from mlplatform.refine.freshness import ComputedDetails
+from mlplatform.refine.gold_refining import GoldTable
+from mlplatform.refine.silver import SilverTable
+from mlplatform.refine.spine import SPINE
+
+LIVE = (CHAMPION, CHALLENGER, PREVIOUS_CHAMPION)
+_SPEC = "data/feature_store"
+_WRITTEN = ("bronze_", "silver_", "quarantine_", "features_")
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What is on record of how a table was written.
+
+    Attributes:
+        code: Digest of the code; None: not recorded, or the table is not the one that was recorded.
+        as_of: Up to which time it was computed; None where that is not recorded.
+        batches: Bare name of each silver input -> the newest batch of it that was seen.
+        since: The first moment that was computed: rows before it were adopted; None: all were computed.
+    """
+
+    code: str | None = None
+    as_of: datetime | None = None
+    batches: Mapping[str, int] | None = None
+    since: datetime | None = None
+
+
+@dataclass(frozen=True)
+class LiveVersion:
+    """A model version behind an alias, and what it reads.
+
+    Attributes:
+        version: The version.
+        aliases: Its aliases, the champion's first.
+        spec: Its feature spec.
+        spine: Full name of the use case's spine, which the model's other columns come from.
+    """
+
+    version: ModelVersion
+    aliases: tuple[str, ...]
+    spec: FeatureSpec
+    spine: str
+
+    @property
+    def number(self) -> int:
+        """The version's number."""
+        return self.version.version
+
+    def __str__(self) -> str:
+        """Return the version with its aliases, as in `v8 @champion`."""
+        return " ".join([f"v{self.number}", *(f"@{alias}" for alias in self.aliases)])
+
+    def reads(self, table: ObjectName | str) -> tuple[str, ...]:
+        """Return the columns of a table that the version is given, or that what it is given is computed from."""
+        if str(table) == self.spine:
+            return tuple(column.output_name for column in self.spec.sources)
+        columns = (column.feature_name for column in self.spec.features if column.table_name == str(table))
+        return tuple(dict.fromkeys(columns))
+
+
+def find(context: StageContext, name: ObjectName) -> TableInfo | None:
+    """Return what is known about a table; None if it does not exist."""
+    return context.ws.tables.describe(name) if context.ws.tables.exists(name) else None
+
+
+def recorded(context: StageContext, table: DeclaredTable, info: TableInfo) -> Recorded:
+    """Return what is on record of how an existing table was written."""
+    part, name = table.part, table.name
+    if not isinstance(part, SilverTable | GoldTable | FeatureTable) or markers.lost(context, table.stage, name, info):
+        return Recorded()
+    if isinstance(part, SilverTable):
+        refining = markers.last(context, table.stage, name, RefineDetails)
+        refined = refining.details.refined.get(name.name) if refining is not None else None
+        return Recorded(refined.code) if refined is not None else Recorded()
+    run = markers.last(context, table.stage, name, ComputedDetails)
+    marker = run.details.computed.get(name.name) if run is not None else None
+    if marker is None:
+        return Recorded()
+    since = first_computed(context, name) if isinstance(part, FeatureTable) else None
+    return Recorded(marker.code, marker.as_of, marker.batches, since)
+
+
+def live_versions(context: StageContext) -> tuple[list[LiveVersion], list[str]]:
+    """Return the versions that have an alias, each once, and what kept one from being looked at.
+
+    Raises:
+        RegistryError: If the registry cannot be read: never taken for "no version is live".
+    """
+    registry, found, notes = context.ws.registry, [], []
+    aliases = registry.aliases(context.model)
+    for number in dict.fromkeys(aliases[alias] for alias in LIVE if alias in aliases):
+        version = registry.get(context.model, number)
+        named = tuple(alias for alias in LIVE if aliases.get(alias) == number)
+        try:
+            with TemporaryDirectory() as folder:
+                spec = FeatureSpec.load(registry.download(version, Path(folder), _SPEC))
+        except FeatureStoreError as error:
+            notes.append(f"What version {number} ({', '.join(named)}) reads is not known: {error.message}")
+            continue
+        found.append(LiveVersion(version, named, spec, str(context.namespace.gold(SPINE))))
+    return found, notes
+
+
+def undeclared(context: StageContext, declared: list[DeclaredTable]) -> list[ObjectName]:
+    """Return the tables that the use case's stages wrote for definitions that it does not have any more."""
+    names = context.namespace
+    covered = {table.name.name for table in declared}
+    covered |= {names.quarantine(table.part.name).name for table in declared if not isinstance(table.part, GoldTable)}
+    schema = names.table(SPINE).schema
+    held = context.ws.tables.list(names.catalog, schema)
+    return [names.table(name) for name in held if name.startswith(_WRITTEN) and name not in covered]

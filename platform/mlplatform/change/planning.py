@@ -1,0 +1,295 @@
+"""Making a plan: every declared table is compared with what exists, by computing; nothing is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+
+from mlplatform import stopping
+from mlplatform.change import existing
+from mlplatform.change.answers import Answer
+from mlplatform.change.asking import Asked
+from mlplatform.change.changed_view import Anew, Computed
+from mlplatform.change.declared import Declarations, DeclaredTable
+from mlplatform.change.differences import Difference, Kind, Measured, of_shape, of_values
+from mlplatform.change.existing import LiveVersion, Recorded
+from mlplatform.change.lookups import lookup_differences
+from mlplatform.change.measuring import compared, rows_anew
+from mlplatform.change.plan import ChangePlan, PlannedChange, Reading
+from mlplatform.code_digest import has_changed
+from mlplatform.errors import FeatureStoreError, PlatformError
+from mlplatform.features.functions import checked_function
+from mlplatform.ingest.source import Source
+from mlplatform.naming import ObjectName
+from mlplatform.ops.context import StageContext
+from mlplatform.protocols.tables import TableInfo
+from mlplatform.refine.gold_refining import GoldTable
+from mlplatform.refine.silver import SilverTable
+from mlplatform.refine.spine import SPINE
+
+CODE = "code changed"
+# The same model says the same of the same row, but for the order in which an engine adds numbers up.
+_SAME_PREDICTION = 1e-6
+
+
+def plan_of(context: StageContext, declared: Declarations) -> ChangePlan:
+    """Compare what a use case declares with what its workspace holds; nothing is changed.
+
+    Where code changed, the new code is computed and its rows compared; where what a live model version reads differs,
+    the version is asked what it would say.
+
+    Args:
+        context: The run; what is known by its `as_of` counts.
+        declared: What the use case declares.
+
+    Raises:
+        RegistryError: If the registry cannot be read.
+    """
+    with ExitStack() as stack:
+        return _Planning(context, declared, stack).plan()
+
+
+class _Planning:
+    """Goes through the declared tables, each after those that it is computed from."""
+
+    def __init__(self, context: StageContext, declared: Declarations, stack: ExitStack) -> None:
+        self._context, self._declared, self._stack = context, declared, stack
+        self._anew = Anew(context)
+        # Tables whose rows or columns are others than they were: what reads them is computed, too.
+        self._moved: set[str] = set()
+        self._live, self._notes = existing.live_versions(context)
+        self._asked = {
+            live.number: Asked(context, live, declared.functions, declared.trusted_types) for live in self._live
+        }
+
+    def plan(self) -> ChangePlan:
+        """Return the plan."""
+        context, declared = self._context, self._declared
+        plan = ChangePlan(context.name, context.as_of, notes=self._notes)
+        tables = list(declared.tables(context.namespace))
+        for table in tables:
+            change = self._change(table)
+            if change.differences:
+                plan.changes.append(change)
+            else:
+                plan.unchanged.append(table.name.name)
+        for name in existing.undeclared(context, tables):
+            plan.undeclared.append(name.name)
+            if readings := [self._reading(live, name) for live in self._live if live.reads(name)]:
+                text = "not declared any more: nothing computes it, and it is read"
+                plan.changes.append(PlannedChange(name.name, [_gone(text)], readings=readings))
+        plan.changes += [change for change in (self._functions(), self._lookups()) if change.differences]
+        return plan
+
+    def _change(self, table: DeclaredTable) -> PlannedChange:
+        context, bare = self._context, table.name.name
+        context.progress(bare)
+        change, info = PlannedChange(bare), existing.find(context, table.name)
+        if info is None:
+            self._new(table, change)
+            return change
+        read = {column for live in self._live for column in live.reads(table.name)}
+        change.differences += of_shape(table, info, read)
+        if isinstance(table.part, Source):
+            self._say_source(table, info, change)
+        else:
+            record = existing.recorded(context, table, info)
+            if why := self._why_measured(table, record, change):
+                self._measure(table, info, record, change, why, read)
+        self._ask(table, info, change)
+        return change
+
+    def _new(self, table: DeclaredTable, change: PlannedChange) -> None:
+        """Say of a table that does not exist how many rows it will hold."""
+        text = "new table"
+        if self._missing(table):
+            text = f"new table; its rows are counted once {', '.join(self._missing(table))} exists"
+        elif not isinstance(table.part, Source):
+            found = self._computed(table, Recorded(), change)
+            if found is not None:
+                self._anew.add(table, found)
+                count = self._context.ws.frames.count(found.rows)
+                text = f"new table, {count:,} rows to compute (about {found.seconds:.0f} s)"
+        self._moved.add(change.name)
+        change.differences.insert(0, Difference("+", "table", Kind.ADDITIVE, text))
+
+    def _missing(self, table: DeclaredTable) -> list[str]:
+        """Return the inputs of a table that do not exist, and could not be computed for the plan either."""
+        tables = self._context.ws.tables
+        return [name.name for name in table.inputs if name.name not in self._anew.rows and not tables.exists(name)]
+
+    def _say_source(self, table: DeclaredTable, info: TableInfo, change: PlannedChange) -> None:
+        """Bronze holds what landed: columns that a source gains or loses matter for what lands from now on."""
+        if set(table.schema.names) != set(info.schema.names):
+            self._moved.add(change.name)
+        for place, item in enumerate(change.differences):
+            if item.mark in "+-" and item.kind is Kind.ADDITIVE:
+                text = "new column" if item.mark == "+" else "no longer read"
+                null = "what landed before has null" if item.mark == "+" else "what lands from now on has null"
+                change.differences[place] = replace(item, text=f"{text}: {null}")
+
+    def _why_measured(self, table: DeclaredTable, record: Recorded, change: PlannedChange) -> str:
+        """Return why a table is computed for the plan; empty where nothing that decides its rows changed."""
+        if has_changed(record.code, table.code):
+            return "code or settings changed" if isinstance(table.part, GoldTable) else CODE
+        moved = [name.name for name in table.inputs if name.name in self._moved]
+        if moved and isinstance(table.part, SilverTable):
+            return f"{', '.join(moved)}, from now on"
+        if moved:
+            return f"{', '.join(moved)} changed"
+        if any(item.kind is not Kind.TEXT for item in change.differences):
+            return "declaration changed"
+        # The next run computes it whole, by whatever code.
+        return "no record of its code" if record.code is None else ""
+
+    def _measure(
+        self, table: DeclaredTable, info: TableInfo, record: Recorded, change: PlannedChange, why: str, read: set[str]
+    ) -> None:
+        if missing := self._missing(table):
+            kind = Kind.BREAKING if read else Kind.RECOMPUTE
+            change.differences.append(Difference("!", why, kind, f"not computed: {', '.join(missing)} does not exist"))
+            return
+        computed = self._computed(table, record, change)
+        if computed is None:
+            return
+        try:
+            measured = compared(self._context, table, info, computed)
+        except PlatformError as error:
+            change.differences.append(_fails(error))
+            return
+        change.measured = measured
+        shaped = [item for item in change.differences if item.kind is not Kind.TEXT]
+        # That the values are the same is news where nothing else is, and the code is other code.
+        if not measured.same or (not shaped and has_changed(record.code, table.code)):
+            change.differences += of_values(measured, read, why=why)
+        _complete(change, measured)
+        if shaped or not measured.same:
+            self._anew.add(table, computed)
+            self._moved.add(change.name)
+
+    def _computed(self, table: DeclaredTable, record: Recorded, change: PlannedChange) -> Computed | None:
+        """Compute a table by its declaration; None where that fails, which the change says."""
+        try:
+            return self._stack.enter_context(rows_anew(self._anew, table, record))
+        except Exception as error:  # noqa: BLE001  (a use case's own code may raise anything; it is reported)
+            stopping.check()
+            change.differences.append(_fails(error))
+            return None
+
+    def _ask(self, table: DeclaredTable, info: TableInfo, change: PlannedChange) -> None:
+        """Ask the live versions that read what changes in a table."""
+        breaking = [item for item in change.differences if item.kind is Kind.BREAKING]
+        if not breaking:
+            return
+        for live in self._live:
+            reads = live.reads(table.name)
+            fails = any(item.mark == "!" for item in breaking)
+            columns = reads if fails else _changed_columns(table, info, change, reads)
+            if not columns:
+                continue
+            answer: Answer | None = None
+            rows = self._anew.rows.get(change.name)
+            if rows is not None and change.measured is not None and change.measured.compared:
+                self._context.progress(f"{change.name}: asking {live}")
+                asked = self._asked[live.number]
+                is_spine = isinstance(table.part, GoldTable) and table.part.name == SPINE
+                answer = (
+                    asked.with_spine(rows)
+                    if is_spine
+                    else asked.with_table(table.name, rows, self._anew.stretches[change.name])
+                )
+            change.readings.append(Reading(str(live), live.number, columns, answer, breaks=True))
+
+    def _reading(self, live: LiveVersion, name: ObjectName) -> Reading:
+        return Reading(str(live), live.number, live.reads(name), None, breaks=True)
+
+    def _functions(self) -> PlannedChange:
+        """Ask the live versions that compute with functions whether they still say what is on record."""
+        change, namespace = PlannedChange("functions"), self._context.namespace
+        declared = {str(namespace.table(item.name)).lower() for item in self._declared.functions}
+        for live in self._live:
+            names = list(dict.fromkeys(column.udf_name for column in live.spec.computed))
+            shown = tuple(ObjectName.parse(name).name for name in names)
+            if gone := [ObjectName.parse(name).name for name in names if name.lower() not in declared]:
+                text = f"{', '.join(gone)} not declared any more, and computed with"
+                change.differences.append(_gone(text))
+                change.readings.append(Reading(str(live), live.number, tuple(gone), None, breaks=True))
+                continue
+            if not names:
+                continue
+            answer = self._asked[live.number].with_functions()
+            others = ""
+            if signatures := list(self._other_signatures(names)):
+                others = "; ".join(signatures)
+            elif answer.fails:
+                others = answer.why_not
+            elif answer.moved is not None and answer.moved.largest > _SAME_PREDICTION:
+                others = f"{', '.join(shown)}: other predictions than those on record"
+            if others:
+                change.differences.append(Difference("~", CODE, Kind.BREAKING, others))
+                change.readings.append(Reading(str(live), live.number, shown, answer, breaks=True))
+        change.differences = list(dict.fromkeys(change.differences))
+        return change
+
+    def _other_signatures(self, names: Sequence[str]) -> Iterator[str]:
+        """Yield which functions are declared with other parameters or results than those that are registered."""
+        namespace, functions = self._context.namespace, self._context.ws.functions
+        declared = {str(namespace.table(item.name)).lower(): item for item in self._declared.functions}
+        for name in names:
+            item = declared[name.lower()]
+            try:
+                held = functions.get(name)
+            except FeatureStoreError:
+                continue  # it is not registered here: the next stage that looks features up does that
+            now = checked_function(name, item.fn, item.parameters, item.returns)
+            shown = [
+                f"({', '.join(f'{key} {kind}' for key, kind in info.parameters)}) → {info.returns}"
+                for info in (held, now)
+            ]
+            if shown[0] != shown[1]:
+                yield f"{item.name}{shown[0]} is declared as {shown[1]}"
+
+    def _lookups(self) -> PlannedChange:
+        """Compare what the next training looks up with what the champion was trained on."""
+        if not self._live:
+            return PlannedChange("lookups")
+        return PlannedChange(
+            "lookups", list(lookup_differences(self._context.namespace, self._declared, self._live[0]))
+        )
+
+
+def _gone(text: str) -> Difference:
+    return Difference("-", "definition", Kind.BREAKING, text)
+
+
+def _fails(error: Exception) -> Difference:
+    message = error.message if isinstance(error, PlatformError) else f"{type(error).__name__}: {error}"
+    return Difference("!", "code", Kind.BREAKING, f"cannot be computed: {message.strip().splitlines()[0]}")
+
+
+def _complete(change: PlannedChange, measured: Measured) -> None:
+    """Add to new columns how many rows are to be computed, and to dropped ones where their values went."""
+    for place, item in enumerate(change.differences):
+        if item.mark == "+" and item.text.startswith("new column"):
+            count, seconds = measured.to_compute
+            rows = f", {count:,} rows to compute (about {seconds:.0f} s)"
+            renamed = [old for old, new in measured.renamed.items() if new == item.subject]
+            tail = f"; holds what {renamed[0]} holds: a rename is a drop and an addition" if renamed else ""
+            change.differences[place] = replace(item, text=f"{item.text}{rows}{tail}")
+
+
+def _changed_columns(
+    table: DeclaredTable, info: TableInfo, change: PlannedChange, read: Sequence[str]
+) -> tuple[str, ...]:
+    """Return which of the columns that a version reads change in meaning or type, or go away."""
+    measured = change.measured
+    shape = {item.subject for item in change.differences if item.kind is Kind.BREAKING}
+    whole = shape & {"keys", "timeseries column", *info.primary_keys} or (
+        measured is not None and (measured.added or measured.removed or not measured.compared)
+    )
+    if whole:
+        return tuple(read)
+    differing = set(measured.columns) if measured is not None else set()
+    gone = {name for name in read if name not in table.schema.names and name in info.schema.names}
+    return tuple(name for name in read if name in differing or name in gone or name in shape)
