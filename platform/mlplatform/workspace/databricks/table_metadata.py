@@ -17,6 +17,7 @@ from mlplatform.workspace.databricks.connection import retrying, translated
 from mlplatform.workspace.databricks.literals import literal
 from mlplatform.workspace.databricks.spark_errors import is_missing, translated_spark
 from mlplatform.workspace.databricks.spark_frames import arrow_schema, spark_name
+from mlplatform.workspace.shared.retention import interval
 
 if TYPE_CHECKING:
     from mlplatform.workspace.databricks.unity import Unity
@@ -27,7 +28,7 @@ _CLUSTER_COLUMNS = 4
 # Unity Catalog's TIMESERIES is for key columns only: a time that is no key is kept among the table's properties.
 _TIMESERIES = "mlplatform.timeseries_column"
 # How long `VERSION AS OF` works at least: the log's default, and the files as long as the log.
-_RETENTION = {key: retention.interval(30) for key in (retention.FILES, retention.own(retention.FILES))}
+_RETENTION = {key: interval(30) for key in (retention.FILES, retention.own(retention.FILES))}
 # Parquet has no columns with these in their names; Delta then keeps the names apart from the files, as a CSV's header
 # such as `Account No` needs.
 _NOT_IN_PARQUET = frozenset(" ,;{}()\n\t=")

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Schema, write_deltalake
 from deltalake import Transaction as DeltaTransaction
-from deltalake.exceptions import CommitFailedError, TableNotFoundError
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from mlplatform.errors import TableError, UnavailableError
 from mlplatform.naming import quote
@@ -29,12 +29,17 @@ from mlplatform.workspace.local.data_files import FILE_BYTES, HOOKS, MEMORY_LIMI
 from mlplatform.workspace.local.merge import TableChange, layout, plan_merge, plan_replacement, refuse_incomplete
 from mlplatform.workspace.local.rows import ArrowSource, Counted, RowSource, as_rows
 from mlplatform.workspace.local.transaction_log import are_committed
+from mlplatform.workspace.shared.retention import at_least, interval
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 ATTEMPTS = 20
 _PROPERTY = "mlplatform."
+# A version that a run recorded stays readable: nobody removes old log files, and a checkpoint remembers which files
+# were removed, and when, for longer than maintenance keeps them (`keep_history` where that is set to be longer).
+_REMOVALS, _CLEAN_UP = "delta.deletedFileRetentionDuration", "delta.enableExpiredLogCleanup"
+_KEPT = {_CLEAN_UP: "false", _REMOVALS: interval(92)}
 
 
 def open_table(path: Path, name: str, *, version: int | None = None) -> DeltaTable:
@@ -45,17 +50,37 @@ def open_table(path: Path, name: str, *, version: int | None = None) -> DeltaTab
     """
     try:
         table = DeltaTable(str(path))
-        if version is not None and version != table.version():
-            if not 0 <= version < table.version():
-                raise TableError(
-                    f"{name} has no version {version}; the newest is {table.version()}.",
-                    hint="Was the table dropped and created again after the version was recorded?",
-                )
-            table.load_as_version(version)
-            _check_kept(table, name)
     except TableNotFoundError:
         raise TableError(f"Table {name} does not exist.", hint="Run the stage that writes it.") from None
+    except DeltaError as error:
+        raise TableError(
+            f"The log of {name} cannot be read: {error}",
+            hint="Were files of it removed by hand? Drop the table and have it written again, or restore its folder.",
+        ) from error
+    if version is not None and version != table.version():
+        if not 0 <= version < table.version():
+            raise TableError(
+                f"{name} has no version {version}; the newest is {table.version()}.",
+                hint="Was the table dropped and created again after the version was recorded?",
+            )
+        try:
+            table.load_as_version(version)
+        except DeltaError as error:
+            raise TableError(
+                f"The log of version {version} of {name} is gone: {error}",
+                hint="The version cannot be read any more. Did another program clean the table's log up?",
+            ) from error
+        _check_kept(table, name)
     return table
+
+
+def has_log(path: Path, version: int) -> bool:
+    """Tell whether the log still says which files a version had."""
+    try:
+        DeltaTable(str(path), version=version)
+    except DeltaError:
+        return False
+    return True
 
 
 def create(path: Path, schema: pa.Schema, *, description: str, properties: Mapping[str, str]) -> None:
@@ -72,7 +97,7 @@ def create(path: Path, schema: pa.Schema, *, description: str, properties: Mappi
         schema,
         mode="error",
         description=description or None,
-        configuration={f"{_PROPERTY}{key}": value for key, value in properties.items()},
+        configuration={**_KEPT, **{f"{_PROPERTY}{key}": value for key, value in properties.items()}},
         raise_if_key_not_exists=False,
     )
 
@@ -94,7 +119,9 @@ def set_properties(path: Path, name: str, values: Mapping[str, str]) -> None:
 
     def commit(table: DeltaTable) -> int:
         table.alter.set_table_properties(
-            {f"{_PROPERTY}{key}": value for key, value in values.items()}, raise_if_not_exists=False
+            {f"{_PROPERTY}{key}": value for key, value in values.items()},
+            raise_if_not_exists=False,
+            post_commithook_properties=HOOKS,
         )
         return 0
 
@@ -245,6 +272,40 @@ def compact(path: Path, name: str, size: int) -> int:
 
     _retrying(path, name, commit)
     return replaced
+
+
+def keep_history(path: Path, name: str, days: int) -> None:
+    """Have a table keep its log, and remember for some days at least which files were removed.
+
+    Tables are created so; those that were made by earlier versions of this library are changed, once. Without it,
+    compaction would let delta-rs remove the log of versions older than 30 days, whatever hooks it is given; and what a
+    checkpoint has forgotten, `vacuum` judges by the file's own age, which may be much larger.
+
+    Args:
+        path: The table's folder.
+        name: The table's name, for messages.
+        days: How many.
+
+    Raises:
+        UnavailableError: If other writers kept winning.
+    """
+
+    def lacking(table: DeltaTable) -> dict[str, str]:
+        current = table.metadata().configuration
+        wanted = {key: value for key, value in _KEPT.items() if key not in current}
+        if not at_least(wanted.get(_REMOVALS) or current[_REMOVALS], days):
+            wanted[_REMOVALS] = interval(days)
+        if current.get(_CLEAN_UP) != _KEPT[_CLEAN_UP]:
+            wanted[_CLEAN_UP] = _KEPT[_CLEAN_UP]
+        return wanted
+
+    def commit(table: DeltaTable) -> int:
+        if left := lacking(table):
+            table.alter.set_table_properties(left, post_commithook_properties=HOOKS)
+        return 0
+
+    if lacking(open_table(path, name)):
+        _retrying(path, name, commit)
 
 
 def vacuum(path: Path, name: str, versions: Sequence[int], days: int, *, dry_run: bool) -> list[str]:
