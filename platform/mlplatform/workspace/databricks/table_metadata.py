@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from mlplatform.errors import FeatureStoreError, TableError, did_you_mean
+from mlplatform.errors import TableError, did_you_mean
 from mlplatform.naming import ObjectName, quote
-from mlplatform.protocols.table_checks import check_type
+from mlplatform.protocols.table_checks import storable
 from mlplatform.workspace.databricks import retention
 from mlplatform.workspace.databricks.connection import retrying, translated
 from mlplatform.workspace.databricks.literals import literal
@@ -253,20 +253,7 @@ def normalised(schema: pa.Schema) -> pa.Schema:
     Raises:
         TableError: If a type is none of Delta's.
     """
-    for field in schema:
-        check_type(field.name, field.type)
-    return pa.schema([field.with_type(_from_spark(field)) for field in schema])
-
-
-def _from_spark(field: pa.Field[Any]) -> Any:
-    from mlplatform.types import normal_type
-
-    if pa.types.is_timestamp(field.type) and field.type.tz is None:
-        return pa.timestamp("us")
-    try:
-        return normal_type(field.type)
-    except FeatureStoreError as error:
-        raise TableError(f"Column {field.name} is {field.type}: {error.message}", hint=error.hint) from None
+    return pa.schema([storable(field, zoneless=True) for field in schema])
 
 
 def _names(field: pa.Field[Any]) -> Iterator[str]:

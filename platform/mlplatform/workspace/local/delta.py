@@ -22,13 +22,14 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 
 from mlplatform.errors import TableError, UnavailableError
 from mlplatform.naming import quote
-from mlplatform.protocols.table_checks import check_type
+from mlplatform.protocols.table_checks import check_distinct, check_type
 from mlplatform.protocols.tables import Transaction, WriteResult
 from mlplatform.workspace.local import duck
 from mlplatform.workspace.local.data_files import FILE_BYTES, HOOKS, MEMORY_LIMIT, WRITER, replace, write
 from mlplatform.workspace.local.merge import TableChange, layout, plan_merge, plan_replacement, refuse_incomplete
-from mlplatform.workspace.local.rows import ArrowSource, Counted, RowSource, as_rows
+from mlplatform.workspace.local.rows import ArrowSource, Counted, ParquetSource, RowSource, as_rows
 from mlplatform.workspace.local.transaction_log import are_committed
+from mlplatform.workspace.shared.frames import check_fit, conform
 from mlplatform.workspace.shared.retention import at_least, interval
 
 if TYPE_CHECKING:
@@ -156,7 +157,7 @@ def append(path: Path, name: str, rows: RowSource | pa.Table, transactions: Sequ
                 f"Part of this append to {name} has been committed by another run, part has not.",
                 hint="Run again: what is committed is left out then.",
             )
-        return _write(table, as_rows(rows).reader(), "append", transactions)
+        return _write(table, _as_now(rows, table, name).reader(), "append", transactions)
 
     return _retrying(path, name, commit)
 
@@ -172,7 +173,7 @@ def overwrite(path: Path, name: str, rows: RowSource | pa.Table, scratch: Path) 
     """
 
     def commit(table: DeltaTable) -> int:
-        order, source = _layout(table), as_rows(rows)
+        order, source = _layout(table), _as_now(rows, table, name)
         if not order or (isinstance(source, ArrowSource) and source.table.num_rows <= duck.BATCH_ROWS):
             return _write(table, source.reader(), "overwrite")
         with duck.connect(scratch, memory_limit=MEMORY_LIMIT) as connection:
@@ -206,8 +207,10 @@ def merge(path: Path, name: str, rows: RowSource | pa.Table, keys: Sequence[str]
         check_type(field.name, field.type)
 
     def commit(table: DeltaTable) -> int:
-        existing = duck.arrow_schema(table).names
-        new = [field.with_nullable(True) for field in source.schema if field.name not in existing]
+        existing = duck.arrow_schema(table)
+        new = [field.with_nullable(True) for field in source.schema if field.name not in existing.names]
+        check_distinct([*existing.names, *(field.name for field in new)], name)
+        _check_kinds(source.schema, existing, name)
         if new:
             with duck.connect(scratch, memory_limit=MEMORY_LIMIT) as connection:
                 refuse_incomplete(connection, table, source, keys)
@@ -235,7 +238,7 @@ def replace_range(
     def commit(table: DeltaTable) -> int:
         with duck.connect(scratch, memory_limit=MEMORY_LIMIT) as connection:
             order = _layout(table) or [span[0]]
-            change = plan_replacement(connection, table, path, as_rows(rows), span, order)
+            change = plan_replacement(connection, table, path, _as_now(rows, table, name), span, order)
             return _apply(connection, table, path, change, scratch)
 
     return _retrying(path, name, commit)
@@ -337,6 +340,31 @@ def vacuum(path: Path, name: str, versions: Sequence[int], days: int, *, dry_run
 
     _retrying(path, name, commit)
     return removed
+
+
+def _as_now(rows: RowSource | pa.Table, table: DeltaTable, name: str) -> RowSource:
+    """Return rows with all columns that a table has: another writer may have added some since they were made to fit.
+
+    Raises:
+        TableError: If they do not fit any more.
+    """
+    source, schema = as_rows(rows), duck.arrow_schema(table)
+    if source.schema.names == schema.names and source.schema.types == schema.types:
+        return source
+    check_fit(source.schema.names, schema, name)
+    if isinstance(source, ArrowSource):
+        return ArrowSource(conform(source.table, schema, name))
+    return ParquetSource(source.files, schema) if isinstance(source, ParquetSource) else source
+
+
+def _check_kinds(columns: pa.Schema, schema: pa.Schema, name: str) -> None:
+    for field in columns:
+        if field.name in schema.names and not field.type.equals(schema.field(field.name).type):
+            raise TableError(
+                f"Column {field.name} of {name} is {schema.field(field.name).type}; that of the rows is {field.type}: "
+                "another writer has added or changed it meanwhile.",
+                hint="Nothing was written; run again.",
+            )
 
 
 def _check_kept(table: DeltaTable, name: str) -> None:

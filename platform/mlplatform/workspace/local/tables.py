@@ -22,11 +22,13 @@ from mlplatform.errors import TableError, did_you_mean
 from mlplatform.naming import ObjectName, quote
 from mlplatform.protocols.table_checks import (
     check_columns,
+    check_distinct,
     check_merge_keys,
     check_range,
     check_same_declaration,
     expression,
     keyed_schema,
+    new_columns,
     replaces,
     unfit_filters,
 )
@@ -274,7 +276,7 @@ class LocalTables:
             check_no_nulls(source, info.primary_keys, str(name), self._scratch)
             # In the table's order; columns that are new to it as they come.
             declared = [field for field in info.schema if field.name in columns]
-            new = [field.with_nullable(True) for field in source.schema if field.name not in info.schema.names]
+            new = new_columns(info, source.schema)
             rows = fitted(source, pa.schema([*declared, *new]), str(name), folder)
             check_unique(rows, info.primary_keys, str(name), self._scratch)
             return delta.merge(self.path(name), str(name), rows, info.primary_keys, self._scratch)
@@ -314,7 +316,9 @@ class LocalTables:
                 with self.frames.staged_files(frame) as staged:
                     yield ParquetSource(staged), folder
             else:
-                yield ArrowSource(to_arrow(frame)), folder
+                rows = to_arrow(frame)
+                check_distinct(rows.column_names, "The frame")
+                yield ArrowSource(rows), folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlplatform.errors import TableError, did_you_mean
-from mlplatform.protocols.table_checks import check_filters
+from mlplatform.protocols.table_checks import check_distinct, check_filters
 
 if TYPE_CHECKING:
     from mlplatform.protocols.frames import Frame
@@ -85,6 +85,7 @@ def to_arrow(frame: Any) -> pa.Table:
         rows: pa.Table = frame.toArrow()
         return rows
     if type(frame).__module__.split(".")[0] == "pandas":
+        check_distinct(map(str, frame.columns), "The frame")
         return pa.Table.from_pandas(frame, preserve_index=False)
     raise TableError(
         f"A {type(frame).__name__} is not a frame.",
