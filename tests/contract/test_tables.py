@@ -135,6 +135,77 @@ def test_a_type_that_no_table_can_hold_is_refused(ws, fresh, kind):
     assert not ws.tables.exists(name)
 
 
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ([("x", pa.float16())], "Column x is halffloat"),
+        ([("x", pa.decimal256(50, 2))], "Column x is decimal256"),
+        ([("x", pa.uint8())], "Column x is uint8"),
+        ([("x", pa.int64()), ("X", pa.int64())], r"more than one column named x \(also as X\)"),
+        ([("x", pa.int64()), ("x", pa.int64())], "more than one column named x"),
+        ([("", pa.int64())], "cannot be used as a column name"),
+        ([("a\nb", pa.int64())], "cannot be used as a column name"),
+    ],
+    ids=["half", "digits", "unsigned", "case", "twice", "no name", "line break"],
+)
+def test_columns_that_no_table_can_have_are_refused_before_anything_is_written(ws, table, fresh, fields, says):
+    name, schema = fresh("t"), pa.schema(fields)
+    with pytest.raises(TableError, match=says):
+        ws.tables.create(name, schema)
+    assert not ws.tables.exists(name)
+    ws.tables.append(table, frame(1))
+    version = ws.tables.version(table)
+    rows = pa.table([*frame(1).columns, *(pa.nulls(1, field.type) for field in schema)], [*SCHEMA.names, *schema.names])
+    with pytest.raises(TableError, match=says):
+        ws.tables.merge(table, rows)
+    assert ws.tables.version(table) == version
+    assert ids(ws, table) == [1]
+
+
+def test_a_new_column_of_times_without_a_zone_is_refused_and_so_is_one_that_differs_in_case_only(ws, table):
+    ws.tables.append(table, frame(1))
+    version = ws.tables.version(table)
+    for name, column, says in (
+        ("seen", pa.array([DAY], pa.timestamp("us")), "without time zone"),
+        ("AMOUNT", pa.array([1.0]), "more than one column named amount"),
+    ):
+        with pytest.raises(TableError, match=says):
+            ws.tables.merge(table, frame(1).drop_columns("amount").append_column(name, column))
+    assert ws.tables.version(table) == version
+
+
+def test_one_type_in_several_forms_is_one_declaration_and_one_column(ws, fresh):
+    forms = pa.schema(
+        [("k", pa.large_string()), ("at", pa.timestamp("ns", "Europe/Berlin")), ("s", pa.timestamp("s", "UTC"))]
+    )
+    plain = pa.schema([pa.field("k", pa.string(), nullable=False), ("at", TIME), ("s", TIME)])
+    name = fresh("forms")
+    for schema in (forms, forms, plain):
+        assert ws.tables.create(name, schema, primary_keys=["k"]).schema.equals(plain)
+    rows = pa.table({"k": ["a"], "at": [DAY], "s": [DAY]}).cast(forms)
+    ws.tables.merge(name, rows.append_column("seen", rows.column("at")))
+    assert ws.tables.describe(name).schema.field("seen").type == TIME
+    found = ws.tables.to_arrow(name, at_most=10)
+    assert found.to_pylist() == [{"k": "a", "at": DAY, "s": DAY, "seen": DAY}]
+    assert ws.tables.read(name).count() == 1
+
+
+@pytest.mark.parametrize("names", [["id", "id"], ["id", "ID"]], ids=["twice", "case"])
+def test_a_frame_with_columns_of_one_name_is_refused_by_every_write_and_as_a_frame(ws, table, names):
+    rows = pa.table([pa.array([1]), pa.array([2])], names)
+    for write in (ws.tables.append, ws.tables.merge, ws.tables.overwrite, lambda _, given: ws.frames.of(given)):
+        for given in (rows, pandas_of(rows)):
+            with pytest.raises(TableError, match="more than one column named id"):
+                write(table, given)
+
+
+def pandas_of(rows: pa.Table) -> Any:
+    import pandas as pd
+
+    made = pd.DataFrame({number: column.to_pandas() for number, column in enumerate(rows.columns)})
+    return made.set_axis(rows.column_names, axis=1)
+
+
 def test_a_missing_table_is_named_with_the_near_ones(ws):
     ws.tables.create("dev.near.silver_loans", SCHEMA)
     missing = "dev.near.silver_loan"

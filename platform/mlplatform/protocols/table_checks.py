@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mlplatform.errors import TableError, did_you_mean
+from mlplatform.errors import FeatureStoreError, TableError, UsageError, did_you_mean
+from mlplatform.naming import quote
 from mlplatform.protocols.tables import Filter, TableInfo
+from mlplatform.types import normal_type
 
 _OPERATORS: dict[str, Callable[[pc.Expression, Any], pc.Expression]] = {
     "=": operator.eq,
@@ -28,11 +30,13 @@ _OPERATORS: dict[str, Callable[[pc.Expression, Any], pc.Expression]] = {
 def keyed_schema(
     name: object, schema: pa.Schema, primary_keys: Sequence[str], timeseries_column: str | None
 ) -> pa.Schema:
-    """Return the schema with keys that may not be null.
+    """Return the schema as a table can hold it: in normal types, with keys that may not be null.
 
     Raises:
-        TableError: If a key is no column.
+        TableError: If a key is no column, or no table can have such a column.
     """
+    check_names(schema.names, name)
+    schema = pa.schema([storable(field, zoneless=True) for field in schema])
     unknown = [key for key in (*primary_keys, *filter(None, [timeseries_column])) if key not in schema.names]
     if unknown:
         raise TableError(f"{name}: key {unknown[0]} is not a column.", hint=did_you_mean(unknown[0], schema.names))
@@ -56,6 +60,84 @@ def check_same_declaration(
             f"  declared: keys {list(primary_keys)}, timeseries {timeseries_column}, columns {_shape(schema)}",
             hint="Drop the table, or declare it as it is.",
         )
+
+
+def check_names(columns: Sequence[str], of: object) -> None:
+    """Refuse names that columns cannot have, or not together.
+
+    Args:
+        columns: The names.
+        of: What has these columns, for messages.
+
+    Raises:
+        TableError: With the name.
+    """
+    for column in columns:
+        try:
+            quote(column)
+        except UsageError as error:
+            raise TableError(f"{of}: {error.message}", hint=error.hint) from None
+    check_distinct(columns, of)
+
+
+def check_distinct(columns: Iterable[str], of: object) -> None:
+    """Refuse columns of one name, be it in capitals and small letters: engines take them for the same.
+
+    Args:
+        columns: The names.
+        of: What has these columns, for messages.
+
+    Raises:
+        TableError: With both names.
+
+    Examples:
+        >>> check_distinct(["a", "A"], "The frame")
+        Traceback (most recent call last):
+        mlplatform.errors.TableError: The frame has more than one column named a (also as A).
+        Hint: Rename or drop one.
+    """
+    found: dict[str, str] = {}
+    for column in columns:
+        other = found.get(column.lower())
+        if other is not None:
+            also = "" if other == column else f" (also as {column})"
+            raise TableError(f"{of} has more than one column named {other}{also}.", hint="Rename or drop one.")
+        found[column.lower()] = column
+
+
+def storable(field: pa.Field[Any], *, zoneless: bool = False) -> pa.Field[Any]:
+    """Return a column in the normal type that a table keeps it in.
+
+    Args:
+        field: The column.
+        zoneless: It may be a time without a zone, as a table's column may, though no feature's.
+
+    Raises:
+        TableError: If there is no such type in Delta and Spark.
+    """
+    check_type(field.name, field.type)
+    if zoneless and pa.types.is_timestamp(field.type) and field.type.tz is None:
+        return field.with_type(pa.timestamp("us"))
+    try:
+        return field.with_type(normal_type(field.type))
+    except FeatureStoreError as error:
+        raise TableError(f"Column {field.name} is {field.type}: {error.message}", hint=error.hint) from None
+
+
+def new_columns(info: TableInfo, columns: pa.Schema) -> list[pa.Field[Any]]:
+    """Return the columns that a table lacks, as they are added to it: in normal types, and nullable.
+
+    Args:
+        info: The table.
+        columns: Those of the rows.
+
+    Raises:
+        TableError: If the table cannot have such a column.
+    """
+    new = [storable(field.with_nullable(True)) for field in columns if field.name not in info.schema.names]
+    check_names([field.name for field in new], info.name)
+    check_distinct([*info.schema.names, *(field.name for field in new)], info.name)
+    return new
 
 
 def check_type(column: str, kind: pa.DataType) -> None:
@@ -265,7 +347,14 @@ def expression(filters: Sequence[Filter]) -> pc.Expression:
 
 
 def _shape(schema: pa.Schema) -> list[str]:
-    return [f"{field.name} {field.type}{'' if field.nullable else ' not null'}" for field in schema]
+    return [f"{field.name} {_kind(field.type)}{'' if field.nullable else ' not null'}" for field in schema]
+
+
+def _kind(kind: pa.DataType) -> pa.DataType:
+    try:
+        return normal_type(kind)  # one type has several forms, as texts do
+    except FeatureStoreError:
+        return kind
 
 
 _REPLACING = ("RESTORE", "REPLACE TABLE", "CLONE", "TRUNCATE")

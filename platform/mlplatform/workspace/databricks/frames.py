@@ -14,7 +14,7 @@ import pyarrow as pa
 from mlplatform.errors import TableError
 from mlplatform.naming import ObjectName, quote
 from mlplatform.protocols.frames import Collection, Frame, note_collection, too_many
-from mlplatform.protocols.table_checks import check_columns
+from mlplatform.protocols.table_checks import check_columns, check_distinct
 from mlplatform.workspace.databricks import cell_counts
 from mlplatform.workspace.databricks.spark_errors import translated_spark
 from mlplatform.workspace.databricks.spark_frames import arrow_schema, conformed, lifted, spark_or_arrow, uploaded
@@ -67,6 +67,7 @@ class DatabricksFrames:
         source = spark_or_arrow(rows)
         if not isinstance(source, pa.Table):
             return source
+        check_distinct(source.column_names, "The frame")
         with lifted(self._unity, source, lasting=True) as df:
             return df
 

@@ -5,19 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import timedelta
 
+from mlplatform.workspace.shared.retention import at_least, interval
+
 FILES, LOG = "delta.deletedFileRetentionDuration", "delta.logRetentionDuration"
 # Longer than whatever reads a version may take: VACUUM and the log's clean-up round to whole days.
 MARGIN_DAYS = 2
-_UNITS = {"week", "day", "hour", "minute", "second", "millisecond", "microsecond"}
-
-
-def interval(days: int) -> str:
-    """Return a number of days as Delta reads it.
-
-    >>> interval(30)
-    'interval 30 days'
-    """
-    return f"interval {days} days"
 
 
 def own(key: str) -> str:
@@ -66,36 +58,11 @@ def changes(current: Mapping[str, str], days: int) -> dict[str, str]:
     for key in (FILES, LOG):
         value, before = current.get(key), current.get(floor(key))
         if value is not None and value != current.get(own(key)):
-            if _at_least(value, days):
+            if at_least(value, days):
                 continue
             before = value
-        chosen = before if before is not None and _at_least(before, days) else interval(days)
+        chosen = before if before is not None and at_least(before, days) else interval(days)
         wanted |= {key: chosen, own(key): chosen}
         if before is not None:
             wanted[floor(key)] = before
     return {key: value for key, value in wanted.items() if current.get(key) != value}
-
-
-def _at_least(value: str, days: int) -> bool:
-    """Tell whether an interval is as long as some days; one that cannot be read counts as longer than any."""
-    length = _length(value)
-    return length is None or length >= timedelta(days=days)
-
-
-def _length(value: str) -> timedelta | None:
-    """Return an interval such as `interval 1 week 12 hours`; None where it is written in another way."""
-    words = value.lower().split()
-    if words[:1] == ["interval"]:
-        words = words[1:]
-    if not words or len(words) % 2:
-        return None
-    total = timedelta()
-    for number, word in zip(words[::2], words[1::2], strict=True):
-        unit = word.removesuffix("s")
-        if unit not in _UNITS:
-            return None
-        try:
-            total += timedelta(**{f"{unit}s": float(number)})
-        except (ValueError, OverflowError):
-            return None
-    return total

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from mlplatform.errors import TableError
 from mlplatform.naming import quote
-from mlplatform.protocols.table_checks import check_unique, raise_for_nulls, readable, repeated_keys
+from mlplatform.protocols.table_checks import check_distinct, check_unique, raise_for_nulls, readable, repeated_keys
 from mlplatform.types import arrow_type, is_number, spark_type
 from mlplatform.workspace.shared.frames import check_fit, conform, is_lazy, is_spark_frame, refuse_other_kind, to_arrow
 
@@ -63,6 +63,7 @@ def conformed(unity: Unity, frame: Any, schema: pa.Schema, table: str) -> Iterat
             written, and casts that may lose something are refused whatever the values are.
     """
     source = spark_or_arrow(frame)
+    check_distinct(source.column_names if isinstance(source, pa.Table) else source.columns, f"The frame for {table}")
     if not isinstance(source, pa.Table):
         yield _cast(source, schema, table)
         return

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from mlplatform.errors import FeatureStoreError, TableError, did_you_mean
+from mlplatform.errors import TableError, did_you_mean
 from mlplatform.naming import ObjectName, quote
-from mlplatform.protocols.table_checks import check_type
+from mlplatform.protocols.table_checks import storable
 from mlplatform.workspace.databricks import retention
 from mlplatform.workspace.databricks.connection import retrying, translated
 from mlplatform.workspace.databricks.literals import literal
 from mlplatform.workspace.databricks.spark_errors import is_missing, translated_spark
 from mlplatform.workspace.databricks.spark_frames import arrow_schema, spark_name
+from mlplatform.workspace.shared.retention import interval
 
 if TYPE_CHECKING:
     from mlplatform.workspace.databricks.unity import Unity
@@ -27,7 +28,7 @@ _CLUSTER_COLUMNS = 4
 # Unity Catalog's TIMESERIES is for key columns only: a time that is no key is kept among the table's properties.
 _TIMESERIES = "mlplatform.timeseries_column"
 # How long `VERSION AS OF` works at least: the log's default, and the files as long as the log.
-_RETENTION = {key: retention.interval(30) for key in (retention.FILES, retention.own(retention.FILES))}
+_RETENTION = {key: interval(30) for key in (retention.FILES, retention.own(retention.FILES))}
 # Parquet has no columns with these in their names; Delta then keeps the names apart from the files, as a CSV's header
 # such as `Account No` needs.
 _NOT_IN_PARQUET = frozenset(" ,;{}()\n\t=")
@@ -252,20 +253,7 @@ def normalised(schema: pa.Schema) -> pa.Schema:
     Raises:
         TableError: If a type is none of Delta's.
     """
-    for field in schema:
-        check_type(field.name, field.type)
-    return pa.schema([field.with_type(_from_spark(field)) for field in schema])
-
-
-def _from_spark(field: pa.Field[Any]) -> Any:
-    from mlplatform.types import normal_type
-
-    if pa.types.is_timestamp(field.type) and field.type.tz is None:
-        return pa.timestamp("us")
-    try:
-        return normal_type(field.type)
-    except FeatureStoreError as error:
-        raise TableError(f"Column {field.name} is {field.type}: {error.message}", hint=error.hint) from None
+    return pa.schema([storable(field, zoneless=True) for field in schema])
 
 
 def _names(field: pa.Field[Any]) -> Iterator[str]:

@@ -14,12 +14,14 @@ from mlplatform.errors import TableError
 from mlplatform.naming import ObjectName, quote
 from mlplatform.protocols.table_checks import (
     check_columns,
+    check_distinct,
     check_merge_keys,
     check_no_nulls,
     check_range,
     check_same_declaration,
     keyed_schema,
     largest_value,
+    new_columns,
     raise_for_outside,
     replaces,
 )
@@ -203,7 +205,8 @@ class DatabricksTables:
         check_merge_keys(info, columns.names)
         if isinstance(source, pa.Table):
             check_no_nulls(source, info.primary_keys, str(name))
-        new_fields = [field.with_nullable(True) for field in columns if field.name not in info.schema.names]
+        check_distinct(columns.names, f"The frame for {name}")
+        new_fields = new_columns(info, columns)
         # What the frame lacks keeps its value, so that it may lack what may not be null.
         fields = [field for field in info.schema if field.name in columns.names]
         schema = table_metadata.normalised(pa.schema([*fields, *new_fields]))

@@ -36,6 +36,8 @@ MEMORY_LIMIT = "2GB"
 FILE, ROW = "__file", "__row"
 """Columns that say which file a row lies in, and where in it."""
 _FEW = 100_000
+# What begins so no version has, and delta-rs leaves alone.
+_UNFINISHED = "_"
 _EXACT = (pa.types.is_integer, pa.types.is_date, pa.types.is_boolean)
 
 
@@ -174,7 +176,7 @@ def write(folder: Path, rows: pa.RecordBatchReader, scratch: Path) -> list[AddAc
         additions = [action["add"] for action in map(json.loads, log) if "add" in action]
         # Under another name until it is whole: the scratch folder may lie on another disk.
         for item in additions:
-            part = folder / f"_{item['path']}"
+            part = folder / f"{_UNFINISHED}{item['path']}"
             shutil.move(apart / item["path"], part)
             part.rename(folder / item["path"])
     finally:
@@ -190,6 +192,13 @@ def write(folder: Path, rows: pa.RecordBatchReader, scratch: Path) -> list[AddAc
         )
         for item in additions
     ]
+
+
+def unfinished(folder: Path, days: int) -> list[Path]:
+    """Return the files of a table's folder that were being moved there some days ago, by a process that was killed."""
+    before = time.time() - days * 24 * 60 * 60
+    found = (file for file in folder.glob(f"{_UNFINISHED}part-*.parquet") if file.stat().st_mtime < before)
+    return sorted(found)
 
 
 def replace(

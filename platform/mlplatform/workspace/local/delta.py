@@ -18,24 +18,30 @@ from typing import TYPE_CHECKING, Literal
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Schema, write_deltalake
 from deltalake import Transaction as DeltaTransaction
-from deltalake.exceptions import CommitFailedError, TableNotFoundError
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from mlplatform.errors import TableError, UnavailableError
 from mlplatform.naming import quote
-from mlplatform.protocols.table_checks import check_type
+from mlplatform.protocols.table_checks import check_distinct, check_type
 from mlplatform.protocols.tables import Transaction, WriteResult
 from mlplatform.workspace.local import duck
 from mlplatform.workspace.local.data_files import FILE_BYTES, HOOKS, MEMORY_LIMIT, WRITER, replace, write
 from mlplatform.workspace.local.merge import TableChange, layout, plan_merge, plan_replacement, refuse_incomplete
 from mlplatform.workspace.local.replaced_values import plan_values
-from mlplatform.workspace.local.rows import ArrowSource, Counted, RowSource, as_rows
+from mlplatform.workspace.local.rows import ArrowSource, Counted, ParquetSource, RowSource, as_rows
 from mlplatform.workspace.local.transaction_log import are_committed
+from mlplatform.workspace.shared.frames import check_fit, conform
+from mlplatform.workspace.shared.retention import at_least, interval
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 ATTEMPTS = 20
 _PROPERTY = "mlplatform."
+# A version that a run recorded stays readable: nobody removes old log files, and a checkpoint remembers which files
+# were removed, and when, for longer than maintenance keeps them (`keep_history` where that is set to be longer).
+_REMOVALS, _CLEAN_UP = "delta.deletedFileRetentionDuration", "delta.enableExpiredLogCleanup"
+_KEPT = {_CLEAN_UP: "false", _REMOVALS: interval(92)}
 
 
 def open_table(path: Path, name: str, *, version: int | None = None) -> DeltaTable:
@@ -46,17 +52,37 @@ def open_table(path: Path, name: str, *, version: int | None = None) -> DeltaTab
     """
     try:
         table = DeltaTable(str(path))
-        if version is not None and version != table.version():
-            if not 0 <= version < table.version():
-                raise TableError(
-                    f"{name} has no version {version}; the newest is {table.version()}.",
-                    hint="Was the table dropped and created again after the version was recorded?",
-                )
-            table.load_as_version(version)
-            _check_kept(table, name)
     except TableNotFoundError:
         raise TableError(f"Table {name} does not exist.", hint="Run the stage that writes it.") from None
+    except DeltaError as error:
+        raise TableError(
+            f"The log of {name} cannot be read: {error}",
+            hint="Were files of it removed by hand? Drop the table and have it written again, or restore its folder.",
+        ) from error
+    if version is not None and version != table.version():
+        if not 0 <= version < table.version():
+            raise TableError(
+                f"{name} has no version {version}; the newest is {table.version()}.",
+                hint="Was the table dropped and created again after the version was recorded?",
+            )
+        try:
+            table.load_as_version(version)
+        except DeltaError as error:
+            raise TableError(
+                f"The log of version {version} of {name} is gone: {error}",
+                hint="The version cannot be read any more. Did another program clean the table's log up?",
+            ) from error
+        _check_kept(table, name)
     return table
+
+
+def has_log(path: Path, version: int) -> bool:
+    """Tell whether the log still says which files a version had."""
+    try:
+        DeltaTable(str(path), version=version)
+    except DeltaError:
+        return False
+    return True
 
 
 def create(path: Path, schema: pa.Schema, *, description: str, properties: Mapping[str, str]) -> None:
@@ -73,7 +99,7 @@ def create(path: Path, schema: pa.Schema, *, description: str, properties: Mappi
         schema,
         mode="error",
         description=description or None,
-        configuration={f"{_PROPERTY}{key}": value for key, value in properties.items()},
+        configuration={**_KEPT, **{f"{_PROPERTY}{key}": value for key, value in properties.items()}},
         raise_if_key_not_exists=False,
     )
 
@@ -95,7 +121,9 @@ def set_properties(path: Path, name: str, values: Mapping[str, str]) -> None:
 
     def commit(table: DeltaTable) -> int:
         table.alter.set_table_properties(
-            {f"{_PROPERTY}{key}": value for key, value in values.items()}, raise_if_not_exists=False
+            {f"{_PROPERTY}{key}": value for key, value in values.items()},
+            raise_if_not_exists=False,
+            post_commithook_properties=HOOKS,
         )
         return 0
 
@@ -130,7 +158,7 @@ def append(path: Path, name: str, rows: RowSource | pa.Table, transactions: Sequ
                 f"Part of this append to {name} has been committed by another run, part has not.",
                 hint="Run again: what is committed is left out then.",
             )
-        return _write(table, as_rows(rows).reader(), "append", transactions)
+        return _write(table, _as_now(rows, table, name).reader(), "append", transactions)
 
     return _retrying(path, name, commit)
 
@@ -160,7 +188,7 @@ def overwrite(
     """
 
     def commit(table: DeltaTable) -> int:
-        order, source = _layout(table), as_rows(rows)
+        order, source = _layout(table), _as_now(rows, table, name)
         states = are_committed(path, table, transactions)
         new = [item for item, is_committed in zip(transactions, states, strict=True) if not is_committed]
         if where is not None:
@@ -202,8 +230,10 @@ def merge(path: Path, name: str, rows: RowSource | pa.Table, keys: Sequence[str]
         check_type(field.name, field.type)
 
     def commit(table: DeltaTable) -> int:
-        existing = duck.arrow_schema(table).names
-        new = [field.with_nullable(True) for field in source.schema if field.name not in existing]
+        existing = duck.arrow_schema(table)
+        new = [field.with_nullable(True) for field in source.schema if field.name not in existing.names]
+        check_distinct([*existing.names, *(field.name for field in new)], name)
+        _check_kinds(source.schema, existing, name)
         if new:
             with duck.connect(scratch, memory_limit=MEMORY_LIMIT) as connection:
                 refuse_incomplete(connection, table, source, keys)
@@ -231,7 +261,7 @@ def replace_range(
     def commit(table: DeltaTable) -> int:
         with duck.connect(scratch, memory_limit=MEMORY_LIMIT) as connection:
             order = _layout(table) or [span[0]]
-            change = plan_replacement(connection, table, path, as_rows(rows), span, order)
+            change = plan_replacement(connection, table, path, _as_now(rows, table, name), span, order)
             return _apply(connection, table, path, change, scratch)
 
     return _retrying(path, name, commit)
@@ -270,6 +300,40 @@ def compact(path: Path, name: str, size: int) -> int:
     return replaced
 
 
+def keep_history(path: Path, name: str, days: int) -> None:
+    """Have a table keep its log, and remember for some days at least which files were removed.
+
+    Tables are created so; those that were made by earlier versions of this library are changed, once. Without it,
+    compaction would let delta-rs remove the log of versions older than 30 days, whatever hooks it is given; and what a
+    checkpoint has forgotten, `vacuum` judges by the file's own age, which may be much larger.
+
+    Args:
+        path: The table's folder.
+        name: The table's name, for messages.
+        days: How many.
+
+    Raises:
+        UnavailableError: If other writers kept winning.
+    """
+
+    def lacking(table: DeltaTable) -> dict[str, str]:
+        current = table.metadata().configuration
+        wanted = {key: value for key, value in _KEPT.items() if key not in current}
+        if not at_least(wanted.get(_REMOVALS) or current[_REMOVALS], days):
+            wanted[_REMOVALS] = interval(days)
+        if current.get(_CLEAN_UP) != _KEPT[_CLEAN_UP]:
+            wanted[_CLEAN_UP] = _KEPT[_CLEAN_UP]
+        return wanted
+
+    def commit(table: DeltaTable) -> int:
+        if left := lacking(table):
+            table.alter.set_table_properties(left, post_commithook_properties=HOOKS)
+        return 0
+
+    if lacking(open_table(path, name)):
+        _retrying(path, name, commit)
+
+
 def vacuum(path: Path, name: str, versions: Sequence[int], days: int, *, dry_run: bool) -> list[str]:
     """Remove files that left the table longer ago than some days, or never were in it, and that no version to keep has.
 
@@ -299,6 +363,31 @@ def vacuum(path: Path, name: str, versions: Sequence[int], days: int, *, dry_run
 
     _retrying(path, name, commit)
     return removed
+
+
+def _as_now(rows: RowSource | pa.Table, table: DeltaTable, name: str) -> RowSource:
+    """Return rows with all columns that a table has: another writer may have added some since they were made to fit.
+
+    Raises:
+        TableError: If they do not fit any more.
+    """
+    source, schema = as_rows(rows), duck.arrow_schema(table)
+    if source.schema.names == schema.names and source.schema.types == schema.types:
+        return source
+    check_fit(source.schema.names, schema, name)
+    if isinstance(source, ArrowSource):
+        return ArrowSource(conform(source.table, schema, name))
+    return ParquetSource(source.files, schema) if isinstance(source, ParquetSource) else source
+
+
+def _check_kinds(columns: pa.Schema, schema: pa.Schema, name: str) -> None:
+    for field in columns:
+        if field.name in schema.names and not field.type.equals(schema.field(field.name).type):
+            raise TableError(
+                f"Column {field.name} of {name} is {schema.field(field.name).type}; that of the rows is {field.type}: "
+                "another writer has added or changed it meanwhile.",
+                hint="Nothing was written; run again.",
+            )
 
 
 def _check_kept(table: DeltaTable, name: str) -> None:

@@ -20,7 +20,7 @@ import pyarrow as pa
 from mlplatform.errors import TableError
 from mlplatform.naming import ObjectName, quote
 from mlplatform.protocols.frames import Collection, Frame, note_collection, too_many
-from mlplatform.protocols.table_checks import check_columns
+from mlplatform.protocols.table_checks import check_columns, check_distinct
 from mlplatform.statistics.counts import count_batches
 from mlplatform.types import TIMESTAMP
 from mlplatform.workspace.local import duck, latest_view, staging
@@ -106,7 +106,9 @@ class LocalFrames:
             folder = self._folder()
             staging.write(rows, folder)
             return self.of_files(folder)
-        return nw.from_native(self._connection.from_arrow(to_arrow(rows)))
+        table = to_arrow(rows)
+        check_distinct(table.column_names, "The frame")
+        return nw.from_native(self._connection.from_arrow(table))
 
     def file_of(self, frame: Frame) -> Path:
         """Compute a frame into a Parquet file in the scratch folder; removed when the workspace is closed."""

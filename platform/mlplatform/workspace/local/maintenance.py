@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlplatform.protocols.maintenance import Removal, TableFiles
 from mlplatform.workspace.local import delta
-from mlplatform.workspace.local.data_files import FILE_BYTES
+from mlplatform.workspace.local.data_files import FILE_BYTES, unfinished
+from mlplatform.workspace.local.transaction_log import removed_within
 
 if TYPE_CHECKING:
     from mlplatform.naming import ObjectName
     from mlplatform.workspace.local.tables import LocalTables
+
+LOG = logging.getLogger(__name__)
+MARGIN_DAYS = 2
+"""For how much longer than its files the log remembers what was removed."""
 
 
 class LocalMaintenance:
@@ -42,6 +49,7 @@ class LocalMaintenance:
     def compact(self, name: ObjectName | str, *, target_size: int | None = None) -> int:
         """Put small files together; return how many files were replaced."""
         self._tables.open(name)
+        delta.keep_history(self._tables.path(name), str(name), days=0)
         return delta.compact(self._tables.path(name), str(name), target_size or FILE_BYTES)
 
     def keep(self, name: ObjectName | str, *, versions: Collection[int], days: int) -> None:
@@ -49,14 +57,30 @@ class LocalMaintenance:
 
     def clean(self, name: ObjectName | str, *, versions: Collection[int], days: int, dry_run: bool = False) -> Removal:
         """Remove files that no kept version needs."""
-        self._tables.open(name)
+        newest = self._tables.open(name).version()
         folder = self._tables.path(name)
-        kept = [version for version in versions if 0 <= version <= self._tables.version(name)]
+        kept = {version for version in versions if 0 <= version <= newest and delta.has_log(folder, version)}
+        gone = sorted(version for version in versions if 0 <= version <= newest and version not in kept)
+        if gone:
+            LOG.warning("The log of version(s) %s of %s is gone: their files cannot be kept.", gone, name)
+        if not dry_run:
+            delta.keep_history(folder, str(name), days + MARGIN_DAYS)
+        listed = delta.vacuum(folder, str(name), sorted(kept), days, dry_run=True)
+        # A checkpoint may have forgotten when a file was removed, and its own age says nothing about that.
+        removed = removed_within(folder, days)
+        needed = {removed[unquote(file)] for file in listed if unquote(file) in removed}
+        if needed:
+            kept |= {version for version in needed if delta.has_log(folder, version)}
+            listed = delta.vacuum(folder, str(name), sorted(kept), days, dry_run=True)
         # What was removed before stays on the list for as long as the log knows of it.
-        listed = [folder / file for file in delta.vacuum(folder, str(name), kept, days, dry_run=True)]
-        sizes = list(_sizes(listed))
+        sizes = list(_sizes(folder / file for file in listed))
         if sizes and not dry_run:
-            delta.vacuum(folder, str(name), kept, days, dry_run=False)
+            delta.vacuum(folder, str(name), sorted(kept), days, dry_run=False)
+        halves = unfinished(folder, days)
+        sizes += _sizes(halves)
+        if not dry_run:
+            for file in halves:
+                file.unlink(missing_ok=True)
         return Removal(len(sizes), sum(sizes))
 
 

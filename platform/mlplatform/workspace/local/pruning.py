@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mlplatform.workspace.local import duck
+
 if TYPE_CHECKING:
     from deltalake import DeltaTable
 
@@ -28,19 +30,23 @@ def files_within(table: DeltaTable, filters: Sequence[Filter], any_of: Sequence[
     actions: Any = table.get_add_actions(flatten=True)
     files = pa.table(actions)
     kept = pa.array([True] * files.num_rows, pa.bool_())
+    schema = duck.arrow_schema(table)
     for item in filters:
-        kept = pc.and_(kept, _may_hold(files, item))
+        kept = pc.and_(kept, _may_hold(files, schema, item))
     if any_of:
-        kept = pc.and_(kept, reduce(pc.or_, (_may_hold(files, item) for item in any_of)))
+        kept = pc.and_(kept, reduce(pc.or_, (_may_hold(files, schema, item) for item in any_of)))
     return {str(path) for path in files.filter(kept).column("path").to_pylist()}
 
 
-def _may_hold(files: pa.Table, item: Filter) -> Any:
+def _may_hold(files: pa.Table, schema: pa.Schema, item: Filter) -> Any:
     column, operator, value = item
     least, most = f"min.{column}", f"max.{column}"
     everything = pa.array([True] * files.num_rows, pa.bool_())
     if least not in files.column_names or most not in files.column_names or isinstance(value, str):
         # Statistics of texts are cut off.
+        return everything
+    if pa.types.is_decimal(schema.field(column).type):
+        # The log's numbers are read as floats, which hold fewer digits.
         return everything
     smallest, largest = files.column(least), files.column(most)
     if pa.types.is_timestamp(largest.type):

@@ -15,7 +15,7 @@ from mlplatform.errors import TableError
 from mlplatform.naming import quote
 from mlplatform.protocols import table_checks
 from mlplatform.workspace.local import duck
-from mlplatform.workspace.local.data_files import read_parquet
+from mlplatform.workspace.local.data_files import MEMORY_LIMIT, read_parquet
 from mlplatform.workspace.shared.frames import check_fit, conform, nulls_where_none_may_be
 
 if TYPE_CHECKING:
@@ -214,7 +214,7 @@ def check_unique(rows: RowSource, keys: Sequence[str], table: str, scratch: Path
     columns = ", ".join(quote(key, "duckdb") for key in keys)
     # A name that no key can have: the longest key's, and more.
     total = quote(f"{max(keys, key=len)}__rows", "duckdb")
-    with duck.connect(scratch) as connection:
+    with duck.connect(scratch, memory_limit=MEMORY_LIMIT) as connection:
         rows.scan(connection, "source")
         connection.execute(
             f"CREATE TEMP TABLE repeated AS SELECT {columns}, count(*) AS {total} FROM source GROUP BY {columns} "
@@ -249,7 +249,7 @@ def check_within(rows: RowSource, span: tuple[str, datetime, datetime], table: s
         table_checks.raise_for_outside(table, len(times) - inside, len(times), span)
         return
     time = quote(column, "duckdb")
-    with duck.connect(scratch) as connection:
+    with duck.connect(scratch, memory_limit=MEMORY_LIMIT) as connection:
         rows.scan(connection, "source")
         total, inside = connection.sql(
             f"SELECT count(*), count(*) FILTER ({time} >= $start AND {time} <= $end) FROM source",
@@ -280,6 +280,6 @@ def _nulls(rows: ParquetSource, columns: Sequence[str], scratch: Path) -> dict[s
     if not columns or not rows.files:
         return {}
     counts = ", ".join(f"count(*) - count({quote(column, 'duckdb')})" for column in columns)
-    with duck.connect(scratch) as connection:
+    with duck.connect(scratch, memory_limit=MEMORY_LIMIT) as connection:
         rows.scan(connection, "source")
         return dict(zip(columns, connection.sql(f"SELECT {counts} FROM source").fetchall()[0], strict=True))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import narwhals as nw
 import pyarrow as pa
 
-from mlplatform.errors import TableError
+from mlplatform.protocols.table_checks import check_distinct
 from mlplatform.types import arrow_type
 from mlplatform.workspace.local import duck
 from mlplatform.workspace.shared.frames import is_lazy, is_spark_frame, to_arrow
@@ -45,6 +45,7 @@ def write(rows: FrameLike, folder: Path) -> None:
     from pyarrow import parquet
 
     reader = rows if isinstance(rows, pa.RecordBatchReader) else to_arrow(rows).to_reader()
+    check_distinct(reader.schema.names, "The frame")
     with parquet.ParquetWriter(file, reader.schema, compression="lz4") as writer:
         for batch in reader:
             writer.write_batch(batch)
@@ -81,8 +82,9 @@ def schema_of(df: Any) -> pa.Schema:
     """Return a Spark DataFrame's columns as Arrow types; needed where not a single file was written.
 
     Raises:
-        TableError: If a column has a type that no table can hold.
+        TableError: If two columns have one name.
     """
+    check_distinct([column.name for column in df.schema], "The frame")
     fields: list[pa.Field[Any]] = []
     for column in df.schema:
         name = column.dataType.simpleString()
@@ -91,7 +93,5 @@ def schema_of(df: Any) -> pa.Schema:
             kind = pa.timestamp("us")
         elif name != "void":
             kind = arrow_type(name)
-        if any(field.name == column.name for field in fields):
-            raise TableError(f"The frame has more than one column named {column.name}.", hint="Rename or drop one.")
         fields.append(pa.field(column.name, kind))
     return pa.schema(fields)

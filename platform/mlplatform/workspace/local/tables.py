@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,12 +22,14 @@ from mlplatform.errors import TableError, did_you_mean
 from mlplatform.naming import ObjectName, quote
 from mlplatform.protocols.table_checks import (
     check_columns,
+    check_distinct,
     check_merge_keys,
     check_range,
     check_same_declaration,
     expression,
     keyed_schema,
     largest_value,
+    new_columns,
     replaces,
     unfit_filters,
 )
@@ -51,7 +54,10 @@ if TYPE_CHECKING:
 
     from mlplatform.protocols.tables import FrameLike
 
-SMALL_BYTES = 32 * 1024**2
+SMALL_BYTES, SMALL_ROWS = 32 * 1024**2, 1_000_000
+# No catalog can be called so.
+_DROPPED = ".dropped"
+_DROPPING_SECONDS = 60 * 60
 _KEYS = "primary_keys"
 _TIMESERIES = "timeseries_column"
 _TAGS = "tags"
@@ -79,6 +85,7 @@ class LocalTables:
         # dozen times, and opening one reads its log.
         self._opened: dict[Path, tuple[_LogEntry, DeltaTable]] = {}
         self._committed: dict[str, set[Transaction]] = {}
+        _sweep(root / _DROPPED)
 
     @property
     def scratch(self) -> Path:
@@ -102,12 +109,7 @@ class LocalTables:
             TableError: If it does not exist; similar names are suggested.
         """
         if not self.exists(name):
-            parsed = ObjectName.parse(name)
-            names = self.list(parsed.catalog, parsed.schema)
-            raise TableError(
-                f"Table {name} does not exist.",
-                hint=f"{did_you_mean(parsed.name, names)} Run the stage that writes it." if names else "",
-            )
+            raise self._missing(name)
         path = self.path(name)
         newest = _newest_entry(path)
         if path not in self._opened or self._opened[path][0] != newest:
@@ -118,16 +120,24 @@ class LocalTables:
             return delta.open_table(path, str(name), version=version)
         return table
 
+    def _missing(self, name: ObjectName | str) -> TableError:
+        parsed = ObjectName.parse(name)
+        names = self.list(parsed.catalog, parsed.schema)
+        return TableError(
+            f"Table {name} does not exist.",
+            hint=f"{did_you_mean(parsed.name, names)} Run the stage that writes it." if names else "",
+        )
+
     def exists(self, name: ObjectName | str) -> bool:
         """Tell whether the table exists."""
-        return (self.path(name) / "_delta_log").is_dir() and DeltaTable.is_deltatable(str(self.path(name)))
+        return _is_table(self.path(name))
 
     def list(self, catalog: str, schema: str) -> list[str]:
         """Return the bare names of the tables of a schema, sorted."""
         folder = self._root / catalog / schema
         if not folder.is_dir():
             return []
-        return sorted(path.name for path in folder.iterdir() if (path / "_delta_log").is_dir())
+        return sorted(path.name for path in folder.iterdir() if _is_table(path))
 
     def create(
         self,
@@ -268,7 +278,7 @@ class LocalTables:
             check_no_nulls(source, info.primary_keys, str(name), self._scratch)
             # In the table's order; columns that are new to it as they come.
             declared = [field for field in info.schema if field.name in columns]
-            new = [field.with_nullable(True) for field in source.schema if field.name not in info.schema.names]
+            new = new_columns(info, source.schema)
             rows = fitted(source, pa.schema([*declared, *new]), str(name), folder)
             check_unique(rows, info.primary_keys, str(name), self._scratch)
             return delta.merge(self.path(name), str(name), rows, info.primary_keys, self._scratch)
@@ -317,7 +327,9 @@ class LocalTables:
                 with self.frames.staged_files(frame) as staged:
                     yield ParquetSource(staged), folder
             else:
-                yield ArrowSource(to_arrow(frame)), folder
+                rows = to_arrow(frame)
+                check_distinct(rows.column_names, "The frame")
+                yield ArrowSource(rows), folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -333,9 +345,14 @@ class LocalTables:
 
     def drop(self, name: ObjectName | str) -> None:
         """Remove the table."""
-        self.open(name)
-        shutil.rmtree(self.path(name))
+        if not self.exists(name):
+            raise self._missing(name)
+        # At once: a table that is half removed would be an older one, or none that can be read.
+        folder = self._root / _DROPPED / uuid.uuid4().hex
+        folder.mkdir(parents=True)
+        self.path(name).rename(folder / "table")
         self._opened.pop(self.path(name), None)
+        shutil.rmtree(folder, ignore_errors=True)
 
     def set_tag(self, name: ObjectName | str, key: str, value: str | None) -> None:
         """Set a tag; None removes it."""
@@ -345,6 +362,19 @@ class LocalTables:
             if value is not None:
                 tags[key] = value
             delta.set_properties(self.path(name), str(name), {_TAGS: json.dumps(tags)})
+
+
+def _is_table(path: Path) -> bool:
+    return (path / "_delta_log").is_dir() and DeltaTable.is_deltatable(str(path))
+
+
+def _sweep(dropped: Path) -> None:
+    """Remove what is left of tables that a process was dropping when it was killed; another may be about to."""
+    before = time.time() - _DROPPING_SECONDS
+    for folder in dropped.iterdir() if dropped.is_dir() else ():
+        with suppress(OSError):
+            if folder.stat().st_mtime < before:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 _LogEntry = tuple[str, int, int]
@@ -360,8 +390,12 @@ def _newest_entry(path: Path) -> _LogEntry:
 
 def _is_small(table: DeltaTable) -> bool:
     """Tell whether the whole table may be read: then delta-rs' own reader is ten times faster for many small files."""
-    sizes = pa.table(table.get_add_actions()).column("size_bytes")
-    return (pc.sum(sizes).as_py() or 0) <= SMALL_BYTES
+    files = pa.table(table.get_add_actions())
+    if (pc.sum(files.column("size_bytes")).as_py() or 0) > SMALL_BYTES:
+        return False
+    # Few bytes may be many rows, where they repeat.
+    rows = files.column("num_records")
+    return not rows.null_count and (pc.sum(rows).as_py() or 0) <= SMALL_ROWS
 
 
 def _query(table: DeltaTable, schema: pa.Schema) -> pa.Table:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from deltalake import DeltaTable
 from pyarrow import parquet
@@ -14,6 +16,7 @@ from mlplatform.protocols.tables import Transaction
 
 # So few are asked for one by one.
 _FEW = 3
+_DAY = 24 * 60 * 60
 
 
 def are_committed(path: Path, table: DeltaTable, transactions: Sequence[Transaction]) -> list[bool]:
@@ -28,6 +31,26 @@ def are_committed(path: Path, table: DeltaTable, transactions: Sequence[Transact
     if versions is None:
         return [_holds(table.transaction_version(item.app_id), item) for item in transactions]
     return [_holds(versions.get(item.app_id), item) for item in transactions]
+
+
+def removed_within(path: Path, days: int) -> dict[str, int]:
+    """Return what files commits of the last days removed: path, relative to the table's folder -> last version with it.
+
+    Args:
+        path: The table's folder.
+        days: How far back.
+    """
+    removed: dict[str, int] = {}
+    since = time.time() - days * _DAY
+    for commit in sorted((path / "_delta_log").glob("*.json")):
+        written = commit.stat().st_mtime
+        if not commit.stem.isdigit() or written < since:
+            continue
+        for line in commit.read_text(encoding="utf-8").splitlines():
+            item = json.loads(line).get("remove") if '"remove"' in line else None
+            if item is not None and item.get("deletionTimestamp", written * 1000) >= since * 1000:
+                removed[unquote(item["path"])] = int(commit.stem) - 1
+    return removed
 
 
 def _holds(committed: int | None, transaction: Transaction) -> bool:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlplatform.errors import TableError, did_you_mean
-from mlplatform.protocols.table_checks import check_filters, readable
+from mlplatform.protocols.table_checks import check_distinct, check_filters, readable
 from mlplatform.types import is_number
 
 if TYPE_CHECKING:
@@ -90,6 +90,7 @@ def to_arrow(frame: Any) -> pa.Table:
         rows: pa.Table = frame.toArrow()
         return rows
     if type(frame).__module__.split(".")[0] == "pandas":
+        check_distinct(map(str, frame.columns), "The frame")
         return pa.Table.from_pandas(frame, preserve_index=False)
     raise TableError(
         f"A {type(frame).__name__} is not a frame.",
