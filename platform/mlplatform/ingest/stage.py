@@ -20,6 +20,7 @@ from mlplatform.ingest.source import Source
 from mlplatform.naming import Namespace, ObjectName
 from mlplatform.ops import markers
 from mlplatform.ops.context import StageContext
+from mlplatform.ops.declared_table import declare
 from mlplatform.ops.result import Details, StageResult
 from mlplatform.ops.stage import Stage
 
@@ -81,10 +82,10 @@ class Ingest(Stage[IngestDetails]):
 
 
 def _create(context: StageContext, source: Source) -> tuple[ObjectName, ObjectName]:
-    tables, namespace = context.ws.tables, context.namespace
+    ws, namespace = context.ws, context.namespace
     bronze, quarantine = namespace.bronze(source.name), namespace.quarantine(source.name)
-    tables.create(bronze, source.bronze_schema(), description=source.description)
-    tables.create(quarantine, quarantine_schema(), description=f"Rows of {source.name} that could not go on")
+    declare(ws, bronze, source.bronze_schema(), description=source.description)
+    declare(ws, quarantine, quarantine_schema(), description=f"Rows of {source.name} that could not go on")
     return bronze, quarantine
 
 

@@ -54,7 +54,7 @@ def check_same_declaration(
             f"  there:    keys {list(existing.primary_keys)}, timeseries {existing.timeseries_column}, "
             f"columns {_shape(existing.schema)}\n"
             f"  declared: keys {list(primary_keys)}, timeseries {timeseries_column}, columns {_shape(schema)}",
-            hint="Declare it as it is; where the declaration is the wider one, ws.tables.widen makes the table like it.",
+            hint="Declare it as it is, or make it as wide as the declaration with ws.tables.widen.",
         )
 
 

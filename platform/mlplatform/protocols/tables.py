@@ -153,9 +153,10 @@ class Tables(Protocol):
         """Make a table as wide as a declaration; its rows, keys, tags, description and history stay.
 
         Columns are added, with their comments, and take wider types; where that is declared, they may be null from now
-        on. A column that is no longer declared stays as it is. New columns come in one commit. Wider types cost more: at
-        home all rows are written anew, in one commit with all else; on Databricks, which changes the type alone, each
-        column is a commit, and so it is where nulls are let in. The same again changes nothing.
+        on. A column that is no longer declared stays as it is. The same again changes nothing.
+
+        New columns come in one commit. Wider types cost more: at home all rows are written anew, in one commit with all
+        else. On Databricks, which changes the type alone, each column is a commit, as is each that may be null.
 
         Args:
             name: The table.

@@ -11,9 +11,9 @@ from mlplatform.errors import FeatureStoreError, TableError
 from mlplatform.protocols.tables import TableInfo, Widening
 from mlplatform.types import spark_type
 
-# What Delta can widen without changing a value (docs.delta.io/delta-type-widening), but for a date, which becomes a time
-# without a zone: such a time is another table feature, that Delta does not switch on by itself. Here are the digits before
-# a decimal's point that hold every integer of a type.
+# What Delta can widen without changing a value (docs.delta.io/delta-type-widening), but for a date to a time without a
+# zone: that is another table feature, which Delta does not switch on by itself. Here are the digits before a decimal's
+# point that hold every integer of a type.
 _DIGITS = {pa.int8(): 10, pa.int16(): 10, pa.int32(): 10, pa.int64(): 20}
 _INTEGERS = (pa.int8(), pa.int16(), pa.int32(), pa.int64())
 
@@ -63,9 +63,7 @@ def widened_schema(schema: pa.Schema, change: Widening) -> pa.Schema:
     """
     types = {field.name: field.type for field in change.retyped}
     columns = [
-        field.with_type(types.get(field.name, field.type)).with_nullable(
-            field.nullable or field.name in change.relaxed
-        )
+        field.with_type(types.get(field.name, field.type)).with_nullable(field.nullable or field.name in change.relaxed)
         for field in schema
     ]
     return pa.schema([*columns, *change.added])
@@ -86,7 +84,8 @@ def is_wider(declared: pa.DataType, than: pa.DataType) -> bool:
     Examples:
         >>> is_wider(pa.int64(), than=pa.int32()), is_wider(pa.float64(), than=pa.int64())
         (True, False)
-        >>> is_wider(pa.decimal128(14, 2), than=pa.decimal128(12, 2)), is_wider(pa.decimal128(12, 4), pa.decimal128(12, 2))
+        >>> money = pa.decimal128(12, 2)
+        >>> is_wider(pa.decimal128(14, 2), than=money), is_wider(pa.decimal128(12, 4), than=money)
         (True, False)
     """
     if pa.types.is_decimal(declared):
@@ -118,8 +117,8 @@ def _check_keys(existing: TableInfo, primary_keys: Sequence[str], timeseries_col
             f"{existing.name}: the keys of a table do not change.\n"
             f"  declared:  {_keys(*declared)}\n"
             f"  the table: {_keys(existing.primary_keys, existing.timeseries_column)}",
-            hint="Declare the keys that the table has, or give what has other keys a name of its own: it becomes a table "
-            "beside this one, which keeps its rows.",
+            hint="Declare the keys that the table has, or give what has other keys a name of its own: it becomes a "
+            "table beside this one, which keeps its rows.",
         )
 
 
@@ -130,8 +129,8 @@ def _keys(primary_keys: Sequence[str], timeseries_column: str | None) -> str:
 def _new(existing: TableInfo, field: pa.Field[Any]) -> pa.Field[Any]:
     if not field.nullable:
         raise TableError(
-            f"{existing.name}: the new column {field.name} ({type_name(field.type)}) is declared not null, and the rows "
-            "that the table holds have no value for it.",
+            f"{existing.name}: the new column {field.name} ({type_name(field.type)}) is declared not null, and rows of "
+            "the table have no value for it.",
             hint="Declare it nullable.",
         )
     return field
@@ -151,8 +150,8 @@ def _check_wider(existing: TableInfo, column: pa.Field[Any], field: pa.Field[Any
         + (
             ", or give what has another key a name of its own: it becomes a table beside this one."
             if column.name in existing.primary_keys
-            else f"; or give the new column another name: it is computed beside {field.name}, which then may go from the "
-            "declaration and keeps its values."
+            else f"; or give the new column another name: it is computed beside {field.name}, which then may go from "
+            "the declaration and keeps its values."
         ),
     )
 
@@ -160,8 +159,8 @@ def _check_wider(existing: TableInfo, column: pa.Field[Any], field: pa.Field[Any
 def _unwritten(existing: TableInfo, column: pa.Field[Any]) -> str:
     if not column.nullable:
         raise TableError(
-            f"{existing.name}: column {column.name} ({type_name(column.type)}) is no longer declared; in the table it may "
-            "not be null, and new rows would have no value for it.",
+            f"{existing.name}: column {column.name} ({type_name(column.type)}) is no longer declared; in the table it "
+            "may not be null, and new rows would have no value for it.",
             hint="Declare it again, nullable, and run once (or mlplatform setup); after that it may go from the "
             "declaration, and keeps its values.",
         )

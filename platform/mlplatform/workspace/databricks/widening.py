@@ -63,8 +63,8 @@ def _retype(unity: Unity, name: ObjectName, existing: pa.Field[Any], field: pa.F
         raise TableError(
             error.message,
             hint=error.hint
-            or f"Types are widened from runtime 15.4 LTS on. Declare it {before}; or give the new column another name: it "
-            f"is computed beside {field.name}, which then may go from the declaration and keeps its values.",
+            or f"Types are widened from runtime 15.4 LTS on. Declare it {before}; or give the new column another name: "
+            f"it is computed beside {field.name}, which then may go from the declaration and keeps its values.",
         ) from error
 
 

@@ -1,8 +1,8 @@
 """Making a Delta table wider at home: new columns are a change of the log; wider types are a table written anew.
 
 delta-rs 1.6 does not know Delta's table feature for type widening, neither to write nor to read such a table. So the
-rows are streamed through in their wider types, in one commit that brings the new schema along; earlier versions are read
-with the schema that they had.
+rows are streamed through in their wider types, in one commit that brings the new schema along; earlier versions are
+read with the schema that they had.
 """
 
 from __future__ import annotations
