@@ -25,6 +25,7 @@ from mlplatform.ops.records import (
     PerformanceRecord,
     StageRecord,
 )
+from mlplatform.ops.schema_mark import platform_version
 from mlplatform.ops.stage_runs import as_run
 from mlplatform.protocols.frames import Frame
 from mlplatform.protocols.tables import Filter
@@ -217,7 +218,7 @@ def gather(ws: Workspace, namespace: Namespace, spine: LabelSpine, settings: Use
         gate_floor=settings.gate.floor,
         margin=settings.gate.margin,
         max_psi=settings.monitoring.max_psi,
-        platform_version=stage_runs.platform_version(),
+        platform_version=platform_version(),
         steps=tuple(
             _step(moment, stages, decisions, performance, drift, outcomes.scored) for moment in sorted(moments)
         ),
