@@ -108,15 +108,19 @@ class LocalTables:
                 f"Table {name} does not exist.",
                 hint=f"{did_you_mean(parsed.name, names)} Run the stage that writes it." if names else "",
             )
+        table = self._newest(name)
+        if version is not None and version != table.version():
+            return delta.open_table(self.path(name), str(name), version=version)
+        return table
+
+    def _newest(self, name: ObjectName | str) -> DeltaTable:
+        """Return the handle of the newest version of a table that exists."""
         path = self.path(name)
         newest = _newest_entry(path)
         if path not in self._opened or self._opened[path][0] != newest:
             # A new handle each time: those handed out before stay at their version.
             self._opened[path] = (newest, delta.open_table(path, str(name)))
-        table = self._opened[path][1]
-        if version is not None and version != table.version():
-            return delta.open_table(path, str(name), version=version)
-        return table
+        return self._opened[path][1]
 
     def exists(self, name: ObjectName | str) -> bool:
         """Tell whether the table exists."""
@@ -177,7 +181,7 @@ class LocalTables:
     def properties(self, catalog: str, schema: str, key: str) -> dict[str, str]:
         """Return a property of the platform's own of all tables of a schema."""
         names = self.list(catalog, schema)
-        return {name: delta.properties(self.open(f"{catalog}.{schema}.{name}")).get(key, "") for name in names}
+        return {name: delta.properties(self._newest(f"{catalog}.{schema}.{name}")).get(key, "") for name in names}
 
     def set_property(self, name: ObjectName | str, key: str, value: str) -> None:
         """Set a property of the platform's own."""
