@@ -13,6 +13,7 @@ import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -31,6 +32,7 @@ PROPERTY = "record_schema"
 _FORM = re.compile(r"(\d+):([0-9a-f]*):(.*)")
 
 
+@lru_cache(maxsize=1)
 def platform_version() -> str:
     """Return the installed version of this library."""
     try:
