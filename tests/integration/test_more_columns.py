@@ -346,3 +346,15 @@ def test_a_count_that_outgrows_its_type_is_widened(tmp_path, tiny):
         assert made.details.notes == ["features_region: column region_cancellations is bigint from now on."]
         assert rows(ws).equals(before.cast(rows(ws).schema))
         assert before.schema.field("region_cancellations").type == pa.int32()
+
+
+def test_a_champion_whose_feature_took_a_wider_type_says_what_it_said(tmp_path, tiny):
+    with LocalWorkspace.open(root=tmp_path / "home") as ws:
+        run(ws, tiny, TRAINED, "ingest", "refine", "features", "train", "gate", feature=Narrow)
+        assert ws.registry.aliases("dev.tiny.model")["champion"] == 1
+        told = scores(ws)
+        run(ws, tiny, TRAINED, "features")
+        assert ws.tables.describe("dev.tiny.features_region").schema.field("region_cancellations").type == pa.int64()
+        assert scores(ws) == told
+        scored = run(ws, tiny, NOW, "ingest", "refine", "features", "score")["score"]
+        assert scored.result.rows_out > 0
