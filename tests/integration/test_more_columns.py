@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,9 @@ from tests.support.state import table_rows
 from tests.support.tiny_runs import clone
 from tests.support.tiny_use_case import (
     NAME,
+    Cancellations,
     RegionHistory,
+    Signups,
     SilverCancellations,
     SilverSignups,
     Subscriptions,
@@ -250,24 +253,39 @@ def test_silver_and_gold_take_columns_too_and_let_them_go(ws, tiny):
         assert after["cents"].null_count == after.num_rows - held.num_rows > 0
 
 
-def test_a_source_that_declares_a_column_has_it_from_the_next_file_on(ws, tiny):
-    class Paid(Tiny.sources[0]):  # type: ignore[name-defined, misc]
-        """Subscriptions, with how they are paid."""
+class Paid(Signups):
+    """Subscriptions, with how they are paid."""
 
-        name = "signups"
-        columns = (*Tiny.sources[0].columns, "paid_by")
+    name = "signups"
+    columns = (*Signups.columns, "paid_by")
 
-    drop = tiny.data / "signups" / "signups_2020-07.csv"
-    text = drop.read_text(encoding="utf-8")
-    try:
-        head, *lines = text.splitlines()
-        drop.write_text("\n".join([f"{head},paid_by", *(f"{line},card" for line in lines)]) + "\n", encoding="utf-8")
-        parts = {"sources": (Paid, Tiny.sources[1])}
-        Pipeline(ws, use_case(ws, tiny, **parts), parse_as_of(NOW)).run(["ingest"])
-    finally:
-        drop.write_text(text, encoding="utf-8")
-    paid = ws.tables.to_arrow("dev.tiny.bronze_signups", at_most=10**6).column("paid_by").to_pylist()
-    assert (paid.count("card"), paid.count(None)) == (150, 6 * 150)
+
+class SilverPaid(SilverSignups):
+    """One row a subscription, with how it is paid."""
+
+    source = Paid
+    columns = (*SilverSignups.columns, Column("paid_by", "string", "How it is paid"))
+
+    def select(self) -> dict[str, Any]:
+        """Also from files that came before the column was declared."""
+        paid_by = F.expr("coalesce(paid_by, get_json_object(_rescued_data, '$.paid_by'))")
+        return {**super().select(), "paid_by": paid_by}
+
+
+def test_a_source_that_declares_a_column_has_it_from_the_next_file_on(ws, tiny, tmp_path):
+    moved = TinyFolder(shutil.copytree(tiny.folder, tmp_path / "tiny"), tiny.rows)
+    for month, how in (("2020-07", "card"), ("2020-08", "bill")):
+        drop = moved.data / "signups" / f"signups_{month}.csv"
+        head, *lines = drop.read_text(encoding="utf-8").splitlines()
+        drop.write_text("\n".join([f"{head},paid_by", *(f"{line},{how}" for line in lines)]) + "\n", encoding="utf-8")
+    run(ws, moved, NOW)
+    parts = {"sources": (Paid, Cancellations), "silver": (SilverPaid, SilverCancellations)}
+    Pipeline(ws, use_case(ws, moved, **parts), parse_as_of(LATER)).run(["ingest", "refine"])
+    bronze = ws.tables.to_arrow("dev.tiny.bronze_signups", at_most=10**6).column("paid_by").to_pylist()
+    assert (bronze.count("bill"), bronze.count(None)) == (150, 7 * 150)
+    # What earlier files held is in what was rescued of them.
+    silver = rows(ws, "silver_signups")["paid_by"].to_pylist()
+    assert (silver.count("bill"), silver.count("card"), silver.count(None)) == (150, 150, 6 * 150)
 
 
 def test_a_backfill_needs_no_run_before_it(ws, tiny):

@@ -219,21 +219,29 @@ def ensure(ws: Workspace, namespace: Namespace) -> list[RecordTable[Any]]:
     Raises:
         TableError: If a newer version of the platform wrote one of them, or one cannot be changed so.
     """
-    migrations = registry.MIGRATIONS
-    marks = ws.tables.properties(namespace.catalog, STAGE_RUNS.full_name(namespace).schema, schema_mark.PROPERTY)
-    ours = {table.name: SchemaMark.of(table, migrations) for table in TABLES}
-    # All of them before anything is written.
-    found = {
-        table.name: schema_mark.check_not_newer(table.full_name(namespace), marks[table.name], ours[table.name])
-        for table in TABLES
-        if table.name in marks
-    }
+    found = check_not_newer(ws, namespace)
     missing = [table for table in TABLES if table.name not in found]
     for table in TABLES:
-        name, mark = table.full_name(namespace), ours[table.name]
+        name, mark = table.full_name(namespace), SchemaMark.of(table, registry.MIGRATIONS)
         if table in missing:
             properties = {schema_mark.PROPERTY: str(mark)}
             ws.tables.create(name, table.schema, description=table.description, properties=properties)
         elif not found[table.name].has(mark):
-            schema_mark.bring_up_to_date(ws, name, table, migrations)
+            schema_mark.bring_up_to_date(ws, name, table, registry.MIGRATIONS)
     return missing
+
+
+def check_not_newer(ws: Workspace, namespace: Namespace) -> dict[str, SchemaMark]:
+    """Return the marks of the platform's tables that exist, by bare name.
+
+    Raises:
+        TableError: If a newer version of the platform wrote one of them, in a way that this one does not know.
+    """
+    marks = ws.tables.properties(namespace.catalog, STAGE_RUNS.full_name(namespace).schema, schema_mark.PROPERTY)
+    return {
+        table.name: schema_mark.check_not_newer(
+            table.full_name(namespace), marks[table.name], SchemaMark.of(table, registry.MIGRATIONS)
+        )
+        for table in TABLES
+        if table.name in marks
+    }

@@ -7,8 +7,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from click.testing import CliRunner
 
 from mlplatform.as_of import parse_as_of
+from mlplatform.cli.main import cli
 from mlplatform.errors import TableError
 from mlplatform.naming import Namespace, ObjectName
 from mlplatform.ops import records, schema_mark
@@ -201,6 +203,11 @@ def test_a_workspace_of_a_newer_platform_is_not_written_to(ws, tmp_path):
     assert "Install that version" in refused.value.hint
     assert versions(ws) == before
     assert ws.tables.list("dev", "tiny") == []
+    for command in ("status", "history"):
+        where = ["--home", str(ws.root), "--use-cases", str(tiny.use_cases)]
+        done = CliRunner().invoke(cli, [command, "tiny", *where])
+        assert isinstance(done.exception, TableError)
+        assert "newer version of the platform (9.0.0)" in done.exception.message
 
 
 def test_a_mark_that_may_not_be_set_stops_nobody(tmp_path, monkeypatch, caplog):
