@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from mlplatform.features import artifacts
 from mlplatform.pipeline import Pipeline
 from mlplatform.refine.spine import LABEL_KNOWN_AT
 from mlplatform.training.label_frame import known_labels
+from tests.support.bounded_runs import CEILING, ceiling_of, open_bounded
 
 if TYPE_CHECKING:
     from mlplatform.protocols.workspace import Workspace
@@ -28,10 +29,17 @@ _NOT_STATE = {"stage_runs", "transactions", "leases"}
 
 @dataclass(frozen=True)
 class Step:
-    """What one run of the pipeline came to."""
+    """What one run of the pipeline came to.
+
+    Attributes:
+        stages: Name, status, and rows in, out and quarantined of each stage.
+        aliases: The model's aliases afterwards.
+        most_collected: Rows of the largest collecting; the homes need not bring the same into the process.
+    """
 
     stages: list[tuple[str, str, int | None, int | None, int | None]]
     aliases: dict[str, int]
+    most_collected: int = field(compare=False)
 
 
 def open_use_case(ws: Workspace, name: str) -> UseCase:
@@ -48,17 +56,18 @@ def bring_data(ws: Workspace, name: str) -> None:
         shutil.copytree(discovery.get(name).folder / "data", landing)
 
 
-def run(ws: Workspace, name: str, as_of: str, only: list[str] | None = None) -> Step:
-    """Run what is due at a time, or the stages named."""
-    bring_data(ws, name)
-    use_case = open_use_case(ws, name)
+def run(ws: Workspace, name: str, as_of: str) -> Step:
+    """Run what is due at a time; no stage may collect more rows than the ceiling, and training and gate take a sample."""
+    use_case = open_bounded(ws, name, CEILING)
     ws.registry.ensure_model(use_case.model)
-    summary = Pipeline(ws, use_case, parse_as_of(as_of)).run(only)
+    with ceiling_of(ws, CEILING):
+        summary = Pipeline(ws, use_case, parse_as_of(as_of)).run()
     stages = [
         (done.stage, done.status, done.result.rows_in, done.result.rows_out, done.result.rows_quarantined)
         for done in summary.stages
     ]
-    return Step(stages, ws.registry.aliases(use_case.model))
+    collected = (done.details.collected for done in summary.stages)
+    return Step(stages, ws.registry.aliases(use_case.model), max(item.largest_rows for item in collected if item))
 
 
 def tables(ws: Workspace, name: str) -> dict[str, pa.Table]:

@@ -13,8 +13,9 @@ from tests.support.bounded_runs import CEILING, MOMENTS, run_bounded
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# Whole pipelines on JVM Spark: minutes each, on two cores.
-pytestmark = pytest.mark.timeout(2400)
+# Whole pipelines on JVM Spark: many minutes each, on two cores. In every run two of them have the same ceiling in
+# test_databricks_pipelines, at one moment.
+pytestmark = [pytest.mark.timeout(2400), pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
@@ -23,10 +24,7 @@ def databricks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HomeProcess
         yield home
 
 
-# One in every run; the others, as long each, with the slow ones.
-@pytest.mark.parametrize(
-    "name", [name if name == "credit_risk" else pytest.param(name, marks=pytest.mark.slow) for name in MOMENTS]
-)
+@pytest.mark.parametrize("name", MOMENTS)
 def test_no_stage_of_a_reference_collects_more_than_the_ceiling(name: str, databricks: HomeProcess) -> None:
     stages = databricks.call(run_bounded, name, MOMENTS[name][:1], CEILING)
     assert {stage.stage for stage in stages} == {*ORDER, "backfill"}

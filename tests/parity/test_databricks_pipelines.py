@@ -10,6 +10,7 @@ import pytest
 
 from tests.parity import pipeline_runs as runs
 from tests.parity.home_process import HomeProcess
+from tests.support.bounded_runs import CEILING
 from tests.support.close_rows import difference
 
 if TYPE_CHECKING:
@@ -67,6 +68,14 @@ def both(
 def test_the_same_stages_count_the_same_rows_and_move_the_same_aliases(both: Both) -> None:
     assert both.steps["databricks"] == both.steps["local"]
     assert both.steps["local"][0].aliases == {"champion": 1}
+
+
+def test_no_stage_collects_more_than_the_ceiling(both: Both) -> None:
+    for (step,) in both.steps.values():
+        assert 0 < step.most_collected <= CEILING
+        # The guard says something only where there are more rows than it lets through.
+        large = {stage for stage, _, rows_in, rows_out, _ in step.stages if max(rows_in or 0, rows_out or 0) > CEILING}
+        assert large >= {"refine", "score"}
 
 
 def test_every_table_holds_the_same_rows(both: Both) -> None:
