@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -272,20 +271,23 @@ class SilverPaid(SilverSignups):
         return {**super().select(), "paid_by": paid_by}
 
 
-def test_a_source_that_declares_a_column_has_it_from_the_next_file_on(ws, tiny, tmp_path):
-    moved = TinyFolder(shutil.copytree(tiny.folder, tmp_path / "tiny"), tiny.rows)
-    for month, how in (("2020-07", "card"), ("2020-08", "bill")):
-        drop = moved.data / "signups" / f"signups_{month}.csv"
+def test_a_source_that_declares_a_column_has_it_from_the_next_file_on(tmp_path):
+    tiny = write_tiny_use_case(tmp_path / "use_cases", months=3, rows_a_month=20)
+    for month, how in (("2020-02", "card"), ("2020-03", "bill")):
+        drop = tiny.data / "signups" / f"signups_{month}.csv"
         head, *lines = drop.read_text(encoding="utf-8").splitlines()
         drop.write_text("\n".join([f"{head},paid_by", *(f"{line},{how}" for line in lines)]) + "\n", encoding="utf-8")
-    run(ws, moved, NOW)
     parts = {"sources": (Paid, Cancellations), "silver": (SilverPaid, SilverCancellations)}
-    Pipeline(ws, use_case(ws, moved, **parts), parse_as_of(LATER)).run(["ingest", "refine"])
-    bronze = ws.tables.to_arrow("dev.tiny.bronze_signups", at_most=10**6).column("paid_by").to_pylist()
-    assert (bronze.count("bill"), bronze.count(None)) == (150, 7 * 150)
-    # What earlier files held is in what was rescued of them.
-    silver = rows(ws, "silver_signups")["paid_by"].to_pylist()
-    assert (silver.count("bill"), silver.count("card"), silver.count(None)) == (150, 150, 6 * 150)
+    with LocalWorkspace.open(root=tmp_path / "home") as ws:
+        run(ws, tiny, "2020-03-01", "ingest", "refine")
+        pipeline = Pipeline(ws, use_case(ws, tiny, **parts), parse_as_of("2020-04-01"))
+        ingested = pipeline.run(["ingest", "refine"]).stages[0]
+        bronze = ws.tables.to_arrow("dev.tiny.bronze_signups", at_most=10**6).column("paid_by").to_pylist()
+        # What earlier files held is in what was rescued of them.
+        silver = rows(ws, "silver_signups")["paid_by"].to_pylist()
+    assert ingested.details.notes == ["bronze_signups has the new column paid_by (string) from now on."]
+    assert (bronze.count("bill"), bronze.count(None)) == (20, 40)
+    assert (silver.count("bill"), silver.count("card"), silver.count(None)) == (20, 20, 20)
 
 
 def test_a_backfill_needs_no_run_before_it(ws, tiny):
