@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pyarrow as pa
 
@@ -56,11 +57,6 @@ def sentences(name: ObjectName, change: Widening) -> Iterator[str]:
         yield f"{name.name}: column {field.name} is {type_name(field.type)} from now on."
     if change.relaxed:
         yield f"{name.name}: {', '.join(change.relaxed)} may be null from now on."
-    yield from unwritten_sentences(name, change)
-
-
-def unwritten_sentences(name: ObjectName, change: Widening) -> Iterator[str]:
-    """Yield which columns a table keeps that are no longer declared."""
     if change.unwritten:
         several = len(change.unwritten) > 1
         yield (
@@ -93,6 +89,6 @@ def with_unwritten(
     return rows.join(held, on=list(keys), how="left")
 
 
-def _columns(fields: Sequence[pa.Field]) -> str:  # type: ignore[type-arg]
+def _columns(fields: Sequence[pa.Field[Any]]) -> str:
     listed = ", ".join(f"{field.name} ({type_name(field.type)})" for field in fields)
     return f"the new column {listed}" if len(fields) == 1 else f"the new columns {listed}"

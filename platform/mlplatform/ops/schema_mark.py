@@ -141,7 +141,9 @@ def bring_up_to_date(ws: Workspace, name: ObjectName, table: RecordTable[Any], m
             ws.tables.set_property(name, PROPERTY, str(mark))
         change = _widen(ws, name, table)
         # Columns that this version does not know are a newer one's, which would look again for its own mark.
-        _mark(ws, name, SchemaMark(ours.number, mark.digest if change.unwritten else ours.digest, platform_version()))
+        digest = mark.digest if change.unwritten else ours.digest
+        if (mark.number, mark.digest) != (ours.number, digest):
+            _mark(ws, name, SchemaMark(ours.number, digest, platform_version()))
 
 
 def _widen(ws: Workspace, name: ObjectName, table: RecordTable[Any]) -> Widening:

@@ -112,7 +112,9 @@ def test_an_older_platform_goes_on_beside_columns_that_it_does_not_know(ws, late
     records.ensure(ws, NS)
     mark = ws.tables.properties("dev", "ops", PROPERTY)["alert_deliveries"]
     monkeypatch.setattr(records, "TABLES", TABLES)
+    before = versions(ws)
     records.ensure(ws, NS)
+    assert versions(ws) == before
     ALERT_DELIVERIES.append(ws, NS, [replace(OLD, alert_id="b")])
     assert sorted(record.alert_id for record in ALERT_DELIVERIES.read(ws, NS)) == ["a", "b"]
     # The newer one's mark stays, so that it need not look again.
