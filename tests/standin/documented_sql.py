@@ -211,10 +211,15 @@ SET_PROPERTIES = seq(words("SET TBLPROPERTIES ("), listed(_PROPERTY), words(")")
 _COLUMN = seq(IDENTIFIER, TYPE, any_of(words("NOT NULL"), seq(words("COMMENT"), TEXT)))
 # sql-ref-syntax-ddl-alter-table-add-column
 ADD_COLUMNS = seq(alt(words("ADD COLUMN"), words("ADD COLUMNS")), words("("), listed(_COLUMN), words(")"))
+# sql-ref-syntax-ddl-alter-table-manage-column, "ALTER COLUMN clause"; TYPE also on the page delta/type-widening
+ALTER_COLUMN = seq(
+    words("ALTER COLUMN"), IDENTIFIER,
+    alt(seq(words("TYPE"), TYPE), seq(words("COMMENT"), TEXT), words("SET NOT NULL"), words("DROP NOT NULL")),
+)  # fmt: skip
 ALTER = seq(
     words("ALTER"),
     alt(
-        seq(words("TABLE"), NAME, alt(ADD_CONSTRAINT, SET_TAGS, UNSET_TAGS, SET_PROPERTIES, ADD_COLUMNS)),
+        seq(words("TABLE"), NAME, alt(ADD_CONSTRAINT, SET_TAGS, UNSET_TAGS, SET_PROPERTIES, ADD_COLUMNS, ALTER_COLUMN)),
         seq(alt(words("VIEW"), words("SCHEMA"), words("VOLUME")), NAME, alt(SET_TAGS, UNSET_TAGS)),
     ),
 )

@@ -23,12 +23,15 @@ def history(use_case: str, options: Options) -> None:
     """
     from mlplatform import discovery
     from mlplatform.naming import Namespace
+    from mlplatform.ops import records
     from mlplatform.ops.records import GATE_DECISIONS
     from mlplatform.reporting.decisions import champions_of, decisions_of
 
     discovery.get(use_case, options.use_cases)
     with options.open(use_case) as ws:
-        events = GATE_DECISIONS.read(ws, Namespace(ws.catalog, use_case, ws.prefix))
+        namespace = Namespace(ws.catalog, use_case, ws.prefix)
+        records.check_not_newer(ws, namespace)
+        events = GATE_DECISIONS.read(ws, namespace)
     if options.as_json:
         output.show_json([asdict(event) for event in events])
         return

@@ -102,10 +102,11 @@ def _next(fact: dict[str, Any], options: Options) -> list[str]:
 
 def _facts(ws: Workspace, name: str) -> dict[str, Any]:
     from mlplatform.naming import Namespace
-    from mlplatform.ops import stage_runs
+    from mlplatform.ops import records, stage_runs
     from mlplatform.ops.records import ALERTS, GATE_DECISIONS
 
     namespace = Namespace(ws.catalog, name, ws.prefix)
+    records.check_not_newer(ws, namespace)
     runs = stage_runs.of_the_cycle(stage_runs.RunLog(ws, namespace).records())
     applied = GATE_DECISIONS.read(ws, namespace, [("event", "=", "applied")])
     newest = runs[-1].as_of if runs else None

@@ -8,15 +8,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar
 
+import pyarrow as pa
 from pydantic import Field
 
-from mlplatform.errors import TableError, UsageError, did_you_mean
+from mlplatform.errors import UsageError, did_you_mean
 from mlplatform.features.compare import compare_rows
 from mlplatform.features.computing import compute
+from mlplatform.features.stored_table import create, lacking, whole_rows
 from mlplatform.features.table import FeatureTable
 from mlplatform.naming import Namespace, ObjectName
 from mlplatform.ops import stage_runs
 from mlplatform.ops.context import StageContext
+from mlplatform.ops.declared_table import sentences, to_compute
 from mlplatform.ops.result import Details, Moment, StageResult
 from mlplatform.ops.stage import Action, Plan, PlannedStage
 from mlplatform.protocols.frames import Frame
@@ -79,7 +82,8 @@ class Backfill(PlannedStage[BackfillDetails]):
 
         Raises:
             UsageError: If the use case has no such table, or the range ends before it starts.
-            TableError: If computed rows repeat a key, or the table has never been computed.
+            TableError: If computed rows repeat a key, the table has never been computed, or cannot be made as wide as
+                declared.
         """
         with self._computed(context) as (rows, inputs):
             plan = self._compared(context, rows, inputs)
@@ -104,13 +108,7 @@ class Backfill(PlannedStage[BackfillDetails]):
         table, end = self._find(context.name)(), context.as_of
         if end < self.start:
             raise UsageError(f"The range ends at {end} before it starts at {self.start}.", hint="Swap --from and --to.")
-        name = context.namespace.features(table.name)
-        existing = context.ws.tables.describe(name).schema.names
-        missing = [column for column in table.schema().names if column not in existing]
-        if missing:
-            raise TableError(
-                f"{name} lacks the declared column(s) {', '.join(missing)}.", hint="Run the stage 'features' first."
-            )
+        lacking(context, table)  # what cannot be written is not computed
         view = WorkspaceAsOf(context.ws, context.namespace, end, allowed=table.inputs, landed_only=False)
         with context.ws.frames.staged(compute(table, view, since=self.start)) as rows:
             yield rows, dict(view.inputs)
@@ -118,11 +116,9 @@ class Backfill(PlannedStage[BackfillDetails]):
     def _compared(self, context: StageContext, rows: Frame, inputs: Mapping[str, int]) -> Plan[BackfillDetails]:
         """Compare the rows with those that the table holds, and return what is to be done while they are there."""
         table, ws = self._find(context.name), context.ws
-        name, time = context.namespace.features(table.name), table.timeseries_column
-        existing = ws.frames.read(
-            name, columns=table().schema().names, filters=[(time, ">=", self.start), (time, "<=", context.as_of)]
-        )
-        found = compare_rows(ws.frames, existing, rows, table.primary_keys, nan_is_null=False)
+        name = context.namespace.features(table.name)
+        with self._held(context) as held:
+            found = compare_rows(ws.frames, held, rows, table.primary_keys, nan_is_null=False)
         details = BackfillDetails.model_validate(
             {
                 "table": name.name,
@@ -143,11 +139,33 @@ class Backfill(PlannedStage[BackfillDetails]):
         text = f"put {found.after} row(s) in place of the {found.before} that {name} holds of the range"
         return Plan(result, (Action(text, lambda: self._replace(context, result, rows)),))
 
+    @contextmanager
+    def _held(self, context: StageContext) -> Iterator[Frame]:
+        """Give the range's rows as the table holds them, in the declared columns: null where one is new."""
+        table, frames = self._find(context.name)(), context.ws.frames
+        name, time = context.namespace.features(table.name), table.timeseries_column
+        change = lacking(context, table)
+        new = {field.name for field in change.added}
+        columns = [column for column in table.schema().names if column not in new]
+        held = frames.read(name, columns=columns, filters=[(time, ">=", self.start), (time, "<=", context.as_of)])
+        if not to_compute(change):
+            yield held
+            return
+        nullable = pa.schema([field.with_nullable(True) for field in table.schema()])
+        with frames.conformed(held, nullable, str(name)) as wide:
+            yield wide
+
     def _replace(self, context: StageContext, result: StageResult[BackfillDetails], rows: Frame) -> None:
         table = self._find(context.name)
         name, details = context.namespace.features(table.name), result.details
         context.progress(f"{name.name}: {details.after} row(s) in place of {details.before}")
-        context.ws.tables.replace_range(name, rows, column=table.timeseries_column, start=self.start, end=context.as_of)
+        change = create(context, table())
+        for text in sentences(name, change):
+            details.note(text)
+        whole = whole_rows(context, table(), rows, change, self.start)
+        context.ws.tables.replace_range(
+            name, whole, column=table.timeseries_column, start=self.start, end=context.as_of
+        )
         result.outputs[str(name)] = context.ws.tables.version(name)
 
     def _find(self, use_case: str) -> type[FeatureTable]:

@@ -11,10 +11,12 @@ from mlplatform.as_of import shown
 from mlplatform.code_digest import code_digest
 from mlplatform.features.adopted import first_computed, was_adopted
 from mlplatform.features.computing import compute
+from mlplatform.features.stored_table import create, whole_rows
 from mlplatform.features.table import FeatureTable
 from mlplatform.naming import Namespace, ObjectName
 from mlplatform.ops import markers
 from mlplatform.ops.context import StageContext
+from mlplatform.ops.declared_table import sentences, to_compute
 from mlplatform.ops.result import StageResult
 from mlplatform.ops.stage import Stage
 from mlplatform.refine import freshness
@@ -50,9 +52,9 @@ class Features(Stage[FeaturesDetails]):
         return tuple(names.features(table.name) for table in self.tables)
 
     def create_tables(self, context: StageContext) -> None:
-        """Create all feature tables if they do not exist."""
+        """Create all feature tables that do not exist, and make the others as wide as declared."""
         for table in self.tables:
-            _create(context, table())
+            create(context, table())
 
     def run(self, context: StageContext) -> StageResult[FeaturesDetails]:
         """Bring all feature tables up to `as_of`."""
@@ -67,21 +69,9 @@ class Features(Stage[FeaturesDetails]):
         return result
 
 
-def _create(context: StageContext, table: FeatureTable) -> ObjectName:
-    name = context.namespace.features(table.name)
-    context.ws.fe.create_table(
-        name=str(name),
-        primary_keys=list(table.primary_keys),
-        timeseries_column=table.timeseries_column,
-        schema=table.schema(),
-        description=table.description,
-    )
-    return name
-
-
 def _compute_new(context: StageContext, table: FeatureTable, result: StageResult[FeaturesDetails]) -> None:
-    name = _create(context, table)
-    fresh = freshness.check(context, NAME, name, table.inputs, code_digest(type(table)))
+    name, change = context.namespace.features(table.name), create(context, table)
+    fresh = freshness.check(context, NAME, name, table.inputs, code_digest(type(table)), anew=to_compute(change))
     result.details.keep_computed(name, fresh.marker)
     if not fresh.unchanged:
         view = view_at(context, allowed=table.inputs)
@@ -92,14 +82,17 @@ def _compute_new(context: StageContext, table: FeatureTable, result: StageResult
         # Computed once: what is counted and checked is what is written.
         with context.ws.frames.staged(compute(table, view, since)) as rows:
             result.inputs.update(view.inputs)
-            count, start = context.ws.frames.count(rows), since or _ALWAYS
+            count, start, time = context.ws.frames.count(rows), since or _ALWAYS, table.timeseries_column
+            whole = whole_rows(context, table, rows, change, since)
             if fresh.since is None and start <= context.as_of:
                 # Everything anew (other code, say): what it no longer gives must go.
-                time = table.timeseries_column
-                context.ws.tables.replace_range(name, rows, column=time, start=start, end=context.as_of)
+                context.ws.tables.replace_range(name, whole, column=time, start=start, end=context.as_of)
             elif count:
-                context.ws.fe.write_table(name=str(name), df=rows, mode="merge")
+                context.ws.fe.write_table(name=str(name), df=whole, mode="merge")
         result.rows_out = (result.rows_out or 0) + count
+        if fresh.since is None:
+            for text in sentences(name, change):
+                result.details.note(text)
         if fresh.lost:
             text = f"{name.name} was gone, or another table lay in its place: computed whole, {count} row(s)."
             if first is None and was_adopted(context, name):

@@ -20,8 +20,10 @@ from mlplatform.ingest.source import Source
 from mlplatform.naming import Namespace, ObjectName
 from mlplatform.ops import markers
 from mlplatform.ops.context import StageContext
+from mlplatform.ops.declared_table import declare, sentences
 from mlplatform.ops.result import Details, StageResult
 from mlplatform.ops.stage import Stage
+from mlplatform.protocols.tables import Widening
 
 NAME = "ingest"
 # The clock of the storage may differ from that of the machine that records runs.
@@ -80,12 +82,12 @@ class Ingest(Stage[IngestDetails]):
         return result
 
 
-def _create(context: StageContext, source: Source) -> tuple[ObjectName, ObjectName]:
-    tables, namespace = context.ws.tables, context.namespace
+def _create(context: StageContext, source: Source) -> tuple[ObjectName, ObjectName, Widening]:
+    ws, namespace = context.ws, context.namespace
     bronze, quarantine = namespace.bronze(source.name), namespace.quarantine(source.name)
-    tables.create(bronze, source.bronze_schema(), description=source.description)
-    tables.create(quarantine, quarantine_schema(), description=f"Rows of {source.name} that could not go on")
-    return bronze, quarantine
+    change = declare(ws, bronze, source.bronze_schema(), description=source.description)
+    declare(ws, quarantine, quarantine_schema(), description=f"Rows of {source.name} that could not go on")
+    return bronze, quarantine, change
 
 
 class _Ingestion:
@@ -100,7 +102,9 @@ class _Ingestion:
         result: StageResult[IngestDetails],
     ) -> None:
         self._context, self._source, self._refined_into, self._result = context, source, refined_into, result
-        self._bronze, self._quarantine = _create(context, source)
+        self._bronze, self._quarantine, change = _create(context, source)
+        for text in sentences(self._bronze, change) if change else ():
+            result.details.note(text)
         self._folder = dealt_out(context, source, landing)
         self._landing = open_landing(context, source, self._folder)
 

@@ -24,6 +24,7 @@ from mlplatform.monitoring.late_labels import LABEL as KNOWN_LABEL
 from mlplatform.monitoring.late_labels import labelled_predictions, looked_at_since
 from mlplatform.naming import CHAMPION, Namespace, ObjectName
 from mlplatform.ops.context import StageContext
+from mlplatform.ops.declared_table import declare
 from mlplatform.protocols.operations import InferenceProfile
 from mlplatform.protocols.registry import ModelVersion
 from mlplatform.protocols.workspace import Workspace
@@ -54,7 +55,8 @@ def create_tables(ws: Workspace, namespace: Namespace, spine: LabelSpine) -> Non
     )
     descriptions = ("The champion's predictions, with the labels known by now", "The champion's holdout")
     for name, description in zip(tables(ws, namespace), descriptions, strict=False):
-        ws.tables.create(
+        declare(
+            ws,
             name,
             schema,
             primary_keys=(*spine.primary_keys, VERSION),

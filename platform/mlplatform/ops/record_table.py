@@ -55,7 +55,7 @@ class RecordTable(Generic[R]):
     """One of the platform's own tables.
 
     Mappings and lists are stored as JSON text, in which numbers that are not finite are null. A column that a table
-    made by an earlier version does not have reads as the field's default.
+    made by an earlier version does not have reads as the field's default, and so do the rows from before the column.
 
     Attributes:
         name: The table's name in the schema `ops`.
@@ -82,6 +82,10 @@ class RecordTable(Generic[R]):
     def _json(self) -> frozenset[str]:
         hints = typing.get_type_hints(self.record)
         return frozenset(name for name, hint in hints.items() if _is_json(_without_none(hint)[0]))
+
+    @cached_property
+    def _required(self) -> frozenset[str]:
+        return frozenset(field.name for field in self.schema if not field.nullable)
 
     def full_name(self, namespace: Namespace) -> ObjectName:
         """Return the table's three-level name."""
@@ -164,9 +168,11 @@ class RecordTable(Generic[R]):
                 continue
             value = row[item.name]
             if item.name in self._json:
-                if value is None and _has_default(item):
+                if value is None and has_default(item):
                     continue
                 value = json.loads(value) if value else value
+            elif value is None and item.name in self._required and has_default(item):
+                continue  # the column came after the row
             values[item.name] = parse_as_of(value) if isinstance(value, datetime) else value
         return self.record(**values)
 
@@ -214,5 +220,6 @@ def _is_json(kind: Any) -> bool:
     return isinstance(origin, type) and issubclass(origin, Mapping | list | tuple)
 
 
-def _has_default(item: Field[Any]) -> bool:
+def has_default(item: Field[Any]) -> bool:
+    """Tell whether a field of a record need not be given."""
     return item.default is not MISSING or item.default_factory is not MISSING

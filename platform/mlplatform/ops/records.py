@@ -7,7 +7,10 @@ from datetime import datetime
 from typing import Any
 
 from mlplatform.naming import Namespace
+from mlplatform.ops import schema_mark
+from mlplatform.ops.migrations import registry
 from mlplatform.ops.record_table import RecordTable, noted
+from mlplatform.ops.schema_mark import SchemaMark
 from mlplatform.protocols.workspace import Workspace
 
 
@@ -202,9 +205,43 @@ TABLES: tuple[RecordTable[Any], ...] = (
 
 
 def ensure(ws: Workspace, namespace: Namespace) -> list[RecordTable[Any]]:
-    """Create the platform's tables of this environment where they are missing; return the tables that were created."""
-    existing = set(ws.tables.list(namespace.catalog, STAGE_RUNS.full_name(namespace).schema))
-    missing = [table for table in TABLES if table.name not in existing]
-    for table in missing:
-        ws.tables.create(table.full_name(namespace), table.schema, description=table.description)
+    """Give the platform's tables of this environment the schema that this version writes, and create those missing.
+
+    Where nothing is to be done, it costs what a list of the tables costs: no table is read.
+
+    Args:
+        ws: The workspace.
+        namespace: The use case's.
+
+    Returns:
+        The tables that were created.
+
+    Raises:
+        TableError: If a newer version of the platform wrote one of them, or one cannot be changed so.
+    """
+    found = check_not_newer(ws, namespace)
+    missing = [table for table in TABLES if table.name not in found]
+    for table in TABLES:
+        name, mark = table.full_name(namespace), SchemaMark.of(table, registry.MIGRATIONS)
+        if table in missing:
+            properties = {schema_mark.PROPERTY: str(mark)}
+            ws.tables.create(name, table.schema, description=table.description, properties=properties)
+        elif not found[table.name].has(mark):
+            schema_mark.bring_up_to_date(ws, name, table, registry.MIGRATIONS)
     return missing
+
+
+def check_not_newer(ws: Workspace, namespace: Namespace) -> dict[str, SchemaMark]:
+    """Return the marks of the platform's tables that exist, by bare name.
+
+    Raises:
+        TableError: If a newer version of the platform wrote one of them, in a way that this one does not know.
+    """
+    marks = ws.tables.properties(namespace.catalog, STAGE_RUNS.full_name(namespace).schema, schema_mark.PROPERTY)
+    return {
+        table.name: schema_mark.check_not_newer(
+            table.full_name(namespace), marks[table.name], SchemaMark.of(table, registry.MIGRATIONS)
+        )
+        for table in TABLES
+        if table.name in marks
+    }

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Generic
 
 from mlplatform.naming import Namespace
 from mlplatform.ops.record_table import MOST_RECORDS
 from mlplatform.ops.records import STAGE_RUNS, StageRecord
 from mlplatform.ops.result import D, Details, StageResult
+from mlplatform.ops.schema_mark import platform_version
 from mlplatform.protocols.tables import Filter
 from mlplatform.protocols.workspace import Workspace
 
@@ -237,11 +237,3 @@ def of_the_cycle(records: Iterable[StageRecord]) -> list[StageRecord]:
 def utc_now() -> datetime:
     """Return the wall clock, for records only: never for data."""
     return datetime.now(UTC)
-
-
-def platform_version() -> str:
-    """Return the installed version of this library."""
-    try:
-        return version("mlplatform")
-    except PackageNotFoundError:
-        return "0+unknown"

@@ -58,7 +58,7 @@ def check_same_declaration(
             f"  there:    keys {list(existing.primary_keys)}, timeseries {existing.timeseries_column}, "
             f"columns {_shape(existing.schema)}\n"
             f"  declared: keys {list(primary_keys)}, timeseries {timeseries_column}, columns {_shape(schema)}",
-            hint="Drop the table, or declare it as it is.",
+            hint="Declare it as it is, or make it as wide as the declaration with ws.tables.widen.",
         )
 
 

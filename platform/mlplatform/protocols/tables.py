@@ -76,6 +76,27 @@ class WriteResult:
 
 
 @dataclass(frozen=True)
+class Widening:
+    """What a table lacks to be as wide as a declaration; true if that is anything.
+
+    Attributes:
+        added: New columns; rows that exist read null in them.
+        retyped: Columns with the wider type that they are declared with.
+        relaxed: Columns that may be null from now on.
+        unwritten: Columns that the table has and the declaration does not: they stay, and new rows read null in them.
+    """
+
+    added: tuple[pa.Field[Any], ...] = ()
+    retyped: tuple[pa.Field[Any], ...] = ()
+    relaxed: tuple[str, ...] = ()
+    unwritten: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        """Tell whether the table is to be changed at all."""
+        return bool(self.added or self.retyped or self.relaxed)
+
+
+@dataclass(frozen=True)
 class Transaction:
     """Makes an append happen exactly once: a table takes each (application id, version) only once, in rising order."""
 
@@ -107,11 +128,68 @@ class Tables(Protocol):
         primary_keys: Sequence[str] = (),
         timeseries_column: str | None = None,
         description: str = "",
+        properties: Mapping[str, str] | None = None,
     ) -> TableInfo:
         """Create an empty table; the same declaration again returns the existing table.
 
+        Args:
+            name: The table.
+            schema: Its columns; keys are never null, whatever is declared.
+            primary_keys: Its keys, the timeseries column among them where it is one.
+            timeseries_column: The column that says when a row was known.
+            description: The table's comment.
+            properties: Properties of the platform's own that a new table begins with, see `set_property`.
+
         Raises:
-            TableError: If a table of that name exists with another declaration.
+            TableError: If a table of that name exists with another declaration; `widen` is for that.
+        """
+        ...
+
+    def widen(
+        self,
+        name: ObjectName | str,
+        schema: pa.Schema,
+        *,
+        primary_keys: Sequence[str] = (),
+        timeseries_column: str | None = None,
+    ) -> Widening:
+        """Make a table as wide as a declaration; its rows, keys, tags, description and history stay.
+
+        Columns are added, with their comments, and take wider types; where that is declared, they may be null from now
+        on. A column that is no longer declared stays as it is. The same again changes nothing.
+
+        New columns come in one commit. Wider types cost more: at home all rows are written anew, in one commit with all
+        else. On Databricks, which changes the type alone, each column is a commit, as is each that may be null.
+
+        Args:
+            name: The table.
+            schema: All columns that are declared.
+            primary_keys: The keys that are declared.
+            timeseries_column: The timeseries column that is declared.
+
+        Returns:
+            What was changed, and which columns are no longer declared.
+
+        Raises:
+            TableError: If the table does not exist, or the declaration is no wider one: it has other keys, a type that
+                does not hold all values, a new column that may not be null, or lacks one that may not.
+            UnavailableError: If other writers kept winning.
+        """
+        ...
+
+    def properties(self, catalog: str, schema: str, key: str) -> dict[str, str]:
+        """Return a property of the platform's own of all tables of a schema: bare name -> value, empty without one.
+
+        It costs what `list` costs; there is no table where the schema does not exist.
+        """
+        ...
+
+    def set_property(self, name: ObjectName | str, key: str, value: str) -> None:
+        """Set a property of the platform's own, kept with the table in Delta's log: no tag, and nothing for people.
+
+        Raises:
+            TableError: If the table does not exist.
+            UnavailableError: If other writers kept winning.
         """
         ...
 

@@ -72,7 +72,9 @@ class Freshness:
     lost: bool = False
 
 
-def check(context: StageContext, stage: str, table: ObjectName, inputs: Sequence[str], digest: str) -> Freshness:
+def check(
+    context: StageContext, stage: str, table: ObjectName, inputs: Sequence[str], digest: str, *, anew: bool = False
+) -> Freshness:
     """Compare a table's inputs with what they were when the stage last computed it.
 
     A row counts as new if it came in a later batch, became known, or became available, since. What was known before the
@@ -85,6 +87,7 @@ def check(context: StageContext, stage: str, table: ObjectName, inputs: Sequence
         table: The computed table.
         inputs: Bare names of the silver tables it is computed from.
         digest: Of the code and settings that compute it: when they change, everything is computed again.
+        anew: Everything is computed again, whatever the digest says.
     """
     batches: dict[str, int] = {}
     ids: dict[str, str] = {}
@@ -117,7 +120,7 @@ def check(context: StageContext, stage: str, table: ObjectName, inputs: Sequence
             filters = _known(context, known_at)
             batches[name] = context.ws.tables.largest(full_name, BATCH, filters=filters) or 0
     marker = ComputedMarker(as_of=context.as_of, batches=batches, code=digest, inputs=ids)
-    if last is None or has_changed(last.code, digest):
+    if last is None or anew or has_changed(last.code, digest):
         return Freshness(since=None, unchanged=False, marker=marker, lost=lost)
     if context.as_of <= last.as_of and not earliest:
         # All that was known by now has been computed; the later marker stays the one to compare with.

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from mlplatform.code_digest import code_digest
-from mlplatform.naming import ObjectName
 from mlplatform.ops import markers
 from mlplatform.ops.context import StageContext
+from mlplatform.ops.declared_table import declare, sentences, to_compute, with_unwritten
 from mlplatform.ops.result import StageResult
+from mlplatform.protocols.tables import Widening
 from mlplatform.refine import freshness
 from mlplatform.refine.as_of_view import WorkspaceAsOf, view_at
 from mlplatform.refine.details import RefineDetails
@@ -51,17 +52,16 @@ class GoldTable:
         """The table's comment."""
         return self.spine.description if self.name == SPINE else f"Label {self.spine.label} and when it became known"
 
-    def create(self, context: StageContext) -> ObjectName:
-        """Create the table if it does not exist; return its name."""
-        table = context.namespace.gold(self.name)
-        context.ws.tables.create(
-            table,
+    def create(self, context: StageContext) -> Widening:
+        """Create the table, or make it as wide as declared; return what changed about it."""
+        return declare(
+            context.ws,
+            context.namespace.gold(self.name),
             self.schema,
             primary_keys=self.spine.primary_keys,
             timeseries_column=self.known_at,
             description=self.description,
         )
-        return table
 
     def rows(self, view: WorkspaceAsOf, since: datetime | None) -> DataFrame:
         """Return the rows known in [since, the view's time], not computed yet; since None: all known by then."""
@@ -92,8 +92,9 @@ def refine_gold(context: StageContext, gold: GoldTable, result: StageResult[Refi
         gold: The table.
         result: What the stage did so far; added to.
     """
-    spine, table = gold.spine, gold.create(context)
-    fresh = freshness.check(context, NAME, table, spine.inputs, spine_digest(spine))
+    spine, table = gold.spine, context.namespace.gold(gold.name)
+    change = gold.create(context)
+    fresh = freshness.check(context, NAME, table, spine.inputs, spine_digest(spine), anew=to_compute(change))
     result.details.keep_computed(table, fresh.marker)
     changed = False
     if not fresh.unchanged:
@@ -104,9 +105,15 @@ def refine_gold(context: StageContext, gold: GoldTable, result: StageResult[Refi
             result.inputs.update(view.inputs)
             if count or fresh.since is None:
                 context.progress(f"{table.name}: {count} row(s)")
-                # Everything anew (other code or settings): what it no longer gives must go.
-                write = context.ws.tables.overwrite if fresh.since is None else context.ws.tables.merge
-                changed = bool(write(table, rows).rows)
+                if fresh.since is None:
+                    # Everything anew (other code or settings): what it no longer gives must go.
+                    whole = with_unwritten(context.ws, table, rows, spine.primary_keys, change)
+                    changed = bool(context.ws.tables.overwrite(table, whole).rows)
+                else:
+                    changed = bool(context.ws.tables.merge(table, rows).rows)
+        if fresh.since is None:
+            for text in sentences(table, change):
+                result.details.note(text)
         if fresh.lost:
             again = f"computed whole, {count} row(s)"
             result.details.note(f"{table.name} was gone, or another table lay in its place: {again}.")

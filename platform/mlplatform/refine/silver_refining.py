@@ -13,9 +13,10 @@ from mlplatform.ingest.quarantine import MALFORMED, REASON, LargeQuarantine, qua
 from mlplatform.naming import Namespace, ObjectName
 from mlplatform.ops import markers
 from mlplatform.ops.context import StageContext
+from mlplatform.ops.declared_table import declare, sentences, to_compute, with_unwritten
 from mlplatform.ops.result import StageResult
 from mlplatform.protocols.frames import Frame
-from mlplatform.protocols.tables import Transaction
+from mlplatform.protocols.tables import Transaction, Widening
 from mlplatform.refine.details import RefineDetails, RefinedMarker
 from mlplatform.refine.fates import FateCounts, Fates, as_duplicates, fates
 from mlplatform.refine.landed_rows import LandedRows
@@ -29,10 +30,11 @@ def tables_of(silver: type[SilverTable], names: Namespace) -> tuple[ObjectName, 
     return names.silver(silver.name), names.quarantine(silver.name)
 
 
-def create_silver(context: StageContext, silver: SilverTable) -> None:
-    """Create a silver table and its quarantine if they do not exist."""
+def create_silver(context: StageContext, silver: SilverTable) -> Widening:
+    """Create a silver table and its quarantine, or make them as wide as declared; return what changed about silver."""
     target, quarantine = tables_of(type(silver), context.namespace)
-    context.ws.tables.create(
+    change = declare(
+        context.ws,
         target,
         silver.schema(),
         primary_keys=silver.primary_keys,
@@ -40,7 +42,8 @@ def create_silver(context: StageContext, silver: SilverTable) -> None:
         description=silver.description,
     )
     description = f"Rows of {silver.name} that could not go on"
-    context.ws.tables.create(quarantine, quarantine_schema(), description=description)
+    declare(context.ws, quarantine, quarantine_schema(), description=description)
+    return change
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ class SilverRefining:
     """
 
     def __init__(self, context: StageContext, silver: SilverTable, result: StageResult[RefineDetails]) -> None:
-        """Look at what exists; nothing is written but tables that do not.
+        """Look at what exists; nothing is written but tables that do not, and columns that are new.
 
         Args:
             context: The run.
@@ -81,7 +84,7 @@ class SilverRefining:
         self._context, self._silver, self._result = context, silver, result
         self._tables, self._frames = context.ws.tables, context.ws.frames
         self._target, self._quarantine = tables_of(type(silver), context.namespace)
-        create_silver(context, silver)
+        self._widening = create_silver(context, silver)
         self._digest = silver.digest()
         # Looked at before anything is written: what is there now is what the last run left, or it is not.
         self._lost = markers.lost(context, NAME, self._target)
@@ -89,7 +92,7 @@ class SilverRefining:
         run = markers.last(context, NAME, self._target, RefineDetails)
         self._marker = run.details.refined.get(self._target.name) if run is not None else None
         self._largest: int = self._tables.largest(self._target, BATCH) or 0
-        self._changed = self._refined_otherwise()
+        self._changed = to_compute(self._widening) or self._refined_otherwise()
         # By what a run refined that did not come to its record, nobody knows.
         self._unrecorded = run is None
         self._whole = self._lost or self._changed or (self._unrecorded and self._largest > 0)
@@ -211,7 +214,8 @@ class SilverRefining:
         Silver first: that it holds none of the batches on record is how the next run knows that this one was killed.
         """
         good = self._batch_of(rows.good)
-        self._tables.overwrite(self._target, good, where={FILE: files}, transactions=self._marks(waiting))
+        whole = with_unwritten(self._context.ws, self._target, good, [FILE, ROW], self._widening)
+        self._tables.overwrite(self._target, whole, where={FILE: files}, transactions=self._marks(waiting))
         self._put_in_quarantine(rows.bad, files)
 
     def _put_in_quarantine(self, bad: Frame, files: list[str]) -> None:
@@ -250,6 +254,8 @@ class SilverRefining:
 
     def _say_whole(self, counts: FateCounts, files: list[str]) -> None:
         details = self._result.details
+        for text in sentences(self._target, self._widening):
+            details.note(text)
         if self._quarantine_lost:
             details.note(f"{self._quarantine.name} was gone: {counts.quarantined} row(s) are in it again.")
         details.note(
@@ -260,7 +266,7 @@ class SilverRefining:
     def _why_whole(self) -> str:
         if self._lost:
             return "was gone, or another table lay in its place"
-        if self._marker is not None and has_changed(self._marker.code, self._digest):
+        if to_compute(self._widening) or (self._marker is not None and has_changed(self._marker.code, self._digest)):
             return "is declared otherwise than before"
         return "holds rows of a run that did not complete"
 

@@ -9,7 +9,7 @@ from typing import Any
 from mlplatform.config.settings import UseCaseSettings
 from mlplatform.gate.checks.base import Evidence
 from mlplatform.gate.decision import Decision
-from mlplatform.ops.stage_runs import platform_version
+from mlplatform.ops.schema_mark import platform_version
 from mlplatform.reporting import plots_evidence
 from mlplatform.reporting.report import environment
 

@@ -13,7 +13,7 @@ from mlplatform.monitoring.details import MonitorDetails
 from mlplatform.monitoring.performance_metrics import COVERAGE
 from mlplatform.monitoring.retrain import RetrainDetails
 from mlplatform.naming import CHAMPION, Namespace
-from mlplatform.ops import stage_runs
+from mlplatform.ops import records, stage_runs
 from mlplatform.ops.record_table import MOST_RECORDS
 from mlplatform.ops.records import (
     ALERTS,
@@ -25,6 +25,7 @@ from mlplatform.ops.records import (
     PerformanceRecord,
     StageRecord,
 )
+from mlplatform.ops.schema_mark import platform_version
 from mlplatform.ops.stage_runs import as_run
 from mlplatform.protocols.frames import Frame
 from mlplatform.protocols.tables import Filter
@@ -190,8 +191,9 @@ def gather(ws: Workspace, namespace: Namespace, spine: LabelSpine, settings: Use
 
     Raises:
         ConfigError: If the settings name an unknown metric.
-        TableError: If a table of the use case is not what the platform writes.
+        TableError: If a table of the use case is not what the platform writes, or a newer version wrote the platform's.
     """
+    records.check_not_newer(ws, namespace)
     events = GATE_DECISIONS.read(ws, namespace)
     stages = tuple(stage_runs.of_the_cycle(STAGE_RUNS.newest(ws, namespace, MOST_RECORDS)))
     decisions = decisions_of(events)
@@ -217,7 +219,7 @@ def gather(ws: Workspace, namespace: Namespace, spine: LabelSpine, settings: Use
         gate_floor=settings.gate.floor,
         margin=settings.gate.margin,
         max_psi=settings.monitoring.max_psi,
-        platform_version=stage_runs.platform_version(),
+        platform_version=platform_version(),
         steps=tuple(
             _step(moment, stages, decisions, performance, drift, outcomes.scored) for moment in sorted(moments)
         ),

@@ -13,6 +13,7 @@ from mlplatform.features.scoring import UNMATCHED_TABLES
 from mlplatform.features.training_set import PREDICTION
 from mlplatform.naming import CHAMPION, Namespace
 from mlplatform.ops.context import StageContext
+from mlplatform.ops.declared_table import declare
 from mlplatform.ops.stage_runs import utc_now
 from mlplatform.protocols import feature_client
 from mlplatform.protocols.feature_client import ReasonCodes
@@ -58,9 +59,10 @@ def prediction_schema(spine: LabelSpine) -> pa.Schema:
 
 
 def create_tables(ws: Workspace, namespace: Namespace, spine: LabelSpine) -> None:
-    """Create the table of predictions, and the view of the latest, where they are missing."""
+    """Create the table of predictions, or make it as wide as today's, and the view of the latest."""
     predictions = namespace.gold(PREDICTIONS)
-    ws.tables.create(
+    declare(
+        ws,
         predictions,
         prediction_schema(spine),
         primary_keys=(*spine.primary_keys, "model_version"),

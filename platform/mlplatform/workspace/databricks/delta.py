@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from mlplatform.errors import UnavailableError
 from mlplatform.naming import ObjectName
+from mlplatform.workspace.databricks.literals import literal
 from mlplatform.workspace.databricks.spark_errors import is_conflict, translated_spark
-from mlplatform.workspace.databricks.table_metadata import newest_version
+from mlplatform.workspace.databricks.table_metadata import OWN, newest_version
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -116,6 +117,14 @@ def replace_rows(name: ObjectName, rows: DataFrame, condition: str, *, mark: str
 
 def _once(token: str) -> dict[str, str]:
     return {"txnAppId": token, "txnVersion": "1"} if token else {}
+
+
+def set_property(unity: Unity, name: ObjectName, key: str, value: str) -> None:
+    """Set a property of the platform's own."""
+    clause = f"SET TBLPROPERTIES ({literal(f'{OWN}{key}')} = {literal(value)})"
+    retrying_conflicts(
+        f"Setting the property {key} of {name}", lambda: unity.spark.sql(f"ALTER TABLE {name.sql} {clause}")
+    )
 
 
 def retrying_conflicts(doing: str, commit: Callable[[], T]) -> T:

@@ -1,17 +1,16 @@
-"""Merging rows into a Delta table through Spark: by its keys, with columns added first."""
+"""Merging rows into a Delta table through Spark: by its keys."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from mlplatform.naming import ObjectName, quote
 from mlplatform.workspace.databricks import delta
 from mlplatform.workspace.databricks.spark_frames import spark_name
-from mlplatform.workspace.databricks.table_metadata import NAME_MAPPING, needs_mapping
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -55,17 +54,3 @@ def merge_rows(unity: Unity, name: ObjectName, rows: DataFrame, schema: pa.Schem
     finally:
         unity.spark.catalog.dropTempView(view)
     return int(result[0]["num_affected_rows"])
-
-
-def add_columns(unity: Unity, name: ObjectName, fields: Sequence[pa.Field[Any]]) -> None:
-    """Add columns, which may be null."""
-    if needs_mapping(fields):
-        delta.retrying_conflicts(
-            f"Adding columns to {name}",
-            lambda: unity.spark.sql(f"ALTER TABLE {name.sql} SET TBLPROPERTIES ({NAME_MAPPING})"),
-        )
-    if fields:
-        columns = ", ".join(f"{quote(field.name)} {spark_name(field.type)}" for field in fields)
-        delta.retrying_conflicts(
-            f"Adding columns to {name}", lambda: unity.spark.sql(f"ALTER TABLE {name.sql} ADD COLUMNS ({columns})")
-        )

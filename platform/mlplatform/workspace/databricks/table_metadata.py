@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 _WITH_STATISTICS = 32
 _CLUSTER_COLUMNS = 4
 # Unity Catalog's TIMESERIES is for key columns only: a time that is no key is kept among the table's properties.
-_TIMESERIES = "mlplatform.timeseries_column"
+OWN = "mlplatform."
+_TIMESERIES = f"{OWN}timeseries_column"
 # How long `VERSION AS OF` works at least: the log's default, and the files as long as the log.
 _RETENTION = {key: interval(30) for key in (retention.FILES, retention.own(retention.FILES))}
 # Parquet has no columns with these in their names; Delta then keeps the names apart from the files, as a CSV's header
@@ -79,6 +80,22 @@ def list_tables(unity: Unity, catalog: str, schema: str) -> list[str]:
             return retrying(ask)
         except NotFound:
             return []
+
+
+def properties(unity: Unity, catalog: str, schema: str, key: str) -> dict[str, str]:
+    """Return a property of the platform's own of all tables of a schema; empty where a table does not have it."""
+    from databricks.sdk.errors import NotFound
+
+    def ask() -> dict[str, str]:
+        tables = unity.client.tables.list(catalog, schema, omit_columns=True)
+        found = {str(t.name): t.properties or {} for t in tables if "VIEW" not in str(t.table_type)}
+        return {name: str(found[name].get(f"{OWN}{key}", "")) for name in sorted(found)}
+
+    with translated(f"Listing the tables of {catalog}.{schema}", TableError):
+        try:
+            return retrying(ask)
+        except NotFound:
+            return {}
 
 
 def schema_of(unity: Unity, name: ObjectName | str) -> pa.Schema:
@@ -193,6 +210,7 @@ def create_table(
     cluster_by: Sequence[str],
     description: str,
     timeseries: str | None = None,
+    own: Mapping[str, str] | None = None,
 ) -> None:
     """Create an empty table, clustered by its keys, if it does not exist.
 
@@ -203,19 +221,21 @@ def create_table(
         cluster_by: Its keys.
         description: Its comment.
         timeseries: The column of the time, where it is no key.
+        own: Properties of the platform's own.
 
     Raises:
         TableError: If a type is none of Delta's, or it may not be created.
     """
     if exists(unity, name):
         return  # asked first: whoever only writes to it may not create any
-    columns = ", ".join(_column(field) for field in schema)
+    columns = ", ".join(map(column_sql, schema))
     usable = [key for key in cluster_by if schema.get_field_index(key) < _WITH_STATISTICS and _clusters(schema, key)]
     clause = f" CLUSTER BY ({', '.join(quote(key) for key in usable[:_CLUSTER_COLUMNS])})" if usable else ""
     comment = f" COMMENT {literal(description)}" if description else ""
-    properties = [f"{literal(key)} = {literal(value)}" for key, value in _RETENTION.items()]
+    kept = {**_RETENTION, **{f"{OWN}{key}": value for key, value in (own or {}).items()}}
     if timeseries:
-        properties.append(f"{literal(_TIMESERIES)} = {literal(timeseries)}")
+        kept[_TIMESERIES] = timeseries
+    properties = [f"{literal(key)} = {literal(value)}" for key, value in kept.items()]
     if needs_mapping(schema):
         properties.append(NAME_MAPPING)
     make_schema(unity, name)
@@ -262,7 +282,8 @@ def _names(field: pa.Field[Any]) -> Iterator[str]:
         yield from _names(field.type.field(at))
 
 
-def _column(field: pa.Field[Any]) -> str:
+def column_sql(field: pa.Field[Any]) -> str:
+    """Return a column as it stands in `CREATE TABLE` and `ADD COLUMNS`: name, type, whether it may be null, comment."""
     comment = (field.metadata or {}).get(b"comment", b"").decode()
     parts = [quote(field.name), spark_name(field.type), "" if field.nullable else "NOT NULL"]
     return " ".join(filter(None, [*parts, f"COMMENT {literal(comment)}" if comment else ""]))

@@ -25,11 +25,12 @@ from mlplatform.protocols.table_checks import (
     raise_for_outside,
     replaces,
 )
-from mlplatform.protocols.tables import Filter, TableInfo, Transaction, WriteResult
+from mlplatform.protocols.tables import Filter, TableInfo, Transaction, Widening, WriteResult
+from mlplatform.protocols.widening import widening
 from mlplatform.workspace.databricks import delta, latest_view, table_metadata
 from mlplatform.workspace.databricks.frames import DatabricksFrames
 from mlplatform.workspace.databricks.literals import time_literal
-from mlplatform.workspace.databricks.merge import add_columns, merge_rows
+from mlplatform.workspace.databricks.merge import merge_rows
 from mlplatform.workspace.databricks.replaced_values import check_replacement, values_condition
 from mlplatform.workspace.databricks.spark_errors import translated_spark
 from mlplatform.workspace.databricks.spark_frames import (
@@ -39,6 +40,7 @@ from mlplatform.workspace.databricks.spark_frames import (
     spark_or_arrow,
 )
 from mlplatform.workspace.databricks.transactions import Ledger
+from mlplatform.workspace.databricks.widening import add_columns, apply
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -78,6 +80,7 @@ class DatabricksTables:
         primary_keys: Sequence[str] = (),
         timeseries_column: str | None = None,
         description: str = "",
+        properties: Mapping[str, str] | None = None,
     ) -> TableInfo:
         """Create an empty table and its schema, or return the existing one if it was declared in the same way.
 
@@ -89,13 +92,42 @@ class DatabricksTables:
         parsed = ObjectName.parse(name)
         keyed = table_metadata.normalised(keyed_schema(name, schema, primary_keys, timeseries_column))
         apart = timeseries_column if timeseries_column not in primary_keys else None
-        table_metadata.create_table(self._unity, parsed, keyed, primary_keys, description, apart)
+        table_metadata.create_table(self._unity, parsed, keyed, primary_keys, description, apart, properties)
         info = self.describe(parsed)
-        if primary_keys and not info.primary_keys and info.schema.names == keyed.names:
+        if _lacks_key(info, keyed, primary_keys):
             table_metadata.add_primary_key(self._unity, parsed, primary_keys, timeseries_column)
             info = self.describe(parsed)
         check_same_declaration(info, keyed, primary_keys, timeseries_column)
         return info
+
+    def widen(
+        self,
+        name: ObjectName | str,
+        schema: pa.Schema,
+        *,
+        primary_keys: Sequence[str] = (),
+        timeseries_column: str | None = None,
+    ) -> Widening:
+        """Make a table as wide as a declaration, without writing a row; as `create`, it adds a key that is missing."""
+        parsed = ObjectName.parse(name)
+        keyed = table_metadata.normalised(keyed_schema(name, schema, primary_keys, timeseries_column))
+        info = self._info(parsed)
+        if _lacks_key(info, keyed, primary_keys):
+            table_metadata.add_primary_key(self._unity, parsed, primary_keys, timeseries_column)
+            info = self._info(parsed)
+        change = widening(info, keyed, primary_keys, timeseries_column)
+        if change:
+            apply(self._unity, parsed, info.schema, change)
+        return change
+
+    def properties(self, catalog: str, schema: str, key: str) -> dict[str, str]:
+        """Return a property of the platform's own of all tables of a schema."""
+        return table_metadata.properties(self._unity, catalog, schema, key)
+
+    def set_property(self, name: ObjectName | str, key: str, value: str) -> None:
+        """Set a property of the platform's own."""
+        table_metadata.schema_of(self._unity, name)
+        delta.set_property(self._unity, ObjectName.parse(name), key, value)
 
     def describe(self, name: ObjectName | str) -> TableInfo:
         """Return what is known about the table."""
@@ -285,3 +317,8 @@ class DatabricksTables:
         schema = table_metadata.schema_of(self._unity, name)
         declaration = table_metadata.declared(self._unity, name)
         return TableInfo(str(name), -1, schema, declaration.primary_keys, declaration.timeseries_column)
+
+
+def _lacks_key(info: TableInfo, declared: pa.Schema, primary_keys: Sequence[str]) -> bool:
+    """Tell whether a table is one that its creator was killed over before it declared the key."""
+    return bool(primary_keys) and not info.primary_keys and info.schema.names == declared.names

@@ -23,8 +23,8 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from mlplatform.errors import TableError, UnavailableError
 from mlplatform.naming import quote
 from mlplatform.protocols.table_checks import check_distinct, check_type
-from mlplatform.protocols.tables import Transaction, WriteResult
-from mlplatform.workspace.local import duck
+from mlplatform.protocols.tables import Transaction, Widening, WriteResult
+from mlplatform.workspace.local import duck, widening
 from mlplatform.workspace.local.data_files import FILE_BYTES, HOOKS, MEMORY_LIMIT, WRITER, replace, write
 from mlplatform.workspace.local.merge import TableChange, layout, plan_merge, plan_replacement, refuse_incomplete
 from mlplatform.workspace.local.replaced_values import plan_values
@@ -265,6 +265,33 @@ def replace_range(
             return _apply(connection, table, path, change, scratch)
 
     return _retrying(path, name, commit)
+
+
+def widen(path: Path, name: str, lacking: Callable[[DeltaTable], Widening], scratch: Path) -> Widening:
+    """Make a table wider.
+
+    Args:
+        path: The table's folder.
+        name: The table's name, for messages.
+        lacking: Gives what a version of the table lacks.
+        scratch: A folder for what does not fit in memory.
+
+    Raises:
+        TableError: If it cannot be.
+        UnavailableError: If other writers kept winning.
+    """
+    change = lacking(open_table(path, name))
+    if change:
+
+        def commit(table: DeltaTable) -> int:
+            # Asked again: another writer may have come first.
+            left = lacking(table)
+            if left:
+                widening.apply(table, left, _layout(table), scratch)
+            return 0
+
+        _retrying(path, name, commit)
+    return change
 
 
 def compact(path: Path, name: str, size: int) -> int:

@@ -33,7 +33,8 @@ from mlplatform.protocols.table_checks import (
     replaces,
     unfit_filters,
 )
-from mlplatform.protocols.tables import Filter, TableInfo, Transaction, WriteResult
+from mlplatform.protocols.tables import Filter, TableInfo, Transaction, Widening, WriteResult
+from mlplatform.protocols.widening import widening
 from mlplatform.workspace.local import delta, duck, latest_view
 from mlplatform.workspace.local.frames import LocalFrames
 from mlplatform.workspace.local.locks import file_lock
@@ -110,15 +111,19 @@ class LocalTables:
         """
         if not self.exists(name):
             raise self._missing(name)
+        table = self._newest(name)
+        if version is not None and version != table.version():
+            return delta.open_table(self.path(name), str(name), version=version)
+        return table
+
+    def _newest(self, name: ObjectName | str) -> DeltaTable:
+        """Return the handle of the newest version of a table that exists."""
         path = self.path(name)
         newest = _newest_entry(path)
         if path not in self._opened or self._opened[path][0] != newest:
             # A new handle each time: those handed out before stay at their version.
             self._opened[path] = (newest, delta.open_table(path, str(name)))
-        table = self._opened[path][1]
-        if version is not None and version != table.version():
-            return delta.open_table(path, str(name), version=version)
-        return table
+        return self._opened[path][1]
 
     def _missing(self, name: ObjectName | str) -> TableError:
         parsed = ObjectName.parse(name)
@@ -147,6 +152,7 @@ class LocalTables:
         primary_keys: Sequence[str] = (),
         timeseries_column: str | None = None,
         description: str = "",
+        properties: Mapping[str, str] | None = None,
     ) -> TableInfo:
         """Create an empty table, or return the existing one if it was declared in the same way.
 
@@ -157,7 +163,7 @@ class LocalTables:
         path = self.path(name)
         with file_lock(self._root / ".locks", f"create {name}"):
             if not self.exists(name):
-                values = {_KEYS: json.dumps(list(primary_keys)), _TAGS: "{}"}
+                values = {**(properties or {}), _KEYS: json.dumps(list(primary_keys)), _TAGS: "{}"}
                 if timeseries_column:
                     values[_TIMESERIES] = timeseries_column
                 delta.create(path, keyed, description=description, properties=values)
@@ -165,6 +171,33 @@ class LocalTables:
         existing = self.describe(name)
         check_same_declaration(existing, keyed, primary_keys, timeseries_column)
         return existing
+
+    def widen(
+        self,
+        name: ObjectName | str,
+        schema: pa.Schema,
+        *,
+        primary_keys: Sequence[str] = (),
+        timeseries_column: str | None = None,
+    ) -> Widening:
+        """Make a table as wide as a declaration; for wider types its rows are written anew, in one commit."""
+        keyed = keyed_schema(name, schema, primary_keys, timeseries_column)
+        self.open(name)
+
+        def lacking(table: DeltaTable) -> Widening:
+            return widening(self.info(name, table), keyed, primary_keys, timeseries_column)
+
+        return delta.widen(self.path(name), str(name), lacking, self._scratch)
+
+    def properties(self, catalog: str, schema: str, key: str) -> dict[str, str]:
+        """Return a property of the platform's own of all tables of a schema."""
+        names = self.list(catalog, schema)
+        return {name: delta.properties(self._newest(f"{catalog}.{schema}.{name}")).get(key, "") for name in names}
+
+    def set_property(self, name: ObjectName | str, key: str, value: str) -> None:
+        """Set a property of the platform's own."""
+        self.open(name)
+        delta.set_properties(self.path(name), str(name), {key: value})
 
     def describe(self, name: ObjectName | str) -> TableInfo:
         """Return what is known about the table."""

@@ -154,7 +154,8 @@ def _compare(existing: TableInfo, keys: Sequence[str], timeseries: str | None, d
         f"  existing: keys {list(existing.primary_keys)}, timeseries {existing.timeseries_column}, "
         f"columns {_listed(theirs)}\n"
         f"  declared: keys {list(keys)}, timeseries {timeseries}, columns {_listed(ours)}",
-        hint="Declare it as it is, add new columns with write_table, or drop the table.",
+        hint="Declare it as it is. write_table adds new columns, and ws.tables.widen takes wider types; what has other "
+        "keys or narrower types becomes a table of another name.",
     )
 
 
