@@ -14,7 +14,7 @@ PARITY_STAMP := $(VENV)/.synced-databricks
 # By this editors complete and check the config.yml of a use case.
 SCHEMA := use_cases/config.schema.json
 
-.PHONY: help setup demo test test-slow parity parity-slow lint format check bench clean clean-home
+.PHONY: help setup demo test test-slow tutorial parity parity-slow lint format check bench clean clean-home
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -45,6 +45,9 @@ test: $(STAMP) ## Run the tests
 
 test-slow: $(STAMP) ## Run the tests that take long
 	$(BIN)/pytest -m 'slow and not parity'
+
+tutorial: $(STAMP) ## Do all that the tutorial says, in a folder of its own
+	$(BIN)/pytest -m slow tests/e2e/test_tutorial.py
 
 parity: $(PARITY_STAMP) ## Run the Databricks workspace, compare with the real client (needs Java 17)
 	$(BIN)/pytest -m 'parity and not slow' tests/parity

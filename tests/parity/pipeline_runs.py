@@ -49,15 +49,8 @@ def open_use_case(ws: Workspace, name: str) -> UseCase:
     return cls.open(name, discovery.folder_of(found, cls), ws)
 
 
-def bring_data(ws: Workspace, name: str) -> None:
-    """Put the use case's files where they land; at home they are there."""
-    landing = ws.landing(name)
-    if landing is not None and not landing.exists():
-        shutil.copytree(discovery.get(name).folder / "data", landing)
-
-
 def run(ws: Workspace, name: str, as_of: str) -> Step:
-    """Run what is due at a time; no stage may collect more rows than the ceiling, and training and gate take a sample."""
+    """Run what is due at a time; no stage collects more rows than the ceiling, training and gate a sample."""
     use_case = open_bounded(ws, name, CEILING)
     ws.registry.ensure_model(use_case.model)
     with ceiling_of(ws, CEILING):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 # Whole pipelines on JVM Spark: many minutes each, on two cores. In every run two of them have the same ceiling in
 # test_databricks_pipelines, at one moment.
-pytestmark = [pytest.mark.timeout(2400), pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-# Whole pipelines on JVM Spark: minutes each, on two cores.
-pytestmark = pytest.mark.timeout(2400)
-
 # Use case -> the times at which it runs, in order.
 PLANS = {
     "credit_risk": ["2006-01-01"],

@@ -41,6 +41,8 @@ def start_delta_session(scratch: Path, more: Mapping[str, str] | None = None) ->
         "spark.sql.catalog.spark_catalog": _DELTA_CATALOG,
         # As few tasks a commit as can be: Delta's default is 50 for the log alone.
         "spark.databricks.delta.snapshotPartitions": "1",
+        # It lives long: code that is compiled well pays, in the processor time of appends and merges after some fifty.
+        "spark.driver.extraJavaOptions": "-Duser.timezone=UTC -XX:+UseSerialGC",
         # As on Databricks: Spark 4 and serverless compute speak ANSI SQL.
         "spark.sql.ansi.enabled": "true",
     }

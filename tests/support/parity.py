@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 REQUIRED = "MLPLATFORM_REQUIRE_PARITY"
 
 # MLflow and its dependencies warn a lot when models are logged; a warning of theirs says nothing about parity.
-MARKS = (pytest.mark.parity, pytest.mark.filterwarnings("ignore"))
+# The first test of a module waits for what all of it needs: minutes, where JVM Spark runs whole stages for it.
+MARKS = (pytest.mark.parity, pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(2400))
 
 
 def keep_one(config: pytest.Config, items: list[pytest.Item], ours: Sequence[pytest.Item], reason: str | None) -> None:

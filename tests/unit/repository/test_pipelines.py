@@ -152,7 +152,7 @@ def test_on_github_a_pull_request_is_planned_where_something_is_deployed_and_not
 
 def test_on_azure_the_same_is_run_in_the_same_order() -> None:
     stages = azure()
-    assert list(stages) == ["check", "plan", "staging", "prod"]
+    assert list(stages) == ["check", "nightly", "plan", "staging", "prod"]
     assert stages["staging"]["dependsOn"] == "check"
     assert stages["prod"]["dependsOn"] == "staging"
     for name, command in {"plan": "bash .ci/deploy plan staging", **DEPLOYING}.items():
@@ -165,6 +165,7 @@ def test_on_azure_the_same_is_run_in_the_same_order() -> None:
     assert "eq(variables.pull_request, true)" in stages["plan"]["condition"]
     assert "IsFork" in stages["plan"]["condition"]
     assert "eq(variables.pull_request, false)" in stages["staging"]["condition"]
+    assert "eq(variables.nightly, false)" in stages["staging"]["condition"]
     assert "eq(variables.release, true)" in stages["prod"]["condition"]
     assert all("succeeded()" in stages[name]["condition"] for name in DEPLOYING), "a condition replaces the default one"
 
@@ -186,7 +187,7 @@ def test_on_azure_what_every_change_must_pass_is_what_github_runs() -> None:
 def test_on_azure_no_credential_and_no_moving_version() -> None:
     text = (ROOT / "azure-pipelines.yml").read_text(encoding="utf-8")
     assert not re.search(r"secret|password|token|latest", text, re.IGNORECASE)
-    assert text.count("checkout: self") == text.count("persistCredentials: false") == 6
+    assert text.count("checkout: self") == text.count("persistCredentials: false") == 8
     commit = re.search(r"databricks/setup-cli@([0-9a-f]{40})", (ROOT / ".github/workflows/cd.yml").read_text())
     assert commit
     assert f"/setup-cli/{commit[1]}/install.sh" in text, "the CLI of the workflows"

@@ -45,7 +45,7 @@ def labels() -> list[dict[str, str]]:
 
 
 def test_there_is_a_workflow_for_each_duty():
-    assert [path.name for path in WORKFLOWS] == ["cd.yml", "ci.yml", "labels.yml", "plan.yml"]
+    assert [path.name for path in WORKFLOWS] == ["cd.yml", "ci.yml", "labels.yml", "nightly.yml", "plan.yml"]
 
 
 @by_name
@@ -88,7 +88,7 @@ def test_an_action_has_one_pin():
 def test_every_job_ends_and_checks_out_without_leaving_a_credential(path: Path):
     for name, job in jobs(path).items():
         if "uses" not in job:
-            assert 0 < job["timeout-minutes"] <= 120, name
+            assert 0 < job["timeout-minutes"] <= (300 if path.name == "nightly.yml" else 120), name
             assert job["runs-on"] != "ubuntu-latest", "the image moves under us"
     for step in steps(path):
         if step.get("uses", "").startswith("actions/checkout@"):
