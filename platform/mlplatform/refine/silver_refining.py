@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import narwhals as nw
 
@@ -227,7 +228,7 @@ class SilverRefining:
         ours = held.filter(nw.col(FILE).is_in(files) & ~nw.col(REASON).str.starts_with(MALFORMED))
         both = nw.concat([ours.select(REASON), bad.select(REASON)], how="vertical").unique()
         what = f"reasons of rows in {self._quarantine}"
-        reasons = self._frames.collect(both, at_most=MOST_FILES, what=what).column(REASON).to_pylist()
+        reasons: list[Any] = self._frames.collect(both, at_most=MOST_FILES, what=what).column(REASON).to_pylist()
         if reasons:
             # By reason, for malformed lines come from elsewhere, at any time.
             self._tables.overwrite(self._quarantine, bad, where={FILE: files, REASON: sorted(reasons)})
