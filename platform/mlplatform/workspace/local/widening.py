@@ -77,7 +77,9 @@ def _widened(rows: pa.RecordBatchReader, schema: pa.Schema) -> Iterator[pa.Recor
 
 
 def _column(batch: pa.RecordBatch, field: pa.Field[Any]) -> pa.Array[Any]:
-    if field.name not in batch.schema.names:
-        return pa.nulls(batch.num_rows, field.type)
-    column: pa.Array[Any] = batch.column(field.name).cast(field.type)
+    column: pa.Array[Any]
+    if field.name in batch.schema.names:
+        column = batch.column(field.name).cast(field.type)
+    else:
+        column = pa.nulls(batch.num_rows, field.type)
     return column
