@@ -41,6 +41,7 @@ from tests.support.tiny_use_case import write_tiny_use_case
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from _pytest.mark import ParameterSet
     from pyspark.sql import SparkSession
 
     from mlplatform.workspace.databricks.workspace import DatabricksWorkspace
@@ -51,8 +52,14 @@ BEFORE_PROMOTION = {CHAMPION: 1, CHALLENGER: 2}
 BETWEEN = {PREVIOUS_CHAMPION: 1, **BEFORE_PROMOTION}
 PROMOTED = {CHAMPION: 2, PREVIOUS_CHAMPION: 1}
 TIMEOUT, LATER = 2, 2.5
-# What refuses, and what is worst: done, but nobody said so. The others, by each write, are run by `make parity-slow`.
-EACH_KIND = [pytest.param(kind, marks=() if kind in {"403", "drop_after"} else pytest.mark.slow) for kind in KINDS]
+# What is worst: done, but nobody said so. The others, by each write, are run by `make parity-slow`: each takes long here.
+EACH_KIND = [pytest.param(kind, marks=() if kind == "drop_after" else pytest.mark.slow) for kind in KINDS]
+
+
+def _slow(*values: Any) -> ParameterSet:
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 # The stage at which a test begins; all before it are done.
 AT_FEATURES, AT_TRAIN, AT_GATE, AT_SCORE = (
     pytest.mark.parametrize("bench", [stage], indirect=True) for stage in ("features", "train", "gate", "score")
@@ -152,10 +159,10 @@ def test_an_alias_is_set_or_it_is_not_and_the_record_says_so(bench, kind):
 @pytest.mark.parametrize(
     ("kind", "skip", "aliases", "told"),
     [
-        ("500", 0, BEFORE_PROMOTION, []),
+        _slow("500", 0, BEFORE_PROMOTION, []),
         ("drop_after", 0, BEFORE_PROMOTION, [("decided", "promoted", 2)]),
         ("500", 1, PROMOTED, [("decided", "promoted", 2)]),
-        ("drop_after", 1, PROMOTED, [("decided", "promoted", 2), ("applied", "promoted", 2)]),
+        _slow("drop_after", 1, PROMOTED, [("decided", "promoted", 2), ("applied", "promoted", 2)]),
     ],
 )
 def test_no_alias_moves_before_the_decision_is_on_record(bench, monkeypatch, kind, skip, aliases, told):
@@ -207,7 +214,7 @@ def test_first_the_decision_is_recorded_then_the_previous_champion_set_then_the_
 
 
 @AT_GATE
-@pytest.mark.parametrize(("alias", "between"), [(PREVIOUS_CHAMPION, BEFORE_PROMOTION), (CHAMPION, BETWEEN)])
+@pytest.mark.parametrize(("alias", "between"), [_slow(PREVIOUS_CHAMPION, BEFORE_PROMOTION), (CHAMPION, BETWEEN)])
 def test_a_process_that_dies_between_the_steps_of_a_promotion(bench, monkeypatch, alias, between):
     set_alias = DatabricksRegistry.set_alias
 
@@ -227,6 +234,7 @@ def test_a_process_that_dies_between_the_steps_of_a_promotion(bench, monkeypatch
 
 
 @AT_GATE
+@pytest.mark.slow
 def test_a_registry_that_keeps_failing_is_never_taken_for_no_champion(bench, monkeypatch):
     for kind in KINDS:
         bench.standin.faults.add(kind, path=r"/registered-models/get$", times=None, seconds=LATER)
@@ -259,6 +267,7 @@ def test_features_are_written_whole_or_not_at_all(bench, monkeypatch, kind):
 
 
 @AT_FEATURES
+@pytest.mark.slow
 def test_features_are_not_written_when_unity_catalog_does_not_say_what_the_table_is(bench):
     before = bench.rows(REGION)
     for kind in KINDS:
@@ -307,12 +316,12 @@ def test_a_model_is_registered_with_its_tags_or_is_no_challenger(bench, kind):
 @pytest.mark.parametrize(
     ("kind", "method", "path", "body"),
     [
-        ("500", "POST", "/mlflow/runs/create$", ""),
-        ("500", "PUT", "/fs/files/Models/", ""),
-        ("drop_before", "POST", f"{VERSION}finalize$", ""),
+        _slow("500", "POST", "/mlflow/runs/create$", ""),
+        _slow("500", "PUT", "/fs/files/Models/", ""),
+        _slow("drop_before", "POST", f"{VERSION}finalize$", ""),
         ("drop_after", "POST", f"{VERSION}finalize$", ""),
         ("403", "POST", f"{VERSION}set-tag$", "training_key"),
-        ("500", "POST", ALIAS, CHALLENGER),
+        _slow("500", "POST", ALIAS, CHALLENGER),
         ("drop_after", "POST", ALIAS, CHALLENGER),
     ],
 )
@@ -346,6 +355,7 @@ def test_predictions_are_there_exactly_once(bench, monkeypatch, kind):
 
 
 @AT_SCORE
+@pytest.mark.slow
 def test_nothing_is_predicted_when_the_model_cannot_be_read(bench, monkeypatch):
     for kind in KINDS:
         fault = bench.standin.faults.add(kind, method="GET", path=f"{VERSION}get$", times=None, seconds=LATER)
@@ -359,7 +369,9 @@ def test_nothing_is_predicted_when_the_model_cannot_be_read(bench, monkeypatch):
 
 
 @AT_SCORE
-@pytest.mark.parametrize("place", ["begun, not appended", "appended, not committed", "committed, not recorded"])
+@pytest.mark.parametrize(
+    "place", [_slow("begun, not appended"), "appended, not committed", _slow("committed, not recorded")]
+)
 def test_a_process_that_dies_in_an_append_of_predictions(bench, monkeypatch, place):
     with monkeypatch.context() as patch:
         leave_nothing_when_killed(patch)
