@@ -52,7 +52,7 @@ BEFORE_PROMOTION = {CHAMPION: 1, CHALLENGER: 2}
 BETWEEN = {PREVIOUS_CHAMPION: 1, **BEFORE_PROMOTION}
 PROMOTED = {CHAMPION: 2, PREVIOUS_CHAMPION: 1}
 TIMEOUT, LATER = 2, 2.5
-# What is worst: done, but nobody said so. The others, by each write, are run by `make parity-slow`: each takes long here.
+# What is worst: done, but nobody said so. The others, by each write, are run by `make parity-slow`: each takes long.
 EACH_KIND = [pytest.param(kind, marks=() if kind == "drop_after" else pytest.mark.slow) for kind in KINDS]
 
 
