@@ -398,7 +398,11 @@ class LocalTables:
 
 
 def _is_table(path: Path) -> bool:
-    return (path / "_delta_log").is_dir() and DeltaTable.is_deltatable(str(path))
+    """Tell whether a folder holds a table: a log with a commit in it, which a process killed while creating lacks."""
+    try:
+        return any(name.endswith((".json", ".parquet")) for name in os.listdir(path / "_delta_log"))  # noqa: PTH208
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 def _sweep(dropped: Path) -> None:
