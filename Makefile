@@ -16,7 +16,7 @@ SIDE_BY_SIDE := --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadsc
 # By this editors complete and check the config.yml of a use case.
 SCHEMA := use_cases/config.schema.json
 
-.PHONY: help setup demo test test-slow tutorial parity parity-slow lint format check bench clean clean-home
+.PHONY: help setup demo test test-slow tutorial parity parity-client parity-contract parity-slow lint format check bench clean clean-home
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -51,8 +51,12 @@ test-slow: $(STAMP) ## Run the tests that take long
 tutorial: $(STAMP) ## Do all that the tutorial says, in a folder of its own
 	$(BIN)/pytest -m slow tests/e2e/test_tutorial.py
 
-parity: $(PARITY_STAMP) ## Run the Databricks workspace, compare with the real client (needs Java 17)
+parity: parity-client parity-contract ## Run the Databricks workspace, compare with the real client (needs Java 17)
+
+parity-client: $(PARITY_STAMP)
 	$(BIN)/pytest -m 'parity and not slow' tests/parity
+
+parity-contract: $(PARITY_STAMP)
 	$(BIN)/pytest -m 'parity and not slow' --home databricks tests/contract
 
 parity-slow: $(PARITY_STAMP) ## Each kind of fault on each write of the Databricks workspace
