@@ -72,7 +72,7 @@ def test_no_stage_collects_more_than_the_ceiling(both: Both) -> None:
         assert 0 < step.most_collected <= CEILING
         # The guard says something only where there are more rows than it lets through.
         large = {stage for stage, _, rows_in, rows_out, _ in step.stages if max(rows_in or 0, rows_out or 0) > CEILING}
-        assert large >= {"refine", "score"}
+        assert "refine" in large
 
 
 def test_every_table_holds_the_same_rows(both: Both) -> None:
