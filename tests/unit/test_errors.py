@@ -30,7 +30,8 @@ def test_the_exit_code_tells_misuse_and_no_promotion_from_failure():
     codes = {kind.__name__: kind.exit_code for kind in ALL}
     assert {name for name, code in codes.items() if code == 2} == {"UsageError", "ConfigError"}
     assert {name for name, code in codes.items() if code == 3} == {"NotPromotedError"}
-    assert set(codes.values()) == {1, 2, 3}
+    assert {name for name, code in codes.items() if code == 4} == {"BreakingChangeError"}
+    assert set(codes.values()) == {1, 2, 3, 4}
 
 
 def test_what_a_caller_may_expect_to_be_a_value_error_is_one():

@@ -6,8 +6,9 @@ import getpass
 import logging
 import os
 import shutil
+import uuid
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -65,6 +66,8 @@ class LocalWorkspace(SharedWorkspace):
         super().__init__(env, catalog, prefix)
         self.root = root
         self._given = spark
+        # A process may have several workspaces open in one folder: one that is closed leaves the others theirs.
+        self._scratch = uuid.uuid4().hex[:12]
         self._server: SailServer | None = None
         self._session: SparkSession | None = None
 
@@ -196,8 +199,8 @@ class LocalWorkspace(SharedWorkspace):
 
     @property
     def scratch(self) -> Path:
-        """A folder of this process for temporary files; emptied on close."""
-        folder = self.root / "tmp" / str(os.getpid())
+        """A folder of this workspace in this process for temporary files; removed on close."""
+        folder = self.root / "tmp" / str(os.getpid()) / self._scratch
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
@@ -229,13 +232,16 @@ class LocalWorkspace(SharedWorkspace):
         return folder
 
     def close(self) -> None:
-        """Stop the engine, and remove this process's temporary files."""
+        """Stop the engine, and remove this workspace's temporary files."""
         try:
             if "tables" in self.__dict__:
                 self.tables.frames.close()
             self._stop_engine()
         finally:  # also when Ctrl-C comes again
-            shutil.rmtree(self.root / "tmp" / str(os.getpid()), ignore_errors=True)
+            of_process = self.root / "tmp" / str(os.getpid())
+            shutil.rmtree(of_process / self._scratch, ignore_errors=True)
+            with suppress(OSError):
+                of_process.rmdir()  # unless another workspace has something there
 
     def _stop_engine(self) -> None:
         try:
