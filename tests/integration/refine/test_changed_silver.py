@@ -432,4 +432,6 @@ def test_what_another_run_refines_while_all_is_refined_again_stays(ws, tiny, new
         run(ws, tiny, Yearly, as_of, "refine")
     assert meanwhile
     run(ws, tiny, Yearly)
-    assert contents(ws) == new["Yearly"]
+    silver = [name for name in TABLES if name.startswith(("silver_", "quarantine_"))]
+    found = contents(ws)
+    assert {name: found[name] for name in silver} == {name: new["Yearly"][name] for name in silver}
