@@ -50,7 +50,11 @@ def homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[HomeProces
         yield local, databricks
 
 
-@pytest.fixture(scope="module", params=list(PLANS))
+# A quarter of an hour each: one in every run, the other every night.
+@pytest.fixture(
+    scope="module",
+    params=[name if name == "credit_risk" else pytest.param(name, marks=pytest.mark.slow) for name in PLANS],
+)
 def both(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, homes: tuple[HomeProcess, HomeProcess]
 ) -> Both:
