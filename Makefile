@@ -59,7 +59,7 @@ parity-client: $(PARITY_STAMP)
 parity-contract: $(PARITY_STAMP)
 	$(BIN)/pytest -m 'parity and not slow' --home databricks tests/contract
 
-parity-slow: $(PARITY_STAMP) ## Each kind of fault on each write of the Databricks workspace
+parity-slow: $(PARITY_STAMP) ## What takes longest of it: each kind of fault on each write, the other sample use cases
 	$(BIN)/pytest -m 'parity and slow' tests/parity
 
 lint: $(STAMP) ## Lint, check formatting, types, import contracts and the bundle's files
