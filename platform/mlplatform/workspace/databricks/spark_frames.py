@@ -143,14 +143,14 @@ def check_unique_frame(frame: DataFrame | pa.Table, rows: DataFrame, keys: Seque
     counts = repeated.agg(
         F.count("*").alias("keys"),
         F.sum(F.col("_count") - 1).alias("surplus"),
-        F.first(F.struct(*columns)).alias("first"),
+        *(F.first(column).alias(f"key{at}") for at, column in enumerate(columns)),
     )
     # Through Arrow: it knows times that Python does not.
     counted = counts.toArrow()
-    number, surplus, first = (counted.column(name)[0] for name in ("keys", "surplus", "first"))
-    if number.as_py():
-        example = {key: readable(first[key]) for key in keys}
-        raise repeated_keys(table, number.as_py(), surplus.as_py(), example)
+    number, surplus = (counted.column(name)[0].as_py() for name in ("keys", "surplus"))
+    if number:
+        example = {key: readable(counted.column(f"key{at}")[0]) for at, key in enumerate(keys)}
+        raise repeated_keys(table, number, surplus, example)
 
 
 def _cast(frame: DataFrame, schema: pa.Schema, table: str) -> DataFrame:
