@@ -61,6 +61,7 @@ parity-contract: $(PARITY_STAMP)
 
 parity-slow: $(PARITY_STAMP) ## What takes longest of it: each kind of fault on each write, the other sample use cases
 	$(BIN)/pytest -m 'parity and slow' tests/parity
+	$(BIN)/pytest -m 'parity and slow' --home databricks tests/contract
 
 lint: $(STAMP) ## Lint, check formatting, types, import contracts and the bundle's files
 	$(BIN)/ruff check .

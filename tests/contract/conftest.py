@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _HERE = Path(__file__).resolve().parent
 _NUMBERS = itertools.count()
+# Whole pipelines: seconds at home, on JVM Spark minutes each. There they run every night.
+_LONG_ON_DATABRICKS = frozenset({"test_lost_tables.py"})
 
 
 @functools.cache
@@ -40,9 +42,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("home", [pytest.param(home, marks=marks)], indirect=True, scope="session")
 
 
+# Before the marks are looked at by which tests are chosen.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Where the Databricks workspace cannot run, keep one test that says so and drop the others."""
+    """Mark what is long there; where the Databricks workspace cannot run, keep one test that says so, drop the others."""
     ours = [item for item in items if _HERE in item.path.parents and item.get_closest_marker("parity")]
+    for item in ours:
+        if item.path.name in _LONG_ON_DATABRICKS:
+            item.add_marker(pytest.mark.slow)
     parity.keep_one(config, items, ours, _missing() if ours else None)
 
 
