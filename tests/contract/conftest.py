@@ -45,7 +45,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 # Before the marks are looked at by which tests are chosen.
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark what is long there; where the Databricks workspace cannot run, keep one test that says so, drop the others."""
+    """Mark what is long on Databricks; where it cannot run, keep one test that says so and drop the others."""
     ours = [item for item in items if _HERE in item.path.parents and item.get_closest_marker("parity")]
     for item in ours:
         if item.path.name in _LONG_ON_DATABRICKS:
