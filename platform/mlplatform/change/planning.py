@@ -224,7 +224,7 @@ class _Planning:
                 others = "; ".join(signatures)
             elif answer.fails:
                 others = answer.why_not
-            elif answer.moved is not None and answer.moved.largest > _SAME_PREDICTION:
+            elif answer.moved is not None and (answer.moved.moved or answer.moved.largest > _SAME_PREDICTION):
                 others = f"{', '.join(shown)}: other predictions than those on record"
             if others:
                 change.differences.append(Difference("~", CODE, Kind.BREAKING, others))
