@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import narwhals as nw
@@ -260,7 +260,7 @@ def _called(function: FeatureFunctionSpec, arguments: Sequence[Sequence[Any]], c
     Raises:
         _FailsError: If it fails, or returns another type than it declares.
     """
-    each = zip(*arguments, strict=True) if arguments else [()] * count
+    each: Iterable[tuple[Any, ...]] = zip(*arguments, strict=True) if arguments else [()] * count
     try:
         values = [function.fn(*row) for row in each]
     except Exception as error:
