@@ -99,6 +99,12 @@ class WithCents(Subscriptions):
         return super().spine(ws).join(cents, "account")
 
 
+class CentsNotDeclared(WithCents):
+    """Each subscription; the code still gives what it costs in cents, and no longer declares it."""
+
+    columns = Subscriptions.columns
+
+
 def use_case(ws: LocalWorkspace, tiny: TinyFolder, **parts: Any) -> Any:
     return type("Changed", (Tiny,), parts).open(NAME, tiny.folder, ws)
 
@@ -250,6 +256,15 @@ def test_silver_and_gold_take_columns_too_and_let_them_go(ws, tiny):
         after = rows(ws, name)
         assert after.filter(pc.is_valid(after["cents"])).select(["account", "cents"]).equals(held)
         assert after["cents"].null_count == after.num_rows - held.num_rows > 0
+
+
+def test_what_the_spines_code_gives_beside_what_is_declared_is_left_out(ws, tiny):
+    run(ws, tiny, TRAINED, "refine", silver=Cheaper, spine=WithCents)
+    held = rows(ws, "gold_spine").select(["account", "cents"])
+    run(ws, tiny, NOW, "ingest", "refine", silver=Cheaper, spine=CentsNotDeclared)
+    after = rows(ws, "gold_spine")
+    assert after.filter(pc.is_valid(after["cents"])).select(["account", "cents"]).equals(held)
+    assert after["cents"].null_count == after.num_rows - held.num_rows > 0
 
 
 class Paid(Signups):

@@ -81,8 +81,8 @@ def moved(before: pa.ChunkedArray[Any], after: pa.ChunkedArray[Any]) -> Predicti
     """
     then, now = (np.asarray(values.cast(pa.float64()).to_numpy(), dtype=np.float64) for values in (before, after))
     apart = np.abs(now - then)
-    # A prediction that cannot be made any more has moved, however far.
-    far = int((~(apart <= NOTICEABLE)).sum())
+    # A prediction that cannot be made any more has moved, however far; one that never could has not.
+    far = int((~(apart <= NOTICEABLE) & ~(np.isnan(then) & np.isnan(now))).sum())
     finite = apart[np.isfinite(apart)]
     return PredictionShift(
         rows=then.size,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import narwhals as nw
@@ -245,13 +245,31 @@ class Asked:
                     if bound not in table.column_names:
                         raise _CannotAskError(f"{function.name} takes {bound}, which the model is not given")
                     arguments.append(table.column(bound).to_pylist())
-            try:
-                values = [function.fn(*row) for row in zip(*arguments, strict=True)]
-            except Exception as error:
-                stopping.check()
-                raise _FailsError(f"{function.name} fails with {type(error).__name__}: {error}") from error
-            found[column.output_name] = pa.chunked_array([pa.array(values, arrow_type(function.returns))])
+            found[column.output_name] = pa.chunked_array([_called(function, arguments, rows.num_rows)])
         return found
+
+
+def _called(function: FeatureFunctionSpec, arguments: Sequence[Sequence[Any]], count: int) -> pa.Array[Any]:
+    """Return what a function gives for each of some rows.
+
+    Args:
+        function: The function.
+        arguments: For each of its parameters, the rows' values.
+        count: The number of rows.
+
+    Raises:
+        _FailsError: If it fails, or returns another type than it declares.
+    """
+    each: Iterable[tuple[Any, ...]] = zip(*arguments, strict=True) if arguments else [()] * count
+    try:
+        values = [function.fn(*row) for row in each]
+    except Exception as error:
+        stopping.check()
+        raise _FailsError(f"{function.name} fails with {type(error).__name__}: {error}") from error
+    try:
+        return pa.array(values, arrow_type(function.returns))
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+        raise _FailsError(f"{function.name} does not return {function.returns} as declared: {error}") from error
 
 
 class _CannotAskError(Exception):

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
 from mlplatform.code_digest import code_digest
 from mlplatform.features import stage as features_stage
 from mlplatform.features.functions import FeatureFunctionSpec
+from mlplatform.features.stored_table import declared_schema
 from mlplatform.features.table import FeatureTable
 from mlplatform.ingest.source import Source
 from mlplatform.naming import Namespace, ObjectName
 from mlplatform.protocols.lookups import FeatureFunction, FeatureLookup
 from mlplatform.protocols.table_checks import keyed_schema
+from mlplatform.protocols.tables import TableInfo
 from mlplatform.refine import gold_refining
 from mlplatform.refine.gold_refining import GoldTable, gold_tables, spine_digest
 from mlplatform.refine.silver import SilverTable
@@ -53,6 +55,17 @@ class DeclaredTable:
     def features(self) -> list[str]:
         """The columns that are no keys."""
         return [name for name in self.schema.names if name not in self.primary_keys]
+
+    def beside(self, existing: TableInfo) -> DeclaredTable:
+        """Return it as the next run holds it against the table that exists.
+
+        Args:
+            existing: The table.
+        """
+        if not isinstance(self.part, FeatureTable):
+            return self
+        schema = declared_schema(self.part, existing)
+        return replace(self, schema=keyed_schema(self.name, schema, self.primary_keys, self.timeseries_column))
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,10 @@ from typing import Any
 import pyarrow as pa
 
 from mlplatform.change.declared import DeclaredTable
+from mlplatform.errors import TableError
 from mlplatform.features.compare import ColumnDifference
 from mlplatform.protocols.tables import TableInfo
+from mlplatform.protocols.widening import is_wider, widening
 from mlplatform.types import spark_type
 
 
@@ -21,7 +23,8 @@ class Kind(StrEnum):
     - `text only`: comments, order, code that gives the same values.
     - `additive`: nothing that exists changes: a new nullable column, a new table, a column that is no longer written.
     - `recompute`: other values, or another shape, that no live model is given.
-    - `breaking`: what a live model is given changes its meaning or type, or goes away; or it cannot be computed.
+    - `breaking`: what a live model is given changes its meaning or type, or goes away; or it cannot be computed, or the
+      next run refuses it.
     """
 
     TEXT = "text only"
@@ -40,7 +43,7 @@ class Difference:
     """One difference between a declaration and what exists.
 
     Attributes:
-        mark: `=` same values, `+` new, `-` gone, `~` changed, `!` cannot be computed.
+        mark: `=` same values, `+` new, `-` gone, `~` changed, `!` cannot be computed, or is refused.
         subject: What differs: a column, `keys`, `code`, ...
         kind: What it does.
         text: How they differ.
@@ -121,7 +124,7 @@ def of_shape(table: DeclaredTable, info: TableInfo, read: Collection[str]) -> It
         ("timeseries column", (table.timeseries_column,), (info.timeseries_column,)),
     ):
         if now != then:
-            yield Difference("~", subject, grave, f"{_listed(then)} → {_listed(now)}: the table is made anew")
+            yield Difference("~", subject, grave, f"{_listed(then)} → {_listed(now)}")
     keys = {*table.primary_keys, *info.primary_keys}
     declared, held = table.schema, info.schema
     for name in declared.names:
@@ -140,6 +143,20 @@ def of_shape(table: DeclaredTable, info: TableInfo, read: Collection[str]) -> It
         yield Difference("=", "order", Kind.TEXT, "columns stand in another order")
     if table.description != info.description:
         yield Difference("=", "description", Kind.TEXT, "the table's comment changed")
+
+
+def refused(table: DeclaredTable, info: TableInfo) -> Iterator[Difference]:
+    """Yield why the next run refuses a declaration, by the rules of `Tables.widen`; nothing where it does not.
+
+    Args:
+        table: The declaration.
+        info: The table.
+    """
+    try:
+        widening(info, table.schema, table.primary_keys, table.timeseries_column)
+    except TableError as error:
+        text = f"the next run refuses it: {' '.join(error.message.split())}"
+        yield Difference("!", "declaration", Kind.BREAKING, text)
 
 
 def of_values(measured: Measured, read: Collection[str], *, why: str) -> Iterator[Difference]:
@@ -181,25 +198,10 @@ def gravest(kinds: Collection[Kind]) -> Kind | None:
     return max(kinds, key=lambda kind: kind.gravity, default=None)
 
 
-def can_widen(held: pa.DataType, declared: pa.DataType) -> bool:
-    """Tell whether Delta can widen a column from one type to another in place.
-
-    Examples:
-        >>> can_widen(pa.int32(), pa.int64()), can_widen(pa.int64(), pa.int32()), can_widen(pa.float32(), pa.float64())
-        (True, False, True)
-    """
-    if pa.types.is_integer(held) and pa.types.is_integer(declared):
-        return bool(held.bit_width < declared.bit_width)
-    if pa.types.is_decimal(held) and pa.types.is_decimal(declared):
-        whole = (declared.precision - declared.scale, held.precision - held.scale)
-        return bool(declared.scale >= held.scale and whole[0] >= whole[1])
-    return bool(pa.types.is_float32(held) and pa.types.is_float64(declared))
-
-
 def _new(column: pa.Field[Any]) -> Difference:
     if column.nullable:
         return Difference("+", column.name, Kind.ADDITIVE, f"new column, {spark_type(column.type)}")
-    text = f"new column, {spark_type(column.type)}, that may not be null: the table is made anew"
+    text = f"new column, {spark_type(column.type)}, that may not be null"
     return Difference("+", column.name, Kind.RECOMPUTE, text)
 
 
@@ -208,14 +210,14 @@ def _gone(column: pa.Field[Any], *, is_read: bool) -> Difference:
         return Difference("-", column.name, Kind.BREAKING, "column is not declared any more, and read")
     if column.nullable:
         return Difference("-", column.name, Kind.ADDITIVE, "no longer written; what it holds stays")
-    return Difference("-", column.name, Kind.RECOMPUTE, "not declared any more, and may not be null: made anew")
+    return Difference("-", column.name, Kind.RECOMPUTE, "not declared any more, and may not be null")
 
 
 def _of_column(declared: pa.Field[Any], held: pa.Field[Any], *, is_read: bool) -> Iterator[Difference]:
     name = declared.name
     if not declared.type.equals(held.type):
         text = f"type {spark_type(held.type)} → {spark_type(declared.type)}"
-        if can_widen(held.type, declared.type):
+        if is_wider(declared.type, than=held.type):
             text += ", which Delta can widen"
         yield Difference("~", name, Kind.BREAKING if is_read else Kind.RECOMPUTE, text)
     if declared.nullable != held.nullable:

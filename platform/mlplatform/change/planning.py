@@ -12,7 +12,7 @@ from mlplatform.change.answers import Answer
 from mlplatform.change.asking import Asked
 from mlplatform.change.changed_view import Anew, Computed
 from mlplatform.change.declared import Declarations, DeclaredTable
-from mlplatform.change.differences import Difference, Kind, Measured, of_shape, of_values
+from mlplatform.change.differences import Difference, Kind, Measured, of_shape, of_values, refused
 from mlplatform.change.existing import LiveVersion, Recorded
 from mlplatform.change.lookups import lookup_differences
 from mlplatform.change.measuring import compared, rows_anew
@@ -89,8 +89,9 @@ class _Planning:
         if info is None:
             self._new(table, change)
             return change
+        table = table.beside(info)
         read = {column for live in self._live for column in live.reads(table.name)}
-        change.differences += of_shape(table, info, read)
+        change.differences += [*of_shape(table, info, read), *refused(table, info)]
         if isinstance(table.part, Source):
             self._say_source(table, info, change)
         else:
@@ -224,7 +225,7 @@ class _Planning:
                 others = "; ".join(signatures)
             elif answer.fails:
                 others = answer.why_not
-            elif answer.moved is not None and answer.moved.largest > _SAME_PREDICTION:
+            elif answer.moved is not None and (answer.moved.moved or answer.moved.largest > _SAME_PREDICTION):
                 others = f"{', '.join(shown)}: other predictions than those on record"
             if others:
                 change.differences.append(Difference("~", CODE, Kind.BREAKING, others))

@@ -23,7 +23,7 @@ def create(context: StageContext, table: FeatureTable) -> Widening:
     """
     name, tables = context.namespace.features(table.name), context.ws.tables
     if tables.exists(name):
-        schema = _declared(table, tables.describe(name))
+        schema = declared_schema(table, tables.describe(name))
         return tables.widen(name, schema, primary_keys=table.primary_keys, timeseries_column=table.timeseries_column)
     context.ws.fe.create_table(
         name=str(name),
@@ -42,7 +42,7 @@ def lacking(context: StageContext, table: FeatureTable) -> Widening:
         TableError: If it does not exist, or cannot be made like it.
     """
     existing = context.ws.tables.describe(context.namespace.features(table.name))
-    return widening(existing, _declared(table, existing), table.primary_keys, table.timeseries_column)
+    return widening(existing, declared_schema(table, existing), table.primary_keys, table.timeseries_column)
 
 
 def whole_rows(
@@ -62,10 +62,14 @@ def whole_rows(
     return with_unwritten(context.ws, name, rows, table.primary_keys, change, filters)
 
 
-def _declared(table: FeatureTable, existing: TableInfo) -> pa.Schema:
+def declared_schema(table: FeatureTable, existing: TableInfo) -> pa.Schema:
     """Return the declared schema; what the table lets be null stays so.
 
     A feature table may have been made by others, and adopted as it is: their client declares no feature not null.
+
+    Args:
+        table: The declaration.
+        existing: The table.
     """
     nullable = {field.name for field in existing.schema if field.nullable}
     return pa.schema([field.with_nullable(field.nullable or field.name in nullable) for field in table.schema()])

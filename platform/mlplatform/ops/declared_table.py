@@ -86,6 +86,8 @@ def with_unwritten(
     if not change.unwritten:
         return rows
     held = ws.frames.read(name, columns=[*keys, *change.unwritten], filters=filters)
+    # Code may still give such a column: what the table holds of it stays.
+    rows = rows.drop([column for column in change.unwritten if column in rows.collect_schema().names()])
     return rows.join(held, on=list(keys), how="left")
 
 

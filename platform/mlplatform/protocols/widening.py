@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from mlplatform.errors import FeatureStoreError, TableError
+from mlplatform.protocols.table_checks import check_distinct
 from mlplatform.protocols.tables import TableInfo, Widening
 from mlplatform.types import spark_type
 
@@ -50,6 +51,8 @@ def widening(
                 "hold nulls.",
                 hint="Declare it nullable; in a silver table an expectation keeps rows without it out.",
             )
+    # Engines take names that differ only in capitals for the same.
+    check_distinct([*existing.schema.names, *(field.name for field in added)], existing.name)
     unwritten = [_unwritten(existing, column) for column in existing.schema if column.name not in schema.names]
     return Widening(tuple(added), tuple(retyped), tuple(relaxed), tuple(unwritten))
 

@@ -64,10 +64,19 @@ class GoldTable:
         )
 
     def rows(self, view: WorkspaceAsOf, since: datetime | None) -> DataFrame:
-        """Return the rows known in [since, the view's time], not computed yet; since None: all known by then."""
+        """Return the rows known in [since, the view's time], not computed yet; since None: all known by then.
+
+        What the author's code gives beside all declared columns is left out. Beside some of them it may be another
+        one's name by mistake, and is left for the write to refuse.
+        """
         from pyspark.sql import functions as F  # noqa: N812
 
         frame: DataFrame = self.spine.spine(view) if self.name == SPINE else self.spine.labels(view)
+        declared = self.schema.names
+        if set(declared) <= set(frame.columns):
+            # By drop, which leaves two columns of one name for the write to refuse, in capitals or not.
+            ours = {name.lower() for name in declared}
+            frame = frame.drop(*[name for name in frame.columns if name.lower() not in ours])
         rows = frame.where(F.col(self.known_at) <= F.lit(view.as_of))
         if since is not None:
             rows = rows.where(F.col(self.known_at) >= F.lit(since))

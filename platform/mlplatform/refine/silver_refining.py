@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -217,12 +218,13 @@ class SilverRefining:
         good = self._batch_of(rows.good)
         whole = with_unwritten(self._context.ws, self._target, good, [FILE, ROW], self._widening)
         self._tables.overwrite(self._target, whole, where={FILE: files}, transactions=self._marks(waiting))
-        self._put_in_quarantine(rows.bad, files)
+        self._put_in_quarantine(rows.bad, files, self._marks(sorted({file for file, _ in rows.counts.bad})))
 
-    def _put_in_quarantine(self, bad: Frame, files: list[str]) -> None:
+    def _put_in_quarantine(self, bad: Frame, files: list[str], transactions: Sequence[Transaction] = ()) -> None:
         """Make the rows that fail expectations all that the quarantine holds of files; malformed lines stay.
 
-        In one commit, and the same again: what a crash left half done is done anew.
+        In one commit, and the same again: what a crash left half done is done anew. The commit takes the transactions,
+        so that another run that judged the same files at the same time does not append their rows once more.
         """
         held = self._frames.read(self._quarantine, columns=[FILE, REASON])
         ours = held.filter(nw.col(FILE).is_in(files) & ~nw.col(REASON).str.starts_with(MALFORMED))
@@ -231,7 +233,8 @@ class SilverRefining:
         reasons: list[Any] = self._frames.collect(both, at_most=MOST_FILES, what=what).column(REASON).to_pylist()
         if reasons:
             # By reason, for malformed lines come from elsewhere, at any time.
-            self._tables.overwrite(self._quarantine, bad, where={FILE: files, REASON: sorted(reasons)})
+            where = {FILE: files, REASON: sorted(reasons)}
+            self._tables.overwrite(self._quarantine, bad, where=where, transactions=transactions)
 
     def _refill_quarantine(self, refined: list[str]) -> None:
         """Put what silver has not taken of refined files into a quarantine that is gone."""

@@ -141,8 +141,8 @@ CASES: dict[str, Case] = {
     ),
     "a column's type": Case(
         {FEATURES: [(SUBSCRIPTIONS, SUBSCRIPTIONS.replace("bigint", "double"))]},
-        {"features_price": Kind.RECOMPUTE},
-        says=("subscriptions  type bigint → double",),
+        {"features_price": Kind.BREAKING},
+        says=("subscriptions  type bigint → double", "the next run refuses it: "),
     ),
     "a live column's type": Case(
         {FEATURES: [('Column("cancellations", "bigint"', 'Column("cancellations", "double"')]},
@@ -158,8 +158,8 @@ CASES: dict[str, Case] = {
                 ("PRIOR = 20.0", 'PRIOR = 20.0\nSEATS = Column("seats", "double", "Seats")'),
             ]
         },
-        {"features_price": Kind.RECOMPUTE},
-        says=("keys", "region, known_at → region, seats, known_at"),
+        {"features_price": Kind.BREAKING},
+        says=("keys", "region, known_at → region, seats, known_at", "the keys of a table do not change"),
     ),
     "the keys of a live table": Case(
         {

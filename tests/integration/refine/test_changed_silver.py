@@ -435,3 +435,28 @@ def test_what_another_run_refines_while_all_is_refined_again_stays(ws, tiny, new
     silver = [name for name in TABLES if name.startswith(("silver_", "quarantine_"))]
     found = contents(ws)
     assert {name: found[name] for name in silver} == {name: new["Yearly"][name] for name in silver}
+
+
+class NorthernYearly(Northern):
+    """Only the north is good enough, its price by year."""
+
+    columns = Yearly.columns
+
+
+def test_what_another_run_quarantines_of_files_that_were_refined_meanwhile_is_not_there_twice(ws, tiny, monkeypatch):
+    run(ws, tiny, Northern, BEFORE, "refine")
+    run(ws, tiny, Northern, NOW, "ingest")
+    append, meanwhile = LocalTables.append, []
+
+    def late(self: LocalTables, name: Any, *arguments: Any, **options: Any) -> Any:
+        if str(name).endswith(".quarantine_signups") and not meanwhile:
+            meanwhile.append(name)
+            with LocalWorkspace.open(root=ws.root) as other:
+                run(other, tiny, NorthernYearly, NOW, "refine")
+        return append(self, name, *arguments, **options)
+
+    monkeypatch.setattr(LocalTables, "append", late)
+    run(ws, tiny, Northern, NOW, "refine")
+    assert meanwhile
+    rows = table_rows(ws, "dev.tiny.quarantine_signups")
+    assert len(rows) == len(set(rows)) > 0

@@ -11,7 +11,7 @@ import pytest
 
 from mlplatform.as_of import Duration
 from mlplatform.change.declared import DeclaredTable
-from mlplatform.change.differences import Difference, Kind, Measured, can_widen, gravest, of_shape, of_values
+from mlplatform.change.differences import Difference, Kind, Measured, gravest, of_shape, of_values, refused
 from mlplatform.change.measuring import stretches
 from mlplatform.change.plan import ChangePlan, PlannedChange, Reading
 from mlplatform.features.compare import ColumnDifference
@@ -52,7 +52,7 @@ def test_a_new_nullable_column_is_additive_whoever_reads_the_table(read: tuple[s
     assert (found.mark, found.subject, found.kind) == ("+", "age", Kind.ADDITIVE)
 
 
-def test_a_new_column_that_may_not_be_null_makes_the_table_anew() -> None:
+def test_a_new_column_that_may_not_be_null_is_not_additive() -> None:
     (found,) = differences(HELD.append(pa.field("age", pa.int32(), nullable=False)))
     assert found.kind is Kind.RECOMPUTE
 
@@ -140,11 +140,39 @@ def test_the_gravest_difference_is_the_verdict() -> None:
     assert gravest([]) is None
 
 
-def test_delta_widens_numbers_and_never_narrows_them() -> None:
-    assert can_widen(pa.decimal128(10, 2), pa.decimal128(12, 2))
-    assert not can_widen(pa.decimal128(10, 2), pa.decimal128(10, 4))
-    assert not can_widen(pa.float64(), pa.float32())
-    assert not can_widen(pa.int64(), pa.float64())
+def refusals(schema: pa.Schema, keys: tuple[str, ...] = KEYS) -> list[Difference]:
+    """Return why the next run refuses a declaration with this schema."""
+    table = DeclaredTable(NAME, cast("Any", None), "features", schema, keys, "known_at", "History of a lender")
+    return list(refused(table, TableInfo(str(NAME), 3, HELD, KEYS, "known_at", "History of a lender")))
+
+
+@pytest.mark.parametrize(
+    ("schema", "says"),
+    [
+        (with_field("loans", pa.field("loans", pa.float64())), "column loans is declared double, and is bigint"),
+        (HELD.append(pa.field("age", pa.int32(), nullable=False)), "the new column age (int) is declared not null"),
+        (HELD.append(pa.field("Risk", pa.float64())), "more than one column named risk (also as Risk)"),
+        (HELD.remove(0), "column lender (string) is no longer declared; in the table it may not be null"),
+    ],
+    ids=["another type", "a new column that is not null", "in capitals", "gone, and not null"],
+)
+def test_what_the_next_run_refuses_is_breaking_whoever_reads_it(schema: pa.Schema, says: str) -> None:
+    (found,) = refusals(schema)
+    assert (found.mark, found.kind) == ("!", Kind.BREAKING)
+    assert found.text.startswith("the next run refuses it: ")
+    assert says in found.text
+
+
+def test_other_keys_are_refused_in_one_line() -> None:
+    schema = pa.schema([pa.field("state", pa.string(), nullable=False), *HELD])
+    (found,) = refusals(schema, keys=("lender", "state", "known_at"))
+    assert "the keys of a table do not change. declared: keys lender, state, known_at;" in found.text
+
+
+def test_what_the_next_run_does_is_not_refused() -> None:
+    wider = with_field("loans", pa.field("loans", pa.decimal128(20, 0)))
+    assert refusals(HELD) == refusals(wider) == refusals(HELD.remove(3)) == []
+    assert next(item.text for item in differences(wider)) == "type bigint → decimal(20,0), which Delta can widen"
 
 
 def test_the_sample_of_history_is_the_last_window_and_earlier_ones_apart() -> None:

@@ -61,3 +61,8 @@ def test_nested_types_are_not_widened():
     info = TableInfo("dev.a.t", 0, pa.schema([("x", pa.list_(pa.int32()))]))
     with pytest.raises(TableError, match=r"x is declared array<bigint>, and is array<int> in the table"):
         widening(info, pa.schema([("x", pa.list_(pa.int64()))]), (), None)
+
+
+def test_a_column_that_differs_only_in_capitals_is_refused():
+    with pytest.raises(TableError, match=r"more than one column named n \(also as N\)"):
+        widening(INFO, pa.schema([KEY, ("N", pa.int32()), ("gone", pa.string())]), ("id",), None)

@@ -40,7 +40,7 @@ from mlplatform.workspace.databricks.spark_frames import (
     spark_or_arrow,
 )
 from mlplatform.workspace.databricks.transactions import Ledger
-from mlplatform.workspace.databricks.widening import add_columns, apply
+from mlplatform.workspace.databricks.widening import add_columns, widen
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -115,10 +115,11 @@ class DatabricksTables:
         if _lacks_key(info, keyed, primary_keys):
             table_metadata.add_primary_key(self._unity, parsed, primary_keys, timeseries_column)
             info = self._info(parsed)
-        change = widening(info, keyed, primary_keys, timeseries_column)
-        if change:
-            apply(self._unity, parsed, info.schema, change)
-        return change
+
+        def lacking(existing: TableInfo) -> Widening:
+            return widening(existing, keyed, primary_keys, timeseries_column)
+
+        return widen(self._unity, parsed, info, lacking, again=lambda: self._info(parsed))
 
     def properties(self, catalog: str, schema: str, key: str) -> dict[str, str]:
         """Return a property of the platform's own of all tables of a schema."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -15,11 +15,47 @@ from mlplatform.workspace.databricks.spark_frames import spark_name
 from mlplatform.workspace.databricks.table_metadata import NAME_MAPPING, column_sql, needs_mapping
 
 if TYPE_CHECKING:
-    from mlplatform.protocols.tables import Widening
+    from mlplatform.protocols.tables import TableInfo, Widening
     from mlplatform.workspace.databricks.unity import Unity
 
 # Databricks, "Type widening" (delta/type-widening): runtime 15.4 LTS and above read and write such a table.
 _TYPE_WIDENING = "'delta.enableTypeWidening' = 'true'"
+
+
+def widen(
+    unity: Unity,
+    name: ObjectName,
+    info: TableInfo,
+    lacking: Callable[[TableInfo], Widening],
+    again: Callable[[], TableInfo],
+) -> Widening:
+    """Make a table as wide as a declaration, also while another run does the same; return what it lacked.
+
+    Where a statement is refused, because another run has added the column meanwhile, what is left is done.
+
+    Args:
+        unity: The connection.
+        name: The table.
+        info: What is known about it.
+        lacking: Returns what a table lacks.
+        again: Reads anew what is known about it.
+
+    Raises:
+        TableError: If it cannot be changed so here, or this is not allowed.
+        UnavailableError: If other writers kept winning.
+    """
+    change = left = lacking(info)
+    while left:
+        try:
+            apply(unity, name, info.schema, left)
+        except TableError:
+            before, info = _steps(left), again()
+            left = lacking(info)
+            if _steps(left) >= before:
+                raise
+        else:
+            break
+    return change
 
 
 def apply(unity: Unity, name: ObjectName, schema: pa.Schema, change: Widening) -> None:
@@ -52,6 +88,10 @@ def add_columns(unity: Unity, name: ObjectName, fields: Sequence[pa.Field[Any]])
         _alter(unity, name, f"SET TBLPROPERTIES ({NAME_MAPPING})", doing)
     if fields:
         _alter(unity, name, f"ADD COLUMNS ({', '.join(map(column_sql, fields))})", doing)
+
+
+def _steps(change: Widening) -> int:
+    return len(change.added) + len(change.retyped) + len(change.relaxed)
 
 
 def _retype(unity: Unity, name: ObjectName, existing: pa.Field[Any], field: pa.Field[Any]) -> None:
