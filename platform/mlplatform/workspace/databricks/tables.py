@@ -235,10 +235,10 @@ class DatabricksTables:
         info = self._info(parsed)
         source = spark_or_arrow(frame)
         columns = source.schema if isinstance(source, pa.Table) else arrow_schema(source.schema)
+        check_distinct(columns.names, f"The frame for {name}")
         check_merge_keys(info, columns.names)
         if isinstance(source, pa.Table):
             check_no_nulls(source, info.primary_keys, str(name))
-        check_distinct(columns.names, f"The frame for {name}")
         new_fields = new_columns(info, columns)
         # What the frame lacks keeps its value, so that it may lack what may not be null.
         fields = [field for field in info.schema if field.name in columns.names]
