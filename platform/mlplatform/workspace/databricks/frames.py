@@ -52,9 +52,21 @@ class DatabricksFrames:
         """Return a table (or view) as a frame, pinned at a version; Delta leaves files out by their statistics."""
         rows = self._read(name, version)
         schema = arrow_schema(rows.schema)
-        check_columns(name, schema, columns or ())
+        asked = [item[0] for item in (*filters, *any_of)]
+        check_columns(name, schema, [*(columns or ()), *asked])
+        # Spark takes a dot for the way into a struct: such columns are filtered by their places.
+        places = {column: f"c{at}" for at, column in enumerate(schema.names)} if _awkward(schema) else {}
+        if places:
+            rows = rows.toDF(*places.values())
+            schema = pa.schema([field.with_name(places[field.name]) for field in schema])
+            filters, any_of = _renamed(filters, places), _renamed(any_of, places)
         frame = filtered(nw.from_native(rows), schema, filters, name, any_of)
-        return frame if columns is None else frame.select(*columns)
+        if columns is not None:
+            frame = frame.select(*(places.get(column, column) for column in columns))
+        if not places:
+            return frame
+        named: DataFrame = frame.to_native()
+        return nw.from_native(named.toDF(*(columns if columns is not None else places)))
 
     def of(self, rows: FrameLike) -> Frame:
         """Return rows as a frame; Arrow and pandas rows, which are small, go to Spark with the query."""
@@ -172,3 +184,11 @@ def _normal(rows: pa.Table, df: DataFrame) -> pa.Table:
         return rows.cast(pa.schema([pa.field(field.name, field.type) for field in schema]))
     except pa.ArrowException as error:
         raise TableError(f"The rows collected do not fit their types: {error}") from error
+
+
+def _awkward(schema: pa.Schema) -> bool:
+    return any("." in name or "`" in name for name in schema.names)
+
+
+def _renamed(filters: Sequence[Filter], names: Mapping[str, str]) -> list[Filter]:
+    return [(names[column], operator, value) for column, operator, value in filters]

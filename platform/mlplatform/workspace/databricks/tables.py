@@ -183,8 +183,9 @@ class DatabricksTables:
         filters: Sequence[Filter] = (),
     ) -> pa.Table:
         """Return the table (or view) as Arrow, with only the columns and rows asked for."""
-        rows = self.frames.read(name, version=version, columns=columns, filters=filters)
-        return self.frames.collect(rows, at_most=at_most, what=f"{name}, as asked for,")
+        frame = self.frames.read(name, version=version, columns=columns, filters=filters)
+        rows = self.frames.collect(frame, at_most=at_most, what=f"{name}, as asked for,")
+        return _as_declared(rows, table_metadata.schema_of(self._unity, name))
 
     def largest(self, name: ObjectName | str, column: str, *, filters: Sequence[Filter] = ()) -> Any:
         """Return the largest value of a column among the rows asked for."""
@@ -323,3 +324,10 @@ class DatabricksTables:
 def _lacks_key(info: TableInfo, declared: pa.Schema, primary_keys: Sequence[str]) -> bool:
     """Tell whether a table is one that its creator was killed over before it declared the key."""
     return bool(primary_keys) and not info.primary_keys and info.schema.names == declared.names
+
+
+def _as_declared(rows: pa.Table, declared: pa.Schema) -> pa.Table:
+    """Return rows whose columns may be null only where the table declares it: an engine forgets that as it computes."""
+    required = {field.name for field in declared if not field.nullable}
+    fields = [field.with_nullable(field.name not in required) for field in rows.schema]
+    return pa.Table.from_arrays(rows.columns, schema=pa.schema(fields))
