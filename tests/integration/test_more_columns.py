@@ -267,6 +267,24 @@ def test_what_the_spines_code_gives_beside_what_is_declared_is_left_out(ws, tiny
     assert after["cents"].null_count == after.num_rows - held.num_rows > 0
 
 
+class Renamed(Subscriptions):
+    """Each subscription, with its label by another name."""
+
+    label = "gone"
+
+    def labels(self, ws):  # type: ignore[no-untyped-def]
+        """The same, by another name."""
+        return super().labels(ws).withColumnRenamed("cancelled", "gone")
+
+
+def test_a_label_of_another_name_is_refused_with_a_way_out_that_there_is(ws, tiny):
+    before = rows(ws, "gold_labels")
+    with pytest.raises(TableError, match="gone") as refused:
+        run(ws, tiny, NOW, "refine", spine=Renamed)
+    assert "take the edit back" in refused.value.hint
+    assert rows(ws, "gold_labels").equals(before)
+
+
 class Paid(Signups):
     """Subscriptions, with how they are paid."""
 

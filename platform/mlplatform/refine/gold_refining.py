@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from mlplatform.code_digest import code_digest
+from mlplatform.errors import TableError
 from mlplatform.ops import markers
 from mlplatform.ops.context import StageContext
 from mlplatform.ops.declared_table import declare, sentences, to_compute, with_unwritten
 from mlplatform.ops.result import StageResult
-from mlplatform.protocols.tables import Widening
+from mlplatform.protocols.tables import TableInfo, Widening
 from mlplatform.refine import freshness
 from mlplatform.refine.as_of_view import WorkspaceAsOf, view_at
 from mlplatform.refine.details import RefineDetails
@@ -53,15 +54,37 @@ class GoldTable:
         return self.spine.description if self.name == SPINE else f"Label {self.spine.label} and when it became known"
 
     def create(self, context: StageContext) -> Widening:
-        """Create the table, or make it as wide as declared; return what changed about it."""
-        return declare(
-            context.ws,
-            context.namespace.gold(self.name),
-            self.schema,
-            primary_keys=self.spine.primary_keys,
-            timeseries_column=self.known_at,
-            description=self.description,
-        )
+        """Create the table, or make it as wide as declared; return what changed about it.
+
+        Raises:
+            TableError: If it exists and cannot be made like the declaration.
+        """
+        table = context.namespace.gold(self.name)
+        try:
+            return declare(
+                context.ws,
+                table,
+                self.schema,
+                primary_keys=self.spine.primary_keys,
+                timeseries_column=self.known_at,
+                description=self.description,
+            )
+        except TableError as error:
+            if not self._is_about_others(context.ws.tables.describe(table)):
+                raise
+            # The way out of other tables is none here: their names, and what may be null, are not the author's.
+            raise TableError(
+                error.message,
+                hint="Keys, time and label of a spine do not change once it has tables: take the edit back, or declare "
+                "it in a use case of another name.",
+            ) from error
+
+    def _is_about_others(self, existing: TableInfo) -> bool:
+        """Tell whether a table is about other entities, times or another label."""
+        if (existing.primary_keys, existing.timeseries_column) != (tuple(self.spine.primary_keys), self.known_at):
+            return True
+        fields = {field.name: field.type for field in existing.schema}
+        return self.name == LABELS and fields.get(self.spine.label) != self.schema.field(self.spine.label).type
 
     def rows(self, view: WorkspaceAsOf, since: datetime | None) -> DataFrame:
         """Return the rows known in [since, the view's time], not computed yet; since None: all known by then.
