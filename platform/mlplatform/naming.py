@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from mlplatform.errors import UsageError
@@ -145,14 +146,36 @@ class Namespace:
         ('dev.credit_risk.silver_loans', 'dev.credit_risk.model', 'dev.ops.stage_runs')
         >>> str(Namespace("dev", "credit_risk", "dev_jo_").model)
         'dev.dev_jo_credit_risk.dev_jo_model'
+        >>> str(Namespace("dev", "credit_risk").at({"features_lender": "features_lender__1f"}).features("lender"))
+        'dev.credit_risk.features_lender__1f'
+
+    Attributes:
+        catalog: The environment's.
+        use_case: The use case's name.
+        prefix: Of a bundle's development mode; empty: none.
+        versions: (declared name, version) of the tables and functions of which a version is written and looked up
+            instead, because a model in use reads the one of that name as it was.
     """
 
     catalog: str
     use_case: str
     prefix: str = ""
+    versions: tuple[tuple[str, str], ...] = ()
+
+    def at(self, versions: Mapping[str, str]) -> Namespace:
+        """Return the same with these versions of tables and functions.
+
+        Args:
+            versions: Declared name -> version; of names that are not in it, the one of that name.
+        """
+        return replace(self, versions=tuple(sorted(versions.items())))
 
     def table(self, name: str) -> ObjectName:
-        """Name a table (or function) of the use case."""
+        """Name a table (or function) of the use case, in the version that is written."""
+        return self.exactly(dict(self.versions).get(name, name))
+
+    def exactly(self, name: str) -> ObjectName:
+        """Name a table (or function) of the use case by the very name that it has in the catalog."""
         return ObjectName(self.catalog, f"{self.prefix}{self.use_case}", name)
 
     def bronze(self, source: str) -> ObjectName:
@@ -164,8 +187,13 @@ class Namespace:
         return self.table(f"silver_{name}")
 
     def quarantine(self, name: str) -> ObjectName:
-        """Name the quarantine table that belongs to a silver table or source."""
+        """Name the quarantine table of a source."""
         return self.table(f"quarantine_{name}")
+
+    def silver_quarantine(self, name: str) -> ObjectName:
+        """Name the quarantine of a silver table, which has the silver table's version."""
+        version = self.silver(name).name.removeprefix(f"silver_{name}")
+        return self.exactly(f"quarantine_{name}{version}")
 
     def gold(self, name: str) -> ObjectName:
         """Name a gold table."""

@@ -11,15 +11,21 @@ from datetime import datetime
 from typing import Any
 
 from mlplatform import stopping
+from mlplatform.change import deciding
 from mlplatform.change.adopt_model import AdoptModel, AdoptModelDetails, ExistingVersion
 from mlplatform.change.adopt_table import AdoptTable, AdoptTableDetails
 from mlplatform.change.declared import Declarations
+from mlplatform.change.existing import live_versions
+from mlplatform.change.keeping import Keeper
+from mlplatform.change.kept_code import Package
 from mlplatform.change.plan import ChangePlan
 from mlplatform.change.planning import plan_of
 from mlplatform.change.setup import Setup
-from mlplatform.errors import PlatformError, UsageError, did_you_mean
+from mlplatform.errors import PlatformError, UnavailableError, UsageError, did_you_mean
 from mlplatform.features.backfill import Backfill
+from mlplatform.features.functions import register_functions
 from mlplatform.features.stage import Features
+from mlplatform.features.table import FeatureTable
 from mlplatform.gate import champion
 from mlplatform.gate.promotion import GateDetails
 from mlplatform.gate.rollback import Rollback
@@ -27,7 +33,8 @@ from mlplatform.gate.stage import Gate
 from mlplatform.ingest.stage import Ingest
 from mlplatform.monitoring.retrain import Retrain, decide_now, details_of
 from mlplatform.monitoring.stage import MonitorStage
-from mlplatform.ops import markers, records, stage_runs
+from mlplatform.naming import Namespace
+from mlplatform.ops import changes, markers, records, stage_runs
 from mlplatform.ops.context import Advance, Progress, nowhere, silent
 from mlplatform.ops.maintenance import MaintainTables, MaintenanceDetails
 from mlplatform.ops.record_table import RecordTable
@@ -36,6 +43,7 @@ from mlplatform.ops.stage import PlannedStage, Stage
 from mlplatform.ops.stage_runs import RunLog, StageRun
 from mlplatform.protocols.frames import metered
 from mlplatform.protocols.workspace import Workspace
+from mlplatform.refine.silver import SilverTable
 from mlplatform.refine.stage import Refine
 from mlplatform.reporting import evidence_page
 from mlplatform.scoring.stage import Score
@@ -44,6 +52,7 @@ from mlplatform.use_case import UseCase
 
 LOG = logging.getLogger(__name__)
 ORDER = ("ingest", "refine", "features", "train", "gate", "score", "monitor", "retrain")
+_COMPUTING = frozenset({"ingest", "refine", "features"})
 _WITHOUT = {
     "gate": "The champion is whom the registry names; a rollback knows no earlier ones.",
     "monitor": "The stage monitor measures a time again where it is asked to: mlplatform monitor, with its --as-of.",
@@ -70,11 +79,17 @@ def computing_of(use_case: UseCase) -> tuple[Ingest, Refine, Features]:
     refined_into = {
         source: tuple(table.name for table in use_case.silver if table.source is source) for source in use_case.sources
     }
+    keeper = keeper_of(use_case)
     return (
         Ingest(use_case.sources, use_case.landing, refined_into),
-        Refine(use_case.silver, use_case.label_spine()),
-        Features(use_case.features),
+        Refine(use_case.silver, use_case.label_spine(), keeper.kept),
+        Features(use_case.features, keeper.kept, keeper.archive),
     )
+
+
+def keeper_of(use_case: UseCase) -> Keeper:
+    """Return what keeps the code that models in use still need."""
+    return Keeper(declared_by(use_case), Package.of(type(use_case)))
 
 
 def gate_of(use_case: UseCase) -> Gate:
@@ -155,6 +170,29 @@ class RunSummary:
         }
 
 
+@dataclass
+class Applied:
+    """What applying an edit came to.
+
+    Attributes:
+        plan: What the edit does.
+        before: The use case's names before.
+        after: The use case's names from now on.
+        summary: What the stages did that brought the tables up to it; None in a dry run, and where nothing differed.
+    """
+
+    plan: ChangePlan
+    before: Namespace
+    after: Namespace
+    summary: RunSummary | None = None
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Declared name -> version, of the tables and functions that get one by this."""
+        before = dict(self.before.versions)
+        return {name: version for name, version in self.after.versions if before.get(name) != version}
+
+
 class Pipeline:
     """Runs the stages of one use case at one time.
 
@@ -194,6 +232,7 @@ class Pipeline:
         )
         self._use_case = use_case
         self._stages = stages_of(use_case)
+        self._keeper = keeper_of(use_case)
         self._notes: list[str] = []
         self._place = ""
         self._recorded_error: BaseException | None = None
@@ -233,6 +272,9 @@ class Pipeline:
             if name not in ORDER:
                 raise UsageError(f"There is no stage {name!r}.", hint=did_you_mean(name, ORDER))
         self._notes = self._lost_records(records.ensure(self._context.ws, self._context.namespace))
+        if wanted is None or _COMPUTING & set(wanted):
+            self._check_changes()
+        self._register_kept_functions()
         stages = [stage for stage in self._stages if wanted is None or stage.name in wanted]
         for number, stage in enumerate(stages, start=1):
             self._place = f"stage {number} of {len(stages)}: " if len(stages) > 1 else ""
@@ -263,6 +305,7 @@ class Pipeline:
             result = stage.plan(self._context).result
             return self._stage_run(stage.name, stage_runs.DONE, started, time.perf_counter() - before, result)
         records.ensure(self._context.ws, self._context.namespace)
+        self._register_kept_functions()
         return self._recorded(stage)
 
     def retrain_decision(self) -> dict[str, Any]:
@@ -272,15 +315,83 @@ class Pipeline:
 
     def plan(self) -> ChangePlan:
         """Return what the declarations change about what exists, by `as_of`; changes nothing."""
-        return plan_of(self._context, declared_by(self._use_case))
+        return plan_of(self._context, declared_by(self._use_case), self._keeper)
+
+    def apply(self, *, reason: str = "", in_place: bool = False, dry_run: bool = False) -> Applied:
+        """Do what an edit of the declarations does, on record, and bring all tables up to it.
+
+        The decision is one commit. A run that is killed after it is completed by running again.
+
+        Args:
+            reason: Why something breaking is done.
+            in_place: Models in use are given what the new declarations give, instead of what they were trained on.
+            dry_run: Return what would be done; nothing is changed.
+
+        Raises:
+            BreakingChangeError: If something is breaking, and no reason is given.
+            StageError: If the edit cannot be applied.
+            UnavailableError: If another edit was applied meanwhile.
+        """
+        context, use_case, declared = self._context, self._use_case, declared_by(self._use_case)
+        records.ensure(context.ws, context.namespace)
+        with context.ws.lock(f"apply {context.model}"):
+            if changes.versions(context.ws, context.namespace) != dict(context.namespace.versions):
+                raise UnavailableError(f"{context.name}: another edit was applied meanwhile.", hint="Plan again.")
+            plan = plan_of(context, declared, self._keeper)
+            deciding.check_decided(context, plan, reason)
+            live, _ = live_versions(context)
+            kept = self._keeper.of(context, live)
+            decided = use_case.with_versions(deciding.versions(context, declared, plan, kept, in_place=in_place))
+            following = replace(context, namespace=decided.namespace)
+            keeper = keeper_of(decided)
+            if not in_place:
+                deciding.check_kept(following, keeper.needed(following, live), keeper.of(following, live))
+            applied = Applied(plan, use_case.namespace, decided.namespace)
+            if dry_run or not plan.changes:
+                return applied
+            deciding.record(context, declared_by(decided), plan, decided.namespace, reason)
+        pipeline = Pipeline(context.ws, decided, context.as_of, context.progress, advance=context.advance)
+        applied.summary = pipeline.run([stage.name for stage in computing_of(decided)])
+        return applied
 
     def lost(self) -> list[str]:
         """Return the names of tables that earlier runs brought up to date, and that are gone or are other ones."""
         return markers.all_lost(self._context, ("ingest", "refine", "features", "score"))
 
     def backfill(self, table: str, start: datetime, *, dry_run: bool = False) -> StageRun[Any]:
-        """Compute a feature table's rows of [start, as_of] anew; see `mlplatform.features.backfill`."""
+        """Compute a feature table's rows of [start, as_of] anew; see `mlplatform.features.backfill`.
+
+        Raises:
+            BreakingChangeError: If code changed in a way that a run would refuse.
+        """
+        context = self._context
+        if not dry_run and deciding.is_waiting(context, declared_by(self._use_case)):
+            deciding.check_harmless(context, self.plan())
         return self.execute(Backfill(self._use_case.features, table, start), dry_run=dry_run)
+
+    def rebuild(self, tables: Iterable[str]) -> RunSummary:
+        """Compute silver and feature tables whole, whatever is on record, and what follows from them.
+
+        Args:
+            tables: Their names, as `silver_loans` or `features_lender`.
+
+        Raises:
+            UsageError: If the use case has no such table.
+            BreakingChangeError: If something breaking waits.
+        """
+        names = self._context.namespace
+        declared = {table.bare: table for table in declared_by(self._use_case).tables(names)}
+        computed = {bare for bare, table in declared.items() if isinstance(table.part, SilverTable | FeatureTable)}
+        wanted = []
+        for table in tables:
+            if table not in computed:
+                raise UsageError(f"{self._use_case.name} has no table {table!r}.", hint=did_you_mean(table, computed))
+            wanted.append(declared[table].name.name)
+        self._stages = tuple(
+            replace(stage, rebuild=tuple(wanted)) if isinstance(stage, Refine | Features) else stage
+            for stage in self._stages
+        )
+        return self.run(["refine", "features"])
 
     def adopt_table(
         self, source: str, declared_as: str | None = None, *, dry_run: bool = False
@@ -308,6 +419,27 @@ class Pipeline:
     def maintain(self, *, dry_run: bool = False) -> StageRun[MaintenanceDetails]:
         """Put small files together and remove old ones; see `mlplatform.ops.maintenance`."""
         return self.execute(MaintainTables(), dry_run=dry_run)
+
+    def _check_changes(self) -> None:
+        """Do what an edit does by itself where that is harmless, on record; refuse what is not.
+
+        Raises:
+            BreakingChangeError: If somebody has to decide; the message holds the plan.
+        """
+        context, declared = self._context, declared_by(self._use_case)
+        if not deciding.is_waiting(context, declared):
+            return
+        context.progress("plan: what is declared has changed")
+        plan = plan_of(context, declared, self._keeper)
+        deciding.check_harmless(context, plan)
+        deciding.record(context, declared, plan, context.namespace)
+
+    def _register_kept_functions(self) -> None:
+        """Register functions that only models in use compute with, as the code on record declares them."""
+        for kept in self._keeper.kept(self._context):
+            if kept.functions:
+                with kept.installed():
+                    register_functions(self._context.ws, kept.context.namespace, kept.functions)
 
     def _look_after_files(self) -> None:
         """Put small files together where a run is to do so: else each step adds some, and reading gets slower.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,6 +15,7 @@ from mlplatform.gate.champion_gate import ChampionGate
 from mlplatform.ingest.source import Source
 from mlplatform.monitoring.monitor import Monitor
 from mlplatform.naming import Namespace, ObjectName
+from mlplatform.ops import changes
 from mlplatform.ops.context import StageContext
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.silver import SilverTable
@@ -100,7 +102,7 @@ class UseCase:
             name,
             folder,
             settings,
-            Namespace(ws.catalog, name, ws.prefix),
+            _current(ws, Namespace(ws.catalog, name, ws.prefix)),
             landing_root=ws.landing(name),
         )
 
@@ -144,3 +146,16 @@ class UseCase:
     def model_trainer(self) -> Trainer:
         """Return the trainer."""
         return self.trainer(self.namespace, self.settings, self.spine)
+
+    def with_versions(self, versions: Mapping[str, str]) -> UseCase:
+        """Return the same use case with these versions of its tables and functions.
+
+        Args:
+            versions: Declared name -> version.
+        """
+        namespace = self.namespace.at(versions)
+        return type(self)(self.name, self.folder, self.settings, namespace, landing_root=self._landing_root)
+
+
+def _current(ws: Workspace, namespace: Namespace) -> Namespace:
+    return namespace.at(changes.versions(ws, namespace))

@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from mlplatform import discovery
+from mlplatform.as_of import parse_as_of
+from mlplatform.naming import Namespace
+from mlplatform.pipeline import Pipeline, RunSummary
 from tests.support.tiny_use_case import SETTINGS, made_up, write_drop
 
 if TYPE_CHECKING:
@@ -20,6 +23,10 @@ if TYPE_CHECKING:
     from mlplatform.use_case import UseCase
 
 NAME = "edited"
+NAMES = Namespace("dev", NAME)
+AS_OF = "2020-08-01"
+"""When all drops but the last have landed, and a champion was trained."""
+_DEFAULTS = {"training": {"metric": "roc_auc", "min_rows": 300}}
 SIGNUPS = ("account", "signed_up", "region", "price", "seats")
 CANCELLATIONS = ("account", "cancelled")
 Edit = Mapping[str, Sequence[tuple[str, str]]]
@@ -231,7 +238,7 @@ def write_use_case(where: Path, data: Path, edit: Edit | None = None, **settings
             assert edited.count(old) == 1, f"{old!r} stands {edited.count(old)} times in {name}"
             edited = edited.replace(old, new)
         (folder / name).write_text(edited, encoding="utf-8")
-    merged = {**SETTINGS, "landing": str(data), **settings}
+    merged = {**SETTINGS, **_DEFAULTS, "landing": str(data), **settings}
     (folder / "config.yml").write_text(yaml.safe_dump(merged, sort_keys=False), encoding="utf-8")
     return where
 
@@ -239,3 +246,8 @@ def write_use_case(where: Path, data: Path, edit: Edit | None = None, **settings
 def open_edited(ws: Workspace, use_cases: Path) -> UseCase:
     """Import the use case from a folder, whatever was imported under its name before, and open it."""
     return discovery.open_use_case(ws, NAME, use_cases)
+
+
+def run_edited(ws: Workspace, use_cases: Path, as_of: str, stages: Sequence[str] | None = None) -> RunSummary:
+    """Run the use case of a folder at a time."""
+    return Pipeline(ws, open_edited(ws, use_cases), parse_as_of(as_of)).run(stages)

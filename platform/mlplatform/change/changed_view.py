@@ -48,9 +48,9 @@ class Anew:
 
     Attributes:
         context: The run.
-        rows: Bare name -> the rows.
-        known_at: Bare name -> the column that says when a row was known.
-        stretches: Bare name -> the stretches of time that were computed, where not all was.
+        rows: Bare name, as declared -> the rows.
+        known_at: Bare name, as declared -> the column that says when a row was known.
+        stretches: Bare name, as declared -> the stretches of time that were computed, where not all was.
     """
 
     context: StageContext
@@ -61,7 +61,7 @@ class Anew:
 
     def add(self, table: DeclaredTable, computed: Computed) -> None:
         """Take a table's rows over."""
-        bare = table.name.name
+        bare = table.bare
         self.rows[bare], self.known_at[bare] = computed.rows, table.timeseries_column
         self.stretches[bare] = computed.stretches
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
@@ -30,7 +31,8 @@ class DeclaredTable:
     """A table that a use case declares.
 
     Attributes:
-        name: The table.
+        name: The table, in the version that is written.
+        bare: Its bare name as it is declared, which code reads it by.
         part: What declares it.
         stage: The stage that writes it, and records by which code.
         schema: Its columns, as it is created with them.
@@ -38,10 +40,11 @@ class DeclaredTable:
         timeseries_column: The column that says when a row was known, or None.
         description: Its comment.
         code: Digest of the code and settings that compute it; empty where none do.
-        inputs: The tables that it is computed from.
+        inputs: Bare names, as declared, of the tables that it is computed from.
     """
 
     name: ObjectName
+    bare: str
     part: Part
     stage: str
     schema: pa.Schema
@@ -49,7 +52,13 @@ class DeclaredTable:
     timeseries_column: str | None = None
     description: str = ""
     code: str = ""
-    inputs: tuple[ObjectName, ...] = ()
+    inputs: tuple[str, ...] = ()
+
+    @property
+    def content(self) -> str:
+        """All that decides which columns and values it holds, as text; comments and descriptions do not."""
+        columns = [f"{field.name} {field.type} {field.nullable}" for field in self.schema]
+        return "\n".join([*columns, *self.primary_keys, str(self.timeseries_column), self.code, *self.inputs])
 
     @property
     def features(self) -> list[str]:
@@ -92,6 +101,16 @@ class Declarations:
     exclude_columns: tuple[str, ...] = ()
     trusted_types: tuple[str, ...] = ()
 
+    def digest(self, names: Namespace) -> str:
+        """Return the digest of all that decides what tables and functions hold and give.
+
+        Args:
+            names: The use case's.
+        """
+        tables = [f"{table.name.name}\n{table.content}" for table in self.tables(names)]
+        functions = [f"{names.table(item.name).name}\n{function_digest(item)}" for item in self.functions]
+        return hashlib.sha256("\n\n".join([*tables, *sorted(functions)]).encode()).hexdigest()[:16]
+
     def tables(self, names: Namespace) -> Iterator[DeclaredTable]:
         """Yield the declared tables, each after those that it is computed from.
 
@@ -100,11 +119,17 @@ class Declarations:
         """
         for source in (source_type() for source_type in self.sources):
             yield DeclaredTable(
-                names.bronze(source.name), source, "ingest", source.bronze_schema(), description=source.description
+                name=names.bronze(source.name),
+                bare=f"bronze_{source.name}",
+                part=source,
+                stage="ingest",
+                schema=source.bronze_schema(),
+                description=source.description,
             )
         for silver in (silver_type() for silver_type in self.silver):
             yield DeclaredTable(
                 name=names.silver(silver.name),
+                bare=f"silver_{silver.name}",
                 part=silver,
                 stage=gold_refining.NAME,
                 schema=keyed_schema(silver.name, silver.schema(), silver.primary_keys, silver.known_at),
@@ -112,11 +137,12 @@ class Declarations:
                 timeseries_column=silver.known_at,
                 description=silver.description,
                 code=silver.digest(),
-                inputs=(names.bronze(silver.source.name),),
+                inputs=(f"bronze_{silver.source.name}",),
             )
         for gold in gold_tables(self.spine):
             yield DeclaredTable(
                 name=names.gold(gold.name),
+                bare=f"gold_{gold.name}",
                 part=gold,
                 stage=gold_refining.NAME,
                 schema=keyed_schema(gold.name, gold.schema, self.spine.primary_keys, gold.known_at),
@@ -124,11 +150,12 @@ class Declarations:
                 timeseries_column=gold.known_at,
                 description=gold.description,
                 code=spine_digest(self.spine),
-                inputs=tuple(names.table(item) for item in self.spine.inputs),
+                inputs=tuple(self.spine.inputs),
             )
         for table in (table_type() for table_type in self.features):
             yield DeclaredTable(
                 name=names.features(table.name),
+                bare=f"features_{table.name}",
                 part=table,
                 stage=features_stage.NAME,
                 schema=keyed_schema(table.name, table.schema(), table.primary_keys, table.timeseries_column),
@@ -136,5 +163,29 @@ class Declarations:
                 timeseries_column=table.timeseries_column,
                 description=table.description,
                 code=code_digest(type(table)),
-                inputs=tuple(names.table(item) for item in table.inputs),
+                inputs=tuple(table.inputs),
             )
+
+
+def function_digest(function: FeatureFunctionSpec) -> str:
+    """Return the digest of a feature function's code, parameters and result."""
+    return code_digest(function.fn, settings=f"{function.parameters} {function.returns}")
+
+
+def codes_of(
+    names: Namespace,
+    silver: Iterable[type[SilverTable]],
+    features: Iterable[type[FeatureTable]],
+    functions: Iterable[FeatureFunctionSpec],
+) -> dict[str, str]:
+    """Return the digest of the code of each silver and feature table, and of each function, by its bare name.
+
+    Args:
+        names: The use case's.
+        silver: Silver tables.
+        features: Feature tables.
+        functions: Feature functions.
+    """
+    codes = {names.silver(table.name).name: table().digest() for table in silver}
+    codes |= {names.features(table.name).name: code_digest(table) for table in features}
+    return codes | {names.table(item.name).name: function_digest(item) for item in functions}

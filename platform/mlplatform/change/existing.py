@@ -12,6 +12,7 @@ from mlplatform.change.declared import DeclaredTable
 from mlplatform.errors import FeatureStoreError
 from mlplatform.features.adopted import first_computed
 from mlplatform.features.table import FeatureTable
+from mlplatform.ingest.source import Source
 from mlplatform.naming import CHALLENGER, CHAMPION, PREVIOUS_CHAMPION, ObjectName
 from mlplatform.ops import markers
 from mlplatform.ops.context import StageContext
@@ -126,7 +127,10 @@ def undeclared(context: StageContext, declared: list[DeclaredTable]) -> list[Obj
     """Return the tables that the use case's stages wrote for definitions that it does not have any more."""
     names = context.namespace
     covered = {table.name.name for table in declared}
-    covered |= {names.quarantine(table.part.name).name for table in declared if not isinstance(table.part, GoldTable)}
-    schema = names.table(SPINE).schema
+    covered |= {names.quarantine(table.part.name).name for table in declared if isinstance(table.part, Source)}
+    covered |= {
+        names.silver_quarantine(table.part.name).name for table in declared if isinstance(table.part, SilverTable)
+    }
+    schema = names.exactly(SPINE).schema
     held = context.ws.tables.list(names.catalog, schema)
-    return [names.table(name) for name in held if name.startswith(_WRITTEN) and name not in covered]
+    return [names.exactly(name) for name in held if name.startswith(_WRITTEN) and name not in covered]

@@ -96,8 +96,7 @@ def _computed(anew: Anew, table: DeclaredTable, part: GoldTable | FeatureTable, 
         known.append((time_column, ">=", record.since))
 
     def view(as_of: datetime) -> ChangedView:
-        allowed = [name.name for name in table.inputs]
-        return ChangedView(anew, as_of, allowed=allowed, landed_by=seen, batches=record.batches or {})
+        return ChangedView(anew, as_of, allowed=table.inputs, landed_by=seen, batches=record.batches or {})
 
     if isinstance(part, GoldTable):
         with _as_written(context, table, part.rows(view(end), None)) as rows:

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from mlplatform.change.answers import Answer
+from mlplatform.change.declared import DeclaredTable
 from mlplatform.change.differences import Difference, Kind, Measured, gravest
 
 NOTHING = "Nothing declared differs from what exists."
@@ -51,20 +52,34 @@ class PlannedChange:
 
     Attributes:
         name: Bare name of the table; `functions` or `lookups`.
+        table: Its declaration; None of `functions`, `lookups`, and of a table that is not declared any more.
         differences: How the declaration differs from what exists; none: not at all.
         measured: How the rows differ; None where nothing was computed.
         readings: The live versions that read what changes.
+        moves: Whether its rows or columns become others, so that what is computed from it may, too.
     """
 
     name: str
+    table: DeclaredTable | None = None
     differences: list[Difference] = field(default_factory=list)
     measured: Measured | None = None
     readings: list[Reading] = field(default_factory=list)
+    moves: bool = False
+
+    @property
+    def bare(self) -> str:
+        """Its bare name as it is declared."""
+        return self.table.bare if self.table is not None else self.name
 
     @property
     def kind(self) -> Kind | None:
         """What the gravest difference does; None without any."""
         return gravest([item.kind for item in self.differences])
+
+    @property
+    def changes_values(self) -> bool:
+        """Whether rows that the table holds become others; new columns alone change none."""
+        return self.moves and self.kind is not None and self.kind.gravity >= Kind.RECOMPUTE.gravity
 
     @property
     def broken(self) -> list[Reading]:
@@ -104,6 +119,25 @@ class PlannedChange:
             yield f"  verdict  {self.kind}"
 
 
+@dataclass(frozen=True)
+class KeptTable:
+    """A table that a version took the place of, or whose definition is gone.
+
+    Attributes:
+        name: Its bare name.
+        read_by: The live versions that read it: it is computed on for them; empty: none does.
+    """
+
+    name: str
+    read_by: str
+
+    def __str__(self) -> str:
+        """Return what a plan shows of it."""
+        if self.read_by:
+            return f"{self.name.ljust(_WIDTH)} = kept: computed on, by the code on record, for {self.read_by}"
+        return f"{self.name.ljust(_WIDTH)} = not written any more; maintenance removes it after a time"
+
+
 @dataclass
 class ChangePlan:
     """What an edit does.
@@ -114,6 +148,7 @@ class ChangePlan:
         changes: What differs, in the order of the cycle.
         unchanged: Bare names of the tables that are as they are declared.
         undeclared: Tables that were written for definitions that are gone; they are never deleted.
+        kept: Tables that models in use go on reading, or did, while a version or nothing took their place.
         notes: What could not be looked at.
     """
 
@@ -122,6 +157,7 @@ class ChangePlan:
     changes: list[PlannedChange] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
     undeclared: list[str] = field(default_factory=list)
+    kept: list[KeptTable] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -148,6 +184,7 @@ class ChangePlan:
             "changes": [change.to_json() for change in self.changes],
             "unchanged": self.unchanged,
             "undeclared": self.undeclared,
+            "kept": [{"name": item.name, "read_by": item.read_by} for item in self.kept],
             "notes": self.notes,
         }
 
@@ -157,6 +194,7 @@ class ChangePlan:
             yield from change.lines()
         if not self.changes:
             yield NOTHING
+        yield from map(str, self.kept)
         for name in self.undeclared:
             yield f"{name.ljust(_WIDTH)} - not declared any more; what it holds stays until somebody drops it"
         for note in self.notes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 
@@ -14,15 +14,18 @@ from mlplatform.change.changed_view import Anew, Computed
 from mlplatform.change.declared import Declarations, DeclaredTable
 from mlplatform.change.differences import Difference, Kind, Measured, of_shape, of_values, refused
 from mlplatform.change.existing import LiveVersion, Recorded
+from mlplatform.change.keeping import Keeper
 from mlplatform.change.lookups import lookup_differences
 from mlplatform.change.measuring import compared, rows_anew
-from mlplatform.change.plan import ChangePlan, PlannedChange, Reading
+from mlplatform.change.plan import ChangePlan, KeptTable, PlannedChange, Reading
 from mlplatform.code_digest import has_changed
-from mlplatform.errors import FeatureStoreError, PlatformError
+from mlplatform.errors import FeatureStoreError, PlatformError, StageError
 from mlplatform.features.functions import checked_function
 from mlplatform.ingest.source import Source
 from mlplatform.naming import ObjectName
+from mlplatform.ops import changes
 from mlplatform.ops.context import StageContext
+from mlplatform.ops.kept import Kept
 from mlplatform.protocols.tables import TableInfo
 from mlplatform.refine.gold_refining import GoldTable
 from mlplatform.refine.silver import SilverTable
@@ -33,7 +36,7 @@ CODE = "code changed"
 _SAME_PREDICTION = 1e-6
 
 
-def plan_of(context: StageContext, declared: Declarations) -> ChangePlan:
+def plan_of(context: StageContext, declared: Declarations, keeper: Keeper) -> ChangePlan:
     """Compare what a use case declares with what its workspace holds; nothing is changed.
 
     Where code changed, the new code is computed and its rows compared; where what a live model version reads differs,
@@ -42,23 +45,29 @@ def plan_of(context: StageContext, declared: Declarations) -> ChangePlan:
     Args:
         context: The run; what is known by its `as_of` counts.
         declared: What the use case declares.
+        keeper: Knows what is computed on for models in use.
 
     Raises:
         RegistryError: If the registry cannot be read.
     """
     with ExitStack() as stack:
-        return _Planning(context, declared, stack).plan()
+        return _Planning(context, declared, keeper, stack).plan()
 
 
 class _Planning:
     """Goes through the declared tables, each after those that it is computed from."""
 
-    def __init__(self, context: StageContext, declared: Declarations, stack: ExitStack) -> None:
+    def __init__(self, context: StageContext, declared: Declarations, keeper: Keeper, stack: ExitStack) -> None:
         self._context, self._declared, self._stack = context, declared, stack
         self._anew = Anew(context)
         # Tables whose rows or columns are others than they were: what reads them is computed, too.
         self._moved: set[str] = set()
         self._live, self._notes = existing.live_versions(context)
+        self._kept: list[Kept] = []
+        try:
+            self._kept = keeper.of(context, self._live)
+        except StageError as error:
+            self._notes.append(error.message)
         self._asked = {
             live.number: Asked(context, live, declared.functions, declared.trusted_types) for live in self._live
         }
@@ -74,18 +83,29 @@ class _Planning:
                 plan.changes.append(change)
             else:
                 plan.unchanged.append(table.name.name)
+        plan.changes += self._kept_changes({change.name: change for change in plan.changes})
+        kept = set(self._kept_tables())
+        replaced = changes.replaced(context.ws, context.namespace)
         for name in existing.undeclared(context, tables):
+            readings = [self._reading(live, name) for live in self._live if live.reads(name)]
+            if name.name in kept:
+                shown = ", ".join(reading.version for reading in readings)
+                plan.kept.append(KeptTable(name.name, shown))
+                continue
+            if name.name in replaced:
+                plan.kept.append(KeptTable(name.name, ""))
+                continue
             plan.undeclared.append(name.name)
-            if readings := [self._reading(live, name) for live in self._live if live.reads(name)]:
+            if readings:
                 text = "not declared any more: nothing computes it, and it is read"
-                plan.changes.append(PlannedChange(name.name, [_gone(text)], readings=readings))
+                plan.changes.append(PlannedChange(name.name, differences=[_gone(text)], readings=readings))
         plan.changes += [change for change in (self._functions(), self._lookups()) if change.differences]
         return plan
 
     def _change(self, table: DeclaredTable) -> PlannedChange:
-        context, bare = self._context, table.name.name
-        context.progress(bare)
-        change, info = PlannedChange(bare), existing.find(context, table.name)
+        context = self._context
+        context.progress(table.name.name)
+        change, info = PlannedChange(table.name.name, table), existing.find(context, table.name)
         if info is None:
             self._new(table, change)
             return change
@@ -112,18 +132,23 @@ class _Planning:
                 self._anew.add(table, found)
                 count = self._context.ws.frames.count(found.rows)
                 text = f"new table, {count:,} rows to compute (about {found.seconds:.0f} s)"
-        self._moved.add(change.name)
+        self._move(change)
         change.differences.insert(0, Difference("+", "table", Kind.ADDITIVE, text))
+
+    def _move(self, change: PlannedChange) -> None:
+        change.moves = True
+        self._moved.add(change.bare)
 
     def _missing(self, table: DeclaredTable) -> list[str]:
         """Return the inputs of a table that do not exist, and could not be computed for the plan either."""
         tables = self._context.ws.tables
-        return [name.name for name in table.inputs if name.name not in self._anew.rows and not tables.exists(name)]
+        names = self._context.namespace
+        return [name for name in table.inputs if name not in self._anew.rows and not tables.exists(names.table(name))]
 
     def _say_source(self, table: DeclaredTable, info: TableInfo, change: PlannedChange) -> None:
         """Bronze holds what landed: columns that a source gains or loses matter for what lands from now on."""
         if set(table.schema.names) != set(info.schema.names):
-            self._moved.add(change.name)
+            self._move(change)
         for place, item in enumerate(change.differences):
             if item.mark in "+-" and item.kind is Kind.ADDITIVE:
                 text = "new column" if item.mark == "+" else "no longer read"
@@ -134,7 +159,7 @@ class _Planning:
         """Return why a table is computed for the plan; empty where nothing that decides its rows changed."""
         if has_changed(record.code, table.code):
             return "code or settings changed" if isinstance(table.part, GoldTable) else CODE
-        moved = [name.name for name in table.inputs if name.name in self._moved]
+        moved = [name for name in table.inputs if name in self._moved]
         if moved and isinstance(table.part, SilverTable):
             return f"{', '.join(moved)}, from now on"
         if moved:
@@ -167,7 +192,7 @@ class _Planning:
         _complete(change, measured)
         if shaped or not measured.same:
             self._anew.add(table, computed)
-            self._moved.add(change.name)
+            self._move(change)
 
     def _computed(self, table: DeclaredTable, record: Recorded, change: PlannedChange) -> Computed | None:
         """Compute a table by its declaration; None where that fails, which the change says."""
@@ -190,7 +215,7 @@ class _Planning:
             if not columns:
                 continue
             answer: Answer | None = None
-            rows = self._anew.rows.get(change.name)
+            rows = self._anew.rows.get(table.bare)
             if rows is not None and change.measured is not None and change.measured.compared:
                 self._context.progress(f"{change.name}: asking {live}")
                 asked = self._asked[live.number]
@@ -198,9 +223,32 @@ class _Planning:
                 answer = (
                     asked.with_spine(rows)
                     if is_spine
-                    else asked.with_table(table.name, rows, self._anew.stretches[change.name])
+                    else asked.with_table(table.name, rows, self._anew.stretches[table.bare])
                 )
             change.readings.append(Reading(str(live), live.number, columns, answer, breaks=True))
+
+    def _kept_tables(self) -> Iterator[str]:
+        """Yield the tables that earlier code goes on computing, silver and its quarantine among them."""
+        for kept in self._kept:
+            names = kept.context.namespace
+            yield from (names.features(table.name).name for table in kept.features)
+            for table in kept.silver:
+                yield names.silver(table.name).name
+                yield names.silver_quarantine(table.name).name
+
+    def _kept_changes(self, planned: Mapping[str, PlannedChange]) -> Iterator[PlannedChange]:
+        """Yield what becomes of tables that earlier code computes from tables that change."""
+        for kept in self._kept:
+            names = kept.context.namespace
+            for table in kept.features:
+                name = names.features(table.name)
+                inputs = [names.table(item).name for item in table.inputs]
+                moving = [item for item in inputs if item in planned and planned[item].changes_values]
+                if moving:
+                    text = f"computed on, by the code on record, from {', '.join(moving)}, whose values change"
+                    readings = [self._reading(live, name) for live in self._live if live.reads(name)]
+                    change = Difference("~", "inputs", Kind.BREAKING, text)
+                    yield PlannedChange(name.name, differences=[change], readings=readings)
 
     def _reading(self, live: LiveVersion, name: ObjectName) -> Reading:
         return Reading(str(live), live.number, live.reads(name), None, breaks=True)
@@ -256,7 +304,7 @@ class _Planning:
         if not self._live:
             return PlannedChange("lookups")
         return PlannedChange(
-            "lookups", list(lookup_differences(self._context.namespace, self._declared, self._live[0]))
+            "lookups", differences=list(lookup_differences(self._context.namespace, self._declared, self._live[0]))
         )
 
 

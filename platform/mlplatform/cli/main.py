@@ -15,6 +15,7 @@ import click
 from mlplatform import stopping
 from mlplatform.cli import (
     adopt,
+    apply,
     backfill,
     bundle,
     check,
@@ -30,6 +31,7 @@ from mlplatform.cli import (
     output,
     plan,
     quarantine,
+    rebuild,
     retrain,
     rollback,
     run,
@@ -82,6 +84,8 @@ SECTIONS = {
         backfill.backfill,
         adopt.adopt,
         maintain.maintain,
+        apply.apply,
+        rebuild.rebuild,
     ),
     "Author it": (new_use_case.new_use_case, check.check, plan.plan),
     "Deploy it": (bundle.bundle, setup.setup, deployment.deployment, upload_samples.upload_samples),

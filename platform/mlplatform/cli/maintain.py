@@ -70,6 +70,8 @@ def _show(name: str, run: StageRun[MaintenanceDetails], *, dry_run: bool) -> Non
         click.echo(f"  {table}: {told} {would}removed.")
     for table, versions in details.kept_versions.items():
         click.echo(f"  {table}: version(s) {', '.join(map(str, versions))} kept, for models were trained on them.")
+    for table in details.dropped:
+        click.echo(f"  {table}: {would}dropped: a newer version is written, and no model in use reads it.")
     for keeper, tables in details.left_to.items():
         click.echo(f"  {len(tables)} table(s) left to {keeper}.")
     for table in details.postponed:

@@ -39,5 +39,5 @@ def plan(use_case: str, as_of: str | None, options: Options) -> None:
         breaking = [change.name for change in found.changes if change.kind == "breaking"]
         raise BreakingChangeError(
             f"{use_case}: something breaking waits in {', '.join(breaking)}; nothing was changed.",
-            hint="Take the edit back, or declare what it gives under another name, train on it and promote.",
+            hint=f'Take the edit back, or do it, on record: mlplatform apply {use_case} --reason "..."',
         )

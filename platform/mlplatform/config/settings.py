@@ -380,6 +380,11 @@ class MaintenanceSettings(Settings):
         description="How long a version of a table can be read after it was the newest. Versions that champion, "
         "previous_champion or challenger were trained on are kept longer.",
     )
+    keep_unused_days: int = Field(
+        default=90,
+        ge=1,
+        description="How long a table stays of which a newer version is written, and that no model in use reads.",
+    )
     after_runs: bool = Field(
         default=True,
         description="At home: put small files together at the end of a run, too. Nothing is removed then.",
@@ -422,6 +427,11 @@ class UseCaseSettings(Settings):
     )
     landing: str = Field(
         default="data", description="Where files land: relative to the use case's folder, or absolute."
+    )
+    changes: Literal["auto", "ask"] = Field(
+        default="auto",
+        description="What a run does where an edit gives tables other values that no model in use reads: compute them "
+        "anew by itself, or leave that to `mlplatform apply`. What is breaking always is.",
     )
     label: LabelSettings
     training: TrainingSettings = TrainingSettings()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import ClassVar
@@ -17,6 +17,7 @@ from mlplatform.naming import Namespace, ObjectName
 from mlplatform.ops import markers
 from mlplatform.ops.context import StageContext
 from mlplatform.ops.declared_table import sentences, to_compute
+from mlplatform.ops.kept import KeptParts, nothing
 from mlplatform.ops.result import StageResult
 from mlplatform.ops.stage import Stage
 from mlplatform.refine import freshness
@@ -28,7 +29,25 @@ _ALWAYS = datetime(1, 1, 1, tzinfo=UTC)
 
 
 class FeaturesDetails(ComputedDetails):
-    """What a computation of feature tables says of itself."""
+    """What a computation of feature tables says of itself.
+
+    Attributes:
+        declared: Digest of all that was declared, of which the code is on record.
+    """
+
+    internal: ClassVar[frozenset[str]] = ComputedDetails.internal | {"declared"}
+
+    declared: str = ""
+
+
+Archive = Callable[[StageContext], str]
+"""Puts the code that computed the tables on record, and returns the digest of what it declares."""
+
+
+def no_archive(context: StageContext) -> str:
+    """Put nothing on record."""
+    del context
+    return ""
 
 
 @dataclass(frozen=True)
@@ -37,11 +56,17 @@ class Features(Stage[FeaturesDetails]):
 
     Attributes:
         tables: The feature tables.
+        kept: Gives what is computed on by earlier code, for models in use.
+        archive: Puts the code on record when all is computed.
+        rebuild: Feature tables that are computed again whole, by their bare names.
     """
 
     name: ClassVar[str] = NAME
 
     tables: tuple[type[FeatureTable], ...]
+    kept: KeptParts = nothing
+    archive: Archive = no_archive
+    rebuild: tuple[str, ...] = ()
 
     def reads(self, names: Namespace) -> tuple[ObjectName, ...]:
         """Return the tables that the feature tables are computed from."""
@@ -61,7 +86,13 @@ class Features(Stage[FeaturesDetails]):
         # Also where there is no feature table: a record of this stage always says it.
         result = StageResult(details=FeaturesDetails(computed={}), rows_out=0)
         for table in self.tables:
-            _compute_new(context, table(), result)
+            rebuild = context.namespace.features(table.name).name in self.rebuild
+            _compute_new(context, table(), result, rebuild=rebuild)
+        for kept in self.kept(context):
+            with kept.installed():
+                for table in kept.features:
+                    _compute_new(kept.context, table(), result)
+        result.details.declared = self.archive(context)
         if not result.rows_out:
             result.skipped = (
                 "nothing new since the last computation" if self.tables else "the use case has no feature table"
@@ -69,9 +100,12 @@ class Features(Stage[FeaturesDetails]):
         return result
 
 
-def _compute_new(context: StageContext, table: FeatureTable, result: StageResult[FeaturesDetails]) -> None:
+def _compute_new(
+    context: StageContext, table: FeatureTable, result: StageResult[FeaturesDetails], *, rebuild: bool = False
+) -> None:
     name, change = context.namespace.features(table.name), create(context, table)
-    fresh = freshness.check(context, NAME, name, table.inputs, code_digest(type(table)), anew=to_compute(change))
+    anew = rebuild or to_compute(change)
+    fresh = freshness.check(context, NAME, name, table.inputs, code_digest(type(table)), anew=anew)
     result.details.keep_computed(name, fresh.marker)
     if not fresh.unchanged:
         view = view_at(context, allowed=table.inputs)

@@ -1,4 +1,4 @@
-"""The stage `maintenance`: small files are put together, and old versions removed but for those that models name.
+"""The stage `maintenance`: small files are put together, and what no model in use names any more is removed.
 
 It stands beside the record of runs, not among the rooms of the cycle: it changes no row, knows nothing of what a table
 holds, and looks after the platform's own tables as well as after those of a use case.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import partial
 from typing import ClassVar, Self
 
@@ -15,11 +16,12 @@ from pydantic import BaseModel, Field
 
 from mlplatform.errors import FeatureStoreError, MissingVersionError, UnavailableError
 from mlplatform.naming import Namespace, ObjectName
+from mlplatform.ops import changes
 from mlplatform.ops.context import StageContext
 from mlplatform.ops.records import STAGE_RUNS
 from mlplatform.ops.result import Details, StageResult
 from mlplatform.ops.stage import Action, Plan, PlannedStage
-from mlplatform.ops.stage_runs import MAINTENANCE
+from mlplatform.ops.stage_runs import MAINTENANCE, utc_now
 from mlplatform.protocols.maintenance import Removal
 
 _MOST_USE_CASES = 100_000
@@ -61,6 +63,7 @@ class MaintenanceDetails(Details):
         compacted: Table -> what became of its small files.
         removed: Table -> what was removed of it.
         kept_versions: Table -> versions that are kept because a model was trained on them.
+        dropped: Tables of which a newer version is written, and that no model in use has read for long enough.
         left_to: Who looks after files by itself -> the tables that were left to it.
         postponed: Tables that others wrote to all the time; their turn comes next time.
     """
@@ -68,6 +71,7 @@ class MaintenanceDetails(Details):
     compacted: dict[str, Compaction] = Field(default_factory=dict)
     removed: dict[str, RemovedFiles] = Field(default_factory=dict)
     kept_versions: dict[str, list[int]] = Field(default_factory=dict)
+    dropped: list[str] = Field(default_factory=list)
     left_to: dict[str, list[str]] = Field(default_factory=dict)
     postponed: list[str] = Field(default_factory=list)
 
@@ -100,9 +104,16 @@ class MaintainTables(PlannedStage[MaintenanceDetails]):
         details = MaintenanceDetails()
         result = StageResult(details)
         kept = _kept_versions(context, details) if self.clean else {}
+        unused = list(_unused(context, kept)) if self.clean else []
         actions = tuple(
-            action for table in tables_of(context) for action in self._actions(context, table, kept, result)
+            action
+            for table in tables_of(context)
+            if table not in unused
+            for action in self._actions(context, table, kept, result)
         )
+        if unused:
+            details.dropped = [_short(table) for table in unused]
+        actions += tuple(Action(f"drop {_short(table)}", partial(_drop, context, table)) for table in unused)
         if not actions:
             result.skipped = "no table has too many small files, or files that no kept version needs"
         return Plan(result, actions)
@@ -217,6 +228,46 @@ def _kept_versions(context: StageContext, details: MaintenanceDetails) -> dict[s
                 if ws.tables.exists(table.name) and ws.tables.describe(table.name).id == table.table_id:
                     kept.setdefault(table.name, set()).add(table.version)
     return kept
+
+
+def _unused(context: StageContext, read: Collection[str]) -> Iterator[ObjectName]:
+    """Yield the tables that a version took the place of, and that nothing has written to, or read, for long enough.
+
+    Args:
+        context: The run.
+        read: Full names of the tables that models in use were trained on.
+    """
+    names = [context.namespace.exactly(name) for name in sorted(changes.replaced(context.ws, context.namespace))]
+    existing = [name for name in names if context.ws.tables.exists(name)]
+    in_use = {name for name in existing if str(name) in read}
+    before = utc_now() - timedelta(days=context.settings.maintenance.keep_unused_days)
+    for name in existing:
+        # What a model in use reads may be computed from any silver table of its time.
+        silver = name.name.startswith("silver_")
+        if name in in_use or (silver and in_use) or not _last_written_before(context, name, before):
+            continue
+        yield name
+        version = name.name.removeprefix("silver_").partition("__")[2]
+        quarantine = context.namespace.exactly(name.name.replace("silver_", "quarantine_", 1))
+        if silver and version and context.ws.tables.exists(quarantine):
+            yield quarantine
+
+
+def _last_written_before(context: StageContext, name: ObjectName, moment: datetime) -> bool:
+    """Tell whether it is on record that no stage has written to a table since a moment."""
+    for stage in ("refine", "features"):
+        records = context.log.records(stage)
+        if any(str(name) in record.outputs and record.started_at >= moment for record in records):
+            return False
+        if not context.log.is_whole(stage) and min(record.started_at for record in records) >= moment:
+            return False  # what came before is not looked at
+    change = changes.newest(context.ws, context.namespace)
+    return change is not None and change.recorded_at < moment
+
+
+def _drop(context: StageContext, table: ObjectName) -> None:
+    context.progress(f"maintenance: dropping {_short(table)}, which no model in use reads")
+    context.ws.tables.drop(table)
 
 
 def _use_cases_on_record(context: StageContext) -> list[str]:

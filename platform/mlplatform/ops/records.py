@@ -157,6 +157,37 @@ class DeliveryRecord:
     detail: str | None = noted("What the last try gave; never the address", default=None)
 
 
+@dataclass(frozen=True, kw_only=True)
+class ChangeRecord:
+    """What was decided about an edit: what it does, and of which tables versions are written from then on."""
+
+    change_id: str
+    use_case: str
+    as_of: datetime
+    kind: str = noted("What its gravest difference does: text only, additive, recompute, breaking")
+    declared: str = noted("Digest of all that was declared")
+    versions: dict[str, str] = noted("JSON: declared name -> version of it that is written and looked up", factory=dict)
+    plan: dict[str, Any] = noted("JSON: the plan, as `mlplatform plan --json` gives it", factory=dict)
+    reason: str | None = noted("Why something breaking was done", default=None)
+    decided_by: str | None = noted("Who ran the command", default=None)
+    recorded_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class CodeRecord:
+    """The code that computed a use case's tables: what a model in use reads can be computed on after an edit."""
+
+    use_case: str
+    declared: str = noted("Digest of all that was declared")
+    package: str = noted("Name of the use case's package")
+    use_case_class: str = noted("Name of its class in the package")
+    codes: dict[str, str] = noted("JSON: table or function -> digest of the code that computes it", factory=dict)
+    versions: dict[str, str] = noted("JSON: declared name -> version of it that is written and looked up", factory=dict)
+    files: dict[str, str] = noted("JSON: file of the package -> its text", factory=dict)
+    platform_version: str = ""
+    recorded_at: datetime
+
+
 STAGE_RUNS = RecordTable("stage_runs", StageRecord, "One row a stage of a run", order_by="started_at")
 GATE_DECISIONS = RecordTable(
     "gate_decisions",
@@ -192,6 +223,12 @@ ALERTS = RecordTable(
 ALERT_DELIVERIES = RecordTable(
     "alert_deliveries", DeliveryRecord, "Every try to send an alert; append-only", order_by="attempted_at"
 )
+CHANGES = RecordTable(
+    "changes", ChangeRecord, "What edits did to tables and models in use, and why; append-only", order_by="recorded_at"
+)
+CODE = RecordTable(
+    "code", CodeRecord, "Code that computed tables, for models that go on reading them", order_by="recorded_at"
+)
 
 TABLES: tuple[RecordTable[Any], ...] = (
     STAGE_RUNS,
@@ -201,6 +238,8 @@ TABLES: tuple[RecordTable[Any], ...] = (
     PERFORMANCE_METRICS,
     ALERTS,
     ALERT_DELIVERIES,
+    CHANGES,
+    CODE,
 )
 
 

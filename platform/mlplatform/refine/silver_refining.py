@@ -25,11 +25,12 @@ from mlplatform.refine.landed_rows import LandedRows
 from mlplatform.refine.silver import BATCH, SilverTable
 
 NAME = "refine"
+_SHOWN = 3
 
 
 def tables_of(silver: type[SilverTable], names: Namespace) -> tuple[ObjectName, ObjectName]:
     """Return a silver table and its quarantine."""
-    return names.silver(silver.name), names.quarantine(silver.name)
+    return names.silver(silver.name), names.silver_quarantine(silver.name)
 
 
 def create_silver(context: StageContext, silver: SilverTable) -> Widening:
@@ -75,13 +76,21 @@ class SilverRefining:
     refined again whole: its rows are replaced in one commit, so that readers see either all old rows or all new ones.
     """
 
-    def __init__(self, context: StageContext, silver: SilverTable, result: StageResult[RefineDetails]) -> None:
+    def __init__(
+        self,
+        context: StageContext,
+        silver: SilverTable,
+        result: StageResult[RefineDetails],
+        *,
+        whole: bool = False,
+    ) -> None:
         """Look at what exists; nothing is written but tables that do not, and columns that are new.
 
         Args:
             context: The run.
             silver: The silver table's declaration.
             result: What the stage did so far; added to.
+            whole: Refine all files again, whatever is on record.
         """
         self._context, self._silver, self._result = context, silver, result
         self._tables, self._frames = context.ws.tables, context.ws.frames
@@ -97,7 +106,8 @@ class SilverRefining:
         self._changed = to_compute(self._widening) or self._refined_otherwise()
         # By what a run refined that did not come to its record, nobody knows.
         self._unrecorded = run is None
-        self._whole = self._lost or self._changed or (self._unrecorded and self._largest > 0)
+        self._asked_for = whole
+        self._whole = whole or self._lost or self._changed or (self._unrecorded and self._largest > 0)
         self._bronze = context.namespace.bronze(silver.source.name)
         self._version = self._tables.version(self._bronze)
 
@@ -160,7 +170,7 @@ class SilverRefining:
         refined = dict(zip(names, self._tables.committed(self._target, self._marks(names)), strict=True))
         # A run that was killed while it refined all again has left rows of files that it did not come to mark.
         held = set(held_files(self._frames, self._target)) if self._whole else set()
-        if self._changed:
+        if self._changed or self._asked_for:
             self._check_all_landed(held, set(landed))
         due = {name for name in names if landed[name].available_at <= self._context.as_of}
         looked_at = [name for name in names if name in due or name in held or refined[name]]
@@ -173,9 +183,10 @@ class SilverRefining:
     def _check_all_landed(self, held: set[str], landed: set[str]) -> None:
         missing = sorted(held - landed)
         if missing:
+            why = "is to be rebuilt" if self._asked_for else "may have been refined by another declaration"
+            some = ", ".join(missing[:_SHOWN]) + (" ..." if len(missing) > _SHOWN else "")
             raise StageError(
-                f"{self._target.name} may have been refined by another declaration, and {len(missing)} of its files "
-                f"are no longer in {self._bronze}: {', '.join(missing[:3])}{' ...' if len(missing) > 3 else ''}.",  # noqa: PLR2004
+                f"{self._target.name} {why}, and {len(missing)} of its files are no longer in {self._bronze}: {some}.",
                 hint="Nothing was written. Put the files back where they landed and ingest, or take the change back.",
             )
 
@@ -272,6 +283,8 @@ class SilverRefining:
             return "was gone, or another table lay in its place"
         if to_compute(self._widening) or (self._marker is not None and has_changed(self._marker.code, self._digest)):
             return "is declared otherwise than before"
+        if self._asked_for:
+            return "is rebuilt"
         return "holds rows of a run that did not complete"
 
     def _say_large(self, counts: FateCounts, files: _Files) -> None:

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from mlplatform.naming import Namespace, ObjectName
 from mlplatform.ops.context import StageContext
+from mlplatform.ops.kept import KeptParts, nothing
 from mlplatform.ops.result import StageResult
 from mlplatform.ops.stage import Stage
 from mlplatform.refine.details import RefineDetails
@@ -23,12 +24,16 @@ class Refine(Stage[RefineDetails]):
     Attributes:
         silver: The silver tables.
         spine: The label spine.
+        kept: Gives what is computed on by earlier code, for models in use.
+        rebuild: Silver tables that are refined again whole, by their bare names.
     """
 
     name: ClassVar[str] = NAME
 
     silver: tuple[type[SilverTable], ...]
     spine: LabelSpine
+    kept: KeptParts = nothing
+    rebuild: tuple[str, ...] = ()
 
     def reads(self, names: Namespace) -> tuple[ObjectName, ...]:
         """Return the bronze tables."""
@@ -54,7 +59,12 @@ class Refine(Stage[RefineDetails]):
         """
         result = StageResult(details=RefineDetails(), rows_in=0, rows_out=0, rows_quarantined=0)
         for silver in self.silver:
-            SilverRefining(context, silver(), result).run()
+            whole = context.namespace.silver(silver.name).name in self.rebuild
+            SilverRefining(context, silver(), result, whole=whole).run()
+        for kept in self.kept(context):
+            with kept.installed():
+                for silver in kept.silver:
+                    SilverRefining(kept.context, silver(), result).run()
         changed = [refine_gold(context, gold, result) for gold in gold_tables(self.spine)]
         if not result.rows_in and not any(changed):
             result.skipped = "nothing new in bronze, and no label became known"

@@ -19,10 +19,9 @@ from mlplatform.change.differences import Kind
 from mlplatform.change.plan import NOTHING, ChangePlan
 from mlplatform.cli.main import cli
 from mlplatform.errors import BreakingChangeError
-from mlplatform.naming import Namespace
 from mlplatform.pipeline import Pipeline
 from mlplatform.workspace.local.workspace import LocalWorkspace
-from tests.support.edited_use_case import NAME, Edit, open_edited, write_data, write_use_case
+from tests.support.edited_use_case import AS_OF, NAME, NAMES, Edit, open_edited, run_edited, write_use_case
 from tests.support.tiny_runs import clone
 
 if TYPE_CHECKING:
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-AS_OF = "2020-08-01"
-NAMES = Namespace("dev", NAME)
 TABLES, FEATURES, PRICES, MODEL = "tables.py", "features.py", "prices.py", "model.py"
 # Where a row came from, which no edit of a declaration changes.
 _PROVENANCE = ["_file", "_row", "_available_at", "_batch", "_ingested_at"]
@@ -263,34 +260,10 @@ CASES: dict[str, Case] = {
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("plan")
-
-
-@pytest.fixture(scope="module")
-def data(folder: Path) -> Path:
-    return write_data(folder / "data")
-
-
-@pytest.fixture(scope="module")
-def base(folder: Path, data: Path) -> Path:
-    """A closed workspace in which the use case, not edited, has a champion and its predictions."""
-    use_cases = write_use_case(folder / "base", data, training={"metric": "roc_auc", "min_rows": 300})
-    with LocalWorkspace.open(root=folder / "ws") as ws:
-        run(ws, use_cases, ["ingest", "refine", "features", "train", "gate", "score"])
-        assert ws.registry.aliases(NAMES.model) == {"champion": 1}
-    return folder / "ws"
-
-
-@pytest.fixture(scope="module")
 def ws(base: Path) -> Iterator[LocalWorkspace]:
     """The workspace, opened; no test writes to it, and that none did is a test."""
     with LocalWorkspace.open(root=base) as opened:
         yield opened
-
-
-def run(ws: LocalWorkspace, use_cases: Path, stages: list[str]) -> None:
-    Pipeline(ws, open_edited(ws, use_cases), parse_as_of(AS_OF)).run(stages)
 
 
 def planned(ws: LocalWorkspace, use_cases: Path, as_of: str = AS_OF) -> ChangePlan:
@@ -345,8 +318,7 @@ SLOW = (
 )
 def test_a_plan_says_what_an_edit_does(name: str, ws: LocalWorkspace, tmp_path: Path, data: Path) -> None:
     case = CASES[name]
-    settings = {"training": {"metric": "roc_auc", "min_rows": 300}, **case.settings}
-    use_cases = write_use_case(tmp_path / "use_cases", data, case.edit, **settings)
+    use_cases = write_use_case(tmp_path / "use_cases", data, case.edit, **case.settings)
     plan = planned(ws, use_cases)
     shown = "\n".join(plan.lines())
     found = {change.name: change.kind for change in plan.changes if change.kind is not Kind.TEXT}
@@ -362,7 +334,7 @@ def test_a_plan_says_what_an_edit_does(name: str, ws: LocalWorkspace, tmp_path: 
 def _prove(ws: LocalWorkspace, plan: ChangePlan, use_cases: Path, tmp_path: Path) -> None:
     """Compute all anew in an empty workspace, by the edited use case, and compare the rows in pandas."""
     with LocalWorkspace.open(root=tmp_path / "anew", spark=ws.spark) as other:
-        run(other, use_cases, ["ingest", "refine", "features"])
+        run_edited(other, use_cases, AS_OF, ["ingest", "refine", "features"])
         for change in plan.changes:
             if change.measured is None or not ws.tables.exists(NAMES.table(change.name)):
                 continue
@@ -407,7 +379,8 @@ def test_the_champion_says_what_it_says_after_computing_anew(
     predicted = ws.tables.to_arrow(NAMES.gold("predictions"), at_most=10**4).to_pandas()
     assert moved.rows == len(predicted)
     with LocalWorkspace.open(root=clone(base, tmp_path / "ws"), spark=ws.spark) as other:
-        run(other, use_cases, ["refine", "features"])
+        opened = open_edited(other, use_cases)
+        Pipeline(other, opened, parse_as_of(AS_OF)).apply(in_place=True, reason="it is how it should have been")
         spine = other if table == "gold_spine" else ws
         rows = rows_of(spine, "gold_spine").merge(predicted[["account"]], on="account")
         now = other.fe.score_batch_arrow(model_uri=f"models:/{NAMES.model}/1", df=rows).to_pandas()

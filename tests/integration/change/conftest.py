@@ -1,0 +1,33 @@
+"""A workspace in which a use case has a champion, before an edit of the use case."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mlplatform.workspace.local.workspace import LocalWorkspace
+from tests.support.edited_use_case import AS_OF, NAMES, run_edited, write_data, write_use_case
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("change")
+
+
+@pytest.fixture(scope="module")
+def data(folder: Path) -> Path:
+    return write_data(folder / "data")
+
+
+@pytest.fixture(scope="module")
+def base(folder: Path, data: Path) -> Path:
+    """A closed workspace in which the use case, not edited, has a champion and its predictions."""
+    use_cases = write_use_case(folder / "base", data)
+    with LocalWorkspace.open(root=folder / "ws") as ws:
+        run_edited(ws, use_cases, AS_OF, ["ingest", "refine", "features", "train", "gate", "score"])
+        assert ws.registry.aliases(NAMES.model) == {"champion": 1}
+    return folder / "ws"
