@@ -125,7 +125,7 @@ class Keeper:
         code, names = load(record), earlier.namespace
         use_case = code.use_case
         current = {table.name.name for table in self._declared.tables(context.namespace)}
-        kept = Kept(earlier, (), (), (), code.modules)
+        kept = Kept(earlier, (), (), (), (), code.modules)
         with kept.installed():
             features = tuple(table for table in use_case.features if names.features(table.name).name in needed)
             inputs = {item for table in features for item in table.inputs}
@@ -134,9 +134,14 @@ class Keeper:
                 for table in use_case.silver
                 if f"silver_{table.name}" in inputs and names.silver(table.name).name not in current
             )
+            sources = tuple(
+                source
+                for source in use_case.sources
+                if names.bronze(source.name).name not in current and any(table.source is source for table in silver)
+            )
             functions = tuple(item for item in use_case.functions if names.table(item.name).name in needed)
             _check(record, code, earlier, needed)
-        return replace(kept, silver=silver, features=features, functions=functions)
+        return replace(kept, sources=sources, silver=silver, features=features, functions=functions)
 
 
 def _check(record: CodeRecord, code: LoadedCode, context: StageContext, needed: Sequence[str]) -> None:
