@@ -19,7 +19,7 @@ from mlplatform.change.existing import live_versions
 from mlplatform.change.keeping import Keeper
 from mlplatform.change.kept_code import Package
 from mlplatform.change.plan import ChangePlan
-from mlplatform.change.planning import plan_of
+from mlplatform.change.planning import functions_plan_of, plan_of
 from mlplatform.change.setup import Setup
 from mlplatform.errors import PlatformError, UnavailableError, UsageError, did_you_mean
 from mlplatform.features.backfill import Backfill
@@ -53,6 +53,8 @@ from mlplatform.use_case import UseCase
 LOG = logging.getLogger(__name__)
 ORDER = ("ingest", "refine", "features", "train", "gate", "score", "monitor", "retrain")
 _COMPUTING = frozenset({"ingest", "refine", "features"})
+# These register the feature functions as they are declared, and compute with them.
+_LOOKING_UP = frozenset({"train", "gate", "score", "monitor", "retrain"})
 _WITHOUT = {
     "gate": "The champion is whom the registry names; a rollback knows no earlier ones.",
     "monitor": "The stage monitor measures a time again where it is asked to: mlplatform monitor, with its --as-of.",
@@ -81,7 +83,7 @@ def computing_of(use_case: UseCase) -> tuple[Ingest, Refine, Features]:
     }
     keeper = keeper_of(use_case)
     return (
-        Ingest(use_case.sources, use_case.landing, refined_into),
+        Ingest(use_case.sources, use_case.landing, refined_into, keeper.kept),
         Refine(use_case.silver, use_case.label_spine(), keeper.kept),
         Features(use_case.features, keeper.kept, keeper.archive),
     )
@@ -274,6 +276,8 @@ class Pipeline:
         self._notes = self._lost_records(records.ensure(self._context.ws, self._context.namespace))
         if wanted is None or _COMPUTING & set(wanted):
             self._check_changes()
+        elif _LOOKING_UP & set(wanted):
+            self._check_functions()
         self._register_kept_functions()
         stages = [stage for stage in self._stages if wanted is None or stage.name in wanted]
         for number, stage in enumerate(stages, start=1):
@@ -433,6 +437,16 @@ class Pipeline:
         plan = plan_of(context, declared, self._keeper)
         deciding.check_harmless(context, plan)
         deciding.record(context, declared, plan, context.namespace)
+
+    def _check_functions(self) -> None:
+        """Refuse to compute with functions that nobody decided about, where no stage runs that looks at all of an edit.
+
+        Raises:
+            BreakingChangeError: If a model in use computes with one; the message holds what it would say.
+        """
+        context, declared = self._context, declared_by(self._use_case)
+        if deciding.is_waiting(context, declared):
+            deciding.check_harmless(context, functions_plan_of(context, declared, self._keeper))
 
     def _register_kept_functions(self) -> None:
         """Register functions that only models in use compute with, as the code on record declares them."""
