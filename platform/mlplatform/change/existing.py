@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from mlplatform.change.declared import DeclaredTable
 from mlplatform.errors import FeatureStoreError
 from mlplatform.features.adopted import first_computed
+from mlplatform.features.spec_lookups import spec_of
 from mlplatform.features.table import FeatureTable
 from mlplatform.ingest.source import Source
 from mlplatform.naming import CHALLENGER, CHAMPION, PREVIOUS_CHAMPION, ObjectName
@@ -26,7 +25,6 @@ from mlplatform.refine.silver import SilverTable
 from mlplatform.refine.spine import SPINE
 
 LIVE = (CHAMPION, CHALLENGER, PREVIOUS_CHAMPION)
-_SPEC = "data/feature_store"
 _WRITTEN = ("bronze_", "silver_", "quarantine_", "features_")
 
 
@@ -114,8 +112,7 @@ def live_versions(context: StageContext) -> tuple[list[LiveVersion], list[str]]:
         version = registry.get(context.model, number)
         named = tuple(alias for alias in LIVE if aliases.get(alias) == number)
         try:
-            with TemporaryDirectory() as folder:
-                spec = FeatureSpec.load(registry.download(version, Path(folder), _SPEC))
+            spec = spec_of(context.ws, version)
         except FeatureStoreError as error:
             notes.append(f"What version {number} ({', '.join(named)}) reads is not known: {error.message}")
             continue
@@ -131,6 +128,7 @@ def undeclared(context: StageContext, declared: list[DeclaredTable]) -> list[Obj
     covered |= {
         names.silver_quarantine(table.part.name).name for table in declared if isinstance(table.part, SilverTable)
     }
+    covered |= {f"quarantine_{table.part.name}" for table in declared if isinstance(table.part, SilverTable)}
     schema = names.exactly(SPINE).schema
     held = context.ws.tables.list(names.catalog, schema)
     return [names.exactly(name) for name in held if name.startswith(_WRITTEN) and name not in covered]

@@ -11,7 +11,7 @@ from mlplatform.change import existing
 from mlplatform.change.answers import Answer
 from mlplatform.change.asking import Asked
 from mlplatform.change.changed_view import Anew, Computed
-from mlplatform.change.declared import Declarations, DeclaredTable
+from mlplatform.change.declared import Declarations, DeclaredTable, function_digest
 from mlplatform.change.differences import Difference, Kind, Measured, of_shape, of_values, refused
 from mlplatform.change.existing import LiveVersion, Recorded
 from mlplatform.change.keeping import Keeper
@@ -19,7 +19,7 @@ from mlplatform.change.lookups import lookup_differences
 from mlplatform.change.measuring import compared, rows_anew
 from mlplatform.change.plan import ChangePlan, KeptTable, PlannedChange, Reading
 from mlplatform.code_digest import has_changed
-from mlplatform.errors import FeatureStoreError, PlatformError, StageError
+from mlplatform.errors import FeatureStoreError, PlatformError
 from mlplatform.features.functions import checked_function
 from mlplatform.ingest.source import Source
 from mlplatform.naming import ObjectName
@@ -63,11 +63,15 @@ class _Planning:
         # Tables whose rows or columns are others than they were: what reads them is computed, too.
         self._moved: set[str] = set()
         self._live, self._notes = existing.live_versions(context)
+        self._unknown = list(self._notes)
+        self._codes = keeper.codes(context)
+        decided = keeper.decided(context)
+        needed = keeper.needed(context, self._live, given_up=decided.given_up if decided is not None else ())
+        self._given_up = set(decided.given_up) if decided is not None else set()
         self._kept: list[Kept] = []
-        try:
-            self._kept = keeper.of(context, self._live)
-        except StageError as error:
-            self._notes.append(error.message)
+        failing = keeper.failing(context, needed)
+        self._notes += [f"{name}: {why}" for name, why in failing.items()]
+        self._kept = list(keeper.of(context, {name: live for name, live in needed.items() if name not in failing}))
         self._asked = {
             live.number: Asked(context, live, declared.functions, declared.trusted_types) for live in self._live
         }
@@ -75,7 +79,7 @@ class _Planning:
     def plan(self) -> ChangePlan:
         """Return the plan."""
         context, declared = self._context, self._declared
-        plan = ChangePlan(context.name, context.as_of, notes=self._notes)
+        plan = ChangePlan(context.name, context.as_of, notes=self._notes, unknown=self._unknown)
         tables = list(declared.tables(context.namespace))
         for table in tables:
             change = self._change(table)
@@ -92,11 +96,11 @@ class _Planning:
                 shown = ", ".join(reading.version for reading in readings)
                 plan.kept.append(KeptTable(name.name, shown))
                 continue
-            if name.name in replaced:
+            if name.name in replaced and not (readings and name.name not in self._given_up):
                 plan.kept.append(KeptTable(name.name, ""))
                 continue
             plan.undeclared.append(name.name)
-            if readings:
+            if readings and name.name not in self._given_up:
                 text = "not declared any more: nothing computes it, and it is read"
                 plan.changes.append(PlannedChange(name.name, differences=[_gone(text)], readings=readings))
         plan.changes += [change for change in (self._functions(), self._lookups()) if change.differences]
@@ -257,8 +261,14 @@ class _Planning:
         """Ask the live versions that compute with functions whether they still say what is on record."""
         change, namespace = PlannedChange("functions"), self._context.namespace
         declared = {str(namespace.table(item.name)).lower() for item in self._declared.functions}
+        kept = {
+            str(item.context.namespace.table(function.name)).lower()
+            for item in self._kept
+            for function in item.functions
+        }
         for live in self._live:
             names = list(dict.fromkeys(column.udf_name for column in live.spec.computed))
+            names = [name for name in names if name.lower() not in kept]
             shown = tuple(ObjectName.parse(name).name for name in names)
             if gone := [ObjectName.parse(name).name for name in names if name.lower() not in declared]:
                 text = f"{', '.join(gone)} not declared any more, and computed with"
@@ -273,6 +283,8 @@ class _Planning:
                 others = "; ".join(signatures)
             elif answer.fails:
                 others = answer.why_not
+            elif answer.moved is None and (others_on_record := self._changed_functions(names)):
+                others = f"{', '.join(others_on_record)}: other code, and {answer.why_not}"
             elif answer.moved is not None and (answer.moved.moved or answer.moved.largest > _SAME_PREDICTION):
                 others = f"{', '.join(shown)}: other predictions than those on record"
             if others:
@@ -280,6 +292,16 @@ class _Planning:
                 change.readings.append(Reading(str(live), live.number, shown, answer, breaks=True))
         change.differences = list(dict.fromkeys(change.differences))
         return change
+
+    def _changed_functions(self, names: Sequence[str]) -> list[str]:
+        """Return those functions of which the code is another than that on record."""
+        now = {
+            self._context.namespace.table(item.name).name.lower(): function_digest(item)
+            for item in self._declared.functions
+        }
+        bare = [ObjectName.parse(name).name.lower() for name in names]
+        codes = self._codes
+        return [name for name in bare if name in codes and name in now and has_changed(codes[name], now[name])]
 
     def _other_signatures(self, names: Sequence[str]) -> Iterator[str]:
         """Yield which functions are declared with other parameters or results than those that are registered."""

@@ -39,5 +39,6 @@ def plan(use_case: str, as_of: str | None, options: Options) -> None:
         breaking = [change.name for change in found.changes if change.kind == "breaking"]
         raise BreakingChangeError(
             f"{use_case}: something breaking waits in {', '.join(breaking)}; nothing was changed.",
-            hint=f'Take the edit back, or do it, on record: mlplatform apply {use_case} --reason "..."',
+            hint=f"Take the edit back, or do it, on record: mlplatform apply {use_case} --as-of "
+            f'{moment:%Y-%m-%dT%H:%M:%SZ} --reason "..."',
         )
