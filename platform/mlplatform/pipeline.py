@@ -462,7 +462,7 @@ class Pipeline:
         deciding.check_harmless(context, plan)
         if on_record:
             with context.ws.lock(f"apply {context.model}"):
-                deciding.record(context, declared, plan, context.namespace)
+                self._keeper.note(context, deciding.record(context, declared, plan, context.namespace))
 
     def _check_changes_for(self, stages: Sequence[Stage[Any]]) -> None:
         """Check before stages run; a refusal is on record, as the first of them."""

@@ -49,6 +49,15 @@ class Keeper:
             self._newest = {context.run_id: changes.newest(context.ws, context.namespace)}
         return self._newest[context.run_id]
 
+    def note(self, context: StageContext, change: ChangeRecord) -> None:
+        """Take notice of a change that this run has put on record.
+
+        Args:
+            context: The run.
+            change: The change.
+        """
+        self._newest, self._found = {context.run_id: change}, {}
+
     def archive(self, context: StageContext) -> str:
         """Put the code that computed the tables on record, unless it is; return the digest of what it declares.
 
@@ -139,7 +148,7 @@ class Keeper:
             if not places:
                 raise StageError(
                     f"{name}, which {', '.join(map(str, needed[name]))} reads, is not declared any more, and the code "
-                    "that computed it is not on record. It is put there by the stage features, of a use case in a package.",
+                    "that computed it is not on record. The stage features puts it there, of a use case in a package.",
                     hint="Take the edit back and run once, then edit again; or accept that such models are given what "
                     f'the code of now computes, if any: mlplatform apply {context.name} --in-place --reason "..."',
                 )
