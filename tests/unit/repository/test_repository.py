@@ -19,8 +19,8 @@ PINNED = re.compile(r"[\w.-]+/[\w./-]+@[0-9a-f]{40}")
 TOKEN = re.compile(
     r"\b(dapi[0-9a-f]{32}|dose[0-9a-f]{32}|gh[pousr]_\w{36}|github_pat_\w{22,}|AKIA[0-9A-Z]{16})\b|eyJ[\w-]{10,}\."
 )
-# A workload identity for the deployment, and labels; nothing else is written.
-MAY_WRITE = {"cd.yml": {"id-token"}, "plan.yml": {"id-token"}, "labels.yml": {"issues"}}
+# A workload identity for the deployment, a pull request's comment, and labels; nothing else is written.
+MAY_WRITE = {"cd.yml": {"id-token"}, "plan.yml": {"id-token", "pull-requests"}, "labels.yml": {"issues"}}
 
 by_name = pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
 
@@ -59,6 +59,20 @@ def test_a_workflow_may_read_and_no_more_than_it_must_write(path: Path):
         if right != "read"
     }
     assert written == MAY_WRITE.get(path.name, set())
+
+
+@by_name
+def test_no_workflow_gives_the_code_of_a_fork_an_identity(path: Path):
+    assert not {"pull_request_target", "workflow_run"} & set(read(path)[True])
+
+
+@by_name
+def test_a_job_that_has_an_identity_writes_nothing_else(path: Path):
+    # Whoever may ask for the identity runs code that nobody has looked at yet.
+    for name, job in jobs(path).items():
+        rights = job.get("permissions", {})
+        if rights.get("id-token") == "write":
+            assert [right for right, level in rights.items() if level != "read"] == ["id-token"], name
 
 
 @by_name
