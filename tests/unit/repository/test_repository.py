@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -230,6 +231,17 @@ def test_the_files_and_commands_that_documents_name_exist(name: str):
         assert link.startswith("https://") or ((ROOT / name).parent / link).exists(), link
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     assert set(re.findall(r"(?:^ {4}|`)make ([a-z-]+)", text, re.MULTILINE)) <= targets
+
+
+def test_a_version_has_its_section_its_lock_and_the_workspace_that_later_ones_are_tested_on():
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    sections = re.findall(r"^## (.+)$", text, re.MULTILINE)
+    assert sections[0] == "[Unreleased]"
+    assert re.fullmatch(rf"\[{re.escape(version)}\] - \d{{4}}-\d\d-\d\d", sections[1]), "the newest release"
+    packages = tomllib.loads((ROOT / "uv.lock").read_text(encoding="utf-8"))["package"]
+    assert [package["version"] for package in packages if package["name"] == "mlplatform"] == [version]
+    assert (ROOT / "tests" / "released" / "workspaces" / f"{version}.tar.xz").is_file()
 
 
 def test_the_settings_example_names_settings_that_are_read_and_no_values():
