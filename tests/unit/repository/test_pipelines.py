@@ -231,7 +231,7 @@ def test_a_comment_holds_the_plan_of_each_use_case_and_breaking_fails_nothing(be
     options = f"--workspace databricks --env staging --markdown {tmp_path}/comment.md"
     assert bench.calls == [f"mlplatform plan {name} {options}" for name in USE_CASES]
     text = (tmp_path / "comment.md").read_text(encoding="utf-8")
-    assert text.startswith("<!-- mlplatform plan -->\n## What this pull request would do")
+    assert text.startswith("<!-- mlplatform-plan -->\n## What this pull request would do")
     assert "commit abc123" in text
     assert [line for line in text.splitlines() if line.startswith("### ")] == [f"### {it}: planned" for it in USE_CASES]
 
