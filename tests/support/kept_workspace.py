@@ -111,6 +111,7 @@ def pack(kept: KeptWorkspace, target: Path) -> None:
     def of_nobody(item: tarfile.TarInfo) -> tarfile.TarInfo:
         item.uid = item.gid = 0
         item.uname = item.gname = ""
+        item.mode = 0o755 if item.isdir() else 0o644
         item.mtime = int(item.mtime)
         return item
 
