@@ -30,6 +30,8 @@ LARGEST = 300_000
 
 # As it is unpacked, for what only reads.
 every = pytest.mark.parametrize("kept", VERSIONS, indirect=True, scope="module")
+# The same, for what has to compute.
+computed = pytest.mark.parametrize("kept", RUN_ON, indirect=True, scope="module")
 # After its next run.
 each_run_on = pytest.mark.parametrize("later", RUN_ON, indirect=True, scope="module")
 
@@ -121,6 +123,15 @@ def test_its_report_is_written_before_anything_else_is_done(kept: KeptWorkspace)
     page = file.read_text(encoding="utf-8")
     assert f"v{kept.answers.champion}" in page
     assert kept.answers.as_of in page
+
+
+@computed
+def test_an_upgrade_alone_is_no_edit(kept: KeptWorkspace, tmp_path: Path):
+    comment = tmp_path / "comment.md"
+    options = ["--as-of", kept.answers.as_of, "--markdown", str(comment), "--json"]
+    plan = json.loads(answer(kept, "plan", kept.use_case, *options))
+    assert plan["kind"] in (None, "text only"), plan["changes"]
+    assert comment.read_text(encoding="utf-8").startswith(f"### {kept.use_case}: ")
 
 
 @each_run_on
