@@ -138,7 +138,7 @@ class GoldTable:
 
         label, known_at = F.col(quote(self.spine.label)), F.col(self.known_at)
         parts = [
-            self._known(stretch).withColumn(_STRETCH, F.lit(place)).withColumn(_START, F.lit(stretch.start or stretch.end))
+            self._known(stretch).withColumns({_STRETCH: F.lit(place), _START: F.lit(stretch.start or stretch.end)})
             for place, stretch in enumerate(stretches)
         ]
         keys = [F.col(quote(key)) for key in self.spine.primary_keys]
