@@ -33,6 +33,7 @@ class Landed(Source):
 
     name = "readings"
     files = "readings_*.csv"
+    available = "period_end"
     columns = ("id", "kind", "taken", "value")
 
 

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import narwhals as nw
 
@@ -145,16 +145,16 @@ class WorkspaceAsOf:
                 f"{bare} is read, but not declared as an input.",
                 hint=f"Add it to 'inputs'. {did_you_mean(bare, self._allowed)}",
             )
-        table = self._rows(bare)
-        frame = table.rows
-        if AVAILABLE_AT in table.columns and self._landed_by is not None:
+        viewed = self._rows(bare)
+        frame = viewed.rows
+        if AVAILABLE_AT in viewed.columns and self._landed_by is not None:
             frame = frame.where(F.col(AVAILABLE_AT) <= F.lit(self._landed_by))
-        if CORRECTED_AT in table.columns:
+        if CORRECTED_AT in viewed.columns:
             # Before the time it is about: a correction may say that this is another one.
-            frame = self._newest(frame, table.keys)
-        if table.known_at in table.columns:
-            frame = frame.where(F.col(str(table.known_at)) <= F.lit(self.as_of))
-        return frame.drop(*(column for column in (BATCH,) if column in table.columns))
+            frame = self._newest(frame, viewed.keys)
+        if viewed.known_at in viewed.columns:
+            frame = frame.where(F.col(str(viewed.known_at)) <= F.lit(self.as_of))
+        return frame.drop(*(column for column in (BATCH,) if column in viewed.columns))
 
     def stretches(self, inputs: Sequence[str], since: datetime | None) -> list[Stretch]:
         """Return the stretches of [since, the view's time] in which the same corrections were known.
@@ -234,7 +234,7 @@ class WorkspaceAsOf:
             times = times.filter((moment >= within[0]) & (moment <= within[1]))
         what = f"the times of corrections in {', '.join(tables)}"
         found = self._ws.frames.collect(times.unique(), at_most=MOST_FILES, what=what)
-        moments: list[datetime] = found[CORRECTED_AT].to_pylist()
+        moments: list[Any] = found[CORRECTED_AT].to_pylist()
         return sorted(moments)
 
 
