@@ -258,6 +258,16 @@ def test_features_change_from_then_on_and_no_earlier(here: Here) -> None:
     assert not [row for row in here.rows("gold_spine") if row[3] == "2.0"]
 
 
+def test_what_follows_from_a_correction_is_computed_and_no_more(here: Here) -> None:
+    here.land(2, "C,2020-01-01,x,100")
+    here.run(3)
+    here.land(4, "A,2020-01-01,x,2")
+    runs = here.run(5)
+    # The corrected reading, and no day before: no total is stamped since.
+    assert runs["features"].result.rows_out == 1
+    assert {run.status for run in here.run(5).values()} == {"skipped"}
+
+
 def test_a_corrected_outcome_gives_the_label_anew_from_then_on(here: Here) -> None:
     here.land(2, "B,2020-01-02,1", source="outcomes")
     here.run(3)
