@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from mlplatform.change.declared import DeclaredTable
@@ -21,7 +21,7 @@ from mlplatform.protocols.tables import TableInfo
 from mlplatform.refine.details import RefineDetails
 from mlplatform.refine.freshness import ComputedDetails
 from mlplatform.refine.gold_refining import GoldTable
-from mlplatform.refine.silver import SilverTable
+from mlplatform.refine.silver import SilverTable, record_keys
 from mlplatform.refine.spine import SPINE
 
 LIVE = (CHAMPION, CHALLENGER, PREVIOUS_CHAMPION)
@@ -79,8 +79,11 @@ class LiveVersion:
 
 
 def find(context: StageContext, name: ObjectName) -> TableInfo | None:
-    """Return what is known about a table; None if it does not exist."""
-    return context.ws.tables.describe(name) if context.ws.tables.exists(name) else None
+    """Return what is known about a table, its keys being what identifies a record; None if it does not exist."""
+    if not context.ws.tables.exists(name):
+        return None
+    info = context.ws.tables.describe(name)
+    return replace(info, primary_keys=record_keys(info.primary_keys))
 
 
 def recorded(context: StageContext, table: DeclaredTable, info: TableInfo) -> Recorded:
