@@ -4,7 +4,8 @@ What counts, and what does not:
 
 - A class counts with the modules of all its own bases, and a function with its module. A module counts as a whole,
   with the modules of the same package that it imports, and what those import in turn; also where the import stands
-  inside a function. A helper or a constant that moves to a module beside it stays a part of the digest.
+  inside a function. Files with SQL (`.sql`) beside such a module count with it.
+  A helper or a constant that moves to a module beside it stays a part of the digest.
 - A base class of the platform counts with its own source, not with the platform's other modules, wherever it stands.
 - A base class of a library counts by its name alone.
 - Functions and classes that a class holds as attributes (also inside a dataclass, a tuple or a mapping) count as well.
@@ -30,6 +31,7 @@ from types import CodeType, FunctionType
 from typing import Any
 
 _PLATFORM = __name__.partition(".")[0]
+_OF_PLATFORM = "platform"
 # Before the digits, so that a digest by other rules is not taken for one of other code.
 _RULES = "3:"
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
@@ -39,12 +41,13 @@ _COMMENT_PLACE = 2
 _NOT_HELD = frozenset({"__annotations__", "__dict__", "__weakref__"})
 
 
-def code_digest(*subjects: type | Callable[..., Any], settings: str = "") -> str:
+def code_digest(*subjects: type | Callable[..., Any], settings: str = "", platform: bool = True) -> str:
     """Return the digest of all code that classes and functions compute with.
 
     Args:
         subjects: The classes and functions.
         settings: What else decides what is computed, as text: a change of it changes the digest, too.
+        platform: Whether base classes of the platform count; without them, an upgrade changes no digest.
 
     Examples:
         >>> from mlplatform.columns import Column
@@ -54,7 +57,8 @@ def code_digest(*subjects: type | Callable[..., Any], settings: str = "") -> str
     parts: dict[str, str] = {}
     for subject in subjects:
         _add(subject, parts)
-    text = "\n".join([settings, *(f"{name}\n{part}" for name, part in sorted(parts.items()))])
+    counted = sorted(item for item in parts.items() if platform or not item[0].startswith(f"{_OF_PLATFORM} "))
+    text = "\n".join([settings, *(f"{name}\n{part}" for name, part in counted)])
     return _RULES + hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -79,7 +83,7 @@ def _add(subject: type | Callable[..., Any], parts: dict[str, str]) -> None:
             continue
         if _top(base.__module__) == _PLATFORM:
             # Not by its module: a class that is moved computes the same.
-            parts[f"platform {base.__qualname__}\n{_class_text(base)}"] = ""
+            parts[f"{_OF_PLATFORM} {base.__qualname__}\n{_class_text(base)}"] = ""
             continue
         # Those that a library's class has in turn are its own affair.
         for direct in base.__bases__:
@@ -158,10 +162,19 @@ def _add_module(name: str, parts: dict[str, str]) -> bool:
     if source is None:
         return False
     parts[name] = _tree_text(source)
+    for path in _queries(name):
+        parts[f"{name} {path.name}"] = path.read_text(encoding="utf-8")
     for statement in _imports(source):
         for imported in _imported(statement, name):
             _add_module(imported, parts)
     return True
+
+
+def _queries(name: str) -> list[Path]:
+    """Return the files with SQL beside a module, which its code may read."""
+    spec = _spec(name)
+    folder = Path(spec.origin).parent if spec is not None and spec.has_location and spec.origin else None
+    return sorted(folder.glob("*.sql")) if folder is not None else []
 
 
 def _imported(statement: ast.Import | ast.ImportFrom, module: str) -> Iterator[str]:

@@ -210,4 +210,4 @@ class Namespace:
     @property
     def model(self) -> ObjectName:
         """The registered model of the use case."""
-        return self.table(f"{self.prefix}model")
+        return self.exactly(f"{self.prefix}model")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -15,13 +15,13 @@ from mlplatform.change import deciding
 from mlplatform.change.adopt_model import AdoptModel, AdoptModelDetails, ExistingVersion
 from mlplatform.change.adopt_table import AdoptTable, AdoptTableDetails
 from mlplatform.change.declared import Declarations
-from mlplatform.change.existing import live_versions
+from mlplatform.change.existing import LiveVersion, live_versions
 from mlplatform.change.keeping import Keeper
 from mlplatform.change.kept_code import Package
 from mlplatform.change.plan import ChangePlan
-from mlplatform.change.planning import functions_plan_of, plan_of
+from mlplatform.change.planning import plan_of
 from mlplatform.change.setup import Setup
-from mlplatform.errors import PlatformError, UnavailableError, UsageError, did_you_mean
+from mlplatform.errors import PlatformError, StageError, UsageError, did_you_mean
 from mlplatform.features.backfill import Backfill
 from mlplatform.features.functions import register_functions
 from mlplatform.features.stage import Features
@@ -34,8 +34,8 @@ from mlplatform.ingest.stage import Ingest
 from mlplatform.monitoring.retrain import Retrain, decide_now, details_of
 from mlplatform.monitoring.stage import MonitorStage
 from mlplatform.naming import Namespace
-from mlplatform.ops import changes, markers, records, stage_runs
-from mlplatform.ops.context import Advance, Progress, nowhere, silent
+from mlplatform.ops import markers, records, stage_runs
+from mlplatform.ops.context import Advance, Progress, StageContext, nowhere, silent
 from mlplatform.ops.maintenance import MaintainTables, MaintenanceDetails
 from mlplatform.ops.record_table import RecordTable
 from mlplatform.ops.result import Details, StageResult
@@ -53,21 +53,19 @@ from mlplatform.use_case import UseCase
 LOG = logging.getLogger(__name__)
 ORDER = ("ingest", "refine", "features", "train", "gate", "score", "monitor", "retrain")
 _COMPUTING = frozenset({"ingest", "refine", "features"})
-# These register the feature functions as they are declared, and compute with them.
-_LOOKING_UP = frozenset({"train", "gate", "score", "monitor", "retrain"})
 _WITHOUT = {
     "gate": "The champion is whom the registry names; a rollback knows no earlier ones.",
     "monitor": "The stage monitor measures a time again where it is asked to: mlplatform monitor, with its --as-of.",
 }
 
 
-def stages_of(use_case: UseCase) -> tuple[Stage[Any], ...]:
-    """Return the stages of a use case, in order."""
+def stages_of(use_case: UseCase, keeper: Keeper | None = None) -> tuple[Stage[Any], ...]:
+    """Return the stages of a use case, in order; what keeps earlier code may be given."""
     trainer, spine, functions = use_case.model_trainer(), use_case.label_spine(), use_case.functions
     train = Train(trainer, spine, use_case.folder, champion.version_or_none, functions)
     gate = gate_of(use_case)
     return (
-        *computing_of(use_case),
+        *computing_of(use_case, keeper),
         train,
         gate,
         Score(use_case.scorer(), spine, functions, trainer.trusted_types),
@@ -76,12 +74,12 @@ def stages_of(use_case: UseCase) -> tuple[Stage[Any], ...]:
     )
 
 
-def computing_of(use_case: UseCase) -> tuple[Ingest, Refine, Features]:
-    """Return the stages of a use case that compute its tables, in order."""
+def computing_of(use_case: UseCase, keeper: Keeper | None = None) -> tuple[Ingest, Refine, Features]:
+    """Return the stages of a use case that compute its tables, in order; what keeps earlier code may be given."""
     refined_into = {
         source: tuple(table.name for table in use_case.silver if table.source is source) for source in use_case.sources
     }
-    keeper = keeper_of(use_case)
+    keeper = keeper or keeper_of(use_case)
     return (
         Ingest(use_case.sources, use_case.landing, refined_into, keeper.kept),
         Refine(use_case.silver, use_case.label_spine(), keeper.kept),
@@ -233,8 +231,8 @@ class Pipeline:
             execute=self._recorded,
         )
         self._use_case = use_case
-        self._stages = stages_of(use_case)
         self._keeper = keeper_of(use_case)
+        self._stages = stages_of(use_case, self._keeper)
         self._notes: list[str] = []
         self._place = ""
         self._recorded_error: BaseException | None = None
@@ -274,12 +272,9 @@ class Pipeline:
             if name not in ORDER:
                 raise UsageError(f"There is no stage {name!r}.", hint=did_you_mean(name, ORDER))
         self._notes = self._lost_records(records.ensure(self._context.ws, self._context.namespace))
-        if wanted is None or _COMPUTING & set(wanted):
-            self._check_changes()
-        elif _LOOKING_UP & set(wanted):
-            self._check_functions()
-        self._register_kept_functions()
         stages = [stage for stage in self._stages if wanted is None or stage.name in wanted]
+        self._check_changes_for(stages)
+        self._register_kept_functions()
         for number, stage in enumerate(stages, start=1):
             self._place = f"stage {number} of {len(stages)}: " if len(stages) > 1 else ""
             chosen = replace(stage, **options.get(stage.name, {}))  # type: ignore[type-var]
@@ -309,7 +304,9 @@ class Pipeline:
             result = stage.plan(self._context).result
             return self._stage_run(stage.name, stage_runs.DONE, started, time.perf_counter() - before, result)
         records.ensure(self._context.ws, self._context.namespace)
-        self._register_kept_functions()
+        if isinstance(stage, Gate | AdoptModel | Backfill):
+            self.check_changes()
+            self._register_kept_functions()
         return self._recorded(stage)
 
     def retrain_decision(self) -> dict[str, Any]:
@@ -339,21 +336,14 @@ class Pipeline:
         context, use_case, declared = self._context, self._use_case, declared_by(self._use_case)
         records.ensure(context.ws, context.namespace)
         with context.ws.lock(f"apply {context.model}"):
-            if changes.versions(context.ws, context.namespace) != dict(context.namespace.versions):
-                raise UnavailableError(f"{context.name}: another edit was applied meanwhile.", hint="Plan again.")
             plan = plan_of(context, declared, self._keeper)
             deciding.check_decided(context, plan, reason)
             live, _ = live_versions(context)
-            kept = self._keeper.of(context, live)
-            decided = use_case.with_versions(deciding.versions(context, declared, plan, kept, in_place=in_place))
-            following = replace(context, namespace=decided.namespace)
-            keeper = keeper_of(decided)
-            if not in_place:
-                deciding.check_kept(following, keeper.needed(following, live), keeper.of(following, live))
+            decided, given_up = self._decide(plan, live, in_place=in_place)
             applied = Applied(plan, use_case.namespace, decided.namespace)
-            if dry_run or not plan.changes:
+            if dry_run or not (plan.changes or applied.versions or given_up):
                 return applied
-            deciding.record(context, declared_by(decided), plan, decided.namespace, reason)
+            deciding.record(context, declared_by(decided), plan, decided.namespace, reason, given_up)
         pipeline = Pipeline(context.ws, decided, context.as_of, context.progress, advance=context.advance)
         applied.summary = pipeline.run([stage.name for stage in computing_of(decided)])
         return applied
@@ -368,9 +358,6 @@ class Pipeline:
         Raises:
             BreakingChangeError: If code changed in a way that a run would refuse.
         """
-        context = self._context
-        if not dry_run and deciding.is_waiting(context, declared_by(self._use_case)):
-            deciding.check_harmless(context, self.plan())
         return self.execute(Backfill(self._use_case.features, table, start), dry_run=dry_run)
 
     def rebuild(self, tables: Iterable[str]) -> RunSummary:
@@ -424,8 +411,43 @@ class Pipeline:
         """Put small files together and remove old ones; see `mlplatform.ops.maintenance`."""
         return self.execute(MaintainTables(), dry_run=dry_run)
 
-    def _check_changes(self) -> None:
-        """Do what an edit does by itself where that is harmless, on record; refuse what is not.
+    def _decide(
+        self, plan: ChangePlan, live: Sequence[LiveVersion], *, in_place: bool
+    ) -> tuple[UseCase, Collection[str]]:
+        """Return the use case in the versions that an edit asks for, and what is given up.
+
+        Raises:
+            StageError: If something cannot be kept that models in use read.
+        """
+        context, declared = self._context, declared_by(self._use_case)
+        codes = self._keeper.codes(context)
+        versions = deciding.versions(context, declared, plan, (), codes, in_place=in_place)
+        if in_place:
+            following, keeper = self._in_versions(versions)
+            failing = keeper.failing(following, keeper.needed(following, live))
+            versions = deciding.given_back(context, declared, failing, versions)
+            following, keeper = self._in_versions(versions)
+            given_up = set(failing) & set(keeper.needed(following, live))
+            return self._use_case.with_versions(versions), sorted(given_up)
+        while True:
+            following, keeper = self._in_versions(versions)
+            kept = list(keeper.of(following, keeper.needed(following, live)))
+            # What the kept code reads may have to be kept as well, and then its tables get other versions.
+            wider = deciding.versions(context, declared, plan, kept, codes, in_place=False)
+            if wider == versions:
+                deciding.check_sources(context, declared, kept)
+                return self._use_case.with_versions(versions), ()
+            versions = wider
+
+    def _in_versions(self, versions: Mapping[str, str]) -> tuple[StageContext, Keeper]:
+        decided = self._use_case.with_versions(versions)
+        return replace(self._context, namespace=decided.namespace), keeper_of(decided)
+
+    def check_changes(self, *, on_record: bool = False) -> None:
+        """Refuse to go on where an edit waits that somebody has to decide about.
+
+        Args:
+            on_record: What is harmless is put on record, for what follows does it.
 
         Raises:
             BreakingChangeError: If somebody has to decide; the message holds the plan.
@@ -434,23 +456,37 @@ class Pipeline:
         if not deciding.is_waiting(context, declared):
             return
         context.progress("plan: what is declared has changed")
-        plan = plan_of(context, declared, self._keeper)
+        # A run at an earlier time computes anew, too, what later runs computed.
+        moments = [record.as_of for record in context.log.records("features") if record.status in stage_runs.ENDED_WELL]
+        plan = plan_of(replace(context, as_of=max([context.as_of, *moments])), declared, self._keeper)
         deciding.check_harmless(context, plan)
-        deciding.record(context, declared, plan, context.namespace)
+        if on_record:
+            with context.ws.lock(f"apply {context.model}"):
+                self._keeper.note(context, deciding.record(context, declared, plan, context.namespace))
 
-    def _check_functions(self) -> None:
-        """Refuse to compute with functions that nobody decided about, where no stage runs that looks at all of an edit.
-
-        Raises:
-            BreakingChangeError: If a model in use computes with one; the message holds what it would say.
-        """
-        context, declared = self._context, declared_by(self._use_case)
-        if deciding.is_waiting(context, declared):
-            deciding.check_harmless(context, functions_plan_of(context, declared, self._keeper))
+    def _check_changes_for(self, stages: Sequence[Stage[Any]]) -> None:
+        """Check before stages run; a refusal is on record, as the first of them."""
+        started, before = stage_runs.utc_now(), time.perf_counter()
+        try:
+            self.check_changes(on_record=any(stage.name in _COMPUTING for stage in stages))
+        except PlatformError as error:
+            empty: StageResult[Any] = StageResult(Details())
+            message = error.message.splitlines()[0]
+            seconds = time.perf_counter() - before
+            self._record(self._stage_run(stages[0].name, stage_runs.FAILED, started, seconds, empty, message))
+            raise
 
     def _register_kept_functions(self) -> None:
-        """Register functions that only models in use compute with, as the code on record declares them."""
-        for kept in self._keeper.kept(self._context):
+        """Register functions that only models in use compute with, as the code on record declares them.
+
+        Where that cannot be imported, who computes with them says so; all else goes on.
+        """
+        try:
+            found = self._keeper.kept(self._context)
+        except StageError as error:
+            LOG.warning("%s: %s", self._context.name, error.message)
+            return
+        for kept in found:
             if kept.functions:
                 with kept.installed():
                     register_functions(self._context.ws, kept.context.namespace, kept.functions)

@@ -33,6 +33,7 @@ class Landed(Source):
 
     name = "readings"
     files = "readings_*.csv"
+    available = "period_end"
     columns = ("id", "kind", "taken", "value")
 
 
@@ -57,6 +58,18 @@ class Series(Readings):
     """Readings by number and time."""
 
     timeseries = True
+
+
+class Corrected(Readings):
+    """Readings, of which the newest delivery holds."""
+
+    corrections = "newest"
+
+
+class CorrectedSeries(Series):
+    """Readings by number and time, of which the newest delivery holds."""
+
+    corrections = "newest"
 
 
 @dataclass
@@ -103,6 +116,10 @@ class Table:
         assert counts.rows == good.num_rows + bad.num_rows + counts.repeated + counts.left_out
         by_reason = Counter((row["_file"], row["reason"]) for row in bad.to_pylist())
         assert Counter(counts.bad) == by_reason
+        if self.silver.corrections:
+            corrected = [row for row in good.to_pylist() if row["_corrected_at"] is not None]
+            assert counts.corrections == len(corrected)
+            assert all(row["_corrected_at"] == row["_available_at"] for row in corrected)
         for row in bad.to_pylist():
             assert set(json.loads(row["content"])) <= set(Landed.columns)
         return {
@@ -118,9 +135,7 @@ def table(ws: Workspace, silver: type[SilverTable]) -> Table:
         ws, silver(), ObjectName("dev", schema, "bronze_readings"), ObjectName("dev", schema, "silver_readings")
     )
     ws.tables.create(made.bronze, Landed().bronze_schema())
-    ws.tables.create(
-        made.target, silver().schema(), primary_keys=silver.primary_keys, timeseries_column=silver.known_at
-    )
+    ws.tables.create(made.target, silver().schema(), primary_keys=silver.row_keys, timeseries_column=silver.known_at)
     return made
 
 
@@ -151,8 +166,13 @@ class Reader:
                 elif reasons:
                     found["bad"][name, number, ", ".join(reasons)] += 1
                 else:
-                    identity = (key, taken) if self.silver is Series else (key,)
+                    identity = (key, taken) if self.silver.timeseries else (key,)
                     earlier = before.get(identity, first.get(identity))
+                    if self.silver.corrections:
+                        # What was delivered last counts, whichever file it came with.
+                        earlier = first.get(identity, before.get(identity))
+                        if earlier is not None and earlier != (value,):
+                            earlier = None
                     if earlier is None:
                         first[identity] = (value,)
                         found["good"][name, number] += 1
@@ -176,7 +196,7 @@ def lines(chance: random.Random, count: int) -> list[list[str | None]]:
     ]
 
 
-@pytest.mark.parametrize("silver", [Readings, Series])
+@pytest.mark.parametrize("silver", [Readings, Series, Corrected, CorrectedSeries])
 @pytest.mark.parametrize("seed", range(3))
 def test_each_row_has_one_fate_within_files_and_across_them(ws, silver, seed):
     chance = random.Random(seed)

@@ -96,6 +96,32 @@ def test_the_same_again_changes_nothing(ws, table):
     assert ws.tables.create(table, wider, **KEYS).version == ws.tables.version(table) == version
 
 
+def test_keys_become_longer_by_columns_of_the_platforms_own_and_stay_so(ws, fresh):
+    name, time = fresh("longer"), {"timeseries_column": "at"}
+    schema = pa.schema([*SCHEMA, pa.field("_file", pa.string(), nullable=False)])
+    with_file = pa.schema([*schema, pa.field("_noted", TIME)])
+    ws.tables.create(name, schema, primary_keys=("id",), **time)
+    one, other = (rows(1).append_column(schema.field("_file"), pa.array([file])) for file in ("a", "b"))
+    ws.tables.append(name, one, transactions=[Transaction("file", 1)])
+    before = ws.tables.describe(name)
+    longer = {"primary_keys": ("id", "_file"), **time}
+    change = ws.tables.widen(name, with_file, **longer)
+    assert (change.keys, [field.name for field in change.added]) == (("id", "_file"), ["_noted"])
+    after = ws.tables.describe(name)
+    assert (after.primary_keys, after.timeseries_column, after.id) == (("id", "_file"), "at", before.id)
+    assert ws.tables.committed(name, [Transaction("file", 1)]) == (True,)
+    # One id, delivered twice.
+    ws.tables.overwrite(name, other, where={"_file": ["b"]})
+    assert [row["_file"] for row in read(ws, name)] in (["a", "b"], ["b", "a"])
+    version = ws.tables.version(name)
+    assert not ws.tables.widen(name, with_file, **longer)
+    # Taken back, the keys stay: they are true.
+    assert not ws.tables.widen(name, with_file, primary_keys=("id",), **time)
+    assert (ws.tables.version(name), ws.tables.describe(name).primary_keys) == (version, ("id", "_file"))
+    with pytest.raises(TableError, match="the keys of a table do not change"):
+        ws.tables.widen(name, with_file, primary_keys=("id", "count"), **time)
+
+
 def test_the_order_of_a_declaration_is_none(ws, table):
     version = ws.tables.version(table)
     turned = pa.schema([SCHEMA.field(name) for name in ("amount", "at", "count", "id")])

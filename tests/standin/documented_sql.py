@@ -203,6 +203,8 @@ _PRIMARY_KEY = seq(
     words("PRIMARY KEY ("), listed(seq(IDENTIFIER, opt(words("TIMESERIES")))), words(")"), opt(_OPTION), opt(_OPTION)
 )
 ADD_CONSTRAINT = seq(words("ADD"), opt(words("CONSTRAINT"), IDENTIFIER), _PRIMARY_KEY)
+# sql-ref-syntax-ddl-alter-table-drop-constraint
+DROP_CONSTRAINT = seq(words("DROP PRIMARY KEY"), opt(words("IF EXISTS")), opt(alt(words("RESTRICT"), words("CASCADE"))))
 # sql-ref-syntax-ddl-alter-table, also -alter-view, -alter-schema, -alter-volume
 SET_TAGS = seq(words("SET TAGS ("), listed(seq(TEXT, words("="), TEXT)), words(")"))
 UNSET_TAGS = seq(words("UNSET TAGS ("), listed(TEXT), words(")"))
@@ -216,10 +218,13 @@ ALTER_COLUMN = seq(
     words("ALTER COLUMN"), IDENTIFIER,
     alt(seq(words("TYPE"), TYPE), seq(words("COMMENT"), TEXT), words("SET NOT NULL"), words("DROP NOT NULL")),
 )  # fmt: skip
+_TABLE_CLAUSE = alt(
+    ADD_CONSTRAINT, DROP_CONSTRAINT, SET_TAGS, UNSET_TAGS, SET_PROPERTIES, ADD_COLUMNS, ALTER_COLUMN
+)  # fmt: skip
 ALTER = seq(
     words("ALTER"),
     alt(
-        seq(words("TABLE"), NAME, alt(ADD_CONSTRAINT, SET_TAGS, UNSET_TAGS, SET_PROPERTIES, ADD_COLUMNS, ALTER_COLUMN)),
+        seq(words("TABLE"), NAME, _TABLE_CLAUSE),
         seq(alt(words("VIEW"), words("SCHEMA"), words("VOLUME")), NAME, alt(SET_TAGS, UNSET_TAGS)),
     ),
 )

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _NAME = r"((?:`[^`]+`|[\w-]+)(?:\.(?:`[^`]+`|[\w-]+))*)"
 _KEY = re.compile(rf"ALTER TABLE {_NAME} ADD CONSTRAINT {_NAME} PRIMARY KEY \((.*)\)", re.IGNORECASE | re.DOTALL)
+_NO_KEY = re.compile(rf"ALTER TABLE {_NAME} DROP PRIMARY KEY IF EXISTS", re.IGNORECASE)
 _KEY_COLUMN = re.compile(r"(`[^`]+`|[^\s,`]+)(\s+TIMESERIES)?", re.IGNORECASE)
 _SET = re.compile(rf"ALTER (TABLE|VIEW|SCHEMA|VOLUME) {_NAME} SET TAGS \((.*)\)", re.IGNORECASE | re.DOTALL)
 _UNSET = re.compile(rf"ALTER (TABLE|VIEW|SCHEMA|VOLUME) {_NAME} UNSET TAGS \((.*)\)", re.IGNORECASE | re.DOTALL)
@@ -56,6 +57,8 @@ class InterceptedSql:
             columns = [_bare(column) for column, _ in parts]
             timeseries = [_bare(column) for column, mark in parts if mark]
             known.set_primary_key(_bare(match[1]), columns, next(iter(timeseries), None), _bare(match[2]))
+        elif match := _NO_KEY.fullmatch(text):
+            known.drop_primary_key(_bare(match[1]))
         elif match := _SET.fullmatch(text):
             for key, value in re.findall(rf"{_TEXT}\s*=\s*{_TEXT}", match[3]):
                 known.set_tag(_kind(match[1]), _bare(match[2]), _text(key), _text(value))

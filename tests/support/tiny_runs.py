@@ -6,9 +6,7 @@ import multiprocessing
 import os
 import shutil
 import signal
-import sqlite3
 from collections.abc import Callable, Iterable
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,31 +53,9 @@ def run_and_die(root: Path, folder: Path, as_of: str, where: str) -> int:
 
 
 def clone(source: Path, target: Path) -> Path:
-    """Copy a closed workspace; MLflow's records of where its files lie are moved along."""
+    """Copy a closed workspace."""
     shutil.copytree(source, target)
-    relocate(target, str(source))
     return target
-
-
-def relocate(home: Path, recorded: str) -> None:
-    """Let MLflow's records of a workspace that lay elsewhere name where its files lie now.
-
-    Args:
-        home: The workspace's folder.
-        recorded: The folder that the records name.
-    """
-    database = home / "mlflow" / "mlflow.db"
-    if not database.exists():
-        return
-    with closing(sqlite3.connect(database)) as connection, connection:
-        tables = [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-        for table in tables:
-            for column in connection.execute(f'PRAGMA table_info("{table}")').fetchall():
-                if "CHAR" in str(column[2]).upper() or "TEXT" in str(column[2]).upper():
-                    connection.execute(
-                        f'UPDATE "{table}" SET "{column[1]}" = replace("{column[1]}", ?, ?) WHERE "{column[1]}" LIKE ?',
-                        (recorded, str(home), f"%{recorded}%"),
-                    )
 
 
 def _die() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -12,9 +12,9 @@ from mlplatform.naming import quote
 from mlplatform.ops.context import StageContext
 from mlplatform.protocols.frames import Frame
 from mlplatform.protocols.tables import Filter
-from mlplatform.refine.as_of_view import WorkspaceAsOf
+from mlplatform.refine.as_of_view import ViewedTable, WorkspaceAsOf
 from mlplatform.refine.landed_rows import LandedRows
-from mlplatform.refine.silver import BATCH
+from mlplatform.refine.silver import BATCH, CORRECTED_AT
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -50,12 +50,14 @@ class Anew:
         context: The run.
         rows: Bare name, as declared -> the rows.
         known_at: Bare name, as declared -> the column that says when a row was known.
+        keys: Bare name, as declared -> what identifies a record.
         stretches: Bare name, as declared -> the stretches of time that were computed, where not all was.
     """
 
     context: StageContext
     rows: dict[str, Frame] = field(default_factory=dict)
     known_at: dict[str, str | None] = field(default_factory=dict)
+    keys: dict[str, tuple[str, ...]] = field(default_factory=dict)
     stretches: dict[str, tuple[Stretch, ...]] = field(default_factory=dict)
     _in_spark: dict[str, DataFrame] = field(default_factory=dict)
 
@@ -63,7 +65,7 @@ class Anew:
         """Take a table's rows over."""
         bare = table.bare
         self.rows[bare], self.known_at[bare] = computed.rows, table.timeseries_column
-        self.stretches[bare] = computed.stretches
+        self.stretches[bare], self.keys[bare] = computed.stretches, table.primary_keys
 
     def in_spark(self, bare: str) -> DataFrame:
         """Return a table's rows for a use case's code."""
@@ -92,16 +94,27 @@ class ChangedView(WorkspaceAsOf):
         self._landed_by = landed_by
         self._anew, self._batches = anew, batches
 
-    def _rows(self, bare: str) -> tuple[DataFrame, list[str], str | None]:
+    def _rows(self, bare: str) -> ViewedTable:
         from pyspark.sql import functions as F  # noqa: N812
 
+        anew = self._anew
+        if bare in anew.rows:
+            columns = anew.rows[bare].collect_schema().names()
+            return ViewedTable(anew.in_spark(bare), columns, anew.known_at[bare], anew.keys[bare])
+        table = super()._rows(bare)
+        if bare in self._batches and BATCH in table.columns:
+            table = replace(table, rows=table.rows.where(F.col(BATCH) <= F.lit(self._batches[bare])))
+        return table
+
+    def _keeps_corrections(self, bare: str) -> bool:
         if bare in self._anew.rows:
-            columns = self._anew.rows[bare].collect_schema().names()
-            return self._anew.in_spark(bare), columns, self._anew.known_at[bare]
-        frame, columns, known_at = super()._rows(bare)
-        if bare in self._batches and BATCH in columns:
-            frame = frame.where(F.col(BATCH) <= F.lit(self._batches[bare]))
-        return frame, columns, known_at
+            return CORRECTED_AT in self._anew.rows[bare].collect_schema().names()
+        return super()._keeps_corrections(bare)
+
+    def _times_of_corrections(self, bare: str) -> Frame:
+        if bare in self._anew.rows:
+            return self._anew.rows[bare].select(CORRECTED_AT)
+        return super()._times_of_corrections(bare)
 
 
 @dataclass(frozen=True)

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from mlplatform.change import existing
 from mlplatform.change.declared import Declarations, DeclaredTable, function_digest
-from mlplatform.change.differences import Kind, of_shape
+from mlplatform.change.differences import Kind, of_shape, refused
 from mlplatform.change.keeping import last_computed
 from mlplatform.change.plan import ChangePlan, PlannedChange
 from mlplatform.code_digest import has_changed
-from mlplatform.errors import BreakingChangeError, StageError
+from mlplatform.errors import BreakingChangeError, StageError, UnavailableError
+from mlplatform.features.adopted import first_computed
 from mlplatform.features.functions import FeatureFunctionSpec
 from mlplatform.features.table import FeatureTable
 from mlplatform.naming import Namespace
 from mlplatform.ops import changes
 from mlplatform.ops.context import StageContext
 from mlplatform.ops.kept import Kept
-from mlplatform.ops.records import CHANGES, CODE, ChangeRecord
+from mlplatform.ops.records import CHANGES, ChangeRecord
 from mlplatform.ops.stage_runs import utc_now
 from mlplatform.refine.silver import SilverTable
 
@@ -78,15 +79,20 @@ def check_harmless(context: StageContext, plan: ChangePlan) -> None:
         BreakingChangeError: If something breaking waits, or other values of tables are to be asked for by the setting
             `changes`; the message holds the plan.
     """
+    moves = plan.kind is not None and plan.kind.gravity >= Kind.RECOMPUTE.gravity
+    if plan.unknown and moves:
+        raise BreakingChangeError(
+            "\n".join([f"{context.name}: values change, and what a model in use reads is not known.", *plan.lines()]),
+            hint=f"Put the model's files back, or take its alias away; or do it, on record: {_apply(context)}",
+        )
     asked = context.settings.changes == "ask" and plan.kind is Kind.RECOMPUTE
     if not plan.is_breaking and not asked:
         return
     names = ", ".join(change.name for change in plan.changes if change.kind is plan.kind)
     why = "something breaking waits" if plan.is_breaking else "values of tables would change, and `changes: ask` is set"
-    reason = ' --reason "..."' if plan.is_breaking else ""
     raise BreakingChangeError(
         "\n".join([f"{context.name}: {why}, in {names}; nothing was changed.", *plan.lines()]),
-        hint=f"Take the edit back, or do it, on record: mlplatform apply {context.name}{reason}",
+        hint=f"Take the edit back, or do it, on record: {_apply(context)}",
     )
 
 
@@ -109,16 +115,22 @@ def check_decided(context: StageContext, plan: ChangePlan, reason: str) -> None:
                     f"{change.name}: {item.text}",
                     hint="This cannot be applied: take it back. mlplatform plan shows all of it.",
                 )
-    if plan.is_breaking and not reason.strip():
+    if (plan.is_breaking or plan.unknown) and not reason.strip():
         names = ", ".join(change.name for change in plan.changes if change.kind is Kind.BREAKING)
         raise BreakingChangeError(
-            f"{context.name}: something breaking waits in {names}; nothing was changed.",
-            hint=f'Say why it is done, for the record: mlplatform apply {context.name} --reason "..."',
+            f"{context.name}: something breaking waits in {names or 'what is not known'}; nothing was changed.",
+            hint=f"Say why it is done, for the record: {_apply(context)}",
         )
 
 
 def versions(
-    context: StageContext, declared: Declarations, plan: ChangePlan, kept: list[Kept], *, in_place: bool
+    context: StageContext,
+    declared: Declarations,
+    plan: ChangePlan,
+    kept: Sequence[Kept],
+    codes: Mapping[str, str],
+    *,
+    in_place: bool,
 ) -> dict[str, str]:
     """Return declared name -> version, of all tables and functions of which a version is to be written from now on.
 
@@ -130,8 +142,12 @@ def versions(
         context: The run.
         declared: What the use case declares.
         plan: What the edit does.
-        kept: What is computed on by earlier code already.
+        kept: What is computed on by earlier code, of these versions.
+        codes: Digest of the code on record, by bare name.
         in_place: Models in use are given what the new declarations give; only what has to gets a version.
+
+    Raises:
+        StageError: If a table that would get a version holds adopted rows.
     """
     names, found = context.namespace, dict(context.namespace.versions)
     tables = {table.bare: table for table in declared.tables(names)}
@@ -140,32 +156,70 @@ def versions(
     if not in_place:
         wanted |= {bare for bare, change in moving.items() if _breaks_features(change)}
         read_on = {
-            names.table(item).name
-            for bare in wanted
-            if isinstance(tables[bare].part, FeatureTable)
-            for item in tables[bare].inputs
-        }
-        read_on |= {
             item.context.namespace.table(name).name for item in kept for part in item.features for name in part.inputs
         }
         wanted |= {
             bare
             for bare, change in moving.items()
-            if isinstance(tables[bare].part, SilverTable)
-            and tables[bare].name.name in read_on
-            and change.changes_values
+            if isinstance(tables[bare].part, SilverTable) and tables[bare].name.name in read_on and _moves(change)
         }
-        for function in _broken_functions(context, declared, plan):
+        for function in _broken_functions(context, declared, plan, codes):
             found[function.name] = _version(context, function.name, function_digest(function), found)
     # Silver before features: the name of a feature table's version tells what it is computed from.
     for bare in (name for name in tables if name in wanted):
+        _check_not_adopted(context, tables[bare])
         inputs = [found.get(item, item) for item in tables[bare].inputs]
         found[bare] = _version(context, bare, "\n".join([tables[bare].content, *inputs]), found)
     return found
 
 
+def given_back(
+    context: StageContext, declared: Declarations, failing: Collection[str], versions: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the versions after which present code writes what earlier code cannot compute on.
+
+    Args:
+        context: The run.
+        declared: What the use case declares.
+        failing: Bare names of tables and functions that cannot be computed on.
+        versions: Declared name -> version, as they are.
+    """
+    found = dict(versions)
+    tables = {table.bare: table for table in declared.tables(context.namespace)}
+    functions = {item.name.lower(): item.name for item in declared.functions}
+    for name in failing:
+        bare = name.partition("__")[0] if name.partition("__")[0] in (*tables, *functions) else name
+        if bare in functions:
+            found[functions[bare]] = name
+        elif bare in tables and _fits(context, tables[bare], name):
+            found[bare] = name
+    return {declared_as: version for declared_as, version in found.items() if declared_as != version}
+
+
+def _fits(context: StageContext, table: DeclaredTable, name: str) -> bool:
+    """Tell whether a table can become what is declared."""
+    info = existing.find(context, context.namespace.exactly(name))
+    if info is None:
+        return False
+    return not list(refused(table.beside(info), info))
+
+
+def _check_not_adopted(context: StageContext, table: DeclaredTable) -> None:
+    if isinstance(table.part, FeatureTable) and first_computed(context, table.name) is not None:
+        raise StageError(
+            f"{table.name} holds adopted rows, which a version of it would not.",
+            hint="Declare what changes as a feature table of another name, and look both up; or accept that models in "
+            f"use are given the new values: {_apply(context)} --in-place",
+        )
+
+
 def record(
-    context: StageContext, declared: Declarations, plan: ChangePlan, names: Namespace, reason: str = ""
+    context: StageContext,
+    declared: Declarations,
+    plan: ChangePlan,
+    names: Namespace,
+    reason: str = "",
+    given_up: Collection[str] = (),
 ) -> ChangeRecord:
     """Put a decision about an edit on record: from here on it is what is written.
 
@@ -175,7 +229,13 @@ def record(
         plan: What the edit does.
         names: The use case's, with these versions.
         reason: Why it is done.
+        given_up: What models in use read, and nothing computes on any more.
+
+    Raises:
+        UnavailableError: If another edit was applied meanwhile.
     """
+    if changes.versions(context.ws, context.namespace) != dict(context.namespace.versions):
+        raise UnavailableError(f"{context.name}: another edit was applied meanwhile.", hint="Run again.")
     change = ChangeRecord(
         change_id=uuid.uuid4().hex[:12],
         use_case=context.name,
@@ -184,6 +244,7 @@ def record(
         declared=declared.digest(names),
         versions=dict(names.versions),
         plan=plan.to_json(),
+        given_up=sorted(given_up),
         reason=reason.strip() or None,
         decided_by=context.ws.user,
         recorded_at=utc_now(),
@@ -192,38 +253,44 @@ def record(
     return change
 
 
-def check_kept(context: StageContext, needed: Mapping[str, list[existing.LiveVersion]], kept: list[Kept]) -> None:
-    """Refuse an edit after which nothing computes what a model in use reads.
+def check_sources(context: StageContext, declared: Declarations, kept: Sequence[Kept]) -> None:
+    """Refuse an edit after which nothing lands any more that what is kept is computed from.
 
     Args:
-        context: The run, with the names that are decided.
-        needed: Table or function -> the versions that read it, and that is not declared any more.
+        context: The run.
+        declared: What the use case declares.
         kept: What is computed on by the code on record.
 
     Raises:
-        StageError: With the tables.
+        StageError: With the sources and columns.
     """
-    covered = {
-        name
-        for item in kept
-        for name in (
-            *(item.context.namespace.features(part.name).name for part in item.features),
-            *(item.context.namespace.table(part.name).name for part in item.functions),
-        )
-    }
-    missing = {name: versions for name, versions in needed.items() if name not in covered}
-    if missing:
-        name, versions = next(iter(missing.items()))
-        raise StageError(
-            f"{', '.join(missing)} cannot be kept: {', '.join(map(str, versions))} reads {name}, and the code that "
-            "computed it is not on record. It is put there by the stage features, of a use case in a package.",
-            hint="Take the edit back and run once, then edit again; or accept that such models are given what the code "
-            f'of now computes: mlplatform apply {context.name} --in-place --reason "..."',
-        )
+    columns = {source.name: set(source.columns) for source in declared.sources}
+    for item in kept:
+        # A source that is gone as a whole is ingested on.
+        landing = {source.name: set(source.columns) for source in item.sources} | columns
+        for silver in item.silver:
+            gone = set(silver.source.columns) - landing.get(silver.source.name, set())
+            if gone:
+                raise StageError(
+                    f"{item.context.namespace.silver(silver.name)} is computed on for a model in use, from columns "
+                    f"of the source {silver.source.name} that are not declared any more: {', '.join(sorted(gone))}.",
+                    hint="Leave them in the source until a model that does without is promoted; or accept that models "
+                    f'in use are given nulls: mlplatform apply {context.name} --in-place --reason "..."',
+                )
+
+
+def _apply(context: StageContext) -> str:
+    """Return the command that applies an edit at the time of a run."""
+    return f'mlplatform apply {context.name} --as-of {context.as_of:%Y-%m-%dT%H:%M:%SZ} --reason "..."'
 
 
 def _may_have_versions(change: PlannedChange) -> bool:
     return change.table is not None and isinstance(change.table.part, SilverTable | FeatureTable)
+
+
+def _moves(change: PlannedChange) -> bool:
+    """Tell whether who reads a table by earlier code would find other values in it, or nulls for new rows."""
+    return change.changes_values or any(item.mark == "-" for item in change.differences)
 
 
 def _is_refused(change: PlannedChange) -> bool:
@@ -234,18 +301,17 @@ def _breaks_features(change: PlannedChange) -> bool:
     return change.table is not None and isinstance(change.table.part, FeatureTable) and change.kind is Kind.BREAKING
 
 
-def _broken_functions(context: StageContext, declared: Declarations, plan: ChangePlan) -> Iterator[FeatureFunctionSpec]:
+def _broken_functions(
+    context: StageContext, declared: Declarations, plan: ChangePlan, codes: Mapping[str, str]
+) -> Iterator[FeatureFunctionSpec]:
     """Yield the functions that a model in use computes with, and whose code is another than that on record."""
     change = plan.change("functions")
     if change is None or change.kind is not Kind.BREAKING:
         return
     broken = {name.lower() for reading in change.broken for name in reading.columns}
-    codes: dict[str, str] = {}
-    for item in CODE.read(context.ws, context.namespace):
-        codes |= item.codes
     for function in declared.functions:
-        name = context.namespace.table(function.name).name
-        if name.lower() in broken and codes.get(name) != function_digest(function):
+        name = context.namespace.table(function.name).name.lower()
+        if name in broken and codes.get(name) != function_digest(function):
             yield function
 
 

@@ -169,7 +169,7 @@ class Declarations:
 
 def function_digest(function: FeatureFunctionSpec) -> str:
     """Return the digest of a feature function's code, parameters and result."""
-    return code_digest(function.fn, settings=f"{function.parameters} {function.returns}")
+    return code_digest(function.fn, settings=f"{function.parameters} {function.returns}", platform=False)
 
 
 def codes_of(
@@ -180,12 +180,15 @@ def codes_of(
 ) -> dict[str, str]:
     """Return the digest of the code of each silver and feature table, and of each function, by its bare name.
 
+    It is the use case's own code: another version of the platform gives the same digests. Functions are named in lower
+    case, as they are registered.
+
     Args:
         names: The use case's.
         silver: Silver tables.
         features: Feature tables.
         functions: Feature functions.
     """
-    codes = {names.silver(table.name).name: table().digest() for table in silver}
-    codes |= {names.features(table.name).name: code_digest(table) for table in features}
-    return codes | {names.table(item.name).name: function_digest(item) for item in functions}
+    codes = {names.silver(table.name).name: code_digest(table, platform=False) for table in silver}
+    codes |= {names.features(table.name).name: code_digest(table, platform=False) for table in features}
+    return codes | {names.table(item.name).name.lower(): function_digest(item) for item in functions}

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from mlplatform.change.declared import DeclaredTable
 from mlplatform.errors import FeatureStoreError
 from mlplatform.features.adopted import first_computed
+from mlplatform.features.spec_lookups import spec_of
 from mlplatform.features.table import FeatureTable
 from mlplatform.ingest.source import Source
 from mlplatform.naming import CHALLENGER, CHAMPION, PREVIOUS_CHAMPION, ObjectName
@@ -22,13 +21,12 @@ from mlplatform.protocols.tables import TableInfo
 from mlplatform.refine.details import RefineDetails
 from mlplatform.refine.freshness import ComputedDetails
 from mlplatform.refine.gold_refining import GoldTable
-from mlplatform.refine.silver import SilverTable
+from mlplatform.refine.silver import SilverTable, record_keys
 from mlplatform.refine.spine import SPINE
 
 LIVE = (CHAMPION, CHALLENGER, PREVIOUS_CHAMPION)
 DEFINITION = "definition"
 """The subject of a difference: a definition is gone."""
-_SPEC = "data/feature_store"
 _WRITTEN = ("bronze_", "silver_", "quarantine_", "features_")
 
 
@@ -88,8 +86,11 @@ class LiveVersion:
 
 
 def find(context: StageContext, name: ObjectName) -> TableInfo | None:
-    """Return what is known about a table; None if it does not exist."""
-    return context.ws.tables.describe(name) if context.ws.tables.exists(name) else None
+    """Return what is known about a table, its keys being what identifies a record; None if it does not exist."""
+    if not context.ws.tables.exists(name):
+        return None
+    info = context.ws.tables.describe(name)
+    return replace(info, primary_keys=record_keys(info.primary_keys))
 
 
 def recorded(context: StageContext, table: DeclaredTable, info: TableInfo) -> Recorded:
@@ -121,8 +122,7 @@ def live_versions(context: StageContext) -> tuple[list[LiveVersion], list[str]]:
         version = registry.get(context.model, number)
         named = tuple(alias for alias in LIVE if aliases.get(alias) == number)
         try:
-            with TemporaryDirectory() as folder:
-                spec = FeatureSpec.load(registry.download(version, Path(folder), _SPEC))
+            spec = spec_of(context.ws, version)
         except FeatureStoreError as error:
             notes.append(f"What version {number} ({', '.join(named)}) reads is not known: {error.message}")
             continue
@@ -166,6 +166,7 @@ def undeclared(context: StageContext, declared: list[DeclaredTable]) -> list[Obj
     covered |= {
         names.silver_quarantine(table.part.name).name for table in declared if isinstance(table.part, SilverTable)
     }
+    covered |= {f"quarantine_{table.part.name}" for table in declared if isinstance(table.part, SilverTable)}
     schema = names.exactly(SPINE).schema
     held = context.ws.tables.list(names.catalog, schema)
     return [names.exactly(name) for name in held if name.startswith(_WRITTEN) and name not in covered]

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+
+import narwhals as nw
 
 from mlplatform.change.declared import Declarations, codes_of
 from mlplatform.change.existing import LiveVersion, live_versions
 from mlplatform.change.kept_code import LoadedCode, Package, load
+from mlplatform.code_digest import has_changed
 from mlplatform.errors import StageError
 from mlplatform.features import stage as features_stage
 from mlplatform.features.stage import FeaturesDetails
-from mlplatform.naming import ObjectName
+from mlplatform.naming import Namespace, ObjectName
 from mlplatform.ops import changes, markers
 from mlplatform.ops.context import StageContext
 from mlplatform.ops.kept import Kept
-from mlplatform.ops.records import CODE, CodeRecord
+from mlplatform.ops.records import CODE, ChangeRecord, CodeRecord
 from mlplatform.ops.schema_mark import platform_version
-from mlplatform.ops.stage_runs import utc_now
+from mlplatform.ops.stage_runs import ENDED_WELL, as_run, utc_now
 from mlplatform.refine.freshness import ComputedDetails
+
+Needed = Mapping[str, list[LiveVersion]]
+"""Bare name of a table or function -> the versions that read it."""
+_MOST_CODES = 10_000
 
 
 class Keeper:
@@ -33,7 +40,23 @@ class Keeper:
             package: The package that declares it; None: its code cannot be kept.
         """
         self._declared, self._package = declared, package
+        self._newest: dict[str, ChangeRecord | None] = {}
         self._found: dict[str, Sequence[Kept]] = {}
+
+    def decided(self, context: StageContext) -> ChangeRecord | None:
+        """Return the newest change on record, read once a run; None: there was none."""
+        if context.run_id not in self._newest:
+            self._newest = {context.run_id: changes.newest(context.ws, context.namespace)}
+        return self._newest[context.run_id]
+
+    def note(self, context: StageContext, change: ChangeRecord) -> None:
+        """Take notice of a change that this run has put on record.
+
+        Args:
+            context: The run.
+            change: The change.
+        """
+        self._newest, self._found = {context.run_id: change}, {}
 
     def archive(self, context: StageContext) -> str:
         """Put the code that computed the tables on record, unless it is; return the digest of what it declares.
@@ -42,7 +65,7 @@ class Keeper:
             context: The run that has computed them.
         """
         declared, digest = self._declared, self._declared.digest(context.namespace)
-        if self._package is not None and last_computed(context) != digest:
+        if self._package is not None and _newest_code(context) != digest:
             record = CodeRecord(
                 use_case=context.name,
                 declared=digest,
@@ -57,6 +80,17 @@ class Keeper:
             CODE.append(context.ws, context.namespace, [record])
         return digest
 
+    def codes(self, context: StageContext) -> dict[str, str]:
+        """Return the digest of the code on record that computed each table and function last, by its bare name.
+
+        Args:
+            context: The run.
+        """
+        found: dict[str, str] = {}
+        for record in _codes_on_record(context):
+            found |= record.codes
+        return found
+
     def kept(self, context: StageContext) -> Sequence[Kept]:
         """Return what is computed on for the models in use, by the code that computed it when they were trained.
 
@@ -65,68 +99,86 @@ class Keeper:
 
         Raises:
             RegistryError: If it cannot be known which models are in use.
-            StageError: If code on record cannot be imported, or computes something else than it did.
+            StageError: If code is not on record, cannot be imported, or computes something else than it did.
         """
         if context.run_id not in self._found:
-            found: Sequence[Kept] = ()
-            if changes.newest(context.ws, context.namespace) is not None:
+            decided, found = self.decided(context), list[Kept]()
+            if decided is not None:
                 live, _ = live_versions(context)
-                found = self.of(context, live)
+                needed = self.needed(context, live, given_up=decided.given_up)
+                found = list(self.of(context, needed))
             self._found = {context.run_id: found}
         return self._found[context.run_id]
 
-    def of(self, context: StageContext, live: Sequence[LiveVersion]) -> list[Kept]:
-        """Return what is kept for some model versions.
-
-        Args:
-            context: The run.
-            live: The versions.
-
-        Raises:
-            StageError: If code on record cannot be imported, or computes something else than it did.
-        """
-        by_code: dict[int, list[str]] = defaultdict(list)
-        needed = self.needed(context, live)
-        records = CODE.read(context.ws, context.namespace) if needed else []
-        for name in needed:
-            place = _place_of(context, name, records)
-            if place is not None:
-                by_code[place].append(name)
-        return [self._kept(context, records[place], names) for place, names in sorted(by_code.items())]
-
-    def needed(self, context: StageContext, live: Sequence[LiveVersion]) -> dict[str, list[LiveVersion]]:
+    def needed(self, context: StageContext, live: Sequence[LiveVersion], given_up: Collection[str] = ()) -> Needed:
         """Return the computed tables and the functions of the use case that versions read, and that are not declared.
 
         Args:
             context: The run.
             live: The versions.
-
-        Returns:
-            Bare name -> the versions that read it.
+            given_up: Names that somebody decided not to compute on.
         """
         names, found = context.namespace, dict[str, list[LiveVersion]]()
-        current = {table.name.name for table in self._declared.tables(names)}
-        current |= {names.table(function.name).name for function in self._declared.functions}
-        ours = names.exactly("x")
+        tables = {table.name.name for table in self._declared.tables(names)}
+        functions = {names.table(function.name).name.lower() for function in self._declared.functions}
         for version in live:
-            tables = {ObjectName.parse(column.table_name) for column in version.spec.features}
-            functions = {ObjectName.parse(column.udf_name) for column in version.spec.computed}
-            for name in sorted(tables | functions):
-                if (name.catalog, name.schema) != (ours.catalog, ours.schema) or name.name in current:
-                    continue
-                if name in functions or markers.last(context, features_stage.NAME, name, ComputedDetails) is not None:
-                    found.setdefault(name.name, []).append(version)
+            for name in _ours(names, {column.table_name for column in version.spec.features}):
+                computed = markers.last(context, features_stage.NAME, names.exactly(name), ComputedDetails)
+                if name not in tables and name not in given_up and computed is not None:
+                    found.setdefault(name, []).append(version)
+            for name in _ours(names, {column.udf_name for column in version.spec.computed}):
+                if name.lower() not in functions and name.lower() not in given_up:
+                    found.setdefault(name.lower(), []).append(version)
+        return found
+
+    def of(self, context: StageContext, needed: Needed) -> Iterator[Kept]:
+        """Yield what is kept of what versions need, each with the code that computes it.
+
+        Args:
+            context: The run.
+            needed: As `needed` returns it.
+
+        Raises:
+            StageError: If code is not on record, cannot be imported, or computes something else than it did.
+        """
+        by_code: dict[int, list[str]] = defaultdict(list)
+        codes = _codes_on_record(context) if needed else []
+        for name in needed:
+            places = [place for place, code in enumerate(codes) if name in code.codes]
+            if not places:
+                raise StageError(
+                    f"{name}, which {', '.join(map(str, needed[name]))} reads, is not declared any more, and the code "
+                    "that computed it is not on record. The stage features puts it there, of a use case in a package.",
+                    hint="Take the edit back and run once, then edit again; or accept that such models are given what "
+                    f'the code of now computes, if any: mlplatform apply {context.name} --in-place --reason "..."',
+                )
+            by_code[places[-1]].append(name)
+        for place, names in sorted(by_code.items()):
+            yield self._kept(context, _with_files(context, codes[place]), names)
+
+    def failing(self, context: StageContext, needed: Needed) -> dict[str, str]:
+        """Return what cannot be computed on, by its bare name, and why.
+
+        Args:
+            context: The run.
+            needed: As `needed` returns it.
+        """
+        found = {}
+        for name, versions in needed.items():
+            try:
+                list(self.of(context, {name: versions}))
+            except StageError as error:
+                found[name] = error.message
         return found
 
     def _kept(self, context: StageContext, record: CodeRecord, needed: Sequence[str]) -> Kept:
-        earlier = replace(
-            context, namespace=context.namespace.at(record.versions), shared_log=context.log, run_id=context.run_id
-        )
-        code, names = load(record), earlier.namespace
-        use_case = code.use_case
+        earlier = replace(context, namespace=context.namespace.at(record.versions), shared_log=context.log)
+        code, names = load(record, context.name), earlier.namespace
         current = {table.name.name for table in self._declared.tables(context.namespace)}
         kept = Kept(earlier, (), (), (), (), code.modules)
         with kept.installed():
+            use_case = code.use_case
+            _check(record, code, earlier, needed)
             features = tuple(table for table in use_case.features if names.features(table.name).name in needed)
             inputs = {item for table in features for item in table.inputs}
             silver = tuple(
@@ -139,9 +191,16 @@ class Keeper:
                 for source in use_case.sources
                 if names.bronze(source.name).name not in current and any(table.source is source for table in silver)
             )
-            functions = tuple(item for item in use_case.functions if names.table(item.name).name in needed)
-            _check(record, code, earlier, needed)
+            functions = tuple(item for item in use_case.functions if names.table(item.name).name.lower() in needed)
         return replace(kept, sources=sources, silver=silver, features=features, functions=functions)
+
+
+def _ours(names: Namespace, full_names: Collection[str]) -> list[str]:
+    """Return the bare names of those that are the use case's own; the real client gives functions in lower case."""
+    ours = names.exactly("x")
+    place = (ours.catalog.lower(), ours.schema.lower())
+    parsed = (ObjectName.parse(name) for name in full_names)
+    return sorted(name.name for name in parsed if (name.catalog.lower(), name.schema.lower()) == place)
 
 
 def _check(record: CodeRecord, code: LoadedCode, context: StageContext, needed: Sequence[str]) -> None:
@@ -152,26 +211,37 @@ def _check(record: CodeRecord, code: LoadedCode, context: StageContext, needed: 
     """
     use_case = code.use_case
     now = codes_of(context.namespace, use_case.silver, use_case.features, use_case.functions)
-    others = sorted(name for name in needed if now.get(name) != record.codes[name])
+    others = sorted(name for name in needed if name not in now or has_changed(record.codes[name], now[name]))
     if others:
         raise StageError(
             f"The code on record of {', '.join(others)}, which a model in use reads, computes something else by now: "
             f"what it takes from outside of the package {record.package} has changed.",
             hint="Put that back, or accept that such models are given what the code of now computes: "
-            f"mlplatform apply {context.name} --in-place.",
+            f'mlplatform apply {context.name} --in-place --reason "..."',
         )
 
 
-def _place_of(context: StageContext, name: str, records: Sequence[CodeRecord]) -> int | None:
-    """Return the place of the newest code that computed what a table holds; None where it is not on record."""
-    full = context.namespace.exactly(name)
-    run = markers.last(context, features_stage.NAME, full, ComputedDetails)
-    marker = run.details.computed.get(name) if run is not None else None
-    for place in range(len(records) - 1, -1, -1):
-        code = records[place].codes.get(name)
-        if code is not None and (marker is None or marker.code == code):
-            return place
-    return None
+def _codes_on_record(context: StageContext) -> list[CodeRecord]:
+    """Return the code on record without its text, oldest first."""
+    if not context.ws.tables.exists(CODE.full_name(context.namespace)):
+        return []
+    rows = CODE.frame(context.ws, context.namespace)
+    rows = rows.select(*(name for name in rows.collect_schema().names() if name != "files"))
+    return CODE.records(context.ws.frames.collect(rows, at_most=_MOST_CODES, what="the code on record"))
+
+
+def _with_files(context: StageContext, record: CodeRecord) -> CodeRecord:
+    at = [("recorded_at", "=", record.recorded_at), ("declared", "=", record.declared)]
+    return CODE.read(context.ws, context.namespace, at)[-1]
+
+
+def _newest_code(context: StageContext) -> str:
+    """Return the digest of what the newest code on record declares; empty: there is none."""
+    if last_computed(context) is None:
+        return ""
+    rows = CODE.frame(context.ws, context.namespace).sort("recorded_at", descending=True).head(1).select("declared")
+    found = context.ws.frames.collect(rows.select(nw.col("declared")), at_most=1, what="the newest code on record")
+    return str(found.column(0)[0]) if found.num_rows else ""
 
 
 def last_computed(context: StageContext) -> str | None:
@@ -180,7 +250,7 @@ def last_computed(context: StageContext) -> str | None:
     Returns:
         The digest; empty where it is not on record, None where nothing was computed yet.
     """
-    for run in reversed(context.log.runs_of(features_stage.NAME, FeaturesDetails, newest=20)):
-        if run.ended_well:
-            return run.details.declared
+    for record in reversed(context.log.records(features_stage.NAME)):
+        if record.status in ENDED_WELL:
+            return as_run(record, FeaturesDetails).details.declared
     return None

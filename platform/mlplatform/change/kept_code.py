@@ -21,6 +21,8 @@ from mlplatform.ops.records import CodeRecord
 
 _SUFFIXES = (".py", ".sql")
 _NOT_OURS = ("tests", "data", "__pycache__")
+KEPT = "__kept__"
+"""Name in modules of code on record, by which they are told from those that are installed."""
 MOST_BYTES = 2_000_000
 """Of the files of a use case: what is larger is no code."""
 
@@ -80,16 +82,30 @@ class LoadedCode:
     modules: Mapping[str, ModuleType]
 
 
-def load(record: CodeRecord) -> LoadedCode:
+def load(record: CodeRecord, use_case: str) -> LoadedCode:
     """Import the code of a record, beside the code that is installed under its name; each once a process.
 
     Args:
         record: The record.
+        use_case: The use case's name.
 
     Raises:
         StageError: If it cannot be imported.
     """
-    return _load(record.package, record.use_case_class, tuple(sorted(record.files.items())))
+    try:
+        return _load(record.package, record.use_case_class, tuple(sorted(record.files.items())))
+    except _ImportFailedError as error:
+        cause = error.__cause__
+        raise StageError(
+            f"The code of {record.package} on record, which computes what a model in use reads, cannot be imported: "
+            f"{type(cause).__name__}: {cause}",
+            hint="Install what it needs, or accept that such models are given what the code of now computes: "
+            f'mlplatform apply {use_case} --in-place --reason "..."',
+        ) from cause
+
+
+class _ImportFailedError(Exception):
+    """Raised where code on record cannot be imported; its cause says why."""
 
 
 @lru_cache(maxsize=16)
@@ -114,12 +130,10 @@ def _load(package: str, use_case_class: str, files: tuple[tuple[str, str], ...])
             # Its other modules are imported where its parts are looked for.
             _ = use_case.silver, use_case.features, use_case.functions
         except Exception as error:
-            raise StageError(
-                f"The code of {package} on record cannot be imported: {type(error).__name__}: {error}",
-                hint="A model in use reads what it computes. Install what it needs, or accept that such models are "
-                "given what the code of now computes: mlplatform apply --in-place.",
-            ) from error
+            raise _ImportFailedError from error
         modules = {
             name: held for name, held in sys.modules.items() if name == package or name.startswith(f"{package}.")
         }
+    for held in modules.values():
+        vars(held)[KEPT] = True
     return LoadedCode(use_case, modules)

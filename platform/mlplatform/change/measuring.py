@@ -20,13 +20,13 @@ from mlplatform.change.existing import Recorded
 from mlplatform.features.compare import compare_rows
 from mlplatform.features.computing import compute
 from mlplatform.features.table import FeatureTable
-from mlplatform.ingest.provenance import AVAILABLE_AT, FILE, ROW, held_files
+from mlplatform.ingest.provenance import AVAILABLE_AT, held_files
 from mlplatform.ops.context import StageContext
 from mlplatform.protocols.frames import Frame
 from mlplatform.protocols.tables import Filter, TableInfo, Transaction
-from mlplatform.refine.fates import going_on
+from mlplatform.refine.fates import going_on, newest
 from mlplatform.refine.gold_refining import GoldTable
-from mlplatform.refine.silver import BATCH, SilverTable
+from mlplatform.refine.silver import BATCH, CORRECTED_AT, DELIVERY, SilverTable
 
 if TYPE_CHECKING:
     from mlplatform.protocols.tables import FrameLike
@@ -180,7 +180,12 @@ def compared(context: StageContext, table: DeclaredTable, info: TableInfo, compu
     if info.primary_keys != table.primary_keys:
         before, after = frames.count(existing), frames.count(rows)
         return Measured(before, after, held=computed.held, seconds=computed.seconds, compared=False)
-    hidden = {BATCH, FILE, ROW, AVAILABLE_AT} if isinstance(table.part, SilverTable) else set()
+    hidden = {BATCH, CORRECTED_AT, *DELIVERY} if isinstance(table.part, SilverTable) else set()
+    if CORRECTED_AT in info.schema.names:
+        existing = newest(existing, keys)
+    if CORRECTED_AT in table.schema.names:
+        # What holds is compared: a correction is another value of its record, and no other record.
+        rows = newest(rows, keys)
     common = [name for name in table.schema.names if name in info.schema.names and name not in hidden]
     old, new = existing.select(*common), rows.select(*common)
     for name in common:

@@ -150,6 +150,7 @@ class ChangePlan:
         undeclared: Tables that were written for definitions that are gone; they are never deleted.
         kept: Tables that models in use go on reading, or did, while a version or nothing took their place.
         notes: What could not be looked at.
+        unknown: Those of the notes that say of which models in use it is not known what they read.
     """
 
     use_case: str
@@ -159,6 +160,7 @@ class ChangePlan:
     undeclared: list[str] = field(default_factory=list)
     kept: list[KeptTable] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
 
     @property
     def kind(self) -> Kind | None:

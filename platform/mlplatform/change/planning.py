@@ -19,14 +19,13 @@ from mlplatform.change.lookups import lookup_differences
 from mlplatform.change.measuring import compared, rows_anew
 from mlplatform.change.plan import ChangePlan, KeptTable, PlannedChange, Reading
 from mlplatform.code_digest import has_changed
-from mlplatform.errors import FeatureStoreError, PlatformError, StageError
+from mlplatform.errors import FeatureStoreError, PlatformError
 from mlplatform.features.functions import checked_function
 from mlplatform.ingest.source import Source
 from mlplatform.naming import ObjectName
 from mlplatform.ops import changes
 from mlplatform.ops.context import StageContext
 from mlplatform.ops.kept import Kept
-from mlplatform.ops.records import CODE as CODE_RECORDS
 from mlplatform.protocols.tables import TableInfo
 from mlplatform.refine.gold_refining import GoldTable
 from mlplatform.refine.silver import SilverTable
@@ -55,21 +54,6 @@ def plan_of(context: StageContext, declared: Declarations, keeper: Keeper) -> Ch
         return _Planning(context, declared, keeper, stack).plan()
 
 
-def functions_plan_of(context: StageContext, declared: Declarations, keeper: Keeper) -> ChangePlan:
-    """Compare the functions alone that models in use compute with: what scoring has to know; nothing is changed.
-
-    Args:
-        context: The run.
-        declared: What the use case declares.
-        keeper: Knows what is computed on for models in use.
-
-    Raises:
-        RegistryError: If the registry cannot be read.
-    """
-    with ExitStack() as stack:
-        return _Planning(context, declared, keeper, stack).functions_plan()
-
-
 class _Planning:
     """Goes through the declared tables, each after those that it is computed from."""
 
@@ -80,13 +64,18 @@ class _Planning:
         self._moved: set[str] = set()
         self._left_out = existing.left_out(context)
         self._live, self._notes = existing.live_versions(context)
+        self._unknown = list(self._notes)
+        self._codes = keeper.codes(context)
+        decided = keeper.decided(context)
+        needed = keeper.needed(context, self._live, given_up=decided.given_up if decided is not None else ())
+        self._given_up = set(decided.given_up) if decided is not None else set()
         self._kept: list[Kept] = []
-        try:
-            # What is not declared any more, and nobody decided about, is news.
-            self._kept = [_only(kept, existing.let_go(context)) for kept in keeper.of(context, self._live)]
-        except StageError as error:
-            self._notes.append(error.message)
-        # Functions that models in use compute with: those that are declared, and those that are kept for them.
+        failing = keeper.failing(context, needed)
+        self._notes += [f"{name}: {why}" for name, why in failing.items()]
+        # What is not declared any more, and nobody decided about, is news.
+        let_go = existing.let_go(context)
+        computed = keeper.of(context, {name: live for name, live in needed.items() if name not in failing})
+        self._kept = [_only(kept, let_go) for kept in computed]
         self._functions_kept = {
             str(kept.context.namespace.table(item.name)).lower(): item for kept in self._kept for item in kept.functions
         }
@@ -99,7 +88,7 @@ class _Planning:
     def plan(self) -> ChangePlan:
         """Return the plan."""
         context, declared = self._context, self._declared
-        plan = ChangePlan(context.name, context.as_of, notes=self._notes)
+        plan = ChangePlan(context.name, context.as_of, notes=self._notes, unknown=self._unknown)
         tables = list(declared.tables(context.namespace))
         for table in tables:
             change = self._change(table)
@@ -116,24 +105,17 @@ class _Planning:
                 shown = ", ".join(reading.version for reading in readings)
                 plan.kept.append(KeptTable(name.name, shown))
                 continue
-            if name.name in replaced:
+            if name.name in replaced and not (readings and name.name not in self._given_up):
                 plan.kept.append(KeptTable(name.name, ""))
                 continue
             plan.undeclared.append(name.name)
-            if readings:
+            if readings and name.name not in self._given_up:
                 text = "not declared any more: nothing computes it, and it is read"
                 plan.changes.append(PlannedChange(name.name, differences=[_gone(text)], readings=readings))
         for function in self._functions_kept:
             readers = [str(live) for live in self._live if function in map(str.lower, live.computes_with)]
             plan.kept.append(KeptTable(ObjectName.parse(function).name, ", ".join(readers)))
         plan.changes += [change for change in (self._functions(), self._lookups()) if change.differences]
-        return plan
-
-    def functions_plan(self) -> ChangePlan:
-        """Return what becomes of the functions alone."""
-        plan, change = ChangePlan(self._context.name, self._context.as_of, notes=self._notes), self._functions()
-        if change.differences:
-            plan.changes.append(change)
         return plan
 
     def _change(self, table: DeclaredTable) -> PlannedChange:
@@ -316,6 +298,8 @@ class _Planning:
                 others = "; ".join(signatures)
             elif answer.fails:
                 others = answer.why_not
+            elif answer.moved is None and (others_on_record := self._changed_functions(names)):
+                others = f"{', '.join(others_on_record)}: other code, and {answer.why_not}"
             elif answer.moved is not None and (answer.moved.moved or answer.moved.largest > _SAME_PREDICTION):
                 others = f"{', '.join(shown)}: other predictions than those on record"
             if others:
@@ -325,11 +309,19 @@ class _Planning:
         return change
 
     def _have_other_code(self, names: Sequence[str]) -> bool:
-        """Tell whether functions are declared by other code than is on record, or none is on record."""
-        newest = CODE_RECORDS.newest(self._context.ws, self._context.namespace, 1)
-        codes = {name.lower(): code for name, code in newest[-1].codes.items()} if newest else {}
-        declared = ((name.lower(), self._functions_declared[name.lower()]) for name in names)
-        return any(codes.get(ObjectName.parse(name).name) != function_digest(item) for name, item in declared)
+        """Tell whether the code of functions is another than that on record, or none of one is on record."""
+        known = {ObjectName.parse(name).name.lower() for name in names} <= self._codes.keys()
+        return not known or bool(self._changed_functions(names))
+
+    def _changed_functions(self, names: Sequence[str]) -> list[str]:
+        """Return those functions of which the code is another than that on record."""
+        now = {
+            self._context.namespace.table(item.name).name.lower(): function_digest(item)
+            for item in self._declared.functions
+        }
+        bare = [ObjectName.parse(name).name.lower() for name in names]
+        codes = self._codes
+        return [name for name in bare if name in codes and name in now and has_changed(codes[name], now[name])]
 
     def _other_signatures(self, names: Sequence[str]) -> Iterator[str]:
         """Yield which functions are declared with other parameters or results than those that are registered."""

@@ -1,9 +1,10 @@
-"""`mlplatform history` and `mlplatform explain`: who was champion when, why, and on what numbers."""
+"""`mlplatform history` and `mlplatform explain`: who was champion when, why, on what numbers; and what edits did."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,12 +12,19 @@ from mlplatform.cli import output
 from mlplatform.cli.commands import command
 from mlplatform.cli.options import Options
 
+if TYPE_CHECKING:
+    from mlplatform.ops.records import ChangeRecord
+
 
 @command(
-    examples=("mlplatform history credit_risk",),
+    examples=(
+        "mlplatform history credit_risk",
+        "mlplatform history credit_risk --changes",
+    ),
 )
 @click.argument("use_case")
-def history(use_case: str, options: Options) -> None:
+@click.option("--changes", is_flag=True, help="Show what edits of the declarations did instead.")
+def history(use_case: str, changes: bool, options: Options) -> None:
     """Show all champions, and every decision of the gate.
 
     Each with its time and its reason, oldest first.
@@ -24,13 +32,16 @@ def history(use_case: str, options: Options) -> None:
     from mlplatform import discovery
     from mlplatform.naming import Namespace
     from mlplatform.ops import records
-    from mlplatform.ops.records import GATE_DECISIONS
+    from mlplatform.ops.records import CHANGES, GATE_DECISIONS
     from mlplatform.reporting.decisions import champions_of, decisions_of
 
     discovery.get(use_case, options.use_cases)
     with options.open(use_case) as ws:
         namespace = Namespace(ws.catalog, use_case, ws.prefix)
         records.check_not_newer(ws, namespace)
+        if changes:
+            _show_changes(use_case, CHANGES.read(ws, namespace), as_json=options.as_json)
+            return
         events = GATE_DECISIONS.read(ws, namespace)
     if options.as_json:
         output.show_json([asdict(event) for event in events])
@@ -61,6 +72,26 @@ def history(use_case: str, options: Options) -> None:
     ]
     columns = ("as of", "kind", "outcome", "version", "champion", "rows", "rows from", "reason", "decision")
     output.console().print(output.table(f"Decisions about {use_case}", columns, rows))
+
+
+def _show_changes(use_case: str, found: Sequence[ChangeRecord], *, as_json: bool) -> None:
+    if as_json:
+        output.show_json([asdict(change) for change in found])
+        return
+    if not found:
+        click.echo(f"No edit of {use_case} has changed its tables since its first run.")
+        return
+    before: Mapping[str, str] = {}
+    rows = []
+    for change in found:
+        kinds = {item["name"]: item["kind"] for item in change.plan.get("changes", ()) if item["kind"] != "text only"}
+        new = [version for name, version in change.versions.items() if before.get(name) != version]
+        what = "\n".join([f"{name}: {kind}" for name, kind in kinds.items()] or ["text only"])
+        at = f"{change.recorded_at:%Y-%m-%d %H:%M}"
+        rows.append((at, change.kind, what, "\n".join(new), change.reason, change.decided_by))
+        before = change.versions
+    columns = ("at (UTC)", "kind", "what", "new versions", "reason", "by")
+    output.console().print(output.table(f"Changes of what {use_case} declares", columns, rows))
 
 
 @command(

@@ -65,7 +65,7 @@ More examples, of each command: mlplatform COMMAND --help
 
 \b
 Exit codes: 0 done, 1 failed, 2 wrong use, 3 not promoted: the gate said no, or could not look, 4 something breaking
-waits (plan).
+waits (plan, apply, run, backfill).
 """
 SECTIONS = {
     "Use it": (run.run, score.score, monitor.monitor, retrain.retrain, simulate.simulate),

@@ -41,11 +41,14 @@ def setup(
     nothing. Principals are groups, users, or application ids of service principals; one that is left out gets no
     grants.
     """
-    from mlplatform.pipeline import setup_of
+    from mlplatform.pipeline import Pipeline, setup_of
 
     with options.open_use_case(use_case) as (ws, opened), output.reporting(total=1) as reporter:
         context = opened.context(ws, as_of_option(None), run_id="setup", progress=reporter.line)
         stage = setup_of(opened, **principals, deployment_job=deployment_job, expect_schema=expect_schema)
+        if not dry_run:
+            # It creates tables and functions as declared: not before a run would.
+            Pipeline(ws, opened, context.as_of, reporter.line).check_changes()
         result = stage.plan(context).result if dry_run else stage.run(context)
     done = result.details.steps
     if options.as_json:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from mlplatform.features.table import FeatureTable
-from mlplatform.refine.as_of_view import WorkspaceAsOf
+from mlplatform.refine.as_of_view import Stretch, WorkspaceAsOf
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -15,17 +16,25 @@ if TYPE_CHECKING:
 def compute(table: FeatureTable, view: WorkspaceAsOf, since: datetime | None = None) -> DataFrame:
     """Return a feature table's rows known in [since, the view's time], not computed yet.
 
+    Where tables that it reads were corrected in that time, each row sees the corrections known at its own.
+
     Args:
         table: The feature table.
         view: The workspace as known at a time.
         since: Nothing known before this changed since the last computation; None computes all.
     """
+    parts = [_rows(table, stretch) for stretch in view.stretches(table.inputs, since) if not stretch.is_empty]
+    return functools.reduce(lambda one, other: one.unionByName(other), parts)
+
+
+def _rows(table: FeatureTable, stretch: Stretch) -> DataFrame:
     from pyspark.sql import functions as F  # noqa: N812
 
-    rows = table.compute(view, view.as_of, since).select(*table.schema().names)
+    start, view = stretch.start, stretch.view
+    rows = table.compute(view, stretch.end, start).select(*table.schema().names)
     time = F.col(table.timeseries_column)
-    known = time <= F.lit(view.as_of)
-    if since is not None:
-        known = known & (time >= F.lit(since))
+    known = time <= F.lit(stretch.end)
+    if start is not None:
+        known = known & (time >= F.lit(start))
     # A null time would vanish in the filter: keep it, for the write to refuse it aloud.
     return rows.where(known | time.isNull())

@@ -10,8 +10,9 @@ import pyarrow as pa
 from mlplatform.columns import Column, Described, arrow_schema
 from mlplatform.derived_attributes import derived, named_after_class
 from mlplatform.errors import ConfigError
+from mlplatform.naming import quote
 from mlplatform.refine.inputs import inferred_inputs
-from mlplatform.refine.silver import SilverTable
+from mlplatform.refine.silver import CORRECTED_AT, SilverTable
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -78,6 +79,8 @@ class FeatureTable(Described):
     def compute(self, ws: WorkspaceAsOf, as_of: datetime, since: datetime | None) -> DataFrame:
         """Return the rows known in [since, as_of].
 
+        Unless overridden, the rows of `table`; one that was corrected is stamped with when that could be known.
+
         Args:
             ws: The workspace as known at `as_of`: `ws.read("silver_loans")` holds no later row.
             as_of: The time.
@@ -87,10 +90,17 @@ class FeatureTable(Described):
         Raises:
             ConfigError: If no silver `table` is named, and this method is not overridden.
         """
+        from pyspark.sql import functions as F  # noqa: N812
+
         del as_of, since  # what is too early or too late is dropped
         if self.table is None:
             raise ConfigError(f"Feature table {self.name} has no table.", hint="Name one, or override compute().")
-        return ws.read(self.table).select(*(column.name for column in self.columns))
+        rows = ws.read(self.table)
+        if CORRECTED_AT in rows.columns:
+            # A corrected row holds from when that could be known: at the time it is about, the earlier one did.
+            time = F.greatest(F.col(quote(self.timeseries_column)), F.col(CORRECTED_AT))
+            rows = rows.withColumn(self.timeseries_column, time)
+        return rows.select(*(column.name for column in self.columns))
 
     def schema(self) -> pa.Schema:
         """Return the declared schema; keys and timeseries column are not null."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ import pyarrow as pa
 from mlplatform.as_of import Duration
 from mlplatform.config.settings import MonitoringSettings
 from mlplatform.features.functions import FeatureFunctionSpec, register_functions
+from mlplatform.features.spec_lookups import lookups_of, spec_of, tables_of
 from mlplatform.features.training_set import PREDICTION
 from mlplatform.monitoring import alerts
 from mlplatform.monitoring.alerts import State, Verdict, too_few
@@ -22,14 +23,13 @@ from mlplatform.naming import ObjectName
 from mlplatform.ops.context import StageContext
 from mlplatform.ops.records import DRIFT_METRICS, WINDOW_COUNTS, DriftRecord, WindowRecord
 from mlplatform.protocols.column_counts import ColumnCounts
-from mlplatform.protocols.lookups import FeatureLookup
+from mlplatform.protocols.feature_spec import FeatureSpec
 from mlplatform.protocols.tables import Transaction
 from mlplatform.refine.spine import SPINE, LabelSpine
 from mlplatform.statistics import distances, profiles
 from mlplatform.statistics.counts import count_batches
 from mlplatform.statistics.profiles import ColumnProfile, Profile, cells_of
 from mlplatform.training.reference import Reference
-from mlplatform.training.trainer import Trainer
 
 if TYPE_CHECKING:
     from mlplatform.protocols.tables import FrameLike
@@ -211,7 +211,6 @@ class DriftCheck:
 def check(
     context: StageContext,
     spine: LabelSpine,
-    trainer: Trainer,
     functions: Sequence[FeatureFunctionSpec],
     monitor: Monitor,
     window: Window,
@@ -222,7 +221,6 @@ def check(
     Args:
         context: The run.
         spine: The label spine.
-        trainer: Which inputs are looked up.
         functions: The feature functions.
         monitor: Which of them are not watched.
         window: Its rows; not empty.
@@ -234,14 +232,16 @@ def check(
     limits = context.settings.monitoring
     ignored = set(monitor.ignored_columns)
     profile = {name: column for name, column in reference.profile.items() if name not in ignored}
-    counter = _Counter(context, spine, trainer, functions, replace(reference, profile=profile))
+    spec = spec_of(context.ws, reference.version)
+    read = tables_of(spec)
+    counter = _Counter(context, spine, spec, functions, replace(reference, profile=profile))
     counted = counter.count(window)
     metrics = compare(profile, counted, window.rows, limits)
     before = counter.counts_before(window)
     if before is not None:
         previous = {name: counts for name, counts in before.items() if name in profile}
         metrics += compare(profile, counted, window.rows, limits, reference=previous, baseline=PREVIOUS)
-    metrics += _match_rates(window, limits) + _ages(context, feature_tables(trainer), window)
+    metrics += _match_rates(window, read, limits) + _ages(context, read, window)
     version = reference.version.version
     _record(context, window, version, metrics, counted)
     return DriftCheck(metrics, _verdicts(metrics, window, version, limits.min_rows))
@@ -259,7 +259,7 @@ class _Counter:
 
     context: StageContext
     spine: LabelSpine
-    trainer: Trainer
+    spec: FeatureSpec
     functions: Sequence[FeatureFunctionSpec]
     reference: Reference
 
@@ -306,17 +306,20 @@ class _Counter:
         register_functions(self.context.ws, self.context.namespace, self.functions)
         training_set = self.context.ws.fe.create_training_set(
             df=rows.join(window.frame.select(*keys), on=keys, how="semi"),
-            feature_lookups=list(self.trainer.lookups()),
+            feature_lookups=lookups_of(self.spec),
             label=None,
-            exclude_columns=list(self.trainer.exclude_columns),
+            exclude_columns=[column.output_name for column in self.spec.columns if not column.include],
         )
         return training_set.to_rows()
 
 
-def _match_rates(window: Window, limits: MonitoringSettings) -> list[DriftMetric]:
+def _match_rates(window: Window, read: Collection[ObjectName], limits: MonitoringSettings) -> list[DriftMetric]:
     judged, limit = window.rows >= limits.min_rows, limits.min_match_rate
     metrics = []
+    names = {table.name for table in read}
     for table, missing in sorted(window.unmatched.items()):
+        if table not in names:
+            continue
         rate = 1 - missing / window.rows
         violated = judged and limit is not None and rate < limit
         metrics.append(DriftMetric(table, "match_rate", rate, limit, violated, baseline=_NO_BASELINE, judged=judged))
@@ -338,11 +341,6 @@ def _ages(context: StageContext, tables: set[ObjectName], window: Window) -> lis
         days = (allowed.after(window.end) - window.end) / timedelta(days=1) if allowed else None
         metrics.append(DriftMetric(table.name, "age_days", age, days, stale, baseline=_NO_BASELINE))
     return metrics
-
-
-def feature_tables(trainer: Trainer) -> set[ObjectName]:
-    """Return the feature tables that a trainer looks up."""
-    return {ObjectName.parse(item.table_name) for item in trainer.lookups() if isinstance(item, FeatureLookup)}
 
 
 def _record(

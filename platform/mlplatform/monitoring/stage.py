@@ -10,6 +10,7 @@ from typing import ClassVar, Self, TypeVar
 from mlplatform import stopping
 from mlplatform.errors import PlatformError
 from mlplatform.features.functions import FeatureFunctionSpec
+from mlplatform.features.spec_lookups import spec_of, tables_of
 from mlplatform.monitoring import alerts, delivery, details, drift, performance, profiling
 from mlplatform.monitoring.alerts import Verdict, too_few
 from mlplatform.monitoring.details import AlertEvent, JudgedKind, LabelCounts, MonitorDetails, SentAlerts
@@ -22,6 +23,7 @@ from mlplatform.ops.records import AlertRecord
 from mlplatform.ops.result import StageResult
 from mlplatform.ops.stage import Stage
 from mlplatform.ops.stage_runs import RunLog
+from mlplatform.protocols.lookups import FeatureLookup
 from mlplatform.refine.spine import LABELS, SPINE, LabelSpine
 from mlplatform.scoring.predictions import PREDICTIONS
 from mlplatform.training import reference
@@ -50,7 +52,7 @@ class MonitorStage(Stage[MonitorDetails]):
     functions: tuple[FeatureFunctionSpec, ...] = ()
 
     def reads(self, names: Namespace) -> tuple[ObjectName, ...]:
-        """Return predictions, spine and labels; the feature tables are those that the trainer looks up."""
+        """Return predictions, spine and labels; the feature tables are those that models look up."""
         return names.gold(PREDICTIONS), names.gold(SPINE), names.gold(LABELS)
 
     def due(self, context: StageContext) -> Self | None:
@@ -99,7 +101,14 @@ class MonitorStage(Stage[MonitorDetails]):
         return result
 
     def _window(self, context: StageContext) -> Window:
-        tables = {table.name for table in drift.feature_tables(self.trainer)}
+        tables = {
+            ObjectName.parse(it.table_name).name for it in self.trainer.lookups() if isinstance(it, FeatureLookup)
+        }
+        aliases = context.ws.registry.aliases(context.model)
+        if CHAMPION in aliases:
+            # It may read other versions of tables than what is trained next.
+            champion = context.ws.registry.get(context.model, aliases[CHAMPION])
+            tables |= {table.name for table in tables_of(spec_of(context.ws, champion))}
         return read_window(context, self.spine, context.as_of, tables=tables)
 
     def _check_window(
@@ -113,7 +122,7 @@ class MonitorStage(Stage[MonitorDetails]):
             return
         drifted = checks.attempt(
             "drift",
-            lambda: drift.check(context, self.spine, self.trainer, self.functions, self.monitor, window, described),
+            lambda: drift.check(context, self.spine, self.functions, self.monitor, window, described),
         )
         if drifted is not None:
             checks.verdicts += drifted.verdicts

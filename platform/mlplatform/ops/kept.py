@@ -64,12 +64,12 @@ def in_place(modules: Mapping[str, ModuleType]) -> Iterator[None]:
     before = _imported(top)
     _replace(top, before, modules)
     for module in modules.values():
-        cloudpickle.register_pickle_by_value(module)
+        cloudpickle.register_pickle_by_value(module)  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
         for module in modules.values():
-            cloudpickle.unregister_pickle_by_value(module)
+            cloudpickle.unregister_pickle_by_value(module)  # type: ignore[no-untyped-call]
         _replace(top, _imported(top), before)
 
 

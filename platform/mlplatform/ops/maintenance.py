@@ -21,7 +21,7 @@ from mlplatform.ops.context import StageContext
 from mlplatform.ops.records import STAGE_RUNS
 from mlplatform.ops.result import Details, StageResult
 from mlplatform.ops.stage import Action, Plan, PlannedStage
-from mlplatform.ops.stage_runs import MAINTENANCE, utc_now
+from mlplatform.ops.stage_runs import ADOPT, MAINTENANCE, utc_now
 from mlplatform.protocols.maintenance import Removal
 
 _MOST_USE_CASES = 100_000
@@ -238,7 +238,8 @@ def _unused(context: StageContext, read: Collection[str]) -> Iterator[ObjectName
         read: Full names of the tables that models in use were trained on.
     """
     names = [context.namespace.exactly(name) for name in sorted(changes.replaced(context.ws, context.namespace))]
-    existing = [name for name in names if context.ws.tables.exists(name)]
+    adopted = {name for record in context.log.all_records(ADOPT) for name in record.outputs}
+    existing = [name for name in names if str(name) not in adopted and context.ws.tables.exists(name)]
     in_use = {name for name in existing if str(name) in read}
     before = utc_now() - timedelta(days=context.settings.maintenance.keep_unused_days)
     for name in existing:

@@ -168,6 +168,7 @@ class ChangeRecord:
     declared: str = noted("Digest of all that was declared")
     versions: dict[str, str] = noted("JSON: declared name -> version of it that is written and looked up", factory=dict)
     plan: dict[str, Any] = noted("JSON: the plan, as `mlplatform plan --json` gives it", factory=dict)
+    given_up: list[str] = noted("JSON: what models in use read, and nothing computes on any more", factory=list)
     reason: str | None = noted("Why something breaking was done", default=None)
     decided_by: str | None = noted("Who ran the command", default=None)
     recorded_at: datetime

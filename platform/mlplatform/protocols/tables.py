@@ -84,16 +84,18 @@ class Widening:
         retyped: Columns with the wider type that they are declared with.
         relaxed: Columns that may be null from now on.
         unwritten: Columns that the table has and the declaration does not: they stay, and new rows read null in them.
+        keys: All keys that the table is to have, where they become more; else empty.
     """
 
     added: tuple[pa.Field[Any], ...] = ()
     retyped: tuple[pa.Field[Any], ...] = ()
     relaxed: tuple[str, ...] = ()
     unwritten: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         """Tell whether the table is to be changed at all."""
-        return bool(self.added or self.retyped or self.relaxed)
+        return bool(self.added or self.retyped or self.relaxed or self.keys)
 
 
 @dataclass(frozen=True)
@@ -153,10 +155,13 @@ class Tables(Protocol):
         primary_keys: Sequence[str] = (),
         timeseries_column: str | None = None,
     ) -> Widening:
-        """Make a table as wide as a declaration; its rows, keys, tags, description and history stay.
+        """Make a table as wide as a declaration; its rows, tags, description and history stay.
 
         Columns are added, with their comments, and take wider types; where that is declared, they may be null from now
         on. A column that is no longer declared stays as it is. The same again changes nothing.
+
+        Keys stay, but for columns of the platform's own (with a name such as `_file`): the table's keys become longer
+        by those that are declared behind them, for what is unique stays so; and they keep those that no longer are.
 
         New columns come in one commit. Wider types cost more: at home all rows are written anew, in one commit with all
         else. On Databricks, which changes the type alone, each column is a commit, as is each that may be null.

@@ -16,6 +16,8 @@ from mlplatform.types import spark_type
 # zone: that is another table feature, which Delta does not switch on by itself. Here are the digits before a decimal's
 # point that hold every integer of a type.
 _DIGITS = {pa.int8(): 10, pa.int16(): 10, pa.int32(): 10, pa.int64(): 20}
+# How names of the platform's own columns begin.
+_OURS = "_"
 _INTEGERS = (pa.int8(), pa.int16(), pa.int32(), pa.int64())
 
 
@@ -33,7 +35,7 @@ def widening(
     Raises:
         TableError: If the declaration is no wider one, with what it says, what the table has, and the way out.
     """
-    _check_keys(existing, primary_keys, timeseries_column)
+    keys = _longer_keys(existing, primary_keys, timeseries_column)
     added, retyped, relaxed = [], [], []
     for field in schema:
         if field.name not in existing.schema.names:
@@ -54,7 +56,7 @@ def widening(
     # Engines take names that differ only in capitals for the same.
     check_distinct([*existing.schema.names, *(field.name for field in added)], existing.name)
     unwritten = [_unwritten(existing, column) for column in existing.schema if column.name not in schema.names]
-    return Widening(tuple(added), tuple(retyped), tuple(relaxed), tuple(unwritten))
+    return Widening(tuple(added), tuple(retyped), tuple(relaxed), tuple(unwritten), keys)
 
 
 def widened_schema(schema: pa.Schema, change: Widening) -> pa.Schema:
@@ -113,16 +115,27 @@ def type_name(kind: pa.DataType) -> str:
         return str(kind)
 
 
-def _check_keys(existing: TableInfo, primary_keys: Sequence[str], timeseries_column: str | None) -> None:
-    declared = (tuple(primary_keys), timeseries_column)
-    if (existing.primary_keys, existing.timeseries_column) != declared:
-        raise TableError(
-            f"{existing.name}: the keys of a table do not change.\n"
-            f"  declared:  {_keys(*declared)}\n"
-            f"  the table: {_keys(existing.primary_keys, existing.timeseries_column)}",
-            hint="Declare the keys that the table has, or give what has other keys a name of its own: it becomes a "
-            "table beside this one, which keeps its rows.",
-        )
+def _longer_keys(existing: TableInfo, primary_keys: Sequence[str], timeseries_column: str | None) -> tuple[str, ...]:
+    """Return the keys that a table is to have, where it is to have more; else none.
+
+    What tells deliveries of one record apart may become a part of the keys, and stays one: no row is concerned.
+    """
+    declared, held = tuple(primary_keys), existing.primary_keys
+    same_time = existing.timeseries_column == timeseries_column
+    if same_time and held == declared:
+        return ()
+    common = min(len(held), len(declared))
+    behind = held[common:] or declared[common:]
+    are_ours = all(key.startswith(_OURS) and key in existing.schema.names for key in behind)
+    if common and same_time and held[:common] == declared[:common] and are_ours:
+        return declared if len(declared) > common else ()
+    raise TableError(
+        f"{existing.name}: the keys of a table do not change.\n"
+        f"  declared:  {_keys(declared, timeseries_column)}\n"
+        f"  the table: {_keys(held, existing.timeseries_column)}",
+        hint="Declare the keys that the table has, or give what has other keys a name of its own: it becomes a "
+        "table beside this one, which keeps its rows.",
+    )
 
 
 def _keys(primary_keys: Sequence[str], timeseries_column: str | None) -> str:

@@ -2,20 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from datetime import datetime
-from typing import TYPE_CHECKING
+import copy
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import narwhals as nw
 
 from mlplatform.errors import TableError, did_you_mean
-from mlplatform.ingest.provenance import AVAILABLE_AT
-from mlplatform.refine.silver import BATCH, SilverTable
+from mlplatform.ingest.provenance import AVAILABLE_AT, MOST_FILES
+from mlplatform.naming import quote
+from mlplatform.refine.silver import BATCH, CORRECTED_AT, DELIVERY, SilverTable, record_keys
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
     from mlplatform.naming import Namespace
     from mlplatform.ops.context import StageContext
+    from mlplatform.protocols.frames import Frame
+    from mlplatform.protocols.tables import TableInfo
     from mlplatform.protocols.workspace import Workspace
+
+MOST_STRETCHES = 24
+"""So many times at most, history that is computed in one go takes corrections in: each costs a computation."""
+_BEGINNING = datetime(1, 1, 1, tzinfo=UTC)
+_INSTANT = timedelta(microseconds=1)
+_NTH = "__nth"
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A stretch of time, and the workspace as rows stamped within it may see it.
+
+    Attributes:
+        start: Its first moment; None: the beginning.
+        end: Its last moment.
+        view: The workspace, with the corrections that were known at the start of the stretch, and no later ones.
+    """
+
+    start: datetime | None
+    end: datetime
+    view: WorkspaceAsOf
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it holds no moment: where a correction became known at the very first one."""
+        return self.start is not None and self.end < self.start
+
+
+@dataclass(frozen=True)
+class ViewedTable:
+    """All rows of a table that is read as of a time.
+
+    Attributes:
+        rows: The rows.
+        columns: Its columns.
+        known_at: Its timeseries column.
+        keys: What identifies a record: a table that keeps corrections may hold several rows of it.
+    """
+
+    rows: DataFrame
+    columns: Sequence[str]
+    known_at: str | None
+    keys: Sequence[str]
 
 
 class WorkspaceAsOf:
@@ -64,8 +114,11 @@ class WorkspaceAsOf:
         self._namespace = namespace
         self._allowed = allowed
         self._landed_by = as_of if landed_only else None
+        # Corrections that became known later do not count; None: all that landed do.
+        self._corrected_by: datetime | None = None
         self.as_of = as_of
         self.inputs: dict[str, int] = {}
+        self._infos: dict[str, TableInfo] = {}
 
     @property
     def spark(self) -> SparkSession:
@@ -74,6 +127,9 @@ class WorkspaceAsOf:
 
     def read(self, table: type[SilverTable] | str) -> DataFrame:
         """Return the rows of a silver or gold table that were known.
+
+        Of a silver table that keeps corrections there is one row for each key, the newest that was known; its column
+        `_corrected_at` says since when it holds, and is null where nothing was corrected.
 
         Args:
             table: A silver table's class, or a bare name, as in `silver_loans`.
@@ -89,18 +145,105 @@ class WorkspaceAsOf:
                 f"{bare} is read, but not declared as an input.",
                 hint=f"Add it to 'inputs'. {did_you_mean(bare, self._allowed)}",
             )
-        frame, columns, known_at = self._rows(bare)
-        for column, until in ((known_at, self.as_of), (AVAILABLE_AT, self._landed_by)):
-            if column in columns and until is not None:
-                frame = frame.where(F.col(str(column)) <= F.lit(until))
-        return frame.drop(*(column for column in (BATCH,) if column in columns))
+        viewed = self._rows(bare)
+        frame = viewed.rows
+        if AVAILABLE_AT in viewed.columns and self._landed_by is not None:
+            frame = frame.where(F.col(AVAILABLE_AT) <= F.lit(self._landed_by))
+        if CORRECTED_AT in viewed.columns:
+            # Before the time it is about: a correction may say that this is another one.
+            frame = self._newest(frame, viewed.keys)
+        if viewed.known_at in viewed.columns:
+            frame = frame.where(F.col(str(viewed.known_at)) <= F.lit(self.as_of))
+        return frame.drop(*(column for column in (BATCH,) if column in viewed.columns))
 
-    def _rows(self, bare: str) -> tuple[DataFrame, list[str], str | None]:
-        """Return all rows of a table, pinned at one version, its columns, and its timeseries column."""
-        name = self._namespace.table(bare)
-        info = self._ws.tables.describe(name)
+    def stretches(self, inputs: Sequence[str], since: datetime | None) -> list[Stretch]:
+        """Return the stretches of [since, the view's time] in which the same corrections were known.
+
+        A row stamped before a correction was known must not see it. So what is computed from tables with corrections is
+        computed stretch by stretch. Without corrections in that time there is one, seen as this view sees it.
+
+        Args:
+            inputs: Bare names of the tables that are read.
+            since: The first moment; None: the beginning.
+        """
+        tables = [bare for bare in inputs if self._keeps_corrections(bare)]
+        if not tables:
+            return [Stretch(since, self.as_of, self)]
+        first = since or _BEGINNING
+        if self._landed_by is None:
+            # A check looks at one table as of several times: the same stretches whichever it is.
+            chosen = _spread(self._corrections(tables))
+            before = max((moment for moment in chosen if moment < first), default=_BEGINNING)
+            chosen = [moment for moment in chosen if first <= moment <= self.as_of]
+        else:
+            chosen = _spread(self._corrections(tables, (first, self.as_of)))
+            before = first - _INSTANT if first > _BEGINNING else _BEGINNING
+        starts: list[datetime | None] = [since, *chosen]
+        ends = [*(moment - _INSTANT for moment in chosen), self.as_of]
+        known = [before, *chosen]
+        return [
+            Stretch(start, end, self._as_of(end, corrected_by))
+            for start, end, corrected_by in zip(starts, ends, known, strict=True)
+        ]
+
+    def _as_of(self, as_of: datetime, corrected_by: datetime) -> WorkspaceAsOf:
+        """Return the view as of an earlier time, with what has landed since of what was known then."""
+        view = copy.copy(self)  # pins of tables are shared
+        view.as_of, view._corrected_by = as_of, corrected_by  # noqa: SLF001  (it is one of this class)
+        return view
+
+    def _newest(self, frame: DataFrame, keys: Sequence[str]) -> DataFrame:
+        from pyspark.sql import Window
+        from pyspark.sql import functions as F  # noqa: N812
+
+        if self._corrected_by is not None:
+            corrected_at = F.col(CORRECTED_AT)
+            frame = frame.where(corrected_at.isNull() | (corrected_at <= F.lit(self._corrected_by)))
+        newest_first = Window.partitionBy(*(F.col(quote(key)) for key in keys)).orderBy(
+            *(F.col(column).desc() for column in DELIVERY)
+        )
+        numbered = frame.withColumn(_NTH, F.row_number().over(newest_first))
+        return numbered.where(F.col(_NTH) == 1).drop(_NTH)
+
+    def _info(self, bare: str) -> TableInfo:
+        if bare not in self._infos:
+            self._infos[bare] = self._ws.tables.describe(self._namespace.table(bare))
+        return self._infos[bare]
+
+    def _rows(self, bare: str) -> ViewedTable:
+        """Return all rows of a table, pinned at one version."""
+        name, info = self._namespace.table(bare), self._info(bare)
         version = self.inputs.setdefault(str(name), info.version)
-        return self._ws.tables.read(name, version=version), info.schema.names, info.timeseries_column
+        rows = self._ws.tables.read(name, version=version)
+        return ViewedTable(rows, info.schema.names, info.timeseries_column, record_keys(info.primary_keys))
+
+    def _keeps_corrections(self, bare: str) -> bool:
+        return CORRECTED_AT in self._info(bare).schema.names
+
+    def _times_of_corrections(self, bare: str) -> Frame:
+        name = self._namespace.table(bare)
+        version = self.inputs.get(str(name), self._info(bare).version)
+        return self._ws.frames.read(name, version=version, columns=[CORRECTED_AT])
+
+    def _corrections(self, tables: Sequence[str], within: tuple[datetime, datetime] | None = None) -> list[datetime]:
+        """Return when corrections in tables became known, each time once, in order."""
+        times = nw.concat([self._times_of_corrections(bare) for bare in tables], how="vertical")
+        moment = nw.col(CORRECTED_AT)
+        times = times.filter(~moment.is_null())
+        if within is not None:
+            times = times.filter((moment >= within[0]) & (moment <= within[1]))
+        what = f"the times of corrections in {', '.join(tables)}"
+        found = self._ws.frames.collect(times.unique(), at_most=MOST_FILES, what=what)
+        moments: list[Any] = found[CORRECTED_AT].to_pylist()
+        return sorted(moments)
+
+
+def _spread(moments: Sequence[datetime]) -> list[datetime]:
+    """Return so many of the moments as stretches may begin with, the last among them, evenly spread."""
+    if len(moments) < MOST_STRETCHES:
+        return list(moments)
+    most = MOST_STRETCHES - 1
+    return [moments[(place + 1) * len(moments) // most - 1] for place in range(most)]
 
 
 def view_at(context: StageContext, allowed: Collection[str] | None = None) -> WorkspaceAsOf:

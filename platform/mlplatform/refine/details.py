@@ -32,6 +32,7 @@ class RefineDetails(QuarantineDetails, ComputedDetails):
     Attributes:
         refined: Bare name of each silver table -> what it was refined by.
         repeated: Silver table -> rows that existed in it already, known again later.
+        corrections: Silver table -> rows that correct earlier ones of their keys.
         left_out: Silver table -> rows of its source that are not the table's.
     """
 
@@ -39,4 +40,5 @@ class RefineDetails(QuarantineDetails, ComputedDetails):
 
     refined: Mapping[str, RefinedMarker] = {}
     repeated: Mapping[str, int] = {}
+    corrections: Mapping[str, int] = {}
     left_out: Mapping[str, int] = {}

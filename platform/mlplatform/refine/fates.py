@@ -16,6 +16,7 @@ from mlplatform.protocols.frames import Frame
 from mlplatform.protocols.tables import Filter
 from mlplatform.refine.expectations import REASONS
 from mlplatform.refine.landed_rows import LANDED_TEXT, OURS, LandedRows
+from mlplatform.refine.silver import CORRECTED_AT, DELIVERY
 
 DUPLICATE = "duplicate_key"
 _ROWS, _NTH, _SAME = "__rows", "__nth", "__same"
@@ -31,12 +32,14 @@ class FateCounts:
 
     Attributes:
         good: Rows that go on.
+        corrections: Those among them that correct an earlier row of their key.
         bad: File and reason -> rows that are quarantined.
         repeated: Rows that exist already.
         left_out: Rows of the source that are not the table's.
     """
 
     good: int = 0
+    corrections: int = 0
     bad: dict[tuple[str, str], int] = field(default_factory=dict)
     repeated: int = 0
     left_out: int = 0
@@ -57,7 +60,7 @@ class Fates:
     """Landed rows by what becomes of them; computed once, so that all who read them see the same.
 
     Attributes:
-        good: Rows that go on: typed columns and provenance.
+        good: Rows that go on: typed columns and provenance; where the table keeps corrections, also `_corrected_at`.
         bad: Rows that are quarantined, as the quarantine holds them.
         counts: How many there are of each fate.
         landed: Where they come from.
@@ -77,14 +80,18 @@ def fates(landed: LandedRows, *, beside: Sequence[str] | None) -> Iterator[Fates
     repaired one that is delivered after it a duplicate. A row whose key exists already, in the table or in a row
     before it, is `repeated` where the same content is known again later, and quarantined otherwise.
 
+    In a table that keeps corrections it is held against the row that is the newest before it, by when the two could be
+    known: with the same content it is `repeated`, and with another one it goes on, as a correction.
+
     Args:
         landed: The rows.
         beside: Keys are compared with the rows that the silver table holds of other files than these; None: with all.
+            Where it keeps corrections, none of those may be newer than the rows.
 
     Raises:
         StageError: If an expression of the table cannot be computed.
     """
-    frames = landed.ws.frames
+    frames, keeps_corrections = landed.ws.frames, landed.silver.corrections is not None
     with ExitStack() as stack:
         rows = stack.enter_context(landed.judged())
         counts, span = _count(landed, rows)
@@ -94,15 +101,22 @@ def fates(landed: LandedRows, *, beside: Sequence[str] | None) -> Iterator[Fates
         if counts.good and repeats.exist():
             again = stack.enter_context(frames.staged(repeats.rows()))
             existing = _count_again(landed, again)
-            good = good.join(again.select(FILE, ROW), on=[FILE, ROW], how="anti")
-            duplicates = {file: number for (file, same), number in existing.items() if not same}
-            counts.good -= sum(existing.values())
-            counts.repeated = sum(existing.values()) - sum(duplicates.values())
-            for file, number in duplicates.items():
-                counts.bad[file, DUPLICATE] = counts.bad.get((file, DUPLICATE), 0) + number
-            if duplicates:
-                twice = stack.enter_context(as_duplicates(landed, again.filter(~nw.col(_SAME))))
-                bad = nw.concat([bad, twice], how="vertical")
+            others = {file: number for (file, same), number in existing.items() if not same}
+            counts.repeated = sum(existing.values()) - sum(others.values())
+            if keeps_corrections:
+                counts.good -= counts.repeated
+                counts.corrections = sum(others.values())
+                good = _with_corrections(good, again)
+            else:
+                counts.good -= sum(existing.values())
+                good = good.join(again.select(FILE, ROW), on=[FILE, ROW], how="anti")
+                for file, number in others.items():
+                    counts.bad[file, DUPLICATE] = counts.bad.get((file, DUPLICATE), 0) + number
+                if others:
+                    twice = stack.enter_context(as_duplicates(landed, again.filter(~nw.col(_SAME))))
+                    bad = nw.concat([bad, twice], how="vertical")
+        elif keeps_corrections:
+            good = good.with_columns(_time_of_correction(nw.lit(value=False)))
         yield Fates(good.drop(OURS, REASONS, LANDED_TEXT), bad, counts, landed)
 
 
@@ -113,10 +127,22 @@ def going_on(landed: LandedRows, rows: Frame) -> Frame:
         landed: Where they come from.
         rows: As `LandedRows.judged` gives them.
     """
-    order = [AVAILABLE_AT, FILE, ROW]
-    nth = nw.col(ROW).cum_count().over(*landed.silver.primary_keys, order_by=order)
-    first = rows.filter(_passes()).with_columns(nth.alias(_NTH)).filter(nw.col(_NTH) == 1)
-    return first.drop(OURS, REASONS, LANDED_TEXT, _NTH)
+    good, keys = rows.filter(_passes()).drop(OURS, REASONS, LANDED_TEXT), list(landed.silver.primary_keys)
+    if landed.silver.corrections is None:
+        return _numbered(good, keys).filter(nw.col(_NTH) == 1).drop(_NTH)
+    return _with_corrections(good, _beside_those_before(_numbered(good, keys), keys, _content(landed)))
+
+
+def newest(rows: Frame, keys: Sequence[str]) -> Frame:
+    """Return of each key the row that was delivered last: the one that holds, where all corrections are known.
+
+    Args:
+        rows: Rows of a silver table.
+        keys: What identifies a record.
+    """
+    numbered = _numbered(rows, keys)
+    last = nw.col(_NTH).max().over(*keys).alias(_ROWS)
+    return numbered.with_columns(last).filter(nw.col(_NTH) == nw.col(_ROWS)).drop(_NTH, _ROWS)
 
 
 @contextmanager
@@ -136,6 +162,66 @@ def as_quarantined(rows: Frame, reason: nw.Expr) -> Frame:
     """Return rows with their landed text as the quarantine holds them."""
     columns = (FILE, ROW, AVAILABLE_AT, reason.alias(REASON), nw.col(LANDED_TEXT).alias(CONTENT))
     return rows.select(*columns).select(*quarantine_schema().names)
+
+
+def _numbered(rows: Frame, keys: Sequence[str]) -> Frame:
+    """Number the rows of each key from 1 in the order in which they could be known."""
+    nth = nw.col(ROW).cum_count().over(*keys, order_by=list(DELIVERY))
+    return rows.with_columns(nth.cast(nw.Int64()).alias(_NTH))
+
+
+def _content(landed: LandedRows) -> list[str]:
+    # The same content, known again later, is no other row.
+    identity = (*landed.silver.primary_keys, landed.silver.known_at)
+    return [column.name for column in landed.silver.columns if column.name not in identity]
+
+
+def _beside_those_before(
+    numbered: Frame, keys: Sequence[str], content: Sequence[str], held: Frame | None = None
+) -> Frame:
+    """Hold rows against the one before them of their key; return the provenance of those that have one, and `__same`.
+
+    Args:
+        numbered: The rows, with `__nth`.
+        keys: What identifies a record.
+        content: The columns that are compared.
+        held: What comes before all of them, one row for each key.
+    """
+    columns = [*keys, *content]
+    one = nw.lit(1, nw.Int64())
+    before = numbered.select(*columns, (nw.col(_NTH) + one).alias(_NTH))
+    if held is not None:
+        before = nw.concat([before, held.select(*columns, one.alias(_NTH))], how="vertical")
+    before = before.select(*keys, _NTH, *_renamed(content, _SEEN))
+    joined = numbered.join(before, on=[*keys, _NTH], how="inner")
+    return joined.select(FILE, ROW, AVAILABLE_AT, _all_equal(content, _SEEN).alias(_SAME))
+
+
+def _renamed(content: Sequence[str], names: str) -> list[nw.Expr]:
+    return [nw.col(name).alias(names.format(place)) for place, name in enumerate(content)]
+
+
+def _all_equal(content: Sequence[str], names: str) -> nw.Expr:
+    same = nw.lit(value=True)
+    for place, name in enumerate(content):
+        same = same & _equal(nw.col(names.format(place)), nw.col(name))
+    return same
+
+
+def _with_corrections(good: Frame, again: Frame) -> Frame:
+    """Take out of rows those that are repeated, and say of the others whether they correct an earlier one.
+
+    Args:
+        good: The rows.
+        again: The provenance of those whose key has an earlier row, and whether it is the `__same`.
+    """
+    marked = good.join(again.select(FILE, ROW, _SAME), on=[FILE, ROW], how="left")
+    new = marked.filter(nw.col(_SAME).is_null() | ~nw.col(_SAME))
+    return new.with_columns(_time_of_correction(~nw.col(_SAME).is_null())).drop(_SAME)
+
+
+def _time_of_correction(is_correction: nw.Expr) -> nw.Expr:
+    return nw.when(is_correction).then(nw.col(AVAILABLE_AT)).alias(CORRECTED_AT)
 
 
 def _passes() -> nw.Expr:
@@ -185,9 +271,8 @@ class _Repeats:
     ) -> None:
         """Take the rows that pass all else, and the range of their keys; `beside` as for `fates`."""
         silver = landed.silver
-        self._frames, self._keys = landed.ws.frames, list(silver.primary_keys)
-        # The same content, known again later, is no other row.
-        self._content = [column.name for column in silver.columns if column.name not in (*self._keys, silver.known_at)]
+        self._frames, self._keys, self._content = landed.ws.frames, list(silver.primary_keys), _content(landed)
+        self._keeps_corrections = silver.corrections is not None
         self._rows = passing.select(*self._keys, *self._content, FILE, ROW, AVAILABLE_AT)
         self._held = _held(landed, self._rows, span, beside)
         twice = self._rows.group_by(*self._keys).agg(nw.len().alias(_ROWS)).filter(nw.col(_ROWS) > 1)
@@ -207,19 +292,12 @@ class _Repeats:
         seen = self._seen()
         # Few rows are left here, as a rule: only they are put in order and compared.
         concerned = nw.concat([self._twice, seen.select(*keys)], how="vertical")
-        order = [AVAILABLE_AT, FILE, ROW]
-        numbered = self._rows.join(concerned, on=keys, how="semi").with_columns(
-            nw.col(ROW).cum_count().over(*keys, order_by=order).alias(_NTH)
-        )
-        first = numbered.filter(nw.col(_NTH) == 1).select(
-            *keys, *(nw.col(name).alias(_FIRST.format(place)) for place, name in enumerate(content))
-        )
+        numbered = _numbered(self._rows.join(concerned, on=keys, how="semi"), keys)
+        if self._keeps_corrections:
+            return _beside_those_before(numbered, keys, content, newest(seen, keys))
+        first = numbered.filter(nw.col(_NTH) == 1).select(*keys, *_renamed(content, _FIRST))
         numbered = numbered.join(first, on=keys, how="left")
-        earlier = seen.select(
-            *keys,
-            *(nw.col(name).alias(_SEEN.format(place)) for place, name in enumerate(content)),
-            nw.lit(value=True).alias(_IS_SEEN),
-        )
+        earlier = seen.select(*keys, *_renamed(content, _SEEN), nw.lit(value=True).alias(_IS_SEEN))
         joined = numbered.join(earlier, on=keys, how="left")
         is_seen = ~nw.col(_IS_SEEN).is_null()
         same = nw.lit(value=True)
@@ -238,14 +316,16 @@ def _held(landed: LandedRows, rows: Frame, span: Sequence[Filter], beside: Seque
     """Return what the silver table holds within a range of keys, of other files than those; None: of all."""
     kinds = rows.collect_schema()
     declared = nw.Schema.from_arrow(landed.silver.schema())
-    names = [name for name in kinds.names() if name not in (FILE, ROW, AVAILABLE_AT)]
+    names = [name for name in kinds.names() if name not in DELIVERY]
     # SQL may give another type than is declared, which is cast where it is written.
     filters = [item for item in span if declared[item[0]] == kinds[item[0]]]
-    held = landed.ws.frames.read(landed.target, columns=[*names, FILE], filters=filters)
+    delivery = DELIVERY if landed.silver.corrections else (FILE,)
+    held = landed.ws.frames.read(landed.target, columns=[*names, *delivery], filters=filters)
     if beside is not None:
         held = held.filter(~nw.col(FILE).is_in(list(beside)))
     return held.select(
-        *(nw.col(name) if declared[name] == kinds[name] else nw.col(name).cast(kinds[name]) for name in names)
+        *(nw.col(name) if declared[name] == kinds[name] else nw.col(name).cast(kinds[name]) for name in names),
+        *delivery,
     )
 
 

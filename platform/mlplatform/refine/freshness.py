@@ -18,7 +18,7 @@ from mlplatform.ops.context import StageContext
 from mlplatform.ops.result import Details, Moment
 from mlplatform.ops.stage_runs import StageRun
 from mlplatform.protocols.tables import Filter, TableInfo
-from mlplatform.refine.silver import BATCH
+from mlplatform.refine.silver import BATCH, CORRECTED_AT
 
 
 class ComputedMarker(BaseModel):
@@ -79,6 +79,7 @@ def check(
 
     A row counts as new if it came in a later batch, became known, or became available, since. What was known before the
     earliest of them cannot have changed a row stamped earlier, as long as the table does not leak (see the leak check).
+    A correction counts from the time when it could be known: rows stamped earlier stay as they were known then.
     An input of which no row is left that was seen then was refined again whole, and so the table is computed whole.
 
     Args:
@@ -136,7 +137,7 @@ class _NewRows:
 
     Attributes:
         batch: The newest batch that is known, or was seen.
-        earliest: When the first of the new rows was known; None without any.
+        earliest: From when the first of the new rows holds; None without any.
         none_seen: True where the table holds none of the batches that were seen any more, or where the first new row
             was known too long ago for a time of Python.
     """
@@ -157,14 +158,19 @@ def _new_rows(context: StageContext, silver: ObjectName, info: TableInfo, seen: 
         computed: The time up to which was computed.
     """
     known_at, frames = str(info.timeseries_column), context.ws.frames
+    corrected = CORRECTED_AT in info.schema.names
     rows = frames.read(
         silver,
         version=info.version,
-        columns=[known_at, BATCH],
+        columns=[known_at, BATCH, *([CORRECTED_AT] if corrected else [])],
         filters=_known(context, known_at),
         any_of=[(BATCH, ">", seen), (known_at, ">", computed), (AVAILABLE_AT, ">", computed)],
     )
-    found = rows.select(nw.col(known_at).min().alias("earliest"), nw.col(BATCH).max().alias("batch"))
+    holds_from = nw.col(known_at)
+    if corrected:
+        holds_from = nw.when(nw.col(CORRECTED_AT).is_null()).then(holds_from).otherwise(nw.col(CORRECTED_AT))
+    rows = rows.select(holds_from.alias("earliest"), nw.col(BATCH).alias("batch"))
+    found = rows.select(nw.col("earliest").min(), nw.col("batch").max())
     row = frames.collect(found, at_most=1, what=f"what is new in {silver}")
     batch = max(seen, row.column("batch")[0].as_py() or 0)
     try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -10,13 +12,14 @@ import pyarrow as pa
 
 from mlplatform.code_digest import code_digest
 from mlplatform.errors import TableError
+from mlplatform.naming import quote
 from mlplatform.ops import markers
 from mlplatform.ops.context import StageContext
 from mlplatform.ops.declared_table import declare, sentences, to_compute, with_unwritten
 from mlplatform.ops.result import StageResult
 from mlplatform.protocols.tables import TableInfo, Widening
 from mlplatform.refine import freshness
-from mlplatform.refine.as_of_view import WorkspaceAsOf, view_at
+from mlplatform.refine.as_of_view import Stretch, WorkspaceAsOf, view_at
 from mlplatform.refine.details import RefineDetails
 from mlplatform.refine.spine import LABEL_KNOWN_AT, LABELS, SPINE, LabelSpine
 
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 NAME = "refine"
+_STRETCH, _START, _TOLD, _LAST = "__stretch", "__start", "__told", "__last"
 
 
 @dataclass(frozen=True)
@@ -89,21 +93,65 @@ class GoldTable:
     def rows(self, view: WorkspaceAsOf, since: datetime | None) -> DataFrame:
         """Return the rows known in [since, the view's time], not computed yet; since None: all known by then.
 
+        Where what they are made from was corrected in that time, each row sees the corrections known at its own; a
+        label that was corrected after it was known is known anew, from when the correction was.
+
         What the author's code gives beside all declared columns is left out. Beside some of them it may be another
         one's name by mistake, and is left for the write to refuse.
         """
         from pyspark.sql import functions as F  # noqa: N812
 
-        frame: DataFrame = self.spine.spine(view) if self.name == SPINE else self.spine.labels(view)
+        stretches = view.stretches(self.spine.inputs, since)
+        if self.name == LABELS and len(stretches) > 1:
+            rows = self._corrected_labels(stretches)
+            return rows if since is None else rows.where(F.col(self.known_at) >= F.lit(since))
+        parts = []
+        for stretch in stretches:
+            if not stretch.is_empty:
+                rows = self._known(stretch)
+                parts.append(
+                    rows if stretch.start is None else rows.where(F.col(self.known_at) >= F.lit(stretch.start))
+                )
+        return functools.reduce(lambda one, other: one.unionByName(other), parts)
+
+    def _known(self, stretch: Stretch) -> DataFrame:
+        """Return the rows known by the end of a stretch, as the author's code gives them, in the declared columns."""
+        from pyspark.sql import functions as F  # noqa: N812
+
+        spine, view = self.spine, stretch.view
+        frame: DataFrame = spine.spine(view) if self.name == SPINE else spine.labels(view)
         declared = self.schema.names
         if set(declared) <= set(frame.columns):
             # By drop, which leaves two columns of one name for the write to refuse, in capitals or not.
             ours = {name.lower() for name in declared}
             frame = frame.drop(*[name for name in frame.columns if name.lower() not in ours])
-        rows = frame.where(F.col(self.known_at) <= F.lit(view.as_of))
-        if since is not None:
-            rows = rows.where(F.col(self.known_at) >= F.lit(since))
-        return rows
+        return frame.where(F.col(self.known_at) <= F.lit(stretch.end))
+
+    def _corrected_labels(self, stretches: Sequence[Stretch]) -> DataFrame:
+        """Return the labels known by the end of the last stretch; one that was corrected is known from then on.
+
+        There is one label for each row of the spine: the earlier one is gone from the table, and a training as of a
+        time before the correction has none, rather than one that nobody knew.
+        """
+        from pyspark.sql import Window
+        from pyspark.sql import functions as F  # noqa: N812
+
+        label, known_at = F.col(quote(self.spine.label)), F.col(self.known_at)
+        parts = [
+            self._known(stretch).withColumns({_STRETCH: F.lit(place), _START: F.lit(stretch.start or stretch.end)})
+            for place, stretch in enumerate(stretches)
+        ]
+        keys = [F.col(quote(key)) for key in self.spine.primary_keys]
+        in_order = Window.partitionBy(*keys).orderBy(_STRETCH)
+        all_stretches = functools.reduce(lambda one, other: one.unionByName(other), parts)
+        before, is_first = F.lag(label).over(in_order), F.row_number().over(in_order) == 1
+        told = F.when(is_first | ~label.eqNullSafe(before), F.col(_STRETCH))
+        # Of the stretches that tell a label anew, the last; a key that the code gives twice stays, for the write to
+        # refuse.
+        last = F.max(_TOLD).over(Window.partitionBy(*keys))
+        rows = all_stretches.withColumn(_TOLD, told).withColumn(_LAST, last).where(F.col(_STRETCH) == F.col(_LAST))
+        corrected = F.when(F.col(_STRETCH) > 0, F.greatest(known_at, F.col(_START))).otherwise(known_at)
+        return rows.withColumn(self.known_at, corrected).drop(_STRETCH, _START, _TOLD, _LAST)
 
 
 def gold_tables(spine: LabelSpine) -> tuple[GoldTable, ...]:

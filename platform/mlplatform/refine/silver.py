@@ -14,15 +14,27 @@ from mlplatform.columns import Column, Described, arrow_schema
 from mlplatform.derived_attributes import derived, named_after_class
 from mlplatform.errors import ConfigError, did_you_mean
 from mlplatform.ingest import provenance
+from mlplatform.ingest.provenance import AVAILABLE_AT, FILE, ROW
 from mlplatform.ingest.source import Source
 from mlplatform.naming import quote
 from mlplatform.refine.expectations import Expectation
 from mlplatform.types import spark_type
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pyspark.sql import Column as SparkColumn
 
 BATCH = "_batch"
+CORRECTED_AT = "_corrected_at"
+NEWEST = "newest"
+DELIVERY = (AVAILABLE_AT, FILE, ROW)
+"""What tells deliveries of a record apart; in this order, the last of them is the newest."""
+_CORRECTED_AT = pa.field(
+    CORRECTED_AT,
+    pa.timestamp("us", tz="UTC"),
+    metadata={"comment": "When this correction of earlier rows of its key could be known; null: it is the first"},
+)
 _PROVENANCE = tuple(field.name for field in provenance.FIELDS)
 
 
@@ -84,6 +96,11 @@ class SilverTable(Described):
         primary_keys: What identifies a row: the keys, and `known_at` in a time series. A second row with the same
             primary keys is quarantined as `duplicate_key`; unless all but its `known_at` is the same, too: then the row
             exists already, and is counted as `repeated`.
+        corrections: What a second row with the same primary keys and other values is. None: a fault, quarantined.
+            `newest`: a correction, which holds from the time when it could be known (the source's `available`). The
+            table keeps both; what reads it as of a time sees, of each key, the newest that was known by then.
+        row_keys: What identifies a row of the table: the primary keys, and where it keeps corrections, which delivery
+            of them it is.
         known_at: The timestamp column that says when a row's content was known.
         expectations: What must hold for each row, besides that keys and `known_at` are not null.
 
@@ -112,15 +129,25 @@ class SilverTable(Described):
     columns: ClassVar[tuple[Column, ...]]
     keys: ClassVar[tuple[str, ...]]
     timeseries: ClassVar[bool] = False
+    corrections: ClassVar[str | None] = None
     known_at: ClassVar[str] = "known_at"
     expectations: ClassVar[tuple[Expectation, ...]] = ()
     primary_keys: ClassVar[tuple[str, ...]] = derived(
         lambda cls: tuple(dict.fromkeys((*cls.keys, cls.known_at) if cls.timeseries else cls.keys))
     )
+    row_keys: ClassVar[tuple[str, ...]] = derived(
+        lambda cls: (*cls.primary_keys, *DELIVERY) if cls.corrections else cls.primary_keys
+    )
 
     def __init_subclass__(cls, **declared: Any) -> None:
-        """Read keys that hold the time as what they are: those of a time series."""
+        """Read keys that hold the time as what they are: those of a time series; check what is said of corrections.
+
+        Raises:
+            ConfigError: If `corrections` is none of its values, or nobody knows when the source's files were known.
+        """
         super().__init_subclass__(**declared)
+        if cls.corrections is not None:
+            _check_corrections(cls)
         if "keys" in vars(cls) and cls.known_at in cls.keys and not cls.timeseries:
             keys = tuple(key for key in cls.keys if key != cls.known_at)
             warnings.warn(
@@ -153,6 +180,7 @@ class SilverTable(Described):
                 *arrow_schema(self.columns),
                 *provenance.FIELDS,
                 pa.field(BATCH, pa.int64(), nullable=False, metadata={"comment": "Number of the refining batch"}),
+                *([_CORRECTED_AT] if self.corrections else []),
             ]
         )
 
@@ -175,8 +203,37 @@ class SilverTable(Described):
             "known_at": self.known_at,
             "expectations": [(item.name, item.condition) for item in self.all_expectations()],
         }
+        if self.corrections:  # the digests of tables without stay what they were
+            declared["corrections"] = self.corrections
         code = [type(self)] if _has_code(type(self)) else []
         return code_digest(*code, settings=json.dumps(declared))
+
+
+def record_keys(row_keys: Sequence[str]) -> tuple[str, ...]:
+    """Return what identifies a record, of the keys that a table has: all but those that tell deliveries of it apart.
+
+    Examples:
+        >>> record_keys(("loan_id", "_available_at", "_file", "_row"))
+        ('loan_id',)
+    """
+    return tuple(key for key in row_keys if key not in DELIVERY)
+
+
+def _check_corrections(table: type[SilverTable]) -> None:
+    if table.corrections != NEWEST:
+        raise ConfigError(
+            f"{table.__name__}.corrections is {table.corrections!r}.",
+            hint=f'Write corrections = "{NEWEST}": of rows with the same keys, the newest holds. Or leave it out: the '
+            "first holds, and others are quarantined.",
+        )
+    source = getattr(table, "source", None)
+    if source is not None and source.available == "always" and source.available_at is Source.available_at:
+        raise ConfigError(
+            f'{table.__name__}.corrections is "{NEWEST}", and nobody knows when a file of {source.__name__} could be '
+            "known: a correction would hold from the beginning of time.",
+            hint=f'Write {source.__name__}.available = "period_end" where the name of a file holds its period, or '
+            "override available_at().",
+        )
 
 
 def _has_code(table: type[SilverTable]) -> bool:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import narwhals as nw
 
 from mlplatform.code_digest import has_changed
 from mlplatform.errors import StageError
-from mlplatform.ingest.provenance import AVAILABLE_AT, FILE, MOST_FILES, ROW, held_files
+from mlplatform.ingest.provenance import AVAILABLE_AT, FILE, MOST_FILES, ROW, HeldFile, held_files
 from mlplatform.ingest.quarantine import MALFORMED, REASON, LargeQuarantine, quarantine_schema
 from mlplatform.naming import Namespace, ObjectName
 from mlplatform.ops import markers
@@ -22,10 +24,11 @@ from mlplatform.protocols.tables import Transaction, Widening
 from mlplatform.refine.details import RefineDetails, RefinedMarker
 from mlplatform.refine.fates import FateCounts, Fates, as_duplicates, fates
 from mlplatform.refine.landed_rows import LandedRows
-from mlplatform.refine.silver import BATCH, SilverTable
+from mlplatform.refine.silver import BATCH, CORRECTED_AT, SilverTable
 
 NAME = "refine"
 _SHOWN = 3
+_HELD_BATCH, _HELD_CORRECTED_AT = "__held_batch", "__held_corrected_at"
 
 
 def tables_of(silver: type[SilverTable], names: Namespace) -> tuple[ObjectName, ObjectName]:
@@ -40,7 +43,7 @@ def create_silver(context: StageContext, silver: SilverTable) -> Widening:
         context.ws,
         target,
         silver.schema(),
-        primary_keys=silver.primary_keys,
+        primary_keys=silver.row_keys,
         timeseries_column=silver.known_at,
         description=silver.description,
     )
@@ -54,14 +57,28 @@ class _Files:
     """The files of a bronze table, from a silver table's side.
 
     Attributes:
-        sizes: File -> its rows, of those known by the time of the run, and those refined at a later one.
+        held: File -> what bronze holds of it, of those known by the time of the run, and those refined at a later one.
         waiting: Files that have not been refined.
         refined: Files that have.
     """
 
-    sizes: dict[str, int]
+    held: dict[str, HeldFile]
     waiting: list[str]
     refined: list[str]
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """File -> its rows."""
+        return {name: file.rows for name, file in self.held.items()}
+
+    def after_the_first_waiting(self) -> list[str]:
+        """Return the refined files that were known after one that waits: it came late."""
+
+        def place(name: str) -> tuple[datetime, str]:
+            return self.held[name].available_at, name
+
+        first = min(map(place, self.waiting), default=None)
+        return [name for name in self.refined if first is not None and place(name) > first]
 
     @property
     def all(self) -> list[str]:
@@ -74,6 +91,9 @@ class SilverRefining:
 
     A file is refined once, by its mark in Delta's log. A table that was lost, or was refined by another declaration, is
     refined again whole: its rows are replaced in one commit, so that readers see either all old rows or all new ones.
+
+    Where the table keeps corrections, what a row is depends on those before it alone. So of a file that comes late, it
+    and those known after it are refined, as if they had come in order.
     """
 
     def __init__(
@@ -121,7 +141,8 @@ class SilverRefining:
         files = self._files()
         if self._quarantine_lost and not self._whole:
             self._refill_quarantine(files.refined)
-        pending = files.all if self._whole else files.waiting
+        again = files.after_the_first_waiting() if self._silver.corrections and not self._whole else []
+        pending = files.all if self._whole else sorted([*files.waiting, *again])
         if pending:
             self._context.progress(f"{self._target.name}: {len(pending)} file(s)")
             with fates(self._landed(pending), beside=pending) as rows:
@@ -129,9 +150,14 @@ class SilverRefining:
                 if self._whole:
                     self._replace(rows, pending, files.waiting)
                 else:
-                    self._add(rows, pending)
+                    self._add(rows, files.waiting, again)
             if self._whole:
                 self._say_whole(rows.counts, pending)
+            if again:
+                self._result.details.note(
+                    f"{self._target.name}: {len(files.waiting)} file(s) came late: {len(again)} that were known after "
+                    "the first of them were refined again, for what corrects what to hold."
+                )
             self._say_large(rows.counts, files)
             self._count(rows.counts)
         details = self._result.details
@@ -164,7 +190,9 @@ class SilverRefining:
 
     def _files(self) -> _Files:
         # Nothing may stay of another declaration, nor of what was refined at a later time than this.
-        filters = [] if self._whole else [(AVAILABLE_AT, "<=", self._context.as_of)]
+        # Nor is what corrects what to be told without the later ones.
+        everything = self._whole or self._silver.corrections is not None
+        filters = [] if everything else [(AVAILABLE_AT, "<=", self._context.as_of)]
         landed = held_files(self._frames, self._bronze, version=self._version, filters=filters)
         names = list(landed)
         refined = dict(zip(names, self._tables.committed(self._target, self._marks(names)), strict=True))
@@ -175,7 +203,7 @@ class SilverRefining:
         due = {name for name in names if landed[name].available_at <= self._context.as_of}
         looked_at = [name for name in names if name in due or name in held or refined[name]]
         return _Files(
-            sizes={name: landed[name].rows for name in looked_at},
+            held={name: landed[name] for name in looked_at},
             waiting=[name for name in looked_at if not refined[name]],
             refined=[name for name in looked_at if refined[name]],
         )
@@ -196,27 +224,50 @@ class SilverRefining:
     def _marks(self, files: list[str]) -> list[Transaction]:
         return [Transaction(f"refine:{self._silver.name}:{file}") for file in files]
 
-    def _batch_of(self, good: Frame) -> Frame:
-        names = (field.name for field in self._silver.schema() if field.name != BATCH)
-        return good.select(*names, nw.lit(self._newest() + 1, nw.Int64()).alias(BATCH))
+    def _batch_of(self, good: Frame, again: Sequence[str] = ()) -> Frame:
+        """Return rows as the table holds them, in a batch of their own.
 
-    def _add(self, rows: Fates, files: list[str]) -> None:
-        """Add new files' rows.
+        Args:
+            good: The rows.
+            again: Of these files, rows that the table holds already stay in the batch that they came with.
+        """
+        names = (field.name for field in self._silver.schema() if field.name != BATCH)
+        rows = good.select(*names, nw.lit(self._newest() + 1, nw.Int64()).alias(BATCH))
+        if not again:
+            return rows
+        held = self._frames.read(self._target, columns=[FILE, ROW, CORRECTED_AT, BATCH])
+        held = held.filter(nw.col(FILE).is_in(list(again))).select(
+            FILE, ROW, nw.col(CORRECTED_AT).alias(_HELD_CORRECTED_AT), nw.col(BATCH).alias(_HELD_BATCH)
+        )
+        now, then = nw.col(CORRECTED_AT), nw.col(_HELD_CORRECTED_AT)
+        is_same = ~nw.col(_HELD_BATCH).is_null() & ((now == then) | (now.is_null() & then.is_null()))
+        batch = nw.when(is_same).then(nw.col(_HELD_BATCH)).otherwise(nw.col(BATCH))
+        joined = rows.join(held, on=[FILE, ROW], how="left").with_columns(batch.alias(BATCH))
+        return joined.drop(_HELD_CORRECTED_AT, _HELD_BATCH)
+
+    def _add(self, rows: Fates, files: list[str], again: list[str]) -> None:
+        """Add new files' rows, and put those of files that are refined again in place of what they were.
 
         The quarantine first: silver's commit is what marks the files as refined. Of files that the quarantine took and
         silver did not, as after a crash between the two, the quarantine's rows are replaced: the declaration may have
-        been mended since.
+        been mended since. What is refined again has its faulty rows there already: they have nothing to do with others.
         """
         marks = self._marks(files)
         done = self._tables.committed(self._quarantine, marks)
         taken = [name for name, is_taken in zip(files, done, strict=True) if is_taken]
         if taken:
             self._put_in_quarantine(rows.bad.filter(nw.col(FILE).is_in(taken)), taken)
-        others = sorted({file for file, _ in rows.counts.bad}.difference(taken))
+        others = sorted({file for file, _ in rows.counts.bad}.difference(taken, again))
         if others:
-            bad = rows.bad.filter(~nw.col(FILE).is_in(taken)) if taken else rows.bad
+            there = [*taken, *again]
+            bad = rows.bad.filter(~nw.col(FILE).is_in(there)) if there else rows.bad
             self._tables.append(self._quarantine, bad, transactions=self._marks(others))
-        self._tables.append(self._target, self._batch_of(rows.good), transactions=marks)
+        good = self._batch_of(rows.good, again)
+        if not again:
+            self._tables.append(self._target, good, transactions=marks)
+            return
+        whole = with_unwritten(self._context.ws, self._target, good, [FILE, ROW], self._widening)
+        self._tables.overwrite(self._target, whole, where={FILE: [*files, *again]}, transactions=marks)
 
     def _replace(self, rows: Fates, files: list[str], waiting: list[str]) -> None:
         """Put the rows of files in place of those that the table holds of them, in one commit.
@@ -252,17 +303,21 @@ class SilverRefining:
         count = 0
         if refined:
             landed, ids = self._landed(refined), [FILE, ROW]
+            # No row is quarantined for another one's sake where corrections are kept.
+            alone = self._silver.corrections is not None
             held = self._frames.read(self._target, columns=ids)
-            # Beside all of silver, these files' own rows among them: they are what the others were compared with.
-            with fates(landed, beside=None) as rows:
+            with ExitStack() as stack:
+                # Beside all of silver, these files' own rows among them: they are what the others were compared with.
+                rows = stack.enter_context(fates(landed, beside=refined if alone else None))
                 missing = rows.bad.join(held, on=ids, how="anti")
-                # Judged all at once now and file by file then, another of several rows of a key may have been the
-                # first.
-                good = rows.good.join(held, on=ids, how="anti")
-                with as_duplicates(landed, good) as duplicates:
+                if not alone:
+                    # Judged all at once now and file by file then, another of several rows of a key may have been the
+                    # first.
+                    good = rows.good.join(held, on=ids, how="anti")
+                    duplicates = stack.enter_context(as_duplicates(landed, good))
                     missing = nw.concat([missing, duplicates], how="vertical")
-                    count = self._frames.count(missing)
-                    self._put_in_quarantine(missing, refined)
+                count = self._frames.count(missing)
+                self._put_in_quarantine(missing, refined)
         self._result.details.note(
             f"{self._quarantine.name} was gone: {count} row(s) of {len(refined)} file(s) are in it again."
         )
@@ -309,6 +364,8 @@ class SilverRefining:
         result, details = self._result, self._result.details
         if counts.repeated:
             details.repeated = {**details.repeated, self._target.name: counts.repeated}
+        if counts.corrections:
+            details.corrections = {**details.corrections, self._target.name: counts.corrections}
         if counts.left_out:
             details.left_out = {**details.left_out, self._target.name: counts.left_out}
         # What is not the table's did not come in; what exists already has gone on before.

@@ -182,8 +182,8 @@ class Contract:
         spine = use_case.label_spine()
         looked: dict[str, int] = {}
         for silver in use_case.silver:
-            rows = ws.frames.read(use_case.namespace.silver(silver.name), columns=silver.primary_keys)
-            looked[f"silver_{silver.name}"] = self._rows_of(f"silver_{silver.name}", rows, silver.primary_keys)
+            rows = ws.frames.read(use_case.namespace.silver(silver.name), columns=silver.row_keys)
+            looked[f"silver_{silver.name}"] = self._rows_of(f"silver_{silver.name}", rows, silver.row_keys)
         # As they are computed: the tables are merged into by key, which would hide a second row.
         view, by_now, keys = view_at(self._context, allowed=spine.inputs), F.lit(self._as_of), spine.primary_keys
         for name, computed in (

@@ -20,7 +20,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def data(folder: Path) -> Path:
-    return write_data(folder / "data")
+    return write_data(folder / "data", months=8)
 
 
 @pytest.fixture(scope="module")

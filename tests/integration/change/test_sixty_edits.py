@@ -142,11 +142,13 @@ def _made(name: str, engine: LocalWorkspace, folder: Path) -> Base:
 
 
 def files_of(root: Path) -> dict[str, str]:
-    """Return the digest of each file of a workspace, but scratch, logs and locks."""
+    """Return the digest of each file of a workspace, but scratch, logs, locks, and the record of runs."""
     return {
         path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(root.rglob("*"))
-        if path.is_file() and path.relative_to(root).parts[0] not in ("tmp", "logs", ".locks")
+        if path.is_file()
+        and path.relative_to(root).parts[0] not in ("tmp", "logs", ".locks")
+        and "stage_runs" not in path.parts
     }
 
 

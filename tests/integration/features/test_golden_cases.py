@@ -11,12 +11,9 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import pytest
 
-from mlplatform.types import normal_table
 from mlplatform.workspace.local import parquet_rows
-from mlplatform.workspace.local.parquet_rows import ParquetRows
 from tests.support.ask_ws import columns_noted, set_up, without_null_keys
 from tests.support.cases import CASES, load_case, load_cases
 from tests.support.compare import Answer, assert_same
@@ -82,13 +79,10 @@ def test_score_batch(ws: LocalWorkspace, case: Case, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("case", [case for case in ANSWERS if case.mode == "training_set"], ids=_id)
 def test_rows_that_memory_does_not_hold_find_the_same(
-    ws: LocalWorkspace, case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ws: LocalWorkspace, case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    training_set = set_up(ws, case).training_set(case.spine)
-    file = tmp_path / "spine.parquet"
-    pq.write_table(normal_table(case.spine, of="the spine"), file)
-    monkeypatch.setattr(training_set, "_frame", ParquetRows.of(file))
     monkeypatch.setattr(parquet_rows, "IN_MEMORY_BYTES", 0)
+    training_set = set_up(ws, case).training_set(ws.frames.of(case.spine))
     batches = list(training_set.to_batches())
     assert_same(pa.Table.from_batches(batches), _expected(case), any_column_order=case.expect.any_column_order)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -79,6 +80,26 @@ def test_an_experiment_is_made_once_with_its_files_under_our_folder(registry, ro
     one, two = registry.experiment("/dev/a"), LocalRegistry(root).experiment("/dev/a")
     assert one == two != registry.experiment("/dev/b")
     assert registry._connect().get_experiment(one).artifact_location == (root / "artifacts").as_uri()
+
+
+@pytest.mark.parametrize("become", [shutil.move, shutil.copytree])
+def test_a_workspace_that_was_moved_or_copied_takes_its_files_along(tmp_path, become):
+    before, after = tmp_path / "before", tmp_path / "a new place"
+    first = LocalRegistry(before / "mlflow")
+    add_version(first, before / "mlflow")
+    first.log_files(first.get(MODEL, 1), "kept", {"a.json": '{"a": 1}'})
+    elsewhere = first._connect().create_experiment("theirs", artifact_location="file:///elsewhere/files")
+    become(before, after)
+    second = LocalRegistry(after / "mlflow")
+    version = second.get(MODEL, 1)
+    second.log_files(version, "kept", {"b.json": '{"b": 2}'})
+    # What is left behind may hold what it held, and no more.
+    assert not list(before.rglob("b.json"))
+    shutil.rmtree(before, ignore_errors=True)
+    assert [second.load_json(version, f"kept/{name}.json") for name in "ab"] == [{"a": 1}, {"b": 2}]
+    client = second._connect()
+    assert client.get_model_version(MODEL, "1").source == (after / "mlflow" / "artifacts").as_uri()
+    assert client.get_experiment(elsewhere).artifact_location == "file:///elsewhere/files"
 
 
 def test_a_registry_whose_file_is_garbage_is_an_error_and_never_no_champion(tmp_path):

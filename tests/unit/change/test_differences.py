@@ -33,7 +33,7 @@ KEYS = ("lender", "known_at")
 def differences(schema: pa.Schema, *, read: tuple[str, ...] = (), keys: tuple[str, ...] = KEYS) -> list[Difference]:
     """Return how a declaration with this schema differs from the table."""
     part = cast("Any", None)
-    table = DeclaredTable(NAME, part, "features", schema, keys, "known_at", "History of a lender")
+    table = DeclaredTable(NAME, "features_lender", part, "features", schema, keys, "known_at", "History of a lender")
     info = TableInfo(str(NAME), 3, HELD, KEYS, "known_at", "History of a lender")
     return list(of_shape(table, info, read))
 
@@ -129,7 +129,7 @@ def test_a_new_column_of_a_large_table_is_computed_for_all_its_rows() -> None:
 
 def test_the_gravest_difference_is_the_verdict() -> None:
     some = [Difference("=", "code", Kind.TEXT, ""), Difference("+", "age", Kind.ADDITIVE, "new column")]
-    change = PlannedChange("features_lender", some)
+    change = PlannedChange("features_lender", differences=some)
     assert change.kind is Kind.ADDITIVE
     plan = ChangePlan("risk", datetime(2020, 1, 1, tzinfo=UTC), [change, PlannedChange("gold_spine")])
     assert not plan.is_breaking
@@ -142,7 +142,9 @@ def test_the_gravest_difference_is_the_verdict() -> None:
 
 def refusals(schema: pa.Schema, keys: tuple[str, ...] = KEYS) -> list[Difference]:
     """Return why the next run refuses a declaration with this schema."""
-    table = DeclaredTable(NAME, cast("Any", None), "features", schema, keys, "known_at", "History of a lender")
+    table = DeclaredTable(
+        NAME, "features_lender", cast("Any", None), "features", schema, keys, "known_at", "History of a lender"
+    )
     return list(refused(table, TableInfo(str(NAME), 3, HELD, KEYS, "known_at", "History of a lender")))
 
 

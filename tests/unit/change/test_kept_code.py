@@ -52,7 +52,7 @@ def test_code_on_record_has_the_digest_that_it_had(edit: Edit, then: CodeRecord,
     before = [code_digest(table) for table in imported(tmp_path / "then").features]
     now = imported(write_use_case(tmp_path / "now", tmp_path, edit))
     assert [code_digest(table) for table in now.features] != before
-    code = load(then)
+    code = load(then, NAME)
     with in_place(code.modules):
         assert [code_digest(table) for table in code.use_case.features] == before
     # What is installed is in its place again, untouched.
@@ -62,7 +62,7 @@ def test_code_on_record_has_the_digest_that_it_had(edit: Edit, then: CodeRecord,
 
 def test_what_code_on_record_imports_late_is_its_own(then: CodeRecord, tmp_path: Path) -> None:
     imported(write_use_case(tmp_path / "now", tmp_path, HELPER))
-    with in_place(load(then).modules):
+    with in_place(load(then, NAME).modules):
         import use_cases.edited.prices as named  # type: ignore[import-not-found]
         from use_cases.edited.prices import CENTS  # type: ignore[import-not-found]
 
@@ -76,7 +76,7 @@ def test_functions_of_code_on_record_go_to_workers_by_value(then: CodeRecord, tm
     from pyspark import cloudpickle
 
     imported(write_use_case(tmp_path / "now", tmp_path, {"features.py": [("price / seats", "seats / price")]}))
-    code = load(then)
+    code = load(then, NAME)
     with in_place(code.modules):
         (function,) = code.use_case.functions
         pickled = cloudpickle.dumps(function.fn)
@@ -108,6 +108,6 @@ def test_code_that_cannot_be_imported_any_more_says_what_to_do(then: CodeRecord,
     now = imported(use_cases)
     broken = CODE.encode(then) | {"files": '{"__init__.py": "import a_library_that_is_gone"}'}
     with pytest.raises(StageError, match="cannot be imported: ModuleNotFoundError") as caught:
-        load(CODE.decode(broken))
-    assert "mlplatform apply --in-place" in caught.value.hint
+        load(CODE.decode(broken), NAME)
+    assert "mlplatform apply edited --in-place" in caught.value.hint
     assert imported(use_cases) is now

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,8 @@ PINNED = re.compile(r"[\w.-]+/[\w./-]+@[0-9a-f]{40}")
 TOKEN = re.compile(
     r"\b(dapi[0-9a-f]{32}|dose[0-9a-f]{32}|gh[pousr]_\w{36}|github_pat_\w{22,}|AKIA[0-9A-Z]{16})\b|eyJ[\w-]{10,}\."
 )
-# A workload identity for the deployment, and labels; nothing else is written.
-MAY_WRITE = {"cd.yml": {"id-token"}, "plan.yml": {"id-token"}, "labels.yml": {"issues"}}
+# A workload identity for the deployment, a pull request's comment, and labels; nothing else is written.
+MAY_WRITE = {"cd.yml": {"id-token"}, "plan.yml": {"id-token", "pull-requests"}, "labels.yml": {"issues"}}
 
 by_name = pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
 
@@ -59,6 +60,20 @@ def test_a_workflow_may_read_and_no_more_than_it_must_write(path: Path):
         if right != "read"
     }
     assert written == MAY_WRITE.get(path.name, set())
+
+
+@by_name
+def test_no_workflow_gives_the_code_of_a_fork_an_identity(path: Path):
+    assert not {"pull_request_target", "workflow_run"} & set(read(path)[True])
+
+
+@by_name
+def test_a_job_that_has_an_identity_writes_nothing_else(path: Path):
+    # Whoever may ask for the identity runs code that nobody has looked at yet.
+    for name, job in jobs(path).items():
+        rights = job.get("permissions", {})
+        if rights.get("id-token") == "write":
+            assert [right for right, level in rights.items() if level != "read"] == ["id-token"], name
 
 
 @by_name
@@ -216,6 +231,17 @@ def test_the_files_and_commands_that_documents_name_exist(name: str):
         assert link.startswith("https://") or ((ROOT / name).parent / link).exists(), link
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     assert set(re.findall(r"(?:^ {4}|`)make ([a-z-]+)", text, re.MULTILINE)) <= targets
+
+
+def test_a_version_has_its_section_its_lock_and_the_workspace_that_later_ones_are_tested_on():
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    sections = re.findall(r"^## (.+)$", text, re.MULTILINE)
+    assert sections[0] == "[Unreleased]"
+    assert re.fullmatch(rf"\[{re.escape(version)}\] - \d{{4}}-\d\d-\d\d", sections[1]), "the newest release"
+    packages = tomllib.loads((ROOT / "uv.lock").read_text(encoding="utf-8"))["package"]
+    assert [package["version"] for package in packages if package["name"] == "mlplatform"] == [version]
+    assert (ROOT / "tests" / "released" / "workspaces" / f"{version}.tar.xz").is_file()
 
 
 def test_the_settings_example_names_settings_that_are_read_and_no_values():

@@ -267,6 +267,15 @@ def add_primary_key(unity: Unity, name: ObjectName, keys: Sequence[str], timeser
                 raise
 
 
+def replace_primary_key(unity: Unity, name: ObjectName, keys: Sequence[str], timeseries: str | None) -> None:
+    """Declare another primary key in place of a table's; killed between the two, `widen` adds the missing one."""
+    # Databricks' SQL reference, "DROP CONSTRAINT clause"
+    # (sql/language-manual/sql-ref-syntax-ddl-alter-table-drop-constraint).
+    with translated_spark(f"Taking the primary key of {name} away"):
+        unity.sql.execute(f"ALTER TABLE {name.sql} DROP PRIMARY KEY IF EXISTS")
+    add_primary_key(unity, name, keys, timeseries)
+
+
 def normalised(schema: pa.Schema) -> pa.Schema:
     """Return a declared schema as it comes back from Spark.
 

@@ -323,7 +323,8 @@ class DatabricksTables:
 
 def _lacks_key(info: TableInfo, declared: pa.Schema, primary_keys: Sequence[str]) -> bool:
     """Tell whether a table is one that its creator was killed over before it declared the key."""
-    return bool(primary_keys) and not info.primary_keys and info.schema.names == declared.names
+    # A column that came by widening stands behind those that are declared after it.
+    return bool(primary_keys) and not info.primary_keys and sorted(info.schema.names) == sorted(declared.names)
 
 
 def _as_declared(rows: pa.Table, declared: pa.Schema) -> pa.Table:

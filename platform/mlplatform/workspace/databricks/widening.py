@@ -12,7 +12,12 @@ from mlplatform.naming import ObjectName, quote
 from mlplatform.protocols.widening import type_name
 from mlplatform.workspace.databricks import delta
 from mlplatform.workspace.databricks.spark_frames import spark_name
-from mlplatform.workspace.databricks.table_metadata import NAME_MAPPING, column_sql, needs_mapping
+from mlplatform.workspace.databricks.table_metadata import (
+    NAME_MAPPING,
+    column_sql,
+    needs_mapping,
+    replace_primary_key,
+)
 
 if TYPE_CHECKING:
     from mlplatform.protocols.tables import TableInfo, Widening
@@ -47,7 +52,7 @@ def widen(
     change = left = lacking(info)
     while left:
         try:
-            apply(unity, name, info.schema, left)
+            apply(unity, name, info.schema, left, info.timeseries_column)
         except TableError:
             before, info = _steps(left), again()
             left = lacking(info)
@@ -58,7 +63,7 @@ def widen(
     return change
 
 
-def apply(unity: Unity, name: ObjectName, schema: pa.Schema, change: Widening) -> None:
+def apply(unity: Unity, name: ObjectName, schema: pa.Schema, change: Widening, timeseries: str | None) -> None:
     """Make a table wider.
 
     Args:
@@ -66,6 +71,7 @@ def apply(unity: Unity, name: ObjectName, schema: pa.Schema, change: Widening) -
         name: The table.
         schema: Its columns.
         change: What it lacks.
+        timeseries: Its timeseries column.
 
     Raises:
         TableError: If it cannot be changed so here, or this is not allowed.
@@ -79,6 +85,8 @@ def apply(unity: Unity, name: ObjectName, schema: pa.Schema, change: Widening) -
         doing = f"Letting nulls into column {column} of {name}"
         _alter(unity, name, f"ALTER COLUMN {quote(column)} DROP NOT NULL", doing)
     add_columns(unity, name, change.added)
+    if change.keys:
+        replace_primary_key(unity, name, change.keys, timeseries)
 
 
 def add_columns(unity: Unity, name: ObjectName, fields: Sequence[pa.Field[Any]]) -> None:
@@ -91,7 +99,7 @@ def add_columns(unity: Unity, name: ObjectName, fields: Sequence[pa.Field[Any]])
 
 
 def _steps(change: Widening) -> int:
-    return len(change.added) + len(change.retyped) + len(change.relaxed)
+    return len(change.added) + len(change.retyped) + len(change.relaxed) + bool(change.keys)
 
 
 def _retype(unity: Unity, name: ObjectName, existing: pa.Field[Any], field: pa.Field[Any]) -> None:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 20
 _PROPERTY = "mlplatform."
+_KEYS = "primary_keys"
 # A version that a run recorded stays readable: nobody removes old log files, and a checkpoint remembers which files
 # were removed, and when, for longer than maintenance keeps them (`keep_history` where that is set to be longer).
 _REMOVALS, _CLEAN_UP = "delta.deletedFileRetentionDuration", "delta.enableExpiredLogCleanup"
@@ -288,6 +289,10 @@ def widen(path: Path, name: str, lacking: Callable[[DeltaTable], Widening], scra
             left = lacking(table)
             if left:
                 widening.apply(table, left, _layout(table), scratch)
+            if left.keys:
+                # Last: it is what tells that all else was done.
+                values = {f"{_PROPERTY}{_KEYS}": json.dumps(list(left.keys))}
+                table.alter.set_table_properties(values, raise_if_not_exists=False, post_commithook_properties=HOOKS)
             return 0
 
         _retrying(path, name, commit)
@@ -427,7 +432,7 @@ def _check_kept(table: DeltaTable, name: str) -> None:
 
 
 def _layout(table: DeltaTable) -> list[str]:
-    return layout(read_list(table, "primary_keys"), properties(table).get("timeseries_column"))
+    return layout(read_list(table, _KEYS), properties(table).get("timeseries_column"))
 
 
 def _write(

@@ -117,8 +117,7 @@ class LocalFeatureClient(FeatureClientBase[RowsToScore, OpenDeltaTable, LocalTra
     ) -> LocalTrainingSet:
         engine = Engine(tables=self._delta_tables, exchange=self._exchange, memory_limit=self.memory_limit)
         recorded = {item.table_name: tables[item.table_name] for item in declaration.spec.tables}
-        spine = frame.table() if isinstance(frame, ParquetRows) else frame
-        return LocalTrainingSet(engine, spine, declaration, recorded)
+        return LocalTrainingSet(engine, frame, declaration, recorded)
 
     def _log(self, request: ModelToLog, training_set: LocalTrainingSet) -> ModelInfo:
         with self._scratch_folder() as folder:

@@ -114,7 +114,9 @@ def _target(fn: Callable[..., Any]) -> str | None:
         importable = _follow(module, qualname)
     except (ImportError, AttributeError):
         return None
-    return f"{module}:{qualname}" if importable is fn else None
+    # Code on record lies in place of a module for a while only: in another process the name leads to that one.
+    is_kept = getattr(fn, "__globals__", {}).get("__kept__", False)
+    return f"{module}:{qualname}" if importable is fn and not is_kept else None
 
 
 def _follow(module: str, qualname: str) -> Any:

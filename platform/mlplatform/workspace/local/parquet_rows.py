@@ -1,9 +1,10 @@
-"""Rows in a Parquet file, on their way to a model: as many as the disk holds, read a batch at a time."""
+"""Rows in a Parquet file, that are looked up and scored: as many as the disk holds, read a batch at a time."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
@@ -48,6 +49,11 @@ class ParquetRows:
     def table(self) -> pa.Table:
         """Return all rows."""
         return normal_table(pq.read_table(self.file), of=_WHAT)
+
+    def first(self) -> pa.Table:
+        """Return the first row; none where there is none."""
+        batches = list(islice(self.batches(1), 1))
+        return pa.Table.from_batches(batches, schema=self.schema)
 
     def batches(self, rows: int) -> Iterator[pa.RecordBatch]:
         """Yield the rows in their order, at most so many at a time."""

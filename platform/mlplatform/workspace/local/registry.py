@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from mlplatform.errors import RegistryError
 from mlplatform.naming import ObjectName
+from mlplatform.workspace.local import moved
 from mlplatform.workspace.local.locks import file_lock
 from mlplatform.workspace.shared.registry import MlflowRegistry
 from mlplatform.workspace.shared.registry_errors import MISSING, MISSING_HINT, NOTHING_ASSUMED, code_of
@@ -93,6 +94,7 @@ class LocalRegistry(MlflowRegistry):
             self.artifacts.mkdir(parents=True, exist_ok=True)
             # The first client creates the database's tables; two doing so at once would collide.
             with file_lock(self._root / ".locks", "mlflow database"), self._translated("open the registry"):
+                moved.follow(database, self.artifacts)
                 client = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
                 client.search_registered_models(max_results=1)
                 self._client = client

@@ -7,6 +7,7 @@ however many rows are looked up; DuckDB spills what goes beyond its limit.
 
 from __future__ import annotations
 
+import shutil
 import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -53,15 +54,18 @@ def extended(
     """
     folder = sources.scratch / f"lookups-{uuid.uuid4().hex}"
     folder.mkdir(parents=True)
-    for number, stage in enumerate(stages):
-        parts = _stage(stage, rows, plan, sources, folder / str(number), batch_rows)
-        if number < len(stages) - 1:
-            # What comes next may look up by what was found: it is written down, too.
-            rows = _written(parts, folder / f"{number}.parquet")
-        else:
-            yield from parts
-    if not stages:
-        yield from (pa.Table.from_batches([batch]) for batch in rows.batches(batch_rows))
+    try:
+        for number, stage in enumerate(stages):
+            parts = _stage(stage, rows, plan, sources, folder / str(number), batch_rows)
+            if number < len(stages) - 1:
+                # What comes next may look up by what was found: it is written down, too.
+                rows = _written(parts, folder / f"{number}.parquet")
+            else:
+                yield from parts
+        if not stages:
+            yield from (pa.Table.from_batches([batch]) for batch in rows.batches(batch_rows))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _stage(

@@ -13,6 +13,7 @@ from mlplatform.protocols.lineage import TableVersion
 from mlplatform.workspace.local import lookup_engine
 from mlplatform.workspace.local.feature_tables import OpenDeltaTable, open_tables
 from mlplatform.workspace.local.lookup_sources import Sources
+from mlplatform.workspace.local.parquet_rows import ParquetRows
 from mlplatform.workspace.shared.training_set import Declaration, SpineWithFeatures
 
 if TYPE_CHECKING:
@@ -35,11 +36,16 @@ class Engine:
 class LocalTrainingSet(SpineWithFeatures):
     """A training set that DuckDB computes.
 
-    The spine is held as Arrow, so that it stays what it was when the training set was made.
+    The spine is held as Arrow or, larger, in a file of the scratch folder, so that it stays what it was when the
+    training set was made.
     """
 
     def __init__(
-        self, engine: Engine, frame: pa.Table, declaration: Declaration, recorded: Mapping[str, OpenDeltaTable]
+        self,
+        engine: Engine,
+        frame: pa.Table | ParquetRows,
+        declaration: Declaration,
+        recorded: Mapping[str, OpenDeltaTable],
     ) -> None:
         """Hold the spine and the tables' versions; use `ws.fe.create_training_set` instead."""
         super().__init__(declaration, frame.schema, _versions(recorded))
@@ -49,7 +55,8 @@ class LocalTrainingSet(SpineWithFeatures):
     def example(self) -> pd.DataFrame:
         """Return the spine's first row, with the columns that the model takes from it."""
         names = [item.output_name for item in self._spec.sources]
-        frame: pd.DataFrame = self._frame.select(names).slice(0, 1).to_pandas()
+        first = self._frame.first() if isinstance(self._frame, ParquetRows) else self._frame.slice(0, 1)
+        frame: pd.DataFrame = first.select(names).to_pandas()
         return frame
 
     def load_df(self, *, as_recorded: bool = False) -> DataFrame:
