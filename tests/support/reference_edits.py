@@ -358,8 +358,8 @@ CREDIT_RISK: dict[str, ReferenceEdit] = {
                 (_OF_HISTORIES, _OF_HISTORIES.replace('"state_', '"borrower_')),
             ],
         },
-        {"features_borrower": _ADDITIVE, "features_state": _BREAKING, "lookups": _ADDITIVE},
-        says=("not declared any more: nothing computes it, and it is read",),
+        {"features_borrower": _ADDITIVE, "lookups": _ADDITIVE},
+        says=("= kept: computed on, by the code on record, for v1 @champion",),
     ),
     "the label renamed": ReferenceEdit(
         {TABLES: [('label="charged_off")', 'label="defaulted")')]},
@@ -448,8 +448,8 @@ DELIVERY_DELAY: dict[str, ReferenceEdit] = {
     ),
     "a feature table less": ReferenceEdit(
         {FEATURES: [("class FlightFeatures(", "class _FlightFeatures(")], MODEL: [(_FLIGHT_LOOKUP, "")]},
-        {"features_flight": _BREAKING, "lookups": _ADDITIVE},
-        says=("not declared any more: nothing computes it, and it is read",),
+        {"lookups": _ADDITIVE},
+        says=("= kept: computed on, by the code on record, for v1 @champion",),
     ),
     "a source less, and all that comes of it": ReferenceEdit(
         {
@@ -467,8 +467,8 @@ DELIVERY_DELAY: dict[str, ReferenceEdit] = {
             ],
             MODEL: [(_WEATHER_LOOKUP, "")],
         },
-        {"features_weather": _BREAKING, "lookups": _ADDITIVE},
-        says=("not declared any more",),
+        {"lookups": _ADDITIVE},
+        says=("features_weather     = kept: computed on", "bronze_weather       = kept: "),
     ),
     "silver in another unit": ReferenceEdit(
         {TABLES: [('sql="try_cast(temp AS double)"', 'sql="(try_cast(temp AS double) - 32) / 1.8"')]},
@@ -685,7 +685,7 @@ CHURN: dict[str, ReferenceEdit] = {
                 ("self.lookup(RecencyFeatures,", "self.lookup(PaceFeatures,"),
             ],
         },
-        {"features_pace": _ADDITIVE, "features_recency": _BREAKING, "lookups": _ADDITIVE},
+        {"features_pace": _ADDITIVE, "lookups": _ADDITIVE},
         says=("features_pace        + table  new table, ",),
     ),
 }

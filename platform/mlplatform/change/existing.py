@@ -25,8 +25,6 @@ from mlplatform.refine.silver import SilverTable, record_keys
 from mlplatform.refine.spine import SPINE
 
 LIVE = (CHAMPION, CHALLENGER, PREVIOUS_CHAMPION)
-DEFINITION = "definition"
-"""The subject of a difference: a definition is gone."""
 _WRITTEN = ("bronze_", "silver_", "quarantine_", "features_")
 
 
@@ -141,21 +139,6 @@ def left_out(context: StageContext) -> dict[str, set[str]]:
         gone = {item["subject"] for item in change["differences"] if item["mark"] == "-"}
         found.setdefault(change["name"], set()).update(gone)
     return found
-
-
-def let_go(context: StageContext) -> set[str]:
-    """Return the tables and functions, by their bare names, of which somebody decided that they are not declared.
-
-    A version took their place, or the newest change on record names their definition as gone or as kept.
-    """
-    names = changes.replaced(context.ws, context.namespace)
-    newest = changes.newest(context.ws, context.namespace)
-    plan = newest.plan if newest is not None else {}
-    names |= {item["name"] for item in plan.get("kept", ())}
-    for change in plan.get("changes", ()):
-        if any((item["mark"], item["subject"]) == ("-", DEFINITION) for item in change["differences"]):
-            names |= {change["name"], *(column for reading in change["read_by"] for column in reading["columns"])}
-    return {name.lower() for name in names}
 
 
 def undeclared(context: StageContext, declared: list[DeclaredTable]) -> list[ObjectName]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 
@@ -72,10 +72,7 @@ class _Planning:
         self._kept: list[Kept] = []
         failing = keeper.failing(context, needed)
         self._notes += [f"{name}: {why}" for name, why in failing.items()]
-        # What is not declared any more, and nobody decided about, is news.
-        let_go = existing.let_go(context)
-        computed = keeper.of(context, {name: live for name, live in needed.items() if name not in failing})
-        self._kept = [_only(kept, let_go) for kept in computed]
+        self._kept = list(keeper.of(context, {name: live for name, live in needed.items() if name not in failing}))
         self._functions_kept = {
             str(kept.context.namespace.table(item.name)).lower(): item for kept in self._kept for item in kept.functions
         }
@@ -349,19 +346,8 @@ class _Planning:
         )
 
 
-def _only(kept: Kept, decided: Collection[str]) -> Kept:
-    """Return what is kept of tables and functions that somebody decided about, and what these are computed from."""
-    names = kept.context.namespace
-    features = tuple(table for table in kept.features if names.features(table.name).name.lower() in decided)
-    functions = tuple(item for item in kept.functions if names.table(item.name).name.lower() in decided)
-    inputs = {item for table in features for item in table.inputs}
-    silver = tuple(table for table in kept.silver if f"silver_{table.name}" in inputs)
-    sources = tuple(source for source in kept.sources if any(table.source is source for table in silver))
-    return replace(kept, sources=sources, silver=silver, features=features, functions=functions)
-
-
 def _gone(text: str) -> Difference:
-    return Difference("-", existing.DEFINITION, Kind.BREAKING, text)
+    return Difference("-", "definition", Kind.BREAKING, text)
 
 
 def _fails(error: Exception) -> Difference:

@@ -249,8 +249,10 @@ def _prove(base: Base, plan: ChangePlan, edit: ReferenceEdit, tmp_path: Path) ->
         kind = change.kind if change is not None and change.kind is not None else Kind.TEXT
         proven = _proven(base, table, ws, change) if table in held and table in computed else None
         if proven is None:
-            read = table in held and base.is_read(table)
-            proven = Kind.ADDITIVE if table in computed else Kind.BREAKING if read else Kind.TEXT
+            proven = Kind.ADDITIVE if table in computed else Kind.TEXT
+            # What is not declared any more goes on for who reads it.
+            kept = table in {item.name for item in plan.kept}
+            assert kept or table in computed or not base.is_read(table)
         assert kind is proven, (table, kind, proven, "\n".join(plan.lines()))
     return ws
 
