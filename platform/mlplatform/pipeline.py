@@ -81,7 +81,7 @@ def computing_of(use_case: UseCase, keeper: Keeper | None = None) -> tuple[Inges
     }
     keeper = keeper or keeper_of(use_case)
     return (
-        Ingest(use_case.sources, use_case.landing, refined_into),
+        Ingest(use_case.sources, use_case.landing, refined_into, keeper.kept),
         Refine(use_case.silver, use_case.label_spine(), keeper.kept),
         Features(use_case.features, keeper.kept, keeper.archive),
     )

@@ -16,7 +16,7 @@ from mlplatform.change.looking_up import KNOWN, NUMBER, looking_further_back, ne
 from mlplatform.errors import PlatformError
 from mlplatform.features.functions import FeatureFunctionSpec
 from mlplatform.features.training_set import PREDICTION
-from mlplatform.naming import Namespace, ObjectName
+from mlplatform.naming import ObjectName
 from mlplatform.ops.context import StageContext
 from mlplatform.ops.stage_runs import ENDED_WELL
 from mlplatform.protocols.feature_spec import FeatureColumn
@@ -42,10 +42,17 @@ class Asked:
         self,
         context: StageContext,
         live: LiveVersion,
-        functions: Sequence[FeatureFunctionSpec],
+        functions: Mapping[str, FeatureFunctionSpec],
         trusted_types: Sequence[str],
     ) -> None:
-        """Take the version; nothing is read yet."""
+        """Take the version; nothing is read yet.
+
+        Args:
+            context: The run.
+            live: The version.
+            functions: Full name in lower case -> the function as it is computed from now on.
+            trusted_types: Types beyond the platform's own allow-list that a model may hold.
+        """
         self._context, self._live, self._functions = context, live, functions
         self._trusted = trusted_types
         self._rows: pa.Table | None = None
@@ -222,13 +229,12 @@ class Asked:
 
     def _computed(self, given: Mapping[str, pa.ChunkedArray[Any]]) -> dict[str, pa.ChunkedArray[Any]]:
         """Call the declared functions for each row."""
-        namespace, rows = self._context.namespace, self._sample
+        rows = self._sample
         self._scored_before()
         assert self._before is not None
-        declared = {_function_name(namespace, item): item for item in self._functions}
         found: dict[str, pa.ChunkedArray[Any]] = {}
         for column in self._live.spec.computed:
-            function = declared.get(column.udf_name.lower())
+            function = self._functions.get(column.udf_name.lower())
             if function is None:
                 raise _CannotAskError(f"{column.udf_name} is not declared any more")
             arguments = []
@@ -303,7 +309,3 @@ def _version_then(context: StageContext, table: ObjectName, live: LiveVersion) -
             if live.number in (record.details.get("model_version"), shadow.get("model_version")):
                 then = features
     return then
-
-
-def _function_name(namespace: Namespace, function: FeatureFunctionSpec) -> str:
-    return str(namespace.table(function.name)).lower()

@@ -266,8 +266,10 @@ def check_sources(context: StageContext, declared: Declarations, kept: Sequence[
     """
     columns = {source.name: set(source.columns) for source in declared.sources}
     for item in kept:
+        # A source that is gone as a whole is ingested on.
+        landing = {source.name: set(source.columns) for source in item.sources} | columns
         for silver in item.silver:
-            gone = set(silver.source.columns) - columns.get(silver.source.name, set())
+            gone = set(silver.source.columns) - landing.get(silver.source.name, set())
             if gone:
                 raise StageError(
                     f"{item.context.namespace.silver(silver.name)} is computed on for a model in use, from columns "

@@ -13,7 +13,7 @@ from mlplatform.features.spec_lookups import spec_of
 from mlplatform.features.table import FeatureTable
 from mlplatform.ingest.source import Source
 from mlplatform.naming import CHALLENGER, CHAMPION, PREVIOUS_CHAMPION, ObjectName
-from mlplatform.ops import markers
+from mlplatform.ops import changes, markers
 from mlplatform.ops.context import StageContext
 from mlplatform.protocols.feature_spec import FeatureSpec
 from mlplatform.protocols.registry import ModelVersion
@@ -25,6 +25,8 @@ from mlplatform.refine.silver import SilverTable, record_keys
 from mlplatform.refine.spine import SPINE
 
 LIVE = (CHAMPION, CHALLENGER, PREVIOUS_CHAMPION)
+DEFINITION = "definition"
+"""The subject of a difference: a definition is gone."""
 _WRITTEN = ("bronze_", "silver_", "quarantine_", "features_")
 
 
@@ -77,6 +79,11 @@ class LiveVersion:
         columns = (column.feature_name for column in self.spec.features if column.table_name == str(table))
         return tuple(dict.fromkeys(columns))
 
+    @property
+    def computes_with(self) -> tuple[str, ...]:
+        """The full names of the functions that compute what the version is given."""
+        return tuple(dict.fromkeys(column.udf_name for column in self.spec.computed))
+
 
 def find(context: StageContext, name: ObjectName) -> TableInfo | None:
     """Return what is known about a table, its keys being what identifies a record; None if it does not exist."""
@@ -121,6 +128,34 @@ def live_versions(context: StageContext) -> tuple[list[LiveVersion], list[str]]:
             continue
         found.append(LiveVersion(version, named, spec, str(context.namespace.gold(SPINE))))
     return found, notes
+
+
+def left_out(context: StageContext) -> dict[str, set[str]]:
+    """Return the columns of each table that the newest change on record names as not declared any more.
+
+    They stay in their tables, so that each plan finds them; each record names all of them.
+    """
+    found: dict[str, set[str]] = {}
+    newest = changes.newest(context.ws, context.namespace)
+    for change in newest.plan.get("changes", ()) if newest is not None else ():
+        gone = {item["subject"] for item in change["differences"] if item["mark"] == "-"}
+        found.setdefault(change["name"], set()).update(gone)
+    return found
+
+
+def let_go(context: StageContext) -> set[str]:
+    """Return the tables and functions, by their bare names, of which somebody decided that they are not declared.
+
+    A version took their place, or the newest change on record names their definition as gone or as kept.
+    """
+    names = changes.replaced(context.ws, context.namespace)
+    newest = changes.newest(context.ws, context.namespace)
+    plan = newest.plan if newest is not None else {}
+    names |= {item["name"] for item in plan.get("kept", ())}
+    for change in plan.get("changes", ()):
+        if any((item["mark"], item["subject"]) == ("-", DEFINITION) for item in change["differences"]):
+            names |= {change["name"], *(column for reading in change["read_by"] for column in reading["columns"])}
+    return {name.lower() for name in names}
 
 
 def undeclared(context: StageContext, declared: list[DeclaredTable]) -> list[ObjectName]:

@@ -175,7 +175,7 @@ class Keeper:
         earlier = replace(context, namespace=context.namespace.at(record.versions), shared_log=context.log)
         code, names = load(record, context.name), earlier.namespace
         current = {table.name.name for table in self._declared.tables(context.namespace)}
-        kept = Kept(earlier, (), (), (), code.modules)
+        kept = Kept(earlier, (), (), (), (), code.modules)
         with kept.installed():
             use_case = code.use_case
             _check(record, code, earlier, needed)
@@ -186,8 +186,13 @@ class Keeper:
                 for table in use_case.silver
                 if f"silver_{table.name}" in inputs and names.silver(table.name).name not in current
             )
+            sources = tuple(
+                source
+                for source in use_case.sources
+                if names.bronze(source.name).name not in current and any(table.source is source for table in silver)
+            )
             functions = tuple(item for item in use_case.functions if names.table(item.name).name.lower() in needed)
-        return replace(kept, silver=silver, features=features, functions=functions)
+        return replace(kept, sources=sources, silver=silver, features=features, functions=functions)
 
 
 def _ours(names: Namespace, full_names: Collection[str]) -> list[str]:

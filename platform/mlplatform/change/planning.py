@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 
@@ -62,6 +62,7 @@ class _Planning:
         self._anew = Anew(context)
         # Tables whose rows or columns are others than they were: what reads them is computed, too.
         self._moved: set[str] = set()
+        self._left_out = existing.left_out(context)
         self._live, self._notes = existing.live_versions(context)
         self._unknown = list(self._notes)
         self._codes = keeper.codes(context)
@@ -71,10 +72,18 @@ class _Planning:
         self._kept: list[Kept] = []
         failing = keeper.failing(context, needed)
         self._notes += [f"{name}: {why}" for name, why in failing.items()]
-        self._kept = list(keeper.of(context, {name: live for name, live in needed.items() if name not in failing}))
-        self._asked = {
-            live.number: Asked(context, live, declared.functions, declared.trusted_types) for live in self._live
+        # What is not declared any more, and nobody decided about, is news.
+        let_go = existing.let_go(context)
+        computed = keeper.of(context, {name: live for name, live in needed.items() if name not in failing})
+        self._kept = [_only(kept, let_go) for kept in computed]
+        self._functions_kept = {
+            str(kept.context.namespace.table(item.name)).lower(): item for kept in self._kept for item in kept.functions
         }
+        self._functions_declared = {
+            str(context.namespace.table(item.name)).lower(): item for item in declared.functions
+        }
+        functions = {**self._functions_kept, **self._functions_declared}
+        self._asked = {live.number: Asked(context, live, functions, declared.trusted_types) for live in self._live}
 
     def plan(self) -> ChangePlan:
         """Return the plan."""
@@ -103,6 +112,9 @@ class _Planning:
             if readings and name.name not in self._given_up:
                 text = "not declared any more: nothing computes it, and it is read"
                 plan.changes.append(PlannedChange(name.name, differences=[_gone(text)], readings=readings))
+        for function in self._functions_kept:
+            readers = [str(live) for live in self._live if function in map(str.lower, live.computes_with)]
+            plan.kept.append(KeptTable(ObjectName.parse(function).name, ", ".join(readers)))
         plan.changes += [change for change in (self._functions(), self._lookups()) if change.differences]
         return plan
 
@@ -114,7 +126,7 @@ class _Planning:
             self._new(table, change)
             return change
         table = table.beside(info)
-        read = {column for live in self._live for column in live.reads(table.name)}
+        read = {column for live in self._live for column in live.reads(table.name)} - self._gone_before(table)
         change.differences += [*of_shape(table, info, read), *refused(table, info)]
         if isinstance(table.part, Source):
             self._say_source(table, info, change)
@@ -143,6 +155,11 @@ class _Planning:
         change.moves = True
         self._moved.add(change.bare)
 
+    def _gone_before(self, table: DeclaredTable) -> set[str]:
+        """Return the columns that the newest edit left out already: they stay in the table, and are decided about."""
+        left_out = self._left_out.get(table.name.name, frozenset())
+        return {name for name in left_out if name not in table.schema.names}
+
     def _missing(self, table: DeclaredTable) -> list[str]:
         """Return the inputs of a table that do not exist, and could not be computed for the plan either."""
         tables = self._context.ws.tables
@@ -151,7 +168,7 @@ class _Planning:
 
     def _say_source(self, table: DeclaredTable, info: TableInfo, change: PlannedChange) -> None:
         """Bronze holds what landed: columns that a source gains or loses matter for what lands from now on."""
-        if set(table.schema.names) != set(info.schema.names):
+        if set(table.schema.names) ^ set(info.schema.names) - self._gone_before(table):
             self._move(change)
         for place, item in enumerate(change.differences):
             if item.mark in "+-" and item.kind is Kind.ADDITIVE:
@@ -213,7 +230,7 @@ class _Planning:
         if not breaking:
             return
         for live in self._live:
-            reads = live.reads(table.name)
+            reads = tuple(name for name in live.reads(table.name) if name not in self._gone_before(table))
             fails = any(item.mark == "!" for item in breaking)
             columns = reads if fails else _changed_columns(table, info, change, reads)
             if not columns:
@@ -232,10 +249,13 @@ class _Planning:
             change.readings.append(Reading(str(live), live.number, columns, answer, breaks=True))
 
     def _kept_tables(self) -> Iterator[str]:
-        """Yield the tables that earlier code goes on computing, silver and its quarantine among them."""
+        """Yield the tables that earlier code goes on writing, bronze and silver and their quarantines among them."""
         for kept in self._kept:
             names = kept.context.namespace
             yield from (names.features(table.name).name for table in kept.features)
+            for source in kept.sources:
+                yield names.bronze(source.name).name
+                yield names.quarantine(source.name).name
             for table in kept.silver:
                 yield names.silver(table.name).name
                 yield names.silver_quarantine(table.name).name
@@ -259,27 +279,22 @@ class _Planning:
 
     def _functions(self) -> PlannedChange:
         """Ask the live versions that compute with functions whether they still say what is on record."""
-        change, namespace = PlannedChange("functions"), self._context.namespace
-        declared = {str(namespace.table(item.name)).lower() for item in self._declared.functions}
-        kept = {
-            str(item.context.namespace.table(function.name)).lower()
-            for item in self._kept
-            for function in item.functions
-        }
+        change, declared = PlannedChange("functions"), self._functions_declared
+        kept = self._functions_kept.keys() - declared.keys()
         for live in self._live:
-            names = list(dict.fromkeys(column.udf_name for column in live.spec.computed))
-            names = [name for name in names if name.lower() not in kept]
+            names = [name for name in live.computes_with if name.lower() not in kept]
             shown = tuple(ObjectName.parse(name).name for name in names)
             if gone := [ObjectName.parse(name).name for name in names if name.lower() not in declared]:
                 text = f"{', '.join(gone)} not declared any more, and computed with"
                 change.differences.append(_gone(text))
                 change.readings.append(Reading(str(live), live.number, tuple(gone), None, breaks=True))
                 continue
-            if not names:
+            signatures = list(self._other_signatures(names))
+            if not signatures and not self._have_other_code(names):
                 continue
             answer = self._asked[live.number].with_functions()
             others = ""
-            if signatures := list(self._other_signatures(names)):
+            if signatures:
                 others = "; ".join(signatures)
             elif answer.fails:
                 others = answer.why_not
@@ -293,6 +308,11 @@ class _Planning:
         change.differences = list(dict.fromkeys(change.differences))
         return change
 
+    def _have_other_code(self, names: Sequence[str]) -> bool:
+        """Tell whether the code of functions is another than that on record, or none of one is on record."""
+        known = {ObjectName.parse(name).name.lower() for name in names} <= self._codes.keys()
+        return not known or bool(self._changed_functions(names))
+
     def _changed_functions(self, names: Sequence[str]) -> list[str]:
         """Return those functions of which the code is another than that on record."""
         now = {
@@ -305,10 +325,9 @@ class _Planning:
 
     def _other_signatures(self, names: Sequence[str]) -> Iterator[str]:
         """Yield which functions are declared with other parameters or results than those that are registered."""
-        namespace, functions = self._context.namespace, self._context.ws.functions
-        declared = {str(namespace.table(item.name)).lower(): item for item in self._declared.functions}
+        functions = self._context.ws.functions
         for name in names:
-            item = declared[name.lower()]
+            item = self._functions_declared[name.lower()]
             try:
                 held = functions.get(name)
             except FeatureStoreError:
@@ -330,8 +349,19 @@ class _Planning:
         )
 
 
+def _only(kept: Kept, decided: Collection[str]) -> Kept:
+    """Return what is kept of tables and functions that somebody decided about, and what these are computed from."""
+    names = kept.context.namespace
+    features = tuple(table for table in kept.features if names.features(table.name).name.lower() in decided)
+    functions = tuple(item for item in kept.functions if names.table(item.name).name.lower() in decided)
+    inputs = {item for table in features for item in table.inputs}
+    silver = tuple(table for table in kept.silver if f"silver_{table.name}" in inputs)
+    sources = tuple(source for source in kept.sources if any(table.source is source for table in silver))
+    return replace(kept, sources=sources, silver=silver, features=features, functions=functions)
+
+
 def _gone(text: str) -> Difference:
-    return Difference("-", "definition", Kind.BREAKING, text)
+    return Difference("-", existing.DEFINITION, Kind.BREAKING, text)
 
 
 def _fails(error: Exception) -> Difference:

@@ -21,6 +21,7 @@ from mlplatform.naming import Namespace, ObjectName
 from mlplatform.ops import markers
 from mlplatform.ops.context import StageContext
 from mlplatform.ops.declared_table import declare, sentences
+from mlplatform.ops.kept import KeptParts, nothing
 from mlplatform.ops.result import Details, StageResult
 from mlplatform.ops.stage import Stage
 from mlplatform.protocols.tables import Widening
@@ -51,6 +52,7 @@ class Ingest(Stage[IngestDetails]):
         landing: The folder where files land.
         refined_into: Source -> names of the silver tables that are made from it: what they hold cannot be made again
             without its files.
+        kept: Gives what is ingested on as earlier code declares it, for models in use.
     """
 
     name: ClassVar[str] = NAME
@@ -58,6 +60,7 @@ class Ingest(Stage[IngestDetails]):
     sources: tuple[type[Source], ...]
     landing: Path
     refined_into: Mapping[type[Source], tuple[str, ...]] = field(default_factory=dict)
+    kept: KeptParts = nothing
 
     def writes(self, names: Namespace) -> tuple[ObjectName, ...]:
         """Return the bronze tables and their quarantines."""
@@ -77,6 +80,11 @@ class Ingest(Stage[IngestDetails]):
         result = StageResult(details=IngestDetails(), rows_in=0, rows_out=0, rows_quarantined=0)
         for source in self.sources:
             _Ingestion(context, source(), self.landing, self.refined_into.get(source, ()), result).run()
+        for kept in self.kept(context):
+            with kept.installed():
+                for source in kept.sources:
+                    into = tuple(table.name for table in kept.silver if table.source is source)
+                    _Ingestion(kept.context, source(), self.landing, into, result).run()
         if not result.rows_in and not result.details.shown():
             result.skipped = "no new file"
         return result

@@ -18,6 +18,7 @@ class Kept:
 
     Attributes:
         context: The run, with the names under which that code wrote.
+        sources: Sources that only that code declares.
         silver: Silver tables that only that code computes.
         features: Feature tables that only that code computes.
         functions: Feature functions as that code declares them.
@@ -25,6 +26,7 @@ class Kept:
     """
 
     context: StageContext
+    sources: tuple[type[Any], ...]
     silver: tuple[type[Any], ...]
     features: tuple[type[Any], ...]
     functions: tuple[Any, ...]
