@@ -35,7 +35,7 @@ display(stages_table(done))
 
 for silver in use_case.silver:
     display(ws.tables.read(names.silver(silver.name)))
-    display(ws.tables.read(names.quarantine(silver.name)))
+    display(ws.tables.read(names.silver_quarantine(silver.name)))
 
 # COMMAND ----------
 

@@ -48,8 +48,9 @@ def quarantine(use_case: str, table: str | None, rows: int, options: Options) ->
                 tables = [name.removeprefix(_PREFIX) for name in names]
                 hint = did_you_mean(wanted.removeprefix(_PREFIX), tables) if tables else _not_run(use_case)
                 raise UsageError(f"{use_case} has no quarantine of {table!r}.", hint=hint)
-            names = [wanted]
-        facts = [_facts(ws, namespace.table(name), rows) for name in names]
+            # Of a silver table with versions, each has one.
+            names = [name for name in names if name == wanted or name.startswith(f"{wanted}__")]
+        facts = [_facts(ws, namespace.exactly(name), rows) for name in names]
     if options.as_json:
         output.show_json({"use_case": use_case, "tables": facts})
         return
