@@ -94,13 +94,12 @@ class _Planning:
             else:
                 plan.unchanged.append(table.name.name)
         plan.changes += self._kept_changes({change.name: change for change in plan.changes})
-        kept = set(self._kept_tables())
+        kept = dict(self._kept_tables())
         replaced = changes.replaced(context.ws, context.namespace)
         for name in existing.undeclared(context, tables):
             readings = [self._reading(live, name) for live in self._live if live.reads(name)]
             if name.name in kept:
-                shown = ", ".join(reading.version for reading in readings)
-                plan.kept.append(KeptTable(name.name, shown))
+                plan.kept.append(KeptTable(name.name, kept[name.name]))
                 continue
             if name.name in replaced and not (readings and name.name not in self._given_up):
                 plan.kept.append(KeptTable(name.name, ""))
@@ -245,17 +244,26 @@ class _Planning:
                 )
             change.readings.append(Reading(str(live), live.number, columns, answer, breaks=True))
 
-    def _kept_tables(self) -> Iterator[str]:
-        """Yield the tables that earlier code goes on writing, bronze and silver and their quarantines among them."""
+    def _kept_tables(self) -> Iterator[tuple[str, str]]:
+        """Yield the tables that earlier code goes on writing, each with the versions that it does so for.
+
+        Bronze, silver and their quarantines are among them, where feature tables are computed from them.
+        """
         for kept in self._kept:
             names = kept.context.namespace
-            yield from (names.features(table.name).name for table in kept.features)
+            features = [names.features(table.name) for table in kept.features]
+            for name in features:
+                yield name.name, self._shown(name)
+            readers = self._shown(*features)
             for source in kept.sources:
-                yield names.bronze(source.name).name
-                yield names.quarantine(source.name).name
+                yield names.bronze(source.name).name, readers
+                yield names.quarantine(source.name).name, readers
             for table in kept.silver:
-                yield names.silver(table.name).name
-                yield names.silver_quarantine(table.name).name
+                yield names.silver(table.name).name, readers
+                yield names.silver_quarantine(table.name).name, readers
+
+    def _shown(self, *tables: ObjectName) -> str:
+        return ", ".join(str(live) for live in self._live if any(live.reads(table) for table in tables))
 
     def _kept_changes(self, planned: Mapping[str, PlannedChange]) -> Iterator[PlannedChange]:
         """Yield what becomes of tables that earlier code computes from tables that change."""
