@@ -153,7 +153,7 @@ class _Planning:
 
     def _gone_before(self, table: DeclaredTable) -> set[str]:
         """Return the columns that the newest edit left out already: they stay in the table, and are decided about."""
-        left_out = self._left_out.get(table.name.name, frozenset())
+        left_out = self._left_out.get(table.name.name, set())
         return {name for name in left_out if name not in table.schema.names}
 
     def _missing(self, table: DeclaredTable) -> list[str]:
