@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from mlplatform.change import existing
 from mlplatform.change.declared import Declarations, DeclaredTable, function_digest
-from mlplatform.change.differences import Kind, of_shape, refused
+from mlplatform.change.differences import Difference, Kind, of_shape, refused
 from mlplatform.change.keeping import last_computed
 from mlplatform.change.plan import ChangePlan, PlannedChange
 from mlplatform.code_digest import has_changed
@@ -25,6 +25,10 @@ from mlplatform.ops.stage_runs import utc_now
 from mlplatform.refine.silver import SilverTable
 
 _DIGITS = 8
+_NO_VERSION = (
+    "This cannot be applied: mend what cannot be computed, or take the edit back. Keys, time and label of a spine do not "
+    "change once it has tables: declare others in a use case of another name."
+)
 
 
 def is_waiting(context: StageContext, declared: Declarations) -> bool:
@@ -92,7 +96,7 @@ def check_harmless(context: StageContext, plan: ChangePlan) -> None:
     why = "something breaking waits" if plan.is_breaking else "values of tables would change, and `changes: ask` is set"
     raise BreakingChangeError(
         "\n".join([f"{context.name}: {why}, in {names}; nothing was changed.", *plan.lines()]),
-        hint=f"Take the edit back, or do it, on record: {_apply(context)}",
+        hint=_NO_VERSION if list(_impossible(plan)) else f"Take the edit back, or do it, on record: {_apply(context)}",
     )
 
 
@@ -108,13 +112,8 @@ def check_decided(context: StageContext, plan: ChangePlan, reason: str) -> None:
         StageError: If something cannot be computed, or is a table that can neither follow nor get a version.
         BreakingChangeError: If something is breaking, and no reason is given.
     """
-    for change in plan.changes:
-        for item in change.differences:
-            if item.mark == "!" and (item.subject != "declaration" or not _may_have_versions(change)):
-                raise StageError(
-                    f"{change.name}: {item.text}",
-                    hint="This cannot be applied: take it back. mlplatform plan shows all of it.",
-                )
+    for change, item in _impossible(plan):
+        raise StageError(f"{change.name}: {item.text}", hint=_NO_VERSION)
     if (plan.is_breaking or plan.unknown) and not reason.strip():
         names = ", ".join(change.name for change in plan.changes if change.kind is Kind.BREAKING)
         raise BreakingChangeError(
@@ -282,6 +281,14 @@ def check_sources(context: StageContext, declared: Declarations, kept: Sequence[
 def _apply(context: StageContext) -> str:
     """Return the command that applies an edit at the time of a run."""
     return f'mlplatform apply {context.name} --as-of {context.as_of:%Y-%m-%dT%H:%M:%SZ} --reason "..."'
+
+
+def _impossible(plan: ChangePlan) -> Iterator[tuple[PlannedChange, Difference]]:
+    """Yield what cannot be applied: what cannot be computed, and what can neither follow nor have a version."""
+    for change in plan.changes:
+        for item in change.differences:
+            if item.mark == "!" and (item.subject != "declaration" or not _may_have_versions(change)):
+                yield change, item
 
 
 def _may_have_versions(change: PlannedChange) -> bool:

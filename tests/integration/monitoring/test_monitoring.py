@@ -604,12 +604,14 @@ def test_two_processes_that_find_a_retraining_due_do_one(open_at, tiny, tmp_path
 
     monkeypatch.setattr(Train, "run", slow_training)
     monkeypatch.setattr(Gate, "run", lambda *_, **__: StageResult(GateDetails(), skipped="not in this test"))
-    pipelines = [Pipeline(ws, open_tiny(ws, eager.folder), parse_as_of(LATER)) for _ in range(2)]
-    threads = [threading.Thread(target=pipeline.run, args=(["retrain"],)) for pipeline in pipelines]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    # As two processes have: a workspace each.
+    with LocalWorkspace.open(root=ws.root, spark=ws.spark) as other:
+        pipelines = [Pipeline(it, open_tiny(it, eager.folder), parse_as_of(LATER)) for it in (ws, other)]
+        threads = [threading.Thread(target=pipeline.run, args=(["retrain"],)) for pipeline in pipelines]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
     assert len(trained) == 1
     decided = sorted(pipeline.summary.details("retrain")["due"] for pipeline in pipelines)
     assert decided == [False, True]
