@@ -26,8 +26,8 @@ from mlplatform.refine.silver import SilverTable
 
 _DIGITS = 8
 _NO_VERSION = (
-    "This cannot be applied: mend what cannot be computed, or take the edit back. Keys, time and label of a spine do not "
-    "change once it has tables: declare others in a use case of another name."
+    "This cannot be applied: mend what cannot be computed, or take the edit back. Keys, time and label of a spine do "
+    "not change once it has tables: declare others in a use case of another name."
 )
 
 
