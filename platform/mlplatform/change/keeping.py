@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -15,7 +16,7 @@ from mlplatform.code_digest import has_changed
 from mlplatform.errors import StageError
 from mlplatform.features import stage as features_stage
 from mlplatform.features.stage import FeaturesDetails
-from mlplatform.naming import Namespace, ObjectName
+from mlplatform.naming import CHAMPION, Namespace, ObjectName
 from mlplatform.ops import changes, markers
 from mlplatform.ops.context import StageContext
 from mlplatform.ops.kept import Kept
@@ -24,6 +25,7 @@ from mlplatform.ops.schema_mark import platform_version
 from mlplatform.ops.stage_runs import ENDED_WELL, as_run, utc_now
 from mlplatform.refine.freshness import ComputedDetails
 
+LOG = logging.getLogger(__name__)
 Needed = Mapping[str, list[LiveVersion]]
 """Bare name of a table or function -> the versions that read it."""
 _MOST_CODES = 10_000
@@ -99,16 +101,28 @@ class Keeper:
 
         Raises:
             RegistryError: If it cannot be known which models are in use.
-            StageError: If code is not on record, cannot be imported, or computes something else than it did.
+            StageError: If code of what the champion reads is not on record, cannot be imported, or computes something
+                else than it did.
         """
         if context.run_id not in self._found:
             decided, found = self.decided(context), list[Kept]()
             if decided is not None:
                 live, _ = live_versions(context)
                 needed = self.needed(context, live, given_up=decided.given_up)
-                found = list(self.of(context, needed))
+                found = list(self.of(context, self._without_failing(context, needed)))
             self._found = {context.run_id: found}
         return self._found[context.run_id]
+
+    def _without_failing(self, context: StageContext, needed: Needed) -> Needed:
+        """Return what can be computed on; what cannot may fail a run only where the champion reads it."""
+        failing = self.failing(context, needed)
+        found = {}
+        for name, versions in needed.items():
+            if name not in failing or any(CHAMPION in version.aliases for version in versions):
+                found[name] = versions
+            else:
+                LOG.warning("%s: %s is not computed on: %s", context.name, name, failing[name])
+        return found
 
     def needed(self, context: StageContext, live: Sequence[LiveVersion], given_up: Collection[str] = ()) -> Needed:
         """Return the computed tables and the functions of the use case that versions read, and that are not declared.
