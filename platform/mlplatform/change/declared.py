@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -23,6 +24,8 @@ from mlplatform.refine.gold_refining import GoldTable, gold_tables, spine_digest
 from mlplatform.refine.silver import SilverTable
 from mlplatform.refine.spine import LabelSpine
 
+MODEL_CODE = "model code"
+"""Under which the digest of what models hold is on record; no name of a table or function."""
 Part = Source | SilverTable | GoldTable | FeatureTable
 
 
@@ -101,6 +104,14 @@ class Declarations:
     exclude_columns: tuple[str, ...] = ()
     trusted_types: tuple[str, ...] = ()
 
+    @property
+    def model_code(self) -> str:
+        """Digest of the use case's own classes that stored models hold, as a transformer; empty where they hold none."""
+        package = type(self.spine).__module__.rpartition(".")[0]
+        own = [name for name in self.trusted_types if package and name.startswith(f"{package}.")]
+        found = [item for item in map(_imported, own) if item is not None]
+        return code_digest(*found, platform=False) if found else ""
+
     def digest(self, names: Namespace) -> str:
         """Return the digest of all that decides what tables and functions hold and give.
 
@@ -109,7 +120,8 @@ class Declarations:
         """
         tables = [f"{table.name.name}\n{table.content}" for table in self.tables(names)]
         functions = [f"{names.table(item.name).name}\n{function_digest(item)}" for item in self.functions]
-        return hashlib.sha256("\n\n".join([*tables, *sorted(functions)]).encode()).hexdigest()[:16]
+        parts = [*tables, *sorted(functions), *filter(None, [self.model_code])]
+        return hashlib.sha256("\n\n".join(parts).encode()).hexdigest()[:16]
 
     def tables(self, names: Namespace) -> Iterator[DeclaredTable]:
         """Yield the declared tables, each after those that it is computed from.
@@ -192,3 +204,13 @@ def codes_of(
     codes = {names.silver(table.name).name: code_digest(table, platform=False) for table in silver}
     codes |= {names.features(table.name).name: code_digest(table, platform=False) for table in features}
     return codes | {names.table(item.name).name.lower(): function_digest(item) for item in functions}
+
+
+def _imported(name: str) -> type | None:
+    """Return a class by its full name; None where nothing of that name can be imported."""
+    module, _, last = name.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), last, None) if module else None
+    except ImportError:
+        return None
+    return found if isinstance(found, type) else None

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import narwhals as nw
 
-from mlplatform.change.declared import Declarations, codes_of
+from mlplatform.change.declared import MODEL_CODE, Declarations, codes_of
 from mlplatform.change.existing import LiveVersion, live_versions
 from mlplatform.change.kept_code import LoadedCode, Package, load
 from mlplatform.code_digest import has_changed
@@ -73,7 +73,8 @@ class Keeper:
                 declared=digest,
                 package=self._package.name,
                 use_case_class=self._package.use_case_class,
-                codes=codes_of(context.namespace, declared.silver, declared.features, declared.functions),
+                codes=codes_of(context.namespace, declared.silver, declared.features, declared.functions)
+                | {MODEL_CODE: declared.model_code},
                 versions=dict(context.namespace.versions),
                 files=self._package.files(),
                 platform_version=platform_version(),

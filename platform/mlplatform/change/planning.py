@@ -11,7 +11,7 @@ from mlplatform.change import existing
 from mlplatform.change.answers import Answer
 from mlplatform.change.asking import Asked
 from mlplatform.change.changed_view import Anew, Computed
-from mlplatform.change.declared import Declarations, DeclaredTable, function_digest
+from mlplatform.change.declared import MODEL_CODE, Declarations, DeclaredTable, function_digest
 from mlplatform.change.differences import Difference, Kind, Measured, of_shape, of_values, refused
 from mlplatform.change.existing import LiveVersion, Recorded
 from mlplatform.change.keeping import Keeper
@@ -111,7 +111,9 @@ class _Planning:
         for function in self._functions_kept:
             readers = [str(live) for live in self._live if function in map(str.lower, live.computes_with)]
             plan.kept.append(KeptTable(ObjectName.parse(function).name, ", ".join(readers)))
-        plan.changes += [change for change in (self._functions(), self._lookups()) if change.differences]
+        plan.changes += [
+            change for change in (self._functions(), self._model_code(), self._lookups()) if change.differences
+        ]
         return plan
 
     def _change(self, table: DeclaredTable) -> PlannedChange:
@@ -310,6 +312,21 @@ class _Planning:
             if others:
                 change.differences.append(Difference("~", CODE, Kind.BREAKING, others))
                 change.readings.append(Reading(str(live), live.number, shown, answer, breaks=True))
+        change.differences = list(dict.fromkeys(change.differences))
+        return change
+
+    def _model_code(self) -> PlannedChange:
+        """Ask the live versions whether they say what is on record, where classes that models hold have changed."""
+        change, now = PlannedChange(MODEL_CODE), self._declared.model_code
+        if not now or not has_changed(self._codes.get(MODEL_CODE) or None, now):
+            return change
+        for live in self._live:
+            answer = self._asked[live.number].with_functions()
+            is_same = answer.moved is not None and not answer.moved.moved and answer.moved.largest <= _SAME_PREDICTION
+            if not is_same:
+                text = answer.why_not or "other predictions than those on record"
+                change.differences.append(Difference("~", CODE, Kind.BREAKING, f"classes that models hold: {text}"))
+                change.readings.append(Reading(str(live), live.number, (), answer, breaks=True))
         change.differences = list(dict.fromkeys(change.differences))
         return change
 

@@ -279,3 +279,34 @@ def rows_without_batches(ws: LocalWorkspace, name: str) -> pd.DataFrame:
     rows = ws.tables.to_arrow(NAMES.exactly(name), at_most=10**6).to_pandas()
     rows = rows.drop(columns=[column for column in ("_batch", "_ingested_at", "as_of", "run_id") if column in rows])
     return rows.sort_values(list(rows.columns[:3]), ignore_index=True)
+
+
+def test_a_class_that_the_champion_holds_is_not_edited_in_passing(tmp_path: Path, data: Path) -> None:
+    scaler = """
+
+class Scaler(StandardScaler):
+    def transform(self, X, copy=None):
+        return super().transform(X, copy) * FACTOR
+
+"""
+    edit: Edit = {
+        MODEL: [
+            ("\n\nclass Cancelling(Trainer):", f"\nFACTOR = 1.0\n{scaler}\nclass Cancelling(Trainer):"),
+            (
+                'default_params = {"C": 1.0}',
+                'default_params = {"C": 1.0}\n    trusted_types = ("use_cases.edited.model.Scaler",)',
+            ),
+            ("make_pipeline(SimpleImputer(), StandardScaler())", "make_pipeline(SimpleImputer(), Scaler())"),
+        ]
+    }
+    first = write_use_case(tmp_path / "first", data, edit)
+    edited = {MODEL: [(old, new.replace("FACTOR = 1.0", "FACTOR = 3.0")) for old, new in edit[MODEL]]}
+    second = write_use_case(tmp_path / "second", data, edited)
+    with LocalWorkspace.open(root=tmp_path / "ws") as ws:
+        run_edited(ws, first, AS_OF, ["ingest", "refine", "features", "train", "gate", "score"])
+        assert aliases(ws) == {"champion": 1}
+        with pytest.raises(BreakingChangeError, match="classes that models hold: other predictions") as caught:
+            run_edited(ws, second, LATER)
+        assert "BREAKING for v1" in caught.value.message
+        pipeline(ws, second).apply(reason="asked for")
+        run_edited(ws, second, LATER, ["ingest", "refine", "features", "score"])
