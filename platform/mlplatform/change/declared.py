@@ -106,7 +106,7 @@ class Declarations:
 
     @property
     def model_code(self) -> str:
-        """Digest of the use case's own classes that stored models hold, as a transformer; empty where they hold none."""
+        """Digest of the use case's own classes that stored models hold, as a transformer; empty: they hold none."""
         package = type(self.spine).__module__.rpartition(".")[0]
         own = [name for name in self.trusted_types if package and name.startswith(f"{package}.")]
         found = [item for item in map(_imported, own) if item is not None]
