@@ -34,19 +34,19 @@ def blocks(page: Path) -> list[Block]:
     return [Block(*found) for found in _BLOCK.findall(page.read_text(encoding="utf-8"))]
 
 
-def call(command: list[str], folder: Path, *, code: int = 0, **more: str) -> str:
+def call(command: list[str], folder: Path, *, code: int = 0, given: str | None = None) -> str:
     """Run in the folder with this environment's programs, and none of this project's settings; return what is printed.
 
     Args:
         command: The command.
         folder: Where it runs.
         code: What it has to exit with.
-        **more: For `subprocess.run`.
+        given: What it reads.
     """
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     env = {key: value for key, value in os.environ.items() if not key.startswith("MLPLATFORM_")} | {"PATH": path}
     done = subprocess.run(
-        command, cwd=folder, env=env, capture_output=True, text=True, check=False, timeout=_SECONDS, **more
+        command, cwd=folder, env=env, capture_output=True, text=True, check=False, timeout=_SECONDS, input=given
     )
     assert done.returncode == code, f"{command} exited with {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done.stdout if not code else done.stdout + done.stderr
@@ -69,7 +69,7 @@ def do(block: Block, folder: Path, printed: str, *, edits: str) -> str:
         files = re.findall(r"^\+\+\+ b/(\S+)$", block.text, re.MULTILINE)
         assert files
         assert all(file.startswith(edits) for file in files)
-        call(["git", "apply", "-p1", "-"], folder, input=block.text)
+        call(["git", "apply", "-p1", "-"], folder, given=block.text)
     elif block.kind == "text":
         told = " ".join(printed.split())
         for line in filter(None, block.text.splitlines()):
