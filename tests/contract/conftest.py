@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _HERE = Path(__file__).resolve().parent
 _NUMBERS = itertools.count()
 # Whole pipelines: seconds at home, on JVM Spark minutes each. There they run every night.
-_LONG_ON_DATABRICKS = frozenset({"test_lost_tables.py"})
+_LONG_ON_DATABRICKS = frozenset({"test_applied_edits.py", "test_lost_tables.py"})
 
 
 @functools.cache
