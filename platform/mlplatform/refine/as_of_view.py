@@ -51,6 +51,15 @@ class Stretch:
         return self.start is not None and self.end < self.start
 
 
+def computed_stretches(stretches: Sequence[Stretch]) -> list[Stretch]:
+    """Return the stretches that are computed: those that hold a moment, and the last in any case.
+
+    Where the range ends before it begins, as after an adoption of later rows, all are empty: the last gives the
+    columns, and no row.
+    """
+    return [*(stretch for stretch in stretches[:-1] if not stretch.is_empty), stretches[-1]]
+
+
 @dataclass(frozen=True)
 class ViewedTable:
     """All rows of a table that is read as of a time.

@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 
 from mlplatform import Column, Expectation, FeatureTable, LabelSpine, SilverTable, Source
 from mlplatform.change.differences import Kind
+from mlplatform.features.computing import compute
 from mlplatform.pipeline import Pipeline
 from mlplatform.refine import as_of_view
 from mlplatform.refine.as_of_view import WorkspaceAsOf
 from mlplatform.refine.details import RefineDetails
+from mlplatform.refine.gold_refining import gold_tables
 from mlplatform.testing.incremental_check import check_incremental
 from mlplatform.testing.leak_check import check_features
 from mlplatform.use_case import UseCase
@@ -313,6 +315,16 @@ def test_corrections_are_no_leak(here: Here) -> None:
     moments = [day(2), day(4), day(7)]
     check_features(here.ws, here.use_case(), moments)
     check_incremental(here.ws, here.use_case(), moments)
+
+
+def test_a_range_that_ends_before_it_begins_has_no_rows(here: Here) -> None:
+    here.silver = FirstReadings
+    here.run(2)
+    use_case = here.use_case()
+    view = WorkspaceAsOf(here.ws, use_case.namespace, day(2))
+    assert compute(TotalFeatures(), view, day(3)).count() == 0
+    spine, _ = gold_tables(use_case.label_spine())
+    assert spine.rows(view, day(3)).count() == 0
 
 
 def test_more_corrections_than_stretches_are_taken_in_later_and_never_earlier(
