@@ -23,7 +23,10 @@ def compute(table: FeatureTable, view: WorkspaceAsOf, since: datetime | None = N
         view: The workspace as known at a time.
         since: Nothing known before this changed since the last computation; None computes all.
     """
-    parts = [_rows(table, stretch) for stretch in computed_stretches(view.stretches(table.inputs, since))]
+    # A table's rows as they stand say of themselves since when they hold: that needs no stretches.
+    as_they_stand = type(table).compute is FeatureTable.compute
+    stretches = [Stretch(since, view.as_of, view)] if as_they_stand else view.stretches(table.inputs, since)
+    parts = [_rows(table, stretch) for stretch in computed_stretches(stretches)]
     return functools.reduce(lambda one, other: one.unionByName(other), parts)
 
 

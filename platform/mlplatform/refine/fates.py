@@ -106,7 +106,7 @@ def fates(landed: LandedRows, *, beside: Sequence[str] | None) -> Iterator[Fates
             if keeps_corrections:
                 counts.good -= counts.repeated
                 counts.corrections = sum(others.values())
-                good = _with_corrections(good, again)
+                good = _with_corrections(good, again, landed.silver.known_at)
             else:
                 counts.good -= sum(existing.values())
                 good = good.join(again.select(FILE, ROW), on=[FILE, ROW], how="anti")
@@ -116,7 +116,7 @@ def fates(landed: LandedRows, *, beside: Sequence[str] | None) -> Iterator[Fates
                     twice = stack.enter_context(as_duplicates(landed, again.filter(~nw.col(_SAME))))
                     bad = nw.concat([bad, twice], how="vertical")
         elif keeps_corrections:
-            good = good.with_columns(_time_of_correction(nw.lit(value=False)))
+            good = good.with_columns(_time_of_correction(nw.lit(value=False), landed.silver.known_at))
         yield Fates(good.drop(OURS, REASONS, LANDED_TEXT), bad, counts, landed)
 
 
@@ -130,7 +130,8 @@ def going_on(landed: LandedRows, rows: Frame) -> Frame:
     good, keys = rows.filter(_passes()).drop(OURS, REASONS, LANDED_TEXT), list(landed.silver.primary_keys)
     if landed.silver.corrections is None:
         return _numbered(good, keys).filter(nw.col(_NTH) == 1).drop(_NTH)
-    return _with_corrections(good, _beside_those_before(_numbered(good, keys), keys, _content(landed)))
+    again = _beside_those_before(_numbered(good, keys), keys, _content(landed))
+    return _with_corrections(good, again, landed.silver.known_at)
 
 
 def newest(rows: Frame, keys: Sequence[str]) -> Frame:
@@ -208,20 +209,23 @@ def _all_equal(content: Sequence[str], names: str) -> nw.Expr:
     return same
 
 
-def _with_corrections(good: Frame, again: Frame) -> Frame:
+def _with_corrections(good: Frame, again: Frame, known_at: str) -> Frame:
     """Take out of rows those that are repeated, and say of the others whether they correct an earlier one.
 
     Args:
         good: The rows.
         again: The provenance of those whose key has an earlier row, and whether it is the `__same`.
+        known_at: The column that says when a row was known.
     """
     marked = good.join(again.select(FILE, ROW, _SAME), on=[FILE, ROW], how="left")
     new = marked.filter(nw.col(_SAME).is_null() | ~nw.col(_SAME))
-    return new.with_columns(_time_of_correction(~nw.col(_SAME).is_null())).drop(_SAME)
+    return new.with_columns(_time_of_correction(~nw.col(_SAME).is_null(), known_at)).drop(_SAME)
 
 
-def _time_of_correction(is_correction: nw.Expr) -> nw.Expr:
-    return nw.when(is_correction).then(nw.col(AVAILABLE_AT)).alias(CORRECTED_AT)
+def _time_of_correction(is_correction: nw.Expr, known_at: str) -> nw.Expr:
+    """Return since when a correction holds: the file could be known, and so could what it says."""
+    known = nw.max_horizontal(nw.col(AVAILABLE_AT), nw.col(known_at))
+    return nw.when(is_correction).then(known).alias(CORRECTED_AT)
 
 
 def _passes() -> nw.Expr:

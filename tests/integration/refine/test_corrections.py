@@ -116,6 +116,32 @@ class LatestFeatures(FeatureTable):
     table = Readings
 
 
+class MoreLatestFeatures(LatestFeatures):
+    """Readings as they stand, by code of its own."""
+
+    name = "more_latest"
+    inputs = ("silver_readings",)
+
+    def compute(self, ws: WorkspaceAsOf, as_of: datetime, since: datetime | None) -> Any:
+        """The same."""
+        return super().compute(ws, as_of, since)
+
+
+class Series(FirstReadings):
+    """Readings by time, of which the newest delivery holds."""
+
+    name = "readings"
+    timeseries = True
+    corrections = "newest"
+
+
+class SeriesFeatures(FeatureTable):
+    """The last reading."""
+
+    name = "latest"
+    table = Series
+
+
 class TotalFeatures(FeatureTable):
     """Sums by kind, at the end of each day that has a reading."""
 
@@ -331,11 +357,62 @@ def test_more_corrections_than_stretches_are_taken_in_later_and_never_earlier(
     here: Here, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     land_many(here)
+    exact = again(here)
+    exact.run(7)
+    whole = exact.rows("features_latest")
+    here = again(here, features=(LatestFeatures, MoreLatestFeatures))
     monkeypatch.setattr(as_of_view, "MOST_STRETCHES", 2)
     here.run(7)
-    found = {row[1]: row[3] for row in here.rows("features_latest") if row[0] == "A"}
-    assert found[str(day(1))] == "1.0"
-    assert found[str(day(6))] == "5.0"
+    # Rows as they stand need no stretches.
+    assert here.rows("features_latest") == whole
+    found = {row[1]: row[3] for row in here.rows("features_more_latest") if row[0] == "A"}
+    assert found == {str(day(1)): "1.0", str(day(6)): "5.0"}
+    # The correction of B was known on day 4, and is taken in with that of day 6.
+    assert ("B", str(day(6)), "y", "12.0") in here.rows("features_more_latest")
+    check_features(here.ws, here.use_case(), [day(2), day(4), day(7)])
+
+
+def test_what_corrects_an_earlier_hour_does_not_override_a_later_one(here: Here) -> None:
+    here = Here(here.ws, here.folder, Series, (SeriesFeatures,))
+    here.land(2, "A,2020-01-02,x,2", "A,2020-01-03,x,3")
+    here.run(4)
+    # Two corrections of one key and time, of which neither is about the last reading; and one that is.
+    here.land(4, "A,2020-01-01,x,11", "A,2020-01-02,x,12", "B,2020-01-01,x,20")
+    here.run(5)
+    stepwise = here.rows("features_latest")
+    assert [row for row in stepwise if row[1] >= str(day(4))] == [
+        ("A", str(day(5)), "x", "3.0"),
+        ("B", str(day(5)), "x", "20.0"),
+    ]
+    at_once = again(here, silver=Series, features=(SeriesFeatures,))
+    at_once.run(5)
+    assert at_once.rows("features_latest") == stepwise
+
+
+def test_a_record_keeps_the_time_that_its_first_delivery_said(here: Here) -> None:
+    here.run(2)
+    here.land(3, "A,2020-01-02,x,2", "B,2019-12-30,x,11")
+    here.run(4)
+    at_once = again(here)
+    at_once.run(4)
+    for one in (here, at_once):
+        assert one.rows("gold_spine", "id", "taken_at") == [("A", str(day(1))), ("B", str(day(1)))]
+        assert one.rows("gold_labels", "id", "taken_at") == [("A", str(day(1)))]
+        assert [row[:2] for row in one.rows("features_latest")] == [
+            ("A", str(day(1))),
+            ("A", str(day(4))),
+            ("B", str(day(1))),
+            ("B", str(day(4))),
+        ]
+
+
+def test_a_correction_holds_no_earlier_than_what_it_says(here: Here) -> None:
+    here.land(2, "A,2020-01-05,x,2")
+    here.run(3)
+    assert here.seen(3)["A"] == here.seen(4)["A"] == ("x", 1.0)
+    here.run(6)
+    assert here.seen(5)["A"] == ("x", 2.0)
+    assert ("A", str(day(5)), "x", "2.0") in here.rows("features_latest")
 
 
 def test_a_file_that_comes_late_changes_nothing_but_what_it_is_about(here: Here) -> None:
