@@ -434,6 +434,19 @@ def test_a_file_that_comes_late_changes_nothing_but_what_it_is_about(here: Here)
     assert {run.status for run in here.run(6).values()} == {"skipped"}
 
 
+def test_a_late_file_that_gives_a_record_another_time_moves_its_row_of_the_spine(here: Here) -> None:
+    here.run(2)
+    here.land(4, "E,2020-01-04,x,7")
+    here.run(5)
+    here.land(3, "E,2020-01-03,x,6", "A,2020-01-01,x,1")
+    here.run(6)
+    assert [row for row in here.rows("gold_spine", "id", "taken_at") if row[0] == "E"] == [("E", str(day(3)))]
+    at_once = again(here)
+    at_once.run(6)
+    for table in (*TABLES, "features_total"):
+        assert here.rows(table) == at_once.rows(table), table
+
+
 @pytest.mark.parametrize("method", ["append", "overwrite"])
 @pytest.mark.parametrize("table", ["quarantine_readings", "silver_readings"])
 def test_a_run_that_dies_over_a_late_file_is_done_again(
