@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -160,7 +160,7 @@ class WorkspaceAsOf:
                 f"{bare} is read, but not declared as an input.",
                 hint=f"Add it to 'inputs'. {did_you_mean(bare, self._allowed)}",
             )
-        viewed = self._rows(bare)
+        viewed = self._viewed(bare, table)
         frame = self._known(viewed)
         if CORRECTED_AT in viewed.columns:
             frame = _newest(frame, viewed.keys)
@@ -174,7 +174,24 @@ class WorkspaceAsOf:
         Args:
             table: The table's class, one that may be read.
         """
-        return self._known(self._rows(f"silver_{table.name}"))
+        return self._known(self._viewed(f"silver_{table.name}", table))
+
+    def _viewed(self, bare: str, table: type[SilverTable] | str) -> ViewedTable:
+        """Return all rows of a table; where it lost its key, with that of its class.
+
+        Raises:
+            TableError: If nothing says what identifies a record: all would be taken for deliveries of one.
+        """
+        viewed = self._rows(bare)
+        if viewed.keys or CORRECTED_AT not in viewed.columns:
+            return viewed
+        if isinstance(table, str):
+            raise TableError(
+                f"{bare} keeps corrections, and has no primary key: nothing says which rows are about one record.",
+                hint="A run of the stage refine adds the key again; or read the table by its class, as in "
+                "ws.read(Loans).",
+            )
+        return replace(viewed, keys=table.primary_keys)
 
     def _known(self, viewed: ViewedTable) -> DataFrame:
         """Return the rows of a table that were known; of a record all deliveries, each with the time of the first."""
