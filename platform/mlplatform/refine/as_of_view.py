@@ -133,6 +133,7 @@ class WorkspaceAsOf:
         self._begins: Sequence[datetime] = ()
         self._first = _BEGINNING
         self._takes_in_alike = takes_in_alike
+        self._with_earlier = False
         self.as_of = as_of
         self.inputs: dict[str, int] = {}
         self._infos: dict[str, TableInfo] = {}
@@ -162,7 +163,7 @@ class WorkspaceAsOf:
             )
         viewed = self._viewed(bare, table)
         frame = self._known(viewed)
-        if CORRECTED_AT in viewed.columns:
+        if CORRECTED_AT in viewed.columns and not self._with_earlier:
             frame = _newest(frame, viewed.keys)
         return frame.drop(*(column for column in (BATCH,) if column in viewed.columns))
 
@@ -175,6 +176,20 @@ class WorkspaceAsOf:
             table: The table's class, one that may be read.
         """
         return self._known(self._viewed(f"silver_{table.name}", table))
+
+    def with_earlier_deliveries(self) -> WorkspaceAsOf:
+        """Return the view with all deliveries of each record that were known: also of what a correction took away."""
+        view = copy.copy(self)  # pins of tables are shared
+        view._with_earlier = True  # noqa: SLF001  (it is one of this class)
+        return view
+
+    def keeps_corrections(self, inputs: Sequence[str]) -> bool:
+        """Tell whether one of some tables keeps corrections.
+
+        Args:
+            inputs: Bare names of the tables.
+        """
+        return any(self._keeps_corrections(bare) for bare in inputs)
 
     def _viewed(self, bare: str, table: type[SilverTable] | str) -> ViewedTable:
         """Return all rows of a table; where it lost its key, with that of its class.

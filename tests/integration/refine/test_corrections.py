@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mlplatform import Column, Expectation, FeatureTable, LabelSpine, SilverTable, Source
+from mlplatform import Column, Expectation, FeatureTable, LabelSpine, RollingFeatureTable, SilverTable, Source
 from mlplatform.change.differences import Kind
 from mlplatform.features.computing import compute
 from mlplatform.pipeline import Pipeline
@@ -167,6 +167,19 @@ class TotalFeatures(FeatureTable):
                 "sum(`sum(value)`) OVER (PARTITION BY kind ORDER BY known_at) AS total",
             )
         )
+
+
+class RecentFeatures(RollingFeatureTable):
+    """Sums by kind over the last days."""
+
+    keys = ("kind",)
+    grid = "1 day"
+    windows = ("5 days",)
+    measures = (Column("value", "double", "Sum of the values"),)
+
+    def events(self, ws: WorkspaceAsOf) -> Any:
+        """The readings."""
+        return ws.read(Readings).selectExpr("kind", "taken_at AS known_at", "value")
 
 
 @dataclass
@@ -387,6 +400,23 @@ def test_what_corrects_an_earlier_hour_does_not_override_a_later_one(here: Here)
     at_once = again(here, silver=Series, features=(SeriesFeatures,))
     at_once.run(5)
     assert at_once.rows("features_latest") == stepwise
+
+
+def test_sums_from_which_a_correction_takes_all_say_so(here: Here) -> None:
+    here = Here(here.ws, here.folder, features=(RecentFeatures,))
+    for number in (2, 4):
+        here.run(number)
+    # It comes late: the sums of day 4 hold what it takes away.
+    here.land(2, "A,2020-01-01,y,1", "B,2020-01-01,y,10")
+    for number in (5, 6):
+        here.run(number)
+    assert here.rows("features_recent") == [
+        *(("x", str(day(number)), "11.0" if number < 3 else "0.0") for number in range(2, 7)),
+        *(("y", str(day(number)), "11.0") for number in range(3, 7)),
+    ]
+    at_once = again(here, features=(RecentFeatures,))
+    at_once.run(6)
+    assert at_once.rows("features_recent") == here.rows("features_recent")
 
 
 def test_a_record_keeps_the_time_that_its_first_delivery_said(here: Here) -> None:
