@@ -119,7 +119,7 @@ class Table:
         if self.silver.corrections:
             corrected = [row for row in good.to_pylist() if row["_corrected_at"] is not None]
             assert counts.corrections == len(corrected)
-            assert all(row["_corrected_at"] == row["_available_at"] for row in corrected)
+            assert all(row["_corrected_at"] == max(row["_available_at"], row["taken_at"]) for row in corrected)
         for row in bad.to_pylist():
             assert set(json.loads(row["content"])) <= set(Landed.columns)
         return {
