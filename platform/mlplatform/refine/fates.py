@@ -22,6 +22,7 @@ DUPLICATE = "duplicate_key"
 _ROWS, _NTH, _SAME = "__rows", "__nth", "__same"
 _LEAST, _MOST = "__least_{}", "__most_{}"
 _FIRST, _SEEN, _IS_SEEN = "__first_{}", "__seen_{}", "__is_seen"
+_LEFT_ALONE = (nw.String, nw.Decimal)
 # Of these types a range of keys lets files be left out when keys are looked for.
 _RANGED = (pa.types.is_timestamp, pa.types.is_date, pa.types.is_integer, pa.types.is_string)
 
@@ -130,7 +131,8 @@ def going_on(landed: LandedRows, rows: Frame) -> Frame:
     good, keys = rows.filter(_passes()).drop(OURS, REASONS, LANDED_TEXT), list(landed.silver.primary_keys)
     if landed.silver.corrections is None:
         return _numbered(good, keys).filter(nw.col(_NTH) == 1).drop(_NTH)
-    again = _beside_those_before(_numbered(good, keys), keys, _content(landed))
+    numbered = _numbered(_content_as_written(landed, good), keys)
+    again = _beside_those_before(numbered, keys, _content(landed))
     return _with_corrections(good, again, landed.silver.known_at)
 
 
@@ -175,6 +177,16 @@ def _content(landed: LandedRows) -> list[str]:
     # The same content, known again later, is no other row.
     identity = (*landed.silver.primary_keys, landed.silver.known_at)
     return [column.name for column in landed.silver.columns if column.name not in identity]
+
+
+def _content_as_written(landed: LandedRows, rows: Frame) -> Frame:
+    """Give rows the values that the table will hold: else what is rounded there would be corrected by itself.
+
+    A number as text is left alone, for engines write it differently; what is held is read as a number then.
+    """
+    declared, kinds = nw.Schema.from_arrow(landed.silver.schema()), rows.collect_schema()
+    other = [name for name in _content(landed) if kinds[name] != declared[name] and declared[name] not in _LEFT_ALONE]
+    return rows.with_columns(*(nw.col(name).cast(declared[name]) for name in other)) if other else rows
 
 
 def _beside_those_before(
@@ -277,7 +289,8 @@ class _Repeats:
         silver = landed.silver
         self._frames, self._keys, self._content = landed.ws.frames, list(silver.primary_keys), _content(landed)
         self._keeps_corrections = silver.corrections is not None
-        self._rows = passing.select(*self._keys, *self._content, FILE, ROW, AVAILABLE_AT)
+        rows = _content_as_written(landed, passing) if self._keeps_corrections else passing
+        self._rows = rows.select(*self._keys, *self._content, FILE, ROW, AVAILABLE_AT)
         self._held = _held(landed, self._rows, span, beside)
         twice = self._rows.group_by(*self._keys).agg(nw.len().alias(_ROWS)).filter(nw.col(_ROWS) > 1)
         self._twice = twice.select(*self._keys)
