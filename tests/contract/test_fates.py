@@ -119,7 +119,7 @@ class Table:
         if self.silver.corrections:
             corrected = [row for row in good.to_pylist() if row["_corrected_at"] is not None]
             assert counts.corrections == len(corrected)
-            assert all(row["_corrected_at"] == row["_available_at"] for row in corrected)
+            assert all(row["_corrected_at"] == max(row["_available_at"], row["taken_at"]) for row in corrected)
         for row in bad.to_pylist():
             assert set(json.loads(row["content"])) <= set(Landed.columns)
         return {
@@ -294,3 +294,17 @@ def test_rows_of_files_are_replaced_beside_those_of_others(ws):
     assert written.rows == 1
     held = ws.tables.to_arrow(made.target, at_most=10, columns=["id", BATCH]).sort_by("id").to_pylist()
     assert held == [{"id": 1, BATCH: 1}, {"id": 2, BATCH: 2}]
+
+
+class Rounded(Corrected):
+    """Its SQL gives more than the table holds."""
+
+    columns = (*Readings.columns[:2], Column("value", "float", "What was read", sql="try_cast(value AS double)"))
+    expectations = ()
+
+
+def test_what_the_table_rounds_is_no_correction_of_itself(ws):
+    made = table(ws, Rounded)
+    first, second = made.land([["1", "ours", "2024-01-01", "0.1"]], [["1", "ours", "2024-01-01", "0.1"]])
+    assert made.refine([first])["good"].total() == 1
+    assert made.refine([second])["others"]["repeated"] == 1

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from mlplatform.features.table import FeatureTable
-from mlplatform.refine.as_of_view import Stretch, WorkspaceAsOf
+from mlplatform.refine.as_of_view import Stretch, WorkspaceAsOf, computed_stretches
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -23,7 +23,10 @@ def compute(table: FeatureTable, view: WorkspaceAsOf, since: datetime | None = N
         view: The workspace as known at a time.
         since: Nothing known before this changed since the last computation; None computes all.
     """
-    parts = [_rows(table, stretch) for stretch in view.stretches(table.inputs, since) if not stretch.is_empty]
+    # A table's rows as they stand say of themselves since when they hold: that needs no stretches.
+    as_they_stand = type(table).compute is FeatureTable.compute
+    stretches = [Stretch(since, view.as_of, view)] if as_they_stand else view.stretches(table.inputs, since)
+    parts = [_rows(table, stretch) for stretch in computed_stretches(stretches)]
     return functools.reduce(lambda one, other: one.unionByName(other), parts)
 
 

@@ -13,12 +13,11 @@ from mlplatform.derived_attributes import derived
 from mlplatform.errors import ConfigError, did_you_mean
 from mlplatform.features.grid import Grid
 from mlplatform.features.table import FeatureTable
+from mlplatform.refine.as_of_view import WorkspaceAsOf
 from mlplatform.refine.inputs import tables_read
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
-
-    from mlplatform.refine.as_of_view import WorkspaceAsOf
 
 _NUMBER = "_number"
 _HERE = "_here"
@@ -112,7 +111,8 @@ class RollingFeatureTable(FeatureTable):
     moment from its first event on, for as long as a window holds an event of it, and one more that says that all are
     empty: so the latest row at a time tells the truth about that time, to the width of the grid. A row depends on
     nothing but events of its windows, which is what lets a computation from `since` on give the same rows as one of
-    everything. Sum integers where you can: sums of floats depend on the order in which an engine adds them up.
+    everything. An event that a correction took away counts as one of nothing. Sum integers where you can: sums of
+    floats depend on the order in which an engine adds them up.
 
     Attributes:
         grid: The grid's step, as in `1 hour` or `1 month`.
@@ -199,7 +199,7 @@ class RollingFeatureTable(FeatureTable):
         # How many steps on an event is felt; None: for ever.
         reach = max(bounded) if len(bounded) == len(windows) else None
         last = grid.number_at(as_of)
-        events = self.events(ws).dropna(subset=list(self.keys))
+        events = self._events(ws).dropna(subset=list(self.keys))
         first_wanted = None
         if since is not None:
             first_wanted = grid.number_at(since)
@@ -216,6 +216,22 @@ class RollingFeatureTable(FeatureTable):
         if first_wanted is not None:
             sums = sums.where(F.col(_NUMBER) >= first_wanted)
         return self.features(sums.withColumn(self.timeseries_column, grid.moment_of(_NUMBER)).drop(_NUMBER))
+
+    def _events(self, ws: WorkspaceAsOf) -> DataFrame:
+        """Return the events; where they may be corrected, beside those that held earlier, with nothing to sum.
+
+        A key from which a correction takes an event then has rows that say so, in place of the sums with it.
+        """
+        from pyspark.sql import functions as F  # noqa: N812
+
+        events = self.events(ws)
+        # A test of the author's may give a workspace of its own, which knows of no corrections.
+        if not isinstance(ws, WorkspaceAsOf) or not ws.keeps_corrections(self.inputs):
+            return events
+        kinds, names = dict(events.dtypes), [*self.keys, self.timeseries_column]
+        nothing = [F.lit(0).cast(kinds[name]).alias(name) for name in self._measure_names()]
+        earlier = self.events(ws.with_earlier_deliveries()).select(*names, *nothing)
+        return events.select(*names, *self._measure_names()).unionByName(earlier)
 
     def _measure_names(self) -> list[str]:
         return [measure if isinstance(measure, str) else measure.name for measure in self.measures]

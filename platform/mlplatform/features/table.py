@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, ClassVar
 
@@ -12,12 +13,14 @@ from mlplatform.derived_attributes import derived, named_after_class
 from mlplatform.errors import ConfigError
 from mlplatform.naming import quote
 from mlplatform.refine.inputs import inferred_inputs
-from mlplatform.refine.silver import CORRECTED_AT, SilverTable
+from mlplatform.refine.silver import CORRECTED_AT, DELIVERY, SilverTable
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from mlplatform.refine.as_of_view import WorkspaceAsOf
+
+_STAMP, _ROW, _NTH = "__stamp", "__row", "__nth"
 
 
 def _silver(table: type[FeatureTable], attribute: str) -> type[SilverTable]:
@@ -90,17 +93,40 @@ class FeatureTable(Described):
         Raises:
             ConfigError: If no silver `table` is named, and this method is not overridden.
         """
-        from pyspark.sql import functions as F  # noqa: N812
-
         del as_of, since  # what is too early or too late is dropped
         if self.table is None:
             raise ConfigError(f"Feature table {self.name} has no table.", hint="Name one, or override compute().")
         rows = ws.read(self.table)
-        if CORRECTED_AT in rows.columns:
-            # A corrected row holds from when that could be known: at the time it is about, the earlier one did.
-            time = F.greatest(F.col(quote(self.timeseries_column)), F.col(CORRECTED_AT))
-            rows = rows.withColumn(self.timeseries_column, time)
-        return rows.select(*(column.name for column in self.columns))
+        names = [column.name for column in self.columns]
+        return self._holding(ws.deliveries(self.table), names) if CORRECTED_AT in rows.columns else rows.select(*names)
+
+    def _holding(self, deliveries: DataFrame, names: Sequence[str]) -> DataFrame:
+        """Return, for each time at which something became known of a key, the row that held from then on.
+
+        That is the newest delivery of the latest record: what corrects an earlier one, as an hour of a time series that
+        is not the last, changes nothing that is true by then.
+        """
+        from pyspark.sql import Window
+        from pyspark.sql import functions as F  # noqa: N812
+
+        time, corrected_at = F.col(quote(self.timeseries_column)), F.col(CORRECTED_AT)
+        # A corrected row holds from when that could be known: at the time it is about, the earlier one did.
+        stamped = deliveries.withColumn(_STAMP, F.greatest(time, corrected_at))
+        keys = [F.col(quote(key)) for key in self.keys]
+        row = F.struct(*(F.col(quote(name)) for name in names))
+        known_by_then = Window.partitionBy(*keys).orderBy(_STAMP).rangeBetween(Window.unboundedPreceding, 0)
+        in_order = F.struct(time, *(F.col(column) for column in DELIVERY))
+        at_once = Window.partitionBy(*keys, _STAMP).orderBy(corrected_at.asc_nulls_first())
+        held = stamped.select(
+            F.max_by(row, in_order).over(known_by_then).alias(_ROW),
+            _STAMP,
+            CORRECTED_AT,
+            F.row_number().over(at_once).alias(_NTH),
+        )
+        # One at each time; but of two records of one time and key both, for the write to refuse.
+        once = held.where((F.col(_NTH) == 1) | corrected_at.isNull())
+        rows = once.select(_STAMP, f"{_ROW}.*").withColumn(self.timeseries_column, F.col(_STAMP))
+        return rows.select(*names)
 
     def schema(self) -> pa.Schema:
         """Return the declared schema; keys and timeseries column are not null."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,8 @@ from mlplatform.naming import quote
 from mlplatform.refine.silver import BATCH, CORRECTED_AT, DELIVERY, SilverTable, record_keys
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import Column as SparkColumn
+    from pyspark.sql import DataFrame, SparkSession, WindowSpec
 
     from mlplatform.naming import Namespace
     from mlplatform.ops.context import StageContext
@@ -49,6 +50,15 @@ class Stretch:
     def is_empty(self) -> bool:
         """Whether it holds no moment: where a correction became known at the very first one."""
         return self.start is not None and self.end < self.start
+
+
+def computed_stretches(stretches: Sequence[Stretch]) -> list[Stretch]:
+    """Return the stretches that are computed: those that hold a moment, and the last in any case.
+
+    Where the range ends before it begins, as after an adoption of later rows, all are empty: the last gives the
+    columns, and no row.
+    """
+    return [*(stretch for stretch in stretches[:-1] if not stretch.is_empty), stretches[-1]]
 
 
 @dataclass(frozen=True)
@@ -99,6 +109,7 @@ class WorkspaceAsOf:
         *,
         allowed: Collection[str] | None = None,
         landed_only: bool = True,
+        takes_in_alike: bool = False,
     ) -> None:
         """Look at a workspace as of a time.
 
@@ -109,13 +120,20 @@ class WorkspaceAsOf:
             allowed: Bare names of the tables that may be read; default all.
             landed_only: Also leave out what had not landed by then although it was known. The leak check looks at
                 known-at alone: a drop that comes late is not a leak.
+            takes_in_alike: Where there are more corrections than stretches, take them in at the same times whatever
+                `as_of` is. Checks compare what is computed as of several.
         """
         self._ws = ws
         self._namespace = namespace
         self._allowed = allowed
         self._landed_by = as_of if landed_only else None
-        # Corrections that became known later do not count; None: all that landed do.
+        # Corrections that became known later do not count; None: those known by `as_of` do.
         self._corrected_by: datetime | None = None
+        # When corrections after the first moment are taken in, where that is not at all of their times.
+        self._begins: Sequence[datetime] = ()
+        self._first = _BEGINNING
+        self._takes_in_alike = takes_in_alike
+        self._with_earlier = False
         self.as_of = as_of
         self.inputs: dict[str, int] = {}
         self._infos: dict[str, TableInfo] = {}
@@ -137,24 +155,91 @@ class WorkspaceAsOf:
         Raises:
             TableError: If the table does not exist, or is not among the declared inputs.
         """
-        from pyspark.sql import functions as F  # noqa: N812
-
         bare = table if isinstance(table, str) else f"silver_{table.name}"
         if self._allowed is not None and bare not in self._allowed:
             raise TableError(
                 f"{bare} is read, but not declared as an input.",
                 hint=f"Add it to 'inputs'. {did_you_mean(bare, self._allowed)}",
             )
+        viewed = self._viewed(bare, table)
+        frame = self._known(viewed)
+        if CORRECTED_AT in viewed.columns and not self._with_earlier:
+            frame = _newest(frame, viewed.keys)
+        return frame.drop(*(column for column in (BATCH,) if column in viewed.columns))
+
+    def deliveries(self, table: type[SilverTable]) -> DataFrame:
+        """Return all deliveries that were known of the records of a silver table that keeps corrections.
+
+        Each has the known-at time of its record's first delivery, and says in `_corrected_at` since when it holds.
+
+        Args:
+            table: The table's class, one that may be read.
+        """
+        return self._known(self._viewed(f"silver_{table.name}", table))
+
+    def with_earlier_deliveries(self) -> WorkspaceAsOf:
+        """Return the view with all deliveries of each record that were known: also of what a correction took away."""
+        view = copy.copy(self)  # pins of tables are shared
+        view._with_earlier = True  # noqa: SLF001  (it is one of this class)
+        return view
+
+    def keeps_corrections(self, inputs: Sequence[str]) -> bool:
+        """Tell whether one of some tables keeps corrections.
+
+        Args:
+            inputs: Bare names of the tables.
+        """
+        return any(self._keeps_corrections(bare) for bare in inputs)
+
+    def _viewed(self, bare: str, table: type[SilverTable] | str) -> ViewedTable:
+        """Return all rows of a table; where it lost its key, with that of its class.
+
+        Raises:
+            TableError: If nothing says what identifies a record: all would be taken for deliveries of one.
+        """
         viewed = self._rows(bare)
-        frame = viewed.rows
+        if viewed.keys or CORRECTED_AT not in viewed.columns:
+            return viewed
+        if isinstance(table, str):
+            raise TableError(
+                f"{bare} keeps corrections, and has no primary key: nothing says which rows are about one record.",
+                hint="A run of the stage refine adds the key again; or read the table by its class, as in "
+                "ws.read(Loans).",
+            )
+        return replace(viewed, keys=table.primary_keys)
+
+    def _known(self, viewed: ViewedTable) -> DataFrame:
+        """Return the rows of a table that were known; of a record all deliveries, each with the time of the first."""
+        from pyspark.sql import functions as F  # noqa: N812
+
+        frame, known_at = viewed.rows, viewed.known_at
         if AVAILABLE_AT in viewed.columns and self._landed_by is not None:
             frame = frame.where(F.col(AVAILABLE_AT) <= F.lit(self._landed_by))
         if CORRECTED_AT in viewed.columns:
-            # Before the time it is about: a correction may say that this is another one.
-            frame = self._newest(frame, viewed.keys)
-        if viewed.known_at in viewed.columns:
-            frame = frame.where(F.col(str(viewed.known_at)) <= F.lit(self.as_of))
-        return frame.drop(*(column for column in (BATCH,) if column in viewed.columns))
+            corrected_at = F.col(CORRECTED_AT)
+            frame = frame.where(corrected_at.isNull() | (corrected_at <= F.lit(self._corrected_by or self.as_of)))
+            if known_at in viewed.columns and known_at not in viewed.keys:
+                # A record is about the time that its first delivery said: with that, it is in the spine.
+                first = F.first(known_at).over(_in_order(viewed.keys))
+                frame = frame.withColumn(str(known_at), first)
+            frame = frame.withColumn(CORRECTED_AT, self._taken_in(corrected_at))
+        if known_at in viewed.columns:
+            frame = frame.where(F.col(str(known_at)) <= F.lit(self.as_of))
+        return frame
+
+    def _taken_in(self, corrected_at: SparkColumn) -> SparkColumn:
+        """Return when a correction is taken in: of more than there are stretches, at the next that begins one.
+
+        A row that says of itself that it holds since then lies in that stretch. Stamped earlier, it would lie in none.
+        """
+        from pyspark.sql import functions as F  # noqa: N812
+
+        taken_in = corrected_at
+        for moment in sorted(self._begins, reverse=True):
+            taken_in = F.when(corrected_at <= F.lit(moment), F.lit(moment)).otherwise(taken_in)
+        return (
+            F.when(corrected_at <= F.lit(self._first), corrected_at).otherwise(taken_in) if self._begins else taken_in
+        )
 
     def stretches(self, inputs: Sequence[str], since: datetime | None) -> list[Stretch]:
         """Return the stretches of [since, the view's time] in which the same corrections were known.
@@ -170,19 +255,21 @@ class WorkspaceAsOf:
         if not tables:
             return [Stretch(since, self.as_of, self)]
         first = since or _BEGINNING
-        if self._landed_by is None:
-            # A check looks at one table as of several times: the same stretches whichever it is.
-            chosen = _spread(self._corrections(tables))
-            before = max((moment for moment in chosen if moment < first), default=_BEGINNING)
-            chosen = [moment for moment in chosen if first <= moment <= self.as_of]
-        else:
-            chosen = _spread(self._corrections(tables, (first, self.as_of)))
-            before = first - _INSTANT if first > _BEGINNING else _BEGINNING
+        moments = self._corrections(tables, None if self._takes_in_alike else (first, self.as_of))
+        chosen = begins = _spread(moments)
+        before = first - _INSTANT if first > _BEGINNING else _BEGINNING
+        view = self
+        if len(begins) < len(moments):
+            if self._takes_in_alike:
+                before = max((moment for moment in begins if moment < first), default=_BEGINNING)
+            view = copy.copy(self)  # pins of tables are shared
+            view._begins, view._first = begins, _BEGINNING if self._takes_in_alike else before  # noqa: SLF001
+        chosen = [moment for moment in begins if first <= moment <= self.as_of]
         starts: list[datetime | None] = [since, *chosen]
         ends = [*(moment - _INSTANT for moment in chosen), self.as_of]
         known = [before, *chosen]
         return [
-            Stretch(start, end, self._as_of(end, corrected_by))
+            Stretch(start, end, view._as_of(end, corrected_by))  # noqa: SLF001
             for start, end, corrected_by in zip(starts, ends, known, strict=True)
         ]
 
@@ -191,19 +278,6 @@ class WorkspaceAsOf:
         view = copy.copy(self)  # pins of tables are shared
         view.as_of, view._corrected_by = as_of, corrected_by  # noqa: SLF001  (it is one of this class)
         return view
-
-    def _newest(self, frame: DataFrame, keys: Sequence[str]) -> DataFrame:
-        from pyspark.sql import Window
-        from pyspark.sql import functions as F  # noqa: N812
-
-        if self._corrected_by is not None:
-            corrected_at = F.col(CORRECTED_AT)
-            frame = frame.where(corrected_at.isNull() | (corrected_at <= F.lit(self._corrected_by)))
-        newest_first = Window.partitionBy(*(F.col(quote(key)) for key in keys)).orderBy(
-            *(F.col(column).desc() for column in DELIVERY)
-        )
-        numbered = frame.withColumn(_NTH, F.row_number().over(newest_first))
-        return numbered.where(F.col(_NTH) == 1).drop(_NTH)
 
     def _info(self, bare: str) -> TableInfo:
         if bare not in self._infos:
@@ -236,6 +310,23 @@ class WorkspaceAsOf:
         found = self._ws.frames.collect(times.unique(), at_most=MOST_FILES, what=what)
         moments: list[Any] = found[CORRECTED_AT].to_pylist()
         return sorted(moments)
+
+
+def _in_order(keys: Sequence[str], *, newest_first: bool = False) -> WindowSpec:
+    """Return the deliveries of each record in the order in which they could be known."""
+    from pyspark.sql import Window
+    from pyspark.sql import functions as F  # noqa: N812
+
+    order = [F.col(column).desc() if newest_first else F.col(column) for column in DELIVERY]
+    return Window.partitionBy(*(F.col(quote(key)) for key in keys)).orderBy(*order)
+
+
+def _newest(frame: DataFrame, keys: Sequence[str]) -> DataFrame:
+    """Return of each record the newest delivery."""
+    from pyspark.sql import functions as F  # noqa: N812
+
+    numbered = frame.withColumn(_NTH, F.row_number().over(_in_order(keys, newest_first=True)))
+    return numbered.where(F.col(_NTH) == 1).drop(_NTH)
 
 
 def _spread(moments: Sequence[datetime]) -> list[datetime]:

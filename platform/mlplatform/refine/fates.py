@@ -22,6 +22,7 @@ DUPLICATE = "duplicate_key"
 _ROWS, _NTH, _SAME = "__rows", "__nth", "__same"
 _LEAST, _MOST = "__least_{}", "__most_{}"
 _FIRST, _SEEN, _IS_SEEN = "__first_{}", "__seen_{}", "__is_seen"
+_LEFT_ALONE = (nw.String, nw.Decimal)
 # Of these types a range of keys lets files be left out when keys are looked for.
 _RANGED = (pa.types.is_timestamp, pa.types.is_date, pa.types.is_integer, pa.types.is_string)
 
@@ -106,7 +107,7 @@ def fates(landed: LandedRows, *, beside: Sequence[str] | None) -> Iterator[Fates
             if keeps_corrections:
                 counts.good -= counts.repeated
                 counts.corrections = sum(others.values())
-                good = _with_corrections(good, again)
+                good = _with_corrections(good, again, landed.silver.known_at)
             else:
                 counts.good -= sum(existing.values())
                 good = good.join(again.select(FILE, ROW), on=[FILE, ROW], how="anti")
@@ -116,7 +117,7 @@ def fates(landed: LandedRows, *, beside: Sequence[str] | None) -> Iterator[Fates
                     twice = stack.enter_context(as_duplicates(landed, again.filter(~nw.col(_SAME))))
                     bad = nw.concat([bad, twice], how="vertical")
         elif keeps_corrections:
-            good = good.with_columns(_time_of_correction(nw.lit(value=False)))
+            good = good.with_columns(_time_of_correction(nw.lit(value=False), landed.silver.known_at))
         yield Fates(good.drop(OURS, REASONS, LANDED_TEXT), bad, counts, landed)
 
 
@@ -130,7 +131,9 @@ def going_on(landed: LandedRows, rows: Frame) -> Frame:
     good, keys = rows.filter(_passes()).drop(OURS, REASONS, LANDED_TEXT), list(landed.silver.primary_keys)
     if landed.silver.corrections is None:
         return _numbered(good, keys).filter(nw.col(_NTH) == 1).drop(_NTH)
-    return _with_corrections(good, _beside_those_before(_numbered(good, keys), keys, _content(landed)))
+    numbered = _numbered(_content_as_written(landed, good), keys)
+    again = _beside_those_before(numbered, keys, _content(landed))
+    return _with_corrections(good, again, landed.silver.known_at)
 
 
 def newest(rows: Frame, keys: Sequence[str]) -> Frame:
@@ -176,6 +179,16 @@ def _content(landed: LandedRows) -> list[str]:
     return [column.name for column in landed.silver.columns if column.name not in identity]
 
 
+def _content_as_written(landed: LandedRows, rows: Frame) -> Frame:
+    """Give rows the values that the table will hold: else what is rounded there would be corrected by itself.
+
+    A number as text is left alone, for engines write it differently; what is held is read as a number then.
+    """
+    declared, kinds = nw.Schema.from_arrow(landed.silver.schema()), rows.collect_schema()
+    other = [name for name in _content(landed) if kinds[name] != declared[name] and declared[name] not in _LEFT_ALONE]
+    return rows.with_columns(*(nw.col(name).cast(declared[name]) for name in other)) if other else rows
+
+
 def _beside_those_before(
     numbered: Frame, keys: Sequence[str], content: Sequence[str], held: Frame | None = None
 ) -> Frame:
@@ -208,20 +221,23 @@ def _all_equal(content: Sequence[str], names: str) -> nw.Expr:
     return same
 
 
-def _with_corrections(good: Frame, again: Frame) -> Frame:
+def _with_corrections(good: Frame, again: Frame, known_at: str) -> Frame:
     """Take out of rows those that are repeated, and say of the others whether they correct an earlier one.
 
     Args:
         good: The rows.
         again: The provenance of those whose key has an earlier row, and whether it is the `__same`.
+        known_at: The column that says when a row was known.
     """
     marked = good.join(again.select(FILE, ROW, _SAME), on=[FILE, ROW], how="left")
     new = marked.filter(nw.col(_SAME).is_null() | ~nw.col(_SAME))
-    return new.with_columns(_time_of_correction(~nw.col(_SAME).is_null())).drop(_SAME)
+    return new.with_columns(_time_of_correction(~nw.col(_SAME).is_null(), known_at)).drop(_SAME)
 
 
-def _time_of_correction(is_correction: nw.Expr) -> nw.Expr:
-    return nw.when(is_correction).then(nw.col(AVAILABLE_AT)).alias(CORRECTED_AT)
+def _time_of_correction(is_correction: nw.Expr, known_at: str) -> nw.Expr:
+    """Return since when a correction holds: the file could be known, and so could what it says."""
+    known = nw.max_horizontal(nw.col(AVAILABLE_AT), nw.col(known_at))
+    return nw.when(is_correction).then(known).alias(CORRECTED_AT)
 
 
 def _passes() -> nw.Expr:
@@ -273,7 +289,8 @@ class _Repeats:
         silver = landed.silver
         self._frames, self._keys, self._content = landed.ws.frames, list(silver.primary_keys), _content(landed)
         self._keeps_corrections = silver.corrections is not None
-        self._rows = passing.select(*self._keys, *self._content, FILE, ROW, AVAILABLE_AT)
+        rows = _content_as_written(landed, passing) if self._keeps_corrections else passing
+        self._rows = rows.select(*self._keys, *self._content, FILE, ROW, AVAILABLE_AT)
         self._held = _held(landed, self._rows, span, beside)
         twice = self._rows.group_by(*self._keys).agg(nw.len().alias(_ROWS)).filter(nw.col(_ROWS) > 1)
         self._twice = twice.select(*self._keys)

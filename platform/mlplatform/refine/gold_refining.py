@@ -19,7 +19,7 @@ from mlplatform.ops.declared_table import declare, sentences, to_compute, with_u
 from mlplatform.ops.result import StageResult
 from mlplatform.protocols.tables import TableInfo, Widening
 from mlplatform.refine import freshness
-from mlplatform.refine.as_of_view import Stretch, WorkspaceAsOf, view_at
+from mlplatform.refine.as_of_view import Stretch, WorkspaceAsOf, computed_stretches, view_at
 from mlplatform.refine.details import RefineDetails
 from mlplatform.refine.spine import LABEL_KNOWN_AT, LABELS, SPINE, LabelSpine
 
@@ -106,12 +106,9 @@ class GoldTable:
             rows = self._corrected_labels(stretches)
             return rows if since is None else rows.where(F.col(self.known_at) >= F.lit(since))
         parts = []
-        for stretch in stretches:
-            if not stretch.is_empty:
-                rows = self._known(stretch)
-                parts.append(
-                    rows if stretch.start is None else rows.where(F.col(self.known_at) >= F.lit(stretch.start))
-                )
+        for stretch in computed_stretches(stretches):
+            rows = self._known(stretch)
+            parts.append(rows if stretch.start is None else rows.where(F.col(self.known_at) >= F.lit(stretch.start)))
         return functools.reduce(lambda one, other: one.unionByName(other), parts)
 
     def _known(self, stretch: Stretch) -> DataFrame:

@@ -28,7 +28,7 @@ from mlplatform.refine.silver import BATCH, CORRECTED_AT, SilverTable
 
 NAME = "refine"
 _SHOWN = 3
-_HELD_BATCH, _HELD_CORRECTED_AT = "__held_batch", "__held_corrected_at"
+_HELD_BATCH, _HELD_CORRECTED_AT, _HELD_TIME = "__held_batch", "__held_corrected_at", "__held_time"
 
 
 def tables_of(silver: type[SilverTable], names: Namespace) -> tuple[ObjectName, ObjectName]:
@@ -127,6 +127,7 @@ class SilverRefining:
         # By what a run refined that did not come to its record, nobody knows.
         self._unrecorded = run is None
         self._asked_for = whole
+        self._moved = False
         self._whole = whole or self._lost or self._changed or (self._unrecorded and self._largest > 0)
         self._bronze = context.namespace.bronze(silver.source.name)
         self._version = self._tables.version(self._bronze)
@@ -147,6 +148,11 @@ class SilverRefining:
             self._context.progress(f"{self._target.name}: {len(pending)} file(s)")
             with fates(self._landed(pending), beside=pending) as rows:
                 self._check_none_is_missing(rows.counts, sum(files.sizes[name] for name in pending))
+                if again and self._moves_records(rows.good, again):
+                    # What was computed of a record at the time that it had is to go: all is computed anew.
+                    self._moved = self._whole = True
+                    self.run()
+                    return
                 if self._whole:
                     self._replace(rows, pending, files.waiting)
                 else:
@@ -198,7 +204,7 @@ class SilverRefining:
         refined = dict(zip(names, self._tables.committed(self._target, self._marks(names)), strict=True))
         # A run that was killed while it refined all again has left rows of files that it did not come to mark.
         held = set(held_files(self._frames, self._target)) if self._whole else set()
-        if self._changed or self._asked_for:
+        if self._changed or self._asked_for or self._moved:
             self._check_all_landed(held, set(landed))
         due = {name for name in names if landed[name].available_at <= self._context.as_of}
         looked_at = [name for name in names if name in due or name in held or refined[name]]
@@ -211,12 +217,24 @@ class SilverRefining:
     def _check_all_landed(self, held: set[str], landed: set[str]) -> None:
         missing = sorted(held - landed)
         if missing:
-            why = "is to be rebuilt" if self._asked_for else "may have been refined by another declaration"
+            by_another = self._changed and not self._asked_for
+            why = "may have been refined by another declaration" if by_another else "is to be rebuilt"
             some = ", ".join(missing[:_SHOWN]) + (" ..." if len(missing) > _SHOWN else "")
             raise StageError(
                 f"{self._target.name} {why}, and {len(missing)} of its files are no longer in {self._bronze}: {some}.",
                 hint="Nothing was written. Put the files back where they landed and ingest, or take the change back.",
             )
+
+    def _moves_records(self, good: Frame, again: Sequence[str]) -> bool:
+        """Tell whether records get another time, for a delivery that came late is now their first."""
+        keys, time = list(self._silver.primary_keys), self._silver.known_at
+        if time in keys:
+            return False
+        is_first = nw.col(CORRECTED_AT).is_null()
+        held = self._frames.read(self._target, columns=[*keys, time, FILE, CORRECTED_AT])
+        held = held.filter(nw.col(FILE).is_in(list(again)) & is_first).select(*keys, nw.col(time).alias(_HELD_TIME))
+        both = held.join(good.filter(is_first).select(*keys, time), on=keys, how="inner")
+        return self._frames.count(both.filter(nw.col(time) != nw.col(_HELD_TIME)).head(1)) > 0
 
     def _landed(self, files: list[str]) -> LandedRows:
         return LandedRows(self._context.ws, self._silver, self._target, self._bronze, self._version, files)
@@ -340,6 +358,8 @@ class SilverRefining:
             return "is declared otherwise than before"
         if self._asked_for:
             return "is rebuilt"
+        if self._moved:
+            return "holds records that had been delivered earlier than was known, as of another time"
         return "holds rows of a run that did not complete"
 
     def _say_large(self, counts: FateCounts, files: _Files) -> None:

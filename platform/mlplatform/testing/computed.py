@@ -30,6 +30,6 @@ def computed_rows(
         moment: The time.
         since: Nothing known before this changed; None computes all.
     """
-    view = WorkspaceAsOf(ws, use_case.namespace, moment, allowed=table.inputs, landed_only=False)
+    view = WorkspaceAsOf(ws, use_case.namespace, moment, allowed=table.inputs, landed_only=False, takes_in_alike=True)
     with ws.frames.staged(compute(table, view, since)) as rows:
         yield rows

@@ -12,12 +12,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mlplatform import Column, Expectation, FeatureTable, LabelSpine, SilverTable, Source
+from mlplatform import Column, Expectation, FeatureTable, LabelSpine, RollingFeatureTable, SilverTable, Source
 from mlplatform.change.differences import Kind
+from mlplatform.features.computing import compute
 from mlplatform.pipeline import Pipeline
 from mlplatform.refine import as_of_view
 from mlplatform.refine.as_of_view import WorkspaceAsOf
 from mlplatform.refine.details import RefineDetails
+from mlplatform.refine.gold_refining import gold_tables
 from mlplatform.testing.incremental_check import check_incremental
 from mlplatform.testing.leak_check import check_features
 from mlplatform.use_case import UseCase
@@ -114,6 +116,32 @@ class LatestFeatures(FeatureTable):
     table = Readings
 
 
+class MoreLatestFeatures(LatestFeatures):
+    """Readings as they stand, by code of its own."""
+
+    name = "more_latest"
+    inputs = ("silver_readings",)
+
+    def compute(self, ws: WorkspaceAsOf, as_of: datetime, since: datetime | None) -> Any:
+        """The same."""
+        return super().compute(ws, as_of, since)
+
+
+class Series(FirstReadings):
+    """Readings by time, of which the newest delivery holds."""
+
+    name = "readings"
+    timeseries = True
+    corrections = "newest"
+
+
+class SeriesFeatures(FeatureTable):
+    """The last reading."""
+
+    name = "latest"
+    table = Series
+
+
 class TotalFeatures(FeatureTable):
     """Sums by kind, at the end of each day that has a reading."""
 
@@ -139,6 +167,19 @@ class TotalFeatures(FeatureTable):
                 "sum(`sum(value)`) OVER (PARTITION BY kind ORDER BY known_at) AS total",
             )
         )
+
+
+class RecentFeatures(RollingFeatureTable):
+    """Sums by kind over the last days."""
+
+    keys = ("kind",)
+    grid = "1 day"
+    windows = ("5 days",)
+    measures = (Column("value", "double", "Sum of the values"),)
+
+    def events(self, ws: WorkspaceAsOf) -> Any:
+        """The readings."""
+        return ws.read(Readings).selectExpr("kind", "taken_at AS known_at", "value")
 
 
 @dataclass
@@ -315,15 +356,93 @@ def test_corrections_are_no_leak(here: Here) -> None:
     check_incremental(here.ws, here.use_case(), moments)
 
 
+def test_a_range_that_ends_before_it_begins_has_no_rows(here: Here) -> None:
+    here.silver = FirstReadings
+    here.run(2)
+    use_case = here.use_case()
+    view = WorkspaceAsOf(here.ws, use_case.namespace, day(2))
+    assert compute(TotalFeatures(), view, day(3)).count() == 0
+    spine, _ = gold_tables(use_case.label_spine())
+    assert spine.rows(view, day(3)).count() == 0
+
+
 def test_more_corrections_than_stretches_are_taken_in_later_and_never_earlier(
     here: Here, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     land_many(here)
+    exact = again(here)
+    exact.run(7)
+    whole = exact.rows("features_latest")
+    here = again(here, features=(LatestFeatures, MoreLatestFeatures))
     monkeypatch.setattr(as_of_view, "MOST_STRETCHES", 2)
     here.run(7)
-    found = {row[1]: row[3] for row in here.rows("features_latest") if row[0] == "A"}
-    assert found[str(day(1))] == "1.0"
-    assert found[str(day(6))] == "5.0"
+    # Rows as they stand need no stretches.
+    assert here.rows("features_latest") == whole
+    found = {row[1]: row[3] for row in here.rows("features_more_latest") if row[0] == "A"}
+    assert found == {str(day(1)): "1.0", str(day(6)): "5.0"}
+    # The correction of B was known on day 4, and is taken in with that of day 6.
+    assert ("B", str(day(6)), "y", "12.0") in here.rows("features_more_latest")
+    check_features(here.ws, here.use_case(), [day(2), day(4), day(7)])
+
+
+def test_what_corrects_an_earlier_hour_does_not_override_a_later_one(here: Here) -> None:
+    here = Here(here.ws, here.folder, Series, (SeriesFeatures,))
+    here.land(2, "A,2020-01-02,x,2", "A,2020-01-03,x,3")
+    here.run(4)
+    # Two corrections of one key and time, of which neither is about the last reading; and one that is.
+    here.land(4, "A,2020-01-01,x,11", "A,2020-01-02,x,12", "B,2020-01-01,x,20")
+    here.run(5)
+    stepwise = here.rows("features_latest")
+    assert [row for row in stepwise if row[1] >= str(day(4))] == [
+        ("A", str(day(5)), "x", "3.0"),
+        ("B", str(day(5)), "x", "20.0"),
+    ]
+    at_once = again(here, silver=Series, features=(SeriesFeatures,))
+    at_once.run(5)
+    assert at_once.rows("features_latest") == stepwise
+
+
+def test_sums_from_which_a_correction_takes_all_say_so(here: Here) -> None:
+    here = Here(here.ws, here.folder, features=(RecentFeatures,))
+    for number in (2, 4):
+        here.run(number)
+    # It comes late: the sums of day 4 hold what it takes away.
+    here.land(2, "A,2020-01-01,y,1", "B,2020-01-01,y,10")
+    for number in (5, 6):
+        here.run(number)
+    assert here.rows("features_recent") == [
+        *(("x", str(day(number)), "11.0" if number < 3 else "0.0") for number in range(2, 7)),
+        *(("y", str(day(number)), "11.0") for number in range(3, 7)),
+    ]
+    at_once = again(here, features=(RecentFeatures,))
+    at_once.run(6)
+    assert at_once.rows("features_recent") == here.rows("features_recent")
+
+
+def test_a_record_keeps_the_time_that_its_first_delivery_said(here: Here) -> None:
+    here.run(2)
+    here.land(3, "A,2020-01-02,x,2", "B,2019-12-30,x,11")
+    here.run(4)
+    at_once = again(here)
+    at_once.run(4)
+    for one in (here, at_once):
+        assert one.rows("gold_spine", "id", "taken_at") == [("A", str(day(1))), ("B", str(day(1)))]
+        assert one.rows("gold_labels", "id", "taken_at") == [("A", str(day(1)))]
+        assert [row[:2] for row in one.rows("features_latest")] == [
+            ("A", str(day(1))),
+            ("A", str(day(4))),
+            ("B", str(day(1))),
+            ("B", str(day(4))),
+        ]
+
+
+def test_a_correction_holds_no_earlier_than_what_it_says(here: Here) -> None:
+    here.land(2, "A,2020-01-05,x,2")
+    here.run(3)
+    assert here.seen(3)["A"] == here.seen(4)["A"] == ("x", 1.0)
+    here.run(6)
+    assert here.seen(5)["A"] == ("x", 2.0)
+    assert ("A", str(day(5)), "x", "2.0") in here.rows("features_latest")
 
 
 def test_a_file_that_comes_late_changes_nothing_but_what_it_is_about(here: Here) -> None:
@@ -343,6 +462,19 @@ def test_a_file_that_comes_late_changes_nothing_but_what_it_is_about(here: Here)
     for table in ("silver_readings", "quarantine_readings"):
         assert here.rows(table) == at_once.rows(table), table
     assert {run.status for run in here.run(6).values()} == {"skipped"}
+
+
+def test_a_late_file_that_gives_a_record_another_time_moves_its_row_of_the_spine(here: Here) -> None:
+    here.run(2)
+    here.land(4, "E,2020-01-04,x,7")
+    here.run(5)
+    here.land(3, "E,2020-01-03,x,6", "A,2020-01-01,x,1")
+    here.run(6)
+    assert [row for row in here.rows("gold_spine", "id", "taken_at") if row[0] == "E"] == [("E", str(day(3)))]
+    at_once = again(here)
+    at_once.run(6)
+    for table in (*TABLES, "features_total"):
+        assert here.rows(table) == at_once.rows(table), table
 
 
 @pytest.mark.parametrize("method", ["append", "overwrite"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pyarrow as pa
 import pytest
@@ -13,7 +13,7 @@ import pytest
 from mlplatform import Column, SilverTable, Source
 from mlplatform.errors import ConfigError, TableError
 from mlplatform.ingest.provenance import AVAILABLE_AT, FILE, ROW
-from mlplatform.naming import ObjectName
+from mlplatform.naming import Namespace, ObjectName
 from mlplatform.protocols.tables import TableInfo
 from mlplatform.protocols.widening import widening
 from mlplatform.refine import as_of_view, freshness
@@ -146,6 +146,16 @@ def test_a_correction_counts_from_when_it_was_known(tmp_path: Path) -> None:
     context: Any = SimpleNamespace(ws=SimpleNamespace(frames=made.frames), as_of=latest)
     found = freshness._new_rows(context, name, made.describe(name), 1, later)
     assert found == freshness._NewRows(2, later, none_seen=False)
+
+
+def test_a_table_that_lost_its_key_is_not_read_as_one_record() -> None:
+    keyless = TableInfo("dev.x.silver_readings", 1, Corrected().schema(), (), "taken_at")
+    held: Any = SimpleNamespace(describe=lambda name: keyless, read=lambda name, version: "rows")
+    view = as_of_view.WorkspaceAsOf(cast("Any", SimpleNamespace(tables=held)), Namespace("dev", "x"), DAY)
+    with pytest.raises(TableError, match="has no primary key") as caught:
+        view.read("silver_readings")
+    assert "ws.read(Loans)" in caught.value.hint
+    assert view._viewed("silver_readings", Corrected).keys == ("id",)
 
 
 def test_of_many_corrections_some_begin_a_stretch_the_last_among_them() -> None:

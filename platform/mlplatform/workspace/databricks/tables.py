@@ -112,7 +112,7 @@ class DatabricksTables:
         parsed = ObjectName.parse(name)
         keyed = table_metadata.normalised(keyed_schema(name, schema, primary_keys, timeseries_column))
         info = self._info(parsed)
-        if _lacks_key(info, keyed, primary_keys):
+        if _lost_key(info, keyed, primary_keys):
             table_metadata.add_primary_key(self._unity, parsed, primary_keys, timeseries_column)
             info = self._info(parsed)
 
@@ -325,6 +325,12 @@ def _lacks_key(info: TableInfo, declared: pa.Schema, primary_keys: Sequence[str]
     """Tell whether a table is one that its creator was killed over before it declared the key."""
     # A column that came by widening stands behind those that are declared after it.
     return bool(primary_keys) and not info.primary_keys and sorted(info.schema.names) == sorted(declared.names)
+
+
+def _lost_key(info: TableInfo, declared: pa.Schema, primary_keys: Sequence[str]) -> bool:
+    """Tell whether a table that holds all that is declared has no key, as where it was to get a longer one."""
+    # Columns that are left out are still there.
+    return bool(primary_keys) and not info.primary_keys and set(declared.names) <= set(info.schema.names)
 
 
 def _as_declared(rows: pa.Table, declared: pa.Schema) -> pa.Table:

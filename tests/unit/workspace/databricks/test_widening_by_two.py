@@ -12,6 +12,7 @@ from mlplatform.errors import TableError
 from mlplatform.naming import ObjectName
 from mlplatform.protocols.tables import TableInfo, Widening
 from mlplatform.protocols.widening import widening
+from mlplatform.workspace.databricks.tables import _lost_key
 from mlplatform.workspace.databricks.widening import widen
 
 NAME = ObjectName("dev", "risk", "t")
@@ -48,3 +49,10 @@ def test_what_another_run_added_meanwhile_is_not_added_again(meanwhile: tuple[st
 def test_what_is_refused_while_nobody_else_widens_is_an_error() -> None:
     with pytest.raises(TableError, match="the column exists"):
         widened(9, info())
+
+
+def test_a_key_that_was_lost_is_missed_beside_columns_that_are_left_out() -> None:
+    assert _lost_key(info("a", "b", "left_out"), DECLARED, ("id",))
+    assert not _lost_key(info("a"), DECLARED, ("id",))
+    assert not _lost_key(info("a", "b"), DECLARED, ())
+    assert not _lost_key(TableInfo(str(NAME), 0, DECLARED, ("id",)), DECLARED, ("id",))
