@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -284,8 +284,17 @@ class SilverRefining:
         if not again:
             self._tables.append(self._target, good, transactions=marks)
             return
-        whole = with_unwritten(self._context.ws, self._target, good, [FILE, ROW], self._widening)
+        whole = self._with_unwritten(good)
         self._tables.overwrite(self._target, whole, where={FILE: [*files, *again]}, transactions=marks)
+
+    def _with_unwritten(self, good: Frame) -> Frame:
+        """Return rows with what the table holds of them in columns that are left out.
+
+        Not since when they hold as corrections: where corrections are taken back, nothing is one.
+        """
+        kept = tuple(name for name in self._widening.unwritten if name != CORRECTED_AT)
+        change = replace(self._widening, unwritten=kept)
+        return with_unwritten(self._context.ws, self._target, good, [FILE, ROW], change)
 
     def _replace(self, rows: Fates, files: list[str], waiting: list[str]) -> None:
         """Put the rows of files in place of those that the table holds of them, in one commit.
@@ -296,7 +305,7 @@ class SilverRefining:
         Silver first: that it holds none of the batches on record is how the next run knows that this one was killed.
         """
         good = self._batch_of(rows.good)
-        whole = with_unwritten(self._context.ws, self._target, good, [FILE, ROW], self._widening)
+        whole = self._with_unwritten(good)
         self._tables.overwrite(self._target, whole, where={FILE: files}, transactions=self._marks(waiting))
         self._put_in_quarantine(rows.bad, files, self._marks(sorted({file for file, _ in rows.counts.bad})))
 

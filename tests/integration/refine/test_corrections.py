@@ -544,6 +544,16 @@ def test_a_table_that_gains_corrections_takes_its_duplicates_in_and_gives_them_b
     assert here.seen(5)["A"] == ("x", 1.0)
 
 
+def test_taken_back_nothing_is_a_correction(here: Here) -> None:
+    here.land(2, "A,2020-01-01,x,2")
+    here.run(3)
+    # What was a correction is the first that passes.
+    more = Expectation("value_is_large", "value > 1")
+    here.silver = type("Taken", (FirstReadings,), {"expectations": (*FirstReadings.expectations, more)})
+    here.run(3)
+    assert here.rows("silver_readings", "id", "value", "_corrected_at") == [("A", "2.0", "None"), ("B", "10.0", "None")]
+
+
 def test_the_plan_says_what_corrections_bring_in(here: Here) -> None:
     here.silver = FirstReadings
     here.land(2, "A,2020-01-01,x,2", "C,2020-01-02,x,3")
