@@ -570,6 +570,19 @@ def test_the_plan_says_what_corrections_bring_in(here: Here) -> None:
     assert (latest.measured.added, latest.measured.removed) == (1, 0)
 
 
+def test_the_plan_says_that_corrections_come_in_which_cancel_each_other_out(here: Here) -> None:
+    here.silver = FirstReadings
+    here.land(2, "A,2020-01-01,x,2")
+    here.land(3, "A,2020-01-01,x,1")
+    here.run(4)
+    here.silver = Readings
+    plan = Pipeline(here.ws, here.use_case(), day(4)).plan()
+    (change,) = [item for item in plan.changes if item.name == "silver_readings"]
+    assert change.kind is Kind.RECOMPUTE
+    assert change.measured is not None
+    assert {name: item.rows for name, item in change.measured.columns.items()} == {"_corrected_at": 2}
+
+
 LINES = st.tuples(st.sampled_from(["A", "B"]), st.sampled_from(["x", "y"]), st.sampled_from(["1", "2", "none"]))
 DROPS = st.lists(st.lists(LINES, max_size=3), min_size=2, max_size=4)
 
