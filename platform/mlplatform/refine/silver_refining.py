@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -401,3 +401,22 @@ class SilverRefining:
         result.rows_in = (result.rows_in or 0) + counts.rows - counts.left_out
         result.rows_out = (result.rows_out or 0) + counts.good + counts.repeated
         result.rows_quarantined = (result.rows_quarantined or 0) + counts.quarantined
+
+
+def bring_up(
+    context: StageContext, silver: SilverTable, result: StageResult[RefineDetails], *, whole: bool = False
+) -> None:
+    """Bring one silver table up to a run's time.
+
+    One that keeps corrections by one run at a time: what corrects what is told by the rows of other files, and two runs
+    would not see each other's.
+
+    Args:
+        context: The run.
+        silver: The silver table's declaration.
+        result: What the stage did so far; added to.
+        whole: Refine all files again, whatever is on record.
+    """
+    target, _ = tables_of(type(silver), context.namespace)
+    with context.ws.lock(f"refine {target}") if silver.corrections else nullcontext():
+        SilverRefining(context, silver, result, whole=whole).run()

@@ -20,6 +20,7 @@ from mlplatform.refine import as_of_view
 from mlplatform.refine.as_of_view import WorkspaceAsOf
 from mlplatform.refine.details import RefineDetails
 from mlplatform.refine.gold_refining import gold_tables
+from mlplatform.refine.silver_refining import SilverRefining
 from mlplatform.testing.incremental_check import check_incremental
 from mlplatform.testing.leak_check import check_features
 from mlplatform.use_case import UseCase
@@ -581,6 +582,28 @@ def test_the_plan_says_that_corrections_come_in_which_cancel_each_other_out(here
     assert change.kind is Kind.RECOMPUTE
     assert change.measured is not None
     assert {name: item.rows for name, item in change.measured.columns.items()} == {"_corrected_at": 2}
+
+
+def test_two_runs_do_not_refine_a_table_with_corrections_at_once(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    held: list[str] = []
+    waiting: list[str] = []
+    real = type(here.ws).lock
+
+    @contextlib.contextmanager
+    def lock(ws: LocalWorkspace, name: str) -> Iterator[None]:
+        with real(ws, name):
+            held.append(name)
+            yield
+            held.remove(name)
+
+    def look(self: SilverRefining) -> None:
+        waiting.extend(name for name in held if name.startswith("refine "))
+
+    monkeypatch.setattr(type(here.ws), "lock", lock)
+    monkeypatch.setattr(SilverRefining, "run", look)
+    here.silver = FirstReadings
+    here.run(2, "ingest", "refine")
+    assert waiting == [f"refine {here.catalog}.{NAME}.silver_outcomes"]
 
 
 LINES = st.tuples(st.sampled_from(["A", "B"]), st.sampled_from(["x", "y"]), st.sampled_from(["1", "2", "none"]))
