@@ -164,8 +164,13 @@ class SilverRefining:
                     f"{self._target.name}: {len(files.waiting)} file(s) came late: {len(again)} that were known after "
                     "the first of them were refined again, for what corrects what to hold."
                 )
-            self._say_large(rows.counts, files)
-            self._count(rows.counts)
+            # What is refined again has come in before, and was counted then.
+            counts = FateCounts.sum(rows.by_file[name] for name in rows.by_file.keys() - set(again))
+            self._say_large(counts, files)
+            self._count(counts)
+            if again:
+                details = self._result.details
+                details.again = {**details.again, self._target.name: rows.counts.rows - counts.rows}
         details = self._result.details
         batch = self._tables.largest(self._target, BATCH) or 0 if pending else self._largest
         marker = RefinedMarker(code=self._digest, batch=batch, newest=max(batch, self._newest()))

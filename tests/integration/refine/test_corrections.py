@@ -456,7 +456,11 @@ def test_a_file_that_comes_late_changes_nothing_but_what_it_is_about(here: Here)
     # The older one does not override the newer one; and what was repeated then, corrects it now.
     assert here.seen(6) == {"A": ("x", 4.0), "B": ("x", 10.0), "E": ("z", 7.0)}
     assert here.seen(4) == {"A": ("x", 3.0), "B": ("x", 11.0)}
-    assert any("came late: 1 that were known after" in note for note in runs["refine"].details.notes)
+    details = runs["refine"].details
+    assert any("came late: 1 that were known after" in note for note in details.notes)
+    # What came in is the late file.
+    assert (runs["refine"].result.rows_in, details.again) == (2, {"silver_readings": 3})
+    assert (details.corrections, details.repeated) == ({"silver_readings": 2}, {})
     assert dict(here.rows("silver_readings", "id", "_batch"))["E"] == batches["E"]
     at_once = again(here)
     at_once.run(6)
