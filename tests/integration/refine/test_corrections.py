@@ -376,7 +376,8 @@ def test_more_corrections_than_stretches_are_taken_in_later_and_never_earlier(
     whole = exact.rows("features_latest")
     here = again(here, features=(LatestFeatures, MoreLatestFeatures))
     monkeypatch.setattr(as_of_view, "MOST_STRETCHES", 2)
-    here.run(7)
+    notes = here.run(7)["features"].details.notes
+    assert [note.partition(":")[0] for note in notes if "taken in with a later one" in note] == ["features_more_latest"]
     # Rows as they stand need no stretches.
     assert here.rows("features_latest") == whole
     found = {row[1]: row[3] for row in here.rows("features_more_latest") if row[0] == "A"}
