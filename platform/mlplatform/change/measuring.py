@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -17,12 +17,12 @@ from mlplatform.change.changed_view import Anew, ChangedView, Computed, LandedAs
 from mlplatform.change.declared import DeclaredTable
 from mlplatform.change.differences import Measured
 from mlplatform.change.existing import Recorded
-from mlplatform.features.compare import compare_rows
+from mlplatform.features.compare import ColumnDifference, compare_rows
 from mlplatform.features.computing import compute
 from mlplatform.features.table import FeatureTable
-from mlplatform.ingest.provenance import AVAILABLE_AT, held_files
+from mlplatform.ingest.provenance import AVAILABLE_AT, FILE, ROW, held_files
 from mlplatform.ops.context import StageContext
-from mlplatform.protocols.frames import Frame
+from mlplatform.protocols.frames import Frame, Frames
 from mlplatform.protocols.tables import Filter, TableInfo, Transaction
 from mlplatform.refine.fates import going_on, newest
 from mlplatform.refine.gold_refining import GoldTable
@@ -181,6 +181,7 @@ def compared(context: StageContext, table: DeclaredTable, info: TableInfo, compu
         before, after = frames.count(existing), frames.count(rows)
         return Measured(before, after, held=computed.held, seconds=computed.seconds, compared=False)
     hidden = {BATCH, CORRECTED_AT, *DELIVERY} if isinstance(table.part, SilverTable) else set()
+    deliveries = existing, rows
     if CORRECTED_AT in info.schema.names:
         existing = newest(existing, keys)
     if CORRECTED_AT in table.schema.names:
@@ -192,16 +193,36 @@ def compared(context: StageContext, table: DeclaredTable, info: TableInfo, compu
         if not info.schema.field(name).type.equals(table.schema.field(name).type):
             old, new = _alike(old, new, name)
     found = compare_rows(frames, old, new, keys, tolerance=TOLERANCE)
+    columns = found.by_column()
+    if not found and isinstance(table.part, SilverTable):
+        earlier = _differing_deliveries(frames, *deliveries, common)
+        columns |= {CORRECTED_AT: ColumnDifference(earlier)} if earlier else {}
     return Measured(
         before=found.before,
         after=found.after,
         added=found.added,
         removed=found.removed,
-        columns=found.by_column(),
+        columns=columns,
         renamed=_renamed(context, table, info, existing, rows),
         held=computed.held,
         seconds=computed.seconds,
     )
+
+
+def _differing_deliveries(frames: Frames, old: Frame, new: Frame, common: Sequence[str]) -> int:
+    """Return how many deliveries differ where all that hold now are the same: corrections that cancel each other out.
+
+    What was computed while one of them held follows from it.
+    """
+    of_old, of_new = old.collect_schema(), new.collect_schema()
+    is_correction = ~nw.col(CORRECTED_AT).is_null()
+    both = CORRECTED_AT in of_old and CORRECTED_AT in of_new
+    if not both:
+        one = next((side for side in (old, new) if CORRECTED_AT in side.collect_schema()), None)
+        return frames.count(one.filter(is_correction)) if one is not None else 0
+    names = [FILE, ROW, CORRECTED_AT, *(name for name in common if of_old[name] == of_new[name])]
+    found = compare_rows(frames, old.select(*names), new.select(*names), [FILE, ROW], tolerance=TOLERANCE)
+    return found.added + found.removed + found.changed
 
 
 def _alike(old: Frame, new: Frame, name: str) -> tuple[Frame, Frame]:

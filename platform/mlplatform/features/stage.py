@@ -21,7 +21,7 @@ from mlplatform.ops.kept import KeptParts, nothing
 from mlplatform.ops.result import StageResult
 from mlplatform.ops.stage import Stage
 from mlplatform.refine import freshness
-from mlplatform.refine.as_of_view import view_at
+from mlplatform.refine.as_of_view import late_note, view_at
 from mlplatform.refine.freshness import ComputedDetails
 
 NAME = "features"
@@ -116,6 +116,8 @@ def _compute_new(
         # Computed once: what is counted and checked is what is written.
         with context.ws.frames.staged(compute(table, view, since)) as rows:
             result.inputs.update(view.inputs)
+            for text in late_note(name, view):
+                result.details.note(text)
             count, start, time = context.ws.frames.count(rows), since or _ALWAYS, table.timeseries_column
             whole = whole_rows(context, table, rows, change, since)
             if fresh.since is None and start <= context.as_of:

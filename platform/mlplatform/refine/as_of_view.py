@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pyspark.sql import Column as SparkColumn
     from pyspark.sql import DataFrame, SparkSession, WindowSpec
 
-    from mlplatform.naming import Namespace
+    from mlplatform.naming import Namespace, ObjectName
     from mlplatform.ops.context import StageContext
     from mlplatform.protocols.frames import Frame
     from mlplatform.protocols.tables import TableInfo
@@ -86,6 +86,7 @@ class WorkspaceAsOf:
     Attributes:
         as_of: The time.
         inputs: Table -> Delta version of everything read so far, for the run's record.
+        taken_in_late: How many times of corrections are no beginning of a stretch: they are taken in with a later one.
 
     Examples:
         >>> from datetime import UTC
@@ -136,6 +137,7 @@ class WorkspaceAsOf:
         self._with_earlier = False
         self.as_of = as_of
         self.inputs: dict[str, int] = {}
+        self.taken_in_late = 0
         self._infos: dict[str, TableInfo] = {}
 
     @property
@@ -260,6 +262,7 @@ class WorkspaceAsOf:
         before = first - _INSTANT if first > _BEGINNING else _BEGINNING
         view = self
         if len(begins) < len(moments):
+            self.taken_in_late = len(moments) - len(begins)
             if self._takes_in_alike:
                 before = max((moment for moment in begins if moment < first), default=_BEGINNING)
             view = copy.copy(self)  # pins of tables are shared
@@ -335,6 +338,15 @@ def _spread(moments: Sequence[datetime]) -> list[datetime]:
         return list(moments)
     most = MOST_STRETCHES - 1
     return [moments[(place + 1) * len(moments) // most - 1] for place in range(most)]
+
+
+def late_note(table: ObjectName, view: WorkspaceAsOf) -> Iterator[str]:
+    """Yield what a run says where corrections were taken in later than they were known."""
+    if view.taken_in_late:
+        yield (
+            f"{table.name}: what it is computed from was corrected at more than {MOST_STRETCHES - 1} times. Those of "
+            f"{view.taken_in_late} of them were taken in with a later one."
+        )
 
 
 def view_at(context: StageContext, allowed: Collection[str] | None = None) -> WorkspaceAsOf:

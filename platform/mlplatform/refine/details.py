@@ -34,6 +34,7 @@ class RefineDetails(QuarantineDetails, ComputedDetails):
         repeated: Silver table -> rows that existed in it already, known again later.
         corrections: Silver table -> rows that correct earlier ones of their keys.
         left_out: Silver table -> rows of its source that are not the table's.
+        again: Silver table -> rows of files that were refined again beside one that came late, counted nowhere else.
     """
 
     internal: ClassVar[frozenset[str]] = ComputedDetails.internal | {"refined"}
@@ -42,3 +43,4 @@ class RefineDetails(QuarantineDetails, ComputedDetails):
     repeated: Mapping[str, int] = {}
     corrections: Mapping[str, int] = {}
     left_out: Mapping[str, int] = {}
+    again: Mapping[str, int] = {}

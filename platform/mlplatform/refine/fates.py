@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
@@ -55,6 +56,18 @@ class FateCounts:
         """The number of all rows."""
         return self.good + self.quarantined + self.repeated + self.left_out
 
+    @classmethod
+    def sum(cls, counts: Iterable[FateCounts]) -> FateCounts:
+        """Return the counts of all rows of some."""
+        total = cls()
+        for item in counts:
+            total.good += item.good
+            total.corrections += item.corrections
+            total.bad |= item.bad
+            total.repeated += item.repeated
+            total.left_out += item.left_out
+        return total
+
 
 @dataclass(frozen=True)
 class Fates:
@@ -65,12 +78,14 @@ class Fates:
         bad: Rows that are quarantined, as the quarantine holds them.
         counts: How many there are of each fate.
         landed: Where they come from.
+        by_file: File -> how many there are of each fate.
     """
 
     good: Frame
     bad: Frame
     counts: FateCounts
     landed: LandedRows
+    by_file: Mapping[str, FateCounts] = field(default_factory=dict)
 
 
 @contextmanager
@@ -95,30 +110,33 @@ def fates(landed: LandedRows, *, beside: Sequence[str] | None) -> Iterator[Fates
     frames, keeps_corrections = landed.ws.frames, landed.silver.corrections is not None
     with ExitStack() as stack:
         rows = stack.enter_context(landed.judged())
-        counts, span = _count(landed, rows)
+        by_file, span = _count(landed, rows)
         good, failed = rows.filter(_passes()), rows.filter(nw.col(OURS) & (nw.col(REASONS) != ""))
         bad = as_quarantined(failed, nw.col(REASONS))
         repeats = _Repeats(landed, good, span, beside)
-        if counts.good and repeats.exist():
+        if any(counts.good for counts in by_file.values()) and repeats.exist():
             again = stack.enter_context(frames.staged(repeats.rows()))
             existing = _count_again(landed, again)
-            others = {file: number for (file, same), number in existing.items() if not same}
-            counts.repeated = sum(existing.values()) - sum(others.values())
+            for (file, same), number in existing.items():
+                counts = by_file[file]
+                if same or not keeps_corrections:
+                    counts.good -= number
+                if same:
+                    counts.repeated = number
+                elif keeps_corrections:
+                    counts.corrections = number
+                else:
+                    counts.bad[file, DUPLICATE] = counts.bad.get((file, DUPLICATE), 0) + number
             if keeps_corrections:
-                counts.good -= counts.repeated
-                counts.corrections = sum(others.values())
                 good = _with_corrections(good, again, landed.silver.known_at)
             else:
-                counts.good -= sum(existing.values())
                 good = good.join(again.select(FILE, ROW), on=[FILE, ROW], how="anti")
-                for file, number in others.items():
-                    counts.bad[file, DUPLICATE] = counts.bad.get((file, DUPLICATE), 0) + number
-                if others:
+                if any(not same for _, same in existing):
                     twice = stack.enter_context(as_duplicates(landed, again.filter(~nw.col(_SAME))))
                     bad = nw.concat([bad, twice], how="vertical")
         elif keeps_corrections:
             good = good.with_columns(_time_of_correction(nw.lit(value=False), landed.silver.known_at))
-        yield Fates(good.drop(OURS, REASONS, LANDED_TEXT), bad, counts, landed)
+        yield Fates(good.drop(OURS, REASONS, LANDED_TEXT), bad, FateCounts.sum(by_file.values()), landed, by_file)
 
 
 def going_on(landed: LandedRows, rows: Frame) -> Frame:
@@ -244,8 +262,8 @@ def _passes() -> nw.Expr:
     return nw.col(OURS) & (nw.col(REASONS) == "")
 
 
-def _count(landed: LandedRows, rows: Frame) -> tuple[FateCounts, list[Filter]]:
-    """Count rows by what they fail, and return the range in which the keys of those that pass lie."""
+def _count(landed: LandedRows, rows: Frame) -> tuple[dict[str, FateCounts], list[Filter]]:
+    """Count rows of each file by what they fail, and return the range in which the keys of those that pass lie."""
     keys = _ranged_keys(landed)
     grouped = rows.group_by(FILE, OURS, REASONS).agg(
         nw.len().alias(_ROWS),
@@ -253,9 +271,10 @@ def _count(landed: LandedRows, rows: Frame) -> tuple[FateCounts, list[Filter]]:
         *(nw.col(key).max().alias(_MOST.format(place)) for place, key in enumerate(keys)),
     )
     what = f"counts of rows of {landed.bronze} by file and reason"
-    counts = FateCounts()
+    by_file: dict[str, FateCounts] = defaultdict(FateCounts)
     groups = landed.ws.frames.collect(grouped, at_most=MOST_FILES, what=what)
     for group in groups.select([FILE, OURS, REASONS, _ROWS]).to_pylist():
+        counts = by_file[group[FILE]]
         if not group[OURS]:
             counts.left_out += group[_ROWS]
         elif group[REASONS]:
@@ -271,7 +290,7 @@ def _count(landed: LandedRows, rows: Frame) -> tuple[FateCounts, list[Filter]]:
         except (OverflowError, ValueError):
             continue  # a time that Python does not know, as of the year 0; the range only lets files be left out
         span += [(key, ">=", least), (key, "<=", most)]
-    return counts, span
+    return by_file, span
 
 
 def _ranged_keys(landed: LandedRows) -> list[str]:

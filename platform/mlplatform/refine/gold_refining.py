@@ -19,7 +19,7 @@ from mlplatform.ops.declared_table import declare, sentences, to_compute, with_u
 from mlplatform.ops.result import StageResult
 from mlplatform.protocols.tables import TableInfo, Widening
 from mlplatform.refine import freshness
-from mlplatform.refine.as_of_view import Stretch, WorkspaceAsOf, computed_stretches, view_at
+from mlplatform.refine.as_of_view import Stretch, WorkspaceAsOf, computed_stretches, late_note, view_at
 from mlplatform.refine.details import RefineDetails
 from mlplatform.refine.spine import LABEL_KNOWN_AT, LABELS, SPINE, LabelSpine
 
@@ -180,6 +180,8 @@ def refine_gold(context: StageContext, gold: GoldTable, result: StageResult[Refi
         with context.ws.frames.staged(gold.rows(view, fresh.since)) as rows:
             count = context.ws.frames.count(rows)
             result.inputs.update(view.inputs)
+            for text in late_note(table, view):
+                result.details.note(text)
             if count or fresh.since is None:
                 context.progress(f"{table.name}: {count} row(s)")
                 if fresh.since is None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -164,8 +164,13 @@ class SilverRefining:
                     f"{self._target.name}: {len(files.waiting)} file(s) came late: {len(again)} that were known after "
                     "the first of them were refined again, for what corrects what to hold."
                 )
-            self._say_large(rows.counts, files)
-            self._count(rows.counts)
+            # What is refined again has come in before, and was counted then.
+            counts = FateCounts.sum(rows.by_file[name] for name in rows.by_file.keys() - set(again))
+            self._say_large(counts, files)
+            self._count(counts)
+            if again:
+                details = self._result.details
+                details.again = {**details.again, self._target.name: rows.counts.rows - counts.rows}
         details = self._result.details
         batch = self._tables.largest(self._target, BATCH) or 0 if pending else self._largest
         marker = RefinedMarker(code=self._digest, batch=batch, newest=max(batch, self._newest()))
@@ -284,8 +289,17 @@ class SilverRefining:
         if not again:
             self._tables.append(self._target, good, transactions=marks)
             return
-        whole = with_unwritten(self._context.ws, self._target, good, [FILE, ROW], self._widening)
+        whole = self._with_unwritten(good)
         self._tables.overwrite(self._target, whole, where={FILE: [*files, *again]}, transactions=marks)
+
+    def _with_unwritten(self, good: Frame) -> Frame:
+        """Return rows with what the table holds of them in columns that are left out.
+
+        Not since when they hold as corrections: where corrections are taken back, nothing is one.
+        """
+        kept = tuple(name for name in self._widening.unwritten if name != CORRECTED_AT)
+        change = replace(self._widening, unwritten=kept)
+        return with_unwritten(self._context.ws, self._target, good, [FILE, ROW], change)
 
     def _replace(self, rows: Fates, files: list[str], waiting: list[str]) -> None:
         """Put the rows of files in place of those that the table holds of them, in one commit.
@@ -296,7 +310,7 @@ class SilverRefining:
         Silver first: that it holds none of the batches on record is how the next run knows that this one was killed.
         """
         good = self._batch_of(rows.good)
-        whole = with_unwritten(self._context.ws, self._target, good, [FILE, ROW], self._widening)
+        whole = self._with_unwritten(good)
         self._tables.overwrite(self._target, whole, where={FILE: files}, transactions=self._marks(waiting))
         self._put_in_quarantine(rows.bad, files, self._marks(sorted({file for file, _ in rows.counts.bad})))
 
@@ -392,3 +406,22 @@ class SilverRefining:
         result.rows_in = (result.rows_in or 0) + counts.rows - counts.left_out
         result.rows_out = (result.rows_out or 0) + counts.good + counts.repeated
         result.rows_quarantined = (result.rows_quarantined or 0) + counts.quarantined
+
+
+def bring_up(
+    context: StageContext, silver: SilverTable, result: StageResult[RefineDetails], *, whole: bool = False
+) -> None:
+    """Bring one silver table up to a run's time.
+
+    One that keeps corrections by one run at a time: what corrects what is told by the rows of other files, and two runs
+    would not see each other's.
+
+    Args:
+        context: The run.
+        silver: The silver table's declaration.
+        result: What the stage did so far; added to.
+        whole: Refine all files again, whatever is on record.
+    """
+    target, _ = tables_of(type(silver), context.namespace)
+    with context.ws.lock(f"refine {target}") if silver.corrections else nullcontext():
+        SilverRefining(context, silver, result, whole=whole).run()

@@ -13,7 +13,7 @@ from mlplatform.ops.stage import Stage
 from mlplatform.refine.details import RefineDetails
 from mlplatform.refine.gold_refining import gold_tables, refine_gold
 from mlplatform.refine.silver import SilverTable
-from mlplatform.refine.silver_refining import NAME, SilverRefining, create_silver, tables_of
+from mlplatform.refine.silver_refining import NAME, bring_up, create_silver, tables_of
 from mlplatform.refine.spine import LabelSpine
 
 
@@ -60,11 +60,11 @@ class Refine(Stage[RefineDetails]):
         result = StageResult(details=RefineDetails(), rows_in=0, rows_out=0, rows_quarantined=0)
         for silver in self.silver:
             whole = context.namespace.silver(silver.name).name in self.rebuild
-            SilverRefining(context, silver(), result, whole=whole).run()
+            bring_up(context, silver(), result, whole=whole)
         for kept in self.kept(context):
             with kept.installed():
                 for silver in kept.silver:
-                    SilverRefining(kept.context, silver(), result).run()
+                    bring_up(kept.context, silver(), result)
         changed = [refine_gold(context, gold, result) for gold in gold_tables(self.spine)]
         if not result.rows_in and not any(changed):
             result.skipped = "nothing new in bronze, and no label became known"

@@ -20,6 +20,7 @@ from mlplatform.refine import as_of_view
 from mlplatform.refine.as_of_view import WorkspaceAsOf
 from mlplatform.refine.details import RefineDetails
 from mlplatform.refine.gold_refining import gold_tables
+from mlplatform.refine.silver_refining import SilverRefining
 from mlplatform.testing.incremental_check import check_incremental
 from mlplatform.testing.leak_check import check_features
 from mlplatform.use_case import UseCase
@@ -375,7 +376,8 @@ def test_more_corrections_than_stretches_are_taken_in_later_and_never_earlier(
     whole = exact.rows("features_latest")
     here = again(here, features=(LatestFeatures, MoreLatestFeatures))
     monkeypatch.setattr(as_of_view, "MOST_STRETCHES", 2)
-    here.run(7)
+    notes = here.run(7)["features"].details.notes
+    assert [note.partition(":")[0] for note in notes if "taken in with a later one" in note] == ["features_more_latest"]
     # Rows as they stand need no stretches.
     assert here.rows("features_latest") == whole
     found = {row[1]: row[3] for row in here.rows("features_more_latest") if row[0] == "A"}
@@ -455,7 +457,11 @@ def test_a_file_that_comes_late_changes_nothing_but_what_it_is_about(here: Here)
     # The older one does not override the newer one; and what was repeated then, corrects it now.
     assert here.seen(6) == {"A": ("x", 4.0), "B": ("x", 10.0), "E": ("z", 7.0)}
     assert here.seen(4) == {"A": ("x", 3.0), "B": ("x", 11.0)}
-    assert any("came late: 1 that were known after" in note for note in runs["refine"].details.notes)
+    details = runs["refine"].details
+    assert any("came late: 1 that were known after" in note for note in details.notes)
+    # What came in is the late file.
+    assert (runs["refine"].result.rows_in, details.again) == (2, {"silver_readings": 3})
+    assert (details.corrections, details.repeated) == ({"silver_readings": 2}, {})
     assert dict(here.rows("silver_readings", "id", "_batch"))["E"] == batches["E"]
     at_once = again(here)
     at_once.run(6)
@@ -544,6 +550,16 @@ def test_a_table_that_gains_corrections_takes_its_duplicates_in_and_gives_them_b
     assert here.seen(5)["A"] == ("x", 1.0)
 
 
+def test_taken_back_nothing_is_a_correction(here: Here) -> None:
+    here.land(2, "A,2020-01-01,x,2")
+    here.run(3)
+    # What was a correction is the first that passes.
+    more = Expectation("value_is_large", "value > 1")
+    here.silver = type("Taken", (FirstReadings,), {"expectations": (*FirstReadings.expectations, more)})
+    here.run(3)
+    assert here.rows("silver_readings", "id", "value", "_corrected_at") == [("A", "2.0", "None"), ("B", "10.0", "None")]
+
+
 def test_the_plan_says_what_corrections_bring_in(here: Here) -> None:
     here.silver = FirstReadings
     here.land(2, "A,2020-01-01,x,2", "C,2020-01-02,x,3")
@@ -558,6 +574,41 @@ def test_the_plan_says_what_corrections_bring_in(here: Here) -> None:
     (latest,) = [item for item in plan.changes if item.name == "features_latest"]
     assert latest.measured is not None
     assert (latest.measured.added, latest.measured.removed) == (1, 0)
+
+
+def test_the_plan_says_that_corrections_come_in_which_cancel_each_other_out(here: Here) -> None:
+    here.silver = FirstReadings
+    here.land(2, "A,2020-01-01,x,2")
+    here.land(3, "A,2020-01-01,x,1")
+    here.run(4)
+    here.silver = Readings
+    plan = Pipeline(here.ws, here.use_case(), day(4)).plan()
+    (change,) = [item for item in plan.changes if item.name == "silver_readings"]
+    assert change.kind is Kind.RECOMPUTE
+    assert change.measured is not None
+    assert {name: item.rows for name, item in change.measured.columns.items()} == {"_corrected_at": 2}
+
+
+def test_two_runs_do_not_refine_a_table_with_corrections_at_once(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    held: list[str] = []
+    waiting: list[str] = []
+    real = type(here.ws).lock
+
+    @contextlib.contextmanager
+    def lock(ws: LocalWorkspace, name: str) -> Iterator[None]:
+        with real(ws, name):
+            held.append(name)
+            yield
+            held.remove(name)
+
+    def look(self: SilverRefining) -> None:
+        waiting.extend(name for name in held if name.startswith("refine "))
+
+    monkeypatch.setattr(type(here.ws), "lock", lock)
+    monkeypatch.setattr(SilverRefining, "run", look)
+    here.silver = FirstReadings
+    here.run(2, "ingest", "refine")
+    assert waiting == [f"refine {here.catalog}.{NAME}.silver_outcomes"]
 
 
 LINES = st.tuples(st.sampled_from(["A", "B"]), st.sampled_from(["x", "y"]), st.sampled_from(["1", "2", "none"]))
