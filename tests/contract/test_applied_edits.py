@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,6 +23,7 @@ from tests.support.edited_use_case import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     import pandas as pd
@@ -54,6 +57,24 @@ def champion(ws: Workspace, data: Path, tmp_path_factory: pytest.TempPathFactory
     done = Pipeline(ws, open_edited(ws, use_cases), parse_as_of(AS_OF)).gate(override="for the test")
     assert done.details.outcome == "promoted"
     return ws
+
+
+@pytest.fixture(scope="module", autouse=True)
+def edits_reach_the_workers() -> Iterator[None]:
+    """A use case is installed where Spark's workers run; one that a test has just written goes to them by value."""
+    from pyspark import cloudpickle
+
+    names = [f"use_cases.edited{module}" for module in ("", ".features", ".model", ".prices", ".tables")]
+    modules = [ModuleType(name) for name in names]
+    with pytest.MonkeyPatch.context() as patch:
+        for module in modules:
+            patch.setitem(sys.modules, module.__name__, module)
+            cloudpickle.register_pickle_by_value(module)
+    yield
+    with pytest.MonkeyPatch.context() as patch:
+        for module in modules:
+            patch.setitem(sys.modules, module.__name__, module)
+            cloudpickle.unregister_pickle_by_value(module)
 
 
 def asked(ws: Workspace) -> pd.DataFrame:

@@ -63,12 +63,14 @@ def in_place(modules: Mapping[str, ModuleType]) -> Iterator[None]:
     top = min(modules, key=len)
     before = _imported(top)
     _replace(top, before, modules)
-    for module in modules.values():
+    by_value = cloudpickle.list_registry_pickle_by_value()  # type: ignore[no-untyped-call]
+    ours = [module for module in modules.values() if module.__name__ not in by_value]
+    for module in ours:
         cloudpickle.register_pickle_by_value(module)  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
-        for module in modules.values():
+        for module in ours:
             cloudpickle.unregister_pickle_by_value(module)  # type: ignore[no-untyped-call]
         _replace(top, _imported(top), before)
 
