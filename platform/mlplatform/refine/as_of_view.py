@@ -164,9 +164,7 @@ class WorkspaceAsOf:
                 hint=f"Add it to 'inputs'. {did_you_mean(bare, self._allowed)}",
             )
         viewed = self._viewed(bare, table)
-        frame = self._known(viewed)
-        if CORRECTED_AT in viewed.columns and not self._with_earlier:
-            frame = _newest(frame, viewed.keys)
+        frame = self._known(viewed, newest=not self._with_earlier)
         return frame.drop(*(column for column in (BATCH,) if column in viewed.columns))
 
     def deliveries(self, table: type[SilverTable]) -> DataFrame:
@@ -177,7 +175,7 @@ class WorkspaceAsOf:
         Args:
             table: The table's class, one that may be read.
         """
-        return self._known(self._viewed(f"silver_{table.name}", table))
+        return self._known(self._viewed(f"silver_{table.name}", table), newest=False)
 
     def with_earlier_deliveries(self) -> WorkspaceAsOf:
         """Return the view with all deliveries of each record that were known: also of what a correction took away."""
@@ -210,24 +208,41 @@ class WorkspaceAsOf:
             )
         return replace(viewed, keys=table.primary_keys)
 
-    def _known(self, viewed: ViewedTable) -> DataFrame:
-        """Return the rows of a table that were known; of a record all deliveries, each with the time of the first."""
+    def _known(self, viewed: ViewedTable, *, newest: bool) -> DataFrame:
+        """Return the rows of a table that were known.
+
+        Args:
+            viewed: The table.
+            newest: Of a record that was corrected only the newest delivery, and not all of them.
+        """
         from pyspark.sql import functions as F  # noqa: N812
 
         frame, known_at = viewed.rows, viewed.known_at
         if AVAILABLE_AT in viewed.columns and self._landed_by is not None:
             frame = frame.where(F.col(AVAILABLE_AT) <= F.lit(self._landed_by))
         if CORRECTED_AT in viewed.columns:
-            corrected_at = F.col(CORRECTED_AT)
-            frame = frame.where(corrected_at.isNull() | (corrected_at <= F.lit(self._corrected_by or self.as_of)))
-            if known_at in viewed.columns and known_at not in viewed.keys:
-                # A record is about the time that its first delivery said: with that, it is in the spine.
-                first = F.first(known_at).over(_in_order(viewed.keys))
-                frame = frame.withColumn(str(known_at), first)
-            frame = frame.withColumn(CORRECTED_AT, self._taken_in(corrected_at))
+            frame = self._with_corrections(frame, viewed, newest=newest)
         if known_at in viewed.columns:
             frame = frame.where(F.col(str(known_at)) <= F.lit(self.as_of))
         return frame
+
+    def _with_corrections(self, frame: DataFrame, viewed: ViewedTable, *, newest: bool) -> DataFrame:
+        """Return deliveries with the time of the first of their record, and since when they are taken in."""
+        from pyspark.sql import functions as F  # noqa: N812
+
+        corrected_at, known_at, keys = F.col(CORRECTED_AT), viewed.known_at, list(viewed.keys)
+        frame = frame.where(corrected_at.isNull() | (corrected_at <= F.lit(self._corrected_by or self.as_of)))
+        # Only what was corrected is put in order; of the rest, nearly all, the engine leaves out files by time.
+        corrected = frame.where(corrected_at.isNotNull()).select(*(F.col(quote(key)) for key in keys))
+        alone = frame.join(corrected, on=keys, how="left_anti")
+        several = frame.join(corrected, on=keys, how="left_semi")
+        if known_at in viewed.columns and known_at not in keys:
+            # A record is about the time that its first delivery said: with that, it is in the spine.
+            several = several.withColumn(str(known_at), F.first(str(known_at)).over(_in_order(keys)))
+        several = several.withColumn(CORRECTED_AT, self._taken_in(corrected_at))
+        if newest:
+            several = _newest(several, keys)
+        return alone.unionByName(several).select(*(F.col(quote(name)) for name in viewed.columns))
 
     def _taken_in(self, corrected_at: SparkColumn) -> SparkColumn:
         """Return when a correction is taken in: of more than there are stretches, at the next that begins one.

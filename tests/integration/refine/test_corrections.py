@@ -589,6 +589,15 @@ def test_the_plan_says_that_corrections_come_in_which_cancel_each_other_out(here
     assert {name: item.rows for name, item in change.measured.columns.items()} == {"_corrected_at": 2}
 
 
+def test_what_was_not_corrected_is_read_by_time(here: Here, capsys: pytest.CaptureFixture[str]) -> None:
+    here.land(2, "A,2020-01-01,x,2")
+    here.run(3)
+    view = WorkspaceAsOf(here.ws, here.use_case().namespace, day(3))
+    view.read("silver_readings").where("taken_at > '2020-01-02'").explain(mode="formatted")
+    # Files are left out by the latest time that they hold.
+    assert "taken_at_max" in capsys.readouterr().out
+
+
 def test_two_runs_do_not_refine_a_table_with_corrections_at_once(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     held: list[str] = []
     waiting: list[str] = []

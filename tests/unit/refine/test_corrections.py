@@ -165,3 +165,20 @@ def test_of_many_corrections_some_begin_a_stretch_the_last_among_them() -> None:
     assert chosen[-1] == moments[-1]
     assert chosen == sorted(set(chosen))
     assert as_of_view._spread(moments[:5]) == moments[:5]
+
+
+def test_a_range_that_is_filled_anew_has_stretches_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    moments = [DAY + timedelta(days=number) for number in range(100)]
+
+    def corrections(view: Any, tables: Any, within: Any = None) -> list[datetime]:
+        return [moment for moment in moments if within is None or within[0] <= moment <= within[1]]
+
+    monkeypatch.setattr(as_of_view.WorkspaceAsOf, "_corrections", corrections)
+    monkeypatch.setattr(as_of_view.WorkspaceAsOf, "_keeps_corrections", lambda view, bare: True)
+    ws: Any = None
+    found = {}
+    for alike in (False, True):
+        view = as_of_view.WorkspaceAsOf(ws, Namespace("dev", "x"), moments[-1], landed_only=False, takes_in_alike=alike)
+        found[alike] = len(view.stretches(["silver_readings"], moments[-10] + timedelta(hours=1)))
+    # Each of the nine begins one; a check takes those that it would take whatever the range.
+    assert found == {False: 10, True: 3}
