@@ -92,7 +92,9 @@ class Features(Stage[FeaturesDetails]):
             with kept.installed():
                 for table in kept.features:
                     _compute_new(kept.context, table(), result)
-        result.details.declared = self.archive(context)
+        declared = self.archive(context)
+        if declared:
+            result.details.declared = declared
         if not result.rows_out:
             result.skipped = (
                 "nothing new since the last computation" if self.tables else "the use case has no feature table"
