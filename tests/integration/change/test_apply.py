@@ -224,7 +224,15 @@ def test_what_cannot_be_computed_is_not_applied(ws: LocalWorkspace, tmp_path: Pa
     assert not CHANGES.read(ws, NAMES)
 
 
-@pytest.mark.parametrize("place", ["before the decision", "after it", "after silver", "after a feature table"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        pytest.param("before the decision", marks=pytest.mark.slow),
+        "after it",
+        pytest.param("after silver", marks=pytest.mark.slow),
+        "after a feature table",
+    ],
+)
 def test_killed_at_each_step_and_run_again_all_is_as_if_it_had_not_been(
     place: str, ws: LocalWorkspace, base: Path, tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
