@@ -412,7 +412,10 @@ def test_a_champion_whose_feature_took_a_wider_type_says_what_it_said(tmp_path, 
         run(ws, tiny, TRAINED, "ingest", "refine", "features", "train", "gate", feature=Narrow)
         assert ws.registry.aliases("dev.tiny.model")["champion"] == 1
         told = scores(ws)
-        run(ws, tiny, TRAINED, "features")
+        with pytest.raises(BreakingChangeError, match="type int → bigint, which Delta can widen"):
+            run(ws, tiny, TRAINED, "features")
+        wider = Pipeline(ws, use_case(ws, tiny, features=(RegionHistory,)), parse_as_of(TRAINED))
+        wider.apply(in_place=True, reason="there will be more of them")
         assert ws.tables.describe("dev.tiny.features_region").schema.field("region_cancellations").type == pa.int64()
         assert scores(ws) == told
         scored = run(ws, tiny, NOW, "ingest", "refine", "features", "score")["score"]
