@@ -274,13 +274,13 @@ def check_sources(context: StageContext, declared: Declarations, kept: Sequence[
                     f"{item.context.namespace.silver(silver.name)} is computed on for a model in use, from columns "
                     f"of the source {silver.source.name} that are not declared any more: {', '.join(sorted(gone))}.",
                     hint="Leave them in the source until a model that does without is promoted; or accept that models "
-                    f'in use are given nulls: mlplatform apply {context.name} --in-place --reason "..."',
+                    f'in use are given nulls: mlplatform apply {context.name} --in-place --reason "why"',
                 )
 
 
 def _apply(context: StageContext) -> str:
     """Return the command that applies an edit at the time of a run."""
-    return f'mlplatform apply {context.name} --as-of {context.as_of:%Y-%m-%dT%H:%M:%SZ} --reason "..."'
+    return f'mlplatform apply {context.name} --as-of {context.as_of:%Y-%m-%dT%H:%M:%SZ} --reason "why"'
 
 
 def _impossible(plan: ChangePlan) -> Iterator[tuple[PlannedChange, Difference]]:

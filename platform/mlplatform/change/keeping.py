@@ -165,7 +165,7 @@ class Keeper:
                     f"{name}, which {', '.join(map(str, needed[name]))} reads, is not declared any more, and the code "
                     "that computed it is not on record. The stage features puts it there, of a use case in a package.",
                     hint="Take the edit back and run once, then edit again; or accept that such models are given what "
-                    f'the code of now computes, if any: mlplatform apply {context.name} --in-place --reason "..."',
+                    f'the code of now computes, if any: mlplatform apply {context.name} --in-place --reason "why"',
                 )
             by_code[places[-1]].append(name)
         for place, names in sorted(by_code.items()):
@@ -232,7 +232,7 @@ def _check(record: CodeRecord, code: LoadedCode, context: StageContext, needed: 
             f"The code on record of {', '.join(others)}, which a model in use reads, computes something else by now: "
             f"what it takes from outside of the package {record.package} has changed.",
             hint="Put that back, or accept that such models are given what the code of now computes: "
-            f'mlplatform apply {context.name} --in-place --reason "..."',
+            f'mlplatform apply {context.name} --in-place --reason "why"',
         )
 
 

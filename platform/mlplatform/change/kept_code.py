@@ -100,7 +100,7 @@ def load(record: CodeRecord, use_case: str) -> LoadedCode:
             f"The code of {record.package} on record, which computes what a model in use reads, cannot be imported: "
             f"{type(cause).__name__}: {cause}",
             hint="Install what it needs, or accept that such models are given what the code of now computes: "
-            f'mlplatform apply {use_case} --in-place --reason "..."',
+            f'mlplatform apply {use_case} --in-place --reason "why"',
         ) from cause
 
 

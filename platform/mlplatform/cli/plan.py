@@ -52,5 +52,5 @@ def plan(use_case: str, as_of: str | None, markdown: Path | None, options: Optio
         raise BreakingChangeError(
             f"{use_case}: something breaking waits in {', '.join(breaking)}; nothing was changed.",
             hint=f"Take the edit back, or do it, on record: mlplatform apply {use_case} --as-of "
-            f'{moment:%Y-%m-%dT%H:%M:%SZ} --reason "..."',
+            f'{moment:%Y-%m-%dT%H:%M:%SZ} --reason "why"',
         )

@@ -120,7 +120,7 @@ def decide(ws: Workspace, namespace: Namespace, *, to: int | None, reason: str, 
         raise UsageError(
             f"Version {target} of {model} was champion, and the registry answers that it is gone.",
             hint=f"Versions that were champion and exist: {existing}. Another one becomes champion by: mlplatform "
-            f'promote {namespace.use_case} --version VERSION --force --reason "..."',
+            f'promote {namespace.use_case} --version VERSION --force --reason "why"',
         )
     applied = sum(event.event == "applied" for event in events)
     return Decision(
@@ -158,7 +158,7 @@ def _before(ws: Workspace, champion: int | None, line: list[int], namespace: Nam
             f"There is nothing to roll back to: the versions of {namespace.model} that were champion before "
             f"({', '.join(map(str, dict.fromkeys(earlier)))}) are gone from the registry.",
             hint=f"Make another one champion: mlplatform promote {namespace.use_case} --version VERSION --force "
-            '--reason "...". Where there is no version, train one first: '
+            '--reason "why". Where there is no version, train one first: '
             f"mlplatform run {namespace.use_case} --stage train",
         )
     return newest

@@ -96,7 +96,7 @@ def test_code_that_is_gone_stops_the_features_alone_and_in_place_is_the_way_out(
         StageError, match="cannot be imported: ModuleNotFoundError: No module named 'a_library'"
     ) as caught:
         run_edited(ws, use_cases, LATER, ["ingest", "refine", "features"])
-    assert f'mlplatform apply {NAME} --in-place --reason "..."' in caught.value.hint
+    assert f'mlplatform apply {NAME} --in-place --reason "why"' in caught.value.hint
     pipeline(ws, use_cases).maintain(dry_run=True)
     applied = pipeline(ws, use_cases).apply(in_place=True, reason="the library is gone")
     assert dict(applied.after.versions) == {}

@@ -19,7 +19,7 @@ def plan(
     changes = [
         PlannedChange(
             f"features_{number}",
-            [Difference("~", "code changed", kind, text)],
+            differences=[Difference("~", "code changed", kind, text)],
             readings=[
                 Reading(f"v{version} @champion", version, ("risk",), None, breaks=True)
                 for version in (breaks if kind is Kind.BREAKING else ())
