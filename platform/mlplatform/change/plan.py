@@ -169,8 +169,9 @@ class ChangePlan:
 
     @property
     def is_breaking(self) -> bool:
-        """Whether something breaking waits."""
-        return self.kind is Kind.BREAKING
+        """Whether something breaking waits: also where values change, and it is not known what a model in use reads."""
+        moves = self.kind is not None and self.kind.gravity >= Kind.RECOMPUTE.gravity
+        return self.kind is Kind.BREAKING or (moves and bool(self.unknown))
 
     def change(self, name: str) -> PlannedChange | None:
         """Return what becomes of a table; None where nothing does."""

@@ -48,7 +48,7 @@ def plan(use_case: str, as_of: str | None, markdown: Path | None, options: Optio
         for line in found.lines():
             click.echo(line)
     if found.is_breaking:
-        breaking = [change.name for change in found.changes if change.kind == "breaking"]
+        breaking = [change.name for change in found.changes if change.kind == found.kind]
         raise BreakingChangeError(
             f"{use_case}: something breaking waits in {', '.join(breaking)}; nothing was changed.",
             hint=f"Take the edit back, or do it, on record: mlplatform apply {use_case} --as-of "

@@ -34,7 +34,7 @@ def heading(plan: ChangePlan) -> str:
     if plan.is_breaking:
         broken = sorted({reading.number for change in plan.changes for reading in change.broken})
         whom = f" for {', '.join(f'v{number}' for number in broken)}" if broken else ""
-        names = ", ".join(f"`{change.name}`" for change in plan.changes if change.kind == "breaking")
+        names = ", ".join(f"`{change.name}`" for change in plan.changes if change.kind == plan.kind)
         return (
             f"### {plan.use_case}: ⛔ BREAKING{whom}\n\n"
             f"**Something breaking waits in {names}.** Merging does not decide about it: runs refuse it until "

@@ -104,7 +104,8 @@ class MaintainTables(PlannedStage[MaintenanceDetails]):
         details = MaintenanceDetails()
         result = StageResult(details)
         kept = _kept_versions(context, details) if self.clean else {}
-        unused = list(_unused(context, kept)) if self.clean else []
+        # Where it is not known what a model in use was trained on, nothing is known to be unused.
+        unused = list(_unused(context, kept)) if self.clean and not details.notes else []
         actions = tuple(
             action
             for table in tables_of(context)

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from mlplatform.as_of import parse_as_of
 from mlplatform.change import kept_code
 from mlplatform.cli.main import cli
-from mlplatform.errors import BreakingChangeError, StageError, UsageError
+from mlplatform.errors import BreakingChangeError, FeatureStoreError, StageError, UsageError
 from mlplatform.ops import maintenance
 from mlplatform.ops.records import CHANGES, CODE
 from mlplatform.ops.stage_runs import utc_now
@@ -50,11 +50,6 @@ def rows_of(ws: LocalWorkspace, table: str) -> pd.DataFrame:
     name = NAMES.exactly(table)
     keys = list(ws.tables.describe(name).primary_keys)
     return ws.tables.to_arrow(name, at_most=10**6).to_pandas().sort_values(keys, ignore_index=True)
-
-
-def call(ws: LocalWorkspace, use_cases: Path, *arguments: str) -> Any:
-    """Call the command line on the workspace, which is closed before."""
-    return CliRunner().invoke(cli, [*arguments, "--home", str(ws.root), "--use-cases", str(use_cases)])
 
 
 def test_two_generations_are_kept_at_once_and_each_follows_new_data(
@@ -119,6 +114,10 @@ def test_a_model_in_use_is_not_given_an_edited_function_by_whatever_stage(
     assert isinstance(refused.exception, BreakingChangeError)
 
 
+def unknown_lineage(*_: Any) -> Any:
+    raise FeatureStoreError("The model's files are gone.")
+
+
 def test_a_table_that_no_model_reads_any_more_is_dropped_after_a_time(
     ws: LocalWorkspace, tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,6 +134,10 @@ def test_a_table_that_no_model_reads_any_more_is_dropped_after_a_time(
     monkeypatch.undo()
     assert "dropped" not in pipeline(ws, use_cases).maintain(dry_run=True).details.to_json()
     monkeypatch.setattr(maintenance, "utc_now", lambda: much_later)
+    # Where it is not known what a model in use was trained on, nothing goes.
+    with pytest.MonkeyPatch.context() as unreadable:
+        unreadable.setattr(type(ws.fe), "lineage", unknown_lineage)
+        assert "dropped" not in pipeline(ws, use_cases).maintain(dry_run=True).details.to_json()
     done = pipeline(ws, use_cases).maintain()
     assert done.details.dropped == ["edited.features_region"]
     assert not ws.tables.exists(NAMES.exactly("features_region"))

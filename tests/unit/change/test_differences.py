@@ -185,3 +185,11 @@ def test_the_sample_of_history_is_the_last_window_and_earlier_ones_apart() -> No
     assert all(one[1] < other[0] for one, other in pairwise(found))
     # Of a history that is hardly longer than a few windows, all is looked at.
     assert stretches(end - timedelta(days=20), end, Duration.parse("7 days")) == []
+
+
+@pytest.mark.parametrize(("kind", "breaks"), [(Kind.RECOMPUTE, True), (Kind.ADDITIVE, False)])
+def test_other_values_break_where_it_is_not_known_what_a_model_reads(kind: Kind, breaks: bool) -> None:
+    change = PlannedChange("features_lender", differences=[Difference("~", "code changed", kind, "")])
+    at = datetime(2020, 1, 1, tzinfo=UTC)
+    assert not ChangePlan("risk", at, [change]).is_breaking
+    assert ChangePlan("risk", at, [change], unknown=["What version 8 reads is not known"]).is_breaking is breaks
