@@ -5,6 +5,23 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+_LONGEST_NAME, _LONGEST_NUMBER = 1000, 256
+
+
+def shortened(value: object, most: int = 80) -> str:
+    """Return a value as it is quoted in a message; of a long one the beginning, and how long it is.
+
+    Examples:
+        >>> shortened("soon"), shortened("a" * 5_000_000, most=5)
+        ("'soon'", "'aaaaa'... (5,000,000 characters)")
+    """
+    if isinstance(value, str) and len(value) > most:
+        return f"{value[:most]!r}... ({len(value):,} characters)"
+    if isinstance(value, int) and value.bit_length() > _LONGEST_NUMBER:
+        return f"a number of {value.bit_length():,} bits"  # Python writes none so long
+    text = repr(value)
+    return text if len(text) <= most + 2 else f"{text[:most]}..."
+
 
 def nearest(wrong: str, names: Iterable[str], *, most: int = 3) -> list[str]:
     """Return the names closest to a wrong one, best first.
@@ -13,6 +30,8 @@ def nearest(wrong: str, names: Iterable[str], *, most: int = 3) -> list[str]:
         >>> nearest("horizn", ["horizon", "owner"])
         ['horizon']
     """
+    if len(wrong) > _LONGEST_NAME:
+        return []  # nobody's slip: comparing it letter by letter would only take long
     return difflib.get_close_matches(wrong, sorted(set(names)), n=most, cutoff=0.5)
 
 

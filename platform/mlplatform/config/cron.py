@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from mlplatform.errors import UsageError
+from mlplatform.errors import UsageError, shortened
 
 EXAMPLE = "0 30 5 * * ?"
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
@@ -20,6 +20,7 @@ _FIELDS: tuple[tuple[str, int, int, tuple[str, ...]], ...] = (
 )
 _LEAST = len(_FIELDS) - 1  # the year may be left out
 _DAY_OF_MONTH, _DAY_OF_WEEK = 3, 5
+_DIGITS = 4
 _LAST_DAY = re.compile(r"L|LW|L-([1-9]|[12][0-9]|30)|([1-9]|[12][0-9]|3[01])W")
 _NTH_DAY = re.compile(r"L|(?P<day>[1-7]|SUN|MON|TUE|WED|THU|FRI|SAT)(L|#[1-5])")
 
@@ -40,18 +41,18 @@ def check(expression: str) -> str:
     fields = expression.split()
     if not _LEAST <= len(fields) <= len(_FIELDS):
         raise UsageError(
-            f"{expression!r} has {len(fields)} fields; a Quartz cron expression has 6 or 7.",
+            f"{shortened(expression)} has {len(fields)} fields; a Quartz cron expression has 6 or 7.",
             hint=f"second minute hour day-of-month month day-of-week [year], as in '{EXAMPLE}'.",
         )
     if (fields[_DAY_OF_MONTH] == "?") == (fields[_DAY_OF_WEEK] == "?"):
         raise UsageError(
-            f"{expression!r}: exactly one of day of month and day of week must be '?'.",
+            f"{shortened(expression)}: exactly one of day of month and day of week must be '?'.",
             hint=f"Write '?' for the one that does not matter, as in '{EXAMPLE}'.",
         )
     for number, field in enumerate(fields):
         name = _FIELDS[number][0]
         if not all(_part(part, number) for part in field.upper().split(",")):
-            raise UsageError(f"{expression!r}: {field!r} is no {name}.", hint=f"As in '{EXAMPLE}'.")
+            raise UsageError(f"{shortened(expression)}: {shortened(field)} is no {name}.", hint=f"As in '{EXAMPLE}'.")
     return expression
 
 
@@ -64,7 +65,7 @@ def _part(part: str, number: int) -> bool:
     if number == _DAY_OF_WEEK and _NTH_DAY.fullmatch(part):
         return True
     span, slash, step = part.partition("/")
-    if slash and not (step.isdecimal() and 1 <= int(step) <= high):
+    if slash and not (_is_number(step) and 1 <= int(step) <= high):
         return False
     if span == "*":
         return True
@@ -74,4 +75,9 @@ def _part(part: str, number: int) -> bool:
 
 
 def _value(text: str, low: int, high: int, names: tuple[str, ...]) -> bool:
-    return text in names or (text.isdecimal() and low <= int(text) <= high)
+    return text in names or (_is_number(text) and low <= int(text) <= high)
+
+
+def _is_number(text: str) -> bool:
+    """Quartz reads ASCII digits only, and none of its numbers is longer than a year."""
+    return text.isascii() and text.isdecimal() and len(text) <= _DIGITS

@@ -18,18 +18,24 @@ from pydantic import (
 )
 
 from mlplatform.config import cron
-from mlplatform.errors import UsageError
+from mlplatform.errors import UsageError, shortened
 
+LONGEST_TEXT = 4000
+"""A setting is a name, a path or a few sentences; tags, which show some of them, take no more."""
+LONGEST_MINUTES = 7 * 24 * 60
 _EMAIL = re.compile(r"[^\s@]+@[^\s@]+\.[^\s@]+")
+_LONGEST_EMAIL = 254
 _POLICY = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _PACKAGE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 
 
 class Settings(BaseModel):
-    """Base of all settings: frozen, and closed to unknown keys and to numbers that are none."""
+    """Base of all settings: frozen, and closed to unknown keys, to numbers that are none and to texts without end."""
 
     # A limit of NaN would limit nothing.
-    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, str_strip_whitespace=True, str_max_length=LONGEST_TEXT, allow_inf_nan=False
+    )
 
     @field_validator("*", mode="before")
     @classmethod
@@ -57,26 +63,26 @@ def _cron(text: str) -> str:
 def _timezone(text: str) -> str:
     try:
         ZoneInfo(text)
-    except (ZoneInfoNotFoundError, ValueError):
-        raise ValueError(f"{text!r} is no time zone: write UTC, or as in Europe/Berlin") from None
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # a folder of zones, or no name of a file at all
+        raise ValueError(f"{shortened(text)} is no time zone: write UTC, or as in Europe/Berlin") from None
     return text
 
 
 def _email(text: str) -> str:
-    if not _EMAIL.fullmatch(text):
-        raise ValueError(f"{text!r} is no e-mail address")
+    if len(text) > _LONGEST_EMAIL or not _EMAIL.fullmatch(text):
+        raise ValueError(f"{shortened(text)} is no e-mail address")
     return text
 
 
 def _package(text: str) -> str:
     if not _PACKAGE.fullmatch(text):
-        raise ValueError(f"{text!r} is no package's name: leave versions out, they come from uv.lock")
+        raise ValueError(f"{shortened(text)} is no package's name: leave versions out, they come from uv.lock")
     return text
 
 
 def _policy(text: str) -> str:
     if not _POLICY.fullmatch(text):
-        raise ValueError(f"{text!r} is no id of a usage policy, as its page in the account console shows it")
+        raise ValueError(f"{shortened(text)} is no id of a usage policy, as its page in the account console shows it")
     return text
 
 
@@ -108,10 +114,14 @@ class JobSettings(Settings):
     timezone: Annotated[str, AfterValidator(_timezone)] = Field(
         default="UTC", description="Of the schedules, such as `Europe/Berlin`."
     )
-    timeout_minutes: int = Field(default=120, ge=1, description="A job that runs longer is stopped.")
-    warn_after_minutes: int = Field(default=60, ge=1, description="A job that runs longer is notified of.")
+    timeout_minutes: int = Field(
+        default=120, ge=1, le=LONGEST_MINUTES, description="A job that runs longer is stopped."
+    )
+    warn_after_minutes: int = Field(
+        default=60, ge=1, le=LONGEST_MINUTES, description="A job that runs longer is notified of."
+    )
     retries: int = Field(default=1, ge=0, le=5, description="How often a failed task is tried again.")
-    retry_after_minutes: int = Field(default=1, ge=0, description="How long after the failure.")
+    retry_after_minutes: int = Field(default=1, ge=0, le=LONGEST_MINUTES, description="How long after the failure.")
     notify: tuple[Annotated[str, AfterValidator(_email)], ...] = Field(
         default=(),
         description="E-mail addresses told of failures and of long runs, where a target does not say otherwise; in "

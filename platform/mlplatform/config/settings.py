@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -12,20 +13,26 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
-from mlplatform.as_of import Duration, interval, parse_as_of, steps
+from mlplatform.as_of import Duration, interval, parse_as_of, plausible, steps
 from mlplatform.config.environments import ENVIRONMENTS, read_config
 from mlplatform.config.jobs import CronText, JobSettings, Settings
 from mlplatform.config.renamed import under_new_names, warn_of_old_names
 from mlplatform.config.yaml_file import Place
-from mlplatform.errors import ConfigError, UsageError, did_you_mean
+from mlplatform.errors import ConfigError, UsageError, did_you_mean, shortened
 from mlplatform.naming import check_part
 
 CONFIG_FILE = "config.yml"
 FOLLOWS: Mapping[Place, Place] = {("monitoring", "performance_floor"): ("gate", "floor")}
 """Settings that take another one's value where they are not set."""
+MOST = 2_000_000_000
+"""No number of rows, draws or runs is larger: engines count a limit in 32 bits."""
+MOST_DRAWS = 100_000
+LONGEST_DAYS = 36_500
 TRAINING_ROWS = 1_000_000
 """How many labelled rows a training takes at most, unless `training.max_rows` says otherwise."""
 SECRET_REFERENCE = "secret-reference"  # noqa: S105  (the format's name in the JSON schema)
+_KEY = re.compile(r"[a-z_]+(?:\.[a-z_]+)*")
+_MOST_PROBLEMS, _SHOWN = 50, 80
 
 
 def _duration(text: object) -> object:
@@ -33,6 +40,13 @@ def _duration(text: object) -> object:
         Duration.parse(str(text))
     except (UsageError, OverflowError) as error:
         raise ValueError(_in_one_line(error)) from None
+    return text
+
+
+def _positive(text: object) -> object:
+    duration = Duration.parse(str(_duration(text)))
+    if not (duration.months or duration.seconds):
+        raise ValueError(f"{text!r} is no time at all: write a duration above zero, as in '1 day'")
     return text
 
 
@@ -57,6 +71,17 @@ def _time(value: object) -> object:
         raise ValueError(error.message) from None
 
 
+def _as_of(value: object) -> object:
+    text = _time(value)
+    if not isinstance(text, str):
+        return text
+    try:
+        plausible(parse_as_of(text), what="the time")
+    except UsageError as error:
+        raise ValueError(_in_one_line(error)) from None
+    return text
+
+
 def _catalog(name: str) -> str:
     try:
         return check_part(name, of=name)
@@ -72,11 +97,15 @@ def _bounded_training(value: object) -> object:
 # YAML turns a text that looks like a date into one.
 TimeText = Annotated[str, BeforeValidator(_time)]
 """A point in time, such as `2003-01-01`."""
+AsOfText = Annotated[str, BeforeValidator(_as_of)]
+"""A time that a pipeline can be run for: not centuries away."""
 CLASSIFICATION_METRICS = ("roc_auc", "average_precision", "brier", "log_loss", "expected_calibration_error")
 REGRESSION_METRICS = ("mae", "rmse")
 RANKING_METRICS = ("roc_auc", "average_precision")
 DurationText = Annotated[str, BeforeValidator(_duration)]
 """A duration such as `36 months` or `2 hours`; a unit alone, as `quarter`, is one of them."""
+PositiveText = Annotated[str, BeforeValidator(_positive)]
+"""A duration above zero."""
 IntervalText = Annotated[str, BeforeValidator(_interval)]
 """How often: a duration above zero."""
 
@@ -84,7 +113,7 @@ IntervalText = Annotated[str, BeforeValidator(_interval)]
 class LabelSettings(Settings):
     """When a label becomes known."""
 
-    horizon: DurationText = Field(description="Time from the prediction to the moment its label is mature.")
+    horizon: PositiveText = Field(description="Time from the prediction to the moment its label is mature.")
     event_above: float | None = Field(
         default=None,
         allow_inf_nan=False,
@@ -95,23 +124,26 @@ class LabelSettings(Settings):
 class SearchSettings(Settings):
     """The budget of the hyperparameter search."""
 
-    max_evals: int = Field(default=8, ge=1, description="Number of parameter sets tried; 1 takes the defaults only.")
+    max_evals: int = Field(
+        default=8, ge=1, le=MOST_DRAWS, description="Number of parameter sets tried; 1 takes the defaults only."
+    )
     timeout_seconds: float | None = Field(default=None, gt=0, description="Stop the search after this long.")
 
 
 class TrainingSettings(Settings):
     """How a challenger is trained."""
 
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, lt=2**32, description="Of all that is drawn: the same gives the same.")
     metric: str = Field(default="roc_auc", description="Primary metric: searched for, reported, and gated on.")
     holdout: float = Field(default=0.25, gt=0, lt=1, description="Newest share of the label frame kept for evaluation.")
     validation: float = Field(default=0.25, gt=0, lt=1, description="Newest share of the rest, used by the search.")
     since: TimeText | None = Field(default=None, description="Ignore spine rows before this time.")
-    window: DurationText | None = Field(default=None, description="Train on the newest stretch of this length only.")
-    min_rows: int = Field(default=500, ge=1, description="Fewer labelled rows than this: no training.")
+    window: PositiveText | None = Field(default=None, description="Train on the newest stretch of this length only.")
+    min_rows: int = Field(default=500, ge=1, le=MOST, description="Fewer labelled rows than this: no training.")
     max_rows: Annotated[int, BeforeValidator(_bounded_training)] = Field(
         default=TRAINING_ROWS,
         ge=100,
+        le=MOST,
         description="Of more labelled rows than this, train on a sample of so many, drawn by a hash of keys and seed.",
     )
     search: SearchSettings = SearchSettings()
@@ -164,8 +196,8 @@ class SliceSettings(Settings):
     columns: tuple[str, ...] = Field(
         min_length=1, description="Spine columns or looked-up features; numbers of many values are cut at quartiles."
     )
-    min_rows: int = Field(default=100, ge=2, description="Slices of fewer rows are not judged.")
-    min_positives: int = Field(default=20, ge=1, description="Nor those with fewer rows of either class.")
+    min_rows: int = Field(default=100, ge=2, le=MOST, description="Slices of fewer rows are not judged.")
+    min_positives: int = Field(default=20, ge=1, le=MOST, description="Nor those with fewer rows of either class.")
     max_loss: float = Field(default=0.0, ge=0, description="A loss in the primary metric up to this is accepted.")
 
 
@@ -188,12 +220,15 @@ class GateSettings(Settings):
     """Limits of the champion/challenger gate."""
 
     min_rows: int = Field(
-        default=500, ge=1, description="Rows of the frozen label frame below which nothing is decided."
+        default=500, ge=1, le=MOST, description="Rows of the frozen label frame below which nothing is decided."
     )
-    min_positives: int = Field(default=50, ge=1, description="Rows of each class below which nothing is decided.")
+    min_positives: int = Field(
+        default=50, ge=1, le=MOST, description="Rows of each class below which nothing is decided."
+    )
     max_rows: int = Field(
         default=200_000,
         ge=100,
+        le=MOST,
         description="Of more labelled rows than this, decide on a sample of so many, drawn by a hash of keys and seed.",
     )
     floor: float = Field(description="The primary metric must reach this.")
@@ -203,8 +238,8 @@ class GateSettings(Settings):
         description="0: the challenger must be surely better than the champion; above: surely not worse than by this.",
     )
     confidence: float = Field(default=0.9, gt=0.5, lt=1, description="Two-sided level of the bootstrap interval.")
-    draws: int = Field(default=500, ge=100, description="Bootstrap resamples.")
-    seed: int = 0
+    draws: int = Field(default=500, ge=100, le=MOST_DRAWS, description="Bootstrap resamples.")
+    seed: int = Field(default=0, ge=0, lt=2**32, description="Of all that is drawn: the same gives the same.")
     cluster_by: tuple[str, ...] = Field(
         default=(), description="Resample whole clusters of rows that agree in these columns, such as the entity's key."
     )
@@ -255,7 +290,9 @@ class WebhookSettings(Settings):
     timeout_seconds: float = Field(default=5.0, gt=0, le=60, description="For connecting and for each answer.")
     attempts: int = Field(default=3, ge=1, le=10, description="Tries in one run; what fails is tried in the next.")
     backoff_seconds: float = Field(default=0.5, ge=0, le=60, description="Wait before the second try; then doubled.")
-    give_up_after: int = Field(default=20, ge=1, description="Runs in which an alert is tried before it is given up.")
+    give_up_after: int = Field(
+        default=20, ge=1, le=MOST, description="Runs in which an alert is tried before it is given up."
+    )
 
 
 class AlertSettings(Settings):
@@ -299,20 +336,21 @@ class MonitoringSettings(Settings):
     min_match_rate: float | None = Field(
         default=None, ge=0, le=1, description="Share of scored rows that must be found in each feature table."
     )
-    window: DurationText | None = Field(
+    window: PositiveText | None = Field(
         default=None,
         description="Length of the windows of prediction times that are compared, as long as the runs lie apart; "
         "default: scoring.every.",
     )
-    min_rows: int = Field(default=100, ge=1, description="Windows with fewer rows are recorded, not judged.")
+    min_rows: int = Field(default=100, ge=1, le=MOST, description="Windows with fewer rows are recorded, not judged.")
     max_rows: int = Field(
         default=200_000,
         ge=1000,
+        le=MOST,
         description="So many rows are taken into memory at most. What can be added up is computed on all rows, the "
         "rest on a sample of so many, drawn by a hash of the keys; the record says so.",
     )
     unjudged_windows: int = Field(
-        default=3, ge=1, description="So many windows in a row that were not judged raise an alert."
+        default=3, ge=1, le=MOST, description="So many windows in a row that were not judged raise an alert."
     )
     performance_floor: float | None = Field(
         default=None,
@@ -321,7 +359,7 @@ class MonitoringSettings(Settings):
     max_calibration_ratio: float = Field(
         default=1.5, gt=1, description="Observed over predicted mean (or its inverse) that raises an alert."
     )
-    performance_window: DurationText = Field(
+    performance_window: PositiveText = Field(
         default="12 months", description="Length of the stretch whose newly known labels are judged together."
     )
     label_grace: DurationText = Field(
@@ -335,9 +373,12 @@ class MonitoringSettings(Settings):
         default=ALARM_KINDS, description="Kinds of violated windows that lead to a retraining."
     )
     violated_windows: int = Field(
-        default=2, ge=1, description="k: so many of the last `of_windows` judged windows, the newest among them."
+        default=2,
+        ge=1,
+        le=MOST,
+        description="k: so many of the last `of_windows` judged windows, the newest among them.",
     )
-    of_windows: int = Field(default=3, ge=1, description="n: see `violated_windows`.")
+    of_windows: int = Field(default=3, ge=1, le=1000, description="n: see `violated_windows`.")
     max_model_age: DurationText | None = Field(
         default=None, description="Retrain when the champion was trained longer ago than this."
     )
@@ -365,7 +406,7 @@ class MaintenanceSettings(Settings):
     """When small files are put together, and how long old versions of the tables are kept."""
 
     small_files: int = Field(
-        default=50, ge=2, description="A table with more small files than this has them put together."
+        default=50, ge=2, le=MOST, description="A table with more small files than this has them put together."
     )
     target_mb: int | None = Field(
         default=None,
@@ -377,12 +418,14 @@ class MaintenanceSettings(Settings):
     keep_days: int = Field(
         default=30,
         ge=1,
+        le=LONGEST_DAYS,
         description="How long a version of a table can be read after it was the newest. Versions that champion, "
         "previous_champion or challenger were trained on are kept longer.",
     )
     keep_unused_days: int = Field(
         default=90,
         ge=1,
+        le=LONGEST_DAYS,
         description="How long a table stays of which a newer version is written, and that no model in use reads.",
     )
     after_runs: bool = Field(
@@ -399,8 +442,8 @@ class MaintenanceSettings(Settings):
 class SimulationSettings(Settings):
     """What `mlplatform simulate` replays, unless its options say otherwise."""
 
-    start: TimeText = Field(description="First as_of.")
-    end: TimeText = Field(description="Last as_of, included.")
+    start: AsOfText = Field(description="First as_of.")
+    end: AsOfText = Field(description="Last as_of, included.")
     every: IntervalText = Field(
         description="Step: hour, day, week, month, quarter, year, or a duration such as `6 months`."
     )
@@ -542,21 +585,32 @@ def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 
 def _problems(error: ValidationError, written: Mapping[Place, int], env: str) -> list[str]:
     lines = []
-    for problem in error.errors():
+    for problem in error.errors()[:_MOST_PROBLEMS]:
         path = [str(part) for part in problem["loc"]]
-        where = ".".join(path)
+        where = ".".join(part if part.isprintable() and len(part) <= _SHOWN else shortened(part) for part in path)
         if problem["type"] == "extra_forbidden":
             text = f"  {where}: unknown key. {did_you_mean(path[-1], _known_keys(path[:-1]))}"
         elif problem["type"] == "missing":
             text = f"  {where}: is required and missing."
         elif problem["type"] == "string_type":
-            text = f"  {where}: a text belongs here (got {problem['input']!r:.200}): put it into quotes."
+            text = f"  {where}: a text belongs here (got {shortened(problem['input'], 200)}): put it into quotes."
         else:
-            got = f" (got {problem['input']!r:.200})" if path and "webhook" not in path else ""
+            got = f" (got {shortened(problem['input'], 200)})" if path and "webhook" not in path else ""
             text = f"  {where}: {problem['msg']}{got}.".replace("  : Value error, ", "  ")
-        line = _line_of(path, written, env)
+        line = _line_of(path or _named_in(problem["msg"], written), written, env)
         lines.append(f"{text} (line {line})" if line else text)
+    if error.error_count() > _MOST_PROBLEMS:
+        lines.append(f"  and {error.error_count() - _MOST_PROBLEMS:,} more.")
     return lines
+
+
+def _named_in(message: str, written: Mapping[Place, int]) -> list[str]:
+    """Return the first setting that a message names: what settings must be together is said of all of them at once."""
+    for word in _KEY.findall(message):
+        path = word.split(".")
+        if tuple(path[:1]) in written:
+            return path
+    return []
 
 
 def _line_of(path: list[str], lines: Mapping[Place, int], env: str) -> int | None:

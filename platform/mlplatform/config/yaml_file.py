@@ -6,6 +6,7 @@ writes a few lines of nested aliases out into more than fits into memory.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ from mlplatform.errors import ConfigError
 Place = tuple[str, ...]
 DEEPEST = 50
 """Mappings and lists in one another; settings have five."""
+LARGEST = 1_000_000
+"""Bytes of a file; what people write has thousands. Reading megabytes takes a minute, and says nothing."""
 MOST_VALUES = 100_000
 """Values of a file whose aliases are written out."""
 _MERGE = "tag:yaml.org,2002:merge"
@@ -43,19 +46,21 @@ class YamlFile:
     lines: dict[Place, int]
 
 
-def read_yaml(path: Path, *, what: str = "settings", expected: str) -> YamlFile:
+def read_yaml(path: Path, *, what: str = "settings", expected: str, largest: int = LARGEST) -> YamlFile:
     """Read a file that holds one mapping.
 
     Args:
         path: The file.
         what: What it should hold, for the error of a file that does not.
         expected: What is in that: "at least owner, label and gate".
+        largest: How many bytes it may have.
 
     Raises:
-        ConfigError: If it is not UTF-8, not YAML or not a mapping, or says something twice; with file and line.
+        ConfigError: If it is too large, not UTF-8, not YAML or not a mapping, or says something twice; with file and
+            line.
         FileNotFoundError: If it does not exist.
     """
-    text = _text(path)
+    text = _text(path, largest)
     node = _compose(path, text)
     if not isinstance(node, yaml.MappingNode):
         content = "is empty" if node is None else f"is a {_kind(node)}"
@@ -76,15 +81,24 @@ def read_yaml(path: Path, *, what: str = "settings", expected: str) -> YamlFile:
     return YamlFile(path, content, dict(_lines(node, ())))
 
 
-def _text(path: Path) -> str:
+def _text(path: Path, largest: int) -> str:
     try:
-        raw = path.read_bytes()
+        with path.open("rb") as file:
+            raw = file.read(largest + 1)
+            size = os.fstat(file.fileno()).st_size
     except FileNotFoundError:
         raise
     except OSError as error:
         raise ConfigError(
             f"{path} cannot be read: {error.strerror}.", hint="Is it a file, and yours to read?"
         ) from None
+    if len(raw) > largest:
+        longest = max(raw.split(b"\n"), key=len)
+        line = raw.count(b"\n", 0, raw.index(longest)) + 1
+        raise ConfigError(
+            f"{path} has {size:,} bytes; at most {largest:,} are read. The longest line among these is line {line}.",
+            hint="Settings are a few pages. Keep data in files of their own, and name them here.",
+        )
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
