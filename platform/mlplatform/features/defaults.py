@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, TypeVar, cast
 
 import pyarrow as pa
@@ -34,7 +35,7 @@ def default_scalar(text: str, kind: pa.DataType, *, of: str) -> pa.Scalar[Any]:
         of: The feature's output name, for messages.
 
     Raises:
-        FeatureStoreError: If features of this type take no default, or the text is none of its values.
+        FeatureStoreError: If features of this type take no default, or the text is none of its values, or not finite.
 
     Examples:
         >>> default_scalar("-1", pa.int64(), of="loans_12m").as_py()
@@ -52,11 +53,17 @@ def default_scalar(text: str, kind: pa.DataType, *, of: str) -> pa.Scalar[Any]:
             return pa.scalar(text, kind)
         if pa.types.is_integer(kind):
             return pa.scalar(int(text), kind)
-        return pa.scalar(float(text), kind)
+        return pa.scalar(_finite(float(text)), kind)
     except (KeyError, ValueError, OverflowError, pa.ArrowInvalid):
         raise FeatureStoreError(
             f"The default {text!r} of feature {of!r} is no {spark_type(kind)}.", hint="Give a value of that type."
         ) from None
+
+
+def _finite(number: float) -> float:
+    if not math.isfinite(number):
+        raise ValueError(number)
+    return number
 
 
 def fill(column: ColumnT, default: pa.Scalar[Any]) -> ColumnT:

@@ -11,7 +11,7 @@ import numpy as np
 from mlplatform import stopping
 from mlplatform.config.settings import GateSettings, UseCaseSettings
 from mlplatform.gate.checks import default_checks
-from mlplatform.gate.checks.base import CheckResult, Evidence, GateCheck
+from mlplatform.gate.checks.base import CheckResult, Evidence, GateCheck, not_finite
 from mlplatform.gate.checks.evidence import EnoughEvidence, FinitePredictions
 from mlplatform.gate.decision import Decision, Outcome
 
@@ -102,7 +102,10 @@ class ChampionGate:
 
 
 def guarded(check: GateCheck, evidence: Evidence) -> CheckResult:
-    """Run a check; one that errs counts as failed: the gate never promotes because it could not look."""
+    """Run a check; one that errs counts as failed, and so does one that passes by a number that is none.
+
+    The gate never promotes because it could not look.
+    """
     try:
         result = check.run(evidence)
     except Exception as error:  # noqa: BLE001
@@ -111,6 +114,14 @@ def guarded(check: GateCheck, evidence: Evidence) -> CheckResult:
         return CheckResult(check.name, "fail", f"check {check.name} failed with {type(error).__name__}: {text}")
     if not isinstance(result, CheckResult) or result.status not in ("pass", "fail", "skipped"):
         return CheckResult(check.name, "fail", f"check {check.name} returned {result!r}, which is no CheckResult")
+    try:
+        wrong = not_finite(result) if result.status == "pass" else []
+    except (TypeError, ValueError, OverflowError, AttributeError) as error:
+        wrong = [f"numbers that are none ({error})"]
+    if wrong:
+        # Every comparison with NaN is false: what passed by one has not been looked at.
+        detail = f"check {check.name} passed by what is no finite number: {', '.join(wrong)} ({result.detail})"
+        return CheckResult(check.name, "fail", detail)
     return result
 
 

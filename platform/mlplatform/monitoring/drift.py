@@ -145,7 +145,8 @@ def _corrected(metrics: Sequence[DriftMetric]) -> list[DriftMetric]:
 def _beyond(item: DriftMetric, limits: MonitoringSettings) -> bool:
     if item.value is None or item.limit is None or item.p_value is None:
         return False
-    return item.value > item.limit and item.p_value < limits.false_alarm_rate / len(_FAMILIES)
+    # The other way round, so that NaN, which is neither above nor below, is not taken for well.
+    return not (item.value <= item.limit or item.p_value >= limits.false_alarm_rate / len(_FAMILIES))
 
 
 _Make = Callable[[str, float, float | None, float], DriftMetric]
@@ -321,7 +322,7 @@ def _match_rates(window: Window, read: Collection[ObjectName], limits: Monitorin
         if table not in names:
             continue
         rate = 1 - missing / window.rows
-        violated = judged and limit is not None and rate < limit
+        violated = judged and limit is not None and not rate >= limit
         metrics.append(DriftMetric(table, "match_rate", rate, limit, violated, baseline=_NO_BASELINE, judged=judged))
     return metrics
 

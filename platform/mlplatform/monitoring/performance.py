@@ -211,6 +211,14 @@ def _against_limits(kind: str, versions: Sequence[_OfVersion], settings: UseCase
     ]
     if ill:
         return Verdict(kind, "violated", "; ".join(text for _, text in ill), ill[0][0])
+    without_value = [
+        f"{metrics.undefined(metric.metric)}: {item.rows:,} labels of version {item.version}"
+        for item in versions
+        for metric in item.metrics
+        if metric.value is None and item.rows >= least and _kind(metric) == kind and _is_judged(metric, settings)
+    ]
+    if without_value:
+        return Verdict(kind, "unknown", "; ".join(without_value))
     if most >= least:
         return Verdict(kind, "ok")
     return Verdict(kind, "unknown", too_few(most, least, "label") if versions else baseline.no_labels(settings))
@@ -223,6 +231,10 @@ def _beside(base: _Base, beside: Beside, *, judge: bool = False, violated: bool 
 
 def _under(metric: PerformanceMetric, version: int, rows: int) -> str:
     return f"realised {metric.metric} of version {version}: {metric.value:.3f} on {rows} labels, limit {metric.limit:g}"
+
+
+def _is_judged(metric: PerformanceMetric, settings: UseCaseSettings) -> bool:
+    return metric.metric in (settings.training.metric, metrics.CALIBRATION_RATIO)
 
 
 def _kind(metric: PerformanceMetric) -> str:

@@ -76,8 +76,11 @@ def realised(
         value, note = _of_all(name, of_rows, whole, labels.size)
         limit, violated = None, False
         if primary and limits.performance_floor is not None:
-            limit, note = limits.performance_floor if judged else None, said(why, note)
-            violated = limit is not None and bool(np.isfinite(value)) and metrics.get(name).gain(value, limit) < 0
+            if judged and not np.isfinite(value):
+                note = said(f"not judged: {undefined(name)}", note)  # neither well nor ill
+            else:
+                limit, note = limits.performance_floor if judged else None, said(why, note)
+            violated = limit is not None and not metrics.get(name).gain(value, limit) >= 0
         ends = _ends(name, value, labels, predictions, whole, primary) if np.isfinite(value) else None
         low, high = ends or (None, None)
         results.append(PerformanceMetric(name, _finite(value), limit, violated, low, high, note=note))
@@ -85,6 +88,11 @@ def realised(
         limit = limits.max_calibration_ratio if judged else None
         results.append(replace(_calibration_ratio(labels, predictions, limit, whole), note=why))
     return [replace(item, estimate=(estimates or {}).get(item.metric)) for item in results]
+
+
+def undefined(name: str) -> str:
+    """Say that a metric has no value on rows that were enough."""
+    return f"{name} is not defined on these rows"
 
 
 def said(*notes: str | None) -> str | None:
@@ -149,7 +157,7 @@ def estimated(
                 limit = limits.performance_floor
             else:
                 note = f"{note}; {not_judged(predictions.size, settings)}"
-        violated = limit is not None and bool(np.isfinite(value)) and metrics.get(name).gain(value, limit) < 0
+        violated = limit is not None and bool(np.isfinite(value)) and not metrics.get(name).gain(value, limit) >= 0
         results.append(PerformanceMetric(name, _finite(value), limit, violated, note=note))
     return results
 
@@ -174,12 +182,12 @@ def _calibration_ratio(
         expected = float(predictions.mean()) if rows else 0.0
         observed = float(labels.mean()) if rows else 0.0
         variance = float(np.sum(predictions * (1 - predictions)))
-    if expected <= 0:
-        return PerformanceMetric(CALIBRATION_RATIO, None, limit, violated=False)
-    ratio = observed / expected
+    ratio = observed / expected if expected > 0 else float("nan")
+    if not np.isfinite(ratio):
+        return PerformanceMetric(CALIBRATION_RATIO, None, None, violated=False)
     # The number of events is a sum of independent ones with these probabilities: three standard deviations are noise.
     noise = 3 * float(np.sqrt(variance)) / (expected * rows)
-    off = limit is not None and (ratio > limit or ratio < 1 / limit)
+    off = limit is not None and not 1 / limit <= ratio <= limit
     ends = whole.interval("label_mean") if whole is not None else interval("label_mean", labels, predictions)
     low, high = (ends[0] / expected, ends[1] / expected) if ends else (None, None)
-    return PerformanceMetric(CALIBRATION_RATIO, ratio, limit, off and abs(ratio - 1) > noise, low, high)
+    return PerformanceMetric(CALIBRATION_RATIO, ratio, limit, off and not abs(ratio - 1) <= noise, low, high)

@@ -12,10 +12,12 @@ from typing import Any
 import yaml
 
 from mlplatform.config.yaml_file import read_yaml
-from mlplatform.errors import ConfigError, FeatureStoreError
+from mlplatform.errors import ConfigError, FeatureStoreError, shortened
 
 FILE_NAME = "feature_spec.yaml"
 SERIALIZATION_VERSION = 11
+# A spec is written by a program, and may name thousands of features; a thousand years is no lookback.
+_LARGEST, _LONGEST_LOOKBACK = 50_000_000, 1000 * 366 * 86_400.0
 
 _TRAINING_DATA, _FEATURE_STORE, _ON_DEMAND = "training_data", "feature_store", "on_demand_feature"
 
@@ -167,7 +169,7 @@ class FeatureSpec:
         """
         file = Path(path) / FILE_NAME if Path(path).is_dir() else Path(path)
         try:
-            content = read_yaml(file, what="input_columns", expected="input_columns").content
+            content = read_yaml(file, what="input_columns", expected="input_columns", largest=_LARGEST).content
         except (OSError, ConfigError) as error:
             said = error.message if isinstance(error, ConfigError) else error
             raise FeatureStoreError(
@@ -197,7 +199,7 @@ class FeatureSpec:
                 client_version=str(content.get("feature_store_client_version") or ""),
                 serialization_version=int(content.get("serialization_version") or 1),
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             if isinstance(error, FeatureStoreError):
                 raise
             raise FeatureStoreError(f"{of} is no feature spec: {error!r}", hint="Log the model again.") from None
@@ -273,4 +275,10 @@ def _table_to_dict(table: SpecTable) -> dict[str, Any]:
 
 def _table(name: str, attributes: dict[str, Any]) -> SpecTable:
     lookback = attributes.get("lookback_window")
-    return SpecTable(name, str(attributes.get("table_id") or ""), None if lookback is None else float(lookback))
+    seconds = None if lookback is None else float(lookback)
+    if seconds is not None and not 0 <= seconds <= _LONGEST_LOOKBACK:  # NaN is neither
+        raise FeatureStoreError(
+            f"Table {name!r} has the lookback window {shortened(lookback)}: no number of seconds from zero on.",
+            hint="Was the file edited?",
+        )
+    return SpecTable(name, str(attributes.get("table_id") or ""), seconds)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+import numbers
 from datetime import timedelta
 from typing import Any
 
@@ -167,6 +169,11 @@ class FeatureLookup:
                 raise FeatureStoreError(
                     f"The default for {name!r} of {self._table_name} is a {type(value).__name__}.",
                     hint="Defaults are int, float, bool or str.",
+                )
+            if isinstance(value, numbers.Real) and not isinstance(value, numbers.Integral) and not math.isfinite(value):
+                raise FeatureStoreError(
+                    f"The default {value!r} for {name!r} of {self._table_name} is no finite number.",
+                    hint="Give a number, or no default: then the model gets a missing value.",
                 )
         return values
 

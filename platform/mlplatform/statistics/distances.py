@@ -142,10 +142,15 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
     The step-down rule of Holm, "A Simple Sequentially Rejective Multiple Test Procedure", 1979.
 
+    Raises:
+        ArithmeticError: If one is NaN: it would be taken for one that says that all is well.
+
     Examples:
         >>> [round(value, 3) for value in holm([0.01, 0.04, 0.03])]
         [0.03, 0.06, 0.06]
     """
+    if np.isnan(p_values).any():
+        raise ArithmeticError(f"{int(np.isnan(p_values).sum())} of {len(p_values)} p-values are not numbers")
     order = np.argsort(p_values, kind="stable")
     corrected, largest = [1.0] * len(p_values), 0.0
     for place, index in enumerate(order):

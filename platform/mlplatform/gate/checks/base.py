@@ -278,6 +278,21 @@ def histogram(difference: PairedDifference) -> dict[str, list[float]]:
     return {"edges": [float(edge) for edge in edges], "counts": [float(count) for count in counts]}
 
 
+def not_finite(result: CheckResult) -> list[str]:
+    """Return which of a result's numbers are none: nothing can be said to hold of them.
+
+    Of the parts infinity may be one end of an interval; NaN is none.
+
+    Examples:
+        >>> not_finite(CheckResult("own", "pass", "", value=float("nan"), limit=0.5, numbers={"rows": 3}))
+        ['value nan']
+    """
+    named = {"value": result.value, "limit": result.limit, **result.numbers}
+    wrong = [f"{name} {number}" for name, number in named.items() if number is not None and not math.isfinite(number)]
+    parts = [(part.get("slice", place), key, it) for place, part in enumerate(result.parts) for key, it in part.items()]
+    return wrong + [f"{key} of {name} nan" for name, key, it in parts if isinstance(it, float) and math.isnan(it)]
+
+
 def told(difference: PairedDifference) -> str:
     """Return gain and interval in words."""
     return f"gain {difference.gain:+.4f} [{difference.low:+.4f}, {difference.high:+.4f}]"

@@ -57,8 +57,8 @@ class CalibrationSlope(GateCheck):
             return self.skipped(f"no limit is set ({shown})", **numbers)
         if not math.isfinite(value):
             raise ArithmeticError("the calibration slope is not defined: one class, one prediction, or no convergence")
-        if low is not None and value < low:
+        if low is not None and not value >= low:
             return self.verdict(False, f"slope {value:.4f}, at least {low:g} is needed", value, low)
-        if high is not None and value > high:
+        if high is not None and not value <= high:
             return self.verdict(False, f"slope {value:.4f}, at most {high:g} is needed", value, high)
         return self.verdict(True, f"slope {value:.4f}", value, low if low is not None else high)

@@ -28,13 +28,13 @@ class EnoughEvidence(GateCheck):
         """Count."""
         rows, limits = int(evidence.labels.size), self.limits
         labelled = f"{rows} labelled rows{evidence.of_how_many}"
-        if rows < limits.min_rows:
+        if not rows >= limits.min_rows:
             detail = f"{labelled}, {limits.min_rows} are needed"
             return self.verdict(False, detail, rows, limits.min_rows, rows=rows)
         if self.settings.task != "classification":
             return self.verdict(True, labelled, rows, limits.min_rows, rows=rows)
         rarest = rarest_class(evidence.labels)
-        if np.isfinite(evidence.labels).all() and rarest < limits.min_positives:
+        if np.isfinite(evidence.labels).all() and not rarest >= limits.min_positives:
             way_out = f"; the rows are a sample{evidence.of_how_many}: gate.max_rows" if evidence.of_how_many else ""
             detail = f"{rarest} rows of the rarer class, {limits.min_positives} are needed{way_out}"
             return self.verdict(False, detail, rarest, limits.min_positives, rows=rows, rarest_class=rarest)

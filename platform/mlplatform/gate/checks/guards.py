@@ -31,13 +31,13 @@ class Guard(GateCheck):
         """Hold the metric against the floor, and its loss against the limit."""
         labels = self._labels(evidence)
         binary = self.settings.task == "classification" or self.guard.event_above is not None
-        if binary and rarest_class(labels) < self.limits.min_positives:
+        if binary and not rarest_class(labels) >= self.limits.min_positives:
             rarest = rarest_class(labels)
             detail = f"{rarest} rows of the rarer kind, {self.limits.min_positives} are needed"
             return self.verdict(False, detail, rarest, self.limits.min_positives)
         value = self.value_of(self.metric, labels, evidence.challenger)
         floor, max_loss = self.guard.floor, self.guard.max_loss
-        if floor is not None and self.metric.gain(value, floor) < 0:
+        if floor is not None and not self.metric.gain(value, floor) >= 0:
             word = "at least" if self.metric.greater_is_better else "at most"
             detail = f"{self.metric.name} {value:.4f}, {word} {floor:g} is needed"
             return self.verdict(False, detail, value, floor, challenger=value)

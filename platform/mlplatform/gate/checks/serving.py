@@ -23,6 +23,9 @@ class FeatureAvailability(GateCheck):
             raise ValueError("the challenger's features are not known")
         if not facts.null_share:
             return self.skipped("the model looks no feature up")
+        unknown = [name for name, share in facts.null_share.items() if not 0 <= share <= 1]
+        if unknown:
+            raise ArithmeticError(f"the null share of {', '.join(unknown)} is no share")
         rises = {name: share - facts.trained_null_share.get(name, 0.0) for name, share in facts.null_share.items()}
         gone = [name for name, share in facts.null_share.items() if share == 1 and rises[name] > 0]
         if gone:
@@ -30,7 +33,7 @@ class FeatureAvailability(GateCheck):
         worst = max(rises, key=lambda name: rises[name])
         if limit is None:
             return self.verdict(True, f"all {len(rises)} features are there", rises[worst])
-        risen = [f"{name} {facts.null_share[name]:.1%}" for name, rise in rises.items() if rise > limit]
+        risen = [f"{name} {facts.null_share[name]:.1%}" for name, rise in rises.items() if not rise <= limit]
         detail = f"null share risen: {', '.join(risen)}" if risen else f"largest rise {rises[worst]:+.1%} of {worst}"
         return self.verdict(not risen, detail, rises[worst], limit)
 

@@ -55,7 +55,7 @@ class Slices(GateCheck):
             low, high = difference.gain - spread, difference.gain + spread
             parts.append(
                 {"slice": name, "rows": int(mask.sum()), "gain": difference.gain, "low": low, "high": high}
-                | {"worse": high < -options.max_loss}
+                | {"worse": not high >= -options.max_loss}
             )
         worse = [part for part in parts if part["worse"]]
         least = min(part["high"] for part in parts)
