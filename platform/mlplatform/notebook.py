@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from mlplatform.as_of import parse_as_of
+from mlplatform.as_of import parse_as_of, plausible
 from mlplatform.discovery import open_use_case
 from mlplatform.naming import Namespace
 from mlplatform.pipeline import Pipeline, RunSummary
@@ -70,7 +70,8 @@ def open_cycle(spark: Any, dbutils: Any) -> Cycle:
     for name, default in WIDGETS.items():
         dbutils.widgets.text(name, default)
     answers = {name: dbutils.widgets.get(name).strip() for name in WIDGETS}
-    as_of = parse_as_of(answers["as_of"]) if answers["as_of"] else datetime.now(UTC)
+    now = datetime.now(UTC)
+    as_of = plausible(parse_as_of(answers["as_of"]), what="as_of", now=now) if answers["as_of"] else now
     ws = open_workspace(env=answers["env"], catalog=answers["catalog"], prefix=answers["prefix"], spark=spark)
     use_case = open_use_case(ws, answers["use_case"])
     return Cycle(ws, use_case, as_of, Pipeline(ws, use_case, as_of))

@@ -8,7 +8,7 @@ import click
 
 from mlplatform.cli import output
 from mlplatform.cli.commands import command
-from mlplatform.cli.options import Options, as_of_option
+from mlplatform.cli.options import Options, as_of_option, time_option
 
 if TYPE_CHECKING:
     from mlplatform.ops.result import StageResult
@@ -45,7 +45,6 @@ def adopt(  # noqa: PLR0913, PLR0917  (one parameter an option)
     signature and feature spec of a model are checked first. A model becomes champion only where there is none; else it
     becomes challenger, and the gate decides.
     """
-    from mlplatform.as_of import parse_as_of
     from mlplatform.change import adopt_model
     from mlplatform.errors import UsageError
     from mlplatform.pipeline import Pipeline
@@ -69,7 +68,7 @@ def adopt(  # noqa: PLR0913, PLR0917  (one parameter an option)
         else:
             assert model is not None
             assert version is not None
-            through = parse_as_of(trained_through) if trained_through else None
+            through = time_option(trained_through, "--trained-through") if trained_through else None
             source = adopt_model.ExistingVersion(model, version, through)
             model_result = pipeline.adopt_model(source, dry_run=dry_run)
             result, adopted = model_result, model_result.details

@@ -8,7 +8,7 @@ import click
 
 from mlplatform.cli import output
 from mlplatform.cli.commands import command
-from mlplatform.cli.options import Options
+from mlplatform.cli.options import Options, time_option
 
 if TYPE_CHECKING:
     from mlplatform.features.backfill import BackfillDetails
@@ -31,10 +31,9 @@ def backfill(use_case: str, table: str, start: str, end: str, dry_run: bool, opt
     Use it after a computation was mended, or when data landed late: what was known in the range counts, whenever it
     landed. The new rows replace the existing ones in one commit. Running it again changes nothing.
     """
-    from mlplatform.as_of import parse_as_of
     from mlplatform.pipeline import Pipeline
 
-    first, last = parse_as_of(start), parse_as_of(end)
+    first, last = time_option(start, "--from"), time_option(end, "--to")
     with options.open_use_case(use_case) as (ws, opened), output.reporting(total=1) as reporter:
         done = Pipeline(ws, opened, last, reporter.line).backfill(table, first, dry_run=dry_run)
     details: BackfillDetails = done.details

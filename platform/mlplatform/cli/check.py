@@ -8,7 +8,7 @@ import click
 
 from mlplatform.cli import output
 from mlplatform.cli.commands import command
-from mlplatform.cli.options import Options
+from mlplatform.cli.options import Options, time_option
 from mlplatform.errors import ContractError
 
 
@@ -31,6 +31,8 @@ def check(use_case: str, as_of: str | None, options: Options) -> None:
     from mlplatform.testing.contract import Contract
     from mlplatform.workspace import open_workspace
 
+    if as_of is not None:
+        time_option(as_of, "--as-of")  # before minutes are spent
     source = discovery.get(use_case, options.use_cases)
     use_case_class = discovery.load(source)
     with (

@@ -112,10 +112,23 @@ class Options:
 
 
 def as_of_option(text: str | None) -> datetime:
-    """Return the time given, else the wall clock: the command line is the only place that asks it."""
-    from mlplatform.as_of import parse_as_of
+    """Return the time given, else the wall clock: the command line is the only place that asks it.
 
-    return parse_as_of(text) if text else datetime.now(UTC)
+    Raises:
+        UsageError: If it is no time, or one that nobody can have meant.
+    """
+    return time_option(text, "--as-of") if text else datetime.now(UTC)
+
+
+def time_option(text: str, option: str) -> datetime:
+    """Return the time that an option gives.
+
+    Raises:
+        UsageError: If it is no time, or one that nobody can have meant.
+    """
+    from mlplatform.as_of import parse_as_of, plausible
+
+    return plausible(parse_as_of(text), what=option, now=datetime.now(UTC))
 
 
 class CommonOption(click.Option):

@@ -8,7 +8,7 @@ import click
 
 from mlplatform.cli import output
 from mlplatform.cli.commands import command
-from mlplatform.cli.options import Options, as_of_option
+from mlplatform.cli.options import Options, as_of_option, time_option
 
 if TYPE_CHECKING:
     from mlplatform.scoring.details import ScoreDetails
@@ -39,14 +39,14 @@ def score(use_case: str, as_of: str, alias: str | None, since: str | None, optio
     Data and features are brought up to the time first. Predictions are appended exactly once: again appends nothing.
     What the challenger predicts is kept beside the champion's predictions, and never among the latest ones.
     """
-    from mlplatform.as_of import parse_as_of, shown
+    from mlplatform.as_of import shown
     from mlplatform.errors import UsageError
     from mlplatform.gate import first_steps, promotion
     from mlplatform.naming import CHAMPION
     from mlplatform.pipeline import Pipeline
 
     moment = as_of_option(as_of)
-    begin = parse_as_of(since) if since else None
+    begin = time_option(since, "--since") if since else None
     if begin is not None and begin >= moment:
         raise UsageError(
             f"--since {since} does not lie before --as-of {as_of}.",

@@ -11,7 +11,7 @@ from rich.markup import escape
 from mlplatform.as_of import EVERY
 from mlplatform.cli import output
 from mlplatform.cli.commands import command
-from mlplatform.cli.options import Options
+from mlplatform.cli.options import Options, time_option
 
 if TYPE_CHECKING:
     from mlplatform.protocols.workspace import Workspace
@@ -62,7 +62,7 @@ def simulate(
 
 
 def _moments(use_case: UseCase, start: str | None, end: str | None, every: str | None) -> tuple[list[datetime], str]:
-    from mlplatform.as_of import parse_as_of, steps
+    from mlplatform.as_of import steps
     from mlplatform.errors import UsageError
 
     configured = use_case.settings.simulation
@@ -75,7 +75,7 @@ def _moments(use_case: UseCase, start: str | None, end: str | None, every: str |
             f"{use_case.name} has no section 'simulation' in its config.yml, which says what to replay.",
             hint="Add start, end and every there, or give --from, --to and --every.",
         )
-    return list(steps(parse_as_of(first), parse_as_of(last), step)), step
+    return list(steps(time_option(first, "--from"), time_option(last, "--to"), step)), step
 
 
 def _replay(ws: Workspace, use_case: UseCase, moments: list[datetime], reporter: output.Reporter) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from mlplatform.reporting import svg
@@ -197,7 +197,9 @@ def _time_axis(axes: Any, facts: Facts, times: Sequence[datetime]) -> None:
         start, end = min(start, facts.steps[0].as_of), max(end, facts.steps[-1].as_of)
     # One step alone has no width; a month on both sides gives it an axis one can read.
     room = (end - start) * 0.04 or timedelta(days=30)
-    axes.set_xlim(start - room, end + room)
+    # A time at an end of the calendar, as an older version let through, has no room beyond.
+    first, last = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+    axes.set_xlim(max(start, first + room) - room, min(end, last - room) + room)
     axes.grid(visible=False, axis="x")
     if start == end:
         axes.set_xticks([start], [moment(start)])
