@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from mlplatform.errors import ConfigError, FeatureStoreError, TableError, did_you_mean
+from mlplatform.naming import check_expression
 from mlplatform.types import declared_type
 
 
@@ -38,6 +39,11 @@ class Column:
     comment: str
     nullable: bool = True
     sql: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse SQL that no engine can be given."""
+        if self.sql:
+            check_expression(self.sql, of=f"The sql of the column {self.name}")
 
     def field(self) -> pa.Field[Any]:
         """Return the column as an Arrow field.

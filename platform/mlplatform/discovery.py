@@ -10,18 +10,31 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlplatform.config.environments import STANDARD, read_config
-from mlplatform.config.folders import FOLDER, SETTING, UseCaseLocation, check_environment, find_use_cases
+from mlplatform.config.folders import (
+    FOLDER,
+    SETTING,
+    BrokenUseCaseWarning,
+    UseCaseLocation,
+    check_environment,
+    find_use_cases,
+    search,
+    warn_of,
+    why_not,
+)
 from mlplatform.config.settings import CONFIG_FILE
-from mlplatform.errors import ConfigError, PlatformError, UsageError, did_you_mean
+from mlplatform.errors import ConfigError, PlatformError, UsageError, did_you_mean, shortened
 from mlplatform.use_case_parts import modules_of
 
 if TYPE_CHECKING:
     from mlplatform.protocols.workspace import Workspace
     from mlplatform.use_case import UseCase
 
+_LONGEST_MESSAGE = 2000
+
 __all__ = [
     "FOLDER",
     "SETTING",
+    "BrokenUseCaseWarning",
     "UseCaseLocation",
     "catalog_of",
     "check_environment",
@@ -33,6 +46,8 @@ __all__ = [
     "load",
     "open_use_case",
     "opener",
+    "search",
+    "warn_of",
 ]
 
 
@@ -41,11 +56,17 @@ def get(name: str, path: str | Path | None = None) -> UseCaseLocation:
 
     Raises:
         UsageError: If there is none of that name; the message gives similar names.
+        ConfigError: If what has that name cannot be read.
     """
-    locations = find_use_cases(path)
-    if name not in locations:
-        raise UsageError(f"There is no use case {name!r}.", hint=did_you_mean(name, locations))
-    return locations[name]
+    found = search(path)
+    for broken, problem in found.broken.items():
+        if broken == name and name not in found.use_cases:
+            raise problem
+        warn_of(problem)
+    if name not in found.use_cases:
+        hint = why_not(name, path) or did_you_mean(name, found.use_cases)
+        raise UsageError(f"There is no use case {shortened(name)}.", hint=hint)
+    return found.use_cases[name]
 
 
 def load(location: UseCaseLocation) -> type[UseCase]:
@@ -66,10 +87,10 @@ def load(location: UseCaseLocation) -> type[UseCase]:
             modules_of(item)  # what is wrong with one of them shows now, and not when a part is first asked for
     except PlatformError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ConfigError(
             f"Use case {location.name} ({location.folder or location.entry_point}) cannot be imported: "
-            f"{type(error).__name__}: {error}",
+            f"{type(error).__name__}: {_in_short(error)}",
             hint="Import it in Python to see the whole trace.",
         ) from error
     if len(classes) != 1:
@@ -137,7 +158,14 @@ def in_environment(env: str, path: str | Path | None = None) -> list[str]:
     locations = find_use_cases(path)
     if env in STANDARD:
         return list(locations)
-    return [name for name, item in locations.items() if env in read_config(config_file(item)).sections]
+    known = []
+    for name, item in locations.items():
+        try:
+            if env in read_config(config_file(item)).sections:
+                known.append(name)
+        except ConfigError as error:
+            warn_of(error)
+    return known
 
 
 def catalog_of(name: str, env: str, path: str | Path | None = None) -> str:
@@ -153,6 +181,11 @@ def catalog_of(name: str, env: str, path: str | Path | None = None) -> str:
         ConfigError: If its `config.yml` cannot be read.
     """
     return read_config(config_file(get(name, path))).catalog(env) or env
+
+
+def _in_short(error: BaseException) -> str:
+    text = str(error)
+    return text if len(text) <= _LONGEST_MESSAGE else f"{text[:_LONGEST_MESSAGE]}..."
 
 
 def _is_use_case(item: object) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from mlplatform.errors import UsageError
+from mlplatform.errors import ConfigError, UsageError, shortened
 
 Dialect = Literal["spark", "duckdb"]
 
@@ -17,6 +17,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _QUOTES: dict[Dialect, str] = {"spark": "`", "duckdb": '"'}
 
 LEVELS = 3
+DEEPEST_SQL, LONGEST_SQL = 200, 100_000
 OPS_SCHEMA = "ops"
 CHAMPION = "champion"
 CHALLENGER = "challenger"
@@ -35,7 +36,7 @@ def check_part(part: str, *, of: str) -> str:
     """
     if not isinstance(part, str) or not _PART.fullmatch(part):
         raise UsageError(
-            f"{part!r} in the name {of!r} is not a valid catalog, schema or object name.",
+            f"{shortened(part)} in the name {shortened(of)} is not a valid catalog, schema or object name.",
             hint="Use letters, digits, '_' and '-', at most 255 characters, as in 'dev.credit_risk.silver_loans'.",
         )
     return part
@@ -53,10 +54,43 @@ def check_use_case_name(name: str) -> str:
     """
     if not _USE_CASE.fullmatch(name):
         raise UsageError(
-            f"{name!r} is not a valid use-case name.",
+            f"{shortened(name)} is not a valid use-case name.",
             hint="Use lower-case letters, digits and underscores, starting with a letter, as in 'credit_risk'.",
         )
     return name
+
+
+def check_expression(sql: str, *, of: str) -> str:
+    """Return an expression in SQL if an engine can be given it: its parser goes down with each bracket, and could fall.
+
+    Whether it is right SQL is for the engine to say.
+
+    Args:
+        sql: The expression.
+        of: Whose it is, for the message.
+
+    Raises:
+        ConfigError: If it is empty, holds a NUL, or is nested or long beyond all use.
+
+    Examples:
+        >>> check_expression("price > 0", of="the expectation price_is_positive")
+        'price > 0'
+    """
+    if not isinstance(sql, str) or not sql.strip() or "\0" in sql:
+        raise ConfigError(
+            f"{of} is {shortened(sql)}, which is no SQL.", hint="Write a condition or a value, as in 'price > 0'."
+        )
+    depth = deepest = 0
+    for sign in sql:
+        depth += (sign in "([{") - (sign in ")]}")
+        deepest = max(deepest, depth)
+    if deepest > DEEPEST_SQL or len(sql) > LONGEST_SQL:
+        raise ConfigError(
+            f"{of} has {deepest:,} brackets in one another and {len(sql):,} characters; at most {DEEPEST_SQL} and "
+            f"{LONGEST_SQL:,} are given to an engine.",
+            hint="Compute parts of it in columns of their own.",
+        )
+    return sql
 
 
 def quote(identifier: str, dialect: Dialect = "spark") -> str:
@@ -75,7 +109,7 @@ def quote(identifier: str, dialect: Dialect = "spark") -> str:
     """
     if not identifier or _CONTROL.search(identifier):
         raise UsageError(
-            f"{identifier!r} cannot be used as a column name in SQL.",
+            f"{shortened(identifier)} cannot be used as a column name in SQL.",
             hint="A column name is not empty and holds no control characters.",
         )
     mark = _QUOTES[dialect]
@@ -114,7 +148,7 @@ class ObjectName:
         parts = text.split(".") if isinstance(text, str) else []
         if len(parts) != LEVELS:
             raise UsageError(
-                f"{text!r} is not a three-level name.",
+                f"{shortened(text)} is not a three-level name.",
                 hint="Write catalog.schema.name, as in 'dev.credit_risk.features_lender'.",
             )
         return cls(*(part.strip("`") for part in parts))

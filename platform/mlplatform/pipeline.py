@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from mlplatform import stopping
+from mlplatform.as_of import parse_as_of, plausible
 from mlplatform.change import deciding
 from mlplatform.change.adopt_model import AdoptModel, AdoptModelDetails, ExistingVersion
 from mlplatform.change.adopt_table import AdoptTable, AdoptTableDetails
@@ -220,7 +221,11 @@ class Pipeline:
             progress: Takes lines about what is being done.
             advance: Takes how many rows of how many have been scored.
             log: The record of the use case's runs, where several runs share one; None: read when first needed.
+
+        Raises:
+            UsageError: If nobody can have meant that time: it would stay on record.
         """
+        plausible(parse_as_of(as_of), what="as_of")
         self._context = use_case.context(
             ws,
             as_of,

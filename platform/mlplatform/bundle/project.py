@@ -9,11 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from mlplatform.bundle.files import MARK
-from mlplatform.config.settings import CONFIG_FILE
+from mlplatform.config.folders import FOLDER, UseCaseLocation, in_folder, warn_of
 from mlplatform.config.yaml_file import read_yaml
-from mlplatform.discovery import FOLDER
 from mlplatform.errors import ConfigError
-from mlplatform.naming import check_use_case_name
 
 BUNDLE_FILE, PROJECT_FILE = "databricks.yml", "pyproject.toml"
 RESOURCES = "resources"
@@ -74,9 +72,14 @@ class Project:
         return cls(root, tuple(modes), production, taken, variables, catalogs)
 
     def use_cases(self) -> dict[str, Path]:
-        """Return the folders of the project's use cases by name."""
-        folders = sorted(path.parent for path in (self.root / FOLDER).glob(f"*/{CONFIG_FILE}"))
-        return {check_use_case_name(path.name): path.resolve() for path in folders if (path / "__init__.py").is_file()}
+        """Return the folders of the project's use cases by name; what stands among them and is none gets a warning."""
+        found: dict[str, Path] = {}
+        for item in in_folder(self.root / FOLDER):
+            if isinstance(item, UseCaseLocation) and item.folder is not None:
+                found[item.name] = item.folder
+            elif isinstance(item, tuple):
+                warn_of(item[1])
+        return found
 
     def file(self, use_case: str) -> Path:
         """Return where a use case's resources stand."""

@@ -8,7 +8,7 @@ import click
 
 from mlplatform.cli import output
 from mlplatform.cli.commands import command
-from mlplatform.cli.options import Options, as_of_option, time_option
+from mlplatform.cli.options import VERSION, Options, as_of_option, time_option
 
 if TYPE_CHECKING:
     from mlplatform.ops.result import StageResult
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.option("--table", metavar="NAME", help="Three-level name of a feature table.")
 @click.option("--as", "declared_as", metavar="TABLE", help="The declared feature table that it becomes.")
 @click.option("--model", metavar="NAME", help="Three-level name of a registered model.")
-@click.option("--version", type=click.IntRange(min=1), help="The model's version.")
+@click.option("--version", type=VERSION, help="The model's version.")
 @click.option("--trained-through", metavar="TIME", help="Newest prediction time the model was fitted on.")
 @click.option("--as-of", metavar="TIME", help="Only what was known by then is taken over.  [default: now]")
 @click.option("--dry-run", is_flag=True, help="Check, and change nothing.")

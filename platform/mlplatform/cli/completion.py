@@ -56,7 +56,7 @@ def _located(ctx: click.Context) -> dict[str, UseCaseLocation]:
 
     folder = ctx.params.get("use_cases")
     try:
-        return discovery.find_use_cases(folder if isinstance(folder, str | Path) else None)
+        return discovery.search(folder if isinstance(folder, str | Path) else None).use_cases
     except PlatformError:
         return {}  # the command itself says what is wrong; there is just nothing to offer
 

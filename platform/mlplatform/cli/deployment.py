@@ -10,7 +10,7 @@ import click
 
 from mlplatform.cli import decisions, output
 from mlplatform.cli.commands import CommandGroup, command
-from mlplatform.cli.options import Options
+from mlplatform.cli.options import VERSION, Options
 
 if TYPE_CHECKING:
     from mlplatform.pipeline import Pipeline
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def _model(command: Any) -> Any:
-    version = click.option("--model-version", type=click.IntRange(min=1), required=True, help="Its version.")
+    version = click.option("--model-version", type=VERSION, required=True, help="Its version.")
     name = click.option("--model-name", required=True, metavar="CATALOG.SCHEMA.MODEL", help="The registered model.")
     return name(version(command))
 

@@ -97,7 +97,10 @@ def _use_cases(options: Options) -> Iterator[Diagnosis]:
     from mlplatform import discovery
     from mlplatform.config.settings import load_settings
 
-    use_cases = discovery.find_use_cases(options.use_cases)
+    found = discovery.search(options.use_cases)
+    use_cases = found.use_cases
+    for name, problem in found.broken.items():
+        yield Diagnosis(f"use case {name}", well=False, found=problem.message, mend=problem.hint)
     if not use_cases:
         yield Diagnosis("use cases", well=False, found="none", mend="run in the project, or give --use-cases PATH")
     for item in use_cases.values():

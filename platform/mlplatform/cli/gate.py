@@ -6,7 +6,7 @@ import click
 
 from mlplatform.cli import decisions, output
 from mlplatform.cli.commands import command
-from mlplatform.cli.options import Options, as_of_option
+from mlplatform.cli.options import VERSION, Options, as_of_option
 
 
 @command(
@@ -16,7 +16,7 @@ from mlplatform.cli.options import Options, as_of_option
     ),
 )
 @click.argument("use_case")
-@click.option("--version", type=click.IntRange(min=1), help="Decide about this version.  [default: the challenger]")
+@click.option("--version", type=VERSION, help="Decide about this version.  [default: the challenger]")
 @click.option("--as-of", metavar="TIME", help="Labels known by then count.  [default: now]")
 @click.option("--dry-run", is_flag=True, help="Say what would be done; change nothing.")
 def gate(use_case: str, version: int | None, as_of: str | None, dry_run: bool, options: Options) -> None:
@@ -34,7 +34,7 @@ def gate(use_case: str, version: int | None, as_of: str | None, dry_run: bool, o
     ),
 )
 @click.argument("use_case")
-@click.option("--version", type=click.IntRange(min=1), required=True, help="The version to promote.")
+@click.option("--version", type=VERSION, required=True, help="The version to promote.")
 @click.option("--as-of", metavar="TIME", help="Labels known by then count.  [default: now]")
 @click.option("--force", is_flag=True, help="Promote whatever the checks say; recorded as a manual override.")
 @click.option("--reason", default="", help="Why it is forced; required with --force.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -42,11 +43,24 @@ from mlplatform.cli import (
     upload_samples,
 )
 from mlplatform.cli.commands import CommandGroup
+from mlplatform.config.folders import BrokenUseCaseWarning
 from mlplatform.config.renamed import RenamedSettingWarning
-from mlplatform.errors import PlatformError
+from mlplatform.errors import PlatformError, shortened
 
 PROGRAM, COMPLETION = "mlplatform", "_MLPLATFORM_COMPLETE"
 STOPPED = 130
+_LONGEST_PATH = 200
+_SYSTEM = {
+    errno.EACCES: "Is it yours to read and to write?",
+    errno.EPERM: "Is it yours to read and to write?",
+    errno.EROFS: "Nothing can be written there: name another folder by --home.",
+    errno.ENOSPC: "Free some space, then run the same command again: what was finished is kept.",
+    errno.EDQUOT: "Free some space, then run the same command again: what was finished is kept.",
+    errno.ENAMETOOLONG: "Give a shorter path.",
+    errno.ELOOP: "A link leads back to itself: remove it, or name another path.",
+    errno.ENOTDIR: "A file stands where a folder is needed: name another path.",
+    errno.EISDIR: "A folder stands where a file is needed: name another path.",
+}
 
 EPILOG = """\b
 Examples:
@@ -126,14 +140,14 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     if COMPLETION in os.environ:
         cli.main(prog_name=PROGRAM, complete_var=COMPLETION)  # a shell asks what may come next
     with output.readers_may_go():
-        _show_old_names_plainly()
+        _show_warnings_plainly()
         code = _code(arguments)
     sys.exit(code)
 
 
-def _show_old_names_plainly() -> None:
-    """Let a warning about a setting's old name read as a message: it is about a file, not about a line of code."""
-    show = warnings.showwarning
+def _show_warnings_plainly() -> None:
+    """Let a warning about a file of the user's read as a message: it is about no line of code."""
+    show, told = warnings.showwarning, set[str]()
 
     def showwarning(
         message: Warning | str,
@@ -143,8 +157,11 @@ def _show_old_names_plainly() -> None:
         file: TextIO | None = None,
         line: str | None = None,
     ) -> None:
-        if issubclass(category, RenamedSettingWarning):
-            click.echo(f"Warning: {message}", err=True)
+        if issubclass(category, RenamedSettingWarning | BrokenUseCaseWarning):
+            text = output.printable(f"Warning: {message}")
+            if text not in told:  # several places of a command look for use cases
+                click.echo(text, err=True)
+            told.add(text)
         else:
             show(message, category, filename, lineno, file, line)
 
@@ -191,10 +208,21 @@ def _run(arguments: Sequence[str] | None) -> int:
         return 2
     except PlatformError as error:
         stopping.check()  # perhaps somebody made this error of the request to stop
-        if common.get("debug"):
-            click.echo("".join(traceback.format_exception(error)), err=True)
-        click.echo(f"Error: {error.message}", err=True)
-        if error.hint:
-            click.echo(f"Hint:  {error.hint}", err=True)
-        return error.exit_code
+        return _shown(error, error.message, error.hint, error.exit_code, debug=bool(common.get("debug")))
+    except OSError as error:
+        if error.errno is None or error.filename is None:
+            raise
+        # Of a file or folder of the user's: what the system says of it is all there is to say.
+        message = f"{shortened(str(error.filename), _LONGEST_PATH)}: {error.strerror}."
+        hint = _SYSTEM.get(error.errno, "--debug shows what was being done with it.")
+        return _shown(error, message, hint, PlatformError.exit_code, debug=bool(common.get("debug")))
     return 0
+
+
+def _shown(error: Exception, message: str, hint: str, code: int, *, debug: bool) -> int:
+    if debug:
+        click.echo("".join(traceback.format_exception(error)), err=True)
+    click.echo(output.printable(f"Error: {message}"), err=True)
+    if hint:
+        click.echo(output.printable(f"Hint:  {hint}"), err=True)
+    return code

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 
 CATALOG_SETTING = "MLPLATFORM_CATALOG"
+VERSION = click.IntRange(min=1, max=2**31 - 1)
+"""The number of a version; databases take no larger one."""
 
 
 @dataclass(frozen=True)
@@ -62,10 +64,22 @@ class Options:
         return catalogs or {self.catalog or self.env: []}
 
     def all_by_catalog(self) -> dict[str, list[str]]:
-        """Return all use cases that know the environment, by the catalogs in which they are."""
-        from mlplatform import discovery
+        """Return all use cases that know the environment, by the catalogs in which they are.
 
-        return self.by_catalog(discovery.in_environment(self.env, self.use_cases))
+        One whose settings cannot be read is named by a warning, and left out.
+        """
+        from mlplatform import discovery
+        from mlplatform.errors import PlatformError
+
+        known = []
+        for name in discovery.in_environment(self.env, self.use_cases):
+            try:
+                self.catalog_of(name)
+            except PlatformError as error:
+                discovery.warn_of(error)
+            else:
+                known.append(name)
+        return self.by_catalog(known)
 
     @contextmanager
     def open(self, *use_cases: str) -> Iterator[Workspace]:
@@ -131,6 +145,21 @@ def time_option(text: str, option: str) -> datetime:
     return plausible(parse_as_of(text), what=option, now=datetime.now(UTC))
 
 
+class _Folder(click.Path):
+    """A folder, to be named: an empty text, as a variable that nobody set gives, would mean the current one."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path, file_okay=False)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("it is empty: name a folder, or leave the option out.", param, ctx)
+        try:
+            return super().convert(value, param, ctx)
+        except ValueError:  # a sign that no path may hold
+            self.fail(f"{value!r} is no path.", param, ctx)
+
+
 class CommonOption(click.Option):
     """An option that every command takes, and every group of commands before it."""
 
@@ -148,13 +177,13 @@ def common_options(*, hidden: bool = False) -> list[click.Option]:
     return [
         option(
             "--home",
-            type=click.Path(path_type=Path, file_okay=False),
+            type=_Folder(),
             help="Folder of the local workspace.  [default: the setting MLPLATFORM_HOME, else .mlplatform]",
             hidden=hidden,
         ),
         option(
             "--use-cases",
-            type=click.Path(path_type=Path, file_okay=False),
+            type=_Folder(),
             help="Folder of use cases, searched first.  [default: the setting MLPLATFORM_USE_CASES]",
             hidden=hidden,
         ),

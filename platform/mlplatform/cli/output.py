@@ -66,10 +66,24 @@ def _tolerant(stream: TextIO) -> TextIO:
     return io.TextIOWrapper(
         io.BufferedWriter(_ReaderMayGo(descriptor, "w", closefd=False)),
         encoding=stream.encoding,
-        errors=stream.errors,
+        # A name that is not UTF-8 is shown by its numbers, rather than not at all.
+        errors="backslashreplace" if stream.errors == "strict" else stream.errors,
         line_buffering=stream.line_buffering,
         write_through=stream.write_through,
     )
+
+
+def printable(text: str) -> str:
+    r"""Return a text as a terminal can show it: what is no sign, such as a lone surrogate or an escape, by its number.
+
+    A name that is not UTF-8 comes as surrogates, which no encoding writes, and an escape would act on the terminal.
+
+    Examples:
+        >>> print(printable("h\udcff\x1b[31m and\nmore"))
+        h\udcff\x1b[31m and
+        more
+    """
+    return "".join(sign if sign.isprintable() or sign in "\n\t" else ascii(sign)[1:-1] for sign in text)
 
 
 def console() -> Console:

@@ -26,7 +26,11 @@ _PREFIX = "quarantine_"
 @click.argument("use_case")
 @click.option("--table", metavar="NAME", help="Of this silver table or source only.  [default: all]")
 @click.option(
-    "--rows", type=click.IntRange(min=0), default=3, show_default=True, help="How many examples of each reason to show."
+    "--rows",
+    type=click.IntRange(min=0, max=10_000),
+    default=3,
+    show_default=True,
+    help="How many examples of each reason to show.",
 )
 def quarantine(use_case: str, table: str | None, rows: int, options: Options) -> None:
     """Show the rows that could not go on, and why.

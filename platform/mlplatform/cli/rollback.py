@@ -6,7 +6,7 @@ import click
 
 from mlplatform.cli import decisions, output
 from mlplatform.cli.commands import command
-from mlplatform.cli.options import Options, as_of_option
+from mlplatform.cli.options import VERSION, Options, as_of_option
 
 
 @command(
@@ -16,7 +16,7 @@ from mlplatform.cli.options import Options, as_of_option
     ),
 )
 @click.argument("use_case")
-@click.option("--to", type=click.IntRange(min=1), help="A version that was champion.  [default: the one before]")
+@click.option("--to", type=VERSION, help="A version that was champion.  [default: the one before]")
 @click.option("--reason", required=True, help="Why, for the record.")
 @click.option("--as-of", metavar="TIME", help="When, in data time.  [default: now]")
 @click.option("--dry-run", is_flag=True, help="Say what would be done; change nothing.")

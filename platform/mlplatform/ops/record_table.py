@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeVar, get_args, get_origin
 import pyarrow as pa
 
 from mlplatform.as_of import parse_as_of
+from mlplatform.errors import TableError, shortened
 from mlplatform.naming import Namespace, ObjectName
 from mlplatform.protocols.frames import Frame
 from mlplatform.protocols.tables import Filter
@@ -170,11 +171,20 @@ class RecordTable(Generic[R]):
             if item.name in self._json:
                 if value is None and has_default(item):
                     continue
-                value = json.loads(value) if value else value
+                value = self._parsed(value, item.name) if value else value
             elif value is None and item.name in self._required and has_default(item):
                 continue  # the column came after the row
             values[item.name] = parse_as_of(value) if isinstance(value, datetime) else value
         return self.record(**values)
+
+    def _parsed(self, text: str, column: str) -> Any:
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise TableError(
+                f"A row of {self.name} holds no JSON in {column}: {shortened(text)} ({type(error).__name__}).",
+                hint="Only the platform writes there: somebody else did. The table's history has a good version.",
+            ) from None
 
 
 def as_json(value: Any) -> str | None:

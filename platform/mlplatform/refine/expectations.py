@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mlplatform.naming import check_expression
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -34,6 +36,10 @@ class Expectation:
 
     name: str
     condition: str
+
+    def __post_init__(self) -> None:
+        """Refuse a condition that no engine can be given."""
+        check_expression(self.condition, of=f"The expectation {self.name}")
 
 
 def with_reasons(frame: DataFrame, expectations: Sequence[Expectation]) -> DataFrame:

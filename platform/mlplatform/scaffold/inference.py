@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from mlplatform.as_of import parse_as_of, plausible
 from mlplatform.errors import UsageError
 from mlplatform.refine.numbers import NO_NUMBER
 from mlplatform.scaffold.csv_file import CsvFile, read_csv
@@ -245,7 +247,7 @@ def _classes(path: Path, column: str, labels: pd.Series[str]) -> _Label:
     import pandas as pd
 
     numbers = pd.to_numeric(labels, errors="coerce")
-    numeric = bool(numbers.notna().all())
+    numeric = bool(numbers.abs().lt(math.inf).all())  # NaN is not below, either
     # As the table's SQL compares them: 1 and 1.0, yes and YES are the same.
     same = numbers if numeric else labels.str.lower()
     counts = same.value_counts()
@@ -276,7 +278,12 @@ def _times(path: Path, values: pd.Series[str], column: str) -> tuple[datetime, d
                 f"{path}: {column} is {value!r} somewhere, which is no time in ISO 8601.",
                 hint="Write 2024-01-31 or 2024-01-31T08:00:00.",
             ) from None
-        times.append(moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC))
+        try:
+            times.append(plausible(parse_as_of(moment), what=column))
+        except UsageError as error:
+            raise UsageError(
+                f"{path}: {error.message}", hint="Leave such rows out: a time stands in each of the others."
+            ) from None
     start, end = min(times), max(times)
     if end - start < timedelta(days=10):
         raise UsageError(

@@ -20,8 +20,9 @@ _CURRENCIES = frozenset(
 _FORMS = ((",", "."), ("", ","), (".", ","), (" ", ","), (" ", "."), ("'", "."), ("'", ","), ("", "."))
 _NUMERAL = re.compile(rf"[0-9](?:[0-9.,'\u2019{SPACES}]*[0-9])?[.,]?|[.,][0-9]+")
 _LONG_UNIT = 5
-_EXACT = 2**53
+_EXACT, _LONGEST = 2**53, 20
 _GROUPED = 4
+_LONG_EXAMPLE = 40
 _MOSTLY = 0.9
 
 
@@ -98,11 +99,11 @@ def _code(values: list[str]) -> str:
     """Why texts of digits are codes."""
     for value in values:
         if re.fullmatch(r"[+-]?0[0-9]+", value):
-            return f"leading zeros, as in {value}: codes"
+            return f"leading zeros, as in {value:.{_LONG_EXAMPLE}}: codes"
         if re.fullmatch(r"[0-9]+[eE][0-9]+", value):
-            return f"letters, as in {value}: codes"
-        if re.fullmatch(r"[+-]?[0-9]+", value) and abs(int(value)) >= _EXACT:
-            return f"more digits than a number keeps apart, as in {value}: codes"
+            return f"letters, as in {value:.{_LONG_EXAMPLE}}: codes"
+        if re.fullmatch(r"[+-]?[0-9]+", value) and (len(value) > _LONGEST or abs(int(value)) >= _EXACT):
+            return f"more digits than a number keeps apart, as in {value:.{_LONG_EXAMPLE}}: codes"
     if all(re.fullmatch(r"[+][0-9]+", value) for value in values):
         return f"a sign before each, as in {values[0]}: codes"
     if all(re.fullmatch(r"[0-9]+[eE][+-]?[0-9]+", value) for value in values):
