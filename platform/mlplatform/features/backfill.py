@@ -14,6 +14,8 @@ from pydantic import Field
 from mlplatform.errors import UsageError, did_you_mean
 from mlplatform.features.compare import compare_rows
 from mlplatform.features.computing import compute
+from mlplatform.features.grid import Grid
+from mlplatform.features.rolling import RollingFeatureTable
 from mlplatform.features.stored_table import create, lacking, whole_rows
 from mlplatform.features.table import FeatureTable
 from mlplatform.naming import Namespace, ObjectName
@@ -24,6 +26,10 @@ from mlplatform.ops.result import Details, Moment, StageResult
 from mlplatform.ops.stage import Action, Plan, PlannedStage
 from mlplatform.protocols.frames import Frame
 from mlplatform.refine.as_of_view import WorkspaceAsOf
+
+
+MOST_MOMENTS = 1_000_000
+"""How many moments of a grid are computed at once: a century by hour."""
 
 
 class BackfillDetails(Details):
@@ -81,7 +87,8 @@ class Backfill(PlannedStage[BackfillDetails]):
         """Compute and compare the rows of the range; carried out, the plan computes them again.
 
         Raises:
-            UsageError: If the use case has no such table, or the range ends before it starts.
+            UsageError: If the use case has no such table, the range ends before it starts, or holds too many moments
+                of the table's grid.
             TableError: If computed rows repeat a key, the table has never been computed, or cannot be made as wide as
                 declared.
         """
@@ -108,6 +115,7 @@ class Backfill(PlannedStage[BackfillDetails]):
         table, end = self._find(context.name)(), context.as_of
         if end < self.start:
             raise UsageError(f"The range ends at {end} before it starts at {self.start}.", hint="Swap --from and --to.")
+        _check_length(table, self.start, end)
         lacking(context, table)  # what cannot be written is not computed
         view = WorkspaceAsOf(context.ws, context.namespace, end, allowed=table.inputs, landed_only=False)
         with context.ws.frames.staged(compute(table, view, since=self.start)) as rows:
@@ -174,3 +182,17 @@ class Backfill(PlannedStage[BackfillDetails]):
         if wanted not in declared:
             raise UsageError(f"{use_case} has no feature table {self.table!r}.", hint=did_you_mean(wanted, declared))
         return declared[wanted]
+
+
+def _check_length(table: FeatureTable, start: datetime, end: datetime) -> None:
+    """Refuse a range with more moments than anybody means: a key has a row at each of them."""
+    if not isinstance(table, RollingFeatureTable):
+        return
+    grid = Grid.parse(table.grid)
+    many = grid.number_at(end) - grid.number_at(start) + 1
+    if many > MOST_MOMENTS:
+        raise UsageError(
+            f"{start:%Y-%m-%d} to {end:%Y-%m-%d} are {many:,} moments of the grid of {table.name} ({table.grid}); "
+            f"at most {MOST_MOMENTS:,} are computed at once.",
+            hint="Give a shorter range, or several, one after the other.",
+        )
