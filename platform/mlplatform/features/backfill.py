@@ -27,7 +27,6 @@ from mlplatform.ops.stage import Action, Plan, PlannedStage
 from mlplatform.protocols.frames import Frame
 from mlplatform.refine.as_of_view import WorkspaceAsOf
 
-
 MOST_MOMENTS = 1_000_000
 """How many moments of a grid are computed at once: a century by hour."""
 
