@@ -16,7 +16,7 @@ SIDE_BY_SIDE := --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadsc
 # By this editors complete and check the config.yml of a use case.
 SCHEMA := use_cases/config.schema.json
 
-.PHONY: help setup demo test test-slow tutorial parity parity-client parity-contract parity-slow lint format check bench clean clean-home
+.PHONY: help setup demo test test-slow tutorial parity parity-client parity-contract parity-slow lint format check bench sbom audit clean clean-home
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -78,6 +78,12 @@ check: lint test ## Everything a change must pass
 
 bench: $(STAMP) ## Run the benchmarks
 	@for file in tests/benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file; done
+
+sbom: $(STAMP) ## Write what the project is made of to dist/mlplatform.cdx.json, in CycloneDX
+	UV=$(BIN)/uv bash .ci/sbom dist/mlplatform.cdx.json
+
+audit: $(STAMP) ## Look for known weaknesses of what the lock file installs; needs an index that answers
+	UV=$(BIN)/uv bash .ci/audit
 
 clean: ## Remove what is made anew: the environment, caches and builds; no data
 	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

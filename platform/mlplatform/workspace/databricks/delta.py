@@ -143,7 +143,7 @@ def retrying_conflicts(doing: str, commit: Callable[[], T]) -> T:
                     raise
                 last = error
         # Spread the losers out, so that they do not all meet again.
-        time.sleep(min(10.0, 0.1 * 2**attempt) * random.uniform(0.3, 1))  # noqa: S311
+        time.sleep(min(10.0, 0.1 * 2**attempt) * random.uniform(0.3, 1))  # noqa: S311  (no secret)
     raise UnavailableError(
         f"{doing} failed {ATTEMPTS} times because others wrote to it meanwhile.",
         hint="Run again; nothing of this write was kept.",

@@ -482,7 +482,7 @@ def _retrying(path: Path, name: str, commit: Callable[[DeltaTable], int]) -> Wri
         except CommitFailedError as error:
             last = error
             # Spread the losers out, so that they do not all meet again.
-            time.sleep(random.uniform(0, 0.02 * (attempt + 1)))  # noqa: S311
+            time.sleep(random.uniform(0, 0.02 * (attempt + 1)))  # noqa: S311  (no secret)
             continue
         if rows < 0:
             return WriteResult(version=table.version(), rows=0, skipped=True)

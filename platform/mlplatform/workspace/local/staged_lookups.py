@@ -101,7 +101,7 @@ def _join(connection: duckdb.DuckDBPyConnection, rows: ParquetRows, item: Join, 
         connection.execute(f"CREATE OR REPLACE VIEW spine AS {_keys(rows.file, item)}")
         if item.time is not None:
             key = f"k{len(item.keys)}"
-            nulls = connection.execute(f"SELECT count(*) - count({key}) FROM spine").fetchone()  # noqa: S608
+            nulls = connection.execute(f"SELECT count(*) - count({key}) FROM spine").fetchone()  # noqa: S608  (quoted)
             assert nulls is not None
             item.refuse_null_times(int(nulls[0]), rows.num_rows)
         connection.execute("DROP VIEW IF EXISTS features")
@@ -115,7 +115,7 @@ def _keys(file: Path, item: Join) -> str:
     names = [mine for mine, _ in item.keys] + ([item.time[0]] if item.time is not None else [])
     keys = ", ".join(f"{quote(name, 'duckdb')} AS k{place}" for place, name in enumerate(names))
     source = f"read_parquet({duck.literal(str(file))}, file_row_number = true, hive_partitioning = false)"
-    return f"SELECT {keys}, file_row_number AS {_ROW} FROM {source}"  # noqa: S608
+    return f"SELECT {keys}, file_row_number AS {_ROW} FROM {source}"  # noqa: S608  (quoted)
 
 
 class _Found:

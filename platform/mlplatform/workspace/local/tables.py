@@ -437,5 +437,5 @@ def _is_small(table: DeltaTable) -> bool:
 
 def _query(table: DeltaTable, schema: pa.Schema) -> pa.Table:
     columns = ", ".join(quote(name, "duckdb") for name in schema.names)  # DataFusion quotes as DuckDB does
-    rows = pa.table(QueryBuilder().register("t", table).execute(f"SELECT {columns} FROM t"))  # noqa: S608
+    rows = pa.table(QueryBuilder().register("t", table).execute(f"SELECT {columns} FROM t"))  # noqa: S608  (quoted)
     return rows.cast(schema)
