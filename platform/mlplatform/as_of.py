@@ -89,12 +89,12 @@ def plausible(moment: datetime, *, what: str, now: datetime | None = None) -> da
     hint = "Give a year of the Gregorian calendar, as in 2024-01-31."
     if not EARLIEST <= moment < LATEST:
         raise UsageError(
-            f"{what} {argument(moment)} is not plausible: it does not lie between {EARLIEST.year} and {LATEST.year}.",
+            f"{what} {moment.date()} is not plausible: it does not lie between {EARLIEST.year} and {LATEST.year}.",
             hint=hint,
         )
     if now is not None and moment > now + relativedelta(years=YEARS_AHEAD):
         raise UsageError(
-            f"{what} {argument(moment)} is not plausible: it lies more than {YEARS_AHEAD} years after today.", hint=hint
+            f"{what} {moment.date()} is not plausible: it lies more than {YEARS_AHEAD} years after today.", hint=hint
         )
     return moment
 

@@ -204,6 +204,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         click.echo(error.format_message())
         return 2
     except click.ClickException as error:
+        error.message = output.printable(error.message)
         error.show()
         return 2
     except PlatformError as error:

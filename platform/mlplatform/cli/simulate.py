@@ -45,6 +45,10 @@ def simulate(
     At each step the pipeline sees only what was known by then. Several use cases are replayed one after the other. When
     it was stopped half-way, the same command goes on with the step it was at.
     """
+    from mlplatform.as_of import interval
+
+    # What is typed wrong shows before a workspace is opened.
+    _ = (start and time_option(start, "--from"), end and time_option(end, "--to"), every and interval(every))
     wanted = list(dict.fromkeys(names))
     done: list[dict[str, Any]] = []
     with options.open_use_cases(wanted) as (ws, opened):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -9,7 +10,9 @@ from datetime import datetime
 import numpy as np
 
 from mlplatform import stopping
+from mlplatform.config.jobs import Settings
 from mlplatform.config.settings import GateSettings, UseCaseSettings
+from mlplatform.errors import ConfigError
 from mlplatform.gate.checks import default_checks
 from mlplatform.gate.checks.base import CheckResult, Evidence, GateCheck, not_finite
 from mlplatform.gate.checks.evidence import EnoughEvidence, FinitePredictions
@@ -51,8 +54,12 @@ class ChampionGate:
         """Take the use case's limits.
 
         Raises:
-            ConfigError: If they name an unknown metric.
+            ConfigError: If they name an unknown metric, or a limit is no finite number.
         """
+        if wrong := _not_finite(settings.gate, "gate"):
+            raise ConfigError(
+                f"{', '.join(wrong)}: no finite number, and so no limit.", hint="Read settings with load_settings."
+            )
         self.settings = settings
         self.limits: GateSettings = settings.gate
         self._enough = EnoughEvidence(settings)
@@ -123,6 +130,15 @@ def guarded(check: GateCheck, evidence: Evidence) -> CheckResult:
         detail = f"check {check.name} passed by what is no finite number: {', '.join(wrong)} ({result.detail})"
         return CheckResult(check.name, "fail", detail)
     return result
+
+
+def _not_finite(limits: object, name: str) -> list[str]:
+    """Return which limits are numbers that are none; those that were read have been looked at already."""
+    if isinstance(limits, Settings):
+        return [wrong for key, value in vars(limits).items() for wrong in _not_finite(value, f"{name}.{key}")]
+    if isinstance(limits, tuple | list):
+        return [wrong for place, value in enumerate(limits) for wrong in _not_finite(value, f"{name}.{place}")]
+    return [f"{name} is {limits}"] if isinstance(limits, float) and not math.isfinite(limits) else []
 
 
 def _why_promoted(results: Sequence[CheckResult]) -> str:
