@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlplatform.as_of import EVERY, Duration, parse_as_of, steps
+from mlplatform.as_of import EVERY, MOST_STEPS, Duration, _how_many, parse_as_of, plausible, steps
 from mlplatform.errors import UsageError
 
 MOMENTS = st.integers(0, 40 * 366 * 86_400).map(lambda s: datetime(1990, 1, 1, tzinfo=UTC) + timedelta(seconds=s))
@@ -156,3 +156,97 @@ def test_an_interval_beyond_the_calendar_gives_the_start_alone_or_a_usage_error(
 def test_a_time_beyond_the_calendar_is_a_usage_error():
     with pytest.raises(UsageError):
         parse_as_of("9999-12-31T23:59:59-05:00")
+
+
+# What nobody can have meant
+
+NOW = at("2026-06-01")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["0001-01-01", "1402-10-11", "1899-12-31", "2200-01-01", "2262-04-12", "9999-12-31", "9999-12-31T23:59:59.999999"],
+)
+def test_a_time_centuries_away_is_not_plausible(text):
+    with pytest.raises(
+        UsageError, match=rf"--as-of {text[:10]} is not plausible: it does not lie between 1900"
+    ) as caught:
+        plausible(parse_as_of(text), what="--as-of")
+    assert "Gregorian" in caught.value.hint
+
+
+@pytest.mark.parametrize("text", ["1900-01-01", "2026-06-01", "2076-06-01", "2199-12-31T23:59:59"])
+def test_a_time_that_a_pipeline_can_be_run_for_is(text):
+    assert plausible(parse_as_of(text), what="--as-of") == parse_as_of(text)
+
+
+@pytest.mark.parametrize(("text", "accepted"), [("2076-06-01", True), ("2076-06-02", False), ("2569-06-01", False)])
+def test_by_the_clock_no_more_than_fifty_years_lie_ahead(text, accepted):
+    if accepted:
+        assert plausible(parse_as_of(text), what="--as-of", now=NOW)
+        return
+    with pytest.raises(UsageError, match="not plausible"):
+        plausible(parse_as_of(text), what="--as-of", now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("end", "every", "many"),
+    [
+        ("2065-12-31", "1 minute", "87,307,201"),
+        ("2006-01-01", "1 minute", "3,156,481"),
+        ("2200-01-01", "day", None),
+        ("2100-01-01", "hour", "876,601"),
+        ("2100-01-01", "month", None),
+    ],
+)
+def test_more_steps_than_anybody_takes_are_refused_with_their_number_and_at_once(end, every, many):
+    start = at("1899-12-30") if many and many.startswith("87") else at("2000-01-01")
+    if many is None:
+        assert len(list(steps(start, at(end), every))) <= MOST_STEPS
+        return
+    with pytest.raises(UsageError, match=rf"are {many} steps of {every}; at most 100,000") as caught:
+        next(steps(start, at(end), every))
+    assert "one part after the other" in caught.value.hint
+
+
+@given(MOMENTS, st.integers(0, 3000), st.sampled_from([*EVERY, "6 months", "10 days", "36 hours", "90 minutes"]))
+def test_the_number_of_steps_is_known_before_they_are_taken(start, days, every):
+    end = start + timedelta(days=days)
+    step = Duration.parse(f"1 {every}" if every in EVERY else every)
+    off = 1 if step.months else 0
+    assert abs(_how_many(start, end, step) - len(list(steps(start, end, every)))) <= off
+
+
+@pytest.mark.parametrize("text", ["1001 years", "1000000000000000000000 months", "366001 days", "99999999999 minutes"])
+def test_a_duration_of_more_than_a_thousand_years_is_refused(text):
+    with pytest.raises(UsageError, match="longer than 1,000 years"):
+        Duration.parse(text)
+
+
+@pytest.mark.parametrize("text", ["9" * 4301 + " days", " " * 200 + "1 day", "x" * 5_000_000])
+def test_a_text_without_end_is_no_duration_and_quoted_in_short(text):
+    with pytest.raises(UsageError, match="characters"):
+        Duration.parse(text)
+
+
+@pytest.mark.parametrize(("text", "moment"), [("1000 years", "0900-01-01"), ("366000 days", "0900-01-01")])
+def test_a_duration_that_leads_out_of_the_calendar_is_a_usage_error(text, moment):
+    length = Duration.parse(text)
+    with pytest.raises(UsageError, match="beyond the calendar"):
+        length.before(at(moment))
+    with pytest.raises(UsageError, match="beyond the calendar"):
+        length.after(at("9500-01-01"))
+
+
+@given(st.text(max_size=40) | st.from_regex(r"\A\s*[0-9]{1,30}\s*(minute|day|month|year)s?\s*\Z"))
+def test_whatever_is_given_for_a_duration_or_a_time_is_one_or_our_error(text):
+    for read in (Duration.parse, parse_as_of):
+        with contextlib.suppress(UsageError):
+            read(text)
+
+
+@given(st.datetimes(timezones=st.just(UTC)), st.sampled_from(["1 minute", "3 months", "1000 years", "365000 days"]))
+def test_a_moment_of_any_year_moved_by_any_duration_is_one_or_our_error(moment, text):
+    for move in (Duration.parse(text).after, Duration.parse(text).before):
+        with contextlib.suppress(UsageError):
+            assert isinstance(move(moment), datetime)

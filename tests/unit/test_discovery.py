@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
 
 from mlplatform import UseCase, discovery
-from mlplatform.discovery import UseCaseLocation
+from mlplatform.cli.main import main
+from mlplatform.discovery import BrokenUseCaseWarning, UseCaseLocation
 from mlplatform.errors import ConfigError, UsageError
 
 GOOD = "from mlplatform import UseCase\n\n\nclass Mine(UseCase):\n    pass\n"
@@ -146,10 +149,132 @@ def test_a_use_case_of_the_same_name_in_another_folder_is_another_one(write):
     assert hasattr(load("twin_x", "theirs"), "mark")
 
 
-def test_a_folder_whose_name_is_none_is_an_error_that_names_it(write):
-    write("Not-A-Name")
-    with pytest.raises(UsageError, match="Not-A-Name"):
-        discovery.find_use_cases("mine")
+# What is broken among them keeps nobody from the others
+
+
+def found(folder: str = "mine") -> tuple[set[str], list[str]]:
+    """The use cases of a folder, and the warnings about it."""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        names = {name for name, item in discovery.find_use_cases(folder).items() if item.folder is not None}
+    return names, [str(item.message) for item in told if issubclass(item.category, BrokenUseCaseWarning)]
+
+
+@pytest.mark.parametrize(
+    "name", ["Bad-Name", "Not a name", "9lives", "größe", "ops.2", "x" * 64, "a\nb", "h\udcff", "-x"]
+)
+def test_a_folder_whose_name_is_none_is_named_and_the_others_work(write, name):
+    write("good_x")
+    write(name)
+    names, told = found()
+    assert "good_x" in names
+    assert name not in names
+    (text,) = told
+    assert "is not a valid use-case name" in text
+    assert "Rename the folder" in text
+    assert text.endswith("The other use cases work.")
+    with pytest.warns(BrokenUseCaseWarning, match="not a valid use-case name"):
+        assert load("good_x").__name__ == "Mine"
+    with pytest.raises(UsageError, match="is not a valid use-case name"):
+        discovery.get(name, "mine")
+
+
+def test_what_is_no_folder_of_a_use_case_is_passed_over_or_named(write, tmp_path):
+    write("good_x")
+    mine = tmp_path / "mine"
+    (mine / "loop").symlink_to("loop")
+    (mine / "gone").symlink_to(tmp_path / "nowhere")
+    (mine / "a_file").touch()
+    (mine / "half").mkdir()
+    (mine / "half" / "config.yml").touch()
+    (mine / "inside_out").mkdir()
+    (mine / "inside_out" / "config.yml").mkdir()
+    (mine / "inside_out" / "__init__.py").symlink_to("__init__.py")
+    names, told = found()
+    assert names >= {"good_x"}
+    assert not names & {"loop", "gone", "a_file", "half", "inside_out"}
+    assert len(told) == 2
+    assert all("is a link that leads nowhere" in text for text in told)
+    assert "mine/gone" in told[0]
+    assert "mine/loop" in told[1]
+
+
+@pytest.mark.parametrize(
+    ("files", "lacks"),
+    [
+        ((), "no __init__.py and no config.yml"),
+        (("__init__.py",), "no config.yml"),
+        (("config.yml",), "no __init__.py"),
+    ],
+)
+def test_whoever_asks_for_a_folder_that_lacks_something_is_told_what(write, tmp_path, files, lacks):
+    write("good_x")
+    (tmp_path / "mine" / "half").mkdir()
+    for file in files:
+        (tmp_path / "mine" / "half" / file).touch()
+    with pytest.raises(UsageError, match="There is no use case 'half'") as caught:
+        discovery.get("half", "mine")
+    assert lacks in caught.value.hint
+    assert discovery.get("good_x", "mine")
+
+
+def test_a_folder_that_is_closed_to_us_is_named(write, monkeypatch):
+    write("good_x")
+    write("closed_x")
+    is_file = Path.is_file
+
+    def closed(self: Path) -> bool:
+        if "closed_x" in self.parts:
+            raise PermissionError(13, "Permission denied", str(self))
+        return is_file(self)
+
+    monkeypatch.setattr(Path, "is_file", closed)
+    names, told = found()
+    assert ("good_x" in names, "closed_x" in names) == (True, False)
+    assert told == ["mine/closed_x cannot be read: Permission denied. Is it yours to read? The other use cases work."]
+
+
+@pytest.mark.filterwarnings("default::mlplatform.discovery.BrokenUseCaseWarning")
+def test_one_whose_settings_cannot_be_read_stops_no_command_over_all(write, tmp_path, capsys):
+    write("good_x")
+    (write("odd_x") / "config.yml").write_text("owner: [\n")
+    (write("Bad-Name") / "config.yml").write_text("owner: x\n")
+    for command in (["status", "--json"], ["explain", "zzzz"]):
+        with pytest.raises(SystemExit) as left:
+            main([*command, "--use-cases", "mine", "--home", str(tmp_path / "home")])
+        said = capsys.readouterr()
+        assert left.value.code == (0 if command[0] == "status" else 2), said.err
+        assert said.err.count("config.yml is not valid YAML") == 1
+        assert said.err.count("'Bad-Name' is not a valid use-case name") == 1
+        if command[0] == "status":
+            shown = {item["use_case"] for item in json.loads(said.out)}
+            assert ("good_x" in shown, "odd_x" in shown) == (True, False)
+
+
+def test_an_environment_that_one_declares_is_known_beside_one_whose_settings_cannot_be_read(write):
+    (write("good_x") / "config.yml").write_text("owner: x\nenvironments: {acceptance: }\n")
+    (write("odd_x") / "config.yml").write_text("owner: [\n")
+    with pytest.warns(BrokenUseCaseWarning, match="odd_x"):
+        discovery.check_environment("acceptance", "mine")
+    with pytest.warns(BrokenUseCaseWarning, match="odd_x"):
+        assert discovery.in_environment("acceptance", "mine") == ["good_x"]
+
+
+def test_a_package_that_ends_the_process_is_an_error_that_names_it(write):
+    write("quits_x", "raise SystemExit(7)\n")
+    with pytest.raises(ConfigError, match=r"quits_x .* cannot be imported: SystemExit: 7"):
+        load("quits_x")
+
+
+@pytest.mark.parametrize(
+    "code", ["x = " + "[" * 20_000 + "]" * 20_000, "x = '\\ud800'\ny = '\0'\n", "x = " + "9" * 5000]
+)
+def test_code_that_python_cannot_read_is_an_error_that_names_it(write, code):
+    where = write("odd_x", code)
+    with pytest.raises(ConfigError) as caught:
+        load("odd_x")
+    assert str(where) in caught.value.message
+    assert len(caught.value.message) < 3000
 
 
 @pytest.mark.parametrize("entry", ["there_is_no_such_module:X", "json:NoSuchName"])

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mlplatform.config.settings import UseCaseSettings
+from mlplatform.monitoring import alerts, performance
 from mlplatform.monitoring.performance_metrics import CALIBRATION_RATIO, PerformanceMetric, realised
 from mlplatform.statistics import metrics
 
@@ -18,9 +19,8 @@ GOOD = np.clip(0.2 + 0.3 * (LABELS - 0.2) + 0.02 * NOISE, 0.01, 0.99)
 RANDOM = np.clip(0.2 + 0.02 * NOISE, 0.01, 0.99)
 
 
-def measure(labels: np.ndarray, made: np.ndarray, **monitoring: Any) -> dict[str, PerformanceMetric]:
-    task = monitoring.pop("task", "classification")
-    settings = UseCaseSettings.model_validate(
+def settings_of(task: str = "classification", **monitoring: Any) -> UseCaseSettings:
+    return UseCaseSettings.model_validate(
         {
             "owner": "x",
             "task": task,
@@ -30,7 +30,10 @@ def measure(labels: np.ndarray, made: np.ndarray, **monitoring: Any) -> dict[str
             "monitoring": {"min_rows": 100, "performance_floor": 0.6, **monitoring},
         }
     )
-    return {item.metric: item for item in realised(labels, made, settings)}
+
+
+def measure(labels: np.ndarray, made: np.ndarray, **monitoring: Any) -> dict[str, PerformanceMetric]:
+    return {item.metric: item for item in realised(labels, made, settings_of(**monitoring))}
 
 
 def violated(found: dict[str, PerformanceMetric]) -> list[str]:
@@ -89,7 +92,8 @@ def test_few_rows_are_measured_and_judge_nothing():
 
 def test_one_class_leaves_the_metric_open_and_raises_nothing():
     found = measure(np.zeros(200), np.full(200, 0.01))
-    assert found["roc_auc"] == PerformanceMetric("roc_auc", None, 0.6, violated=False)
+    why = "not judged: roc_auc is not defined on these rows"
+    assert found["roc_auc"] == PerformanceMetric("roc_auc", None, None, violated=False, note=why)
     assert found[CALIBRATION_RATIO].value == 0
 
 
@@ -101,3 +105,38 @@ def test_no_row_is_no_number_and_no_alarm():
     found = measure(np.array([]), np.array([]))
     assert violated(found) == []
     assert {item.value for item in found.values()} == {None}
+
+
+# What is no number is neither well nor ill
+
+
+def checked(kind: str, found: dict[str, PerformanceMetric], **monitoring: Any) -> performance.Verdict:
+    version = performance._OfVersion(3, ROWS, list(found.values()), performance.Beside([], None, "", ROWS))
+    return performance._against_limits(kind, [version], settings_of(**monitoring))
+
+
+def test_a_metric_that_is_not_defined_on_enough_rows_is_not_called_well():
+    found = measure(np.zeros(ROWS), GOOD)
+    assert (found["roc_auc"].value, found["roc_auc"].limit) == (None, None)
+    assert found["roc_auc"].note == "not judged: roc_auc is not defined on these rows"
+    said = checked(alerts.PERFORMANCE, found)
+    assert (said.state, "roc_auc is not defined" in said.message) == ("unknown", True)
+    assert checked(alerts.PERFORMANCE, measure(LABELS, GOOD)).state == "ok"
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_predictions_that_are_no_numbers_are_not_called_well(number):
+    made = np.where(np.arange(ROWS) == 7, number, GOOD)
+    found = measure(LABELS, made)
+    assert found[CALIBRATION_RATIO].value is None
+    assert checked(alerts.CALIBRATION, found).state == "unknown"
+    assert checked(alerts.PERFORMANCE, found).state != "ok"
+
+
+@pytest.mark.parametrize("limit", [{"performance_floor": float("nan")}, {"max_calibration_ratio": float("nan")}])
+def test_a_limit_that_is_no_number_is_violated_whatever_the_value(limit):
+    settings = settings_of()
+    wrong = settings.model_copy(update={"monitoring": settings.monitoring.model_copy(update=limit)})
+    off = np.clip(GOOD * 1.5, 0, 1)
+    found = {item.metric: item for item in realised(LABELS, off, wrong)}
+    assert violated(found) == ["roc_auc" if "performance_floor" in limit else CALIBRATION_RATIO]

@@ -16,7 +16,7 @@ from mlplatform.config.settings import MonitoringSettings
 from mlplatform.errors import StageError
 from mlplatform.monitoring import drift as drift_module
 from mlplatform.monitoring.drift import DriftMetric
-from mlplatform.statistics.distances import population_stability_index
+from mlplatform.statistics.distances import holm, population_stability_index
 from mlplatform.statistics.profiles import (
     GRID,
     MOST_CATEGORIES,
@@ -269,3 +269,21 @@ def test_a_profile_survives_json(numbers, words):
     kept = json.loads(json.dumps(to_dict(profile, {"slope": 1.0})))
     assert from_dict(kept) == profile
     assert kept["calibration"] == {"slope": 1.0}
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_distance_that_is_no_number_is_not_called_well(value):
+    beyond = DriftMetric("x", "psi", value, 0.25, violated=False, p_value=0.0)
+    assert drift_module._beyond(beyond, LIMITS)
+
+
+def test_a_limit_that_is_no_number_is_violated_by_what_chance_does_not_explain():
+    wrong = LIMITS.model_copy(update={"max_psi": math.nan})
+    moved = drift(column([0.0, 1.0] * 500, pa.float64()), column([5.0] * 1000, pa.float64()), wrong)
+    assert moved["psi"].violated
+
+
+def test_a_p_value_that_is_no_number_stops_the_check_which_then_raises_an_alert():
+    with pytest.raises(ArithmeticError, match="1 of 3 p-values are not numbers"):
+        holm([0.01, math.nan, 0.5])
+    assert holm([]) == []
