@@ -1,4 +1,4 @@
-"""What a call with odd input may do: give something, or be refused by an error of ours. Anything else fails the test."""
+"""What a call with odd input may do: give something, or be refused by an error of ours; else the test fails."""
 
 from __future__ import annotations
 
