@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from mlplatform.as_of import Duration
+from mlplatform.as_of import Duration, plausible
 from mlplatform.derived_attributes import snake_case
 from mlplatform.errors import UsageError
 from mlplatform.naming import quote
@@ -126,6 +126,7 @@ def _values(name: str, inferred: Inferred, task: Task, horizon: str | None) -> d
     guess = f"{max(1, span.days // 10 if inferred.timestamp is None else span.days // 20)} days"
     every = max(1, span.days // 10)
     first = _first_run(inferred, Duration.parse(horizon or guess))
+    plausible(first, what=f"With the horizon {horizon or guess} a first run at")
     entities = [entity.name for entity in inferred.entities] or ["row_id"]
     time = inferred.timestamp.name if inferred.timestamp else "seen_at"
     keys, timeseries = f"keys={tuple_of(entities)}", ["timeseries=True"] if inferred.timestamp else []
