@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 
 from mlplatform import Column, LabelSpine, parse_as_of
+from mlplatform.cli import status
 from mlplatform.config.settings import UseCaseSettings
 from mlplatform.errors import UsageError
 from mlplatform.naming import Namespace
@@ -256,3 +257,21 @@ def test_a_name_that_would_leave_the_folder_is_refused(ws: LocalWorkspace, tmp_p
     with pytest.raises(UsageError):
         write_report(ws, Namespace("dev", "../evil"), SPINE, SETTINGS, tmp_path / "reports")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("name", "text"), [("far", "9999-12-31T23:59:59"), ("first", "0001-01-01")])
+def test_a_time_at_an_end_of_the_calendar_on_record_costs_neither_report_nor_status(
+    ws: LocalWorkspace, name: str, text: str, tmp_path: Path
+) -> None:
+    """As a version that took any `--as-of` left it."""
+    namespace, moment = Namespace("dev", name), parse_as_of(text)
+    records.ensure(ws, namespace)
+    rows = [stage("ingest", FIRST, 0), stage("score", FIRST, 1)]
+    rows += [{**row, "as_of": moment, "started_at": SECOND, "run_id": "odd"} for row in rows]
+    put(ws, namespace, "stage_runs", *rows)
+    scored(ws, namespace, ("L1", FIRST, 1, 0.25, FIRST, "champion"), ("L2", FIRST, 1, 0.5, moment, "champion"))
+    page = write_report(ws, namespace, SPINE, SETTINGS, tmp_path).read_text(encoding="utf-8")
+    assert f"{moment:%Y-%m-%d}" in page
+    facts = status._facts(ws, name)
+    assert facts["as_of"] == max(moment, FIRST).isoformat()
+    assert {"ingest": "done", "score": "done"} == facts["stages"]

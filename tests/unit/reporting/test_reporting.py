@@ -462,6 +462,25 @@ def test_a_decision_says_when_its_rows_are_a_sample(known: int | None, says: str
     assert ("a sample of" in page) == (known == 52000)
 
 
+@pytest.mark.parametrize("far", ["9999-12-31T23:59:59.999999", "9999-12-31", "2262-04-12", "1677-01-01", "0001-01-01"])
+def test_a_time_at_an_end_of_the_calendar_costs_no_report(far: str):
+    """As a version that took any `--as-of` left it on record."""
+    moment = parse_as_of(far)
+    scored = ScoredStep(moment, 3019, 0.0174, (1,), 3019, 0.0623)
+    facts = full()
+    step = replace(facts.steps[0], as_of=moment, scored=scored)
+    steps = tuple(sorted((*facts.steps, step), key=lambda item: item.as_of))
+    champions = (*facts.champions, ChampionFacts(2, moment, NOW, 1))
+    outcomes = replace(facts.outcomes, scored=(scored, *facts.outcomes.scored))
+    for told in (
+        replace(facts, steps=steps, champions=champions, outcomes=outcomes),
+        empty(steps=(step,), outcomes=Outcomes((scored,)), decisions=(decision(as_of=moment),)),
+    ):
+        page = Page(render(told, NOW))
+        assert f"{moment:%Y-%m-%d}" in page.text
+        assert page.all("svg")
+
+
 def test_importing_the_report_loads_no_plotting_library():
     code = (
         "import sys, mlplatform.reporting.report\n"
