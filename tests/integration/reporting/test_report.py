@@ -274,4 +274,4 @@ def test_a_time_at_an_end_of_the_calendar_on_record_costs_neither_report_nor_sta
     assert f"{moment:%Y-%m-%d}" in page
     facts = status._facts(ws, name)
     assert facts["as_of"] == max(moment, FIRST).isoformat()
-    assert {"ingest": "done", "score": "done"} == facts["stages"]
+    assert facts["stages"] == {"ingest": "done", "score": "done"}
