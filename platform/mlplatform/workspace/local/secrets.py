@@ -31,8 +31,14 @@ class LocalSecrets:
 def _read_env_file(path: Path) -> dict[str, str]:
     if not path.is_file():
         return {}
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        # Nothing of the content is told, and no error that holds it is the cause.
+        kind = "is not UTF-8" if isinstance(error, UnicodeDecodeError) else f"cannot be read: {error.strerror}"
+        raise ConfigError(f"{path} {kind}.", hint="Save it as UTF-8, readable by you alone.") from None
     values = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in text.splitlines():
         name, separator, value = line.partition("=")
         if separator and not name.lstrip().startswith("#"):
             values[name.strip()] = value.strip().strip("'\"")
