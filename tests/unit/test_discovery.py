@@ -292,3 +292,14 @@ def test_an_entry_point_that_is_no_use_case_is_a_config_error(entry):
 def test_one_class_by_two_names_is_one_use_case(write):
     write("alias_x", GOOD + "\n\nDefault = Mine\n")
     assert load("alias_x").__name__ == "Mine"
+
+
+def test_doctor_names_what_is_broken_and_how_to_mend_it(write, tmp_path, capsys):
+    write("good_x")
+    write("Bad-Name")
+    with pytest.raises(SystemExit):
+        main(["doctor", "--json", "--use-cases", "mine", "--home", str(tmp_path / "home")])
+    found = {item["what"]: item for item in json.loads(capsys.readouterr().out)}
+    broken = found["use case Bad-Name"]
+    assert (broken["well"], "Rename the folder" in broken["mend"]) == (False, True)
+    assert "use case good_x" in found
