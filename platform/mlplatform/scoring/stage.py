@@ -90,8 +90,9 @@ class Score(Stage[ScoreDetails]):
         """Scoring is due once for each time as of which there was a champion, and again where predictions are gone."""
         if champions.standing(context).number is None:
             return None
-        # What was asked for since a time is beside the scoring that is due.
-        if all(record.details.get("since") for record in context.log.ended_well_at(self.name, context.as_of)):
+        # What was asked for since a time, or of a version from later, is beside the scoring that is due.
+        recorded = [record.details for record in context.log.ended_well_at(self.name, context.as_of)]
+        if all(details.get("since") or details.get("trained_later") for details in recorded):
             return self
         return replace(self, restore_only=True) if lost_predictions.find(context) else None
 
@@ -168,7 +169,8 @@ class Score(Stage[ScoreDetails]):
                 details.learned_rows = self._learned(context, chosen, details.learned_through)
             elif by.shadow is not None:
                 details.shadow = self._score_shadow(context, chosen, within, by.shadow)
-        if self.since is None and by.alias == CHAMPION and (began is not None or result.rows_out):
+        ordinary = self.since is None and by.trained_later is None
+        if ordinary and by.alias == CHAMPION and (began is not None or result.rows_out):
             details.complete_since, details.population_code = start, code
         # Later scorings change nothing about what became due before the first one.
         if self.since is not None or began is None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from click.testing import CliRunner
 
+from mlplatform.cli.main import cli
 from mlplatform.errors import LostRegistryError, StageError, UsageError
 from mlplatform.gate import promotion
 from mlplatform.naming import CHALLENGER, CHAMPION, PREVIOUS_CHAMPION
@@ -213,3 +216,32 @@ def test_a_home_copied_without_its_artifacts_and_database_is_not_a_new_one(gate_
         at(ws, wide).begin_anew(reason="only the tables were copied")
         at(ws, wide).run()
         assert ws.registry.aliases(MODEL) == {CHAMPION: 1}
+
+
+def command(ws: LocalWorkspace, tiny: TinyFolder, *words: str) -> str:
+    """Run a command on the workspace; return what it prints."""
+    done = CliRunner().invoke(
+        cli, [*words, "--home", str(ws.root), "--use-cases", str(tiny.use_cases)], catch_exceptions=False
+    )
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def test_the_command_says_what_it_does_and_the_history_tells_it(gate_at, wide):
+    ws = gate_at("challenged")
+    ws.registry.delete_alias(MODEL, CHAMPION)
+    dry = command(ws, wide, "begin-anew", "tiny", "--reason", "deleted by mistake", "--dry-run")
+    assert dry.splitlines() == [
+        "A dry run; nothing was changed. The real run would:",
+        "  - record that the models of tiny begin anew",
+    ]
+    done = command(ws, wide, "begin-anew", "tiny", "--reason", "deleted by mistake")
+    assert done.startswith("Done:\n  - record that")
+    assert "Next: mlplatform run tiny" in done
+    (event,) = [event for event in GATE_DECISIONS.read(ws, NAMESPACE) if event.event == "begun anew"]
+    # The newest time on record: what is decided by hand in a replay holds from where it has come.
+    assert event.as_of == context(ws, wide, SECOND).as_of
+    history = command(ws, wide, "history", "tiny")
+    assert "As of 2020-11-01 the models began anew (champion on record: version 1): deleted by mistake" in history
+    assert "begun anew by" in command(ws, wide, "explain", event.decision_id)
+    assert json.loads(command(ws, wide, "status", "tiny", "--json"))["champion"] is None
