@@ -98,6 +98,10 @@ class RegistryError(PlatformError):
     """
 
 
+class LostRegistryError(RegistryError):
+    """Raised when there was a registry, and its database is gone, empty or damaged: never taken for a new one."""
+
+
 class MissingVersionError(RegistryError):
     """Raised when the registry answers, and says that there is no such version: asking again gives the same."""
 

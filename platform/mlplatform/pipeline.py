@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -28,10 +29,12 @@ from mlplatform.features.functions import register_functions
 from mlplatform.features.stage import Features
 from mlplatform.features.table import FeatureTable
 from mlplatform.gate import champion
+from mlplatform.gate.begin_anew import BeginAnew
 from mlplatform.gate.promotion import GateDetails
 from mlplatform.gate.rollback import Rollback
 from mlplatform.gate.stage import Gate
 from mlplatform.ingest.stage import Ingest
+from mlplatform.monitoring import steps
 from mlplatform.monitoring.retrain import Retrain, decide_now, details_of
 from mlplatform.monitoring.stage import MonitorStage
 from mlplatform.naming import Namespace
@@ -48,12 +51,14 @@ from mlplatform.refine.silver import SilverTable
 from mlplatform.refine.stage import Refine
 from mlplatform.reporting import evidence_page
 from mlplatform.scoring.stage import Score
+from mlplatform.scoring.version import choose
 from mlplatform.training.stage import Train
 from mlplatform.use_case import UseCase
 
 LOG = logging.getLogger(__name__)
 ORDER = ("ingest", "refine", "features", "train", "gate", "score", "monitor", "retrain")
 _COMPUTING = frozenset({"ingest", "refine", "features"})
+_WITH_CHAMPION, _MAKING_ONE = frozenset({"score", "monitor", "retrain"}), frozenset({"train", "gate"})
 _WITHOUT = {
     "gate": "The champion is whom the registry names; a rollback knows no earlier ones.",
     "monitor": "The stage monitor measures a time again where it is asked to: mlplatform monitor, with its --as-of.",
@@ -252,6 +257,7 @@ class Pipeline:
         start_job: str | None = None,
         due: bool = False,
         register_only: bool = False,
+        allow_later: bool = False,
     ) -> RunSummary:
         """Run what is due, or exactly the stages named.
 
@@ -262,13 +268,14 @@ class Pipeline:
             start_job: A due retraining starts this job, instead of training in this process.
             due: Of the stages named, run only what is due.
             register_only: Train without setting the alias challenger: evaluating the version sets it.
+            allow_later: Score with whom the alias names now, though it was trained as of later than `as_of`.
 
         Raises:
             UsageError: If a stage's name is unknown.
             PlatformError: What a stage raised; it is recorded, and the stages before it stay done.
         """
         options: dict[str, dict[str, Any]] = {
-            "score": {"alias": alias, "since": since},
+            "score": {"alias": alias, "since": since, "allow_later": allow_later},
             "train": {"register_only": register_only},
             "retrain": {"start_job": start_job},
         }
@@ -277,13 +284,17 @@ class Pipeline:
             if name not in ORDER:
                 raise UsageError(f"There is no stage {name!r}.", hint=did_you_mean(name, ORDER))
         self._notes = self._lost_records(records.ensure(self._context.ws, self._context.namespace))
-        stages = [stage for stage in self._stages if wanted is None or stage.name in wanted]
+        stages = [
+            replace(stage, **options.get(stage.name, {}))  # type: ignore[type-var]
+            for stage in self._stages
+            if wanted is None or stage.name in wanted
+        ]
+        self._check_champion_for(stages, asked=wanted is not None and not due)
         self._check_changes_for(stages)
         self._register_kept_functions()
         for number, stage in enumerate(stages, start=1):
             self._place = f"stage {number} of {len(stages)}: " if len(stages) > 1 else ""
-            chosen = replace(stage, **options.get(stage.name, {}))  # type: ignore[type-var]
-            todo = self._due(chosen) if wanted is None or due else chosen
+            todo = self._due(stage) if wanted is None or due else stage
             if todo is not None:
                 self._recorded(todo)
         self._place = ""
@@ -412,6 +423,10 @@ class Pipeline:
         """Make an earlier champion champion again; see `mlplatform.gate.rollback`."""
         return self.execute(Rollback(reason, to), dry_run=dry_run).result
 
+    def begin_anew(self, *, reason: str, dry_run: bool = False) -> StageResult[GateDetails]:
+        """Go on without the models on record, which are gone; see `mlplatform.gate.begin_anew`."""
+        return self.execute(BeginAnew(reason), dry_run=dry_run).result
+
     def maintain(self, *, dry_run: bool = False) -> StageRun[MaintenanceDetails]:
         """Put small files together and remove old ones; see `mlplatform.ops.maintenance`."""
         return self.execute(MaintainTables(), dry_run=dry_run)
@@ -471,14 +486,39 @@ class Pipeline:
 
     def _check_changes_for(self, stages: Sequence[Stage[Any]]) -> None:
         """Check before stages run; a refusal is on record, as the first of them."""
+        with self._refusing(stages[0]):
+            self.check_changes(on_record=any(stage.name in _COMPUTING for stage in stages))
+
+    def _check_champion_for(self, stages: Sequence[Stage[Any]], *, asked: bool) -> None:
+        """Check before stages run that rely on the champion; a refusal is on record.
+
+        Args:
+            stages: Those that are to run.
+            asked: They run because they are asked for, whatever is due.
+        """
+        relying = [stage for stage in stages if stage.name in _WITH_CHAMPION]
+        if not relying or (asked and any(stage.name in _MAKING_ONE for stage in stages)):
+            return
+        for stage in relying if asked else relying[:1]:
+            with self._refusing(stage):
+                if not asked:
+                    steps.check_may_run(self._context)
+                elif isinstance(stage, Score):
+                    choose(self._context, stage.alias, allow_later=stage.allow_later)
+                else:
+                    steps.check_champion(self._context)
+
+    @contextmanager
+    def _refusing(self, stage: Stage[Any]) -> Iterator[None]:
+        """Put on record, as a stage that failed, what is refused before it runs."""
         started, before = stage_runs.utc_now(), time.perf_counter()
         try:
-            self.check_changes(on_record=any(stage.name in _COMPUTING for stage in stages))
+            yield
         except PlatformError as error:
             empty: StageResult[Any] = StageResult(Details())
             message = error.message.splitlines()[0]
             seconds = time.perf_counter() - before
-            self._record(self._stage_run(stages[0].name, stage_runs.FAILED, started, seconds, empty, message))
+            self._record(self._stage_run(stage.name, stage_runs.FAILED, started, seconds, empty, message))
             raise
 
     def _register_kept_functions(self) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 
-from mlplatform.ops import stage_runs
+from mlplatform.gate import promotion
+from mlplatform.monitoring import steps
 from mlplatform.ops.context import Progress, silent
 from mlplatform.ops.stage_runs import RunLog
-from mlplatform.pipeline import ORDER, Pipeline
+from mlplatform.pipeline import Pipeline
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.reporting import timeline
 from mlplatform.reporting.timeline import TimelineStep
@@ -25,8 +26,8 @@ def simulate(
 ) -> list[TimelineStep]:
     """Run the pipeline at each of the moments, in order.
 
-    Resumable: a step whose last stage has been recorded is not run again, so that a simulation that was stopped goes on
-    where it stopped.
+    Resumable: a step whose end is on record is not run again, so that a simulation that was stopped goes on where it
+    stopped, and one that has ended changes nothing.
 
     Args:
         ws: The workspace.
@@ -42,7 +43,8 @@ def simulate(
     # One record for all steps: reading it anew at each would cost more the longer the simulation gets.
     log = RunLog(ws, use_case.namespace)
     recorded = log.between(min(moments), max(moments)) if moments else []
-    finished = {record.as_of for record in recorded if record.stage == ORDER[-1] and record.status == stage_runs.DONE}
+    decisions = promotion.events(ws, use_case.namespace)
+    finished = {moment for moment in moments if steps.has_ended(recorded, decisions, moment)}
     # What is recorded as finished is so where what it made is there; else its last step brings it back.
     done = [moment for moment in moments if moment in finished]
     if done and Pipeline(ws, use_case, done[-1], progress, log=log).lost():

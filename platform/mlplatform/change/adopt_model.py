@@ -19,6 +19,7 @@ from mlplatform.errors import FeatureStoreError, RegistryError, StageError
 from mlplatform.features import artifacts
 from mlplatform.features.functions import FeatureFunctionSpec, register_functions
 from mlplatform.features.training_set import PREDICTION
+from mlplatform.gate import champion as champions
 from mlplatform.gate import promotion
 from mlplatform.gate.decision import Decision, decision_id
 from mlplatform.naming import CHALLENGER, CHAMPION, Namespace, ObjectName
@@ -317,7 +318,8 @@ def _give_role(context: StageContext, version: ModelVersion, source: str) -> str
     begun = bool(recorded) and all(event.event == "decided" for event in recorded)
     if aliases.get(CHAMPION) == version.version and not begun:
         return CHAMPION
-    if CHAMPION in aliases and not begun:
+    # A champion on record that is gone is none the less one: who follows it is decided by hand, or by the gate.
+    if (CHAMPION in aliases or champions.vanished(ws, namespace, aliases)) and not begun:
         ws.registry.set_alias(model, CHALLENGER, version.version)
         return CHALLENGER
     if not recorded:

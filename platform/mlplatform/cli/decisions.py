@@ -9,11 +9,37 @@ from typing import TYPE_CHECKING
 import click
 
 from mlplatform.cli import output
+from mlplatform.cli.options import as_of_option
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from mlplatform.gate.promotion import GateDetails
+    from mlplatform.protocols.workspace import Workspace
+    from mlplatform.use_case import UseCase
 
 _WELL = ("promoted", "rolled back", "unchanged")
+
+
+def moment_of(ws: Workspace, use_case: UseCase, as_of: str | None) -> datetime:
+    """Return when something is decided by hand, in data time: the time given, else the newest on record, or now.
+
+    Of a use case whose history is replayed, now is where the replay has come: what is decided then holds from there on.
+
+    Args:
+        ws: The workspace.
+        use_case: The use case.
+        as_of: The time given.
+    """
+    from mlplatform.gate import promotion
+    from mlplatform.ops.stage_runs import RunLog
+
+    now = as_of_option(as_of)
+    if as_of:
+        return now
+    on_record = [record.as_of for record in RunLog(ws, use_case.namespace).records()]
+    on_record += [event.as_of for event in promotion.events(ws, use_case.namespace)]
+    return min(now, max(on_record, default=now))
 
 
 def show(details: GateDetails, *, as_json: bool) -> None:

@@ -35,7 +35,11 @@ def gate(use_case: str, version: int | None, as_of: str | None, dry_run: bool, o
 )
 @click.argument("use_case")
 @click.option("--version", type=VERSION, required=True, help="The version to promote.")
-@click.option("--as-of", metavar="TIME", help="Labels known by then count.  [default: now]")
+@click.option(
+    "--as-of",
+    metavar="TIME",
+    help="Labels known by then count.  [default: now; with --force the newest time on record, or now]",
+)
 @click.option("--force", is_flag=True, help="Promote whatever the checks say; recorded as a manual override.")
 @click.option("--reason", default="", help="Why it is forced; required with --force.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done; change nothing.")
@@ -74,7 +78,6 @@ def _put_to_the_gate(
     from mlplatform.gate.first_steps import require_version
     from mlplatform.pipeline import Pipeline
 
-    moment = as_of_option(as_of)
     with (
         decisions.failing_closed(use_case),
         options.open_use_case(use_case) as (ws, opened),
@@ -82,6 +85,7 @@ def _put_to_the_gate(
     ):
         if version is not None:
             require_version(ws, opened.namespace, version)
+        moment = decisions.moment_of(ws, opened, as_of) if override else as_of_option(as_of)
         pipeline = Pipeline(ws, opened, moment, reporter.line)
         details = pipeline.gate(version=version, override=override.strip(), dry_run=dry_run).details
     decisions.show(details, as_json=options.as_json)

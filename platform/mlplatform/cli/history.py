@@ -30,6 +30,7 @@ def history(use_case: str, changes: bool, options: Options) -> None:
     Each with its time and its reason, oldest first.
     """
     from mlplatform import discovery
+    from mlplatform.gate.promotion import BEGUN_ANEW
     from mlplatform.naming import Namespace
     from mlplatform.ops import records
     from mlplatform.ops.records import CHANGES, GATE_DECISIONS
@@ -49,6 +50,13 @@ def history(use_case: str, changes: bool, options: Options) -> None:
     if not events:
         click.echo(f"The gate has decided nothing about {use_case} yet.")
         return
+    for event in events:
+        if event.event == BEGUN_ANEW:
+            last = f"version {event.champion_version}" if event.champion_version else "none"
+            click.echo(
+                f"As of {event.as_of:%Y-%m-%d} the models began anew (champion on record: {last}): {event.reason} "
+                f"({event.decided_by or 'unknown'}). Numbers of versions before are those of other models."
+            )
     champions = [
         (f"{it.since:%Y-%m-%d}", f"v{it.version}", f"v{it.before}" if it.before else None, it.kind, it.reason)
         for it in champions_of(events)
@@ -132,6 +140,10 @@ def _tell(events: list[dict[str, Any]]) -> None:
     first = events[0]
     champion = f"v{first['champion_version']}" if first["champion_version"] else "no champion"
     click.echo(f"Decision {first['decision_id']} about {first['model']}, as of {first['as_of']:%Y-%m-%d %H:%M}")
+    if not first["challenger_version"]:
+        by = f"{first['decided_by'] or 'unknown'} at {first['recorded_at']:%Y-%m-%d %H:%M:%S} UTC"
+        click.echo(f"  {first['outcome']} by {by}, champion on record: {champion}: {first['reason']}")
+        return
     click.echo(f"  {first['kind']}: v{first['challenger_version']} against {champion}: {first['outcome']}")
     click.echo(f"  reason: {first['reason']}")
     for event in events:

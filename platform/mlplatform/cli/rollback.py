@@ -6,7 +6,7 @@ import click
 
 from mlplatform.cli import decisions, output
 from mlplatform.cli.commands import command
-from mlplatform.cli.options import VERSION, Options, as_of_option
+from mlplatform.cli.options import VERSION, Options
 
 
 @command(
@@ -18,7 +18,7 @@ from mlplatform.cli.options import VERSION, Options, as_of_option
 @click.argument("use_case")
 @click.option("--to", type=VERSION, help="A version that was champion.  [default: the one before]")
 @click.option("--reason", required=True, help="Why, for the record.")
-@click.option("--as-of", metavar="TIME", help="When, in data time.  [default: now]")
+@click.option("--as-of", metavar="TIME", help="When, in data time.  [default: the newest on record, or now]")
 @click.option("--dry-run", is_flag=True, help="Say what would be done; change nothing.")
 def rollback(
     use_case: str,
@@ -35,13 +35,13 @@ def rollback(
     from mlplatform.gate.first_steps import require_version
     from mlplatform.pipeline import Pipeline
 
-    moment = as_of_option(as_of)
     with (
         decisions.failing_closed(use_case),
         options.open_use_case(use_case) as (ws, opened),
         output.reporting(total=1) as reporter,
     ):
         require_version(ws, opened.namespace, to)
+        moment = decisions.moment_of(ws, opened, as_of)
         pipeline = Pipeline(ws, opened, moment, reporter.line)
         details = pipeline.roll_back(to=to, reason=reason, dry_run=dry_run).details
     decisions.show(details, as_json=options.as_json)

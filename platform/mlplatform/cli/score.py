@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         "mlplatform score credit_risk --as-of 2006-04-01",
         "mlplatform score credit_risk --as-of 2006-04-01 --alias challenger",
         "mlplatform score credit_risk --as-of 2006-04-01 --since 2005-01-01",
+        "mlplatform score credit_risk --as-of 2006-04-01 --allow-later-model",
     ),
 )
 @click.argument("use_case")
@@ -33,16 +34,22 @@ if TYPE_CHECKING:
     metavar="TIME",
     help="Score all with a prediction time after this that no champion has predicted, each as of its own time.",
 )
-def score(use_case: str, as_of: str, alias: str | None, since: str | None, options: Options) -> None:
+@click.option(
+    "--allow-later-model",
+    is_flag=True,
+    help="Let the version that has the alias now score, though it was trained as of later; on record, no performance.",
+)
+def score(
+    use_case: str, as_of: str, alias: str | None, since: str | None, allow_later_model: bool, options: Options
+) -> None:
     """Score the entities whose prediction time has come.
 
     Data and features are brought up to the time first. Predictions are appended exactly once: again appends nothing.
-    What the challenger predicts is kept beside the champion's predictions, and never among the latest ones.
+    What the challenger predicts is kept beside the champion's predictions, and never among the latest ones. The
+    champion is whom the decisions on record had made it by then; a version trained as of later than --as-of is refused.
     """
     from mlplatform.as_of import shown
     from mlplatform.errors import UsageError
-    from mlplatform.gate import first_steps, promotion
-    from mlplatform.naming import CHAMPION
     from mlplatform.pipeline import Pipeline
 
     moment = as_of_option(as_of)
@@ -53,13 +60,9 @@ def score(use_case: str, as_of: str, alias: str | None, since: str | None, optio
             hint="Rows with a prediction time after --since and up to --as-of are scored.",
         )
     with options.open_use_case(use_case) as (ws, opened), output.reporting(total=1) as reporter:
-        # Before minutes are spent on data that nothing can score.
-        champions = promotion.line_of_champions(promotion.events(ws, opened.namespace))
-        # A champion on record that is gone is another matter, which the stage says.
-        if (alias or CHAMPION) not in ws.registry.aliases(opened.model) and not champions:
-            raise first_steps.without(ws, opened.namespace, alias or CHAMPION, so="nothing can score")
         pipeline = Pipeline(ws, opened, moment, reporter.line, advance=reporter.rows)
-        summary = pipeline.run(["ingest", "refine", "features", "score"], alias=alias, since=begin)
+        stages = ["ingest", "refine", "features", "score"]
+        summary = pipeline.run(stages, alias=alias, since=begin, allow_later=allow_later_model)
     done = summary.stages[-1]
     if options.as_json:
         output.show_json(summary.to_dict())
@@ -70,6 +73,11 @@ def score(use_case: str, as_of: str, alias: str | None, since: str | None, optio
         f"{use_case} as of {shown(moment)}: {done.result.rows_out} of {done.result.rows_in} due rows{since_text} newly "
         f"scored by version {details.model_version} ({details.alias}){_mean(details.mean_prediction)}."
     )
+    if details.trained_later is not None:
+        click.echo(
+            f"The version was trained as of {shown(details.trained_later)}, which is later: what it predicts nobody "
+            "could have predicted then, and it is not counted as performance."
+        )
     if details.learned_rows:
         through = (details.learned_through or "")[:10]
         click.echo(

@@ -101,14 +101,15 @@ def _next(fact: dict[str, Any], options: Options) -> list[str]:
 
 
 def _facts(ws: Workspace, name: str) -> dict[str, Any]:
+    from mlplatform.gate import promotion
     from mlplatform.naming import Namespace
     from mlplatform.ops import records, stage_runs
-    from mlplatform.ops.records import ALERTS, GATE_DECISIONS
+    from mlplatform.ops.records import ALERTS
 
     namespace = Namespace(ws.catalog, name, ws.prefix)
     records.check_not_newer(ws, namespace)
     runs = stage_runs.of_the_cycle(stage_runs.RunLog(ws, namespace).records())
-    applied = GATE_DECISIONS.read(ws, namespace, [("event", "=", "applied")])
+    applied = [event for event in promotion.events(ws, namespace) if event.event == "applied"]
     newest = runs[-1].as_of if runs else None
     at_newest = [run for run in runs if run.as_of == newest]
     raised = ALERTS.read(ws, namespace, [("as_of", "=", newest)]) if newest is not None else []

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from pydantic import Field
@@ -21,12 +21,16 @@ from mlplatform.ops.context import StageContext
 from mlplatform.ops.records import GATE_DECISIONS, GateEvent
 from mlplatform.ops.result import Details, StageResult
 from mlplatform.ops.stage import Action, Plan
-from mlplatform.protocols.tables import Filter
+from mlplatform.protocols.registry import ModelVersion
 from mlplatform.protocols.workspace import Workspace
 
 Event = Literal["decided", "applied", "stale", "waiting"]
+BEGUN_ANEW = "begun anew"
+"""The event after which decisions before it are about models that are gone: versions may be counted from 1 again."""
 APPROVAL_TAG, APPROVED = "Approval_Check", "Approved"
 WAITING = "waiting for approval"
+# Of the clocks of the registry and of whoever recorded a decision.
+_SKEW = timedelta(minutes=1)
 
 
 class GateDetails(Details):
@@ -108,9 +112,10 @@ class Change:
 
 
 def events(ws: Workspace, namespace: Namespace, *, decision_id: str | None = None) -> list[GateEvent]:
-    """Return the gate's events of a use case, or of one of its decisions, oldest first."""
-    filters: list[Filter] = [("decision_id", "=", decision_id)] if decision_id else []
-    return GATE_DECISIONS.read(ws, namespace, filters)
+    """Return the gate's events of a use case, or of one of its decisions, oldest first, since its models began anew."""
+    recorded = GATE_DECISIONS.read(ws, namespace)
+    begun = max((place for place, event in enumerate(recorded) if event.event == BEGUN_ANEW), default=-1)
+    return [event for event in recorded[begun + 1 :] if decision_id in (None, event.decision_id)]
 
 
 def find(ws: Workspace, decision_id: str) -> list[GateEvent]:
@@ -157,12 +162,20 @@ def decided(recorded: Iterable[GateEvent]) -> Decision | None:
     return next((Decision.of(event) for event in recorded if event.event == "decided"), None)
 
 
-def pending(ws: Workspace, namespace: Namespace) -> Decision | None:
-    """Return the newest change of champion that was decided and neither applied nor found stale; None: all settled."""
+def pending(ws: Workspace, namespace: Namespace, *, until: datetime | None = None) -> Decision | None:
+    """Return the newest change of champion that was decided and neither applied nor found stale; None: all settled.
+
+    Args:
+        ws: The workspace.
+        namespace: The use case's.
+        until: Decisions as of later than this are left for later: what was decided then is not known yet.
+    """
     settled = set()
     for event in reversed(events(ws, namespace)):
         if event.event in ("applied", "stale"):
             settled.add(event.decision_id)
+        elif until is not None and event.as_of > until:
+            continue
         elif event.outcome in MOVES and event.decision_id not in settled:
             return decided([event])
     return None
@@ -219,6 +232,44 @@ def exists(ws: Workspace, model: ObjectName, version: int) -> bool:
     return True
 
 
+def is_of(version: ModelVersion, recorded: Iterable[GateEvent]) -> bool:
+    """Tell whether a version is the one that became champion under its number, and no other one has the number now.
+
+    Where a model is deleted and made again, or a registry is restored from an older backup, numbers are given again.
+
+    Args:
+        version: As the registry has it.
+        recorded: Events.
+    """
+    applied = [
+        event.recorded_at
+        for event in recorded
+        if event.event == "applied" and event.challenger_version == version.version
+    ]
+    return not applied or version.created_at <= max(applied) + _SKEW
+
+
+def missing(ws: Workspace, model: ObjectName, version: int, recorded: Iterable[GateEvent]) -> str:
+    """Return why a version that was champion cannot be champion again; empty where it is still there.
+
+    Args:
+        ws: The workspace.
+        model: The registered model.
+        version: The version's number.
+        recorded: Events.
+
+    Raises:
+        RegistryError: If the registry cannot be read.
+    """
+    try:
+        found = ws.registry.get(model, version)
+    except MissingVersionError:
+        return "the registry answers that it is gone"
+    if is_of(found, recorded):
+        return ""
+    return f"another model has its number now, registered at {found.created_at:%Y-%m-%d %H:%M} UTC"
+
+
 def has_approval(tags: Mapping[str, str]) -> bool:
     """Tell whether a version's tags say that somebody approved it, in whatever case."""
     return tags.get(APPROVAL_TAG, "").casefold() == APPROVED.casefold()
@@ -260,7 +311,7 @@ def actions(
         ]
     if hold or not approved(ws, namespace, decision, approval):
         return "waiting", [_tag(ws, namespace, decision, WAITING)]
-    moves = _moves(ws, namespace, decision, aliases, line_of_champions(recorded))
+    moves = _moves(ws, namespace, decision, aliases, recorded)
     moves[0] = _confirmed(ws, namespace, decision, approval, moves[0])
     return "applied", [*moves, recording(ws, namespace, decision, "applied")]
 
@@ -348,12 +399,12 @@ def _confirmed(ws: Workspace, namespace: Namespace, decision: Decision, approval
 
 
 def _moves(
-    ws: Workspace, namespace: Namespace, decision: Decision, aliases: dict[str, int], line: list[int]
+    ws: Workspace, namespace: Namespace, decision: Decision, aliases: dict[str, int], recorded: Sequence[GateEvent]
 ) -> list[Action]:
     """Return what is left to tag and to move; what is already as it should be is left out."""
     model, registry = namespace.model, ws.registry
     version, champion = decision.challenger_version, decision.champion_version
-    had, previous = aliases.get(PREVIOUS_CHAMPION), champion
+    had, previous, line = aliases.get(PREVIOUS_CHAMPION), champion, line_of_champions(recorded)
     gone = champion is not None and not exists(ws, model, champion)
     if decision.kind == "rollback":
         todo = [_tag(ws, namespace, decision, "rolled back to")]
@@ -363,14 +414,14 @@ def _moves(
             todo.append(Action(text, lambda: registry.set_tags(model, champion, left)))
         # Where the next rollback would go: the one that this version had replaced.
         before = line[: _last(line, version)] if version in line else line
-        previous = _newest_existing(ws, model, before, version)
+        previous = _newest_existing(ws, model, before, version, recorded)
         if previous is None and had is not None:
             todo.append(_take_away(ws, model, PREVIOUS_CHAMPION))
     else:
         todo = [_tag(ws, namespace, decision, decision.outcome)]
         if gone:
             # An alias cannot be set to a version that was deleted: the next rollback goes to one that exists.
-            previous = _newest_existing(ws, model, line, version)
+            previous = _newest_existing(ws, model, line, version, recorded)
             if previous is None and had is not None:
                 todo.append(_take_away(ws, model, PREVIOUS_CHAMPION))
     if previous is not None and had != previous:
@@ -446,8 +497,11 @@ def _read_back(ws: Workspace, model: ObjectName, expected: dict[str, int]) -> No
         )
 
 
-def _newest_existing(ws: Workspace, model: ObjectName, line: list[int], version: int) -> int | None:
-    return next((item for item in reversed(line) if item != version and exists(ws, model, item)), None)
+def _newest_existing(
+    ws: Workspace, model: ObjectName, line: list[int], version: int, recorded: Sequence[GateEvent]
+) -> int | None:
+    others = (item for item in reversed(line) if item != version)
+    return next((item for item in others if not missing(ws, model, item, recorded)), None)
 
 
 def _last(line: list[int], version: int) -> int:

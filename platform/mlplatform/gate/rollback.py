@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar
@@ -12,6 +13,7 @@ from mlplatform.gate.decision import Decision, decision_id
 from mlplatform.gate.promotion import Change, GateDetails
 from mlplatform.naming import CHAMPION, Namespace
 from mlplatform.ops.context import StageContext
+from mlplatform.ops.records import GateEvent
 from mlplatform.ops.result import StageResult
 from mlplatform.ops.stage import Action, Plan, PlannedStage
 from mlplatform.protocols.workspace import Workspace
@@ -56,7 +58,7 @@ class Rollback(PlannedStage[GateDetails]):
     def _change(self, context: StageContext, *, dry_run: bool) -> Change:
         ws, namespace = context.ws, context.namespace
         first: list[Action] = []
-        begun = promotion.pending(ws, namespace)
+        begun = promotion.pending(ws, namespace, until=context.as_of)
         if begun is not None:
             gone = promotion.gone(ws, namespace, begun)
             if gone:
@@ -105,7 +107,11 @@ def decide(ws: Workspace, namespace: Namespace, *, to: int | None, reason: str, 
     champion = ws.registry.aliases(model).get(CHAMPION)
     events = promotion.events(ws, namespace)
     were = sorted({event.challenger_version for event in events if event.event == "applied"})
-    target = to if to is not None else _before(ws, champion, promotion.line_of_champions(events), namespace)
+    line = promotion.line_of_champions(events)
+    target = to if to is not None else _before(ws, champion, events, namespace)
+    if target == champion and line and line[-1] != champion:
+        # An older backup, or somebody, made it champion again: the decisions on record follow.
+        champion = line[-1]
     if target == champion:
         raise UsageError(f"Version {target} of {model} is champion already.", hint="There is nothing to roll back.")
     if target not in were:
@@ -115,10 +121,11 @@ def decide(ws: Workspace, namespace: Namespace, *, to: int | None, reason: str, 
             hint=f"Versions that were: {listed}. Another one becomes champion by: mlplatform promote "
             f"{namespace.use_case} --version {target}",
         )
-    if not promotion.exists(ws, model, target):
-        existing = ", ".join(str(item) for item in were if promotion.exists(ws, model, item)) or "none"
+    why = promotion.missing(ws, model, target, events)
+    if why:
+        existing = ", ".join(str(item) for item in were if not promotion.missing(ws, model, item, events)) or "none"
         raise UsageError(
-            f"Version {target} of {model} was champion, and the registry answers that it is gone.",
+            f"Version {target} of {model} was champion, and {why}.",
             hint=f"Versions that were champion and exist: {existing}. Another one becomes champion by: mlplatform "
             f'promote {namespace.use_case} --version VERSION --force --reason "why"',
         )
@@ -138,8 +145,9 @@ def decide(ws: Workspace, namespace: Namespace, *, to: int | None, reason: str, 
     )
 
 
-def _before(ws: Workspace, champion: int | None, line: list[int], namespace: Namespace) -> int:
+def _before(ws: Workspace, champion: int | None, events: Sequence[GateEvent], namespace: Namespace) -> int:
     """Return the newest version that was champion before the present one, and still exists."""
+    line = promotion.line_of_champions(events)
     if champion is None:
         raise UsageError(
             f"{namespace.model} has no champion to roll back.",
@@ -152,7 +160,8 @@ def _before(ws: Workspace, champion: int | None, line: list[int], namespace: Nam
             f"There is nothing to roll back to: version {champion} of {namespace.model} replaced no champion.",
             hint=f"See who was champion when: mlplatform history {namespace.use_case}",
         )
-    newest = next((version for version in reversed(earlier) if promotion.exists(ws, namespace.model, version)), None)
+    there = (item for item in reversed(earlier) if not promotion.missing(ws, namespace.model, item, events))
+    newest = next(there, None)
     if newest is None:
         raise UsageError(
             f"There is nothing to roll back to: the versions of {namespace.model} that were champion before "

@@ -64,9 +64,8 @@ class Gate(PlannedStage[GateDetails]):
         return names.gold(SPINE), names.gold(LABELS)
 
     def due(self, context: StageContext) -> Self | None:
-        """A challenger that nothing has been decided about is due."""
-        del context
-        return replace(self, only_undecided=True)
+        """A challenger that nothing has been decided about is due, unless a champion was made as of a later time."""
+        return None if champions.standing(context).later else replace(self, only_undecided=True)
 
     def plan(self, context: StageContext) -> Plan[GateDetails]:
         """Decide, and return what would be recorded and moved; changes nothing.
@@ -98,7 +97,7 @@ class Gate(PlannedStage[GateDetails]):
         aliases = ws.registry.aliases(context.model)
         number = self.version if self.version is not None else aliases.get(CHALLENGER)
         first: list[Action] = []
-        begun = promotion.pending(ws, namespace)
+        begun = promotion.pending(ws, namespace, until=context.as_of)
         if begun is not None:
             superseded = self._superseded(context, begun, number)
             if not superseded:

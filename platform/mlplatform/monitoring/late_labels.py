@@ -238,11 +238,13 @@ def slice_column(name: str) -> str:
 
 
 def _without_learned(context: StageContext, predictions: Frame, time: str, since: datetime) -> Frame:
-    """Leave out what was predicted long after its time by a version that had learned from it: no performance."""
+    """Leave out what was predicted by a version that had learned from it, or is from later: no performance."""
     # What is predicted was due by then: scorings before the first prediction time that is looked at made none of these.
     for record in context.log.all_records("score", since=since, until=context.as_of):
         through = record.details.get("learned_through")
-        if through:
+        if record.details.get("trained_later"):
+            predictions = predictions.filter(nw.col("run_id") != record.run_id)
+        elif through:
             learned = (nw.col("run_id") == record.run_id) & (nw.col(time) <= parse_as_of(through))
             predictions = predictions.filter(~learned)
     return predictions

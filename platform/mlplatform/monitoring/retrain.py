@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, ClassVar, Self
 
@@ -12,9 +12,10 @@ from pydantic import BaseModel, Field
 
 from mlplatform.as_of import Duration, parse_as_of
 from mlplatform.config.settings import MonitoringSettings
+from mlplatform.gate import champion as champions
 from mlplatform.monitoring import alerts, details
 from mlplatform.monitoring.details import MonitorDetails
-from mlplatform.naming import CHAMPION, Namespace, ObjectName
+from mlplatform.naming import Namespace, ObjectName
 from mlplatform.ops.context import StageContext
 from mlplatform.ops.result import Details, Moment, StageResult
 from mlplatform.ops.stage import Stage
@@ -165,21 +166,27 @@ class Retrain(Stage[RetrainDetails]):
     Attributes:
         then: The stages of a retraining: training, and the gate.
         start_job: A retraining that is due starts this job, by its id or name, instead of running in this process.
+        only_end: There was no champion to decide about: what is recorded is that the step has ended.
     """
 
     name: ClassVar[str] = NAME
 
     then: tuple[Stage[Any], ...] = ()
     start_job: str | None = None
+    only_end: bool = False
 
     def writes(self, names: Namespace) -> tuple[ObjectName, ...]:
         """Return what the stages of a retraining write."""
         return tuple(table for stage in self.then for table in stage.writes(names))
 
     def due(self, context: StageContext) -> Self | None:
-        """The decision is due once for each `as_of` while there is a champion."""
-        champion = CHAMPION in context.ws.registry.aliases(context.model)
-        return self if champion and not context.log.ended_well_at(NAME, context.as_of) else None
+        """The decision is due once for each `as_of` as of which there was a champion; without one the step ends."""
+        recorded = context.log.ended_well_at(NAME, context.as_of)
+        if any(record.status == DONE for record in recorded):
+            return None
+        if champions.standing(context).number is not None:
+            return self
+        return None if recorded else replace(self, only_end=True)
 
     def run(self, context: StageContext) -> StageResult[RetrainDetails]:
         """Decide, and retrain where it is due; recorded last, so that a retraining that was killed is due again.
@@ -187,6 +194,8 @@ class Retrain(Stage[RetrainDetails]):
         Raises:
             DeploymentError: If the job does not exist, or cannot be started; run again to start it.
         """
+        if self.only_end:
+            return StageResult(details=RetrainDetails(), skipped="there is no champion yet")
         if self.start_job is not None:
             return StageResult(details=_started(context, self.start_job))
         # One process at a time decides and retrains: the next one finds that it has been done.
@@ -201,6 +210,11 @@ class Retrain(Stage[RetrainDetails]):
 
 def decide_now(context: StageContext) -> RetrainDecision:
     """Decide whether to retrain at `as_of`; reads only what was recorded up to then."""
+    standing = champions.standing(context)
+    if standing.later is not None:
+        since = standing.later
+        why = f"later: version {since.challenger_version} became champion as of {since.as_of:%Y-%m-%d}, after this time"
+        return RetrainDecision(due=False, reasons=(why,))
     # Read now, not when the run began: another process may have retrained meanwhile.
     log = RunLog(context.ws, context.namespace)
     trained = [run.as_of for run in log.runs(TRAIN) if run.status == DONE and run.as_of <= context.as_of]
@@ -219,7 +233,7 @@ def decide_now(context: StageContext) -> RetrainDecision:
         context.settings.monitoring,
         windows=_windows({moment: run.details for moment, run in monitored.items()}),
         monitored_at=newest,
-        champion_trained=_champion_trained(context),
+        champion_trained=_champion_trained(context, standing.number),
         unknown=_unknown(newest, latest),
     )
 
@@ -275,10 +289,8 @@ def _windows(monitored: Mapping[datetime, MonitorDetails]) -> Windows:
     }
 
 
-def _champion_trained(context: StageContext) -> datetime | None:
-    if context.settings.monitoring.max_model_age is None:
+def _champion_trained(context: StageContext, number: int | None) -> datetime | None:
+    if context.settings.monitoring.max_model_age is None or number is None:
         return None
-    registry, model = context.ws.registry, context.model
-    number = registry.aliases(model).get(CHAMPION)
-    tag = registry.get(model, number).tags.get(TRAINED_AS_OF_TAG) if number is not None else None
+    tag = context.ws.registry.get(context.model, number).tags.get(TRAINED_AS_OF_TAG)
     return parse_as_of(tag) if tag else None

@@ -11,13 +11,14 @@ from mlplatform import stopping
 from mlplatform.errors import PlatformError
 from mlplatform.features.functions import FeatureFunctionSpec
 from mlplatform.features.spec_lookups import spec_of, tables_of
+from mlplatform.gate import champion as champions
 from mlplatform.monitoring import alerts, delivery, details, drift, performance, profiling
 from mlplatform.monitoring.alerts import Verdict, too_few
 from mlplatform.monitoring.details import AlertEvent, JudgedKind, LabelCounts, MonitorDetails, SentAlerts
 from mlplatform.monitoring.drift import DriftMetric
 from mlplatform.monitoring.monitor import Monitor
 from mlplatform.monitoring.window import Window, read_window
-from mlplatform.naming import CHAMPION, Namespace, ObjectName
+from mlplatform.naming import Namespace, ObjectName
 from mlplatform.ops.context import StageContext
 from mlplatform.ops.records import AlertRecord
 from mlplatform.ops.result import StageResult
@@ -56,9 +57,10 @@ class MonitorStage(Stage[MonitorDetails]):
         return names.gold(PREDICTIONS), names.gold(SPINE), names.gold(LABELS)
 
     def due(self, context: StageContext) -> Self | None:
-        """Monitoring is due once for each `as_of` while there is a champion."""
-        champion = CHAMPION in context.ws.registry.aliases(context.model)
-        return self if champion and not context.log.ended_well_at(self.name, context.as_of) else None
+        """Monitoring is due once for each `as_of` as of which there was a champion."""
+        if context.log.ended_well_at(self.name, context.as_of):
+            return None
+        return self if champions.standing(context).number is not None else None
 
     def run(self, context: StageContext) -> StageResult[MonitorDetails]:
         """Measure drift and performance at `as_of`, record them and the alerts, and send the alerts.
@@ -104,10 +106,10 @@ class MonitorStage(Stage[MonitorDetails]):
         tables = {
             ObjectName.parse(it.table_name).name for it in self.trainer.lookups() if isinstance(it, FeatureLookup)
         }
-        aliases = context.ws.registry.aliases(context.model)
-        if CHAMPION in aliases:
+        number = champions.standing(context).number
+        if number is not None:
             # It may read other versions of tables than what is trained next.
-            champion = context.ws.registry.get(context.model, aliases[CHAMPION])
+            champion = context.ws.registry.get(context.model, number)
             tables |= {table.name for table in tables_of(spec_of(context.ws, champion))}
         return read_window(context, self.spine, context.as_of, tables=tables)
 

@@ -210,6 +210,24 @@ class Registry(Protocol):
         """Set tags on a version."""
         ...
 
+    def lost(self) -> str:
+        """Return what is wrong with a registry that there was, and is lost; empty where it can be used, or asked.
+
+        On Databricks it is a service, which is never lost: models in it may be.
+
+        Raises:
+            RegistryError: If it cannot be read now.
+        """
+        ...
+
+    def set_aside(self) -> str:
+        """Keep what is left of a registry that is lost aside, so that a new one begins; return where it is kept.
+
+        Returns:
+            Where; empty where the registry is not lost, and nothing was done.
+        """
+        ...
+
     def ensure_model(self, model: ObjectName | str, *, description: str = "") -> None:
         """Create the registered model if it does not exist; training never does on its own.
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from mlplatform.gate.checks.base import CheckResult
+from mlplatform.gate.promotion import BEGUN_ANEW
 from mlplatform.ops.records import GateEvent
 
 PROMOTED, REJECTED, INSUFFICIENT, STALE, PENDING = "promoted", "rejected", "insufficient", "stale", "pending"
@@ -98,12 +99,17 @@ def decisions_of(events: Iterable[GateEvent]) -> tuple[DecisionFacts, ...]:
     """
     decisions: dict[str, DecisionFacts] = {}
     settled: dict[str, GateEvent] = {}
+    earlier: list[DecisionFacts] = []
     for event in events:
-        if event.event == "decided":
+        if event.event == BEGUN_ANEW:
+            # The same decision about another model of that number is another one.
+            earlier.extend(_settle(decision, settled.get(decision.decision_id)) for decision in decisions.values())
+            decisions, settled = {}, {}
+        elif event.event == "decided":
             decisions.setdefault(event.decision_id, _decision(event))
         else:
             settled[event.decision_id] = event
-    return tuple(_settle(decision, settled.get(decision.decision_id)) for decision in decisions.values())
+    return (*earlier, *(_settle(decision, settled.get(decision.decision_id)) for decision in decisions.values()))
 
 
 def champions_of(events: Iterable[GateEvent]) -> tuple[ChampionFacts, ...]:
@@ -113,19 +119,23 @@ def champions_of(events: Iterable[GateEvent]) -> tuple[ChampionFacts, ...]:
         events: As for `decisions_of`.
     """
     champions: list[ChampionFacts] = []
+    before: int | None = None
     for event in events:
-        if event.event == "applied":
+        if event.event == BEGUN_ANEW:
+            before = None
+        elif event.event == "applied":
             champions.append(
                 ChampionFacts(
                     version=event.challenger_version,
                     since=event.as_of,
                     applied_at=event.recorded_at,
-                    before=champions[-1].version if champions else event.champion_version,
+                    before=before if before is not None else event.champion_version,
                     kind=event.kind or "gate",
                     reason=event.reason,
                     decision_id=event.decision_id,
                 )
             )
+            before = event.challenger_version
     return tuple(champions)
 
 

@@ -95,6 +95,8 @@ class ScoreDetails(Details):
         since: From where it was asked to score; None: from the scoring before.
         learned_through: With `since`: up to which prediction time the version had learned.
         learned_rows: With `since`: how many of the rows it had learned from.
+        trained_later: Where a version trained as of later than `as_of` was let score: as of when. What it predicted
+            nobody could have predicted then, and is not counted as performance.
         shadow: The challenger's part; None where there was none.
         unscored_before: Rows that became due before the first scoring; None where nobody looked.
         complete_since: All rows with a prediction time after this, up to `as_of`, that were in the spine have been
@@ -115,6 +117,7 @@ class ScoreDetails(Details):
     since: Moment | None = None
     learned_through: str | None = None
     learned_rows: int | None = None
+    trained_later: Moment | None = None
     shadow: Shadow | None = None
     unscored_before: UnscoredBefore | None = None
     complete_since: Moment | None = None

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import ClassVar, Self
 
@@ -14,10 +14,9 @@ import narwhals as nw
 
 from mlplatform import stopping
 from mlplatform.as_of import Duration, parse_as_of, shown
-from mlplatform.errors import PlatformError, TableError, UsageError
+from mlplatform.errors import PlatformError, StageError, TableError, UsageError
 from mlplatform.features.functions import FeatureFunctionSpec, register_functions
 from mlplatform.gate import champion as champions
-from mlplatform.gate import first_steps
 from mlplatform.naming import CHALLENGER, CHAMPION, Namespace, ObjectName
 from mlplatform.ops import markers
 from mlplatform.ops.context import StageContext
@@ -39,9 +38,12 @@ from mlplatform.scoring.predictions import (
 )
 from mlplatform.scoring.range import Range
 from mlplatform.scoring.scorer import BatchScorer, population, population_code, scores_all
+from mlplatform.scoring.version import Chosen, choose, too_late
 from mlplatform.training.version_tags import TRAINED_THROUGH_TAG
 
 LOG = logging.getLogger(__name__)
+# Of the clocks of the registry and of whoever recorded a scoring.
+_SKEW = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ class Score(Stage[ScoreDetails]):
             where there is one and `scoring.shadow` is set; its predictions are measured and never acted on.
         since: Score all rows with a prediction time in (since, as_of] that no champion has predicted, those before the
             first scoring included, with one version.
+        allow_later: Score with whom the alias names now, though it was trained as of later than `as_of`; on record.
         restore_only: Only make predictions again that are gone.
     """
 
@@ -68,6 +71,7 @@ class Score(Stage[ScoreDetails]):
     trusted_types: tuple[str, ...] = ()
     alias: str | None = None
     since: datetime | None = None
+    allow_later: bool = False
     restore_only: bool = False
 
     def reads(self, names: Namespace) -> tuple[ObjectName, ...]:
@@ -83,11 +87,12 @@ class Score(Stage[ScoreDetails]):
         create_tables(context.ws, context.namespace, self.spine)
 
     def due(self, context: StageContext) -> Self | None:
-        """Scoring is due once for each `as_of` while there is a champion, and again where predictions are gone."""
-        if CHAMPION not in context.ws.registry.aliases(context.model):
+        """Scoring is due once for each time as of which there was a champion, and again where predictions are gone."""
+        if champions.standing(context).number is None:
             return None
-        # What was asked for since a time is beside the scoring that is due.
-        if all(record.details.get("since") for record in context.log.ended_well_at(self.name, context.as_of)):
+        # What was asked for since a time, or of a version from later, is beside the scoring that is due.
+        recorded = [record.details for record in context.log.ended_well_at(self.name, context.as_of)]
+        if all(details.get("since") or details.get("trained_later") for details in recorded):
             return self
         return replace(self, restore_only=True) if lost_predictions.find(context) else None
 
@@ -95,7 +100,7 @@ class Score(Stage[ScoreDetails]):
         """Score the rows due at `as_of`.
 
         Raises:
-            StageError: If no version has the alias.
+            StageError: If no version had the alias by then, or it was trained as of later.
             UsageError: If `since` does not lie before `as_of`.
         """
         if self.since is not None and self.since >= context.as_of:
@@ -104,25 +109,19 @@ class Score(Stage[ScoreDetails]):
                 hint="--since lies before --as-of: rows with a prediction time between them are scored.",
             )
         register_functions(context.ws, context.namespace, self.functions)
-        aliases = context.ws.registry.aliases(context.model)
-        wanted = self.alias or CHAMPION
-        if wanted == CHAMPION:
-            champions.require_known(context.ws, context.namespace, aliases)
-        if wanted not in aliases:
-            raise first_steps.without(context.ws, context.namespace, wanted, so="nothing can score")
+        chosen = None if self.restore_only else choose(context, self.alias, allow_later=self.allow_later)
         lost = lost_predictions.find(context)
         self.create_tables(context)
-        details = ScoreDetails(alias=wanted)
+        details = ScoreDetails(alias=chosen.alias if chosen else None)
         result = StageResult(details=details)
         lacking: list[Stretch] = []
         if lost:
             lacking = lost_predictions.restore(context, lost, partial(self._score_again, context), details)
         predictions = context.namespace.gold(PREDICTIONS)
         markers.keep(context, result, predictions)
-        if self.restore_only:
-            details.alias = None
+        if chosen is None:
             return result
-        scored = self._score(context, result, aliases, wanted, lacking, lost=bool(lost))
+        scored = self._score(context, result, chosen, lacking, lost=bool(lost))
         markers.keep(context, result, predictions)
         if not scored and not lost:
             result.skipped = f"no prediction became due by {shown(context.as_of)}"
@@ -132,8 +131,7 @@ class Score(Stage[ScoreDetails]):
         self,
         context: StageContext,
         result: StageResult[ScoreDetails],
-        aliases: dict[str, int],
-        wanted: str,
+        by: Chosen,
         lacking: list[Stretch],
         *,
         lost: bool,
@@ -155,22 +153,24 @@ class Score(Stage[ScoreDetails]):
         due = due_rows(
             context, self.spine, within, spine_version=info.version, lacking=() if self.since is not None else lacking
         )
-        version = champions.read(context.ws, context.namespace, wanted, aliases[wanted])
         with frames.staged(due) as rows, population(self.scorer, frames, rows) as chosen:
             result.rows_in = frames.count(rows)
             scored = result.rows_in if scores_all(self.scorer) else frames.count(chosen)
             details.not_in_population = result.rows_in - scored
             mark = "" if self.since is None else "since"
-            result.rows_out = self._predictor(context, version, wanted, mark).predict(chosen, within)
-            details.model_version = version.version
-            details.mean_prediction = mean_prediction(context, version)
+            result.rows_out = self._predictor(context, by.version, by.alias, mark).predict(chosen, within)
+            details.model_version = by.version.version
+            details.mean_prediction = mean_prediction(context, by.version)
+            if by.trained_later is not None:
+                details.trained_later = by.trained_later
             if self.since is not None:
                 details.since = self.since
-                details.learned_through = version.tags.get(TRAINED_THROUGH_TAG)
+                details.learned_through = by.version.tags.get(TRAINED_THROUGH_TAG)
                 details.learned_rows = self._learned(context, chosen, details.learned_through)
-            elif self.alias is None and context.settings.scoring.shadow and CHALLENGER in aliases:
-                details.shadow = self._score_shadow(context, chosen, within, aliases[CHALLENGER])
-        if self.since is None and wanted == CHAMPION and (began is not None or result.rows_out):
+            elif by.shadow is not None:
+                details.shadow = self._score_shadow(context, chosen, within, by.shadow)
+        ordinary = self.since is None and by.trained_later is None
+        if ordinary and by.alias == CHAMPION and (began is not None or result.rows_out):
             details.complete_since, details.population_code = start, code
         # Later scorings change nothing about what became due before the first one.
         if self.since is not None or began is None:
@@ -189,6 +189,11 @@ class Score(Stage[ScoreDetails]):
         as_of, alias, number, run_id = item.key
         then = replace(context, as_of=as_of, run_id=run_id, shared_log=context.log)
         version = champions.read(then.ws, then.namespace, alias, number)
+        if version.created_at > item.run.started_at + _SKEW:
+            raise StageError(
+                f"Version {number} of {version.name} was registered after it had scored: another model has its number.",
+                hint="Nobody else's predictions are put in their place.",
+            )
         every = Duration.parse(then.settings.scoring.every)
         within = Range(item.since or watermark.first_window_start(then) or every.before(as_of), as_of)
         # A table that was put back remembers having taken the predictions that it lacks.
@@ -222,12 +227,14 @@ class Score(Stage[ScoreDetails]):
         return context.ws.frames.count(rows.filter(nw.col(self.spine.prediction_time) <= parse_as_of(through)))
 
     def _score_shadow(self, context: StageContext, rows: Frame, within: Range, number: int) -> Shadow:
-        version = context.ws.registry.get(context.model, number)
+        challenger = context.ws.registry.get(context.model, number)
+        if late := too_late(context, challenger):
+            return Shadow(model_version=number, rows=0, failed=late)
         try:
-            written = self._predictor(context, version, CHALLENGER).predict(rows, within)
+            written = self._predictor(context, challenger, CHALLENGER).predict(rows, within)
         except PlatformError as error:
             stopping.check()
             # The champion's predictions are written; a challenger that cannot score must not take them away.
             LOG.warning("The challenger, version %d, could not score in the shadow: %s", number, error.message)
             return Shadow(model_version=number, rows=0, failed=error.message)
-        return Shadow(model_version=number, rows=written, mean_prediction=mean_prediction(context, version))
+        return Shadow(model_version=number, rows=written, mean_prediction=mean_prediction(context, challenger))

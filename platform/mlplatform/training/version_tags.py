@@ -14,6 +14,15 @@ TRAINED_THROUGH_TAG = "trained_through"
 TRAINING_ROWS_TAG, KNOWN_ROWS_TAG = "training_rows", "known_rows"
 
 
+def trained_as_of(version: ModelVersion) -> datetime:
+    """Return the time as of which a version was trained: it may know whatever was known by then.
+
+    A version that does not say so was trained before it was registered.
+    """
+    text = version.tags.get(TRAINED_AS_OF_TAG)
+    return parse_as_of(text) if text else version.created_at
+
+
 def time_of(version: ModelVersion, tag: str) -> datetime:
     """Return the time that a tag says.
 

@@ -165,6 +165,16 @@ def test_beside_a_champion_it_becomes_challenger(with_features: LocalWorkspace, 
     assert ws.registry.aliases(NEW.model) == {"champion": 1, "challenger": 2}
 
 
+def test_where_a_champion_is_lost_it_becomes_challenger(with_features: LocalWorkspace, tiny: TinyFolder) -> None:
+    """A champion that is gone is not "no champion": who follows it is decided by hand, or the models begin anew."""
+    ws = with_features
+    at(ws, tiny).run(["train", "gate"])
+    ws.registry.delete_alias(NEW.model, "champion")
+    assert at(ws, tiny).adopt_model(SOURCE).details.role == "challenger"
+    at(ws, tiny).begin_anew(reason="it was deleted")
+    assert at(ws, tiny).adopt_model(SOURCE).details.role == "champion"
+
+
 def test_a_model_whose_features_are_not_there_is_refused(ws: LocalWorkspace, tiny: TinyFolder) -> None:
     ws.tables.drop(OLD.features("region"))
     with pytest.raises(FeatureStoreError, match=r"table dev\.tiny\.features_region does not exist"):

@@ -35,11 +35,21 @@ class LocalFeatureSpecs:
         return spec
 
     def find(self, name: ObjectName) -> NamedSpec | None:
-        """Return a feature spec, or None."""
+        """Return a feature spec, or None.
+
+        Raises:
+            FeatureStoreError: If its file is damaged.
+        """
         path = self._path(name)
         if not path.is_file():
             return None
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        try:
+            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise FeatureStoreError(
+                f"{path} does not hold a feature spec any more: {str(error).splitlines()[0]}",
+                hint="Restore it, or delete the file and create the spec again.",
+            ) from None
         return NamedSpec(FeatureSpec.from_dict(content, of=str(path)), tuple(content.get(_REQUIREMENTS, ())))
 
     def create(self, declaration: SpecDeclaration) -> None:

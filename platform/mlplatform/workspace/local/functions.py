@@ -98,11 +98,13 @@ class LocalFunctions:
         try:
             record = json.loads(self._file.read_text(encoding="utf-8"))
         except ValueError:
+            record = None
+        if not isinstance(record, dict):
             raise FeatureStoreError(
                 f"{self._file} does not hold the registered functions any more.",
                 hint="Delete the file and register the functions again.",
-            ) from None
-        return dict(record)
+            )
+        return record
 
 
 def _target(fn: Callable[..., Any]) -> str | None:

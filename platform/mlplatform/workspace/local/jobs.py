@@ -89,9 +89,12 @@ class LocalJobs:
         if not self._file.exists():
             return {}
         try:
-            return dict(json.loads(self._file.read_text(encoding="utf-8")))
+            record = json.loads(self._file.read_text(encoding="utf-8"))
         except ValueError:
+            record = None
+        if not isinstance(record, dict):
             raise DeploymentError(
                 f"{self._file} does not hold the runs of jobs any more.",
                 hint="Restore it, or delete it: jobs that ran before would then run again.",
-            ) from None
+            )
+        return record

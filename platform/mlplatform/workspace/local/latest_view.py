@@ -74,4 +74,10 @@ def load(folder: Path) -> LatestView | None:
         text = (folder / FILE).read_text(encoding="utf-8")
     except FileNotFoundError:
         return None
-    return LatestView(**json.loads(text))
+    try:
+        return LatestView(**json.loads(text))
+    except (ValueError, TypeError):
+        raise TableError(
+            f"{folder / FILE} does not hold the definition of a view any more.",
+            hint="Delete the file: the next scoring keeps the view again.",
+        ) from None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlplatform.errors import RegistryError
+from mlplatform.errors import LostRegistryError, RegistryError
 from mlplatform.naming import ObjectName
-from mlplatform.workspace.local import moved
+from mlplatform.workspace.local import moved, registry_database
 from mlplatform.workspace.local.locks import file_lock
 from mlplatform.workspace.shared.registry import MlflowRegistry
 from mlplatform.workspace.shared.registry_errors import MISSING, MISSING_HINT, NOTHING_ASSUMED, code_of
@@ -31,7 +32,12 @@ class LocalRegistry(MlflowRegistry):
     @property
     def uri(self) -> str:
         """The tracking and registry URI."""
-        return f"sqlite:///{self._root / 'mlflow.db'}"
+        return _uri(self.database)
+
+    @property
+    def database(self) -> Path:
+        """MLflow's database."""
+        return self._root / "mlflow.db"
 
     @property
     def artifacts(self) -> Path:
@@ -80,21 +86,44 @@ class LocalRegistry(MlflowRegistry):
             copied = client.copy_model_version(version.uri, name)
         return self.get(name, int(copied.version))
 
+    def lost(self) -> str:
+        """Return what is wrong with the database of a registry that there was; empty where it can be used."""
+        self._mlflow()
+        try:
+            with self._alone(), self._translated("open the registry"):
+                self._prepare()
+        except LostRegistryError as error:
+            return error.message
+        return ""
+
+    def set_aside(self) -> str:
+        """Keep what is left of a registry that is lost in a folder beside it; the next opening makes a new one."""
+        self._mlflow()
+        with self._alone(), self._translated("set what is left of the registry aside"):
+            try:
+                self._prepare()
+            except LostRegistryError:
+                self._client = None
+                return str(registry_database.set_aside(self.database, self.artifacts))
+        return ""
+
+    def _alone(self) -> AbstractContextManager[None]:
+        return file_lock(self._root / ".locks", "mlflow database")
+
+    def _prepare(self) -> None:
+        """Have a whole database; MLflow is loaded, and the lock held."""
+        registry_database.prepare(self.database, self.artifacts, make=_make, upgrade=_upgrade)
+
     def _connect(self) -> MlflowClient:
         if self._client is None:
             self._mlflow()
             from mlflow import MlflowClient
 
-            database = self._root / "mlflow.db"
-            if not database.exists() and self.artifacts.is_dir() and any(self.artifacts.iterdir()):
-                raise RegistryError(
-                    f"The registry's database {database} is gone, while its models' files still exist.",
-                    hint="Restore it; or, to begin anew without a champion, move the folder artifacts away.",
-                )
-            self.artifacts.mkdir(parents=True, exist_ok=True)
-            # The first client creates the database's tables; two doing so at once would collide.
-            with file_lock(self._root / ".locks", "mlflow database"), self._translated("open the registry"):
-                moved.follow(database, self.artifacts)
+            # Made by one process at a time: the next one finds it whole.
+            with self._alone(), self._translated("open the registry"):
+                self._prepare()
+                self.artifacts.mkdir(parents=True, exist_ok=True)
+                moved.follow(self.database, self.artifacts)
                 client = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
                 client.search_registered_models(max_results=1)
                 self._client = client
@@ -110,3 +139,20 @@ class LocalRegistry(MlflowRegistry):
         del needs  # no access control here
         hint = MISSING_HINT if code_of(error) in MISSING else NOTHING_ASSUMED
         return RegistryError(f"Could not {doing}: {error}", hint=hint)
+
+
+def _uri(database: Path) -> str:
+    return f"sqlite:///{database}"
+
+
+def _make(database: Path) -> None:
+    from mlflow import MlflowClient
+
+    # The first question makes the tables, those of runs and those of models.
+    MlflowClient(tracking_uri=_uri(database), registry_uri=_uri(database)).search_registered_models(max_results=1)
+
+
+def _upgrade(database: Path) -> None:
+    from mlflow.db import upgrade
+
+    upgrade.callback(_uri(database))

@@ -82,6 +82,14 @@ class MlflowRegistry(ABC):
         mlflow.set_tracking_uri(self._tracking_uri)
         mlflow.set_registry_uri(self._registry_uri)
 
+    def lost(self) -> str:
+        """Return nothing: a service is not lost, though models in it may be."""
+        return ""
+
+    def set_aside(self) -> str:
+        """Do nothing: a service is not lost."""
+        return ""
+
     def aliases(self, model: ObjectName | str) -> dict[str, int]:
         """Return alias -> version as the registered model itself says; empty when the model does not exist."""
         registered = self._registered(model)

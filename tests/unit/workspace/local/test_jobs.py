@@ -66,8 +66,9 @@ def test_unknown_jobs_and_runs_are_named(jobs):
         jobs.wait(JobRun("absent", "train", "running"), timeout_seconds=0)
 
 
-def test_a_damaged_record_is_no_empty_one(jobs, tmp_path, given):
-    (tmp_path / "jobs.json").write_text("{")
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"\xff\xfe"])
+def test_a_damaged_record_is_no_empty_one(jobs, tmp_path, given, content):
+    (tmp_path / "jobs.json").write_bytes(content)
     with pytest.raises(DeploymentError, match="does not hold"):
         jobs.run_now("train", parameters={}, token="t")
     assert given == []
