@@ -124,16 +124,16 @@ class FileReading:
     def counts(self) -> FileCounts:
         """Return what the file held, once its batches have been read."""
         counts: dict[str, int] = {}
-        for _, reason in self._landed.malformed:
-            counts[_said(reason)] = counts.get(_said(reason), 0) + 1
+        for line in self._landed.malformed:
+            counts[_said(line.reason)] = counts.get(_said(line.reason), 0) + 1
         return FileCounts(self._file, self._rows, counts, self._landed.added_columns)
 
     def malformed(self) -> pa.Table:
         """Return its malformed lines as the quarantine holds them, once its batches have been read."""
         name, available_at = self._file.name, self._file.available_at
         lines = [
-            {FILE: name, ROW: number, AVAILABLE_AT: available_at, REASON: _said(reason), CONTENT: text}
-            for number, (text, reason) in enumerate(self._landed.malformed)
+            {FILE: name, ROW: line.number, AVAILABLE_AT: available_at, REASON: _said(line.reason), CONTENT: line.text}
+            for line in self._landed.malformed
         ]
         return pa.Table.from_pylist(lines, schema=quarantine_schema())
 
