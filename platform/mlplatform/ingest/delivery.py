@@ -55,6 +55,11 @@ class DueFile:
         """Marks the file as ingested with this content."""
         return Transaction(f"ingest:{self.name}:{self.content}")
 
+    @property
+    def marks(self) -> tuple[Transaction, Transaction]:
+        """Both: what bronze's commit counts as."""
+        return self.transaction, self.transaction_of_content
+
 
 @dataclass(frozen=True)
 class FileCounts:

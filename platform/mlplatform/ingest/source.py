@@ -16,6 +16,7 @@ from mlplatform.derived_attributes import derived, named_after_class
 from mlplatform.errors import ConfigError, StageError, did_you_mean
 from mlplatform.ingest import provenance
 from mlplatform.ingest.replay import Replay
+from mlplatform.protocols.landing import LANDED_CORRUPT
 
 INGESTED_AT = "_ingested_at"
 RESCUED = "_rescued_data"
@@ -85,6 +86,11 @@ class Source(Described):
         """Refuse a wrong availability or reader (it would be taken for another), and what bronze cannot hold."""
         super().__init_subclass__(**declared)
         names = [column.lower() for column in getattr(cls, "columns", ())]
+        hint = "Leave it out of the columns: it is kept in `_rescued_data`, from where SQL can read it."
+        for column in names:
+            if column.startswith(("__", "_landed_")) or column == LANDED_CORRUPT:
+                text = f"{cls.__name__}.columns: {column} is a name that the platform uses itself."
+                raise ConfigError(text, hint=hint)
         for column in names:
             if names.count(column) > 1 or column in _BRONZE:
                 why = "is what bronze adds itself" if column in _BRONZE else "is declared twice; case does not count"
