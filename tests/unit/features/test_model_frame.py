@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import datetime as dt
 import json
+import math
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
