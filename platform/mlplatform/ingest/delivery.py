@@ -13,6 +13,7 @@ import pyarrow as pa
 from mlplatform.ingest.landed_file import LandedFile
 from mlplatform.ingest.provenance import AVAILABLE_AT, FILE, ROW
 from mlplatform.ingest.quarantine import CONTENT, MALFORMED, REASON, quarantine_schema
+from mlplatform.ingest.seen import UNKNOWN, Stamp
 from mlplatform.ingest.source import INGESTED_AT
 from mlplatform.ops.stage_runs import utc_now
 from mlplatform.protocols.tables import Transaction
@@ -36,6 +37,7 @@ class DueFile:
         content: Digest of what it holds; empty where it is known to be unchanged.
         ingested: Whether bronze has taken it.
         unchanged: Whether bronze has taken it with this very content.
+        stamp: What the file system says of it.
     """
 
     path: Path
@@ -44,6 +46,7 @@ class DueFile:
     content: str = ""
     ingested: bool = False
     unchanged: bool = False
+    stamp: Stamp = UNKNOWN
 
     @property
     def transaction(self) -> Transaction:

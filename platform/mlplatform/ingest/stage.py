@@ -7,7 +7,6 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from pathlib import Path
 from typing import ClassVar
 
@@ -19,6 +18,7 @@ from mlplatform.ingest.delivery import DueFile, FileCounts, FileDelivery
 from mlplatform.ingest.landing import FolderLanding, Landing, dealt_out, open_landing
 from mlplatform.ingest.provenance import AVAILABLE_AT, FILE, held_files
 from mlplatform.ingest.quarantine import LargeQuarantine, QuarantineDetails, quarantine_schema
+from mlplatform.ingest.seen import Seen, Stamp, looked_at, now_seen
 from mlplatform.ingest.source import Source, shown_path
 from mlplatform.naming import Namespace, ObjectName
 from mlplatform.ops import markers
@@ -27,11 +27,10 @@ from mlplatform.ops.declared_table import declare, sentences
 from mlplatform.ops.kept import KeptParts, nothing
 from mlplatform.ops.result import Details, StageResult
 from mlplatform.ops.stage import Stage
+from mlplatform.ops.stage_runs import utc_now
 from mlplatform.protocols.tables import Widening
 
 NAME = "ingest"
-# The clock of the storage may differ from that of the machine that records runs.
-_SKEW = timedelta(hours=1)
 _SHOWN = 3
 
 
@@ -42,13 +41,15 @@ class IngestDetails(QuarantineDetails):
         changed_after_ingestion: Files whose content is another one than when they were ingested.
         schema_changed: File -> columns of its header that the source does not declare.
         taken_again: File whose rows were replaced -> digest of what it held.
+        seen: Bronze table -> what was seen of the files that hold what it took.
     """
 
-    internal: ClassVar[frozenset[str]] = QuarantineDetails.internal | {"taken_again"}
+    internal: ClassVar[frozenset[str]] = QuarantineDetails.internal | {"taken_again", "seen"}
 
     changed_after_ingestion: Sequence[str] = ()
     schema_changed: Mapping[str, Sequence[str]] = {}
     taken_again: Mapping[str, str] = {}
+    seen: Mapping[str, Seen] = {}
 
 
 @dataclass(frozen=True)
@@ -147,6 +148,7 @@ class _Ingestion:
         if bronze_lost or quarantine_lost or first:
             # What a landing remembers having brought is about the table that it brought it to.
             self._landing.bring_all_again()
+        before = now_seen(utc_now())
         due = self._due(self._landing)
         once_more = list(named(again, self.listed()).values()) if again else []
         names = {file.name for file in once_more}
@@ -158,13 +160,17 @@ class _Ingestion:
         wanted = [file for file in due if not file.ingested or file.name in lacking]
         self._ingest(wanted)
         if once_more:
-            wanted_names = {file.name for file in wanted}
-            self._take_again([file for file in once_more if file.name not in wanted_names])
+            new = {file.name for file in wanted if not file.ingested}
+            self._take_again([file for file in once_more if file.name not in new])
         if quarantine_lost:
-            self._refill_quarantine([file for file in due if file not in wanted])
+            taken_now = {file.name for file in wanted}
+            self._refill_quarantine([file for file in due if file.name not in taken_now])
         self._landing.forget([file.path for file in due])
         if bronze_lost:
             self._say_lost(len(wanted))
+        others = set(changed)
+        seen = Seen.of((file for file in due if file.name not in others), before)
+        self._result.details.seen = {**self._result.details.seen, str(self._bronze): seen}
         markers.keep(context, self._result, self._bronze)
         markers.keep(context, self._result, self._quarantine)
 
@@ -173,11 +179,11 @@ class _Ingestion:
         committed = self._context.ws.tables.committed
         taken = committed(self._bronze, [file.transaction for file in files])
         files = [replace(file, ingested=done) for file, done in zip(files, taken, strict=True)]
-        looked_at = self._looked_at_before()
+        unread = self._looked_at_before(files)
         # Files that nobody touched since are not read: a step costs what is new.
         files = [
             replace(file, unchanged=True)
-            if file.ingested and looked_at(file)
+            if file.ingested and unread(file)
             else replace(file, content=digest(file.path))
             for file in files
         ]
@@ -199,7 +205,7 @@ class _Ingestion:
         """
         moments = ((path, self._source.available_at(path)) for path in paths)
         files = [
-            DueFile(path, shown_path(path.relative_to(self._folder).as_posix()), moment)
+            DueFile(path, shown_path(path.relative_to(self._folder).as_posix()), moment, stamp=Stamp.of(path))
             for path, moment in moments
             if moment <= self._context.as_of
         ]
@@ -253,17 +259,18 @@ class _Ingestion:
             f"To take one again: mlplatform ingest {name} --again {shlex.quote(changed[0])}"
         )
 
-    def _looked_at_before(self) -> Callable[[DueFile], bool]:
+    def _looked_at_before(self, files: list[DueFile]) -> Callable[[DueFile], bool]:
         """Return what tells whether the last run saw a file as it is now, and found it unchanged."""
         run = markers.last(self._context, NAME, self._bronze, IngestDetails)
-
-        def was_seen(file: DueFile) -> bool:
-            if run is None or file.available_at > run.as_of or file.name in run.details.changed_after_ingestion:
-                return False
-            # What a file's inode says of its last change cannot be set to a time, unlike that of its content.
-            return file.path.stat().st_ctime < (run.started_at - _SKEW).timestamp()
-
-        return was_seen
+        if run is None:
+            return lambda _: False
+        return looked_at(
+            files,
+            as_of=run.as_of,
+            started_at=run.started_at,
+            changed=run.details.changed_after_ingestion,
+            seen=run.details.seen.get(str(self._bronze)),
+        )
 
     def _ingest(self, files: list[DueFile]) -> None:
         """Take files' rows; malformed lines are written first, for bronze's commit is what marks a file as done.
