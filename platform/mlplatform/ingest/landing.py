@@ -183,8 +183,11 @@ class AutoLoaderLanding:
             counts = frames.collect(groups, at_most=MOST_FILES, what=what).to_pylist()
             good, bad = rows.filter(nw.col(_REASON).is_null()), rows.filter(~nw.col(_REASON).is_null())
             bad = bad.select(FILE, ROW, AVAILABLE_AT, nw.col(_REASON).alias(REASON), nw.col(_CONTENT).alias(CONTENT))
+            by_file: dict[str, list[Mapping[str, Any]]] = {}
+            for group in counts:
+                by_file.setdefault(group[FILE], []).append(group)
             yield FileDelivery(
-                [_counts_of(file, counts) for file in files],
+                [_counts_of(file, by_file.get(file.name, ())) for file in files],
                 good.drop(_REASON, _CONTENT, _ADDED),
                 bad.select(*quarantine_schema().names),
             )
@@ -239,8 +242,7 @@ class AutoLoaderLanding:
         return self._landing / relative
 
 
-def _counts_of(file: DueFile, groups: Sequence[Mapping[str, Any]]) -> FileCounts:
-    mine = [group for group in groups if group[FILE] == file.name]
+def _counts_of(file: DueFile, mine: Sequence[Mapping[str, Any]]) -> FileCounts:
     added = {column for group in mine for column in json.loads(group[_ADDED] or "[]")}
     return FileCounts(
         file,
