@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+_LONGEST_NAME = 1000
+
 
 def nearest(wrong: str, names: Iterable[str], *, most: int = 3) -> list[str]:
     """Return the names closest to a wrong one, best first.
@@ -13,6 +15,8 @@ def nearest(wrong: str, names: Iterable[str], *, most: int = 3) -> list[str]:
         >>> nearest("horizn", ["horizon", "owner"])
         ['horizon']
     """
+    if len(wrong) > _LONGEST_NAME:
+        return []  # no name, and comparing megabytes takes minutes
     return difflib.get_close_matches(wrong, sorted(set(names)), n=most, cutoff=0.5)
 
 

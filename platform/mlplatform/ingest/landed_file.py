@@ -34,6 +34,7 @@ MOST_MALFORMED_BYTES = 1024**3
 _HINT = "Nothing of this file was ingested. Have it delivered again, or move it out of the landing folder."
 _COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
 _XZ = ".xz"
+_LONGEST = 2000
 
 
 class LandedFile:
@@ -63,12 +64,12 @@ class LandedFile:
         if missing:
             raise StageError(
                 f"{self._shown} lacks the column(s) {', '.join(missing)} that source {source.name} declares; "
-                f"its header is: {', '.join(self._header)}.",
+                f"its header is: {_brief(', '.join(self._header))}.",
                 hint="The schema of the drop changed: adapt the source's columns, or have the file delivered again.",
             )
         repeated = sorted({column for column in self._header if self._header.count(column) > 1})
         if repeated:
-            text = f"{self._shown} has the column(s) {', '.join(repeated)} twice."
+            text = f"{self._shown} has the column(s) {_brief(', '.join(repeated))} twice."
             raise StageError(text, hint="Have it delivered again.")
         self.malformed: list[MalformedLine] = []
         self.blank = 0
@@ -194,6 +195,10 @@ def _names(header: bytes) -> list[str]:
         parse_options=pacsv.ParseOptions(newlines_in_values=True),
     ) as reader:
         return list(reader.schema.names)
+
+
+def _brief(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 def _check_utf8(text: bytes) -> None:
