@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 import pyarrow as pa
 
 from mlplatform.errors import ConfigError, FeatureStoreError, TableError, did_you_mean
 from mlplatform.naming import check_expression
 from mlplatform.types import declared_type
+
+NotFinite = Literal["quarantined", "null"]
+_NOT_FINITE: tuple[str, ...] = get_args(NotFinite)
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,8 @@ class Column:
         nullable: False where a null is an error.
         sql: Of a silver table's column: how it is read from the landed text, in Spark's SQL. None: the landed column of
             the same name, null where it cannot be read as the type.
+        not_finite: Of a silver table's column: what becomes of NaN and the infinities, which are no values. A row with
+            one is `quarantined`; or the cell is read as `null`.
 
     Examples:
         >>> amount = Column("amount", "decimal(12,2)", "Approved, in dollars", nullable=False)
@@ -39,6 +45,19 @@ class Column:
     comment: str
     nullable: bool = True
     sql: str | None = None
+    not_finite: NotFinite = "quarantined"
+
+    def __post_init__(self) -> None:
+        """Refuse what `not_finite` cannot be.
+
+        Raises:
+            ConfigError: If it is neither `quarantined` nor `null`.
+        """
+        if self.not_finite not in _NOT_FINITE:
+            raise ConfigError(
+                f"Column {self.name}: not_finite is {self.not_finite!r}.",
+                hint=did_you_mean(str(self.not_finite), _NOT_FINITE),
+            )
 
     def __post_init__(self) -> None:
         """Refuse SQL that no engine can be given."""
@@ -88,6 +107,26 @@ class Described:
         """The table's comment in the catalog."""
         text = inspect.cleandoc(type(self).__doc__ or "")
         return text.partition("\n")[0].removesuffix(".")
+
+
+def refuse_names(owner: str, names: Iterable[str], taken: Collection[str] = ()) -> None:
+    """Refuse names of columns that the platform uses beside them; case does not count.
+
+    Args:
+        owner: What declares the columns, for the message.
+        names: The names.
+        taken: Those that it uses. It uses none but these and names that begin with two underscores.
+
+    Raises:
+        ConfigError: Naming the column.
+    """
+    for name in names:
+        if name.startswith("__") or name.lower() in taken:
+            raise ConfigError(
+                f"{owner}: a column cannot be called {name!r}, which the platform uses itself.",
+                hint="Give it another name: none that begins with two underscores"
+                + (f", nor {', '.join(sorted(taken))}." if taken else "."),
+            )
 
 
 def arrow_schema(columns: tuple[Column, ...]) -> pa.Schema:

@@ -400,6 +400,24 @@ class Pipeline:
         )
         return self.run(["refine", "features"])
 
+    def ingest(self, again: Iterable[str] = ()) -> RunSummary:
+        """Ingest what landed; files that are taken again are refined again, and feature tables follow.
+
+        Args:
+            again: Files to take once more, as the platform names them or by path.
+
+        Raises:
+            UsageError: If no source has such a file.
+            BreakingChangeError: If something breaking waits.
+        """
+        files = tuple(again)
+        if not files:
+            return self.run(["ingest"])
+        self._stages = tuple(
+            replace(stage, again=files) if isinstance(stage, Ingest) else stage for stage in self._stages
+        )
+        return self.run(["ingest", "refine", "features"])
+
     def adopt_table(
         self, source: str, declared_as: str | None = None, *, dry_run: bool = False
     ) -> StageResult[AdoptTableDetails]:

@@ -50,7 +50,7 @@ def test_bronze_gets_each_file_once_when_it_can_be_known(databricks, tiny):
         "rescuedDataColumn": "_rescued_data",
         "pathGlobFilter": "signups_*.csv",
         "header": "true",
-        "multiLine": "true",
+        "multiLine": "false",
         "escape": '"',
         "mode": "PERMISSIVE",
         "columnNameOfCorruptRecord": "_corrupt_record",

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mlplatform.protocols.workspace import Workspace
 
 _PREFIX = "quarantine_"
+_LONGEST = 1000
 
 
 @command(
@@ -113,8 +114,18 @@ def _show(item: dict[str, Any]) -> None:
     title = f"{item['table']}: {item['rows']} rows"
     output.console().print(output.table(title, ("reason", "rows", "files", "newest file"), rows))
     examples = [
-        (it["reason"], one["file"], one["row"], one["content"]) for it in item["reasons"] for one in it["examples"]
+        (it["reason"], one["file"], one["row"], _brief(one["content"]))
+        for it in item["reasons"]
+        for one in it["examples"]
     ]
     if examples:
         columns = ("reason", "file", "row", "as it landed")
         output.console().print(output.table("Examples, of the newest file of each reason", columns, examples))
+
+
+def _brief(text: str | None) -> str | None:
+    """Return a row as it landed, as far as a terminal can show it: one page at most, and no signs that steer it."""
+    if text is None:
+        return None
+    shown = "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text[:_LONGEST])
+    return shown if len(text) <= _LONGEST else f"{shown}... ({len(text):,} letters; --json shows all)"

@@ -8,26 +8,31 @@ from typing import TYPE_CHECKING
 
 from mlplatform.features.table import FeatureTable
 from mlplatform.refine.as_of_view import Stretch, WorkspaceAsOf, computed_stretches
+from mlplatform.refine.finite import with_nulls
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 
-def compute(table: FeatureTable, view: WorkspaceAsOf, since: datetime | None = None) -> DataFrame:
+def compute(
+    table: FeatureTable, view: WorkspaceAsOf, since: datetime | None = None, *, marked: bool = False
+) -> DataFrame:
     """Return a feature table's rows known in [since, the view's time], not computed yet.
 
-    Where tables that it reads were corrected in that time, each row sees the corrections known at its own.
+    Where tables that it reads were corrected in that time, each row sees the corrections known at its own. Numbers that
+    are not finite are null.
 
     Args:
         table: The feature table.
         view: The workspace as known at a time.
         since: Nothing known before this changed since the last computation; None computes all.
+        marked: Add which numbers were not finite, as `finite.with_nulls` does.
     """
     # A table's rows as they stand say of themselves since when they hold: that needs no stretches.
     as_they_stand = type(table).compute is FeatureTable.compute
     stretches = [Stretch(since, view.as_of, view)] if as_they_stand else view.stretches(table.inputs, since)
     parts = [_rows(table, stretch) for stretch in computed_stretches(stretches)]
-    return functools.reduce(lambda one, other: one.unionByName(other), parts)
+    return with_nulls(functools.reduce(lambda one, other: one.unionByName(other), parts), marked=marked)
 
 
 def _rows(table: FeatureTable, stretch: Stretch) -> DataFrame:

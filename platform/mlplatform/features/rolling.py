@@ -19,8 +19,7 @@ from mlplatform.refine.inputs import tables_read
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-_NUMBER = "_number"
-_HERE = "_here"
+_NUMBER, _HERE, _FIRST, _END = "__number", "__here", "__first", "__end"
 
 
 def _key_columns(table: type[RollingFeatureTable]) -> tuple[Column, ...]:
@@ -243,8 +242,8 @@ class RollingFeatureTable(FeatureTable):
         from pyspark.sql import functions as F  # noqa: N812
 
         end = F.lit(last) if reach is None else F.least(F.max(_NUMBER) + reach, F.lit(last))
-        span = by_step.groupBy(*self.keys).agg(F.min(_NUMBER).alias("_first"), end.cast("bigint").alias("_end"))
-        steps = span.select(*self.keys, F.explode(F.sequence("_first", "_end")).alias(_NUMBER))
+        span = by_step.groupBy(*self.keys).agg(F.min(_NUMBER).alias(_FIRST), end.cast("bigint").alias(_END))
+        steps = span.select(*self.keys, F.explode(F.sequence(_FIRST, _END)).alias(_NUMBER))
         filled = steps.join(by_step, on=[*self.keys, _NUMBER], how="left")
         return filled.na.fill(0, subset=[*self._measure_names(), _HERE])
 

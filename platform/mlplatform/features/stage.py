@@ -22,6 +22,7 @@ from mlplatform.ops.result import StageResult
 from mlplatform.ops.stage import Stage
 from mlplatform.refine import freshness
 from mlplatform.refine.as_of_view import late_note, view_at
+from mlplatform.refine.finite import counted, said
 from mlplatform.refine.freshness import ComputedDetails
 
 NAME = "features"
@@ -116,11 +117,14 @@ def _compute_new(
         since = _latest(fresh.since, first)
         context.progress(f"{name.name}: since {shown(since)}" if since else f"{name.name}: all")
         # Computed once: what is counted and checked is what is written.
-        with context.ws.frames.staged(compute(table, view, since)) as rows:
+        computed = compute(table, view, since, marked=True)
+        with counted(context.ws.frames, computed) as (rows, count, not_finite):
+            if text := said(name.name, not_finite):
+                result.details.note(text)
             result.inputs.update(view.inputs)
             for text in late_note(name, view):
                 result.details.note(text)
-            count, start, time = context.ws.frames.count(rows), since or _ALWAYS, table.timeseries_column
+            start, time = since or _ALWAYS, table.timeseries_column
             whole = whole_rows(context, table, rows, change, since)
             if fresh.since is None and start <= context.as_of:
                 # Everything anew (other code, say): what it no longer gives must go.

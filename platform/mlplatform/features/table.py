@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pyarrow as pa
 
-from mlplatform.columns import Column, Described, arrow_schema
-from mlplatform.derived_attributes import derived, named_after_class
+from mlplatform.columns import Column, Described, arrow_schema, refuse_names
+from mlplatform.derived_attributes import derived, is_derived, named_after_class
 from mlplatform.errors import ConfigError
 from mlplatform.naming import quote
 from mlplatform.refine.inputs import inferred_inputs
@@ -78,6 +78,16 @@ class FeatureTable(Described):
     primary_keys: ClassVar[tuple[str, ...]] = derived(lambda cls: (*cls.keys, cls.timeseries_column))
     columns: ClassVar[tuple[Column, ...]] = derived(lambda cls: _silver(cls, "columns").columns)
     inputs: ClassVar[tuple[str, ...]] = inferred_inputs("compute")
+
+    def __init_subclass__(cls, **declared: Any) -> None:
+        """Refuse columns with names that the platform uses itself.
+
+        Raises:
+            ConfigError: If there is one.
+        """
+        super().__init_subclass__(**declared)
+        if "columns" in vars(cls) and not is_derived(cls, "columns"):
+            refuse_names(cls.__name__, (column.name for column in cls.columns))
 
     def compute(self, ws: WorkspaceAsOf, as_of: datetime, since: datetime | None) -> DataFrame:
         """Return the rows known in [since, as_of].

@@ -13,6 +13,7 @@ import pyarrow as pa
 from mlplatform.ingest.landed_file import LandedFile
 from mlplatform.ingest.provenance import AVAILABLE_AT, FILE, ROW
 from mlplatform.ingest.quarantine import CONTENT, MALFORMED, REASON, quarantine_schema
+from mlplatform.ingest.seen import UNKNOWN, Stamp
 from mlplatform.ingest.source import INGESTED_AT
 from mlplatform.ops.stage_runs import utc_now
 from mlplatform.protocols.tables import Transaction
@@ -36,6 +37,7 @@ class DueFile:
         content: Digest of what it holds; empty where it is known to be unchanged.
         ingested: Whether bronze has taken it.
         unchanged: Whether bronze has taken it with this very content.
+        stamp: What the file system says of it.
     """
 
     path: Path
@@ -44,6 +46,7 @@ class DueFile:
     content: str = ""
     ingested: bool = False
     unchanged: bool = False
+    stamp: Stamp = UNKNOWN
 
     @property
     def transaction(self) -> Transaction:
@@ -54,6 +57,11 @@ class DueFile:
     def transaction_of_content(self) -> Transaction:
         """Marks the file as ingested with this content."""
         return Transaction(f"ingest:{self.name}:{self.content}")
+
+    @property
+    def marks(self) -> tuple[Transaction, Transaction]:
+        """Both: what bronze's commit counts as."""
+        return self.transaction, self.transaction_of_content
 
 
 @dataclass(frozen=True)
@@ -124,16 +132,16 @@ class FileReading:
     def counts(self) -> FileCounts:
         """Return what the file held, once its batches have been read."""
         counts: dict[str, int] = {}
-        for _, reason in self._landed.malformed:
-            counts[_said(reason)] = counts.get(_said(reason), 0) + 1
+        for line in self._landed.malformed:
+            counts[_said(line.reason)] = counts.get(_said(line.reason), 0) + 1
         return FileCounts(self._file, self._rows, counts, self._landed.added_columns)
 
     def malformed(self) -> pa.Table:
         """Return its malformed lines as the quarantine holds them, once its batches have been read."""
         name, available_at = self._file.name, self._file.available_at
         lines = [
-            {FILE: name, ROW: number, AVAILABLE_AT: available_at, REASON: _said(reason), CONTENT: text}
-            for number, (text, reason) in enumerate(self._landed.malformed)
+            {FILE: name, ROW: line.number, AVAILABLE_AT: available_at, REASON: _said(line.reason), CONTENT: line.text}
+            for line in self._landed.malformed
         ]
         return pa.Table.from_pylist(lines, schema=quarantine_schema())
 

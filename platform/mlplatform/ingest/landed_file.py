@@ -3,26 +3,46 @@
 from __future__ import annotations
 
 import json
+import lzma
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from mlplatform.errors import StageError
-from mlplatform.ingest.source import RESCUED, Source
+from mlplatform.ingest.physical_lines import (
+    LONGEST,
+    Block,
+    HeaderError,
+    LineReader,
+    LineTooLongError,
+    MalformedLine,
+    Readable,
+)
+from mlplatform.ingest.source import RESCUED, Source, shown_path
+
+if TYPE_CHECKING:
+    from typing import BinaryIO
 
 MOST_MALFORMED = 1_000_000
 """A file with more malformed lines is refused: it is of another kind, and all of them are kept until it is read."""
+MOST_MALFORMED_BYTES = 1024**3
+"""So is one whose malformed lines are longer than this, all together."""
+_HINT = "Nothing of this file was ingested. Have it delivered again, or move it out of the landing folder."
+_COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
+_XZ = ".xz"
+_LONGEST = 2000
 
 
 class LandedFile:
-    """A landed CSV file (plain or gzip), read as text, batch by batch.
+    """A landed CSV file (plain, or compressed as `.gz`, `.bz2`, `.xz` or `.zst`), read as text, batch by batch.
 
     Attributes:
-        malformed: (line text, reason) of each line whose number of fields is wrong, as far as the file has been read.
+        malformed: The lines that are no records, as far as the file has been read.
+        blank: The number of blank lines, as far as the file has been read.
         added_columns: Columns of the header that the source does not declare.
         schema: The declared columns and `_rescued_data`, all strings; empty cells are null.
     """
@@ -32,24 +52,27 @@ class LandedFile:
 
         Args:
             path: The file.
-            source: Declares its columns.
+            source: Declares its columns, and whether its values may hold newlines.
 
         Raises:
             StageError: If the file cannot be read, is not UTF-8, or lacks declared columns.
         """
-        self._path, self._source = path, source
-        self._header = _header(path)
+        self._path, self._source, self._shown = path, source, shown_path(path)
+        with self._reader() as reader:
+            self._header = _names(reader.header)
         missing = [column for column in source.columns if column not in self._header]
         if missing:
             raise StageError(
-                f"{path} lacks the column(s) {', '.join(missing)} that source {source.name} declares; "
-                f"its header is: {', '.join(self._header)}.",
+                f"{self._shown} lacks the column(s) {', '.join(missing)} that source {source.name} declares; "
+                f"its header is: {_brief(', '.join(self._header))}.",
                 hint="The schema of the drop changed: adapt the source's columns, or have the file delivered again.",
             )
         repeated = sorted({column for column in self._header if self._header.count(column) > 1})
         if repeated:
-            raise StageError(f"{path} has the column(s) {', '.join(repeated)} twice.", hint="Have it delivered again.")
-        self.malformed: list[tuple[str, str]] = []
+            text = f"{self._shown} has the column(s) {_brief(', '.join(repeated))} twice."
+            raise StageError(text, hint="Have it delivered again.")
+        self.malformed: list[MalformedLine] = []
+        self.blank = 0
         self.added_columns = [column for column in self._header if column not in source.columns]
         self.schema = pa.schema([pa.field(column, pa.string()) for column in (*source.columns, RESCUED)])
 
@@ -57,35 +80,64 @@ class LandedFile:
         """Yield the well-formed rows in their order.
 
         Raises:
-            StageError: If the file cannot be read to its end, or has more than `MOST_MALFORMED` malformed lines.
+            StageError: If the file cannot be read to its end, or has more malformed lines than are kept.
         """
         self.malformed.clear()
-        with _readable(self._path), self._open() as reader:
-            for batch in reader:
-                self._check_malformed()
-                columns = [batch.column(column) for column in self._source.columns]
-                yield pa.RecordBatch.from_arrays([*columns, self._rescue(batch)], schema=self.schema)
-        self._check_malformed()
+        self.blank = 0
+        size = 0
+        with self._reader() as reader:
+            for block in reader.blocks():
+                rows, malformed = self._parse(block)
+                self.malformed += malformed
+                self.blank += block.blank
+                size += sum(len(line.text) for line in malformed)
+                self._check_malformed(size)
+                for batch in rows.to_batches():
+                    columns = [batch.column(column) for column in self._source.columns]
+                    yield pa.RecordBatch.from_arrays([*columns, self._rescue(batch)], schema=self.schema)
 
-    def _open(self) -> pacsv.CSVStreamingReader:
-        return pacsv.open_csv(
-            self._path,
-            # One thread: only then are malformed rows reported in a fixed order.
-            read_options=pacsv.ReadOptions(use_threads=False),
-            parse_options=pacsv.ParseOptions(newlines_in_values=True, invalid_row_handler=self._keep_apart),
-            convert_options=pacsv.ConvertOptions(
-                column_types=dict.fromkeys(self._header, pa.string()), strings_can_be_null=True, null_values=[""]
-            ),
-        )
+    @contextmanager
+    def _reader(self) -> Iterator[LineReader]:
+        with self._readable(), ExitStack() as stack:
+            # By Python: it opens names that are not UTF-8, too.
+            file = stack.enter_context(self._path.open("rb"))
+            content = stack.enter_context(_uncompressed(file, self._path.suffix.lower()))
+            yield LineReader(content, newlines_in_values=self._source.newlines_in_values)
 
-    def _keep_apart(self, row: pacsv.InvalidRow) -> Literal["skip"]:
-        self.malformed.append((row.text or "", f"{row.actual_columns} fields instead of {row.expected_columns}"))
-        return "skip"
+    def _parse(self, block: Block) -> tuple[pa.Table, list[MalformedLine]]:
+        """Return a block's rows, and its lines that are none."""
+        refused: dict[int, str] = {}
 
-    def _check_malformed(self) -> None:
-        if len(self.malformed) > MOST_MALFORMED:
+        def refuse(row: pacsv.InvalidRow) -> Literal["skip"]:
+            refused[cast("int", row.number) - 1] = f"{row.actual_columns} fields instead of {row.expected_columns}"
+            return "skip"
+
+        _check_utf8(block.text)
+        rows = pa.schema([pa.field(column, pa.string()) for column in self._header]).empty_table()
+        if block.records:
+            rows = pacsv.read_csv(
+                pa.BufferReader(block.text),
+                # One thread, and one block: only then does the parser number the rows that it refuses.
+                read_options=pacsv.ReadOptions(
+                    use_threads=False, column_names=self._header, block_size=len(block.text) + 1
+                ),
+                parse_options=pacsv.ParseOptions(newlines_in_values=True, invalid_row_handler=refuse),
+                convert_options=pacsv.ConvertOptions(
+                    column_types=dict.fromkeys(self._header, pa.string()), strings_can_be_null=True, null_values=[""]
+                ),
+            )
+        if rows.num_rows + len(refused) != block.records:
             raise StageError(
-                f"{self._path} has more than {MOST_MALFORMED} malformed lines, such as: {self.malformed[0][0][:200]}",
+                f"{self._shown}: of {block.records} records {rows.num_rows} were read and {len(refused)} refused.",
+                hint="Nothing of this file was ingested. This is an error of the platform; please report it.",
+            )
+        return rows, block.malformed(refused)
+
+    def _check_malformed(self, size: int) -> None:
+        if len(self.malformed) > MOST_MALFORMED or size > MOST_MALFORMED_BYTES:
+            raise StageError(
+                f"{self._shown} has more than {MOST_MALFORMED} malformed lines, or {MOST_MALFORMED_BYTES // 1024**2} "
+                f"MB of them, such as: {self.malformed[0].text[:200]}",
                 hint="Nothing of this file was ingested. Has it the separator and the columns of this source?",
             )
 
@@ -95,26 +147,65 @@ class LandedFile:
         rows = batch.select(self.added_columns).to_pylist()
         return pa.array([json.dumps(row, ensure_ascii=False) for row in rows], pa.string())
 
-
-def _header(path: Path) -> list[str]:
-    # Malformed lines are no concern of the header's.
-    lenient = pacsv.ParseOptions(newlines_in_values=True, invalid_row_handler=_skip)
-    with _readable(path), pacsv.open_csv(path, parse_options=lenient) as reader:
-        return list(reader.schema.names)
-
-
-def _skip(row: pacsv.InvalidRow) -> Literal["skip"]:
-    del row
-    return "skip"
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        try:
+            yield
+        except HeaderError as error:
+            raise StageError(
+                f"{self._shown} cannot be read as CSV: in its header, {error}.",
+                hint=_HINT,
+            ) from error
+        except LineTooLongError as error:
+            raise StageError(
+                f"{self._shown} cannot be read as CSV: it has a line of more than {LONGEST // 1024**2} MB.",
+                hint="Nothing of this file was ingested. Is it a file of lines? Move it out of the landing folder.",
+            ) from error
+        except (pa.ArrowInvalid, OSError, EOFError, UnicodeDecodeError, lzma.LZMAError) as error:
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            if isinstance(error, UnicodeDecodeError):
+                reason = f"invalid UTF8 data (the byte {error.object[error.start]:#x})"
+            raise StageError(
+                f"{self._shown} cannot be read as CSV: {reason}",
+                hint=_HINT,
+            ) from error
 
 
 @contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (pa.ArrowInvalid, OSError, EOFError, UnicodeDecodeError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise StageError(
-            f"{path} cannot be read as CSV: {reason}",
-            hint="Nothing of this file was ingested. Have it delivered again, or move it out of the landing folder.",
-        ) from error
+def _uncompressed(file: BinaryIO, suffix: str) -> Iterator[Readable]:
+    if suffix == _XZ:
+        with lzma.open(file) as content:
+            yield content
+    elif suffix in _COMPRESSIONS:
+        with pa.CompressedInputStream(pa.PythonFile(file, mode="r"), _COMPRESSIONS[suffix]) as content:
+            yield content
+    else:
+        yield file
+
+
+def _names(header: bytes) -> list[str]:
+    if not header:
+        raise EOFError("Empty CSV file")
+    header.decode()
+    # The parser wants the line's end.
+    text = header + b"\n"
+    with pacsv.open_csv(
+        pa.BufferReader(text),
+        read_options=pacsv.ReadOptions(use_threads=False, block_size=len(text) + 1),
+        parse_options=pacsv.ParseOptions(newlines_in_values=True),
+    ) as reader:
+        return list(reader.schema.names)
+
+
+def _brief(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+
+
+def _check_utf8(text: bytes) -> None:
+    """Refuse what is not UTF-8, also in lines that the parser would refuse for their number of fields.
+
+    Raises:
+        UnicodeDecodeError: If there is any.
+    """
+    if not text.isascii():
+        text.decode()

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 _FILE_PATH = "_file_path"
-_ADDED = "__added_columns"
+# Beside the source's own columns, none of which begins with two underscores.
+_REASON, _CONTENT, _ADDED = "__reason", "__content", "__added_columns"
 _UNPARSED = f"{MALFORMED}: Auto Loader could not parse it"
 
 
@@ -158,7 +159,13 @@ class AutoLoaderLanding:
 
     def files(self) -> list[Path]:
         """Let Auto Loader fetch new files, and return all that wait to be ingested."""
-        self._loader.land(self._landing, self._source.files, columns=self._source.columns, into=self._table)
+        self._loader.land(
+            self._landing,
+            self._source.files,
+            columns=self._source.columns,
+            into=self._table,
+            newlines_in_values=self._source.newlines_in_values,
+        )
         frames = self._context.ws.frames
         waiting = frames.read(self._table, columns=[LANDED_FILE]).unique()
         texts = frames.collect(waiting, at_most=MOST_FILES, what=f"the list of files of {self._table}").column(0)
@@ -171,13 +178,17 @@ class AutoLoaderLanding:
             return
         frames = self._context.ws.frames
         with frames.staged(self._numbered(files)) as rows:
-            groups = rows.group_by(FILE, REASON, _ADDED).agg(nw.len().alias("rows"))
+            groups = rows.group_by(FILE, _REASON, _ADDED).agg(nw.len().alias("rows"))
             what = f"counts of rows of {self._table} by file"
             counts = frames.collect(groups, at_most=MOST_FILES, what=what).to_pylist()
-            good, bad = rows.filter(nw.col(REASON).is_null()), rows.filter(~nw.col(REASON).is_null())
+            good, bad = rows.filter(nw.col(_REASON).is_null()), rows.filter(~nw.col(_REASON).is_null())
+            bad = bad.select(FILE, ROW, AVAILABLE_AT, nw.col(_REASON).alias(REASON), nw.col(_CONTENT).alias(CONTENT))
+            by_file: dict[str, list[Mapping[str, Any]]] = {}
+            for group in counts:
+                by_file.setdefault(group[FILE], []).append(group)
             yield FileDelivery(
-                [_counts_of(file, counts) for file in files],
-                good.drop(REASON, CONTENT, _ADDED),
+                [_counts_of(file, by_file.get(file.name, ())) for file in files],
+                good.drop(_REASON, _CONTENT, _ADDED),
                 bad.select(*quarantine_schema().names),
             )
 
@@ -217,8 +228,8 @@ class AutoLoaderLanding:
             (F.row_number().over(order) - 1).cast("bigint").alias(ROW),
             F.col(AVAILABLE_AT),
             F.lit(utc_now()).alias(INGESTED_AT),
-            F.when(is_bad, F.lit(_UNPARSED)).alias(REASON),
-            F.col(LANDED_CORRUPT).alias(CONTENT),
+            F.when(is_bad, F.lit(_UNPARSED)).alias(_REASON),
+            F.col(LANDED_CORRUPT).alias(_CONTENT),
             F.when(has_added, F.to_json(F.array_sort(F.map_keys(added)))).alias(_ADDED),
         )
 
@@ -231,12 +242,11 @@ class AutoLoaderLanding:
         return self._landing / relative
 
 
-def _counts_of(file: DueFile, groups: Sequence[Mapping[str, Any]]) -> FileCounts:
-    mine = [group for group in groups if group[FILE] == file.name]
+def _counts_of(file: DueFile, mine: Sequence[Mapping[str, Any]]) -> FileCounts:
     added = {column for group in mine for column in json.loads(group[_ADDED] or "[]")}
     return FileCounts(
         file,
-        rows=sum(group["rows"] for group in mine if group[REASON] is None),
-        malformed={group[REASON]: group["rows"] for group in mine if group[REASON] is not None},
+        rows=sum(group["rows"] for group in mine if group[_REASON] is None),
+        malformed={group[_REASON]: group["rows"] for group in mine if group[_REASON] is not None},
         added_columns=sorted(added),
     )

@@ -21,7 +21,10 @@ _FILES = 3
 
 
 def quarantine_schema() -> pa.Schema:
-    """Return the schema of every quarantine table."""
+    """Return the schema of every quarantine table.
+
+    `_row` of a malformed line is the number of the line in its file, as editors count: the first one is 1.
+    """
     return pa.schema(
         [
             *provenance.FIELDS,

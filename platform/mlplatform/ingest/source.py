@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ from mlplatform.derived_attributes import derived, named_after_class
 from mlplatform.errors import ConfigError, StageError, did_you_mean
 from mlplatform.ingest import provenance
 from mlplatform.ingest.replay import Replay
+from mlplatform.protocols.landing import LANDED_CORRUPT
 
 INGESTED_AT = "_ingested_at"
 RESCUED = "_rescued_data"
@@ -22,7 +24,7 @@ Available = Literal["always", "period_start", "period_end"]
 Reader = Literal["files", "auto_loader"]
 _AVAILABLE: tuple[str, ...] = get_args(Available)
 _READERS: tuple[str, ...] = get_args(Reader)
-_OURS = frozenset({INGESTED_AT, RESCUED, *(field.name for field in provenance.FIELDS)})
+_BRONZE = frozenset({INGESTED_AT, RESCUED, *(field.name for field in provenance.FIELDS)})
 _TIMESTAMP = pa.timestamp("us", tz="UTC")
 
 
@@ -56,6 +58,9 @@ class Source(Described):
         available: When a file can be known, for a replay at an earlier `as_of` not to see it: at the end of the period
             that its name holds (a drop of what happened), at its start (what is published in advance), or always
             (files are there because they landed).
+        newlines_in_values: Whether a value in quotes may go over several lines. Unless it may, each line is a row, and
+            lines that such a value lies in are quarantined one by one: a quote that somebody forgot to close costs its
+            line, and swallows none of those after it.
         columns: The header. An additional column is kept in `_rescued_data` and reported; a missing one is an error.
 
     Examples:
@@ -74,15 +79,21 @@ class Source(Described):
     name: ClassVar[str] = named_after_class("Source")
     files: ClassVar[str] = derived(_files)
     available: ClassVar[Available] = "always"
+    newlines_in_values: ClassVar[bool] = False
     columns: ClassVar[tuple[str, ...]]
 
     def __init_subclass__(cls, **declared: Any) -> None:
         """Refuse a wrong availability or reader (it would be taken for another), and what bronze cannot hold."""
         super().__init_subclass__(**declared)
         names = [column.lower() for column in getattr(cls, "columns", ())]
+        hint = "Leave it out of the columns: it is kept in `_rescued_data`, from where SQL can read it."
         for column in names:
-            if names.count(column) > 1 or column in _OURS:
-                why = "is what bronze adds itself" if column in _OURS else "is declared twice; case does not count"
+            if column.startswith(("__", "_landed_")) or column == LANDED_CORRUPT:
+                text = f"{cls.__name__}.columns: {column} is a name that the platform uses itself."
+                raise ConfigError(text, hint=hint)
+        for column in names:
+            if names.count(column) > 1 or column in _BRONZE:
+                why = "is what bronze adds itself" if column in _BRONZE else "is declared twice; case does not count"
                 raise ConfigError(f"{cls.__name__}.columns: {column} {why}.", hint="Rename the column in the files.")
         if cls.available not in _AVAILABLE:
             raise ConfigError(
@@ -131,6 +142,16 @@ class Source(Described):
         )
 
 
+def shown_path(path: Path | str) -> str:
+    r"""Return a path as a message or a table can hold it: a byte that is no UTF-8 stands as in `caf\xe9`.
+
+    Examples:
+        >>> shown_path(Path("loans_caf\udce9.csv"))
+        'loans_caf\\xe9.csv'
+    """
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
 # Within no longer number: store_120412_2013-01 is of 2013.
 _PERIOD = re.compile(r"(?<!\d)((?:1[6-9]|2\d)\d{2})[-_]?(?:Q([1-4])|(\d{2})(?:[-_]?(\d{2}))?)(?!\d)")
 
@@ -174,13 +195,14 @@ def _period(path: Path) -> tuple[datetime, Duration]:
     match = _PERIOD.search(path.name)
     if not match:
         raise StageError(
-            f"The name of {path} holds no period.", hint="Name drops by period, as in loans_2005Q1.csv.gz."
+            f"The name of {shown_path(path)} holds no period.", hint="Name drops by period, as in loans_2005Q1.csv.gz."
         )
     year, quarter, month, day = match[1], match[2], match[3], match[4]
     first = int(month) if month else (int(quarter) - 1) * 3 + 1
     try:
         start = datetime(int(year), first, int(day or 1), tzinfo=UTC)
     except ValueError as error:
-        raise StageError(f"The period in the name of {path} is not one: {error}.", hint="Rename the file.") from None
+        text = f"The period in the name of {shown_path(path)} is not one: {error}."
+        raise StageError(text, hint="Rename the file.") from None
     length = "1 quarter" if quarter else ("1 day" if day else "1 month")
     return start, Duration.parse(length)

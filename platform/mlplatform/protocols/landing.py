@@ -20,7 +20,9 @@ LANDED_CORRUPT = "_corrupt_record"
 class AutoLoader(Protocol):
     """Finds new files without listing the folder, and lands each once in a table, as text."""
 
-    def land(self, folder: Path, files: str, *, columns: Sequence[str], into: ObjectName) -> None:
+    def land(
+        self, folder: Path, files: str, *, columns: Sequence[str], into: ObjectName, newlines_in_values: bool
+    ) -> None:
         """Bring all new files into a table, which is created if it does not exist.
 
         Args:
@@ -29,6 +31,7 @@ class AutoLoader(Protocol):
             columns: The declared columns of the CSV files; their rows get, beside, `_landed_path`, `_landed_order`
                 (rising within a file), `_rescued_data` and, in malformed rows, `_corrupt_record`.
             into: The table.
+            newlines_in_values: Whether a value in quotes may go over several lines; else each line is read by itself.
 
         Raises:
             TableError: If that fails; what has landed stays, and the next call goes on after it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 REASONS = "_reasons"
+# Texts and quoted names are passed over; a name after a point belongs to another one.
+_PARTS = re.compile(
+    r"""'(?:[^'\\]|\\.|'')*'|"(?:[^"\\]|\\.|"")*"|(?<![\w.`])(raw|`raw`)(?=\s*\.)|`(?:[^`]|``)*`""", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,23 @@ class Expectation:
     def __post_init__(self) -> None:
         """Refuse a condition that no engine can be given."""
         check_expression(self.condition, of=f"The expectation {self.name}")
+
+
+def over_landed(expectation: Expectation, name: str) -> Expectation:
+    """Return an expectation that reads the landed text, which it calls `raw`, from a column of another name.
+
+    So a table may have a column called `raw`, too: `raw.amount` is landed text, and `raw` is that column.
+
+    Args:
+        expectation: The expectation.
+        name: The column that holds the landed text.
+
+    Examples:
+        >>> over_landed(Expectation("paid", "raw IS NOT NULL AND raw.`Amount` <> 'raw.x'"), "__raw").condition
+        "raw IS NOT NULL AND __raw.`Amount` <> 'raw.x'"
+    """
+    condition = _PARTS.sub(lambda match: name if match[1] else match[0], expectation.condition)
+    return Expectation(expectation.name, condition)
 
 
 def with_reasons(frame: DataFrame, expectations: Sequence[Expectation]) -> DataFrame:

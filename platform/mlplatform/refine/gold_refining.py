@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from mlplatform.code_digest import code_digest
-from mlplatform.errors import TableError
+from mlplatform.errors import StageError, TableError
 from mlplatform.naming import quote
 from mlplatform.ops import markers
 from mlplatform.ops.context import StageContext
@@ -21,6 +21,7 @@ from mlplatform.protocols.tables import TableInfo, Widening
 from mlplatform.refine import freshness
 from mlplatform.refine.as_of_view import Stretch, WorkspaceAsOf, computed_stretches, late_note, view_at
 from mlplatform.refine.details import RefineDetails
+from mlplatform.refine.finite import counted, said, with_nulls
 from mlplatform.refine.spine import LABEL_KNOWN_AT, LABELS, SPINE, LabelSpine
 
 if TYPE_CHECKING:
@@ -96,9 +97,14 @@ class GoldTable:
         Where what they are made from was corrected in that time, each row sees the corrections known at its own; a
         label that was corrected after it was known is known anew, from when the correction was.
 
+        Numbers that are not finite are null, and marked as `finite.with_nulls` does.
+
         What the author's code gives beside all declared columns is left out. Beside some of them it may be another
         one's name by mistake, and is left for the write to refuse.
         """
+        return with_nulls(self._rows(view, since), marked=True)
+
+    def _rows(self, view: WorkspaceAsOf, since: datetime | None) -> DataFrame:
         from pyspark.sql import functions as F  # noqa: N812
 
         stretches = view.stretches(self.spine.inputs, since)
@@ -177,8 +183,14 @@ def refine_gold(context: StageContext, gold: GoldTable, result: StageResult[Refi
     if not fresh.unchanged:
         view = view_at(context, allowed=spine.inputs)
         # Computed once: what is counted and checked is what is written.
-        with context.ws.frames.staged(gold.rows(view, fresh.since)) as rows:
-            count = context.ws.frames.count(rows)
+        with counted(context.ws.frames, gold.rows(view, fresh.since)) as (rows, count, not_finite):
+            if gold.name == LABELS and spine.label in not_finite:
+                raise StageError(
+                    f"{table}: {not_finite[spine.label]} label(s) are no finite numbers.",
+                    hint=f"Let {type(spine).__name__}.labels() leave those rows out, or give them a value.",
+                )
+            if text := said(table.name, not_finite):
+                result.details.note(text)
             result.inputs.update(view.inputs)
             for text in late_note(table, view):
                 result.details.note(text)

@@ -12,7 +12,8 @@ from mlplatform.ingest.provenance import AVAILABLE_AT, FILE, ROW
 from mlplatform.naming import ObjectName, quote
 from mlplatform.protocols.frames import Frame
 from mlplatform.protocols.workspace import Workspace
-from mlplatform.refine.expectations import REASONS, with_reasons
+from mlplatform.refine.expectations import REASONS, over_landed, with_reasons
+from mlplatform.refine.finite import expect_finite, with_nulls
 from mlplatform.refine.silver import SilverTable, as_read
 from mlplatform.types import spark_type
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 OURS = "__ours"
 LANDED_TEXT = "__landed_text"
+# No column of a table has such a name; the expectations know it as `raw`.
+_RAW = "__raw"
 
 
 @dataclass(frozen=True)
@@ -110,7 +113,7 @@ class LandedRows:
         ours = F.lit(True) if silver.where is None else F.coalesce(F.expr(silver.where), F.lit(False))
         typed = landed.select(
             *(expression.alias(f"t_{name}") for name, expression in silver.select().items()),
-            self._raw().alias("raw"),
+            self._raw().alias(_RAW),
             ours.alias(OURS),
             *(F.col(column) for column in (FILE, ROW, AVAILABLE_AT)),
         )
@@ -118,14 +121,16 @@ class LandedRows:
         # Two steps: landed and typed names may differ in case only, which Spark does not tell apart.
         typed = typed.select(
             *(_typed(f"t_{column.name}", column, kinds).alias(column.name) for column in silver.columns),
-            *(F.col(column) for column in ("raw", OURS, FILE, ROW, AVAILABLE_AT)),
+            *(F.col(column) for column in (_RAW, OURS, FILE, ROW, AVAILABLE_AT)),
         )
-        judged = with_reasons(typed, silver.all_expectations())
+        typed = with_nulls(typed, only=[column.name for column in silver.columns if column.not_finite == "null"])
+        expectations = [over_landed(expectation, _RAW) for expectation in silver.all_expectations()]
+        judged = with_reasons(typed, [*expectations, *expect_finite(typed)])
         fails = F.col(OURS) & (F.col(REASONS) != "")
         return judged.select(
             *(F.col(quote(column.name)) for column in silver.columns),
             *(F.col(column) for column in (FILE, ROW, AVAILABLE_AT, OURS, REASONS)),
-            F.when(fails, F.to_json(F.col("raw"))).alias(LANDED_TEXT),
+            F.when(fails, F.to_json(F.col(_RAW))).alias(LANDED_TEXT),
         )
 
     def _raise_unreadable(self, error: Exception) -> NoReturn:

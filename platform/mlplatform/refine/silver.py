@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pyarrow as pa
 
 from mlplatform.code_digest import code_digest
-from mlplatform.columns import Column, Described, arrow_schema
+from mlplatform.columns import Column, Described, arrow_schema, refuse_names
 from mlplatform.derived_attributes import derived, named_after_class
 from mlplatform.errors import ConfigError, did_you_mean
 from mlplatform.ingest import provenance
 from mlplatform.ingest.provenance import AVAILABLE_AT, FILE, ROW
 from mlplatform.ingest.source import Source
 from mlplatform.naming import quote
-from mlplatform.refine.expectations import Expectation
+from mlplatform.refine.expectations import REASONS, Expectation
 from mlplatform.types import spark_type
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ _CORRECTED_AT = pa.field(
     metadata={"comment": "When this correction of earlier rows of its key could be known; null: it is the first"},
 )
 _PROVENANCE = tuple(field.name for field in provenance.FIELDS)
+_OURS = frozenset({*_PROVENANCE, BATCH, CORRECTED_AT, REASONS})
 
 
 def _sql(column: Column) -> str:
@@ -84,6 +85,9 @@ class SilverTable(Described):
     So does a number beyond its type: a decimal with more digits before or after the point than declared. What a
     column's own SQL computes is rounded to a decimal's scale, as a cast does; where it is text and another type is
     declared, it is read as landed text is.
+
+    NaN and the infinities are no values: a row with one is quarantined as `<column>_is_not_finite`, whatever the
+    expectations say, or the cell is null where its column says so.
 
     Attributes:
         name: Table `silver_<name>`, quarantine `quarantine_<name>`; unless declared, the class's name in snake case.
@@ -143,9 +147,11 @@ class SilverTable(Described):
         """Read keys that hold the time as what they are: those of a time series; check what is said of corrections.
 
         Raises:
-            ConfigError: If `corrections` is none of its values, or nobody knows when the source's files were known.
+            ConfigError: If `corrections` is none of its values, or nobody knows when the source's files were known; if
+                a column has a name that the platform uses itself.
         """
         super().__init_subclass__(**declared)
+        refuse_names(cls.__name__, (column.name for column in getattr(cls, "columns", ())), _OURS)
         if cls.corrections is not None:
             _check_corrections(cls)
         if "keys" in vars(cls) and cls.known_at in cls.keys and not cls.timeseries:
@@ -203,8 +209,11 @@ class SilverTable(Described):
             "known_at": self.known_at,
             "expectations": [(item.name, item.condition) for item in self.all_expectations()],
         }
-        if self.corrections:  # the digests of tables without stay what they were
+        # The digests of tables without these stay what they were.
+        if self.corrections:
             declared["corrections"] = self.corrections
+        if nulls := sorted(column.name for column in self.columns if column.not_finite == "null"):
+            declared["not_finite_is_null"] = nulls
         code = [type(self)] if _has_code(type(self)) else []
         return code_digest(*code, settings=json.dumps(declared))
 

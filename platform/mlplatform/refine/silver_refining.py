@@ -12,6 +12,7 @@ import narwhals as nw
 
 from mlplatform.code_digest import has_changed
 from mlplatform.errors import StageError
+from mlplatform.ingest.again import taken_again_since
 from mlplatform.ingest.provenance import AVAILABLE_AT, FILE, MOST_FILES, ROW, HeldFile, held_files
 from mlplatform.ingest.quarantine import MALFORMED, REASON, LargeQuarantine, quarantine_schema
 from mlplatform.naming import Namespace, ObjectName
@@ -128,9 +129,12 @@ class SilverRefining:
         self._unrecorded = run is None
         self._asked_for = whole
         self._moved = False
-        self._whole = whole or self._lost or self._changed or (self._unrecorded and self._largest > 0)
         self._bronze = context.namespace.bronze(silver.source.name)
         self._version = self._tables.version(self._bronze)
+        seen = run.result.inputs.get(str(self._bronze)) if run is not None else None
+        self._retaken = seen is not None and taken_again_since(context.ws, self._bronze, seen)
+        anew = self._lost or self._changed or self._retaken
+        self._whole = whole or anew or (self._unrecorded and self._largest > 0)
 
     def run(self) -> None:
         """Refine what waits, and all where it must be.
@@ -138,7 +142,8 @@ class SilverRefining:
         Raises:
             StageError: If the SQL cannot be computed, or all is to be refined again and files are no longer in bronze.
         """
-        self._result.inputs[str(self._bronze)] = self._version
+        # Of several tables that read it, the first may have seen less.
+        self._result.inputs.setdefault(str(self._bronze), self._version)
         files = self._files()
         if self._quarantine_lost and not self._whole:
             self._refill_quarantine(files.refined)
@@ -372,6 +377,8 @@ class SilverRefining:
             return "is declared otherwise than before"
         if self._asked_for:
             return "is rebuilt"
+        if self._retaken:
+            return "holds rows of files that were taken again"
         if self._moved:
             return "holds records that had been delivered earlier than was known, as of another time"
         return "holds rows of a run that did not complete"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pyarrow as pa
 
-from mlplatform.columns import Column, Described, arrow_schema
+from mlplatform.columns import Column, Described, arrow_schema, refuse_names
 from mlplatform.derived_attributes import derived, is_derived
 from mlplatform.errors import ConfigError, did_you_mean
 from mlplatform.refine.inputs import inferred_inputs
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 SPINE = "spine"
 LABELS = "labels"
 LABEL_KNOWN_AT = "label_known_at"
+# What stands beside the columns of a spine, and beside its keys in the tables of predictions, labels and profiles.
+_BESIDE_COLUMNS = frozenset({LABEL_KNOWN_AT, "_label", "_shadow", "_rows", "_newest", "_before", "_exists"})
+_BESIDE_KEYS = _BESIDE_COLUMNS | {"prediction", "model_version", "alias", "as_of", "scored_at", "run_id"}
 
 
 def _keys(spine: type[LabelSpine]) -> tuple[str, ...]:
@@ -112,6 +115,11 @@ class LabelSpine(Described, ABC):
         """Take the columns from the silver table, where one is named, unless they are declared."""
         super().__init_subclass__(**declared)
         own = vars(cls)
+        for attribute, taken in (("key_columns", _BESIDE_KEYS), ("columns", _BESIDE_COLUMNS)):
+            if attribute in own:
+                refuse_names(cls.__name__, (column.name for column in own[attribute]), taken)
+        if "label" in own:
+            refuse_names(cls.__name__, (cls.label,), _BESIDE_KEYS)
         if "keys" in own and cls.prediction_time in cls.keys:
             raise ConfigError(
                 f"{cls.__name__}.keys holds the prediction time, {cls.prediction_time}.",

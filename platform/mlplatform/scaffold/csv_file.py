@@ -58,6 +58,11 @@ class CsvFile:
     names: dict[str, str]
 
     @property
+    def newlines_in_values(self) -> bool:
+        """Whether a value goes over several lines."""
+        return any(bool(self.rows[name].str.contains("[\r\n]", regex=True, na=False).any()) for name in self.rows)
+
+    @property
     def header(self) -> tuple[str, ...]:
         """The columns as in the file."""
         return tuple(self.names)

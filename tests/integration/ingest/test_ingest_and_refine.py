@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from datetime import timedelta
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from mlplatform.as_of import Duration
 from mlplatform.errors import LabelError, StageError
-from mlplatform.ingest import delivery, landing, stage
+from mlplatform.ingest import delivery, landing, seen, stage
 from mlplatform.ingest.stage import digest
 from mlplatform.naming import Namespace
 from mlplatform.ops.result import StageResult
@@ -140,7 +141,7 @@ def test_a_file_that_changed_after_it_was_ingested_is_noticed_and_not_taken_agai
     path = tiny.data / "signups" / "signups_2020-01.csv"
     path.write_text(path.read_text(encoding="utf-8") + "new,2020-01-05,north,10,2\n", encoding="utf-8")
     result = run("2020-03-01", "ingest")["ingest"]
-    assert _said(result) == {"changed_after_ingestion": ["signups/signups_2020-01.csv"]}
+    assert result.details.changed_after_ingestion == ["signups/signups_2020-01.csv"]
     assert not result.skipped
     assert count(here, "bronze_signups") == 80
 
@@ -153,12 +154,29 @@ def test_files_that_nobody_touched_since_the_last_run_are_not_read_again(here, t
     read: list[str] = []
     monkeypatch.setattr(stage, "digest", lambda path: read.append(path.name) or digest(path))
     # As if an hour had gone by.
-    monkeypatch.setattr(stage, "_SKEW", -timedelta(days=1))
+    monkeypatch.setattr(seen, "_SKEW", -timedelta(days=1))
     again = run("2020-04-01", "ingest")["ingest"]
     # What is new, and what was found changed: it is said as long as it is so.
     assert set(read) == {"signups_2020-01.csv", "signups_2020-03.csv", "cancellations_2020-03.csv"}
     assert again.details.changed_after_ingestion == ["signups/signups_2020-01.csv"]
     assert count(here, "bronze_signups") == 120
+
+
+def test_a_run_knows_the_files_again_that_the_one_before_has_read(here, tiny, run, monkeypatch):
+    """By their names, sizes and times, of all together: also within the hour, and where many are small."""
+    monkeypatch.setattr(seen, "_TICK", timedelta(0))
+    run("2020-03-01", "ingest")
+    read: list[str] = []
+    monkeypatch.setattr(stage, "digest", lambda path: read.append(path.name) or digest(path))
+    assert run("2020-03-01", "ingest")["ingest"].skipped
+    assert read == []
+    path = tiny.data / "signups" / "signups_2020-01.csv"
+    whole, times = path.read_bytes(), path.stat()
+    path.write_bytes(whole.replace(b"north", b"south", 1))
+    # Of the same size, and with its time set back: what nobody can set is when the file itself changed.
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert run("2020-03-01", "ingest")["ingest"].details.changed_after_ingestion == ["signups/signups_2020-01.csv"]
+    assert "signups_2020-01.csv" in read
 
 
 def test_an_added_column_is_noticed_and_rescued(here, tiny, run):

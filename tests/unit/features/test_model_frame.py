@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import math
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -161,6 +162,16 @@ def test_numbers_that_would_collapse_are_refused(kind: str, value: Any, beside: 
         model_frame(rows)
     assert "exclude_columns" in caught.value.hint
     assert "string" in caught.value.hint
+
+
+@pytest.mark.parametrize("kind", [pa.float64(), pa.float32()])
+@pytest.mark.parametrize("chunked", [True, False])
+def test_an_infinite_number_is_a_missing_one(kind: pa.DataType, chunked: bool) -> None:
+    values = [1.5, math.inf, -math.inf, math.nan, None]
+    column = pa.chunked_array([values[:2], values[2:]], kind) if chunked else pa.array(values, kind)
+    (first, *others) = model_frame(pa.table({"a": column}))["a"]
+    assert first == 1.5
+    assert all(math.isnan(value) for value in others)
 
 
 @pytest.mark.parametrize("kind", ["timestamp", "array<timestamp>"])

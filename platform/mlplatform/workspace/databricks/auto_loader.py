@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from mlplatform.workspace.databricks.unity import Unity
 
 
+_BLOCK = "_landed_block"
+
+
 class DatabricksAutoLoader:
     """Auto Loader; see `mlplatform.protocols.landing.AutoLoader`."""
 
@@ -34,7 +37,9 @@ class DatabricksAutoLoader:
         """Take the connection."""
         self._unity = unity
 
-    def land(self, folder: Path, files: str, *, columns: Sequence[str], into: ObjectName) -> None:
+    def land(
+        self, folder: Path, files: str, *, columns: Sequence[str], into: ObjectName, newlines_in_values: bool
+    ) -> None:
         """Bring all new files into a table.
 
         Raises:
@@ -54,7 +59,8 @@ class DatabricksAutoLoader:
             "rescuedDataColumn": LANDED_RESCUED,
             "pathGlobFilter": glob.name,
             "header": "true",
-            "multiLine": "true",
+            # Line by line, an open quote ends with its line.
+            "multiLine": str(newlines_in_values).lower(),
             "escape": '"',
             "mode": "PERMISSIVE",
             "columnNameOfCorruptRecord": LANDED_CORRUPT,
@@ -68,6 +74,7 @@ class DatabricksAutoLoader:
                 F.col(LANDED_RESCUED),
                 F.col(LANDED_CORRUPT),
                 F.col("_metadata.file_path").alias(LANDED_FILE),
+                F.col("_metadata.file_block_start").alias(_BLOCK),
             )
             writer = stream.writeStream.foreachBatch(_batch_writer(into.sql, str(checkpoint)))
             writer = writer.option("checkpointLocation", str(checkpoint)).trigger(availableNow=True)
@@ -85,11 +92,14 @@ class DatabricksAutoLoader:
 
 def _batch_writer(table: str, app_id: str) -> Callable[[DataFrame, int], None]:
     def write(batch: DataFrame, number: int) -> None:
+        from pyspark.sql import Window
         from pyspark.sql import functions as F  # noqa: N812
 
-        # Rising within a file: CSV with line breaks in values is not split.
-        numbered = batch.withColumn("_landed_order", F.monotonically_increasing_id())
-        writer = numbered.write.format("delta").mode("append")
+        # Rising within a file: a large one is read in blocks, each from its first row to its last.
+        placed = batch.withColumn("_landed_place", F.monotonically_increasing_id())
+        in_order = Window.partitionBy("_landed_path").orderBy("_landed_block", "_landed_place")
+        numbered = placed.withColumn("_landed_order", F.row_number().over(in_order).cast("bigint"))
+        writer = numbered.drop("_landed_block", "_landed_place").write.format("delta").mode("append")
         writer.option("txnAppId", app_id).option("txnVersion", number).saveAsTable(table)
 
     return write

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from mlplatform.workspace.databricks.unity import Unity
 
 STAGED_BYTES = 64 * 1024**2
+_COUNT = "__count"
 
 
 def arrow_schema(schema: StructType) -> pa.Schema:
@@ -139,10 +140,10 @@ def check_unique_frame(frame: DataFrame | pa.Table, rows: DataFrame, keys: Seque
     columns = [F.col(quote(key)) for key in keys]
     nulls = rows.agg(*(F.count_if(F.col(quote(key)).isNull()).alias(f"n{at}") for at, key in enumerate(keys))).collect()
     raise_for_nulls({key: nulls[0][f"n{at}"] for at, key in enumerate(keys)}, table)
-    repeated = rows.groupBy(*columns).agg(F.count("*").alias("_count")).where("_count > 1")
+    repeated = rows.groupBy(*columns).agg(F.count("*").alias(_COUNT)).where(F.col(_COUNT) > 1)
     counts = repeated.agg(
         F.count("*").alias("keys"),
-        F.sum(F.col("_count") - 1).alias("surplus"),
+        F.sum(F.col(_COUNT) - 1).alias("surplus"),
         *(F.first(column).alias(f"key{at}") for at, column in enumerate(columns)),
     )
     # Through Arrow: it knows times that Python does not.

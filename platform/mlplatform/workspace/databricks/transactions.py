@@ -152,8 +152,9 @@ class Ledger:
             mine: The token of this attempt.
         """
         taken = self._taken.setdefault(table.id, set())
-        if all(_is_in(taken, item) for item in transactions):
-            return tuple(True for _ in transactions)
+        states = _are_in(taken, transactions)
+        if all(states):
+            return states
         tokens: dict[str, list[Transaction]] = {}
         settled: set[str] = set()
         for row in self._rows(table):
@@ -171,7 +172,7 @@ class Ledger:
                 if happened or void:
                     self._record(table, items, token, _COMMITTED if happened else _VOID)
                 taken.update(items if happened else ())
-        return tuple(_is_in(taken, item) for item in transactions)
+        return _are_in(taken, transactions)
 
     def _voiding_fails(self, table: _Table, token: str) -> bool:
         """Keep an attempt's append from ever happening; tell whether that fails, for it has happened.
@@ -226,8 +227,9 @@ class Ledger:
             self._made = True
 
 
-def _is_in(taken: set[Transaction], transaction: Transaction) -> bool:
-    """Tell whether a table has taken a transaction: this version of its application, or a later one."""
-    return transaction in taken or any(
-        item.app_id == transaction.app_id and item.version >= transaction.version for item in taken
-    )
+def _are_in(taken: set[Transaction], transactions: Sequence[Transaction]) -> tuple[bool, ...]:
+    """Tell of each transaction whether a table has taken it: this version of its application, or a later one."""
+    newest: dict[str, int] = {}
+    for item in taken:
+        newest[item.app_id] = max(item.version, newest.get(item.app_id, item.version))
+    return tuple(item.app_id in newest and newest[item.app_id] >= item.version for item in transactions)
