@@ -29,6 +29,11 @@ def is_unfinished(name: str) -> bool:
     return _UNFINISHED.fullmatch(name) is not None
 
 
+def without_ids(text: str) -> str:
+    """Return a path or address without what differs from run to run: numbers, and ids."""
+    return _OF_A_RUN.sub("*", text)
+
+
 def die_before_the_next(home: Path, visited: Path) -> None:
     """Let this process die before its first write at a place that is not on the list, and add the place to it.
 
@@ -64,7 +69,7 @@ class _Places:
 
     def named(self, path: str) -> str:
         """Return a path in the home without what differs from run to run."""
-        return _OF_A_RUN.sub("*", os.path.relpath(path, self.home))
+        return without_ids(os.path.relpath(path, self.home))
 
 
 def _watch_stages(places: _Places) -> None:
