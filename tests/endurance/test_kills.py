@@ -163,5 +163,5 @@ def test_a_difference_is_seen(bench: Bench, home: Path) -> None:
         ws.registry.delete_alias("dev.tiny.model", "champion")
     found = differences(bench.outcome(home), expected)
     assert {"gold_predictions", "aliases"} <= found.keys()
-    (home / "functions.json.4711").touch()
-    assert left_behind(home, bench.crashes.temporary) == [str(home / "functions.json.4711")]
+    (home / ".functions.json.4711.part").touch()
+    assert left_behind(home, bench.crashes.temporary) == [str(home / ".functions.json.4711.part")]

@@ -245,7 +245,8 @@ def left_behind(home: Path, temporary: Path) -> list[str]:
     scratch, dropped = home / "tmp", home / "tables" / ".dropped"
     for folder in (scratch, dropped):
         found += list(folder.iterdir()) if folder.is_dir() else []
-    unfinished = (path for path in home.rglob("*") if path.is_file() and writes.is_unfinished(path.name))
+    # Of a report, what is older than an hour: another process may be writing it.
+    unfinished = (path for path in home.rglob("*") if writes.is_unfinished(path.name) and path.parent.name != "reports")
     return sorted(str(path) for path in (*found, *unfinished))
 
 

@@ -21,7 +21,7 @@ _MOVES = ("os.rename", "os.remove", "os.mkdir", "os.rmdir")
 _NOT_COUNTED = re.compile(r"(?:tmp|logs)(?:/|$)|(?:.*/)?\.locks(?:/|$)")
 _OF_A_RUN = re.compile(r"[0-9a-f]{8}[0-9a-f-]*|\d+")
 _STATEMENT = re.compile(r"(?i)\s*(?:INSERT(?: OR \w+)? INTO|UPDATE|DELETE FROM|CREATE TABLE|ALTER TABLE)\s+\"?(\w+)")
-_UNFINISHED = re.compile(r".*\.part|.*\.json\.\d+|_part-.*\.parquet|.*-journal")
+_UNFINISHED = re.compile(r".*\.part|_part-.*\.parquet|.*-journal")
 
 
 def is_unfinished(name: str) -> bool:
