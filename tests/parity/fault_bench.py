@@ -49,6 +49,38 @@ class Moment:
     files: Path
 
 
+def open_anew(standin: StandIn, spark: SparkSession, prefix: str, *, timeout: int = 30) -> DatabricksWorkspace:
+    """Open the workspace as another process would.
+
+    Args:
+        standin: The server.
+        spark: The session.
+        prefix: Of schemas and models.
+        timeout: Seconds after which the SDK gives a call up.
+    """
+    from databricks.sdk import WorkspaceClient
+    from databricks.sdk.config import Config
+
+    from mlplatform.workspace.databricks.workspace import DatabricksWorkspace
+    from tests.standin.intercepted_sql import InterceptedSql
+
+    config = Config(
+        host=standin.url,
+        token=standin.token,
+        auth_type="pat",
+        retry_timeout_seconds=3,
+        http_timeout_seconds=timeout,
+    )
+    return DatabricksWorkspace(
+        "dev",
+        WorkspaceClient(config=config),
+        prefix=prefix,
+        spark=lambda: spark,
+        sql=InterceptedSql(lambda: spark, standin.metastore),
+        volumes=standin.scratch / "files" / "Volumes",
+    )
+
+
 class Bench:
     """Runs stages as processes of their own would: nothing is remembered between two but what the workspace holds.
 
@@ -86,27 +118,7 @@ class Bench:
         Args:
             timeout: Seconds after which the SDK gives a call up.
         """
-        from databricks.sdk import WorkspaceClient
-        from databricks.sdk.config import Config
-
-        from mlplatform.workspace.databricks.workspace import DatabricksWorkspace
-        from tests.standin.intercepted_sql import InterceptedSql
-
-        config = Config(
-            host=self.standin.url,
-            token=self.standin.token,
-            auth_type="pat",
-            retry_timeout_seconds=3,
-            http_timeout_seconds=timeout,
-        )
-        return DatabricksWorkspace(
-            "dev",
-            WorkspaceClient(config=config),
-            prefix=NAMESPACE.prefix,
-            spark=lambda: self._spark,
-            sql=InterceptedSql(lambda: self._spark, self.standin.metastore),
-            volumes=self.standin.scratch / "files" / "Volumes",
-        )
+        return open_anew(self.standin, self._spark, NAMESPACE.prefix, timeout=timeout)
 
     def run(self, *stages: str, as_of: str = SECOND, timeout: int = 30) -> dict[str, Any]:
         """Run stages in a workspace opened anew; return the last one's details."""

@@ -7,6 +7,8 @@ import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# No thread may run here: it would be gone in what is forked.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 for name in (
     "hyperopt",
@@ -18,7 +20,10 @@ for name in (
     "sklearn.impute",
     "sklearn.linear_model",
     "skops.io",
+    "mlplatform.cli.main",
     "mlplatform.pipeline",
+    "mlplatform.reporting.report",
+    "mlplatform.simulation",
     "mlplatform.workspace.local.feature_client",
     "mlplatform.workspace.local.scoring",
     "tests.support.tiny_runs",

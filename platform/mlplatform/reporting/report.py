@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -26,6 +28,7 @@ TEMPLATE = "report.html.j2"
 MOST_STEPS = 120
 MOST_ALERTS = 100
 MOST_DECISIONS = 60
+_FORGOTTEN_SECONDS = 60 * 60
 _PLOTS: tuple[Callable[[Facts], Plot], ...] = (
     plots.scores,
     plots.performance,
@@ -61,6 +64,7 @@ def write_report(
     page = render(gather(ws, namespace, spine, settings), utc_now())
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"{name}.html"
+    _sweep(folder, name)
     part = folder / f".{name}.{uuid.uuid4().hex}.part"
     try:
         part.write_text(page, encoding="utf-8", newline="\n")
@@ -68,6 +72,15 @@ def write_report(
     finally:
         part.unlink(missing_ok=True)
     return target
+
+
+def _sweep(folder: Path, name: str) -> None:
+    """Remove what killed processes left of earlier reports; another process may be writing one just now."""
+    before = time.time() - _FORGOTTEN_SECONDS
+    for left in folder.glob(f".{name}.*.part"):
+        with suppress(OSError):
+            if left.stat().st_mtime < before:
+                left.unlink()
 
 
 def render(facts: Facts, generated_at: datetime) -> str:

@@ -7,14 +7,18 @@ What it says goes, as a JSON object a line, to the file descriptor that `EVENTS`
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from tests.benchmarks.scaling import memory
 
 if TYPE_CHECKING:
     from mlplatform import UseCase
@@ -68,7 +72,7 @@ def main(plan: dict[str, Any]) -> None:
                 ]
                 _tell(event="end", name=name, seconds=seconds, stages=stages)
             if plan.get("count_files"):
-                _tell(event="files", as_of=step["as_of"], **_files(Path(plan["root"])))
+                _tell(event="files", as_of=step["as_of"], **_files(Path(plan["root"])), held=_held())
         _check(ws, use_case)
         _tell(event="done")
 
@@ -135,6 +139,14 @@ def _files(root: Path) -> dict[str, int]:
         elif f"{os.sep}_delta_log{os.sep}" not in folder:
             on_disk += sum(name.endswith(".parquet") for name in names)
     return {"files": files, "files_on_disk": on_disk, "log_files": logs, "bytes": size}
+
+
+def _held() -> dict[str, int]:
+    """Return what the process holds between two steps: memory in bytes, open files, threads."""
+    gc.collect()
+    seen = memory.Watch(os.getpid()).look()
+    opened = len(list(Path("/proc/self/fd").iterdir()))
+    return {"driver": seen.driver, "private": seen.private, "opened": opened, "threads": threading.active_count()}
 
 
 def _tell(**event: Any) -> None:

@@ -240,6 +240,16 @@ def test_a_report_that_cannot_be_finished_leaves_the_old_one(
     assert [item.name for item in tmp_path.iterdir()] == ["loans.html"]
 
 
+def test_what_a_killed_process_left_of_a_report_goes_an_hour_later(ws: LocalWorkspace, tmp_path: Path):
+    old, fresh, other = (tmp_path / name for name in (".empty.a.part", ".empty.b.part", ".full.a.part"))
+    for left, age in ((old, 2), (fresh, 0), (other, 2)):
+        left.write_text("half a page", encoding="utf-8")
+        moment = left.stat().st_mtime - age * 3600
+        os.utime(left, (moment, moment))
+    write_report(ws, Namespace(ws.catalog, "empty"), SPINE, SETTINGS, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [fresh.name, other.name, "empty.html"]
+
+
 def test_a_use_case_without_any_table_gets_a_page_that_says_so(ws: LocalWorkspace, tmp_path: Path):
     path = write_report(ws, Namespace("dev", "unborn"), SPINE, SETTINGS, tmp_path)
     assert "Nothing has been run for unborn in dev yet" in path.read_text(encoding="utf-8")

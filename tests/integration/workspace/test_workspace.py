@@ -6,13 +6,14 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
 from mlplatform import open_workspace
-from mlplatform.errors import UsageError
+from mlplatform.errors import UnavailableError, UsageError
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.workspace.local.workspace import LocalWorkspace
 from tests.support.processes import children, wait_until_gone
@@ -128,6 +129,22 @@ def python(code: str, root: Path) -> subprocess.CompletedProcess[str]:
 def test_an_engine_that_died_is_started_anew(tmp_path):
     done = python(KILL_THE_ENGINE + "print(ws.spark.range(2).count(), flush=True)\nos._exit(0)\n", tmp_path)
     assert done.stdout.split() == ["2"]
+
+
+def test_an_engine_that_dies_under_a_computation_is_an_error_at_once(tmp_path):
+    with LocalWorkspace.open(root=tmp_path) as ws:
+        rows = ws.spark.range(3)
+        assert rows.count() == 3
+        assert ws._server is not None
+        os.kill(ws._server.pid, signal.SIGKILL)
+        started = time.monotonic()
+        for compute in (rows.count, lambda: rows.select("no such column").schema):
+            with pytest.raises(UnavailableError, match="died while it computed: it was ended by signal 9") as caught:
+                compute()
+            assert "Run again" in caught.value.hint
+        assert time.monotonic() - started < 10
+        # Whoever asks for a session again gets one.
+        assert ws.spark.range(2).count() == 2
 
 
 def test_closing_does_not_wait_for_an_engine_that_died(tmp_path):

@@ -10,6 +10,7 @@ from mlplatform.errors import FeatureStoreError, did_you_mean
 from mlplatform.features.named_spec import NamedSpec
 from mlplatform.naming import ObjectName
 from mlplatform.protocols.feature_spec import FeatureSpec
+from mlplatform.workspace.local import whole_file
 from mlplatform.workspace.shared.feature_specs import SpecDeclaration
 
 _REQUIREMENTS = "extra_pip_requirements"
@@ -57,9 +58,7 @@ class LocalFeatureSpecs:
         path, spec = self._path(declaration.name), declaration.spec
         path.parent.mkdir(parents=True, exist_ok=True)
         content = spec.spec.to_dict() | {_REQUIREMENTS: list(spec.extra_pip_requirements)}
-        part = path.with_suffix(".part")
-        part.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
-        part.replace(path)
+        whole_file.write(path, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
 
     def delete(self, name: ObjectName) -> None:
         """Remove a feature spec.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 from collections.abc import Callable, Sequence
 from functools import reduce
 from pathlib import Path
@@ -14,6 +13,7 @@ from mlplatform.errors import FeatureStoreError, did_you_mean
 from mlplatform.features.functions import checked_function
 from mlplatform.naming import ObjectName
 from mlplatform.protocols.functions import FunctionInfo
+from mlplatform.workspace.local import whole_file
 from mlplatform.workspace.local.locks import file_lock
 
 
@@ -87,10 +87,7 @@ class LocalFunctions:
             return
         with file_lock(self._file.parent / ".locks", "functions"):
             record = {**self._read(), info.name: entry}
-            temporary = self._file.with_name(f"{self._file.name}.{os.getpid()}")
-            temporary.write_text(json.dumps(record, indent=1, sort_keys=True), encoding="utf-8")
-            # Renaming is atomic: whoever reads meanwhile sees the old file or the new one, whole.
-            temporary.replace(self._file)
+            whole_file.write(self._file, json.dumps(record, indent=1, sort_keys=True))
 
     def _read(self) -> dict[str, Any]:
         if self._file is None or not self._file.exists():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -14,6 +13,7 @@ from typing import Any
 from mlplatform import stopping
 from mlplatform.errors import DeploymentError, PlatformError, did_you_mean
 from mlplatform.protocols.operations import JobRun
+from mlplatform.workspace.local import whole_file
 from mlplatform.workspace.local.locks import file_lock
 
 LOG = logging.getLogger(__name__)
@@ -80,10 +80,7 @@ class LocalJobs:
     def _record(self, token: str, run: JobRun) -> None:
         with file_lock(self._locks, "jobs"):
             record = {**self._read(), token: asdict(run)}
-            temporary = self._file.with_name(f"{self._file.name}.{os.getpid()}")
-            temporary.write_text(json.dumps(record, indent=1, sort_keys=True), encoding="utf-8")
-            # Renaming is atomic: whoever reads meanwhile sees the old file or the new one, whole.
-            temporary.replace(self._file)
+            whole_file.write(self._file, json.dumps(record, indent=1, sort_keys=True))
 
     def _read(self) -> dict[str, Any]:
         if not self._file.exists():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +11,7 @@ import pyarrow as pa
 
 from mlplatform.errors import TableError, did_you_mean
 from mlplatform.naming import quote
-from mlplatform.workspace.local import duck
+from mlplatform.workspace.local import duck, whole_file
 
 if TYPE_CHECKING:
     import duckdb
@@ -63,9 +62,7 @@ class LatestView:
 def save(folder: Path, view: LatestView) -> None:
     """Keep a view; one of the same name is replaced at once."""
     folder.mkdir(parents=True, exist_ok=True)
-    part = folder / f".{FILE}.{os.getpid()}"
-    part.write_text(json.dumps(asdict(view), indent=2), encoding="utf-8")
-    part.replace(folder / FILE)
+    whole_file.write(folder / FILE, json.dumps(asdict(view), indent=2))
 
 
 def load(folder: Path) -> LatestView | None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger(__name__)
 START_SECONDS = 60.0
+_ENDING_SECONDS = 0.5
 
 
 class SailServer:
@@ -87,6 +88,20 @@ class SailServer:
         """Tell whether the server process is alive."""
         return self._process.poll() is None
 
+    def check_alive(self) -> None:
+        """Check that it still runs; one that was just killed is given the moment that it takes to end.
+
+        Raises:
+            UnavailableError: If it has ended.
+        """
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            code = self._process.wait(timeout=_ENDING_SECONDS)
+            how = f"it was ended by signal {-code}" if code < 0 else f"it ended with exit code {code}"
+            raise UnavailableError(
+                f"The local Spark engine (Sail) died while it computed: {how}. Its messages are in {self._log_file}.",
+                hint="Run again: what was finished is kept. Where memory ran out, the system ends the largest process.",
+            )
+
     def stop(self) -> None:
         """End the server and whatever it started."""
         if self._process.stdin:
@@ -102,6 +117,27 @@ class SailServer:
             self._process.wait(timeout=10)
             if self._process.stdout:
                 self._process.stdout.close()
+
+
+def give_up_when_dead(session: SparkSession, server: SailServer) -> None:
+    """Let calls to a server that has died fail at once, in our words: pyspark would try again for ten minutes.
+
+    Args:
+        session: What `connect` returned.
+        server: The server behind it.
+    """
+    from pyspark.sql.connect.client.retries import DefaultPolicy
+
+    class WhileAlive(DefaultPolicy):
+        """Tries again where pyspark would, as long as there is somebody to answer."""
+
+        def can_retry(self, e: BaseException) -> bool:
+            is_lost = super().can_retry(e)
+            if is_lost:
+                server.check_alive()
+            return is_lost
+
+    session.client.set_retry_policies([WhileAlive()])
 
 
 def disconnect(session: SparkSession, *, answering: bool) -> None:

@@ -22,6 +22,7 @@ from mlplatform.workspace.local.locks import file_lock
 from mlplatform.workspace.local.monitors import LocalMonitors
 from mlplatform.workspace.local.registry import LocalRegistry
 from mlplatform.workspace.local.secrets import LocalSecrets
+from mlplatform.workspace.local.whole_file import is_running
 from mlplatform.workspace.shared.workspace import SharedWorkspace
 
 if TYPE_CHECKING:
@@ -188,13 +189,15 @@ class LocalWorkspace(SharedWorkspace):
             LOG.warning("The local Spark engine died; it is started again. Its messages: %s", self.root / "logs")
             self._stop_engine()
         if self._session is None:
-            from mlplatform.workspace.local.session import SailServer, connect
+            from mlplatform.workspace.local.session import SailServer, connect, give_up_when_dead
 
             url = os.environ.get(SPARK_SETTING)
             if not url:
                 self._server = SailServer(self.root / "logs" / "sail.log", self.scratch)
                 url = self._server.url
             self._session = connect(url)
+            if self._server is not None:
+                give_up_when_dead(self._session, self._server)
         return self._session
 
     @property
@@ -271,9 +274,6 @@ def _sweep(scratch: Path) -> None:
     for folder in scratch.iterdir() if scratch.is_dir() else ():
         if not folder.name.isdigit():
             continue
-        try:
-            os.kill(int(folder.name), 0)
-        except ProcessLookupError:
+        # Where somebody else's process has the number now, the folder is swept when it ends.
+        if not is_running(int(folder.name)):
             shutil.rmtree(folder, ignore_errors=True)
-        except PermissionError:
-            continue  # somebody else's process has the number now; the folder is swept when it ends
