@@ -16,12 +16,13 @@ from mlplatform.ops import records
 from mlplatform.ops.context import StageContext
 from mlplatform.ops.result import Details, StageResult
 from mlplatform.ops.stage import Action, Plan, PlannedStage
+from mlplatform.protocols import judged_models
 from mlplatform.protocols.tables import Transaction
 from mlplatform.refine.spine import LabelSpine
 from mlplatform.scoring.predictions import PREDICTIONS
 
 # Who writes which of the platform's own tables; all roles record their runs.
-_RUNS, _DECISIONS = "stage_runs", "gate_decisions"
+_RUNS, _DECISIONS = "stage_runs", judged_models.DECISIONS
 # On Databricks the workspace keeps tables of its own: what was appended, who holds which lock. All roles write there.
 _OF_THE_WORKSPACE = ("transactions", "leases")
 

@@ -205,6 +205,7 @@ class FeatureClient(Protocol):
         result_type: str = "double",
         matches: bool = False,
         trusted_types: Collection[str] | None = None,
+        digest: str = "",
     ) -> pa.Table:
         """As `score_batch`, with Arrow out.
 
@@ -217,9 +218,12 @@ class FeatureClient(Protocol):
             trusted_types: Types that the model may hold beyond the platform's allow-list (fully qualified). Given, even
                 empty, only a model that the platform registered is scored. None: a model that somebody else registered
                 is scored unchecked, as the real client does; one that the platform registered is checked all the same.
+            digest: Which files of it are scored with, see `features.artifacts`; empty: those that a decision on record
+                judged, or without one those that the version's tag names.
 
         Raises:
-            RegistryError: If the model's files are not those registered, or hold types that are not allowed.
+            RegistryError: If the model's files are not those judged or registered, or hold what is not loaded: pickles,
+                code, types that are not allowed.
         """
         ...
 

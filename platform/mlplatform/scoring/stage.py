@@ -17,7 +17,7 @@ from mlplatform.as_of import Duration, parse_as_of, shown
 from mlplatform.errors import PlatformError, TableError, UsageError
 from mlplatform.features.functions import FeatureFunctionSpec, register_functions
 from mlplatform.gate import champion as champions
-from mlplatform.gate import first_steps
+from mlplatform.gate import first_steps, judged
 from mlplatform.naming import CHALLENGER, CHAMPION, Namespace, ObjectName
 from mlplatform.ops import markers
 from mlplatform.ops.context import StageContext
@@ -163,6 +163,8 @@ class Score(Stage[ScoreDetails]):
             mark = "" if self.since is None else "since"
             result.rows_out = self._predictor(context, version, wanted, mark).predict(chosen, within)
             details.model_version = version.version
+            if wanted == CHAMPION and (doubt := judged.doubt(context.ws, version)):
+                details.note(doubt)
             details.mean_prediction = mean_prediction(context, version)
             if self.since is not None:
                 details.since = self.since

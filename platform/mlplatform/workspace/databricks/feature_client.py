@@ -51,6 +51,7 @@ class DatabricksFeatureClient(FeatureClientBase[SparkFrame, UnityTable, Databric
         functions: DatabricksFunctions,
         client: WorkspaceClient,
         spark: Callable[[], SparkSession],
+        prefix: str = "",
     ) -> None:
         """Take the parts of a Databricks workspace; the real client is made when it is first needed.
 
@@ -60,9 +61,12 @@ class DatabricksFeatureClient(FeatureClientBase[SparkFrame, UnityTable, Databric
             functions: Its registered functions.
             client: The SDK's client.
             spark: Gives the Spark session.
+            prefix: What the workspace puts before the names of schemas.
         """
         specs = UnityFeatureSpecs(client, lambda: self._client)
-        super().__init__(tables=tables, registry=registry, functions=functions, specs=specs, scratch=lambda: None)
+        super().__init__(
+            tables=tables, registry=registry, functions=functions, specs=specs, scratch=lambda: None, prefix=prefix
+        )
         self._unity_registry = registry
         self._feature_tables = UnityFeatureTables(tables, client)
         self._spark = spark

@@ -57,6 +57,7 @@ class LocalFeatureClient(FeatureClientBase[RowsToScore, OpenDeltaTable, LocalTra
         specs: Path,
         scratch: Callable[[], Path],
         spark: Callable[[], SparkSession],
+        prefix: str = "",
     ) -> None:
         """Take the parts of a local workspace.
 
@@ -67,9 +68,15 @@ class LocalFeatureClient(FeatureClientBase[RowsToScore, OpenDeltaTable, LocalTra
             specs: The folder of its feature specs.
             scratch: Gives a folder for temporary files, emptied when the workspace is closed.
             spark: Gives the Spark session.
+            prefix: What the workspace puts before the names of schemas.
         """
         super().__init__(
-            tables=tables, registry=registry, functions=functions, specs=LocalFeatureSpecs(specs), scratch=scratch
+            tables=tables,
+            registry=registry,
+            functions=functions,
+            specs=LocalFeatureSpecs(specs),
+            scratch=scratch,
+            prefix=prefix,
         )
         self._delta_tables = tables
         self._local_registry = registry
