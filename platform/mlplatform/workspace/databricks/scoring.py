@@ -33,6 +33,7 @@ def score(
     arguments: Mapping[str, Any],
     *,
     checked: bool = False,
+    failing: bool = False,
 ) -> DataFrame:
     """Return the scored rows in `plan.schema`, not yet computed.
 
@@ -43,6 +44,7 @@ def score(
         model_uri: The model, at the version whose files were checked.
         arguments: Further arguments of the client's `score_batch`.
         checked: The rows come from a frame that was scored before: they are not looked at again.
+        failing: Whether a row that the model fails on gets NaN, and the others their predictions; of a `double` only.
 
     Raises:
         FeatureStoreError: If rows have no time, values do not fit the types that the model was fitted on, or the client
@@ -64,7 +66,7 @@ def score(
             df = df.withColumn(f"{_GIVEN}{name}", column(name)).withColumn(name, column(name).cast(spark_type(kind)))
         if plan.rule != AS_VALUES_SUGGEST:
             kinds = {name: plan.casts.get(name, lookups.schema.field(name).type) for name in plan.inputs}
-            client = handing_over(client, kinds)
+            client = handing_over(client, kinds, failing=failing and pa.types.is_floating(plan.prediction))
         scored = client.score_batch(model_uri=model_uri, df=df, result_type=_asked_type(plan.prediction), **arguments)
         if not plan.matched:
             refuse_lost_rows(frame, lookups, scored.drop(PREDICTION))
