@@ -1,4 +1,4 @@
-"""A model that fails on rows of a batch: found by halves, in few calls where it is broken, in order, with the others."""
+"""A model that fails on rows of a batch: they are found by halves, in few calls where it is broken, in order."""
 
 from __future__ import annotations
 
@@ -181,12 +181,10 @@ def test_it_runs_where_nothing_of_ours_is_installed(tmp_path: Path):
     from pyspark import cloudpickle
 
     def function(batches: Any) -> Any:
-        import pandas
-
         for rows in batches:
             if 3 in set(rows["x"]):
                 raise ValueError("three")
-            yield pandas.Series([[value] for value in rows["x"]])
+            yield pd.Series([[value] for value in rows["x"]])
 
     cloudpickle.register_pickle_by_value(by_halves)
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
