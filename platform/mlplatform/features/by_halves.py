@@ -35,7 +35,14 @@ def most_failing(rows: int) -> int:
     return max(_AT_LEAST, min(rows // _ONE_IN, _AT_MOST))
 
 
-def ask_by_halves(ask: Callable[[pd.DataFrame], T], rows: pd.DataFrame, error: Exception) -> list[Part[T]]:
+def all_of_them(rows: int) -> int:
+    """Return that a model may fail on all rows of a batch: they are known to be awkward."""
+    return rows
+
+
+def ask_by_halves(
+    ask: Callable[[pd.DataFrame], T], rows: pd.DataFrame, error: Exception, most: Callable[[int], int] = most_failing
+) -> list[Part[T]]:
     """Ask a model that failed on some rows for parts of them.
 
     A model that is broken in general is found out by a few calls, whatever the number of rows; one that fails on few
@@ -45,6 +52,7 @@ def ask_by_halves(ask: Callable[[pd.DataFrame], T], rows: pd.DataFrame, error: E
         ask: Predicts rows, or raises.
         rows: The rows on which it raised.
         error: What it raised.
+        most: On how many of so many rows it may fail.
 
     Returns:
         The parts, in the order of the rows.
@@ -53,10 +61,10 @@ def ask_by_halves(ask: Callable[[pd.DataFrame], T], rows: pd.DataFrame, error: E
         Exception: `error`, where the model fails on too many rows.
     """
     count = len(rows)
-    if count > FEW and not any(_answers(ask, rows, place) for place in _spread(count)):
+    left = most(count)
+    if count > FEW and left < count and not any(_answers(ask, rows, place) for place in _spread(count)):
         raise error
     parts: list[Part[T]] = []
-    left = most_failing(count)
 
     def halve(start: int, stop: int) -> None:
         nonlocal left
@@ -79,12 +87,15 @@ def ask_by_halves(ask: Callable[[pd.DataFrame], T], rows: pd.DataFrame, error: E
     return parts
 
 
-def predicting_what_it_can(predict: Predict, check: Callable[[], None] = lambda: None) -> Predict:
+def predicting_what_it_can(
+    predict: Predict, check: Callable[[], None] = lambda: None, most: Callable[[int], int] = most_failing
+) -> Predict:
     """Return a model that gives NaN for a row that it fails on, and fails where it is broken in general.
 
     Args:
         predict: The model: a pandas frame to an array, series or frame, one entry a row.
         check: Called after an error, and raises where it is none of the model's, as when the run was stopped.
+        most: On how many rows of a batch it may fail.
     """
 
     def ask(rows: pd.DataFrame) -> np.ndarray[Any, Any]:
@@ -98,19 +109,21 @@ def predicting_what_it_can(predict: Predict, check: Callable[[], None] = lambda:
         try:
             return ask(rows)
         except Exception as error:  # noqa: BLE001  (raised again where asking by halves does not help)
-            return _joined(ask_by_halves(ask, rows, error))
+            return _joined(ask_by_halves(ask, rows, error, most))
 
     return predicted
 
 
 def by_batch(
     function: Callable[[Iterator[pd.DataFrame]], Iterator[pd.Series[Any]]],
+    most: Callable[[int], int] = most_failing,
 ) -> Callable[[Iterator[pd.DataFrame]], Iterator[pd.Series[Any]]]:
     """Return a function of batches that asks by halves where it fails on one, and goes on with the next.
 
     Args:
         function: Predicts batches as lists of numbers; it loads the model when it is called, and gives nothing for a
             batch without rows.
+        most: On how many rows of a batch it may fail.
 
     Returns:
         A function that gives `[NaN]` for a row that the model fails on.
@@ -127,7 +140,7 @@ def by_batch(
                 if source.open is None:  # the model cannot be loaded, say
                     raise
                 rows, source.open = source.open, None
-                yield _answers_by_halves(function, rows, error)
+                yield _answers_by_halves(function, rows, error, most)
             else:
                 return
 
@@ -158,7 +171,10 @@ class _Batches:
 
 
 def _answers_by_halves(
-    function: Callable[[Iterator[pd.DataFrame]], Iterator[pd.Series[Any]]], rows: pd.DataFrame, error: Exception
+    function: Callable[[Iterator[pd.DataFrame]], Iterator[pd.Series[Any]]],
+    rows: pd.DataFrame,
+    error: Exception,
+    most: Callable[[int], int],
 ) -> pd.Series[Any]:
     import pandas as pd
 
@@ -168,7 +184,7 @@ def _answers_by_halves(
             raise ValueError(_MISCOUNTED.format(len(values), len(part)))
         return values
 
-    parts = ask_by_halves(ask, rows, error)
+    parts = ask_by_halves(ask, rows, error, most)
     return pd.concat(
         [pd.Series([[np.nan]] * count) if values is None else values for count, values in parts], ignore_index=True
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import narwhals as nw
 import pyarrow as pa
@@ -28,6 +28,8 @@ from mlplatform.scoring.unscored import Failing, Unscored, predicted
 from mlplatform.training import reference
 
 PREDICTIONS = "predictions"
+SINCE = "since"
+"""The mark of a scoring of all rows without a prediction since a time."""
 LATEST_PREDICTIONS = "latest_predictions"
 UNMATCHED = feature_client.UNMATCHED
 REASON_CODES = feature_client.REASON_CODES
@@ -100,12 +102,23 @@ class Predicted:
     Attributes:
         rows: How many predictions were written.
         unscored: The rows that could not be predicted.
-        total: How many were asked for.
     """
 
     rows: int = 0
     unscored: Unscored = field(default_factory=Unscored)
-    total: int = 0
+
+    @property
+    def total(self) -> int:
+        """How many rows had no prediction before."""
+        return self.rows + self.unscored.rows
+
+    def beside(self, other: Predicted) -> Predicted:
+        """Return both together."""
+        unscored = self.unscored
+        if other.unscored.rows:
+            reasons = dict.fromkeys((*unscored.reasons, *other.unscored.reasons))
+            unscored = Unscored(unscored.rows + other.unscored.rows, tuple(reasons))
+        return Predicted(self.rows + other.rows, unscored)
 
 
 @dataclass(frozen=True)
@@ -156,7 +169,21 @@ class Predictor:
             filters=[("model_version", "=", self.version.version), *within.filters(self.spine.prediction_time)],
         )
         new = population.join(existing, on=keys, how="anti")
-        total = frames.count(new)
+        failing = Failing(context, self.spine, self.version, self.alias, self._ask)
+        known = failing.known(within)
+        if known is None:
+            return self._score(new, failing, once)
+        fresh = self._score(new.join(known, on=keys, how="anti"), failing, once)
+        before = new.join(known, on=keys, how="semi")
+        if self.mark != SINCE:
+            # The same version fails on the same rows.
+            return fresh.beside(Predicted(unscored=Unscored(frames.count(before), ("as recorded before",))))
+        return fresh.beside(self._score(before, failing, replace(once, app_id=f"{once.app_id}:known"), known=True))
+
+    def _score(self, new: Frame, failing: Failing, once: Transaction, *, known: bool = False) -> Predicted:
+        """Predict rows; `known` are those on record as unscored by this version, which may fail once more."""
+        context, frames = self.context, self.context.ws.frames
+        predictions, total = context.namespace.gold(PREDICTIONS), frames.count(new)
         if not total:
             return Predicted()
         self._progress(0, total)
@@ -169,17 +196,17 @@ class Predictor:
                 trusted_types=self.trusted_types,
                 batch_rows=self.scorer.chunk_rows,
                 done=lambda rows: self._progress(rows, total),
+                all_may_fail=known,
             ) as computing,
             frames.staged(computing) as scored,
         ):
-            failing = Failing(context, self.spine, self.version, self.alias, self._ask)
-            unscored = failing.found(new, scored, total)
+            unscored = failing.still(scored) if known else failing.found(new, scored, total)
             rows = scored.filter(predicted()) if unscored.rows else scored
             written = context.ws.tables.append(predictions, self._stamped(rows), transactions=[once])
         if not written.skipped and written.rows + unscored.rows != total:
             raise StageError(f"{self.version.uri} scored {written.rows} of {total} rows.", hint="Report this.")
         self._progress(total, total)
-        return Predicted(written.rows, unscored, total)
+        return Predicted(written.rows, unscored)
 
     def _ask(self, rows: pa.Table) -> pa.Table:
         """Score a few rows once more, beside each other only."""

@@ -33,6 +33,7 @@ from mlplatform.scoring.lost_predictions import Scoring
 from mlplatform.scoring.predictions import (
     LATEST_PREDICTIONS,
     PREDICTIONS,
+    SINCE,
     Predictor,
     create_tables,
     mean_prediction,
@@ -163,7 +164,7 @@ class Score(Stage[ScoreDetails]):
             result.rows_in = frames.count(rows)
             scored = result.rows_in if scores_all(self.scorer) else frames.count(chosen)
             details.not_in_population = result.rows_in - scored
-            mark = "" if self.since is None else "since"
+            mark = "" if self.since is None else SINCE
             predicted = self._predictor(context, version, wanted, mark).predict(chosen, within)
             result.rows_out = predicted.rows
             details.model_version = version.version

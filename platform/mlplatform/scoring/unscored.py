@@ -1,8 +1,7 @@
 """Rows that a model cannot predict: recorded with a reason, while the others get their predictions.
 
-They have no prediction, and so are asked about again by whichever scoring looks at their prediction times next: when
-refining has brought rows of those times, by `score --since`, or by another version. Nothing else tries them again: the
-same model fails on the same row.
+The same version is not asked about them again: it would fail again. What asks is `score --since`, which wants all rows
+without a prediction, and another version, where it scores rows of their times.
 """
 
 from __future__ import annotations
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from mlplatform.protocols.registry import ModelVersion
     from mlplatform.protocols.workspace import Workspace
     from mlplatform.refine.spine import LabelSpine
+    from mlplatform.scoring.range import Range
 
 UNSCORED = "unscored"
 REASON = "reason"
@@ -96,8 +96,7 @@ class Unscored:
         """Return what whoever looks at the run should know."""
         return (
             f"{self.rows} of {total} row(s) have no prediction of version {version}: {'; '.join(self.reasons)}. They "
-            f"are in gold_{UNSCORED}, with reasons, and are asked about again when refining brings rows of their "
-            "times, by score --since, or by another version."
+            f"are in gold_{UNSCORED}, with reasons; the version is asked about them again by score --since only."
         )
 
 
@@ -118,6 +117,23 @@ class Failing:
     version: ModelVersion
     alias: str
     ask: Callable[[pa.Table], pa.Table]
+
+    def known(self, within: Range) -> Frame | None:
+        """Return the keys of the rows that the version is on record to have failed on; None: nothing is on record."""
+        ws, name = self.context.ws, self.context.namespace.gold(UNSCORED)
+        if not ws.tables.exists(name):
+            return None
+        filters = [("model_version", "=", self.version.version), *within.filters(self.spine.prediction_time)]
+        return ws.frames.read(name, columns=self._keys, filters=filters)
+
+    def still(self, scored: Frame) -> Unscored:
+        """Count the rows that have no finite prediction once more; they are on record already.
+
+        Args:
+            scored: The rows, scored; computed already.
+        """
+        count = self.context.ws.frames.count(scored.filter(~predicted()))
+        return Unscored(count, ("as recorded before",)) if count else Unscored()
 
     def found(self, given: Frame, scored: Frame, total: int) -> Unscored:
         """Record the rows without a finite prediction.

@@ -233,6 +233,16 @@ def test_they_are_asked_again_only_when_somebody_looks_at_their_times(
     assert set(whose) <= set(accounts(ws, PREDICTIONS, THIRD))
 
 
+def test_rows_that_still_fail_keep_nobody_from_scoring(ws: LocalWorkspace, tiny: TinyFolder, spoilt: Spoilt) -> None:
+    """However many of the rows they are that a scoring looks at."""
+    spoilt.fails, whose = prices(ws, 2)
+    score(ws, tiny)
+    recorded = table(ws, UNSCORED)
+    run = score(ws, tiny, SECOND, since=parse_as_of(FIRST))
+    assert (run.result.rows_in, run.result.rows_out, run.details.unscored) == (len(whose), 0, len(whose))
+    assert table(ws, UNSCORED).equals(recorded)
+
+
 def test_the_challenger_in_the_shadow_has_its_own(ws: LocalWorkspace, tiny: TinyFolder, spoilt: Spoilt) -> None:
     run_tiny(ws, tiny.folder, SECOND, ["train"])
     assert CHALLENGER in ws.registry.aliases(MODEL)

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlplatform.features import by_halves
-from mlplatform.features.by_halves import by_batch, most_failing, predicting_what_it_can
+from mlplatform.features.by_halves import all_of_them, by_batch, most_failing, predicting_what_it_can
 
 
 class Model:
@@ -83,6 +83,11 @@ def test_the_calls_grow_with_the_rows_that_fail(count: int, bad: int):
     values = predict(model, frame(count))
     assert sum(map(math.isnan, values)) == bad
     assert model.calls <= 2 * bad * (2 + math.log2(count / bad)) + by_halves.FEW + 1
+
+
+def test_rows_that_are_known_to_be_awkward_may_all_fail():
+    values = predicting_what_it_can(Model(range(100)), most=all_of_them)(frame(101)).tolist()
+    assert [value for value in values if not math.isnan(value)] == [200.0]
 
 
 def test_a_small_batch_may_fail_as_a_whole():

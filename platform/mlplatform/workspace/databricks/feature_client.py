@@ -126,13 +126,15 @@ class DatabricksFeatureClient(FeatureClientBase[SparkFrame, UnityTable, Databric
 
     def _scored_frame(self, request: BatchScoring[SparkFrame, UnityTable], wanted: ScoredFrame) -> Frame:
         # Spark scores when the frame is computed, and tells nobody how far it is.
-        scored = self._scored(request, failing=True)
+        scored = self._scored(request, failing=wanted.may_fail)
         if wanted.reasons is None:
             return nw.from_native(scored_frames.with_unmatched(scored, request.plan, wanted.keys))
         again = scored_frames.ScoreAgain(self._client, request.model.exact_uri, _arguments(request.environment))
         return nw.from_native(scored_frames.with_reasons(scored, request.plan, wanted.keys, wanted.reasons, again))
 
-    def _scored(self, request: BatchScoring[SparkFrame, UnityTable], *, failing: bool = False) -> DataFrame:
+    def _scored(
+        self, request: BatchScoring[SparkFrame, UnityTable], *, failing: Callable[[int], int] | None = None
+    ) -> DataFrame:
         arguments = _arguments(request.environment)
         return scoring.score(
             request.plan, request.frame, self._client, request.model.exact_uri, arguments, failing=failing

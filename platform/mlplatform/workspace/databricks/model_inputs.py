@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _EARLIEST, _LATEST = "1677-09-22T00:00:00Z", "2262-04-11T00:00:00Z"
 
 
-def handing_over(client: Any, kinds: Mapping[str, pa.DataType], *, failing: bool = False) -> Any:
+def handing_over(client: Any, kinds: Mapping[str, pa.DataType], *, failing: Callable[[int], int] | None = None) -> Any:
     """Return a copy of the real client that gives a model its columns as `for_model` makes them.
 
     The client looks everything up, fills defaults in, and then calls a function of MLflow's with the model's columns:
@@ -38,8 +38,9 @@ def handing_over(client: Any, kinds: Mapping[str, pa.DataType], *, failing: bool
     Args:
         client: The real client.
         kinds: The model's inputs and their types, in order.
-        failing: Whether a row that the model fails on gets NaN, and the others their predictions. Only in the
-            environment of the executors: in one that MLflow builds it would start a server for each half.
+        failing: On how many rows of a batch the model may fail: they get NaN, and the others their predictions; None:
+            on none. Only in the environment of the executors: in one that MLflow builds, each half would start a
+            server.
 
     Raises:
         FeatureStoreError: If the client is built in another way than the one we know.
@@ -60,7 +61,7 @@ def handing_over(client: Any, kinds: Mapping[str, pa.DataType], *, failing: bool
 
         predict = make_udf(*arguments, **named)
         if failing and named.get("env_manager") in (None, "local") and named.get("prebuilt_env_uri") is None:
-            predict = predicting_what_it_can(predict)
+            predict = predicting_what_it_can(predict, failing)
         inputs = [for_model(name, kind, column(name)).alias(name) for name, kind in kinds.items()]
         return lambda *_: predict(F.struct(*inputs))
 

@@ -156,7 +156,7 @@ class LocalFeatureClient(FeatureClientBase[RowsToScore, OpenDeltaTable, LocalTra
             yield ParquetRows.of(staging.only_file(folder))
 
     def _scored_frame(self, request: BatchScoring[RowsToScore, OpenDeltaTable], wanted: ScoredFrame) -> Frame:
-        predict = predicting_what_it_can(self._predict(request), stopping.check)
+        predict = predicting_what_it_can(self._predict(request), stopping.check, wanted.may_fail)
         folder = request.scratch / "scored"
         folder.mkdir()
         batches = self._batches(request, predict, wanted.batch_rows)

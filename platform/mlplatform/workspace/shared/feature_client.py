@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import pyarrow as pa
 
 from mlplatform.errors import FeatureStoreError
+from mlplatform.features import by_halves
 from mlplatform.features.declaration import declare, looked_up, split
 from mlplatform.features.named_spec import NamedSpec, check_same, inferred_sources, spelled_out
 from mlplatform.features.scoring import plan_scoring
@@ -444,9 +445,11 @@ class FeatureClientBase(OnlySome, ABC, Generic[FrameT, TableT, SetT]):
         trusted_types: Collection[str] | None = None,
         batch_rows: int | None = None,
         done: RowsDone = uncounted,
+        all_may_fail: bool = False,
     ) -> Iterator[Frame]:
         """Score as many rows as there are; see `mlplatform.protocols.feature_client.FeatureClient.score_frame`."""
-        wanted = ScoredFrame(tuple(keys), reasons, batch_rows, done)
+        may_fail = by_halves.all_of_them if all_may_fail else by_halves.most_failing
+        wanted = ScoredFrame(tuple(keys), reasons, batch_rows, done, may_fail)
         with (
             self._rows_to_score(frame, keys) as rows,
             self._scoring(model_uri, rows, "double", Environment(), Trust(trusted_types), matches=True) as scoring,

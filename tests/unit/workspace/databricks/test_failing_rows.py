@@ -11,6 +11,7 @@ import pandas as pd
 from pyspark.sql.types import ArrayType, DoubleType
 from pyspark.util import PythonEvalType
 
+from mlplatform.features.by_halves import most_failing
 from mlplatform.workspace.databricks.failing_rows import predicting_what_it_can
 
 
@@ -40,7 +41,7 @@ def as_mlflow_does() -> Any:
 
 
 def test_it_is_a_function_of_batches_for_spark_that_goes_on():
-    udf: Any = predicting_what_it_can(as_mlflow_does())
+    udf: Any = predicting_what_it_can(as_mlflow_does(), most_failing)
     assert udf.evalType == PythonEvalType.SQL_SCALAR_PANDAS_ITER_UDF
     assert udf.returnType == ArrayType(DoubleType())
     (values,) = udf.func(iter([pd.DataFrame({"x": [0.0, 1.0, 2.0]})]))
@@ -52,4 +53,4 @@ def test_one_built_otherwise_is_left_alone():
     def other(*columns: Any) -> Any:
         return columns
 
-    assert predicting_what_it_can(other) is other
+    assert predicting_what_it_can(other, most_failing) is other
