@@ -15,9 +15,11 @@ import pytest
 from sklearn.linear_model import LinearRegression
 
 from mlplatform import FeatureFunction, FeatureLookup
-from mlplatform.errors import FeatureStoreError, RegistryError
+from mlplatform.errors import FeatureStoreError, PlatformError, RegistryError
 from mlplatform.features import artifacts
-from mlplatform.naming import CHAMPION
+from mlplatform.naming import CHAMPION, Namespace
+from mlplatform.ops import records
+from mlplatform.ops.records import GATE_DECISIONS, GateEvent
 from mlplatform.protocols.feature_client import ReasonCodes
 from mlplatform.protocols.feature_spec import FeatureSpec
 from tests.support.feature_functions import ratio
@@ -302,6 +304,76 @@ def test_a_pickled_model_of_the_platform_is_refused_before_it_is_loaded(shop, tm
         with pytest.raises(RegistryError, match="may be pickled"):
             shop.score(SPINE, uri, trusted_types=trusted)
     assert not opened.exists()
+
+
+class FailsOnEight(mlflow.pyfunc.PythonModel):
+    """A model that cannot predict what is due at 8, and fails on a batch in which it is."""
+
+    def predict(self, model_input: Any) -> Any:
+        if (model_input["due"] == 8.0).any():
+            raise ValueError("eight is not known")
+        return model_input["due"].to_numpy() * 2
+
+
+def test_a_row_that_a_model_fails_on_gets_no_prediction_and_the_others_do(shop, numbered):
+    name = "dev.scored.fails"
+    shop.ws.registry.ensure_model(name)
+    info = shop.ws.fe.log_model(
+        model=FailsOnEight(),
+        artifact_path="model",
+        flavor=mlflow.pyfunc,
+        training_set=shop.training_set,
+        registered_model_name=name,
+        pip_requirements=["mlflow"],
+    )
+    uri, frames = f"models:/{name}/{info.registered_model_version}", shop.ws.frames
+    with shop.ws.fe.score_frame(model_uri=uri, frame=frames.of(numbered), keys=["place"]) as scored:
+        rows = frames.collect(scored, at_most=100, what="the scored rows").sort_by("place")
+    values = [None if value is None or np.isnan(value) else value for value in rows["prediction"].to_pylist()]
+    assert values == [4.0, 8.0, None, 2.0, 8.0]
+    # Asked by its user, it fails as it does.
+    with pytest.raises(PlatformError, match="eight is not known"):
+        shop.ws.fe.score_batch_arrow(model_uri=uri, df=numbered)
+
+
+def test_what_a_decision_judged_is_scored_whatever_the_tag_says(shop, tmp_path: Path):
+    ws, namespace = shop.ws, Namespace("dev", "judged")
+    name = str(namespace.model)
+    ws.registry.ensure_model(name)
+    info = ws.fe.log_model(
+        model=shop.model,
+        artifact_path="model",
+        flavor=mlflow.sklearn,
+        training_set=shop.training_set,
+        registered_model_name=name,
+        serialization_format="skops",
+    )
+    version = int(info.registered_model_version)
+    uri = f"models:/{name}/{version}"
+    digest = digest_of(ws, uri, tmp_path)
+    records.ensure(ws, namespace)
+    for recorded, tag, refused in (("0" * 64, digest, True), (digest, "0" * 64, False), (digest, "", False)):
+        event = GateEvent(
+            decision_id=f"d{recorded[:3]}{tag[:3]}",
+            event="decided",
+            kind="gate",
+            use_case="judged",
+            model=name,
+            as_of=DAY,
+            outcome="promoted",
+            reason="",
+            challenger_version=version,
+            artifact_digest=recorded,
+            recorded_at=dt.datetime.now(dt.UTC),
+        )
+        ws.tables.overwrite(namespace.ops("gate_decisions"), GATE_DECISIONS.to_arrow([event]))
+        ws.registry.set_tags(name, version, {artifacts.DIGEST_TAG: tag})
+        for trusted in (None, ()):
+            if refused:
+                with pytest.raises(RegistryError, match="not those that were judged"):
+                    shop.score(SPINE, uri, trusted_types=trusted)
+            else:
+                assert shop.score(SPINE, uri, trusted_types=trusted).num_rows == 4
 
 
 def digest_of(ws: Workspace, uri: str, folder: Path) -> str:

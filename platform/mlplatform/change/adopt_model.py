@@ -20,7 +20,7 @@ from mlplatform.features import artifacts
 from mlplatform.features.functions import FeatureFunctionSpec, register_functions
 from mlplatform.features.training_set import PREDICTION
 from mlplatform.gate import champion as champions
-from mlplatform.gate import promotion
+from mlplatform.gate import judged, promotion
 from mlplatform.gate.decision import Decision, decision_id
 from mlplatform.naming import CHALLENGER, CHAMPION, Namespace, ObjectName
 from mlplatform.ops import stage_runs
@@ -103,16 +103,20 @@ class AdoptModel(PlannedStage[AdoptModelDetails]):
         Raises:
             FeatureStoreError: If it carries no feature spec, or one that the tables and the spine do not fit.
             StageError: If it has no signature, or it is not known what it was trained on.
-            RegistryError: If the registry cannot be read or written, or if the model's files may be pickled or hold
-                types that are not allowed.
+            RegistryError: If the registry cannot be read or written, or if the model's files may be pickled or code,
+                hold types that are not allowed, or are not those that the platform registered.
         """
         origin = context.ws.registry.get(self.source.model, self.source.version)
         through = _trained_through(self.source, origin)
         with TemporaryDirectory() as part:
             folder = _download(context.ws, origin, part)
-            artifacts.check_types(folder, self.trusted_types)
-            spec = FeatureSpec.load(folder / _SPEC_FOLDER)
+            registered = judged.digest_to_judge(context.ws, origin)
+            if registered:
+                artifacts.verify(folder, registered, self.trusted_types)
+            else:
+                artifacts.check_files(folder, self.trusted_types)
             digest = artifacts.digest(folder)
+            spec = FeatureSpec.load(folder / _SPEC_FOLDER)
         _check_spec(context, spec, self.functions)
         _check_signature(context.ws, origin)
         details = AdoptModelDetails(dry_run=True)
@@ -157,7 +161,7 @@ class _Adoption:
             # The registry may have had to package it anew: what is loaded from now on is what counts.
             with TemporaryDirectory() as part:
                 folder = _download(context.ws, version, part)
-                artifacts.check_types(folder, self.stage.trusted_types)
+                artifacts.check_files(folder, self.stage.trusted_types)
                 self.digest = artifacts.digest(folder)
         tags = {
             artifacts.DIGEST_TAG: self.digest,
@@ -175,12 +179,12 @@ class _Adoption:
     def keep_profile(self) -> None:
         """Score rows of the spine, and keep the reference profile."""
         register_functions(self.context.ws, self.context.namespace, self.stage.functions)
-        rows = _keep_profile(self.context, self.stage, self.version, self.spec, self.through)
+        rows = _keep_profile(self)
         self.result.rows_in = self.result.rows_out = rows
 
     def give_role(self) -> None:
         """Make the version champion where there is none, else challenger."""
-        self.result.details.role = _give_role(self.context, self.version, self.result.details.origin)
+        self.result.details.role = _give_role(self.context, self.version, self.result.details.origin, self.digest)
 
 
 def _trained_through(source: ExistingVersion, origin: ModelVersion) -> datetime:
@@ -256,10 +260,9 @@ def _registered(context: StageContext, origin: ModelVersion) -> ModelVersion:
     return copied
 
 
-def _keep_profile(
-    context: StageContext, stage: AdoptModel, version: ModelVersion, spec: FeatureSpec, through: datetime
-) -> int:
+def _keep_profile(adoption: _Adoption) -> int:
     """Score the newest spine rows that it may have been fitted on: proof that it works, and the monitor's reference."""
+    context, stage, version, through = adoption.context, adoption.stage, adoption.version, adoption.through
     ws, spine = context.ws, stage.spine
     time = spine.prediction_time
     newest = (
@@ -274,10 +277,12 @@ def _keep_profile(
             hint="Run the stages ingest, refine and features first; see also --trained-through.",
         )
     context.progress(f"scoring {rows.num_rows} row(s) with {version.uri}")
-    scored = ws.fe.score_batch_arrow(model_uri=version.uri, df=rows, trusted_types=stage.trusted_types)
+    scored = ws.fe.score_batch_arrow(
+        model_uri=version.uri, df=rows, trusted_types=stage.trusted_types, digest=adoption.digest
+    )
     if scored.num_rows != rows.num_rows:
         raise StageError(f"{version.uri} scored {scored.num_rows} of {rows.num_rows} rows.", hint="Report this.")
-    reference = profiles.profile_table(scored.select([*spec.included, PREDICTION]))
+    reference = profiles.profile_table(scored.select([*adoption.spec.included, PREDICTION]))
     content = json.dumps(profiles.to_dict(reference, _calibration(context, spine, scored, through)))
     ws.registry.log_files(version, "", {PROFILE_FILE: content})
     return int(rows.num_rows)
@@ -298,7 +303,7 @@ def _calibration(
     return estimate.fit_calibration(truth, np.asarray(joined.column(PREDICTION).to_numpy(), dtype=np.float64))
 
 
-def _give_role(context: StageContext, version: ModelVersion, source: str) -> str:
+def _give_role(context: StageContext, version: ModelVersion, source: str, digest: str) -> str:
     """Make the version champion where there is none, else challenger; return what it is."""
     ws, namespace, model = context.ws, context.namespace, context.model
     aliases = ws.registry.aliases(model)
@@ -313,6 +318,7 @@ def _give_role(context: StageContext, version: ModelVersion, source: str) -> str
         checks=[],
         kind="adoption",
         decided_by=ws.user,
+        artifact_digest=digest,
     )
     recorded = promotion.events(ws, namespace, decision_id=decision.decision_id)
     begun = bool(recorded) and all(event.event == "decided" for event in recorded)

@@ -16,12 +16,14 @@ from mlplatform.ops import records
 from mlplatform.ops.context import StageContext
 from mlplatform.ops.result import Details, StageResult
 from mlplatform.ops.stage import Action, Plan, PlannedStage
+from mlplatform.protocols import judged_models
 from mlplatform.protocols.tables import Transaction
 from mlplatform.refine.spine import LabelSpine
 from mlplatform.scoring.predictions import PREDICTIONS
+from mlplatform.scoring.unscored import UNSCORED
 
 # Who writes which of the platform's own tables; all roles record their runs.
-_RUNS, _DECISIONS = "stage_runs", "gate_decisions"
+_RUNS, _DECISIONS = "stage_runs", judged_models.DECISIONS
 # On Databricks the workspace keeps tables of its own: what was appended, who holds which lock. All roles write there.
 _OF_THE_WORKSPACE = ("transactions", "leases")
 
@@ -82,7 +84,7 @@ class Setup(PlannedStage[SetupDetails]):
 
     def writes(self, names: Namespace) -> tuple[ObjectName, ...]:
         """Return the tables that it creates."""
-        return (*self._computed(names), names.gold(PREDICTIONS))
+        return (*self._computed(names), names.gold(PREDICTIONS), names.gold(UNSCORED))
 
     def plan(self, context: StageContext) -> Plan[SetupDetails]:
         """Return what is to be done.
@@ -113,6 +115,7 @@ class Setup(PlannedStage[SetupDetails]):
             *self._computed(namespace),
             *profiling.tables(ws, namespace),
             namespace.gold(PREDICTIONS),
+            namespace.gold(UNSCORED),
         ]
         yield Action(
             f"create what is missing of {len(tables)} tables and the platform's own {len(records.TABLES)}",
@@ -194,7 +197,11 @@ class Setup(PlannedStage[SetupDetails]):
                 ],
             ),
             ("promoter", self.promoter, [namespace.ops(_RUNS), namespace.ops(_DECISIONS)]),
-            ("scorer", self.scorer, [namespace.gold(PREDICTIONS), namespace.ops(_RUNS)]),
+            (
+                "scorer",
+                self.scorer,
+                [namespace.gold(PREDICTIONS), namespace.gold(UNSCORED), namespace.ops(_RUNS)],
+            ),
         ):
             if not principal:
                 continue

@@ -63,6 +63,8 @@ def _block(
     changed = pa.concat_tables([_replaced(rows, name, ordinary[name]) for name in names])
     without = score(changed).reshape(len(names), rows.num_rows)
     contributions = (predictions[None, :] - without).T
+    # A row that the model cannot predict, as it is or with a reference value, has no reason that could be told.
+    contributions = np.where(np.isfinite(contributions), contributions, 0.0)
     order = np.argsort(-np.abs(contributions), axis=1, kind="stable")[:, :top]
     values = np.take_along_axis(contributions, order, axis=1)
     kept = values != 0

@@ -33,6 +33,7 @@ class Decision:
         checks: Every check.
         kind: `gate`, `override` (promoted by hand whatever the checks said), `rollback` or `adoption`.
         decided_by: Who ran it.
+        artifact_digest: Digest of the version's files as they were judged; empty: not known.
     """
 
     decision_id: str
@@ -45,6 +46,7 @@ class Decision:
     checks: list[CheckResult]
     kind: Kind = "gate"
     decided_by: str = ""
+    artifact_digest: str = ""
 
     @classmethod
     def of(cls, event: GateEvent) -> Decision:
@@ -60,6 +62,7 @@ class Decision:
             checks=[CheckResult.of(check) for check in event.checks],
             kind=cast("Kind", event.kind),
             decided_by=event.decided_by or "",
+            artifact_digest=event.artifact_digest or "",
         )
 
     def to_json(self) -> str:

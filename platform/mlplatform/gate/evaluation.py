@@ -51,6 +51,7 @@ def gather(
     challenger: ModelVersion,
     champion: ModelVersion | None,
     *,
+    digest: str = "",
     functions: Sequence[FeatureFunctionSpec] = (),
     trusted_types: Collection[str] = (),
 ) -> Gathered:
@@ -66,6 +67,7 @@ def gather(
         spine: The use case's label spine.
         challenger: The version to decide about.
         champion: The champion, or None if the registry says that there is none.
+        digest: Which files of the challenger are judged; empty: those on record, see `fe.score_batch_arrow`.
         functions: The use case's feature functions.
         trusted_types: Types that its stored models may hold beyond the platform's own.
 
@@ -86,7 +88,7 @@ def gather(
         return Gathered(evidence, "empty")
     context.progress(f"gate: {frame} ({source['rows_from']}) that neither model learned")
     register_functions(context.ws, context.namespace, functions)
-    predictions, rows = score(context.ws, spine, challenger, frame, trusted_types)
+    predictions, rows = score(context.ws, spine, challenger, frame, trusted_types, digest=digest)
     other = _score_champion(context, spine, champion, frame, trusted_types) if champion else None
     spec = _feature_spec(context.ws, challenger)
     source |= {"tables": _versions(context, frame, spec), "digest": frame.digest, "after": after.isoformat()}
@@ -134,9 +136,23 @@ def _newest(
 
 
 def score(
-    ws: Workspace, spine: LabelSpine, version: ModelVersion, frame: LabelFrame, trusted_types: Collection[str] = ()
+    ws: Workspace,
+    spine: LabelSpine,
+    version: ModelVersion,
+    frame: LabelFrame,
+    trusted_types: Collection[str] = (),
+    *,
+    digest: str = "",
 ) -> tuple[Vector, pa.Table]:
     """Score a label frame through the feature client.
+
+    Args:
+        ws: The workspace.
+        spine: The label spine.
+        version: The version.
+        frame: The rows.
+        trusted_types: Types that the stored model may hold beyond the platform's own.
+        digest: Which files of it are scored with; empty: those on record.
 
     Returns:
         Predictions, shape (rows,), and the rows with the looked-up features; both in the frame's order.
@@ -145,7 +161,7 @@ def score(
         StageError: If not every row came back.
     """
     rows = frame.rows.drop_columns([spine.label, LABEL_KNOWN_AT])
-    scored = ws.fe.score_batch_arrow(model_uri=version.uri, df=rows, trusted_types=trusted_types)
+    scored = ws.fe.score_batch_arrow(model_uri=version.uri, df=rows, trusted_types=trusted_types, digest=digest)
     # Scoring promises no order; the frame is sorted by these, and they are unique.
     scored = scored.sort_by(spine.order).combine_chunks()
     keys = list(spine.primary_keys)

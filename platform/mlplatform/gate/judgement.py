@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from mlplatform import stopping
 from mlplatform.errors import PlatformError
 from mlplatform.features.functions import FeatureFunctionSpec
-from mlplatform.gate import evaluation, promotion
+from mlplatform.gate import evaluation, judged, promotion
 from mlplatform.gate.champion_gate import ChampionGate
 from mlplatform.gate.checks.base import CheckResult, Evidence
 from mlplatform.gate.decision import Decision, decision_id, limits_text
@@ -55,15 +55,19 @@ def judge(
     """
     checks, limits = gate(context.settings), limits_text(context.settings.gate)
     number, other = challenger.version, champion.version if champion else None
+    digest = ""
     try:
+        # Read once: the files that are scored now are those that score later.
+        digest = judged.digest_to_judge(context.ws, challenger)
         gathered = evaluation.gather(
-            context, spine, challenger, champion, functions=functions, trusted_types=trusted_types
+            context, spine, challenger, champion, digest=digest, functions=functions, trusted_types=trusted_types
         )
         identity = decision_id(str(context.model), number, other, context.as_of, gathered.digest, limits)
         decision = checks.decide(
             gathered.evidence, identity=identity, challenger=number, champion=other, as_of=context.as_of
         )
-        return Judgement(replace(decision, decided_by=context.ws.user), gathered.evidence)
+        decision = replace(decision, decided_by=context.ws.user, artifact_digest=digest)
+        return Judgement(decision, gathered.evidence)
     except Exception as error:  # noqa: BLE001  (whatever it is, the gate could not look: closed)
         stopping.check()  # a Ctrl-C is no reason to reject a version
         return could_not_look(context, challenger, other, error)
@@ -72,7 +76,7 @@ def judge(
 def could_not_look(
     context: StageContext, challenger: ModelVersion, champion: int | None, error: Exception
 ) -> Judgement:
-    """Return the rejection of a challenger that the gate could not look at."""
+    """Return the rejection of a challenger that the gate could not look at; no digest: its files were not judged."""
     limits = limits_text(context.settings.gate)
     message = error.message if isinstance(error, PlatformError) else f"{type(error).__name__}: {error}"
     why = f"the gate could not look: {message}"
@@ -93,8 +97,11 @@ def could_not_look(
 def overridden(context: StageContext, decision: Decision, reason: str) -> Decision:
     """Return the promotion by hand of a version, whatever the checks said of it."""
     applied = sum(event.event == "applied" for event in promotion.events(context.ws, context.namespace))
+    version = context.ws.registry.get(context.model, decision.challenger_version)
     return replace(
         decision,
+        # By hand the files are taken as they are said to be, where nobody could look: scoring holds them against it.
+        artifact_digest=decision.artifact_digest or judged.digest_to_judge(context.ws, version),
         decision_id=decision_id(
             str(context.model),
             decision.challenger_version,

@@ -140,6 +140,7 @@ def record(ws: Workspace, namespace: Namespace, decision: Decision, event: Event
         evaluation=decision.evaluation,
         checks=[check.to_record() for check in decision.checks],
         decided_by=decision.decided_by,
+        artifact_digest=decision.artifact_digest or None,
         recorded_at=datetime.now(UTC),
     )
     GATE_DECISIONS.append(ws, namespace, [row])

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import ClassVar
 
 from mlplatform.errors import NotPromotedError, UsageError
-from mlplatform.gate import promotion
+from mlplatform.gate import judged, promotion
 from mlplatform.gate.decision import Decision, decision_id
 from mlplatform.gate.promotion import Change, GateDetails
 from mlplatform.naming import CHAMPION, Namespace
@@ -142,6 +142,8 @@ def decide(ws: Workspace, namespace: Namespace, *, to: int | None, reason: str, 
         checks=[],
         kind="rollback",
         decided_by=ws.user,
+        # As it was judged when it became champion: going back to it does not judge its files anew.
+        artifact_digest=judged.recorded_digest(ws, ws.registry.get(model, target)),
     )
 
 

@@ -11,6 +11,7 @@ from mlplatform.ops import schema_mark
 from mlplatform.ops.migrations import registry
 from mlplatform.ops.record_table import RecordTable, noted
 from mlplatform.ops.schema_mark import SchemaMark
+from mlplatform.protocols import judged_models
 from mlplatform.protocols.workspace import Workspace
 
 
@@ -52,6 +53,9 @@ class GateEvent:
     evaluation: dict[str, Any] = noted("JSON: the frozen label frame: table versions, rows", factory=dict)
     checks: list[dict[str, Any]] = noted("JSON: every check with its numbers and limit", factory=list)
     decided_by: str | None = noted("Who ran the command", default=None)
+    artifact_digest: str | None = noted(
+        "Digest of the version's files as they were judged; null: by an earlier release", default=None
+    )
     recorded_at: datetime
 
 
@@ -191,7 +195,7 @@ class CodeRecord:
 
 STAGE_RUNS = RecordTable("stage_runs", StageRecord, "One row a stage of a run", order_by="started_at")
 GATE_DECISIONS = RecordTable(
-    "gate_decisions",
+    judged_models.DECISIONS,
     GateEvent,
     "Events of the gate: decided, applied, stale; append-only",
     order_by="recorded_at",

@@ -205,6 +205,7 @@ class FeatureClient(Protocol):
         result_type: str = "double",
         matches: bool = False,
         trusted_types: Collection[str] | None = None,
+        digest: str = "",
     ) -> pa.Table:
         """As `score_batch`, with Arrow out.
 
@@ -217,9 +218,12 @@ class FeatureClient(Protocol):
             trusted_types: Types that the model may hold beyond the platform's allow-list (fully qualified). Given, even
                 empty, only a model that the platform registered is scored. None: a model that somebody else registered
                 is scored unchecked, as the real client does; one that the platform registered is checked all the same.
+            digest: Which files of it are scored with, see `features.artifacts`; empty: those that a decision on record
+                judged, or without one those that the version's tag names.
 
         Raises:
-            RegistryError: If the model's files are not those registered, or hold types that are not allowed.
+            RegistryError: If the model's files are not those judged or registered, or hold what is not loaded: pickles,
+                code, types that are not allowed.
         """
         ...
 
@@ -233,8 +237,12 @@ class FeatureClient(Protocol):
         trusted_types: Collection[str] | None = None,
         batch_rows: int | None = None,
         done: RowsDone = uncounted,
+        all_may_fail: bool = False,
     ) -> AbstractContextManager[Frame]:
         """Score as many rows as there are; what comes out can be read within the context.
+
+        A row that the model fails on has NaN or null as its prediction; a model that fails on more than a few rows of a
+        batch raises.
 
         On the local workspace the rows are scored on entering, in batches between two files on disk. On Databricks
         nothing is computed before the frame is; use it once.
@@ -247,6 +255,7 @@ class FeatureClient(Protocol):
             trusted_types: As `score_batch_arrow`.
             batch_rows: Rows that the model is given at once, at most; on Databricks Spark's setting decides.
             done: Told how many rows have been scored; on Databricks, where Spark scores, never.
+            all_may_fail: The model may fail on whatever rows: they are known to be awkward.
 
         Returns:
             The keys, `prediction`, `features_unmatched`, and with reasons `reason_codes`.

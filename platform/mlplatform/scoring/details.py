@@ -27,12 +27,14 @@ class Shadow(BaseModel):
         rows: How many predictions it made.
         failed: Why it could not score; None where it could.
         mean_prediction: Of all its predictions at this time.
+        unscored: How many rows it could not predict; None where there were none.
     """
 
     model_version: int
     rows: int
     failed: str | None = None
     mean_prediction: float | None = None
+    unscored: int | None = None
 
 
 class LostScoring(BaseModel):
@@ -92,6 +94,8 @@ class ScoreDetails(Details):
         not_in_population: Due rows that the use case does not score.
         model_version: Which version scored.
         mean_prediction: Of all its predictions at this time.
+        unscored: How many rows it could not predict: they are in `gold_unscored`; None where there were none.
+        unscored_reasons: Why, for some of them.
         since: From where it was asked to score; None: from the scoring before.
         learned_through: With `since`: up to which prediction time the version had learned.
         learned_rows: With `since`: how many of the rows it had learned from.
@@ -114,6 +118,8 @@ class ScoreDetails(Details):
     not_in_population: int | None = None
     model_version: int | None = None
     mean_prediction: float | None = None
+    unscored: int | None = None
+    unscored_reasons: tuple[str, ...] = ()
     since: Moment | None = None
     learned_through: str | None = None
     learned_rows: int | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import narwhals as nw
 import pyarrow as pa
@@ -24,9 +24,12 @@ from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.spine import LabelSpine
 from mlplatform.scoring.range import Range
 from mlplatform.scoring.scorer import BatchScorer, scores_all
+from mlplatform.scoring.unscored import Failing, Unscored, predicted
 from mlplatform.training import reference
 
 PREDICTIONS = "predictions"
+SINCE = "since"
+"""The mark of a scoring of all rows without a prediction since a time."""
 LATEST_PREDICTIONS = "latest_predictions"
 UNMATCHED = feature_client.UNMATCHED
 REASON_CODES = feature_client.REASON_CODES
@@ -93,6 +96,32 @@ def mean_prediction(context: StageContext, version: ModelVersion) -> float | Non
 
 
 @dataclass(frozen=True)
+class Predicted:
+    """What came of predicting some rows.
+
+    Attributes:
+        rows: How many predictions were written.
+        unscored: The rows that could not be predicted.
+    """
+
+    rows: int = 0
+    unscored: Unscored = field(default_factory=Unscored)
+
+    @property
+    def total(self) -> int:
+        """How many rows had no prediction before."""
+        return self.rows + self.unscored.rows
+
+    def beside(self, other: Predicted) -> Predicted:
+        """Return both together."""
+        unscored = self.unscored
+        if other.unscored.rows:
+            reasons = dict.fromkeys((*unscored.reasons, *other.unscored.reasons))
+            unscored = Unscored(unscored.rows + other.unscored.rows, tuple(reasons))
+        return Predicted(self.rows + other.rows, unscored)
+
+
+@dataclass(frozen=True)
 class Predictor:
     """Predicts rows with one model version, and appends the predictions in one commit.
 
@@ -115,8 +144,8 @@ class Predictor:
     trusted_types: tuple[str, ...] = ()
     mark: str = ""
 
-    def predict(self, population: Frame, within: Range) -> int:
-        """Predict rows that have no prediction of this version yet; return how many were written.
+    def predict(self, population: Frame, within: Range) -> Predicted:
+        """Predict rows that have no prediction of this version yet; those that it cannot predict are recorded as such.
 
         Exactly once: the commit counts as the rows that were to be scored, whoever asked for them, and rows that have a
         prediction already, as of a run that was killed or of an earlier release, are left out.
@@ -126,38 +155,63 @@ class Predictor:
             within: Their prediction times.
 
         Raises:
-            StageError: If the use case's choice of rows repeats some of them.
+            StageError: If the use case's choice of rows repeats some of them, or the version cannot predict too many.
         """
         context, frames = self.context, self.context.ws.frames
         predictions, keys = context.namespace.gold(PREDICTIONS), list(self.spine.primary_keys)
         self._require_once(population, keys)
         once = self._transaction(frames.fingerprint(population, keys))
         if all(context.ws.tables.committed(predictions, [once])):
-            return 0
+            return Predicted()
         existing = frames.read(
             predictions,
             columns=keys,
             filters=[("model_version", "=", self.version.version), *within.filters(self.spine.prediction_time)],
         )
         new = population.join(existing, on=keys, how="anti")
-        total = frames.count(new)
+        failing = Failing(context, self.spine, self.version, self.alias, self._ask)
+        known = failing.known(within)
+        if known is None:
+            return self._score(new, failing, once)
+        fresh = self._score(new.join(known, on=keys, how="anti"), failing, once)
+        before = new.join(known, on=keys, how="semi")
+        if self.mark != SINCE:
+            # The same version fails on the same rows.
+            return fresh.beside(Predicted(unscored=Unscored(frames.count(before), ("as recorded before",))))
+        return fresh.beside(self._score(before, failing, replace(once, app_id=f"{once.app_id}:known"), known=True))
+
+    def _score(self, new: Frame, failing: Failing, once: Transaction, *, known: bool = False) -> Predicted:
+        """Predict rows; `known` are those on record as unscored by this version, which may fail once more."""
+        context, frames = self.context, self.context.ws.frames
+        predictions, total = context.namespace.gold(PREDICTIONS), frames.count(new)
         if not total:
-            return 0
+            return Predicted()
         self._progress(0, total)
-        with context.ws.fe.score_frame(
-            model_uri=self.version.uri,
-            frame=new,
-            keys=[column for column, _ in self.spine.order],
-            reasons=self._reason_codes(),
-            trusted_types=self.trusted_types,
-            batch_rows=self.scorer.chunk_rows,
-            done=lambda rows: self._progress(rows, total),
-        ) as scored:
-            written = context.ws.tables.append(predictions, self._stamped(scored), transactions=[once])
-        if not written.skipped and written.rows != total:
+        with (
+            context.ws.fe.score_frame(
+                model_uri=self.version.uri,
+                frame=new,
+                keys=[column for column, _ in self.spine.order],
+                reasons=self._reason_codes(),
+                trusted_types=self.trusted_types,
+                batch_rows=self.scorer.chunk_rows,
+                done=lambda rows: self._progress(rows, total),
+                all_may_fail=known,
+            ) as computing,
+            frames.staged(computing) as scored,
+        ):
+            unscored = failing.still(scored) if known else failing.found(new, scored, total)
+            rows = scored.filter(predicted()) if unscored.rows else scored
+            written = context.ws.tables.append(predictions, self._stamped(rows), transactions=[once])
+        if not written.skipped and written.rows + unscored.rows != total:
             raise StageError(f"{self.version.uri} scored {written.rows} of {total} rows.", hint="Report this.")
         self._progress(total, total)
-        return written.rows
+        return Predicted(written.rows, unscored)
+
+    def _ask(self, rows: pa.Table) -> pa.Table:
+        """Score a few rows once more, beside each other only."""
+        fe = self.context.ws.fe
+        return fe.score_batch_arrow(model_uri=self.version.uri, df=rows, trusted_types=self.trusted_types)
 
     def _require_once(self, population: Frame, keys: list[str]) -> None:
         """Raise StageError where rows stand several times; the spine's own are one for each key."""

@@ -17,6 +17,7 @@ from mlplatform.as_of import Duration, parse_as_of, shown
 from mlplatform.errors import PlatformError, StageError, TableError, UsageError
 from mlplatform.features.functions import FeatureFunctionSpec, register_functions
 from mlplatform.gate import champion as champions
+from mlplatform.gate import judged
 from mlplatform.naming import CHALLENGER, CHAMPION, Namespace, ObjectName
 from mlplatform.ops import markers
 from mlplatform.ops.context import StageContext
@@ -25,19 +26,21 @@ from mlplatform.ops.stage import Stage
 from mlplatform.protocols.frames import Frame
 from mlplatform.protocols.registry import ModelVersion
 from mlplatform.refine.spine import LABELS, SPINE, LabelSpine
-from mlplatform.scoring import lost_predictions, watermark
+from mlplatform.scoring import lost_predictions, unscored, watermark
 from mlplatform.scoring.details import ScoreDetails, Shadow
 from mlplatform.scoring.due import Stretch, count_unscored, due_rows
 from mlplatform.scoring.lost_predictions import Scoring
 from mlplatform.scoring.predictions import (
     LATEST_PREDICTIONS,
     PREDICTIONS,
+    SINCE,
     Predictor,
     create_tables,
     mean_prediction,
 )
 from mlplatform.scoring.range import Range
 from mlplatform.scoring.scorer import BatchScorer, population, population_code, scores_all
+from mlplatform.scoring.unscored import UNSCORED
 from mlplatform.scoring.version import Chosen, choose, too_late
 from mlplatform.training.version_tags import TRAINED_THROUGH_TAG
 
@@ -79,12 +82,13 @@ class Score(Stage[ScoreDetails]):
         return names.gold(SPINE), names.gold(LABELS)
 
     def writes(self, names: Namespace) -> tuple[ObjectName, ...]:
-        """Return the table of predictions, and the view of the latest."""
-        return names.gold(PREDICTIONS), names.gold(LATEST_PREDICTIONS)
+        """Return the table of predictions, the view of the latest, and the table of rows that have none."""
+        return names.gold(PREDICTIONS), names.gold(LATEST_PREDICTIONS), names.gold(UNSCORED)
 
     def create_tables(self, context: StageContext) -> None:
-        """Create the table of predictions and its view if they do not exist."""
+        """Create the table of predictions, its view, and the table of rows without one, if they do not exist."""
         create_tables(context.ws, context.namespace, self.spine)
+        unscored.create_table(context.ws, context.namespace, self.spine)
 
     def due(self, context: StageContext) -> Self | None:
         """Scoring is due once for each time as of which there was a champion, and again where predictions are gone."""
@@ -111,7 +115,8 @@ class Score(Stage[ScoreDetails]):
         register_functions(context.ws, context.namespace, self.functions)
         chosen = None if self.restore_only else choose(context, self.alias, allow_later=self.allow_later)
         lost = lost_predictions.find(context)
-        self.create_tables(context)
+        # The table of rows without a prediction is created when there is one: a scorer need not have the right to.
+        create_tables(context.ws, context.namespace, self.spine)
         details = ScoreDetails(alias=chosen.alias if chosen else None)
         result = StageResult(details=details)
         lacking: list[Stretch] = []
@@ -157,9 +162,16 @@ class Score(Stage[ScoreDetails]):
             result.rows_in = frames.count(rows)
             scored = result.rows_in if scores_all(self.scorer) else frames.count(chosen)
             details.not_in_population = result.rows_in - scored
-            mark = "" if self.since is None else "since"
-            result.rows_out = self._predictor(context, by.version, by.alias, mark).predict(chosen, within)
+            mark = "" if self.since is None else SINCE
+            predicted = self._predictor(context, by.version, by.alias, mark).predict(chosen, within)
+            result.rows_out = predicted.rows
             details.model_version = by.version.version
+            if predicted.unscored.rows:
+                result.rows_quarantined = details.unscored = predicted.unscored.rows
+                details.unscored_reasons = predicted.unscored.reasons
+                details.note(predicted.unscored.sentence(by.version.version, predicted.total))
+            if by.alias == CHAMPION and (doubt := judged.doubt(context.ws, by.version)):
+                details.note(doubt)
             details.mean_prediction = mean_prediction(context, by.version)
             if by.trained_later is not None:
                 details.trained_later = by.trained_later
@@ -200,7 +212,7 @@ class Score(Stage[ScoreDetails]):
         mark = f"again:{then.ws.tables.version(then.namespace.gold(PREDICTIONS))}"
         due = self._due_then(then, item, within, lacking)
         with due as rows, population(self.scorer, then.ws.frames, rows) as chosen:
-            return self._predictor(then, version, alias, mark).predict(chosen, within)
+            return self._predictor(then, version, alias, mark).predict(chosen, within).rows
 
     @contextmanager
     def _due_then(
@@ -231,10 +243,14 @@ class Score(Stage[ScoreDetails]):
         if late := too_late(context, challenger):
             return Shadow(model_version=number, rows=0, failed=late)
         try:
-            written = self._predictor(context, challenger, CHALLENGER).predict(rows, within)
+            predicted = self._predictor(context, challenger, CHALLENGER).predict(rows, within)
         except PlatformError as error:
             stopping.check()
             # The champion's predictions are written; a challenger that cannot score must not take them away.
             LOG.warning("The challenger, version %d, could not score in the shadow: %s", number, error.message)
             return Shadow(model_version=number, rows=0, failed=error.message)
-        return Shadow(model_version=number, rows=written, mean_prediction=mean_prediction(context, challenger))
+        mean = mean_prediction(context, challenger)
+        shadow = Shadow(model_version=number, rows=predicted.rows, mean_prediction=mean)
+        if predicted.unscored.rows:
+            shadow.unscored = predicted.unscored.rows
+        return shadow

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from mlplatform.as_of import shown
 from mlplatform.features import artifacts
+from mlplatform.features.model_formats import allowed
 from mlplatform.features.training_set import PREDICTION
 from mlplatform.naming import CHALLENGER, ObjectName
 from mlplatform.ops.context import StageContext
@@ -186,7 +187,7 @@ def _model_types(estimator: Any, trusted: tuple[str, ...]) -> list[str]:
 
     with in_our_words("Storing the model in the skops format"):
         untrusted = skops.io.get_untrusted_types(data=skops.io.dumps(estimator))
-    return [name for name in untrusted if artifacts.allowed(name, trusted)]
+    return [name for name in untrusted if allowed(name, trusted)]
 
 
 def _requirements() -> list[str]:

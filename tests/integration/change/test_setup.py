@@ -31,11 +31,13 @@ TABLES = [
     "gold_predictions",
     "gold_profile_baseline",
     "gold_spine",
+    "gold_unscored",
     "quarantine_cancellations",
     "quarantine_signups",
     "silver_cancellations",
     "silver_signups",
 ]
+SCORED = ("gold_predictions", "gold_unscored")
 PROFILED = ("gold_labelled_predictions", "gold_profile_baseline")
 ROLES = {"trainer": "trainers", "promoter": "promoters", "scorer": "scorers"}
 
@@ -126,7 +128,7 @@ def test_it_makes_every_table_tagged_and_again_changes_nothing(home, tiny, asked
     before = versions(home)
     again = run(home, tiny)
     assert versions(home) == before
-    assert any("24 changed" in line for line in first)
+    assert any("26 changed" in line for line in first)
     assert any("0 changed" in line for line in again)
 
 
@@ -180,9 +182,9 @@ def test_each_principal_may_write_its_tables_and_no_others(home, tiny, asked):
     for who, privilege, _, name in asked.grants:
         if privilege == "MODIFY":
             may[who].add(name.removeprefix("dev."))
-    assert may["scorers"] == {"tiny.gold_predictions", "ops.stage_runs"}
+    assert may["scorers"] == {"tiny.gold_predictions", "tiny.gold_unscored", "ops.stage_runs"}
     assert may["promoters"] == {"ops.gate_decisions", "ops.stage_runs"}
-    assert may["trainers"] == {f"tiny.{name}" for name in TABLES if name != "gold_predictions"} | {
+    assert may["trainers"] == {f"tiny.{name}" for name in TABLES if name not in SCORED} | {
         f"ops.{name}" for name in (table.name for table in records.TABLES) if name != "gate_decisions"
     }
     others = [grant for grant in asked.grants if grant[1] != "MODIFY"]

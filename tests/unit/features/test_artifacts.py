@@ -6,11 +6,10 @@ import os
 import pickle
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
-import skops.io
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.base import BaseEstimator, TransformerMixin
@@ -23,7 +22,10 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 from mlplatform.errors import RegistryError
 from mlplatform.features import artifacts
 from mlplatform.features.artifacts import DIGEST_TAG
-from mlplatform.workspace.shared.model_store import ModelArtifact, check_model
+from mlplatform.features.model_formats import allowed
+from mlplatform.protocols.judged_models import JudgedModels
+from mlplatform.workspace.shared.model_store import ModelArtifact, Trust, check_model
+from tests.support.stored_models import RAW, bomb, package, store
 
 X, Y = np.random.default_rng(0).normal(size=(60, 2)), (np.arange(60) % 2).astype(float)
 
@@ -37,14 +39,6 @@ class Foreign(TransformerMixin, BaseEstimator):
 
     def transform(self, x: Any) -> Any:
         return x
-
-
-def store(folder: Path, model: Any) -> Path:
-    """Write a model as MLflow lays it out: the file, and metadata beside it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    skops.io.dump(model, folder / "model.skops")
-    (folder / "MLmodel").write_text("flavors: {}\n", encoding="utf-8")
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -114,14 +108,9 @@ def test_no_files_and_no_recorded_digest_are_refused(tmp_path, stored):
 @pytest.mark.parametrize("name", ["model.pkl", "model.pickle", "sub/model.joblib"])
 def test_a_pickled_model_is_refused_and_not_loaded(tmp_path, name):
     ran = tmp_path / "ran"
-
-    class Bomb:
-        def __reduce__(self) -> Any:
-            return os.mkdir, (str(ran),)
-
     folder = store(tmp_path / "m", LogisticRegression())
     (folder / name).parent.mkdir(exist_ok=True)
-    (folder / name).write_bytes(pickle.dumps(Bomb()))
+    (folder / name).write_bytes(bomb(ran))
     with pytest.raises(RegistryError, match="pickled"):
         artifacts.verify(folder, artifacts.digest(folder))
     assert not ran.exists()
@@ -136,9 +125,10 @@ def test_a_pickle_by_another_name_is_refused(tmp_path, name):
 
 
 def test_a_model_without_a_skops_file_is_refused(tmp_path):
-    (tmp_path / "MLmodel").write_text("flavors: {}\n", encoding="utf-8")
-    with pytest.raises(RegistryError, match="no skops file"):
-        artifacts.verify(tmp_path, artifacts.digest(tmp_path))
+    folder = store(tmp_path, LogisticRegression())
+    (folder / "model.skops").unlink()
+    with pytest.raises(RegistryError, match=r"has no model\.skops"):
+        artifacts.verify(folder, artifacts.digest(folder))
 
 
 def test_a_class_of_somebody_elses_is_refused_by_name_until_it_is_trusted(tmp_path):
@@ -174,7 +164,7 @@ def test_a_function_that_runs_or_touches_what_it_is_given_is_refused(tmp_path, f
     ],
 )
 def test_functions_are_not_allowed_because_of_the_library_they_are_in(name):
-    assert not artifacts.allowed(name, ())
+    assert not allowed(name, ())
 
 
 def test_a_model_that_runs_code_of_its_own_is_refused(tmp_path):
@@ -190,10 +180,10 @@ def test_a_model_that_runs_code_of_its_own_is_refused(tmp_path):
         artifacts.verify(folder, artifacts.digest(folder))
 
 
-def test_every_skops_file_is_looked_at(tmp_path):
+def test_a_model_has_one_skops_file(tmp_path):
     folder = store(tmp_path, LogisticRegression())
-    store(tmp_path / "below", Foreign())
-    with pytest.raises(RegistryError, match="not allowed"):
+    store(tmp_path / "below", LogisticRegression())
+    with pytest.raises(RegistryError, match=r"below/model\.skops"):
         artifacts.verify(folder, artifacts.digest(folder))
 
 
@@ -210,28 +200,38 @@ NAME_OF_FOREIGN = f"{Foreign.__module__}.{Foreign.__qualname__}"
 @pytest.fixture
 def foreign(tmp_path: Path) -> ModelArtifact:
     """A model of the platform's that holds an estimator of somebody else's."""
-    folder = tmp_path / "model"
-    raw = folder / "data" / "feature_store" / "raw_model"
-    store(raw, make_pipeline(Foreign(), LogisticRegression()).fit(X, Y))
+    folder = package(tmp_path / "model", make_pipeline(Foreign(), LogisticRegression()).fit(X, Y))
     return ModelArtifact(folder, "models:/dev.one.model/1", "dev.one.model", 1, {DIGEST_TAG: artifacts.digest(folder)})
 
 
+def check(artifact: ModelArtifact, trusted: list[str] | None = None, digest: str = "") -> None:
+    """Check a model about which nothing was decided."""
+    check_model(artifact, Trust(trusted, digest), cast("JudgedModels", None))
+
+
 def test_a_model_is_loaded_by_who_trusts_its_types_and_by_nobody_else(foreign):
-    check_model(foreign, [NAME_OF_FOREIGN])
+    check(foreign, [NAME_OF_FOREIGN])
     for trusted in (None, [], [NAME_OF_FOREIGN.lower()], ["sklearn.linear_model"]):
         with pytest.raises(RegistryError, match="types that are not allowed"):
-            check_model(foreign, trusted)
+            check(foreign, trusted)
 
 
 def test_trust_is_no_answer_to_files_that_were_changed(foreign):
-    (foreign.raw_model / "MLmodel").write_text("flavors: {other: 1}\n", encoding="utf-8")
+    (foreign.path / RAW / "requirements.txt").write_text("scikit-learn\n", encoding="utf-8")
     with pytest.raises(RegistryError, match="not those registered"):
-        check_model(foreign, [NAME_OF_FOREIGN])
+        check(foreign, [NAME_OF_FOREIGN])
 
 
 def test_without_a_digest_a_model_is_nobody_s_the_platform_knows(foreign):
     bare = replace(foreign, tags={})
     for trusted in ([], [NAME_OF_FOREIGN]):
         with pytest.raises(RegistryError, match="No digest is recorded"):
-            check_model(bare, trusted)
-    check_model(bare)  # as the real client does
+            check(bare, trusted)
+    check(bare)  # as the real client does
+
+
+def test_the_digest_that_is_asked_for_wins_over_the_tag(foreign):
+    digest = foreign.tags[DIGEST_TAG]
+    check(replace(foreign, tags={DIGEST_TAG: "forged"}), [NAME_OF_FOREIGN], digest)
+    with pytest.raises(RegistryError, match="not those registered"):
+        check(foreign, [NAME_OF_FOREIGN], "another")

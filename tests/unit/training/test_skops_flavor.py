@@ -37,7 +37,7 @@ def test_mlflow_s_own_flavor_is_taken_where_it_knows_the_format(monkeypatch):
 def test_a_stored_model_predicts_as_before_and_passes_the_check_of_types(tmp_path, method):
     model = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, Y)
     skops_flavor.save_model(model, str(tmp_path / "model"), pyfunc_predict_fn=method, pip_requirements=["scikit-learn"])
-    artifacts.check_types(tmp_path / "model")
+    artifacts.check_files(tmp_path / "model")
     loaded = mlflow.pyfunc.load_model(str(tmp_path / "model"))
     np.testing.assert_array_equal(loaded.predict(X), getattr(model, method)(X))
 

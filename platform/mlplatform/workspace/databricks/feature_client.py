@@ -51,6 +51,7 @@ class DatabricksFeatureClient(FeatureClientBase[SparkFrame, UnityTable, Databric
         functions: DatabricksFunctions,
         client: WorkspaceClient,
         spark: Callable[[], SparkSession],
+        prefix: str = "",
     ) -> None:
         """Take the parts of a Databricks workspace; the real client is made when it is first needed.
 
@@ -60,9 +61,12 @@ class DatabricksFeatureClient(FeatureClientBase[SparkFrame, UnityTable, Databric
             functions: Its registered functions.
             client: The SDK's client.
             spark: Gives the Spark session.
+            prefix: What the workspace puts before the names of schemas.
         """
         specs = UnityFeatureSpecs(client, lambda: self._client)
-        super().__init__(tables=tables, registry=registry, functions=functions, specs=specs, scratch=lambda: None)
+        super().__init__(
+            tables=tables, registry=registry, functions=functions, specs=specs, scratch=lambda: None, prefix=prefix
+        )
         self._unity_registry = registry
         self._feature_tables = UnityFeatureTables(tables, client)
         self._spark = spark
@@ -122,15 +126,19 @@ class DatabricksFeatureClient(FeatureClientBase[SparkFrame, UnityTable, Databric
 
     def _scored_frame(self, request: BatchScoring[SparkFrame, UnityTable], wanted: ScoredFrame) -> Frame:
         # Spark scores when the frame is computed, and tells nobody how far it is.
-        scored = self._scored(request)
+        scored = self._scored(request, failing=wanted.may_fail)
         if wanted.reasons is None:
             return nw.from_native(scored_frames.with_unmatched(scored, request.plan, wanted.keys))
         again = scored_frames.ScoreAgain(self._client, request.model.exact_uri, _arguments(request.environment))
         return nw.from_native(scored_frames.with_reasons(scored, request.plan, wanted.keys, wanted.reasons, again))
 
-    def _scored(self, request: BatchScoring[SparkFrame, UnityTable]) -> DataFrame:
+    def _scored(
+        self, request: BatchScoring[SparkFrame, UnityTable], *, failing: Callable[[int], int] | None = None
+    ) -> DataFrame:
         arguments = _arguments(request.environment)
-        return scoring.score(request.plan, request.frame, self._client, request.model.exact_uri, arguments)
+        return scoring.score(
+            request.plan, request.frame, self._client, request.model.exact_uri, arguments, failing=failing
+        )
 
     def _scored_arrow(self, request: BatchScoring[SparkFrame, UnityTable]) -> pa.Table:
         df = self._scored(request)

@@ -17,6 +17,7 @@ import pyarrow as pa
 from mlplatform.errors import FeatureStoreError
 from mlplatform.features.model_frame import LARGEST, handed_over, is_inexact, out_of_range, too_large
 from mlplatform.types import spark_type
+from mlplatform.workspace.databricks.failing_rows import predicting_what_it_can
 from mlplatform.workspace.databricks.feature_frames import column
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 _EARLIEST, _LATEST = "1677-09-22T00:00:00Z", "2262-04-11T00:00:00Z"
 
 
-def handing_over(client: Any, kinds: Mapping[str, pa.DataType]) -> Any:
+def handing_over(client: Any, kinds: Mapping[str, pa.DataType], *, failing: Callable[[int], int] | None = None) -> Any:
     """Return a copy of the real client that gives a model its columns as `for_model` makes them.
 
     The client looks everything up, fills defaults in, and then calls a function of MLflow's with the model's columns:
@@ -38,6 +39,9 @@ def handing_over(client: Any, kinds: Mapping[str, pa.DataType]) -> Any:
     Args:
         client: The real client.
         kinds: The model's inputs and their types, in order.
+        failing: On how many rows of a batch the model may fail: they get NaN, and the others their predictions; None:
+            on none. Only in the environment of the executors: in one that MLflow builds, each half would start a
+            server.
 
     Raises:
         FeatureStoreError: If the client is built in another way than the one we know.
@@ -57,6 +61,8 @@ def handing_over(client: Any, kinds: Mapping[str, pa.DataType]) -> Any:
         from pyspark.sql import functions as F  # noqa: N812  (its usual name)
 
         predict = make_udf(*arguments, **named)
+        if failing and named.get("env_manager") in (None, "local") and named.get("prebuilt_env_uri") is None:
+            predict = predicting_what_it_can(predict, failing)
         inputs = [for_model(name, kind, column(name)).alias(name) for name, kind in kinds.items()]
         return lambda *_: predict(F.struct(*inputs))
 

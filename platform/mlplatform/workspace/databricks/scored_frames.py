@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from mlplatform.features.by_halves import all_of_them
 from mlplatform.features.reasons import inputs_of, replacement
 from mlplatform.features.scoring import ScoringPlan, bare_name, plan_scoring
 from mlplatform.features.training_set import PREDICTION
@@ -89,8 +90,12 @@ def with_reasons(
     all_given = plan_scoring(
         plan.spec, frame.schema, spark_type(plan.prediction), tables=plan.tables, functions={}, rule=plan.rule
     )
-    predicted = scoring.score(all_given, frame, again.client, again.model_uri, again.arguments, checked=True)
-    contribution = column(_PREDICTED) - column(PREDICTION)
+    predicted = scoring.score(
+        all_given, frame, again.client, again.model_uri, again.arguments, checked=True, failing=all_of_them
+    )
+    difference = column(_PREDICTED) - column(PREDICTION)
+    # A row that the model cannot predict, as it is or with a reference value, has no reason that could be told.
+    contribution = F.when(F.abs(difference) < float("inf"), difference).otherwise(0.0)
     # Sorted by the first field: the largest effect first, ties by the order of the inputs.
     effect = F.struct((-F.abs(contribution)).alias("order"), column(_PLACE), contribution.alias("contribution"))
     grouped = predicted.groupBy(*(column(f"{_KEY}{place}").alias(name) for place, name in enumerate(keys))).agg(

@@ -19,6 +19,8 @@ from mlplatform.workspace.databricks.model_inputs import handing_over
 from mlplatform.workspace.databricks.training_set import refuse_dots, refuse_lost_rows, refuse_null_times
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pyspark.sql import Column, DataFrame
 
 _GIVEN = "__given_"
@@ -33,6 +35,7 @@ def score(
     arguments: Mapping[str, Any],
     *,
     checked: bool = False,
+    failing: Callable[[int], int] | None = None,
 ) -> DataFrame:
     """Return the scored rows in `plan.schema`, not yet computed.
 
@@ -43,6 +46,8 @@ def score(
         model_uri: The model, at the version whose files were checked.
         arguments: Further arguments of the client's `score_batch`.
         checked: The rows come from a frame that was scored before: they are not looked at again.
+        failing: On how many rows of a batch the model may fail: they get NaN, and the others their predictions; None:
+            on none. Of a `double` only.
 
     Raises:
         FeatureStoreError: If rows have no time, values do not fit the types that the model was fitted on, or the client
@@ -64,7 +69,8 @@ def score(
             df = df.withColumn(f"{_GIVEN}{name}", column(name)).withColumn(name, column(name).cast(spark_type(kind)))
         if plan.rule != AS_VALUES_SUGGEST:
             kinds = {name: plan.casts.get(name, lookups.schema.field(name).type) for name in plan.inputs}
-            client = handing_over(client, kinds)
+            number = pa.types.is_floating(plan.prediction)
+            client = handing_over(client, kinds, failing=failing if number else None)
         scored = client.score_batch(model_uri=model_uri, df=df, result_type=_asked_type(plan.prediction), **arguments)
         if not plan.matched:
             refuse_lost_rows(frame, lookups, scored.drop(PREDICTION))

@@ -18,6 +18,9 @@ _MISSING = re.compile(
     r"TABLE_OR_VIEW_NOT_FOUND|SCHEMA_NOT_FOUND|NO_SUCH_CATALOG|CATALOG_NOT_FOUND|DELTA_MISSING_DELTA_TABLE"
 )
 _CONDITION = re.compile(r"\[([A-Z][A-Z0-9_.]+)\] ([^\n]*)")
+# The last line of Python's own trace: what a function that Spark called had to say, as a model does.
+_PYTHON = re.compile(r"^(?:[\w]+\.)*(\w+(?:Error|Exception)): ([^\n]*)", re.MULTILINE)
+_TRACE = "Traceback (most recent call last)"
 _HINTS = (
     (
         re.compile("PERMISSION|PRIVILEGE|UNAUTHORIZED"),
@@ -55,7 +58,8 @@ def translated_spark(doing: str, error_class: type[PlatformError] = TableError) 
         error_class: What to raise.
 
     Raises:
-        PlatformError: `error_class`, with Spark's condition and its first line, without credentials.
+        PlatformError: `error_class`, with Spark's condition and its first line, and the error of a Python function that
+            Spark called, without credentials.
     """
     try:
         yield
@@ -65,5 +69,7 @@ def translated_spark(doing: str, error_class: type[PlatformError] = TableError) 
         match = _CONDITION.search(str(error))
         condition, text = (match[1], match[2]) if match else (type(error).__name__, str(error).strip().split("\n")[0])
         hint = next((hint for pattern, hint in _HINTS if pattern.search(f"{condition} {text}")), "")
+        if said := _PYTHON.findall(str(error).partition(_TRACE)[2]):
+            text = f"{text.rstrip('.')}: {': '.join(said[-1])}"
         # Errors of Databricks Connect may hold the headers of the request.
         raise error_class(f"{doing}: {scrubbed(text)} ({condition})", hint=hint) from cause(error)

@@ -147,6 +147,7 @@ class DatabricksWorkspace(SharedWorkspace):
             functions=self.functions,
             client=self.client,
             spark=lambda: self.spark,
+            prefix=self.prefix,
         )
 
     @cached_property

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import pyarrow as pa
 
+from mlplatform import stopping
 from mlplatform.errors import FeatureStoreError
+from mlplatform.features.by_halves import predicting_what_it_can
 from mlplatform.workspace.local import duck, model_logging, scoring, staging
 from mlplatform.workspace.local.feature_frames import FrameExchange, rows_in
 from mlplatform.workspace.local.feature_specs import LocalFeatureSpecs
@@ -57,6 +59,7 @@ class LocalFeatureClient(FeatureClientBase[RowsToScore, OpenDeltaTable, LocalTra
         specs: Path,
         scratch: Callable[[], Path],
         spark: Callable[[], SparkSession],
+        prefix: str = "",
     ) -> None:
         """Take the parts of a local workspace.
 
@@ -67,9 +70,15 @@ class LocalFeatureClient(FeatureClientBase[RowsToScore, OpenDeltaTable, LocalTra
             specs: The folder of its feature specs.
             scratch: Gives a folder for temporary files, emptied when the workspace is closed.
             spark: Gives the Spark session.
+            prefix: What the workspace puts before the names of schemas.
         """
         super().__init__(
-            tables=tables, registry=registry, functions=functions, specs=LocalFeatureSpecs(specs), scratch=scratch
+            tables=tables,
+            registry=registry,
+            functions=functions,
+            specs=LocalFeatureSpecs(specs),
+            scratch=scratch,
+            prefix=prefix,
         )
         self._delta_tables = tables
         self._local_registry = registry
@@ -147,7 +156,8 @@ class LocalFeatureClient(FeatureClientBase[RowsToScore, OpenDeltaTable, LocalTra
             yield ParquetRows.of(staging.only_file(folder))
 
     def _scored_frame(self, request: BatchScoring[RowsToScore, OpenDeltaTable], wanted: ScoredFrame) -> Frame:
-        predict, folder = self._predict(request), request.scratch / "scored"
+        predict = predicting_what_it_can(self._predict(request), stopping.check, wanted.may_fail)
+        folder = request.scratch / "scored"
         folder.mkdir()
         batches = self._batches(request, predict, wanted.batch_rows)
         written = scoring.score_into(folder / "rows.parquet", request.plan, batches, predict, wanted)
@@ -155,7 +165,7 @@ class LocalFeatureClient(FeatureClientBase[RowsToScore, OpenDeltaTable, LocalTra
             raise FeatureStoreError(
                 f"{request.model.uri} scored {written} of {request.frame.num_rows} rows.", hint="Report this."
             )
-        return self._delta_tables.frames.of_files(folder)
+        return self._delta_tables.frames.of_staged(folder)
 
     def _predict(self, request: BatchScoring[RowsToScore, OpenDeltaTable]) -> scoring.Predict:
         model, params = model_store.load_model(request.model), request.environment.params

@@ -120,6 +120,12 @@ class LocalFrames:
         """Return the Parquet files of a folder as a frame."""
         return nw.from_native(duck.parquet_relation(self._connection, staging.files(folder)))
 
+    def of_staged(self, folder: Path) -> Frame:
+        """Return the Parquet files of a folder as a frame that is not computed into files once more."""
+        frame = self.of_files(folder)
+        self._staged[frame.to_native()] = folder
+        return frame
+
     def to_spark(self, rows: FrameLike) -> DataFrame:
         """Return rows as a Spark DataFrame, through Parquet; removed when the workspace is closed."""
         if is_spark_frame(rows):
@@ -132,9 +138,7 @@ class LocalFrames:
     def staged(self, rows: FrameLike, *, order_by: Sequence[str] = ()) -> Iterator[Frame]:
         """Compute rows once, into Parquet in the scratch folder."""
         with self.staged_files(rows, order_by=order_by) as folder:
-            frame = self.of_files(folder)
-            self._staged[frame.to_native()] = folder
-            yield frame
+            yield self.of_staged(folder)
 
     @contextmanager
     def staged_files(self, rows: FrameLike, *, order_by: Sequence[str] = ()) -> Iterator[Path]:

@@ -178,6 +178,7 @@ class LocalWorkspace(SharedWorkspace):
             specs=self.root / "feature_specs",
             scratch=lambda: self.scratch,
             spark=lambda: self.spark,
+            prefix=self.prefix,
         )
 
     @property

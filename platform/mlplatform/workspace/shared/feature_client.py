@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import pyarrow as pa
 
 from mlplatform.errors import FeatureStoreError
+from mlplatform.features import by_halves
 from mlplatform.features.declaration import declare, looked_up, split
 from mlplatform.features.named_spec import NamedSpec, check_same, inferred_sources, spelled_out
 from mlplatform.features.scoring import plan_scoring
@@ -19,11 +20,13 @@ from mlplatform.features.training_set import make_plan, sources_needed
 from mlplatform.naming import ObjectName
 from mlplatform.protocols.feature_client import ReasonCodes, RowsDone, uncounted
 from mlplatform.protocols.feature_spec import FeatureSpec
+from mlplatform.protocols.judged_models import JudgedModels
 from mlplatform.protocols.lineage import Lineage, frame_rule
 from mlplatform.workspace.shared import feature_writes, model_store
 from mlplatform.workspace.shared.feature_methods import OnlySome
 from mlplatform.workspace.shared.feature_specs import FeatureSpecs, SpecDeclaration
 from mlplatform.workspace.shared.model_logging import ModelToLog, model_to_log
+from mlplatform.workspace.shared.model_store import Trust
 from mlplatform.workspace.shared.scoring import BatchScoring, Environment, FrameT, OpenTable, ScoredFrame, TableT
 from mlplatform.workspace.shared.training_set import Declaration, SpineWithFeatures, own_training_set
 
@@ -66,6 +69,7 @@ class FeatureClientBase(OnlySome, ABC, Generic[FrameT, TableT, SetT]):
         functions: Functions,
         specs: FeatureSpecs,
         scratch: Callable[[], Path | None],
+        prefix: str = "",
     ) -> None:
         """Take the parts of a workspace that the client works with.
 
@@ -75,12 +79,14 @@ class FeatureClientBase(OnlySome, ABC, Generic[FrameT, TableT, SetT]):
             functions: Its registered functions.
             specs: Its feature specs.
             scratch: Gives a folder for temporary files; None: the system's.
+            prefix: What the workspace puts before the names of schemas.
         """
         self._tables = tables
         self._registry = registry
         self._functions = functions
         self._specs = specs
         self._scratch = scratch
+        self._judged = JudgedModels(tables, prefix)
 
     def create_table(
         self,
@@ -391,12 +397,12 @@ class FeatureClientBase(OnlySome, ABC, Generic[FrameT, TableT, SetT]):
 
         Raises:
             FeatureStoreError: If the frame cannot be scored by this model.
-            RegistryError: If the model cannot be read, its files are not those registered, or they hold types that are
-                not allowed.
+            RegistryError: If the model cannot be read, its files are not those judged or registered, or they hold what
+                is not loaded: pickles, code, types that are not allowed.
         """
         del use_spark_native_join
         environment = Environment(env_manager, params, prebuilt_env_uri)
-        with self._scoring(model_uri, df, result_type, environment, trusted_types) as scoring:
+        with self._scoring(model_uri, df, result_type, environment, Trust(trusted_types)) as scoring:
             return self._scored(scoring)
 
     def score_batch_arrow(
@@ -409,6 +415,7 @@ class FeatureClientBase(OnlySome, ABC, Generic[FrameT, TableT, SetT]):
         params: Mapping[str, Any] | None = None,
         matches: bool = False,
         trusted_types: Collection[str] | None = None,
+        digest: str = "",
     ) -> pa.Table:
         """As `score_batch`, with Arrow out.
 
@@ -420,9 +427,11 @@ class FeatureClientBase(OnlySome, ABC, Generic[FrameT, TableT, SetT]):
             params: As `score_batch`.
             matches: Add a boolean column `matched:<table>` for each lookup: whether a row was found.
             trusted_types: As `score_batch`.
+            digest: Which files of it are scored with; empty: those that a decision on record judged, or without one
+                those that the version's tag names.
         """
-        environment = Environment(env_manager, params)
-        with self._scoring(model_uri, df, result_type, environment, trusted_types, matches=matches) as scoring:
+        environment, trust = Environment(env_manager, params), Trust(trusted_types, digest)
+        with self._scoring(model_uri, df, result_type, environment, trust, matches=matches) as scoring:
             return self._scored_arrow(scoring)
 
     @contextmanager
@@ -436,12 +445,14 @@ class FeatureClientBase(OnlySome, ABC, Generic[FrameT, TableT, SetT]):
         trusted_types: Collection[str] | None = None,
         batch_rows: int | None = None,
         done: RowsDone = uncounted,
+        all_may_fail: bool = False,
     ) -> Iterator[Frame]:
         """Score as many rows as there are; see `mlplatform.protocols.feature_client.FeatureClient.score_frame`."""
-        wanted = ScoredFrame(tuple(keys), reasons, batch_rows, done)
+        may_fail = by_halves.all_of_them if all_may_fail else by_halves.most_failing
+        wanted = ScoredFrame(tuple(keys), reasons, batch_rows, done, may_fail)
         with (
             self._rows_to_score(frame, keys) as rows,
-            self._scoring(model_uri, rows, "double", Environment(), trusted_types, matches=True) as scoring,
+            self._scoring(model_uri, rows, "double", Environment(), Trust(trusted_types), matches=True) as scoring,
         ):
             yield self._scored_frame(scoring, wanted)
 
@@ -527,7 +538,7 @@ class FeatureClientBase(OnlySome, ABC, Generic[FrameT, TableT, SetT]):
         df: Any,
         result_type: str,
         environment: Environment,
-        trusted_types: Collection[str] | None,
+        trust: Trust,
         *,
         matches: bool = False,
     ) -> Iterator[BatchScoring[FrameT, TableT]]:
@@ -535,6 +546,8 @@ class FeatureClientBase(OnlySome, ABC, Generic[FrameT, TableT, SetT]):
         frame = self._frame(df, of="the frame to score")
         with self._scratch_folder() as scratch:
             model = model_store.fetch(self._registry, model_uri, scratch)
+            # Before anything in it is read: its feature spec says what is looked up.
+            model_store.check_model(model, trust, self._judged)
             spec = FeatureSpec.load(model.spec_folder)
             names, functions = sources_needed(spec, spec.included, frame.schema.names)
             tables = self._open(names)
@@ -548,7 +561,6 @@ class FeatureClientBase(OnlySome, ABC, Generic[FrameT, TableT, SetT]):
                 matches=matches,
                 rule=frame_rule(model.spec_folder, model_uri=model_uri),
             )
-            model_store.check_model(model, trusted_types)
             yield BatchScoring(plan, frame, model, tables, registered, environment, scratch)
 
     def _registered(self, functions: Sequence[FeatureFunction]) -> dict[str, FunctionInfo]:

@@ -17,6 +17,9 @@ from mlplatform.errors import FeatureStoreError, PlatformError, RegistryError, d
 from mlplatform.features.artifacts import DIGEST_TAG, verify
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
+    from mlplatform.protocols.judged_models import JudgedModels
     from mlplatform.workspace.shared.registry import MlflowRegistry
 
 SPEC_FOLDER = Path("data") / "feature_store"
@@ -38,6 +41,7 @@ class ModelArtifact:
         name: The registered model, or empty.
         version: Its version, or None.
         tags: The tags of the model version, or of the logged model.
+        created_at: When the version was created; None where it is no registered one.
     """
 
     path: Path
@@ -45,6 +49,7 @@ class ModelArtifact:
     name: str = ""
     version: int | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
+    created_at: datetime | None = None
 
     @property
     def exact_uri(self) -> str:
@@ -62,6 +67,21 @@ class ModelArtifact:
         return self.spec_folder / RAW_MODEL
 
 
+@dataclass(frozen=True)
+class Trust:
+    """What a model may be, for whoever scores with it.
+
+    Attributes:
+        types: Types that it may hold beyond the platform's allow-list (fully qualified). Given, even empty, the model
+            must be one that the platform registered. None: a model that neither a decision nor a digest of the platform
+            is on record of was registered by somebody else, and is not looked into, as the real client does not.
+        digest: Which files of it; empty: those on record.
+    """
+
+    types: Collection[str] | None = None
+    digest: str = ""
+
+
 def fetch(registry: MlflowRegistry, uri: str, scratch: Path) -> ModelArtifact:
     """Find a model and bring its files to this machine; nothing in them is loaded.
 
@@ -77,8 +97,10 @@ def fetch(registry: MlflowRegistry, uri: str, scratch: Path) -> ModelArtifact:
     name, version = _resolve(registry, uri)
     registry.activate()
     tags: Mapping[str, str] = {}
+    created_at: datetime | None = None
     if version is not None:
-        tags = registry.get(name, version).tags
+        registered = registry.get(name, version)
+        tags, created_at = registered.tags, registered.created_at
     folder = scratch / "models" / uuid.uuid4().hex
     folder.mkdir(parents=True)
     import mlflow
@@ -98,7 +120,7 @@ def fetch(registry: MlflowRegistry, uri: str, scratch: Path) -> ModelArtifact:
             f"The files of model {uri} are gone: the registry knows it, and its artifact store holds no MLmodel of it.",
             hint="Restore the artifact store, or train again.",
         )
-    return ModelArtifact(path=Path(path), uri=uri, name=name, version=version, tags=tags)
+    return ModelArtifact(Path(path), uri, name, version, tags, created_at)
 
 
 def _resolve(registry: MlflowRegistry, uri: str) -> tuple[str, int | None]:
@@ -122,22 +144,26 @@ def _resolve(registry: MlflowRegistry, uri: str) -> tuple[str, int | None]:
     raise FeatureStoreError(f"{uri!r} is not a model URI.", hint=f"Give {_FORMS}.")
 
 
-def check_model(artifact: ModelArtifact, trusted_types: Collection[str] | None = None) -> None:
-    """Refuse a model before anything in it is loaded.
+def check_model(artifact: ModelArtifact, trust: Trust, judged: JudgedModels) -> None:
+    """Refuse a model before anything in it is read or loaded.
 
     Args:
         artifact: The model's files.
-        trusted_types: Types that the model may hold beyond the platform's allow-list (fully qualified). Given, even
-            empty, the model must be one that the platform registered. None: a model without the platform's digest was
-            registered by somebody else, and is not looked into, as the real client does not; one with it is.
+        trust: What it may be.
+        judged: The record of decisions: what one of them judged is what is loaded, whatever the version's tags say.
 
     Raises:
-        RegistryError: If the files are not those registered, or hold types that are not allowed.
+        RegistryError: If the files are not those judged or registered, or hold what is not loaded.
+        TableError: If the record of decisions cannot be read.
         FeatureStoreError: If the folder holds no model of `log_model`.
     """
-    expected = artifact.tags.get(DIGEST_TAG, "")
-    if expected or trusted_types is not None:
-        verify(artifact.path, expected, trusted_types or ())
+    recorded = ""
+    if artifact.version is not None and artifact.created_at is not None:
+        recorded = judged.digest(artifact.name, artifact.version, artifact.created_at)
+    expected = trust.digest or recorded or artifact.tags.get(DIGEST_TAG, "")
+    if expected or trust.types is not None:
+        of = "that were judged" if recorded else "registered"
+        verify(artifact.path, expected, trust.types or (), of=of)
     if not (artifact.raw_model / "MLmodel").is_file():
         raise FeatureStoreError(
             f"Model {artifact.uri} carries no features: it has no {SPEC_FOLDER / RAW_MODEL}.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
@@ -63,12 +63,14 @@ class ScoredFrame:
         reasons: Which reason codes.
         batch_rows: Rows that the model is given at once, at most.
         done: Told how many rows have been scored.
+        may_fail: On how many rows of a batch the model may fail, of `features.by_halves`: they get NaN.
     """
 
     keys: tuple[str, ...]
     reasons: ReasonCodes | None
     batch_rows: int | None
     done: RowsDone
+    may_fail: Callable[[int], int]
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,19 @@ from mlplatform.workspace.databricks.spark_errors import is_conflict, is_missing
             "Creating dev.ops: NOT NULL violated for k. (DELTA_NOT_NULL_CONSTRAINT_VIOLATED)",
             "quarantine",
         ),
+        (
+            SparkRuntimeException(
+                "\n  An exception was thrown from the Python worker. Please see the stack trace below.\n"
+                'Traceback (most recent call last):\n  File "x.py", line 3, in predict\n    raise ValueError("x")\n'
+                "ValueError: PERMISSION of row 8\n\nDuring handling of the above: x\n"
+                "sklearn.exceptions.NotFittedError: eight is not known\n\n\tat org.apache.spark.Something"
+            ),
+            (
+                "Creating dev.ops: An exception was thrown from the Python worker. Please see the stack trace below: "
+                "NotFittedError: eight is not known (SparkRuntimeException)"
+            ),
+            "",
+        ),
     ],
 )
 def test_the_message_is_one_line_with_the_condition_and_the_hint_says_the_way_out(error, message, hint):
