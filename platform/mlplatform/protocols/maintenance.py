@@ -170,6 +170,14 @@ class Maintenance(Protocol):
         """
         ...
 
+    def inspect_files(self) -> tuple[Damage, ...]:
+        """Return what is damaged of what the workspace keeps beside tables: functions and feature specs."""
+        ...
+
+    def mend_files(self, *, aside: str, dry_run: bool = False) -> tuple[str, ...]:
+        """Put aside what is damaged beside tables and is made again by itself; return what was done."""
+        ...
+
     def explanation(self, error: BaseException) -> PlatformError | None:
         """Return the damage that an error of an engine comes from; None: it comes from something else.
 

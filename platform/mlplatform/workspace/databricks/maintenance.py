@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from mlplatform.errors import TableError
 from mlplatform.naming import ObjectName
-from mlplatform.protocols.maintenance import Inspection, Removal, TableFiles
+from mlplatform.protocols.maintenance import Damage, Inspection, Removal, TableFiles
 from mlplatform.workspace.databricks import delta, retention, table_metadata
 from mlplatform.workspace.databricks.connection import retrying, translated
 from mlplatform.workspace.databricks.spark_errors import translated_spark
@@ -91,6 +91,15 @@ class DatabricksMaintenance:
     def mend(self, name: ObjectName | str, *, keep: Keeping, aside: str, dry_run: bool = False) -> tuple[str, ...]:
         """Do nothing: of a table that was restored (RESTORE TABLE), what is missing is computed as of a lost one."""
         del name, keep, aside, dry_run
+        return ()
+
+    def inspect_files(self) -> tuple[Damage, ...]:
+        """Return nothing: functions and feature specs are Unity Catalog's."""
+        return ()
+
+    def mend_files(self, *, aside: str, dry_run: bool = False) -> tuple[str, ...]:
+        """Do nothing: functions and feature specs are Unity Catalog's."""
+        del aside, dry_run
         return ()
 
     def explanation(self, error: BaseException) -> None:

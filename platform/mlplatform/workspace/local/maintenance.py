@@ -11,8 +11,8 @@ from urllib.parse import unquote
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mlplatform.protocols.maintenance import Inspection, Removal, TableFiles
-from mlplatform.workspace.local import delta, mending
+from mlplatform.protocols.maintenance import Damage, Inspection, Removal, TableFiles
+from mlplatform.workspace.local import delta, home_files, mending
 from mlplatform.workspace.local.data_files import FILE_BYTES, unfinished
 from mlplatform.workspace.local.transaction_log import removed_within
 
@@ -98,12 +98,24 @@ class LocalMaintenance:
         folder = self._tables.path(name)
         if not folder.is_dir():
             return ()
-        target = self._tables.root.parent / "aside" / aside / folder.relative_to(self._tables.root)
+        target = self._home / "aside" / aside / folder.relative_to(self._tables.root)
         steps = mending.Mending(folder, target, keep).plan()
         for step in () if dry_run else steps:
             step.act()
         self._tables.forget(name)
         return tuple(step.text for step in steps)
+
+    def inspect_files(self) -> tuple[Damage, ...]:
+        """Read the record of functions, and each feature spec."""
+        return tuple(home_files.inspect(self._home))
+
+    def mend_files(self, *, aside: str, dry_run: bool = False) -> tuple[str, ...]:
+        """Put a damaged record of functions aside: they are registered again by the next run."""
+        return home_files.mend(self._home, self._home / "aside" / aside, dry_run=dry_run)
+
+    @property
+    def _home(self) -> Path:
+        return self._tables.root.parent
 
     def explanation(self, error: BaseException) -> DamagedTableError | None:
         """Return the damage of a table that was read which an engine's error comes from."""

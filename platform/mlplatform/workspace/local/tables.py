@@ -124,7 +124,13 @@ class LocalTables:
         """
         if not self.exists(name):
             raise self._missing(name)
-        table = self._newest(name)
+        try:
+            table = self._newest(name)
+        except DamagedTableError as error:
+            # A version before the damage can be read as ever.
+            if version is None or error.last_good is None or version > error.last_good:
+                raise
+            return delta.open_table(self.path(name), str(name), version=version)
         if version is not None and version != table.version():
             return delta.open_table(self.path(name), str(name), version=version)
         return table
