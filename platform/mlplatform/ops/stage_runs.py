@@ -231,7 +231,7 @@ def _record(run: StageRun[Any]) -> StageRecord:
 
 
 def of_the_cycle(records: Iterable[StageRecord]) -> list[StageRecord]:
-    """Return the recorded stages without backfills, adoptions, maintenance and repairs: they are no step of the cycle."""
+    """Return the recorded stages without backfills, adoptions, maintenance and repairs: no steps of the cycle."""
     return [record for record in records if record.stage not in (BACKFILL, ADOPT, MAINTENANCE, REPAIR)]
 
 
