@@ -31,7 +31,7 @@ COMMANDS = {
     "gate": ("gate", "tiny", "--as-of", LATER),
     "promote": ("promote", "tiny", "--version", "1", "--force", "--reason", "why"),
     "rollback": ("rollback", "tiny", "--reason", "why"),
-    "backfill": ("backfill", "tiny", "--table", "features_region", "--start", "2020-03-01", "--as-of", AS_OF),
+    "backfill": ("backfill", "tiny", "--table", "region", "--from", "2020-03-01", "--to", AS_OF),
     "maintain": ("maintain", "tiny"),
     "rebuild": ("rebuild", "tiny", "--table", "silver_signups", "--as-of", AS_OF),
     "plan": ("plan", "tiny", "--as-of", AS_OF),
@@ -80,9 +80,11 @@ def test_every_command_ends_in_one_message_with_the_way_out(capsys, root, tiny, 
     for name, words in COMMANDS.items():
         code, _, err = call(capsys, root, tiny, *words)
         assert "Traceback" not in err, name
-        if code == 0:
+        assert code in {0, 1, 2, 3}, (name, err)
+        if "is damaged" not in err:  # it reads other tables, or has nothing to do
             continue
         met.append(name)
+        assert code == 1, name
         assert err.count("Error: ") == 1, (name, err)
         assert f"The table dev.{table} is damaged: " in err, (name, err)
         assert "mlplatform doctor" in err, (name, err)
