@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
 from deltalake import DeltaTable
 
 Damaging = Callable[[Path], None]
@@ -19,7 +20,7 @@ def entry(folder: Path, place: int) -> Path:
 
 def data(folder: Path, place: int = 0) -> Path:
     """Return a data file of the newest version, by its name."""
-    names = sorted(DeltaTable(str(folder)).get_add_actions().to_struct_array().field("path").to_pylist())
+    names = sorted(pa.table(DeltaTable(str(folder)).get_add_actions()).column("path").to_pylist())
     return folder / names[place]
 
 

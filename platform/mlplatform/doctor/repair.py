@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 
-from mlplatform.doctor.checks import computed, existing, files, refined
+from mlplatform.doctor.checks import computed, existing, files, landed, refined
 from mlplatform.doctor.checks.landed import gone_files
 from mlplatform.doctor.examination import examine, subject_of
 from mlplatform.doctor.finding import Finding
@@ -24,7 +24,7 @@ from mlplatform.ops import stage_runs
 from mlplatform.ops.context import Progress, silent
 from mlplatform.ops.records import STAGE_RUNS
 from mlplatform.ops.result import Details, StageResult
-from mlplatform.ops.stage_runs import DONE, ENDED_WELL, REPAIR, StageRun
+from mlplatform.ops.stage_runs import DONE, REPAIR, StageRun
 from mlplatform.pipeline import Pipeline
 from mlplatform.protocols.maintenance import Keeping, explained
 from mlplatform.protocols.workspace import Workspace
@@ -56,7 +56,7 @@ class Repaired:
 
     Attributes:
         done: What was done, or would be, a sentence each.
-        findings: What all checks find afterwards; empty in a dry run.
+        findings: What all checks find afterwards; in a dry run, what would not be mended, as far as that can be said.
         aside: Name of the folder that took what was damaged.
     """
 
@@ -138,14 +138,8 @@ class _Repair:
         """Return what mending keeps of a table of the use case: by who makes its rows again."""
         if subject is None or table == subject.context.namespace.gold(PREDICTIONS):
             return "rows"
-        written = {
-            name
-            for stage in existing.COMPUTED
-            for record in subject.context.log.records(stage)[-1:]
-            if record.status in ENDED_WELL
-            for name in record.outputs
-        }
-        if str(table) not in written or was_adopted(subject.context, table):
+        written = {name for stage in existing.COMPUTED for name in subject.written(stage)}
+        if table not in written or was_adopted(subject.context, table):
             return "rows"
         if table.name.startswith("quarantine_"):
             return "nothing"
@@ -157,26 +151,38 @@ class _Repair:
         return "history"
 
     def _say_computed(self, subject: Subject) -> None:
-        lost = existing.lost_tables(subject) if not self._repaired.done else []
-        self._repaired.done += [f"{name}: computed whole" for name in lost]
+        if not self._repaired.done:
+            # Files are whole, so that the tables can be read: what they hold may be wrong all the same.
+            self._examine()
+            self._repaired.done += [f"{name}: computed whole" for name in existing.lost_tables(subject)]
+            self._repaired.done += [f"{name}: rebuilt" for name in self._wrong()]
+            mended = {*_COMPUTED_AGAIN, existing.CHECK}
+            self._repaired.findings = [item for item in self._repaired.findings if item.check not in mended]
         if self._repaired.done:
             self._repaired.done.append(f"what follows from these tables is computed again, as of {subject.at}")
 
     def _compute(self, use_case: UseCase, subject: Subject) -> None:
         """Compute again what is lost, or not as its inputs give it; by the stages, as any run does."""
         as_of, done = subject.context.as_of, self._repaired.done
-        if done or existing.lost_tables(subject) or lost_predictions.find(subject.context) or self._lacks_records():
+        lost = existing.lost_tables(subject) or existing.missing_records(subject)
+        if done or lost or lost_predictions.find(subject.context):
             done += Pipeline(self._ws, use_case, as_of, self._progress).run(list(existing.COMPUTED)).notes()
             self._score_again(use_case)
         self._examine()
-        wrong = [item for item in self._repaired.left if item.check in _COMPUTED_AGAIN]
-        tables = sorted({name for item in wrong for name in _rebuilt(item.way_out)})
+        tables = self._wrong()
         if tables:
-            done += Pipeline(self._ws, use_case, as_of, self._progress).rebuild(tables).notes()
+            try:
+                done += Pipeline(self._ws, use_case, as_of, self._progress).rebuild(tables).notes()
+            except PlatformError as error:
+                done.append(f"{', '.join(tables)} could not be rebuilt: {error.message}")
             self._examine()
 
-    def _lacks_records(self) -> bool:
-        return any(item.check == existing.CHECK for item in self._repaired.left)
+    def _wrong(self) -> list[str]:
+        """Return the tables whose rows are not what their inputs give; none while bronze itself lacks rows."""
+        if any(item.check == landed.CHECK for item in self._repaired.left):
+            return []
+        wrong = [item for item in self._repaired.left if item.check in _COMPUTED_AGAIN]
+        return sorted({name for item in wrong for name in _rebuilt(item.way_out)})
 
     def _score_again(self, use_case: UseCase) -> None:
         """Make predictions again that are gone, by the versions that made them."""

@@ -49,6 +49,13 @@ class Subject:
         """Tell whether a table exists that a stage brought up to date: what else there is, is another check's."""
         return self.has_run(stage, table) and self.ws.tables.exists(table)
 
+    def written(self, stage: str) -> tuple[ObjectName, ...]:
+        """Return the tables that the newest run of a stage brought up to date: those that it looks after now."""
+        for record in reversed(self.context.log.records(stage)):
+            if record.status in stage_runs.ENDED_WELL:
+                return tuple(map(ObjectName.parse, record.outputs))
+        return ()
+
     @cached_property
     def at(self) -> str:
         """The time, as a command takes it."""

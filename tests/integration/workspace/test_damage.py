@@ -186,7 +186,7 @@ def test_a_file_that_goes_while_a_table_is_open_is_named_too(ws, root):
     frame = ws.frames.read(NAME)
     data(folder(root)).unlink()
     with pytest.raises(DamagedTableError, match="is gone"), explained(ws):
-        ws.frames.count(frame.filter())
+        ws.frames.count(frame)
     with pytest.raises(DamagedTableError, match="is gone"), explained(ws):
         rows(ws)
 

@@ -24,17 +24,10 @@ def look(subject: Subject) -> Iterator[Finding]:
         there = ws.tables.exists(name)
         found = "another table lies in its place, or earlier rows of it." if there else "it is gone."
         yield Finding(CHECK, str(name), "problem", found, run)
-    for table in records.TABLES:
-        full = table.full_name(subject.use_case.namespace)
-        if not ws.tables.exists(full):
-            yield Finding(
-                CHECK,
-                str(full),
-                "problem",
-                "it is gone, and what it had recorded with it.",
-                f"Restore it from a backup; or mlplatform repair {subject.name}: made anew, empty",
-            )
-            lost.append(full)
+    for full in missing_records(subject):
+        way_out = f"Restore it from a backup; or mlplatform repair {subject.name}: made anew, empty"
+        yield Finding(CHECK, str(full), "problem", "it is gone, and what it had recorded with it.", way_out)
+        lost.append(full)
     gone = lost_predictions.find(context)
     if gone:
         rows = sum(item.rows for item in gone)
@@ -49,6 +42,12 @@ def look(subject: Subject) -> Iterator[Finding]:
         yield Finding(CHECK, "", "ok", "All are there, and are those that are on record.")
 
 
+def missing_records(subject: Subject) -> list[ObjectName]:
+    """Return the platform's own tables that do not exist."""
+    names = (table.full_name(subject.use_case.namespace) for table in records.TABLES)
+    return [name for name in names if not subject.ws.tables.exists(name)]
+
+
 def lost_tables(subject: Subject) -> list[ObjectName]:
     """Return the computed tables that are gone or other ones than on record."""
-    return [ObjectName.parse(name) for name in markers.all_lost(subject.context, COMPUTED)]
+    return [name for stage in COMPUTED for name in subject.written(stage) if markers.lost(subject.context, stage, name)]

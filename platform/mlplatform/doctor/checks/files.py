@@ -68,5 +68,6 @@ def _damages(table: ObjectName, item: Inspection, namespace: Namespace) -> Itera
             CHECK, str(table), "problem", f"{current[0]}{more}; {good}.", f"mlplatform repair {namespace.use_case}"
         )
     elif item.damages:
-        text = f"{item.damages[0]}: versions before it cannot be read any more. The newest is whole."
-        yield Finding(CHECK, str(table), "problem", text, f"mlplatform repair {namespace.use_case}")
+        text = f"{item.damages[0]}: the newest version is whole, and some older ones cannot be read any more."
+        way_out = f"Where there is a copy, it is put back by: mlplatform repair {namespace.use_case}"
+        yield Finding(CHECK, str(table), "cannot say", text, way_out)

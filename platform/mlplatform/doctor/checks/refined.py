@@ -63,13 +63,17 @@ def _account(subject: Subject, silver: SilverTable, bronze: ObjectName) -> Findi
     ids = held.select(*_ID)
     rest = landed.join(ids, on=_ID, how="anti").join(failed, on=_ID, how="anti")
     out, bad = frames.count(held), frames.count(failed)
+    strangers = frames.count(
+        nw.concat([ids, failed], how="vertical").filter(nw.col(FILE).is_in(files)).join(landed, on=_ID, how="anti")
+    )
+    if strangers:
+        # Not to be rebuilt: from what bronze holds they could not be made again.
+        text = f"{strangers} row(s) of silver or the quarantine are not in bronze, though others of their files are."
+        return Finding(CHECK, str(target), "problem", text, f"{bronze} lacks rows: mend it first; silver keeps them.")
     wrong = {
         "row(s) of silver are in it more than once": _repeats(frames.count, ids, _ID),
         "key(s) of silver are in it more than once": _repeats(frames.count, held, list(silver.row_keys)),
         "row(s) are in silver and in the quarantine": frames.count(ids.join(failed, on=_ID, how="semi")),
-        "row(s) of silver or the quarantine are not in bronze, of files that are": frames.count(
-            nw.concat([ids, failed], how="vertical").filter(nw.col(FILE).is_in(files)).join(landed, on=_ID, how="anti")
-        ),
     }
     left = frames.count(rest)
     judged = _judge(subject, silver, rest, (target, bronze, version)) if left else _Rest()

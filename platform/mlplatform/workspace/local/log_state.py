@@ -115,14 +115,19 @@ def entry_of(file: Path, commit: Commit | None) -> tuple[Entry | None, str]:
         return None, "is not as it was written"
     try:
         items = actions(content.decode())
-        entry = _of(items)
+        entry, said = _of(items), _said_to_be_added(items)
     except (ValueError, KeyError, TypeError, AttributeError):
         return None, "is cut off, or holds something else than a commit"
-    said = next((item["commitInfo"] for item in items if "commitInfo" in item), {})
-    metrics = said.get("operationMetrics") or {}
-    if isinstance(metrics, Mapping) and int(metrics.get("num_added_files") or 0) > len(entry.added):
+    if said > len(entry.added):
         return None, "lacks files that it says it added"
     return entry, ""
+
+
+def _said_to_be_added(items: list[dict[str, Any]]) -> int:
+    """Return how many files a commit says it added; 0 where it does not say."""
+    said = next((item["commitInfo"] for item in items if "commitInfo" in item), {})
+    metrics = said.get("operationMetrics") or {}
+    return int(metrics.get("num_added_files") or 0)
 
 
 def _of(items: list[dict[str, Any]]) -> Entry:

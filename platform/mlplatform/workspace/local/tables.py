@@ -169,8 +169,17 @@ class LocalTables:
         )
 
     def exists(self, name: ObjectName | str) -> bool:
-        """Tell whether the table exists."""
-        return _is_table(self.path(name))
+        """Tell whether the table exists.
+
+        Raises:
+            DamagedTableError: If it does, and its log is gone: who takes it for missing would begin anew.
+        """
+        path = self.path(name)
+        if not _is_table(path):
+            if _lost_its_log(path):
+                raise self._missing(name)
+            return False
+        return True
 
     def list(self, catalog: str, schema: str) -> list[str]:
         """Return the bare names of the tables of a schema, sorted."""
@@ -198,8 +207,6 @@ class LocalTables:
         path = self.path(name)
         with file_lock(self._root / ".locks", f"create {name}"):
             if not self.exists(name):
-                if _lost_its_log(path):
-                    raise self._missing(name)
                 values = {**(properties or {}), _KEYS: json.dumps(list(primary_keys)), _TAGS: "{}"}
                 if timeseries_column:
                     values[_TIMESERIES] = timeseries_column
