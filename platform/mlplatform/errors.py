@@ -87,6 +87,37 @@ class TableError(PlatformError, ValueError):
     """Raised when a table is missing, or a frame does not fit the table it goes to."""
 
 
+class DamagedTableError(TableError):
+    """Raised when files of a table are damaged or gone: what the table holds cannot be read, or not be trusted.
+
+    Attributes:
+        table: The table's three-level name.
+        file: The file, relative to the table's folder.
+        last_good: The newest Delta version whose files are all whole; None: there is none.
+    """
+
+    def __init__(self, table: str, file: str, what: str, *, last_good: int | None = None) -> None:
+        """Say what is damaged and which commands lead out.
+
+        Args:
+            table: The table's three-level name.
+            file: The file, relative to the table's folder.
+            what: What is wrong with it, as "is gone".
+            last_good: The newest Delta version whose files are all whole; None: there is none.
+        """
+        whole = "no version of it is whole" if last_good is None else f"its last good version is {last_good}"
+        schema = table.split(".")[1] if table.count(".") else ""
+        # The platform's own tables belong to no single use case.
+        name = schema if schema and not schema.endswith("ops") else "USE_CASE"
+        super().__init__(
+            f"The table {table} is damaged: {file} {what}; {whole}.",
+            hint=f"See all that is damaged: mlplatform doctor --data {name}; then mend it: mlplatform repair {name}",
+        )
+        self.table = table
+        self.file = file
+        self.last_good = last_good
+
+
 class FeatureStoreError(PlatformError, ValueError):
     """Raised when the feature client refuses a declaration, a function, a frame or a call."""
 

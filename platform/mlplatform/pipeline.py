@@ -46,6 +46,7 @@ from mlplatform.ops.result import Details, StageResult
 from mlplatform.ops.stage import PlannedStage, Stage
 from mlplatform.ops.stage_runs import RunLog, StageRun
 from mlplatform.protocols.frames import metered
+from mlplatform.protocols.maintenance import explained
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.silver import SilverTable
 from mlplatform.refine.stage import Refine
@@ -590,7 +591,8 @@ class Pipeline:
     def _due(self, stage: Stage[Any]) -> Stage[Any] | None:
         started, before = stage_runs.utc_now(), time.perf_counter()
         try:
-            return stage.due(self._context)
+            with explained(self._context.ws):
+                return stage.due(self._context)
         except PlatformError as error:
             seconds = time.perf_counter() - before
             empty: StageResult[Any] = StageResult(Details())
@@ -602,7 +604,7 @@ class Pipeline:
         started, before = stage_runs.utc_now(), time.perf_counter()
         self._context.progress(f"{self._place}{stage.name}")
         try:
-            with metered() as collected:
+            with explained(self._context.ws), metered() as collected:
                 result = stage.run(self._context)
             result.details.say_collected(collected)
         except BaseException as error:

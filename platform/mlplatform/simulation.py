@@ -15,6 +15,9 @@ from mlplatform.reporting import timeline
 from mlplatform.reporting.timeline import TimelineStep
 from mlplatform.use_case import UseCase
 
+NOTE = "Note: "
+"""What a line of progress begins with that says what a step said aloud."""
+
 
 def simulate(
     ws: Workspace,
@@ -51,7 +54,8 @@ def simulate(
         finished.discard(done[-1])
     for number, moment in enumerate(moments):
         if moment not in finished:
-            Pipeline(ws, use_case, moment, progress, log=log).run()
+            for note in Pipeline(ws, use_case, moment, progress, log=log).run().notes():
+                progress(f"{NOTE}{note}")
         if on_step is not None:
             on_step(number, _steps(log, {moment}, metric)[0])
     return _steps(log, set(moments), metric)

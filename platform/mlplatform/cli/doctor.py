@@ -7,12 +7,15 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 
+import click
+
 from mlplatform.cli import output
 from mlplatform.cli.commands import command
 from mlplatform.cli.diagnosis import Diagnosis, installed
+from mlplatform.cli.doctor_data import examine_data
 from mlplatform.cli.doctor_databricks import databricks_diagnoses
 from mlplatform.cli.options import Options
-from mlplatform.errors import PlatformError
+from mlplatform.errors import PlatformError, UsageError
 
 PACKAGES = ("pyspark", "pysail", "deltalake", "duckdb", "mlflow", "scikit-learn", "hyperopt", "pyarrow", "pandas")
 NEEDED_DISK = 2 * 1024**3
@@ -23,13 +26,23 @@ NEEDED_DISK = 2 * 1024**3
         "mlplatform doctor",
         "mlplatform doctor --home /data/mlplatform",
         "mlplatform doctor --workspace databricks --env dev",
+        "mlplatform doctor --data credit_risk",
     ),
 )
-def doctor(options: Options) -> None:
+@click.option("--data", "use_case", metavar="USE_CASE", help="Prove a use case's tables, models and records instead.")
+@click.option("--quick", is_flag=True, help="With --data: leave out what computes tables once more.")
+def doctor(use_case: str | None, quick: bool, options: Options) -> None:
     """Check that nothing which the workspace needs is missing.
 
-    Exits with 1 if something is; the command that mends it is printed.
+    Exits with 1 if something is; the command that mends it is printed. With --data, it is checked that what is stored
+    is what was computed: that files are whole, that rows in are rows out and quarantined at each step, and that
+    predictions, aliases and models are as on record. It changes nothing.
     """
+    if use_case is not None:
+        examine_data(use_case, options, quick=quick)
+        return
+    if quick:
+        raise UsageError("--quick is about --data.", hint="mlplatform doctor --data USE_CASE --quick")
     if options.workspace == "databricks":
         diagnoses = [*_python(options), *databricks_diagnoses(options)]
     else:

@@ -89,6 +89,7 @@ class Options:
             UsageError: If the use cases are in several catalogs: a workspace is in one.
         """
         from mlplatform.errors import UsageError
+        from mlplatform.protocols.maintenance import explained
         from mlplatform.workspace import open_workspace
 
         catalogs = self.by_catalog(use_cases)
@@ -98,7 +99,7 @@ class Options:
                 f"The use cases are in different catalogs in {self.env}: {where}.",
                 hint="Run the command for each catalog's alone, or put all into one with --catalog.",
             )
-        with open_workspace(
+        opened = open_workspace(
             self.workspace,
             env=self.env,
             root=self.home,
@@ -106,7 +107,8 @@ class Options:
             prefix=self.prefix,
             experiment=self.experiment,
             use_cases=self.use_cases,
-        ) as ws:
+        )
+        with opened as ws, explained(ws):
             yield ws
 
     @contextmanager

@@ -84,9 +84,10 @@ def _moments(use_case: UseCase, start: str | None, end: str | None, every: str |
 
 def _replay(ws: Workspace, use_case: UseCase, moments: list[datetime], reporter: output.Reporter) -> dict[str, Any]:
     from mlplatform.reporting.report import write_report
+    from mlplatform.simulation import NOTE
     from mlplatform.simulation import simulate as replay
 
-    finished = 0
+    finished, notes = 0, list[str]()
 
     def place(number: int) -> str:
         return f"{use_case.name}, step {number} of {len(moments)}"
@@ -97,6 +98,8 @@ def _replay(ws: Workspace, use_case: UseCase, moments: list[datetime], reporter:
         reporter.done(f"{place(finished)}: {_one_line(step)}")
 
     def say(message: str) -> None:
+        if message.startswith(NOTE):
+            notes.append(message)
         reporter.line(f"{place(finished + 1)}: {message}")
 
     steps = replay(ws, use_case, moments, on_step=tell, progress=say)
@@ -106,6 +109,7 @@ def _replay(ws: Workspace, use_case: UseCase, moments: list[datetime], reporter:
         "use_case": use_case.name,
         "metric": use_case.settings.training.metric,
         "steps": steps,
+        "notes": list(dict.fromkeys(notes)),
         "paths": {"report": str(report), "workspace": str(report.parent.parent), "model": str(use_case.model)},
     }
 
@@ -116,6 +120,8 @@ def _plain(item: dict[str, Any]) -> dict[str, Any]:
 
 def _show(item: dict[str, Any], options: Options) -> None:
     console, paths, use_case = output.console(), item["paths"], item["use_case"]
+    for note in item["notes"]:
+        click.echo(options.hints.repeated(note))
     rows = [_row(step) for step in item["steps"]]
     console.print(output.table(f"{use_case}, every {item['every']}", _columns(item["metric"]), rows))
     console.print(f"Report:    {escape(paths['report'])}", soft_wrap=True, highlight=False)

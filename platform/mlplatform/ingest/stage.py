@@ -285,7 +285,9 @@ class _Ingestion:
                 new = [item.file for item in delivery.files if not item.file.ingested]
                 marks = [mark for file in new for mark in file.marks]
                 context.progress(f"{self._bronze.name}: {len(delivery.files)} file(s)")
-                context.ws.tables.append(self._bronze, delivery.rows, transactions=marks)
+                written = context.ws.tables.append(self._bronze, delivery.rows, transactions=marks)
+                if written.skipped:
+                    continue  # another run took these files meanwhile, and counts them
                 for item in delivery.files:
                     self._count(item)
                     if item.added_columns:

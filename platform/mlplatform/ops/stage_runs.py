@@ -24,6 +24,7 @@ RECENT = 1000
 BACKFILL = "backfill"
 ADOPT = "adopt"
 MAINTENANCE = "maintenance"
+REPAIR = "repair"
 
 
 @dataclass(frozen=True)
@@ -230,8 +231,8 @@ def _record(run: StageRun[Any]) -> StageRecord:
 
 
 def of_the_cycle(records: Iterable[StageRecord]) -> list[StageRecord]:
-    """Return the recorded stages without backfills, adoptions and maintenance, which are no step of the cycle."""
-    return [record for record in records if record.stage not in (BACKFILL, ADOPT, MAINTENANCE)]
+    """Return the recorded stages without backfills, adoptions, maintenance and repairs: no steps of the cycle."""
+    return [record for record in records if record.stage not in (BACKFILL, ADOPT, MAINTENANCE, REPAIR)]
 
 
 def utc_now() -> datetime:

@@ -158,10 +158,11 @@ class SilverRefining:
                     self._moved = self._whole = True
                     self.run()
                     return
+                written = True
                 if self._whole:
                     self._replace(rows, pending, files.waiting)
                 else:
-                    self._add(rows, files.waiting, again)
+                    written = self._add(rows, files.waiting, again)
             if self._whole:
                 self._say_whole(rows.counts, pending)
             if again:
@@ -172,7 +173,8 @@ class SilverRefining:
             # What is refined again has come in before, and was counted then.
             counts = FateCounts.sum(rows.by_file[name] for name in rows.by_file.keys() - set(again))
             self._say_large(counts, files)
-            self._count(counts)
+            if written:  # else another run refined these files meanwhile, and counts them
+                self._count(counts)
             if again:
                 details = self._result.details
                 details.again = {**details.again, self._target.name: rows.counts.rows - counts.rows}
@@ -273,8 +275,10 @@ class SilverRefining:
         joined = rows.join(held, on=[FILE, ROW], how="left").with_columns(batch.alias(BATCH))
         return joined.drop(_HELD_CORRECTED_AT, _HELD_BATCH)
 
-    def _add(self, rows: Fates, files: list[str], again: list[str]) -> None:
+    def _add(self, rows: Fates, files: list[str], again: list[str]) -> bool:
         """Add new files' rows, and put those of files that are refined again in place of what they were.
+
+        Returns whether silver took them now: not where another run brought them meanwhile.
 
         The quarantine first: silver's commit is what marks the files as refined. Of files that the quarantine took and
         silver did not, as after a crash between the two, the quarantine's rows are replaced: the declaration may have
@@ -292,10 +296,10 @@ class SilverRefining:
             self._tables.append(self._quarantine, bad, transactions=self._marks(others))
         good = self._batch_of(rows.good, again)
         if not again:
-            self._tables.append(self._target, good, transactions=marks)
-            return
+            return not self._tables.append(self._target, good, transactions=marks).skipped
         whole = self._with_unwritten(good)
         self._tables.overwrite(self._target, whole, where={FILE: [*files, *again]}, transactions=marks)
+        return True
 
     def _with_unwritten(self, good: Frame) -> Frame:
         """Return rows with what the table holds of them in columns that are left out.

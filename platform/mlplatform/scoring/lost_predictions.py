@@ -80,12 +80,17 @@ def find(context: StageContext) -> list[Scoring]:
     doubtful = [item for item in doubtful if not _asked_for_since(item, of_this)]
     if not doubtful:
         return []
-    present = _present(context, doubtful)
+    held = present(context, doubtful)
     # A table that was put back may hold the first chunks of a scoring.
-    return list({item.key: item for item in doubtful if present.get(item.key, 0) < item.rows}.values())
+    return list({item.key: item for item in doubtful if held.get(item.key, 0) < item.rows}.values())
 
 
-def _present(context: StageContext, scorings: list[Scoring]) -> dict[ScoringKey, int]:
+def on_record(context: StageContext) -> list[Scoring]:
+    """Return the scorings on record up to `as_of` that made predictions, oldest first."""
+    return _scorings(context, _runs(context))
+
+
+def present(context: StageContext, scorings: list[Scoring]) -> dict[ScoringKey, int]:
     """Return how many predictions the table holds of scorings, and maybe of others at those times."""
     frames = context.ws.frames
     times = [item.key.as_of for item in scorings]

@@ -13,6 +13,7 @@ from deltalake import DeltaTable
 
 from mlplatform.ops.record_table import RecordTable
 from mlplatform.ops.records import STAGE_RUNS
+from mlplatform.workspace.local import journal
 from mlplatform.workspace.local.workspace import LocalWorkspace
 from tests.support.state import table_rows
 from tests.support.tiny_runs import clone, run_tiny
@@ -111,6 +112,7 @@ def put_back_a_copy(ws: LocalWorkspace, name: str) -> None:
         entry.unlink()
     for checkpoint in (*log.glob("*.checkpoint.parquet"), *log.glob("_last_checkpoint")):
         checkpoint.unlink()
+    journal.forget(folder(ws, name), 1)
 
 
 HOW: dict[str, Callable[[LocalWorkspace, str], None]] = {

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 from mlplatform.errors import TableError
 from mlplatform.naming import ObjectName
-from mlplatform.protocols.maintenance import Removal, TableFiles
-from mlplatform.workspace.databricks import delta, retention
+from mlplatform.protocols.maintenance import Damage, Inspection, Removal, TableFiles
+from mlplatform.workspace.databricks import delta, retention, table_metadata
 from mlplatform.workspace.databricks.connection import retrying, translated
 from mlplatform.workspace.databricks.spark_errors import translated_spark
 
 if TYPE_CHECKING:
+    from mlplatform.protocols.maintenance import Keeping
     from mlplatform.workspace.databricks.unity import Unity
 
 FILE_BYTES = 128 * 1024**2
@@ -77,6 +78,33 @@ class DatabricksMaintenance:
             with translated_spark(f"Removing old files of {name}"):
                 self._unity.spark.sql(f"VACUUM {ObjectName.parse(name).sql}").collect()
         return Removal(None, None)
+
+    def folders(self, catalog: str, schema: str) -> list[str]:
+        """Return the names of the tables of a schema."""
+        return table_metadata.list_tables(self._unity, catalog, schema)
+
+    def inspect(self, name: ObjectName | str) -> Inspection:
+        """Look into no file: the object store keeps checksums of them, and Delta's log belongs to Databricks."""
+        del name
+        return Inspection(left_to="Databricks and its object store")
+
+    def mend(self, name: ObjectName | str, *, keep: Keeping, aside: str, dry_run: bool = False) -> tuple[str, ...]:
+        """Do nothing: of a table that was restored (RESTORE TABLE), what is missing is computed as of a lost one."""
+        del name, keep, aside, dry_run
+        return ()
+
+    def inspect_files(self) -> tuple[Damage, ...]:
+        """Return nothing: functions and feature specs are Unity Catalog's."""
+        return ()
+
+    def mend_files(self, *, aside: str, dry_run: bool = False) -> tuple[str, ...]:
+        """Do nothing: functions and feature specs are Unity Catalog's."""
+        del aside, dry_run
+        return ()
+
+    def explanation(self, error: BaseException) -> None:
+        """Return nothing: what Databricks says of a file is in its error."""
+        del error
 
     def _age_of_successor(self, name: ObjectName, versions: Collection[int]) -> timedelta | None:
         """Return for how long the oldest of some versions has not been the newest; None where it still is."""

@@ -24,7 +24,7 @@ from mlplatform.errors import TableError, UnavailableError
 from mlplatform.naming import quote
 from mlplatform.protocols.table_checks import check_distinct, check_type
 from mlplatform.protocols.tables import Transaction, Widening, WriteResult
-from mlplatform.workspace.local import duck, widening
+from mlplatform.workspace.local import duck, health, journal, widening
 from mlplatform.workspace.local.data_files import FILE_BYTES, HOOKS, MEMORY_LIMIT, WRITER, replace, write
 from mlplatform.workspace.local.merge import TableChange, layout, plan_merge, plan_replacement, refuse_incomplete
 from mlplatform.workspace.local.replaced_values import plan_values
@@ -56,10 +56,7 @@ def open_table(path: Path, name: str, *, version: int | None = None) -> DeltaTab
     except TableNotFoundError:
         raise TableError(f"Table {name} does not exist.", hint="Run the stage that writes it.") from None
     except DeltaError as error:
-        raise TableError(
-            f"The log of {name} cannot be read: {error}",
-            hint="Were files of it removed by hand? Drop the table and have it written again, or restore its folder.",
-        ) from error
+        raise health.unreadable(path, name, error) from error
     if version is not None and version != table.version():
         if not 0 <= version < table.version():
             raise TableError(
@@ -95,7 +92,7 @@ def create(path: Path, schema: pa.Schema, *, description: str, properties: Mappi
     for field in schema:
         check_type(field.name, field.type)
     path.mkdir(parents=True, exist_ok=True)
-    DeltaTable.create(
+    table = DeltaTable.create(
         str(path),
         schema,
         mode="error",
@@ -103,6 +100,7 @@ def create(path: Path, schema: pa.Schema, *, description: str, properties: Mappi
         configuration={**_KEPT, **{f"{_PROPERTY}{key}": value for key, value in properties.items()}},
         raise_if_key_not_exists=False,
     )
+    journal.note(path, table, 0)
 
 
 def created_at(table: DeltaTable) -> datetime | None:
@@ -477,6 +475,7 @@ def _commit(transactions: Sequence[Transaction]) -> CommitProperties:
 def _retrying(path: Path, name: str, commit: Callable[[DeltaTable], int]) -> WriteResult:
     for attempt in range(ATTEMPTS):
         table = open_table(path, name)
+        before = table.version()
         try:
             rows = commit(table)
         except CommitFailedError as error:
@@ -486,6 +485,7 @@ def _retrying(path: Path, name: str, commit: Callable[[DeltaTable], int]) -> Wri
             continue
         if rows < 0:
             return WriteResult(version=table.version(), rows=0, skipped=True)
+        journal.note(path, table, before + 1)
         return WriteResult(version=table.version(), rows=rows)
     raise UnavailableError(
         f"Writing to {name} failed {ATTEMPTS} times because others wrote to it meanwhile: {last}",

@@ -44,14 +44,7 @@ class LocalFeatureSpecs:
         path = self._path(name)
         if not path.is_file():
             return None
-        try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise FeatureStoreError(
-                f"{path} does not hold a feature spec any more: {str(error).splitlines()[0]}",
-                hint="Restore it, or delete the file and create the spec again.",
-            ) from None
-        return NamedSpec(FeatureSpec.from_dict(content, of=str(path)), tuple(content.get(_REQUIREMENTS, ())))
+        return read_spec(path)
 
     def create(self, declaration: SpecDeclaration) -> None:
         """Keep a new feature spec, whole or not at all."""
@@ -71,3 +64,23 @@ class LocalFeatureSpecs:
 
     def _path(self, name: ObjectName) -> Path:
         return self._folder / f"{name}.yaml"
+
+
+def read_spec(file: Path) -> NamedSpec:
+    """Return the feature spec that a file holds.
+
+    Raises:
+        FeatureStoreError: If it holds something else.
+    """
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        return NamedSpec(FeatureSpec.from_dict(content, of=str(file)), tuple(content.get(_REQUIREMENTS, ())))
+    except (yaml.YAMLError, OSError, ValueError, AttributeError, TypeError, KeyError) as error:
+        if isinstance(error, FeatureStoreError):
+            raise
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise FeatureStoreError(
+            f"{file} does not hold a feature spec any more: {reason}",
+            hint="Restore it from a backup, or put it aside and create the feature spec again with "
+            "ws.fe.create_feature_spec.",
+        ) from error

@@ -90,18 +90,27 @@ class LocalFunctions:
             whole_file.write(self._file, json.dumps(record, indent=1, sort_keys=True))
 
     def _read(self) -> dict[str, Any]:
-        if self._file is None or not self._file.exists():
-            return {}
-        try:
-            record = json.loads(self._file.read_text(encoding="utf-8"))
-        except ValueError:
-            record = None
-        if not isinstance(record, dict):
-            raise FeatureStoreError(
-                f"{self._file} does not hold the registered functions any more.",
-                hint="Delete the file and register the functions again.",
-            )
-        return record
+        return read_record(self._file) if self._file is not None else {}
+
+
+def read_record(file: Path) -> dict[str, Any]:
+    """Return name -> where a function can be imported from, with its types; empty where there is no record.
+
+    Raises:
+        FeatureStoreError: If the file holds something else.
+    """
+    if not file.exists():
+        return {}
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+        for entry in record.values():
+            str(entry["returns"]), [(str(name), str(kind)) for name, kind in entry["parameters"]]
+    except (ValueError, AttributeError, TypeError, KeyError, OSError):
+        raise FeatureStoreError(
+            f"{file} does not hold the registered functions any more.",
+            hint="Put it aside, so that functions are registered again by the next run: mlplatform repair USE_CASE",
+        ) from None
+    return dict(record)
 
 
 def _target(fn: Callable[..., Any]) -> str | None:

@@ -11,13 +11,15 @@ from urllib.parse import unquote
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mlplatform.protocols.maintenance import Removal, TableFiles
-from mlplatform.workspace.local import delta
+from mlplatform.protocols.maintenance import Damage, Inspection, Removal, TableFiles
+from mlplatform.workspace.local import delta, home_files, mending
 from mlplatform.workspace.local.data_files import FILE_BYTES, unfinished
 from mlplatform.workspace.local.transaction_log import removed_within
 
 if TYPE_CHECKING:
+    from mlplatform.errors import DamagedTableError
     from mlplatform.naming import ObjectName
+    from mlplatform.protocols.maintenance import Keeping
     from mlplatform.workspace.local.tables import LocalTables
 
 LOG = logging.getLogger(__name__)
@@ -82,6 +84,42 @@ class LocalMaintenance:
             for file in halves:
                 file.unlink(missing_ok=True)
         return Removal(len(sizes), sum(sizes))
+
+    def folders(self, catalog: str, schema: str) -> list[str]:
+        """Return the names of a schema's folders that hold a table, or what is left of one."""
+        return self._tables.folders(catalog, schema)
+
+    def inspect(self, name: ObjectName | str) -> Inspection:
+        """Look into every file of a table."""
+        return mending.inspect(self._tables.path(name))
+
+    def mend(self, name: ObjectName | str, *, keep: Keeping, aside: str, dry_run: bool = False) -> tuple[str, ...]:
+        """Bring a damaged table to a state that can be read; what is damaged goes to `<home>/aside`."""
+        folder = self._tables.path(name)
+        if not folder.is_dir():
+            return ()
+        target = self._home / "aside" / aside / folder.relative_to(self._tables.root)
+        steps = mending.Mending(folder, target, keep).plan()
+        for step in () if dry_run else steps:
+            step.act()
+        self._tables.forget(name)
+        return tuple(step.text for step in steps)
+
+    def inspect_files(self) -> tuple[Damage, ...]:
+        """Read the record of functions, and each feature spec."""
+        return tuple(home_files.inspect(self._home))
+
+    def mend_files(self, *, aside: str, dry_run: bool = False) -> tuple[str, ...]:
+        """Put a damaged record of functions aside: they are registered again by the next run."""
+        return home_files.mend(self._home, self._home / "aside" / aside, dry_run=dry_run)
+
+    @property
+    def _home(self) -> Path:
+        return self._tables.root.parent
+
+    def explanation(self, error: BaseException) -> DamagedTableError | None:
+        """Return the damage of a table that was read which an engine's error comes from."""
+        return self._tables.behind(error)
 
 
 def _sizes(files: Iterable[Path]) -> Iterable[int]:

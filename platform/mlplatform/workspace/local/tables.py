@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import DeltaTable, QueryBuilder
 
-from mlplatform.errors import TableError, did_you_mean
+from mlplatform.errors import DamagedTableError, TableError, did_you_mean
 from mlplatform.naming import ObjectName, quote
 from mlplatform.protocols.table_checks import (
     check_columns,
@@ -35,9 +35,10 @@ from mlplatform.protocols.table_checks import (
 )
 from mlplatform.protocols.tables import Filter, TableInfo, Transaction, Widening, WriteResult
 from mlplatform.protocols.widening import widening
-from mlplatform.workspace.local import delta, duck, latest_view
+from mlplatform.workspace.local import delta, duck, health, journal, latest_view
 from mlplatform.workspace.local.frames import LocalFrames
 from mlplatform.workspace.local.locks import file_lock
+from mlplatform.workspace.local.mending import REPAIRED
 from mlplatform.workspace.local.rows import (
     ArrowSource,
     ParquetSource,
@@ -86,12 +87,24 @@ class LocalTables:
         # dozen times, and opening one reads its log.
         self._opened: dict[Path, tuple[_LogEntry, DeltaTable]] = {}
         self._committed: dict[str, set[Transaction]] = {}
+        self._health = health.Health()
         _sweep(root / _DROPPED)
 
     @property
     def scratch(self) -> Path:
         """The folder for what does not fit in memory; emptied when the workspace is closed."""
         return self._scratch
+
+    @property
+    def root(self) -> Path:
+        """The folder of all tables."""
+        return self._root
+
+    def folders(self, catalog: str, schema: str) -> list[str]:
+        """Return the bare names of a schema's folders that hold a table, or what is left of one, sorted."""
+        folder = self._root / catalog / schema
+        found = folder.iterdir() if folder.is_dir() else ()
+        return sorted(path.name for path in found if _is_table(path) or _lost_its_log(path))
 
     def path(self, name: ObjectName | str) -> Path:
         """Return the folder of a table."""
@@ -111,7 +124,13 @@ class LocalTables:
         """
         if not self.exists(name):
             raise self._missing(name)
-        table = self._newest(name)
+        try:
+            table = self._newest(name)
+        except DamagedTableError as error:
+            # A version before the damage can be read as ever.
+            if version is None or error.last_good is None or version > error.last_good:
+                raise
+            return delta.open_table(self.path(name), str(name), version=version)
         if version is not None and version != table.version():
             return delta.open_table(self.path(name), str(name), version=version)
         return table
@@ -121,12 +140,28 @@ class LocalTables:
         path = self.path(name)
         newest = _newest_entry(path)
         if path not in self._opened or self._opened[path][0] != newest:
+            table = delta.open_table(path, str(name))
+            self._health.check(path, str(name), table)
             # A new handle each time: those handed out before stay at their version.
-            self._opened[path] = (newest, delta.open_table(path, str(name)))
+            self._opened[path] = (newest, table)
         return self._opened[path][1]
+
+    def behind(self, error: BaseException) -> DamagedTableError | None:
+        """Return the damage of a table that was opened which an error comes from; None: there is none."""
+        opened = [
+            (path, ".".join(path.relative_to(self._root).parts), table) for path, (_, table) in self._opened.items()
+        ]
+        return health.behind(error, opened)
+
+    def forget(self, name: ObjectName | str) -> None:
+        """Open a table anew, and look at all its files, when it is asked for next."""
+        self._opened.pop(self.path(name), None)
+        self._health.forget(self.path(name))
 
     def _missing(self, name: ObjectName | str) -> TableError:
         parsed = ObjectName.parse(name)
+        if _lost_its_log(self.path(name)):
+            return DamagedTableError(str(name), journal.LOG, "is gone, or holds no commit")
         names = self.list(parsed.catalog, parsed.schema)
         return TableError(
             f"Table {name} does not exist.",
@@ -134,8 +169,17 @@ class LocalTables:
         )
 
     def exists(self, name: ObjectName | str) -> bool:
-        """Tell whether the table exists."""
-        return _is_table(self.path(name))
+        """Tell whether the table exists.
+
+        Raises:
+            DamagedTableError: If it does, and its log is gone: who takes it for missing would begin anew.
+        """
+        path = self.path(name)
+        if not _is_table(path):
+            if _lost_its_log(path):
+                raise self._missing(name)
+            return False
+        return True
 
     def list(self, catalog: str, schema: str) -> list[str]:
         """Return the bare names of the tables of a schema, sorted."""
@@ -227,7 +271,9 @@ class LocalTables:
         """Tell whether the table was restored, replaced or emptied as a whole after a version, or never reached it."""
         table = self.open(name)
         behind = table.version() - version
-        return behind < 0 or (behind > 0 and any(replaces(item["operation"]) for item in table.history(behind)))
+        if behind <= 0:
+            return behind < 0
+        return any(replaces(item["operation"]) or REPAIRED in item for item in table.history(behind))
 
     def read(self, name: ObjectName | str, *, version: int | None = None) -> DataFrame:
         """Return the table, pinned at a version, as a Spark DataFrame."""
@@ -263,7 +309,9 @@ class LocalTables:
             rows = _query(table, pa.schema([schema.field(column) for column in needed]))
             rows = (rows.filter(condition) if condition is not None else rows).select(selection)
         except pa.ArrowException as error:
-            raise unfit_filters(name, filters, error) from None
+            if not filters:
+                raise TableError(f"{name} cannot be read: {error}", hint="Are all of its files there?") from error
+            raise unfit_filters(name, filters, error) from error
         return self.frames.bounded(rows, at_most=at_most, what=f"{name}, as asked for,")
 
     def largest(self, name: ObjectName | str, column: str, *, filters: Sequence[Filter] = ()) -> Any:
@@ -384,7 +432,7 @@ class LocalTables:
         folder = self._root / _DROPPED / uuid.uuid4().hex
         folder.mkdir(parents=True)
         self.path(name).rename(folder / "table")
-        self._opened.pop(self.path(name), None)
+        self.forget(name)
         shutil.rmtree(folder, ignore_errors=True)
 
     def set_tag(self, name: ObjectName | str, key: str, value: str | None) -> None:
@@ -403,6 +451,11 @@ def _is_table(path: Path) -> bool:
         return any(name.endswith((".json", ".parquet")) for name in os.listdir(path / "_delta_log"))  # noqa: PTH208
     except (FileNotFoundError, NotADirectoryError):
         return False
+
+
+def _lost_its_log(path: Path) -> bool:
+    """Tell whether a table lay in a folder, of which the journal still knows and the log does not."""
+    return bool(journal.Journal(path).of().commits)
 
 
 def _sweep(dropped: Path) -> None:

@@ -1,0 +1,1 @@
+"""One idea a file: what a check looks at, and what it finds."""

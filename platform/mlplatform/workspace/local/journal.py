@@ -1,0 +1,220 @@
+"""A copy of each entry of a table's log, and size and checksum of each data file that it added.
+
+Parquet files as delta-rs writes them carry no checksum: four of five flipped bits in a data page give another value
+and no error. Delta's log has none either, and an entry that was emptied reads as a commit without files. So each commit
+of ours is followed by a line in a file beside the log. Files never change once they are written: what differs from its
+line is damaged, and a damaged entry of the log is put back from its copy. A commit without a line (of a process killed
+right after it, of another tool, of an earlier version of this library) is judged by its form only.
+
+A checksum tells damage, not forgery: whoever may write files may write lines.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+if TYPE_CHECKING:
+    from deltalake import DeltaTable
+
+LOGGER = logging.getLogger(__name__)
+# What begins so is no file of any version, and delta-rs leaves it alone.
+NAME = "_journal.jsonl"
+LOG = "_delta_log"
+_CHUNK = 4 * 1024**2
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What a file was like when it was written.
+
+    Attributes:
+        size: Its bytes.
+        checksum: Its CRC-32.
+    """
+
+    size: int
+    checksum: int
+
+    @classmethod
+    def of(cls, file: Path) -> Mark:
+        """Read a file to its end."""
+        size = checksum = 0
+        with file.open("rb") as opened:
+            while chunk := opened.read(_CHUNK):
+                size += len(chunk)
+                checksum = zlib.crc32(chunk, checksum)
+        return cls(size, checksum)
+
+
+@dataclass(frozen=True)
+class Commit:
+    """What a commit wrote.
+
+    Attributes:
+        version: The Delta version that it made.
+        entry: Its entry in the log.
+        files: Data file, relative to the table's folder -> what it was like.
+    """
+
+    version: int
+    entry: str
+    files: Mapping[str, Mark] = field(default_factory=dict)
+
+    @cached_property
+    def mark(self) -> Mark:
+        """What the entry was like when it was written."""
+        content = self.entry.encode()
+        return Mark(len(content), zlib.crc32(content))
+
+
+@dataclass
+class Written:
+    """What commits wrote to one table.
+
+    Attributes:
+        commits: Version -> the commit; of two of one version the later one.
+        files: Data file, relative to the table's folder -> what it was like.
+    """
+
+    commits: dict[int, Commit] = field(default_factory=dict)
+    files: dict[str, Mark] = field(default_factory=dict)
+
+
+class Journal:
+    """What is written down of a table's folder; what was added since is read when it is asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        """Take the table's folder; nothing is read yet."""
+        self._file = folder / NAME
+        self._read, self._half = 0, b""
+        self._tables: dict[str, Written] = {}
+        self._last = ""
+
+    def of(self, identity: str | None = None) -> Written:
+        """Return what is written down of a table.
+
+        Args:
+            identity: Delta's id of it: another table may have lain in the folder; None: of the last one that did.
+        """
+        self._read_on()
+        return self._tables.get(self._last if identity is None else identity, Written())
+
+    def _read_on(self) -> None:
+        try:
+            with self._file.open("rb") as opened:
+                if opened.seek(0, os.SEEK_END) < self._read:  # another file lies there now
+                    self._read, self._half, self._tables, self._last = 0, b"", {}, ""
+                opened.seek(self._read)
+                new = opened.read()
+        except FileNotFoundError:
+            self._read, self._half, self._tables, self._last = 0, b"", {}, ""
+            return
+        self._read += len(new)
+        *lines, self._half = (self._half + new).split(b"\n")
+        for line in lines:
+            item = _parsed(line)
+            if item is not None:
+                self._last, commit = item
+                written = self._tables.setdefault(self._last, Written())
+                written.commits[commit.version] = commit
+                written.files.update(commit.files)
+
+
+def note(folder: Path, table: DeltaTable, first: int) -> None:
+    """Write down what commits wrote that have just been made; they were made whether that can be done or not.
+
+    Args:
+        folder: The table's.
+        table: The handle that made them, at the newest of them.
+        first: The oldest of them.
+    """
+    try:
+        _note(folder, table, first)
+    except (OSError, ValueError) as error:
+        LOGGER.warning("What was written to %s could not be noted in its journal: %s", folder, error)
+
+
+def _note(folder: Path, table: DeltaTable, first: int) -> None:
+    commits = []
+    for version in range(first, table.version() + 1):
+        entry = (folder / LOG / f"{version:020}.json").read_bytes().decode()
+        commits.append(Commit(version, entry, {path: Mark.of(folder / path) for path in added_by(entry)}))
+    identity = str(table.metadata().id)
+    # A line that was broken off before is ended by the first of these.
+    text = "\n" + "".join(_line(identity, commit) for commit in commits)
+    # In one write: two processes that write at a time do not mix their lines.
+    descriptor = os.open(folder / NAME, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        os.write(descriptor, text.encode())
+    finally:
+        os.close(descriptor)
+
+
+def forget(folder: Path, after: int) -> None:
+    """Forget commits that are no longer part of a table's log.
+
+    Args:
+        folder: The table's.
+        after: Commits of later versions are forgotten.
+    """
+    lines = []
+    file = folder / NAME
+    for line in file.read_bytes().splitlines() if file.exists() else ():
+        item = _parsed(line)
+        if item is not None and item[1].version <= after:
+            lines.append(_line(*item))
+    part = file.with_suffix(".part")
+    part.write_text("".join(lines), encoding="utf-8")
+    part.replace(file)
+
+
+def actions(entry: str) -> list[dict[str, Any]]:
+    """Return the actions of a log entry.
+
+    Raises:
+        ValueError: If it is no entry: something else than a JSON object a line.
+    """
+    items = [json.loads(line) for line in entry.splitlines() if line.strip()]
+    if not all(isinstance(item, dict) for item in items):
+        raise ValueError(entry)
+    return items
+
+
+def added_by(entry: str) -> list[str]:
+    """Return the files that a log entry adds, relative to the table's folder."""
+    lines = (line for line in entry.splitlines() if '"add"' in line)
+    return [unquote(item["add"]["path"]) for item in map(json.loads, lines) if "add" in item]
+
+
+def _parsed(line: bytes) -> tuple[str, Commit] | None:
+    """Return a line's table and commit; None where it is not as it was written: about that commit nothing is known."""
+    checksum, _, text = line.partition(b" ")
+    if checksum.decode("ascii", "replace") != _checksum(text):
+        return None
+    item = json.loads(text)
+    files = {path: Mark(*mark) for path, mark in item["files"].items()}
+    return item["table"], Commit(int(item["version"]), item["entry"], files)
+
+
+def _line(identity: str, commit: Commit) -> str:
+    item = {
+        "table": identity,
+        "version": commit.version,
+        "entry": commit.entry,
+        "files": {path: [mark.size, mark.checksum] for path, mark in commit.files.items()},
+    }
+    text = json.dumps(item, separators=(",", ":"))
+    return f"{_checksum(text.encode())} {text}\n"
+
+
+def _checksum(text: bytes) -> str:
+    return f"{zlib.crc32(text):08x}"
