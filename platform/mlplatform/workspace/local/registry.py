@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from mlplatform.errors import RegistryError
 from mlplatform.naming import ObjectName
-from mlplatform.workspace.local import moved
+from mlplatform.workspace.local import database_copy, moved
 from mlplatform.workspace.local.locks import file_lock
+from mlplatform.workspace.local.plain_path import plain_path
 from mlplatform.workspace.shared.registry import MlflowRegistry
 from mlplatform.workspace.shared.registry_errors import MISSING, MISSING_HINT, NOTHING_ASSUMED, code_of
 
@@ -17,21 +18,33 @@ if TYPE_CHECKING:
 
     from mlplatform.protocols.registry import ModelVersion
 
+DATABASE = "mlflow.db"
 DEPLOYMENT_JOB_TAG = "deployment_job_id"
 
 
 class LocalRegistry(MlflowRegistry):
     """Registered models of the local workspace; see `mlplatform.protocols.registry.Registry`."""
 
-    def __init__(self, root: Path) -> None:
-        """Keep the database and the artifacts under a folder."""
+    def __init__(self, root: Path, *, copy_in: Path | None = None) -> None:
+        """Keep the database and the artifacts under a folder.
+
+        Args:
+            root: The folder.
+            copy_in: Read only: MLflow works on a copy of the database, which is made in this folder when first needed.
+        """
         self._root = root
+        self._copy_in = copy_in
         super().__init__(self.uri, self.uri, extra="local", settings={})
 
     @property
     def uri(self) -> str:
         """The tracking and registry URI."""
-        return f"sqlite:///{self._root / 'mlflow.db'}"
+        return f"sqlite:///{plain_path(self._folder) / DATABASE}"
+
+    @property
+    def _folder(self) -> Path:
+        """The folder of the database that MLflow works on, and of the locks for it."""
+        return self._root if self._copy_in is None else self._copy_in / "mlflow"
 
     @property
     def artifacts(self) -> Path:
@@ -85,16 +98,19 @@ class LocalRegistry(MlflowRegistry):
             self._mlflow()
             from mlflow import MlflowClient
 
-            database = self._root / "mlflow.db"
+            database = self._root / DATABASE
             if not database.exists() and self.artifacts.is_dir() and any(self.artifacts.iterdir()):
                 raise RegistryError(
                     f"The registry's database {database} is gone, while its models' files still exist.",
                     hint="Restore it; or, to begin anew without a champion, move the folder artifacts away.",
                 )
-            self.artifacts.mkdir(parents=True, exist_ok=True)
+            if self._copy_in is None:
+                self.artifacts.mkdir(parents=True, exist_ok=True)
             # The first client creates the database's tables; two doing so at once would collide.
-            with file_lock(self._root / ".locks", "mlflow database"), self._translated("open the registry"):
-                moved.follow(database, self.artifacts)
+            with file_lock(self._folder / ".locks", "mlflow database"), self._translated("open the registry"):
+                if self._copy_in is not None:
+                    database_copy.make(database, self._folder / DATABASE)
+                moved.follow(self._folder / DATABASE, self.artifacts)
                 client = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
                 client.search_registered_models(max_results=1)
                 self._client = client
