@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mlplatform.errors import RegistryError
 from mlplatform.naming import ObjectName
-from mlplatform.workspace.local import database_copy, moved
+from mlplatform.workspace.local import moved
 from mlplatform.workspace.local.locks import file_lock
 from mlplatform.workspace.local.plain_path import plain_path
 from mlplatform.workspace.shared.registry import MlflowRegistry
@@ -18,38 +18,32 @@ if TYPE_CHECKING:
 
     from mlplatform.protocols.registry import ModelVersion
 
-DATABASE = "mlflow.db"
 DEPLOYMENT_JOB_TAG = "deployment_job_id"
 
 
 class LocalRegistry(MlflowRegistry):
     """Registered models of the local workspace; see `mlplatform.protocols.registry.Registry`."""
 
-    def __init__(self, root: Path, *, copy_in: Path | None = None) -> None:
-        """Keep the database and the artifacts under a folder.
+    def __init__(self, root: Path, *, files: Path | None = None) -> None:
+        """Keep the database and the files of runs and models under a folder.
 
         Args:
             root: The folder.
-            copy_in: Read only: MLflow works on a copy of the database, which is made in this folder when first needed.
+            files: The folder of the files, where the database in `root` is a copy of theirs that nobody keeps; nothing
+                is made there.
         """
-        self._root = root
-        self._copy_in = copy_in
+        self._root, self._files = root, files
         super().__init__(self.uri, self.uri, extra="local", settings={})
 
     @property
     def uri(self) -> str:
         """The tracking and registry URI."""
-        return f"sqlite:///{plain_path(self._folder) / DATABASE}"
-
-    @property
-    def _folder(self) -> Path:
-        """The folder of the database that MLflow works on, and of the locks for it."""
-        return self._root if self._copy_in is None else self._copy_in / "mlflow"
+        return f"sqlite:///{plain_path(self._root) / 'mlflow.db'}"
 
     @property
     def artifacts(self) -> Path:
         """The folder that holds the files of runs and models."""
-        return self._root / "artifacts"
+        return self._files or self._root / "artifacts"
 
     def activate(self) -> None:
         """Point MLflow's own functions at this workspace's database, which is created if it does not exist."""
@@ -98,19 +92,17 @@ class LocalRegistry(MlflowRegistry):
             self._mlflow()
             from mlflow import MlflowClient
 
-            database = self._root / DATABASE
+            database = self._root / "mlflow.db"
             if not database.exists() and self.artifacts.is_dir() and any(self.artifacts.iterdir()):
                 raise RegistryError(
                     f"The registry's database {database} is gone, while its models' files still exist.",
                     hint="Restore it; or, to begin anew without a champion, move the folder artifacts away.",
                 )
-            if self._copy_in is None:
+            if self._files is None:
                 self.artifacts.mkdir(parents=True, exist_ok=True)
             # The first client creates the database's tables; two doing so at once would collide.
-            with file_lock(self._folder / ".locks", "mlflow database"), self._translated("open the registry"):
-                if self._copy_in is not None:
-                    database_copy.make(database, self._folder / DATABASE)
-                moved.follow(self._folder / DATABASE, self.artifacts)
+            with file_lock(self._root / ".locks", "mlflow database"), self._translated("open the registry"):
+                moved.follow(database, self.artifacts)
                 client = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
                 client.search_registered_models(max_results=1)
                 self._client = client

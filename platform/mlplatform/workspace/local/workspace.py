@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from mlplatform.errors import MissingDependencyError
 from mlplatform.protocols.operations import Upload
-from mlplatform.workspace.local import home
+from mlplatform.workspace.local import database_copy, home
 from mlplatform.workspace.local.access import LocalAccess
 from mlplatform.workspace.local.functions import LocalFunctions
 from mlplatform.workspace.local.jobs import LocalJobs
@@ -137,7 +137,11 @@ class LocalWorkspace(SharedWorkspace):
     @cached_property
     def registry(self) -> LocalRegistry:
         """MLflow on SQLite."""
-        return LocalRegistry(self.root / "mlflow", copy_in=self.scratch if self.read_only else None)
+        root = self.root / "mlflow"
+        if not self.read_only:
+            return LocalRegistry(root)
+        database_copy.make(root / "mlflow.db", self.scratch / "mlflow" / "mlflow.db")
+        return LocalRegistry(self.scratch / "mlflow", files=root / "artifacts")
 
     @cached_property
     def functions(self) -> LocalFunctions:
