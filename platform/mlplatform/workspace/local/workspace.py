@@ -146,7 +146,7 @@ class LocalWorkspace(SharedWorkspace):
     @cached_property
     def functions(self) -> LocalFunctions:
         """Registered Python functions."""
-        return LocalFunctions(self.root / "functions.json")
+        return LocalFunctions(self.root / "functions.json", read_only=self.read_only)
 
     @cached_property
     def secrets(self) -> LocalSecrets:
