@@ -48,19 +48,16 @@ class Column:
     not_finite: NotFinite = "quarantined"
 
     def __post_init__(self) -> None:
-        """Refuse what `not_finite` cannot be.
+        """Refuse what `not_finite` cannot be, and SQL that no engine can be given.
 
         Raises:
-            ConfigError: If it is neither `quarantined` nor `null`.
+            ConfigError: If `not_finite` is neither `quarantined` nor `null`, or the SQL is too long or too deep.
         """
         if self.not_finite not in _NOT_FINITE:
             raise ConfigError(
                 f"Column {self.name}: not_finite is {self.not_finite!r}.",
                 hint=did_you_mean(str(self.not_finite), _NOT_FINITE),
             )
-
-    def __post_init__(self) -> None:
-        """Refuse SQL that no engine can be given."""
         if self.sql:
             check_expression(self.sql, of=f"The sql of the column {self.name}")
 

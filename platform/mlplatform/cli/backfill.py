@@ -34,7 +34,7 @@ def backfill(use_case: str, table: str, start: str, end: str, dry_run: bool, opt
     from mlplatform.pipeline import Pipeline
 
     first, last = time_option(start, "--from"), time_option(end, "--to")
-    with options.open_use_case(use_case) as (ws, opened), output.reporting(total=1) as reporter:
+    with options.open_use_case(use_case, read_only=dry_run) as (ws, opened), output.reporting(total=1) as reporter:
         done = Pipeline(ws, opened, last, reporter.line).backfill(table, first, dry_run=dry_run)
     details: BackfillDetails = done.details
     if options.as_json:

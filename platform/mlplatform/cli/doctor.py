@@ -92,7 +92,7 @@ def _packages(options: Options) -> Iterator[Diagnosis]:
 
 
 def _workspace(options: Options) -> Iterator[Diagnosis]:
-    from mlplatform.workspace.local.workspace import workspace_root
+    from mlplatform.workspace.local.home import workspace_root
 
     root = workspace_root(options.home)
     existing = root
@@ -133,7 +133,7 @@ def _use_cases(options: Options) -> Iterator[Diagnosis]:
 
 
 def _engines(options: Options) -> Iterator[Diagnosis]:
-    with options.open() as ws:
+    with options.open(read_only=True) as ws:
         looks: tuple[tuple[str, Callable[[], object]], ...] = (
             ("Spark (Sail) answers", lambda: ws.spark.range(1).count()),
             ("MLflow registry answers", lambda: ws.registry.aliases(f"{ws.catalog}.doctor.model")),

@@ -13,7 +13,7 @@ from typing import Any, NoReturn, TextIO
 
 import click
 
-from mlplatform import stopping
+from mlplatform import no_space, stopping
 from mlplatform.cli import (
     adopt,
     apply,
@@ -213,23 +213,28 @@ def _run(arguments: Sequence[str] | None) -> int:
         error.message = output.printable(error.message)
         error.show()
         return 2
-    except PlatformError as error:
-        stopping.check()  # perhaps somebody made this error of the request to stop
-        return _shown(error, error.message, error.hint, error.exit_code, debug=bool(common.get("debug")))
-    except OSError as error:
-        if error.errno is None or error.filename is None:
+    except Exception as error:
+        told = no_space.told(error, "the command") or _of_system(error) or error
+        if not isinstance(told, PlatformError):
             raise
-        # Of a file or folder of the user's: what the system says of it is all there is to say.
-        message = f"{shortened(str(error.filename), _LONGEST_PATH)}: {error.strerror}."
-        hint = _SYSTEM.get(error.errno, "--debug shows what was being done with it.")
-        return _shown(error, message, hint, PlatformError.exit_code, debug=bool(common.get("debug")))
+        stopping.check()  # perhaps somebody made this error of the request to stop
+        return _shown(told, traced=error if common.get("debug") else None)
     return 0
 
 
-def _shown(error: Exception, message: str, hint: str, code: int, *, debug: bool) -> int:
-    if debug:
-        click.echo("".join(traceback.format_exception(error)), err=True)
-    click.echo(output.printable(f"Error: {message}"), err=True)
-    if hint:
-        click.echo(output.printable(f"Hint:  {hint}"), err=True)
-    return code
+def _of_system(error: Exception) -> PlatformError | None:
+    """Return what the system says of a file or folder of the user's: that is all there is to say."""
+    if not isinstance(error, OSError) or error.errno is None or error.filename is None:
+        return None
+    hint = _SYSTEM.get(error.errno, "--debug shows what was being done with it.")
+    return PlatformError(f"{shortened(str(error.filename), _LONGEST_PATH)}: {error.strerror}.", hint=hint)
+
+
+def _shown(error: PlatformError, *, traced: Exception | None) -> int:
+    """Show an error and its hint, and the traceback where one is asked for; return the exit code."""
+    if traced is not None:
+        click.echo("".join(traceback.format_exception(traced)), err=True)
+    click.echo(output.printable(f"Error: {error.message}"), err=True)
+    if error.hint:
+        click.echo(output.printable(f"Hint:  {error.hint}"), err=True)
+    return error.exit_code

@@ -37,7 +37,7 @@ def rollback(
 
     with (
         decisions.failing_closed(use_case),
-        options.open_use_case(use_case) as (ws, opened),
+        options.open_use_case(use_case, read_only=dry_run) as (ws, opened),
         output.reporting(total=1) as reporter,
     ):
         require_version(ws, opened.namespace, to)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -49,14 +49,15 @@ UNKNOWN = Stamp(0, 0, 0)
 
 
 class Seen(BaseModel):
-    """What a run saw of a source's files: of all together, so that a record stays short.
+    """What a run saw of a source's files: of a month's files together, so that a record stays short.
 
     Attributes:
-        digest: Of the names and stamps of the files that hold what bronze took of them.
+        months: Month in which files became available -> digest of the names and stamps of those that hold what bronze
+            took of them.
         before: Files that changed after this are not among them.
     """
 
-    digest: str
+    months: Mapping[str, str]
     before: Moment
 
     @classmethod
@@ -67,8 +68,17 @@ class Seen(BaseModel):
             files: Files that hold what bronze took of them.
             before: Those that changed later are left out.
         """
-        lines = sorted(f"{file.name}\0{file.stamp}" for file in files if file.stamp.is_before(before))
-        return cls(digest=hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16], before=before)
+        lines: dict[str, list[str]] = {}
+        for file in files:
+            if file.stamp.is_before(before):
+                lines.setdefault(_month(file), []).append(f"{file.name}\0{file.stamp}")
+        return cls(
+            months={
+                month: hashlib.sha256("\n".join(sorted(of_month)).encode()).hexdigest()[:16]
+                for month, of_month in lines.items()
+            },
+            before=before,
+        )
 
 
 def now_seen(moment: datetime) -> datetime:
@@ -90,8 +100,17 @@ def looked_at(
     """
     others = set(changed)
     known = [file for file in files if file.ingested and file.available_at <= as_of and file.name not in others]
-    # By their time alone, which needs a margin.
-    names = {file.name for file in known if file.stamp.is_before(started_at - _SKEW)}
-    if seen is not None and Seen.of(known, seen.before).digest == seen.digest:
-        names.update(file.name for file in known if file.stamp.is_before(seen.before))
+    if seen is None:
+        # By their time alone, which needs a margin.
+        names = {file.name for file in known if file.stamp.is_before(started_at - _SKEW)}
+    else:
+        # By what the file system says of them, not by comparing times: a clock that was set back would let a file that
+        # changed pass for one that was looked at.
+        now = Seen.of(known, seen.before).months
+        same = {month for month, digest in now.items() if seen.months.get(month) == digest}
+        names = {file.name for file in known if _month(file) in same and file.stamp.is_before(seen.before)}
     return lambda file: file.name in names
+
+
+def _month(file: DueFile) -> str:
+    return f"{file.available_at:%Y-%m}"

@@ -10,6 +10,7 @@ from mlplatform.errors import LostRegistryError, RegistryError
 from mlplatform.naming import ObjectName
 from mlplatform.workspace.local import moved, registry_database
 from mlplatform.workspace.local.locks import file_lock
+from mlplatform.workspace.local.plain_path import plain_path
 from mlplatform.workspace.shared.registry import MlflowRegistry
 from mlplatform.workspace.shared.registry_errors import MISSING, MISSING_HINT, NOTHING_ASSUMED, code_of
 
@@ -24,9 +25,15 @@ DEPLOYMENT_JOB_TAG = "deployment_job_id"
 class LocalRegistry(MlflowRegistry):
     """Registered models of the local workspace; see `mlplatform.protocols.registry.Registry`."""
 
-    def __init__(self, root: Path) -> None:
-        """Keep the database and the artifacts under a folder."""
-        self._root = root
+    def __init__(self, root: Path, *, files: Path | None = None) -> None:
+        """Keep the database and the files of runs and models under a folder.
+
+        Args:
+            root: The folder.
+            files: The folder of the files, where the database in `root` is a copy of theirs that nobody keeps; nothing
+                is made there.
+        """
+        self._root, self._files = root, files
         super().__init__(self.uri, self.uri, extra="local", settings={})
 
     @property
@@ -42,7 +49,7 @@ class LocalRegistry(MlflowRegistry):
     @property
     def artifacts(self) -> Path:
         """The folder that holds the files of runs and models."""
-        return self._root / "artifacts"
+        return self._files or self._root / "artifacts"
 
     def activate(self) -> None:
         """Point MLflow's own functions at this workspace's database, which is created if it does not exist."""
@@ -122,7 +129,8 @@ class LocalRegistry(MlflowRegistry):
             # Made by one process at a time: the next one finds it whole.
             with self._alone(), self._translated("open the registry"):
                 self._prepare()
-                self.artifacts.mkdir(parents=True, exist_ok=True)
+                if self._files is None:
+                    self.artifacts.mkdir(parents=True, exist_ok=True)
                 moved.follow(self.database, self.artifacts)
                 client = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
                 client.search_registered_models(max_results=1)
@@ -142,7 +150,7 @@ class LocalRegistry(MlflowRegistry):
 
 
 def _uri(database: Path) -> str:
-    return f"sqlite:///{database}"
+    return f"sqlite:///{plain_path(database.parent) / database.name}"
 
 
 def _make(database: Path) -> None:

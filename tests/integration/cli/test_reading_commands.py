@@ -1,0 +1,94 @@
+"""Commands that only look write nothing in the home: not a file, not a time, and they work where nobody may write."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from click.testing import CliRunner
+
+from mlplatform.cli.main import cli
+from mlplatform.workspace.local.workspace import LocalWorkspace
+from tests.support import disks
+from tests.support.tiny_runs import run_tiny
+from tests.support.tiny_use_case import TinyFolder, write_tiny_use_case
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+AS_OF = "2020-08-01"
+STARTING_NO_ENGINE = (
+    ("status",),
+    ("status", "tiny", "--json"),
+    ("history", "tiny"),
+    ("explain", "tiny"),
+    ("quarantine", "tiny", "--rows", "2"),
+    ("config", "show", "tiny"),
+    ("--version",),
+)
+COMPUTING = (
+    ("plan", "tiny", "--as-of", AS_OF),
+    ("gate", "tiny", "--as-of", AS_OF, "--dry-run"),
+    ("rollback", "tiny", "--reason", "test", "--dry-run"),
+    ("retrain", "tiny", "--as-of", AS_OF, "--dry-run"),
+    ("maintain", "tiny", "--as-of", AS_OF, "--dry-run"),
+    ("apply", "tiny", "--as-of", AS_OF, "--dry-run"),
+    ("backfill", "tiny", "--table", "region", "--from", "2020-03-01", "--to", "2020-05-01", "--dry-run"),
+)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyFolder:
+    folder = write_tiny_use_case(tmp_path_factory.mktemp("looked at"))
+    folder.soil()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory, tiny: TinyFolder) -> Path:
+    """A home with a champion."""
+    root = tmp_path_factory.mktemp("home") / "home"
+    with LocalWorkspace.open(root=root) as ws:
+        run_tiny(ws, tiny.folder, AS_OF)
+    return root
+
+
+def look(command: Sequence[str], home: Path, tiny: TinyFolder) -> None:
+    where = (
+        ["--home", str(home), "--use-cases", str(tiny.use_cases)] if len(command) > 1 or command[0] == "status" else []
+    )
+    done = CliRunner().invoke(cli, [*command, *where], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+
+
+@pytest.mark.parametrize("command", STARTING_NO_ENGINE, ids=" ".join)
+def test_looking_changes_no_file_and_needs_no_right_to_write(
+    command: Sequence[str], home: Path, tiny: TinyFolder
+) -> None:
+    before = disks.contents(home)
+    look(command, home, tiny)
+    assert disks.contents(home) == before
+    with disks.read_only(home):
+        look(command, home, tiny)
+
+
+def test_asking_what_would_be_done_changes_no_file_and_needs_no_right_to_write(home: Path, tiny: TinyFolder) -> None:
+    before = disks.contents(home)
+    with disks.read_only(home):
+        for command in COMPUTING:
+            look(command, home, tiny)
+    for command in COMPUTING[:2]:
+        look(command, home, tiny)
+    assert disks.contents(home) == before
+
+
+def test_the_doctor_makes_nothing(tmp_path: Path, tiny: TinyFolder) -> None:
+    look(("doctor", "--json"), tmp_path / "none", tiny)
+    assert not (tmp_path / "none").exists()
+
+
+def test_looking_at_a_home_that_does_not_exist_makes_none(tmp_path: Path, tiny: TinyFolder) -> None:
+    for command in (("status",), ("history", "tiny"), ("quarantine", "tiny")):
+        look(command, tmp_path / "none", tiny)
+    assert not (tmp_path / "none").exists()

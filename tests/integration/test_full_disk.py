@@ -1,0 +1,153 @@
+"""A disk that is full: each stage says so, and with room the same command goes on to what an undisturbed run leaves."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from click.testing import CliRunner
+
+from mlplatform import no_space
+from mlplatform.cli.main import cli
+from mlplatform.errors import PlatformError, StageError, TableError
+from mlplatform.naming import Namespace
+from mlplatform.workspace.local.workspace import LocalWorkspace
+from tests.support import disks
+from tests.support.state import business_state, differences
+from tests.support.tiny_runs import clone, run_tiny
+from tests.support.tiny_use_case import TinyFolder, write_tiny_use_case
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pyspark.sql import SparkSession
+
+FIRST, SECOND = "2020-08-01", "2020-11-01"
+KIB = 1024
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyFolder:
+    folder = write_tiny_use_case(tmp_path_factory.mktemp("use_cases"), gate={"margin": 0.2})
+    folder.soil()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+    """One engine for all runs: it takes longest to start."""
+    with LocalWorkspace.open(root=tmp_path_factory.mktemp("engine")) as ws:
+        yield ws.spark
+
+
+@pytest.fixture(scope="module")
+def bases(tmp_path_factory: pytest.TempPathFactory, tiny: TinyFolder, spark: SparkSession) -> dict[str, Path]:
+    """Closed workspaces: empty, and after one and two undisturbed runs."""
+    folder = tmp_path_factory.mktemp("bases")
+    root, found = folder / "live", {}
+    with LocalWorkspace.open(root=root, spark=spark) as ws:
+        assert ws.registry.aliases("dev.tiny.model") == {}
+        found["empty"] = clone(root, folder / "empty")
+        for name, as_of in (("first", FIRST), ("second", SECOND)):
+            run_tiny(ws, tiny.folder, as_of)
+            found[name] = clone(root, folder / name)
+    return found
+
+
+def state_of(root: Path) -> dict[str, Any]:
+    with LocalWorkspace.open(root=root) as ws:
+        return business_state(ws, Namespace(ws.catalog, "tiny"))
+
+
+def climb(
+    disk: disks.SmallDisk, base: Path, tiny: TinyFolder, spark: SparkSession, as_of: str, stairs: list[int]
+) -> list[str]:
+    """Run with ever more room on the disk until a run ends well; return what was said before."""
+    root = clone(base, disk.folder / "home")
+    told = []
+    for free in stairs:
+        disk.leave(free)
+        try:
+            with LocalWorkspace.open(root=root, spark=spark) as ws:
+                run_tiny(ws, tiny.folder, as_of)
+        except PlatformError as error:
+            told.append(str(error))
+        else:
+            break
+    else:
+        disk.leave(1 << 29)
+        with LocalWorkspace.open(root=root, spark=spark) as ws:
+            run_tiny(ws, tiny.folder, as_of)
+    assert all(text.startswith("There is no space left on the disk") for text in told), told
+    return told
+
+
+def test_a_run_that_met_a_full_disk_goes_on_once_there_is_room(
+    tmp_path: Path, bases: dict[str, Path], tiny: TinyFolder, spark: SparkSession
+) -> None:
+    with disks.small_disk(tmp_path / "disk") as disk:
+        told = climb(disk, bases["first"], tiny, spark, SECOND, [0, 200 * KIB, 600 * KIB])
+        assert told
+        assert "the same command again" in told[-1]
+        assert differences(state_of(disk.folder / "home"), state_of(bases["second"])) == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("before", "after", "as_of"), [("empty", "first", FIRST), ("first", "second", SECOND)])
+@pytest.mark.parametrize("stair", [24, 100])
+def test_wherever_the_disk_gets_full(
+    tmp_path: Path,
+    bases: dict[str, Path],
+    tiny: TinyFolder,
+    spark: SparkSession,
+    before: str,
+    after: str,
+    as_of: str,
+    stair: int,
+) -> None:
+    with disks.small_disk(tmp_path / "disk") as disk:
+        # What one run could write before it stopped is there for the next: each comes a little further.
+        told = climb(disk, bases[before], tiny, spark, as_of, [number * stair * KIB for number in range(40)])
+        assert len(told) > 3
+        stages = {line.split("the stage ")[1].split()[0] for line in told if "the stage " in line}
+        assert len(stages) > 2, told
+        assert differences(state_of(disk.folder / "home"), state_of(bases[after])) == {}
+
+
+def test_the_command_line_says_so_without_a_traceback(tmp_path: Path, bases: dict[str, Path], tiny: TinyFolder) -> None:
+    with disks.small_disk(tmp_path / "disk") as disk:
+        home = clone(bases["first"], disk.folder / "home")
+        disk.leave(0)
+        where = ["--home", str(home), "--use-cases", str(tiny.use_cases)]
+        done = CliRunner().invoke(cli, ["run", "tiny", "--as-of", SECOND, "--stage", "ingest", *where])
+        told = no_space.told(done.exception, "the command") or done.exception
+        assert isinstance(told, StageError)
+        assert "There is no space left on the disk" in told.message
+        # Reading needs no room there.
+        assert CliRunner().invoke(cli, ["status", "tiny", *where], catch_exceptions=False).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device", "/home/x"),
+        OSError(errno.EDQUOT, "Disk quota exceeded", "/home/x"),
+        OSError(errno.EFBIG, "File too large", "/home/x"),
+        RuntimeError("Generic LocalFileSystem error: Unable to write /home/x: No space left on device (os error 28)"),
+        TableError("Computing rows failed: IO Error: Could not write file '/home/x': No space left on device"),
+        ValueError("(sqlite3.OperationalError) database or disk is full"),
+        RuntimeError("Out of Memory Error: failed to offload (the 'max_temp_directory_size' setting) /home/x"),
+    ],
+)
+def test_each_engine_is_understood(error: Exception) -> None:
+    outer = TableError("the table could not be written", hint="drop it")
+    outer.__cause__ = error
+    for raised in (error, outer):
+        told = no_space.told(raised, "the stage score")
+        assert told is not None
+        assert told.message.startswith("There is no space left on the disk: the stage score stopped.")
+        assert "/home/x" in told.message or "sqlite3" in told.message
+        assert no_space.told(told, "the command") is None
+    assert no_space.told(TableError("a column is missing"), "the stage score") is None
