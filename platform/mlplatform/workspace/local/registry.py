@@ -163,4 +163,5 @@ def _make(database: Path) -> None:
 def _upgrade(database: Path) -> None:
     from mlflow.db import upgrade
 
+    assert upgrade.callback is not None  # it is what the command `mlflow db upgrade` does
     upgrade.callback(_uri(database))

@@ -26,7 +26,7 @@ Step = Callable[[Path], None]
 
 _PART = ".part"
 # What is written by whoever uses a registry, in every version of MLflow.
-_CONTENT = ("runs", "registered_models", "model_versions", "logged_models")
+_CONTENT = ("runs", "registered_models", "model_versions", "logged_models", "trace_info")
 # SQLite would take what is left of one file's journal for the journal of the next file of its name.
 _BESIDE = ("-journal", "-wal", "-shm")
 WAY_OUT = (
