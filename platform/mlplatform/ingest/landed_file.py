@@ -135,9 +135,9 @@ class LandedFile:
 
     def _check_malformed(self, size: int) -> None:
         if len(self.malformed) > MOST_MALFORMED or size > MOST_MALFORMED_BYTES:
+            most = f"{MOST_MALFORMED}" if len(self.malformed) > MOST_MALFORMED else f"{MOST_MALFORMED_BYTES} bytes of"
             raise StageError(
-                f"{self._shown} has more than {MOST_MALFORMED} malformed lines, or {MOST_MALFORMED_BYTES // 1024**2} "
-                f"MB of them, such as: {self.malformed[0].text[:200]}",
+                f"{self._shown} has more than {most} malformed lines, such as: {self.malformed[0].text[:200]}",
                 hint="Nothing of this file was ingested. Has it the separator and the columns of this source?",
             )
 
