@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from multiprocessing.context import ForkServerProcess
 
 _HANGS_SECONDS = 240
-_POLL_SECONDS = 0.005
+_POLL_SECONDS, _LOOK_SECONDS = 0.005, 0.5
 # Before that the command does not listen yet: in a terminal, Python is still importing.
 _FIRST_SIGNAL_SECONDS = 0.05
 
@@ -181,9 +181,12 @@ class Crashes:
         log, begun = self.scratch / "command.log", self.scratch / "begun"
         log.unlink(missing_ok=True)
         begun.unlink(missing_ok=True)
+        # What a process that is killed leaves in `/tmp` is nobody's to remove; here it goes with the test.
+        temporary = self.scratch / "tmp"
+        temporary.mkdir(exist_ok=True)
         options = ["--home", str(home), "--use-cases", str(self.use_cases)]
         process = _context().Process(
-            target=_command, args=([*words, *options], str(log), str(begun), str(self.temporary), visited, str(home))
+            target=_command, args=([*words, *options], str(log), str(begun), str(temporary), visited, str(home))
         )
         process.start()
         while not begun.exists() and process.is_alive():
@@ -192,7 +195,7 @@ class Crashes:
         below = _strike(process, kill) if kill else set()
         while process.is_alive() and time.monotonic() < started + _HANGS_SECONDS:
             below |= children(process.pid or 0)
-            process.join(timeout=0.2)
+            process.join(timeout=_LOOK_SECONDS)
         hangs = process.is_alive()
         if hangs:
             process.kill()
@@ -207,13 +210,6 @@ class Crashes:
         if ended.code == 1:
             assert "\nError: " in f"\n{ended.output}", told
         return ended
-
-    @property
-    def temporary(self) -> Path:
-        """The folder for temporary files, in the place of `/tmp`."""
-        folder = self.scratch / "tmp"
-        folder.mkdir(exist_ok=True)
-        return folder
 
     def endure(self, home: Path, words: Sequence[str], kills: Sequence[Kill]) -> Endured:
         """Run a command, killed each time at a moment, and at last undisturbed.
@@ -239,12 +235,10 @@ class Crashes:
                 return Endured(visited.read_text(encoding="utf-8").splitlines(), ended)
 
 
-def left_behind(home: Path, temporary: Path) -> list[str]:
-    """Return what killed commands left in a home and among the temporary files, once a command has run to its end."""
-    found = [path for path in temporary.iterdir() if path.name.startswith(("tmp", "mlplatform"))]
-    scratch, dropped = home / "tmp", home / "tables" / ".dropped"
-    for folder in (scratch, dropped):
-        found += list(folder.iterdir()) if folder.is_dir() else []
+def left_behind(home: Path) -> list[str]:
+    """Return what killed commands left in a home, once a command has run to its end."""
+    folders = (home / "tmp", home / "tables" / ".dropped")
+    found = [path for folder in folders if folder.is_dir() for path in folder.iterdir()]
     # Of a report, what is older than an hour: another process may be writing it.
     unfinished = (path for path in home.rglob("*") if writes.is_unfinished(path.name) and path.parent.name != "reports")
     return sorted(str(path) for path in (*found, *unfinished))
