@@ -327,10 +327,15 @@ def test_a_row_that_a_model_fails_on_gets_no_prediction_and_the_others_do(shop, 
         pip_requirements=["mlflow"],
     )
     uri, frames = f"models:/{name}/{info.registered_model_version}", shop.ws.frames
-    with shop.ws.fe.score_frame(model_uri=uri, frame=frames.of(numbered), keys=["place"]) as scored:
-        rows = frames.collect(scored, at_most=100, what="the scored rows").sort_by("place")
-    values = [None if value is None or np.isnan(value) else value for value in rows["prediction"].to_pylist()]
-    assert values == [4.0, 8.0, None, 2.0, 8.0]
+    # With the reference value that it does not know, it fails on every row: that is no reason.
+    for reasons in (None, ReasonCodes({"due": 8.0, "paid": 3.0}, top=2)):
+        given = frames.of(numbered)
+        with shop.ws.fe.score_frame(model_uri=uri, frame=given, keys=["place"], reasons=reasons) as scored:
+            rows = frames.collect(scored, at_most=100, what="the scored rows").sort_by("place")
+        values = [None if value is None or np.isnan(value) else value for value in rows["prediction"].to_pylist()]
+        assert values == [4.0, 8.0, None, 2.0, 8.0]
+        if reasons is not None:
+            assert [rows["reason_codes"][place].as_py() for place in (0, 1, 3, 4)] == [[], [], [], []]
     # Asked by its user, it fails as it does.
     with pytest.raises(PlatformError, match="eight is not known"):
         shop.ws.fe.score_batch_arrow(model_uri=uri, df=numbered)

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from mlplatform import stopping
 from mlplatform.errors import FeatureStoreError
-from mlplatform.features.by_halves import predicting_what_it_can
+from mlplatform.features.by_halves import all_of_them, predicting_what_it_can
 from mlplatform.workspace.local import duck, model_logging, scoring, staging
 from mlplatform.workspace.local.feature_frames import FrameExchange, rows_in
 from mlplatform.workspace.local.feature_specs import LocalFeatureSpecs
@@ -156,11 +156,14 @@ class LocalFeatureClient(FeatureClientBase[RowsToScore, OpenDeltaTable, LocalTra
             yield ParquetRows.of(staging.only_file(folder))
 
     def _scored_frame(self, request: BatchScoring[RowsToScore, OpenDeltaTable], wanted: ScoredFrame) -> Frame:
-        predict = predicting_what_it_can(self._predict(request), stopping.check, wanted.may_fail)
+        model = self._predict(request)
+        predict = predicting_what_it_can(model, stopping.check, wanted.may_fail)
+        # With a reference value in the place of its own, any row may be one that the model has never seen.
+        again = predicting_what_it_can(model, stopping.check, all_of_them)
         folder = request.scratch / "scored"
         folder.mkdir()
         batches = self._batches(request, predict, wanted.batch_rows)
-        written = scoring.score_into(folder / "rows.parquet", request.plan, batches, predict, wanted)
+        written = scoring.score_into(folder / "rows.parquet", request.plan, batches, again, wanted)
         if isinstance(request.frame, ParquetRows) and written != request.frame.num_rows:
             raise FeatureStoreError(
                 f"{request.model.uri} scored {written} of {request.frame.num_rows} rows.", hint="Report this."

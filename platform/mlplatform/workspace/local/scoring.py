@@ -69,7 +69,7 @@ def score_into(
         file: The file.
         plan: How they are scored.
         batches: The scored rows, as `score` gives them.
-        predict: The model, to predict rows again that have a reference value in the place of their own.
+        predict: The model, to predict rows again that have a reference value in the place of their own; may give NaN.
         wanted: What is kept of the rows.
     """
     keys, reasons = wanted.keys, wanted.reasons
@@ -92,9 +92,14 @@ def _reasons(plan: ScoringPlan, predict: Predict, scored: pa.RecordBatch, reason
         (batch,) = rows.combine_chunks().to_batches()
         return np.asarray(_prediction(plan, predict, _filled(plan, batch)).to_numpy(), dtype=np.float64)
 
-    predictions = np.asarray(scored.column(PREDICTION).to_numpy(), dtype=np.float64)
-    rows = pa.Table.from_batches([scored]).select(plan.columns)
-    return reason_codes(score_again, rows, predictions, reasons.ordinary, reasons.top)
+    predictions = np.asarray(scored.column(PREDICTION).to_numpy(zero_copy_only=False), dtype=np.float64)
+    rows, known = pa.Table.from_batches([scored]).select(plan.columns), np.isfinite(predictions)
+    if known.all():
+        return reason_codes(score_again, rows, predictions, reasons.ordinary, reasons.top)
+    # A row that the model fails on has no reasons, and would most often fail again with each of its inputs replaced.
+    places = np.cumsum(known) - 1
+    given = reason_codes(score_again, rows.filter(pa.array(known)), predictions[known], reasons.ordinary, reasons.top)
+    return given.take(pa.array(places, pa.int64(), mask=~known))
 
 
 def _filled(plan: ScoringPlan, batch: pa.RecordBatch) -> pa.RecordBatch:
