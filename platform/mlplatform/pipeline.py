@@ -60,9 +60,12 @@ from mlplatform.use_case import UseCase
 LOG = logging.getLogger(__name__)
 ORDER = ("ingest", "refine", "features", "train", "gate", "score", "monitor", "retrain")
 _COMPUTING = ("ingest", "refine", "features")
-# Stage -> the work that one run of a use case at a time is at; those that are not named see to it themselves.
+_MODEL = "train and decide"
+# Stage -> the work that one run of a use case at a time is at. What somebody asks for by a command of its own waits for
+# no training: the gate, a promotion and a rollback exclude each other by a lock of theirs.
 _WORK = {
-    **dict.fromkeys((*_COMPUTING, stage_runs.BACKFILL, stage_runs.MAINTENANCE), "compute"),
+    **dict.fromkeys((*_COMPUTING, stage_runs.BACKFILL, stage_runs.MAINTENANCE), "compute tables"),
+    **dict.fromkeys(("train", "gate", "retrain"), _MODEL),
     "score": "score",
     "monitor": "monitor",
 }
@@ -338,7 +341,8 @@ class Pipeline:
             if isinstance(stage, Gate | AdoptModel | Backfill):
                 self.check_changes()
                 self._register_kept_functions()
-            with self._alone_at(_WORK.get(stage.name, "")):
+            work = _WORK.get(stage.name, "")
+            with self._alone_at("" if work == _MODEL else work):
                 return self._recorded(stage)
 
     def retrain_decision(self) -> dict[str, Any]:

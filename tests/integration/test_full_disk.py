@@ -15,24 +15,18 @@ from mlplatform.errors import PlatformError, StageError, TableError
 from mlplatform.naming import Namespace
 from mlplatform.workspace.local.workspace import LocalWorkspace
 from tests.support import disks
+from tests.support.homes import Homes
 from tests.support.state import business_state, differences
 from tests.support.tiny_runs import clone, run_tiny
-from tests.support.tiny_use_case import TinyFolder, write_tiny_use_case
+from tests.support.tiny_use_case import TinyFolder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pyspark.sql import SparkSession
 
-FIRST, SECOND = "2020-08-01", "2020-11-01"
+FIRST, SECOND = Homes.FIRST, Homes.SECOND
 KIB = 1024
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyFolder:
-    folder = write_tiny_use_case(tmp_path_factory.mktemp("use_cases"), gate={"margin": 0.2})
-    folder.soil()
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -42,22 +36,8 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
         yield ws.spark
 
 
-@pytest.fixture(scope="module")
-def bases(tmp_path_factory: pytest.TempPathFactory, tiny: TinyFolder, spark: SparkSession) -> dict[str, Path]:
-    """Closed workspaces: empty, and after one and two undisturbed runs."""
-    folder = tmp_path_factory.mktemp("bases")
-    root, found = folder / "live", {}
-    with LocalWorkspace.open(root=root, spark=spark) as ws:
-        assert ws.registry.aliases("dev.tiny.model") == {}
-        found["empty"] = clone(root, folder / "empty")
-        for name, as_of in (("first", FIRST), ("second", SECOND)):
-            run_tiny(ws, tiny.folder, as_of)
-            found[name] = clone(root, folder / name)
-    return found
-
-
 def state_of(root: Path) -> dict[str, Any]:
-    with LocalWorkspace.open(root=root) as ws:
+    with LocalWorkspace.open(root=root, read_only=True) as ws:
         return business_state(ws, Namespace(ws.catalog, "tiny"))
 
 
@@ -85,13 +65,13 @@ def climb(
 
 
 def test_a_run_that_met_a_full_disk_goes_on_once_there_is_room(
-    tmp_path: Path, bases: dict[str, Path], tiny: TinyFolder, spark: SparkSession
+    tmp_path: Path, homes: Homes, spark: SparkSession
 ) -> None:
     with disks.small_disk(tmp_path / "disk") as disk:
-        told = climb(disk, bases["first"], tiny, spark, SECOND, [0, 200 * KIB, 600 * KIB])
+        told = climb(disk, homes.first, homes.tiny, spark, SECOND, [0, 200 * KIB, 600 * KIB])
         assert told
         assert "the same command again" in told[-1]
-        assert differences(state_of(disk.folder / "home"), state_of(bases["second"])) == {}
+        assert differences(state_of(disk.folder / "home"), state_of(homes.second)) == {}
 
 
 @pytest.mark.slow
@@ -99,8 +79,7 @@ def test_a_run_that_met_a_full_disk_goes_on_once_there_is_room(
 @pytest.mark.parametrize("stair", [24, 100])
 def test_wherever_the_disk_gets_full(
     tmp_path: Path,
-    bases: dict[str, Path],
-    tiny: TinyFolder,
+    homes: Homes,
     spark: SparkSession,
     before: str,
     after: str,
@@ -109,18 +88,20 @@ def test_wherever_the_disk_gets_full(
 ) -> None:
     with disks.small_disk(tmp_path / "disk") as disk:
         # What one run could write before it stopped is there for the next: each comes a little further.
-        told = climb(disk, bases[before], tiny, spark, as_of, [number * stair * KIB for number in range(40)])
+        told = climb(
+            disk, getattr(homes, before), homes.tiny, spark, as_of, [number * stair * KIB for number in range(40)]
+        )
         assert len(told) > 3
         stages = {line.split("the stage ")[1].split()[0] for line in told if "the stage " in line}
         assert len(stages) > 2, told
-        assert differences(state_of(disk.folder / "home"), state_of(bases[after])) == {}
+        assert differences(state_of(disk.folder / "home"), state_of(getattr(homes, after))) == {}
 
 
-def test_the_command_line_says_so_without_a_traceback(tmp_path: Path, bases: dict[str, Path], tiny: TinyFolder) -> None:
+def test_the_command_line_says_so_without_a_traceback(tmp_path: Path, homes: Homes) -> None:
     with disks.small_disk(tmp_path / "disk") as disk:
-        home = clone(bases["first"], disk.folder / "home")
+        home = clone(homes.first, disk.folder / "home")
         disk.leave(0)
-        where = ["--home", str(home), "--use-cases", str(tiny.use_cases)]
+        where = ["--home", str(home), "--use-cases", str(homes.tiny.use_cases)]
         done = CliRunner().invoke(cli, ["run", "tiny", "--as-of", SECOND, "--stage", "ingest", *where])
         told = no_space.told(done.exception, "the command") or done.exception
         assert isinstance(told, StageError)

@@ -92,14 +92,24 @@ def _packages(options: Options) -> Iterator[Diagnosis]:
 
 
 def _workspace(options: Options) -> Iterator[Diagnosis]:
-    from mlplatform.workspace.local.home import workspace_root
+    from mlplatform.workspace.local.home import check_path, workspace_root
 
-    root = workspace_root(options.home)
+    try:
+        root = workspace_root(options.home)
+        check_path(root)
+    except PlatformError as error:
+        yield Diagnosis("workspace folder", well=False, found=error.message, mend=error.hint)
+        return
     existing = root
-    while not existing.exists():
+    while not os.path.lexists(existing):
         existing = existing.parent
-    writable = os.access(existing, os.W_OK)
-    yield Diagnosis(f"workspace folder {root}", writable, "writable" if writable else "not writable", "use --home PATH")
+    if not existing.is_dir():
+        found = f"{existing} is no folder"
+    else:
+        found = "writable" if os.access(existing, os.W_OK) else "not writable"
+    yield Diagnosis(f"workspace folder {root}", found == "writable", found, "use --home PATH")
+    if not existing.is_dir():
+        return
     free = shutil.disk_usage(existing).free
     yield Diagnosis(
         "2 GB of free disk", free > NEEDED_DISK, f"{free / 1024**3:.0f} GB", "free some, or use --home PATH"

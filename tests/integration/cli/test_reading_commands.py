@@ -8,16 +8,17 @@ import pytest
 from click.testing import CliRunner
 
 from mlplatform.cli.main import cli
-from mlplatform.workspace.local.workspace import LocalWorkspace
 from tests.support import disks
-from tests.support.tiny_runs import run_tiny
-from tests.support.tiny_use_case import TinyFolder, write_tiny_use_case
+from tests.support.homes import Homes
+from tests.support.tiny_runs import clone
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-AS_OF = "2020-08-01"
+    from tests.support.tiny_use_case import TinyFolder
+
+AS_OF = Homes.FIRST
 STARTING_NO_ENGINE = (
     ("status",),
     ("status", "tiny", "--json"),
@@ -39,19 +40,14 @@ COMPUTING = (
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyFolder:
-    folder = write_tiny_use_case(tmp_path_factory.mktemp("looked at"))
-    folder.soil()
-    return folder
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory, tiny: TinyFolder) -> Path:
+def home(homes: Homes, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with a champion."""
-    root = tmp_path_factory.mktemp("home") / "home"
-    with LocalWorkspace.open(root=root) as ws:
-        run_tiny(ws, tiny.folder, AS_OF)
-    return root
+    return clone(homes.first, tmp_path_factory.mktemp("looked at") / "home")
+
+
+@pytest.fixture
+def tiny(homes: Homes) -> TinyFolder:
+    return homes.tiny
 
 
 def look(command: Sequence[str], home: Path, tiny: TinyFolder) -> None:

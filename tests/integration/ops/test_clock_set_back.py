@@ -14,6 +14,7 @@ from mlplatform.naming import CHAMPION, Namespace
 from mlplatform.ops import records
 from mlplatform.ops.stage_runs import RunLog
 from mlplatform.workspace.local.workspace import LocalWorkspace
+from tests.support.homes import Homes
 from tests.support.state import business_state, differences
 from tests.support.tiny_gate import back
 from tests.support.tiny_runs import clone, run_tiny
@@ -22,27 +23,15 @@ from tests.support.tiny_use_case import TinyFolder
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-FIRST, SECOND = "2020-08-01", "2020-11-01"
+FIRST, SECOND = Homes.FIRST, Homes.SECOND
 NAMESPACE = Namespace("dev", "tiny")
 AHEAD = timedelta(days=40)
 
 
-@pytest.fixture(scope="module")
-def bases(tmp_path_factory: pytest.TempPathFactory, wide: TinyFolder) -> dict[str, Path]:
-    """Closed workspaces after one run, and after two that nothing disturbed."""
-    folder = tmp_path_factory.mktemp("bases")
-    root, found = folder / "live", {}
-    with LocalWorkspace.open(root=root) as ws:
-        for name, as_of in (("first", FIRST), ("second", SECOND)):
-            run_tiny(ws, wide.folder, as_of)
-            found[name] = clone(root, folder / name)
-    return found
-
-
 @pytest.fixture
-def ahead(tmp_path: Path, bases: dict[str, Path]) -> Iterator[LocalWorkspace]:
+def ahead(tmp_path: Path, homes: Homes) -> Iterator[LocalWorkspace]:
     """A workspace after one run, made when the clock was forty days ahead."""
-    with LocalWorkspace.open(root=clone(bases["first"], tmp_path / "home")) as ws:
+    with LocalWorkspace.open(root=clone(homes.first, tmp_path / "home")) as ws:
         for table in records.TABLES:
             name = table.full_name(NAMESPACE)
             rows = ws.tables.to_arrow(name, at_most=10**5) if table.by_clock else pa.table({})
@@ -57,40 +46,35 @@ def state_of(ws: LocalWorkspace) -> dict[str, Any]:
     return business_state(ws, NAMESPACE)
 
 
-def test_runs_go_on_as_if_nothing_had_been(ahead: LocalWorkspace, bases: dict[str, Path], wide: TinyFolder) -> None:
-    run_tiny(ahead, wide.folder, SECOND)
-    with LocalWorkspace.open(root=bases["second"]) as undisturbed:
+def test_runs_go_on_as_if_nothing_had_been(ahead: LocalWorkspace, homes: Homes, tmp_path: Path) -> None:
+    run_tiny(ahead, homes.tiny.folder, SECOND)
+    with LocalWorkspace.open(root=clone(homes.second, tmp_path / "undisturbed")) as undisturbed:
         assert differences(state_of(ahead), state_of(undisturbed)) == {}
-    log = RunLog(ahead, NAMESPACE).records()
-    newest = [record.as_of.isoformat()[:10] for record in log]
-    assert newest == sorted(newest)
-    assert newest[-1] == SECOND
-    # Again changes nothing: the newest record is the one of the newest run.
+    moments = [record.as_of.isoformat()[:10] for record in RunLog(ahead, NAMESPACE).records()]
+    assert moments == sorted(moments)
+    assert moments[-1] == SECOND
+    # Again changes nothing: the newest record is that of the newest run.
     before = state_of(ahead)
-    run_tiny(ahead, wide.folder, SECOND)
+    run_tiny(ahead, homes.tiny.folder, SECOND)
     assert differences(before, state_of(ahead)) == {}
-
-
-def test_the_newest_decision_is_the_last_one(ahead: LocalWorkspace, wide: TinyFolder) -> None:
-    run_tiny(ahead, wide.folder, SECOND)
-    assert ahead.registry.aliases(NAMESPACE.model)[CHAMPION] == 2
-    back(ahead, wide)
+    # The newest decision is the last one.
+    back(ahead, homes.tiny)
     assert ahead.registry.aliases(NAMESPACE.model)[CHAMPION] == 1
     events = records.GATE_DECISIONS.read(ahead, NAMESPACE)
     assert [event.challenger_version for event in events if event.event == "applied"] == [1, 2, 1]
     assert events[-1].recorded_at > datetime.now(UTC) + AHEAD / 2
 
 
-def test_with_a_clock_that_is_right_times_are_what_it_says(bases: dict[str, Path], tmp_path: Path) -> None:
-    with LocalWorkspace.open(root=clone(bases["first"], tmp_path / "home")) as ws:
+def test_with_a_clock_that_is_right_times_are_what_it_says(homes: Homes, tmp_path: Path) -> None:
+    with LocalWorkspace.open(root=clone(homes.first, tmp_path / "home")) as ws:
         (record,) = RunLog(ws, NAMESPACE).records()[-1:]
         records.STAGE_RUNS.append(ws, NAMESPACE, [record])
         assert [item.started_at for item in RunLog(ws, NAMESPACE).records()[-2:]] == [record.started_at] * 2
 
 
-def test_a_file_that_changed_since_is_noticed(ahead: LocalWorkspace, wide: TinyFolder, tmp_path: Path) -> None:
+def test_a_file_that_changed_since_is_noticed(ahead: LocalWorkspace, homes: Homes, tmp_path: Path) -> None:
     """By comparing times a file that changed before the date of the record would pass for one that was looked at."""
-    folder = TinyFolder(clone(wide.folder, tmp_path / "tiny"), wide.rows)
+    folder = TinyFolder(clone(homes.tiny.folder, tmp_path / "tiny"), homes.tiny.rows)
     run_tiny(ahead, folder.folder, FIRST, ["ingest"])  # other files, so they are looked at once
     path = folder.data / "signups" / "signups_2020-01.csv"
     path.write_text(path.read_text(encoding="utf-8").replace("north", "south", 1), encoding="utf-8")
