@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import signal
 import sys
 import traceback
@@ -50,6 +51,7 @@ from mlplatform.errors import PlatformError, shortened
 PROGRAM, COMPLETION = "mlplatform", "_MLPLATFORM_COMPLETE"
 STOPPED = 130
 _LONGEST_PATH = 200
+_LONG_WORD = re.compile(r"\S{300,}")
 _SYSTEM = {
     errno.EACCES: "Is it yours to read and to write?",
     errno.EPERM: "Is it yours to read and to write?",
@@ -204,7 +206,8 @@ def _run(arguments: Sequence[str] | None) -> int:
         click.echo(error.format_message())
         return 2
     except click.ClickException as error:
-        error.message = output.printable(error.message)
+        # It repeats what was typed, however long.
+        error.message = output.printable(_LONG_WORD.sub(lambda word: shortened(word[0]), error.message))
         error.show()
         return 2
     except PlatformError as error:
