@@ -209,6 +209,8 @@ def _run(arguments: Sequence[str] | None) -> int:
         # It repeats what was typed, however long.
         error.message = output.printable(_LONG_WORD.sub(lambda word: shortened(word[0]), error.message))
         error.show()
+        if isinstance(error, click.UsageError) and error.ctx is None:
+            click.echo(f"Try '{PROGRAM} --help' for help.", err=True)  # else click says so, of the very command
         return 2
     except PlatformError as error:
         stopping.check()  # perhaps somebody made this error of the request to stop
