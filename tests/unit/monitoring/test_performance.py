@@ -127,7 +127,7 @@ def test_a_metric_that_is_not_defined_on_enough_rows_is_not_called_well():
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])
 def test_predictions_that_are_no_numbers_are_not_called_well(number):
     made = np.where(np.arange(ROWS) == 7, number, GOOD)
-    with pytest.raises(ValueError, match="NaN|infinity"):  # which the monitor tells as the alert of its own
+    with pytest.raises(ValueError, match=r"NaN|infinity"):  # which the monitor tells as the alert of its own
         measure(LABELS, made)
     ratio = performance_metrics._calibration_ratio(LABELS, made, 1.5, None)
     assert ratio == PerformanceMetric(CALIBRATION_RATIO, None, None, violated=False)
