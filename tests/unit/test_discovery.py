@@ -234,7 +234,7 @@ def test_a_folder_that_is_closed_to_us_is_named(write, monkeypatch):
     assert told == ["mine/closed_x cannot be read: Permission denied. Is it yours to read? The other use cases work."]
 
 
-@pytest.mark.filterwarnings("default::mlplatform.discovery.BrokenUseCaseWarning")
+@pytest.mark.filterwarnings("always::mlplatform.discovery.BrokenUseCaseWarning")
 def test_one_whose_settings_cannot_be_read_stops_no_command_over_all(write, tmp_path, capsys):
     write("good_x")
     (write("odd_x") / "config.yml").write_text("owner: [\n")

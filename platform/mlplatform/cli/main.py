@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import signal
 import sys
 import traceback
@@ -53,6 +54,7 @@ from mlplatform.errors import PlatformError, shortened
 PROGRAM, COMPLETION = "mlplatform", "_MLPLATFORM_COMPLETE"
 STOPPED = 130
 _LONGEST_PATH = 200
+_LONG_WORD = re.compile(r"\S{300,}")
 _SYSTEM = {
     errno.EACCES: "Is it yours to read and to write?",
     errno.EPERM: "Is it yours to read and to write?",
@@ -210,8 +212,11 @@ def _run(arguments: Sequence[str] | None) -> int:
         click.echo(error.format_message())
         return 2
     except click.ClickException as error:
-        error.message = output.printable(error.message)
+        # It repeats what was typed, however long.
+        error.message = output.printable(_LONG_WORD.sub(lambda word: shortened(word[0]), error.message))
         error.show()
+        if isinstance(error, click.UsageError) and error.ctx is None:
+            click.echo(f"Try '{PROGRAM} --help' for help.", err=True)  # else click says so, of the very command
         return 2
     except Exception as error:
         told = no_space.told(error, "the command") or _of_system(error) or error

@@ -182,7 +182,7 @@ def _calibration_ratio(
         expected = float(predictions.mean()) if rows else 0.0
         observed = float(labels.mean()) if rows else 0.0
         variance = float(np.sum(predictions * (1 - predictions)))
-    ratio = observed / expected if expected > 0 else float("nan")
+    ratio = observed / expected if 0 < expected < float("inf") else float("nan")
     if not np.isfinite(ratio):
         return PerformanceMetric(CALIBRATION_RATIO, None, None, violated=False)
     # The number of events is a sum of independent ones with these probabilities: three standard deviations are noise.

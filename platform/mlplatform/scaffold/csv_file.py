@@ -127,7 +127,7 @@ def _unpacked(path: Path) -> bytes:
             raise UsageError(f"There is no file {path}.", hint="--from-csv names a CSV file with a header.")
         content = path.read_bytes()
     except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}.", hint="Is it yours to read?") from None
+        raise UsageError(f"{path!s:.200} cannot be read: {error.strerror}.", hint="Is it yours to read?") from None
     for start, unpack in _PACKED.items():
         if content.startswith(start):
             try:

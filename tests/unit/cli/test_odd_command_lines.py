@@ -153,7 +153,6 @@ LINES: dict[str, tuple[list[str], int, str]] = {
     "a stage that is empty": (["run", "credit_risk", "--stage", "", "--as-of", "2006-01-01"], 2, "stage"),
     "an alias of none": (["score", "credit_risk", "--as-of", "2006-01-01", "--alias", "winner"], 2, "champion"),
     "a workspace of none": (["run", "credit_risk", "--workspace", "locl"], 2, "Did you mean local"),
-    "a workspace that is empty": (["run", "credit_risk", "--workspace", ""], 2, "There is no workspace"),
     "an environment of none": (["status", "--env", "prd"], 2, "Did you mean prod"),
     "an environment that is empty": (["status", "--env", ""], 2, "There is no environment ''"),
     "an environment that is a path": (["status", "--env", "../prod"], 2, "There is no environment"),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mlplatform.config.settings import UseCaseSettings
-from mlplatform.monitoring import alerts, performance
+from mlplatform.monitoring import alerts, performance, performance_metrics
 from mlplatform.monitoring.performance_metrics import CALIBRATION_RATIO, PerformanceMetric, realised
 from mlplatform.statistics import metrics
 
@@ -127,10 +127,11 @@ def test_a_metric_that_is_not_defined_on_enough_rows_is_not_called_well():
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])
 def test_predictions_that_are_no_numbers_are_not_called_well(number):
     made = np.where(np.arange(ROWS) == 7, number, GOOD)
-    found = measure(LABELS, made)
-    assert found[CALIBRATION_RATIO].value is None
-    assert checked(alerts.CALIBRATION, found).state == "unknown"
-    assert checked(alerts.PERFORMANCE, found).state != "ok"
+    with pytest.raises(ValueError, match=r"NaN|infinity"):  # which the monitor tells as the alert of its own
+        measure(LABELS, made)
+    ratio = performance_metrics._calibration_ratio(LABELS, made, 1.5, None)
+    assert ratio == PerformanceMetric(CALIBRATION_RATIO, None, None, violated=False)
+    assert checked(alerts.CALIBRATION, {CALIBRATION_RATIO: ratio}).state == "unknown"
 
 
 @pytest.mark.parametrize("limit", [{"performance_floor": float("nan")}, {"max_calibration_ratio": float("nan")}])

@@ -55,7 +55,7 @@ if [ "$1" = tool ]; then
   while [ "$1" != --output ]; do shift; done
   {pip_audit}
 fi
-shift 3
+shift 4
 exec {python} "$@"
 """
 FOUND: dict[str, Any] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -37,7 +38,7 @@ class Guard(GateCheck):
             return self.verdict(False, detail, rarest, self.limits.min_positives)
         value = self.value_of(self.metric, labels, evidence.challenger)
         floor, max_loss = self.guard.floor, self.guard.max_loss
-        if floor is not None and not self.metric.gain(value, floor) >= 0:
+        if floor is not None and not 0 <= self.metric.gain(value, floor) < math.inf:
             word = "at least" if self.metric.greater_is_better else "at most"
             detail = f"{self.metric.name} {value:.4f}, {word} {floor:g} is needed"
             return self.verdict(False, detail, value, floor, challenger=value)
