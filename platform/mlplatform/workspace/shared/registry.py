@@ -330,14 +330,14 @@ class MlflowRegistry(ABC):
     def _mlflow(self) -> Any:
         for name, value in self._settings.items():
             os.environ.setdefault(name, value)
-        # Its chatter only where it warns.
-        logging.getLogger("mlflow").setLevel(logging.WARNING)
         try:
             import mlflow
         except ImportError as error:
             raise MissingDependencyError(
                 f"mlflow is not installed ({error}).", hint=f"pip install 'mlplatform[{self._extra}]'"
             ) from error
+        # Its chatter only where it warns; importing it sets this anew.
+        logging.getLogger("mlflow").setLevel(logging.WARNING)
         return mlflow
 
 
