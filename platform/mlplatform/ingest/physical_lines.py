@@ -11,7 +11,8 @@ are kept apart, for a text must not pass as a record. Where values may hold newl
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple, Protocol
 
@@ -32,6 +33,10 @@ NUL = "a NUL byte"
 NUL_SHOWN = "\\x00"
 
 _LF, _CR, _QUOTE, _COMMA = 10, 13, 34, 44
+# What may stand before a quote that opens, and after one that closes.
+_MAY_OPEN, _MAY_CLOSE = np.zeros(256, bool), np.zeros(256, bool)
+_MAY_OPEN[[_COMMA, _LF, _QUOTE]] = True
+_MAY_CLOSE[[_COMMA, _LF, _CR, _QUOTE]] = True
 _BOM = b"\xef\xbb\xbf"
 
 Places = npt.NDArray[np.int64]
@@ -68,6 +73,7 @@ class HeaderError(ValueError):
     """The header's quotes are no good."""
 
 
+@dataclass(frozen=True)
 class Block:
     """Some of a file's lines, told apart.
 
@@ -76,7 +82,28 @@ class Block:
         records: How many records there are.
         blank: How many blank lines.
         lines: How many lines, of all kinds.
+        kept_apart: How many lines are kept apart.
+        told: Tells the lines apart one by one.
     """
+
+    text: bytes
+    records: int
+    blank: int
+    lines: int
+    kept_apart: int
+    told: Callable[[], ToldApart]
+
+    def malformed(self, refused: Mapping[int, str]) -> list[MalformedLine]:
+        """Return the lines that are kept apart, in their order.
+
+        Args:
+            refused: Records that the parser refused, by their number from 0 -> why.
+        """
+        return self.told().malformed(refused) if refused or self.kept_apart else []
+
+
+class ToldApart:
+    """Lines one by one: which begin a record, which go on with one, which are blank, and which are kept apart."""
 
     def __init__(self, data: bytes, places: Places, before: int, inner: Marks, reasons: Mapping[int, str]) -> None:
         """Take the lines.
@@ -88,33 +115,39 @@ class Block:
             inner: Which lines go on with the record of the line before.
             reasons: Lines that are kept apart -> why.
         """
-        self._data, self._places, self._before, self._reasons = data, places, before, reasons
-        starts, stops, nexts = places
-        is_apart = np.zeros(starts.size, bool)
-        is_apart[list(reasons)] = True
-        is_blank = (stops == starts) & ~inner & ~is_apart
-        self._first = np.flatnonzero(~is_blank & ~inner & ~is_apart)
-        self._inner = inner
-        self.lines, self.blank, self.records = int(starts.size), int(is_blank.sum()), int(self._first.size)
-        self.text = data[: int(nexts[-1])]
-        if reasons:
-            kept = np.flatnonzero(~is_apart)
+        self._data, self._places, self._before, self._inner, self._reasons = data, places, before, inner, reasons
+        starts, stops, _ = places
+        self._is_apart = np.zeros(starts.size, bool)
+        self._is_apart[list(reasons)] = True
+        self._is_blank = (stops == starts) & ~inner & ~self._is_apart
+        self._first = np.flatnonzero(~self._is_blank & ~inner & ~self._is_apart)
+
+    def block(self) -> Block:
+        """Return them as a block."""
+        starts, _, nexts = self._places
+        text = self._data[: int(nexts[-1])]
+        if self._reasons:
+            kept = np.flatnonzero(~self._is_apart)
             runs = np.split(kept, np.flatnonzero(np.diff(kept) > 1) + 1) if kept.size else []
-            self.text = b"".join(data[int(starts[run[0]]) : int(nexts[run[-1]])] for run in runs)
+            text = b"".join(self._data[int(starts[run[0]]) : int(nexts[run[-1]])] for run in runs)
+        return Block(
+            text=text,
+            records=int(self._first.size),
+            blank=int(self._is_blank.sum()),
+            lines=int(starts.size),
+            kept_apart=len(self._reasons),
+            told=lambda: self,
+        )
 
     def malformed(self, refused: Mapping[int, str]) -> list[MalformedLine]:
-        """Return the lines that are kept apart, in their order.
-
-        Args:
-            refused: Records that the parser refused, by their number from 0 -> why.
-        """
+        """Return the lines that are kept apart, and those of records that the parser refused, in their order."""
         reasons = dict(self._reasons)
+        starts, stops, _ = self._places
         for record, reason in refused.items():
             line = int(self._first[record])
             reasons[line] = reason
-            while (line := line + 1) < self.lines and self._inner[line]:
+            while (line := line + 1) < starts.size and self._inner[line]:
                 reasons[line] = reason
-        starts, stops, _ = self._places
         return [
             MalformedLine(
                 self._data[int(starts[line]) : int(stops[line])].decode().replace("\0", NUL_SHOWN),
@@ -156,7 +189,9 @@ class LineReader:
             LineTooLongError: If a line has more than `LONGEST` bytes.
         """
         while self._rest or not self._is_over:
-            block, taken = _block(self._rest, self._lines, spans=self._spans, is_last=self._is_over)
+            block, taken = _regular_block(self._rest, self._lines, is_last=self._is_over)
+            if block is None:
+                block, taken = _block(self._rest, self._lines, spans=self._spans, is_last=self._is_over)
             if block is None:
                 self._more(max(BLOCK_BYTES, len(self._rest)))
                 continue
@@ -281,6 +316,50 @@ def _record(data: bytes, first: int, starts: Places, stops: Places, *, is_last: 
         place += 1
 
 
+def _regular_block(data: bytes, before: int, *, is_last: bool) -> tuple[Block | None, int]:
+    """Return the whole lines of data, if each is a record: most files are of such lines, and need no look at each.
+
+    So they are where line ends are of one kind, no line is blank, and quotes are those around fields, within a line.
+
+    Args:
+        data: From the beginning of a line on.
+        before: How many lines of the file come before.
+        is_last: Whether the file ends with it.
+
+    Returns:
+        The lines, and how many bytes they are; None if they are none such.
+    """
+    end = len(data) if is_last else data.rfind(b"\n") + 1
+    text = data if end == len(data) else data[:end]
+    if not text or text[0] in (_LF, _CR) or b"\n\n" in text or b"\0" in text:
+        return None, 0
+    if b"\r" in text and (b"\n\r" in text or text.count(b"\r") != text.count(b"\r\n")):
+        return None, 0
+    if b'"' in text and not _are_around_fields(text):
+        return None, 0
+    lines = text.count(b"\n") + (text[-1] != _LF)
+
+    def told() -> ToldApart:
+        places = np.stack(_lines(text, is_last=True))
+        return ToldApart(text, places, before, np.zeros(lines, bool), {})
+
+    return Block(text, records=lines, blank=0, lines=lines, kept_apart=0, told=told), end
+
+
+def _are_around_fields(text: bytes) -> bool:
+    """Tell whether all quotes open and close fields in turn, each pair within a line; doubled ones are pairs, too."""
+    codes = np.frombuffer(text, np.uint8)
+    quotes = np.flatnonzero(codes == _QUOTE)
+    if quotes.size % 2:
+        return False
+    before, after = quotes[0::2] - 1, quotes[1::2] + 1
+    before, after = before[before >= 0], after[after < codes.size]
+    if not (_MAY_OPEN[codes[before]].all() and _MAY_CLOSE[codes[after]].all()):
+        return False
+    ends = np.flatnonzero(codes == _LF)
+    return not (np.searchsorted(quotes, ends) % 2).any()
+
+
 def _block(data: bytes, before: int, *, spans: bool, is_last: bool) -> tuple[Block | None, int]:
     """Tell the lines of data apart; None where more has to be read for the first of them.
 
@@ -316,7 +395,7 @@ def _block(data: bytes, before: int, *, spans: bool, is_last: bool) -> tuple[Blo
         with_nul = _whole_records(with_nul, inner)
     reasons |= {line: NUL for line in with_nul if line < total}
     lines = np.stack([starts, stops, nexts])[:, :total]
-    return Block(data, lines, before, inner[:total], reasons), int(nexts[total - 1])
+    return ToldApart(data, lines, before, inner[:total], reasons).block(), int(nexts[total - 1])
 
 
 def _judge(first: int, end: _End, reasons: dict[int, str], inner: Marks, *, spans: bool) -> int:
