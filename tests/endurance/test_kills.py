@@ -131,6 +131,7 @@ def cases() -> list[ParameterSet]:
     return found
 
 
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize(("name", "seed"), cases())
 def test_killed_again_and_again_it_ends_as_undisturbed(bench: Bench, home: Path, name: str, seed: int) -> None:
     command, (_, seconds) = COMMANDS[name], bench.undisturbed(name)

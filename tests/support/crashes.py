@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from multiprocessing.context import ForkServerProcess
 
 _HANGS_SECONDS = 240
+# Shares of a command's time.
+_KEPT, _TO_FIND_NOTHING = 0.7, 0.3
 _POLL_SECONDS, _LOOK_SECONDS = 0.005, 0.5
 # Before that the command does not listen yet: in a terminal, Python is still importing.
 _FIRST_SIGNAL_SECONDS = 0.05
@@ -148,8 +150,8 @@ def drawn(seed: int, seconds: float, count: int) -> list[Kill]:
     for _ in range(count):
         moment = rng.uniform(0, left)
         found.append(Kill(rng.choices(names, weights)[0], moment))
-        # What was done by then is kept, more or less: so much is left of the next one.
-        left -= moment * 0.8
+        # What was done by then is kept, but for a stage; to find that nothing is left to do takes time, too.
+        left = max(left - _KEPT * moment, _TO_FIND_NOTHING * seconds)
     return found
 
 
@@ -212,16 +214,13 @@ class Crashes:
         return ended
 
     def endure(self, home: Path, words: Sequence[str], kills: Sequence[Kill]) -> Endured:
-        """Run a command, killed each time at a moment, and at last undisturbed.
-
-        Returns:
-            Where it was killed: a moment that came too late for it is not among them.
-        """
+        """Run a command, killed each time at a moment, and at last undisturbed; one that is done is killed no more."""
         endured = Endured()
         for kill in kills:
-            ended = self.run(home, words, kill)
-            if ended.code != 0:
-                endured.kills.append(f"{kill} of {ended.seconds:.2f} s: {ended.code}")
+            endured.last = self.run(home, words, kill)
+            if endured.last.code == 0:
+                return endured
+            endured.kills.append(f"{kill}: exit code {endured.last.code}")
         endured.last = self.run(home, words)
         return endured
 

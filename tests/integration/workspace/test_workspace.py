@@ -15,6 +15,7 @@ import pytest
 from mlplatform import open_workspace
 from mlplatform.errors import UnavailableError, UsageError
 from mlplatform.protocols.workspace import Workspace
+from mlplatform.workspace.local import session
 from mlplatform.workspace.local.workspace import LocalWorkspace
 from tests.support.processes import children, wait_until_gone
 from tests.support.tiny_use_case import price_a_seat
@@ -144,6 +145,23 @@ def test_an_engine_that_dies_under_a_computation_is_an_error_at_once(tmp_path):
             assert "Run again" in caught.value.hint
         assert time.monotonic() - started < 10
         # Whoever asks for a session again gets one.
+        assert ws.spark.range(2).count() == 2
+
+
+def test_an_engine_that_dies_before_it_is_connected_is_an_error_at_once(tmp_path, monkeypatch):
+    whole = session.connect
+
+    def too_late(url, server):
+        os.kill(server.pid, signal.SIGKILL)
+        return whole(url, server)
+
+    with LocalWorkspace.open(root=tmp_path) as ws:
+        with monkeypatch.context() as patch:
+            patch.setattr(session, "connect", too_late)
+            started = time.monotonic()
+            with pytest.raises(UnavailableError, match="ended by signal 9"):
+                _ = ws.spark
+        assert time.monotonic() - started < 60
         assert ws.spark.range(2).count() == 2
 
 

@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlplatform.errors import MissingDependencyError, UnavailableError
+from mlplatform.errors import MissingDependencyError, PlatformError, UnavailableError
 from mlplatform.workspace.local import sail_child
 from mlplatform.workspace.local.plain_path import plain_path
 
@@ -120,13 +120,8 @@ class SailServer:
                 self._process.stdout.close()
 
 
-def give_up_when_dead(session: SparkSession, server: SailServer) -> None:
-    """Let calls to a server that has died fail at once, in our words: pyspark would try again for ten minutes.
-
-    Args:
-        session: What `connect` returned.
-        server: The server behind it.
-    """
+def _give_up_when_dead(session: SparkSession, server: SailServer) -> None:
+    """Let calls to a server that has died fail at once, in our words: pyspark would try again for ten minutes."""
     from pyspark.sql.connect.client.retries import DefaultPolicy
 
     class WhileAlive(DefaultPolicy):
@@ -183,11 +178,12 @@ def abandon(url: str) -> None:
                 LOG.debug("Closing a Spark client: %s", error)
 
 
-def connect(url: str) -> SparkSession:
+def connect(url: str, server: SailServer | None = None) -> SparkSession:
     """Open a Spark Connect session with the settings that keep both homes alike.
 
     Args:
         url: A `sc://` address.
+        server: The server there, if it is our own: nobody waits for it once it has died.
 
     Raises:
         MissingDependencyError: If pyspark is not installed.
@@ -202,8 +198,12 @@ def connect(url: str) -> SparkSession:
     last: Exception | None = None
     for attempt in range(5):
         try:
-            session = SparkSession.builder.remote(url).create()
+            session = SparkSession.builder.remote(url).create()  # asks nothing yet
+            if server is not None:
+                _give_up_when_dead(session, server)
             session.conf.set("spark.sql.session.timeZone", "UTC")
+        except PlatformError:
+            raise
         except Exception as error:  # noqa: BLE001  (grpc and pyspark raise unrelated classes while a server comes up)
             last = error
             time.sleep(0.2 * (attempt + 1))

@@ -193,15 +193,13 @@ class LocalWorkspace(SharedWorkspace):
             LOG.warning("The local Spark engine died; it is started again. Its messages: %s", self._logs)
             self._stop_engine()
         if self._session is None:
-            from mlplatform.workspace.local.session import SailServer, connect, give_up_when_dead
+            from mlplatform.workspace.local.session import SailServer, connect
 
             url = os.environ.get(SPARK_SETTING)
             if not url:
                 self._server = SailServer(self._logs / "sail.log", self.scratch)
                 url = self._server.url
-            self._session = connect(url)
-            if self._server is not None:
-                give_up_when_dead(self._session, self._server)
+            self._session = connect(url, self._server)
         return self._session
 
     @property
