@@ -147,18 +147,18 @@ class FileReading:
 
 
 class SmallFiles:
-    """Files whose rows fit in memory together: a commit holds as many as fit, since commits cost more than they do."""
+    """Files whose rows fit in memory together: a commit holds as many as fit, since commits cost more than they do.
+
+    Attributes:
+        size: Bytes of the rows.
+    """
 
     def __init__(self) -> None:
         """Hold nothing yet."""
         self._counts: list[FileCounts] = []
         self._rows: list[pa.Table] = []
         self._malformed: list[pa.Table] = []
-
-    @property
-    def size(self) -> int:
-        """Bytes of the rows."""
-        return int(sum(rows.nbytes for rows in self._rows))
+        self.size = 0
 
     def __bool__(self) -> bool:
         """Tell whether there is a file."""
@@ -167,13 +167,15 @@ class SmallFiles:
     def add(self, reading: FileReading, batches: Iterable[pa.RecordBatch]) -> None:
         """Add a file whose batches have all been read."""
         self._counts.append(reading.counts())
-        self._rows.append(pa.Table.from_batches(batches, schema=reading.schema))
+        rows = pa.Table.from_batches(batches, schema=reading.schema)
+        self._rows.append(rows)
+        self.size += rows.nbytes
         self._malformed.append(reading.malformed())
 
     def deliver(self) -> FileDelivery:
         """Return all of them as one delivery, and hold nothing."""
         delivery = FileDelivery(self._counts, pa.concat_tables(self._rows), pa.concat_tables(self._malformed))
-        self._counts, self._rows, self._malformed = [], [], []
+        self._counts, self._rows, self._malformed, self.size = [], [], [], 0
         return delivery
 
 
