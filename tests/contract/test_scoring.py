@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -375,7 +376,7 @@ def test_what_a_decision_judged_is_scored_whatever_the_tag_says(shop, tmp_path: 
         ws.registry.set_tags(name, version, {artifacts.DIGEST_TAG: tag})
         for trusted in (None, ()):
             if refused:
-                with pytest.raises(RegistryError, match="not those that were judged"):
+                with pytest.raises(RegistryError, match=rf"{re.escape(uri)} are not those that were judged"):
                     shop.score(SPINE, uri, trusted_types=trusted)
             else:
                 assert shop.score(SPINE, uri, trusted_types=trusted).num_rows == 4

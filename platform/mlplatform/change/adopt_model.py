@@ -111,11 +111,12 @@ class AdoptModel(PlannedStage[AdoptModelDetails]):
         with TemporaryDirectory() as part:
             folder = _download(context.ws, origin, part)
             registered = judged.digest_to_judge(context.ws, origin)
-            if registered:
-                artifacts.verify(folder, registered, self.trusted_types)
-            else:
-                artifacts.check_files(folder, self.trusted_types)
-            digest = artifacts.digest(folder)
+            with artifacts.named(folder, origin.uri):
+                digest = artifacts.digest(folder)
+                if registered:
+                    artifacts.verify(folder, registered, self.trusted_types)
+                else:
+                    artifacts.check_files(folder, self.trusted_types)
             spec = FeatureSpec.load(folder / _SPEC_FOLDER)
         _check_spec(context, spec, self.functions)
         _check_signature(context.ws, origin)

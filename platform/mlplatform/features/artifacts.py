@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,19 @@ def verify(folder: Path, expected_digest: str, trusted: Collection[str] = (), *,
             hint="The model was not loaded. Find out who changed its files; train again to replace it.",
         )
     check_files(folder, trusted)
+
+
+@contextmanager
+def named(folder: Path, name: str) -> Iterator[None]:
+    """Let errors name the model by what it is called, in the place of the folder that it was downloaded into.
+
+    Raises:
+        RegistryError: As it comes, renamed.
+    """
+    try:
+        yield
+    except RegistryError as error:
+        raise RegistryError(error.message.replace(str(folder), name), hint=error.hint) from error.__cause__
 
 
 def check_files(folder: Path, trusted: Collection[str] = ()) -> None:

@@ -161,7 +161,10 @@ class Predictor:
         predictions, keys = context.namespace.gold(PREDICTIONS), list(self.spine.primary_keys)
         self._require_once(population, keys)
         once = self._transaction(frames.fingerprint(population, keys))
-        if all(context.ws.tables.committed(predictions, [once])):
+        failing = Failing(context, self.spine, self.version, self.alias, self._ask)
+        known = failing.known(within)
+        committed = all(context.ws.tables.committed(predictions, [once]))
+        if committed and known is None:
             return Predicted()
         existing = frames.read(
             predictions,
@@ -169,16 +172,14 @@ class Predictor:
             filters=[("model_version", "=", self.version.version), *within.filters(self.spine.prediction_time)],
         )
         new = population.join(existing, on=keys, how="anti")
-        failing = Failing(context, self.spine, self.version, self.alias, self._ask)
-        known = failing.known(within)
         if known is None:
             return self._score(new, failing, once)
-        fresh = self._score(new.join(known, on=keys, how="anti"), failing, once)
+        fresh = Predicted() if committed else self._score(new.join(known, on=keys, how="anti"), failing, once)
         before = new.join(known, on=keys, how="semi")
-        if self.mark != SINCE:
-            # The same version fails on the same rows.
-            return fresh.beside(Predicted(unscored=Unscored(frames.count(before), ("as recorded before",))))
-        return fresh.beside(self._score(before, failing, replace(once, app_id=f"{once.app_id}:known"), known=True))
+        if self.mark == SINCE:
+            return fresh.beside(self._score(before, failing, once, known=True))
+        # The same version fails on the same rows.
+        return fresh.beside(Predicted(unscored=failing.before(before)))
 
     def _score(self, new: Frame, failing: Failing, once: Transaction, *, known: bool = False) -> Predicted:
         """Predict rows; `known` are those on record as unscored by this version, which may fail once more."""
@@ -200,8 +201,12 @@ class Predictor:
             ) as computing,
             frames.staged(computing) as scored,
         ):
-            unscored = failing.still(scored) if known else failing.found(new, scored, total)
+            unscored = failing.before(scored.filter(~predicted())) if known else failing.found(new, scored, total)
             rows = scored.filter(predicted()) if unscored.rows else scored
+            if known:
+                # Asked again and again, until they have a prediction: it counts as the rows that got one.
+                keys = list(self.spine.primary_keys)
+                once = replace(once, app_id=f"{once.app_id}:known:{frames.fingerprint(rows, keys)}")
             written = context.ws.tables.append(predictions, self._stamped(rows), transactions=[once])
         if not written.skipped and written.rows + unscored.rows != total:
             raise StageError(f"{self.version.uri} scored {written.rows} of {total} rows.", hint="Report this.")

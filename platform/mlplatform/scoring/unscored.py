@@ -126,13 +126,9 @@ class Failing:
         filters = [("model_version", "=", self.version.version), *within.filters(self.spine.prediction_time)]
         return ws.frames.read(name, columns=self._keys, filters=filters)
 
-    def still(self, scored: Frame) -> Unscored:
-        """Count the rows that have no finite prediction once more; they are on record already.
-
-        Args:
-            scored: The rows, scored; computed already.
-        """
-        count = self.context.ws.frames.count(scored.filter(~predicted()))
+    def before(self, rows: Frame) -> Unscored:
+        """Return rows without a prediction that are on record already."""
+        count = self.context.ws.frames.count(rows)
         return Unscored(count, ("as recorded before",)) if count else Unscored()
 
     def found(self, given: Frame, scored: Frame, total: int) -> Unscored:

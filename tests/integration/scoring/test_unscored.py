@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,7 @@ class Spoilt:
         calls: How often it was asked.
     """
 
-    fails: Collection[float] = ()
+    fails: Sequence[float] = ()
     nan: Collection[float] = ()
     broken: bool = False
     calls: int = 0
@@ -239,8 +239,13 @@ def test_rows_that_still_fail_keep_nobody_from_scoring(ws: LocalWorkspace, tiny:
     score(ws, tiny)
     recorded = table(ws, UNSCORED)
     run = score(ws, tiny, SECOND, since=parse_as_of(FIRST))
-    assert (run.result.rows_in, run.result.rows_out, run.details.unscored) == (len(whose), 0, len(whose))
+    assert (run.result.rows_out, run.details.unscored) == (0, len(whose))
     assert table(ws, UNSCORED).equals(recorded)
+    spoilt.fails = spoilt.fails[:1]  # and with every one that is mended, one less does
+    assert score(ws, tiny, SECOND, since=parse_as_of(FIRST)).result.rows_out > 0
+    spoilt.fails = ()
+    score(ws, tiny, SECOND, since=parse_as_of(FIRST))
+    assert accounts(ws, PREDICTIONS) == sorted(due(ws).column("account").to_pylist())
 
 
 def test_the_challenger_in_the_shadow_has_its_own(ws: LocalWorkspace, tiny: TinyFolder, spoilt: Spoilt) -> None:

@@ -26,10 +26,10 @@ def predicting_what_it_can(predict: Callable[..., Column], most: Callable[[int],
         return predict
     import pandas as pd
     from pyspark import cloudpickle
-    from pyspark.sql.functions import pandas_udf
+    from pyspark.sql.pandas.functions import pandas_udf
 
     # On the executors nothing of ours need be installed.
-    cloudpickle.register_pickle_by_value(by_halves)
+    cloudpickle.register_pickle_by_value(by_halves)  # type: ignore[no-untyped-call]
     batches: Any = by_halves.by_batch(function, most)
     # PySpark reads from these what kind of function it is.
     batches.__annotations__ = {"batches": Iterator[pd.DataFrame], "return": Iterator[pd.Series]}

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlplatform.errors import FeatureStoreError, PlatformError, RegistryError, did_you_mean
-from mlplatform.features.artifacts import DIGEST_TAG, verify
+from mlplatform.features.artifacts import DIGEST_TAG, named, verify
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -163,7 +163,8 @@ def check_model(artifact: ModelArtifact, trust: Trust, judged: JudgedModels) -> 
     expected = trust.digest or recorded or artifact.tags.get(DIGEST_TAG, "")
     if expected or trust.types is not None:
         of = "that were judged" if recorded else "registered"
-        verify(artifact.path, expected, trust.types or (), of=of)
+        with named(artifact.path, artifact.exact_uri):
+            verify(artifact.path, expected, trust.types or (), of=of)
     if not (artifact.raw_model / "MLmodel").is_file():
         raise FeatureStoreError(
             f"Model {artifact.uri} carries no features: it has no {SPEC_FOLDER / RAW_MODEL}.",
