@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 HOLD = """
 def hold(*arguments, **named):
@@ -80,8 +81,9 @@ def held(arguments: Sequence[str | Path], cwd: Path, folder: Path, *, terminal: 
         os.close(theirs)
     pipe = os.open(reached, os.O_RDONLY | os.O_NONBLOCK)
     try:
+        heard: list[Any] = [pipe] if shown is None else [pipe, shown]
         while True:
-            ready = select.select([pipe] if shown is None else [pipe, shown], [], [], 0.2)[0]
+            ready = select.select(heard, [], [], 0.2)[0]
             if pipe in ready and os.read(pipe, 1):
                 break
             if shown is not None and shown in ready:
