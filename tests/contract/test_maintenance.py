@@ -100,5 +100,5 @@ def test_a_whole_table_has_nothing_to_mend_and_an_error_of_use_is_no_damage(ws, 
     assert name.name in ws.maintenance.folders(name.catalog, name.schema)
     assert ws.maintenance.inspect_files() == ()
     assert ws.maintenance.mend_files(aside="nothing") == ()
-    with pytest.raises(TableError, match="does not exist|not found"), explained(ws):
+    with pytest.raises(TableError, match=r"does not exist|not found"), explained(ws):
         ws.tables.describe(f"{table}_that_nobody_made")

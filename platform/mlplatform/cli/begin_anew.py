@@ -6,7 +6,7 @@ import click
 
 from mlplatform.cli import decisions, output
 from mlplatform.cli.commands import command
-from mlplatform.cli.options import Options
+from mlplatform.cli.options import Options, as_of_option
 
 
 @command(
@@ -28,8 +28,9 @@ def begin_anew(use_case: str, reason: str, as_of: str | None, dry_run: bool, opt
     """
     from mlplatform.pipeline import Pipeline
 
+    given = as_of_option(as_of) if as_of else None
     with options.open_use_case(use_case) as (ws, opened), output.reporting(total=1) as reporter:
-        moment = decisions.moment_of(ws, opened, as_of)
+        moment = decisions.moment_of(ws, opened, given)
         details = Pipeline(ws, opened, moment, reporter.line).begin_anew(reason=reason, dry_run=dry_run).details
     if options.as_json:
         output.show_json(details.answer())

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _WELL = ("promoted", "rolled back", "unchanged")
 
 
-def moment_of(ws: Workspace, use_case: UseCase, as_of: str | None) -> datetime:
+def moment_of(ws: Workspace, use_case: UseCase, as_of: datetime | None) -> datetime:
     """Return when something is decided by hand, in data time: the time given, else the newest on record, or now.
 
     Of a use case whose history is replayed, now is where the replay has come: what is decided then holds from there on.
@@ -34,9 +34,9 @@ def moment_of(ws: Workspace, use_case: UseCase, as_of: str | None) -> datetime:
     from mlplatform.gate import promotion
     from mlplatform.ops.stage_runs import RunLog
 
-    now = as_of_option(as_of)
-    if as_of:
-        return now
+    if as_of is not None:
+        return as_of
+    now = as_of_option(None)
     on_record = [record.as_of for record in RunLog(ws, use_case.namespace).records()]
     on_record += [event.as_of for event in promotion.events(ws, use_case.namespace)]
     return min(now, max(on_record, default=now))

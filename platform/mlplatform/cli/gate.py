@@ -78,6 +78,7 @@ def _put_to_the_gate(
     from mlplatform.gate.first_steps import require_version
     from mlplatform.pipeline import Pipeline
 
+    given = as_of_option(as_of) if as_of else None
     with (
         decisions.failing_closed(use_case),
         options.open_use_case(use_case, read_only=dry_run) as (ws, opened),
@@ -85,7 +86,7 @@ def _put_to_the_gate(
     ):
         if version is not None:
             require_version(ws, opened.namespace, version)
-        moment = decisions.moment_of(ws, opened, as_of) if override else as_of_option(as_of)
+        moment = decisions.moment_of(ws, opened, given) if override else given or as_of_option(None)
         pipeline = Pipeline(ws, opened, moment, reporter.line)
         details = pipeline.gate(version=version, override=override.strip(), dry_run=dry_run).details
     decisions.show(details, as_json=options.as_json)

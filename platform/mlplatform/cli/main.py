@@ -59,8 +59,6 @@ _SYSTEM = {
     errno.EACCES: "Is it yours to read and to write?",
     errno.EPERM: "Is it yours to read and to write?",
     errno.EROFS: "Nothing can be written there: name another folder by --home.",
-    errno.ENOSPC: "Free some space, then run the same command again: what was finished is kept.",
-    errno.EDQUOT: "Free some space, then run the same command again: what was finished is kept.",
     errno.ENAMETOOLONG: "Give a shorter path.",
     errno.ELOOP: "A link leads back to itself: remove it, or name another path.",
     errno.ENOTDIR: "A file stands where a folder is needed: name another path.",

@@ -6,7 +6,7 @@ import click
 
 from mlplatform.cli import decisions, output
 from mlplatform.cli.commands import command
-from mlplatform.cli.options import VERSION, Options
+from mlplatform.cli.options import VERSION, Options, as_of_option
 
 
 @command(
@@ -35,13 +35,14 @@ def rollback(
     from mlplatform.gate.first_steps import require_version
     from mlplatform.pipeline import Pipeline
 
+    given = as_of_option(as_of) if as_of else None
     with (
         decisions.failing_closed(use_case),
         options.open_use_case(use_case, read_only=dry_run) as (ws, opened),
         output.reporting(total=1) as reporter,
     ):
         require_version(ws, opened.namespace, to)
-        moment = decisions.moment_of(ws, opened, as_of)
+        moment = decisions.moment_of(ws, opened, given)
         pipeline = Pipeline(ws, opened, moment, reporter.line)
         details = pipeline.roll_back(to=to, reason=reason, dry_run=dry_run).details
     decisions.show(details, as_json=options.as_json)

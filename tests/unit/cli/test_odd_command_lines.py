@@ -166,7 +166,7 @@ LINES: dict[str, tuple[list[str], int, str]] = {
     "a folder of use cases that is none": (["status", "--use-cases", "nowhere"], 2, "is not a folder"),
     "a folder of use cases of 5,000 signs": (["status", "--use-cases", "u" * 5000], 2, "is not a folder"),
     "a folder of use cases with a NUL": (["status", "--use-cases", "a\0b"], 2, "is no"),
-    "a home of 5,000 signs": (["history", "credit_risk", "--home", "h" * 5000], 1, "File name too long"),
+    "a home of 5,000 signs": (["history", "credit_risk", "--home", "h" * 5000], 2, "File name too long"),
     "a promotion forced without a reason": (["promote", "credit_risk", "--version", "1", "--force"], 2, "go together"),
     "a promotion forced with blanks": (
         ["promote", "credit_risk", "--version", "1", "--force", "--reason", "  "],
@@ -297,12 +297,12 @@ def test_a_command_line_that_is_odd(words: list[str], code: int, says: str, run:
 
 def test_a_file_of_the_system_that_cannot_be_had_is_one_message_too(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object, **__: object) -> None:
-        raise OSError(28, "No space left on device", "/data/home/mlflow.db")
+        raise OSError(5, "Input/output error", "/data/home/mlflow.db")
 
     monkeypatch.setattr("mlplatform.discovery.find_use_cases", full)
     code, out, err = run("status")
     assert (code, out) == (1, "")
     assert err.splitlines() == [
-        "Error: '/data/home/mlflow.db': No space left on device.",
-        "Hint:  Free some space, then run the same command again: what was finished is kept.",
+        "Error: '/data/home/mlflow.db': Input/output error.",
+        "Hint:  --debug shows what was being done with it.",
     ]

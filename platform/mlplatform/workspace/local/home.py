@@ -6,7 +6,7 @@ import os
 import re
 from pathlib import Path
 
-from mlplatform.errors import ConfigError
+from mlplatform.errors import ConfigError, shortened
 
 ROOT_SETTING = "MLPLATFORM_HOME"
 DEFAULT_ROOT = ".mlplatform"
@@ -16,6 +16,7 @@ _MISREAD = re.compile(r"[\\\[\]|^\x00-\x1f\x7f]|%[0-9A-Fa-f]{2}")
 _LOG = "_delta_log"
 _ELSEWHERE = f"Choose another folder: set {ROOT_SETTING}, or give --home (root)."
 _PRIVATE = 0o700
+_LONGEST_SHOWN = 200
 
 
 def workspace_root(root: str | Path | None = None) -> Path:
@@ -28,7 +29,10 @@ def workspace_root(root: str | Path | None = None) -> Path:
     try:
         return named.expanduser().resolve()
     except (OSError, RuntimeError, ValueError) as error:  # a ~user that does not exist, a link to itself, a null
-        raise ConfigError(f"The workspace cannot be kept in {str(named)!r}: {error}", hint=_ELSEWHERE) from None
+        raise ConfigError(
+            f"The workspace cannot be kept in {_shown(named)}: {_reason(error)}",
+            hint=_ELSEWHERE,
+        ) from None
 
 
 def check_path(folder: Path) -> None:
@@ -42,13 +46,14 @@ def check_path(folder: Path) -> None:
         text.encode()
     except UnicodeEncodeError:
         raise ConfigError(
-            f"The workspace cannot be kept in {text!r}: the path is not UTF-8.", hint=_ELSEWHERE
+            f"The workspace cannot be kept in {_shown(folder)}: the path is not UTF-8.",
+            hint=_ELSEWHERE,
         ) from None
     misread = _MISREAD.search(text)
     if misread or _LOG in folder.parts:
         found = repr(misread[0]) if misread else f"a folder called {_LOG}"
         raise ConfigError(
-            f"The workspace cannot be kept in {text!r}: delta-rs misreads {found} in a path.",
+            f"The workspace cannot be kept in {_shown(folder)}: delta-rs misreads {found} in a path.",
             hint=f"{_ELSEWHERE} A link to the folder does not help; a name without \\ [ ] | ^, control characters "
             "and % before two hexadecimal digits does.",
         )
@@ -90,9 +95,17 @@ def _refused(folder: Path, error: OSError) -> ConfigError:
     # Not by `lexists` alone: what may not be asked is no reason to say so.
     blocking = next((place for place in places if os.path.lexists(place) and not place.is_dir()), None)
     reason = (error.strerror or str(error)) if blocking is None else f"{blocking} is no folder"
-    return ConfigError(f"The workspace cannot be kept in {folder}: {reason}.", hint=_ELSEWHERE)
+    return ConfigError(f"The workspace cannot be kept in {_shown(folder)}: {reason}.", hint=_ELSEWHERE)
 
 
 def _why_not(folder: Path) -> str:
     read_only = os.statvfs(folder).f_flag & os.ST_RDONLY
     return "its file system is read-only" if read_only else "you may not write there"
+
+
+def _refusal(folder: Path, reason: str) -> ConfigError:
+    return ConfigError(f"The workspace cannot be kept in {_shown(folder)}: {reason}.", hint=_ELSEWHERE)
+
+
+def _shown(folder: Path) -> str:
+    return shortened(str(folder), _LONGEST_SHOWN)
