@@ -29,10 +29,7 @@ def workspace_root(root: str | Path | None = None) -> Path:
     try:
         return named.expanduser().resolve()
     except (OSError, RuntimeError, ValueError) as error:  # a ~user that does not exist, a link to itself, a null
-        raise ConfigError(
-            f"The workspace cannot be kept in {_shown(named)}: {_reason(error)}",
-            hint=_ELSEWHERE,
-        ) from None
+        raise _refusal(named, getattr(error, "strerror", None) or str(error)) from None
 
 
 def check_path(folder: Path) -> None:
