@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import re
 import signal
@@ -210,9 +211,11 @@ def _run(arguments: Sequence[str] | None) -> int:
         click.echo(error.format_message())
         return 2
     except click.ClickException as error:
+        shown = io.StringIO()
+        error.show(shown)
         # It repeats what was typed, however long.
-        error.message = output.printable(_LONG_WORD.sub(lambda word: shortened(word[0]), error.message))
-        error.show()
+        text = _LONG_WORD.sub(lambda word: shortened(word[0]), shown.getvalue())
+        click.echo(output.printable(text), nl=False, err=True)
         if isinstance(error, click.UsageError) and error.ctx is None:
             click.echo(f"Try '{PROGRAM} --help' for help.", err=True)  # else click says so, of the very command
         return 2

@@ -607,7 +607,7 @@ def _problems(error: ValidationError, written: Mapping[Place, int], env: str) ->
 def _named_in(message: str, written: Mapping[Place, int]) -> list[str]:
     """Return the first setting that a message names: what settings must be together is said of all of them at once."""
     for word in _KEY.findall(message):
-        path = word.split(".")
+        path = str(word).split(".")
         if tuple(path[:1]) in written:
             return path
     return []

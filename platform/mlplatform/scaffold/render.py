@@ -8,8 +8,9 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlplatform.as_of import Duration, plausible
 from mlplatform.derived_attributes import snake_case
@@ -19,6 +20,9 @@ from mlplatform.scaffold.csv_file import visible
 from mlplatform.scaffold.inference import CsvColumn, Inferred, Task, infer
 from mlplatform.scaffold.layout import PythonCall, expectations, import_of, marked, text, tuple_of
 from mlplatform.scaffold.names import check_new_name, class_name
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 FILES = ("__init__.py", "config.yml", "tables.py", "features.py", "model.py", "README.md", "test_use_case.py")
 _PSEUDO_DAYS = 100
@@ -104,6 +108,12 @@ def new_use_case(  # noqa: PLR0913  (what the command takes)
 
 
 def _rendered(file: str, values: dict[str, Any]) -> str:
+    rendered = _environment().get_template(f"{file}.j2").render(values)
+    return marked(rendered) if file.endswith(".py") else rendered
+
+
+@cache
+def _environment() -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(  # noqa: S701  (Python and YAML, not HTML; every value passes a filter that quotes it)
@@ -114,8 +124,7 @@ def _rendered(file: str, values: dict[str, Any]) -> str:
         lstrip_blocks=True,
     )
     environment.filters["text"] = text
-    rendered = environment.get_template(f"{file}.j2").render(values)
-    return marked(rendered) if file.endswith(".py") else rendered
+    return environment
 
 
 def _values(name: str, inferred: Inferred, task: Task, horizon: str | None) -> dict[str, Any]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import csv
+import importlib.metadata
 import io
 import tempfile
+from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -139,6 +141,15 @@ def scaffold(content: bytes, **options: Any) -> UsageError | None:
         return None
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _installed_once() -> Iterator[None]:
+    """Which packages are installed takes a second to find out, and is the same for each example."""
+    found = importlib.metadata.packages_distributions()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(importlib.metadata, "packages_distributions", lambda: found)
+        yield
+
+
 PLAIN = [("account", KEYS), ("asked", DAYS), ("price", NUMBERS), ("bought", CLASSES)]
 CLASSIFICATION = {"task": "classification", "entity": "account", "timestamp": "asked", "label": "bought"}
 
@@ -147,7 +158,7 @@ def test_a_plain_file_is_made_a_use_case() -> None:
     assert scaffold(packed(PLAIN), **CLASSIFICATION) is None
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(HEADERS, COLUMN)
 @example("raw", NUMBERS)
 @example("price ", ["9" * 5000] * ROWS)
@@ -156,7 +167,7 @@ def test_a_fact_of_any_name_and_content(name: str, cells: list[str]) -> None:
     scaffold(packed([*PLAIN, (name, cells)]), **CLASSIFICATION)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(HEADERS, COLUMN, st.sampled_from(["classification", "regression"]))
 @example("bought", ["1e400", "0"] * (ROWS // 2), "classification")
 @example("bought", ["inf", "-"] * (ROWS // 2), "classification")
@@ -166,7 +177,7 @@ def test_a_label_of_any_name_and_content(name: str, cells: list[str], task: str)
     scaffold(packed([*PLAIN[:3], (name, cells)]), **CLASSIFICATION | {"task": task, "label": name})
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(HEADERS, COLUMN, st.booleans())
 def test_a_time_or_an_entity_of_any_name_and_content(name: str, cells: list[str], is_time: bool) -> None:
     option = "timestamp" if is_time else "entity"
@@ -184,7 +195,7 @@ def test_a_time_that_nobody_can_have_meant_is_named(far: str) -> None:
     assert "asked" in refused.message or "calendar" in refused.message
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.binary(max_size=300) | st.text(max_size=200).map(lambda text: text.encode("utf-8", "replace")))
 @example(b"")
 @example(b"\n\n\n")
@@ -225,7 +236,7 @@ def test_a_horizon_of_any_length_is_taken_or_refused(horizon: str) -> None:
     scaffold(packed(PLAIN), **CLASSIFICATION, horizon=horizon)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     st.lists(
         st.text(max_size=8) | st.sampled_from(["account", "price", "account+price", "+", "asked", "bought"]), max_size=3
