@@ -25,6 +25,7 @@ from mlplatform.ingest.physical_lines import (
 from mlplatform.ingest.source import RESCUED, Source, shown_path
 
 if TYPE_CHECKING:
+    from io import IOBase
     from typing import BinaryIO
 
 MOST_MALFORMED = 1_000_000
@@ -177,7 +178,7 @@ def _uncompressed(file: BinaryIO, suffix: str) -> Iterator[Readable]:
         with lzma.open(file) as content:
             yield content
     elif suffix in _COMPRESSIONS:
-        with pa.CompressedInputStream(pa.PythonFile(file, mode="r"), _COMPRESSIONS[suffix]) as content:
+        with pa.input_stream(cast("IOBase", file), compression=_COMPRESSIONS[suffix]) as content:
             yield content
     else:
         yield file
