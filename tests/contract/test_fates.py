@@ -308,3 +308,41 @@ def test_what_the_table_rounds_is_no_correction_of_itself(ws):
     first, second = made.land([["1", "ours", "2024-01-01", "0.1"]], [["1", "ours", "2024-01-01", "0.1"]])
     assert made.refine([first])["good"].total() == 1
     assert made.refine([second])["others"]["repeated"] == 1
+
+
+class NullReadings(Readings):
+    """Readings, of which numbers that are none are missing."""
+
+    columns = (
+        *Readings.columns[:2],
+        Column("value", "double", "What was read", not_finite="null"),
+        Column("raw", "float", "The same", sql="CAST(try_cast(value AS double) AS float)"),
+    )
+    expectations = (Expectation("value_landed", "raw.value IS NOT NULL AND coalesce(raw > 0, true)"),)
+
+
+NONE_OF_THEM = ("NaN", "nan", "inf", "-inf", "Infinity", "-Infinity", "1e400", "-1e400")
+
+
+def test_a_number_that_is_not_finite_is_quarantined_with_the_column_named(ws):
+    """Whatever an engine thinks of `NaN > 0`; what it does not read as a number at all is missing, as before."""
+    readings = table(ws, Readings)
+    lines = [[str(number), "ours", "2024-01-01", word] for number, word in enumerate(NONE_OF_THEM)]
+    (name,) = readings.land([*lines, ["99", "ours", "2024-01-01", "1e300"]])
+    found = readings.refine([name])
+    assert found["good"] == {(name, len(lines)): 1}
+    assert {reason for _, _, reason in found["bad"]} <= {"value_is_not_finite", "value_is_a_number"}
+    assert (name, 0, "value_is_not_finite") in found["bad"]
+    assert (name, 6, "value_is_not_finite") in found["bad"]
+
+
+def test_such_a_number_is_null_where_the_column_says_so_also_beside_a_column_called_raw(ws):
+    readings = table(ws, NullReadings)
+    lines = [[str(number), "ours", "2024-01-01", word] for number, word in enumerate(NONE_OF_THEM)]
+    (name,) = readings.land([*lines, ["98", "ours", "2024-01-01", "1e300"], ["99", "ours", "2024-01-01", "2.5"]])
+    found = readings.refine([name])
+    # Of the other column, a float, nothing was said.
+    assert (name, len(lines), "raw_is_not_finite") in found["bad"]
+    assert found["good"] >= Counter({(name, len(lines) + 1): 1})
+    held = ws.tables.to_arrow(readings.target, at_most=100).to_pylist()
+    assert {row["id"]: row["value"] for row in held}[99] == 2.5

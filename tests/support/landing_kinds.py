@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import lzma
 import os
 import re
@@ -19,7 +20,7 @@ UNPACKED: dict[str, Callable[[bytes], bytes]] = {
     ".gz": gzip.decompress,
     ".bz2": bz2.decompress,
     ".xz": lzma.decompress,
-    ".zst": lambda data: pa.input_stream(pa.BufferReader(data), compression="zstd").read(),
+    ".zst": lambda data: pa.input_stream(io.BytesIO(data), compression="zstd").read(),
 }
 
 

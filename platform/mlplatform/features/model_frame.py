@@ -124,7 +124,8 @@ def _finite(column: pa.ChunkedArray[Any] | pa.Array[Any]) -> pa.ChunkedArray[Any
     """Make infinite numbers null; those within lists and structs are left to the model."""
     if not pa.types.is_floating(column.type) or not pc.any(pc.is_inf(column)).as_py():
         return column
-    return pc.if_else(pc.is_inf(column), pa.scalar(None, column.type), column)
+    finite: pa.ChunkedArray[Any] | pa.Array[Any] = pc.if_else(pc.is_inf(column), pa.scalar(None, column.type), column)
+    return finite
 
 
 def _refuse_too_large(column: pa.ChunkedArray[Any] | pa.Array[Any], name: str) -> None:

@@ -30,6 +30,11 @@ def taken_again_since(ws: Workspace, bronze: ObjectName, version: int) -> bool:
     return ws.tables.committed(bronze, [_mark(version + 1)])[0]
 
 
+def was_interrupted(ws: Workspace, bronze: ObjectName, quarantine: ObjectName) -> bool:
+    """Tell whether a file was being taken again by a process that died: its malformed lines are new, its rows old."""
+    return ws.tables.committed(quarantine, [_mark(ws.tables.version(bronze) + 1)])[0]
+
+
 def named(given: Iterable[str], files: Sequence[DueFile]) -> dict[str, DueFile]:
     """Return those of a source's files that somebody named, by what they were given as.
 
@@ -84,18 +89,16 @@ def take_again(
             before: dict[str, HeldFile] = {}
             for name in names:
                 before |= held_files(frames, bronze, filters=[(FILE, "=", name)])
-            _replace_malformed(context.ws, quarantine, delivery, names)
-            marks = [mark for item in delivery.files for mark in item.file.marks]
-            tables.overwrite(
-                bronze,
-                delivery.rows,
-                where={FILE: names},
-                transactions=[*marks, _mark(tables.version(bronze) + 1)],
-            )
+            mark = _mark(tables.version(bronze) + 1)
+            _replace_malformed(context.ws, quarantine, delivery, names, mark)
+            marks = [mark, *(each for item in delivery.files for each in item.file.marks)]
+            tables.overwrite(bronze, delivery.rows, where={FILE: names}, transactions=marks)
             yield delivery, before
 
 
-def _replace_malformed(ws: Workspace, quarantine: ObjectName, delivery: FileDelivery, names: list[str]) -> None:
+def _replace_malformed(
+    ws: Workspace, quarantine: ObjectName, delivery: FileDelivery, names: list[str], mark: Transaction
+) -> None:
     frames = ws.frames
     held = frames.read(quarantine, columns=[FILE, REASON])
     ours = held.filter(nw.col(FILE).is_in(names) & nw.col(REASON).str.starts_with(MALFORMED)).select(REASON).unique()
@@ -105,7 +108,7 @@ def _replace_malformed(ws: Workspace, quarantine: ObjectName, delivery: FileDeli
     if reasons:
         # By reason: of the same files, the silver table of the source's name has its rows here, too.
         where = {FILE: names, REASON: sorted(map(str, reasons))}
-        marks = [item.file.transaction for item in delivery.files]
+        marks = [mark, *(item.file.transaction for item in delivery.files)]
         ws.tables.overwrite(quarantine, delivery.malformed, where=where, transactions=marks)
 
 

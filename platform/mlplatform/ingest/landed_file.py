@@ -25,14 +25,15 @@ from mlplatform.ingest.physical_lines import (
 from mlplatform.ingest.source import RESCUED, Source, shown_path
 
 if TYPE_CHECKING:
-    from typing import BinaryIO
+    from io import IOBase
+    from typing import IO, BinaryIO
 
 MOST_MALFORMED = 1_000_000
 """A file with more malformed lines is refused: it is of another kind, and all of them are kept until it is read."""
 MOST_MALFORMED_BYTES = 1024**3
 """So is one whose malformed lines are longer than this, all together."""
 _HINT = "Nothing of this file was ingested. Have it delivered again, or move it out of the landing folder."
-_COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
+_COMPRESSIONS: dict[str, Literal["gzip", "bz2", "zstd"]] = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
 _XZ = ".xz"
 _LONGEST = 2000
 
@@ -116,7 +117,7 @@ class LandedFile:
         rows = pa.schema([pa.field(column, pa.string()) for column in self._header]).empty_table()
         if block.records:
             rows = pacsv.read_csv(
-                pa.BufferReader(block.text),
+                cast("IO[Any]", pa.BufferReader(block.text)),
                 # One thread, and one block: only then does the parser number the rows that it refuses.
                 read_options=pacsv.ReadOptions(
                     use_threads=False, column_names=self._header, block_size=len(block.text) + 1
@@ -177,7 +178,7 @@ def _uncompressed(file: BinaryIO, suffix: str) -> Iterator[Readable]:
         with lzma.open(file) as content:
             yield content
     elif suffix in _COMPRESSIONS:
-        with pa.CompressedInputStream(pa.PythonFile(file, mode="r"), _COMPRESSIONS[suffix]) as content:
+        with pa.input_stream(cast("IOBase", file), compression=_COMPRESSIONS[suffix]) as content:
             yield content
     else:
         yield file
@@ -190,7 +191,7 @@ def _names(header: bytes) -> list[str]:
     # The parser wants the line's end.
     text = header + b"\n"
     with pacsv.open_csv(
-        pa.BufferReader(text),
+        cast("IO[Any]", pa.BufferReader(text)),
         read_options=pacsv.ReadOptions(use_threads=False, block_size=len(text) + 1),
         parse_options=pacsv.ParseOptions(newlines_in_values=True),
     ) as reader:

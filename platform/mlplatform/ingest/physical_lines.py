@@ -432,7 +432,7 @@ def _holding(data: bytes, sign: bytes, stops: Places) -> set[int]:
 
 def _whole_records(lines: set[int], inner: Marks) -> set[int]:
     """Return lines and those of the same records."""
-    found = set()
+    found: set[int] = set()
     for line in lines:
         first = last = line
         while inner[first]:

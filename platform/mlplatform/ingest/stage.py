@@ -13,7 +13,7 @@ from typing import ClassVar
 import narwhals as nw
 
 from mlplatform.errors import StageError
-from mlplatform.ingest.again import check_named, named, take_again
+from mlplatform.ingest.again import check_named, named, take_again, was_interrupted
 from mlplatform.ingest.delivery import DueFile, FileCounts, FileDelivery
 from mlplatform.ingest.landing import FolderLanding, Landing, dealt_out, open_landing
 from mlplatform.ingest.provenance import AVAILABLE_AT, FILE, held_files
@@ -155,6 +155,12 @@ class _Ingestion:
         changed = [file.name for file in due if file.ingested and not file.unchanged and file.name not in names]
         if changed:
             self._say_changed(changed)
+        if not once_more and was_interrupted(context.ws, self._bronze, self._quarantine):
+            self._result.details.note(
+                f"A process died that was taking a file of {self._bronze.name} again: {self._quarantine.name} holds "
+                f"what is malformed in it now, {self._bronze.name} its earlier rows. Take it again once more: "
+                f"mlplatform ingest {context.name} --again FILE"
+            )
         # A table that was put back lacks files that it takes for ingested all the same.
         lacking = {file.name for file in due} - self._files_in_bronze() if bronze_lost else set()
         wanted = [file for file in due if not file.ingested or file.name in lacking]
