@@ -193,7 +193,7 @@ class Failing:
         context, count = self.context, rows.num_rows
         ws, name = context.ws, context.namespace.gold(UNSCORED)
         create_table(ws, context.namespace, self.spine)
-        columns = {
+        columns: dict[str, pa.Array[Any]] = {
             "model_version": pa.array([self.version.version] * count, pa.int64()),
             "alias": pa.array([self.alias] * count),
             REASON: pa.array(reasons, pa.string()),
