@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pytest
 
-from mlplatform.protocols.maintenance import Maintenance
+from mlplatform.errors import TableError
+from mlplatform.naming import ObjectName
+from mlplatform.protocols.maintenance import Maintenance, explained
 from mlplatform.protocols.tables import Transaction
 
 if TYPE_CHECKING:
@@ -83,3 +85,20 @@ def test_a_size_may_be_asked_for_and_nobody_else_looks_after_the_files(ws, table
     assert ws.maintenance.compact(table, target_size=64 * 1024**2) == 3
     ws.maintenance.keep(table, versions=[1], days=40)
     assert len(rows(ws, table)) == 3
+
+
+def test_a_whole_table_has_nothing_to_mend_and_an_error_of_use_is_no_damage(ws, table):
+    inspection = ws.maintenance.inspect(table)
+    assert not inspection.damages
+    assert not inspection.orphans
+    assert inspection.left_to or (inspection.files, inspection.last_good) == (3, ws.tables.version(table))
+    version, expected = ws.tables.version(table), rows(ws, table)
+    for keep in ("rows", "history", "nothing"):
+        assert ws.maintenance.mend(table, keep=keep, aside="nothing") == ()
+    assert (ws.tables.version(table), rows(ws, table)) == (version, expected)
+    name = ObjectName.parse(table)
+    assert name.name in ws.maintenance.folders(name.catalog, name.schema)
+    assert ws.maintenance.inspect_files() == ()
+    assert ws.maintenance.mend_files(aside="nothing") == ()
+    with pytest.raises(TableError, match=r"does not exist|not found"), explained(ws):
+        ws.tables.describe(f"{table}_that_nobody_made")

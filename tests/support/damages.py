@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 from deltalake import DeltaTable
 
-Damaging = Callable[[Path], None]
+Damaging = Callable[[Path], object]
 JOURNAL = "_journal.jsonl"
 
 
@@ -20,7 +20,7 @@ def entry(folder: Path, place: int) -> Path:
 
 def data(folder: Path, place: int = 0) -> Path:
     """Return a data file of the newest version, by its name."""
-    names = sorted(pa.table(DeltaTable(str(folder)).get_add_actions()).column("path").to_pylist())
+    names = sorted(str(name) for name in pa.table(DeltaTable(str(folder)).get_add_actions()).column("path").to_pylist())
     return folder / names[place]
 
 
@@ -51,6 +51,11 @@ def _swap(folder: Path) -> None:
 def _as_folder(file: Path) -> None:
     file.unlink()
     file.mkdir()
+
+
+def _remove_data(folder: Path) -> None:
+    for file in folder.glob("*.parquet"):
+        file.unlink()
 
 
 def _empty_log(folder: Path) -> None:
@@ -94,6 +99,6 @@ DATA: dict[str, Damaging] = {
     "the last bit is another one": lambda folder: flip(data(folder), 0.9999),
     "two data files are swapped": _swap,
     "a data file is a folder": lambda folder: _as_folder(data(folder)),
-    "all data files are gone": lambda folder: [file.unlink() for file in folder.glob("*.parquet")] and None,
+    "all data files are gone": _remove_data,
 }
 """Damages of data files: their rows are gone, and are computed again where something gives them."""

@@ -38,7 +38,7 @@ COMMANDS = {
     "apply": ("apply", "tiny", "--as-of", AS_OF),
     "setup": ("setup", "tiny"),
 }
-DAMAGES: dict[str, Callable[[Path], None]] = {
+DAMAGES: dict[str, Callable[[Path], object]] = {
     "ops/stage_runs: an entry is cut off": lambda tables: cut(entry(tables / "ops" / "stage_runs", 1), 0.5),
     "ops/gate_decisions: a bit": lambda tables: flip(data(tables / "ops" / "gate_decisions"), 0.3),
     "tiny/silver_signups: a file is gone": lambda tables: data(tables / "tiny" / "silver_signups").unlink(),

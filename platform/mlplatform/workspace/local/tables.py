@@ -426,7 +426,7 @@ class LocalTables:
 
     def drop(self, name: ObjectName | str) -> None:
         """Remove the table."""
-        if not self.exists(name):
+        if not _is_table(self.path(name)) and not _lost_its_log(self.path(name)):
             raise self._missing(name)
         # At once: a table that is half removed would be an older one, or none that can be read.
         folder = self._root / _DROPPED / uuid.uuid4().hex
