@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mlplatform.protocols.maintenance import Damage
-from mlplatform.workspace.local.journal import LOG, NotedCommit, Mark, Written, actions
+from mlplatform.workspace.local.journal import LOG, Mark, NotedCommit, Written, actions
 
 HINT = "_last_checkpoint"
 _CHECKPOINT = ".checkpoint.parquet"
