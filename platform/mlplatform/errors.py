@@ -96,26 +96,41 @@ class DamagedTableError(TableError):
         last_good: The newest Delta version whose files are all whole; None: there is none.
     """
 
-    def __init__(self, table: str, file: str, what: str, *, last_good: int | None = None) -> None:
-        """Say what is damaged and which commands lead out.
+    def __init__(
+        self, message: str, *, hint: str = "", table: str = "", file: str = "", last_good: int | None = None
+    ) -> None:
+        """Keep what is damaged beside message and hint; `of` says both."""
+        super().__init__(message, hint=hint)
+        self.table = table
+        self.file = file
+        self.last_good = last_good
+
+    @classmethod
+    def of(cls, table: str, file: str, what: str, *, last_good: int | None = None) -> DamagedTableError:
+        """Return the error that says what is damaged, and which commands lead out.
 
         Args:
             table: The table's three-level name.
             file: The file, relative to the table's folder.
-            what: What is wrong with it, as "is gone".
+            what: What is wrong with it, as in "is gone".
             last_good: The newest Delta version whose files are all whole; None: there is none.
+
+        Examples:
+            >>> print(DamagedTableError.of("dev.churn.gold_spine", "a.parquet", "is gone", last_good=3))
+            The table dev.churn.gold_spine is damaged: a.parquet is gone; its last good version is 3.
+            Hint: See all that is damaged: mlplatform doctor --data churn; then mend it: mlplatform repair churn
         """
         whole = "no version of it is whole" if last_good is None else f"its last good version is {last_good}"
-        schema = table.split(".")[1] if table.count(".") else ""
+        schema = table.split(".")[1] if "." in table else ""
         # The platform's own tables belong to no single use case.
         name = schema if schema and not schema.endswith("ops") else "USE_CASE"
-        super().__init__(
+        return cls(
             f"The table {table} is damaged: {file} {what}; {whole}.",
             hint=f"See all that is damaged: mlplatform doctor --data {name}; then mend it: mlplatform repair {name}",
+            table=table,
+            file=file,
+            last_good=last_good,
         )
-        self.table = table
-        self.file = file
-        self.last_good = last_good
 
 
 class FeatureStoreError(PlatformError, ValueError):

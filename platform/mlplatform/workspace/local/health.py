@@ -67,7 +67,7 @@ class Health:
 def damaged(folder: Path, name: str, damage: Damage, written: Written) -> DamagedTableError:
     """Return the error about a damage, with the last good version of the table."""
     good = last_good(folder, log_state.read(folder, written), written)
-    return DamagedTableError(name, damage.file, damage.what, last_good=good)
+    return DamagedTableError.of(name, damage.file, damage.what, last_good=good)
 
 
 def unreadable(folder: Path, name: str, error: Exception) -> TableError:
@@ -82,10 +82,10 @@ def unreadable(folder: Path, name: str, error: Exception) -> TableError:
     state = log_state.read(folder, written)
     for damage in state.damages:
         if damage.current:
-            return DamagedTableError(name, damage.file, damage.what, last_good=last_good(folder, state, written))
+            return DamagedTableError.of(name, damage.file, damage.what, last_good=last_good(folder, state, written))
     said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     good = last_good(folder, state, written)
-    return DamagedTableError(name, LOG, f"cannot be read ({said})", last_good=good)
+    return DamagedTableError.of(name, LOG, f"cannot be read ({said})", last_good=good)
 
 
 def last_good(folder: Path, state: LogState, written: Written) -> int | None:
@@ -126,7 +126,7 @@ def behind(error: BaseException, opened: Iterable[tuple[Path, str, DeltaTable]])
         active = state.active or _active(table)
         damages += of_files(folder, active, written) or _named(error, active)
         if damages:
-            return DamagedTableError(
+            return DamagedTableError.of(
                 name, damages[0].file, damages[0].what, last_good=last_good(folder, state, written)
             )
     return None

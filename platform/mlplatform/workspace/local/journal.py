@@ -56,7 +56,7 @@ class Mark:
 
 
 @dataclass(frozen=True)
-class Commit:
+class NotedCommit:
     """What a commit wrote.
 
     Attributes:
@@ -85,7 +85,7 @@ class Written:
         files: Data file, relative to the table's folder -> what it was like.
     """
 
-    commits: dict[int, Commit] = field(default_factory=dict)
+    commits: dict[int, NotedCommit] = field(default_factory=dict)
     files: dict[str, Mark] = field(default_factory=dict)
 
 
@@ -147,7 +147,7 @@ def _note(folder: Path, table: DeltaTable, first: int) -> None:
     commits = []
     for version in range(first, table.version() + 1):
         entry = (folder / LOG / f"{version:020}.json").read_bytes().decode()
-        commits.append(Commit(version, entry, {path: Mark.of(folder / path) for path in added_by(entry)}))
+        commits.append(NotedCommit(version, entry, {path: Mark.of(folder / path) for path in added_by(entry)}))
     identity = str(table.metadata().id)
     # A line that was broken off before is ended by the first of these.
     text = "\n" + "".join(_line(identity, commit) for commit in commits)
@@ -195,17 +195,17 @@ def added_by(entry: str) -> list[str]:
     return [unquote(item["add"]["path"]) for item in map(json.loads, lines) if "add" in item]
 
 
-def _parsed(line: bytes) -> tuple[str, Commit] | None:
+def _parsed(line: bytes) -> tuple[str, NotedCommit] | None:
     """Return a line's table and commit; None where it is not as it was written: about that commit nothing is known."""
     checksum, _, text = line.partition(b" ")
     if checksum.decode("ascii", "replace") != _checksum(text):
         return None
     item = json.loads(text)
     files = {path: Mark(*mark) for path, mark in item["files"].items()}
-    return item["table"], Commit(int(item["version"]), item["entry"], files)
+    return item["table"], NotedCommit(int(item["version"]), item["entry"], files)
 
 
-def _line(identity: str, commit: Commit) -> str:
+def _line(identity: str, commit: NotedCommit) -> str:
     item = {
         "table": identity,
         "version": commit.version,

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mlplatform.protocols.maintenance import Damage
-from mlplatform.workspace.local.journal import LOG, Commit, Mark, Written, actions
+from mlplatform.workspace.local.journal import LOG, Mark, NotedCommit, Written, actions
 
 HINT = "_last_checkpoint"
 _CHECKPOINT = ".checkpoint.parquet"
@@ -101,7 +101,7 @@ def read(folder: Path, written: Written, *, from_copies: bool = False) -> LogSta
     return state
 
 
-def entry_of(file: Path, commit: Commit | None) -> tuple[Entry | None, str]:
+def entry_of(file: Path, commit: NotedCommit | None) -> tuple[Entry | None, str]:
     """Return what an entry did, and what is wrong with it; empty: nothing."""
     try:
         content = file.read_bytes()

@@ -166,7 +166,7 @@ class LocalTables:
     def _missing(self, name: ObjectName | str) -> TableError:
         parsed = ObjectName.parse(name)
         if _lost_its_log(self.path(name)):
-            return DamagedTableError(str(name), journal.LOG, "is gone, or holds no commit")
+            return DamagedTableError.of(str(name), journal.LOG, "is gone, or holds no commit")
         names = self.list(parsed.catalog, parsed.schema)
         return TableError(
             f"Table {name} does not exist.",
