@@ -55,7 +55,7 @@ def test_a_copy_without_its_models_files_is_an_error_though_the_original_has_the
     copy = clone(homes.first, tmp_path / "home")
     shutil.rmtree(copy / "mlflow" / "artifacts")
     with LocalWorkspace.open(root=copy) as ws, pytest.raises(PlatformError, match=r"files of|gone|fetch"):
-        run_tiny(ws, homes.tiny.folder, SECOND, ["score"])
+        run_tiny(ws, homes.tiny.folder, SECOND, ["ingest", "refine", "features", "score"])
     with LocalWorkspace.open(root=copy, read_only=True) as ws:
         predictions = NAMESPACE.gold("predictions")
         assert len(ws.tables.to_arrow(predictions, at_most=10**6, columns=["as_of"])["as_of"].unique()) == 1
