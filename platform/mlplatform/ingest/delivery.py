@@ -13,8 +13,8 @@ import pyarrow as pa
 from mlplatform.ingest.landed_file import LandedFile
 from mlplatform.ingest.provenance import AVAILABLE_AT, FILE, ROW
 from mlplatform.ingest.quarantine import CONTENT, MALFORMED, REASON, quarantine_schema
-from mlplatform.ingest.seen import UNKNOWN, Stamp
 from mlplatform.ingest.source import INGESTED_AT
+from mlplatform.ingest.stamp import UNKNOWN, Stamp
 from mlplatform.ops.stage_runs import utc_now
 from mlplatform.protocols.tables import Transaction
 from mlplatform.types import TIMESTAMP

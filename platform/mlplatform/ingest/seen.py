@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
@@ -19,33 +18,6 @@ if TYPE_CHECKING:
 _SKEW = timedelta(hours=1)
 # A file that is written twice within a tick of the storage's clock has one time for both.
 _TICK = timedelta(seconds=2)
-
-
-class Stamp(NamedTuple):
-    """What a file system says of a file; whoever writes to it changes that.
-
-    Attributes:
-        size: Bytes.
-        modified: When its content changed last, in nanoseconds; can be set to any time.
-        changed: When its inode did; cannot.
-    """
-
-    size: int
-    modified: int
-    changed: int
-
-    @classmethod
-    def of(cls, path: Path) -> Stamp:
-        """Return a file's stamp."""
-        found = path.stat()
-        return cls(found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-
-    def is_before(self, moment: datetime) -> bool:
-        """Tell whether the file changed last before a time."""
-        return self.changed < moment.timestamp() * 1e9
-
-
-UNKNOWN = Stamp(0, 0, 0)
 
 
 class Seen(BaseModel):

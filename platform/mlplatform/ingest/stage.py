@@ -18,8 +18,9 @@ from mlplatform.ingest.delivery import DueFile, FileCounts, FileDelivery
 from mlplatform.ingest.landing import FolderLanding, Landing, dealt_out, open_landing
 from mlplatform.ingest.provenance import AVAILABLE_AT, FILE, held_files
 from mlplatform.ingest.quarantine import LargeQuarantine, QuarantineDetails, quarantine_schema
-from mlplatform.ingest.seen import Seen, Stamp, looked_at, now_seen
+from mlplatform.ingest.seen import Seen, looked_at, now_seen
 from mlplatform.ingest.source import Source, shown_path
+from mlplatform.ingest.stamp import Stamp
 from mlplatform.naming import Namespace, ObjectName
 from mlplatform.ops import markers
 from mlplatform.ops.context import StageContext

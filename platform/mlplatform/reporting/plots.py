@@ -197,9 +197,12 @@ def _time_axis(axes: Any, facts: Facts, times: Sequence[datetime]) -> None:
         start, end = min(start, facts.steps[0].as_of), max(end, facts.steps[-1].as_of)
     # One step alone has no width; a month on both sides gives it an axis one can read.
     room = (end - start) * 0.04 or timedelta(days=30)
-    # A time at an end of the calendar, as an older version let through, has no room beyond.
-    first, last = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
-    axes.set_xlim(max(start, first + room) - room, min(end, last - room) + room)
+    # A time at an end of the calendar, as an older version let through, has no room beyond; and matplotlib rounds its
+    # last microsecond up to the year 10000.
+    first, last = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
+    left = start - room if start - first > room else first
+    right = end + room if last - end > room else last
+    axes.set_xlim(left, right)
     axes.grid(visible=False, axis="x")
     if start == end:
         axes.set_xticks([start], [moment(start)])
