@@ -97,7 +97,8 @@ def due(ws: LocalWorkspace, as_of: str = SECOND) -> pa.Table:
     spine = ws.tables.to_arrow("dev.tiny.gold_spine", at_most=10**5)
     time, until = spine.column("signed_up_at"), pa.scalar(parse_as_of(as_of), pa.timestamp("us", "UTC"))
     since = pa.scalar(parse_as_of(FIRST if as_of == SECOND else SECOND), pa.timestamp("us", "UTC"))
-    return spine.filter(pc.and_(pc.greater(time, since), pc.less_equal(time, until)))
+    # A month's file comes when it is over, with the rows of its first day.
+    return spine.filter(pc.and_(pc.greater_equal(time, since), pc.less(time, until)))
 
 
 def prices(ws: LocalWorkspace, count: int, as_of: str = SECOND) -> tuple[list[float], list[str]]:
