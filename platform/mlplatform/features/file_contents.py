@@ -18,7 +18,7 @@ import numpy as np
 from mlplatform.config.yaml_file import read_yaml
 from mlplatform.errors import ConfigError, RegistryError
 
-MOST_TEXT = 4 * 1024**2
+MOST_TEXT = 2 * 1024**2
 """Bytes of a text file of a model: specs of thousands of columns have a tenth of it."""
 MOST_SCHEMA = 512 * 1024**2
 """Bytes of the description of an estimator in a skops file; a large forest has a tenth of it."""

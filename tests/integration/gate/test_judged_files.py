@@ -120,7 +120,7 @@ def test_the_tag_is_not_asked_once_a_decision_is_on_record(gate_at: At, wide: Ti
     tag(ws, 1, digest)
     summary = run_tiny(ws, wide.folder, SECOND, ["score"])
     assert summary.details("score")["model_version"] == 1
-    assert summary.details("score").get("notes", []) == []
+    assert not [note for note in summary.details("score").get("notes", []) if "digest" in note]
 
 
 def test_without_its_tag_a_champion_is_still_one_that_is_checked(gate_at: At, tmp_path: Path) -> None:
@@ -181,7 +181,7 @@ def test_decisions_of_earlier_releases_go_on_by_the_tag_and_it_is_said(gate_at: 
     stripped(ws)
     details = run_tiny(ws, wide.folder, SECOND, ["score"]).details("score")
     assert details["model_version"] == 1
-    (note,) = details["notes"]
+    (note,) = [note for note in details["notes"] if "digest" in note]
     assert "No decision on record holds the digest of the files of version 1" in note
     another_model(ws, 1, Path())
     with pytest.raises(RegistryError, match="not those registered"):

@@ -28,6 +28,7 @@ from tests.support.tiny_use_case import TinyFolder, write_tiny_use_case
 
 PREDICTIONS, UNSCORED = "dev.tiny.gold_predictions", "dev.tiny.gold_unscored"
 FIRST, SECOND, THIRD = "2020-08-01", "2020-09-01", "2020-10-01"
+BEFORE = "2020-07-31"  # the first rows that are due at SECOND
 COMPUTE = ["ingest", "refine", "features"]
 
 
@@ -97,7 +98,8 @@ def due(ws: LocalWorkspace, as_of: str = SECOND) -> pa.Table:
     spine = ws.tables.to_arrow("dev.tiny.gold_spine", at_most=10**5)
     time, until = spine.column("signed_up_at"), pa.scalar(parse_as_of(as_of), pa.timestamp("us", "UTC"))
     since = pa.scalar(parse_as_of(FIRST if as_of == SECOND else SECOND), pa.timestamp("us", "UTC"))
-    return spine.filter(pc.and_(pc.greater(time, since), pc.less_equal(time, until)))
+    # A month's file comes when it is over, with the rows of its first day.
+    return spine.filter(pc.and_(pc.greater_equal(time, since), pc.less(time, until)))
 
 
 def prices(ws: LocalWorkspace, count: int, as_of: str = SECOND) -> tuple[list[float], list[str]]:
@@ -229,7 +231,7 @@ def test_they_are_asked_again_only_when_somebody_looks_at_their_times(
     spoilt.fails = ()
     assert score(ws, tiny, THIRD).result.rows_out == due(ws, THIRD).num_rows
     assert not set(whose) & set(accounts(ws, PREDICTIONS, THIRD))
-    score(ws, tiny, THIRD, since=parse_as_of(FIRST))
+    score(ws, tiny, THIRD, since=parse_as_of(BEFORE))
     assert set(whose) <= set(accounts(ws, PREDICTIONS, THIRD))
 
 
@@ -238,13 +240,13 @@ def test_rows_that_still_fail_keep_nobody_from_scoring(ws: LocalWorkspace, tiny:
     spoilt.fails, whose = prices(ws, 2)
     score(ws, tiny)
     recorded = table(ws, UNSCORED)
-    run = score(ws, tiny, SECOND, since=parse_as_of(FIRST))
+    run = score(ws, tiny, SECOND, since=parse_as_of(BEFORE))
     assert (run.result.rows_out, run.details.unscored) == (0, len(whose))
     assert table(ws, UNSCORED).equals(recorded)
     spoilt.fails = spoilt.fails[:1]  # and with every one that is mended, one less does
-    assert score(ws, tiny, SECOND, since=parse_as_of(FIRST)).result.rows_out > 0
+    assert score(ws, tiny, SECOND, since=parse_as_of(BEFORE)).result.rows_out > 0
     spoilt.fails = ()
-    score(ws, tiny, SECOND, since=parse_as_of(FIRST))
+    score(ws, tiny, SECOND, since=parse_as_of(BEFORE))
     assert accounts(ws, PREDICTIONS) == sorted(due(ws).column("account").to_pylist())
 
 
