@@ -18,6 +18,7 @@ from tests.support.at_once import Work
 from tests.support.homes import Homes
 from tests.support.state import business_state, differences, table_rows
 from tests.support.tiny_runs import clone, run_tiny
+from tests.support.tiny_use_case import write_tiny_use_case
 
 FIRST, BETWEEN, SECOND = Homes.FIRST, "2020-10-01", Homes.SECOND
 COMPUTED = ("bronze_", "silver_", "quarantine_", "features_", "gold_spine", "gold_labels")
@@ -57,6 +58,18 @@ def counted(root: Path, name: str = "tiny") -> Counter[str]:
         return rows
 
 
+def test_two_runs_that_compute_at_once_lose_nothing_and_count_each_row_once(tmp_path: Path) -> None:
+    tiny = write_tiny_use_case(tmp_path / "use_cases", months=4, rows_a_month=40)
+    tiny.soil()
+    works = [Work(at_once.compute, moment, tiny.folder) for moment in ("2020-04-01", "2020-05-01")]
+    together, apart = tmp_path / "together", tmp_path / "apart"
+    assert at_once.at_once(together, works) == ["", ""]
+    at_once.one_after_the_other(apart, works)
+    assert differences(computed(together), computed(apart)) == {}
+    assert counted(together) == counted(apart)
+
+
+@pytest.mark.slow
 def test_two_runs_at_once_of_different_times_lose_nothing_and_count_each_row_once(homes: Homes, tmp_path: Path) -> None:
     root = clone(homes.first, tmp_path / "home")
     works = [Work(at_once.run, moment, homes.tiny.folder) for moment in (BETWEEN, SECOND)]

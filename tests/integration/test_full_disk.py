@@ -18,7 +18,7 @@ from tests.support import disks
 from tests.support.homes import Homes
 from tests.support.state import business_state, differences
 from tests.support.tiny_runs import clone, run_tiny
-from tests.support.tiny_use_case import TinyFolder
+from tests.support.tiny_use_case import TinyFolder, write_tiny_use_case
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,6 +64,7 @@ def climb(
     return told
 
 
+@pytest.mark.slow
 def test_a_run_that_met_a_full_disk_goes_on_once_there_is_room(
     tmp_path: Path, homes: Homes, spark: SparkSession
 ) -> None:
@@ -97,17 +98,27 @@ def test_wherever_the_disk_gets_full(
         assert differences(state_of(disk.folder / "home"), state_of(getattr(homes, after))) == {}
 
 
-def test_the_command_line_says_so_without_a_traceback(tmp_path: Path, homes: Homes) -> None:
+def test_the_command_line_says_so_and_with_room_the_same_command_goes_on(tmp_path: Path) -> None:
+    tiny = write_tiny_use_case(tmp_path / "use_cases", months=2, rows_a_month=20)
     with disks.small_disk(tmp_path / "disk") as disk:
-        home = clone(homes.first, disk.folder / "home")
-        disk.leave(0)
-        where = ["--home", str(home), "--use-cases", str(homes.tiny.use_cases)]
-        done = CliRunner().invoke(cli, ["run", "tiny", "--as-of", SECOND, "--stage", "ingest", *where])
-        told = no_space.told(done.exception, "the command") or done.exception
-        assert isinstance(told, StageError)
-        assert "There is no space left on the disk" in told.message
-        # Reading needs no room there.
-        assert CliRunner().invoke(cli, ["status", "tiny", *where], catch_exceptions=False).exit_code == 0
+        home = disk.folder / "home"
+        home.mkdir(mode=0o700)
+        where = ["--home", str(home), "--use-cases", str(tiny.use_cases)]
+        run = ["run", "tiny", "--as-of", "2020-03-01", "--stage", "ingest", *where]
+        for free in (0, 40 * KIB):
+            disk.leave(free)
+            done = CliRunner().invoke(cli, run)
+            # As the command line shows it.
+            told = no_space.told(done.exception, "the command") or done.exception
+            assert isinstance(told, StageError), done.output
+            assert "There is no space left on the disk" in told.message
+            assert str(home) in told.message
+            # Looking needs no room there.
+            assert CliRunner().invoke(cli, ["status", "tiny", *where], catch_exceptions=False).exit_code == 0
+        disk.leave(1 << 27)
+        assert CliRunner().invoke(cli, run, catch_exceptions=False).exit_code == 0
+        with LocalWorkspace.open(root=home, read_only=True) as ws:
+            assert ws.frames.count(ws.frames.read("dev.tiny.bronze_signups")) == 40
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from tests.support.homes import Homes
 from tests.support.state import business_state, differences
 from tests.support.tiny_runs import clone, run_tiny
 
+pytestmark = pytest.mark.slow  # whole runs; that a registry's addresses follow is tested with the registry
 SECOND = Homes.SECOND
 NAMESPACE = Namespace("dev", "tiny")
 

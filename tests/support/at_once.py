@@ -40,6 +40,11 @@ def run(pipeline: Pipeline) -> None:
     pipeline.run()
 
 
+def compute(pipeline: Pipeline) -> None:
+    """Bring the tables up to the time."""
+    pipeline.run(["ingest", "refine", "features"])
+
+
 def run_twice(pipeline: Pipeline) -> None:
     """Run what is due, and once more."""
     pipeline.run()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,6 +47,7 @@ def state_of(ws: LocalWorkspace) -> dict[str, Any]:
     return business_state(ws, NAMESPACE)
 
 
+@pytest.mark.slow
 def test_runs_go_on_as_if_nothing_had_been(ahead: LocalWorkspace, homes: Homes, tmp_path: Path) -> None:
     run_tiny(ahead, homes.tiny.folder, SECOND)
     with LocalWorkspace.open(root=clone(homes.second, tmp_path / "undisturbed")) as undisturbed:
@@ -65,13 +67,37 @@ def test_runs_go_on_as_if_nothing_had_been(ahead: LocalWorkspace, homes: Homes, 
     assert events[-1].recorded_at > datetime.now(UTC) + AHEAD / 2
 
 
-def test_with_a_clock_that_is_right_times_are_what_it_says(homes: Homes, tmp_path: Path) -> None:
-    with LocalWorkspace.open(root=clone(homes.first, tmp_path / "home")) as ws:
-        (record,) = RunLog(ws, NAMESPACE).records()[-1:]
-        records.STAGE_RUNS.append(ws, NAMESPACE, [record])
-        assert [item.started_at for item in RunLog(ws, NAMESPACE).records()[-2:]] == [record.started_at] * 2
+def event(moment: datetime, version: int) -> records.GateEvent:
+    return records.GateEvent(
+        decision_id=f"d{version}", event="applied", kind="gate", use_case="tiny", model="m", as_of=moment,
+        outcome="promoted", reason="", challenger_version=version, recorded_at=moment,
+    )  # fmt: skip
 
 
+def test_a_record_comes_after_those_that_exist_whatever_the_clock_says(
+    ws: LocalWorkspace,
+) -> None:
+    records.ensure(ws, NAMESPACE)
+    now = datetime.now(UTC)
+    past, future = now - timedelta(days=1), now + AHEAD
+    moments = (past, now, future, now, now + timedelta(days=1))
+    for version, moment in enumerate(moments, start=1):
+        records.GATE_DECISIONS.append(ws, NAMESPACE, [event(moment, version)])
+    read = records.GATE_DECISIONS.read(ws, NAMESPACE)
+    assert [item.challenger_version for item in read] == [1, 2, 3, 4, 5]
+    assert [item.recorded_at for item in read[:3]] == [past, now, future]
+    assert future < read[3].recorded_at < read[4].recorded_at < future + timedelta(seconds=1)
+    # Of another use case nothing is in the future.
+    other = Namespace("dev", "other")
+    records.GATE_DECISIONS.append(ws, other, [replace(event(now, 1), use_case="other")])
+    assert [item.recorded_at for item in records.GATE_DECISIONS.read(ws, other)] == [now]
+    # Several at once keep their order.
+    pair = [event(now, 6), event(now + timedelta(seconds=1), 7)]
+    records.GATE_DECISIONS.append(ws, NAMESPACE, pair)
+    assert [item.challenger_version for item in records.GATE_DECISIONS.read(ws, NAMESPACE)][-2:] == [6, 7]
+
+
+@pytest.mark.slow
 def test_a_file_that_changed_since_is_noticed(ahead: LocalWorkspace, homes: Homes, tmp_path: Path) -> None:
     """By comparing times a file that changed before the date of the record would pass for one that was looked at."""
     folder = TinyFolder(clone(homes.tiny.folder, tmp_path / "tiny"), homes.tiny.rows)

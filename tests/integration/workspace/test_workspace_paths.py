@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pytest
 
-from mlplatform import FeatureLookup, open_workspace
+from mlplatform import FeatureLookup, discovery, open_workspace
 from mlplatform.errors import ConfigError
+from mlplatform.pipeline import Pipeline
 from mlplatform.workspace.local.plain_path import plain_path
 from mlplatform.workspace.local.registry import LocalRegistry
 from mlplatform.workspace.local.workspace import LocalWorkspace
+from tests.support.tiny_use_case import NAME, first_of, write_tiny_use_case
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -152,6 +154,15 @@ def test_a_path_that_is_no_text_is_refused(tmp_path: Path, name: bytes) -> None:
 def test_what_cannot_be_a_path_is_refused(name: str) -> None:
     with pytest.raises(ConfigError, match="cannot be kept in"):
         open_workspace(root=name)
+
+
+def test_a_use_case_and_the_files_that_land_lie_in_any_folder(tmp_path: Path, spark: SparkSession) -> None:
+    """Also in those that no home can be in: no engine reads there."""
+    tiny = write_tiny_use_case(tmp_path / f"{ALL_AT_ONCE}:[1]^|" / "back\\slash", months=3, rows_a_month=20)
+    with LocalWorkspace.open(root=tmp_path / ALL_AT_ONCE, spark=spark) as ws:
+        use_case = discovery.opener(NAME, tiny.use_cases)(ws)
+        Pipeline(ws, use_case, first_of("2020-04")).run(["ingest", "refine", "features"])
+        assert ws.frames.count(ws.frames.read("dev.tiny.silver_signups")) == 60
 
 
 def test_a_link_leads_to_the_folder_itself(tmp_path: Path, spark: SparkSession, registry: Path) -> None:
