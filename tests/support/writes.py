@@ -1,7 +1,7 @@
 """The writes of a command in a local home, and a process that dies before one of them.
 
-Before each file that is opened for writing, renamed or removed, each commit to a Delta table, each commit of MLflow's
-database. What is on disk after a write is what is there before the next one.
+Before each file that is opened for writing, renamed or removed, each table that is created, each commit to a table, and
+each commit of MLflow's database. What is on disk after a write is what is there before the next one.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-_MOVES = ("os.rename", "os.remove", "os.mkdir", "os.rmdir")
+_MOVES = ("os.rename", "os.remove")
 # Of one process each: the next one begins its own.
 _NOT_COUNTED = re.compile(r"(?:tmp|logs)(?:/|$)|(?:.*/)?\.locks(?:/|$)")
-_OF_A_RUN = re.compile(r"[0-9a-f]{8}[0-9a-f-]*|\d+")
+_OF_A_RUN = re.compile(r"(?<=\.uploading\.)\w+|[0-9a-f]{8}[0-9a-f-]*|\d+")
 _STATEMENT = re.compile(r"(?i)\s*(?:INSERT(?: OR \w+)? INTO|UPDATE|DELETE FROM|CREATE TABLE|ALTER TABLE)\s+\"?(\w+)")
 _UNFINISHED = re.compile(r".*\.part|_part-.*\.parquet|.*-journal")
 
@@ -112,7 +112,7 @@ def _watch_tables(places: _Places) -> None:
 
     for module in (data_files, delta, widening):
         module.write_deltalake = watched(module.write_deltalake, "writing to")  # type: ignore[attr-defined]
-    DeltaTable.create = staticmethod(watched(DeltaTable.create, "creating"))  # type: ignore[method-assign,assignment]
+    DeltaTable.create = staticmethod(watched(DeltaTable.create, "creating"))  # type: ignore[method-assign]
     changes = [
         (DeltaTable, "create_write_transaction", "committing to"),
         (TableOptimizer, "compact", "compacting"),
