@@ -13,6 +13,7 @@ from mlplatform.reporting.formats import brief, count, limit, moment, number, pe
 from mlplatform.statistics.baseline import metric as of_baseline
 
 _SIZE = (440.0, 290.0)
+_FIRST_DAY, _LAST_DAY = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
 _CLOSE = 0.06  # champions nearer than this share of the axis would write their labels over each other
 
 
@@ -197,9 +198,11 @@ def _time_axis(axes: Any, facts: Facts, times: Sequence[datetime]) -> None:
         start, end = min(start, facts.steps[0].as_of), max(end, facts.steps[-1].as_of)
     # One step alone has no width; a month on both sides gives it an axis one can read.
     room = (end - start) * 0.04 or timedelta(days=30)
-    # A time at an end of the calendar, as an older version let through, has no room beyond.
-    first, last = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
-    axes.set_xlim(max(start, first + room) - room, min(end, last - room) + room)
+    # A time at an end of the calendar, as an older version let through, has no room beyond; a day of it is left, for
+    # matplotlib counts days in floats.
+    left = start - room if start >= _FIRST_DAY + room else _FIRST_DAY
+    right = end + room if end <= _LAST_DAY - room else _LAST_DAY
+    axes.set_xlim(left, right)
     axes.grid(visible=False, axis="x")
     if start == end:
         axes.set_xticks([start], [moment(start)])
