@@ -73,6 +73,7 @@ def test_the_search_finds_it_wherever_it_may_stand(tmp_path: Path) -> None:
     assert found_in(tmp_path) == ["log.txt", "mlflow.db", "model.skops", "part.parquet", "rows.csv.gz", "upper.txt"]
 
 
+@pytest.mark.slow
 def test_a_planted_secret_is_written_nowhere(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -101,7 +102,7 @@ def test_a_planted_secret_is_written_nowhere(
     def run(*words: str, code: int = 0) -> None:
         nonlocal output
         with pytest.raises(SystemExit) as left:
-            main([*words, "--home", str(home), "--use-cases", str(tiny.use_cases)])
+            main([*words, "--home", str(home)])
         said = capsys.readouterr()
         output += said.out + said.err
         assert left.value.code == code, said.err

@@ -283,5 +283,5 @@ def test_a_time_at_an_end_of_the_calendar_on_record_costs_neither_report_nor_sta
     page = write_report(ws, namespace, SPINE, SETTINGS, tmp_path).read_text(encoding="utf-8")
     assert f"{moment:%Y-%m-%d}" in page
     facts = status._facts(ws, name)
-    assert facts["as_of"] == max(moment, FIRST).isoformat()
+    assert facts["as_of"] == moment.isoformat()
     assert facts["stages"] == {"ingest": "done", "score": "done"}

@@ -106,6 +106,20 @@ def test_where_no_index_answers_that_is_said_and_is_no_clean_bill(
     assert "pypi.org does not answer" in done.stderr
 
 
+@pytest.mark.parametrize(("required", "code"), [("", 0), ("1", 1)], ids=["here", "nightly"])
+def test_an_index_that_knows_none_of_the_packages_gives_no_clean_bill(tmp_path: Path, required: str, code: int) -> None:
+    skipped = {"dependencies": [{"name": "numpy", "skip_reason": "not found"}, {"name": "scipy", "skip_reason": "x"}]}
+    done = audit(tmp_path, answered(skipped, 0), MLPLATFORM_REQUIRE_AUDIT=required)
+    assert (done.returncode, done.stdout) == (code, ""), done.stderr
+    assert "Not audited: the index that answered knows nothing of any package" in done.stderr
+
+
+def test_packages_that_the_index_does_not_know_are_named(tmp_path: Path) -> None:
+    some = {"dependencies": [NONE["dependencies"][0], {"name": "ours", "skip_reason": "not found"}]}
+    done = audit(tmp_path, answered(some, 0))
+    assert done.stdout == "1 packages audited; the index does not know 1: ours\n", done.stderr
+
+
 def test_both_pipelines_look_every_night_and_keep_the_bill() -> None:
     nightly = (ROOT / ".github" / "workflows" / "nightly.yml").read_text(encoding="utf-8")
     azure = (ROOT / "azure-pipelines.yml").read_text(encoding="utf-8")
