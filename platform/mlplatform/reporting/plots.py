@@ -13,6 +13,7 @@ from mlplatform.reporting.formats import brief, count, limit, moment, number, pe
 from mlplatform.statistics.baseline import metric as of_baseline
 
 _SIZE = (440.0, 290.0)
+_FIRST_DAY, _LAST_DAY = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
 _CLOSE = 0.06  # champions nearer than this share of the axis would write their labels over each other
 
 
@@ -197,11 +198,10 @@ def _time_axis(axes: Any, facts: Facts, times: Sequence[datetime]) -> None:
         start, end = min(start, facts.steps[0].as_of), max(end, facts.steps[-1].as_of)
     # One step alone has no width; a month on both sides gives it an axis one can read.
     room = (end - start) * 0.04 or timedelta(days=30)
-    # A time at an end of the calendar, as an older version let through, has no room beyond; and matplotlib rounds its
-    # last microsecond up to the year 10000.
-    first, last = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
-    left = start - room if start - first > room else first
-    right = end + room if last - end > room else last
+    # A time at an end of the calendar, as an older version let through, has no room beyond; a day of it is left, for
+    # matplotlib counts days in floats.
+    left = start - room if start >= _FIRST_DAY + room else _FIRST_DAY
+    right = end + room if end <= _LAST_DAY - room else _LAST_DAY
     axes.set_xlim(left, right)
     axes.grid(visible=False, axis="x")
     if start == end:
