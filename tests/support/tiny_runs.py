@@ -17,6 +17,7 @@ from tests.support.tiny_use_case import NAME, Tiny
 
 if TYPE_CHECKING:
     from mlplatform.naming import ObjectName
+    from mlplatform.protocols.workspace import Workspace
     from mlplatform.use_case import UseCase
     from mlplatform.workspace.shared.registry import MlflowRegistry
 
@@ -28,7 +29,7 @@ def run_tiny(ws: LocalWorkspace, folder: Path, as_of: str, only: Iterable[str] |
     return Pipeline(ws, open_tiny(ws, folder), parse_as_of(as_of)).run(only)
 
 
-def open_tiny(ws: LocalWorkspace, folder: Path) -> UseCase:
+def open_tiny(ws: Workspace, folder: Path) -> UseCase:
     """Open the tiny use case."""
     return Tiny.open(NAME, folder, ws)
 

@@ -192,4 +192,4 @@ def _of_files(folder: Path, written: Written, table: DeltaTable, whole: set[str]
 def _active(table: DeltaTable) -> dict[str, int]:
     files = pa.table(table.get_add_actions())
     paths, sizes = files.column("path").to_pylist(), files.column("size_bytes").to_pylist()
-    return {unquote(str(path)): int(size) for path, size in zip(paths, sizes, strict=True)}
+    return {unquote(str(path)): int(size or 0) for path, size in zip(paths, sizes, strict=True)}
