@@ -212,8 +212,8 @@ def decide_now(context: StageContext) -> RetrainDecision:
     """Decide whether to retrain at `as_of`; reads only what was recorded up to then."""
     standing = champions.standing(context)
     if standing.later is not None:
-        since = standing.later
-        why = f"later: version {since.challenger_version} became champion as of {since.as_of:%Y-%m-%d}, after this time"
+        later = standing.later
+        why = f"later: version {later.challenger_version} became champion as of {later.as_of:%Y-%m-%d}, after this time"
         return RetrainDecision(due=False, reasons=(why,))
     # Read now, not when the run began: another process may have retrained meanwhile.
     log = RunLog(context.ws, context.namespace)
