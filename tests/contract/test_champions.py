@@ -30,6 +30,7 @@ SETTINGS = UseCaseSettings.model_validate(
         "label": {"horizon": "3 months"},
         "training": {"metric": "roc_auc", "min_rows": 1},
         "scoring": {"every": "1 month"},
+        "gate": {"floor": 0.6},
     }
 )
 _NUMBERS = itertools.count()
