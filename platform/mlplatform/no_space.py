@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -17,6 +18,8 @@ _TEXTS = (
     "database or disk is full",
     "max_temp_directory_size",
 )
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+_MOST = 400
 _SAID = "There is no space left on the disk"
 _HINT = (
     "Free some space, or move the workspace to a larger disk. Then run the same command again: it goes on from there; "
@@ -36,7 +39,7 @@ def lacks_space(error: BaseException) -> bool:
     return _saying(error) is not None
 
 
-def told(error: BaseException, doing: str) -> StageError | None:
+def told(error: BaseException, doing: str, where: str = "") -> StageError | None:
     """Return the error that says what was being done when a disk was full, and where.
 
     None: the error is another one, or says so already.
@@ -44,23 +47,28 @@ def told(error: BaseException, doing: str) -> StageError | None:
     Args:
         error: What was raised.
         doing: What was being done.
+        where: Where the workspace is; not every engine names the file.
     """
     saying = _saying(error)
     if saying is None or str(error).startswith(_SAID):
         return None
     message = saying.message if isinstance(saying, PlatformError) else str(saying)
-    lines = [line.strip() for line in message.splitlines() if line.strip()]
-    # Of an engine's long story the line that says it, which names the file.
-    line = next((line for line in lines if any(text in line for text in _TEXTS)), lines[0] if lines else "")
-    return StageError(f"{_SAID}: {doing} stopped. {line}", hint=_HINT)
+    # Of an engine's story, which it may tell in colours, the lines that name the file come before the one that says it.
+    lines = [line.strip(" \t↳") for line in _COLOURS.sub("", message).splitlines()]
+    story = " ".join(line for line in lines if line)
+    if len(story) > _MOST:
+        at = max(story.find(text) for text in _TEXTS)
+        story = f"... {story[max(at - _MOST, 0) : at + _MOST // 2]}"
+    return StageError(f"{_SAID}{f' of {where}' if where else ''}: {doing} stopped. {story}", hint=_HINT)
 
 
 @contextmanager
-def saying(doing: str) -> Iterator[None]:
+def saying(doing: str, where: str) -> Iterator[None]:
     """Raise what says that a disk is full as an error of ours.
 
     Args:
         doing: What is done within the context.
+        where: Where the workspace is.
 
     Raises:
         StageError: With what was being done, where, and what helps.
@@ -68,7 +76,7 @@ def saying(doing: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        full = told(error, doing)
+        full = told(error, doing, where)
         if full is None:
             raise
         raise full from error

@@ -294,7 +294,7 @@ class Pipeline:
         for name in wanted or ():
             if name not in ORDER:
                 raise UsageError(f"There is no stage {name!r}.", hint=did_you_mean(name, ORDER))
-        with no_space.saying("the run"):
+        with no_space.saying("the run", self._context.ws.where):
             self._run_stages(wanted, options, due=due)
         return self.summary
 
@@ -336,7 +336,7 @@ class Pipeline:
             started, before = stage_runs.utc_now(), time.perf_counter()
             result = stage.plan(self._context).result
             return self._stage_run(stage.name, stage_runs.DONE, started, time.perf_counter() - before, result)
-        with no_space.saying(f"the stage {stage.name}"):
+        with no_space.saying(f"the stage {stage.name}", self._context.ws.where):
             records.ensure(self._context.ws, self._context.namespace)
             if isinstance(stage, Gate | AdoptModel | Backfill):
                 self.check_changes()
@@ -648,7 +648,7 @@ class Pipeline:
             # What a stage ran as a part of itself has been recorded as what failed.
             if error is self._recorded_error:
                 raise
-            full = no_space.told(error, f"the stage {stage.name}")
+            full = no_space.told(error, f"the stage {stage.name}", self._context.ws.where)
             told = full or error
             if stage.recorded:
                 self._recorded_error = told

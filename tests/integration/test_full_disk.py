@@ -137,9 +137,9 @@ def test_each_engine_is_understood(error: Exception) -> None:
     outer = TableError("the table could not be written", hint="drop it")
     outer.__cause__ = error
     for raised in (error, outer):
-        told = no_space.told(raised, "the stage score")
+        told = no_space.told(raised, "the stage score", "/data/home")
         assert told is not None
-        assert told.message.startswith("There is no space left on the disk: the stage score stopped.")
+        assert told.message.startswith("There is no space left on the disk of /data/home: the stage score stopped.")
         assert "/home/x" in told.message or "sqlite3" in told.message
         assert no_space.told(told, "the command") is None
     assert no_space.told(TableError("a column is missing"), "the stage score") is None

@@ -108,6 +108,11 @@ class LocalWorkspace(SharedWorkspace):
         return cls(folder, env, prefix, spark, catalog=catalog, read_only=read_only)
 
     @property
+    def where(self) -> str:
+        """The folder."""
+        return str(self.root)
+
+    @property
     def auto_loader(self) -> None:
         """None: files are read where they lie."""
         return None
