@@ -55,7 +55,7 @@ def adopt(  # noqa: PLR0913, PLR0917  (one parameter an option)
     if (model is None) != (version is None):
         raise UsageError("A model is adopted by version.", hint="Give both --model NAME and --version N.")
     moment = as_of_option(as_of)
-    with options.open_use_case(use_case) as (ws, opened), output.reporting(total=1) as reporter:
+    with options.open_use_case(use_case, read_only=dry_run) as (ws, opened), output.reporting(total=1) as reporter:
         pipeline = Pipeline(ws, opened, moment, reporter.line)
         if table is not None:
             table_result = pipeline.adopt_table(table, declared_as, dry_run=dry_run)

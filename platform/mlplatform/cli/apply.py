@@ -38,7 +38,7 @@ def apply(use_case: str, as_of: str | None, reason: str, in_place: bool, dry_run
     from mlplatform.pipeline import Pipeline
 
     moment = as_of_option(as_of)
-    with options.open_use_case(use_case) as (ws, opened), output.reporting(total=1) as reporter:
+    with options.open_use_case(use_case, read_only=dry_run) as (ws, opened), output.reporting(total=1) as reporter:
         pipeline = Pipeline(ws, opened, moment, reporter.line)
         applied = pipeline.apply(reason=reason, in_place=in_place, dry_run=dry_run)
     if options.as_json:

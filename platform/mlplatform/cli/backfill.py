@@ -35,7 +35,7 @@ def backfill(use_case: str, table: str, start: str, end: str, dry_run: bool, opt
     from mlplatform.pipeline import Pipeline
 
     first, last = parse_as_of(start), parse_as_of(end)
-    with options.open_use_case(use_case) as (ws, opened), output.reporting(total=1) as reporter:
+    with options.open_use_case(use_case, read_only=dry_run) as (ws, opened), output.reporting(total=1) as reporter:
         done = Pipeline(ws, opened, last, reporter.line).backfill(table, first, dry_run=dry_run)
     details: BackfillDetails = done.details
     if options.as_json:

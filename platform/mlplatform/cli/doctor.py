@@ -79,14 +79,24 @@ def _packages(options: Options) -> Iterator[Diagnosis]:
 
 
 def _workspace(options: Options) -> Iterator[Diagnosis]:
-    from mlplatform.workspace.local.workspace import workspace_root
+    from mlplatform.workspace.local.home import check_path, workspace_root
 
-    root = workspace_root(options.home)
+    try:
+        root = workspace_root(options.home)
+        check_path(root)
+    except PlatformError as error:
+        yield Diagnosis("workspace folder", well=False, found=error.message, mend=error.hint)
+        return
     existing = root
-    while not existing.exists():
+    while not os.path.lexists(existing):
         existing = existing.parent
-    writable = os.access(existing, os.W_OK)
-    yield Diagnosis(f"workspace folder {root}", writable, "writable" if writable else "not writable", "use --home PATH")
+    if not existing.is_dir():
+        found = f"{existing} is no folder"
+    else:
+        found = "writable" if os.access(existing, os.W_OK) else "not writable"
+    yield Diagnosis(f"workspace folder {root}", found == "writable", found, "use --home PATH")
+    if not existing.is_dir():
+        return
     free = shutil.disk_usage(existing).free
     yield Diagnosis(
         "2 GB of free disk", free > NEEDED_DISK, f"{free / 1024**3:.0f} GB", "free some, or use --home PATH"
@@ -117,7 +127,7 @@ def _use_cases(options: Options) -> Iterator[Diagnosis]:
 
 
 def _engines(options: Options) -> Iterator[Diagnosis]:
-    with options.open() as ws:
+    with options.open(read_only=True) as ws:
         looks: tuple[tuple[str, Callable[[], object]], ...] = (
             ("Spark (Sail) answers", lambda: ws.spark.range(1).count()),
             ("MLflow registry answers", lambda: ws.registry.aliases(f"{ws.catalog}.doctor.model")),

@@ -77,7 +77,7 @@ def _put_to_the_gate(
     moment = as_of_option(as_of)
     with (
         decisions.failing_closed(use_case),
-        options.open_use_case(use_case) as (ws, opened),
+        options.open_use_case(use_case, read_only=dry_run) as (ws, opened),
         output.reporting(total=1) as reporter,
     ):
         if version is not None:

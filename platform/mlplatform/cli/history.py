@@ -36,7 +36,7 @@ def history(use_case: str, changes: bool, options: Options) -> None:
     from mlplatform.reporting.decisions import champions_of, decisions_of
 
     discovery.get(use_case, options.use_cases)
-    with options.open(use_case) as ws:
+    with options.open(use_case, read_only=True) as ws:
         namespace = Namespace(ws.catalog, use_case, ws.prefix)
         records.check_not_newer(ws, namespace)
         if changes:
@@ -113,7 +113,7 @@ def explain(decision_id: str, options: Options) -> None:
     events: list[dict[str, Any]] = []
     searched = []
     for names in options.all_by_catalog().values():
-        with options.open(*names) as ws:
+        with options.open(*names, read_only=True) as ws:
             events += [asdict(event) for event in promotion.find(ws, decision_id)]
             searched.append(str(ops_table(ws.catalog, "gate_decisions", ws.prefix)))
     ids = sorted({event["decision_id"] for event in events})

@@ -43,7 +43,7 @@ def maintain(names: tuple[str, ...], everything: bool, as_of: str | None, dry_ru
     done: dict[str, StageRun[MaintenanceDetails]] = {}
     with output.reporting(total=sum(map(len, groups.values()))) as reporter:
         for wanted in groups.values():
-            with options.open_use_cases(wanted) as (ws, opened):
+            with options.open_use_cases(wanted, read_only=dry_run) as (ws, opened):
                 for use_case in opened:
                     reporter.line(use_case.name)
                     done[use_case.name] = Pipeline(ws, use_case, moment, reporter.line).maintain(dry_run=dry_run)

@@ -68,8 +68,12 @@ class Options:
         return self.by_catalog(discovery.in_environment(self.env, self.use_cases))
 
     @contextmanager
-    def open(self, *use_cases: str) -> Iterator[Workspace]:
+    def open(self, *use_cases: str, read_only: bool = False) -> Iterator[Workspace]:
         """Open the workspace, in the catalog of the use cases; it is closed at the end, also after Ctrl-C.
+
+        Args:
+            *use_cases: The use cases.
+            read_only: The command only looks: nothing is written in the folder of a local workspace.
 
         Raises:
             UsageError: If the use cases are in several catalogs: a workspace is in one.
@@ -92,22 +96,25 @@ class Options:
             prefix=self.prefix,
             experiment=self.experiment,
             use_cases=self.use_cases,
+            read_only=read_only,
         ) as ws:
             yield ws
 
     @contextmanager
-    def open_use_case(self, name: str) -> Iterator[tuple[Workspace, UseCase]]:
+    def open_use_case(self, name: str, *, read_only: bool = False) -> Iterator[tuple[Workspace, UseCase]]:
         """Open the workspace and a use case in it."""
-        with self.open_use_cases([name]) as (ws, opened):
+        with self.open_use_cases([name], read_only=read_only) as (ws, opened):
             yield ws, opened[0]
 
     @contextmanager
-    def open_use_cases(self, names: Sequence[str]) -> Iterator[tuple[Workspace, list[UseCase]]]:
+    def open_use_cases(
+        self, names: Sequence[str], *, read_only: bool = False
+    ) -> Iterator[tuple[Workspace, list[UseCase]]]:
         """Open the workspace and several use cases in it."""
         from mlplatform import discovery
 
         openers = [discovery.opener(name, self.use_cases) for name in names]
-        with self.open(*names) as ws:
+        with self.open(*names, read_only=read_only) as ws:
             yield ws, [opener(ws) for opener in openers]
 
 

@@ -38,7 +38,7 @@ def plan(use_case: str, as_of: str | None, markdown: Path | None, options: Optio
     from mlplatform.pipeline import Pipeline
 
     moment = as_of_option(as_of)
-    with options.open_use_case(use_case) as (ws, opened), output.reporting(total=1) as reporter:
+    with options.open_use_case(use_case, read_only=True) as (ws, opened), output.reporting(total=1) as reporter:
         found = Pipeline(ws, opened, moment, reporter.line).plan()
     if markdown is not None:
         plan_comment.append(markdown, found)

@@ -38,7 +38,7 @@ def quarantine(use_case: str, table: str | None, rows: int, options: Options) ->
     from mlplatform.naming import Namespace
 
     discovery.get(use_case, options.use_cases)
-    with options.open(use_case) as ws:
+    with options.open(use_case, read_only=True) as ws:
         namespace = Namespace(ws.catalog, use_case, ws.prefix)
         schema = namespace.quarantine("any").schema
         names = [name for name in ws.tables.list(ws.catalog, schema) if name.startswith(_PREFIX)]

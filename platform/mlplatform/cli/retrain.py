@@ -35,7 +35,7 @@ def retrain(use_case: str, as_of: str | None, dry_run: bool, start_job: str | No
     from mlplatform.pipeline import Pipeline
 
     moment = as_of_option(as_of)
-    with options.open_use_case(use_case) as (ws, opened), output.reporting(total=1) as reporter:
+    with options.open_use_case(use_case, read_only=dry_run) as (ws, opened), output.reporting(total=1) as reporter:
         pipeline = Pipeline(ws, opened, moment, reporter.line)
         gated: GateDetails | None = None
         if dry_run:

@@ -38,7 +38,7 @@ def rollback(
     moment = as_of_option(as_of)
     with (
         decisions.failing_closed(use_case),
-        options.open_use_case(use_case) as (ws, opened),
+        options.open_use_case(use_case, read_only=dry_run) as (ws, opened),
         output.reporting(total=1) as reporter,
     ):
         require_version(ws, opened.namespace, to)

@@ -35,7 +35,7 @@ def status(use_case: str | None, options: Options) -> None:
         catalogs = options.all_by_catalog()
     facts = []
     for names in catalogs.values():
-        with options.open(*names) as ws:
+        with options.open(*names, read_only=True) as ws:
             facts += [_facts(ws, name) for name in names]
     for fact in facts:
         fact["next"] = _next(fact, options)
@@ -80,7 +80,7 @@ def _next(fact: dict[str, Any], options: Options) -> list[str]:
     if not fact["as_of"]:
         from mlplatform import discovery
         from mlplatform.config.environments import read_config
-        from mlplatform.workspace.local.workspace import workspace_root
+        from mlplatform.workspace.local.home import workspace_root
 
         where = f"the workspace {workspace_root(options.home)}" if options.workspace == "local" else "this workspace"
         file = discovery.config_file(discovery.get(name, options.use_cases))

@@ -60,6 +60,11 @@ class Workspace(Protocol):
         ...
 
     @property
+    def where(self) -> str:
+        """Where it is, for messages: a folder, or which kind of workspace."""
+        ...
+
+    @property
     def spark(self) -> SparkSession:
         """The Spark session; started when first asked for."""
         ...

@@ -30,6 +30,7 @@ def open_workspace(  # noqa: PLR0913  (the last is the first one's old name)
     experiment: str | None = None,
     spark: SparkSession | None = None,
     use_cases: str | Path | None = None,
+    read_only: bool = False,
     home: str | None = None,
 ) -> Workspace:
     """Open a workspace.
@@ -47,6 +48,8 @@ def open_workspace(  # noqa: PLR0913  (the last is the first one's old name)
         spark: The session to work with, such as a notebook's own; it is never stopped. Default: on Databricks the one
             that is active, locally one that is started when first used.
         use_cases: A folder of use cases whose environments are known, too, beside those that are found anyway.
+        read_only: Local only: nothing is written in the folder, which need not be writable, nor exist. It is for
+            looking: what would write there fails.
         home: The old name of `workspace`, with a `DeprecationWarning`.
 
     Returns:
@@ -79,7 +82,7 @@ def open_workspace(  # noqa: PLR0913  (the last is the first one's old name)
     if workspace == "local":
         from mlplatform.workspace.local.workspace import LocalWorkspace
 
-        return LocalWorkspace.open(env=env, catalog=catalog, root=root, prefix=prefix, spark=spark)
+        return LocalWorkspace.open(env=env, catalog=catalog, root=root, prefix=prefix, spark=spark, read_only=read_only)
     from mlplatform.workspace.databricks.workspace import DatabricksWorkspace
 
     return DatabricksWorkspace.open(env=env, catalog=catalog, prefix=prefix, experiment=experiment, spark=spark)

@@ -138,9 +138,8 @@ class Files:
 
 def read_parquet(files: Sequence[Path | str], *, located: bool = False) -> str:
     """Return the SQL that reads files; `located`: with the columns `FILE` and `ROW`."""
-    listed = ", ".join(duck.literal(str(file)) for file in files)
-    extra = f", filename = '{FILE}', file_row_number = true" if located else ""
-    sql = f"read_parquet([{listed}], union_by_name = true, hive_partitioning = false{extra})"
+    extra = [f"filename = '{FILE}'", "file_row_number = true"] if located else []
+    sql = duck.read_parquet(files, *extra)
     return f"(SELECT * RENAME (file_row_number AS {ROW}) FROM {sql})" if located else sql
 
 

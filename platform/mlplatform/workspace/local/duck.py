@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import uuid
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -206,7 +207,7 @@ def parquet_relation(
         if schema is None:
             raise TableError("There are no files to read.", hint="This is an error of the platform; please report it.")
         return connection.from_arrow(schema.empty_table())
-    rows = connection.sql(f"SELECT * FROM {_read_parquet(files)}")
+    rows = connection.sql(f"SELECT * FROM {read_parquet(files)}")
     if schema is None:
         return rows
     present = set(rows.columns)
@@ -234,9 +235,25 @@ def _null_type(connection: duckdb.DuckDBPyConnection, kind: pa.DataType) -> str:
     return str(connection.from_arrow(pa.schema([pa.field("column", kind)]).empty_table()).types[0])
 
 
-def _read_parquet(files: Sequence[str]) -> str:
-    listed = ", ".join(literal(file) for file in files)
-    return f"read_parquet([{listed}], union_by_name = true, hive_partitioning = false)"
+def read_parquet(files: Sequence[Path | str], *options: str) -> str:
+    """Return the SQL that reads files, whatever characters their paths hold.
+
+    Args:
+        files: The files.
+        *options: Further options of `read_parquet`, such as `file_row_number = true`.
+    """
+    listed = ", ".join(literal(_pattern(str(file))) for file in files)
+    return f"read_parquet([{listed}], {', '.join(['union_by_name = true', 'hive_partitioning = false', *options])})"
+
+
+def _pattern(path: str) -> str:
+    """Return the pattern that only one path matches: DuckDB takes every path that it reads for a pattern.
+
+    Examples:
+        >>> _pattern("a*/b?.parquet")
+        'a[*]/b[?].parquet'
+    """
+    return re.sub(r"[*?[]", r"[\g<0>]", path)
 
 
 def local_path(uri: str) -> str:

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from mlplatform.protocols.frame_checks import check_unique_frame
 from mlplatform.types import normal_schema
+from mlplatform.workspace.local.plain_path import plain_path
 from mlplatform.workspace.shared.feature_frames import ArrowRows, Rows, frame_in, frame_schema
 from mlplatform.workspace.shared.frames import is_lazy, is_spark_frame
 
@@ -85,4 +86,4 @@ class FrameExchange:
         with pq.ParquetWriter(file, schema, compression="zstd", compression_level=1) as writer:
             for batch in batches:
                 writer.write_batch(batch)
-        return self._spark().read.parquet(str(folder))
+        return self._spark().read.parquet(str(plain_path(folder)))

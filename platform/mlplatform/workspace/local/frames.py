@@ -24,6 +24,7 @@ from mlplatform.protocols.table_checks import check_columns, check_distinct
 from mlplatform.statistics.counts import count_batches
 from mlplatform.types import TIMESTAMP
 from mlplatform.workspace.local import duck, latest_view, staging
+from mlplatform.workspace.local.plain_path import plain_path
 from mlplatform.workspace.local.pruning import files_within
 from mlplatform.workspace.local.rows import ParquetSource, fitted
 from mlplatform.workspace.shared.frames import filtered, is_lazy, is_spark_frame, to_arrow
@@ -126,7 +127,7 @@ class LocalFrames:
             return rows  # type: ignore[return-value]  # is_spark_frame() says what it is
         folder = self._folder()
         staging.write(self.of(rows), folder)
-        return self._spark().read.parquet(str(folder))
+        return self._spark().read.parquet(str(plain_path(folder)))
 
     @contextmanager
     def staged(self, rows: FrameLike, *, order_by: Sequence[str] = ()) -> Iterator[Frame]:

@@ -24,13 +24,14 @@ class LocalFunctions:
     be: it lives as long as the workspace is open.
     """
 
-    def __init__(self, file: Path | None = None) -> None:
+    def __init__(self, file: Path | None = None, *, read_only: bool = False) -> None:
         """Keep the record in a file.
 
         Args:
             file: The JSON file; None: nothing outlives this object.
+            read_only: What is registered lives as long as this object; the file is only read.
         """
-        self._file = file
+        self._file, self._read_only = file, read_only
         self._known: dict[str, FunctionInfo] = {}
 
     def register(
@@ -76,7 +77,7 @@ class LocalFunctions:
         return self._known[key]
 
     def _remember(self, info: FunctionInfo) -> None:
-        if self._file is None:
+        if self._file is None or self._read_only:
             return
         entry = {
             "parameters": [list(item) for item in info.parameters],

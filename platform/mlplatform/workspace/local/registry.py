@@ -9,6 +9,7 @@ from mlplatform.errors import RegistryError
 from mlplatform.naming import ObjectName
 from mlplatform.workspace.local import moved
 from mlplatform.workspace.local.locks import file_lock
+from mlplatform.workspace.local.plain_path import plain_path
 from mlplatform.workspace.shared.registry import MlflowRegistry
 from mlplatform.workspace.shared.registry_errors import MISSING, MISSING_HINT, NOTHING_ASSUMED, code_of
 
@@ -23,20 +24,26 @@ DEPLOYMENT_JOB_TAG = "deployment_job_id"
 class LocalRegistry(MlflowRegistry):
     """Registered models of the local workspace; see `mlplatform.protocols.registry.Registry`."""
 
-    def __init__(self, root: Path) -> None:
-        """Keep the database and the artifacts under a folder."""
-        self._root = root
+    def __init__(self, root: Path, *, files: Path | None = None) -> None:
+        """Keep the database and the files of runs and models under a folder.
+
+        Args:
+            root: The folder.
+            files: The folder of the files, where the database in `root` is a copy of theirs that nobody keeps; nothing
+                is made there.
+        """
+        self._root, self._files = root, files
         super().__init__(self.uri, self.uri, extra="local", settings={})
 
     @property
     def uri(self) -> str:
         """The tracking and registry URI."""
-        return f"sqlite:///{self._root / 'mlflow.db'}"
+        return f"sqlite:///{plain_path(self._root) / 'mlflow.db'}"
 
     @property
     def artifacts(self) -> Path:
         """The folder that holds the files of runs and models."""
-        return self._root / "artifacts"
+        return self._files or self._root / "artifacts"
 
     def activate(self) -> None:
         """Point MLflow's own functions at this workspace's database, which is created if it does not exist."""
@@ -91,7 +98,8 @@ class LocalRegistry(MlflowRegistry):
                     f"The registry's database {database} is gone, while its models' files still exist.",
                     hint="Restore it; or, to begin anew without a champion, move the folder artifacts away.",
                 )
-            self.artifacts.mkdir(parents=True, exist_ok=True)
+            if self._files is None:
+                self.artifacts.mkdir(parents=True, exist_ok=True)
             # The first client creates the database's tables; two doing so at once would collide.
             with file_lock(self._root / ".locks", "mlflow database"), self._translated("open the registry"):
                 moved.follow(database, self.artifacts)

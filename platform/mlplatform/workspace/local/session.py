@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import json
 import logging
 import os
 import select
@@ -18,6 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlplatform.errors import MissingDependencyError, UnavailableError
+from mlplatform.workspace.local import sail_child
+from mlplatform.workspace.local.plain_path import plain_path
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -45,14 +48,12 @@ class SailServer:
         """
         self._log_file = log_file
         environment = dict(os.environ)
-        # Python functions run inside the child: it must find the same modules as we do.
-        environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
-        environment["SAIL_EXECUTION__CHECKPOINT__PATH"] = str(scratch / "checkpoints")
+        environment["SAIL_EXECUTION__CHECKPOINT__PATH"] = str(plain_path(scratch / "checkpoints"))
         environment.setdefault("RUST_LOG", "warn")
         log_file.parent.mkdir(parents=True, exist_ok=True)
         with log_file.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "mlplatform.workspace.local.sail_child"],
+                [sys.executable, "-P", sail_child.__file__, json.dumps([path for path in sys.path if path])],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

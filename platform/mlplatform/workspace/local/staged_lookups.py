@@ -114,7 +114,7 @@ def _join(connection: duckdb.DuckDBPyConnection, rows: ParquetRows, item: Join, 
 def _keys(file: Path, item: Join) -> str:
     names = [mine for mine, _ in item.keys] + ([item.time[0]] if item.time is not None else [])
     keys = ", ".join(f"{quote(name, 'duckdb')} AS k{place}" for place, name in enumerate(names))
-    source = f"read_parquet({duck.literal(str(file))}, file_row_number = true, hive_partitioning = false)"
+    source = duck.read_parquet([file], "file_row_number = true")
     return f"SELECT {keys}, file_row_number AS {_ROW} FROM {source}"  # noqa: S608
 
 

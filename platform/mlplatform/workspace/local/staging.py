@@ -11,6 +11,7 @@ import pyarrow as pa
 from mlplatform.protocols.table_checks import check_distinct
 from mlplatform.types import arrow_type
 from mlplatform.workspace.local import duck
+from mlplatform.workspace.local.plain_path import plain_path
 from mlplatform.workspace.shared.frames import is_lazy, is_spark_frame, to_arrow
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def write_spark(df: Any, folder: Path) -> None:
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     schema = schema_of(df)
-    df.write.parquet(str(folder))
+    df.write.parquet(str(plain_path(folder)))
     if not files(folder):
         # Of no rows the engine writes no file.
         from pyarrow import parquet

@@ -38,6 +38,7 @@ from mlplatform.protocols.widening import widening
 from mlplatform.workspace.local import delta, duck, latest_view
 from mlplatform.workspace.local.frames import LocalFrames
 from mlplatform.workspace.local.locks import file_lock
+from mlplatform.workspace.local.plain_path import plain_path
 from mlplatform.workspace.local.rows import (
     ArrowSource,
     ParquetSource,
@@ -67,7 +68,9 @@ _TAGS = "tags"
 class LocalTables:
     """Tables of the local workspace; see `mlplatform.protocols.tables.Tables`."""
 
-    def __init__(self, root: Path, scratch: Path, spark: Callable[[], SparkSession]) -> None:
+    def __init__(
+        self, root: Path, scratch: Path, spark: Callable[[], SparkSession], *, read_only: bool = False
+    ) -> None:
         """Keep tables under a folder.
 
         Attributes:
@@ -77,6 +80,7 @@ class LocalTables:
             root: The folder.
             scratch: Where a merge spills what does not fit in memory.
             spark: Gives the Spark session when a DataFrame is asked for.
+            read_only: Nothing under the folder is touched by opening it.
         """
         self._root = root
         self._scratch = scratch
@@ -86,7 +90,8 @@ class LocalTables:
         # dozen times, and opening one reads its log.
         self._opened: dict[Path, tuple[_LogEntry, DeltaTable]] = {}
         self._committed: dict[str, set[Transaction]] = {}
-        _sweep(root / _DROPPED)
+        if not read_only:
+            _sweep(root / _DROPPED)
 
     @property
     def scratch(self) -> Path:
@@ -236,7 +241,7 @@ class LocalTables:
         # A lazy DataFrame on an unpinned table changes when the table does, so the newest version is pinned too.
         pinned = self.open(name, version=version).version()
         reader = self._spark().read.format("delta").option("versionAsOf", str(pinned))
-        return reader.load(str(self.path(name)))
+        return reader.load(str(plain_path(self.path(name))))
 
     def to_arrow(
         self,

@@ -6,6 +6,7 @@ import getpass
 import logging
 import os
 import shutil
+import tempfile
 import uuid
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, suppress
@@ -13,8 +14,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlplatform.errors import ConfigError, MissingDependencyError
+from mlplatform.errors import MissingDependencyError
 from mlplatform.protocols.operations import Upload
+from mlplatform.workspace.local import database_copy, home
 from mlplatform.workspace.local.access import LocalAccess
 from mlplatform.workspace.local.functions import LocalFunctions
 from mlplatform.workspace.local.jobs import LocalJobs
@@ -34,15 +36,7 @@ if TYPE_CHECKING:
     from mlplatform.workspace.local.tables import LocalTables
 
 LOG = logging.getLogger(__name__)
-ROOT_SETTING = "MLPLATFORM_HOME"
 SPARK_SETTING = "MLPLATFORM_SPARK"
-DEFAULT_ROOT = ".mlplatform"
-_NOT_IN_PATHS = frozenset("[]*?%")
-
-
-def workspace_root(root: str | Path | None = None) -> Path:
-    """Return the folder of the local workspace: the argument, else `MLPLATFORM_HOME`, else `.mlplatform`."""
-    return Path(root or os.environ.get(ROOT_SETTING) or DEFAULT_ROOT).expanduser().resolve()
 
 
 class LocalWorkspace(SharedWorkspace):
@@ -61,11 +55,14 @@ class LocalWorkspace(SharedWorkspace):
         spark: SparkSession | None = None,
         *,
         catalog: str | None = None,
+        read_only: bool = False,
     ) -> None:
         """Use `LocalWorkspace.open` instead: it makes the folder first."""
         super().__init__(env, catalog, prefix)
         self.root = root
+        self.read_only = read_only
         self._given = spark
+        self._apart: Path | None = None
         # A process may have several workspaces open in one folder: one that is closed leaves the others theirs.
         self._scratch = uuid.uuid4().hex[:12]
         self._server: SailServer | None = None
@@ -80,6 +77,7 @@ class LocalWorkspace(SharedWorkspace):
         root: str | Path | None = None,
         prefix: str = "",
         spark: SparkSession | None = None,
+        read_only: bool = False,
     ) -> LocalWorkspace:
         """Open the workspace in a folder, which is created (mode 0700) if it does not exist.
 
@@ -89,23 +87,29 @@ class LocalWorkspace(SharedWorkspace):
             root: The folder; default: the setting `MLPLATFORM_HOME`, else `.mlplatform`.
             prefix: Put before the names of schemas and models.
             spark: A session to work with, never stopped; default: one of its own.
+            read_only: Nothing is written in the folder, which may be on a disk that cannot be written to, or not
+                exist: temporary files, and the engine's messages, go where the system keeps temporary files.
 
         Raises:
-            ConfigError: If the folder's path holds characters that the engines cannot read.
+            ConfigError: If the folder's path holds characters that the engines cannot read, a file is in its place, or
+                it may not be read or written to.
         """
         # OpenMP threads that spin while they wait take the cores from Sail and DuckDB, and from each other: a fit of
         # half a second took half a minute. Read when scikit-learn is first imported.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-        folder = workspace_root(root)
-        if set(str(folder)) & _NOT_IN_PATHS:
-            raise ConfigError(
-                f"The workspace cannot be kept in {folder}: delta-rs and DuckDB misread [ ] * ? % in a path.",
-                hint=f"Choose another folder; set {ROOT_SETTING} or pass root.",
-            )
-        folder.mkdir(parents=True, exist_ok=True)
-        folder.chmod(0o700)
-        _sweep(folder / "tmp")
-        return cls(folder, env, prefix, spark, catalog=catalog)
+        folder = home.workspace_root(root)
+        home.check_path(folder)
+        if read_only:
+            home.check_readable(folder)
+        else:
+            home.make(folder)
+            _sweep(folder / "tmp")
+        return cls(folder, env, prefix, spark, catalog=catalog, read_only=read_only)
+
+    @property
+    def where(self) -> str:
+        """The folder."""
+        return str(self.root)
 
     @property
     def auto_loader(self) -> None:
@@ -121,7 +125,7 @@ class LocalWorkspace(SharedWorkspace):
             raise MissingDependencyError(
                 f"A package of the local workspace is not installed ({error}).", hint="pip install 'mlplatform[local]'"
             ) from error
-        return LocalTables(self.root / "tables", self.scratch, lambda: self.spark)
+        return LocalTables(self.root / "tables", self.scratch, lambda: self.spark, read_only=self.read_only)
 
     @property
     def frames(self) -> LocalFrames:
@@ -138,12 +142,16 @@ class LocalWorkspace(SharedWorkspace):
     @cached_property
     def registry(self) -> LocalRegistry:
         """MLflow on SQLite."""
-        return LocalRegistry(self.root / "mlflow")
+        root = self.root / "mlflow"
+        if not self.read_only:
+            return LocalRegistry(root)
+        database_copy.make(root / "mlflow.db", self.scratch / "mlflow" / "mlflow.db")
+        return LocalRegistry(self.scratch / "mlflow", files=root / "artifacts")
 
     @cached_property
     def functions(self) -> LocalFunctions:
         """Registered Python functions."""
-        return LocalFunctions(self.root / "functions.json")
+        return LocalFunctions(self.root / "functions.json", read_only=self.read_only)
 
     @cached_property
     def secrets(self) -> LocalSecrets:
@@ -185,14 +193,14 @@ class LocalWorkspace(SharedWorkspace):
         if self._given is not None:
             return self._given
         if self._server is not None and not self._server.running:
-            LOG.warning("The local Spark engine died; it is started again. Its messages: %s", self.root / "logs")
+            LOG.warning("The local Spark engine died; it is started again. Its messages: %s", self._logs)
             self._stop_engine()
         if self._session is None:
             from mlplatform.workspace.local.session import SailServer, connect
 
             url = os.environ.get(SPARK_SETTING)
             if not url:
-                self._server = SailServer(self.root / "logs" / "sail.log", self.scratch)
+                self._server = SailServer(self._logs / "sail.log", self.scratch)
                 url = self._server.url
             self._session = connect(url)
         return self._session
@@ -200,9 +208,21 @@ class LocalWorkspace(SharedWorkspace):
     @property
     def scratch(self) -> Path:
         """A folder of this workspace in this process for temporary files; removed on close."""
-        folder = self.root / "tmp" / str(os.getpid()) / self._scratch
+        folder = self._temporary
         folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+    @property
+    def _temporary(self) -> Path:
+        if not self.read_only:
+            return self.root / "tmp" / str(os.getpid()) / self._scratch
+        if self._apart is None:
+            self._apart = Path(tempfile.mkdtemp(prefix="mlplatform-")).resolve()
+        return self._apart
+
+    @property
+    def _logs(self) -> Path:
+        return (self.scratch if self.read_only else self.root) / "logs"
 
     @property
     def user(self) -> str:
@@ -223,12 +243,14 @@ class LocalWorkspace(SharedWorkspace):
 
     def lock(self, name: str) -> AbstractContextManager[None]:
         """Let one process at a time do what `name` says."""
-        return file_lock(self.root / ".locks", name)
+        # Who only reads waits for nobody, and keeps nobody waiting.
+        return file_lock((self.scratch if self.read_only else self.root) / ".locks", name)
 
     def files(self, name: str) -> Path:
         """Return a folder for files that are no tables."""
         folder = self.root / name
-        folder.mkdir(parents=True, exist_ok=True)
+        if not self.read_only:
+            folder.mkdir(parents=True, exist_ok=True)
         return folder
 
     def close(self) -> None:
@@ -238,10 +260,13 @@ class LocalWorkspace(SharedWorkspace):
                 self.tables.frames.close()
             self._stop_engine()
         finally:  # also when Ctrl-C comes again
-            of_process = self.root / "tmp" / str(os.getpid())
-            shutil.rmtree(of_process / self._scratch, ignore_errors=True)
-            with suppress(OSError):
-                of_process.rmdir()  # unless another workspace has something there
+            if not self.read_only:
+                shutil.rmtree(self._temporary, ignore_errors=True)
+                with suppress(OSError):
+                    self._temporary.parent.rmdir()  # unless another workspace has something there
+            elif self._apart is not None:
+                apart, self._apart = self._apart, None
+                shutil.rmtree(apart, ignore_errors=True)
 
     def _stop_engine(self) -> None:
         try:

@@ -12,6 +12,13 @@ from mlplatform.workspace.shared.place import Place
 class SharedWorkspace(Place, ABC):
     """The base of both homes' workspaces; see `mlplatform.protocols.workspace.Workspace`."""
 
+    home: str
+
+    @property
+    def where(self) -> str:
+        """Where it is, for messages."""
+        return f"the {self.home} workspace"
+
     @abstractmethod
     def close(self) -> None:
         """Stop what was started."""
