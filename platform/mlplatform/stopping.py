@@ -1,4 +1,4 @@
-"""Being stopped by Ctrl-C or SIGTERM, so that nobody on the way can swallow it.
+"""Being stopped by Ctrl-C, SIGTERM or a terminal that is closed, so that nobody on the way can swallow it.
 
 Python raises `KeyboardInterrupt` at whatever place the process is just at. That may be inside of somebody's bare
 `except:`, inside of a callback or a `__del__` (where Python prints "Exception ignored" and goes on), or inside of an
@@ -33,16 +33,16 @@ def check() -> None:
 
 @contextmanager
 def listening() -> Iterator[None]:
-    """Remember SIGINT and SIGTERM, and raise `KeyboardInterrupt` for them; afterwards all is as before.
+    """Remember SIGINT, SIGTERM and SIGHUP, and raise `KeyboardInterrupt` for them; afterwards all is as before.
 
-    SIGTERM is taken as Ctrl-C is: the workspace is closed on the way out, and takes its children with it. What a
-    process was started with as ignored, as SIGINT behind a shell's `&`, it goes on ignoring. Outside of the main thread
-    nothing is changed.
+    SIGTERM, and the SIGHUP of a terminal that is closed, are taken as Ctrl-C is: the workspace is closed on the way
+    out, and takes its children with it. What a process was started with as ignored, as SIGINT behind a shell's `&` and
+    SIGHUP behind `nohup`, it goes on ignoring. Outside of the main thread nothing is changed.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
     before: dict[int, Any] = {number: signal.getsignal(number) for number in numbers}
     hook = sys.unraisablehook
     _received.clear()

@@ -74,6 +74,18 @@ def test_stopping_leaves_no_process_behind(use_cases: Path, tmp_path: Path, sent
     assert json.loads(told.stdout)["stages"] == {"ingest": "done", "refine": "done", "features": "failed"}
 
 
+def test_a_terminal_that_is_closed_stops_a_run(use_cases: Path, tmp_path: Path) -> None:
+    arguments = ["-m", "mlplatform.cli", *command(use_cases, tmp_path / "home")]
+    with held(arguments, PROJECT, tmp_path, terminal=True) as run:
+        assert run.children, "the engine is not there"
+        assert run.terminal is not None
+        run.terminal()
+        assert run.process.wait() == 130
+        wait_until_gone(run.children)
+    home = tmp_path / "home"
+    assert not list((home / "tmp").iterdir()), "what was begun was not cleaned up"
+
+
 @pytest.mark.parametrize("place", PLACES)
 def test_stopping_works_wherever_the_run_is(use_cases: Path, tmp_path: Path, place: str) -> None:
     words = command(use_cases, tmp_path / "home", "ingest", "refine")

@@ -10,10 +10,11 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 HOLD = """
 def hold(*arguments, **named):
@@ -24,10 +25,16 @@ def hold(*arguments, **named):
         released.read()
 """
 """Code of a function that says that it was reached, and then blocks."""
-# Behind a shell's `&` SIGINT is ignored, and stays so in whatever is started there.
-_AS_FROM_A_TERMINAL = (
-    "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.executable, sys.argv[1:])"
-)
+# Behind a shell's `&` SIGINT is ignored, and stays so in whatever is started there. What is started at a terminal takes
+# it for its own, so that it hears of its end.
+_AS_FROM_A_TERMINAL = """
+import fcntl, os, signal, sys, termios
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+if os.isatty(0):
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.executable, sys.argv[1:])
+"""
 
 
 @dataclass
@@ -37,41 +44,57 @@ class Held:
     Attributes:
         process: The process.
         children: All processes below it, there at that time.
+        terminal: What closes its terminal; None: it has none.
     """
 
     process: subprocess.Popen[str]
     children: set[int]
+    terminal: Callable[[], None] | None = None
 
 
 @contextmanager
-def held(arguments: Sequence[str | Path], cwd: Path, folder: Path) -> Iterator[Held]:
+def held(arguments: Sequence[str | Path], cwd: Path, folder: Path, *, terminal: bool = False) -> Iterator[Held]:
     """Start Python, and wait until it calls a function made of `HOLD`.
 
     Args:
         arguments: Of the interpreter: `-c`, code, ...
         cwd: Where it runs.
         folder: For the pipes.
+        terminal: It runs at a terminal of its own, and what it writes there is thrown away.
     """
     reached, released = folder / "reached", folder / "released"
     os.mkfifo(reached)
     os.mkfifo(released)
+    ours, theirs = os.openpty() if terminal else (None, None)
+    shown = None if ours is None else os.fdopen(ours, "rb", buffering=0)
     process = subprocess.Popen(
         [sys.executable, "-c", _AS_FROM_A_TERMINAL, sys.executable, *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stdin=subprocess.DEVNULL if theirs is None else theirs,
+        stdout=subprocess.PIPE if theirs is None else theirs,
+        stderr=subprocess.PIPE if theirs is None else theirs,
         text=True,
         cwd=cwd,
         env=os.environ | {"TEST_REACHED": str(reached), "TEST_RELEASED": str(released)},
         start_new_session=True,
     )
+    if theirs is not None:
+        os.close(theirs)
     pipe = os.open(reached, os.O_RDONLY | os.O_NONBLOCK)
     try:
-        while not select.select([pipe], [], [], 0.2)[0] or not os.read(pipe, 1):
+        heard: list[Any] = [pipe] if shown is None else [pipe, shown]
+        while True:
+            ready = select.select(heard, [], [], 0.2)[0]
+            if pipe in ready and os.read(pipe, 1):
+                break
+            if shown is not None and shown in ready:
+                shown.read(1 << 16)  # else a full terminal keeps it waiting
             if process.poll() is not None:
                 raise AssertionError(f"It ended with {process.returncode} before: {process.communicate()}")
-        yield Held(process, children(process.pid))
+        yield Held(process, children(process.pid), None if shown is None else shown.close)
     finally:
         os.close(pipe)
+        if shown is not None:
+            shown.close()
         if process.poll() is None:
             process.kill()
         process.communicate()

@@ -153,8 +153,9 @@ def test_a_ctrl_c_is_never_swallowed(place: str) -> None:
 
 
 @pytest.mark.parametrize("place", ["in plain code", "where an error is made of it", "in the destructor of an object"])
-def test_nor_is_a_termination(place: str) -> None:
-    done = run(PLACES[place], "SIGTERM")
+@pytest.mark.parametrize("sent", ["SIGTERM", "SIGHUP"])
+def test_nor_is_a_termination_or_a_hang_up(place: str, sent: str) -> None:
+    done = run(PLACES[place], sent)
     assert (done.returncode, "Traceback" in done.stderr) == (130, False), done.stderr
 
 
@@ -175,9 +176,16 @@ def test_what_was_ignored_from_the_start_stays_ignored() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_behind_nohup_a_hang_up_stays_ignored() -> None:
+    code = COMMAND.format(body=" " * 8 + "os.kill(os.getpid(), signal.SIGHUP)", sent="SIGHUP")
+    code = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n" + code
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
 def test_afterwards_all_is_as_it_was() -> None:
     def state() -> list[object]:
-        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
+        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
         return [*map(signal.getsignal, numbers), sys.unraisablehook]
 
     before = state()

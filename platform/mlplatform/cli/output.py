@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import sys
@@ -25,14 +26,20 @@ if TYPE_CHECKING:
     from mlplatform.pipeline import RunSummary
 
 
+# A pipe that nobody reads any more, and a terminal that was closed.
+_GONE = (errno.EPIPE, errno.EIO)
+
+
 class _ReaderMayGo(io.FileIO):
-    """A file descriptor for which a pipe that nobody reads any more is no error: what is written is dropped."""
+    """A file descriptor for which it is no error that nobody reads any more: what is written is dropped."""
 
     def write(self, data: Buffer, /) -> int:
         """Write what is still read."""
         try:
             return super().write(data)
-        except BrokenPipeError:
+        except OSError as error:
+            if error.errno not in _GONE:
+                raise
             return memoryview(data).nbytes
 
 
