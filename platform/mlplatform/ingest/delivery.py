@@ -36,6 +36,7 @@ class DueFile:
         content: Digest of what it holds; empty where it is known to be unchanged.
         ingested: Whether bronze has taken it.
         unchanged: Whether bronze has taken it with this very content.
+        state: What the file system said of it before it was read: size and times.
     """
 
     path: Path
@@ -44,6 +45,7 @@ class DueFile:
     content: str = ""
     ingested: bool = False
     unchanged: bool = False
+    state: str = ""
 
     @property
     def transaction(self) -> Transaction:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from pathlib import Path
 from typing import ClassVar
 
@@ -27,8 +26,6 @@ from mlplatform.ops.stage import Stage
 from mlplatform.protocols.tables import Widening
 
 NAME = "ingest"
-# The clock of the storage may differ from that of the machine that records runs.
-_SKEW = timedelta(hours=1)
 
 
 class IngestDetails(QuarantineDetails):
@@ -37,10 +34,14 @@ class IngestDetails(QuarantineDetails):
     Attributes:
         changed_after_ingestion: Files whose content is another one than when they were ingested.
         schema_changed: File -> columns of its header that the source does not declare.
+        looked_at: Bronze table -> month of becoming available -> digest of what the file system said of its files.
     """
+
+    internal: ClassVar[frozenset[str]] = QuarantineDetails.internal | {"looked_at"}
 
     changed_after_ingestion: Sequence[str] = ()
     schema_changed: Mapping[str, Sequence[str]] = {}
+    looked_at: Mapping[str, Mapping[str, str]] = {}
 
 
 @dataclass(frozen=True)
@@ -139,6 +140,8 @@ class _Ingestion:
         self._landing.forget([file.path for file in due])
         if bronze_lost:
             self._say_lost(len(wanted))
+        details = self._result.details
+        details.looked_at = {**details.looked_at, self._bronze.name: _states(due)}
         markers.keep(context, self._result, self._bronze)
         markers.keep(context, self._result, self._quarantine)
 
@@ -151,12 +154,11 @@ class _Ingestion:
         committed = self._context.ws.tables.committed
         taken = committed(self._bronze, [file.transaction for file in files])
         files = [replace(file, ingested=done) for file, done in zip(files, taken, strict=True)]
-        looked_at = self._looked_at_before()
+        files = [replace(file, state=_state(file.path)) for file in files]
+        seen = self._looked_at_before(files)
         # Files that nobody touched since are not read: a step costs what is new.
         files = [
-            replace(file, unchanged=True)
-            if file.ingested and looked_at(file)
-            else replace(file, content=digest(file.path))
+            replace(file, unchanged=True) if file.name in seen else replace(file, content=digest(file.path))
             for file in files
         ]
         known = [file for file in files if file.content]
@@ -164,17 +166,20 @@ class _Ingestion:
         unchanged = {file.name for file, is_same in zip(known, same, strict=True) if is_same}
         return [replace(file, unchanged=file.unchanged or file.name in unchanged) for file in files]
 
-    def _looked_at_before(self) -> Callable[[DueFile], bool]:
-        """Return what tells whether the last run saw a file as it is now, and found it unchanged."""
+    def _looked_at_before(self, files: Sequence[DueFile]) -> set[str]:
+        """Return the names of files that the last run saw as they are now, and found unchanged.
+
+        By what the file system says of a month's files, not by comparing times: a clock that was set back would let a
+        file that changed pass for one that was looked at.
+        """
         run = markers.last(self._context, NAME, self._bronze, IngestDetails)
-
-        def was_seen(file: DueFile) -> bool:
-            if run is None or file.available_at > run.as_of or file.name in run.details.changed_after_ingestion:
-                return False
-            # What a file's inode says of its last change cannot be set to a time, unlike that of its content.
-            return file.path.stat().st_ctime < (run.started_at - _SKEW).timestamp()
-
-        return was_seen
+        if run is None:
+            return set()
+        then = [file for file in files if file.ingested and file.available_at <= run.as_of]
+        recorded = run.details.looked_at.get(self._bronze.name, {})
+        same = {month for month, digest in _states(then).items() if recorded.get(month) == digest}
+        changed = set(run.details.changed_after_ingestion)
+        return {file.name for file in then if _month(file) in same and file.name not in changed}
 
     def _ingest(self, files: list[DueFile]) -> None:
         """Take files' rows; malformed lines are written first, for bronze's commit is what marks a file as done.
@@ -247,6 +252,27 @@ class _Ingestion:
                 "and could not be made again without them. Put the files back."
             )
         self._result.details.note(text)
+
+
+def _states(files: Sequence[DueFile]) -> dict[str, str]:
+    """Return month -> digest of what the file system said of the files that became available in it."""
+    months: dict[str, list[str]] = {}
+    for file in files:
+        months.setdefault(_month(file), []).append(f"{file.name}:{file.state}")
+    return {
+        month: hashlib.sha256("\n".join(sorted(states)).encode()).hexdigest()[:16]
+        for month, states in sorted(months.items())
+    }
+
+
+def _month(file: DueFile) -> str:
+    return f"{file.available_at:%Y-%m}"
+
+
+def _state(path: Path) -> str:
+    """Return what the file system says of a file; its time of change, unlike that of its content, cannot be set."""
+    state = path.stat()
+    return f"{state.st_size}:{state.st_mtime_ns}:{state.st_ctime_ns}"
 
 
 def digest(path: Path) -> str:

@@ -7,8 +7,8 @@ import math
 import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import MISSING, Field, dataclass, field, fields
-from datetime import datetime
+from dataclasses import MISSING, Field, dataclass, field, fields, replace
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any, Generic, TypeVar, get_args, get_origin
 
@@ -17,13 +17,14 @@ import pyarrow as pa
 from mlplatform.as_of import parse_as_of
 from mlplatform.naming import Namespace, ObjectName
 from mlplatform.protocols.frames import Frame
-from mlplatform.protocols.tables import Filter
+from mlplatform.protocols.tables import Filter, WriteResult
 from mlplatform.protocols.workspace import Workspace
 
 R = TypeVar("R")
 MOST_RECORDS = 100_000
 """How many records are read at once at most; whoever may meet more asks for the newest, or lets the engine look."""
 
+_INSTANT = timedelta(microseconds=1)
 _TYPES: Mapping[Any, pa.DataType] = {
     str: pa.string(),
     int: pa.int64(),
@@ -64,6 +65,8 @@ class RecordTable(Generic[R]):
         order_by: The column by which rows are read, oldest first.
         written_by: The stage that writes to it in every run that ends well, so that it is noticed when it is gone;
             empty: none does.
+        by_clock: `order_by` is when a record was made, by the wall clock. Where that was set back, new records are
+            dated after those that exist all the same: their order is what counts.
     """
 
     name: str
@@ -71,6 +74,7 @@ class RecordTable(Generic[R]):
     description: str
     order_by: str
     written_by: str = ""
+    by_clock: bool = False
 
     @cached_property
     def schema(self) -> pa.Schema:
@@ -136,16 +140,48 @@ class RecordTable(Generic[R]):
         """Return rows of the table as records, oldest first."""
         return [self.decode(row) for row in rows.sort_by(self.order_by).to_pylist()]
 
-    def append(self, ws: Workspace, namespace: Namespace, records: Iterable[R], **options: Any) -> None:
+    def append(
+        self,
+        ws: Workspace,
+        namespace: Namespace,
+        records: Iterable[R],
+        *,
+        newest: datetime | None = None,
+        **options: Any,
+    ) -> WriteResult:
         """Append records.
 
         Args:
             ws: The workspace.
             namespace: The use case's.
             records: The records.
+            newest: When the newest one that exists was made, where that is known; None: looked up where it matters.
             **options: For `ws.tables.append`.
         """
-        ws.tables.append(self.full_name(namespace), self.to_arrow(records), **options)
+        rows = self.in_order(ws, namespace, list(records), newest)
+        return ws.tables.append(self.full_name(namespace), self.to_arrow(rows), **options)
+
+    def in_order(self, ws: Workspace, namespace: Namespace, records: list[R], newest: datetime | None) -> list[R]:
+        """Return new records as they are, or dated after those that exist, where the clock says that these are to come.
+
+        Args:
+            ws: The workspace.
+            namespace: The use case's.
+            records: The new records.
+            newest: As `append`.
+        """
+        if not self.by_clock or not records:
+            return records
+        if newest is None:
+            filters: list[Filter] = [("use_case", "=", namespace.use_case)]
+            newest = ws.tables.largest(self.full_name(namespace), self.order_by, filters=filters)
+        if newest is None or newest <= datetime.now(UTC):
+            return records
+        later = newest + _INSTANT - min(getattr(record, self.order_by) for record in records)
+        return [
+            replace(record, **{self.order_by: getattr(record, self.order_by) + later})  # type: ignore[type-var]
+            for record in records
+        ]
 
     def to_arrow(self, records: Iterable[R]) -> pa.Table:
         """Return records as rows of the table."""

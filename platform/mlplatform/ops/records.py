@@ -189,13 +189,14 @@ class CodeRecord:
     recorded_at: datetime
 
 
-STAGE_RUNS = RecordTable("stage_runs", StageRecord, "One row a stage of a run", order_by="started_at")
+STAGE_RUNS = RecordTable("stage_runs", StageRecord, "One row a stage of a run", order_by="started_at", by_clock=True)
 GATE_DECISIONS = RecordTable(
     "gate_decisions",
     GateEvent,
     "Events of the gate: decided, applied, stale; append-only",
     order_by="recorded_at",
     written_by="gate",
+    by_clock=True,
 )
 DRIFT_METRICS = RecordTable(
     "drift_metrics",
@@ -219,16 +220,32 @@ PERFORMANCE_METRICS = RecordTable(
     written_by="monitor",
 )
 ALERTS = RecordTable(
-    "alerts", AlertRecord, "Events of alerts: raised, repeated, recovered; append-only", order_by="raised_at"
+    "alerts",
+    AlertRecord,
+    "Events of alerts: raised, repeated, recovered; append-only",
+    order_by="raised_at",
+    by_clock=True,
 )
 ALERT_DELIVERIES = RecordTable(
-    "alert_deliveries", DeliveryRecord, "Every try to send an alert; append-only", order_by="attempted_at"
+    "alert_deliveries",
+    DeliveryRecord,
+    "Every try to send an alert; append-only",
+    order_by="attempted_at",
+    by_clock=True,
 )
 CHANGES = RecordTable(
-    "changes", ChangeRecord, "What edits did to tables and models in use, and why; append-only", order_by="recorded_at"
+    "changes",
+    ChangeRecord,
+    "What edits did to tables and models in use, and why; append-only",
+    order_by="recorded_at",
+    by_clock=True,
 )
 CODE = RecordTable(
-    "code", CodeRecord, "Code that computed tables, for models that go on reading them", order_by="recorded_at"
+    "code",
+    CodeRecord,
+    "Code that computed tables, for models that go on reading them",
+    order_by="recorded_at",
+    by_clock=True,
 )
 
 TABLES: tuple[RecordTable[Any], ...] = (
