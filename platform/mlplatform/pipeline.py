@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import groupby
 from typing import Any
 
-from mlplatform import stopping
+from mlplatform import no_space, stopping
 from mlplatform.change import deciding
 from mlplatform.change.adopt_model import AdoptModel, AdoptModelDetails, ExistingVersion
 from mlplatform.change.adopt_table import AdoptTable, AdoptTableDetails
@@ -52,7 +54,16 @@ from mlplatform.use_case import UseCase
 
 LOG = logging.getLogger(__name__)
 ORDER = ("ingest", "refine", "features", "train", "gate", "score", "monitor", "retrain")
-_COMPUTING = frozenset({"ingest", "refine", "features"})
+_COMPUTING = ("ingest", "refine", "features")
+_MODEL = "train and decide"
+# Stage -> the work that one run of a use case at a time is at. What somebody asks for by a command of its own waits for
+# no training: the gate, a promotion and a rollback exclude each other by a lock of theirs.
+_WORK = {
+    **dict.fromkeys((*_COMPUTING, stage_runs.BACKFILL, stage_runs.MAINTENANCE), "compute tables"),
+    **dict.fromkeys(("train", "gate", "retrain"), _MODEL),
+    "score": "score",
+    "monitor": "monitor",
+}
 _WITHOUT = {
     "gate": "The champion is whom the registry names; a rollback knows no earlier ones.",
     "monitor": "The stage monitor measures a time again where it is asked to: mlplatform monitor, with its --as-of.",
@@ -271,20 +282,26 @@ class Pipeline:
         for name in wanted or ():
             if name not in ORDER:
                 raise UsageError(f"There is no stage {name!r}.", hint=did_you_mean(name, ORDER))
+        with no_space.saying("the run", self._context.ws.where):
+            self._run_stages(wanted, options, due=due)
+        return self.summary
+
+    def _run_stages(self, wanted: Sequence[str] | None, options: Mapping[str, dict[str, Any]], *, due: bool) -> None:
         self._notes = self._lost_records(records.ensure(self._context.ws, self._context.namespace))
         stages = [stage for stage in self._stages if wanted is None or stage.name in wanted]
         self._check_changes_for(stages)
         self._register_kept_functions()
-        for number, stage in enumerate(stages, start=1):
-            self._place = f"stage {number} of {len(stages)}: " if len(stages) > 1 else ""
-            chosen = replace(stage, **options.get(stage.name, {}))  # type: ignore[type-var]
-            todo = self._due(chosen) if wanted is None or due else chosen
-            if todo is not None:
-                self._recorded(todo)
+        for work, members in groupby(enumerate(stages, start=1), key=lambda member: _WORK.get(member[1].name, "")):
+            with self._alone_at(work):
+                for number, stage in members:
+                    self._place = f"stage {number} of {len(stages)}: " if len(stages) > 1 else ""
+                    chosen = replace(stage, **options.get(stage.name, {}))  # type: ignore[type-var]
+                    todo = self._due(chosen) if wanted is None or due else chosen
+                    if todo is not None:
+                        self._recorded(todo)
         self._place = ""
         if wanted is None:
             self._look_after_files()
-        return self.summary
 
     def execute(self, stage: Stage[Any], *, dry_run: bool = False) -> StageRun[Any]:
         """Run one stage with its own options, whether it is due or not.
@@ -303,11 +320,14 @@ class Pipeline:
             started, before = stage_runs.utc_now(), time.perf_counter()
             result = stage.plan(self._context).result
             return self._stage_run(stage.name, stage_runs.DONE, started, time.perf_counter() - before, result)
-        records.ensure(self._context.ws, self._context.namespace)
-        if isinstance(stage, Gate | AdoptModel | Backfill):
-            self.check_changes()
-            self._register_kept_functions()
-        return self._recorded(stage)
+        with no_space.saying(f"the stage {stage.name}", self._context.ws.where):
+            records.ensure(self._context.ws, self._context.namespace)
+            if isinstance(stage, Gate | AdoptModel | Backfill):
+                self.check_changes()
+                self._register_kept_functions()
+            work = _WORK.get(stage.name, "")
+            with self._alone_at("" if work == _MODEL else work):
+                return self._recorded(stage)
 
     def retrain_decision(self) -> dict[str, Any]:
         """Return what the retrain stage would decide now, in its record's form; changes nothing."""
@@ -334,7 +354,8 @@ class Pipeline:
             UnavailableError: If another edit was applied meanwhile.
         """
         context, use_case, declared = self._context, self._use_case, declared_by(self._use_case)
-        records.ensure(context.ws, context.namespace)
+        if not dry_run:
+            records.ensure(context.ws, context.namespace)
         with context.ws.lock(f"apply {context.model}"):
             plan = plan_of(context, declared, self._keeper)
             deciding.check_decided(context, plan, reason)
@@ -500,9 +521,10 @@ class Pipeline:
         if not (context.ws.maintenance.by_runs and context.settings.maintenance.after_runs):
             return
         try:
-            todo = self._due(MaintainTables(clean=False))
-            if todo is not None:
-                self._recorded(todo)
+            with self._alone_at(_WORK[stage_runs.MAINTENANCE]):
+                todo = self._due(MaintainTables(clean=False))
+                if todo is not None:
+                    self._recorded(todo)
         except PlatformError as error:
             note = f"Small files were not put together: {error.message} The next run tries again."
             LOG.warning("%s: %s", context.name, note)
@@ -524,6 +546,22 @@ class Pipeline:
                 )
         return notes
 
+    @contextmanager
+    def _alone_at(self, work: str) -> Iterator[None]:
+        """Let one run of the use case at a time do a work, and know by then what the others have done.
+
+        Two at once would both count what only one of them writes, and each would record itself as up to date with
+        tables that the other was still writing. On Databricks it is the job that runs once at a time: a lease costs
+        seconds, and who waits for it gives up after minutes, where a training may take hours.
+        """
+        context = self._context
+        if not work or context.ws.home != "local":
+            yield
+            return
+        with context.ws.lock(f"{work} {context.namespace.catalog}.{context.namespace.use_case}"):
+            context.log.look_again()
+            yield
+
     def _due(self, stage: Stage[Any]) -> Stage[Any] | None:
         started, before = stage_runs.utc_now(), time.perf_counter()
         try:
@@ -544,18 +582,34 @@ class Pipeline:
             result.details.say_collected(collected)
         except BaseException as error:
             # What a stage ran as a part of itself has been recorded as what failed.
-            if error is not self._recorded_error and stage.recorded:
-                message = error.message if isinstance(error, PlatformError) else f"{type(error).__name__}: {error}"
+            if error is self._recorded_error:
+                raise
+            full = no_space.told(error, f"the stage {stage.name}", self._context.ws.where)
+            told = full or error
+            if stage.recorded:
+                self._recorded_error = told
+                message = told.message if isinstance(told, PlatformError) else f"{type(told).__name__}: {told}"
                 seconds = time.perf_counter() - before
                 empty: StageResult[Any] = StageResult(Details())
-                self._recorded_error = error
-                self._record(self._stage_run(stage.name, stage_runs.FAILED, started, seconds, empty, message))
+                failed = self._stage_run(stage.name, stage_runs.FAILED, started, seconds, empty, message)
+                self._record_failure(failed, disk_is_full=full is not None)
+            if full is not None:
+                raise full from error
             raise
         status = stage_runs.SKIPPED if result.skipped else stage_runs.DONE
         run = self._stage_run(stage.name, status, started, time.perf_counter() - before, result)
         if stage.recorded:
             self._record(run)
         return run
+
+    def _record_failure(self, run: StageRun[Any], *, disk_is_full: bool) -> None:
+        """Record that a stage failed; where a full disk was why, it may have no room for the record either."""
+        try:
+            self._record(run)
+        except Exception as error:
+            if not (disk_is_full and no_space.lacks_space(error)):
+                raise
+            LOG.warning("%s: that the stage %s failed could not be recorded.", self._context.name, run.stage)
 
     def _record(self, run: StageRun[Any]) -> None:
         for text in self._notes:

@@ -12,7 +12,7 @@ from typing import Any, NoReturn, TextIO
 
 import click
 
-from mlplatform import stopping
+from mlplatform import no_space, stopping
 from mlplatform.cli import (
     adopt,
     apply,
@@ -189,12 +189,20 @@ def _run(arguments: Sequence[str] | None) -> int:
     except click.ClickException as error:
         error.show()
         return 2
-    except PlatformError as error:
+    except Exception as error:
+        told = no_space.told(error, "the command") or error
+        if not isinstance(told, PlatformError):
+            raise
         stopping.check()  # perhaps somebody made this error of the request to stop
-        if common.get("debug"):
-            click.echo("".join(traceback.format_exception(error)), err=True)
-        click.echo(f"Error: {error.message}", err=True)
-        if error.hint:
-            click.echo(f"Hint:  {error.hint}", err=True)
-        return error.exit_code
+        return _show(told, error if common.get("debug") else None)
     return 0
+
+
+def _show(error: PlatformError, traced: Exception | None) -> int:
+    """Show an error and its hint, and the traceback where one is asked for; return the exit code."""
+    if traced is not None:
+        click.echo("".join(traceback.format_exception(traced)), err=True)
+    click.echo(f"Error: {error.message}", err=True)
+    if error.hint:
+        click.echo(f"Hint:  {error.hint}", err=True)
+    return error.exit_code

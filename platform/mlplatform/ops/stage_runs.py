@@ -77,6 +77,12 @@ class RunLog:
         self._newest: list[StageRecord] | None = None
         self._by_stage: dict[str, list[StageRecord]] = {}
         self._whole = False
+        self._version: int | None = None
+
+    def look_again(self) -> None:
+        """Read the record anew where others have written to it since it was read."""
+        if self._newest is not None and self._version != self._table_version():
+            self._newest, self._by_stage, self._whole = None, {}, False
 
     def records(
         self, stage: str | None = None, *, since: datetime | None = None, until: datetime | None = None
@@ -158,8 +164,11 @@ class RunLog:
 
     def record(self, run: StageRun[Any]) -> None:
         """Append a stage's row."""
-        record = _record(run)
-        STAGE_RUNS.append(self._ws, self._namespace, [record])
+        newest = max((item.started_at for item in self._newest), default=None) if self._newest else None
+        (record,) = STAGE_RUNS.in_order(self._ws, self._namespace, [_record(run)], newest)
+        version = STAGE_RUNS.append(self._ws, self._namespace, [record], newest=newest).version
+        # Of others who wrote meanwhile, what was read does not know.
+        self._version = version if self._version == version - 1 else None
         kept = STAGE_RUNS.decode(STAGE_RUNS.encode(record))
         if self._newest is not None:
             self._newest.append(kept)
@@ -178,9 +187,14 @@ class RunLog:
 
     def _read_newest(self) -> list[StageRecord]:
         if self._newest is None:
+            self._version = self._table_version()
             self._newest = STAGE_RUNS.newest(self._ws, self._namespace, RECENT)
             self._whole = len(self._newest) < RECENT
         return self._newest
+
+    def _table_version(self) -> int | None:
+        name = STAGE_RUNS.full_name(self._namespace)
+        return self._ws.tables.version(name) if self._ws.tables.exists(name) else None
 
 
 def as_run(record: StageRecord, details: type[D]) -> StageRun[D]:
