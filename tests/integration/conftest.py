@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.homes import Homes, build_homes
 from tests.support.tiny_gate import build_bases
 from tests.support.tiny_runs import clone
 from tests.support.tiny_use_case import TinyFolder, write_tiny_use_case
@@ -16,6 +17,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mlplatform.workspace.local.workspace import LocalWorkspace
+
+
+@pytest.fixture(scope="session")
+def homes(tmp_path_factory: pytest.TempPathFactory) -> Homes:
+    """Homes before and after undisturbed runs; to be copied."""
+    return build_homes(tmp_path_factory.mktemp("homes"))
 
 
 @pytest.fixture(scope="session")
