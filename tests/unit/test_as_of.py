@@ -192,7 +192,7 @@ def test_by_the_clock_no_more_than_fifty_years_lie_ahead(text, accepted):
 @pytest.mark.parametrize(
     ("end", "every", "many"),
     [
-        ("2065-12-31", "1 minute", "87,307,201"),
+        ("2166-01-01", "1 minute", "87,308,641"),
         ("2006-01-01", "1 minute", "3,156,481"),
         ("2200-01-01", "day", None),
         ("2100-01-01", "hour", "876,601"),
@@ -200,7 +200,7 @@ def test_by_the_clock_no_more_than_fifty_years_lie_ahead(text, accepted):
     ],
 )
 def test_more_steps_than_anybody_takes_are_refused_with_their_number_and_at_once(end, every, many):
-    start = at("1899-12-30") if many and many.startswith("87") else at("2000-01-01")
+    start = at("2000-01-01")
     if many is None:
         assert len(list(steps(start, at(end), every))) <= MOST_STEPS
         return
