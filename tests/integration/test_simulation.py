@@ -37,7 +37,9 @@ STEPS = (NONE, FIRST, SECOND)
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyFolder:
-    return write_tiny_use_case(tmp_path_factory.mktemp("use_cases"), rows_a_month=200, gate={"margin": 0.3, "min_rows": 150})
+    return write_tiny_use_case(
+        tmp_path_factory.mktemp("use_cases"), rows_a_month=200, gate={"margin": 0.3, "min_rows": 150}
+    )
 
 
 @pytest.fixture(scope="module")
