@@ -117,6 +117,18 @@ def test_a_workspace_works_in_a_folder_called_so(
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
+@pytest.mark.parametrize("name", ["a*", "a?", "{a,ab}"])
+def test_of_a_home_whose_name_is_a_pattern_no_other_home_is_read(tmp_path: Path, name: str) -> None:
+    with LocalWorkspace.open(root=tmp_path / name) as ws:
+        ws.fe.create_table(name="dev.x.f", primary_keys="k", df=pa.table({"k": [1, 2], "a": [1.0, 2.0]}))
+    # A copy has files of the same names.
+    shutil.copytree(tmp_path / name, tmp_path / "ab")
+    with LocalWorkspace.open(root=tmp_path / name) as ws:
+        assert ws.frames.count(ws.frames.read("dev.x.f")) == 2
+        ws.fe.write_table(name="dev.x.f", df=pa.table({"k": [2, 3], "a": [5.0, 6.0]}))
+        assert ws.frames.count(ws.frames.read("dev.x.f")) == 3
+
+
 def test_tables_are_found_again_in_a_very_long_path(tmp_path: Path) -> None:
     root = tmp_path.joinpath(*["long name " * 20] * 6)
     for _ in range(2):
