@@ -6,7 +6,7 @@ that changed shows by its checksum.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import narwhals as nw
@@ -43,7 +43,7 @@ def look(subject: Subject) -> Iterator[Finding]:
                 subject,
                 GOLD,
                 table,
-                lambda rows=rows: rows,
+                rows,
                 spine.primary_keys,
                 [(gold.known_at, "<=", context.as_of)],
                 way_out,
@@ -57,23 +57,21 @@ def look(subject: Subject) -> Iterator[Finding]:
         if first is not None:
             within.append((cls.timeseries_column, ">=", first))
         rows = compute(feature, view, first)
-        yield _compare(
-            subject, FEATURE, table, lambda rows=rows: rows, cls.primary_keys, within, [f"features_{cls.name}"]
-        )
+        yield _compare(subject, FEATURE, table, rows, cls.primary_keys, within, [f"features_{cls.name}"])
 
 
 def _compare(
     subject: Subject,
     check: str,
     table: ObjectName,
-    computed: Callable[[], DataFrame],
+    computed: DataFrame,
     keys: Sequence[str],
     within: Sequence[Filter],
     rebuilt: Sequence[str],
 ) -> Finding:
     """Compare the keys of a table with those of its rows computed anew."""
     frames, columns = subject.ws.frames, list(keys)
-    with frames.staged(computed()) as rows:
+    with frames.staged(computed) as rows:
         held = frames.read(table, columns=columns, filters=within)
         kinds = held.collect_schema()
         expected = rows.select(*(nw.col(key).cast(kinds[key]) for key in columns))

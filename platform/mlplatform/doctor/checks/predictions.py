@@ -13,9 +13,10 @@ from mlplatform.errors import TableError
 from mlplatform.naming import CHAMPION, ObjectName
 from mlplatform.ops.stage_runs import StageRun
 from mlplatform.protocols.frames import Frame
+from mlplatform.protocols.tables import Filter
 from mlplatform.refine.spine import SPINE
 from mlplatform.scoring import lost_predictions
-from mlplatform.scoring.details import ScoreDetails
+from mlplatform.scoring.details import ScoreDetails, ScoringKey
 from mlplatform.scoring.predictions import PREDICTIONS
 from mlplatform.scoring.scorer import population
 from mlplatform.scoring.watermark import STAGE
@@ -79,7 +80,7 @@ def _newest(subject: Subject) -> StageRun[ScoreDetails] | None:
     return max(complete, key=lambda run: run.as_of, default=None)
 
 
-def _spine(subject: Subject, run: StageRun[ScoreDetails], filters: list[tuple[str, str, object]]) -> Frame | None:
+def _spine(subject: Subject, run: StageRun[ScoreDetails], filters: list[Filter]) -> Frame | None:
     """Return the rows of the spine that a scoring read; None where that version cannot be read any more."""
     name = subject.context.namespace.gold(SPINE)
     version = run.result.inputs.get(str(name))
@@ -87,7 +88,7 @@ def _spine(subject: Subject, run: StageRun[ScoreDetails], filters: list[tuple[st
     if version is None or not tables.exists(name) or tables.replaced_since(name, version):
         return None
     try:
-        return subject.ws.frames.read(name, version=version, filters=filters)  # type: ignore[arg-type]
+        return subject.ws.frames.read(name, version=version, filters=filters)
     except TableError:
         return None
 
@@ -96,7 +97,7 @@ def _recorded(subject: Subject, table: ObjectName) -> Finding:
     scorings = lost_predictions.on_record(subject.context)
     present = lost_predictions.present(subject.context, scorings) if scorings else {}
     unexplained = {run.run_id for run in subject.context.log.runs_of(STAGE, ScoreDetails) if run.details.restored}
-    recorded: dict[lost_predictions.ScoringKey, int] = {}
+    recorded: dict[ScoringKey, int] = {}
     for item in scorings:
         recorded[item.key] = recorded.get(item.key, 0) + item.rows
     fewer = {key: rows - present.get(key, 0) for key, rows in recorded.items() if present.get(key, 0) < rows}

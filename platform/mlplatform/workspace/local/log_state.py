@@ -125,7 +125,7 @@ def entry_of(file: Path, commit: NotedCommit | None) -> tuple[Entry | None, str]
 
 def _said_to_be_added(items: list[dict[str, Any]]) -> int:
     """Return how many files a commit says it added; 0 where it does not say."""
-    said = next((item["commitInfo"] for item in items if "commitInfo" in item), {})
+    said: dict[str, Any] = next((item["commitInfo"] for item in items if "commitInfo" in item), {})
     metrics = said.get("operationMetrics") or {}
     return int(metrics.get("num_added_files") or 0)
 
@@ -134,7 +134,7 @@ def _of(items: list[dict[str, Any]]) -> Entry:
     added = {unquote(item["add"]["path"]): int(item["add"]["size"]) for item in items if "add" in item}
     removed = frozenset(unquote(item["remove"]["path"]) for item in items if "remove" in item)
     stats = {unquote(item["add"]["path"]): item["add"].get("stats") for item in items if "add" in item}
-    said = next((item["commitInfo"] for item in items if "commitInfo" in item), {})
+    said: dict[str, Any] = next((item["commitInfo"] for item in items if "commitInfo" in item), {})
     return Entry(
         added,
         removed,
