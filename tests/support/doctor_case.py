@@ -43,12 +43,12 @@ class Case:
     def examine(self) -> list[Finding]:
         """Check all there is."""
         with LocalWorkspace.open(root=self.root) as ws:
-            return examine(ws, NAME, lambda opened: open_tiny(opened, self.tiny.folder))
+            return examine(ws, NAME, self.tiny.open)
 
     def repair(self, *, dry_run: bool = False) -> Repaired:
         """Repair what can be."""
         with LocalWorkspace.open(root=self.root) as ws:
-            return repair(ws, NAME, lambda opened: open_tiny(opened, self.tiny.folder), "first", dry_run=dry_run)
+            return repair(ws, NAME, self.tiny.open, "first", dry_run=dry_run)
 
     def state(self) -> dict[str, Any]:
         """Return the business rows."""

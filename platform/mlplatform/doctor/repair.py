@@ -166,8 +166,13 @@ class _Repair:
         as_of, done = subject.context.as_of, self._repaired.done
         lost = existing.lost_tables(subject) or existing.missing_records(subject)
         if done or lost or lost_predictions.find(subject.context):
-            done += Pipeline(self._ws, use_case, as_of, self._progress).run(list(existing.COMPUTED)).notes()
-            self._score_again(use_case)
+            try:
+                done += Pipeline(self._ws, use_case, as_of, self._progress).run(list(existing.COMPUTED)).notes()
+                self._score_again(use_case)
+            except PlatformError as error:
+                # What was mended stays so; what is missing is found below.
+                done.append(f"what follows could not be computed again: {error.message}")
+        use_case.register_functions(self._ws)
         self._examine()
         tables = self._wrong()
         if tables:

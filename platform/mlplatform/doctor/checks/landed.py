@@ -8,6 +8,7 @@ import narwhals as nw
 
 from mlplatform.doctor.finding import Finding
 from mlplatform.doctor.subject import Subject
+from mlplatform.errors import StageError
 from mlplatform.ingest.landing import open_landing
 from mlplatform.ingest.provenance import FILE, MOST_FILES, ROW
 from mlplatform.ingest.quarantine import MALFORMED, REASON
@@ -89,7 +90,10 @@ def gone_files(subject: Subject, source: Source, *, version: int | None = None) 
         present: set[str] = set()
     else:
         landing = open_landing(subject.context, source, folder)
-        present = {path.relative_to(folder).as_posix() for path in landing.files()}
+        try:
+            present = {path.relative_to(folder).as_posix() for path in landing.files()}
+        except StageError:  # none is there
+            present = set()
     held = subject.ws.frames.read(bronze, version=version, columns=[FILE]).unique()
     names = subject.ws.frames.collect(held, at_most=MOST_FILES, what=f"the files of {bronze}").column(FILE).to_pylist()
     return sorted({str(name) for name in names} - present)

@@ -13,6 +13,7 @@ from mlplatform.errors import TableError
 from mlplatform.naming import CHAMPION, ObjectName
 from mlplatform.ops.stage_runs import StageRun
 from mlplatform.protocols.frames import Frame
+from mlplatform.protocols.tables import Filter
 from mlplatform.refine.spine import SPINE
 from mlplatform.scoring import lost_predictions
 from mlplatform.scoring.details import ScoreDetails, ScoringKey
@@ -79,7 +80,7 @@ def _newest(subject: Subject) -> StageRun[ScoreDetails] | None:
     return max(complete, key=lambda run: run.as_of, default=None)
 
 
-def _spine(subject: Subject, run: StageRun[ScoreDetails], filters: list[tuple[str, str, object]]) -> Frame | None:
+def _spine(subject: Subject, run: StageRun[ScoreDetails], filters: list[Filter]) -> Frame | None:
     """Return the rows of the spine that a scoring read; None where that version cannot be read any more."""
     name = subject.context.namespace.gold(SPINE)
     version = run.result.inputs.get(str(name))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import pyarrow as pa
@@ -191,5 +191,5 @@ def _of_files(folder: Path, written: Written, table: DeltaTable, whole: set[str]
 
 def _active(table: DeltaTable) -> dict[str, int]:
     files = pa.table(table.get_add_actions())
-    paths, sizes = files.column("path").to_pylist(), files.column("size_bytes").to_pylist()
-    return {unquote(str(path)): int(size or 0) for path, size in zip(paths, sizes, strict=True)}
+    rows: list[dict[str, Any]] = files.select(["path", "size_bytes"]).to_pylist()
+    return {unquote(row["path"]): row["size_bytes"] for row in rows}
