@@ -156,7 +156,8 @@ def test_only_the_platforms_columns_have_comments(package: Package):
     package.edit(
         "tables.py",
         "from mlplatform import Column, FeatureTable",
-        "from mlplatform import FeatureTable\n\nColumn = lambda *a, comment='': a",
+        "from types import SimpleNamespace\nfrom mlplatform import FeatureTable\n\n"
+        "Column = lambda name, *_, comment='', **__: SimpleNamespace(name=name)",
     )
     before = package.digest()
     package.edit("tables.py", '"Number"', '"Other"')
