@@ -371,4 +371,6 @@ def view_at(context: StageContext, allowed: Collection[str] | None = None) -> Wo
         context: The run.
         allowed: The tables that may be read; None: all.
     """
+    # Started now: an author's code may call a function of Spark before it reads a table, and that needs a session.
+    _ = context.ws.spark
     return WorkspaceAsOf(context.ws, context.namespace, context.as_of, allowed=allowed)
