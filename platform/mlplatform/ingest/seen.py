@@ -6,14 +6,11 @@ import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
 
 from pydantic import BaseModel
 
 from mlplatform.ops.result import Moment
-
-if TYPE_CHECKING:
-    from mlplatform.ingest.delivery import DueFile
 
 # The clock of the storage may differ from that of the machine that records runs.
 _SKEW = timedelta(hours=1)
@@ -48,6 +45,30 @@ class Stamp(NamedTuple):
 UNKNOWN = Stamp(0, 0, 0)
 
 
+class LandedOne(Protocol):
+    """A landed file, as `delivery.DueFile` describes it."""
+
+    @property
+    def name(self) -> str:
+        """Its name below the landing folder."""
+        ...
+
+    @property
+    def available_at(self) -> datetime:
+        """When it could be known."""
+        ...
+
+    @property
+    def ingested(self) -> bool:
+        """Whether bronze has taken it."""
+        ...
+
+    @property
+    def stamp(self) -> Stamp:
+        """What the file system says of it."""
+        ...
+
+
 class Seen(BaseModel):
     """What a run saw of a source's files: of all together, so that a record stays short.
 
@@ -60,7 +81,7 @@ class Seen(BaseModel):
     before: Moment
 
     @classmethod
-    def of(cls, files: Iterable[DueFile], before: datetime) -> Seen:
+    def of(cls, files: Iterable[LandedOne], before: datetime) -> Seen:
         """Sum up files.
 
         Args:
@@ -77,8 +98,8 @@ def now_seen(moment: datetime) -> datetime:
 
 
 def looked_at(
-    files: Sequence[DueFile], *, as_of: datetime, started_at: datetime, changed: Sequence[str], seen: Seen | None
-) -> Callable[[DueFile], bool]:
+    files: Sequence[LandedOne], *, as_of: datetime, started_at: datetime, changed: Sequence[str], seen: Seen | None
+) -> Callable[[LandedOne], bool]:
     """Return what tells whether a run saw a file as it is now, and found that it holds what bronze took.
 
     Args:
