@@ -9,11 +9,13 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from mlplatform.features import artifacts
+from mlplatform.gate import promotion
 from mlplatform.ops.stage_runs import ENDED_WELL, RunLog
 from mlplatform.reporting import facts
 from tests.support.state import business_state
 
 if TYPE_CHECKING:
+    from mlplatform.naming import Namespace
     from mlplatform.protocols.registry import ModelVersion
     from mlplatform.protocols.workspace import Workspace
     from mlplatform.use_case import UseCase
@@ -39,17 +41,22 @@ def outcome_of(ws: Workspace, use_case: UseCase) -> dict[str, Any]:
     ended = {(run.stage, run.as_of) for run in RunLog(ws, namespace).records() if run.status in ENDED_WELL}
     return business_state(ws, namespace) | {
         "stages that ended well": sorted(ended),
-        "models": [_model(ws, version) for version in registry.versions(use_case.model)],
+        "models": [_model(ws, namespace, version) for version in registry.versions(use_case.model)],
         "report": _without_runs(asdict(told)),
     }
 
 
-def _model(ws: Workspace, version: ModelVersion) -> dict[str, Any]:
+def _model(ws: Workspace, namespace: Namespace, version: ModelVersion) -> dict[str, Any]:
     with TemporaryDirectory() as folder:
         digest = artifacts.digest(ws.registry.download(version, Path(folder)))
     return {
         "metrics": ws.registry.run(version).metrics,
         "its files are those registered": version.tags.get(artifacts.DIGEST_TAG) == digest,
+        "digests of decisions that are others": [
+            event.artifact_digest
+            for event in promotion.events(ws, namespace)
+            if event.challenger_version == version.version and event.artifact_digest not in {None, "", digest}
+        ],
     }
 
 

@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from mlplatform.naming import Namespace
     from mlplatform.protocols.workspace import Workspace
 
-# Which run, and the wall clock.
-_NOT_BUSINESS = {"run_id", "scored_at", "recorded_at", "raised_at", "attempted_at", "_ingested_at"}
+# Which run, and the wall clock; files of a model name the run that made them, and so differ from twin to twin.
+_NOT_BUSINESS = {"run_id", "scored_at", "recorded_at", "raised_at", "attempted_at", "_ingested_at", "artifact_digest"}
 # The record of runs says what was run, and running twice is recorded twice.
 _NOT_STATE = {"stage_runs"}
 
