@@ -255,7 +255,8 @@ def _opening(ws: Any, tiny: TinyFolder) -> Any:
     from contextlib import contextmanager
 
     @contextmanager
-    def open_use_case(self: Any, name: str) -> Any:
+    def open_use_case(self: Any, name: str, *, read_only: bool = False) -> Any:
+        del read_only  # the workspace is open already
         yield ws, open_tiny(ws, tiny.folder)
 
     return open_use_case
