@@ -52,9 +52,9 @@ def main() -> None:
             f"{taken[metric]:.1f} s (CPU {time.process_time() - busy:.1f} s), {decision.outcome}",
             flush=True,
         )
-    library = _library(evidence, arguments.library_draws) * arguments.draws * 2
-    print(f"the same two comparisons with roc_auc_score in a loop: {library:.0f} s (extrapolated)")
-    print(f"ratio: {library / taken['roc_auc']:.0f} times as fast")
+    by_loop = _by_loop(evidence, arguments.library_draws) * arguments.draws * 2
+    print(f"the same two comparisons with roc_auc_score in a loop: {by_loop:.0f} s (extrapolated)")
+    print(f"ratio: {by_loop / taken['roc_auc']:.0f} times as fast")
     print(f"peak RSS {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MEGABYTE:.0f} MB")
 
 
@@ -88,7 +88,7 @@ def _check(evidence: Evidence) -> None:
     assert abs(ours - theirs) < 1e-9, (ours, theirs)
 
 
-def _library(evidence: Evidence, draws: int) -> float:
+def _by_loop(evidence: Evidence, draws: int) -> float:
     """Return the seconds a draw takes the library."""
     assert evidence.champion is not None
     random = np.random.default_rng(0)
