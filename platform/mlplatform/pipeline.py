@@ -614,14 +614,13 @@ class Pipeline:
         """Let one run of the use case at a time do a work, and know by then what the others have done.
 
         Two at once would both count what only one of them writes, and each would record itself as up to date with
-        tables that the other was still writing. On Databricks it is the job that runs once at a time: a lease costs
-        seconds, and who waits for it gives up after minutes, where a training may take hours.
+        tables that the other was still writing.
         """
         context = self._context
-        if not work or context.ws.home != "local":
+        if not work:
             yield
             return
-        with context.ws.lock(f"{work} {context.namespace.catalog}.{context.namespace.use_case}"):
+        with context.ws.turn(f"{work} {context.namespace.catalog}.{context.namespace.use_case}"):
             context.log.look_again()
             yield
 

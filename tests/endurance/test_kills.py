@@ -135,7 +135,7 @@ def cases() -> list[ParameterSet]:
 @pytest.mark.parametrize(("name", "seed"), cases())
 def test_killed_again_and_again_it_ends_as_undisturbed(bench: Bench, home: Path, name: str, seed: int) -> None:
     command, (_, seconds) = COMMANDS[name], bench.undisturbed(name)
-    # Where the command was quicker than the first kill, as it may be once its files are in memory, the kill comes sooner.
+    # Where the command was quicker than the first kill, as it may be once files are in memory, the kill comes sooner.
     for times in range(TRIES):
         at = copy_home(bench.base(command.base), home / str(times))
         endured = bench.crashes.endure(at, command.words, drawn(seed, seconds / 2**times, KILLS))

@@ -152,6 +152,13 @@ class Workspace(Protocol):
         """Return a context manager that lets one process at a time do what `name` says, and waits for its turn."""
         ...
 
+    def turn(self, name: str) -> AbstractContextManager[None]:
+        """Return a context manager that lets one run at a time be at a long work, where nothing outside sees to that.
+
+        On Databricks it is the job that runs once at a time: there it waits for nobody.
+        """
+        ...
+
     def files(self, name: str) -> Path:
         """Return a folder of this workspace for files that are no tables (reports, plots)."""
         ...

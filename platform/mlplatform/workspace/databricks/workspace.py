@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -212,6 +212,14 @@ class DatabricksWorkspace(SharedWorkspace):
         from mlplatform.workspace.databricks.locks import lease
 
         return lease(self.unity, name)
+
+    def turn(self, name: str) -> AbstractContextManager[None]:
+        """Wait for nobody: the job runs once at a time.
+
+        A lease costs seconds, and who waits for it gives up after minutes, where a training may take hours.
+        """
+        del name
+        return nullcontext()
 
     def files(self, name: str) -> Path:
         """Return a folder for files that are no tables, in a volume."""

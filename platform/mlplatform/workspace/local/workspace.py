@@ -248,6 +248,10 @@ class LocalWorkspace(SharedWorkspace):
         # Who only reads waits for nobody, and keeps nobody waiting.
         return file_lock((self.scratch if self.read_only else self.root) / ".locks", name)
 
+    def turn(self, name: str) -> AbstractContextManager[None]:
+        """Let one process at a time be at a long work."""
+        return self.lock(name)
+
     def files(self, name: str) -> Path:
         """Return a folder for files that are no tables."""
         folder = self.root / name
