@@ -23,7 +23,11 @@ if TYPE_CHECKING:
     from mlplatform.use_case import UseCase
 
 # Which run it was, the wall clock, Delta versions, and what only one home needs.
-_NOT_BUSINESS = {"run_id", "scored_at", "recorded_at", "raised_at", "attempted_at", "_ingested_at", "decided_by"}
+_NOT_BUSINESS = {
+    *("run_id", "scored_at", "recorded_at", "raised_at", "attempted_at", "_ingested_at", "decided_by"),
+    # Its files name the run that made them.
+    "artifact_digest",
+}
 _NOT_STATE = {"stage_runs", "transactions", "leases"}
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def compute(
-    table: FeatureTable, view: WorkspaceAsOf, since: datetime | None = None, *, marked: bool = False
+    table: FeatureTable, view: WorkspaceAsOf, since: datetime | None = None, *, finite: bool = True
 ) -> DataFrame:
     """Return a feature table's rows known in [since, the view's time], not computed yet.
 
@@ -26,13 +26,14 @@ def compute(
         table: The feature table.
         view: The workspace as known at a time.
         since: Nothing known before this changed since the last computation; None computes all.
-        marked: Add which numbers were not finite, as `finite.with_nulls` does.
+        finite: False leaves numbers that are not finite as they were computed, for `finite.counted` to count.
     """
     # A table's rows as they stand say of themselves since when they hold: that needs no stretches.
     as_they_stand = type(table).compute is FeatureTable.compute
     stretches = [Stretch(since, view.as_of, view)] if as_they_stand else view.stretches(table.inputs, since)
     parts = [_rows(table, stretch) for stretch in computed_stretches(stretches)]
-    return with_nulls(functools.reduce(lambda one, other: one.unionByName(other), parts), marked=marked)
+    rows = functools.reduce(lambda one, other: one.unionByName(other), parts)
+    return with_nulls(rows) if finite else rows
 
 
 def _rows(table: FeatureTable, stretch: Stretch) -> DataFrame:

@@ -54,8 +54,8 @@ def handed_over(kind: pa.DataType) -> pa.DataType:
 def model_frame(rows: pa.Table | pa.RecordBatch, rule: int = RULE) -> pd.DataFrame:
     """Return rows as the pandas frame that a model is given.
 
-    Nulls are NaN in numbers (booleans among them), NaT in timestamps, None in all else. An infinite number is no value,
-    and so NaN, too: most models refuse one, with all rows beside it.
+    Nulls are NaN in numbers (booleans among them), NaT in timestamps, None in all else. An infinite number stays one,
+    as with the real client: where a model refuses it, that row alone is without a prediction.
 
     Args:
         rows: The model's inputs, in normal types.
@@ -111,21 +111,13 @@ def _handed_over(column: pa.ChunkedArray[Any] | pa.Array[Any], name: str) -> pa.
         # By way of text: Arrow's own cast may be a last bit off the nearest float.
         column = column.cast(pa.string())
     try:
-        return _finite(column.cast(handed_over(kind)))
+        return column.cast(handed_over(kind))
     except pa.ArrowInvalid as error:
         if _holds_timestamp(kind):
             raise out_of_range(name) from error
         raise FeatureStoreError(
             f"Column {name!r} ({spark_type(kind)}) cannot be handed to a model: {error}", hint="Exclude the column."
         ) from error
-
-
-def _finite(column: pa.ChunkedArray[Any] | pa.Array[Any]) -> pa.ChunkedArray[Any] | pa.Array[Any]:
-    """Make infinite numbers null; those within lists and structs are left to the model."""
-    if not pa.types.is_floating(column.type) or not pc.any(pc.is_inf(column)).as_py():
-        return column
-    finite: pa.ChunkedArray[Any] | pa.Array[Any] = pc.if_else(pc.is_inf(column), pa.scalar(None, column.type), column)
-    return finite
 
 
 def _refuse_too_large(column: pa.ChunkedArray[Any] | pa.Array[Any], name: str) -> None:

@@ -117,7 +117,7 @@ def _compute_new(
         since = _latest(fresh.since, first)
         context.progress(f"{name.name}: since {shown(since)}" if since else f"{name.name}: all")
         # Computed once: what is counted and checked is what is written.
-        computed = compute(table, view, since, marked=True)
+        computed = compute(table, view, since, finite=False)
         with counted(context.ws.frames, computed) as (rows, count, not_finite):
             if text := said(name.name, not_finite):
                 result.details.note(text)

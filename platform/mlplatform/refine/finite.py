@@ -15,11 +15,9 @@ from mlplatform.refine.expectations import Expectation
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-NOT_FINITE = "__not_finite"
 _FLOATS = ("float", "double")
 # The largest double. NaN is neither less nor greater to one engine, and the greatest of all to another.
 _LARGEST = "CAST('1.7976931348623157E308' AS DOUBLE)"
-_MOST_GROUPS = 100_000
 
 
 def is_finite_sql(column: str) -> str:
@@ -40,25 +38,22 @@ def expect_finite(frame: DataFrame) -> tuple[Expectation, ...]:
     return tuple(Expectation(f"{name}_is_not_finite", is_finite_sql(name)) for name in _floats(frame))
 
 
-def with_nulls(frame: DataFrame, *, only: Collection[str] | None = None, marked: bool = False) -> DataFrame:
+def with_nulls(frame: DataFrame, *, only: Collection[str] | None = None) -> DataFrame:
     """Make numbers that are not finite null.
 
     Args:
         frame: The rows.
         only: In these columns; None: in all.
-        marked: Add the column `__not_finite`: the columns of each row where there was one, empty where there was none.
     """
     from pyspark.sql import functions as F  # noqa: N812
 
     floats = [] if only is not None and not only else _floats(frame)
     if only is not None:
         floats = [name for name in floats if name in only]
-    if floats:
-        finite = {name: F.when(F.expr(is_finite_sql(name)), F.col(quote(name))).alias(name) for name in floats}
-        marks = [F.when(F.expr(is_finite_sql(name)), F.lit("")).otherwise(F.lit(f"{name}\n")) for name in floats]
-        mark = [F.concat(*marks).alias(NOT_FINITE)] if marked else []
-        return frame.select(*(finite.get(name, F.col(quote(name))) for name in frame.columns), *mark)
-    return frame.withColumn(NOT_FINITE, F.lit("")) if marked else frame
+    if not floats:
+        return frame
+    finite = {name: F.when(F.expr(is_finite_sql(name)), F.col(quote(name))).alias(name) for name in floats}
+    return frame.select(*(finite.get(name, F.col(quote(name))) for name in frame.columns))
 
 
 @contextmanager
@@ -67,19 +62,20 @@ def counted(frames: Frames, frame: DataFrame) -> Iterator[tuple[Frame, int, dict
 
     Args:
         frames: The workspace's.
-        frame: As `with_nulls` marks them.
+        frame: As computed.
 
     Yields:
         The rows, how many there are, and of each column with numbers that were not finite, in how many rows.
     """
+    floats = _floats(frame)
     with frames.staged(frame) as rows:
-        groups = rows.group_by(NOT_FINITE).agg(nw.len().alias("__rows"))
-        found = frames.collect(groups, at_most=_MOST_GROUPS, what="counts of numbers that are not finite").to_pylist()
-        columns: dict[str, int] = {}
-        for group in found:
-            for name in group[NOT_FINITE].split("\n")[:-1]:
-                columns[name] = columns.get(name, 0) + group["__rows"]
-        yield rows.drop(NOT_FINITE), sum(group["__rows"] for group in found), columns
+        counts = [(~nw.col(name).is_finite()).cast(nw.Int64).sum().alias(f"__{at}") for at, name in enumerate(floats)]
+        what = "counts of numbers that are not finite"
+        (found,) = frames.collect(rows.select(nw.len().alias("__rows"), *counts), at_most=1, what=what).to_pylist()
+        columns = {name: found[f"__{at}"] for at, name in enumerate(floats) if found[f"__{at}"]}
+        finite = [nw.when(nw.col(name).is_finite()).then(nw.col(name)).alias(name) for name in columns]
+        # Without any it is the staged frame, whose files need not be written again.
+        yield rows.with_columns(*finite) if finite else rows, found["__rows"], columns
 
 
 def said(table: str, columns: dict[str, int]) -> str:

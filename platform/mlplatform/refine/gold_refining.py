@@ -91,18 +91,19 @@ class GoldTable:
         fields = {field.name: field.type for field in existing.schema}
         return self.name == LABELS and fields.get(self.spine.label) != self.schema.field(self.spine.label).type
 
-    def rows(self, view: WorkspaceAsOf, since: datetime | None) -> DataFrame:
+    def rows(self, view: WorkspaceAsOf, since: datetime | None, *, finite: bool = True) -> DataFrame:
         """Return the rows known in [since, the view's time], not computed yet; since None: all known by then.
 
         Where what they are made from was corrected in that time, each row sees the corrections known at its own; a
         label that was corrected after it was known is known anew, from when the correction was.
 
-        Numbers that are not finite are null, and marked as `finite.with_nulls` does.
+        Numbers that are not finite are null; with `finite=False` they stay, for `finite.counted` to count.
 
         What the author's code gives beside all declared columns is left out. Beside some of them it may be another
         one's name by mistake, and is left for the write to refuse.
         """
-        return with_nulls(self._rows(view, since), marked=True)
+        rows = self._rows(view, since)
+        return with_nulls(rows) if finite else rows
 
     def _rows(self, view: WorkspaceAsOf, since: datetime | None) -> DataFrame:
         from pyspark.sql import functions as F  # noqa: N812
@@ -183,7 +184,7 @@ def refine_gold(context: StageContext, gold: GoldTable, result: StageResult[Refi
     if not fresh.unchanged:
         view = view_at(context, allowed=spine.inputs)
         # Computed once: what is counted and checked is what is written.
-        with counted(context.ws.frames, gold.rows(view, fresh.since)) as (rows, count, not_finite):
+        with counted(context.ws.frames, gold.rows(view, fresh.since, finite=False)) as (rows, count, not_finite):
             if gold.name == LABELS and spine.label in not_finite:
                 raise StageError(
                     f"{table}: {not_finite[spine.label]} label(s) are no finite numbers.",

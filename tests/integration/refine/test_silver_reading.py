@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -172,9 +171,10 @@ def test_a_type_reads_what_spark_reads(refine: Any, kind: str, text: str, value:
     assert row["value"] == value
 
 
-def test_a_text_that_says_it_is_no_number_is_one_to_spark(refine: Any) -> None:
-    (row,), _ = refine(["1,31.01.2020 06:30,NaN"])
-    assert math.isnan(row["value"])
+def test_a_text_that_says_it_is_no_number_is_quarantined(refine: Any) -> None:
+    rows, (quarantined,) = refine(["1,31.01.2020 06:30,NaN"])
+    assert not rows
+    assert quarantined["reason"] == "value_is_not_finite, doubled_is_not_finite"
 
 
 def test_a_time_without_a_day_is_no_timestamp(refine: Any) -> None:

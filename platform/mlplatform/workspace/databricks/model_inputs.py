@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import math
 import operator
 from typing import TYPE_CHECKING, Any
 
@@ -83,9 +82,6 @@ def for_model(name: str, kind: pa.DataType, given: Column) -> Column:
     """
     from pyspark.sql import functions as F  # noqa: N812  (its usual name)
 
-    if pa.types.is_floating(kind):
-        # What is infinite is no value, as at home.
-        return F.when(F.abs(given) != F.lit(math.inf), given)
     if handed_over(kind).equals(kind):
         return given
     refusals = F.lit(None).cast("string")

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 LOG = logging.getLogger(__name__)
 START_SECONDS = 60.0
 _ENDING_SECONDS = 0.5
+# Sail hangs where it is given decades.
+_YEAR_SECONDS = 365 * 24 * 60 * 60
 
 
 class SailServer:
@@ -50,6 +52,8 @@ class SailServer:
         self._log_file = log_file
         environment = dict(os.environ)
         environment["SAIL_EXECUTION__CHECKPOINT__PATH"] = str(plain_path(scratch / "checkpoints"))
+        # After five minutes without a query Sail would end its session, and a training may take longer than that.
+        environment["SAIL_SPARK__SESSION_TIMEOUT_SECS"] = str(_YEAR_SECONDS)
         environment.setdefault("RUST_LOG", "warn")
         log_file.parent.mkdir(parents=True, exist_ok=True)
         with log_file.open("ab") as log:
