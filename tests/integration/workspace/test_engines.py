@@ -1,4 +1,4 @@
-"""Engines last as long as the workspace, and no longer: neither idleness ends one, nor does a write leave one behind."""
+"""Engines last as long as the workspace: idleness ends none, and a write leaves none behind."""
 
 from __future__ import annotations
 
