@@ -83,7 +83,7 @@ sbom: $(STAMP) ## Write what the project is made of to dist/mlplatform.cdx.json,
 	UV=$(BIN)/uv bash .ci/sbom dist/mlplatform.cdx.json
 
 audit: $(STAMP) ## Look for weaknesses: of the code (bandit), and known ones of what the lock file installs; needs an index
-	$(BIN)/uv tool run --quiet bandit@1.9.4 --quiet --configfile pyproject.toml --recursive platform/mlplatform use_cases --exclude '*/tests/*'
+	UV=$(BIN)/uv bash .ci/bandit
 	UV=$(BIN)/uv bash .ci/audit
 
 clean: ## Remove what is made anew: the environment, caches and builds; no data

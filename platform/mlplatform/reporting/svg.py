@@ -80,7 +80,7 @@ def draw(name: str, size: tuple[float, float], paint: Callable[[Any], None], lab
         # No date: the same facts give the same page.
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     # matplotlib lets through what XML does not allow, and one such name would cost the whole report.
-    root = ET.fromstring(printable(buffer.getvalue()))  # noqa: S314  (matplotlib's own output)  # nosec B314
+    root = ET.fromstring(printable(buffer.getvalue()))  # nosec B314  # noqa: S314  (matplotlib's own output)
     return _inline(root, name, label)
 
 
