@@ -17,8 +17,11 @@ from mlplatform.as_of import parse_as_of
 from mlplatform.errors import StageError
 from mlplatform.gate import promotion
 from mlplatform.gate.decision import Decision
+from mlplatform.gate.stage import Gate
 from mlplatform.monitoring.late_labels import labelled_predictions
+from mlplatform.monitoring.retrain import RetrainDetails
 from mlplatform.naming import CHALLENGER, CHAMPION, Namespace
+from mlplatform.ops.stage_runs import RunLog
 from mlplatform.pipeline import Pipeline
 from mlplatform.simulation import simulate
 from mlplatform.workspace.local.session import SailServer
@@ -259,3 +262,25 @@ def test_a_new_engine_now_and_then_changes_nothing(tmp_path, tiny, replayed, mon
         replay(ws, tiny)
         assert len(engines) == len(STEPS)
         assert differences(business_state(ws, NS), business_state(kept, NS)) == {}
+
+
+def test_a_retraining_that_was_killed_on_the_way_is_recorded_with_its_reasons(tmp_path, tiny, replayed, monkeypatch):
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with LocalWorkspace.open(root=tmp_path / "home") as ws, LocalWorkspace.open(root=replayed) as kept:
+        replay(ws, tiny, (NONE, FIRST))
+        with monkeypatch.context() as patch:
+            # The challenger is trained, and on record; nobody has decided about it.
+            patch.setattr(Gate, "run", killed)
+            with pytest.raises(KeyboardInterrupt):
+                at(ws, tiny, SECOND).run()
+        found = at(ws, tiny, SECOND).run().details("retrain")
+        (expected,) = [
+            run.details for run in RunLog(kept, NS).runs_of("retrain", RetrainDetails, since=parse_as_of(SECOND))
+        ]
+        assert (found["due"], found["reasons"]) == (True, expected.reasons)
+        assert differences(business_state(ws, NS), business_state(kept, NS)) == {}
+        # Asked for once more, it has been done.
+        again = at(ws, tiny, SECOND).run(["retrain"]).details("retrain")
+        assert (again["due"], again["reasons"]) == (False, ["trained at this time"])
