@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from mlplatform.code_digest import code_digest
 from mlplatform.config.settings import TRAINING_ROWS, TrainingSettings, UseCaseSettings
-from mlplatform.errors import ConfigError, LabelError, did_you_mean
+from mlplatform.errors import ConfigError, LabelError, StageError, did_you_mean
 from mlplatform.features.model_frame import model_frame
 from mlplatform.protocols.lineage import RULE
 from mlplatform.protocols.workspace import Workspace
@@ -23,7 +23,14 @@ from mlplatform.statistics import metrics
 from mlplatform.statistics.metrics import Vector
 from mlplatform.training.fit_arguments import rounds_of, stops_early
 from mlplatform.training.fit_rows import FitRows
-from mlplatform.training.fitting import check_columns, columns_without_values, fit, in_our_words, predict
+from mlplatform.training.fitting import (
+    check_columns,
+    columns_without_values,
+    fit,
+    in_our_words,
+    make_estimator,
+    predict,
+)
 from mlplatform.training.label_frame import LabelFrame, table_digest
 from mlplatform.training.model_requirements import libraries
 from mlplatform.training.search import OnFailure, OnTrial, SearchResult, search
@@ -211,8 +218,8 @@ def training_key(trainer: Trainer, data: TrainingData, settings: UseCaseSettings
 
 def _libraries(trainer: Trainer) -> list[str]:
     try:
-        estimator = trainer.estimator(dict(trainer.default_params))
-    except Exception:  # noqa: BLE001  (it may need what is searched; the training tells, if it fails there as well)
+        estimator = make_estimator(trainer, trainer.default_params)
+    except StageError:  # it may need what is searched; the training tells, if it fails there as well
         return []
     return libraries(estimator)
 
@@ -306,9 +313,7 @@ def _rounds(trainer: Trainer, params: dict[str, Any], data: TrainingData, split:
     The last fit has those rows among its own, and nothing newer but the holdout, which stays out. So the rounds are
     counted first, on the older rows, and then taken as they are.
     """
-    with in_our_words("Making the estimator", params):
-        estimator = trainer.estimator(dict(params))
-    if not stops_early(estimator):
+    if not stops_early(make_estimator(trainer, params)):
         return None
     return rounds_of(fit(trainer, params, data.fit_rows(split.fit, split.validation)))
 
@@ -316,7 +321,7 @@ def _rounds(trainer: Trainer, params: dict[str, Any], data: TrainingData, split:
 def _check_before_the_search(trainer: Trainer, data: TrainingData, split: TimeSplit) -> None:
     """Refuse columns once, where the default parameters make an estimator, and not trial by trial."""
     try:
-        estimator = trainer.estimator(dict(trainer.default_params))
-    except Exception:  # noqa: BLE001  (it may need what is searched; each trial looks for itself, and tells)
+        estimator = make_estimator(trainer, trainer.default_params)
+    except StageError:  # it may need what is searched; each trial looks for itself, and tells
         return
     check_columns(estimator, data.inputs.iloc[split.fit])
