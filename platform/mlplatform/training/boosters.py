@@ -10,6 +10,20 @@ EXTRAS = ("lightgbm", "xgboost", "catboost")
 _CLASSES = ("lightgbm.basic.Booster", "xgboost.core.Booster")
 
 
+def library(estimator: Any) -> str:
+    """Return the library that an estimator's class comes from, or that of the class that it extends.
+
+    Examples:
+        >>> from sklearn.linear_model import Ridge
+        >>> class Ours(Ridge): ...
+        >>> library(Ours()), library(object())
+        ('sklearn', '')
+    """
+    known = ("lightgbm", "xgboost", "catboost", "sklearn")
+    roots = (base.__module__.partition(".")[0] for base in type(estimator).__mro__)
+    return next((root for root in roots if root in known), "")
+
+
 def is_booster(model: Any) -> bool:
     """Tell whether a model is a `Booster` of LightGBM or XGBoost.
 

@@ -109,7 +109,7 @@ CASES: dict[str, tuple[str, str, Callable[[], Any], pd.DataFrame]] = {
         "sklearn",
         "regression",
         lambda: fitted(
-            TransformedTargetRegressor(coded(LGBMRegressor(**LGBM), ["kind"]), transformer=QuantileTransformer(50)),
+            TransformedTargetRegressor(coded(LGBMRegressor(**LGBM), ["kind"]), transformer=QuantileTransformer(n_quantiles=50)),
             INPUTS,
             VALUES,
             weights=np.ones(ROWS),
@@ -192,10 +192,10 @@ def test_the_trainer_may_name_the_flavor() -> None:
         stored_form(coded_model, task, trainer(flavor="lightgbm"), INPUTS)
 
 
-def half_of_it(labels: Any, scores: Any) -> tuple[Any, Any]:
+def of_ones_own(scores: Any, data: Any) -> tuple[Any, Any]:
     """An objective of one's own: what the booster predicts are scores, and no probabilities."""
     probabilities = 1 / (1 + np.exp(-scores))
-    return probabilities - labels, probabilities * (1 - probabilities)
+    return probabilities - data.get_label(), probabilities * (1 - probabilities)
 
 
 def test_a_booster_that_predicts_something_else_than_was_judged_is_not_stored_as_one() -> None:
@@ -211,7 +211,7 @@ def test_a_booster_that_predicts_something_else_than_was_judged_is_not_stored_as
 
 
 def test_scores_of_a_booster_are_no_probabilities() -> None:
-    booster = train_lightgbm({"objective": half_of_it, "verbosity": -1}, Dataset(NUMBERS, LABELS), 10)
+    booster = train_lightgbm({"objective": of_ones_own, "verbosity": -1}, Dataset(NUMBERS, LABELS), 10)
     with pytest.raises(StageError, match=r"The Booster predicts scores below 0 or above 1") as caught:
         predict(booster, NUMBERS, "classification")
     assert "binary:logistic" in caught.value.hint

@@ -152,5 +152,5 @@ def test_a_key_is_what_it_was_before_trainings_were_bounded(given: dict[str, Any
     options = UseCaseSettings.model_validate(SETTINGS | {"training": {"metric": "roc_auc", "min_rows": 10, **given}})
     before = options.training.model_dump(mode="json") | {"max_rows": written}
     text = json.dumps(["d", before, code_digest(SimpleNamespace), sklearn.__version__, RULE])
-    key = training_key(SimpleNamespace(), data(), options)  # type: ignore[arg-type]
+    key = training_key(SimpleNamespace(estimator=LogisticRegression, default_params={}), data(), options)  # type: ignore[arg-type]
     assert key == hashlib.sha256(text.encode()).hexdigest()[:16]
