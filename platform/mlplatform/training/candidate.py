@@ -156,13 +156,6 @@ def training_data(
             f"All {labels.size} known labels are {labels[0]:g}; there is nothing to learn.",
             hint="Choose a later --as-of.",
         )
-    for name in beside:
-        if name not in whole.column_names or name == spine.label:
-            raise ConfigError(
-                f"{type(trainer).__name__} names {name!r} as a column of weights or groups, and the training set has "
-                "no such column.",
-                hint=did_you_mean(name, whole.column_names) or "Name a column of the spine, or a looked-up feature.",
-            )
     inputs = whole.drop_columns([*never, spine.label, *(name for name in trainer.beside if name not in never)])
     return TrainingData(
         training_set=logged,
