@@ -1,4 +1,4 @@
-"""LightGBM against scikit-learn's gradient boosting, through the whole cycle of the references: time, metric, model size.
+"""LightGBM against scikit-learn's gradient boosting, through the cycle of the references: time, metric, model size.
 
     python tests/benchmarks/boosters.py
     python tests/benchmarks/boosters.py --use-cases churn
@@ -122,8 +122,9 @@ def of_one(ws: LocalWorkspace, use_case: UseCase, start: Any, end: Any) -> str:
     later = metric.compute(scored[spine.label].to_numpy().astype(np.float64), scored["prediction"].to_numpy())
     rounds = f", {trained['rounds']} rounds" if trained.get("rounds") else ""
     return (
-        f"train {taken['train']:.1f} s, gate {taken['gate']:.1f} s, score {taken['score']:.1f} s; holdout {metric.name} "
-        f"{trained['metrics'][metric.name]:.4f}, later {later:.4f} ({frame.num_rows:,} rows in {scoring:.1f} s); "
+        f"train {taken['train']:.1f} s, gate {taken['gate']:.1f} s, score {taken['score']:.1f} s; "
+        f"holdout {metric.name} {trained['metrics'][metric.name]:.4f}, later {later:.4f} "
+        f"({frame.num_rows:,} rows in {scoring:.1f} s); "
         f"{results['gate'].details('gate')['outcome']}; {size / 1024:.0f} kB{rounds}"
     )
 

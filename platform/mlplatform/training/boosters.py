@@ -1,4 +1,4 @@
-"""Boosters by themselves: what LightGBM and XGBoost call `Booster`, which their estimators hold and `fit` may return."""
+"""Boosters: which library an estimator is of, and the `Booster` that those of LightGBM and XGBoost hold."""
 
 from __future__ import annotations
 

@@ -237,7 +237,8 @@ def train(
     """Search, fit, and evaluate.
 
     The search fits on the oldest part and scores on the validation part; the model is then fitted on both with the best
-    parameters (and, where it stops early, with as many rounds as it had on the oldest part), and evaluated on the holdout, which neither has seen.
+    parameters, and evaluated on the holdout, which neither has seen. Where it stops early, it is fitted with as many
+    rounds as it had on the oldest part.
 
     Args:
         trainer: Makes the estimator, and names what is searched.

@@ -1,4 +1,4 @@
-"""The arguments that each library's estimators take beside inputs and labels: what `Trainer.fit` does unless overridden.
+"""What `Trainer.fit` does unless overridden: each library's estimators get what they take beside columns and labels.
 
 An estimator is taken apart down to the one that learns: through pipelines, whose first steps are fitted before, so that
 validation rows and names of categories arrive as that one sees them, and through `TransformedTargetRegressor`, whose
@@ -105,8 +105,8 @@ def fit_with_arguments(estimator: Any, rows: FitRows) -> Any:
     if stops and rows.validation is None:
         raise StageError(
             f"{type(model).__name__} stops early, and there are no rows to stop by.",
-            hint="The platform counts the rounds by the validation rows, and fits again with as many. Does fit(), where "
-            "it is overridden, take rows.rounds?",
+            hint="The platform counts the rounds by the validation rows, and fits again with as many. Does a fit() of "
+            "your own take rows.rounds?",
         )
     return _fit(estimator, _Prepared(rows, rows.inputs, rows.labels, tuple(map(str, rows.inputs.columns))), stops)
 
@@ -273,12 +273,16 @@ def _fit_catboost(model: Any, given: _Prepared, stops: bool) -> Any:
     # Text can be nothing but a category.
     cat_features = params.get("cat_features") or sorted({*given.places(model), *_texts(given.inputs)})
     rows = given.rows
-    pool = Pool(given.inputs, given.labels, cat_features=cat_features, weight=rows.weights, group_id=_codes(rows.groups))
+    pool = Pool(
+        given.inputs, given.labels, cat_features=cat_features, weight=rows.weights, group_id=_codes(rows.groups)
+    )
     arguments: dict[str, Any] = {}
     if stops and given.eval_set is not None:
         inputs, labels = given.eval_set
         groups = None if rows.validation is None else _codes(rows.validation.groups)
-        arguments["eval_set"] = Pool(inputs, labels, cat_features=cat_features, weight=given.eval_weights, group_id=groups)
+        arguments["eval_set"] = Pool(
+            inputs, labels, cat_features=cat_features, weight=given.eval_weights, group_id=groups
+        )
     if not any(name in params for name in ("verbose", "verbose_eval", "silent", "logging_level")):
         arguments["verbose"] = False
     return model.fit(pool, **arguments)
@@ -287,7 +291,9 @@ def _fit_catboost(model: Any, given: _Prepared, stops: bool) -> Any:
 def _texts(inputs: Any) -> list[int]:
     """Return where columns hold text."""
     columns = inputs.columns if hasattr(inputs, "columns") else range(np.asarray(inputs).shape[1])
-    values = (inputs[name].to_numpy() if hasattr(inputs, "columns") else np.asarray(inputs)[:, name] for name in columns)
+    values = (
+        inputs[name].to_numpy() if hasattr(inputs, "columns") else np.asarray(inputs)[:, name] for name in columns
+    )
     return [
         place
         for place, column in enumerate(values)

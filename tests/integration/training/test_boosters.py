@@ -1,4 +1,4 @@
-"""A use case whose model is a booster, through the whole cycle: trained, gated, scored with reasons, monitored, trained again."""
+"""A booster through the whole cycle: trained, gated, scored with reasons, monitored, trained again."""
 
 from __future__ import annotations
 

@@ -182,7 +182,9 @@ def test_automatic_stopping_of_scikit_learn_stays_its_own() -> None:
     [
         lambda: LGBMRegressor(n_estimators=300, learning_rate=0.4, early_stopping_rounds=5, random_state=1),
         lambda: XGBRegressor(n_estimators=300, learning_rate=0.4, early_stopping_rounds=5),
-        lambda: CatBoostRegressor(iterations=300, learning_rate=0.4, early_stopping_rounds=5, allow_writing_files=False),
+        lambda: CatBoostRegressor(
+            iterations=300, learning_rate=0.4, early_stopping_rounds=5, allow_writing_files=False
+        ),
         lambda: HistGradientBoostingRegressor(max_iter=300, learning_rate=0.4, early_stopping=True, n_iter_no_change=5),
     ],
     ids=["lightgbm", "xgboost", "catboost", "histgb"],
