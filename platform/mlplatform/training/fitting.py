@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlplatform.errors import PlatformError, StageError
+from mlplatform.errors import MissingDependencyError, PlatformError, StageError
 from mlplatform.features.scoring import without_left_out
 from mlplatform.statistics.metrics import Vector
+from mlplatform.training.boosters import EXTRAS, is_booster, predict_booster
 from mlplatform.training.estimators import WITH_VALUES
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from mlplatform.training.fit_rows import FitRows
     from mlplatform.training.trainer import Trainer
 
 _CLASSES = 2
@@ -25,6 +27,8 @@ _LONGEST = 300
 _BY_PLACE = ("categorical_features", "monotonic_cst", "interaction_cst")
 # What scikit-learn's meta estimators call the estimator within.
 _WITHIN = ("regressor", "estimator", "base_estimator")
+# Given a pandas frame: their own categorical type is not what a model is handed.
+_NUMBERS_ONLY = ("lightgbm.", "xgboost.")
 _WHOLE = "mlplatform --debug ... shows the whole of what was raised."
 
 
@@ -33,24 +37,42 @@ def columns_without_values(inputs: pd.DataFrame) -> list[str]:
     return [str(name) for name in inputs.columns if bool(inputs[name].isna().all())]
 
 
-def fit(trainer: Trainer, params: Mapping[str, Any], inputs: pd.DataFrame, labels: Vector) -> Any:
+def make_estimator(trainer: Trainer, params: Mapping[str, Any]) -> Any:
+    """Return the use case's estimator, unfitted.
+
+    Args:
+        trainer: Makes it.
+        params: Its parameters.
+
+    Raises:
+        MissingDependencyError: If its library is an extra of the platform that is not installed.
+        StageError: If the trainer fails.
+    """
+    with in_our_words("Making the estimator", params):
+        return trainer.estimator(dict(params))
+
+
+def fit(trainer: Trainer, params: Mapping[str, Any], rows: FitRows) -> Any:
     """Return the use case's estimator, fitted.
 
     Args:
-        trainer: Makes the estimator.
+        trainer: Makes the estimator, and fits it.
         params: Its parameters.
-        inputs: What it is fitted on, as a model is given it.
-        labels: Shape (rows,).
+        rows: What it is fitted on.
 
     Raises:
+        MissingDependencyError: If its library is an extra of the platform that is not installed.
         StageError: If columns do not suit the estimator, or it fails.
     """
-    with in_our_words("Making the estimator", params):
-        estimator = trainer.estimator(dict(params))
-    check_columns(estimator, inputs)
-    with in_our_words(f"Fitting on {len(inputs)} rows", params, inputs), without_left_out():
-        estimator.fit(inputs, labels)
-    return estimator
+    estimator = make_estimator(trainer, params)
+    check_columns(estimator, rows.inputs)
+    with in_our_words(f"Fitting on {len(rows)} rows", params, rows.inputs), without_left_out():
+        fitted = trainer.fit(estimator, rows)
+    if fitted is None:
+        raise StageError(
+            f"{type(trainer).__name__}.fit returned nothing.", hint="It returns what was fitted, which then predicts."
+        )
+    return fitted
 
 
 def predict(estimator: Any, inputs: pd.DataFrame, task: str) -> Vector:
@@ -59,6 +81,8 @@ def predict(estimator: Any, inputs: pd.DataFrame, task: str) -> Vector:
     Raises:
         StageError: If the estimator cannot predict that, or predicts what is no number.
     """
+    if is_booster(estimator):
+        return _of_a_booster(estimator, inputs, task)
     if task == "classification" and not hasattr(estimator, "predict_proba"):
         raise StageError(
             f"{type(estimator).__name__} has no predict_proba, and a classification is judged by its probabilities.",
@@ -77,6 +101,22 @@ def predict(estimator: Any, inputs: pd.DataFrame, task: str) -> Vector:
                 hint="Labels are 0 and 1; both must be among the fitted rows.",
             )
         predictions = np.asarray(predictions[:, 1], dtype=np.float64)
+    return _checked(estimator, inputs, predictions)
+
+
+def _of_a_booster(booster: Any, inputs: pd.DataFrame, task: str) -> Vector:
+    with in_our_words(f"Predicting {len(inputs)} rows", None, inputs):
+        predictions = np.asarray(predict_booster(booster, inputs), dtype=np.float64)
+    if task == "classification" and bool(((predictions < 0) | (predictions > 1)).any()):
+        raise StageError(
+            f"The {type(booster).__name__} predicts scores below 0 or above 1, and a classification is judged by its "
+            "probabilities.",
+            hint="Its objective must be one of two classes: `binary` of LightGBM, `binary:logistic` of XGBoost.",
+        )
+    return _checked(booster, inputs, predictions)
+
+
+def _checked(estimator: Any, inputs: pd.DataFrame, predictions: Vector) -> Vector:
     if predictions.shape != (len(inputs),):
         raise StageError(
             f"{type(estimator).__name__} gave predictions of shape {predictions.shape} for {len(inputs)} rows.",
@@ -129,12 +169,18 @@ def in_our_words(
 
     Raises:
         StageError: Around it; errors of ours pass.
+        MissingDependencyError: If it is the lack of a library that is an extra of the platform.
     """
     try:
         yield
     except PlatformError:
         raise
     except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and error.name in EXTRAS:
+            raise MissingDependencyError(
+                f"{error.name} is not installed, which the estimator needs.",
+                hint=f"pip install 'mlplatform[{error.name}]'",
+            ) from error
         given = f", with the parameters {dict(params)}" if params else ""
         raise StageError(
             f"{what} failed{given}: {said(error)}{'' if inputs is None else _columns(inputs)}", hint=_hint(inputs)
@@ -191,6 +237,8 @@ def _as_they_are(estimator: Any, inputs: pd.DataFrame) -> list[str]:
     from sklearn.pipeline import Pipeline
     from sklearn.utils import get_tags
 
+    if type(estimator).__module__.startswith(_NUMBERS_ONLY):
+        return list(inputs.columns)
     for name in _WITHIN:
         inner = getattr(estimator, name, None)
         if hasattr(inner, "fit"):
@@ -211,6 +259,8 @@ def _as_they_are(estimator: Any, inputs: pd.DataFrame) -> list[str]:
 
 
 def _is_ours_to_judge(estimator: Any) -> bool:
+    if type(estimator).__module__.startswith(_NUMBERS_ONLY):
+        return True
     return type(estimator).__module__.startswith("sklearn.") and not type(estimator).__module__.startswith(
         "sklearn.dummy"
     )
