@@ -130,7 +130,7 @@ def declared_by(use_case: UseCase) -> Declarations:
         features=use_case.features,
         functions=use_case.functions,
         lookups=trainer.lookups(),
-        exclude_columns=trainer.exclude_columns,
+        exclude_columns=trainer.left_out,
         trusted_types=trainer.trusted_types,
     )
 

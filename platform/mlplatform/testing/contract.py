@@ -222,14 +222,14 @@ class Contract:
                 f"{frame.rows.num_rows} labelled rows became {data.labels.size} in the training set.",
                 hint="Each row needs its keys and its prediction time: a null one is left out.",
             )
-        expected = {column.name for column in spine.columns} - set(trainer.exclude_columns)
+        expected = {column.name for column in spine.columns} - set(trainer.left_out)
         for item in trainer.lookups():
             if isinstance(item, FeatureLookup):
                 names = item.feature_names or self._features_of(str(item.table_name))
                 expected |= {item.output_name(name) for name in names}
             else:
                 expected.add(str(item.output_name))
-        expected -= set(trainer.exclude_columns)
+        expected -= set(trainer.left_out)
         got = set(data.inputs.columns)
         if got != expected:
             raise ContractError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -13,18 +13,21 @@ import pyarrow as pa
 
 from mlplatform.code_digest import code_digest
 from mlplatform.config.settings import TRAINING_ROWS, TrainingSettings, UseCaseSettings
-from mlplatform.errors import LabelError
+from mlplatform.errors import ConfigError, LabelError, did_you_mean
 from mlplatform.features.model_frame import model_frame
 from mlplatform.protocols.lineage import RULE
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.spine import LABEL_KNOWN_AT, LabelSpine
 from mlplatform.statistics import metrics
 from mlplatform.statistics.metrics import Vector
+from mlplatform.training.fit_arguments import rounds_of, stops_early
+from mlplatform.training.fit_rows import FitRows
 from mlplatform.training.fitting import check_columns, columns_without_values, fit, in_our_words, predict
 from mlplatform.training.label_frame import LabelFrame, table_digest
 from mlplatform.training.search import OnFailure, OnTrial, SearchResult, search
 from mlplatform.training.split import TimeSplit, time_split
 from mlplatform.training.trainer import Trainer
+from mlplatform.types import is_number, spark_type
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,7 +45,10 @@ class TrainingData:
         inputs: The same, as the model is given them.
         labels: Shape (rows,).
         times: Prediction times, shape (rows,), ascending.
-        digest: Fingerprint of inputs and labels: the version of the dataset.
+        digest: Fingerprint of inputs, labels, weights and groups: the version of the dataset.
+        weights: How much each row counts in the fit, shape (rows,); None: all the same.
+        groups: Which rows belong together, shape (rows,); None: none do.
+        categorical: The inputs that are categories.
     """
 
     training_set: TrainingSet
@@ -51,6 +57,22 @@ class TrainingData:
     labels: Vector
     times: np.ndarray[Any, np.dtype[np.datetime64]]
     digest: str
+    weights: Vector | None = None
+    groups: np.ndarray[Any, np.dtype[Any]] | None = None
+    categorical: tuple[str, ...] = ()
+
+    def fit_rows(self, rows: slice, validation: slice | None = None, *, rounds: int | None = None) -> FitRows:
+        """Return what an estimator is fitted on.
+
+        Args:
+            rows: The rows to fit on.
+            validation: Newer ones, to stop early by.
+            rounds: After how many rounds it stopped by them before.
+        """
+        whole = FitRows(self.inputs, self.labels, self.weights, self.groups, self.categorical)
+        return replace(
+            whole.part(rows), validation=None if validation is None else whole.part(validation), rounds=rounds
+        )
 
     def time_at(self, row: int) -> datetime:
         """Return a row's prediction time."""
@@ -64,6 +86,7 @@ class Candidate:
 
     Attributes:
         without_values: Of the parts `fitted` and `holdout`, the columns that hold no value there; empty parts left out.
+        rounds: After how many rounds it stopped early by the validation rows; None: it does not stop early.
     """
 
     estimator: Any
@@ -73,6 +96,7 @@ class Candidate:
     metrics: dict[str, float]
     holdout_predictions: Vector
     without_values: dict[str, list[str]]
+    rounds: int | None = None
 
 
 def training_data(
@@ -89,6 +113,7 @@ def training_data(
 
     Raises:
         LabelError: If there are too few rows, or a classification's labels are all alike.
+        ConfigError: If a column of weights or groups is none of theirs, or weights are not numbers of zero and more.
     """
     if frame.rows.num_rows < settings.training.min_rows:
         raise LabelError(
@@ -98,15 +123,23 @@ def training_data(
     never = [*spine.entity_keys, spine.prediction_time, LABEL_KNOWN_AT]
     lookups = list(trainer.lookups())
     # Two training sets of the same lookups: the model's own leaves keys and times out, ours needs them to sort by.
-    logged = ws.fe.create_training_set(
+    whole = ws.fe.create_training_set(
         df=frame.rows,
         feature_lookups=lookups,
         label=spine.label,
-        exclude_columns=[*never, *trainer.exclude_columns],
-    )
-    whole = ws.fe.create_training_set(
-        df=frame.rows, feature_lookups=lookups, label=spine.label, exclude_columns=list(trainer.exclude_columns)
+        exclude_columns=[name for name in trainer.exclude_columns if name not in trainer.beside],
     ).to_arrow()
+    for name in trainer.beside:
+        if name not in whole.column_names or name == spine.label:
+            raise ConfigError(
+                f"{type(trainer).__name__} names {name!r} as its column of weights or groups, and the training set has "
+                "no such column.",
+                hint=f"Name a column of the spine, or a looked-up feature. {did_you_mean(name, whole.column_names)}",
+            )
+    left_out = [name for name in trainer.left_out if name not in never]
+    logged = ws.fe.create_training_set(
+        df=frame.rows, feature_lookups=lookups, label=spine.label, exclude_columns=[*never, *left_out]
+    )
     whole = whole.sort_by(spine.order).combine_chunks()
     labels = whole.column(spine.label).to_numpy().astype(np.float64)
     if settings.task == "classification" and np.unique(labels).size == 1:
@@ -114,7 +147,14 @@ def training_data(
             f"All {labels.size} known labels are {labels[0]:g}; there is nothing to learn.",
             hint="Choose a later --as-of.",
         )
-    inputs = whole.drop_columns([*never, spine.label])
+    for name in beside:
+        if name not in whole.column_names or name == spine.label:
+            raise ConfigError(
+                f"{type(trainer).__name__} names {name!r} as a column of weights or groups, and the training set has "
+                "no such column.",
+                hint=did_you_mean(name, whole.column_names) or "Name a column of the spine, or a looked-up feature.",
+            )
+    inputs = whole.drop_columns([*never, spine.label, *(name for name in trainer.beside if name not in never)])
     return TrainingData(
         training_set=logged,
         rows=inputs,
@@ -122,7 +162,29 @@ def training_data(
         labels=labels,
         times=whole.column(spine.prediction_time).to_numpy().astype("datetime64[us]"),
         digest=table_digest(whole),
+        weights=_weights(whole.column(trainer.weight_column), trainer) if trainer.weight_column else None,
+        groups=np.asarray(whole.column(trainer.group_column).to_pandas()) if trainer.group_column else None,
+        categorical=tuple(trainer.categorical_columns),
     )
+
+
+def _weights(column: pa.ChunkedArray[Any], trainer: Trainer) -> Vector:
+    """Return the weights of rows: numbers of zero and more, one for each row, not all of them zero."""
+    name = trainer.weight_column
+    if not is_number(column.type):
+        raise ConfigError(
+            f"{type(trainer).__name__}.weight_column is {name!r}, which is {spark_type(column.type)}.",
+            hint="A weight is a number.",
+        )
+    weights = np.asarray(column.cast(pa.float64()).to_numpy(), dtype=np.float64)
+    wrong = int((~(np.isfinite(weights) & (weights >= 0))).sum())
+    if wrong or not weights.any():
+        what = f"{wrong} of {weights.size} labelled rows have none, or one below zero" if wrong else "all are zero"
+        raise ConfigError(
+            f"The weights in {name!r} cannot be fitted with: {what}.",
+            hint="Let the table's SQL say what such a row counts, or an expectation quarantine it.",
+        )
+    return weights
 
 
 def training_key(trainer: Trainer, data: TrainingData, settings: UseCaseSettings) -> str:
@@ -165,7 +227,7 @@ def train(
     """Search, fit, and evaluate.
 
     The search fits on the oldest part and scores on the validation part; the model is then fitted on both with the best
-    parameters, and evaluated on the holdout, which neither has seen.
+    parameters (and, where it stops early, with as many rounds as it had on the oldest part), and evaluated on the holdout, which neither has seen.
 
     Args:
         trainer: Makes the estimator, and names what is searched.
@@ -184,7 +246,8 @@ def train(
     fitted_rows = slice(0, split.holdout.start)
 
     def score(params: dict[str, Any]) -> float:
-        fitted = fit(trainer, {**trainer.default_params, **params}, data.inputs.iloc[split.fit], data.labels[split.fit])
+        rows = data.fit_rows(split.fit, split.validation)
+        fitted = fit(trainer, {**trainer.default_params, **params}, rows)
         predicted = predict(fitted, data.inputs.iloc[split.validation], settings.task)
         with in_our_words(f"The metric {metric.name}", params):
             return metric.compute(data.labels[split.validation], predicted)
@@ -204,7 +267,8 @@ def train(
             on_failure=on_failure,
         )
     params = {**trainer.default_params, **(result.params if result else {})}
-    fitted = fit(trainer, params, data.inputs.iloc[fitted_rows], data.labels[fitted_rows])
+    rounds = _rounds(trainer, params, data, split)
+    fitted = fit(trainer, params, data.fit_rows(fitted_rows, rounds=rounds))
     predicted = predict(fitted, data.inputs.iloc[split.holdout], settings.task)
     with in_our_words("The metrics of the holdout", params):
         measured = metrics.evaluate(
@@ -222,7 +286,21 @@ def train(
             for part, rows in (("fitted", fitted_rows), ("holdout", split.holdout))
             if (names := columns_without_values(data.inputs.iloc[rows]))
         },
+        rounds=rounds,
     )
+
+
+def _rounds(trainer: Trainer, params: dict[str, Any], data: TrainingData, split: TimeSplit) -> int | None:
+    """Return after how many rounds an estimator stops by the validation rows; None: it does not stop early.
+
+    The last fit has those rows among its own, and nothing newer but the holdout, which stays out. So the rounds are
+    counted first, on the older rows, and then taken as they are.
+    """
+    with in_our_words("Making the estimator", params):
+        estimator = trainer.estimator(dict(params))
+    if not stops_early(estimator):
+        return None
+    return rounds_of(fit(trainer, params, data.fit_rows(split.fit, split.validation)))
 
 
 def _check_before_the_search(trainer: Trainer, data: TrainingData, split: TimeSplit) -> None:

@@ -16,6 +16,7 @@ from mlplatform.training.estimators import WITH_VALUES
 if TYPE_CHECKING:
     import pandas as pd
 
+    from mlplatform.training.fit_rows import FitRows
     from mlplatform.training.trainer import Trainer
 
 _CLASSES = 2
@@ -33,24 +34,27 @@ def columns_without_values(inputs: pd.DataFrame) -> list[str]:
     return [str(name) for name in inputs.columns if bool(inputs[name].isna().all())]
 
 
-def fit(trainer: Trainer, params: Mapping[str, Any], inputs: pd.DataFrame, labels: Vector) -> Any:
+def fit(trainer: Trainer, params: Mapping[str, Any], rows: FitRows) -> Any:
     """Return the use case's estimator, fitted.
 
     Args:
-        trainer: Makes the estimator.
+        trainer: Makes the estimator, and fits it.
         params: Its parameters.
-        inputs: What it is fitted on, as a model is given it.
-        labels: Shape (rows,).
+        rows: What it is fitted on.
 
     Raises:
         StageError: If columns do not suit the estimator, or it fails.
     """
     with in_our_words("Making the estimator", params):
         estimator = trainer.estimator(dict(params))
-    check_columns(estimator, inputs)
-    with in_our_words(f"Fitting on {len(inputs)} rows", params, inputs), without_left_out():
-        estimator.fit(inputs, labels)
-    return estimator
+    check_columns(estimator, rows.inputs)
+    with in_our_words(f"Fitting on {len(rows)} rows", params, rows.inputs), without_left_out():
+        fitted = trainer.fit(estimator, rows)
+    if fitted is None:
+        raise StageError(
+            f"{type(trainer).__name__}.fit returned nothing.", hint="It returns what was fitted, which then predicts."
+        )
+    return fitted
 
 
 def predict(estimator: Any, inputs: pd.DataFrame, task: str) -> Vector:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mlplatform.features.table import FeatureTable
     from mlplatform.naming import Namespace
     from mlplatform.refine.spine import LabelSpine
+    from mlplatform.training.fit_rows import FitRows
 
 
 class Trainer(ABC):
@@ -30,6 +31,15 @@ class Trainer(ABC):
         exclude_columns: Spine columns and looked-up features that the model does not get. Entity keys and the
             prediction time never reach it.
         default_params: Parameters when there is no search.
+        categorical_columns: Inputs that are categories, by name: LightGBM, XGBoost, CatBoost and scikit-learn's
+            gradient boosting then split by them as such. Text goes through `coded` first.
+        weight_column: How much each row counts in the fit: a number of the spine (which has all columns of its silver
+            table), or a looked-up feature. It is not among the model's inputs. Metrics are not weighted.
+        group_column: Which rows belong together, for estimators that take groups: a key, or a column as above.
+        requirements: Further packages that the model needs where it is scored: names, for the installed version, or
+            whole requirements. What it is made of is found by itself.
+        flavor: The MLflow flavor that stores the model: `sklearn`, `lightgbm`, `xgboost` or `catboost`; empty: chosen
+            by the model (see docs/adding-a-use-case.md).
         trusted_types: Types beyond the platform's own allow-list that the stored model may hold (fully qualified).
 
     Examples:
@@ -57,6 +67,11 @@ class Trainer(ABC):
 
     exclude_columns: ClassVar[tuple[str, ...]] = ()
     default_params: ClassVar[Mapping[str, Any]] = {}
+    categorical_columns: ClassVar[tuple[str, ...]] = ()
+    weight_column: ClassVar[str | None] = None
+    group_column: ClassVar[str | None] = None
+    requirements: ClassVar[tuple[str, ...]] = ()
+    flavor: ClassVar[str] = ""
     trusted_types: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, namespace: Namespace, settings: UseCaseSettings, spine: type[LabelSpine]) -> None:
@@ -64,6 +79,16 @@ class Trainer(ABC):
         self.namespace = namespace
         self.settings = settings
         self.spine = spine
+
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """The columns of weights and groups: fitted with, and no inputs."""
+        return tuple(dict.fromkeys(name for name in (self.weight_column, self.group_column) if name))
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """All columns that the model does not get, beside keys and the prediction time."""
+        return tuple(dict.fromkeys([*self.exclude_columns, *self.beside]))
 
     def lookup(
         self,
@@ -136,6 +161,26 @@ class Trainer(ABC):
         Args:
             params: `default_params`, overlaid by what the search tries. The seed is `settings.training.seed`.
         """
+
+    def fit(self, estimator: Any, rows: FitRows) -> Any:
+        """Return what was fitted; by default the estimator, with all of the rows that it takes.
+
+        The default knows the arguments of scikit-learn, LightGBM, XGBoost and CatBoost, also within a pipeline and a
+        `TransformedTargetRegressor`: weights, groups, categorical columns, and the validation rows where the estimator
+        is told to stop early (`early_stopping_rounds`). Override it for what else an estimator takes; what is returned
+        may be another object, such as a `lightgbm.Booster`.
+
+        Args:
+            estimator: What `estimator` returned.
+            rows: What it is fitted on. In each trial of the search the validation rows come with it; in the last fit
+                they are among the fitted ones, and `rows.rounds` says after how many rounds it stopped by them.
+
+        Raises:
+            StageError: If the estimator cannot be given weights, groups or categories that are declared.
+        """
+        from mlplatform.training.fit_arguments import fit_with_arguments
+
+        return fit_with_arguments(estimator, rows)
 
     def search_space(self) -> dict[str, Any]:
         """Return the hyperopt search space; empty: no search."""

@@ -21,6 +21,8 @@ from sklearn.svm import LinearSVC
 
 from mlplatform import coded
 from mlplatform.errors import StageError
+from mlplatform.training.fit_arguments import fit_with_arguments
+from mlplatform.training.fit_rows import FitRows
 from mlplatform.training.fitting import fit, predict
 
 ROWS = 120
@@ -38,7 +40,7 @@ LATER = INPUTS.assign(late=1.0, note="seen", kind="never seen")
 
 
 def trainer(make: Any) -> Any:
-    return SimpleNamespace(estimator=make)
+    return SimpleNamespace(estimator=make, fit=fit_with_arguments)
 
 
 def boosted(**params: Any) -> Any:
@@ -53,7 +55,7 @@ def boosted(**params: Any) -> Any:
 )
 def test_coded_takes_columns_without_any_value(model: Any, numbers: Any) -> None:
     pipeline = coded(model, ["kind", "note"], numbers)
-    fitted = fit(trainer(lambda params: pipeline), {}, INPUTS, LABELS)
+    fitted = fit(trainer(lambda params: pipeline), {}, FitRows(INPUTS, LABELS))
     # Nothing was learned of them, so that values which come later change nothing.
     known = INPUTS.assign(kind="a")
     np.testing.assert_array_equal(
@@ -66,7 +68,7 @@ def test_coded_takes_columns_without_any_value(model: Any, numbers: Any) -> None
 
 def test_coded_within_another_estimator() -> None:
     inner = coded(HistGradientBoostingRegressor(max_iter=3), ["kind", "note"])
-    fitted = fit(trainer(lambda params: TransformedTargetRegressor(inner)), {}, INPUTS, LABELS)
+    fitted = fit(trainer(lambda params: TransformedTargetRegressor(inner)), {}, FitRows(INPUTS, LABELS))
     assert predict(fitted, LATER, "regression").shape == (ROWS,)
 
 
@@ -82,7 +84,7 @@ def test_where_all_columns_have_values_coded_is_what_it_was() -> None:
 def test_columns_named_by_their_place_do_not_go_with_a_column_left_out() -> None:
     model = coded(boosted(monotonic_cst=[0, 0, 1, 0]), ["kind", "note"])
     with pytest.raises(StageError, match=r"late, note: no value.*monotonic_cst"):
-        fit(trainer(lambda params: model), {}, INPUTS, LABELS)
+        fit(trainer(lambda params: model), {}, FitRows(INPUTS, LABELS))
 
 
 DATED = INPUTS.assign(day=[dt.date(2024, 1, 1)] * ROWS, at=pd.Timestamp("2024-01-01"), word=["x"] * ROWS)
@@ -102,7 +104,7 @@ DATED = INPUTS.assign(day=[dt.date(2024, 1, 1)] * ROWS, at=pd.Timestamp("2024-01
 )
 def test_text_dates_and_times_are_refused_before_fitting(make: Any, named: str) -> None:
     with pytest.raises(StageError, match=named) as caught:
-        fit(trainer(make), {}, DATED, LABELS)
+        fit(trainer(make), {}, FitRows(DATED, LABELS))
     assert caught.value.__cause__ is None
     assert "CATEGORIES" in caught.value.hint
     assert "exclude_columns" in caught.value.hint
@@ -129,7 +131,7 @@ class Foreign:
     ids=["of another library", "dummy", "encoded"],
 )
 def test_what_may_take_text_is_let_through(estimator: Any) -> None:
-    fitted = fit(trainer(lambda params: estimator), {}, DATED, LABELS)
+    fitted = fit(trainer(lambda params: estimator), {}, FitRows(DATED, LABELS))
     assert predict(fitted, DATED, "classification").shape == (ROWS,)
 
 
@@ -138,7 +140,7 @@ def test_what_fitting_raises_names_parameters_and_columns() -> None:
         return make_pipeline(StandardScaler(), LogisticRegression(**params))
 
     with pytest.raises(StageError) as caught:
-        fit(trainer(make), {"C": 2.0}, INPUTS, LABELS)
+        fit(trainer(make), {"C": 2.0}, FitRows(INPUTS, LABELS))
     message = caught.value.message
     assert "Fitting on 120 rows failed, with the parameters {'C': 2.0}: ValueError: could not convert" in message
     assert "4 columns: kind, load, late, note; not numbers: kind (string, such as" in message
@@ -150,9 +152,9 @@ def test_what_fitting_raises_names_parameters_and_columns() -> None:
 def test_a_wrong_type_and_a_wrong_name_of_a_parameter() -> None:
     full = INPUTS[["load"]]
     with pytest.raises(StageError, match=r"'max_depth': 4\.0.*InvalidParameterError.*max_depth"):
-        fit(trainer(lambda p: RandomForestClassifier(**p)), {"max_depth": 4.0}, full, LABELS)
+        fit(trainer(lambda p: RandomForestClassifier(**p)), {"max_depth": 4.0}, FitRows(full, LABELS))
     with pytest.raises(StageError, match=r"Making the estimator failed.*'a': \{'depth': 3\}.*unexpected keyword"):
-        fit(trainer(lambda p: RandomForestClassifier(**p)), {"a": {"depth": 3}}, full, LABELS)
+        fit(trainer(lambda p: RandomForestClassifier(**p)), {"a": {"depth": 3}}, FitRows(full, LABELS))
 
 
 @pytest.mark.parametrize(
@@ -173,7 +175,7 @@ def test_predictions_that_are_none(gives: Any, says: str) -> None:
 
 def test_an_estimator_without_probabilities() -> None:
     full = INPUTS[["load"]]
-    fitted = fit(trainer(lambda p: LinearSVC()), {}, full, LABELS)
+    fitted = fit(trainer(lambda p: LinearSVC()), {}, FitRows(full, LABELS))
     with pytest.raises(StageError, match="LinearSVC has no predict_proba") as caught:
         predict(fitted, full, "classification")
     assert "CalibratedClassifierCV" in caught.value.hint
@@ -184,4 +186,4 @@ def test_ctrl_c_passes() -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fit(trainer(interrupted), {}, INPUTS, LABELS)
+        fit(trainer(interrupted), {}, FitRows(INPUTS, LABELS))

@@ -19,6 +19,7 @@ from mlplatform.errors import StageError
 from mlplatform.features.model_frame import model_frame
 from mlplatform.statistics import metrics
 from mlplatform.training.candidate import TrainingData, train
+from mlplatform.training.fit_arguments import fit_with_arguments
 from tests.support.tiny_use_case import SETTINGS
 
 ROWS = 400
@@ -46,7 +47,9 @@ def settings(evals: int = 6) -> UseCaseSettings:
 
 
 def trainer(estimator: Any, space: Any = None) -> Any:
-    return SimpleNamespace(estimator=estimator, search_space=lambda: space or {}, default_params={})
+    return SimpleNamespace(
+        estimator=estimator, search_space=lambda: space or {}, default_params={}, fit=fit_with_arguments
+    )
 
 
 def run(maker: Any, given: TrainingData, **more: Any) -> tuple[Any, list[Any], list[Any]]:
