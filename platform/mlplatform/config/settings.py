@@ -122,12 +122,39 @@ class LabelSettings(Settings):
 
 
 class SearchSettings(Settings):
-    """The budget of the hyperparameter search."""
+    """The hyperparameter search: by which library, within which budget, and how its trials run."""
+
+    library: Literal["hyperopt", "optuna"] = Field(
+        default="hyperopt", description="What suggests parameters, from the same search_space(); optuna is an extra."
+    )
 
     max_evals: int = Field(
         default=8, ge=1, le=MOST_DRAWS, description="Number of parameter sets tried; 1 takes the defaults only."
     )
     timeout_seconds: float | None = Field(default=None, gt=0, description="Stop the search after this long.")
+    parallelism: int = Field(
+        default=4,
+        ge=1,
+        le=256,
+        description="So many trials are suggested together, and run at the same time where there are cores and memory. "
+        "What is tried depends on it, and not on the cores; hyperopt's first 20 trials are the same whatever it is.",
+    )
+    workers: Literal["auto", "threads", "processes"] = Field(
+        default="auto",
+        description="How they run at the same time. auto: on the cluster of a Databricks runtime that offers it; in "
+        "threads, where the estimator's library releases Python's lock; else in processes, once they save time.",
+    )
+    pruning: bool = Field(
+        default=False,
+        description="optuna only: fit each trial on a part of the rows first, and end it there if it is worse than the "
+        "median of those before.",
+    )
+
+    @model_validator(mode="after")
+    def _prunes_by_optuna(self) -> Self:
+        if self.pruning and self.library != "optuna":
+            raise ValueError(f"pruning needs library: optuna; {self.library} has none")
+        return self
 
 
 class TrainingSettings(Settings):

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from mlplatform.code_digest import code_digest
-from mlplatform.config.settings import TRAINING_ROWS, TrainingSettings, UseCaseSettings
+from mlplatform.config.settings import TRAINING_ROWS, SearchSettings, TrainingSettings, UseCaseSettings
 from mlplatform.errors import ConfigError, LabelError, did_you_mean
 from mlplatform.features.model_frame import model_frame
 from mlplatform.protocols.lineage import RULE
@@ -22,17 +22,23 @@ from mlplatform.statistics import metrics
 from mlplatform.statistics.metrics import Vector
 from mlplatform.training.fit_arguments import rounds_of, stops_early
 from mlplatform.training.fit_rows import FitRows
-from mlplatform.training.fitting import check_columns, columns_without_values, fit, in_our_words, predict
+from mlplatform.training.fitting import columns_without_values, fit, in_our_words, predict
 from mlplatform.training.label_frame import LabelFrame, table_digest
-from mlplatform.training.search import OnFailure, OnTrial, SearchResult, search
+from mlplatform.training.search import SearchResult, Told
 from mlplatform.training.split import TimeSplit, time_split
 from mlplatform.training.trainer import Trainer
+from mlplatform.training.trials import Note
+from mlplatform.training.tuning import tune
 from mlplatform.types import is_number, spark_type
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from mlplatform.protocols.feature_client import TrainingSet
+
+
+# Settings of the search that came later: models trained before keep their keys.
+_UNSET = {name: SearchSettings.model_fields[name].default for name in ("library", "parallelism", "pruning")}
 
 
 @dataclass(frozen=True)
@@ -213,6 +219,11 @@ def _what_counts(options: TrainingSettings) -> dict[str, Any]:
     Which rows it lets through shows in the data's digest, and models trained before keep their keys.
     """
     content = options.model_dump(mode="json")
+    # Where trials run changes nothing of what they give.
+    del content["search"]["workers"]
+    for name, value in _UNSET.items():
+        if content["search"][name] == value:
+            del content["search"][name]
     unset = max(TRAINING_ROWS, options.min_rows)
     return content | {"max_rows": None} if options.max_rows == unset else content
 
@@ -221,8 +232,10 @@ def train(
     trainer: Trainer,
     data: TrainingData,
     settings: UseCaseSettings,
-    on_trial: OnTrial,
-    on_failure: OnFailure | None = None,
+    told: Told,
+    *,
+    cluster: str | None = None,
+    note: Note = lambda _: None,
 ) -> Candidate:
     """Search, fit, and evaluate.
 
@@ -233,8 +246,9 @@ def train(
         trainer: Makes the estimator, and names what is searched.
         data: What it is trained on.
         settings: Of the use case.
-        on_trial: Called after each trial that gave a score, see `search`.
-        on_failure: Called after each that gave none.
+        told: Who is told of the trials of the search.
+        cluster: Name of the joblib backend that reaches a cluster; None: there is none.
+        note: Is told how the trials run.
 
     Raises:
         LabelError: If the rows cannot be split by time.
@@ -242,30 +256,8 @@ def train(
     """
     options = settings.training
     split = time_split(data.times, holdout=options.holdout, validation=options.validation)
-    metric = metrics.get(options.metric)
     fitted_rows = slice(0, split.holdout.start)
-
-    def score(params: dict[str, Any]) -> float:
-        rows = data.fit_rows(split.fit, split.validation)
-        fitted = fit(trainer, {**trainer.default_params, **params}, rows)
-        predicted = predict(fitted, data.inputs.iloc[split.validation], settings.task)
-        with in_our_words(f"The metric {metric.name}", params):
-            return metric.compute(data.labels[split.validation], predicted)
-
-    with in_our_words("Making the search space"):
-        space = trainer.search_space()
-    result = None
-    if space and options.search.max_evals > 1:
-        _check_before_the_search(trainer, data, split)
-        result = search(
-            space,
-            score,
-            options.search,
-            seed=options.seed,
-            greater_is_better=metric.greater_is_better,
-            on_trial=on_trial,
-            on_failure=on_failure,
-        )
+    result = tune(trainer, data.fit_rows(split.fit, split.validation), settings, told, cluster=cluster, note=note)
     params = {**trainer.default_params, **(result.params if result else {})}
     rounds = _rounds(trainer, params, data, split)
     fitted = fit(trainer, params, data.fit_rows(fitted_rows, rounds=rounds))
@@ -301,12 +293,3 @@ def _rounds(trainer: Trainer, params: dict[str, Any], data: TrainingData, split:
     if not stops_early(estimator):
         return None
     return rounds_of(fit(trainer, params, data.fit_rows(split.fit, split.validation)))
-
-
-def _check_before_the_search(trainer: Trainer, data: TrainingData, split: TimeSplit) -> None:
-    """Refuse columns once, where the default parameters make an estimator, and not trial by trial."""
-    try:
-        estimator = trainer.estimator(dict(trainer.default_params))
-    except Exception:  # noqa: BLE001  (it may need what is searched; each trial looks for itself, and tells)
-        return
-    check_columns(estimator, data.inputs.iloc[split.fit])

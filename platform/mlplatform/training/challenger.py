@@ -25,6 +25,7 @@ from mlplatform.training.candidate import Candidate, TrainingData, train
 from mlplatform.training.fitting import in_our_words
 from mlplatform.training.label_frame import LabelFrame
 from mlplatform.training.reference import PROFILE_FILE
+from mlplatform.training.search import Told
 from mlplatform.training.source_version import source_version
 from mlplatform.training.split import time_split
 from mlplatform.training.trainer import Trainer
@@ -37,6 +38,8 @@ from mlplatform.training.version_tags import (
 )
 
 FAILURE_TAG = "failure"
+PART = "on_part_of_rows"
+"""Ends the name of the metric of a trial that was pruned."""
 _LONGEST = 500
 _HOLDOUT = "holdout_"
 
@@ -97,7 +100,18 @@ class Registration:
                 run.log_failed_trial(number, params, {FAILURE_TAG: cause[:_LONGEST]})
                 context.progress(f"trial {number + 1} of {trials} failed: {cause}")
 
-            candidate = train(self.trainer, self.data, settings, log_trial, log_failure)
+            def log_pruned(number: int, params: dict[str, Any], share: float, score: float) -> None:
+                run.log_trial(number, params, {f"validation_{settings.training.metric}_{PART}": score})
+                context.progress(f"trial {number + 1} of {trials} pruned on {share:.0%} of the rows: {score:.4f}")
+
+            candidate = train(
+                self.trainer,
+                self.data,
+                settings,
+                Told(log_trial, log_failure, log_pruned),
+                cluster=context.ws.joblib_backend(),
+                note=context.progress,
+            )
             for part, names in candidate.without_values.items():
                 context.progress(f"no value among the {part} rows: {', '.join(names)}")
             run.log_params(candidate.params)

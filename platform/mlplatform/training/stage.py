@@ -39,6 +39,7 @@ class TrainDetails(Details):
         columns_without_values: Part of the rows (`fitted`, `holdout`) -> columns without any value there.
         failed_trials: The first trials of the search that gave no score.
         failed_trial_count: How many those were in all.
+        pruned_trial_count: How many trials were ended early.
         reused: The same training had been done before.
         version: Of the registered model.
         run_id: The training's run in MLflow.
@@ -53,6 +54,7 @@ class TrainDetails(Details):
     columns_without_values: dict[str, list[str]] = Field(default_factory=dict)
     failed_trials: list[FailedTrial] = Field(default_factory=list)
     failed_trial_count: int = 0
+    pruned_trial_count: int = 0
     reused: bool = False
     version: int | None = None
     run_id: str = ""
@@ -84,6 +86,7 @@ class TrainDetails(Details):
             first = candidate.search.failed[:_MOST_FAILED]
             self.failed_trials = [replace(trial, params=_plain(trial.params)) for trial in first]
             self.failed_trial_count = len(candidate.search.failed)
+            self.pruned_trial_count = candidate.search.pruned
 
 
 @dataclass(frozen=True)

@@ -44,11 +44,13 @@ class Attempt:
         number: Of the trial.
         params: Its parameters.
         share: The share of the fitted rows that it is fitted on.
+        threads: How many threads the library may use; None: as many as it likes.
     """
 
     number: int
     params: dict[str, Any]
     share: float = 1.0
+    threads: int | None = None
 
 
 @dataclass(frozen=True)
@@ -237,7 +239,7 @@ def _in_thread(score: Score, data: Any, attempt: Attempt, threads: int) -> Outco
 
     # OpenMP counts for each thread of Python; together they shall not be more than there are cores.
     with threadpool_limits(limits=threads, user_api="openmp"):
-        return attempted(score, data, attempt)
+        return attempted(score, data, replace(attempt, threads=threads))
 
 
 class _Processes:
@@ -271,6 +273,7 @@ class _Processes:
     def run(self, attempts: Sequence[Attempt]) -> Outcomes:
         """Run attempts; of those that were lost with a process that ended, each once more by itself."""
         pool = self._executor()
+        attempts = [replace(attempt, threads=self._threads) for attempt in attempts]
         futures = [pool.submit(_in_process, attempt) for attempt in attempts]
         try:
             for attempt, future in zip(attempts, futures, strict=True):
