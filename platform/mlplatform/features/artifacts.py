@@ -156,7 +156,8 @@ def _refuse_strange(folder: Path, files: Mapping[str, Path], formats: Sequence[M
         raise RegistryError(
             f"The model in {folder} holds files that may be pickled or code ({', '.join(strange[:10])}); loading them "
             "would run it.",
-            hint="Log it in the skops format, without code_paths and extra files.",
+            hint="Log it in one of the formats that are loaded (skops, or a booster's own text), without code_paths and "
+            "extra files.",
         )
 
 
@@ -173,14 +174,14 @@ def _check_model(
     if lacking:
         raise RegistryError(
             f"The model in {folder} has no {', '.join(lacking)}, which belongs to {found.name}.",
-            hint="Log it in the skops format.",
+            hint=f"Log it again, as {found.name}.",
         )
     for name, path in sorted(files.items()):
         look = found.look_of(name)
         if look is None:
             raise RegistryError(
                 f"The model in {folder} holds the file {name}, which is no part of {found.name}.",
-                hint="It was not loaded. Log it in the skops format.",
+                hint=f"It was not loaded. Log it again, as {found.name}.",
             )
         look(path, trusted)
 

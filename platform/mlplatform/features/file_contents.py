@@ -54,24 +54,28 @@ def is_pickle(content: bytes) -> bool:
     return calls
 
 
-def check_text(path: Path) -> str:
+def check_text(path: Path, *, most: int = MOST_TEXT) -> str:
     """Return a file's text.
 
+    Args:
+        path: The file.
+        most: How many bytes it may have.
+
     Raises:
-        RegistryError: If it is none, is a pickle in letters, or is larger than any that comes with a model.
+        RegistryError: If it is none, is a pickle in letters, or is larger.
     """
     size = path.stat().st_size
-    if size > MOST_TEXT:
-        raise _refused(path, f"has {size} bytes; a text of a model has at most {MOST_TEXT}")
+    if size > most:
+        raise refused(path, f"has {size} bytes; a text of a model has at most {most}")
     content = path.read_bytes()
     if is_pickle(content):
-        raise _refused(path, "is a pickle")
+        raise refused(path, "is a pickle")
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError:
-        raise _refused(path, "is no text") from None
+        raise refused(path, "is no text") from None
     if _CONTROL.search(text):
-        raise _refused(path, "is no text")
+        raise refused(path, "is no text")
     return text
 
 
@@ -86,20 +90,24 @@ def check_yaml(path: Path) -> dict[Any, Any]:
         return read_yaml(path, what="mapping", expected="names and plain values").content
     except (OSError, ConfigError) as error:
         said = error.message if isinstance(error, ConfigError) else str(error)
-        raise _refused(path, f"is not read: {said}") from None
+        raise refused(path, f"is not read: {said}") from None
 
 
-def check_json(path: Path) -> Any:
+def check_json(path: Path, *, most: int = MOST_TEXT) -> Any:
     """Return what a JSON file holds.
+
+    Args:
+        path: The file.
+        most: How many bytes it may have.
 
     Raises:
         RegistryError: If it is no JSON.
     """
-    text = check_text(path)
+    text = check_text(path, most=most)
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise _refused(path, f"is no JSON: {error}") from None
+        raise refused(path, f"is no JSON: {error}") from None
 
 
 def check_skops(path: Path) -> list[str]:
@@ -114,12 +122,12 @@ def check_skops(path: Path) -> list[str]:
     with path.open("rb") as file:
         begins = file.read(len(_ZIP))
     if begins != _ZIP:
-        raise _refused(path, "is a pickle" if begins[:1] == b"\x80" else "is no skops file")
+        raise refused(path, "is a pickle" if begins[:1] == b"\x80" else "is no skops file")
     try:
         with zipfile.ZipFile(path) as archive:
             _check_members(path, archive)
     except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
-        raise _refused(path, f"is no skops file: {error}") from None
+        raise refused(path, f"is no skops file: {error}") from None
     return untrusted_types(path)
 
 
@@ -135,23 +143,23 @@ def untrusted_types(path: Path) -> list[str]:
         return list(get_untrusted_types(file=path))
     except Exception as error:
         # A file that cannot even be looked into is not one that we load, whatever is wrong with it.
-        raise _refused(path, f"is no skops file: {error}") from error
+        raise refused(path, f"is no skops file: {error}") from error
 
 
 def _check_members(path: Path, archive: zipfile.ZipFile) -> None:
     members = archive.infolist()
     names = [member.filename for member in members]
     if names.count(_SCHEMA) != 1 or len(set(names)) != len(names):
-        raise _refused(path, "is no skops file: it has not one description and each array once")
+        raise refused(path, "is no skops file: it has not one description and each array once")
     unpacked = sum(member.file_size for member in members)
     if unpacked > _SMALL + _MOST_UNPACKED * path.stat().st_size:
-        raise _refused(path, f"would unpack to {unpacked} bytes")
+        raise refused(path, f"would unpack to {unpacked} bytes")
     for member in members:
         if member.flag_bits & _ENCRYPTED:
-            raise _refused(path, f"holds {member.filename!r}, which is encrypted")
+            raise refused(path, f"holds {member.filename!r}, which is encrypted")
         if member.filename == _SCHEMA:
             if member.file_size > MOST_SCHEMA:
-                raise _refused(path, f"describes its estimator in {member.file_size} bytes")
+                raise refused(path, f"describes its estimator in {member.file_size} bytes")
             continue
         with archive.open(member) as file:
             _check_member(path, member.filename, file)
@@ -160,13 +168,13 @@ def _check_members(path: Path, archive: zipfile.ZipFile) -> None:
 def _check_member(path: Path, name: str, file: IO[bytes]) -> None:
     match = _MEMBER.fullmatch(name)
     if match is None:
-        raise _refused(path, f"holds the file {name!r}, which is no part of the format")
+        raise refused(path, f"holds the file {name!r}, which is no part of the format")
     if match[1] == "npy":
         _check_array(path, name, file)
     elif match[1] == "npz":
         _check_arrays(path, name, file.read())
     elif is_pickle(file.read()):
-        raise _refused(path, f"holds the pickle {name!r}")
+        raise refused(path, f"holds the pickle {name!r}")
 
 
 def _check_arrays(path: Path, name: str, content: bytes) -> None:
@@ -181,10 +189,16 @@ def _check_array(path: Path, name: str, file: IO[bytes]) -> None:
     version = np.lib.format.read_magic(file)
     read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
     if read is None or read(file)[2].hasobject:
-        raise _refused(path, f"holds the array {name!r} of Python objects, which are pickled")
+        raise refused(path, f"holds the array {name!r} of Python objects, which are pickled")
 
 
-def _refused(path: Path, why: str) -> RegistryError:
+def refused(path: Path, why: str) -> RegistryError:
+    """Return the error about a file that is not what it should be.
+
+    Args:
+        path: The file.
+        why: As the rest of a sentence that begins with it.
+    """
     return RegistryError(
         f"{path.name} of the model in {path.parent} {why}.",
         hint="The model was not loaded. Find out who wrote the file; train again to replace the model.",

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mlplatform.errors import RegistryError
+from mlplatform.features.booster_contents import check_catboost, check_lightgbm, check_xgboost
 from mlplatform.features.file_contents import check_json, check_skops, check_text, check_yaml
 
 FUNCTION = "python_function"
@@ -37,6 +38,26 @@ _TYPES = frozenset(
         "numpy.ndarray",
         "numpy.random._generator.Generator",
         "numpy.random.mtrand.RandomState",
+    }
+)
+# Boosters within a pipeline or another estimator. Each is restored from the text or bytes of its own library's format,
+# and from plain values: none of their `__setstate__` calls or imports what a value names.
+_BOOSTERS = frozenset(
+    {
+        "builtins.bytearray",
+        "builtins.bytes",
+        "catboost.core.CatBoostClassifier",
+        "catboost.core.CatBoostRegressor",
+        "collections.OrderedDict",
+        "collections.defaultdict",
+        "lightgbm.basic.Booster",
+        "lightgbm.sklearn.LGBMClassifier",
+        "lightgbm.sklearn.LGBMRegressor",
+        "xgboost.core.Booster",
+        "xgboost.sklearn.XGBClassifier",
+        "xgboost.sklearn.XGBRFClassifier",
+        "xgboost.sklearn.XGBRFRegressor",
+        "xgboost.sklearn.XGBRegressor",
     }
 )
 
@@ -74,7 +95,7 @@ class ModelFormat:
 
 
 def allowed(name: str, trusted: Collection[str]) -> bool:
-    """Tell whether a type may occur in a model: scikit-learn's classes, a few of NumPy's, and what is trusted by name.
+    """Tell whether a type may occur in a model: scikit-learn's classes, those of boosters, and what is trusted by name.
 
     Functions are not allowed, whatever library they are in: there are some in every library that run or load what they
     are given.
@@ -84,8 +105,10 @@ def allowed(name: str, trusted: Collection[str]) -> bool:
         True
         >>> allowed("sklearn.datasets.load_files", ()), allowed("builtins.eval", ())
         (False, False)
+        >>> allowed("lightgbm.sklearn.LGBMClassifier", ()), allowed("lightgbm.engine.train", ())
+        (True, False)
     """
-    return name in trusted or name in _TYPES or (name.startswith("sklearn.") and _is_class(name))
+    return name in trusted or name in _TYPES or name in _BOOSTERS or (name.startswith("sklearn.") and _is_class(name))
 
 
 def matches(pattern: str, name: str) -> bool:
@@ -180,6 +203,21 @@ def _text(path: Path, trusted: Collection[str]) -> None:
     check_text(path)
 
 
+def _lightgbm(path: Path, trusted: Collection[str]) -> None:
+    del trusted
+    check_lightgbm(path)
+
+
+def _xgboost(path: Path, trusted: Collection[str]) -> None:
+    del trusted
+    check_xgboost(path)
+
+
+def _catboost(path: Path, trusted: Collection[str]) -> None:
+    del trusted
+    check_catboost(path)
+
+
 _METADATA: Mapping[str, Look] = {
     "conda.yaml": _yaml,
     "python_env.yaml": _yaml,
@@ -243,6 +281,50 @@ FORMATS: tuple[ModelFormat, ...] = (
             "skops_trusted_types": _are_allowed_types,
         },
         files={"model.skops": _skops},
+    ),
+    ModelFormat(
+        "LightGBM's text",
+        loader="mlflow.lightgbm",
+        function={"data": is_one_of("model.lgb")},
+        flavor="lightgbm",
+        settings={
+            "code": is_one_of(None),
+            "data": is_one_of("model.lgb"),
+            "lgb_version": _is_text,
+            # Of any other class MLflow unpickles the file, or reads it as skops; of this one it asks for no format.
+            "model_class": is_one_of("lightgbm.basic.Booster"),
+            "serialization_format": is_one_of(None, "skops", "cloudpickle", "pickle"),
+            "skops_trusted_types": _are_allowed_types,
+        },
+        files={"model.lgb": _lightgbm},
+    ),
+    ModelFormat(
+        "XGBoost's JSON",
+        loader="mlflow.xgboost",
+        function={"data": is_one_of("model.json")},
+        flavor="xgboost",
+        settings={
+            "code": is_one_of(None),
+            "data": is_one_of("model.json"),
+            "model_class": is_one_of("xgboost.core.Booster"),
+            "model_format": is_one_of("json"),
+            "xgb_version": _is_text,
+        },
+        files={"model.json": _xgboost},
+    ),
+    ModelFormat(
+        "CatBoost's JSON",
+        loader="mlflow.catboost",
+        function={"data": is_one_of("model.cb")},
+        flavor="catboost",
+        settings={
+            "catboost_version": _is_text,
+            "code": is_one_of(None),
+            "data": is_one_of("model.cb"),
+            "model_type": is_one_of("CatBoost", "CatBoostRegressor"),
+            "save_format": is_one_of("json"),
+        },
+        files={"model.cb": _catboost},
     ),
     _by_us("mlplatform.training.skops_flavor"),
     _by_us("mlplatform.models.skops_flavor"),  # where it was in earlier releases

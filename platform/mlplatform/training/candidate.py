@@ -6,6 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from mlplatform.training.fit_arguments import rounds_of, stops_early
 from mlplatform.training.fit_rows import FitRows
 from mlplatform.training.fitting import columns_without_values, fit, in_our_words, predict
 from mlplatform.training.label_frame import LabelFrame, table_digest
+from mlplatform.training.model_requirements import libraries
 from mlplatform.training.search import SearchResult, Told
 from mlplatform.training.split import TimeSplit, time_split
 from mlplatform.training.trainer import Trainer
@@ -194,23 +196,31 @@ def _weights(column: pa.ChunkedArray[Any], trainer: Trainer) -> Vector:
 
 
 def training_key(trainer: Trainer, data: TrainingData, settings: UseCaseSettings) -> str:
-    """Return a fingerprint of all that decides what a training gives: data, settings, code, library.
+    """Return a fingerprint of all that decides what a training gives: data, settings, code, libraries.
 
     Training again with the same key would give the same model, and does not happen.
     """
     import sklearn
 
-    text = json.dumps(
-        [
-            data.digest,
-            _what_counts(settings.training),
-            code_digest(type(trainer)),
-            sklearn.__version__,
-            # A model that was fitted on other types is another model.
-            RULE,
-        ]
-    )
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    parts = [
+        data.digest,
+        _what_counts(settings.training),
+        code_digest(type(trainer)),
+        sklearn.__version__,
+        # A model that was fitted on other types is another model.
+        RULE,
+    ]
+    # Models of scikit-learn alone keep the keys that they had before there were others.
+    parts += [f"{name}=={version(name)}" for name in _libraries(trainer)]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
+def _libraries(trainer: Trainer) -> list[str]:
+    try:
+        estimator = trainer.estimator(dict(trainer.default_params))
+    except Exception:  # noqa: BLE001  (it may need what is searched; the training tells, if it fails there as well)
+        return []
+    return libraries(estimator)
 
 
 def _what_counts(options: TrainingSettings) -> dict[str, Any]:

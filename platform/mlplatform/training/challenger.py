@@ -12,7 +12,6 @@ import pyarrow as pa
 
 from mlplatform.as_of import shown
 from mlplatform.features import artifacts
-from mlplatform.features.model_formats import allowed
 from mlplatform.features.training_set import PREDICTION
 from mlplatform.naming import CHALLENGER, ObjectName
 from mlplatform.ops.context import StageContext
@@ -20,14 +19,13 @@ from mlplatform.protocols.registry import ModelVersion, TableRead
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.spine import SPINE
 from mlplatform.statistics import baseline, estimate, profiles
-from mlplatform.training import skops_flavor
 from mlplatform.training.candidate import Candidate, TrainingData, train
-from mlplatform.training.fitting import in_our_words
 from mlplatform.training.label_frame import LabelFrame
 from mlplatform.training.reference import PROFILE_FILE
 from mlplatform.training.search import Told
 from mlplatform.training.source_version import source_version
 from mlplatform.training.split import time_split
+from mlplatform.training.stored_form import stored_form
 from mlplatform.training.trainer import Trainer
 from mlplatform.training.version_tags import (
     KEY_TAG,
@@ -40,6 +38,7 @@ from mlplatform.training.version_tags import (
 FAILURE_TAG = "failure"
 PART = "on_part_of_rows"
 """Ends the name of the metric of a trial that was pruned."""
+ROUNDS = "rounds_until_it_stopped_early"
 _LONGEST = 500
 _HOLDOUT = "holdout_"
 
@@ -114,7 +113,7 @@ class Registration:
             )
             for part, names in candidate.without_values.items():
                 context.progress(f"no value among the {part} rows: {', '.join(names)}")
-            run.log_params(candidate.params)
+            run.log_params(candidate.params | ({} if candidate.rounds is None else {ROUNDS: candidate.rounds}))
             run.log_metrics({f"{_HOLDOUT}{metric}": value for metric, value in candidate.metrics.items()})
             run.log_json(PROFILE_FILE, self._reference(candidate))
             context.progress("logging and registering the model")
@@ -171,18 +170,18 @@ class Registration:
 
     def _log_model(self, candidate: Candidate) -> None:
         ws = self.context.ws
-        classification = self.context.settings.task == "classification"
+        stored = stored_form(
+            candidate.estimator, self.context.settings.task, self.trainer, self.data.inputs.iloc[candidate.split.holdout]
+        )
         ws.fe.log_model(
-            model=candidate.estimator,
+            model=stored.model,
             artifact_path="model",
-            flavor=skops_flavor.flavor(),
+            flavor=stored.flavor,
             training_set=self.data.training_set,
             registered_model_name=str(self.context.model),
             signature=ws.registry.infer_signature(self.data.inputs.head(5), candidate.holdout_predictions[:5]),
-            serialization_format="skops",
-            skops_trusted_types=_model_types(candidate.estimator, self.trainer.trusted_types),
-            pip_requirements=_requirements(),
-            pyfunc_predict_fn="predict_proba" if classification else "predict",
+            pip_requirements=stored.requirements,
+            **stored.arguments,
         )
 
     def _tags(self) -> dict[str, str]:
@@ -194,18 +193,3 @@ class Registration:
             **context.tags,
             "env": context.ws.env,
         }
-
-
-def _model_types(estimator: Any, trusted: tuple[str, ...]) -> list[str]:
-    import skops.io
-
-    with in_our_words("Storing the model in the skops format"):
-        untrusted = skops.io.get_untrusted_types(data=skops.io.dumps(estimator))
-    return [name for name in untrusted if allowed(name, trusted)]
-
-
-def _requirements() -> list[str]:
-    from importlib.metadata import version
-
-    # The installed versions: MLflow would otherwise import the model in a child process to find out, for ten seconds.
-    return [f"{name}=={version(name)}" for name in ("scikit-learn", "numpy", "pandas", "scipy", "skops")]

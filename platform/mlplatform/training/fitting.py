@@ -11,6 +11,7 @@ import numpy as np
 from mlplatform.errors import PlatformError, StageError
 from mlplatform.features.scoring import without_left_out
 from mlplatform.statistics.metrics import Vector
+from mlplatform.training.boosters import is_booster, predict_booster
 from mlplatform.training.estimators import WITH_VALUES
 from mlplatform.training.threads import limit_threads
 
@@ -27,6 +28,8 @@ _LONGEST = 300
 _BY_PLACE = ("categorical_features", "monotonic_cst", "interaction_cst")
 # What scikit-learn's meta estimators call the estimator within.
 _WITHIN = ("regressor", "estimator", "base_estimator")
+# Given a pandas frame: their own categorical type is not what a model is handed.
+_NUMBERS_ONLY = ("lightgbm.", "xgboost.")
 _WHOLE = "mlplatform --debug ... shows the whole of what was raised."
 
 
@@ -67,6 +70,8 @@ def predict(estimator: Any, inputs: pd.DataFrame, task: str) -> Vector:
     Raises:
         StageError: If the estimator cannot predict that, or predicts what is no number.
     """
+    if is_booster(estimator):
+        return _of_a_booster(estimator, inputs, task)
     if task == "classification" and not hasattr(estimator, "predict_proba"):
         raise StageError(
             f"{type(estimator).__name__} has no predict_proba, and a classification is judged by its probabilities.",
@@ -85,6 +90,22 @@ def predict(estimator: Any, inputs: pd.DataFrame, task: str) -> Vector:
                 hint="Labels are 0 and 1; both must be among the fitted rows.",
             )
         predictions = np.asarray(predictions[:, 1], dtype=np.float64)
+    return _checked(estimator, inputs, predictions)
+
+
+def _of_a_booster(booster: Any, inputs: pd.DataFrame, task: str) -> Vector:
+    with in_our_words(f"Predicting {len(inputs)} rows", None, inputs):
+        predictions = np.asarray(predict_booster(booster, inputs), dtype=np.float64)
+    if task == "classification" and bool(((predictions < 0) | (predictions > 1)).any()):
+        raise StageError(
+            f"The {type(booster).__name__} predicts scores below 0 or above 1, and a classification is judged by its "
+            "probabilities.",
+            hint="Its objective must be one of two classes: `binary` of LightGBM, `binary:logistic` of XGBoost.",
+        )
+    return _checked(booster, inputs, predictions)
+
+
+def _checked(estimator: Any, inputs: pd.DataFrame, predictions: Vector) -> Vector:
     if predictions.shape != (len(inputs),):
         raise StageError(
             f"{type(estimator).__name__} gave predictions of shape {predictions.shape} for {len(inputs)} rows.",
@@ -222,6 +243,8 @@ def _as_they_are(estimator: Any, inputs: pd.DataFrame) -> list[str]:
     from sklearn.pipeline import Pipeline
     from sklearn.utils import get_tags
 
+    if type(estimator).__module__.startswith(_NUMBERS_ONLY):
+        return list(inputs.columns)
     for name in _WITHIN:
         inner = getattr(estimator, name, None)
         if hasattr(inner, "fit"):
@@ -242,6 +265,8 @@ def _as_they_are(estimator: Any, inputs: pd.DataFrame) -> list[str]:
 
 
 def _is_ours_to_judge(estimator: Any) -> bool:
+    if type(estimator).__module__.startswith(_NUMBERS_ONLY):
+        return True
     return type(estimator).__module__.startswith("sklearn.") and not type(estimator).__module__.startswith(
         "sklearn.dummy"
     )

@@ -18,8 +18,24 @@ FLAVOR_NAME = "skops"
 _MODEL, _OPTIONS = "model.skops", "options.json"
 
 
-def flavor() -> Any:
-    """Return the flavor that stores scikit-learn models in the skops format."""
+def flavor(name: str = "sklearn") -> Any:
+    """Return one of MLflow's flavors; for scikit-learn the one that stores models in the skops format.
+
+    Args:
+        name: `sklearn`, `lightgbm`, `xgboost` or `catboost`.
+    """
+    if name == "lightgbm":
+        import mlflow.lightgbm
+
+        return mlflow.lightgbm
+    if name == "xgboost":
+        import mlflow.xgboost
+
+        return mlflow.xgboost
+    if name == "catboost":
+        import mlflow.catboost
+
+        return mlflow.catboost
     import mlflow.sklearn
 
     if FLAVOR_NAME in mlflow.sklearn.SUPPORTED_SERIALIZATION_FORMATS:

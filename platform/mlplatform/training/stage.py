@@ -36,6 +36,7 @@ class TrainDetails(Details):
         packaged_without_client: Why the feature client could not register the model.
         metrics: Metric -> value on the holdout; None: not defined there.
         params: The parameters that were chosen.
+        rounds: After how many rounds the boosting stopped early, which the model has; None: it does not stop early.
         columns_without_values: Part of the rows (`fitted`, `holdout`) -> columns without any value there.
         failed_trials: The first trials of the search that gave no score.
         failed_trial_count: How many those were in all.
@@ -51,6 +52,7 @@ class TrainDetails(Details):
     packaged_without_client: str = ""
     metrics: dict[str, float | None] = Field(default_factory=dict)
     params: dict[str, Any] = Field(default_factory=dict)
+    rounds: int | None = None
     columns_without_values: dict[str, list[str]] = Field(default_factory=dict)
     failed_trials: list[FailedTrial] = Field(default_factory=list)
     failed_trial_count: int = 0
@@ -80,6 +82,7 @@ class TrainDetails(Details):
         """Take over what is worth recording of a candidate."""
         self.metrics = dict(candidate.metrics)
         self.params = _plain(candidate.params)
+        self.rounds = candidate.rounds
         if candidate.without_values:
             self.columns_without_values = candidate.without_values
         if candidate.search and candidate.search.failed:
