@@ -174,6 +174,11 @@ class TrainingSettings(Settings):
         description="Of more labelled rows than this, train on a sample of so many, drawn by a hash of keys and seed.",
     )
     search: SearchSettings = SearchSettings()
+    calibrate: Literal["none", "sigmoid", "isotonic"] = Field(
+        default="none",
+        description="Classification: map probabilities to how often the event happens, on the validation part, which "
+        "the estimator is then not fitted on.",
+    )
 
 
 class ScoringSettings(Settings):
@@ -512,6 +517,14 @@ class UseCaseSettings(Settings):
     simulation: SimulationSettings | None = None
     jobs: JobSettings = JobSettings()
 
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """The packages that the jobs need beside the wheel: those declared, and the search's library."""
+        library = self.training.search.library
+        # hyperopt is a dependency of the wheel itself.
+        searched = () if library == "hyperopt" else (library,)
+        return tuple(dict.fromkeys([*self.jobs.packages, *searched]))
+
     @model_validator(mode="after")
     def _floor_of_the_gate(self) -> Self:
         if "performance_floor" not in self.monitoring.model_fields_set:
@@ -555,6 +568,8 @@ class UseCaseSettings(Settings):
             )
         if self.label.event_above is not None and self.task != "regression":
             raise ValueError("label.event_above is for regressions: a classification's label is its event.")
+        if self.training.calibrate != "none" and self.task != "classification":
+            raise ValueError(f"training.calibrate is for classifications: a {self.task} predicts no probabilities.")
         return self
 
     @model_validator(mode="after")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.spine import LABEL_KNOWN_AT, LabelSpine
 from mlplatform.statistics import metrics
 from mlplatform.statistics.metrics import Vector
+from mlplatform.training.calibration import FEWEST_ISOTONIC, calibrated
 from mlplatform.training.fit_arguments import rounds_of, stops_early
 from mlplatform.training.fit_rows import FitRows
 from mlplatform.training.fitting import columns_without_values, fit, in_our_words, predict
@@ -95,6 +96,7 @@ class Candidate:
     Attributes:
         without_values: Of the parts `fitted` and `holdout`, the columns that hold no value there; empty parts left out.
         rounds: After how many rounds it stopped early by the validation rows; None: it does not stop early.
+        uncalibrated: The metrics before the calibration; empty without one.
     """
 
     estimator: Any
@@ -105,6 +107,7 @@ class Candidate:
     holdout_predictions: Vector
     without_values: dict[str, list[str]]
     rounds: int | None = None
+    uncalibrated: dict[str, float] = field(default_factory=dict)
 
 
 def training_data(
@@ -155,13 +158,6 @@ def training_data(
             f"All {labels.size} known labels are {labels[0]:g}; there is nothing to learn.",
             hint="Choose a later --as-of.",
         )
-    for name in beside:
-        if name not in whole.column_names or name == spine.label:
-            raise ConfigError(
-                f"{type(trainer).__name__} names {name!r} as a column of weights or groups, and the training set has "
-                "no such column.",
-                hint=did_you_mean(name, whole.column_names) or "Name a column of the spine, or a looked-up feature.",
-            )
     inputs = whole.drop_columns([*never, spine.label, *(name for name in trainer.beside if name not in never)])
     return TrainingData(
         training_set=logged,
@@ -234,6 +230,8 @@ def _what_counts(options: TrainingSettings) -> dict[str, Any]:
     for name, value in _UNSET.items():
         if content["search"][name] == value:
             del content["search"][name]
+    if content["calibrate"] == "none":
+        del content["calibrate"]
     unset = max(TRAINING_ROWS, options.min_rows)
     return content | {"max_rows": None} if options.max_rows == unset else content
 
@@ -250,7 +248,9 @@ def train(
     """Search, fit, and evaluate.
 
     The search fits on the oldest part and scores on the validation part; the model is then fitted on both with the best
-    parameters (and, where it stops early, with as many rounds as it had on the oldest part), and evaluated on the holdout, which neither has seen.
+    parameters (and, where it stops early, with as many rounds as it had on the oldest part), and evaluated on the
+    holdout, which neither has seen. Where it is calibrated, it is fitted on the oldest part alone, and calibrated on
+    the validation part.
 
     Args:
         trainer: Makes the estimator, and names what is searched.
@@ -266,13 +266,22 @@ def train(
     """
     options = settings.training
     split = time_split(data.times, holdout=options.holdout, validation=options.validation)
-    fitted_rows = slice(0, split.holdout.start)
+    calibrates = options.calibrate != "none"
+    fitted_rows = split.fit if calibrates else slice(0, split.holdout.start)
     result = tune(trainer, data.fit_rows(split.fit, split.validation), settings, told, cluster=cluster, note=note)
     params = {**trainer.default_params, **(result.params if result else {})}
     rounds = _rounds(trainer, params, data, split)
     fitted = fit(trainer, params, data.fit_rows(fitted_rows, rounds=rounds))
+    uncalibrated: dict[str, float] = {}
+    if calibrates:
+        raw = predict(fitted, data.inputs.iloc[split.holdout], settings.task)
+        uncalibrated = metrics.evaluate(settings.task, data.labels[split.holdout], raw)
+        rows = data.fit_rows(split.validation)
+        if options.calibrate == "isotonic" and len(rows) < FEWEST_ISOTONIC:
+            note(f"calibration: {len(rows)} validation rows are few for isotonic; sigmoid needs fewer")
+        fitted = calibrated(fitted, options.calibrate, rows)
     predicted = predict(fitted, data.inputs.iloc[split.holdout], settings.task)
-    with in_our_words("The metrics of the holdout", params):
+    with in_our_words(f"The metrics of the {predicted.size} rows of the holdout", params):
         measured = metrics.evaluate(
             settings.task, data.labels[split.holdout], predicted, event_above=settings.label.event_above
         )
@@ -289,6 +298,7 @@ def train(
             if (names := columns_without_values(data.inputs.iloc[rows]))
         },
         rounds=rounds,
+        uncalibrated=uncalibrated,
     )
 
 

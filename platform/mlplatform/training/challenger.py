@@ -11,11 +11,12 @@ from typing import Any
 import pyarrow as pa
 
 from mlplatform.as_of import shown
+from mlplatform.config.settings import CLASSIFICATION_METRICS
 from mlplatform.features import artifacts
 from mlplatform.features.training_set import PREDICTION
 from mlplatform.naming import CHALLENGER, ObjectName
 from mlplatform.ops.context import StageContext
-from mlplatform.protocols.registry import ModelVersion, TableRead
+from mlplatform.protocols.registry import ModelVersion, TableRead, TrainingRun
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.spine import SPINE
 from mlplatform.statistics import baseline, estimate, profiles
@@ -36,6 +37,8 @@ from mlplatform.training.version_tags import (
 )
 
 FAILURE_TAG = "failure"
+UNCALIBRATED = "holdout_uncalibrated_"
+"""Begins the names of the holdout's metrics before the calibration."""
 PART = "on_part_of_rows"
 """Ends the name of the metric of a trial that was pruned."""
 ROUNDS = "rounds_until_it_stopped_early"
@@ -115,6 +118,7 @@ class Registration:
                 context.progress(f"no value among the {part} rows: {', '.join(names)}")
             run.log_params(candidate.params | ({} if candidate.rounds is None else {ROUNDS: candidate.rounds}))
             run.log_metrics({f"{_HOLDOUT}{metric}": value for metric, value in candidate.metrics.items()})
+            self._log_calibration(run, candidate)
             run.log_json(PROFILE_FILE, self._reference(candidate))
             context.progress("logging and registering the model")
             self._log_model(candidate)
@@ -144,6 +148,14 @@ class Registration:
                 KEY_TAG: self.key,
             },
         )
+
+    def _log_calibration(self, run: TrainingRun, candidate: Candidate) -> None:
+        before, after = candidate.uncalibrated, candidate.metrics
+        if before:
+            run.log_metrics({f"{UNCALIBRATED}{metric}": before[metric] for metric in CLASSIFICATION_METRICS})
+            error = "expected_calibration_error"
+            method = self.context.settings.training.calibrate
+            self.context.progress(f"calibrated ({method}): {error} {before[error]:.4f} -> {after[error]:.4f}")
 
     def _reference(self, candidate: Candidate) -> dict[str, Any]:
         labels, holdout = self.data.labels, candidate.split.holdout
