@@ -1,7 +1,13 @@
 """Churn: which of the customers who bought in the last 90 days will buy nothing in the next 60?"""
 
-from mlplatform import UseCase
+from typing import ClassVar
+
+from mlplatform import Trainer, UseCase
+
+from .model import ChurnTrainer
 
 
 class Churn(UseCase):
-    """Its parts are in `tables`, `features`, `model` and `gate`."""
+    """Its parts are in `tables`, `features`, `model` and `gate`; of the two trainers this one counts (see the README)."""
+
+    trainer: ClassVar[type[Trainer]] = ChurnTrainer

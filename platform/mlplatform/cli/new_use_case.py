@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from mlplatform.cli import output
 from mlplatform.cli.commands import command
 from mlplatform.cli.options import Options
 from mlplatform.errors import UsageError
+from mlplatform.scaffold.estimators import ESTIMATORS, HISTGB, PACKAGES
 
 if TYPE_CHECKING:
     from mlplatform.scaffold.inference import CsvColumn, Inferred, Task
@@ -44,6 +46,13 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="The data: UTF-8, commas; also packed by gzip, bzip2 or xz.",
 )
+@click.option(
+    "--estimator",
+    type=click.Choice(ESTIMATORS),
+    default=HISTGB,
+    show_default=True,
+    help="What the model begins with: scikit-learn's gradient boosting, LightGBM, XGBoost, or a linear model.",
+)
 @click.option("--label", required=True, metavar="COLUMN", help="What is predicted; empty where it is not known yet.")
 @click.option("--timestamp", metavar="COLUMN", help="When the prediction is made: ISO 8601, UTC unless it says else.")
 @click.option(
@@ -63,6 +72,7 @@ def new_use_case(  # noqa: PLR0913, PLR0917  (one for each option)
     entities: tuple[str, ...],
     row_numbers: bool,
     csv: Path,
+    estimator: str,
     label: str,
     timestamp: str | None,
     horizon: str | None,
@@ -96,6 +106,7 @@ def new_use_case(  # noqa: PLR0913, PLR0917  (one for each option)
         timestamp=timestamp,
         horizon=horizon,
         history_by=[column.strip() for column in history_by.split(",")] if history_by else (),
+        estimator=estimator,
     )
     jobs = _resources(name, scaffolded)
     steps = [
@@ -112,12 +123,15 @@ def new_use_case(  # noqa: PLR0913, PLR0917  (one for each option)
                 "as_of": scaffolded.as_of,
                 "horizon": scaffolded.horizon,
                 "horizon_guessed": horizon is None,
+                "estimator": estimator,
                 "jobs": jobs,
                 "next": steps,
             }
         )
         return
     _say_what_was_inferred(scaffolded, guessed=horizon is None)
+    if estimator in PACKAGES and find_spec(estimator) is None:
+        click.echo(f"Install:     pip install 'mlplatform[{estimator}]', which the estimator needs and is not there")
     for line in jobs:
         click.echo(line)
     click.echo(f"\nNext:  {steps[0]}")

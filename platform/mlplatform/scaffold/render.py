@@ -17,6 +17,7 @@ from mlplatform.derived_attributes import snake_case
 from mlplatform.errors import UsageError
 from mlplatform.naming import quote
 from mlplatform.scaffold.csv_file import visible
+from mlplatform.scaffold.estimators import HISTGB, of_estimator
 from mlplatform.scaffold.inference import CsvColumn, Inferred, Task, infer
 from mlplatform.scaffold.layout import PythonCall, expectations, import_of, marked, text, tuple_of
 from mlplatform.scaffold.names import check_new_name, class_name
@@ -64,6 +65,7 @@ def new_use_case(  # noqa: PLR0913  (what the command takes)
     timestamp: str | None = None,
     horizon: str | None = None,
     history_by: Sequence[str] = (),
+    estimator: str = HISTGB,
 ) -> Scaffolded:
     """Write `<into>/<name>`: package, settings, tests, README, and a copy of the data; all of it or nothing.
 
@@ -78,6 +80,7 @@ def new_use_case(  # noqa: PLR0913  (what the command takes)
         horizon: How long after the prediction its label is known, as in `30 days`; None: guessed from the time covered.
         history_by: Columns whose outcomes so far are looked up; several that count together are joined by `+`. None:
             the entity, where it has several rows.
+        estimator: One of `ESTIMATORS`.
 
     Raises:
         UsageError: If the name cannot name a use case, the folder exists, or the file or the horizon cannot be used.
@@ -91,7 +94,7 @@ def new_use_case(  # noqa: PLR0913  (what the command takes)
         if not (length.months or length.seconds):
             raise UsageError(f"--horizon {horizon}: a label is known after its prediction.", hint="As in '30 days'.")
     inferred = infer(csv, task=task, entity=entity, label=label, timestamp=timestamp, history_by=history_by)
-    values = _values(name, inferred, task, horizon)
+    values = _values(name, inferred, task, horizon) | of_estimator(estimator, task)
     unfinished = into / f".{name}.{os.getpid()}"
     try:
         (unfinished / "data").mkdir(parents=True)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+EXTRAS = ("lightgbm", "xgboost", "catboost")
+"""The libraries of boosters, each an extra of the platform by the name of its module."""
+
 _CLASSES = ("lightgbm.basic.Booster", "xgboost.core.Booster")
 
 

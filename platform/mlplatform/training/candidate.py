@@ -24,7 +24,7 @@ from mlplatform.statistics.metrics import Vector
 from mlplatform.training.calibration import FEWEST_ISOTONIC, calibrated
 from mlplatform.training.fit_arguments import rounds_of, stops_early
 from mlplatform.training.fit_rows import FitRows
-from mlplatform.training.fitting import columns_without_values, fit, in_our_words, predict
+from mlplatform.training.fitting import columns_without_values, fit, in_our_words, make_estimator, predict
 from mlplatform.training.label_frame import LabelFrame, table_digest
 from mlplatform.training.model_requirements import libraries
 from mlplatform.training.search import SearchResult, Told
@@ -213,8 +213,8 @@ def training_key(trainer: Trainer, data: TrainingData, settings: UseCaseSettings
 
 def _libraries(trainer: Trainer) -> list[str]:
     try:
-        estimator = trainer.estimator(dict(trainer.default_params))
-    except Exception:  # noqa: BLE001  (it may need what is searched; the training tells, if it fails there as well)
+        estimator = make_estimator(trainer, trainer.default_params)
+    except StageError:  # it may need what is searched; the training tells, if it fails there as well
         return []
     return libraries(estimator)
 
@@ -308,8 +308,6 @@ def _rounds(trainer: Trainer, params: dict[str, Any], data: TrainingData, split:
     The last fit has those rows among its own, and nothing newer but the holdout, which stays out. So the rounds are
     counted first, on the older rows, and then taken as they are.
     """
-    with in_our_words("Making the estimator", params):
-        estimator = trainer.estimator(dict(params))
-    if not stops_early(estimator):
+    if not stops_early(make_estimator(trainer, params)):
         return None
     return rounds_of(fit(trainer, params, data.fit_rows(split.fit, split.validation)))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from mlplatform.training.fit_arguments import library
+
 WITH_VALUES = "with_values"
 
 
@@ -18,11 +20,13 @@ def coded(
     The model then has fewer columns, so what names columns by place (`monotonic_cst`, `categorical_features`) does not
     go with such a column.
 
+    CatBoost codes categories itself: it gets their text, an empty one for null, and `cat_features`.
+
     Args:
-        model: A scikit-learn estimator that takes NaN, such as `HistGradientBoostingClassifier`.
+        model: An estimator that takes NaN, such as `HistGradientBoostingClassifier` or `LGBMClassifier`.
         categories: Text columns.
         numbers: Number columns, in the order in which the model gets them; None: all others.
-        min_frequency: Values rarer than this share one code.
+        min_frequency: Values rarer than this share one code; not for CatBoost.
 
     Examples:
         >>> from sklearn.ensemble import HistGradientBoostingRegressor
@@ -35,6 +39,8 @@ def coded(
     from sklearn.pipeline import Pipeline
     from sklearn.preprocessing import OrdinalEncoder, StandardScaler
 
+    if library(model) == "catboost":
+        return _as_text(model, categories, numbers)
     codes = OrdinalEncoder(
         handle_unknown="use_encoded_value",
         unknown_value=np.nan,
@@ -60,3 +66,19 @@ def coded(
         ]
     )
     return Pipeline([("columns", columns), (WITH_VALUES, with_values), ("model", model)])
+
+
+def _as_text(model: Any, categories: Sequence[str], numbers: Sequence[str] | None) -> Any:
+    from sklearn.compose import ColumnTransformer
+    from sklearn.impute import SimpleImputer
+    from sklearn.pipeline import Pipeline
+
+    filled = SimpleImputer(missing_values=None, strategy="constant", fill_value="", keep_empty_features=True)
+    parts: list[tuple[str, Any, list[str]]] = [("categories", filled, list(categories))]
+    if numbers is None:
+        columns = ColumnTransformer(parts, remainder="passthrough")
+    else:
+        columns = ColumnTransformer([*parts, ("numbers", "passthrough", list(numbers))])
+    if categories:
+        model.set_params(cat_features=list(range(len(categories))))
+    return Pipeline([("columns", columns), ("model", model)])

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlplatform.errors import PlatformError, StageError
+from mlplatform.errors import MissingDependencyError, PlatformError, StageError
 from mlplatform.features.scoring import without_left_out
 from mlplatform.statistics.metrics import Vector
-from mlplatform.training.boosters import is_booster, predict_booster
+from mlplatform.training.boosters import EXTRAS, is_booster, predict_booster
 from mlplatform.training.estimators import WITH_VALUES
 from mlplatform.training.threads import limit_threads
 
@@ -38,6 +38,21 @@ def columns_without_values(inputs: pd.DataFrame) -> list[str]:
     return [str(name) for name in inputs.columns if bool(inputs[name].isna().all())]
 
 
+def make_estimator(trainer: Trainer, params: Mapping[str, Any]) -> Any:
+    """Return the use case's estimator, unfitted.
+
+    Args:
+        trainer: Makes it.
+        params: Its parameters.
+
+    Raises:
+        MissingDependencyError: If its library is an extra of the platform that is not installed.
+        StageError: If the trainer fails.
+    """
+    with in_our_words("Making the estimator", params):
+        return trainer.estimator(dict(params))
+
+
 def fit(trainer: Trainer, params: Mapping[str, Any], rows: FitRows, *, threads: int | None = None) -> Any:
     """Return the use case's estimator, fitted.
 
@@ -48,12 +63,12 @@ def fit(trainer: Trainer, params: Mapping[str, Any], rows: FitRows, *, threads: 
         threads: How many threads it may use where it does not say so itself; None: as many as it likes.
 
     Raises:
+        MissingDependencyError: If its library is an extra of the platform that is not installed.
         StageError: If columns do not suit the estimator, or it fails.
     """
-    with in_our_words("Making the estimator", params):
-        estimator = trainer.estimator(dict(params))
-        if threads is not None:
-            limit_threads(estimator, threads)
+    estimator = make_estimator(trainer, params)
+    if threads is not None:
+        limit_threads(estimator, threads)
     check_columns(estimator, rows.inputs)
     with in_our_words(f"Fitting on {len(rows)} rows", params, rows.inputs), without_left_out():
         fitted = trainer.fit(estimator, rows)
@@ -159,12 +174,18 @@ def in_our_words(
 
     Raises:
         StageError: Around it; errors of ours pass.
+        MissingDependencyError: If it is the lack of a library that is an extra of the platform.
     """
     try:
         yield
     except PlatformError:
         raise
     except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and error.name in EXTRAS:
+            raise MissingDependencyError(
+                f"{error.name} is not installed, which the estimator needs.",
+                hint=f"pip install 'mlplatform[{error.name}]'",
+            ) from error
         given = f", with the parameters {dict(params)}" if params else ""
         raise StageError(
             f"{what} failed{given}: {said(error)}{'' if inputs is None else _columns(inputs)}", hint=_hint(inputs)

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from mlplatform.config.settings import UseCaseSettings
+from mlplatform.errors import StageError
 from mlplatform.statistics import metrics
 from mlplatform.statistics.metrics import Metric
 from mlplatform.training.fit_rows import FitRows
-from mlplatform.training.fitting import check_columns, fit, in_our_words, predict
+from mlplatform.training.fitting import check_columns, fit, in_our_words, make_estimator, predict
 from mlplatform.training.search import STEPS, WHOLE, SearchResult, Told, search
 from mlplatform.training.threads import releases_lock
 from mlplatform.training.trainer import Trainer
@@ -124,8 +125,8 @@ def _checked(trainer: Trainer, rows: FitRows) -> Any:
         StageError: If columns do not suit it.
     """
     try:
-        estimator = trainer.estimator(dict(trainer.default_params))
-    except Exception:  # noqa: BLE001  (it may need what is searched; each trial looks for itself, and tells)
+        estimator = make_estimator(trainer, trainer.default_params)
+    except StageError:  # it may need what is searched; each trial looks for itself, and tells
         return None
     check_columns(estimator, rows.inputs)
     return estimator
