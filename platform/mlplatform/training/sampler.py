@@ -76,12 +76,11 @@ class HyperoptSampler:
         from hyperopt.base import spec_from_misc
 
         numbers = self._trials.new_trial_ids(1)
-        documents = tpe.suggest(
-            numbers, self._domain, self._trials, self._random.integers(2**31 - 1), verbose=False
-        )
-        self._trials.insert_trial_docs(documents)
+        seed = self._random.integers(2**31 - 1)
+        self._trials.insert_trial_docs(tpe.suggest(numbers, self._domain, self._trials, seed, verbose=False))
         self._trials.refresh()
-        params: dict[str, Any] = plain(space_eval(self._expression, spec_from_misc(documents[0]["misc"])))
+        drawn = spec_from_misc(self._trials.trials[-1]["misc"])
+        params: dict[str, Any] = plain(space_eval(self._expression, drawn))
         return params
 
     def tell(self, number: int, score: float | None) -> None:

@@ -89,6 +89,7 @@ class TrainDetails(Details):
             first = candidate.search.failed[:_MOST_FAILED]
             self.failed_trials = [replace(trial, params=_plain(trial.params)) for trial in first]
             self.failed_trial_count = len(candidate.search.failed)
+        if candidate.search and candidate.search.pruned:
             self.pruned_trial_count = candidate.search.pruned
 
 

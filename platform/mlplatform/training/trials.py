@@ -191,9 +191,9 @@ class TrialRunner:
             self._run = self._in_turn
             return
         folder = Path(self._open.enter_context(TemporaryDirectory(prefix="mlplatform-trials-")))
-        processes = _Processes(self.score, self.data, folder, count, threads=max(1, self._cores // count))
-        refusal = processes.start()
+        processes = _Processes(count, threads=max(1, self._cores // count))
         self._open.callback(processes.stop)
+        refusal = processes.start(self.score, self.data, folder)
         if refusal:
             self.note(f"trials run one after another, for processes cannot: {refusal}")
             self._run = self._in_turn
@@ -245,22 +245,23 @@ def _in_thread(score: Score, data: Any, attempt: Attempt, threads: int) -> Outco
 class _Processes:
     """Processes of their own, started anew (never forked: engines and OpenMP do not survive that)."""
 
-    def __init__(self, score: Score, data: Any, folder: Path, count: int, threads: int) -> None:
+    def __init__(self, count: int, threads: int) -> None:
+        self._count, self._threads = count, threads
+        self._file, self._score = Path(), b""
+        self._pool: Executor | None = None
+
+    def start(self, score: Score, data: Any, folder: Path) -> str:
+        """Start them; return why they cannot work, empty if they can."""
         import joblib
         from joblib.externals import cloudpickle
 
         self._file = folder / "data.joblib"
-        joblib.dump(data, self._file)
-        # By value, where a class stands in a notebook; read by nobody but the children of this process.
-        self._score = cloudpickle.dumps(score)
-        self._count, self._threads = count, threads
-        self._pool: Executor | None = None
-
-    def start(self) -> str:
-        """Start them; return why they cannot work, empty if they can."""
         try:
+            joblib.dump(data, self._file)
+            # By value, where a class stands in a notebook; read by nobody but the children of this process.
+            self._score = cloudpickle.dumps(score)
             refusal = self._executor().submit(_refusal).result()
-        except (BrokenProcessPool, OSError) as error:
+        except Exception as error:  # noqa: BLE001  (whatever cannot be sent says so in its own way)
             return said(error)
         return str(refusal)
 

@@ -34,7 +34,7 @@ def test_a_calibrated_model_goes_through_the_cycle(
     with LocalWorkspace.open(root=tmp_path / "home") as ws:
         run_tiny(ws, folder.folder, AS_OF)
         runs = ws.tables.to_arrow("dev.ops.stage_runs", at_most=10**6).to_pylist()
-        assert {run["status"] for run in runs} == {"ok"}
+        assert {run["status"] for run in runs} <= {"done", "skipped"}
         details = json.loads(next(run["details"] for run in runs if run["stage"] == "train"))
         assert details["metrics"]["expected_calibration_error"] < 0.5
         ws.registry.activate()
