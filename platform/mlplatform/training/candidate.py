@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from mlplatform.code_digest import code_digest
 from mlplatform.config.settings import TRAINING_ROWS, SearchSettings, TrainingSettings, UseCaseSettings
-from mlplatform.errors import ConfigError, LabelError, did_you_mean
+from mlplatform.errors import ConfigError, LabelError, StageError, did_you_mean
 from mlplatform.features.model_frame import model_frame
 from mlplatform.protocols.lineage import RULE
 from mlplatform.protocols.workspace import Workspace

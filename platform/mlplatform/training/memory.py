@@ -17,7 +17,7 @@ def available(proc: Path = _PROC, cgroup: Path = _CGROUP) -> int:
         proc: Where Linux tells of the machine; where there is no such folder, half of the machine's memory is taken.
         cgroup: Where it tells of the control group.
     """
-    return max(0, min(_of_machine(proc), *_of_group(cgroup)))
+    return max(0, min([_of_machine(proc), *_of_group(cgroup)]))
 
 
 def side_by_side(wanted: int, bytes_each: int, free: int | None = None) -> int:

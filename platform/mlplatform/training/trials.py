@@ -252,8 +252,8 @@ class _Processes:
 
     def start(self, score: Score, data: Any, folder: Path) -> str:
         """Start them; return why they cannot work, empty if they can."""
+        import cloudpickle
         import joblib
-        from joblib.externals import cloudpickle
 
         self._file = folder / "data.joblib"
         try:
