@@ -199,3 +199,30 @@ def test_without_a_time_a_late_label_is_of_the_row_that_was_there(ws, tmp_path):
     assert spine.num_rows == 450
     late = {row["part"]: row["bad"] for row in labels if int(row["part"][1:]) >= 400}
     assert late == {f"P{number}": 1.0 for number in range(400, 450)}
+
+
+@pytest.mark.parametrize("estimator", ["lightgbm", "xgboost", "linear"])
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_each_estimator_reaches_a_champion(ws, tmp_path, estimator, task):
+    """With a category, a number with gaps, and two columns without any value."""
+    dice = random.Random(4)
+    rows: list[list[object]] = []
+    for number in range(600):
+        amount, group = dice.uniform(0, 100), dice.choice(["a", "b", "c", ""])
+        value = 2 * amount + 40 * (group == "b") + dice.gauss(0, 10)
+        label = f"{value:.1f}" if task == "regression" else ("yes" if value + dice.gauss(0, 30) > 120 else "no")
+        shown = "" if number % 9 == 0 else f"{amount:.1f}"
+        rows.append([number, shown, group, "", "", "" if number >= 550 else label])
+    path = write(tmp_path / "orders.csv", ["order", "amount", "group", "void", "note", "result"], rows)
+    found = predictions(
+        ws,
+        tmp_path / "use_cases",
+        f"orders_{estimator}_{task}",
+        path,
+        task=task,
+        entity="order",
+        label="result",
+        estimator=estimator,
+    )
+    assert {str(number) for number in range(550, 600)} <= set(found["order"].to_pylist())
+    assert len(set(found["prediction"].to_pylist())) > 20

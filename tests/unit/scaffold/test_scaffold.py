@@ -70,6 +70,12 @@ def test_what_is_inferred(csv):
         {},
         {"timestamp": None},
         {"task": "regression", "label": "plan`price"},
+        {"estimator": "lightgbm"},
+        {"estimator": "lightgbm", "task": "regression", "label": "plan`price"},
+        {"estimator": "xgboost", "timestamp": None},
+        {"estimator": "xgboost", "task": "regression", "label": "plan`price"},
+        {"estimator": "linear"},
+        {"estimator": "linear", "task": "regression", "label": "plan`price"},
     ],
 )
 def test_what_is_written_is_a_use_case_and_clean(tmp_path, csv, options):
@@ -79,6 +85,8 @@ def test_what_is_written_is_a_use_case_and_clean(tmp_path, csv, options):
     assert cls.__name__ == "Upsell"
     settings = load_settings(made.folder / "config.yml", "dev")
     assert settings.simulation is not None
+    package = {"lightgbm": ("lightgbm",), "xgboost": ("xgboost-cpu",)}.get(str(options.get("estimator")), ())
+    assert settings.jobs.packages == package
     assert (made.folder / "data" / "upsell.csv").read_bytes() == csv.read_bytes()
     assert (made.folder / "tests" / "test_contract.py").is_file()
     for command in (["check"], ["format", "--check"]):
@@ -439,3 +447,14 @@ def test_the_command_says_what_it_made_of_the_file(tmp_path, frame):
     assert "zip: leading zeros, as in 000: codes" in done.output
     assert "made-up days by their keys, 2000-01-01 to 2000-04-09" in done.output
     assert f"--use-cases '{tmp_path / 'my cases'}'" in done.output
+
+
+def test_an_estimator_that_is_not_installed_is_said(tmp_path, csv, monkeypatch):
+    options = ["--task", "classification", "--entity", "Account No", "--label", "Bought", "--from-csv", str(csv)]
+    where = ["--use-cases", str(tmp_path / "use_cases")]
+    called = ["new-use-case", "upsell", *options, *where, "--estimator"]
+    assert "random-forest" in str(CliRunner().invoke(cli, [*called, "random-forest"]).output)
+    monkeypatch.setattr("mlplatform.cli.new_use_case.find_spec", lambda name: None)
+    done = CliRunner().invoke(cli, [*called, "lightgbm"])
+    assert done.exit_code == 0, done.output
+    assert "pip install 'mlplatform[lightgbm]'" in done.output
