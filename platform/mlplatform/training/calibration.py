@@ -62,9 +62,8 @@ def calibrated(estimator: Any, method: str, rows: FitRows) -> Any:
     # The estimator is frozen: no fold is fitted, and one that holds all rows serves.
     model = CalibratedClassifierCV(FrozenEstimator(estimator), method=method, cv=[(every, every)], ensemble=False)
     with in_our_words(f"Calibrating on {len(rows)} validation rows", None, rows.inputs), without_left_out():
-        with warnings.catch_warnings():
-            # A frozen estimator takes no weights, and need not: they are for the map.
-            warnings.filterwarnings("ignore", message="Since FrozenEstimator does not appear to accept sample_weight")
-            model.fit(rows.inputs, rows.labels, sample_weight=rows.weights)
+        # A frozen estimator takes no weights, and need not: they are for the map. The filter ends with that around it.
+        warnings.filterwarnings("ignore", message="Since FrozenEstimator does not appear to accept sample_weight")
+        model.fit(rows.inputs, rows.labels, sample_weight=rows.weights)
     # Which rows they were is no part of the model.
     return model.set_params(cv=None)

@@ -183,7 +183,10 @@ class Registration:
     def _log_model(self, candidate: Candidate) -> None:
         ws = self.context.ws
         stored = stored_form(
-            candidate.estimator, self.context.settings.task, self.trainer, self.data.inputs.iloc[candidate.split.holdout]
+            candidate.estimator,
+            self.context.settings.task,
+            self.trainer,
+            self.data.inputs.iloc[candidate.split.holdout],
         )
         ws.fe.log_model(
             model=stored.model,

@@ -215,7 +215,7 @@ def _hint(inputs: pd.DataFrame | None) -> str:
 def _row(inputs: pd.DataFrame, place: int) -> str:
     """Tell of the first wrong row, counted from the oldest, what a model may stumble over: what it lacks."""
     row = inputs.iloc[place]
-    lacking = [str(name) for name in inputs.columns if row[name] is None or row[name] != row[name]]  # noqa: PLR0124
+    lacking = [str(name) for name in inputs.columns if row[name] is None or row[name] != row[name]]
     given = {str(name): row[name] for name in inputs.columns if str(name) not in lacking}
     shown = ", ".join(f"{name}={str(value)[:40]}" for name, value in list(given.items())[:_MOST_SHOWN])
     return f"the first is row {place}, with {shown or 'no value'}" + (

@@ -35,9 +35,7 @@ class Sampler(Protocol):
         ...
 
 
-def open_sampler(
-    space: Mapping[str, Any], settings: SearchSettings, *, seed: int, greater_is_better: bool
-) -> Sampler:
+def open_sampler(space: Mapping[str, Any], settings: SearchSettings, *, seed: int, greater_is_better: bool) -> Sampler:
     """Return the sampler that the settings name.
 
     Args:

@@ -11,7 +11,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -248,7 +248,7 @@ class _Processes:
     def __init__(self, count: int, threads: int) -> None:
         self._count, self._threads = count, threads
         self._file, self._score = Path(), b""
-        self._pool: Executor | None = None
+        self._pool: Any = None  # joblib's executor has no types
 
     def start(self, score: Score, data: Any, folder: Path) -> str:
         """Start them; return why they cannot work, empty if they can."""
@@ -268,7 +268,7 @@ class _Processes:
     def stop(self) -> None:
         """End them, whatever they are doing."""
         if self._pool is not None:
-            self._pool.shutdown(wait=True, kill_workers=True)  # type: ignore[call-arg]  (loky's)
+            self._pool.shutdown(wait=True, kill_workers=True)
             self._pool = None
 
     def run(self, attempts: Sequence[Attempt]) -> Outcomes:
@@ -287,17 +287,18 @@ class _Processes:
             for future in futures:
                 future.cancel()
 
-    def _alone(self, attempt: Attempt, broken: Executor) -> Outcome:
+    def _alone(self, attempt: Attempt, broken: Any) -> Outcome:
         if self._pool is broken:
             self.stop()
         try:
-            return self._executor().submit(_in_process, attempt).result()
+            outcome: Outcome = self._executor().submit(_in_process, attempt).result()
         except BrokenProcessPool as error:
             self.stop()
             cause = f"its process ended, out of memory perhaps, or by a fault of the library: {said(error)}"
             return Outcome(float("nan"), cause, StageError(cause))
+        return outcome
 
-    def _executor(self) -> Executor:
+    def _executor(self) -> Any:
         if self._pool is None:
             from joblib.externals.loky import ProcessPoolExecutor
             from joblib.externals.loky.backend import get_context

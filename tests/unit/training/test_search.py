@@ -262,7 +262,9 @@ def test_a_search_learns(library: Any):
 
 def test_only_what_the_chosen_option_needs_is_drawn_and_likely_values_stay_likely():
     space = {
-        "kind": hp.pchoice("kind", [(0.9, {"depth": hp.quniform("d", 2, 8, 2)}), (0.1, {"rate": hp.normal("r", 5, 1)})]),
+        "kind": hp.pchoice(
+            "kind", [(0.9, {"depth": hp.quniform("d", 2, 8, 2)}), (0.1, {"rate": hp.normal("r", 5, 1)})]
+        ),
         "leaf": hp.qloguniform("leaf", math.log(10), math.log(1000), 5),
         "shape": hp.lognormal("shape", 0, 0.5),
         "skip": hp.randint("skip", 3, 6),
@@ -315,7 +317,7 @@ def test_trials_without_hope_are_pruned_and_told():
 
 def test_a_library_that_is_not_installed_is_said(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
-    with pytest.raises(MissingDependencyError, match="training.search.library is optuna") as caught:
+    with pytest.raises(MissingDependencyError, match=r"training\.search\.library is optuna") as caught:
         run(hill, library="optuna")
     assert "mlplatform[optuna]" in caught.value.hint
 

@@ -19,8 +19,8 @@ from mlplatform.errors import StageError
 from mlplatform.features.model_frame import model_frame
 from mlplatform.statistics import metrics
 from mlplatform.training.candidate import TrainingData, train
-from mlplatform.training.search import Told
 from mlplatform.training.fit_arguments import fit_with_arguments
+from mlplatform.training.search import Told
 from tests.support.tiny_use_case import SETTINGS
 
 ROWS = 400
@@ -103,7 +103,10 @@ def test_text_is_refused_once_and_not_trial_by_trial() -> None:
     ("compute", "says"),
     [
         (lambda labels, predictions: math.nan, "None of 6 sets.*the score is nan"),
-        (lambda labels, predictions: 1 / 0, "None of 6 sets.*The metric roc_auc on 75 validation rows failed.*ZeroDivisionError"),
+        (
+            lambda labels, predictions: 1 / 0,
+            "None of 6 sets.*The metric roc_auc on 75 validation rows failed.*ZeroDivisionError",
+        ),
     ],
     ids=["nan", "raises"],
 )

@@ -44,14 +44,14 @@ def dies(data: pd.DataFrame, attempt: Attempt) -> float:
     return total(data, attempt)
 
 
-class Unsendable(Exception):
+class UnsendableError(Exception):
     def __init__(self) -> None:
         super().__init__("cannot be sent")
         self.lock = threading.Lock()
 
 
 def unsendable(data: pd.DataFrame, attempt: Attempt) -> float:
-    raise Unsendable
+    raise UnsendableError
 
 
 @pytest.fixture
@@ -133,7 +133,7 @@ def test_a_process_that_ends_takes_only_its_own_trial_with_it(two_cores: None) -
 
 def test_what_cannot_be_sent_back_is_told_with_its_trace(two_cores: None) -> None:
     outcomes = run(unsendable, workers="processes")
-    assert all(outcome.cause == "Unsendable: cannot be sent" for outcome in outcomes)
+    assert all(outcome.cause == "UnsendableError: cannot be sent" for outcome in outcomes)
     error = outcomes[0].error
     assert isinstance(error, StageError)
     assert "in unsendable" in error.__notes__[0]

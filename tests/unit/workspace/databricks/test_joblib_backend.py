@@ -25,9 +25,7 @@ def test_the_runtimes_own_backend_is_registered(registered: list[str], monkeypat
     assert registered == ["spark"]
 
 
-def test_from_a_laptop_the_cluster_would_lack_the_wheel(
-    registered: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_from_a_laptop_the_cluster_would_lack_the_wheel(registered: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(RUNTIME, raising=False)
     assert joblib_backend() is None
     assert registered == []
