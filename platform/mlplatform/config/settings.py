@@ -179,6 +179,12 @@ class TrainingSettings(Settings):
         description="Classification: map probabilities to how often the event happens, on the validation part, which "
         "the estimator is then not fitted on.",
     )
+    importance_rows: int = Field(
+        default=5_000,
+        ge=0,
+        le=MOST,
+        description="Rows of the holdout by which is measured which features are worth it; 0: it is not measured.",
+    )
 
 
 class ScoringSettings(Settings):

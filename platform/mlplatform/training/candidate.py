@@ -25,6 +25,7 @@ from mlplatform.training.calibration import FEWEST_ISOTONIC, calibrated
 from mlplatform.training.fit_arguments import rounds_of, stops_early
 from mlplatform.training.fit_rows import FitRows
 from mlplatform.training.fitting import columns_without_values, fit, in_our_words, make_estimator, predict
+from mlplatform.training.importance import Importance, importances
 from mlplatform.training.label_frame import LabelFrame, table_digest
 from mlplatform.training.model_requirements import libraries
 from mlplatform.training.search import SearchResult, Told
@@ -97,6 +98,8 @@ class Candidate:
         without_values: Of the parts `fitted` and `holdout`, the columns that hold no value there; empty parts left out.
         rounds: After how many rounds it stopped early by the validation rows; None: it does not stop early.
         uncalibrated: The metrics before the calibration; empty without one.
+        importances: What each feature is worth on the holdout, the most important one first; empty where it is not
+            measured.
     """
 
     estimator: Any
@@ -108,6 +111,7 @@ class Candidate:
     without_values: dict[str, list[str]]
     rounds: int | None = None
     uncalibrated: dict[str, float] = field(default_factory=dict)
+    importances: list[Importance] = field(default_factory=list)
 
 
 def training_data(
@@ -225,8 +229,8 @@ def _what_counts(options: TrainingSettings) -> dict[str, Any]:
     Which rows it lets through shows in the data's digest, and models trained before keep their keys.
     """
     content = options.model_dump(mode="json")
-    # Where trials run changes nothing of what they give.
-    del content["search"]["workers"]
+    # Where trials run, and what is measured of the model, changes nothing of it.
+    del content["search"]["workers"], content["importance_rows"]
     for name, value in _UNSET.items():
         if content["search"][name] == value:
             del content["search"][name]
@@ -299,6 +303,14 @@ def train(
         },
         rounds=rounds,
         uncalibrated=uncalibrated,
+        importances=importances(
+            lambda rows: predict(fitted, rows, settings.task),
+            data.inputs.iloc[split.holdout],
+            data.labels[split.holdout],
+            metrics.get(options.metric),
+            most_rows=options.importance_rows,
+            seed=options.seed,
+        ),
     )
 
 

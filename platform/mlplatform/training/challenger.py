@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -21,6 +21,7 @@ from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.spine import SPINE
 from mlplatform.statistics import baseline, estimate, profiles
 from mlplatform.training.candidate import Candidate, TrainingData, train
+from mlplatform.training.importance import CONFIDENCE
 from mlplatform.training.label_frame import LabelFrame
 from mlplatform.training.reference import PROFILE_FILE
 from mlplatform.training.search import Told
@@ -37,6 +38,7 @@ from mlplatform.training.version_tags import (
 )
 
 FAILURE_TAG = "failure"
+IMPORTANCE_FILE = "feature_importance.json"
 UNCALIBRATED = "holdout_uncalibrated_"
 """Begins the names of the holdout's metrics before the calibration."""
 PART = "on_part_of_rows"
@@ -119,6 +121,7 @@ class Registration:
             run.log_params(candidate.params | ({} if candidate.rounds is None else {ROUNDS: candidate.rounds}))
             run.log_metrics({f"{_HOLDOUT}{metric}": value for metric, value in candidate.metrics.items()})
             self._log_calibration(run, candidate)
+            self._log_importance(run, candidate)
             run.log_json(PROFILE_FILE, self._reference(candidate))
             context.progress("logging and registering the model")
             self._log_model(candidate)
@@ -156,6 +159,14 @@ class Registration:
             error = "expected_calibration_error"
             method = self.context.settings.training.calibrate
             self.context.progress(f"calibrated ({method}): {error} {before[error]:.4f} -> {after[error]:.4f}")
+
+    def _log_importance(self, run: TrainingRun, candidate: Candidate) -> None:
+        if candidate.importances:
+            content = {"metric": self.context.settings.training.metric, "confidence": CONFIDENCE}
+            run.log_json(IMPORTANCE_FILE, content | {"features": [asdict(item) for item in candidate.importances]})
+        noise = [item.feature for item in candidate.importances if item.is_noise]
+        if noise:
+            self.context.progress(f"no better than noise on the holdout: {', '.join(noise)}")
 
     def _reference(self, candidate: Candidate) -> dict[str, Any]:
         labels, holdout = self.data.labels, candidate.split.holdout

@@ -20,9 +20,9 @@ from mlplatform.statistics.metrics import Metric, Vector
 if TYPE_CHECKING:
     import pandas as pd
 
-_SHUFFLES = 5
+_SHUFFLES = 3
 _DRAWS = 200
-_CONFIDENCE = 0.95
+CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def importances(
         inputs: The holdout, as the model is given it.
         labels: Its labels, shape (rows,).
         metric: By which the loss is measured.
-        most_rows: Of a larger holdout so many rows are drawn.
+        most_rows: Of a larger holdout so many rows are drawn; 0: nothing is measured.
         seed: Of all that is drawn.
 
     Returns:
@@ -82,7 +82,7 @@ def importances(
     if len(inputs) > most_rows:
         drawn = np.sort(random.permutation(len(inputs))[:most_rows])
         inputs, labels = inputs.iloc[drawn], labels[drawn]
-    if len(inputs) < FEWEST_CLUSTERS:
+    if len(inputs) < FEWEST_CLUSTERS or not np.isfinite(metric.compute(labels, predict(inputs))):
         return []
     rows = np.tile(np.arange(len(inputs)), _SHUFFLES)
     shuffles = np.concatenate([random.permutation(len(inputs)) for _ in range(_SHUFFLES)])
@@ -98,7 +98,7 @@ def importances(
                 whole,
                 without,
                 stratify=False,
-                confidence=_CONFIDENCE,
+                confidence=CONFIDENCE,
                 draws=_DRAWS,
                 seed=seed,
                 clusters=rows,

@@ -20,12 +20,14 @@ from mlplatform.refine.spine import LABELS, SPINE, LabelSpine
 from mlplatform.statistics.metrics import Vector
 from mlplatform.training.candidate import Candidate, training_data, training_key
 from mlplatform.training.challenger import Registration, make_challenger
+from mlplatform.training.importance import Importance
 from mlplatform.training.label_frame import LabelFrame, known_labels, training_start
 from mlplatform.training.search import FailedTrial
 from mlplatform.training.trainer import Trainer
 
 NAME = "train"
 _MOST_FAILED = 20
+_MOST_FEATURES = 100
 _FEW = 1000
 
 
@@ -41,6 +43,8 @@ class TrainDetails(Details):
         failed_trials: The first trials of the search that gave no score.
         failed_trial_count: How many those were in all.
         pruned_trial_count: How many trials were ended early.
+        importance: What the features are worth on the holdout, the most important ones first.
+        no_better_than_noise: The features without which the model does no worse, for all that the holdout can tell.
         reused: The same training had been done before.
         version: Of the registered model.
         run_id: The training's run in MLflow.
@@ -48,6 +52,8 @@ class TrainDetails(Details):
         training_rows: Labelled rows that it was trained and evaluated on.
         known_rows: Labelled rows that were known; more, where it was trained on a sample.
     """
+
+    internal: ClassVar[frozenset[str]] = Details.internal | {"importance"}
 
     packaged_without_client: str = ""
     metrics: dict[str, float | None] = Field(default_factory=dict)
@@ -57,6 +63,8 @@ class TrainDetails(Details):
     failed_trials: list[FailedTrial] = Field(default_factory=list)
     failed_trial_count: int = 0
     pruned_trial_count: int = 0
+    importance: list[Importance] = Field(default_factory=list)
+    no_better_than_noise: list[str] = Field(default_factory=list)
     reused: bool = False
     version: int | None = None
     run_id: str = ""
@@ -83,6 +91,10 @@ class TrainDetails(Details):
         self.metrics = dict(candidate.metrics)
         self.params = _plain(candidate.params)
         self.rounds = candidate.rounds
+        if candidate.importances:
+            self.importance = candidate.importances[:_MOST_FEATURES]
+            noise = [item.feature for item in candidate.importances if item.is_noise]
+            self.no_better_than_noise = noise[:_MOST_FEATURES]
         if candidate.without_values:
             self.columns_without_values = candidate.without_values
         if candidate.search and candidate.search.failed:

@@ -155,7 +155,8 @@ def test_a_key_is_what_it_was_before_trainings_were_bounded(given: dict[str, Any
     from mlplatform.training.candidate import training_key
 
     options = UseCaseSettings.model_validate(SETTINGS | {"training": {"metric": "roc_auc", "min_rows": 10, **given}})
-    before = {name: value for name, value in options.training.model_dump(mode="json").items() if name != "calibrate"}
+    later = ("calibrate", "importance_rows")
+    before = {name: value for name, value in options.training.model_dump(mode="json").items() if name not in later}
     before |= {"max_rows": written, "search": {"max_evals": 8, "timeout_seconds": None}}
     text = json.dumps(["d", before, code_digest(SimpleNamespace), sklearn.__version__, RULE])
     key = training_key(trainer(boosted), data(), options)
@@ -178,7 +179,7 @@ def test_what_changes_the_model_changes_the_key_and_where_trials_run_does_not() 
         key_of(search={"parallelism": 2}),
     ]
     assert len(set(keys)) == len(keys)
-    assert key_of(search={"workers": "processes"}) == keys[0]
+    assert key_of(search={"workers": "processes"}, importance_rows=0) == keys[0]
     assert key_of(calibrate="none", search={"library": "hyperopt", "parallelism": 4}) == keys[0]
 
 
@@ -232,3 +233,14 @@ def test_without_calibration_there_is_nothing_of_it() -> None:
     trained, _, _ = run(trainer(boosted), data())
     assert trained.uncalibrated == {}
     assert type(trained.estimator).__name__ == "Pipeline"
+
+
+def test_what_features_are_worth_is_measured_on_the_holdout_and_can_be_left_out() -> None:
+    given = data(noise=pa.array(np.random.default_rng(9).random(ROWS)))
+    trained, _, _ = run(trainer(boosted), given)
+    assert trained.importances[0].feature == "price"
+    assert {"noise", "kind"} <= {item.feature for item in trained.importances if item.is_noise}
+    options = UseCaseSettings.model_validate(
+        SETTINGS | {"training": {"metric": "roc_auc", "min_rows": 10, "importance_rows": 0}}
+    )
+    assert train(trainer(boosted), given, options, Told(lambda *_: None)).importances == []
