@@ -8,6 +8,6 @@ from .model import ChurnTrainer
 
 
 class Churn(UseCase):
-    """Its parts are in `tables`, `features`, `model` and `gate`; of the two trainers this one counts (see the README)."""
+    """Its parts are in `tables`, `features`, `model` and `gate`; one of its two trainers counts (see the README)."""
 
     trainer: ClassVar[type[Trainer]] = ChurnTrainer

@@ -156,8 +156,8 @@ def _refuse_strange(folder: Path, files: Mapping[str, Path], formats: Sequence[M
         raise RegistryError(
             f"The model in {folder} holds files that may be pickled or code ({', '.join(strange[:10])}); loading them "
             "would run it.",
-            hint="Log it in one of the formats that are loaded (skops, or a booster's own text), without code_paths and "
-            "extra files.",
+            hint="Log it in a format that is loaded (skops, or a booster's own text), without code_paths and extra "
+            "files.",
         )
 
 

@@ -1,4 +1,4 @@
-"""Boosters by themselves: what LightGBM and XGBoost call `Booster`, which their estimators hold and `fit` may return."""
+"""Boosters: which library an estimator is of, and the `Booster` that those of LightGBM and XGBoost hold."""
 
 from __future__ import annotations
 
@@ -8,6 +8,20 @@ EXTRAS = ("lightgbm", "xgboost", "catboost")
 """The libraries of boosters, each an extra of the platform by the name of its module."""
 
 _CLASSES = ("lightgbm.basic.Booster", "xgboost.core.Booster")
+
+
+def library(estimator: Any) -> str:
+    """Return the library that an estimator's class comes from, or that of the class that it extends.
+
+    Examples:
+        >>> from sklearn.linear_model import Ridge
+        >>> class Ours(Ridge): ...
+        >>> library(Ours()), library(object())
+        ('sklearn', '')
+    """
+    known = ("lightgbm", "xgboost", "catboost", "sklearn")
+    roots = (base.__module__.partition(".")[0] for base in type(estimator).__mro__)
+    return next((root for root in roots if root in known), "")
 
 
 def is_booster(model: Any) -> bool:

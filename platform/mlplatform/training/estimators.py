@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from mlplatform.training.fit_arguments import library
+from mlplatform.training.boosters import library
 
 WITH_VALUES = "with_values"
 
@@ -20,7 +20,7 @@ def coded(
     The model then has fewer columns, so what names columns by place (`monotonic_cst`, `categorical_features`) does not
     go with such a column.
 
-    CatBoost codes categories itself: it gets their text, an empty one for null, and `cat_features`.
+    CatBoost codes categories itself: it gets their text, an empty one for null. `Trainer.fit` tells it which they are.
 
     Args:
         model: An estimator that takes NaN, such as `HistGradientBoostingClassifier` or `LGBMClassifier`.
@@ -79,6 +79,4 @@ def _as_text(model: Any, categories: Sequence[str], numbers: Sequence[str] | Non
         columns = ColumnTransformer(parts, remainder="passthrough")
     else:
         columns = ColumnTransformer([*parts, ("numbers", "passthrough", list(numbers))])
-    if categories:
-        model.set_params(cat_features=list(range(len(categories))))
     return Pipeline([("columns", columns), ("model", model)])

@@ -1,4 +1,4 @@
-"""The arguments that each library's estimators take beside inputs and labels: what `Trainer.fit` does unless overridden.
+"""What `Trainer.fit` does unless overridden: each library's estimators get what they take beside columns and labels.
 
 An estimator is taken apart down to the one that learns: through pipelines, whose first steps are fitted before, so that
 validation rows and names of categories arrive as that one sees them, and through `TransformedTargetRegressor`, whose
@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 
 from mlplatform.errors import StageError
+from mlplatform.training.boosters import library
+from mlplatform.training.estimators import WITH_VALUES
 from mlplatform.training.fit_rows import FitRows
 
 _OVERRIDE = "Override fit(estimator, rows) in the trainer, and pass it there."
@@ -33,24 +35,14 @@ _STOPPING = {
 }
 
 
-def library(estimator: Any) -> str:
-    """Return the library that an estimator's class comes from, or that of the class that it extends.
-
-    Examples:
-        >>> from sklearn.linear_model import Ridge
-        >>> class Ours(Ridge): ...
-        >>> library(Ours()), library(object())
-        ('sklearn', '')
-    """
-    known = ("lightgbm", "xgboost", "catboost", "sklearn")
-    roots = (base.__module__.partition(".")[0] for base in type(estimator).__mro__)
-    return next((root for root in roots if root in known), "")
-
-
 def learner(estimator: Any) -> Any:
     """Return the estimator that learns: the last of a pipeline, the one within a `TransformedTargetRegressor`."""
     from sklearn.compose import TransformedTargetRegressor
+    from sklearn.frozen import FrozenEstimator
     from sklearn.pipeline import Pipeline
+
+    if isinstance(estimator, FrozenEstimator):
+        return learner(estimator.estimator)
 
     if isinstance(estimator, Pipeline):
         return learner(estimator.steps[-1][1])
@@ -103,7 +95,8 @@ def fit_with_arguments(estimator: Any, rows: FitRows) -> Any:
     model = learner(estimator)
     if rows.rounds is not None:
         _take_rounds(model, rows.rounds)
-    stops = stops_early(estimator)
+    # CatBoost keeps what it was told of stopping, and does not ask for it without validation rows.
+    stops = rows.rounds is None and stops_early(estimator)
     plain = rows.weights is None and rows.groups is None and not rows.categorical and not stops
     if plain and library(model) in ("sklearn", ""):
         # As any estimator is fitted, whatever it is made of.
@@ -112,8 +105,8 @@ def fit_with_arguments(estimator: Any, rows: FitRows) -> Any:
     if stops and rows.validation is None:
         raise StageError(
             f"{type(model).__name__} stops early, and there are no rows to stop by.",
-            hint="The platform counts the rounds by the validation rows, and fits again with as many. Does fit(), where "
-            "it is overridden, take rows.rounds?",
+            hint="The platform counts the rounds by the validation rows, and fits again with as many. Does a fit() of "
+            "your own take rows.rounds?",
         )
     return _fit(estimator, _Prepared(rows, rows.inputs, rows.labels, tuple(map(str, rows.inputs.columns))), stops)
 
@@ -197,14 +190,26 @@ def _fit_pipeline(pipeline: Any, given: _Prepared, stops: bool) -> Any:
         validation = given.eval_set if stops else None
         if validation is not None:
             validation = before.transform(validation[0]), validation[1]
-        try:
-            names = tuple(map(str, before.get_feature_names_out()))
-        except (AttributeError, NotImplementedError, ValueError):
-            names = ()  # asked for only where there are categories
+        names = _names(before, given.names) if given.rows.categorical else ()
         pipeline.steps[:-1] = before.steps
         given = replace(given, inputs=inputs, names=names, validation=validation)
     pipeline.steps[-1] = (name, _fit(last, given, stops))
     return pipeline
+
+
+def _names(steps: Any, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the names of what fitted steps give; empty: one of them does not tell."""
+    for name, step in steps.steps:
+        if name == WITH_VALUES:
+            # Its last imputer fills in NaN, and takes for empty what it fills: the first one tells what is left out.
+            fills = np.asarray(step.named_steps["marked"].statistics_, dtype=np.float64)
+            names = tuple(name for name, fill in zip(names, fills, strict=True) if np.isfinite(fill))
+        elif step != "passthrough":
+            try:
+                names = tuple(map(str, step.get_feature_names_out(names)))
+            except (AttributeError, NotImplementedError, ValueError):
+                return ()
+    return names
 
 
 def _fit_transformed(estimator: Any, given: _Prepared, stops: bool) -> Any:
@@ -232,8 +237,11 @@ def _fit_lightgbm(model: Any, given: _Prepared, stops: bool) -> Any:
     places = given.places(model)
     if places:
         arguments["categorical_feature"] = places
-    if stops:
-        arguments["eval_set"] = [given.eval_set]
+    if stops and given.eval_set is not None:
+        if _takes(model, "eval_X"):  # from 4.7 on
+            arguments["eval_X"], arguments["eval_y"] = ((part,) for part in given.eval_set)
+        else:
+            arguments["eval_set"] = [given.eval_set]
         arguments["eval_sample_weight"] = None if given.eval_weights is None else [given.eval_weights]
     _refuse_groups(model, given)
     if not any(name in _params(model) for name in ("verbosity", "verbose")):
@@ -262,17 +270,35 @@ def _fit_catboost(model: Any, given: _Prepared, stops: bool) -> Any:
     if params.get("allow_writing_files") is None:
         # It would leave a folder of logs wherever the command was run.
         model.set_params(allow_writing_files=False)
-    cat_features = given.places(model) or params.get("cat_features")
+    # Text can be nothing but a category.
+    cat_features = params.get("cat_features") or sorted({*given.places(model), *_texts(given.inputs)})
     rows = given.rows
-    pool = Pool(given.inputs, given.labels, cat_features=cat_features, weight=rows.weights, group_id=_codes(rows.groups))
+    pool = Pool(
+        given.inputs, given.labels, cat_features=cat_features, weight=rows.weights, group_id=_codes(rows.groups)
+    )
     arguments: dict[str, Any] = {}
     if stops and given.eval_set is not None:
         inputs, labels = given.eval_set
         groups = None if rows.validation is None else _codes(rows.validation.groups)
-        arguments["eval_set"] = Pool(inputs, labels, cat_features=cat_features, weight=given.eval_weights, group_id=groups)
+        arguments["eval_set"] = Pool(
+            inputs, labels, cat_features=cat_features, weight=given.eval_weights, group_id=groups
+        )
     if not any(name in params for name in ("verbose", "verbose_eval", "silent", "logging_level")):
         arguments["verbose"] = False
     return model.fit(pool, **arguments)
+
+
+def _texts(inputs: Any) -> list[int]:
+    """Return where columns hold text."""
+    columns = inputs.columns if hasattr(inputs, "columns") else range(np.asarray(inputs).shape[1])
+    values = (
+        inputs[name].to_numpy() if hasattr(inputs, "columns") else np.asarray(inputs)[:, name] for name in columns
+    )
+    return [
+        place
+        for place, column in enumerate(values)
+        if column.dtype.kind not in "fiub" and any(isinstance(value, str) for value in column)
+    ]
 
 
 def _fit_other(model: Any, given: _Prepared, stops: bool) -> Any:
@@ -307,6 +333,8 @@ def _take_rounds(model: Any, rounds: int) -> None:
     changed: dict[str, Any] = dict.fromkeys(given or names[:1], rounds)
     if kind in ("lightgbm", "xgboost"):
         changed |= {name: None for name in _STOPPING[kind] if params.get(name)}
+    elif kind == "catboost" and params.get("use_best_model"):
+        changed["use_best_model"] = False
     elif kind == "sklearn":
         changed["early_stopping"] = False
     model.set_params(**changed)

@@ -140,7 +140,7 @@ def _predicts_the_same(own: _Own, estimator: Any, task: str, inputs: pd.DataFram
 
 
 def _types(estimator: Any, trusted: tuple[str, ...]) -> list[str]:
-    """Return the types that loading the model may make: those that are allowed; others are refused when it is loaded."""
+    """Return the types that loading the model may make: those allowed; others are refused when it is loaded."""
     import skops.io
 
     with in_our_words("Storing the model in the skops format"):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
+import decimal
 import pickle
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -65,8 +67,6 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture(params=MODELS)
 def folder(request: pytest.FixtureRequest, models: dict[str, Path], tmp_path: Path) -> tuple[str, Path]:
     """A copy of a model's folder, and which library's it is."""
-    import shutil
-
     return request.param, Path(shutil.copytree(models[request.param], tmp_path / "model"))
 
 
@@ -76,7 +76,7 @@ def said(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
     (folder / "MLmodel").write_text(yaml.safe_dump(content))
 
 
-def refused(folder: Path, match: str = "") -> None:
+def refused(folder: Path, match: str | None = None) -> None:
     with pytest.raises(RegistryError, match=match) as caught:
         artifacts.check_files(folder)
     assert caught.value.hint
@@ -103,7 +103,9 @@ def test_a_model_of_another_library_in_its_place(folder: tuple[str, Path], model
             refused(path, "is no ")
 
 
-@pytest.mark.parametrize("content", [b"", b"tree\n", b"{}", b"[]", b"null", b"CBM1\0\0", b"\x80\x05.", b"learner", b"{"])
+@pytest.mark.parametrize(
+    "content", [b"", b"tree\n", b"{}", b"[]", b"null", b"CBM1\0\0", b"\x80\x05.", b"learner", b"{"]
+)
 def test_what_is_no_model(folder: tuple[str, Path], content: bytes) -> None:
     name, path = folder
     (path / MODELS[name][0]).write_bytes(content)
@@ -183,10 +185,8 @@ def test_nothing_but_our_own_errors(
     content[start : start + data.draw(st.integers(0, 40))] = data.draw(st.binary(max_size=20))
     path = tmp_path_factory.mktemp("changed") / "model"
     path.write_bytes(content)
-    try:
+    with contextlib.suppress(RegistryError):
         CHECKS[name](path)
-    except RegistryError as error:
-        assert error.hint
 
 
 def test_a_booster_within_a_skops_file_brings_no_other_types(tmp_path: Path) -> None:
@@ -199,6 +199,6 @@ def test_a_booster_within_a_skops_file_brings_no_other_types(tmp_path: Path) -> 
         model.set_params(objective=strange)
         skops.io.dump(model, folder / "model.skops")
         refused(folder, "not allowed")
-    model.set_params(objective=json.JSONDecoder())
+    model.set_params(objective=decimal.Decimal(1))
     skops.io.dump(model, folder / "model.skops")
     refused(folder, "not allowed")

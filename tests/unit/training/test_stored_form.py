@@ -88,7 +88,9 @@ CASES: dict[str, tuple[str, str, Callable[[], Any], pd.DataFrame]] = {
         lambda: train_xgboost({"objective": "binary:logistic"}, DMatrix(NUMBERS, LABELS), 10),
         NUMBERS,
     ),
-    "catboost, regression": ("catboost", "regression", lambda: fitted(CatBoostRegressor(**CAT), NUMBERS, VALUES), NUMBERS),
+    "catboost, regression": (
+        "catboost", "regression", lambda: fitted(CatBoostRegressor(**CAT), NUMBERS, VALUES), NUMBERS,
+    ),
     "catboost": ("sklearn", "classification", lambda: fitted(CatBoostClassifier(**CAT), NUMBERS), NUMBERS),
     "catboost, coded": (
         "sklearn", "classification", lambda: fitted(coded(CatBoostClassifier(**CAT), ["kind"]), INPUTS), INPUTS,
@@ -109,7 +111,9 @@ CASES: dict[str, tuple[str, str, Callable[[], Any], pd.DataFrame]] = {
         "sklearn",
         "regression",
         lambda: fitted(
-            TransformedTargetRegressor(coded(LGBMRegressor(**LGBM), ["kind"]), transformer=QuantileTransformer(50)),
+            TransformedTargetRegressor(
+                coded(LGBMRegressor(**LGBM), ["kind"]), transformer=QuantileTransformer(n_quantiles=50)
+            ),
             INPUTS,
             VALUES,
             weights=np.ones(ROWS),
@@ -117,7 +121,9 @@ CASES: dict[str, tuple[str, str, Callable[[], Any], pd.DataFrame]] = {
         INPUTS,
     ),
     "lightgbm, calibrated": ("sklearn", "classification", calibrated, INPUTS),
-    "scikit-learn": ("sklearn", "classification", lambda: LogisticRegression().fit(NUMBERS.fillna(0), LABELS), NUMBERS.fillna(0)),
+    "scikit-learn": (
+        "sklearn", "classification", lambda: LogisticRegression().fit(NUMBERS.fillna(0), LABELS), NUMBERS.fillna(0),
+    ),
 }  # fmt: skip
 
 
@@ -137,7 +143,7 @@ def test_what_is_stored_passes_the_check_and_predicts_as_before(tmp_path: Path, 
     judged = predict(model, inputs, task)
     assert np.ptp(judged) > 0.1, "a constant model would prove nothing"
     form = stored_form(model, task, trainer(), inputs)
-    assert form.flavor.FLAVOR_NAME == flavor
+    assert flavor == form.flavor.FLAVOR_NAME
     folder = tmp_path / "model"
     form.flavor.save_model(form.model, path=str(folder), pip_requirements=form.requirements, **form.arguments)
     artifacts.check_files(folder)
@@ -184,7 +190,10 @@ def test_the_trainer_may_name_the_flavor() -> None:
     _, task, make, inputs = CASES["lightgbm"]
     assert stored_form(make(), task, trainer(flavor="sklearn"), inputs).flavor.FLAVOR_NAME == "sklearn"
     assert stored_form(make(), task, trainer(flavor="lightgbm"), inputs).flavor.FLAVOR_NAME == "lightgbm"
-    for wrong, says in {"xgboost": "cannot be stored so: it is no booster of that library", "lihtgbm": "lihtgbm"}.items():
+    for wrong, says in {
+        "xgboost": "cannot be stored so: it is no booster of that library",
+        "lihtgbm": "lihtgbm",
+    }.items():
         with pytest.raises(ConfigError, match=says):
             stored_form(make(), task, trainer(flavor=wrong), inputs)
     coded_model = CASES["lightgbm, coded"][2]()
@@ -192,10 +201,10 @@ def test_the_trainer_may_name_the_flavor() -> None:
         stored_form(coded_model, task, trainer(flavor="lightgbm"), INPUTS)
 
 
-def half_of_it(labels: Any, scores: Any) -> tuple[Any, Any]:
+def of_ones_own(scores: Any, data: Any) -> tuple[Any, Any]:
     """An objective of one's own: what the booster predicts are scores, and no probabilities."""
     probabilities = 1 / (1 + np.exp(-scores))
-    return probabilities - labels, probabilities * (1 - probabilities)
+    return probabilities - data.get_label(), probabilities * (1 - probabilities)
 
 
 def test_a_booster_that_predicts_something_else_than_was_judged_is_not_stored_as_one() -> None:
@@ -211,7 +220,7 @@ def test_a_booster_that_predicts_something_else_than_was_judged_is_not_stored_as
 
 
 def test_scores_of_a_booster_are_no_probabilities() -> None:
-    booster = train_lightgbm({"objective": half_of_it, "verbosity": -1}, Dataset(NUMBERS, LABELS), 10)
+    booster = train_lightgbm({"objective": of_ones_own, "verbosity": -1}, Dataset(NUMBERS, LABELS), 10)
     with pytest.raises(StageError, match=r"The Booster predicts scores below 0 or above 1") as caught:
         predict(booster, NUMBERS, "classification")
     assert "binary:logistic" in caught.value.hint
