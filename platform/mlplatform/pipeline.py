@@ -54,6 +54,7 @@ from mlplatform.refine.stage import Refine
 from mlplatform.reporting import evidence_page
 from mlplatform.scoring.stage import Score
 from mlplatform.scoring.version import choose
+from mlplatform.training.ablation import Ablation, ablate
 from mlplatform.training.stage import Train
 from mlplatform.use_case import UseCase
 
@@ -353,6 +354,11 @@ class Pipeline:
     def plan(self) -> ChangePlan:
         """Return what the declarations change about what exists, by `as_of`; changes nothing."""
         return plan_of(self._context, declared_by(self._use_case), self._keeper)
+
+    def ablate(self) -> Ablation:
+        """Return what each lookup is worth, by training without it; see `mlplatform.training.ablation`."""
+        use_case = self._use_case
+        return ablate(self._context, use_case.model_trainer(), use_case.label_spine(), use_case.functions)
 
     def apply(self, *, reason: str = "", in_place: bool = False, dry_run: bool = False) -> Applied:
         """Do what an edit of the declarations does, on record, and bring all tables up to it.

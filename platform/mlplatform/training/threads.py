@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from mlplatform.training.fit_arguments import learner, library
+from mlplatform.training.boosters import library
+from mlplatform.training.fit_arguments import learner
 
 # Of scikit-learn: what is computed outside of Python for most of the time.
 _RELEASE_LOCK = ("HistGradientBoosting", "RandomForest", "ExtraTrees")
