@@ -63,7 +63,7 @@ class RetrainFacts:
 
 
 @dataclass(frozen=True)
-class FeatureFacts:
+class FeatureWorth:
     """What a version's features are worth: how much worse its metric is without each, on its holdout.
 
     Attributes:
@@ -176,7 +176,7 @@ class Facts:
     outcomes: Outcomes = field(default_factory=Outcomes)
     ran_with: tuple[str, ...] = ()
     never_scored: int = 0
-    features: FeatureFacts | None = None
+    features: FeatureWorth | None = None
 
     @property
     def champion(self) -> ChampionFacts | None:
@@ -320,13 +320,13 @@ def _step(
     )
 
 
-def _features(stages: tuple[StageRecord, ...], champion: int | None) -> FeatureFacts | None:
+def _features(stages: tuple[StageRecord, ...], champion: int | None) -> FeatureWorth | None:
     trained = [as_run(stage, TrainDetails).details for stage in stages if stage.stage == TRAIN]
     measured = {item.version: item.importance for item in trained if item.version and item.importance}
     if not measured:
         return None
     version = champion if champion in measured else list(measured)[-1]
-    return FeatureFacts(version, tuple(measured[version]))
+    return FeatureWorth(version, tuple(measured[version]))
 
 
 def _version(stage: StageRecord | None) -> int | None:
