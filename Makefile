@@ -82,7 +82,8 @@ bench: $(STAMP) ## Run the benchmarks
 sbom: $(STAMP) ## Write what the project is made of to dist/mlplatform.cdx.json, in CycloneDX
 	UV=$(BIN)/uv bash .ci/sbom dist/mlplatform.cdx.json
 
-audit: $(STAMP) ## Look for known weaknesses of what the lock file installs; needs an index that answers
+audit: $(STAMP) ## Look for weaknesses: of the code (bandit), and known ones of what the lock file installs; needs an index
+	UV=$(BIN)/uv bash .ci/bandit
 	UV=$(BIN)/uv bash .ci/audit
 
 clean: ## Remove what is made anew: the environment, caches and builds; no data

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from mlplatform.scoring.scorer import BatchScorer
     from mlplatform.statistics.metrics import Metric
     from mlplatform.training.estimators import coded
+    from mlplatform.training.fit_rows import FitRows
     from mlplatform.training.trainer import Trainer
     from mlplatform.use_case import UseCase
     from mlplatform.workspace import open_workspace
@@ -49,6 +50,7 @@ __all__ = [
     "FeatureFunctionSpec",
     "FeatureLookup",
     "FeatureTable",
+    "FitRows",
     "GateCheck",
     "LabelSpine",
     "Metric",
@@ -87,6 +89,7 @@ _MODULES = {
     "FeatureFunctionSpec": "features.functions",
     "FeatureLookup": "protocols.lookups",
     "FeatureTable": "features.table",
+    "FitRows": "training.fit_rows",
     "GateCheck": "gate.checks.base",
     "LabelSpine": "refine.spine",
     "Metric": "statistics.metrics",

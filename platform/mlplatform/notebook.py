@@ -12,7 +12,8 @@ import pandas as pd
 from mlplatform.as_of import parse_as_of, plausible
 from mlplatform.discovery import open_use_case
 from mlplatform.naming import Namespace
-from mlplatform.pipeline import Pipeline, RunSummary
+from mlplatform.ops.run_record import RunSummary
+from mlplatform.pipeline import Pipeline
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.use_case import UseCase
 from mlplatform.workspace import open_workspace

@@ -7,59 +7,51 @@ import time
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import groupby
 from typing import Any
 
-from mlplatform import no_space, stopping
+from mlplatform import no_space
 from mlplatform.as_of import parse_as_of, plausible
 from mlplatform.change import deciding
 from mlplatform.change.adopt_model import AdoptModel, AdoptModelDetails, ExistingVersion
 from mlplatform.change.adopt_table import AdoptTable, AdoptTableDetails
-from mlplatform.change.declared import Declarations
 from mlplatform.change.existing import LiveVersion, live_versions
 from mlplatform.change.keeping import Keeper
-from mlplatform.change.kept_code import Package
 from mlplatform.change.plan import ChangePlan
 from mlplatform.change.planning import plan_of
-from mlplatform.change.setup import Setup
 from mlplatform.errors import PlatformError, StageError, UsageError, did_you_mean
 from mlplatform.features.backfill import Backfill
 from mlplatform.features.functions import register_functions
 from mlplatform.features.stage import Features
 from mlplatform.features.table import FeatureTable
-from mlplatform.gate import champion
 from mlplatform.gate.begin_anew import BeginAnew
 from mlplatform.gate.promotion import GateDetails
 from mlplatform.gate.rollback import Rollback
 from mlplatform.gate.stage import Gate
 from mlplatform.ingest.stage import Ingest
 from mlplatform.monitoring import steps
-from mlplatform.monitoring.retrain import Retrain, decide_now, details_of
-from mlplatform.monitoring.stage import MonitorStage
+from mlplatform.monitoring.retrain import decide_now, details_of
 from mlplatform.naming import Namespace
 from mlplatform.ops import markers, records, stage_runs
 from mlplatform.ops.context import Advance, Progress, StageContext, nowhere, silent
 from mlplatform.ops.maintenance import MaintainTables, MaintenanceDetails
 from mlplatform.ops.record_table import RecordTable
-from mlplatform.ops.result import Details, StageResult
+from mlplatform.ops.result import StageResult
+from mlplatform.ops.run_record import Recorder, RunSummary
 from mlplatform.ops.stage import PlannedStage, Stage
 from mlplatform.ops.stage_runs import RunLog, StageRun
-from mlplatform.protocols.frames import metered
-from mlplatform.protocols.maintenance import explained
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.silver import SilverTable
 from mlplatform.refine.stage import Refine
-from mlplatform.reporting import evidence_page
 from mlplatform.scoring.stage import Score
 from mlplatform.scoring.version import choose
+from mlplatform.stages import ORDER, computing_of, declared_by, gate_of, keeper_of, stages_of
 from mlplatform.training.ablation import Ablation, ablate
-from mlplatform.training.stage import Train
 from mlplatform.use_case import UseCase
 
 LOG = logging.getLogger(__name__)
-ORDER = ("ingest", "refine", "features", "train", "gate", "score", "monitor", "retrain")
 _COMPUTING = ("ingest", "refine", "features")
 _MODEL = "train and decide"
 # Stage -> the work that one run of a use case at a time is at. What somebody asks for by a command of its own waits for
@@ -75,117 +67,6 @@ _WITHOUT = {
     "gate": "The champion is whom the registry names; a rollback knows no earlier ones.",
     "monitor": "The stage monitor measures a time again where it is asked to: mlplatform monitor, with its --as-of.",
 }
-
-
-def stages_of(use_case: UseCase, keeper: Keeper | None = None) -> tuple[Stage[Any], ...]:
-    """Return the stages of a use case, in order; what keeps earlier code may be given."""
-    trainer, spine, functions = use_case.model_trainer(), use_case.label_spine(), use_case.functions
-    train = Train(trainer, spine, use_case.folder, champion.version_or_none, functions)
-    gate = gate_of(use_case)
-    return (
-        *computing_of(use_case, keeper),
-        train,
-        gate,
-        Score(use_case.scorer(), spine, functions, trainer.trusted_types),
-        MonitorStage(use_case.monitor(use_case.settings), spine, trainer, functions),
-        Retrain(then=(train, replace(gate, only_undecided=True))),
-    )
-
-
-def computing_of(use_case: UseCase, keeper: Keeper | None = None) -> tuple[Ingest, Refine, Features]:
-    """Return the stages of a use case that compute its tables, in order; what keeps earlier code may be given."""
-    refined_into = {
-        source: tuple(table.name for table in use_case.silver if table.source is source) for source in use_case.sources
-    }
-    keeper = keeper or keeper_of(use_case)
-    return (
-        Ingest(use_case.sources, use_case.landing, refined_into, keeper.kept),
-        Refine(use_case.silver, use_case.label_spine(), keeper.kept),
-        Features(use_case.features, keeper.kept, keeper.archive),
-    )
-
-
-def keeper_of(use_case: UseCase) -> Keeper:
-    """Return what keeps the code that models in use still need."""
-    return Keeper(declared_by(use_case), Package.of(type(use_case)))
-
-
-def gate_of(use_case: UseCase) -> Gate:
-    """Return the gate of a use case; its decisions leave a page of evidence."""
-    return Gate(
-        use_case.gate,
-        use_case.label_spine(),
-        evidence_page.render,
-        use_case.functions,
-        use_case.trainer.trusted_types,
-    )
-
-
-def declared_by(use_case: UseCase) -> Declarations:
-    """Return what a use case declares of its data, for comparing it with what exists."""
-    trainer = use_case.model_trainer()
-    return Declarations(
-        sources=use_case.sources,
-        silver=use_case.silver,
-        spine=use_case.label_spine(),
-        features=use_case.features,
-        functions=use_case.functions,
-        lookups=trainer.lookups(),
-        exclude_columns=trainer.left_out,
-        trusted_types=trainer.trusted_types,
-    )
-
-
-def setup_of(use_case: UseCase, **options: str) -> Setup:
-    """Return the setup of a use case.
-
-    Args:
-        use_case: The use case.
-        **options: The principals, and the other options of `Setup`.
-    """
-    score = next(stage for stage in stages_of(use_case) if isinstance(stage, Score))
-    return Setup(computing_of(use_case), score, use_case.label_spine(), use_case.functions, **options)
-
-
-@dataclass
-class RunSummary:
-    """What a run did, stage by stage."""
-
-    run_id: str
-    use_case: str
-    as_of: datetime
-    stages: list[StageRun[Any]] = field(default_factory=list)
-
-    def details(self, stage: str) -> dict[str, Any]:
-        """Return the details of a stage's last execution in this run, as plain data; empty when it did not run."""
-        runs = [run for run in self.stages if run.stage == stage]
-        return runs[-1].details.to_json() if runs else {}
-
-    def notes(self) -> list[str]:
-        """Return what the stages say aloud, each note once."""
-        notes = [note for run in self.stages for note in run.details.notes]
-        return list(dict.fromkeys(notes))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the summary as plain data."""
-        return {
-            "run_id": self.run_id,
-            "use_case": self.use_case,
-            "as_of": self.as_of.isoformat(),
-            "stages": [
-                {
-                    "stage": run.stage,
-                    "status": run.status,
-                    "seconds": round(run.seconds, 3),
-                    "rows_in": run.result.rows_in,
-                    "rows_out": run.result.rows_out,
-                    "rows_quarantined": run.result.rows_quarantined,
-                    "message": run.message or run.result.skipped,
-                    "details": run.details.shown(),
-                }
-                for run in self.stages
-            ],
-        }
 
 
 @dataclass
@@ -250,15 +131,13 @@ class Pipeline:
             progress=progress,
             advance=advance,
             shared_log=log,
-            execute=self._recorded,
+            execute=self._run_within,
         )
         self._use_case = use_case
         self._keeper = keeper_of(use_case)
         self._stages = stages_of(use_case, self._keeper)
-        self._notes: list[str] = []
-        self._place = ""
-        self._recorded_error: BaseException | None = None
         self.summary = RunSummary(self._context.run_id, use_case.name, as_of)
+        self._recorder = Recorder(self._context, self.summary)
 
     def run(
         self,
@@ -300,7 +179,7 @@ class Pipeline:
         return self.summary
 
     def _run_stages(self, wanted: Sequence[str] | None, options: Mapping[str, dict[str, Any]], *, due: bool) -> None:
-        self._notes = self._lost_records(records.ensure(self._context.ws, self._context.namespace))
+        self._recorder.notes = self._lost_records(records.ensure(self._context.ws, self._context.namespace))
         stages = [
             replace(stage, **options.get(stage.name, {}))  # type: ignore[type-var]
             for stage in self._stages
@@ -312,11 +191,11 @@ class Pipeline:
         for work, members in groupby(enumerate(stages, start=1), key=lambda member: _WORK.get(member[1].name, "")):
             with self._alone_at(work):
                 for number, stage in members:
-                    self._place = f"stage {number} of {len(stages)}: " if len(stages) > 1 else ""
-                    todo = self._due(stage) if wanted is None or due else stage
+                    self._recorder.place = f"stage {number} of {len(stages)}: " if len(stages) > 1 else ""
+                    todo = self._recorder.due(stage) if wanted is None or due else stage
                     if todo is not None:
-                        self._recorded(todo)
-        self._place = ""
+                        self._recorder.run(todo)
+        self._recorder.place = ""
         if wanted is None:
             self._look_after_files()
 
@@ -336,7 +215,7 @@ class Pipeline:
                 raise UsageError(f"The stage {stage.name} has no dry run.")
             started, before = stage_runs.utc_now(), time.perf_counter()
             result = stage.plan(self._context).result
-            return self._stage_run(stage.name, stage_runs.DONE, started, time.perf_counter() - before, result)
+            return self._recorder.stage_run(stage.name, stage_runs.DONE, started, time.perf_counter() - before, result)
         with no_space.saying(f"the stage {stage.name}", self._context.ws.where):
             records.ensure(self._context.ws, self._context.namespace)
             if isinstance(stage, Gate | AdoptModel | Backfill):
@@ -344,7 +223,7 @@ class Pipeline:
                 self._register_kept_functions()
             work = _WORK.get(stage.name, "")
             with self._alone_at("" if work == _MODEL else work):
-                return self._recorded(stage)
+                return self._recorder.run(stage)
 
     def retrain_decision(self) -> dict[str, Any]:
         """Return what the retrain stage would decide now, in its record's form; changes nothing."""
@@ -529,9 +408,13 @@ class Pipeline:
             with context.ws.lock(f"apply {context.model}"):
                 self._keeper.note(context, deciding.record(context, declared, plan, context.namespace))
 
+    def _run_within(self, stage: Stage[Any]) -> StageRun[Any]:
+        """Run a stage as a part of another one."""
+        return self._recorder.run(stage)
+
     def _check_changes_for(self, stages: Sequence[Stage[Any]]) -> None:
         """Check before stages run; a refusal is on record, as the first of them."""
-        with self._refusing(stages[0]):
+        with self._recorder.refusing(stages[0]):
             self.check_changes(on_record=any(stage.name in _COMPUTING for stage in stages))
 
     def _check_champion_for(self, stages: Sequence[Stage[Any]], *, asked: bool) -> None:
@@ -545,26 +428,13 @@ class Pipeline:
         if not relying or (asked and any(stage.name in _MAKING_ONE for stage in stages)):
             return
         for stage in relying if asked else relying[:1]:
-            with self._refusing(stage):
+            with self._recorder.refusing(stage):
                 if not asked:
                     steps.check_may_run(self._context)
                 elif isinstance(stage, Score):
                     choose(self._context, stage.alias, allow_later=stage.allow_later)
                 else:
                     steps.check_champion(self._context)
-
-    @contextmanager
-    def _refusing(self, stage: Stage[Any]) -> Iterator[None]:
-        """Put on record, as a stage that failed, what is refused before it runs."""
-        started, before = stage_runs.utc_now(), time.perf_counter()
-        try:
-            yield
-        except PlatformError as error:
-            empty: StageResult[Any] = StageResult(Details())
-            message = error.message.splitlines()[0]
-            seconds = time.perf_counter() - before
-            self._record(self._stage_run(stage.name, stage_runs.FAILED, started, seconds, empty, message))
-            raise
 
     def _register_kept_functions(self) -> None:
         """Register functions that only models in use compute with, as the code on record declares them.
@@ -591,9 +461,9 @@ class Pipeline:
             return
         try:
             with self._alone_at(_WORK[stage_runs.MAINTENANCE]):
-                todo = self._due(MaintainTables(clean=False))
+                todo = self._recorder.due(MaintainTables(clean=False))
                 if todo is not None:
-                    self._recorded(todo)
+                    self._recorder.run(todo)
         except PlatformError as error:
             note = f"Small files were not put together: {error.message} The next run tries again."
             LOG.warning("%s: %s", context.name, note)
@@ -629,76 +499,3 @@ class Pipeline:
         with context.ws.turn(f"{work} {context.namespace.catalog}.{context.namespace.use_case}"):
             context.log.look_again()
             yield
-
-    def _due(self, stage: Stage[Any]) -> Stage[Any] | None:
-        started, before = stage_runs.utc_now(), time.perf_counter()
-        try:
-            with explained(self._context.ws):
-                return stage.due(self._context)
-        except PlatformError as error:
-            seconds = time.perf_counter() - before
-            empty: StageResult[Any] = StageResult(Details())
-            self._record(self._stage_run(stage.name, stage_runs.FAILED, started, seconds, empty, error.message))
-            raise
-
-    def _recorded(self, stage: Stage[Any]) -> StageRun[Any]:
-        stopping.check()
-        started, before = stage_runs.utc_now(), time.perf_counter()
-        self._context.progress(f"{self._place}{stage.name}")
-        try:
-            with explained(self._context.ws), metered() as collected:
-                result = stage.run(self._context)
-            result.details.say_collected(collected)
-        except BaseException as error:
-            # What a stage ran as a part of itself has been recorded as what failed.
-            if error is self._recorded_error:
-                raise
-            full = no_space.told(error, f"the stage {stage.name}", self._context.ws.where)
-            told = full or error
-            if stage.recorded:
-                self._recorded_error = told
-                message = told.message if isinstance(told, PlatformError) else f"{type(told).__name__}: {told}"
-                seconds = time.perf_counter() - before
-                empty: StageResult[Any] = StageResult(Details())
-                failed = self._stage_run(stage.name, stage_runs.FAILED, started, seconds, empty, message)
-                self._record_failure(failed, disk_is_full=full is not None)
-            if full is not None:
-                raise full from error
-            raise
-        status = stage_runs.SKIPPED if result.skipped else stage_runs.DONE
-        run = self._stage_run(stage.name, status, started, time.perf_counter() - before, result)
-        if stage.recorded:
-            self._record(run)
-        return run
-
-    def _record_failure(self, run: StageRun[Any], *, disk_is_full: bool) -> None:
-        """Record that a stage failed; where a full disk was why, it may have no room for the record either."""
-        try:
-            self._record(run)
-        except Exception as error:
-            if not (disk_is_full and no_space.lacks_space(error)):
-                raise
-            LOG.warning("%s: that the stage %s failed could not be recorded.", self._context.name, run.stage)
-
-    def _record(self, run: StageRun[Any]) -> None:
-        for text in self._notes:
-            run.details.note(text)
-        self._notes = []
-        self.summary.stages.append(run)
-        self._context.log.record(run)
-
-    def _stage_run(
-        self, name: str, status: str, started: datetime, seconds: float, result: StageResult[Any], message: str = ""
-    ) -> StageRun[Any]:
-        context = self._context
-        return StageRun(
-            run_id=context.run_id,
-            use_case=context.name,
-            stage=name,
-            as_of=context.as_of,
-            status=status,
-            started_at=started,
-            seconds=seconds,
-            result=result,
-            message=message,
-        )

@@ -19,6 +19,10 @@ NOTE = "Note: "
 """What a line of progress begins with that says what a step said aloud."""
 
 
+STEPS_AN_ENGINE = 50
+"""How many steps one engine is kept for: it holds a little of each, and takes a second to start."""
+
+
 def simulate(
     ws: Workspace,
     use_case: UseCase,
@@ -52,10 +56,14 @@ def simulate(
     done = [moment for moment in moments if moment in finished]
     if done and Pipeline(ws, use_case, done[-1], progress, log=log).lost():
         finished.discard(done[-1])
+    ran = 0
     for number, moment in enumerate(moments):
         if moment not in finished:
             for note in Pipeline(ws, use_case, moment, progress, log=log).run().notes():
                 progress(f"{NOTE}{note}")
+            ran += 1
+            if ran % STEPS_AN_ENGINE == 0:
+                ws.renew_engine()
         if on_step is not None:
             on_step(number, _steps(log, {moment}, metric)[0])
     return _steps(log, set(moments), metric)

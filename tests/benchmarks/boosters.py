@@ -16,7 +16,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -106,17 +105,18 @@ def measure(name: str) -> None:
 
 
 def fitting(ws: LocalWorkspace, use_case: UseCase, start: Any) -> float:
-    """Return how many seconds a fit takes: the least of three."""
+    """Return how many seconds a fit on the older four fifths takes: the least of three."""
     trainer, spine, settings = use_case.model_trainer(), use_case.label_spine(), use_case.settings
     use_case.register_functions(ws)
     after = training_start(settings.training, start)
     frame = known_labels(ws, use_case.namespace, spine, start, after=after)
     data = training_data(ws, trainer, spine, frame, settings)
     taken = []
+    older = data.labels.size * 4 // 5
+    rows = data.fit_rows(slice(0, older), slice(older, data.labels.size))
     for _ in range(3):
-        rows, validation = data.fit_rows(slice(0, data.labels.size)), data.fit_rows(slice(0, data.labels.size // 5))
         began = time.perf_counter()
-        fit(trainer, trainer.default_params, replace(rows, validation=validation))
+        fit(trainer, trainer.default_params, rows)
         taken.append(time.perf_counter() - began)
     return min(taken)
 

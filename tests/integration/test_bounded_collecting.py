@@ -12,7 +12,8 @@ from mlplatform.as_of import parse_as_of
 from mlplatform.errors import TableError
 from mlplatform.ops.result import Details, StageResult
 from mlplatform.ops.stage import Stage
-from mlplatform.pipeline import ORDER, Pipeline
+from mlplatform.pipeline import Pipeline
+from mlplatform.stages import ORDER
 from tests.support.bounded_runs import CEILING, MOMENTS, ceiling_of, run_bounded
 from tests.support.tiny_runs import open_tiny
 from tests.support.tiny_use_case import MONTHS, ROWS_A_MONTH, write_tiny_use_case

@@ -16,7 +16,7 @@ from mlplatform.gate import promotion
 from mlplatform.gate.decision import Decision
 from mlplatform.naming import CHALLENGER, CHAMPION, PREVIOUS_CHAMPION
 from mlplatform.ops import records
-from mlplatform.pipeline import gate_of
+from mlplatform.stages import gate_of
 from mlplatform.training.label_frame import known_labels
 from mlplatform.workspace.local.workspace import LocalWorkspace
 from tests.support.state import business_state, differences

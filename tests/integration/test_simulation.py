@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.compute as pc
 import pytest
 
+from mlplatform import simulation
 from mlplatform.as_of import parse_as_of
 from mlplatform.errors import StageError
 from mlplatform.gate import promotion
@@ -20,6 +21,7 @@ from mlplatform.monitoring.late_labels import labelled_predictions
 from mlplatform.naming import CHALLENGER, CHAMPION, Namespace
 from mlplatform.pipeline import Pipeline
 from mlplatform.simulation import simulate
+from mlplatform.workspace.local.session import SailServer
 from mlplatform.workspace.local.workspace import LocalWorkspace
 from tests.support.state import business_state, differences, table_rows
 from tests.support.tiny_runs import clone, open_tiny, run_tiny
@@ -241,3 +243,19 @@ def test_predictions_of_a_version_whose_number_another_model_has_are_not_made_by
     assert {item["model_version"] for item in restored["failed"]} == {2}
     assert "another model has its number" in restored["failed"][0]["why"]
     assert set(ws.tables.to_arrow(PREDICTIONS, at_most=10**6)["model_version"].to_pylist()) <= {3}
+
+
+def test_a_new_engine_now_and_then_changes_nothing(tmp_path, tiny, replayed, monkeypatch):
+    monkeypatch.setattr(simulation, "STEPS_AN_ENGINE", 1)
+    engines = set()
+    with LocalWorkspace.open(root=tmp_path / "home") as ws, LocalWorkspace.open(root=replayed) as kept:
+        start = SailServer.__init__
+
+        def counted(self: SailServer, *arguments: Any) -> None:
+            start(self, *arguments)
+            engines.add(self.pid)
+
+        monkeypatch.setattr(SailServer, "__init__", counted)
+        replay(ws, tiny)
+        assert len(engines) == len(STEPS)
+        assert differences(business_state(ws, NS), business_state(kept, NS)) == {}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mlplatform.pipeline import ORDER
+from mlplatform.stages import ORDER
 from tests.parity.home_process import HomeProcess
 from tests.support.bounded_runs import CEILING, MOMENTS, run_bounded
 

@@ -18,7 +18,8 @@ import requests
 from mlplatform.as_of import parse_as_of
 from mlplatform.naming import CHAMPION, Namespace
 from mlplatform.ops.stage_runs import RunLog
-from mlplatform.pipeline import ORDER, Pipeline
+from mlplatform.pipeline import Pipeline
+from mlplatform.stages import ORDER
 from mlplatform.workspace.databricks import auto_loader, delta, locks, table_metadata
 from tests.parity.fault_bench import open_anew
 from tests.parity.fault_kinds import Killed

@@ -14,7 +14,7 @@ from mlplatform import discovery
 from mlplatform.as_of import parse_as_of
 from mlplatform.monitoring import profiling
 from mlplatform.ops.context import StageContext
-from mlplatform.pipeline import setup_of
+from mlplatform.stages import setup_of
 from tests.standin import documented_sql
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ import yaml
 from mlplatform import discovery
 from mlplatform.as_of import parse_as_of
 from mlplatform.naming import Namespace
-from mlplatform.pipeline import Pipeline, RunSummary
+from mlplatform.ops.run_record import RunSummary
+from mlplatform.pipeline import Pipeline
 from tests.support.tiny_use_case import SETTINGS, made_up, write_drop
 
 if TYPE_CHECKING:

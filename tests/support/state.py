@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -55,7 +56,25 @@ def differences(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
             if isinstance(left, list) and isinstance(right, list):
                 found[key] = {"only one": _lacking(left, right), "only other": _lacking(right, left)}
             else:
-                found[key] = (left, right)
+                found |= _within(key, left, right)
+    return found
+
+
+def _within(name: str, left: Any, right: Any) -> dict[str, Any]:
+    """Return the places at which two values differ, by their path; the order of a sum makes its last bit no other."""
+    if left == right or (
+        isinstance(left, float) and isinstance(right, float) and math.isclose(left, right, rel_tol=1e-12)
+    ):
+        return {}
+    found: dict[str, Any] = {}
+    if isinstance(left, dict) and isinstance(right, dict):
+        for key in sorted({*left, *right}, key=str):
+            found |= _within(f"{name}.{key}", left.get(key), right.get(key))
+    elif isinstance(left, list) and isinstance(right, list) and len(left) == len(right):
+        for place, (one, other) in enumerate(zip(left, right, strict=True)):
+            found |= _within(f"{name}[{place}]", one, other)
+    else:
+        found[name] = (left, right)
     return found
 
 

@@ -14,7 +14,7 @@ from mlplatform.ops import records
 from mlplatform.ops.context import StageContext
 from mlplatform.ops.result import StageResult
 from mlplatform.ops.stage import PlannedStage
-from mlplatform.pipeline import gate_of
+from mlplatform.stages import gate_of
 from mlplatform.workspace.local.workspace import LocalWorkspace
 from tests.support.tiny_runs import clone, open_tiny, run_tiny
 from tests.support.tiny_use_case import TinyFolder

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlplatform.as_of import parse_as_of
-from mlplatform.pipeline import Pipeline, RunSummary
+from mlplatform.ops.run_record import RunSummary
+from mlplatform.pipeline import Pipeline
 from mlplatform.workspace.local.workspace import LocalWorkspace
 from tests.support.tiny_use_case import NAME, Tiny
 

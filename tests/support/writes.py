@@ -73,9 +73,9 @@ class _Places:
 
 
 def _watch_stages(places: _Places) -> None:
-    from mlplatform.pipeline import Pipeline
+    from mlplatform.ops.run_record import Recorder
 
-    whole = Pipeline._recorded
+    whole = Recorder.run
 
     @functools.wraps(whole)
     def within(self: Any, stage: Any) -> Any:
@@ -85,7 +85,7 @@ def _watch_stages(places: _Places) -> None:
         finally:
             places.stage = before
 
-    Pipeline._recorded = within  # type: ignore[method-assign]
+    Recorder.run = within  # type: ignore[method-assign]
 
 
 def _watch_tables(places: _Places) -> None:

@@ -20,8 +20,8 @@ from mlplatform.cli.options import Options, as_of_option
 def ablate(use_case: str, as_of: str | None, options: Options) -> None:
     """Say what each lookup is worth, by training without it.
 
-    Nothing is changed or recorded. Each feature table and feature function in turn is taken from the model, which is trained again with the parameters
-    of the newest training, and compared with the whole one on the same holdout.
+    Nothing is changed or recorded. Each feature table and feature function in turn is taken from the model, which is
+    trained again with the parameters of the newest training, and compared with the whole one on the same holdout.
     """
     from mlplatform.pipeline import Pipeline
 

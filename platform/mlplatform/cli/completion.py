@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mlplatform.discovery import UseCaseLocation
 
 STAGES = ("ingest", "refine", "features", "train", "gate", "score", "monitor", "retrain")
-"""As `mlplatform.pipeline.ORDER`, which would take a second to import."""
+"""As `mlplatform.stages.ORDER`, which would take a second to import."""
 FEATURES_FILE = "features.py"
 FEATURES_KIND = "Features"
 """The word of its kind, without which a feature table is named after its class."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
 
     from mlplatform.cli.hints import Hints
-    from mlplatform.pipeline import RunSummary
+    from mlplatform.ops.run_record import RunSummary
 
 
 # A pipe that nobody reads any more, and a terminal that was closed.

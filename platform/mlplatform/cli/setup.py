@@ -41,7 +41,8 @@ def setup(
     nothing. Principals are groups, users, or application ids of service principals; one that is left out gets no
     grants.
     """
-    from mlplatform.pipeline import Pipeline, setup_of
+    from mlplatform.pipeline import Pipeline
+    from mlplatform.stages import setup_of
 
     with options.open_use_case(use_case) as (ws, opened), output.reporting(total=1) as reporter:
         context = opened.context(ws, as_of_option(None), run_id="setup", progress=reporter.line)

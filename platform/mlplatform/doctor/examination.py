@@ -24,10 +24,10 @@ from mlplatform.doctor.subject import Subject, newest_moment
 from mlplatform.errors import PlatformError
 from mlplatform.naming import Namespace
 from mlplatform.ops.context import Progress, silent
-from mlplatform.pipeline import stages_of
 from mlplatform.protocols.maintenance import explained
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.scoring.stage import Score
+from mlplatform.stages import stages_of
 from mlplatform.use_case import UseCase
 
 LOG = logging.getLogger(__name__)

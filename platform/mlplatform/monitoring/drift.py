@@ -194,8 +194,8 @@ def _numeric(metric: _Make, before: ColumnCounts, now: ColumnCounts, limits: Mon
     if not now.values or not before.values:
         return []
     gap, p_value = distances.kolmogorov_smirnov(old, new)
-    # The first and the last cell lie outside of what training saw.
-    outside, outside_before = int(new[0] + new[-1]), int(old[0] + old[-1])
+    # The first and the last cell lie outside of what training saw; where it saw no value they are one and the same.
+    outside, outside_before = now.values - int(new[1:-1].sum()), before.values - int(old[1:-1].sum())
     rise = outside / now.rows - outside_before / before.rows
     p_out = distances.share_rise(outside_before, before.rows, outside, now.rows)
     return [metric("ks", gap, limits.max_ks, p_value), metric("out_of_range", rise, limits.max_out_of_range, p_out)]

@@ -21,6 +21,7 @@ from mlplatform.ops.result import Details, Moment, StageResult
 from mlplatform.ops.stage import Stage
 from mlplatform.ops.stage_runs import DONE, RunLog
 from mlplatform.training.stage import NAME as TRAIN
+from mlplatform.training.stage import Train, TrainDetails
 from mlplatform.training.version_tags import TRAINED_AS_OF_TAG
 
 NAME = "retrain"
@@ -200,11 +201,15 @@ class Retrain(Stage[RetrainDetails]):
             return StageResult(details=_started(context, self.start_job))
         # One process at a time decides and retrains: the next one finds that it has been done.
         with context.ws.lock(f"retrain {context.model}"):
-            decision = decide_now(context)
+            decision, then = decide_now(context), self.then
+            begun = () if decision.due else _begun(context)
+            if begun:
+                decision = RetrainDecision(due=True, reasons=begun)
+                then = tuple(stage for stage in self.then if not isinstance(stage, Train))
             if decision.due:
                 context.progress(f"retraining: {'; '.join(decision.reasons)}")
-                for stage in self.then:
-                    context.execute(stage)
+                for stage in then:
+                    context.execute(replace(stage, asked_for=decision.reasons) if isinstance(stage, Train) else stage)
             return StageResult(details=details_of(context, decision))
 
 
@@ -236,6 +241,16 @@ def decide_now(context: StageContext) -> RetrainDecision:
         champion_trained=_champion_trained(context, standing.number),
         unknown=_unknown(newest, latest),
     )
+
+
+def _begun(context: StageContext) -> tuple[str, ...]:
+    """Return why a retraining at `as_of` was begun whose run ended before it could record so; else nothing."""
+    log = RunLog(context.ws, context.namespace)
+    if any(record.status == DONE for record in log.ended_well_at(NAME, context.as_of)):
+        return ()
+    runs = log.runs_of(TRAIN, TrainDetails, since=context.as_of, until=context.as_of)
+    asked = [run.details.asked_for for run in runs if run.status == DONE and run.details.asked_for]
+    return tuple(asked[-1]) if asked else ()
 
 
 def details_of(context: StageContext, decision: RetrainDecision) -> RetrainDetails:

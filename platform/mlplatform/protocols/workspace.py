@@ -167,6 +167,13 @@ class Workspace(Protocol):
         """Return a folder of this workspace for files that are no tables (reports, plots)."""
         ...
 
+    def renew_engine(self) -> None:
+        """Begin with a new engine where the workspace has one of its own; frames made before go with the old one.
+
+        For processes that run for hundreds of steps: an engine keeps a little of each.
+        """
+        ...
+
     def close(self) -> None:
         """Stop what was started: the engine and its children."""
         ...

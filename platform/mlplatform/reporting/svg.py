@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
-from xml.etree import ElementTree as ET
+from xml.etree import ElementTree as ET  # for matplotlib's own output  # nosec B405
 
 from mlplatform.reporting.formats import printable
 
@@ -80,7 +80,7 @@ def draw(name: str, size: tuple[float, float], paint: Callable[[Any], None], lab
         # No date: the same facts give the same page.
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     # matplotlib lets through what XML does not allow, and one such name would cost the whole report.
-    root = ET.fromstring(printable(buffer.getvalue()))  # noqa: S314  (matplotlib's own output)
+    root = ET.fromstring(printable(buffer.getvalue()))  # nosec B314  # noqa: S314  (matplotlib's own output)
     return _inline(root, name, label)
 
 

@@ -119,7 +119,7 @@ def _rendered(file: str, values: dict[str, Any]) -> str:
 def _environment() -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    environment = Environment(  # noqa: S701  (Python and YAML, not HTML; every value passes a filter that quotes it)
+    environment = Environment(  # nosec B701  # noqa: S701  (Python and YAML, not HTML; every value passes a filter that quotes it)
         loader=PackageLoader("mlplatform", "scaffold/templates"),
         undefined=StrictUndefined,
         keep_trailing_newline=True,

@@ -171,7 +171,7 @@ def training_data(
         times=whole.column(spine.prediction_time).to_numpy().astype("datetime64[us]"),
         digest=table_digest(whole),
         weights=_weights(whole.column(trainer.weight_column), trainer) if trainer.weight_column else None,
-        groups=np.asarray(whole.column(trainer.group_column).to_pandas()) if trainer.group_column else None,
+        groups=whole.column(trainer.group_column).to_numpy() if trainer.group_column else None,
         categorical=tuple(trainer.categorical_columns),
     )
 

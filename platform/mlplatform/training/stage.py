@@ -51,6 +51,7 @@ class TrainDetails(Details):
         dataset_version: Fingerprint of inputs and labels.
         training_rows: Labelled rows that it was trained and evaluated on.
         known_rows: Labelled rows that were known; more, where it was trained on a sample.
+        asked_for: Why the stage `retrain` asked for it; not set where it was due, or asked for by somebody.
     """
 
     internal: ClassVar[frozenset[str]] = Details.internal | {"importance"}
@@ -71,6 +72,7 @@ class TrainDetails(Details):
     dataset_version: str = ""
     training_rows: int = 0
     known_rows: int = 0
+    asked_for: list[str] = Field(default_factory=list)
 
     def warn_of_few(self, frame: LabelFrame, labels: Vector) -> None:
         """Say aloud when a classification's sample holds few rows of a class: it is drawn whatever the label.
@@ -116,6 +118,7 @@ class Train(Stage[TrainDetails]):
         champion: Gives the champion's version, None where there has never been one; raises where one has vanished.
         functions: The feature functions that the lookups name.
         register_only: Leave the alias to whoever evaluates the version: moving aliases takes more rights.
+        asked_for: Why the stage `retrain` asks for it.
     """
 
     name: ClassVar[str] = NAME
@@ -126,6 +129,7 @@ class Train(Stage[TrainDetails]):
     champion: Callable[[Workspace, Namespace], int | None]
     functions: tuple[FeatureFunctionSpec, ...] = ()
     register_only: bool = False
+    asked_for: tuple[str, ...] = ()
 
     def reads(self, names: Namespace) -> tuple[ObjectName, ...]:
         """Return the tables that the label frame is made of; the lookups name the feature tables."""
@@ -159,6 +163,8 @@ class Train(Stage[TrainDetails]):
             details.warn_of_few(frame, data.labels)
         if refusal:
             details.packaged_without_client = refusal
+        if self.asked_for:
+            details.asked_for = list(self.asked_for)
         registration = Registration(context, self.trainer, self.folder, frame, data, key)
         with ws.lock(f"train {context.model}"):
             version = registration.earlier()

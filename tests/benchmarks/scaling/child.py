@@ -50,11 +50,12 @@ def main(plan: dict[str, Any]) -> None:
     os.environ |= plan.get("environment", {})
     with _open(plan["home"], Path(plan["root"])) as ws:
         from mlplatform import Pipeline, open_use_case, parse_as_of
+        from mlplatform.simulation import STEPS_AN_ENGINE
 
         use_case = open_use_case(ws, USE_CASE, plan["use_cases"])
         ws.registry.ensure_model(use_case.model)
         _tell(event="open", home=ws.home)
-        for step in plan["steps"]:
+        for number, step in enumerate(plan["steps"], start=1):
             as_of = parse_as_of(step["as_of"])
             if step.get("copies"):
                 _copy_records(ws, use_case, step["copies"])
@@ -71,6 +72,8 @@ def main(plan: dict[str, Any]) -> None:
                     for run in summary.stages
                 ]
                 _tell(event="end", name=name, seconds=seconds, stages=stages)
+            if number % STEPS_AN_ENGINE == 0:
+                ws.renew_engine()  # as `mlplatform simulate` does
             if plan.get("count_files"):
                 _tell(event="files", as_of=step["as_of"], **_files(Path(plan["root"])), held=_held())
         _check(ws, use_case)

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from mlplatform.cli.main import cli
 from mlplatform.errors import DeploymentError, UsageError
 from mlplatform.ops import records
-from mlplatform.pipeline import setup_of
+from mlplatform.stages import setup_of
 from mlplatform.workspace.local.registry import LocalRegistry
 from mlplatform.workspace.local.workspace import LocalWorkspace
 from tests.support.tiny_gate import FIRST, MODEL, NAMESPACE, context

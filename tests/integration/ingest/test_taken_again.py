@@ -12,7 +12,8 @@ from mlplatform.as_of import parse_as_of
 from mlplatform.errors import StageError, UsageError
 from mlplatform.ingest import again
 from mlplatform.naming import Namespace
-from mlplatform.pipeline import Pipeline, RunSummary
+from mlplatform.ops.run_record import RunSummary
+from mlplatform.pipeline import Pipeline
 from mlplatform.reporting.report import write_report
 from mlplatform.workspace.local.tables import LocalTables
 from mlplatform.workspace.local.workspace import LocalWorkspace

@@ -10,7 +10,7 @@ import pytest
 from mlplatform.as_of import parse_as_of
 from mlplatform.monitoring import profiling
 from mlplatform.naming import CHAMPION
-from mlplatform.pipeline import setup_of
+from mlplatform.stages import setup_of
 from mlplatform.workspace.local.workspace import LocalWorkspace
 from tests.support.tiny_gate import MODEL, NAMESPACE, context
 from tests.support.tiny_runs import open_tiny, run_tiny

@@ -40,7 +40,7 @@ from tests.support.tiny_use_case import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mlplatform.pipeline import RunSummary
+    from mlplatform.ops.run_record import RunSummary
 
 STAGES = ("ingest", "refine", "features")
 BEFORE, NOW = "2020-05-01", "2020-07-01"

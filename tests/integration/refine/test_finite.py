@@ -16,7 +16,8 @@ from mlplatform import Column, Expectation, LabelSpine
 from mlplatform.as_of import parse_as_of
 from mlplatform.errors import StageError
 from mlplatform.naming import Namespace
-from mlplatform.pipeline import Pipeline, RunSummary
+from mlplatform.ops.run_record import RunSummary
+from mlplatform.pipeline import Pipeline
 from mlplatform.workspace.local.workspace import LocalWorkspace
 from tests.support.tiny_use_case import (
     NAME,

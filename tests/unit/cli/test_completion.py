@@ -15,7 +15,7 @@ from mlplatform.cli.completion import STAGES, Completed
 from mlplatform.cli.hints import Hints
 from mlplatform.cli.main import cli
 from mlplatform.errors import UsageError
-from mlplatform.pipeline import ORDER
+from mlplatform.stages import ORDER
 from mlplatform.workspace import open_workspace
 from mlplatform.workspace.shared.model_logging import without_chatter
 

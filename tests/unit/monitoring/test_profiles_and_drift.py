@@ -221,6 +221,24 @@ def test_the_window_before_is_a_baseline_of_its_own():
     assert drift_module.compare(profile, now, 50, LIMITS, reference={}) == []
 
 
+@given(NUMBERS, NUMBERS, NUMBERS)
+def test_whatever_training_and_the_window_before_held_all_can_be_judged(learned, earlier, now):
+    """Also where training saw no value at all, and so there is one cell only."""
+    profile = profile_table(column(learned, pa.float64()))
+    before, window = (count_batches(profile, [column(rows, pa.float64())]) for rows in (earlier, now))
+    metrics = drift_module.compare(profile, window, len(now), LIMITS, reference=before, baseline="previous")
+    assert all(0 <= metric.p_value <= 1 for metric in metrics if metric.p_value is not None)
+
+
+def test_values_of_a_column_that_was_empty_in_training_are_all_outside():
+    profile = profile_table(column([None] * 50, pa.float64()))
+    before, window = (
+        count_batches(profile, [column([None] * nulls + [1.0] * (50 - nulls), pa.float64())]) for nulls in (30, 25)
+    )
+    metrics = drift_module.compare(profile, window, 50, LIMITS, reference=before, baseline="previous")
+    assert {metric.metric: metric.value for metric in metrics}["out_of_range"] == pytest.approx(0.1)
+
+
 def test_a_profile_of_another_format_is_refused():
     with pytest.raises(StageError, match="format 3"):
         from_dict({"x": {"kind": "numeric"}})

@@ -15,10 +15,10 @@ from sklearn.linear_model import LogisticRegression
 
 from mlplatform import coded
 from mlplatform.config.settings import UseCaseSettings
-from mlplatform.errors import StageError
+from mlplatform.errors import MissingDependencyError, StageError
 from mlplatform.features.model_frame import model_frame
 from mlplatform.statistics import metrics
-from mlplatform.training.candidate import TrainingData, train
+from mlplatform.training.candidate import TrainingData, train, training_key
 from mlplatform.training.fit_arguments import fit_with_arguments
 from mlplatform.training.search import Told
 from tests.support.tiny_use_case import SETTINGS
@@ -134,6 +134,27 @@ def test_a_search_space_that_raises() -> None:
         run(maker, data())
 
 
+def test_a_library_that_is_not_installed_is_said_before_anything_is_tried() -> None:
+    def make(params: dict[str, Any]) -> Any:
+        raise ModuleNotFoundError("No module named 'lightgbm'", name="lightgbm")
+
+    space = {"C": hp.loguniform("C", -1, 1)}
+    for call in (lambda: run(trainer(make, space), data()), lambda: training_key(trainer(make), data(), settings())):
+        with pytest.raises(MissingDependencyError, match="lightgbm is not installed") as caught:
+            call()
+        assert caught.value.hint == "pip install 'mlplatform[lightgbm]'"
+
+
+def test_another_library_gives_another_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    from lightgbm import LGBMClassifier
+
+    given = trainer(lambda params: coded(LGBMClassifier(**params), ["kind"]))
+    before = training_key(given, data(), settings())
+    assert before == training_key(given, data(), settings())
+    monkeypatch.setattr("mlplatform.training.candidate.version", lambda name: f"of another {name}")
+    assert before != training_key(given, data(), settings())
+
+
 def test_a_frame_of_nothing_but_nulls_trains_or_says_why() -> None:
     given = data()
     empty = pa.table({"a": pa.nulls(ROWS, pa.float64()), "kind": pa.nulls(ROWS, pa.string())})
@@ -152,7 +173,6 @@ def test_a_key_is_what_it_was_before_trainings_were_bounded(given: dict[str, Any
 
     from mlplatform.code_digest import code_digest
     from mlplatform.protocols.lineage import RULE
-    from mlplatform.training.candidate import training_key
 
     options = UseCaseSettings.model_validate(SETTINGS | {"training": {"metric": "roc_auc", "min_rows": 10, **given}})
     later = ("calibrate", "importance_rows")

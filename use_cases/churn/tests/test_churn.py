@@ -20,9 +20,11 @@ from mlplatform.naming import CHAMPION
 from mlplatform.pipeline import Pipeline
 from mlplatform.statistics.metrics import roc_auc
 from mlplatform.testing import check_features, check_incremental
+from mlplatform.training.candidate import train as fit_candidate
 from mlplatform.training.candidate import training_data
 from mlplatform.training.fitting import predict
 from mlplatform.training.label_frame import LabelFrame, known_labels
+from mlplatform.training.stored_form import stored_form
 
 if TYPE_CHECKING:
     from mlplatform.use_case import UseCase
@@ -190,6 +192,24 @@ def test_the_model_is_as_good_as_the_data_allow_and_not_better(ws: LocalWorkspac
     print(f"AUC {ours:.4f}, days since the last purchase alone {recency:.4f}")
     assert 0.70 <= ours <= 0.75
     assert recency == pytest.approx(0.593, abs=0.001)
+
+
+@pytest.mark.slow
+def test_lightgbm_is_as_good(ws: LocalWorkspace, use_case: UseCase) -> None:
+    """The second trainer, on the same months; it stops early, and is stored as LightGBM's own text."""
+    Pipeline(ws, use_case, parse_as_of("1998-07-01")).run(["ingest", "refine", "features"])
+    spine, settings = use_case.label_spine(), use_case.settings
+    trainer = sys.modules["use_cases.churn.model"].LightGBMTrainer(use_case.namespace, settings, use_case.spine)
+    moments = [parse_as_of(moment) for moment in ("1997-05-31T23:59:59", "1997-10-01T00:00", "1998-01-01")]
+    older = known_labels(ws, use_case.namespace, spine, moments[2], after=moments[0], until=moments[1])
+    newer = known_labels(ws, use_case.namespace, spine, parse_as_of("1998-07-01"), after=moments[2])
+    data, test = (training_data(ws, trainer, spine, rows, settings) for rows in (older, newer))
+    candidate = fit_candidate(trainer, data, settings, lambda *_: None)
+    assert candidate.rounds is not None
+    assert 20 < candidate.rounds < 500
+    assert candidate.estimator.booster_.num_trees() == candidate.rounds
+    assert 0.70 <= roc_auc(test.labels, predict(candidate.estimator, test.inputs, "classification")) <= 0.75
+    assert stored_form(candidate.estimator, "classification", trainer, test.inputs).flavor.FLAVOR_NAME == "lightgbm"
 
 
 @pytest.mark.slow

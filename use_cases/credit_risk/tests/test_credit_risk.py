@@ -15,7 +15,8 @@ import pytest
 from mlplatform import discovery
 from mlplatform.as_of import parse_as_of
 from mlplatform.naming import CHAMPION
-from mlplatform.pipeline import Pipeline, RunSummary
+from mlplatform.ops.run_record import RunSummary
+from mlplatform.pipeline import Pipeline
 from mlplatform.statistics.metrics import roc_auc
 from mlplatform.training.candidate import training_data
 from mlplatform.training.fitting import predict

@@ -13,7 +13,8 @@ import pytest
 from mlplatform import discovery
 from mlplatform.as_of import parse_as_of
 from mlplatform.errors import LabelError
-from mlplatform.pipeline import Pipeline, RunSummary
+from mlplatform.ops.run_record import RunSummary
+from mlplatform.pipeline import Pipeline
 from mlplatform.testing import check_features, check_incremental
 from mlplatform.training.label_frame import known_labels
 

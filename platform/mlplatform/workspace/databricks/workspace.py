@@ -219,6 +219,9 @@ class DatabricksWorkspace(SharedWorkspace):
 
         return lease(self.unity, name)
 
+    def renew_engine(self) -> None:
+        """Keep Spark: it is not ours to stop."""
+
     def turn(self, name: str) -> AbstractContextManager[None]:
         """Wait for nobody: the job runs once at a time.
 

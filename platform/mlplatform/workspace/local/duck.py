@@ -38,7 +38,7 @@ def connect(scratch: Path, *, memory_limit: str | None = None) -> Iterator[duckd
     It is one of an instance that stays: a write opens several, and an instance takes thirty times as long to start.
 
     Args:
-        scratch: As `open_connection`.
+        scratch: As `open_connection`; a folder that lasts, for its instance stays, with the memory that it holds.
         memory_limit: As `open_connection`; of all that are open at a time.
     """
     import duckdb

@@ -166,7 +166,7 @@ class LocalFrames:
         with self.staged_files(rows) as folder:
             cast = self._folder()
             try:
-                source = fitted(ParquetSource(folder), schema, table, cast)
+                source = fitted(ParquetSource(folder), schema, table, cast, self._scratch)
                 files = [str(file) for file in source.files] if isinstance(source, ParquetSource) else []
                 yield nw.from_native(duck.parquet_relation(self._connection, files, schema))
             finally:

@@ -17,7 +17,7 @@ from threading import Lock
 from mlplatform.errors import ConfigError
 
 _PLAIN = re.compile(r"[A-Za-z0-9_.+=@,/-]*")
-_ANYWHERE = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108  (a private folder is made there, by mkdtemp)
+_ANYWHERE = ("/tmp", "/var/tmp", "/dev/shm")  # nosec B108  # noqa: S108  (a private folder is made there, by mkdtemp)
 _LINK = "link"
 _linking = Lock()
 # Process, and folder with another name -> the link to it, removed when the process ends.

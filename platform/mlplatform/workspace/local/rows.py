@@ -150,7 +150,7 @@ def as_rows(source: RowSource | pa.Table) -> RowSource:
     return ArrowSource(source) if isinstance(source, pa.Table) else source
 
 
-def fitted(source: RowSource | pa.Table, schema: pa.Schema, table: str, scratch: Path) -> RowSource:
+def fitted(source: RowSource | pa.Table, schema: pa.Schema, table: str, into: Path, scratch: Path) -> RowSource:
     """Return the rows with exactly the declared columns, types and nullability, as `workspace.shared.frames.conform`.
 
     Rows in files whose types differ from the declared ones are cast batch by batch into another file, once, so that
@@ -160,7 +160,8 @@ def fitted(source: RowSource | pa.Table, schema: pa.Schema, table: str, scratch:
         source: The rows.
         schema: The declared schema; nullable columns of it that the rows lack are null.
         table: The table's name, for messages.
-        scratch: A folder for the cast rows; emptied by whoever owns it.
+        into: A folder for the cast rows; removed by whoever owns it.
+        scratch: Where DuckDB spills.
 
     Raises:
         TableError: If columns are unknown or missing, values do not fit the type, or a required value is null.
@@ -177,8 +178,8 @@ def fitted(source: RowSource | pa.Table, schema: pa.Schema, table: str, scratch:
             raise nulls_where_none_may_be(column, table, count)
     if all(field.type.equals(schema.field(field.name).type) for field in rows.schema):
         return ParquetSource(rows.files, schema)
-    scratch.mkdir(parents=True, exist_ok=True)
-    file = scratch / f"rows-{uuid.uuid4().hex}.parquet"
+    into.mkdir(parents=True, exist_ok=True)
+    file = into / f"rows-{uuid.uuid4().hex}.parquet"
     try:
         with parquet.ParquetWriter(file, schema) as writer:
             for batch in rows.reader():

@@ -352,7 +352,7 @@ class LocalTables:
         if transactions and all(are_committed(self.path(name), table, transactions)):
             return WriteResult(version=table.version(), rows=0, skipped=True)
         with self._rows(frame) as (source, folder):
-            rows = fitted(source, duck.arrow_schema(table), str(name), folder)
+            rows = fitted(source, duck.arrow_schema(table), str(name), folder, self._scratch)
             return delta.append(self.path(name), str(name), rows, transactions)
 
     def merge(self, name: ObjectName | str, frame: FrameLike) -> WriteResult:
@@ -365,7 +365,7 @@ class LocalTables:
             # In the table's order; columns that are new to it as they come.
             declared = [field for field in info.schema if field.name in columns]
             new = new_columns(info, source.schema)
-            rows = fitted(source, pa.schema([*declared, *new]), str(name), folder)
+            rows = fitted(source, pa.schema([*declared, *new]), str(name), folder, self._scratch)
             check_unique(rows, info.primary_keys, str(name), self._scratch)
             return delta.merge(self.path(name), str(name), rows, info.primary_keys, self._scratch)
 
@@ -381,7 +381,7 @@ class LocalTables:
         info = self.describe(name)
         check_columns(name, info.schema, list(where or ()))
         with self._rows(frame) as (source, folder):
-            rows = fitted(source, info.schema, str(name), folder)
+            rows = fitted(source, info.schema, str(name), folder, self._scratch)
             if info.primary_keys:
                 check_unique(rows, info.primary_keys, str(name), self._scratch)
             path = self.path(name)
@@ -395,7 +395,7 @@ class LocalTables:
         check_range(info, column, start, end)
         span = (column, start, end)
         with self._rows(frame) as (source, folder):
-            rows = fitted(source, info.schema, str(name), folder)
+            rows = fitted(source, info.schema, str(name), folder, self._scratch)
             check_within(rows, span, str(name), self._scratch)
             if info.primary_keys:
                 check_unique(rows, info.primary_keys, str(name), self._scratch)
