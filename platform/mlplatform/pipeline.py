@@ -48,6 +48,7 @@ from mlplatform.refine.stage import Refine
 from mlplatform.scoring.stage import Score
 from mlplatform.scoring.version import choose
 from mlplatform.stages import ORDER, computing_of, declared_by, gate_of, keeper_of, stages_of
+from mlplatform.training.ablation import Ablation, ablate
 from mlplatform.use_case import UseCase
 
 LOG = logging.getLogger(__name__)
@@ -232,6 +233,10 @@ class Pipeline:
     def plan(self) -> ChangePlan:
         """Return what the declarations change about what exists, by `as_of`; changes nothing."""
         return plan_of(self._context, declared_by(self._use_case), self._keeper)
+
+    def ablate(self) -> Ablation:
+        """Return what each lookup is worth, by training without it; see `mlplatform.training.ablation`."""
+        return ablate(self._context, (of := self._use_case).model_trainer(), of.label_spine(), of.functions)
 
     def apply(self, *, reason: str = "", in_place: bool = False, dry_run: bool = False) -> Applied:
         """Do what an edit of the declarations does, on record, and bring all tables up to it.

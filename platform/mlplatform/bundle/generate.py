@@ -70,9 +70,7 @@ def generate(project: Project, use_case: str, folder: Path) -> list[GeneratedFil
                 production[kind][key] = _names(resources[kind][key]) | added
         targets |= {name: {"resources": production} for name in project.production}
     content["targets"] = targets
-    requirements = REQUIREMENTS_HEADER.format(name=use_case, lock=LOCK_FILE) + export(
-        project.root, settings.jobs.packages
-    )
+    requirements = REQUIREMENTS_HEADER.format(name=use_case, lock=LOCK_FILE) + export(project.root, settings.packages)
     return [
         _yaml(project, f"{use_case}.yml", HEADER.format(name=use_case), content, use_case),
         GeneratedFile(project.root, f"{RESOURCES}/{REQUIREMENTS}/{use_case}.txt", requirements, use_case),

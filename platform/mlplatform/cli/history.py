@@ -13,7 +13,12 @@ from mlplatform.cli.commands import command
 from mlplatform.cli.options import Options
 
 if TYPE_CHECKING:
-    from mlplatform.ops.records import ChangeRecord
+    from mlplatform.ops.records import ChangeRecord, GateEvent
+    from mlplatform.protocols.workspace import Workspace
+    from mlplatform.training.importance import Importance
+
+_MOST_FEATURES = 40
+_MOST_TRAININGS = 1000
 
 
 @command(
@@ -119,10 +124,13 @@ def explain(decision_id: str, options: Options) -> None:
     from mlplatform.naming import ops_table
 
     events: list[dict[str, Any]] = []
+    worth: list[Importance] = []
     searched = []
     for names in options.all_by_catalog().values():
         with options.open(*names, read_only=True) as ws:
-            events += [asdict(event) for event in promotion.find(ws, decision_id)]
+            found = promotion.find(ws, decision_id)
+            events += [asdict(event) for event in found]
+            worth = worth or _worth(ws, found)
             searched.append(str(ops_table(ws.catalog, "gate_decisions", ws.prefix)))
     ids = sorted({event["decision_id"] for event in events})
     if len(ids) != 1:
@@ -131,9 +139,12 @@ def explain(decision_id: str, options: Options) -> None:
             hint="Give more of the id." if ids else "Decisions and their ids: mlplatform history USE_CASE",
         )
     if options.as_json:
-        output.show_json(events)
+        features = {"features": [asdict(item) for item in worth]} if worth else {}
+        output.show_json([event | features for event in events])
         return
     _tell(events)
+    if worth:
+        _tell_worth(events[0]["challenger_version"], worth)
 
 
 def _tell(events: list[dict[str, Any]]) -> None:
@@ -163,6 +174,37 @@ def _tell(events: list[dict[str, Any]]) -> None:
     ]
     columns = ("check", "status", "value", "limit", "detail", "numbers")
     output.console().print(output.table("Checks", columns, rows))
+
+
+def _worth(ws: Workspace, events: Sequence[GateEvent]) -> list[Importance]:
+    """Return what the challenger's features are worth, as its training recorded it; empty where it did not."""
+    from mlplatform.naming import Namespace
+    from mlplatform.ops.records import STAGE_RUNS
+    from mlplatform.ops.stage_runs import as_run
+    from mlplatform.training.stage import NAME, TrainDetails
+
+    if not events:
+        return []
+    event = events[0]
+    namespace = Namespace(ws.catalog, event.use_case, ws.prefix)
+    for stage in STAGE_RUNS.newest(ws, namespace, _MOST_TRAININGS, [("stage", "=", NAME)]):
+        details = as_run(stage, TrainDetails).details
+        if details.importance and details.version == event.challenger_version:
+            return details.importance
+    return []
+
+
+def _tell_worth(version: int, worth: Sequence[Importance]) -> None:
+    noise = [item.feature for item in worth if item.is_noise]
+    rows = [
+        (item.feature, f"{item.loss:+.4f}", f"{item.low:+.4f} to {item.high:+.4f}", "noise" if item.is_noise else "")
+        for item in worth[:_MOST_FEATURES]
+    ]
+    columns = ("feature", "worth", "95 % interval", "judgement")
+    title = f"What the features of v{version} are worth on the holdout of its training"
+    output.console().print(output.table(title, columns, rows))
+    if noise:
+        click.echo(f"No better than noise: {', '.join(noise)}")
 
 
 def _numbers(check: dict[str, Any]) -> str:

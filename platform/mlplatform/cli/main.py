@@ -17,6 +17,7 @@ import click
 
 from mlplatform import no_space, stopping
 from mlplatform.cli import (
+    ablate,
     adopt,
     apply,
     backfill,
@@ -108,7 +109,7 @@ SECTIONS = {
         rebuild.rebuild,
         repair.repair,
     ),
-    "Author it": (new_use_case.new_use_case, check.check, plan.plan),
+    "Author it": (new_use_case.new_use_case, check.check, plan.plan, ablate.ablate),
     "Deploy it": (bundle.bundle, setup.setup, deployment.deployment, upload_samples.upload_samples),
 }
 

@@ -122,12 +122,39 @@ class LabelSettings(Settings):
 
 
 class SearchSettings(Settings):
-    """The budget of the hyperparameter search."""
+    """The hyperparameter search: by which library, within which budget, and how its trials run."""
+
+    library: Literal["hyperopt", "optuna"] = Field(
+        default="hyperopt", description="What suggests parameters, from the same search_space(); optuna is an extra."
+    )
 
     max_evals: int = Field(
         default=8, ge=1, le=MOST_DRAWS, description="Number of parameter sets tried; 1 takes the defaults only."
     )
     timeout_seconds: float | None = Field(default=None, gt=0, description="Stop the search after this long.")
+    parallelism: int = Field(
+        default=4,
+        ge=1,
+        le=256,
+        description="So many trials are suggested together, and run at the same time where there are cores and memory. "
+        "What is tried depends on it, and not on the cores; hyperopt's first 20 trials are the same whatever it is.",
+    )
+    workers: Literal["auto", "threads", "processes"] = Field(
+        default="auto",
+        description="How they run at the same time. auto: on the cluster of a Databricks runtime that offers it; in "
+        "threads, where the estimator's library releases Python's lock; else in processes, once they save time.",
+    )
+    pruning: bool = Field(
+        default=False,
+        description="optuna only: fit each trial on a part of the rows first, and end it there if it is worse than the "
+        "median of those before.",
+    )
+
+    @model_validator(mode="after")
+    def _prunes_by_optuna(self) -> Self:
+        if self.pruning and self.library != "optuna":
+            raise ValueError(f"pruning needs library: optuna; {self.library} has none")
+        return self
 
 
 class TrainingSettings(Settings):
@@ -147,6 +174,17 @@ class TrainingSettings(Settings):
         description="Of more labelled rows than this, train on a sample of so many, drawn by a hash of keys and seed.",
     )
     search: SearchSettings = SearchSettings()
+    calibrate: Literal["none", "sigmoid", "isotonic"] = Field(
+        default="none",
+        description="Classification: map probabilities to how often the event happens, on the validation part, which "
+        "the estimator is then not fitted on.",
+    )
+    importance_rows: int = Field(
+        default=5_000,
+        ge=0,
+        le=MOST,
+        description="Rows of the holdout by which is measured which features are worth it; 0: it is not measured.",
+    )
 
 
 class ScoringSettings(Settings):
@@ -485,6 +523,14 @@ class UseCaseSettings(Settings):
     simulation: SimulationSettings | None = None
     jobs: JobSettings = JobSettings()
 
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """The packages that the jobs need beside the wheel: those declared, and the search's library."""
+        library = self.training.search.library
+        # hyperopt is a dependency of the wheel itself.
+        searched = () if library == "hyperopt" else (library,)
+        return tuple(dict.fromkeys([*self.jobs.packages, *searched]))
+
     @model_validator(mode="after")
     def _floor_of_the_gate(self) -> Self:
         if "performance_floor" not in self.monitoring.model_fields_set:
@@ -528,6 +574,8 @@ class UseCaseSettings(Settings):
             )
         if self.label.event_above is not None and self.task != "regression":
             raise ValueError("label.event_above is for regressions: a classification's label is its event.")
+        if self.training.calibrate != "none" and self.task != "classification":
+            raise ValueError(f"training.calibrate is for classifications: a {self.task} predicts no probabilities.")
         return self
 
     @model_validator(mode="after")

@@ -124,6 +124,10 @@ class Workspace(Protocol):
         """Auto Loader, where there is one."""
         ...
 
+    def joblib_backend(self) -> str | None:
+        """Return the name of the joblib backend by which work is spread over a cluster; None: there is none."""
+        ...
+
     def landing(self, use_case: str) -> Path | None:
         """Return the folder where a use case's files land when its setting is relative; None: its own folder."""
         ...

@@ -49,6 +49,9 @@ from mlplatform.reporting.observations import (
 from mlplatform.reporting.outcomes import Outcomes, ScoredStep, read_outcomes
 from mlplatform.scoring.details import ScoreDetails
 from mlplatform.statistics import baseline, metrics
+from mlplatform.training.importance import Importance
+from mlplatform.training.stage import NAME as TRAIN
+from mlplatform.training.stage import TrainDetails
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,24 @@ class RetrainFacts:
 
     due: bool
     reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class FeatureWorth:
+    """What a version's features are worth: how much worse its metric is without each, on its holdout.
+
+    Attributes:
+        version: The version.
+        features: The most important one first.
+    """
+
+    version: int
+    features: tuple[Importance, ...]
+
+    @property
+    def noise(self) -> tuple[str, ...]:
+        """Those without which it does no worse, for all that the holdout can tell."""
+        return tuple(item.feature for item in self.features if item.is_noise)
 
 
 @dataclass(frozen=True)
@@ -125,6 +146,8 @@ class Facts:
         timings: How long each stage took.
         outcomes: Predictions and what turned out.
         ran_with: The library's versions that the stages ran with.
+        features: What the features of the champion are worth, or of the newest version, where there is none, or the
+            champion's were not measured; None: nothing was measured.
         never_scored: Rows due before the first scoring without prediction or known label, when last counted.
     """
 
@@ -153,6 +176,7 @@ class Facts:
     outcomes: Outcomes = field(default_factory=Outcomes)
     ran_with: tuple[str, ...] = ()
     never_scored: int = 0
+    features: FeatureWorth | None = None
 
     @property
     def champion(self) -> ChampionFacts | None:
@@ -196,7 +220,7 @@ def gather(ws: Workspace, namespace: Namespace, spine: LabelSpine, settings: Use
     records.check_not_newer(ws, namespace)
     events = GATE_DECISIONS.read(ws, namespace)
     stages = tuple(stage_runs.of_the_cycle(STAGE_RUNS.newest(ws, namespace, MOST_RECORDS)))
-    decisions = decisions_of(events)
+    decisions, champions = decisions_of(events), champions_of(events)
     monitored = {stage.as_of: as_run(stage, MonitorDetails).details for stage in stages if stage.stage == "monitor"}
     performance = performance_of(_together(ws, namespace), monitored)
     drift = drift_of(DRIFT_METRICS.newest(ws, namespace, MOST_RECORDS, DRIFT_SHOWN), monitored)
@@ -224,7 +248,7 @@ def gather(ws: Workspace, namespace: Namespace, spine: LabelSpine, settings: Use
             _step(moment, stages, decisions, performance, drift, outcomes.scored) for moment in sorted(moments)
         ),
         decisions=decisions,
-        champions=champions_of(events),
+        champions=champions,
         alerts=newest_first(ALERTS.newest(ws, namespace, MOST_RECORDS)),
         windows=windows_of(_windows(ws, namespace, settings.training.metric), settings.training.metric),
         newest_run=tuple(stage for stage in stages if stage.run_id == stages[-1].run_id),
@@ -233,6 +257,7 @@ def gather(ws: Workspace, namespace: Namespace, spine: LabelSpine, settings: Use
         outcomes=outcomes,
         ran_with=tuple(sorted({stage.platform_version for stage in stages})),
         never_scored=_never_scored(stages),
+        features=_features(stages, champions[-1].version if champions else None),
     )
 
 
@@ -293,6 +318,15 @@ def _step(
         retrain=_retrain(newest.get("retrain")),
         failures=tuple(stage for stage in newest.values() if stage.status == stage_runs.FAILED),
     )
+
+
+def _features(stages: tuple[StageRecord, ...], champion: int | None) -> FeatureWorth | None:
+    trained = [as_run(stage, TrainDetails).details for stage in stages if stage.stage == TRAIN]
+    measured = {item.version: item.importance for item in trained if item.version and item.importance}
+    if not measured:
+        return None
+    version = champion if champion in measured else list(measured)[-1]
+    return FeatureWorth(version, tuple(measured[version]))
 
 
 def _version(stage: StageRecord | None) -> int | None:

@@ -28,6 +28,7 @@ TEMPLATE = "report.html.j2"
 MOST_STEPS = 120
 MOST_ALERTS = 100
 MOST_DECISIONS = 60
+MOST_FEATURES = 40
 _FORGOTTEN_SECONDS = 60 * 60
 _PLOTS: tuple[Callable[[Facts], Plot], ...] = (
     plots.scores,
@@ -99,7 +100,12 @@ def render(facts: Facts, generated_at: datetime) -> str:
             tiles=summary.tiles(facts),
             sentences=summary.sentences(facts),
             plots={plot.name: plot for plot in (draw(facts) for draw in _PLOTS)},
-            most={"steps": MOST_STEPS, "alerts": MOST_ALERTS, "decisions": MOST_DECISIONS},
+            most={
+                "steps": MOST_STEPS,
+                "alerts": MOST_ALERTS,
+                "decisions": MOST_DECISIONS,
+                "features": MOST_FEATURES,
+            },
         )
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from mlplatform.code_digest import code_digest
-from mlplatform.config.settings import TRAINING_ROWS, TrainingSettings, UseCaseSettings
+from mlplatform.config.settings import TRAINING_ROWS, SearchSettings, TrainingSettings, UseCaseSettings
 from mlplatform.errors import ConfigError, LabelError, StageError, did_you_mean
 from mlplatform.features.model_frame import model_frame
 from mlplatform.protocols.lineage import RULE
@@ -21,27 +21,28 @@ from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.spine import LABEL_KNOWN_AT, LabelSpine
 from mlplatform.statistics import metrics
 from mlplatform.statistics.metrics import Vector
+from mlplatform.training.calibration import FEWEST_ISOTONIC, calibrated
 from mlplatform.training.fit_arguments import rounds_of, stops_early
 from mlplatform.training.fit_rows import FitRows
-from mlplatform.training.fitting import (
-    check_columns,
-    columns_without_values,
-    fit,
-    in_our_words,
-    make_estimator,
-    predict,
-)
+from mlplatform.training.fitting import columns_without_values, fit, in_our_words, make_estimator, predict
+from mlplatform.training.importance import Importance, importances
 from mlplatform.training.label_frame import LabelFrame, table_digest
 from mlplatform.training.model_requirements import libraries
-from mlplatform.training.search import OnFailure, OnTrial, SearchResult, search
+from mlplatform.training.search import SearchResult, Told
 from mlplatform.training.split import TimeSplit, time_split
 from mlplatform.training.trainer import Trainer
+from mlplatform.training.trials import Note
+from mlplatform.training.tuning import tune
 from mlplatform.types import is_number, spark_type
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from mlplatform.protocols.feature_client import TrainingSet
+
+
+# Settings of the search that came later: models trained before keep their keys.
+_UNSET = {name: SearchSettings.model_fields[name].default for name in ("library", "parallelism", "pruning")}
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,9 @@ class Candidate:
     Attributes:
         without_values: Of the parts `fitted` and `holdout`, the columns that hold no value there; empty parts left out.
         rounds: After how many rounds it stopped early by the validation rows; None: it does not stop early.
+        uncalibrated: The metrics before the calibration; empty without one.
+        importances: What each feature is worth on the holdout, the most important one first; empty where it is not
+            measured.
     """
 
     estimator: Any
@@ -106,6 +110,8 @@ class Candidate:
     holdout_predictions: Vector
     without_values: dict[str, list[str]]
     rounds: int | None = None
+    uncalibrated: dict[str, float] = field(default_factory=dict)
+    importances: list[Importance] = field(default_factory=list)
 
 
 def training_data(
@@ -223,6 +229,13 @@ def _what_counts(options: TrainingSettings) -> dict[str, Any]:
     Which rows it lets through shows in the data's digest, and models trained before keep their keys.
     """
     content = options.model_dump(mode="json")
+    # Where trials run, and what is measured of the model, changes nothing of it.
+    del content["search"]["workers"], content["importance_rows"]
+    for name, value in _UNSET.items():
+        if content["search"][name] == value:
+            del content["search"][name]
+    if content["calibrate"] == "none":
+        del content["calibrate"]
     unset = max(TRAINING_ROWS, options.min_rows)
     return content | {"max_rows": None} if options.max_rows == unset else content
 
@@ -231,21 +244,25 @@ def train(
     trainer: Trainer,
     data: TrainingData,
     settings: UseCaseSettings,
-    on_trial: OnTrial,
-    on_failure: OnFailure | None = None,
+    told: Told,
+    *,
+    cluster: str | None = None,
+    note: Note = lambda _: None,
 ) -> Candidate:
     """Search, fit, and evaluate.
 
     The search fits on the oldest part and scores on the validation part; the model is then fitted on both with the best
-    parameters, and evaluated on the holdout, which neither has seen. Where it stops early, it is fitted with as many
-    rounds as it had on the oldest part.
+    parameters (and, where it stops early, with as many rounds as it had on the oldest part), and evaluated on the
+    holdout, which neither has seen. Where it is calibrated, it is fitted on the oldest part alone, and calibrated on
+    the validation part.
 
     Args:
         trainer: Makes the estimator, and names what is searched.
         data: What it is trained on.
         settings: Of the use case.
-        on_trial: Called after each trial that gave a score, see `search`.
-        on_failure: Called after each that gave none.
+        told: Who is told of the trials of the search.
+        cluster: Name of the joblib backend that reaches a cluster; None: there is none.
+        note: Is told how the trials run.
 
     Raises:
         LabelError: If the rows cannot be split by time.
@@ -253,35 +270,22 @@ def train(
     """
     options = settings.training
     split = time_split(data.times, holdout=options.holdout, validation=options.validation)
-    metric = metrics.get(options.metric)
-    fitted_rows = slice(0, split.holdout.start)
-
-    def score(params: dict[str, Any]) -> float:
-        rows = data.fit_rows(split.fit, split.validation)
-        fitted = fit(trainer, {**trainer.default_params, **params}, rows)
-        predicted = predict(fitted, data.inputs.iloc[split.validation], settings.task)
-        with in_our_words(f"The metric {metric.name}", params):
-            return metric.compute(data.labels[split.validation], predicted)
-
-    with in_our_words("Making the search space"):
-        space = trainer.search_space()
-    result = None
-    if space and options.search.max_evals > 1:
-        _check_before_the_search(trainer, data, split)
-        result = search(
-            space,
-            score,
-            options.search,
-            seed=options.seed,
-            greater_is_better=metric.greater_is_better,
-            on_trial=on_trial,
-            on_failure=on_failure,
-        )
+    calibrates = options.calibrate != "none"
+    fitted_rows = split.fit if calibrates else slice(0, split.holdout.start)
+    result = tune(trainer, data.fit_rows(split.fit, split.validation), settings, told, cluster=cluster, note=note)
     params = {**trainer.default_params, **(result.params if result else {})}
     rounds = _rounds(trainer, params, data, split)
     fitted = fit(trainer, params, data.fit_rows(fitted_rows, rounds=rounds))
+    uncalibrated: dict[str, float] = {}
+    if calibrates:
+        raw = predict(fitted, data.inputs.iloc[split.holdout], settings.task)
+        uncalibrated = metrics.evaluate(settings.task, data.labels[split.holdout], raw)
+        rows = data.fit_rows(split.validation)
+        if options.calibrate == "isotonic" and len(rows) < FEWEST_ISOTONIC:
+            note(f"calibration: {len(rows)} validation rows are few for isotonic; sigmoid needs fewer")
+        fitted = calibrated(fitted, options.calibrate, rows)
     predicted = predict(fitted, data.inputs.iloc[split.holdout], settings.task)
-    with in_our_words("The metrics of the holdout", params):
+    with in_our_words(f"The metrics of the {predicted.size} rows of the holdout", params):
         measured = metrics.evaluate(
             settings.task, data.labels[split.holdout], predicted, event_above=settings.label.event_above
         )
@@ -298,6 +302,15 @@ def train(
             if (names := columns_without_values(data.inputs.iloc[rows]))
         },
         rounds=rounds,
+        uncalibrated=uncalibrated,
+        importances=importances(
+            lambda rows: predict(fitted, rows, settings.task),
+            data.inputs.iloc[split.holdout],
+            data.labels[split.holdout],
+            metrics.get(options.metric),
+            most_rows=options.importance_rows,
+            seed=options.seed,
+        ),
     )
 
 
@@ -310,12 +323,3 @@ def _rounds(trainer: Trainer, params: dict[str, Any], data: TrainingData, split:
     if not stops_early(make_estimator(trainer, params)):
         return None
     return rounds_of(fit(trainer, params, data.fit_rows(split.fit, split.validation)))
-
-
-def _check_before_the_search(trainer: Trainer, data: TrainingData, split: TimeSplit) -> None:
-    """Refuse columns once, where the default parameters make an estimator, and not trial by trial."""
-    try:
-        estimator = make_estimator(trainer, trainer.default_params)
-    except StageError:  # it may need what is searched; each trial looks for itself, and tells
-        return
-    check_columns(estimator, data.inputs.iloc[split.fit])

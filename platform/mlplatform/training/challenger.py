@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -11,17 +11,20 @@ from typing import Any
 import pyarrow as pa
 
 from mlplatform.as_of import shown
+from mlplatform.config.settings import CLASSIFICATION_METRICS
 from mlplatform.features import artifacts
 from mlplatform.features.training_set import PREDICTION
 from mlplatform.naming import CHALLENGER, ObjectName
 from mlplatform.ops.context import StageContext
-from mlplatform.protocols.registry import ModelVersion, TableRead
+from mlplatform.protocols.registry import ModelVersion, TableRead, TrainingRun
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.spine import SPINE
 from mlplatform.statistics import baseline, estimate, profiles
 from mlplatform.training.candidate import Candidate, TrainingData, train
+from mlplatform.training.importance import CONFIDENCE
 from mlplatform.training.label_frame import LabelFrame
 from mlplatform.training.reference import PROFILE_FILE
+from mlplatform.training.search import Told
 from mlplatform.training.source_version import source_version
 from mlplatform.training.split import time_split
 from mlplatform.training.stored_form import stored_form
@@ -35,6 +38,11 @@ from mlplatform.training.version_tags import (
 )
 
 FAILURE_TAG = "failure"
+IMPORTANCE_FILE = "feature_importance.json"
+UNCALIBRATED = "holdout_uncalibrated_"
+"""Begins the names of the holdout's metrics before the calibration."""
+PART = "on_part_of_rows"
+"""Ends the name of the metric of a trial that was pruned."""
 ROUNDS = "rounds_until_it_stopped_early"
 _LONGEST = 500
 _HOLDOUT = "holdout_"
@@ -96,11 +104,24 @@ class Registration:
                 run.log_failed_trial(number, params, {FAILURE_TAG: cause[:_LONGEST]})
                 context.progress(f"trial {number + 1} of {trials} failed: {cause}")
 
-            candidate = train(self.trainer, self.data, settings, log_trial, log_failure)
+            def log_pruned(number: int, params: dict[str, Any], share: float, score: float) -> None:
+                run.log_trial(number, params, {f"validation_{settings.training.metric}_{PART}": score})
+                context.progress(f"trial {number + 1} of {trials} pruned on {share:.0%} of the rows: {score:.4f}")
+
+            candidate = train(
+                self.trainer,
+                self.data,
+                settings,
+                Told(log_trial, log_failure, log_pruned),
+                cluster=context.ws.joblib_backend(),
+                note=context.progress,
+            )
             for part, names in candidate.without_values.items():
                 context.progress(f"no value among the {part} rows: {', '.join(names)}")
             run.log_params(candidate.params | ({} if candidate.rounds is None else {ROUNDS: candidate.rounds}))
             run.log_metrics({f"{_HOLDOUT}{metric}": value for metric, value in candidate.metrics.items()})
+            self._log_calibration(run, candidate)
+            self._log_importance(run, candidate)
             run.log_json(PROFILE_FILE, self._reference(candidate))
             context.progress("logging and registering the model")
             self._log_model(candidate)
@@ -130,6 +151,22 @@ class Registration:
                 KEY_TAG: self.key,
             },
         )
+
+    def _log_calibration(self, run: TrainingRun, candidate: Candidate) -> None:
+        before, after = candidate.uncalibrated, candidate.metrics
+        if before:
+            run.log_metrics({f"{UNCALIBRATED}{metric}": before[metric] for metric in CLASSIFICATION_METRICS})
+            error = "expected_calibration_error"
+            method = self.context.settings.training.calibrate
+            self.context.progress(f"calibrated ({method}): {error} {before[error]:.4f} -> {after[error]:.4f}")
+
+    def _log_importance(self, run: TrainingRun, candidate: Candidate) -> None:
+        if candidate.importances:
+            content = {"metric": self.context.settings.training.metric, "confidence": CONFIDENCE}
+            run.log_json(IMPORTANCE_FILE, content | {"features": [asdict(item) for item in candidate.importances]})
+        noise = [item.feature for item in candidate.importances if item.is_noise]
+        if noise:
+            self.context.progress(f"no better than noise on the holdout: {', '.join(noise)}")
 
     def _reference(self, candidate: Candidate) -> dict[str, Any]:
         labels, holdout = self.data.labels, candidate.split.holdout

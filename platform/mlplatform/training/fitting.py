@@ -13,6 +13,7 @@ from mlplatform.features.scoring import without_left_out
 from mlplatform.statistics.metrics import Vector
 from mlplatform.training.boosters import EXTRAS, is_booster, predict_booster
 from mlplatform.training.estimators import WITH_VALUES
+from mlplatform.training.threads import limit_threads
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,19 +53,22 @@ def make_estimator(trainer: Trainer, params: Mapping[str, Any]) -> Any:
         return trainer.estimator(dict(params))
 
 
-def fit(trainer: Trainer, params: Mapping[str, Any], rows: FitRows) -> Any:
+def fit(trainer: Trainer, params: Mapping[str, Any], rows: FitRows, *, threads: int | None = None) -> Any:
     """Return the use case's estimator, fitted.
 
     Args:
         trainer: Makes the estimator, and fits it.
         params: Its parameters.
         rows: What it is fitted on.
+        threads: How many threads it may use where it does not say so itself; None: as many as it likes.
 
     Raises:
         MissingDependencyError: If its library is an extra of the platform that is not installed.
         StageError: If columns do not suit the estimator, or it fails.
     """
     estimator = make_estimator(trainer, params)
+    if threads is not None:
+        limit_threads(estimator, threads)
     check_columns(estimator, rows.inputs)
     with in_our_words(f"Fitting on {len(rows)} rows", params, rows.inputs), without_left_out():
         fitted = trainer.fit(estimator, rows)
@@ -122,10 +126,11 @@ def _checked(estimator: Any, inputs: pd.DataFrame, predictions: Vector) -> Vecto
             f"{type(estimator).__name__} gave predictions of shape {predictions.shape} for {len(inputs)} rows.",
             hint="One number per row is needed.",
         )
-    wrong = int((~np.isfinite(predictions)).sum())
-    if wrong:
+    wrong = np.flatnonzero(~np.isfinite(predictions))
+    if wrong.size:
         raise StageError(
-            f"{type(estimator).__name__} predicts NaN or infinity for {wrong} of {len(inputs)} rows.",
+            f"{type(estimator).__name__} predicts NaN or infinity for {wrong.size} of {len(inputs)} rows; "
+            f"{_row(inputs, int(wrong[0]))}.",
             hint="Does it take missing values? An imputer before it fills them; a scaler keeps numbers small.",
         )
     return predictions
@@ -202,11 +207,30 @@ def _hint(inputs: pd.DataFrame | None) -> str:
         ways.append("Text and times must be encoded (CATEGORIES) or left out (exclude_columns).")
     if columns_without_values(inputs):
         ways.append("A column without any value can be left out (exclude_columns); `coded` does so by itself.")
+    if _lacking(inputs):
+        ways.append("Missing values: put an imputer before the estimator, or take one that knows them, as trees do.")
     return " ".join([*(ways or ["Look at the trainer's estimator()."]), _WHOLE])
 
 
+def _row(inputs: pd.DataFrame, place: int) -> str:
+    """Tell of the first wrong row, counted from the oldest, what a model may stumble over: what it lacks."""
+    row = inputs.iloc[place]
+    lacking = [str(name) for name in inputs.columns if row[name] is None or row[name] != row[name]]
+    given = {str(name): row[name] for name in inputs.columns if str(name) not in lacking}
+    shown = ", ".join(f"{name}={str(value)[:40]}" for name, value in list(given.items())[:_MOST_SHOWN])
+    return f"the first is row {place}, with {shown or 'no value'}" + (
+        f", and without {_some(lacking)}" if lacking and shown else ""
+    )
+
+
+def _lacking(inputs: pd.DataFrame) -> dict[str, int]:
+    """Return the columns that lack some values, but not all -> in how many rows."""
+    counts = {str(name): int(inputs[name].isna().sum()) for name in inputs.columns}
+    return {name: count for name, count in counts.items() if 0 < count < len(inputs)}
+
+
 def _columns(inputs: pd.DataFrame) -> str:
-    """Tell of the columns what an estimator may stumble over: no value, no number, and how many there are."""
+    """Tell of the columns what an estimator may stumble over: no value, some without, no number, how many there are."""
     empty = columns_without_values(inputs)
     other = [name for name in inputs.columns if inputs[name].dtype.kind not in "fiub" and name not in empty]
     parts = [f"{len(inputs.columns)} columns: {_some(list(inputs.columns))}"]
@@ -214,6 +238,9 @@ def _columns(inputs: pd.DataFrame) -> str:
         parts.append("not numbers: " + _some([f"{name} ({_said(inputs[name])})" for name in other]))
     if empty:
         parts.append("without any value: " + _some(empty))
+    if lacking := _lacking(inputs):
+        listed = _some([f"{name} ({count} rows)" for name, count in lacking.items()])
+        parts.append(f"lacking values in some of {len(inputs)} rows: {listed}")
     return f" ({'; '.join(parts)})"
 
 

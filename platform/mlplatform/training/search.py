@@ -1,22 +1,30 @@
-"""Hyperparameter search with hyperopt, each trial an MLflow run nested in the training's run."""
+"""Hyperparameter search: trials in generations, each told in the order of its number.
+
+A generation is suggested before any of its trials has run, so that they can run side by side, and the search gives the
+same on one core and on many: its size is a setting, not the machine's.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Any
-
-import numpy as np
 
 from mlplatform.config.settings import SearchSettings
 from mlplatform.errors import PlatformError, StageError
 from mlplatform.training.fitting import said
+from mlplatform.training.sampler import Sampler, open_sampler
+from mlplatform.training.trials import Attempt, Outcome, Run
 
 OnTrial = Callable[[int, dict[str, Any], float], None]
 OnFailure = Callable[[int, dict[str, Any], str], None]
+OnPruned = Callable[[int, dict[str, Any], float, float], None]
 
-# Draws of a float in steps of q: whole numbers where q is one.
-_STEPPED = {"quniform": 2, "qloguniform": 2, "qnormal": 2, "qlognormal": 2}
+WHOLE = (1.0,)
+STEPS = (1 / 9, 1 / 3, 1.0)
+"""Shares of the fitted rows that a trial is fitted on, one after the other, where those without hope are pruned."""
 
 
 @dataclass(frozen=True)
@@ -30,141 +38,158 @@ class FailedTrial:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """The best parameters, their score on the validation rows, how many were tried, and those that failed."""
+    """What a search found.
+
+    Attributes:
+        params: The best parameters.
+        score: Theirs, on the validation rows.
+        trials: How many were tried.
+        failed: Those that gave no score.
+        pruned: How many were ended before they had a score.
+    """
 
     params: dict[str, Any]
     score: float
     trials: int
     failed: tuple[FailedTrial, ...] = ()
+    pruned: int = 0
+
+
+@dataclass(frozen=True)
+class Told:
+    """Who is told of the trials.
+
+    Attributes:
+        on_trial: Of each that gave a score: its number, parameters and score.
+        on_failure: Of each that gave none: its number, parameters and what was wrong.
+        on_pruned: Of each that was pruned: its number, parameters, the share of the fitted rows, and the score on them.
+    """
+
+    on_trial: OnTrial
+    on_failure: OnFailure = lambda *_: None
+    on_pruned: OnPruned = lambda *_: None
 
 
 def search(
     space: Mapping[str, Any],
-    score: Callable[[dict[str, Any]], float],
+    run: Run,
     settings: SearchSettings,
     *,
     seed: int,
     greater_is_better: bool,
-    on_trial: OnTrial,
-    on_failure: OnFailure | None = None,
+    told: Told,
+    steps: Sequence[float] = WHOLE,
 ) -> SearchResult:
     """Search for the parameters with the best score.
 
-    A trial that raises, or whose score is not finite, is told to `on_failure` and passed over. Plain `Trials` run one
-    after another: `SparkTrials` needs a `sparkContext`, which Spark Connect has not.
+    A trial that raises, or whose score is not finite, is told and passed over.
 
     Args:
-        space: The hyperopt space; a stepped draw (`hp.quniform`) of whole steps gives whole numbers.
-        score: Fits with parameters and returns the score on the validation rows.
-        settings: The budget.
+        space: The hyperopt space, for either library; a stepped draw (`hp.quniform`) of whole steps gives whole
+            numbers.
+        run: Runs the trials, see `mlplatform.training.trials`.
+        settings: Library, budget, and how many trials there are in a generation.
         seed: Of the search.
         greater_is_better: The score's direction.
-        on_trial: Called after each trial that gave a score with its number, parameters and score.
-        on_failure: Called after each that gave none with its number, parameters and what was wrong.
+        told: Who is told of the trials, in the order of their numbers.
+        steps: The shares of the fitted rows that a trial is fitted on, one after the other; the last is 1.
 
     Raises:
-        StageError: If no trial gave a finite score, with the first cause; or if hyperopt refuses the space.
+        StageError: If no trial gave a finite score, with the first cause; or if the library refuses the space.
+        MissingDependencyError: If the library is not installed.
     """
-    from hyperopt import STATUS_FAIL, STATUS_OK, Trials, fmin, space_eval, tpe
+    with _space_in_our_words(space, settings.library):
+        sampler = open_sampler(space, settings, seed=seed, greater_is_better=greater_is_better)
+    deadline = None if settings.timeout_seconds is None else time.monotonic() + settings.timeout_seconds
+    state = _Search(sampler, run, told, greater_is_better, steps, deadline)
+    while state.count < settings.max_evals and not state.is_late:
+        with _space_in_our_words(space, settings.library):
+            generation = [sampler.ask() for _ in range(min(settings.parallelism, settings.max_evals - state.count))]
+        state.run_generation(generation)
+    return state.result()
 
-    count = 0
-    failed: list[FailedTrial] = []
-    causes: list[Exception] = []
-    ours: list[Exception] = []
 
-    def objective(tried: Mapping[str, Any]) -> dict[str, Any]:
-        nonlocal count
-        params, number = plain(tried), count
-        count += 1
-        try:
-            value = float(score(params))
-            cause = "" if np.isfinite(value) else f"the score is {value}"
-        except Exception as error:  # noqa: BLE001  (whatever an estimator raises ends its trial, and is told)
-            causes.append(error)
-            value, cause = float("nan"), error.message if isinstance(error, PlatformError) else said(error)
-        try:
-            if cause:
-                failed.append(FailedTrial(number, params, cause))
-                if on_failure is not None:
-                    on_failure(number, params, cause)
-            else:
-                on_trial(number, params, value)
-        except Exception as error:
-            ours.append(error)
-            raise
-        return (
-            {"status": STATUS_FAIL} if cause else {"status": STATUS_OK, "loss": -value if greater_is_better else value}
-        )
+@dataclass
+class _Search:
+    """A search on its way."""
 
-    trials = Trials()
-    try:
-        expression = whole_numbers(space)
-        best = fmin(
-            objective,
-            expression,
-            algo=tpe.suggest,
-            max_evals=settings.max_evals,
-            timeout=settings.timeout_seconds,
-            trials=trials,
-            rstate=np.random.default_rng(seed),
-            show_progressbar=False,
-            verbose=False,
-        )
-        loss = float(trials.best_trial["result"]["loss"])
-        params = plain(space_eval(expression, best))
-    except Exception as error:
-        if error in ours:
-            raise
-        if failed and len(failed) == count:
+    sampler: Sampler
+    run: Run
+    told: Told
+    greater_is_better: bool
+    steps: Sequence[float]
+    deadline: float | None
+    count: int = 0
+    pruned: int = 0
+    failed: list[FailedTrial] = field(default_factory=list)
+    best: tuple[float, dict[str, Any]] | None = None
+    first_error: Exception | None = None
+
+    @property
+    def is_late(self) -> bool:
+        # Whatever the limit is, one trial is run to its end.
+        begun = self.best is not None or bool(self.failed)
+        return begun and self.deadline is not None and time.monotonic() > self.deadline
+
+    def run_generation(self, generation: Sequence[dict[str, Any]]) -> None:
+        attempts = [Attempt(self.count + place, params) for place, params in enumerate(generation)]
+        for step, share in enumerate(self.steps):
+            hopeful: list[Attempt] = []
+            attempts = [replace(attempt, share=share) for attempt in attempts]
+            with closing(self.run(attempts)) as outcomes:
+                for attempt, outcome in zip(attempts, outcomes, strict=False):
+                    if not self._ended(attempt, outcome, step):
+                        hopeful.append(attempt)
+                    if self.is_late:
+                        return
+            attempts = hopeful
+
+    def result(self) -> SearchResult:
+        if self.best is None:
+            first = self.failed[0]
             raise StageError(
-                f"None of {count} sets of parameters gave a finite score; the first, {failed[0].params}: "
-                f"{failed[0].cause}",
+                f"None of {self.count} sets of parameters gave a finite score; the first, trial {first.number} with "
+                f"{first.params}: {first.cause}",
                 hint="Look at search_space() and estimator() of the trainer, and at the nested runs in MLflow. Does "
                 "the validation part hold both classes? mlplatform --debug ... shows the whole of what was raised.",
-            ) from (causes[0] if causes else error)
+            ) from self.first_error
+        score, params = self.best
+        return SearchResult(params, score, self.count, tuple(self.failed), self.pruned)
+
+    def _ended(self, attempt: Attempt, outcome: Outcome, step: int) -> bool:
+        """Take an outcome; return whether the trial has ended with it."""
+        number, params = attempt.number, attempt.params
+        if outcome.cause:
+            self.sampler.tell(number, None)
+            self.failed.append(FailedTrial(number, params, outcome.cause))
+            self.first_error = self.first_error or outcome.error
+            self.told.on_failure(number, params, outcome.cause)
+        elif step == len(self.steps) - 1:
+            self.sampler.tell(number, outcome.score)
+            if self.best is None or self._is_better(outcome.score, self.best[0]):
+                self.best = outcome.score, params
+            self.told.on_trial(number, params, outcome.score)
+        elif self.sampler.prune(number, step, outcome.score):
+            self.pruned += 1
+            self.told.on_pruned(number, params, attempt.share, outcome.score)
+        else:
+            return False
+        self.count += 1
+        return True
+
+    def _is_better(self, score: float, than: float) -> bool:
+        return score > than if self.greater_is_better else score < than
+
+
+@contextmanager
+def _space_in_our_words(space: Mapping[str, Any], library: str) -> Iterator[None]:
+    try:
+        yield
+    except PlatformError:
+        raise
+    except Exception as error:
         raise StageError(
-            f"hyperopt cannot search the space of {', '.join(map(str, space))}: {said(error)}",
+            f"{library} cannot search the space of {', '.join(map(str, space))}: {said(error)}",
             hint="Look at search_space() of the trainer: each label once, bounds in order. mlplatform --debug ... "
             "shows the whole of what was raised.",
         ) from error
-    return SearchResult(params=params, score=-loss if greater_is_better else loss, trials=count, failed=tuple(failed))
-
-
-def whole_numbers(space: Mapping[str, Any]) -> Any:
-    """Return a space as hyperopt's expression, in which stepped draws of whole steps are whole numbers.
-
-    `hp.quniform("depth", 2, 8, 1)` draws 4.0, which estimators refuse where they need a whole number.
-
-    Args:
-        space: The hyperopt space; it is left as it is.
-    """
-    from hyperopt.pyll import as_apply, dfs
-    from hyperopt.pyll.base import clone
-
-    expression = clone(as_apply(dict(space)))
-    for node in dfs(expression):
-        drawn = node.pos_args[0].pos_args[1] if _draws(node) else None
-        if drawn is not None and drawn.name in _STEPPED and _is_whole(drawn):
-            node.name = "int"
-    return expression
-
-
-def plain(params: Any) -> Any:
-    """Return parameters as plain Python values: hyperopt hands out numpy scalars, which JSON does not take."""
-    if isinstance(params, Mapping):
-        return {key: plain(value) for key, value in params.items()}
-    if isinstance(params, (list, tuple)):
-        return type(params)(plain(value) for value in params)
-    return params.item() if isinstance(params, np.generic) else params
-
-
-def _draws(node: Any) -> bool:
-    return node.name == "float" and bool(node.pos_args) and node.pos_args[0].name == "hyperopt_param"
-
-
-def _is_whole(drawn: Any) -> bool:
-    """Tell whether a stepped draw gives whole numbers: its step is one, and for `quniform` its bounds are, too."""
-    values = list(drawn.pos_args) + [value for _, value in drawn.named_args]
-    numbers = [value.obj for value in values if value.name == "literal"]
-    asked = numbers if drawn.name == "quniform" else numbers[_STEPPED[drawn.name] :]
-    return len(numbers) == len(values) and all(float(number).is_integer() for number in asked)

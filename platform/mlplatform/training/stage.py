@@ -20,12 +20,14 @@ from mlplatform.refine.spine import LABELS, SPINE, LabelSpine
 from mlplatform.statistics.metrics import Vector
 from mlplatform.training.candidate import Candidate, training_data, training_key
 from mlplatform.training.challenger import Registration, make_challenger
+from mlplatform.training.importance import Importance
 from mlplatform.training.label_frame import LabelFrame, known_labels, training_start
 from mlplatform.training.search import FailedTrial
 from mlplatform.training.trainer import Trainer
 
 NAME = "train"
 _MOST_FAILED = 20
+_MOST_FEATURES = 100
 _FEW = 1000
 
 
@@ -40,6 +42,9 @@ class TrainDetails(Details):
         columns_without_values: Part of the rows (`fitted`, `holdout`) -> columns without any value there.
         failed_trials: The first trials of the search that gave no score.
         failed_trial_count: How many those were in all.
+        pruned_trial_count: How many trials were ended early.
+        importance: What the features are worth on the holdout, the most important ones first.
+        no_better_than_noise: The features without which the model does no worse, for all that the holdout can tell.
         reused: The same training had been done before.
         version: Of the registered model.
         run_id: The training's run in MLflow.
@@ -49,6 +54,8 @@ class TrainDetails(Details):
         asked_for: Why the stage `retrain` asked for it; not set where it was due, or asked for by somebody.
     """
 
+    internal: ClassVar[frozenset[str]] = Details.internal | {"importance"}
+
     packaged_without_client: str = ""
     metrics: dict[str, float | None] = Field(default_factory=dict)
     params: dict[str, Any] = Field(default_factory=dict)
@@ -56,6 +63,9 @@ class TrainDetails(Details):
     columns_without_values: dict[str, list[str]] = Field(default_factory=dict)
     failed_trials: list[FailedTrial] = Field(default_factory=list)
     failed_trial_count: int = 0
+    pruned_trial_count: int = 0
+    importance: list[Importance] = Field(default_factory=list)
+    no_better_than_noise: list[str] = Field(default_factory=list)
     reused: bool = False
     version: int | None = None
     run_id: str = ""
@@ -83,12 +93,18 @@ class TrainDetails(Details):
         self.metrics = dict(candidate.metrics)
         self.params = _plain(candidate.params)
         self.rounds = candidate.rounds
+        if candidate.importances:
+            self.importance = candidate.importances[:_MOST_FEATURES]
+            noise = [item.feature for item in candidate.importances if item.is_noise]
+            self.no_better_than_noise = noise[:_MOST_FEATURES]
         if candidate.without_values:
             self.columns_without_values = candidate.without_values
         if candidate.search and candidate.search.failed:
             first = candidate.search.failed[:_MOST_FAILED]
             self.failed_trials = [replace(trial, params=_plain(trial.params)) for trial in first]
             self.failed_trial_count = len(candidate.search.failed)
+        if candidate.search and candidate.search.pruned:
+            self.pruned_trial_count = candidate.search.pruned
 
 
 @dataclass(frozen=True)

@@ -70,12 +70,29 @@ def test_all_errors_are_listed_at_once(load):
         "monitoring: {max_calibration_ratio: 1}",
         "monitoring: {cooldown: -1 day}",
         "training: {search: {max_evals: 0}}",
+        "training: {search: {library: ray}}",
+        "training: {search: {parallelism: 0}}",
+        "training: {search: {pruning: true}}",
+        "training: {calibrate: platt}",
+        "{task: regression, training: {metric: mae, calibrate: sigmoid}}",
         "label: null",
     ],
 )
 def test_a_value_out_of_its_range_is_refused(load, wrong):
     with pytest.raises(ConfigError, match="wrong setting"):
         load(yaml.safe_dump(yaml.safe_load(BASE) | yaml.safe_load(wrong)))
+
+
+@pytest.mark.parametrize(
+    ("written", "packages"),
+    [
+        ("{}", ()),
+        ("training: {search: {library: optuna}}", ("optuna",)),
+        ("{jobs: {packages: [lifetimes, optuna]}, training: {search: {library: optuna}}}", ("lifetimes", "optuna")),
+    ],
+)
+def test_the_jobs_need_the_library_of_the_search(load, written, packages):
+    assert load(yaml.safe_dump(yaml.safe_load(BASE) | yaml.safe_load(written))).packages == packages
 
 
 def test_settings_cannot_be_changed_afterwards(load):

@@ -19,7 +19,7 @@ from mlplatform.gate.checks.base import CheckResult
 from mlplatform.ops.records import AlertRecord, StageRecord
 from mlplatform.reporting import plots, plots_detail, plots_pipeline, summary
 from mlplatform.reporting.decisions import ChampionFacts, DecisionFacts, Gain
-from mlplatform.reporting.facts import Facts, RetrainFacts, StepFacts
+from mlplatform.reporting.facts import Facts, FeatureWorth, RetrainFacts, StepFacts
 from mlplatform.reporting.observations import (
     DriftFacts,
     Flow,
@@ -29,6 +29,7 @@ from mlplatform.reporting.observations import (
 )
 from mlplatform.reporting.outcomes import Decile, Outcomes, ScoredStep
 from mlplatform.reporting.report import render
+from mlplatform.training.importance import Importance
 
 NOW = parse_as_of("2026-11-23T04:05:06")
 FIRST, SECOND, THIRD = (parse_as_of(text) for text in ("2006-01-01", "2007-01-01", "2008-01-01"))
@@ -489,3 +490,19 @@ def test_importing_the_report_loads_no_plotting_library():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_what_features_are_worth_is_told_with_those_that_are_no_better_than_noise():
+    features = FeatureWorth(
+        3, (Importance("amount", 0.08, 0.05, 0.1), Importance("<b>colour</b>", 0.001, -0.002, 0.004))
+    )
+    page = Page(render(full(features=features), NOW))
+    assert "What each feature is worth to version 3: how much worse its roc_auc is" in page.text
+    assert "No better than noise: <b>colour</b>." in page.text
+    assert features.noise == ("<b>colour</b>",)
+    assert re.search(r"0\.050* to 0\.10*\b", page.text)
+    many = FeatureWorth(3, tuple(Importance(f"x{number}", 0.1, 0.05, 0.2) for number in range(50)))
+    text = Page(render(full(features=many), NOW)).text
+    assert "The 40 most important features of 50 are shown" in text
+    assert "No better than noise" not in text
+    assert "What each feature is worth" not in full_page().text

@@ -187,3 +187,25 @@ def test_ctrl_c_passes() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         fit(trainer(interrupted), {}, FitRows(INPUTS, LABELS))
+
+
+def test_columns_that_lack_values_in_some_rows_are_named_with_the_way_out() -> None:
+    some = pd.DataFrame({"load": [1.0, None] * 60, "price": np.arange(120.0)})
+    with pytest.raises(
+        StageError, match=r"Input X contains NaN.*lacking values in some of 120 rows: load \(60"
+    ) as caught:
+        fit(trainer(lambda params: LogisticRegression()), {}, FitRows(some, LABELS))
+    assert "price" not in caught.value.message.partition("lacking")[2]
+    assert "imputer" in caught.value.hint
+
+
+def test_of_predictions_that_are_none_the_first_row_is_shown() -> None:
+    some = pd.DataFrame({"load": [1.0, None, 3.0], "kind": ["a", None, "c"], "price": [1.0, 2.0, 3.0]})
+    gives = np.array([[0.5, 0.5], [np.nan, np.nan], [0.5, 0.5]])
+    with pytest.raises(
+        StageError, match=r"for 1 of 3 rows; the first is row 1, with price=2.0, and without load, kind"
+    ):
+        predict(SimpleNamespace(predict_proba=lambda rows: gives), some, "classification")
+    nothing = pd.DataFrame({"load": [None, None, None]}, dtype=object)
+    with pytest.raises(StageError, match="the first is row 1, with no value"):
+        predict(SimpleNamespace(predict_proba=lambda rows: gives), nothing, "classification")

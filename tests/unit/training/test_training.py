@@ -20,6 +20,7 @@ from mlplatform.features.model_frame import model_frame
 from mlplatform.statistics import metrics
 from mlplatform.training.candidate import TrainingData, train, training_key
 from mlplatform.training.fit_arguments import fit_with_arguments
+from mlplatform.training.search import Told
 from tests.support.tiny_use_case import SETTINGS
 
 ROWS = 400
@@ -55,7 +56,8 @@ def trainer(estimator: Any, space: Any = None) -> Any:
 def run(maker: Any, given: TrainingData, **more: Any) -> tuple[Any, list[Any], list[Any]]:
     seen: list[Any] = []
     failed: list[Any] = []
-    trained = train(maker, given, settings(**more), lambda *a: seen.append(a), lambda *a: failed.append(a))
+    told = Told(lambda *a: seen.append(a), lambda *a: failed.append(a))
+    trained = train(maker, given, settings(**more), told)
     return trained, seen, failed
 
 
@@ -101,7 +103,10 @@ def test_text_is_refused_once_and_not_trial_by_trial() -> None:
     ("compute", "says"),
     [
         (lambda labels, predictions: math.nan, "None of 6 sets.*the score is nan"),
-        (lambda labels, predictions: 1 / 0, "None of 6 sets.*The metric roc_auc failed.*ZeroDivisionError"),
+        (
+            lambda labels, predictions: 1 / 0,
+            "None of 6 sets.*The metric roc_auc on 75 validation rows failed.*ZeroDivisionError",
+        ),
     ],
     ids=["nan", "raises"],
 )
@@ -116,7 +121,7 @@ def test_a_metric_that_fails(compute: Any, says: str, monkeypatch: pytest.Monkey
 def test_a_metric_that_fails_without_a_search(monkeypatch: pytest.MonkeyPatch) -> None:
     broken = metrics.Metric("roc_auc", lambda labels, predictions: 1 / 0, greater_is_better=True)
     monkeypatch.setitem(metrics.METRICS, "roc_auc", broken)
-    with pytest.raises(StageError, match="The metrics of the holdout failed: ZeroDivisionError"):
+    with pytest.raises(StageError, match="The metrics of the 100 rows of the holdout failed: ZeroDivisionError"):
         run(trainer(boosted), data())
 
 
@@ -170,7 +175,92 @@ def test_a_key_is_what_it_was_before_trainings_were_bounded(given: dict[str, Any
     from mlplatform.protocols.lineage import RULE
 
     options = UseCaseSettings.model_validate(SETTINGS | {"training": {"metric": "roc_auc", "min_rows": 10, **given}})
-    before = options.training.model_dump(mode="json") | {"max_rows": written}
+    later = ("calibrate", "importance_rows")
+    before = {name: value for name, value in options.training.model_dump(mode="json").items() if name not in later}
+    before |= {"max_rows": written, "search": {"max_evals": 8, "timeout_seconds": None}}
     text = json.dumps(["d", before, code_digest(SimpleNamespace), sklearn.__version__, RULE])
-    key = training_key(SimpleNamespace(estimator=LogisticRegression, default_params={}), data(), options)  # type: ignore[arg-type]
+    key = training_key(trainer(boosted), data(), options)
     assert key == hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def key_of(**training: Any) -> str:
+    from mlplatform.training.candidate import training_key
+
+    options = UseCaseSettings.model_validate(SETTINGS | {"training": {"metric": "roc_auc", "min_rows": 10, **training}})
+    return training_key(trainer(boosted), data(), options)
+
+
+def test_what_changes_the_model_changes_the_key_and_where_trials_run_does_not() -> None:
+    keys = [
+        key_of(),
+        key_of(calibrate="sigmoid"),
+        key_of(search={"library": "optuna"}),
+        key_of(search={"library": "optuna", "pruning": True}),
+        key_of(search={"parallelism": 2}),
+    ]
+    assert len(set(keys)) == len(keys)
+    assert key_of(search={"workers": "processes"}, importance_rows=0) == keys[0]
+    assert key_of(calibrate="none", search={"library": "hyperopt", "parallelism": 4}) == keys[0]
+
+
+@pytest.mark.parametrize("library", ["hyperopt", "optuna"])
+@pytest.mark.parametrize("workers", ["threads", "auto"])
+def test_the_same_seed_gives_the_same_wherever_trials_run(library: Any, workers: Any) -> None:
+    space = {"max_leaf_nodes": hp.quniform("max_leaf_nodes", 2, 20, 1), "l2": hp.loguniform("l2", -2, 3)}
+
+    def make(params: dict[str, Any]) -> Any:
+        return boosted({"max_leaf_nodes": params.get("max_leaf_nodes"), "l2_regularization": params.get("l2", 0.0)})
+
+    def trained(parallelism: int, workers: Any) -> tuple[Any, Any]:
+        search = {"max_evals": 8, "library": library, "parallelism": parallelism, "workers": workers}
+        given = UseCaseSettings.model_validate(
+            SETTINGS | {"training": {"metric": "roc_auc", "min_rows": 10, "search": search}}
+        )
+        seen: list[Any] = []
+        found = train(trainer(make, space), data(), given, Told(lambda *trial: seen.append(trial)))
+        return seen, (found.params, found.metrics)
+
+    assert trained(4, workers) == trained(4, "auto")
+    # hyperopt's first 20 trials do not learn from one another; Optuna's first ten.
+    assert trained(4, workers) == trained(1, "auto")
+
+
+def test_a_calibrated_model_is_fitted_on_the_oldest_rows_and_calibrated_on_the_next() -> None:
+    given = data()
+    rows_seen: list[int] = []
+
+    class Counted(LogisticRegression):
+        def fit(self, inputs: Any, labels: Any, sample_weight: Any = None) -> Any:
+            rows_seen.append(len(inputs))
+            return super().fit(inputs, labels, sample_weight)
+
+    numbers = TrainingData(
+        given.training_set, given.rows.select(["price"]), given.inputs[["price"]], given.labels, given.times, "d"
+    )
+    options = UseCaseSettings.model_validate(
+        SETTINGS | {"training": {"metric": "roc_auc", "min_rows": 10, "calibrate": "sigmoid"}}
+    )
+    trained = train(trainer(lambda params: Counted(C=1e-4)), numbers, options, Told(lambda *_: None))
+    assert rows_seen == [trained.split.fit.stop] == [225]
+    # So strong a penalty makes all probabilities alike; the calibration spreads them again, in the same order.
+    assert trained.metrics["brier"] < 0.8 * trained.uncalibrated["brier"]
+    assert trained.metrics["roc_auc"] == pytest.approx(trained.uncalibrated["roc_auc"])
+    assert type(trained.estimator).__name__ == "CalibratedClassifierCV"
+    assert trained.estimator.cv is None
+
+
+def test_without_calibration_there_is_nothing_of_it() -> None:
+    trained, _, _ = run(trainer(boosted), data())
+    assert trained.uncalibrated == {}
+    assert type(trained.estimator).__name__ == "Pipeline"
+
+
+def test_what_features_are_worth_is_measured_on_the_holdout_and_can_be_left_out() -> None:
+    given = data(noise=pa.array(np.random.default_rng(9).random(ROWS)))
+    trained, _, _ = run(trainer(boosted), given)
+    assert trained.importances[0].feature == "price"
+    assert {"noise", "kind"} <= {item.feature for item in trained.importances if item.is_noise}
+    options = UseCaseSettings.model_validate(
+        SETTINGS | {"training": {"metric": "roc_auc", "min_rows": 10, "importance_rows": 0}}
+    )
+    assert train(trainer(boosted), given, options, Told(lambda *_: None)).importances == []

@@ -39,6 +39,21 @@ def open_session() -> SparkSession:
     return _in_utc(session if session is not None else _connect())
 
 
+def joblib_backend() -> str | None:
+    """Return the name of the joblib backend that runs work as Spark jobs; None: not in a runtime that ships it.
+
+    Runtimes for machine learning ship `joblibspark`. Through Databricks Connect the cluster would lack our package.
+    """
+    if not os.environ.get(RUNTIME):
+        return None
+    try:
+        from joblibspark import register_spark
+    except ImportError:
+        return None
+    register_spark()
+    return "spark"
+
+
 def _connect() -> SparkSession:
     try:
         from databricks.connect import DatabricksSession

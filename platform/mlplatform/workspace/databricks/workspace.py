@@ -197,6 +197,12 @@ class DatabricksWorkspace(SharedWorkspace):
         """Who the workspace says we are."""
         return self.unity.user
 
+    def joblib_backend(self) -> str | None:
+        """Return the runtime's own joblib backend, which runs what it is given as Spark jobs; None: it has none."""
+        from mlplatform.workspace.databricks.session import joblib_backend
+
+        return joblib_backend()
+
     def landing(self, use_case: str) -> Path:
         """Return the volume where a use case's files land: `/Volumes/<catalog>/<prefix><use case>/landing`."""
         return self.unity.volumes / self.catalog / f"{self.prefix}{use_case}" / "landing"

@@ -234,6 +234,9 @@ class LocalWorkspace(SharedWorkspace):
         except (OSError, KeyError):
             return "unknown"  # a container may run as a number that has no name
 
+    def joblib_backend(self) -> None:
+        """Return None: there is no cluster."""
+
     def landing(self, use_case: str) -> None:
         """Return None: files land in the use case's own folder."""
         del use_case
