@@ -170,6 +170,6 @@ def test_a_difference_is_seen(bench: Bench, home: Path) -> None:
         ws.tables.overwrite("dev.tiny.gold_predictions", rows.slice(1))
         ws.registry.delete_alias("dev.tiny.model", "champion")
     found = differences(bench.outcome(home), expected)
-    assert {"gold_predictions", "aliases"} <= found.keys()
+    assert {"gold_predictions", "aliases.champion"} <= found.keys()
     (home / ".functions.json.4711.part").touch()
     assert left_behind(home) == [str(home / ".functions.json.4711.part")]
