@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     help="Then score later windows with every earlier champion: how fast models grow stale, and when to retrain. "
     "Changes nothing.",
 )
-def simulate(  # noqa: PLR0913  (one for each option)
+def simulate(
     names: tuple[str, ...],
     start: str | None,
     end: str | None,

@@ -107,7 +107,7 @@ class Staleness:
         plain = asdict(self)
         found = plain.pop("curve")
         recommended = found["recommended"]
-        for name in ("age", "earliest", "latest", "oldest"):
+        for name in ("age", "earliest", "latest"):
             recommended[f"{name}_duration"] = self.length(recommended[name])
         return {
             **plain,
@@ -302,9 +302,7 @@ class _Work:
             return None
         return drawn.standard_error
 
-    def _predictions(
-        self, version: ModelVersion, frame: LabelFrame, labels: Vector, start: datetime
-    ) -> Vector | None:
+    def _predictions(self, version: ModelVersion, frame: LabelFrame, labels: Vector, start: datetime) -> Vector | None:
         """Return what a version predicts for a window; None, and why is noted, where nothing can be measured by it."""
         if version.version in self.failed:
             return None

@@ -8,9 +8,9 @@ from typing import Any
 from mlplatform.as_of import shown
 from mlplatform.monitoring.staleness import Staleness
 from mlplatform.reporting import svg
-from mlplatform.reporting.formats import brief, count, limit, number, percent, plural
+from mlplatform.reporting.formats import brief, count, limit, number, plural
 from mlplatform.reporting.plots import Plot
-from mlplatform.statistics.staleness import FEWEST_WINDOWS, AtAge, Interval
+from mlplatform.statistics.staleness import FEWEST_WINDOWS, Ages, AtAge, Interval
 
 _SIZE = (800.0, 330.0)
 
@@ -67,19 +67,19 @@ def rows(staleness: Staleness) -> list[tuple[str, ...]]:
 
 def caption(staleness: Staleness) -> str:
     """Return how to read the table."""
-    level = percent(staleness.curve.recommended.confidence)
+    metric, level = staleness.metric, _level(staleness)
     return (
-        f"Age: from the training to the beginning of the window that is predicted. First the mean {staleness.metric} of "
-        "all models of that age, windows weighted by their rows; then, on the windows in which a younger model was "
-        "champion, that of the older one beside it. Loss: how much worse the older one is, above zero is worse, with "
-        f"its {level} interval over windows. Where there are fewer than {FEWEST_WINDOWS} of them, the interval knows the "
+        f"Age: from the training to the beginning of the window that is predicted. First the mean {metric} of all models "
+        "of that age, windows weighted by their rows; then, on the windows in which a younger model was champion, that "
+        "of the older one beside it. Loss: how much worse the older one is, above zero is worse, with its "
+        f"{level} interval over windows. Where there are fewer than {FEWEST_WINDOWS} of them, the interval knows the "
         "chance of their rows only, and says so: it is narrower than it should be, and nothing is recommended by it."
     )
 
 
 def sentences(staleness: Staleness) -> list[str]:
     """Return what follows, and what it rests on; the recommendation comes first."""
-    told = [_recommendation(staleness)]
+    told = _recommendation(staleness)
     if staleness.windows:
         versions = ", ".join(map(str, staleness.champions))
         told.append(
@@ -94,32 +94,52 @@ def sentences(staleness: Staleness) -> list[str]:
     return [*told, *(f"Left out: {why}" for why in staleness.left_out)]
 
 
-def _recommendation(staleness: Staleness) -> str:
+def _recommendation(staleness: Staleness) -> list[str]:
     found, length = staleness.curve.recommended, staleness.length
-    compared = max((at.compared for at in staleness.curve.ages), default=0)
     accepted = f"more than {limit(found.limit)} {staleness.metric}" if found.limit else f"any {staleness.metric}"
+    if found.verdict == "too few":
+        if not found.windows:
+            why = (
+                "no window was predicted by an older model beside a younger champion. Replay a longer time, or retrain "
+                "more often in it (monitoring.retrain_every)."
+            )
+        else:
+            why = (
+                f"there were too few windows: older models were compared with the champion of then in {found.windows}, "
+                f"and fewer than {FEWEST_WINDOWS} tell nothing. Replay a longer time, or shorter steps (--every)."
+            )
+        return [f"Recommended retraining interval: not known, for {why}"]
+    youngest, oldest = found.judged[0].first, found.judged[-1].last
     if found.verdict == "age":
-        interval = f"{length(found.earliest)} to {length(found.latest)}"
-        return (
-            f"Recommended: retrain at the latest every {length(found.age)} ({percent(found.confidence)} interval "
-            f"{interval}): older models surely lose {accepted} against the champion of then."
+        interval = f"{_level(staleness)} interval {length(found.earliest)} to {length(found.latest)}"
+        answer = (
+            f"Recommended: retrain at the latest every {length(found.age)} ({interval}): older models surely lose "
+            f"{accepted} against the champion of then."
         )
-    if found.verdict == "none":
+    else:
         may = f" It may from {length(found.earliest)} on." if found.earliest is not None else ""
-        return (
-            f"Recommended retraining interval: none within the ages seen. Up to an age of {length(found.oldest)}, the "
-            f"oldest seen in enough windows, no model surely loses {accepted} against the champion of then.{may}"
+        answer = (
+            f"Recommended retraining interval: none within the ages seen. Up to an age of {length(oldest)}, no model "
+            f"surely loses {accepted} against the champion of then.{may}"
         )
-    if not compared:
-        why = "no window was predicted by an older model beside a younger champion: no champion with labelled windows "
-        return (
-            f"Recommended retraining interval: not known, for {why}after it was replaced before they ended. Replay a "
-            "longer time, or retrain more often in it (monitoring.retrain_every)."
-        )
-    return (
-        f"Recommended retraining interval: not known, for there were too few windows: no age was compared in more than "
-        f"{compared}, and fewer than {FEWEST_WINDOWS} tell nothing. Replay a longer time, or shorter steps (--every)."
-    )
+    told = [answer]
+    if youngest > 1:
+        told.append(f"No model younger than {length(youngest)} was compared: what is said begins there.")
+    if any(group.last > group.first for group in found.judged):
+        parts = "; ".join(_group(group, staleness) for group in found.judged)
+        told.append(f"Ages of too few windows are judged together with their neighbours. {parts}.")
+    return told
+
+
+def _group(group: Ages, staleness: Staleness) -> str:
+    ages = str(staleness.length(group.first))
+    if group.last > group.first:
+        ages = f"{ages} to {staleness.length(group.last)}"
+    return f"{ages}: loss {number(group.loss)} ({_span(group.interval)}) in {plural(group.windows, 'window')}"
+
+
+def _level(staleness: Staleness) -> str:
+    return f"{limit(100 * staleness.curve.recommended.confidence)}%"
 
 
 def plot(staleness: Staleness) -> Plot:
@@ -135,9 +155,10 @@ def plot(staleness: Staleness) -> Plot:
         left, right = figure.subplots(1, 2)
         _metrics(left, ages, compared, staleness)
         _losses(right, compared, staleness)
-        handles, labels = (sum(both, []) for both in zip(*(it.get_legend_handles_labels() for it in (left, right)),
-                                                         strict=True))  # fmt: skip
-        once = dict(zip(labels, handles, strict=True))
+        once: dict[str, Any] = {}
+        for axes in (left, right):
+            for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+                once.setdefault(label, handle)
         figure.legend(once.values(), once.keys(), loc="outside upper left", ncols=3, fontsize=10.5)
 
     newest, oldest = ages[0], ages[-1]
@@ -148,8 +169,9 @@ def plot(staleness: Staleness) -> Plot:
     text = (
         f"Left: mean {staleness.metric} of the models of each age, {_better(staleness)} is better; beside it, where a "
         "younger model was champion, older and younger one on the same windows. Right: how much worse the older one "
-        f"was; dashed: the loss that is accepted, {limit(found.limit)}. Bars: {percent(found.confidence)} intervals; "
-        f"dotted, where fewer than {FEWEST_WINDOWS} windows were seen, over their rows only. {in_words}"
+        f"was; dashed: the loss that is accepted, {limit(found.limit)}. Bars: {_level(staleness)} intervals; "
+        f"dotted, where fewer than {FEWEST_WINDOWS} windows were seen, over their rows only. Blue: ages put together "
+        f"until they were compared in so many windows, by which the recommendation goes. {in_words}"
     )
     return Plot(name, title, text, svg.draw(name, _SIZE, paint, f"{title}. {in_words}"), wide=True)
 
@@ -174,6 +196,10 @@ def _losses(axes: Any, compared: list[AtAge], staleness: Staleness) -> None:
         axes.plot([at.age for at in compared], [at.loss for at in compared], color=svg.MUTED, marker="o", label="Loss")
         for at in compared:
             _bar(axes, at.age, at.loss_interval, svg.MUTED)
+    for group in found.judged:
+        ends, both = [group.first - 0.3, group.last + 0.3], [group.loss, group.loss]
+        axes.fill_between(ends, group.interval.low, group.interval.high, color=svg.BLUE, alpha=0.15, linewidth=0)
+        axes.plot(ends, both, color=svg.BLUE, label="Loss as judged")
     if found.age is not None:
         axes.axvspan(found.earliest, found.latest, color=svg.ORANGE, alpha=0.15, linewidth=0)
         axes.axvline(found.age, color=svg.ORANGE, linewidth=1.2, label="Retrain by then")

@@ -6,15 +6,16 @@ what is drawn for intervals, not rows: what differs from window to window (anoth
 part of the doubt. Drawn together are all models of a window, which see the same rows (a cluster bootstrap: Field and
 Welsh, "Bootstrapping clustered data", Journal of the Royal Statistical Society B 2007).
 
-The age from which on the loss is above a limit is read off a simultaneous band: of all ages at once the band leaves the
+What is concluded rests on ages that were compared in enough windows: neighbouring ages are put together until they
+were. The age from which on the loss is above a limit is read off a simultaneous band: of all ages at once it leaves the
 truth outside with the probability asked for, so that looking at many ages finds no loss by chance (max-t: Romano and
 Wolf, "Stepwise Multiple Testing as Formalized Data Snooping", Econometrica 2005; Montiel Olea and Plagborg-Moller,
 "Simultaneous confidence bands", Journal of Applied Econometrics 2019). For few windows both band and intervals are
-widened as `bootstrap.expanded_tail` says (Hesterberg, The American Statistician 2015). Within what the band leaves open,
-the age is where an increasing curve through the losses passes the limit (isotonic regression: Barlow, Bartholomew,
-Bremner and Brunk, "Statistical Inference under Order Restrictions", 1972).
+widened as `bootstrap.expanded_tail` says (Hesterberg, The American Statistician 2015). Within what the band leaves
+open, the age is where an increasing curve through the losses passes the limit (isotonic regression: Barlow,
+Bartholomew, Bremner and Brunk, "Statistical Inference under Order Restrictions", 1972).
 
-An age that was seen in too few windows for that has an interval that knows the chance in which rows a window holds, and
+An age alone that was seen in too few windows has an interval that knows the chance in which rows a window holds, and
 not what differs from window to window: it is marked, and nothing is recommended by it.
 """
 
@@ -32,7 +33,7 @@ from mlplatform.statistics.bootstrap import expanded_tail
 from mlplatform.statistics.metrics import Vector
 
 FEWEST_WINDOWS = 5
-"""An age that was seen in fewer windows has no interval over windows, and nothing is concluded from it."""
+"""Fewer windows have no interval over windows, and nothing is concluded from them."""
 Matrix = npt.NDArray[np.float64]
 Verdict = Literal["age", "none", "too few"]
 Over = Literal["windows", "rows"]
@@ -102,27 +103,48 @@ class AtAge:
 
 
 @dataclass(frozen=True)
+class Ages:
+    """Neighbouring ages, so many that they were compared in enough windows.
+
+    Attributes:
+        first: The youngest, in steps.
+        last: The oldest.
+        windows: In how many windows one of them was compared with a younger champion.
+        loss: The mean loss, windows weighted by their rows.
+        interval: Of the loss, over windows.
+    """
+
+    first: int
+    last: int
+    windows: int
+    loss: float
+    interval: Interval
+
+
+@dataclass(frozen=True)
 class Recommended:
     """The age at which a model should have been replaced.
 
     Attributes:
-        verdict: `age`; `none`: within the ages seen no loss is surely above the limit; `too few`: no age was compared
-            in enough windows to tell.
+        verdict: `age`; `none`: within the ages seen no loss is surely above the limit; `too few`: not compared in
+            enough windows to tell.
         age: In steps; None unless the verdict is `age`.
         earliest: Lower end of its interval: the first age whose loss may be above the limit; None: there is none.
         latest: Upper end: the first age whose loss surely is; None: not within the ages seen.
-        oldest: The oldest age that was judged; None: none was.
         limit: What loss is accepted.
         confidence: Of the interval, over all ages at once.
+        judged: What it rests on; empty where that is too little.
+        windows: In how many windows an older model was compared with a younger champion.
     """
 
     verdict: Verdict
     age: int | None
     earliest: int | None
     latest: int | None
-    oldest: int | None
     limit: float
     confidence: float
+    judged: tuple[Ages, ...] = ()
+    windows: int = 0
 
 
 @dataclass(frozen=True)
@@ -185,7 +207,7 @@ def curve(
                 loss_interval=other.interval(place, other_drawn, confidence),
             )
         facts.append(at)
-    return Curve(tuple(facts), _recommended(np.array(ages, dtype=np.int64), other, other_drawn, limit, confidence))
+    return Curve(tuple(facts), _recommended(compared, losses, random, draws, limit, confidence))
 
 
 @dataclass(frozen=True)
@@ -261,23 +283,56 @@ def _divided(totals: Matrix, weights: Matrix) -> Matrix:
 
 
 def _recommended(
-    ages: npt.NDArray[np.int64], losses: _ByAge, drawn: Matrix, limit: float, confidence: float
+    compared: Sequence[Seen],
+    losses: Sequence[float],
+    random: np.random.Generator,
+    draws: int,
+    limit: float,
+    confidence: float,
 ) -> Recommended:
-    judged = np.flatnonzero(losses.windows >= FEWEST_WINDOWS)
-    if not judged.size:
-        return Recommended("too few", None, None, None, None, limit, confidence)
-    loss, windows = losses.means[judged], losses.windows[judged]
-    half = _half_band(loss, drawn[:, judged], windows, confidence)
-    seen = ages[judged]
-    earliest, latest = _first(seen, loss + half > limit), _first(seen, loss - half > limit)
-    oldest = int(seen[-1])
+    number = len({item.window for item in compared})
+    if number < FEWEST_WINDOWS:
+        return Recommended("too few", None, None, None, limit, confidence, windows=number)
+    groups = _together(compared)
+    firsts = np.array([group[0] for group in groups], dtype=np.int64)
+    # Each age counts as the youngest of its group.
+    grouped = [replace(item, age=int(firsts[firsts <= item.age][-1])) for item in compared]
+    by_group = _ByAge.of(grouped, firsts.tolist(), losses)
+    drawn, loss = by_group.drawn(random, draws), by_group.means
+    judged = []
+    for place, group in enumerate(groups):
+        interval = by_group.interval(place, drawn, confidence)
+        assert interval is not None, "a group has enough windows"
+        judged.append(Ages(group[0], group[-1], int(by_group.windows[place]), float(loss[place]), interval))
+    half = _half_band(loss, drawn, by_group.windows, confidence)
+    earliest, latest = _first(firsts, loss + half > limit), _first(firsts, loss - half > limit)
     if latest is None:
-        return Recommended("none", None, earliest, None, oldest, limit, confidence)
+        return Recommended("none", None, earliest, None, limit, confidence, tuple(judged), number)
     # What is surely above the limit may also be: there is an earliest, and it is not later.
     first = latest if earliest is None else earliest
-    passed = _first(seen, _increasing(loss, losses.rows[judged]) > limit)
+    passed = _first(firsts, _increasing(loss, by_group.rows) > limit)
     age = min(max(latest if passed is None else passed, first), latest)
-    return Recommended("age", age, first, latest, oldest, limit, confidence)
+    return Recommended("age", age, first, latest, limit, confidence, tuple(judged), number)
+
+
+def _together(compared: Sequence[Seen]) -> list[list[int]]:
+    """Return neighbouring ages, put together until each group was compared in enough windows."""
+    windows: dict[int, set[int]] = {}
+    for item in compared:
+        windows.setdefault(item.age, set()).add(item.window)
+    groups: list[list[int]] = []
+    current, seen = list[int](), set[int]()
+    for age in sorted(windows):
+        current.append(age)
+        seen |= windows[age]
+        if len(seen) >= FEWEST_WINDOWS:
+            groups.append(current)
+            current, seen = [], set()
+    if current and groups:
+        groups[-1].extend(current)
+    elif current:
+        groups.append(current)
+    return groups
 
 
 def _half_band(loss: Vector, drawn: Matrix, windows: npt.NDArray[np.int64], confidence: float) -> Vector:

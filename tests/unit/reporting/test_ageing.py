@@ -64,8 +64,10 @@ def agreed(windows: int) -> list[Seen]:
 def test_a_recommendation_says_the_age_its_interval_and_what_it_rests_on():
     told = ageing.sentences(staleness(agreed(8), waiting=2, without_label=1, left_out=("version 2: it is gone",)))
     assert told == [
-        "Recommended: retrain at the latest every 9 months (90.0% interval 9 months to 9 months): older models surely "
-        "lose more than 0.025 roc_auc against the champion of then.",
+        (
+            "Recommended: retrain at the latest every 9 months (90% interval 9 months to 9 months): older models "
+            "surely lose more than 0.025 roc_auc against the champion of then."
+        ),
         "Scored were 8 windows with 1,000 labelled rows, by versions 1, 3; labels as known by 2012-01-01.",
         "Of 2 later windows the labels were not known yet.",
         "1 window had no row with a label.",
@@ -78,10 +80,24 @@ def test_none_within_the_ages_seen_is_an_answer():
     assert told.startswith("Recommended retraining interval: none within the ages seen. Up to an age of 12 months")
 
 
+def test_ages_that_are_judged_together_are_named():
+    seen = [Seen(number, 4 + number, 100, 0.6, then=0.7) for number in range(6)]
+    assert ageing.sentences(staleness(seen))[1:3] == [
+        "No model younger than 12 months was compared: what is said begins there.",
+        (
+            "Ages of too few windows are judged together with their neighbours. 12 months to 27 months: loss 0.1000 "
+            "(0.1000 to 0.1000) in 6 windows."
+        ),
+    ]
+
+
 @pytest.mark.parametrize(
     ("seen", "says"),
     [
-        (agreed(4), "too few windows: no age was compared in more than 4, and fewer than 5 tell nothing"),
+        (
+            agreed(4),
+            "too few windows: older models were compared with the champion of then in 4, and fewer than 5 tell",
+        ),
         ([Seen(0, 0, 100, 0.7)], "no window was predicted by an older model beside a younger champion"),
         ([], "no window was predicted by an older model beside a younger champion"),
     ],
@@ -96,7 +112,17 @@ def test_the_table_has_a_row_for_each_age_and_says_over_what_an_interval_is():
     rows = ageing.rows(staleness(agreed(4)))
     assert [row[0] for row in rows] == ["0", "3 months", "6 months", "9 months", "12 months"]
     assert rows[0] == ("0", "4", "400", "0.7000", "0", "\N{EN DASH}", "\N{EN DASH}", "\N{EN DASH}", "none")
-    assert rows[1] == ("3 months", "4", "400", "0.6900", "4", "0.6900", "0.7000", "0.0100", "0.0018 to 0.0182 (rows only)")
+    assert rows[1] == (
+        "3 months",
+        "4",
+        "400",
+        "0.6900",
+        "4",
+        "0.6900",
+        "0.7000",
+        "0.0100",
+        "0.0018 to 0.0182 (rows only)",
+    )
     assert "rows only" not in ageing.rows(staleness(agreed(8)))[1][-1]
     assert len(ageing.headings(staleness(agreed(4)))) == len(rows[0])
 

@@ -70,7 +70,28 @@ def test_with_few_windows_the_interval_is_over_their_rows_and_says_so():
 def test_nothing_is_concluded_from_too_few_windows(windows, verdict):
     found = measured([Seen(number, 2, 100, 0.5, then=0.6, loss_error=0.001) for number in range(windows)]).recommended
     assert found.verdict == verdict
-    assert (found.age, found.oldest) == ((2, 2) if verdict == "age" else (None, None))
+    assert found.age == (2 if verdict == "age" else None)
+    assert found.windows == windows
+
+
+def test_neighbouring_ages_are_judged_together_until_they_have_enough_windows():
+    """One model that was replaced, seen at another age in each window: 11 windows are two groups."""
+    losses = [0.01, 0.02, 0.03, 0.04, 0.05, 0.11, 0.12, 0.13, 0.14, 0.15, 0.16]
+    found = measured([Seen(number, 4 + number, 100, 0.7 - loss, then=0.7) for number, loss in enumerate(losses)])
+    assert [(it.first, it.last, it.windows) for it in found.recommended.judged] == [(4, 8, 5), (9, 14, 6)]
+    assert [it.loss for it in found.recommended.judged] == pytest.approx([0.03, 0.135])
+    assert all(it.interval.low < it.loss < it.interval.high for it in found.recommended.judged)
+    assert (found.recommended.verdict, found.recommended.age) == ("age", 4)
+    assert len(found.ages) == 11
+    above = measured(
+        [Seen(number, 4 + number, 100, 0.7 - loss, then=0.7) for number, loss in enumerate(losses)], limit=0.08
+    )
+    assert (above.recommended.earliest, above.recommended.age, above.recommended.latest) == (9, 9, 9)
+
+
+def test_two_models_of_one_window_are_one_window():
+    found = measured([Seen(number % 4, number, 100, 0.6, then=0.7) for number in range(8)]).recommended
+    assert (found.verdict, found.windows) == ("too few", 4)
 
 
 def test_without_anything_seen_there_is_nothing_to_say():
