@@ -69,7 +69,7 @@ def caption(staleness: Staleness) -> str:
     """Return how to read the table."""
     metric, level = staleness.metric, _level(staleness)
     return (
-        f"Age: from the training to the beginning of the window that is predicted. First the mean {metric} of all models "
+        f"Age: from the training to the beginning of the window that is predicted. First the mean {metric} of models "
         "of that age, windows weighted by their rows; then, on the windows in which a younger model was champion, that "
         "of the older one beside it. Loss: how much worse the older one is, above zero is worse, with its "
         f"{level} interval over windows. Where there are fewer than {FEWEST_WINDOWS} of them, the interval knows the "
@@ -113,8 +113,8 @@ def _recommendation(staleness: Staleness) -> list[str]:
     if found.verdict == "age":
         interval = f"{_level(staleness)} interval {length(found.earliest)} to {length(found.latest)}"
         answer = (
-            f"Recommended: retrain at the latest every {length(found.age)} ({interval}): older models surely lose "
-            f"{accepted} against the champion of then."
+            f"Recommended: retrain at the latest every {length(found.age)} ({interval}): from that age on models lose "
+            f"{accepted} against the champion of then, surely from {length(found.latest)} on."
         )
     else:
         may = f" It may from {length(found.earliest)} on." if found.earliest is not None else ""

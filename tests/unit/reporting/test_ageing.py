@@ -65,8 +65,8 @@ def test_a_recommendation_says_the_age_its_interval_and_what_it_rests_on():
     told = ageing.sentences(staleness(agreed(8), waiting=2, without_label=1, left_out=("version 2: it is gone",)))
     assert told == [
         (
-            "Recommended: retrain at the latest every 9 months (90% interval 9 months to 9 months): older models "
-            "surely lose more than 0.025 roc_auc against the champion of then."
+            "Recommended: retrain at the latest every 9 months (90% interval 9 months to 9 months): from that age on "
+            "models lose more than 0.025 roc_auc against the champion of then, surely from 9 months on."
         ),
         "Scored were 8 windows with 1,000 labelled rows, by versions 1, 3; labels as known by 2012-01-01.",
         "Of 2 later windows the labels were not known yet.",
