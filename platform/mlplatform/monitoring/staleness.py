@@ -26,7 +26,7 @@ from mlplatform.statistics import metrics
 from mlplatform.statistics.bootstrap import paired_difference
 from mlplatform.statistics.intervals import NORMAL, interval
 from mlplatform.statistics.metrics import Metric, Vector
-from mlplatform.statistics.staleness import Curve, Seen, curve
+from mlplatform.statistics.staleness import Curve, ScoredWindow, curve
 from mlplatform.training.label_frame import KnownLabels, LabelFrame
 from mlplatform.training.version_tags import TRAINED_AS_OF_TAG, TRAINED_THROUGH_TAG, time_of
 
@@ -232,7 +232,7 @@ class _Work:
     trusted_types: Collection[str]
     at_most: int
     left_out: dict[str, None]
-    seen: list[Seen] = field(default_factory=list)
+    seen: list[ScoredWindow] = field(default_factory=list)
     scored: set[int] = field(default_factory=set)
     failed: set[int] = field(default_factory=set)
     windows: int = 0
@@ -273,7 +273,7 @@ class _Work:
             younger = found.get(young.version.version) if young and item.trained_as_of < young.trained_as_of else None
             spread = interval(self.metric.name, labels, predictions, resample=True)
             self.seen.append(
-                Seen(
+                ScoredWindow(
                     window=self.windows - 1,
                     age=sum(item.trained_as_of < moment <= start for moment in moments),
                     rows=labels.size,

@@ -10,7 +10,7 @@ from mlplatform.monitoring.staleness import Staleness
 from mlplatform.reporting import svg
 from mlplatform.reporting.formats import brief, count, limit, number, plural
 from mlplatform.reporting.plots import Plot
-from mlplatform.statistics.staleness import FEWEST_WINDOWS, Ages, AtAge, Interval
+from mlplatform.statistics.staleness import FEWEST_WINDOWS, Ages, AtAge, AgeInterval
 
 _SIZE = (800.0, 330.0)
 
@@ -220,13 +220,13 @@ def _better(staleness: Staleness) -> str:
     return "higher" if staleness.greater_is_better else "lower"
 
 
-def _bar(axes: Any, age: int, interval: Interval | None, colour: str) -> None:
+def _bar(axes: Any, age: int, interval: AgeInterval | None, colour: str) -> None:
     if interval is not None:
         line = "solid" if interval.over == "windows" else (0, (1, 1.5))
         axes.plot([age, age], [interval.low, interval.high], color=colour, linewidth=1.2, linestyle=line)
 
 
-def _span(interval: Interval | None) -> str:
+def _span(interval: AgeInterval | None) -> str:
     if interval is None:
         return "none"
     over = "" if interval.over == "windows" else " (rows only)"

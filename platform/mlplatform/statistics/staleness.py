@@ -41,7 +41,7 @@ Over = Literal["windows", "rows"]
 
 
 @dataclass(frozen=True)
-class Seen:
+class ScoredWindow:
     """One model on one window.
 
     Attributes:
@@ -65,7 +65,7 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Interval:
+class AgeInterval:
     """An interval, and what it is over."""
 
     low: float
@@ -94,12 +94,12 @@ class AtAge:
     windows: int
     rows: int
     metric: float
-    interval: Interval | None = None
+    interval: AgeInterval | None = None
     compared: int = 0
     stale: float | None = None
     then: float | None = None
     loss: float | None = None
-    loss_interval: Interval | None = None
+    loss_interval: AgeInterval | None = None
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class Ages:
     last: int
     windows: int
     loss: float
-    interval: Interval
+    interval: AgeInterval
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ class Curve:
 
 
 def curve(
-    seen: Sequence[Seen], *, greater_is_better: bool, limit: float, confidence: float, draws: int, seed: int
+    seen: Sequence[ScoredWindow], *, greater_is_better: bool, limit: float, confidence: float, draws: int, seed: int
 ) -> Curve:
     """Return metric and loss by age, with intervals over windows.
 
@@ -171,7 +171,8 @@ def curve(
     Examples:
         Two windows of a model, in the second of which another one was champion:
 
-        >>> seen = [Seen(0, 0, 100, 0.8), Seen(1, 1, 300, 0.7, then=0.78), Seen(1, 0, 300, 0.78)]
+        >>> older = [ScoredWindow(0, 0, 100, 0.8), ScoredWindow(1, 1, 300, 0.7, then=0.78)]
+        >>> seen = [*older, ScoredWindow(1, 0, 300, 0.78)]
         >>> found = curve(seen, greater_is_better=True, limit=0.0, confidence=0.9, draws=100, seed=0)
         >>> [(at.age, at.windows, at.rows, round(at.metric, 3)) for at in found.ages]
         [(0, 2, 400, 0.785), (1, 1, 300, 0.7)]
@@ -224,7 +225,7 @@ class _ByAge:
     @classmethod
     def of(
         cls,
-        seen: Sequence[Seen],
+        seen: Sequence[ScoredWindow],
         ages: Sequence[int],
         values: Sequence[float],
         errors: Sequence[float | None] | None = None,
@@ -263,19 +264,19 @@ class _ByAge:
         counts = random.multinomial(number, np.full(number, 1 / number), size=draws).astype(np.float64)
         return _divided(counts @ self.totals, counts @ self.weights)
 
-    def interval(self, place: int, drawn: Matrix, confidence: float) -> Interval | None:
+    def interval(self, place: int, drawn: Matrix, confidence: float) -> AgeInterval | None:
         """Return the interval of one age: over windows where there are enough of them, else over their rows."""
         windows = int(self.windows[place])
         if windows >= FEWEST_WINDOWS:
             tail = expanded_tail((1 - confidence) / 2, windows)
             of_age = drawn[:, place]
             low, high = np.quantile(of_age[np.isfinite(of_age)], [tail, 1 - tail], method="weibull")
-            return Interval(float(low), float(high), "windows")
+            return AgeInterval(float(low), float(high), "windows")
         error = float(np.sqrt(self.variances[:, place].sum()) / self.rows[place])
         if not np.isfinite(error):
             return None
         half, middle = NormalDist().inv_cdf((1 + confidence) / 2) * error, float(self.means[place])
-        return Interval(middle - half, middle + half, "rows")
+        return AgeInterval(middle - half, middle + half, "rows")
 
 
 def _divided(totals: Matrix, weights: Matrix) -> Matrix:
@@ -283,7 +284,7 @@ def _divided(totals: Matrix, weights: Matrix) -> Matrix:
 
 
 def _recommended(
-    compared: Sequence[Seen],
+    compared: Sequence[ScoredWindow],
     losses: Sequence[float],
     random: np.random.Generator,
     draws: int,
@@ -315,7 +316,7 @@ def _recommended(
     return Recommended("age", age, first, latest, limit, confidence, tuple(judged), number)
 
 
-def _together(compared: Sequence[Seen]) -> list[list[int]]:
+def _together(compared: Sequence[ScoredWindow]) -> list[list[int]]:
     """Return neighbouring ages, put together until each group was compared in enough windows."""
     windows: dict[int, set[int]] = {}
     for item in compared:

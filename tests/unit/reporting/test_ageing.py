@@ -14,7 +14,7 @@ from mlplatform.monitoring.staleness import Staleness
 from mlplatform.reporting import ageing
 from mlplatform.reporting.facts import Facts
 from mlplatform.reporting.report import render
-from mlplatform.statistics.staleness import Seen, curve
+from mlplatform.statistics.staleness import ScoredWindow, curve
 
 NOW = parse_as_of("2026-11-23T04:05:06")
 FACTS = Facts(
@@ -35,7 +35,7 @@ FACTS = Facts(
 )
 
 
-def staleness(seen: Sequence[Seen], *, limit: float = 0.025, **changes: Any) -> Staleness:
+def staleness(seen: Sequence[ScoredWindow], *, limit: float = 0.025, **changes: Any) -> Staleness:
     found = curve(seen, greater_is_better=True, limit=limit, confidence=0.9, draws=100, seed=0)
     facts: dict[str, Any] = {
         "metric": "roc_auc",
@@ -52,10 +52,10 @@ def staleness(seen: Sequence[Seen], *, limit: float = 0.025, **changes: Any) -> 
     return Staleness(**{**facts, **changes}, curve=found)
 
 
-def agreed(windows: int) -> list[Seen]:
+def agreed(windows: int) -> list[ScoredWindow]:
     """A loss of 0.01 a quarter in each of so many windows."""
     return [
-        Seen(number, age, 100, 0.7 - 0.01 * age, then=0.7 if age else None, loss_error=0.01)
+        ScoredWindow(number, age, 100, 0.7 - 0.01 * age, then=0.7 if age else None, loss_error=0.01)
         for number in range(windows)
         for age in range(5)
     ]
@@ -81,7 +81,7 @@ def test_none_within_the_ages_seen_is_an_answer():
 
 
 def test_ages_that_are_judged_together_are_named():
-    seen = [Seen(number, 4 + number, 100, 0.6, then=0.7) for number in range(6)]
+    seen = [ScoredWindow(number, 4 + number, 100, 0.6, then=0.7) for number in range(6)]
     assert ageing.sentences(staleness(seen))[1:3] == [
         "No model younger than 12 months was compared: what is said begins there.",
         (
@@ -98,11 +98,11 @@ def test_ages_that_are_judged_together_are_named():
             agreed(4),
             "too few windows: older models were compared with the champion of then in 4, and fewer than 5 tell",
         ),
-        ([Seen(0, 0, 100, 0.7)], "no window was predicted by an older model beside a younger champion"),
+        ([ScoredWindow(0, 0, 100, 0.7)], "no window was predicted by an older model beside a younger champion"),
         ([], "no window was predicted by an older model beside a younger champion"),
     ],
 )
-def test_too_little_to_tell_is_said(seen: list[Seen], says: str):
+def test_too_little_to_tell_is_said(seen: list[ScoredWindow], says: str):
     (told, *_) = ageing.sentences(staleness(seen))
     assert told.startswith("Recommended retraining interval: not known")
     assert says in told

@@ -9,10 +9,10 @@ import pytest
 from sklearn.linear_model import LinearRegression
 from sklearn.metrics import root_mean_squared_error
 
-from mlplatform.statistics.staleness import FEWEST_WINDOWS, Curve, Seen, curve
+from mlplatform.statistics.staleness import FEWEST_WINDOWS, Curve, ScoredWindow, curve
 
 
-def measured(seen: list[Seen], **options: Any) -> Curve:
+def measured(seen: list[ScoredWindow], **options: Any) -> Curve:
     settings = {"greater_is_better": True, "limit": 0.0, "confidence": 0.9, "draws": 200, "seed": 0}
     return curve(seen, **{**settings, **options})
 
@@ -21,12 +21,12 @@ def test_metric_and_loss_are_means_weighted_by_rows():
     """Two models; the second one is champion from window 2 on."""
     found = measured(
         [
-            Seen(0, 0, 100, 0.80),
-            Seen(1, 1, 300, 0.72),
-            Seen(2, 2, 100, 0.60, then=0.70),
-            Seen(2, 0, 100, 0.70),
-            Seen(3, 3, 200, 0.50, then=0.74),
-            Seen(3, 1, 200, 0.74),
+            ScoredWindow(0, 0, 100, 0.80),
+            ScoredWindow(1, 1, 300, 0.72),
+            ScoredWindow(2, 2, 100, 0.60, then=0.70),
+            ScoredWindow(2, 0, 100, 0.70),
+            ScoredWindow(3, 3, 200, 0.50, then=0.74),
+            ScoredWindow(3, 1, 200, 0.74),
         ]
     )
     assert [(at.age, at.windows, at.rows, at.compared) for at in found.ages] == [
@@ -45,7 +45,9 @@ def test_metric_and_loss_are_means_weighted_by_rows():
 
 
 def test_of_an_error_the_larger_one_is_the_worse():
-    (at,) = measured([Seen(0, 1, 10, 3.0, then=2.0), Seen(1, 1, 30, 5.0, then=2.0)], greater_is_better=False).ages
+    (at,) = measured(
+        [ScoredWindow(0, 1, 10, 3.0, then=2.0), ScoredWindow(1, 1, 30, 5.0, then=2.0)], greater_is_better=False
+    ).ages
     # (10 x 1 + 30 x 3) / 40
     assert (at.stale, at.then, at.loss) == pytest.approx((4.5, 2.0, 2.5))
 
@@ -53,8 +55,8 @@ def test_of_an_error_the_larger_one_is_the_worse():
 def test_with_few_windows_the_interval_is_over_their_rows_and_says_so():
     at = measured(
         [
-            Seen(0, 1, 100, 0.6, then=0.7, error=0.03, loss_error=0.03),
-            Seen(1, 1, 300, 0.6, then=0.7, error=0.01, loss_error=0.02),
+            ScoredWindow(0, 1, 100, 0.6, then=0.7, error=0.03, loss_error=0.03),
+            ScoredWindow(1, 1, 300, 0.6, then=0.7, error=0.01, loss_error=0.02),
         ]
     ).ages[0]
     assert at.interval is not None
@@ -62,13 +64,17 @@ def test_with_few_windows_the_interval_is_over_their_rows_and_says_so():
     # sqrt((100 x 0.03)^2 + (300 x 0.02)^2) / 400 = 0.01677, and 1.645 of it on both sides.
     assert (at.loss_interval.low, at.loss_interval.high) == pytest.approx((0.1 - 0.02759, 0.1 + 0.02759), abs=1e-5)
     assert (at.interval.over, at.loss_interval.over) == ("rows", "rows")
-    unknown = measured([Seen(0, 1, 100, 0.6, then=0.7, loss_error=0.03), Seen(1, 1, 300, 0.6, then=0.7)]).ages[0]
+    unknown = measured(
+        [ScoredWindow(0, 1, 100, 0.6, then=0.7, loss_error=0.03), ScoredWindow(1, 1, 300, 0.6, then=0.7)]
+    ).ages[0]
     assert unknown.loss_interval is None
 
 
 @pytest.mark.parametrize(("windows", "verdict"), [(FEWEST_WINDOWS - 1, "too few"), (FEWEST_WINDOWS, "age")])
 def test_nothing_is_concluded_from_too_few_windows(windows, verdict):
-    found = measured([Seen(number, 2, 100, 0.5, then=0.6, loss_error=0.001) for number in range(windows)]).recommended
+    found = measured(
+        [ScoredWindow(number, 2, 100, 0.5, then=0.6, loss_error=0.001) for number in range(windows)]
+    ).recommended
     assert found.verdict == verdict
     assert found.age == (2 if verdict == "age" else None)
     assert found.windows == windows
@@ -77,20 +83,22 @@ def test_nothing_is_concluded_from_too_few_windows(windows, verdict):
 def test_neighbouring_ages_are_judged_together_until_they_have_enough_windows():
     """One model that was replaced, seen at another age in each window: 11 windows are two groups."""
     losses = [0.01, 0.02, 0.03, 0.04, 0.05, 0.11, 0.12, 0.13, 0.14, 0.15, 0.16]
-    found = measured([Seen(number, 4 + number, 100, 0.7 - loss, then=0.7) for number, loss in enumerate(losses)])
+    found = measured(
+        [ScoredWindow(number, 4 + number, 100, 0.7 - loss, then=0.7) for number, loss in enumerate(losses)]
+    )
     assert [(it.first, it.last, it.windows) for it in found.recommended.judged] == [(4, 8, 5), (9, 14, 6)]
     assert [it.loss for it in found.recommended.judged] == pytest.approx([0.03, 0.135])
     assert all(it.interval.low < it.loss < it.interval.high for it in found.recommended.judged)
     assert (found.recommended.verdict, found.recommended.age) == ("age", 4)
     assert len(found.ages) == 11
     above = measured(
-        [Seen(number, 4 + number, 100, 0.7 - loss, then=0.7) for number, loss in enumerate(losses)], limit=0.08
+        [ScoredWindow(number, 4 + number, 100, 0.7 - loss, then=0.7) for number, loss in enumerate(losses)], limit=0.08
     )
     assert (above.recommended.earliest, above.recommended.age, above.recommended.latest) == (9, 9, 9)
 
 
 def test_two_models_of_one_window_are_one_window():
-    found = measured([Seen(number % 4, number, 100, 0.6, then=0.7) for number in range(8)]).recommended
+    found = measured([ScoredWindow(number % 4, number, 100, 0.6, then=0.7) for number in range(8)]).recommended
     assert (found.verdict, found.windows) == ("too few", 4)
 
 
@@ -102,7 +110,7 @@ def test_without_anything_seen_there_is_nothing_to_say():
 
 def test_what_every_window_agrees_on_is_certain():
     """Loss 0.01 a step in each of ten windows, accepted 0.025: from age 3 on, without doubt."""
-    seen = [Seen(number, age, 100, 0.7 - 0.01 * age, then=0.7) for number in range(10) for age in range(1, 6)]
+    seen = [ScoredWindow(number, age, 100, 0.7 - 0.01 * age, then=0.7) for number in range(10) for age in range(1, 6)]
     found = measured(seen, limit=0.025)
     assert found.recommended.verdict == "age"
     assert (found.recommended.age, found.recommended.earliest, found.recommended.latest) == (3, 3, 3)
@@ -115,7 +123,7 @@ def test_what_every_window_agrees_on_is_certain():
 def test_a_loss_that_the_windows_disagree_about_leaves_a_wide_interval_of_ages():
     random = np.random.default_rng(1)
     seen = [
-        Seen(number, age, 100, 0.7 - 0.01 * age - 0.02 * random.normal(), then=0.7)
+        ScoredWindow(number, age, 100, 0.7 - 0.01 * age - 0.02 * random.normal(), then=0.7)
         for number in range(12)
         for age in range(1, 9)
     ]
@@ -136,7 +144,7 @@ def test_chance_alone_is_seldom_taken_for_a_loss():
     for _ in range(200):
         common = random.normal(size=12)
         seen = [
-            Seen(number, age, 100, 0.7 - 0.02 * (common[number] + random.normal()), then=0.7)
+            ScoredWindow(number, age, 100, 0.7 - 0.02 * (common[number] + random.normal()), then=0.7)
             for number in range(12)
             for age in range(1, number + 1)
         ]
@@ -149,7 +157,7 @@ def test_intervals_hold_the_truth_as_often_as_they_say():
     random = np.random.default_rng(3)
     held = 0
     for _ in range(300):
-        seen = [Seen(number, 1, 100, 0.6, then=0.65 + 0.02 * random.normal()) for number in range(10)]
+        seen = [ScoredWindow(number, 1, 100, 0.6, then=0.65 + 0.02 * random.normal()) for number in range(10)]
         interval = measured(seen).ages[0].loss_interval
         assert interval is not None
         held += interval.low <= 0.05 <= interval.high
@@ -174,7 +182,7 @@ def test_where_the_world_turns_at_a_known_pace_the_age_is_found():
             errors = [root_mean_squared_error(labels, model.predict(inputs)) for model in models]
             for trained, error in enumerate(errors):
                 newest = trained == len(models) - 1
-                seen.append(Seen(step, step - 1 - trained, 3000, error, then=None if newest else errors[-1]))
+                seen.append(ScoredWindow(step, step - 1 - trained, 3000, error, then=None if newest else errors[-1]))
         models.append(LinearRegression().fit(inputs, labels))
     found = measured(seen, greater_is_better=False, limit=0.2)
     # The champion then errs by the one step between its training and the window.
