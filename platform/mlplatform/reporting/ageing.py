@@ -10,7 +10,7 @@ from mlplatform.monitoring.staleness import Staleness
 from mlplatform.reporting import svg
 from mlplatform.reporting.formats import brief, count, limit, number, plural
 from mlplatform.reporting.plots import Plot
-from mlplatform.statistics.staleness import FEWEST_WINDOWS, Ages, AtAge, AgeInterval
+from mlplatform.statistics.staleness import FEWEST_WINDOWS, AgeInterval, Ages, AtAge
 
 _SIZE = (800.0, 330.0)
 
