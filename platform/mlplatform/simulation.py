@@ -6,7 +6,8 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 
 from mlplatform.gate import promotion
-from mlplatform.monitoring import steps
+from mlplatform.monitoring import staleness, steps
+from mlplatform.monitoring.staleness import Staleness
 from mlplatform.ops.context import Progress, silent
 from mlplatform.ops.stage_runs import RunLog
 from mlplatform.pipeline import Pipeline
@@ -67,6 +68,31 @@ def simulate(
         if on_step is not None:
             on_step(number, _steps(log, {moment}, metric)[0])
     return _steps(log, set(moments), metric)
+
+
+def stale(
+    ws: Workspace, use_case: UseCase, moments: Sequence[datetime], every: str, *, progress: Progress = silent
+) -> Staleness:
+    """Measure how fast the champions of a simulation grew stale; nothing in the workspace is changed.
+
+    Args:
+        ws: The workspace, in which the steps were simulated.
+        use_case: The use case.
+        moments: The steps, ascending; labels count as known by the last one.
+        every: How far they are apart.
+        progress: Takes lines about what is being done.
+
+    Raises:
+        PlatformError: If labels, decisions or the registry cannot be read.
+    """
+    return staleness.measure(
+        use_case.context(ws, moments[-1], "staleness", progress=progress),
+        use_case.label_spine(),
+        moments,
+        every,
+        functions=use_case.functions,
+        trusted_types=use_case.trainer.trusted_types,
+    )
 
 
 def _steps(log: RunLog, wanted: Collection[datetime], metric: str) -> list[TimelineStep]:

@@ -14,6 +14,7 @@ from mlplatform.cli.commands import command
 from mlplatform.cli.options import Options, time_option
 
 if TYPE_CHECKING:
+    from mlplatform.monitoring.staleness import Staleness
     from mlplatform.protocols.workspace import Workspace
     from mlplatform.reporting.timeline import TimelineStep
     from mlplatform.use_case import UseCase
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     examples=(
         "mlplatform simulate credit_risk --from 2006-01-01 --to 2012-01-01 --every quarter",
         "mlplatform simulate credit_risk delivery_delay --json",
+        "mlplatform simulate credit_risk --staleness",
     ),
 )
 @click.argument("names", metavar="USE_CASE...", nargs=-1, required=True)
@@ -33,11 +35,18 @@ if TYPE_CHECKING:
     metavar="STEP",
     help=f"One of {', '.join(EVERY)}, or a duration such as '6 months'.  [default: the use case's simulation.every]",
 )
+@click.option(
+    "--staleness",
+    is_flag=True,
+    help="Then score later windows with every earlier champion: how fast models grow stale, and when to retrain. "
+    "Changes nothing.",
+)
 def simulate(
     names: tuple[str, ...],
     start: str | None,
     end: str | None,
     every: str | None,
+    staleness: bool,
     options: Options,
 ) -> None:
     """Replay history, step by step.
@@ -57,7 +66,7 @@ def simulate(
         with output.reporting(total=sum(len(moments) for _, moments, _ in plans)) as reporter:
             for use_case, moments, step in plans:
                 reporter.line(f"{use_case.name}: {len(moments)} steps of {step}")
-                done.append(_replay(ws, use_case, moments, reporter) | {"every": step})
+                done.append(_replay(ws, use_case, moments, reporter, step if staleness else None) | {"every": step})
     if options.as_json:
         output.show_json({"use_cases": [_plain(item) for item in done]})
         return
@@ -82,9 +91,11 @@ def _moments(use_case: UseCase, start: str | None, end: str | None, every: str |
     return list(steps(time_option(first, "--from"), time_option(last, "--to"), step)), step
 
 
-def _replay(ws: Workspace, use_case: UseCase, moments: list[datetime], reporter: output.Reporter) -> dict[str, Any]:
+def _replay(
+    ws: Workspace, use_case: UseCase, moments: list[datetime], reporter: output.Reporter, ageing_by: str | None
+) -> dict[str, Any]:
     from mlplatform.reporting.report import write_report
-    from mlplatform.simulation import NOTE
+    from mlplatform.simulation import NOTE, stale
     from mlplatform.simulation import simulate as replay
 
     finished, notes = 0, list[str]()
@@ -103,19 +114,25 @@ def _replay(ws: Workspace, use_case: UseCase, moments: list[datetime], reporter:
         reporter.line(f"{place(finished + 1)}: {message}")
 
     steps = replay(ws, use_case, moments, on_step=tell, progress=say)
+    aged = stale(ws, use_case, moments, ageing_by, progress=reporter.line) if ageing_by else None
     reporter.line("writing the report")
-    report = write_report(ws, use_case.namespace, use_case.label_spine(), use_case.settings, ws.files("reports"))
+    folder = ws.files("reports")
+    spine, settings = use_case.label_spine(), use_case.settings
+    report = write_report(ws, use_case.namespace, spine, settings, folder, staleness=aged)
     return {
         "use_case": use_case.name,
         "metric": use_case.settings.training.metric,
         "steps": steps,
         "notes": list(dict.fromkeys(notes)),
+        "staleness": aged,
         "paths": {"report": str(report), "workspace": str(report.parent.parent), "model": str(use_case.model)},
     }
 
 
 def _plain(item: dict[str, Any]) -> dict[str, Any]:
-    return item | {"steps": [step.to_dict() for step in item["steps"]]}
+    plain = item | {"steps": [step.to_dict() for step in item["steps"]]}
+    aged = plain.pop("staleness")
+    return plain if aged is None else plain | {"staleness": aged.to_dict()}
 
 
 def _show(item: dict[str, Any], options: Options) -> None:
@@ -124,10 +141,23 @@ def _show(item: dict[str, Any], options: Options) -> None:
         click.echo(options.hints.repeated(note))
     rows = [_row(step) for step in item["steps"]]
     console.print(output.table(f"{use_case}, every {item['every']}", _columns(item["metric"]), rows))
+    if item["staleness"] is not None:
+        _show_ages(item["staleness"], options)
     console.print(f"Report:    {escape(paths['report'])}", soft_wrap=True, highlight=False)
     console.print(f"Workspace: {escape(paths['workspace'])} (tables, models, logs)", soft_wrap=True, highlight=False)
     told = options.hints.repeated(f"History:   mlplatform history {use_case}")
     console.print(escape(told), soft_wrap=True, highlight=False)
+
+
+def _show_ages(aged: Staleness, options: Options) -> None:
+    from mlplatform.reporting import ageing
+
+    rows = ageing.rows(aged)
+    if rows:
+        output.console().print(output.table("Metric by age of the model", ageing.headings(aged), rows))
+        click.echo(ageing.caption(aged))
+    for sentence in ageing.sentences(aged):
+        click.echo(options.hints.repeated(sentence))
 
 
 def _columns(metric: str) -> tuple[str, ...]:

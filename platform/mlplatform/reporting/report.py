@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlplatform.config.settings import UseCaseSettings
+from mlplatform.monitoring.staleness import Staleness
 from mlplatform.naming import Namespace, check_use_case_name
 from mlplatform.ops.stage_runs import utc_now
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.spine import LabelSpine
-from mlplatform.reporting import formats, plots, plots_detail, plots_pipeline, summary
+from mlplatform.reporting import ageing, formats, plots, plots_detail, plots_pipeline, summary
 from mlplatform.reporting.facts import Facts, gather
 from mlplatform.reporting.plots import Plot
 
@@ -42,7 +43,13 @@ _PLOTS: tuple[Callable[[Facts], Plot], ...] = (
 
 
 def write_report(
-    ws: Workspace, namespace: Namespace, spine: LabelSpine, settings: UseCaseSettings, folder: Path
+    ws: Workspace,
+    namespace: Namespace,
+    spine: LabelSpine,
+    settings: UseCaseSettings,
+    folder: Path,
+    *,
+    staleness: Staleness | None = None,
 ) -> Path:
     """Write the report of a use case.
 
@@ -52,6 +59,7 @@ def write_report(
         spine: Its label spine.
         settings: Its settings.
         folder: Where to; created if it does not exist.
+        staleness: How fast its models grew stale, where that was measured: a section of its own.
 
     Returns:
         The file, `<folder>/<use_case>.html`. An older one is replaced at once: nobody sees half a page.
@@ -62,7 +70,7 @@ def write_report(
         TableError: If a table of the use case is not what the platform writes.
     """
     name = check_use_case_name(namespace.use_case)
-    page = render(gather(ws, namespace, spine, settings), utc_now())
+    page = render(gather(ws, namespace, spine, settings), utc_now(), staleness)
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"{name}.html"
     _sweep(folder, name)
@@ -84,12 +92,13 @@ def _sweep(folder: Path, name: str) -> None:
                 left.unlink()
 
 
-def render(facts: Facts, generated_at: datetime) -> str:
+def render(facts: Facts, generated_at: datetime, staleness: Staleness | None = None) -> str:
     """Return the page.
 
     Args:
         facts: What it tells.
         generated_at: Wall clock; the same facts give the same page but for this.
+        staleness: How fast models grew stale; None: not measured, and not told.
     """
     return (
         environment(mean=partial(summary.shown_mean, facts))
@@ -100,6 +109,7 @@ def render(facts: Facts, generated_at: datetime) -> str:
             tiles=summary.tiles(facts),
             sentences=summary.sentences(facts),
             plots={plot.name: plot for plot in (draw(facts) for draw in _PLOTS)},
+            staleness=None if staleness is None else ageing.section(staleness),
             most={
                 "steps": MOST_STEPS,
                 "alerts": MOST_ALERTS,
