@@ -239,7 +239,7 @@ def left_behind(home: Path) -> list[str]:
     folders = (home / "tmp", home / "tables" / ".dropped")
     found = [path for folder in folders if folder.is_dir() for path in folder.iterdir()]
     # Another process may be writing a report, or moving a data file into a table: of these what is old is removed, by
-    # the next report and by `maintain` (`test_kept_versions.py::test_what_a_killed_move_left_is_removed_once_it_is_old`).
+    # the next report and by `maintain` (`test_kept_versions.py`).
     unfinished = (
         path
         for path in home.rglob("*")
