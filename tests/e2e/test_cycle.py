@@ -70,7 +70,9 @@ def test_explain_tells_a_decision_by_the_beginning_of_its_id(simulated: Any, hom
     assert f"Decision {events[0]['decision_id']} about dev.credit_risk.model" in told
     assert "rows_from: holdout" in told
     assert "beats_trivial" in told
-    assert mlplatform(home, "explain", beginning, "--json") == events
+    shown = mlplatform(home, "explain", beginning, "--json")
+    assert all({"feature", "loss", "low", "high"} <= item.keys() for event in shown for item in event.pop("features"))
+    assert shown == events
     assert "Champions of credit_risk" in mlplatform(home, "history", "credit_risk")
 
 
