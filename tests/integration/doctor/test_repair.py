@@ -146,11 +146,13 @@ def test_bronze_whose_files_are_no_longer_landed_keeps_what_is_whole(case, tmp_p
         file.unlink()
     with LocalWorkspace.open(root=case.root) as ws:
         before = ws.tables.to_arrow("dev.tiny.bronze_signups", at_most=10**6).num_rows
-    # One whose rows cannot come back from what is landed still.
+    # One whose rows cannot come back from what is landed still; a late one, so that versions before it hold such rows.
     flip(
         next(
             file
-            for file in sorted(case.folder("tiny.bronze_signups").glob("*.parquet"))
+            for file in sorted(
+                case.folder("tiny.bronze_signups").glob("*.parquet"), key=lambda file: -file.stat().st_mtime_ns
+            )
             if f"signups/{landed.name}" not in pq.read_table(file, columns=["_file"]).column(0).to_pylist()
         ),
         0.2,
@@ -159,7 +161,7 @@ def test_bronze_whose_files_are_no_longer_landed_keeps_what_is_whole(case, tmp_p
     with LocalWorkspace.open(root=case.root) as ws:
         after = ws.tables.to_arrow("dev.tiny.bronze_signups", at_most=10**6).num_rows
     assert 0 < after < before
-    assert any("taken out of the table" in text for text in repaired.done)
+    assert any("taken out of the table" in text for text in repaired.done), "\n".join(repaired.done)
 
 
 def test_predictions_whose_version_is_gone_are_left_to_people_with_the_command(case):
@@ -170,5 +172,7 @@ def test_predictions_whose_version_is_gone_are_left_to_people_with_the_command(c
         ws.registry._connect().delete_model_version("dev.tiny.model", str(other))
     shutil.rmtree(case.folder("tiny.gold_predictions"))
     repaired = case.repair()
-    assert any("could not be" in text and "mlplatform score tiny" in text for text in repaired.done), repaired.done
+    assert any("could not be" in text and "mlplatform score tiny" in text for text in repaired.done), "\n".join(
+        repaired.done
+    )
     assert any("prediction" in finding.found for finding in repaired.left)

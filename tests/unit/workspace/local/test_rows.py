@@ -74,19 +74,19 @@ def content(rows: RowSource, scratch: Path) -> tuple[list[dict[str, Any]], list[
 
 def refusal(rows: RowSource, scratch: Path) -> str:
     with pytest.raises(TableError) as caught:
-        fitted(rows, SCHEMA, "dev.x.t", scratch)
+        fitted(rows, SCHEMA, "dev.x.t", scratch, scratch)
     return str(caught.value)
 
 
 def test_rows_may_be_read_again(rows_of: Make, tmp_path: Path) -> None:
-    rows = fitted(rows_of(table()), SCHEMA, "dev.x.t", tmp_path)
+    rows = fitted(rows_of(table()), SCHEMA, "dev.x.t", tmp_path, tmp_path)
     assert rows.schema.equals(SCHEMA)
     expected = table().to_pylist()
     assert content(rows, tmp_path) == content(rows, tmp_path) == (expected, expected)
 
 
 def test_columns_are_put_in_order_and_those_that_may_be_null_may_be_missing(rows_of: Make, tmp_path: Path) -> None:
-    rows = fitted(rows_of(table().select(["note", "id"])), SCHEMA, "dev.x.t", tmp_path)
+    rows = fitted(rows_of(table().select(["note", "id"])), SCHEMA, "dev.x.t", tmp_path, tmp_path)
     expected = [{"id": row["id"], "at": None, "amount": None, "note": row["note"]} for row in table().to_pylist()]
     assert content(rows, tmp_path) == (expected, expected)
 
@@ -98,7 +98,7 @@ def test_what_fits_is_cast(rows_of: Make, tmp_path: Path) -> None:
         at=pa.array([FIRST + timedelta(days=day) for day in range(8)], pa.timestamp("ms", tz="Europe/Berlin")),
         note=pa.array([None, *["x"] * 7], pa.large_string()),
     )
-    rows = fitted(rows_of(narrow), SCHEMA, "dev.x.t", tmp_path)
+    rows = fitted(rows_of(narrow), SCHEMA, "dev.x.t", tmp_path, tmp_path)
     expected = table().to_pylist()
     assert content(rows, tmp_path) == (expected, expected)
     assert rows.reader().schema.equals(SCHEMA)
@@ -148,7 +148,7 @@ def test_an_engine_that_wrote_no_file_wrote_no_rows(tmp_path: Path) -> None:
     folder = tmp_path / "empty"
     folder.mkdir()
     rows = ParquetSource(folder, SCHEMA)
-    assert content(fitted(rows, SCHEMA, "dev.x.t", tmp_path), tmp_path) == ([], [])
+    assert content(fitted(rows, SCHEMA, "dev.x.t", tmp_path, tmp_path), tmp_path) == ([], [])
     with pytest.raises(TableError, match="no rows in"):
         ParquetSource(folder)
 
@@ -160,7 +160,7 @@ def test_all_writes_take_files_and_count_what_they_wrote(tmp_path: Path) -> None
 
     def given(name: str, rows: pa.Table) -> RowSource:
         parquet.write_table(rows, tmp_path / f"{name}.parquet")
-        return fitted(ParquetSource([tmp_path / f"{name}.parquet"]), SCHEMA, "t", scratch)
+        return fitted(ParquetSource([tmp_path / f"{name}.parquet"]), SCHEMA, "t", scratch, scratch)
 
     def ids() -> list[int]:
         found = pa.table(delta.open_table(path, "t").to_pyarrow_table()).column("id").to_pylist()
