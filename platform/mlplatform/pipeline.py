@@ -236,7 +236,8 @@ class Pipeline:
 
     def ablate(self) -> Ablation:
         """Return what each lookup is worth, by training without it; see `mlplatform.training.ablation`."""
-        return ablate(self._context, (of := self._use_case).model_trainer(), of.label_spine(), of.functions)
+        use_case = self._use_case
+        return ablate(self._context, use_case.model_trainer(), use_case.label_spine(), use_case.functions)
 
     def apply(self, *, reason: str = "", in_place: bool = False, dry_run: bool = False) -> Applied:
         """Do what an edit of the declarations does, on record, and bring all tables up to it.

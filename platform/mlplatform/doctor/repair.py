@@ -13,11 +13,11 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 
 from mlplatform.doctor.checks import computed, existing, files, landed, refined
-from mlplatform.doctor.checks.landed import gone_files
+from mlplatform.doctor.checks.landed import gone_files, refined_and_gone
 from mlplatform.doctor.examination import examine, subject_of
 from mlplatform.doctor.finding import Finding
 from mlplatform.doctor.subject import Subject
-from mlplatform.errors import PlatformError
+from mlplatform.errors import DamagedTableError, PlatformError
 from mlplatform.features.adopted import was_adopted
 from mlplatform.naming import Namespace, ObjectName
 from mlplatform.ops import stage_runs
@@ -146,7 +146,13 @@ class _Repair:
         for source in subject.use_case.sources:
             if table == subject.context.namespace.bronze(source.name):
                 good = self._ws.maintenance.inspect(table).last_good
-                gone = gone_files(subject, source(), version=good) if good is not None else None
+                if good is None:
+                    return "history"
+                try:
+                    # Later rows as well: to go back would lose those that no landed file gives again.
+                    gone = gone_files(subject, source(), version=good) or refined_and_gone(subject, source())
+                except DamagedTableError:
+                    return "rows"
                 return "rows" if gone else "history"
         return "history"
 

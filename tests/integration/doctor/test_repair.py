@@ -146,12 +146,13 @@ def test_bronze_whose_files_are_no_longer_landed_keeps_what_is_whole(case, tmp_p
         file.unlink()
     with LocalWorkspace.open(root=case.root) as ws:
         before = ws.tables.to_arrow("dev.tiny.bronze_signups", at_most=10**6).num_rows
-    # One whose rows cannot come back from what is landed still; a late one, so that versions before it hold such rows.
+    # One whose rows cannot come back from what is landed still; the first, so that to go back before it would lose the
+    # others, too.
     flip(
         next(
             file
             for file in sorted(
-                case.folder("tiny.bronze_signups").glob("*.parquet"), key=lambda file: -file.stat().st_mtime_ns
+                case.folder("tiny.bronze_signups").glob("*.parquet"), key=lambda file: file.stat().st_mtime_ns
             )
             if f"signups/{landed.name}" not in pq.read_table(file, columns=["_file"]).column(0).to_pylist()
         ),

@@ -10,7 +10,7 @@ from mlplatform.doctor.finding import Finding
 from mlplatform.doctor.subject import Subject
 from mlplatform.errors import StageError
 from mlplatform.ingest.landing import open_landing
-from mlplatform.ingest.provenance import FILE, MOST_FILES, ROW
+from mlplatform.ingest.provenance import FILE, MOST_FILES, ROW, held_files
 from mlplatform.ingest.quarantine import MALFORMED, REASON
 from mlplatform.ingest.source import Source
 from mlplatform.ingest.stage import NAME
@@ -85,15 +85,34 @@ def gone_files(subject: Subject, source: Source, *, version: int | None = None) 
     """
     if source.replay is not None:
         return None
-    folder, bronze = subject.use_case.landing, subject.context.namespace.bronze(source.name)
-    if not folder.is_dir():
-        present: set[str] = set()
-    else:
-        landing = open_landing(subject.context, source, folder)
-        try:
-            present = {path.relative_to(folder).as_posix() for path in landing.files()}
-        except StageError:  # none is there
-            present = set()
+    bronze = subject.context.namespace.bronze(source.name)
     held = subject.ws.frames.read(bronze, version=version, columns=[FILE]).unique()
     names = subject.ws.frames.collect(held, at_most=MOST_FILES, what=f"the files of {bronze}").column(FILE).to_pylist()
-    return sorted({str(name) for name in names} - present)
+    return sorted({str(name) for name in names} - _present(subject, source))
+
+
+def refined_and_gone(subject: Subject, source: Source) -> list[str]:
+    """Return the files that silver tables hold rows of and that no longer lie where files land.
+
+    Raises:
+        DamagedTableError: If such a table cannot be read.
+    """
+    if source.replay is not None:
+        return []
+    frames, tables = subject.ws.frames, subject.ws.tables
+    silver = [
+        subject.context.namespace.silver(item.name) for item in subject.use_case.silver if item.source is type(source)
+    ]
+    names = {str(name) for table in silver if tables.exists(table) for name in held_files(frames, table)}
+    return sorted(names - _present(subject, source))
+
+
+def _present(subject: Subject, source: Source) -> set[str]:
+    folder = subject.use_case.landing
+    if not folder.is_dir():
+        return set()
+    landing = open_landing(subject.context, source, folder)
+    try:
+        return {path.relative_to(folder).as_posix() for path in landing.files()}
+    except StageError:  # none is there
+        return set()
