@@ -24,14 +24,15 @@ from mlplatform.errors import LabelError, StageError
 from mlplatform.statistics import metrics
 from mlplatform.training import boosters
 from mlplatform.training.boosters import ranks
-from mlplatform.training.candidate import TrainingData
+from mlplatform.training.candidate import TrainingData, train
 from mlplatform.training.fit_arguments import fit_with_arguments, learner, rounds_of
 from mlplatform.training.fit_rows import FitRows
 from mlplatform.training.fitting import fit, refuse_ranker
+from mlplatform.training.search import Told
 from mlplatform.training.trainer import Trainer
 from mlplatform.training.trials import Attempt
 from mlplatform.training.tuning import TrialScore
-from tests.unit.training.test_training import data, run, trainer
+from tests.support.small_trainings import data, run, settings, trainer
 
 ROWS = 600
 RANDOM = np.random.default_rng(5)
@@ -280,10 +281,6 @@ def test_neither_rounds_nor_the_model_are_learned_from_groups_that_go_on_in_the_
 
 
 def test_how_many_rows_are_not_fitted_on_is_said() -> None:
-    from mlplatform.training.candidate import train
-    from mlplatform.training.search import Told
-    from tests.unit.training.test_training import settings
-
     notes: list[str] = []
     grouped = replace(_numbers_only(), groups=np.arange(400) // 7)
     train(Noted(), grouped, settings(), Told(lambda *_: None), note=notes.append)  # type: ignore[arg-type]
