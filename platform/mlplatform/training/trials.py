@@ -62,11 +62,20 @@ class Outcome:
         score: On the validation rows; NaN where there is none.
         cause: Why there is none; empty where there is one.
         error: What was raised.
+        is_lost: The process in which it ran ended.
     """
 
     score: float
     cause: str = ""
     error: Exception | None = None
+    is_lost: bool = False
+
+    @classmethod
+    def lost(cls, who: str, error: Exception) -> Outcome:
+        """Return what there is of an attempt whose process or worker ended."""
+        text = _said_of_cluster(error)
+        cause = f"its {who} ended, out of memory perhaps, or by a fault of the library: {text}"
+        return cls(float("nan"), cause, StageError(cause), is_lost=True)
 
 
 Score = Callable[[Any, Attempt], float]
@@ -248,8 +257,7 @@ class TrialRunner:
         try:
             (outcome,) = self._sent(_on_worker, [attempt])
         except Exception as error:  # noqa: BLE001  (of the cluster, as above)
-            cause = f"its worker ended, out of memory perhaps, or by a fault of the library: {_said_of_cluster(error)}"
-            return Outcome(float("nan"), cause, StageError(cause))
+            return Outcome.lost("worker", error)
         return outcome  # type: ignore[no-any-return]
 
     def _refusal_of_cluster(self) -> str:
@@ -345,8 +353,7 @@ class _Processes:
             outcome: Outcome = self._executor().submit(_in_process, attempt).result()
         except BrokenProcessPool as error:
             self.stop()
-            cause = f"its process ended, out of memory perhaps, or by a fault of the library: {said(error)}"
-            return Outcome(float("nan"), cause, StageError(cause))
+            return Outcome.lost("process", error)
         return outcome
 
     def _executor(self) -> Any:

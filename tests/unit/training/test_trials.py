@@ -280,8 +280,32 @@ MEMINFO = "MemTotal:       24000000 kB\nMemFree:         1000000 kB\nMemAvailabl
             {"memory/memory.limit_in_bytes": "2000000000\n", "memory/memory.usage_in_bytes": "500000000\n"},
             1_500_000_000,
         ),
+        (
+            {
+                "memory.max": "3000000000\n",
+                "memory.current": "2900000000\n",
+                "memory.stat": "anon 900000000\ninactive_file 1900000000\nactive_file 100000000\n",
+            },
+            2_000_000_000,
+        ),
+        (
+            {
+                "memory/memory.limit_in_bytes": "2000000000\n",
+                "memory/memory.usage_in_bytes": "1900000000\n",
+                "memory/memory.stat": "inactive_file 5\ntotal_inactive_file 900000000\n",
+            },
+            1_000_000_000,
+        ),
     ],
-    ids=["machine", "no limit", "limit", "over the limit", "older form"],
+    ids=[
+        "machine",
+        "no limit",
+        "limit",
+        "over the limit",
+        "older form",
+        "pages of files",
+        "pages of files, older form",
+    ],
 )
 def test_the_memory_that_is_free_is_the_machines_or_the_containers(
     tmp_path: Path, files: dict[str, str], expected: int
