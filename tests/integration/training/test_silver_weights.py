@@ -41,6 +41,7 @@ class Sizes(Source):
 class SilverSizes(SilverTable):
     """Customers of a region, counted now and then."""
 
+    name = "sizes"
     source = Sizes
     keys = ("region",)
     timeseries = True
@@ -129,7 +130,7 @@ def test_each_row_counts_as_was_known_when_it_was_predicted_for(trained: Any, fo
 
 def test_what_was_read_is_on_record(trained: Any) -> None:
     ws, use_case = trained
-    table = str(use_case.namespace.silver("silver_sizes"))
+    table = str(use_case.namespace.silver("sizes"))
     version = ws.tables.version(table)
     (run,) = ws.tables.to_arrow("dev.ops.stage_runs", at_most=1000, filters=[("stage", "=", "train")]).to_pylist()
     assert json.loads(run["inputs"])[table] == version
@@ -174,7 +175,7 @@ def test_the_leak_check_looks_at_them(trained: Any, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(leak_check, "look_up", by_now)
     with pytest.raises(
-        ContractError, match=r"The weights in silver_silver_sizes\.customers leak: of those of rows up to"
+        ContractError, match=r"The weights in silver_sizes\.customers leak: of those of rows up to"
     ):
         leak_check.check_weights(ws, use_case, MOMENTS)
 
