@@ -6,9 +6,11 @@ writes a few lines of nested aliases out into more than fits into memory.
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +62,13 @@ def read_yaml(path: Path, *, what: str = "settings", expected: str, largest: int
             line.
         FileNotFoundError: If it does not exist.
     """
-    text = _text(path, largest)
+    parsed = _parsed(path, _text(path, largest), what, expected)
+    # The same few files are read at each step of a replay: they are parsed once, and nobody gets another's mapping.
+    return YamlFile(path, copy.deepcopy(parsed.content), dict(parsed.lines))
+
+
+@lru_cache(maxsize=64)
+def _parsed(path: Path, text: str, what: str, expected: str) -> YamlFile:
     node = _compose(path, text)
     if not isinstance(node, yaml.MappingNode):
         content = "is empty" if node is None else f"is a {_kind(node)}"
