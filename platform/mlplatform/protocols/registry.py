@@ -39,7 +39,7 @@ class TableRead:
     Attributes:
         name: Its three-level name.
         version: Its Delta version.
-        role: What it was to the training: `spine`, `labels` or `features`.
+        role: What it was to the training: `spine`, `labels`, `features` or `weights`.
         table_id: Unity Catalog's id; empty: not known, or there is none.
     """
 

@@ -54,6 +54,12 @@ def make_challenger(ws: Workspace, model: ObjectName, version: int) -> None:
         ws.registry.set_alias(model, CHALLENGER, version)
 
 
+def read_versions(frame: LabelFrame, data: TrainingData) -> dict[str, int]:
+    """Return table -> Delta version of what labelled rows and their weights were read from."""
+    weights = data.weights_read
+    return frame.versions if weights is None else {**frame.versions, weights.name: weights.version}
+
+
 @dataclass(frozen=True)
 class Registration:
     """One training, on its way to a registered version.
@@ -89,7 +95,7 @@ class Registration:
     def train(self) -> tuple[ModelVersion, Candidate]:
         """Train on record, and register the model as a version."""
         context, settings, registry = self.context, self.context.settings, self.context.ws.registry
-        tags = self._tags() | {KEY_TAG: self.key, "delta_versions": json.dumps(self.frame.versions)}
+        tags = self._tags() | {KEY_TAG: self.key, "delta_versions": json.dumps(read_versions(self.frame, self.data))}
         experiment, name = f"/{context.namespace.catalog}/{context.name}", f"{context.name} {shown(context.as_of)}"
         trials = settings.training.search.max_evals
         with registry.training_run(experiment, name, tags) as run:
@@ -189,6 +195,8 @@ class Registration:
             for name, version in self.frame.versions.items()
         ]
         features = self.data.training_set.lineage.tables
+        if self.data.weights_read is not None:
+            read.append(self.data.weights_read)
         return [*read, *(TableRead(table.name, table.version, "features", table.table_id) for table in features)]
 
     def _log_model(self, candidate: Candidate) -> None:
