@@ -32,7 +32,7 @@ FEWEST_ISOTONIC = 1000
 common; of a rare event it is the events that tell, as the error of a rate does."""
 LEVEL = 0.05
 """How often a model that needs no moving is moved."""
-MOST_MOVES, MOST_KNOTS = 50, 100_000
+MOST_MOVES, MOST_KNOTS = 50, 20_000
 FORMAT = 1
 _CLIP = 1e-12
 _FOLDS, _SEED, _SURELY = 5, 0, 1.645

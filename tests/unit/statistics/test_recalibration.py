@@ -150,7 +150,7 @@ def test_rates_of_groups_move_the_level_only():
 
 
 def test_few_outcomes_move_the_level_only():
-    scores, labels = world(4, 700, factor=3.0, slope=0.3, rate=0.02)
+    scores, labels = world(4, 400, factor=3.0, slope=0.8, rate=0.02)
     assert labels.sum() < recalibration.FEWEST_FOR_SLOPE
     found = fit(scores, labels)
     assert found.move is None or found.move.slope == 1

@@ -1,0 +1,133 @@
+"""What has come of predictions, as a recalibration and its gate take it: rows, and of each an outcome or a rate.
+
+A basis says where outcomes come from. Realised ones are labels. Where labels take long, what is known before may tell
+the rate at which they will come: such a basis gives a rate for each row, how much it is worth, and how far it may be
+off.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from mlplatform.ops.context import StageContext
+from mlplatform.refine.spine import LabelSpine
+from mlplatform.statistics.metrics import Vector
+from mlplatform.training.label_frame import KnownLabels, LabelFrame
+from mlplatform.training.recalibrated import Mask
+
+REALISED = "realised"
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """What has come of rows.
+
+    Attributes:
+        frame: The rows: keys, prediction time, spine columns; label and `label_known_at` where they are known.
+        targets: The outcome of each, shape (rows,): 0 or 1, or the rate that is expected.
+        weights: How much of one known outcome each is worth, shape (rows,), in (0, 1].
+        ranked: Whether targets tell rows of one time apart; rates of whole groups do not.
+        expected: Whether targets are rates that are expected, not outcomes.
+        low: The lowest rate that each may have, shape (rows,), all rows at once; None: targets are not in doubt.
+        high: The highest.
+    """
+
+    frame: LabelFrame
+    targets: Vector
+    weights: Vector
+    ranked: bool = True
+    expected: bool = False
+    low: Vector | None = None
+    high: Vector | None = None
+
+    @property
+    def events(self) -> float:
+        """Events among them, as far as they count."""
+        return float(self.weights @ self.targets)
+
+    @property
+    def others(self) -> float:
+        """Outcomes that were none, as far as they count."""
+        return float(self.weights @ (1 - self.targets))
+
+    @property
+    def digest(self) -> str:
+        """Fingerprint of rows and outcomes."""
+        total = hashlib.sha256(self.frame.digest.encode())
+        for vector in (self.targets, self.weights):
+            total.update(np.ascontiguousarray(vector, dtype=np.float64).tobytes())
+        return total.hexdigest()[:16]
+
+    def part(self, mask: Mask) -> Outcomes:
+        """Return some of the rows.
+
+        Args:
+            mask: Which ones, shape (rows,).
+        """
+        rows = self.frame.rows.filter(pa.array(mask)).combine_chunks()
+        return replace(
+            self,
+            frame=replace(self.frame, rows=rows),
+            targets=self.targets[mask],
+            weights=self.weights[mask],
+            low=None if self.low is None else self.low[mask],
+            high=None if self.high is None else self.high[mask],
+        )
+
+
+class Basis(Protocol):
+    """Where outcomes come from."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in settings, tags and records."""
+        ...
+
+    def outcomes(
+        self, context: StageContext, spine: LabelSpine, *, after: datetime, known_after: datetime | None
+    ) -> Outcomes:
+        """Return what is known by `as_of` of rows that no estimator was fitted on; nothing that became known later.
+
+        Args:
+            context: The run.
+            spine: The label spine.
+            after: Only predictions later than this.
+            known_after: Only what became known after this; None: all.
+
+        Raises:
+            LabelError: If nothing is known.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Realised:
+    """Labels, each from when it was known."""
+
+    name: str = REALISED
+
+    def outcomes(
+        self, context: StageContext, spine: LabelSpine, *, after: datetime, known_after: datetime | None
+    ) -> Outcomes:
+        """Return the labels known by `as_of`; of more than `gate.max_rows` a sample, drawn by the engine.
+
+        Raises:
+            LabelError: If none is.
+        """
+        limits = context.settings.gate
+        known = KnownLabels.at(context.ws, context.namespace, spine, context.as_of, after=after)
+        if known_after is not None:
+            known = known.newer_than(known_after)
+        return self.of(known.frame(at_most=limits.max_rows, seed=limits.seed), spine)
+
+    @staticmethod
+    def of(frame: LabelFrame, spine: LabelSpine) -> Outcomes:
+        """Return labelled rows as outcomes."""
+        labels = frame.rows.column(spine.label).to_numpy().astype(np.float64)
+        return Outcomes(frame, labels, np.ones(labels.size))
