@@ -28,6 +28,7 @@ from mlplatform.cli import (
     config,
     deployment,
     doctor,
+    features,
     gate,
     history,
     ingest,
@@ -39,6 +40,7 @@ from mlplatform.cli import (
     quarantine,
     rebuild,
     repair,
+    report,
     retrain,
     rollback,
     run,
@@ -46,6 +48,7 @@ from mlplatform.cli import (
     setup,
     simulate,
     status,
+    ui,
     upload_samples,
 )
 from mlplatform.cli.commands import CommandGroup
@@ -90,6 +93,9 @@ SECTIONS = {
     "Use it": (run.run, score.score, monitor.monitor, retrain.retrain, simulate.simulate),
     "Look at it": (
         status.status,
+        report.report,
+        features.features,
+        ui.ui,
         history.history,
         history.explain,
         quarantine.quarantine,

@@ -189,6 +189,11 @@ class Facts:
         return self.steps[-1] if self.steps else None
 
     @property
+    def newest_measured(self) -> StepFacts | None:
+        """The newest step with realised performance."""
+        return next((step for step in reversed(self.steps) if step.performance), None)
+
+    @property
     def unjudged_windows(self) -> int:
         """How many of the newest measured windows, in a row, were not judged for drift."""
         count = 0
