@@ -188,8 +188,6 @@ def _held_out(
         )
     found = bases[move.basis].outcomes(context, spine, after=after, known_after=move.known_after)
     outcomes, source = _not_learned(found, spine, versions)
-    if not outcomes.frame.rows.num_rows:
-        raise LabelError("Every row with an outcome was learned from.", hint="Raise recalibration.holdout.")
     return outcomes, {
         "rows_from": HELD_OUT,
         "known_rows": _known_rows(outcomes),
@@ -202,10 +200,16 @@ def _held_out(
 def _not_learned(
     outcomes: Outcomes, spine: LabelSpine, versions: Sequence[ModelVersion]
 ) -> tuple[Outcomes, dict[str, Any]]:
-    """Return the outcomes without those that a recalibration learned from, and how many were left out."""
+    """Return the outcomes without those that a recalibration learned from, and how many were left out.
+
+    Raises:
+        LabelError: If none is left.
+    """
     learned = left_out(versions, outcomes.frame.rows, spine.prediction_time)
     if not learned.any():
         return outcomes, {}
+    if learned.all():
+        raise LabelError("Every row with an outcome was learned from.", hint="Raise recalibration.holdout.")
     return outcomes.part(~learned), {"left_out_as_learned": int(learned.sum())}
 
 

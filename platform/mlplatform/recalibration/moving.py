@@ -33,6 +33,10 @@ from mlplatform.training.recalibrated import (
 from mlplatform.training.version_tags import TRAINED_THROUGH_TAG, time_of
 
 
+class CannotMoveError(StageError):
+    """A champion whose probabilities no move can mend."""
+
+
 @dataclass(frozen=True)
 class Moving:
     """A champion held against outcomes.
@@ -96,9 +100,10 @@ def hold_against(
 
     Raises:
         LabelError: If too few outcomes are known.
-        StageError: If it predicts what are no probabilities, or its ranking is turned round.
+        CannotMoveError: If its ranking is turned round.
+        StageError: If it predicts what are no probabilities.
     """
-    options, time = context.settings.recalibration, spine.prediction_time
+    options = context.settings.recalibration
     after = time_of(origin, TRAINED_THROUGH_TAG)
     window = options.window or context.settings.monitoring.performance_window
     known_after = Duration.parse(window).before(context.as_of)
@@ -113,8 +118,8 @@ def hold_against(
     learned = outcomes.part(learns)
     if min(learned.events, learned.others) < options.min_events:
         raise LabelError(
-            f"{learned.events:.0f} events and {learned.others:.0f} others became known since {known_after:%Y-%m-%d}, of "
-            f"rows to learn from; a recalibration needs {options.min_events} of either.",
+            f"{learned.events:.0f} events and {learned.others:.0f} others became known since {known_after:%Y-%m-%d}, "
+            f"of rows to learn from; a recalibration needs {options.min_events} of either.",
             hint="Choose a later --as-of, lengthen recalibration.window, or lower recalibration.min_events.",
         )
     try:
@@ -122,7 +127,7 @@ def hold_against(
             scores[learns], learned.targets, learned.weights, method=method, ranked=outcomes.ranked
         )
     except ValueError as error:
-        raise StageError(
+        raise CannotMoveError(
             f"Version {origin.version} of {origin.name} cannot be recalibrated: {error}.",
             hint=f"Train a new one: mlplatform run {context.name} --stage train, then mlplatform gate {context.name}; "
             "or choose another --method.",
@@ -136,21 +141,20 @@ def hold_against(
         known_after=known_after,
         learned=merged(before.learned if before else (), stretch),
     )
-    return Moving(
-        origin, outcomes, scores, learns, fitted, description, _key(origin, description, outcomes, fitted, time)
-    )
+    key = _key(origin, description, outcomes, fitted)
+    return Moving(origin, outcomes, scores, learns, fitted, description, key)
 
 
 def _check(origin: ModelVersion, scores: Vector) -> None:
     wrong = int((~((scores >= 0) & (scores <= 1))).sum())
     if wrong:
         raise StageError(
-            f"Version {origin.version} of {origin.name} predicts what is no probability for {wrong} of {scores.size} rows.",
+            f"Version {origin.version} of {origin.name} predicts no probability for {wrong} of {scores.size} rows.",
             hint="Only probabilities can be recalibrated; train a model whose predictions are in [0, 1].",
         )
 
 
-def _key(origin: ModelVersion, made: Recalibration, outcomes: Outcomes, fitted: Fitted, time: str) -> str:
+def _key(origin: ModelVersion, made: Recalibration, outcomes: Outcomes, fitted: Fitted) -> str:
     """Return the fingerprint of a recalibration: origin, rows, outcomes, and the move that follows from them."""
     known_after: datetime | None = made.known_after
     parts = [
@@ -163,6 +167,5 @@ def _key(origin: ModelVersion, made: Recalibration, outcomes: Outcomes, fitted: 
         [[item.columns, item.share] for item in made.learned],
         None if fitted.move is None else fitted.move.to_dict(),
         None if known_after is None else known_after.isoformat(),
-        time,
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]

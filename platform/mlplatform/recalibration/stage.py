@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from mlplatform.as_of import shown
-from mlplatform.errors import StageError, UsageError, did_you_mean
+from mlplatform.errors import LabelError, StageError, UsageError, did_you_mean
 from mlplatform.features.functions import FeatureFunctionSpec, register_functions
 from mlplatform.gate import champion as champions
 from mlplatform.gate import first_steps
@@ -20,7 +20,7 @@ from mlplatform.ops.result import StageResult
 from mlplatform.ops.stage import Action, Plan, PlannedStage
 from mlplatform.protocols.registry import ModelVersion
 from mlplatform.recalibration.details import STAGE, RecalibrationDetails
-from mlplatform.recalibration.moving import Moving, hold_against
+from mlplatform.recalibration.moving import CannotMoveError, Moving, hold_against
 from mlplatform.recalibration.version import Registration
 from mlplatform.refine.spine import LABELS, SPINE, LabelSpine
 from mlplatform.statistics.recalibration import Method, describe, odds_of
@@ -104,7 +104,14 @@ class Recalibrate(PlannedStage[RecalibrationDetails]):
         """Make the version, unless the same recalibration has been done before; or none, where nothing is off."""
         context.ws.registry.require_model(context.model)
         with context.ws.lock(f"train {context.model}"):
-            plan = self.plan(context)
+            try:
+                plan = self.plan(context)
+            except (LabelError, CannotMoveError) as error:
+                if not self.asked_for:
+                    raise
+                # Asked for by an alarm: that it cannot be done is an answer, after which a training may be due.
+                details = RecalibrationDetails(asked_for=list(self.asked_for), why=error.message)
+                return StageResult(details, skipped=error.message)
             plan.result.details.dry_run = False
             return plan.carry_out()
 
@@ -125,7 +132,7 @@ class Recalibrate(PlannedStage[RecalibrationDetails]):
     def _basis(self, context: StageContext) -> Basis:
         if context.settings.task != "classification":
             raise UsageError(
-                f"{context.name} is a {context.settings.task}: it predicts no probabilities that could be recalibrated.",
+                f"{context.name} is a {context.settings.task}: it predicts no probabilities to recalibrate.",
                 hint=f"Train a new version: mlplatform run {context.name} --stage train",
             )
         name = self.basis or context.settings.recalibration.basis
@@ -142,9 +149,9 @@ def _champion(context: StageContext) -> ModelVersion:
     standing = champions.standing(context)
     if standing.later is not None:
         raise StageError(
-            f"Version {standing.later.challenger_version} became champion as of {shown(standing.later.as_of)}, later than "
-            f"{shown(context.as_of)}: nothing is recalibrated behind a later decision.",
-            hint="Choose a later --as-of; to replay history, use a workspace of its own (--home, on Databricks --prefix).",
+            f"Version {standing.later.challenger_version} became champion as of {shown(standing.later.as_of)}, later "
+            f"than {shown(context.as_of)}: nothing is recalibrated behind a later decision.",
+            hint="Choose a later --as-of; to replay history, use a workspace of its own (--home, or --prefix).",
         )
     if standing.number is None:
         raise first_steps.without(context.ws, context.namespace, CHAMPION, so="nothing can be recalibrated")

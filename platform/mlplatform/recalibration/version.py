@@ -1,4 +1,4 @@
-"""A recalibration becomes a registered version: the champion's own files, its probabilities moved; logged and tagged."""
+"""A recalibration becomes a registered version: the champion's own files with its probabilities moved."""
 
 from __future__ import annotations
 

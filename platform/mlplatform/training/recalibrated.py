@@ -22,6 +22,7 @@ from mlplatform.as_of import parse_as_of
 from mlplatform.errors import StageError, UsageError
 from mlplatform.protocols.registry import ModelVersion
 from mlplatform.refine.spine import LabelSpine
+from mlplatform.training.version_tags import TRAINED_THROUGH_TAG
 from mlplatform.types import TIMESTAMP
 
 FROM_TAG = "recalibrated_from"
@@ -141,7 +142,7 @@ def splitting_columns(spine: LabelSpine, cluster_by: Sequence[str], rows: Sequen
 
     Args:
         spine: The label spine.
-        cluster_by: The setting `gate.cluster_by`; where one of them is no column of the rows, the entity keys are taken.
+        cluster_by: The setting `gate.cluster_by`; where one is no column of the rows, the entity keys are taken.
         rows: The rows' columns.
     """
     return tuple(cluster_by) if cluster_by and set(cluster_by) <= set(rows) else tuple(spine.entity_keys)
@@ -164,6 +165,13 @@ def learns_from(rows: pa.Table, columns: Sequence[str], share: float) -> Mask:
             found[key] = int.from_bytes(digest, "big") < share * 2.0**64
         mask[place] = found[key]
     return mask
+
+
+def learned_through(version: ModelVersion) -> str | None:
+    """Return up to which prediction time a version learned from rows, in ISO 8601; None where it does not say."""
+    through, made = version.tags.get(TRAINED_THROUGH_TAG), recalibration_of(version)
+    stretches = [item.through for item in made.learned] if made is not None else []
+    return max([*([through] if through else []), *stretches], key=parse_as_of, default=None)
 
 
 def merged(before: Sequence[Learned], new: Learned) -> tuple[Learned, ...]:

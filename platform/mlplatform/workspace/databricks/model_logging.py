@@ -90,7 +90,7 @@ def log_model(
 def log_derived_model(
     registry: DatabricksRegistry, package: Path, name: str, original: Path, registered_model_name: str
 ) -> ModelInfo:
-    """Log and register a model that was made of another one, by MLflow's own API: there is no training set for the client.
+    """Log and register a model that was made of another one, by MLflow's own API: the client asks for a training set.
 
     Args:
         registry: The workspace's registry.
