@@ -36,6 +36,8 @@ from mlplatform.training.version_tags import TRAINED_AS_OF_TAG, TRAINED_THROUGH_
 from mlplatform.types import TIMESTAMP
 
 NEW_LABELS, HOLDOUT, HELD_OUT, NO_LABELS = "new labels", "holdout", "held out", "no labels"
+RECALIBRATED_FROM = "recalibrated_from"
+"""In what a decision was made on: the champion that the challenger is, with its probabilities moved."""
 _BASES: Mapping[str, Basis] = {REALISED: Realised()}
 _TIMED_ROWS = 1000
 _SPEC = "data/feature_store/feature_spec.yaml"
@@ -100,7 +102,9 @@ def gather(
         nothing = {"rows_from": NO_LABELS, "after": after.isoformat()}
         evidence = Evidence(empty, empty, None if champion is None else empty, nothing, as_of=context.as_of)
         return Gathered(evidence, "empty")
-    frame = outcomes.frame
+    frame, made = outcomes.frame, recalibration_of(challenger)
+    if made is not None:
+        source[RECALIBRATED_FROM] = made.origin
     context.progress(f"gate: {frame} ({source['rows_from']}) that neither model learned")
     register_functions(context.ws, context.namespace, functions)
     predictions, rows = score(context.ws, spine, challenger, frame, trusted_types, digest=digest)
@@ -191,8 +195,8 @@ def _held_out(
     return outcomes, {
         "rows_from": HELD_OUT,
         "known_rows": _known_rows(outcomes),
-        "recalibrated_from": move.origin,
         "recalibrated_by": move.basis,
+        "judged_by": "proper scores",
         "known_after": move.known_after.isoformat() if move.known_after else None,
     } | source
 

@@ -24,6 +24,8 @@ from mlplatform.training.reference import Reference
 
 BASIS = "prior_shift"
 RATE = "label_mean"
+DISAGREE = "disagree on the base rate"
+"""Begins what is said of two bases that do."""
 NO_SCORES = "not available: the model version was registered before scores were kept with it; train again"
 TELLS_NOTHING = "not available: the scores tell the classes apart in no way"
 
@@ -59,12 +61,12 @@ def disagreement(witness: Rate, other: Rate) -> str:
         >>> disagreement(Rate("prior_shift", 0.02, 0.015, 0.03), Rate("realised", 0.025, 0.02, 0.03))
         ''
         >>> print(disagreement(Rate("prior_shift", 0.02, 0.015, 0.03), Rate("realised", 0.06, 0.05, 0.07)))
-        disagree on the base rate: the scores alone 2.0% (1.5% to 3.0%), realised outcomes 6.0% (5.0% to 7.0%); so what changed is not only how many events there are, but which rows become events
+        disagree on the base rate: the scores alone 2.0% (1.5% to 3.0%), realised outcomes 6.0% (5.0% to 7.0%); so ...
     """
     if witness.low <= other.high and other.low <= witness.high:
         return ""
     return (
-        f"disagree on the base rate: {witness}, {other}; so what changed is not only how many events there are, but "
+        f"{DISAGREE}: {witness}, {other}; so what changed is not only how many events there are, but "
         "which rows become events"
     )
 

@@ -75,7 +75,7 @@ class Recalibrations:
     took: bool = False
 
 
-def decide(
+def decide(  # noqa: PLR0913  (all but the first by keyword, and each of its own kind)
     as_of: datetime,
     last_trained: datetime | None,
     alarms: Sequence[str],

@@ -152,6 +152,7 @@ def render(facts: Facts, generated_at: datetime, staleness: Staleness | None = N
             verdict=verdict(facts),
             sentences=summary.sentences(facts),
             plots={plot.name: plot for plot in (draw(facts) for draw in _PLOTS)},
+            by_scores_assumes=prior_shift.ASSUMPTION,
             staleness=None if staleness is None else ageing.section(staleness),
             most={
                 "steps": MOST_STEPS,
