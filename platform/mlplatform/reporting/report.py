@@ -23,6 +23,7 @@ from mlplatform.reporting import ageing, formats, plots, plots_detail, plots_pip
 from mlplatform.reporting.facts import Facts, gather
 from mlplatform.reporting.plots import Plot
 from mlplatform.reporting.verdict import verdict
+from mlplatform.statistics import prior_shift
 
 if TYPE_CHECKING:
     from jinja2 import Environment
