@@ -11,9 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import numpy as np
-import pyarrow.compute as pc
-
 from mlplatform.features.training_set import PREDICTION
 from mlplatform.monitoring.performance_metrics import PerformanceMetric, not_judged, said
 from mlplatform.monitoring.window import Window
@@ -124,8 +121,7 @@ def _held_against(found: PriorEstimate, context: StageContext) -> PerformanceMet
 def _counts(context: StageContext, window: Window) -> ScoreCounts:
     """Return how the scores lie that the window's version predicted: of many rows counted by the engine."""
     if window.loaded is not None:
-        mine = window.loaded.filter(pc.equal(window.loaded.column("model_version"), window.version))
-        return ScoreCounts.of(np.asarray(mine.column(PREDICTION).to_numpy(), dtype=np.float64))
+        return ScoreCounts.of(window.predictions())
     groups = context.ws.frames.collect(
         prior_shift.grouped(window.of_version, PREDICTION), at_most=prior_shift.MOST_BINS, what="scores by bin"
     )

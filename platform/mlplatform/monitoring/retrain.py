@@ -30,8 +30,9 @@ from mlplatform.training.stage import Train, TrainDetails
 from mlplatform.training.version_tags import TRAINED_AS_OF_TAG, fitted_as_of
 
 NAME = "retrain"
-TRAINING, RECALIBRATION = "train", "recalibrate"
 Cure = Literal["train", "recalibrate"]
+TRAINING: Cure = "train"
+RECALIBRATION: Cure = "recalibrate"
 OF_CALIBRATION = ("calibration", "immature_calibration")
 """Kinds of alarms that a recalibration may cure."""
 # So many monitorings for each window that counts: not every one judges every kind.
@@ -269,8 +270,10 @@ class Retrain(Stage[RetrainDetails]):
                 doing = "recalibrating" if decision.cure == RECALIBRATION else "retraining"
                 context.progress(f"{doing}: {'; '.join(decision.reasons)}")
                 for stage in then:
-                    asked = isinstance(stage, Train | Recalibrate)
-                    context.execute(replace(stage, asked_for=decision.reasons) if asked else stage)  # type: ignore[call-arg]
+                    if isinstance(stage, Train | Recalibrate):
+                        context.execute(replace(stage, asked_for=decision.reasons))
+                    else:
+                        context.execute(stage)
             return StageResult(details=details_of(context, decision))
 
 
