@@ -289,9 +289,10 @@ def test_where_nothing_is_off_nothing_is_made_and_wrong_use_is_said(tmp_path: Pa
         with pytest.raises(StageError, match="no champion"):
             pipeline(ws, tiny, FIRST).recalibrate()
         run_tiny(ws, tiny.folder, FIRST, ["gate"])
-        with pytest.raises(LabelError, match=r"needs 20 of either|No label"):
-            pipeline(ws, tiny, "2020-08-02").recalibrate()
         run_tiny(ws, tiny.folder, LATER, DATA)
+        hasty = write_shifted(tmp_path / "hasty", extra=0.0, recalibration={"window": "1 day"})
+        with pytest.raises(LabelError, match=r"needs 20 of either|No label"):
+            pipeline(ws, hasty).recalibrate()
         result = pipeline(ws, tiny).recalibrate()
         assert result.skipped.startswith("nothing to move")
         assert [it.version for it in ws.registry.versions(MODEL)] == [1]
