@@ -293,11 +293,15 @@ def test_where_nothing_is_off_nothing_is_made_and_wrong_use_is_said(tmp_path: Pa
         hasty = write_shifted(tmp_path / "hasty", extra=0.0, recalibration={"window": "1 day"})
         with pytest.raises(LabelError, match=r"needs 20 of either|No label"):
             pipeline(ws, hasty).recalibrate()
-        result = pipeline(ws, tiny).recalibrate()
-        assert result.skipped.startswith("nothing to move")
-        assert [it.version for it in ws.registry.versions(MODEL)] == [1]
         with pytest.raises(UsageError, match="has no immature outcomes"):
             pipeline(ws, tiny).recalibrate(basis="immature")
         with pytest.raises(StageError, match="a curve needs 1000"):
             pipeline(ws, tiny).recalibrate(method="isotonic")
+        assert [it.version for it in ws.registry.versions(MODEL)] == [1]
         assert evaluation.moved_champion(ws.registry.get(MODEL, 1), None) is None
+        # What was moved is right by the rows that it learned from: another time finds nothing to do.
+        pipeline(ws, tiny).recalibrate()
+        assert pipeline(ws, tiny).gate(version=2, override="a test").details.outcome == "promoted"
+        result = pipeline(ws, tiny, "2021-01-02").recalibrate()
+        assert result.skipped.startswith("nothing to move")
+        assert [it.version for it in ws.registry.versions(MODEL)] == [1, 2]

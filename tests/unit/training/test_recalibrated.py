@@ -82,7 +82,7 @@ def save(flavor, inputs, labels, folder):
 
 
 def event(predicted):
-    return predicted[:, -1] if predicted.ndim == 2 else predicted
+    return (predicted[:, -1] if predicted.ndim == 2 else predicted).astype(np.float64)
 
 
 def rows(count: int, entities: int) -> pa.Table:
