@@ -138,7 +138,7 @@ def gather(
 def moved_champion(challenger: ModelVersion, champion: ModelVersion | None) -> Recalibration | None:
     """Return how a challenger was recalibrated, if it is this very champion with its probabilities moved; else None."""
     move = recalibration_of(challenger)
-    return move if move is not None and champion is not None and champion.version == move.origin else None
+    return move if move is not None and champion is not None and move.is_of(champion) else None
 
 
 def _newest(

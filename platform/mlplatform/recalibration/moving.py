@@ -136,6 +136,7 @@ def hold_against(
     stretch = Learned(after.isoformat(), context.as_of.isoformat(), columns, share)
     description = Recalibration(
         origin=origin.version,
+        digest=origin.tags.get(DIGEST_TAG, ""),
         basis=basis.name,
         method="odds" if isinstance(fitted.move, OddsMove) else "isotonic",
         known_after=known_after,

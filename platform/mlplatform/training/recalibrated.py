@@ -20,12 +20,14 @@ import pyarrow.compute as pc
 
 from mlplatform.as_of import parse_as_of
 from mlplatform.errors import StageError, UsageError
+from mlplatform.features.artifacts import DIGEST_TAG
 from mlplatform.protocols.registry import ModelVersion
 from mlplatform.refine.spine import LabelSpine
 from mlplatform.training.version_tags import TRAINED_THROUGH_TAG
 from mlplatform.types import TIMESTAMP
 
-FROM_TAG = "recalibrated_from"
+FROM_TAG, ORIGIN_TAG = "recalibrated_from", "recalibrated_from_digest"
+"""Number of the version that it was made of, and the digest of that one's files: numbers may be given again."""
 BASIS_TAG, METHOD_TAG, MOVED_TAG = "recalibrated_by", "recalibration_method", "recalibration"
 """Basis, method, and the moves in words."""
 KNOWN_AFTER_TAG, LEARNED_TAG = "recalibrated_known_after", "recalibrated_rows"
@@ -70,6 +72,7 @@ class Recalibration:
 
     Attributes:
         origin: The version that it was made of.
+        digest: Of that version's files.
         basis: What moved it: `realised` outcomes, or another basis.
         method: `odds` or `isotonic`.
         known_after: Outcomes that became known after this counted; None: all.
@@ -77,15 +80,21 @@ class Recalibration:
     """
 
     origin: int
+    digest: str
     basis: str
     method: str
     known_after: datetime | None
     learned: tuple[Learned, ...]
 
+    def is_of(self, version: ModelVersion) -> bool:
+        """Tell whether it was made of a version, and of no other model that had its number once."""
+        return version.version == self.origin and version.tags.get(DIGEST_TAG) == self.digest
+
     def tags(self) -> dict[str, str]:
         """Return it as tags of a version."""
         tags = {
             FROM_TAG: str(self.origin),
+            ORIGIN_TAG: self.digest,
             BASIS_TAG: self.basis,
             METHOD_TAG: self.method,
             LEARNED_TAG: json.dumps([asdict(item) for item in self.learned]),
@@ -106,6 +115,7 @@ def recalibration_of(version: ModelVersion) -> Recalibration | None:
         known_after = tags.get(KNOWN_AFTER_TAG)
         return Recalibration(
             origin=int(tags[FROM_TAG]),
+            digest=tags[ORIGIN_TAG],
             basis=tags[BASIS_TAG],
             method=tags[METHOD_TAG],
             known_after=parse_as_of(known_after) if known_after else None,

@@ -182,3 +182,14 @@ def test_it_fails_closed():
     found = ChampionGate(settings()).decide(soft, identity="d", challenger=4, champion=3, as_of=AS_OF)
     assert status(found)["not_worse"] == "fail"
     assert replace(soft, recalibration=None).expected is False
+
+
+def test_a_guard_of_the_ranking_is_kept_where_the_ranking_is():
+    scores, labels = world(9, 3000, 3.0)
+    moved = OddsMove(np.log(3.0))(scores)
+    guards = [{"metric": "roc_auc", "max_loss": 0.0}, {"metric": "average_precision", "max_loss": 0.0, "floor": 0.99}]
+    decision = decide(labels, scores, moved, given=settings(gate={"guards": guards}))
+    assert status(decision)["guard_roc_auc"] == "skipped"
+    assert status(decision)["guard_average_precision"] == "fail"  # its floor, champion or not
+    tied = np.round(moved, 1)
+    assert status(decide(labels, scores, tied, given=settings(gate={"guards": guards})))["guard_roc_auc"] == "fail"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import mlflow.pyfunc
@@ -120,9 +121,13 @@ def version(**tags: str) -> ModelVersion:
 
 def test_tags_say_what_was_learned_from_and_others_leave_those_rows_out():
     learned = Learned(START.isoformat(), (START + timedelta(days=50)).isoformat(), ("id",), 0.5)
-    made = Recalibration(3, "realised", "odds", START, (learned,))
+    made = Recalibration(3, "digest", "realised", "odds", START, (learned,))
     assert recalibration_of(version(**made.tags())) == made
     assert recalibration_of(version()) is None
+    assert not made.is_of(version(artifact_digest="digest"))  # version 4
+    third = replace(version(artifact_digest="digest"), version=3)
+    assert made.is_of(third)
+    assert not made.is_of(replace(third, tags={"artifact_digest": "of another model, which has the number by now"}))
     table = rows(100, 100)
     mask = recalibrated.left_out([version(), version(**made.tags())], table, "at")
     assert mask[1:51].sum() == learns_from(table.slice(1, 50), ("id",), 0.5).sum()
@@ -135,7 +140,7 @@ def test_tags_say_what_was_learned_from_and_others_leave_those_rows_out():
 
 
 def test_tags_that_cannot_be_read_stop_whoever_needs_them():
-    made = Recalibration(3, "realised", "odds", None, (Learned("2020-01-01", "2020-02-01", ("id",), 0.5),))
+    made = Recalibration(3, "digest", "realised", "odds", None, (Learned("2020-01-01", "2020-02-01", ("id",), 0.5),))
     for tag in (recalibrated.LEARNED_TAG, recalibrated.FROM_TAG):
         with pytest.raises(StageError, match="do not say what it was recalibrated by"):
             recalibration_of(version(**{**made.tags(), tag: "[{}]"}))

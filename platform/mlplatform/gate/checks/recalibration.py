@@ -41,8 +41,12 @@ def of_a_recalibration(settings: UseCaseSettings, checks: Sequence[GateCheck], e
         evidence: What is judged; where labels are rates that are expected, what needs outcomes is skipped, and says so.
     """
     rest = [check for check in checks if type(check) not in _OF_ITS_OWN]
+    if evidence.champion is not None and _same_order(evidence.champion, evidence.challenger):
+        # Of equals none is surely better: what may not be lost is not, where the order is the same.
+        rest = [_without_loss(settings, check) for check in rest]
     if evidence.expected:
-        rest = [_Skipped(settings, check) if isinstance(check, _BY_OUTCOMES) else check for check in rest]
+        why = "labels are rates that are expected, not outcomes: the proper scores judge by them"
+        rest = [_Skipped(settings, check, why) if isinstance(check, _BY_OUTCOMES) else check for check in rest]
     return [SameRanking(settings), *(ProperScore(settings, name) for name in PROPER_SCORES), *rest]
 
 
@@ -119,15 +123,24 @@ class SameRanking(GateCheck):
 
 
 class _Skipped(GateCheck):
-    """A check that needs outcomes, where there are only rates that are expected."""
+    """A check of which nothing can be told, or need be."""
 
-    def __init__(self, settings: UseCaseSettings, check: GateCheck) -> None:
+    def __init__(self, settings: UseCaseSettings, check: GateCheck, why: str) -> None:
         super().__init__(settings)
-        self.name = check.name
+        self.name, self.why = check.name, why
 
-    def run(self, evidence: Evidence) -> CheckResult:  # noqa: ARG002  (nothing of it can be told)
+    def run(self, evidence: Evidence) -> CheckResult:  # noqa: ARG002  (whatever it is)
         """Say why."""
-        return self.skipped("labels are rates that are expected, not outcomes: the proper scores judge by them")
+        return self.skipped(self.why)
+
+
+def _without_loss(settings: UseCaseSettings, check: GateCheck) -> GateCheck:
+    """Return a guard of a ranking without its limit to losses; any other check as it is."""
+    if not isinstance(check, Guard) or check.metric.name not in RANKING_METRICS:
+        return check
+    if check.guard.floor is None:
+        return _Skipped(settings, check, "all rows rank as they did")
+    return Guard(settings, check.guard.model_copy(update={"max_loss": None}))
 
 
 def _same_order(before: Vector, after: Vector) -> bool:
