@@ -12,9 +12,11 @@ from typing import Any
 import mlflow
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from mlplatform.as_of import parse_as_of
-from mlplatform.errors import LabelError, StageError, UsageError
+from mlplatform.cli.main import cli
+from mlplatform.errors import LabelError, RegistryError, StageError, UsageError
 from mlplatform.features import artifacts
 from mlplatform.gate import evaluation, promotion
 from mlplatform.naming import CHALLENGER, CHAMPION, PREVIOUS_CHAMPION
@@ -305,3 +307,52 @@ def test_where_nothing_is_off_nothing_is_made_and_wrong_use_is_said(tmp_path: Pa
         result = pipeline(ws, tiny, "2021-01-02").recalibrate()
         assert result.skipped.startswith("nothing to move")
         assert [it.version for it in ws.registry.versions(MODEL)] == [1, 2]
+
+
+def test_what_was_interrupted_after_registering_is_completed(
+    ws: LocalWorkspace, tiny: TinyFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(*arguments: Any) -> None:
+        raise RegistryError("the connection is gone")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(type(ws.registry), "set_tags", lost)
+        with pytest.raises(RegistryError, match="the connection is gone"):
+            pipeline(ws, tiny).recalibrate()
+    assert [it.version for it in ws.registry.versions(MODEL)] == [1, 2]
+    assert recalibration_of(ws.registry.get(MODEL, 2)) is None
+    assert ws.registry.aliases(MODEL) == {CHAMPION: 1}
+    details = pipeline(ws, tiny).recalibrate().details
+    assert details.reused
+    assert [it.version for it in ws.registry.versions(MODEL)] == [1, 2]
+    assert recalibration_of(ws.registry.get(MODEL, 2)) is not None
+    assert ws.registry.aliases(MODEL) == {CHAMPION: 1, CHALLENGER: 2}
+
+
+def test_the_command_line_says_what_was_moved_and_whose_version_it_is(
+    base: tuple[TinyFolder, Path], tmp_path: Path
+) -> None:
+    tiny, home = base[0], clone(base[1], tmp_path / "home")
+
+    def told(*words: str) -> str:
+        where = ["--home", str(home), "--use-cases", str(tiny.use_cases)]
+        done = CliRunner().invoke(cli, [*words, *where], catch_exceptions=False, standalone_mode=False)
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
+    dry = told("recalibrate", "tiny", "--as-of", LATER, "--dry-run")
+    assert "odds times" in dry
+    assert "A dry run; nothing was changed" in dry
+    found = json.loads(told("recalibrate", "tiny", "--as-of", LATER, "--json"))
+    assert (found["version"], found["origin"], found["gate"]["outcome"]) == (2, 1, "promoted")
+    assert "recalibrated from v1" in told("history", "tiny").replace("\n", " ")
+    status = json.loads(told("status", "tiny", "--json"))
+    assert (status["champion"], status["recalibrated_from"]) == (2, 1)
+    again = told("recalibrate", "tiny", "--as-of", LATER)
+    assert "nothing was made" in again
+    explained = told("explain", found["gate"]["decision_id"][:8])
+    assert "judged_by: proper scores" in explained
+    page = told("report", "tiny")
+    assert page
+    text = next((home / "reports").glob("tiny*.html")).read_text(encoding="utf-8")
+    assert "recalibrated from version 1" in text
