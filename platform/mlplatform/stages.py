@@ -20,7 +20,7 @@ from mlplatform.recalibration.stage import Recalibrate
 from mlplatform.refine.stage import Refine
 from mlplatform.reporting import evidence_page
 from mlplatform.scoring.stage import Score
-from mlplatform.training.outcomes import Basis, Realised
+from mlplatform.training.outcomes import Basis, RealisedBasis
 from mlplatform.training.stage import Train
 from mlplatform.use_case import UseCase
 
@@ -90,7 +90,7 @@ def bases_of(use_case: UseCase) -> dict[str, Basis]:
     What knows of outcomes before labels are mature is added here.
     """
     del use_case  # every use case has labels
-    found: tuple[Basis, ...] = (Realised(),)
+    found: tuple[Basis, ...] = (RealisedBasis(),)
     return {basis.name: basis for basis in found}
 
 

@@ -4,7 +4,7 @@ Both replays run the same pipeline, with its retraining. The second one recalibr
 step, by rates that immature labels tell of, and puts what comes of it to the gate. What is compared is the excess Brier
 score of the loans approved in 2007 and 2008: their Brier score, less that of the same ranking perfectly calibrated
 (isotonic on the very outcomes; the miscalibration of Dimitriadis, Gneiting and Jordan, "Stable reliability diagrams for
-probabilistic classifiers", PNAS 2021). Outcomes are read from the files, whatever was known when.
+probabilistic classifiers", PNAS 2021). RowOutcomes are read from the files, whatever was known when.
 
 Two questions are asked. At approval: each loan as it was scored then, by the champion of then. Looked back: all loans
 of the two years approved by a step, scored by the version of that step, of them those that no recalibration learned
@@ -42,7 +42,7 @@ from mlplatform.ops.context import StageContext
 from mlplatform.pipeline import Pipeline
 from mlplatform.refine.spine import LABEL_KNOWN_AT, SPINE, LabelSpine
 from mlplatform.training.label_frame import LabelFrame
-from mlplatform.training.outcomes import Outcomes, Realised
+from mlplatform.training.outcomes import RealisedBasis, RowOutcomes
 from mlplatform.training.recalibrated import learns_from
 from mlplatform.types import TIMESTAMP
 from mlplatform.workspace.local.workspace import LocalWorkspace
@@ -68,7 +68,7 @@ class LifeTable:
 
     def outcomes(
         self, context: StageContext, spine: LabelSpine, *, after: datetime, known_after: datetime | None
-    ) -> Outcomes:
+    ) -> RowOutcomes:
         """Return the loans approved lately, each with the rate of its quarter."""
         del known_after  # charge-offs of twelve months are looked at, whenever they were recorded
         names, time_ = context.namespace, spine.prediction_time
@@ -107,7 +107,7 @@ class LifeTable:
         counts = pd.Series(quarters[taken]).map(pd.Series(quarters).value_counts()).to_numpy(dtype=np.float64)
         # Worth as many outcomes as would leave the same error, shared by the quarter's loans.
         weights = np.clip(rates * (1 - rates) / errors**2 / counts, 1e-6, 1.0)
-        return Outcomes(
+        return RowOutcomes(
             LabelFrame(rows, {str(name): version}, rows.num_rows),
             rates,
             weights,
@@ -262,7 +262,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     folder = arguments.home or Path(mkdtemp(prefix="recalibrate"))
-    stages.bases_of = lambda use_case: {"realised": Realised(), "immature": LifeTable()}  # type: ignore[assignment]
+    stages.bases_of = lambda use_case: {"realised": RealisedBasis(), "immature": LifeTable()}  # type: ignore[assignment]
     moments_ = list(steps(parse_as_of(FIRST), parse_as_of(arguments.to), "quarter"))
     truth, at_approval, steps_of = came_true(), {}, {}
     back: dict[str, dict[str, Any]] = {}

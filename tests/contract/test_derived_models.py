@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import mlflow.sklearn
@@ -15,6 +16,7 @@ from sklearn.linear_model import LogisticRegression
 
 from mlplatform import FeatureLookup
 from mlplatform.errors import RegistryError
+from mlplatform.features import artifacts
 from mlplatform.statistics.recalibration import IsotonicMove, Move, OddsMove
 from mlplatform.training import recalibrated_flavor
 
@@ -54,7 +56,7 @@ class Bank:
             registered_model_name=MODEL,
             change=lambda folder: recalibrated_flavor.wrap(folder, move),
         )
-        return f"models:/{MODEL}/{self.ws.registry.versions(MODEL)[-1].version}"
+        return f"models:/{MODEL}/{tagged(self.ws, self.ws.registry.versions(MODEL)[-1].version)}"
 
     def score(self, uri: str, **arguments: Any) -> list[Any]:
         scored = self.ws.fe.score_batch_arrow(model_uri=uri, df=SPINE.drop_columns(["y"]), **arguments)
@@ -82,7 +84,15 @@ def bank(ws: Workspace) -> Bank:
         serialization_format="skops",
         pyfunc_predict_fn="predict_proba",
     )
-    return Bank(ws, int(info.registered_model_version))
+    return Bank(ws, tagged(ws, int(info.registered_model_version)))
+
+
+def tagged(ws: Workspace, number: int) -> int:
+    """Give a version the tag by which its files are known, as whoever registers one does."""
+    with TemporaryDirectory() as folder:
+        digest = artifacts.digest(ws.registry.download(ws.registry.get(MODEL, number), Path(folder)))
+    ws.registry.set_tags(MODEL, number, {artifacts.DIGEST_TAG: digest})
+    return number
 
 
 def test_it_is_scored_with_the_same_features_and_moved(bank: Bank) -> None:

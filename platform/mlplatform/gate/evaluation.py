@@ -30,7 +30,7 @@ from mlplatform.refine.spine import LABEL_KNOWN_AT, LabelSpine
 from mlplatform.statistics.metrics import Vector
 from mlplatform.training import reference
 from mlplatform.training.label_frame import KnownLabels, LabelFrame, known_labels, training_start
-from mlplatform.training.outcomes import REALISED, Basis, Outcomes, Realised
+from mlplatform.training.outcomes import REALISED, Basis, RealisedBasis, RowOutcomes
 from mlplatform.training.recalibrated import Recalibration, left_out, recalibration_of
 from mlplatform.training.version_tags import TRAINED_AS_OF_TAG, TRAINED_THROUGH_TAG, fitted_as_of, time_of
 from mlplatform.types import TIMESTAMP
@@ -38,7 +38,7 @@ from mlplatform.types import TIMESTAMP
 NEW_LABELS, HOLDOUT, HELD_OUT, NO_LABELS = "new labels", "holdout", "held out", "no labels"
 RECALIBRATED_FROM = "recalibrated_from"
 """In what a decision was made on: the champion that the challenger is, with its probabilities moved."""
-_BASES: Mapping[str, Basis] = {REALISED: Realised()}
+_BASES: Mapping[str, Basis] = {REALISED: RealisedBasis()}
 _TIMED_ROWS = 1000
 _SPEC = "data/feature_store/feature_spec.yaml"
 
@@ -147,7 +147,7 @@ def _newest(
     after: datetime,
     known_then: datetime,
     versions: Sequence[ModelVersion],
-) -> tuple[Outcomes, dict[str, Any]]:
+) -> tuple[RowOutcomes, dict[str, Any]]:
     """Choose the labels that no training knew where they are enough, else all that no training fitted on.
 
     Of more than `gate.max_rows` a sample, by the gate's seed: both versions are scored on the same rows.
@@ -160,11 +160,11 @@ def _newest(
     rows, newer = known.count(newer_than=known_then)
     if enough(newer.rows, newer.rarer, limits, task):
         newest = known.newer_than(known_then).frame(at_most=limits.max_rows, seed=limits.seed, rows=newer.rows)
-        outcomes, source = _not_learned(Realised.of(newest, spine), spine, versions)
+        outcomes, source = _not_learned(RealisedBasis.of(newest, spine), spine, versions)
         if not source or _is_enough(outcomes, limits, task):
             return outcomes, {"rows_from": NEW_LABELS, "known_rows": _known_rows(outcomes)} | source
     frame = known.frame(at_most=limits.max_rows, seed=limits.seed, rows=rows)
-    outcomes, source = _not_learned(Realised.of(frame, spine), spine, versions)
+    outcomes, source = _not_learned(RealisedBasis.of(frame, spine), spine, versions)
     then = pc.less_equal(outcomes.frame.rows.column(LABEL_KNOWN_AT), pa.scalar(known_then, TIMESTAMP))
     held_out = int(pc.sum(then.cast(pa.int64())).as_py() or 0)
     known_rows = _known_rows(outcomes)
@@ -178,7 +178,7 @@ def _held_out(
     move: Recalibration,
     versions: Sequence[ModelVersion],
     bases: Mapping[str, Basis],
-) -> tuple[Outcomes, dict[str, Any]]:
+) -> tuple[RowOutcomes, dict[str, Any]]:
     """Return the outcomes by which a recalibrated champion is judged: those that no recalibration learned from.
 
     Raises:
@@ -202,8 +202,8 @@ def _held_out(
 
 
 def _not_learned(
-    outcomes: Outcomes, spine: LabelSpine, versions: Sequence[ModelVersion]
-) -> tuple[Outcomes, dict[str, Any]]:
+    outcomes: RowOutcomes, spine: LabelSpine, versions: Sequence[ModelVersion]
+) -> tuple[RowOutcomes, dict[str, Any]]:
     """Return the outcomes without those that a recalibration learned from, and how many were left out.
 
     Raises:
@@ -217,12 +217,12 @@ def _not_learned(
     return outcomes.part(~learned), {"left_out_as_learned": int(learned.sum())}
 
 
-def _is_enough(outcomes: Outcomes, limits: GateSettings, task: str) -> bool:
+def _is_enough(outcomes: RowOutcomes, limits: GateSettings, task: str) -> bool:
     rarer = int(min(outcomes.events, outcomes.others)) if task == "classification" else 0
     return enough(outcomes.targets.size, rarer, limits, task)
 
 
-def _known_rows(outcomes: Outcomes) -> int:
+def _known_rows(outcomes: RowOutcomes) -> int:
     """Return how many labelled rows there were, where these are a sample; else how many they are."""
     return outcomes.frame.known_rows if outcomes.frame.sampled else outcomes.frame.rows.num_rows
 

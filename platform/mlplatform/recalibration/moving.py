@@ -20,7 +20,7 @@ from mlplatform.refine.spine import LabelSpine
 from mlplatform.statistics import recalibration
 from mlplatform.statistics.metrics import Vector
 from mlplatform.statistics.recalibration import Fitted, Method, OddsMove
-from mlplatform.training.outcomes import Basis, Outcomes
+from mlplatform.training.outcomes import Basis, RowOutcomes
 from mlplatform.training.recalibrated import (
     Learned,
     Mask,
@@ -52,7 +52,7 @@ class Moving:
     """
 
     origin: ModelVersion
-    outcomes: Outcomes
+    outcomes: RowOutcomes
     scores: Vector
     learns: Mask
     fitted: Fitted
@@ -155,7 +155,7 @@ def _check(origin: ModelVersion, scores: Vector) -> None:
         )
 
 
-def _key(origin: ModelVersion, made: Recalibration, outcomes: Outcomes, fitted: Fitted) -> str:
+def _key(origin: ModelVersion, made: Recalibration, outcomes: RowOutcomes, fitted: Fitted) -> str:
     """Return the fingerprint of a recalibration: origin, rows, outcomes, and the move that follows from them."""
     known_after: datetime | None = made.known_after
     parts = [

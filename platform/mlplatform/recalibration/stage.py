@@ -21,7 +21,7 @@ from mlplatform.ops.stage import Action, Plan, PlannedStage
 from mlplatform.protocols.registry import ModelVersion
 from mlplatform.recalibration.details import STAGE, RecalibrationDetails
 from mlplatform.recalibration.moving import CannotMoveError, Moving, hold_against
-from mlplatform.recalibration.version import Registration
+from mlplatform.recalibration.version import Registering
 from mlplatform.refine.spine import LABELS, SPINE, LabelSpine
 from mlplatform.statistics.recalibration import Method, describe, odds_of
 from mlplatform.training.challenger import make_challenger
@@ -95,7 +95,7 @@ class Recalibrate(PlannedStage[RecalibrationDetails]):
         if moving.fitted.move is None:
             result.skipped = f"nothing to move: {moving.fitted.why}"
             return Plan(result)
-        registration = Registration(context, self.folder, moving, self.trusted_types)
+        registration = Registering(context, self.folder, moving, self.trusted_types)
         text = f"register version {origin.version}, recalibrated ({details.change}), as a version of {context.model}"
         role = "" if self.register_only else ", and make it challenger"
         return Plan(result, (Action(f"{text}{role}", lambda: self._make(context, registration, result)),))
@@ -116,7 +116,7 @@ class Recalibrate(PlannedStage[RecalibrationDetails]):
             return plan.carry_out()
 
     def _make(
-        self, context: StageContext, registration: Registration, result: StageResult[RecalibrationDetails]
+        self, context: StageContext, registration: Registering, result: StageResult[RecalibrationDetails]
     ) -> None:
         details, version = result.details, registration.earlier()
         if version is None:

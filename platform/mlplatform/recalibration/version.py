@@ -40,7 +40,7 @@ _IDENTITY = {"slope": 1.0, "intercept": 0.0}
 
 
 @dataclass(frozen=True)
-class Registration:
+class Registering:
     """One recalibration, on its way to a registered version.
 
     Attributes:

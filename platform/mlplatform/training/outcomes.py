@@ -1,6 +1,6 @@
 """What has come of predictions, as a recalibration and its gate take it: rows, and of each an outcome or a rate.
 
-A basis says where outcomes come from. Realised ones are labels. Where labels take long, what is known before may tell
+A basis says where outcomes come from. RealisedBasis ones are labels. Where labels take long, what is known before may tell
 the rate at which they will come: such a basis gives a rate for each row, how much it is worth, and how far it may be
 off.
 """
@@ -25,7 +25,7 @@ REALISED = "realised"
 
 
 @dataclass(frozen=True)
-class Outcomes:
+class RowOutcomes:
     """What has come of rows.
 
     Attributes:
@@ -53,7 +53,7 @@ class Outcomes:
 
     @property
     def others(self) -> float:
-        """Outcomes that were none, as far as they count."""
+        """RowOutcomes that were none, as far as they count."""
         return float(self.weights @ (1 - self.targets))
 
     @property
@@ -64,7 +64,7 @@ class Outcomes:
             total.update(np.ascontiguousarray(vector, dtype=np.float64).tobytes())
         return total.hexdigest()[:16]
 
-    def part(self, mask: Mask) -> Outcomes:
+    def part(self, mask: Mask) -> RowOutcomes:
         """Return some of the rows.
 
         Args:
@@ -91,7 +91,7 @@ class Basis(Protocol):
 
     def outcomes(
         self, context: StageContext, spine: LabelSpine, *, after: datetime, known_after: datetime | None
-    ) -> Outcomes:
+    ) -> RowOutcomes:
         """Return what is known by `as_of` of rows that no estimator was fitted on; nothing that became known later.
 
         Args:
@@ -107,14 +107,14 @@ class Basis(Protocol):
 
 
 @dataclass(frozen=True)
-class Realised:
+class RealisedBasis:
     """Labels, each from when it was known."""
 
     name: str = REALISED
 
     def outcomes(
         self, context: StageContext, spine: LabelSpine, *, after: datetime, known_after: datetime | None
-    ) -> Outcomes:
+    ) -> RowOutcomes:
         """Return the labels known by `as_of`; of more than `gate.max_rows` a sample, drawn by the engine.
 
         Raises:
@@ -127,7 +127,7 @@ class Realised:
         return self.of(known.frame(at_most=limits.max_rows, seed=limits.seed), spine)
 
     @staticmethod
-    def of(frame: LabelFrame, spine: LabelSpine) -> Outcomes:
+    def of(frame: LabelFrame, spine: LabelSpine) -> RowOutcomes:
         """Return labelled rows as outcomes."""
         labels = frame.rows.column(spine.label).to_numpy().astype(np.float64)
-        return Outcomes(frame, labels, np.ones(labels.size))
+        return RowOutcomes(frame, labels, np.ones(labels.size))

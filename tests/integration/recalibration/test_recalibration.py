@@ -27,7 +27,7 @@ from mlplatform.reporting.decisions import champions_of
 from mlplatform.stages import gate_of, recalibrate_of
 from mlplatform.statistics.recalibration import OddsMove
 from mlplatform.training.label_frame import KnownLabels
-from mlplatform.training.outcomes import Outcomes, Realised
+from mlplatform.training.outcomes import RealisedBasis, RowOutcomes
 from mlplatform.training.recalibrated import recalibration_of
 from mlplatform.training.version_tags import fitted_as_of, trained_as_of
 from mlplatform.workspace.local.workspace import LocalWorkspace
@@ -223,8 +223,8 @@ class Foreseen:
 
     def outcomes(
         self, context: StageContext, spine: LabelSpine, *, after: datetime, known_after: datetime | None
-    ) -> Outcomes:
-        found = Realised().outcomes(context, spine, after=after, known_after=known_after)
+    ) -> RowOutcomes:
+        found = RealisedBasis().outcomes(context, spine, after=after, known_after=known_after)
         count = found.targets.size
         rates = np.full(count, self.rate)
         weights, doubt = np.full(count, 0.5), np.full(count, self.doubt)
@@ -238,7 +238,7 @@ def test_rates_that_are_expected_move_the_level_and_are_judged_at_both_ends_of_t
     ws: LocalWorkspace, tiny: TinyFolder, doubt: float, outcome: str
 ) -> None:
     use_case = open_tiny(ws, tiny.folder)
-    bases = {"realised": Realised(), "immature": Foreseen(0.6, doubt=doubt)}
+    bases = {"realised": RealisedBasis(), "immature": Foreseen(0.6, doubt=doubt)}
     stage = replace(recalibrate_of(use_case), bases=bases, basis="immature")
     run = pipeline(ws, tiny).execute(stage)
     assert run.details.odds["slope"] == 1
