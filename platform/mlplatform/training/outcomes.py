@@ -1,6 +1,6 @@
 """What has come of predictions, as a recalibration and its gate take it: rows, and of each an outcome or a rate.
 
-A basis says where outcomes come from. RealisedBasis ones are labels. Where labels take long, what is known before may tell
+A basis says where outcomes come from. Realised ones are labels. Where labels take long, what is known before may tell
 the rate at which they will come: such a basis gives a rate for each row, how much it is worth, and how far it may be
 off.
 """
