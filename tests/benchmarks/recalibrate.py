@@ -4,7 +4,7 @@ Both replays run the same pipeline, with its retraining. The second one recalibr
 step, by rates that immature labels tell of, and puts what comes of it to the gate. What is compared is the excess Brier
 score of the loans approved in 2007 and 2008: their Brier score, less that of the same ranking perfectly calibrated
 (isotonic on the very outcomes; the miscalibration of Dimitriadis, Gneiting and Jordan, "Stable reliability diagrams for
-probabilistic classifiers", PNAS 2021). RowOutcomes are read from the files, whatever was known when.
+probabilistic classifiers", PNAS 2021). Outcomes are read from the files, whatever was known when.
 
 Two questions are asked. At approval: each loan as it was scored then, by the champion of then. Looked back: all loans
 of the two years approved by a step, scored by the version of that step, of them those that no recalibration learned

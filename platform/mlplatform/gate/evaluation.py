@@ -109,6 +109,8 @@ def gather(
     register_functions(context.ws, context.namespace, functions)
     predictions, rows = score(context.ws, spine, challenger, frame, trusted_types, digest=digest)
     other = _score_champion(context, spine, champion, frame, trusted_types) if champion else None
+    if move is not None and other is not None and other.size:
+        outcomes = outcomes.spread(other)
     spec = _feature_spec(context.ws, challenger)
     source |= {"tables": _versions(context, frame, spec), "digest": frame.digest, "after": after.isoformat()}
     evidence = Evidence(

@@ -111,6 +111,7 @@ def hold_against(
     context.progress(f"recalibration: {outcomes.frame} by {basis.name} outcomes")
     scores = evaluation.score(context.ws, spine, origin, outcomes.frame, trusted_types)[0]
     _check(origin, scores)
+    outcomes = outcomes.spread(scores)
     rows = outcomes.frame.rows
     columns = splitting_columns(spine, context.settings.gate.cluster_by, rows.column_names)
     share = 1 - options.holdout

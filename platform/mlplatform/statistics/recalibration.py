@@ -224,6 +224,23 @@ def fit(
     return chosen
 
 
+def to_rate(scores: Vector, rate: float, weights: Vector) -> OddsMove:
+    """Return the move of the level by which the mean of scores becomes a rate.
+
+    Args:
+        scores: Shape (rows,), in [0, 1].
+        rate: In [0, 1]; at the ends the nearest that odds can say.
+        weights: How much each row counts, shape (rows,).
+
+    Examples:
+        >>> move = to_rate(np.array([0.1, 0.3]), 0.5, np.ones(2))
+        >>> round(float(move(np.array([0.1, 0.3])).mean()), 9)
+        0.5
+    """
+    inside = np.full(scores.size, min(max(rate, _CLIP), 1 - _CLIP))
+    return _fitted(_log_odds(scores), inside, weights, slope=False)
+
+
 def _by_odds(scores: Vector, targets: Vector, weights: Vector, *, slope: bool) -> Fitted:
     from scipy.stats import chi2
 

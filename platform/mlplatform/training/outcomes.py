@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from mlplatform.ops.context import StageContext
 from mlplatform.refine.spine import LabelSpine
+from mlplatform.statistics import recalibration
 from mlplatform.statistics.metrics import Vector
 from mlplatform.training.label_frame import KnownLabels, LabelFrame
 from mlplatform.training.recalibrated import Mask
@@ -36,6 +37,7 @@ class RowOutcomes:
         expected: Whether targets are rates that are expected, not outcomes.
         low: The lowest rate that each may have, shape (rows,), all rows at once; None: targets are not in doubt.
         high: The highest.
+        fingerprint: Of rows and outcomes as the basis gave them; empty: as they are now.
     """
 
     frame: LabelFrame
@@ -45,6 +47,7 @@ class RowOutcomes:
     expected: bool = False
     low: Vector | None = None
     high: Vector | None = None
+    fingerprint: str = ""
 
     @property
     def events(self) -> float:
@@ -53,16 +56,43 @@ class RowOutcomes:
 
     @property
     def others(self) -> float:
-        """RowOutcomes that were none, as far as they count."""
+        """Outcomes that were none, as far as they count."""
         return float(self.weights @ (1 - self.targets))
 
     @property
     def digest(self) -> str:
-        """Fingerprint of rows and outcomes."""
+        """Fingerprint of rows and outcomes, as the basis gave them."""
+        if self.fingerprint:
+            return self.fingerprint
         total = hashlib.sha256(self.frame.digest.encode())
         for vector in (self.targets, self.weights):
             total.update(np.ascontiguousarray(vector, dtype=np.float64).tobytes())
         return total.hexdigest()[:16]
+
+    def spread(self, scores: Vector) -> RowOutcomes:
+        """Return the rate of each group shared among its rows as a model ranks them; single outcomes as they are.
+
+        A rate says how many of a group's rows will be events, and not which. Were each row given the group's rate, a
+        model would look the worse the more it tells rows apart. So the odds of its scores are moved, group by group, to
+        where their mean is the rate: what follows from the rates if the model ranks rows as well as ever.
+
+        Args:
+            scores: What the model says of the rows, shape (rows,).
+        """
+        if self.ranked or not self.targets.size:
+            return self
+        ends = [self.targets if end is None else end for end in (self.low, self.high)]
+        _, group = np.unique(np.column_stack([self.targets, *ends]), axis=0, return_inverse=True)
+        shared = [np.empty(scores.size) for _ in range(3)]
+        for number in np.unique(group):
+            mine = group.reshape(-1) == number
+            for rates, of_rows in zip((self.targets, *ends), shared, strict=True):
+                rate = float(rates[mine][0])
+                of_rows[mine] = recalibration.to_rate(scores[mine], rate, self.weights[mine])(scores[mine])
+        low, high = (
+            None if end is None else of_rows for end, of_rows in zip((self.low, self.high), shared[1:], strict=True)
+        )
+        return replace(self, targets=shared[0], low=low, high=high, fingerprint=self.digest)
 
     def part(self, mask: Mask) -> RowOutcomes:
         """Return some of the rows.

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from mlplatform.as_of import parse_as_of
@@ -16,6 +17,8 @@ from mlplatform.gate.decision import Decision
 from mlplatform.protocols.registry import ModelSignature
 from mlplatform.statistics.metrics import log_loss
 from mlplatform.statistics.recalibration import IsotonicMove, OddsMove
+from mlplatform.training.label_frame import LabelFrame
+from mlplatform.training.outcomes import RowOutcomes
 
 AS_OF = parse_as_of("2010-01-01")
 SIGNATURE = ModelSignature({"price": "double"}, {}, ("double",))
@@ -193,3 +196,30 @@ def test_a_guard_of_the_ranking_is_kept_where_the_ranking_is():
     assert status(decision)["guard_average_precision"] == "fail"  # its floor, champion or not
     tied = np.round(moved, 1)
     assert status(decide(labels, scores, tied, given=settings(gate={"guards": guards})))["guard_roc_auc"] == "fail"
+
+
+def test_rates_of_groups_are_shared_as_the_champion_ranks_so_that_telling_rows_apart_is_no_fault():
+    """Of a model moved to where its groups' rates are, the gain that is expected is the gain that comes."""
+    random = np.random.default_rng(10)
+    scores = 1 / (1 + np.exp(-random.normal(-3.5, 1.2, 8000)))
+    group = np.arange(8000) % 2
+    true = np.where(group == 0, OddsMove(1.0)(scores), OddsMove(2.0)(scores))
+    rates = np.where(group == 0, true[group == 0].mean(), true[group == 1].mean())
+    frame = LabelFrame(pa.table({"id": np.arange(8000)}), {}, 8000)
+    given = RowOutcomes(frame, rates, np.ones(8000), ranked=False, expected=True, low=rates * 0.9, high=rates * 1.1)
+    shared = given.spread(scores)
+    assert shared.targets == pytest.approx(true, rel=1e-4)
+    assert shared.digest == given.digest
+    assert shared.low is not None
+    assert shared.low.mean() == pytest.approx(0.9 * rates.mean(), rel=1e-4)
+    moved = OddsMove(1.5)(scores)
+    decision = decide(shared.targets, scores, moved, expected=True)
+    assert decision.outcome == "promoted", decision.reason
+    brier = next(check for check in decision.checks if check.name == "recalibrated_brier").numbers["gain"]
+    drawn = [(np.random.default_rng(seed).random(8000) < true).astype(float) for seed in range(100)]
+    gains = [np.mean((scores - labels) ** 2) - np.mean((moved - labels) ** 2) for labels in drawn]
+    assert brier == pytest.approx(np.mean(gains), rel=0.05)
+    # As each row's own rate, they would have it a loss.
+    assert decide(rates, scores, moved, expected=True).outcome == "rejected"
+    single = replace(given, ranked=True)
+    assert single.spread(scores) is single
