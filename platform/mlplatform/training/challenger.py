@@ -20,6 +20,7 @@ from mlplatform.protocols.registry import ModelVersion, TableRead, TrainingRun
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.spine import SPINE
 from mlplatform.statistics import baseline, estimate, profiles
+from mlplatform.statistics.prior_shift import ScoreCounts
 from mlplatform.training.candidate import Candidate, TrainingData, train
 from mlplatform.training.importance import CONFIDENCE
 from mlplatform.training.label_frame import LabelFrame
@@ -178,10 +179,11 @@ class Registration:
         labels, holdout = self.data.labels, candidate.split.holdout
         profile = profiles.profile_table(self.data.rows)
         profile |= profiles.profile_table(pa.table({PREDICTION: pa.array(candidate.holdout_predictions)}))
-        calibration = None
+        calibration = scores = None
         if self.context.settings.task == "classification":
             calibration = estimate.fit_calibration(labels[holdout], candidate.holdout_predictions)
-        content = profiles.to_dict(profile, calibration, baseline.learn(labels[: holdout.start]))
+            scores = ScoreCounts.of(candidate.holdout_predictions)
+        content = profiles.to_dict(profile, calibration, baseline.learn(labels[: holdout.start]), scores)
         return content | self._rows()
 
     def _rows(self) -> dict[str, int]:

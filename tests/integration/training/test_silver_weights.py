@@ -174,9 +174,7 @@ def test_the_leak_check_looks_at_them(trained: Any, monkeypatch: pytest.MonkeyPa
         )
 
     monkeypatch.setattr(leak_check, "look_up", by_now)
-    with pytest.raises(
-        ContractError, match=r"The weights in silver_sizes\.customers leak: of those of rows up to"
-    ):
+    with pytest.raises(ContractError, match=r"The weights in silver_sizes\.customers leak: of those of rows up to"):
         leak_check.check_weights(ws, use_case, MOMENTS)
 
 
