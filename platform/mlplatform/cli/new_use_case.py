@@ -14,10 +14,12 @@ from mlplatform.cli.commands import command
 from mlplatform.cli.options import Options
 from mlplatform.errors import UsageError
 from mlplatform.scaffold.estimators import ESTIMATORS, HISTGB, PACKAGES
+from mlplatform.task import TASKS
 
 if TYPE_CHECKING:
-    from mlplatform.scaffold.inference import CsvColumn, Inferred, Task
+    from mlplatform.scaffold.inference import CsvColumn, Inferred
     from mlplatform.scaffold.render import Scaffolded
+    from mlplatform.task import TaskName
 
 
 @command(
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     ),
 )
 @click.argument("name")
-@click.option("--task", type=click.Choice(["classification", "regression"]), required=True, help="What is predicted.")
+@click.option("--task", type=click.Choice(list(TASKS)), required=True, help="What is predicted.")
 @click.option(
     "--entity",
     "entities",
@@ -68,7 +70,7 @@ if TYPE_CHECKING:
 )
 def new_use_case(  # noqa: PLR0913, PLR0917  (one for each option)
     name: str,
-    task: Task,
+    task: TaskName,
     entities: tuple[str, ...],
     row_numbers: bool,
     csv: Path,

@@ -20,6 +20,7 @@ from mlplatform.config.renamed import under_new_names, warn_of_old_names
 from mlplatform.config.yaml_file import Place
 from mlplatform.errors import ConfigError, UsageError, did_you_mean, shortened
 from mlplatform.naming import check_part
+from mlplatform.task import RANKING_METRICS, Task, TaskName, task_of
 
 CONFIG_FILE = "config.yml"
 FOLLOWS: Mapping[Place, Place] = {("monitoring", "performance_floor"): ("gate", "floor")}
@@ -99,9 +100,6 @@ TimeText = Annotated[str, BeforeValidator(_time)]
 """A point in time, such as `2003-01-01`."""
 AsOfText = Annotated[str, BeforeValidator(_as_of)]
 """A time that a pipeline can be run for: not centuries away."""
-CLASSIFICATION_METRICS = ("roc_auc", "average_precision", "brier", "log_loss", "expected_calibration_error")
-REGRESSION_METRICS = ("mae", "rmse")
-RANKING_METRICS = ("roc_auc", "average_precision")
 DurationText = Annotated[str, BeforeValidator(_duration)]
 """A duration such as `36 months` or `2 hours`; a unit alone, as `quarter`, is one of them."""
 PositiveText = Annotated[str, BeforeValidator(_positive)]
@@ -500,7 +498,7 @@ class UseCaseSettings(Settings):
 
     owner: str = Field(min_length=1, description="Who is asked when it breaks; tagged on runs and model versions.")
     description: str = ""
-    task: Literal["classification", "regression"] = "classification"
+    task: TaskName = "classification"
     catalog: Annotated[str, AfterValidator(_catalog)] | None = Field(
         default=None,
         description="Catalog of all the use case's objects, where the environment's name is not the catalog's; may "
@@ -522,6 +520,11 @@ class UseCaseSettings(Settings):
     maintenance: MaintenanceSettings = MaintenanceSettings()
     simulation: SimulationSettings | None = None
     jobs: JobSettings = JobSettings()
+
+    @property
+    def kind_of_task(self) -> Task:
+        """What is predicted, and what follows from it."""
+        return task_of(self.task)
 
     @property
     def packages(self) -> tuple[str, ...]:
@@ -566,16 +569,16 @@ class UseCaseSettings(Settings):
 
     @model_validator(mode="after")
     def _metric_of_the_task(self) -> Self:
-        metrics = CLASSIFICATION_METRICS if self.task == "classification" else REGRESSION_METRICS
-        if self.training.metric not in metrics:
+        task = self.kind_of_task
+        if self.training.metric not in task.metrics:
             raise ValueError(
-                f"training.metric {self.training.metric!r} is no metric of a {self.task}. "
-                f"{did_you_mean(self.training.metric, metrics)}"
+                f"training.metric {self.training.metric!r} is no metric of {task.noun}. "
+                f"{did_you_mean(self.training.metric, task.metrics)}"
             )
-        if self.label.event_above is not None and self.task != "regression":
+        if self.label.event_above is not None and not task.may_have_events:
             raise ValueError("label.event_above is for regressions: a classification's label is its event.")
-        if self.training.calibrate != "none" and self.task != "classification":
-            raise ValueError(f"training.calibrate is for classifications: a {self.task} predicts no probabilities.")
+        if self.training.calibrate != "none" and not task.predicts_probabilities:
+            raise ValueError(f"training.calibrate is for classifications: {task.noun} predicts no probabilities.")
         return self
 
     @model_validator(mode="after")
@@ -584,9 +587,9 @@ class UseCaseSettings(Settings):
         if len(set(names)) != len(names):
             raise ValueError(f"gate.guards holds the same guard twice: {', '.join(names)}")
         for guard in self.gate.guards:
-            if guard.event_above is not None and self.task == "classification":
+            if guard.event_above is not None and not self.kind_of_task.may_have_events:
                 raise ValueError("gate.guards: event_above is for regressions; a classification's label is an event")
-            metrics = CLASSIFICATION_METRICS if self.task == "classification" else REGRESSION_METRICS
+            metrics = self.kind_of_task.metrics
             if guard.event_above is not None:
                 # The prediction is not a probability of the event: only its order can be judged.
                 metrics = RANKING_METRICS

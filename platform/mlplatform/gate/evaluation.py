@@ -123,7 +123,7 @@ def _newest(
     Raises:
         LabelError: If there is none.
     """
-    limits, task = context.settings.gate, context.settings.task
+    limits, task = context.settings.gate, context.settings.kind_of_task
     known = KnownLabels.at(context.ws, context.namespace, spine, context.as_of, after=after)
     rows, newer = known.count(newer_than=known_then)
     if enough(newer.rows, newer.rarer, limits, task):

@@ -69,7 +69,7 @@ def measured(judgement: Judgement, settings: UseCaseSettings) -> dict[str, float
     values = {f"gate_check_{it.name}": float(it.value) for it in judgement.decision.checks if it.value is not None}
     if evidence is not None and evidence.labels.size and np.isfinite(evidence.challenger).all():
         on_frame = metrics.evaluate(
-            settings.task, evidence.labels, evidence.challenger, event_above=settings.label.event_above
+            settings.kind_of_task, evidence.labels, evidence.challenger, event_above=settings.label.event_above
         )
         values |= {f"gate_{name}": value for name, value in on_frame.items()}
     return values

@@ -104,7 +104,7 @@ def measure(known: Judged, baselines: Baselines, settings: UseCaseSettings) -> B
         return np.array([of_version[version] for version in versions], dtype=np.float64)
 
     found_metrics = []
-    for name in metrics.BY_TASK[settings.task]:
+    for name in settings.kind_of_task.metrics:
         value = metrics.get(name).compute(labels, guesses(name)) if labels.size else float("nan")
         ends = interval(name, labels, guesses(name)) if np.isfinite(value) else None
         low, high = ends or (None, None)
@@ -201,13 +201,13 @@ def describe(settings: UseCaseSettings) -> str:
     """Say what the baseline predicts."""
     if settings.training.metric == "mae":
         return "the training labels' median"
-    return "the training labels' mean" if settings.task == "regression" else "the training labels' base rate"
+    return "the training labels' base rate" if settings.kind_of_task.is_binary else "the training labels' mean"
 
 
 def _too_little(labels: Vector, compared: Compared | None, settings: UseCaseSettings) -> str:
     if labels.size < settings.monitoring.min_rows:
         return too_few(int(labels.size), settings.monitoring.min_rows)
-    if settings.task == "classification":
+    if settings.kind_of_task.is_binary:
         events = int((labels == 1).sum())
         fewest = min(events, int(labels.size) - events)
         if fewest < baseline.LEAST_OF_CLASS:

@@ -197,7 +197,7 @@ def _together(
 
 def _kinds(settings: UseCaseSettings) -> list[str]:
     kinds = [alerts.PERFORMANCE] if settings.monitoring.performance_floor is not None else []
-    return [*kinds, alerts.CALIBRATION] if settings.task == "classification" else kinds
+    return [*kinds, alerts.CALIBRATION] if settings.kind_of_task.is_binary else kinds
 
 
 def _against_limits(kind: str, versions: Sequence[_OfVersion], settings: UseCaseSettings) -> Verdict:

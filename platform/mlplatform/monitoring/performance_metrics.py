@@ -70,7 +70,7 @@ def realised(
     judged = judge and rows >= limits.min_rows
     why = not_judged(rows, settings) if judge and not judged else None
     results = []
-    measured = metrics.evaluate(settings.task, labels, predictions, event_above=settings.label.event_above)
+    measured = metrics.evaluate(settings.kind_of_task, labels, predictions, event_above=settings.label.event_above)
     for name, of_rows in measured.items():
         primary = name == settings.training.metric
         value, note = _of_all(name, of_rows, whole, labels.size)
@@ -84,7 +84,7 @@ def realised(
         ends = _ends(name, value, labels, predictions, whole, primary) if np.isfinite(value) else None
         low, high = ends or (None, None)
         results.append(PerformanceMetric(name, _finite(value), limit, violated, low, high, note=note))
-    if settings.task == "classification":
+    if settings.kind_of_task.is_binary:
         limit = limits.max_calibration_ratio if judged else None
         results.append(replace(_calibration_ratio(labels, predictions, limit, whole), note=why))
     return [replace(item, estimate=(estimates or {}).get(item.metric)) for item in results]
@@ -143,8 +143,8 @@ def estimated(
         value, and why there is none. The primary metric is held against `monitoring.performance_floor`.
     """
     primary, limits = settings.training.metric, settings.monitoring
-    if settings.task != "classification" or calibration is None:
-        why = estimate.NO_CALIBRATION if settings.task == "classification" else estimate.NOT_FOR_REGRESSION
+    if not settings.kind_of_task.is_binary or calibration is None:
+        why = estimate.NO_CALIBRATION if settings.kind_of_task.is_binary else estimate.NOT_FOR_REGRESSION
         return [PerformanceMetric(primary, None, None, violated=False, note=why)]
     results = []
     expected = estimate.expected_metrics(predictions, estimate.calibrated(predictions, calibration))

@@ -21,6 +21,7 @@ from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.spine import LABEL_KNOWN_AT, LABELS, LabelSpine
 from mlplatform.scoring.predictions import PREDICTIONS
 from mlplatform.statistics.intervals import wilson
+from mlplatform.task import Task, task_of
 
 DECILES = 10
 MOST_ROWS = 200_000
@@ -93,7 +94,7 @@ def read_outcomes(
     ws: Workspace,
     namespace: Namespace,
     spine: LabelSpine,
-    task: str,
+    task: Task | str,
     until: datetime | None,
     *,
     most: int = MOST_ROWS,
@@ -104,7 +105,7 @@ def read_outcomes(
         ws: The workspace.
         namespace: The use case's.
         spine: Its label spine.
-        task: `classification` or `regression`.
+        task: The task, or its name.
         until: Labels known later are not looked at; None looks at all.
         most: How many rows are taken into memory. The bins of more are cut by a sample of so many, and counted whole.
     """
@@ -127,7 +128,7 @@ def read_outcomes(
     turned_out = rows.group_by("as_of").agg(nw.len().alias("rows"), nw.col(_LABEL).sum().alias("sum"))
     known = ws.frames.collect(turned_out, at_most=_MOST_STEPS, what="labels by step") if found.num_rows else None
     bins: tuple[Decile, ...] = ()
-    if task == "classification":
+    if task_of(task).is_binary:
         few = found.num_rows < most
         bins = (
             deciles(found.column(PREDICTION), found.column(_LABEL))

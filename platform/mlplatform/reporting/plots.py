@@ -40,7 +40,7 @@ class Plot:
 
 def scores(facts: Facts) -> Plot:
     """Plot mean score against observed outcome, step by step, with champion changes."""
-    rate = facts.task == "classification"
+    rate = facts.task.is_binary
     name, title = "scores", "Mean score and observed rate" if rate else "Mean prediction and observed mean"
     steps = facts.outcomes.scored
     if not steps:

@@ -123,8 +123,10 @@ def _unjudged_told(steps: Sequence[StepFacts]) -> str:
 def calibration(facts: Facts) -> Plot:
     """Plot the reliability curve of predictions whose label is known, with events per decile."""
     name, title = "calibration", "Calibration of realised predictions"
-    if facts.task != "classification":
-        return Plot(name, title, "", missing="A reliability curve is for probabilities, and this is a regression.")
+    if not facts.task.is_binary:
+        return Plot(
+            name, title, "", missing=f"A reliability curve is for probabilities, and this is {facts.task.noun}."
+        )
     bins = facts.outcomes.deciles
     if not bins:
         return Plot(name, title, "", missing="No label of a scored row is known yet, so that nothing can be compared.")

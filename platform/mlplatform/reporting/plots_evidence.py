@@ -36,7 +36,7 @@ def all_plots(decision: Decision, evidence: Evidence | None, settings: UseCaseSe
     why = _NOTHING + decision.reason
     if looked is not None and names.get("finite_predictions", CheckResult("", "fail", "")).status != "pass":
         looked = None
-    side_by_side = _curves if settings.task == "classification" else _residuals
+    side_by_side = _curves if settings.kind_of_task.is_binary else _residuals
     return [
         _difference(names, settings),
         side_by_side(decision, looked, why),
@@ -142,7 +142,7 @@ def _calibration(decision: Decision, evidence: Evidence | None, settings: UseCas
     name, title = "calibration", "Calibration"
     if evidence is None:
         return Plot(name, title, "", missing=why)
-    rate = settings.task == "classification"
+    rate = settings.kind_of_task.is_binary
 
     def paint(figure: Any) -> None:
         axes = figure.add_subplot()

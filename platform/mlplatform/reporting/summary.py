@@ -51,7 +51,7 @@ def tiles(facts: Facts) -> list[Tile]:
 
 def shown_mean(facts: Facts, value: float | None) -> str:
     """Return a mean score or label: a percentage for probabilities, else a number."""
-    return percent(value) if facts.task == "classification" else number(value)
+    return percent(value) if facts.task.is_binary else number(value)
 
 
 def _volume(facts: Facts) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from mlplatform.task import Task, task_of
+
 HISTGB = "histgb"
 ESTIMATORS = (HISTGB, "lightgbm", "xgboost", "linear")
 """scikit-learn's gradient boosting, two libraries of boosters, and a linear model."""
@@ -25,25 +27,25 @@ _LEAST = {
 }
 
 
-def of_estimator(estimator: str, task: str) -> dict[str, Any]:
+def of_estimator(estimator: str, task: Task | str) -> dict[str, Any]:
     """Return what the templates need to know of an estimator.
 
     Args:
         estimator: One of `ESTIMATORS`.
-        task: What is predicted.
+        task: What is predicted, or its name.
 
     Examples:
         >>> of_estimator("lightgbm", "regression")["model_class"]
         'LGBMRegressor'
     """
-    classifier, regressor = _CLASSES[estimator]
+    (classifier, regressor), is_classifier = _CLASSES[estimator], task_of(task).predicts_probabilities
     values = {
         "estimator": estimator,
         "package": PACKAGES.get(estimator, ""),
-        "model_class": classifier if task == "classification" else regressor,
+        "model_class": classifier if is_classifier else regressor,
     }
     if estimator == "linear":
-        strength = "C" if task == "classification" else "alpha"
+        strength = "C" if is_classifier else "alpha"
         return values | {"strength": strength, "default_params": f'{{"{strength}": 1.0}}', "choices": {}}
     rounds, (least, default, tried) = _ROUNDS.get(estimator, "n_estimators"), _LEAST[estimator]
     params = f'{{"{rounds}": 100, "learning_rate": 0.05, "{least}": {default}}}'

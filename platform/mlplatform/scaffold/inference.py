@@ -15,11 +15,11 @@ from mlplatform.errors import UsageError
 from mlplatform.refine.numbers import NO_NUMBER
 from mlplatform.scaffold.csv_file import CsvFile, read_csv
 from mlplatform.scaffold.number_forms import Form, NoNumber, form_of
+from mlplatform.task import Task, task_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Task = Literal["classification", "regression"]
 Role = Literal["number", "category", "text"]
 
 MOST_CATEGORIES = 50
@@ -109,7 +109,7 @@ _PSEUDO = (datetime(2000, 1, 1, tzinfo=UTC), datetime(2000, 4, 9, tzinfo=UTC))
 def infer(
     path: Path,
     *,
-    task: Task,
+    task: Task | str,
     entity: str | Sequence[str],
     label: str,
     timestamp: str | None,
@@ -119,7 +119,7 @@ def infer(
 
     Args:
         path: The file.
-        task: What is predicted.
+        task: What is predicted, or its name.
         entity: The column that names the entity, or several that do so together; none: each row is its own.
         label: The label's column.
         timestamp: The time's column; None: the file has none.
@@ -128,7 +128,7 @@ def infer(
     Raises:
         UsageError: If the file cannot be read, lacks a column, or does not fit the task; names what and where.
     """
-    file = read_csv(path)
+    task, file = task_of(task), read_csv(path)
     rows = file.rows
     wanted = [("--entity", name) for name in ([entity] if isinstance(entity, str) else entity)]
     entities = [file.column(name, option) for option, name in wanted]
@@ -145,7 +145,7 @@ def infer(
             hint="Export more rows.",
         )
     histories = _histories(file, history_by, timestamp, label)
-    judged = _numbers(path, label, labels) if task == "regression" else _classes(path, label, labels)
+    judged = _classes(path, label, labels) if task.is_binary else _numbers(path, label, labels)
     start, end = _times(path, rows[timestamp], timestamp) if timestamp else _PSEUDO
     by_history = {column for columns in histories for column in columns}
     facts = _facts(file, [column for column in file.header if column not in named], by_history)
@@ -225,7 +225,7 @@ def _labels(values: pd.Series[str], task: Task) -> tuple[pd.Series[str], bool]:
     values = values[values != ""]
     known = values[~values.str.lower().isin(NO_NUMBER)]
     classes = set(values.str.lower())
-    words = task == "classification" and len(classes) == _BINARY and classes & NO_NUMBER
+    words = task.is_binary and len(classes) == _BINARY and classes & NO_NUMBER
     numeric = pd.to_numeric(known, errors="coerce").notna().any()
     return (values, False) if words and not numeric else (known, True)
 

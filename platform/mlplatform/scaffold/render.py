@@ -18,9 +18,10 @@ from mlplatform.errors import UsageError
 from mlplatform.naming import quote
 from mlplatform.scaffold.csv_file import visible
 from mlplatform.scaffold.estimators import HISTGB, of_estimator
-from mlplatform.scaffold.inference import CsvColumn, Inferred, Task, infer
+from mlplatform.scaffold.inference import CsvColumn, Inferred, infer
 from mlplatform.scaffold.layout import PythonCall, expectations, import_of, marked, text, tuple_of
 from mlplatform.scaffold.names import check_new_name, class_name
+from mlplatform.task import Task, task_of
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -59,7 +60,7 @@ def new_use_case(  # noqa: PLR0913  (what the command takes)
     csv: Path,
     *,
     into: Path,
-    task: Task,
+    task: Task | str,
     entity: str | Sequence[str],
     label: str,
     timestamp: str | None = None,
@@ -73,7 +74,7 @@ def new_use_case(  # noqa: PLR0913  (what the command takes)
         name: Of the use case.
         csv: One row per prediction, with its label where it is known.
         into: The folder of use cases.
-        task: What is predicted.
+        task: What is predicted, or its name.
         entity: The column that names what is predicted for, or several that do so together; none: each row is its own.
         label: The label's column.
         timestamp: The column with the time of the prediction; None: the file has none.
@@ -85,6 +86,7 @@ def new_use_case(  # noqa: PLR0913  (what the command takes)
     Raises:
         UsageError: If the name cannot name a use case, the folder exists, or the file or the horizon cannot be used.
     """
+    task = task_of(task)
     check_new_name(name)
     folder = into / name
     if folder.exists() or folder.is_symlink():
@@ -152,7 +154,7 @@ def _values(name: str, inferred: Inferred, task: Task, horizon: str | None) -> d
         "title": name.replace("_", " ").capitalize(),
         "cls": class_name(name),
         "task": task,
-        "metric": "roc_auc" if task == "classification" else "mae",
+        "metric": task.metrics[0],
         "inferred": inferred,
         "entities": entities,
         "entity_text": " and ".join(entities),
@@ -189,7 +191,7 @@ def _values(name: str, inferred: Inferred, task: Task, horizon: str | None) -> d
         "min_rows": max(50, inferred.labelled // 10),
         "gate_rows": max(20, inferred.labelled // 20),
         "gate_positives": max(5, inferred.rarer // 20),
-        "floor": 0.5 if task == "classification" else _round_up(inferred.spread),
+        "floor": 0.5 if task.is_binary else _round_up(inferred.spread),
         "pseudo_days": _PSEUDO_DAYS,
     }
 

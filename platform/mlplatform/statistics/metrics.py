@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from mlplatform.config.settings import CLASSIFICATION_METRICS, REGRESSION_METRICS
 from mlplatform.errors import ConfigError, did_you_mean
+from mlplatform.task import Task, task_of
 
 Vector = npt.NDArray[np.float64]
 OfDraw = Callable[[npt.NDArray[np.int64]], float]
@@ -237,7 +237,6 @@ METRICS = {
         Metric("rmse", rmse, greater_is_better=False, fast_draws=_mean_of_draw(lambda y, p: (p - y) ** 2, np.sqrt)),
     )
 }
-BY_TASK = {"classification": CLASSIFICATION_METRICS, "regression": REGRESSION_METRICS}
 
 
 def get(name: str) -> Metric:
@@ -251,11 +250,13 @@ def get(name: str) -> Metric:
     return METRICS[name]
 
 
-def evaluate(task: str, labels: Vector, predictions: Vector, *, event_above: float | None = None) -> dict[str, float]:
+def evaluate(
+    task: Task | str, labels: Vector, predictions: Vector, *, event_above: float | None = None
+) -> dict[str, float]:
     """Return all metrics of a task, with the means of labels and predictions.
 
     Args:
-        task: `classification` or `regression`.
+        task: The task, or its name.
         labels: Shape (rows,).
         predictions: Shape (rows,): the probability of the positive class, or the predicted value.
         event_above: Regression: a label above this is an event; adds `event_roc_auc`, how well the predicted values
@@ -266,7 +267,7 @@ def evaluate(task: str, labels: Vector, predictions: Vector, *, event_above: flo
         >>> found["mae"], found["event_roc_auc"]
         (7.5, 1.0)
     """
-    values = {name: METRICS[name].compute(labels, predictions) for name in BY_TASK[task]}
+    values = {name: METRICS[name].compute(labels, predictions) for name in task_of(task).metrics}
     if event_above is not None:
         values["event_roc_auc"] = roc_auc((labels > event_above).astype(np.float64), predictions)
     values["label_mean"] = float(labels.mean()) if labels.size else float("nan")

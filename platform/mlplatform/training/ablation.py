@@ -232,7 +232,7 @@ def _compared(
             labels,
             whole,
             without,
-            stratify=settings.task == "classification",
+            stratify=settings.kind_of_task.is_binary,
             confidence=CONFIDENCE,
             draws=_DRAWS,
             seed=settings.training.seed,

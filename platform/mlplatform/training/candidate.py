@@ -157,7 +157,7 @@ def training_data(
     )
     whole = whole.sort_by(spine.order).combine_chunks()
     labels = whole.column(spine.label).to_numpy().astype(np.float64)
-    if settings.task == "classification" and np.unique(labels).size == 1:
+    if settings.kind_of_task.is_binary and np.unique(labels).size == 1:
         raise LabelError(
             f"All {labels.size} known labels are {labels[0]:g}; there is nothing to learn.",
             hint="Choose a later --as-of.",
@@ -278,16 +278,16 @@ def train(
     fitted = fit(trainer, params, data.fit_rows(fitted_rows, rounds=rounds))
     uncalibrated: dict[str, float] = {}
     if calibrates:
-        raw = predict(fitted, data.inputs.iloc[split.holdout], settings.task)
-        uncalibrated = metrics.evaluate(settings.task, data.labels[split.holdout], raw)
+        raw = predict(fitted, data.inputs.iloc[split.holdout], settings.kind_of_task)
+        uncalibrated = metrics.evaluate(settings.kind_of_task, data.labels[split.holdout], raw)
         rows = data.fit_rows(split.validation)
         if options.calibrate == "isotonic" and len(rows) < FEWEST_ISOTONIC:
             note(f"calibration: {len(rows)} validation rows are few for isotonic; sigmoid needs fewer")
         fitted = calibrated(fitted, options.calibrate, rows)
-    predicted = predict(fitted, data.inputs.iloc[split.holdout], settings.task)
+    predicted = predict(fitted, data.inputs.iloc[split.holdout], settings.kind_of_task)
     with in_our_words(f"The metrics of the {predicted.size} rows of the holdout", params):
         measured = metrics.evaluate(
-            settings.task, data.labels[split.holdout], predicted, event_above=settings.label.event_above
+            settings.kind_of_task, data.labels[split.holdout], predicted, event_above=settings.label.event_above
         )
     return Candidate(
         estimator=fitted,
@@ -304,7 +304,7 @@ def train(
         rounds=rounds,
         uncalibrated=uncalibrated,
         importances=importances(
-            lambda rows: predict(fitted, rows, settings.task),
+            lambda rows: predict(fitted, rows, settings.kind_of_task),
             data.inputs.iloc[split.holdout],
             data.labels[split.holdout],
             metrics.get(options.metric),

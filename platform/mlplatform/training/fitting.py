@@ -11,6 +11,7 @@ import numpy as np
 from mlplatform.errors import MissingDependencyError, PlatformError, StageError
 from mlplatform.features.scoring import without_left_out
 from mlplatform.statistics.metrics import Vector
+from mlplatform.task import Task, task_of
 from mlplatform.training.boosters import EXTRAS, is_booster, predict_booster
 from mlplatform.training.estimators import WITH_VALUES
 from mlplatform.training.threads import limit_threads
@@ -79,39 +80,42 @@ def fit(trainer: Trainer, params: Mapping[str, Any], rows: FitRows, *, threads: 
     return fitted
 
 
-def predict(estimator: Any, inputs: pd.DataFrame, task: str) -> Vector:
+def predict(estimator: Any, inputs: pd.DataFrame, task: Task | str) -> Vector:
     """Return the probability of the positive class, or the predicted value; shape (rows,).
+
+    Args:
+        estimator: Fitted.
+        inputs: The rows.
+        task: The task, or its name.
 
     Raises:
         StageError: If the estimator cannot predict that, or predicts what is no number.
     """
+    task = task_of(task)
     if is_booster(estimator):
         return _of_a_booster(estimator, inputs, task)
-    if task == "classification" and not hasattr(estimator, "predict_proba"):
+    if task.predicts_probabilities and not hasattr(estimator, task.method):
         raise StageError(
-            f"{type(estimator).__name__} has no predict_proba, and a classification is judged by its probabilities.",
+            f"{type(estimator).__name__} has no {task.method}, and {task.noun} is judged by its probabilities.",
             hint="Take an estimator that has one, or wrap it: sklearn.calibration.CalibratedClassifierCV(estimator).",
         )
     with in_our_words(f"Predicting {len(inputs)} rows", None, inputs), without_left_out():
-        if task == "classification":
-            predictions = np.asarray(estimator.predict_proba(inputs))
-        else:
-            predictions = np.asarray(estimator.predict(inputs), dtype=np.float64)
-    if task == "classification":
+        predictions = np.asarray(getattr(estimator, task.method)(inputs), dtype=np.float64)
+    if task.is_binary:
         if predictions.ndim != _TABLE or predictions.shape[1] != _CLASSES:
             raise StageError(
                 f"{type(estimator).__name__}.predict_proba gave an array of shape {predictions.shape}, not one column "
                 "for each of two classes.",
                 hint="Labels are 0 and 1; both must be among the fitted rows.",
             )
-        predictions = np.asarray(predictions[:, 1], dtype=np.float64)
+        predictions = predictions[:, 1]
     return _checked(estimator, inputs, predictions)
 
 
-def _of_a_booster(booster: Any, inputs: pd.DataFrame, task: str) -> Vector:
+def _of_a_booster(booster: Any, inputs: pd.DataFrame, task: Task) -> Vector:
     with in_our_words(f"Predicting {len(inputs)} rows", None, inputs):
         predictions = np.asarray(predict_booster(booster, inputs), dtype=np.float64)
-    if task == "classification" and bool(((predictions < 0) | (predictions > 1)).any()):
+    if task.is_binary and bool(((predictions < 0) | (predictions > 1)).any()):
         raise StageError(
             f"The {type(booster).__name__} predicts scores below 0 or above 1, and a classification is judged by its "
             "probabilities.",

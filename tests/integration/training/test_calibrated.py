@@ -8,8 +8,8 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from mlplatform.config.settings import CLASSIFICATION_METRICS
 from mlplatform.features import artifacts
+from mlplatform.task import TASKS
 from mlplatform.workspace.local.workspace import LocalWorkspace
 from tests.support.tiny_gate import MODEL
 from tests.support.tiny_runs import run_tiny
@@ -40,7 +40,7 @@ def test_a_calibrated_model_goes_through_the_cycle(
 
         # Both states of the holdout are on record, and the trials beside them.
         recorded = ws.registry.run(version).metrics
-        assert {f"holdout_uncalibrated_{name}" for name in CLASSIFICATION_METRICS} <= set(recorded)
+        assert {f"holdout_uncalibrated_{name}" for name in TASKS["classification"].metrics} <= set(recorded)
         ws.registry.activate()
         nested = mlflow.search_runs(
             search_all_experiments=True,

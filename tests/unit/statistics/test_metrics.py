@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from mlplatform.errors import ConfigError
 from mlplatform.statistics import metrics
+from mlplatform.task import TASKS
 
 
 def made_up(seed: int, rows: int, ties: int) -> tuple[np.ndarray, np.ndarray]:
@@ -106,9 +107,9 @@ def test_a_metric_that_does_not_exist_is_named_with_the_nearest():
 
 def test_each_task_has_its_metrics_and_the_two_means():
     labels, predictions = made_up(0, 50, 10)
-    for task, names in metrics.BY_TASK.items():
+    for task in TASKS.values():
         found = metrics.evaluate(task, labels, predictions)
-        assert set(found) == {*names, "label_mean", "prediction_mean"}
+        assert set(found) == {*task.metrics, "label_mean", "prediction_mean"}
         assert found["label_mean"] == pytest.approx(labels.mean())
 
 

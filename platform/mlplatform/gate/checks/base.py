@@ -234,7 +234,7 @@ class GateCheck(ABC):
         """
         truth = evidence.labels if labels is None else labels
         clusters = cluster_numbers(evidence, self.limits.cluster_by)
-        binary = self.settings.task == "classification" or labels is not None if stratify is None else stratify
+        binary = self.settings.kind_of_task.is_binary or labels is not None if stratify is None else stratify
         return paired_difference(
             metric,
             truth,

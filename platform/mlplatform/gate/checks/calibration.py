@@ -15,8 +15,9 @@ class CalibrationError(GateCheck):
 
     def run(self, evidence: Evidence) -> CheckResult:
         """Compute it, and hold it against its limit."""
-        if self.settings.task != "classification":
-            return self.skipped("no limit is set: it is for probabilities, and this is a regression")
+        task = self.settings.kind_of_task
+        if not task.is_binary:
+            return self.skipped(f"no limit is set: it is for probabilities, and this is {task.noun}")
         value = self.value_of(metrics.get("expected_calibration_error"), evidence.labels, evidence.challenger)
         limit = self.limits.max_calibration_error
         if limit is None:
@@ -32,8 +33,9 @@ class BrierScore(GateCheck):
 
     def run(self, evidence: Evidence) -> CheckResult:
         """Compute it, and hold it against its limit."""
-        if self.settings.task != "classification":
-            return self.skipped("no limit is set: it is for probabilities, and this is a regression")
+        task = self.settings.kind_of_task
+        if not task.is_binary:
+            return self.skipped(f"no limit is set: it is for probabilities, and this is {task.noun}")
         value, limit = self.value_of(metrics.get("brier"), evidence.labels, evidence.challenger), self.limits.max_brier
         if limit is None:
             return self.skipped(f"no limit is set (Brier score {value:.4f})", value=value)
@@ -48,7 +50,7 @@ class CalibrationSlope(GateCheck):
     def run(self, evidence: Evidence) -> CheckResult:
         """Compute it, and hold it against its limits."""
         value = metrics.calibration_slope(
-            evidence.labels, evidence.challenger, binary=self.settings.task == "classification"
+            evidence.labels, evidence.challenger, binary=self.settings.kind_of_task.is_binary
         )
         low, high = self.limits.min_calibration_slope, self.limits.max_calibration_slope
         if low is None and high is None:

@@ -7,6 +7,7 @@ import numpy as np
 from mlplatform.config.settings import GateSettings
 from mlplatform.gate.checks.base import CheckResult, Evidence, GateCheck
 from mlplatform.statistics.metrics import Vector
+from mlplatform.task import Task
 
 
 def rarest_class(labels: Vector) -> int:
@@ -14,9 +15,9 @@ def rarest_class(labels: Vector) -> int:
     return int(min((labels == 1).sum(), (labels == 0).sum()))
 
 
-def enough(rows: int, rarest: int, limits: GateSettings, task: str) -> bool:
+def enough(rows: int, rarest: int, limits: GateSettings, task: Task) -> bool:
     """Tell whether so many labels, so many of them of the rarer class, are enough for a decision."""
-    return rows >= limits.min_rows and (task != "classification" or rarest >= limits.min_positives)
+    return rows >= limits.min_rows and (not task.is_binary or rarest >= limits.min_positives)
 
 
 class EnoughEvidence(GateCheck):
@@ -31,7 +32,7 @@ class EnoughEvidence(GateCheck):
         if not rows >= limits.min_rows:
             detail = f"{labelled}, {limits.min_rows} are needed"
             return self.verdict(False, detail, rows, limits.min_rows, rows=rows)
-        if self.settings.task != "classification":
+        if not self.settings.kind_of_task.is_binary:
             return self.verdict(True, labelled, rows, limits.min_rows, rows=rows)
         rarest = rarest_class(evidence.labels)
         if np.isfinite(evidence.labels).all() and not rarest >= limits.min_positives:

@@ -31,7 +31,7 @@ class Guard(GateCheck):
     def run(self, evidence: Evidence) -> CheckResult:
         """Hold the metric against the floor, and its loss against the limit."""
         labels = self._labels(evidence)
-        binary = self.settings.task == "classification" or self.guard.event_above is not None
+        binary = self.settings.kind_of_task.is_binary or self.guard.event_above is not None
         if binary and not rarest_class(labels) >= self.limits.min_positives:
             rarest = rarest_class(labels)
             detail = f"{rarest} rows of the rarer kind, {self.limits.min_positives} are needed"
