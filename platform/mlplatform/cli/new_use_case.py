@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     help="What the model begins with: scikit-learn's gradient boosting, LightGBM, XGBoost, or a linear model.",
 )
 @click.option("--label", required=True, metavar="COLUMN", help="What is predicted; empty where it is not known yet.")
+@click.option("--quantile", type=float, metavar="SHARE", help="Of --task quantile: which one is predicted, as in 0.9.")
 @click.option("--timestamp", metavar="COLUMN", help="When the prediction is made: ISO 8601, UTC unless it says else.")
 @click.option(
     "--horizon",
@@ -76,6 +77,7 @@ def new_use_case(  # noqa: PLR0913, PLR0917  (one for each option)
     csv: Path,
     estimator: str,
     label: str,
+    quantile: float | None,
     timestamp: str | None,
     horizon: str | None,
     history_by: str | None,
@@ -109,6 +111,7 @@ def new_use_case(  # noqa: PLR0913, PLR0917  (one for each option)
         horizon=horizon,
         history_by=[column.strip() for column in history_by.split(",")] if history_by else (),
         estimator=estimator,
+        quantile=quantile,
     )
     jobs = _resources(name, scaffolded)
     steps = [

@@ -245,7 +245,7 @@ def gather(ws: Workspace, namespace: Namespace, spine: LabelSpine, settings: Use
         catalog=namespace.catalog,
         task=settings.kind_of_task,
         metric=settings.training.metric,
-        greater_is_better=metrics.get(settings.training.metric).greater_is_better,
+        greater_is_better=metrics.primary(settings).greater_is_better,
         floor=settings.monitoring.performance_floor,
         gate_floor=settings.gate.floor,
         margin=settings.gate.margin,

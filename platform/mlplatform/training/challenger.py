@@ -180,11 +180,11 @@ class Registration:
         labels, holdout = self.data.labels, candidate.split.holdout
         profile = profiles.profile_table(self.data.rows)
         profile |= profiles.profile_table(pa.table({PREDICTION: pa.array(candidate.holdout_predictions)}))
-        calibration = scores = None
-        if self.context.settings.kind_of_task.is_binary:
+        calibration, scores, task = None, None, self.context.settings.kind_of_task
+        if task.is_binary:
             calibration = estimate.fit_calibration(labels[holdout], candidate.holdout_predictions)
             scores = ScoreCounts.of(candidate.holdout_predictions)
-        content = profiles.to_dict(profile, calibration, baseline.learn(labels[: holdout.start]), scores)
+        content = profiles.to_dict(profile, calibration, baseline.learn(labels[: holdout.start], task), scores)
         return content | self._rows()
 
     def _rows(self) -> dict[str, int]:

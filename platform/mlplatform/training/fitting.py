@@ -111,7 +111,7 @@ def predict(estimator: Any, inputs: pd.DataFrame, task: Task | str) -> Vector:
                 hint="Labels are 0 and 1; both must be among the fitted rows.",
             )
         predictions = predictions[:, 1]
-    return _checked(estimator, inputs, predictions)
+    return _checked(estimator, inputs, predictions, task)
 
 
 def refuse_ranker(trainer: Trainer) -> None:
@@ -152,10 +152,10 @@ def _of_a_booster(booster: Any, inputs: pd.DataFrame, task: Task) -> Vector:
             "probabilities.",
             hint="Its objective must be one of two classes: `binary` of LightGBM, `binary:logistic` of XGBoost.",
         )
-    return _checked(booster, inputs, predictions)
+    return _checked(booster, inputs, predictions, task)
 
 
-def _checked(estimator: Any, inputs: pd.DataFrame, predictions: Vector) -> Vector:
+def _checked(estimator: Any, inputs: pd.DataFrame, predictions: Vector, task: Task) -> Vector:
     if predictions.shape != (len(inputs),):
         raise StageError(
             f"{type(estimator).__name__} gave predictions of shape {predictions.shape} for {len(inputs)} rows.",
@@ -167,6 +167,14 @@ def _checked(estimator: Any, inputs: pd.DataFrame, predictions: Vector) -> Vecto
             f"{type(estimator).__name__} predicts NaN or infinity for {wrong.size} of {len(inputs)} rows; "
             f"{_row(inputs, int(wrong[0]))}.",
             hint="Does it take missing values? An imputer before it fills them; a scaler keeps numbers small.",
+        )
+    below = np.flatnonzero(predictions < task.smallest_prediction) if task.smallest_prediction is not None else wrong
+    if below.size:
+        raise StageError(
+            f"{type(estimator).__name__} predicts less than {task.smallest_prediction:g} for {below.size} of "
+            f"{len(inputs)} rows, such as {predictions[below[0]]:g}; {_row(inputs, int(below[0]))}.",
+            hint=f"{task.noun.capitalize()} is never below it. Take an estimator that knows counts, as by "
+            'loss="poisson" (HistGradientBoostingRegressor), objective="poisson" (LightGBM), or PoissonRegressor.',
         )
     return predictions
 

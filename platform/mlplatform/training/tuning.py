@@ -90,7 +90,7 @@ def tune(
         space = trainer.search_space()
     if not space or options.search.max_evals <= 1:
         return None
-    metric = metrics.get(options.metric)
+    metric = metrics.primary(settings)
     runner = TrialRunner(
         TrialScore(trainer, settings.kind_of_task, metric, options.seed),
         rows,

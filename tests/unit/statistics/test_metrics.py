@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import sklearn.metrics as reference
@@ -108,8 +110,9 @@ def test_a_metric_that_does_not_exist_is_named_with_the_nearest():
 def test_each_task_has_its_metrics_and_the_two_means():
     labels, predictions = made_up(0, 50, 10)
     for task in TASKS.values():
-        found = metrics.evaluate(task, labels, predictions)
-        assert set(found) == {*task.metrics, "label_mean", "prediction_mean"}
+        bound, coverage = (replace(task, level=0.9), {"quantile_coverage"}) if task.predicts_quantile else (task, set())
+        found = metrics.evaluate(bound, labels, predictions)
+        assert set(found) == {*task.metrics, "label_mean", "prediction_mean", *coverage}
         assert found["label_mean"] == pytest.approx(labels.mean())
 
 

@@ -61,3 +61,24 @@ class FinitePredictions(GateCheck):
         if wrong:
             return self.verdict(False, f"values that are not finite: {wrong}")
         return self.verdict(True, "all values are finite")
+
+
+class PredictionRange(GateCheck):
+    """No prediction of either model lies below what the task allows: an expected count is not below 0."""
+
+    name = "prediction_range"
+
+    def run(self, evidence: Evidence) -> CheckResult:
+        """Look at the predictions."""
+        smallest = self.settings.kind_of_task.smallest_prediction
+        if smallest is None:
+            return self.skipped("any finite number is a prediction")
+        vectors = {"challenger": evidence.challenger}
+        if evidence.champion is not None:
+            vectors["champion"] = evidence.champion
+        bad = {name: int((~(vector >= smallest)).sum()) for name, vector in vectors.items()}
+        wrong = ", ".join(f"{count} of {name}" for name, count in bad.items() if count)
+        lowest = float(min(vector.min() for vector in vectors.values()))
+        if wrong:
+            return self.verdict(False, f"predictions below {smallest:g}: {wrong}", lowest, smallest)
+        return self.verdict(True, f"no prediction is below {smallest:g}", lowest, smallest)

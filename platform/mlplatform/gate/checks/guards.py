@@ -26,7 +26,7 @@ class Guard(GateCheck):
         super().__init__(settings)
         self.guard = guard
         self.name = guard.name
-        self.metric = metrics.get(guard.metric)
+        self.metric = metrics.get(guard.metric, settings.kind_of_task)
 
     def run(self, evidence: Evidence) -> CheckResult:
         """Hold the metric against the floor, and its loss against the limit."""
