@@ -14,6 +14,7 @@ from mlplatform.ops.records import GateEvent
 
 Outcome = Literal["promoted", "rejected", "insufficient", "rolled back"]
 Kind = Literal["gate", "override", "rollback", "adoption"]
+_LATER = ("max_coverage_gap", "max_calibration_ratio")
 MOVES: tuple[Outcome, ...] = ("promoted", "rolled back")
 """The outcomes that change who is champion."""
 
@@ -91,6 +92,7 @@ def limits_text(limits: GateSettings) -> str:
     """Return the limits as they go into a decision's id.
 
     Without `max_rows`, which came later: which rows it lets through shows in their digest, and decisions made before
-    keep their ids.
+    keep their ids. So do they where limits that came later are not set.
     """
-    return limits.model_dump_json(exclude={"max_rows"})
+    unset = {name for name in _LATER if getattr(limits, name) is None}
+    return limits.model_dump_json(exclude={"max_rows"} | unset)

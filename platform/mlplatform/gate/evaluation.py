@@ -28,6 +28,7 @@ from mlplatform.protocols.tables import Filter
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.spine import LABEL_KNOWN_AT, LabelSpine
 from mlplatform.statistics.metrics import Vector
+from mlplatform.task import Task
 from mlplatform.training import reference
 from mlplatform.training.label_frame import KnownLabels, LabelFrame, known_labels, training_start
 from mlplatform.training.outcomes import REALISED, Basis, RealisedBasis, RowOutcomes
@@ -157,7 +158,7 @@ def _newest(
     Raises:
         LabelError: If there is none.
     """
-    limits, task = context.settings.gate, context.settings.task
+    limits, task = context.settings.gate, context.settings.kind_of_task
     known = KnownLabels.at(context.ws, context.namespace, spine, context.as_of, after=after)
     rows, newer = known.count(newer_than=known_then)
     if enough(newer.rows, newer.rarer, limits, task):
@@ -219,8 +220,8 @@ def _not_learned(
     return outcomes.part(~learned), {"left_out_as_learned": int(learned.sum())}
 
 
-def _is_enough(outcomes: RowOutcomes, limits: GateSettings, task: str) -> bool:
-    rarer = int(min(outcomes.events, outcomes.others)) if task == "classification" else 0
+def _is_enough(outcomes: RowOutcomes, limits: GateSettings, task: Task) -> bool:
+    rarer = int(min(outcomes.events, outcomes.others)) if task.is_binary else 0
     return enough(outcomes.targets.size, rarer, limits, task)
 
 

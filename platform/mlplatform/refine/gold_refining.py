@@ -165,7 +165,8 @@ def gold_tables(spine: LabelSpine) -> tuple[GoldTable, ...]:
 
 def spine_digest(spine: LabelSpine) -> str:
     """Return the digest of the code and the settings that compute the spine and its labels."""
-    return code_digest(type(spine), settings=spine.settings.label.model_dump_json())
+    # Which quantile is predicted of the label is nothing of the label.
+    return code_digest(type(spine), settings=spine.settings.label.model_dump_json(exclude={"quantile"}))
 
 
 def refine_gold(context: StageContext, gold: GoldTable, result: StageResult[RefineDetails]) -> bool:

@@ -50,6 +50,7 @@ from mlplatform.reporting.observations import (
 from mlplatform.reporting.outcomes import Outcomes, ScoredStep, read_outcomes
 from mlplatform.scoring.details import ScoreDetails
 from mlplatform.statistics import baseline, metrics
+from mlplatform.task import Task
 from mlplatform.training.importance import Importance
 from mlplatform.training.stage import NAME as TRAIN
 from mlplatform.training.stage import TrainDetails
@@ -129,7 +130,7 @@ class Facts:
         env: The environment.
         home: `local` or `databricks`.
         catalog: Where the tables are.
-        task: `classification` or `regression`.
+        task: What is predicted.
         metric: Name of the primary metric.
         greater_is_better: The metric's direction.
         floor: Realised primary metric under which to retrain; None where none is set.
@@ -158,7 +159,7 @@ class Facts:
     env: str
     home: str
     catalog: str
-    task: str
+    task: Task
     metric: str
     greater_is_better: bool
     floor: float | None
@@ -232,7 +233,7 @@ def gather(ws: Workspace, namespace: Namespace, spine: LabelSpine, settings: Use
     drift = drift_of(DRIFT_METRICS.newest(ws, namespace, MOST_RECORDS, DRIFT_SHOWN), monitored)
     moments = {item.as_of for group in (stages, decisions, performance, drift) for item in group}
     outcomes = read_outcomes(
-        ws, namespace, spine, settings.task, max(moments, default=None), most=settings.monitoring.max_rows
+        ws, namespace, spine, settings.kind_of_task, max(moments, default=None), most=settings.monitoring.max_rows
     )
     moments |= {item.as_of for item in outcomes.scored}
     return Facts(
@@ -242,9 +243,9 @@ def gather(ws: Workspace, namespace: Namespace, spine: LabelSpine, settings: Use
         env=ws.env,
         home=ws.home,
         catalog=namespace.catalog,
-        task=settings.task,
+        task=settings.kind_of_task,
         metric=settings.training.metric,
-        greater_is_better=metrics.get(settings.training.metric).greater_is_better,
+        greater_is_better=metrics.primary(settings).greater_is_better,
         floor=settings.monitoring.performance_floor,
         gate_floor=settings.gate.floor,
         margin=settings.gate.margin,

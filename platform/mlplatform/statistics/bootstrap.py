@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from mlplatform.statistics.metrics import Metric, Vector
+from mlplatform.statistics.metric import Metric, Vector
 
 Counts = npt.NDArray[np.int64]
 FEWEST_CLUSTERS = 20
@@ -85,27 +85,21 @@ def paired_difference(  # noqa: PLR0913  (all by keyword, and each of its own ki
         ValueError: If the shapes differ, or there are too few clusters to say anything.
         ArithmeticError: If the metric is not defined on the frame or on a draw.
     """
-    if not labels.shape == challenger.shape == champion.shape:
+    if not labels.shape[:1] == challenger.shape[:1] == champion.shape[:1] or challenger.shape != champion.shape:
         raise ValueError(f"Shapes differ: {labels.shape}, {challenger.shape}, {champion.shape}.")
-    if clusters is not None and clusters.max(initial=-1) + 1 < FEWEST_CLUSTERS:
-        raise ValueError(f"{clusters.max(initial=-1) + 1} clusters; fewer than {FEWEST_CLUSTERS} say nothing.")
+    resample, units = _resampling(labels, stratify, clusters)
     random = np.random.default_rng(seed)
-    strata = [np.flatnonzero(labels == value) for value in np.unique(labels)] if stratify else [np.arange(labels.size)]
-    resample = _by_cluster(clusters) if clusters is not None else _by_row(strata, labels.size)
-    units = int(clusters.max()) + 1 if clusters is not None else min((rows.size for rows in strata), default=0)
     of_challenger, of_champion = metric.draws(labels, challenger), metric.draws(labels, champion)
     gains = np.array([metric.gain(of_challenger(c), of_champion(c)) for c in resample(random, draws)])
     gain = metric.gain(metric.compute(labels, challenger), metric.compute(labels, champion))
     undefined = int((~np.isfinite(gains)).sum())
     if undefined or not np.isfinite(gain):
         raise ArithmeticError(f"{metric.name} is not defined on the frame, or on {undefined} of {draws} draws")
-    tail = expanded_tail((1 - confidence) / 2, units)
-    # Weibull's quantiles: below the k-th draw lies, on average, k / (draws + 1) of what the draws are taken from.
-    low, high = np.quantile(gains, [tail, 1 - tail], method="weibull")
+    low, high = _ends(gains, confidence, units)
     return PairedDifference(
         gain=gain,
-        low=float(low),
-        high=float(high),
+        low=low,
+        high=high,
         probability_better=float(np.mean(gains > 0) + np.mean(gains == 0) / 2),
         confidence=confidence,
         draws=draws,
@@ -113,6 +107,55 @@ def paired_difference(  # noqa: PLR0913  (all by keyword, and each of its own ki
         units=units,
         gains=gains,
     )
+
+
+@dataclass(frozen=True)
+class Estimated:
+    """A metric of one model, with the interval of its draws."""
+
+    value: float
+    low: float
+    high: float
+
+
+def estimated(
+    metric: Metric,
+    labels: Vector,
+    predictions: Vector,
+    *,
+    confidence: float,
+    draws: int,
+    seed: int,
+    clusters: npt.NDArray[np.int64] | None = None,
+) -> Estimated:
+    """Return a metric of one model, with its interval by the bootstrap.
+
+    Args:
+        metric: The metric.
+        labels: Shape (rows,).
+        predictions: Shape (rows,).
+        confidence: Two-sided level, as 0.9.
+        draws: Number of resamples.
+        seed: Of the resampling: the same frame gives the same result.
+        clusters: Number of each row's cluster, shape (rows,), from 0 on without gaps; None: each row by itself.
+
+    Raises:
+        ValueError: If there are too few clusters to say anything.
+        ArithmeticError: If the metric is not defined on the frame or on a draw.
+    """
+    resample, units = _resampling(labels, False, clusters)
+    value, of_draw = metric.compute(labels, predictions), metric.draws(labels, predictions)
+    drawn = np.array([of_draw(counts) for counts in resample(np.random.default_rng(seed), draws)])
+    if not np.isfinite(value) or not np.isfinite(drawn).all():
+        raise ArithmeticError(f"{metric.name} is not defined on the frame, or on a draw")
+    return Estimated(value, *_ends(drawn, confidence, units))
+
+
+def _ends(drawn: Vector, confidence: float, units: int) -> tuple[float, float]:
+    tail = expanded_tail((1 - confidence) / 2, units)
+    # Weibull's quantiles: below the k-th draw lies, on average, k / (draws + 1) of what the draws are taken from.
+    low, high = np.quantile(drawn, [tail, 1 - tail], method="weibull")
+    return float(low), float(high)
 
 
 def expanded_tail(tail: float, units: int) -> float:
@@ -133,6 +176,17 @@ def expanded_tail(tail: float, units: int) -> float:
 
 
 Resample = Callable[[np.random.Generator, int], Iterator[Counts]]
+
+
+def _resampling(labels: Vector, stratify: bool, clusters: npt.NDArray[np.int64] | None) -> tuple[Resample, int]:
+    """Return how rows are drawn, and how many units that draws from: clusters, or the rows of the smallest stratum."""
+    if clusters is not None:
+        count = int(clusters.max(initial=-1)) + 1
+        if count < FEWEST_CLUSTERS:
+            raise ValueError(f"{count} clusters; fewer than {FEWEST_CLUSTERS} say nothing.")
+        return _by_cluster(clusters), count
+    strata = [np.flatnonzero(labels == value) for value in np.unique(labels)] if stratify else [np.arange(labels.size)]
+    return _by_row(strata, labels.size), min((rows.size for rows in strata), default=0)
 
 
 def _by_row(strata: list[npt.NDArray[np.int64]], rows: int) -> Resample:

@@ -125,7 +125,7 @@ def ablate(
     context.progress(f"training with all lookups on {frame}")
     whole = _holdout(trainer, data, settings, params)
     labels = data.labels[-whole.size :]
-    metric = metrics.get(settings.training.metric)
+    metric = metrics.primary(settings)
     found = []
     for lookup, columns in groups.items():
         if not columns:
@@ -224,7 +224,7 @@ def _constant(data: TrainingData, columns: Sequence[str]) -> TrainingData:
 def _compared(
     lookup: str, columns: tuple[str, ...], settings: UseCaseSettings, labels: Vector, whole: Vector, without: Vector
 ) -> Ablated:
-    metric = metrics.get(settings.training.metric)
+    metric = metrics.primary(settings)
     value = metric.compute(labels, without)
     try:
         difference = paired_difference(
@@ -232,7 +232,7 @@ def _compared(
             labels,
             whole,
             without,
-            stratify=settings.task == "classification",
+            stratify=settings.kind_of_task.is_binary,
             confidence=CONFIDENCE,
             draws=_DRAWS,
             seed=settings.training.seed,

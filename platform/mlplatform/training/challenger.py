@@ -11,7 +11,6 @@ from typing import Any
 import pyarrow as pa
 
 from mlplatform.as_of import shown
-from mlplatform.config.settings import CLASSIFICATION_METRICS
 from mlplatform.features import artifacts
 from mlplatform.features.training_set import PREDICTION
 from mlplatform.naming import CHALLENGER, ObjectName
@@ -162,7 +161,9 @@ class Registration:
     def _log_calibration(self, run: TrainingRun, candidate: Candidate) -> None:
         before, after = candidate.uncalibrated, candidate.metrics
         if before:
-            run.log_metrics({f"{UNCALIBRATED}{metric}": before[metric] for metric in CLASSIFICATION_METRICS})
+            run.log_metrics(
+                {f"{UNCALIBRATED}{metric}": before[metric] for metric in self.context.settings.kind_of_task.metrics}
+            )
             error = "expected_calibration_error"
             method = self.context.settings.training.calibrate
             self.context.progress(f"calibrated ({method}): {error} {before[error]:.4f} -> {after[error]:.4f}")
@@ -179,11 +180,11 @@ class Registration:
         labels, holdout = self.data.labels, candidate.split.holdout
         profile = profiles.profile_table(self.data.rows)
         profile |= profiles.profile_table(pa.table({PREDICTION: pa.array(candidate.holdout_predictions)}))
-        calibration = scores = None
-        if self.context.settings.task == "classification":
+        calibration, scores, task = None, None, self.context.settings.kind_of_task
+        if task.is_binary:
             calibration = estimate.fit_calibration(labels[holdout], candidate.holdout_predictions)
             scores = ScoreCounts.of(candidate.holdout_predictions)
-        content = profiles.to_dict(profile, calibration, baseline.learn(labels[: holdout.start]), scores)
+        content = profiles.to_dict(profile, calibration, baseline.learn(labels[: holdout.start], task), scores)
         return content | self._rows()
 
     def _rows(self) -> dict[str, int]:
@@ -205,7 +206,7 @@ class Registration:
         ws = self.context.ws
         stored = stored_form(
             candidate.estimator,
-            self.context.settings.task,
+            self.context.settings.kind_of_task,
             self.trainer,
             self.data.inputs.iloc[candidate.split.holdout],
         )

@@ -159,7 +159,7 @@ class Train(Stage[TrainDetails]):
         data = training_data(ws, self.trainer, self.spine, frame, context.settings)
         key = training_key(self.trainer, data, context.settings)
         details = TrainDetails(training_rows=data.labels.size, known_rows=frame.known_rows)
-        if frame.is_sample and context.settings.task == "classification":
+        if frame.is_sample and context.settings.kind_of_task.is_binary:
             details.warn_of_few(frame, data.labels)
         if refusal:
             details.packaged_without_client = refusal

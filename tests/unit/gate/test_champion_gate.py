@@ -338,9 +338,12 @@ def test_the_id_names_versions_time_and_rows():
 def test_a_decision_s_id_does_not_depend_on_the_bound_of_its_evidence():
     plain = GateSettings(floor=0.7)
     assert limits_text(plain) == limits_text(GateSettings(floor=0.7, max_rows=1000))
+    # Limits that came later are none of it where they are not set: what was decided before is not decided again.
+    later = {"max_rows", "max_coverage_gap", "max_calibration_ratio"}
     assert json.loads(limits_text(plain)) == {
-        name: value for name, value in plain.model_dump(mode="json").items() if name != "max_rows"
+        name: value for name, value in plain.model_dump(mode="json").items() if name not in later
     }
+    assert json.loads(limits_text(GateSettings(floor=0.7, max_coverage_gap=0.1)))["max_coverage_gap"] == 0.1
 
 
 @pytest.mark.parametrize(("known", "says"), [(ROWS, "600 labelled rows,"), (5200, "600 labelled rows of 5200,")])

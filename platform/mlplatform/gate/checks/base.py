@@ -18,7 +18,7 @@ from mlplatform.config.settings import GateSettings, UseCaseSettings
 from mlplatform.errors import ConfigError, did_you_mean
 from mlplatform.protocols.registry import ModelSignature
 from mlplatform.statistics import metrics
-from mlplatform.statistics.bootstrap import PairedDifference, paired_difference
+from mlplatform.statistics.bootstrap import Estimated, PairedDifference, estimated, paired_difference
 from mlplatform.statistics.metrics import Metric, Vector
 
 if TYPE_CHECKING:
@@ -217,7 +217,7 @@ class GateCheck(ABC):
         """Take the use case's settings."""
         self.settings = settings
         self.limits: GateSettings = settings.gate
-        self.metric: Metric = metrics.get(settings.training.metric)
+        self.metric: Metric = metrics.primary(settings)
 
     @abstractmethod
     def run(self, evidence: Evidence) -> CheckResult:
@@ -269,7 +269,8 @@ class GateCheck(ABC):
         """
         truth = evidence.labels if labels is None else labels
         clusters = cluster_numbers(evidence, self.limits.cluster_by)
-        binary = self.settings.task == "classification" or labels is not None if stratify is None else stratify
+        by_value = not self.settings.kind_of_task.predicts_amounts
+        binary = by_value or labels is not None if stratify is None else stratify
         return paired_difference(
             metric,
             truth,
@@ -280,6 +281,24 @@ class GateCheck(ABC):
             draws=self.limits.draws,
             seed=self.limits.seed,
             clusters=clusters,
+        )
+
+    def estimate(self, evidence: Evidence, metric: Metric, predictions: Vector) -> Estimated:
+        """Return a metric of one vector of predictions, with its interval by the bootstrap that the settings describe.
+
+        Args:
+            evidence: Gives the labels, and the clusters where the settings name them.
+            metric: The metric.
+            predictions: Shape (rows,).
+        """
+        return estimated(
+            metric,
+            evidence.labels,
+            predictions,
+            confidence=self.limits.confidence,
+            draws=self.limits.draws,
+            seed=self.limits.seed,
+            clusters=cluster_numbers(evidence, self.limits.cluster_by),
         )
 
 

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mlplatform.errors import ConfigError, did_you_mean
 from mlplatform.gate.checks.base import NO_CHAMPION, CheckResult, Evidence, GateCheck, group_frame, histogram, told
+from mlplatform.statistics import baseline
 from mlplatform.statistics.metrics import Vector
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class Floor(GateCheck):
@@ -27,26 +33,26 @@ class Floor(GateCheck):
 class BeatsTrivial(GateCheck):
     """The challenger surely beats a predictor that knows nothing: a constant, or the mean of a row's group.
 
-    Without `gate.baseline_by` the constant is the best there is for these very labels (median for mae, else mean), so
-    that no constant at all would have done better. With it, the mean (median for mae) of the training labels of the
-    row's group; of all training labels for a group that training did not know.
+    Without `gate.baseline_by` the constant is the best there is for these very labels (median for mae, their own
+    quantile for a quantile, else mean), so that no constant at all would have done better. With it, that of the
+    training labels of the row's group; of all training labels for a group that training did not know.
     """
 
     name = "beats_trivial"
 
     def run(self, evidence: Evidence) -> CheckResult:
         """Compare by the paired bootstrap."""
-        baseline, what = self._baseline(evidence)
-        difference = self.compare(evidence, self.metric, evidence.challenger, baseline)
+        guesses, what = self._baseline(evidence)
+        difference = self.compare(evidence, self.metric, evidence.challenger, guesses)
         detail = f"{told(difference)} over {what}"
         result = self.verdict(difference.low > 0, detail, difference.low, 0.0, **difference.numbers())
         return replace(result, histogram=histogram(difference))
 
     def _baseline(self, evidence: Evidence) -> tuple[Vector, str]:
-        by, median = list(self.limits.baseline_by), self.metric.name == "mae"
+        by, task = list(self.limits.baseline_by), self.settings.kind_of_task
         if not by:
             labels = evidence.labels
-            return np.full(labels.size, np.median(labels) if median else labels.mean()), "the best constant"
+            return np.full(labels.size, baseline.best_constant(self.metric.name, labels, task)), "the best constant"
         if evidence.training is None or not evidence.training.num_rows:
             raise ConfigError("gate.baseline_by is set, but the challenger's training labels are missing")
         for name in by:
@@ -55,10 +61,12 @@ class BeatsTrivial(GateCheck):
                 raise ConfigError(f"gate.baseline_by names the unknown spine column {name!r}", hint=hint)
         training = group_frame(evidence.training, by).assign(label=evidence.training.column("label").to_numpy())
         rows = group_frame(evidence.rows, by) if evidence.rows is not None else training[by].iloc[:0]
-        kind = "median" if median else "mean"
-        groups = training.groupby(by, dropna=False, observed=True)["label"].agg(kind).rename("baseline").reset_index()
+        kind = baseline.kind_of_constant(self.metric.name)
+        # pandas knows means and medians by their names, and fast.
+        said = kind if task.level is None else partial(_lowest_quantile, task.level)
+        groups = training.groupby(by, dropna=False, observed=True)["label"].agg(said).rename("baseline").reset_index()
         joined = rows.merge(groups, on=by, how="left")
-        overall = float(training["label"].agg(kind))
+        overall = float(training["label"].agg(said))
         unknown = int(joined["baseline"].isna().sum())
         values = joined["baseline"].fillna(overall).to_numpy(dtype=np.float64)
         return values, f"the training {kind} by {', '.join(by)} ({unknown} rows of unknown groups)"
@@ -89,3 +97,7 @@ class BeatsChampion(GateCheck):
         numbers = {**difference.numbers(), "challenger": value, "champion": other}
         result = self.verdict(difference.low > -margin, detail, difference.low, 0.0 - margin, **numbers)
         return replace(result, histogram=histogram(difference))
+
+
+def _lowest_quantile(level: float, labels: pd.Series[float]) -> float:
+    return baseline.lowest_quantile(np.asarray(labels, dtype=np.float64), level)

@@ -74,7 +74,7 @@ class Slices(GateCheck):
         clusters = cluster_numbers(_part(evidence, mask), self.limits.cluster_by)
         if clusters is not None and clusters.max() + 1 < FEWEST_CLUSTERS:
             return False
-        return self.settings.task != "classification" or rarest_class(evidence.labels[mask]) >= options.min_positives
+        return not self.settings.kind_of_task.is_binary or rarest_class(evidence.labels[mask]) >= options.min_positives
 
     def _difference(self, evidence: Evidence, champion: Vector, mask: Mask) -> PairedDifference:
         return self.compare(_part(evidence, mask), self.metric, evidence.challenger[mask], champion[mask])
