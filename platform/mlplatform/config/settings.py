@@ -119,6 +119,11 @@ class LabelSettings(Settings):
         allow_inf_nan=False,
         description="Regression: a label above this is an event (late, say); adds the metric `event_roc_auc`.",
     )
+    event_delay: DurationText = Field(
+        default="0 days",
+        description="Dated events: how long after it happened an event may become known. What lies nearer to as_of "
+        "does not count as observed.",
+    )
 
 
 class SearchSettings(Settings):

@@ -31,13 +31,14 @@ from mlplatform.protocols.frames import Frame
 from mlplatform.protocols.lookups import FeatureLookup
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.as_of_view import view_at
+from mlplatform.refine.event_spine import EventSpine
 from mlplatform.refine.spine import LABEL_KNOWN_AT, SPINE
 from mlplatform.scoring.predictions import PREDICTIONS
 from mlplatform.testing import declarations
 from mlplatform.testing.computed import computed_rows
 from mlplatform.testing.empty_columns import empty_column
 from mlplatform.testing.incremental_check import check_incremental
-from mlplatform.testing.leak_check import check_features
+from mlplatform.testing.leak_check import check_events, check_features
 from mlplatform.training.candidate import training_data
 from mlplatform.training.fitting import columns_without_values
 from mlplatform.training.label_frame import known_labels, training_start
@@ -198,10 +199,12 @@ class Contract:
         return ", ".join(f"{name} {count}" for name, count in looked.items()) + " rows"
 
     def no_feature_table_leaks(self) -> str:
-        """A feature table computed on what was known at a time has the rows that it has for that time later."""
-        moments = self._moments()
+        """A feature table (or the events) as of what was known at a time has the rows that it has for then later."""
+        has_events = isinstance(self._refined.label_spine(), EventSpine)
+        moments = self._moments(needs_features=not has_events)
         check_features(self._ws, self._use_case, moments)
-        return f"as of {', '.join(shown(moment) for moment in moments)}"
+        events = f"; {check_events(self._ws, self._use_case, moments)} events" if has_events else ""
+        return f"as of {', '.join(shown(moment) for moment in moments)}{events}"
 
     def step_by_step_is_at_once(self) -> str:
         """A feature table computed step by step has the rows of one computed at once."""
@@ -343,9 +346,9 @@ class Contract:
         info = self._ws.tables.describe(ObjectName.parse(table))
         return [name for name in info.schema.names if name not in info.primary_keys]
 
-    def _moments(self) -> list[datetime]:
+    def _moments(self, *, needs_features: bool = True) -> list[datetime]:
         use_case = self._refined
-        if not use_case.features:
+        if needs_features and not use_case.features:
             raise NothingToCheckError("there is no feature table")
         spine = use_case.label_spine()
         frames, time = self._ws.frames, spine.prediction_time
