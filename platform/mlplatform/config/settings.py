@@ -310,8 +310,14 @@ class GateSettings(Settings):
     )
 
 
-AlarmKind = Literal["drift", "prediction_drift", "calibration"]
-ALARM_KINDS: tuple[AlarmKind, ...] = ("drift", "prediction_drift", "calibration")
+AlarmKind = Literal["drift", "prediction_drift", "calibration", "immature_calibration", "immature_performance"]
+ALARM_KINDS: tuple[AlarmKind, ...] = (
+    "drift",
+    "prediction_drift",
+    "calibration",
+    "immature_calibration",
+    "immature_performance",
+)
 
 
 def _secret_reference(text: str) -> str:
@@ -403,7 +409,9 @@ class MonitoringSettings(Settings):
         default=1.5, gt=1, description="Observed over predicted mean (or its inverse) that raises an alert."
     )
     performance_window: PositiveText = Field(
-        default="12 months", description="Length of the stretch whose newly known labels are judged together."
+        default="12 months",
+        description="Length of the stretch whose newly known labels are judged together; of dated events, from which "
+        "the risks of the present are taken.",
     )
     label_grace: DurationText = Field(
         default="7 days", description="How long after its horizon a label may still come before it counts as never."

@@ -18,7 +18,7 @@ from mlplatform.naming import Namespace, check_use_case_name
 from mlplatform.ops.stage_runs import utc_now
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.spine import LabelSpine
-from mlplatform.reporting import ageing, formats, plots, plots_detail, plots_pipeline, summary
+from mlplatform.reporting import ageing, formats, plots, plots_detail, plots_pipeline, plots_vintages, summary
 from mlplatform.reporting.facts import Facts, gather
 from mlplatform.reporting.plots import Plot
 
@@ -109,6 +109,7 @@ def render(facts: Facts, generated_at: datetime, staleness: Staleness | None = N
             tiles=summary.tiles(facts),
             sentences=summary.sentences(facts),
             plots={plot.name: plot for plot in (draw(facts) for draw in _PLOTS)},
+            vintages=None if facts.vintages is None else plots_vintages.section(facts.vintages),
             staleness=None if staleness is None else ageing.section(staleness),
             most={
                 "steps": MOST_STEPS,
