@@ -184,6 +184,11 @@ class TrainingSettings(Settings):
         description="Classification: map probabilities to how often the event happens, on the validation part, which "
         "the estimator is then not fitted on.",
     )
+    immature_rows: Literal["none", "weighted"] = Field(
+        default="none",
+        description="weighted: where events are dated, those of rows that are not mature are fitted on as well, "
+        "weighted for censoring. The search and the evaluation stay with mature rows.",
+    )
     importance_rows: int = Field(
         default=5_000,
         ge=0,

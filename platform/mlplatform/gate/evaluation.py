@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mlplatform.as_of import Duration
 from mlplatform.errors import LabelError, PlatformError, StageError
 from mlplatform.features.functions import FeatureFunctionSpec, register_functions
 from mlplatform.gate import champion as champions
@@ -29,7 +30,7 @@ from mlplatform.refine.spine import LABEL_KNOWN_AT, LabelSpine
 from mlplatform.statistics.metrics import Vector
 from mlplatform.training import reference
 from mlplatform.training.label_frame import KnownLabels, LabelFrame, known_labels, training_start
-from mlplatform.training.version_tags import TRAINED_AS_OF_TAG, TRAINED_THROUGH_TAG, time_of
+from mlplatform.training.version_tags import TRAINED_AS_OF_TAG, TRAINED_THROUGH_TAG, learned_events, time_of
 from mlplatform.types import TIMESTAMP
 
 NEW_LABELS, HOLDOUT, NO_LABELS = "new labels", "holdout", "no labels"
@@ -79,7 +80,7 @@ def gather(
     settings = context.settings
     known_then = max(time_of(version, TRAINED_AS_OF_TAG) for version in versions)
     try:
-        frame, source = _newest(context, spine, after, known_then)
+        frame, source = _newest(context, spine, after, known_then, versions)
     except LabelError:
         # No label at all is the extreme of too little evidence: the gate says so itself.
         empty = np.array([])
@@ -114,9 +115,16 @@ def gather(
 
 
 def _newest(
-    context: StageContext, spine: LabelSpine, after: datetime, known_then: datetime
+    context: StageContext,
+    spine: LabelSpine,
+    after: datetime,
+    known_then: datetime,
+    versions: Sequence[ModelVersion],
 ) -> tuple[LabelFrame, dict[str, Any]]:
     """Choose the labels that no training knew where they are enough, else all that no training fitted on.
+
+    Where a version learned events of rows that were not mature then, all rows of their times are left out: without the
+    events alone, what is left would be too well off.
 
     Of more than `gate.max_rows` a sample, by the gate's seed: both versions are scored on the same rows.
 
@@ -125,6 +133,9 @@ def _newest(
     """
     limits, task = context.settings.gate, context.settings.task
     known = KnownLabels.at(context.ws, context.namespace, spine, context.as_of, after=after)
+    horizon = Duration.parse(context.settings.label.horizon)
+    for learned in filter(None, (learned_events(version, horizon) for version in versions)):
+        known = known.without(*learned)
     rows, newer = known.count(newer_than=known_then)
     if enough(newer.rows, newer.rarer, limits, task):
         frame = known.newer_than(known_then).frame(at_most=limits.max_rows, seed=limits.seed, rows=newer.rows)

@@ -92,7 +92,8 @@ class ImmatureSummary(BaseModel):
 
     Attributes:
         until: Up to when rows have been observed.
-        rows: The newest vintage's predictions.
+        window_end: Up to which prediction time the newest vintage with predictions goes.
+        rows: Its predictions.
         mean_score: What they say.
         expected_rate: The rate within the horizon, if risks stay as they are; None: not known.
         low: Lower end of its 95% interval.
@@ -104,6 +105,7 @@ class ImmatureSummary(BaseModel):
     """
 
     until: Moment
+    window_end: Moment
     rows: int
     mean_score: float
     expected_rate: float | None = None

@@ -138,8 +138,7 @@ class _Measuring:
             expected, forecast = self._expected(counts), self._forecast(counts)
             base = replace(whole, start=max(spans[number][0], self.since), end=spans[number][1])
             records += base.records(self._metrics(counts, expected, forecast), round(counts.total))
-            if number == len(spans) - 1:
-                summary = self._summary(counts, expected, forecast)
+            summary = self._summary(base, counts, expected, forecast)
         of_versions = self._of_versions(_by(groups, 1))
         verdicts, judged = [], []
         for kind in self.kinds:
@@ -181,11 +180,14 @@ class _Measuring:
             )
         return metrics
 
-    def _summary(self, counts: Counts, expected: ExpectedRate | None, forecast: Forecast | None) -> ImmatureSummary:
+    def _summary(
+        self, base: RecordBase, counts: Counts, expected: ExpectedRate | None, forecast: Forecast | None
+    ) -> ImmatureSummary:
         low, high = (expected.interval() if expected is not None else None) or (None, None)
         forecast_low, forecast_high = forecast.interval() if forecast is not None else (None, None)
         return ImmatureSummary(
             until=self.clock.until,
+            window_end=base.end,
             rows=round(counts.total),
             mean_score=counts.mean,
             expected_rate=expected.value if expected is not None else None,
@@ -200,7 +202,8 @@ class _Measuring:
     def _of_versions(self, counted: Mapping[int, Counts]) -> list[OfVersion]:
         spine, limit = self.seen.spine, self.settings.monitoring.max_rows
         names = ["model_version", PREDICTION]
-        rows, ages, steps = self.seen.one_by_one(self.predictions, names, at_most=limit)
+        what = "predictions that are not mature"
+        rows, ages, steps = self.seen.one_by_one(self.predictions, names, at_most=limit, what=what)
         shared = [name for name in self.settings.gate.cluster_by if name in rows.column_names]
         by = shared or list(spine.entity_keys)
         clusters: Whole = np.asarray(

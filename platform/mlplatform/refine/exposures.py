@@ -202,21 +202,25 @@ class Exposures:
         (row,) = frames.collect(sums, at_most=1, what="how many events entities share").to_pylist()
         return float(row[_SQUARES] / row[_EVENTS]) if row[_EVENTS] else 1.0
 
-    def one_by_one(self, rows: Frame, columns: Sequence[str], *, at_most: int) -> tuple[pa.Table, Whole, Whole]:
+    def one_by_one(
+        self, rows: Frame, columns: Sequence[str], *, at_most: int, what: str
+    ) -> tuple[pa.Table, Whole, Whole]:
         """Return rows, with the age and the step of the event of each; for what cannot be counted.
 
         Args:
             rows: With the spine's keys and prediction time.
-            columns: Columns to return.
+            columns: Columns to return; the keys come along.
             at_most: How many rows; of more a sample, the same one whenever it is drawn.
+            what: What they are.
         """
         time, frames, keys = self.spine.prediction_time, self.ws.frames, self.spine.primary_keys
         drawn = frames.sample(rows, keys=keys, at_most=at_most, seed=0)
         joined = self.with_events(drawn).with_columns(nw.col(time).dt.truncate(self.clock.unit).alias(_TIME))
         chosen = joined.select(*dict.fromkeys((*columns, *keys)), _TIME, EVENT_STEP)
-        found = frames.collect(chosen, at_most=at_most, what="predictions that are not mature")
+        found = frames.collect(chosen, at_most=at_most, what=what)
         found = found.sort_by([(key, "ascending") for key in keys])
-        return found, self._ages(_micros(found, _TIME), _micros(found, time)), _steps(found)
+        ages, steps = self._ages(_micros(found, _TIME), _micros(found, time)), _steps(found)
+        return found.drop_columns([_TIME, EVENT_STEP]), ages, steps
 
     def _ages(self, times: Whole, newest: Whole) -> Whole:
         """Return ages, shape (rows,): all rows of a unit of time are as old as its newest one.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from mlplatform.code_digest import code_digest
 from mlplatform.config.settings import TRAINING_ROWS, SearchSettings, TrainingSettings, UseCaseSettings
@@ -25,6 +27,7 @@ from mlplatform.training.calibration import FEWEST_ISOTONIC, calibrated
 from mlplatform.training.fit_arguments import rounds_of, stops_early
 from mlplatform.training.fit_rows import FitRows
 from mlplatform.training.fitting import columns_without_values, fit, in_our_words, make_estimator, predict
+from mlplatform.training.immature_rows import ImmatureRows
 from mlplatform.training.importance import Importance, importances
 from mlplatform.training.label_frame import LabelFrame, table_digest
 from mlplatform.training.model_requirements import libraries
@@ -59,6 +62,9 @@ class TrainingData:
         weights: How much each row counts in the fit, shape (rows,); None: all the same.
         groups: Which rows belong together, shape (rows,); None: none do.
         categorical: The inputs that are categories.
+        immature: Rows that are not mature, which the last fit takes as well; None: there are none.
+        event_weights: How much mature rows count beside them, shape (rows,).
+        learned_events_through: The newest prediction time among them.
     """
 
     training_set: TrainingSet
@@ -70,6 +76,9 @@ class TrainingData:
     weights: Vector | None = None
     groups: np.ndarray[Any, np.dtype[Any]] | None = None
     categorical: tuple[str, ...] = ()
+    immature: FitRows | None = None
+    event_weights: Vector | None = None
+    learned_events_through: datetime | None = None
 
     def fit_rows(self, rows: slice, validation: slice | None = None, *, rounds: int | None = None) -> FitRows:
         """Return what an estimator is fitted on.
@@ -82,6 +91,25 @@ class TrainingData:
         whole = FitRows(self.inputs, self.labels, self.weights, self.groups, self.categorical)
         return replace(
             whole.part(rows), validation=None if validation is None else whole.part(validation), rounds=rounds
+        )
+
+    def last_fit_rows(self, rows: slice, *, rounds: int | None = None) -> FitRows:
+        """Return what the registered model is fitted on: with the rows that are not mature, where there are such."""
+        import pandas as pd
+
+        mature, young = self.fit_rows(rows, rounds=rounds), self.immature
+        if young is None or self.event_weights is None:
+            return mature
+        weights = self.event_weights[rows] * (1.0 if mature.weights is None else mature.weights)
+        groups = None
+        if mature.groups is not None and young.groups is not None:
+            groups = np.concatenate([mature.groups, young.groups])
+        return replace(
+            mature,
+            inputs=pd.concat([mature.inputs, young.inputs], ignore_index=True),
+            labels=np.concatenate([mature.labels, young.labels]),
+            weights=np.concatenate([weights, young.weights if young.weights is not None else np.ones(len(young))]),
+            groups=groups,
         )
 
     def time_at(self, row: int) -> datetime:
@@ -115,7 +143,12 @@ class Candidate:
 
 
 def training_data(
-    ws: Workspace, trainer: Trainer, spine: LabelSpine, frame: LabelFrame, settings: UseCaseSettings
+    ws: Workspace,
+    trainer: Trainer,
+    spine: LabelSpine,
+    frame: LabelFrame,
+    settings: UseCaseSettings,
+    immature: ImmatureRows | None = None,
 ) -> TrainingData:
     """Look the features of a label frame up.
 
@@ -125,6 +158,7 @@ def training_data(
         spine: Declares keys, time and label.
         frame: The labelled rows.
         settings: For `training.min_rows`.
+        immature: Rows that are not mature, which the last fit takes as well.
 
     Raises:
         LabelError: If there are too few rows, or a classification's labels are all alike.
@@ -138,12 +172,7 @@ def training_data(
     never = [*spine.entity_keys, spine.prediction_time, LABEL_KNOWN_AT]
     lookups = list(trainer.lookups())
     # Two training sets of the same lookups: the model's own leaves keys and times out, ours needs them to sort by.
-    whole = ws.fe.create_training_set(
-        df=frame.rows,
-        feature_lookups=lookups,
-        label=spine.label,
-        exclude_columns=[name for name in trainer.exclude_columns if name not in trainer.beside],
-    ).to_arrow()
+    whole = _looked_up(ws, trainer, spine, frame.rows)
     for name in trainer.beside:
         if name not in whole.column_names or name == spine.label:
             raise ConfigError(
@@ -155,15 +184,15 @@ def training_data(
     logged = ws.fe.create_training_set(
         df=frame.rows, feature_lookups=lookups, label=spine.label, exclude_columns=[*never, *left_out]
     )
-    whole = whole.sort_by(spine.order).combine_chunks()
     labels = whole.column(spine.label).to_numpy().astype(np.float64)
     if settings.task == "classification" and np.unique(labels).size == 1:
         raise LabelError(
             f"All {labels.size} known labels are {labels[0]:g}; there is nothing to learn.",
             hint="Choose a later --as-of.",
         )
-    inputs = whole.drop_columns([*never, spine.label, *(name for name in trainer.beside if name not in never)])
-    return TrainingData(
+    beside = [*never, spine.label, *(name for name in trainer.beside if name not in never)]
+    inputs = whole.drop_columns(beside)
+    data = TrainingData(
         training_set=logged,
         rows=inputs,
         inputs=model_frame(inputs),
@@ -173,6 +202,50 @@ def training_data(
         weights=_weights(whole.column(trainer.weight_column), trainer) if trainer.weight_column else None,
         groups=whole.column(trainer.group_column).to_numpy() if trainer.group_column else None,
         categorical=tuple(trainer.categorical_columns),
+    )
+    return (
+        data
+        if immature is None
+        else _with_immature(data, _looked_up(ws, trainer, spine, immature.rows), beside, trainer, spine, immature)
+    )
+
+
+def _looked_up(ws: Workspace, trainer: Trainer, spine: LabelSpine, rows: pa.Table) -> pa.Table:
+    """Return labelled rows with their features, in the spine's order."""
+    looked_up = ws.fe.create_training_set(
+        df=rows,
+        feature_lookups=list(trainer.lookups()),
+        label=spine.label,
+        exclude_columns=[name for name in trainer.exclude_columns if name not in trainer.beside],
+    )
+    return looked_up.to_arrow().sort_by(spine.order).combine_chunks()
+
+
+def _with_immature(
+    data: TrainingData,
+    rows: pa.Table,
+    beside: Sequence[str],
+    trainer: Trainer,
+    spine: LabelSpine,
+    immature: ImmatureRows,
+) -> TrainingData:
+    weights = immature.weights
+    if trainer.weight_column:
+        weights = weights * _weights(rows.column(trainer.weight_column), trainer)
+    young = FitRows(
+        inputs=model_frame(rows.drop_columns(list(beside))),
+        labels=rows.column(spine.label).to_numpy().astype(np.float64),
+        weights=weights,
+        groups=rows.column(trainer.group_column).to_numpy() if trainer.group_column else None,
+        categorical=data.categorical,
+    )
+    parts = [data.digest, table_digest(rows), immature.weights.tobytes().hex(), immature.of_frame.tobytes().hex()]
+    return replace(
+        data,
+        digest=hashlib.sha256("|".join(parts).encode()).hexdigest()[:16],
+        immature=young,
+        event_weights=immature.of_frame,
+        learned_events_through=pc.max(rows.column(spine.prediction_time)).as_py(),
     )
 
 
@@ -234,8 +307,9 @@ def _what_counts(options: TrainingSettings) -> dict[str, Any]:
     for name, value in _UNSET.items():
         if content["search"][name] == value:
             del content["search"][name]
-    if content["calibrate"] == "none":
-        del content["calibrate"]
+    for name in ("calibrate", "immature_rows"):
+        if content[name] == "none":
+            del content[name]
     unset = max(TRAINING_ROWS, options.min_rows)
     return content | {"max_rows": None} if options.max_rows == unset else content
 
@@ -254,7 +328,8 @@ def train(
     The search fits on the oldest part and scores on the validation part; the model is then fitted on both with the best
     parameters (and, where it stops early, with as many rounds as it had on the oldest part), and evaluated on the
     holdout, which neither has seen. Where it is calibrated, it is fitted on the oldest part alone, and calibrated on
-    the validation part.
+    the validation part. Rows that are not mature are added to the last fit, and to nothing else: what is tuned and
+    evaluated by is mature, and older than they are.
 
     Args:
         trainer: Makes the estimator, and names what is searched.
@@ -275,7 +350,7 @@ def train(
     result = tune(trainer, data.fit_rows(split.fit, split.validation), settings, told, cluster=cluster, note=note)
     params = {**trainer.default_params, **(result.params if result else {})}
     rounds = _rounds(trainer, params, data, split)
-    fitted = fit(trainer, params, data.fit_rows(fitted_rows, rounds=rounds))
+    fitted = fit(trainer, params, data.last_fit_rows(fitted_rows, rounds=rounds))
     uncalibrated: dict[str, float] = {}
     if calibrates:
         raw = predict(fitted, data.inputs.iloc[split.holdout], settings.task)
