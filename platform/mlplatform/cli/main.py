@@ -28,6 +28,7 @@ from mlplatform.cli import (
     config,
     deployment,
     doctor,
+    features,
     gate,
     history,
     ingest,
@@ -38,7 +39,9 @@ from mlplatform.cli import (
     plan,
     quarantine,
     rebuild,
+    recalibrate,
     repair,
+    report,
     retrain,
     rollback,
     run,
@@ -46,6 +49,7 @@ from mlplatform.cli import (
     setup,
     simulate,
     status,
+    ui,
     upload_samples,
 )
 from mlplatform.cli.commands import CommandGroup
@@ -90,6 +94,9 @@ SECTIONS = {
     "Use it": (run.run, score.score, monitor.monitor, retrain.retrain, simulate.simulate),
     "Look at it": (
         status.status,
+        report.report,
+        features.features,
+        ui.ui,
         history.history,
         history.explain,
         quarantine.quarantine,
@@ -100,6 +107,7 @@ SECTIONS = {
         gate.gate,
         gate.promote,
         rollback.rollback,
+        recalibrate.recalibrate,
         begin_anew.begin_anew,
         backfill.backfill,
         adopt.adopt,

@@ -83,7 +83,7 @@ def _written(ws: Workspace, use_case: UseCase, reporter: output.Reporter, *, who
     if not whole or not (ws.home == "local" or os.environ.get(RUNTIME)):  # else no volume is mounted here
         return {"predictions": predictions, "report": None}
     reporter.line("writing the report")
-    report = write_report(ws, namespace, use_case.label_spine(), use_case.settings, ws.files("reports"))
+    report = write_report(ws, namespace, use_case.label_spine(), use_case.settings, ws.files("reports"), log=True)
     return {"predictions": predictions, "report": str(report)}
 
 

@@ -118,7 +118,7 @@ def _replay(
     reporter.line("writing the report")
     folder = ws.files("reports")
     spine, settings = use_case.label_spine(), use_case.settings
-    report = write_report(ws, use_case.namespace, spine, settings, folder, staleness=aged)
+    report = write_report(ws, use_case.namespace, spine, settings, folder, staleness=aged, log=True)
     return {
         "use_case": use_case.name,
         "metric": use_case.settings.training.metric,

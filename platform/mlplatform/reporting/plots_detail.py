@@ -14,7 +14,7 @@ from mlplatform.reporting.observations import DriftFacts
 from mlplatform.reporting.plots import Plot
 
 _MOST_COLUMNS, _MOST_STEPS, _MOST_DECISIONS = 30, 40, 24
-_MOST_TICKS = 10
+_DATE_WIDTH, _NAMES_WIDTH = 82.0, 190.0  # of a date above the map, of the columns' names left of it
 _FEW = 2  # a heatmap of no more steps fits half the page
 _WITH_NUMBERS = 14  # more steps than this, and the numbers would not fit in their cells
 _WIDTH = 440.0
@@ -43,6 +43,10 @@ def drift(facts: Facts) -> Plot:
     shown = columns[:_MOST_COLUMNS]
     with_numbers = len(steps) <= _WITH_NUMBERS
     unjudged = any(step.unjudged for step in steps)
+    size = (
+        min(800.0, _NAMES_WIDTH + 122.0 * len(steps)) + 20.0 * max(0, min(len(steps), _WITH_NUMBERS) - 10),
+        46.0 + 22.0 * len(shown) + (24.0 if unjudged else 0.0),
+    )
 
     def paint(figure: Any) -> None:
         from matplotlib.patches import Patch
@@ -57,7 +61,7 @@ def drift(facts: Facts) -> Plot:
         axes.set_xlim(-0.5, len(steps) - 0.5)
         axes.set_ylim(len(shown) - 0.5, -0.5)
         axes.set_yticks(range(len(shown)), [brief(column) for column in shown])
-        every = 1 if with_numbers else math.ceil(len(steps) / _MOST_TICKS)
+        every = math.ceil(_DATE_WIDTH * len(steps) / (size[0] - _NAMES_WIDTH))
         axes.set_xticks(range(0, len(steps), every), [moment(step.as_of) for step in steps[::every]])
         axes.xaxis.tick_top()
         axes.grid(visible=False)
@@ -67,10 +71,6 @@ def drift(facts: Facts) -> Plot:
             dashed = Patch(facecolor="none", edgecolor=svg.MUTED, linestyle=_DASHES, label="Not judged: too few rows")
             figure.legend(handles=[dashed], loc="outside lower left", fontsize=10.5)
 
-    size = (
-        min(800.0, 190.0 + 122.0 * len(steps)) + 20.0 * max(0, min(len(steps), _WITH_NUMBERS) - 10),
-        46.0 + 22.0 * len(shown) + (24.0 if unjudged else 0.0),
-    )
     left_out = ""
     if len(columns) > len(shown):
         left_out = f" The {len(shown)} columns with the largest drift of {len(columns)} are drawn."
@@ -209,7 +209,7 @@ def decisions(facts: Facts) -> Plot:
             colour, mark = _OUTCOMES.get(decision.outcome, (svg.MUTED, "s"))
             if decision.gain is None:
                 axes.annotate(
-                    f"{brief(decision.outcome)}, not compared",
+                    f"{brief(decision.outcome)}, {'by its scores' if decision.recalibrated_from else 'not compared'}",
                     (0, row),
                     xycoords=("axes fraction", "data"),
                     xytext=(4, 0),

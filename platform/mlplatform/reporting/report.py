@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlplatform.config.settings import UseCaseSettings
+from mlplatform.errors import MissingVersionError
 from mlplatform.monitoring.staleness import Staleness
 from mlplatform.naming import Namespace, check_use_case_name
 from mlplatform.ops.stage_runs import utc_now
@@ -21,6 +22,8 @@ from mlplatform.refine.spine import LabelSpine
 from mlplatform.reporting import ageing, formats, plots, plots_detail, plots_pipeline, plots_vintages, summary
 from mlplatform.reporting.facts import Facts, gather
 from mlplatform.reporting.plots import Plot
+from mlplatform.reporting.verdict import verdict
+from mlplatform.statistics import prior_shift
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -30,6 +33,7 @@ MOST_STEPS = 120
 MOST_ALERTS = 100
 MOST_DECISIONS = 60
 MOST_FEATURES = 40
+LOGGED_IN, REPORT_TAG = "report", "report"
 _FORGOTTEN_SECONDS = 60 * 60
 _PLOTS: tuple[Callable[[Facts], Plot], ...] = (
     plots.scores,
@@ -50,6 +54,7 @@ def write_report(
     folder: Path,
     *,
     staleness: Staleness | None = None,
+    log: bool = False,
 ) -> Path:
     """Write the report of a use case.
 
@@ -60,6 +65,7 @@ def write_report(
         settings: Its settings.
         folder: Where to; created if it does not exist.
         staleness: How fast its models grew stale, where that was measured: a section of its own.
+        log: Keep it with the champion's run, too; see `keep`.
 
     Returns:
         The file, `<folder>/<use_case>.html`. An older one is replaced at once: nobody sees half a page.
@@ -70,9 +76,46 @@ def write_report(
         TableError: If a table of the use case is not what the platform writes.
     """
     name = check_use_case_name(namespace.use_case)
-    page = render(gather(ws, namespace, spine, settings), utc_now(), staleness)
+    facts = gather(ws, namespace, spine, settings)
+    page = render(facts, utc_now(), staleness)
+    if log:
+        keep(ws, namespace, facts, page)
+    return put(page, folder / f"{name}.html")
+
+
+def keep(ws: Workspace, namespace: Namespace, facts: Facts, page: str) -> None:
+    """Keep a report with the run that made the champion, where MLflow shows it, and name it in the version's tags.
+
+    Args:
+        ws: The workspace.
+        namespace: The use case's.
+        facts: Of the report; without a champion nothing is kept.
+        page: The report.
+
+    Raises:
+        RegistryError: If MLflow does not take it.
+    """
+    if facts.champion is None:
+        return
+    try:
+        version = ws.registry.get(namespace.model, facts.champion.version)
+    except MissingVersionError:
+        return  # gone from the registry: a run says so, and doctor; there is no run to keep a page with
+    ws.registry.log_files(version, LOGGED_IN, {f"{namespace.use_case}.html": page})
+    address = f"runs:/{version.run_id}/{LOGGED_IN}/{namespace.use_case}.html"
+    if version.tags.get(REPORT_TAG) != address:
+        ws.registry.set_tags(namespace.model, version.version, {REPORT_TAG: address})
+
+
+def put(page: str, target: Path) -> Path:
+    """Write a page; an older one is replaced at once: nobody sees half a page.
+
+    Args:
+        page: The page.
+        target: The file; its folder is made if it does not exist.
+    """
+    folder, name = target.parent, target.stem
     folder.mkdir(parents=True, exist_ok=True)
-    target = folder / f"{name}.html"
     _sweep(folder, name)
     part = folder / f".{name}.{uuid.uuid4().hex}.part"
     try:
@@ -107,9 +150,11 @@ def render(facts: Facts, generated_at: datetime, staleness: Staleness | None = N
             facts=facts,
             generated_at=generated_at,
             tiles=summary.tiles(facts),
+            verdict=verdict(facts),
             sentences=summary.sentences(facts),
             plots={plot.name: plot for plot in (draw(facts) for draw in _PLOTS)},
             vintages=None if facts.vintages is None else plots_vintages.section(facts.vintages),
+            by_scores_assumes=prior_shift.ASSUMPTION,
             staleness=None if staleness is None else ageing.section(staleness),
             most={
                 "steps": MOST_STEPS,

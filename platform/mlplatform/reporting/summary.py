@@ -8,7 +8,7 @@ from typing import Literal
 
 from mlplatform.monitoring.performance_metrics import CALIBRATION_RATIO
 from mlplatform.ops.stage_runs import FAILED
-from mlplatform.reporting.facts import Facts, StepFacts
+from mlplatform.reporting.facts import Facts
 from mlplatform.reporting.formats import NOTHING, count, limit, moment, number, percent, plural, printable
 from mlplatform.reporting.observations import CRITICAL
 from mlplatform.statistics.baseline import GAIN
@@ -45,7 +45,7 @@ def sentences(facts: Facts) -> list[str]:
 
 def tiles(facts: Facts) -> list[Tile]:
     """Return the numbers for the top of the page."""
-    makers = [_champion_tile, _metric_tile, _baseline_tile, _calibration_tile, _drift_tile, _run_tile]
+    makers = [_champion_tile, _metric_tile, _baseline_tile, _calibration_tile, drift_tile, _run_tile]
     return [tile for tile in (make(facts) for make in makers) if tile is not None]
 
 
@@ -93,7 +93,7 @@ def _gate(facts: Facts) -> str:
 
 
 def _performance(facts: Facts) -> str:
-    step = _newest_judged(facts)
+    step = facts.newest_measured
     if step is None or step.performance is None:
         return "Realised performance is not known yet: no label of a scored row has become known."
     performance = step.performance
@@ -169,7 +169,7 @@ def _champion_tile(facts: Facts) -> Tile:
 
 
 def _metric_tile(facts: Facts) -> Tile:
-    label, step = f"Realised {facts.metric}", _newest_judged(facts)
+    label, step = f"Realised {facts.metric}", facts.newest_measured
     metric = step.performance.metrics.get(facts.metric) if step and step.performance else None
     if step is None or metric is None or metric.value is None:
         return Tile(label, "not yet known", "no label has become known", "none")
@@ -182,7 +182,7 @@ def _metric_tile(facts: Facts) -> Tile:
 
 
 def _baseline_tile(facts: Facts) -> Tile | None:
-    step = _newest_judged(facts)
+    step = facts.newest_measured
     measured = step.performance.metrics if step and step.performance else {}
     gain, baseline = measured.get(GAIN), measured.get(of_baseline(facts.metric))
     if step is None or gain is None or gain.value is None or baseline is None:
@@ -198,7 +198,7 @@ def _baseline_tile(facts: Facts) -> Tile | None:
 
 
 def _calibration_tile(facts: Facts) -> Tile:
-    label, step = "Observed / predicted", _newest_judged(facts)
+    label, step = "Observed / predicted", facts.newest_measured
     if step is None or step.performance is None:
         return Tile(label, "not yet known", "no label has become known", "none")
     ratio = step.performance.metrics.get(CALIBRATION_RATIO)
@@ -213,7 +213,8 @@ def _calibration_tile(facts: Facts) -> Tile:
     return Tile(label, f"{number(observed)} / {number(predicted)}", "mean label and mean prediction", "none")
 
 
-def _drift_tile(facts: Facts) -> Tile:
+def drift_tile(facts: Facts) -> Tile:
+    """Return the number for the newest window's drift."""
     step = next((step for step in reversed(facts.steps) if step.drift), None)
     if step is None:
         return Tile("Columns drifted", "not yet known", "no window has been measured", "none")
@@ -233,10 +234,6 @@ def _run_tile(facts: Facts) -> Tile:
     if failed:
         return Tile("Newest run", f"failed in {failed[-1]}", note, "bad")
     return Tile("Newest run", "completed", note, "good")
-
-
-def _newest_judged(facts: Facts) -> StepFacts | None:
-    return next((step for step in reversed(facts.steps) if step.performance), None)
 
 
 def _versions(versions: list[int]) -> str:

@@ -42,7 +42,8 @@ from mlplatform.scoring.range import Range
 from mlplatform.scoring.scorer import BatchScorer, population, population_code, scores_all
 from mlplatform.scoring.unscored import UNSCORED
 from mlplatform.scoring.version import Chosen, choose, too_late
-from mlplatform.training.version_tags import LEARNED_EVENTS_TAG, learned_through
+from mlplatform.training.recalibrated import learned_through
+from mlplatform.training.version_tags import LEARNED_EVENTS_TAG
 
 LOG = logging.getLogger(__name__)
 # Of the clocks of the registry and of whoever recorded a scoring.

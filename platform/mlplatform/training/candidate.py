@@ -11,22 +11,32 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mlplatform.as_of import shown
 from mlplatform.code_digest import code_digest
 from mlplatform.config.settings import TRAINING_ROWS, SearchSettings, TrainingSettings, UseCaseSettings
 from mlplatform.errors import ConfigError, LabelError, StageError, did_you_mean
 from mlplatform.features.model_frame import model_frame
 from mlplatform.protocols.lineage import RULE
+from mlplatform.protocols.registry import TableRead
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.spine import LABEL_KNOWN_AT, LabelSpine
 from mlplatform.statistics import metrics
 from mlplatform.statistics.metrics import Vector
 from mlplatform.training.calibration import FEWEST_ISOTONIC, calibrated
 from mlplatform.training.fit_arguments import rounds_of, stops_early
-from mlplatform.training.fit_rows import FitRows
-from mlplatform.training.fitting import columns_without_values, fit, in_our_words, make_estimator, predict
+from mlplatform.training.fit_rows import FitRows, group_numbers
+from mlplatform.training.fitting import (
+    columns_without_values,
+    fit,
+    in_our_words,
+    make_estimator,
+    predict,
+    refuse_ranker,
+)
 from mlplatform.training.immature_rows import ImmatureRows
 from mlplatform.training.importance import Importance, importances
 from mlplatform.training.label_frame import LabelFrame, table_digest
@@ -36,7 +46,7 @@ from mlplatform.training.split import TimeSplit, time_split
 from mlplatform.training.trainer import Trainer
 from mlplatform.training.trials import Note
 from mlplatform.training.tuning import tune
-from mlplatform.types import is_number, spark_type
+from mlplatform.training.weights import WEIGHT, WeightColumn, checked_weights, looked_up_weights
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,6 +70,7 @@ class TrainingData:
         times: Prediction times, shape (rows,), ascending.
         digest: Fingerprint of inputs, labels, weights and groups: the version of the dataset.
         weights: How much each row counts in the fit, shape (rows,); None: all the same.
+        weights_read: The silver table that they were looked up in; None: none was.
         groups: Which rows belong together, shape (rows,); None: none do.
         categorical: The inputs that are categories.
         immature: Rows that are not mature, which the last fit takes as well; None: there are none.
@@ -74,6 +85,7 @@ class TrainingData:
     times: np.ndarray[Any, np.dtype[np.datetime64]]
     digest: str
     weights: Vector | None = None
+    weights_read: TableRead | None = None
     groups: np.ndarray[Any, np.dtype[Any]] | None = None
     categorical: tuple[str, ...] = ()
     immature: FitRows | None = None
@@ -81,16 +93,21 @@ class TrainingData:
     learned_events_through: datetime | None = None
 
     def fit_rows(self, rows: slice, validation: slice | None = None, *, rounds: int | None = None) -> FitRows:
-        """Return what an estimator is fitted on.
+        """Return what an estimator is fitted on: of groups that go on in newer rows, none.
 
         Args:
             rows: The rows to fit on.
             validation: Newer ones, to stop early by.
             rounds: After how many rounds it stopped by them before.
+
+        Raises:
+            LabelError: If every group goes on in newer rows.
         """
         whole = FitRows(self.inputs, self.labels, self.weights, self.groups, self.categorical)
         return replace(
-            whole.part(rows), validation=None if validation is None else whole.part(validation), rounds=rounds
+            whole.part(self.whole_groups(rows)),
+            validation=None if validation is None else whole.part(self.whole_groups(validation)),
+            rounds=rounds,
         )
 
     def last_fit_rows(self, rows: slice, *, rounds: int | None = None) -> FitRows:
@@ -100,7 +117,7 @@ class TrainingData:
         mature, young = self.fit_rows(rows, rounds=rounds), self.immature
         if young is None or self.event_weights is None:
             return mature
-        weights = self.event_weights[rows] * (1.0 if mature.weights is None else mature.weights)
+        weights = self.event_weights[self.whole_groups(rows)] * (1.0 if mature.weights is None else mature.weights)
         groups = None
         if mature.groups is not None and young.groups is not None:
             groups = np.concatenate([mature.groups, young.groups])
@@ -111,6 +128,33 @@ class TrainingData:
             weights=np.concatenate([weights, young.weights if young.weights is not None else np.ones(len(young))]),
             groups=groups,
         )
+
+    def whole_groups(self, rows: slice) -> slice | npt.NDArray[np.intp]:
+        """Return which of some rows are of groups that end among them; all, where there are no groups.
+
+        What a model knows of a group must not help it with other rows of the group, which it is judged by.
+
+        Args:
+            rows: A part of the rows.
+
+        Raises:
+            LabelError: If no group ends among them.
+        """
+        if self.groups is None:
+            return rows
+        numbers = group_numbers(self.groups)
+        last = np.zeros(int(numbers.max()) + 1, dtype=np.intp)
+        last[numbers] = np.arange(numbers.size)  # of several rows of a group the last one stays
+        kept = np.arange(rows.start, rows.stop, dtype=np.intp)
+        kept = kept[last[numbers[kept]] < rows.stop]
+        if not kept.size:
+            raise LabelError(
+                f"Each group of the {rows.stop - rows.start} labelled rows from {shown(self.time_at(rows.start))} to "
+                f"{shown(self.time_at(rows.stop - 1))} goes on in newer rows: nothing is left to learn from.",
+                hint="Name groups that end, such as a session or a day, in group_column of the trainer; or leave it "
+                "out: rows of one group are then on both sides of the split by time.",
+            )
+        return np.asarray(kept, dtype=np.intp)
 
     def time_at(self, row: int) -> datetime:
         """Return a row's prediction time."""
@@ -192,22 +236,21 @@ def training_data(
         )
     beside = [*never, spine.label, *(name for name in trainer.beside if name not in never)]
     inputs = whole.drop_columns(beside)
+    weights, weights_read = _weights(ws, trainer, spine, frame, whole)
+    dataset = whole if weights_read is None or weights is None else whole.append_column(WEIGHT, pa.array(weights))
     data = TrainingData(
         training_set=logged,
         rows=inputs,
         inputs=model_frame(inputs),
         labels=labels,
         times=whole.column(spine.prediction_time).to_numpy().astype("datetime64[us]"),
-        digest=table_digest(whole),
-        weights=_weights(whole.column(trainer.weight_column), trainer) if trainer.weight_column else None,
-        groups=whole.column(trainer.group_column).to_numpy() if trainer.group_column else None,
+        digest=table_digest(dataset),
+        weights=weights,
+        weights_read=weights_read,
+        groups=_groups(whole, trainer, spine) if trainer.group_column else None,
         categorical=tuple(trainer.categorical_columns),
     )
-    return (
-        data
-        if immature is None
-        else _with_immature(data, _looked_up(ws, trainer, spine, immature.rows), beside, trainer, spine, immature)
-    )
+    return data if immature is None else _with_immature(ws, trainer, spine, data, immature, beside)
 
 
 def _looked_up(ws: Workspace, trainer: Trainer, spine: LabelSpine, rows: pa.Table) -> pa.Table:
@@ -222,50 +265,63 @@ def _looked_up(ws: Workspace, trainer: Trainer, spine: LabelSpine, rows: pa.Tabl
 
 
 def _with_immature(
-    data: TrainingData,
-    rows: pa.Table,
-    beside: Sequence[str],
+    ws: Workspace,
     trainer: Trainer,
     spine: LabelSpine,
+    data: TrainingData,
     immature: ImmatureRows,
+    beside: Sequence[str],
 ) -> TrainingData:
-    weights = immature.weights
-    if trainer.weight_column:
-        weights = weights * _weights(rows.column(trainer.weight_column), trainer)
+    """Return the data with rows that are not mature; what of groups that mature rows are of is left out of these."""
+    whole = _looked_up(ws, trainer, spine, immature.frame.rows)
+    own, _ = _weights(ws, trainer, spine, immature.frame, whole)
+    groups = _groups(whole, trainer, spine) if trainer.group_column else None
+    kept = np.ones(whole.num_rows, dtype=bool) if groups is None else ~np.isin(groups, data.groups)
     young = FitRows(
-        inputs=model_frame(rows.drop_columns(list(beside))),
-        labels=rows.column(spine.label).to_numpy().astype(np.float64),
-        weights=weights,
-        groups=rows.column(trainer.group_column).to_numpy() if trainer.group_column else None,
+        inputs=model_frame(whole.drop_columns(list(beside))),
+        labels=whole.column(spine.label).to_numpy().astype(np.float64),
+        weights=immature.weights if own is None else immature.weights * own,
+        groups=groups,
         categorical=data.categorical,
-    )
-    parts = [data.digest, table_digest(rows), immature.weights.tobytes().hex(), immature.of_frame.tobytes().hex()]
+    ).part(np.flatnonzero(kept))
+    if not len(young):
+        return data
+    assert young.weights is not None, "they are weighted for censoring"
+    weights = [table_digest(whole), young.weights.tobytes().hex(), immature.of_frame.tobytes().hex()]
     return replace(
         data,
-        digest=hashlib.sha256("|".join(parts).encode()).hexdigest()[:16],
+        digest=hashlib.sha256("|".join([data.digest, *weights]).encode()).hexdigest()[:16],
         immature=young,
         event_weights=immature.of_frame,
-        learned_events_through=pc.max(rows.column(spine.prediction_time)).as_py(),
+        learned_events_through=pc.max(whole.column(spine.prediction_time).filter(pa.array(kept))).as_py(),
     )
 
 
-def _weights(column: pa.ChunkedArray[Any], trainer: Trainer) -> Vector:
-    """Return the weights of rows: numbers of zero and more, one for each row, not all of them zero."""
-    name = trainer.weight_column
-    if not is_number(column.type):
-        raise ConfigError(
-            f"{type(trainer).__name__}.weight_column is {name!r}, which is {spark_type(column.type)}.",
-            hint="A weight is a number.",
+def _weights(
+    ws: Workspace, trainer: Trainer, spine: LabelSpine, frame: LabelFrame, whole: pa.Table
+) -> tuple[Vector | None, TableRead | None]:
+    """Return the weights of rows, and the table that they were looked up in."""
+    declared = trainer.weight_column
+    if isinstance(declared, WeightColumn):
+        return looked_up_weights(
+            ws, trainer.namespace, spine, declared, frame.rows.sort_by(spine.order).combine_chunks(), frame.as_of
         )
-    weights = np.asarray(column.cast(pa.float64()).to_numpy(), dtype=np.float64)
-    wrong = int((~(np.isfinite(weights) & (weights >= 0))).sum())
-    if wrong or not weights.any():
-        what = f"{wrong} of {weights.size} labelled rows have none, or one below zero" if wrong else "all are zero"
+    if not declared:
+        return None, None
+    return checked_weights(whole.column(declared), whole.select(list(spine.primary_keys)), repr(declared)), None
+
+
+def _groups(whole: pa.Table, trainer: Trainer, spine: LabelSpine) -> npt.NDArray[Any]:
+    column = whole.column(str(trainer.group_column))
+    if column.null_count:
+        first = int(np.flatnonzero(np.asarray(column.is_null().to_numpy()))[0])
+        (row,) = whole.select(list(spine.primary_keys)).slice(first, 1).to_pylist()
         raise ConfigError(
-            f"The weights in {name!r} cannot be fitted with: {what}.",
-            hint="Let the table's SQL say what such a row counts, or an expectation quarantine it.",
+            f"{column.null_count} of {len(column)} labelled rows have no group in {trainer.group_column!r}; the first "
+            f"is {', '.join(f'{name}={value}' for name, value in row.items())}.",
+            hint="Let the table's SQL give them one, a group of their own for instance.",
         )
-    return weights
+    return np.asarray(column.to_numpy())
 
 
 def training_key(trainer: Trainer, data: TrainingData, settings: UseCaseSettings) -> str:
@@ -340,13 +396,16 @@ def train(
         note: Is told how the trials run.
 
     Raises:
-        LabelError: If the rows cannot be split by time.
-        StageError: If columns do not suit the estimator, it fails, or no set of parameters gave a finite score.
+        LabelError: If the rows cannot be split by time, or no group ends before the newer part begins.
+        StageError: If columns do not suit the estimator, it fails, no set of parameters gave a finite score; or if it
+            ranks rows, which no metric here judges.
     """
     options = settings.training
+    refuse_ranker(trainer)
     split = time_split(data.times, holdout=options.holdout, validation=options.validation)
     calibrates = options.calibrate != "none"
     fitted_rows = split.fit if calibrates else slice(0, split.holdout.start)
+    _note_groups(data, fitted_rows, note)
     result = tune(trainer, data.fit_rows(split.fit, split.validation), settings, told, cluster=cluster, note=note)
     params = {**trainer.default_params, **(result.params if result else {})}
     rounds = _rounds(trainer, params, data, split)
@@ -373,7 +432,7 @@ def train(
         holdout_predictions=predicted,
         without_values={
             part: names
-            for part, rows in (("fitted", fitted_rows), ("holdout", split.holdout))
+            for part, rows in (("fitted", data.whole_groups(fitted_rows)), ("holdout", split.holdout))
             if (names := columns_without_values(data.inputs.iloc[rows]))
         },
         rounds=rounds,
@@ -387,6 +446,13 @@ def train(
             seed=options.seed,
         ),
     )
+
+
+def _note_groups(data: TrainingData, rows: slice, note: Note) -> None:
+    """Say how many rows are not fitted on because their groups go on in newer rows."""
+    kept = data.whole_groups(rows)
+    if isinstance(kept, np.ndarray) and kept.size < rows.stop:
+        note(f"groups: {rows.stop - kept.size} of {rows.stop} rows are not fitted on, for their groups go on later")
 
 
 def _rounds(trainer: Trainer, params: dict[str, Any], data: TrainingData, split: TimeSplit) -> int | None:

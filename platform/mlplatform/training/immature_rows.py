@@ -15,7 +15,7 @@ a model so trained lies between one of the past and the present.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import narwhals as nw
@@ -41,12 +41,12 @@ class ImmatureRows:
     """Rows that are not mature and had their event, and by how much rows count.
 
     Attributes:
-        rows: As `LabelFrame.rows`, sorted; each with the label 1.
+        frame: The rows, each with the label 1.
         weights: Of these rows, shape (rows,).
         of_frame: Weights of the rows of the label frame, shape (labelled rows,), in its order.
     """
 
-    rows: pa.Table
+    frame: LabelFrame
     weights: Vector
     of_frame: Vector
 
@@ -120,7 +120,8 @@ def immature_rows(
     rows, steps = _waiting(seen, frame, since)
     if not rows.num_rows or not shares[-1]:
         return None
-    return ImmatureRows(rows, censoring_weights(steps, shares), censoring_weights(_steps_of(seen, frame), shares))
+    young = replace(frame, rows=rows, known_rows=rows.num_rows, sampled=False)
+    return ImmatureRows(young, censoring_weights(steps, shares), censoring_weights(_steps_of(seen, frame), shares))
 
 
 def _held_out(spine: LabelSpine, frame: LabelFrame) -> tuple[datetime, datetime]:

@@ -19,7 +19,7 @@ from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.spine import LABELS, SPINE, LabelSpine
 from mlplatform.statistics.metrics import Vector
 from mlplatform.training.candidate import Candidate, training_data, training_key
-from mlplatform.training.challenger import Registration, make_challenger
+from mlplatform.training.challenger import Registration, make_challenger, read_versions
 from mlplatform.training.immature_rows import immature_rows
 from mlplatform.training.importance import Importance
 from mlplatform.training.label_frame import LabelFrame, known_labels, training_start
@@ -162,12 +162,12 @@ class Train(Stage[TrainDetails]):
         young = None
         if options.immature_rows == "weighted":
             young = immature_rows(ws, context.namespace, self.spine, context.as_of, frame, after)
-            context.progress(f"{0 if young is None else young.rows.num_rows} events of rows that are not mature")
+            context.progress(f"{0 if young is None else young.frame.rows.num_rows} events of rows that are not mature")
         data = training_data(ws, self.trainer, self.spine, frame, context.settings, young)
         key = training_key(self.trainer, data, context.settings)
         details = TrainDetails(training_rows=data.labels.size, known_rows=frame.known_rows)
         if young is not None:
-            details.immature_rows = young.rows.num_rows
+            details.immature_rows = young.frame.rows.num_rows
         if frame.is_sample and context.settings.task == "classification":
             details.warn_of_few(frame, data.labels)
         if refusal:
@@ -188,7 +188,7 @@ class Train(Stage[TrainDetails]):
         details.version, details.run_id, details.dataset_version = version.version, version.run_id, data.digest
         return StageResult(
             details,
-            inputs=frame.versions,
+            inputs=read_versions(frame, data),
             outputs={str(context.model): version.version},
             rows_in=frame.known_rows,
             rows_out=data.labels.size,

@@ -13,6 +13,8 @@ TRAINED_AS_OF_TAG = "trained_as_of"
 TRAINED_THROUGH_TAG = "trained_through"
 LEARNED_EVENTS_TAG = "learned_events_through"
 """The newest prediction time of a row that was fitted on before its label was mature; not set without any."""
+FITTED_AS_OF_TAG = "fitted_as_of"
+"""Of a version that was made of another one without a fit: as of when that one was trained."""
 TRAINING_ROWS_TAG, KNOWN_ROWS_TAG = "training_rows", "known_rows"
 
 
@@ -23,6 +25,15 @@ def trained_as_of(version: ModelVersion) -> datetime:
     """
     text = version.tags.get(TRAINED_AS_OF_TAG)
     return parse_as_of(text) if text else version.created_at
+
+
+def fitted_as_of(version: ModelVersion) -> datetime:
+    """Return the time as of which a version's estimator was fitted: earlier than `trained_as_of` where it was moved.
+
+    Raises:
+        StageError: If the version does not say as of when it was trained.
+    """
+    return time_of(version, FITTED_AS_OF_TAG if FITTED_AS_OF_TAG in version.tags else TRAINED_AS_OF_TAG)
 
 
 def time_of(version: ModelVersion, tag: str) -> datetime:
@@ -56,10 +67,4 @@ def learned_events(version: ModelVersion, horizon: Duration) -> tuple[datetime, 
         None where it learned from mature rows alone.
     """
     text = version.tags.get(LEARNED_EVENTS_TAG)
-    return (horizon.before(trained_as_of(version)), parse_as_of(text)) if text else None
-
-
-def learned_through(version: ModelVersion) -> str | None:
-    """Return up to which prediction time a version learned from any row; None where it is not known."""
-    tags = [version.tags[tag] for tag in (TRAINED_THROUGH_TAG, LEARNED_EVENTS_TAG) if version.tags.get(tag)]
-    return max(tags, key=parse_as_of, default=None)
+    return (horizon.before(fitted_as_of(version)), parse_as_of(text)) if text else None

@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.benchmarks.scaling import data
 from tests.benchmarks.scaling.measured import Stretch, run_plan
-from tests.benchmarks.scaling.prepared import job, prepare
+from tests.benchmarks.scaling.prepared import MOST_TRAINED, SETTINGS, job, prepare
 from tests.benchmarks.scaling.result import MB, Result, Target
 
 # Of a late step, by an early one.
@@ -18,12 +18,17 @@ LIMITS = {"seconds": 1.3, "tree": 1.2, "driver": 1.2}
 # Of the second half of the steps, by the first: files grow until they are put together, and then begin anew.
 MOST_FILES = 1.2
 SHOWN_EVERY = 20
+FIRST_DAYS = 120
 CROWDS = (1, 100, 1000)
 STEPS_OF_A_CROWD = 9
 
 
 def steps(arguments: argparse.Namespace, folder: Path) -> Result:
-    """Run a first step on a month of orders, then days of 1,000 orders each."""
+    """Run a first step on four months of orders, then days of 1,000 orders each.
+
+    All that is bounded is at its bound from the early step on: the windows of the features (three months) and of the
+    monitor (a week of known labels), and the samples of training, gate and monitor. What grows after that is history.
+    """
     count = arguments.steps
     found, files = _run(arguments, folder, count, {})
     early, late = (_around(step, arguments.neighbours, count) for step in (arguments.early, count))
@@ -76,8 +81,9 @@ def _run(
     arguments: argparse.Namespace, folder: Path, count: int, copies: dict[int, int]
 ) -> tuple[list[Stretch], list[dict[str, Any]]]:
     rows = arguments.step_rows
-    plan = data.Plan((30 * rows, *[rows] * count), (30, *[1] * count), 5 * rows, arguments.seed)
-    prepare(plan, folder, scoring={"every": "1 day"})
+    plan = data.Plan((FIRST_DAYS * rows, *[rows] * count), (FIRST_DAYS, *[1] * count), 5 * rows, arguments.seed)
+    monitoring = SETTINGS["monitoring"] | {"performance_window": "7 days", "max_rows": MOST_TRAINED}
+    prepare(plan, folder, scoring={"every": "1 day"}, monitoring=monitoring)
     todo = [
         {"as_of": f"{plan.end(step):%Y-%m-%d}", "stages": None, "copies": copies.get(step, 0)}
         for step in range(count + 1)

@@ -73,14 +73,14 @@ def rows_at(ws: LocalWorkspace, tiny: TinyFolder, as_of: str) -> Any:
 def test_events_of_rows_that_are_not_mature_come_with_their_weights(open_copy, tiny):
     ws = open_copy()
     found = rows_at(ws, tiny, FIRST)
-    times = found.rows["signed_up_at"].to_pylist()
+    times = found.frame.rows["signed_up_at"].to_pylist()
     assert all(HORIZON.after(time) > parse_as_of(FIRST) for time in times)
-    assert set(found.rows["cancelled"].to_pylist()) == {1.0}
+    assert set(found.frame.rows["cancelled"].to_pylist()) == {1.0}
     known = ws.tables.to_arrow(
         NS.gold("events"), at_most=10**5, filters=[("event_known_at", "<=", first_of("2020-08"))]
     )
     dated = dict(zip(known["account"].to_pylist(), known["event_at"].to_pylist(), strict=True))
-    accounts = found.rows["account"].to_pylist()
+    accounts = found.frame.rows["account"].to_pylist()
     assert set(accounts) <= set(dated)
     # An event that took longer counts for more: fewer rows were observed as long.
     took = np.array([(dated[account] - time).days for account, time in zip(accounts, times, strict=True)])
@@ -93,7 +93,7 @@ def test_what_became_known_later_makes_no_difference_to_the_past(open_copy, tiny
     then, later = open_copy(), open_copy()
     Pipeline(later, opened(later, tiny), parse_as_of(SECOND)).run(PREPARE)
     one, other = rows_at(then, tiny, FIRST), rows_at(later, tiny, FIRST)
-    assert one.rows.drop_columns(["label_known_at"]).equals(other.rows.drop_columns(["label_known_at"]))
+    assert one.frame.rows.drop_columns(["label_known_at"]).equals(other.frame.rows.drop_columns(["label_known_at"]))
     assert one.weights.tolist() == other.weights.tolist()
     assert one.of_frame.tolist() == other.of_frame.tolist()
 
