@@ -124,6 +124,11 @@ class LabelSettings(Settings):
         lt=1,
         description="Of the task quantile: which one is predicted; 0.9 is what nine of ten labels stay at or below.",
     )
+    event_delay: DurationText = Field(
+        default="0 days",
+        description="Dated events: how long after it happened an event may become known. What lies nearer to as_of "
+        "does not count as observed.",
+    )
 
 
 class SearchSettings(Settings):
@@ -187,6 +192,11 @@ class TrainingSettings(Settings):
         default="none",
         description="Classification: map probabilities to how often the event happens, on the validation part, which "
         "the estimator is then not fitted on.",
+    )
+    immature_rows: Literal["none", "weighted"] = Field(
+        default="none",
+        description="weighted: where events are dated, those of rows that are not mature are fitted on as well, "
+        "weighted for censoring. The search and the evaluation stay with mature rows.",
     )
     importance_rows: int = Field(
         default=5_000,
@@ -323,8 +333,14 @@ class GateSettings(Settings):
     )
 
 
-AlarmKind = Literal["drift", "prediction_drift", "calibration"]
-ALARM_KINDS: tuple[AlarmKind, ...] = ("drift", "prediction_drift", "calibration")
+AlarmKind = Literal["drift", "prediction_drift", "calibration", "immature_calibration", "immature_performance"]
+ALARM_KINDS: tuple[AlarmKind, ...] = (
+    "drift",
+    "prediction_drift",
+    "calibration",
+    "immature_calibration",
+    "immature_performance",
+)
 
 
 def _secret_reference(text: str) -> str:
@@ -423,7 +439,9 @@ class MonitoringSettings(Settings):
         "this raises an alert.",
     )
     performance_window: PositiveText = Field(
-        default="12 months", description="Length of the stretch whose newly known labels are judged together."
+        default="12 months",
+        description="Length of the stretch whose newly known labels are judged together; of dated events, from which "
+        "the risks of the present are taken.",
     )
     label_grace: DurationText = Field(
         default="7 days", description="How long after its horizon a label may still come before it counts as never."

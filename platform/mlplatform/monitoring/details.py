@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from mlplatform.monitoring import alerts
 from mlplatform.monitoring.drift import DriftMetric
-from mlplatform.ops.result import Details
+from mlplatform.ops.result import Details, Moment
 from mlplatform.ops.stage_runs import DONE, StageRun
 from mlplatform.statistics.baseline import Compared
 
@@ -87,6 +87,36 @@ class ProfilingUpdate(BaseModel):
     refresh: str | None = None
 
 
+class ImmatureSummary(BaseModel):
+    """What is expected of the newest predictions, from dated events, long before their labels are mature.
+
+    Attributes:
+        until: Up to when rows have been observed.
+        window_end: Up to which prediction time the newest vintage with predictions goes.
+        rows: Its predictions.
+        mean_score: What they say.
+        expected_rate: The rate within the horizon, if risks stay as they are; None: not known.
+        low: Lower end of its 95% interval.
+        high: Its upper end.
+        forecast_rate: The rate if risks go on changing as they have changed; None: too little is known.
+        forecast_low: Lower end of its 95% prediction interval.
+        forecast_high: Its upper end.
+        events: Events by which the present's risks are known.
+    """
+
+    until: Moment
+    window_end: Moment
+    rows: int
+    mean_score: float
+    expected_rate: float | None = None
+    low: float | None = None
+    high: float | None = None
+    forecast_rate: float | None = None
+    forecast_low: float | None = None
+    forecast_high: float | None = None
+    events: int = 0
+
+
 class BaseRate(BaseModel):
     """The base rate that the window's scores alone tell of, see `statistics.prior_shift`.
 
@@ -118,6 +148,7 @@ class MonitorDetails(Details):
         labels_known: Labels that became known in the last `performance_window`.
         realised: Metric -> its value on these. On record each is a key of its own: `realised_<metric>`.
         baseline: The model beside the trivial baseline on these.
+        immature: What is expected of the newest predictions; None where events have no dates.
         profiling: What was done for data profiling; None where there is none.
         unjudged_windows: How many of the newest windows were not judged for drift.
         windows: Kind -> what was judged.
@@ -136,6 +167,7 @@ class MonitorDetails(Details):
     labels_known: int | None = None
     realised: dict[str, float | None] = Field(default_factory=dict)
     baseline: Compared | None = None
+    immature: ImmatureSummary | None = None
     profiling: ProfilingUpdate | None = None
     unjudged_windows: int = 0
     windows: dict[str, JudgedKind] = Field(default_factory=dict)

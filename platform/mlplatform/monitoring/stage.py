@@ -12,7 +12,7 @@ from mlplatform.errors import PlatformError
 from mlplatform.features.functions import FeatureFunctionSpec
 from mlplatform.features.spec_lookups import spec_of, tables_of
 from mlplatform.gate import champion as champions
-from mlplatform.monitoring import alerts, delivery, details, drift, performance, profiling
+from mlplatform.monitoring import alerts, delivery, details, drift, immature, performance, profiling
 from mlplatform.monitoring.alerts import Verdict, too_few
 from mlplatform.monitoring.details import AlertEvent, BaseRate, JudgedKind, LabelCounts, MonitorDetails, SentAlerts
 from mlplatform.monitoring.drift import DriftMetric
@@ -25,6 +25,7 @@ from mlplatform.ops.result import StageResult
 from mlplatform.ops.stage import Stage
 from mlplatform.ops.stage_runs import RunLog
 from mlplatform.protocols.lookups import FeatureLookup
+from mlplatform.refine.event_spine import EVENTS, EventSpine
 from mlplatform.refine.spine import LABELS, SPINE, LabelSpine
 from mlplatform.scoring.predictions import PREDICTIONS
 from mlplatform.training import reference
@@ -53,8 +54,9 @@ class MonitorStage(Stage[MonitorDetails]):
     functions: tuple[FeatureFunctionSpec, ...] = ()
 
     def reads(self, names: Namespace) -> tuple[ObjectName, ...]:
-        """Return predictions, spine and labels; the feature tables are those that models look up."""
-        return names.gold(PREDICTIONS), names.gold(SPINE), names.gold(LABELS)
+        """Return predictions, spine, labels and events; the feature tables are those that models look up."""
+        events = (names.gold(EVENTS),) if isinstance(self.spine, EventSpine) else ()
+        return names.gold(PREDICTIONS), names.gold(SPINE), names.gold(LABELS), *events
 
     def due(self, context: StageContext) -> Self | None:
         """Monitoring is due once for each `as_of` as of which there was a champion."""
@@ -85,6 +87,7 @@ class MonitorStage(Stage[MonitorDetails]):
         if realised is not None:
             checks.verdicts += realised.verdicts
             _note_realised(report, realised)
+        self._check_immature(context, checks, report)
         trusted = self.trainer.trusted_types
         profiled = checks.attempt("data profiling", lambda: profiling.update(context, self.spine, trusted))
         if profiled is not None:
@@ -101,6 +104,15 @@ class MonitorStage(Stage[MonitorDetails]):
         sent = delivery.send_pending(context.ws, context.namespace, context.settings.monitoring.alerts.webhook)
         report.sent = SentAlerts(delivered=sent.delivered, failed=sent.failed)
         return result
+
+    def _check_immature(self, context: StageContext, checks: _Checks, report: MonitorDetails) -> None:
+        spine = self.spine
+        if not isinstance(spine, EventSpine) or not context.settings.kind_of_task.is_binary:
+            return
+        found = checks.attempt("immature performance", lambda: immature.check(context, spine, self.monitor.slices))
+        if found is not None:
+            checks.verdicts += found.verdicts
+            report.immature = found.summary
 
     def _window(self, context: StageContext) -> Window:
         tables = {

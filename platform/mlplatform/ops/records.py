@@ -101,8 +101,9 @@ class PerformanceRecord:
     as_of: datetime
     basis: str = noted(
         "estimated: predictions of the window, before labels; realised: the same predictions, with the labels "
-        "known by as_of; recent: predictions whose labels became known in the window; prior_shift: the base rate that "
-        "the scores of the window alone tell of"
+        "known by as_of; recent: predictions whose labels became known in the window; immature: predictions whose "
+        "labels are not mature, from dated events; prior_shift: the base rate that the scores of the window alone tell "
+        "of"
     )
     alias: str = noted("Predictions of champion or (shadow) challenger")
     model_version: int | None = noted("Who predicted; null: all versions", default=None)

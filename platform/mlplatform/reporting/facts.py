@@ -48,6 +48,7 @@ from mlplatform.reporting.observations import (
     windows_of,
 )
 from mlplatform.reporting.outcomes import Outcomes, ScoredStep, read_outcomes
+from mlplatform.reporting.vintages import Vintages, read_vintages
 from mlplatform.scoring.details import ScoreDetails
 from mlplatform.statistics import baseline, metrics
 from mlplatform.task import Task
@@ -150,6 +151,7 @@ class Facts:
         ran_with: The library's versions that the stages ran with.
         features: What the features of the champion are worth, or of the newest version, where there is none, or the
             champion's were not measured; None: nothing was measured.
+        vintages: How the rate of the event grows with age; None where events have no dates.
         never_scored: Rows due before the first scoring without prediction or known label, when last counted.
     """
 
@@ -178,6 +180,7 @@ class Facts:
     outcomes: Outcomes = field(default_factory=Outcomes)
     ran_with: tuple[str, ...] = ()
     never_scored: int = 0
+    vintages: Vintages | None = None
     features: FeatureWorth | None = None
 
     @property
@@ -264,6 +267,7 @@ def gather(ws: Workspace, namespace: Namespace, spine: LabelSpine, settings: Use
         outcomes=outcomes,
         ran_with=tuple(sorted({stage.platform_version for stage in stages})),
         never_scored=_never_scored(stages),
+        vintages=read_vintages(ws, namespace, spine, max(moments, default=None)),
         features=_features(stages, champions[-1].version if champions else None),
     )
 

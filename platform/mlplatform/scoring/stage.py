@@ -43,6 +43,7 @@ from mlplatform.scoring.scorer import BatchScorer, population, population_code, 
 from mlplatform.scoring.unscored import UNSCORED
 from mlplatform.scoring.version import Chosen, choose, too_late
 from mlplatform.training.recalibrated import learned_through
+from mlplatform.training.version_tags import LEARNED_EVENTS_TAG
 
 LOG = logging.getLogger(__name__)
 # Of the clocks of the registry and of whoever recorded a scoring.
@@ -179,7 +180,10 @@ class Score(Stage[ScoreDetails]):
                 details.since = self.since
                 details.learned_through = learned_through(by.version)
                 details.learned_rows = self._learned(context, chosen, details.learned_through)
-            elif by.shadow is not None:
+            elif by.version.tags.get(LEARNED_EVENTS_TAG):
+                # It may have learned the event of a row that it scores now: no performance comes of that.
+                details.learned_through = by.version.tags[LEARNED_EVENTS_TAG]
+            if self.since is None and by.shadow is not None:
                 details.shadow = self._score_shadow(context, chosen, within, by.shadow)
         ordinary = self.since is None and by.trained_later is None
         if ordinary and by.alias == CHAMPION and (began is not None or result.rows_out):

@@ -32,6 +32,7 @@ from mlplatform.training.trainer import Trainer
 from mlplatform.training.version_tags import (
     KEY_TAG,
     KNOWN_ROWS_TAG,
+    LEARNED_EVENTS_TAG,
     TRAINED_AS_OF_TAG,
     TRAINED_THROUGH_TAG,
     TRAINING_ROWS_TAG,
@@ -153,10 +154,15 @@ class Registration:
                 artifacts.DIGEST_TAG: digest,
                 TRAINED_AS_OF_TAG: context.as_of.isoformat(),
                 TRAINED_THROUGH_TAG: self.data.time_at(int(split.holdout.start) - 1).isoformat(),
+                **self._events_tag(),
                 # Last: its presence says that the others are set.
                 KEY_TAG: self.key,
             },
         )
+
+    def _events_tag(self) -> dict[str, str]:
+        newest = self.data.learned_events_through
+        return {} if newest is None else {LEARNED_EVENTS_TAG: newest.isoformat()}
 
     def _log_calibration(self, run: TrainingRun, candidate: Candidate) -> None:
         before, after = candidate.uncalibrated, candidate.metrics
