@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from mlplatform import EventSpine
+from typing import ClassVar
+
+from mlplatform import EventSpine, LabelSpine
 from tests.support.tiny_use_case import SilverCancellations, SilverSignups, Tiny
 
 
@@ -17,4 +19,4 @@ class DatedSubscriptions(
 class DatedTiny(Tiny):
     """The use case with that spine."""
 
-    spine = DatedSubscriptions
+    spine: ClassVar[type[LabelSpine]] = DatedSubscriptions  # type: ignore[assignment]  (another one than its base's)

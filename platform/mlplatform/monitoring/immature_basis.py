@@ -64,7 +64,7 @@ class ImmatureBasis:
         if table.events.sum() < LEAST_EVENTS:
             raise _nothing(f"{int(table.events.sum())} events in the last {window}, needs {LEAST_EVENTS}")
         order = np.asarray(pc.sort_indices(rows, sort_keys=spine.order).to_numpy(), dtype=np.int64)
-        rows, ages, steps = rows.take(pa.array(order)).select(columns).combine_chunks(), ages[order], steps[order]
+        rows, ages, steps = rows.take(order).select(columns).combine_chunks(), ages[order], steps[order]
         rates = _Rates.of(ages, steps, _vintages(context, rows, time), table)
         labels = pa.nulls(rows.num_rows, spine.label_schema().field(spine.label).type)
         known_at = pa.nulls(rows.num_rows, spine.label_schema().field(LABEL_KNOWN_AT).type)
@@ -119,7 +119,7 @@ class _Rates:
         # The error is one of log(-log(1 - rate)).
         spread = (whole.error or np.inf) * (1 - whole.value) * -float(np.log1p(-whole.value))
         known = whole.value * (1 - whole.value) / spread**2
-        return cls(*rates, worth=float(np.clip(known / ages.size, 1e-6, 1.0)))
+        return cls(rates[0], rates[1], rates[2], float(np.clip(known / ages.size, 1e-6, 1.0)))
 
 
 def _rate(ages: Whole, event_steps: Whole, table: LifeTable) -> ExpectedRate:

@@ -15,6 +15,7 @@ from typing import Any
 import narwhals as nw
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from mlplatform.as_of import Duration
 from mlplatform.config.settings import UseCaseSettings
@@ -118,11 +119,13 @@ class Counts:
         Args:
             parts: At least one.
         """
-        arrays = [
-            np.concatenate(columns)
-            for columns in zip(*((part.ages, part.event_steps, part.rows, part.sums) for part in parts), strict=True)
-        ]
-        return cls(*arrays, steps=parts[0].steps)
+        return cls(
+            np.concatenate([part.ages for part in parts]),
+            np.concatenate([part.event_steps for part in parts]),
+            np.concatenate([part.rows for part in parts]),
+            np.concatenate([part.sums for part in parts]),
+            parts[0].steps,
+        )
 
     def where(self, chosen: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Counts:
         """Return some of the groups."""
@@ -290,7 +293,7 @@ def _micros(table: pa.Table, column: str) -> Whole:
 
 
 def _steps(table: pa.Table) -> Whole:
-    steps = table.column(EVENT_STEP).cast(pa.int64()).fill_null(NO_EVENT)
+    steps = pc.fill_null(table.column(EVENT_STEP).cast(pa.int64()), pa.scalar(NO_EVENT, pa.int64()))
     return np.asarray(steps.to_numpy(), dtype=np.int64)
 
 
