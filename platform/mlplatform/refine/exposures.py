@@ -15,7 +15,6 @@ from typing import Any
 import narwhals as nw
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from mlplatform.as_of import Duration
 from mlplatform.config.settings import UseCaseSettings
@@ -293,8 +292,8 @@ def _micros(table: pa.Table, column: str) -> Whole:
 
 
 def _steps(table: pa.Table) -> Whole:
-    steps = pc.fill_null(table.column(EVENT_STEP).cast(pa.int64()), pa.scalar(NO_EVENT, pa.int64()))
-    return np.asarray(steps.to_numpy(), dtype=np.int64)
+    steps = np.asarray(table.column(EVENT_STEP).cast(pa.float64()).to_numpy(), dtype=np.float64)
+    return np.asarray(np.where(np.isnan(steps), NO_EVENT, steps), dtype=np.int64)
 
 
 def _moment(micros: int, like: datetime) -> datetime:
