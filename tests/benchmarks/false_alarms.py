@@ -279,20 +279,23 @@ def immature(windows: int) -> None:
                 [portfolio.of_version(version, rate / factor) for version in range(VERSIONS)]
                 for factor in (limit, 1.25 * limit)
             )
-            for level, of_level in settings.items():
-                for kind in (Calibration(of_level, events, ""), Ranking(of_level)):
-                    state = kind.judge(at_limit)[0].state
-                    told[f"{kind.name} {level}"] += state == "violated"
-                    judged[kind.name] += any(not kind.unjudged(item) for item in at_limit)
-            seen = Calibration(settings[0.01], events, "").judge(beyond)[0].state
-            told["beyond"] += seen == "violated"
-            higher = of_rate(0.01, min(orders) + 0.1)
-            told["weak"] += Ranking(higher).judge(at_limit)[0].state == "violated"
+            for version in range(VERSIONS):
+                # A concordance depends on the ages seen: each version's own is its limit.
+                floors = {level: of_rate(level, orders[version]) for level in settings}
+                for level, of_level in floors.items():
+                    for kind in (Calibration(of_level, events, ""), Ranking(of_level)):
+                        told[f"{kind.name} {level}"] += kind.judge(at_limit, version)[0].state == "violated"
+                        judged[kind.name] += not kind.unjudged(at_limit[version])
+                seen = Calibration(settings[0.01], events, "").judge(beyond, version)[0].state
+                told["beyond"] += seen == "violated"
+                higher = of_rate(0.01, orders[version] + 0.1)
+                told["weak"] += Ranking(higher).judge(at_limit, version)[0].state == "violated"
+        every = windows * VERSIONS
         for kind, seen in ((Calibration.name, told["beyond"]), (Ranking.name, told["weak"])):
             print(
-                f"{kind:21s} {rows:6d} rows, {shared} an entity: judged {judged[kind] / 2 / windows:4.0%}, rate "
-                f"{RATE:.0%} {told[f'{kind} {RATE}'] / windows:6.2%}, rate 1% {told[f'{kind} 0.01'] / windows:6.2%}, "
-                f"of those that are beyond {seen / windows:4.0%}",
+                f"{kind:21s} {rows:6d} rows, {shared} an entity: judged {judged[kind] / 2 / every:4.0%}, rate "
+                f"{RATE:.0%} {told[f'{kind} {RATE}'] / every:6.2%}, rate 1% {told[f'{kind} 0.01'] / every:6.2%}, "
+                f"of those that are beyond {seen / every:4.0%}",
                 flush=True,
             )
 

@@ -17,4 +17,5 @@ class DatedSubscriptions(
 class DatedTiny(Tiny):
     """The use case with that spine."""
 
-    spine = DatedSubscriptions
+    # Another one than its base's, not one of it.
+    spine = DatedSubscriptions  # type: ignore[assignment]

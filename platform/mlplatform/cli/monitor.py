@@ -12,7 +12,7 @@ from mlplatform.cli.commands import command
 from mlplatform.cli.options import Options, as_of_option
 
 if TYPE_CHECKING:
-    from mlplatform.monitoring.details import BaseRate, MonitorDetails
+    from mlplatform.monitoring.details import BaseRate, ImmatureSummary, MonitorDetails
     from mlplatform.statistics.baseline import Compared
 
 
@@ -82,6 +82,8 @@ def _lines(details: MonitorDetails, metric: str, rows: int | None) -> list[str]:
         lines.append(f"farthest from training: {worst.column} (psi {shown}{verdict})")
     if details.estimated is not None:
         lines.append(f"estimated {metric} before labels: {details.estimated:.4f}; it {BLIND_SPOT}")
+    if details.immature is not None:
+        lines.append(_expected(details.immature))
     if details.base_rate is not None:
         lines.append(_base_rate(details.base_rate))
     if realised is not None:
@@ -99,6 +101,20 @@ def _lines(details: MonitorDetails, metric: str, rows: int | None) -> list[str]:
     if sent.delivered or sent.failed:
         lines.append(f"alerts sent: {sent.delivered}, failed and to be sent again: {sent.failed}")
     return lines
+
+
+def _expected(found: ImmatureSummary) -> str:
+    what = f"expected of the {found.rows:,} predictions up to {found.window_end:%Y-%m-%d}"
+    if found.expected_rate is None:
+        return f"{what}: not known yet"
+    told = f"{what}: {found.expected_rate:.2%} within the horizon"
+    if found.low is not None and found.high is not None:
+        told += f" (95% interval {found.low:.2%} to {found.high:.2%})"
+    told += f", mean score {found.mean_score:.2%}"
+    if found.forecast_rate is not None and found.forecast_low is not None and found.forecast_high is not None:
+        ends = f"{found.forecast_low:.1%} to {found.forecast_high:.1%}"
+        told += f"; if risks go on changing {found.forecast_rate:.1%} ({ends})"
+    return told
 
 
 def _base_rate(found: BaseRate) -> str:

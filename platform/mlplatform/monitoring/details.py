@@ -143,7 +143,8 @@ class MonitorDetails(Details):
         worst_drift: The distance farthest from training; None where none was measured.
         estimated: The primary metric as estimated before labels.
         base_rate: The base rate that the scores alone tell of; None where they tell of none.
-        disagreements: Windows, as days, whose labels and whose scores tell of different base rates -> in words.
+        disagreements: Windows, as days, whose labels (or dated events) and whose scores tell of different base rates ->
+            in words.
         labels: How many predictions have a label.
         labels_known: Labels that became known in the last `performance_window`.
         realised: Metric -> its value on these. On record each is a key of its own: `realised_<metric>`.

@@ -62,7 +62,7 @@ def check(context: StageContext, spine: EventSpine, slices: Sequence[str]) -> Im
     """Measure what dated events say of predictions that are not mature, and record it, exactly once for each `as_of`.
 
     Of each vintage, the predictions of one stretch of prediction times, of each version, and of the values of some
-    columns. Versions are held against the limits.
+    columns. Versions are held against the limits, and what is told is of the one that predicted last.
 
     Args:
         context: The run.
@@ -141,8 +141,9 @@ class _Measuring:
             summary = self._summary(base, counts, expected, forecast)
         of_versions = self._of_versions(_by(groups, 1))
         verdicts, judged = [], []
+        _, newest = max(groups)
         for kind in self.kinds:
-            verdict, metrics = kind.judge(of_versions)
+            verdict, metrics = kind.judge(of_versions, newest)
             verdicts += [verdict] if kind.limit is not None else []
             judged.append(metrics)
         for item in of_versions:

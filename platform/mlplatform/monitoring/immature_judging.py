@@ -1,8 +1,9 @@
 """Holding immature performance against the limits, so that the chance of a false alarm is bounded.
 
-A version violates a limit where it is surely beyond: by a one-sided test, corrected for the number of tests of one kind
-at one time (Holm), at `monitoring.false_alarm_rate`. A value that is beyond a limit, and not surely, is neither well
-nor ill: it raises nothing, and closes nothing.
+A version violates a limit where it is surely beyond: by one-sided tests, corrected for their number (Holm), at
+`monitoring.false_alarm_rate`. Told is of the version that predicted last: those before it predict no more, and what is
+found of them is on record. A value that is beyond a limit, and not surely, is neither well nor ill: it raises nothing,
+and closes nothing.
 """
 
 from __future__ import annotations
@@ -86,41 +87,36 @@ class Kind(ABC):
     def tell(self, item: OfVersion) -> str:
         """Say of a version that is surely beyond the limit how far."""
 
-    def judge(self, found: Sequence[OfVersion]) -> tuple[Verdict, dict[int, PerformanceMetric]]:
-        """Judge versions; return what is to be told, and of each version the metric with its limit."""
-        limit, level = self.limit, self.settings.monitoring.false_alarm_rate
-        why = {item.version: self.unjudged(item) for item in found}
-        judged = [item for item in found if not why[item.version] and limit is not None]
-        tests = [(item.version, p) for item in judged for p in self.p_values(item, limit or 0.0)]
-        corrected = holm([p for _, p in tests])
-        ill = {version for (version, _), p in zip(tests, corrected, strict=True) if p < level}
-        metrics = {}
-        for item in found:
-            metric, no = self.metric(item), why[item.version]
-            note = said(metric.note, f"not judged: {no}" if no and limit is not None else None)
-            held = limit if item in judged else None
-            metrics[item.version] = replace(metric, limit=held, violated=item.version in ill, note=note)
-        return self._verdict(judged, ill, metrics, why), metrics
+    def judge(self, found: Sequence[OfVersion], newest: int) -> tuple[Verdict, dict[int, PerformanceMetric]]:
+        """Judge versions; return what is to be told of the newest, and of each version the metric with its limit.
 
-    def _verdict(
-        self,
-        judged: Sequence[OfVersion],
-        ill: set[int],
-        metrics: dict[int, PerformanceMetric],
-        why: dict[int, str],
-    ) -> Verdict:
-        bad = [item for item in judged if item.version in ill]
-        if bad:
-            return Verdict(self.name, "violated", "; ".join(self.tell(item) for item in bad), bad[0].version)
-        beyond = []
-        for item in judged:
-            metric = metrics[item.version]
-            if metric.value is not None and self.is_beyond(metric.value, metric.limit or 0.0):
-                text = f"{metric.metric} of version {item.version} is {metric.value:.3g}, beyond {metric.limit:g}"
-                beyond.append(f"{text}, but not surely")
-        if judged and not beyond:
-            return Verdict(self.name, "ok", model_version=judged[-1].version)
-        return Verdict(self.name, "unknown", "; ".join(beyond or dict.fromkeys(why.values())))
+        Args:
+            found: What was measured of each.
+            newest: The version that predicted last; one of them.
+        """
+        verdict, metrics = Verdict(self.name, "unknown"), {}
+        for item in found:
+            metric, why = self.metric(item), self.unjudged(item)
+            limit = None if why else self.limit
+            violated = limit is not None and self._is_surely_beyond(item, limit)
+            note = said(metric.note, f"not judged: {why}" if why and self.limit is not None else None)
+            metrics[item.version] = replace(metric, limit=limit, violated=violated, note=note)
+            if item.version == newest:
+                verdict = self._verdict(item, metrics[newest], why)
+        return verdict, metrics
+
+    def _is_surely_beyond(self, item: OfVersion, limit: float) -> bool:
+        return min(holm(self.p_values(item, limit))) < self.settings.monitoring.false_alarm_rate
+
+    def _verdict(self, item: OfVersion, metric: PerformanceMetric, why: str) -> Verdict:
+        if metric.violated:
+            return Verdict(self.name, "violated", self.tell(item), item.version)
+        if metric.limit is None or metric.value is None:
+            return Verdict(self.name, "unknown", why)
+        if self.is_beyond(metric.value, metric.limit):
+            text = f"{metric.metric} of version {item.version} is {metric.value:.3g}, beyond {metric.limit:g}"
+            return Verdict(self.name, "unknown", f"{text}, but not surely")
+        return Verdict(self.name, "ok", model_version=item.version)
 
     def _too_few_rows(self, item: OfVersion) -> str:
         rows, least = round(item.counts.total), self.settings.monitoring.min_rows

@@ -12,8 +12,9 @@ from mlplatform.errors import PlatformError
 from mlplatform.features.functions import FeatureFunctionSpec
 from mlplatform.features.spec_lookups import spec_of, tables_of
 from mlplatform.gate import champion as champions
-from mlplatform.monitoring import alerts, delivery, details, drift, immature, performance, profiling
+from mlplatform.monitoring import alerts, base_rate, delivery, details, drift, immature, performance, profiling
 from mlplatform.monitoring.alerts import Verdict, too_few
+from mlplatform.monitoring.base_rate import Rate
 from mlplatform.monitoring.details import AlertEvent, BaseRate, JudgedKind, LabelCounts, MonitorDetails, SentAlerts
 from mlplatform.monitoring.drift import DriftMetric
 from mlplatform.monitoring.monitor import Monitor
@@ -113,6 +114,7 @@ class MonitorStage(Stage[MonitorDetails]):
         if found is not None:
             checks.verdicts += found.verdicts
             report.immature = found.summary
+            report.disagreements = report.disagreements | _beside_scores(context, report)
 
     def _window(self, context: StageContext) -> Window:
         tables = {
@@ -165,6 +167,18 @@ def _note_realised(report: MonitorDetails, realised: performance.PerformanceChec
         report.disagreements = realised.disagreements
     if realised.compared is not None:
         report.baseline = realised.compared
+
+
+def _beside_scores(context: StageContext, report: MonitorDetails) -> dict[str, str]:
+    """Hold the rate that is expected of the newest window against the one that its scores alone tell of."""
+    expected, seen = report.immature, report.base_rate
+    if expected is None or seen is None or expected.window_end != context.as_of:
+        return {}
+    if expected.expected_rate is None or expected.low is None or expected.high is None:
+        return {}
+    of_events = Rate(immature.IMMATURE, expected.expected_rate, expected.low, expected.high)
+    of_scores = Rate(base_rate.BASIS, seen.value, seen.low, seen.high)
+    return {f"{context.as_of:%Y-%m-%d}": text for text in base_rate.disagreements(of_scores, [of_events])}
 
 
 def _note_verdicts(report: MonitorDetails, verdicts: list[Verdict]) -> None:

@@ -118,11 +118,13 @@ class Counts:
         Args:
             parts: At least one.
         """
-        arrays = [
-            np.concatenate(columns)
-            for columns in zip(*((part.ages, part.event_steps, part.rows, part.sums) for part in parts), strict=True)
-        ]
-        return cls(*arrays, steps=parts[0].steps)
+        return cls(
+            np.concatenate([part.ages for part in parts]),
+            np.concatenate([part.event_steps for part in parts]),
+            np.concatenate([part.rows for part in parts]),
+            np.concatenate([part.sums for part in parts]),
+            parts[0].steps,
+        )
 
     def where(self, chosen: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Counts:
         """Return some of the groups."""
@@ -290,8 +292,8 @@ def _micros(table: pa.Table, column: str) -> Whole:
 
 
 def _steps(table: pa.Table) -> Whole:
-    steps = table.column(EVENT_STEP).cast(pa.int64()).fill_null(NO_EVENT)
-    return np.asarray(steps.to_numpy(), dtype=np.int64)
+    steps = np.asarray(table.column(EVENT_STEP).cast(pa.float64()).to_numpy(), dtype=np.float64)
+    return np.asarray(np.where(np.isnan(steps), NO_EVENT, steps), dtype=np.int64)
 
 
 def _moment(micros: int, like: datetime) -> datetime:

@@ -85,12 +85,12 @@ def concordance(
         return Concordance(value, None, events)
     parts = (right - value * pairs) / total
     if clusters is not None:
-        parts = np.bincount(clusters[order], weights=parts)
+        parts = np.asarray(np.bincount(clusters[order], weights=parts), dtype=np.float64)
     return Concordance(value, float(np.sqrt(np.sum(parts**2))), events)
 
 
 def _lower(group: Whole, among: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> tuple[Vector, Vector]:
     """Return of each row how many rows among some have a lower score, and how many the same one."""
-    counts = np.bincount(group, weights=among.astype(np.float64))
+    counts = np.asarray(np.bincount(group, weights=among.astype(np.float64)), dtype=np.float64)
     below = np.cumsum(counts) - counts
     return below[group], counts[group]

@@ -65,7 +65,7 @@ class Cohorts:
         events = np.zeros((size, steps))
         counted = (event_steps >= 0) & (event_steps < np.minimum(ages, steps))
         np.add.at(events, (ages[counted], event_steps[counted]), counts[counted])
-        return cls(np.bincount(ages, weights=counts, minlength=size), events)
+        return cls(np.asarray(np.bincount(ages, weights=counts, minlength=size), dtype=np.float64), events)
 
     @property
     def steps(self) -> int:

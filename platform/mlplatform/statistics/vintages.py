@@ -98,11 +98,11 @@ class AgePeriod:
         size = int(period[over].max()) + 1
         levels, ages = np.ones(size), np.full(cohorts.steps, np.nan)
         of_ages = cohorts.events.sum(axis=0)
-        of_periods = np.bincount(period[over], weights=cohorts.events[over], minlength=size)
+        of_periods = _summed(period[over], cohorts.events[over], size)
         for _ in range(_ROUNDS):
             risk = (cohorts.at_risk * levels[period]).sum(axis=0)
             ages = np.divide(of_ages, risk, out=np.full(cohorts.steps, np.nan), where=risk > 0)
-            expected = np.bincount(period[over], weights=(cohorts.at_risk * np.nan_to_num(ages))[over], minlength=size)
+            expected = _summed(period[over], (cohorts.at_risk * np.nan_to_num(ages))[over], size)
             before, levels = levels, np.divide(of_periods, expected, out=np.ones(size), where=expected > 0)
             if np.max(np.abs(levels - before)) < _CLOSE:
                 break
@@ -217,8 +217,12 @@ def _root(covariance: Matrix) -> Matrix:
 def _beyond_chance(cohorts: Cohorts, expected: Matrix) -> float:
     """Return by how much the vintages' events vary beyond chance, as the variance of a factor; by moments."""
     vintage: Whole = np.arange(cohorts.rows.size) // max(1, cohorts.steps // _VINTAGES)
-    seen = np.bincount(vintage, weights=cohorts.events.sum(axis=1))
-    hoped = np.bincount(vintage, weights=expected.sum(axis=1))
+    size = int(vintage[-1]) + 1
+    seen, hoped = (_summed(vintage, cells.sum(axis=1), size) for cells in (cohorts.events, expected))
     if not hoped.any():
         return 0.0
     return max(0.0, float(np.sum((seen - hoped) ** 2 - hoped) / np.sum(hoped**2)))
+
+
+def _summed(places: Whole, values: Vector, size: int) -> Vector:
+    return np.asarray(np.bincount(places, weights=values, minlength=size), dtype=np.float64)

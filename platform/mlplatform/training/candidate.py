@@ -279,7 +279,9 @@ def _with_immature(
     whole = _looked_up(ws, trainer, spine, immature.frame.rows)
     own, _ = _weights(ws, trainer, spine, immature.frame, whole)
     groups = _groups(whole, trainer, spine) if trainer.group_column else None
-    kept = np.ones(whole.num_rows, dtype=bool) if groups is None else ~np.isin(groups, data.groups)
+    kept = np.ones(whole.num_rows, dtype=bool)
+    if groups is not None and data.groups is not None:
+        kept = ~np.isin(groups, data.groups)
     young = FitRows(
         inputs=model_frame(whole.drop_columns(list(beside))),
         labels=whole.column(spine.label).to_numpy().astype(np.float64),

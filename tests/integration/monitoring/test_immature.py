@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import csv
-import random
 import shutil
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,9 +16,10 @@ from mlplatform.naming import CHAMPION, Namespace
 from mlplatform.ops.record_table import MOST_RECORDS
 from mlplatform.pipeline import Pipeline
 from mlplatform.workspace.local.workspace import LocalWorkspace
+from tests.support.shifted_tiny import write_shifted
 from tests.support.tiny_dated import DatedTiny
 from tests.support.tiny_runs import clone
-from tests.support.tiny_use_case import NAME, TinyFolder, write_drop, write_tiny_use_case
+from tests.support.tiny_use_case import NAME, TinyFolder, write_tiny_use_case
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,7 +29,8 @@ NS = Namespace("dev", NAME)
 PREPARE = ["ingest", "refine", "features"]
 FIRST, SECOND, THIRD, LAST = "2020-08-01", "2020-09-01", "2020-10-01", "2020-11-01"
 HORIZON, STEPS = Duration.parse("3 months"), 36
-QUIET = {"retrain_every": "5 years", "cooldown": "1 day", "max_psi": 5.0, "violated_windows": 1, "of_windows": 1}
+QUIET = {"retrain_every": "5 years", "cooldown": "1 day", "max_psi": 5.0, "retrain_on": []}
+RINGING = {**QUIET, "retrain_on": ["immature_calibration"], "violated_windows": 1, "of_windows": 1}
 
 
 def run(ws: LocalWorkspace, tiny: TinyFolder, as_of: str, only: list[str] | None = None) -> dict[str, Any]:
@@ -41,22 +41,6 @@ def run(ws: LocalWorkspace, tiny: TinyFolder, as_of: str, only: list[str] | None
 def records(ws: LocalWorkspace, **equal: Any) -> pd.DataFrame:
     filters = [("basis", "=", "immature"), *((name, "=", value) for name, value in equal.items())]
     return ws.tables.to_arrow(NS.ops("performance_metrics"), at_most=MOST_RECORDS, filters=filters).to_pandas()
-
-
-def worse(tiny: TinyFolder, since: str) -> None:
-    """Let twice as many subscriptions be cancelled from a month on, whatever their price and region."""
-    rng = random.Random(1)
-    cancelled = {row[0] for path in (tiny.data / "cancellations").iterdir() for row in _lines(path)}
-    more: dict[str, list[list[str]]] = {}
-    for path in sorted((tiny.data / "signups").iterdir()):
-        for account, begun, *_ in _lines(path):
-            if begun >= since and account not in cancelled and rng.random() < 0.65:
-                day = pd.Timestamp(begun) + timedelta(days=rng.randint(3, 40))
-                more.setdefault(f"{day:%Y-%m}", []).append([account, f"{day:%Y-%m-%d}"])
-    for month, rows in more.items():
-        path = tiny.data / "cancellations" / f"cancellations_{month}.csv"
-        if path.exists():
-            write_drop(path, ("account", "cancelled"), [*_lines(path), *rows])
 
 
 def _lines(path: Path) -> list[list[str]]:
@@ -201,8 +185,7 @@ def test_measured_again_nothing_is_written_twice(open_at, tiny):
 
 
 def test_the_alarm_rings_months_before_the_labels_are_mature_and_retrains(tmp_path):
-    own = write_tiny_use_case(tmp_path / "uc", gate={"margin": 0.2}, monitoring=QUIET)
-    worse(own, "2020-08-01")
+    own = write_shifted(tmp_path / "uc", extra=0.65, since="2020-08", gate={"margin": 0.2}, monitoring=RINGING)
     rung: dict[str, str] = {}
     with LocalWorkspace.open(root=tmp_path / "home") as ws:
         for as_of in (FIRST, SECOND, THIRD):
@@ -255,7 +238,7 @@ def test_a_month_without_news_observes_nothing(open_at, tiny):
     middle = run(ws, tiny, "2020-09-15", ["monitor"])["immature"]
     assert middle["until"].startswith(SECOND)
     found = records(ws, metric="observed_rate", model_version=1)
-    assert len(set(found["value"])) == 1
+    assert len(set(found.loc[found["as_of"] >= SECOND, "value"])) == 1
 
 
 def test_with_too_few_events_nothing_is_judged_and_it_says_why(tmp_path):
