@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlplatform.errors import MissingDependencyError, PlatformError, StageError
+from mlplatform.errors import MissingDependencyError, PlatformError, StageError, in_one_line
 from mlplatform.features.scoring import without_left_out
 from mlplatform.statistics.metrics import Vector
 from mlplatform.task import Task, task_of
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 _CLASSES = 2
 _TABLE = 2  # dimensions
 _MOST_SHOWN = 12
-_LONGEST = 300
 _BY_PLACE = ("categorical_features", "monotonic_cst", "interaction_cst")
 # What scikit-learn's meta estimators call the estimator within.
 _WITHIN = ("regressor", "estimator", "base_estimator")
@@ -231,15 +230,9 @@ def in_our_words(
             ) from error
         given = f", with the parameters {dict(params)}" if params else ""
         raise StageError(
-            f"{what} failed{given}: {said(error)}{'' if inputs is None else _columns(inputs)}", hint=_hint(inputs)
+            f"{what} failed{given}: {in_one_line(error)}{'' if inputs is None else _columns(inputs)}",
+            hint=_hint(inputs),
         ) from error
-
-
-def said(error: BaseException) -> str:
-    """Return an error in one line."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = " ".join(lines)
-    return f"{type(error).__name__}: {text[:_LONGEST]}{'...' if len(text) > _LONGEST else ''}"
 
 
 def _hint(inputs: pd.DataFrame | None) -> str:

@@ -13,8 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mlplatform.config.settings import SearchSettings
-from mlplatform.errors import PlatformError, StageError
-from mlplatform.training.fitting import said
+from mlplatform.errors import PlatformError, StageError, in_one_line
 from mlplatform.training.sampler import Sampler, open_sampler
 from mlplatform.training.trials import Attempt, Outcome, Run
 
@@ -192,7 +191,7 @@ def _space_in_our_words(space: Mapping[str, Any], library: str) -> Iterator[None
         raise
     except Exception as error:
         raise StageError(
-            f"{library} cannot search the space of {', '.join(map(str, space))}: {said(error)}",
+            f"{library} cannot search the space of {', '.join(map(str, space))}: {in_one_line(error)}",
             hint="Look at search_space() of the trainer: each label once, bounds in order. mlplatform --debug ... "
             "shows the whole of what was raised.",
         ) from error
