@@ -108,7 +108,7 @@ class LifeTable:
         # Worth as many outcomes as would leave the same error, shared by the quarter's loans.
         weights = np.clip(rates * (1 - rates) / errors**2 / counts, 1e-6, 1.0)
         return RowOutcomes(
-            LabelFrame(rows, {str(name): version}, rows.num_rows),
+            LabelFrame(rows, {str(name): version}, rows.num_rows, context.as_of),
             rates,
             weights,
             ranked=False,

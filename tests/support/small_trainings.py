@@ -22,11 +22,11 @@ def data(**columns: Any) -> TrainingData:
     """Return hourly rows with a price that decides most of the label, a kind that decides nothing, and more columns."""
     random = np.random.default_rng(1)
     price = random.random(ROWS)
-    rows = pa.table({"price": price, "kind": pa.array(random.choice(list("ab"), ROWS)), **columns})
+    rows = pa.table({"price": pa.array(price), "kind": pa.array(random.choice(list("ab"), ROWS)), **columns})
     times = np.datetime64("2024-01-01", "us") + np.arange(ROWS) * np.timedelta64(1, "h")
     labels = (price + random.random(ROWS) / 2 > 0.75).astype(np.float64)
     return TrainingData(
-        training_set=SimpleNamespace(),  # type: ignore[arg-type]
+        training_set=SimpleNamespace(),
         rows=rows,
         inputs=model_frame(rows),
         labels=labels,

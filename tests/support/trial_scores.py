@@ -17,7 +17,7 @@ def total(data: Any, attempt: Attempt) -> float:
     """Return the sum of the numbers and the parameter; three is too many."""
     if attempt.params["x"] == 3:
         raise ZeroDivisionError("three is too many")
-    return float(data["load"].sum()) + attempt.params["x"]
+    return float(data["load"].sum() + attempt.params["x"])
 
 
 def process_id(data: Any, attempt: Attempt) -> float:

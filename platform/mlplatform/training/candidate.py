@@ -128,7 +128,7 @@ class TrainingData:
                 hint="Name groups that end, such as a session or a day, in group_column of the trainer; or leave it "
                 "out: rows of one group are then on both sides of the split by time.",
             )
-        return kept
+        return np.asarray(kept, dtype=np.intp)
 
     def time_at(self, row: int) -> datetime:
         """Return a row's prediction time."""
@@ -211,7 +211,7 @@ def training_data(
         )
     inputs = whole.drop_columns([*never, spine.label, *(name for name in trainer.beside if name not in never)])
     weights, weights_read = _weights(ws, trainer, spine, frame, whole)
-    dataset = whole if weights_read is None else whole.append_column(WEIGHT, pa.array(weights))
+    dataset = whole if weights_read is None or weights is None else whole.append_column(WEIGHT, pa.array(weights))
     return TrainingData(
         training_set=logged,
         rows=inputs,

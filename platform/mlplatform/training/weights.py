@@ -251,7 +251,7 @@ def looked_up_weights(
             f"{table.num_rows} of {rows.num_rows} labelled rows came back with weights of {declared}.",
             hint="Is a key of the spine null, or there twice? mlplatform check says.",
         )
-    several = np.asarray(table.column(_ROWS).fill_null(0).to_numpy()) > 1
+    several = np.asarray(table.column(_ROWS).fill_null(pa.scalar(0, pa.int64())).to_numpy()) > 1
     if several.any():
         raise StageError(
             f"{int(several.sum())} labelled rows have several weights in {declared}, known at the same time; "
@@ -260,7 +260,7 @@ def looked_up_weights(
         )
     weights = table.column(WEIGHT)
     if declared.default is not None:
-        weights = weights.fill_null(float(declared.default))
+        weights = weights.fill_null(pa.scalar(float(declared.default), pa.float64()))
     return checked_weights(weights, table.select(keys), str(declared)), found.read
 
 

@@ -205,7 +205,7 @@ def test_rates_of_groups_are_shared_as_the_champion_ranks_so_that_telling_rows_a
     group = np.arange(8000) % 2
     true = np.where(group == 0, OddsMove(1.0)(scores), OddsMove(2.0)(scores))
     rates = np.where(group == 0, true[group == 0].mean(), true[group == 1].mean())
-    frame = LabelFrame(pa.table({"id": np.arange(8000)}), {}, 8000)
+    frame = LabelFrame(pa.table({"id": np.arange(8000)}), {}, 8000, AS_OF)
     given = RowOutcomes(frame, rates, np.ones(8000), ranked=False, expected=True, low=rates * 0.9, high=rates * 1.1)
     shared = given.spread(scores)
     assert shared.targets == pytest.approx(true, rel=1e-4)
