@@ -657,14 +657,14 @@ class UseCaseSettings(Settings):
     def _quantile_of_the_task(self) -> Self:
         task = self.kind_of_task
         if task.predicts_quantile and task.level is None:
-            raise ValueError("label.quantile is missing: which quantile is predicted? Write 0.9, say, under label.")
+            raise ValueError("label.quantile is missing: which quantile is predicted? Write 0.9, say, under label")
         for name, value, its in (
             ("label.quantile", task.level, task.predicts_quantile),
             ("gate.max_coverage_gap", self.gate.max_coverage_gap, task.predicts_quantile),
             ("gate.max_calibration_ratio", self.gate.max_calibration_ratio, task.predicts_counts),
         ):
             if value is not None and not its:
-                raise ValueError(f"{name} is set, and means nothing for {task.noun}.")
+                raise ValueError(f"{name} is set, and means nothing for {task.noun}")
         return self
 
     @model_validator(mode="after")

@@ -255,10 +255,11 @@ def _numbers(path: Path, column: str, labels: pd.Series[str], task: Task) -> _La
         seen = form.why or repr((odd if len(odd) else labels).iloc[0])
         raise UsageError(f"{path}: the label {column} holds {seen}, which is no number.", hint="See --task.")
     values = labels.map(form.value).to_numpy(dtype=np.float64)
-    wrong = np.flatnonzero((values < 0) | (values != np.floor(values))) if task.predicts_counts else ()
-    if len(wrong):
+    uncounted = (values < 0) | (values != np.floor(values))
+    wrong = np.flatnonzero(uncounted & task.predicts_counts)
+    if wrong.size:
         raise UsageError(
-            f"{path}: the label {column} is no count in {len(wrong)} row(s), {labels.iloc[wrong[0]]!r} for instance.",
+            f"{path}: the label {column} is no count in {wrong.size} row(s), such as {labels.iloc[int(wrong[0])]!r}.",
             hint="Counts are whole numbers from 0 on; of other amounts the task is regression.",
         )
     metric = metrics.of(task)[0]

@@ -51,8 +51,8 @@ KINDS: dict[str, tuple[str, str, int, str]] = {
     ),
     "a quantile that is not said": (
         "owner: a\ntask: quantile\nlabel: {horizon: 1 day}\ngate: {floor: 20}\n",
-        "",
-        1,
+        "label.quantile",
+        3,
         "label.quantile is missing",
     ),
     "a quantile of everything": (
@@ -63,15 +63,15 @@ KINDS: dict[str, tuple[str, str, int, str]] = {
     ),
     "a quantile of a mean": (
         REGRESSION.replace("1 day", "1 day, quantile: 0.9"),
-        "",
-        1,
+        "label.quantile",
+        3,
         "label.quantile is set, and means nothing for a regression",
     ),
     "a coverage of counts": (
         "owner: a\ntask: counts\nlabel: {horizon: 1 day}\ngate: {floor: 20, max_coverage_gap: 0.1}\n",
-        "",
-        1,
-        "gate.max_coverage_gap is set, and means nothing for a regression of counts",
+        "gate.max_coverage_gap",
+        4,
+        "gate.max_coverage_gap is set, and means nothing for a count",
     ),
     "a slice's loss of NaN": (
         "=gate: {floor: 0.6, slices: {columns: [a], max_loss: .nan}}\n",

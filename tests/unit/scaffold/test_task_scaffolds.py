@@ -18,6 +18,7 @@ from mlplatform import discovery
 from mlplatform.cli.main import cli
 from mlplatform.config.settings import UseCaseSettings, load_settings
 from mlplatform.errors import UsageError
+from mlplatform.naming import Namespace
 from mlplatform.scaffold.estimators import ESTIMATORS
 from mlplatform.scaffold.inference import infer
 from mlplatform.scaffold.render import Scaffolded, new_use_case
@@ -61,7 +62,8 @@ def test_what_is_written_is_a_use_case_of_the_task_and_clean(csv, task, estimato
     assert settings.task == task
     assert settings.training.metric == settings.kind_of_task.metrics[0]
     cls = discovery.load(discovery.get("shops", csv.parent / "use_cases"))
-    model = make_estimator(cls.trainer(settings), cls.trainer(settings).default_params)
+    trainer = cls.trainer(Namespace("dev", "shops"), settings, cls.spine)
+    model = make_estimator(trainer, trainer.default_params)
     # As the written trainer makes it, it fits, and predicts what the task says.
     inputs, labels = FRAME[["area"]].astype("float64"), FRAME[OPTIONS[task]["label"]].to_numpy(dtype=np.float64)
     learner = getattr(model, "steps", [(None, model)])[-1][1]

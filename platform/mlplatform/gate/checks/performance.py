@@ -62,11 +62,12 @@ class BeatsTrivial(GateCheck):
         training = group_frame(evidence.training, by).assign(label=evidence.training.column("label").to_numpy())
         rows = group_frame(evidence.rows, by) if evidence.rows is not None else training[by].iloc[:0]
         kind = baseline.kind_of_constant(self.metric.name)
+        of_rows = training.groupby(by, dropna=False, observed=True)["label"]
         # pandas knows means and medians by their names, and fast.
-        said = kind if task.level is None else partial(_lowest_quantile, task.level)
-        groups = training.groupby(by, dropna=False, observed=True)["label"].agg(said).rename("baseline").reset_index()
+        guesses = of_rows.agg(kind if task.level is None else partial(_lowest_quantile, task.level))
+        groups = guesses.rename("baseline").reset_index()
         joined = rows.merge(groups, on=by, how="left")
-        overall = float(training["label"].agg(said))
+        overall = baseline.best_constant(self.metric.name, training["label"].to_numpy(dtype=np.float64), task)
         unknown = int(joined["baseline"].isna().sum())
         values = joined["baseline"].fillna(overall).to_numpy(dtype=np.float64)
         return values, f"the training {kind} by {', '.join(by)} ({unknown} rows of unknown groups)"
