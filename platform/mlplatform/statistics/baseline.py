@@ -144,8 +144,8 @@ def compare(
         )
     try:
         drawn = paired_difference(
-            primary, labels, predictions, baseline, stratify=clusters is None, confidence=LEVEL, draws=_DRAWS,
-            seed=_SEED, clusters=clusters,
+            primary, labels, predictions, baseline, stratify=primary.within_classes and clusters is None,
+            confidence=LEVEL, draws=_DRAWS, seed=_SEED, clusters=clusters,
         )  # fmt: skip
     except (ValueError, ArithmeticError):
         return Compared(other, gain, why=_NONE)  # too few clusters, or a class that a draw lacks

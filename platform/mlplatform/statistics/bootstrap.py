@@ -1,8 +1,8 @@
 """The paired bootstrap: how sure are we that one model is better than another on the same rows?
 
-Rows are resampled with replacement, the same draw for both models; for a binary label within each class, so that every
-draw has both. Rows that belong together (an entity's) may be drawn together, as clusters: then it is the number of
-clusters that counts, not of rows (Field and Welsh, "Bootstrapping clustered data", 2007). The interval is the
+Rows are resampled with replacement, the same draw for both models; for a metric that needs both classes within each, so
+that every draw has both. Rows that belong together (an entity's) may be drawn together, as clusters: then it is the
+number of clusters that counts, not of rows (Field and Welsh, "Bootstrapping clustered data", 2007). The interval is the
 percentile interval of Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, expanded as in Hesterberg, "What
 Teachers Should Know About the Bootstrap", The American Statistician 2015: the plain one is too narrow for few units.
 

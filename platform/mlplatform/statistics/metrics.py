@@ -29,6 +29,8 @@ class Metric:
         compute: Takes labels and predictions, each of shape (rows,), and returns the value.
         greater_is_better: Its direction.
         fast_draws: A faster way to do what `draws` does, where there is one.
+        within_classes: Whether rows are drawn within each of two classes: it has no value without one of them, and the
+            share of the classes, which is chance too, does not decide who is better. Of a loss it does.
 
     Terms are explained in docs/glossary.md.
 
@@ -46,6 +48,7 @@ class Metric:
     compute: Callable[[Vector, Vector], float]
     greater_is_better: bool
     fast_draws: FastDraws | None = None
+    within_classes: bool = False
 
     def draws(self, labels: Vector, predictions: Vector) -> OfDraw:
         """Return a function of how often each row was drawn, shape (rows,), that gives the metric of that draw."""
@@ -223,8 +226,14 @@ def _mean_of_draw(loss: Callable[[Vector, Vector], Vector], finish: Callable[[fl
 METRICS = {
     metric.name: metric
     for metric in (
-        Metric("roc_auc", roc_auc, greater_is_better=True, fast_draws=_auc_of_draw),
-        Metric("average_precision", average_precision, greater_is_better=True, fast_draws=_average_precision_of_draw),
+        Metric("roc_auc", roc_auc, greater_is_better=True, fast_draws=_auc_of_draw, within_classes=True),
+        Metric(
+            "average_precision",
+            average_precision,
+            greater_is_better=True,
+            fast_draws=_average_precision_of_draw,
+            within_classes=True,
+        ),
         Metric("brier", brier, greater_is_better=False, fast_draws=_mean_of_draw(lambda y, p: (p - y) ** 2)),
         Metric("log_loss", log_loss, greater_is_better=False, fast_draws=_mean_of_draw(_log_losses)),
         Metric(

@@ -232,7 +232,7 @@ def _compared(
             labels,
             whole,
             without,
-            stratify=settings.task == "classification",
+            stratify=metric.within_classes,
             confidence=CONFIDENCE,
             draws=_DRAWS,
             seed=settings.training.seed,

@@ -229,18 +229,19 @@ class GateCheck(ABC):
             challenger: Shape (rows,).
             other: Shape (rows,).
             labels: Shape (rows,); default: the evidence's.
-            stratify: Draw within each value of the labels, unless there are clusters; default: where they are binary,
-                as the labels of a classification are, and events made of a regression's. False for amounts.
+            stratify: Draw within each value of the labels, unless there are clusters; default: where the metric needs
+                both classes. Drawn so, the share of events never differs: of a loss, such as the Brier score, whose
+                value that share decides, the interval would be far too narrow.
         """
         truth = evidence.labels if labels is None else labels
         clusters = cluster_numbers(evidence, self.limits.cluster_by)
-        binary = self.settings.task == "classification" or labels is not None if stratify is None else stratify
+        within = metric.within_classes if stratify is None else stratify
         return paired_difference(
             metric,
             truth,
             challenger,
             other,
-            stratify=binary and clusters is None,
+            stratify=within and clusters is None,
             confidence=self.limits.confidence,
             draws=self.limits.draws,
             seed=self.limits.seed,
