@@ -11,6 +11,7 @@ from typing import Any, Literal, cast
 from mlplatform.config.settings import GateSettings
 from mlplatform.gate.checks.base import CheckResult
 from mlplatform.ops.records import GateEvent
+from mlplatform.statistics.spending import PER_YEAR, Spending
 
 Outcome = Literal["promoted", "rejected", "insufficient", "rolled back"]
 Kind = Literal["gate", "override", "rollback", "adoption"]
@@ -34,6 +35,7 @@ class Decision:
         kind: `gate`, `override` (promoted by hand whatever the checks said), `rollback` or `adoption`.
         decided_by: Who ran it.
         artifact_digest: Digest of the version's files as they were judged; empty: not known.
+        spending: The error of the comparison with the champion; None: there was no comparison, and nothing was spent.
     """
 
     decision_id: str
@@ -47,6 +49,7 @@ class Decision:
     kind: Kind = "gate"
     decided_by: str = ""
     artifact_digest: str = ""
+    spending: Spending | None = None
 
     @classmethod
     def of(cls, event: GateEvent) -> Decision:
@@ -63,6 +66,7 @@ class Decision:
             kind=cast("Kind", event.kind),
             decided_by=event.decided_by or "",
             artifact_digest=event.artifact_digest or "",
+            spending=Spending(**event.spending) if event.spending else None,
         )
 
     def to_json(self) -> str:
@@ -91,6 +95,7 @@ def limits_text(limits: GateSettings) -> str:
     """Return the limits as they go into a decision's id.
 
     Without `max_rows`, which came later: which rows it lets through shows in their digest, and decisions made before
-    keep their ids.
+    keep their ids. So do those that have an error of their own, as all had before there was another rule.
     """
-    return limits.model_dump_json(exclude={"max_rows"})
+    later = {"max_rows"} if limits.error_per == PER_YEAR else {"max_rows", "error_per"}
+    return limits.model_dump_json(exclude=later)

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from mlplatform.errors import LabelError, PlatformError, StageError
 from mlplatform.features.functions import FeatureFunctionSpec, register_functions
+from mlplatform.gate import canary
 from mlplatform.gate import champion as champions
 from mlplatform.gate.checks.base import Evidence, FeatureFacts
 from mlplatform.gate.checks.evidence import enough
@@ -109,6 +110,7 @@ def gather(
             if settings.gate.max_seconds_per_1000_rows
             else None
         ),
+        canary=canary.outcome(context, challenger.version) if settings.scoring.canary else None,
     )
     return Gathered(evidence, frame.digest)
 

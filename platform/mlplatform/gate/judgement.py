@@ -12,6 +12,7 @@ from mlplatform.gate import evaluation, judged, promotion
 from mlplatform.gate.champion_gate import ChampionGate
 from mlplatform.gate.checks.base import CheckResult, Evidence
 from mlplatform.gate.decision import Decision, decision_id, limits_text
+from mlplatform.gate.spending import of_decision
 from mlplatform.ops.context import StageContext
 from mlplatform.protocols.registry import ModelVersion
 from mlplatform.refine.spine import LabelSpine
@@ -63,11 +64,12 @@ def judge(
             context, spine, challenger, champion, digest=digest, functions=functions, trusted_types=trusted_types
         )
         identity = decision_id(str(context.model), number, other, context.as_of, gathered.digest, limits)
-        decision = checks.decide(
-            gathered.evidence, identity=identity, challenger=number, champion=other, as_of=context.as_of
-        )
+        recorded = promotion.events(context.ws, context.namespace)
+        spending = of_decision(context.settings.gate, recorded, identity, context.as_of)
+        evidence = replace(gathered.evidence, spending=spending)
+        decision = checks.decide(evidence, identity=identity, challenger=number, champion=other, as_of=context.as_of)
         decision = replace(decision, decided_by=context.ws.user, artifact_digest=digest)
-        return Judgement(decision, gathered.evidence)
+        return Judgement(decision, evidence)
     except Exception as error:  # noqa: BLE001  (whatever it is, the gate could not look: closed)
         stopping.check()  # a Ctrl-C is no reason to reject a version
         return could_not_look(context, challenger, other, error)
@@ -111,6 +113,7 @@ def overridden(context: StageContext, decision: Decision, reason: str) -> Decisi
             reason,
             str(applied),
         ),
+        spending=None,  # it promises nothing, and what the checks saw of it decided nothing
         outcome="promoted",
         reason=f"manual override: {reason} (the gate: {decision.outcome}, {decision.reason})",
         kind="override",

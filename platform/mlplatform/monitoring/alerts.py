@@ -29,6 +29,7 @@ ESTIMATED_PERFORMANCE = "estimated_performance"
 PERFORMANCE = "performance"
 CALIBRATION = "calibration"
 WORSE_THAN_BASELINE = "worse_than_baseline"
+CANARY = "canary"
 NOT_JUDGED = "not_judged"
 MONITOR = "monitor"
 KINDS = (
@@ -41,6 +42,7 @@ KINDS = (
     PERFORMANCE,
     CALIBRATION,
     WORSE_THAN_BASELINE,
+    CANARY,
     NOT_JUDGED,
     MONITOR,
 )

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from mlplatform.monitoring import alerts
 from mlplatform.monitoring.drift import DriftMetric
-from mlplatform.ops.result import Details
+from mlplatform.ops.result import Details, Moment
 from mlplatform.ops.stage_runs import DONE, StageRun
 from mlplatform.statistics.baseline import Compared
 
@@ -87,6 +87,38 @@ class ProfilingUpdate(BaseModel):
     refresh: str | None = None
 
 
+class CanaryOutcome(BaseModel):
+    """What became of those for whom a challenger decided, beside those for whom the champion did.
+
+    Attributes:
+        model_version: The challenger.
+        champion: The champion.
+        since: Since when it decides for a share of the entities.
+        until: When that ended; None: it has not.
+        decided: For how many predictions it decided.
+        labels: How many of their labels are known.
+        labels_of_champion: How many labels of the others are known.
+        gain: Of the challenger's decisions over the champion's in the primary metric; None: it cannot be told yet.
+        low: Lower end of its interval, at the gate's confidence.
+        high: Upper end.
+        worse: Whether it is surely worse.
+        why: Why it cannot be told; empty where it can.
+    """
+
+    model_version: int
+    champion: int | None = None
+    since: Moment
+    until: Moment | None = None
+    decided: int
+    labels: int
+    labels_of_champion: int
+    gain: float | None = None
+    low: float | None = None
+    high: float | None = None
+    worse: bool = False
+    why: str = ""
+
+
 class MonitorDetails(Details):
     """What a monitoring found.
 
@@ -99,6 +131,7 @@ class MonitorDetails(Details):
         realised: Metric -> its value on these. On record each is a key of its own: `realised_<metric>`.
         baseline: The model beside the trivial baseline on these.
         profiling: What was done for data profiling; None where there is none.
+        canary: What a canary came to so far; None where no challenger decided for anybody.
         unjudged_windows: How many of the newest windows were not judged for drift.
         windows: Kind -> what was judged.
         not_judged: Kind -> why it was not.
@@ -115,6 +148,7 @@ class MonitorDetails(Details):
     realised: dict[str, float | None] = Field(default_factory=dict)
     baseline: Compared | None = None
     profiling: ProfilingUpdate | None = None
+    canary: CanaryOutcome | None = None
     unjudged_windows: int = 0
     windows: dict[str, JudgedKind] = Field(default_factory=dict)
     not_judged: dict[str, str] = Field(default_factory=dict)

@@ -7,7 +7,9 @@ from typing import ClassVar
 from mlplatform.config.settings import UseCaseSettings
 from mlplatform.monitoring import alerts
 
-_CRITICAL = frozenset({alerts.PERFORMANCE, alerts.CALIBRATION, alerts.WORSE_THAN_BASELINE, alerts.MONITOR})
+_CRITICAL = frozenset(
+    {alerts.PERFORMANCE, alerts.CALIBRATION, alerts.WORSE_THAN_BASELINE, alerts.CANARY, alerts.MONITOR}
+)
 
 
 class Monitor:

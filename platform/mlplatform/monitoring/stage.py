@@ -12,7 +12,7 @@ from mlplatform.errors import PlatformError
 from mlplatform.features.functions import FeatureFunctionSpec
 from mlplatform.features.spec_lookups import spec_of, tables_of
 from mlplatform.gate import champion as champions
-from mlplatform.monitoring import alerts, delivery, details, drift, performance, profiling
+from mlplatform.monitoring import alerts, canary, delivery, details, drift, performance, profiling
 from mlplatform.monitoring.alerts import Verdict, too_few
 from mlplatform.monitoring.details import AlertEvent, JudgedKind, LabelCounts, MonitorDetails, SentAlerts
 from mlplatform.monitoring.drift import DriftMetric
@@ -85,6 +85,10 @@ class MonitorStage(Stage[MonitorDetails]):
         if realised is not None:
             checks.verdicts += realised.verdicts
             _note_realised(report, realised)
+        compared = checks.attempt("the canary", lambda: canary.check(context, self.spine))
+        if compared is not None:
+            report.canary, of_canary = compared
+            checks.verdicts.append(of_canary)
         trusted = self.trainer.trusted_types
         profiled = checks.attempt("data profiling", lambda: profiling.update(context, self.spine, trusted))
         if profiled is not None:

@@ -9,6 +9,7 @@ from datetime import datetime
 from mlplatform.gate.checks.base import CheckResult
 from mlplatform.gate.promotion import BEGUN_ANEW
 from mlplatform.ops.records import GateEvent
+from mlplatform.statistics.spending import Spending
 
 PROMOTED, REJECTED, INSUFFICIENT, STALE, PENDING = "promoted", "rejected", "insufficient", "stale", "pending"
 ROLLED_BACK = "rolled back"
@@ -38,6 +39,8 @@ class DecisionFacts:
         challenger: Version decided about.
         champion: Version compared with; None for the first.
         rows: Labelled rows that both were compared on.
+        spending: The error of the comparison with the champion; None where nothing was compared, or by an earlier
+            release, in which each decision had the whole.
         known_rows: Labelled rows that were known; more than `rows` where those are a sample. None: not on record.
         gain: Against the champion; None where there was none, or too little evidence to compare.
         checks: Every check, in order.
@@ -60,6 +63,7 @@ class DecisionFacts:
     decided_by: str = ""
     rows_from: str = ""
     known_rows: int | None = None
+    spending: Spending | None = None
 
     @property
     def sampled_from(self) -> int | None:
@@ -164,6 +168,7 @@ def _decision(event: GateEvent) -> DecisionFacts:
         decided_by=event.decided_by or "",
         rows_from=event.evaluation.get("rows_from", ""),
         known_rows=event.evaluation.get("known_rows"),
+        spending=Spending(**event.spending) if event.spending else None,
     )
 
 

@@ -24,7 +24,7 @@ from mlplatform.statistics.metrics import Vector
 from mlplatform.training.calibration import FEWEST_ISOTONIC, calibrated
 from mlplatform.training.fit_arguments import rounds_of, stops_early
 from mlplatform.training.fit_rows import FitRows
-from mlplatform.training.fitting import columns_without_values, fit, in_our_words, make_estimator, predict
+from mlplatform.training.fitting import columns_without_values, fit, in_our_words, make_estimator, not_finite, predict
 from mlplatform.training.importance import Importance, importances
 from mlplatform.training.label_frame import LabelFrame, table_digest
 from mlplatform.training.model_requirements import libraries
@@ -100,6 +100,8 @@ class Candidate:
         uncalibrated: The metrics before the calibration; empty without one.
         importances: What each feature is worth on the holdout, the most important one first; empty where it is not
             measured.
+        not_finite: Which predictions for the holdout are no finite numbers, in words: then it has no metrics, and the
+            gate refuses it. Empty where all are.
     """
 
     estimator: Any
@@ -112,6 +114,7 @@ class Candidate:
     rounds: int | None = None
     uncalibrated: dict[str, float] = field(default_factory=dict)
     importances: list[Importance] = field(default_factory=list)
+    not_finite: str = ""
 
 
 def training_data(
@@ -277,14 +280,20 @@ def train(
     rounds = _rounds(trainer, params, data, split)
     fitted = fit(trainer, params, data.fit_rows(fitted_rows, rounds=rounds))
     uncalibrated: dict[str, float] = {}
+    holdout = data.inputs.iloc[split.holdout]
     if calibrates:
-        raw = predict(fitted, data.inputs.iloc[split.holdout], settings.task)
-        uncalibrated = metrics.evaluate(settings.task, data.labels[split.holdout], raw)
         rows = data.fit_rows(split.validation)
-        if options.calibrate == "isotonic" and len(rows) < FEWEST_ISOTONIC:
-            note(f"calibration: {len(rows)} validation rows are few for isotonic; sigmoid needs fewer")
-        fitted = calibrated(fitted, options.calibrate, rows)
-    predicted = predict(fitted, data.inputs.iloc[split.holdout], settings.task)
+        judged = predict(fitted, rows.inputs, settings.task, finite=False)
+        if wrong := not_finite(fitted, rows.inputs, judged):
+            note(f"not calibrated: {wrong}")
+        else:
+            raw = predict(fitted, holdout, settings.task, finite=False)
+            uncalibrated = metrics.evaluate(settings.task, data.labels[split.holdout], raw)
+            if options.calibrate == "isotonic" and len(rows) < FEWEST_ISOTONIC:
+                note(f"calibration: {len(rows)} validation rows are few for isotonic; sigmoid needs fewer")
+            fitted = calibrated(fitted, options.calibrate, rows)
+    # What is no finite number is no reason to end here: the version is registered as it is, and the gate refuses it.
+    predicted = predict(fitted, holdout, settings.task, finite=False)
     with in_our_words(f"The metrics of the {predicted.size} rows of the holdout", params):
         measured = metrics.evaluate(
             settings.task, data.labels[split.holdout], predicted, event_above=settings.label.event_above
@@ -304,13 +313,14 @@ def train(
         rounds=rounds,
         uncalibrated=uncalibrated,
         importances=importances(
-            lambda rows: predict(fitted, rows, settings.task),
-            data.inputs.iloc[split.holdout],
+            lambda rows: predict(fitted, rows, settings.task, finite=False),
+            holdout,
             data.labels[split.holdout],
             metrics.get(options.metric),
             most_rows=options.importance_rows,
             seed=options.seed,
         ),
+        not_finite=not_finite(fitted, holdout, predicted),
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlplatform.errors import MissingDependencyError, PlatformError, StageError
+from mlplatform.errors import MissingDependencyError, NotFiniteError, PlatformError, StageError
 from mlplatform.features.scoring import without_left_out
 from mlplatform.statistics.metrics import Vector
 from mlplatform.training.boosters import EXTRAS, is_booster, predict_booster
@@ -79,12 +79,46 @@ def fit(trainer: Trainer, params: Mapping[str, Any], rows: FitRows, *, threads: 
     return fitted
 
 
-def predict(estimator: Any, inputs: pd.DataFrame, task: str) -> Vector:
+def predict(estimator: Any, inputs: pd.DataFrame, task: str, *, finite: bool = True) -> Vector:
     """Return the probability of the positive class, or the predicted value; shape (rows,).
 
+    Args:
+        estimator: Fitted.
+        inputs: The rows.
+        task: Of the use case.
+        finite: Refuse predictions that are no finite numbers; False: whoever asks looks for them.
+
     Raises:
-        StageError: If the estimator cannot predict that, or predicts what is no number.
+        NotFiniteError: If it predicts what is no finite number, where that is refused.
+        StageError: If the estimator cannot predict that.
     """
+    predictions = _predicted(estimator, inputs, task)
+    if finite and (wrong := not_finite(estimator, inputs, predictions)):
+        raise NotFiniteError(
+            f"{wrong}.",
+            hint="Does it take missing values? An imputer before it fills them; a scaler keeps numbers small.",
+        )
+    return predictions
+
+
+def not_finite(estimator: Any, inputs: pd.DataFrame, predictions: Vector) -> str:
+    """Return which predictions are no finite numbers, in words; empty where all are.
+
+    Args:
+        estimator: Whose.
+        inputs: The rows.
+        predictions: For them, shape (rows,).
+    """
+    wrong = np.flatnonzero(~np.isfinite(predictions))
+    if not wrong.size:
+        return ""
+    return (
+        f"{type(estimator).__name__} predicts NaN or infinity for {wrong.size} of {len(inputs)} rows; "
+        f"{_row(inputs, int(wrong[0]))}"
+    )
+
+
+def _predicted(estimator: Any, inputs: pd.DataFrame, task: str) -> Vector:
     if is_booster(estimator):
         return _of_a_booster(estimator, inputs, task)
     if task == "classification" and not hasattr(estimator, "predict_proba"):
@@ -125,13 +159,6 @@ def _checked(estimator: Any, inputs: pd.DataFrame, predictions: Vector) -> Vecto
         raise StageError(
             f"{type(estimator).__name__} gave predictions of shape {predictions.shape} for {len(inputs)} rows.",
             hint="One number per row is needed.",
-        )
-    wrong = np.flatnonzero(~np.isfinite(predictions))
-    if wrong.size:
-        raise StageError(
-            f"{type(estimator).__name__} predicts NaN or infinity for {wrong.size} of {len(inputs)} rows; "
-            f"{_row(inputs, int(wrong[0]))}.",
-            hint="Does it take missing values? An imputer before it fills them; a scaler keeps numbers small.",
         )
     return predictions
 

@@ -18,6 +18,8 @@ import pytest
 from mlplatform.config.settings import UseCaseSettings
 from mlplatform.gate.checks.base import Evidence
 from mlplatform.gate.checks.performance import BeatsChampion
+from mlplatform.statistics import metrics
+from mlplatform.statistics.bootstrap import Group, difference_of_groups
 
 FRAMES, DRAWS, CONFIDENCE = 400, 200, 0.9
 # Three standard errors of a share that is truly the confidence, over so many frames.
@@ -86,6 +88,21 @@ CASES = {
 }
 
 
+def two_groups(random: np.random.Generator, metric: str) -> tuple[Group, Group]:
+    """Two groups that decisions were made for by different models; of them 80 and 240 rows."""
+    groups = []
+    for rows, apart, scale in ((80, 1.2, 4.0), (240, 0.9, 5.0)):
+        if metric == "roc_auc":
+            labels = (random.random(rows) < 0.3).astype(float)
+            groups.append(Group(labels, apart * labels + random.normal(size=rows)))
+        else:
+            # Four rows an entity, whose errors agree.
+            labels = random.exponential(10.0, rows)
+            errors = np.repeat(scale * random.normal(size=rows // 4), 4)
+            groups.append(Group(labels, labels + errors, np.repeat(np.arange(rows // 4), 4)))
+    return groups[0], groups[1]
+
+
 def intervals(case: Case) -> list[tuple[float, float]]:
     settings = UseCaseSettings.model_validate(
         {
@@ -94,6 +111,7 @@ def intervals(case: Case) -> list[tuple[float, float]]:
             "label": {"horizon": "1 day"},
             "training": {"metric": case.metric},
             "gate": {
+                "error_per": "decision",
                 "floor": 0.0, "draws": DRAWS, "confidence": CONFIDENCE, "cluster_by": case.cluster_by,
             },
         }
@@ -120,3 +138,13 @@ def test_the_intervals_of_the_gate_hold_the_true_gain_as_often_as_they_say(name:
         middle = [((low + high) / 2, factor * (high - low) / 2) for low, high in found]
         wrong = covered([(at - half, at + half) for at, half in middle], case.truth)
         assert not LEAST <= wrong <= MOST
+
+
+@pytest.mark.parametrize(("metric", "truth"), [("roc_auc", area(1.2) - area(0.9)), ("mae", _MEAN)])
+def test_the_intervals_of_two_groups_hold_the_true_gain_as_often_as_they_say(metric: str, truth: float) -> None:
+    found = []
+    for seed in range(FRAMES):
+        groups = two_groups(np.random.default_rng(seed), metric)
+        gain = difference_of_groups(metrics.get(metric), *groups, confidence=CONFIDENCE, draws=DRAWS, seed=seed)
+        found.append((gain.low, gain.high))
+    assert LEAST <= covered(found, truth) <= MOST

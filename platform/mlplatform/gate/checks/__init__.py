@@ -5,6 +5,7 @@ from __future__ import annotations
 from mlplatform.config.settings import UseCaseSettings
 from mlplatform.gate.checks.base import GateCheck
 from mlplatform.gate.checks.calibration import BrierScore, CalibrationError, CalibrationSlope
+from mlplatform.gate.checks.canary import NotWorseAsCanary
 from mlplatform.gate.checks.guards import Guard
 from mlplatform.gate.checks.performance import BeatsChampion, BeatsTrivial, Floor
 from mlplatform.gate.checks.serving import FeatureAvailability, FeatureStaleness, ScoringTime, SignatureCompatible
@@ -26,4 +27,5 @@ def default_checks(settings: UseCaseSettings) -> list[GateCheck]:
         FeatureStaleness(settings),
         SignatureCompatible(settings),
         ScoringTime(settings),
+        *([NotWorseAsCanary(settings)] if settings.scoring.canary else []),
     ]

@@ -16,10 +16,12 @@ import pyarrow as pa
 
 from mlplatform.config.settings import GateSettings, UseCaseSettings
 from mlplatform.errors import ConfigError, did_you_mean
+from mlplatform.ops.records import PerformanceRecord
 from mlplatform.protocols.registry import ModelSignature
 from mlplatform.statistics import metrics
 from mlplatform.statistics.bootstrap import PairedDifference, paired_difference
 from mlplatform.statistics.metrics import Metric, Vector
+from mlplatform.statistics.spending import Spending
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,6 +64,8 @@ class Evidence:
         features: What its features were like; None: not gathered.
         signatures: Of challenger and champion; None: not gathered.
         seconds_per_1000_rows: Time to score 1,000 rows by the challenger; None: not measured.
+        spending: The error of the comparison with the champion; None: as of a decision before which there was none.
+        canary: What was recorded last of the challenger's decisions as a canary; None: nothing was.
 
     Examples:
         >>> rows = pa.table({"region": ["north", "south"]})
@@ -80,6 +84,8 @@ class Evidence:
     features: FeatureFacts | None = None
     signatures: tuple[ModelSignature, ModelSignature | None] | None = None
     seconds_per_1000_rows: float | None = None
+    spending: Spending | None = None
+    canary: PerformanceRecord | None = None
 
     @property
     def of_how_many(self) -> str:
