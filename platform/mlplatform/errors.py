@@ -167,6 +167,10 @@ class StageError(PlatformError):
     """Raised when a stage cannot do its work; earlier stages' results stay."""
 
 
+class NotFiniteError(StageError):
+    """Raised when a model predicts what is no finite number, where one is needed."""
+
+
 class LabelError(PlatformError):
     """Raised when there are no labels to work with: none is known yet, or one class is missing."""
 

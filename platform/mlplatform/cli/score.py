@@ -85,6 +85,13 @@ def score(
             "The version learned from such rows: what it predicts for them is not counted as performance."
         )
     output.show_notes(summary, options.hints)
+    part = details.canary
+    if part is not None and part.failed:
+        click.echo(f"Canary: version {part.model_version} failed, and the champion decided for all: {part.failed}")
+    elif part is not None:
+        click.echo(
+            f"Canary: version {part.model_version} (challenger) decided for {part.rows} ({part.share:.3g} of all)."
+        )
     shadow = details.shadow
     if shadow is not None and shadow.failed:
         click.echo(f"In the shadow: version {shadow.model_version} (challenger) failed: {shadow.failed}")

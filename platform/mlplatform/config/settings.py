@@ -214,6 +214,13 @@ class ScoringSettings(Settings):
         description="Interval of the scoring runs: hour, day, week, month, quarter, year, or a duration.",
     )
     shadow: bool = Field(default=True, description="Let the challenger score beside the champion, without effect.")
+    canary: float = Field(
+        default=0.0,
+        ge=0,
+        le=0.5,
+        description="Share of the entities for which a challenger decides that the gate let pass, but for being surely "
+        "better than the champion, or for approval; 0: the champion decides for all.",
+    )
 
 
 class GuardSettings(Settings):
@@ -295,6 +302,11 @@ class GateSettings(Settings):
         description="0: the challenger must be surely better than the champion; above: surely not worse than by this.",
     )
     confidence: float = Field(default=0.9, gt=0.5, lt=1, description="Two-sided level of the bootstrap interval.")
+    error_per: Literal["decision", "year"] = Field(
+        default="year",
+        description="What the error of the comparison with the champion, (1 - confidence) / 2, is for: each decision, "
+        "or all decisions about a model within a year together, of which each then spends a part.",
+    )
     draws: int = Field(default=500, ge=100, le=MOST_DRAWS, description="Bootstrap resamples.")
     seed: int = Field(default=0, ge=0, lt=2**32, description="Of all that is drawn: the same gives the same.")
     cluster_by: tuple[str, ...] = Field(

@@ -18,6 +18,7 @@ from mlplatform.as_of import Duration
 from mlplatform.config.settings import GateSettings
 from mlplatform.errors import LabelError, PlatformError, StageError
 from mlplatform.features.functions import FeatureFunctionSpec, register_functions
+from mlplatform.gate import canary
 from mlplatform.gate import champion as champions
 from mlplatform.gate.checks.base import Evidence, FeatureFacts, RecalibrationEvidence
 from mlplatform.gate.checks.evidence import enough
@@ -141,6 +142,7 @@ def gather(
         recalibration=None
         if move is None
         else RecalibrationEvidence(move.origin, outcomes.weights, outcomes.expected, outcomes.low, outcomes.high),
+        canary=canary.outcome(context, challenger.version) if settings.scoring.canary else None,
     )
     return Gathered(evidence, frame.digest if move is None else outcomes.digest)
 

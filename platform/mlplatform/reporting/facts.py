@@ -9,6 +9,7 @@ from datetime import datetime
 import narwhals as nw
 
 from mlplatform.config.settings import UseCaseSettings
+from mlplatform.gate.canary import BASIS
 from mlplatform.monitoring import base_rate
 from mlplatform.monitoring.details import MonitorDetails
 from mlplatform.monitoring.performance_metrics import COVERAGE
@@ -32,6 +33,7 @@ from mlplatform.protocols.frames import Frame
 from mlplatform.protocols.tables import Filter
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.spine import LabelSpine
+from mlplatform.reporting.canaries import CanaryFacts, canaries_of
 from mlplatform.reporting.decisions import ChampionFacts, DecisionFacts, champions_of, decisions_of
 from mlplatform.reporting.observations import (
     DRIFT_SHOWN,
@@ -142,6 +144,7 @@ class Facts:
         steps: One entry for each `as_of`, oldest first.
         decisions: All decisions, oldest first.
         champions: Who became champion, oldest first; the last one is champion.
+        canaries: Challengers that decided for a share of the entities, oldest first.
         alerts: All events of alerts, newest first.
         windows: The windows of predictions with estimated and realised performance, oldest first.
         newest_run: The stages of the run that started last.
@@ -172,6 +175,7 @@ class Facts:
     steps: tuple[StepFacts, ...] = ()
     decisions: tuple[DecisionFacts, ...] = ()
     champions: tuple[ChampionFacts, ...] = ()
+    canaries: tuple[CanaryFacts, ...] = ()
     alerts: tuple[AlertRecord, ...] = ()
     windows: tuple[WindowFacts, ...] = ()
     newest_run: tuple[StageRecord, ...] = ()
@@ -259,6 +263,7 @@ def gather(ws: Workspace, namespace: Namespace, spine: LabelSpine, settings: Use
         ),
         decisions=decisions,
         champions=champions,
+        canaries=canaries_of(events, of_canaries(ws, namespace), settings.training.metric),
         alerts=newest_first(ALERTS.newest(ws, namespace, MOST_RECORDS)),
         windows=windows_of(_windows(ws, namespace, settings.training.metric), settings.training.metric),
         newest_run=tuple(stage for stage in stages if stage.run_id == stages[-1].run_id),
@@ -270,6 +275,11 @@ def gather(ws: Workspace, namespace: Namespace, spine: LabelSpine, settings: Use
         vintages=read_vintages(ws, namespace, spine, max(moments, default=None)),
         features=_features(stages, champions[-1].version if champions else None),
     )
+
+
+def of_canaries(ws: Workspace, namespace: Namespace) -> list[PerformanceRecord]:
+    """Return what the monitor recorded of those for whom a challenger decided."""
+    return _performance(ws, namespace, [("basis", "=", BASIS)], lambda frame: frame)
 
 
 def _together(ws: Workspace, namespace: Namespace) -> list[PerformanceRecord]:

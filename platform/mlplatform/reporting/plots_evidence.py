@@ -172,9 +172,8 @@ def _calibration(decision: Decision, evidence: Evidence | None, settings: UseCas
     shown = {check.name: check for check in decision.checks}
     details = [shown[it].detail for it in ("calibration", "coverage", "brier", "calibration_slope") if it in shown]
     too = "too little" if task.level is None else "too much"
-    caption = (
-        f"Rows in ten bins by each model's own predictions. Above the dashed line the model predicts {too}. "
-        f"The challenger: {'; '.join(details)}."
+    caption = f"Rows in ten bins by each model's own predictions. Above the dashed line the model predicts {too}." + (
+        f" The challenger: {'; '.join(details)}." if details else ""
     )
     return Plot(name, title, caption, svg.draw(name, _SIZE, paint, f"{title} of both models by decile."))
 

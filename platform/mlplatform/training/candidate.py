@@ -35,6 +35,7 @@ from mlplatform.training.fitting import (
     fit,
     in_our_words,
     make_estimator,
+    not_finite,
     predict,
     refuse_ranker,
 )
@@ -174,6 +175,8 @@ class Candidate:
         uncalibrated: The metrics before the calibration; empty without one.
         importances: What each feature is worth on the holdout, the most important one first; empty where it is not
             measured.
+        not_finite: Which predictions for the holdout are no finite numbers, in words: then it has no metrics, and the
+            gate refuses it. Empty where all are.
     """
 
     estimator: Any
@@ -186,6 +189,7 @@ class Candidate:
     rounds: int | None = None
     uncalibrated: dict[str, float] = field(default_factory=dict)
     importances: list[Importance] = field(default_factory=list)
+    not_finite: str = ""
 
 
 def training_data(
@@ -446,14 +450,20 @@ def train(
     rounds = _rounds(trainer, params, data, split)
     fitted = fit(trainer, params, data.last_fit_rows(fitted_rows, rounds=rounds))
     uncalibrated: dict[str, float] = {}
+    holdout = data.inputs.iloc[split.holdout]
     if calibrates:
-        raw = predict(fitted, data.inputs.iloc[split.holdout], settings.kind_of_task)
-        uncalibrated = metrics.evaluate(settings.kind_of_task, data.labels[split.holdout], raw)
         rows = data.fit_rows(split.validation)
-        if options.calibrate == "isotonic" and len(rows) < FEWEST_ISOTONIC:
-            note(f"calibration: {len(rows)} validation rows are few for isotonic; sigmoid needs fewer")
-        fitted = calibrated(fitted, options.calibrate, rows)
-    predicted = predict(fitted, data.inputs.iloc[split.holdout], settings.kind_of_task)
+        judged = predict(fitted, rows.inputs, settings.kind_of_task, finite=False)
+        if wrong := not_finite(fitted, rows.inputs, judged):
+            note(f"not calibrated: {wrong}")
+        else:
+            raw = predict(fitted, holdout, settings.kind_of_task, finite=False)
+            uncalibrated = metrics.evaluate(settings.kind_of_task, data.labels[split.holdout], raw)
+            if options.calibrate == "isotonic" and len(rows) < FEWEST_ISOTONIC:
+                note(f"calibration: {len(rows)} validation rows are few for isotonic; sigmoid needs fewer")
+            fitted = calibrated(fitted, options.calibrate, rows)
+    # What is no finite number is no reason to end here: the version is registered as it is, and the gate refuses it.
+    predicted = predict(fitted, holdout, settings.kind_of_task, finite=False)
     with in_our_words(f"The metrics of the {predicted.size} rows of the holdout", params):
         measured = metrics.evaluate(
             settings.kind_of_task, data.labels[split.holdout], predicted, event_above=settings.label.event_above
@@ -473,13 +483,14 @@ def train(
         rounds=rounds,
         uncalibrated=uncalibrated,
         importances=importances(
-            lambda rows: predict(fitted, rows, settings.kind_of_task),
-            data.inputs.iloc[split.holdout],
+            lambda rows: predict(fitted, rows, settings.kind_of_task, finite=False),
+            holdout,
             data.labels[split.holdout],
             metrics.primary(settings),
             most_rows=options.importance_rows,
             seed=options.seed,
         ),
+        not_finite=not_finite(fitted, holdout, predicted),
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlplatform.errors import MissingDependencyError, PlatformError, StageError, in_one_line
+from mlplatform.errors import MissingDependencyError, NotFiniteError, PlatformError, StageError, in_one_line
 from mlplatform.features.scoring import without_left_out
 from mlplatform.statistics.metrics import Vector
 from mlplatform.task import Task, task_of
@@ -81,18 +81,46 @@ def fit(trainer: Trainer, params: Mapping[str, Any], rows: FitRows, *, threads: 
     return fitted
 
 
-def predict(estimator: Any, inputs: pd.DataFrame, task: Task | str) -> Vector:
+def predict(estimator: Any, inputs: pd.DataFrame, task: Task | str, *, finite: bool = True) -> Vector:
     """Return the probability of the positive class, or the predicted value; shape (rows,).
 
     Args:
         estimator: Fitted.
         inputs: The rows.
         task: The task, or its name.
+        finite: Refuse predictions that are no finite numbers; False: whoever asks looks for them.
 
     Raises:
-        StageError: If the estimator cannot predict that, or predicts what is no number.
+        NotFiniteError: If it predicts what is no finite number, where that is refused.
+        StageError: If the estimator cannot predict that.
     """
-    task = task_of(task)
+    predictions = _predicted(estimator, inputs, task_of(task))
+    if finite and (wrong := not_finite(estimator, inputs, predictions)):
+        raise NotFiniteError(
+            f"{wrong}.",
+            hint="Does it take missing values? An imputer before it fills them; a scaler keeps numbers small.",
+        )
+    return predictions
+
+
+def not_finite(estimator: Any, inputs: pd.DataFrame, predictions: Vector) -> str:
+    """Return which predictions are no finite numbers, in words; empty where all are.
+
+    Args:
+        estimator: Whose.
+        inputs: The rows.
+        predictions: For them, shape (rows,).
+    """
+    wrong = np.flatnonzero(~np.isfinite(predictions))
+    if not wrong.size:
+        return ""
+    return (
+        f"{type(estimator).__name__} predicts NaN or infinity for {wrong.size} of {len(inputs)} rows; "
+        f"{_row(inputs, int(wrong[0]))}"
+    )
+
+
+def _predicted(estimator: Any, inputs: pd.DataFrame, task: Task) -> Vector:
     if is_booster(estimator):
         return _of_a_booster(estimator, inputs, task)
     if task.predicts_probabilities and not hasattr(estimator, task.method):
@@ -160,17 +188,11 @@ def _checked(estimator: Any, inputs: pd.DataFrame, predictions: Vector, task: Ta
             f"{type(estimator).__name__} gave predictions of shape {predictions.shape} for {len(inputs)} rows.",
             hint="One number per row is needed.",
         )
-    wrong = np.flatnonzero(~np.isfinite(predictions))
-    if wrong.size:
-        raise StageError(
-            f"{type(estimator).__name__} predicts NaN or infinity for {wrong.size} of {len(inputs)} rows; "
-            f"{_row(inputs, int(wrong[0]))}.",
-            hint="Does it take missing values? An imputer before it fills them; a scaler keeps numbers small.",
-        )
-    below = np.flatnonzero(predictions < task.smallest_prediction) if task.smallest_prediction is not None else wrong
+    lowest = task.smallest_prediction
+    below = np.flatnonzero(predictions < lowest) if lowest is not None else np.empty(0, dtype=np.int64)
     if below.size:
         raise StageError(
-            f"{type(estimator).__name__} predicts less than {task.smallest_prediction:g} for {below.size} of "
+            f"{type(estimator).__name__} predicts less than {lowest:g} for {below.size} of "
             f"{len(inputs)} rows, such as {predictions[below[0]]:g}; {_row(inputs, int(below[0]))}.",
             hint=f"{task.noun.capitalize()} is never below it. Take an estimator that knows counts, as by "
             'loss="poisson" (HistGradientBoostingRegressor), objective="poisson" (LightGBM), or PoissonRegressor.',

@@ -11,6 +11,7 @@ from mlplatform.gate.checks.calibration import (
     QuantileCoverage,
     TotalsRatio,
 )
+from mlplatform.gate.checks.canary import NotWorseAsCanary
 from mlplatform.gate.checks.evidence import PredictionRange
 from mlplatform.gate.checks.guards import Guard
 from mlplatform.gate.checks.performance import BeatsChampion, BeatsTrivial, Floor
@@ -41,4 +42,5 @@ def default_checks(settings: UseCaseSettings) -> list[GateCheck]:
         FeatureStaleness(settings),
         SignatureCompatible(settings),
         ScoringTime(settings),
+        *([NotWorseAsCanary(settings)] if settings.scoring.canary else []),
     ]
