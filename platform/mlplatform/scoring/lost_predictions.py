@@ -175,9 +175,9 @@ def _scorings(context: StageContext, runs: list[StageRun[ScoreDetails]]) -> list
         canary = details.canary
         challenger = shadow or canary
         if challenger:
-            rows = (shadow.rows if shadow else 0) + (canary.rows if canary else 0)
+            scored = (shadow.rows if shadow else 0) + (canary.rows if canary else 0)
             # Where it decided for some, it is known first: what is left is the champion's.
-            parts.insert(0 if canary else 1, (CHALLENGER, challenger.model_version, rows))
+            parts.insert(0 if canary else 1, (CHALLENGER, challenger.model_version, scored))
         for alias, version, rows in parts:
             if alias and version is not None and rows:
                 key = ScoringKey(run.as_of, alias, version, run.run_id)
