@@ -248,10 +248,15 @@ class Replay:
 
 
 def open_use_case(ws: LocalWorkspace) -> Any:
-    """Open credit risk."""
+    """Open credit risk; here it is this script that recalibrates, and no alarm."""
     from mlplatform import open_use_case as opened
 
-    return opened(ws, NAME)
+    use_case = opened(ws, NAME)
+    settings = use_case.settings
+    by_hand = settings.recalibration.model_copy(update={"when": "by_hand"})
+    mature = settings.monitoring.model_copy(update={"retrain_on": ("calibration",)})
+    use_case.settings = settings.model_copy(update={"recalibration": by_hand, "monitoring": mature})
+    return use_case
 
 
 def main() -> None:
