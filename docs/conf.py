@@ -1,4 +1,4 @@
-"""How Sphinx builds the pages (`make docs`). Its source folder is the project's, so that links work as in the repository."""
+"""How Sphinx builds the pages (`make docs`). Its source folder is the project's: links work as in the repository."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ autoclass_content = "class"
 python_display_short_literal_types = True
 python_use_unqualified_type_names = True
 napoleon_use_ivar = True
-# Types of other libraries, and names that are no public ones, have no page to lead to; what pages and docstrings name is text.
+# Types of other libraries, and names that are not public, have no page to lead to: in signatures they are text.
 nitpick_ignore_regex = [(r"py:.*", r".*")]
 
 html_theme = "furo"

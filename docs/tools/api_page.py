@@ -51,7 +51,12 @@ GROUPS = (
     Group("Training", "", "mlplatform", ("Trainer", "FitRows", "coded", "Metric")),
     Group("The gate", "", "mlplatform", ("ChampionGate", "GateCheck", "CheckResult", "Evidence")),
     Group("Scoring and monitoring", "", "mlplatform", ("BatchScorer", "Monitor")),
-    Group("Times", "", "mlplatform", ("Duration", "parse_as_of", "label_horizon", "start_of_period", "end_of_period", "utc_from_local")),
+    Group(
+        "Times",
+        "",
+        "mlplatform",
+        ("Duration", "parse_as_of", "label_horizon", "start_of_period", "end_of_period", "utc_from_local"),
+    ),
     Group("SQL of landed texts", "", "mlplatform", ("number_sql", "present_sql", "readable_sql")),
     Group("Errors", "All of them: [errors and exit codes](errors.md).", "mlplatform", ("MissingDependencyError",)),
     Group(
@@ -62,10 +67,22 @@ GROUPS = (
     ),
     Group(
         "What a workspace offers",
-        "The protocols that both homes keep. They are not exported by `mlplatform`: a use case gets a workspace, and does not "
-        "make one. Names in here may change with a release.",
+        "The protocols that both homes keep. They are not exported by `mlplatform`: a use case gets a workspace, and "
+        "does not make one. Names in here may change with a release.",
         "mlplatform.protocols.workspace",
-        ("Workspace", "Tables", "Frames", "FeatureClient", "Registry", "Functions", "Secrets", "Jobs", "Monitors", "Access", "Maintenance"),
+        (
+            "Workspace",
+            "Tables",
+            "Frames",
+            "FeatureClient",
+            "Registry",
+            "Functions",
+            "Secrets",
+            "Jobs",
+            "Monitors",
+            "Access",
+            "Maintenance",
+        ),
     ),
 )
 _INTRODUCTION = f"""\
@@ -73,9 +90,9 @@ _INTRODUCTION = f"""\
 
 {made_by("the docstrings of the public names")}
 
-What is listed here up to *Testing* is kept from release to release; what is not may change without notice. In a checkout
-`help(mlplatform.Trainer)` shows a name's docstring whole, and so does this page where it is [built](../CONTRIBUTING.md#documentation)
-(`make docs`).
+What is listed here up to *Testing* is kept from release to release; what is not may change without notice. In a
+checkout `help(mlplatform.Trainer)` shows a name's docstring whole, and so does this page where it is
+[built](../CONTRIBUTING.md#documentation) (`make docs`).
 """
 
 
@@ -122,7 +139,13 @@ def directives(title: str) -> str:
     for group in GROUPS:
         if group.title == title:
             for name in group.names:
-                kind = "autoclass" if inspect.isclass(getattr(importlib.import_module(group.module), name)) else "autofunction"
-                without = "\n   :exclude-members: gate, scorer, monitor" if name == "UseCase" else ""  # told as attributes
+                kind = (
+                    "autoclass"
+                    if inspect.isclass(getattr(importlib.import_module(group.module), name))
+                    else "autofunction"
+                )
+                without = (
+                    "\n   :exclude-members: gate, scorer, monitor" if name == "UseCase" else ""
+                )  # told as attributes
                 lines.append(f".. {kind}:: {group.module}.{name}{without}")
     return "```{eval-rst}\n" + "\n\n".join(lines) + "\n```\n" if lines else ""

@@ -11,13 +11,21 @@ def context() -> Drawing:
         600,
         430,
         "Context: who uses the platform, and what it stands on",
-        "A use case's author writes a folder; an operator runs commands and answers alerts; an approver approves promotions; a reader of "
-        "predictions queries a table. Data feeds land files. The platform runs on a laptop or on Databricks, and posts alerts to a webhook.",
+        "A use case's author writes a folder; an operator runs commands and answers alerts; an approver approves "
+        "promotions; a reader of "
+        "predictions queries a table. Data feeds land files. The platform runs on a laptop or on Databricks, and posts "
+        "alerts to a webhook.",
     )
     it.box(20, 20, 170, 50, ["author", "small:writes a use case"], "good")
     it.box(215, 20, 170, 50, ["operator", "small:commands, alerts"], "good")
     it.box(410, 20, 170, 50, ["approver", "small:gate.approval: manual"], "good")
-    it.box(130, 150, 340, 90, ["mlplatform", "small:tables, features, training, gate,", "small:scoring, monitoring, plan and apply"])
+    it.box(
+        130,
+        150,
+        340,
+        90,
+        ["mlplatform", "small:tables, features, training, gate,", "small:scoring, monitoring, plan and apply"],
+    )
     it.arrow((105, 70), (200, 150), label="a folder", at=(112, 112), anchor="end")
     it.arrow((300, 70), (300, 150), label="mlplatform ...", at=(308, 112), anchor="start")
     it.arrow((495, 70), (400, 150), label="a tag", at=(478, 112), anchor="start")
@@ -40,8 +48,10 @@ def containers() -> Drawing:
         600,
         650,
         "Containers: the rooms of the package",
-        "From top to bottom: command line, tests for authors and scaffold; bundle; simulation; pipeline; then the rooms of the cycle, from reporting, change, "
-        "monitoring, scoring, gate, training, features, refine to ingest; then ops, statistics, protocols, config and the ground floor. A room uses only what is "
+        "From top to bottom: command line, tests for authors and scaffold; bundle; simulation; pipeline; then the "
+        "rooms of the cycle, from reporting, change, "
+        "monitoring, scoring, gate, training, features, refine to ingest; then ops, statistics, protocols, config and "
+        "the ground floor. A room uses only what is "
         "below it. The two homes in workspace implement the protocols, and only open_workspace loads one.",
     )
     rows = [
@@ -78,9 +88,12 @@ def data() -> Drawing:
         600,
         600,
         "The data's way: which table is made of which",
-        "Landed files go into bronze tables; malformed lines into a quarantine. Silver tables hold typed and checked rows; failed expectations go into a quarantine. "
-        "Silver gives gold_spine, gold_labels and the feature tables. Spine, labels and features give a training set, which gives a model version. The champion and the features "
-        "give gold_predictions, and rows that it cannot predict go to gold_unscored. Predictions and labels give drift and performance metrics, and alerts. "
+        "Landed files go into bronze tables; malformed lines into a quarantine. Silver tables hold typed and checked "
+        "rows; failed expectations go into a quarantine. "
+        "Silver gives gold_spine, gold_labels and the feature tables. Spine, labels and features give a training set, "
+        "which gives a model version. The champion and the features "
+        "give gold_predictions, and rows that it cannot predict go to gold_unscored. Predictions and labels give drift "
+        "and performance metrics, and alerts. "
         "Every stage writes its record to ops.stage_runs.",
     )
     it.box(20, 20, 240, 44, ["landed files", "small:a folder, or a volume"], "store")
@@ -105,7 +118,14 @@ def data() -> Drawing:
     it.arrow((60, 290), (60, 488), label="late labels", at=(68, 400), anchor="start")
     it.arrow((300, 448), (300, 488), label="monitor", at=(308, 473), anchor="start")
     it.box(20, 488, 560, 44, ["ops.drift_metrics, ops.performance_metrics, ops.alerts", "small:window by window"])
-    it.box(20, 546, 560, 44, ["ops.stage_runs, ops.gate_decisions, ops.changes", "small:what each stage did, and who decided what"], "store")
+    it.box(
+        20,
+        546,
+        560,
+        44,
+        ["ops.stage_runs, ops.gate_decisions, ops.changes", "small:what each stage did, and who decided what"],
+        "store",
+    )
     return it
 
 
@@ -115,13 +135,23 @@ def promotion() -> Drawing:
         600,
         620,
         "The promotion, step by step",
-        "The gate asks the registry for challenger and champion, and asks the feature client to score both on the same frozen rows. It runs the checks. It stores the evidence with the run, "
-        "then appends the decision to gate_decisions. It tags the version, sets previous_champion, sets champion and removes challenger, and reads the aliases back. "
-        "Then it appends that the decision was applied. All of this is done under a lock on the model. Interrupted anywhere, the next command finishes what was begun.",
+        "The gate asks the registry for challenger and champion, and asks the feature client to score both on the same "
+        "frozen rows. It runs the checks. It stores the evidence with the run, "
+        "then appends the decision to gate_decisions. It tags the version, sets previous_champion, sets champion and "
+        "removes challenger, and reads the aliases back. "
+        "Then it appends that the decision was applied. All of this is done under a lock on the model. Interrupted "
+        "anywhere, the next command finishes what was begun.",
     )
     lanes = {"gate": 75, "ws.fe": 225, "ws.registry": 375, "ops.gate_decisions": 520}
     for name, x in lanes.items():
-        it.box(x - 60 if name != "ops.gate_decisions" else x - 70, 20, 120 if name != "ops.gate_decisions" else 140, 34, [name], "step" if name == "gate" else "store")
+        it.box(
+            x - 60 if name != "ops.gate_decisions" else x - 70,
+            20,
+            120 if name != "ops.gate_decisions" else 140,
+            34,
+            [name],
+            "step" if name == "gate" else "store",
+        )
         it.line((x, 54), (x, 584), dashed=True)
     steps: list[tuple[str, str, str]] = [
         ("gate", "ws.registry", "who is challenger, who champion?"),
@@ -142,5 +172,7 @@ def promotion() -> Drawing:
             continue
         x0, x1 = lanes[start], lanes[end]
         it.arrow((x0, y), (x1, y), label=label, at=((x0 + min(x1, 375)) / 2 if end != "gate" else 225, y - 7))
-    it.write(300, 606, "small:all of it under a lock on the model; interrupted anywhere, the next command goes on", "dim")
+    it.write(
+        300, 606, "small:all of it under a lock on the model; interrupted anywhere, the next command goes on", "dim"
+    )
     return it

@@ -98,6 +98,6 @@ def _epilog(text: str) -> Iterator[str]:
 
 
 def _as_code(text: str) -> str:
-    """Mark options, settings and files as code; the help, which is shown on a terminal, has no marks for most of them."""
+    """Mark options, settings and files as code: the help, which is shown on a terminal, has no marks for most."""
     marked = re.sub(r"(?<![\w`-])(--[a-z][\w-]*(?: [A-Z][A-Z_]+)?)", r"`\1`", text)
     return re.sub(r"(?<![\w`/.])((?:MLPLATFORM_[A-Z_]+)|(?:config\.yml)|(?:[A-Z]+_[A-Z_]+))(?![\w`])", r"`\1`", marked)

@@ -1,4 +1,7 @@
-"""A few boxes and arrows as SVG: no script, no font and no address from outside, light and dark, with a text for who cannot see it."""
+"""A few boxes and arrows as SVG: light and dark, with a text for who cannot see them.
+
+No script, no font and no address from outside: GitHub shows them as the built pages do.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +13,15 @@ from xml.sax.saxutils import escape
 Point = tuple[float, float]
 _LINE = 19
 _STYLE = """\
-text{font:15px system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans",sans-serif;fill:var(--text)}
+text{font:15px system-ui,Roboto,"Noto Sans",sans-serif;fill:var(--text)}
 .small{font-size:13px}.strong{font-weight:600}.mono{font-family:ui-monospace,"DejaVu Sans Mono",monospace;font-size:13px}
 .dim{fill:var(--dim);paint-order:stroke;stroke:var(--back);stroke-width:4px}
 :root{--back:#ffffff;--text:#1d2731;--dim:#51606e;--line:#51606e;--step:#e3eefb;--step-line:#2f6db2;--store:#eef0f2;--store-line:#77838f;
 --good:#def3e4;--good-line:#2c7d47;--new:#fdf0d3;--new-line:#9a6a00;--area:#f7f9fb}
 @media(prefers-color-scheme:dark){:root{--back:#14181d;--text:#e6ebf0;--dim:#a9b5c0;--line:#a9b5c0;--step:#17324f;--step-line:#6ba7e8;
 --store:#262d35;--store-line:#8a96a2;--good:#14391f;--good-line:#5fbf80;--new:#40300a;--new-line:#dca838;--area:#1b2128}}
-.back{fill:var(--back)}.area{fill:var(--area);stroke:var(--store-line);stroke-dasharray:5 4}
+.back{fill:var(--back)}
+.area{fill:var(--area);stroke:var(--store-line);stroke-dasharray:5 4}
 .step{fill:var(--step);stroke:var(--step-line)}.store{fill:var(--store);stroke:var(--store-line)}
 .good{fill:var(--good);stroke:var(--good-line)}.new{fill:var(--new);stroke:var(--new-line)}
 .line{fill:none;stroke:var(--line);stroke-width:1.6}.dashed{stroke-dasharray:5 4}.head{fill:var(--line)}"""
@@ -76,7 +80,9 @@ class Drawing:
         names = f' class="{" ".join(words)}"' if words else ""
         self.parts.append(f'<text{names} x="{x:g}" y="{y:g}" text-anchor="{anchor}">{escape(line)}</text>')
 
-    def arrow(self, *points: Point, label: str = "", at: Point | None = None, dashed: bool = False, anchor: str = "middle") -> None:
+    def arrow(
+        self, *points: Point, label: str = "", at: Point | None = None, dashed: bool = False, anchor: str = "middle"
+    ) -> None:
         """Draw an arrow along points.
 
         Args:
@@ -92,7 +98,10 @@ class Drawing:
         path = " L".join(f"{a:g} {b:g}" for a, b in (*points[:-1], (round(back[0], 1), round(back[1], 1))))
         self.parts.append(f'<path class="line{" dashed" if dashed else ""}" d="M{path}"/>')
         corners = [
-            (x - 10 * math.cos(angle) + side * 5 * math.sin(angle), y - 10 * math.sin(angle) - side * 5 * math.cos(angle))
+            (
+                x - 10 * math.cos(angle) + side * 5 * math.sin(angle),
+                y - 10 * math.sin(angle) - side * 5 * math.cos(angle),
+            )
             for side in (1, -1)
         ]
         head = " L".join(f"{a:.1f} {b:.1f}" for a, b in ((x, y), *corners))

@@ -15,19 +15,21 @@ MEANING = {
     0: "Done. A rejection by the gate inside `run` or `simulate` is an outcome on record, and no failure.",
     1: "Failed: the message says what is wrong and where, the hint the way out. What was finished is kept.",
     2: "Wrong use: an unknown command, option, use case or setting, or a value that is none. Nothing was done.",
-    3: "Not promoted: the gate said no, waits for approval, or could not look (`gate`, `promote`, `rollback`, `deployment`).",
+    3: "Not promoted: the gate said no, waits for approval, or could not look (`gate`, `promote`, "
+    "`rollback`, `deployment`).",
     4: "Something breaking waits for a decision (`plan`, `apply`, `run`, `backfill`). Nothing was computed.",
-    STOPPED: "Stopped by Ctrl-C, SIGTERM or a closed terminal. What was finished is kept; the same command goes on from there.",
+    STOPPED: "Stopped by Ctrl-C, SIGTERM or a closed terminal. What was finished is kept; the same command goes on "
+    "from there.",
 }
 _INTRODUCTION = f"""\
 # Errors and exit codes
 
 {made_by("the classes in [`errors.py`](../platform/mlplatform/errors.py)")}
 
-An error that the library raises on purpose has a message, which says what is wrong and where, and a hint, which says the way
-out. The command line prints both, and exits with a code; `--debug` shows the whole traceback. In a Databricks job the
-error itself is raised, so that the run's page shows message and hint. Any other exception is a fault of ours, or of a
-library: please report it with its traceback.
+An error that the library raises on purpose has a message, which says what is wrong and where, and a hint, which says
+the way out. The command line prints both, and exits with a code; `--debug` shows the whole traceback. In a Databricks
+job the error itself is raised, so that the run's page shows message and hint. Any other exception is a fault of ours,
+or of a library: please report it with its traceback.
 
 ## Exit codes
 """

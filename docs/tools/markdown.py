@@ -7,15 +7,15 @@ from collections.abc import Iterable, Sequence
 
 def made_by(source: str) -> str:
     """Return the lines that say what a page is made from, and by what."""
-    return f"<!-- Made from the code by `make reference`: what is changed here is lost. -->\nThis page is made from {source}."
+    return f"<!-- Made by `make reference`: what is changed here is lost. -->\nThis page is made from {source}."
 
 
 def cell(text: str) -> str:
-    """Return a text as it may stand in a cell: a bar would end it.
+    r"""Return a text as it may stand in a cell: a bar would end it.
 
     Examples:
-        >>> cell("[a|b]")
-        '[a\\\\|b]'
+        >>> print(cell("[a|b]"))
+        [a\|b]
     """
     return text.replace("|", "\\|")
 

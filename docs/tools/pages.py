@@ -1,4 +1,4 @@
-"""Which pages the documentation has, what they link to, and in which order they are read: for Sphinx, and for a test."""
+"""Which pages the documentation has, what they link to, and in which order they are read."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
+
+from markdown_it import MarkdownIt
 
 ROOT = Path(__file__).resolve().parents[2]
 START = "docs/README.md"
@@ -20,13 +23,8 @@ PATTERNS = (
     "use_cases/*/README.md",
     "use_cases/*/data/README.md",
 )
-_FENCE = re.compile(r"^(`{3,}|~{3,})[^\n]*\n.*?^\1[ \t]*$\n?", re.MULTILINE | re.DOTALL)
-_INDENTED = re.compile(r"(?:(?<=\n\n)|\A)(?:(?: {4}|\t)[^\n]*\n(?:[ \t]*\n(?= {4}))*)+", re.MULTILINE)
-_CODE = re.compile(r"(`+)(?!`).+?(?<!`)\1(?!`)", re.DOTALL)
-_LINK = re.compile(r"(?:\[([^\]\[]*))?(?<!\\)\]\(<?([^)\s>]+)>?(?: \"[^\"]*\")?\)")
-_HEADING = re.compile(r"^(#{1,6})[ \t]+(.+?)[ \t]*#*$", re.MULTILINE)
-_MARKUP = re.compile(r"`|\*\*|(?<!\w)[*_](?=\S)|(?<=\S)[*_](?!\w)|!?\[([^\]]*)\]\([^)]*\)")
 _NOT_IN_ANCHORS = re.compile(r"[^\w\- ]")
+_PARSER = MarkdownIt("commonmark").enable("table")
 
 
 @dataclass(frozen=True)
@@ -69,55 +67,48 @@ def pages(root: Path = ROOT) -> Mapping[str, str]:
     return {path.relative_to(root).as_posix(): path.read_text(encoding="utf-8") for path in found}
 
 
-def prose(text: str) -> str:
-    """Return a page without its blocks of code.
-
-    Examples:
-        >>> prose("Before.\\n\\n```sh\\nls [a](b)\\n```\\nAfter.\\n\\n    [c](d)\\n")
-        'Before.\\n\\nAfter.\\n\\n'
-    """
-    return _INDENTED.sub("", _FENCE.sub("", text))
-
-
 def links(page: str, text: str) -> list[Link]:
-    """Return the links of a page, those within code left out.
+    """Return the links and pictures of a page.
 
     Examples:
         >>> [(it.target, it.anchor) for it in links("docs/gate.md", "[a](search.md#the-budget), `[b](c)`, [d](#here)")]
         [('docs/search.md', 'the-budget'), ('docs/gate.md', 'here')]
     """
     found = []
-    for words, address in _LINK.findall(_CODE.sub("", prose(text))):
-        if re.match(r"[a-z]+:", address):
-            found.append(Link(page, words, address, "", ""))
-            continue
-        path, _, anchor = address.partition("#")
-        target = os.path.normpath(Path(page).parent / path) if path else page
-        found.append(Link(page, words, address, Path(target).as_posix(), anchor))
+    for inline in _PARSER.parse(text):
+        children = inline.children or []
+        for number, token in enumerate(children):
+            if token.type == "image":
+                found.append(_link(page, token.content, str(token.attrs["src"])))
+            elif token.type == "link_open":
+                end = next(at for at in range(number, len(children)) if children[at].type == "link_close")
+                words = "".join(child.content for child in children[number:end])
+                found.append(_link(page, words, str(token.attrs["href"])))
     return found
 
 
-def anchor_of(heading: str) -> str:
-    """Return the anchor that GitHub, and Sphinx with MyST, give a heading.
-
-    Examples:
-        >>> anchor_of("How often to retrain: `simulate --staleness`")
-        'how-often-to-retrain-simulate---staleness'
-    """
-    plain = _MARKUP.sub(lambda found: found[1] or "", heading)
-    return _NOT_IN_ANCHORS.sub("", plain.strip().lower()).replace(" ", "-")
+def _link(page: str, words: str, address: str) -> Link:
+    if re.match(r"[a-z]+:", address):
+        return Link(page, words, address, "", "")
+    path, _, anchor = address.partition("#")
+    target = os.path.normpath(Path(page).parent / path) if path else page
+    return Link(page, words, address, Path(target).as_posix(), anchor)
 
 
 def anchors(text: str) -> list[str]:
-    """Return the anchors of a page; of headings that read alike the second ends with `-1`.
+    r"""Return the anchors of a page's headings, as GitHub and MyST make them; a second one like it ends with `-1`.
 
     Examples:
-        >>> anchors("# A page\\n## Why\\n## Why\\n")
-        ['a-page', 'why', 'why-1']
+        >>> anchors("# How often: `simulate --staleness`\n## Why\n## Why\n")
+        ['how-often-simulate---staleness', 'why', 'why-1']
     """
     found: list[str] = []
-    for _, heading in _HEADING.findall(_FENCE.sub("", text)):
-        name, number = anchor_of(heading), 0
+    tokens = _PARSER.parse(text)
+    for opening, inline in pairwise(tokens):
+        if opening.type != "heading_open":
+            continue
+        heading = "".join(child.content for child in inline.children or [])
+        name, number = _NOT_IN_ANCHORS.sub("", heading.strip().lower()).replace(" ", "-"), 0
         while (anchor := f"{name}-{number}" if number else name) in found:
             number += 1
         found.append(anchor)
@@ -133,7 +124,7 @@ def sections(page: str, text: str, known: Mapping[str, str]) -> list[Section]:
         known: All pages.
     """
     if page == START:
-        parts = re.split(r"^## +(.+)$", prose(text), flags=re.MULTILINE)[1:]
+        parts = re.split(r"^## +(.+)$", text, flags=re.MULTILINE)[1:]
         titled = zip(parts[::2], parts[1::2], strict=True)
     elif Path(page).name == "README.md" and "/" in page:
         titled = iter([("", text)])
@@ -167,6 +158,10 @@ def problems(known: Mapping[str, str], root: Path = ROOT) -> list[str]:
     listed = [
         below for page, text in known.items() for section in sections(page, text, known) for below in section.pages
     ]
-    found += [f"{page} is listed by no page above it, from {START} on" for page in sorted(set(known) - {*listed, START})]
-    found += [f"{page} is listed by more than one page" for page in sorted({it for it in listed if listed.count(it) > 1})]
+    found += [
+        f"{page} is listed by no page above it, from {START} on" for page in sorted(set(known) - {*listed, START})
+    ]
+    found += [
+        f"{page} is listed by more than one page" for page in sorted({it for it in listed if listed.count(it) > 1})
+    ]
     return found

@@ -16,8 +16,10 @@ def cycle() -> Drawing:
         600,
         420,
         "The cycle",
-        "Landed files become bronze, silver and gold, then features. A training makes a challenger. The gate compares it with the "
-        "champion and promotes it or not. The champion scores, the monitor watches, and a decision to retrain leads back to the training.",
+        "Landed files become bronze, silver and gold, then features. A training makes a challenger. The gate compares "
+        "it with the "
+        "champion and promotes it or not. The champion scores, the monitor watches, and a decision to retrain leads "
+        "back to the training.",
     )
     rows = [
         (20, ["ingest", "small:landed files → bronze"]),
@@ -37,7 +39,14 @@ def cycle() -> Drawing:
     it.box(390, 212, 190, 48, ["retrain", "small:due, and why?"])
     it.arrow((485, 350), (485, 260))
     it.arrow((390, 236), (320, 236))
-    it.box(390, 20, 190, 112, ["each stage", "small:takes as_of", "small:runs again unharmed", "small:is on record"], "store")
+    it.box(
+        390,
+        20,
+        190,
+        112,
+        ["each stage", "small:takes as_of", "small:runs again unharmed", "small:is on record"],
+        "store",
+    )
     return it
 
 
@@ -47,16 +56,19 @@ def two_clocks() -> Drawing:
         600,
         400,
         "Two clocks: event time and known-at",
-        "A line of time. Three payments of a customer happen and become known some days later. The prediction is made in between: it is "
-        "given the newest feature row known by then, though a later payment had already happened. The label becomes known a horizon after the "
+        "A line of time. Three payments of a customer happen and become known some days later. The prediction is made "
+        "in between: it is "
+        "given the newest feature row known by then, though a later payment had already happened. The label becomes "
+        "known a horizon after the "
         "prediction; a training as of a time before that does not see it.",
     )
     it.write(20, 30, "happened (event time)", "strong", "start")
     it.write(20, 212, "known (known-at)", "strong", "start")
     it.line((20, 70), (580, 70))
     it.line((20, 186), (580, 186))
+    prediction = 300
     for happened, known, name in ((60, 110, "1"), (150, 215, "2"), (255, 345, "3")):
-        seen = known < 300
+        seen = known < prediction
         it.dot(happened, 70, "step" if seen else "store")
         it.write(happened, 56, f"small:payment {name}", "dim")
         it.arrow((happened, 78), (known, 178), dashed=True)
@@ -69,7 +81,14 @@ def two_clocks() -> Drawing:
     it.line((520, 50), (520, 262), dashed=True)
     it.write(520, 278, "label known", "strong")
     it.arrow((306, 230), (514, 230), label="label horizon", at=(410, 223))
-    it.box(20, 334, 560, 52, ["as_of", "small:a run at this time reads nothing that was known later, rows and labels alike"], "store")
+    it.box(
+        20,
+        334,
+        560,
+        52,
+        ["as_of", "small:a run at this time reads nothing that was known later, rows and labels alike"],
+        "store",
+    )
     return it
 
 
@@ -79,8 +98,10 @@ def aliases() -> Drawing:
         600,
         330,
         "Champion and challenger are aliases",
-        "Before a promotion the alias champion points to version 3, challenger to version 4, previous_champion to version 1. After it champion "
-        "points to version 4, previous_champion to version 3, and challenger to none. A rollback goes the same way back. No file is copied.",
+        "Before a promotion the alias champion points to version 3, challenger to version 4, previous_champion to "
+        "version 1. After it champion "
+        "points to version 4, previous_champion to version 3, and challenger to none. A rollback goes the same way "
+        "back. No file is copied.",
     )
     for x, title, names in (
         (20, "before", {"1": "previous_champion", "2": "", "3": "champion", "4": "challenger"}),
@@ -105,22 +126,53 @@ def homes() -> Drawing:
         600,
         430,
         "One protocol, two homes",
-        "A use case and the stages know only the protocol of a workspace: tables and frames, the feature client, the registry, functions, "
-        "operations. Below it stands either the local workspace, a folder with Delta tables, DuckDB, Sail and MLflow on SQLite, or the Databricks "
+        "A use case and the stages know only the protocol of a workspace: tables and frames, the feature client, the "
+        "registry, functions, "
+        "operations. Below it stands either the local workspace, a folder with Delta tables, DuckDB, Sail and MLflow "
+        "on SQLite, or the Databricks "
         "workspace with Unity Catalog, the real feature engineering client, MLflow in Unity Catalog and Jobs.",
     )
     it.box(60, 20, 480, 46, ["your use case", "small:tables.py, features.py, model.py, config.yml"], "good")
     it.arrow((300, 66), (300, 88))
     it.box(60, 88, 480, 46, ["stages", "small:ingest, refine, features, train, gate, score, monitor, retrain"])
     it.arrow((300, 134), (300, 156))
-    it.box(60, 156, 480, 66, ["the workspace protocol", "mono:ws.tables  ws.frames  ws.fe  ws.registry", "mono:ws.functions  ws.jobs  ws.secrets"], "new")
+    it.box(
+        60,
+        156,
+        480,
+        66,
+        [
+            "the workspace protocol",
+            "mono:ws.tables  ws.frames  ws.fe  ws.registry",
+            "mono:ws.functions  ws.jobs  ws.secrets",
+        ],
+        "new",
+    )
     it.arrow((170, 222), (170, 262))
     it.arrow((430, 222), (430, 262))
     it.box(20, 262, 270, 148, ["local: a folder"], "area")
     it.box(310, 262, 270, 148, ["databricks: a workspace"], "area")
     for x, lines in (
-        (155, ["Delta tables, by delta-rs", "DuckDB: joins, scoring, counts", "Sail: your PySpark, without a JVM", "MLflow on SQLite", "no account, no network"]),
-        (445, ["Unity Catalog", "FeatureEngineeringClient", "Spark, serverless", "MLflow in Unity Catalog", "Jobs, grants, data profiling"]),
+        (
+            155,
+            [
+                "Delta tables, by delta-rs",
+                "DuckDB: joins, scoring, counts",
+                "Sail: your PySpark, without a JVM",
+                "MLflow on SQLite",
+                "no account, no network",
+            ],
+        ),
+        (
+            445,
+            [
+                "Unity Catalog",
+                "FeatureEngineeringClient",
+                "Spark, serverless",
+                "MLflow in Unity Catalog",
+                "Jobs, grants, data profiling",
+            ],
+        ),
     ):
         for number, line in enumerate(lines):
             it.write(x, 312 + number * 21, f"small:{line}")
@@ -133,8 +185,10 @@ def feature_spec() -> Drawing:
         600,
         380,
         "A feature spec travels with the model",
-        "Lookups and functions make a training set from the spine, and are stored with the model as its feature spec. Scoring gives only keys "
-        "and times: the client reads the spec, looks the same features up as of each row's time, and gives the model the same columns in the same order.",
+        "Lookups and functions make a training set from the spine, and are stored with the model as its feature spec. "
+        "Scoring gives only keys "
+        "and times: the client reads the spec, looks the same features up as of each row's time, and gives the model "
+        "the same columns in the same order.",
     )
     it.box(20, 20, 170, 46, ["spine", "small:keys, time, label"], "store")
     it.box(215, 20, 170, 46, ["feature tables", "small:at recorded versions"], "store")
@@ -143,7 +197,18 @@ def feature_spec() -> Drawing:
     for x in (105, 300, 495):
         it.arrow((x, 66), (300 + (x - 300) * 0.4, 106))
     it.arrow((300, 152), (300, 186))
-    it.box(120, 186, 360, 66, ["model version", "mono:model + feature_spec.yaml + lineage.json", "small:columns, where each comes from, functions"], "new")
+    it.box(
+        120,
+        186,
+        360,
+        66,
+        [
+            "model version",
+            "mono:model + feature_spec.yaml + lineage.json",
+            "small:columns, where each comes from, functions",
+        ],
+        "new",
+    )
     it.box(20, 306, 190, 50, ["rows to score", "small:keys and times only"], "store")
     it.box(280, 306, 300, 50, ["score_batch", "small:the same lookups, the same columns"], "good")
     it.arrow((210, 331), (280, 331))

@@ -25,7 +25,9 @@ def differences() -> dict[str, str]:
     for name, make in PAGES.items():
         path = ROOT / name
         written = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-        lines = list(difflib.unified_diff(written, make().splitlines(), name, f"{name} as the code makes it", lineterm=""))
+        lines = list(
+            difflib.unified_diff(written, make().splitlines(), name, f"{name} as the code makes it", lineterm="")
+        )
         if lines:
             found[name] = "\n".join(lines)
     return found

@@ -23,15 +23,16 @@ _INTRODUCTION = f"""\
 
 {made_by("the classes that check a `config.yml`")}
 
-Each use case has a `config.yml`. An unknown key, a value of another type, or one beyond its limits is an error that names the
-line and what was expected. What holds in an environment, and where each value came from:
+Each use case has a `config.yml`. An unknown key, a value of another type, or one beyond its limits is an error that
+names the line and what was expected. What holds in an environment, and where each value came from:
 
 ```console
 $ mlplatform config show credit_risk --env prod
 ```
 
-Editors complete and check the file by its schema, which `mlplatform config schema` prints. What differs by environment stands
-below `environments.<name>`, with the same keys, and wins over the rest ([an example](adding-a-use-case.md#the-edits)). A list is replaced as a whole.
+Editors complete and check the file by its schema, which `mlplatform config schema` prints. What differs by environment
+stands below `environments.<name>`, with the same keys, and wins over the rest
+([an example](adding-a-use-case.md#the-edits)). A list is replaced as a whole.
 """
 _KINDS: dict[Any, str] = {
     settings.DurationText: "duration",

@@ -1,21 +1,22 @@
 """What the built pages have more than the files: which page comes below which, docstrings, and links into the code.
 
-A Sphinx extension. All of it is done to a page's text as Sphinx reads it, so that the files are plain Markdown, which GitHub shows
-as well: no directive stands in them.
+A Sphinx extension. All of it is done to a page's text as Sphinx reads it, so that the files are plain Markdown, which
+GitHub shows as well: no directive stands in them.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from pathlib import Path
 from typing import Any
 
 from docs.tools import api_page, pages
 
 SOURCE = "MLPLATFORM_DOCS_SOURCE"
-"""Address under which the project's files are found, as `https://github.com/<owner>/<repository>/blob/main`; unless it is set, files
-that pages link to are put beside them."""
+"""Address under which the project's files are found, as `https://github.com/<owner>/<repository>/blob/main`.
+
+Unless it is set, files that pages link to are put beside them.
+"""
 
 
 def setup(app: Any) -> dict[str, Any]:
@@ -63,7 +64,7 @@ def _with_docstrings(found: re.Match[str]) -> str:
 
 
 def _into_the_code(page: str, text: str, known: Any, address: str) -> str:
-    """Let links to files that are no pages lead into the repository, or to copies; links to folders need the repository."""
+    """Let links to files that are no pages lead into the repository, or to copies; folders have none."""
     for link in dict.fromkeys(pages.links(page, text)):
         if not link.target or link.target in known:
             continue
@@ -73,6 +74,4 @@ def _into_the_code(page: str, text: str, known: Any, address: str) -> str:
         elif (pages.ROOT / link.target).is_dir():
             # The words stay.
             text = re.sub(r"\[([^\]\[]*)" + re.escape(written), r"\1", text)
-        elif Path(link.target).suffix == ".md":
-            text = text.replace(written, f"](<project:/{link.target}>)")
     return text
