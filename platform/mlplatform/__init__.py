@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from mlplatform.training.estimators import coded
     from mlplatform.training.fit_rows import FitRows
     from mlplatform.training.trainer import Trainer
+    from mlplatform.training.weights import WeightColumn
     from mlplatform.use_case import UseCase
     from mlplatform.workspace import open_workspace
 
@@ -63,6 +64,7 @@ __all__ = [
     "Source",
     "Trainer",
     "UseCase",
+    "WeightColumn",
     "WorkspaceAsOf",
     "coded",
     "end_of_period",
@@ -102,6 +104,7 @@ _MODULES = {
     "Source": "ingest.source",
     "Trainer": "training.trainer",
     "UseCase": "use_case",
+    "WeightColumn": "training.weights",
     "WorkspaceAsOf": "refine.as_of_view",
     "coded": "training.estimators",
     "end_of_period": "ingest.source",

@@ -29,6 +29,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 _PLATFORM = __name__.partition(".")[0]
 _OF_PLATFORM = "platform"
@@ -38,6 +39,7 @@ _INSTALLED = frozenset({"site-packages", "dist-packages"})
 _TYPE_CHECKING = "TYPE_CHECKING"
 _COLUMN = "Column"
 _COMMENT_PLACE = 2
+_texts: WeakKeyDictionary[type, str] = WeakKeyDictionary()
 _NOT_HELD = frozenset({"__annotations__", "__dict__", "__weakref__"})
 
 
@@ -345,6 +347,13 @@ def _describes(statement: ast.stmt) -> bool:
 
 
 def _class_text(base: type) -> str:
+    # A class that is loaded stays as it is, and finding its lines in a file takes milliseconds: a run asks often.
+    if base not in _texts:
+        _texts[base] = _class_source(base)
+    return _texts[base]
+
+
+def _class_source(base: type) -> str:
     try:
         source = inspect.getsource(base)
     except (OSError, TypeError):

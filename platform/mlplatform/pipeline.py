@@ -43,11 +43,14 @@ from mlplatform.ops.run_record import Recorder, RunSummary
 from mlplatform.ops.stage import PlannedStage, Stage
 from mlplatform.ops.stage_runs import RunLog, StageRun
 from mlplatform.protocols.workspace import Workspace
+from mlplatform.recalibration.details import RecalibrationDetails
+from mlplatform.recalibration.stage import Recalibrate
 from mlplatform.refine.silver import SilverTable
 from mlplatform.refine.stage import Refine
 from mlplatform.scoring.stage import Score
 from mlplatform.scoring.version import choose
-from mlplatform.stages import ORDER, computing_of, declared_by, gate_of, keeper_of, stages_of
+from mlplatform.stages import ORDER, computing_of, declared_by, gate_of, keeper_of, recalibrate_of, stages_of
+from mlplatform.statistics.recalibration import Method
 from mlplatform.training.ablation import Ablation, ablate
 from mlplatform.use_case import UseCase
 
@@ -146,6 +149,7 @@ class Pipeline:
         alias: str | None = None,
         since: datetime | None = None,
         start_job: str | None = None,
+        recalibrate_job: str | None = None,
         due: bool = False,
         register_only: bool = False,
         allow_later: bool = False,
@@ -157,6 +161,7 @@ class Pipeline:
             alias: Score with this alias' version only; default: the champion, and the challenger in the shadow.
             since: Score what has a prediction time after this and no prediction, also from before the first scoring.
             start_job: A due retraining starts this job, instead of training in this process.
+            recalibrate_job: Where a job is started, a recalibration that is due starts this one.
             due: Of the stages named, run only what is due.
             register_only: Train without setting the alias challenger: evaluating the version sets it.
             allow_later: Score with whom the alias names now, though it was trained as of later than `as_of`.
@@ -168,7 +173,7 @@ class Pipeline:
         options: dict[str, dict[str, Any]] = {
             "score": {"alias": alias, "since": since, "allow_later": allow_later},
             "train": {"register_only": register_only},
-            "retrain": {"start_job": start_job},
+            "retrain": {"start_job": start_job, "recalibrate_job": recalibrate_job},
         }
         wanted = list(only) if only is not None else None
         for name in wanted or ():
@@ -218,7 +223,7 @@ class Pipeline:
             return self._recorder.stage_run(stage.name, stage_runs.DONE, started, time.perf_counter() - before, result)
         with no_space.saying(f"the stage {stage.name}", self._context.ws.where):
             records.ensure(self._context.ws, self._context.namespace)
-            if isinstance(stage, Gate | AdoptModel | Backfill):
+            if isinstance(stage, Gate | Recalibrate | AdoptModel | Backfill):
                 self.check_changes()
                 self._register_kept_functions()
             work = _WORK.get(stage.name, "")
@@ -341,6 +346,13 @@ class Pipeline:
     ) -> StageResult[GateDetails]:
         """Put a version to the gate; the arguments are fields of `mlplatform.gate.stage.Gate`."""
         stage = replace(gate_of(self._use_case), version=version, override=override, hold=hold)
+        return self.execute(stage, dry_run=dry_run).result
+
+    def recalibrate(
+        self, *, basis: str = "", method: Method | None = None, register_only: bool = False, dry_run: bool = False
+    ) -> StageResult[RecalibrationDetails]:
+        """Make a version of the champion whose probabilities are moved; see `mlplatform.recalibration.stage`."""
+        stage = replace(recalibrate_of(self._use_case), basis=basis, method=method, register_only=register_only)
         return self.execute(stage, dry_run=dry_run).result
 
     def roll_back(self, *, to: int | None, reason: str, dry_run: bool) -> StageResult[GateDetails]:

@@ -16,9 +16,11 @@ from mlplatform.ingest.stage import Ingest
 from mlplatform.monitoring.retrain import Retrain
 from mlplatform.monitoring.stage import MonitorStage
 from mlplatform.ops.stage import Stage
+from mlplatform.recalibration.stage import Recalibrate
 from mlplatform.refine.stage import Refine
 from mlplatform.reporting import evidence_page
 from mlplatform.scoring.stage import Score
+from mlplatform.training.outcomes import Basis, RealisedBasis
 from mlplatform.training.stage import Train
 from mlplatform.use_case import UseCase
 
@@ -30,13 +32,14 @@ def stages_of(use_case: UseCase, keeper: Keeper | None = None) -> tuple[Stage[An
     trainer, spine, functions = use_case.model_trainer(), use_case.label_spine(), use_case.functions
     train = Train(trainer, spine, use_case.folder, champion.version_or_none, functions)
     gate = gate_of(use_case)
+    then = replace(gate, only_undecided=True)
     return (
         *computing_of(use_case, keeper),
         train,
         gate,
         Score(use_case.scorer(), spine, functions, trainer.trusted_types),
         MonitorStage(use_case.monitor(use_case.settings), spine, trainer, functions),
-        Retrain(then=(train, replace(gate, only_undecided=True))),
+        Retrain(then=(train, then), recalibrating=(recalibrate_of(use_case), then)),
     )
 
 
@@ -66,7 +69,29 @@ def gate_of(use_case: UseCase) -> Gate:
         evidence_page.render,
         use_case.functions,
         use_case.trainer.trusted_types,
+        bases_of(use_case),
     )
+
+
+def recalibrate_of(use_case: UseCase) -> Recalibrate:
+    """Return what moves the probabilities of a use case's champion to what outcomes say."""
+    return Recalibrate(
+        use_case.label_spine(),
+        use_case.folder,
+        bases_of(use_case),
+        use_case.functions,
+        use_case.trainer.trusted_types,
+    )
+
+
+def bases_of(use_case: UseCase) -> dict[str, Basis]:
+    """Return where the outcomes come from that a use case's champion may be recalibrated by, by name.
+
+    What knows of outcomes before labels are mature is added here.
+    """
+    del use_case  # every use case has labels
+    found: tuple[Basis, ...] = (RealisedBasis(),)
+    return {basis.name: basis for basis in found}
 
 
 def declared_by(use_case: UseCase) -> Declarations:

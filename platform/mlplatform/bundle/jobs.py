@@ -41,6 +41,11 @@ class UseCaseJobs:
         """Whether a person approves promotions, so that there is a deployment job."""
         return self.settings.gate.approval == "manual"
 
+    @property
+    def recalibrates(self) -> bool:
+        """Whether the retrain decision recalibrates, so that there is a job that does it."""
+        return self.settings.recalibration.when == "on_alarm"
+
     def all(self) -> dict[str, dict[str, Any]]:
         """Return the jobs by their keys, in the order in which they run."""
         jobs = {
@@ -52,6 +57,8 @@ class UseCaseJobs:
             names.MAINTENANCE: self._maintenance(),
             names.MAIN_PIPELINE: self._main_pipeline(),
         }
+        if self.recalibrates:
+            jobs[names.RECALIBRATE] = self._recalibrate()
         if self.manual:
             jobs[names.DEPLOYMENT] = self._deployment()
         return {names.key(self.use_case, name): job for name, job in jobs.items()}
@@ -68,6 +75,8 @@ class UseCaseJobs:
             names.SCORE: "scorer",
             names.MONITOR: "trainer",
         }
+        if self.recalibrates:
+            roles[names.RECALIBRATE] = roles[names.TRAIN]
         if self.manual:
             roles[names.DEPLOYMENT] = "promoter"
         return {names.key(self.use_case, name): role for name, role in roles.items()}
@@ -92,9 +101,21 @@ class UseCaseJobs:
     def _monitor(self) -> dict[str, Any]:
         job = self._stages(names.MONITOR, "Drift, performance, alerts, the retrain decision", ("monitor",))
         start = f"--start-job={self._job_id(names.TRAIN)}"
-        retrain = self._task("retrain", ["retrain", self.use_case, *self._at(), start])
+        jobs = [start]
+        if self.recalibrates:
+            jobs.append(f"--recalibrate-job={self._job_id(names.RECALIBRATE)}")
+        retrain = self._task("retrain", ["retrain", self.use_case, *self._at(), *jobs])
         job["tasks"].append(retrain | {"depends_on": [{"task_key": "monitor"}]})
         return job
+
+    def _recalibrate(self) -> dict[str, Any]:
+        if self.manual:
+            task = self._task("recalibrate", ["recalibrate", self.use_case, *self._at(), "--register-only"])
+            return self._job(names.RECALIBRATE, "Recalibrates the champion; the deployment job goes on", [task])
+        task = self._task("recalibrate", ["recalibrate", self.use_case, *self._at(), "--no-gate"])
+        gate = self._task("gate", ["run", self.use_case, "--stage=gate", *self._at(), *self._flags("gate")])
+        tasks = [task, gate | {"depends_on": [{"task_key": "recalibrate"}]}]
+        return self._job(names.RECALIBRATE, "Recalibrates the champion and puts it to the gate", tasks)
 
     def _maintenance(self) -> dict[str, Any]:
         task = self._task(names.MAINTENANCE, ["maintain", self.use_case, *self._at()])

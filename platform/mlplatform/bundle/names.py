@@ -9,6 +9,7 @@ from mlplatform.errors import ConfigError
 SCHEMA, LANDING, MODEL, EXPERIMENT = "schema", "landing", "model", "experiment"
 SETUP, FEATURES, TRAIN, SCORE, MONITOR = "setup", "features", "train", "score", "monitor"
 MAINTENANCE, MAIN_PIPELINE, DEPLOYMENT = "maintenance", "main_pipeline", "deployment"
+RECALIBRATE = "recalibrate"
 _PARTS = (
     SCHEMA,
     LANDING,
@@ -22,6 +23,7 @@ _PARTS = (
     MAINTENANCE,
     MAIN_PIPELINE,
     DEPLOYMENT,
+    RECALIBRATE,
 )
 # Whatever a bundle makes of them, their files or schemas would be one another's.
 _RESERVED = {

@@ -32,6 +32,7 @@ from mlplatform.protocols.registry import ModelVersion
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.spine import LABEL_KNOWN_AT, LABELS, SPINE, LabelSpine
 from mlplatform.statistics import estimate, profiles
+from mlplatform.statistics.prior_shift import ScoreCounts
 from mlplatform.training.reference import PROFILE_FILE
 from mlplatform.training.version_tags import TRAINED_AS_OF_TAG, TRAINED_THROUGH_TAG
 
@@ -284,24 +285,27 @@ def _keep_profile(adoption: _Adoption) -> int:
     if scored.num_rows != rows.num_rows:
         raise StageError(f"{version.uri} scored {scored.num_rows} of {rows.num_rows} rows.", hint="Report this.")
     reference = profiles.profile_table(scored.select([*adoption.spec.included, PREDICTION]))
-    content = json.dumps(profiles.to_dict(reference, _calibration(context, spine, scored, through)))
+    calibration, scores = _calibration(context, spine, scored, through)
+    content = json.dumps(profiles.to_dict(reference, calibration, scores=scores))
     ws.registry.log_files(version, "", {PROFILE_FILE: content})
     return int(rows.num_rows)
 
 
 def _calibration(
     context: StageContext, spine: LabelSpine, scored: pa.Table, through: datetime
-) -> dict[str, float] | None:
+) -> tuple[dict[str, float] | None, ScoreCounts | None]:
     frames, name, keys = context.ws.frames, context.namespace.gold(LABELS), list(spine.primary_keys)
     if context.settings.task != "classification" or not context.ws.tables.exists(name):
-        return None
+        return None, None
     predictions = scored.select([*keys, PREDICTION])
     known = frames.read(name, filters=[(LABEL_KNOWN_AT, "<=", context.as_of), (spine.prediction_time, "<=", through)])
     wanted = known.select(*keys, spine.label).join(frames.of(predictions), on=keys, how="inner")
     joined = frames.collect(wanted, at_most=scored.num_rows, what="labels of the scored rows").sort_by(spine.order)
     # Without labels there is nothing to calibrate by, and the monitor's estimate says so.
     truth = np.asarray(joined.column(spine.label).to_numpy(), dtype=np.float64)
-    return estimate.fit_calibration(truth, np.asarray(joined.column(PREDICTION).to_numpy(), dtype=np.float64))
+    known_scores = np.asarray(joined.column(PREDICTION).to_numpy(), dtype=np.float64)
+    calibration = estimate.fit_calibration(truth, known_scores)
+    return calibration, None if calibration is None else ScoreCounts.of(known_scores)
 
 
 def _give_role(context: StageContext, version: ModelVersion, source: str, digest: str) -> str:

@@ -63,7 +63,7 @@ def history(use_case: str, changes: bool, options: Options) -> None:
                 f"({event.decided_by or 'unknown'}). Numbers of versions before are those of other models."
             )
     champions = [
-        (f"{it.since:%Y-%m-%d}", f"v{it.version}", f"v{it.before}" if it.before else None, it.kind, it.reason)
+        (f"{it.since:%Y-%m-%d}", it.who, f"v{it.before}" if it.before else None, it.kind, it.reason)
         for it in champions_of(events)
     ]
     if champions:
@@ -74,7 +74,7 @@ def history(use_case: str, changes: bool, options: Options) -> None:
             f"{it.as_of:%Y-%m-%d}",
             it.kind,
             it.outcome,
-            f"v{it.challenger}",
+            it.who,
             f"v{it.champion}" if it.champion else None,
             f"{it.rows} of {it.sampled_from}" if it.sampled_from else it.rows,
             it.rows_from,

@@ -12,7 +12,7 @@ from mlplatform.cli.commands import command
 from mlplatform.cli.options import Options, as_of_option
 
 if TYPE_CHECKING:
-    from mlplatform.monitoring.details import MonitorDetails
+    from mlplatform.monitoring.details import BaseRate, MonitorDetails
     from mlplatform.statistics.baseline import Compared
 
 
@@ -82,11 +82,14 @@ def _lines(details: MonitorDetails, metric: str, rows: int | None) -> list[str]:
         lines.append(f"farthest from training: {worst.column} (psi {shown}{verdict})")
     if details.estimated is not None:
         lines.append(f"estimated {metric} before labels: {details.estimated:.4f}; it {BLIND_SPOT}")
+    if details.base_rate is not None:
+        lines.append(_base_rate(details.base_rate))
     if realised is not None:
         lines.append(f"realised {metric}: {realised:.4f} on {details.labels_known} labels")
     if compared is not None:
         lines.append(f"trivial baseline {metric}: {compared.baseline:.4f}; the model is {_gain(compared)}")
     lines += _judged(details)
+    lines += [f"window to {window}: two bases {text}" for window, text in sorted(details.disagreements.items())[-3:]]
     labels, sent = details.labels, details.sent
     if labels is not None:
         lines.append(
@@ -96,6 +99,15 @@ def _lines(details: MonitorDetails, metric: str, rows: int | None) -> list[str]:
     if sent.delivered or sent.failed:
         lines.append(f"alerts sent: {sent.delivered}, failed and to be sent again: {sent.failed}")
     return lines
+
+
+def _base_rate(found: BaseRate) -> str:
+    text = (
+        f"base rate that the scores alone tell of: {found.value:.4f} (95% interval {found.low:.4f} to {found.high:.4f})"
+    )
+    if found.training is None or found.p_value is None:
+        return f"{text}, not judged"
+    return f"{text}; in training {found.training:.4f} (p {found.p_value:.2g})"
 
 
 def _gain(compared: Compared) -> str:

@@ -25,13 +25,21 @@ if TYPE_CHECKING:
 @click.option("--as-of", metavar="TIME", help="Only what was recorded by then counts.  [default: now]")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and why; change nothing.")
 @click.option("--start-job", metavar="JOB", help="Start this job (id or name) instead of training in this process.")
-def retrain(use_case: str, as_of: str | None, dry_run: bool, start_job: str | None, options: Options) -> None:
-    """Train and gate a challenger, if retraining is due.
+@click.option("--recalibrate-job", metavar="JOB", help="Where a job is started: the one that recalibrates.")
+def retrain(
+    use_case: str,
+    as_of: str | None,
+    dry_run: bool,
+    start_job: str | None,
+    recalibrate_job: str | None,
+    options: Options,
+) -> None:
+    """Train and gate a challenger, or recalibrate the champion, if that is due.
 
     The schedule, the age of the model, or alarms make it due. The decision reads what the monitor recorded: run that
     first. A rejection by the gate is an outcome, not a failure.
     """
-    from mlplatform.monitoring.retrain import RetrainDetails
+    from mlplatform.monitoring.retrain import RECALIBRATION, RetrainDetails
     from mlplatform.pipeline import Pipeline
 
     moment = as_of_option(as_of)
@@ -41,25 +49,25 @@ def retrain(use_case: str, as_of: str | None, dry_run: bool, start_job: str | No
         if dry_run:
             details = RetrainDetails.model_validate(pipeline.retrain_decision())
         else:
-            summary = pipeline.run(["retrain"], start_job=start_job)
+            summary = pipeline.run(["retrain"], start_job=start_job, recalibrate_job=recalibrate_job)
             details = next(run.details for run in reversed(summary.stages) if run.stage == "retrain")
             gated = next((run.details for run in reversed(summary.stages) if run.stage == "gate"), None)
     if options.as_json:
         decision = {"use_case": use_case, "as_of": moment.isoformat(), "dry_run": dry_run, **details.answer()}
         output.show_json(decision)
         return
-    verb = "a retraining is due" if details.due else "no retraining is due"
+    moving = details.cure == RECALIBRATION
+    what = "recalibration" if moving else "retraining"
+    verb = f"a {what} is due" if details.due else f"no {what} is due"
     click.echo(f"{use_case} as of {moment:%Y-%m-%d}: {verb}.")
     for reason in details.reasons:
         click.echo(f"  - {reason}")
     if details.held_until:
         click.echo(f"Held back until {details.held_until:%Y-%m-%d}.")
     if dry_run and details.due:
-        doing = (
-            f"starts the job {start_job}"
-            if start_job
-            else "trains a challenger on the labels known by then, and gates it"
-        )
+        job_to_start = recalibrate_job if moving else start_job
+        here = "recalibrates the champion" if moving else "trains a challenger on the labels known by then"
+        doing = f"starts the job {job_to_start}" if start_job and job_to_start else f"{here}, and gates it"
         click.echo(f"Without --dry-run: {doing}.")
     elif details.job is not None:
         job = details.job

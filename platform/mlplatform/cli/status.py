@@ -46,7 +46,7 @@ def status(use_case: str | None, options: Options) -> None:
     rows = [
         (
             fact["use_case"],
-            f"v{fact['champion']} since {fact['champion_since'][:10]}" if fact["champion"] else None,
+            _champion(fact) if fact["champion"] else None,
             fact["as_of"][:10] if fact["as_of"] else "never run",
             _not_done(fact),
             fact["alerts"],
@@ -66,6 +66,11 @@ def status(use_case: str | None, options: Options) -> None:
             click.echo(line)
     if not use_case and any(not fact["as_of"] for fact in facts):
         click.echo(options.hints.repeated("What to run first, for each: mlplatform status USE_CASE"))
+
+
+def _champion(fact: dict[str, Any]) -> str:
+    origin = f" (recalibrated from v{fact['recalibrated_from']})" if fact["recalibrated_from"] else ""
+    return f"v{fact['champion']}{origin} since {fact['champion_since'][:10]}"
 
 
 def _not_done(fact: dict[str, Any]) -> str | None:
@@ -105,11 +110,13 @@ def _facts(ws: Workspace, name: str) -> dict[str, Any]:
     from mlplatform.naming import Namespace
     from mlplatform.ops import records, stage_runs
     from mlplatform.ops.records import ALERTS
+    from mlplatform.reporting.decisions import champions_of
 
     namespace = Namespace(ws.catalog, name, ws.prefix)
     records.check_not_newer(ws, namespace)
     runs = stage_runs.of_the_cycle(stage_runs.RunLog(ws, namespace).records())
-    applied = [event for event in promotion.events(ws, namespace) if event.event == "applied"]
+    decided = promotion.events(ws, namespace)
+    applied = [event for event in decided if event.event == "applied"]
     newest = runs[-1].as_of if runs else None
     at_newest = [run for run in runs if run.as_of == newest]
     raised = ALERTS.read(ws, namespace, [("as_of", "=", newest)]) if newest is not None else []
@@ -117,6 +124,7 @@ def _facts(ws: Workspace, name: str) -> dict[str, Any]:
         "use_case": name,
         "champion": applied[-1].challenger_version if applied else None,
         "champion_since": applied[-1].as_of.isoformat() if applied else None,
+        "recalibrated_from": champions_of(decided)[-1].recalibrated_from if applied else None,
         "as_of": newest.isoformat() if newest else None,
         "stages": {run.stage: run.status for run in at_newest},
         "failed": [run.message for run in at_newest if run.status == stage_runs.FAILED],

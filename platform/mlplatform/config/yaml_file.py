@@ -6,7 +6,9 @@ writes a few lines of nested aliases out into more than fits into memory.
 
 from __future__ import annotations
 
+import copy
 import os
+from collections import OrderedDict
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +29,9 @@ MOST_VALUES = 100_000
 _MERGE = "tag:yaml.org,2002:merge"
 _INT = "tag:yaml.org,2002:int"
 _FLOAT = "tag:yaml.org,2002:float"
+# The same few files are read at each step of a replay, some from another folder each time: each text is parsed once.
+_KEPT = 32
+_parsed: OrderedDict[str, tuple[dict[Any, Any], dict[Place, int]]] = OrderedDict()
 # What a constructor raises for a text that is not of its type, such as 2013-02-31, or `!!bool maybe`.
 _NO_SUCH_VALUE = (ValueError, KeyError, IndexError, AttributeError, TypeError, OverflowError)
 
@@ -61,6 +66,17 @@ def read_yaml(path: Path, *, what: str = "settings", expected: str, largest: int
         FileNotFoundError: If it does not exist.
     """
     text = _text(path, largest)
+    if text in _parsed:
+        _parsed.move_to_end(text)
+    else:
+        _parsed[text] = _parse(path, text, what, expected)
+        while len(_parsed) > _KEPT:
+            _parsed.popitem(last=False)
+    content, lines = _parsed[text]
+    return YamlFile(path, copy.deepcopy(content), dict(lines))
+
+
+def _parse(path: Path, text: str, what: str, expected: str) -> tuple[dict[Any, Any], dict[Place, int]]:
     node = _compose(path, text)
     if not isinstance(node, yaml.MappingNode):
         content = "is empty" if node is None else f"is a {_kind(node)}"
@@ -78,7 +94,7 @@ def read_yaml(path: Path, *, what: str = "settings", expected: str, largest: int
         raise _first_that_is_none(path, node) from None
     finally:
         loader.dispose()
-    return YamlFile(path, content, dict(_lines(node, ())))
+    return content, dict(_lines(node, ()))
 
 
 def _text(path: Path, largest: int) -> str:

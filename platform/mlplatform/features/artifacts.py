@@ -22,6 +22,8 @@ from mlplatform.features.model_formats import (
     OF_EVERY_FUNCTION,
     PACKAGES,
     RAW_MODEL,
+    RECALIBRATED,
+    WRAPPERS,
     Allows,
     ModelFormat,
     matches,
@@ -103,17 +105,19 @@ def check_files(folder: Path, trusted: Collection[str] = ()) -> None:
     Raises:
         RegistryError: Naming the files, settings or types.
     """
+    layers: list[tuple[Path, dict[str, Path], Sequence[ModelFormat]]] = []
     files = files_in(folder)
-    inner = {name.removeprefix(f"{RAW_MODEL}/"): path for name, path in files.items() if _is_inner(name)}
-    if not inner:
-        _refuse_strange(folder, files, FORMATS)
-        _check_model(folder, files, FORMATS, trusted)
-        return
-    outer = {name: path for name, path in files.items() if not _is_inner(name)}
-    _refuse_strange(folder, outer, PACKAGES)
-    _refuse_strange(folder / RAW_MODEL, inner, FORMATS)
-    _check_model(folder, outer, PACKAGES, trusted)
-    _check_model(folder / RAW_MODEL, inner, FORMATS, trusted)
+    for place, around in ((RAW_MODEL, PACKAGES), (RECALIBRATED, WRAPPERS)):
+        within = {name.removeprefix(f"{place}/"): path for name, path in files.items() if name.startswith(f"{place}/")}
+        if within:
+            outside = {name: path for name, path in files.items() if not name.startswith(f"{place}/")}
+            layers.append((folder, outside, around))
+            folder, files = folder / place, within
+    layers.append((folder, files, FORMATS))
+    for path, found, formats in layers:
+        _refuse_strange(path, found, formats)
+    for path, found, formats in layers:
+        _check_model(path, found, formats, trusted)
 
 
 def files_in(folder: Path) -> dict[str, Path]:
@@ -143,10 +147,6 @@ def _walk(folder: Path) -> Iterator[Path]:
                     f"{entry.name!r} of the model in {folder} is a link, or no file at all.",
                     hint="The model was not loaded: its files lie in its own folder. Train again to replace it.",
                 )
-
-
-def _is_inner(name: str) -> bool:
-    return name.startswith(f"{RAW_MODEL}/")
 
 
 def _refuse_strange(folder: Path, files: Mapping[str, Path], formats: Sequence[ModelFormat]) -> None:

@@ -15,10 +15,12 @@ from typing import Any
 
 from mlplatform.errors import RegistryError
 from mlplatform.features.booster_contents import check_catboost, check_lightgbm, check_xgboost
-from mlplatform.features.file_contents import check_json, check_skops, check_text, check_yaml
+from mlplatform.features.file_contents import check_json, check_skops, check_text, check_yaml, refused
+from mlplatform.statistics import recalibration
 
 FUNCTION = "python_function"
 RAW_MODEL = "data/feature_store/raw_model"
+RECALIBRATED = "data/recalibrated/model"
 
 Allows = Callable[[Any, Collection[str]], bool]
 """Tells whether a setting's value is allowed, None where it is missing; beside it the types that are trusted."""
@@ -218,6 +220,14 @@ def _catboost(path: Path, trusted: Collection[str]) -> None:
     check_catboost(path)
 
 
+def _recalibration(path: Path, trusted: Collection[str]) -> None:
+    del trusted
+    try:
+        recalibration.from_dict(check_json(path))
+    except ValueError as error:
+        raise refused(path, f"is no recalibration: {error}") from None
+
+
 _METADATA: Mapping[str, Look] = {
     "conda.yaml": _yaml,
     "python_env.yaml": _yaml,
@@ -330,6 +340,16 @@ FORMATS: tuple[ModelFormat, ...] = (
     _by_us("mlplatform.models.skops_flavor"),  # where it was in earlier releases
 )
 """How the model itself may be stored."""
+
+WRAPPERS: tuple[ModelFormat, ...] = (
+    ModelFormat(
+        "a recalibrated model",
+        loader="mlplatform.training.recalibrated_flavor",
+        function={"data": is_one_of("data/recalibrated")},
+        files={"data/recalibrated/recalibration.json": _recalibration},
+    ),
+)
+"""What may stand around a model of these formats: moves of its probabilities, as text."""
 
 PACKAGES: tuple[ModelFormat, ...] = (
     _with_features("mlplatform.features.packaged"),

@@ -16,6 +16,7 @@ from mlplatform.errors import ConfigError
 from mlplatform.gate.checks import default_checks
 from mlplatform.gate.checks.base import CheckResult, Evidence, GateCheck, not_finite
 from mlplatform.gate.checks.evidence import EnoughEvidence, FinitePredictions
+from mlplatform.gate.checks.recalibration import of_a_recalibration
 from mlplatform.gate.decision import Decision, Outcome
 
 
@@ -27,7 +28,8 @@ class ChampionGate:
     class, in `mlplatform.gate.checks`.
 
     The first champion has no champion to beat: those checks are skipped, and the others (evidence, floor, better than
-    a trivial baseline, what else is configured) decide.
+    a trivial baseline, what else is configured) decide. A challenger that is the champion with its probabilities moved
+    is judged by proper scores, and must be no worse in the primary metric; see `mlplatform.gate.checks.recalibration`.
 
     See the glossary: docs/glossary.md
 
@@ -70,6 +72,12 @@ class ChampionGate:
         """Return the checks in order; a subclass adds its own at the end."""
         return default_checks(self.settings)
 
+    def _checks_of(self, evidence: Evidence) -> Sequence[GateCheck]:
+        """Return the checks that a challenger is put to: of a recalibrated one, those of what a move can change."""
+        if evidence.recalibration is None:
+            return self._checks
+        return of_a_recalibration(self.settings, self._checks, evidence)
+
     def decide(
         self, evidence: Evidence, *, identity: str, challenger: int, champion: int | None, as_of: datetime
     ) -> Decision:
@@ -92,7 +100,7 @@ class ChampionGate:
         else:
             results.append(guarded(self._finite, evidence))
             if results[-1].status == "pass":
-                results.extend(guarded(check, evidence) for check in self._checks)
+                results.extend(guarded(check, evidence) for check in self._checks_of(evidence))
             failed = [result.detail for result in results if result.status == "fail"]
             outcome = "rejected" if failed else "promoted"
             reason = "; ".join(failed) or _why_promoted(results)
@@ -142,5 +150,6 @@ def _not_finite(limits: object, name: str) -> list[str]:
 
 
 def _why_promoted(results: Sequence[CheckResult]) -> str:
-    told = [it.detail for it in results if it.name in ("beats_champion", "floor") and it.status == "pass"]
+    decisive = ("beats_champion", "floor", "recalibrated_log_loss")
+    told = [it.detail for it in results if it.name in decisive and it.status == "pass"]
     return told[-1] if told else "every check passed"

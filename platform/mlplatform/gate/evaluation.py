@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -14,10 +14,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mlplatform.config.settings import GateSettings
 from mlplatform.errors import LabelError, PlatformError, StageError
 from mlplatform.features.functions import FeatureFunctionSpec, register_functions
 from mlplatform.gate import champion as champions
-from mlplatform.gate.checks.base import Evidence, FeatureFacts
+from mlplatform.gate.checks.base import Evidence, FeatureFacts, RecalibrationEvidence
 from mlplatform.gate.checks.evidence import enough
 from mlplatform.naming import Namespace
 from mlplatform.ops.context import StageContext
@@ -29,10 +30,15 @@ from mlplatform.refine.spine import LABEL_KNOWN_AT, LabelSpine
 from mlplatform.statistics.metrics import Vector
 from mlplatform.training import reference
 from mlplatform.training.label_frame import KnownLabels, LabelFrame, known_labels, training_start
-from mlplatform.training.version_tags import TRAINED_AS_OF_TAG, TRAINED_THROUGH_TAG, time_of
+from mlplatform.training.outcomes import REALISED, Basis, RealisedBasis, RowOutcomes
+from mlplatform.training.recalibrated import Recalibration, left_out, recalibration_of
+from mlplatform.training.version_tags import TRAINED_AS_OF_TAG, TRAINED_THROUGH_TAG, fitted_as_of, time_of
 from mlplatform.types import TIMESTAMP
 
-NEW_LABELS, HOLDOUT, NO_LABELS = "new labels", "holdout", "no labels"
+NEW_LABELS, HOLDOUT, HELD_OUT, NO_LABELS = "new labels", "holdout", "held out", "no labels"
+RECALIBRATED_FROM = "recalibrated_from"
+"""In what a decision was made on: the champion that the challenger is, with its probabilities moved."""
+_BASES: Mapping[str, Basis] = {REALISED: RealisedBasis()}
 _TIMED_ROWS = 1000
 _SPEC = "data/feature_store/feature_spec.yaml"
 
@@ -54,13 +60,18 @@ def gather(
     digest: str = "",
     functions: Sequence[FeatureFunctionSpec] = (),
     trusted_types: Collection[str] = (),
+    bases: Mapping[str, Basis] = _BASES,
 ) -> Gathered:
     """Score both versions on the same rows, and gather what the checks need; writes nothing.
 
     The rows are those that neither version was fitted on: predicted later than both versions' `trained_through`, with
     a label known by `as_of`. Of these, the labels that neither training knew at all are taken where they are enough
     for a decision; else all of them, the challenger's time-ordered holdout included, and the evidence says so. Of more
-    than `gate.max_rows` a sample, drawn by the engine; the evidence says of how many.
+    than `gate.max_rows` a sample, drawn by the engine; the evidence says of how many. Rows that a recalibration of
+    either learned from are left out.
+
+    A challenger that is this very champion, recalibrated, is judged by outcomes of the basis that moved it: of the same
+    window and what has come since, the rows that it did not learn from.
 
     Args:
         context: The run.
@@ -70,6 +81,7 @@ def gather(
         digest: Which files of the challenger are judged; empty: those on record, see `fe.score_batch_arrow`.
         functions: The use case's feature functions.
         trusted_types: Types that its stored models may hold beyond the platform's own.
+        bases: Where the outcomes come from that a recalibrated challenger is judged by, by name.
 
     Raises:
         PlatformError: If labels, features, models or the registry cannot be read: never "no evidence".
@@ -78,22 +90,31 @@ def gather(
     after = max(time_of(version, TRAINED_THROUGH_TAG) for version in versions)
     settings = context.settings
     known_then = max(time_of(version, TRAINED_AS_OF_TAG) for version in versions)
+    move = moved_champion(challenger, champion)
     try:
-        frame, source = _newest(context, spine, after, known_then)
+        if move is None:
+            outcomes, source = _newest(context, spine, after, known_then, versions)
+        else:
+            outcomes, source = _held_out(context, spine, after, move, versions, bases)
     except LabelError:
         # No label at all is the extreme of too little evidence: the gate says so itself.
         empty = np.array([])
         nothing = {"rows_from": NO_LABELS, "after": after.isoformat()}
         evidence = Evidence(empty, empty, None if champion is None else empty, nothing, as_of=context.as_of)
         return Gathered(evidence, "empty")
+    frame, made = outcomes.frame, recalibration_of(challenger)
+    if made is not None:
+        source[RECALIBRATED_FROM] = made.origin
     context.progress(f"gate: {frame} ({source['rows_from']}) that neither model learned")
     register_functions(context.ws, context.namespace, functions)
     predictions, rows = score(context.ws, spine, challenger, frame, trusted_types, digest=digest)
     other = _score_champion(context, spine, champion, frame, trusted_types) if champion else None
+    if move is not None and other is not None and other.size:
+        outcomes = outcomes.spread(other)
     spec = _feature_spec(context.ws, challenger)
     source |= {"tables": _versions(context, frame, spec), "digest": frame.digest, "after": after.isoformat()}
     evidence = Evidence(
-        labels=frame.rows.column(spine.label).to_numpy().astype(np.float64),
+        labels=outcomes.targets,
         challenger=predictions,
         champion=other,
         source=source,
@@ -109,13 +130,26 @@ def gather(
             if settings.gate.max_seconds_per_1000_rows
             else None
         ),
+        recalibration=None
+        if move is None
+        else RecalibrationEvidence(move.origin, outcomes.weights, outcomes.expected, outcomes.low, outcomes.high),
     )
-    return Gathered(evidence, frame.digest)
+    return Gathered(evidence, frame.digest if move is None else outcomes.digest)
+
+
+def moved_champion(challenger: ModelVersion, champion: ModelVersion | None) -> Recalibration | None:
+    """Return how a challenger was recalibrated, if it is this very champion with its probabilities moved; else None."""
+    move = recalibration_of(challenger)
+    return move if move is not None and champion is not None and move.is_of(champion) else None
 
 
 def _newest(
-    context: StageContext, spine: LabelSpine, after: datetime, known_then: datetime
-) -> tuple[LabelFrame, dict[str, Any]]:
+    context: StageContext,
+    spine: LabelSpine,
+    after: datetime,
+    known_then: datetime,
+    versions: Sequence[ModelVersion],
+) -> tuple[RowOutcomes, dict[str, Any]]:
     """Choose the labels that no training knew where they are enough, else all that no training fitted on.
 
     Of more than `gate.max_rows` a sample, by the gate's seed: both versions are scored on the same rows.
@@ -127,12 +161,72 @@ def _newest(
     known = KnownLabels.at(context.ws, context.namespace, spine, context.as_of, after=after)
     rows, newer = known.count(newer_than=known_then)
     if enough(newer.rows, newer.rarer, limits, task):
-        frame = known.newer_than(known_then).frame(at_most=limits.max_rows, seed=limits.seed, rows=newer.rows)
-        return frame, {"rows_from": NEW_LABELS, "known_rows": frame.known_rows}
+        newest = known.newer_than(known_then).frame(at_most=limits.max_rows, seed=limits.seed, rows=newer.rows)
+        outcomes, source = _not_learned(RealisedBasis.of(newest, spine), spine, versions)
+        if not source or _is_enough(outcomes, limits, task):
+            return outcomes, {"rows_from": NEW_LABELS, "known_rows": _known_rows(outcomes)} | source
     frame = known.frame(at_most=limits.max_rows, seed=limits.seed, rows=rows)
-    then = pc.less_equal(frame.rows.column(LABEL_KNOWN_AT), pa.scalar(known_then, TIMESTAMP))
+    outcomes, source = _not_learned(RealisedBasis.of(frame, spine), spine, versions)
+    then = pc.less_equal(outcomes.frame.rows.column(LABEL_KNOWN_AT), pa.scalar(known_then, TIMESTAMP))
     held_out = int(pc.sum(then.cast(pa.int64())).as_py() or 0)
-    return frame, {"rows_from": HOLDOUT, "known_rows": frame.known_rows, "holdout_rows": held_out}
+    known_rows = _known_rows(outcomes)
+    return outcomes, {"rows_from": HOLDOUT, "known_rows": known_rows, "holdout_rows": held_out} | source
+
+
+def _held_out(
+    context: StageContext,
+    spine: LabelSpine,
+    after: datetime,
+    move: Recalibration,
+    versions: Sequence[ModelVersion],
+    bases: Mapping[str, Basis],
+) -> tuple[RowOutcomes, dict[str, Any]]:
+    """Return the outcomes by which a recalibrated champion is judged: those that no recalibration learned from.
+
+    Raises:
+        LabelError: If there is none.
+        StageError: If it was moved by a basis that the use case does not have.
+    """
+    if move.basis not in bases:
+        raise StageError(
+            f"It was recalibrated by {move.basis} outcomes, which {context.name} does not have.",
+            hint="Recalibrate again, by a basis that there is.",
+        )
+    found = bases[move.basis].outcomes(context, spine, after=after, known_after=move.known_after)
+    outcomes, source = _not_learned(found, spine, versions)
+    return outcomes, {
+        "rows_from": HELD_OUT,
+        "known_rows": _known_rows(outcomes),
+        "recalibrated_by": move.basis,
+        "judged_by": "proper scores",
+        "known_after": move.known_after.isoformat() if move.known_after else None,
+    } | source
+
+
+def _not_learned(
+    outcomes: RowOutcomes, spine: LabelSpine, versions: Sequence[ModelVersion]
+) -> tuple[RowOutcomes, dict[str, Any]]:
+    """Return the outcomes without those that a recalibration learned from, and how many were left out.
+
+    Raises:
+        LabelError: If none is left.
+    """
+    learned = left_out(versions, outcomes.frame.rows, spine.prediction_time)
+    if not learned.any():
+        return outcomes, {}
+    if learned.all():
+        raise LabelError("Every row with an outcome was learned from.", hint="Raise recalibration.holdout.")
+    return outcomes.part(~learned), {"left_out_as_learned": int(learned.sum())}
+
+
+def _is_enough(outcomes: RowOutcomes, limits: GateSettings, task: str) -> bool:
+    rarer = int(min(outcomes.events, outcomes.others)) if task == "classification" else 0
+    return enough(outcomes.targets.size, rarer, limits, task)
+
+
+def _known_rows(outcomes: RowOutcomes) -> int:
+    """Return how many labelled rows there were, where these are a sample; else how many they are."""
+    return outcomes.frame.known_rows if outcomes.frame.sampled else outcomes.frame.rows.num_rows
 
 
 def score(
@@ -192,7 +286,7 @@ def training_labels(ws: Workspace, namespace: Namespace, spine: LabelSpine, vers
     Raises:
         LabelError: If none of them is there.
     """
-    trained_as_of, through = time_of(version, TRAINED_AS_OF_TAG), time_of(version, TRAINED_THROUGH_TAG)
+    trained_as_of, through = fitted_as_of(version), time_of(version, TRAINED_THROUGH_TAG)
     start = training_start(spine.settings.training, trained_as_of)
     # The training's own sample, cut where it was cut: one of the fitted rows alone would be another.
     rows = known_labels(ws, namespace, spine, trained_as_of, after=start).rows

@@ -67,7 +67,8 @@ def measured(judgement: Judgement, settings: UseCaseSettings) -> dict[str, float
     """Return what the gate measured of the challenger: its metrics on the frame, and the value of each check."""
     evidence = judgement.evidence
     values = {f"gate_check_{it.name}": float(it.value) for it in judgement.decision.checks if it.value is not None}
-    if evidence is not None and evidence.labels.size and np.isfinite(evidence.challenger).all():
+    known = evidence is not None and evidence.labels.size and not evidence.expected
+    if evidence is not None and known and np.isfinite(evidence.challenger).all():
         on_frame = metrics.evaluate(
             settings.task, evidence.labels, evidence.challenger, event_above=settings.label.event_above
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from mlplatform import stopping
@@ -15,6 +15,7 @@ from mlplatform.gate.decision import Decision, decision_id, limits_text
 from mlplatform.ops.context import StageContext
 from mlplatform.protocols.registry import ModelVersion
 from mlplatform.refine.spine import LabelSpine
+from mlplatform.training.outcomes import Basis
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ def judge(
     *,
     functions: Sequence[FeatureFunctionSpec] = (),
     trusted_types: Collection[str] = (),
+    bases: Mapping[str, Basis] | None = None,
 ) -> Judgement:
     """Score both on the same frozen rows and decide; whatever keeps the gate from looking rejects.
 
@@ -52,6 +54,7 @@ def judge(
         champion: The champion, or None if the registry says that there is none.
         functions: The use case's feature functions.
         trusted_types: Types that its stored models may hold beyond the platform's own.
+        bases: Where the outcomes come from that a recalibrated challenger is judged by, by name; None: labels.
     """
     checks, limits = gate(context.settings), limits_text(context.settings.gate)
     number, other = challenger.version, champion.version if champion else None
@@ -60,9 +63,18 @@ def judge(
         # Read once: the files that are scored now are those that score later.
         digest = judged.digest_to_judge(context.ws, challenger)
         gathered = evaluation.gather(
-            context, spine, challenger, champion, digest=digest, functions=functions, trusted_types=trusted_types
+            context,
+            spine,
+            challenger,
+            champion,
+            digest=digest,
+            functions=functions,
+            trusted_types=trusted_types,
+            **({} if bases is None else {"bases": bases}),
         )
-        identity = decision_id(str(context.model), number, other, context.as_of, gathered.digest, limits)
+        # What it is judged by beside the gate's limits; a decision about any other version keeps its id.
+        beside = [context.settings.recalibration.model_dump_json()] if gathered.evidence.recalibration else []
+        identity = decision_id(str(context.model), number, other, context.as_of, gathered.digest, limits, *beside)
         decision = checks.decide(
             gathered.evidence, identity=identity, challenger=number, champion=other, as_of=context.as_of
         )

@@ -20,6 +20,7 @@ from mlplatform.ops.result import StageResult
 from mlplatform.ops.stage import Action, Plan, PlannedStage
 from mlplatform.protocols.registry import ModelVersion
 from mlplatform.refine.spine import LABELS, SPINE, LabelSpine
+from mlplatform.training.outcomes import Basis
 
 NAME = "gate"
 UNCHANGED = "unchanged"
@@ -40,6 +41,7 @@ class Gate(PlannedStage[GateDetails]):
         evidence: Gives the files that a decision leaves with the challenger's run.
         functions: The use case's feature functions.
         trusted_types: Types that its stored models may hold beyond the platform's own.
+        bases: Where the outcomes come from that a recalibrated challenger is judged by, by name; None: labels.
         version: The version to decide about; None: the one with the alias challenger.
         override: Promote it whatever the checks say, for this reason; empty: no override.
         hold: Decide, and let a promotion wait, approved or not: a later step carries it out.
@@ -54,6 +56,7 @@ class Gate(PlannedStage[GateDetails]):
     evidence: evidence_files.Render
     functions: tuple[FeatureFunctionSpec, ...] = ()
     trusted_types: tuple[str, ...] = ()
+    bases: Mapping[str, Basis] | None = None
     version: int | None = None
     override: str = ""
     hold: bool = False
@@ -153,6 +156,7 @@ class Gate(PlannedStage[GateDetails]):
                 champion.version,
                 functions=self.functions,
                 trusted_types=self.trusted_types,
+                bases=self.bases,
             )
         if self.override:
             return replace(verdict, decision=judgement.overridden(context, verdict.decision, self.override))

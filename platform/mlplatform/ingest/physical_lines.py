@@ -33,14 +33,12 @@ NUL = "a NUL byte"
 NUL_SHOWN = "\\x00"
 
 _LF, _CR, _QUOTE, _COMMA = 10, 13, 34, 44
-# What may stand before a quote that opens, and after one that closes.
-_MAY_OPEN, _MAY_CLOSE = np.zeros(256, bool), np.zeros(256, bool)
-_MAY_OPEN[[_COMMA, _LF, _QUOTE]] = True
-_MAY_CLOSE[[_COMMA, _LF, _CR, _QUOTE]] = True
+_ONE, _TOP, _ALL = np.uint64(1), np.uint64(63), np.uint64(2**64 - 1)
 _BOM = b"\xef\xbb\xbf"
 
 Places = npt.NDArray[np.int64]
 Marks = npt.NDArray[np.bool_]
+Bits = npt.NDArray[np.uint64]
 
 
 class MalformedLine(NamedTuple):
@@ -189,9 +187,7 @@ class LineReader:
             LineTooLongError: If a line has more than `LONGEST` bytes.
         """
         while self._rest or not self._is_over:
-            block, taken = _regular_block(self._rest, self._lines, is_last=self._is_over)
-            if block is None:
-                block, taken = _block(self._rest, self._lines, spans=self._spans, is_last=self._is_over)
+            block, taken = _block(self._rest, self._lines, spans=self._spans, is_last=self._is_over)
             if block is None:
                 self._more(max(BLOCK_BYTES, len(self._rest)))
                 continue
@@ -272,22 +268,70 @@ def _lines(data: bytes, *, is_last: bool) -> tuple[Places, Places, Places]:
 def _irregular(data: bytes, starts: Places, stops: Places) -> list[int]:
     """Return the lines whose quotes are other than `"..."` around fields, with those inside doubled.
 
-    The quotes of any other line open and close fields in turn, all within the line.
+    The quotes of any other line open and close fields in turn, all within the line. Most files have quotes in each line
+    or in none, so this looks at 64 places at a time: one bit for each byte.
     """
-    codes = np.frombuffer(data, np.uint8)
-    end = int(stops[-1]) if stops.size else 0
-    quotes = np.flatnonzero(codes[:end] == _QUOTE)
-    if not quotes.size:
+    if not stops.size or b'"' not in data:
         return []
-    line = np.searchsorted(stops, quotes, side="right")
-    counts = np.bincount(line, minlength=stops.size)
-    nth = np.arange(quotes.size) - (np.cumsum(counts) - counts)[line]
-    before, after = codes[np.maximum(quotes - 1, 0)], codes[np.minimum(quotes + 1, codes.size - 1)]
-    opens = (quotes == starts[line]) | (before == _COMMA) | (before == _QUOTE)
-    closes = (quotes + 1 == stops[line]) | (after == _COMMA) | (after == _QUOTE)
-    is_odd = ~np.where(nth % 2 == 0, opens, closes)
-    found = np.union1d(line[is_odd], np.flatnonzero(counts % 2))
-    return [int(place) for place in found]
+    end = int(stops[-1])
+    codes = np.frombuffer(data, np.uint8)[:end]
+    # One place more: the last line may stop where the data does.
+    quotes, commas = (_bits(codes == sign, end + 1) for sign in (_QUOTE, _COMMA))
+    is_within = _parity(quotes)
+    at_stops = is_within[stops >> 6] >> (stops & 63).astype(np.uint64) & _ONE
+    is_odd = np.diff(at_stops, prepend=np.uint64(0)) != 0
+    if is_odd.any():
+        # Whatever a line leaves open ends with it, as if its end were the quote that lacks.
+        is_within = _parity(quotes | _at(stops[is_odd], end + 1))
+    beside = quotes | commas
+    may_open = _moved_on(beside) | _at(starts, end + 1)
+    may_close = _moved_back(beside | _at(stops, end + 1))
+    wrong = quotes & ((is_within & ~may_open) | (~is_within & ~may_close))
+    lines = np.flatnonzero(is_odd)
+    if wrong.any():
+        places = np.flatnonzero(np.unpackbits(wrong.view(np.uint8), bitorder="little"))
+        lines = np.union1d(lines, np.searchsorted(stops, places, side="right"))
+    return [int(line) for line in lines]
+
+
+def _bits(marks: Marks, size: int) -> Bits:
+    """Return marks as bits, 64 to a word, the first one the lowest; those up to a size that there are none of are 0."""
+    words = np.zeros(size // 64 + 1, "<u8")
+    packed = np.packbits(marks, bitorder="little")
+    words.view(np.uint8)[: packed.size] = packed
+    return words
+
+
+def _at(places: Places, size: int) -> Bits:
+    """Return bits that are set at some places."""
+    marks = np.zeros(size, bool)
+    marks[places] = True
+    return _bits(marks, size)
+
+
+def _moved_on(bits: Bits) -> Bits:
+    """Return each bit at the place after its own."""
+    moved = bits << _ONE
+    moved[1:] |= bits[:-1] >> _TOP
+    return moved
+
+
+def _moved_back(bits: Bits) -> Bits:
+    """Return each bit at the place before its own."""
+    moved = bits >> _ONE
+    moved[:-1] |= bits[1:] << _TOP
+    return moved
+
+
+def _parity(bits: Bits) -> Bits:
+    """Return for each place whether an odd number of bits is set up to it, itself included."""
+    found = bits
+    for step in (1, 2, 4, 8, 16, 32):
+        found = found ^ (found << np.uint64(step))
+    # The last place of a word tells whether all of the next word is turned.
+    of_word = np.bitwise_xor.accumulate(found >> _TOP)
+    found[1:] ^= of_word[:-1] * _ALL
+    return found
 
 
 def _record(data: bytes, first: int, starts: Places, stops: Places, *, is_last: bool) -> _End:
@@ -314,50 +358,6 @@ def _record(data: bytes, first: int, starts: Places, stops: Places, *, is_last: 
             if place < 0:
                 return _End(_Kind.WHOLE, line)
         place += 1
-
-
-def _regular_block(data: bytes, before: int, *, is_last: bool) -> tuple[Block | None, int]:
-    """Return the whole lines of data, if each is a record: most files are of such lines, and need no look at each.
-
-    So they are where line ends are of one kind, no line is blank, and quotes are those around fields, within a line.
-
-    Args:
-        data: From the beginning of a line on.
-        before: How many lines of the file come before.
-        is_last: Whether the file ends with it.
-
-    Returns:
-        The lines, and how many bytes they are; None if they are none such.
-    """
-    end = len(data) if is_last else data.rfind(b"\n") + 1
-    text = data if end == len(data) else data[:end]
-    if not text or text[0] in (_LF, _CR) or b"\n\n" in text or b"\0" in text:
-        return None, 0
-    if b"\r" in text and (b"\n\r" in text or text.count(b"\r") != text.count(b"\r\n")):
-        return None, 0
-    if b'"' in text and not _are_around_fields(text):
-        return None, 0
-    lines = text.count(b"\n") + (text[-1] != _LF)
-
-    def told() -> ToldApart:
-        places = np.stack(_lines(text, is_last=True))
-        return ToldApart(text, places, before, np.zeros(lines, bool), {})
-
-    return Block(text, records=lines, blank=0, lines=lines, kept_apart=0, told=told), end
-
-
-def _are_around_fields(text: bytes) -> bool:
-    """Tell whether all quotes open and close fields in turn, each pair within a line; doubled ones are pairs, too."""
-    codes = np.frombuffer(text, np.uint8)
-    quotes = np.flatnonzero(codes == _QUOTE)
-    if quotes.size % 2:
-        return False
-    before, after = quotes[0::2] - 1, quotes[1::2] + 1
-    before, after = before[before >= 0], after[after < codes.size]
-    if not (_MAY_OPEN[codes[before]].all() and _MAY_CLOSE[codes[after]].all()):
-        return False
-    ends = np.flatnonzero(codes == _LF)
-    return not (np.searchsorted(quotes, ends) % 2).any()
 
 
 def _block(data: bytes, before: int, *, spans: bool, is_last: bool) -> tuple[Block | None, int]:

@@ -87,6 +87,24 @@ class ProfilingUpdate(BaseModel):
     refresh: str | None = None
 
 
+class BaseRate(BaseModel):
+    """The base rate that the window's scores alone tell of, see `statistics.prior_shift`.
+
+    Attributes:
+        value: The rate.
+        low: Lower end of its 95% interval.
+        high: Its upper end.
+        p_value: Of scores so far from training's without a shift.
+        training: The rate of training; None: there were too few rows to hold it against that.
+    """
+
+    value: float
+    low: float
+    high: float
+    p_value: float | None = None
+    training: float | None = None
+
+
 class MonitorDetails(Details):
     """What a monitoring found.
 
@@ -94,6 +112,8 @@ class MonitorDetails(Details):
         alarms: Realised performance under its floor, or worse than the trivial baseline, in words.
         worst_drift: The distance farthest from training; None where none was measured.
         estimated: The primary metric as estimated before labels.
+        base_rate: The base rate that the scores alone tell of; None where they tell of none.
+        disagreements: Windows, as days, whose labels and whose scores tell of different base rates -> in words.
         labels: How many predictions have a label.
         labels_known: Labels that became known in the last `performance_window`.
         realised: Metric -> its value on these. On record each is a key of its own: `realised_<metric>`.
@@ -110,6 +130,8 @@ class MonitorDetails(Details):
     alarms: list[str] = Field(default_factory=list)
     worst_drift: DriftMetric | None = None
     estimated: float | None = None
+    base_rate: BaseRate | None = None
+    disagreements: dict[str, str] = Field(default_factory=dict)
     labels: LabelCounts | None = None
     labels_known: int | None = None
     realised: dict[str, float | None] = Field(default_factory=dict)

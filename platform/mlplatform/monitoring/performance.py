@@ -10,9 +10,10 @@ import narwhals as nw
 
 from mlplatform.as_of import Duration
 from mlplatform.config.settings import UseCaseSettings
-from mlplatform.monitoring import alerts, baseline
+from mlplatform.monitoring import alerts, base_rate, baseline
 from mlplatform.monitoring import performance_metrics as metrics
 from mlplatform.monitoring.alerts import State, Verdict, too_few
+from mlplatform.monitoring.base_rate import Rate
 from mlplatform.monitoring.baseline import Baselines, Beside
 from mlplatform.monitoring.judging import AnyJudged, predictions_with_labels
 from mlplatform.monitoring.late_labels import Judged, Reconciled, Span, looked_at_since, slice_column
@@ -32,34 +33,49 @@ _MOST_MARKS = 100_000
 
 @dataclass(frozen=True)
 class Estimate:
-    """The primary metric as estimated before labels, and what is said of it."""
+    """What is known of a window before labels.
 
-    value: float
-    verdict: Verdict
-
-
-def estimate(context: StageContext, window: Window, reference: Reference) -> Estimate | None:
-    """Estimate the performance of the window's predictions, whose labels are not known yet, and record it once.
-
-    Returns:
-        None where there is no estimate, or no floor to hold it against.
+    Attributes:
+        value: The primary metric as estimated; None where there is no estimate, or no floor to hold it against.
+        verdict: What is said of it; None where there is none.
+        base_rate: The base rate that the scores alone tell of; None where no probabilities are predicted.
     """
+
+    value: float | None
+    verdict: Verdict | None
+    base_rate: PerformanceMetric | None = None
+
+
+def estimate(context: StageContext, window: Window, reference: Reference) -> Estimate:
+    """Estimate performance and base rate of the window's predictions without labels, and record them once."""
     settings, rows = context.settings, window.rows_of_version
     estimated = metrics.estimated(window.predictions(), reference.calibration, settings, rows=rows)
     version = reference.version.version
     base = _Base(context, ESTIMATED, CHAMPION, version, window.start, window.end)
     _append(context, "estimate", base.records(estimated, rows))
+    seen = base_rate.witness(context, window, reference)
+    if seen is not None:
+        _append(context, "base rate", replace(base, basis=base_rate.BASIS).records([seen], rows))
+    found = Estimate(None, None, seen)
     primary = next((item for item in estimated if item.metric == settings.training.metric), None)
     if primary is None or primary.value is None or settings.monitoring.performance_floor is None:
-        return None
+        return found
     state: State = "violated" if primary.violated else "ok" if primary.limit is not None else "unknown"
     message = too_few(rows, settings.monitoring.min_rows)
     if primary.limit is not None:
         message = (
             f"estimated {primary.metric} of version {version}: {primary.value:.3f} on {rows} predictions "
-            f"without labels, limit {primary.limit:g}. The estimate {primary.note}"
+            f"without labels, limit {primary.limit:g}. The estimate {primary.note}{_shift(seen)}"
         )
-    return Estimate(primary.value, Verdict(alerts.ESTIMATED_PERFORMANCE, state, message, version))
+    return Estimate(primary.value, Verdict(alerts.ESTIMATED_PERFORMANCE, state, message, version), seen)
+
+
+def _shift(seen: PerformanceMetric | None) -> str:
+    """Return what the scores alone say of the base rate, where they say that it has moved."""
+    rate = None if seen is None or not seen.violated else base_rate.rate_of(base_rate.BASIS, [seen])
+    if seen is None or rate is None or seen.limit is None:
+        return ""
+    return f". {str(rate).capitalize()} tell of another base rate than training's {seen.limit:.1%}"
 
 
 @dataclass
@@ -73,6 +89,7 @@ class PerformanceCheck:
         compared: The model beside the trivial baseline on these; None where they could not be compared.
         verdicts: One per kind.
         alarms: Realised performance under its floor, or worse than the trivial baseline, in words.
+        disagreements: Windows, as days, whose labels and whose scores tell of different base rates -> in words.
     """
 
     labels: Reconciled
@@ -81,6 +98,7 @@ class PerformanceCheck:
     compared: Compared | None = None
     verdicts: list[Verdict] = field(default_factory=list)
     alarms: list[str] = field(default_factory=list)
+    disagreements: dict[str, str] = field(default_factory=dict)
 
 
 def check(context: StageContext, spine: LabelSpine, slices: Sequence[str]) -> PerformanceCheck:
@@ -100,9 +118,9 @@ def check(context: StageContext, spine: LabelSpine, slices: Sequence[str]) -> Pe
     start = Duration.parse(context.settings.monitoring.performance_window).before(context.as_of)
     with predictions_with_labels(context, spine, slices) as of_alias:
         judged, shadow = of_alias[CHAMPION], of_alias[CHALLENGER]
-        records = _windows(context, judged, baselines)
         recent = judged.between(start, context.as_of, LABEL_KNOWN_AT)
         outcome = PerformanceCheck(judged.reconcile(), recent.labelled)
+        records = _windows(context, judged, baselines, outcome)
         whole = _Base(context, RECENT, CHAMPION, None, start, context.as_of, judged.reconcile())
         records += _recent(recent, judged, whole, outcome, baselines)
         records += _slices(slices, recent, whole)
@@ -149,7 +167,7 @@ def _recent(
         base = replace(whole, version=item.version, counted=judged.of_version(item.version).reconcile())
         records += base.records(item.metrics, item.rows)
         records += _beside(base, item.beside, judge=True, violated=item.version in worse)
-    outcome.verdicts = [_against_limits(kind, versions, settings) for kind in _kinds(settings)]
+    outcome.verdicts = [_with_witness(_against_limits(kind, versions, settings), outcome) for kind in _kinds(settings)]
     outcome.verdicts.append(baseline.verdict(compared, {item.version: item.rows for item in versions}, settings))
     outcome.alarms = [
         f"{verdict.kind}: {text}"
@@ -193,6 +211,16 @@ def _together(
     }
     outcome.compared = beside.compared
     return [*base.records(measured, rows), *_beside(base, beside, judge=True, violated=one_is_worse)]
+
+
+def _with_witness(verdict: Verdict, outcome: PerformanceCheck) -> Verdict:
+    """Add to an alert of calibration what the scores alone had told of the windows whose labels came now."""
+    if verdict.kind != alerts.CALIBRATION or verdict.state != "violated" or not outcome.disagreements:
+        return verdict
+    window, text = max(outcome.disagreements.items())
+    many = len(outcome.disagreements)
+    others = f", as in {many - 1} more of the windows measured now" if many > 1 else ""
+    return replace(verdict, message=f"{verdict.message}; of the window to {window} two bases {text}{others}")
 
 
 def _kinds(settings: UseCaseSettings) -> list[str]:
@@ -241,7 +269,9 @@ def _kind(metric: PerformanceMetric) -> str:
     return alerts.CALIBRATION if metric.metric == metrics.CALIBRATION_RATIO else alerts.PERFORMANCE
 
 
-def _windows(context: StageContext, judged: AnyJudged, baselines: Baselines) -> list[PerformanceRecord]:
+def _windows(
+    context: StageContext, judged: AnyJudged, baselines: Baselines, outcome: PerformanceCheck
+) -> list[PerformanceRecord]:
     """Measure again each window of predictions of which more, or other, labels are known than when it was last."""
     settings, since = context.settings, looked_at_since(context.settings, context.as_of)
     earlier = _recorded_windows(context, since)
@@ -257,28 +287,54 @@ def _windows(context: StageContext, judged: AnyJudged, baselines: Baselines) -> 
         measured = [PerformanceMetric(metrics.COVERAGE, counted.coverage, None, violated=False)]
         if known.labelled:
             measured += _measured(known, settings, judge=False, estimates=before.estimates)
+            measured = _beside_witness(measured, before.witness, span[1], outcome)
         records += base.records(measured, known.labelled)
         if known.labelled:
             records += _beside(base, baseline.measure(known, baselines, settings))
     return records
 
 
+def _beside_witness(
+    measured: list[PerformanceMetric], seen: Rate | None, end: datetime, outcome: PerformanceCheck
+) -> list[PerformanceMetric]:
+    """Note with the realised rate of a window where its scores alone had told of another one."""
+    realised = base_rate.rate_of(REALISED, measured)
+    for text in base_rate.disagreements(seen, [] if realised is None else [realised]):
+        outcome.disagreements[f"{end:%Y-%m-%d}"] = text
+        measured = [
+            replace(item, note=metrics.said(item.note, text)) if item.metric == base_rate.RATE else item
+            for item in measured
+        ]
+    return measured
+
+
 @dataclass
 class _Earlier:
-    """What is on record of a window: how its labels were when it was last measured, and what had been estimated."""
+    """What is on record of a window: how its labels were when it was last measured, and what had been estimated.
+
+    Attributes:
+        fingerprint: Of the labels.
+        estimates: Metric -> its estimate.
+        witness: The base rate that its scores alone had told of; None where they told of none.
+    """
 
     fingerprint: str | None = ""
     estimates: dict[str, float] = field(default_factory=dict)
+    witness: Rate | None = None
 
 
 def _recorded_windows(context: StageContext, since: datetime) -> dict[Span, _Earlier]:
     frame = PERFORMANCE_METRICS.frame(
         context.ws,
         context.namespace,
-        [("as_of", "<", context.as_of), ("basis", "in", [ESTIMATED, REALISED]), ("window_start", ">=", since)],
+        [
+            ("as_of", "<", context.as_of),
+            ("basis", "in", [ESTIMATED, REALISED, base_rate.BASIS]),
+            ("window_start", ">=", since),
+        ],
     )
     # Each time that a window was measured again, the coverage was, too; only the last time counts.
-    marks = frame.filter((nw.col("basis") == ESTIMATED) | (nw.col("metric") == metrics.COVERAGE))
+    marks = frame.filter((nw.col("basis") != REALISED) | (nw.col("metric") == metrics.COVERAGE))
     newest = marks.unique(subset=["window_start", "window_end", "basis", "metric"], keep="last", order_by=["as_of"])
     rows = context.ws.frames.collect(newest, at_most=_MOST_MARKS, what="what is on record of windows")
     windows: dict[Span, _Earlier] = {}
@@ -286,6 +342,9 @@ def _recorded_windows(context: StageContext, since: datetime) -> dict[Span, _Ear
         window = windows.setdefault((record.window_start, record.window_end), _Earlier())
         if record.basis == REALISED:
             window.fingerprint = record.fingerprint
+        elif record.basis == base_rate.BASIS:
+            if record.value is not None and record.low is not None and record.high is not None:
+                window.witness = Rate(base_rate.BASIS, record.value, record.low, record.high)
         elif record.value is not None:
             window.estimates[record.metric] = record.value
     return windows

@@ -31,6 +31,7 @@ class PerformanceMetric:
         high: Its upper end.
         estimate: What had been estimated for the window before its labels were known.
         note: Why there is no value, why it was not judged, or what an estimate is blind to.
+        p_value: Of a value so far from its limit by chance; None where nothing is tested.
     """
 
     metric: str
@@ -41,6 +42,7 @@ class PerformanceMetric:
     high: float | None = None
     estimate: float | None = None
     note: str | None = None
+    p_value: float | None = None
 
 
 def realised(

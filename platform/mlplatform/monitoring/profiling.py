@@ -30,7 +30,7 @@ from mlplatform.protocols.registry import ModelVersion
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.spine import LabelSpine
 from mlplatform.training.label_frame import known_labels
-from mlplatform.training.version_tags import TRAINED_AS_OF_TAG, TRAINED_THROUGH_TAG
+from mlplatform.training.version_tags import TRAINED_AS_OF_TAG, TRAINED_THROUGH_TAG, fitted_as_of
 
 LABELLED, BASELINE = "labelled_predictions", "profile_baseline"
 LABEL, VERSION = "label", "model_version"
@@ -130,11 +130,12 @@ def _renew_baseline(
     context: StageContext, spine: LabelSpine, version: ModelVersion, trusted_types: Collection[str]
 ) -> int:
     """Score the version's holdout, and make it the baseline; return its rows."""
-    through, trained = version.tags.get(TRAINED_THROUGH_TAG), version.tags.get(TRAINED_AS_OF_TAG)
-    if not through or not trained:
+    through = version.tags.get(TRAINED_THROUGH_TAG)
+    if not through or TRAINED_AS_OF_TAG not in version.tags:
         return 0  # adopted: what it was trained on is not known
+    trained = fitted_as_of(version)
     try:
-        frame = known_labels(context.ws, context.namespace, spine, parse_as_of(trained), after=parse_as_of(through))
+        frame = known_labels(context.ws, context.namespace, spine, trained, after=parse_as_of(through))
     except LabelError:
         return 0
     predictions, _ = evaluation.score(context.ws, spine, version, frame, trusted_types)

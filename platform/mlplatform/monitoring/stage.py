@@ -14,7 +14,7 @@ from mlplatform.features.spec_lookups import spec_of, tables_of
 from mlplatform.gate import champion as champions
 from mlplatform.monitoring import alerts, delivery, details, drift, performance, profiling
 from mlplatform.monitoring.alerts import Verdict, too_few
-from mlplatform.monitoring.details import AlertEvent, JudgedKind, LabelCounts, MonitorDetails, SentAlerts
+from mlplatform.monitoring.details import AlertEvent, BaseRate, JudgedKind, LabelCounts, MonitorDetails, SentAlerts
 from mlplatform.monitoring.drift import DriftMetric
 from mlplatform.monitoring.monitor import Monitor
 from mlplatform.monitoring.window import Window, read_window
@@ -132,9 +132,16 @@ class MonitorStage(Stage[MonitorDetails]):
         estimated = checks.attempt(
             "the estimate before labels", lambda: performance.estimate(context, window, described)
         )
-        if estimated is not None:
+        if estimated is None:
+            return
+        if estimated.verdict is not None:
             checks.verdicts.append(estimated.verdict)
             report.estimated = estimated.value
+        seen = estimated.base_rate
+        if seen is not None and seen.value is not None and seen.low is not None and seen.high is not None:
+            report.base_rate = BaseRate(
+                value=seen.value, low=seen.low, high=seen.high, p_value=seen.p_value, training=seen.limit
+            )
 
 
 def _note_realised(report: MonitorDetails, realised: performance.PerformanceCheck) -> None:
@@ -142,6 +149,8 @@ def _note_realised(report: MonitorDetails, realised: performance.PerformanceChec
     report.labels = LabelCounts(**asdict(realised.labels), coverage=realised.labels.coverage)
     report.labels_known = realised.labels_known
     report.realised = realised.realised
+    if realised.disagreements:
+        report.disagreements = realised.disagreements
     if realised.compared is not None:
         report.baseline = realised.compared
 

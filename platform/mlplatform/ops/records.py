@@ -101,7 +101,8 @@ class PerformanceRecord:
     as_of: datetime
     basis: str = noted(
         "estimated: predictions of the window, before labels; realised: the same predictions, with the labels "
-        "known by as_of; recent: predictions whose labels became known in the window"
+        "known by as_of; recent: predictions whose labels became known in the window; prior_shift: the base rate that "
+        "the scores of the window alone tell of"
     )
     alias: str = noted("Predictions of champion or (shadow) challenger")
     model_version: int | None = noted("Who predicted; null: all versions", default=None)
@@ -118,6 +119,7 @@ class PerformanceRecord:
         "What was estimated for the same predictions before labels; blind to a shift of the base rate", default=None
     )
     limit: float | None = noted("Null: recorded, not judged (too few rows, or no limit is set)", default=None)
+    p_value: float | None = noted("Of a value so far from its limit by chance; null: not tested", default=None)
     violated: bool
     rows: int = noted("Rows the value is computed on")
     scored: int | None = noted("Predictions of the window = known + waiting + never", default=None)

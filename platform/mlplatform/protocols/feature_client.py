@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pyarrow as pa
     from pyspark.sql import DataFrame
 
@@ -163,6 +165,32 @@ class FeatureClient(Protocol):
         **kwargs: Any,
     ) -> Any:
         """Log a model with the feature spec of its training set."""
+        ...
+
+    def log_derived_model(
+        self,
+        *,
+        model_uri: str,
+        artifact_path: str,
+        registered_model_name: ObjectName | str,
+        change: Callable[[Path], object],
+        trusted_types: Collection[str] = (),
+        digest: str = "",
+    ) -> Any:
+        """Log a model that is made of a registered one, with the same feature spec, lineage and signature.
+
+        Args:
+            model_uri: The registered model; its files are checked as for scoring.
+            artifact_path: The new one's name within the run.
+            registered_model_name: Gets a version.
+            change: Takes the folder of a copy of the model, as its flavor stored it, and leaves the new one there.
+            trusted_types: Types that both may hold beyond the platform's allow-list.
+            digest: Which files of the registered model; empty: those on record.
+
+        Raises:
+            FeatureStoreError: If the model carries no features, or the new one is refused.
+            RegistryError: If its files are not those judged or registered, or either holds what is not loaded.
+        """
         ...
 
     def lineage(self, model_uri: str) -> Lineage:

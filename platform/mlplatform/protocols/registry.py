@@ -39,7 +39,7 @@ class TableRead:
     Attributes:
         name: Its three-level name.
         version: Its Delta version.
-        role: What it was to the training: `spine`, `labels` or `features`.
+        role: What it was to the training: `spine`, `labels`, `features` or `weights`.
         table_id: Unity Catalog's id; empty: not known, or there is none.
     """
 
@@ -115,13 +115,16 @@ class Registry(Protocol):
         """Return the id of the MLflow experiment of this name; it is created if it does not exist."""
         ...
 
-    def training_run(self, experiment: str, name: str, tags: Mapping[str, str]) -> AbstractContextManager[TrainingRun]:
+    def training_run(
+        self, experiment: str, name: str, tags: Mapping[str, str], *, parent: str = ""
+    ) -> AbstractContextManager[TrainingRun]:
         """Record a training; a model that `fe.log_model` logs within belongs to it.
 
         Args:
             experiment: The experiment's name, as in `/dev/credit_risk`.
             name: The run's name.
             tags: Tags of the run, and of its trials.
+            parent: Id of the run that it goes on from, whose child it is; empty: none.
 
         Raises:
             RegistryError: If the registry refuses what is recorded.

@@ -166,6 +166,16 @@ def newest(rows: Frame, keys: Sequence[str]) -> Frame:
     return numbered.with_columns(last).filter(nw.col(_NTH) == nw.col(_ROWS)).drop(_NTH, _ROWS)
 
 
+def first_delivered(rows: Frame, keys: Sequence[str]) -> Frame:
+    """Return of each key the row that was delivered first: where the others correct it, its time is theirs.
+
+    Args:
+        rows: Rows of a silver table.
+        keys: What identifies a record.
+    """
+    return _numbered(rows, keys).filter(nw.col(_NTH) == 1).drop(_NTH)
+
+
 @contextmanager
 def as_duplicates(landed: LandedRows, rows: Frame) -> Iterator[Frame]:
     """Give rows whose key another one has, as the quarantine holds them.

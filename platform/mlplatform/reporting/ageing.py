@@ -12,7 +12,7 @@ from mlplatform.reporting.formats import brief, count, limit, number, plural
 from mlplatform.reporting.plots import Plot
 from mlplatform.statistics.staleness import FEWEST_WINDOWS, AgeInterval, Ages, AtAge
 
-_SIZE = (800.0, 330.0)
+_SIZE = (440.0, 300.0)
 
 
 @dataclass(frozen=True)
@@ -24,20 +24,23 @@ class Section:
         caption: How to read the table.
         columns: Name and kind of each column.
         rows: The table, as text.
-        plot: The plot.
+        plots: Of the metric, and of the loss.
     """
 
     sentences: tuple[str, ...]
     caption: str
     columns: tuple[tuple[str, str], ...]
     rows: tuple[tuple[str, ...], ...]
-    plot: Plot
+    plots: tuple[Plot, ...]
 
 
 def section(staleness: Staleness) -> Section:
     """Return the report's section."""
-    columns = tuple((name, "num" if place else "date") for place, name in enumerate(headings(staleness)))
-    return Section(tuple(sentences(staleness)), caption(staleness), columns, tuple(rows(staleness)), plot(staleness))
+    names = [
+        name if name.startswith(staleness.metric) else f"{name[:1].upper()}{name[1:]}" for name in headings(staleness)
+    ]
+    columns = tuple((name, "num" if place else "date") for place, name in enumerate(names))
+    return Section(tuple(sentences(staleness)), caption(staleness), columns, tuple(rows(staleness)), plots(staleness))
 
 
 def headings(staleness: Staleness) -> tuple[str, ...]:
@@ -59,7 +62,7 @@ def rows(staleness: Staleness) -> list[tuple[str, ...]]:
             number(at.stale),
             number(at.then),
             number(at.loss),
-            _span(at.loss_interval),
+            number(None) if at.loss is None else _span(at.loss_interval),
         )
         for at in staleness.curve.ages
     ]
@@ -83,7 +86,8 @@ def sentences(staleness: Staleness) -> list[str]:
     if staleness.windows:
         versions = ", ".join(map(str, staleness.champions))
         told.append(
-            f"Scored were {plural(staleness.windows, 'window')} with {count(staleness.rows)} labelled rows, by "
+            f"{plural(staleness.windows, 'window')} with {count(staleness.rows)} labelled rows "
+            f"{'were' if staleness.windows > 1 else 'was'} scored, by "
             f"version{'s' if len(staleness.champions) > 1 else ''} {versions}; labels as known by "
             f"{shown(staleness.as_of)}."
         )
@@ -142,38 +146,63 @@ def _level(staleness: Staleness) -> str:
     return f"{limit(100 * staleness.curve.recommended.confidence)}%"
 
 
-def plot(staleness: Staleness) -> Plot:
-    """Plot the metric by age, and beside it that of the models that were champion on the same windows."""
+def plots(staleness: Staleness) -> tuple[Plot, ...]:
+    """Plot the metric by age, and beside it the loss against the models that were champion on the same windows."""
     name, title = "staleness", f"{staleness.metric} by age of the model"
     ages = staleness.curve.ages
     if not ages:
-        return Plot(name, title, "", missing="No champion has a window after it whose labels are known.")
+        return (Plot(name, title, "", missing="No champion has a window after it whose labels are known."),)
     compared = [at for at in ages if at.loss is not None]
     found = staleness.curve.recommended
-
-    def paint(figure: Any) -> None:
-        left, right = figure.subplots(1, 2)
-        _metrics(left, ages, compared, staleness)
-        _losses(right, compared, staleness)
-        once: dict[str, Any] = {}
-        for axes in (left, right):
-            for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
-                once.setdefault(label, handle)
-        figure.legend(once.values(), once.keys(), loc="outside upper left", ncols=3, fontsize=10.5)
-
     newest, oldest = ages[0], ages[-1]
     in_words = (
         f"{number(newest.metric)} at age {staleness.length(newest.age)}, {number(oldest.metric)} at age "
         f"{staleness.length(oldest.age)}."
     )
-    text = (
-        f"Left: mean {staleness.metric} of the models of each age, {_better(staleness)} is better; beside it, where a "
-        "younger model was champion, older and younger one on the same windows. Right: how much worse the older one "
-        f"was; dashed: the loss that is accepted, {limit(found.limit)}. Bars: {_level(staleness)} intervals; "
-        f"dotted, where fewer than {FEWEST_WINDOWS} windows were seen, over their rows only. Blue: ages put together "
-        f"until they were compared in so many windows, by which the recommendation goes. {in_words}"
+    bars = (
+        f"Bars: {_level(staleness)} intervals; dotted, where fewer than {FEWEST_WINDOWS} windows were seen, over their "
+        "rows only."
     )
-    return Plot(name, title, text, svg.draw(name, _SIZE, paint, f"{title}. {in_words}"), wide=True)
+    text = f"The mean {staleness.metric} of the models of each age, {_better(staleness)} is better. "
+    if compared:
+        text += "Dashed, where a younger model was champion: the older and the younger one on the same windows. "
+
+    def paint_metrics(figure: Any) -> None:
+        _metrics(figure.subplots(), ages, compared, staleness)
+        _legend(figure)
+
+    drawn = svg.draw(name, _SIZE, paint_metrics, f"{title}. {in_words}")
+    first = Plot(name, title, f"{text}{bars} {in_words}", drawn)
+    loss_name, loss_title = f"{name}-loss", f"Loss in {staleness.metric} by age"
+    if not compared:
+        return first, Plot(
+            loss_name, loss_title, "", missing="No window was predicted by an older and a younger model."
+        )
+    worst = max(compared, key=lambda at: at.loss or 0.0)
+    loss_in_words = f"The largest is {number(worst.loss)}, at age {staleness.length(worst.age)}."
+    loss_text = (
+        "How much worse the older model was than the champion of then, above zero is worse; dashed: the loss that is "
+        f"accepted, {limit(found.limit)}. {bars} "
+    )
+    if found.judged:
+        loss_text += (
+            "Blue: ages put together until they were compared in so many windows, by which the recommendation goes. "
+        )
+
+    def paint_losses(figure: Any) -> None:
+        _losses(figure.subplots(), compared, staleness)
+        _legend(figure)
+
+    drawn = svg.draw(loss_name, _SIZE, paint_losses, f"{loss_title}. {loss_in_words}")
+    return first, Plot(loss_name, loss_title, loss_text + loss_in_words, drawn)
+
+
+def _legend(figure: Any) -> None:
+    once: dict[str, Any] = {}
+    for axes in figure.axes:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            once.setdefault(label, handle)
+    figure.legend(once.values(), once.keys(), loc="outside upper left", ncols=2)
 
 
 def _metrics(axes: Any, ages: tuple[AtAge, ...], compared: list[AtAge], staleness: Staleness) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from mlplatform.gate.checks.base import CheckResult
+from mlplatform.gate.evaluation import RECALIBRATED_FROM
 from mlplatform.gate.promotion import BEGUN_ANEW
 from mlplatform.ops.records import GateEvent
 
@@ -39,6 +40,7 @@ class DecisionFacts:
         champion: Version compared with; None for the first.
         rows: Labelled rows that both were compared on.
         known_rows: Labelled rows that were known; more than `rows` where those are a sample. None: not on record.
+        recalibrated_from: The champion that the challenger is, with its probabilities moved; None: another model.
         gain: Against the champion; None where there was none, or too little evidence to compare.
         checks: Every check, in order.
         kind: `gate`, `override`, `rollback` or `adoption`.
@@ -60,6 +62,12 @@ class DecisionFacts:
     decided_by: str = ""
     rows_from: str = ""
     known_rows: int | None = None
+    recalibrated_from: int | None = None
+
+    @property
+    def who(self) -> str:
+        """The version decided about, and what it was made of, as in `v5, recalibrated from v3`."""
+        return said_of(self.challenger, self.recalibrated_from)
 
     @property
     def sampled_from(self) -> int | None:
@@ -80,6 +88,7 @@ class ChampionFacts:
         kind: `gate`, `override`, `rollback` or `adoption`: how it became champion.
         reason: Why.
         decision_id: By which decision.
+        recalibrated_from: The champion that it is, with its probabilities moved; None: another model.
     """
 
     version: int
@@ -89,6 +98,22 @@ class ChampionFacts:
     kind: str = "gate"
     reason: str = ""
     decision_id: str = ""
+    recalibrated_from: int | None = None
+
+    @property
+    def who(self) -> str:
+        """The version, and what it was made of."""
+        return said_of(self.version, self.recalibrated_from)
+
+
+def said_of(version: int, recalibrated_from: int | None) -> str:
+    """Return a version in words.
+
+    Examples:
+        >>> said_of(5, 3), said_of(2, None)
+        ('v5, recalibrated from v3', 'v2')
+    """
+    return f"v{version}" + (f", recalibrated from v{recalibrated_from}" if recalibrated_from else "")
 
 
 def decisions_of(events: Iterable[GateEvent]) -> tuple[DecisionFacts, ...]:
@@ -120,9 +145,12 @@ def champions_of(events: Iterable[GateEvent]) -> tuple[ChampionFacts, ...]:
     """
     champions: list[ChampionFacts] = []
     before: int | None = None
+    origins: dict[int, int] = {}
     for event in events:
+        if event.evaluation.get(RECALIBRATED_FROM):
+            origins[event.challenger_version] = event.evaluation[RECALIBRATED_FROM]
         if event.event == BEGUN_ANEW:
-            before = None
+            before, origins = None, {}
         elif event.event == "applied":
             champions.append(
                 ChampionFacts(
@@ -133,6 +161,7 @@ def champions_of(events: Iterable[GateEvent]) -> tuple[ChampionFacts, ...]:
                     kind=event.kind or "gate",
                     reason=event.reason,
                     decision_id=event.decision_id,
+                    recalibrated_from=origins.get(event.challenger_version),
                 )
             )
             before = event.challenger_version
@@ -164,6 +193,7 @@ def _decision(event: GateEvent) -> DecisionFacts:
         decided_by=event.decided_by or "",
         rows_from=event.evaluation.get("rows_from", ""),
         known_rows=event.evaluation.get("known_rows"),
+        recalibrated_from=event.evaluation.get(RECALIBRATED_FROM),
     )
 
 

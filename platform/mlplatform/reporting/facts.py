@@ -9,6 +9,7 @@ from datetime import datetime
 import narwhals as nw
 
 from mlplatform.config.settings import UseCaseSettings
+from mlplatform.monitoring import base_rate
 from mlplatform.monitoring.details import MonitorDetails
 from mlplatform.monitoring.performance_metrics import COVERAGE
 from mlplatform.monitoring.retrain import RetrainDetails
@@ -279,10 +280,11 @@ def _together(ws: Workspace, namespace: Namespace) -> list[PerformanceRecord]:
 
 def _windows(ws: Workspace, namespace: Namespace, metric: str) -> list[PerformanceRecord]:
     """Return what was measured last of each window."""
-    shown = [metric, baseline.metric(metric), COVERAGE]
-    filters: list[Filter] = [
-        ("basis", "in", ["estimated", "realised"]), ("alias", "=", CHAMPION), ("metric", "in", shown)
-    ]  # fmt: skip
+    shown, bases = (
+        [metric, baseline.metric(metric), COVERAGE, base_rate.RATE],
+        ["estimated", "realised", base_rate.BASIS],
+    )
+    filters: list[Filter] = [("basis", "in", bases), ("alias", "=", CHAMPION), ("metric", "in", shown)]
     by = ["window_start", "window_end", "basis", "metric"]
     return _performance(ws, namespace, filters, lambda frame: frame.unique(subset=by, keep="last", order_by=["as_of"]))
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from mlplatform.monitoring import alerts
+from mlplatform.monitoring import alerts, base_rate
 from mlplatform.monitoring.details import MonitorDetails
 from mlplatform.monitoring.drift import TRAINING
 from mlplatform.monitoring.performance_metrics import CALIBRATION_RATIO
@@ -106,6 +106,11 @@ class WindowFacts:
         high: Its upper end.
         note: What the estimate is blind to, or why there is none.
         baseline: The primary metric of the trivial baseline on the same labels.
+        base_rate: The rate of events among the labels known last.
+        by_scores: The base rate that the scores alone tell of.
+        by_scores_low: Lower end of its 95% interval.
+        by_scores_high: Its upper end.
+        disagreement: What is said where labels and scores tell of different rates; empty where they may agree.
     """
 
     start: datetime
@@ -118,6 +123,11 @@ class WindowFacts:
     high: float | None = None
     note: str = ""
     baseline: float | None = None
+    base_rate: float | None = None
+    by_scores: float | None = None
+    by_scores_low: float | None = None
+    by_scores_high: float | None = None
+    disagreement: str = ""
 
 
 @dataclass(frozen=True)
@@ -226,13 +236,22 @@ def windows_of(records: Iterable[PerformanceRecord], metric: str) -> tuple[Windo
         metric: The primary metric.
     """
     windows: dict[tuple[datetime, datetime], WindowFacts] = {}
-    mine = [record for record in records if record.basis in ("estimated", "realised") and record.alias == CHAMPION]
+    bases = ("estimated", "realised", base_rate.BASIS)
+    mine = [record for record in records if record.basis in bases and record.alias == CHAMPION]
     for record in sorted(mine, key=lambda record: (record.as_of, record.basis)):
         place = (record.window_start, record.window_end)
         window = windows.get(place, WindowFacts(*place))
         if record.basis == "realised":
             window = replace(window, scored=record.scored, coverage=record.coverage)
-        if record.metric == baseline.metric(metric):
+        if record.basis == base_rate.BASIS:
+            rate = (record.value, record.low, record.high)
+            window = replace(window, by_scores=rate[0], by_scores_low=rate[1], by_scores_high=rate[2])
+        elif record.metric == base_rate.RATE:
+            if record.basis == "realised":
+                note = record.note or ""
+                text = note if base_rate.DISAGREE in note else ""
+                window = replace(window, base_rate=record.value, disagreement=text)
+        elif record.metric == baseline.metric(metric):
             window = replace(window, baseline=record.value)
         elif record.metric == metric and record.basis == "estimated":
             note = (record.note or "").partition(f"; {_NOT_JUDGED}")[0]

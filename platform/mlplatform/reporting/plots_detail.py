@@ -209,7 +209,7 @@ def decisions(facts: Facts) -> Plot:
             colour, mark = _OUTCOMES.get(decision.outcome, (svg.MUTED, "s"))
             if decision.gain is None:
                 axes.annotate(
-                    f"{brief(decision.outcome)}, not compared",
+                    f"{brief(decision.outcome)}, {'by its scores' if decision.recalibrated_from else 'not compared'}",
                     (0, row),
                     xycoords=("axes fraction", "data"),
                     xytext=(4, 0),

@@ -53,12 +53,16 @@ def _models(decision: Decision, evidence: Evidence) -> Iterator[tuple[str, Vecto
 
 def _difference(names: dict[str, CheckResult], settings: UseCaseSettings) -> Plot:
     name, title = "difference", f"Distribution of the difference in {settings.training.metric}"
-    check = next((names[it] for it in ("beats_champion", "beats_trivial") if it in names and names[it].histogram), None)
+    compared = ("recalibrated_log_loss", "beats_champion", "beats_trivial")
+    check = next((names[it] for it in compared if it in names and names[it].histogram), None)
+    metric = settings.training.metric
+    if check is not None and check.name == compared[0]:
+        metric, title = "log_loss", "Distribution of the difference in log_loss"
     if check is None:
         return Plot(name, title, "", missing="Nothing was compared: too little evidence, or predictions that are none.")
     edges, counts = check.histogram["edges"], check.histogram["counts"]
     low, high, gain = (check.numbers[it] for it in ("low", "high", "gain"))
-    against = "the champion" if check.name == "beats_champion" else "a predictor that knows nothing"
+    against = "a predictor that knows nothing" if check.name == "beats_trivial" else "the champion"
 
     def paint(figure: Any) -> None:
         axes = figure.add_subplot()
@@ -67,7 +71,7 @@ def _difference(names: dict[str, CheckResult], settings: UseCaseSettings) -> Plo
         axes.axvline(gain, color=svg.BLUE, label="Gain")
         axes.axvline(check.limit, color=svg.RED, linestyle=(0, (4, 2)), label=f"Limit {limit(check.limit)}")
         axes.grid(visible=False, axis="x")
-        axes.set_xlabel(f"Gain in {brief(settings.training.metric)} over {against}; right of zero is better")
+        axes.set_xlabel(f"Gain in {brief(metric)} over {against}; right of zero is better")
         axes.set_ylabel("Draws")
         figure.legend(loc="outside upper left", ncols=3, fontsize=10.5)
 
@@ -83,6 +87,8 @@ def _curves(decision: Decision, evidence: Evidence | None, why: str) -> Plot:
     name, title = "curves", "ROC and precision-recall curves"
     if evidence is None or np.unique(evidence.labels).size < 2:  # noqa: PLR2004
         return Plot(name, title, "", missing=why)
+    if evidence.expected:
+        return Plot(name, title, "", missing="Labels are rates that are expected: they rank nobody.")
     rate = float(evidence.labels.mean())
 
     def paint(figure: Any) -> None:

@@ -23,6 +23,7 @@ from mlplatform.reporting import ageing, formats, plots, plots_detail, plots_pip
 from mlplatform.reporting.facts import Facts, gather
 from mlplatform.reporting.plots import Plot
 from mlplatform.reporting.verdict import verdict
+from mlplatform.statistics import prior_shift
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -152,6 +153,7 @@ def render(facts: Facts, generated_at: datetime, staleness: Staleness | None = N
             verdict=verdict(facts),
             sentences=summary.sentences(facts),
             plots={plot.name: plot for plot in (draw(facts) for draw in _PLOTS)},
+            by_scores_assumes=prior_shift.ASSUMPTION,
             staleness=None if staleness is None else ageing.section(staleness),
             most={
                 "steps": MOST_STEPS,

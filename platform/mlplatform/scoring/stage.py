@@ -42,7 +42,7 @@ from mlplatform.scoring.range import Range
 from mlplatform.scoring.scorer import BatchScorer, population, population_code, scores_all
 from mlplatform.scoring.unscored import UNSCORED
 from mlplatform.scoring.version import Chosen, choose, too_late
-from mlplatform.training.version_tags import TRAINED_THROUGH_TAG
+from mlplatform.training.recalibrated import learned_through
 
 LOG = logging.getLogger(__name__)
 # Of the clocks of the registry and of whoever recorded a scoring.
@@ -177,7 +177,7 @@ class Score(Stage[ScoreDetails]):
                 details.trained_later = by.trained_later
             if self.since is not None:
                 details.since = self.since
-                details.learned_through = by.version.tags.get(TRAINED_THROUGH_TAG)
+                details.learned_through = learned_through(by.version)
                 details.learned_rows = self._learned(context, chosen, details.learned_through)
             elif by.shadow is not None:
                 details.shadow = self._score_shadow(context, chosen, within, by.shadow)

@@ -34,7 +34,8 @@ def fit_calibration(labels: Vector, predictions: Vector) -> dict[str, float] | N
         predictions: Probabilities, shape (rows,).
 
     Returns:
-        `slope` and `intercept` of the calibrated log odds; None with fewer than two events or non-events.
+        `slope` and `intercept` of the calibrated log odds, and `slope_error`, the slope's standard error (none where
+        all predictions are alike); None with fewer than two events or non-events.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -42,8 +43,13 @@ def fit_calibration(labels: Vector, predictions: Vector) -> dict[str, float] | N
     if min(events, labels.size - events) < _LEAST_EVENTS:
         return None
     # Platt's own targets, pulled in from 0 and 1 by a prior count, come close to this slight penalty.
-    fitted = LogisticRegression(C=1e3).fit(_log_odds(predictions)[:, None], labels)
-    return {"slope": float(fitted.coef_[0, 0]), "intercept": float(fitted.intercept_[0])}
+    odds = _log_odds(predictions)
+    fitted = LogisticRegression(C=1e3).fit(odds[:, None], labels)
+    found = {"slope": float(fitted.coef_[0, 0]), "intercept": float(fitted.intercept_[0])}
+    rates = calibrated(predictions, found)
+    weights = rates * (1 - rates)
+    information = float(weights @ (odds - weights @ odds / max(float(weights.sum()), 1e-300)) ** 2)
+    return found | {"slope_error": information**-0.5} if information > 0 else found
 
 
 def calibrated(predictions: Vector, calibration: Mapping[str, float]) -> Vector:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, cast
 
@@ -16,6 +16,7 @@ from mlplatform.protocols.column_counts import Cells, ColumnCounts
 from mlplatform.statistics import counts as counting
 from mlplatform.statistics import edges as edging
 from mlplatform.statistics.counts import Floats, as_floats, count_column
+from mlplatform.statistics.prior_shift import ScoreCounts
 from mlplatform.types import is_number
 
 BINS = 10
@@ -158,7 +159,10 @@ def count_batches(profile: Profile, batches: Iterable[pa.RecordBatch | pa.Table]
 
 
 def to_dict(
-    profile: Profile, calibration: Mapping[str, float] | None = None, baseline: Mapping[str, float] | None = None
+    profile: Profile,
+    calibration: Mapping[str, float] | None = None,
+    baseline: Mapping[str, float] | None = None,
+    scores: ScoreCounts | None = None,
 ) -> dict[str, Any]:
     """Return a profile as plain data, for JSON.
 
@@ -166,13 +170,15 @@ def to_dict(
         profile: The columns.
         calibration: What `estimate.fit_calibration` gave for the model; None where it has no probabilities.
         baseline: What `baseline.learn` gave for its training labels; None where they are not known.
+        scores: How the predictions lay that the calibration was fitted on; None where there is none.
     """
-    return {
+    content = {
         "format": FORMAT,
         "columns": {name: asdict(column) for name, column in profile.items()},
         "calibration": dict(calibration) if calibration else None,
         "baseline": dict(baseline) if baseline else None,
     }
+    return content if scores is None else content | {"scores": scores.to_dict()}
 
 
 def from_dict(data: Mapping[str, Any]) -> dict[str, ColumnProfile]:
@@ -209,6 +215,49 @@ def _off_values(column: ColumnProfile) -> ColumnProfile:
         edges=moved.edges,
         coarse=moved.coarse,
         median=median,
+    )
+
+
+def moved(column: ColumnProfile, move: Callable[[Floats], Floats]) -> ColumnProfile:
+    """Return the profile of a numeric column whose values have all gone through a function.
+
+    Rows stay in their cells, so that distances of what is moved alike stay what they were. The moments are those of the
+    cells' middles.
+
+    Args:
+        column: The profile, of values in [0, 1].
+        move: Takes values in [0, 1], and never falls as they rise; those that become one share a cell.
+    """
+    if not column.edges:
+        return column
+
+    def of(values: Floats) -> Floats:
+        # Outermost edges lie a little beyond the values.
+        inside = np.clip(values, 0.0, 1.0)
+        return np.asarray(move(inside) + (values - inside))
+
+    before, cells = np.asarray(column.edges), np.asarray(column.counts.cells, dtype=np.int64)
+    after = of(before)
+    edges, first = np.unique(after, return_index=True)
+    # A cell begins at its edge; of edges that became one the first one's begins there, and takes in those between.
+    starts = np.concatenate([[0], first + 1])
+    smallest, largest = column.counts.smallest, column.counts.largest
+    ends = np.concatenate([before[:1], (before[:-1] + before[1:]) / 2, before[-1:]])
+    middles, rows = of(ends), float(cells.sum())
+    mean = float(cells @ middles / rows) if rows else None
+    return ColumnProfile(
+        kind=column.kind,
+        counts=replace(
+            column.counts,
+            cells=np.add.reduceat(cells, starts).tolist(),
+            mean=mean,
+            squares=None if mean is None else float(cells @ (middles - mean) ** 2),
+            smallest=None if smallest is None else float(of(np.array([smallest]))[0]),
+            largest=None if largest is None else float(of(np.array([largest]))[0]),
+        ),
+        edges=edges.tolist(),
+        coarse=np.unique(np.searchsorted(edges, after[np.asarray(column.coarse, dtype=np.int64)])).tolist(),
+        median=None if column.median is None else float(of(np.array([column.median]))[0]),
     )
 
 

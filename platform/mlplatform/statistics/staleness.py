@@ -317,7 +317,7 @@ def _recommended(
 
 
 def _together(compared: Sequence[ScoredWindow]) -> list[list[int]]:
-    """Return neighbouring ages, put together until each group was compared in enough windows."""
+    """Return neighbouring ages, put together until each group was compared in enough windows; all of them were."""
     windows: dict[int, set[int]] = {}
     for item in compared:
         windows.setdefault(item.age, set()).add(item.window)
@@ -329,10 +329,7 @@ def _together(compared: Sequence[ScoredWindow]) -> list[list[int]]:
         if len(seen) >= FEWEST_WINDOWS:
             groups.append(current)
             current, seen = [], set()
-    if current and groups:
-        groups[-1].extend(current)
-    elif current:
-        groups.append(current)
+    groups[-1].extend(current)
     return groups
 
 

@@ -37,16 +37,18 @@ from mlplatform.testing import declarations
 from mlplatform.testing.computed import computed_rows
 from mlplatform.testing.empty_columns import empty_column
 from mlplatform.testing.incremental_check import check_incremental
-from mlplatform.testing.leak_check import check_features
+from mlplatform.testing.leak_check import check_features, check_weights
 from mlplatform.training.candidate import training_data
 from mlplatform.training.fitting import columns_without_values
 from mlplatform.training.label_frame import known_labels, training_start
+from mlplatform.training.weights import WeightColumn
 from mlplatform.use_case import UseCase
 
 Status = Literal["passed", "failed", "skipped"]
 _SHARES = (0.3, 0.6, 0.9)
 _SAME = 1e-9
 _SHOWN = 4  # lines of a difference
+_NO_FEATURES = "there is no feature table"
 _SCORED_ROWS = 20_000
 
 
@@ -199,12 +201,19 @@ class Contract:
 
     def no_feature_table_leaks(self) -> str:
         """A feature table computed on what was known at a time has the rows that it has for that time later."""
+        use_case = self._refined
+        has_weights = isinstance(use_case.trainer.weight_column, WeightColumn)
+        if not (use_case.features or has_weights):
+            raise NothingToCheckError(_NO_FEATURES)
         moments = self._moments()
-        check_features(self._ws, self._use_case, moments)
+        check_features(self._ws, use_case, moments)
+        check_weights(self._ws, use_case, moments)
         return f"as of {', '.join(shown(moment) for moment in moments)}"
 
     def step_by_step_is_at_once(self) -> str:
         """A feature table computed step by step has the rows of one computed at once."""
+        if not self._refined.features:
+            raise NothingToCheckError(_NO_FEATURES)
         moments = self._moments()
         check_incremental(self._ws, self._use_case, moments)
         return f"in {len(moments)} steps"
@@ -345,8 +354,6 @@ class Contract:
 
     def _moments(self) -> list[datetime]:
         use_case = self._refined
-        if not use_case.features:
-            raise NothingToCheckError("there is no feature table")
         spine = use_case.label_spine()
         frames, time = self._ws.frames, spine.prediction_time
         rows = frames.read(use_case.namespace.gold(SPINE), columns=[time])

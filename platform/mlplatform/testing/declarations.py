@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from mlplatform.columns import Column, Described
 from mlplatform.errors import TableError
+from mlplatform.training.weights import WeightColumn
 from mlplatform.use_case import UseCase
 from mlplatform.use_case_parts import repeated_names
 
@@ -35,6 +36,14 @@ def problems(use_case: UseCase) -> Iterator[str]:
         yield from _columns(table.__name__, table.columns)
         yield from _missing(table.__name__, "key", table.primary_keys, table.columns)
         yield from _unknown_inputs(table.__name__, table.inputs, silver_names)
+    weights = use_case.trainer.weight_column
+    if isinstance(weights, WeightColumn):
+        if weights.table not in use_case.silver:
+            yield (
+                f"{use_case.trainer.__name__}.weight_column names {weights.table.__name__}, which is not among the use "
+                "case's silver tables"
+            )
+        yield from (f"{use_case.trainer.__name__}: {problem}" for problem in weights.problems(spine))
     yield from repeated_names(type(use_case))
     for kind in ("sources", "silver", "features"):
         names = [part.name for part in getattr(use_case, kind)]

@@ -7,11 +7,14 @@ from datetime import datetime
 
 import narwhals as nw
 
+from mlplatform.as_of import shown
 from mlplatform.errors import ContractError
 from mlplatform.features.compare import compare_rows
 from mlplatform.features.table import FeatureTable
 from mlplatform.protocols.workspace import Workspace
+from mlplatform.refine.spine import SPINE
 from mlplatform.testing.computed import TOLERANCE, computed_rows
+from mlplatform.training.weights import WeightColumn, look_up
 from mlplatform.use_case import UseCase
 
 
@@ -29,6 +32,39 @@ def check_features(ws: Workspace, use_case: UseCase, moments: Sequence[datetime]
     """
     for table_type in use_case.features:
         check_table(ws, use_case, table_type(), moments)
+
+
+def check_weights(ws: Workspace, use_case: UseCase, moments: Sequence[datetime]) -> None:
+    """Put the weights of a use case's rows through the leak check, where they are looked up in a silver table.
+
+    Args:
+        ws: A workspace in which the use case's silver tables and its spine are filled.
+        use_case: The use case.
+        moments: The times T; the last is "everything".
+
+    Raises:
+        ContractError: Naming the table, the time, and rows whose weight changed.
+    """
+    declared = use_case.trainer.weight_column
+    if not isinstance(declared, WeightColumn):
+        return
+    spine, names = use_case.label_spine(), use_case.namespace
+    *earlier, everything = sorted(moments)
+    for moment in earlier:
+        rows = ws.frames.read(names.gold(SPINE), filters=[(spine.prediction_time, "<=", moment)])
+        then, later = (
+            look_up(ws, names, spine, declared, rows, known_by, landed_only=False).rows
+            for known_by in (moment, everything)
+        )
+        difference = compare_rows(ws.frames, then, later, spine.primary_keys, tolerance=TOLERANCE)
+        if difference:
+            raise ContractError(
+                f"The weights in {declared} leak: of those of rows up to {shown(moment)}, looked up later, "
+                f"{difference.added} were not there then, {difference.removed} are gone, {difference.changed} differ. "
+                + difference.examples(old="then", new="later"),
+                hint=f"Stamp each row of silver_{declared.table.name} ({declared.table.known_at}) with the time when "
+                "everything in it was known.",
+            )
 
 
 def check_table(ws: Workspace, use_case: UseCase, table: FeatureTable, moments: Sequence[datetime]) -> None:

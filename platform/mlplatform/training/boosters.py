@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 EXTRAS = ("lightgbm", "xgboost", "catboost")
 """The libraries of boosters, each an extra of the platform by the name of its module."""
 
 _CLASSES = ("lightgbm.basic.Booster", "xgboost.core.Booster")
+_RANKERS = ("LGBMRanker", "XGBRanker", "CatBoostRanker")
+# How their names begin, in LightGBM and in XGBoost.
+_RANKING = ("lambdarank", "rank_xendcg", "rank:")
+_RANKING_LOSSES = (
+    "YetiRank", "YetiRankPairwise", "StochasticFilter", "StochasticRank", "QueryCrossEntropy", "QueryRMSE",
+    "GroupQuantile", "QuerySoftMax", "PairLogit", "PairLogitPairwise", "LambdaMart",
+)  # fmt: skip
 
 
 def library(estimator: Any) -> str:
@@ -32,6 +40,37 @@ def is_booster(model: Any) -> bool:
         False
     """
     return f"{type(model).__module__}.{type(model).__qualname__}" in _CLASSES
+
+
+def ranks(model: Any) -> bool:
+    """Tell whether a model learns an order within groups: then its scores are neither values nor probabilities.
+
+    Rankers of LightGBM, XGBoost and CatBoost, and boosters that were fitted by such an objective.
+
+    Args:
+        model: An estimator or a booster, fitted or not.
+
+    Examples:
+        >>> from sklearn.linear_model import Ridge
+        >>> ranks(Ridge())
+        False
+    """
+    if is_booster(model):
+        return _objective(model).startswith(_RANKING)
+    if any(base.__name__ in _RANKERS for base in type(model).__mro__):
+        return True
+    if library(model) == "catboost":
+        # The class for any loss.
+        loss = model.get_params().get("loss_function")
+        return isinstance(loss, str) and loss.partition(":")[0] in _RANKING_LOSSES
+    return False
+
+
+def _objective(booster: Any) -> str:
+    """Return the objective that a booster of LightGBM or XGBoost was fitted by."""
+    if type(booster).__module__.startswith("xgboost."):
+        return str(json.loads(booster.save_config())["learner"]["objective"]["name"])
+    return str(booster.dump_model(num_iteration=1).get("objective", ""))
 
 
 def predict_booster(model: Any, inputs: Any) -> Any:

@@ -10,21 +10,31 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
+from mlplatform.as_of import shown
 from mlplatform.code_digest import code_digest
 from mlplatform.config.settings import TRAINING_ROWS, SearchSettings, TrainingSettings, UseCaseSettings
 from mlplatform.errors import ConfigError, LabelError, StageError, did_you_mean
 from mlplatform.features.model_frame import model_frame
 from mlplatform.protocols.lineage import RULE
+from mlplatform.protocols.registry import TableRead
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.spine import LABEL_KNOWN_AT, LabelSpine
 from mlplatform.statistics import metrics
 from mlplatform.statistics.metrics import Vector
 from mlplatform.training.calibration import FEWEST_ISOTONIC, calibrated
 from mlplatform.training.fit_arguments import rounds_of, stops_early
-from mlplatform.training.fit_rows import FitRows
-from mlplatform.training.fitting import columns_without_values, fit, in_our_words, make_estimator, predict
+from mlplatform.training.fit_rows import FitRows, group_numbers
+from mlplatform.training.fitting import (
+    columns_without_values,
+    fit,
+    in_our_words,
+    make_estimator,
+    predict,
+    refuse_ranker,
+)
 from mlplatform.training.importance import Importance, importances
 from mlplatform.training.label_frame import LabelFrame, table_digest
 from mlplatform.training.model_requirements import libraries
@@ -33,7 +43,7 @@ from mlplatform.training.split import TimeSplit, time_split
 from mlplatform.training.trainer import Trainer
 from mlplatform.training.trials import Note
 from mlplatform.training.tuning import tune
-from mlplatform.types import is_number, spark_type
+from mlplatform.training.weights import WEIGHT, WeightColumn, checked_weights, looked_up_weights
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,6 +67,7 @@ class TrainingData:
         times: Prediction times, shape (rows,), ascending.
         digest: Fingerprint of inputs, labels, weights and groups: the version of the dataset.
         weights: How much each row counts in the fit, shape (rows,); None: all the same.
+        weights_read: The silver table that they were looked up in; None: none was.
         groups: Which rows belong together, shape (rows,); None: none do.
         categorical: The inputs that are categories.
     """
@@ -68,21 +79,54 @@ class TrainingData:
     times: np.ndarray[Any, np.dtype[np.datetime64]]
     digest: str
     weights: Vector | None = None
+    weights_read: TableRead | None = None
     groups: np.ndarray[Any, np.dtype[Any]] | None = None
     categorical: tuple[str, ...] = ()
 
     def fit_rows(self, rows: slice, validation: slice | None = None, *, rounds: int | None = None) -> FitRows:
-        """Return what an estimator is fitted on.
+        """Return what an estimator is fitted on: of groups that go on in newer rows, none.
 
         Args:
             rows: The rows to fit on.
             validation: Newer ones, to stop early by.
             rounds: After how many rounds it stopped by them before.
+
+        Raises:
+            LabelError: If every group goes on in newer rows.
         """
         whole = FitRows(self.inputs, self.labels, self.weights, self.groups, self.categorical)
         return replace(
-            whole.part(rows), validation=None if validation is None else whole.part(validation), rounds=rounds
+            whole.part(self.whole_groups(rows)),
+            validation=None if validation is None else whole.part(self.whole_groups(validation)),
+            rounds=rounds,
         )
+
+    def whole_groups(self, rows: slice) -> slice | npt.NDArray[np.intp]:
+        """Return which of some rows are of groups that end among them; all, where there are no groups.
+
+        What a model knows of a group must not help it with other rows of the group, which it is judged by.
+
+        Args:
+            rows: A part of the rows.
+
+        Raises:
+            LabelError: If no group ends among them.
+        """
+        if self.groups is None:
+            return rows
+        numbers = group_numbers(self.groups)
+        last = np.zeros(int(numbers.max()) + 1, dtype=np.intp)
+        last[numbers] = np.arange(numbers.size)  # of several rows of a group the last one stays
+        kept = np.arange(rows.start, rows.stop, dtype=np.intp)
+        kept = kept[last[numbers[kept]] < rows.stop]
+        if not kept.size:
+            raise LabelError(
+                f"Each group of the {rows.stop - rows.start} labelled rows from {shown(self.time_at(rows.start))} to "
+                f"{shown(self.time_at(rows.stop - 1))} goes on in newer rows: nothing is left to learn from.",
+                hint="Name groups that end, such as a session or a day, in group_column of the trainer; or leave it "
+                "out: rows of one group are then on both sides of the split by time.",
+            )
+        return np.asarray(kept, dtype=np.intp)
 
     def time_at(self, row: int) -> datetime:
         """Return a row's prediction time."""
@@ -163,36 +207,47 @@ def training_data(
             hint="Choose a later --as-of.",
         )
     inputs = whole.drop_columns([*never, spine.label, *(name for name in trainer.beside if name not in never)])
+    weights, weights_read = _weights(ws, trainer, spine, frame, whole)
+    dataset = whole if weights_read is None or weights is None else whole.append_column(WEIGHT, pa.array(weights))
     return TrainingData(
         training_set=logged,
         rows=inputs,
         inputs=model_frame(inputs),
         labels=labels,
         times=whole.column(spine.prediction_time).to_numpy().astype("datetime64[us]"),
-        digest=table_digest(whole),
-        weights=_weights(whole.column(trainer.weight_column), trainer) if trainer.weight_column else None,
-        groups=whole.column(trainer.group_column).to_numpy() if trainer.group_column else None,
+        digest=table_digest(dataset),
+        weights=weights,
+        weights_read=weights_read,
+        groups=_groups(whole, trainer, spine) if trainer.group_column else None,
         categorical=tuple(trainer.categorical_columns),
     )
 
 
-def _weights(column: pa.ChunkedArray[Any], trainer: Trainer) -> Vector:
-    """Return the weights of rows: numbers of zero and more, one for each row, not all of them zero."""
-    name = trainer.weight_column
-    if not is_number(column.type):
-        raise ConfigError(
-            f"{type(trainer).__name__}.weight_column is {name!r}, which is {spark_type(column.type)}.",
-            hint="A weight is a number.",
+def _weights(
+    ws: Workspace, trainer: Trainer, spine: LabelSpine, frame: LabelFrame, whole: pa.Table
+) -> tuple[Vector | None, TableRead | None]:
+    """Return the weights of rows, and the table that they were looked up in."""
+    declared = trainer.weight_column
+    if isinstance(declared, WeightColumn):
+        return looked_up_weights(
+            ws, trainer.namespace, spine, declared, frame.rows.sort_by(spine.order).combine_chunks(), frame.as_of
         )
-    weights = np.asarray(column.cast(pa.float64()).to_numpy(), dtype=np.float64)
-    wrong = int((~(np.isfinite(weights) & (weights >= 0))).sum())
-    if wrong or not weights.any():
-        what = f"{wrong} of {weights.size} labelled rows have none, or one below zero" if wrong else "all are zero"
+    if not declared:
+        return None, None
+    return checked_weights(whole.column(declared), whole.select(list(spine.primary_keys)), repr(declared)), None
+
+
+def _groups(whole: pa.Table, trainer: Trainer, spine: LabelSpine) -> npt.NDArray[Any]:
+    column = whole.column(str(trainer.group_column))
+    if column.null_count:
+        first = int(np.flatnonzero(np.asarray(column.is_null().to_numpy()))[0])
+        (row,) = whole.select(list(spine.primary_keys)).slice(first, 1).to_pylist()
         raise ConfigError(
-            f"The weights in {name!r} cannot be fitted with: {what}.",
-            hint="Let the table's SQL say what such a row counts, or an expectation quarantine it.",
+            f"{column.null_count} of {len(column)} labelled rows have no group in {trainer.group_column!r}; the first "
+            f"is {', '.join(f'{name}={value}' for name, value in row.items())}.",
+            hint="Let the table's SQL give them one, a group of their own for instance.",
         )
-    return weights
+    return np.asarray(column.to_numpy())
 
 
 def training_key(trainer: Trainer, data: TrainingData, settings: UseCaseSettings) -> str:
@@ -265,13 +320,16 @@ def train(
         note: Is told how the trials run.
 
     Raises:
-        LabelError: If the rows cannot be split by time.
-        StageError: If columns do not suit the estimator, it fails, or no set of parameters gave a finite score.
+        LabelError: If the rows cannot be split by time, or no group ends before the newer part begins.
+        StageError: If columns do not suit the estimator, it fails, no set of parameters gave a finite score; or if it
+            ranks rows, which no metric here judges.
     """
     options = settings.training
+    refuse_ranker(trainer)
     split = time_split(data.times, holdout=options.holdout, validation=options.validation)
     calibrates = options.calibrate != "none"
     fitted_rows = split.fit if calibrates else slice(0, split.holdout.start)
+    _note_groups(data, fitted_rows, note)
     result = tune(trainer, data.fit_rows(split.fit, split.validation), settings, told, cluster=cluster, note=note)
     params = {**trainer.default_params, **(result.params if result else {})}
     rounds = _rounds(trainer, params, data, split)
@@ -298,7 +356,7 @@ def train(
         holdout_predictions=predicted,
         without_values={
             part: names
-            for part, rows in (("fitted", fitted_rows), ("holdout", split.holdout))
+            for part, rows in (("fitted", data.whole_groups(fitted_rows)), ("holdout", split.holdout))
             if (names := columns_without_values(data.inputs.iloc[rows]))
         },
         rounds=rounds,
@@ -312,6 +370,13 @@ def train(
             seed=options.seed,
         ),
     )
+
+
+def _note_groups(data: TrainingData, rows: slice, note: Note) -> None:
+    """Say how many rows are not fitted on because their groups go on in newer rows."""
+    kept = data.whole_groups(rows)
+    if isinstance(kept, np.ndarray) and kept.size < rows.stop:
+        note(f"groups: {rows.stop - kept.size} of {rows.stop} rows are not fitted on, for their groups go on later")
 
 
 def _rounds(trainer: Trainer, params: dict[str, Any], data: TrainingData, split: TimeSplit) -> int | None:

@@ -20,6 +20,7 @@ from mlplatform.protocols.registry import ModelVersion, TableRead, TrainingRun
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.spine import SPINE
 from mlplatform.statistics import baseline, estimate, profiles
+from mlplatform.statistics.prior_shift import ScoreCounts
 from mlplatform.training.candidate import Candidate, TrainingData, train
 from mlplatform.training.importance import CONFIDENCE
 from mlplatform.training.label_frame import LabelFrame
@@ -52,6 +53,12 @@ def make_challenger(ws: Workspace, model: ObjectName, version: int) -> None:
     """Give a version the alias challenger, unless it has an alias already."""
     if version not in ws.registry.aliases(model).values():
         ws.registry.set_alias(model, CHALLENGER, version)
+
+
+def read_versions(frame: LabelFrame, data: TrainingData) -> dict[str, int]:
+    """Return table -> Delta version of what labelled rows and their weights were read from."""
+    weights = data.weights_read
+    return frame.versions if weights is None else {**frame.versions, weights.name: weights.version}
 
 
 @dataclass(frozen=True)
@@ -89,7 +96,7 @@ class Registration:
     def train(self) -> tuple[ModelVersion, Candidate]:
         """Train on record, and register the model as a version."""
         context, settings, registry = self.context, self.context.settings, self.context.ws.registry
-        tags = self._tags() | {KEY_TAG: self.key, "delta_versions": json.dumps(self.frame.versions)}
+        tags = self._tags() | {KEY_TAG: self.key, "delta_versions": json.dumps(read_versions(self.frame, self.data))}
         experiment, name = f"/{context.namespace.catalog}/{context.name}", f"{context.name} {shown(context.as_of)}"
         trials = settings.training.search.max_evals
         with registry.training_run(experiment, name, tags) as run:
@@ -172,10 +179,11 @@ class Registration:
         labels, holdout = self.data.labels, candidate.split.holdout
         profile = profiles.profile_table(self.data.rows)
         profile |= profiles.profile_table(pa.table({PREDICTION: pa.array(candidate.holdout_predictions)}))
-        calibration = None
+        calibration = scores = None
         if self.context.settings.task == "classification":
             calibration = estimate.fit_calibration(labels[holdout], candidate.holdout_predictions)
-        content = profiles.to_dict(profile, calibration, baseline.learn(labels[: holdout.start]))
+            scores = ScoreCounts.of(candidate.holdout_predictions)
+        content = profiles.to_dict(profile, calibration, baseline.learn(labels[: holdout.start]), scores)
         return content | self._rows()
 
     def _rows(self) -> dict[str, int]:
@@ -189,6 +197,8 @@ class Registration:
             for name, version in self.frame.versions.items()
         ]
         features = self.data.training_set.lineage.tables
+        if self.data.weights_read is not None:
+            read.append(self.data.weights_read)
         return [*read, *(TableRead(table.name, table.version, "features", table.table_id) for table in features)]
 
     def _log_model(self, candidate: Candidate) -> None:

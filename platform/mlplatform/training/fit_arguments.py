@@ -8,16 +8,15 @@ transformed labels it is fitted on.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from mlplatform.errors import StageError
-from mlplatform.training.boosters import library
+from mlplatform.training.boosters import library, ranks
 from mlplatform.training.estimators import WITH_VALUES
-from mlplatform.training.fit_rows import FitRows
+from mlplatform.training.fit_rows import FitRows, group_numbers
 
 _OVERRIDE = "Override fit(estimator, rows) in the trainer, and pass it there."
 # How the libraries call the number of rounds, and what makes them stop early.
@@ -90,9 +89,18 @@ def fit_with_arguments(estimator: Any, rows: FitRows) -> Any:
         rows: What it is fitted on.
 
     Raises:
-        StageError: If it cannot be given weights, groups, categories or validation rows that there are.
+        StageError: If it cannot be given weights, categories or validation rows that there are; if it ranks rows within
+            groups, and there are none.
     """
     model = learner(estimator)
+    if ranks(model) and rows.groups is None:
+        raise StageError(
+            f"{type(model).__name__} ranks rows within groups, and the trainer declares none.",
+            hint="Name the column that says which rows belong together: group_column of the trainer.",
+        )
+    if ranks(model) or library(model) == "catboost":
+        # Both count on the rows of a group to stand beside each other.
+        rows = rows.by_group()
     if rows.rounds is not None:
         _take_rounds(model, rows.rounds)
     # CatBoost keeps what it was told of stopping, and does not ask for it without validation rows.
@@ -243,7 +251,10 @@ def _fit_lightgbm(model: Any, given: _Prepared, stops: bool) -> Any:
         else:
             arguments["eval_set"] = [given.eval_set]
         arguments["eval_sample_weight"] = None if given.eval_weights is None else [given.eval_weights]
-    _refuse_groups(model, given)
+    if ranks(model):
+        arguments["group"] = given.rows.group_sizes
+        if stops and given.rows.validation is not None:
+            arguments["eval_group"] = [given.rows.validation.group_sizes]
     if not any(name in _params(model) for name in ("verbosity", "verbose")):
         # It would print into the output of the command, which may be JSON.
         model.set_params(verbosity=-1)
@@ -251,16 +262,45 @@ def _fit_lightgbm(model: Any, given: _Prepared, stops: bool) -> Any:
 
 
 def _fit_xgboost(model: Any, given: _Prepared, stops: bool) -> Any:
-    arguments: dict[str, Any] = {"sample_weight": given.rows.weights, "verbose": False}
+    rows, is_ranker = given.rows, ranks(model)
+    weights, eval_weights = rows.weights, given.eval_weights
+    if is_ranker:
+        weights = _of_groups(model, rows)
+        eval_weights = None if rows.validation is None else _of_groups(model, rows.validation)
+    arguments: dict[str, Any] = {"sample_weight": weights, "verbose": False}
     places = set(given.places(model))
     if places:
         kinds = ["c" if place in places else "q" for place in range(len(given.names))]
         model.set_params(enable_categorical=True, feature_types=kinds)
     if stops:
         arguments["eval_set"] = [given.eval_set]
-        arguments["sample_weight_eval_set"] = None if given.eval_weights is None else [given.eval_weights]
-    _refuse_groups(model, given)
+        arguments["sample_weight_eval_set"] = None if eval_weights is None else [eval_weights]
+    if is_ranker:
+        arguments["group"] = rows.group_sizes
+        if stops and rows.validation is not None:
+            arguments["eval_group"] = [rows.validation.group_sizes]
     return model.fit(given.inputs, given.labels, **arguments)
+
+
+def _of_groups(model: Any, rows: FitRows) -> Any:
+    """Return one weight for each group, which is what rankers of XGBoost and CatBoost take; None: there are none.
+
+    Raises:
+        StageError: If the rows of a group have several.
+    """
+    if rows.weights is None or rows.groups is None:
+        return None
+    numbers = group_numbers(rows.groups)
+    of_group = np.zeros(int(numbers.max()) + 1)
+    of_group[numbers] = rows.weights
+    differing = np.flatnonzero(of_group[numbers] != rows.weights)
+    if differing.size:
+        raise StageError(
+            f"{type(model).__name__} takes one weight for each group, and rows of the group "
+            f"{rows.groups[differing[0]]!r} have several.",
+            hint="Let all rows of a group have its weight, or take LGBMRanker, which takes one for each row.",
+        )
+    return of_group
 
 
 def _fit_catboost(model: Any, given: _Prepared, stops: bool) -> Any:
@@ -272,20 +312,22 @@ def _fit_catboost(model: Any, given: _Prepared, stops: bool) -> Any:
         model.set_params(allow_writing_files=False)
     # Text can be nothing but a category.
     cat_features = params.get("cat_features") or sorted({*given.places(model), *_texts(given.inputs)})
-    rows = given.rows
-    pool = Pool(
-        given.inputs, given.labels, cat_features=cat_features, weight=rows.weights, group_id=_codes(rows.groups)
-    )
+
+    def pool(inputs: Any, labels: Any, rows: FitRows) -> Any:
+        beside: dict[str, Any] = {"weight": rows.weights}
+        if rows.groups is not None:
+            beside["group_id"] = group_numbers(rows.groups)
+        if ranks(model) and _of_groups(model, rows) is not None:
+            # Most ranking losses leave weights of rows out without an error.
+            beside["group_weight"] = beside.pop("weight")
+        return Pool(inputs, labels, cat_features=cat_features, **beside)
+
     arguments: dict[str, Any] = {}
-    if stops and given.eval_set is not None:
-        inputs, labels = given.eval_set
-        groups = None if rows.validation is None else _codes(rows.validation.groups)
-        arguments["eval_set"] = Pool(
-            inputs, labels, cat_features=cat_features, weight=given.eval_weights, group_id=groups
-        )
+    if stops and given.eval_set is not None and given.rows.validation is not None:
+        arguments["eval_set"] = pool(*given.eval_set, given.rows.validation)
     if not any(name in params for name in ("verbose", "verbose_eval", "silent", "logging_level")):
         arguments["verbose"] = False
-    return model.fit(pool, **arguments)
+    return model.fit(pool(given.inputs, given.labels, given.rows), **arguments)
 
 
 def _texts(inputs: Any) -> list[int]:
@@ -313,9 +355,7 @@ def _fit_other(model: Any, given: _Prepared, stops: bool) -> Any:
         if not _takes(model, "sample_weight"):
             raise _takes_none(model, "weights")
         arguments["sample_weight"] = given.rows.weights
-    if given.rows.groups is not None:
-        if not _takes(model, "groups"):
-            raise _takes_none(model, "groups")
+    if given.rows.groups is not None and _takes_groups(model):
         arguments["groups"] = given.rows.groups
     if stops and given.eval_set is not None:
         arguments["X_val"], arguments["y_val"] = given.eval_set
@@ -340,11 +380,6 @@ def _take_rounds(model: Any, rounds: int) -> None:
     model.set_params(**changed)
 
 
-def _refuse_groups(model: Any, given: _Prepared) -> None:
-    if given.rows.groups is not None:
-        raise _takes_none(model, "groups")
-
-
 def _takes_none(model: Any, what: str) -> StageError:
     return StageError(f"{type(model).__name__} takes no {what}, and the trainer declares some.", hint=_OVERRIDE)
 
@@ -353,11 +388,13 @@ def _params(model: Any) -> dict[str, Any]:
     return dict(model.get_params(deep=False)) if hasattr(model, "get_params") else {}
 
 
+def _takes_groups(model: Any) -> bool:
+    """Tell whether an estimator takes groups, as those do that split rows themselves; a search takes them by name."""
+    from sklearn.model_selection._search import BaseSearchCV
+
+    return _takes(model, "groups") or isinstance(model, BaseSearchCV)
+
+
 def _takes(model: Any, argument: str) -> bool:
     parameters = inspect.signature(model.fit).parameters
     return argument in parameters
-
-
-def _codes(groups: Sequence[Any] | Any) -> Any:
-    """Return groups as whole numbers, which is what CatBoost takes beside text."""
-    return None if groups is None else np.unique(np.asarray(groups).astype(str), return_inverse=True)[1]

@@ -22,7 +22,8 @@ class FitRows:
         inputs: The columns that the model is given, shape (rows, columns).
         labels: Shape (rows,).
         weights: How much each row counts, shape (rows,); None: all the same (`Trainer.weight_column`).
-        groups: Which rows belong together, shape (rows,); None: none do (`Trainer.group_column`).
+        groups: Which rows belong together, shape (rows,); None: none do (`Trainer.group_column`). Rows of one group
+            need not stand beside each other: `by_group` puts them so.
         categorical: Columns of `inputs` that are categories (`Trainer.categorical_columns`).
         validation: Newer rows, which are not fitted on: to stop early by. None in the last fit, for then they are among
             the fitted ones.
@@ -61,3 +62,37 @@ class FitRows:
             weights=None if self.weights is None else self.weights[rows],
             groups=None if self.groups is None else self.groups[rows],
         )
+
+    def by_group(self) -> FitRows:
+        """Return the rows with those of a group beside each other, the validation rows as well.
+
+        Groups come in the order of their first rows, and their rows in the order in which they were.
+
+        Examples:
+            >>> import pandas as pd
+            >>> rows = FitRows(pd.DataFrame({"load": [1.0, 2.0, 3.0]}), np.zeros(3), groups=np.array(["b", "a", "b"]))
+            >>> rows.by_group().inputs["load"].tolist(), rows.by_group().group_sizes.tolist()
+            ([1.0, 3.0, 2.0], [2, 1])
+        """
+        if self.groups is None:
+            return self
+        sorted_rows = self.part(np.argsort(group_numbers(self.groups), kind="stable"))
+        return replace(sorted_rows, validation=None if self.validation is None else self.validation.by_group())
+
+    @property
+    def group_sizes(self) -> npt.NDArray[np.int64]:
+        """How many rows each group has, in the order of their first rows; shape (groups,)."""
+        assert self.groups is not None
+        return np.bincount(group_numbers(self.groups)).astype(np.int64)
+
+
+def group_numbers(groups: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
+    """Return the number of each row's group, counted from 0 in the order of their first rows; shape (rows,).
+
+    Examples:
+        >>> group_numbers(np.array(["b", "a", "b"])).tolist()
+        [0, 1, 0]
+    """
+    import pandas as pd
+
+    return np.asarray(pd.factorize(groups)[0], dtype=np.intp)

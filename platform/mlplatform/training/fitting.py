@@ -11,8 +11,9 @@ import numpy as np
 from mlplatform.errors import MissingDependencyError, PlatformError, StageError
 from mlplatform.features.scoring import without_left_out
 from mlplatform.statistics.metrics import Vector
-from mlplatform.training.boosters import EXTRAS, is_booster, predict_booster
+from mlplatform.training.boosters import EXTRAS, is_booster, predict_booster, ranks
 from mlplatform.training.estimators import WITH_VALUES
+from mlplatform.training.fit_arguments import learner
 from mlplatform.training.threads import limit_threads
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def fit(trainer: Trainer, params: Mapping[str, Any], rows: FitRows, *, threads: 
 
     Raises:
         MissingDependencyError: If its library is an extra of the platform that is not installed.
-        StageError: If columns do not suit the estimator, or it fails.
+        StageError: If columns do not suit the estimator, it fails, or what was fitted ranks rows within groups.
     """
     estimator = make_estimator(trainer, params)
     if threads is not None:
@@ -76,6 +77,7 @@ def fit(trainer: Trainer, params: Mapping[str, Any], rows: FitRows, *, threads: 
         raise StageError(
             f"{type(trainer).__name__}.fit returned nothing.", hint="It returns what was fitted, which then predicts."
         )
+    _refuse_ranks(fitted)
     return fitted
 
 
@@ -106,6 +108,35 @@ def predict(estimator: Any, inputs: pd.DataFrame, task: str) -> Vector:
             )
         predictions = np.asarray(predictions[:, 1], dtype=np.float64)
     return _checked(estimator, inputs, predictions)
+
+
+def refuse_ranker(trainer: Trainer) -> None:
+    """Refuse a trainer whose estimator ranks rows within groups, before anything is fitted.
+
+    One that fits in its own way may make something else of a ranker, and is judged by what it returns.
+
+    Raises:
+        StageError: If it would come to a model that nothing here can judge.
+    """
+    from mlplatform.training.trainer import Trainer
+
+    if getattr(type(trainer), "fit", None) is Trainer.fit:
+        try:
+            estimator = make_estimator(trainer, trainer.default_params)
+        except StageError:  # it may need what is searched; each trial tells
+            return
+        _refuse_ranks(estimator)
+
+
+def _refuse_ranks(estimator: Any) -> None:
+    model = learner(estimator)
+    if ranks(model):
+        raise StageError(
+            f"{type(model).__name__} ranks rows within their groups: what it predicts is neither a value nor a "
+            "probability, and no metric of the platform (of any task) judges an order within groups.",
+            hint="Take a classifier or a regressor of the same library, which may have groups, too. Or let fit() of "
+            "the trainer return a model that makes values or probabilities of the ranks.",
+        )
 
 
 def _of_a_booster(booster: Any, inputs: pd.DataFrame, task: str) -> Vector:

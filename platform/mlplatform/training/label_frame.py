@@ -30,11 +30,15 @@ class LabelFrame:
         rows: Keys, prediction time, spine columns, label, `label_known_at`; sorted by prediction time and keys.
         versions: Table -> Delta version of what it was read from.
         known_rows: How many labelled rows were known; more than the frame has, where it is a sample.
+        as_of: Labels known by then are in it.
+        sampled: Whether it was drawn from more rows, whatever was left out of it since.
     """
 
     rows: pa.Table
     versions: dict[str, int]
     known_rows: int
+    as_of: datetime
+    sampled: bool = False
 
     @property
     def digest(self) -> str:
@@ -157,6 +161,8 @@ class KnownLabels:
             rows=table.sort_by(self.spine.order).combine_chunks(),
             versions=self.versions,
             known_rows=known_rows if known_rows > at_most else table.num_rows,
+            as_of=self.as_of,
+            sampled=known_rows > at_most,
         )
 
     def _labels(self) -> Frame:

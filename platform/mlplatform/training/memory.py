@@ -6,8 +6,12 @@ import os
 from pathlib import Path
 
 _PROC, _CGROUP = Path("/proc"), Path("/sys/fs/cgroup")
-# Of the control group, in its newer and its older form: the limit, and what is used of it.
-_LIMITS = (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"))
+# Of the control group, in its newer and its older form: the limit, what is used of it, and what of that is pages of
+# files that the system gives back when they are wanted.
+_LIMITS = (
+    ("memory.max", "memory.current", "memory.stat", "inactive_file"),
+    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat", "total_inactive_file"),
+)
 
 
 def available(proc: Path = _PROC, cgroup: Path = _CGROUP) -> int:
@@ -46,12 +50,20 @@ def _of_machine(proc: Path) -> int:
 
 
 def _of_group(cgroup: Path) -> list[int]:
-    for limit, used in _LIMITS:
+    for limit, used, stat, cached in _LIMITS:
         try:
             most = (cgroup / limit).read_text(encoding="ascii").strip()
             taken = (cgroup / used).read_text(encoding="ascii").strip()
         except OSError:
             continue
         # `max`: this group has no limit of its own.
-        return [int(most) - int(taken)] if most.isdigit() else []
+        return [int(most) - int(taken) + _stated(cgroup / stat, cached)] if most.isdigit() else []
     return []
+
+
+def _stated(stat: Path, name: str) -> int:
+    try:
+        lines = [line.split() for line in stat.read_text(encoding="ascii").splitlines()]
+    except OSError:
+        return 0
+    return next((int(line[1]) for line in lines if line[0] == name), 0)

@@ -11,6 +11,7 @@ from mlplatform.features.training_set import PREDICTION
 from mlplatform.protocols.registry import ModelVersion
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.statistics import profiles
+from mlplatform.statistics.prior_shift import ScoreCounts
 from mlplatform.statistics.profiles import ColumnProfile
 
 PROFILE_FILE = "reference_profile.json"
@@ -26,12 +27,15 @@ class Reference:
         calibration: Of its scores, see `statistics.estimate`; None where it has none.
         baseline: What the trivial baseline knows of its training labels, see `statistics.baseline`; None in what was
             written before there was one.
+        scores: How its predictions lay on the rows that the calibration was fitted on; None where it has none, or in
+            what was written before they were kept.
     """
 
     version: ModelVersion
     profile: Mapping[str, ColumnProfile]
     calibration: Mapping[str, float] | None
     baseline: Mapping[str, float] | None = None
+    scores: ScoreCounts | None = None
 
     def ordinary(self) -> dict[str, Any]:
         """Return an ordinary value of each input: the median, or the most frequent category."""
@@ -52,4 +56,10 @@ def load(ws: Workspace, version: ModelVersion) -> Reference:
             f"{version.run_id}: {error.message}",
             hint="It is written by training. Restore the run's artifacts, or train and promote a new version.",
         ) from error
-    return Reference(version, profiles.from_dict(data), data.get("calibration"), data.get("baseline"))
+    return Reference(
+        version,
+        profiles.from_dict(data),
+        data.get("calibration"),
+        data.get("baseline"),
+        ScoreCounts.from_dict(data.get("scores")),
+    )

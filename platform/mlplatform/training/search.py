@@ -159,6 +159,9 @@ class _Search:
     def _ended(self, attempt: Attempt, outcome: Outcome, step: int) -> bool:
         """Take an outcome; return whether the trial has ended with it."""
         number, params = attempt.number, attempt.params
+        if outcome.cause and not outcome.is_lost and step < len(self.steps) - 1:
+            # A share of the rows may lack a class, or values of a column, that all of them have.
+            return False
         if outcome.cause:
             self.sampler.tell(number, None)
             self.failed.append(FailedTrial(number, params, outcome.cause))

@@ -19,7 +19,7 @@ from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.spine import LABELS, SPINE, LabelSpine
 from mlplatform.statistics.metrics import Vector
 from mlplatform.training.candidate import Candidate, training_data, training_key
-from mlplatform.training.challenger import Registration, make_challenger
+from mlplatform.training.challenger import Registration, make_challenger, read_versions
 from mlplatform.training.importance import Importance
 from mlplatform.training.label_frame import LabelFrame, known_labels, training_start
 from mlplatform.training.search import FailedTrial
@@ -179,7 +179,7 @@ class Train(Stage[TrainDetails]):
         details.version, details.run_id, details.dataset_version = version.version, version.run_id, data.digest
         return StageResult(
             details,
-            inputs=frame.versions,
+            inputs=read_versions(frame, data),
             outputs={str(context.model): version.version},
             rows_in=frame.known_rows,
             rows_out=data.labels.size,

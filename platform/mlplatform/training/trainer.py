@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mlplatform.naming import Namespace
     from mlplatform.refine.spine import LabelSpine
     from mlplatform.training.fit_rows import FitRows
+    from mlplatform.training.weights import WeightColumn
 
 
 class Trainer(ABC):
@@ -33,9 +34,11 @@ class Trainer(ABC):
         default_params: Parameters when there is no search.
         categorical_columns: Inputs that are categories, by name: LightGBM, XGBoost, CatBoost and scikit-learn's
             gradient boosting then split by them as such. Text goes through `coded` first.
-        weight_column: How much each row counts in the fit: a number of the spine (which has all columns of its silver
-            table), or a looked-up feature. It is not among the model's inputs. Metrics are not weighted.
-        group_column: Which rows belong together, for estimators that take groups: a key, or a column as above.
+        weight_column: How much each row counts in the fit: the name of a number of the spine (which has all columns of
+            its silver table) or of a looked-up feature, or a `WeightColumn` of another silver table. It is not among
+            the model's inputs. Metrics are not weighted.
+        group_column: Which rows belong together: a key, or the name of a column as above. A group is on one side of
+            each split: its rows are not fitted on where it goes on in newer rows. Estimators that take groups get them.
         requirements: Further packages that the model needs where it is scored: names, for the installed version, or
             whole requirements. What it is made of is found by itself.
         flavor: The MLflow flavor that stores the model: `sklearn`, `lightgbm`, `xgboost` or `catboost`; empty: chosen
@@ -68,7 +71,7 @@ class Trainer(ABC):
     exclude_columns: ClassVar[tuple[str, ...]] = ()
     default_params: ClassVar[Mapping[str, Any]] = {}
     categorical_columns: ClassVar[tuple[str, ...]] = ()
-    weight_column: ClassVar[str | None] = None
+    weight_column: ClassVar[str | WeightColumn | None] = None
     group_column: ClassVar[str | None] = None
     requirements: ClassVar[tuple[str, ...]] = ()
     flavor: ClassVar[str] = ""
@@ -82,8 +85,9 @@ class Trainer(ABC):
 
     @property
     def beside(self) -> tuple[str, ...]:
-        """The columns of weights and groups: fitted with, and no inputs."""
-        return tuple(dict.fromkeys(name for name in (self.weight_column, self.group_column) if name))
+        """The columns of the training set that are weights and groups: fitted with, and no inputs."""
+        columns = (self.weight_column, self.group_column)
+        return tuple(dict.fromkeys(name for name in columns if name and isinstance(name, str)))
 
     @property
     def left_out(self) -> tuple[str, ...]:
@@ -176,7 +180,7 @@ class Trainer(ABC):
                 they are among the fitted ones, and `rows.rounds` says after how many rounds it stopped by them.
 
         Raises:
-            StageError: If the estimator cannot be given weights, groups or categories that are declared.
+            StageError: If the estimator cannot be given weights or categories that are declared.
         """
         from mlplatform.training.fit_arguments import fit_with_arguments
 

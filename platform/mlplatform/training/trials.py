@@ -33,6 +33,7 @@ _PROCESS_BYTES = 300 * 1024**2
 _COPIES = 3
 # Processes need seconds to start: they have to save at least so many.
 _SECONDS_SAVED = 10.0
+_WRAPPED = "_ExceptionWithTraceback"
 _BLAS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -61,11 +62,20 @@ class Outcome:
         score: On the validation rows; NaN where there is none.
         cause: Why there is none; empty where there is one.
         error: What was raised.
+        is_lost: The process in which it ran ended.
     """
 
     score: float
     cause: str = ""
     error: Exception | None = None
+    is_lost: bool = False
+
+    @classmethod
+    def lost(cls, who: str, error: Exception) -> Outcome:
+        """Return what there is of an attempt whose process or worker ended."""
+        text = _said_of_cluster(error)
+        cause = f"its {who} ended, out of memory perhaps, or by a fault of the library: {text}"
+        return cls(float("nan"), cause, StageError(cause), is_lost=True)
 
 
 Score = Callable[[Any, Attempt], float]
@@ -105,8 +115,8 @@ class TrialRunner:
         data_bytes: How much memory that takes.
         at_once: How many attempts are given at a time.
         total: How many there will be in all.
-        workers: `threads`, `processes`, or `auto`: threads if the estimator's library releases Python's lock, else
-            processes as soon as they would save time.
+        workers: `threads`, `processes`, or `auto`: a cluster as soon as it would save time; without one, threads if the
+            estimator's library releases Python's lock, else processes as soon as they would save time.
         releases_lock: Whether it does.
         cluster: Name of the joblib backend that reaches a cluster; None: there is none.
         note: Is told how they run.
@@ -130,9 +140,7 @@ class TrialRunner:
         import joblib
 
         self._cores = joblib.cpu_count()
-        if self.cluster and self.workers == "auto" and self.at_once > 1:
-            self._run = self._on_cluster
-        elif self.workers == "threads" or (self.workers == "auto" and self.releases_lock):
+        if self.workers == "threads" or (self.workers == "auto" and self.releases_lock and not self._has_cluster):
             self._start_threads()
         elif self.workers == "processes":
             self._start_processes()
@@ -148,19 +156,31 @@ class TrialRunner:
         Whoever stops asking, stops those that have not begun.
         """
         waiting = list(attempts)
-        if self._run is None and waiting:
-            # How long the first takes says whether processes are worth their start.
-            begun = time.monotonic()
-            yield attempted(self.score, self.data, waiting.pop(0))
-            self._settle(time.monotonic() - begun)
+        while self._run is None and waiting:
+            # How long the first one takes that gives a score says whether processes, or a cluster, are worth it.
+            begun, first = time.monotonic(), waiting.pop(0)
+            outcome = attempted(self.score, self.data, first)
+            seconds = time.monotonic() - begun
+            yield outcome
+            if not outcome.cause:
+                self._settle(seconds / first.share)
         if waiting:
             assert self._run is not None
             yield from self._run(waiting)
 
+    @property
+    def _has_cluster(self) -> bool:
+        return self.cluster is not None and self.workers == "auto" and self.at_once > 1
+
     def _settle(self, seconds: float) -> None:
-        count = self._count(_PROCESS_BYTES + self.data_bytes)
-        saved = seconds * (self.total - 1) * (1 - 1 / count)
-        if saved > _SECONDS_SAVED:
+        count = self.at_once if self._has_cluster else self._count(_PROCESS_BYTES + self.data_bytes)
+        saves_time = seconds * (self.total - 1) * (1 - 1 / count) > _SECONDS_SAVED
+        if saves_time and self._has_cluster:
+            self.note(f"trials: {count} at a time, on the cluster")
+            self._run = self._on_cluster
+        elif self.releases_lock:
+            self._start_threads()
+        elif saves_time:
             self._start_processes()
         else:
             self._run = self._in_turn
@@ -202,17 +222,56 @@ class TrialRunner:
             self._run = processes.run
 
     def _on_cluster(self, attempts: Sequence[Attempt]) -> Outcomes:
+        # A task has one core, unless the cluster's settings say otherwise.
+        sent = [replace(attempt, threads=1) for attempt in attempts]
+        outcomes: list[Outcome]
+        try:
+            outcomes = self._sent(_on_worker, sent)
+        except Exception:  # noqa: BLE001  (of the cluster: what an attempt raises is in its outcome)
+            # One that ends its worker takes all that were sent with it, so each is sent by itself. Here it would end
+            # the driver: that runs them only where the cluster cannot even take score and data.
+            refusal = self._refusal_of_cluster()
+            if refusal:
+                self.note(f"trials run on the driver, for the cluster cannot: {refusal}")
+                self._run = self._in_turn
+                yield from self._in_turn(attempts)
+                return
+            outcomes = [self._sent_alone(attempt) for attempt in sent]
+        yield from outcomes
+
+    def _sent(self, call: Callable[[Score, Any, Attempt], Any], attempts: Sequence[Attempt]) -> list[Any]:
         import joblib
 
-        try:
-            outcomes = joblib.Parallel(n_jobs=self.at_once, backend=self.cluster)(
-                joblib.delayed(_elsewhere)(self.score, self.data, attempt) for attempt in attempts
+        with warnings.catch_warnings():
+            # It warns of how Spark is set up, and of fewer cores than there are attempts: nobody need mend either.
+            warnings.simplefilter("ignore", UserWarning)
+            # With n_jobs=1 joblib would run them here.
+            sent: list[Any] = joblib.Parallel(n_jobs=max(2, self.at_once), backend=self.cluster)(
+                joblib.delayed(call)(self.score, self.data, attempt) for attempt in attempts
             )
-        except Exception as error:  # noqa: BLE001  (of the cluster: what an attempt raises is in its outcome)
-            self.note(f"trials run on the driver, for the cluster cannot: {said(error)}")
-            self._run = self._in_turn
-            outcomes = self._in_turn(attempts)
-        yield from outcomes
+        if len(sent) != len(attempts):
+            raise StageError(f"{len(sent)} of {len(attempts)} came back from the cluster.", hint="Are workers lost?")
+        return sent
+
+    def _sent_alone(self, attempt: Attempt) -> Outcome:
+        try:
+            (outcome,) = self._sent(_on_worker, [attempt])
+        except Exception as error:  # noqa: BLE001  (of the cluster, as above)
+            return Outcome.lost("worker", error)
+        return outcome  # type: ignore[no-any-return]
+
+    def _refusal_of_cluster(self) -> str:
+        """Return why the cluster cannot take score and data; empty if it can."""
+        try:
+            self._sent(_arrived, [Attempt(0, {})])
+        except Exception as error:  # noqa: BLE001  (whatever it is, the driver can)
+            return _said_of_cluster(error)
+        return ""
+
+
+def _said_of_cluster(error: Exception) -> str:
+    # What joblibspark hands over where a task failed is taken for its result by newer versions of joblib.
+    return "a task failed, and the log of the cluster says why" if _WRAPPED in str(error) else said(error)
 
 
 @contextmanager
@@ -294,8 +353,7 @@ class _Processes:
             outcome: Outcome = self._executor().submit(_in_process, attempt).result()
         except BrokenProcessPool as error:
             self.stop()
-            cause = f"its process ended, out of memory perhaps, or by a fault of the library: {said(error)}"
-            return Outcome(float("nan"), cause, StageError(cause))
+            return Outcome.lost("process", error)
         return outcome
 
     def _executor(self) -> Any:
@@ -311,6 +369,19 @@ class _Processes:
                 env=dict.fromkeys(_BLAS, str(self._threads)),
             )
         return self._pool
+
+
+def _on_worker(score: Score, data: Any, attempt: Attempt) -> Outcome:
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(limits=attempt.threads, user_api="openmp"):
+        return _elsewhere(score, data, attempt)
+
+
+def _arrived(score: Score, data: Any, attempt: Attempt) -> bool:
+    """Tell that score and data could be sent."""
+    del score, data, attempt
+    return True
 
 
 _received: dict[str, Any] = {}

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from mlplatform.config.settings import UseCaseSettings
 from mlplatform.errors import StageError
 from mlplatform.statistics import metrics
 from mlplatform.statistics.metrics import Metric
-from mlplatform.training.fit_rows import FitRows
+from mlplatform.training.fit_rows import FitRows, group_numbers
 from mlplatform.training.fitting import check_columns, fit, in_our_words, make_estimator, predict
 from mlplatform.training.search import STEPS, WHOLE, SearchResult, Told, search
 from mlplatform.training.threads import releases_lock
@@ -46,15 +47,18 @@ class TrialScore:
         """
         assert rows.validation is not None
         params = {**self.trainer.default_params, **attempt.params}
-        part = rows if attempt.share == 1 else rows.part(self._drawn(len(rows), attempt.share))
+        part = rows if attempt.share == 1 else rows.part(self._drawn(rows, attempt.share))
         fitted = fit(self.trainer, params, part, threads=attempt.threads)
         predicted = predict(fitted, rows.validation.inputs, self.task)
         with in_our_words(f"The metric {self.metric.name} on {len(rows.validation)} validation rows", params):
             return self.metric.compute(rows.validation.labels, predicted)
 
-    def _drawn(self, count: int, share: float) -> Any:
+    def _drawn(self, rows: FitRows, share: float) -> npt.NDArray[np.intp]:
+        """Return a share of the rows; where there are groups, of the groups, whole."""
+        numbers = np.arange(len(rows)) if rows.groups is None else group_numbers(rows.groups)
+        count = int(numbers.max()) + 1
         drawn = np.random.default_rng(self.seed).permutation(count)[: max(1, round(count * share))]
-        return np.sort(drawn)
+        return np.sort(drawn) if rows.groups is None else np.flatnonzero(np.isin(numbers, drawn))
 
 
 def tune(
@@ -114,7 +118,8 @@ def _steps(rows: int) -> tuple[float, ...]:
 
 
 def _bytes(rows: FitRows) -> int:
-    own = int(rows.inputs.memory_usage(index=True, deep=True).sum()) + rows.labels.nbytes
+    beside = sum(column.nbytes for column in (rows.labels, rows.weights, rows.groups) if column is not None)
+    own = int(rows.inputs.memory_usage(index=True, deep=True).sum()) + beside
     return own + (_bytes(rows.validation) if rows.validation is not None else 0)
 
 

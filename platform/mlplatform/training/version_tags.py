@@ -11,6 +11,8 @@ from mlplatform.protocols.registry import ModelVersion
 KEY_TAG = "training_key"
 TRAINED_AS_OF_TAG = "trained_as_of"
 TRAINED_THROUGH_TAG = "trained_through"
+FITTED_AS_OF_TAG = "fitted_as_of"
+"""Of a version that was made of another one without a fit: as of when that one was trained."""
 TRAINING_ROWS_TAG, KNOWN_ROWS_TAG = "training_rows", "known_rows"
 
 
@@ -21,6 +23,15 @@ def trained_as_of(version: ModelVersion) -> datetime:
     """
     text = version.tags.get(TRAINED_AS_OF_TAG)
     return parse_as_of(text) if text else version.created_at
+
+
+def fitted_as_of(version: ModelVersion) -> datetime:
+    """Return the time as of which a version's estimator was fitted: earlier than `trained_as_of` where it was moved.
+
+    Raises:
+        StageError: If the version does not say as of when it was trained.
+    """
+    return time_of(version, FITTED_AS_OF_TAG if FITTED_AS_OF_TAG in version.tags else TRAINED_AS_OF_TAG)
 
 
 def time_of(version: ModelVersion, tag: str) -> datetime:

@@ -231,6 +231,29 @@ def test_all_lines_of_any_text_are_accounted_for(tmp_path_factory, source, parts
     assert letters <= len(text.replace('"', ""))
 
 
+def is_regular(line: str) -> bool:
+    """Tell, letter by letter, whether a line's quotes are around fields, and those inside doubled."""
+    is_open = False
+    for place, letter in enumerate(line):
+        if letter != '"':
+            continue
+        beside = line[place - 1 : place] if not is_open else line[place + 1 : place + 2]
+        if beside not in ("", ",", '"'):
+            return False
+        is_open = not is_open
+    return not is_open
+
+
+@given(parts=st.lists(st.sampled_from([*PARTS, "y" * 61, '"' * 64]), max_size=40))
+def test_lines_with_other_quotes_than_those_around_fields_are_found(parts):
+    """Against a look at each letter; a word of 64 places is the edge of what is looked at together."""
+    data = "".join(parts).encode()
+    starts, stops, _ = physical_lines._lines(data, is_last=True)
+    lines = [data[start:stop].decode() for start, stop in zip(starts, stops, strict=True)]
+    found = physical_lines._irregular(data, starts, stops)
+    assert found == [place for place, line in enumerate(lines) if not is_regular(line)]
+
+
 def test_the_first_line_counts_wherever_blank_lines_stand(read):
     landed = read("\ufeff\n\na,b\n\n1\n")
     assert (landed.malformed, landed.numbers, landed.blank) == ([("1", "1 fields instead of 2")], [5], 1)

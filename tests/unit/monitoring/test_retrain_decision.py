@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlplatform.as_of import Duration, parse_as_of
-from mlplatform.config.settings import MonitoringSettings
-from mlplatform.monitoring.retrain import decide
+from mlplatform.config.settings import MonitoringSettings, RecalibrationSettings
+from mlplatform.monitoring.retrain import Recalibrations, decide
 
 LIMITS = MonitoringSettings(retrain_every="12 months", cooldown="6 months")
 TRAINED = parse_as_of("2006-01-01")
@@ -61,4 +61,50 @@ def test_waiting_longer_never_makes_it_less_due_and_an_alarm_never_later(days, a
         assert decide(now + timedelta(days=1), TRAINED, alarms, LIMITS).due
         assert decide(now, TRAINED, ALARM, LIMITS).due
     assert decision.due == (Duration.parse("6 months" if alarmed else "12 months").after(TRAINED) <= now)
+    assert decision.reasons
+
+
+MOVING = RecalibrationSettings(when="on_alarm", cooldown="3 months")
+OFF = {"calibration": [(parse_as_of("2006-09-01"), True)] * 3}
+
+
+def cured(as_of, recalibrations, alarms=(), windows=OFF):
+    moment = parse_as_of(as_of)
+    return decide(
+        moment,
+        TRAINED,
+        list(alarms),
+        LIMITS,
+        windows={kind: [(moment, violated) for _, violated in found] for kind, found in windows.items()},
+        recalibrations=recalibrations,
+    )
+
+
+def test_an_alarm_of_calibration_alone_recalibrates_where_the_settings_say_so():
+    assert cured("2006-09-01", Recalibrations(MOVING)).cure == "recalibrate"
+    assert cured("2006-09-01", Recalibrations(MOVING)).due
+    # Whatever the training's cool-down: a young model may be off as well.
+    assert cured("2006-02-01", Recalibrations(MOVING)).due
+    # By hand, and in settings that do not know of it, it trains as ever.
+    assert cured("2006-09-01", Recalibrations(RecalibrationSettings())).cure == "train"
+    assert cured("2006-09-01", None).cure == "train"
+    # Anything else beside it asks for a training; so does the schedule.
+    assert cured("2006-09-01", Recalibrations(MOVING), alarms=["performance: low"]).cure == "train"
+    assert cured("2007-01-01", Recalibrations(MOVING)).cure == "train"
+
+
+@pytest.mark.parametrize(
+    ("as_of", "took", "due", "cure"),
+    [
+        ("2006-09-01", True, False, "recalibrate"),  # at the very time
+        ("2006-09-01", False, False, "recalibrate"),
+        ("2006-11-01", True, False, "recalibrate"),  # the cool-down holds it
+        ("2006-11-01", False, True, "train"),  # it did not help
+        ("2006-12-01", True, True, "recalibrate"),
+        ("2006-12-01", False, True, "recalibrate"),
+    ],
+)
+def test_after_a_recalibration(as_of, took, due, cure):
+    decision = cured(as_of, Recalibrations(MOVING, parse_as_of("2006-09-01"), took))
+    assert (decision.due, decision.cure) == (due, cure)
     assert decision.reasons

@@ -221,9 +221,6 @@ def test_weights_within_a_transformed_target() -> None:
     [
         (KNeighborsClassifier(), {"weights": np.ones(ROWS)}, "KNeighborsClassifier takes no weights"),
         (LogisticRegression(), {"categorical": ("load",)}, "LogisticRegression takes no categorical columns"),
-        (LogisticRegression(), {"groups": np.zeros(ROWS)}, "LogisticRegression takes no groups"),
-        (lightgbm(), {"groups": np.zeros(ROWS)}, "LGBMClassifier takes no groups"),
-        (xgboost(), {"groups": np.zeros(ROWS)}, "XGBClassifier takes no groups"),
         (lightgbm(), {"categorical": ("lod",)}, "lod is no column that the model is given"),
     ],
 )

@@ -17,7 +17,7 @@ from mlplatform.config.settings import SearchSettings
 from mlplatform.errors import MissingDependencyError, StageError
 from mlplatform.training.search import STEPS, SearchResult, Told, search
 from mlplatform.training.space import whole_numbers
-from mlplatform.training.trials import Attempt, in_turn
+from mlplatform.training.trials import Attempt, Outcome, in_turn
 
 SPACE = {"x": hp.uniform("x", -3, 3), "depth": hp.choice("depth", [2, 3, 4])}
 LIBRARIES = pytest.mark.parametrize("library", ["hyperopt", "optuna"])
@@ -313,6 +313,54 @@ def test_trials_without_hope_are_pruned_and_told():
     whole = {number for number, share in ran if share == 1}
     assert whole == set(seen)
     assert result.params["depth"] == 2
+
+
+def test_a_trial_that_fails_on_a_share_of_the_rows_is_tried_on_all_of_them():
+    """A share may lack a class that all of them have; what fails on all rows has failed."""
+    ran: list[tuple[int, float]] = []
+    failed: list[int] = []
+    seen: list[int] = []
+
+    def score(attempt: Attempt) -> float:
+        ran.append((attempt.number, attempt.share))
+        if attempt.share < 1 or attempt.params["depth"] == 4:
+            raise ValueError("This solver needs samples of at least 2 classes")
+        return hill(attempt.params)
+
+    result = search(
+        SPACE,
+        in_turn(score),
+        SearchSettings(max_evals=12, library="optuna", pruning=True),
+        seed=1,
+        greater_is_better=True,
+        told=Told(lambda number, *_: seen.append(number), lambda number, *_: failed.append(number)),
+        steps=STEPS,
+    )
+    assert ran.count((0, 1.0)) == ran.count((0, STEPS[0])) == 1
+    assert sorted([*seen, *failed]) == list(range(12))
+    assert failed
+    assert (result.pruned, len(result.failed)) == (0, len(failed))
+
+
+def test_a_trial_whose_process_ended_on_a_share_is_not_tried_on_more():
+    ran: list[float] = []
+
+    def run_attempts(attempts: Any) -> Any:
+        for attempt in attempts:
+            ran.append(attempt.share)
+            yield Outcome.lost("process", MemoryError()) if attempt.number == 0 else Outcome(hill(attempt.params))
+
+    result = search(
+        SPACE,
+        run_attempts,
+        SearchSettings(max_evals=2, library="optuna", pruning=True),
+        seed=1,
+        greater_is_better=True,
+        told=Told(lambda *_: None),
+        steps=STEPS,
+    )
+    assert "its process ended" in result.failed[0].cause
+    assert ran == [STEPS[0], *STEPS]
 
 
 def test_a_library_that_is_not_installed_is_said(monkeypatch: pytest.MonkeyPatch):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,7 +28,8 @@ from xgboost import train as train_xgboost
 from mlplatform import coded
 from mlplatform.errors import ConfigError, StageError
 from mlplatform.features import artifacts
-from mlplatform.training.fit_arguments import fit_with_arguments
+from mlplatform.training.calibration import calibrated as calibrate
+from mlplatform.training.fit_arguments import fit_with_arguments, rounds_of
 from mlplatform.training.fit_rows import FitRows
 from mlplatform.training.fitting import predict
 from mlplatform.training.stored_form import stored_form
@@ -60,6 +63,24 @@ def stopped_early() -> Any:
 def calibrated() -> Any:
     model = fitted(coded(LGBMClassifier(**LGBM), ["kind"]), INPUTS)
     return CalibratedClassifierCV(FrozenEstimator(model), method="sigmoid", cv=2).fit(INPUTS, LABELS)
+
+
+def calibrated_in_training(name: str, method: str, *, within: bool) -> Any:
+    """As `training.calibrate` does: stopped early by the rows that the map is then learned from."""
+    make = {
+        "lightgbm": lambda: LGBMClassifier(**LGBM, early_stopping_rounds=3),
+        "xgboost": lambda: XGBClassifier(**XGB, early_stopping_rounds=3),
+        "catboost": lambda: CatBoostClassifier(**CAT, early_stopping_rounds=3),
+    }[name]
+    inputs = INPUTS if within else NUMBERS
+    rows = FitRows(inputs, LABELS)
+    older, newer = rows.part(slice(0, 200)), rows.part(slice(200, ROWS))
+
+    def model() -> Any:
+        return coded(make(), ["kind"]) if within else make()
+
+    rounds = rounds_of(fit_with_arguments(model(), replace(older, validation=newer)))
+    return calibrate(fit_with_arguments(model(), replace(older, rounds=rounds)), method, newer)
 
 
 CASES: dict[str, tuple[str, str, Callable[[], Any], pd.DataFrame]] = {
@@ -125,6 +146,16 @@ CASES: dict[str, tuple[str, str, Callable[[], Any], pd.DataFrame]] = {
         "sklearn", "classification", lambda: LogisticRegression().fit(NUMBERS.fillna(0), LABELS), NUMBERS.fillna(0),
     ),
 }  # fmt: skip
+CASES |= {
+    f"{name}{', coded' if within else ''}, calibrated by {method}": (
+        "sklearn",
+        "classification",
+        partial(calibrated_in_training, name, method, within=within),
+        INPUTS if within else NUMBERS,
+    )
+    for name in ("lightgbm", "xgboost", "catboost")
+    for method, within in (("sigmoid", False), ("isotonic", True))
+}
 
 
 @pytest.fixture(autouse=True)

@@ -19,46 +19,9 @@ from mlplatform.errors import MissingDependencyError, StageError
 from mlplatform.features.model_frame import model_frame
 from mlplatform.statistics import metrics
 from mlplatform.training.candidate import TrainingData, train, training_key
-from mlplatform.training.fit_arguments import fit_with_arguments
 from mlplatform.training.search import Told
+from tests.support.small_trainings import ROWS, data, run, settings, trainer
 from tests.support.tiny_use_case import SETTINGS
-
-ROWS = 400
-
-
-def data(**columns: pa.Array) -> TrainingData:
-    random = np.random.default_rng(1)
-    price = random.random(ROWS)
-    rows = pa.table({"price": price, "kind": pa.array(random.choice(list("ab"), ROWS)), **columns})
-    times = np.datetime64("2024-01-01", "us") + np.arange(ROWS) * np.timedelta64(1, "h")
-    labels = (price + random.random(ROWS) / 2 > 0.75).astype(np.float64)
-    return TrainingData(
-        training_set=SimpleNamespace(),  # type: ignore[arg-type]
-        rows=rows,
-        inputs=model_frame(rows),
-        labels=labels,
-        times=times,
-        digest="d",
-    )
-
-
-def settings(evals: int = 6) -> UseCaseSettings:
-    training = {"metric": "roc_auc", "min_rows": 10, "search": {"max_evals": evals}}
-    return UseCaseSettings.model_validate(SETTINGS | {"training": training})
-
-
-def trainer(estimator: Any, space: Any = None) -> Any:
-    return SimpleNamespace(
-        estimator=estimator, search_space=lambda: space or {}, default_params={}, fit=fit_with_arguments
-    )
-
-
-def run(maker: Any, given: TrainingData, **more: Any) -> tuple[Any, list[Any], list[Any]]:
-    seen: list[Any] = []
-    failed: list[Any] = []
-    told = Told(lambda *a: seen.append(a), lambda *a: failed.append(a))
-    trained = train(maker, given, settings(**more), told)
-    return trained, seen, failed
 
 
 def boosted(params: dict[str, Any]) -> Any:

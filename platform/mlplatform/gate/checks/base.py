@@ -46,6 +46,25 @@ class FeatureFacts:
 
 
 @dataclass(frozen=True)
+class RecalibrationEvidence:
+    """What beside labels a recalibrated challenger is judged by.
+
+    Attributes:
+        origin: The version that it was made of: the champion.
+        weights: How much of one known outcome each row is worth, shape (rows,).
+        expected: Whether labels are rates that are expected, not outcomes.
+        low: The lowest rate that each row may have, shape (rows,); None: labels are not in doubt.
+        high: The highest.
+    """
+
+    origin: int
+    weights: Vector
+    expected: bool = False
+    low: Vector | None = None
+    high: Vector | None = None
+
+
+@dataclass(frozen=True)
 class Evidence:
     """What the gate decides on: labels known by `as_of` that neither model was fitted on, and predictions.
 
@@ -62,6 +81,8 @@ class Evidence:
         features: What its features were like; None: not gathered.
         signatures: Of challenger and champion; None: not gathered.
         seconds_per_1000_rows: Time to score 1,000 rows by the challenger; None: not measured.
+        recalibration: Of a challenger that is the champion with its probabilities moved, what the rows are worth; None:
+            it is another model, and has to be better as one.
 
     Examples:
         >>> rows = pa.table({"region": ["north", "south"]})
@@ -80,6 +101,20 @@ class Evidence:
     features: FeatureFacts | None = None
     signatures: tuple[ModelSignature, ModelSignature | None] | None = None
     seconds_per_1000_rows: float | None = None
+    recalibration: RecalibrationEvidence | None = None
+
+    @property
+    def expected(self) -> bool:
+        """Whether labels are rates that are expected, not outcomes."""
+        return self.recalibration is not None and self.recalibration.expected
+
+    @property
+    def rarest_class(self) -> int:
+        """Rows of the rarer of the two classes; of rates that are expected, as far as they count."""
+        if self.recalibration is None:
+            return int(min((self.labels == 1).sum(), (self.labels == 0).sum()))
+        weights = self.recalibration.weights
+        return int(min(float(weights @ self.labels), float(weights @ (1 - self.labels))))
 
     @property
     def of_how_many(self) -> str:

@@ -33,7 +33,7 @@ class EnoughEvidence(GateCheck):
             return self.verdict(False, detail, rows, limits.min_rows, rows=rows)
         if self.settings.task != "classification":
             return self.verdict(True, labelled, rows, limits.min_rows, rows=rows)
-        rarest = rarest_class(evidence.labels)
+        rarest = evidence.rarest_class
         if np.isfinite(evidence.labels).all() and not rarest >= limits.min_positives:
             way_out = f"; the rows are a sample{evidence.of_how_many}: gate.max_rows" if evidence.of_how_many else ""
             detail = f"{rarest} rows of the rarer class, {limits.min_positives} are needed{way_out}"

@@ -20,6 +20,8 @@ from mlplatform.workspace.shared.feature_client import FeatureClientBase
 from mlplatform.workspace.shared.scoring import BatchScoring, Environment, ScoredFrame
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from databricks.sdk import WorkspaceClient
     from mlflow.models.model import ModelInfo
     from pyspark.sql import DataFrame, SparkSession
@@ -116,6 +118,9 @@ class DatabricksFeatureClient(FeatureClientBase[SparkFrame, UnityTable, Databric
 
     def _log(self, request: ModelToLog, training_set: DatabricksTrainingSet) -> ModelInfo:
         return model_logging.log_model(self._unity_registry, self._client, request, training_set)
+
+    def _log_derived(self, package: Path, name: str, original: Path, registered_model_name: str) -> ModelInfo:
+        return model_logging.log_derived_model(self._unity_registry, package, name, original, registered_model_name)
 
     def _check_environment(self, environment: Environment) -> None:
         """Refuse none: MLflow scores in any."""

@@ -13,9 +13,16 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from mlplatform.errors import RegistryError
+from mlplatform.protocols.feature_spec import FeatureSpec
 from mlplatform.protocols.lineage import Lineage
 from mlplatform.workspace.databricks.feature_engineering import asked
-from mlplatform.workspace.shared.model_logging import ModelToLog, log_ourselves, own_run, without_chatter
+from mlplatform.workspace.shared.model_logging import (
+    ModelToLog,
+    log_derived,
+    log_ourselves,
+    own_run,
+    without_chatter,
+)
 
 if TYPE_CHECKING:
     from mlflow.models.model import ModelInfo
@@ -80,16 +87,45 @@ def log_model(
     return info
 
 
-def _log_packaged(
-    registry: DatabricksRegistry, request: ModelToLog, training_set: DatabricksTrainingSet, registration: dict[str, Any]
+def log_derived_model(
+    registry: DatabricksRegistry, package: Path, name: str, original: Path, registered_model_name: str
 ) -> ModelInfo:
+    """Log and register a model that was made of another one, by MLflow's own API: the client asks for a training set.
+
+    Args:
+        registry: The workspace's registry.
+        package: Where feature spec, lineage and model lie.
+        name: The model's name within the run.
+        original: The model that it was made of, whole.
+        registered_model_name: Gets a version.
+    """
+    registry.activate()
+    info = log_derived(
+        registry,
+        package,
+        name,
+        original,
+        refusals=lambda: asked("Logging the model"),
+        resources=_resources(FeatureSpec.load(package)),
+        registered_model_name=registered_model_name,
+    )
+    info.registered_model_version = _version(registry, registered_model_name, info.run_id)
+    return info
+
+
+def _resources(spec: FeatureSpec) -> list[Any]:
+    """Return the tables and functions that a model depends on, as MLflow takes them."""
     from mlflow.models.resources import DatabricksFunction, DatabricksTable
 
-    spec = training_set.feature_spec
-    resources = [
+    return [
         *(DatabricksTable(table_name=table.table_name) for table in spec.tables),
         *(DatabricksFunction(function_name=name) for name in spec.functions),
     ]
+
+
+def _log_packaged(
+    registry: DatabricksRegistry, request: ModelToLog, training_set: DatabricksTrainingSet, registration: dict[str, Any]
+) -> ModelInfo:
     with TemporaryDirectory() as scratch:
         return log_ourselves(
             registry,
@@ -97,7 +133,7 @@ def _log_packaged(
             training_set,
             Path(scratch) / "feature_store",
             refusals=lambda: asked("Logging the model"),
-            resources=resources,
+            resources=_resources(training_set.feature_spec),
             **registration,
         )
 

@@ -23,6 +23,7 @@ from mlplatform.workspace.shared import model_store
 from mlplatform.workspace.shared.feature_client import FeatureClientBase
 from mlplatform.workspace.shared.feature_frames import Rows, frame_in
 from mlplatform.workspace.shared.frames import is_lazy
+from mlplatform.workspace.shared.model_logging import log_derived, refusals_in_our_words
 from mlplatform.workspace.shared.scoring import BatchScoring, Environment, ScoredFrame
 
 if TYPE_CHECKING:
@@ -131,6 +132,19 @@ class LocalFeatureClient(FeatureClientBase[RowsToScore, OpenDeltaTable, LocalTra
     def _log(self, request: ModelToLog, training_set: LocalTrainingSet) -> ModelInfo:
         with self._scratch_folder() as folder:
             return model_logging.log_model(self._local_registry, folder, request, training_set)
+
+    def _log_derived(self, package: Path, name: str, original: Path, registered_model_name: str) -> ModelInfo:
+        self._local_registry.activate()
+        return log_derived(
+            self._local_registry,
+            package,
+            name,
+            original,
+            refusals=refusals_in_our_words,
+            registered_model_name=registered_model_name,
+            # A registration is immediate here.
+            await_registration_for=0,
+        )
 
     def _check_environment(self, environment: Environment) -> None:
         if environment.prebuilt_env_uri is not None:

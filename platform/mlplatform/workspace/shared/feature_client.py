@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import pyarrow as pa
 
 from mlplatform.errors import FeatureStoreError
-from mlplatform.features import by_halves
+from mlplatform.features import artifacts, by_halves
 from mlplatform.features.declaration import declare, looked_up, split
 from mlplatform.features.named_spec import NamedSpec, check_same, inferred_sources, spelled_out
 from mlplatform.features.scoring import plan_scoring
@@ -359,6 +360,47 @@ class FeatureClientBase(OnlySome, ABC, Generic[FrameT, TableT, SetT]):
         )
         return self._log(request, fitted_on)
 
+    def log_derived_model(
+        self,
+        *,
+        model_uri: str,
+        artifact_path: str,
+        registered_model_name: ObjectName | str,
+        change: Callable[[Path], object],
+        trusted_types: Collection[str] = (),
+        digest: str = "",
+    ) -> ModelInfo:
+        """Log a model that is made of a registered one, with the same feature spec, lineage and signature.
+
+        Not a method of the real client. Nothing is looked up and no training set made: what the model is given stays
+        what it was.
+
+        Args:
+            model_uri: The registered model, as for `score_batch`. Its files are checked as for scoring, before anything
+                in them is read.
+            artifact_path: The new one's name within the run.
+            registered_model_name: Gets a version.
+            change: Takes the folder of a copy of the model, as its flavor stored it, and leaves the new one there.
+            trusted_types: Types that both may hold beyond the platform's allow-list.
+            digest: Which files of the registered model; empty: those on record.
+
+        Returns:
+            MLflow's `ModelInfo`; its `registered_model_version` is the new version.
+
+        Raises:
+            FeatureStoreError: If the model carries no features, or MLflow refuses the new one.
+            RegistryError: If its files are not those judged or registered, or either holds what is not loaded.
+        """
+        with self._scratch_folder() as scratch:
+            artifact = model_store.fetch(self._registry, model_uri, scratch)
+            model_store.check_model(artifact, Trust(trusted_types, digest), self._judged)
+            package = scratch / "package" / model_store.SPEC_FOLDER.name
+            shutil.copytree(artifact.spec_folder, package)
+            change(package / model_store.RAW_MODEL)
+            # What is registered is what will be loaded: refused now rather than at the first scoring.
+            artifacts.check_files(package / model_store.RAW_MODEL, trusted_types)
+            return self._log_derived(package, artifact_path, artifact.path, str(registered_model_name))
+
     def score_batch(
         self,
         *,
@@ -510,6 +552,10 @@ class FeatureClientBase(OnlySome, ABC, Generic[FrameT, TableT, SetT]):
     @abstractmethod
     def _log(self, request: ModelToLog, training_set: SetT) -> ModelInfo:
         """Log a model."""
+
+    @abstractmethod
+    def _log_derived(self, package: Path, name: str, original: Path, registered_model_name: str) -> ModelInfo:
+        """Log what was packaged: feature spec, lineage and model; `original` is the model that it was made of."""
 
     @abstractmethod
     def _check_environment(self, environment: Environment) -> None:

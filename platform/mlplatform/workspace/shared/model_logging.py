@@ -171,6 +171,41 @@ def log_ourselves(
         )
 
 
+def log_derived(
+    registry: MlflowRegistry,
+    package: Path,
+    name: str,
+    original: Path,
+    *,
+    refusals: Callable[[], AbstractContextManager[None]],
+    **kwargs: Any,
+) -> ModelInfo:
+    """Log a package that was made of another model's, with that one's signature and requirements.
+
+    Args:
+        registry: The workspace's registry, activated.
+        package: Where feature spec, lineage and model lie.
+        name: The model's name within the run.
+        original: The other model, whole.
+        refusals: Turns what MLflow refuses into an error of ours.
+        **kwargs: For `mlflow.pyfunc.log_model`.
+
+    Raises:
+        FeatureStoreError: If MLflow refuses the model.
+    """
+    from mlflow.models import Model
+    from mlflow.pyfunc import get_model_dependencies
+
+    with own_run(registry), refusals(), without_chatter():
+        return log_packaged(
+            package,
+            name,
+            signature=Model.load(str(original)).signature,
+            pip_requirements=get_model_dependencies(str(original)),
+            **kwargs,
+        )
+
+
 def _package(folder: Path, request: ModelToLog, training_set: SpineWithFeatures, arguments: Mapping[str, Any]) -> None:
     import mlflow.pyfunc
 

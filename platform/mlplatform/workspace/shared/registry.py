@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from mlplatform.protocols.registry import TableRead
 
+_PARENT = "mlflow.parentRunId"
 _READY = "READY"
 # What was set outside wins.
 _SETTINGS = {
@@ -181,7 +182,9 @@ class MlflowRegistry(ABC):
             )
 
     @contextmanager
-    def training_run(self, experiment: str, name: str, tags: Mapping[str, str]) -> Iterator[MlflowRun]:
+    def training_run(
+        self, experiment: str, name: str, tags: Mapping[str, str], *, parent: str = ""
+    ) -> Iterator[MlflowRun]:
         """Record a training as an MLflow run; a model that is logged within belongs to it."""
         self.activate()
         import mlflow
@@ -189,7 +192,9 @@ class MlflowRegistry(ABC):
 
         experiment_id = self.experiment(experiment)
         try:
-            with mlflow.start_run(experiment_id=experiment_id, run_name=name, tags=dict(tags)) as run:
+            # As a tag, which asks nothing of the parent: it may lie in an experiment of somebody else's.
+            beside = {_PARENT: parent} if parent else {}
+            with mlflow.start_run(experiment_id=experiment_id, run_name=name, tags=dict(tags) | beside) as run:
                 yield MlflowRun(run.info.run_id, experiment_id, tags)
         except MlflowException as error:
             message = self._failure("record the training", error, "CAN EDIT on the experiment").message
