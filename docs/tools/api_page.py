@@ -48,7 +48,7 @@ GROUPS = (
         "mlplatform",
         ("FeatureTable", "RollingFeatureTable", "FeatureLookup", "FeatureFunction", "FeatureFunctionSpec"),
     ),
-    Group("Training", "", "mlplatform", ("Trainer", "FitRows", "coded", "Metric")),
+    Group("Training", "", "mlplatform", ("Trainer", "FitRows", "WeightColumn", "coded", "Metric")),
     Group("The gate", "", "mlplatform", ("ChampionGate", "GateCheck", "CheckResult", "Evidence")),
     Group("Scoring and monitoring", "", "mlplatform", ("BatchScorer", "Monitor")),
     Group(

@@ -50,7 +50,8 @@ def containers() -> Drawing:
         "Containers: the rooms of the package",
         "From top to bottom: command line, tests for authors and scaffold; bundle; simulation; pipeline; then the "
         "rooms of the cycle, from reporting, change, "
-        "monitoring, scoring, gate, training, features, refine to ingest; then ops, statistics, protocols, config and "
+        "monitoring, scoring, recalibration, gate, training, features, refine to ingest; then ops, statistics, "
+        "protocols, config and "
         "the ground floor. A room uses only what is "
         "below it. The two homes in workspace implement the protocols, and only open_workspace loads one.",
     )
@@ -59,7 +60,7 @@ def containers() -> Drawing:
         ("bundle", "the files of a deployment", "step"),
         ("simulation, pipeline, discovery", "the loop over the stages", "step"),
         ("reporting, change", "the report; plan, apply, adoption", "step"),
-        ("monitoring, scoring", "windows, alerts, predictions", "good"),
+        ("monitoring, scoring, recalibration", "windows, alerts; predictions; their level", "good"),
         ("gate, training", "checks and decisions; search, fit, register", "good"),
         ("features, refine, ingest", "features; silver, gold; bronze", "good"),
         ("ops", "the platform's own tables: records, migrations", "store"),

@@ -18,7 +18,7 @@ _INTRODUCTION = f"""\
 
 {made_by("the command line's own help")}
 
-`{PROGRAM} --help` lists the commands, `{PROGRAM} COMMAND --help` says what one does. What a command exits with is in
+`{PROGRAM} --help` lists the commands, `{PROGRAM} run --help` says what `run` does. What a command exits with is in
 [errors and exit codes](errors.md). In Databricks jobs the same commands are tasks of the entry point `mlplatform-job`
 ([how a task ends](databricks.md#what-a-use-case-gets)).
 """
@@ -61,7 +61,7 @@ def _command(command: click.Command, path: str) -> Iterator[str]:
     yield f"### {path}\n"
     yield _help(command)
     usage = " ".join([path, *command.collect_usage_pieces(context)])
-    yield f"```text\n{usage}\n```\n"
+    yield f"```text\nUsage: {usage}\n```\n"
     own = [param for param in command.get_params(context) if not isinstance(param, CommonOption)]
     shown = [param for param in own if isinstance(param, click.Option) and "--help" not in param.opts]
     if shown:
@@ -93,8 +93,19 @@ def _epilog(text: str) -> Iterator[str]:
             yield _as_code(paragraph) + "\n"
             continue
         title, *lines = paragraph.removeprefix(_AS_IT_IS).splitlines()
+        # A line that goes on is typed once.
+        begun = [False, *(line.endswith("\\") for line in lines[:-1])]
         yield f"{title}\n"
-        yield "\n".join(["```console", *(f"$ {line.strip()}" for line in lines), "```\n"])
+        yield "\n".join(
+            [
+                "```console",
+                *(
+                    f"  {line.strip()}" if goes_on else f"$ {line.strip()}"
+                    for line, goes_on in zip(lines, begun, strict=True)
+                ),
+                "```\n",
+            ]
+        )
 
 
 def _as_code(text: str) -> str:

@@ -14,7 +14,8 @@ Point = tuple[float, float]
 _LINE = 19
 _STYLE = """\
 text{font:15px system-ui,Roboto,"Noto Sans",sans-serif;fill:var(--text)}
-.small{font-size:13px}.strong{font-weight:600}.mono{font-family:ui-monospace,"DejaVu Sans Mono",monospace;font-size:13px}
+.small{font-size:13px}.strong{font-weight:600}
+.mono{font-family:ui-monospace,"DejaVu Sans Mono",monospace;font-size:13px}
 .dim{fill:var(--dim);paint-order:stroke;stroke:var(--back);stroke-width:4px}
 :root{--back:#ffffff;--text:#1d2731;--dim:#51606e;--line:#51606e;--step:#e3eefb;--step-line:#2f6db2;--store:#eef0f2;--store-line:#77838f;
 --good:#def3e4;--good-line:#2c7d47;--new:#fdf0d3;--new-line:#9a6a00;--area:#f7f9fb}
