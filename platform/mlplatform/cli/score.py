@@ -89,9 +89,8 @@ def score(
     if part is not None and part.failed:
         click.echo(f"Canary: version {part.model_version} failed, and the champion decided for all: {part.failed}")
     elif part is not None:
-        click.echo(
-            f"Canary: version {part.model_version} (challenger) decided for {part.rows} ({part.share:.3g} of all)."
-        )
+        decided = f"decided for {part.rows}, of a share of {part.share:.3g} of the entities"
+        click.echo(f"Canary: version {part.model_version} (challenger) {decided}.")
     shadow = details.shadow
     if shadow is not None and shadow.failed:
         click.echo(f"In the shadow: version {shadow.model_version} (challenger) failed: {shadow.failed}")

@@ -298,7 +298,7 @@ def test_the_commands_tell_of_it_and_end_it(ws, tiny):
     assert "v1 since 2020-08-01, v2 as a canary" in call(ws, tiny, "status", "tiny")
     scored = call(ws, tiny, "score", "tiny", "--as-of", THIRD)
     assert "Canary: version 2 (challenger) decided for" in scored
-    assert "a share of 0.3 of the entities" in scored
+    assert "of a share of 0.3 of the entities" in scored
     told = call(ws, tiny, "monitor", "tiny", "--as-of", THIRD)
     assert "canary of version 2:" in told
     assert "not compared yet: 0 labels, needs 20" in told
