@@ -91,7 +91,7 @@ def bases_of(use_case: UseCase) -> dict[str, Basis]:
 
     Where events are dated, what they let expect of rows that are not mature is one, too.
     """
-    dated = issubclass(use_case.spine, EventSpine) and use_case.settings.task == "classification"
+    dated = issubclass(use_case.spine, EventSpine) and use_case.settings.kind_of_task.is_binary
     found: tuple[Basis, ...] = (RealisedBasis(), ImmatureBasis()) if dated else (RealisedBasis(),)
     return {basis.name: basis for basis in found}
 

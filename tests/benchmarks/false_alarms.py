@@ -7,11 +7,14 @@ limits.
 The trivial baseline: windows of three versions, each exactly as good as its baseline, so that every alert is a false
 one; and what is told of versions that are worse by a tenth.
 
+The base rate from scores alone: reference, calibration and window drawn anew; how often it is said to have moved where
+it has not, how often its interval holds the truth where it has doubled, and how often that is found.
+
 Immature performance: portfolios whose risks do not change, with versions that are exactly at the limit (expected rate
 over mean score, concordance), so that every alert is a false one; with entities that have their event in several rows;
 and what is told of versions that are beyond it: by a quarter, of the concordance by 0.1.
 
-    python tests/benchmarks/false_alarms.py [windows]
+    python tests/benchmarks/false_alarms.py [windows] [drift|baseline|prior_shift|immature ...]
 """
 
 from __future__ import annotations
@@ -30,9 +33,10 @@ from mlplatform.monitoring import drift
 from mlplatform.monitoring.baseline import Beside, surely_worse
 from mlplatform.monitoring.immature_judging import Calibration, OfVersion, Ranking
 from mlplatform.refine.exposures import Counts
-from mlplatform.statistics import baseline, metrics
+from mlplatform.statistics import baseline, estimate, metrics
 from mlplatform.statistics.concordance import concordance
 from mlplatform.statistics.life_tables import Cohorts, LifeTable, expected_rate
+from mlplatform.statistics.prior_shift import ScoreCounts, estimate_prior
 from mlplatform.statistics.profiles import count_batches, profile_table
 
 TINY = 1e-9
@@ -52,6 +56,11 @@ MODELS = (
 )  # fmt: skip
 # Of the baseline that models are made to be as good as.
 _KNOWN = ("mean", "median")
+# Rate, distance of the classes' scores, rows of the reference, rows of the window.
+PRIORS = (
+    (0.02, 1.0, 2_000, 3_000), (0.02, 1.0, 20_000, 3_000), (0.1, 0.7, 1_500, 1_000), (0.1, 1.5, 1_500, 1_000),
+    (0.3, 1.0, 5_000, 300),
+)  # fmt: skip
 SHAPES = ((2_000, 200), (8_000, 600), (8_000, 3_000), (20_000, 6_500))
 
 
@@ -167,6 +176,41 @@ def against_the_baseline(windows: int) -> None:
             )
 
 
+def prior_shift_of(windows: int) -> None:
+    """Print level and power of the test of prior shift, and the coverage of its interval."""
+    print("\nbase rate from scores alone: two normal classes, `apart` standard deviations; calibrated on the reference")
+    for rate, apart, rows, window_rows in PRIORS:
+        random, found = np.random.default_rng(5), Counter[str]()
+
+        def scores(count: int, now: float, *, random: np.random.Generator = random, apart: float = apart,
+                   rate: float = rate) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+            labels = (random.random(count) < now).astype(float)
+            place = random.normal(size=count) + apart * labels
+            return 1 / (1 + np.exp(-(apart * place - apart**2 / 2 + np.log(rate / (1 - rate))))), labels
+
+        for _ in range(windows):
+            known, labels = scores(rows, rate)
+            calibration = estimate.fit_calibration(labels, known)
+            if calibration is None:
+                continue
+            reference = ScoreCounts.of(known)
+            same = estimate_prior(ScoreCounts.of(scores(window_rows, rate)[0]), reference, calibration, draws=50)
+            doubled = estimate_prior(ScoreCounts.of(scores(window_rows, 2 * rate)[0]), reference, calibration)
+            if same is None or doubled is None:
+                continue
+            found.update(
+                {"judged": 1, "at 5 %": same.p_value < RATE, "at 1 %": same.p_value < 0.01,
+                 "holds": doubled.low <= 2 * rate <= doubled.high, "found": doubled.p_value < 0.01}
+            )  # fmt: skip
+        judged = max(found["judged"], 1)
+        print(
+            f"rate {rate:4.0%}, apart {apart:g}, reference {rows:6d}, window {window_rows:5d}: rate {RATE:.0%} "
+            f"{found['at 5 %'] / judged:6.2%}, rate 1% {found['at 1 %'] / judged:6.2%}; doubled: interval holds it "
+            f"{found['holds'] / judged:5.1%}, found at 1% {found['found'] / judged:4.0%}",
+            flush=True,
+        )
+
+
 HAZARDS = np.concatenate([np.linspace(0, 0.0016, 18), np.full(18, 0.0016)])  # 4 % within 36 steps, as loans have it
 OLDEST, PERIOD = 83, 12
 
@@ -274,6 +318,19 @@ def of_rate(level: float, floor: float) -> UseCaseSettings:
 def main() -> None:
     """Print the rates."""
     windows = int(sys.argv[1]) if len(sys.argv) > 1 else 400
+    wanted = sys.argv[2:] or ["drift", "baseline", "prior_shift", "immature"]
+    if "drift" in wanted:
+        of_drift(windows)
+    if "baseline" in wanted:
+        against_the_baseline(windows)
+    if "prior_shift" in wanted:
+        prior_shift_of(windows)
+    if "immature" in wanted:
+        immature(windows)
+
+
+def of_drift(windows: int) -> None:
+    """Print how often windows without any change are flagged as drifted."""
     tests_alone = MonitoringSettings(
         max_psi=TINY, max_js=TINY, max_ks=TINY, max_null_increase=TINY, max_out_of_range=TINY,
         max_new_categories=TINY, false_alarm_rate=RATE,
@@ -288,8 +345,6 @@ def main() -> None:
             f"reference {rows:6d}, window {window_rows:5d}: tests alone {alone:6.2%} {dict(by)}, "
             f"default limits {usual:6.2%}  ({seconds:.0f} s)"
         )
-    against_the_baseline(windows)
-    immature(windows)
 
 
 if __name__ == "__main__":

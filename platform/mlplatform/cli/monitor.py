@@ -12,7 +12,7 @@ from mlplatform.cli.commands import command
 from mlplatform.cli.options import Options, as_of_option
 
 if TYPE_CHECKING:
-    from mlplatform.monitoring.details import BaseRate, ImmatureSummary, MonitorDetails
+    from mlplatform.monitoring.details import BaseRate, CanaryOutcome, ImmatureSummary, MonitorDetails
     from mlplatform.statistics.baseline import Compared
 
 
@@ -90,6 +90,8 @@ def _lines(details: MonitorDetails, metric: str, rows: int | None) -> list[str]:
         lines.append(f"realised {metric}: {realised:.4f} on {details.labels_known} labels")
     if compared is not None:
         lines.append(f"trivial baseline {metric}: {compared.baseline:.4f}; the model is {_gain(compared)}")
+    if details.canary is not None:
+        lines.append(_canary(details.canary, metric))
     lines += _judged(details)
     lines += [f"window to {window}: two bases {text}" for window, text in sorted(details.disagreements.items())[-3:]]
     labels, sent = details.labels, details.sent
@@ -124,6 +126,18 @@ def _base_rate(found: BaseRate) -> str:
     if found.training is None or found.p_value is None:
         return f"{text}, not judged"
     return f"{text}; in training {found.training:.4f} (p {found.p_value:.2g})"
+
+
+def _canary(found: CanaryOutcome, metric: str) -> str:
+    """Say what became of those for whom a challenger decided."""
+    counted = f"{found.decided} predictions acted on, {found.labels} labels ({found.labels_of_champion} of the others)"
+    if found.gain is None:
+        told = f"not compared yet: {found.why}"
+    else:
+        told = f"gain in {metric} {found.gain:+.4f} [{found.low:+.4f}, {found.high:+.4f}]"
+        told += ", surely worse" if found.worse else ""
+    ended = f", ended at {found.until:%Y-%m-%d}" if found.until else ""
+    return f"canary of version {found.model_version}{ended}: {counted}; {told}"
 
 
 def _gain(compared: Compared) -> str:

@@ -18,6 +18,7 @@ from mlplatform.as_of import Duration
 from mlplatform.config.settings import GateSettings
 from mlplatform.errors import LabelError, PlatformError, StageError
 from mlplatform.features.functions import FeatureFunctionSpec, register_functions
+from mlplatform.gate import canary
 from mlplatform.gate import champion as champions
 from mlplatform.gate.checks.base import Evidence, FeatureFacts, RecalibrationEvidence
 from mlplatform.gate.checks.evidence import enough
@@ -29,6 +30,7 @@ from mlplatform.protocols.tables import Filter
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.spine import LABEL_KNOWN_AT, LabelSpine
 from mlplatform.statistics.metrics import Vector
+from mlplatform.task import Task
 from mlplatform.training import reference
 from mlplatform.training.label_frame import KnownLabels, LabelFrame, known_labels, training_start
 from mlplatform.training.outcomes import REALISED, Basis, RealisedBasis, RowOutcomes
@@ -140,6 +142,7 @@ def gather(
         recalibration=None
         if move is None
         else RecalibrationEvidence(move.origin, outcomes.weights, outcomes.expected, outcomes.low, outcomes.high),
+        canary=canary.outcome(context, challenger.version) if settings.scoring.canary else None,
     )
     return Gathered(evidence, frame.digest if move is None else outcomes.digest)
 
@@ -167,7 +170,7 @@ def _newest(
     Raises:
         LabelError: If there is none.
     """
-    limits, task = context.settings.gate, context.settings.task
+    limits, task = context.settings.gate, context.settings.kind_of_task
     known = KnownLabels.at(context.ws, context.namespace, spine, context.as_of, after=after)
     horizon = Duration.parse(context.settings.label.horizon)
     for learned in filter(None, (learned_events(version, horizon) for version in versions)):
@@ -232,8 +235,8 @@ def _not_learned(
     return outcomes.part(~learned), {"left_out_as_learned": int(learned.sum())}
 
 
-def _is_enough(outcomes: RowOutcomes, limits: GateSettings, task: str) -> bool:
-    rarer = int(min(outcomes.events, outcomes.others)) if task == "classification" else 0
+def _is_enough(outcomes: RowOutcomes, limits: GateSettings, task: Task) -> bool:
+    rarer = int(min(outcomes.events, outcomes.others)) if task.is_binary else 0
     return enough(outcomes.targets.size, rarer, limits, task)
 
 

@@ -31,6 +31,7 @@ CALIBRATION = "calibration"
 WORSE_THAN_BASELINE = "worse_than_baseline"
 IMMATURE_CALIBRATION = "immature_calibration"
 IMMATURE_PERFORMANCE = "immature_performance"
+CANARY = "canary"
 NOT_JUDGED = "not_judged"
 MONITOR = "monitor"
 KINDS = (
@@ -45,6 +46,7 @@ KINDS = (
     WORSE_THAN_BASELINE,
     IMMATURE_CALIBRATION,
     IMMATURE_PERFORMANCE,
+    CANARY,
     NOT_JUDGED,
     MONITOR,
 )

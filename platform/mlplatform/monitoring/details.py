@@ -135,6 +135,38 @@ class BaseRate(BaseModel):
     training: float | None = None
 
 
+class CanaryOutcome(BaseModel):
+    """What became of those for whom a challenger decided, beside those for whom the champion did.
+
+    Attributes:
+        model_version: The challenger.
+        champion: The champion.
+        since: Since when it decides for a share of the entities.
+        until: When that ended; None: it has not.
+        decided: For how many predictions it decided.
+        labels: How many of their labels are known.
+        labels_of_champion: How many labels of the others are known.
+        gain: Of the challenger's decisions over the champion's in the primary metric; None: it cannot be told yet.
+        low: Lower end of its interval, at the gate's confidence.
+        high: Upper end.
+        worse: Whether it is surely worse.
+        why: Why it cannot be told; empty where it can.
+    """
+
+    model_version: int
+    champion: int | None = None
+    since: Moment
+    until: Moment | None = None
+    decided: int
+    labels: int
+    labels_of_champion: int
+    gain: float | None = None
+    low: float | None = None
+    high: float | None = None
+    worse: bool = False
+    why: str = ""
+
+
 class MonitorDetails(Details):
     """What a monitoring found.
 
@@ -151,6 +183,7 @@ class MonitorDetails(Details):
         baseline: The model beside the trivial baseline on these.
         immature: What is expected of the newest predictions; None where events have no dates.
         profiling: What was done for data profiling; None where there is none.
+        canary: What a canary came to so far; None where no challenger decided for anybody.
         unjudged_windows: How many of the newest windows were not judged for drift.
         windows: Kind -> what was judged.
         not_judged: Kind -> why it was not.
@@ -170,6 +203,7 @@ class MonitorDetails(Details):
     baseline: Compared | None = None
     immature: ImmatureSummary | None = None
     profiling: ProfilingUpdate | None = None
+    canary: CanaryOutcome | None = None
     unjudged_windows: int = 0
     windows: dict[str, JudgedKind] = Field(default_factory=dict)
     not_judged: dict[str, str] = Field(default_factory=dict)

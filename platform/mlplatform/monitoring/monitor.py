@@ -14,6 +14,7 @@ _CRITICAL = frozenset(
         alerts.WORSE_THAN_BASELINE,
         alerts.IMMATURE_CALIBRATION,
         alerts.IMMATURE_PERFORMANCE,
+        alerts.CANARY,
         alerts.MONITOR,
     }
 )

@@ -25,10 +25,13 @@ from mlplatform.ops.context import StageContext
 from mlplatform.ops.records import PERFORMANCE_METRICS, PerformanceRecord
 from mlplatform.refine.spine import LABEL_KNOWN_AT, LabelSpine
 from mlplatform.statistics.baseline import Compared
+from mlplatform.statistics.quantile_metrics import COVERAGE as QUANTILE_COVERAGE
 from mlplatform.training.reference import Reference
 
 ESTIMATED, REALISED, RECENT = "estimated", "realised", "recent"
 _MOST_MARKS = 100_000
+_OF_THE_LEVEL = (metrics.CALIBRATION_RATIO, QUANTILE_COVERAGE)
+"""Metrics that say whether predictions are too high or too low on the whole."""
 
 
 @dataclass(frozen=True)
@@ -207,7 +210,7 @@ def _together(
     outcome.realised = {
         item.metric: item.value
         for item in measured
-        if item.metric in (settings.training.metric, metrics.CALIBRATION_RATIO, "label_mean")
+        if item.metric in (settings.training.metric, *_OF_THE_LEVEL, "label_mean")
     }
     outcome.compared = beside.compared
     return [*base.records(measured, rows), *_beside(base, beside, judge=True, violated=one_is_worse)]
@@ -225,7 +228,7 @@ def _with_witness(verdict: Verdict, outcome: PerformanceCheck) -> Verdict:
 
 def _kinds(settings: UseCaseSettings) -> list[str]:
     kinds = [alerts.PERFORMANCE] if settings.monitoring.performance_floor is not None else []
-    return [*kinds, alerts.CALIBRATION] if settings.task == "classification" else kinds
+    return [*kinds, alerts.CALIBRATION] if settings.kind_of_task.level_is_watched else kinds
 
 
 def _against_limits(kind: str, versions: Sequence[_OfVersion], settings: UseCaseSettings) -> Verdict:
@@ -260,15 +263,18 @@ def _beside(
 
 
 def _under(metric: PerformanceMetric, version: int, rows: int) -> str:
-    return f"realised {metric.metric} of version {version}: {metric.value:.3f} on {rows} labels, limit {metric.limit:g}"
+    told = f"realised {metric.metric} of version {version}: {metric.value:.3f} on {rows} labels"
+    if metric.metric == QUANTILE_COVERAGE:
+        return f"{told}, {metric.note}: a gap of {metric.limit:g} is allowed"
+    return f"{told}, limit {metric.limit:g}"
 
 
 def _is_judged(metric: PerformanceMetric, settings: UseCaseSettings) -> bool:
-    return metric.metric in (settings.training.metric, metrics.CALIBRATION_RATIO)
+    return metric.metric in (settings.training.metric, *_OF_THE_LEVEL)
 
 
 def _kind(metric: PerformanceMetric) -> str:
-    return alerts.CALIBRATION if metric.metric == metrics.CALIBRATION_RATIO else alerts.PERFORMANCE
+    return alerts.CALIBRATION if metric.metric in _OF_THE_LEVEL else alerts.PERFORMANCE
 
 
 def _windows(

@@ -12,7 +12,7 @@ from mlplatform.errors import PlatformError
 from mlplatform.features.functions import FeatureFunctionSpec
 from mlplatform.features.spec_lookups import spec_of, tables_of
 from mlplatform.gate import champion as champions
-from mlplatform.monitoring import alerts, base_rate, delivery, details, drift, immature, performance, profiling
+from mlplatform.monitoring import alerts, base_rate, canary, delivery, details, drift, immature, performance, profiling
 from mlplatform.monitoring.alerts import Verdict, too_few
 from mlplatform.monitoring.base_rate import Rate
 from mlplatform.monitoring.details import AlertEvent, BaseRate, JudgedKind, LabelCounts, MonitorDetails, SentAlerts
@@ -89,6 +89,10 @@ class MonitorStage(Stage[MonitorDetails]):
             checks.verdicts += realised.verdicts
             _note_realised(report, realised)
         self._check_immature(context, checks, report)
+        compared = checks.attempt("the canary", lambda: canary.check(context, self.spine))
+        if compared is not None:
+            report.canary, of_canary = compared
+            checks.verdicts.append(of_canary)
         trusted = self.trainer.trusted_types
         profiled = checks.attempt("data profiling", lambda: profiling.update(context, self.spine, trusted))
         if profiled is not None:
@@ -108,7 +112,7 @@ class MonitorStage(Stage[MonitorDetails]):
 
     def _check_immature(self, context: StageContext, checks: _Checks, report: MonitorDetails) -> None:
         spine = self.spine
-        if not isinstance(spine, EventSpine) or context.settings.task != "classification":
+        if not isinstance(spine, EventSpine) or not context.settings.kind_of_task.is_binary:
             return
         found = checks.attempt("immature performance", lambda: immature.check(context, spine, self.monitor.slices))
         if found is not None:

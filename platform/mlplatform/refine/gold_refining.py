@@ -203,7 +203,9 @@ def gold_tables(spine: LabelSpine) -> tuple[GoldTable, ...]:
 
 def spine_digest(spine: LabelSpine) -> str:
     """Return the digest of the code and the settings that compute the spine, its labels and its events."""
-    return code_digest(type(spine), settings=spine.settings.label.model_dump_json(exclude={"event_delay"}))
+    # Neither which quantile is predicted, nor how late an event may be known, changes what is computed here.
+    left_out = {"quantile", "event_delay"}
+    return code_digest(type(spine), settings=spine.settings.label.model_dump_json(exclude=left_out))
 
 
 def refine_gold(context: StageContext, gold: GoldTable, result: StageResult[RefineDetails]) -> bool:

@@ -117,7 +117,7 @@ def read_vintages(ws: Workspace, namespace: Namespace, spine: LabelSpine, as_of:
         spine: Its label spine.
         as_of: The time; None: there was no run.
     """
-    if not isinstance(spine, EventSpine) or spine.settings.task != "classification":
+    if not isinstance(spine, EventSpine) or not spine.settings.kind_of_task.is_binary:
         return None
     horizon = spine.settings.label.horizon
     seen = exposures(ws, namespace, spine, as_of) if as_of is not None and _exist(ws, namespace) else None

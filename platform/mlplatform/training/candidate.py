@@ -26,6 +26,7 @@ from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.spine import LABEL_KNOWN_AT, LabelSpine
 from mlplatform.statistics import metrics
 from mlplatform.statistics.metrics import Vector
+from mlplatform.task import Task
 from mlplatform.training.calibration import FEWEST_ISOTONIC, calibrated
 from mlplatform.training.fit_arguments import rounds_of, stops_early
 from mlplatform.training.fit_rows import FitRows, group_numbers
@@ -34,6 +35,7 @@ from mlplatform.training.fitting import (
     fit,
     in_our_words,
     make_estimator,
+    not_finite,
     predict,
     refuse_ranker,
 )
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
     from mlplatform.protocols.feature_client import TrainingSet
 
 
+_MOST_SHOWN = 5
 # Settings of the search that came later: models trained before keep their keys.
 _UNSET = {name: SearchSettings.model_fields[name].default for name in ("library", "parallelism", "pruning")}
 
@@ -172,6 +175,8 @@ class Candidate:
         uncalibrated: The metrics before the calibration; empty without one.
         importances: What each feature is worth on the holdout, the most important one first; empty where it is not
             measured.
+        not_finite: Which predictions for the holdout are no finite numbers, in words: then it has no metrics, and the
+            gate refuses it. Empty where all are.
     """
 
     estimator: Any
@@ -184,6 +189,7 @@ class Candidate:
     rounds: int | None = None
     uncalibrated: dict[str, float] = field(default_factory=dict)
     importances: list[Importance] = field(default_factory=list)
+    not_finite: str = ""
 
 
 def training_data(
@@ -205,7 +211,7 @@ def training_data(
         immature: Rows that are not mature, which the last fit takes as well.
 
     Raises:
-        LabelError: If there are too few rows, or a classification's labels are all alike.
+        LabelError: If there are too few rows, labels are none of the task's, or a classification's are all alike.
         ConfigError: If a column of weights or groups is none of theirs, or weights are not numbers of zero and more.
     """
     if frame.rows.num_rows < settings.training.min_rows:
@@ -229,7 +235,8 @@ def training_data(
         df=frame.rows, feature_lookups=lookups, label=spine.label, exclude_columns=[*never, *left_out]
     )
     labels = whole.column(spine.label).to_numpy().astype(np.float64)
-    if settings.task == "classification" and np.unique(labels).size == 1:
+    check_labels(settings.kind_of_task, whole, spine)
+    if settings.kind_of_task.is_binary and np.unique(labels).size == 1:
         raise LabelError(
             f"All {labels.size} known labels are {labels[0]:g}; there is nothing to learn.",
             hint="Choose a later --as-of.",
@@ -299,6 +306,33 @@ def _with_immature(
     )
 
 
+def check_labels(task: Task, rows: pa.Table, spine: LabelSpine) -> None:
+    """Refuse labels that are none of the task's: counts are whole numbers from 0 on.
+
+    Args:
+        task: What is predicted.
+        rows: Keys, prediction time and label.
+        spine: Names them.
+
+    Raises:
+        LabelError: Naming the first rows by their keys.
+    """
+    if not task.predicts_counts:
+        return
+    labels = rows.column(spine.label).to_numpy().astype(np.float64)
+    wrong = np.flatnonzero(~((labels >= 0) & (labels == np.floor(labels)) & np.isfinite(labels)))
+    if not wrong.size:
+        return
+    shown = rows.select([*spine.primary_keys, spine.label]).take(wrong[:_MOST_SHOWN]).to_pylist()
+    listed = "; ".join(", ".join(f"{name}={value}" for name, value in row.items()) for row in shown)
+    raise LabelError(
+        f"{wrong.size} of {labels.size} labels are no counts, which are whole numbers from 0 on: {listed}"
+        f"{' and more' if wrong.size > _MOST_SHOWN else ''}.",
+        hint=f"Let {type(spine).__name__}.labels() count, or an expectation quarantine such rows; of amounts that are "
+        "not counted the task is regression.",
+    )
+
+
 def _weights(
     ws: Workspace, trainer: Trainer, spine: LabelSpine, frame: LabelFrame, whole: pa.Table
 ) -> tuple[Vector | None, TableRead | None]:
@@ -341,6 +375,9 @@ def training_key(trainer: Trainer, data: TrainingData, settings: UseCaseSettings
         # A model that was fitted on other types is another model.
         RULE,
     ]
+    # A quantile of another level is another model, whatever its parameters are called.
+    if settings.kind_of_task.level is not None:
+        parts.append({"quantile": settings.kind_of_task.level})
     # Models of scikit-learn alone keep the keys that they had before there were others.
     parts += [f"{name}=={version(name)}" for name in _libraries(trainer)]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
@@ -413,17 +450,23 @@ def train(
     rounds = _rounds(trainer, params, data, split)
     fitted = fit(trainer, params, data.last_fit_rows(fitted_rows, rounds=rounds))
     uncalibrated: dict[str, float] = {}
+    holdout = data.inputs.iloc[split.holdout]
     if calibrates:
-        raw = predict(fitted, data.inputs.iloc[split.holdout], settings.task)
-        uncalibrated = metrics.evaluate(settings.task, data.labels[split.holdout], raw)
         rows = data.fit_rows(split.validation)
-        if options.calibrate == "isotonic" and len(rows) < FEWEST_ISOTONIC:
-            note(f"calibration: {len(rows)} validation rows are few for isotonic; sigmoid needs fewer")
-        fitted = calibrated(fitted, options.calibrate, rows)
-    predicted = predict(fitted, data.inputs.iloc[split.holdout], settings.task)
+        judged = predict(fitted, rows.inputs, settings.kind_of_task, finite=False)
+        if wrong := not_finite(fitted, rows.inputs, judged):
+            note(f"not calibrated: {wrong}")
+        else:
+            raw = predict(fitted, holdout, settings.kind_of_task, finite=False)
+            uncalibrated = metrics.evaluate(settings.kind_of_task, data.labels[split.holdout], raw)
+            if options.calibrate == "isotonic" and len(rows) < FEWEST_ISOTONIC:
+                note(f"calibration: {len(rows)} validation rows are few for isotonic; sigmoid needs fewer")
+            fitted = calibrated(fitted, options.calibrate, rows)
+    # What is no finite number is no reason to end here: the version is registered as it is, and the gate refuses it.
+    predicted = predict(fitted, holdout, settings.kind_of_task, finite=False)
     with in_our_words(f"The metrics of the {predicted.size} rows of the holdout", params):
         measured = metrics.evaluate(
-            settings.task, data.labels[split.holdout], predicted, event_above=settings.label.event_above
+            settings.kind_of_task, data.labels[split.holdout], predicted, event_above=settings.label.event_above
         )
     return Candidate(
         estimator=fitted,
@@ -440,13 +483,14 @@ def train(
         rounds=rounds,
         uncalibrated=uncalibrated,
         importances=importances(
-            lambda rows: predict(fitted, rows, settings.task),
-            data.inputs.iloc[split.holdout],
+            lambda rows: predict(fitted, rows, settings.kind_of_task, finite=False),
+            holdout,
             data.labels[split.holdout],
-            metrics.get(options.metric),
+            metrics.primary(settings),
             most_rows=options.importance_rows,
             seed=options.seed,
         ),
+        not_finite=not_finite(fitted, holdout, predicted),
     )
 
 

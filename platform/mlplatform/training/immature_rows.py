@@ -101,7 +101,7 @@ def immature_rows(
     Raises:
         ConfigError: If events have no dates.
     """
-    if not isinstance(spine, EventSpine) or spine.settings.task != "classification":
+    if not isinstance(spine, EventSpine) or not spine.settings.kind_of_task.is_binary:
         raise ConfigError(
             f"training.immature_rows is weighted, and {type(spine).__name__} says nothing of when events happened.",
             hint="Make it an EventSpine, or leave the setting at none.",

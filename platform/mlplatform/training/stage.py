@@ -45,6 +45,7 @@ class TrainDetails(Details):
         failed_trial_count: How many those were in all.
         pruned_trial_count: How many trials were ended early.
         importance: What the features are worth on the holdout, the most important ones first.
+        not_finite: Which predictions for the holdout are no finite numbers, in words; empty where all are.
         no_better_than_noise: The features without which the model does no worse, for all that the holdout can tell.
         reused: The same training had been done before.
         version: Of the registered model.
@@ -68,6 +69,7 @@ class TrainDetails(Details):
     pruned_trial_count: int = 0
     importance: list[Importance] = Field(default_factory=list)
     no_better_than_noise: list[str] = Field(default_factory=list)
+    not_finite: str = ""
     reused: bool = False
     version: int | None = None
     run_id: str = ""
@@ -96,6 +98,9 @@ class TrainDetails(Details):
         self.metrics = dict(candidate.metrics)
         self.params = _plain(candidate.params)
         self.rounds = candidate.rounds
+        if candidate.not_finite:
+            self.not_finite = candidate.not_finite
+            self.note(f"On the holdout {candidate.not_finite}. The version has no metrics, and the gate refuses it.")
         if candidate.importances:
             self.importance = candidate.importances[:_MOST_FEATURES]
             noise = [item.feature for item in candidate.importances if item.is_noise]
@@ -168,7 +173,7 @@ class Train(Stage[TrainDetails]):
         details = TrainDetails(training_rows=data.labels.size, known_rows=frame.known_rows)
         if young is not None:
             details.immature_rows = young.frame.rows.num_rows
-        if frame.is_sample and context.settings.task == "classification":
+        if frame.is_sample and context.settings.kind_of_task.is_binary:
             details.warn_of_few(frame, data.labels)
         if refusal:
             details.packaged_without_client = refusal
