@@ -53,6 +53,9 @@ test: $(STAMP) ## Run the tests, on up to four processors
 test-slow: $(STAMP) ## Run the tests that take long
 	$(BIN)/pytest -m 'slow and not parity' $(SIDE_BY_SIDE)
 
+mutants: $(STAMP) ## Plant faults in a copy of the code, one at a time: tests must notice each; takes an hour
+	$(BIN)/python tests/faults/plant.py
+
 tutorial: $(STAMP) ## Do all that the tutorial says, in a folder of its own
 	$(BIN)/pytest -m slow tests/e2e/test_tutorial.py
 

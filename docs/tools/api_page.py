@@ -40,7 +40,7 @@ GROUPS = (
         "Tables, from landed files to labels",
         "",
         "mlplatform",
-        ("Source", "Replay", "SilverTable", "Column", "Expectation", "LabelSpine", "WorkspaceAsOf"),
+        ("Source", "Replay", "SilverTable", "Column", "Expectation", "LabelSpine", "EventSpine", "WorkspaceAsOf"),
     ),
     Group(
         "Features",

@@ -295,7 +295,7 @@ def _calibration(
     context: StageContext, spine: LabelSpine, scored: pa.Table, through: datetime
 ) -> tuple[dict[str, float] | None, ScoreCounts | None]:
     frames, name, keys = context.ws.frames, context.namespace.gold(LABELS), list(spine.primary_keys)
-    if context.settings.task != "classification" or not context.ws.tables.exists(name):
+    if not context.settings.kind_of_task.is_binary or not context.ws.tables.exists(name):
         return None, None
     predictions = scored.select([*keys, PREDICTION])
     known = frames.read(name, filters=[(LABEL_KNOWN_AT, "<=", context.as_of), (spine.prediction_time, "<=", through)])

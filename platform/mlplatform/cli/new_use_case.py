@@ -14,10 +14,12 @@ from mlplatform.cli.commands import command
 from mlplatform.cli.options import Options
 from mlplatform.errors import UsageError
 from mlplatform.scaffold.estimators import ESTIMATORS, HISTGB, PACKAGES
+from mlplatform.task import TASKS
 
 if TYPE_CHECKING:
-    from mlplatform.scaffold.inference import CsvColumn, Inferred, Task
+    from mlplatform.scaffold.inference import CsvColumn, Inferred
     from mlplatform.scaffold.render import Scaffolded
+    from mlplatform.task import TaskName
 
 
 @command(
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     ),
 )
 @click.argument("name")
-@click.option("--task", type=click.Choice(["classification", "regression"]), required=True, help="What is predicted.")
+@click.option("--task", type=click.Choice(list(TASKS)), required=True, help="What is predicted.")
 @click.option(
     "--entity",
     "entities",
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
     help="What the model begins with: scikit-learn's gradient boosting, LightGBM, XGBoost, or a linear model.",
 )
 @click.option("--label", required=True, metavar="COLUMN", help="What is predicted; empty where it is not known yet.")
+@click.option("--quantile", type=float, metavar="SHARE", help="Of --task quantile: which one is predicted, as in 0.9.")
 @click.option("--timestamp", metavar="COLUMN", help="When the prediction is made: ISO 8601, UTC unless it says else.")
 @click.option(
     "--horizon",
@@ -68,12 +71,13 @@ if TYPE_CHECKING:
 )
 def new_use_case(  # noqa: PLR0913, PLR0917  (one for each option)
     name: str,
-    task: Task,
+    task: TaskName,
     entities: tuple[str, ...],
     row_numbers: bool,
     csv: Path,
     estimator: str,
     label: str,
+    quantile: float | None,
     timestamp: str | None,
     horizon: str | None,
     history_by: str | None,
@@ -107,6 +111,7 @@ def new_use_case(  # noqa: PLR0913, PLR0917  (one for each option)
         horizon=horizon,
         history_by=[column.strip() for column in history_by.split(",")] if history_by else (),
         estimator=estimator,
+        quantile=quantile,
     )
     jobs = _resources(name, scaffolded)
     steps = [

@@ -7,6 +7,7 @@ import re
 import types
 import typing
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -20,6 +21,7 @@ from mlplatform.config.renamed import under_new_names, warn_of_old_names
 from mlplatform.config.yaml_file import Place
 from mlplatform.errors import ConfigError, UsageError, did_you_mean, shortened
 from mlplatform.naming import check_part
+from mlplatform.task import RANKING_METRICS, Task, TaskName, task_of
 
 CONFIG_FILE = "config.yml"
 FOLLOWS: Mapping[Place, Place] = {("monitoring", "performance_floor"): ("gate", "floor")}
@@ -99,9 +101,6 @@ TimeText = Annotated[str, BeforeValidator(_time)]
 """A point in time, such as `2003-01-01`."""
 AsOfText = Annotated[str, BeforeValidator(_as_of)]
 """A time that a pipeline can be run for: not centuries away."""
-CLASSIFICATION_METRICS = ("roc_auc", "average_precision", "brier", "log_loss", "expected_calibration_error")
-REGRESSION_METRICS = ("mae", "rmse")
-RANKING_METRICS = ("roc_auc", "average_precision")
 DurationText = Annotated[str, BeforeValidator(_duration)]
 """A duration such as `36 months` or `2 hours`; a unit alone, as `quarter`, is one of them."""
 PositiveText = Annotated[str, BeforeValidator(_positive)]
@@ -118,6 +117,17 @@ class LabelSettings(Settings):
         default=None,
         allow_inf_nan=False,
         description="Regression: a label above this is an event (late, say); adds the metric `event_roc_auc`.",
+    )
+    quantile: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="Of the task quantile: which one is predicted; 0.9 is what nine of ten labels stay at or below.",
+    )
+    event_delay: DurationText = Field(
+        default="0 days",
+        description="Dated events: how long after it happened an event may become known. What lies nearer to as_of "
+        "does not count as observed.",
     )
 
 
@@ -161,7 +171,11 @@ class TrainingSettings(Settings):
     """How a challenger is trained."""
 
     seed: int = Field(default=0, ge=0, lt=2**32, description="Of all that is drawn: the same gives the same.")
-    metric: str = Field(default="roc_auc", description="Primary metric: searched for, reported, and gated on.")
+    metric: str = Field(
+        default="roc_auc",
+        description="Primary metric: searched for, reported, and gated on. Where it is not set, the task's first: "
+        "roc_auc, mae (regression), pinball_loss (quantile), poisson_deviance (counts).",
+    )
     holdout: float = Field(default=0.25, gt=0, lt=1, description="Newest share of the label frame kept for evaluation.")
     validation: float = Field(default=0.25, gt=0, lt=1, description="Newest share of the rest, used by the search.")
     since: TimeText | None = Field(default=None, description="Ignore spine rows before this time.")
@@ -179,6 +193,11 @@ class TrainingSettings(Settings):
         description="Classification: map probabilities to how often the event happens, on the validation part, which "
         "the estimator is then not fitted on.",
     )
+    immature_rows: Literal["none", "weighted"] = Field(
+        default="none",
+        description="weighted: where events are dated, those of rows that are not mature are fitted on as well, "
+        "weighted for censoring. The search and the evaluation stay with mature rows.",
+    )
     importance_rows: int = Field(
         default=5_000,
         ge=0,
@@ -195,6 +214,13 @@ class ScoringSettings(Settings):
         description="Interval of the scoring runs: hour, day, week, month, quarter, year, or a duration.",
     )
     shadow: bool = Field(default=True, description="Let the challenger score beside the champion, without effect.")
+    canary: float = Field(
+        default=0.0,
+        ge=0,
+        le=0.5,
+        description="Share of the entities for which a challenger decides that the gate let pass, but for being surely "
+        "better than the champion, or for approval; 0: the champion decides for all.",
+    )
 
 
 class GuardSettings(Settings):
@@ -276,6 +302,11 @@ class GateSettings(Settings):
         description="0: the challenger must be surely better than the champion; above: surely not worse than by this.",
     )
     confidence: float = Field(default=0.9, gt=0.5, lt=1, description="Two-sided level of the bootstrap interval.")
+    error_per: Literal["decision", "year"] = Field(
+        default="year",
+        description="What the error of the comparison with the champion, (1 - confidence) / 2, is for: each decision, "
+        "or all decisions about a model within a year together, of which each then spends a part.",
+    )
     draws: int = Field(default=500, ge=100, le=MOST_DRAWS, description="Bootstrap resamples.")
     seed: int = Field(default=0, ge=0, lt=2**32, description="Of all that is drawn: the same gives the same.")
     cluster_by: tuple[str, ...] = Field(
@@ -289,6 +320,15 @@ class GateSettings(Settings):
         default=None, gt=0, description="Limit of the expected calibration error."
     )
     max_brier: float | None = Field(default=None, gt=0, description="Limit of the Brier score.")
+    max_coverage_gap: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="Quantile: how far the share of labels at or below the prediction may be from label.quantile.",
+    )
+    max_calibration_ratio: float | None = Field(
+        default=None, gt=1, description="Counts: what observed over predicted sum, or its inverse, may surely be."
+    )
     min_calibration_slope: float | None = Field(default=None, description="Least calibration slope; 1 is perfect.")
     max_calibration_slope: float | None = Field(default=None, description="Largest calibration slope.")
     guards: tuple[GuardSettings, ...] = ()
@@ -305,8 +345,14 @@ class GateSettings(Settings):
     )
 
 
-AlarmKind = Literal["drift", "prediction_drift", "calibration"]
-ALARM_KINDS: tuple[AlarmKind, ...] = ("drift", "prediction_drift", "calibration")
+AlarmKind = Literal["drift", "prediction_drift", "calibration", "immature_calibration", "immature_performance"]
+ALARM_KINDS: tuple[AlarmKind, ...] = (
+    "drift",
+    "prediction_drift",
+    "calibration",
+    "immature_calibration",
+    "immature_performance",
+)
 
 
 def _secret_reference(text: str) -> str:
@@ -397,8 +443,17 @@ class MonitoringSettings(Settings):
     max_calibration_ratio: float = Field(
         default=1.5, gt=1, description="Observed over predicted mean (or its inverse) that raises an alert."
     )
+    max_coverage_gap: float = Field(
+        default=0.05,
+        gt=0,
+        lt=1,
+        description="Quantile: a share of labels at or below the prediction that is farther from label.quantile than "
+        "this raises an alert.",
+    )
     performance_window: PositiveText = Field(
-        default="12 months", description="Length of the stretch whose newly known labels are judged together."
+        default="12 months",
+        description="Length of the stretch whose newly known labels are judged together; of dated events, from which "
+        "the risks of the present are taken.",
     )
     label_grace: DurationText = Field(
         default="7 days", description="How long after its horizon a label may still come before it counts as never."
@@ -540,7 +595,7 @@ class UseCaseSettings(Settings):
 
     owner: str = Field(min_length=1, description="Who is asked when it breaks; tagged on runs and model versions.")
     description: str = ""
-    task: Literal["classification", "regression"] = "classification"
+    task: TaskName = "classification"
     catalog: Annotated[str, AfterValidator(_catalog)] | None = Field(
         default=None,
         description="Catalog of all the use case's objects, where the environment's name is not the catalog's; may "
@@ -563,6 +618,11 @@ class UseCaseSettings(Settings):
     maintenance: MaintenanceSettings = MaintenanceSettings()
     simulation: SimulationSettings | None = None
     jobs: JobSettings = JobSettings()
+
+    @property
+    def kind_of_task(self) -> Task:
+        """What is predicted, and what follows from it."""
+        return replace(task_of(self.task), level=self.label.quantile)
 
     @property
     def packages(self) -> tuple[str, ...]:
@@ -606,19 +666,35 @@ class UseCaseSettings(Settings):
         return self
 
     @model_validator(mode="after")
+    def _quantile_of_the_task(self) -> Self:
+        task = self.kind_of_task
+        if task.predicts_quantile and task.level is None:
+            raise ValueError("label.quantile is missing: which quantile is predicted? Write 0.9, say, under label")
+        for name, value, its in (
+            ("label.quantile", task.level, task.predicts_quantile),
+            ("gate.max_coverage_gap", self.gate.max_coverage_gap, task.predicts_quantile),
+            ("gate.max_calibration_ratio", self.gate.max_calibration_ratio, task.predicts_counts),
+        ):
+            if value is not None and not its:
+                raise ValueError(f"{name} is set, and means nothing for {task.noun}")
+        return self
+
+    @model_validator(mode="after")
     def _metric_of_the_task(self) -> Self:
-        metrics = CLASSIFICATION_METRICS if self.task == "classification" else REGRESSION_METRICS
-        if self.training.metric not in metrics:
+        task = self.kind_of_task
+        if "metric" not in self.training.model_fields_set:
+            object.__setattr__(self, "training", self.training.model_copy(update={"metric": task.metrics[0]}))
+        if self.training.metric not in task.metrics:
             raise ValueError(
-                f"training.metric {self.training.metric!r} is no metric of a {self.task}. "
-                f"{did_you_mean(self.training.metric, metrics)}"
+                f"training.metric {self.training.metric!r} is no metric of {task.noun}. "
+                f"{did_you_mean(self.training.metric, task.metrics)}"
             )
-        if self.label.event_above is not None and self.task != "regression":
+        if self.label.event_above is not None and not task.predicts_amounts:
             raise ValueError("label.event_above is for regressions: a classification's label is its event.")
-        if self.training.calibrate != "none" and self.task != "classification":
-            raise ValueError(f"training.calibrate is for classifications: a {self.task} predicts no probabilities.")
-        if self.recalibration.when != "by_hand" and self.task != "classification":
-            raise ValueError(f"recalibration.when is for classifications: a {self.task} predicts no probabilities.")
+        if self.training.calibrate != "none" and not task.predicts_probabilities:
+            raise ValueError(f"training.calibrate is for classifications: {task.noun} predicts no probabilities.")
+        if self.recalibration.when != "by_hand" and not task.is_binary:
+            raise ValueError(f"recalibration.when is for classifications: {task.noun} predicts no probabilities.")
         return self
 
     @model_validator(mode="after")
@@ -627,9 +703,9 @@ class UseCaseSettings(Settings):
         if len(set(names)) != len(names):
             raise ValueError(f"gate.guards holds the same guard twice: {', '.join(names)}")
         for guard in self.gate.guards:
-            if guard.event_above is not None and self.task == "classification":
+            if guard.event_above is not None and not self.kind_of_task.predicts_amounts:
                 raise ValueError("gate.guards: event_above is for regressions; a classification's label is an event")
-            metrics = CLASSIFICATION_METRICS if self.task == "classification" else REGRESSION_METRICS
+            metrics = self.kind_of_task.metrics
             if guard.event_above is not None:
                 # The prediction is not a probability of the event: only its order can be judged.
                 metrics = RANKING_METRICS

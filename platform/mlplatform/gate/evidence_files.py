@@ -70,7 +70,7 @@ def measured(judgement: Judgement, settings: UseCaseSettings) -> dict[str, float
     known = evidence is not None and evidence.labels.size and not evidence.expected
     if evidence is not None and known and np.isfinite(evidence.challenger).all():
         on_frame = metrics.evaluate(
-            settings.task, evidence.labels, evidence.challenger, event_above=settings.label.event_above
+            settings.kind_of_task, evidence.labels, evidence.challenger, event_above=settings.label.event_above
         )
         values |= {f"gate_{name}": value for name, value in on_frame.items()}
     return values

@@ -90,9 +90,9 @@ def witness(context: StageContext, window: Window, reference: Reference) -> Perf
         reference: Of the version that predicted.
 
     Returns:
-        The rate with its interval, held against the training rate; None where no probabilities are predicted.
+        The rate with its interval, held against the training rate; None where no probability of an event is predicted.
     """
-    if context.settings.task != "classification":
+    if not context.settings.kind_of_task.is_binary:
         return None
     if reference.scores is None or reference.calibration is None:
         return PerformanceMetric(RATE, None, None, violated=False, note=NO_SCORES)

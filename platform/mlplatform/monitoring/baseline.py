@@ -55,11 +55,11 @@ class Baselines:
             kept = reference.load(self._context.ws, registered).baseline
         except PlatformError:
             kept = None  # without its profile the labels are still there; the monitor tells of the profile
-        if kept is not None and baseline.complete(kept):
+        context, task = self._context, self._context.settings.kind_of_task
+        if kept is not None and baseline.complete(kept, task):
             return kept
-        context = self._context
         labels = training_labels(context.ws, context.namespace, self._spine, registered)
-        return baseline.learn(_floats(labels.column("label")))
+        return baseline.learn(_floats(labels.column("label")), task)
 
 
 @dataclass(frozen=True)
@@ -104,14 +104,21 @@ def measure(known: Judged, baselines: Baselines, settings: UseCaseSettings) -> B
         return np.array([of_version[version] for version in versions], dtype=np.float64)
 
     found_metrics = []
-    for name in metrics.BY_TASK[settings.task]:
-        value = metrics.get(name).compute(labels, guesses(name)) if labels.size else float("nan")
-        ends = interval(name, labels, guesses(name)) if np.isfinite(value) else None
+    for metric in metrics.of(settings.kind_of_task):
+        made = guesses(metric.name)
+        value = metric.compute(labels, made) if labels.size else float("nan")
+        ends = interval(metric, labels, made) if np.isfinite(value) else None
         low, high = ends or (None, None)
         shown = value if np.isfinite(value) else None
         found_metrics.append(
             PerformanceMetric(
-                baseline.metric(name), shown, None, violated=False, low=low, high=high, note=known.sampled or None
+                baseline.metric(metric.name),
+                shown,
+                None,
+                violated=False,
+                low=low,
+                high=high,
+                note=known.sampled or None,
             )
         )
     by = settings.gate.cluster_by
@@ -120,7 +127,7 @@ def measure(known: Judged, baselines: Baselines, settings: UseCaseSettings) -> B
     lost = [value for value in usual if value is not None]
     compared = (
         baseline.compare(
-            primary,
+            metrics.primary(settings),
             labels,
             predictions,
             guesses(primary),
@@ -188,10 +195,10 @@ def no_labels(settings: UseCaseSettings) -> str:
 
 def _told(version: int, compared: Compared | None, rows: int, settings: UseCaseSettings) -> str:
     assert compared is not None, "only what was compared is judged"
-    name = settings.training.metric
-    mine = compared.baseline + compared.gain * (1 if metrics.get(name).greater_is_better else -1)
+    primary = metrics.primary(settings)
+    mine = compared.baseline + compared.gain * (1 if primary.greater_is_better else -1)
     return (
-        f"realised {name} of version {version} is surely worse than that of the trivial baseline "
+        f"realised {primary.name} of version {version} is surely worse than that of the trivial baseline "
         f"({describe(settings)}): {mine:.4g} against {compared.baseline:.4g} on {rows} labels, gain "
         f"{compared.gain:.3g} (95% {compared.low:.3g} to {compared.high:.3g})"
     )
@@ -199,15 +206,18 @@ def _told(version: int, compared: Compared | None, rows: int, settings: UseCaseS
 
 def describe(settings: UseCaseSettings) -> str:
     """Say what the baseline predicts."""
+    task = settings.kind_of_task
     if settings.training.metric == "mae":
         return "the training labels' median"
-    return "the training labels' mean" if settings.task == "regression" else "the training labels' base rate"
+    if task.predicts_quantile:
+        return f"the training labels' quantile {task.level:g}"
+    return "the training labels' base rate" if task.is_binary else "the training labels' mean"
 
 
 def _too_little(labels: Vector, compared: Compared | None, settings: UseCaseSettings) -> str:
     if labels.size < settings.monitoring.min_rows:
         return too_few(int(labels.size), settings.monitoring.min_rows)
-    if settings.task == "classification":
+    if settings.kind_of_task.is_binary:
         events = int((labels == 1).sum())
         fewest = min(events, int(labels.size) - events)
         if fewest < baseline.LEAST_OF_CLASS:

@@ -125,8 +125,9 @@ class JudgedFrame:
         rows = _sorted(self._collect(sample, limit, "a sample of predictions with a label"), self.keys)
         bins = ScoreBins.of(np.asarray(rows.column(PREDICTION).to_numpy(), dtype=np.float64))
         above = self.context.settings.label.event_above
-        grouped = totals.grouped(known, LABEL, PREDICTION, bins, above)
-        whole = totals.totals_of(self._collect(grouped, totals.MOST_GROUPS, "totals by bin of scores"))
+        task = self.context.settings.kind_of_task
+        grouped = totals.grouped(known, LABEL, PREDICTION, bins, above, task)
+        whole = totals.totals_of(self._collect(grouped, totals.MOST_GROUPS, "totals by bin of scores"), task)
         return Judged(rows, self.time, self.settled, counted, whole)
 
     @property

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from mlplatform.as_of import Duration, parse_as_of
 from mlplatform.config.settings import UseCaseSettings
 from mlplatform.features.training_set import PREDICTION
-from mlplatform.naming import CHALLENGER
+from mlplatform.naming import CHALLENGER, CHAMPION
 from mlplatform.ops.context import StageContext
 from mlplatform.protocols.frames import Frame
 from mlplatform.refine.spine import LABEL_KNOWN_AT, LABELS, SPINE, LabelSpine
@@ -211,25 +211,52 @@ def labelled_predictions(
         aliases: Whose predictions.
         facts: Columns of the spine that come with them, as `slice_column` names them.
     """
-    frames, as_of, time = context.ws.frames, context.as_of, spine.prediction_time
-    since, keys = looked_at_since(context.settings, as_of), list(spine.primary_keys)
-    predictions = frames.read(
-        context.namespace.gold(PREDICTIONS),
-        columns=[*keys, PREDICTION, "model_version", "alias", "as_of", "run_id"],
-        filters=[("alias", "in", list(aliases)), ("as_of", "<=", as_of), (time, ">", since)],
-    )
-    predictions = _without_learned(context, predictions, time, since).drop("run_id")
-    labels = frames.read(
+    time, since = spine.prediction_time, looked_at_since(context.settings, context.as_of)
+    keys = list(spine.primary_keys)
+    labels = context.ws.frames.read(
         context.namespace.gold(LABELS),
         columns=[*keys, spine.label, LABEL_KNOWN_AT],
-        filters=[(LABEL_KNOWN_AT, "<=", as_of), (time, ">", since)],
+        filters=[(LABEL_KNOWN_AT, "<=", context.as_of), (time, ">", since)],
     )
-    joined = labelled(predictions, labels, keys, spine.label)
+    joined = labelled(_predicted(context, spine, aliases, since), labels, keys, spine.label)
+    return with_facts(context, spine, joined, facts, since)
+
+
+def acted_on(context: StageContext, spine: LabelSpine, since: datetime, facts: Sequence[str] = ()) -> Frame:
+    """Return what champions predicted: of each row the first prediction, which is the one that was acted on.
+
+    Args:
+        context: The run.
+        spine: The label spine.
+        since: Only predictions of later times.
+        facts: Columns of the spine that come with them, as `slice_column` names them.
+    """
+    predictions = _predicted(context, spine, [CHAMPION], since)
+    first = predictions.unique(subset=list(spine.primary_keys), keep="first", order_by=["as_of", "model_version"])
+    return with_facts(context, spine, first, facts, since)
+
+
+def with_facts(context: StageContext, spine: LabelSpine, rows: Frame, facts: Sequence[str], since: datetime) -> Frame:
+    """Return predictions with columns of the spine, as `slice_column` names them."""
     if not facts:
-        return joined
-    known = frames.read(context.namespace.gold(SPINE), columns=[*keys, *facts], filters=[(time, ">", since)])
+        return rows
+    keys = list(spine.primary_keys)
+    known = context.ws.frames.read(
+        context.namespace.gold(SPINE), columns=[*keys, *facts], filters=[(spine.prediction_time, ">", since)]
+    )
     named = known.select(*keys, *(nw.col(name).alias(slice_column(name)) for name in facts))
-    return joined.join(named, on=keys, how="left")
+    return rows.join(named, on=keys, how="left")
+
+
+def _predicted(context: StageContext, spine: LabelSpine, aliases: Sequence[str], since: datetime) -> Frame:
+    """Return predictions under aliases that versions made of what they had not learned from."""
+    time = spine.prediction_time
+    predictions = context.ws.frames.read(
+        context.namespace.gold(PREDICTIONS),
+        columns=[*spine.primary_keys, PREDICTION, "model_version", "alias", "as_of", "run_id"],
+        filters=[("alias", "in", list(aliases)), ("as_of", "<=", context.as_of), (time, ">", since)],
+    )
+    return _without_learned(context, predictions, time, since).drop("run_id")
 
 
 def slice_column(name: str) -> str:

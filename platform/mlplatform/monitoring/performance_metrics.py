@@ -10,9 +10,11 @@ import numpy as np
 from mlplatform.config.settings import UseCaseSettings
 from mlplatform.monitoring.alerts import too_few
 from mlplatform.statistics import estimate, metrics
-from mlplatform.statistics.intervals import Interval, interval
-from mlplatform.statistics.metrics import Vector
+from mlplatform.statistics.intervals import Interval, interval, wilson
+from mlplatform.statistics.metric import Metric, Vector
+from mlplatform.statistics.quantile_metrics import COVERAGE as QUANTILE_COVERAGE
 from mlplatform.statistics.totals import AREAS, BINS, Totals, rescaled
+from mlplatform.task import Task
 
 CALIBRATION_RATIO = "calibration_ratio"
 COVERAGE = "coverage"
@@ -65,30 +67,35 @@ def realised(
         whole: Where labels and predictions are a sample: the totals of all rows.
 
     Returns:
-        All metrics of the task, and for probabilities the ratio of observed to predicted mean. With fewer rows than
-        `monitoring.min_rows` nothing is judged.
+        All metrics of the task; for probabilities and counts the ratio of observed to predicted mean, for a quantile
+        the share of labels at or below it. With fewer rows than `monitoring.min_rows` nothing is judged.
     """
     limits, rows = settings.monitoring, whole.rows if whole is not None else int(labels.size)
     judged = judge and rows >= limits.min_rows
     why = not_judged(rows, settings) if judge and not judged else None
     results = []
-    measured = metrics.evaluate(settings.task, labels, predictions, event_above=settings.label.event_above)
+    task, primary_metric = settings.kind_of_task, metrics.primary(settings)
+    measured = metrics.evaluate(task, labels, predictions, event_above=settings.label.event_above)
+    known = {metric.name: metric for metric in metrics.of(task)}
     for name, of_rows in measured.items():
-        primary = name == settings.training.metric
+        primary = name == primary_metric.name
         value, note = _of_all(name, of_rows, whole, labels.size)
+        if name == QUANTILE_COVERAGE:
+            results.append(_coverage(value, rows, task.level, limits.max_coverage_gap if judged else None, why))
+            continue
         limit, violated = None, False
         if primary and limits.performance_floor is not None:
             if judged and not np.isfinite(value):
                 note = said(f"not judged: {undefined(name)}", note)  # neither well nor ill
             else:
                 limit, note = limits.performance_floor if judged else None, said(why, note)
-            violated = limit is not None and not metrics.get(name).gain(value, limit) >= 0
-        ends = _ends(name, value, labels, predictions, whole, primary) if np.isfinite(value) else None
+            violated = limit is not None and not primary_metric.gain(value, limit) >= 0
+        ends = _ends(known.get(name, name), value, labels, predictions, whole, primary) if np.isfinite(value) else None
         low, high = ends or (None, None)
         results.append(PerformanceMetric(name, _finite(value), limit, violated, low, high, note=note))
-    if settings.task == "classification":
+    if task.totals_are_held:
         limit = limits.max_calibration_ratio if judged else None
-        results.append(replace(_calibration_ratio(labels, predictions, limit, whole), note=why))
+        results.append(replace(_calibration_ratio(task, labels, predictions, limit, whole), note=why))
     return [replace(item, estimate=(estimates or {}).get(item.metric)) for item in results]
 
 
@@ -115,13 +122,13 @@ def _of_all(name: str, of_rows: float, whole: Totals | None, rows: int) -> tuple
 
 
 def _ends(
-    name: str, value: float, labels: Vector, predictions: Vector, whole: Totals | None, primary: bool
+    metric: Metric | str, value: float, labels: Vector, predictions: Vector, whole: Totals | None, primary: bool
 ) -> Interval | None:
     if whole is None:
-        return interval(name, labels, predictions, resample=primary)
-    known = whole.interval(name)
+        return interval(metric, labels, predictions, resample=primary)
+    known = whole.interval(metric if isinstance(metric, str) else metric.name)
     if known is None and primary:
-        return rescaled(name, value, labels, predictions, whole.rows)
+        return rescaled(metric, value, labels, predictions, whole.rows)
     return known
 
 
@@ -144,9 +151,9 @@ def estimated(
         The expected metrics of a classifier, each with its blind spot in `note`; else the primary metric without a
         value, and why there is none. The primary metric is held against `monitoring.performance_floor`.
     """
-    primary, limits = settings.training.metric, settings.monitoring
-    if settings.task != "classification" or calibration is None:
-        why = estimate.NO_CALIBRATION if settings.task == "classification" else estimate.NOT_FOR_REGRESSION
+    primary, limits, task = settings.training.metric, settings.monitoring, settings.kind_of_task
+    if not task.is_binary or calibration is None:
+        why = estimate.NO_CALIBRATION if task.is_binary else estimate.not_for(task)
         return [PerformanceMetric(primary, None, None, violated=False, note=why)]
     results = []
     expected = estimate.expected_metrics(predictions, estimate.calibrated(predictions, calibration))
@@ -173,21 +180,43 @@ def _finite(value: float) -> float | None:
     return value if np.isfinite(value) else None
 
 
+def _coverage(value: float, rows: int, level: float | None, limit: float | None, why: str | None) -> PerformanceMetric:
+    """Return the coverage of a quantile: off where it is farther from the level than allowed, and chance is no reason.
+
+    Args:
+        value: The coverage.
+        rows: Of so many.
+        level: What it is to be.
+        limit: The gap that is allowed; None: it is not judged.
+        why: Why it is not.
+    """
+    assert level is not None, "the settings of a quantile name its level"
+    if not np.isfinite(value):
+        return PerformanceMetric(QUANTILE_COVERAGE, None, None, violated=False, note=why)
+    gap, noise = abs(value - level), 3 * float(np.sqrt(level * (1 - level) / rows))
+    violated = limit is not None and not gap <= max(limit, noise)
+    low, high = wilson(value, rows)
+    note = said(why, f"of the quantile {level:g}")
+    return PerformanceMetric(QUANTILE_COVERAGE, value, limit, violated, low, high, note=note)
+
+
 def _calibration_ratio(
-    labels: Vector, predictions: Vector, limit: float | None, whole: Totals | None
+    task: Task, labels: Vector, predictions: Vector, limit: float | None, whole: Totals | None
 ) -> PerformanceMetric:
     if whole is not None:
         expected, observed, rows = whole.mean("prediction_mean"), whole.mean("label_mean"), whole.rows
-        variance = whole.sums["noise"]
+        variance = whole.sums["brier" if task.predicts_counts else "noise"]
     else:
         rows = int(labels.size)
         expected = float(predictions.mean()) if rows else 0.0
         observed = float(labels.mean()) if rows else 0.0
-        variance = float(np.sum(predictions * (1 - predictions)))
+        # Counts vary more than a Poisson distribution says, as a rule: by how much, they show themselves.
+        spread = (labels - predictions) ** 2 if task.predicts_counts else predictions * (1 - predictions)
+        variance = float(np.sum(spread))
     ratio = observed / expected if 0 < expected < float("inf") else float("nan")
     if not np.isfinite(ratio):
         return PerformanceMetric(CALIBRATION_RATIO, None, None, violated=False)
-    # The number of events is a sum of independent ones with these probabilities: three standard deviations are noise.
+    # The total is a sum of independent ones with these means: three of its standard deviations are noise.
     noise = 3 * float(np.sqrt(variance)) / (expected * rows)
     off = limit is not None and not 1 / limit <= ratio <= limit
     ends = whole.interval("label_mean") if whole is not None else interval("label_mean", labels, predictions)

@@ -73,9 +73,7 @@ def ensure(ws: Workspace, namespace: Namespace, spine: LabelSpine, settings: Use
         prediction=PREDICTION,
         timestamp=spine.prediction_time,
         model_version=VERSION,
-        # As a regression also where the label is a class: the prediction is then a probability, which would never equal
-        # a class. The mean squared error of a probability is the Brier score.
-        task="regression",
+        task=settings.kind_of_task.profiled_as,
         label=LABEL,
         baseline=baseline if filled else None,
         schedule=settings.monitoring.profile_schedule,

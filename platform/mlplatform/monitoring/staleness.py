@@ -154,7 +154,7 @@ def measure(
     settled = settled_until(context.settings, context.as_of)
     spans = [(start, min(end, settled)) for start, end in pairwise(moments)]
     open_spans = [(start, end) for start, end in spans if end > start]
-    limits, primary = context.settings.gate, metrics.get(context.settings.training.metric)
+    limits, primary = context.settings.gate, metrics.primary(context.settings)
     scorable = [span for span in open_spans if any(item.may_score(span[0]) for item in champions.values())]
     at_most = max(LEAST_ROWS, limits.max_rows // max(1, len(scorable)))
     work = _Work(context, spine, primary, trusted_types, at_most, left_out)
@@ -271,7 +271,7 @@ class _Work:
             if predictions is None:
                 continue
             younger = found.get(young.version.version) if young and item.trained_as_of < young.trained_as_of else None
-            spread = interval(self.metric.name, labels, predictions, resample=True)
+            spread = interval(self.metric, labels, predictions, resample=True)
             self.seen.append(
                 ScoredWindow(
                     window=self.windows - 1,
@@ -293,7 +293,7 @@ class _Work:
                 labels,
                 younger,
                 older,
-                stratify=settings.task == "classification",
+                stratify=self.metric.within_classes,
                 confidence=settings.gate.confidence,
                 draws=_ROW_DRAWS,
                 seed=settings.gate.seed,

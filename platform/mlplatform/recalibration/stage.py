@@ -130,9 +130,10 @@ class Recalibrate(PlannedStage[RecalibrationDetails]):
         result.outputs = {str(context.model): version.version}
 
     def _basis(self, context: StageContext) -> Basis:
-        if context.settings.task != "classification":
+        task = context.settings.kind_of_task
+        if not task.is_binary:
             raise UsageError(
-                f"{context.name} is a {context.settings.task}: it predicts no probabilities to recalibrate.",
+                f"{context.name} is {task.noun}: it predicts no probability of an event to recalibrate.",
                 hint=f"Train a new version: mlplatform run {context.name} --stage train",
             )
         name = self.basis or context.settings.recalibration.basis

@@ -9,6 +9,7 @@ from datetime import datetime
 import narwhals as nw
 
 from mlplatform.config.settings import UseCaseSettings
+from mlplatform.gate.canary import BASIS
 from mlplatform.monitoring import base_rate
 from mlplatform.monitoring.details import MonitorDetails
 from mlplatform.monitoring.performance_metrics import COVERAGE
@@ -32,6 +33,7 @@ from mlplatform.protocols.frames import Frame
 from mlplatform.protocols.tables import Filter
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.spine import LabelSpine
+from mlplatform.reporting.canaries import CanaryFacts, canaries_of
 from mlplatform.reporting.decisions import ChampionFacts, DecisionFacts, champions_of, decisions_of
 from mlplatform.reporting.observations import (
     DRIFT_SHOWN,
@@ -48,8 +50,10 @@ from mlplatform.reporting.observations import (
     windows_of,
 )
 from mlplatform.reporting.outcomes import Outcomes, ScoredStep, read_outcomes
+from mlplatform.reporting.vintages import Vintages, read_vintages
 from mlplatform.scoring.details import ScoreDetails
 from mlplatform.statistics import baseline, metrics
+from mlplatform.task import Task
 from mlplatform.training.importance import Importance
 from mlplatform.training.stage import NAME as TRAIN
 from mlplatform.training.stage import TrainDetails
@@ -129,7 +133,7 @@ class Facts:
         env: The environment.
         home: `local` or `databricks`.
         catalog: Where the tables are.
-        task: `classification` or `regression`.
+        task: What is predicted.
         metric: Name of the primary metric.
         greater_is_better: The metric's direction.
         floor: Realised primary metric under which to retrain; None where none is set.
@@ -140,6 +144,7 @@ class Facts:
         steps: One entry for each `as_of`, oldest first.
         decisions: All decisions, oldest first.
         champions: Who became champion, oldest first; the last one is champion.
+        canaries: Challengers that decided for a share of the entities, oldest first.
         alerts: All events of alerts, newest first.
         windows: The windows of predictions with estimated and realised performance, oldest first.
         newest_run: The stages of the run that started last.
@@ -149,6 +154,7 @@ class Facts:
         ran_with: The library's versions that the stages ran with.
         features: What the features of the champion are worth, or of the newest version, where there is none, or the
             champion's were not measured; None: nothing was measured.
+        vintages: How the rate of the event grows with age; None where events have no dates.
         never_scored: Rows due before the first scoring without prediction or known label, when last counted.
     """
 
@@ -158,7 +164,7 @@ class Facts:
     env: str
     home: str
     catalog: str
-    task: str
+    task: Task
     metric: str
     greater_is_better: bool
     floor: float | None
@@ -169,6 +175,7 @@ class Facts:
     steps: tuple[StepFacts, ...] = ()
     decisions: tuple[DecisionFacts, ...] = ()
     champions: tuple[ChampionFacts, ...] = ()
+    canaries: tuple[CanaryFacts, ...] = ()
     alerts: tuple[AlertRecord, ...] = ()
     windows: tuple[WindowFacts, ...] = ()
     newest_run: tuple[StageRecord, ...] = ()
@@ -177,6 +184,7 @@ class Facts:
     outcomes: Outcomes = field(default_factory=Outcomes)
     ran_with: tuple[str, ...] = ()
     never_scored: int = 0
+    vintages: Vintages | None = None
     features: FeatureWorth | None = None
 
     @property
@@ -232,7 +240,7 @@ def gather(ws: Workspace, namespace: Namespace, spine: LabelSpine, settings: Use
     drift = drift_of(DRIFT_METRICS.newest(ws, namespace, MOST_RECORDS, DRIFT_SHOWN), monitored)
     moments = {item.as_of for group in (stages, decisions, performance, drift) for item in group}
     outcomes = read_outcomes(
-        ws, namespace, spine, settings.task, max(moments, default=None), most=settings.monitoring.max_rows
+        ws, namespace, spine, settings.kind_of_task, max(moments, default=None), most=settings.monitoring.max_rows
     )
     moments |= {item.as_of for item in outcomes.scored}
     return Facts(
@@ -242,9 +250,9 @@ def gather(ws: Workspace, namespace: Namespace, spine: LabelSpine, settings: Use
         env=ws.env,
         home=ws.home,
         catalog=namespace.catalog,
-        task=settings.task,
+        task=settings.kind_of_task,
         metric=settings.training.metric,
-        greater_is_better=metrics.get(settings.training.metric).greater_is_better,
+        greater_is_better=metrics.primary(settings).greater_is_better,
         floor=settings.monitoring.performance_floor,
         gate_floor=settings.gate.floor,
         margin=settings.gate.margin,
@@ -255,6 +263,7 @@ def gather(ws: Workspace, namespace: Namespace, spine: LabelSpine, settings: Use
         ),
         decisions=decisions,
         champions=champions,
+        canaries=canaries_of(events, of_canaries(ws, namespace), settings.training.metric),
         alerts=newest_first(ALERTS.newest(ws, namespace, MOST_RECORDS)),
         windows=windows_of(_windows(ws, namespace, settings.training.metric), settings.training.metric),
         newest_run=tuple(stage for stage in stages if stage.run_id == stages[-1].run_id),
@@ -263,8 +272,14 @@ def gather(ws: Workspace, namespace: Namespace, spine: LabelSpine, settings: Use
         outcomes=outcomes,
         ran_with=tuple(sorted({stage.platform_version for stage in stages})),
         never_scored=_never_scored(stages),
+        vintages=read_vintages(ws, namespace, spine, max(moments, default=None)),
         features=_features(stages, champions[-1].version if champions else None),
     )
+
+
+def of_canaries(ws: Workspace, namespace: Namespace) -> list[PerformanceRecord]:
+    """Return what the monitor recorded of those for whom a challenger decided."""
+    return _performance(ws, namespace, [("basis", "=", BASIS)], lambda frame: frame)
 
 
 def _together(ws: Workspace, namespace: Namespace) -> list[PerformanceRecord]:

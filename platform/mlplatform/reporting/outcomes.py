@@ -20,7 +20,9 @@ from mlplatform.protocols.tables import Filter
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.spine import LABEL_KNOWN_AT, LABELS, LabelSpine
 from mlplatform.scoring.predictions import PREDICTIONS
-from mlplatform.statistics.intervals import wilson
+from mlplatform.statistics.intervals import NORMAL, Interval, wilson
+from mlplatform.statistics.quantile_metrics import covered
+from mlplatform.task import Task, task_of
 
 DECILES = 10
 MOST_ROWS = 200_000
@@ -55,13 +57,15 @@ class ScoredStep:
 class Decile:
     """One bin of the reliability curve: rows of about equal number, by rising prediction.
 
+    Of a quantile what is observed is the share of labels at or below their predictions.
+
     Attributes:
         rows: Rows in it.
         lowest: Smallest prediction.
         highest: Largest prediction.
         predicted: Mean prediction.
-        observed: Mean label.
-        low: Lower end of the 95% interval of the observed rate.
+        observed: Mean label, or the share.
+        low: Lower end of the 95% interval of what is observed.
         high: Its upper end.
     """
 
@@ -80,7 +84,7 @@ class Outcomes:
 
     Attributes:
         scored: One entry for each step at which the champion scored rows, oldest first.
-        deciles: The reliability curve; empty without known labels, and for regression.
+        deciles: The reliability curve; empty without known labels, and where predictions are not watched on the whole.
         rows_known: Predictions whose label is known by now.
     """
 
@@ -93,7 +97,7 @@ def read_outcomes(
     ws: Workspace,
     namespace: Namespace,
     spine: LabelSpine,
-    task: str,
+    task: Task | str,
     until: datetime | None,
     *,
     most: int = MOST_ROWS,
@@ -104,7 +108,7 @@ def read_outcomes(
         ws: The workspace.
         namespace: The use case's.
         spine: Its label spine.
-        task: `classification` or `regression`.
+        task: The task, or its name.
         until: Labels known later are not looked at; None looks at all.
         most: How many rows are taken into memory. The bins of more are cut by a sample of so many, and counted whole.
     """
@@ -127,12 +131,13 @@ def read_outcomes(
     turned_out = rows.group_by("as_of").agg(nw.len().alias("rows"), nw.col(_LABEL).sum().alias("sum"))
     known = ws.frames.collect(turned_out, at_most=_MOST_STEPS, what="labels by step") if found.num_rows else None
     bins: tuple[Decile, ...] = ()
-    if task == "classification":
+    task = task_of(task)
+    if task.level_is_watched:
         few = found.num_rows < most
         bins = (
-            deciles(found.column(PREDICTION), found.column(_LABEL))
+            deciles(found.column(PREDICTION), found.column(_LABEL), task)
             if few
-            else _counted_deciles(ws, labelled, keys, most)
+            else _counted_deciles(ws, labelled, keys, most, task)
         )
     return Outcomes(
         scored=_by_step(steps, known),
@@ -141,29 +146,33 @@ def read_outcomes(
     )
 
 
-def deciles(predictions: pa.ChunkedArray[Any], labels: pa.ChunkedArray[Any]) -> tuple[Decile, ...]:
+def deciles(
+    predictions: pa.ChunkedArray[Any], labels: pa.ChunkedArray[Any], task: Task | str = "classification"
+) -> tuple[Decile, ...]:
     """Return the reliability curve: equal predictions stay together, so that bins can be fewer than ten.
 
     Args:
-        predictions: Probabilities, shape (rows,); values that are not finite are left out.
-        labels: 0 or 1, shape (rows,).
+        predictions: Shape (rows,); values that are not finite are left out.
+        labels: Shape (rows,).
+        task: The task, or its name.
 
     Examples:
         >>> both = pa.chunked_array([[0.25, 0.25, 0.75, 0.75]]), pa.chunked_array([[0.0, 0.0, 1.0, 0.0]])
         >>> [(bin.rows, bin.predicted, bin.observed) for bin in deciles(*both)]
         [(2, 0.25, 0.0), (2, 0.75, 0.5)]
     """
-    scores, truth = _floats(predictions), _floats(labels)
+    scores, truth, task = _floats(predictions), _floats(labels), task_of(task)
     usable = np.isfinite(scores) & np.isfinite(truth)
     scores, truth = scores[usable], truth[usable]
     if not scores.size:
         return ()
+    outcome = covered(truth, scores) if task.predicts_quantile else truth
     index = np.searchsorted(_edges(scores), scores, side="right")
     bins = []
     for place in np.unique(index):
         mine = index == place
-        rows, observed = int(mine.sum()), float(truth[mine].mean())
-        low, high = wilson(observed, rows)
+        rows, observed = int(mine.sum()), float(outcome[mine].mean())
+        low, high = _ends(task, rows, observed, float((outcome[mine] ** 2).mean()))
         inside = scores[mine]
         bins.append(Decile(rows, float(inside.min()), float(inside.max()), float(inside.mean()), observed, low, high))
     return tuple(bins)
@@ -181,7 +190,16 @@ def _with_labels(
     return first.join(known, on=keys, how="inner").select(*keys, PREDICTION, "as_of", _LABEL)
 
 
-def _counted_deciles(ws: Workspace, labelled: Frame, keys: Sequence[str], most: int) -> tuple[Decile, ...]:
+def _ends(task: Task, rows: int, mean: float, square: float) -> Interval:
+    """Return the 95% interval of what is observed in a bin, from its mean and that of its squares."""
+    if not task.predicts_counts:
+        return wilson(mean, rows)
+    # Counts may vary more than a Poisson distribution says.
+    half = NORMAL * float(np.sqrt(max(0.0, square - mean**2) / max(1, rows - 1)))
+    return max(0.0, mean - half), mean + half
+
+
+def _counted_deciles(ws: Workspace, labelled: Frame, keys: Sequence[str], most: int, task: Task) -> tuple[Decile, ...]:
     """Return the reliability curve of more rows than are taken into memory: its bins are cut by a sample of them."""
     usable = labelled.filter(nw.col(PREDICTION).is_finite() & nw.col(_LABEL).is_finite())
     sample = ws.frames.collect(
@@ -192,18 +210,21 @@ def _counted_deciles(ws: Workspace, labelled: Frame, keys: Sequence[str], most: 
     place = nw.lit(0)
     for edge in _edges(_floats(sample.column(PREDICTION))):
         place = place + (nw.col(PREDICTION) >= float(edge)).cast(nw.Int64)
-    binned = usable.select(PREDICTION, _LABEL, place.alias("place")).group_by("place")
+    label = nw.col(_LABEL)
+    outcome = (label <= nw.col(PREDICTION)).cast(nw.Float64) if task.predicts_quantile else label
+    binned = usable.select(PREDICTION, outcome.alias(_LABEL), place.alias("place")).group_by("place")
     counted = binned.agg(
         nw.len().alias("rows"),
         nw.col(PREDICTION).min().alias("lowest"),
         nw.col(PREDICTION).max().alias("highest"),
         nw.col(PREDICTION).mean().alias("predicted"),
-        nw.col(_LABEL).mean().alias("observed"),
+        label.mean().alias("observed"),
+        (label * label).mean().alias("square"),
     )
     rows = ws.frames.collect(counted, at_most=DECILES, what="deciles of predictions").sort_by("place")
     bins = []
     for row in rows.drop_columns(["place"]).to_pylist():
-        low, high = wilson(row["observed"], row["rows"])
+        low, high = _ends(task, row["rows"], row["observed"], row.pop("square"))
         bins.append(Decile(**row, low=low, high=high))
     return tuple(bins)
 

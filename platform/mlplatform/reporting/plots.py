@@ -11,6 +11,7 @@ from mlplatform.reporting import svg
 from mlplatform.reporting.facts import Facts
 from mlplatform.reporting.formats import brief, count, limit, moment, number, percent, plural
 from mlplatform.statistics.baseline import metric as of_baseline
+from mlplatform.statistics.quantile_metrics import COVERAGE
 
 _SIZE = (440.0, 290.0)
 _FIRST_DAY, _LAST_DAY = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
@@ -39,8 +40,10 @@ class Plot:
 
 
 def scores(facts: Facts) -> Plot:
-    """Plot mean score against observed outcome, step by step, with champion changes."""
-    rate = facts.task == "classification"
+    """Plot mean score against observed outcome, step by step, with champion changes; of a quantile its coverage."""
+    if facts.task.predicts_quantile:
+        return _coverage(facts)
+    rate = facts.task.is_binary
     name, title = "scores", "Mean score and observed rate" if rate else "Mean prediction and observed mean"
     steps = facts.outcomes.scored
     if not steps:
@@ -103,6 +106,53 @@ def scores(facts: Facts) -> Plot:
     return Plot(
         name, title, caption, svg.draw(name, _SIZE, paint, f"{title} by step. Mean scores: {values}. {in_words}")
     )
+
+
+def _coverage(facts: Facts) -> Plot:
+    """Plot how many of the labels lay at or below the predicted quantile, step by step."""
+    level = facts.task.level or 0.0
+    name, title = "scores", f"Coverage of the quantile {level:g}"
+    points = [
+        (step.as_of, found)
+        for step in facts.steps
+        if step.performance
+        and (found := step.performance.metrics.get(COVERAGE)) is not None
+        and found.value is not None
+    ]
+    if not points:
+        return Plot(name, title, "", missing="No label of a scored row is known yet: nothing can be counted.")
+
+    def paint(figure: Any) -> None:
+        axes = figure.add_subplot()
+        times, values = [at for at, _ in points], [found.value for _, found in points]
+        ends = [(found.low if found.low is not None else found.value, found.high or found.value) for _, found in points]
+        axes.fill_between(times, [low for low, _ in ends], [high for _, high in ends], color=svg.BLUE, alpha=0.15)
+        axes.plot(times, values, color=svg.BLUE, marker="o", label="Share at or below, 95% interval")
+        off = [(at, found.value) for at, found in points if found.violated]
+        if off:
+            axes.plot(
+                [at for at, _ in off],
+                [value for _, value in off],
+                linestyle="none",
+                marker="X",
+                markersize=8,
+                color=svg.RED,
+                label="Too far off",
+                zorder=3,
+            )
+        axes.axhline(level, color=svg.MUTED, linestyle=(0, (4, 2)), label=f"Level {level:g}")
+        _percent_axis(axes.yaxis)
+        _time_axis(axes, facts, times)
+        _mark_champions(axes, facts)
+        _legend(figure, axes)
+
+    newest = points[-1]
+    in_words = f"At {moment(newest[0])}: {percent(newest[1].value)} of the labels, {percent(level)} is meant."
+    caption = (
+        "How many of the labels that became known in the monitor's window up to the step lie at or below their "
+        f"predictions. Above the dashed line predictions are too high, below it too low. {in_words}"
+    )
+    return Plot(name, title, caption, svg.draw(name, _SIZE, paint, f"{title} by step. {in_words}"))
 
 
 def performance(facts: Facts) -> Plot:

@@ -12,6 +12,7 @@ from mlplatform.reporting.facts import Facts, StepFacts
 from mlplatform.reporting.formats import brief, count, limit, moment, number, percent, plural, printable
 from mlplatform.reporting.observations import DriftFacts
 from mlplatform.reporting.plots import Plot
+from mlplatform.statistics.spending import percent as percent_of
 
 _MOST_COLUMNS, _MOST_STEPS, _MOST_DECISIONS = 30, 40, 24
 _DATE_WIDTH, _NAMES_WIDTH = 82.0, 190.0  # of a date above the map, of the columns' names left of it
@@ -123,11 +124,16 @@ def _unjudged_told(steps: Sequence[StepFacts]) -> str:
 def calibration(facts: Facts) -> Plot:
     """Plot the reliability curve of predictions whose label is known, with events per decile."""
     name, title = "calibration", "Calibration of realised predictions"
-    if facts.task != "classification":
-        return Plot(name, title, "", missing="A reliability curve is for probabilities, and this is a regression.")
+    if not facts.task.level_is_watched:
+        why = f"A reliability curve is for probabilities, and this is {facts.task.noun}."
+        return Plot(name, title, "", missing=why)
     bins = facts.outcomes.deciles
     if not bins:
         return Plot(name, title, "", missing="No label of a scored row is known yet, so that nothing can be compared.")
+    if facts.task.predicts_quantile:
+        return _coverage(facts)
+    rate = facts.task.is_binary
+    what, cases = ("rate", "Events") if rate else ("mean", "Counts")
 
     def paint(figure: Any) -> None:
         upper, lower = figure.subplots(2, 1, height_ratios=(3, 2))
@@ -148,11 +154,12 @@ def calibration(facts: Facts) -> Plot:
             linewidth=1.4,
             elinewidth=1.2,
             capsize=3,
-            label="Observed rate, 95% interval",
+            label=f"Observed {what}, 95% interval",
         )
         upper.set_xlim(0, widest)
         upper.set_ylim(0, most)
-        _percent_axes(upper)
+        if rate:
+            _percent_axes(upper)
         upper.set_xlabel("Mean prediction of the decile")
         places = range(len(bins))
         lower.bar(
@@ -161,14 +168,14 @@ def calibration(facts: Facts) -> Plot:
             width=0.38,
             color=svg.BLUE,
             alpha=0.45,
-            label="Events expected",
+            label=f"{cases} expected",
         )
         lower.bar(
             [place + 0.2 for place in places],
             [bin_.observed * bin_.rows for bin_ in bins],
             width=0.38,
             color=svg.ORANGE,
-            label="Events observed",
+            label=f"{cases} observed",
         )
         lower.set_xticks(list(places), [str(place + 1) for place in places])
         lower.set_xlabel("Decile, by rising prediction")
@@ -179,14 +186,55 @@ def calibration(facts: Facts) -> Plot:
     rows = sum(bin_.rows for bin_ in bins)
     expected = sum(bin_.predicted * bin_.rows for bin_ in bins)
     observed = sum(bin_.observed * bin_.rows for bin_ in bins)
-    in_words = f"{count(expected)} events were expected among {plural(rows, 'row')}, {count(observed)} were observed."
+    what_of = " events" if rate else ""
+    in_words = f"{count(expected)}{what_of} were expected among {plural(rows, 'row')}, {count(observed)} were observed."
     caption = (
         "All predictions of champions whose label is known by now, in bins of about equal number of rows (equal "
         f"predictions stay together). {in_words} Above the dashed line the model predicts too little. Intervals: "
-        "Wilson's."
+        f"{'Wilson' + chr(39) + 's' if rate else 'of a mean'}."
     )
-    listed = ", ".join(f"{percent(bin_.predicted)} predicted and {percent(bin_.observed)} observed" for bin_ in bins)
+    shown = percent if rate else number
+    listed = ", ".join(f"{shown(bin_.predicted)} predicted and {shown(bin_.observed)} observed" for bin_ in bins)
     return Plot(name, title, caption, svg.draw(name, (_WIDTH, 410), paint, f"Reliability curve: {listed}. {in_words}"))
+
+
+def _coverage(facts: Facts) -> Plot:
+    """Plot the coverage of a quantile by decile of the predictions."""
+    name, title, level, bins = "calibration", "Coverage by decile", facts.task.level or 0.0, facts.outcomes.deciles
+
+    def paint(figure: Any) -> None:
+        axes = figure.add_subplot()
+        places = list(range(1, len(bins) + 1))
+        axes.axhline(level, color=svg.MUTED, linestyle=(0, (4, 2)), label=f"Level {level:g}")
+        axes.errorbar(
+            places,
+            [bin_.observed for bin_ in bins],
+            yerr=[
+                [max(0.0, bin_.observed - bin_.low) for bin_ in bins],
+                [max(0.0, bin_.high - bin_.observed) for bin_ in bins],
+            ],
+            color=svg.BLUE,
+            marker="o",
+            linestyle="none",
+            elinewidth=1.2,
+            capsize=3,
+            label="Share at or below, 95% interval",
+        )
+        _percent_axis(axes.yaxis)
+        axes.set_xticks(places)
+        axes.set_xlabel("Decile, by rising prediction")
+        axes.grid(visible=False, axis="x")
+        figure.legend(loc="outside upper left", ncols=2, fontsize=10.5)
+
+    rows = sum(bin_.rows for bin_ in bins)
+    observed = sum(bin_.observed * bin_.rows for bin_ in bins) / rows
+    in_words = f"Of {plural(rows, 'label')}, {percent(observed)} lie at or below the predictions; {level:.0%} is meant."
+    caption = (
+        "All predictions of champions whose label is known by now, in bins of about equal number of rows. "
+        f"{in_words} A quantile that is right on the whole may be too high for small and too low for large predictions."
+    )
+    listed = ", ".join(f"{percent(bin_.observed)} at {number(bin_.predicted)}" for bin_ in bins)
+    return Plot(name, title, caption, svg.draw(name, (_WIDTH, 300), paint, f"{title}: {listed}. {in_words}"))
 
 
 def decisions(facts: Facts) -> Plot:
@@ -238,8 +286,9 @@ def decisions(facts: Facts) -> Plot:
         if axes.get_legend_handles_labels()[0]:
             figure.legend(loc="outside upper left", ncols=4, fontsize=10.5)
 
-    confidence = next((item.gain.confidence for item in shown if item.gain and item.gain.confidence), None)
-    level = f"{confidence:.0%} " if confidence else ""
+    levels = sorted({item.gain.confidence for item in shown if item.gain and item.gain.confidence})
+    span = dict.fromkeys(percent_of(item) for item in (levels[0], levels[-1])) if levels else {}
+    level = f"{' to '.join(span)} " if span else ""
     in_words = "; ".join(f"{moment(item.as_of)} version {item.challenger} {item.outcome}" for item in shown)
     asked = f"minus the margin of {limit(facts.margin)}" if facts.margin else "zero"
     caption = (
@@ -260,10 +309,14 @@ def _heat(item: DriftFacts, max_psi: float) -> tuple[str, float]:
 
 
 def _percent_axes(axes: Any) -> None:
+    _percent_axis(axes.xaxis)
+    _percent_axis(axes.yaxis)
+
+
+def _percent_axis(axis: Any) -> None:
     from matplotlib.ticker import PercentFormatter
 
-    axes.xaxis.set_major_formatter(PercentFormatter(xmax=1))
-    axes.yaxis.set_major_formatter(PercentFormatter(xmax=1))
+    axis.set_major_formatter(PercentFormatter(xmax=1))
 
 
 def _pair(decision: DecisionFacts) -> str:

@@ -14,6 +14,7 @@ from mlplatform.reporting import svg
 from mlplatform.reporting.formats import brief, limit, number, percent, plural
 from mlplatform.reporting.plots import Plot
 from mlplatform.statistics.metrics import Vector
+from mlplatform.statistics.quantile_metrics import covered
 
 _SIZE = (440.0, 300.0)
 _POINTS = 300
@@ -36,7 +37,7 @@ def all_plots(decision: Decision, evidence: Evidence | None, settings: UseCaseSe
     why = _NOTHING + decision.reason
     if looked is not None and names.get("finite_predictions", CheckResult("", "fail", "")).status != "pass":
         looked = None
-    side_by_side = _curves if settings.task == "classification" else _residuals
+    side_by_side = _curves if settings.kind_of_task.is_binary else _residuals
     return [
         _difference(names, settings),
         side_by_side(decision, looked, why),
@@ -148,26 +149,31 @@ def _calibration(decision: Decision, evidence: Evidence | None, settings: UseCas
     name, title = "calibration", "Calibration"
     if evidence is None:
         return Plot(name, title, "", missing=why)
-    rate = settings.task == "classification"
+    task = settings.kind_of_task
+    observed_as = "Observed rate" if task.is_binary else "Observed mean"
 
     def paint(figure: Any) -> None:
         axes = figure.add_subplot()
         ends: list[float] = []
         for label, predictions, colour in _models(decision, evidence):
-            predicted, observed = _by_bin(predictions, evidence.labels)
+            outcome = covered(evidence.labels, predictions) if task.predicts_quantile else evidence.labels
+            predicted, observed = _by_bin(predictions, outcome)
             axes.plot(predicted, observed, color=colour, marker="o", label=label)
             ends += [*predicted, *observed]
-        span = [min(ends), max(ends)]
-        axes.plot(span, span, color=svg.MUTED, linestyle=(0, (4, 2)), linewidth=1, label="Perfect calibration")
+        if task.level is None:
+            span = [min(ends), max(ends)]
+            axes.plot(span, span, color=svg.MUTED, linestyle=(0, (4, 2)), linewidth=1, label="Perfect calibration")
+        else:
+            axes.axhline(task.level, color=svg.MUTED, linestyle=(0, (4, 2)), linewidth=1, label=f"Level {task.level:g}")
         axes.set_xlabel("Mean prediction of the decile")
-        axes.set_ylabel("Observed rate" if rate else "Observed mean")
+        axes.set_ylabel(observed_as if task.level is None else "Share of labels at or below")
         figure.legend(loc="outside upper left", ncols=2, fontsize=10.5)
 
     shown = {check.name: check for check in decision.checks}
-    details = [shown[it].detail for it in ("calibration", "brier", "calibration_slope") if it in shown]
-    caption = (
-        "Rows in ten bins by each model's own predictions. Above the dashed line the model predicts too little. "
-        f"The challenger: {'; '.join(details)}."
+    details = [shown[it].detail for it in ("calibration", "coverage", "brier", "calibration_slope") if it in shown]
+    too = "too little" if task.level is None else "too much"
+    caption = f"Rows in ten bins by each model's own predictions. Above the dashed line the model predicts {too}." + (
+        f" The challenger: {'; '.join(details)}." if details else ""
     )
     return Plot(name, title, caption, svg.draw(name, _SIZE, paint, f"{title} of both models by decile."))
 

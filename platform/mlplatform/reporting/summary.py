@@ -8,11 +8,12 @@ from typing import Literal
 
 from mlplatform.monitoring.performance_metrics import CALIBRATION_RATIO
 from mlplatform.ops.stage_runs import FAILED
-from mlplatform.reporting.facts import Facts
+from mlplatform.reporting.facts import Facts, StepFacts
 from mlplatform.reporting.formats import NOTHING, count, limit, moment, number, percent, plural, printable
-from mlplatform.reporting.observations import CRITICAL
+from mlplatform.reporting.observations import CRITICAL, Realised
 from mlplatform.statistics.baseline import GAIN
 from mlplatform.statistics.baseline import metric as of_baseline
+from mlplatform.statistics.quantile_metrics import COVERAGE
 
 State = Literal["good", "watch", "bad", "unjudged", "none"]
 
@@ -51,7 +52,7 @@ def tiles(facts: Facts) -> list[Tile]:
 
 def shown_mean(facts: Facts, value: float | None) -> str:
     """Return a mean score or label: a percentage for probabilities, else a number."""
-    return percent(value) if facts.task == "classification" else number(value)
+    return percent(value) if facts.task.is_binary else number(value)
 
 
 def _volume(facts: Facts) -> str:
@@ -103,7 +104,10 @@ def _performance(facts: Facts) -> str:
         side = "above" if value > facts.floor else "below" if value < facts.floor else "at"
         text += f", {side} the {'floor' if facts.greater_is_better else 'limit'} of {limit(facts.floor)}"
     observed, predicted = performance.value("label_mean"), performance.value("prediction_mean")
-    if observed is not None and predicted is not None:
+    share = performance.value(COVERAGE)
+    if share is not None:
+        text += f"; {percent(share)} of the labels lie at or below the predicted quantile {facts.task.level:g}"
+    elif observed is not None and predicted is not None:
         text += f"; {shown_mean(facts, observed)} was observed where {shown_mean(facts, predicted)} was predicted"
     baseline = performance.metrics.get(of_baseline(facts.metric))
     gain = performance.metrics.get(GAIN)
@@ -201,6 +205,9 @@ def _calibration_tile(facts: Facts) -> Tile:
     label, step = "Observed / predicted", facts.newest_measured
     if step is None or step.performance is None:
         return Tile(label, "not yet known", "no label has become known", "none")
+    share = step.performance.metrics.get(COVERAGE)
+    if share is not None and share.value is not None:
+        return _coverage_tile(facts, step, share)
     ratio = step.performance.metrics.get(CALIBRATION_RATIO)
     if ratio is not None and ratio.value is not None and ratio.unjudged:
         return Tile(label, f"{ratio.value:.2f} times", f"{ratio.unjudged}, at {moment(step.as_of)}", "unjudged")
@@ -211,6 +218,16 @@ def _calibration_tile(facts: Facts) -> Tile:
     if observed is None or predicted is None:
         return Tile(label, NOTHING, "not measured", "none")
     return Tile(label, f"{number(observed)} / {number(predicted)}", "mean label and mean prediction", "none")
+
+
+def _coverage_tile(facts: Facts, step: StepFacts, share: Realised) -> Tile:
+    label, value = f"Labels at or below the quantile {facts.task.level:g}", percent(share.value)
+    if share.unjudged:
+        return Tile(label, value, f"{share.unjudged}, at {moment(step.as_of)}", "unjudged")
+    note = f"a gap of {limit(share.limit)} is allowed" if share.limit is not None else f"at {moment(step.as_of)}"
+    if share.low is not None and share.high is not None:
+        note += f", 95% interval {percent(share.low)} to {percent(share.high)}"
+    return Tile(label, value, note, "bad" if share.violated else "good")
 
 
 def drift_tile(facts: Facts) -> Tile:

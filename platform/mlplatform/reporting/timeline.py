@@ -28,6 +28,7 @@ class TimelineStep:
         as_of: The time.
         scored: Rows scored.
         mean_score: Their mean prediction; None when nothing was scored.
+        expected: The rate that dated events let expect of the newest predictions; None: nothing is known.
         label_mean: Mean of the labels that became known in the last stretch; None: not yet known.
         labels_known: How many those were.
         champion: Version that scored; None without a champion.
@@ -47,6 +48,7 @@ class TimelineStep:
     worst_drift: str
     alerts: tuple[str, ...]
     decision: str
+    expected: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the step as plain data."""
@@ -93,7 +95,14 @@ def _step(moment: datetime, records: list[StageRecord], metric: str) -> Timeline
         worst_drift=_drift(monitor.worst_drift),
         alerts=tuple(dict.fromkeys(alert.kind for alert in monitor.alerts)),
         decision=_decision(records),
+        expected=_expected(moment, monitor),
     )
+
+
+def _expected(moment: datetime, monitor: MonitorDetails) -> float | None:
+    """Return what is expected of the rows that were predicted in the window up to the step."""
+    found = monitor.immature
+    return found.expected_rate if found is not None and found.window_end == moment else None
 
 
 def _decision(records: list[StageRecord]) -> str:

@@ -36,7 +36,7 @@ _OTHER = {
 }
 RESERVED = frozenset(
     {"known_at", "label_known_at", "prediction", "seen_at", "label", "as_of", "model_version", "alias", "scored_at"}
-    | {"run_id", "raw", "reported_in", "reported_at", "row_id"}
+    | {"decided", "run_id", "raw", "reported_in", "reported_at", "row_id"}
     | {"cases_recent", "mean_recent", "cases_ever", "mean_ever"}  # the history's features
 )
 

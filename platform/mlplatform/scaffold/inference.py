@@ -5,21 +5,24 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
+
+import numpy as np
 
 from mlplatform.as_of import parse_as_of, plausible
 from mlplatform.errors import UsageError
 from mlplatform.refine.numbers import NO_NUMBER
 from mlplatform.scaffold.csv_file import CsvFile, read_csv
 from mlplatform.scaffold.number_forms import Form, NoNumber, form_of
+from mlplatform.statistics import baseline, metrics
+from mlplatform.task import Task, task_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Task = Literal["classification", "regression"]
 Role = Literal["number", "category", "text"]
 
 MOST_CATEGORIES = 50
@@ -69,7 +72,7 @@ class Inferred:
         repeats: Whether an entity has several rows.
         start: The first time.
         end: The last time.
-        spread: Mean distance of the label from its median: what a regression's constant guess is wrong by.
+        off: What the best constant guess has in the task's primary metric; of a classification 0.
     """
 
     file: CsvFile
@@ -88,7 +91,7 @@ class Inferred:
     repeats: bool
     start: datetime
     end: datetime
-    spread: float
+    off: float
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,7 @@ class _Label:
     form: Form = field(default_factory=Form)
     note: str = ""
     rarer: int = 0
-    spread: float = 0.0
+    off: float = 0.0
 
 
 # Without a time the rows are spread over a hundred made-up days, by their keys.
@@ -109,26 +112,28 @@ _PSEUDO = (datetime(2000, 1, 1, tzinfo=UTC), datetime(2000, 4, 9, tzinfo=UTC))
 def infer(
     path: Path,
     *,
-    task: Task,
+    task: Task | str,
     entity: str | Sequence[str],
     label: str,
     timestamp: str | None,
     history_by: Sequence[str] = (),
+    quantile: float | None = None,
 ) -> Inferred:
     """Read a CSV file, and say what it holds.
 
     Args:
         path: The file.
-        task: What is predicted.
+        task: What is predicted, or its name.
         entity: The column that names the entity, or several that do so together; none: each row is its own.
         label: The label's column.
         timestamp: The time's column; None: the file has none.
         history_by: Columns whose outcomes so far are looked up; several that count together are joined by `+`.
+        quantile: Which quantile is predicted, where one is.
 
     Raises:
         UsageError: If the file cannot be read, lacks a column, or does not fit the task; names what and where.
     """
-    file = read_csv(path)
+    task, file = _at_level(task_of(task), quantile), read_csv(path)
     rows = file.rows
     wanted = [("--entity", name) for name in ([entity] if isinstance(entity, str) else entity)]
     entities = [file.column(name, option) for option, name in wanted]
@@ -145,7 +150,7 @@ def infer(
             hint="Export more rows.",
         )
     histories = _histories(file, history_by, timestamp, label)
-    judged = _numbers(path, label, labels) if task == "regression" else _classes(path, label, labels)
+    judged = _classes(path, label, labels) if task.is_binary else _numbers(path, label, labels, task)
     start, end = _times(path, rows[timestamp], timestamp) if timestamp else _PSEUDO
     by_history = {column for columns in histories for column in columns}
     facts = _facts(file, [column for column in file.header if column not in named], by_history)
@@ -175,8 +180,19 @@ def infer(
         repeats=bool(entities) and bool(rows[entities].duplicated().any()),
         start=start,
         end=end,
-        spread=judged.spread,
+        off=judged.off,
     )
+
+
+def _at_level(task: Task, quantile: float | None) -> Task:
+    if task.predicts_quantile and (quantile is None or not 0 < quantile < 1):
+        raise UsageError(
+            "Which quantile is predicted? " + ("--quantile is missing." if quantile is None else f"Not {quantile:g}."),
+            hint="Give one between 0 and 1: --quantile 0.9 is what nine of ten labels stay at or below.",
+        )
+    if quantile is not None and not task.predicts_quantile:
+        raise UsageError(f"--quantile means nothing for {task.noun}.", hint="Leave it out, or give --task quantile.")
+    return replace(task, level=quantile)
 
 
 def _check_keys(path: Path, rows: pd.DataFrame, entities: list[str], timestamp: str | None) -> None:
@@ -225,12 +241,12 @@ def _labels(values: pd.Series[str], task: Task) -> tuple[pd.Series[str], bool]:
     values = values[values != ""]
     known = values[~values.str.lower().isin(NO_NUMBER)]
     classes = set(values.str.lower())
-    words = task == "classification" and len(classes) == _BINARY and classes & NO_NUMBER
+    words = task.is_binary and len(classes) == _BINARY and classes & NO_NUMBER
     numeric = pd.to_numeric(known, errors="coerce").notna().any()
     return (values, False) if words and not numeric else (known, True)
 
 
-def _numbers(path: Path, column: str, labels: pd.Series[str]) -> _Label:
+def _numbers(path: Path, column: str, labels: pd.Series[str], task: Task) -> _Label:
     import pandas as pd
 
     form = form_of(labels)
@@ -238,9 +254,17 @@ def _numbers(path: Path, column: str, labels: pd.Series[str]) -> _Label:
         odd = labels[pd.to_numeric(labels, errors="coerce").isna()]
         seen = form.why or repr((odd if len(odd) else labels).iloc[0])
         raise UsageError(f"{path}: the label {column} holds {seen}, which is no number.", hint="See --task.")
-    values = labels.map(form.value)
-    spread = float((values - values.median()).abs().mean())
-    return _Label(form=form, note=form.doubt, spread=spread)
+    values = labels.map(form.value).to_numpy(dtype=np.float64)
+    uncounted = (values < 0) | (values != np.floor(values))
+    wrong = np.flatnonzero(uncounted & task.predicts_counts)
+    if wrong.size:
+        raise UsageError(
+            f"{path}: the label {column} is no count in {wrong.size} row(s), such as {labels.iloc[int(wrong[0])]!r}.",
+            hint="Counts are whole numbers from 0 on; of other amounts the task is regression.",
+        )
+    metric = metrics.of(task)[0]
+    off = metric.compute(values, np.full(values.size, baseline.best_constant(metric.name, values, task)))
+    return _Label(form=form, note=form.doubt, off=off)
 
 
 def _classes(path: Path, column: str, labels: pd.Series[str]) -> _Label:

@@ -6,7 +6,7 @@ import math
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -18,9 +18,10 @@ from mlplatform.errors import UsageError
 from mlplatform.naming import quote
 from mlplatform.scaffold.csv_file import visible
 from mlplatform.scaffold.estimators import HISTGB, of_estimator
-from mlplatform.scaffold.inference import CsvColumn, Inferred, Task, infer
+from mlplatform.scaffold.inference import CsvColumn, Inferred, infer
 from mlplatform.scaffold.layout import PythonCall, expectations, import_of, marked, text, tuple_of
 from mlplatform.scaffold.names import check_new_name, class_name
+from mlplatform.task import Task, task_of
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -59,13 +60,14 @@ def new_use_case(  # noqa: PLR0913  (what the command takes)
     csv: Path,
     *,
     into: Path,
-    task: Task,
+    task: Task | str,
     entity: str | Sequence[str],
     label: str,
     timestamp: str | None = None,
     horizon: str | None = None,
     history_by: Sequence[str] = (),
     estimator: str = HISTGB,
+    quantile: float | None = None,
 ) -> Scaffolded:
     """Write `<into>/<name>`: package, settings, tests, README, and a copy of the data; all of it or nothing.
 
@@ -73,7 +75,7 @@ def new_use_case(  # noqa: PLR0913  (what the command takes)
         name: Of the use case.
         csv: One row per prediction, with its label where it is known.
         into: The folder of use cases.
-        task: What is predicted.
+        task: What is predicted, or its name.
         entity: The column that names what is predicted for, or several that do so together; none: each row is its own.
         label: The label's column.
         timestamp: The column with the time of the prediction; None: the file has none.
@@ -81,10 +83,12 @@ def new_use_case(  # noqa: PLR0913  (what the command takes)
         history_by: Columns whose outcomes so far are looked up; several that count together are joined by `+`. None:
             the entity, where it has several rows.
         estimator: One of `ESTIMATORS`.
+        quantile: Which quantile is predicted, where one is.
 
     Raises:
         UsageError: If the name cannot name a use case, the folder exists, or the file or the horizon cannot be used.
     """
+    task = task_of(task)
     check_new_name(name)
     folder = into / name
     if folder.exists() or folder.is_symlink():
@@ -93,8 +97,10 @@ def new_use_case(  # noqa: PLR0913  (what the command takes)
         length = Duration.parse(horizon)
         if not (length.months or length.seconds):
             raise UsageError(f"--horizon {horizon}: a label is known after its prediction.", hint="As in '30 days'.")
-    inferred = infer(csv, task=task, entity=entity, label=label, timestamp=timestamp, history_by=history_by)
-    values = _values(name, inferred, task, horizon) | of_estimator(estimator, task)
+    inferred = infer(
+        csv, task=task, entity=entity, label=label, timestamp=timestamp, history_by=history_by, quantile=quantile
+    )
+    values = _values(name, inferred, replace(task, level=quantile), horizon) | of_estimator(estimator, task)
     unfinished = into / f".{name}.{os.getpid()}"
     try:
         (unfinished / "data").mkdir(parents=True)
@@ -152,7 +158,7 @@ def _values(name: str, inferred: Inferred, task: Task, horizon: str | None) -> d
         "title": name.replace("_", " ").capitalize(),
         "cls": class_name(name),
         "task": task,
-        "metric": "roc_auc" if task == "classification" else "mae",
+        "metric": task.metrics[0],
         "inferred": inferred,
         "entities": entities,
         "entity_text": " and ".join(entities),
@@ -174,7 +180,7 @@ def _values(name: str, inferred: Inferred, task: Task, horizon: str | None) -> d
         "time_column": _time_column(inferred, time),
         "label_column": _label_column(inferred),
         "fact_expectations": expectations([_readable(fact) for fact in facts if fact.role == "number"]),
-        "label_expectations": expectations([_label_is_readable(inferred)]),
+        "label_expectations": expectations(_label_expectations(inferred, task)),
         "histories": histories,
         "all_by_entity": all(set(history["keys"]) <= set(entities) for history in histories),
         "history_features": [f"{history['prefix']}{feature}" for history in histories for feature in _FEATURES],
@@ -189,9 +195,21 @@ def _values(name: str, inferred: Inferred, task: Task, horizon: str | None) -> d
         "min_rows": max(50, inferred.labelled // 10),
         "gate_rows": max(20, inferred.labelled // 20),
         "gate_positives": max(5, inferred.rarer // 20),
-        "floor": 0.5 if task == "classification" else _round_up(inferred.spread),
+        "floor": 0.5 if task.is_binary else _round_up(inferred.off),
+        "constant": _constant(task),
         "pseudo_days": _PSEUDO_DAYS,
     }
+
+
+def _constant(task: Task) -> str:
+    """Say what has the floor that the gate begins with."""
+    if task.predicts_quantile:
+        return f"the quantile {task.level:g} of all labels is off by so much"
+    return (
+        "the mean of all labels has such a deviance"
+        if task.predicts_counts
+        else "the median of all labels is wrong by so much"
+    )
 
 
 _FEATURES = ("cases_recent", "mean_recent", "cases_ever", "mean_ever")
@@ -325,8 +343,12 @@ def _number_sql(column: CsvColumn) -> PythonCall:
     return PythonCall("sql=number_sql", [text(quote(column.source)), *options])
 
 
-def _label_is_readable(inferred: Inferred) -> PythonCall:
-    return PythonCall("Expectation", [text("label_is_readable"), text(f"{quote(inferred.label.name)} IS NOT NULL")])
+def _label_expectations(inferred: Inferred, task: Task) -> list[PythonCall]:
+    label = quote(inferred.label.name)
+    conditions = {"label_is_readable": f"{label} IS NOT NULL"}
+    if task.predicts_counts:
+        conditions["label_is_a_count"] = f"{label} >= 0 AND {label} = floor({label})"
+    return [PythonCall("Expectation", [text(name), text(condition)]) for name, condition in conditions.items()]
 
 
 def _day_sql(inferred: Inferred) -> str:

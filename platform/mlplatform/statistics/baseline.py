@@ -1,7 +1,7 @@
 """The trivial baseline beside a model: what one who knows nothing but the training labels would have said.
 
-The median of the training labels where the absolute error counts, else their mean, which for a binary label is the base
-rate. A model that is surely worse than that in production is worse than none.
+The median of the training labels where the absolute error counts, of a quantile their own one, else their mean, which
+for a binary label is the base rate. A model that is surely worse than that in production is worse than none.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from mlplatform.statistics import metrics
+from mlplatform.statistics import count_metrics, metrics, quantile_metrics
 from mlplatform.statistics.bootstrap import paired_difference
 from mlplatform.statistics.intervals import LEVEL, delong, losses
-from mlplatform.statistics.metrics import Vector
+from mlplatform.statistics.metric import Metric, Vector
+from mlplatform.task import Task, task_of
 
 GAIN = "gain_over_baseline"
 """Name of the metric: how much better than the baseline a model is in the primary metric; above zero is better."""
@@ -23,6 +24,7 @@ LEAST_OF_CLASS = 50
 """Fewer rows of either class than this say nothing: without an event the base rate is beaten by anything near zero."""
 _NONE = "the difference between the model and the baseline has no interval on these rows"
 _LEARNT = frozenset({"rows", "mean", "median", "absolute", "squared"})
+_LEVEL = "level"
 _DRAWS, _SEED = 400, 0
 Clusters = npt.NDArray[np.int64]
 
@@ -48,26 +50,57 @@ class Compared:
     why: str = ""
 
 
-def learn(labels: Vector) -> dict[str, float]:
-    """Return what the baseline knows of training labels, shape (rows,), and how far off it is on them.
+def learn(labels: Vector, task: Task | str = "regression") -> dict[str, float]:
+    """Return what the baseline knows of training labels, and how far off it is on them.
+
+    Args:
+        labels: Shape (rows,).
+        task: What is predicted, or its name.
 
     Examples:
         >>> learn(np.array([0.0, 0.0, 3.0]))
         {'rows': 3.0, 'mean': 1.0, 'median': 0.0, 'absolute': 1.0, 'squared': 2.0}
     """
-    mean, median = float(labels.mean()), float(np.median(labels))
-    return {
+    mean, median, task = float(labels.mean()), float(np.median(labels)), task_of(task)
+    learned = {
         "rows": float(labels.size),
         "mean": mean,
         "median": median,
         "absolute": float(np.abs(labels - median).mean()),
         "squared": float(((labels - mean) ** 2).mean()),
     }
+    if task.level is not None:
+        lowest = lowest_quantile(labels, task.level)
+        pinball = float(quantile_metrics.pinball_losses(task.level, labels, np.full(labels.size, lowest)).mean())
+        learned |= {_LEVEL: task.level, "quantile": lowest, quantile_metrics.PINBALL: pinball}
+    if task.predicts_counts:
+        learned[count_metrics.DEVIANCE] = float(count_metrics.deviances(labels, np.full(labels.size, mean)).mean())
+    return learned
 
 
-def complete(learned: Mapping[str, float] | None) -> bool:
-    """Whether everything is there that `learn` gives, which another version of the library may have kept less of."""
-    return learned is not None and learned.keys() >= _LEARNT
+def lowest_quantile(labels: Vector, level: float) -> float:
+    """Return the smallest label that at least a share of `level` lies at or below: no constant has less pinball loss.
+
+    Examples:
+        >>> lowest_quantile(np.array([1.0, 2.0, 3.0, 4.0]), 0.75)
+        3.0
+    """
+    return float(np.quantile(labels, level, method="inverted_cdf"))
+
+
+def complete(learned: Mapping[str, float] | None, task: Task | str = "regression") -> bool:
+    """Whether all is there that `learn` gives: another version of the library, or level, may have kept something else.
+
+    Args:
+        learned: What was kept.
+        task: What is predicted, or its name.
+    """
+    if learned is None:
+        return False
+    task, expected = task_of(task), set(_LEARNT)
+    if task.predicts_counts:
+        expected.add(count_metrics.DEVIANCE)
+    return learned.keys() >= expected and (task.level is None or learned.get(_LEVEL) == task.level)
 
 
 def metric(name: str) -> str:
@@ -75,9 +108,27 @@ def metric(name: str) -> str:
     return f"baseline_{name}"
 
 
+def best_constant(name: str, labels: Vector, task: Task) -> float:
+    """Return what is best said of all rows, where the metric of this name is what counts.
+
+    Args:
+        name: The metric.
+        labels: Shape (rows,).
+        task: What is predicted.
+    """
+    return says(learn(labels, task), name)
+
+
+def kind_of_constant(name: str) -> str:
+    """Return what of labels is said of all rows where the metric of this name counts: `median`, `quantile`, `mean`."""
+    if name == "mae":
+        return "median"
+    return "quantile" if name in (quantile_metrics.PINBALL, quantile_metrics.GAP) else "mean"
+
+
 def says(learned: Mapping[str, float], name: str) -> float:
     """Return what the baseline predicts for every row, where the metric of this name is what counts."""
-    return learned["median" if name == "mae" else "mean"]
+    return learned[kind_of_constant(name)]
 
 
 def usual_loss(learned: Mapping[str, float], name: str) -> float | None:
@@ -89,11 +140,11 @@ def usual_loss(learned: Mapping[str, float], name: str) -> float | None:
     if name == "log_loss":
         rate = min(max(learned["mean"], 1e-15), 1 - 1e-15)
         return float(-(rate * np.log(rate) + (1 - rate) * np.log(1 - rate)))
-    return None
+    return learned.get(name)
 
 
 def compare(
-    name: str,
+    metric: Metric | str,
     labels: Vector,
     predictions: Vector,
     baseline: Vector,
@@ -113,7 +164,7 @@ def compare(
     given what it would have gained on the missing ones: the baseline's loss serves as a control variate, one-sided.
 
     Args:
-        name: The metric.
+        metric: The metric, or its name.
         labels: Shape (rows,).
         predictions: The model's, shape (rows,).
         baseline: The baseline's, shape (rows,).
@@ -123,29 +174,29 @@ def compare(
     Returns:
         None where the metric is not defined on the rows.
     """
-    primary = metrics.get(name)
+    primary = metrics.get(metric) if isinstance(metric, str) else metric
     value, other = (primary.compute(labels, made) for made in (predictions, baseline))
     gain = primary.gain(value, other)
     if not np.isfinite(gain):
         return None
-    mine, theirs = losses(name, labels, predictions), losses(name, labels, baseline)
+    mine, theirs = losses(primary, labels, predictions), losses(primary, labels, baseline)
     if mine is not None and theirs is not None:
         # The root's difference is that of the squares over the sum of the roots.
-        unit = (value + other or 1.0) if name == "rmse" else 1.0
+        unit = (value + other or 1.0) if primary.name == "rmse" else 1.0
         missing = _missing(theirs - mine, theirs, usual) / unit
         # And what these few rows add to the spread, which they make as much as the mean.
         wider = max(1.0, usual / float(theirs.mean())) if usual is not None and theirs.any() else 1.0
         return _of_differences(other, gain, _units(theirs - mine, clusters) / unit, missing, wider)
     constant = bool(np.ptp(baseline) == 0)
-    if name == "roc_auc" and constant and clusters is None:
+    if primary.name == "roc_auc" and constant and clusters is None:
         interval = delong(labels, predictions)
         return (
             _with_interval(other, gain, interval[1], _fewest(labels)) if interval else Compared(other, gain, why=_NONE)
         )
     try:
         drawn = paired_difference(
-            primary, labels, predictions, baseline, stratify=clusters is None, confidence=LEVEL, draws=_DRAWS,
-            seed=_SEED, clusters=clusters,
+            primary, labels, predictions, baseline, stratify=primary.within_classes and clusters is None,
+            confidence=LEVEL, draws=_DRAWS, seed=_SEED, clusters=clusters,
         )  # fmt: skip
     except (ValueError, ArithmeticError):
         return Compared(other, gain, why=_NONE)  # too few clusters, or a class that a draw lacks

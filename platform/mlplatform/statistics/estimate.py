@@ -13,14 +13,19 @@ from collections.abc import Mapping
 import numpy as np
 
 from mlplatform.statistics.metrics import Vector
+from mlplatform.task import Task
 
 BLIND_SPOT = (
     "assumes that a score still means what it meant on the holdout: a shift of the base rate (the same inputs, other "
     "outcomes) does not show in it"
 )
-NOT_FOR_REGRESSION = "not available: the estimate needs class probabilities, a regression gives none"
 NO_CALIBRATION = "not available: the model version was registered without a calibration"
 _LEAST_EVENTS = 2
+
+
+def not_for(task: Task) -> str:
+    """Say why there is no estimate for a task."""
+    return f"not available: the estimate needs class probabilities, {task.noun} gives none"
 
 
 def fit_calibration(labels: Vector, predictions: Vector) -> dict[str, float] | None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from mlplatform.statistics import metrics
-from mlplatform.statistics.metrics import Vector
+from mlplatform.statistics.metric import Metric, Vector
+from mlplatform.statistics.quantile_metrics import COVERAGE, coverage
 
 Interval = tuple[float, float]
 LEVEL = 0.95
@@ -14,15 +15,16 @@ NORMAL = 1.959963984540054
 _DRAWS, _SEED = 200, 0
 
 
-def interval(name: str, labels: Vector, predictions: Vector, *, resample: bool = False) -> Interval | None:
+def interval(metric: Metric | str, labels: Vector, predictions: Vector, *, resample: bool = False) -> Interval | None:
     """Return the 95% interval of a metric.
 
     Means of per-row losses by the central limit theorem, the root of a mean by its ends' roots, the mean of a binary
-    label after Wilson (1927), the area under the ROC curve after DeLong, DeLong and Clarke-Pearson (1988). What has no
-    closed form is resampled where asked for (percentile bootstrap, Efron and Tibshirani, 1993; 200 draws).
+    label and the coverage of a quantile after Wilson (1927), the area under the ROC curve after DeLong, DeLong and
+    Clarke-Pearson (1988). What has no closed form is resampled where asked for (percentile bootstrap, Efron and
+    Tibshirani, 1993; 200 draws).
 
     Args:
-        name: The metric.
+        metric: The metric, or its name; or `label_mean`, `prediction_mean`, `quantile_coverage`.
         labels: Shape (rows,).
         predictions: Shape (rows,).
         resample: Draw where there is no closed form.
@@ -37,42 +39,49 @@ def interval(name: str, labels: Vector, predictions: Vector, *, resample: bool =
     """
     if labels.size < 2:  # noqa: PLR2004  (one row has no spread)
         return None
-    if name == "label_mean" and np.isin(labels, (0.0, 1.0)).all():
+    if metric == "label_mean" and np.isin(labels, (0.0, 1.0)).all():
         return wilson(float(labels.mean()), labels.size)
-    of_rows = losses(name, labels, predictions)
+    if metric == COVERAGE:
+        return wilson(coverage(labels, predictions), labels.size)
+    of_rows = losses(metric, labels, predictions)
+    found = metrics.METRICS.get(metric) if isinstance(metric, str) else metric
     if of_rows is not None:
         middle, half = float(of_rows.mean()), NORMAL * float(of_rows.std(ddof=1)) / float(np.sqrt(of_rows.size))
         low, high = middle - half, middle + half
-        return (float(np.sqrt(max(low, 0.0))), float(np.sqrt(high))) if name == "rmse" else (low, high)
-    if name == "roc_auc":
+        return (low, high) if found is None else finished(found, low, high)
+    if found is None:
+        return None
+    if found.name == "roc_auc":
         auc = delong(labels, predictions)
         if auc is None:
             return None
         area, half = auc[0], NORMAL * auc[1]
         return max(0.0, area - half), min(1.0, area + half)
-    if resample and name in metrics.METRICS:
-        return _bootstrap(name, labels, predictions)
-    return None
+    return _bootstrap(found, labels, predictions) if resample else None
 
 
-def losses(name: str, labels: Vector, predictions: Vector) -> Vector | None:
+def finished(metric: Metric, low: float, high: float) -> Interval:
+    """Return the interval of a metric by that of the mean of its losses."""
+    if metric.finish is float:
+        return low, high
+    ends = metric.finish(max(low, 0.0)), metric.finish(max(high, 0.0))
+    return min(ends), max(ends)
+
+
+def losses(metric: Metric | str, labels: Vector, predictions: Vector) -> Vector | None:
     """Return each row's loss of a metric that is a mean of them (of `rmse` the root of it); None where there is none.
 
     Args:
-        name: The metric.
+        metric: The metric, or its name; or `label_mean`, `prediction_mean`.
         labels: Shape (rows,).
         predictions: Shape (rows,).
     """
-    if name in ("brier", "rmse"):
-        return np.asarray((predictions - labels) ** 2)
-    if name == "mae":
-        return np.asarray(np.abs(predictions - labels))
-    if name == "log_loss":
-        clipped = np.clip(predictions, 1e-15, 1 - 1e-15)
-        return np.asarray(-(labels * np.log(clipped) + (1 - labels) * np.log(1 - clipped)))
-    if name == "label_mean":
+    if metric == "label_mean":
         return labels
-    return predictions if name == "prediction_mean" else None
+    if metric == "prediction_mean":
+        return predictions
+    found = metrics.METRICS.get(metric) if isinstance(metric, str) else metric
+    return None if found is None or found.losses is None else found.losses(labels, predictions)
 
 
 def wilson(rate: float, rows: int) -> Interval:
@@ -109,9 +118,9 @@ def delong(labels: Vector, predictions: Vector) -> tuple[float, float] | None:
     return float(above.mean()), float(np.sqrt(above.var(ddof=1) / up + below.var(ddof=1) / down))
 
 
-def _bootstrap(name: str, labels: Vector, predictions: Vector) -> Interval | None:
+def _bootstrap(metric: Metric, labels: Vector, predictions: Vector) -> Interval | None:
     random = np.random.default_rng(_SEED)
-    of_draw = metrics.get(name).draws(labels, predictions)
+    of_draw = metric.draws(labels, predictions)
     drawn = np.array(
         [
             of_draw(np.bincount(random.integers(0, labels.size, labels.size), minlength=labels.size))

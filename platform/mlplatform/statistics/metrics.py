@@ -6,56 +6,16 @@ scikit-learn computes the standard ones; the expected calibration error follows 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 
-from mlplatform.config.settings import CLASSIFICATION_METRICS, REGRESSION_METRICS
+from mlplatform.config.settings import UseCaseSettings
 from mlplatform.errors import ConfigError, did_you_mean
+from mlplatform.statistics import count_metrics, quantile_metrics
+from mlplatform.statistics.metric import Metric, OfDraw, Vector
+from mlplatform.task import Task, task_of
 
-Vector = npt.NDArray[np.float64]
-OfDraw = Callable[[npt.NDArray[np.int64]], float]
-FastDraws = Callable[[Vector, Vector], OfDraw]
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A metric.
-
-    Attributes:
-        name: Its name, as in scikit-learn where it has one.
-        compute: Takes labels and predictions, each of shape (rows,), and returns the value.
-        greater_is_better: Its direction.
-        fast_draws: A faster way to do what `draws` does, where there is one.
-
-    Terms are explained in docs/glossary.md.
-
-    Examples:
-        >>> def worst_error(labels, predictions):
-        ...     return float(np.abs(labels - predictions).max())
-        >>> worst = Metric("worst_error", worst_error, greater_is_better=False)
-        >>> worst.compute(np.array([1.0, 2.0]), np.array([1.5, 2.0]))
-        0.5
-        >>> worst.gain(challenger=0.5, champion=0.75)
-        0.25
-    """
-
-    name: str
-    compute: Callable[[Vector, Vector], float]
-    greater_is_better: bool
-    fast_draws: FastDraws | None = None
-
-    def draws(self, labels: Vector, predictions: Vector) -> OfDraw:
-        """Return a function of how often each row was drawn, shape (rows,), that gives the metric of that draw."""
-        if self.fast_draws is not None:
-            return self.fast_draws(labels, predictions)
-        return lambda counts: self.compute(np.repeat(labels, counts), np.repeat(predictions, counts))
-
-    def gain(self, challenger: float, champion: float) -> float:
-        """Return how much better the challenger is; above zero is better, whatever the direction."""
-        return challenger - champion if self.greater_is_better else champion - challenger
+__all__ = ["METRICS", "Metric", "Vector", "evaluate", "get", "of", "primary"]
 
 
 def roc_auc(labels: Vector, predictions: Vector) -> float:
@@ -86,7 +46,7 @@ def average_precision(labels: Vector, predictions: Vector) -> float:
 
 def brier(labels: Vector, predictions: Vector) -> float:
     """Mean squared difference between probability and outcome (Brier, 1950)."""
-    return float(np.mean((predictions - labels) ** 2)) if labels.size else float("nan")
+    return float(np.mean(_squared_errors(labels, predictions))) if labels.size else float("nan")
 
 
 def log_loss(labels: Vector, predictions: Vector) -> float:
@@ -97,6 +57,14 @@ def log_loss(labels: Vector, predictions: Vector) -> float:
 def _log_losses(labels: Vector, predictions: Vector) -> Vector:
     clipped = np.clip(predictions, 1e-15, 1 - 1e-15)
     return np.asarray(-(labels * np.log(clipped) + (1 - labels) * np.log(1 - clipped)))
+
+
+def _squared_errors(labels: Vector, predictions: Vector) -> Vector:
+    return np.asarray((predictions - labels) ** 2)
+
+
+def _absolute_errors(labels: Vector, predictions: Vector) -> Vector:
+    return np.asarray(np.abs(labels - predictions))
 
 
 def expected_calibration_error(labels: Vector, predictions: Vector, bins: int = 10) -> float:
@@ -118,12 +86,16 @@ def expected_calibration_error(labels: Vector, predictions: Vector, bins: int = 
 
 def mae(labels: Vector, predictions: Vector) -> float:
     """Mean absolute error, in the label's unit."""
-    return float(np.mean(np.abs(labels - predictions))) if labels.size else float("nan")
+    return float(np.mean(_absolute_errors(labels, predictions))) if labels.size else float("nan")
 
 
 def rmse(labels: Vector, predictions: Vector) -> float:
     """Root mean squared error, in the label's unit."""
-    return float(np.sqrt(np.mean((labels - predictions) ** 2))) if labels.size else float("nan")
+    return _root(float(np.mean(_squared_errors(labels, predictions)))) if labels.size else float("nan")
+
+
+def _root(mean: float) -> float:
+    return float(np.sqrt(mean))
 
 
 def calibration_slope(labels: Vector, predictions: Vector, *, binary: bool) -> float:
@@ -211,64 +183,88 @@ def _calibration_error_of_draw(labels: Vector, predictions: Vector, bins: int = 
     return value
 
 
-def _mean_of_draw(loss: Callable[[Vector, Vector], Vector], finish: Callable[[float], float] = float) -> FastDraws:
-    def draws(labels: Vector, predictions: Vector) -> OfDraw:
-        of_row = loss(labels, predictions)
-        # No dot product: BLAS would hand so short a one to threads, whose waiting costs more than the sum.
-        return lambda counts: finish(float((counts * of_row).sum() / counts.sum()))
-
-    return draws
-
-
 METRICS = {
     metric.name: metric
     for metric in (
-        Metric("roc_auc", roc_auc, greater_is_better=True, fast_draws=_auc_of_draw),
-        Metric("average_precision", average_precision, greater_is_better=True, fast_draws=_average_precision_of_draw),
-        Metric("brier", brier, greater_is_better=False, fast_draws=_mean_of_draw(lambda y, p: (p - y) ** 2)),
-        Metric("log_loss", log_loss, greater_is_better=False, fast_draws=_mean_of_draw(_log_losses)),
+        Metric("roc_auc", roc_auc, greater_is_better=True, fast_draws=_auc_of_draw, within_classes=True),
+        Metric(
+            "average_precision",
+            average_precision,
+            greater_is_better=True,
+            fast_draws=_average_precision_of_draw,
+            within_classes=True,
+        ),
+        Metric("brier", brier, greater_is_better=False, losses=_squared_errors),
+        Metric("log_loss", log_loss, greater_is_better=False, losses=_log_losses),
         Metric(
             "expected_calibration_error",
             expected_calibration_error,
             greater_is_better=False,
             fast_draws=_calibration_error_of_draw,
         ),
-        Metric("mae", mae, greater_is_better=False, fast_draws=_mean_of_draw(lambda y, p: np.abs(p - y))),
-        Metric("rmse", rmse, greater_is_better=False, fast_draws=_mean_of_draw(lambda y, p: (p - y) ** 2, np.sqrt)),
+        Metric("mae", mae, greater_is_better=False, losses=_absolute_errors),
+        Metric("rmse", rmse, greater_is_better=False, losses=_squared_errors, finish=_root),
+        *count_metrics.METRICS.values(),
     )
 }
-BY_TASK = {"classification": CLASSIFICATION_METRICS, "regression": REGRESSION_METRICS}
+"""By name: those that are the same whatever else a use case says."""
 
 
-def get(name: str) -> Metric:
+def get(name: str, task: Task | None = None) -> Metric:
     """Return a metric by name.
+
+    Args:
+        name: Its name.
+        task: Of the use case; a quantile's metrics are those of its level.
 
     Raises:
         ConfigError: If there is none of that name.
     """
-    if name not in METRICS:
-        raise ConfigError(f"There is no metric {name!r}.", hint=did_you_mean(name, METRICS))
-    return METRICS[name]
+    known = METRICS if task is None or task.level is None else METRICS | quantile_metrics.of_level(task.level)
+    if name not in known:
+        raise ConfigError(f"There is no metric {name!r}.", hint=did_you_mean(name, known))
+    return known[name]
 
 
-def evaluate(task: str, labels: Vector, predictions: Vector, *, event_above: float | None = None) -> dict[str, float]:
-    """Return all metrics of a task, with the means of labels and predictions.
+def of(task: Task) -> list[Metric]:
+    """Return the metrics of a task."""
+    return [get(name, task) for name in task.metrics]
+
+
+def primary(settings: UseCaseSettings) -> Metric:
+    """Return a use case's primary metric."""
+    return get(settings.training.metric, settings.kind_of_task)
+
+
+def evaluate(
+    task: Task | str, labels: Vector, predictions: Vector, *, event_above: float | None = None
+) -> dict[str, float]:
+    """Return all metrics of a task, with the means of labels and predictions, and the coverage of a quantile.
 
     Args:
-        task: `classification` or `regression`.
+        task: The task, or its name.
         labels: Shape (rows,).
         predictions: Shape (rows,): the probability of the positive class, or the predicted value.
-        event_above: Regression: a label above this is an event; adds `event_roc_auc`, how well the predicted values
+        event_above: Of amounts: a label above this is an event; adds `event_roc_auc`, how well the predicted values
             rank events above the others.
+
+    Returns:
+        Name -> value; NaN where it is not defined, and of all but the labels where a prediction is no finite number: no
+        metric is computed around such rows.
 
     Examples:
         >>> found = evaluate("regression", np.array([0.0, 30.0]), np.array([5.0, 20.0]), event_above=15.0)
         >>> found["mae"], found["event_roc_auc"]
         (7.5, 1.0)
     """
-    values = {name: METRICS[name].compute(labels, predictions) for name in BY_TASK[task]}
+    task = task_of(task)
+    finite = bool(np.isfinite(predictions).all())
+    values = {metric.name: metric.compute(labels, predictions) if finite else float("nan") for metric in of(task)}
     if event_above is not None:
-        values["event_roc_auc"] = roc_auc((labels > event_above).astype(np.float64), predictions)
+        events = (labels > event_above).astype(np.float64)
+        values["event_roc_auc"] = roc_auc(events, predictions) if finite else float("nan")
+    if task.level is not None:
+        values[quantile_metrics.COVERAGE] = quantile_metrics.coverage(labels, predictions) if finite else float("nan")
     values["label_mean"] = float(labels.mean()) if labels.size else float("nan")
-    values["prediction_mean"] = float(predictions.mean()) if predictions.size else float("nan")
+    values["prediction_mean"] = float(predictions.mean()) if predictions.size and finite else float("nan")
     return values

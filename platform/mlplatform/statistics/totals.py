@@ -15,8 +15,11 @@ import pyarrow as pa
 
 from mlplatform.protocols.frames import Frame
 from mlplatform.statistics import metrics
+from mlplatform.statistics.count_metrics import DEVIANCE, EXPLAINED, SMALLEST, share_explained
 from mlplatform.statistics.intervals import NORMAL, Interval, interval, wilson
-from mlplatform.statistics.metrics import Vector
+from mlplatform.statistics.metric import Metric, Vector
+from mlplatform.statistics.quantile_metrics import COVERAGE, GAP, PINBALL
+from mlplatform.task import TASKS, Task
 
 KNOTS, STEPS = 64, 200
 _TAIL = (0.99, 0.995, 0.999, 0.9999)
@@ -29,9 +32,10 @@ MOST_GROUPS = 20_000
 _BIN, _TENTH, _ROWS, _EVENTS, _LOWEST, _HIGHEST = "_bin", "_tenth", "_rows", "_events", "_lowest", "_highest"
 AREAS = ("roc_auc", "event_roc_auc")
 """Metrics that are an area under the ROC curve."""
+_OWN, _TINY = "own_logarithm", 1e-300
 _MOST_HEAVY = 100
 """Each is a term of the expression that every row goes through."""
-_MEANS = ("brier", "log_loss", "mae", "label_mean", "prediction_mean")
+_MEANS = ("brier", "log_loss", "mae", "label_mean", "prediction_mean", PINBALL, COVERAGE, DEVIANCE)
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,7 @@ class Totals:
         events: Rows with an event in each bin of scores, by rising score.
         others: Rows without one.
         single: Whether a bin holds one score only.
+        task: What is predicted.
     """
 
     rows: int
@@ -101,6 +106,7 @@ class Totals:
     events: Vector
     others: Vector
     single: Vector
+    task: Task = TASKS["classification"]
 
     def value(self, name: str) -> float | None:
         """Return a metric over all rows; None where it cannot be told from sums, NaN where it is not defined."""
@@ -110,6 +116,10 @@ class Totals:
             return self.calibration_gap / self.rows
         if name == "rmse":
             return float(np.sqrt(self.mean("brier")))
+        if name == EXPLAINED:
+            return share_explained(self.mean(DEVIANCE), self.mean(_OWN), self.mean("label_mean"))
+        if name == GAP and self.task.level is not None:
+            return abs(self.mean(COVERAGE) - self.task.level)
         return self.mean(name) if name in _MEANS else None
 
     def mean(self, name: str) -> float:
@@ -120,6 +130,8 @@ class Totals:
         """Return the 95% interval of a metric that `value` gives, as `intervals.interval` does from rows."""
         if name == "label_mean" and self.sums["not_binary"] == 0:
             return wilson(self.mean("label_mean"), self.rows)
+        if name == COVERAGE:
+            return wilson(self.mean(COVERAGE), self.rows)
         if name in _MEANS or name == "rmse":
             of = "brier" if name == "rmse" else name
             middle = self.mean(of)
@@ -161,13 +173,16 @@ class Totals:
         return max(0.0, area - half), min(1.0, area + half)
 
 
-def expressions(label: nw.Expr, prediction: nw.Expr, *, event_above: float | None = None) -> list[nw.Expr]:
+def expressions(
+    label: nw.Expr, prediction: nw.Expr, *, event_above: float | None = None, task: Task = TASKS["classification"]
+) -> list[nw.Expr]:
     """Return what is to be added up over rows, for `totals_of`.
 
     Args:
         label: The label's column.
         prediction: The prediction's.
         event_above: A label above this is an event; None: a label of 1 is.
+        task: What is predicted.
     """
     clipped = prediction.clip(1e-15, 1 - 1e-15)
     event = (label > event_above) if event_above is not None else (label == 1.0)
@@ -178,6 +193,15 @@ def expressions(label: nw.Expr, prediction: nw.Expr, *, event_above: float | Non
         "label_mean": label,
         "prediction_mean": prediction,
     }
+    if task.level is not None:
+        above = label - prediction
+        losses[PINBALL] = above.clip(0.0, None) * task.level - above.clip(None, 0.0) * (1 - task.level)
+        losses[COVERAGE] = (label <= prediction).cast(nw.Float64)
+    if task.predicts_counts:
+        # Nothing times the logarithm of something small is nothing, as it is to be where the label is 0.
+        expected, logarithm = prediction.clip(SMALLEST, None), label.clip(_TINY, None).log()
+        losses[DEVIANCE] = (label * (logarithm - expected.log()) - label + expected) * 2.0
+        losses[_OWN] = label * logarithm
     squares = {f"{name}_squares": loss * loss for name, loss in losses.items()}
     others = {
         "noise": prediction * (1.0 - prediction),
@@ -192,7 +216,14 @@ def expressions(label: nw.Expr, prediction: nw.Expr, *, event_above: float | Non
     ]
 
 
-def grouped(frame: Frame, label: str, prediction: str, bins: ScoreBins, event_above: float | None) -> Frame:
+def grouped(
+    frame: Frame,
+    label: str,
+    prediction: str,
+    bins: ScoreBins,
+    event_above: float | None,
+    task: Task = TASKS["classification"],
+) -> Frame:
     """Return the sums of a frame's rows by bin of scores and by tenth; the rows that `totals_of` takes.
 
     Args:
@@ -201,18 +232,20 @@ def grouped(frame: Frame, label: str, prediction: str, bins: ScoreBins, event_ab
         prediction: The prediction's.
         bins: The bins.
         event_above: As for `expressions`.
+        task: What is predicted.
     """
     score = nw.col(prediction)
     tenth = (score.clip(0.0, 1.0) * 10.0).floor().clip(0.0, 9.0)
     binned = frame.select(label, prediction).with_columns(bins.expression(score).alias(_BIN), tenth.alias(_TENTH))
-    return binned.group_by(_BIN, _TENTH).agg(*expressions(nw.col(label), score, event_above=event_above))
+    return binned.group_by(_BIN, _TENTH).agg(*expressions(nw.col(label), score, event_above=event_above, task=task))
 
 
-def totals_of(rows: pa.Table) -> Totals:
+def totals_of(rows: pa.Table, task: Task = TASKS["classification"]) -> Totals:
     """Return the totals of what `grouped` gave.
 
     Args:
         rows: One row a bin and tenth, in any order.
+        task: What is predicted.
     """
     rows = rows.sort_by([(_BIN, "ascending"), (_TENTH, "ascending")])
     columns = {name: np.asarray(rows.column(name).to_numpy(), dtype=np.float64) for name in rows.column_names}
@@ -228,23 +261,25 @@ def totals_of(rows: pa.Table) -> Totals:
         events=events,
         others=count - events,
         single=(lowest == highest).astype(np.float64),
+        task=task,
     )
 
 
-def rescaled(name: str, value: float, labels: Vector, predictions: Vector, rows: int) -> Interval | None:
+def rescaled(metric: Metric | str, value: float, labels: Vector, predictions: Vector, rows: int) -> Interval | None:
     """Return the interval of a metric over all rows by that of a sample: as wide as so many rows make it.
 
     Args:
-        name: The metric.
+        metric: The metric, or its name.
         value: Over all rows, or of the sample.
         labels: The sample's, shape (rows of the sample,).
         predictions: The sample's.
         rows: How many all rows are.
     """
-    ends = interval(name, labels, predictions, resample=True)
+    metric = metrics.get(metric) if isinstance(metric, str) else metric
+    ends = interval(metric, labels, predictions, resample=True)
     if ends is None:
         return None
-    middle = metrics.get(name).compute(labels, predictions)
+    middle = metric.compute(labels, predictions)
     narrower = float(np.sqrt(labels.size / rows))
     return value - (middle - ends[0]) * narrower, value + (ends[1] - middle) * narrower
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from mlplatform.config.settings import UseCaseSettings
-from mlplatform.errors import StageError
+from mlplatform.errors import NotFiniteError, StageError
 from mlplatform.features.declaration import looked_up
 from mlplatform.features.functions import FeatureFunctionSpec, register_functions
 from mlplatform.naming import ObjectName
@@ -125,7 +125,7 @@ def ablate(
     context.progress(f"training with all lookups on {frame}")
     whole = _holdout(trainer, data, settings, params)
     labels = data.labels[-whole.size :]
-    metric = metrics.get(settings.training.metric)
+    metric = metrics.primary(settings)
     found = []
     for lookup, columns in groups.items():
         if not columns:
@@ -198,7 +198,10 @@ def _holdout(trainer: Trainer, data: TrainingData, settings: UseCaseSettings, pa
     alone = settings.training.search.model_copy(update={"max_evals": 1})
     training = settings.training.model_copy(update={"search": alone, "importance_rows": 0})
     options = settings.model_copy(update={"training": training})
-    return train(_WithParams(trainer, params), data, options, Told(lambda *_: None)).holdout_predictions  # type: ignore[arg-type]
+    candidate = train(_WithParams(trainer, params), data, options, Told(lambda *_: None))  # type: ignore[arg-type]
+    if candidate.not_finite:
+        raise NotFiniteError(f"{candidate.not_finite}.", hint="Nothing can be measured by it.")
+    return candidate.holdout_predictions
 
 
 class _WithParams:
@@ -224,7 +227,7 @@ def _constant(data: TrainingData, columns: Sequence[str]) -> TrainingData:
 def _compared(
     lookup: str, columns: tuple[str, ...], settings: UseCaseSettings, labels: Vector, whole: Vector, without: Vector
 ) -> Ablated:
-    metric = metrics.get(settings.training.metric)
+    metric = metrics.primary(settings)
     value = metric.compute(labels, without)
     try:
         difference = paired_difference(
@@ -232,7 +235,7 @@ def _compared(
             labels,
             whole,
             without,
-            stratify=settings.task == "classification",
+            stratify=metric.within_classes,
             confidence=CONFIDENCE,
             draws=_DRAWS,
             seed=settings.training.seed,

@@ -8,10 +8,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from mlplatform.as_of import shown
-from mlplatform.config.settings import CLASSIFICATION_METRICS
 from mlplatform.features import artifacts
 from mlplatform.features.training_set import PREDICTION
 from mlplatform.naming import CHALLENGER, ObjectName
@@ -33,6 +33,7 @@ from mlplatform.training.trainer import Trainer
 from mlplatform.training.version_tags import (
     KEY_TAG,
     KNOWN_ROWS_TAG,
+    LEARNED_EVENTS_TAG,
     TRAINED_AS_OF_TAG,
     TRAINED_THROUGH_TAG,
     TRAINING_ROWS_TAG,
@@ -47,6 +48,8 @@ PART = "on_part_of_rows"
 ROUNDS = "rounds_until_it_stopped_early"
 _LONGEST = 500
 _HOLDOUT = "holdout_"
+NOT_FINITE = f"{_HOLDOUT}not_finite"
+"""Name of the metric: how many predictions for the holdout are no finite numbers; not logged where all are."""
 
 
 def make_challenger(ws: Workspace, model: ObjectName, version: int) -> None:
@@ -127,6 +130,8 @@ class Registration:
                 context.progress(f"no value among the {part} rows: {', '.join(names)}")
             run.log_params(candidate.params | ({} if candidate.rounds is None else {ROUNDS: candidate.rounds}))
             run.log_metrics({f"{_HOLDOUT}{metric}": value for metric, value in candidate.metrics.items()})
+            if candidate.not_finite:
+                run.log_metrics({NOT_FINITE: float((~np.isfinite(candidate.holdout_predictions)).sum())})
             self._log_calibration(run, candidate)
             self._log_importance(run, candidate)
             run.log_json(PROFILE_FILE, self._reference(candidate))
@@ -154,15 +159,22 @@ class Registration:
                 artifacts.DIGEST_TAG: digest,
                 TRAINED_AS_OF_TAG: context.as_of.isoformat(),
                 TRAINED_THROUGH_TAG: self.data.time_at(int(split.holdout.start) - 1).isoformat(),
+                **self._events_tag(),
                 # Last: its presence says that the others are set.
                 KEY_TAG: self.key,
             },
         )
 
+    def _events_tag(self) -> dict[str, str]:
+        newest = self.data.learned_events_through
+        return {} if newest is None else {LEARNED_EVENTS_TAG: newest.isoformat()}
+
     def _log_calibration(self, run: TrainingRun, candidate: Candidate) -> None:
         before, after = candidate.uncalibrated, candidate.metrics
         if before:
-            run.log_metrics({f"{UNCALIBRATED}{metric}": before[metric] for metric in CLASSIFICATION_METRICS})
+            run.log_metrics(
+                {f"{UNCALIBRATED}{metric}": before[metric] for metric in self.context.settings.kind_of_task.metrics}
+            )
             error = "expected_calibration_error"
             method = self.context.settings.training.calibrate
             self.context.progress(f"calibrated ({method}): {error} {before[error]:.4f} -> {after[error]:.4f}")
@@ -178,12 +190,14 @@ class Registration:
     def _reference(self, candidate: Candidate) -> dict[str, Any]:
         labels, holdout = self.data.labels, candidate.split.holdout
         profile = profiles.profile_table(self.data.rows)
-        profile |= profiles.profile_table(pa.table({PREDICTION: pa.array(candidate.holdout_predictions)}))
-        calibration = scores = None
-        if self.context.settings.task == "classification":
-            calibration = estimate.fit_calibration(labels[holdout], candidate.holdout_predictions)
-            scores = ScoreCounts.of(candidate.holdout_predictions)
-        content = profiles.to_dict(profile, calibration, baseline.learn(labels[: holdout.start]), scores)
+        predictions = candidate.holdout_predictions
+        finite = np.isfinite(predictions)
+        profile |= profiles.profile_table(pa.table({PREDICTION: pa.array(predictions, mask=~finite)}))
+        calibration, scores, task = None, None, self.context.settings.kind_of_task
+        if task.is_binary:
+            calibration = estimate.fit_calibration(labels[holdout][finite], predictions[finite])
+            scores = ScoreCounts.of(predictions)
+        content = profiles.to_dict(profile, calibration, baseline.learn(labels[: holdout.start], task), scores)
         return content | self._rows()
 
     def _rows(self) -> dict[str, int]:
@@ -205,7 +219,7 @@ class Registration:
         ws = self.context.ws
         stored = stored_form(
             candidate.estimator,
-            self.context.settings.task,
+            self.context.settings.kind_of_task,
             self.trainer,
             self.data.inputs.iloc[candidate.split.holdout],
         )

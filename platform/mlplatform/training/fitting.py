@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlplatform.errors import MissingDependencyError, PlatformError, StageError
+from mlplatform.errors import MissingDependencyError, NotFiniteError, PlatformError, StageError, in_one_line
 from mlplatform.features.scoring import without_left_out
 from mlplatform.statistics.metrics import Vector
+from mlplatform.task import Task, task_of
 from mlplatform.training.boosters import EXTRAS, is_booster, predict_booster, ranks
 from mlplatform.training.estimators import WITH_VALUES
 from mlplatform.training.fit_arguments import learner
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 _CLASSES = 2
 _TABLE = 2  # dimensions
 _MOST_SHOWN = 12
-_LONGEST = 300
 _BY_PLACE = ("categorical_features", "monotonic_cst", "interaction_cst")
 # What scikit-learn's meta estimators call the estimator within.
 _WITHIN = ("regressor", "estimator", "base_estimator")
@@ -81,33 +81,64 @@ def fit(trainer: Trainer, params: Mapping[str, Any], rows: FitRows, *, threads: 
     return fitted
 
 
-def predict(estimator: Any, inputs: pd.DataFrame, task: str) -> Vector:
+def predict(estimator: Any, inputs: pd.DataFrame, task: Task | str, *, finite: bool = True) -> Vector:
     """Return the probability of the positive class, or the predicted value; shape (rows,).
 
+    Args:
+        estimator: Fitted.
+        inputs: The rows.
+        task: The task, or its name.
+        finite: Refuse predictions that are no finite numbers; False: whoever asks looks for them.
+
     Raises:
-        StageError: If the estimator cannot predict that, or predicts what is no number.
+        NotFiniteError: If it predicts what is no finite number, where that is refused.
+        StageError: If the estimator cannot predict that.
     """
+    predictions = _predicted(estimator, inputs, task_of(task))
+    if finite and (wrong := not_finite(estimator, inputs, predictions)):
+        raise NotFiniteError(
+            f"{wrong}.",
+            hint="Does it take missing values? An imputer before it fills them; a scaler keeps numbers small.",
+        )
+    return predictions
+
+
+def not_finite(estimator: Any, inputs: pd.DataFrame, predictions: Vector) -> str:
+    """Return which predictions are no finite numbers, in words; empty where all are.
+
+    Args:
+        estimator: Whose.
+        inputs: The rows.
+        predictions: For them, shape (rows,).
+    """
+    wrong = np.flatnonzero(~np.isfinite(predictions))
+    if not wrong.size:
+        return ""
+    return (
+        f"{type(estimator).__name__} predicts NaN or infinity for {wrong.size} of {len(inputs)} rows; "
+        f"{_row(inputs, int(wrong[0]))}"
+    )
+
+
+def _predicted(estimator: Any, inputs: pd.DataFrame, task: Task) -> Vector:
     if is_booster(estimator):
         return _of_a_booster(estimator, inputs, task)
-    if task == "classification" and not hasattr(estimator, "predict_proba"):
+    if task.predicts_probabilities and not hasattr(estimator, task.method):
         raise StageError(
-            f"{type(estimator).__name__} has no predict_proba, and a classification is judged by its probabilities.",
+            f"{type(estimator).__name__} has no {task.method}, and {task.noun} is judged by its probabilities.",
             hint="Take an estimator that has one, or wrap it: sklearn.calibration.CalibratedClassifierCV(estimator).",
         )
     with in_our_words(f"Predicting {len(inputs)} rows", None, inputs), without_left_out():
-        if task == "classification":
-            predictions = np.asarray(estimator.predict_proba(inputs))
-        else:
-            predictions = np.asarray(estimator.predict(inputs), dtype=np.float64)
-    if task == "classification":
+        predictions = np.asarray(getattr(estimator, task.method)(inputs), dtype=np.float64)
+    if task.is_binary:
         if predictions.ndim != _TABLE or predictions.shape[1] != _CLASSES:
             raise StageError(
                 f"{type(estimator).__name__}.predict_proba gave an array of shape {predictions.shape}, not one column "
                 "for each of two classes.",
                 hint="Labels are 0 and 1; both must be among the fitted rows.",
             )
-        predictions = np.asarray(predictions[:, 1], dtype=np.float64)
-    return _checked(estimator, inputs, predictions)
+        predictions = predictions[:, 1]
+    return _checked(estimator, inputs, predictions, task)
 
 
 def refuse_ranker(trainer: Trainer) -> None:
@@ -139,30 +170,32 @@ def _refuse_ranks(estimator: Any) -> None:
         )
 
 
-def _of_a_booster(booster: Any, inputs: pd.DataFrame, task: str) -> Vector:
+def _of_a_booster(booster: Any, inputs: pd.DataFrame, task: Task) -> Vector:
     with in_our_words(f"Predicting {len(inputs)} rows", None, inputs):
         predictions = np.asarray(predict_booster(booster, inputs), dtype=np.float64)
-    if task == "classification" and bool(((predictions < 0) | (predictions > 1)).any()):
+    if task.is_binary and bool(((predictions < 0) | (predictions > 1)).any()):
         raise StageError(
             f"The {type(booster).__name__} predicts scores below 0 or above 1, and a classification is judged by its "
             "probabilities.",
             hint="Its objective must be one of two classes: `binary` of LightGBM, `binary:logistic` of XGBoost.",
         )
-    return _checked(booster, inputs, predictions)
+    return _checked(booster, inputs, predictions, task)
 
 
-def _checked(estimator: Any, inputs: pd.DataFrame, predictions: Vector) -> Vector:
+def _checked(estimator: Any, inputs: pd.DataFrame, predictions: Vector, task: Task) -> Vector:
     if predictions.shape != (len(inputs),):
         raise StageError(
             f"{type(estimator).__name__} gave predictions of shape {predictions.shape} for {len(inputs)} rows.",
             hint="One number per row is needed.",
         )
-    wrong = np.flatnonzero(~np.isfinite(predictions))
-    if wrong.size:
+    lowest = task.smallest_prediction
+    below = np.flatnonzero(predictions < lowest) if lowest is not None else np.empty(0, dtype=np.int64)
+    if below.size:
         raise StageError(
-            f"{type(estimator).__name__} predicts NaN or infinity for {wrong.size} of {len(inputs)} rows; "
-            f"{_row(inputs, int(wrong[0]))}.",
-            hint="Does it take missing values? An imputer before it fills them; a scaler keeps numbers small.",
+            f"{type(estimator).__name__} predicts less than {lowest:g} for {below.size} of "
+            f"{len(inputs)} rows, such as {predictions[below[0]]:g}; {_row(inputs, int(below[0]))}.",
+            hint=f"{task.noun.capitalize()} is never below it. Take an estimator that knows counts, as by "
+            'loss="poisson" (HistGradientBoostingRegressor), objective="poisson" (LightGBM), or PoissonRegressor.',
         )
     return predictions
 
@@ -219,15 +252,9 @@ def in_our_words(
             ) from error
         given = f", with the parameters {dict(params)}" if params else ""
         raise StageError(
-            f"{what} failed{given}: {said(error)}{'' if inputs is None else _columns(inputs)}", hint=_hint(inputs)
+            f"{what} failed{given}: {in_one_line(error)}{'' if inputs is None else _columns(inputs)}",
+            hint=_hint(inputs),
         ) from error
-
-
-def said(error: BaseException) -> str:
-    """Return an error in one line."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = " ".join(lines)
-    return f"{type(error).__name__}: {text[:_LONGEST]}{'...' if len(text) > _LONGEST else ''}"
 
 
 def _hint(inputs: pd.DataFrame | None) -> str:

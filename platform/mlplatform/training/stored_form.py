@@ -15,6 +15,7 @@ import numpy as np
 
 from mlplatform.errors import ConfigError, did_you_mean
 from mlplatform.features.model_formats import allowed
+from mlplatform.task import Task, task_of
 from mlplatform.training import skops_flavor
 from mlplatform.training.boosters import is_booster, predict_booster
 from mlplatform.training.fitting import in_our_words, predict
@@ -46,12 +47,12 @@ class StoredForm:
     requirements: list[str]
 
 
-def stored_form(estimator: Any, task: str, trainer: Trainer, inputs: pd.DataFrame) -> StoredForm:
+def stored_form(estimator: Any, task: Task | str, trainer: Trainer, inputs: pd.DataFrame) -> StoredForm:
     """Return how a fitted estimator is stored.
 
     Args:
         estimator: The estimator.
-        task: Of the use case: whether probabilities are predicted.
+        task: Of the use case, or its name.
         trainer: For its flavor, requirements and trusted types.
         inputs: Some rows, to compare predictions by.
 
@@ -59,7 +60,7 @@ def stored_form(estimator: Any, task: str, trainer: Trainer, inputs: pd.DataFram
         ConfigError: If the trainer names a flavor that there is not, or that does not store such a model.
         StageError: If the model cannot be stored.
     """
-    flavor = trainer.flavor
+    task, flavor = task_of(task), trainer.flavor
     if flavor and flavor not in (SKLEARN, *_FORMS):
         raise ConfigError(
             f"{type(trainer).__name__}.flavor is {flavor!r}.", hint=did_you_mean(flavor, [SKLEARN, *_FORMS])
@@ -85,7 +86,7 @@ def stored_form(estimator: Any, task: str, trainer: Trainer, inputs: pd.DataFram
         {
             "serialization_format": "skops",
             "skops_trusted_types": _types(estimator, trainer.trusted_types),
-            "pyfunc_predict_fn": "predict_proba" if task == "classification" else "predict",
+            "pyfunc_predict_fn": task.method,
         },
         model_requirements(estimator, SKLEARN, trainer.requirements),
     )
@@ -131,12 +132,12 @@ def _catboost(estimator: Any) -> _Own | None:
 _FORMS: dict[str, Callable[[Any], _Own | None]] = {LIGHTGBM: _lightgbm, XGBOOST: _xgboost, CATBOOST: _catboost}
 
 
-def _predicts_the_same(own: _Own, estimator: Any, task: str, inputs: pd.DataFrame) -> bool:
+def _predicts_the_same(own: _Own, estimator: Any, task: Task, inputs: pd.DataFrame) -> bool:
     """Tell whether what is stored predicts what was judged: an objective of the caller's own may need more."""
     if own.booster is estimator:
         return True
-    given, judged = np.asarray(predict_booster(own.booster, inputs)), predict(estimator, inputs, task)
-    return given.shape == judged.shape and bool(np.allclose(given, judged, rtol=_SAME, atol=_SAME))
+    given, judged = np.asarray(predict_booster(own.booster, inputs)), predict(estimator, inputs, task, finite=False)
+    return given.shape == judged.shape and bool(np.allclose(given, judged, rtol=_SAME, atol=_SAME, equal_nan=True))
 
 
 def _types(estimator: Any, trusted: tuple[str, ...]) -> list[str]:

@@ -12,6 +12,7 @@ from mlplatform.config.settings import UseCaseSettings
 from mlplatform.errors import StageError
 from mlplatform.statistics import metrics
 from mlplatform.statistics.metrics import Metric
+from mlplatform.task import Task
 from mlplatform.training.fit_rows import FitRows, group_numbers
 from mlplatform.training.fitting import check_columns, fit, in_our_words, make_estimator, predict
 from mlplatform.training.search import STEPS, WHOLE, SearchResult, Told, search
@@ -35,7 +36,7 @@ class TrialScore:
     """
 
     trainer: Trainer
-    task: str
+    task: Task
     metric: Metric
     seed: int
 
@@ -89,9 +90,9 @@ def tune(
         space = trainer.search_space()
     if not space or options.search.max_evals <= 1:
         return None
-    metric = metrics.get(options.metric)
+    metric = metrics.primary(settings)
     runner = TrialRunner(
-        TrialScore(trainer, settings.task, metric, options.seed),
+        TrialScore(trainer, settings.kind_of_task, metric, options.seed),
         rows,
         data_bytes=_bytes(rows),
         at_once=min(options.search.parallelism, options.search.max_evals),

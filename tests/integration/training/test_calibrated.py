@@ -15,9 +15,9 @@ import yaml
 
 from mlplatform import coded
 from mlplatform.as_of import parse_as_of
-from mlplatform.config.settings import CLASSIFICATION_METRICS
 from mlplatform.features import artifacts
 from mlplatform.pipeline import Pipeline
+from mlplatform.task import TASKS
 from mlplatform.training import challenger
 from mlplatform.training.candidate import Candidate, TrainingData, train
 from mlplatform.workspace.local.workspace import LocalWorkspace
@@ -50,7 +50,7 @@ def test_a_calibrated_model_goes_through_the_cycle(
 
         # Both states of the holdout are on record, and the trials beside them.
         recorded = ws.registry.run(version).metrics
-        assert {f"holdout_uncalibrated_{name}" for name in CLASSIFICATION_METRICS} <= set(recorded)
+        assert {f"holdout_uncalibrated_{name}" for name in TASKS["classification"].metrics} <= set(recorded)
         ws.registry.activate()
         nested = mlflow.search_runs(
             search_all_experiments=True,

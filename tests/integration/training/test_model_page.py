@@ -10,7 +10,7 @@ from mlflow.entities import LoggedModel, Run
 
 from mlplatform.features.artifacts import DIGEST_TAG
 from mlplatform.protocols.registry import ModelVersion, TableRead
-from mlplatform.statistics.metrics import BY_TASK
+from mlplatform.task import TASKS
 from tests.support.tiny_gate import MODEL, NAMESPACE, put
 
 SPINE, LABELS = str(NAMESPACE.gold("spine")), str(NAMESPACE.gold("labels"))
@@ -48,10 +48,10 @@ def test_the_page_tells_what_was_read_and_how_good_it_is(gate_at, wide):
         return {item.key.removeprefix(prefix): item.value for item in model.metrics if item.key.startswith(prefix)}
 
     holdout = measured(challenger, "holdout_")
-    assert set(BY_TASK["classification"]) <= set(holdout)
+    assert set(TASKS["classification"].metrics) <= set(holdout)
     assert all(math.isclose(run.data.metrics[f"holdout_{name}"], value) for name, value in holdout.items())
     # The champion has been to the gate, the challenger has not.
-    assert set(BY_TASK["classification"]) <= set(measured(champion, "gate_"))
+    assert set(TASKS["classification"].metrics) <= set(measured(champion, "gate_"))
     assert measured(challenger, "gate_") == {}
     result = put(ws, wide).details
     at_gate = measured(challenger, "gate_check_")

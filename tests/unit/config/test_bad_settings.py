@@ -49,6 +49,30 @@ KINDS: dict[str, tuple[str, str, int, str]] = {
         4,
         "finite number",
     ),
+    "a quantile that is not said": (
+        "owner: a\ntask: quantile\nlabel: {horizon: 1 day}\ngate: {floor: 20}\n",
+        "label.quantile",
+        3,
+        "label.quantile is missing",
+    ),
+    "a quantile of everything": (
+        "owner: a\ntask: quantile\nlabel: {horizon: 1 day, quantile: 1}\ngate: {floor: 20}\n",
+        "label.quantile",
+        3,
+        "less than 1",
+    ),
+    "a quantile of a mean": (
+        REGRESSION.replace("1 day", "1 day, quantile: 0.9"),
+        "label.quantile",
+        3,
+        "label.quantile is set, and means nothing for a regression",
+    ),
+    "a coverage of counts": (
+        "owner: a\ntask: counts\nlabel: {horizon: 1 day}\ngate: {floor: 20, max_coverage_gap: 0.1}\n",
+        "gate.max_coverage_gap",
+        4,
+        "gate.max_coverage_gap is set, and means nothing for a count",
+    ),
     "a slice's loss of NaN": (
         "=gate: {floor: 0.6, slices: {columns: [a], max_loss: .nan}}\n",
         "gate.slices.max_loss",
@@ -198,7 +222,7 @@ KINDS: dict[str, tuple[str, str, int, str]] = {
     # Names of things
     "a metric of none": ("+training: {metric: rocauc}\n", "training.metric", 4, "Did you mean roc_auc"),
     "a regression's metric": ("+training: {metric: mae}\n", "training.metric", 4, "no metric of a classification"),
-    "a task of none": ("+task: clustering\n", "task", 4, "'classification' or 'regression'"),
+    "a task of none": ("+task: clustering\n", "task", 4, "'classification', 'regression', 'quantile' or 'counts'"),
     "a guard that limits nothing": (
         "=gate: {floor: 1, guards: [{metric: brier}]}\n",
         "gate.guards.0",

@@ -110,6 +110,7 @@ def test_the_first_champion_need_not_beat_one_but_all_the_rest():
     assert status(decision) == {
         "evidence": "pass",
         "finite_predictions": "pass",
+        "probabilities": "pass",
         "floor": "pass",
         "beats_trivial": "pass",
         "beats_champion": "skipped",
@@ -195,6 +196,26 @@ def test_one_prediction_that_is_no_number_is_enough_to_be_rejected(bad, whose):
     assert (decision.outcome, failed(decision)) == ("rejected", ["finite_predictions"])
     assert f"1 of {whose}" in decision.reason
     assert [check.name for check in decision.checks][-1] == "finite_predictions"
+
+
+@pytest.mark.parametrize(("value", "says"), [(1.25, "to 1.25"), (-0.5, "from -0.5")])
+def test_a_prediction_that_is_no_probability_is_rejected_and_nothing_else_is_computed(value, says):
+    odd = GOOD.copy()
+    odd[3] = value
+    decision = decide(odd, FAIR)
+    assert (decision.outcome, failed(decision)) == ("rejected", ["probabilities"])
+    assert f"1 of {GOOD.size} predictions lie outside of 0 to 1" in decision.reason
+    assert says in decision.reason
+    assert [check.name for check in decision.checks][-1] == "probabilities"
+    # What the champion predicts is in use already, and no fault of the challenger's.
+    champion = FAIR.copy()
+    champion[3] = value
+    assert decide(GOOD, champion).outcome == decide(GOOD, FAIR).outcome == "promoted"
+
+
+def test_the_ends_are_probabilities_too():
+    sure = np.where(LABELS == 1, 1.0, 0.0)
+    assert status(decide(sure, FAIR))["probabilities"] == "pass"
 
 
 def test_a_label_that_is_no_number_is_rejected_too():
@@ -338,9 +359,12 @@ def test_the_id_names_versions_time_and_rows():
 def test_a_decision_s_id_does_not_depend_on_the_bound_of_its_evidence():
     plain = GateSettings(floor=0.7)
     assert limits_text(plain) == limits_text(GateSettings(floor=0.7, max_rows=1000))
+    # Limits that came later are none of it where they are not set: what was decided before is not decided again.
+    later = {"max_rows", "max_coverage_gap", "max_calibration_ratio"}
     assert json.loads(limits_text(plain)) == {
-        name: value for name, value in plain.model_dump(mode="json").items() if name != "max_rows"
+        name: value for name, value in plain.model_dump(mode="json").items() if name not in later
     }
+    assert json.loads(limits_text(GateSettings(floor=0.7, max_coverage_gap=0.1)))["max_coverage_gap"] == 0.1
 
 
 @pytest.mark.parametrize(("known", "says"), [(ROWS, "600 labelled rows,"), (5200, "600 labelled rows of 5200,")])

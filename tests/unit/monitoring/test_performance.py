@@ -11,6 +11,7 @@ from mlplatform.config.settings import UseCaseSettings
 from mlplatform.monitoring import alerts, performance, performance_metrics
 from mlplatform.monitoring.performance_metrics import CALIBRATION_RATIO, PerformanceMetric, realised
 from mlplatform.statistics import metrics
+from mlplatform.task import TASKS
 
 ROWS = 1000
 LABELS = (np.arange(ROWS) % 5 == 0).astype(float)
@@ -129,7 +130,7 @@ def test_predictions_that_are_no_numbers_are_not_called_well(number):
     made = np.where(np.arange(ROWS) == 7, number, GOOD)
     with pytest.raises(ValueError, match=r"NaN|infinity"):  # which the monitor tells as the alert of its own
         measure(LABELS, made)
-    ratio = performance_metrics._calibration_ratio(LABELS, made, 1.5, None)
+    ratio = performance_metrics._calibration_ratio(TASKS["classification"], LABELS, made, 1.5, None)
     assert ratio == PerformanceMetric(CALIBRATION_RATIO, None, None, violated=False)
     assert checked(alerts.CALIBRATION, {CALIBRATION_RATIO: ratio}).state == "unknown"
 

@@ -15,6 +15,7 @@ from mlplatform.reporting import ageing
 from mlplatform.reporting.facts import Facts
 from mlplatform.reporting.report import render
 from mlplatform.statistics.staleness import ScoredWindow, curve
+from mlplatform.task import TASKS
 
 NOW = parse_as_of("2026-11-23T04:05:06")
 FACTS = Facts(
@@ -24,7 +25,7 @@ FACTS = Facts(
     env="dev",
     home="local",
     catalog="dev",
-    task="classification",
+    task=TASKS["classification"],
     metric="roc_auc",
     greater_is_better=True,
     floor=0.58,

@@ -29,6 +29,7 @@ from mlplatform.reporting.observations import (
 )
 from mlplatform.reporting.outcomes import Decile, Outcomes, ScoredStep
 from mlplatform.reporting.report import render
+from mlplatform.task import TASKS
 from mlplatform.training.importance import Importance
 
 NOW = parse_as_of("2026-11-23T04:05:06")
@@ -95,7 +96,7 @@ def empty(**changes: Any) -> Facts:
         env="dev",
         home="local",
         catalog="dev",
-        task="classification",
+        task=TASKS["classification"],
         metric="roc_auc",
         greater_is_better=True,
         floor=0.58,
@@ -328,7 +329,7 @@ def test_a_regression_has_means_and_no_reliability_curve():
     )  # fmt: skip
     scored = (ScoredStep(FIRST, 10, 30.25, (1,), 10, 31.5),)
     facts = empty(
-        task="regression",
+        task=TASKS["regression"],
         metric="mae",
         greater_is_better=False,
         floor=5.0,

@@ -16,6 +16,7 @@ from mlplatform.monitoring import baseline as baseline_check
 from mlplatform.monitoring.baseline import Beside
 from mlplatform.monitoring.late_labels import LABEL, Judged
 from mlplatform.statistics import baseline, metrics
+from mlplatform.task import TASKS
 
 RANDOM = np.random.default_rng(0)
 ROWS = 800
@@ -25,7 +26,7 @@ SCORES = np.clip(0.2 + 0.3 * (EVENTS - 0.2) + 0.1 * RANDOM.normal(size=ROWS), 0.
 
 
 def settings(metric: str, **sections: Any) -> UseCaseSettings:
-    task = "regression" if metric in metrics.BY_TASK["regression"] else "classification"
+    task = "regression" if metric in TASKS["regression"].metrics else "classification"
     return UseCaseSettings.model_validate(
         {
             "owner": "x",

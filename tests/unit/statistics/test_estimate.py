@@ -93,7 +93,11 @@ def test_an_estimate_is_held_against_the_floor_and_says_what_it_is_blind_to():
 
 @pytest.mark.parametrize(
     ("task", "calibration", "why"),
-    [("regression", None, "a regression gives none"), ("classification", None, "without a calibration")],
+    [
+        ("regression", None, "a regression gives none"),
+        ("counts", None, "a count gives none"),
+        ("classification", None, "without a calibration"),
+    ],
 )
 def test_without_probabilities_there_is_a_reason_instead_of_a_number(task, calibration, why):
     (only,) = estimated(np.ones(500), calibration, settings(task, performance_floor=1.0))

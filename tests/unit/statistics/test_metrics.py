@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import sklearn.metrics as reference
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 
 from mlplatform.errors import ConfigError
 from mlplatform.statistics import metrics
+from mlplatform.task import TASKS
 
 
 def made_up(seed: int, rows: int, ties: int) -> tuple[np.ndarray, np.ndarray]:
@@ -106,9 +109,10 @@ def test_a_metric_that_does_not_exist_is_named_with_the_nearest():
 
 def test_each_task_has_its_metrics_and_the_two_means():
     labels, predictions = made_up(0, 50, 10)
-    for task, names in metrics.BY_TASK.items():
-        found = metrics.evaluate(task, labels, predictions)
-        assert set(found) == {*names, "label_mean", "prediction_mean"}
+    for task in TASKS.values():
+        bound, coverage = (replace(task, level=0.9), {"quantile_coverage"}) if task.predicts_quantile else (task, set())
+        found = metrics.evaluate(bound, labels, predictions)
+        assert set(found) == {*task.metrics, "label_mean", "prediction_mean", *coverage}
         assert found["label_mean"] == pytest.approx(labels.mean())
 
 

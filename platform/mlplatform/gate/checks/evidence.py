@@ -7,6 +7,7 @@ import numpy as np
 from mlplatform.config.settings import GateSettings
 from mlplatform.gate.checks.base import CheckResult, Evidence, GateCheck
 from mlplatform.statistics.metrics import Vector
+from mlplatform.task import Task
 
 
 def rarest_class(labels: Vector) -> int:
@@ -14,9 +15,9 @@ def rarest_class(labels: Vector) -> int:
     return int(min((labels == 1).sum(), (labels == 0).sum()))
 
 
-def enough(rows: int, rarest: int, limits: GateSettings, task: str) -> bool:
+def enough(rows: int, rarest: int, limits: GateSettings, task: Task) -> bool:
     """Tell whether so many labels, so many of them of the rarer class, are enough for a decision."""
-    return rows >= limits.min_rows and (task != "classification" or rarest >= limits.min_positives)
+    return rows >= limits.min_rows and (not task.is_binary or rarest >= limits.min_positives)
 
 
 class EnoughEvidence(GateCheck):
@@ -31,7 +32,7 @@ class EnoughEvidence(GateCheck):
         if not rows >= limits.min_rows:
             detail = f"{labelled}, {limits.min_rows} are needed"
             return self.verdict(False, detail, rows, limits.min_rows, rows=rows)
-        if self.settings.task != "classification":
+        if not self.settings.kind_of_task.is_binary:
             return self.verdict(True, labelled, rows, limits.min_rows, rows=rows)
         rarest = evidence.rarest_class
         if np.isfinite(evidence.labels).all() and not rarest >= limits.min_positives:
@@ -60,3 +61,43 @@ class FinitePredictions(GateCheck):
         if wrong:
             return self.verdict(False, f"values that are not finite: {wrong}")
         return self.verdict(True, "all values are finite")
+
+
+class PredictionRange(GateCheck):
+    """No prediction of either model lies below what the task allows: an expected count is not below 0."""
+
+    name = "prediction_range"
+
+    def run(self, evidence: Evidence) -> CheckResult:
+        """Look at the predictions."""
+        smallest = self.settings.kind_of_task.smallest_prediction
+        if smallest is None:
+            return self.skipped("any finite number is a prediction")
+        vectors = {"challenger": evidence.challenger}
+        if evidence.champion is not None:
+            vectors["champion"] = evidence.champion
+        bad = {name: int((~(vector >= smallest)).sum()) for name, vector in vectors.items()}
+        wrong = ", ".join(f"{count} of {name}" for name, count in bad.items() if count)
+        lowest = float(min(vector.min() for vector in vectors.values()))
+        if wrong:
+            return self.verdict(False, f"predictions below {smallest:g}: {wrong}", lowest, smallest)
+        return self.verdict(True, f"no prediction is below {smallest:g}", lowest, smallest)
+
+
+class Probabilities(GateCheck):
+    """Of a classification every prediction lies between 0 and 1: what is none cannot be taken at its word."""
+
+    name = "probabilities"
+
+    def run(self, evidence: Evidence) -> CheckResult:
+        """Look at the challenger's predictions; those of the champion are in use already."""
+        task = self.settings.kind_of_task
+        if not task.predicts_probabilities:
+            return self.skipped(f"it is for probabilities, and this is {task.noun}")
+        predictions = evidence.challenger
+        outside = int((~((predictions >= 0) & (predictions <= 1))).sum())
+        low, high = float(predictions.min()), float(predictions.max())
+        detail = f"predictions from {low:.4g} to {high:.4g}"
+        if outside:
+            detail = f"{outside} of {predictions.size} predictions lie outside of 0 to 1: {detail}"
+        return self.verdict(not outside, detail, outside, 0.0)

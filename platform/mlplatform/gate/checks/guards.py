@@ -26,12 +26,12 @@ class Guard(GateCheck):
         super().__init__(settings)
         self.guard = guard
         self.name = guard.name
-        self.metric = metrics.get(guard.metric)
+        self.metric = metrics.get(guard.metric, settings.kind_of_task)
 
     def run(self, evidence: Evidence) -> CheckResult:
         """Hold the metric against the floor, and its loss against the limit."""
         labels = self._labels(evidence)
-        binary = self.settings.task == "classification" or self.guard.event_above is not None
+        binary = self.settings.kind_of_task.is_binary or self.guard.event_above is not None
         if binary and not rarest_class(labels) >= self.limits.min_positives:
             rarest = rarest_class(labels)
             detail = f"{rarest} rows of the rarer kind, {self.limits.min_positives} are needed"

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mlplatform.errors import ConfigError, did_you_mean
 from mlplatform.gate.checks.base import NO_CHAMPION, CheckResult, Evidence, GateCheck, group_frame, histogram, told
+from mlplatform.gate.spending import alone
+from mlplatform.statistics import baseline
 from mlplatform.statistics.metrics import Vector
+from mlplatform.statistics.spending import PER_YEAR
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class Floor(GateCheck):
@@ -27,26 +35,26 @@ class Floor(GateCheck):
 class BeatsTrivial(GateCheck):
     """The challenger surely beats a predictor that knows nothing: a constant, or the mean of a row's group.
 
-    Without `gate.baseline_by` the constant is the best there is for these very labels (median for mae, else mean), so
-    that no constant at all would have done better. With it, the mean (median for mae) of the training labels of the
-    row's group; of all training labels for a group that training did not know.
+    Without `gate.baseline_by` the constant is the best there is for these very labels (median for mae, their own
+    quantile for a quantile, else mean), so that no constant at all would have done better. With it, that of the
+    training labels of the row's group; of all training labels for a group that training did not know.
     """
 
     name = "beats_trivial"
 
     def run(self, evidence: Evidence) -> CheckResult:
         """Compare by the paired bootstrap."""
-        baseline, what = self._baseline(evidence)
-        difference = self.compare(evidence, self.metric, evidence.challenger, baseline)
+        guesses, what = self._baseline(evidence)
+        difference = self.compare(evidence, self.metric, evidence.challenger, guesses)
         detail = f"{told(difference)} over {what}"
         result = self.verdict(difference.low > 0, detail, difference.low, 0.0, **difference.numbers())
         return replace(result, histogram=histogram(difference))
 
     def _baseline(self, evidence: Evidence) -> tuple[Vector, str]:
-        by, median = list(self.limits.baseline_by), self.metric.name == "mae"
+        by, task = list(self.limits.baseline_by), self.settings.kind_of_task
         if not by:
             labels = evidence.labels
-            return np.full(labels.size, np.median(labels) if median else labels.mean()), "the best constant"
+            return np.full(labels.size, baseline.best_constant(self.metric.name, labels, task)), "the best constant"
         if evidence.training is None or not evidence.training.num_rows:
             raise ConfigError("gate.baseline_by is set, but the challenger's training labels are missing")
         for name in by:
@@ -55,10 +63,13 @@ class BeatsTrivial(GateCheck):
                 raise ConfigError(f"gate.baseline_by names the unknown spine column {name!r}", hint=hint)
         training = group_frame(evidence.training, by).assign(label=evidence.training.column("label").to_numpy())
         rows = group_frame(evidence.rows, by) if evidence.rows is not None else training[by].iloc[:0]
-        kind = "median" if median else "mean"
-        groups = training.groupby(by, dropna=False, observed=True)["label"].agg(kind).rename("baseline").reset_index()
+        kind = baseline.kind_of_constant(self.metric.name)
+        of_rows = training.groupby(by, dropna=False, observed=True)["label"]
+        # pandas knows means and medians by their names, and fast.
+        guesses = of_rows.agg(kind if task.level is None else partial(_lowest_quantile, task.level))
+        groups = guesses.rename("baseline").reset_index()
         joined = rows.merge(groups, on=by, how="left")
-        overall = float(training["label"].agg(kind))
+        overall = baseline.best_constant(self.metric.name, training["label"].to_numpy(dtype=np.float64), task)
         unknown = int(joined["baseline"].isna().sum())
         values = joined["baseline"].fillna(overall).to_numpy(dtype=np.float64)
         return values, f"the training {kind} by {', '.join(by)} ({unknown} rows of unknown groups)"
@@ -67,8 +78,9 @@ class BeatsTrivial(GateCheck):
 class BeatsChampion(GateCheck):
     """Against the champion on the same rows: the whole interval of the gain lies above `-gate.margin`.
 
-    With margin 0 this asks for superiority: at the default confidence of 0.9, a challenger that is truly no better
-    passes in at most about 5 % of cases. With a margin it asks for non-inferiority.
+    With margin 0 this asks for superiority: at the default confidence of 0.9, challengers that are truly no better pass
+    in at most about 5 % of years, whatever their number; with `gate.error_per: decision`, each in about 5 % of cases.
+    With a margin it asks for non-inferiority.
     """
 
     name = "beats_champion"
@@ -77,15 +89,25 @@ class BeatsChampion(GateCheck):
         """Compare by the paired bootstrap."""
         if evidence.champion is None:
             return self.skipped(NO_CHAMPION)
+        spending = evidence.spending or alone(self.limits)
+        if not spending.level > 0:
+            return self.verdict(False, f"nothing is left of the year's error to compare by: {spending.sentence}")
         difference = self.compare(evidence, self.metric, evidence.challenger, evidence.champion)
+        if spending.per == PER_YEAR:
+            difference = difference.leaving(spending.level)
         value = self.value_of(self.metric, evidence.labels, evidence.challenger)
         other = self.value_of(self.metric, evidence.labels, evidence.champion)
         margin = self.limits.margin
         asked = f"surely not worse by {margin:g}" if margin else "surely better"
+        but_for = f", but for an error of {spending.sentence}" if spending.per == PER_YEAR else ""
         detail = (
             f"{self.metric.name} {value:.4f} against the champion's {other:.4f}: {told(difference)}, better in "
-            f"{difference.probability_better:.0%} of draws ({asked} is needed)"
+            f"{difference.probability_better:.0%} of draws ({asked} is needed{but_for})"
         )
-        numbers = {**difference.numbers(), "challenger": value, "champion": other}
+        numbers = {**difference.numbers(), "challenger": value, "champion": other, "level": spending.level}
         result = self.verdict(difference.low > -margin, detail, difference.low, 0.0 - margin, **numbers)
         return replace(result, histogram=histogram(difference))
+
+
+def _lowest_quantile(level: float, labels: pd.Series[float]) -> float:
+    return baseline.lowest_quantile(np.asarray(labels, dtype=np.float64), level)

@@ -15,7 +15,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from mlplatform.config.settings import RANKING_METRICS, UseCaseSettings
+from mlplatform.config.settings import UseCaseSettings
 from mlplatform.gate.checks.base import CheckResult, Evidence, GateCheck, histogram, told
 from mlplatform.gate.checks.calibration import BrierScore, CalibrationError, CalibrationSlope
 from mlplatform.gate.checks.guards import Guard
@@ -24,7 +24,8 @@ from mlplatform.gate.checks.slices import Slices
 from mlplatform.statistics import metrics
 from mlplatform.statistics.bootstrap import PairedDifference
 from mlplatform.statistics.intervals import losses
-from mlplatform.statistics.metrics import Metric, OfDraw, Vector
+from mlplatform.statistics.metric import Metric, OfDraw, Vector
+from mlplatform.task import RANKING_METRICS
 
 PROPER_SCORES = ("brier", "log_loss")
 _OF_ITS_OWN = (Floor, BeatsTrivial, BeatsChampion)

@@ -14,7 +14,7 @@ from mlplatform.config.settings import SliceSettings
 from mlplatform.errors import ConfigError
 from mlplatform.gate.checks.base import NO_CHAMPION, CheckResult, Evidence, GateCheck, cluster_numbers
 from mlplatform.gate.checks.evidence import rarest_class
-from mlplatform.statistics.bootstrap import FEWEST_CLUSTERS, PairedDifference
+from mlplatform.statistics.bootstrap import FEWEST_CLUSTERS, PairedDifference, student
 from mlplatform.statistics.metrics import Vector
 from mlplatform.types import is_number
 
@@ -35,8 +35,6 @@ class Slices(GateCheck):
 
     def run(self, evidence: Evidence) -> CheckResult:
         """Compare slice by slice."""
-        from scipy.stats import t
-
         options = self.limits.slices
         if options is None:
             return self.skipped("gate.slices is not set")
@@ -51,7 +49,7 @@ class Slices(GateCheck):
         parts: list[dict[str, Any]] = []
         for name, mask in supported:
             difference = self._difference(evidence, evidence.champion, mask)
-            spread = float(t.ppf(1 - tail, max(difference.units, 2) - 1)) * difference.standard_error
+            spread = student(tail, difference.units) * difference.standard_error
             low, high = difference.gain - spread, difference.gain + spread
             parts.append(
                 {"slice": name, "rows": int(mask.sum()), "gain": difference.gain, "low": low, "high": high}
@@ -74,7 +72,7 @@ class Slices(GateCheck):
         clusters = cluster_numbers(_part(evidence, mask), self.limits.cluster_by)
         if clusters is not None and clusters.max() + 1 < FEWEST_CLUSTERS:
             return False
-        return self.settings.task != "classification" or rarest_class(evidence.labels[mask]) >= options.min_positives
+        return not self.settings.kind_of_task.is_binary or rarest_class(evidence.labels[mask]) >= options.min_positives
 
     def _difference(self, evidence: Evidence, champion: Vector, mask: Mask) -> PairedDifference:
         return self.compare(_part(evidence, mask), self.metric, evidence.challenger[mask], champion[mask])

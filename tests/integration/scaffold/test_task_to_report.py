@@ -1,0 +1,140 @@
+"""Each task from a CSV file to its report: `new-use-case`, steps of a replay with a promotion, and what is shown.
+
+In a workspace of their own in a moment; with `check` and `simulate` from the command line as slow tests.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from mlplatform import discovery
+from mlplatform.as_of import parse_as_of
+from mlplatform.cli.main import cli
+from mlplatform.reporting.report import write_report
+from mlplatform.scaffold.render import new_use_case
+from mlplatform.simulation import simulate
+
+if TYPE_CHECKING:
+    from mlplatform.workspace.local.workspace import LocalWorkspace
+
+ROWS, DAYS = 1600, 360
+MOMENTS = ("2024-08-01", "2024-11-01")
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """What a replay came to.
+
+    Args:
+        decisions: Of each step, in words.
+        report: The page.
+    """
+
+    decisions: list[str]
+    report: str
+
+
+def cases(seed: int = 5) -> pd.DataFrame:
+    dice = np.random.default_rng(seed)
+    days = np.sort(dice.integers(0, DAYS, ROWS))
+    return pd.DataFrame(
+        {
+            "shop": [f"S{number}" for number in range(ROWS)],
+            "day": pd.Timestamp("2024-01-01") + pd.to_timedelta(days, unit="D"),
+            "area": dice.uniform(0, 1, ROWS).round(3),
+            "region": dice.choice(["north", "south", "far"], ROWS),
+        }
+    )
+
+
+def minutes() -> pd.DataFrame:
+    """Return cases whose spread grows with the area: the mean says little of the upper end."""
+    frame = cases()
+    spread = np.random.default_rng(6).gamma(2.0, 2.0 + 20.0 * frame["area"])
+    return frame.assign(result=(10 + spread).round(2))
+
+
+def visits() -> pd.DataFrame:
+    frame = cases()
+    mean = np.exp(0.2 + 2.0 * frame["area"] + 0.7 * (frame["region"] == "far"))
+    return frame.assign(result=np.random.default_rng(7).poisson(mean))
+
+
+def replay(ws: LocalWorkspace, folder: Path, frame: pd.DataFrame, name: str, **options: Any) -> Replayed:
+    """Write a use case, replay two steps of it with few trials, and read the report."""
+    csv = folder / f"{name}.csv"
+    frame.to_csv(csv, index=False)
+    asked = {"entity": "shop", "timestamp": "day", "label": "result", "horizon": "10 days"}
+    made = new_use_case(name, csv, into=folder / "use_cases", **asked, **options)
+    config = made.folder / "config.yml"
+    settings = yaml.safe_load(config.read_text())
+    settings["training"]["search"] = {"max_evals": 2}
+    config.write_text(yaml.safe_dump(settings))
+    use_case = discovery.load(discovery.get(name, folder / "use_cases")).open(name, made.folder, ws)
+    steps = simulate(ws, use_case, [parse_as_of(moment) for moment in MOMENTS])
+    page = write_report(ws, use_case.namespace, use_case.label_spine(), use_case.settings, folder / name)
+    return Replayed([step.decision for step in steps], page.read_text(encoding="utf-8"))
+
+
+def command_line(folder: Path, frame: pd.DataFrame, *options: str) -> Replayed:
+    """Do the same from the command line, with `check`, in more and shorter steps."""
+    csv, where = folder / "cases.csv", ("--use-cases", str(folder / "use_cases"))
+    frame.to_csv(csv, index=False)
+    asked = ("--entity", "shop", "--timestamp", "day", "--label", "result", "--horizon", "10 days")
+    invoke("new-use-case", "shops", "--from-csv", str(csv), *asked, *options, *where)
+    checked = json.loads(invoke("check", "shops", "--json", *where))["checks"]
+    assert {item["status"] for item in checked} <= {"passed", "skipped"}, checked
+    span = ("--from", "2024-06-01", "--to", "2024-12-20", "--every", "60 days")
+    replayed = json.loads(invoke("simulate", "shops", "--json", "--home", str(folder / "home"), *where, *span))
+    (done,) = replayed["use_cases"]
+    page = Path(done["paths"]["report"]).read_text(encoding="utf-8")
+    return Replayed([step["decision"] for step in done["steps"]], page)
+
+
+def invoke(*arguments: str) -> str:
+    done = CliRunner().invoke(cli, list(arguments))
+    assert done.exit_code == 0, f"{done.output}\n{done.exception!r}"
+    return done.stdout
+
+
+def quantile_is_shown(done: Replayed) -> None:
+    assert any("promoted" in decision for decision in done.decisions), done.decisions
+    assert "Coverage of the quantile 0.8" in done.report
+    assert "Coverage by decile" in done.report
+    assert "pinball_loss" in done.report
+    assert "Labels at or below the quantile 0.8" in done.report
+    assert "Observed / predicted" not in done.report
+
+
+def counts_are_shown(done: Replayed) -> None:
+    assert any("promoted" in decision for decision in done.decisions), done.decisions
+    assert "poisson_deviance" in done.report
+    assert "Counts expected" in done.report
+    assert "Observed / predicted" in done.report
+
+
+def test_a_quantile_reaches_its_report(ws, tmp_path):
+    quantile_is_shown(replay(ws, tmp_path, minutes(), "minutes", task="quantile", quantile=0.8))
+
+
+def test_counts_reach_their_report(ws, tmp_path):
+    counts_are_shown(replay(ws, tmp_path, visits(), "visits", task="counts"))
+
+
+@pytest.mark.slow
+def test_a_quantile_from_the_command_line(tmp_path):
+    quantile_is_shown(command_line(tmp_path, minutes(), "--task", "quantile", "--quantile", "0.8"))
+
+
+@pytest.mark.slow
+def test_counts_from_the_command_line(tmp_path):
+    counts_are_shown(command_line(tmp_path, visits(), "--task", "counts"))
