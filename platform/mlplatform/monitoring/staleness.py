@@ -293,7 +293,7 @@ class _Work:
                 labels,
                 younger,
                 older,
-                stratify=settings.kind_of_task.is_binary,
+                stratify=not settings.kind_of_task.predicts_amounts,
                 confidence=settings.gate.confidence,
                 draws=_ROW_DRAWS,
                 seed=settings.gate.seed,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from mlplatform.code_digest import code_digest
 from mlplatform.errors import StageError, TableError
-from mlplatform.naming import quote
+from mlplatform.naming import ObjectName, quote
 from mlplatform.ops import markers
 from mlplatform.ops.context import StageContext
 from mlplatform.ops.declared_table import declare, sentences, to_compute, with_unwritten
@@ -20,6 +20,7 @@ from mlplatform.ops.result import StageResult
 from mlplatform.protocols.tables import TableInfo, Widening
 from mlplatform.refine import freshness
 from mlplatform.refine.as_of_view import Stretch, WorkspaceAsOf, computed_stretches, late_note, view_at
+from mlplatform.refine.class_labels import check_type
 from mlplatform.refine.details import RefineDetails
 from mlplatform.refine.finite import counted, said, with_nulls
 from mlplatform.refine.spine import LABEL_KNOWN_AT, LABELS, SPINE, LabelSpine
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 NAME = "refine"
+_MOST_SHOWN = 5
 _STRETCH, _START, _TOLD, _LAST = "__stretch", "__start", "__told", "__last"
 
 
@@ -165,8 +167,8 @@ def gold_tables(spine: LabelSpine) -> tuple[GoldTable, ...]:
 
 def spine_digest(spine: LabelSpine) -> str:
     """Return the digest of the code and the settings that compute the spine and its labels."""
-    # Which quantile is predicted of the label is nothing of the label.
-    return code_digest(type(spine), settings=spine.settings.label.model_dump_json(exclude={"quantile"}))
+    # Which quantile is predicted of the label, and which values it may have, is nothing of how it is computed.
+    return code_digest(type(spine), settings=spine.settings.label.model_dump_json(exclude={"quantile", "classes"}))
 
 
 def refine_gold(context: StageContext, gold: GoldTable, result: StageResult[RefineDetails]) -> bool:
@@ -178,6 +180,7 @@ def refine_gold(context: StageContext, gold: GoldTable, result: StageResult[Refi
         result: What the stage did so far; added to.
     """
     spine, table = gold.spine, context.namespace.gold(gold.name)
+    check_type(spine)
     change = gold.create(context)
     fresh = freshness.check(context, NAME, table, spine.inputs, spine_digest(spine), anew=to_compute(change))
     result.details.keep_computed(table, fresh.marker)
@@ -186,11 +189,8 @@ def refine_gold(context: StageContext, gold: GoldTable, result: StageResult[Refi
         view = view_at(context, allowed=spine.inputs)
         # Computed once: what is counted and checked is what is written.
         with counted(context.ws.frames, gold.rows(view, fresh.since, finite=False)) as (rows, count, not_finite):
-            if gold.name == LABELS and spine.label in not_finite:
-                raise StageError(
-                    f"{table}: {not_finite[spine.label]} label(s) are no finite numbers.",
-                    hint=f"Let {type(spine).__name__}.labels() leave those rows out, or give them a value.",
-                )
+            if gold.name == LABELS:
+                _refuse_labels(table, spine, rows, not_finite)
             if text := said(table.name, not_finite):
                 result.details.note(text)
             result.inputs.update(view.inputs)
@@ -212,3 +212,32 @@ def refine_gold(context: StageContext, gold: GoldTable, result: StageResult[Refi
             result.details.note(f"{table.name} was gone, or another table lay in its place: {again}.")
     markers.keep(context, result, table)
     return changed
+
+
+def _refuse_labels(table: ObjectName, spine: LabelSpine, rows: DataFrame, not_finite: Mapping[str, int]) -> None:
+    """Refuse labels that are no finite numbers, or, of several classes, none of those that are declared.
+
+    Raises:
+        StageError: Naming how many, or some of them.
+    """
+    from pyspark.sql import functions as F  # noqa: N812
+
+    if spine.label in not_finite:
+        raise StageError(
+            f"{table}: {not_finite[spine.label]} label(s) are no finite numbers.",
+            hint=f"Let {type(spine).__name__}.labels() leave those rows out, or give them a value.",
+        )
+    task = spine.settings.kind_of_task
+    if not task.is_multiclass:
+        return
+    label = F.col(quote(spine.label)).cast("string")
+    others = rows.where(~label.isin(list(task.classes))).select(label.alias("label")).distinct().limit(_MOST_SHOWN + 1)
+    found = sorted(row["label"] for row in others.collect())
+    if found:
+        more = " and more" if len(found) > _MOST_SHOWN else ""
+        raise StageError(
+            f"{table}: labels are none of label.classes ({', '.join(task.classes)}): "
+            f"{', '.join(map(repr, found[:_MOST_SHOWN]))}{more}.",
+            hint=f"Add them at the end of label.classes; or let {type(spine).__name__}.labels() leave those rows out, "
+            "or an expectation of the table quarantine them.",
+        )

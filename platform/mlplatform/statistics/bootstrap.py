@@ -111,11 +111,21 @@ def paired_difference(  # noqa: PLR0913  (all by keyword, and each of its own ki
 
 @dataclass(frozen=True)
 class Estimated:
-    """A metric of one model, with the interval of its draws."""
+    """A metric of one model, with the interval of its draws.
+
+    Attributes:
+        value: On the frame as it is.
+        low: Lower end of the interval.
+        high: Upper end.
+        error: Standard deviation of the draws.
+        units: What was drawn: rows, or clusters.
+    """
 
     value: float
     low: float
     high: float
+    error: float
+    units: int
 
 
 def estimated(
@@ -148,7 +158,7 @@ def estimated(
     drawn = np.array([of_draw(counts) for counts in resample(np.random.default_rng(seed), draws)])
     if not np.isfinite(value) or not np.isfinite(drawn).all():
         raise ArithmeticError(f"{metric.name} is not defined on the frame, or on a draw")
-    return Estimated(value, *_ends(drawn, confidence, units))
+    return Estimated(value, *_ends(drawn, confidence, units), float(drawn.std(ddof=1)), units)
 
 
 def _ends(drawn: Vector, confidence: float, units: int) -> tuple[float, float]:

@@ -232,7 +232,7 @@ def _compared(
             labels,
             whole,
             without,
-            stratify=settings.kind_of_task.is_binary,
+            stratify=not settings.kind_of_task.predicts_amounts,
             confidence=CONFIDENCE,
             draws=_DRAWS,
             seed=settings.training.seed,

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from mlplatform.errors import MissingDependencyError, PlatformError, StageError
 from mlplatform.features.scoring import without_left_out
@@ -15,6 +16,7 @@ from mlplatform.task import Task, task_of
 from mlplatform.training.boosters import EXTRAS, is_booster, predict_booster, ranks
 from mlplatform.training.estimators import WITH_VALUES
 from mlplatform.training.fit_arguments import learner
+from mlplatform.training.present_classes import NO_CLASSES, PresentClasses
 from mlplatform.training.threads import limit_threads
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 _CLASSES = 2
 _TABLE = 2  # dimensions
+_ROUNDED = 1e-3
 _MOST_SHOWN = 12
 _LONGEST = 300
 _BY_PLACE = ("categorical_features", "monotonic_cst", "interaction_cst")
@@ -82,20 +85,23 @@ def fit(trainer: Trainer, params: Mapping[str, Any], rows: FitRows, *, threads: 
     return fitted
 
 
-def predict(estimator: Any, inputs: pd.DataFrame, task: Task | str) -> Vector:
+def predict(estimator: Any, inputs: pd.DataFrame, task: Task | str, known: PresentClasses = NO_CLASSES) -> Vector:
     """Return the probability of the positive class, or the predicted value; shape (rows,).
+
+    Of several classes the probability of each of them, in the order in which they are declared; shape (rows, classes).
 
     Args:
         estimator: Fitted.
         inputs: The rows.
         task: The task, or its name.
+        known: The classes that it was fitted on, where there are several.
 
     Raises:
         StageError: If the estimator cannot predict that, or predicts what is no number.
     """
     task = task_of(task)
     if is_booster(estimator):
-        return _of_a_booster(estimator, inputs, task)
+        return _of_a_booster(estimator, inputs, task, known)
     if task.predicts_probabilities and not hasattr(estimator, task.method):
         raise StageError(
             f"{type(estimator).__name__} has no {task.method}, and {task.noun} is judged by its probabilities.",
@@ -111,7 +117,31 @@ def predict(estimator: Any, inputs: pd.DataFrame, task: Task | str) -> Vector:
                 hint="Labels are 0 and 1; both must be among the fitted rows.",
             )
         predictions = predictions[:, 1]
+    if task.is_multiclass:
+        return _of_classes(estimator, inputs, predictions, known)
     return _checked(estimator, inputs, predictions, task)
+
+
+def _of_classes(estimator: Any, inputs: pd.DataFrame, given: Vector, known: PresentClasses) -> Vector:
+    name, wanted = type(estimator).__name__, (len(inputs), len(known.places))
+    classes = getattr(estimator, "classes_", None)
+    if given.shape != wanted or (classes is not None and list(classes) != list(range(len(known.places)))):
+        raise StageError(
+            f"{name} gave probabilities of shape {given.shape}{'' if classes is None else f' for {list(classes)}'}, "
+            f"not one column for each of the {len(known.places)} classes that it was fitted on.",
+            hint="Its labels are the numbers of the classes, from 0 on; what fit() of the trainer returns must have a "
+            "column for each, in that order. The objective of a booster: `multiclass` of LightGBM, `multi:softprob` of "
+            "XGBoost.",
+        )
+    _refuse_not_finite(estimator, inputs, np.flatnonzero(~np.isfinite(given).all(axis=1)))
+    off = np.flatnonzero((given < 0).any(axis=1) | (np.abs(given.sum(axis=1) - 1) > _ROUNDED))
+    if off.size:
+        raise StageError(
+            f"{name} gives {off.size} of {len(inputs)} rows what are no probabilities of several classes, such as "
+            f"{given[off[0]].round(4).tolist()}; {_row(inputs, int(off[0]))}.",
+            hint="Each is from 0 to 1, and all add up to 1.",
+        )
+    return known.declared_order(given)
 
 
 def refuse_ranker(trainer: Trainer) -> None:
@@ -143,7 +173,7 @@ def _refuse_ranks(estimator: Any) -> None:
         )
 
 
-def _of_a_booster(booster: Any, inputs: pd.DataFrame, task: Task) -> Vector:
+def _of_a_booster(booster: Any, inputs: pd.DataFrame, task: Task, known: PresentClasses) -> Vector:
     with in_our_words(f"Predicting {len(inputs)} rows", None, inputs):
         predictions = np.asarray(predict_booster(booster, inputs), dtype=np.float64)
     if task.is_binary and bool(((predictions < 0) | (predictions > 1)).any()):
@@ -152,7 +182,18 @@ def _of_a_booster(booster: Any, inputs: pd.DataFrame, task: Task) -> Vector:
             "probabilities.",
             hint="Its objective must be one of two classes: `binary` of LightGBM, `binary:logistic` of XGBoost.",
         )
+    if task.is_multiclass:
+        return _of_classes(booster, inputs, predictions, known)
     return _checked(booster, inputs, predictions, task)
+
+
+def _refuse_not_finite(estimator: Any, inputs: pd.DataFrame, wrong: npt.NDArray[np.intp]) -> None:
+    if wrong.size:
+        raise StageError(
+            f"{type(estimator).__name__} predicts NaN or infinity for {wrong.size} of {len(inputs)} rows; "
+            f"{_row(inputs, int(wrong[0]))}.",
+            hint="Does it take missing values? An imputer before it fills them; a scaler keeps numbers small.",
+        )
 
 
 def _checked(estimator: Any, inputs: pd.DataFrame, predictions: Vector, task: Task) -> Vector:
@@ -161,14 +202,10 @@ def _checked(estimator: Any, inputs: pd.DataFrame, predictions: Vector, task: Ta
             f"{type(estimator).__name__} gave predictions of shape {predictions.shape} for {len(inputs)} rows.",
             hint="One number per row is needed.",
         )
-    wrong = np.flatnonzero(~np.isfinite(predictions))
-    if wrong.size:
-        raise StageError(
-            f"{type(estimator).__name__} predicts NaN or infinity for {wrong.size} of {len(inputs)} rows; "
-            f"{_row(inputs, int(wrong[0]))}.",
-            hint="Does it take missing values? An imputer before it fills them; a scaler keeps numbers small.",
-        )
-    below = np.flatnonzero(predictions < task.smallest_prediction) if task.smallest_prediction is not None else wrong
+    _refuse_not_finite(estimator, inputs, np.flatnonzero(~np.isfinite(predictions)))
+    if task.smallest_prediction is None:
+        return predictions
+    below = np.flatnonzero(predictions < task.smallest_prediction)
     if below.size:
         raise StageError(
             f"{type(estimator).__name__} predicts less than {task.smallest_prediction:g} for {below.size} of "
