@@ -145,13 +145,13 @@ def test_a_window_is_applied_before_the_sample_is_drawn(loans):
 def test_labels_are_counted_by_class_and_by_when_they_were_known(loans):
     known = KnownLabels.at(loans, NAMESPACE, spine(), day(HORIZON + 69))
     rows, counts = known.count(newer_than=day(0))
-    assert (rows, counts.rows, counts.positives, counts.negatives, counts.rarer) == (140, 140, 14, 126, 14)
+    assert (rows, counts.rows, counts.of_classes, counts.rarer) == (140, 140, (126, 14), 14)
     rows, counts = known.count(newer_than=day(HORIZON + 59))
-    assert (rows, counts.rows, counts.positives, counts.rarer) == (140, 20, 2, 2)
+    assert (rows, counts.rows, counts.of_classes[1], counts.rarer) == (140, 20, 2, 2)
     newer = known.newer_than(day(HORIZON + 59))
     assert newer.frame(at_most=100, seed=0, rows=20).rows.equals(expected(list(range(120, 140))))
-    assert known.count(newer_than=day(HORIZON + 69)) == (140, ClassCounts(0, 0, 0))
-    assert KnownLabels.at(loans, NAMESPACE, spine(), day(1)).count(newer_than=day(0)) == (0, ClassCounts(0, 0, 0))
+    assert known.count(newer_than=day(HORIZON + 69)) == (140, ClassCounts(0, (0, 0)))
+    assert KnownLabels.at(loans, NAMESPACE, spine(), day(1)).count(newer_than=day(0)) == (0, ClassCounts(0, (0, 0)))
 
 
 def test_where_no_label_is_known_it_says_so(loans):

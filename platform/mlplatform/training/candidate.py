@@ -43,6 +43,7 @@ from mlplatform.training.immature_rows import ImmatureRows
 from mlplatform.training.importance import Importance, importances
 from mlplatform.training.label_frame import LabelFrame, table_digest
 from mlplatform.training.model_requirements import libraries
+from mlplatform.training.present_classes import NO_CLASSES, PresentClasses
 from mlplatform.training.search import SearchResult, Told
 from mlplatform.training.split import TimeSplit, time_split
 from mlplatform.training.trainer import Trainer
@@ -177,6 +178,7 @@ class Candidate:
             measured.
         not_finite: Which predictions for the holdout are no finite numbers, in words: then it has no metrics, and the
             gate refuses it. Empty where all are.
+        known: The classes that it was fitted on, where there are several.
     """
 
     estimator: Any
@@ -190,6 +192,7 @@ class Candidate:
     uncalibrated: dict[str, float] = field(default_factory=dict)
     importances: list[Importance] = field(default_factory=list)
     not_finite: str = ""
+    known: PresentClasses = NO_CLASSES
 
 
 def training_data(
@@ -378,6 +381,8 @@ def training_key(trainer: Trainer, data: TrainingData, settings: UseCaseSettings
     # A quantile of another level is another model, whatever its parameters are called.
     if settings.kind_of_task.level is not None:
         parts.append({"quantile": settings.kind_of_task.level})
+    if settings.kind_of_task.is_multiclass:
+        parts.append({"classes": list(settings.kind_of_task.classes)})
     # Models of scikit-learn alone keep the keys that they had before there were others.
     parts += [f"{name}=={version(name)}" for name in _libraries(trainer)]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
@@ -441,33 +446,37 @@ def train(
     """
     options = settings.training
     refuse_ranker(trainer)
-    split = time_split(data.times, holdout=options.holdout, validation=options.validation)
+    split = split_of(data, options)
     calibrates = options.calibrate != "none"
-    fitted_rows = split.fit if calibrates else slice(0, split.holdout.start)
+    fitted_rows = fitted_part(split, options)
     _note_groups(data, fitted_rows, note)
     result = tune(trainer, data.fit_rows(split.fit, split.validation), settings, told, cluster=cluster, note=note)
     params = {**trainer.default_params, **(result.params if result else {})}
-    rounds = _rounds(trainer, params, data, split)
-    fitted = fit(trainer, params, data.last_fit_rows(fitted_rows, rounds=rounds))
+    task = settings.kind_of_task
+    rounds = _rounds(trainer, params, data, split, task)
+    given = data.last_fit_rows(fitted_rows, rounds=rounds)
+    known = PresentClasses.of(given, task)
+    if known.missing:
+        lacking = ", ".join(known.missing)
+        note(f"classes: none of the {len(given)} fitted rows is {lacking}; its probability will be 0 everywhere")
+    fitted = fit(trainer, params, known.renumbered(given))
     uncalibrated: dict[str, float] = {}
     holdout = data.inputs.iloc[split.holdout]
     if calibrates:
         rows = data.fit_rows(split.validation)
-        judged = predict(fitted, rows.inputs, settings.kind_of_task, finite=False)
+        judged = predict(fitted, rows.inputs, task, known, finite=False)
         if wrong := not_finite(fitted, rows.inputs, judged):
             note(f"not calibrated: {wrong}")
         else:
-            raw = predict(fitted, holdout, settings.kind_of_task, finite=False)
-            uncalibrated = metrics.evaluate(settings.kind_of_task, data.labels[split.holdout], raw)
+            raw = predict(fitted, holdout, task, known, finite=False)
+            uncalibrated = metrics.evaluate(task, data.labels[split.holdout], raw)
             if options.calibrate == "isotonic" and len(rows) < FEWEST_ISOTONIC:
                 note(f"calibration: {len(rows)} validation rows are few for isotonic; sigmoid needs fewer")
-            fitted = calibrated(fitted, options.calibrate, rows)
+            fitted = calibrated(fitted, options.calibrate, known.renumbered(rows), known.names)
     # What is no finite number is no reason to end here: the version is registered as it is, and the gate refuses it.
-    predicted = predict(fitted, holdout, settings.kind_of_task, finite=False)
-    with in_our_words(f"The metrics of the {predicted.size} rows of the holdout", params):
-        measured = metrics.evaluate(
-            settings.kind_of_task, data.labels[split.holdout], predicted, event_above=settings.label.event_above
-        )
+    predicted = predict(fitted, holdout, task, known, finite=False)
+    with in_our_words(f"The metrics of the {len(predicted)} rows of the holdout", params):
+        measured = metrics.evaluate(task, data.labels[split.holdout], predicted, event_above=settings.label.event_above)
     return Candidate(
         estimator=fitted,
         params=params,
@@ -483,7 +492,7 @@ def train(
         rounds=rounds,
         uncalibrated=uncalibrated,
         importances=importances(
-            lambda rows: predict(fitted, rows, settings.kind_of_task, finite=False),
+            lambda rows: predict(fitted, rows, task, known, finite=False),
             holdout,
             data.labels[split.holdout],
             metrics.primary(settings),
@@ -491,7 +500,24 @@ def train(
             seed=options.seed,
         ),
         not_finite=not_finite(fitted, holdout, predicted),
+        known=known,
     )
+
+
+def split_of(data: TrainingData, options: TrainingSettings) -> TimeSplit:
+    """Return how a training's rows are split by time."""
+    return time_split(data.times, holdout=options.holdout, validation=options.validation)
+
+
+def fitted_part(split: TimeSplit, options: TrainingSettings) -> slice:
+    """Return the rows that the model is fitted on in the end: of a calibrated one the oldest part alone."""
+    return split.fit if options.calibrate != "none" else slice(0, split.holdout.start)
+
+
+def known_classes(data: TrainingData, settings: UseCaseSettings) -> PresentClasses:
+    """Return the classes that a model trained on this data knows, in the order of its columns."""
+    options = settings.training
+    return PresentClasses.of(data.fit_rows(fitted_part(split_of(data, options), options)), settings.kind_of_task)
 
 
 def _note_groups(data: TrainingData, rows: slice, note: Note) -> None:
@@ -501,7 +527,7 @@ def _note_groups(data: TrainingData, rows: slice, note: Note) -> None:
         note(f"groups: {rows.stop - kept.size} of {rows.stop} rows are not fitted on, for their groups go on later")
 
 
-def _rounds(trainer: Trainer, params: dict[str, Any], data: TrainingData, split: TimeSplit) -> int | None:
+def _rounds(trainer: Trainer, params: dict[str, Any], data: TrainingData, split: TimeSplit, task: Task) -> int | None:
     """Return after how many rounds an estimator stops by the validation rows; None: it does not stop early.
 
     The last fit has those rows among its own, and nothing newer but the holdout, which stays out. So the rounds are
@@ -509,4 +535,5 @@ def _rounds(trainer: Trainer, params: dict[str, Any], data: TrainingData, split:
     """
     if not stops_early(make_estimator(trainer, params)):
         return None
-    return rounds_of(fit(trainer, params, data.fit_rows(split.fit, split.validation)))
+    rows = data.fit_rows(split.fit, split.validation)
+    return rounds_of(fit(trainer, params, PresentClasses.of(rows, task).renumbered(rows)))

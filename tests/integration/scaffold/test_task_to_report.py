@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import yaml
 from click.testing import CliRunner
@@ -69,6 +70,15 @@ def visits() -> pd.DataFrame:
     return frame.assign(result=np.random.default_rng(7).poisson(mean))
 
 
+def grades() -> pd.DataFrame:
+    frame = cases()
+    dice = np.random.default_rng(8)
+    far = (frame["region"] == "far").to_numpy()
+    scores = np.column_stack([2.0 - 4 * frame["area"], np.where(far, 1.5, -0.5), 4 * frame["area"] - 2.5])
+    names = np.array(["bronze", "silver", "gold"])
+    return frame.assign(result=names[np.argmax(scores + dice.gumbel(size=scores.shape), axis=1)])
+
+
 def replay(ws: LocalWorkspace, folder: Path, frame: pd.DataFrame, name: str, **options: Any) -> Replayed:
     """Write a use case, replay two steps of it with few trials, and read the report."""
     csv = folder / f"{name}.csv"
@@ -122,12 +132,36 @@ def counts_are_shown(done: Replayed) -> None:
     assert "Observed / predicted" in done.report
 
 
+def classes_are_shown(done: Replayed) -> None:
+    assert any("promoted" in decision for decision in done.decisions), done.decisions
+    assert "What was predicted as what" in done.report
+    assert "How far each class&#39;s probability holds" in done.report
+    assert "Class shares over time" in done.report
+    assert "Probability of the predicted class" in done.report
+    assert "Classes, in numbers" in done.report
+    assert "log_loss" in done.report
+    assert "is not drawn" not in done.report
+
+
 def test_a_quantile_reaches_its_report(ws, tmp_path):
     quantile_is_shown(replay(ws, tmp_path, minutes(), "minutes", task="quantile", quantile=0.8))
 
 
 def test_counts_reach_their_report(ws, tmp_path):
     counts_are_shown(replay(ws, tmp_path, visits(), "visits", task="counts"))
+
+
+def test_several_classes_reach_their_report(ws, tmp_path):
+    done = replay(ws, tmp_path, grades(), "grades", task="multiclass")
+    classes_are_shown(done)
+    predictions = ws.tables.to_arrow("dev.grades.gold_predictions", at_most=10**6)
+    assert predictions.schema.field("prediction").type == pa.string()
+    assert b"bronze" in predictions.schema.field("probabilities").metadata[b"comment"]
+    matrix = np.array(predictions.column("probabilities").to_pylist())
+    assert matrix.shape == (predictions.num_rows, 3)
+    assert np.allclose(matrix.sum(axis=1), 1)
+    classes = np.array(["bronze", "gold", "silver"])
+    assert classes[matrix.argmax(axis=1)].tolist() == predictions.column("prediction").to_pylist()
 
 
 @pytest.mark.slow
@@ -138,3 +172,8 @@ def test_a_quantile_from_the_command_line(tmp_path):
 @pytest.mark.slow
 def test_counts_from_the_command_line(tmp_path):
     counts_are_shown(command_line(tmp_path, visits(), "--task", "counts"))
+
+
+@pytest.mark.slow
+def test_several_classes_from_the_command_line(tmp_path):
+    classes_are_shown(command_line(tmp_path, grades(), "--task", "multiclass"))

@@ -8,11 +8,12 @@ from mlplatform.gate.checks.calibration import (
     BrierScore,
     CalibrationError,
     CalibrationSlope,
+    ClassRatios,
     QuantileCoverage,
     TotalsRatio,
 )
 from mlplatform.gate.checks.canary import NotWorseAsCanary
-from mlplatform.gate.checks.evidence import PredictionRange
+from mlplatform.gate.checks.evidence import ClassProbabilities, PredictionRange
 from mlplatform.gate.checks.guards import Guard
 from mlplatform.gate.checks.performance import BeatsChampion, BeatsTrivial, Floor
 from mlplatform.gate.checks.serving import FeatureAvailability, FeatureStaleness, ScoringTime, SignatureCompatible
@@ -24,10 +25,14 @@ def default_checks(settings: UseCaseSettings) -> list[GateCheck]:
     task = settings.kind_of_task
     # Whatever is computed of predictions that are none says nothing: this comes first.
     in_range: list[GateCheck] = [PredictionRange(settings)] if task.smallest_prediction is not None else []
+    if task.is_multiclass:
+        in_range = [ClassProbabilities(settings)]
     if task.predicts_quantile:
         calibration: list[GateCheck] = [QuantileCoverage(settings)]
     elif task.predicts_counts:
         calibration = [TotalsRatio(settings), CalibrationSlope(settings)]
+    elif task.is_multiclass:
+        calibration = [CalibrationError(settings), BrierScore(settings), ClassRatios(settings)]
     else:
         calibration = [CalibrationError(settings), BrierScore(settings), CalibrationSlope(settings)]
     return [
