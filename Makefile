@@ -11,12 +11,13 @@ PYTHON ?= $(shell for name in python3 python3.12 python3.11 python3.13 python; d
 export UV_PROJECT_ENVIRONMENT := $(abspath $(VENV))
 STAMP := $(VENV)/.synced
 PARITY_STAMP := $(VENV)/.synced-databricks
+DOCS_STAMP := $(VENV)/.synced-docs
 # A file's tests share what is costly to make; the longest come first, so that short ones fill up the end.
 SIDE_BY_SIDE := --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 # By this editors complete and check the config.yml of a use case.
 SCHEMA := use_cases/config.schema.json
 
-.PHONY: help setup demo test test-slow tutorial parity parity-client parity-contract parity-slow lint format check bench sbom audit clean clean-home
+.PHONY: help setup demo test test-slow tutorial parity parity-client parity-contract parity-slow lint format check reference docs bench sbom audit clean clean-home
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -34,6 +35,10 @@ $(PARITY_STAMP): $(STAMP)
 	$(BIN)/uv sync --quiet --frozen --inexact --compile-bytecode --python $(BIN)/python --extra local --extra samples --extra dev --extra databricks
 	@touch $@
 
+$(DOCS_STAMP): $(STAMP)
+	$(BIN)/uv sync --quiet --frozen --inexact --compile-bytecode --python $(BIN)/python --extra local --extra samples --extra dev --extra docs
+	@touch $@
+
 setup: $(STAMP) $(SCHEMA) ## Make .venv, install what the lock file says, and write the schema for editors
 
 $(SCHEMA): platform/mlplatform/config/settings.py platform/mlplatform/config/jobs.py | $(STAMP)
@@ -47,6 +52,9 @@ test: $(STAMP) ## Run the tests, on up to four processors
 
 test-slow: $(STAMP) ## Run the tests that take long
 	$(BIN)/pytest -m 'slow and not parity' $(SIDE_BY_SIDE)
+
+mutants: $(STAMP) ## Plant faults in a copy of the code, one at a time: tests must notice each; takes an hour
+	$(BIN)/python tests/faults/plant.py
 
 tutorial: $(STAMP) ## Do all that the tutorial says, in a folder of its own
 	$(BIN)/pytest -m slow tests/e2e/test_tutorial.py
@@ -75,6 +83,14 @@ format: $(STAMP) ## Format the code and mend what the linter can
 	$(BIN)/ruff format .
 
 check: lint test ## Everything a change must pass
+
+reference: $(STAMP) ## Write the pages and pictures that are made from the code: commands, settings, errors, names
+	$(BIN)/python -m docs.tools.reference
+
+docs: $(DOCS_STAMP) ## Build the documentation into build/docs; every warning is an error
+	$(BIN)/python -m docs.tools.reference --check
+	rm -rf build/docs
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --nitpicky --conf-dir docs --doctree-dir build/doctrees . build/docs
 
 bench: $(STAMP) ## Run the benchmarks
 	@for file in tests/benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file; done

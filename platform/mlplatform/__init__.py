@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mlplatform.pipeline import Pipeline
     from mlplatform.protocols.lookups import FeatureFunction, FeatureLookup
     from mlplatform.refine.as_of_view import WorkspaceAsOf
+    from mlplatform.refine.event_spine import EventSpine
     from mlplatform.refine.expectations import Expectation, one_of_sql
     from mlplatform.refine.horizon import label_classes, label_horizon
     from mlplatform.refine.numbers import number_sql, present_sql, readable_sql
@@ -45,6 +46,7 @@ __all__ = [
     "CheckResult",
     "Column",
     "Duration",
+    "EventSpine",
     "Evidence",
     "Expectation",
     "FeatureFunction",
@@ -87,6 +89,7 @@ _MODULES = {
     "CheckResult": "gate.checks.base",
     "Column": "columns",
     "Duration": "as_of",
+    "EventSpine": "refine.event_spine",
     "Evidence": "gate.checks.base",
     "Expectation": "refine.expectations",
     "FeatureFunction": "protocols.lookups",

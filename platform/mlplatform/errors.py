@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-_LONGEST_NAME, _LONGEST_NUMBER = 1000, 256
+_LONGEST_NAME, _LONGEST_NUMBER, _LONGEST_TEXT = 1000, 256, 300
 
 
 def shortened(value: object, most: int = 80) -> str:
@@ -47,6 +47,17 @@ def did_you_mean(wrong: str, names: Iterable[str]) -> str:
     if close:
         return f"Did you mean {' or '.join(close)}?"
     return f"Known: {', '.join(choices)}." if choices else "There are none."
+
+
+def in_one_line(error: BaseException) -> str:
+    r"""Return any error in one line, cut off where it is long.
+
+    Examples:
+        >>> in_one_line(ValueError("no such column:\n  load"))
+        'ValueError: no such column: load'
+    """
+    text = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
+    return f"{type(error).__name__}: {text[:_LONGEST_TEXT]}{'...' if len(text) > _LONGEST_TEXT else ''}"
 
 
 class PlatformError(Exception):
@@ -154,6 +165,10 @@ class MissingVersionError(RegistryError):
 
 class StageError(PlatformError):
     """Raised when a stage cannot do its work; earlier stages' results stay."""
+
+
+class NotFiniteError(StageError):
+    """Raised when a model predicts what is no finite number, where one is needed."""
 
 
 class LabelError(PlatformError):

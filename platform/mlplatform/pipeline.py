@@ -27,6 +27,7 @@ from mlplatform.features.functions import register_functions
 from mlplatform.features.stage import Features
 from mlplatform.features.table import FeatureTable
 from mlplatform.gate.begin_anew import BeginAnew
+from mlplatform.gate.canary import EndCanary
 from mlplatform.gate.promotion import GateDetails
 from mlplatform.gate.rollback import Rollback
 from mlplatform.gate.stage import Gate
@@ -358,6 +359,10 @@ class Pipeline:
     def roll_back(self, *, to: int | None, reason: str, dry_run: bool) -> StageResult[GateDetails]:
         """Make an earlier champion champion again; see `mlplatform.gate.rollback`."""
         return self.execute(Rollback(reason, to), dry_run=dry_run).result
+
+    def end_canary(self, *, reason: str, dry_run: bool = False) -> StageResult[GateDetails]:
+        """Let the challenger decide for nobody any more; see `mlplatform.gate.canary`."""
+        return self.execute(EndCanary(reason), dry_run=dry_run).result
 
     def begin_anew(self, *, reason: str, dry_run: bool = False) -> StageResult[GateDetails]:
         """Go on without the models on record, which are gone; see `mlplatform.gate.begin_anew`."""

@@ -13,10 +13,12 @@ from mlplatform.features.stage import Features
 from mlplatform.gate import champion
 from mlplatform.gate.stage import Gate
 from mlplatform.ingest.stage import Ingest
+from mlplatform.monitoring.immature_basis import ImmatureBasis
 from mlplatform.monitoring.retrain import Retrain
 from mlplatform.monitoring.stage import MonitorStage
 from mlplatform.ops.stage import Stage
 from mlplatform.recalibration.stage import Recalibrate
+from mlplatform.refine.event_spine import EventSpine
 from mlplatform.refine.stage import Refine
 from mlplatform.reporting import evidence_page
 from mlplatform.scoring.stage import Score
@@ -87,10 +89,10 @@ def recalibrate_of(use_case: UseCase) -> Recalibrate:
 def bases_of(use_case: UseCase) -> dict[str, Basis]:
     """Return where the outcomes come from that a use case's champion may be recalibrated by, by name.
 
-    What knows of outcomes before labels are mature is added here.
+    Where events are dated, what they let expect of rows that are not mature is one, too.
     """
-    del use_case  # every use case has labels
-    found: tuple[Basis, ...] = (RealisedBasis(),)
+    dated = issubclass(use_case.spine, EventSpine) and use_case.settings.kind_of_task.is_binary
+    found: tuple[Basis, ...] = (RealisedBasis(), ImmatureBasis()) if dated else (RealisedBasis(),)
     return {basis.name: basis for basis in found}
 
 

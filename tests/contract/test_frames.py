@@ -157,6 +157,36 @@ def test_a_sample_is_the_same_everywhere_and_another_with_another_seed(loans):
     assert expected_sample(8, seed=7) != expected_sample(8, seed=8)
 
 
+def test_a_share_of_keys_is_the_same_everywhere_and_grows_with_the_share(loans):
+    """The MD5 of '<salt>|<key>', computed by hashlib, in the lowest part of its range."""
+    import hashlib
+
+    def expected(salt: str, share: float) -> list[int]:
+        digests = {
+            number: int(hashlib.md5(f"{salt}|{number}".encode(), usedforsecurity=False).hexdigest()[:8], 16)
+            for number in range(40)
+        }
+        return sorted(number for number, digest in digests.items() if digest < share * 2**32)
+
+    frames, whole = loans.frames, loans.frames.read(NAME)
+
+    def drawn(share: float, salt: str = "tiny:3", **how: bool) -> list[int]:
+        return ids(loans, frames.share(whole, keys=["id"], share=share, salt=salt, **how))
+
+    assert drawn(0.3) == expected("tiny:3", 0.3)
+    assert 0 < len(drawn(0.3)) < 40
+    assert drawn(0.3, outside=True) == sorted(set(range(40)) - set(drawn(0.3)))
+    assert set(drawn(0.1)) <= set(drawn(0.3)) <= set(drawn(0.7))
+    assert drawn(0.3, "it's another") == expected("it's another", 0.3) != drawn(0.3)
+    assert (drawn(0.0), drawn(1.0)) == ([], list(range(40)))
+    # By what else the rows hold, and in whatever order they are, nothing changes.
+    turned = frames.share(whole.sort("amount").select("id", "at"), keys=["id"], share=0.3, salt="tiny:3")
+    assert ids(loans, turned) == drawn(0.3)
+    for none in (1.5, -0.1, float("nan")):
+        with pytest.raises(TableError, match="is no share"):
+            drawn(none)
+
+
 def test_a_fingerprint_tells_which_rows_a_frame_holds(loans):
     frames = loans.frames
     whole = frames.read(NAME)

@@ -231,6 +231,21 @@ def test_a_latest_view_shows_the_newest_row_of_each_key_and_is_no_table(ws, fres
     assert shown() == [row("b", 3, 1, 5.0)]
 
 
+def test_of_several_conditions_of_a_view_one_must_hold_and_null_is_one(ws, fresh):
+    name, view = fresh("decisions"), fresh("latest")
+    schema = pa.schema([("k", pa.string()), ("at", TIME), ("by", pa.string()), ("counts", pa.bool_())])
+    ws.tables.create(name, schema)
+    rows = [("a", 1, "x", None), ("a", 2, "y", None), ("b", 1, "x", True), ("b", 2, "x", False), ("c", 1, "y", True)]
+    listed = [dict(zip(schema.names, (k, DAY + timedelta(days=day), *rest), strict=True)) for k, day, *rest in rows]
+    ws.tables.append(name, pa.Table.from_pylist(listed, schema=schema))
+    conditions = [{"counts": True}, {"counts": None, "by": "x"}]
+    ws.tables.create_latest_view(view, of=name, keys=["k"], order_by=["at"], where=conditions)
+    shown = ws.tables.to_arrow(view, at_most=10).sort_by("k").to_pylist()
+    assert shown == [listed[0], listed[2], listed[4]]
+    ws.tables.create_latest_view(view, of=name, keys=["k"], order_by=["at"], where={"counts": False})
+    assert ws.tables.to_arrow(view, at_most=10).to_pylist() == [listed[3]]
+
+
 def test_a_latest_view_that_cannot_be_is_refused(ws, four, fresh):
     view = fresh("latest")
     for arguments in (

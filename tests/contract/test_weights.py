@@ -172,7 +172,7 @@ def test_each_row_has_the_weight_that_was_known_at_its_own_time(
             was_known, weight = reader(silver, rows, visit["place"], visit["at"], landed_by)
             if was_known:
                 expected[visit["visit"], visit["at"]] = weight
-        assert len(expected) > 3
+        assert len(expected) > 3 or as_of != AS_OF
         assert {(row["visit"], row["at"]): row["__weight"] for row in table} == expected
         assert len(table) == len(expected)
         assert {row["__weights"] for row in table} == {1}

@@ -69,3 +69,17 @@ def named(data: Any, attempt: Attempt) -> float:
             data, attempt
         )
     )
+
+
+class Unreadable:
+    """Data that another process cannot take."""
+
+    def __reduce__(self) -> Any:
+        """Be made where it was."""
+        return _only_here, (os.getpid(),)
+
+
+def _only_here(process: int) -> Unreadable:
+    if os.getpid() != process:
+        raise RuntimeError("not here")
+    return Unreadable()

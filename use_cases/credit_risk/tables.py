@@ -1,9 +1,6 @@
 """Bronze sources, silver tables with their expectations, and the label spine."""
 
-from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
-
-from mlplatform import Column, Duration, Expectation, LabelSpine, SilverTable, Source, WorkspaceAsOf
+from mlplatform import Column, EventSpine, Expectation, SilverTable, Source
 
 # SQL that reads landed text; what cannot be read (2-Jan-03 can) becomes null, and an expectation says whether it may.
 _day = "try_to_timestamp({}, 'd-MMM-yy')".format
@@ -85,16 +82,9 @@ class Outcomes(SilverTable, source=OutcomesSource, keys=("loan_id",)):
     )
 
 
-class ApprovedLoans(LabelSpine, table=Loans, label="charged_off"):
-    """Each loan is predicted at its approval; its label is mature `label.horizon` later, and not before."""
+class ApprovedLoans(EventSpine, table=Loans, label="charged_off", event_table=Outcomes, event_at="charged_off_at"):
+    """Each loan is predicted at its approval: will it be charged off within `label.horizon`?
 
-    def labels(self, ws: WorkspaceAsOf) -> DataFrame:
-        """1 for a charge-off within the horizon, by date; 0 for none, known only once the horizon has passed."""
-        months = Duration.parse(self.settings.label.horizon).months
-        charge_offs = ws.read(Outcomes).select("loan_id", "charged_off_at")
-        mature_at = F.add_months(F.col("approved_at").cast("date"), months).cast("timestamp")
-        charged_off = F.coalesce(F.col("charged_off_at") <= F.col("label_known_at"), F.lit(False))
-        loans = ws.read(Loans).select(*self.primary_keys).join(charge_offs, on="loan_id", how="left")
-        return loans.withColumn("label_known_at", mature_at).select(
-            *self.primary_keys, charged_off.cast("double").alias(self.label), "label_known_at"
-        )
+    A loan that is paid in full can no longer be charged off. It goes on to the horizon without the event: its end is
+    neither an event nor the end of its observation, and its date, which the source does not have, is not needed.
+    """

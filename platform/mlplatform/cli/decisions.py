@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mlplatform.protocols.workspace import Workspace
     from mlplatform.use_case import UseCase
 
-_WELL = ("promoted", "rolled back", "unchanged")
+_WELL = ("promoted", "rolled back", "unchanged", "canary ended")
 
 
 def moment_of(ws: Workspace, use_case: UseCase, as_of: datetime | None) -> datetime:
@@ -67,6 +67,8 @@ def show(details: GateDetails, *, as_json: bool) -> None:
         of = f" of {details.known_rows}" if details.known_rows and details.known_rows != details.rows else ""
         counted = f"{details.rows}{of}, " if details.rows is not None else ""
         click.echo(f"Rows: {counted}{details.rows_from}")
+    if details.spending is not None:
+        click.echo(f"Error of the comparison: {details.spending.sentence}")
     if details.steps:
         click.echo("A dry run; nothing was changed. The real run would:" if details.dry_run else "Done:")
     for step in details.steps:

@@ -15,6 +15,8 @@ from mlplatform.cli.options import Options
 if TYPE_CHECKING:
     from mlplatform.ops.records import ChangeRecord, GateEvent
     from mlplatform.protocols.workspace import Workspace
+    from mlplatform.reporting.canaries import CanaryFacts
+    from mlplatform.statistics.spending import Spending
     from mlplatform.training.importance import Importance
 
 _MOST_FEATURES = 40
@@ -35,11 +37,14 @@ def history(use_case: str, changes: bool, options: Options) -> None:
     Each with its time and its reason, oldest first.
     """
     from mlplatform import discovery
+    from mlplatform.gate.canary import KIND
     from mlplatform.gate.promotion import BEGUN_ANEW
     from mlplatform.naming import Namespace
     from mlplatform.ops import records
     from mlplatform.ops.records import CHANGES, GATE_DECISIONS
+    from mlplatform.reporting.canaries import canaries_of
     from mlplatform.reporting.decisions import champions_of, decisions_of
+    from mlplatform.reporting.facts import of_canaries
 
     discovery.get(use_case, options.use_cases)
     with options.open(use_case, read_only=True) as ws:
@@ -49,6 +54,7 @@ def history(use_case: str, changes: bool, options: Options) -> None:
             _show_changes(use_case, CHANGES.read(ws, namespace), as_json=options.as_json)
             return
         events = GATE_DECISIONS.read(ws, namespace)
+        canaries = canaries_of(events, of_canaries(ws, namespace), "") if any(it.kind == KIND for it in events) else ()
     if options.as_json:
         output.show_json([asdict(event) for event in events])
         return
@@ -69,6 +75,8 @@ def history(use_case: str, changes: bool, options: Options) -> None:
     if champions:
         columns: tuple[str, ...] = ("since", "champion", "before", "by", "why")
         output.console().print(output.table(f"Champions of {use_case}", columns, champions))
+    if canaries:
+        _show_canaries(use_case, canaries)
     rows = [
         (
             f"{it.as_of:%Y-%m-%d}",
@@ -78,13 +86,41 @@ def history(use_case: str, changes: bool, options: Options) -> None:
             f"v{it.champion}" if it.champion else None,
             f"{it.rows} of {it.sampled_from}" if it.sampled_from else it.rows,
             it.rows_from,
+            _error(it.spending),
             it.reason,
             it.decision_id,
         )
         for it in decisions_of(events)
     ]
-    columns = ("as of", "kind", "outcome", "version", "champion", "rows", "rows from", "reason", "decision")
+    columns = ("as of", "kind", "outcome", "version", "champion", "rows", "rows from", "error", "reason", "decision")
     output.console().print(output.table(f"Decisions about {use_case}", columns, rows))
+
+
+def _show_canaries(use_case: str, canaries: Sequence[CanaryFacts]) -> None:
+    rows = [
+        (
+            f"{it.since:%Y-%m-%d}",
+            f"v{it.version}",
+            f"v{it.champion}" if it.champion else None,
+            f"{it.share:.3g}",
+            f"{it.until:%Y-%m-%d}" if it.until else "open",
+            f"{it.gain.value:+.4f} [{it.gain.low:+.4f}, {it.gain.high:+.4f}]" if it.gain else it.note or None,
+            it.why,
+        )
+        for it in canaries
+    ]
+    columns = ("since", "version", "beside", "share", "until", "gain of its decisions", "why it ended")
+    output.console().print(output.table(f"Canaries of {use_case}", columns, rows))
+
+
+def _error(spending: Spending | None) -> str | None:
+    """Return the level of a decision's comparison, and what of the year's error was left after it."""
+    from mlplatform.statistics.spending import PER_YEAR, percent
+
+    if spending is None:
+        return None
+    left = f" ({percent(spending.left)} left)" if spending.per == PER_YEAR else ""
+    return f"{percent(spending.level)}{left}"
 
 
 def _show_changes(use_case: str, found: Sequence[ChangeRecord], *, as_json: bool) -> None:
@@ -148,6 +184,8 @@ def explain(decision_id: str, options: Options) -> None:
 
 
 def _tell(events: list[dict[str, Any]]) -> None:
+    from mlplatform.statistics.spending import Spending
+
     first = events[0]
     champion = f"v{first['champion_version']}" if first["champion_version"] else "no champion"
     click.echo(f"Decision {first['decision_id']} about {first['model']}, as of {first['as_of']:%Y-%m-%d %H:%M}")
@@ -164,6 +202,8 @@ def _tell(events: list[dict[str, Any]]) -> None:
     for key, value in first["evaluation"].items():
         listed = value if not isinstance(value, dict) else ", ".join(f"{name}@{it}" for name, it in value.items())
         click.echo(f"  {key}: {listed}")
+    if first["spending"]:
+        click.echo(f"  error of the comparison: {Spending(**first['spending']).sentence}")
     if first["kind"] != "rollback":
         click.echo(f"  evidence: gate/{first['decision_id']}/ among the artifacts of the version's MLflow run")
     if not first["checks"]:

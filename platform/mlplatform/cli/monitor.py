@@ -12,7 +12,7 @@ from mlplatform.cli.commands import command
 from mlplatform.cli.options import Options, as_of_option
 
 if TYPE_CHECKING:
-    from mlplatform.monitoring.details import BaseRate, MonitorDetails
+    from mlplatform.monitoring.details import BaseRate, CanaryOutcome, ImmatureSummary, MonitorDetails
     from mlplatform.statistics.baseline import Compared
 
 
@@ -82,12 +82,16 @@ def _lines(details: MonitorDetails, metric: str, rows: int | None) -> list[str]:
         lines.append(f"farthest from training: {worst.column} (psi {shown}{verdict})")
     if details.estimated is not None:
         lines.append(f"estimated {metric} before labels: {details.estimated:.4f}; it {BLIND_SPOT}")
+    if details.immature is not None:
+        lines.append(_expected(details.immature))
     if details.base_rate is not None:
         lines.append(_base_rate(details.base_rate))
     if realised is not None:
         lines.append(f"realised {metric}: {realised:.4f} on {details.labels_known} labels")
     if compared is not None:
         lines.append(f"trivial baseline {metric}: {compared.baseline:.4f}; the model is {_gain(compared)}")
+    if details.canary is not None:
+        lines.append(_canary(details.canary, metric))
     lines += _judged(details)
     lines += [f"window to {window}: two bases {text}" for window, text in sorted(details.disagreements.items())[-3:]]
     labels, sent = details.labels, details.sent
@@ -101,6 +105,20 @@ def _lines(details: MonitorDetails, metric: str, rows: int | None) -> list[str]:
     return lines
 
 
+def _expected(found: ImmatureSummary) -> str:
+    what = f"expected of the {found.rows:,} predictions up to {found.window_end:%Y-%m-%d}"
+    if found.expected_rate is None:
+        return f"{what}: not known yet"
+    told = f"{what}: {found.expected_rate:.2%} within the horizon"
+    if found.low is not None and found.high is not None:
+        told += f" (95% interval {found.low:.2%} to {found.high:.2%})"
+    told += f", mean score {found.mean_score:.2%}"
+    if found.forecast_rate is not None and found.forecast_low is not None and found.forecast_high is not None:
+        ends = f"{found.forecast_low:.1%} to {found.forecast_high:.1%}"
+        told += f"; if risks go on changing {found.forecast_rate:.1%} ({ends})"
+    return told
+
+
 def _base_rate(found: BaseRate) -> str:
     text = (
         f"base rate that the scores alone tell of: {found.value:.4f} (95% interval {found.low:.4f} to {found.high:.4f})"
@@ -108,6 +126,18 @@ def _base_rate(found: BaseRate) -> str:
     if found.training is None or found.p_value is None:
         return f"{text}, not judged"
     return f"{text}; in training {found.training:.4f} (p {found.p_value:.2g})"
+
+
+def _canary(found: CanaryOutcome, metric: str) -> str:
+    """Say what became of those for whom a challenger decided."""
+    counted = f"{found.decided} predictions acted on, {found.labels} labels ({found.labels_of_champion} of the others)"
+    if found.gain is None:
+        told = f"not compared yet: {found.why}"
+    else:
+        told = f"gain in {metric} {found.gain:+.4f} [{found.low:+.4f}, {found.high:+.4f}]"
+        told += ", surely worse" if found.worse else ""
+    ended = f", ended at {found.until:%Y-%m-%d}" if found.until else ""
+    return f"canary of version {found.model_version}{ended}: {counted}; {told}"
 
 
 def _gain(compared: Compared) -> str:

@@ -85,6 +85,12 @@ def score(
             "The version learned from such rows: what it predicts for them is not counted as performance."
         )
     output.show_notes(summary, options.hints)
+    part = details.canary
+    if part is not None and part.failed:
+        click.echo(f"Canary: version {part.model_version} failed, and the champion decided for all: {part.failed}")
+    elif part is not None:
+        decided = f"decided for {part.rows}, of a share of {part.share:.3g} of the entities"
+        click.echo(f"Canary: version {part.model_version} (challenger) {decided}.")
     shadow = details.shadow
     if shadow is not None and shadow.failed:
         click.echo(f"In the shadow: version {shadow.model_version} (challenger) failed: {shadow.failed}")

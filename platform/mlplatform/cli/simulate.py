@@ -139,8 +139,9 @@ def _show(item: dict[str, Any], options: Options) -> None:
     console, paths, use_case = output.console(), item["paths"], item["use_case"]
     for note in item["notes"]:
         click.echo(options.hints.repeated(note))
-    rows = [_row(step) for step in item["steps"]]
-    console.print(output.table(f"{use_case}, every {item['every']}", _columns(item["metric"]), rows))
+    dated = any(step.expected is not None for step in item["steps"])
+    rows = [_row(step, dated=dated) for step in item["steps"]]
+    console.print(output.table(f"{use_case}, every {item['every']}", _columns(item["metric"], dated=dated), rows))
     if item["staleness"] is not None:
         _show_ages(item["staleness"], options)
     console.print(f"Report:    {escape(paths['report'])}", soft_wrap=True, highlight=False)
@@ -160,11 +161,12 @@ def _show_ages(aged: Staleness, options: Options) -> None:
         click.echo(options.hints.repeated(sentence))
 
 
-def _columns(metric: str) -> tuple[str, ...]:
+def _columns(metric: str, *, dated: bool) -> tuple[str, ...]:
     return (
         "as of",
         "scored",
         "mean score",
+        *(("expected",) if dated else ()),
         "label mean known",
         "champion",
         metric,
@@ -174,13 +176,14 @@ def _columns(metric: str) -> tuple[str, ...]:
     )
 
 
-def _row(step: TimelineStep) -> tuple[object, ...]:
+def _row(step: TimelineStep, *, dated: bool) -> tuple[object, ...]:
     from mlplatform.as_of import shown
 
     return (
         shown(step.as_of),
         step.scored,
         step.mean_score,
+        *((step.expected,) if dated else ()),
         f"{step.label_mean:.4f} ({step.labels_known})" if step.label_mean is not None else "not yet known",
         f"v{step.champion}" if step.champion else None,
         step.metric,

@@ -46,7 +46,7 @@ def status(use_case: str | None, options: Options) -> None:
     rows = [
         (
             fact["use_case"],
-            _champion(fact) if fact["champion"] else None,
+            _who_decides(fact),
             fact["as_of"][:10] if fact["as_of"] else "never run",
             _not_done(fact),
             fact["alerts"],
@@ -68,9 +68,12 @@ def status(use_case: str | None, options: Options) -> None:
         click.echo(options.hints.repeated("What to run first, for each: mlplatform status USE_CASE"))
 
 
-def _champion(fact: dict[str, Any]) -> str:
+def _who_decides(fact: dict[str, Any]) -> str | None:
+    if not fact["champion"]:
+        return None
     origin = f" (recalibrated from v{fact['recalibrated_from']})" if fact["recalibrated_from"] else ""
-    return f"v{fact['champion']}{origin} since {fact['champion_since'][:10]}"
+    beside = f", v{fact['canary']} as a canary" if fact["canary"] else ""
+    return f"v{fact['champion']}{origin} since {fact['champion_since'][:10]}{beside}"
 
 
 def _not_done(fact: dict[str, Any]) -> str | None:
@@ -107,6 +110,7 @@ def _next(fact: dict[str, Any], options: Options) -> list[str]:
 
 def _facts(ws: Workspace, name: str) -> dict[str, Any]:
     from mlplatform.gate import promotion
+    from mlplatform.gate.canary import all_of
     from mlplatform.naming import Namespace
     from mlplatform.ops import records, stage_runs
     from mlplatform.ops.records import ALERTS
@@ -115,8 +119,9 @@ def _facts(ws: Workspace, name: str) -> dict[str, Any]:
     namespace = Namespace(ws.catalog, name, ws.prefix)
     records.check_not_newer(ws, namespace)
     runs = stage_runs.of_the_cycle(stage_runs.RunLog(ws, namespace).records())
-    decided = promotion.events(ws, namespace)
-    applied = [event for event in decided if event.event == "applied"]
+    events = promotion.events(ws, namespace)
+    applied = [event for event in events if event.event == "applied"]
+    canary = next(reversed(all_of(events)), None)
     newest = runs[-1].as_of if runs else None
     at_newest = [run for run in runs if run.as_of == newest]
     raised = ALERTS.read(ws, namespace, [("as_of", "=", newest)]) if newest is not None else []
@@ -124,7 +129,8 @@ def _facts(ws: Workspace, name: str) -> dict[str, Any]:
         "use_case": name,
         "champion": applied[-1].challenger_version if applied else None,
         "champion_since": applied[-1].as_of.isoformat() if applied else None,
-        "recalibrated_from": champions_of(decided)[-1].recalibrated_from if applied else None,
+        "recalibrated_from": champions_of(events)[-1].recalibrated_from if applied else None,
+        "canary": canary.version if canary is not None and canary.until is None else None,
         "as_of": newest.isoformat() if newest else None,
         "stages": {run.stage: run.status for run in at_newest},
         "failed": [run.message for run in at_newest if run.status == stage_runs.FAILED],

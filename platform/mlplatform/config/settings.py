@@ -127,6 +127,11 @@ class LabelSettings(Settings):
         lt=1,
         description="Of the task quantile: which one is predicted; 0.9 is what nine of ten labels stay at or below.",
     )
+    event_delay: DurationText = Field(
+        default="0 days",
+        description="Dated events: how long after it happened an event may become known. What lies nearer to as_of "
+        "does not count as observed.",
+    )
     classes: tuple[ClassName, ...] = Field(
         default=(),
         description="Of the task multiclass: the values of the label, at least three, text or whole numbers, in the "
@@ -196,6 +201,11 @@ class TrainingSettings(Settings):
         description="Classification: map probabilities to how often the event happens, on the validation part, which "
         "the estimator is then not fitted on.",
     )
+    immature_rows: Literal["none", "weighted"] = Field(
+        default="none",
+        description="weighted: where events are dated, those of rows that are not mature are fitted on as well, "
+        "weighted for censoring. The search and the evaluation stay with mature rows.",
+    )
     importance_rows: int = Field(
         default=5_000,
         ge=0,
@@ -212,6 +222,13 @@ class ScoringSettings(Settings):
         description="Interval of the scoring runs: hour, day, week, month, quarter, year, or a duration.",
     )
     shadow: bool = Field(default=True, description="Let the challenger score beside the champion, without effect.")
+    canary: float = Field(
+        default=0.0,
+        ge=0,
+        le=0.5,
+        description="Share of the entities for which a challenger decides that the gate let pass, but for being surely "
+        "better than the champion, or for approval; 0: the champion decides for all.",
+    )
 
 
 class GuardSettings(Settings):
@@ -298,6 +315,11 @@ class GateSettings(Settings):
         description="0: the challenger must be surely better than the champion; above: surely not worse than by this.",
     )
     confidence: float = Field(default=0.9, gt=0.5, lt=1, description="Two-sided level of the bootstrap interval.")
+    error_per: Literal["decision", "year"] = Field(
+        default="year",
+        description="What the error of the comparison with the champion, (1 - confidence) / 2, is for: each decision, "
+        "or all decisions about a model within a year together, of which each then spends a part.",
+    )
     draws: int = Field(default=500, ge=100, le=MOST_DRAWS, description="Bootstrap resamples.")
     seed: int = Field(default=0, ge=0, lt=2**32, description="Of all that is drawn: the same gives the same.")
     cluster_by: tuple[str, ...] = Field(
@@ -338,8 +360,14 @@ class GateSettings(Settings):
     )
 
 
-AlarmKind = Literal["drift", "prediction_drift", "calibration"]
-ALARM_KINDS: tuple[AlarmKind, ...] = ("drift", "prediction_drift", "calibration")
+AlarmKind = Literal["drift", "prediction_drift", "calibration", "immature_calibration", "immature_performance"]
+ALARM_KINDS: tuple[AlarmKind, ...] = (
+    "drift",
+    "prediction_drift",
+    "calibration",
+    "immature_calibration",
+    "immature_performance",
+)
 
 
 def _secret_reference(text: str) -> str:
@@ -438,7 +466,9 @@ class MonitoringSettings(Settings):
         "this raises an alert.",
     )
     performance_window: PositiveText = Field(
-        default="12 months", description="Length of the stretch whose newly known labels are judged together."
+        default="12 months",
+        description="Length of the stretch whose newly known labels are judged together; of dated events, from which "
+        "the risks of the present are taken.",
     )
     label_grace: DurationText = Field(
         default="7 days", description="How long after its horizon a label may still come before it counts as never."

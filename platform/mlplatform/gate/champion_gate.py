@@ -15,17 +15,19 @@ from mlplatform.config.settings import GateSettings, UseCaseSettings
 from mlplatform.errors import ConfigError
 from mlplatform.gate.checks import default_checks
 from mlplatform.gate.checks.base import CheckResult, Evidence, GateCheck, not_finite
-from mlplatform.gate.checks.evidence import EnoughEvidence, FinitePredictions
+from mlplatform.gate.checks.evidence import EnoughEvidence, FinitePredictions, Probabilities
+from mlplatform.gate.checks.performance import BeatsChampion
 from mlplatform.gate.checks.recalibration import of_a_recalibration
 from mlplatform.gate.decision import Decision, Outcome
+from mlplatform.gate.spending import alone
 
 
 class ChampionGate:
     """Decides whether a challenger becomes champion. A use case may subclass it and add checks.
 
-    In order: enough evidence, else `insufficient`; finite predictions, else rejected; then every check of `checks()`,
-    and a single failure rejects. A check that raises has failed. What each default check asks for is said by its
-    class, in `mlplatform.gate.checks`.
+    In order: enough evidence, else `insufficient`; predictions that are finite, and of a classification probabilities,
+    else rejected; then every check of `checks()`, and a single failure rejects. A check that raises has failed. What
+    each default check asks for is said by its class, in `mlplatform.gate.checks`.
 
     The first champion has no champion to beat: those checks are skipped, and the others (evidence, floor, better than
     a trivial baseline, what else is configured) decide. A challenger that is the champion with its probabilities moved
@@ -65,7 +67,8 @@ class ChampionGate:
         self.settings = settings
         self.limits: GateSettings = settings.gate
         self._enough = EnoughEvidence(settings)
-        self._finite = FinitePredictions(settings)
+        # What has to hold before anything else is computed.
+        self._sound = (FinitePredictions(settings), Probabilities(settings))
         self._checks = list(self.checks())
 
     def checks(self) -> Sequence[GateCheck]:
@@ -93,13 +96,15 @@ class ChampionGate:
         if champion is not None and evidence.champion is None:
             # Never to be taken for "there is no champion": the rule for the first one is a milder one.
             evidence = replace(evidence, champion=np.full(evidence.labels.size, np.nan))
+        if evidence.spending is None:
+            evidence = replace(evidence, spending=alone(self.limits))
         results = [guarded(self._enough, evidence)]
         outcome: Outcome = "promoted"
         if results[0].status != "pass":
             outcome, reason = "insufficient", results[0].detail
         else:
-            results.append(guarded(self._finite, evidence))
-            if results[-1].status == "pass":
+            results += _until_one_fails(self._sound, evidence)
+            if results[-1].status != "fail":
                 results.extend(guarded(check, evidence) for check in self._checks_of(evidence))
             failed = [result.detail for result in results if result.status == "fail"]
             outcome = "rejected" if failed else "promoted"
@@ -113,6 +118,7 @@ class ChampionGate:
             as_of=as_of,
             evaluation={"rows": int(evidence.labels.size), **evidence.source},
             checks=results,
+            spending=evidence.spending if any(_has_compared(result) for result in results) else None,
         )
 
 
@@ -147,6 +153,20 @@ def _not_finite(limits: object, name: str) -> list[str]:
     if isinstance(limits, tuple | list):
         return [wrong for place, value in enumerate(limits) for wrong in _not_finite(value, f"{name}.{place}")]
     return [f"{name} is {limits}"] if isinstance(limits, float) and not math.isfinite(limits) else []
+
+
+def _until_one_fails(checks: Sequence[GateCheck], evidence: Evidence) -> list[CheckResult]:
+    results: list[CheckResult] = []
+    for check in checks:
+        results.append(guarded(check, evidence))
+        if results[-1].status == "fail":
+            break
+    return results
+
+
+def _has_compared(result: CheckResult) -> bool:
+    """Tell whether the challenger was compared with the champion; one whose comparison failed may have been."""
+    return result.name == BeatsChampion.name and result.status != "skipped"
 
 
 def _why_promoted(results: Sequence[CheckResult]) -> str:

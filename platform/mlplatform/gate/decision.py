@@ -11,6 +11,7 @@ from typing import Any, Literal, cast
 from mlplatform.config.settings import GateSettings
 from mlplatform.gate.checks.base import CheckResult
 from mlplatform.ops.records import GateEvent
+from mlplatform.statistics.spending import PER_YEAR, Spending
 
 Outcome = Literal["promoted", "rejected", "insufficient", "rolled back"]
 Kind = Literal["gate", "override", "rollback", "adoption"]
@@ -35,6 +36,7 @@ class Decision:
         kind: `gate`, `override` (promoted by hand whatever the checks said), `rollback` or `adoption`.
         decided_by: Who ran it.
         artifact_digest: Digest of the version's files as they were judged; empty: not known.
+        spending: The error of the comparison with the champion; None: there was no comparison, and nothing was spent.
     """
 
     decision_id: str
@@ -48,6 +50,7 @@ class Decision:
     kind: Kind = "gate"
     decided_by: str = ""
     artifact_digest: str = ""
+    spending: Spending | None = None
 
     @classmethod
     def of(cls, event: GateEvent) -> Decision:
@@ -64,6 +67,7 @@ class Decision:
             kind=cast("Kind", event.kind),
             decided_by=event.decided_by or "",
             artifact_digest=event.artifact_digest or "",
+            spending=Spending(**event.spending) if event.spending else None,
         )
 
     def to_json(self) -> str:
@@ -92,7 +96,9 @@ def limits_text(limits: GateSettings) -> str:
     """Return the limits as they go into a decision's id.
 
     Without `max_rows`, which came later: which rows it lets through shows in their digest, and decisions made before
-    keep their ids. So do they where limits that came later are not set.
+    keep their ids. So do they where limits that came later are not set, and those that have an error of their own, as
+    all had before there was another rule.
     """
+    later = {"max_rows"} if limits.error_per == PER_YEAR else {"max_rows", "error_per"}
     unset = {name for name in _LATER if getattr(limits, name) is None}
-    return limits.model_dump_json(exclude={"max_rows"} | unset)
+    return limits.model_dump_json(exclude=later | unset)

@@ -14,11 +14,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mlplatform.as_of import Duration
 from mlplatform.config.settings import GateSettings
 from mlplatform.errors import LabelError, PlatformError, StageError
 from mlplatform.features.functions import FeatureFunctionSpec, register_functions
 from mlplatform.features.probabilities import matrix
 from mlplatform.features.training_set import PREDICTION
+from mlplatform.gate import canary
 from mlplatform.gate import champion as champions
 from mlplatform.gate.checks.base import Evidence, FeatureFacts, RecalibrationEvidence
 from mlplatform.gate.checks.evidence import enough
@@ -35,7 +37,13 @@ from mlplatform.training import reference
 from mlplatform.training.label_frame import KnownLabels, LabelFrame, known_labels, training_start
 from mlplatform.training.outcomes import REALISED, Basis, RealisedBasis, RowOutcomes
 from mlplatform.training.recalibrated import Recalibration, left_out, recalibration_of
-from mlplatform.training.version_tags import TRAINED_AS_OF_TAG, TRAINED_THROUGH_TAG, fitted_as_of, time_of
+from mlplatform.training.version_tags import (
+    TRAINED_AS_OF_TAG,
+    TRAINED_THROUGH_TAG,
+    fitted_as_of,
+    learned_events,
+    time_of,
+)
 from mlplatform.types import TIMESTAMP
 
 NEW_LABELS, HOLDOUT, HELD_OUT, NO_LABELS = "new labels", "holdout", "held out", "no labels"
@@ -136,6 +144,7 @@ def gather(
         recalibration=None
         if move is None
         else RecalibrationEvidence(move.origin, outcomes.weights, outcomes.expected, outcomes.low, outcomes.high),
+        canary=canary.outcome(context, challenger.version) if settings.scoring.canary else None,
     )
     return Gathered(evidence, frame.digest if move is None else outcomes.digest)
 
@@ -155,6 +164,9 @@ def _newest(
 ) -> tuple[RowOutcomes, dict[str, Any]]:
     """Choose the labels that no training knew where they are enough, else all that no training fitted on.
 
+    Where a version learned events of rows that were not mature then, all rows of their times are left out: without the
+    events alone, what is left would be too well off.
+
     Of more than `gate.max_rows` a sample, by the gate's seed: both versions are scored on the same rows.
 
     Raises:
@@ -162,6 +174,9 @@ def _newest(
     """
     limits, task = context.settings.gate, context.settings.kind_of_task
     known = KnownLabels.at(context.ws, context.namespace, spine, context.as_of, after=after)
+    horizon = Duration.parse(context.settings.label.horizon)
+    for learned in filter(None, (learned_events(version, horizon) for version in versions)):
+        known = known.without(*learned)
     rows, newer = known.count(newer_than=known_then)
     if enough(newer.rows, newer.rarer, limits, task):
         newest = known.newer_than(known_then).frame(at_most=limits.max_rows, seed=limits.seed, rows=newer.rows)
@@ -214,7 +229,7 @@ def _not_learned(
     Raises:
         LabelError: If none is left.
     """
-    learned = left_out(versions, outcomes.frame.rows, spine.prediction_time)
+    learned = left_out(versions, outcomes.frame.rows, spine)
     if not learned.any():
         return outcomes, {}
     if learned.all():

@@ -12,6 +12,7 @@ from mlplatform.gate import evaluation, judged, promotion
 from mlplatform.gate.champion_gate import ChampionGate
 from mlplatform.gate.checks.base import CheckResult, Evidence
 from mlplatform.gate.decision import Decision, decision_id, limits_text
+from mlplatform.gate.spending import of_decision
 from mlplatform.ops.context import StageContext
 from mlplatform.protocols.registry import ModelVersion
 from mlplatform.refine.spine import LabelSpine
@@ -75,11 +76,12 @@ def judge(
         # What it is judged by beside the gate's limits; a decision about any other version keeps its id.
         beside = [context.settings.recalibration.model_dump_json()] if gathered.evidence.recalibration else []
         identity = decision_id(str(context.model), number, other, context.as_of, gathered.digest, limits, *beside)
-        decision = checks.decide(
-            gathered.evidence, identity=identity, challenger=number, champion=other, as_of=context.as_of
-        )
+        recorded = promotion.events(context.ws, context.namespace)
+        spending = of_decision(context.settings.gate, recorded, identity, context.as_of)
+        evidence = replace(gathered.evidence, spending=spending)
+        decision = checks.decide(evidence, identity=identity, challenger=number, champion=other, as_of=context.as_of)
         decision = replace(decision, decided_by=context.ws.user, artifact_digest=digest)
-        return Judgement(decision, gathered.evidence)
+        return Judgement(decision, evidence)
     except Exception as error:  # noqa: BLE001  (whatever it is, the gate could not look: closed)
         stopping.check()  # a Ctrl-C is no reason to reject a version
         return could_not_look(context, challenger, other, error)
@@ -123,6 +125,7 @@ def overridden(context: StageContext, decision: Decision, reason: str) -> Decisi
             reason,
             str(applied),
         ),
+        spending=None,  # it promises nothing, and what the checks saw of it decided nothing
         outcome="promoted",
         reason=f"manual override: {reason} (the gate: {decision.outcome}, {decision.reason})",
         kind="override",

@@ -8,7 +8,7 @@ list of actions, which a dry run prints and a real run carries out.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
@@ -23,6 +23,7 @@ from mlplatform.ops.result import Details, StageResult
 from mlplatform.ops.stage import Action, Plan
 from mlplatform.protocols.registry import ModelVersion
 from mlplatform.protocols.workspace import Workspace
+from mlplatform.statistics.spending import Spending
 
 Event = Literal["decided", "applied", "stale", "waiting"]
 BEGUN_ANEW = "begun anew"
@@ -47,6 +48,7 @@ class GateDetails(Details):
         rows: How many those were.
         known_rows: How many labelled rows there were; more than `rows`, where those are a sample.
         checks: Every check, as `CheckResult.to_record` gives it, without bars of plots.
+        spending: The error of the comparison with the champion; None: nothing was compared.
         steps: What was done, or would be, a line for each action.
         dry_run: Whether nothing was changed.
         hint: The way out, where the gate could not look.
@@ -62,6 +64,7 @@ class GateDetails(Details):
     rows: int | None = None
     known_rows: int | None = None
     checks: list[dict[str, Any]] = Field(default_factory=list)
+    spending: Spending | None = None
     steps: list[str] = Field(default_factory=list)
     dry_run: bool = False
     hint: str = ""
@@ -141,6 +144,7 @@ def record(ws: Workspace, namespace: Namespace, decision: Decision, event: Event
         checks=[check.to_record() for check in decision.checks],
         decided_by=decision.decided_by,
         artifact_digest=decision.artifact_digest or None,
+        spending=asdict(decision.spending) if decision.spending else {},
         recorded_at=datetime.now(UTC),
     )
     GATE_DECISIONS.append(ws, namespace, [row])
@@ -361,6 +365,7 @@ def plan(
         rows=decision.evaluation.get("rows"),
         known_rows=decision.evaluation.get("known_rows"),
         checks=[check.to_record(histogram=False) for check in decision.checks],
+        spending=decision.spending,
         steps=[action.text for action in (*first, *todo)],
         dry_run=dry_run,
     )

@@ -8,8 +8,8 @@ from typing import ClassVar, Self
 
 from mlplatform.errors import PlatformError
 from mlplatform.features.functions import FeatureFunctionSpec
+from mlplatform.gate import canary, evidence_files, first_steps, judgement, promotion
 from mlplatform.gate import champion as champions
-from mlplatform.gate import evidence_files, first_steps, judgement, promotion
 from mlplatform.gate.champion_gate import ChampionGate
 from mlplatform.gate.decision import Decision
 from mlplatform.gate.judgement import Judgement
@@ -107,10 +107,11 @@ class Gate(PlannedStage[GateDetails]):
                 context.progress(f"finishing what was begun with version {begun.challenger_version}")
                 # Only what is asked about is held back.
                 hold = self.hold and begun.challenger_version == number
-                return Change(promotion.plan(context, begun, hold=hold, dry_run=dry_run))
+                finishing = promotion.plan(context, begun, hold=hold, dry_run=dry_run)
+                return _with_canary(context, aliases, Change(finishing))
             first = [promotion.recording(ws, namespace, begun, "stale", superseded)]
         try:
-            return self._decide(context, number, aliases, first, dry_run=dry_run)
+            return _with_canary(context, aliases, self._decide(context, number, aliases, first, dry_run=dry_run))
         except PlatformError as error:
             # What was begun is given up, whatever keeps the gate from deciding anew.
             return Change(_skipped("", first), error)
@@ -198,6 +199,14 @@ class Gate(PlannedStage[GateDetails]):
         return ""
 
 
+def _with_canary(context: StageContext, aliases: Mapping[str, int], change: Change) -> Change:
+    """Return a change with what is recorded about the canary at its end."""
+    plan = change.plan
+    todo = canary.following(context, aliases, plan.result.details)
+    plan.result.details.steps += [action.text for action in todo]
+    return Change(Plan(plan.result, (*plan.actions, *todo)), change.error)
+
+
 def _skipped(why: str, actions: Sequence[Action]) -> Plan[GateDetails]:
     return Plan(StageResult(GateDetails(), skipped=why), tuple(actions))
 
@@ -226,7 +235,7 @@ def _decided_about(context: StageContext, version: ModelVersion) -> bool:
     return any(
         event.challenger_version == version.version
         and event.recorded_at >= version.created_at
-        and event.kind != "rollback"
+        and event.kind not in ("rollback", canary.KIND)
         and "error" not in event.evaluation
         for event in promotion.events(context.ws, context.namespace)
     )

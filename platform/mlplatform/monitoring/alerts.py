@@ -29,6 +29,9 @@ ESTIMATED_PERFORMANCE = "estimated_performance"
 PERFORMANCE = "performance"
 CALIBRATION = "calibration"
 WORSE_THAN_BASELINE = "worse_than_baseline"
+IMMATURE_CALIBRATION = "immature_calibration"
+IMMATURE_PERFORMANCE = "immature_performance"
+CANARY = "canary"
 NOT_JUDGED = "not_judged"
 MONITOR = "monitor"
 KINDS = (
@@ -41,6 +44,9 @@ KINDS = (
     PERFORMANCE,
     CALIBRATION,
     WORSE_THAN_BASELINE,
+    IMMATURE_CALIBRATION,
+    IMMATURE_PERFORMANCE,
+    CANARY,
     NOT_JUDGED,
     MONITOR,
 )

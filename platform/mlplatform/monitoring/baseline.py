@@ -133,7 +133,6 @@ def measure(known: Judged, baselines: Baselines, settings: UseCaseSettings) -> B
             guesses(primary),
             usual=float(np.mean(lost)) if lost else None,
             clusters=clusters,
-            stratify=not settings.kind_of_task.predicts_amounts,
         )
         if labels.size
         else None

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from mlplatform.monitoring import alerts
 from mlplatform.monitoring.drift import DriftMetric
-from mlplatform.ops.result import Details
+from mlplatform.ops.result import Details, Moment
 from mlplatform.ops.stage_runs import DONE, StageRun
 from mlplatform.statistics.baseline import Compared
 
@@ -87,6 +87,36 @@ class ProfilingUpdate(BaseModel):
     refresh: str | None = None
 
 
+class ImmatureSummary(BaseModel):
+    """What is expected of the newest predictions, from dated events, long before their labels are mature.
+
+    Attributes:
+        until: Up to when rows have been observed.
+        window_end: Up to which prediction time the newest vintage with predictions goes.
+        rows: Its predictions.
+        mean_score: What they say.
+        expected_rate: The rate within the horizon, if risks stay as they are; None: not known.
+        low: Lower end of its 95% interval.
+        high: Its upper end.
+        forecast_rate: The rate if risks go on changing as they have changed; None: too little is known.
+        forecast_low: Lower end of its 95% prediction interval.
+        forecast_high: Its upper end.
+        events: Events by which the present's risks are known.
+    """
+
+    until: Moment
+    window_end: Moment
+    rows: int
+    mean_score: float
+    expected_rate: float | None = None
+    low: float | None = None
+    high: float | None = None
+    forecast_rate: float | None = None
+    forecast_low: float | None = None
+    forecast_high: float | None = None
+    events: int = 0
+
+
 class BaseRate(BaseModel):
     """The base rate that the window's scores alone tell of, see `statistics.prior_shift`.
 
@@ -105,6 +135,38 @@ class BaseRate(BaseModel):
     training: float | None = None
 
 
+class CanaryOutcome(BaseModel):
+    """What became of those for whom a challenger decided, beside those for whom the champion did.
+
+    Attributes:
+        model_version: The challenger.
+        champion: The champion.
+        since: Since when it decides for a share of the entities.
+        until: When that ended; None: it has not.
+        decided: For how many predictions it decided.
+        labels: How many of their labels are known.
+        labels_of_champion: How many labels of the others are known.
+        gain: Of the challenger's decisions over the champion's in the primary metric; None: it cannot be told yet.
+        low: Lower end of its interval, at the gate's confidence.
+        high: Upper end.
+        worse: Whether it is surely worse.
+        why: Why it cannot be told; empty where it can.
+    """
+
+    model_version: int
+    champion: int | None = None
+    since: Moment
+    until: Moment | None = None
+    decided: int
+    labels: int
+    labels_of_champion: int
+    gain: float | None = None
+    low: float | None = None
+    high: float | None = None
+    worse: bool = False
+    why: str = ""
+
+
 class MonitorDetails(Details):
     """What a monitoring found.
 
@@ -113,12 +175,15 @@ class MonitorDetails(Details):
         worst_drift: The distance farthest from training; None where none was measured.
         estimated: The primary metric as estimated before labels.
         base_rate: The base rate that the scores alone tell of; None where they tell of none.
-        disagreements: Windows, as days, whose labels and whose scores tell of different base rates -> in words.
+        disagreements: Windows, as days, whose labels (or dated events) and whose scores tell of different base rates ->
+            in words.
         labels: How many predictions have a label.
         labels_known: Labels that became known in the last `performance_window`.
         realised: Metric -> its value on these. On record each is a key of its own: `realised_<metric>`.
         baseline: The model beside the trivial baseline on these.
+        immature: What is expected of the newest predictions; None where events have no dates.
         profiling: What was done for data profiling; None where there is none.
+        canary: What a canary came to so far; None where no challenger decided for anybody.
         unjudged_windows: How many of the newest windows were not judged for drift.
         windows: Kind -> what was judged.
         not_judged: Kind -> why it was not.
@@ -136,7 +201,9 @@ class MonitorDetails(Details):
     labels_known: int | None = None
     realised: dict[str, float | None] = Field(default_factory=dict)
     baseline: Compared | None = None
+    immature: ImmatureSummary | None = None
     profiling: ProfilingUpdate | None = None
+    canary: CanaryOutcome | None = None
     unjudged_windows: int = 0
     windows: dict[str, JudgedKind] = Field(default_factory=dict)
     not_judged: dict[str, str] = Field(default_factory=dict)

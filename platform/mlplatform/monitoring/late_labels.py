@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from mlplatform.as_of import Duration, parse_as_of
 from mlplatform.config.settings import UseCaseSettings
-from mlplatform.naming import CHALLENGER
+from mlplatform.naming import CHALLENGER, CHAMPION
 from mlplatform.ops.context import StageContext
 from mlplatform.protocols.frames import Frame
 from mlplatform.refine.class_labels import class_number
@@ -223,29 +223,53 @@ def labelled_predictions(
         aliases: Whose predictions.
         facts: Columns of the spine that come with them, as `slice_column` names them.
     """
-    frames, as_of, time = context.ws.frames, context.as_of, spine.prediction_time
-    since, keys, task = (
-        looked_at_since(context.settings, as_of),
-        list(spine.primary_keys),
-        context.settings.kind_of_task,
-    )
-    predictions = frames.read(
-        context.namespace.gold(PREDICTIONS),
-        columns=[*keys, *stored_columns(task), "model_version", "alias", "as_of", "run_id"],
-        filters=[("alias", "in", list(aliases)), ("as_of", "<=", as_of), (time, ">", since)],
-    )
-    predictions = with_numbers(_without_learned(context, predictions, time, since).drop("run_id"), task)
-    labels = frames.read(
+    time, since = spine.prediction_time, looked_at_since(context.settings, context.as_of)
+    keys = list(spine.primary_keys)
+    labels = context.ws.frames.read(
         context.namespace.gold(LABELS),
         columns=[*keys, spine.label, LABEL_KNOWN_AT],
-        filters=[(LABEL_KNOWN_AT, "<=", as_of), (time, ">", since)],
+        filters=[(LABEL_KNOWN_AT, "<=", context.as_of), (time, ">", since)],
     )
-    joined = labelled(predictions, labels, keys, spine.label, task)
+    predictions = _predicted(context, spine, aliases, since)
+    joined = labelled(predictions, labels, keys, spine.label, context.settings.kind_of_task)
+    return with_facts(context, spine, joined, facts, since)
+
+
+def acted_on(context: StageContext, spine: LabelSpine, since: datetime, facts: Sequence[str] = ()) -> Frame:
+    """Return what champions predicted: of each row the first prediction, which is the one that was acted on.
+
+    Args:
+        context: The run.
+        spine: The label spine.
+        since: Only predictions of later times.
+        facts: Columns of the spine that come with them, as `slice_column` names them.
+    """
+    predictions = _predicted(context, spine, [CHAMPION], since)
+    first = predictions.unique(subset=list(spine.primary_keys), keep="first", order_by=["as_of", "model_version"])
+    return with_facts(context, spine, first, facts, since)
+
+
+def with_facts(context: StageContext, spine: LabelSpine, rows: Frame, facts: Sequence[str], since: datetime) -> Frame:
+    """Return predictions with columns of the spine, as `slice_column` names them."""
     if not facts:
-        return joined
-    known = frames.read(context.namespace.gold(SPINE), columns=[*keys, *facts], filters=[(time, ">", since)])
+        return rows
+    keys = list(spine.primary_keys)
+    known = context.ws.frames.read(
+        context.namespace.gold(SPINE), columns=[*keys, *facts], filters=[(spine.prediction_time, ">", since)]
+    )
     named = known.select(*keys, *(nw.col(name).alias(slice_column(name)) for name in facts))
-    return joined.join(named, on=keys, how="left")
+    return rows.join(named, on=keys, how="left")
+
+
+def _predicted(context: StageContext, spine: LabelSpine, aliases: Sequence[str], since: datetime) -> Frame:
+    """Return predictions under aliases that versions made of what they had not learned from."""
+    time, task = spine.prediction_time, context.settings.kind_of_task
+    predictions = context.ws.frames.read(
+        context.namespace.gold(PREDICTIONS),
+        columns=[*spine.primary_keys, *stored_columns(task), "model_version", "alias", "as_of", "run_id"],
+        filters=[("alias", "in", list(aliases)), ("as_of", "<=", context.as_of), (time, ">", since)],
+    )
+    return with_numbers(_without_learned(context, predictions, time, since).drop("run_id"), task)
 
 
 def slice_column(name: str) -> str:

@@ -7,7 +7,17 @@ from typing import ClassVar
 from mlplatform.config.settings import UseCaseSettings
 from mlplatform.monitoring import alerts
 
-_CRITICAL = frozenset({alerts.PERFORMANCE, alerts.CALIBRATION, alerts.WORSE_THAN_BASELINE, alerts.MONITOR})
+_CRITICAL = frozenset(
+    {
+        alerts.PERFORMANCE,
+        alerts.CALIBRATION,
+        alerts.WORSE_THAN_BASELINE,
+        alerts.IMMATURE_CALIBRATION,
+        alerts.IMMATURE_PERFORMANCE,
+        alerts.CANARY,
+        alerts.MONITOR,
+    }
+)
 
 
 class Monitor:
@@ -17,7 +27,8 @@ class Monitor:
 
     Attributes:
         ignored_columns: Inputs whose drift is expected and means nothing (a running number, say).
-        slices: Columns of the label spine by whose values realised performance is measured apart, beside the whole.
+        slices: Columns of the label spine by whose values performance is measured apart, realised and immature, beside
+            the whole.
 
     Examples:
         >>> from mlplatform.monitoring import alerts

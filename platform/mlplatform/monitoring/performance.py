@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import narwhals as nw
@@ -18,11 +18,11 @@ from mlplatform.monitoring.baseline import Baselines, Beside
 from mlplatform.monitoring.judging import AnyJudged, predictions_with_labels
 from mlplatform.monitoring.late_labels import Judged, Reconciled, Span, looked_at_since, slice_column
 from mlplatform.monitoring.performance_metrics import PerformanceMetric
+from mlplatform.monitoring.performance_records import RecordBase, append
 from mlplatform.monitoring.window import Window, length
 from mlplatform.naming import CHALLENGER, CHAMPION
 from mlplatform.ops.context import StageContext
 from mlplatform.ops.records import PERFORMANCE_METRICS, PerformanceRecord
-from mlplatform.protocols.tables import Transaction
 from mlplatform.refine.spine import LABEL_KNOWN_AT, LabelSpine
 from mlplatform.statistics.baseline import Compared
 from mlplatform.statistics.class_metrics import ACCURACY, kind_of
@@ -53,11 +53,11 @@ def estimate(context: StageContext, window: Window, reference: Reference) -> Est
     settings, rows = context.settings, window.rows_of_version
     estimated = metrics.estimated(window.predictions(), reference.calibration, settings, rows=rows)
     version = reference.version.version
-    base = _Base(context, ESTIMATED, CHAMPION, version, window.start, window.end)
-    _append(context, "estimate", base.records(estimated, rows))
+    base = RecordBase(context, ESTIMATED, CHAMPION, version, window.start, window.end)
+    append(context, "estimate", base.records(estimated, rows))
     seen = base_rate.witness(context, window, reference)
     if seen is not None:
-        _append(context, "base rate", replace(base, basis=base_rate.BASIS).records([seen], rows))
+        append(context, "base rate", replace(base, basis=base_rate.BASIS).records([seen], rows))
     found = Estimate(None, None, seen)
     primary = next((item for item in estimated if item.metric == settings.training.metric), None)
     if primary is None or primary.value is None or settings.monitoring.performance_floor is None:
@@ -123,20 +123,20 @@ def check(context: StageContext, spine: LabelSpine, slices: Sequence[str]) -> Pe
         recent = judged.between(start, context.as_of, LABEL_KNOWN_AT)
         outcome = PerformanceCheck(judged.reconcile(), recent.labelled)
         records = _windows(context, judged, baselines, outcome)
-        whole = _Base(context, RECENT, CHAMPION, None, start, context.as_of, judged.reconcile())
+        whole = RecordBase(context, RECENT, CHAMPION, None, start, context.as_of, judged.reconcile())
         records += _recent(recent, judged, whole, outcome, baselines)
         records += _slices(slices, recent, whole)
         of_shadow = shadow.between(start, context.as_of, LABEL_KNOWN_AT)
         for version in of_shadow.versions():
             counted = shadow.of_version(version).reconcile()
-            base = _Base(context, RECENT, CHALLENGER, version, start, context.as_of, counted)
+            base = RecordBase(context, RECENT, CHALLENGER, version, start, context.as_of, counted)
             records += _realised(of_shadow.of_version(version).load(), base, judge=False)
-    _append(context, "performance", records)
+    append(context, "performance", records)
     return outcome
 
 
 def _realised(
-    known: Judged, base: _Base, *, judge: bool, estimates: Mapping[str, float] | None = None
+    known: Judged, base: RecordBase, *, judge: bool, estimates: Mapping[str, float] | None = None
 ) -> list[PerformanceRecord]:
     return base.records(_measured(known, base.context.settings, judge=judge, estimates=estimates), known.labelled)
 
@@ -148,7 +148,7 @@ def _measured(
 
 
 def _recent(
-    recent: AnyJudged, judged: AnyJudged, whole: _Base, outcome: PerformanceCheck, baselines: Baselines
+    recent: AnyJudged, judged: AnyJudged, whole: RecordBase, outcome: PerformanceCheck, baselines: Baselines
 ) -> list[PerformanceRecord]:
     """Measure what became known lately; labels are late, so that it is past champions too that are judged."""
     settings = whole.context.settings
@@ -191,7 +191,7 @@ class _OfVersion:
 def _together(
     recent: AnyJudged,
     versions: Sequence[_OfVersion],
-    base: _Base,
+    base: RecordBase,
     outcome: PerformanceCheck,
     baselines: Baselines,
     one_is_worse: bool,
@@ -254,7 +254,9 @@ def _against_limits(kind: str, versions: Sequence[_OfVersion], settings: UseCase
     return Verdict(kind, "unknown", too_few(most, least, "label") if versions else baseline.no_labels(settings))
 
 
-def _beside(base: _Base, beside: Beside, *, judge: bool = False, violated: bool = False) -> list[PerformanceRecord]:
+def _beside(
+    base: RecordBase, beside: Beside, *, judge: bool = False, violated: bool = False
+) -> list[PerformanceRecord]:
     """Return the records of the baseline's metrics, and of the model's gain over it."""
     return base.records([*beside.metrics, baseline.gain(beside, judge=judge, violated=violated)], beside.rows)
 
@@ -293,7 +295,7 @@ def _windows(
         if fingerprint == before.fingerprint:
             continue
         known, counted = window.load(), window.reconcile()
-        base = _Base(context, REALISED, CHAMPION, None, *span, counted, fingerprint)
+        base = RecordBase(context, REALISED, CHAMPION, None, *span, counted, fingerprint)
         measured = [PerformanceMetric(metrics.COVERAGE, counted.coverage, None, violated=False)]
         if known.labelled:
             measured += _measured(known, settings, judge=False, estimates=before.estimates)
@@ -360,7 +362,7 @@ def _recorded_windows(context: StageContext, since: datetime) -> dict[Span, _Ear
     return windows
 
 
-def _slices(columns: Sequence[str], recent: AnyJudged, base: _Base) -> list[PerformanceRecord]:
+def _slices(columns: Sequence[str], recent: AnyJudged, base: RecordBase) -> list[PerformanceRecord]:
     records: list[PerformanceRecord] = []
     if not recent.labelled:
         return records
@@ -369,46 +371,3 @@ def _slices(columns: Sequence[str], recent: AnyJudged, base: _Base) -> list[Perf
             of_slice = replace(base, slice=f"{column}={value}", counted=part.reconcile())
             records += _realised(part.load(), of_slice, judge=False)
     return records
-
-
-@dataclass(frozen=True)
-class _Base:
-    """What the records of one window have in common."""
-
-    context: StageContext
-    basis: str
-    alias: str
-    version: int | None
-    start: datetime
-    end: datetime
-    counted: Reconciled | None = None
-    fingerprint: str | None = None
-    slice: str | None = None
-
-    def records(self, measured: Sequence[PerformanceMetric], count: int) -> list[PerformanceRecord]:
-        """Return the records of metrics that were measured on so many rows."""
-        counted = self.counted
-        return [
-            PerformanceRecord(
-                use_case=self.context.name,
-                as_of=self.context.as_of,
-                basis=self.basis,
-                alias=self.alias,
-                model_version=self.version,
-                window_start=self.start,
-                window_end=self.end,
-                slice=self.slice,
-                rows=count,
-                fingerprint=self.fingerprint,
-                **(asdict(counted) if counted else {}),
-                coverage=counted.coverage if counted else 0.0,
-                **asdict(metric),
-            )
-            for metric in measured
-        ]
-
-
-def _append(context: StageContext, part: str, records: list[PerformanceRecord]) -> None:
-    if records:
-        once = Transaction(f"monitor:{context.name}:{context.as_of.isoformat()}:{part}")
-        PERFORMANCE_METRICS.append(context.ws, context.namespace, records, transactions=[once])

@@ -38,7 +38,7 @@ OF_CALIBRATION = ("calibration", "immature_calibration")
 # So many monitorings for each window that counts: not every one judges every kind.
 _LOOKED_AT = 50
 # Of these, only windows that the newest one's version scored count: a new champion starts anew.
-_OF_ONE_VERSION = (alerts.DRIFT, alerts.PREDICTION_DRIFT)
+_OF_ONE_VERSION = (alerts.DRIFT, alerts.PREDICTION_DRIFT, alerts.IMMATURE_CALIBRATION, alerts.IMMATURE_PERFORMANCE)
 
 Windows = Mapping[str, Sequence[tuple[datetime, bool]]]
 """Kind -> the judged windows, oldest first: when, and whether they were in violation."""

@@ -12,8 +12,9 @@ from mlplatform.errors import PlatformError
 from mlplatform.features.functions import FeatureFunctionSpec
 from mlplatform.features.spec_lookups import spec_of, tables_of
 from mlplatform.gate import champion as champions
-from mlplatform.monitoring import alerts, delivery, details, drift, performance, profiling
+from mlplatform.monitoring import alerts, base_rate, canary, delivery, details, drift, immature, performance, profiling
 from mlplatform.monitoring.alerts import Verdict, too_few
+from mlplatform.monitoring.base_rate import Rate
 from mlplatform.monitoring.details import AlertEvent, BaseRate, JudgedKind, LabelCounts, MonitorDetails, SentAlerts
 from mlplatform.monitoring.drift import DriftMetric
 from mlplatform.monitoring.monitor import Monitor
@@ -25,6 +26,7 @@ from mlplatform.ops.result import StageResult
 from mlplatform.ops.stage import Stage
 from mlplatform.ops.stage_runs import RunLog
 from mlplatform.protocols.lookups import FeatureLookup
+from mlplatform.refine.event_spine import EVENTS, EventSpine
 from mlplatform.refine.spine import LABELS, SPINE, LabelSpine
 from mlplatform.scoring.predictions import PREDICTIONS
 from mlplatform.training import reference
@@ -53,8 +55,9 @@ class MonitorStage(Stage[MonitorDetails]):
     functions: tuple[FeatureFunctionSpec, ...] = ()
 
     def reads(self, names: Namespace) -> tuple[ObjectName, ...]:
-        """Return predictions, spine and labels; the feature tables are those that models look up."""
-        return names.gold(PREDICTIONS), names.gold(SPINE), names.gold(LABELS)
+        """Return predictions, spine, labels and events; the feature tables are those that models look up."""
+        events = (names.gold(EVENTS),) if isinstance(self.spine, EventSpine) else ()
+        return names.gold(PREDICTIONS), names.gold(SPINE), names.gold(LABELS), *events
 
     def due(self, context: StageContext) -> Self | None:
         """Monitoring is due once for each `as_of` as of which there was a champion."""
@@ -85,6 +88,11 @@ class MonitorStage(Stage[MonitorDetails]):
         if realised is not None:
             checks.verdicts += realised.verdicts
             _note_realised(report, realised)
+        self._check_immature(context, checks, report)
+        compared = checks.attempt("the canary", lambda: canary.check(context, self.spine))
+        if compared is not None:
+            report.canary, of_canary = compared
+            checks.verdicts.append(of_canary)
         trusted = self.trainer.trusted_types
         profiled = checks.attempt("data profiling", lambda: profiling.update(context, self.spine, trusted))
         if profiled is not None:
@@ -101,6 +109,16 @@ class MonitorStage(Stage[MonitorDetails]):
         sent = delivery.send_pending(context.ws, context.namespace, context.settings.monitoring.alerts.webhook)
         report.sent = SentAlerts(delivered=sent.delivered, failed=sent.failed)
         return result
+
+    def _check_immature(self, context: StageContext, checks: _Checks, report: MonitorDetails) -> None:
+        spine = self.spine
+        if not isinstance(spine, EventSpine) or not context.settings.kind_of_task.is_binary:
+            return
+        found = checks.attempt("immature performance", lambda: immature.check(context, spine, self.monitor.slices))
+        if found is not None:
+            checks.verdicts += found.verdicts
+            report.immature = found.summary
+            report.disagreements = report.disagreements | _beside_scores(context, report)
 
     def _window(self, context: StageContext) -> Window:
         tables = {
@@ -153,6 +171,18 @@ def _note_realised(report: MonitorDetails, realised: performance.PerformanceChec
         report.disagreements = realised.disagreements
     if realised.compared is not None:
         report.baseline = realised.compared
+
+
+def _beside_scores(context: StageContext, report: MonitorDetails) -> dict[str, str]:
+    """Hold the rate that is expected of the newest window against the one that its scores alone tell of."""
+    expected, seen = report.immature, report.base_rate
+    if expected is None or seen is None or expected.window_end != context.as_of:
+        return {}
+    if expected.expected_rate is None or expected.low is None or expected.high is None:
+        return {}
+    of_events = Rate(immature.IMMATURE, expected.expected_rate, expected.low, expected.high)
+    of_scores = Rate(base_rate.BASIS, seen.value, seen.low, seen.high)
+    return {f"{context.as_of:%Y-%m-%d}": text for text in base_rate.disagreements(of_scores, [of_events])}
 
 
 def _note_verdicts(report: MonitorDetails, verdicts: list[Verdict]) -> None:

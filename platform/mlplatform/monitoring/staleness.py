@@ -293,7 +293,7 @@ class _Work:
                 labels,
                 younger,
                 older,
-                stratify=not settings.kind_of_task.predicts_amounts,
+                stratify=self.metric.within_classes,
                 confidence=settings.gate.confidence,
                 draws=_ROW_DRAWS,
                 seed=settings.gate.seed,

@@ -56,6 +56,11 @@ class GateEvent:
     artifact_digest: str | None = noted(
         "Digest of the version's files as they were judged; null: by an earlier release", default=None
     )
+    spending: dict[str, Any] = noted(
+        "JSON: error of the comparison with the champion: level, per decision or year, allowed, spent before; empty: "
+        "nothing was compared",
+        factory=dict,
+    )
     recorded_at: datetime
 
 
@@ -101,8 +106,9 @@ class PerformanceRecord:
     as_of: datetime
     basis: str = noted(
         "estimated: predictions of the window, before labels; realised: the same predictions, with the labels "
-        "known by as_of; recent: predictions whose labels became known in the window; prior_shift: the base rate that "
-        "the scores of the window alone tell of"
+        "known by as_of; recent: predictions whose labels became known in the window; immature: predictions whose "
+        "labels are not mature, from dated events; prior_shift: the base rate that the scores of the window alone tell "
+        "of; canary: those for whom a challenger decided, beside those for whom the champion did"
     )
     alias: str = noted("Predictions of champion or (shadow) challenger")
     model_version: int | None = noted("Who predicted; null: all versions", default=None)
@@ -110,7 +116,8 @@ class PerformanceRecord:
     window_end: datetime
     slice: str | None = noted("column=value; null: all rows", default=None)
     metric: str = noted(
-        "Of the model; baseline_<metric>: of the training labels' median or mean; gain_over_baseline: of the two"
+        "Of the model; baseline_<metric>: of the training labels' median or mean; gain_over_baseline: of the two; "
+        "canary_gain: of a challenger's decisions over the champion's; canary_label_difference: of their mean labels"
     )
     value: float | None = None
     low: float | None = noted("Lower end of the 95% interval", default=None)

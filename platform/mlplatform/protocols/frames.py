@@ -235,3 +235,40 @@ class Frames(Protocol):
             seed: Another one gives another sample.
         """
         ...
+
+    def share(self, frame: Frame, *, keys: Sequence[str], share: float, salt: str, outside: bool = False) -> Frame:
+        """Return the rows of a share of all keys: the same ones in both homes, in whatever order, now and later.
+
+        A key is in the share where the MD5 of salt and key lies in the lowest part of its range. So a larger share
+        holds the keys of a smaller one, and what one salt draws says nothing of what another draws.
+
+        Args:
+            frame: The frame; several rows may have the same key.
+            keys: The columns of the key, none of which is null.
+            share: The share, from 0 to 1.
+            salt: Another one gives another share.
+            outside: Return the other rows instead.
+
+        Raises:
+            TableError: If the share is none.
+        """
+        ...
+
+
+def share_bound(share: float) -> str:
+    """Return the text below which the hexadecimal MD5 of the keys in a share lies; `g`, the letter after them, is all.
+
+    Args:
+        share: From 0 to 1.
+
+    Raises:
+        TableError: If it is none.
+
+    Examples:
+        >>> share_bound(0.5), share_bound(0.1), share_bound(1.0)
+        ('80000000', '1999999a', 'g')
+    """
+    if not 0 <= share <= 1:
+        raise TableError(f"{share} is no share.", hint="A share is a number from 0 to 1, as in 0.1.")
+    bound = round(share * 2**32)
+    return "g" if bound == 2**32 else f"{bound:08x}"

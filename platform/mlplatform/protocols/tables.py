@@ -26,6 +26,20 @@ Filter = tuple[str, str, Any]
 
 A null meets none, and NaN is neither less nor greater than a number, wherever rows lie.
 """
+Where: TypeAlias = Mapping[str, str | bool | None]
+"""A condition on the rows of a view: column -> what it equals; None: it is null."""
+
+
+def any_of(where: Where | Sequence[Where]) -> tuple[Where, ...]:
+    """Return conditions of which one must hold, if there are such.
+
+    Examples:
+        >>> any_of({"alias": "champion"}), any_of([])
+        (({'alias': 'champion'},), ())
+    """
+    if isinstance(where, Mapping):
+        return (where,) if where else ()
+    return tuple(where)
 
 
 @dataclass(frozen=True)
@@ -266,7 +280,7 @@ class Tables(Protocol):
         of: ObjectName | str,
         keys: Sequence[str],
         order_by: Sequence[str],
-        where: Mapping[str, str] | None = None,
+        where: Where | Sequence[Where] = (),
         description: str = "",
     ) -> None:
         """Create (or replace) a view that shows the newest row of each key of a table; always up to date.
@@ -279,7 +293,7 @@ class Tables(Protocol):
             of: The table.
             keys: Columns whose values are shown once.
             order_by: Columns that say which row is the newest; the largest values win, the first column first.
-            where: Column -> text that it must equal.
+            where: Conditions, of which one must hold: column -> what it equals; None: it is null. Empty: all rows.
             description: The view's comment.
 
         Raises:

@@ -25,6 +25,7 @@ from mlplatform.training.recalibrated import (
     Learned,
     Mask,
     Recalibration,
+    learned_early,
     learns_from,
     merged,
     recalibration_of,
@@ -108,6 +109,8 @@ def hold_against(
     window = options.window or context.settings.monitoring.performance_window
     known_after = Duration.parse(window).before(context.as_of)
     outcomes = basis.outcomes(context, spine, after=after, known_after=known_after)
+    early = learned_early([origin], outcomes.frame.rows, spine)
+    outcomes = outcomes.part(~early) if early.any() else outcomes
     context.progress(f"recalibration: {outcomes.frame} by {basis.name} outcomes")
     scores = evaluation.score(context.ws, spine, origin, outcomes.frame, trusted_types)[0]
     _check(origin, scores)

@@ -28,6 +28,7 @@ from mlplatform.training.version_tags import (
     FITTED_AS_OF_TAG,
     KEY_TAG,
     KNOWN_ROWS_TAG,
+    LEARNED_EVENTS_TAG,
     TRAINED_AS_OF_TAG,
     TRAINED_THROUGH_TAG,
     TRAINING_ROWS_TAG,
@@ -117,7 +118,8 @@ class Registering:
         registry.log_metrics(version, held_out, context.as_of)
         with TemporaryDirectory() as folder:
             digest = artifacts.digest(registry.download(version, Path(folder)))
-        counts = {name: origin.tags[name] for name in (TRAINING_ROWS_TAG, KNOWN_ROWS_TAG) if name in origin.tags}
+        kept = (TRAINING_ROWS_TAG, KNOWN_ROWS_TAG, LEARNED_EVENTS_TAG)
+        counts = {name: origin.tags[name] for name in kept if name in origin.tags}
         registry.set_tags(
             context.model,
             version.version,

@@ -31,6 +31,7 @@ _BESIDE_KEYS = _BESIDE_COLUMNS | {
     "probabilities",
     "model_version",
     "alias",
+    "decided",
     "as_of",
     "scored_at",
     "run_id",

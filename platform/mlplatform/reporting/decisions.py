@@ -10,6 +10,7 @@ from mlplatform.gate.checks.base import CheckResult
 from mlplatform.gate.evaluation import RECALIBRATED_FROM
 from mlplatform.gate.promotion import BEGUN_ANEW
 from mlplatform.ops.records import GateEvent
+from mlplatform.statistics.spending import Spending
 
 PROMOTED, REJECTED, INSUFFICIENT, STALE, PENDING = "promoted", "rejected", "insufficient", "stale", "pending"
 ROLLED_BACK = "rolled back"
@@ -39,6 +40,8 @@ class DecisionFacts:
         challenger: Version decided about.
         champion: Version compared with; None for the first.
         rows: Labelled rows that both were compared on.
+        spending: The error of the comparison with the champion; None where nothing was compared, or by an earlier
+            release, in which each decision had the whole.
         known_rows: Labelled rows that were known; more than `rows` where those are a sample. None: not on record.
         recalibrated_from: The champion that the challenger is, with its probabilities moved; None: another model.
         gain: Against the champion; None where there was none, or too little evidence to compare.
@@ -63,6 +66,7 @@ class DecisionFacts:
     rows_from: str = ""
     known_rows: int | None = None
     recalibrated_from: int | None = None
+    spending: Spending | None = None
 
     @property
     def who(self) -> str:
@@ -194,6 +198,7 @@ def _decision(event: GateEvent) -> DecisionFacts:
         rows_from=event.evaluation.get("rows_from", ""),
         known_rows=event.evaluation.get("known_rows"),
         recalibrated_from=event.evaluation.get(RECALIBRATED_FROM),
+        spending=Spending(**event.spending) if event.spending else None,
     )
 
 

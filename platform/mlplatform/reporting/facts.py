@@ -9,6 +9,7 @@ from datetime import datetime
 import narwhals as nw
 
 from mlplatform.config.settings import UseCaseSettings
+from mlplatform.gate.canary import BASIS
 from mlplatform.monitoring import base_rate
 from mlplatform.monitoring.details import MonitorDetails
 from mlplatform.monitoring.performance_metrics import COVERAGE
@@ -32,6 +33,7 @@ from mlplatform.protocols.frames import Frame
 from mlplatform.protocols.tables import Filter
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.spine import LabelSpine
+from mlplatform.reporting.canaries import CanaryFacts, canaries_of
 from mlplatform.reporting.class_outcomes import ClassOutcomes, read_class_outcomes
 from mlplatform.reporting.decisions import ChampionFacts, DecisionFacts, champions_of, decisions_of
 from mlplatform.reporting.observations import (
@@ -49,6 +51,7 @@ from mlplatform.reporting.observations import (
     windows_of,
 )
 from mlplatform.reporting.outcomes import Outcomes, ScoredStep, read_outcomes
+from mlplatform.reporting.vintages import Vintages, read_vintages
 from mlplatform.scoring.details import ScoreDetails
 from mlplatform.statistics import baseline, metrics
 from mlplatform.task import Task
@@ -142,6 +145,7 @@ class Facts:
         steps: One entry for each `as_of`, oldest first.
         decisions: All decisions, oldest first.
         champions: Who became champion, oldest first; the last one is champion.
+        canaries: Challengers that decided for a share of the entities, oldest first.
         alerts: All events of alerts, newest first.
         windows: The windows of predictions with estimated and realised performance, oldest first.
         newest_run: The stages of the run that started last.
@@ -152,6 +156,7 @@ class Facts:
         ran_with: The library's versions that the stages ran with.
         features: What the features of the champion are worth, or of the newest version, where there is none, or the
             champion's were not measured; None: nothing was measured.
+        vintages: How the rate of the event grows with age; None where events have no dates.
         never_scored: Rows due before the first scoring without prediction or known label, when last counted.
     """
 
@@ -172,6 +177,7 @@ class Facts:
     steps: tuple[StepFacts, ...] = ()
     decisions: tuple[DecisionFacts, ...] = ()
     champions: tuple[ChampionFacts, ...] = ()
+    canaries: tuple[CanaryFacts, ...] = ()
     alerts: tuple[AlertRecord, ...] = ()
     windows: tuple[WindowFacts, ...] = ()
     newest_run: tuple[StageRecord, ...] = ()
@@ -181,6 +187,7 @@ class Facts:
     classes: ClassOutcomes | None = None
     ran_with: tuple[str, ...] = ()
     never_scored: int = 0
+    vintages: Vintages | None = None
     features: FeatureWorth | None = None
 
     @property
@@ -258,6 +265,7 @@ def gather(ws: Workspace, namespace: Namespace, spine: LabelSpine, settings: Use
         ),
         decisions=decisions,
         champions=champions,
+        canaries=canaries_of(events, of_canaries(ws, namespace), settings.training.metric),
         alerts=newest_first(ALERTS.newest(ws, namespace, MOST_RECORDS)),
         windows=windows_of(_windows(ws, namespace, settings.training.metric), settings.training.metric),
         newest_run=tuple(stage for stage in stages if stage.run_id == stages[-1].run_id),
@@ -267,8 +275,14 @@ def gather(ws: Workspace, namespace: Namespace, spine: LabelSpine, settings: Use
         classes=read_class_outcomes(ws, namespace, spine, task, until, most),
         ran_with=tuple(sorted({stage.platform_version for stage in stages})),
         never_scored=_never_scored(stages),
+        vintages=read_vintages(ws, namespace, spine, max(moments, default=None)),
         features=_features(stages, champions[-1].version if champions else None),
     )
+
+
+def of_canaries(ws: Workspace, namespace: Namespace) -> list[PerformanceRecord]:
+    """Return what the monitor recorded of those for whom a challenger decided."""
+    return _performance(ws, namespace, [("basis", "=", BASIS)], lambda frame: frame)
 
 
 def _together(ws: Workspace, namespace: Namespace) -> list[PerformanceRecord]:

@@ -13,6 +13,7 @@ from mlplatform.reporting.formats import brief, count, limit, moment, number, pe
 from mlplatform.reporting.observations import DriftFacts
 from mlplatform.reporting.plots import Plot
 from mlplatform.reporting.wording import wording
+from mlplatform.statistics.spending import percent as percent_of
 
 _MOST_COLUMNS, _MOST_STEPS, _MOST_DECISIONS = 30, 40, 24
 _DATE_WIDTH, _NAMES_WIDTH = 82.0, 190.0  # of a date above the map, of the columns' names left of it
@@ -287,8 +288,9 @@ def decisions(facts: Facts) -> Plot:
         if axes.get_legend_handles_labels()[0]:
             figure.legend(loc="outside upper left", ncols=4, fontsize=10.5)
 
-    confidence = next((item.gain.confidence for item in shown if item.gain and item.gain.confidence), None)
-    level = f"{confidence:.0%} " if confidence else ""
+    levels = sorted({item.gain.confidence for item in shown if item.gain and item.gain.confidence})
+    span = dict.fromkeys(percent_of(item) for item in (levels[0], levels[-1])) if levels else {}
+    level = f"{' to '.join(span)} " if span else ""
     in_words = "; ".join(f"{moment(item.as_of)} version {item.challenger} {item.outcome}" for item in shown)
     asked = f"minus the margin of {limit(facts.margin)}" if facts.margin else "zero"
     caption = (

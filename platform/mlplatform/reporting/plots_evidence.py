@@ -200,9 +200,8 @@ def _calibration(decision: Decision, evidence: Evidence | None, settings: UseCas
     ]
     too = "predicts too little" if task.level is None else "predicts too much"
     too = "is less sure than it may be" if task.is_multiclass else too
-    caption = (
-        f"Rows in ten bins by each model's own predictions. Above the dashed line the model {too}. "
-        f"The challenger: {'; '.join(details)}."
+    caption = f"Rows in ten bins by each model's own predictions. Above the dashed line the model {too}." + (
+        f" The challenger: {'; '.join(details)}." if details else ""
     )
     return Plot(name, title, caption, svg.draw(name, _SIZE, paint, f"{title} of both models by decile."))
 

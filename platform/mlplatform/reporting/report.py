@@ -19,7 +19,7 @@ from mlplatform.naming import Namespace, check_use_case_name
 from mlplatform.ops.stage_runs import utc_now
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.spine import LabelSpine
-from mlplatform.reporting import ageing, formats, plots, plots_detail, plots_pipeline, summary
+from mlplatform.reporting import ageing, formats, plots, plots_detail, plots_pipeline, plots_vintages, summary
 from mlplatform.reporting.facts import Facts, gather
 from mlplatform.reporting.plots import Plot
 from mlplatform.reporting.plots_classes import class_plots
@@ -155,6 +155,7 @@ def render(facts: Facts, generated_at: datetime, staleness: Staleness | None = N
             verdict=verdict(facts),
             sentences=summary.sentences(facts),
             plots={plot.name: plot for plot in (*(draw(facts) for draw in _PLOTS), *class_plots(facts))},
+            vintages=None if facts.vintages is None else plots_vintages.section(facts.vintages),
             words=wording(facts.task),
             by_scores_assumes=prior_shift.ASSUMPTION,
             staleness=None if staleness is None else ageing.section(staleness),

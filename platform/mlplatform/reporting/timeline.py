@@ -30,6 +30,7 @@ class TimelineStep:
         scored: Rows scored.
         mean_score: Their mean prediction, of several classes the mean of the largest probability; None when nothing was
             scored.
+        expected: The rate that dated events let expect of the newest predictions; None: nothing is known.
         label_mean: Mean of the labels that became known in the last stretch, of several classes the share of those that
             were predicted; None: not yet known.
         labels_known: How many those were.
@@ -50,6 +51,7 @@ class TimelineStep:
     worst_drift: str
     alerts: tuple[str, ...]
     decision: str
+    expected: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the step as plain data."""
@@ -96,7 +98,14 @@ def _step(moment: datetime, records: list[StageRecord], metric: str) -> Timeline
         worst_drift=_drift(monitor.worst_drift),
         alerts=tuple(dict.fromkeys(alert.kind for alert in monitor.alerts)),
         decision=_decision(records),
+        expected=_expected(moment, monitor),
     )
+
+
+def _expected(moment: datetime, monitor: MonitorDetails) -> float | None:
+    """Return what is expected of the rows that were predicted in the window up to the step."""
+    found = monitor.immature
+    return found.expected_rate if found is not None and found.window_end == moment else None
 
 
 def _decision(records: list[StageRecord]) -> str:

@@ -47,7 +47,7 @@ RESERVED = frozenset(
         "alias",
         "scored_at",
     }
-    | {"run_id", "raw", "reported_in", "reported_at", "row_id"}
+    | {"decided", "run_id", "raw", "reported_in", "reported_at", "row_id"}
     | {"cases_recent", "mean_recent", "cases_ever", "mean_ever"}  # the history's features
 )
 

@@ -37,6 +37,24 @@ class Shadow(BaseModel):
     unscored: int | None = None
 
 
+class CanaryPart(BaseModel):
+    """What a challenger decided for its share of the entities.
+
+    Attributes:
+        model_version: The challenger.
+        share: The share, from 0 to 1.
+        rows: How many predictions it made, which are acted on in place of the champion's.
+        failed: Why it could not score, so that the champion decided for all; None where it could.
+        unscored: How many rows it could not predict, for which the champion decided; None where there were none.
+    """
+
+    model_version: int
+    share: float
+    rows: int
+    failed: str | None = None
+    unscored: int | None = None
+
+
 class LostScoring(BaseModel):
     """A scoring whose predictions are gone and could not be made again.
 
@@ -102,6 +120,7 @@ class ScoreDetails(Details):
         trained_later: Where a version trained as of later than `as_of` was let score: as of when. What it predicted
             nobody could have predicted then, and is not counted as performance.
         shadow: The challenger's part; None where there was none.
+        canary: What a challenger decided for a share of the entities; None where none did.
         unscored_before: Rows that became due before the first scoring; None where nobody looked.
         complete_since: All rows with a prediction time after this, up to `as_of`, that were in the spine have been
             looked at by now: where scoring began. None where that is not so, or nobody recorded it.
@@ -125,6 +144,7 @@ class ScoreDetails(Details):
     learned_rows: int | None = None
     trained_later: Moment | None = None
     shadow: Shadow | None = None
+    canary: CanaryPart | None = None
     unscored_before: UnscoredBefore | None = None
     complete_since: Moment | None = None
     population_code: str | None = None

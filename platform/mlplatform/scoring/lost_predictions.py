@@ -172,8 +172,12 @@ def _scorings(context: StageContext, runs: list[StageRun[ScoreDetails]]) -> list
         details, shadow = run.details, run.details.shadow
         start = details.since or before or every.before(run.as_of)
         parts = [(details.alias, details.model_version, run.result.rows_out)]
-        if shadow:
-            parts.append((CHALLENGER, shadow.model_version, shadow.rows))
+        canary = details.canary
+        challenger = shadow or canary
+        if challenger:
+            scored = (shadow.rows if shadow else 0) + (canary.rows if canary else 0)
+            # Where it decided for some, it is known first: what is left is the champion's.
+            parts.insert(0 if canary else 1, (CHALLENGER, challenger.model_version, scored))
         for alias, version, rows in parts:
             if alias and version is not None and rows:
                 key = ScoringKey(run.as_of, alias, version, run.run_id)

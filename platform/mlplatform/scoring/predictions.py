@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import narwhals as nw
@@ -11,7 +12,7 @@ from mlplatform.errors import StageError
 from mlplatform.features.reasons import REASONS
 from mlplatform.features.scoring import UNMATCHED_TABLES
 from mlplatform.features.training_set import PREDICTION
-from mlplatform.naming import CHAMPION, Namespace
+from mlplatform.naming import CHALLENGER, CHAMPION, Namespace
 from mlplatform.ops.context import StageContext
 from mlplatform.ops.declared_table import declare
 from mlplatform.ops.stage_runs import utc_now
@@ -19,7 +20,7 @@ from mlplatform.protocols import feature_client
 from mlplatform.protocols.feature_client import ReasonCodes
 from mlplatform.protocols.frames import Frame
 from mlplatform.protocols.registry import ModelVersion
-from mlplatform.protocols.tables import Transaction
+from mlplatform.protocols.tables import Transaction, Where
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.spine import LabelSpine
 from mlplatform.scoring.class_columns import (
@@ -38,6 +39,11 @@ from mlplatform.task import Task
 from mlplatform.training import reference
 
 PREDICTIONS = "predictions"
+DECIDED = "decided"
+DECIDING: tuple[Where, ...] = ({DECIDED: True}, {DECIDED: None, "alias": CHAMPION})
+"""Which predictions are acted on."""
+CANARY = "canary"
+"""The mark of a scoring of the entities for which the challenger decides."""
 SINCE = "since"
 """The mark of a scoring of all rows without a prediction since a time."""
 LATEST_PREDICTIONS = "latest_predictions"
@@ -54,6 +60,14 @@ def prediction_schema(spine: LabelSpine) -> pa.Schema:
             pa.field("model_version", pa.int64(), nullable=False),
             pa.field("alias", pa.string(), nullable=False, metadata={"comment": "As which the version scored"}),
             *prediction_fields(spine.settings.kind_of_task),
+            pa.field(
+                DECIDED,
+                pa.bool_(),
+                metadata={
+                    "comment": "Whether it is acted on: the challenger's for entities of a canary, else the "
+                    "champion's; null: by a release before there were canaries, the champion's is"
+                },
+            ),
             pa.field(
                 UNMATCHED,
                 UNMATCHED_TABLES,
@@ -89,8 +103,8 @@ def create_tables(ws: Workspace, namespace: Namespace, spine: LabelSpine) -> Non
         of=predictions,
         keys=spine.entity_keys,
         order_by=(spine.prediction_time, "as_of", "model_version"),
-        where={"alias": CHAMPION},
-        description="The champion's latest prediction for each entity",
+        where=DECIDING,
+        description="The latest prediction for each entity that is acted on",
     )
 
 
@@ -152,6 +166,8 @@ class Predictor:
         trusted_types: Types beyond the platform's own allow-list that the model may hold.
         mark: Tells apart scorings of one time that may have the same rows, and are all to be made; empty for the
             ordinary one.
+        decides: Whether its predictions are acted on; None: but for rows for which a canary has decided.
+        decided_by_canary: The rows for which it has, or would have; None: those that the table holds at this time.
     """
 
     context: StageContext
@@ -161,6 +177,8 @@ class Predictor:
     alias: str
     trusted_types: tuple[str, ...] = ()
     mark: str = ""
+    decides: bool | None = True
+    decided_by_canary: Frame | None = None
 
     def predict(self, population: Frame, within: Range) -> Predicted:
         """Predict rows that have no prediction of this version yet; those that it cannot predict are recorded as such.
@@ -266,17 +284,42 @@ class Predictor:
         self.context.advance(rows, total)
 
     def _reason_codes(self) -> ReasonCodes | None:
-        if self.scorer.reason_codes <= 0 or self.alias != CHAMPION:
+        if self.scorer.reason_codes <= 0 or self.decides is False:
             return None
         ordinary = reference.load(self.context.ws, self.version).ordinary()
         return ReasonCodes(ordinary, self.scorer.reason_codes)
 
     def _stamped(self, scored: Frame) -> Frame:
         """Return scored rows as the table holds them."""
-        return as_stored(scored, self._task).with_columns(
+        return as_stored(self._told_what_decides(scored), self._task).with_columns(
             nw.lit(self.version.version).cast(nw.Int64()).alias("model_version"),
             nw.lit(self.alias).alias("alias"),
             nw.lit(self.context.as_of).alias("as_of"),
             nw.lit(utc_now()).alias("scored_at"),
             nw.lit(self.context.run_id).alias("run_id"),
         )
+
+    def _told_what_decides(self, scored: Frame) -> Frame:
+        """Return scored rows with whether their predictions are acted on."""
+        if self.decides is not None:
+            return scored.with_columns(nw.lit(self.decides).alias(DECIDED))
+        keys, taken = list(self.spine.primary_keys), "__taken"
+        rows = self.decided_by_canary if self.decided_by_canary is not None else decided_by_canary(self.context, keys)
+        marked = rows.select(*keys, nw.lit(1).alias(taken))
+        free = nw.when(nw.col(taken).is_null()).then(nw.lit(True)).otherwise(nw.lit(False))
+        return scored.join(marked, on=keys, how="left").with_columns(free.alias(DECIDED)).drop(taken)
+
+
+def decided_by_canary(context: StageContext, keys: Sequence[str]) -> Frame:
+    """Return the keys of the rows for which a challenger decided at a scoring's time.
+
+    Args:
+        context: The run.
+        keys: Entity keys and prediction time.
+    """
+    rows = context.ws.frames.read(
+        context.namespace.gold(PREDICTIONS),
+        columns=[*keys, DECIDED],
+        filters=[("as_of", "=", context.as_of), ("alias", "=", CHALLENGER)],
+    )
+    return rows.filter(nw.col(DECIDED)).select(*keys)

@@ -16,8 +16,8 @@ from mlplatform import stopping
 from mlplatform.as_of import Duration, parse_as_of, shown
 from mlplatform.errors import PlatformError, StageError, TableError, UsageError
 from mlplatform.features.functions import FeatureFunctionSpec, register_functions
+from mlplatform.gate import canary, judged, promotion
 from mlplatform.gate import champion as champions
-from mlplatform.gate import judged
 from mlplatform.naming import CHALLENGER, CHAMPION, Namespace, ObjectName
 from mlplatform.ops import markers
 from mlplatform.ops.context import StageContext
@@ -27,15 +27,18 @@ from mlplatform.protocols.frames import Frame
 from mlplatform.protocols.registry import ModelVersion
 from mlplatform.refine.spine import LABELS, SPINE, LabelSpine
 from mlplatform.scoring import lost_predictions, unscored, watermark
-from mlplatform.scoring.details import ScoreDetails, Shadow
+from mlplatform.scoring.details import CanaryPart, ScoreDetails, Shadow
 from mlplatform.scoring.due import Stretch, count_unscored, due_rows
 from mlplatform.scoring.lost_predictions import Scoring
 from mlplatform.scoring.predictions import (
+    CANARY,
     LATEST_PREDICTIONS,
     PREDICTIONS,
     SINCE,
+    Predicted,
     Predictor,
     create_tables,
+    decided_by_canary,
     mean_prediction,
 )
 from mlplatform.scoring.range import Range
@@ -43,6 +46,7 @@ from mlplatform.scoring.scorer import BatchScorer, population, population_code, 
 from mlplatform.scoring.unscored import UNSCORED
 from mlplatform.scoring.version import Chosen, choose, too_late
 from mlplatform.training.recalibrated import learned_through
+from mlplatform.training.version_tags import LEARNED_EVENTS_TAG
 
 LOG = logging.getLogger(__name__)
 # Of the clocks of the registry and of whoever recorded a scoring.
@@ -163,7 +167,10 @@ class Score(Stage[ScoreDetails]):
             scored = result.rows_in if scores_all(self.scorer) else frames.count(chosen)
             details.not_in_population = result.rows_in - scored
             mark = "" if self.since is None else SINCE
-            predicted = self._predictor(context, by.version, by.alias, mark).predict(chosen, within)
+            if by.canary is not None and self.since is None:
+                details.canary = self._score_canary(context, chosen, within, by.canary)
+            decides = self._champion_decides(context) if by.alias == CHAMPION else False
+            predicted = self._predictor(context, by.version, by.alias, mark, decides=decides).predict(chosen, within)
             result.rows_out = predicted.rows
             details.model_version = by.version.version
             if predicted.unscored.rows:
@@ -175,11 +182,8 @@ class Score(Stage[ScoreDetails]):
             details.mean_prediction = mean_prediction(context, by.version)
             if by.trained_later is not None:
                 details.trained_later = by.trained_later
-            if self.since is not None:
-                details.since = self.since
-                details.learned_through = learned_through(by.version)
-                details.learned_rows = self._learned(context, chosen, details.learned_through)
-            elif by.shadow is not None:
+            self._note_learned(context, details, by.version, chosen)
+            if self.since is None and by.shadow is not None:
                 details.shadow = self._score_shadow(context, chosen, within, by.shadow)
         ordinary = self.since is None and by.trained_later is None
         if ordinary and by.alias == CHAMPION and (began is not None or result.rows_out):
@@ -189,8 +193,65 @@ class Score(Stage[ScoreDetails]):
             count_unscored(context, self.spine, self.scorer, within.start, details)
         return scored
 
-    def _predictor(self, context: StageContext, version: ModelVersion, alias: str, mark: str = "") -> Predictor:
-        return Predictor(context, self.spine, self.scorer, version, alias, self.trusted_types, mark)
+    def _note_learned(self, context: StageContext, details: ScoreDetails, version: ModelVersion, chosen: Frame) -> None:
+        """Say through when the version knew outcomes: what it predicts of rows before that is no performance."""
+        if self.since is not None:
+            details.since = self.since
+            details.learned_through = learned_through(version)
+            details.learned_rows = self._learned(context, chosen, details.learned_through)
+        elif version.tags.get(LEARNED_EVENTS_TAG):
+            # It may have learned the event of a row that it scores now.
+            details.learned_through = version.tags[LEARNED_EVENTS_TAG]
+
+    def _predictor(
+        self,
+        context: StageContext,
+        version: ModelVersion,
+        alias: str,
+        mark: str = "",
+        *,
+        decides: bool | None,
+        decided_by_canary: Frame | None = None,
+    ) -> Predictor:
+        return Predictor(
+            context, self.spine, self.scorer, version, alias, self.trusted_types, mark, decides, decided_by_canary
+        )
+
+    def _champion_decides(self, context: StageContext) -> bool | None:
+        """Return whether the champion decides for all; None: but for those whom a canary has decided for.
+
+        Whatever is the canary by now: of a scoring that was killed, what the challenger decided stands.
+        """
+        recorded = promotion.events(context.ws, context.namespace)
+        return None if any(event.event == canary.BEGAN for event in recorded) else True
+
+    def _score_canary(self, context: StageContext, rows: Frame, within: Range, number: int) -> CanaryPart:
+        """Let the challenger decide for its share of the entities, before the champion does for all others."""
+        share = context.settings.scoring.canary
+        challenger = context.ws.registry.get(context.model, number)
+        if late := too_late(context, challenger):
+            return CanaryPart(model_version=number, share=share, rows=0, failed=late)
+        try:
+            predicted = self._decide_for(context, self._in_share(context, rows, number, share), within, challenger)
+        except PlatformError as error:
+            stopping.check()
+            LOG.warning("The challenger, version %d, could not decide for its canary: %s", number, error.message)
+            return CanaryPart(model_version=number, share=share, rows=0, failed=error.message)
+        part = CanaryPart(model_version=number, share=share, rows=predicted.rows)
+        if predicted.unscored.rows:
+            part.unscored = predicted.unscored.rows
+        return part
+
+    def _decide_for(
+        self, context: StageContext, rows: Frame, within: Range, challenger: ModelVersion, mark: str = CANARY
+    ) -> Predicted:
+        with context.ws.frames.staged(rows) as mine:
+            return self._predictor(context, challenger, CHALLENGER, mark, decides=True).predict(mine, within)
+
+    def _in_share(self, context: StageContext, rows: Frame, version: int, share: float) -> Frame:
+        """Return the rows of the entities for which a canary decides."""
+        salt = canary.salt(context, version)
+        return context.ws.frames.share(rows, keys=self.spine.entity_keys, share=share, salt=salt)
 
     def _score_again(self, context: StageContext, item: Scoring, lacking: Sequence[Stretch]) -> int:
         """Make the predictions of a recorded scoring again; return how many.
@@ -212,7 +273,33 @@ class Score(Stage[ScoreDetails]):
         mark = f"again:{then.ws.tables.version(then.namespace.gold(PREDICTIONS))}"
         due = self._due_then(then, item, within, lacking)
         with due as rows, population(self.scorer, then.ws.frames, rows) as chosen:
-            return self._predictor(then, version, alias, mark).predict(chosen, within).rows
+            if alias == CHALLENGER:
+                return self._challenger_again(then, item, chosen, within, version, mark)
+            lost = self._lost_to_canary(then, item, chosen)
+            predictor = self._predictor(then, version, alias, mark, decides=None, decided_by_canary=lost)
+            return predictor.predict(chosen, within).rows
+
+    def _challenger_again(
+        self, then: StageContext, item: Scoring, rows: Frame, within: Range, version: ModelVersion, mark: str
+    ) -> int:
+        """Make a challenger's predictions again: those that it decided by, and those in the shadow."""
+        details, count = item.run.details, 0
+        if details.canary is not None and details.canary.rows:
+            mine = self._in_share(then, rows, version.version, details.canary.share)
+            count += self._decide_for(then, mine, within, version, f"{CANARY}:{mark}").rows
+        if details.alias == CHALLENGER or (details.shadow is not None and details.shadow.rows):
+            count += self._predictor(then, version, CHALLENGER, mark, decides=False).predict(rows, within).rows
+        return count
+
+    def _lost_to_canary(self, then: StageContext, item: Scoring, rows: Frame) -> Frame | None:
+        """Return the rows that a challenger had decided for, where its predictions could not be made again.
+
+        The champion's are no substitute for them: nobody acted on those.
+        """
+        part, keys = item.run.details.canary, list(self.spine.primary_keys)
+        if part is None or not part.rows or then.ws.frames.count(decided_by_canary(then, keys)):
+            return None
+        return self._in_share(then, rows, part.model_version, part.share).select(*keys)
 
     @contextmanager
     def _due_then(
@@ -243,7 +330,7 @@ class Score(Stage[ScoreDetails]):
         if late := too_late(context, challenger):
             return Shadow(model_version=number, rows=0, failed=late)
         try:
-            predicted = self._predictor(context, challenger, CHALLENGER).predict(rows, within)
+            predicted = self._predictor(context, challenger, CHALLENGER, decides=False).predict(rows, within)
         except PlatformError as error:
             stopping.check()
             # The champion's predictions are written; a challenger that cannot score must not take them away.

@@ -8,8 +8,8 @@ from datetime import datetime
 
 from mlplatform.as_of import argument, shown
 from mlplatform.errors import StageError
+from mlplatform.gate import canary, first_steps, promotion
 from mlplatform.gate import champion as champions
-from mlplatform.gate import first_steps
 from mlplatform.gate.champion import Standing
 from mlplatform.naming import CHALLENGER, CHAMPION
 from mlplatform.ops.context import StageContext
@@ -26,12 +26,14 @@ class Chosen:
         version: The version.
         trained_later: As of when it was trained, where that is later than the scoring and was allowed; else None.
         shadow: The challenger that may score in its shadow; None: there is none, or it is not known who was.
+        canary: The challenger that decides for a share of the entities; None: none does.
     """
 
     alias: str
     version: ModelVersion
     trained_later: datetime | None = None
     shadow: int | None = None
+    canary: int | None = None
 
 
 def choose(context: StageContext, alias: str | None = None, *, allow_later: bool = False) -> Chosen:
@@ -71,6 +73,7 @@ def choose(context: StageContext, alias: str | None = None, *, allow_later: bool
         trained if trained > context.as_of else None,
         # Nobody recorded who was challenger when.
         _shadow(context, aliases) if alias is None and standing.later is None else None,
+        _canary(context, aliases, standing) if alias is None and not allow_later else None,
     )
 
 
@@ -87,6 +90,18 @@ def too_late(context: StageContext, version: ModelVersion) -> str:
 
 def _shadow(context: StageContext, aliases: Mapping[str, int]) -> int | None:
     return aliases.get(CHALLENGER) if context.settings.scoring.shadow else None
+
+
+def _canary(context: StageContext, aliases: Mapping[str, int], standing: Standing) -> int | None:
+    """Return who decides for a share of the entities: as the events by then have it, and is challenger still."""
+    if not context.settings.scoring.canary:
+        return None
+    current = canary.open_at(promotion.events(context.ws, context.namespace), context.as_of)
+    if current is None or current.champion != standing.number:
+        return None
+    if standing.later is None and aliases.get(CHALLENGER) != current.version:
+        return None  # the alias was moved or taken away, and the gate has not looked since
+    return current.version
 
 
 def _way_out(context: StageContext, alias: str | None) -> str:

@@ -206,7 +206,6 @@ def compare(
     *,
     usual: float | None = None,
     clusters: Clusters | None = None,
-    stratify: bool = True,
 ) -> Compared | None:
     """Compare a model with the baseline on the same rows.
 
@@ -226,7 +225,6 @@ def compare(
         baseline: The baseline's, in the same shape.
         usual: Mean loss of a row that the baseline had on the training labels; None: nothing is given.
         clusters: Number of each row's cluster, from 0 on without gaps; None: each row by itself.
-        stratify: Where rows are drawn, draw within each label value: of events, not of amounts.
 
     Returns:
         None where the metric is not defined on the rows.
@@ -252,16 +250,9 @@ def compare(
         )
     try:
         drawn = paired_difference(
-            primary,
-            labels,
-            predictions,
-            baseline,
-            stratify=stratify and clusters is None,
-            confidence=LEVEL,
-            draws=_DRAWS,
-            seed=_SEED,
-            clusters=clusters,
-        )
+            primary, labels, predictions, baseline, stratify=primary.within_classes and clusters is None,
+            confidence=LEVEL, draws=_DRAWS, seed=_SEED, clusters=clusters,
+        )  # fmt: skip
     except (ValueError, ArithmeticError):
         return Compared(other, gain, why=_NONE)  # too few clusters, or a class that a draw lacks
     return _with_interval(other, gain, drawn.standard_error, drawn.units)

@@ -1,8 +1,8 @@
 """The paired bootstrap: how sure are we that one model is better than another on the same rows?
 
-Rows are resampled with replacement, the same draw for both models; for a binary label within each class, so that every
-draw has both. Rows that belong together (an entity's) may be drawn together, as clusters: then it is the number of
-clusters that counts, not of rows (Field and Welsh, "Bootstrapping clustered data", 2007). The interval is the
+Rows are resampled with replacement, the same draw for both models; for a metric that needs both classes within each, so
+that every draw has both. Rows that belong together (an entity's) may be drawn together, as clusters: then it is the
+number of clusters that counts, not of rows (Field and Welsh, "Bootstrapping clustered data", 2007). The interval is the
 percentile interval of Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, expanded as in Hesterberg, "What
 Teachers Should Know About the Bootstrap", The American Statistician 2015: the plain one is too narrow for few units.
 
@@ -13,7 +13,7 @@ are computed from it by what was sorted once.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -22,11 +22,29 @@ from mlplatform.statistics.metric import Metric, Vector
 
 Counts = npt.NDArray[np.int64]
 FEWEST_CLUSTERS = 20
+_FEWEST_BEYOND = 10  # draws that lie beyond the end of an interval
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rows of one of two groups that are compared: labels and predictions, each of shape (rows,).
+
+    Attributes:
+        labels: The labels.
+        predictions: By whoever decided for the group.
+        clusters: Number of each row's cluster, from 0 on without gaps; None: each row by itself.
+    """
+
+    labels: Vector
+    predictions: Vector
+    clusters: npt.NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """The challenger's gain over the champion on the same rows (above zero: better, whatever the metric's direction).
+    """The challenger's gain over the champion (above zero: better, whatever the metric's direction).
+
+    On the same rows; of `difference_of_groups`, each on rows of its own.
 
     Attributes:
         gain: On the frame as it is.
@@ -54,6 +72,22 @@ class PairedDifference:
         """Return all but the single draws."""
         names = ("gain", "low", "high", "probability_better", "confidence", "draws", "standard_error", "units")
         return {name: float(getattr(self, name)) for name in names}
+
+    def leaving(self, tail: float) -> PairedDifference:
+        """Return the same with the interval that leaves `tail` outside at either end.
+
+        From the same draws, as long as some of them lie that far out; farther, no number of draws reaches, and the
+        interval is gain plus and minus Student's quantile times the standard error.
+
+        Args:
+            tail: The share, as 0.025; above 0, below 0.5.
+        """
+        if tail * self.gains.size >= _FEWEST_BEYOND:
+            low, high = _percentiles(self.gains, tail, self.units)
+        else:
+            spread = student(tail, self.units) * self.standard_error
+            low, high = self.gain - spread, self.gain + spread
+        return replace(self, low=low, high=high, confidence=1 - 2 * tail)
 
 
 def paired_difference(  # noqa: PLR0913  (all by keyword, and each of its own kind)
@@ -87,15 +121,68 @@ def paired_difference(  # noqa: PLR0913  (all by keyword, and each of its own ki
     """
     if not labels.shape[:1] == challenger.shape[:1] == champion.shape[:1] or challenger.shape != champion.shape:
         raise ValueError(f"Shapes differ: {labels.shape}, {challenger.shape}, {champion.shape}.")
-    resample, units = _resampling(labels, stratify, clusters)
-    random = np.random.default_rng(seed)
+    resample, units = _resampling(labels, clusters, stratify=stratify)
     of_challenger, of_champion = metric.draws(labels, challenger), metric.draws(labels, champion)
-    gains = np.array([metric.gain(of_challenger(c), of_champion(c)) for c in resample(random, draws)])
+    drawn = resample(np.random.default_rng(seed), draws)
+    gains = np.array([metric.gain(of_challenger(counts), of_champion(counts)) for counts in drawn])
     gain = metric.gain(metric.compute(labels, challenger), metric.compute(labels, champion))
+    return _difference(metric, gain, gains, units, confidence)
+
+
+def difference_of_groups(
+    metric: Metric, challenger: Group, champion: Group, *, confidence: float, draws: int, seed: int
+) -> PairedDifference:
+    """Compare two models, each on rows that it decided for: the two groups are drawn from independently.
+
+    Whom a model decides for is no choice of its own: then what differs but the models is chance, which the interval
+    covers. It is wider than that of a paired comparison, which only the same rows allow.
+
+    Args:
+        metric: What is compared.
+        challenger: The rows that the challenger decided for.
+        champion: The others.
+        confidence: Two-sided level, as 0.9.
+        draws: Number of resamples.
+        seed: Of the resampling.
+
+    Raises:
+        ValueError: If there are too few clusters to say anything.
+        ArithmeticError: If the metric is not defined on a group or on a draw.
+    """
+    drawn: list[Vector] = []
+    values: list[float] = []
+    fewest: list[int] = []
+    for place, group in enumerate((challenger, champion)):
+        resample, units = _resampling(group.labels, group.clusters, stratify=metric.within_classes)
+        of_draw = metric.draws(group.labels, group.predictions)
+        random = np.random.default_rng([seed, place])
+        drawn.append(np.array([of_draw(counts) for counts in resample(random, draws)]))
+        values.append(metric.compute(group.labels, group.predictions))
+        fewest.append(units)
+    gains = np.array([metric.gain(mine, other) for mine, other in zip(*drawn, strict=True)])
+    return _difference(metric, metric.gain(values[0], values[1]), gains, min(fewest), confidence)
+
+
+def _resampling(labels: Vector, clusters: npt.NDArray[np.int64] | None, *, stratify: bool) -> tuple[Resample, int]:
+    """Return what draws rows, and how many units it draws of: rows of the smallest stratum, or clusters.
+
+    Clusters hold both classes: within these nothing is drawn.
+    """
+    if clusters is not None:
+        many = int(clusters.max(initial=-1)) + 1
+        if many < FEWEST_CLUSTERS:
+            raise ValueError(f"{many} clusters; fewer than {FEWEST_CLUSTERS} say nothing.")
+        return _by_cluster(clusters), many
+    strata = [np.flatnonzero(labels == value) for value in np.unique(labels)] if stratify else [np.arange(labels.size)]
+    return _by_row(strata, labels.size), min((rows.size for rows in strata), default=0)
+
+
+def _difference(metric: Metric, gain: float, gains: Vector, units: int, confidence: float) -> PairedDifference:
+    draws = gains.size
     undefined = int((~np.isfinite(gains)).sum())
     if undefined or not np.isfinite(gain):
         raise ArithmeticError(f"{metric.name} is not defined on the frame, or on {undefined} of {draws} draws")
-    low, high = _ends(gains, confidence, units)
+    low, high = _percentiles(gains, (1 - confidence) / 2, units)
     return PairedDifference(
         gain=gain,
         low=low,
@@ -153,19 +240,37 @@ def estimated(
         ValueError: If there are too few clusters to say anything.
         ArithmeticError: If the metric is not defined on the frame or on a draw.
     """
-    resample, units = _resampling(labels, False, clusters)
+    resample, units = _resampling(labels, clusters, stratify=False)
     value, of_draw = metric.compute(labels, predictions), metric.draws(labels, predictions)
     drawn = np.array([of_draw(counts) for counts in resample(np.random.default_rng(seed), draws)])
     if not np.isfinite(value) or not np.isfinite(drawn).all():
         raise ArithmeticError(f"{metric.name} is not defined on the frame, or on a draw")
-    return Estimated(value, *_ends(drawn, confidence, units), float(drawn.std(ddof=1)), units)
+    ends = _percentiles(drawn, (1 - confidence) / 2, units)
+    return Estimated(value, *ends, float(drawn.std(ddof=1)), units)
 
 
-def _ends(drawn: Vector, confidence: float, units: int) -> tuple[float, float]:
-    tail = expanded_tail((1 - confidence) / 2, units)
+def _percentiles(gains: Vector, tail: float, units: int) -> tuple[float, float]:
+    """Return the ends of the expanded percentile interval."""
+    cut = expanded_tail(tail, units)
     # Weibull's quantiles: below the k-th draw lies, on average, k / (draws + 1) of what the draws are taken from.
-    low, high = np.quantile(drawn, [tail, 1 - tail], method="weibull")
+    low, high = np.quantile(gains, [cut, 1 - cut], method="weibull")
     return float(low), float(high)
+
+
+def student(tail: float, units: int) -> float:
+    """Return how many standard errors lie between the middle and the end that leaves `tail` outside.
+
+    Args:
+        tail: The share, as 0.05.
+        units: Rows or clusters; at least 2 are assumed.
+
+    Examples:
+        >>> round(student(0.025, 20), 3), round(student(0.025, 100_000), 3)
+        (2.093, 1.96)
+    """
+    from scipy.stats import t
+
+    return float(t.isf(tail, max(units, 2) - 1))
 
 
 def expanded_tail(tail: float, units: int) -> float:
@@ -186,17 +291,6 @@ def expanded_tail(tail: float, units: int) -> float:
 
 
 Resample = Callable[[np.random.Generator, int], Iterator[Counts]]
-
-
-def _resampling(labels: Vector, stratify: bool, clusters: npt.NDArray[np.int64] | None) -> tuple[Resample, int]:
-    """Return how rows are drawn, and how many units that draws from: clusters, or the rows of the smallest stratum."""
-    if clusters is not None:
-        count = int(clusters.max(initial=-1)) + 1
-        if count < FEWEST_CLUSTERS:
-            raise ValueError(f"{count} clusters; fewer than {FEWEST_CLUSTERS} say nothing.")
-        return _by_cluster(clusters), count
-    strata = [np.flatnonzero(labels == value) for value in np.unique(labels)] if stratify else [np.arange(labels.size)]
-    return _by_row(strata, labels.size), min((rows.size for rows in strata), default=0)
 
 
 def _by_row(strata: list[npt.NDArray[np.int64]], rows: int) -> Resample:

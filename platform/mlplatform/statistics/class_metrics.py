@@ -157,8 +157,8 @@ METRICS = {
     for metric in (
         mean_of(LOG_LOSS, log_losses),
         mean_of(ACCURACY, misses, greater_is_better=True, finish=_rest),
-        Metric(MACRO_F1, macro_f1, greater_is_better=True, fast_draws=_f1_of_draw),
-        Metric(MACRO_AUC, macro_roc_auc, greater_is_better=True, fast_draws=_auc_of_draw),
+        Metric(MACRO_F1, macro_f1, greater_is_better=True, fast_draws=_f1_of_draw, within_classes=True),
+        Metric(MACRO_AUC, macro_roc_auc, greater_is_better=True, fast_draws=_auc_of_draw, within_classes=True),
         mean_of(BRIER, squared_errors),
         Metric(CALIBRATION_ERROR, calibration_error, greater_is_better=False, fast_draws=_calibration_of_draw),
     )

@@ -25,6 +25,8 @@ class Metric:
         fast_draws: A faster way to do what `draws` does, where there is one.
         losses: Gives each row's loss, shape (rows,), where the metric is their mean; None where it is none.
         finish: What is made of the mean of the losses: nothing, or its root.
+        within_classes: Whether rows are drawn within each of two classes: it has no value without one of them, and the
+            share of the classes, which is chance too, does not decide who is better. Of a loss it does.
 
     Terms are explained in docs/glossary.md.
 
@@ -44,6 +46,7 @@ class Metric:
     fast_draws: FastDraws | None = None
     losses: Losses | None = None
     finish: Callable[[float], float] = float
+    within_classes: bool = False
 
     def draws(self, labels: Vector, predictions: Vector) -> OfDraw:
         """Return a function of how often each row was drawn, shape (rows,), that gives the metric of that draw."""

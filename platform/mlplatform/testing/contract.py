@@ -33,13 +33,14 @@ from mlplatform.protocols.frames import Frame
 from mlplatform.protocols.lookups import FeatureLookup
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.as_of_view import view_at
+from mlplatform.refine.event_spine import EventSpine
 from mlplatform.refine.spine import LABEL_KNOWN_AT, SPINE
 from mlplatform.scoring.predictions import PREDICTIONS
 from mlplatform.testing import declarations
 from mlplatform.testing.computed import computed_rows
 from mlplatform.testing.empty_columns import empty_column
 from mlplatform.testing.incremental_check import check_incremental
-from mlplatform.testing.leak_check import check_features, check_weights
+from mlplatform.testing.leak_check import check_events, check_features, check_weights
 from mlplatform.training.candidate import training_data
 from mlplatform.training.fitting import columns_without_values
 from mlplatform.training.label_frame import known_labels, training_start
@@ -203,15 +204,20 @@ class Contract:
         return ", ".join(f"{name} {count}" for name, count in looked.items()) + " rows"
 
     def no_feature_table_leaks(self) -> str:
-        """A feature table computed on what was known at a time has the rows that it has for that time later."""
+        """What is computed as of what was known at a time has the rows that it has for that time later.
+
+        That is each feature table, the weights that are looked up, and the dated events of the spine.
+        """
         use_case = self._refined
         has_weights = isinstance(use_case.trainer.weight_column, WeightColumn)
-        if not (use_case.features or has_weights):
+        has_events = isinstance(use_case.label_spine(), EventSpine)
+        if not (use_case.features or has_weights or has_events):
             raise NothingToCheckError(_NO_FEATURES)
         moments = self._moments()
         check_features(self._ws, use_case, moments)
         check_weights(self._ws, use_case, moments)
-        return f"as of {', '.join(shown(moment) for moment in moments)}"
+        events = f"; {check_events(self._ws, use_case, moments)} events" if has_events else ""
+        return f"as of {', '.join(shown(moment) for moment in moments)}{events}"
 
     def step_by_step_is_at_once(self) -> str:
         """A feature table computed step by step has the rows of one computed at once."""

@@ -1,8 +1,9 @@
-"""The leak check: a feature table computed on everything, and on what was known at T, gives the same rows up to T."""
+"""The leak check: what is computed on everything, and on what was known at T, gives the same rows up to T."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 
 import narwhals as nw
@@ -11,7 +12,11 @@ from mlplatform.as_of import shown
 from mlplatform.errors import ContractError
 from mlplatform.features.compare import compare_rows
 from mlplatform.features.table import FeatureTable
+from mlplatform.protocols.frames import Frame
 from mlplatform.protocols.workspace import Workspace
+from mlplatform.refine.as_of_view import WorkspaceAsOf
+from mlplatform.refine.event_spine import EVENT_KNOWN_AT, EVENTS, EventSpine
+from mlplatform.refine.gold_refining import GoldTable
 from mlplatform.refine.spine import SPINE
 from mlplatform.testing.computed import TOLERANCE, computed_rows
 from mlplatform.training.weights import WeightColumn, look_up
@@ -80,23 +85,84 @@ def check_table(ws: Workspace, use_case: UseCase, table: FeatureTable, moments: 
         ContractError: Naming the table, the time, and rows that differ.
         ValueError: If there are fewer than two moments, or they hold no row to compare.
     """
+
+    @contextmanager
+    def rows(moment: datetime) -> Iterator[Frame]:
+        with computed_rows(ws, use_case, table, moment) as computed:
+            yield computed
+
+    what, time = f"Feature table {table.name}", table.timeseries_column
+    compared = _check(ws, rows, moments, what, table.primary_keys, time)
+    if not compared:
+        *earlier, _ = sorted(moments)
+        raise ValueError(f"{what} has no row up to {earlier[-1]}: the check looked at nothing.")
+
+
+def check_events(ws: Workspace, use_case: UseCase, moments: Sequence[datetime]) -> int:
+    """Put the dated events of a use case's spine through the leak check.
+
+    Args:
+        ws: A workspace in which the use case's silver tables are filled.
+        use_case: The use case.
+        moments: The times T; the last is "everything".
+
+    Returns:
+        How many events were compared; 0 where the spine has none.
+
+    Raises:
+        ContractError: If an event that became known later shows earlier, or changed since.
+        ValueError: If there are fewer than two moments.
+    """
+    spine = use_case.label_spine()
+    if not isinstance(spine, EventSpine):
+        return 0
+    events = GoldTable(spine, EVENTS)
+
+    @contextmanager
+    def rows(moment: datetime) -> Iterator[Frame]:
+        view = WorkspaceAsOf(
+            ws, use_case.namespace, moment, allowed=spine.inputs, landed_only=False, takes_in_alike=True
+        )
+        with ws.frames.staged(events.rows(view, None)) as computed:
+            yield computed
+
+    what, keys = f"The events of {type(spine).__name__}", spine.primary_keys
+    return _check(ws, rows, moments, what, keys, EVENT_KNOWN_AT, once_a_key=True)
+
+
+def _check(
+    ws: Workspace,
+    computed: Callable[[datetime], AbstractContextManager[Frame]],
+    moments: Sequence[datetime],
+    what: str,
+    keys: Sequence[str],
+    time: str,
+    *,
+    once_a_key: bool = False,
+) -> int:
+    """Compare what is computed as of several times; return how many rows were compared.
+
+    Where there is one row for each key (`once_a_key`), one that was corrected since is known from the correction on,
+    and the row that was known before is none that leaked.
+    """
     *earlier, everything = sorted(moments)
     if not earlier:
         raise ValueError("The leak check compares at least two moments.")
     compared = 0
-    with computed_rows(ws, use_case, table, everything) as whole:
+    with computed(everything) as whole:
         for moment in earlier:
-            later = whole.filter(nw.col(table.timeseries_column) <= moment)
-            with computed_rows(ws, use_case, table, moment) as now:
-                difference = compare_rows(ws.frames, now, later, table.primary_keys, tolerance=TOLERANCE)
+            later = whole.filter(nw.col(time) <= moment)
+            with computed(moment) as now:
+                if once_a_key:
+                    corrected = whole.filter(nw.col(time) > moment).select(*keys)
+                    now = now.join(corrected, on=list(keys), how="anti")  # noqa: PLW2901
+                difference = compare_rows(ws.frames, now, later, keys, tolerance=TOLERANCE)
                 if difference:
                     raise ContractError(
-                        f"Feature table {table.name} leaks: of its rows up to {moment:%Y-%m-%d %H:%M}, computed later, "
+                        f"{what} leaks: of its rows up to {moment:%Y-%m-%d %H:%M}, computed later, "
                         f"{difference.added} were not there then, {difference.removed} are gone, "
                         f"{difference.changed} differ. " + difference.examples(old="then", new="later"),
-                        hint=f"Stamp each row ({table.timeseries_column}) with the time when everything in it was "
-                        "known.",
+                        hint=f"Stamp each row ({time}) with the time when everything in it was known.",
                     )
             compared += difference.before
-    if not compared:
-        raise ValueError(f"Feature table {table.name} has no row up to {earlier[-1]}: the check looked at nothing.")
+    return compared

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from mlplatform.config.settings import UseCaseSettings
-from mlplatform.errors import StageError
+from mlplatform.errors import NotFiniteError, StageError
 from mlplatform.features.declaration import looked_up
 from mlplatform.features.functions import FeatureFunctionSpec, register_functions
 from mlplatform.naming import ObjectName
@@ -198,7 +198,10 @@ def _holdout(trainer: Trainer, data: TrainingData, settings: UseCaseSettings, pa
     alone = settings.training.search.model_copy(update={"max_evals": 1})
     training = settings.training.model_copy(update={"search": alone, "importance_rows": 0})
     options = settings.model_copy(update={"training": training})
-    return train(_WithParams(trainer, params), data, options, Told(lambda *_: None)).holdout_predictions  # type: ignore[arg-type]
+    candidate = train(_WithParams(trainer, params), data, options, Told(lambda *_: None))  # type: ignore[arg-type]
+    if candidate.not_finite:
+        raise NotFiniteError(f"{candidate.not_finite}.", hint="Nothing can be measured by it.")
+    return candidate.holdout_predictions
 
 
 class _WithParams:
@@ -232,7 +235,7 @@ def _compared(
             labels,
             whole,
             without,
-            stratify=not settings.kind_of_task.predicts_amounts,
+            stratify=metric.within_classes,
             confidence=CONFIDENCE,
             draws=_DRAWS,
             seed=settings.training.seed,

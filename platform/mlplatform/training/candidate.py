@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from mlplatform.as_of import shown
 from mlplatform.code_digest import code_digest
@@ -33,9 +35,11 @@ from mlplatform.training.fitting import (
     fit,
     in_our_words,
     make_estimator,
+    not_finite,
     predict,
     refuse_ranker,
 )
+from mlplatform.training.immature_rows import ImmatureRows
 from mlplatform.training.importance import Importance, importances
 from mlplatform.training.label_frame import LabelFrame, table_digest
 from mlplatform.training.model_requirements import libraries
@@ -73,6 +77,9 @@ class TrainingData:
         weights_read: The silver table that they were looked up in; None: none was.
         groups: Which rows belong together, shape (rows,); None: none do.
         categorical: The inputs that are categories.
+        immature: Rows that are not mature, which the last fit takes as well; None: there are none.
+        event_weights: How much mature rows count beside them, shape (rows,).
+        learned_events_through: The newest prediction time among them.
     """
 
     training_set: TrainingSet
@@ -85,6 +92,9 @@ class TrainingData:
     weights_read: TableRead | None = None
     groups: np.ndarray[Any, np.dtype[Any]] | None = None
     categorical: tuple[str, ...] = ()
+    immature: FitRows | None = None
+    event_weights: Vector | None = None
+    learned_events_through: datetime | None = None
 
     def fit_rows(self, rows: slice, validation: slice | None = None, *, rounds: int | None = None) -> FitRows:
         """Return what an estimator is fitted on: of groups that go on in newer rows, none.
@@ -102,6 +112,25 @@ class TrainingData:
             whole.part(self.whole_groups(rows)),
             validation=None if validation is None else whole.part(self.whole_groups(validation)),
             rounds=rounds,
+        )
+
+    def last_fit_rows(self, rows: slice, *, rounds: int | None = None) -> FitRows:
+        """Return what the registered model is fitted on: with the rows that are not mature, where there are such."""
+        import pandas as pd
+
+        mature, young = self.fit_rows(rows, rounds=rounds), self.immature
+        if young is None or self.event_weights is None:
+            return mature
+        weights = self.event_weights[self.whole_groups(rows)] * (1.0 if mature.weights is None else mature.weights)
+        groups = None
+        if mature.groups is not None and young.groups is not None:
+            groups = np.concatenate([mature.groups, young.groups])
+        return replace(
+            mature,
+            inputs=pd.concat([mature.inputs, young.inputs], ignore_index=True),
+            labels=np.concatenate([mature.labels, young.labels]),
+            weights=np.concatenate([weights, young.weights if young.weights is not None else np.ones(len(young))]),
+            groups=groups,
         )
 
     def whole_groups(self, rows: slice) -> slice | npt.NDArray[np.intp]:
@@ -147,6 +176,8 @@ class Candidate:
         uncalibrated: The metrics before the calibration; empty without one.
         importances: What each feature is worth on the holdout, the most important one first; empty where it is not
             measured.
+        not_finite: Which predictions for the holdout are no finite numbers, in words: then it has no metrics, and the
+            gate refuses it. Empty where all are.
         known: The classes that it was fitted on, where there are several.
     """
 
@@ -160,11 +191,17 @@ class Candidate:
     rounds: int | None = None
     uncalibrated: dict[str, float] = field(default_factory=dict)
     importances: list[Importance] = field(default_factory=list)
+    not_finite: str = ""
     known: PresentClasses = NO_CLASSES
 
 
 def training_data(
-    ws: Workspace, trainer: Trainer, spine: LabelSpine, frame: LabelFrame, settings: UseCaseSettings
+    ws: Workspace,
+    trainer: Trainer,
+    spine: LabelSpine,
+    frame: LabelFrame,
+    settings: UseCaseSettings,
+    immature: ImmatureRows | None = None,
 ) -> TrainingData:
     """Look the features of a label frame up.
 
@@ -174,6 +211,7 @@ def training_data(
         spine: Declares keys, time and label.
         frame: The labelled rows.
         settings: For `training.min_rows`.
+        immature: Rows that are not mature, which the last fit takes as well.
 
     Raises:
         LabelError: If there are too few rows, labels are none of the task's, or a classification's are all alike.
@@ -187,12 +225,7 @@ def training_data(
     never = [*spine.entity_keys, spine.prediction_time, LABEL_KNOWN_AT]
     lookups = list(trainer.lookups())
     # Two training sets of the same lookups: the model's own leaves keys and times out, ours needs them to sort by.
-    whole = ws.fe.create_training_set(
-        df=frame.rows,
-        feature_lookups=lookups,
-        label=spine.label,
-        exclude_columns=[name for name in trainer.exclude_columns if name not in trainer.beside],
-    ).to_arrow()
+    whole = _looked_up(ws, trainer, spine, frame.rows)
     for name in trainer.beside:
         if name not in whole.column_names or name == spine.label:
             raise ConfigError(
@@ -204,7 +237,6 @@ def training_data(
     logged = ws.fe.create_training_set(
         df=frame.rows, feature_lookups=lookups, label=spine.label, exclude_columns=[*never, *left_out]
     )
-    whole = whole.sort_by(spine.order).combine_chunks()
     labels = whole.column(spine.label).to_numpy().astype(np.float64)
     check_labels(settings.kind_of_task, whole, spine)
     if settings.kind_of_task.is_binary and np.unique(labels).size == 1:
@@ -212,10 +244,11 @@ def training_data(
             f"All {labels.size} known labels are {labels[0]:g}; there is nothing to learn.",
             hint="Choose a later --as-of.",
         )
-    inputs = whole.drop_columns([*never, spine.label, *(name for name in trainer.beside if name not in never)])
+    beside = [*never, spine.label, *(name for name in trainer.beside if name not in never)]
+    inputs = whole.drop_columns(beside)
     weights, weights_read = _weights(ws, trainer, spine, frame, whole)
     dataset = whole if weights_read is None or weights is None else whole.append_column(WEIGHT, pa.array(weights))
-    return TrainingData(
+    data = TrainingData(
         training_set=logged,
         rows=inputs,
         inputs=model_frame(inputs),
@@ -226,6 +259,53 @@ def training_data(
         weights_read=weights_read,
         groups=_groups(whole, trainer, spine) if trainer.group_column else None,
         categorical=tuple(trainer.categorical_columns),
+    )
+    return data if immature is None else _with_immature(ws, trainer, spine, data, immature, beside)
+
+
+def _looked_up(ws: Workspace, trainer: Trainer, spine: LabelSpine, rows: pa.Table) -> pa.Table:
+    """Return labelled rows with their features, in the spine's order."""
+    looked_up = ws.fe.create_training_set(
+        df=rows,
+        feature_lookups=list(trainer.lookups()),
+        label=spine.label,
+        exclude_columns=[name for name in trainer.exclude_columns if name not in trainer.beside],
+    )
+    return looked_up.to_arrow().sort_by(spine.order).combine_chunks()
+
+
+def _with_immature(
+    ws: Workspace,
+    trainer: Trainer,
+    spine: LabelSpine,
+    data: TrainingData,
+    immature: ImmatureRows,
+    beside: Sequence[str],
+) -> TrainingData:
+    """Return the data with rows that are not mature; what of groups that mature rows are of is left out of these."""
+    whole = _looked_up(ws, trainer, spine, immature.frame.rows)
+    own, _ = _weights(ws, trainer, spine, immature.frame, whole)
+    groups = _groups(whole, trainer, spine) if trainer.group_column else None
+    kept = np.ones(whole.num_rows, dtype=bool)
+    if groups is not None and data.groups is not None:
+        kept = ~np.isin(groups, data.groups)
+    young = FitRows(
+        inputs=model_frame(whole.drop_columns(list(beside))),
+        labels=whole.column(spine.label).to_numpy().astype(np.float64),
+        weights=immature.weights if own is None else immature.weights * own,
+        groups=groups,
+        categorical=data.categorical,
+    ).part(np.flatnonzero(kept))
+    if not len(young):
+        return data
+    assert young.weights is not None, "they are weighted for censoring"
+    weights = [table_digest(whole), young.weights.tobytes().hex(), immature.of_frame.tobytes().hex()]
+    return replace(
+        data,
+        digest=hashlib.sha256("|".join([data.digest, *weights]).encode()).hexdigest()[:16],
+        immature=young,
+        event_weights=immature.of_frame,
+        learned_events_through=pc.max(whole.column(spine.prediction_time).filter(pa.array(kept))).as_py(),
     )
 
 
@@ -327,8 +407,9 @@ def _what_counts(options: TrainingSettings) -> dict[str, Any]:
     for name, value in _UNSET.items():
         if content["search"][name] == value:
             del content["search"][name]
-    if content["calibrate"] == "none":
-        del content["calibrate"]
+    for name in ("calibrate", "immature_rows"):
+        if content[name] == "none":
+            del content[name]
     unset = max(TRAINING_ROWS, options.min_rows)
     return content | {"max_rows": None} if options.max_rows == unset else content
 
@@ -347,7 +428,8 @@ def train(
     The search fits on the oldest part and scores on the validation part; the model is then fitted on both with the best
     parameters (and, where it stops early, with as many rounds as it had on the oldest part), and evaluated on the
     holdout, which neither has seen. Where it is calibrated, it is fitted on the oldest part alone, and calibrated on
-    the validation part.
+    the validation part. Rows that are not mature are added to the last fit, and to nothing else: what is tuned and
+    evaluated by is mature, and older than they are.
 
     Args:
         trainer: Makes the estimator, and names what is searched.
@@ -372,21 +454,27 @@ def train(
     params = {**trainer.default_params, **(result.params if result else {})}
     task = settings.kind_of_task
     rounds = _rounds(trainer, params, data, split, task)
-    given = data.fit_rows(fitted_rows, rounds=rounds)
+    given = data.last_fit_rows(fitted_rows, rounds=rounds)
     known = PresentClasses.of(given, task)
     if known.missing:
         lacking = ", ".join(known.missing)
         note(f"classes: none of the {len(given)} fitted rows is {lacking}; its probability will be 0 everywhere")
     fitted = fit(trainer, params, known.renumbered(given))
     uncalibrated: dict[str, float] = {}
+    holdout = data.inputs.iloc[split.holdout]
     if calibrates:
-        raw = predict(fitted, data.inputs.iloc[split.holdout], task, known)
-        uncalibrated = metrics.evaluate(task, data.labels[split.holdout], raw)
-        rows = known.renumbered(data.fit_rows(split.validation))
-        if options.calibrate == "isotonic" and len(rows) < FEWEST_ISOTONIC:
-            note(f"calibration: {len(rows)} validation rows are few for isotonic; sigmoid needs fewer")
-        fitted = calibrated(fitted, options.calibrate, rows, known.names)
-    predicted = predict(fitted, data.inputs.iloc[split.holdout], task, known)
+        rows = data.fit_rows(split.validation)
+        judged = predict(fitted, rows.inputs, task, known, finite=False)
+        if wrong := not_finite(fitted, rows.inputs, judged):
+            note(f"not calibrated: {wrong}")
+        else:
+            raw = predict(fitted, holdout, task, known, finite=False)
+            uncalibrated = metrics.evaluate(task, data.labels[split.holdout], raw)
+            if options.calibrate == "isotonic" and len(rows) < FEWEST_ISOTONIC:
+                note(f"calibration: {len(rows)} validation rows are few for isotonic; sigmoid needs fewer")
+            fitted = calibrated(fitted, options.calibrate, known.renumbered(rows), known.names)
+    # What is no finite number is no reason to end here: the version is registered as it is, and the gate refuses it.
+    predicted = predict(fitted, holdout, task, known, finite=False)
     with in_our_words(f"The metrics of the {len(predicted)} rows of the holdout", params):
         measured = metrics.evaluate(task, data.labels[split.holdout], predicted, event_above=settings.label.event_above)
     return Candidate(
@@ -404,13 +492,14 @@ def train(
         rounds=rounds,
         uncalibrated=uncalibrated,
         importances=importances(
-            lambda rows: predict(fitted, rows, task, known),
-            data.inputs.iloc[split.holdout],
+            lambda rows: predict(fitted, rows, task, known, finite=False),
+            holdout,
             data.labels[split.holdout],
             metrics.primary(settings),
             most_rows=options.importance_rows,
             seed=options.seed,
         ),
+        not_finite=not_finite(fitted, holdout, predicted),
         known=known,
     )
 

@@ -8,6 +8,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from mlplatform.as_of import shown
 from mlplatform.features import artifacts
 from mlplatform.features.model_classes import CLASSES
@@ -19,6 +22,7 @@ from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.spine import SPINE
 from mlplatform.statistics import baseline, estimate, profiles
 from mlplatform.statistics.class_metrics import loggable
+from mlplatform.statistics.metrics import Vector
 from mlplatform.statistics.prior_shift import ScoreCounts
 from mlplatform.training.candidate import Candidate, TrainingData, known_classes, split_of, train
 from mlplatform.training.importance import CONFIDENCE
@@ -31,6 +35,7 @@ from mlplatform.training.trainer import Trainer
 from mlplatform.training.version_tags import (
     KEY_TAG,
     KNOWN_ROWS_TAG,
+    LEARNED_EVENTS_TAG,
     TRAINED_AS_OF_TAG,
     TRAINED_THROUGH_TAG,
     TRAINING_ROWS_TAG,
@@ -45,6 +50,8 @@ PART = "on_part_of_rows"
 ROUNDS = "rounds_until_it_stopped_early"
 _LONGEST = 500
 _HOLDOUT = "holdout_"
+NOT_FINITE = f"{_HOLDOUT}not_finite"
+"""Name of the metric: how many predictions for the holdout are no finite numbers; not logged where all are."""
 
 
 def make_challenger(ws: Workspace, model: ObjectName, version: int) -> None:
@@ -125,6 +132,8 @@ class Registration:
                 context.progress(f"no value among the {part} rows: {', '.join(names)}")
             run.log_params(candidate.params | ({} if candidate.rounds is None else {ROUNDS: candidate.rounds}))
             run.log_metrics(self._on_holdout(candidate))
+            if candidate.not_finite:
+                run.log_metrics({NOT_FINITE: float((~_finite(candidate.holdout_predictions)).sum())})
             self._log_calibration(run, candidate)
             self._log_importance(run, candidate)
             run.log_json(PROFILE_FILE, self._reference(candidate))
@@ -152,10 +161,15 @@ class Registration:
                 artifacts.DIGEST_TAG: digest,
                 TRAINED_AS_OF_TAG: context.as_of.isoformat(),
                 TRAINED_THROUGH_TAG: self.data.time_at(int(split.holdout.start) - 1).isoformat(),
+                **self._events_tag(),
                 # Last: its presence says that the others are set.
                 KEY_TAG: self.key,
             },
         )
+
+    def _events_tag(self) -> dict[str, str]:
+        newest = self.data.learned_events_through
+        return {} if newest is None else {LEARNED_EVENTS_TAG: newest.isoformat()}
 
     def _on_holdout(self, candidate: Candidate) -> dict[str, float]:
         """Return the metrics of the holdout under the names by which they are logged."""
@@ -183,13 +197,15 @@ class Registration:
     def _reference(self, candidate: Candidate) -> dict[str, Any]:
         labels, holdout = self.data.labels, candidate.split.holdout
         profile = profiles.profile_table(self.data.rows)
+        predictions = candidate.holdout_predictions
+        finite = _finite(predictions)
         calibration, scores, task = None, None, self.context.settings.kind_of_task
-        profile |= profiles.profile_table(profiled(candidate.holdout_predictions, task))
+        profile |= profiles.profile_table(profiled(predictions[finite], task))
         if task.is_multiclass:
-            calibration = estimate.fit_temperature(labels[holdout], candidate.holdout_predictions)
+            calibration = estimate.fit_temperature(labels[holdout][finite], predictions[finite])
         if task.is_binary:
-            calibration = estimate.fit_calibration(labels[holdout], candidate.holdout_predictions)
-            scores = ScoreCounts.of(candidate.holdout_predictions)
+            calibration = estimate.fit_calibration(labels[holdout][finite], predictions[finite])
+            scores = ScoreCounts.of(predictions)
         content = profiles.to_dict(profile, calibration, baseline.learn(labels[: holdout.start], task), scores)
         return content | self._rows()
 
@@ -248,3 +264,8 @@ class Registration:
             **context.tags,
             "env": context.ws.env,
         }
+
+
+def _finite(predictions: Vector) -> npt.NDArray[np.bool_]:
+    """Return which rows have finite predictions, shape (rows,)."""
+    return np.asarray(np.isfinite(predictions).reshape(len(predictions), -1).all(axis=1))

@@ -7,9 +7,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
-from mlplatform.errors import MissingDependencyError, PlatformError, StageError
+from mlplatform.errors import MissingDependencyError, NotFiniteError, PlatformError, StageError, in_one_line
 from mlplatform.features.scoring import without_left_out
 from mlplatform.statistics.metrics import Vector
 from mlplatform.task import Task, task_of
@@ -29,7 +28,6 @@ _CLASSES = 2
 _TABLE = 2  # dimensions
 _ROUNDED = 1e-3
 _MOST_SHOWN = 12
-_LONGEST = 300
 _BY_PLACE = ("categorical_features", "monotonic_cst", "interaction_cst")
 # What scikit-learn's meta estimators call the estimator within.
 _WITHIN = ("regressor", "estimator", "base_estimator")
@@ -85,7 +83,14 @@ def fit(trainer: Trainer, params: Mapping[str, Any], rows: FitRows, *, threads: 
     return fitted
 
 
-def predict(estimator: Any, inputs: pd.DataFrame, task: Task | str, known: PresentClasses = NO_CLASSES) -> Vector:
+def predict(
+    estimator: Any,
+    inputs: pd.DataFrame,
+    task: Task | str,
+    known: PresentClasses = NO_CLASSES,
+    *,
+    finite: bool = True,
+) -> Vector:
     """Return the probability of the positive class, or the predicted value; shape (rows,).
 
     Of several classes the probability of each of them, in the order in which they are declared; shape (rows, classes).
@@ -95,11 +100,39 @@ def predict(estimator: Any, inputs: pd.DataFrame, task: Task | str, known: Prese
         inputs: The rows.
         task: The task, or its name.
         known: The classes that it was fitted on, where there are several.
+        finite: Refuse predictions that are no finite numbers; False: whoever asks looks for them.
 
     Raises:
-        StageError: If the estimator cannot predict that, or predicts what is no number.
+        NotFiniteError: If it predicts what is no finite number, where that is refused.
+        StageError: If the estimator cannot predict that.
     """
-    task = task_of(task)
+    predictions = _predicted(estimator, inputs, task_of(task), known)
+    if finite and (wrong := not_finite(estimator, inputs, predictions)):
+        raise NotFiniteError(
+            f"{wrong}.",
+            hint="Does it take missing values? An imputer before it fills them; a scaler keeps numbers small.",
+        )
+    return predictions
+
+
+def not_finite(estimator: Any, inputs: pd.DataFrame, predictions: Vector) -> str:
+    """Return which predictions are no finite numbers, in words; empty where all are.
+
+    Args:
+        estimator: Whose.
+        inputs: The rows.
+        predictions: For them, shape (rows,) or (rows, classes).
+    """
+    wrong = np.flatnonzero(~np.isfinite(predictions).reshape(len(predictions), -1).all(axis=1))
+    if not wrong.size:
+        return ""
+    return (
+        f"{type(estimator).__name__} predicts NaN or infinity for {wrong.size} of {len(inputs)} rows; "
+        f"{_row(inputs, int(wrong[0]))}"
+    )
+
+
+def _predicted(estimator: Any, inputs: pd.DataFrame, task: Task, known: PresentClasses) -> Vector:
     if is_booster(estimator):
         return _of_a_booster(estimator, inputs, task, known)
     if task.predicts_probabilities and not hasattr(estimator, task.method):
@@ -133,7 +166,7 @@ def _of_classes(estimator: Any, inputs: pd.DataFrame, given: Vector, known: Pres
             "column for each, in that order. The objective of a booster: `multiclass` of LightGBM, `multi:softprob` of "
             "XGBoost.",
         )
-    _refuse_not_finite(estimator, inputs, np.flatnonzero(~np.isfinite(given).all(axis=1)))
+    # What is not finite is for whoever asked to refuse.
     off = np.flatnonzero((given < 0).any(axis=1) | (np.abs(given.sum(axis=1) - 1) > _ROUNDED))
     if off.size:
         raise StageError(
@@ -187,28 +220,17 @@ def _of_a_booster(booster: Any, inputs: pd.DataFrame, task: Task, known: Present
     return _checked(booster, inputs, predictions, task)
 
 
-def _refuse_not_finite(estimator: Any, inputs: pd.DataFrame, wrong: npt.NDArray[np.intp]) -> None:
-    if wrong.size:
-        raise StageError(
-            f"{type(estimator).__name__} predicts NaN or infinity for {wrong.size} of {len(inputs)} rows; "
-            f"{_row(inputs, int(wrong[0]))}.",
-            hint="Does it take missing values? An imputer before it fills them; a scaler keeps numbers small.",
-        )
-
-
 def _checked(estimator: Any, inputs: pd.DataFrame, predictions: Vector, task: Task) -> Vector:
     if predictions.shape != (len(inputs),):
         raise StageError(
             f"{type(estimator).__name__} gave predictions of shape {predictions.shape} for {len(inputs)} rows.",
             hint="One number per row is needed.",
         )
-    _refuse_not_finite(estimator, inputs, np.flatnonzero(~np.isfinite(predictions)))
-    if task.smallest_prediction is None:
-        return predictions
-    below = np.flatnonzero(predictions < task.smallest_prediction)
+    lowest = task.smallest_prediction
+    below = np.flatnonzero(predictions < lowest) if lowest is not None else np.empty(0, dtype=np.int64)
     if below.size:
         raise StageError(
-            f"{type(estimator).__name__} predicts less than {task.smallest_prediction:g} for {below.size} of "
+            f"{type(estimator).__name__} predicts less than {lowest:g} for {below.size} of "
             f"{len(inputs)} rows, such as {predictions[below[0]]:g}; {_row(inputs, int(below[0]))}.",
             hint=f"{task.noun.capitalize()} is never below it. Take an estimator that knows counts, as by "
             'loss="poisson" (HistGradientBoostingRegressor), objective="poisson" (LightGBM), or PoissonRegressor.',
@@ -268,15 +290,9 @@ def in_our_words(
             ) from error
         given = f", with the parameters {dict(params)}" if params else ""
         raise StageError(
-            f"{what} failed{given}: {said(error)}{'' if inputs is None else _columns(inputs)}", hint=_hint(inputs)
+            f"{what} failed{given}: {in_one_line(error)}{'' if inputs is None else _columns(inputs)}",
+            hint=_hint(inputs),
         ) from error
-
-
-def said(error: BaseException) -> str:
-    """Return an error in one line."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = " ".join(lines)
-    return f"{type(error).__name__}: {text[:_LONGEST]}{'...' if len(text) > _LONGEST else ''}"
 
 
 def _hint(inputs: pd.DataFrame | None) -> str:

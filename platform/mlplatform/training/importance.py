@@ -59,7 +59,7 @@ def importances(
     """Return what each feature is worth on the holdout, the most important one first.
 
     Args:
-        predict: What the model predicts for rows; shape (rows,).
+        predict: What the model predicts for rows; shape (rows,). Where that is no finite number, nothing is measured.
         inputs: The holdout, as the model is given it.
         labels: Its labels, shape (rows,).
         metric: By which the loss is measured.
@@ -67,7 +67,8 @@ def importances(
         seed: Of all that is drawn.
 
     Returns:
-        Empty, where the holdout is too small for the metric to be defined on what is drawn of it.
+        Empty, where the holdout is too small for the metric to be defined on what is drawn of it. Without the features
+        whose shuffled values the model cannot predict by.
 
     Examples:
         >>> import pandas as pd
@@ -82,15 +83,20 @@ def importances(
     if len(inputs) > most_rows:
         drawn = np.sort(random.permutation(len(inputs))[:most_rows])
         inputs, labels = inputs.iloc[drawn], labels[drawn]
-    if len(inputs) < FEWEST_CLUSTERS or not np.isfinite(metric.compute(labels, predict(inputs))):
+    if len(inputs) < FEWEST_CLUSTERS:
+        return []
+    plain = predict(inputs)
+    if not (np.isfinite(plain).all() and np.isfinite(metric.compute(labels, plain))):
         return []
     rows = np.tile(np.arange(len(inputs)), _SHUFFLES)
     shuffles = np.concatenate([random.permutation(len(inputs)) for _ in range(_SHUFFLES)])
     many = inputs.iloc[rows]
-    whole, truth = predict(inputs)[rows], labels[rows]
+    whole, truth = plain[rows], labels[rows]
     found = []
     for name in inputs.columns:
         without = predict(_replaced(many, name, inputs[name].array.take(shuffles)))
+        if not np.isfinite(without).all():
+            continue
         try:
             difference = paired_difference(
                 metric,

@@ -86,6 +86,7 @@ class KnownLabels:
         known: Conditions on when a label was known.
         window: Conditions on the prediction time.
         versions: Table -> Delta version.
+        apart: Stretches of prediction times, the start excluded, whose rows are left out.
     """
 
     ws: Workspace
@@ -95,6 +96,7 @@ class KnownLabels:
     known: tuple[Filter, ...]
     window: tuple[Filter, ...]
     versions: dict[str, int]
+    apart: tuple[tuple[datetime, datetime], ...] = ()
 
     @classmethod
     def at(
@@ -119,6 +121,10 @@ class KnownLabels:
     def newer_than(self, moment: datetime) -> KnownLabels:
         """Return those of them that were not known by a moment."""
         return replace(self, known=(*self.known, (LABEL_KNOWN_AT, ">", moment)))
+
+    def without(self, start: datetime, end: datetime) -> KnownLabels:
+        """Return them without those of prediction times after `start`, up to `end`."""
+        return replace(self, apart=(*self.apart, (start, end)))
 
     def count(self, newer_than: datetime) -> tuple[int, ClassCounts]:
         """Count them, and those of them that were not known by a moment, in one aggregate."""
@@ -192,8 +198,11 @@ class KnownLabels:
         )
 
     def _read(self, table: str, *filters: Filter) -> Frame:
-        name = self.namespace.gold(table)
-        return self.ws.frames.read(name, version=self.versions[str(name)], filters=filters)
+        name, time = self.namespace.gold(table), nw.col(self.spine.prediction_time)
+        rows = self.ws.frames.read(name, version=self.versions[str(name)], filters=filters)
+        for start, end in self.apart:
+            rows = rows.filter((time <= start) | (time > end))
+        return rows
 
 
 def known_labels(

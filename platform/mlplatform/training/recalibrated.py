@@ -18,12 +18,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mlplatform.as_of import parse_as_of
+from mlplatform.as_of import Duration, parse_as_of
 from mlplatform.errors import StageError, UsageError
 from mlplatform.features.artifacts import DIGEST_TAG
 from mlplatform.protocols.registry import ModelVersion
 from mlplatform.refine.spine import LabelSpine
-from mlplatform.training.version_tags import TRAINED_THROUGH_TAG
+from mlplatform.training.version_tags import LEARNED_EVENTS_TAG, TRAINED_THROUGH_TAG, learned_events
 from mlplatform.types import TIMESTAMP
 
 FROM_TAG, ORIGIN_TAG = "recalibrated_from", "recalibrated_from_digest"
@@ -131,19 +131,41 @@ def recalibration_of(version: ModelVersion) -> Recalibration | None:
         ) from error
 
 
-def left_out(versions: Iterable[ModelVersion], rows: pa.Table, time: str) -> Mask:
-    """Tell which rows a recalibration of any of the versions learned from, shape (rows,).
+def left_out(versions: Iterable[ModelVersion], rows: pa.Table, spine: LabelSpine) -> Mask:
+    """Tell which rows any of the versions learned from beside those of its training, shape (rows,).
 
     Args:
         versions: The versions.
         rows: Spine rows.
-        time: The prediction time's column.
+        spine: The label spine.
     """
-    mask = np.zeros(rows.num_rows, dtype=bool)
-    for version in versions:
+    listed = list(versions)
+    mask = learned_early(listed, rows, spine)
+    for version in listed:
         found = recalibration_of(version)
         for learned in found.learned if found is not None else ():
-            mask |= learned.of(rows, time)
+            mask |= learned.of(rows, spine.prediction_time)
+    return mask
+
+
+def learned_early(versions: Iterable[ModelVersion], rows: pa.Table, spine: LabelSpine) -> Mask:
+    """Tell which rows are of times of which a version learned events before labels were mature, shape (rows,).
+
+    All of them, with an event or without: without the events alone, what is left would be too well off.
+
+    Args:
+        versions: The versions.
+        rows: Spine rows.
+        spine: The label spine.
+    """
+    mask, horizon = np.zeros(rows.num_rows, dtype=bool), Duration.parse(spine.settings.label.horizon)
+    times = rows.column(spine.prediction_time)
+    for version in versions:
+        stretch = learned_events(version, horizon)
+        if stretch is not None:
+            start, end = (pa.scalar(moment, TIMESTAMP) for moment in stretch)
+            inside = pc.and_(pc.greater(times, start), pc.less_equal(times, end))
+            mask |= np.asarray(inside.to_numpy(), dtype=bool)
     return mask
 
 
@@ -179,9 +201,10 @@ def learns_from(rows: pa.Table, columns: Sequence[str], share: float) -> Mask:
 
 def learned_through(version: ModelVersion) -> str | None:
     """Return up to which prediction time a version learned from rows, in ISO 8601; None where it does not say."""
-    through, made = version.tags.get(TRAINED_THROUGH_TAG), recalibration_of(version)
+    made = recalibration_of(version)
+    tags = [version.tags[tag] for tag in (TRAINED_THROUGH_TAG, LEARNED_EVENTS_TAG) if version.tags.get(tag)]
     stretches = [item.through for item in made.learned] if made is not None else []
-    return max([*([through] if through else []), *stretches], key=parse_as_of, default=None)
+    return max([*tags, *stretches], key=parse_as_of, default=None)
 
 
 def merged(before: Sequence[Learned], new: Learned) -> tuple[Learned, ...]:

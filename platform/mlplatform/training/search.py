@@ -13,8 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mlplatform.config.settings import SearchSettings
-from mlplatform.errors import PlatformError, StageError
-from mlplatform.training.fitting import said
+from mlplatform.errors import NotFiniteError, PlatformError, StageError, in_one_line
 from mlplatform.training.sampler import Sampler, open_sampler
 from mlplatform.training.trials import Attempt, Outcome, Run
 
@@ -41,8 +40,9 @@ class SearchResult:
     """What a search found.
 
     Attributes:
-        params: The best parameters.
-        score: Theirs, on the validation rows.
+        params: The best parameters; none where with all of them predictions were no finite numbers: then the trainer's
+            own are taken, and the gate decides about what they give.
+        score: Theirs, on the validation rows; NaN without any.
         trials: How many were tried.
         failed: Those that gave no score.
         pruned: How many were ended before they had a score.
@@ -95,7 +95,8 @@ def search(
         steps: The shares of the fitted rows that a trial is fitted on, one after the other; the last is 1.
 
     Raises:
-        StageError: If no trial gave a finite score, with the first cause; or if the library refuses the space.
+        StageError: If no trial gave a finite score, with the first cause, and for another reason than predictions that
+            are no finite numbers; or if the library refuses the space.
         MissingDependencyError: If the library is not installed.
     """
     with _space_in_our_words(space, settings.library):
@@ -124,6 +125,7 @@ class _Search:
     failed: list[FailedTrial] = field(default_factory=list)
     best: tuple[float, dict[str, Any]] | None = None
     first_error: Exception | None = None
+    only_not_finite: bool = True
 
     @property
     def is_late(self) -> bool:
@@ -145,6 +147,8 @@ class _Search:
             attempts = hopeful
 
     def result(self) -> SearchResult:
+        if self.best is None and self.failed and self.only_not_finite:
+            return SearchResult({}, float("nan"), self.count, tuple(self.failed), self.pruned)
         if self.best is None:
             first = self.failed[0]
             raise StageError(
@@ -166,6 +170,7 @@ class _Search:
             self.sampler.tell(number, None)
             self.failed.append(FailedTrial(number, params, outcome.cause))
             self.first_error = self.first_error or outcome.error
+            self.only_not_finite = self.only_not_finite and isinstance(outcome.error, NotFiniteError)
             self.told.on_failure(number, params, outcome.cause)
         elif step == len(self.steps) - 1:
             self.sampler.tell(number, outcome.score)
@@ -192,7 +197,7 @@ def _space_in_our_words(space: Mapping[str, Any], library: str) -> Iterator[None
         raise
     except Exception as error:
         raise StageError(
-            f"{library} cannot search the space of {', '.join(map(str, space))}: {said(error)}",
+            f"{library} cannot search the space of {', '.join(map(str, space))}: {in_one_line(error)}",
             hint="Look at search_space() of the trainer: each label once, bounds in order. mlplatform --debug ... "
             "shows the whole of what was raised.",
         ) from error

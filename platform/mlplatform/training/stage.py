@@ -21,6 +21,7 @@ from mlplatform.refine.spine import LABELS, SPINE, LabelSpine
 from mlplatform.statistics.metrics import Vector
 from mlplatform.training.candidate import Candidate, training_data, training_key
 from mlplatform.training.challenger import Registration, make_challenger, read_versions
+from mlplatform.training.immature_rows import immature_rows
 from mlplatform.training.importance import Importance
 from mlplatform.training.label_frame import LabelFrame, known_labels, training_start
 from mlplatform.training.search import FailedTrial
@@ -45,6 +46,7 @@ class TrainDetails(Details):
         failed_trial_count: How many those were in all.
         pruned_trial_count: How many trials were ended early.
         importance: What the features are worth on the holdout, the most important ones first.
+        not_finite: Which predictions for the holdout are no finite numbers, in words; empty where all are.
         no_better_than_noise: The features without which the model does no worse, for all that the holdout can tell.
         reused: The same training had been done before.
         version: Of the registered model.
@@ -52,6 +54,7 @@ class TrainDetails(Details):
         dataset_version: Fingerprint of inputs and labels.
         training_rows: Labelled rows that it was trained and evaluated on.
         known_rows: Labelled rows that were known; more, where it was trained on a sample.
+        immature_rows: Rows that were not mature and whose event counted already.
         asked_for: Why the stage `retrain` asked for it; not set where it was due, or asked for by somebody.
     """
 
@@ -67,12 +70,14 @@ class TrainDetails(Details):
     pruned_trial_count: int = 0
     importance: list[Importance] = Field(default_factory=list)
     no_better_than_noise: list[str] = Field(default_factory=list)
+    not_finite: str = ""
     reused: bool = False
     version: int | None = None
     run_id: str = ""
     dataset_version: str = ""
     training_rows: int = 0
     known_rows: int = 0
+    immature_rows: int = 0
     asked_for: list[str] = Field(default_factory=list)
 
     def warn_of_few(self, frame: LabelFrame, labels: Vector, classes: int = 2) -> None:
@@ -96,6 +101,9 @@ class TrainDetails(Details):
         self.metrics = dict(candidate.metrics)
         self.params = _plain(candidate.params)
         self.rounds = candidate.rounds
+        if candidate.not_finite:
+            self.not_finite = candidate.not_finite
+            self.note(f"On the holdout {candidate.not_finite}. The version has no metrics, and the gate refuses it.")
         if candidate.importances:
             self.importance = candidate.importances[:_MOST_FEATURES]
             noise = [item.feature for item in candidate.importances if item.is_noise]
@@ -159,9 +167,15 @@ class Train(Stage[TrainDetails]):
         frame = known_labels(ws, context.namespace, self.spine, context.as_of, after=after)
         context.progress(f"training set: {frame}")
         register_functions(ws, context.namespace, self.functions)
-        data = training_data(ws, self.trainer, self.spine, frame, context.settings)
+        young = None
+        if options.immature_rows == "weighted":
+            young = immature_rows(ws, context.namespace, self.spine, context.as_of, frame, after)
+            context.progress(f"{0 if young is None else young.frame.rows.num_rows} events of rows that are not mature")
+        data = training_data(ws, self.trainer, self.spine, frame, context.settings, young)
         key = training_key(self.trainer, data, context.settings)
         details = TrainDetails(training_rows=data.labels.size, known_rows=frame.known_rows)
+        if young is not None:
+            details.immature_rows = young.frame.rows.num_rows
         if frame.is_sample and context.settings.kind_of_task.predicts_probabilities:
             details.warn_of_few(frame, data.labels, max(2, len(context.settings.kind_of_task.classes)))
         if refusal:

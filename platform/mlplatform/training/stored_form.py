@@ -147,10 +147,11 @@ def _predicts_the_same(own: _Own, estimator: Any, task: Task, inputs: pd.DataFra
     """Tell whether what is stored predicts what was judged: an objective of the caller's own may need more."""
     if own.booster is estimator:
         return True
-    given, judged = np.asarray(predict_booster(own.booster, inputs)), predict(estimator, inputs, task, known)
+    given = np.asarray(predict_booster(own.booster, inputs))
+    judged = predict(estimator, inputs, task, known, finite=False)
     if task.is_multiclass:
         judged = judged[:, list(known.places)]
-    return given.shape == judged.shape and bool(np.allclose(given, judged, rtol=_SAME, atol=_SAME))
+    return given.shape == judged.shape and bool(np.allclose(given, judged, rtol=_SAME, atol=_SAME, equal_nan=True))
 
 
 def _types(estimator: Any, trusted: tuple[str, ...]) -> list[str]:

@@ -21,9 +21,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from mlplatform.errors import PlatformError, StageError
+from mlplatform.errors import PlatformError, StageError, in_one_line
 from mlplatform.training import memory
-from mlplatform.training.fitting import said
 
 Note = Callable[[str], None]
 
@@ -90,7 +89,7 @@ def attempted(score: Score, data: Any, attempt: Attempt) -> Outcome:
     try:
         value = float(score(data, attempt))
     except Exception as error:  # noqa: BLE001  (estimators raise what they like)
-        return Outcome(float("nan"), error.message if isinstance(error, PlatformError) else said(error), error)
+        return Outcome(float("nan"), error.message if isinstance(error, PlatformError) else in_one_line(error), error)
     return Outcome(value, "" if np.isfinite(value) else f"the score is {value}")
 
 
@@ -271,7 +270,7 @@ class TrialRunner:
 
 def _said_of_cluster(error: Exception) -> str:
     # What joblibspark hands over where a task failed is taken for its result by newer versions of joblib.
-    return "a task failed, and the log of the cluster says why" if _WRAPPED in str(error) else said(error)
+    return "a task failed, and the log of the cluster says why" if _WRAPPED in str(error) else in_one_line(error)
 
 
 @contextmanager
@@ -321,7 +320,7 @@ class _Processes:
             self._score = cloudpickle.dumps(score)
             refusal = self._executor().submit(_refusal).result()
         except Exception as error:  # noqa: BLE001  (whatever cannot be sent says so in its own way)
-            return said(error)
+            return in_one_line(error)
         return str(refusal)
 
     def stop(self) -> None:
@@ -396,7 +395,7 @@ def _receive(file: str, score: bytes) -> None:
         _received["data"] = joblib.load(file, mmap_mode="c")
         _received["score"] = pickle.loads(score)  # noqa: S301  (from the process that started this one)
     except Exception as error:  # noqa: BLE001  (an initializer that raises ends the process, and its cause with it)
-        _received["refusal"] = said(error)
+        _received["refusal"] = in_one_line(error)
 
 
 def _refusal() -> str:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from mlplatform.as_of import parse_as_of
+from mlplatform.as_of import Duration, parse_as_of
 from mlplatform.errors import StageError
 from mlplatform.protocols.registry import ModelVersion
 
 KEY_TAG = "training_key"
 TRAINED_AS_OF_TAG = "trained_as_of"
 TRAINED_THROUGH_TAG = "trained_through"
+LEARNED_EVENTS_TAG = "learned_events_through"
+"""The newest prediction time of a row that was fitted on before its label was mature; not set without any."""
 FITTED_AS_OF_TAG = "fitted_as_of"
 """Of a version that was made of another one without a fit: as of when that one was trained."""
 TRAINING_ROWS_TAG, KNOWN_ROWS_TAG = "training_rows", "known_rows"
@@ -52,3 +54,17 @@ def time_of(version: ModelVersion, tag: str) -> datetime:
             hint="Only versions that the platform trained can be compared; train a new one.",
         )
     return parse_as_of(text)
+
+
+def learned_events(version: ModelVersion, horizon: Duration) -> tuple[datetime, datetime] | None:
+    """Return the prediction times, the first excluded, of which a version learned events before labels were mature.
+
+    Args:
+        version: The version.
+        horizon: The label's.
+
+    Returns:
+        None where it learned from mature rows alone.
+    """
+    text = version.tags.get(LEARNED_EVENTS_TAG)
+    return (horizon.before(fitted_as_of(version)), parse_as_of(text)) if text else None

@@ -354,9 +354,9 @@ def test_all_checks_that_can_be_configured_look_at_the_real_thing(gate_at, tmp_p
     details = put(ws, full).details
     assert {check["name"]: check["status"] for check in details["checks"]} == dict.fromkeys(
         (
-            "evidence", "finite_predictions", "floor", "beats_trivial", "beats_champion", "guard_brier", "calibration",
-            "brier", "calibration_slope", "slices", "feature_availability", "feature_staleness", "signature",
-            "scoring_time",
+            "evidence", "finite_predictions", "probabilities", "floor", "beats_trivial", "beats_champion",
+            "guard_brier", "calibration", "brier", "calibration_slope", "slices", "feature_availability",
+            "feature_staleness", "signature", "scoring_time",
         ),
         "pass",
     )  # fmt: skip

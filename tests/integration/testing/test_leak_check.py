@@ -13,7 +13,7 @@ from mlplatform import Column, FeatureTable, UseCase, WorkspaceAsOf, discovery, 
 from mlplatform.errors import ContractError, TableError
 from mlplatform.pipeline import Pipeline
 from mlplatform.protocols.workspace import Workspace
-from mlplatform.testing import check_features, check_incremental, check_table
+from mlplatform.testing import check_events, check_features, check_incremental, check_table
 
 EVERYTHING = parse_as_of("2007-01-01")
 # Also in the middle of a month and of a quarter, and before the first charge-off is known.
@@ -91,3 +91,8 @@ def test_a_check_that_compares_nothing_fails(credit_risk: tuple[Workspace, UseCa
     ws, use_case = credit_risk
     with pytest.raises(ValueError, match="looked at nothing"):
         check_table(ws, use_case, LeakyHistory(), [parse_as_of("1999-01-01"), EVERYTHING])
+
+
+def test_the_charge_offs_of_credit_risk_do_not_leak(credit_risk: tuple[Workspace, UseCase]) -> None:
+    ws, use_case = credit_risk
+    assert check_events(ws, use_case, [*MOMENTS, EVERYTHING]) > 100

@@ -110,6 +110,7 @@ def test_the_first_champion_need_not_beat_one_but_all_the_rest():
     assert status(decision) == {
         "evidence": "pass",
         "finite_predictions": "pass",
+        "probabilities": "pass",
         "floor": "pass",
         "beats_trivial": "pass",
         "beats_champion": "skipped",
@@ -195,6 +196,26 @@ def test_one_prediction_that_is_no_number_is_enough_to_be_rejected(bad, whose):
     assert (decision.outcome, failed(decision)) == ("rejected", ["finite_predictions"])
     assert f"1 of {whose}" in decision.reason
     assert [check.name for check in decision.checks][-1] == "finite_predictions"
+
+
+@pytest.mark.parametrize(("value", "says"), [(1.25, "to 1.25"), (-0.5, "from -0.5")])
+def test_a_prediction_that_is_no_probability_is_rejected_and_nothing_else_is_computed(value, says):
+    odd = GOOD.copy()
+    odd[3] = value
+    decision = decide(odd, FAIR)
+    assert (decision.outcome, failed(decision)) == ("rejected", ["probabilities"])
+    assert f"1 of {GOOD.size} predictions lie outside of 0 to 1" in decision.reason
+    assert says in decision.reason
+    assert [check.name for check in decision.checks][-1] == "probabilities"
+    # What the champion predicts is in use already, and no fault of the challenger's.
+    champion = FAIR.copy()
+    champion[3] = value
+    assert decide(GOOD, champion).outcome == decide(GOOD, FAIR).outcome == "promoted"
+
+
+def test_the_ends_are_probabilities_too():
+    sure = np.where(LABELS == 1, 1.0, 0.0)
+    assert status(decide(sure, FAIR))["probabilities"] == "pass"
 
 
 def test_a_label_that_is_no_number_is_rejected_too():

@@ -5,6 +5,8 @@ Slow; the figures are printed (`pytest -m slow -s`).
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime
 from statistics import NormalDist
 from typing import Any
 
@@ -18,6 +20,7 @@ from mlplatform.gate.checks.performance import BeatsChampion
 from mlplatform.gate.checks.slices import Slices
 from mlplatform.statistics import metrics
 from mlplatform.statistics.bootstrap import paired_difference
+from mlplatform.statistics.spending import Spent, of_the_year
 
 pytestmark = pytest.mark.slow
 
@@ -35,7 +38,7 @@ def settings(metric: str = "roc_auc", **gate: Any) -> UseCaseSettings:
             "task": task,
             "label": {"horizon": "1 day"},
             "training": {"metric": metric},
-            "gate": {"floor": 0.0, "draws": DRAWS, **gate},
+            "gate": {"floor": 0.0, "draws": DRAWS, "error_per": "decision", **gate},
         }
     )
 
@@ -82,6 +85,28 @@ def test_a_regression_no_better_is_promoted_at_most_at_the_nominal_rate(metric, 
     with capsys.disabled():
         print(f"\nno better, {metric}: promoted in {found:.1%} of {FRAMES} frames (nominal {NOMINAL:.0%})")
     assert found <= NOMINAL + NOISE
+
+
+@pytest.mark.parametrize("metric", ["brier", "roc_auc"])
+def test_a_year_of_challengers_no_better_promotes_one_at_most_as_often_as_promised(metric, capsys):
+    """One a month; `tests/benchmarks/gate_errors.py` has ten thousand such years."""
+    years, found = 300, {"year": 0, "decision": 0}
+    check = BeatsChampion(settings(metric))
+    for year in range(years):
+        frames = [frame(1000 * year + month, rows=300) for month in range(12)]
+        found["decision"] += any(check.run(evidence).status == "pass" for evidence in frames)
+        spent: list[Spent] = []
+        for month, evidence in enumerate(frames, start=1):
+            spending = of_the_year(NOMINAL, spent, datetime(2020, month, 1, tzinfo=UTC))
+            spent.append(Spent(datetime(2020, month, 1, tzinfo=UTC), spending.level))
+            if check.run(replace(evidence, spending=spending)).status == "pass":
+                found["year"] += 1
+                break
+    with capsys.disabled():
+        told = ", ".join(f"per {per} {count / years:.1%}" for per, count in found.items())
+        print(f"\nno better, one a month, {metric}: promoted within the year: {told} of {years} years")
+    assert found["year"] / years <= NOMINAL + 3 * (NOMINAL * (1 - NOMINAL) / years) ** 0.5
+    assert found["decision"] / years > 0.3
 
 
 def test_the_very_same_model_is_never_promoted(capsys):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,8 @@ import click
 import pytest
 import yaml
 
-from mlplatform.cli.main import PROGRAM, cli
+from mlplatform.cli.main import cli
+from tests.support.command_lines import parse, words_of
 
 PROJECT = Path(__file__).resolve().parents[3]
 FOLDERS = ("", "docs/**/", "use_cases/*/", "tests/")
@@ -24,7 +24,6 @@ SCRIPTS = [PROJECT / "Makefile", *sorted((PROJECT / ".ci").iterdir())]
 IN_CODE = re.compile(r"^(?:\s*\$ |\s*)(mlplatform .*)$")
 IN_SCRIPT = re.compile(r"(?:^|[\s/])(mlplatform (?:[a-z-]+ ?)+.*)$")
 IN_TEXT = re.compile(r"`(mlplatform(?:-job)? [^`]+)`")
-PLACEHOLDER = re.compile(r"\{\{ \w+ \}\}|\$\{\{? ?[\w.]+ ?\}?\}|\$\(?\w+\)?|\$@")
 
 
 def shown() -> Iterator[tuple[str, str, bool]]:
@@ -40,26 +39,6 @@ def shown() -> Iterator[tuple[str, str, bool]]:
                 yield where, match[1], True
             for mention in IN_TEXT.findall(line):
                 yield where, mention, False
-
-
-def words_of(text: str) -> list[str]:
-    words = shlex.split(PLACEHOLDER.sub("1", text), comments=True)[1:]
-    stops = [number for number, word in enumerate(words) if word in (">", "|", "&&", ";", "||") or word.endswith(";")]
-    return [word.rstrip(";") for word in words[: stops[0] if stops else None] if word != "..."]
-
-
-def parse(words: list[str]) -> None:
-    """Parse a command line as click does, and run nothing."""
-    command: click.Command = cli
-    context = command.make_context(PROGRAM, list(words), obj={})
-    while isinstance(command, click.Group):
-        rest = [*context._protected_args, *context.args]
-        if not rest:
-            raise click.UsageError("Missing command.")
-        name, inner, rest = command.resolve_command(context, rest)
-        assert inner is not None
-        command = inner
-        context = command.make_context(name, rest, parent=context)
 
 
 DOCUMENTED = list(shown())

@@ -158,7 +158,14 @@ def test_make_targets_and_scripts_of_workflows_exist(path: Path):
 
 def test_ci_runs_what_every_change_must_pass():
     ran = "\n".join(step.get("run", "") for step in steps(GITHUB / "workflows" / "ci.yml"))
-    for command in ("make lint", "make test", "bash .ci/run", "bundle generate --check", "uv build --wheel"):
+    for command in (
+        "make lint",
+        "make docs",
+        "make test",
+        "bash .ci/run",
+        "bundle generate --check",
+        "uv build --wheel",
+    ):
         assert command in ran
     pythons = {
         str(version)

@@ -209,3 +209,10 @@ def test_of_predictions_that_are_none_the_first_row_is_shown() -> None:
     nothing = pd.DataFrame({"load": [None, None, None]}, dtype=object)
     with pytest.raises(StageError, match="the first is row 1, with no value"):
         predict(SimpleNamespace(predict_proba=lambda rows: gives), nothing, "classification")
+
+
+def test_predictions_that_are_none_are_let_through_to_whoever_looks_for_them() -> None:
+    gives = np.array([[0.5, 0.5], [np.nan, np.inf], [0.5, 0.5]])
+    rows = pd.DataFrame({"load": [1.0, 2.0, 3.0]})
+    found = predict(SimpleNamespace(predict_proba=lambda given: gives), rows, "classification", finite=False)
+    np.testing.assert_array_equal(found, [0.5, np.inf, 0.5])

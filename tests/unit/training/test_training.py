@@ -227,3 +227,81 @@ def test_what_features_are_worth_is_measured_on_the_holdout_and_can_be_left_out(
         SETTINGS | {"training": {"metric": "roc_auc", "min_rows": 10, "importance_rows": 0}}
     )
     assert train(trainer(boosted), given, options, Told(lambda *_: None)).importances == []
+
+
+class Losing:
+    """A classifier that has no number for rows above a price."""
+
+    def __init__(self, above: float) -> None:
+        self.above = above
+
+    def fit(self, inputs: Any, labels: Any) -> Losing:
+        del inputs, labels
+        return self
+
+    def predict_proba(self, inputs: Any) -> Any:
+        price = inputs["price"].to_numpy()
+        positive = np.where(price > self.above, np.nan, price)
+        return np.column_stack([1 - positive, positive])
+
+
+@pytest.mark.parametrize("metric", ["roc_auc", "average_precision", "log_loss"])
+def test_predictions_for_the_holdout_that_are_no_numbers_are_told_and_no_end(metric: str) -> None:
+    options = settings(1)
+    options = options.model_copy(update={"training": options.training.model_copy(update={"metric": metric})})
+    trained = train(trainer(lambda params: Losing(0.9)), data(), options, Told(lambda *_: None))
+    lost = np.isnan(trained.holdout_predictions)
+    assert 0 < lost.sum() < lost.size
+    assert trained.not_finite.startswith(f"Losing predicts NaN or infinity for {lost.sum()} of {lost.size} rows; the")
+    assert trained.metrics["label_mean"] > 0
+    assert all(math.isnan(value) for name, value in trained.metrics.items() if name != "label_mean")
+    assert trained.importances == []
+
+
+def test_a_feature_without_which_predictions_are_no_numbers_is_left_out_of_what_is_measured() -> None:
+    class Sorted(Losing):
+        def predict_proba(self, inputs: Any) -> Any:
+            # The holdout as it is gives numbers; another order of one of its columns does not.
+            found = super().predict_proba(inputs)
+            found[inputs["other"].to_numpy() != inputs["price"].to_numpy()] = np.nan
+            return found
+
+    given = data()
+    rows = given.rows.append_column("other", given.rows.column("price")).append_column(
+        "third", given.rows.column("kind")
+    )
+    given = TrainingData(given.training_set, rows, model_frame(rows), given.labels, given.times, "d")
+    trained, _, _ = run(trainer(lambda params: Sorted(math.inf)), given, evals=1)
+    assert trained.not_finite == ""
+    assert {item.feature for item in trained.importances} == {"kind", "third"}
+
+
+def test_where_every_trial_predicts_what_is_no_number_the_trainers_own_parameters_are_taken() -> None:
+    space = {"above": hp.choice("above", [0.5, 0.6])}
+    maker = trainer(lambda params: Losing(**params), space)
+    maker.default_params = {"above": 0.9}
+    trained, seen, failed = run(maker, data())
+    assert (seen, len(failed)) == ([], 6)
+    assert all("predicts NaN or infinity" in cause for _, _, cause in failed)
+    assert trained.params == {"above": 0.9}
+    assert trained.not_finite
+
+
+def test_a_trial_that_predicts_what_is_no_number_is_passed_over_where_another_does_not() -> None:
+    space = {"above": hp.choice("above", [0.5, 2.0])}
+    trained, seen, failed = run(trainer(lambda params: Losing(**params), space), data(), evals=10)
+    assert seen
+    assert failed
+    assert trained.params == {"above": 2.0}
+    assert not trained.not_finite
+
+
+def test_what_cannot_be_calibrated_for_its_predictions_is_left_as_it_is() -> None:
+    options = settings(1)
+    options = options.model_copy(update={"training": options.training.model_copy(update={"calibrate": "sigmoid"})})
+    notes: list[str] = []
+    trained = train(trainer(lambda params: Losing(0.9)), data(), options, Told(lambda *_: None), note=notes.append)
+    assert isinstance(trained.estimator, Losing)
+    assert trained.not_finite
+    assert trained.uncalibrated == {}
+    assert any(note.startswith("not calibrated: Losing predicts NaN") for note in notes)

@@ -19,7 +19,7 @@ from joblib._parallel_backends import ThreadingBackend
 from mlplatform.errors import StageError
 from mlplatform.training import memory, trials
 from mlplatform.training.trials import Attempt, Outcome, TrialRunner
-from tests.support.trial_scores import dies, named, process_id, total
+from tests.support.trial_scores import Unreadable, dies, named, process_id, total
 
 DATA = pd.DataFrame({"load": np.arange(200_000, dtype=np.float64), "kind": ["a", "b"] * 100_000})
 SMALL = {"load": np.arange(10.0)}
@@ -132,9 +132,12 @@ def test_a_process_that_ends_takes_only_its_own_trial_with_it_and_nothing_is_lef
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     before = {child.pid for child in multiprocessing.active_children()}
-    outcomes = run(dies, SMALL, workers="processes")
-    assert scores(outcomes) == EXPECTED_SMALL
-    assert "its process ended" in outcomes[3].cause
+    with TrialRunner(dies, SMALL, data_bytes=10**6, at_once=6, total=6, workers="processes") as runner:
+        # Each loss is a new start of the processes.
+        outcomes = list(runner.run([attempts()[place] for place in (2, 3)]))
+    assert scores(outcomes) == [EXPECTED_SMALL[2], None]
+    assert "its process ended" in outcomes[1].cause
+    assert outcomes[1].is_lost
     assert list(tmp_path.glob("mlplatform-trials-*")) == []
     assert {child.pid for child in multiprocessing.active_children()} <= before
 
@@ -145,19 +148,6 @@ def test_what_cannot_be_sent_back_is_told_with_its_trace(processes: TrialRunner)
     error = outcomes[0].error
     assert isinstance(error, StageError)
     assert "in unsendable" in error.__notes__[0]
-
-
-class Unreadable:
-    """Data that another process cannot take."""
-
-    def __reduce__(self) -> Any:
-        return _only_here, (os.getpid(),)
-
-
-def _only_here(process: int) -> Unreadable:
-    if os.getpid() != process:
-        raise RuntimeError("not here")
-    return Unreadable()
 
 
 def test_where_processes_cannot_work_trials_run_one_after_another(two_cores: None) -> None:

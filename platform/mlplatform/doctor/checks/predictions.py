@@ -17,7 +17,7 @@ from mlplatform.protocols.tables import Filter
 from mlplatform.refine.spine import SPINE
 from mlplatform.scoring import lost_predictions
 from mlplatform.scoring.details import ScoreDetails, ScoringKey
-from mlplatform.scoring.predictions import PREDICTIONS
+from mlplatform.scoring.predictions import DECIDED, PREDICTIONS
 from mlplatform.scoring.scorer import population
 from mlplatform.scoring.watermark import STAGE
 
@@ -38,11 +38,14 @@ def look(subject: Subject) -> Iterator[Finding]:
 def _once(subject: Subject, table: ObjectName) -> Iterator[Finding]:
     spine, frames = subject.use_case.label_spine(), subject.ws.frames
     keys = list(spine.primary_keys)
-    for columns, what in (
-        ([*keys, "model_version"], "row(s) were predicted more than once by one version"),
-        (keys, "row(s) were predicted by champions more than once"),
-    ):
-        filters = [("alias", "=", CHAMPION)] if columns == keys else []
+    of_champions, acted_on = [("alias", "=", CHAMPION)], [(DECIDED, "=", True)]
+    looked_at: list[tuple[list[str], list[Filter], str]] = [
+        ([*keys, "model_version"], [], "row(s) were predicted more than once by one version"),
+        (keys, of_champions, "row(s) were predicted by champions more than once"),
+    ]
+    if DECIDED in subject.ws.tables.describe(table).schema.names:
+        looked_at.append((keys, acted_on, "row(s) have more than one prediction that is acted on"))
+    for columns, filters, what in looked_at:
         rows = frames.read(table, columns=columns, filters=filters)
         several = rows.group_by(columns).agg(nw.len().alias("__rows")).filter(nw.col("__rows") > 1)
         if count := frames.count(several):

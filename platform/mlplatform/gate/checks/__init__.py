@@ -12,6 +12,7 @@ from mlplatform.gate.checks.calibration import (
     QuantileCoverage,
     TotalsRatio,
 )
+from mlplatform.gate.checks.canary import NotWorseAsCanary
 from mlplatform.gate.checks.evidence import ClassProbabilities, PredictionRange
 from mlplatform.gate.checks.guards import Guard
 from mlplatform.gate.checks.performance import BeatsChampion, BeatsTrivial, Floor
@@ -46,4 +47,5 @@ def default_checks(settings: UseCaseSettings) -> list[GateCheck]:
         FeatureStaleness(settings),
         SignatureCompatible(settings),
         ScoringTime(settings),
+        *([NotWorseAsCanary(settings)] if settings.scoring.canary else []),
     ]

@@ -16,10 +16,12 @@ import pyarrow as pa
 
 from mlplatform.config.settings import GateSettings, UseCaseSettings
 from mlplatform.errors import ConfigError, did_you_mean
+from mlplatform.ops.records import PerformanceRecord
 from mlplatform.protocols.registry import ModelSignature
 from mlplatform.statistics import metrics
 from mlplatform.statistics.bootstrap import Estimated, PairedDifference, estimated, paired_difference
 from mlplatform.statistics.metrics import Metric, Vector
+from mlplatform.statistics.spending import Spending
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,6 +85,8 @@ class Evidence:
         seconds_per_1000_rows: Time to score 1,000 rows by the challenger; None: not measured.
         recalibration: Of a challenger that is the champion with its probabilities moved, what the rows are worth; None:
             it is another model, and has to be better as one.
+        spending: The error of the comparison with the champion; None: as of a decision before which there was none.
+        canary: What was recorded last of the challenger's decisions as a canary; None: nothing was.
 
     Examples:
         >>> rows = pa.table({"region": ["north", "south"]})
@@ -102,6 +106,8 @@ class Evidence:
     signatures: tuple[ModelSignature, ModelSignature | None] | None = None
     seconds_per_1000_rows: float | None = None
     recalibration: RecalibrationEvidence | None = None
+    spending: Spending | None = None
+    canary: PerformanceRecord | None = None
 
     @property
     def expected(self) -> bool:
@@ -273,19 +279,19 @@ class GateCheck(ABC):
             challenger: Shape (rows,).
             other: Shape (rows,).
             labels: Shape (rows,); default: the evidence's.
-            stratify: Draw within each value of the labels, unless there are clusters; default: where they are binary,
-                as the labels of a classification are, and events made of a regression's. False for amounts.
+            stratify: Draw within each value of the labels, unless there are clusters; default: where the metric needs
+                both classes. Drawn so, the share of events never differs: of a loss, such as the Brier score, whose
+                value that share decides, the interval would be far too narrow.
         """
         truth = evidence.labels if labels is None else labels
         clusters = cluster_numbers(evidence, self.limits.cluster_by)
-        by_value = not self.settings.kind_of_task.predicts_amounts
-        binary = by_value or labels is not None if stratify is None else stratify
+        within = metric.within_classes if stratify is None else stratify
         return paired_difference(
             metric,
             truth,
             challenger,
             other,
-            stratify=binary and clusters is None,
+            stratify=within and clusters is None,
             confidence=self.limits.confidence,
             draws=self.limits.draws,
             seed=self.limits.seed,

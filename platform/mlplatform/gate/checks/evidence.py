@@ -115,3 +115,22 @@ class PredictionRange(GateCheck):
         if wrong:
             return self.verdict(False, f"predictions below {smallest:g}: {wrong}", lowest, smallest)
         return self.verdict(True, f"no prediction is below {smallest:g}", lowest, smallest)
+
+
+class Probabilities(GateCheck):
+    """Of a classification every prediction lies between 0 and 1: what is none cannot be taken at its word."""
+
+    name = "probabilities"
+
+    def run(self, evidence: Evidence) -> CheckResult:
+        """Look at the challenger's predictions; those of the champion are in use already."""
+        task = self.settings.kind_of_task
+        if not task.predicts_probabilities:
+            return self.skipped(f"it is for probabilities, and this is {task.noun}")
+        predictions = evidence.challenger
+        outside = int((~((predictions >= 0) & (predictions <= 1))).sum())
+        low, high = float(predictions.min()), float(predictions.max())
+        detail = f"predictions from {low:.4g} to {high:.4g}"
+        if outside:
+            detail = f"{outside} of {predictions.size} predictions lie outside of 0 to 1: {detail}"
+        return self.verdict(not outside, detail, outside, 0.0)

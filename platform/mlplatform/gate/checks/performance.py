@@ -10,8 +10,10 @@ import numpy as np
 
 from mlplatform.errors import ConfigError, did_you_mean
 from mlplatform.gate.checks.base import NO_CHAMPION, CheckResult, Evidence, GateCheck, group_frame, histogram, told
+from mlplatform.gate.spending import alone
 from mlplatform.statistics import baseline
 from mlplatform.statistics.metrics import Vector
+from mlplatform.statistics.spending import PER_YEAR
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,8 +83,9 @@ class BeatsTrivial(GateCheck):
 class BeatsChampion(GateCheck):
     """Against the champion on the same rows: the whole interval of the gain lies above `-gate.margin`.
 
-    With margin 0 this asks for superiority: at the default confidence of 0.9, a challenger that is truly no better
-    passes in at most about 5 % of cases. With a margin it asks for non-inferiority.
+    With margin 0 this asks for superiority: at the default confidence of 0.9, challengers that are truly no better pass
+    in at most about 5 % of years, whatever their number; with `gate.error_per: decision`, each in about 5 % of cases.
+    With a margin it asks for non-inferiority.
     """
 
     name = "beats_champion"
@@ -91,16 +94,22 @@ class BeatsChampion(GateCheck):
         """Compare by the paired bootstrap."""
         if evidence.champion is None:
             return self.skipped(NO_CHAMPION)
+        spending = evidence.spending or alone(self.limits)
+        if not spending.level > 0:
+            return self.verdict(False, f"nothing is left of the year's error to compare by: {spending.sentence}")
         difference = self.compare(evidence, self.metric, evidence.challenger, evidence.champion)
+        if spending.per == PER_YEAR:
+            difference = difference.leaving(spending.level)
         value = self.value_of(self.metric, evidence.labels, evidence.challenger)
         other = self.value_of(self.metric, evidence.labels, evidence.champion)
         margin = self.limits.margin
         asked = f"surely not worse by {margin:g}" if margin else "surely better"
+        but_for = f", but for an error of {spending.sentence}" if spending.per == PER_YEAR else ""
         detail = (
             f"{self.metric.name} {value:.4f} against the champion's {other:.4f}: {told(difference)}, better in "
-            f"{difference.probability_better:.0%} of draws ({asked} is needed)"
+            f"{difference.probability_better:.0%} of draws ({asked} is needed{but_for})"
         )
-        numbers = {**difference.numbers(), "challenger": value, "champion": other}
+        numbers = {**difference.numbers(), "challenger": value, "champion": other, "level": spending.level}
         result = self.verdict(difference.low > -margin, detail, difference.low, 0.0 - margin, **numbers)
         return replace(result, histogram=histogram(difference))
 

@@ -15,7 +15,7 @@ from mlplatform.errors import ConfigError
 from mlplatform.gate.checks.base import NO_CHAMPION, CheckResult, Evidence, GateCheck, cluster_numbers
 from mlplatform.gate.checks.evidence import rarest_class
 from mlplatform.statistics import class_metrics
-from mlplatform.statistics.bootstrap import FEWEST_CLUSTERS, PairedDifference
+from mlplatform.statistics.bootstrap import FEWEST_CLUSTERS, PairedDifference, student
 from mlplatform.statistics.metrics import Vector
 from mlplatform.types import is_number
 
@@ -36,8 +36,6 @@ class Slices(GateCheck):
 
     def run(self, evidence: Evidence) -> CheckResult:
         """Compare slice by slice."""
-        from scipy.stats import t
-
         options = self.limits.slices
         if options is None:
             return self.skipped("gate.slices is not set")
@@ -52,7 +50,7 @@ class Slices(GateCheck):
         parts: list[dict[str, Any]] = []
         for name, mask in supported:
             difference = self._difference(evidence, evidence.champion, mask)
-            spread = float(t.ppf(1 - tail, max(difference.units, 2) - 1)) * difference.standard_error
+            spread = student(tail, difference.units) * difference.standard_error
             low, high = difference.gain - spread, difference.gain + spread
             parts.append(
                 {"slice": name, "rows": int(mask.sum()), "gain": difference.gain, "low": low, "high": high}

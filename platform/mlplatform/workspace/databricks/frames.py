@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from mlplatform.errors import TableError
 from mlplatform.naming import ObjectName, quote
-from mlplatform.protocols.frames import Collection, Frame, note_collection, too_many
+from mlplatform.protocols.frames import Collection, Frame, note_collection, share_bound, too_many
 from mlplatform.protocols.table_checks import check_columns, check_distinct
 from mlplatform.workspace.databricks import cell_counts
 from mlplatform.workspace.databricks.spark_errors import translated_spark
@@ -168,6 +168,17 @@ class DatabricksFrames:
         first = hashed.orderBy(_HASH, *(quote(key) for key in keys)).limit(at_most).drop(_HASH)
         sample: Frame = nw.from_native(first)
         return sample
+
+    def share(self, frame: Frame, *, keys: Sequence[str], share: float, salt: str, outside: bool = False) -> Frame:
+        """Return the rows whose keys' MD5 with the salt lies in a share of its range, or the others."""
+        from pyspark.sql import functions as F  # noqa: N812
+
+        df: DataFrame = frame.to_native()
+        kinds = dict(df.dtypes)
+        texts = [F.expr(_key_text(key, kinds[key])) for key in keys]
+        hashed, bound = F.md5(F.concat_ws("|", F.lit(salt), *texts)), F.lit(share_bound(share))
+        chosen: Frame = nw.from_native(df.where(hashed >= bound if outside else hashed < bound))
+        return chosen
 
 
 def _key_text(key: str, kind: str) -> str:

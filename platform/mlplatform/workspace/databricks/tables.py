@@ -25,7 +25,7 @@ from mlplatform.protocols.table_checks import (
     raise_for_outside,
     replaces,
 )
-from mlplatform.protocols.tables import Filter, TableInfo, Transaction, Widening, WriteResult
+from mlplatform.protocols.tables import Filter, TableInfo, Transaction, Where, Widening, WriteResult, any_of
 from mlplatform.protocols.widening import widening
 from mlplatform.workspace.databricks import delta, latest_view, table_metadata
 from mlplatform.workspace.databricks.frames import DatabricksFrames
@@ -200,17 +200,18 @@ class DatabricksTables:
         of: ObjectName | str,
         keys: Sequence[str],
         order_by: Sequence[str],
-        where: Mapping[str, str] | None = None,
+        where: Where | Sequence[Where] = (),
         description: str = "",
     ) -> None:
         """Create or replace a SQL view of the newest row of each key."""
         view = ObjectName.parse(name)
         schema = table_metadata.schema_of(self._unity, of)
-        for column in (*keys, *order_by, *(where or {})):
+        conditions = any_of(where)
+        for column in (*keys, *order_by, *(column for condition in conditions for column in condition)):
             check_columns(f"View {name}: {of}", schema, [column])
         if self.exists(view):
             raise TableError(f"{name} is a table; it cannot be a view too.", hint="Choose another name.")
-        declaration = latest_view.declare(view, ObjectName.parse(of), schema, keys, order_by, where or {}, description)
+        declaration = latest_view.declare(view, ObjectName.parse(of), schema, keys, order_by, conditions, description)
         if table_metadata.comment_of(self._unity, view) == declaration.comment:
             return  # the same view exists: whoever scores need not own it
         table_metadata.make_schema(self._unity, view)

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from mlplatform.errors import TableError
 from mlplatform.naming import ObjectName, quote
-from mlplatform.protocols.frames import Collection, Frame, note_collection, too_many
+from mlplatform.protocols.frames import Collection, Frame, note_collection, share_bound, too_many
 from mlplatform.protocols.table_checks import check_columns, check_distinct
 from mlplatform.statistics.counts import count_batches
 from mlplatform.types import TIMESTAMP
@@ -233,6 +233,16 @@ class LocalFrames:
         hashed = relation.project(f"*, md5(concat_ws('|', '{seed:d}', {texts})) AS {_HASH}")
         sample: Frame = nw.from_native(hashed).sort(_HASH, *keys).head(at_most).drop(_HASH)
         return sample
+
+    def share(self, frame: Frame, *, keys: Sequence[str], share: float, salt: str, outside: bool = False) -> Frame:
+        """Return the rows whose keys' MD5 with the salt lies in a share of its range, or the others."""
+        relation: Any = frame.to_native()
+        schema = frame.collect_schema()
+        texts = ", ".join(_key_text(key, schema[key]) for key in keys)
+        side = ">=" if outside else "<"
+        chosen = relation.filter(f"md5(concat_ws('|', {duck.literal(salt)}, {texts})) {side} '{share_bound(share)}'")
+        found: Frame = nw.from_native(chosen)
+        return found
 
     def close(self) -> None:
         """Close the connection, if there is one, and what else spills to the scratch folder."""

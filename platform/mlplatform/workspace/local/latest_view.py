@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,7 +27,7 @@ class LatestView:
     of: str
     keys: list[str]
     order_by: list[str]
-    where: dict[str, str]
+    where: list[dict[str, str | bool | None]]
     description: str = ""
 
     def check(self, schema: pa.Schema, name: str) -> None:
@@ -35,7 +36,7 @@ class LatestView:
         Raises:
             TableError: Naming the column, with similar names.
         """
-        for column in (*self.keys, *self.order_by, *self.where):
+        for column in (*self.keys, *self.order_by, *(column for condition in self.where for column in condition)):
             if column not in schema.names:
                 hint = did_you_mean(column, schema.names)
                 raise TableError(f"View {name}: {self.of} has no column {column}.", hint=hint)
@@ -51,12 +52,22 @@ class LatestView:
         self.check(schema, name)
         keys = ", ".join(quote(key, "duckdb") for key in self.keys)
         order = ", ".join(f"{quote(column, 'duckdb')} DESC" for column in self.order_by)
-        conditions = [f"{quote(column, 'duckdb')} = {duck.literal(value)}" for column, value in self.where.items()]
-        chosen = rows.filter(" AND ".join(conditions) or "true")
+        chosen = rows.filter(" OR ".join(_condition(condition) for condition in self.where) or "true")
         place = "__place"
         numbered = chosen.project(f"*, row_number() OVER (PARTITION BY {keys} ORDER BY {order}) AS {place}")
         columns = ", ".join(quote(column, "duckdb") for column in schema.names)
         return numbered.filter(f"{place} = 1").project(columns)
+
+
+def _condition(where: Mapping[str, str | bool | None]) -> str:
+    parts = []
+    for column, value in where.items():
+        name = quote(column, "duckdb")
+        if isinstance(value, str):
+            parts.append(f"{name} = {duck.literal(value)}")
+        else:
+            parts.append(f"{name} IS NULL" if value is None else f"{name} = {str(value).lower()}")
+    return f"({' AND '.join(parts) or 'true'})"
 
 
 def save(folder: Path, view: LatestView) -> None:
@@ -72,8 +83,11 @@ def load(folder: Path) -> LatestView | None:
     except FileNotFoundError:
         return None
     try:
-        return LatestView(**json.loads(text))
-    except (ValueError, TypeError):
+        content = json.loads(text)
+        if isinstance(content["where"], dict):  # as release 0.1.0 kept it: one condition, or none
+            content["where"] = [content["where"]] if content["where"] else []
+        return LatestView(**content)
+    except (ValueError, TypeError, KeyError):
         raise TableError(
             f"{folder / FILE} does not hold the definition of a view any more.",
             hint="Delete the file: the next scoring keeps the view again.",

@@ -33,7 +33,7 @@ from mlplatform.protocols.table_checks import (
     replaces,
     unfit_filters,
 )
-from mlplatform.protocols.tables import Filter, TableInfo, Transaction, Widening, WriteResult
+from mlplatform.protocols.tables import Filter, TableInfo, Transaction, Where, Widening, WriteResult, any_of
 from mlplatform.protocols.widening import widening
 from mlplatform.workspace.local import delta, duck, health, journal, latest_view
 from mlplatform.workspace.local.frames import LocalFrames
@@ -333,13 +333,14 @@ class LocalTables:
         of: ObjectName | str,
         keys: Sequence[str],
         order_by: Sequence[str],
-        where: Mapping[str, str] | None = None,
+        where: Where | Sequence[Where] = (),
         description: str = "",
     ) -> None:
         """Keep a view of the newest row of each key; the same again changes nothing."""
         if self.exists(name):
             raise TableError(f"{name} is a table; it cannot be a view too.", hint="Choose another name.")
-        view = latest_view.LatestView(str(of), list(keys), list(order_by), dict(where or {}), description)
+        conditions = [dict(condition) for condition in any_of(where)]
+        view = latest_view.LatestView(str(of), list(keys), list(order_by), conditions, description)
         if latest_view.load(self.path(name)) != view:
             view.check(duck.arrow_schema(self.open(of)), str(name))
             latest_view.save(self.path(name), view)
