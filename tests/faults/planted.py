@@ -147,7 +147,7 @@ LEDGER = (
     ),
     Fault(
         "the metrics of a window are recorded each time",
-        "monitoring/performance.py",
+        "monitoring/performance_records.py",
         'once = Transaction(f"monitor:{context.name}:{context.as_of.isoformat()}:{part}")',
         'once = Transaction(f"monitor:{context.name}:{context.run_id}:{part}")',
         ("tests/integration/monitoring/test_monitoring.py",),
@@ -223,7 +223,7 @@ GATE = (
     ),
     Fault(
         "a loss is a gain, where less is better",
-        "statistics/metrics.py",
+        "statistics/metric.py",
         "return challenger - champion if self.greater_is_better else champion - challenger",
         "return challenger - champion",
         ("tests/unit/statistics/test_metrics.py", _CHECKS, _COVERAGE),
@@ -232,7 +232,7 @@ GATE = (
         "losses are drawn within each class",
         "gate/checks/base.py",
         "within = metric.within_classes if stratify is None else stratify",
-        'within = self.settings.task == "classification" if stratify is None else stratify',
+        "within = self.settings.kind_of_task.is_binary if stratify is None else stratify",
         (_COVERAGE,),
     ),
     Fault(

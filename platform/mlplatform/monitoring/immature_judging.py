@@ -49,7 +49,7 @@ class OfVersion:
     ordered: Concordance | None
 
 
-class Kind(ABC):
+class ImmatureKind(ABC):
     """One kind of alert.
 
     Attributes:
@@ -123,7 +123,7 @@ class Kind(ABC):
         return too_few(rows, least) if rows < least else ""
 
 
-class Calibration(Kind):
+class Calibration(ImmatureKind):
     """The rate that is expected within the horizon, over the mean score."""
 
     name = alerts.IMMATURE_CALIBRATION
@@ -177,7 +177,7 @@ class Calibration(Kind):
         )
 
 
-class Ranking(Kind):
+class Ranking(ImmatureKind):
     """The concordance of scores with events so far."""
 
     name = alerts.IMMATURE_PERFORMANCE

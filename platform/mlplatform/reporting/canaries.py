@@ -12,7 +12,7 @@ from mlplatform.ops.records import GateEvent, PerformanceRecord
 
 
 @dataclass(frozen=True)
-class Compared:
+class GainFacts:
     """One number of the challenger's decisions beside the champion's, or their difference, with its 95% interval."""
 
     value: float
@@ -54,9 +54,9 @@ class CanaryFacts:
     labels: int = 0
     labels_of_champion: int = 0
     metric: tuple[float | None, float | None] = (None, None)
-    gain: Compared | None = None
+    gain: GainFacts | None = None
     label_mean: tuple[float | None, float | None] = (None, None)
-    label_difference: Compared | None = None
+    label_difference: GainFacts | None = None
     worse: bool = False
     note: str = ""
 
@@ -109,5 +109,5 @@ def _facts(item: canary.Canary, recorded: list[PerformanceRecord], metric: str) 
     )
 
 
-def _compared(record: PerformanceRecord | None) -> Compared | None:
-    return None if record is None or record.value is None else Compared(record.value, record.low, record.high)
+def _compared(record: PerformanceRecord | None) -> GainFacts | None:
+    return None if record is None or record.value is None else GainFacts(record.value, record.low, record.high)

@@ -18,7 +18,7 @@ _SIZE, _WIDE = (440.0, 290.0), (800.0, 300.0)
 
 
 @dataclass(frozen=True)
-class Section:
+class VintageSection:
     """What a report says of vintages.
 
     Attributes:
@@ -32,9 +32,9 @@ class Section:
     rows: tuple[tuple[str, ...], ...]
 
 
-def section(found: Vintages) -> Section:
+def section(found: Vintages) -> VintageSection:
     """Return the report's section."""
-    return Section((curves(found), fans(found)), tuple(columns(found)), tuple(rows(found)))
+    return VintageSection((curves(found), fans(found)), tuple(columns(found)), tuple(rows(found)))
 
 
 def curves(found: Vintages) -> Plot:

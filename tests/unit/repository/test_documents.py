@@ -24,7 +24,12 @@ PARTS = ["What you see", "What it means", "What to do now", "How you know it is 
 MADE = ("docs/commands.md", "docs/settings.md", "docs/errors.md", "docs/api.md")
 PATH = re.compile(r"`((?:tests|platform|use_cases|docs|resources|\.ci|\.github)/[\w./-]*[\w/])(?:::(\w+))?`")
 # Of a use case that the tutorial makes, of a workspace's folder, or of a build.
-ELSEWHERE = ("use_cases/machine_failure", "use_cases/config.schema.json")
+ELSEWHERE = (
+    "use_cases/machine_failure",
+    "use_cases/config.schema.json",
+    "resources/machine_failure",
+    "resources/requirements/machine_failure",
+)
 
 
 def test_every_link_leads_somewhere_and_every_page_is_listed_once() -> None:

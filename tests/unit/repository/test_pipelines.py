@@ -405,7 +405,7 @@ def test_on_azure_what_every_change_must_pass_is_what_github_runs() -> None:
 def test_on_azure_no_credential_and_no_moving_version() -> None:
     text = (ROOT / "azure-pipelines.yml").read_text(encoding="utf-8")
     assert not re.search(r"secret|password|token|latest", text, re.IGNORECASE)
-    assert text.count("checkout: self") == text.count("persistCredentials: false") == 10
+    assert text.count("checkout: self") == text.count("persistCredentials: false") == 11
     commit = re.search(r"databricks/setup-cli@([0-9a-f]{40})", (ROOT / ".github/workflows/cd.yml").read_text())
     assert commit
     assert f"/setup-cli/{commit[1]}/install.sh" in text, "the CLI of the workflows"
