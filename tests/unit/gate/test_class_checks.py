@@ -13,7 +13,7 @@ from mlplatform.as_of import parse_as_of
 from mlplatform.config.settings import UseCaseSettings
 from mlplatform.gate.champion_gate import ChampionGate, guarded
 from mlplatform.gate.checks import default_checks
-from mlplatform.gate.checks.base import CheckResult, Evidence
+from mlplatform.gate.checks.base import CheckResult, Evidence, FeatureFacts
 from mlplatform.gate.checks.evidence import EnoughEvidence
 from mlplatform.gate.decision import Decision
 
@@ -43,7 +43,9 @@ def settings(metric: str = "log_loss", **gate: Any) -> UseCaseSettings:
 
 
 def evidence(challenger: np.ndarray = RIGHT, champion: np.ndarray | None = None, **more: Any) -> Evidence:
-    given: dict[str, Any] = {"labels": LABELS, "source": {}, "as_of": parse_as_of("2020-06-01"), **more}
+    nothing = FeatureFacts({}, {}, {})
+    given: dict[str, Any] = {"labels": LABELS, "source": {}, "as_of": parse_as_of("2020-06-01"), "features": nothing}
+    given |= more
     return Evidence(challenger=challenger, champion=champion, **given)
 
 
