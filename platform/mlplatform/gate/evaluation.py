@@ -239,6 +239,8 @@ def _not_learned(
 
 def _is_enough(outcomes: RowOutcomes, limits: GateSettings, task: Task) -> bool:
     rarer = int(min(outcomes.events, outcomes.others)) if task.is_binary else 0
+    if task.is_multiclass:
+        rarer = int(np.bincount(outcomes.targets.astype(np.int64), minlength=len(task.classes)).min())
     return enough(outcomes.targets.size, rarer, limits, task)
 
 

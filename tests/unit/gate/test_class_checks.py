@@ -14,7 +14,7 @@ from mlplatform.config.settings import UseCaseSettings
 from mlplatform.gate.champion_gate import ChampionGate, guarded
 from mlplatform.gate.checks import default_checks
 from mlplatform.gate.checks.base import CheckResult, Evidence, FeatureFacts
-from mlplatform.gate.checks.evidence import EnoughEvidence
+from mlplatform.gate.checks.evidence import EnoughEvidence, Probabilities
 from mlplatform.gate.decision import Decision
 
 CLASSES = ("bronze", "silver", "gold")
@@ -72,7 +72,9 @@ def test_a_whole_decision_is_a_promotion():
     )
     assert found.outcome == "promoted", found.reason
     assert "class_ratios" in {check.name for check in found.checks}
-    assert "calibration_slope" not in {check.name for check in found.checks}
+    names = [check.name for check in found.checks]
+    assert "calibration_slope" not in names
+    assert len(names) == len(set(names))
 
 
 def test_the_constant_to_beat_is_how_frequent_the_classes_are():
@@ -115,7 +117,7 @@ def test_each_class_must_have_enough_rows():
 )
 def test_what_are_no_probabilities_of_the_classes_are_refused_whoever_gave_them(whose, spoil):
     wrong = {"challenger": RIGHT, "champion": NOISY, whose: spoil(RIGHT)}
-    checked = result("probabilities", evidence(**wrong))
+    checked = guarded(Probabilities(settings()), evidence(**wrong))
     assert checked.status == "fail"
     assert whose in checked.detail
     assert decide(evidence(**wrong)).outcome == "rejected"

@@ -13,7 +13,7 @@ from mlplatform.gate.checks.calibration import (
     TotalsRatio,
 )
 from mlplatform.gate.checks.canary import NotWorseAsCanary
-from mlplatform.gate.checks.evidence import ClassProbabilities, PredictionRange
+from mlplatform.gate.checks.evidence import PredictionRange
 from mlplatform.gate.checks.guards import Guard
 from mlplatform.gate.checks.performance import BeatsChampion, BeatsTrivial, Floor
 from mlplatform.gate.checks.serving import FeatureAvailability, FeatureStaleness, ScoringTime, SignatureCompatible
@@ -25,8 +25,6 @@ def default_checks(settings: UseCaseSettings) -> list[GateCheck]:
     task = settings.kind_of_task
     # Whatever is computed of predictions that are none says nothing: this comes first.
     in_range: list[GateCheck] = [PredictionRange(settings)] if task.smallest_prediction is not None else []
-    if task.is_multiclass:
-        in_range = [ClassProbabilities(settings)]
     if task.predicts_quantile:
         calibration: list[GateCheck] = [QuantileCoverage(settings)]
     elif task.predicts_counts:

@@ -72,30 +72,6 @@ class FinitePredictions(GateCheck):
         return self.verdict(True, "all values are finite")
 
 
-class ClassProbabilities(GateCheck):
-    """Of several classes each row has a probability of each, by both models: from 0 to 1, and 1 together."""
-
-    name = "probabilities"
-
-    def run(self, evidence: Evidence) -> CheckResult:
-        """Look at the predictions."""
-        many, worst = len(self.settings.kind_of_task.classes), 0.0
-        vectors = {"challenger": evidence.challenger}
-        if evidence.champion is not None:
-            vectors["champion"] = evidence.champion
-        bad = {}
-        for name, matrix in vectors.items():
-            if matrix.shape != (evidence.labels.size, many):
-                return self.verdict(False, f"{name}: shape {matrix.shape}, not {(evidence.labels.size, many)}")
-            off = np.maximum(np.abs(matrix.sum(axis=1) - 1), np.maximum(-matrix.min(axis=1), matrix.max(axis=1) - 1))
-            worst = max(worst, float(off.max(initial=0.0)))
-            bad[name] = int((~(off <= _ROUNDED)).sum())
-        wrong = ", ".join(f"{count} of {name}" for name, count in bad.items() if count)
-        if wrong:
-            return self.verdict(False, f"rows without probabilities of {many} classes: {wrong}", worst, _ROUNDED)
-        return self.verdict(True, f"all rows have probabilities of {many} classes", worst, _ROUNDED)
-
-
 class PredictionRange(GateCheck):
     """No prediction of either model lies below what the task allows: an expected count is not below 0."""
 
@@ -118,7 +94,10 @@ class PredictionRange(GateCheck):
 
 
 class Probabilities(GateCheck):
-    """Of a classification every prediction lies between 0 and 1: what is none cannot be taken at its word."""
+    """Of a classification every prediction lies between 0 and 1: what is none cannot be taken at its word.
+
+    Of several classes each row has a probability of each, and they add up to 1.
+    """
 
     name = "probabilities"
 
@@ -128,9 +107,27 @@ class Probabilities(GateCheck):
         if not task.predicts_probabilities:
             return self.skipped(f"it is for probabilities, and this is {task.noun}")
         predictions = evidence.challenger
+        if task.is_multiclass:
+            return self._of_classes(evidence, len(task.classes))
         outside = int((~((predictions >= 0) & (predictions <= 1))).sum())
         low, high = float(predictions.min()), float(predictions.max())
         detail = f"predictions from {low:.4g} to {high:.4g}"
         if outside:
             detail = f"{outside} of {predictions.size} predictions lie outside of 0 to 1: {detail}"
         return self.verdict(not outside, detail, outside, 0.0)
+
+    def _of_classes(self, evidence: Evidence, many: int) -> CheckResult:
+        """Look at both models: the metrics of several classes need a column for each of them."""
+        vectors, worst, bad = {"challenger": evidence.challenger}, 0.0, {}
+        if evidence.champion is not None:
+            vectors["champion"] = evidence.champion
+        for name, matrix in vectors.items():
+            if matrix.shape != (evidence.labels.size, many):
+                return self.verdict(False, f"{name}: shape {matrix.shape}, not {(evidence.labels.size, many)}")
+            off = np.maximum(np.abs(matrix.sum(axis=1) - 1), np.maximum(-matrix.min(axis=1), matrix.max(axis=1) - 1))
+            worst = max(worst, float(off.max(initial=0.0)))
+            bad[name] = int((~(off <= _ROUNDED)).sum())
+        wrong = ", ".join(f"{count} of {name}" for name, count in bad.items() if count)
+        if wrong:
+            return self.verdict(False, f"rows without probabilities of {many} classes: {wrong}", worst, _ROUNDED)
+        return self.verdict(True, f"all rows have probabilities of {many} classes", worst, _ROUNDED)
