@@ -79,8 +79,10 @@ def grades() -> pd.DataFrame:
     return frame.assign(result=names[np.argmax(scores + dice.gumbel(size=scores.shape), axis=1)])
 
 
-def replay(ws: LocalWorkspace, folder: Path, frame: pd.DataFrame, name: str, **options: Any) -> Replayed:
-    """Write a use case, replay two steps of it with few trials, and read the report."""
+def replay(
+    ws: LocalWorkspace, folder: Path, frame: pd.DataFrame, name: str, *, most: int | None = None, **options: Any
+) -> Replayed:
+    """Write a use case, replay two steps of it with few trials, and read the report; at most so many rows in memory."""
     csv = folder / f"{name}.csv"
     frame.to_csv(csv, index=False)
     asked = {"entity": "shop", "timestamp": "day", "label": "result", "horizon": "10 days"}
@@ -88,6 +90,8 @@ def replay(ws: LocalWorkspace, folder: Path, frame: pd.DataFrame, name: str, **o
     config = made.folder / "config.yml"
     settings = yaml.safe_load(config.read_text())
     settings["training"]["search"] = {"max_evals": 2}
+    if most:
+        settings["monitoring"] = {"max_rows": most, "min_rows": 50}
     config.write_text(yaml.safe_dump(settings))
     use_case = discovery.load(discovery.get(name, folder / "use_cases")).open(name, made.folder, ws)
     steps = simulate(ws, use_case, [parse_as_of(moment) for moment in MOMENTS])
@@ -162,6 +166,24 @@ def test_several_classes_reach_their_report(ws, tmp_path):
     assert np.allclose(matrix.sum(axis=1), 1)
     classes = np.array(["bronze", "gold", "silver"])
     assert classes[matrix.argmax(axis=1)].tolist() == predictions.column("prediction").to_pylist()
+
+
+def test_several_classes_of_more_rows_than_are_taken_into_memory(ws, tmp_path):
+    """Totals come from the engine, what has none from a sample, and both are on record and in the report."""
+    done = replay(ws, tmp_path, grades(), "many_grades", most=120, task="multiclass")
+    classes_are_shown(done)
+    assert "on a sample of" in done.report
+    records = ws.tables.to_arrow("dev.ops.performance_metrics", at_most=10**6).to_pylist()
+    newest = {
+        row["metric"]: row for row in records
+        if row["use_case"] == "many_grades" and row["basis"] == "recent" and row["model_version"] is None
+    }  # fmt: skip
+    assert newest["log_loss"]["note"] is None, "added up over all rows"
+    assert "on a sample of 120" in newest["macro_roc_auc"]["note"]
+    assert newest["accuracy"]["low"] < newest["accuracy"]["value"] < newest["accuracy"]["high"]
+    assert newest["calibration_ratio[gold]"]["value"] > 0
+    drift = ws.tables.to_arrow("dev.ops.drift_metrics", at_most=10**6).to_pylist()
+    assert {"prediction", "probabilities[gold]"} <= {row["column"] for row in drift if row["use_case"] == "many_grades"}
 
 
 @pytest.mark.slow
