@@ -24,12 +24,13 @@ from mlplatform.statistics import baseline, estimate, profiles
 from mlplatform.statistics.class_metrics import loggable
 from mlplatform.statistics.metrics import Vector
 from mlplatform.statistics.prior_shift import ScoreCounts
-from mlplatform.training.candidate import Candidate, TrainingData, known_classes, split_of, train
+from mlplatform.training.candidate import Candidate, TrainingData, known_classes, train
 from mlplatform.training.importance import CONFIDENCE
 from mlplatform.training.label_frame import LabelFrame
 from mlplatform.training.reference import PROFILE_FILE
 from mlplatform.training.search import Told
 from mlplatform.training.source_version import source_version
+from mlplatform.training.split import split_of
 from mlplatform.training.stored_form import stored_form
 from mlplatform.training.trainer import Trainer
 from mlplatform.training.version_tags import (
@@ -152,7 +153,7 @@ class Registration:
         with TemporaryDirectory() as folder:
             digest = artifacts.digest(registry.download(version, Path(folder)))
         options = context.settings.training
-        split = split_of(self.data, options)
+        split = split_of(self.data.times, options)
         registry.set_tags(
             context.model,
             version.version,

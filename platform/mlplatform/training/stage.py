@@ -19,13 +19,14 @@ from mlplatform.ops.stage import Stage
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.spine import LABELS, SPINE, LabelSpine
 from mlplatform.statistics.metrics import Vector
-from mlplatform.training.candidate import Candidate, training_data, training_key
+from mlplatform.training.candidate import Candidate, training_data
 from mlplatform.training.challenger import Registration, make_challenger, read_versions
 from mlplatform.training.immature_rows import immature_rows
 from mlplatform.training.importance import Importance
 from mlplatform.training.label_frame import LabelFrame, known_labels, training_start
 from mlplatform.training.search import FailedTrial
 from mlplatform.training.trainer import Trainer
+from mlplatform.training.training_key import training_key
 
 NAME = "train"
 _MOST_FAILED = 20

@@ -22,12 +22,13 @@ from mlplatform.errors import LabelError, StageError
 from mlplatform.features.model_frame import model_frame
 from mlplatform.task import TASKS
 from mlplatform.training.calibration import calibrated
-from mlplatform.training.candidate import TrainingData, known_classes, train, training_key
+from mlplatform.training.candidate import TrainingData, known_classes, train
 from mlplatform.training.fit_rows import FitRows
 from mlplatform.training.fitting import predict
 from mlplatform.training.present_classes import PresentClasses
 from mlplatform.training.search import Told
 from mlplatform.training.stored_form import stored_form
+from mlplatform.training.training_key import training_key
 from tests.support.small_trainings import trainer
 
 CLASSES = ("bronze", "silver", "gold", "none")
