@@ -42,3 +42,4 @@ html_css_files = ["pages.css"]
 html_extra_path = ["front"]
 html_show_sphinx = False
 html_copy_source = False
+html_show_sourcelink = False

@@ -14,11 +14,9 @@ import pytest
 from sklearn.dummy import DummyClassifier
 
 from mlplatform import FeatureFunction, FeatureLookup, Pipeline, open_use_case, open_workspace, parse_as_of
-from tests.support.documents import TOLD, CodeBlock, code_blocks
+from tests.support.documents import ALONE, TOLD, CodeBlock, code_blocks
 
 START = dt.datetime(2024, 1, 1, tzinfo=dt.UTC)
-ALONE = ("docs/errors.md", "docs/gate.md")
-"""Pages whose Python needs nothing: `tests/unit/repository/test_code_blocks.py` runs it."""
 BY_CLIENT = ("docs/feature-store.md", "docs/feature-client.md")
 """Pages whose Python is handed a workspace, and frames."""
 AFTER_A_RUN = (

@@ -20,6 +20,8 @@ TOLD: Mapping[str, str] = {
     "docs/evidence_checklist.md": "tests/e2e/test_evidence.py",
 }
 """Pages that tell a story: a test does their blocks one after the other, and holds what is printed against them."""
+ALONE = ("docs/errors.md", "docs/gate.md", "docs/immature.md")
+"""Pages whose Python needs no workspace."""
 PROGRAMS: Mapping[str, str] = {
     "mlplatform": "parsed as click does; run where a page tells a story",
     "make": "its target exists; CI runs those that matter",

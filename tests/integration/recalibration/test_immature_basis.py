@@ -35,7 +35,12 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> tuple[TinyFolder, Path]:
     folder = tmp_path_factory.mktemp("immature_basis")
     window = {"performance_window": "1 month", "min_rows": 50}
     tiny = write_shifted(
-        folder / "use_cases", extra=0.65, since="2020-08", monitoring=window, recalibration={"window": "2 months"}
+        folder / "use_cases",
+        extra=0.65,
+        since="2020-08",
+        monitoring=window,
+        gate={"min_rows": 20, "min_positives": 5},
+        recalibration={"window": "2 months", "min_events": 10},
     )
     with LocalWorkspace.open(root=folder / "live") as ws:
         Pipeline(ws, opened(ws, tiny), parse_as_of(FIRST)).run([*DATA, "train", "gate"])
@@ -86,14 +91,14 @@ def test_rows_that_are_not_mature_have_their_vintages_rate_and_how_far_it_may_be
     assert found.frame.rows[LABEL_KNOWN_AT].null_count == found.frame.rows.num_rows
 
 
-def test_the_rates_are_near_what_comes_true(ws, tiny):
+def test_the_rates_lie_between_what_was_and_what_comes_true(ws, tiny):
+    """Of the third month of age only the risk of before the shift has been seen."""
     found = outcomes(ws, tiny)
     Pipeline(ws, opened(ws, tiny), parse_as_of("2021-01-01")).run(DATA)
     labels = ws.tables.to_arrow(opened(ws, tiny).namespace.gold("labels"), at_most=10**5).to_pandas()
-    august = labels[labels["account"].isin(found.frame.rows["account"].to_pylist())]
-    assert found.targets.mean() == pytest.approx(august["cancelled"].mean(), abs=0.08)
-    before = labels[labels["signed_up_at"] < "2020-05-01"]["cancelled"].mean()
-    assert found.targets.mean() > before + 0.12
+    mine = labels[labels["account"].isin(found.frame.rows["account"].to_pylist())]
+    before = labels[labels["signed_up_at"] < "2020-05-01"]
+    assert before["cancelled"].mean() + 0.1 < found.targets.mean() < mine["cancelled"].mean()
 
 
 def test_a_champion_is_moved_by_them_and_the_gate_promotes_it(ws, tiny):

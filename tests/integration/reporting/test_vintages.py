@@ -69,7 +69,7 @@ def test_what_is_not_mature_has_an_expected_rate_and_a_forecast_that_begins_wher
         assert vintage.expected.low < vintage.expected.value < vintage.expected.high
         assert vintage.forecast.low <= vintage.forecast.value <= vintage.forecast.high
         if vintage.age:
-            assert vintage.fan.median[vintage.age - 1] >= vintage.rates[-1]
+            assert vintage.fan.median[vintage.age - 1] >= vintage.rates[-1] - 1e-9
         assert (
             vintage.fan.outer[0][-1] <= vintage.fan.inner[0][-1] <= vintage.fan.inner[1][-1] <= vintage.fan.outer[1][-1]
         )
