@@ -230,27 +230,23 @@ def evaluate(
         event_above: Of amounts: a label above this is an event; adds `event_roc_auc`, how well the predicted values
             rank events above the others.
 
-    Returns:
-        Name -> value; NaN where it is not defined, and of all but the labels where a prediction is no finite number: no
-        metric is computed around such rows.
-
     Examples:
         >>> found = evaluate("regression", np.array([0.0, 30.0]), np.array([5.0, 20.0]), event_above=15.0)
         >>> found["mae"], found["event_roc_auc"]
         (7.5, 1.0)
     """
     task = task_of(task)
-    finite = bool(np.isfinite(predictions).all())
-    values = {metric.name: metric.compute(labels, predictions) if finite else float("nan") for metric in of(task)}
+    if task.is_multiclass and not np.isfinite(predictions).all():
+        raise ValueError("Predictions hold NaN or infinity.")
+    values = {metric.name: metric.compute(labels, predictions) for metric in of(task)}
     if task.is_multiclass:
-        for found in class_metrics.of_each(task.classes, labels, predictions) if finite else ():
+        for found in class_metrics.of_each(task.classes, labels, predictions):
             values |= found.values()
         return values
     if event_above is not None:
-        events = (labels > event_above).astype(np.float64)
-        values["event_roc_auc"] = roc_auc(events, predictions) if finite else float("nan")
+        values["event_roc_auc"] = roc_auc((labels > event_above).astype(np.float64), predictions)
     if task.level is not None:
-        values[quantile_metrics.COVERAGE] = quantile_metrics.coverage(labels, predictions) if finite else float("nan")
+        values[quantile_metrics.COVERAGE] = quantile_metrics.coverage(labels, predictions)
     values["label_mean"] = float(labels.mean()) if labels.size else float("nan")
-    values["prediction_mean"] = float(predictions.mean()) if predictions.size and finite else float("nan")
+    values["prediction_mean"] = float(predictions.mean()) if predictions.size else float("nan")
     return values

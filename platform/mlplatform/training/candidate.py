@@ -383,14 +383,14 @@ def train(
             note(f"not calibrated: {wrong}")
         else:
             raw = predict(fitted, holdout, task, known, finite=False)
-            uncalibrated = metrics.evaluate(task, data.labels[split.holdout], raw)
+            uncalibrated = _evaluated(settings, data.labels[split.holdout], raw)
             if options.calibrate == "isotonic" and len(rows) < FEWEST_ISOTONIC:
                 note(f"calibration: {len(rows)} validation rows are few for isotonic; sigmoid needs fewer")
             fitted = calibrated(fitted, options.calibrate, known.renumbered(rows), known.names)
     # What is no finite number is no reason to end here: the version is registered as it is, and the gate refuses it.
     predicted = predict(fitted, holdout, task, known, finite=False)
     with in_our_words(f"The metrics of the {len(predicted)} rows of the holdout", params):
-        measured = metrics.evaluate(task, data.labels[split.holdout], predicted, event_above=settings.label.event_above)
+        measured = _evaluated(settings, data.labels[split.holdout], predicted)
     return Candidate(
         estimator=fitted,
         params=params,
@@ -429,6 +429,16 @@ def _note_groups(data: TrainingData, rows: slice, note: Note) -> None:
     kept = data.whole_groups(rows)
     if isinstance(kept, np.ndarray) and kept.size < rows.stop:
         note(f"groups: {rows.stop - kept.size} of {rows.stop} rows are not fitted on, for their groups go on later")
+
+
+def _evaluated(settings: UseCaseSettings, labels: Vector, predictions: Vector) -> dict[str, float]:
+    """Return all metrics on the holdout; none of them is computed around predictions that are no finite numbers."""
+    task, above = settings.kind_of_task, settings.label.event_above
+    if np.isfinite(predictions).all():
+        return metrics.evaluate(task, labels, predictions, event_above=above)
+    # The names are those that any predictions have.
+    names = metrics.evaluate(task, labels, np.zeros_like(predictions), event_above=above)
+    return {name: value if name == "label_mean" else float("nan") for name, value in names.items()}
 
 
 def _rounds(trainer: Trainer, params: dict[str, Any], data: TrainingData, split: TimeSplit, task: Task) -> int | None:

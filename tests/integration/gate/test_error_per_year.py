@@ -40,7 +40,8 @@ def test_a_rejection_spends_what_the_next_decision_has_not_any_more(gate_at, str
     assert spending(ws, first["decision_id"]) == Spending("year", 0.025, 0.05, 0.0, 0)
     assert first["spending"] == {"per": "year", "level": 0.025, "allowed": 0.05, "spent": 0.0, "decisions": 0}
     # Again, the same question: the same answer, and nothing is spent.
-    assert put(ws, strict).details == first
+    again = put(ws, strict).details
+    assert {**again, "steps": []} == {**first, "steps": []}
     Pipeline(ws, open_tiny(ws, strict.folder), parse_as_of(LATER)).run(["ingest", "refine", "features"])
     second = put(ws, strict, LATER).details
     found = spending(ws, second["decision_id"])
@@ -50,7 +51,8 @@ def test_a_rejection_spends_what_the_next_decision_has_not_any_more(gate_at, str
     beats = next(check for check in second["checks"] if check["name"] == "beats_champion")
     assert beats["numbers"]["confidence"] == pytest.approx(1 - 2 * found.level)
     # The earlier decision is asked for again: it is what it was.
-    assert put(ws, strict).details == first
+    again = put(ws, strict).details
+    assert {**again, "steps": []} == {**first, "steps": []}
 
 
 def test_promotions_by_hand_and_rollbacks_spend_nothing(gate_at, wide, strict):

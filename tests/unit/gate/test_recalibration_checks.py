@@ -59,7 +59,8 @@ def test_moved_to_where_it_belongs_it_is_promoted_though_nothing_ranks_better():
     decision = decide(labels, scores, OddsMove(np.log(3.0))(scores))
     assert decision.outcome == "promoted", decision.reason
     assert status(decision) == {
-        "evidence": "pass", "finite_predictions": "pass", "not_worse": "pass", "recalibrated_brier": "pass",
+        "evidence": "pass", "finite_predictions": "pass", "probabilities": "pass", "not_worse": "pass",
+        "recalibrated_brier": "pass",
         "recalibrated_log_loss": "pass", "calibration": "skipped", "brier": "skipped", "calibration_slope": "skipped",
         "slices": "skipped", "feature_availability": "skipped",
         "feature_staleness": "skipped", "signature": "pass", "scoring_time": "skipped",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
 
 import mlflow.pyfunc
 import numpy as np
@@ -24,6 +26,7 @@ from mlplatform.training import recalibrated, recalibrated_flavor, skops_flavor
 from mlplatform.training.recalibrated import Learned, Recalibration, learns_from, merged, recalibration_of
 
 START = datetime(2020, 1, 1, tzinfo=UTC)
+SPINE: Any = SimpleNamespace(prediction_time="at", settings=SimpleNamespace(label=SimpleNamespace(horizon="1 month")))
 TIME = pa.timestamp("us", "UTC")
 
 
@@ -129,11 +132,11 @@ def test_tags_say_what_was_learned_from_and_others_leave_those_rows_out():
     assert made.is_of(third)
     assert not made.is_of(replace(third, tags={"artifact_digest": "of another model, which has the number by now"}))
     table = rows(100, 100)
-    mask = recalibrated.left_out([version(), version(**made.tags())], table, "at")
+    mask = recalibrated.left_out([version(), version(**made.tags())], table, SPINE)
     assert mask[1:51].sum() == learns_from(table.slice(1, 50), ("id",), 0.5).sum()
     assert not mask[0]  # at `after` itself
     assert not mask[51:].any()
-    assert not recalibrated.left_out([version()], table, "at").any()
+    assert not recalibrated.left_out([version()], table, SPINE).any()
     through = recalibrated.learned_through(version(trained_through="2019-12-31T00:00:00+00:00", **made.tags()))
     assert through == learned.through
     assert recalibrated.learned_through(version()) is None

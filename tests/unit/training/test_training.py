@@ -139,7 +139,7 @@ def test_a_key_is_what_it_was_before_trainings_were_bounded(given: dict[str, Any
     from mlplatform.protocols.lineage import RULE
 
     options = UseCaseSettings.model_validate(SETTINGS | {"training": {"metric": "roc_auc", "min_rows": 10, **given}})
-    later = ("calibrate", "importance_rows")
+    later = ("calibrate", "importance_rows", "immature_rows")
     before = {name: value for name, value in options.training.model_dump(mode="json").items() if name not in later}
     before |= {"max_rows": written, "search": {"max_evals": 8, "timeout_seconds": None}}
     text = json.dumps(["d", before, code_digest(SimpleNamespace), sklearn.__version__, RULE])
