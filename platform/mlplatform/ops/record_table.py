@@ -224,15 +224,17 @@ class RecordTable(Generic[R]):
     def _parsed(self, text: str, column: str) -> Any:
         try:
             found = json.loads(text)
-            if column in self._later and not isinstance(found, dict):
-                message = "no object"
-                raise ValueError(message)
         except (ValueError, RecursionError) as error:
-            raise TableError(
-                f"A row of {self.name} holds no JSON in {column}: {shortened(text)} ({type(error).__name__}).",
-                hint="Only the platform writes there: somebody else did. The table's history has a good version.",
-            ) from None
+            raise self._no_json(text, column, type(error).__name__) from None
+        if column in self._later and not isinstance(found, dict):
+            raise self._no_json(text, column, "no object")
         return found
+
+    def _no_json(self, text: str, column: str, why: str) -> TableError:
+        return TableError(
+            f"A row of {self.name} holds no JSON in {column}: {shortened(text)} ({why}).",
+            hint="Only the platform writes there: somebody else did. The table's history has a good version.",
+        )
 
 
 class ParsedLater(Mapping[str, Any]):
