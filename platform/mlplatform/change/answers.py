@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+
+from mlplatform.features.probabilities import matrix
 
 NOTICEABLE = 0.01
 """A prediction that moves by more than this is counted as moved."""
@@ -20,7 +23,7 @@ class PredictionShift:
         rows: Predictions that were scored again.
         moved: Those that move by more than `NOTICEABLE`, or cannot be made any more.
         largest: The largest difference.
-        mean_before: Their mean as they are.
+        mean_before: Their mean as they are; of several classes that of the largest probability.
         mean_after: Their mean as they would be.
     """
 
@@ -76,11 +79,18 @@ def moved(before: pa.ChunkedArray[Any], after: pa.ChunkedArray[Any]) -> Predicti
     """Return how predictions move.
 
     Args:
-        before: The predictions as they are.
+        before: The predictions as they are; of several classes the probabilities.
         after: The same rows' as they would be; null where one cannot be made any more.
     """
-    then, now = (np.asarray(values.cast(pa.float64()).to_numpy(), dtype=np.float64) for values in (before, after))
-    apart = np.abs(now - then)
+    if pa.types.is_list(before.type):
+        width = int(pc.max(pc.list_value_length(before)).as_py() or 0)
+        both = [matrix(values, width) for values in (before, after)]
+        # The row has moved as far as the class that moved most; its mean is that of the class that is predicted.
+        apart = np.abs(both[1] - both[0]).max(axis=1, initial=0.0)
+        then, now = (values.max(axis=1, initial=0.0) for values in both)
+    else:
+        then, now = (np.asarray(values.cast(pa.float64()).to_numpy(), dtype=np.float64) for values in (before, after))
+        apart = np.abs(now - then)
     # A prediction that cannot be made any more has moved, however far; one that never could has not.
     far = int((~(apart <= NOTICEABLE) & ~(np.isnan(then) & np.isnan(now))).sum())
     finite = apart[np.isfinite(apart)]
