@@ -362,7 +362,7 @@ CREDIT_RISK: dict[str, ReferenceEdit] = {
         says=("= kept: computed on, by the code on record, for v1 @champion",),
     ),
     "the label renamed": ReferenceEdit(
-        {TABLES: [('label="charged_off")', 'label="defaulted")')]},
+        {TABLES: [('label="charged_off",', 'label="defaulted",')]},
         {LABELS: _BREAKING},
         refused="defaulted",
     ),

@@ -47,10 +47,11 @@ def recalibrate(
     dry_run: bool,
     options: Options,
 ) -> None:
-    """Move the champion's probabilities to what came true, if the gate finds it better.
+    """Move the champion's probabilities to what came true.
 
     A new version: the same model, its odds moved where outcomes say that they are surely off. The gate judges it by
-    proper scores of rows that it did not learn from. Exits with 3 if it was not promoted; with 0 if nothing is off.
+    proper scores of rows that it did not learn from, and it becomes the champion if it is better. Exits with 3 if it
+    was not promoted; with 0 if nothing is off.
     """
     from mlplatform.pipeline import Pipeline
 

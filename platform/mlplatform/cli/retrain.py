@@ -34,10 +34,10 @@ def retrain(
     recalibrate_job: str | None,
     options: Options,
 ) -> None:
-    """Train and gate a challenger, or recalibrate the champion, if that is due.
+    """Train and gate a challenger, or recalibrate, if due.
 
-    The schedule, the age of the model, or alarms make it due. The decision reads what the monitor recorded: run that
-    first. A rejection by the gate is an outcome, not a failure.
+    The schedule, the age of the champion, or alarms make that due. The decision reads what the monitor recorded: run
+    that first. A rejection by the gate is an outcome, not a failure.
     """
     from mlplatform.monitoring.retrain import RECALIBRATION, RetrainDetails
     from mlplatform.pipeline import Pipeline
