@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from mlplatform.features.probabilities import matrix
+from mlplatform.statistics.metrics import Vector
 
 NOTICEABLE = 0.01
 """A prediction that moves by more than this is counted as moved."""
@@ -75,6 +74,20 @@ class Answer:
         return f"predictions: {self.moved}" if self.moved is not None else f"not asked: {self.why_not}"
 
 
+def _of_classes(*columns: pa.ChunkedArray[Any]) -> list[Vector]:
+    """Return lists of probabilities as matrices of one width; a class that a shorter list does not know has 0."""
+    rows = [column.to_pylist() for column in columns]
+    width = max((len(row) for column in rows for row in column if row is not None), default=0)
+    found = []
+    for column in rows:
+        whole = np.full((len(column), width), np.nan)
+        for place, row in enumerate(column):
+            if row is not None:
+                whole[place] = [*row, *[0.0] * (width - len(row))]
+        found.append(whole)
+    return found
+
+
 def moved(before: pa.ChunkedArray[Any], after: pa.ChunkedArray[Any]) -> PredictionShift:
     """Return how predictions move.
 
@@ -82,9 +95,8 @@ def moved(before: pa.ChunkedArray[Any], after: pa.ChunkedArray[Any]) -> Predicti
         before: The predictions as they are; of several classes the probabilities.
         after: The same rows' as they would be; null where one cannot be made any more.
     """
-    if pa.types.is_list(before.type):
-        width = int(pc.max(pc.list_value_length(before)).as_py() or 0)
-        both = [matrix(values, width) for values in (before, after)]
+    if pa.types.is_list(after.type):
+        both = _of_classes(before, after)
         # The row has moved as far as the class that moved most; its mean is that of the class that is predicted.
         apart = np.abs(both[1] - both[0]).max(axis=1, initial=0.0)
         then, now = (values.max(axis=1, initial=0.0) for values in both)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -76,7 +77,8 @@ def lists(matrix: Vector, missing: Any) -> pa.Array[Any]:
     whole: pa.Array[Any] = pa.ListArray.from_arrays(offsets, flat, type=PROBABILITIES_TYPE)
     if not missing.any():
         return whole
-    return whole.take(pa.array(np.arange(rows), mask=missing))
+    places: pa.Int64Array = pa.array(np.arange(rows), pa.int64(), mask=missing)
+    return whole.take(places)
 
 
 def matrix(column: pa.Array[Any] | pa.ChunkedArray[Any], width: int) -> Vector:
@@ -94,7 +96,7 @@ def matrix(column: pa.Array[Any] | pa.ChunkedArray[Any], width: int) -> Vector:
         [[0.25, 0.75], [nan, nan]]
     """
     whole = pa.chunked_array(column.chunks if isinstance(column, pa.ChunkedArray) else [column], type=column.type)
-    lengths = np.asarray(pc.fill_null(pc.list_value_length(whole), -1).to_numpy())
+    lengths = np.asarray(pc.list_value_length(whole).fill_null(-1).to_numpy())
     found = np.full((lengths.size, width), np.nan)
     known = lengths >= 0
     wrong = np.flatnonzero(known & (lengths != width))
@@ -107,15 +109,18 @@ def matrix(column: pa.Array[Any] | pa.ChunkedArray[Any], width: int) -> Vector:
     return found
 
 
-def profiled(predictions: Vector, task: Task) -> pa.Table:
+def profiled(predictions: Vector, task: Task, missing: npt.NDArray[np.bool_] | None = None) -> pa.Table:
     """Return predictions as they are profiled: a number, or the class and the probability of each.
 
     Args:
         predictions: Shape (rows,), of several classes (rows, classes).
         task: What is predicted.
+        missing: Which rows have no prediction, and are null, shape (rows,); None: none.
     """
     if not task.is_multiclass:
-        return pa.table({PREDICTION: pa.array(predictions)})
+        return pa.table({PREDICTION: pa.array(predictions, mask=missing)})
     names = np.asarray(task.classes, dtype=object)[class_metrics.predicted(predictions)]
-    of_class = {probability_of(name): pa.array(predictions[:, place]) for place, name in enumerate(task.classes)}
-    return pa.table({PREDICTION: pa.array(names, pa.string()), **of_class})
+    of_class = {
+        probability_of(name): pa.array(predictions[:, place], mask=missing) for place, name in enumerate(task.classes)
+    }
+    return pa.table({PREDICTION: pa.array(names, pa.string(), mask=missing), **of_class})

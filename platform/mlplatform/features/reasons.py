@@ -65,9 +65,9 @@ def _block(
     without = score(changed)
     if predictions.ndim > 1:
         # Of the class that was predicted for the row as it is, of equally probable ones the first.
-        top = predictions.argmax(axis=1)
-        without = without[np.arange(len(without)), np.tile(top, len(names))]
-        predictions = predictions[np.arange(rows.num_rows), top]
+        likeliest = predictions.argmax(axis=1)
+        without = without[np.arange(len(without)), np.tile(likeliest, len(names))]
+        predictions = predictions[np.arange(rows.num_rows), likeliest]
     contributions = (predictions[None, :] - without.reshape(len(names), rows.num_rows)).T
     # A row that the model cannot predict, as it is or with a reference value, has no reason that could be told.
     contributions = np.where(np.isfinite(contributions), contributions, 0.0)

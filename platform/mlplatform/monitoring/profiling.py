@@ -9,6 +9,7 @@ is no data profiling, there are no such tables.
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any
 
 import narwhals as nw
 import numpy as np
@@ -147,11 +148,12 @@ def _renew_baseline(
     name, count = context.namespace.gold(BASELINE), int(frame.rows.num_rows)
     rows = frame.rows.select(list(spine.primary_keys))
     rows = rows.append_column(VERSION, pa.array(np.full(count, version.version), pa.int64()))
-    task, labels = context.settings.kind_of_task, frame.rows.column(spine.label).cast(pa.float64())
+    task = context.settings.kind_of_task
+    labels: pa.ChunkedArray[Any] = frame.rows.column(spine.label).cast(pa.float64())
     rows = rows.append_column(PREDICTION, profiled(predictions, task).column(PREDICTION))
     if task.is_multiclass:
         names = np.asarray(task.classes, dtype=object)[codes(np.asarray(labels.to_numpy()))]
-        labels = pa.chunked_array([pa.array(names, pa.string())])
+        labels = pa.chunked_array([names.tolist()], pa.string())
     rows = rows.append_column(LABEL, labels)
     context.ws.tables.overwrite(name, rows.cast(context.ws.tables.describe(name).schema))
     return count

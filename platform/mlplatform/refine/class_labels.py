@@ -15,7 +15,8 @@ from mlplatform.types import arrow_type
 if TYPE_CHECKING:
     from mlplatform.refine.spine import LabelSpine
 
-_TAKEN = "probabilities"
+_TAKEN, _NUMBERED = ("probabilities", "_predicted"), "_probability_"
+"""What stands beside the keys of predictions of several classes, and no others: other tasks may call a key so."""
 
 
 def class_number(column: str, classes: Sequence[str]) -> nw.Expr:
@@ -52,7 +53,7 @@ def check_type(spine: LabelSpine) -> None:
     """Refuse a label that could not name a class, where the task has several, and names that predictions have then.
 
     Raises:
-        ConfigError: If the label is neither text nor a whole number, or a key is called as the probabilities are.
+        ConfigError: If the label is neither text nor a whole number, or a key is called as a column of predictions is.
     """
     if not spine.settings.kind_of_task.is_multiclass:
         return
@@ -62,8 +63,10 @@ def check_type(spine: LabelSpine) -> None:
             f"{name}.label_type is {spine.label_type!r}, and the task is multiclass.",
             hint='A class is named by text or by a whole number: label_type = "string", or "int".',
         )
-    if _TAKEN in (spine.label, *spine.primary_keys):
+    for column in (spine.label, *spine.primary_keys):
+        if column not in _TAKEN and not column.startswith(_NUMBERED):
+            continue
         raise ConfigError(
-            f"{name}: {_TAKEN!r} is a key or the label, and what the predictions of several classes are called.",
+            f"{name}: {column!r} is a key or the label, and what a column of predictions of several classes is called.",
             hint="Give the column another name.",
         )

@@ -287,7 +287,7 @@ def _refuse_labels(
     label = nw.col(spine.label).cast(nw.String())
     others = rows.filter(~label.is_in(list(task.classes))).select(label.alias("label")).unique().head(_MOST_SHOWN + 1)
     values = context.ws.frames.collect(others, at_most=_MOST_SHOWN + 1, what="labels of no declared class")
-    found = sorted(values.column("label").to_pylist())
+    found = sorted(map(str, values.column("label").to_pylist()))
     if found:
         more = " and more" if len(found) > _MOST_SHOWN else ""
         raise StageError(

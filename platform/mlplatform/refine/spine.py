@@ -26,16 +26,7 @@ LABELS = "labels"
 LABEL_KNOWN_AT = "label_known_at"
 # What stands beside the columns of a spine, and beside its keys in the tables of predictions, labels and profiles.
 _BESIDE_COLUMNS = frozenset({LABEL_KNOWN_AT, "_label", "_shadow", "_rows", "_newest", "_before", "_exists"})
-_BESIDE_KEYS = _BESIDE_COLUMNS | {
-    "prediction",
-    "probabilities",
-    "model_version",
-    "alias",
-    "decided",
-    "as_of",
-    "scored_at",
-    "run_id",
-}
+_BESIDE_KEYS = _BESIDE_COLUMNS | {"prediction", "model_version", "alias", "decided", "as_of", "scored_at", "run_id"}
 
 
 def _keys(spine: type[LabelSpine]) -> tuple[str, ...]:

@@ -19,8 +19,9 @@ from mlplatform.refine.spine import LABEL_KNOWN_AT, LABELS, LabelSpine
 from mlplatform.scoring.class_columns import number_columns, numbers, stored_columns, with_numbers
 from mlplatform.scoring.predictions import PREDICTIONS
 from mlplatform.statistics import class_metrics
-from mlplatform.statistics.class_metrics import OfClass, Vector
+from mlplatform.statistics.class_metrics import OfClass
 from mlplatform.statistics.intervals import wilson
+from mlplatform.statistics.metric import Vector
 from mlplatform.task import Task
 
 _LABEL = "_label"

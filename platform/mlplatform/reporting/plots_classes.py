@@ -64,8 +64,9 @@ def confusion_svg(name: str, title: str, classes: Sequence[str], table: Table, i
         for row in range(len(names)):
             for column in range(len(names)):
                 colour = svg.BLUE if row == column else svg.HEAT
-                look = {"facecolor": colour, "alpha": 0.08 + 0.6 * float(of_label[row, column]), "linewidth": 0}
-                axes.add_patch(Rectangle((column - 0.47, row - 0.45), 0.94, 0.9, **look))
+                strength = 0.08 + 0.6 * float(of_label[row, column])
+                corner = (column - 0.47, row - 0.45)
+                axes.add_patch(Rectangle(corner, 0.94, 0.9, facecolor=colour, alpha=strength, linewidth=0))
                 if table[row, column]:
                     axes.text(column, row, f"{table[row, column]:,.0f}", ha="center", va="center", fontsize=10)
         axes.set_xlim(-0.5, len(names) - 0.5)

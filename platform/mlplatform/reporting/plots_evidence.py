@@ -188,16 +188,12 @@ def _calibration(decision: Decision, evidence: Evidence | None, settings: UseCas
             axes.plot(span, span, color=svg.MUTED, linestyle=(0, (4, 2)), linewidth=1, label="Perfect calibration")
         else:
             axes.axhline(task.level, color=svg.MUTED, linestyle=(0, (4, 2)), linewidth=1, label=f"Level {task.level:g}")
-        axes.set_xlabel(f"{wording(task).score} of the decile")
+        axes.set_xlabel(f"{wording(task).score if task.is_multiclass else 'Mean prediction'} of the decile")
         axes.set_ylabel(observed_as if task.level is None else "Share of labels at or below")
         figure.legend(loc="outside upper left", ncols=2, fontsize=10.5)
 
     shown = {check.name: check for check in decision.checks}
-    details = [
-        shown[it].detail
-        for it in ("calibration", "coverage", "brier", "calibration_slope", "class_ratios")
-        if it in shown
-    ]
+    details = [shown[it].detail for it in _OF_CALIBRATION if it in shown]
     too = "predicts too little" if task.level is None else "predicts too much"
     too = "is less sure than it may be" if task.is_multiclass else too
     caption = f"Rows in ten bins by each model's own predictions. Above the dashed line the model {too}." + (

@@ -332,7 +332,7 @@ def _two_classes(path: Path, column: str, labels: pd.Series[str], task: Task) ->
     # Where no value says yes, the rarer one is what people ask about.
     positive = known[0] if len(known) == 1 else counts.index[-1]
     (negative,) = (key for key in counts.index if key != positive)
-    return _Label(spelled[positive], spelled[negative], numeric, rarer=int(counts.iloc[-1]))
+    return _Label(spelled[positive], spelled[negative], numeric=numeric, rarer=int(counts.iloc[-1]))
 
 
 def _times(path: Path, values: pd.Series[str], column: str) -> tuple[datetime, datetime]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import narwhals as nw
 import numpy as np
@@ -27,7 +28,7 @@ from mlplatform.task import Task
 _COMMENT = "Of each class, in the order of label.classes; then: "
 
 
-def prediction_fields(task: Task) -> list[pa.Field[object]]:
+def prediction_fields(task: Task) -> list[pa.Field[Any]]:
     """Return the columns of `gold_predictions` that hold a prediction."""
     if not task.is_multiclass:
         return [pa.field(PREDICTION, pa.float64(), nullable=False)]

@@ -17,6 +17,7 @@ import pyarrow as pa
 from mlplatform.protocols.frames import Frame
 from mlplatform.statistics import class_metrics
 from mlplatform.statistics.intervals import NORMAL, Interval, finished, wilson
+from mlplatform.statistics.metric import Vector
 from mlplatform.statistics.totals import Totals
 from mlplatform.task import Task
 
@@ -41,8 +42,8 @@ class ClassTotals:
 
     rows: int
     task: Task
-    table: class_metrics.Vector
-    means: class_metrics.Vector
+    table: Vector
+    means: Vector
     sums: Mapping[str, float]
     calibration_gap: float
 
@@ -156,7 +157,7 @@ def totals_of(rows: pa.Table, task: Task) -> ClassTotals:
     return ClassTotals(
         rows=int(total),
         task=task,
-        table=table,
+        table=np.asarray(table, dtype=np.float64),
         means=np.array([columns[_mean(place)].sum() for place in range(many)]) / total,
         sums={name: float(columns[name].sum()) for name in names},
         calibration_gap=float(np.abs(gaps).sum()),

@@ -406,9 +406,8 @@ def _beside(stored: pa.Table, again: pa.Table, keys: Sequence[str]) -> pa.Table:
     first = stored.select(keys).append_column("_first", pa.array(range(stored.num_rows), pa.int64()))
     second = again.select(keys).append_column("_second", pa.array(range(again.num_rows), pa.int64()))
     both = first.join(second, keys=list(keys), join_type="inner")
-    return pa.table(
-        {
-            PREDICTION: stored.column(PREDICTION).take(both.column("_first")),
-            _AGAIN: again.column(PREDICTION).take(both.column("_second")),
-        }
-    )
+    columns = [
+        stored.column(PREDICTION).take(both.column("_first")),
+        again.column(PREDICTION).take(both.column("_second")),
+    ]
+    return pa.table(columns, names=[PREDICTION, _AGAIN])

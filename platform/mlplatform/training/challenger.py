@@ -201,7 +201,7 @@ class Registration:
         predictions = candidate.holdout_predictions
         finite = _finite(predictions)
         calibration, scores, task = None, None, self.context.settings.kind_of_task
-        profile |= profiles.profile_table(profiled(predictions[finite], task))
+        profile |= profiles.profile_table(profiled(predictions, task, ~finite))
         if task.is_multiclass:
             calibration = estimate.fit_temperature(labels[holdout][finite], predictions[finite])
         if task.is_binary:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-import numpy as np
 from pydantic import Field
 
 from mlplatform.features.functions import FeatureFunctionSpec, register_functions
@@ -89,7 +88,7 @@ class TrainDetails(Details):
             labels: Its labels, shape (rows,), from 0 on.
             classes: How many there are.
         """
-        rarer = int(np.bincount(labels.astype(np.int64), minlength=classes).min())
+        rarer = int(min((labels == place).sum() for place in range(classes)))
         if rarer < _FEW:
             which = "rarer" if classes == 2 else "rarest"  # noqa: PLR2004
             self.note(
