@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.ticker import PercentFormatter
 
 from mlplatform.reporting import svg
 from mlplatform.reporting.class_outcomes import ClassBin, ClassStep
@@ -121,6 +120,8 @@ def _curves(name: str, curves: Sequence[tuple[str, Sequence[ClassBin]]], in_word
     down = -(-len(curves) // across)
 
     def paint(figure: Any) -> None:
+        from matplotlib.ticker import PercentFormatter
+
         grid = figure.subplots(down, across, squeeze=False)
         for place, axes in enumerate(grid.flat):
             if place >= len(curves):
@@ -178,6 +179,7 @@ def _over_time(name: str, names: Sequence[str], places: Sequence[int], steps: Se
 
     def paint(figure: Any) -> None:
         from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+        from matplotlib.ticker import PercentFormatter
 
         grid = figure.subplots(down, across, squeeze=False, sharex=True)
         for number, axes in enumerate(grid.flat):

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
 
-from mlplatform.monitoring.performance_metrics import CALIBRATION_RATIO
 from mlplatform.ops.stage_runs import FAILED
 from mlplatform.reporting.facts import Facts, StepFacts
 from mlplatform.reporting.formats import NOTHING, count, limit, moment, number, percent, plural, printable
-from mlplatform.reporting.observations import CRITICAL, Performance, Realised
+from mlplatform.reporting.observations import CRITICAL, Realised
 from mlplatform.statistics.baseline import GAIN
 from mlplatform.statistics.baseline import metric as of_baseline
-from mlplatform.statistics.class_metrics import ACCURACY, kind_of
+from mlplatform.statistics.class_metrics import ACCURACY
 from mlplatform.statistics.quantile_metrics import COVERAGE
 
 State = Literal["good", "watch", "bad", "unjudged", "none"]
@@ -212,10 +210,9 @@ def _calibration_tile(facts: Facts) -> Tile:
     share = step.performance.metrics.get(COVERAGE)
     if share is not None and share.value is not None:
         return _coverage_tile(facts, step, share)
-    found = _farthest_ratio(step.performance)
+    found = step.performance.ratio()
     if found is not None:
-        name, ratio, value = found
-        of_class = name.partition("[")[2].rstrip("]")
+        of_class, ratio, value = found
         label = f"{label}, {of_class}" if of_class else label
         if ratio.unjudged:
             return Tile(label, f"{value:.2f} times", f"{ratio.unjudged}, at {moment(step.as_of)}", "unjudged")
@@ -226,16 +223,6 @@ def _calibration_tile(facts: Facts) -> Tile:
     if observed is None or predicted is None:
         return Tile(label, NOTHING, "not measured", "none")
     return Tile(label, f"{number(observed)} / {number(predicted)}", "mean label and mean prediction", "none")
-
-
-def _farthest_ratio(performance: Performance) -> tuple[str, Realised, float] | None:
-    """Return the ratio of observed to predicted: of several classes the farthest from 1, if any is off one of those."""
-    found = [
-        (name, item, item.value)
-        for name, item in performance.metrics.items()
-        if kind_of(name) == CALIBRATION_RATIO and item.value is not None
-    ]
-    return max(found, key=lambda it: (it[1].violated, abs(math.log(max(it[2], 1e-9)))), default=None)
 
 
 def _coverage_tile(facts: Facts, step: StepFacts, share: Realised) -> Tile:

@@ -12,7 +12,7 @@ import numpy as np
 
 from mlplatform.errors import LabelError
 from mlplatform.statistics.metrics import Vector
-from mlplatform.task import Task
+from mlplatform.task import Task, task_of
 from mlplatform.training.fit_rows import FitRows
 
 
@@ -34,16 +34,17 @@ class PresentClasses:
     places: tuple[int, ...] = ()
 
     @classmethod
-    def of(cls, rows: FitRows, task: Task) -> PresentClasses:
+    def of(cls, rows: FitRows, task: Task | str) -> PresentClasses:
         """Return the classes of the rows.
 
         Args:
             rows: What an estimator is to be fitted on; labels are places among the declared classes.
-            task: What is predicted.
+            task: What is predicted, or its name.
 
         Raises:
             LabelError: If the rows are all of one class.
         """
+        task = task_of(task)
         if not task.is_multiclass:
             return cls()
         places = tuple(np.unique(rows.labels).astype(int).tolist())

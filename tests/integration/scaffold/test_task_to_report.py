@@ -20,11 +20,13 @@ from click.testing import CliRunner
 from mlplatform import discovery
 from mlplatform.as_of import parse_as_of
 from mlplatform.cli.main import cli
+from mlplatform.pipeline import Pipeline
 from mlplatform.reporting.report import write_report
 from mlplatform.scaffold.render import new_use_case
 from mlplatform.simulation import simulate
 
 if TYPE_CHECKING:
+    from mlplatform.use_case import UseCase
     from mlplatform.workspace.local.workspace import LocalWorkspace
 
 ROWS, DAYS = 1600, 360
@@ -38,10 +40,12 @@ class Replayed:
     Args:
         decisions: Of each step, in words.
         report: The page.
+        use_case: As it was replayed; None from the command line.
     """
 
     decisions: list[str]
     report: str
+    use_case: UseCase | None = None
 
 
 def cases(seed: int = 5) -> pd.DataFrame:
@@ -96,7 +100,7 @@ def replay(
     use_case = discovery.load(discovery.get(name, folder / "use_cases")).open(name, made.folder, ws)
     steps = simulate(ws, use_case, [parse_as_of(moment) for moment in MOMENTS])
     page = write_report(ws, use_case.namespace, use_case.label_spine(), use_case.settings, folder / name)
-    return Replayed([step.decision for step in steps], page.read_text(encoding="utf-8"))
+    return Replayed([step.decision for step in steps], page.read_text(encoding="utf-8"), use_case)
 
 
 def command_line(folder: Path, frame: pd.DataFrame, *options: str) -> Replayed:
@@ -166,6 +170,11 @@ def test_several_classes_reach_their_report(ws, tmp_path):
     assert np.allclose(matrix.sum(axis=1), 1)
     classes = np.array(["bronze", "gold", "silver"])
     assert classes[matrix.argmax(axis=1)].tolist() == predictions.column("prediction").to_pylist()
+    assert done.use_case is not None
+    found = Pipeline(ws, done.use_case, parse_as_of(MOMENTS[-1])).ablate()
+    assert found.metric == "log_loss"
+    assert 0 < found.holdout < found.rows, "rows, and not rows times classes"
+    assert 0.3 < found.value < 1.1
 
 
 def test_several_classes_of_more_rows_than_are_taken_into_memory(ws, tmp_path):

@@ -96,7 +96,12 @@ KINDS: dict[str, tuple[str, str, int, str]] = {
         3,
         "40 are the most",
     ),
-    "classes of two": (HEAD.replace("1 day", "1 day, classes: [a, b, c]"), "label.classes", 2, "means nothing"),
+    "classes of two": (
+        f"{HEAD.replace('1 day', '1 day, classes: [a, b, c]')}gate: {{floor: 1}}\n",
+        "label.classes",
+        2,
+        "means nothing",
+    ),
     "a slope of several classes": (
         SEVERAL.replace("floor: 2", "floor: 2, min_calibration_slope: 0.5"),
         "gate.min_calibration_slope",
@@ -259,7 +264,12 @@ KINDS: dict[str, tuple[str, str, int, str]] = {
     # Names of things
     "a metric of none": ("+training: {metric: rocauc}\n", "training.metric", 4, "Did you mean roc_auc"),
     "a regression's metric": ("+training: {metric: mae}\n", "training.metric", 4, "no metric of a classification"),
-    "a task of none": ("+task: clustering\n", "task", 4, "'classification', 'regression', 'quantile' or 'counts'"),
+    "a task of none": (
+        "+task: clustering\n",
+        "task",
+        4,
+        "'classification', 'multiclass', 'regression', 'quantile' or 'counts'",
+    ),
     "a guard that limits nothing": (
         "=gate: {floor: 1, guards: [{metric: brier}]}\n",
         "gate.guards.0",

@@ -103,10 +103,8 @@ def test_the_constant_of_a_group_is_how_frequent_its_classes_were_in_training():
 def test_each_class_must_have_enough_rows():
     rare = np.where((LABELS == 2) & (np.cumsum(LABELS == 2) > 12), 1.0, LABELS)
     assert guarded(EnoughEvidence(settings()), evidence(labels=rare)).status == "fail"
-    assert (
-        "12 rows of the rarest class, 20 are needed"
-        in guarded(EnoughEvidence(settings()), evidence(labels=rare)).detail
-    )
+    detail = guarded(EnoughEvidence(settings()), evidence(labels=rare)).detail
+    assert "12 rows of the rarest class (gold), 20 are needed" in detail
     assert guarded(EnoughEvidence(settings(min_positives=12)), evidence(labels=rare)).status == "pass"
     assert decide(evidence(labels=np.where(LABELS == 2, 1.0, LABELS))).outcome == "insufficient"
 
@@ -147,6 +145,29 @@ def test_a_class_that_is_predicted_too_seldom_fails_by_its_ratio_and_is_named():
     assert [part["class"] for part in found.parts] == list(CLASSES)
     assert found.parts[2]["ratio"] == pytest.approx((LABELS == 2).mean() / less[:, 2].mean())
     assert result("class_ratios", evidence(RIGHT), max_calibration_ratio=1.2).status == "pass"
+
+
+def test_a_class_that_is_never_predicted_fails_where_it_comes_and_not_else():
+    unknown = np.column_stack([RIGHT[:, 0] + RIGHT[:, 2], RIGHT[:, 1], np.zeros(ROWS)])
+    few, none = LABELS.copy(), np.where(LABELS == 2, 0.0, LABELS)
+    few[np.flatnonzero(LABELS == 2)[1:]] = 0.0
+    assert result("class_ratios", evidence(unknown)).status == "skipped"
+    found = result("class_ratios", evidence(unknown), max_calibration_ratio=1.5)
+    assert found.status == "fail"
+    assert "gold" in found.detail
+    assert result("class_ratios", evidence(unknown, labels=none), max_calibration_ratio=1.5).status == "pass"
+    # A single row is what chance makes.
+    assert result("class_ratios", evidence(unknown, labels=few), max_calibration_ratio=1.5).status == "pass"
+
+
+def test_a_class_that_was_to_come_once_or_twice_may_stay_away():
+    hardly = RIGHT.copy()
+    hardly[:, 2] = 1.5 / ROWS
+    hardly /= hardly.sum(axis=1, keepdims=True)
+    absent = np.where(LABELS == 2, 1.0, LABELS)
+    parts = {part["class"]: part for part in result("class_ratios", evidence(hardly, labels=absent)).parts}
+    assert parts["gold"]["ratio"] == 0
+    assert parts["gold"]["low"] < 1 < parts["gold"]["high"]
 
 
 def test_a_guard_may_be_any_metric_of_the_classes():

@@ -122,14 +122,15 @@ class Evidence:
         weights = self.recalibration.weights
         return int(min(float(weights @ self.labels), float(weights @ (1 - self.labels))))
 
-    def rarest_of(self, classes: int) -> int:
-        """Return the rows of the rarest of so many classes; a label is the number of its class.
+    def rarest_of(self, classes: Sequence[str]) -> tuple[str, int]:
+        """Return the rarest of several classes and its rows; a label is the number of its class.
 
         Args:
-            classes: How many there are.
+            classes: Their names.
         """
         known = self.labels[np.isfinite(self.labels)]
-        return int(np.bincount(known.astype(np.int64), minlength=classes).min())
+        counts = np.bincount(known.astype(np.int64), minlength=len(classes))
+        return classes[int(counts.argmin())], int(counts.min())
 
     @property
     def of_how_many(self) -> str:

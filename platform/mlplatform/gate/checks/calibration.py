@@ -11,7 +11,7 @@ import numpy as np
 from mlplatform.gate.checks.base import CheckResult, Evidence, GateCheck
 from mlplatform.statistics import count_metrics, metrics, quantile_metrics
 
-_SMALLEST = 1e-9
+_SMALLEST, _LEAST_EXPECTED = 1e-9, 0.5
 
 
 class CalibrationError(GateCheck):
@@ -125,7 +125,8 @@ class ClassRatios(GateCheck):
     Surely: the interval of the ratio lies above `gate.max_calibration_ratio` or below its inverse. One of several
     classes is off by chance now and then, so each is tested at the gate's one-sided level divided by their number
     (Bonferroni). So far out no number of draws reaches; the interval is the ratio plus and minus Student's quantile
-    times the bootstrap's standard error.
+    times the standard error. That is the bootstrap's, but at least what right probabilities would have: of a class that
+    hardly came, all draws are alike. Of a class that is never predicted half a row is taken for expected.
     """
 
     name = "class_ratios"
@@ -139,8 +140,11 @@ class ClassRatios(GateCheck):
         parts: list[dict[str, Any]] = []
         for place, name in enumerate(classes):
             came = replace(evidence, labels=np.asarray(evidence.labels == place, dtype=np.float64))
-            found = self.estimate(came, count_metrics.RATIO, evidence.challenger[:, place])
-            spread = float(t.ppf(1 - tail, max(found.units, 2) - 1)) * found.error
+            given = evidence.challenger[:, place]
+            given = given + max(0.0, _LEAST_EXPECTED - float(given.sum())) / given.size
+            found = self.estimate(came, count_metrics.RATIO, given)
+            chance = float(np.sqrt((given * (1 - given)).clip(0).sum())) / float(given.sum())
+            spread = float(t.ppf(1 - tail, max(found.units, 2) - 1)) * max(found.error, chance)
             parts.append(
                 {"class": name, "rows": int(came.labels.sum()), "ratio": found.value}
                 | {"low": found.value - spread, "high": found.value + spread}

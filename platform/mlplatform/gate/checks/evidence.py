@@ -38,13 +38,15 @@ class EnoughEvidence(GateCheck):
         task = self.settings.kind_of_task
         if task.predicts_amounts:
             return self.verdict(True, labelled, rows, limits.min_rows, rows=rows)
-        which = "rarest" if task.is_multiclass else "rarer"
-        rarest = evidence.rarest_of(len(task.classes)) if task.is_multiclass else evidence.rarest_class
+        which, rarest = "rarer class", evidence.rarest_class if task.is_binary else 0
+        if task.is_multiclass:
+            name, rarest = evidence.rarest_of(task.classes)
+            which = f"rarest class ({name})"
         if np.isfinite(evidence.labels).all() and not rarest >= limits.min_positives:
             way_out = f"; the rows are a sample{evidence.of_how_many}: gate.max_rows" if evidence.of_how_many else ""
-            detail = f"{rarest} rows of the {which} class, {limits.min_positives} are needed{way_out}"
+            detail = f"{rarest} rows of the {which}, {limits.min_positives} are needed{way_out}"
             return self.verdict(False, detail, rarest, limits.min_positives, rows=rows, rarest_class=rarest)
-        detail = f"{labelled}, {rarest} of the {which} class"
+        detail = f"{labelled}, {rarest} of the {which}"
         return self.verdict(True, detail, rows, limits.min_rows, rows=rows, rarest_class=rarest)
 
 
