@@ -105,7 +105,7 @@ def reliability(facts: Facts) -> Plot:
     caption = (
         "Rows by tenths of the probability of each class, against how often the class came; 95% intervals. Above the "
         f"dashed line the model predicts too little of a class. {in_words}"
-        + (f" The {plural(left_out, 'rarest class', 'rarest classes')} are not drawn." if left_out else "")
+        + (f" Without the {plural(left_out, 'rarest class', 'rarest classes')}." if left_out else "")
     )
     return Plot(name, title, caption, _curves(name, curves, f"{title}. {in_words}"), wide=len(curves) > _ACROSS)
 
@@ -165,7 +165,7 @@ def shares(facts: Facts) -> Plot:
     caption = (
         "Line: the mean probability of each class among the rows scored at a step. Squares: its share of the labels of "
         f"the very same rows, as far as they are known. {in_words}"
-        + (f" The {plural(left_out, 'rarest class', 'rarest classes')} are not drawn." if left_out else "")
+        + (f" Without the {plural(left_out, 'rarest class', 'rarest classes')}." if left_out else "")
     )
     drawn = _over_time(
         name, [facts.task.classes[place] for place in places], places, found.steps, f"{title}. {in_words}"

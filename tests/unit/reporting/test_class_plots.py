@@ -54,7 +54,7 @@ def test_all_plots_are_drawn_of_few_and_of_many_classes(many):
         assert not plot.missing
     assert "sample of 900" in drawn[0].caption
     assert ("others" in drawn[0].svg) == (many > 12)
-    assert ("not drawn" in drawn[1].caption) == (many > 9)
+    assert ("Without the" in drawn[1].caption) == (many > 9)
 
 
 def test_the_merged_table_counts_every_row_once():
