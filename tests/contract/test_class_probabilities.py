@@ -14,8 +14,9 @@ import pyarrow as pa
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from mlplatform.errors import FeatureStoreError
+from mlplatform.errors import FeatureStoreError, StageError
 from mlplatform.features.probabilities import PROBABILITIES, matrix
+from mlplatform.naming import ObjectName
 from mlplatform.protocols.feature_client import ReasonCodes
 from mlplatform.refine.class_labels import class_number, class_text
 from mlplatform.scoring import class_columns
@@ -172,6 +173,23 @@ def test_what_is_stored_is_the_most_probable_class_and_comes_back_as_numbers(ws)
     numbers = ws.frames.collect(class_columns.with_numbers(ws.frames.of(both), TASK), at_most=9, what="numbers")
     found = class_columns.numbers(numbers.sort_by("id"), TASK)
     np.testing.assert_allclose(found, [*lists, [0.2, 0.2, 0.6, 0.0]])
+
+
+def test_a_table_remembers_the_order_of_its_classes(ws, fresh):
+    classes = ("it's", 'C#\\x "q"', "日本", "50%,[x]")
+    task = replace(TASK, classes=classes)
+    table = ObjectName.parse(fresh("graded"))
+    key = pa.field("id", pa.int64(), nullable=False)
+    ws.tables.create(table, pa.schema([key, *class_columns.prediction_fields(task)]), primary_keys=["id"])
+    schema = ws.tables.describe(table).schema
+    class_columns.check_order(schema, task)
+    class_columns.check_order(schema, replace(task, classes=(*classes, "new")))
+    for others in (classes[::-1], classes[:3], ("new", *classes)):
+        with pytest.raises(StageError, match="begins otherwise") as caught:
+            class_columns.check_order(schema, replace(task, classes=others))
+        assert "C#" in caught.value.message
+    with pytest.raises(StageError, match="are of several classes, and the task is classification"):
+        class_columns.check_order(schema, TASKS["classification"])
 
 
 @pytest.mark.parametrize("kind", [pa.string(), pa.int32(), pa.int64()])
