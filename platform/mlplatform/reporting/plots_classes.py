@@ -197,7 +197,8 @@ def _over_time(name: str, names: Sequence[str], places: Sequence[int], steps: Se
                 color=svg.ORANGE, label="Share of the labels",
             )  # fmt: skip
             axes.set_title(brief(names[number]), fontsize=11)
-            axes.set_ylim(0, None)
+            most = max([step.predicted[place] for step in steps] + [share for _, share in known])
+            axes.set_ylim(0, 1.1 * most or 1)
             axes.yaxis.set_major_formatter(PercentFormatter(xmax=1))
             locator = AutoDateLocator(minticks=2, maxticks=4)
             axes.xaxis.set_major_locator(locator)

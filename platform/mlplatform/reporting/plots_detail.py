@@ -161,7 +161,7 @@ def calibration(facts: Facts) -> Plot:
         upper.set_ylim(0, most)
         if rate:
             _percent_axes(upper)
-        upper.set_xlabel("Mean prediction of the decile")
+        upper.set_xlabel(f"{words.of_decile} of the decile")
         places = range(len(bins))
         lower.bar(
             [place - 0.2 for place in places],

@@ -188,7 +188,7 @@ def _calibration(decision: Decision, evidence: Evidence | None, settings: UseCas
             axes.plot(span, span, color=svg.MUTED, linestyle=(0, (4, 2)), linewidth=1, label="Perfect calibration")
         else:
             axes.axhline(task.level, color=svg.MUTED, linestyle=(0, (4, 2)), linewidth=1, label=f"Level {task.level:g}")
-        axes.set_xlabel(f"{wording(task).score if task.is_multiclass else 'Mean prediction'} of the decile")
+        axes.set_xlabel(f"{wording(task).of_decile} of the decile")
         axes.set_ylabel(observed_as if task.level is None else "Share of labels at or below")
         figure.legend(loc="outside upper left", ncols=2, fontsize=10.5)
 

@@ -21,6 +21,8 @@ class Wording:
         what: `rate`, `mean` or `share`.
         cases: What is counted, expected and observed.
         is_rate: Whether predictions and outcomes are shares.
+        of_decile: What is predicted, on the mean of rows of about equal predictions.
+        baseline: What the trivial baseline knows.
     """
 
     title: str
@@ -30,6 +32,8 @@ class Wording:
     what: str
     cases: str
     is_rate: bool
+    of_decile: str = "Mean prediction"
+    baseline: str = "the median or mean of the training labels"
 
 
 def wording(task: Task) -> Wording:
@@ -40,7 +44,18 @@ def wording(task: Task) -> Wording:
     """
     if task.is_multiclass:
         title = "Probability of the predicted class, and how often it was right"
-        return Wording(title, "Mean top probability", "Share right", ACCURACY, "share", "Right", is_rate=True)
+        score, frequencies = "Mean top probability", "how frequent each class was among the training labels"
+        return Wording(
+            title,
+            score,
+            "Share right",
+            ACCURACY,
+            "share",
+            "Right",
+            is_rate=True,
+            of_decile=score,
+            baseline=frequencies,
+        )
     if task.is_binary:
         title = "Mean score and observed rate"
         return Wording(title, "Mean score", "Observed rate", "label_mean", "rate", "Events", is_rate=True)
