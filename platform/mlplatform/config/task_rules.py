@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 from mlplatform.errors import did_you_mean
-from mlplatform.task import RANKING_METRICS
-
-if TYPE_CHECKING:
-    from mlplatform.config.settings import UseCaseSettings
+from mlplatform.task import RANKING_METRICS, Task
 
 FEWEST_CLASSES, MOST_CLASSES, LONGEST_CLASS = 3, 40, 100
 
@@ -34,7 +31,21 @@ def class_name(value: object) -> object:
     return value
 
 
-def check(settings: UseCaseSettings) -> None:
+class TaskSettings(Protocol):
+    """What is looked at of a use case's settings, which check themselves by this module."""
+
+    label: Any
+    gate: Any
+    training: Any
+    recalibration: Any
+
+    @property
+    def kind_of_task(self) -> Task:
+        """What is predicted, and what follows from it."""
+        ...
+
+
+def check(settings: TaskSettings) -> None:
     """Refuse settings that do not go with the task.
 
     Raises:
@@ -46,7 +57,7 @@ def check(settings: UseCaseSettings) -> None:
     _guards(settings)
 
 
-def _what_is_predicted(settings: UseCaseSettings) -> None:
+def _what_is_predicted(settings: TaskSettings) -> None:
     task, classes = settings.kind_of_task, settings.label.classes
     if task.predicts_quantile and task.level is None:
         raise ValueError("label.quantile is missing: which quantile is predicted? Write 0.9, say, under label")
@@ -66,7 +77,7 @@ def _what_is_predicted(settings: UseCaseSettings) -> None:
         raise ValueError(f"label.classes names {', '.join(twice)} twice; 1 and '1' are the same class")
 
 
-def _what_means_nothing(settings: UseCaseSettings) -> None:
+def _what_means_nothing(settings: TaskSettings) -> None:
     task, gate, label = settings.kind_of_task, settings.gate, settings.label
     binary, probabilities = task.is_binary, task.predicts_probabilities
     for name, is_set, its in (
@@ -92,7 +103,7 @@ def _what_means_nothing(settings: UseCaseSettings) -> None:
         raise ValueError(f"recalibration.when is for classifications: {task.noun} {why}.")
 
 
-def _metrics(settings: UseCaseSettings) -> None:
+def _metrics(settings: TaskSettings) -> None:
     task, training = settings.kind_of_task, settings.training
     if "metric" not in training.model_fields_set:
         training = training.model_copy(update={"metric": task.metrics[0]})
@@ -104,7 +115,7 @@ def _metrics(settings: UseCaseSettings) -> None:
         )
 
 
-def _guards(settings: UseCaseSettings) -> None:
+def _guards(settings: TaskSettings) -> None:
     task, guards = settings.kind_of_task, settings.gate.guards
     names = [guard.name for guard in guards]
     if len(set(names)) != len(names):

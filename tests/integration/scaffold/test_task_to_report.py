@@ -94,10 +94,11 @@ def replay(
     config = made.folder / "config.yml"
     settings = yaml.safe_load(config.read_text())
     settings["training"]["search"] = {"max_evals": 2}
-    if most:
-        settings["monitoring"] = {"max_rows": most, "min_rows": 50}
     config.write_text(yaml.safe_dump(settings))
     use_case = discovery.load(discovery.get(name, folder / "use_cases")).open(name, made.folder, ws)
+    if most:  # fewer than config.yml may say
+        monitoring = use_case.settings.monitoring.model_copy(update={"max_rows": most, "min_rows": 50})
+        use_case.settings = use_case.settings.model_copy(update={"monitoring": monitoring})
     steps = simulate(ws, use_case, [parse_as_of(moment) for moment in MOMENTS])
     page = write_report(ws, use_case.namespace, use_case.label_spine(), use_case.settings, folder / name)
     return Replayed([step.decision for step in steps], page.read_text(encoding="utf-8"), use_case)
