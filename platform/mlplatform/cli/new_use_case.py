@@ -129,6 +129,7 @@ def new_use_case(  # noqa: PLR0913, PLR0917  (one for each option)
                 "horizon": scaffolded.horizon,
                 "horizon_guessed": horizon is None,
                 "estimator": estimator,
+                "classes": list(scaffolded.inferred.classes),
                 "jobs": jobs,
                 "next": steps,
             }
@@ -154,12 +155,7 @@ def _say_what_was_inferred(scaffolded: Scaffolded, *, guessed: bool) -> None:
     texts = [fact.name for fact in inferred.facts if fact.role == "text" and fact.source not in used]
     if texts:
         click.echo(f"Not used:    {', '.join(texts)} (text of many values)")
-    if inferred.positive:
-        click.echo(
-            f"Label:       {inferred.label.name} is 1 where {_quoted(inferred.label.source)} is {inferred.positive!r}"
-        )
-    elif not inferred.label.form.plain:
-        click.echo(f"Label:       {_shown(inferred.label)}")
+    _say_the_label(inferred)
     by = [" and ".join(keys) for keys in scaffolded.histories]
     if by:
         click.echo(f"History:     of each {', of each '.join(by)}")
@@ -183,6 +179,18 @@ def _say_what_was_inferred(scaffolded: Scaffolded, *, guessed: bool) -> None:
             "for the monitoring to see. Rows without a label get the last day: the first run, whose date is made up,\n"
             "too, scores them."
         )
+
+
+def _say_the_label(inferred: Inferred) -> None:
+    if inferred.positive:
+        click.echo(
+            f"Label:       {inferred.label.name} is 1 where {_quoted(inferred.label.source)} is {inferred.positive!r}"
+        )
+    elif inferred.classes:
+        listed = ", ".join(inferred.classes)
+        click.echo(f"Label:       {inferred.label.name} is one of {listed}; the rarest has {inferred.rarer} rows")
+    elif not inferred.label.form.plain:
+        click.echo(f"Label:       {_shown(inferred.label)}")
 
 
 def _say_what_to_look_at(inferred: Inferred) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from mlplatform.as_of import parse_as_of, plausible
+from mlplatform.config.task_rules import FEWEST_CLASSES, LONGEST_CLASS, MOST_CLASSES
 from mlplatform.errors import UsageError
 from mlplatform.refine.numbers import NO_NUMBER
 from mlplatform.scaffold.csv_file import CsvFile, read_csv
@@ -28,7 +29,7 @@ Role = Literal["number", "category", "text"]
 MOST_CATEGORIES = 50
 LEAST_ROWS = 200
 _TRUTHS = frozenset(["1", "+", "true", "t", "yes", "y", "on", "sim", "s", "si", "sí", "ja", "oui", "da", "tak"])
-_BINARY = 2
+_BINARY, _SHOWN, _LARGEST = 2, 5, 1e15
 _TIME = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?(Z|[+-]\d{2}:\d{2})?)?")
 
 
@@ -62,17 +63,18 @@ class Inferred:
         label: The label's column.
         positive: Of a classification: the label's value that means 1.
         negative: Of a classification: the value that means 0.
+        classes: Of several classes: the label's values, numbers and texts in their order.
         numeric_label: Of a classification: whether those are numbers, so that 1 and 1.0 are the same.
         words_are_missing: Whether NA, null and the like mean that there is no label.
         facts: All other columns.
         history_by: The columns whose outcomes so far are looked up, a history each.
         rows: How many there are.
         labelled: How many have a label.
-        rarer: Of a classification: rows of the rarer class.
+        rarer: Of a classification: rows of the rarest class.
         repeats: Whether an entity has several rows.
         start: The first time.
         end: The last time.
-        off: What the best constant guess has in the task's primary metric; of a classification 0.
+        off: What the best constant guess has in the task's primary metric; of two classes 0.
     """
 
     file: CsvFile
@@ -81,6 +83,7 @@ class Inferred:
     label: CsvColumn
     positive: str
     negative: str
+    classes: tuple[str, ...]
     numeric_label: bool
     words_are_missing: bool
     facts: tuple[CsvColumn, ...]
@@ -98,6 +101,7 @@ class Inferred:
 class _Label:
     positive: str = ""
     negative: str = ""
+    classes: tuple[str, ...] = ()
     numeric: bool = False
     form: Form = field(default_factory=Form)
     note: str = ""
@@ -150,7 +154,8 @@ def infer(
             hint="Export more rows.",
         )
     histories = _histories(file, history_by, timestamp, label)
-    judged = _classes(path, label, labels) if task.is_binary else _numbers(path, label, labels, task)
+    judge = _two_classes if task.is_binary else _several_classes if task.is_multiclass else _numbers
+    judged = judge(path, label, labels, task)
     start, end = _times(path, rows[timestamp], timestamp) if timestamp else _PSEUDO
     by_history = {column for columns in histories for column in columns}
     facts = _facts(file, [column for column in file.header if column not in named], by_history)
@@ -170,6 +175,7 @@ def infer(
         label=CsvColumn(label, file.names[label], "number", judged.form, judged.note),
         positive=judged.positive,
         negative=judged.negative,
+        classes=judged.classes,
         numeric_label=judged.numeric,
         words_are_missing=words_are_missing,
         facts=facts,
@@ -267,7 +273,45 @@ def _numbers(path: Path, column: str, labels: pd.Series[str], task: Task) -> _La
     return _Label(form=form, note=form.doubt, off=off)
 
 
-def _classes(path: Path, column: str, labels: pd.Series[str]) -> _Label:
+def _several_classes(path: Path, column: str, labels: pd.Series[str], task: Task) -> _Label:
+    import pandas as pd
+
+    numbers = pd.to_numeric(labels, errors="coerce")
+    numeric = bool(numbers.abs().lt(_LARGEST).all())
+    if numeric and not bool((numbers == np.floor(numbers)).all()):
+        raise UsageError(
+            f"{path}: the label {column} holds numbers that are not whole, such as "
+            f"{labels[numbers != np.floor(numbers)].iloc[0]}; classes are texts or whole numbers.",
+            hint="Of amounts the task is regression.",
+        )
+    # As the table's SQL reads them: 1 and 1.0 are the same.
+    named = numbers.astype("int64").astype(str) if numeric else labels
+    counts = named.value_counts()
+    classes = tuple(sorted(counts.index, key=int) if numeric else sorted(counts.index))
+    shown = ", ".join(repr(value) for value in classes[:_SHOWN]) + (" and more" if len(classes) > _SHOWN else "")
+    if not FEWEST_CLASSES <= len(classes) <= MOST_CLASSES:
+        raise UsageError(
+            f"{path}: the label {column} has {len(classes)} values ({shown}); several classes are "
+            f"{FEWEST_CLASSES} to {MOST_CLASSES}.",
+            hint="Of two the task is classification, of amounts regression; values that are rare may be made one."
+            if len(classes) < FEWEST_CLASSES
+            else "Make rare values one, such as other; of amounts the task is regression.",
+        )
+    wrong = [name for name in classes if not name.isprintable() or len(name) > LONGEST_CLASS]
+    if wrong:
+        raise UsageError(
+            f"{path}: the label {column} has the value {wrong[0][:LONGEST_CLASS]!r}, which is no name of a class.",
+            hint=f"Names are printable, and have at most {LONGEST_CLASS} characters.",
+        )
+    task = replace(task, classes=classes)
+    values = named.map({name: place for place, name in enumerate(classes)}).to_numpy(dtype=np.float64)
+    metric = metrics.of(task)[0]
+    guess = baseline.for_all(baseline.best_constant(metric.name, values, task), values.size)
+    off, rarer = metric.compute(values, guess), int(counts.min())
+    return _Label(classes=classes, numeric=numeric, rarer=rarer, off=off)
+
+
+def _two_classes(path: Path, column: str, labels: pd.Series[str], task: Task) -> _Label:
     import pandas as pd
 
     numbers = pd.to_numeric(labels, errors="coerce")
@@ -278,8 +322,8 @@ def _classes(path: Path, column: str, labels: pd.Series[str]) -> _Label:
     if len(counts) != _BINARY:
         shown = ", ".join(repr(value) for value in labels.value_counts().index[:5])
         raise UsageError(
-            f"{path}: the label {column} has {len(counts)} values ({shown}); a classification here is of two.",
-            hint="Make it yes or no, or use --task regression for a number.",
+            f"{path}: the label {column} has {len(counts)} values ({shown}); {task.noun} here is of two.",
+            hint="Make it yes or no; use --task multiclass for several, or --task regression for a number.",
         )
     spelled = {key: str(labels[same == key].iloc[0]) for key in counts.index}
     if numeric:
@@ -288,7 +332,7 @@ def _classes(path: Path, column: str, labels: pd.Series[str]) -> _Label:
     # Where no value says yes, the rarer one is what people ask about.
     positive = known[0] if len(known) == 1 else counts.index[-1]
     (negative,) = (key for key in counts.index if key != positive)
-    return _Label(spelled[positive], spelled[negative], numeric, rarer=int(counts.iloc[-1]))
+    return _Label(spelled[positive], spelled[negative], numeric=numeric, rarer=int(counts.iloc[-1]))
 
 
 def _times(path: Path, values: pd.Series[str], column: str) -> tuple[datetime, datetime]:
