@@ -27,8 +27,9 @@ Use cases, stages, environments and feature tables are completed by Tab, once a 
     eval "$(_MLPLATFORM_COMPLETE=bash_source {PROGRAM})"     # in ~/.bashrc; zsh_source in ~/.zshrc
     _MLPLATFORM_COMPLETE=fish_source {PROGRAM} | source      # in ~/.config/fish/completions/{PROGRAM}.fish
 
-The local workspace is the folder `--home`; in Python it is `open_workspace(root=...)`, and which kind of workspace it is, `--workspace`, is
-`open_workspace(workspace=...)`. What is typed wins over an environment variable. [What a home needs](operations.md#the-home).
+The local workspace is the folder `--home`; in Python it is `open_workspace(root=...)`, and which kind of workspace it
+is, `--workspace`, is `open_workspace(workspace=...)`. What is typed wins over an environment variable.
+[What a home needs](operations.md#the-home).
 """
 # How click marks a paragraph that is not to be wrapped.
 _AS_IT_IS = "\b\n"

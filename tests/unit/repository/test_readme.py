@@ -1,4 +1,4 @@
-"""README.md and README.pt-BR.md say the same: headings, code, links, pictures and figures; and README fits its promises."""
+"""README.md and README.pt-BR.md say the same: headings, code, links, pictures and figures; and README is short."""
 
 from __future__ import annotations
 
