@@ -281,10 +281,9 @@ def test_on_paper_it_is_light_whole_and_nothing_is_cut(visit: Visit) -> None:
     assert cut == 0
     assert visit.too_wide() == []
     # What is folded on a screen cannot be opened on paper.
-    hidden = page.evaluate(
-        """[...document.querySelectorAll("details:not([open])")].filter(it =>
-            it.querySelector("table").getBoundingClientRect().height === 0).length"""
-    )
+    folded = "[...document.querySelectorAll('details:not([open]) table')]"
+    assert page.evaluate(f"{folded}.length") > 5
+    hidden = page.evaluate(f"{folded}.filter(it => !it.checkVisibility()).length")
     assert hidden == 0
     paper = page.pdf(format="A4")
     assert paper.startswith(b"%PDF")
