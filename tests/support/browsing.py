@@ -6,10 +6,10 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import axe_playwright_python
 import pytest
 
 from docs.tools import browser
@@ -18,7 +18,14 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 Scheme = Literal["light", "dark"]
-AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js")
+
+
+def axe() -> str:
+    """Return the code of axe-core, as the package brings it."""
+    spec = find_spec("axe_playwright_python")
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin).with_name("axe.min.js").read_text(encoding="utf-8")
 
 
 def browser_or_skip() -> None:
@@ -50,7 +57,7 @@ class Visit:
     def violations(self) -> list[str]:
         """Return what axe-core finds, a line each: the rule, how grave, and where."""
         # Handed over by the debugger: the page's own policy lets no script in, and stays in force.
-        self.page.evaluate(AXE.read_text(encoding="utf-8"))
+        self.page.evaluate(axe())
         found: dict[str, Any] = self.page.evaluate("axe.run(document, {resultTypes: ['violations']})")
         assert len(found["passes"]) > 10, "axe looked at the page"
         return [

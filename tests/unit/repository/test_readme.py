@@ -17,7 +17,6 @@ ENGLISH, PORTUGUESE = "README.md", "README.pt-BR.md"
 PARSER = MarkdownIt("commonmark").enable("table")
 # One figure, or one file, wherever it stands in the sentence.
 FIGURE = re.compile(r"\d+(?:\.\d+)*")
-CODE = re.compile(r"`[^`]+`")
 
 
 def shape(text: str) -> list[str]:
@@ -33,6 +32,12 @@ def shape(text: str) -> list[str]:
     return found
 
 
+def words_of_code(text: str) -> list[str]:
+    """Return what stands in backticks within sentences and cells."""
+    inline = (child for token in PARSER.parse(text) for child in token.children or ())
+    return sorted(child.content for child in inline if child.type == "code_inline")
+
+
 def differences(english: str, portuguese: str) -> Iterator[str]:
     """Yield what one has and the other has not."""
     ours, theirs = shape(english), shape(portuguese)
@@ -45,7 +50,7 @@ def differences(english: str, portuguese: str) -> Iterator[str]:
         yield f"headings, code or lists: {next((a, b) for a, b in zip(ours, theirs_less, strict=False) if a != b)}"
     for what, of in (
         ("links", lambda page, text: sorted(it.text for it in links(page, text) if not it.target.startswith("README"))),
-        ("words of code", lambda _, text: sorted(CODE.findall(text))),
+        ("words of code", lambda _, text: words_of_code(text)),
         ("figures", lambda _, text: sorted(FIGURE.findall(text))),
     ):
         one, other = of(ENGLISH, english), of(PORTUGUESE, portuguese)
