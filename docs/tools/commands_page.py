@@ -21,6 +21,15 @@ _INTRODUCTION = f"""\
 `{PROGRAM} --help` lists the commands, `{PROGRAM} run --help` says what `run` does. What a command exits with is in
 [errors and exit codes](errors.md). In Databricks jobs the same commands are tasks of the entry point `mlplatform-job`
 ([how a task ends](databricks.md#what-a-use-case-gets)).
+
+Use cases, stages, environments and feature tables are completed by Tab, once a shell has read its script:
+
+    eval "$(_MLPLATFORM_COMPLETE=bash_source {PROGRAM})"     # in ~/.bashrc; zsh_source in ~/.zshrc
+    _MLPLATFORM_COMPLETE=fish_source {PROGRAM} | source      # in ~/.config/fish/completions/{PROGRAM}.fish
+
+The local workspace is the folder `--home`; in Python it is `open_workspace(root=...)`, and which kind of workspace it
+is, `--workspace`, is `open_workspace(workspace=...)`. What is typed wins over an environment variable.
+[What a home needs](operations.md#the-home).
 """
 # How click marks a paragraph that is not to be wrapped.
 _AS_IT_IS = "\b\n"

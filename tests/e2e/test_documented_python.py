@@ -20,7 +20,7 @@ START = dt.datetime(2024, 1, 1, tzinfo=dt.UTC)
 BY_CLIENT = ("docs/feature-store.md", "docs/feature-client.md")
 """Pages whose Python is handed a workspace, and frames."""
 AFTER_A_RUN = (
-    "README.md",
+    "docs/databricks.md",
     "docs/runbook/README.md",
     "docs/runbook/stuck-approval.md",
     "docs/runbook/rollback-under-pressure.md",

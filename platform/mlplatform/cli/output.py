@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from mlplatform import stopping
 
@@ -121,7 +122,9 @@ def show_notes(summary: RunSummary, hints: Hints) -> None:
         click.echo(hints.repeated(f"Note: {note}"))
 
 
-def _text(cell: Any) -> str:
+def _text(cell: Any) -> str | Text:
+    if isinstance(cell, Text):
+        return cell
     if cell is None:
         return "-"
     if isinstance(cell, float):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich.text import Text
 
 from mlplatform.cli import output
 from mlplatform.cli.commands import command
@@ -13,6 +16,12 @@ from mlplatform.cli.options import Options
 if TYPE_CHECKING:
     from mlplatform.ops.records import StageRecord
     from mlplatform.protocols.workspace import Workspace
+
+NEVER_RUN, FAILED, NO_CHAMPION, CRITICAL, WARNING, NOT_JUDGED, WELL = (
+    "never run", "failed", "no champion", "critical", "warning", "not judged", "well",
+)  # fmt: skip
+_STYLES = {FAILED: "bold red", CRITICAL: "bold red", NO_CHAMPION: "yellow", WARNING: "yellow", NOT_JUDGED: "yellow"}
+_STYLES |= {WELL: "green", NEVER_RUN: "dim"}
 
 
 @command(
@@ -25,7 +34,8 @@ if TYPE_CHECKING:
 def status(use_case: str | None, options: Options) -> None:
     """Show champion, newest run and alerts of each use case.
 
-    With USE_CASE, of that one only, with all there is to say about it. Starts no engine.
+    One line for each, with its state: failed, no champion, critical, warning, not judged, well, or never run. With
+    USE_CASE, of that one only, with all there is to say about it. Starts no engine.
     """
     from mlplatform import discovery
 
@@ -38,34 +48,89 @@ def status(use_case: str | None, options: Options) -> None:
         with options.open(*names, read_only=True) as ws:
             facts += [_facts(ws, name) for name in names]
     for fact in facts:
-        fact["next"] = _next(fact, options)
+        fact["state"], fact["next"] = _state(fact), _next(fact, options)
     facts.sort(key=lambda fact: fact["use_case"])
     if options.as_json:
         output.show_json(facts[0] if use_case else facts)
         return
+    _show(facts, options, alone=bool(use_case))
+
+
+def _show(facts: list[dict[str, Any]], options: Options, *, alone: bool) -> None:
     rows = [
         (
             fact["use_case"],
+            Text(fact["state"], style=_STYLES.get(fact["state"], "")),
             _who_decides(fact),
-            fact["as_of"][:10] if fact["as_of"] else "never run",
+            fact["as_of"][:10] if fact["as_of"] else None,
             _not_done(fact),
-            fact["alerts"],
-            _monitoring(fact["monitoring"]),
+            _counted(fact["alerts"].splitlines()) if fact["as_of"] else None,
+            _judged(fact["monitoring"]),
         )
         for fact in facts
     ]
-    columns = ("use case", "champion", "last as of", "stages not done", "alerts then", "monitoring")
+    columns = ("use case", "state", "champion", "last as of", "stages then", "alerts then", "checks")
     output.console().print(output.table(f"Workspace {options.workspace}, environment {options.env}", columns, rows))
     for fact in facts:
         for note in fact["notes"]:
             click.echo(options.hints.repeated(f"Note ({fact['use_case']}): {note}"))
-        if use_case and fact["collected"]:
-            click.echo(_most_collected(fact["collected"]))
+        if alone:
+            for line in _details(fact):
+                click.echo(output.printable(line))
         # Of several, what each needs first; of one, all there is to say.
-        for line in fact["next"] if use_case else fact["next"][:1]:
+        for line in fact["next"] if alone else fact["next"][:1]:
             click.echo(line)
-    if not use_case and any(not fact["as_of"] for fact in facts):
-        click.echo(options.hints.repeated("What to run first, for each: mlplatform status USE_CASE"))
+    if not alone and any(fact["state"] != WELL for fact in facts):
+        text = "What is the matter with one, and what to run first: mlplatform status USE_CASE"
+        click.echo(options.hints.repeated(text))
+
+
+def _state(fact: dict[str, Any]) -> str:
+    """Return in a word how a use case is; the gravest that is true of it."""
+    raised = fact["alerts"].splitlines()
+    unjudged = (fact["monitoring"] or {}).get("unjudged_windows", 0)
+    found = {
+        NEVER_RUN: not fact["as_of"],
+        FAILED: bool(fact["failed"]),
+        NO_CHAMPION: fact["champion"] is None,
+        CRITICAL: any(line.startswith(f"{CRITICAL}:") for line in raised),
+        WARNING: bool(raised),
+        NOT_JUDGED: unjudged > 1,
+        WELL: True,
+    }
+    return next(state for state, is_so in found.items() if is_so)
+
+
+def _counted(raised: list[str]) -> str:
+    """Return how many alerts of each severity there are, the gravest first."""
+    counts = Counter(line.partition(":")[0] for line in raised)
+    return ", ".join(f"{count} {severity}" for severity, count in sorted(counts.items())) or "none"
+
+
+def _judged(monitoring: dict[str, Any] | None) -> str | None:
+    if monitoring is None:
+        return None
+    judged, not_judged = len(monitoring["judged"]), len(monitoring["not_judged"])
+    return f"{judged} judged" + (f", {not_judged} not" if not_judged else "")
+
+
+def _details(fact: dict[str, Any]) -> Iterator[str]:
+    """Yield what the table has no room for: alerts, what was judged and what was not, what was taken into memory."""
+    raised = fact["alerts"].splitlines()
+    if raised:
+        yield f"Alerts at {fact['as_of'][:10]}:"
+        yield from (f"  {line}" for line in raised)
+    monitoring = fact["monitoring"]
+    if monitoring is not None:
+        yield f"Judged at {monitoring['as_of'][:10]}: {', '.join(monitoring['judged']) or 'nothing'}"
+        reasons: dict[str, list[str]] = {}
+        for kind, why in monitoring["not_judged"].items():
+            reasons.setdefault(why, []).append(kind)
+        yield from (f"  not judged: {', '.join(kinds)}: {why}" for why, kinds in reasons.items())
+        if monitoring["unjudged_windows"] > 1:
+            yield f"  {monitoring['unjudged_windows']} windows in a row were not judged: drift raises no alert"
+    if fact["collected"]:
+        yield _most_collected(fact["collected"])
 
 
 def _who_decides(fact: dict[str, Any]) -> str | None:
@@ -163,19 +228,6 @@ def _monitored(runs: list[StageRecord]) -> dict[str, Any] | None:
         "not_judged": newest_details.not_judged,
         "unjudged_windows": newest_details.unjudged_windows,
     }
-
-
-def _monitoring(newest: dict[str, Any] | None) -> str | None:
-    if newest is None:
-        return None
-    reasons: dict[str, list[str]] = {}
-    for kind, why in newest["not_judged"].items():
-        reasons.setdefault(why, []).append(kind)
-    lines = [f"{len(newest['judged'])} checks judged"]
-    lines += [f"not judged: {why} ({', '.join(kinds)})" for why, kinds in reasons.items()]
-    if newest["unjudged_windows"] > 1:
-        lines.append(f"{newest['unjudged_windows']} windows in a row were not judged: drift raises no alert")
-    return "\n".join(lines)
 
 
 def _most_collected(collected: dict[str, dict[str, Any]]) -> str:

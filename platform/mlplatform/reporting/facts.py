@@ -19,6 +19,7 @@ from mlplatform.ops import records, stage_runs
 from mlplatform.ops.record_table import MOST_RECORDS
 from mlplatform.ops.records import (
     ALERTS,
+    CHANGES,
     DRIFT_METRICS,
     GATE_DECISIONS,
     PERFORMANCE_METRICS,
@@ -36,6 +37,7 @@ from mlplatform.refine.spine import LabelSpine
 from mlplatform.reporting.canaries import CanaryFacts, canaries_of
 from mlplatform.reporting.class_outcomes import ClassOutcomes, read_class_outcomes
 from mlplatform.reporting.decisions import ChampionFacts, DecisionFacts, champions_of, decisions_of
+from mlplatform.reporting.lineage import DecidedEdit, VersionLineage, edits_of, lineage_of
 from mlplatform.reporting.observations import (
     DRIFT_SHOWN,
     DriftFacts,
@@ -157,6 +159,8 @@ class Facts:
         features: What the features of the champion are worth, or of the newest version, where there is none, or the
             champion's were not measured; None: nothing was measured.
         vintages: How the rate of the event grows with age; None where events have no dates.
+        lineage: Where each version comes from, and what it predicted, ascending.
+        edits: Edits that were decided about, the newest first.
         never_scored: Rows due before the first scoring without prediction or known label, when last counted.
     """
 
@@ -189,6 +193,8 @@ class Facts:
     never_scored: int = 0
     vintages: Vintages | None = None
     features: FeatureWorth | None = None
+    lineage: tuple[VersionLineage, ...] = ()
+    edits: tuple[DecidedEdit, ...] = ()
 
     @property
     def champion(self) -> ChampionFacts | None:
@@ -277,6 +283,8 @@ def gather(ws: Workspace, namespace: Namespace, spine: LabelSpine, settings: Use
         never_scored=_never_scored(stages),
         vintages=read_vintages(ws, namespace, spine, max(moments, default=None)),
         features=_features(stages, champions[-1].version if champions else None),
+        lineage=lineage_of(stages, outcomes.by_version, namespace),
+        edits=edits_of(CHANGES.newest(ws, namespace, MOST_RECORDS)),
     )
 
 

@@ -57,6 +57,23 @@ class ScoredStep:
 
 
 @dataclass(frozen=True)
+class VersionRows:
+    """The champion's predictions that one version made.
+
+    Attributes:
+        version: The version.
+        rows: How many.
+        first: The step at which it scored first.
+        last: The step at which it scored last.
+    """
+
+    version: int
+    rows: int
+    first: datetime
+    last: datetime
+
+
+@dataclass(frozen=True)
 class Decile:
     """One bin of the reliability curve: rows of about equal number, by rising prediction.
 
@@ -90,11 +107,13 @@ class Outcomes:
         scored: One entry for each step at which the champion scored rows, oldest first.
         deciles: The reliability curve; empty without known labels, and where predictions are not watched on the whole.
         rows_known: Predictions whose label is known by now.
+        by_version: How many predictions each version made, ascending.
     """
 
     scored: tuple[ScoredStep, ...] = ()
     deciles: tuple[Decile, ...] = ()
     rows_known: int = 0
+    by_version: tuple[VersionRows, ...] = ()
 
 
 def read_outcomes(
@@ -129,7 +148,7 @@ def read_outcomes(
     if not steps.num_rows:
         return Outcomes()
     if not ws.tables.exists(namespace.gold(LABELS)):
-        return Outcomes(scored=_by_step(steps, None))
+        return Outcomes(scored=_by_step(steps, None), by_version=_by_version(steps))
     labelled = _with_labels(ws, namespace, spine, predictions, until, task)
     found = ws.frames.collect(labelled.head(most), at_most=most, what="predictions whose label is known")
     rows: Frame = labelled if found.num_rows == most else ws.frames.of(found)
@@ -147,6 +166,7 @@ def read_outcomes(
         scored=_by_step(steps, known),
         deciles=bins,
         rows_known=sum(cast("list[int]", known.column("rows").to_pylist())) if known is not None else 0,
+        by_version=_by_version(steps),
     )
 
 
@@ -272,6 +292,21 @@ def _by_step(predictions: pa.Table, known: pa.Table | None) -> tuple[ScoredStep,
             )
         )
     return tuple(scored)
+
+
+def _by_version(predictions: pa.Table) -> tuple[VersionRows, ...]:
+    steps: dict[int, list[dict[str, Any]]] = {}
+    for row in predictions.to_pylist():
+        steps.setdefault(row["model_version"], []).append(row)
+    return tuple(
+        VersionRows(
+            version=version,
+            rows=sum(row["rows"] for row in rows),
+            first=parse_as_of(min(row["as_of"] for row in rows)),
+            last=parse_as_of(max(row["as_of"] for row in rows)),
+        )
+        for version, rows in sorted(steps.items())
+    )
 
 
 def _floats(column: pa.ChunkedArray[Any]) -> npt.NDArray[np.float64]:

@@ -35,6 +35,8 @@ MOST_STEPS = 120
 MOST_ALERTS = 100
 MOST_DECISIONS = 60
 MOST_FEATURES = 40
+MOST_VERSIONS = 40
+MOST_EDITS = 20
 LOGGED_IN, REPORT_TAG = "report", "report"
 _FORGOTTEN_SECONDS = 60 * 60
 _PLOTS: tuple[Callable[[Facts], Plot], ...] = (
@@ -164,6 +166,8 @@ def render(facts: Facts, generated_at: datetime, staleness: Staleness | None = N
                 "alerts": MOST_ALERTS,
                 "decisions": MOST_DECISIONS,
                 "features": MOST_FEATURES,
+                "versions": MOST_VERSIONS,
+                "edits": MOST_EDITS,
             },
         )
     )

@@ -55,10 +55,12 @@ class TrainDetails(Details):
         training_rows: Labelled rows that it was trained and evaluated on.
         known_rows: Labelled rows that were known; more, where it was trained on a sample.
         immature_rows: Rows that were not mature and whose event counted already.
+        feature_tables: Feature table -> Delta version that it was trained on; empty for a training that had been done
+            before, whose record has them.
         asked_for: Why the stage `retrain` asked for it; not set where it was due, or asked for by somebody.
     """
 
-    internal: ClassVar[frozenset[str]] = Details.internal | {"importance"}
+    internal: ClassVar[frozenset[str]] = Details.internal | {"importance", "feature_tables"}
 
     packaged_without_client: str = ""
     metrics: dict[str, float | None] = Field(default_factory=dict)
@@ -78,6 +80,7 @@ class TrainDetails(Details):
     training_rows: int = 0
     known_rows: int = 0
     immature_rows: int = 0
+    feature_tables: dict[str, int] = Field(default_factory=dict)
     asked_for: list[str] = Field(default_factory=list)
 
     def warn_of_few(self, frame: LabelFrame, labels: Vector, classes: int = 2) -> None:
@@ -188,6 +191,7 @@ class Train(Stage[TrainDetails]):
             if version is None:
                 version, candidate = registration.train()
                 details.describe(candidate)
+                details.feature_tables = {it.name: it.version for it in data.training_set.lineage.tables}
             else:
                 details.reused = True
             registration.finish(version)

@@ -13,12 +13,15 @@ import pyarrow as pa
 import pytest
 
 from mlplatform import Column, LabelSpine, parse_as_of
+from mlplatform.change.differences import Difference, Kind
+from mlplatform.change.plan import ChangePlan, PlannedChange, Reading
 from mlplatform.cli import status
 from mlplatform.config.settings import UseCaseSettings
 from mlplatform.errors import UsageError
 from mlplatform.naming import Namespace
 from mlplatform.ops import records
 from mlplatform.reporting.facts import gather
+from mlplatform.reporting.outcomes import VersionRows
 from mlplatform.reporting.report import write_report
 from mlplatform.scoring.predictions import prediction_schema
 
@@ -102,7 +105,11 @@ def loans(ws: LocalWorkspace) -> Namespace:
         stage("score", FIRST, 1),
         stage("ingest", SECOND, 0),
         stage("train", SECOND, 1, status="failed", message="LabelError: none", rows_in=None, rows_out=None),
-        stage("train", SECOND, 2),
+        stage(
+            "train", SECOND, 2, inputs=json.dumps({"dev.loans.gold_spine": 3, "dev.shared.rates": 8}),
+            details=json.dumps({"version": 3, "training_rows": 2, "known_rows": 2, "dataset_version": "abc",
+                                "feature_tables": {"dev.loans.features_lender": 5}}),
+        ),
         stage("score", SECOND, 3, status="skipped", details=json.dumps({"model_version": 1}), message="no rows"),
         stage("retrain", SECOND, 4, details=retrain),
     )  # fmt: skip
@@ -172,6 +179,47 @@ def test_facts_are_gathered_by_step(ws: LocalWorkspace, loans: Namespace):
     assert [(item.column, item.violated) for item in second.drift] == [(EVIL, True), ("amount", False)]
     assert second.retrain is not None
     assert second.retrain.reasons == ("schedule: 3 months",)
+
+
+def test_lineage_goes_from_tables_to_a_version_and_on_to_its_predictions(
+    ws: LocalWorkspace, loans: Namespace, tmp_path: Path
+):
+    first, second = gather(ws, loans, SPINE, SETTINGS).lineage
+    assert (first.version, first.as_of, first.tables) == (1, None, ())
+    assert first.predicted == VersionRows(1, 3, FIRST, FIRST)
+    assert (second.version, second.as_of, second.made) == (3, SECOND, "trained on 2 labelled rows")
+    assert second.tables == (("gold_spine", 3), ("dev.shared.rates", 8), ("features_lender", 5))
+    assert second.predicted == VersionRows(3, 1, SECOND, SECOND)
+    page = write_report(ws, loans, SPINE, SETTINGS, tmp_path).read_text(encoding="utf-8")
+    assert "gold_spine at 3, dev.shared.rates at 8, features_lender at 5" in page
+    assert "No edit of tables, features or model has been decided about" in page
+
+
+def test_what_was_decided_about_edits_is_told_newest_first(ws: LocalWorkspace, tmp_path: Path):
+    namespace = Namespace("dev", "edited")
+    records.ensure(ws, namespace)
+    plan = ChangePlan("edited", FIRST)
+    difference = Difference("~", "code", Kind.BREAKING, "other values <b>here</b>")
+    reading = Reading("v1 champion", 1, ("lender_risk",), None, breaks=True)
+    plan.changes.append(PlannedChange("features_lender", differences=[difference], readings=[reading]))
+    change = {"kind": "breaking", "as_of": FIRST, "declared": "x", "decided_by": "ana", "given_up": "[]"}
+    put(
+        ws, namespace, "changes",
+        {**change, "change_id": "c1", "reason": None, "kind": "additive", "versions": "{}", "plan": "{}",
+         "recorded_at": FIRST},
+        {**change, "change_id": "c2", "reason": "smoothing was too weak", "plan": json.dumps(plan.to_json()),
+         "versions": json.dumps({"features_lender": "features_lender__1"}), "recorded_at": SECOND},
+    )  # fmt: skip
+    newest, oldest = gather(ws, namespace, SPINE, SETTINGS).edits
+    assert (newest.change_id, newest.kind, newest.by) == ("c2", "breaking", "ana")
+    assert newest.reason == "smoothing was too weak"
+    assert newest.lines == (("features_lender", "code: other values <b>here</b> (breaking)", "v1 champion"),)
+    assert newest.versions == (("features_lender", "features_lender__1"),)
+    assert (oldest.change_id, oldest.reason, oldest.lines) == ("c1", "", ())
+    page = write_report(ws, namespace, SPINE, SETTINGS, tmp_path).read_text(encoding="utf-8")
+    assert "code: other values &lt;b&gt;here&lt;/b&gt; (breaking)" in page
+    assert "features_lender__1 is written in place of features_lender" in page
+    assert page.index("smoothing was too weak") < page.index("applied by a run")
 
 
 def test_estimated_and_realised_performance_stand_side_by_side(ws: LocalWorkspace, loans: Namespace, tmp_path: Path):

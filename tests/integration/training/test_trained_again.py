@@ -68,10 +68,13 @@ def test_a_constant_counts_wherever_it_stands_and_a_comment_does_not(gate_at, wi
 
     first = trained(write(model=MODEL.format(strength="STRENGTH = 0.5")))
     assert (first.version, first.reused, first.params) == (2, False, {"C": 0.5})
+    # What it was trained on stands with it on record: the report tells tables -> version -> predictions.
+    region = use_case.namespace.features("region")
+    assert first.feature_tables == {str(region): ws.tables.version(region)}
     moved = MODEL.format(strength=f"from {PACKAGE}.strength import STRENGTH")
     assert trained(write(model=moved, strength="STRENGTH = 0.5\n")).version == 3
     # The model's own module is as it was: a digest of that module alone would give the version before again.
     changed = trained(write(strength="STRENGTH = 0.25\n"))
     assert (changed.version, changed.reused, changed.params) == (4, False, {"C": 0.25})
     same = trained(write(strength="# How much it is regularised.\nSTRENGTH = 0.25\n"))
-    assert (same.version, same.reused) == (4, True)
+    assert (same.version, same.reused, same.feature_tables) == (4, True, {})

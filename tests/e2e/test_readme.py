@@ -1,0 +1,97 @@
+"""The use case that the README shows is whole: as it stands it passes the contract, and a run scores with it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import random
+import subprocess
+import sys
+from collections import defaultdict
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.documents import CodeBlock, code_blocks, words
+
+README = "README.md"
+FIRST, AFTER_LAST = date(2024, 1, 1), date(2025, 2, 1)
+
+
+def blocks() -> list[CodeBlock]:
+    return [block for block in code_blocks() if block.page == README]
+
+
+def deliver(landing: Path) -> None:
+    """Write the files that the README speaks of: 8 subscriptions a day; small ones, and those of one plan, end."""
+    dice = random.Random(3)
+    signups, endings = defaultdict(list), defaultdict(list)
+    for number in range(8 * (AFTER_LAST - FIRST).days):
+        began = FIRST + timedelta(days=number // 8)
+        account, plan, seats = f"A{number:05d}", dice.choice(["basic", "team", "pro"]), dice.randint(1, 20)
+        signups[f"{began:%Y-%m}"].append((account, began, plan, seats))
+        if dice.random() < 1 / (1 + math.exp(0.3 * seats - 1 - 1.5 * (plan == "basic"))):
+            ended = began + timedelta(days=dice.randint(3, 80))
+            endings[f"{ended:%Y-%m}"].append((account, ended))
+    landing.mkdir()
+    for name, header, files in (
+        ("signups", ("account", "began_at", "plan", "seats"), signups),
+        ("endings", ("account", "ended_at"), endings),
+    ):
+        for month, rows in files.items():
+            with (landing / f"{name}_{month}.csv").open("w", newline="", encoding="utf-8") as file:
+                csv.writer(file).writerows([header, *rows])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("readme")
+    for block in blocks():
+        if block.word:
+            path = folder / block.word
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(block.text, encoding="utf-8")
+    deliver(folder / "use_cases" / "subscriptions" / "data")
+    return folder
+
+
+def call(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "mlplatform.cli", *arguments],
+        cwd=folder, capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, f"{arguments}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def told(folder: Path) -> dict[str, Any]:
+    """What the commands below the use case say, one after the other; nobody is here to look at a browser."""
+    commands = [words(line)[1:] for block in blocks() for line in block.commands() if line.startswith("mlplatform")]
+    assert [command[0] for command in commands] == ["check", "run", "report"]
+    return {
+        command[0]: json.loads(call(folder, *(word for word in command if word != "--open"), "--json"))
+        for command in commands
+    }
+
+
+def test_it_keeps_the_contract(told: dict[str, Any]) -> None:
+    by_check = {check["check"]: check["status"] for check in told["check"]["checks"]}
+    assert by_check.pop("resources") == "skipped"  # there is no bundle
+    assert by_check
+    assert set(by_check.values()) == {"passed"}
+
+
+def test_a_run_promotes_a_champion_that_scores_what_is_due(told: dict[str, Any], folder: Path) -> None:
+    by_stage = {stage["stage"]: stage for stage in told["run"]["stages"]}
+    assert {stage["status"] for stage in by_stage.values()} == {"done"}
+    assert by_stage["score"]["rows_out"] == 8 * 30  # of the last 30 days: how often it is scored is not set
+    assert json.loads(call(folder, "status", "subscriptions", "--json"))["champion"] == 1
+
+
+def test_the_report_is_written(told: dict[str, Any]) -> None:
+    page = Path(told["report"]["report"]).read_text(encoding="utf-8")
+    assert "<h1>subscriptions</h1>" in page
