@@ -19,12 +19,14 @@ if TYPE_CHECKING:
     from mlplatform.features.table import FeatureTable
     from mlplatform.gate.champion_gate import ChampionGate
     from mlplatform.gate.checks.base import CheckResult, Evidence, GateCheck
+    from mlplatform.ingest.dialect import Dialect
     from mlplatform.ingest.replay import Replay, utc_from_local
     from mlplatform.ingest.source import Source, end_of_period, start_of_period
     from mlplatform.monitoring.monitor import Monitor
     from mlplatform.pipeline import Pipeline
     from mlplatform.protocols.lookups import FeatureFunction, FeatureLookup
     from mlplatform.refine.as_of_view import WorkspaceAsOf
+    from mlplatform.refine.dates import time_sql
     from mlplatform.refine.event_spine import EventSpine
     from mlplatform.refine.expectations import Expectation
     from mlplatform.refine.horizon import label_horizon
@@ -45,6 +47,7 @@ __all__ = [
     "ChampionGate",
     "CheckResult",
     "Column",
+    "Dialect",
     "Duration",
     "EventSpine",
     "Evidence",
@@ -78,6 +81,7 @@ __all__ = [
     "present_sql",
     "readable_sql",
     "start_of_period",
+    "time_sql",
     "utc_from_local",
 ]
 
@@ -86,6 +90,7 @@ _MODULES = {
     "ChampionGate": "gate.champion_gate",
     "CheckResult": "gate.checks.base",
     "Column": "columns",
+    "Dialect": "ingest.dialect",
     "Duration": "as_of",
     "EventSpine": "refine.event_spine",
     "Evidence": "gate.checks.base",
@@ -119,6 +124,7 @@ _MODULES = {
     "present_sql": "refine.numbers",
     "readable_sql": "refine.numbers",
     "start_of_period": "ingest.source",
+    "time_sql": "refine.dates",
     "utc_from_local": "ingest.replay",
 }
 

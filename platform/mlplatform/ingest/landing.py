@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _FILE_PATH = "_file_path"
 # Beside the source's own columns, none of which begins with two underscores.
 _REASON, _CONTENT, _ADDED = "__reason", "__content", "__added_columns"
+_JAVA = {"utf-8": "UTF-8", "latin-1": "ISO-8859-1", "windows-1252": "windows-1252"}
 _UNPARSED = f"{MALFORMED}: Auto Loader could not parse it"
 
 
@@ -165,6 +166,8 @@ class AutoLoaderLanding:
             columns=self._source.columns,
             into=self._table,
             newlines_in_values=self._source.newlines_in_values,
+            delimiter=self._source.dialect.delimiter,
+            encoding=_JAVA[self._source.dialect.encoding],
         )
         frames = self._context.ws.frames
         waiting = frames.read(self._table, columns=[LANDED_FILE]).unique()
