@@ -59,17 +59,7 @@ def say_what_was_inferred(scaffolded: Scaffolded, *, guessed: bool, dry_run: boo
         )
     elif not inferred.label.form.plain:
         click.echo(f"Label:       {_shown(inferred.label)}")
-    by = [" and ".join(keys) for keys in scaffolded.histories]
-    if by:
-        click.echo(f"History:     of each {', of each '.join(by)}")
-    elif inferred.timestamp is not None:
-        click.echo("History:     none, for no entity has several rows; --history-by COLUMN makes one")
-    if inferred.timestamp is not None:
-        click.echo(f"Time:        {inferred.start:%Y-%m-%d} to {inferred.end:%Y-%m-%d}")
-    origin = "guessed from the time covered" if inferred.timestamp else "of the made-up days"
-    click.echo(f"Horizon:     {scaffolded.horizon}{f', {origin}: edit it in config.yml' if guessed else ''}")
-    if inferred.timestamp is not None and scaffolded.as_of > f"{inferred.end + timedelta(days=1):%Y-%m-%d}":
-        click.echo("             labels are known after the last row: the first run trains, and has no row to score")
+    _say_times(scaffolded, guessed=guessed)
     _say_what_to_look_at(inferred)
     if not inferred.entities:
         click.echo(
@@ -84,6 +74,21 @@ def say_what_was_inferred(scaffolded: Scaffolded, *, guessed: bool, dry_run: boo
             "for the monitoring to see. Rows without a label get the last day: the first run, whose date is made up,\n"
             "too, scores them."
         )
+
+
+def _say_times(scaffolded: Scaffolded, *, guessed: bool) -> None:
+    inferred = scaffolded.inferred
+    by = [" and ".join(keys) for keys in scaffolded.histories]
+    if by:
+        click.echo(f"History:     of each {', of each '.join(by)}")
+    elif inferred.timestamp is not None:
+        click.echo("History:     none, for no entity has several rows; --history-by COLUMN makes one")
+    if inferred.timestamp is not None:
+        click.echo(f"Time:        {inferred.start:%Y-%m-%d} to {inferred.end:%Y-%m-%d}")
+    origin = "guessed from the time covered" if inferred.timestamp else "of the made-up days"
+    click.echo(f"Horizon:     {scaffolded.horizon}{f', {origin}: edit it in config.yml' if guessed else ''}")
+    if inferred.timestamp is not None and scaffolded.as_of > f"{inferred.end + timedelta(days=1):%Y-%m-%d}":
+        click.echo("             labels are known after the last row: the first run trains, and has no row to score")
 
 
 def _say_how_it_is_written(inferred: Inferred) -> None:

@@ -33,7 +33,7 @@ _DELIMITERS: dict[str, Delimiter] = {",": ",", ";": ";", "tab": "\t", "|": "|"}
         "mlplatform new-use-case upsell --task classification --entity account --timestamp asked_on --label bought \\",
         "    --horizon '30 days' --history-by account,branch --from-csv offers.csv",
         "mlplatform new-use-case house_price --task regression --row-numbers --label price --from-csv sales.csv.gz",
-        "mlplatform new-use-case house_price --task regression --row-numbers --label price --from-csv vendas.csv --dry-run",
+        "mlplatform new-use-case house_price --task regression --row-numbers --label price --from-parquet a.parquet",
         "mlplatform new-use-case upsell --task classification --entity account --label bought \\",
         "    --from-table main.sales.offers --workspace databricks",
     ),
@@ -217,10 +217,10 @@ def _read(
         raise UsageError("--delimiter and --encoding are of CSV files.", hint="Leave them out.")
     if parquet is not None:
         return read_parquet(parquet)
-    if delta is not None:
-        return read_delta(delta)
-    assert table is not None
     with options.open(read_only=True) as ws:
+        if delta is not None:
+            return read_delta(ws, delta)
+        assert table is not None
         return read_table(ws, table)
 
 

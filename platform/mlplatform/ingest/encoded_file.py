@@ -11,6 +11,7 @@ from typing import Protocol
 
 from mlplatform.ingest.dialect import Encoding
 
+_LONGEST_MARK = 4
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _CODECS = {"utf-8": "utf-8", "latin-1": "latin-1", "windows-1252": "cp1252", "utf-16": "utf-16"}
 _NAMES = {"utf-8": "UTF-8", "latin-1": "Latin-1", "windows-1252": "Windows-1252", "utf-16": "UTF-16"}
@@ -75,6 +76,8 @@ class EncodedFile:
             raw = bytes(self._file.read(size))
             self._is_over = not raw
             if self._is_first:
+                while len(raw) < _LONGEST_MARK and (more := bytes(self._file.read(size))):
+                    raw += more
                 self._look_at_the_beginning(raw)
                 self._is_first = False
             text = self._decoded(raw)
@@ -88,6 +91,8 @@ class EncodedFile:
             raise self._error(1, "begins as UTF-16 does", "utf-16")
         if self._encoding != "utf-8" and raw.startswith(codecs.BOM_UTF8):
             raise self._error(1, "begins as UTF-8 does (with a byte order mark)", "utf-8")
+        if self._encoding == "utf-16" and raw and not raw.startswith(_UTF_16):
+            raise self._error(1, "does not begin as UTF-16 does (with a byte order mark)")
 
     def _decoded(self, raw: bytes) -> bytes:
         if self._encoding == "utf-8" and raw.isascii() and not self._decoder.getstate()[0]:

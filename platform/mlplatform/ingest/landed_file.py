@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from mlplatform.errors import StageError
-from mlplatform.ingest.dialect import DELIMITERS
 from mlplatform.ingest.encoded_file import EncodedFile, EncodingError, Readable
+from mlplatform.ingest.landed_header import check_columns
 from mlplatform.ingest.physical_lines import LONGEST, Block, HeaderError, LineReader, LineTooLongError, MalformedLine
 from mlplatform.ingest.source import RESCUED, Source, shown_path
 
@@ -29,7 +29,6 @@ MOST_MALFORMED_BYTES = 1024**3
 _HINT = "Nothing of this file was ingested. Have it delivered again, or move it out of the landing folder."
 _COMPRESSIONS: dict[str, Literal["gzip", "bz2", "zstd"]] = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
 _XZ = ".xz"
-_LONGEST = 2000
 
 
 class LandedFile:
@@ -55,18 +54,7 @@ class LandedFile:
         self._path, self._source, self._shown = path, source, shown_path(path)
         with self._reader() as reader:
             self._header = _names(reader.header, source.dialect.delimiter)
-        missing = [column for column in source.columns if column not in self._header]
-        if missing:
-            raise StageError(
-                f"{self._shown} lacks the column(s) {_brief(', '.join(missing))} that source {source.name} declares; "
-                f"its header is: {_brief(', '.join(self._header))}.",
-                hint=_other_delimiter(self._header, source)
-                or "The schema of the drop changed: adapt the source's columns, or have the file delivered again.",
-            )
-        repeated = sorted({column for column in self._header if self._header.count(column) > 1})
-        if repeated:
-            text = f"{self._shown} has the column(s) {_brief(', '.join(repeated))} twice."
-            raise StageError(text, hint="Have it delivered again.")
+        check_columns(self._shown, self._header, source)
         self.malformed: list[MalformedLine] = []
         self.blank = 0
         self.added_columns = [column for column in self._header if column not in source.columns]
@@ -199,20 +187,3 @@ def _names(header: bytes, delimiter: str) -> list[str]:
         parse_options=pacsv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
     ) as reader:
         return list(reader.schema.names)
-
-
-def _brief(text: str) -> str:
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
-
-
-def _other_delimiter(header: list[str], source: Source) -> str:
-    """Say that a header is separated by something else, where it is one column and that is why."""
-    if len(header) > 1 or len(source.columns) == 1:
-        return ""
-    found = [mark for mark in DELIMITERS if mark != source.dialect.delimiter and mark in header[0]]
-    if not found:
-        return ""
-    return (
-        f"The source declares {source.dialect.delimiter!r} between values, and this file has {found[0]!r}: have it "
-        f"delivered again; or, if all its files are so, declare Dialect(delimiter={found[0]!r})."
-    )

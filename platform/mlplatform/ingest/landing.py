@@ -13,8 +13,9 @@ import narwhals as nw
 import pyarrow as pa
 
 from mlplatform.errors import StageError
-from mlplatform.ingest.delivery import BATCH_BYTES, DueFile, FileCounts, FileDelivery, FileReading, SmallFiles
+from mlplatform.ingest.delivery import BATCH_BYTES, DueFile, FileCounts, FileDelivery, FileReading, Landed, SmallFiles
 from mlplatform.ingest.landed_file import LandedFile
+from mlplatform.ingest.landed_parquet import LandedParquet
 from mlplatform.ingest.provenance import AVAILABLE_AT, FILE, MOST_FILES, ROW
 from mlplatform.ingest.quarantine import CONTENT, MALFORMED, REASON, quarantine_schema
 from mlplatform.ingest.source import INGESTED_AT, RESCUED, Source
@@ -111,7 +112,7 @@ class FolderLanding:
         small = SmallFiles()
         for file in files:
             try:
-                reading = FileReading(LandedFile(file.path, self._source), file)
+                reading = FileReading(_opened(file.path, self._source), file)
                 batches = reading.batches()
                 head, size = [], 0
                 for batch in batches:
@@ -141,6 +142,10 @@ class FolderLanding:
 
     def bring_all_again(self) -> None:
         """Do nothing: the files are still where they landed."""
+
+
+def _opened(path: Path, source: Source) -> Landed:
+    return LandedParquet(path, source) if source.format == "parquet" else LandedFile(path, source)
 
 
 def _emptied(batches: list[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -26,6 +26,7 @@ Reader = Literal["files", "auto_loader"]
 Format = Literal["csv", "parquet"]
 _AVAILABLE: tuple[str, ...] = get_args(Available)
 _READERS: tuple[str, ...] = get_args(Reader)
+_FORMATS: tuple[str, ...] = get_args(Format)
 _BRONZE = frozenset({INGESTED_AT, RESCUED, *(field.name for field in provenance.FIELDS)})
 _TIMESTAMP = pa.timestamp("us", tz="UTC")
 
@@ -44,10 +45,12 @@ class Source(Described):
 
     See the glossary: docs/glossary.md
 
-    A subclass declares where its CSV files land and which columns they have. Bronze keeps every value as the text that
+    A subclass declares where its files land and which columns they have. Bronze keeps every value as the text that
     landed; typing is silver's job.
 
     Attributes:
+        format: `csv`, or `parquet`: then bronze keeps the text of each value (days and times in ISO 8601), and silver
+            reads it as it reads that of a CSV file.
         reader: `files` reads the files where they lie, the same in every workspace, so that replays are identical.
             `auto_loader` lets Databricks' Auto Loader find and land them, if the workspace has it (otherwise it is as
             `files`): for folders with so many files that listing them takes minutes. It does not notice a file that
@@ -79,6 +82,7 @@ class Source(Described):
     """
 
     replay: ClassVar[type[Replay] | None] = None
+    format: ClassVar[Format] = "csv"
     reader: ClassVar[Reader] = "files"
     name: ClassVar[str] = named_after_class("Source")
     files: ClassVar[str] = derived(_files)
@@ -106,6 +110,8 @@ class Source(Described):
             )
         if cls.reader not in _READERS:
             raise ConfigError(f"{cls.__name__}.reader is {cls.reader!r}.", hint=did_you_mean(cls.reader, _READERS))
+        if cls.format not in _FORMATS:
+            raise ConfigError(f"{cls.__name__}.format is {cls.format!r}.", hint=did_you_mean(cls.format, _FORMATS))
         _check_dialect(cls)
 
     def available_at(self, path: Path) -> datetime:
@@ -153,6 +159,11 @@ def _check_dialect(source: type[Source]) -> None:
         raise ConfigError(
             f"{source.__name__}.dialect is {source.dialect!r}, which is no Dialect.",
             hint='As in Dialect(delimiter=";", decimal=",").',
+        )
+    if source.format == "parquet" and (source.reader != "files" or source.replay or not source.dialect.is_plain):
+        raise ConfigError(
+            f"{source.__name__}: Parquet files are read where they lie, and have no dialect: they have types.",
+            hint='Leave out reader, replay and dialect, or format = "parquet".',
         )
     if source.reader == "auto_loader" and source.dialect.encoding == "utf-16":
         raise ConfigError(

@@ -20,6 +20,7 @@ from mlplatform.refine.numbers import NO_NUMBER, number_pattern
 
 _CODECS = {"utf-8": "utf-8-sig", "latin-1": "latin-1", "windows-1252": "cp1252", "utf-16": "utf-16"}
 _SAMPLE = 2000
+_JUDGED = 200
 _MOSTLY = 0.9
 # Where two cut all lines alike, the one that stands in numbers and texts least.
 _RAREST_FIRST = ("\t", "|", ";", ",")
@@ -104,7 +105,7 @@ def looks_like_a_row(rows: list[list[str]]) -> bool:
     """
     if len(rows) <= 1:
         return False
-    header, values = rows[0], rows[1:]
+    header, values = rows[0], rows[1:_JUDGED]
     above = [
         _is_value(name)
         for place, name in enumerate(header)

@@ -85,7 +85,7 @@ def read_csv(path: Path, written: Written) -> DataFile:
         rows=rows,
         names=plain_names(names),
         dialect=dialect,
-        newlines_in_values=_spans_lines(rows),
+        newlines_in_values='"' in text and _spans_lines(rows),
     )
 
 

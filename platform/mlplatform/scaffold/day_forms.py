@@ -129,7 +129,7 @@ def _values(values: pd.Series[str]) -> list[str]:
 
 
 def _moment(text: str, date_format: DateFormat) -> datetime | None:
-    """Return the time that a text says; None where it says none as the engine reads it, which reads less than Python."""
+    """Return the time that a text says; None where it says none to the engine, which reads less than Python does."""
     iso = text
     if date_format != ISO:
         match = re.fullmatch(date_pattern(date_format), text)
