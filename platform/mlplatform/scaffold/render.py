@@ -22,7 +22,7 @@ from mlplatform.scaffold.estimators import HISTGB, of_estimator
 from mlplatform.scaffold.inference import DataColumn, Inferred, infer
 from mlplatform.scaffold.layout import PythonCall, expectations, import_of, marked, text, tuple_of
 from mlplatform.scaffold.names import check_new_name, class_name
-from mlplatform.scaffold.written import UNKNOWN, Written
+from mlplatform.scaffold.written import UNKNOWN, Written, described
 from mlplatform.task import Task, task_of
 
 if TYPE_CHECKING:
@@ -192,6 +192,7 @@ def _values(name: str, inferred: Inferred, task: Task, horizon: str | None) -> d
         "key_tuple": tuple_of,
         "time_sql": _time_sql(inferred),
         "dialect": _dialect(inferred),
+        "written": "" if inferred.dialect.is_plain else described(inferred.dialect),
         "day_sql": _day_sql(inferred),
         "labelled": _labelled(inferred),
         "time_column": _time_column(inferred, time),
