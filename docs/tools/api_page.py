@@ -40,7 +40,17 @@ GROUPS = (
         "Tables, from landed files to labels",
         "",
         "mlplatform",
-        ("Source", "Dialect", "Replay", "SilverTable", "Column", "Expectation", "LabelSpine", "EventSpine", "WorkspaceAsOf"),
+        (
+            "Source",
+            "Dialect",
+            "Replay",
+            "SilverTable",
+            "Column",
+            "Expectation",
+            "LabelSpine",
+            "EventSpine",
+            "WorkspaceAsOf",
+        ),
     ),
     Group(
         "Features",
