@@ -10,6 +10,7 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from mlplatform.ingest.dialect import Dialect
     from mlplatform.scaffold.inference import DataColumn, Inferred
     from mlplatform.scaffold.render import Scaffolded
 
@@ -29,6 +30,7 @@ def inferred_as_json(scaffolded: Scaffolded) -> dict[str, Any]:
         "numbers": by_role["number"],
         "categories": by_role["category"],
         "not_used": _unused(inferred),
+        "left_out": list(inferred.file.left_out),
         "names": {column.name: column.source for column in _columns(inferred)},
         "look_at": {column.name: column.note for column in _columns(inferred) if column.note},
     }
@@ -49,7 +51,7 @@ def say_what_was_inferred(scaffolded: Scaffolded, *, guessed: bool, dry_run: boo
     click.echo(f"{wrote} {scaffolded.folder} from {inferred.rows} rows, {inferred.labelled} of them with a label.")
     _say_how_it_is_written(inferred)
     for role, title in (("number", "Numbers:     "), ("category", "Categories:  ")):
-        names = [_shown(fact) for fact in inferred.facts if fact.role == role]
+        names = [_shown(fact, inferred.dialect) for fact in inferred.facts if fact.role == role]
         click.echo(f"{title}{_counted(names)}{shortened_list(names) or 'none'}")
     if unused := _unused(inferred):
         click.echo(f"Not used:    {_counted(unused)}{shortened_list(unused)} (text of many values)")
@@ -58,7 +60,7 @@ def say_what_was_inferred(scaffolded: Scaffolded, *, guessed: bool, dry_run: boo
             f"Label:       {inferred.label.name} is 1 where {_quoted(inferred.label.source)} is {inferred.positive!r}"
         )
     elif not inferred.label.form.plain:
-        click.echo(f"Label:       {_shown(inferred.label)}")
+        click.echo(f"Label:       {_shown(inferred.label, inferred.dialect)}")
     _say_times(scaffolded, guessed=guessed)
     _say_what_to_look_at(inferred)
     if not inferred.entities:
@@ -93,11 +95,16 @@ def _say_times(scaffolded: Scaffolded, *, guessed: bool) -> None:
 
 def _say_how_it_is_written(inferred: Inferred) -> None:
     """Say what was found of the file, with a word of it by which one sees whether letters are read rightly."""
+    from mlplatform.scaffold.data_file import shortened_list
     from mlplatform.scaffold.written import described
 
     file = inferred.file
     if file.format != "csv":
         click.echo(f"Read as:     typed columns of {file.origin}; the use case's files are Parquet")
+        if file.left_out:
+            click.echo(
+                f"Left out:    {shortened_list(file.left_out)} (names with an underscore in front are the platform's)"
+            )
         return
     example = next(_words_beyond_ascii(inferred), "")
     click.echo(f"Read as:     {described(inferred.dialect)}{f'; as in {example!r}' if example else ''}")
@@ -146,13 +153,16 @@ def _counted(names: list[str]) -> str:
     return "" if shortened_list(names) == ", ".join(names) else f"{len(names)}: "
 
 
-def _shown(fact: DataColumn) -> str:
+def _shown(fact: DataColumn, dialect: Dialect) -> str:
+    """Return a column's name, and how its numbers are written where the dialect does not say so."""
     form = fact.form
-    if fact.role != "number" or form.plain:
-        return fact.name
-    marks = [form.unit and f"in {form.unit}", form.thousands and f"thousands {form.thousands!r}"]
-    marks.append("" if form.decimal == "." else "decimal comma")
-    return f"{fact.name} ({', '.join(mark for mark in marks if mark)})"
+    marks = [form.unit and f"in {form.unit}"]
+    if dialect.has_plain_numbers or not fact.in_dialect:
+        marks += [form.thousands and f"thousands {form.thousands!r}", "" if form.decimal == "." else "decimal comma"]
+    if not dialect.has_plain_numbers and not fact.in_dialect and form.decimal == ".":
+        marks.append("decimal point")
+    shown = ", ".join(mark for mark in marks if mark)
+    return f"{fact.name} ({shown})" if fact.role == "number" and shown else fact.name
 
 
 def _quoted(source: str) -> str:

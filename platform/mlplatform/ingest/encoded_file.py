@@ -103,8 +103,9 @@ class EncodedFile:
             line = self._lines + _ends(raw[: found.start()])
             what = f"holds the byte {found[0][0]:#x}, which is no letter of Latin-1"
             raise self._error(line, what, "windows-1252" if self._as_utf8 is None else "utf-8")
+        pending = self._decoder.getstate()[0]
         try:
-            return self._decoder.decode(raw, self._is_over).encode()
+            text = self._decoder.decode(raw, self._is_over)
         except UnicodeDecodeError as error:
             before, byte = bytes(error.object[: error.start]), error.object[error.start]
             if self._encoding == "utf-16":
@@ -112,6 +113,8 @@ class EncodedFile:
             what = f"is not {_NAMES[self._encoding]} (the byte {byte:#x})"
             instead = ("latin-1", "windows-1252") if self._encoding == "utf-8" else ()
             raise self._error(self._lines + _ends(before), what, *instead) from error
+        is_whole = self._encoding == "utf-8" and not pending and not self._decoder.getstate()[0]
+        return raw if is_whole else text.encode()
 
     def _look_for_utf8(self, raw: bytes) -> None:
         """Notice that text declared to have one byte a letter is UTF-8, which is known once the file is over."""

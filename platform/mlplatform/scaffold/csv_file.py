@@ -53,6 +53,11 @@ def read_csv(path: Path, written: Written) -> DataFile:
     content = _unpacked(path)
     encoding = written.encoding or found_encoding(content)
     text = decoded(path, content, encoding)
+    if text.startswith("sep="):
+        raise UsageError(
+            f"{path} begins with {text[:5]!r}, which is a note to Excel and no header.",
+            hint="Delete the first line, here and in files that land later.",
+        )
     delimiter = written.delimiter or found_delimiter(text) or PLAIN.delimiter
     try:
         rows = pd.read_csv(io.StringIO(text), sep=delimiter, dtype=str, keep_default_na=False, na_values=[""])

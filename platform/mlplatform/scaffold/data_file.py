@@ -37,6 +37,7 @@ class DataFile:
         dialect: How it is written, as far as the reading of it shows: of a CSV file delimiter and encoding.
         types: Of data with types: each column's, as Arrow calls it. Of CSV: none.
         newlines_in_values: Whether a value goes over several lines.
+        left_out: Columns that were left out, for their names are the platform's own.
     """
 
     origin: str
@@ -47,6 +48,7 @@ class DataFile:
     dialect: Dialect = PLAIN
     types: Mapping[str, str] = field(default_factory=dict)
     newlines_in_values: bool = False
+    left_out: tuple[str, ...] = ()
 
     @property
     def header(self) -> tuple[str, ...]:

@@ -84,6 +84,10 @@ def read_table(ws: Workspace, name: str) -> DataFile:
 def _data(origin: str, table: pa.Table, content: bytes | None = None) -> DataFile:
     import pandas as pd
 
+    # What a pipeline writes beside the columns that people gave a name: the platform's own have such names, too.
+    left_out = tuple(name for name in table.column_names if name.startswith("_"))
+    if left_out:
+        table, content = table.drop_columns(list(left_out)), None
     names = list(table.column_names)
     if not names:
         raise UsageError(f"{origin} has no columns.", hint="It takes an entity, a label, and what to predict from.")
@@ -108,6 +112,7 @@ def _data(origin: str, table: pa.Table, content: bytes | None = None) -> DataFil
         names=plain_names(names),
         format="parquet",
         types={field.name: _kind(field.type) for field in table.schema},
+        left_out=left_out,
     )
 
 

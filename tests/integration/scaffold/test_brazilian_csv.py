@@ -5,6 +5,7 @@ Beside it the same rows from Parquet, a Delta table and a table of the workspace
 
 from __future__ import annotations
 
+import io
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -171,6 +172,10 @@ def test_tables_and_delta_folders_are_read_alike(from_csv: Made, tmp_path: Path,
         }  # fmt: skip
         sorted_rows = sorted(map(tuple, data.rows.to_numpy().tolist()))
         assert sorted_rows == sorted(map(tuple, found[0].rows.to_numpy().tolist()))
+    own = read_table(ws, "dev.vendas.silver_facts")
+    assert own.left_out[:2] == ("_file", "_row")
+    assert list(own.names) == ["codigo", "data", "cidade", "valor", "itens"]
+    assert pq.read_schema(io.BytesIO(own.content)).names == list(own.names)
     monkeypatch.setattr(typed_data, "MOST_ROWS", 10)
     for read in (lambda: read_table(ws, name), lambda: read_delta(ws, folder)):
         with pytest.raises(UsageError, match="rows"):

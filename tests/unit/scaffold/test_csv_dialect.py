@@ -182,6 +182,7 @@ def test_a_file_without_a_header_is_refused(tmp_path: Path) -> None:
         ("nome\n" + "ana\n" * ROWS, "no column 'Código'"),
         ("Código;Data\n1;2;3\n", "more values than its header"),
         (b"Comprou\xff\x00;x\n", "bytes that no text has"),
+        ("sep=;\nCódigo;Data\n1;2\n", "a note to Excel"),
     ],
 )
 def test_what_cannot_be_used_is_named(tmp_path: Path, content: bytes | str, says: str) -> None:
