@@ -100,7 +100,7 @@ class EncodedFile:
         if self._as_utf8 is not None:
             self._look_for_utf8(raw)
         if self._encoding == "latin-1" and (found := _CONTROL.search(raw)):
-            line = self._lines + _ends(raw[: found.start()])
+            line = self._line_after(raw[: found.start()])
             what = f"holds the byte {found[0][0]:#x}, which is no letter of Latin-1"
             raise self._error(line, what, "windows-1252" if self._as_utf8 is None else "utf-8")
         pending = self._decoder.getstate()[0]
@@ -111,8 +111,10 @@ class EncodedFile:
             if self._encoding == "utf-16":
                 before = before.decode(error.encoding, "replace").encode()
             what = f"is not {_NAMES[self._encoding]} (the byte {byte:#x})"
-            instead = ("latin-1", "windows-1252") if self._encoding == "utf-8" else ()
-            raise self._error(self._lines + _ends(before), what, *instead) from error
+            instead: tuple[str, ...] = ("latin-1", "windows-1252") if self._encoding == "utf-8" else ()
+            if self._as_utf8 is not None:
+                instead = ("utf-8",)
+            raise self._error(self._line_after(before), what, *instead) from error
         is_whole = self._encoding == "utf-8" and not pending and not self._decoder.getstate()[0]
         return raw if is_whole else text.encode()
 
@@ -121,7 +123,7 @@ class EncodedFile:
         assert self._as_utf8 is not None
         if not self._first_letter and not raw.isascii():
             before, *_ = _LETTER.split(raw, maxsplit=1)
-            self._first_letter = self._lines + _ends(before)
+            self._first_letter = self._line_after(before)
         try:
             self._as_utf8.decode(raw, self._is_over)
         except UnicodeDecodeError:
@@ -130,10 +132,13 @@ class EncodedFile:
         if self._is_over and self._first_letter:
             raise self._error(self._first_letter, "is UTF-8, as all others are", "utf-8")
 
+    def _line_after(self, text: bytes) -> int:
+        """Return the number of the line that is reached after some more text."""
+        is_pair = self._ends_with_return and text.startswith(b"\n")  # two reads took it apart
+        return self._lines + _ends(text) - is_pair
+
     def _count(self, text: bytes) -> None:
-        self._lines += _ends(text)
-        if self._ends_with_return and text.startswith(b"\n"):
-            self._lines -= 1  # a pair that two reads took apart
+        self._lines = self._line_after(text)
         if text:
             self._ends_with_return = text.endswith(b"\r")
 
