@@ -44,7 +44,7 @@ def say_what_was_inferred(scaffolded: Scaffolded, *, guessed: bool, dry_run: boo
         guessed: Whether the horizon was.
         dry_run: Whether nothing was written.
     """
-    from mlplatform.scaffold.data_file import shortened_list
+    from mlplatform.scaffold.given_data import shortened_list
 
     inferred = scaffolded.inferred
     wrote = "Would write" if dry_run else "Wrote"
@@ -95,7 +95,7 @@ def _say_times(scaffolded: Scaffolded, *, guessed: bool) -> None:
 
 def _say_how_it_is_written(inferred: Inferred) -> None:
     """Say what was found of the file, with a word of it by which one sees whether letters are read rightly."""
-    from mlplatform.scaffold.data_file import shortened_list
+    from mlplatform.scaffold.given_data import shortened_list
     from mlplatform.scaffold.written import described
 
     file = inferred.file
@@ -123,7 +123,7 @@ def _words_beyond_ascii(inferred: Inferred) -> Iterator[str]:
 
 
 def _say_what_to_look_at(inferred: Inferred) -> None:
-    from mlplatform.scaffold.data_file import shortened_list
+    from mlplatform.scaffold.given_data import shortened_list
 
     columns = _columns(inferred)
     renamed = [f"{_quoted(column.source)} is {column.name}" for column in columns if column.source != column.name]
@@ -148,7 +148,7 @@ def _unused(inferred: Inferred) -> list[str]:
 
 def _counted(names: list[str]) -> str:
     """Return how many there are, where one would have to count."""
-    from mlplatform.scaffold.data_file import shortened_list
+    from mlplatform.scaffold.given_data import shortened_list
 
     return "" if shortened_list(names) == ", ".join(names) else f"{len(names)}: "
 
@@ -167,7 +167,7 @@ def _shown(fact: DataColumn, dialect: Dialect) -> str:
 
 def _quoted(source: str) -> str:
     """A header as it is, in quotes where one would not see what it is: blanks at its ends, signs of no width."""
-    from mlplatform.scaffold.data_file import visible
+    from mlplatform.scaffold.given_data import visible
     from mlplatform.scaffold.layout import text
 
     if source != visible(source):

@@ -18,9 +18,9 @@ from mlplatform.scaffold.estimators import ESTIMATORS, HISTGB, PACKAGES
 from mlplatform.task import TASKS
 
 if TYPE_CHECKING:
-    from mlplatform.scaffold.data_file import DataFile
+    from mlplatform.scaffold.given_data import GivenData
     from mlplatform.scaffold.render import Scaffolded
-    from mlplatform.scaffold.written import Written
+    from mlplatform.scaffold.written import WrittenAs
     from mlplatform.task import TaskName
 
 # A tab can hardly be typed.
@@ -130,7 +130,7 @@ def new_use_case(  # noqa: PLR0913, PLR0917  (one for each option)
     into --use-cases, or else into ./use_cases.
     """
     from mlplatform.scaffold.render import new_use_case as write
-    from mlplatform.scaffold.written import Written
+    from mlplatform.scaffold.written import WrittenAs
 
     if row_numbers and entities:
         raise UsageError("--row-numbers is instead of --entity.", hint="Give one of them.")
@@ -141,7 +141,7 @@ def new_use_case(  # noqa: PLR0913, PLR0917  (one for each option)
         )
     into = options.use_cases or Path("use_cases")
     _check_name(name, into)
-    written = Written(_DELIMITERS[delimiter] if delimiter else None, encoding, decimal, date_format)
+    written = WrittenAs(_DELIMITERS[delimiter] if delimiter else None, encoding, decimal, date_format)
     data = _read(options, written, csv=csv, parquet=parquet, delta=delta, table=table)
     scaffolded = write(
         name,
@@ -195,8 +195,14 @@ def new_use_case(  # noqa: PLR0913, PLR0917  (one for each option)
 
 
 def _read(
-    options: Options, written: Written, *, csv: Path | None, parquet: Path | None, delta: Path | None, table: str | None
-) -> DataFile:
+    options: Options,
+    written: WrittenAs,
+    *,
+    csv: Path | None,
+    parquet: Path | None,
+    delta: Path | None,
+    table: str | None,
+) -> GivenData:
     """Read the data from where they are.
 
     Raises:

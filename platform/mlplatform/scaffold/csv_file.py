@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 from mlplatform.errors import UsageError
 from mlplatform.ingest.dialect import PLAIN, Dialect
 from mlplatform.scaffold.csv_dialect import decoded, found_delimiter, found_encoding, looks_like_a_row, sample
-from mlplatform.scaffold.data_file import DataFile, check_header, plain_names
-from mlplatform.scaffold.written import Written
+from mlplatform.scaffold.given_data import GivenData, check_header, plain_names
+from mlplatform.scaffold.written import WrittenAs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,7 +38,7 @@ _OTHER = {
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 
-def read_csv(path: Path, written: Written) -> DataFile:
+def read_csv(path: Path, written: WrittenAs) -> GivenData:
     """Read a CSV file, plain or packed by gzip, bzip2 or xz: the content says which, not the name.
 
     Args:
@@ -84,7 +84,7 @@ def read_csv(path: Path, written: Written) -> DataFile:
         )
     rows.columns = pd.Index(names)
     dialect: Dialect = replace(PLAIN, delimiter=delimiter, encoding=encoding)
-    return DataFile(
+    return GivenData(
         origin=str(path),
         content=content,
         rows=rows,

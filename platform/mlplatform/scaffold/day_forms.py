@@ -16,7 +16,7 @@ from mlplatform.refine.dates import date_pattern, day_places
 if TYPE_CHECKING:
     import pandas as pd
 
-    from mlplatform.scaffold.data_file import DataFile
+    from mlplatform.scaffold.given_data import GivenData
 
 _ISO = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?(Z|[+-]\d{2}:\d{2})?)?")
 
@@ -34,7 +34,7 @@ class Days:
     note: str = ""
 
 
-def found_format(file: DataFile, timestamp: str | None, asked_for: DateFormat | None) -> Days:
+def found_format(file: GivenData, timestamp: str | None, asked_for: DateFormat | None) -> Days:
     """Return how the days of a file's time are written.
 
     Args:

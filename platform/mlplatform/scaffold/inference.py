@@ -16,10 +16,10 @@ from mlplatform.errors import UsageError
 from mlplatform.ingest.dialect import Dialect
 from mlplatform.refine.numbers import NO_NUMBER
 from mlplatform.scaffold.csv_file import read_csv
-from mlplatform.scaffold.data_file import DataFile
 from mlplatform.scaffold.day_forms import found_format, moments
+from mlplatform.scaffold.given_data import GivenData
 from mlplatform.scaffold.number_forms import Form, NoNumber, form_of
-from mlplatform.scaffold.written import UNKNOWN, Written
+from mlplatform.scaffold.written import UNKNOWN, WrittenAs
 from mlplatform.statistics import baseline, metrics
 from mlplatform.task import Task, task_of
 
@@ -81,7 +81,7 @@ class Inferred:
         off: What the best constant guess has in the task's primary metric; of a classification 0.
     """
 
-    file: DataFile
+    file: GivenData
     dialect: Dialect
     entities: tuple[DataColumn, ...]
     timestamp: DataColumn | None
@@ -117,7 +117,7 @@ _PSEUDO = (datetime(2000, 1, 1, tzinfo=UTC), datetime(2000, 4, 9, tzinfo=UTC))
 
 
 def infer(
-    data: DataFile | Path,
+    data: GivenData | Path,
     *,
     task: Task | str,
     entity: str | Sequence[str],
@@ -125,7 +125,7 @@ def infer(
     timestamp: str | None,
     history_by: Sequence[str] = (),
     quantile: float | None = None,
-    written: Written = UNKNOWN,
+    written: WrittenAs = UNKNOWN,
 ) -> Inferred:
     """Say what data hold.
 
@@ -143,7 +143,7 @@ def infer(
         UsageError: If the data cannot be read, lack a column, or do not fit the task; names what and where.
     """
     task = _at_level(task_of(task), quantile)
-    file = data if isinstance(data, DataFile) else read_csv(data, written)
+    file = data if isinstance(data, GivenData) else read_csv(data, written)
     origin, rows = file.origin, file.rows
     wanted = [("--entity", name) for name in ([entity] if isinstance(entity, str) else entity)]
     entities = [file.column(name, option) for option, name in wanted]
@@ -238,7 +238,7 @@ def _check_keys(origin: str, rows: pd.DataFrame, entities: list[str], timestamp:
 
 
 def _histories(
-    file: DataFile, history_by: Sequence[str], timestamp: str | None, label: str
+    file: GivenData, history_by: Sequence[str], timestamp: str | None, label: str
 ) -> tuple[tuple[str, ...], ...]:
     if history_by and timestamp is None:
         raise UsageError("There is no history without a time.", hint="Give --timestamp, or leave --history-by out.")
@@ -314,7 +314,7 @@ def _classes(origin: str, column: str, labels: pd.Series[str]) -> _Label:
     return _Label(spelled[positive], spelled[negative], numeric, rarer=int(counts.iloc[-1]))
 
 
-def _forms(file: DataFile, columns: list[str], by_history: set[str]) -> dict[str, Form | NoNumber]:
+def _forms(file: GivenData, columns: list[str], by_history: set[str]) -> dict[str, Form | NoNumber]:
     """How each column's numbers are written by themselves; text that is declared to be such holds none."""
     texts = by_history | {column for column, kind in file.types.items() if kind in _TEXTS}
     return {
@@ -327,7 +327,7 @@ def _decimals(rows: pd.DataFrame, forms: Mapping[str, Form | NoNumber]) -> set[s
 
 
 def _facts(
-    file: DataFile, columns: list[str], forms: Mapping[str, Form | NoNumber], decimals: set[str]
+    file: GivenData, columns: list[str], forms: Mapping[str, Form | NoNumber], decimals: set[str]
 ) -> tuple[DataColumn, ...]:
     facts = []
     for column in columns:

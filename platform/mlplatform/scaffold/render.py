@@ -17,12 +17,12 @@ from mlplatform.derived_attributes import snake_case
 from mlplatform.errors import UsageError
 from mlplatform.ingest.dialect import ISO, Dialect
 from mlplatform.naming import quote
-from mlplatform.scaffold.data_file import DataFile, visible
 from mlplatform.scaffold.estimators import HISTGB, of_estimator
+from mlplatform.scaffold.given_data import GivenData, visible
 from mlplatform.scaffold.inference import DataColumn, Inferred, infer
 from mlplatform.scaffold.layout import PythonCall, expectations, import_of, marked, text, tuple_of
 from mlplatform.scaffold.names import check_new_name, class_name
-from mlplatform.scaffold.written import UNKNOWN, Written, described
+from mlplatform.scaffold.written import UNKNOWN, WrittenAs, described
 from mlplatform.task import Task, task_of
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Scaffolded:
 
 def new_use_case(  # noqa: PLR0913  (what the command takes)
     name: str,
-    data: DataFile | Path,
+    data: GivenData | Path,
     *,
     into: Path,
     task: Task | str,
@@ -70,7 +70,7 @@ def new_use_case(  # noqa: PLR0913  (what the command takes)
     history_by: Sequence[str] = (),
     estimator: str = HISTGB,
     quantile: float | None = None,
-    written: Written = UNKNOWN,
+    written: WrittenAs = UNKNOWN,
     dry_run: bool = False,
 ) -> Scaffolded:
     """Write `<into>/<name>`: package, settings, tests, README, and a copy of the data; all of it or nothing.

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from mlplatform.errors import UsageError
 from mlplatform.ingest.landed_parquet import as_text, has_text
 from mlplatform.naming import ObjectName
-from mlplatform.scaffold.data_file import DataFile, check_header, plain_names
+from mlplatform.scaffold.given_data import GivenData, check_header, plain_names
 
 if TYPE_CHECKING:
     from mlplatform.protocols.workspace import Workspace
@@ -25,7 +25,7 @@ MOST_ROWS = 1_000_000
 _FEWER = "Make a table of fewer rows, such as those of the last months, and name that."
 
 
-def read_parquet(path: Path) -> DataFile:
+def read_parquet(path: Path) -> GivenData:
     """Read a Parquet file.
 
     Raises:
@@ -42,7 +42,7 @@ def read_parquet(path: Path) -> DataFile:
     return _data(str(path), table, content)
 
 
-def read_delta(ws: Workspace, folder: Path) -> DataFile:
+def read_delta(ws: Workspace, folder: Path) -> GivenData:
     """Read a Delta table by its folder.
 
     Raises:
@@ -63,7 +63,7 @@ def read_delta(ws: Workspace, folder: Path) -> DataFile:
     return _data(str(folder), ws.frames.collect(frame, at_most=MOST_ROWS, what=f"the rows of {folder}"))
 
 
-def read_table(ws: Workspace, name: str) -> DataFile:
+def read_table(ws: Workspace, name: str) -> GivenData:
     """Read a table of a workspace: on Databricks one of Unity Catalog.
 
     Raises:
@@ -81,7 +81,7 @@ def read_table(ws: Workspace, name: str) -> DataFile:
     return _data(str(table), ws.frames.collect(frame, at_most=MOST_ROWS, what=f"the rows of {table}"))
 
 
-def _data(origin: str, table: pa.Table, content: bytes | None = None) -> DataFile:
+def _data(origin: str, table: pa.Table, content: bytes | None = None) -> GivenData:
     import pandas as pd
 
     # What a pipeline writes beside the columns that people gave a name: the platform's own have such names, too.
@@ -105,7 +105,7 @@ def _data(origin: str, table: pa.Table, content: bytes | None = None) -> DataFil
             f"{origin} cannot be used: {error}", hint="Times hold microseconds; round what is finer."
         ) from None
     rows = pd.DataFrame({name: pd.Series(values, dtype=object) for name, values in texts.items()})
-    return DataFile(
+    return GivenData(
         origin=origin,
         content=_as_parquet(table) if content is None else content,
         rows=rows.where(rows.notna(), None),

@@ -11,7 +11,7 @@ _ENCODINGS = {"utf-8": "UTF-8", "latin-1": "Latin-1", "windows-1252": "Windows-1
 
 
 @dataclass(frozen=True)
-class Written:
+class WrittenAs:
     """What is known of how a file is written; None is to be found out.
 
     Attributes:
@@ -27,7 +27,7 @@ class Written:
     date_format: DateFormat | None = None
 
 
-UNKNOWN = Written()
+UNKNOWN = WrittenAs()
 
 
 def described(dialect: Dialect) -> str:

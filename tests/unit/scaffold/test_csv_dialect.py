@@ -21,7 +21,7 @@ from mlplatform.ingest.dialect import DELIMITERS, Dialect
 from mlplatform.scaffold.csv_dialect import found_delimiter
 from mlplatform.scaffold.inference import infer
 from mlplatform.scaffold.render import new_use_case
-from mlplatform.scaffold.written import Written
+from mlplatform.scaffold.written import WrittenAs
 
 ROWS = 240
 START = date(2024, 1, 1)
@@ -127,7 +127,7 @@ def test_a_number_that_may_be_either_is_said_and_can_be_decided(tmp_path: Path) 
     path = write(tmp_path, columns)
     (valor,) = [fact for fact in found(path).facts if fact.name == "valor"]
     assert "it may be" in valor.note
-    (valor,) = [fact for fact in found(path, written=Written(decimal=",")).facts if fact.name == "valor"]
+    (valor,) = [fact for fact in found(path, written=WrittenAs(decimal=",")).facts if fact.name == "valor"]
     assert (valor.form.decimal, valor.note) == (",", "")
 
 
@@ -139,7 +139,7 @@ def test_days_that_may_be_months_are_an_error_that_says_both_readings(tmp_path: 
     with pytest.raises(UsageError, match="can be read in two ways: 02/01/2000 is 2000-01-02") as caught:
         found(path)
     assert "--date-format dd/MM/yyyy, or --date-format MM/dd/yyyy" in str(caught.value.hint)
-    assert found(path, written=Written(date_format="MM/dd/yyyy")).dialect.date_format == "MM/dd/yyyy"
+    assert found(path, written=WrittenAs(date_format="MM/dd/yyyy")).dialect.date_format == "MM/dd/yyyy"
 
 
 @pytest.mark.parametrize(("other", "date_format"), [("31/12/2024", "dd/MM/yyyy"), ("12/31/2024", "MM/dd/yyyy")])
@@ -194,11 +194,11 @@ def test_what_cannot_be_used_is_named(tmp_path: Path, content: bytes | str, says
 
 def test_what_is_said_of_a_file_wins_and_is_held_against_it(tmp_path: Path) -> None:
     path = write(tmp_path, table(), encoding="cp1252")
-    assert found(path, written=Written(encoding="windows-1252")).dialect.encoding == "windows-1252"
+    assert found(path, written=WrittenAs(encoding="windows-1252")).dialect.encoding == "windows-1252"
     with pytest.raises(UsageError, match="is not utf-8: line 1 holds the byte 0xf3"):
-        found(path, written=Written(encoding="utf-8"))
+        found(path, written=WrittenAs(encoding="utf-8"))
     with pytest.raises(UsageError, match="no column 'Código'"):
-        found(path, written=Written(delimiter="|"))
+        found(path, written=WrittenAs(delimiter="|"))
 
 
 def lines_of(rows: list[list[str]], delimiter: str) -> str:

@@ -25,7 +25,7 @@ _SHOWN = 10
 
 
 @dataclass(frozen=True)
-class DataFile:
+class GivenData:
     """What was read.
 
     Attributes:
