@@ -18,6 +18,8 @@ from mlplatform.scaffold.estimators import ESTIMATORS, HISTGB, PACKAGES
 from mlplatform.task import TASKS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mlplatform.scaffold.given_data import GivenData
     from mlplatform.scaffold.render import Scaffolded
     from mlplatform.scaffold.written import WrittenAs
@@ -142,10 +144,10 @@ def new_use_case(  # noqa: PLR0913, PLR0917  (one for each option)
     into = options.use_cases or Path("use_cases")
     _check_name(name, into)
     written = WrittenAs(_DELIMITERS[delimiter] if delimiter else None, encoding, decimal, date_format)
-    data = _read(options, written, csv=csv, parquet=parquet, delta=delta, table=table)
+    read = _reader(options, written, csv=csv, parquet=parquet, delta=delta, table=table)
     scaffolded = write(
         name,
-        data,
+        read,
         into=into,
         task=task,
         entity=entities,
@@ -194,7 +196,7 @@ def new_use_case(  # noqa: PLR0913, PLR0917  (one for each option)
     click.echo(f"Then the five edits of {scaffolded.folder / 'README.md'}.")
 
 
-def _read(
+def _reader(
     options: Options,
     written: WrittenAs,
     *,
@@ -202,11 +204,11 @@ def _read(
     parquet: Path | None,
     delta: Path | None,
     table: str | None,
-) -> GivenData:
-    """Read the data from where they are.
+) -> Callable[[], GivenData]:
+    """Return what reads the data from where they are.
 
     Raises:
-        UsageError: If they are to come from nowhere, or from several places; or cannot be read.
+        UsageError: If they are to come from nowhere, or from several places.
     """
     from mlplatform.scaffold.csv_file import read_csv
     from mlplatform.scaffold.typed_data import read_delta, read_parquet, read_table
@@ -217,17 +219,18 @@ def _read(
             "Where are the data?" if not given else "The data come from one place.",
             hint="Give one of --from-csv, --from-parquet, --from-delta and --from-table.",
         )
-    if csv is not None:
-        return read_csv(csv, written)
-    if written.delimiter or written.encoding:
+    if csv is None and (written.delimiter or written.encoding):
         raise UsageError("--delimiter and --encoding are of CSV files.", hint="Leave them out.")
-    if parquet is not None:
-        return read_parquet(parquet)
-    with options.open(read_only=True) as ws:
-        if delta is not None:
-            return read_delta(ws, delta)
-        assert table is not None
-        return read_table(ws, table)
+
+    def read() -> GivenData:
+        if csv is not None:
+            return read_csv(csv, written)
+        if parquet is not None:
+            return read_parquet(parquet)
+        with options.open(read_only=True) as ws:
+            return read_delta(ws, delta) if delta is not None else read_table(ws, str(table))
+
+    return read
 
 
 def _bundle_around(into: Path) -> Path | None:

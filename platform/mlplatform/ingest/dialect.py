@@ -21,10 +21,10 @@ DateFormat = Literal[
     "MM.dd.yyyy",
     "MM-dd-yyyy",
 ]
-DELIMITERS: tuple[str, ...] = get_args(Delimiter)
-ENCODINGS: tuple[str, ...] = get_args(Encoding)
-DATE_FORMATS: tuple[str, ...] = get_args(DateFormat)
-ISO = "yyyy-MM-dd"
+DELIMITERS: tuple[Delimiter, ...] = get_args(Delimiter)
+ENCODINGS: tuple[Encoding, ...] = get_args(Encoding)
+DATE_FORMATS: tuple[DateFormat, ...] = get_args(DateFormat)
+ISO: DateFormat = "yyyy-MM-dd"
 _DECIMALS = (".", ",")
 _THOUSANDS = ("", ".", ",", " ", "'")
 

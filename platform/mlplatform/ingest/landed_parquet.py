@@ -120,12 +120,12 @@ def as_text(values: pa.Array[Any]) -> pa.Array[Any]:
     if pa.types.is_dictionary(kind):
         return as_text(values.cast(kind.value_type))
     if pa.types.is_timestamp(kind):
-        exact = values.cast(pa.timestamp("us", "UTC" if kind.tz else None))
+        exact: Any = values.cast(pa.timestamp("us", "UTC" if kind.tz else None))
         return cast("pa.Array[Any]", pc.strftime(exact, "%Y-%m-%dT%H:%M:%SZ" if kind.tz else "%Y-%m-%dT%H:%M:%S"))
     if pa.types.is_decimal(kind):
         # Arrow writes small ones with an exponent.
         return pa.array([None if value is None else f"{value:f}" for value in values.to_pylist()], pa.string())
     if pa.types.is_date64(kind):
         values = values.cast(pa.date32())
-    text = values.cast(pa.string())
+    text: Any = values.cast(pa.string())
     return cast("pa.Array[Any]", pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text))

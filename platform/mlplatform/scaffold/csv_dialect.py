@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 
 from mlplatform.errors import UsageError
-from mlplatform.ingest.dialect import DELIMITERS, Encoding
+from mlplatform.ingest.dialect import DELIMITERS, Delimiter, Encoding
 from mlplatform.refine.numbers import NO_NUMBER, number_pattern
 
 _CODECS = {"utf-8": "utf-8-sig", "latin-1": "latin-1", "windows-1252": "cp1252", "utf-16": "utf-16"}
@@ -74,7 +74,7 @@ def decoded(path: Path, content: bytes, encoding: Encoding) -> str:
     return text
 
 
-def found_delimiter(text: str) -> str | None:
+def found_delimiter(text: str) -> Delimiter | None:
     r"""Return what separates a text's values; None where its header is one value, whatever separates them.
 
     Examples:
@@ -82,7 +82,7 @@ def found_delimiter(text: str) -> str | None:
         (';', None)
     """
     chosen: tuple[bool, int, int] | None = None
-    delimiter = None
+    delimiter: Delimiter | None = None
     for mark in DELIMITERS:
         counts = _counts(text, mark)
         if not counts or counts[0] == 1:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from mlplatform.errors import UsageError
-from mlplatform.ingest.dialect import Dialect
+from mlplatform.ingest.dialect import PLAIN, Dialect
 from mlplatform.refine.numbers import NO_NUMBER
 from mlplatform.scaffold.csv_file import read_csv
 from mlplatform.scaffold.day_forms import found_format, moments
@@ -179,8 +179,9 @@ def infer(
     start, end = moments(origin, rows[timestamp], timestamp, days.format) if timestamp else _PSEUDO
     number = [fact for fact in facts if fact.role == "number"]
     labelled = DataColumn(label, file.names[label], "number", judged.form, judged.note)
-    of_numbers = _separators([fact.form for fact in [*number, *([] if task.is_binary else [labelled])]], decimals)
-    dialect = replace(file.dialect, **of_numbers, date_format=days.format)
+    forms_found = [fact.form for fact in [*number, *([] if task.is_binary else [labelled])]]
+    decimal, thousands = _separators(forms_found, decimals)
+    dialect = replace(file.dialect, decimal=decimal, thousands=thousands, date_format=days.format)
     facts = tuple(_placed(fact, rows, dialect) for fact in facts)
     as_columns = {fact.source: fact for fact in facts} | {
         column: DataColumn(column, file.names[column], "text") for column in entities
@@ -342,12 +343,12 @@ def _facts(
     return tuple(facts)
 
 
-def _separators(forms: list[Form], decimals: set[str]) -> dict[str, str]:
+def _separators(forms: list[Form], decimals: set[str]) -> tuple[str, str]:
     """What the dialect says of numbers: decimal commas, where all columns that show decimals have them."""
     if decimals != {","}:
-        return {}
+        return PLAIN.decimal, PLAIN.thousands
     marks = {form.thousands for form in forms if form.decimal == "," and form.thousands}
-    return {"decimal": ",", "thousands": marks.pop() if len(marks) == 1 else ""}
+    return ",", marks.pop() if len(marks) == 1 else ""
 
 
 def _placed(column: DataColumn, rows: pd.DataFrame, dialect: Dialect) -> DataColumn:

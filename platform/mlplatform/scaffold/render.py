@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cache
@@ -59,7 +59,7 @@ class Scaffolded:
 
 def new_use_case(  # noqa: PLR0913  (what the command takes)
     name: str,
-    data: GivenData | Path,
+    data: GivenData | Path | Callable[[], GivenData],
     *,
     into: Path,
     task: Task | str,
@@ -77,7 +77,8 @@ def new_use_case(  # noqa: PLR0913  (what the command takes)
 
     Args:
         name: Of the use case.
-        data: One row per prediction, with its label where it is known: read, or the path of a CSV file.
+        data: One row per prediction, with its label where it is known: read, or the path of a CSV file, or what reads
+            them once all else has been looked at.
         into: The folder of use cases.
         task: What is predicted, or its name.
         entity: The column that names what is predicted for, or several that do so together; none: each row is its own.
@@ -104,7 +105,7 @@ def new_use_case(  # noqa: PLR0913  (what the command takes)
         if not (length.months or length.seconds):
             raise UsageError(f"--horizon {horizon}: a label is known after its prediction.", hint="As in '30 days'.")
     inferred = infer(
-        data,
+        data() if callable(data) else data,
         task=task,
         entity=entity,
         label=label,
