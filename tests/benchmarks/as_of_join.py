@@ -29,6 +29,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
 TIME = pa.timestamp("us", "UTC")
 SPAN_US = 365 * 86_400 * 1_000_000
 START_US = 1_700_000_000_000_000
@@ -62,17 +64,22 @@ def main() -> None:
         return
     scratch = Path(arguments.scratch).resolve()
     scratch.mkdir(parents=True, exist_ok=True)
+    kept: list[dict[str, Any]] = []
     print("| shape | tables | contender | seconds | of DuckDB | CPU seconds | of DuckDB | peak RSS |")
     print("|---|---|---|---|---|---|---|---|")
     for shape in arguments.shapes:
         for tables in arguments.tables:
             task = _prepare(scratch, shape, tables)
-            base: dict[str, Any] = {}
+            found: dict[str, dict[str, Any]] = {}
             for contender in arguments.contenders:
                 outcome = _measure(contender, task, arguments)
-                if contender == "duckdb":
-                    base = outcome
-                print(_line(shape, tables, contender, outcome, base), flush=True)
+                found[contender] = outcome
+                print(_line(shape, tables, contender, outcome, found.get("duckdb", {})), flush=True)
+            kept += _kept(shape, tables, found)
+    if arguments.json:
+        from tests.benchmarks import table
+
+        table.write(arguments.json, [table.Line(**line) for line in kept])
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -85,8 +92,26 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--timeout", type=float, default=1800)
     parser.add_argument("--polars-python", default=sys.executable)
     parser.add_argument("--feast-python", default=sys.executable)
+    parser.add_argument("--json", help="Write the figures there.")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     return parser
+
+
+def _kept(shape: str, tables: int, found: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return ours against each of the others, as lines of the table of figures."""
+    ours = found.get("ours", {})
+    return [
+        {
+            "what": f"as-of join, {shape}, {tables} table(s)",
+            "value": ours["seconds"],
+            "against": contender,
+            "other": outcome["seconds"],
+            "limit": 1.0 if contender in {"duckdb", "polars"} else None,
+            "peak_mb": ours["peak_mb"],
+        }
+        for contender, outcome in found.items()
+        if contender != "ours" and "seconds" in outcome and "seconds" in ours
+    ]
 
 
 def _line(shape: str, tables: int, contender: str, outcome: dict[str, Any], base: dict[str, Any]) -> str:

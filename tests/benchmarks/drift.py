@@ -2,7 +2,7 @@
 
 The rows are read in batches from parquet, as they come out of a training set; nothing but a batch is in memory.
 
-    python tests/benchmarks/drift.py [rows] [columns]
+    python tests/benchmarks/drift.py [rows] [columns] [--json FILE]
 """
 
 from __future__ import annotations
@@ -18,9 +18,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
 from mlplatform.config.settings import MonitoringSettings
 from mlplatform.monitoring import drift
 from mlplatform.statistics.profiles import count_batches, profile_table
+from tests.benchmarks import table
 
 BATCH = 122_880
 REFERENCE = 100_000
@@ -75,9 +78,9 @@ def plain(path: Path, reference: pa.Table) -> float:
             edges = [-np.inf, *before.quantile(np.linspace(0.1, 0.9, 9)), np.inf]
             ks_2samp(before.dropna(), now.dropna())
             bins = [pd.cut(side, edges).value_counts(sort=False) for side in (before, now)]
-        table = pd.concat(bins, axis=1).fillna(0).to_numpy(dtype=float).T
-        shares = table / table.sum(axis=1, keepdims=True)
-        chi2_contingency(table)
+        counts = pd.concat(bins, axis=1).fillna(0).to_numpy(dtype=float).T
+        shares = counts / counts.sum(axis=1, keepdims=True)
+        chi2_contingency(counts)
         jensenshannon(*shares, base=2)
         np.sum((shares[1] - shares[0]) * np.log(np.maximum(shares[1], 1e-4) / np.maximum(shares[0], 1e-4)))
     return time.perf_counter() - start
@@ -96,15 +99,24 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "window.parquet"
         write(path, rows, columns)
-        measured = {}
+        measured, peaks = {}, {}
         for which in ("ours", "plain"):
             command = [sys.executable, __file__, str(rows), str(columns), "--run", str(path), which]
             out = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
-            measured[which] = float(out[0])
+            measured[which], peaks[which] = float(out[0]), float(out[1])
             print(f"{which:5s}: {float(out[0]):7.1f} s, peak memory {float(out[1]):6.0f} MB")
     print(
         f"{rows} rows x {columns} columns: {measured['plain'] / measured['ours']:.1f} times as fast as the plain loop"
     )
+    if "--json" in sys.argv:
+        line = table.Line(
+            f"drift of {rows:,} rows, {columns} columns",
+            measured["ours"],
+            against="a loop of pandas and scipy",
+            other=measured["plain"],
+            peak_mb=peaks["ours"],
+        )
+        table.write(sys.argv[sys.argv.index("--json") + 1], [line])
 
 
 if __name__ == "__main__":

@@ -284,8 +284,8 @@ def decide_now(context: StageContext) -> RetrainDecision:
         later = standing.later
         why = f"later: version {later.challenger_version} became champion as of {later.as_of:%Y-%m-%d}, after this time"
         return RetrainDecision(due=False, reasons=(why,))
-    # Read now, not when the run began: another process may have retrained meanwhile.
-    log = RunLog(context.ws, context.namespace)
+    log = context.log
+    log.look_again()  # another process may have retrained since the run began
     trained = [run.as_of for run in log.runs(TRAIN) if run.status == DONE and run.as_of <= context.as_of]
     last_trained = max(trained, default=None)
     most = _LOOKED_AT * context.settings.monitoring.of_windows
@@ -325,7 +325,8 @@ def _recalibrations(context: StageContext, log: RunLog) -> Recalibrations:
 
 def _begun(context: StageContext) -> RetrainDecision | None:
     """Return the retraining at `as_of` that was begun, and whose run ended before it could record so; None: none."""
-    log, now = RunLog(context.ws, context.namespace), context.as_of
+    log, now = context.log, context.as_of
+    log.look_again()
     if any(record.status == DONE for record in log.ended_well_at(NAME, now)):
         return None
     begun: dict[Cure, list[list[str]]] = {

@@ -24,7 +24,6 @@ from mlplatform.ops.context import StageContext
 from mlplatform.ops.records import AlertRecord
 from mlplatform.ops.result import StageResult
 from mlplatform.ops.stage import Stage
-from mlplatform.ops.stage_runs import RunLog
 from mlplatform.protocols.lookups import FeatureLookup
 from mlplatform.refine.event_spine import EVENTS, EventSpine
 from mlplatform.refine.spine import LABELS, SPINE, LabelSpine
@@ -205,7 +204,8 @@ def _unjudged(context: StageContext, verdicts: list[Verdict], window: Window, re
         return Verdict(alerts.NOT_JUDGED, "unknown")  # not made, of which the alert `monitor` tells
     if drifted.state != "unknown":
         return Verdict(alerts.NOT_JUDGED, "ok", model_version=window.version)
-    runs = RunLog(context.ws, context.namespace).runs_of(details.STAGE, MonitorDetails, until=context.as_of)
+    context.log.look_again()
+    runs = context.log.runs_of(details.STAGE, MonitorDetails, until=context.as_of)
     report.unjudged_windows = details.unjudged_in_a_row(runs, context.as_of) + 1
     if report.unjudged_windows < limits.unjudged_windows:
         return Verdict(alerts.NOT_JUDGED, "unknown")

@@ -176,6 +176,7 @@ def _of_log(folder: Path, written: Written, seen: int, version: int) -> Damage |
 
 def _of_files(folder: Path, written: Written, table: DeltaTable, whole: set[str]) -> Damage | None:
     active = _active(table)
+    whole.intersection_update(active)
     new = [path for path in active if path not in whole]
     if not new:
         return None

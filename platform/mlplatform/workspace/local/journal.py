@@ -17,7 +17,6 @@ import os
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -32,7 +31,7 @@ LOG = "_delta_log"
 _CHUNK = 4 * 1024**2
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Mark:
     """What a file was like when it was written.
 
@@ -54,26 +53,42 @@ class Mark:
                 checksum = zlib.crc32(chunk, checksum)
         return cls(size, checksum)
 
+    @classmethod
+    def of_bytes(cls, content: bytes) -> Mark:
+        """Return the mark of a file with this content."""
+        return cls(len(content), zlib.crc32(content))
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, slots=True)
 class NotedCommit:
-    """What a commit wrote.
+    """What a commit wrote to the log. A process that lives long knows thousands: their texts stay in the file.
 
     Attributes:
-        version: The Delta version that it made.
-        entry: Its entry in the log.
-        files: Data file, relative to the table's folder -> what it was like.
+        mark: What its entry in the log was like.
+        journal: The file with the commit's line.
+        start: Where the line begins, in bytes.
+        length: How long it is.
     """
 
-    version: int
-    entry: str
-    files: Mapping[str, Mark] = field(default_factory=dict)
+    mark: Mark
+    journal: Path
+    start: int
+    length: int
 
-    @cached_property
-    def mark(self) -> Mark:
-        """What the entry was like when it was written."""
-        content = self.entry.encode()
-        return Mark(len(content), zlib.crc32(content))
+    def entry(self) -> str:
+        """Read the copy of its entry in the log.
+
+        Raises:
+            OSError: If the journal cannot be read.
+            ValueError: If the line is no longer where it was: another journal lies there now.
+        """
+        with self.journal.open("rb") as opened:
+            opened.seek(self.start)
+            line = _parsed(opened.read(self.length))
+        if line is None or Mark.of_bytes(line.entry.encode()) != self.mark:
+            message = f"{self.journal} changed while it was read"
+            raise ValueError(message)
+        return line.entry
 
 
 @dataclass
@@ -95,9 +110,7 @@ class Journal:
     def __init__(self, folder: Path) -> None:
         """Take the table's folder; nothing is read yet."""
         self._file = folder / NAME
-        self._read, self._half = 0, b""
-        self._tables: dict[str, Written] = {}
-        self._last = ""
+        self._begin_anew()
 
     def of(self, identity: str | None = None) -> Written:
         """Return what is written down of a table.
@@ -108,25 +121,37 @@ class Journal:
         self._read_on()
         return self._tables.get(self._last if identity is None else identity, Written())
 
+    def _begin_anew(self) -> None:
+        # How far whole lines were read, and of which file: another one may come to lie there.
+        self._read, self._number = 0, -1
+        self._tables: dict[str, Written] = {}
+        self._last = ""
+
     def _read_on(self) -> None:
         try:
             with self._file.open("rb") as opened:
-                if opened.seek(0, os.SEEK_END) < self._read:  # another file lies there now
-                    self._read, self._half, self._tables, self._last = 0, b"", {}, ""
+                stat = os.fstat(opened.fileno())
+                if stat.st_ino != self._number or stat.st_size < self._read:
+                    self._begin_anew()
+                    self._number = stat.st_ino
                 opened.seek(self._read)
                 new = opened.read()
         except FileNotFoundError:
-            self._read, self._half, self._tables, self._last = 0, b"", {}, ""
+            self._begin_anew()
             return
-        self._read += len(new)
-        *lines, self._half = (self._half + new).split(b"\n")
-        for line in lines:
-            item = _parsed(line)
-            if item is not None:
-                self._last, commit = item
-                written = self._tables.setdefault(self._last, Written())
-                written.commits[commit.version] = commit
-                written.files.update(commit.files)
+        # What the last line end is followed by is being written, or was broken off: it is read again next time.
+        for line in new.split(b"\n")[:-1]:
+            self._take(line)
+            self._read += len(line) + 1
+
+    def _take(self, text: bytes) -> None:
+        line = _parsed(text)
+        if line is not None:
+            self._last = line.table
+            written = self._tables.setdefault(line.table, Written())
+            mark = Mark.of_bytes(line.entry.encode())
+            written.commits[line.version] = NotedCommit(mark, self._file, self._read, len(text))
+            written.files.update(line.files)
 
 
 def note(folder: Path, table: DeltaTable, first: int) -> None:
@@ -144,13 +169,13 @@ def note(folder: Path, table: DeltaTable, first: int) -> None:
 
 
 def _note(folder: Path, table: DeltaTable, first: int) -> None:
-    commits = []
+    identity, lines = str(table.metadata().id), []
     for version in range(first, table.version() + 1):
         entry = (folder / LOG / f"{version:020}.json").read_bytes().decode()
-        commits.append(NotedCommit(version, entry, {path: Mark.of(folder / path) for path in added_by(entry)}))
-    identity = str(table.metadata().id)
+        files = {path: Mark.of(folder / path) for path in added_by(entry)}
+        lines.append(_Line(identity, version, entry, files).to_text())
     # A line that was broken off before is ended by the first of these.
-    text = "\n" + "".join(_line(identity, commit) for commit in commits)
+    text = "\n" + "".join(lines)
     # In one write: two processes that write at a time do not mix their lines.
     descriptor = os.open(folder / NAME, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:
@@ -166,14 +191,11 @@ def forget(folder: Path, after: int) -> None:
         folder: The table's.
         after: Commits of later versions are forgotten.
     """
-    lines = []
     file = folder / NAME
-    for line in file.read_bytes().splitlines() if file.exists() else ():
-        item = _parsed(line)
-        if item is not None and item[1].version <= after:
-            lines.append(_line(*item))
+    lines = [_parsed(line) for line in (file.read_bytes().splitlines() if file.exists() else ())]
+    kept = (line.to_text() for line in lines if line is not None and line.version <= after)
     part = file.with_suffix(".part")
-    part.write_text("".join(lines), encoding="utf-8")
+    part.write_text("".join(kept), encoding="utf-8")
     part.replace(file)
 
 
@@ -195,25 +217,34 @@ def added_by(entry: str) -> list[str]:
     return [unquote(item["add"]["path"]) for item in map(json.loads, lines) if "add" in item]
 
 
-def _parsed(line: bytes) -> tuple[str, NotedCommit] | None:
-    """Return a line's table and commit; None where it is not as it was written: about that commit nothing is known."""
+@dataclass(frozen=True)
+class _Line:
+    """A line of the journal: a commit of a table."""
+
+    table: str
+    version: int
+    entry: str
+    files: Mapping[str, Mark]
+
+    def to_text(self) -> str:
+        item = {
+            "table": self.table,
+            "version": self.version,
+            "entry": self.entry,
+            "files": {path: [mark.size, mark.checksum] for path, mark in self.files.items()},
+        }
+        text = json.dumps(item, separators=(",", ":"))
+        return f"{_checksum(text.encode())} {text}\n"
+
+
+def _parsed(line: bytes) -> _Line | None:
+    """Return what a line says; None where it is not as it was written: about that commit nothing is known."""
     checksum, _, text = line.partition(b" ")
     if checksum.decode("ascii", "replace") != _checksum(text):
         return None
     item = json.loads(text)
     files = {path: Mark(*mark) for path, mark in item["files"].items()}
-    return item["table"], NotedCommit(int(item["version"]), item["entry"], files)
-
-
-def _line(identity: str, commit: NotedCommit) -> str:
-    item = {
-        "table": identity,
-        "version": commit.version,
-        "entry": commit.entry,
-        "files": {path: [mark.size, mark.checksum] for path, mark in commit.files.items()},
-    }
-    text = json.dumps(item, separators=(",", ":"))
-    return f"{_checksum(text.encode())} {text}\n"
+    return _Line(item["table"], int(item["version"]), item["entry"], files)
 
 
 def _checksum(text: bytes) -> str:

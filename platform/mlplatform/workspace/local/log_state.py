@@ -86,7 +86,7 @@ def read(folder: Path, written: Written, *, from_copies: bool = False) -> LogSta
         commit = written.commits.get(version)
         entry, what = entry_of(log / f"{version:020}.json", commit)
         if what and from_copies and commit is not None:
-            entry, what = _of(actions(commit.entry)), ""
+            entry, what = _of(actions(commit.entry())), ""
         if entry is not None and not what:
             entries[version] = entry
             state.known.update(entry.added, entry.removed)
@@ -111,7 +111,7 @@ def entry_of(file: Path, commit: NotedCommit | None) -> tuple[Entry | None, str]
         return None, f"cannot be read ({error.strerror})"
     if not content.strip():
         return None, "is empty"
-    if commit is not None and commit.entry.encode() != content:
+    if commit is not None and commit.mark != Mark.of_bytes(content):
         return None, "is not as it was written"
     try:
         items = actions(content.decode())

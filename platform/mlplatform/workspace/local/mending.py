@@ -100,7 +100,7 @@ class Mending:
                 continue
             commit = self._written.commits[int(Path(item.file).stem)]
 
-            def put_back(file: str = item.file, entry: str = commit.entry) -> None:
+            def put_back(file: str = item.file, entry: str = commit.entry()) -> None:
                 self._move([file])
                 target = self._folder / file
                 target.parent.mkdir(parents=True, exist_ok=True)
