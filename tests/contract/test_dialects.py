@@ -171,3 +171,18 @@ def test_values_of_parquet_are_those_that_were_written(ws: Workspace, tmp_path: 
     for expected, row in zip(rows, found, strict=True):
         beside = {"amount_sql": expected["amount"], "moment_sql": expected["moment"]}
         assert {name: row[name] for name in READ} == {name: (expected | beside)[name] for name in READ}
+
+
+def test_a_table_is_read_for_a_new_use_case_as_the_text_of_its_values(ws: Workspace, fresh: Any) -> None:
+    from mlplatform.scaffold.typed_data import read_table
+
+    name = fresh("extract")
+    fields = [pa.field("code", pa.string()), pa.field("amount", pa.float64()), pa.field("_rescued_data", pa.string())]
+    ws.tables.create(name, pa.schema([*fields, pa.field("moment", pa.timestamp("us", "UTC"))]))
+    moment = dt.datetime(2024, 12, 31, 8, 30, tzinfo=dt.UTC)
+    rows = [{"code": "007", "amount": 1.5, "moment": moment}, {"code": None, "amount": None, "moment": None}]
+    ws.tables.append(name, pa.Table.from_pylist([{"_rescued_data": "x"} | row for row in rows]))
+    data = read_table(ws, name)
+    found = sorted((tuple(row) for row in data.rows.to_numpy().tolist()), key=str)
+    assert found == [("007", "1.5", "2024-12-31T08:30:00.000000Z"), (None, None, None)]
+    assert (data.left_out, data.types["code"], data.format) == (("_rescued_data",), "string", "parquet")
