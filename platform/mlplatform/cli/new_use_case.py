@@ -69,7 +69,10 @@ _DELIMITERS: dict[str, Delimiter] = {",": ",", ";": ";", "tab": "\t", "|": "|"}
 )
 @click.option("--dry-run", is_flag=True, help="Show what was found out, and write nothing.")
 @click.option(
-    "--delimiter", type=click.Choice(list(_DELIMITERS)), help="Of CSV: what separates values.  [default: found out]"
+    "--delimiter",
+    type=click.Choice(list(_DELIMITERS)),
+    metavar="MARK",
+    help="Of CSV: what separates values: ',' ';' '|' or the word tab.  [default: found out]",
 )
 @click.option("--encoding", type=click.Choice(ENCODINGS), help="Of CSV: how letters are written.  [default: found out]")
 @click.option(
@@ -80,7 +83,9 @@ _DELIMITERS: dict[str, Delimiter] = {",": ",", ";": ";", "tab": "\t", "|": "|"}
 @click.option(
     "--date-format",
     type=click.Choice(DATE_FORMATS),
-    help="How days are written: needed where they can be read in two ways.  [default: found out]",
+    metavar="FORMAT",
+    help="How days are written, where they can be read in two ways: dd/MM/yyyy, MM/dd/yyyy, yyyy/MM/dd, or with - or "
+    ". between.  [default: found out]",
 )
 @click.option(
     "--estimator",
