@@ -128,4 +128,4 @@ def as_text(values: pa.Array[Any]) -> pa.Array[Any]:
     if pa.types.is_date64(kind):
         values = values.cast(pa.date32())
     text: Any = values.cast(pa.string())
-    return cast("pa.Array[Any]", pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text))
+    return cast("pa.Array[Any]", pc.if_else(pc.equal(text, pa.scalar("")), pa.scalar(None, pa.string()), text))
