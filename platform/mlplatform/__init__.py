@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from mlplatform.refine.as_of_view import WorkspaceAsOf
     from mlplatform.refine.dates import time_sql
     from mlplatform.refine.event_spine import EventSpine
-    from mlplatform.refine.expectations import Expectation
-    from mlplatform.refine.horizon import label_horizon
+    from mlplatform.refine.expectations import Expectation, one_of_sql
+    from mlplatform.refine.horizon import label_classes, label_horizon
     from mlplatform.refine.numbers import number_sql, present_sql, readable_sql
     from mlplatform.refine.silver import SilverTable
     from mlplatform.refine.spine import LabelSpine
@@ -73,8 +73,10 @@ __all__ = [
     "WorkspaceAsOf",
     "coded",
     "end_of_period",
+    "label_classes",
     "label_horizon",
     "number_sql",
+    "one_of_sql",
     "open_use_case",
     "open_workspace",
     "parse_as_of",
@@ -116,8 +118,10 @@ _MODULES = {
     "WorkspaceAsOf": "refine.as_of_view",
     "coded": "training.estimators",
     "end_of_period": "ingest.source",
+    "label_classes": "refine.horizon",
     "label_horizon": "refine.horizon",
     "number_sql": "refine.numbers",
+    "one_of_sql": "refine.expectations",
     "open_use_case": "discovery",
     "open_workspace": "workspace",
     "parse_as_of": "as_of",

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 from mlplatform.errors import ConfigError, did_you_mean
 
-TaskName: TypeAlias = Literal["classification", "regression", "quantile", "counts"]
+TaskName: TypeAlias = Literal["classification", "multiclass", "regression", "quantile", "counts"]
 """How `config.yml` names a task."""
 RANKING_METRICS = ("roc_auc", "average_precision")
 """Metrics that look at the order of predictions only: of an event that is made of an amount, these can be told."""
@@ -22,11 +22,13 @@ class Task:
         name: As in `config.yml`.
         noun: As a sentence names it.
         metrics: Its metrics; the first one is the primary metric, unless `training.metric` names another.
-        predicts: What a prediction is: the `probability` of an event, whose labels are 0 and 1; an `amount`, in the
-            label's unit; a `quantile`, which a share of the labels stays at or below; an expected `count`, whose labels
-            are whole numbers from 0 on.
+        predicts: What a prediction is: the `probability` of an event, whose labels are 0 and 1; the probability of each
+            of several `classes`, whose labels name one of them; an `amount`, in the label's unit; a `quantile`, which a
+            share of the labels stays at or below; an expected `count`, whose labels are whole numbers from 0 on.
         profiled_as: What Databricks' data profiling takes the predictions for.
         level: Of a quantile: which one, in (0, 1). None: it is no quantile, or the settings are not known.
+        classes: Of several classes: their names, in the order of the probabilities. Empty: there are none, or the
+            settings are not known. Within the platform a label is its class's place, from 0 on.
 
     Examples:
         >>> task_of("classification").predicts_probabilities, task_of("counts").smallest_prediction
@@ -36,9 +38,10 @@ class Task:
     name: TaskName
     noun: str
     metrics: tuple[str, ...]
-    predicts: Literal["probability", "amount", "quantile", "count"]
+    predicts: Literal["probability", "classes", "amount", "quantile", "count"]
     profiled_as: Literal["classification", "regression"] = "regression"
     level: float | None = None
+    classes: tuple[str, ...] = ()
 
     @property
     def is_binary(self) -> bool:
@@ -48,7 +51,12 @@ class Task:
     @property
     def predicts_probabilities(self) -> bool:
         """Whether the model gives probabilities."""
-        return self.predicts == "probability"
+        return self.is_binary or self.is_multiclass
+
+    @property
+    def is_multiclass(self) -> bool:
+        """Whether labels name one of several classes, and the model gives the probability of each."""
+        return self.predicts == "classes"
 
     @property
     def method(self) -> str:
@@ -78,7 +86,7 @@ class Task:
     @property
     def level_is_watched(self) -> bool:
         """Whether monitoring says when predictions are too high or too low on the whole (alert `calibration`)."""
-        return self.totals_are_held or self.predicts_quantile
+        return self.totals_are_held or self.predicts_quantile or self.is_multiclass
 
     @property
     def smallest_prediction(self) -> float | None:
@@ -96,6 +104,14 @@ TASKS: Mapping[str, Task] = {
             "a classification",
             ("roc_auc", "average_precision", "brier", "log_loss", "expected_calibration_error"),
             predicts="probability",
+        ),
+        # Profiled as a classification: the prediction is a class.
+        Task(
+            "multiclass",
+            "a classification of several classes",
+            ("log_loss", "accuracy", "macro_f1", "macro_roc_auc", "brier", "expected_calibration_error"),
+            predicts="classes",
+            profiled_as="classification",
         ),
         Task("regression", "a regression", ("mae", "rmse"), predicts="amount"),
         Task("quantile", "a quantile", ("pinball_loss", "coverage_gap"), predicts="quantile"),

@@ -145,13 +145,13 @@ def test_a_window_is_applied_before_the_sample_is_drawn(loans):
 def test_labels_are_counted_by_class_and_by_when_they_were_known(loans):
     known = KnownLabels.at(loans, NAMESPACE, spine(), day(HORIZON + 69))
     rows, counts = known.count(newer_than=day(0))
-    assert (rows, counts.rows, counts.positives, counts.negatives, counts.rarer) == (140, 140, 14, 126, 14)
+    assert (rows, counts.rows, counts.of_classes, counts.rarer) == (140, 140, (126, 14), 14)
     rows, counts = known.count(newer_than=day(HORIZON + 59))
-    assert (rows, counts.rows, counts.positives, counts.rarer) == (140, 20, 2, 2)
+    assert (rows, counts.rows, counts.of_classes[1], counts.rarer) == (140, 20, 2, 2)
     newer = known.newer_than(day(HORIZON + 59))
     assert newer.frame(at_most=100, seed=0, rows=20).rows.equals(expected(list(range(120, 140))))
-    assert known.count(newer_than=day(HORIZON + 69)) == (140, ClassCounts(0, 0, 0))
-    assert KnownLabels.at(loans, NAMESPACE, spine(), day(1)).count(newer_than=day(0)) == (0, ClassCounts(0, 0, 0))
+    assert known.count(newer_than=day(HORIZON + 69)) == (140, ClassCounts(0, (0, 0)))
+    assert KnownLabels.at(loans, NAMESPACE, spine(), day(1)).count(newer_than=day(0)) == (0, ClassCounts(0, (0, 0)))
 
 
 def test_where_no_label_is_known_it_says_so(loans):
@@ -160,3 +160,53 @@ def test_where_no_label_is_known_it_says_so(loans):
     assert "30 days after its prediction" in caught.value.hint
     with pytest.raises(LabelError, match="for predictions after 2024-04-09"):
         at(loans, HORIZON + 69, after=99)
+
+
+CLASSES_SPACE = Namespace("dev", "label_classes")
+
+
+class Graded(Defaults):
+    """Loans with a grade."""
+
+    label = "grade"
+    label_type = "string"
+
+
+def graded(*classes: str) -> LabelSpine:
+    label = {"horizon": f"{HORIZON} days", "classes": classes}
+    given = {"owner": "me", "task": "multiclass", "label": label, "gate": {"floor": 2}, "training": {"min_rows": 1}}
+    return Graded(UseCaseSettings.model_validate(given))
+
+
+@pytest.fixture(scope="module")
+def grades(ws: Workspace) -> Workspace:
+    declared = graded("A", "it's B", "C")
+    names = pa.array([("A", "it's B", "C")[number % 3] for number in range(ROWS)])
+    outcomes = labels(range(ROWS)).drop_columns(["defaulted"]).append_column("grade", names)
+    for name, schema, rows in (
+        ("spine", declared.spine_schema(), facts(range(ROWS))),
+        ("labels", declared.label_schema(), outcomes),
+    ):
+        table = CLASSES_SPACE.gold(name)
+        ws.tables.create(table, schema, primary_keys=Defaults.primary_keys, timeseries_column="approved_at")
+        ws.tables.append(table, rows.select(schema.names).cast(schema))
+    return ws
+
+
+class TestSeveralClasses:
+    """Labels that are names in the table are numbers of their classes in the frame."""
+
+    def test_the_frame_has_numbers_in_the_declared_order(self, grades):
+        frame = known_labels(grades, CLASSES_SPACE, graded("C", "A", "it's B"), day(HORIZON + 69))
+        loans = [int(name[1:]) for name in frame.rows.column("loan").to_pylist()]
+        assert frame.rows.column("grade").to_pylist() == [{0: 1.0, 1: 2.0, 2: 0.0}[number % 3] for number in loans]
+
+    def test_each_class_is_counted(self, grades):
+        known = KnownLabels.at(grades, CLASSES_SPACE, graded("A", "it's B", "C", "D"), day(HORIZON + 69))
+        rows, counts = known.count(newer_than=day(0))
+        assert (rows, counts.rows, counts.of_classes, counts.rarer) == (140, 140, (47, 47, 46, 0), 0)
+
+    def test_labels_of_other_classes_are_named(self, grades):
+        with pytest.raises(LabelError, match=r"none of label\.classes \(A, C, D\): it's B\.") as caught:
+            known_labels(grades, CLASSES_SPACE, graded("A", "C", "D"), day(HORIZON + 69))
+        assert "at the end" in caught.value.hint

@@ -444,7 +444,7 @@ DRIFT = (
 STATISTICS = (
     Fault(
         "rows of equal scores are in the right order",
-        "statistics/metrics.py",
+        "statistics/metric.py",
         "drawn @ (seen[below] + seen[level]) / (2 * pairs)",
         "drawn @ (2 * seen[level]) / (2 * pairs)",
         ("tests/unit/statistics/test_metrics.py", "tests/unit/statistics/test_bootstrap.py"),

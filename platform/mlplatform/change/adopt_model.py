@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import ClassVar
 
+import narwhals as nw
 import numpy as np
 import pyarrow as pa
 from pydantic import Field
@@ -18,6 +19,7 @@ from mlplatform.as_of import parse_as_of
 from mlplatform.errors import FeatureStoreError, RegistryError, StageError
 from mlplatform.features import artifacts
 from mlplatform.features.functions import FeatureFunctionSpec, register_functions
+from mlplatform.features.probabilities import matrix, profiled
 from mlplatform.features.training_set import PREDICTION
 from mlplatform.gate import champion as champions
 from mlplatform.gate import judged, promotion
@@ -30,6 +32,7 @@ from mlplatform.ops.stage import Action, Plan, PlannedStage
 from mlplatform.protocols.feature_spec import FeatureSpec
 from mlplatform.protocols.registry import ModelVersion
 from mlplatform.protocols.workspace import Workspace
+from mlplatform.refine.class_labels import class_number
 from mlplatform.refine.spine import LABEL_KNOWN_AT, LABELS, SPINE, LabelSpine
 from mlplatform.statistics import estimate, profiles
 from mlplatform.statistics.prior_shift import ScoreCounts
@@ -279,12 +282,19 @@ def _keep_profile(adoption: _Adoption) -> int:
             hint="Run the stages ingest, refine and features first; see also --trained-through.",
         )
     context.progress(f"scoring {rows.num_rows} row(s) with {version.uri}")
+    task = context.settings.kind_of_task
     scored = ws.fe.score_batch_arrow(
-        model_uri=version.uri, df=rows, trusted_types=stage.trusted_types, digest=adoption.digest
+        model_uri=version.uri,
+        df=rows,
+        trusted_types=stage.trusted_types,
+        digest=adoption.digest,
+        classes=task.classes,
     )
     if scored.num_rows != rows.num_rows:
         raise StageError(f"{version.uri} scored {scored.num_rows} of {rows.num_rows} rows.", hint="Report this.")
-    reference = profiles.profile_table(scored.select([*adoption.spec.included, PREDICTION]))
+    inputs, predicted = scored.select(adoption.spec.included), scored.column(PREDICTION)
+    predictions = matrix(predicted, len(task.classes)) if task.is_multiclass else np.asarray(predicted.to_numpy())
+    reference = profiles.profile_table(inputs) | profiles.profile_table(profiled(predictions, task))
     calibration, scores = _calibration(context, spine, scored, through)
     content = json.dumps(profiles.to_dict(reference, calibration, scores=scores))
     ws.registry.log_files(version, "", {PROFILE_FILE: content})
@@ -295,14 +305,19 @@ def _calibration(
     context: StageContext, spine: LabelSpine, scored: pa.Table, through: datetime
 ) -> tuple[dict[str, float] | None, ScoreCounts | None]:
     frames, name, keys = context.ws.frames, context.namespace.gold(LABELS), list(spine.primary_keys)
-    if not context.settings.kind_of_task.is_binary or not context.ws.tables.exists(name):
+    task = context.settings.kind_of_task
+    if not task.predicts_probabilities or not context.ws.tables.exists(name):
         return None, None
     predictions = scored.select([*keys, PREDICTION])
     known = frames.read(name, filters=[(LABEL_KNOWN_AT, "<=", context.as_of), (spine.prediction_time, "<=", through)])
-    wanted = known.select(*keys, spine.label).join(frames.of(predictions), on=keys, how="inner")
+    label = class_number(spine.label, task.classes).alias(spine.label) if task.is_multiclass else nw.col(spine.label)
+    wanted = known.select(*keys, label).join(frames.of(predictions), on=keys, how="inner")
     joined = frames.collect(wanted, at_most=scored.num_rows, what="labels of the scored rows").sort_by(spine.order)
     # Without labels there is nothing to calibrate by, and the monitor's estimate says so.
     truth = np.asarray(joined.column(spine.label).to_numpy(), dtype=np.float64)
+    if task.is_multiclass:
+        named = np.isfinite(truth)
+        return estimate.fit_temperature(truth[named], matrix(joined.column(PREDICTION), len(task.classes))[named]), None
     known_scores = np.asarray(joined.column(PREDICTION).to_numpy(), dtype=np.float64)
     calibration = estimate.fit_calibration(truth, known_scores)
     return calibration, None if calibration is None else ScoreCounts.of(known_scores)

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from mlplatform.statistics.metrics import Vector
+
 NOTICEABLE = 0.01
 """A prediction that moves by more than this is counted as moved."""
 
@@ -20,7 +22,7 @@ class PredictionShift:
         rows: Predictions that were scored again.
         moved: Those that move by more than `NOTICEABLE`, or cannot be made any more.
         largest: The largest difference.
-        mean_before: Their mean as they are.
+        mean_before: Their mean as they are; of several classes that of the largest probability.
         mean_after: Their mean as they would be.
     """
 
@@ -72,15 +74,35 @@ class Answer:
         return f"predictions: {self.moved}" if self.moved is not None else f"not asked: {self.why_not}"
 
 
+def _of_classes(*columns: pa.ChunkedArray[Any]) -> list[Vector]:
+    """Return lists of probabilities as matrices of one width; a class that a shorter list does not know has 0."""
+    rows = [column.to_pylist() for column in columns]
+    width = max((len(row) for column in rows for row in column if row is not None), default=0)
+    found = []
+    for column in rows:
+        whole = np.full((len(column), width), np.nan)
+        for place, row in enumerate(column):
+            if row is not None:
+                whole[place] = [*row, *[0.0] * (width - len(row))]
+        found.append(whole)
+    return found
+
+
 def moved(before: pa.ChunkedArray[Any], after: pa.ChunkedArray[Any]) -> PredictionShift:
     """Return how predictions move.
 
     Args:
-        before: The predictions as they are.
+        before: The predictions as they are; of several classes the probabilities.
         after: The same rows' as they would be; null where one cannot be made any more.
     """
-    then, now = (np.asarray(values.cast(pa.float64()).to_numpy(), dtype=np.float64) for values in (before, after))
-    apart = np.abs(now - then)
+    if pa.types.is_list(after.type):
+        both = _of_classes(before, after)
+        # The row has moved as far as the class that moved most; its mean is that of the class that is predicted.
+        apart = np.abs(both[1] - both[0]).max(axis=1, initial=0.0)
+        then, now = (values.max(axis=1, initial=0.0) for values in both)
+    else:
+        then, now = (np.asarray(values.cast(pa.float64()).to_numpy(), dtype=np.float64) for values in (before, after))
+        apart = np.abs(now - then)
     # A prediction that cannot be made any more has moved, however far; one that never could has not.
     far = int((~(apart <= NOTICEABLE) & ~(np.isnan(then) & np.isnan(now))).sum())
     finite = apart[np.isfinite(apart)]

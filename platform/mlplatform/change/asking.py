@@ -15,6 +15,7 @@ from mlplatform.change.existing import LiveVersion
 from mlplatform.change.looking_up import KNOWN, NUMBER, looking_further_back, newest_rows, nulls, numbered, young
 from mlplatform.errors import PlatformError
 from mlplatform.features.functions import FeatureFunctionSpec
+from mlplatform.features.probabilities import PROBABILITIES
 from mlplatform.features.training_set import PREDICTION
 from mlplatform.naming import ObjectName
 from mlplatform.ops.context import StageContext
@@ -120,8 +121,16 @@ class Asked:
             else:
                 rows = rows.append_column(name, column)
         fe = self._context.ws.fe
-        scored = fe.score_batch_arrow(model_uri=self._live.version.uri, df=rows, trusted_types=self._trusted)
+        classes = self._context.settings.kind_of_task.classes
+        scored = fe.score_batch_arrow(
+            model_uri=self._live.version.uri, df=rows, trusted_types=self._trusted, classes=classes
+        )
         return scored.sort_by(NUMBER)
+
+    @property
+    def _stored(self) -> str:
+        """The column of the predictions on record that is held against what is scored again."""
+        return PROBABILITIES if self._context.settings.kind_of_task.is_multiclass else PREDICTION
 
     @property
     def _keys(self) -> list[str]:
@@ -139,7 +148,7 @@ class Asked:
             if context.ws.tables.exists(predictions):
                 mine: list[Filter] = [("model_version", "=", self._live.number), ("as_of", "<=", context.as_of)]
                 newest = context.ws.tables.largest(predictions, "as_of", filters=mine)
-                columns = [*keys, PREDICTION]
+                columns = [*keys, self._stored]
                 for filters in ([*mine, ("as_of", "=", newest)], mine) if newest is not None else ():
                     asked = frames.read(predictions, columns=columns, filters=filters)
                     if frames.count(asked) >= _FEW:
@@ -147,9 +156,9 @@ class Asked:
             if asked is None:
                 time_column = context.ws.tables.describe(self._live.spine).timeseries_column
                 newest_rows = spine.sort(str(time_column), *keys, descending=True).head(MOST_ASKED)
-                asked = newest_rows.select(*keys).with_columns(nw.lit(None, nw.Float64()).alias(PREDICTION))
+                asked = newest_rows.select(*keys).with_columns(nw.lit(None, nw.Float64()).alias(self._stored))
             asked = frames.sample(asked, keys=keys, at_most=MOST_ASKED, seed=_SEED)
-            joined = spine.join(asked.rename({PREDICTION: KNOWN}), on=keys, how="inner")
+            joined = spine.join(asked.rename({self._stored: KNOWN}), on=keys, how="inner")
             rows = frames.collect(joined, at_most=MOST_ASKED, what="predictions to ask about again")
             rows = rows.sort_by([(key, "ascending") for key in keys])
             self._rows = rows.append_column(NUMBER, pa.array(range(rows.num_rows), pa.int64()))

@@ -26,6 +26,7 @@ def inferred_as_json(scaffolded: Scaffolded) -> dict[str, Any]:
     return {
         "rows": inferred.rows,
         "labelled": inferred.labelled,
+        "classes": list(inferred.classes),
         "data": {"from": inferred.file.origin, "format": inferred.file.format, "dialect": asdict(inferred.dialect)},
         "numbers": by_role["number"],
         "categories": by_role["category"],
@@ -55,12 +56,7 @@ def say_what_was_inferred(scaffolded: Scaffolded, *, guessed: bool, dry_run: boo
         click.echo(f"{title}{_counted(names)}{shortened_list(names) or 'none'}")
     if unused := _unused(inferred):
         click.echo(f"Not used:    {_counted(unused)}{shortened_list(unused)} (text of many values)")
-    if inferred.positive:
-        click.echo(
-            f"Label:       {inferred.label.name} is 1 where {_quoted(inferred.label.source)} is {inferred.positive!r}"
-        )
-    elif not inferred.label.form.plain:
-        click.echo(f"Label:       {_shown(inferred.label, inferred.dialect)}")
+    _say_the_label(inferred)
     _say_times(scaffolded, guessed=guessed)
     _say_what_to_look_at(inferred)
     if not inferred.entities:
@@ -76,6 +72,18 @@ def say_what_was_inferred(scaffolded: Scaffolded, *, guessed: bool, dry_run: boo
             "for the monitoring to see. Rows without a label get the last day: the first run, whose date is made up,\n"
             "too, scores them."
         )
+
+
+def _say_the_label(inferred: Inferred) -> None:
+    if inferred.positive:
+        click.echo(
+            f"Label:       {inferred.label.name} is 1 where {_quoted(inferred.label.source)} is {inferred.positive!r}"
+        )
+    elif inferred.classes:
+        listed = ", ".join(inferred.classes)
+        click.echo(f"Label:       {inferred.label.name} is one of {listed}; the rarest has {inferred.rarer} rows")
+    elif not inferred.label.form.plain:
+        click.echo(f"Label:       {_shown(inferred.label, inferred.dialect)}")
 
 
 def _say_times(scaffolded: Scaffolded, *, guessed: bool) -> None:

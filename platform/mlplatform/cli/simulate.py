@@ -125,13 +125,14 @@ def _replay(
         "steps": steps,
         "notes": list(dict.fromkeys(notes)),
         "staleness": aged,
+        "several": settings.kind_of_task.is_multiclass,
         "paths": {"report": str(report), "workspace": str(report.parent.parent), "model": str(use_case.model)},
     }
 
 
 def _plain(item: dict[str, Any]) -> dict[str, Any]:
     plain = item | {"steps": [step.to_dict() for step in item["steps"]]}
-    aged = plain.pop("staleness")
+    aged, _ = plain.pop("staleness"), plain.pop("several")
     return plain if aged is None else plain | {"staleness": aged.to_dict()}
 
 
@@ -141,7 +142,8 @@ def _show(item: dict[str, Any], options: Options) -> None:
         click.echo(options.hints.repeated(note))
     dated = any(step.expected is not None for step in item["steps"])
     rows = [_row(step, dated=dated) for step in item["steps"]]
-    console.print(output.table(f"{use_case}, every {item['every']}", _columns(item["metric"], dated=dated), rows))
+    columns = _columns(item["metric"], dated=dated, several=item["several"])
+    console.print(output.table(f"{use_case}, every {item['every']}", columns, rows))
     if item["staleness"] is not None:
         _show_ages(item["staleness"], options)
     console.print(f"Report:    {escape(paths['report'])}", soft_wrap=True, highlight=False)
@@ -161,13 +163,14 @@ def _show_ages(aged: Staleness, options: Options) -> None:
         click.echo(options.hints.repeated(sentence))
 
 
-def _columns(metric: str, *, dated: bool) -> tuple[str, ...]:
+def _columns(metric: str, *, dated: bool, several: bool) -> tuple[str, ...]:
+    """Return the headings; of several classes the score is the predicted one's probability, which is right or not."""
     return (
         "as of",
         "scored",
-        "mean score",
+        "mean top probability" if several else "mean score",
         *(("expected",) if dated else ()),
-        "label mean known",
+        "share right known" if several else "label mean known",
         "champion",
         metric,
         "worst drift (PSI)",

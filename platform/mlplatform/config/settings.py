@@ -15,13 +15,14 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
 from mlplatform.as_of import Duration, interval, parse_as_of, plausible, steps
+from mlplatform.config import task_rules
 from mlplatform.config.environments import ENVIRONMENTS, read_config
 from mlplatform.config.jobs import CronText, JobSettings, Settings
 from mlplatform.config.renamed import under_new_names, warn_of_old_names
 from mlplatform.config.yaml_file import Place
 from mlplatform.errors import ConfigError, UsageError, did_you_mean, shortened
 from mlplatform.naming import check_part
-from mlplatform.task import RANKING_METRICS, Task, TaskName, task_of
+from mlplatform.task import Task, TaskName, task_of
 
 CONFIG_FILE = "config.yml"
 FOLLOWS: Mapping[Place, Place] = {("monitoring", "performance_floor"): ("gate", "floor")}
@@ -105,6 +106,8 @@ DurationText = Annotated[str, BeforeValidator(_duration)]
 """A duration such as `36 months` or `2 hours`; a unit alone, as `quarter`, is one of them."""
 PositiveText = Annotated[str, BeforeValidator(_positive)]
 """A duration above zero."""
+ClassName = Annotated[str, BeforeValidator(task_rules.class_name, json_schema_input_type=str | int)]
+"""A value of the label of several classes."""
 IntervalText = Annotated[str, BeforeValidator(_interval)]
 """How often: a duration above zero."""
 
@@ -128,6 +131,11 @@ class LabelSettings(Settings):
         default="0 days",
         description="Dated events: how long after it happened an event may become known. What lies nearer to as_of "
         "does not count as observed.",
+    )
+    classes: tuple[ClassName, ...] = Field(
+        default=(),
+        description="Of the task multiclass: the values of the label, at least three, text or whole numbers, in the "
+        "order of the probabilities. Later ones are added at the end.",
     )
 
 
@@ -174,7 +182,7 @@ class TrainingSettings(Settings):
     metric: str = Field(
         default="roc_auc",
         description="Primary metric: searched for, reported, and gated on. Where it is not set, the task's first: "
-        "roc_auc, mae (regression), pinball_loss (quantile), poisson_deviance (counts).",
+        "roc_auc, log_loss (multiclass), mae (regression), pinball_loss (quantile), poisson_deviance (counts).",
     )
     holdout: float = Field(default=0.25, gt=0, lt=1, description="Newest share of the label frame kept for evaluation.")
     validation: float = Field(default=0.25, gt=0, lt=1, description="Newest share of the rest, used by the search.")
@@ -261,7 +269,12 @@ class SliceSettings(Settings):
         min_length=1, description="Spine columns or looked-up features; numbers of many values are cut at quartiles."
     )
     min_rows: int = Field(default=100, ge=2, le=MOST, description="Slices of fewer rows are not judged.")
-    min_positives: int = Field(default=20, ge=1, le=MOST, description="Nor those with fewer rows of either class.")
+    min_positives: int = Field(
+        default=20,
+        ge=1,
+        le=MOST,
+        description="Nor those with fewer rows of either class; multiclass: outside of the most frequent one.",
+    )
     max_loss: float = Field(default=0.0, ge=0, description="A loss in the primary metric up to this is accepted.")
 
 
@@ -327,7 +340,9 @@ class GateSettings(Settings):
         description="Quantile: how far the share of labels at or below the prediction may be from label.quantile.",
     )
     max_calibration_ratio: float | None = Field(
-        default=None, gt=1, description="Counts: what observed over predicted sum, or its inverse, may surely be."
+        default=None,
+        gt=1,
+        description="Counts, and each class of several: what observed over predicted sum, or its inverse, may be.",
     )
     min_calibration_slope: float | None = Field(default=None, description="Least calibration slope; 1 is perfect.")
     max_calibration_slope: float | None = Field(default=None, description="Largest calibration slope.")
@@ -622,7 +637,7 @@ class UseCaseSettings(Settings):
     @property
     def kind_of_task(self) -> Task:
         """What is predicted, and what follows from it."""
-        return replace(task_of(self.task), level=self.label.quantile)
+        return replace(task_of(self.task), level=self.label.quantile, classes=self.label.classes)
 
     @property
     def packages(self) -> tuple[str, ...]:
@@ -666,52 +681,8 @@ class UseCaseSettings(Settings):
         return self
 
     @model_validator(mode="after")
-    def _quantile_of_the_task(self) -> Self:
-        task = self.kind_of_task
-        if task.predicts_quantile and task.level is None:
-            raise ValueError("label.quantile is missing: which quantile is predicted? Write 0.9, say, under label")
-        for name, value, its in (
-            ("label.quantile", task.level, task.predicts_quantile),
-            ("gate.max_coverage_gap", self.gate.max_coverage_gap, task.predicts_quantile),
-            ("gate.max_calibration_ratio", self.gate.max_calibration_ratio, task.predicts_counts),
-        ):
-            if value is not None and not its:
-                raise ValueError(f"{name} is set, and means nothing for {task.noun}")
-        return self
-
-    @model_validator(mode="after")
-    def _metric_of_the_task(self) -> Self:
-        task = self.kind_of_task
-        if "metric" not in self.training.model_fields_set:
-            object.__setattr__(self, "training", self.training.model_copy(update={"metric": task.metrics[0]}))
-        if self.training.metric not in task.metrics:
-            raise ValueError(
-                f"training.metric {self.training.metric!r} is no metric of {task.noun}. "
-                f"{did_you_mean(self.training.metric, task.metrics)}"
-            )
-        if self.label.event_above is not None and not task.predicts_amounts:
-            raise ValueError("label.event_above is for regressions: a classification's label is its event.")
-        if self.training.calibrate != "none" and not task.predicts_probabilities:
-            raise ValueError(f"training.calibrate is for classifications: {task.noun} predicts no probabilities.")
-        if self.recalibration.when != "by_hand" and not task.is_binary:
-            raise ValueError(f"recalibration.when is for classifications: {task.noun} predicts no probabilities.")
-        return self
-
-    @model_validator(mode="after")
-    def _guards_of_the_task(self) -> Self:
-        names = [guard.name for guard in self.gate.guards]
-        if len(set(names)) != len(names):
-            raise ValueError(f"gate.guards holds the same guard twice: {', '.join(names)}")
-        for guard in self.gate.guards:
-            if guard.event_above is not None and not self.kind_of_task.predicts_amounts:
-                raise ValueError("gate.guards: event_above is for regressions; a classification's label is an event")
-            metrics = self.kind_of_task.metrics
-            if guard.event_above is not None:
-                # The prediction is not a probability of the event: only its order can be judged.
-                metrics = RANKING_METRICS
-            if guard.metric not in metrics:
-                hint = did_you_mean(guard.metric, metrics)
-                raise ValueError(f"gate.guards: {guard.metric!r} is no metric that fits here. {hint}")
+    def _goes_with_the_task(self) -> Self:
+        task_rules.check(self)
         return self
 
 

@@ -32,12 +32,13 @@ def reason_codes(
     Args:
         score: Predicts rows that hold every input; keeps their order.
         scored: The rows with all their inputs, as they were scored.
-        predictions: What was predicted for them, shape (rows,).
+        predictions: What was predicted for them, shape (rows,); of several classes shape (rows, classes).
         ordinary: Input -> reference value; other columns are left as they are.
         top: Reasons per row, at most; the largest first, those without any effect left out.
 
     Returns:
-        Type `REASONS`: a contribution above zero raised the prediction.
+        Type `REASONS`: a contribution above zero raised the prediction; of several classes the probability of the
+        class that was predicted.
 
     Raises:
         StageError: If `ordinary` names no column of the rows.
@@ -61,8 +62,13 @@ def _block(
 ) -> pa.Array[Any]:
     # All replacements in one frame: a model is loaded once, and predicts many rows faster than few rows often.
     changed = pa.concat_tables([_replaced(rows, name, ordinary[name]) for name in names])
-    without = score(changed).reshape(len(names), rows.num_rows)
-    contributions = (predictions[None, :] - without).T
+    without = score(changed)
+    if predictions.ndim > 1:
+        # Of the class that was predicted for the row as it is, of equally probable ones the first.
+        likeliest = predictions.argmax(axis=1)
+        without = without[np.arange(len(without)), np.tile(likeliest, len(names))]
+        predictions = predictions[np.arange(rows.num_rows), likeliest]
+    contributions = (predictions[None, :] - without.reshape(len(names), rows.num_rows)).T
     # A row that the model cannot predict, as it is or with a reference value, has no reason that could be told.
     contributions = np.where(np.isfinite(contributions), contributions, 0.0)
     order = np.argsort(-np.abs(contributions), axis=1, kind="stable")[:, :top]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from mlplatform.errors import FeatureStoreError
+from mlplatform.features.model_classes import ClassPlaces
 from mlplatform.features.training_set import PREDICTION, LookupPlan, check_score_frame, make_plan
 from mlplatform.protocols.feature_client import MATCHED
 from mlplatform.protocols.feature_spec import FeatureSpec
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 UNMATCHED_TABLES = pa.list_(pa.field("element", pa.string()))  # as Delta names it, so that both declarations are alike
 """The type of the column `features_unmatched`."""
+
+PROBABILITIES_TYPE = pa.list_(pa.field("element", pa.float64()))
+"""The type of the probabilities of several classes."""
 
 # How scikit-learn's warning begins that a column without values was left out.
 _LEFT_OUT = "Skipping features without any observed values"
@@ -41,6 +45,7 @@ class ScoringPlan:
         prediction: The type of the prediction.
         rule: How the model's columns become pandas, see `features.model_frame`.
         matched: For each lookup, the name of the column that says whether it found a row; may be empty.
+        classes: Where the model has the probabilities of several classes; None: what it gives is the prediction.
     """
 
     spec: FeatureSpec
@@ -51,6 +56,7 @@ class ScoringPlan:
     prediction: pa.DataType
     rule: int = RULE
     matched: tuple[str, ...] = ()
+    classes: ClassPlaces | None = None
 
     @property
     def inputs(self) -> list[str]:
@@ -83,6 +89,7 @@ def plan_scoring(
     functions: Mapping[str, FunctionInfo],
     matches: bool = False,
     rule: int = RULE,
+    classes: ClassPlaces | None = None,
 ) -> ScoringPlan:
     """Plan the scoring of a frame, and refuse what cannot be scored.
 
@@ -94,12 +101,13 @@ def plan_scoring(
         functions: The registered functions.
         matches: Whether the result says which lookups found a row.
         rule: How the model's columns become pandas, see `features.model_frame`.
+        classes: As in the plan.
 
     Raises:
         FeatureStoreError: As `check_score_frame`, `make_plan` and `input_types`; or if `result_type` is not a type.
     """
     check_score_frame(spec, frame.names)
-    prediction = arrow_type(result_type)
+    prediction = PROBABILITIES_TYPE if classes is not None else arrow_type(result_type)
     lookups = make_plan(spec, frame, outputs=spec.included, tables=tables, functions=functions)
     return ScoringPlan(
         spec=spec,
@@ -110,6 +118,7 @@ def plan_scoring(
         prediction=prediction,
         rule=rule,
         matched=tuple(match_names(lookups)) if matches else (),
+        classes=classes,
     )
 
 

@@ -18,6 +18,8 @@ from mlplatform.as_of import Duration
 from mlplatform.config.settings import GateSettings
 from mlplatform.errors import LabelError, PlatformError, StageError
 from mlplatform.features.functions import FeatureFunctionSpec, register_functions
+from mlplatform.features.probabilities import matrix
+from mlplatform.features.training_set import PREDICTION
 from mlplatform.gate import canary
 from mlplatform.gate import champion as champions
 from mlplatform.gate.checks.base import Evidence, FeatureFacts, RecalibrationEvidence
@@ -237,6 +239,8 @@ def _not_learned(
 
 def _is_enough(outcomes: RowOutcomes, limits: GateSettings, task: Task) -> bool:
     rarer = int(min(outcomes.events, outcomes.others)) if task.is_binary else 0
+    if task.is_multiclass:
+        rarer = int(np.bincount(outcomes.targets.astype(np.int64), minlength=len(task.classes)).min())
     return enough(outcomes.targets.size, rarer, limits, task)
 
 
@@ -265,13 +269,17 @@ def score(
         digest: Which files of it are scored with; empty: those on record.
 
     Returns:
-        Predictions, shape (rows,), and the rows with the looked-up features; both in the frame's order.
+        Predictions, shape (rows,), of several classes (rows, classes), and the rows with the looked-up features; both
+        in the frame's order.
 
     Raises:
         StageError: If not every row came back.
     """
     rows = frame.rows.drop_columns([spine.label, LABEL_KNOWN_AT])
-    scored = ws.fe.score_batch_arrow(model_uri=version.uri, df=rows, trusted_types=trusted_types, digest=digest)
+    classes = spine.settings.kind_of_task.classes
+    scored = ws.fe.score_batch_arrow(
+        model_uri=version.uri, df=rows, trusted_types=trusted_types, digest=digest, classes=classes
+    )
     # Scoring promises no order; the frame is sorted by these, and they are unique.
     scored = scored.sort_by(spine.order).combine_chunks()
     keys = list(spine.primary_keys)
@@ -280,7 +288,10 @@ def score(
             f"{version.uri} gave {scored.num_rows} rows for {rows.num_rows}, or rows of other keys.",
             hint="Predictions cannot be held against labels; report this.",
         )
-    return np.asarray(scored.column("prediction").to_numpy(), dtype=np.float64), scored.drop_columns(["prediction"])
+    predicted, rest = scored.column(PREDICTION), scored.drop_columns([PREDICTION])
+    if classes:
+        return matrix(predicted, len(classes)), rest
+    return np.asarray(predicted.to_numpy(), dtype=np.float64), rest
 
 
 def _score_champion(
@@ -361,6 +372,11 @@ def _seconds(
     taken = []
     for _ in range(2):
         started = time.perf_counter()
-        ws.fe.score_batch_arrow(model_uri=version.uri, df=rows, trusted_types=trusted_types)
+        ws.fe.score_batch_arrow(
+            model_uri=version.uri,
+            df=rows,
+            trusted_types=trusted_types,
+            classes=spine.settings.kind_of_task.classes,
+        )
         taken.append(time.perf_counter() - started)
     return min(taken)

@@ -16,6 +16,7 @@ from mlplatform.ops.context import StageContext
 from mlplatform.ops.stage import Action
 from mlplatform.protocols.registry import ModelVersion
 from mlplatform.statistics import metrics
+from mlplatform.statistics.class_metrics import loggable
 
 Render = Callable[[Decision, Evidence | None, UseCaseSettings, str], Mapping[str, str]]
 """Gives the files of a decision, by name: of its evidence, the use case's settings, and the model's name."""
@@ -72,6 +73,7 @@ def measured(judgement: Judgement, settings: UseCaseSettings) -> dict[str, float
         on_frame = metrics.evaluate(
             settings.kind_of_task, evidence.labels, evidence.challenger, event_above=settings.label.event_above
         )
+        on_frame = loggable(on_frame, settings.kind_of_task.classes)
         values |= {f"gate_{name}": value for name, value in on_frame.items()}
     return values
 

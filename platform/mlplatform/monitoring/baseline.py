@@ -97,10 +97,10 @@ def measure(known: Judged, baselines: Baselines, settings: UseCaseSettings) -> B
         if isinstance(found, str):
             return Beside([], None, found, int(rows.num_rows), known.sampled)
         learned[version] = found
-    primary, predictions = settings.training.metric, known.vectors()[1]
+    primary, predictions, task = settings.training.metric, known.vectors()[1], settings.kind_of_task
 
     def guesses(name: str) -> Vector:
-        of_version = {version: baseline.says(found, name) for version, found in learned.items()}
+        of_version = {version: baseline.says(found, name, task) for version, found in learned.items()}
         return np.array([of_version[version] for version in versions], dtype=np.float64)
 
     found_metrics = []
@@ -123,7 +123,7 @@ def measure(known: Judged, baselines: Baselines, settings: UseCaseSettings) -> B
         )
     by = settings.gate.cluster_by
     clusters = _clusters(rows, by) if by and set(by) <= set(rows.column_names) else None
-    usual = [baseline.usual_loss(learned[version], primary) for version in versions]
+    usual = [baseline.usual_loss(learned[version], primary, task) for version in versions]
     lost = [value for value in usual if value is not None]
     compared = (
         baseline.compare(
@@ -211,13 +211,20 @@ def describe(settings: UseCaseSettings) -> str:
         return "the training labels' median"
     if task.predicts_quantile:
         return f"the training labels' quantile {task.level:g}"
+    if task.is_multiclass:
+        return "how frequent each class was among the training labels"
     return "the training labels' base rate" if task.is_binary else "the training labels' mean"
 
 
 def _too_little(labels: Vector, compared: Compared | None, settings: UseCaseSettings) -> str:
     if labels.size < settings.monitoring.min_rows:
         return too_few(int(labels.size), settings.monitoring.min_rows)
-    if settings.kind_of_task.is_binary:
+    task = settings.kind_of_task
+    if task.is_multiclass:
+        others = int(labels.size - np.bincount(labels.astype(np.int64), minlength=1).max())
+        if others < baseline.LEAST_OF_CLASS:
+            return too_few(others, baseline.LEAST_OF_CLASS, "row outside the most frequent class")
+    if task.is_binary:
         events = int((labels == 1).sum())
         fewest = min(events, int(labels.size) - events)
         if fewest < baseline.LEAST_OF_CLASS:

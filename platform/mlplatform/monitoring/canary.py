@@ -19,7 +19,6 @@ import narwhals as nw
 import numpy as np
 import pyarrow as pa
 
-from mlplatform.features.training_set import PREDICTION
 from mlplatform.gate import canary as canaries
 from mlplatform.gate import promotion
 from mlplatform.gate.canary import BASIS, GAIN, Canary
@@ -34,7 +33,10 @@ from mlplatform.ops.context import StageContext
 from mlplatform.ops.records import PERFORMANCE_METRICS, PerformanceRecord
 from mlplatform.protocols.frames import Frame
 from mlplatform.protocols.tables import Transaction
+from mlplatform.refine.class_labels import class_number
 from mlplatform.refine.spine import LABEL_KNOWN_AT, LABELS, LabelSpine
+from mlplatform.scoring.class_columns import number_columns, stored_columns, with_numbers
+from mlplatform.scoring.class_columns import numbers as numbers_of
 from mlplatform.scoring.predictions import DECIDED, PREDICTIONS
 from mlplatform.scoring.watermark import STAGE as SCORE
 from mlplatform.statistics import metrics
@@ -42,6 +44,7 @@ from mlplatform.statistics.bootstrap import FEWEST_CLUSTERS, Group, PairedDiffer
 from mlplatform.statistics.intervals import LEVEL, interval
 from mlplatform.statistics.metrics import Metric
 from mlplatform.statistics.spending import Spent, of_the_year, percent
+from mlplatform.task import Task
 
 LABEL_DIFFERENCE = "canary_label_difference"
 _LABEL = "_label"
@@ -138,11 +141,13 @@ def _scorings(context: StageContext, canary: Canary) -> dict[datetime, float]:
 
 def _arms(context: StageContext, spine: LabelSpine, canary: Canary, scorings: dict[datetime, float]) -> tuple[Arm, Arm]:
     frames, keys = context.ws.frames, list(spine.primary_keys)
+    task = context.settings.kind_of_task
     predictions = frames.read(
         context.namespace.gold(PREDICTIONS),
-        columns=[*keys, PREDICTION, "model_version", "alias", DECIDED],
+        columns=[*keys, *stored_columns(task), "model_version", "alias", DECIDED],
         filters=[("as_of", "in", sorted(scorings)), ("alias", "in", [CHALLENGER, CHAMPION])],
     ).filter(nw.col(DECIDED))
+    predictions = with_numbers(predictions, task)
     of_challenger = predictions.filter(nw.col("alias") == CHALLENGER, nw.col("model_version") == canary.version)
     # Those in the share whom the challenger could not predict are nobody's: who they are hangs on the model.
     of_champion = frames.share(
@@ -160,27 +165,30 @@ def _arms(context: StageContext, spine: LabelSpine, canary: Canary, scorings: di
 
 def _arm(context: StageContext, spine: LabelSpine, rows: Frame, alias: str, version: int | None) -> Arm:
     frames, keys, limit = context.ws.frames, list(spine.primary_keys), context.settings.monitoring.max_rows
+    task = context.settings.kind_of_task
+    label = class_number(spine.label, task.classes) if task.is_multiclass else nw.col(spine.label).cast(nw.Float64)
     labels = frames.read(
         context.namespace.gold(LABELS),
         columns=[*keys, spine.label, LABEL_KNOWN_AT],
         filters=[(LABEL_KNOWN_AT, "<=", context.as_of)],
-    ).select(*keys, nw.col(spine.label).cast(nw.Float64).alias(_LABEL))
-    known = rows.select(*keys, PREDICTION).join(labels, on=keys, how="inner")
+    ).select(*keys, label.alias(_LABEL))
+    labels = labels.filter(~nw.col(_LABEL).is_null())
+    known = rows.select(*keys, *number_columns(task)).join(labels, on=keys, how="inner")
     if frames.count(known) > limit:
         known = frames.sample(known, keys=keys, at_most=limit, seed=_SEED)
     # An engine gives rows in any order, and what is drawn from them hangs on it.
     found = frames.collect(known, at_most=limit, what=f"labels of those for whom the {alias} decided")
     found = found.sort_by([(key, "ascending") for key in keys]).combine_chunks()
-    return Arm(alias, version, frames.count(rows), _group(found, spine.entity_keys))
+    return Arm(alias, version, frames.count(rows), _group(found, spine.entity_keys, task))
 
 
-def _group(rows: pa.Table, entity: Sequence[str]) -> Group:
+def _group(rows: pa.Table, entity: Sequence[str], task: Task) -> Group:
     """Return labels and predictions; where an entity has several rows, they are drawn together."""
     numbers = group_frame(rows, entity).groupby(list(entity), sort=False, dropna=False).ngroup().to_numpy()
     several = numbers.size > 0 and int(numbers.max()) + 1 < numbers.size
     return Group(
         np.asarray(rows.column(_LABEL).to_numpy(), dtype=np.float64),
-        np.asarray(rows.column(PREDICTION).to_numpy(), dtype=np.float64),
+        numbers_of(rows, task),
         np.asarray(numbers, dtype=np.int64) if several else None,
     )
 
@@ -264,24 +272,32 @@ def _record(context: StageContext, found: _Found, note: str) -> None:
     if gain is not None:
         ends = gain.leaving((1 - LEVEL) / 2)
         of_gain |= {"value": gain.gain, "low": ends.low, "high": ends.high, "limit": 0.0}
-        rate = _compared(context, _LABEL_MEAN, *found.arms).leaving((1 - LEVEL) / 2)
-        of_rate = {"metric": LABEL_DIFFERENCE, "value": rate.gain, "low": rate.low, "high": rate.high}
-        records.append(replace(base, **(counted | of_rate)))
+        if not context.settings.kind_of_task.is_multiclass:  # the number of a class has no mean
+            rate = _compared(context, _LABEL_MEAN, *found.arms).leaving((1 - LEVEL) / 2)
+            of_rate = {"metric": LABEL_DIFFERENCE, "value": rate.gain, "low": rate.low, "high": rate.high}
+            records.append(replace(base, **(counted | of_rate)))
     records.append(replace(base, **of_gain))
     once = Transaction(f"monitor:{context.name}:{context.as_of.isoformat()}:{BASIS}")
     PERFORMANCE_METRICS.append(context.ws, context.namespace, records, transactions=[once])
 
 
 def _of_arm(context: StageContext, arm: Arm, base: PerformanceRecord) -> list[PerformanceRecord]:
-    """Return the records of what one version's decisions came to: the primary metric, and means of both columns."""
+    """Return the records of what one version's decisions came to: the primary metric, and means of both columns.
+
+    Classes have no mean.
+    """
     if not arm.labels:
         return []
-    primary, settings = context.settings.training.metric, context.settings
+    settings = context.settings
+    primary = metrics.primary(settings)
     labels, predictions = arm.group.labels, arm.group.predictions
     values = metrics.evaluate(settings.kind_of_task, labels, predictions, event_above=settings.label.event_above)
     records = []
-    for name in (primary, "label_mean", "prediction_mean"):
-        ends = interval(name, labels, predictions, resample=name == primary) if np.isfinite(values[name]) else None
+    for name in (primary.name, "label_mean", "prediction_mean"):
+        if name not in values:
+            continue
+        metric = primary if name == primary.name else name
+        ends = interval(metric, labels, predictions, resample=metric is primary) if np.isfinite(values[name]) else None
         low, high = ends or (None, None)
         value = float(values[name]) if np.isfinite(values[name]) else None
         given = {"metric": name, "value": value, "low": low, "high": high, "alias": arm.alias}

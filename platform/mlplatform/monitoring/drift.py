@@ -8,11 +8,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
 
 from mlplatform.as_of import Duration
 from mlplatform.config.settings import MonitoringSettings
 from mlplatform.features.functions import FeatureFunctionSpec, register_functions
+from mlplatform.features.probabilities import is_of_prediction, profiled
 from mlplatform.features.spec_lookups import lookups_of, spec_of, tables_of
 from mlplatform.features.training_set import PREDICTION
 from mlplatform.monitoring import alerts
@@ -26,6 +26,7 @@ from mlplatform.protocols.column_counts import ColumnCounts
 from mlplatform.protocols.feature_spec import FeatureSpec
 from mlplatform.protocols.tables import Transaction
 from mlplatform.refine.spine import SPINE, LabelSpine
+from mlplatform.scoring.class_columns import number_names
 from mlplatform.statistics import distances, profiles
 from mlplatform.statistics.counts import count_batches
 from mlplatform.statistics.profiles import ColumnProfile, Profile, cells_of
@@ -266,17 +267,17 @@ class _Counter:
 
     def count(self, window: Window) -> dict[str, ColumnCounts]:
         """Return the counts of a window's inputs and predictions."""
-        frames, cells = self.context.ws.frames, cells_of(self.reference.profile)
-        of_prediction = cells.pop(PREDICTION, None)
+        frames, task = self.context.ws.frames, self.context.settings.kind_of_task
+        cells = cells_of(self.reference.profile)
+        of_prediction = {name: cells.pop(name) for name in list(cells) if is_of_prediction(name)}
         counted = frames.count_cells(self._inputs(window), cells)
-        if of_prediction is not None:
-            if window.rows_of_version == window.predictions().size:
-                counted |= count_batches(
-                    {PREDICTION: of_prediction}, [pa.table({PREDICTION: pa.array(window.predictions())})]
-                )
-            else:
-                counted |= frames.count_cells(window.of_version, {PREDICTION: of_prediction})
-        return counted
+        if of_prediction and window.rows_of_version == len(window.predictions()):
+            return counted | count_batches(of_prediction, [profiled(window.predictions(), task)])
+        # In the engine a probability's column is named by the place of its class.
+        columns = {PREDICTION: PREDICTION} | {name: column for column, name in number_names(task).items()}
+        known = {columns[name]: it for name, it in of_prediction.items() if name in columns}
+        found = frames.count_cells(window.of_version, known) if known else {}
+        return counted | {name: found[column] for name, column in columns.items() if column in found}
 
     def counts_before(self, window: Window) -> dict[str, ColumnCounts] | None:
         """Return the counts of the window before, in the same cells; None when it has no rows."""
@@ -294,8 +295,8 @@ class _Counter:
             return None
         # Another version monitored it, in the cells of its own reference, or the cells were others: counted again.
         counted = self.count(before)
-        if before.version != version:
-            counted.pop(PREDICTION, None)  # by another model
+        if before.version != version:  # by another model
+            counted = {name: counts for name, counts in counted.items() if not is_of_prediction(name)}
         return counted
 
     def _inputs(self, window: Window) -> FrameLike:
@@ -400,8 +401,8 @@ def _verdicts(metrics: Sequence[DriftMetric], window: Window, version: int, min_
 
     training = [item for item in metrics if item.baseline == TRAINING]
     return [
-        *of(alerts.DRIFT, "drift", [item for item in training if item.column != PREDICTION]),
-        *of(alerts.PREDICTION_DRIFT, "prediction drift", [item for item in training if item.column == PREDICTION]),
+        *of(alerts.DRIFT, "drift", [item for item in training if not is_of_prediction(item.column)]),
+        *of(alerts.PREDICTION_DRIFT, "prediction drift", [item for item in training if is_of_prediction(item.column)]),
         *of(alerts.WINDOW_SHIFT, "a shift since the window before", _of_baseline(metrics, PREVIOUS)),
         *of(alerts.UNMATCHED_FEATURES, "feature match rate", _limited(metrics, "match_rate")),
         *of(alerts.STALE_FEATURES, "feature age", _limited(metrics, "age_days")),

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import reduce
+from operator import add
 from typing import Any, TypeAlias, cast
 
 import narwhals as nw
@@ -27,8 +29,11 @@ from mlplatform.naming import CHALLENGER, CHAMPION
 from mlplatform.ops.context import StageContext
 from mlplatform.protocols.frames import Frame
 from mlplatform.refine.spine import LabelSpine
-from mlplatform.statistics import totals
+from mlplatform.scoring.class_columns import number_columns
+from mlplatform.statistics import class_totals, totals
+from mlplatform.statistics.class_totals import AnyTotals
 from mlplatform.statistics.totals import ScoreBins
+from mlplatform.task import Task
 from mlplatform.types import TIMESTAMP
 
 _MOST_VERSIONS, _MOST_VALUES, _MOST_WINDOWS, _SEED = 10_000, 10_000, 20_000, 0
@@ -101,7 +106,7 @@ class JudgedFrame:
             self.context.ws.frames.of(_days(listed)), on=[_DAY], how="inner"
         )
         inside = joined.filter((nw.col(self.time) > nw.col(_START)) & (nw.col(self.time) <= nw.col(_END)))
-        counted = inside.group_by(_WINDOW).agg(*self._counting(), *_marking())
+        counted = inside.group_by(_WINDOW).agg(*self._counting(), *_marking(self._task))
         rows = self._collect(counted, _MOST_WINDOWS, "counts of the windows").sort_by(_WINDOW).to_pylist()
         for row in rows:
             span = listed[row[_WINDOW]]
@@ -111,24 +116,34 @@ class JudgedFrame:
         """Return a text that changes when a prediction or a known label does, to nine digits of their sums."""
         if self.mark:
             return self.mark
-        row = self._collect(self.frame.select(*self._counting(), *_marking()), 1, "sums of predictions and labels")
+        row = self._collect(
+            self.frame.select(*self._counting(), *_marking(self._task)), 1, "sums of predictions and labels"
+        )
         return _mark(row.to_pylist()[0])
 
     def load(self) -> Judged:
         """Return the rows with a label; of more than `monitoring.max_rows` a sample, with the totals of all."""
-        limit, counted = self.context.settings.monitoring.max_rows, self.reconcile()
+        limit, counted, task = self.context.settings.monitoring.max_rows, self.reconcile(), self._task
         known = self.frame.filter(~nw.col(LABEL).is_null())
         if counted.known <= limit:
             rows = self._collect(known, limit, "predictions with a label")
-            return Judged(_sorted(rows, self.keys), self.time, self.settled, counted)
+            return Judged(_sorted(rows, self.keys), self.time, self.settled, counted, task=task)
         sample = self.context.ws.frames.sample(known, keys=self.keys, at_most=limit, seed=_SEED)
         rows = _sorted(self._collect(sample, limit, "a sample of predictions with a label"), self.keys)
-        bins = ScoreBins.of(np.asarray(rows.column(PREDICTION).to_numpy(), dtype=np.float64))
-        above = self.context.settings.label.event_above
-        task = self.context.settings.kind_of_task
-        grouped = totals.grouped(known, LABEL, PREDICTION, bins, above, task)
-        whole = totals.totals_of(self._collect(grouped, totals.MOST_GROUPS, "totals by bin of scores"), task)
-        return Judged(rows, self.time, self.settled, counted, whole)
+        return Judged(rows, self.time, self.settled, counted, self._whole(known, rows), task)
+
+    def _whole(self, known: Frame, sample: pa.Table) -> AnyTotals:
+        task = self._task
+        if task.is_multiclass:
+            by_class = class_totals.grouped(known, LABEL, number_columns(task))
+            return class_totals.totals_of(self._collect(by_class, class_totals.MOST_GROUPS, "totals by class"), task)
+        bins = ScoreBins.of(np.asarray(sample.column(PREDICTION).to_numpy(), dtype=np.float64))
+        grouped = totals.grouped(known, LABEL, PREDICTION, bins, self.context.settings.label.event_above, task)
+        return totals.totals_of(self._collect(grouped, totals.MOST_GROUPS, "totals by bin of scores"), task)
+
+    @property
+    def _task(self) -> Task:
+        return self.context.settings.kind_of_task
 
     @property
     def labelled(self) -> int:
@@ -176,7 +191,12 @@ def predictions_with_labels(
     if rows.num_rows < limit:
         rows = _sorted(rows, keys)
         yield {
-            alias: Judged(rows.filter(pc.equal(rows.column("alias"), pa.scalar(alias))), time, settled)
+            alias: Judged(
+                rows.filter(pc.equal(rows.column("alias"), pa.scalar(alias))),
+                time,
+                settled,
+                task=context.settings.kind_of_task,
+            )
             for alias in aliases
         }
         return
@@ -205,9 +225,11 @@ def _days(spans: Sequence[Span]) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=schema)
 
 
-def _marking() -> list[nw.Expr]:
-    # None of these cancels out: nine digits of them are the same in whatever order they are added up.
-    label, prediction = nw.col(LABEL), nw.col(PREDICTION)
+def _marking(task: Task) -> list[nw.Expr]:
+    # None of these cancels out: nine digits of them are the same in whatever order they are added up. A sum that counts
+    # each class by its place stands for the probabilities of several.
+    label, columns = nw.col(LABEL), number_columns(task)
+    prediction = reduce(add, [nw.col(name) * float((place + 1) ** 2) for place, name in enumerate(columns)])
     gap = prediction - label
     terms = (label * label, gap.abs(), gap * gap, (prediction + 0.0 * label).abs())
     return [term.sum().alias(name) for name, term in zip(_MARKS, terms, strict=True)]

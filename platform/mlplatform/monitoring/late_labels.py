@@ -15,14 +15,16 @@ import pyarrow.compute as pc
 
 from mlplatform.as_of import Duration, parse_as_of
 from mlplatform.config.settings import UseCaseSettings
-from mlplatform.features.training_set import PREDICTION
 from mlplatform.naming import CHALLENGER, CHAMPION
 from mlplatform.ops.context import StageContext
 from mlplatform.protocols.frames import Frame
+from mlplatform.refine.class_labels import class_number
 from mlplatform.refine.spine import LABEL_KNOWN_AT, LABELS, SPINE, LabelSpine
+from mlplatform.scoring.class_columns import numbers, stored_columns, with_numbers
 from mlplatform.scoring.predictions import PREDICTIONS
+from mlplatform.statistics.class_totals import AnyTotals
 from mlplatform.statistics.metrics import Vector
-from mlplatform.statistics.totals import Totals
+from mlplatform.task import TASKS, Task
 
 LABEL = "_label"
 _SHADOW = "_shadow"
@@ -59,18 +61,21 @@ class Judged:
     """Predictions with their labels, in memory.
 
     Attributes:
-        rows: Keys, prediction, model version, and of what is known by then label and known-at; else null.
+        rows: Keys, prediction (of several classes the probability of each, too), model version, and of what is known
+            by then label and known-at; else null.
         time: Name of the prediction time's column.
         settled: Predictions made up to here cannot wait for a label any more.
         counted: Where `rows` are not all: how many all are.
         whole: Where `rows` are a sample of those with a label: the totals of all.
+        task: What is predicted.
     """
 
     rows: pa.Table
     time: str
     settled: datetime
     counted: Reconciled | None = None
-    whole: Totals | None = None
+    whole: AnyTotals | None = None
+    task: Task = TASKS["classification"]
 
     def known(self) -> pa.Table:
         """Return the rows whose label is known."""
@@ -95,18 +100,18 @@ class Judged:
         """
         times = self.rows.column(column or self.time)
         inside = pc.and_(pc.greater(times, _moment(start)), pc.less_equal(times, _moment(end)))
-        return Judged(self.rows.filter(inside), self.time, self.settled)
+        return self._of(self.rows.filter(inside))
 
     def by_time(self) -> Judged:
         """Return the rows ordered by prediction time, so that windows of it can be cut out without looking at all."""
-        return Judged(self.rows.sort_by(self.time).combine_chunks(), self.time, self.settled)
+        return self._of(self.rows.sort_by(self.time).combine_chunks())
 
     def window(self, start: datetime, end: datetime) -> Judged:
         """Return the rows of `by_time` with start < prediction time <= end; nothing is copied."""
         times = self.rows.column(self.time).to_numpy().astype("datetime64[us]")
         ends = [np.datetime64(moment.astimezone(UTC).replace(tzinfo=None), "us") for moment in (start, end)]
         first, last = np.searchsorted(times, ends, side="right")
-        return Judged(self.rows.slice(int(first), int(last - first)), self.time, self.settled)
+        return self._of(self.rows.slice(int(first), int(last - first)))
 
     def windows(self, spans: Iterable[Span]) -> Iterator[tuple[Span, Judged]]:
         """Yield the windows that have rows."""
@@ -132,24 +137,27 @@ class Judged:
     def of_version(self, version: int) -> Judged:
         """Return the rows that one model version predicted."""
         mine = pc.equal(self.rows.column("model_version"), pa.scalar(version))
-        return Judged(self.rows.filter(mine), self.time, self.settled)
+        return self._of(self.rows.filter(mine))
+
+    def _of(self, rows: pa.Table) -> Judged:
+        return Judged(rows, self.time, self.settled, task=self.task)
 
     def versions(self) -> list[int]:
         """Return the versions that predicted, ascending."""
         return sorted(set(cast("list[int]", self.rows.column("model_version").to_pylist())))
 
     def vectors(self) -> tuple[Vector, Vector]:
-        """Return labels and predictions of the known rows, each of shape (rows,)."""
+        """Return labels and predictions of the known rows, each of shape (rows,).
+
+        Of several classes labels are numbers of classes, and predictions have shape (rows, classes).
+        """
         known = self.known()
-        return (
-            np.asarray(known.column(LABEL).to_numpy(), dtype=np.float64),
-            np.asarray(known.column(PREDICTION).to_numpy(), dtype=np.float64),
-        )
+        return np.asarray(known.column(LABEL).to_numpy(), dtype=np.float64), numbers(known, self.task)
 
     def fingerprint(self) -> str:
         """Return a text that changes when a prediction or a known label does, a late correction too; order is none."""
         labels, predictions = self.vectors()
-        order = np.lexsort((labels, predictions))
+        order = np.lexsort((labels, *(predictions.T if predictions.ndim > 1 else [predictions])))
         counted = self.reconcile()
         text = f"{counted.scored} {counted.waiting} {counted.never}".encode()
         return hashlib.sha256(text + labels[order].tobytes() + predictions[order].tobytes()).hexdigest()[:16]
@@ -171,7 +179,9 @@ class Judged:
         return f"on a sample of {self.rows.num_rows:,} of {self.whole.rows:,} rows (monitoring.max_rows)"
 
 
-def labelled(predictions: Frame, labels: Frame, keys: Sequence[str], label: str) -> Frame:
+def labelled(
+    predictions: Frame, labels: Frame, keys: Sequence[str], label: str, task: Task = TASKS["classification"]
+) -> Frame:
     """Return predictions with the labels that they have.
 
     Args:
@@ -181,11 +191,13 @@ def labelled(predictions: Frame, labels: Frame, keys: Sequence[str], label: str)
         labels: Keys, label, `label_known_at`.
         keys: Entity keys and prediction time.
         label: The label's column.
+        task: What is predicted; of several classes a label becomes the number of its class.
     """
     shadow = nw.when(nw.col("alias") == CHALLENGER).then(nw.col("model_version")).otherwise(0)
     apart = predictions.with_columns(shadow.alias(_SHADOW))
     first = apart.unique(subset=[*keys, "alias", _SHADOW], keep="first", order_by=["as_of", "model_version"])
-    known = labels.select(*keys, nw.col(label).cast(nw.Float64).alias(LABEL), LABEL_KNOWN_AT)
+    number = class_number(label, task.classes) if task.is_multiclass else nw.col(label).cast(nw.Float64)
+    known = labels.select(*keys, number.alias(LABEL), LABEL_KNOWN_AT)
     return first.drop(_SHADOW).join(known, on=list(keys), how="left")
 
 
@@ -218,7 +230,8 @@ def labelled_predictions(
         columns=[*keys, spine.label, LABEL_KNOWN_AT],
         filters=[(LABEL_KNOWN_AT, "<=", context.as_of), (time, ">", since)],
     )
-    joined = labelled(_predicted(context, spine, aliases, since), labels, keys, spine.label)
+    predictions = _predicted(context, spine, aliases, since)
+    joined = labelled(predictions, labels, keys, spine.label, context.settings.kind_of_task)
     return with_facts(context, spine, joined, facts, since)
 
 
@@ -250,13 +263,13 @@ def with_facts(context: StageContext, spine: LabelSpine, rows: Frame, facts: Seq
 
 def _predicted(context: StageContext, spine: LabelSpine, aliases: Sequence[str], since: datetime) -> Frame:
     """Return predictions under aliases that versions made of what they had not learned from."""
-    time = spine.prediction_time
+    time, task = spine.prediction_time, context.settings.kind_of_task
     predictions = context.ws.frames.read(
         context.namespace.gold(PREDICTIONS),
-        columns=[*spine.primary_keys, PREDICTION, "model_version", "alias", "as_of", "run_id"],
+        columns=[*spine.primary_keys, *stored_columns(task), "model_version", "alias", "as_of", "run_id"],
         filters=[("alias", "in", list(aliases)), ("as_of", "<=", context.as_of), (time, ">", since)],
     )
-    return _without_learned(context, predictions, time, since).drop("run_id")
+    return with_numbers(_without_learned(context, predictions, time, since).drop("run_id"), task)
 
 
 def slice_column(name: str) -> str:

@@ -25,13 +25,12 @@ from mlplatform.ops.context import StageContext
 from mlplatform.ops.records import PERFORMANCE_METRICS, PerformanceRecord
 from mlplatform.refine.spine import LABEL_KNOWN_AT, LabelSpine
 from mlplatform.statistics.baseline import Compared
+from mlplatform.statistics.class_metrics import ACCURACY, kind_of
 from mlplatform.statistics.quantile_metrics import COVERAGE as QUANTILE_COVERAGE
 from mlplatform.training.reference import Reference
 
 ESTIMATED, REALISED, RECENT = "estimated", "realised", "recent"
 _MOST_MARKS = 100_000
-_OF_THE_LEVEL = (metrics.CALIBRATION_RATIO, QUANTILE_COVERAGE)
-"""Metrics that say whether predictions are too high or too low on the whole."""
 
 
 @dataclass(frozen=True)
@@ -210,7 +209,7 @@ def _together(
     outcome.realised = {
         item.metric: item.value
         for item in measured
-        if item.metric in (settings.training.metric, *_OF_THE_LEVEL, "label_mean")
+        if item.metric in (settings.training.metric, "label_mean", ACCURACY) or _of_the_level(item.metric)
     }
     outcome.compared = beside.compared
     return [*base.records(measured, rows), *_beside(base, beside, judge=True, violated=one_is_worse)]
@@ -270,11 +269,16 @@ def _under(metric: PerformanceMetric, version: int, rows: int) -> str:
 
 
 def _is_judged(metric: PerformanceMetric, settings: UseCaseSettings) -> bool:
-    return metric.metric in (settings.training.metric, *_OF_THE_LEVEL)
+    return metric.metric == settings.training.metric or _of_the_level(metric.metric)
 
 
 def _kind(metric: PerformanceMetric) -> str:
-    return alerts.CALIBRATION if metric.metric in _OF_THE_LEVEL else alerts.PERFORMANCE
+    return alerts.CALIBRATION if _of_the_level(metric.metric) else alerts.PERFORMANCE
+
+
+def _of_the_level(name: str) -> bool:
+    """Tell whether a metric says that predictions, or those of one class, are too high or too low on the whole."""
+    return kind_of(name) in (metrics.CALIBRATION_RATIO, QUANTILE_COVERAGE)
 
 
 def _windows(

@@ -8,8 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mlplatform.config.settings import UseCaseSettings
+from mlplatform.monitoring import class_performance
 from mlplatform.monitoring.alerts import too_few
 from mlplatform.statistics import estimate, metrics
+from mlplatform.statistics.class_totals import AnyTotals
 from mlplatform.statistics.intervals import Interval, interval, wilson
 from mlplatform.statistics.metric import Metric, Vector
 from mlplatform.statistics.quantile_metrics import COVERAGE as QUANTILE_COVERAGE
@@ -54,21 +56,22 @@ def realised(
     *,
     judge: bool = True,
     estimates: Mapping[str, float] | None = None,
-    whole: Totals | None = None,
+    whole: AnyTotals | None = None,
 ) -> list[PerformanceMetric]:
     """Measure predictions against the labels that became known.
 
     Args:
         labels: Shape (rows,).
-        predictions: Shape (rows,).
+        predictions: Shape (rows,), of several classes (rows, classes).
         settings: The limits.
         judge: Hold the values against the limits; else they are only recorded.
         estimates: What was estimated for the same predictions, by metric.
         whole: Where labels and predictions are a sample: the totals of all rows.
 
     Returns:
-        All metrics of the task; for probabilities and counts the ratio of observed to predicted mean, for a quantile
-        the share of labels at or below it. With fewer rows than `monitoring.min_rows` nothing is judged.
+        All metrics of the task; for probabilities and counts the ratio of observed to predicted mean (of several
+        classes that of each), for a quantile the share of labels at or below it. With fewer rows than
+        `monitoring.min_rows` nothing is judged.
     """
     limits, rows = settings.monitoring, whole.rows if whole is not None else int(labels.size)
     judged = judge and rows >= limits.min_rows
@@ -77,6 +80,8 @@ def realised(
     task, primary_metric = settings.kind_of_task, metrics.primary(settings)
     measured = metrics.evaluate(task, labels, predictions, event_above=settings.label.event_above)
     known = {metric.name: metric for metric in metrics.of(task)}
+    of_classes = class_performance.classes_of(task, labels, predictions, whole)
+    shares = class_performance.intervals(of_classes)
     for name, of_rows in measured.items():
         primary = name == primary_metric.name
         value, note = _of_all(name, of_rows, whole, labels.size)
@@ -90,9 +95,14 @@ def realised(
             else:
                 limit, note = limits.performance_floor if judged else None, said(why, note)
             violated = limit is not None and not primary_metric.gain(value, limit) >= 0
-        ends = _ends(known.get(name, name), value, labels, predictions, whole, primary) if np.isfinite(value) else None
+        ends = shares.get(name)
+        if ends is None and np.isfinite(value):
+            ends = _ends(known.get(name, name), value, labels, predictions, whole, primary)
         low, high = ends or (None, None)
         results.append(PerformanceMetric(name, _finite(value), limit, violated, low, high, note=note))
+    for ratio in class_performance.ratios(of_classes, limits.max_calibration_ratio if judged else None):
+        low, high = ratio.ends
+        results.append(PerformanceMetric(ratio.name, ratio.value, ratio.limit, ratio.violated, low, high, note=why))
     if task.totals_are_held:
         limit = limits.max_calibration_ratio if judged else None
         results.append(replace(_calibration_ratio(task, labels, predictions, limit, whole), note=why))
@@ -109,20 +119,20 @@ def said(*notes: str | None) -> str | None:
     return "; ".join(note for note in notes if note) or None
 
 
-def _of_all(name: str, of_rows: float, whole: Totals | None, rows: int) -> tuple[float, str | None]:
+def _of_all(name: str, of_rows: float, whole: AnyTotals | None, rows: int) -> tuple[float, str | None]:
     """Return a metric over all rows, and what is to be said of how it was computed."""
     if whole is None:
         return of_rows, None
     value = whole.value(name)
     if value is None:
         return of_rows, f"on a sample of {rows:,} of {whole.rows:,} rows (monitoring.max_rows)"
-    if name in AREAS:
+    if name in AREAS and isinstance(whole, Totals):
         return value, f"from {BINS:,} bins of scores: off by at most {whole.area_error:.1e}"
     return value, None
 
 
 def _ends(
-    metric: Metric | str, value: float, labels: Vector, predictions: Vector, whole: Totals | None, primary: bool
+    metric: Metric | str, value: float, labels: Vector, predictions: Vector, whole: AnyTotals | None, primary: bool
 ) -> Interval | None:
     if whole is None:
         return interval(metric, labels, predictions, resample=primary)
@@ -142,7 +152,7 @@ def estimated(
     """Estimate the metrics of predictions whose labels are not known yet.
 
     Args:
-        predictions: Shape (rows,).
+        predictions: Shape (rows,), of several classes (rows, classes).
         calibration: What the reference profile holds.
         settings: Task and limits.
         rows: Where the predictions are a sample: how many all are.
@@ -152,21 +162,31 @@ def estimated(
         value, and why there is none. The primary metric is held against `monitoring.performance_floor`.
     """
     primary, limits, task = settings.training.metric, settings.monitoring, settings.kind_of_task
-    if not task.is_binary or calibration is None:
-        why = estimate.NO_CALIBRATION if task.is_binary else estimate.not_for(task)
+    if not task.predicts_probabilities or calibration is None:
+        why = estimate.NO_CALIBRATION if task.predicts_probabilities else estimate.not_for(task)
         return [PerformanceMetric(primary, None, None, violated=False, note=why)]
     results = []
-    expected = estimate.expected_metrics(predictions, estimate.calibrated(predictions, calibration))
+    if task.is_multiclass:
+        scaled = estimate.scaled(predictions, calibration)
+        expected = estimate.expected_of_classes(task.classes, predictions, scaled)
+        if primary not in expected:
+            why = f"not available: {primary} has no expected value in closed form; log_loss, accuracy and brier have"
+            results.append(PerformanceMetric(primary, None, None, violated=False, note=why))
+    else:
+        expected = estimate.expected_metrics(predictions, estimate.calibrated(predictions, calibration))
+    count = len(predictions)
     for name, value in expected.items():
         limit, note = None, estimate.BLIND_SPOT
-        if rows is not None and rows > predictions.size:
-            note = f"{note}; on a sample of {predictions.size:,} of {rows:,} rows (monitoring.max_rows)"
+        if rows is not None and rows > count:
+            note = f"{note}; on a sample of {count:,} of {rows:,} rows (monitoring.max_rows)"
         if name == primary and limits.performance_floor is not None:
-            if predictions.size >= limits.min_rows:
+            if count >= limits.min_rows:
                 limit = limits.performance_floor
             else:
-                note = f"{note}; {not_judged(predictions.size, settings)}"
-        violated = limit is not None and bool(np.isfinite(value)) and not metrics.get(name).gain(value, limit) >= 0
+                note = f"{note}; {not_judged(count, settings)}"
+        violated = (
+            limit is not None and bool(np.isfinite(value)) and not metrics.get(name, task).gain(value, limit) >= 0
+        )
         results.append(PerformanceMetric(name, _finite(value), limit, violated, note=note))
     return results
 
@@ -201,9 +221,9 @@ def _coverage(value: float, rows: int, level: float | None, limit: float | None,
 
 
 def _calibration_ratio(
-    task: Task, labels: Vector, predictions: Vector, limit: float | None, whole: Totals | None
+    task: Task, labels: Vector, predictions: Vector, limit: float | None, whole: AnyTotals | None
 ) -> PerformanceMetric:
-    if whole is not None:
+    if isinstance(whole, Totals):
         expected, observed, rows = whole.mean("prediction_mean"), whole.mean("label_mean"), whole.rows
         variance = whole.sums["brier" if task.predicts_counts else "noise"]
     else:

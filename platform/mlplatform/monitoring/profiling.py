@@ -9,6 +9,7 @@ is no data profiling, there are no such tables.
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any
 
 import narwhals as nw
 import numpy as np
@@ -17,6 +18,7 @@ import pyarrow as pa
 from mlplatform.as_of import parse_as_of
 from mlplatform.config.settings import UseCaseSettings
 from mlplatform.errors import LabelError
+from mlplatform.features.probabilities import profiled
 from mlplatform.features.training_set import PREDICTION
 from mlplatform.gate import evaluation
 from mlplatform.monitoring.details import ProfilingUpdate
@@ -28,7 +30,9 @@ from mlplatform.ops.declared_table import declare
 from mlplatform.protocols.operations import InferenceProfile
 from mlplatform.protocols.registry import ModelVersion
 from mlplatform.protocols.workspace import Workspace
+from mlplatform.refine.class_labels import class_text
 from mlplatform.refine.spine import LabelSpine
+from mlplatform.statistics.class_metrics import codes
 from mlplatform.training.label_frame import known_labels
 from mlplatform.training.version_tags import TRAINED_AS_OF_TAG, TRAINED_THROUGH_TAG, fitted_as_of
 
@@ -45,12 +49,14 @@ def tables(ws: Workspace, namespace: Namespace) -> list[ObjectName]:
 
 def create_tables(ws: Workspace, namespace: Namespace, spine: LabelSpine) -> None:
     """Create them where they are missing."""
+    # A class is shown by its name.
+    kind = pa.string() if spine.settings.kind_of_task.is_multiclass else pa.float64()
     schema = pa.schema(
         [
             *(column.field().with_nullable(False) for column in spine.key_columns),
             pa.field(VERSION, pa.int64(), nullable=False),
-            pa.field(PREDICTION, pa.float64(), nullable=False),
-            pa.field(LABEL, pa.float64(), metadata={"comment": "null: not known yet"}),
+            pa.field(PREDICTION, kind, nullable=False),
+            pa.field(LABEL, kind, metadata={"comment": "null: not known yet"}),
         ]
     )
     descriptions = ("The champion's predictions, with the labels known by now", "The champion's holdout")
@@ -114,7 +120,9 @@ def _add(context: StageContext, spine: LabelSpine) -> int:
     name, keys = context.namespace.gold(LABELLED), [*spine.primary_keys, VERSION]
     frames, since = context.ws.frames, looked_at_since(context.settings, context.as_of)
     predictions = labelled_predictions(context, spine, [CHAMPION])
-    rows = predictions.select(*keys, PREDICTION, nw.col(KNOWN_LABEL).alias(LABEL))
+    task, known = context.settings.kind_of_task, nw.col(KNOWN_LABEL)
+    shown = class_text(known, task.classes) if task.is_multiclass else known
+    rows = predictions.select(*keys, PREDICTION, shown.alias(LABEL))
     existing = frames.read(name, columns=[*keys, LABEL], filters=[(spine.prediction_time, ">", since)])
     existing = existing.select(*keys, nw.col(LABEL).alias("_before"), nw.lit(1).alias("_exists"))
     label, before = nw.col(LABEL), nw.col("_before")
@@ -140,8 +148,13 @@ def _renew_baseline(
     name, count = context.namespace.gold(BASELINE), int(frame.rows.num_rows)
     rows = frame.rows.select(list(spine.primary_keys))
     rows = rows.append_column(VERSION, pa.array(np.full(count, version.version), pa.int64()))
-    rows = rows.append_column(PREDICTION, pa.array(predictions))
-    rows = rows.append_column(LABEL, frame.rows.column(spine.label).cast(pa.float64()))
+    task = context.settings.kind_of_task
+    labels: pa.ChunkedArray[Any] = frame.rows.column(spine.label).cast(pa.float64())
+    rows = rows.append_column(PREDICTION, profiled(predictions, task).column(PREDICTION))
+    if task.is_multiclass:
+        names = np.asarray(task.classes, dtype=object)[codes(np.asarray(labels.to_numpy()))]
+        labels = pa.chunked_array([names.tolist()], pa.string())
+    rows = rows.append_column(LABEL, labels)
     context.ws.tables.overwrite(name, rows.cast(context.ws.tables.describe(name).schema))
     return count
 

@@ -8,7 +8,6 @@ from datetime import datetime
 from functools import cached_property
 
 import narwhals as nw
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -19,6 +18,7 @@ from mlplatform.naming import CHAMPION
 from mlplatform.ops.context import StageContext
 from mlplatform.protocols.frames import Frame
 from mlplatform.refine.spine import LabelSpine
+from mlplatform.scoring.class_columns import number_columns, numbers, stored_columns, with_numbers
 from mlplatform.scoring.predictions import PREDICTIONS, UNMATCHED
 from mlplatform.statistics.metrics import Vector
 
@@ -31,7 +31,8 @@ class Window:
 
     Attributes:
         context: The run.
-        frame: Keys, prediction, model version, unmatched feature tables; one row per key, of its newest scoring.
+        frame: Keys, prediction (of several classes the probability of each, too), model version, unmatched feature
+            tables; one row per key, of its newest scoring.
         keys: The keys.
         start: Prediction times after this.
         end: Prediction times up to this.
@@ -59,19 +60,24 @@ class Window:
         return self.frame.filter(nw.col("model_version") == self.version)
 
     def predictions(self) -> Vector:
-        """Return what the window's version predicted, shape (rows,); of many rows a sample."""
+        """Return what the window's version predicted, shape (rows,); of many rows a sample.
+
+        Of several classes the probabilities, shape (rows, classes).
+        """
         return self._predictions
 
     @cached_property
     def _predictions(self) -> Vector:
+        task = self.context.settings.kind_of_task
         if self.loaded is not None:
             mine = pc.equal(self.loaded.column("model_version"), pa.scalar(self.version, pa.int64()))
-            return np.asarray(self.loaded.filter(mine).column(PREDICTION).to_numpy(), dtype=np.float64)
+            return numbers(self.loaded.filter(mine), task)
         limit, frame = self.context.settings.monitoring.max_rows, self.of_version
         if self.rows_of_version > limit:
             frame = self.context.ws.frames.sample(frame, keys=self.keys, at_most=limit, seed=_SEED)
-        rows = self.context.ws.frames.collect(frame.select(PREDICTION), at_most=limit, what="predictions of the window")
-        return np.asarray(rows.column(PREDICTION).to_numpy(), dtype=np.float64)
+        columns = dict.fromkeys([PREDICTION, *number_columns(task)])
+        rows = self.context.ws.frames.collect(frame.select(*columns), at_most=limit, what="predictions of the window")
+        return numbers(rows, task)
 
 
 def length(settings: UseCaseSettings) -> Duration:
@@ -92,20 +98,20 @@ def read_window(context: StageContext, spine: LabelSpine, end: datetime, *, tabl
         tables: Bare names of the feature tables whose matches are counted.
     """
     start = length(context.settings).before(end)
-    time, keys = spine.prediction_time, spine.primary_keys
+    time, keys, task = spine.prediction_time, spine.primary_keys, context.settings.kind_of_task
     predictions = context.ws.frames.read(
         context.namespace.gold(PREDICTIONS),
-        columns=[*keys, PREDICTION, UNMATCHED, "model_version", "as_of"],
+        columns=[*keys, *stored_columns(task), UNMATCHED, "model_version", "as_of"],
         filters=[("alias", "=", CHAMPION), ("as_of", "<=", end), (time, ">", start), (time, "<=", end)],
     )
-    frame = _once_a_key(context, predictions, keys)
+    frame, of_prediction = with_numbers(_once_a_key(context, predictions, keys), task), number_columns(task)
     unmatched = {name: f"_unmatched_{place}" for place, name in enumerate(sorted(tables))}
     flags = [nw.col(UNMATCHED).list.contains(name).cast(nw.Int64).alias(column) for name, column in unmatched.items()]
-    flagged = frame.select(PREDICTION, "model_version", "as_of", *flags)
+    flagged = frame.select(*dict.fromkeys([PREDICTION, *of_prediction]), "model_version", "as_of", *flags)
     frames, limit = context.ws.frames, context.settings.monitoring.max_rows
     rows = frames.collect(flagged.head(limit), at_most=limit, what="predictions of the window")
     # An engine gives rows in any order, and the last bit of a mean is one of its order.
-    rows = rows.sort_by([("model_version", "ascending"), (PREDICTION, "ascending")])
+    rows = rows.sort_by([("model_version", "ascending"), *((name, "ascending") for name in of_prediction)])
     whole = rows.num_rows < limit
     counting = [
         nw.len().alias(_ROWS),

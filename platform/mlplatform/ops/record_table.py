@@ -6,10 +6,10 @@ import json
 import math
 import types
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Generic, TypeVar, get_args, get_origin
 
 import pyarrow as pa
@@ -56,8 +56,9 @@ def noted(comment: str = "", *, default: Any = MISSING, factory: Any = MISSING, 
 class RecordTable(Generic[R]):
     """One of the platform's own tables.
 
-    Mappings and lists are stored as JSON text, in which numbers that are not finite are null. A column that a table
-    made by an earlier version does not have reads as the field's default, and so do the rows from before the column.
+    Mappings and lists are stored as JSON text, in which numbers that are not finite are null. What is declared as a
+    `Mapping` (not a `dict`) is parsed when it is looked into. A column that a table made by an earlier version does not
+    have reads as the field's default, and so do the rows from before the column.
 
     Attributes:
         name: The table's name in the schema `ops`.
@@ -87,6 +88,11 @@ class RecordTable(Generic[R]):
     def _json(self) -> frozenset[str]:
         hints = typing.get_type_hints(self.record)
         return frozenset(name for name, hint in hints.items() if _is_json(_without_none(hint)[0]))
+
+    @cached_property
+    def _later(self) -> frozenset[str]:
+        hints = typing.get_type_hints(self.record)
+        return frozenset(name for name in self._json if get_origin(_without_none(hints[name])[0]) is Mapping)
 
     @cached_property
     def _required(self) -> frozenset[str]:
@@ -207,7 +213,9 @@ class RecordTable(Generic[R]):
             if item.name in self._json:
                 if value is None and has_default(item):
                     continue
-                value = self._parsed(value, item.name) if value else value
+                if value:
+                    parse = partial(self._parsed, column=item.name)
+                    value = ParsedLater(value, parse) if item.name in self._later else parse(value)
             elif value is None and item.name in self._required and has_default(item):
                 continue  # the column came after the row
             values[item.name] = parse_as_of(value) if isinstance(value, datetime) else value
@@ -215,12 +223,51 @@ class RecordTable(Generic[R]):
 
     def _parsed(self, text: str, column: str) -> Any:
         try:
-            return json.loads(text)
+            found = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise TableError(
-                f"A row of {self.name} holds no JSON in {column}: {shortened(text)} ({type(error).__name__}).",
-                hint="Only the platform writes there: somebody else did. The table's history has a good version.",
-            ) from None
+            raise self._no_json(text, column, type(error).__name__) from None
+        if column in self._later and not isinstance(found, dict):
+            raise self._no_json(text, column, "no object")
+        return found
+
+    def _no_json(self, text: str, column: str, why: str) -> TableError:
+        return TableError(
+            f"A row of {self.name} holds no JSON in {column}: {shortened(text)} ({why}).",
+            hint="Only the platform writes there: somebody else did. The table's history has a good version.",
+        )
+
+
+class ParsedLater(Mapping[str, Any]):
+    """A JSON object that is parsed when somebody looks into it: of most records of a long history nobody does."""
+
+    __slots__ = ("_parse", "_parsed", "_text")
+
+    def __init__(self, text: str, parse: Callable[[str], Any]) -> None:
+        """Take the text, and what parses it."""
+        self._text, self._parse = text, parse
+        self._parsed: dict[str, Any] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it parsed."""
+        if self._parsed is None:
+            self._parsed, self._text = self._parse(self._text), ""
+        return self._parsed
+
+    def __getitem__(self, key: str) -> Any:
+        """Return a value."""
+        return self.to_dict()[key]
+
+    def __iter__(self) -> Iterator[str]:
+        """Go over the keys."""
+        return iter(self.to_dict())
+
+    def __len__(self) -> int:
+        """Return how many keys there are."""
+        return len(self.to_dict())
+
+    def __repr__(self) -> str:
+        """Return it as the dictionary that it stands for."""
+        return repr(self.to_dict())
 
 
 def as_json(value: Any) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -31,7 +32,7 @@ class StageRecord:
     rows_quarantined: int | None = None
     inputs: dict[str, int] = noted("JSON: table -> Delta version read", factory=dict)
     outputs: dict[str, int] = noted("JSON: table -> Delta version after the stage", factory=dict)
-    details: dict[str, Any] = noted("JSON: what else the stage says of itself", factory=dict)
+    details: Mapping[str, Any] = noted("JSON: what else the stage says of itself", factory=dict)
     message: str = noted("Why it was skipped or failed", default="", nullable=True)
     platform_version: str = ""
 

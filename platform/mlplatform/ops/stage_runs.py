@@ -202,7 +202,7 @@ def as_run(record: StageRecord, details: type[D]) -> StageRun[D]:
     """Return a record with typed details."""
     skipped = record.message if record.status == SKIPPED else ""
     result = StageResult(
-        details=details.model_validate(record.details),
+        details=details.model_validate(dict(record.details)),
         inputs=dict(record.inputs),
         outputs=dict(record.outputs),
         rows_in=record.rows_in,

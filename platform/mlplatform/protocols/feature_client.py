@@ -234,6 +234,7 @@ class FeatureClient(Protocol):
         matches: bool = False,
         trusted_types: Collection[str] | None = None,
         digest: str = "",
+        classes: Sequence[str] = (),
     ) -> pa.Table:
         """As `score_batch`, with Arrow out.
 
@@ -248,14 +249,17 @@ class FeatureClient(Protocol):
                 is scored unchecked, as the real client does; one that the platform registered is checked all the same.
             digest: Which files of it are scored with, see `features.artifacts`; empty: those that a decision on record
                 judged, or without one those that the version's tag names.
+            classes: The classes whose probabilities `prediction` holds as `array<double>`, in this order; 0 for one
+                that the model does not know, null where it gives no finite numbers.
 
         Raises:
+            FeatureStoreError: If the frame cannot be scored by this model, or it does not say which classes it knows.
             RegistryError: If the model's files are not those judged or registered, or hold what is not loaded: pickles,
                 code, types that are not allowed.
         """
         ...
 
-    def score_frame(
+    def score_frame(  # noqa: PLR0913  (all by keyword)
         self,
         *,
         model_uri: str,
@@ -266,6 +270,7 @@ class FeatureClient(Protocol):
         batch_rows: int | None = None,
         done: RowsDone = uncounted,
         all_may_fail: bool = False,
+        classes: Sequence[str] = (),
     ) -> AbstractContextManager[Frame]:
         """Score as many rows as there are; what comes out can be read within the context.
 
@@ -284,6 +289,8 @@ class FeatureClient(Protocol):
             batch_rows: Rows that the model is given at once, at most; on Databricks Spark's setting decides.
             done: Told how many rows have been scored; on Databricks, where Spark scores, never.
             all_may_fail: The model may fail on whatever rows: they are known to be awkward.
+            classes: As `score_batch_arrow`: then `prediction` is an `array<double>`, and null for a row that the model
+                fails on; reasons are of the probability of the most probable class.
 
         Returns:
             The keys, `prediction`, `features_unmatched`, and with reasons `reason_codes`.

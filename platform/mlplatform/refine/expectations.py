@@ -79,3 +79,18 @@ def with_reasons(frame: DataFrame, expectations: Sequence[Expectation]) -> DataF
     ]
     reasons = F.filter(F.array(*failed), lambda reason: reason.isNotNull())
     return frame.withColumn(REASONS, F.array_join(reasons, ", "))
+
+
+def one_of_sql(column: str, values: Sequence[str]) -> str:
+    r"""Return the condition that a column of text has one of some values, in Spark's SQL.
+
+    Args:
+        column: The column, quoted where it has to be.
+        values: The values.
+
+    Examples:
+        >>> one_of_sql("`grade`", ["A", "it's"])
+        "`grade` IN ('A', 'it\\'s')"
+    """
+    texts = ["'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'" for value in values]
+    return f"{column} IN ({', '.join(texts)})"

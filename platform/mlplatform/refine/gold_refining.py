@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from mlplatform.code_digest import code_digest
 from mlplatform.errors import StageError, TableError
-from mlplatform.naming import quote
+from mlplatform.naming import ObjectName, quote
 from mlplatform.ops import markers
 from mlplatform.ops.context import StageContext
 from mlplatform.ops.declared_table import declare, sentences, to_compute, with_unwritten
@@ -22,6 +22,7 @@ from mlplatform.protocols.frames import Frame
 from mlplatform.protocols.tables import TableInfo, Widening
 from mlplatform.refine import freshness
 from mlplatform.refine.as_of_view import Stretch, WorkspaceAsOf, computed_stretches, late_note, view_at
+from mlplatform.refine.class_labels import check_type
 from mlplatform.refine.details import RefineDetails
 from mlplatform.refine.event_spine import EVENT_AT, EVENT_KNOWN_AT, EVENTS, EventSpine, event_rows
 from mlplatform.refine.finite import counted, said, with_nulls
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 NAME = "refine"
+_MOST_SHOWN = 5
 _STRETCH, _START, _NTH, _TOLD, _LAST = "__stretch", "__start", "__nth", "__told", "__last"
 
 
@@ -203,8 +205,9 @@ def gold_tables(spine: LabelSpine) -> tuple[GoldTable, ...]:
 
 def spine_digest(spine: LabelSpine) -> str:
     """Return the digest of the code and the settings that compute the spine, its labels and its events."""
-    # Neither which quantile is predicted, nor how late an event may be known, changes what is computed here.
-    left_out = {"quantile", "event_delay"}
+    # Which quantile is predicted, which values a label may have, and how late an event may be known, is nothing of how
+    # they are computed.
+    left_out = {"quantile", "event_delay", "classes"}
     return code_digest(type(spine), settings=spine.settings.label.model_dump_json(exclude=left_out))
 
 
@@ -217,6 +220,7 @@ def refine_gold(context: StageContext, gold: GoldTable, result: StageResult[Refi
         result: What the stage did so far; added to.
     """
     spine, table = gold.spine, context.namespace.gold(gold.name)
+    check_type(spine)
     change = gold.create(context)
     fresh = freshness.check(context, NAME, table, spine.inputs, spine_digest(spine), anew=to_compute(change))
     result.details.keep_computed(table, fresh.marker)
@@ -253,15 +257,12 @@ def _check(context: StageContext, gold: GoldTable, rows: Frame, not_finite: Mapp
     """Check what cannot be written.
 
     Raises:
-        StageError: If a label is no finite number, or an event lies before its prediction: what is predicted would have
-            happened already.
+        StageError: If a label is no finite number or, of several classes, none of those that are declared; or an event
+            lies before its prediction: what is predicted would have happened already.
     """
     spine, table = gold.spine, context.namespace.gold(gold.name)
-    if gold.name == LABELS and spine.label in not_finite:
-        raise StageError(
-            f"{table}: {not_finite[spine.label]} label(s) are no finite numbers.",
-            hint=f"Let {type(spine).__name__}.labels() leave those rows out, or give them a value.",
-        )
+    if gold.name == LABELS:
+        _refuse_labels(context, table, spine, rows, not_finite)
     if gold.name != EVENTS:
         return
     before = context.ws.frames.count(rows.filter(nw.col(EVENT_AT) < nw.col(spine.prediction_time)))
@@ -269,4 +270,29 @@ def _check(context: StageContext, gold: GoldTable, rows: Frame, not_finite: Mapp
         raise StageError(
             f"{table}: {before} event(s) lie before their prediction.",
             hint=f"Let {type(spine).__name__}.events() give the first event at or after {spine.prediction_time}.",
+        )
+
+
+def _refuse_labels(
+    context: StageContext, table: ObjectName, spine: LabelSpine, rows: Frame, not_finite: Mapping[str, int]
+) -> None:
+    if spine.label in not_finite:
+        raise StageError(
+            f"{table}: {not_finite[spine.label]} label(s) are no finite numbers.",
+            hint=f"Let {type(spine).__name__}.labels() leave those rows out, or give them a value.",
+        )
+    task = spine.settings.kind_of_task
+    if not task.is_multiclass:
+        return
+    label = nw.col(spine.label).cast(nw.String())
+    others = rows.filter(~label.is_in(list(task.classes))).select(label.alias("label")).unique().head(_MOST_SHOWN + 1)
+    values = context.ws.frames.collect(others, at_most=_MOST_SHOWN + 1, what="labels of no declared class")
+    found = sorted(map(str, values.column("label").to_pylist()))
+    if found:
+        more = " and more" if len(found) > _MOST_SHOWN else ""
+        raise StageError(
+            f"{table}: labels are none of label.classes ({', '.join(task.classes)}): "
+            f"{', '.join(map(repr, found[:_MOST_SHOWN]))}{more}.",
+            hint=f"Add them at the end of label.classes; or let {type(spine).__name__}.labels() leave those rows out, "
+            "or an expectation of the table quarantine them.",
         )

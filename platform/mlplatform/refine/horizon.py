@@ -32,6 +32,26 @@ def label_horizon(module: str) -> str:
     return interval(Duration.parse(horizon))
 
 
+def label_classes(module: str) -> tuple[str, ...]:
+    """Return `label.classes` of the `config.yml` beside a module: the values that a label of several classes may have.
+
+    Args:
+        module: The module's `__file__`.
+
+    Raises:
+        ConfigError: If the settings cannot be read, or an environment has classes of its own.
+    """
+    path = Path(module).with_name(CONFIG_FILE)
+    classes = load_settings(path, "dev").label.classes
+    for env in read_config(path).sections:
+        if load_settings(path, env).label.classes != classes:
+            raise ConfigError(
+                f"{path}: label.classes in {env} are others than in dev; the tables hold one label.",
+                hint=f"Take label.classes out of {ENVIRONMENTS}.",
+            )
+    return classes
+
+
 def interval(duration: Duration) -> str:
     """Return a duration as an interval of Spark's SQL.
 

@@ -34,6 +34,7 @@ from mlplatform.protocols.tables import Filter
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.spine import LabelSpine
 from mlplatform.reporting.canaries import CanaryFacts, canaries_of
+from mlplatform.reporting.class_outcomes import ClassOutcomes, read_class_outcomes
 from mlplatform.reporting.decisions import ChampionFacts, DecisionFacts, champions_of, decisions_of
 from mlplatform.reporting.observations import (
     DRIFT_SHOWN,
@@ -151,6 +152,7 @@ class Facts:
         flows: Rows through each stage.
         timings: How long each stage took.
         outcomes: Predictions and what turned out.
+        classes: Of several classes the same, class by class; None: the task has none, or nothing was predicted.
         ran_with: The library's versions that the stages ran with.
         features: What the features of the champion are worth, or of the newest version, where there is none, or the
             champion's were not measured; None: nothing was measured.
@@ -182,6 +184,7 @@ class Facts:
     flows: tuple[Flow, ...] = ()
     timings: tuple[Timing, ...] = ()
     outcomes: Outcomes = field(default_factory=Outcomes)
+    classes: ClassOutcomes | None = None
     ran_with: tuple[str, ...] = ()
     never_scored: int = 0
     vintages: Vintages | None = None
@@ -239,9 +242,8 @@ def gather(ws: Workspace, namespace: Namespace, spine: LabelSpine, settings: Use
     performance = performance_of(_together(ws, namespace), monitored)
     drift = drift_of(DRIFT_METRICS.newest(ws, namespace, MOST_RECORDS, DRIFT_SHOWN), monitored)
     moments = {item.as_of for group in (stages, decisions, performance, drift) for item in group}
-    outcomes = read_outcomes(
-        ws, namespace, spine, settings.kind_of_task, max(moments, default=None), most=settings.monitoring.max_rows
-    )
+    task, until, most = settings.kind_of_task, max(moments, default=None), settings.monitoring.max_rows
+    outcomes = read_outcomes(ws, namespace, spine, task, until, most=most)
     moments |= {item.as_of for item in outcomes.scored}
     return Facts(
         use_case=namespace.use_case,
@@ -250,7 +252,7 @@ def gather(ws: Workspace, namespace: Namespace, spine: LabelSpine, settings: Use
         env=ws.env,
         home=ws.home,
         catalog=namespace.catalog,
-        task=settings.kind_of_task,
+        task=task,
         metric=settings.training.metric,
         greater_is_better=metrics.primary(settings).greater_is_better,
         floor=settings.monitoring.performance_floor,
@@ -270,6 +272,7 @@ def gather(ws: Workspace, namespace: Namespace, spine: LabelSpine, settings: Use
         flows=flows_of(stages),
         timings=timings_of(stages),
         outcomes=outcomes,
+        classes=read_class_outcomes(ws, namespace, spine, task, until, most),
         ran_with=tuple(sorted({stage.platform_version for stage in stages})),
         never_scored=_never_scored(stages),
         vintages=read_vintages(ws, namespace, spine, max(moments, default=None)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -15,6 +16,7 @@ from mlplatform.ops.records import AlertRecord, DriftRecord, PerformanceRecord, 
 from mlplatform.ops.stage_runs import DONE
 from mlplatform.protocols.tables import Filter
 from mlplatform.statistics import baseline
+from mlplatform.statistics.class_metrics import kind_of
 
 CRITICAL = "critical"
 DRIFT_SHOWN: list[Filter] = [("baseline", "=", TRAINING), ("metric", "in", ["psi", "missing"])]
@@ -23,6 +25,7 @@ DRIFT_SHOWN: list[Filter] = [("baseline", "=", TRAINING), ("metric", "in", ["psi
 _ADDED_UP = ("ingest", "refine", "features", "score")
 # A training takes all rows known by then again: only its newest count says something.
 _NEWEST = ("train",)
+_SMALLEST = 1e-9
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,21 @@ class Performance:
         """Return a metric's value; None where it was not measured or not defined."""
         realised = self.metrics.get(metric)
         return realised.value if realised else None
+
+    def ratio(self) -> tuple[str, Realised, float] | None:
+        """Return the ratio of observed to predicted; of several classes that of one.
+
+        Of those that are beyond their limit, or else of all, the farthest from 1.
+
+        Returns:
+            Its class, empty where there is none; what was realised, and its value.
+        """
+        found = [
+            (name.partition("[")[2][:-1], item, item.value)
+            for name, item in self.metrics.items()
+            if kind_of(name) == CALIBRATION_RATIO and item.value is not None
+        ]
+        return max(found, key=lambda it: (it[1].violated, abs(math.log(max(it[2], _SMALLEST)))), default=None)
 
 
 @dataclass(frozen=True)

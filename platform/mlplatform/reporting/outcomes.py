@@ -18,8 +18,11 @@ from mlplatform.naming import CHAMPION, Namespace
 from mlplatform.protocols.frames import Frame
 from mlplatform.protocols.tables import Filter
 from mlplatform.protocols.workspace import Workspace
+from mlplatform.refine.class_labels import class_number
 from mlplatform.refine.spine import LABEL_KNOWN_AT, LABELS, LabelSpine
+from mlplatform.scoring.class_columns import number_columns, stored_columns, with_numbers
 from mlplatform.scoring.predictions import PREDICTIONS
+from mlplatform.statistics.class_totals import predicted
 from mlplatform.statistics.intervals import NORMAL, Interval, wilson
 from mlplatform.statistics.quantile_metrics import covered
 from mlplatform.task import Task, task_of
@@ -28,7 +31,7 @@ DECILES = 10
 MOST_ROWS = 200_000
 """How many rows are taken into memory at most."""
 # A name of ours: a label column could be called as one of the predictions' columns.
-_LABEL = "_label"
+_LABEL, _PREDICTED = "_label", "_predicted"
 _MOST_STEPS = 100_000
 
 
@@ -57,7 +60,8 @@ class ScoredStep:
 class Decile:
     """One bin of the reliability curve: rows of about equal number, by rising prediction.
 
-    Of a quantile what is observed is the share of labels at or below their predictions.
+    Of a quantile what is observed is the share of labels at or below their predictions; of several classes the
+    prediction is the probability of the predicted one, and what is observed is how often it was right.
 
     Attributes:
         rows: Rows in it.
@@ -115,8 +119,9 @@ def read_outcomes(
     name, keys = namespace.gold(PREDICTIONS), list(spine.primary_keys)
     if not ws.tables.exists(name):
         return Outcomes()
-    columns = [*keys, PREDICTION, "as_of", "model_version"]
-    predictions = ws.frames.read(name, columns=columns, filters=[("alias", "=", CHAMPION)])
+    task = task_of(task)
+    columns = [*keys, *stored_columns(task), "as_of", "model_version"]
+    predictions = _as_one_number(ws.frames.read(name, columns=columns, filters=[("alias", "=", CHAMPION)]), task)
     counted = predictions.group_by("as_of", "model_version").agg(
         nw.len().alias("rows"), nw.col(PREDICTION).sum().alias("sum")
     )
@@ -125,13 +130,12 @@ def read_outcomes(
         return Outcomes()
     if not ws.tables.exists(namespace.gold(LABELS)):
         return Outcomes(scored=_by_step(steps, None))
-    labelled = _with_labels(ws, namespace, spine, predictions, until)
+    labelled = _with_labels(ws, namespace, spine, predictions, until, task)
     found = ws.frames.collect(labelled.head(most), at_most=most, what="predictions whose label is known")
     rows: Frame = labelled if found.num_rows == most else ws.frames.of(found)
     turned_out = rows.group_by("as_of").agg(nw.len().alias("rows"), nw.col(_LABEL).sum().alias("sum"))
     known = ws.frames.collect(turned_out, at_most=_MOST_STEPS, what="labels by step") if found.num_rows else None
     bins: tuple[Decile, ...] = ()
-    task = task_of(task)
     if task.level_is_watched:
         few = found.num_rows < most
         bins = (
@@ -178,14 +182,30 @@ def deciles(
     return tuple(bins)
 
 
+def _as_one_number(predictions: Frame, task: Task) -> Frame:
+    """Return predictions as a number: of several classes the probability of the predicted one, beside which it is."""
+    if not task.is_multiclass:
+        return predictions
+    columns = number_columns(task)
+    return (
+        with_numbers(predictions, task)
+        .with_columns(predicted(columns).alias(_PREDICTED), nw.max_horizontal(*map(nw.col, columns)).alias(PREDICTION))
+        .drop(*columns)
+    )
+
+
 def _with_labels(
-    ws: Workspace, namespace: Namespace, spine: LabelSpine, predictions: Frame, until: datetime | None
+    ws: Workspace, namespace: Namespace, spine: LabelSpine, predictions: Frame, until: datetime | None, task: Task
 ) -> Frame:
     keys = list(spine.primary_keys)
     # Scored twice (after a rescore with a newer champion): the first prediction is the one that was acted on.
     first = predictions.unique(subset=keys, keep="first", order_by=["as_of", "model_version"])
     filters: list[Filter] = [(LABEL_KNOWN_AT, "<=", until)] if until is not None else []
     labels = ws.frames.read(namespace.gold(LABELS), columns=[*keys, spine.label], filters=filters)
+    if task.is_multiclass:
+        known = labels.select(*keys, class_number(spine.label, task.classes).alias(_LABEL))
+        right = (nw.col(_LABEL) == nw.col(_PREDICTED)).cast(nw.Float64).alias(_LABEL)
+        return first.join(known, on=keys, how="inner").select(*keys, PREDICTION, "as_of", right)
     known = labels.select(*keys, nw.col(spine.label).cast(nw.Float64).alias(_LABEL))
     return first.join(known, on=keys, how="inner").select(*keys, PREDICTION, "as_of", _LABEL)
 

@@ -10,6 +10,7 @@ from typing import Any
 from mlplatform.reporting import svg
 from mlplatform.reporting.facts import Facts
 from mlplatform.reporting.formats import brief, count, limit, moment, number, percent, plural
+from mlplatform.reporting.wording import wording
 from mlplatform.statistics.baseline import metric as of_baseline
 from mlplatform.statistics.quantile_metrics import COVERAGE
 
@@ -43,14 +44,13 @@ def scores(facts: Facts) -> Plot:
     """Plot mean score against observed outcome, step by step, with champion changes; of a quantile its coverage."""
     if facts.task.predicts_quantile:
         return _coverage(facts)
-    rate = facts.task.is_binary
-    name, title = "scores", "Mean score and observed rate" if rate else "Mean prediction and observed mean"
+    words = wording(facts.task)
+    name, title, rate, what = "scores", words.title, words.is_rate, words.what
     steps = facts.outcomes.scored
     if not steps:
         return Plot(name, title, "", missing="No champion has scored any row yet.")
     with_label = [step for step in steps if step.observed is not None]
-    windows = [(step.as_of, step.performance.value("label_mean")) for step in facts.steps if step.performance]
-    what = "rate" if rate else "mean"
+    windows = [(step.as_of, step.performance.value(words.metric)) for step in facts.steps if step.performance]
 
     def paint(figure: Any) -> None:
         axes = figure.add_subplot()
@@ -59,7 +59,7 @@ def scores(facts: Facts) -> Plot:
             [step.mean for step in steps],
             color=svg.BLUE,
             marker="o",
-            label="Mean score" if rate else "Mean prediction",
+            label=words.score,
         )
         full = [step for step in with_label if step.rows_known == step.rows]
         part = [step for step in with_label if step.rows_known < step.rows]
@@ -110,8 +110,7 @@ def scores(facts: Facts) -> Plot:
 
 def _coverage(facts: Facts) -> Plot:
     """Plot how many of the labels lay at or below the predicted quantile, step by step."""
-    level = facts.task.level or 0.0
-    name, title = "scores", f"Coverage of the quantile {level:g}"
+    name, title, level = "scores", wording(facts.task).title, facts.task.level or 0.0
     points = [
         (step.as_of, found)
         for step in facts.steps

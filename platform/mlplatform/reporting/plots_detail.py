@@ -12,6 +12,7 @@ from mlplatform.reporting.facts import Facts, StepFacts
 from mlplatform.reporting.formats import brief, count, limit, moment, number, percent, plural, printable
 from mlplatform.reporting.observations import DriftFacts
 from mlplatform.reporting.plots import Plot
+from mlplatform.reporting.wording import wording
 from mlplatform.statistics.spending import percent as percent_of
 
 _MOST_COLUMNS, _MOST_STEPS, _MOST_DECISIONS = 30, 40, 24
@@ -132,8 +133,8 @@ def calibration(facts: Facts) -> Plot:
         return Plot(name, title, "", missing="No label of a scored row is known yet, so that nothing can be compared.")
     if facts.task.predicts_quantile:
         return _coverage(facts)
-    rate = facts.task.is_binary
-    what, cases = ("rate", "Events") if rate else ("mean", "Counts")
+    words = wording(facts.task)
+    rate, what, cases = words.is_rate, words.what, words.cases
 
     def paint(figure: Any) -> None:
         upper, lower = figure.subplots(2, 1, height_ratios=(3, 2))
@@ -160,7 +161,7 @@ def calibration(facts: Facts) -> Plot:
         upper.set_ylim(0, most)
         if rate:
             _percent_axes(upper)
-        upper.set_xlabel("Mean prediction of the decile")
+        upper.set_xlabel(f"{words.of_decile} of the decile")
         places = range(len(bins))
         lower.bar(
             [place - 0.2 for place in places],
@@ -186,11 +187,12 @@ def calibration(facts: Facts) -> Plot:
     rows = sum(bin_.rows for bin_ in bins)
     expected = sum(bin_.predicted * bin_.rows for bin_ in bins)
     observed = sum(bin_.observed * bin_.rows for bin_ in bins)
-    what_of = " events" if rate else ""
+    too = "is less sure than it may be" if facts.task.is_multiclass else "predicts too little"
+    what_of = " events" if facts.task.is_binary else " right ones" if facts.task.is_multiclass else ""
     in_words = f"{count(expected)}{what_of} were expected among {plural(rows, 'row')}, {count(observed)} were observed."
     caption = (
         "All predictions of champions whose label is known by now, in bins of about equal number of rows (equal "
-        f"predictions stay together). {in_words} Above the dashed line the model predicts too little. Intervals: "
+        f"predictions stay together). {in_words} Above the dashed line the model {too}. Intervals: "
         f"{'Wilson' + chr(39) + 's' if rate else 'of a mean'}."
     )
     shown = percent if rate else number

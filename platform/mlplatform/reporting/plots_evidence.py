@@ -13,14 +13,19 @@ from mlplatform.gate.decision import Decision
 from mlplatform.reporting import svg
 from mlplatform.reporting.formats import brief, limit, number, percent, plural
 from mlplatform.reporting.plots import Plot
+from mlplatform.reporting.plots_classes import confusion_svg
+from mlplatform.reporting.wording import wording
+from mlplatform.statistics import class_metrics
 from mlplatform.statistics.metrics import Vector
 from mlplatform.statistics.quantile_metrics import covered
+from mlplatform.task import Task
 
 _SIZE = (440.0, 300.0)
 _POINTS = 300
 _BARS = 40
 _BINS = 10
 _MOST_SLICES = 30
+_OF_CALIBRATION = ("calibration", "coverage", "brier", "calibration_slope", "class_ratios")
 _NOTHING = "There was nothing to look at: "
 
 
@@ -37,10 +42,14 @@ def all_plots(decision: Decision, evidence: Evidence | None, settings: UseCaseSe
     why = _NOTHING + decision.reason
     if looked is not None and names.get("finite_predictions", CheckResult("", "fail", "")).status != "pass":
         looked = None
-    side_by_side = _curves if settings.kind_of_task.is_binary else _residuals
+    task = settings.kind_of_task
+    if task.is_multiclass:
+        side_by_side = [_confusion(decision, looked, settings, why)]
+    else:
+        side_by_side = [(_curves if task.is_binary else _residuals)(decision, looked, why)]
     return [
         _difference(names, settings),
-        side_by_side(decision, looked, why),
+        *side_by_side,
         _calibration(decision, looked, settings, why),
         _slices(names.get("slices")),
     ]
@@ -116,6 +125,20 @@ def _curves(decision: Decision, evidence: Evidence | None, why: str) -> Plot:
     return Plot(name, title, caption, svg.draw(name, (800, 330), paint, f"{title}. {caption}"), wide=True)
 
 
+def _confusion(decision: Decision, evidence: Evidence | None, settings: UseCaseSettings, why: str) -> Plot:
+    name, title, classes = "curves", "What the challenger predicts as what", settings.kind_of_task.classes
+    if evidence is None:
+        return Plot(name, title, "", missing=why)
+    table = class_metrics.confusion(evidence.labels, evidence.challenger)
+    told = []
+    for label, predictions, _ in _models(decision, evidence):
+        found = class_metrics.of_each(classes, evidence.labels, predictions)
+        listed = ", ".join(f"{item.name} {percent(item.right / item.rows)}" for item in found if item.rows)
+        told.append(f"{label} finds of each class: {listed}.")
+    caption = f"Each line adds up to the rows of one class; on the diagonal those that were right. {' '.join(told)}"
+    return Plot(name, title, caption, confusion_svg(name, title, classes, table, told[0]))
+
+
 def _residuals(decision: Decision, evidence: Evidence | None, why: str) -> Plot:
     name, title = "curves", "Residuals"
     if evidence is None:
@@ -150,13 +173,13 @@ def _calibration(decision: Decision, evidence: Evidence | None, settings: UseCas
     if evidence is None:
         return Plot(name, title, "", missing=why)
     task = settings.kind_of_task
-    observed_as = "Observed rate" if task.is_binary else "Observed mean"
+    observed_as = wording(task).observed
 
     def paint(figure: Any) -> None:
         axes = figure.add_subplot()
         ends: list[float] = []
-        for label, predictions, colour in _models(decision, evidence):
-            outcome = covered(evidence.labels, predictions) if task.predicts_quantile else evidence.labels
+        for label, given, colour in _models(decision, evidence):
+            predictions, outcome = _level(task, evidence.labels, given)
             predicted, observed = _by_bin(predictions, outcome)
             axes.plot(predicted, observed, color=colour, marker="o", label=label)
             ends += [*predicted, *observed]
@@ -165,17 +188,25 @@ def _calibration(decision: Decision, evidence: Evidence | None, settings: UseCas
             axes.plot(span, span, color=svg.MUTED, linestyle=(0, (4, 2)), linewidth=1, label="Perfect calibration")
         else:
             axes.axhline(task.level, color=svg.MUTED, linestyle=(0, (4, 2)), linewidth=1, label=f"Level {task.level:g}")
-        axes.set_xlabel("Mean prediction of the decile")
+        axes.set_xlabel(f"{wording(task).of_decile} of the decile")
         axes.set_ylabel(observed_as if task.level is None else "Share of labels at or below")
         figure.legend(loc="outside upper left", ncols=2, fontsize=10.5)
 
     shown = {check.name: check for check in decision.checks}
-    details = [shown[it].detail for it in ("calibration", "coverage", "brier", "calibration_slope") if it in shown]
-    too = "too little" if task.level is None else "too much"
-    caption = f"Rows in ten bins by each model's own predictions. Above the dashed line the model predicts {too}." + (
+    details = [shown[it].detail for it in _OF_CALIBRATION if it in shown]
+    too = "predicts too little" if task.level is None else "predicts too much"
+    too = "is less sure than it may be" if task.is_multiclass else too
+    caption = f"Rows in ten bins by each model's own predictions. Above the dashed line the model {too}." + (
         f" The challenger: {'; '.join(details)}." if details else ""
     )
     return Plot(name, title, caption, svg.draw(name, _SIZE, paint, f"{title} of both models by decile."))
+
+
+def _level(task: Task, labels: Vector, given: Vector) -> tuple[Vector, Vector]:
+    """Return what was predicted and what turned out, row by row; of several classes how sure, and whether right."""
+    if task.is_multiclass:
+        return given.max(axis=1), 1 - class_metrics.misses(labels, given)
+    return given, covered(labels, given) if task.predicts_quantile else labels
 
 
 def _slices(check: CheckResult | None) -> Plot:

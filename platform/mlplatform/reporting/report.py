@@ -22,7 +22,9 @@ from mlplatform.refine.spine import LabelSpine
 from mlplatform.reporting import ageing, formats, plots, plots_detail, plots_pipeline, plots_vintages, summary
 from mlplatform.reporting.facts import Facts, gather
 from mlplatform.reporting.plots import Plot
+from mlplatform.reporting.plots_classes import class_plots
 from mlplatform.reporting.verdict import verdict
+from mlplatform.reporting.wording import wording
 from mlplatform.statistics import prior_shift
 
 if TYPE_CHECKING:
@@ -152,8 +154,9 @@ def render(facts: Facts, generated_at: datetime, staleness: Staleness | None = N
             tiles=summary.tiles(facts),
             verdict=verdict(facts),
             sentences=summary.sentences(facts),
-            plots={plot.name: plot for plot in (draw(facts) for draw in _PLOTS)},
+            plots={plot.name: plot for plot in (*(draw(facts) for draw in _PLOTS), *class_plots(facts))},
             vintages=None if facts.vintages is None else plots_vintages.section(facts.vintages),
+            words=wording(facts.task),
             by_scores_assumes=prior_shift.ASSUMPTION,
             staleness=None if staleness is None else ageing.section(staleness),
             most={

@@ -6,13 +6,13 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
 
-from mlplatform.monitoring.performance_metrics import CALIBRATION_RATIO
 from mlplatform.ops.stage_runs import FAILED
 from mlplatform.reporting.facts import Facts, StepFacts
 from mlplatform.reporting.formats import NOTHING, count, limit, moment, number, percent, plural, printable
 from mlplatform.reporting.observations import CRITICAL, Realised
 from mlplatform.statistics.baseline import GAIN
 from mlplatform.statistics.baseline import metric as of_baseline
+from mlplatform.statistics.class_metrics import ACCURACY
 from mlplatform.statistics.quantile_metrics import COVERAGE
 
 State = Literal["good", "watch", "bad", "unjudged", "none"]
@@ -52,7 +52,7 @@ def tiles(facts: Facts) -> list[Tile]:
 
 def shown_mean(facts: Facts, value: float | None) -> str:
     """Return a mean score or label: a percentage for probabilities, else a number."""
-    return percent(value) if facts.task.is_binary else number(value)
+    return percent(value) if facts.task.predicts_probabilities else number(value)
 
 
 def _volume(facts: Facts) -> str:
@@ -107,6 +107,8 @@ def _performance(facts: Facts) -> str:
     share = performance.value(COVERAGE)
     if share is not None:
         text += f"; {percent(share)} of the labels lie at or below the predicted quantile {facts.task.level:g}"
+    elif facts.task.is_multiclass and performance.value(ACCURACY) is not None:
+        text += f"; {percent(performance.value(ACCURACY))} of the predictions were right"
     elif observed is not None and predicted is not None:
         text += f"; {shown_mean(facts, observed)} was observed where {shown_mean(facts, predicted)} was predicted"
     baseline = performance.metrics.get(of_baseline(facts.metric))
@@ -208,12 +210,15 @@ def _calibration_tile(facts: Facts) -> Tile:
     share = step.performance.metrics.get(COVERAGE)
     if share is not None and share.value is not None:
         return _coverage_tile(facts, step, share)
-    ratio = step.performance.metrics.get(CALIBRATION_RATIO)
-    if ratio is not None and ratio.value is not None and ratio.unjudged:
-        return Tile(label, f"{ratio.value:.2f} times", f"{ratio.unjudged}, at {moment(step.as_of)}", "unjudged")
-    if ratio is not None and ratio.value is not None:
+    found = step.performance.ratio()
+    if found is not None:
+        of_class, ratio, value = found
+        label = f"{label}, {of_class}" if of_class else label
+        if ratio.unjudged:
+            return Tile(label, f"{value:.2f} times", f"{ratio.unjudged}, at {moment(step.as_of)}", "unjudged")
         note = f"limit {limit(ratio.limit)} either way" if ratio.limit else "no limit is set"
-        return Tile(label, f"{ratio.value:.2f} times", note, "bad" if ratio.violated else "good")
+        note += "; the class farthest from 1" if of_class else ""
+        return Tile(label, f"{value:.2f} times", note, "bad" if ratio.violated else "good")
     observed, predicted = step.performance.value("label_mean"), step.performance.value("prediction_mean")
     if observed is None or predicted is None:
         return Tile(label, NOTHING, "not measured", "none")

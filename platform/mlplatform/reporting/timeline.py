@@ -18,6 +18,7 @@ from mlplatform.ops.records import STAGE_RUNS, StageRecord
 from mlplatform.ops.result import D
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.scoring.details import ScoreDetails
+from mlplatform.statistics.class_metrics import ACCURACY
 
 
 @dataclass(frozen=True)
@@ -27,9 +28,11 @@ class TimelineStep:
     Attributes:
         as_of: The time.
         scored: Rows scored.
-        mean_score: Their mean prediction; None when nothing was scored.
+        mean_score: Their mean prediction, of several classes the mean of the largest probability; None when nothing was
+            scored.
         expected: The rate that dated events let expect of the newest predictions; None: nothing is known.
-        label_mean: Mean of the labels that became known in the last stretch; None: not yet known.
+        label_mean: Mean of the labels that became known in the last stretch, of several classes the share of those that
+            were predicted; None: not yet known.
         labels_known: How many those were.
         champion: Version that scored; None without a champion.
         metric: Realised primary metric on those labels.
@@ -88,7 +91,7 @@ def _step(moment: datetime, records: list[StageRecord], metric: str) -> Timeline
         # A stage run again appends nothing: what was scored is the sum over its runs.
         scored=sum(record.rows_out or 0 for record in records if record.stage == "score"),
         mean_score=score.mean_prediction,
-        label_mean=monitor.realised.get("label_mean"),
+        label_mean=monitor.realised.get("label_mean", monitor.realised.get(ACCURACY)),
         labels_known=monitor.labels_known or 0,
         champion=score.model_version,
         metric=monitor.realised.get(metric),

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from mlplatform.monitoring.performance_metrics import CALIBRATION_RATIO
 from mlplatform.ops.stage_runs import FAILED
 from mlplatform.reporting.facts import Facts, StepFacts
 from mlplatform.reporting.formats import limit, moment, number, plural
@@ -90,10 +89,13 @@ def _failed(facts: Facts, judged: StepFacts | None) -> str:
 def _calibration(facts: Facts, judged: StepFacts | None) -> str:
     del facts
     performance = _performance(judged)
-    ratio = performance.metrics.get(CALIBRATION_RATIO) if performance else None
-    if judged is None or ratio is None or ratio.value is None or not ratio.violated:
+    found = performance.ratio() if performance else None
+    if judged is None or found is None or not found[1].violated:
         return ""
-    return f"what came true is {ratio.value:.2f} times what was predicted (at {moment(judged.as_of)})"
+    of_class, _, value = found
+    if of_class:
+        return f"{of_class} came {value:.2f} times as often as was predicted (at {moment(judged.as_of)})"
+    return f"what came true is {value:.2f} times what was predicted (at {moment(judged.as_of)})"
 
 
 def _alerts(facts: Facts, judged: StepFacts | None) -> str:

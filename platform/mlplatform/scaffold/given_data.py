@@ -17,7 +17,18 @@ if TYPE_CHECKING:
     import pandas as pd
 
 RESERVED = frozenset(
-    {"known_at", "label_known_at", "prediction", "seen_at", "label", "as_of", "model_version", "alias", "scored_at"}
+    {
+        "known_at",
+        "label_known_at",
+        "prediction",
+        "probabilities",
+        "seen_at",
+        "label",
+        "as_of",
+        "model_version",
+        "alias",
+        "scored_at",
+    }
     | {"decided", "run_id", "raw", "reported_in", "reported_at", "row_id"}
     | {"cases_recent", "mean_recent", "cases_ever", "mean_ever"}  # the history's features
 )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from mlplatform.config.task_rules import FEWEST_CLASSES, LONGEST_CLASS, MOST_CLASSES
 from mlplatform.errors import UsageError
 from mlplatform.ingest.dialect import PLAIN, Dialect
 from mlplatform.refine.numbers import NO_NUMBER
@@ -31,7 +32,7 @@ Role = Literal["number", "category", "text"]
 MOST_CATEGORIES = 50
 LEAST_ROWS = 200
 _TRUTHS = frozenset(["1", "+", "true", "t", "yes", "y", "on", "sim", "s", "si", "sí", "ja", "oui", "da", "tak"])
-_BINARY = 2
+_BINARY, _SHOWN, _LARGEST = 2, 5, 1e15
 _TEXTS = frozenset({"string", "large_string", "string_view"})
 
 
@@ -68,17 +69,18 @@ class Inferred:
         label: The label's column.
         positive: Of a classification: the label's value that means 1.
         negative: Of a classification: the value that means 0.
+        classes: Of several classes: the label's values, numbers and texts in their order.
         numeric_label: Of a classification: whether those are numbers, so that 1 and 1.0 are the same.
         words_are_missing: Whether NA, null and the like mean that there is no label.
         facts: All other columns.
         history_by: The columns whose outcomes so far are looked up, a history each.
         rows: How many there are.
         labelled: How many have a label.
-        rarer: Of a classification: rows of the rarer class.
+        rarer: Of a classification: rows of the rarest class.
         repeats: Whether an entity has several rows.
         start: The first time.
         end: The last time.
-        off: What the best constant guess has in the task's primary metric; of a classification 0.
+        off: What the best constant guess has in the task's primary metric; of two classes 0.
     """
 
     file: GivenData
@@ -88,6 +90,7 @@ class Inferred:
     label: DataColumn
     positive: str
     negative: str
+    classes: tuple[str, ...]
     numeric_label: bool
     words_are_missing: bool
     facts: tuple[DataColumn, ...]
@@ -105,6 +108,7 @@ class Inferred:
 class _Label:
     positive: str = ""
     negative: str = ""
+    classes: tuple[str, ...] = ()
     numeric: bool = False
     form: Form = field(default_factory=Form)
     note: str = ""
@@ -165,8 +169,9 @@ def infer(
     forms = _forms(file, others, by_history)
     # What can be read in two ways is read as the other columns are written.
     decimals = {written.decimal} if written.decimal else _decimals(rows, forms)
-    judged = _classes(origin, label, labels) if task.is_binary else _numbers(origin, label, labels, task, decimals)
-    if not written.decimal and not task.is_binary and _decided(judged.form, labels):
+    judged = _judged(origin, label, labels, task, decimals)
+    has_classes = task.is_binary or task.is_multiclass
+    if not written.decimal and not has_classes and _decided(judged.form, labels):
         decimals |= {judged.form.decimal}
     facts = _facts(file, others, forms, decimals)
     if not any(fact.role != "text" for fact in facts) and not histories:
@@ -179,7 +184,7 @@ def infer(
     start, end = moments(origin, rows[timestamp], timestamp, days.format) if timestamp else _PSEUDO
     number = [fact for fact in facts if fact.role == "number"]
     labelled = DataColumn(label, file.names[label], "number", judged.form, judged.note)
-    forms_found = [fact.form for fact in [*number, *([] if task.is_binary else [labelled])]]
+    forms_found = [fact.form for fact in [*number, *([] if has_classes else [labelled])]]
     decimal, thousands = _separators(forms_found, decimals)
     dialect = replace(file.dialect, decimal=decimal, thousands=thousands, date_format=days.format)
     facts = tuple(_placed(fact, rows, dialect) for fact in facts)
@@ -191,9 +196,10 @@ def infer(
         dialect=dialect,
         entities=tuple(as_columns[column] for column in entities),
         timestamp=DataColumn(timestamp, file.names[timestamp], "text", note=days.note) if timestamp else None,
-        label=labelled if task.is_binary else _placed(labelled, rows, dialect),
+        label=labelled if has_classes else _placed(labelled, rows, dialect),
         positive=judged.positive,
         negative=judged.negative,
+        classes=judged.classes,
         numeric_label=judged.numeric,
         words_are_missing=words_are_missing,
         facts=facts,
@@ -270,6 +276,14 @@ def _labels(values: pd.Series[str], task: Task) -> tuple[pd.Series[str], bool]:
     return (values, False) if words and not numeric else (known, True)
 
 
+def _judged(origin: str, column: str, labels: pd.Series[str], task: Task, decimals: set[str]) -> _Label:
+    if task.is_binary:
+        return _two_classes(origin, column, labels, task)
+    if task.is_multiclass:
+        return _several_classes(origin, column, labels, task)
+    return _numbers(origin, column, labels, task, decimals)
+
+
 def _numbers(origin: str, column: str, labels: pd.Series[str], task: Task, decimals: set[str]) -> _Label:
     import pandas as pd
 
@@ -291,7 +305,45 @@ def _numbers(origin: str, column: str, labels: pd.Series[str], task: Task, decim
     return _Label(form=form, note=form.doubt, off=off)
 
 
-def _classes(origin: str, column: str, labels: pd.Series[str]) -> _Label:
+def _several_classes(origin: str, column: str, labels: pd.Series[str], task: Task) -> _Label:
+    import pandas as pd
+
+    numbers = pd.to_numeric(labels, errors="coerce")
+    numeric = bool(numbers.abs().lt(_LARGEST).all())
+    if numeric and not bool((numbers == np.floor(numbers)).all()):
+        raise UsageError(
+            f"{origin}: the label {column} holds numbers that are not whole, such as "
+            f"{labels[numbers != np.floor(numbers)].iloc[0]}; classes are texts or whole numbers.",
+            hint="Of amounts the task is regression.",
+        )
+    # As the table's SQL reads them: 1 and 1.0 are the same.
+    named = numbers.astype("int64").astype(str) if numeric else labels
+    counts = named.value_counts()
+    classes = tuple(sorted(counts.index, key=int) if numeric else sorted(counts.index))
+    shown = ", ".join(repr(value) for value in classes[:_SHOWN]) + (" and more" if len(classes) > _SHOWN else "")
+    if not FEWEST_CLASSES <= len(classes) <= MOST_CLASSES:
+        raise UsageError(
+            f"{origin}: the label {column} has {len(classes)} values ({shown}); several classes are "
+            f"{FEWEST_CLASSES} to {MOST_CLASSES}.",
+            hint="Of two the task is classification, of amounts regression; values that are rare may be made one."
+            if len(classes) < FEWEST_CLASSES
+            else "Make rare values one, such as other; of amounts the task is regression.",
+        )
+    wrong = [name for name in classes if not name.isprintable() or len(name) > LONGEST_CLASS]
+    if wrong:
+        raise UsageError(
+            f"{origin}: the label {column} has the value {wrong[0][:LONGEST_CLASS]!r}, which is no name of a class.",
+            hint=f"Names are printable, and have at most {LONGEST_CLASS} characters.",
+        )
+    task = replace(task, classes=classes)
+    values = named.map({name: place for place, name in enumerate(classes)}).to_numpy(dtype=np.float64)
+    metric = metrics.of(task)[0]
+    guess = baseline.for_all(baseline.best_constant(metric.name, values, task), values.size)
+    off, rarer = metric.compute(values, guess), int(counts.min())
+    return _Label(classes=classes, numeric=numeric, rarer=rarer, off=off)
+
+
+def _two_classes(origin: str, column: str, labels: pd.Series[str], task: Task) -> _Label:
     import pandas as pd
 
     numbers = pd.to_numeric(labels, errors="coerce")
@@ -302,8 +354,8 @@ def _classes(origin: str, column: str, labels: pd.Series[str]) -> _Label:
     if len(counts) != _BINARY:
         shown = ", ".join(repr(value) for value in labels.value_counts().index[:5])
         raise UsageError(
-            f"{origin}: the label {column} has {len(counts)} values ({shown}); a classification here is of two.",
-            hint="Make it yes or no, or use --task regression for a number.",
+            f"{origin}: the label {column} has {len(counts)} values ({shown}); {task.noun} here is of two.",
+            hint="Make it yes or no; use --task multiclass for several, or --task regression for a number.",
         )
     spelled = {key: str(labels[same == key].iloc[0]) for key in counts.index}
     if numeric:
@@ -312,7 +364,7 @@ def _classes(origin: str, column: str, labels: pd.Series[str]) -> _Label:
     # Where no value says yes, the rarer one is what people ask about.
     positive = known[0] if len(known) == 1 else counts.index[-1]
     (negative,) = (key for key in counts.index if key != positive)
-    return _Label(spelled[positive], spelled[negative], numeric, rarer=int(counts.iloc[-1]))
+    return _Label(spelled[positive], spelled[negative], numeric=numeric, rarer=int(counts.iloc[-1]))
 
 
 def _forms(file: GivenData, columns: list[str], by_history: set[str]) -> dict[str, Form | NoNumber]:

@@ -34,6 +34,7 @@ _LONG_SPAN = timedelta(days=400)
 _START = 0.6  # the part of the time covered that lies before the first run
 _LEARNED = 0.4  # the part whose labels are known then
 _LEAST_LEARNED = 0.2
+_MOST_SHARES = 10
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,8 @@ def new_use_case(  # noqa: PLR0913  (what the command takes)
         quantile=quantile,
         written=written,
     )
-    values = _values(name, inferred, replace(task, level=quantile), horizon) | of_estimator(estimator, task)
+    task = replace(task, level=quantile, classes=inferred.classes)
+    values = _values(name, inferred, task, horizon) | of_estimator(estimator, task)
     histories = tuple(tuple(history["keys"]) for history in values["histories"])
     scaffolded = Scaffolded(folder, values["cls"], inferred, values["horizon"], values["first"], histories)
     if dry_run:
@@ -154,7 +156,7 @@ def _environment() -> Environment:
 
 
 def _values(name: str, inferred: Inferred, task: Task, horizon: str | None) -> dict[str, Any]:
-    histories = _histories(inferred)
+    histories, outcomes = _histories(inferred), _outcomes(inferred)
     used = {column.source for columns in inferred.history_by for column in columns}
     facts = [fact for fact in inferred.facts if fact.role != "text" or fact.source in used]
     span = inferred.end - inferred.start
@@ -202,7 +204,10 @@ def _values(name: str, inferred: Inferred, task: Task, horizon: str | None) -> d
         "label_expectations": expectations(_label_expectations(inferred, task)),
         "histories": histories,
         "all_by_entity": all(set(history["keys"]) <= set(entities) for history in histories),
-        "history_features": [f"{history['prefix']}{feature}" for history in histories for feature in _FEATURES],
+        "outcomes": outcomes,
+        "history_features": [
+            f"{history['prefix']}{feature}" for history in histories for feature in _features(inferred)
+        ],
         "history_grid": grid,
         "history_window": f"{every} days" if span <= _LONG_SPAN else f"{max(1, every // 30)} months",
         "horizon": horizon or guess,
@@ -213,7 +218,7 @@ def _values(name: str, inferred: Inferred, task: Task, horizon: str | None) -> d
         "last": _day(max(first, inferred.end)),
         "min_rows": max(50, inferred.labelled // 10),
         "gate_rows": max(20, inferred.labelled // 20),
-        "gate_positives": max(5, inferred.rarer // 20),
+        "gate_positives": max(1 if task.is_multiclass else 5, inferred.rarer // 20),
         "floor": 0.5 if task.is_binary else _round_up(inferred.off),
         "constant": _constant(task),
         "pseudo_days": _PSEUDO_DAYS,
@@ -224,6 +229,8 @@ def _constant(task: Task) -> str:
     """Say what has the floor that the gate begins with."""
     if task.predicts_quantile:
         return f"the quantile {task.level:g} of all labels is off by so much"
+    if task.is_multiclass:
+        return "how frequent each class is has such a log loss"
     return (
         "the mean of all labels has such a deviance"
         if task.predicts_counts
@@ -231,7 +238,36 @@ def _constant(task: Task) -> str:
     )
 
 
-_FEATURES = ("cases_recent", "mean_recent", "cases_ever", "mean_ever")
+@dataclass(frozen=True)
+class _Outcome:
+    """What a history adds up of the label, and what of it becomes a feature.
+
+    Attributes:
+        measure: What is added up.
+        feature: What becomes of it by its number of cases.
+        comment: The feature's.
+        of_class: The class that is counted; empty: the label itself is added up.
+    """
+
+    measure: str
+    feature: str
+    comment: str
+    of_class: str = ""
+
+
+def _outcomes(inferred: Inferred) -> list[_Outcome]:
+    """Return what a history adds up: of several classes how often each came, as far as they are few."""
+    if not inferred.classes:
+        return [_Outcome("total", "mean", "Their mean")]
+    return [
+        _Outcome(f"of_{number}", f"share_{number}", f"Share of {name} among them", name)
+        for number, name in enumerate(inferred.classes[:_MOST_SHARES], start=1)
+    ]
+
+
+def _features(inferred: Inferred) -> list[str]:
+    of_label = [outcome.feature for outcome in _outcomes(inferred)]
+    return [f"{feature}_{window}" for window in ("recent", "ever") for feature in ("cases", *of_label)]
 
 
 def _histories(inferred: Inferred) -> list[dict[str, Any]]:
@@ -247,7 +283,7 @@ def _histories(inferred: Inferred) -> list[dict[str, Any]]:
         cls = f"{''.join(part.capitalize() for part in joined.split('_'))}Features"
         prefix = f"{snake_case(cls.removesuffix('Features'))}_"
         histories.append({"cls": cls, "keys": keys, "prefix": prefix})
-    ours = {f"{history['prefix']}{feature}" for history in histories for feature in _FEATURES}
+    ours = {f"{history['prefix']}{feature}" for history in histories for feature in _features(inferred)}
     taken = sorted(ours & set(inferred.file.names.values()))
     if taken or len({history["cls"] for history in histories}) < len(histories):
         raise UsageError(
@@ -292,8 +328,10 @@ def _time_column(inferred: Inferred, time: str) -> str:
 
 def _label_column(inferred: Inferred) -> str:
     source = visible(inferred.label.source)
-    arguments: list[str | PythonCall] = [text(inferred.label.name), '"double"']
-    if inferred.positive:
+    arguments: list[str | PythonCall] = [text(inferred.label.name), '"string"' if inferred.classes else '"double"']
+    if inferred.classes:
+        arguments += [text(f"The class, as delivered in {source}"), f"sql={text(_class_sql(inferred))}"]
+    elif inferred.positive:
         comment = f"1 where {source} is {inferred.positive}, 0 where {inferred.negative}"
         arguments += [text(comment), f"sql={text(_label_sql(inferred))}"]
     else:
@@ -308,7 +346,9 @@ def _entity_sql(inferred: Inferred) -> list[str]:
 def _imports(inferred: Inferred, facts: Sequence[DataColumn]) -> list[str]:
     numbers = any(fact.role == "number" for fact in facts)
     names = ["Column", "Expectation", "LabelSpine", "SilverTable", "Source", "WorkspaceAsOf", "label_horizon"]
-    if numbers or not inferred.positive:
+    if inferred.classes:
+        names += ["label_classes", "one_of_sql"]
+    if numbers or not (inferred.positive or inferred.classes):
         names.append("number_sql")
     if inferred.words_are_missing:
         names.append("present_sql")
@@ -318,8 +358,7 @@ def _imports(inferred: Inferred, facts: Sequence[DataColumn]) -> list[str]:
         names.append("Dialect")
     if inferred.timestamp and inferred.dialect.date_format != ISO:
         names.append("time_sql")
-    # As isort has them: classes first.
-    return sorted(names, key=lambda name: (name[0].islower(), name))
+    return sorted(names)
 
 
 def _first_run(inferred: Inferred, horizon: Duration) -> datetime:
@@ -391,7 +430,11 @@ def _label_expectations(inferred: Inferred, task: Task) -> list[PythonCall]:
     conditions = {"label_is_readable": f"{label} IS NOT NULL"}
     if task.predicts_counts:
         conditions["label_is_a_count"] = f"{label} >= 0 AND {label} = floor({label})"
-    return [PythonCall("Expectation", [text(name), text(condition)]) for name, condition in conditions.items()]
+    calls = [PythonCall("Expectation", [text(name), text(condition)]) for name, condition in conditions.items()]
+    if task.is_multiclass:
+        condition = PythonCall("one_of_sql", [text(label), "CLASSES"])
+        calls.append(PythonCall("Expectation", [text("label_is_a_class"), condition]))
+    return calls
 
 
 def _day_sql(inferred: Inferred) -> str:
@@ -413,6 +456,14 @@ def _label_sql(inferred: Inferred) -> str:
         return f"CASE try_cast({landed} AS double) WHEN {positive} THEN 1D WHEN {negative} THEN 0D END"
     positive, negative = (_literal(value.lower()) for value in (inferred.positive, inferred.negative))
     return f"CASE lower({landed}) WHEN {positive} THEN 1D WHEN {negative} THEN 0D END"
+
+
+def _class_sql(inferred: Inferred) -> str:
+    landed = f"trim({quote(inferred.label.source)})"
+    if not inferred.numeric_label:
+        return landed
+    number = f"try_cast({landed} AS double)"
+    return f"CASE WHEN {number} = floor({number}) THEN string(bigint({number})) END"
 
 
 def _literal(value: str) -> str:

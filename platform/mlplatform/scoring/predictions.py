@@ -23,9 +23,19 @@ from mlplatform.protocols.registry import ModelVersion
 from mlplatform.protocols.tables import Transaction, Where
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.spine import LabelSpine
+from mlplatform.scoring.class_columns import (
+    as_stored,
+    check_order,
+    is_predicted,
+    number_columns,
+    prediction_fields,
+    stored_columns,
+    with_numbers,
+)
 from mlplatform.scoring.range import Range
 from mlplatform.scoring.scorer import BatchScorer, scores_all
-from mlplatform.scoring.unscored import Failing, Unscored, predicted
+from mlplatform.scoring.unscored import Failing, Unscored
+from mlplatform.task import Task
 from mlplatform.training import reference
 
 PREDICTIONS = "predictions"
@@ -49,7 +59,7 @@ def prediction_schema(spine: LabelSpine) -> pa.Schema:
             *(column.field().with_nullable(False) for column in spine.key_columns),
             pa.field("model_version", pa.int64(), nullable=False),
             pa.field("alias", pa.string(), nullable=False, metadata={"comment": "As which the version scored"}),
-            pa.field(PREDICTION, pa.float64(), nullable=False),
+            *prediction_fields(spine.settings.kind_of_task),
             pa.field(
                 DECIDED,
                 pa.bool_(),
@@ -78,6 +88,8 @@ def prediction_schema(spine: LabelSpine) -> pa.Schema:
 def create_tables(ws: Workspace, namespace: Namespace, spine: LabelSpine) -> None:
     """Create the table of predictions, or make it as wide as today's, and the view of the latest."""
     predictions = namespace.gold(PREDICTIONS)
+    if ws.tables.exists(predictions):
+        check_order(ws.tables.describe(predictions).schema, spine.settings.kind_of_task)
     declare(
         ws,
         predictions,
@@ -97,13 +109,19 @@ def create_tables(ws: Workspace, namespace: Namespace, spine: LabelSpine) -> Non
 
 
 def mean_prediction(context: StageContext, version: ModelVersion) -> float | None:
-    """Return the mean of a version's predictions at `as_of`; None without any."""
-    frames = context.ws.frames
+    """Return the mean of a version's predictions at `as_of`; None without any.
+
+    Of several classes that of the largest probability.
+    """
+    frames, task = context.ws.frames, context.settings.kind_of_task
     rows = frames.read(
         context.namespace.gold(PREDICTIONS),
-        columns=[PREDICTION],
+        columns=stored_columns(task),
         filters=[("as_of", "=", context.as_of), ("model_version", "=", version.version)],
     )
+    if task.is_multiclass:
+        largest = nw.max_horizontal(*map(nw.col, number_columns(task)))
+        rows = with_numbers(rows, task).select(largest.alias(PREDICTION))
     mean = frames.collect(rows.select(nw.col(PREDICTION).mean()), at_most=1, what="the mean prediction")
     value: float | None = mean.column(PREDICTION)[0].as_py()
     return value
@@ -216,11 +234,13 @@ class Predictor:
                 batch_rows=self.scorer.chunk_rows,
                 done=lambda rows: self._progress(rows, total),
                 all_may_fail=known,
+                classes=self._task.classes,
             ) as computing,
             frames.staged(computing) as scored,
         ):
-            unscored = failing.before(scored.filter(~predicted())) if known else failing.found(new, scored, total)
-            rows = scored.filter(predicted()) if unscored.rows else scored
+            has_one = is_predicted(self._task)
+            unscored = failing.before(scored.filter(~has_one)) if known else failing.found(new, scored, total)
+            rows = scored.filter(has_one) if unscored.rows else scored
             if known:
                 # Asked again and again, until they have a prediction: it counts as the rows that got one.
                 keys = list(self.spine.primary_keys)
@@ -234,7 +254,13 @@ class Predictor:
     def _ask(self, rows: pa.Table) -> pa.Table:
         """Score a few rows once more, beside each other only."""
         fe = self.context.ws.fe
-        return fe.score_batch_arrow(model_uri=self.version.uri, df=rows, trusted_types=self.trusted_types)
+        return fe.score_batch_arrow(
+            model_uri=self.version.uri, df=rows, trusted_types=self.trusted_types, classes=self._task.classes
+        )
+
+    @property
+    def _task(self) -> Task:
+        return self.context.settings.kind_of_task
 
     def _require_once(self, population: Frame, keys: list[str]) -> None:
         """Raise StageError where rows stand several times; the spine's own are one for each key."""
@@ -265,7 +291,7 @@ class Predictor:
 
     def _stamped(self, scored: Frame) -> Frame:
         """Return scored rows as the table holds them."""
-        return self._told_what_decides(scored).with_columns(
+        return as_stored(self._told_what_decides(scored), self._task).with_columns(
             nw.lit(self.version.version).cast(nw.Int64()).alias("model_version"),
             nw.lit(self.alias).alias("alias"),
             nw.lit(self.context.as_of).alias("as_of"),

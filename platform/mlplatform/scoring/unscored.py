@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import narwhals as nw
 import numpy as np
 import pyarrow as pa
 
@@ -20,6 +19,7 @@ from mlplatform.features.training_set import PREDICTION
 from mlplatform.ops.declared_table import declare
 from mlplatform.ops.stage_runs import utc_now
 from mlplatform.protocols.tables import Transaction
+from mlplatform.scoring.class_columns import is_predicted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,11 +73,6 @@ def create_table(ws: Workspace, namespace: Namespace, spine: LabelSpine) -> None
     """Create the table if it does not exist, or make it as wide as today's."""
     description = "Rows that a model could not predict, and why; append-only"
     declare(ws, namespace.gold(UNSCORED), table_schema(spine), description=description)
-
-
-def predicted() -> Any:
-    """Return the condition that a row has a prediction; it is never null."""
-    return nw.when(nw.col(PREDICTION).is_finite()).then(nw.lit(True)).otherwise(nw.lit(False))
 
 
 @dataclass(frozen=True)
@@ -143,7 +138,7 @@ class Failing:
             StageError: If they are too many: then the model is broken, or what it is given. With the model's own words.
         """
         frames = self.context.ws.frames
-        missing = scored.filter(~predicted())
+        missing = scored.filter(~is_predicted(self.context.settings.kind_of_task))
         count = frames.count(missing)
         if not count:
             return Unscored()
@@ -184,7 +179,7 @@ class Failing:
             stopping.check()
             return error.message.splitlines()[0][:_LONGEST]
         value = answer[0].as_py() if len(answer) else None
-        if value is None or not np.isfinite(value):
+        if value is None or not np.isfinite(value).all():
             return f"{_NOT_FINITE}: {value}"
         return f"{_NOT_FINITE} beside other rows, and {value} alone"
 

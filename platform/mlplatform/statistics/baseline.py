@@ -1,7 +1,8 @@
 """The trivial baseline beside a model: what one who knows nothing but the training labels would have said.
 
 The median of the training labels where the absolute error counts, of a quantile their own one, else their mean, which
-for a binary label is the base rate. A model that is surely worse than that in production is worse than none.
+for a binary label is the base rate; of several classes how frequent each was. A model that is surely worse than that in
+production is worse than none.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from mlplatform.statistics import count_metrics, metrics, quantile_metrics
+from mlplatform.statistics import class_metrics, count_metrics, metrics, quantile_metrics
 from mlplatform.statistics.bootstrap import paired_difference
 from mlplatform.statistics.intervals import LEVEL, delong, losses
 from mlplatform.statistics.metric import Metric, Vector
@@ -25,6 +26,7 @@ LEAST_OF_CLASS = 50
 _NONE = "the difference between the model and the baseline has no interval on these rows"
 _LEARNT = frozenset({"rows", "mean", "median", "absolute", "squared"})
 _LEVEL = "level"
+_SHARE = "share"
 _DRAWS, _SEED = 400, 0
 Clusters = npt.NDArray[np.int64]
 
@@ -61,7 +63,12 @@ def learn(labels: Vector, task: Task | str = "regression") -> dict[str, float]:
         >>> learn(np.array([0.0, 0.0, 3.0]))
         {'rows': 3.0, 'mean': 1.0, 'median': 0.0, 'absolute': 1.0, 'squared': 2.0}
     """
-    mean, median, task = float(labels.mean()), float(np.median(labels)), task_of(task)
+    task = task_of(task)
+    if task.is_multiclass:
+        shares = class_metrics.shares(labels, len(task.classes))
+        found = zip(task.classes, shares.tolist(), strict=True)
+        return {"rows": float(labels.size), **{class_metrics.named(_SHARE, name): share for name, share in found}}
+    mean, median = float(labels.mean()), float(np.median(labels))
     learned = {
         "rows": float(labels.size),
         "mean": mean,
@@ -97,7 +104,11 @@ def complete(learned: Mapping[str, float] | None, task: Task | str = "regression
     """
     if learned is None:
         return False
-    task, expected = task_of(task), set(_LEARNT)
+    task = task_of(task)
+    if task.is_multiclass:
+        # What training did not know of yet has no share, and is none of what is missing.
+        return "rows" in learned and any(class_metrics.named(_SHARE, name) in learned for name in task.classes)
+    expected = set(_LEARNT)
     if task.predicts_counts:
         expected.add(count_metrics.DEVIANCE)
     return learned.keys() >= expected and (task.level is None or learned.get(_LEVEL) == task.level)
@@ -108,15 +119,25 @@ def metric(name: str) -> str:
     return f"baseline_{name}"
 
 
-def best_constant(name: str, labels: Vector, task: Task) -> float:
+def best_constant(name: str, labels: Vector, task: Task) -> Vector:
     """Return what is best said of all rows, where the metric of this name is what counts.
 
     Args:
         name: The metric.
         labels: Shape (rows,).
         task: What is predicted.
+
+    Returns:
+        One number, shape (); of several classes each one's share of the labels, shape (classes,).
     """
-    return says(learn(labels, task), name)
+    if task.is_multiclass:
+        return class_metrics.shares(labels, len(task.classes))
+    return says(learn(labels, task), name, task)
+
+
+def for_all(said: Vector, rows: int) -> Vector:
+    """Return what is said of each row as predictions of so many rows: shape (rows,), or (rows, classes)."""
+    return np.broadcast_to(said, (rows, *said.shape)).copy()
 
 
 def kind_of_constant(name: str) -> str:
@@ -126,13 +147,37 @@ def kind_of_constant(name: str) -> str:
     return "quantile" if name in (quantile_metrics.PINBALL, quantile_metrics.GAP) else "mean"
 
 
-def says(learned: Mapping[str, float], name: str) -> float:
-    """Return what the baseline predicts for every row, where the metric of this name is what counts."""
-    return learned[kind_of_constant(name)]
+def says(learned: Mapping[str, float], name: str, task: Task | str = "regression") -> Vector:
+    """Return what the baseline predicts for every row, where the metric of this name is what counts.
+
+    Args:
+        learned: As `learn` gives it.
+        name: The metric.
+        task: What is predicted, or its name.
+
+    Returns:
+        Shape (), or (classes,): the frequencies by the rule of succession of Laplace, so that a class that training did
+        not know is no impossible one.
+    """
+    task = task_of(task)
+    if not task.is_multiclass:
+        return np.asarray(learned[kind_of_constant(name)], dtype=np.float64)
+    rows = learned["rows"]
+    counts = rows * np.array([learned.get(class_metrics.named(_SHARE, of_class), 0.0) for of_class in task.classes])
+    return np.asarray((counts + 1) / (rows + counts.size), dtype=np.float64)
 
 
-def usual_loss(learned: Mapping[str, float], name: str) -> float | None:
-    """Return the mean loss of a row that the baseline had on the training labels; None where a metric has none."""
+def usual_loss(learned: Mapping[str, float], name: str, task: Task | str = "regression") -> float | None:
+    """Return the mean loss of a row that the baseline had on the training labels; None where a metric has none.
+
+    Args:
+        learned: As `learn` gives it.
+        name: The metric.
+        task: What is predicted, or its name.
+    """
+    task = task_of(task)
+    if task.is_multiclass:
+        return _usual_of_classes(learned, name, task)
     if name == "mae":
         return learned["absolute"]
     if name in ("rmse", "brier"):
@@ -141,6 +186,16 @@ def usual_loss(learned: Mapping[str, float], name: str) -> float | None:
         rate = min(max(learned["mean"], 1e-15), 1 - 1e-15)
         return float(-(rate * np.log(rate) + (1 - rate) * np.log(1 - rate)))
     return learned.get(name)
+
+
+def _usual_of_classes(learned: Mapping[str, float], name: str, task: Task) -> float | None:
+    metric, said = metrics.get(name, task), says(learned, name, task)
+    if metric.losses is None:
+        return None
+    # The loss of a row of each class, by how frequent it was.
+    of_class = metric.losses(np.arange(said.size, dtype=np.float64), for_all(said, said.size))
+    frequent = np.array([learned.get(class_metrics.named(_SHARE, of_class), 0.0) for of_class in task.classes])
+    return float(frequent @ of_class)
 
 
 def compare(
@@ -166,8 +221,8 @@ def compare(
     Args:
         metric: The metric, or its name.
         labels: Shape (rows,).
-        predictions: The model's, shape (rows,).
-        baseline: The baseline's, shape (rows,).
+        predictions: The model's, shape (rows,), or (rows, classes).
+        baseline: The baseline's, in the same shape.
         usual: Mean loss of a row that the baseline had on the training labels; None: nothing is given.
         clusters: Number of each row's cluster, from 0 on without gaps; None: each row by itself.
 
@@ -187,7 +242,7 @@ def compare(
         # And what these few rows add to the spread, which they make as much as the mean.
         wider = max(1.0, usual / float(theirs.mean())) if usual is not None and theirs.any() else 1.0
         return _of_differences(other, gain, _units(theirs - mine, clusters) / unit, missing, wider)
-    constant = bool(np.ptp(baseline) == 0)
+    constant = baseline.ndim == 1 and bool(np.ptp(baseline) == 0)
     if primary.name == "roc_auc" and constant and clusters is None:
         interval = delong(labels, predictions)
         return (

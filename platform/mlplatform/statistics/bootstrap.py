@@ -198,11 +198,21 @@ def _difference(metric: Metric, gain: float, gains: Vector, units: int, confiden
 
 @dataclass(frozen=True)
 class Estimated:
-    """A metric of one model, with the interval of its draws."""
+    """A metric of one model, with the interval of its draws.
+
+    Attributes:
+        value: On the frame as it is.
+        low: Lower end of the interval.
+        high: Upper end.
+        error: Standard deviation of the draws.
+        units: What was drawn: rows, or clusters.
+    """
 
     value: float
     low: float
     high: float
+    error: float
+    units: int
 
 
 def estimated(
@@ -235,7 +245,8 @@ def estimated(
     drawn = np.array([of_draw(counts) for counts in resample(np.random.default_rng(seed), draws)])
     if not np.isfinite(value) or not np.isfinite(drawn).all():
         raise ArithmeticError(f"{metric.name} is not defined on the frame, or on a draw")
-    return Estimated(value, *_percentiles(drawn, (1 - confidence) / 2, units))
+    ends = _percentiles(drawn, (1 - confidence) / 2, units)
+    return Estimated(value, *ends, float(drawn.std(ddof=1)), units)
 
 
 def _percentiles(gains: Vector, tail: float, units: int) -> tuple[float, float]:

@@ -8,10 +8,11 @@ value follows. It holds as long as a score means what it meant on the holdout.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from mlplatform.statistics import class_metrics
 from mlplatform.statistics.metrics import Vector
 from mlplatform.task import Task
 
@@ -20,6 +21,7 @@ BLIND_SPOT = (
     "outcomes) does not show in it"
 )
 NO_CALIBRATION = "not available: the model version was registered without a calibration"
+_TEMPERATURE, _COOLEST, _HOTTEST = "temperature", 0.05, 20.0
 _LEAST_EVENTS = 2
 
 
@@ -94,6 +96,75 @@ def expected_metrics(predictions: Vector, probabilities: Vector) -> dict[str, fl
         "brier": float(squared.mean()),
         "log_loss": float(loss.mean()),
         "label_mean": float(probabilities.mean()),
+    }
+
+
+def fit_temperature(labels: Vector, probabilities: Vector) -> dict[str, float] | None:
+    """Fit one number to the probabilities of several classes, on a holdout that the model has not seen.
+
+    Temperature scaling, after Guo, Pleiss, Sun and Weinberger, "On Calibration of Modern Neural Networks", ICML 2017:
+    the logarithms of all probabilities are divided by it. It moves no class before another one.
+
+    Args:
+        labels: Places of classes, shape (rows,).
+        probabilities: Shape (rows, classes).
+
+    Returns:
+        `temperature`: above 1 where the model is too sure. None with fewer than two rows.
+    """
+    from scipy.optimize import minimize_scalar
+
+    if labels.size < _LEAST_EVENTS:
+        return None
+
+    def loss(logarithm: float) -> float:
+        made = scaled(probabilities, {_TEMPERATURE: float(np.exp(logarithm))})
+        return float(class_metrics.log_losses(labels, made).mean())
+
+    ends = (float(np.log(_COOLEST)), float(np.log(_HOTTEST)))
+    found = minimize_scalar(loss, bounds=ends, method="bounded", options={"xatol": 1e-4})
+    return {_TEMPERATURE: float(np.exp(found.x))}
+
+
+def scaled(probabilities: Vector, calibration: Mapping[str, float]) -> Vector:
+    """Return calibrated probabilities of several classes, shape (rows, classes).
+
+    Examples:
+        >>> scaled(np.array([[0.8, 0.1, 0.1]]), {"temperature": 1.0}).round(6).tolist()
+        [[0.8, 0.1, 0.1]]
+    """
+    logits = np.log(np.clip(probabilities, class_metrics.SMALLEST, 1.0)) / calibration[_TEMPERATURE]
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True), dtype=np.float64)
+
+
+def expected_of_classes(classes: Sequence[str], predictions: Vector, probabilities: Vector) -> dict[str, float]:
+    """Return the expected value of each metric of several classes that has one in closed form.
+
+    Args:
+        classes: Their names, in order.
+        predictions: What the model said, shape (rows, classes).
+        probabilities: Calibrated, shape (rows, classes).
+
+    Returns:
+        `log_loss`, `accuracy`, `brier`, and `label_share` of each class. Empty without rows.
+
+    Examples:
+        >>> made = np.array([[0.6, 0.3, 0.1]])
+        >>> round(expected_of_classes("abc", made, made)["accuracy"], 6)
+        0.6
+    """
+    if not len(predictions):
+        return {}
+    clipped = np.clip(predictions, class_metrics.SMALLEST, 1 - class_metrics.SMALLEST)
+    top = probabilities[np.arange(len(predictions)), class_metrics.predicted(predictions)]
+    squared = (predictions**2).sum(axis=1) - 2 * (predictions * probabilities).sum(axis=1) + 1
+    means = zip(classes, probabilities.mean(axis=0).tolist(), strict=True)
+    return {
+        class_metrics.LOG_LOSS: float(-(probabilities * np.log(clipped)).sum(axis=1).mean()),
+        class_metrics.ACCURACY: float(top.mean()),
+        class_metrics.BRIER: float(squared.mean()),
+        **{class_metrics.named(class_metrics.SHARE, name): mean for name, mean in means},
     }
 
 

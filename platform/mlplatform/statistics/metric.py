@@ -83,3 +83,48 @@ def mean_of(
         return finish(float(np.mean(losses(labels, predictions)))) if labels.size else float("nan")
 
     return Metric(name, compute, greater_is_better, losses=losses, finish=finish)
+
+
+def auc_of_draw(labels: Vector, predictions: Vector) -> OfDraw:
+    """Return a function of how often each row was drawn that gives the area under the ROC curve; NaN of one class.
+
+    Args:
+        labels: 0 or 1, shape (rows,).
+        predictions: Shape (rows,).
+    """
+    # Sorted once: for each positive, how many of the sorted negatives lie below it, and how many below or level.
+    negatives, positives = np.flatnonzero(labels != 1), np.flatnonzero(labels == 1)
+    negatives = negatives[np.argsort(predictions[negatives], kind="stable")]
+    below = np.searchsorted(predictions[negatives], predictions[positives], side="left")
+    level = np.searchsorted(predictions[negatives], predictions[positives], side="right")
+    seen = np.zeros(negatives.size + 1, dtype=np.int64)
+
+    def value(counts: npt.NDArray[np.int64]) -> float:
+        np.cumsum(counts[negatives], out=seen[1:])
+        drawn = counts[positives]
+        pairs = int(drawn.sum()) * int(seen[-1])
+        return float(drawn @ (seen[below] + seen[level]) / (2 * pairs)) if pairs else float("nan")
+
+    return value
+
+
+def calibration_error_of_draw(labels: Vector, predictions: Vector, bins: int = 10) -> OfDraw:
+    """Return a function of how often each row was drawn that gives the expected calibration error; NaN without rows.
+
+    Args:
+        labels: 0 or 1, shape (rows,).
+        predictions: Probabilities, shape (rows,).
+        bins: Of equal width.
+    """
+    index = np.clip((predictions * bins).astype(int), 0, bins - 1)
+    gap = predictions - labels
+
+    def value(counts: npt.NDArray[np.int64]) -> float:
+        rows = int(counts.sum())
+        return (
+            float(np.abs(np.bincount(index, weights=gap * counts, minlength=bins)).sum() / rows)
+            if rows
+            else float("nan")
+        )
+
+    return value

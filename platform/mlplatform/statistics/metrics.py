@@ -6,13 +6,15 @@ scikit-learn computes the standard ones; the expected calibration error follows 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import numpy.typing as npt
 
 from mlplatform.config.settings import UseCaseSettings
 from mlplatform.errors import ConfigError, did_you_mean
-from mlplatform.statistics import count_metrics, quantile_metrics
-from mlplatform.statistics.metric import Metric, OfDraw, Vector
+from mlplatform.statistics import class_metrics, count_metrics, quantile_metrics
+from mlplatform.statistics.metric import Metric, OfDraw, Vector, auc_of_draw, calibration_error_of_draw
 from mlplatform.task import Task, task_of
 
 __all__ = ["METRICS", "Metric", "Vector", "evaluate", "get", "of", "primary"]
@@ -139,23 +141,6 @@ def calibration_slope(labels: Vector, predictions: Vector, *, binary: bool) -> f
     return float("nan")
 
 
-def _auc_of_draw(labels: Vector, predictions: Vector) -> OfDraw:
-    # Sorted once: for each positive, how many of the sorted negatives lie below it, and how many below or level.
-    negatives, positives = np.flatnonzero(labels != 1), np.flatnonzero(labels == 1)
-    negatives = negatives[np.argsort(predictions[negatives], kind="stable")]
-    below = np.searchsorted(predictions[negatives], predictions[positives], side="left")
-    level = np.searchsorted(predictions[negatives], predictions[positives], side="right")
-    seen = np.zeros(negatives.size + 1, dtype=np.int64)
-
-    def value(counts: npt.NDArray[np.int64]) -> float:
-        np.cumsum(counts[negatives], out=seen[1:])
-        drawn = counts[positives]
-        pairs = int(drawn.sum()) * int(seen[-1])
-        return float(drawn @ (seen[below] + seen[level]) / (2 * pairs)) if pairs else float("nan")
-
-    return value
-
-
 def _average_precision_of_draw(labels: Vector, predictions: Vector) -> OfDraw:
     order = np.argsort(-predictions, kind="stable")
     positive = (labels[order] == 1).astype(np.int64)
@@ -173,20 +158,10 @@ def _average_precision_of_draw(labels: Vector, predictions: Vector) -> OfDraw:
     return value
 
 
-def _calibration_error_of_draw(labels: Vector, predictions: Vector, bins: int = 10) -> OfDraw:
-    index = np.clip((predictions * bins).astype(int), 0, bins - 1)
-    gap = predictions - labels
-
-    def value(counts: npt.NDArray[np.int64]) -> float:
-        return float(np.abs(np.bincount(index, weights=gap * counts, minlength=bins)).sum() / counts.sum())
-
-    return value
-
-
 METRICS = {
     metric.name: metric
     for metric in (
-        Metric("roc_auc", roc_auc, greater_is_better=True, fast_draws=_auc_of_draw, within_classes=True),
+        Metric("roc_auc", roc_auc, greater_is_better=True, fast_draws=auc_of_draw, within_classes=True),
         Metric(
             "average_precision",
             average_precision,
@@ -200,7 +175,7 @@ METRICS = {
             "expected_calibration_error",
             expected_calibration_error,
             greater_is_better=False,
-            fast_draws=_calibration_error_of_draw,
+            fast_draws=calibration_error_of_draw,
         ),
         Metric("mae", mae, greater_is_better=False, losses=_absolute_errors),
         Metric("rmse", rmse, greater_is_better=False, losses=_squared_errors, finish=_root),
@@ -215,12 +190,16 @@ def get(name: str, task: Task | None = None) -> Metric:
 
     Args:
         name: Its name.
-        task: Of the use case; a quantile's metrics are those of its level.
+        task: Of the use case; a quantile's metrics are those of its level, and several classes have their own.
 
     Raises:
         ConfigError: If there is none of that name.
     """
-    known = METRICS if task is None or task.level is None else METRICS | quantile_metrics.of_level(task.level)
+    known: Mapping[str, Metric] = METRICS
+    if task is not None and task.level is not None:
+        known = METRICS | quantile_metrics.of_level(task.level)
+    elif task is not None and task.is_multiclass:
+        known = class_metrics.METRICS
     if name not in known:
         raise ConfigError(f"There is no metric {name!r}.", hint=did_you_mean(name, known))
     return known[name]
@@ -239,12 +218,15 @@ def primary(settings: UseCaseSettings) -> Metric:
 def evaluate(
     task: Task | str, labels: Vector, predictions: Vector, *, event_above: float | None = None
 ) -> dict[str, float]:
-    """Return all metrics of a task, with the means of labels and predictions, and the coverage of a quantile.
+    """Return all metrics of a task, with the means of labels and predictions, or what else tells of their level.
+
+    That is the coverage of a quantile, and of each class its recall, precision, share and mean probability.
 
     Args:
         task: The task, or its name.
         labels: Shape (rows,).
-        predictions: Shape (rows,): the probability of the positive class, or the predicted value.
+        predictions: Shape (rows,): the probability of the positive class, or the predicted value; of several classes
+            shape (rows, classes).
         event_above: Of amounts: a label above this is an event; adds `event_roc_auc`, how well the predicted values
             rank events above the others.
 
@@ -254,7 +236,13 @@ def evaluate(
         (7.5, 1.0)
     """
     task = task_of(task)
+    if task.is_multiclass and not np.isfinite(predictions).all():
+        raise ValueError("Predictions hold NaN or infinity.")
     values = {metric.name: metric.compute(labels, predictions) for metric in of(task)}
+    if task.is_multiclass:
+        for found in class_metrics.of_each(task.classes, labels, predictions):
+            values |= found.values()
+        return values
     if event_above is not None:
         values["event_roc_auc"] = roc_auc((labels > event_above).astype(np.float64), predictions)
     if task.level is not None:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import narwhals as nw
 import numpy as np
+import pyarrow as pa
 
 from mlplatform import stopping
 from mlplatform.as_of import parse_as_of, shown
@@ -21,6 +22,7 @@ from mlplatform.config.environments import read_config
 from mlplatform.config.settings import CONFIG_FILE, load_settings
 from mlplatform.discovery import FOLDER
 from mlplatform.errors import ContractError, PlatformError
+from mlplatform.features.probabilities import PROBABILITIES, matrix
 from mlplatform.features.training_set import PREDICTION
 from mlplatform.gate.judgement import judge
 from mlplatform.naming import CHALLENGER, ObjectName
@@ -48,6 +50,7 @@ from mlplatform.use_case import UseCase
 Status = Literal["passed", "failed", "skipped"]
 _SHARES = (0.3, 0.6, 0.9)
 _SAME = 1e-9
+_AGAIN = "again"
 _SHOWN = 4  # lines of a difference
 _NO_FEATURES = "there is no feature table"
 _SCORED_ROWS = 20_000
@@ -287,7 +290,10 @@ class Contract:
         use_case, ws = self._trained, self._ws
         Pipeline(ws, use_case, self._as_of).run(["score"], alias=CHALLENGER)
         keys = list(use_case.label_spine().primary_keys)
-        predictions = ws.frames.read(use_case.namespace.gold(PREDICTIONS), columns=[*keys, PREDICTION])
+        task = use_case.settings.kind_of_task
+        held = PROBABILITIES if task.is_multiclass else PREDICTION
+        predictions = ws.frames.read(use_case.namespace.gold(PREDICTIONS), columns=[*keys, held])
+        predictions = predictions.rename({held: PREDICTION})
         total = ws.frames.count(predictions)
         if not total:
             raise NothingToCheckError(f"no prediction is due in the {use_case.settings.scoring.every} before as_of")
@@ -298,12 +304,16 @@ class Contract:
         scored = rows.join(ws.frames.of(stored.select(keys)), on=keys, how="semi")
         due = ws.frames.collect(scored, at_most=stored.num_rows, what="rows of stored predictions")
         uri = ws.registry.get(use_case.model, ws.registry.aliases(use_case.model)[CHALLENGER]).uri
-        again = ws.fe.score_batch_arrow(model_uri=uri, df=due, trusted_types=use_case.trainer.trusted_types)
-        again = again.select([*keys, PREDICTION])
-        both = stored.join(again, keys=keys, join_type="inner", right_suffix=" again")
-        first, second = (both.column(name).to_numpy() for name in (PREDICTION, f"{PREDICTION} again"))
+        trusted = use_case.trainer.trusted_types
+        again = ws.fe.score_batch_arrow(model_uri=uri, df=due, trusted_types=trusted, classes=task.classes)
+        both = _beside(stored, again.select([*keys, PREDICTION]), keys)
+        first, second = (
+            matrix(both.column(name), len(task.classes)) if task.is_multiclass else both.column(name).to_numpy()
+            for name in (PREDICTION, _AGAIN)
+        )
         if both.num_rows != stored.num_rows or not np.allclose(first, second, rtol=_SAME, atol=_SAME):
-            differ = int((~np.isclose(first, second, rtol=_SAME, atol=_SAME)).sum())
+            close = np.isclose(first, second, rtol=_SAME, atol=_SAME).reshape(both.num_rows, -1)
+            differ = int((~close.all(axis=1)).sum())
             raise ContractError(
                 f"Of {stored.num_rows} stored predictions {stored.num_rows - both.num_rows} cannot be made again, and "
                 f"{differ} come out differently.",
@@ -389,3 +399,15 @@ class Contract:
                 hint=f"One row for each {', '.join(keys)}: aggregate, or add what tells them apart to the keys.",
             )
         return counts.rows
+
+
+def _beside(stored: pa.Table, again: pa.Table, keys: Sequence[str]) -> pa.Table:
+    """Return the rows of both, by their keys; Arrow joins no lists, so that these are taken by the rows' places."""
+    first = stored.select(keys).append_column("_first", pa.array(range(stored.num_rows), pa.int64()))
+    second = again.select(keys).append_column("_second", pa.array(range(again.num_rows), pa.int64()))
+    both = first.join(second, keys=list(keys), join_type="inner")
+    columns = [
+        stored.column(PREDICTION).take(both.column("_first")),
+        again.column(PREDICTION).take(both.column("_second")),
+    ]
+    return pa.table(columns, names=[PREDICTION, _AGAIN])

@@ -6,7 +6,8 @@ import inspect
 from collections.abc import Iterator, Sequence
 
 from mlplatform.columns import Column, Described
-from mlplatform.errors import TableError
+from mlplatform.errors import ConfigError, TableError
+from mlplatform.refine.class_labels import check_type
 from mlplatform.training.weights import WeightColumn
 from mlplatform.use_case import UseCase
 from mlplatform.use_case_parts import repeated_names
@@ -30,8 +31,7 @@ def problems(use_case: UseCase) -> Iterator[str]:
     yield from _columns(spine.__name__, (*spine.key_columns, *spine.columns))
     yield from _missing(spine.__name__, "key", spine.primary_keys, spine.key_columns)
     yield from _unknown_inputs(spine.__name__, spine.inputs, silver_names)
-    if spine.label in {column.name for column in (*spine.key_columns, *spine.columns)}:
-        yield f"{spine.__name__}: the label {spine.label} is also a column of the spine, which would give it away"
+    yield from _label(use_case)
     for table in use_case.features:
         yield from _columns(table.__name__, table.columns)
         yield from _missing(table.__name__, "key", table.primary_keys, table.columns)
@@ -49,6 +49,16 @@ def problems(use_case: UseCase) -> Iterator[str]:
         names = [part.name for part in getattr(use_case, kind)]
         for name in sorted({name for name in names if names.count(name) > 1}):
             yield f"{kind}: the name {name} is taken twice"
+
+
+def _label(use_case: UseCase) -> Iterator[str]:
+    spine = use_case.spine
+    if spine.label in {column.name for column in (*spine.key_columns, *spine.columns)}:
+        yield f"{spine.__name__}: the label {spine.label} is also a column of the spine, which would give it away"
+    try:
+        check_type(use_case.label_spine())
+    except ConfigError as error:
+        yield f"{error.message} {error.hint}"
 
 
 def _undocumented(use_case: UseCase) -> Iterator[str]:

@@ -124,7 +124,7 @@ def ablate(
     )
     context.progress(f"training with all lookups on {frame}")
     whole = _holdout(trainer, data, settings, params)
-    labels = data.labels[-whole.size :]
+    labels = data.labels[-len(whole) :]
     metric = metrics.primary(settings)
     found = []
     for lookup, columns in groups.items():
@@ -142,7 +142,7 @@ def ablate(
         metric=metric.name,
         value=metric.compute(labels, whole),
         rows=data.labels.size,
-        holdout=whole.size,
+        holdout=len(whole),
         params=dict(params),
         lookups=tuple(sorted(found, key=lambda it: (-(it.cost if it.cost is not None else -np.inf), it.lookup))),
     )

@@ -8,6 +8,7 @@ Elkan, "Transforming Classifier Scores into Accurate Multiclass Probability Esti
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,18 +22,20 @@ FEWEST_ISOTONIC = 1000
 """Below so many rows an isotonic map follows chance, says scikit-learn's documentation."""
 
 
-def calibrated(estimator: Any, method: str, rows: FitRows) -> Any:
+def calibrated(estimator: Any, method: str, rows: FitRows, classes: Sequence[str] = ()) -> Any:
     """Return a classifier that predicts what a fitted one does, calibrated.
 
-    It is one of scikit-learn's, around the estimator, so that the stored model needs nothing of ours.
+    It is one of scikit-learn's, around the estimator, so that the stored model needs nothing of ours. Of several
+    classes each is calibrated against the others, and the probabilities are then made to add up to 1.
 
     Args:
         estimator: Fitted on other rows.
         method: `sigmoid` or `isotonic`.
         rows: What the map is learned from.
+        classes: Of several classes: the names of those that the estimator knows, in the order of its columns.
 
     Raises:
-        LabelError: If the rows are all of one class.
+        LabelError: If the rows are all of one class, or one of several is not among them.
         StageError: If the estimator is no classifier that can be calibrated.
 
     Examples:
@@ -51,6 +54,13 @@ def calibrated(estimator: Any, method: str, rows: FitRows) -> Any:
         raise LabelError(
             f"All {len(rows)} labels of the validation part are {rows.labels[0]:g}: probabilities cannot be calibrated "
             "by them.",
+            hint="Wait for more labels, raise training.validation, or set training.calibrate: none.",
+        )
+    lacking = [name for place, name in enumerate(classes) if not (rows.labels == place).any()]
+    if lacking:
+        raise LabelError(
+            f"None of the {len(rows)} labels of the validation part is {', '.join(lacking)}: its probability cannot be "
+            "calibrated.",
             hint="Wait for more labels, raise training.validation, or set training.calibrate: none.",
         )
     if not hasattr(estimator, "predict_proba"):

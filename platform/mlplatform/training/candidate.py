@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,11 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlplatform.as_of import shown
-from mlplatform.code_digest import code_digest
-from mlplatform.config.settings import TRAINING_ROWS, SearchSettings, TrainingSettings, UseCaseSettings
-from mlplatform.errors import ConfigError, LabelError, StageError, did_you_mean
+from mlplatform.config.settings import UseCaseSettings
+from mlplatform.errors import ConfigError, LabelError, did_you_mean
 from mlplatform.features.model_frame import model_frame
-from mlplatform.protocols.lineage import RULE
 from mlplatform.protocols.registry import TableRead
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.spine import LABEL_KNOWN_AT, LabelSpine
@@ -28,6 +24,7 @@ from mlplatform.statistics import metrics
 from mlplatform.statistics.metrics import Vector
 from mlplatform.task import Task
 from mlplatform.training.calibration import FEWEST_ISOTONIC, calibrated
+from mlplatform.training.check_labels import check_labels
 from mlplatform.training.fit_arguments import rounds_of, stops_early
 from mlplatform.training.fit_rows import FitRows, group_numbers
 from mlplatform.training.fitting import (
@@ -42,9 +39,9 @@ from mlplatform.training.fitting import (
 from mlplatform.training.immature_rows import ImmatureRows
 from mlplatform.training.importance import Importance, importances
 from mlplatform.training.label_frame import LabelFrame, table_digest
-from mlplatform.training.model_requirements import libraries
+from mlplatform.training.present_classes import NO_CLASSES, PresentClasses
 from mlplatform.training.search import SearchResult, Told
-from mlplatform.training.split import TimeSplit, time_split
+from mlplatform.training.split import TimeSplit, split_of
 from mlplatform.training.trainer import Trainer
 from mlplatform.training.trials import Note
 from mlplatform.training.tuning import tune
@@ -54,11 +51,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from mlplatform.protocols.feature_client import TrainingSet
-
-
-_MOST_SHOWN = 5
-# Settings of the search that came later: models trained before keep their keys.
-_UNSET = {name: SearchSettings.model_fields[name].default for name in ("library", "parallelism", "pruning")}
 
 
 @dataclass(frozen=True)
@@ -177,6 +169,7 @@ class Candidate:
             measured.
         not_finite: Which predictions for the holdout are no finite numbers, in words: then it has no metrics, and the
             gate refuses it. Empty where all are.
+        known: The classes that it was fitted on, where there are several.
     """
 
     estimator: Any
@@ -190,6 +183,7 @@ class Candidate:
     uncalibrated: dict[str, float] = field(default_factory=dict)
     importances: list[Importance] = field(default_factory=list)
     not_finite: str = ""
+    known: PresentClasses = NO_CLASSES
 
 
 def training_data(
@@ -220,7 +214,6 @@ def training_data(
             hint="Choose a later --as-of, or lower training.min_rows.",
         )
     never = [*spine.entity_keys, spine.prediction_time, LABEL_KNOWN_AT]
-    lookups = list(trainer.lookups())
     # Two training sets of the same lookups: the model's own leaves keys and times out, ours needs them to sort by.
     whole = _looked_up(ws, trainer, spine, frame.rows)
     for name in trainer.beside:
@@ -232,7 +225,10 @@ def training_data(
             )
     left_out = [name for name in trainer.left_out if name not in never]
     logged = ws.fe.create_training_set(
-        df=frame.rows, feature_lookups=lookups, label=spine.label, exclude_columns=[*never, *left_out]
+        df=frame.rows,
+        feature_lookups=list(trainer.lookups()),
+        label=spine.label,
+        exclude_columns=[*never, *left_out],
     )
     labels = whole.column(spine.label).to_numpy().astype(np.float64)
     check_labels(settings.kind_of_task, whole, spine)
@@ -306,33 +302,6 @@ def _with_immature(
     )
 
 
-def check_labels(task: Task, rows: pa.Table, spine: LabelSpine) -> None:
-    """Refuse labels that are none of the task's: counts are whole numbers from 0 on.
-
-    Args:
-        task: What is predicted.
-        rows: Keys, prediction time and label.
-        spine: Names them.
-
-    Raises:
-        LabelError: Naming the first rows by their keys.
-    """
-    if not task.predicts_counts:
-        return
-    labels = rows.column(spine.label).to_numpy().astype(np.float64)
-    wrong = np.flatnonzero(~((labels >= 0) & (labels == np.floor(labels)) & np.isfinite(labels)))
-    if not wrong.size:
-        return
-    shown = rows.select([*spine.primary_keys, spine.label]).take(wrong[:_MOST_SHOWN]).to_pylist()
-    listed = "; ".join(", ".join(f"{name}={value}" for name, value in row.items()) for row in shown)
-    raise LabelError(
-        f"{wrong.size} of {labels.size} labels are no counts, which are whole numbers from 0 on: {listed}"
-        f"{' and more' if wrong.size > _MOST_SHOWN else ''}.",
-        hint=f"Let {type(spine).__name__}.labels() count, or an expectation quarantine such rows; of amounts that are "
-        "not counted the task is regression.",
-    )
-
-
 def _weights(
     ws: Workspace, trainer: Trainer, spine: LabelSpine, frame: LabelFrame, whole: pa.Table
 ) -> tuple[Vector | None, TableRead | None]:
@@ -358,55 +327,6 @@ def _groups(whole: pa.Table, trainer: Trainer, spine: LabelSpine) -> npt.NDArray
             hint="Let the table's SQL give them one, a group of their own for instance.",
         )
     return np.asarray(column.to_numpy())
-
-
-def training_key(trainer: Trainer, data: TrainingData, settings: UseCaseSettings) -> str:
-    """Return a fingerprint of all that decides what a training gives: data, settings, code, libraries.
-
-    Training again with the same key would give the same model, and does not happen.
-    """
-    import sklearn
-
-    parts = [
-        data.digest,
-        _what_counts(settings.training),
-        code_digest(type(trainer)),
-        sklearn.__version__,
-        # A model that was fitted on other types is another model.
-        RULE,
-    ]
-    # A quantile of another level is another model, whatever its parameters are called.
-    if settings.kind_of_task.level is not None:
-        parts.append({"quantile": settings.kind_of_task.level})
-    # Models of scikit-learn alone keep the keys that they had before there were others.
-    parts += [f"{name}=={version(name)}" for name in _libraries(trainer)]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
-
-
-def _libraries(trainer: Trainer) -> list[str]:
-    try:
-        estimator = make_estimator(trainer, trainer.default_params)
-    except StageError:  # it may need what is searched; the training tells, if it fails there as well
-        return []
-    return libraries(estimator)
-
-
-def _what_counts(options: TrainingSettings) -> dict[str, Any]:
-    """Return the settings as they go into the key; the default bound as before there was one.
-
-    Which rows it lets through shows in the data's digest, and models trained before keep their keys.
-    """
-    content = options.model_dump(mode="json")
-    # Where trials run, and what is measured of the model, changes nothing of it.
-    del content["search"]["workers"], content["importance_rows"]
-    for name, value in _UNSET.items():
-        if content["search"][name] == value:
-            del content["search"][name]
-    for name in ("calibrate", "immature_rows"):
-        if content[name] == "none":
-            del content[name]
-    unset = max(TRAINING_ROWS, options.min_rows)
-    return content | {"max_rows": None} if options.max_rows == unset else content
 
 
 def train(
@@ -439,32 +359,37 @@ def train(
         StageError: If columns do not suit the estimator, it fails, no set of parameters gave a finite score; or if it
             ranks rows, which no metric here judges.
     """
-    options = settings.training
+    options, task = settings.training, settings.kind_of_task
     refuse_ranker(trainer)
-    split = time_split(data.times, holdout=options.holdout, validation=options.validation)
+    split = split_of(data.times, options)
     calibrates = options.calibrate != "none"
-    fitted_rows = split.fit if calibrates else slice(0, split.holdout.start)
+    fitted_rows = split.fitted_on(options)
     _note_groups(data, fitted_rows, note)
     result = tune(trainer, data.fit_rows(split.fit, split.validation), settings, told, cluster=cluster, note=note)
     params = {**trainer.default_params, **(result.params if result else {})}
-    rounds = _rounds(trainer, params, data, split)
-    fitted = fit(trainer, params, data.last_fit_rows(fitted_rows, rounds=rounds))
+    rounds = _rounds(trainer, params, data, split, task)
+    given = data.last_fit_rows(fitted_rows, rounds=rounds)
+    known = PresentClasses.of(given, task)
+    if known.missing:
+        lacking = ", ".join(known.missing)
+        note(f"classes: none of the {len(given)} fitted rows is {lacking}; its probability will be 0 everywhere")
+    fitted = fit(trainer, params, known.renumbered(given))
     uncalibrated: dict[str, float] = {}
     holdout = data.inputs.iloc[split.holdout]
     if calibrates:
         rows = data.fit_rows(split.validation)
-        judged = predict(fitted, rows.inputs, settings.kind_of_task, finite=False)
+        judged = predict(fitted, rows.inputs, task, known, finite=False)
         if wrong := not_finite(fitted, rows.inputs, judged):
             note(f"not calibrated: {wrong}")
         else:
-            raw = predict(fitted, holdout, settings.kind_of_task, finite=False)
+            raw = predict(fitted, holdout, task, known, finite=False)
             uncalibrated = _evaluated(settings, data.labels[split.holdout], raw)
             if options.calibrate == "isotonic" and len(rows) < FEWEST_ISOTONIC:
                 note(f"calibration: {len(rows)} validation rows are few for isotonic; sigmoid needs fewer")
-            fitted = calibrated(fitted, options.calibrate, rows)
+            fitted = calibrated(fitted, options.calibrate, known.renumbered(rows), known.names)
     # What is no finite number is no reason to end here: the version is registered as it is, and the gate refuses it.
-    predicted = predict(fitted, holdout, settings.kind_of_task, finite=False)
-    with in_our_words(f"The metrics of the {predicted.size} rows of the holdout", params):
+    predicted = predict(fitted, holdout, task, known, finite=False)
+    with in_our_words(f"The metrics of the {len(predicted)} rows of the holdout", params):
         measured = _evaluated(settings, data.labels[split.holdout], predicted)
     return Candidate(
         estimator=fitted,
@@ -481,7 +406,7 @@ def train(
         rounds=rounds,
         uncalibrated=uncalibrated,
         importances=importances(
-            lambda rows: predict(fitted, rows, settings.kind_of_task, finite=False),
+            lambda rows: predict(fitted, rows, task, known, finite=False),
             holdout,
             data.labels[split.holdout],
             metrics.primary(settings),
@@ -489,7 +414,14 @@ def train(
             seed=options.seed,
         ),
         not_finite=not_finite(fitted, holdout, predicted),
+        known=known,
     )
+
+
+def known_classes(data: TrainingData, settings: UseCaseSettings) -> PresentClasses:
+    """Return the classes that a model trained on this data knows, in the order of its columns."""
+    fitted = split_of(data.times, settings.training).fitted_on(settings.training)
+    return PresentClasses.of(data.fit_rows(fitted), settings.kind_of_task)
 
 
 def _note_groups(data: TrainingData, rows: slice, note: Note) -> None:
@@ -506,10 +438,10 @@ def _evaluated(settings: UseCaseSettings, labels: Vector, predictions: Vector) -
         return metrics.evaluate(task, labels, predictions, event_above=above)
     # The names are those that any predictions have.
     names = metrics.evaluate(task, labels, np.zeros_like(predictions), event_above=above)
-    return {**dict.fromkeys(names, float("nan")), "label_mean": names["label_mean"]}
+    return {name: value if name == "label_mean" else float("nan") for name, value in names.items()}
 
 
-def _rounds(trainer: Trainer, params: dict[str, Any], data: TrainingData, split: TimeSplit) -> int | None:
+def _rounds(trainer: Trainer, params: dict[str, Any], data: TrainingData, split: TimeSplit, task: Task) -> int | None:
     """Return after how many rounds an estimator stops by the validation rows; None: it does not stop early.
 
     The last fit has those rows among its own, and nothing newer but the holdout, which stays out. So the rounds are
@@ -517,4 +449,5 @@ def _rounds(trainer: Trainer, params: dict[str, Any], data: TrainingData, split:
     """
     if not stops_early(make_estimator(trainer, params)):
         return None
-    return rounds_of(fit(trainer, params, data.fit_rows(split.fit, split.validation)))
+    rows = data.fit_rows(split.fit, split.validation)
+    return rounds_of(fit(trainer, params, PresentClasses.of(rows, task).renumbered(rows)))

@@ -9,25 +9,28 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
+import numpy.typing as npt
 
 from mlplatform.as_of import shown
 from mlplatform.features import artifacts
-from mlplatform.features.training_set import PREDICTION
+from mlplatform.features.model_classes import CLASSES
+from mlplatform.features.probabilities import profiled
 from mlplatform.naming import CHALLENGER, ObjectName
 from mlplatform.ops.context import StageContext
 from mlplatform.protocols.registry import ModelVersion, TableRead, TrainingRun
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.spine import SPINE
 from mlplatform.statistics import baseline, estimate, profiles
+from mlplatform.statistics.class_metrics import loggable
+from mlplatform.statistics.metrics import Vector
 from mlplatform.statistics.prior_shift import ScoreCounts
-from mlplatform.training.candidate import Candidate, TrainingData, train
+from mlplatform.training.candidate import Candidate, TrainingData, known_classes, train
 from mlplatform.training.importance import CONFIDENCE
 from mlplatform.training.label_frame import LabelFrame
 from mlplatform.training.reference import PROFILE_FILE
 from mlplatform.training.search import Told
 from mlplatform.training.source_version import source_version
-from mlplatform.training.split import time_split
+from mlplatform.training.split import split_of
 from mlplatform.training.stored_form import stored_form
 from mlplatform.training.trainer import Trainer
 from mlplatform.training.version_tags import (
@@ -130,9 +133,9 @@ class Registration:
             for part, names in candidate.without_values.items():
                 context.progress(f"no value among the {part} rows: {', '.join(names)}")
             run.log_params(candidate.params | ({} if candidate.rounds is None else {ROUNDS: candidate.rounds}))
-            run.log_metrics({f"{_HOLDOUT}{metric}": value for metric, value in candidate.metrics.items()})
+            run.log_metrics(self._on_holdout(candidate))
             if candidate.not_finite:
-                run.log_metrics({NOT_FINITE: float((~np.isfinite(candidate.holdout_predictions)).sum())})
+                run.log_metrics({NOT_FINITE: float((~_finite(candidate.holdout_predictions)).sum())})
             self._log_calibration(run, candidate)
             self._log_importance(run, candidate)
             run.log_json(PROFILE_FILE, self._reference(candidate))
@@ -151,7 +154,7 @@ class Registration:
         with TemporaryDirectory() as folder:
             digest = artifacts.digest(registry.download(version, Path(folder)))
         options = context.settings.training
-        split = time_split(self.data.times, holdout=options.holdout, validation=options.validation)
+        split = split_of(self.data.times, options)
         registry.set_tags(
             context.model,
             version.version,
@@ -169,6 +172,11 @@ class Registration:
     def _events_tag(self) -> dict[str, str]:
         newest = self.data.learned_events_through
         return {} if newest is None else {LEARNED_EVENTS_TAG: newest.isoformat()}
+
+    def _on_holdout(self, candidate: Candidate) -> dict[str, float]:
+        """Return the metrics of the holdout under the names by which they are logged."""
+        metrics = loggable(candidate.metrics, self.context.settings.kind_of_task.classes)
+        return {f"{_HOLDOUT}{metric}": value for metric, value in metrics.items()}
 
     def _log_calibration(self, run: TrainingRun, candidate: Candidate) -> None:
         before, after = candidate.uncalibrated, candidate.metrics
@@ -193,9 +201,11 @@ class Registration:
         labels, holdout = self.data.labels, candidate.split.holdout
         profile = profiles.profile_table(self.data.rows)
         predictions = candidate.holdout_predictions
-        finite = np.isfinite(predictions)
-        profile |= profiles.profile_table(pa.table({PREDICTION: pa.array(predictions, mask=~finite)}))
+        finite = _finite(predictions)
         calibration, scores, task = None, None, self.context.settings.kind_of_task
+        profile |= profiles.profile_table(profiled(predictions, task, ~finite))
+        if task.is_multiclass:
+            calibration = estimate.fit_temperature(labels[holdout][finite], predictions[finite])
         if task.is_binary:
             calibration = estimate.fit_calibration(labels[holdout][finite], predictions[finite])
             scores = ScoreCounts.of(predictions)
@@ -224,17 +234,28 @@ class Registration:
             self.context.settings.kind_of_task,
             self.trainer,
             self.data.inputs.iloc[candidate.split.holdout],
+            candidate.known,
         )
+        # Of several classes the model gives a column for each that it knows.
+        known, example = candidate.known.places, candidate.holdout_predictions[:5]
+        given = example[:, list(known)] if known else example
         ws.fe.log_model(
             model=stored.model,
             artifact_path="model",
             flavor=stored.flavor,
             training_set=self.data.training_set,
             registered_model_name=str(self.context.model),
-            signature=ws.registry.infer_signature(self.data.inputs.head(5), candidate.holdout_predictions[:5]),
+            signature=ws.registry.infer_signature(self.data.inputs.head(5), given),
             pip_requirements=stored.requirements,
             **stored.arguments,
         )
+
+    def _classes(self) -> dict[str, str]:
+        """Return the classes that the model gives probabilities of, in the order of its columns, for people to read."""
+        if not self.context.settings.kind_of_task.is_multiclass:
+            return {}
+        known = known_classes(self.data, self.context.settings)
+        return {CLASSES: json.dumps(list(known.names), ensure_ascii=False)}
 
     def _tags(self) -> dict[str, str]:
         context = self.context
@@ -242,6 +263,12 @@ class Registration:
             "dataset_version": self.data.digest,
             "git_sha": source_version(self.folder),
             **{name: str(count) for name, count in self._rows().items()},
+            **self._classes(),
             **context.tags,
             "env": context.ws.env,
         }
+
+
+def _finite(predictions: Vector) -> npt.NDArray[np.bool_]:
+    """Return which rows have finite predictions, shape (rows,)."""
+    return np.asarray(np.isfinite(predictions).reshape(len(predictions), -1).all(axis=1))

@@ -20,7 +20,8 @@ class FitRows:
 
     Attributes:
         inputs: The columns that the model is given, shape (rows, columns).
-        labels: Shape (rows,).
+        labels: Shape (rows,). Of several classes the number of each row's class, from 0 on without gaps: those that are
+            among the rows, in the order in which `label.classes` names them.
         weights: How much each row counts, shape (rows,); None: all the same (`Trainer.weight_column`).
         groups: Which rows belong together, shape (rows,); None: none do (`Trainer.group_column`). Rows of one group
             need not stand beside each other: `by_group` puts them so.

@@ -15,6 +15,7 @@ from mlplatform.task import Task, task_of
 from mlplatform.training.boosters import EXTRAS, is_booster, predict_booster, ranks
 from mlplatform.training.estimators import WITH_VALUES
 from mlplatform.training.fit_arguments import learner
+from mlplatform.training.present_classes import NO_CLASSES, PresentClasses
 from mlplatform.training.threads import limit_threads
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 _CLASSES = 2
 _TABLE = 2  # dimensions
+_ROUNDED = 1e-3
 _MOST_SHOWN = 12
 _BY_PLACE = ("categorical_features", "monotonic_cst", "interaction_cst")
 # What scikit-learn's meta estimators call the estimator within.
@@ -81,20 +83,30 @@ def fit(trainer: Trainer, params: Mapping[str, Any], rows: FitRows, *, threads: 
     return fitted
 
 
-def predict(estimator: Any, inputs: pd.DataFrame, task: Task | str, *, finite: bool = True) -> Vector:
+def predict(
+    estimator: Any,
+    inputs: pd.DataFrame,
+    task: Task | str,
+    known: PresentClasses = NO_CLASSES,
+    *,
+    finite: bool = True,
+) -> Vector:
     """Return the probability of the positive class, or the predicted value; shape (rows,).
+
+    Of several classes the probability of each of them, in the order in which they are declared; shape (rows, classes).
 
     Args:
         estimator: Fitted.
         inputs: The rows.
         task: The task, or its name.
+        known: The classes that it was fitted on, where there are several.
         finite: Refuse predictions that are no finite numbers; False: whoever asks looks for them.
 
     Raises:
         NotFiniteError: If it predicts what is no finite number, where that is refused.
         StageError: If the estimator cannot predict that.
     """
-    predictions = _predicted(estimator, inputs, task_of(task))
+    predictions = _predicted(estimator, inputs, task_of(task), known)
     if finite and (wrong := not_finite(estimator, inputs, predictions)):
         raise NotFiniteError(
             f"{wrong}.",
@@ -109,9 +121,9 @@ def not_finite(estimator: Any, inputs: pd.DataFrame, predictions: Vector) -> str
     Args:
         estimator: Whose.
         inputs: The rows.
-        predictions: For them, shape (rows,).
+        predictions: For them, shape (rows,) or (rows, classes).
     """
-    wrong = np.flatnonzero(~np.isfinite(predictions))
+    wrong = np.flatnonzero(~np.isfinite(predictions).reshape(len(predictions), -1).all(axis=1))
     if not wrong.size:
         return ""
     return (
@@ -120,9 +132,9 @@ def not_finite(estimator: Any, inputs: pd.DataFrame, predictions: Vector) -> str
     )
 
 
-def _predicted(estimator: Any, inputs: pd.DataFrame, task: Task) -> Vector:
+def _predicted(estimator: Any, inputs: pd.DataFrame, task: Task, known: PresentClasses) -> Vector:
     if is_booster(estimator):
-        return _of_a_booster(estimator, inputs, task)
+        return _of_a_booster(estimator, inputs, task, known)
     if task.predicts_probabilities and not hasattr(estimator, task.method):
         raise StageError(
             f"{type(estimator).__name__} has no {task.method}, and {task.noun} is judged by its probabilities.",
@@ -138,7 +150,31 @@ def _predicted(estimator: Any, inputs: pd.DataFrame, task: Task) -> Vector:
                 hint="Labels are 0 and 1; both must be among the fitted rows.",
             )
         predictions = predictions[:, 1]
+    if task.is_multiclass:
+        return _of_classes(estimator, inputs, predictions, known)
     return _checked(estimator, inputs, predictions, task)
+
+
+def _of_classes(estimator: Any, inputs: pd.DataFrame, given: Vector, known: PresentClasses) -> Vector:
+    name, wanted = type(estimator).__name__, (len(inputs), len(known.places))
+    classes = getattr(estimator, "classes_", None)
+    if given.shape != wanted or (classes is not None and list(classes) != list(range(len(known.places)))):
+        raise StageError(
+            f"{name} gave probabilities of shape {given.shape}{'' if classes is None else f' for {list(classes)}'}, "
+            f"not one column for each of the {len(known.places)} classes that it was fitted on.",
+            hint="Its labels are the numbers of the classes, from 0 on; what fit() of the trainer returns must have a "
+            "column for each, in that order. The objective of a booster: `multiclass` of LightGBM, `multi:softprob` of "
+            "XGBoost.",
+        )
+    # What is not finite is for whoever asked to refuse.
+    off = np.flatnonzero((given < 0).any(axis=1) | (np.abs(given.sum(axis=1) - 1) > _ROUNDED))
+    if off.size:
+        raise StageError(
+            f"{name} gives {off.size} of {len(inputs)} rows what are no probabilities of several classes, such as "
+            f"{given[off[0]].round(4).tolist()}; {_row(inputs, int(off[0]))}.",
+            hint="Each is from 0 to 1, and all add up to 1.",
+        )
+    return known.declared_order(given)
 
 
 def refuse_ranker(trainer: Trainer) -> None:
@@ -170,7 +206,7 @@ def _refuse_ranks(estimator: Any) -> None:
         )
 
 
-def _of_a_booster(booster: Any, inputs: pd.DataFrame, task: Task) -> Vector:
+def _of_a_booster(booster: Any, inputs: pd.DataFrame, task: Task, known: PresentClasses) -> Vector:
     with in_our_words(f"Predicting {len(inputs)} rows", None, inputs):
         predictions = np.asarray(predict_booster(booster, inputs), dtype=np.float64)
     if task.is_binary and bool(((predictions < 0) | (predictions > 1)).any()):
@@ -179,6 +215,8 @@ def _of_a_booster(booster: Any, inputs: pd.DataFrame, task: Task) -> Vector:
             "probabilities.",
             hint="Its objective must be one of two classes: `binary` of LightGBM, `binary:logistic` of XGBoost.",
         )
+    if task.is_multiclass:
+        return _of_classes(booster, inputs, predictions, known)
     return _checked(booster, inputs, predictions, task)
 
 

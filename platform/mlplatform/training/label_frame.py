@@ -19,7 +19,10 @@ from mlplatform.naming import Namespace
 from mlplatform.protocols.frames import Frame
 from mlplatform.protocols.tables import Filter
 from mlplatform.protocols.workspace import Workspace
+from mlplatform.refine.class_labels import class_number
 from mlplatform.refine.spine import LABEL_KNOWN_AT, LABELS, SPINE, LabelSpine
+
+_MOST_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,8 @@ class LabelFrame:
     """Spine rows with their known labels: all of them, or a sample.
 
     Attributes:
-        rows: Keys, prediction time, spine columns, label, `label_known_at`; sorted by prediction time and keys.
+        rows: Keys, prediction time, spine columns, label, `label_known_at`; sorted by prediction time and keys. Of
+            several classes the label is the number of its class, as `double`.
         versions: Table -> Delta version of what it was read from.
         known_rows: How many labelled rows were known; more than the frame has, where it is a sample.
         as_of: Labels known by then are in it.
@@ -60,13 +64,12 @@ class ClassCounts:
     """How many labels there are; of a classification, how many of each class (of a regression they say nothing)."""
 
     rows: int
-    positives: int
-    negatives: int
+    of_classes: tuple[int, ...]
 
     @property
     def rarer(self) -> int:
-        """Rows of the rarer class."""
-        return min(self.positives, self.negatives)
+        """Rows of the rarest class."""
+        return min(self.of_classes)
 
 
 @dataclass(frozen=True)
@@ -126,12 +129,14 @@ class KnownLabels:
     def count(self, newer_than: datetime) -> tuple[int, ClassCounts]:
         """Count them, and those of them that were not known by a moment, in one aggregate."""
         label, newer = nw.col(self.spine.label).cast(nw.Float64()), nw.col(LABEL_KNOWN_AT) > newer_than
-        parts = {"rows": newer, "positives": newer & (label == 1), "negatives": newer & (label == 0)}
+        classes = range(max(2, len(self.spine.settings.kind_of_task.classes)))
+        parts = {"rows": newer} | {f"class_{place}": newer & (label == place) for place in classes}
         counted = self._labels().select(
             nw.len().alias("all"), *(part.cast(nw.Int64()).sum().alias(name) for name, part in parts.items())
         )
         (counts,) = self.ws.frames.collect(counted, at_most=1, what="the number of known labels").to_pylist()
-        return counts["all"], ClassCounts(*(int(counts[name] or 0) for name in parts))
+        newer_rows, *of_classes = (int(counts[name] or 0) for name in parts)
+        return counts["all"], ClassCounts(newer_rows, tuple(of_classes))
 
     def frame(self, *, at_most: int, seed: int, rows: int | None = None) -> LabelFrame:
         """Return them with their spine rows; of more than `at_most`, a sample.
@@ -145,7 +150,7 @@ class KnownLabels:
             rows: How many labels are known, where they have been counted.
 
         Raises:
-            LabelError: If no label was known yet.
+            LabelError: If no label was known yet, or one is none of the declared classes.
         """
         known_rows = self.ws.frames.count(self._labels()) if rows is None else rows
         if not known_rows:
@@ -163,6 +168,8 @@ class KnownLabels:
         columns = [*facts.collect_schema().names(), self.spine.label, LABEL_KNOWN_AT]
         joined = facts.join(labels, on=keys, how="inner").select(*columns)
         table = self.ws.frames.collect(joined, at_most=at_most, what="labelled rows of the spine")
+        if table.column(self.spine.label).null_count:
+            raise self._not_of_the_classes()
         return LabelFrame(
             rows=table.sort_by(self.spine.order).combine_chunks(),
             versions=self.versions,
@@ -173,7 +180,22 @@ class KnownLabels:
 
     def _labels(self) -> Frame:
         columns = [*self.spine.primary_keys, self.spine.label, LABEL_KNOWN_AT]
-        return self._read(LABELS, *self.known, *self.window).select(*columns)
+        labels = self._read(LABELS, *self.known, *self.window).select(*columns)
+        task = self.spine.settings.kind_of_task
+        if task.is_multiclass:
+            labels = labels.with_columns(class_number(self.spine.label, task.classes).alias(self.spine.label))
+        return labels
+
+    def _not_of_the_classes(self) -> LabelError:
+        label, classes = self.spine.label, self.spine.settings.kind_of_task.classes
+        labels = self._read(LABELS, *self.known, *self.window).select(label)
+        others = labels.filter(class_number(label, classes).is_null()).unique()
+        found = self.ws.frames.collect(others.head(_MOST_SHOWN), at_most=_MOST_SHOWN, what="labels of other classes")
+        shown_labels = ", ".join(sorted(map(str, found.column(label).to_pylist())))
+        return LabelError(
+            f"Labels of {self.namespace.use_case} are none of label.classes ({', '.join(classes)}): {shown_labels}.",
+            hint="Add them at the end of label.classes, or let an expectation of the table quarantine such rows.",
+        )
 
     def _read(self, table: str, *filters: Filter) -> Frame:
         name, time = self.namespace.gold(table), nw.col(self.spine.prediction_time)

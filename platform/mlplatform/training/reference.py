@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlplatform.errors import RegistryError, StageError
-from mlplatform.features.training_set import PREDICTION
+from mlplatform.features.probabilities import is_of_prediction
 from mlplatform.protocols.registry import ModelVersion
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.statistics import profiles
@@ -39,7 +39,7 @@ class Reference:
 
     def ordinary(self) -> dict[str, Any]:
         """Return an ordinary value of each input: the median, or the most frequent category."""
-        return {name: column.ordinary for name, column in self.profile.items() if name != PREDICTION}
+        return {name: column.ordinary for name, column in self.profile.items() if not is_of_prediction(name)}
 
 
 def load(ws: Workspace, version: ModelVersion) -> Reference:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from mlplatform.config.settings import TrainingSettings
 from mlplatform.errors import LabelError
 
 
@@ -17,6 +18,15 @@ class TimeSplit:
     fit: slice
     validation: slice
     holdout: slice
+
+    def fitted_on(self, options: TrainingSettings) -> slice:
+        """Return the rows that a model is fitted on in the end: of a calibrated one the oldest part alone."""
+        return self.fit if options.calibrate != "none" else slice(0, self.holdout.start)
+
+
+def split_of(times: npt.NDArray[np.datetime64], options: TrainingSettings) -> TimeSplit:
+    """Split rows as the settings of a training say; see `time_split`."""
+    return time_split(times, holdout=options.holdout, validation=options.validation)
 
 
 def time_split(times: npt.NDArray[np.datetime64], *, holdout: float, validation: float) -> TimeSplit:

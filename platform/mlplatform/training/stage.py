@@ -18,13 +18,14 @@ from mlplatform.ops.stage import Stage
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.spine import LABELS, SPINE, LabelSpine
 from mlplatform.statistics.metrics import Vector
-from mlplatform.training.candidate import Candidate, training_data, training_key
+from mlplatform.training.candidate import Candidate, training_data
 from mlplatform.training.challenger import Registration, make_challenger, read_versions
 from mlplatform.training.immature_rows import immature_rows
 from mlplatform.training.importance import Importance
 from mlplatform.training.label_frame import LabelFrame, known_labels, training_start
 from mlplatform.training.search import FailedTrial
 from mlplatform.training.trainer import Trainer
+from mlplatform.training.training_key import training_key
 
 NAME = "train"
 _MOST_FAILED = 20
@@ -79,18 +80,20 @@ class TrainDetails(Details):
     immature_rows: int = 0
     asked_for: list[str] = Field(default_factory=list)
 
-    def warn_of_few(self, frame: LabelFrame, labels: Vector) -> None:
+    def warn_of_few(self, frame: LabelFrame, labels: Vector, classes: int = 2) -> None:
         """Say aloud when a classification's sample holds few rows of a class: it is drawn whatever the label.
 
         Args:
             frame: The sample.
-            labels: Its labels, shape (rows,).
+            labels: Its labels, shape (rows,), from 0 on.
+            classes: How many there are.
         """
-        rarer = int(min((labels == 1).sum(), (labels == 0).sum()))
+        rarer = int(min((labels == place).sum() for place in range(classes)))
         if rarer < _FEW:
+            which = "rarer" if classes == 2 else "rarest"  # noqa: PLR2004
             self.note(
-                f"The training's sample, {frame}, holds only {rarer} rows of the rarer class, for it is drawn whatever "
-                "the label: raise training.max_rows."
+                f"The training's sample, {frame}, holds only {rarer} rows of the {which} class, for it is drawn "
+                "whatever the label: raise training.max_rows."
             )
 
     def describe(self, candidate: Candidate) -> None:
@@ -173,8 +176,8 @@ class Train(Stage[TrainDetails]):
         details = TrainDetails(training_rows=data.labels.size, known_rows=frame.known_rows)
         if young is not None:
             details.immature_rows = young.frame.rows.num_rows
-        if frame.is_sample and context.settings.kind_of_task.is_binary:
-            details.warn_of_few(frame, data.labels)
+        if frame.is_sample and context.settings.kind_of_task.predicts_probabilities:
+            details.warn_of_few(frame, data.labels, max(2, len(context.settings.kind_of_task.classes)))
         if refusal:
             details.packaged_without_client = refusal
         if self.asked_for:

@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlplatform.errors import ConfigError, did_you_mean
+from mlplatform.features.model_classes import CLASSES
 from mlplatform.features.model_formats import allowed
 from mlplatform.task import Task, task_of
 from mlplatform.training import skops_flavor
 from mlplatform.training.boosters import is_booster, predict_booster
 from mlplatform.training.fitting import in_our_words, predict
 from mlplatform.training.model_requirements import model_requirements
+from mlplatform.training.present_classes import NO_CLASSES, PresentClasses
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,7 +49,13 @@ class StoredForm:
     requirements: list[str]
 
 
-def stored_form(estimator: Any, task: Task | str, trainer: Trainer, inputs: pd.DataFrame) -> StoredForm:
+def stored_form(
+    estimator: Any,
+    task: Task | str,
+    trainer: Trainer,
+    inputs: pd.DataFrame,
+    known: PresentClasses = NO_CLASSES,
+) -> StoredForm:
     """Return how a fitted estimator is stored.
 
     Args:
@@ -55,23 +63,25 @@ def stored_form(estimator: Any, task: Task | str, trainer: Trainer, inputs: pd.D
         task: Of the use case, or its name.
         trainer: For its flavor, requirements and trusted types.
         inputs: Some rows, to compare predictions by.
+        known: The classes that it was fitted on, where there are several: their names are stored with the model.
 
     Raises:
         ConfigError: If the trainer names a flavor that there is not, or that does not store such a model.
         StageError: If the model cannot be stored.
     """
     task, flavor = task_of(task), trainer.flavor
+    beside: dict[str, Any] = {"metadata": {CLASSES: list(known.names)}} if task.is_multiclass else {}
     if flavor and flavor not in (SKLEARN, *_FORMS):
         raise ConfigError(
             f"{type(trainer).__name__}.flavor is {flavor!r}.", hint=did_you_mean(flavor, [SKLEARN, *_FORMS])
         )
     if flavor != SKLEARN:
         own = _own_form(estimator, flavor)
-        if own is not None and _predicts_the_same(own, estimator, task, inputs):
+        if own is not None and _predicts_the_same(own, estimator, task, inputs, known):
             return StoredForm(
                 own.booster,
                 skops_flavor.flavor(own.flavor),
-                dict(own.arguments),
+                dict(own.arguments) | beside,
                 model_requirements(own.booster, own.flavor, trainer.requirements),
             )
         if flavor:
@@ -87,6 +97,7 @@ def stored_form(estimator: Any, task: Task | str, trainer: Trainer, inputs: pd.D
             "serialization_format": "skops",
             "skops_trusted_types": _types(estimator, trainer.trusted_types),
             "pyfunc_predict_fn": task.method,
+            **beside,
         },
         model_requirements(estimator, SKLEARN, trainer.requirements),
     )
@@ -132,11 +143,14 @@ def _catboost(estimator: Any) -> _Own | None:
 _FORMS: dict[str, Callable[[Any], _Own | None]] = {LIGHTGBM: _lightgbm, XGBOOST: _xgboost, CATBOOST: _catboost}
 
 
-def _predicts_the_same(own: _Own, estimator: Any, task: Task, inputs: pd.DataFrame) -> bool:
+def _predicts_the_same(own: _Own, estimator: Any, task: Task, inputs: pd.DataFrame, known: PresentClasses) -> bool:
     """Tell whether what is stored predicts what was judged: an objective of the caller's own may need more."""
     if own.booster is estimator:
         return True
-    given, judged = np.asarray(predict_booster(own.booster, inputs)), predict(estimator, inputs, task, finite=False)
+    given = np.asarray(predict_booster(own.booster, inputs))
+    judged = predict(estimator, inputs, task, known, finite=False)
+    if task.is_multiclass:
+        judged = judged[:, list(known.places)]
     return given.shape == judged.shape and bool(np.allclose(given, judged, rtol=_SAME, atol=_SAME, equal_nan=True))
 
 

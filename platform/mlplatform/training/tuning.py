@@ -15,6 +15,7 @@ from mlplatform.statistics.metrics import Metric
 from mlplatform.task import Task
 from mlplatform.training.fit_rows import FitRows, group_numbers
 from mlplatform.training.fitting import check_columns, fit, in_our_words, make_estimator, predict
+from mlplatform.training.present_classes import PresentClasses
 from mlplatform.training.search import STEPS, WHOLE, SearchResult, Told, search
 from mlplatform.training.threads import releases_lock
 from mlplatform.training.trainer import Trainer
@@ -49,8 +50,9 @@ class TrialScore:
         assert rows.validation is not None
         params = {**self.trainer.default_params, **attempt.params}
         part = rows if attempt.share == 1 else rows.part(self._drawn(rows, attempt.share))
-        fitted = fit(self.trainer, params, part, threads=attempt.threads)
-        predicted = predict(fitted, rows.validation.inputs, self.task)
+        known = PresentClasses.of(part, self.task)
+        fitted = fit(self.trainer, params, known.renumbered(part), threads=attempt.threads)
+        predicted = predict(fitted, rows.validation.inputs, self.task, known)
         with in_our_words(f"The metric {self.metric.name} on {len(rows.validation)} validation rows", params):
             return self.metric.compute(rows.validation.labels, predicted)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import yaml
 from click.testing import CliRunner
@@ -19,11 +20,13 @@ from click.testing import CliRunner
 from mlplatform import discovery
 from mlplatform.as_of import parse_as_of
 from mlplatform.cli.main import cli
+from mlplatform.pipeline import Pipeline
 from mlplatform.reporting.report import write_report
 from mlplatform.scaffold.render import new_use_case
 from mlplatform.simulation import simulate
 
 if TYPE_CHECKING:
+    from mlplatform.use_case import UseCase
     from mlplatform.workspace.local.workspace import LocalWorkspace
 
 ROWS, DAYS = 1600, 360
@@ -37,10 +40,12 @@ class Replayed:
     Args:
         decisions: Of each step, in words.
         report: The page.
+        use_case: As it was replayed; None from the command line.
     """
 
     decisions: list[str]
     report: str
+    use_case: UseCase | None = None
 
 
 def cases(seed: int = 5) -> pd.DataFrame:
@@ -69,8 +74,19 @@ def visits() -> pd.DataFrame:
     return frame.assign(result=np.random.default_rng(7).poisson(mean))
 
 
-def replay(ws: LocalWorkspace, folder: Path, frame: pd.DataFrame, name: str, **options: Any) -> Replayed:
-    """Write a use case, replay two steps of it with few trials, and read the report."""
+def grades() -> pd.DataFrame:
+    frame = cases()
+    dice = np.random.default_rng(8)
+    far = (frame["region"] == "far").to_numpy()
+    scores = np.column_stack([2.0 - 4 * frame["area"], np.where(far, 1.5, -0.5), 4 * frame["area"] - 2.5])
+    names = np.array(["bronze", "silver", "gold"])
+    return frame.assign(result=names[np.argmax(scores + dice.gumbel(size=scores.shape), axis=1)])
+
+
+def replay(
+    ws: LocalWorkspace, folder: Path, frame: pd.DataFrame, name: str, *, most: int | None = None, **options: Any
+) -> Replayed:
+    """Write a use case, replay two steps of it with few trials, and read the report; at most so many rows in memory."""
     csv = folder / f"{name}.csv"
     frame.to_csv(csv, index=False)
     asked = {"entity": "shop", "timestamp": "day", "label": "result", "horizon": "10 days"}
@@ -80,9 +96,12 @@ def replay(ws: LocalWorkspace, folder: Path, frame: pd.DataFrame, name: str, **o
     settings["training"]["search"] = {"max_evals": 2}
     config.write_text(yaml.safe_dump(settings))
     use_case = discovery.load(discovery.get(name, folder / "use_cases")).open(name, made.folder, ws)
+    if most:  # fewer than config.yml may say
+        monitoring = use_case.settings.monitoring.model_copy(update={"max_rows": most, "min_rows": 50})
+        use_case.settings = use_case.settings.model_copy(update={"monitoring": monitoring})
     steps = simulate(ws, use_case, [parse_as_of(moment) for moment in MOMENTS])
     page = write_report(ws, use_case.namespace, use_case.label_spine(), use_case.settings, folder / name)
-    return Replayed([step.decision for step in steps], page.read_text(encoding="utf-8"))
+    return Replayed([step.decision for step in steps], page.read_text(encoding="utf-8"), use_case)
 
 
 def command_line(folder: Path, frame: pd.DataFrame, *options: str) -> Replayed:
@@ -122,12 +141,59 @@ def counts_are_shown(done: Replayed) -> None:
     assert "Observed / predicted" in done.report
 
 
+def classes_are_shown(done: Replayed) -> None:
+    assert any("promoted" in decision for decision in done.decisions), done.decisions
+    assert "What was predicted as what" in done.report
+    assert "How far each class&#39;s probability holds" in done.report
+    assert "Class shares over time" in done.report
+    assert "Probability of the predicted class" in done.report
+    assert "Classes, in numbers" in done.report
+    assert "log_loss" in done.report
+    assert "is not drawn" not in done.report
+
+
 def test_a_quantile_reaches_its_report(ws, tmp_path):
     quantile_is_shown(replay(ws, tmp_path, minutes(), "minutes", task="quantile", quantile=0.8))
 
 
 def test_counts_reach_their_report(ws, tmp_path):
     counts_are_shown(replay(ws, tmp_path, visits(), "visits", task="counts"))
+
+
+def test_several_classes_reach_their_report(ws, tmp_path):
+    done = replay(ws, tmp_path, grades(), "grades", task="multiclass")
+    classes_are_shown(done)
+    predictions = ws.tables.to_arrow("dev.grades.gold_predictions", at_most=10**6)
+    assert predictions.schema.field("prediction").type == pa.string()
+    assert b"bronze" in predictions.schema.field("probabilities").metadata[b"comment"]
+    matrix = np.array(predictions.column("probabilities").to_pylist())
+    assert matrix.shape == (predictions.num_rows, 3)
+    assert np.allclose(matrix.sum(axis=1), 1)
+    classes = np.array(["bronze", "gold", "silver"])
+    assert classes[matrix.argmax(axis=1)].tolist() == predictions.column("prediction").to_pylist()
+    assert done.use_case is not None
+    found = Pipeline(ws, done.use_case, parse_as_of(MOMENTS[-1])).ablate()
+    assert found.metric == "log_loss"
+    assert 0 < found.holdout < found.rows, "rows, and not rows times classes"
+    assert 0.3 < found.value < 1.1
+
+
+def test_several_classes_of_more_rows_than_are_taken_into_memory(ws, tmp_path):
+    """Totals come from the engine, what has none from a sample, and both are on record and in the report."""
+    done = replay(ws, tmp_path, grades(), "many_grades", most=120, task="multiclass")
+    classes_are_shown(done)
+    assert "on a sample of" in done.report
+    records = ws.tables.to_arrow("dev.ops.performance_metrics", at_most=10**6).to_pylist()
+    newest = {
+        row["metric"]: row for row in sorted(records, key=lambda row: row["as_of"])
+        if row["use_case"] == "many_grades" and row["basis"] == "recent" and row["model_version"] is None
+    }  # fmt: skip
+    assert newest["log_loss"]["note"] is None, "added up over all rows"
+    assert "on a sample of 120" in newest["macro_roc_auc"]["note"]
+    assert newest["accuracy"]["low"] < newest["accuracy"]["value"] < newest["accuracy"]["high"]
+    assert newest["calibration_ratio[gold]"]["value"] > 0
+    drift = ws.tables.to_arrow("dev.ops.drift_metrics", at_most=10**6).to_pylist()
+    assert {"prediction", "probabilities[gold]"} <= {row["column"] for row in drift if row["use_case"] == "many_grades"}
 
 
 @pytest.mark.slow
@@ -138,3 +204,8 @@ def test_a_quantile_from_the_command_line(tmp_path):
 @pytest.mark.slow
 def test_counts_from_the_command_line(tmp_path):
     counts_are_shown(command_line(tmp_path, visits(), "--task", "counts"))
+
+
+@pytest.mark.slow
+def test_several_classes_from_the_command_line(tmp_path):
+    classes_are_shown(command_line(tmp_path, grades(), "--task", "multiclass"))

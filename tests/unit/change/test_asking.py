@@ -42,3 +42,12 @@ def test_predictions_that_cannot_be_made_any_more_have_moved_though_by_no_number
     gone = moved(chunked(0.1, 0.2), chunked(None, None))
     assert (gone.moved, gone.largest) == (2, 0.0)
     assert moved(chunked(0.1, None), chunked(0.1, None)).moved == 0
+
+
+def test_of_several_classes_the_one_that_moved_most_counts_and_a_class_that_came_later_was_0() -> None:
+    before = pa.chunked_array([[[0.5, 0.25, 0.25], [0.25, 0.75], [1.0, 0.0]]])
+    after = pa.chunked_array([[[0.5, 0.25, 0.25], [0.25, 0.25, 0.5], None]], before.type)
+    found = moved(before, after)
+    assert (found.rows, found.moved, found.largest) == (3, 2, 0.5)
+    assert found.mean_before == pytest.approx((0.5 + 0.75 + 1) / 3)
+    assert found.mean_after == pytest.approx(0.5)

@@ -16,6 +16,7 @@ from mlplatform.errors import ConfigError
 BASE = "owner: team@example.com\nlabel: {horizon: 36 months}\ngate: {floor: 0.6}\n"
 HEAD = "owner: a\nlabel: {horizon: 1 day}\n"
 REGRESSION = "owner: a\ntask: regression\nlabel: {horizon: 1 day}\ngate: {floor: 20}\ntraining: {metric: mae}\n"
+SEVERAL = "owner: a\ntask: multiclass\nlabel: {horizon: 1 day, classes: [a, b, c]}\ngate: {floor: 2}\n"
 LONG = "x" * 5000
 
 # What is wrong -> (the file, the key that is named, its line, what is said). What stands after + follows BASE, what
@@ -73,6 +74,47 @@ KINDS: dict[str, tuple[str, str, int, str]] = {
         4,
         "gate.max_coverage_gap is set, and means nothing for a count",
     ),
+    "classes that are not said": (SEVERAL.replace(", classes: [a, b, c]", ""), "label.classes", 3, "is missing"),
+    "two classes": (SEVERAL.replace("[a, b, c]", "[a, b]"), "label.classes", 3, "the task is classification"),
+    "a class twice": (SEVERAL.replace("[a, b, c]", "['1', 1, 2]"), "label.classes", 3, "1 twice"),
+    "a class that YAML takes for a truth": (
+        SEVERAL.replace("[a, b, c]", "[yes, no, later]"),
+        "label.classes.0",
+        3,
+        "use quotes",
+    ),
+    "a class that is a broken number": (SEVERAL.replace("[a, b, c]", "[1, 2.5, 3]"), "label.classes.1", 3, "in quotes"),
+    "a class with blanks around it": (
+        SEVERAL.replace("[a, b, c]", "[a, b, ' c']"),
+        "label.classes.2",
+        3,
+        "without spaces around it",
+    ),
+    "more classes than can be told apart": (
+        SEVERAL.replace("[a, b, c]", f"[{', '.join(f'c{number}' for number in range(41))}]"),
+        "label.classes",
+        3,
+        "40 are the most",
+    ),
+    "classes of two": (
+        f"{HEAD.replace('1 day', '1 day, classes: [a, b, c]')}gate: {{floor: 1}}\n",
+        "label.classes",
+        2,
+        "means nothing",
+    ),
+    "a slope of several classes": (
+        SEVERAL.replace("floor: 2", "floor: 2, min_calibration_slope: 0.5"),
+        "gate.min_calibration_slope",
+        4,
+        "means nothing",
+    ),
+    "several classes recalibrated": (
+        f"{SEVERAL}recalibration: {{when: on_alarm}}\n",
+        "recalibration.when",
+        5,
+        "has no odds of one event to move",
+    ),
+    "a metric of two classes": (f"{SEVERAL}training: {{metric: roc_auc}}\n", "training.metric", 5, "macro_roc_auc"),
     "a slice's loss of NaN": (
         "=gate: {floor: 0.6, slices: {columns: [a], max_loss: .nan}}\n",
         "gate.slices.max_loss",
@@ -222,7 +264,12 @@ KINDS: dict[str, tuple[str, str, int, str]] = {
     # Names of things
     "a metric of none": ("+training: {metric: rocauc}\n", "training.metric", 4, "Did you mean roc_auc"),
     "a regression's metric": ("+training: {metric: mae}\n", "training.metric", 4, "no metric of a classification"),
-    "a task of none": ("+task: clustering\n", "task", 4, "'classification', 'regression', 'quantile' or 'counts'"),
+    "a task of none": (
+        "+task: clustering\n",
+        "task",
+        4,
+        "'classification', 'multiclass', 'regression', 'quantile' or 'counts'",
+    ),
     "a guard that limits nothing": (
         "=gate: {floor: 1, guards: [{metric: brier}]}\n",
         "gate.guards.0",

@@ -24,10 +24,13 @@ def test_what_the_platform_wrote_is_read() -> None:
     assert STAGE_RUNS.decode(STAGE_RUNS.encode(RECORD)) == RECORD
 
 
-@pytest.mark.parametrize("text", ["[" * 20_000, "[" * 20_000 + "]" * 20_000, '{"a": ' * 20_000, "{", "nothing", "\x00"])
+@pytest.mark.parametrize(
+    "text", ["[" * 20_000, "[" * 20_000 + "]" * 20_000, '{"a": ' * 20_000, "{", "nothing", "\x00", "3"]
+)
 def test_what_is_no_json_or_is_nested_beyond_all_use_is_named(text: str) -> None:
     row = STAGE_RUNS.encode(RECORD) | {"details": text}
+    record = STAGE_RUNS.decode(row)  # of a long history most is never looked into
     with pytest.raises(TableError, match="stage_runs holds no JSON in details") as caught:
-        STAGE_RUNS.decode(row)
+        dict(record.details)
     assert caught.value.hint
     assert len(caught.value.message) < 300

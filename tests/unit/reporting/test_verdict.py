@@ -73,6 +73,16 @@ def test_predictions_that_are_off_are_a_doubt_with_its_size():
     assert "3.58 times what was predicted" in said.sentence
 
 
+def test_of_several_classes_the_one_that_is_off_is_named():
+    off = {"calibration_ratio[it's [c]]": Realised(1.9, 1.5, violated=True)}
+    within = {"calibration_ratio[a]": Realised(0.1, None, violated=False)}
+    without = {name: it for name, it in GOOD.items() if name != "calibration_ratio"}
+    performance = Performance(SECOND, FIRST, 500, 1.0, {**without, **within, **off})
+    said = verdict(replace(judged(), steps=(StepFacts(SECOND, performance=performance),)))
+    assert said.answer == "with care"
+    assert "it's [c] came 1.90 times as often as was predicted" in said.sentence
+
+
 def test_what_could_not_be_judged_is_no_clean_bill():
     said = verdict(judged(roc_auc=Realised(0.7, 0.58, violated=False, unjudged="12 rows, 200 are needed")))
     assert said.answer == "with care"

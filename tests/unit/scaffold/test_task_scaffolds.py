@@ -115,3 +115,64 @@ def test_the_command_takes_the_quantile(csv):
     assert done.exit_code == 0, done.output
     settings: UseCaseSettings = load_settings(csv.parent / "use_cases" / "late" / "config.yml", "dev")
     assert (settings.label.quantile, settings.training.metric) == (0.75, "pinball_loss")
+
+
+GRADES = np.array(["bronze", "silver", "it's gold"])[(np.arange(ROWS) * 7 // 3) % 3]
+
+
+class TestSeveralClasses:
+    @pytest.fixture
+    def csv(self, tmp_path: Path) -> Path:
+        path = tmp_path / "shops.csv"
+        FRAME.assign(grade=GRADES, level=(np.arange(ROWS) % 12)).to_csv(path, index=False)
+        return path
+
+    @pytest.mark.parametrize("estimator", ESTIMATORS)
+    @pytest.mark.parametrize("history", [(), ("region",), ("region", "shop+region")], ids=["none", "one", "two"])
+    def test_what_is_written_is_a_use_case_and_clean(self, csv, estimator, history):
+        made = write(csv, task="multiclass", label="grade", estimator=estimator, history_by=history)
+        settings = load_settings(made.folder / "config.yml", "dev")
+        assert settings.label.classes == ("bronze", "it's gold", "silver")
+        assert settings.training.metric == "log_loss"
+        # Three classes of a third each: a guess that knows their frequencies is off by the logarithm of three.
+        assert settings.gate.floor == pytest.approx(np.log(3), abs=0.01)
+        cls = discovery.load(discovery.get("shops", csv.parent / "use_cases"))
+        trainer = cls.trainer(Namespace("dev", "shops"), settings, cls.spine)
+        learner = make_estimator(trainer, trainer.default_params).steps[-1][1]
+        codes = np.searchsorted(settings.label.classes, GRADES).astype(np.float64)
+        inputs = FRAME[["area"]].astype("float64")
+        assert learner.fit(inputs, codes).predict_proba(inputs).shape == (ROWS, 3)
+        assert cls.spine.label_type == "string"
+        if history:
+            features = [column.name for column in cls.features[0].columns]
+            assert len([name for name in features if "share_" in name]) == 6
+        for command in (["check"], ["format", "--check"]):
+            config = PROJECT / "pyproject.toml"
+            ruff = [Path(sys.executable).with_name("ruff"), *command, "--config", config, "use_cases"]
+            done = subprocess.run(list(map(str, ruff)), cwd=csv.parent, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stdout + done.stderr
+
+    def test_numbers_are_classes_in_their_order_and_one_is_one(self, csv):
+        found = infer(csv, task="multiclass", entity="shop", label="level", timestamp="day")
+        assert found.classes == tuple(str(number) for number in range(12))
+        text = csv.read_text().replace(",3\n", ",3.0\n")
+        csv.write_text(text)
+        assert infer(csv, task="multiclass", entity="shop", label="level", timestamp="day").classes == found.classes
+
+    @pytest.mark.parametrize(
+        ("label", "says"), [("minutes", "not whole"), ("shop", "240 values"), ("two", "has 2 values")]
+    )
+    def test_what_is_no_set_of_classes_is_refused(self, tmp_path, label, says):
+        path = tmp_path / "shops.csv"
+        FRAME.assign(two=np.where(np.arange(ROWS) % 2, "a", "b"), id=FRAME["shop"]).to_csv(path, index=False)
+        with pytest.raises(UsageError) as caught:
+            infer(path, task="multiclass", entity="id", label=label, timestamp="day")
+        assert says in str(caught.value)
+        assert "task" in caught.value.hint
+
+    def test_the_command_shows_the_classes(self, csv):
+        asked = ["--task", "multiclass", "--entity", "shop", "--label", "grade", "--timestamp", "day"]
+        where = ["--from-csv", str(csv), "--use-cases", str(csv.parent / "use_cases")]
+        done = CliRunner().invoke(cli, ["new-use-case", "graded", *asked, *where])
+        assert done.exit_code == 0, done.output
+        assert "grade is one of bronze, it's gold, silver; the rarest has 80 rows" in done.output

@@ -110,6 +110,8 @@ def test_a_metric_that_does_not_exist_is_named_with_the_nearest():
 def test_each_task_has_its_metrics_and_the_two_means():
     labels, predictions = made_up(0, 50, 10)
     for task in TASKS.values():
+        if task.is_multiclass:
+            continue  # a matrix of predictions, and no mean: test_class_metrics.py
         bound, coverage = (replace(task, level=0.9), {"quantile_coverage"}) if task.predicts_quantile else (task, set())
         found = metrics.evaluate(bound, labels, predictions)
         assert set(found) == {*task.metrics, "label_mean", "prediction_mean", *coverage}

@@ -14,8 +14,9 @@ from sklearn.linear_model import LinearRegression, PoissonRegressor, QuantileReg
 from mlplatform.config.settings import UseCaseSettings
 from mlplatform.errors import LabelError, StageError
 from mlplatform.task import TASKS
-from mlplatform.training.candidate import check_labels, training_key
+from mlplatform.training.check_labels import check_labels
 from mlplatform.training.fitting import predict
+from mlplatform.training.training_key import training_key
 from tests.support.small_trainings import data, trainer
 
 INPUTS = pd.DataFrame({"load": np.linspace(0.0, 5.0, 50)})

@@ -18,8 +18,9 @@ from mlplatform.config.settings import UseCaseSettings
 from mlplatform.errors import MissingDependencyError, StageError
 from mlplatform.features.model_frame import model_frame
 from mlplatform.statistics import metrics
-from mlplatform.training.candidate import TrainingData, train, training_key
+from mlplatform.training.candidate import TrainingData, train
 from mlplatform.training.search import Told
+from mlplatform.training.training_key import training_key
 from tests.support.small_trainings import ROWS, data, run, settings, trainer
 from tests.support.tiny_use_case import SETTINGS
 
@@ -114,7 +115,7 @@ def test_another_library_gives_another_key(monkeypatch: pytest.MonkeyPatch) -> N
     given = trainer(lambda params: coded(LGBMClassifier(**params), ["kind"]))
     before = training_key(given, data(), settings())
     assert before == training_key(given, data(), settings())
-    monkeypatch.setattr("mlplatform.training.candidate.version", lambda name: f"of another {name}")
+    monkeypatch.setattr("mlplatform.training.training_key.version", lambda name: f"of another {name}")
     assert before != training_key(given, data(), settings())
 
 
@@ -147,8 +148,6 @@ def test_a_key_is_what_it_was_before_trainings_were_bounded(given: dict[str, Any
 
 
 def key_of(**training: Any) -> str:
-    from mlplatform.training.candidate import training_key
-
     options = UseCaseSettings.model_validate(SETTINGS | {"training": {"metric": "roc_auc", "min_rows": 10, **training}})
     return training_key(trainer(boosted), data(), options)
 

@@ -8,6 +8,7 @@ from mlplatform.gate.checks.calibration import (
     BrierScore,
     CalibrationError,
     CalibrationSlope,
+    ClassRatios,
     QuantileCoverage,
     TotalsRatio,
 )
@@ -28,6 +29,8 @@ def default_checks(settings: UseCaseSettings) -> list[GateCheck]:
         calibration: list[GateCheck] = [QuantileCoverage(settings)]
     elif task.predicts_counts:
         calibration = [TotalsRatio(settings), CalibrationSlope(settings)]
+    elif task.is_multiclass:
+        calibration = [CalibrationError(settings), BrierScore(settings), ClassRatios(settings)]
     else:
         calibration = [CalibrationError(settings), BrierScore(settings), CalibrationSlope(settings)]
     return [

@@ -73,9 +73,9 @@ class Evidence:
     See the glossary: docs/glossary.md
 
     Attributes:
-        labels: Shape (rows,).
-        challenger: Shape (rows,), the challenger's predictions.
-        champion: Shape (rows,), the champion's on the same rows; None if there is no champion.
+        labels: Shape (rows,); of several classes the number of each row's.
+        challenger: Shape (rows,), the challenger's predictions; of several classes shape (rows, classes).
+        champion: In the same shape, the champion's on the same rows; None if there is no champion.
         source: Where the rows come from, and the Delta versions of what they were read from.
         as_of: The time of the decision; None in tests of single checks.
         rows: The frame's columns and the challenger's features, row by row as `labels`; None: not gathered.
@@ -121,6 +121,16 @@ class Evidence:
             return int(min((self.labels == 1).sum(), (self.labels == 0).sum()))
         weights = self.recalibration.weights
         return int(min(float(weights @ self.labels), float(weights @ (1 - self.labels))))
+
+    def rarest_of(self, classes: Sequence[str]) -> tuple[str, int]:
+        """Return the rarest of several classes and its rows; a label is the number of its class.
+
+        Args:
+            classes: Their names.
+        """
+        known = self.labels[np.isfinite(self.labels)]
+        counts = np.bincount(known.astype(np.int64), minlength=len(classes))
+        return classes[int(counts.argmin())], int(counts.min())
 
     @property
     def of_how_many(self) -> str:

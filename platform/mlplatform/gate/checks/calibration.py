@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
 
 from mlplatform.gate.checks.base import CheckResult, Evidence, GateCheck
 from mlplatform.statistics import count_metrics, metrics, quantile_metrics
 
+_SMALLEST, _LEAST_EXPECTED = 1e-9, 0.5
+
 
 class CalibrationError(GateCheck):
-    """Expected calibration error, at most `gate.max_calibration_error`."""
+    """Expected calibration error, of several classes of the predicted one: at most `gate.max_calibration_error`."""
 
     name = "calibration"
 
     def run(self, evidence: Evidence) -> CheckResult:
         """Compute it, and hold it against its limit."""
         task = self.settings.kind_of_task
-        if not task.is_binary:
+        if not task.predicts_probabilities:
             return self.skipped(f"no limit is set: it is for probabilities, and this is {task.noun}")
-        value = self.value_of(metrics.get("expected_calibration_error"), evidence.labels, evidence.challenger)
+        value = self.value_of(metrics.get("expected_calibration_error", task), evidence.labels, evidence.challenger)
         limit = self.limits.max_calibration_error
         if limit is None:
             return self.skipped(f"no limit is set (expected calibration error {value:.4f})", value=value)
@@ -34,9 +40,10 @@ class BrierScore(GateCheck):
     def run(self, evidence: Evidence) -> CheckResult:
         """Compute it, and hold it against its limit."""
         task = self.settings.kind_of_task
-        if not task.is_binary:
+        if not task.predicts_probabilities:
             return self.skipped(f"no limit is set: it is for probabilities, and this is {task.noun}")
-        value, limit = self.value_of(metrics.get("brier"), evidence.labels, evidence.challenger), self.limits.max_brier
+        value = self.value_of(metrics.get("brier", task), evidence.labels, evidence.challenger)
+        limit = self.limits.max_brier
         if limit is None:
             return self.skipped(f"no limit is set (Brier score {value:.4f})", value=value)
         return self.verdict(value <= limit, f"Brier score {value:.4f}, at most {limit:.4f} is needed", value, limit)
@@ -110,3 +117,43 @@ class TotalsRatio(GateCheck):
         passed = found.low <= limit and found.high >= 1 / limit
         detail = f"{told}, one that is not surely beyond {limit:g} either way is needed"
         return self.verdict(passed, detail, found.value, limit, **numbers)
+
+
+class ClassRatios(GateCheck):
+    """The probabilities of each class add up to how often it came: no ratio is surely beyond the limit.
+
+    Surely: the interval of the ratio lies above `gate.max_calibration_ratio` or below its inverse. One of several
+    classes is off by chance now and then, so each is tested at the gate's one-sided level divided by their number
+    (Bonferroni). So far out no number of draws reaches; the interval is the ratio plus and minus Student's quantile
+    times the standard error. That is the bootstrap's, but at least what right probabilities would have: of a class that
+    hardly came, all draws are alike. Of a class that is never predicted half a row is taken for expected.
+    """
+
+    name = "class_ratios"
+
+    def run(self, evidence: Evidence) -> CheckResult:
+        """Add up class by class, and hold the intervals against the limit."""
+        from scipy.stats import t
+
+        classes, limit = self.settings.kind_of_task.classes, self.limits.max_calibration_ratio
+        tail = (1 - self.limits.confidence) / 2 / len(classes)
+        parts: list[dict[str, Any]] = []
+        for place, name in enumerate(classes):
+            came = replace(evidence, labels=np.asarray(evidence.labels == place, dtype=np.float64))
+            given = evidence.challenger[:, place]
+            given = given + max(0.0, _LEAST_EXPECTED - float(given.sum())) / given.size
+            found = self.estimate(came, count_metrics.RATIO, given)
+            chance = float(np.sqrt((given * (1 - given)).clip(0).sum())) / float(given.sum())
+            spread = float(t.ppf(1 - tail, max(found.units, 2) - 1)) * max(found.error, chance)
+            parts.append(
+                {"class": name, "rows": int(came.labels.sum()), "ratio": found.value}
+                | {"low": found.value - spread, "high": found.value + spread}
+            )
+        worst = max(parts, key=lambda part: abs(math.log(max(part["ratio"], _SMALLEST))))
+        told = f"observed over predicted of {worst['class']} {worst['ratio']:.3f}, the farthest from 1"
+        if limit is None:
+            return replace(self.skipped(f"no limit is set ({told})"), parts=parts)
+        off = [part for part in parts if not (part["low"] <= limit and part["high"] >= 1 / limit)]
+        listed = ", ".join(f"{part['class']} ({part['ratio']:.3f})" for part in off)
+        detail = f"surely beyond {limit:g} either way: {listed}" if off else f"{told}; none is surely beyond {limit:g}"
+        return replace(self.verdict(not off, detail, worst["ratio"], limit), parts=parts)

@@ -9,6 +9,9 @@ from mlplatform.gate.checks.base import CheckResult, Evidence, GateCheck
 from mlplatform.statistics.metrics import Vector
 from mlplatform.task import Task
 
+_ROUNDED = 1e-3
+"""How far what adds up to 1 may be off: boosters compute in 32 bits."""
+
 
 def rarest_class(labels: Vector) -> int:
     """Return the rows of the rarer of the two classes."""
@@ -16,8 +19,8 @@ def rarest_class(labels: Vector) -> int:
 
 
 def enough(rows: int, rarest: int, limits: GateSettings, task: Task) -> bool:
-    """Tell whether so many labels, so many of them of the rarer class, are enough for a decision."""
-    return rows >= limits.min_rows and (not task.is_binary or rarest >= limits.min_positives)
+    """Tell whether so many labels, so many of them of the rarest class, are enough for a decision."""
+    return rows >= limits.min_rows and (task.predicts_amounts or rarest >= limits.min_positives)
 
 
 class EnoughEvidence(GateCheck):
@@ -32,14 +35,18 @@ class EnoughEvidence(GateCheck):
         if not rows >= limits.min_rows:
             detail = f"{labelled}, {limits.min_rows} are needed"
             return self.verdict(False, detail, rows, limits.min_rows, rows=rows)
-        if not self.settings.kind_of_task.is_binary:
+        task = self.settings.kind_of_task
+        if task.predicts_amounts:
             return self.verdict(True, labelled, rows, limits.min_rows, rows=rows)
-        rarest = evidence.rarest_class
+        which, rarest = "rarer class", evidence.rarest_class if task.is_binary else 0
+        if task.is_multiclass:
+            name, rarest = evidence.rarest_of(task.classes)
+            which = f"rarest class ({name})"
         if np.isfinite(evidence.labels).all() and not rarest >= limits.min_positives:
             way_out = f"; the rows are a sample{evidence.of_how_many}: gate.max_rows" if evidence.of_how_many else ""
-            detail = f"{rarest} rows of the rarer class, {limits.min_positives} are needed{way_out}"
+            detail = f"{rarest} rows of the {which}, {limits.min_positives} are needed{way_out}"
             return self.verdict(False, detail, rarest, limits.min_positives, rows=rows, rarest_class=rarest)
-        detail = f"{labelled}, {rarest} of the rarer class"
+        detail = f"{labelled}, {rarest} of the {which}"
         return self.verdict(True, detail, rows, limits.min_rows, rows=rows, rarest_class=rarest)
 
 
@@ -53,10 +60,14 @@ class FinitePredictions(GateCheck):
         vectors = {"label": evidence.labels, "challenger": evidence.challenger}
         if evidence.champion is not None:
             vectors["champion"] = evidence.champion
-        lengths = {name: vector.size for name, vector in vectors.items()}
+        lengths = {name: len(vector) for name, vector in vectors.items()}
         if len(set(lengths.values())) > 1:
             return self.verdict(False, f"different numbers of rows: {lengths}")
-        bad = {name: int((~np.isfinite(vector)).sum()) for name, vector in vectors.items()}
+        bad = {
+            name: int((~np.isfinite(vector)).reshape(len(vector), -1).any(axis=1).sum())
+            for name, vector in vectors.items()
+            if vector.size
+        }
         wrong = ", ".join(f"{count} of {name}" for name, count in bad.items() if count)
         if wrong:
             return self.verdict(False, f"values that are not finite: {wrong}")
@@ -85,7 +96,10 @@ class PredictionRange(GateCheck):
 
 
 class Probabilities(GateCheck):
-    """Of a classification every prediction lies between 0 and 1: what is none cannot be taken at its word."""
+    """Of a classification every prediction lies between 0 and 1: what is none cannot be taken at its word.
+
+    Of several classes each row has a probability of each, and they add up to 1.
+    """
 
     name = "probabilities"
 
@@ -95,9 +109,27 @@ class Probabilities(GateCheck):
         if not task.predicts_probabilities:
             return self.skipped(f"it is for probabilities, and this is {task.noun}")
         predictions = evidence.challenger
+        if task.is_multiclass:
+            return self._of_classes(evidence, len(task.classes))
         outside = int((~((predictions >= 0) & (predictions <= 1))).sum())
         low, high = float(predictions.min()), float(predictions.max())
         detail = f"predictions from {low:.4g} to {high:.4g}"
         if outside:
             detail = f"{outside} of {predictions.size} predictions lie outside of 0 to 1: {detail}"
         return self.verdict(not outside, detail, outside, 0.0)
+
+    def _of_classes(self, evidence: Evidence, many: int) -> CheckResult:
+        """Look at both models: the metrics of several classes need a column for each of them."""
+        vectors, worst, bad = {"challenger": evidence.challenger}, 0.0, {}
+        if evidence.champion is not None:
+            vectors["champion"] = evidence.champion
+        for name, matrix in vectors.items():
+            if matrix.shape != (evidence.labels.size, many):
+                return self.verdict(False, f"{name}: shape {matrix.shape}, not {(evidence.labels.size, many)}")
+            off = np.maximum(np.abs(matrix.sum(axis=1) - 1), np.maximum(-matrix.min(axis=1), matrix.max(axis=1) - 1))
+            worst = max(worst, float(off.max(initial=0.0)))
+            bad[name] = int((~(off <= _ROUNDED)).sum())
+        wrong = ", ".join(f"{count} of {name}" for name, count in bad.items() if count)
+        if wrong:
+            return self.verdict(False, f"rows without probabilities of {many} classes: {wrong}", worst, _ROUNDED)
+        return self.verdict(True, f"all rows have probabilities of {many} classes", worst, _ROUNDED)

@@ -31,10 +31,14 @@ class Guard(GateCheck):
     def run(self, evidence: Evidence) -> CheckResult:
         """Hold the metric against the floor, and its loss against the limit."""
         labels = self._labels(evidence)
-        binary = self.settings.kind_of_task.is_binary or self.guard.event_above is not None
-        if binary and not rarest_class(labels) >= self.limits.min_positives:
-            rarest = rarest_class(labels)
-            detail = f"{rarest} rows of the rarer kind, {self.limits.min_positives} are needed"
+        task = self.settings.kind_of_task
+        binary = task.is_binary or self.guard.event_above is not None
+        kind, rarest = "rarer kind", rarest_class(labels) if binary else 0
+        if task.is_multiclass:
+            name, rarest = evidence.rarest_of(task.classes)
+            kind = f"rarest class ({name})"
+        if (binary or task.is_multiclass) and not rarest >= self.limits.min_positives:
+            detail = f"{rarest} rows of the {kind}, {self.limits.min_positives} are needed"
             return self.verdict(False, detail, rarest, self.limits.min_positives)
         value = self.value_of(self.metric, labels, evidence.challenger)
         floor, max_loss = self.guard.floor, self.guard.max_loss

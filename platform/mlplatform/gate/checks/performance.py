@@ -36,8 +36,9 @@ class BeatsTrivial(GateCheck):
     """The challenger surely beats a predictor that knows nothing: a constant, or the mean of a row's group.
 
     Without `gate.baseline_by` the constant is the best there is for these very labels (median for mae, their own
-    quantile for a quantile, else mean), so that no constant at all would have done better. With it, that of the
-    training labels of the row's group; of all training labels for a group that training did not know.
+    quantile for a quantile, of several classes how frequent each is, else mean), so that no constant at all would have
+    done better. With it, that of the training labels of the row's group; of all training labels for a group that
+    training did not know.
     """
 
     name = "beats_trivial"
@@ -54,7 +55,8 @@ class BeatsTrivial(GateCheck):
         by, task = list(self.limits.baseline_by), self.settings.kind_of_task
         if not by:
             labels = evidence.labels
-            return np.full(labels.size, baseline.best_constant(self.metric.name, labels, task)), "the best constant"
+            best = baseline.best_constant(self.metric.name, labels, task)
+            return baseline.for_all(best, labels.size), "the best constant"
         if evidence.training is None or not evidence.training.num_rows:
             raise ConfigError("gate.baseline_by is set, but the challenger's training labels are missing")
         for name in by:
@@ -63,13 +65,16 @@ class BeatsTrivial(GateCheck):
                 raise ConfigError(f"gate.baseline_by names the unknown spine column {name!r}", hint=hint)
         training = group_frame(evidence.training, by).assign(label=evidence.training.column("label").to_numpy())
         rows = group_frame(evidence.rows, by) if evidence.rows is not None else training[by].iloc[:0]
+        if task.is_multiclass:
+            values, unknown = _frequencies(training, rows, by, len(task.classes))
+            return values, f"the training frequencies by {', '.join(by)} ({unknown} rows of unknown groups)"
         kind = baseline.kind_of_constant(self.metric.name)
         of_rows = training.groupby(by, dropna=False, observed=True)["label"]
         # pandas knows means and medians by their names, and fast.
         guesses = of_rows.agg(kind if task.level is None else partial(_lowest_quantile, task.level))
         groups = guesses.rename("baseline").reset_index()
         joined = rows.merge(groups, on=by, how="left")
-        overall = baseline.best_constant(self.metric.name, training["label"].to_numpy(dtype=np.float64), task)
+        overall = float(baseline.best_constant(self.metric.name, training["label"].to_numpy(dtype=np.float64), task))
         unknown = int(joined["baseline"].isna().sum())
         values = joined["baseline"].fillna(overall).to_numpy(dtype=np.float64)
         return values, f"the training {kind} by {', '.join(by)} ({unknown} rows of unknown groups)"
@@ -111,3 +116,24 @@ class BeatsChampion(GateCheck):
 
 def _lowest_quantile(level: float, labels: pd.Series[float]) -> float:
     return baseline.lowest_quantile(np.asarray(labels, dtype=np.float64), level)
+
+
+def _frequencies(training: pd.DataFrame, rows: pd.DataFrame, by: list[str], classes: int) -> tuple[Vector, int]:
+    """Return the class frequencies of each row's group among the training labels, and how many rows have no such group.
+
+    Shape (rows, classes): each group's, drawn to those of all as far as one row of them does.
+    """
+    import pandas as pd
+
+    labels = training["label"].to_numpy(dtype=np.int64)
+    numbers = training.groupby(by, dropna=False, observed=True, sort=False).ngroup().to_numpy()
+    counts = np.zeros((int(numbers.max()) + 1, classes))
+    np.add.at(counts, (numbers, labels), 1.0)
+    overall = (counts.sum(axis=0) + 1) / (labels.size + classes)
+    frequencies = (counts + overall) / (counts.sum(axis=1, keepdims=True) + 1)
+    groups = training[by].assign(group=numbers).drop_duplicates("group")
+    place = pd.to_numeric(rows.merge(groups, on=by, how="left")["group"]).to_numpy(dtype=np.float64)
+    unknown = np.isnan(place)
+    values = frequencies[np.where(unknown, 0, place).astype(np.int64)]
+    values[unknown] = overall
+    return values, int(unknown.sum())

@@ -14,6 +14,7 @@ from mlplatform.config.settings import SliceSettings
 from mlplatform.errors import ConfigError
 from mlplatform.gate.checks.base import NO_CHAMPION, CheckResult, Evidence, GateCheck, cluster_numbers
 from mlplatform.gate.checks.evidence import rarest_class
+from mlplatform.statistics import class_metrics
 from mlplatform.statistics.bootstrap import FEWEST_CLUSTERS, PairedDifference, student
 from mlplatform.statistics.metrics import Vector
 from mlplatform.types import is_number
@@ -72,7 +73,13 @@ class Slices(GateCheck):
         clusters = cluster_numbers(_part(evidence, mask), self.limits.cluster_by)
         if clusters is not None and clusters.max() + 1 < FEWEST_CLUSTERS:
             return False
-        return not self.settings.kind_of_task.is_binary or rarest_class(evidence.labels[mask]) >= options.min_positives
+        task, labels = self.settings.kind_of_task, evidence.labels[mask]
+        if task.is_multiclass:
+            # Of many classes some are rare in every slice: it must not be all one class. Some metrics need each.
+            counts = np.bincount(labels.astype(np.int64), minlength=len(task.classes))
+            needs_each = self.metric.name == class_metrics.MACRO_AUC
+            return bool(labels.size - counts.max() >= options.min_positives and (counts.min() > 0 or not needs_each))
+        return task.predicts_amounts or rarest_class(labels) >= options.min_positives
 
     def _difference(self, evidence: Evidence, champion: Vector, mask: Mask) -> PairedDifference:
         return self.compare(_part(evidence, mask), self.metric, evidence.challenger[mask], champion[mask])

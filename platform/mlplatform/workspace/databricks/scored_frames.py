@@ -88,12 +88,23 @@ def with_reasons(
     )
     frame = SparkFrame(replaced, frame_schema(replaced, of=_REPLACED))
     all_given = plan_scoring(
-        plan.spec, frame.schema, spark_type(plan.prediction), tables=plan.tables, functions={}, rule=plan.rule
+        plan.spec,
+        frame.schema,
+        spark_type(plan.prediction),
+        tables=plan.tables,
+        functions={},
+        rule=plan.rule,
+        classes=plan.classes,
     )
     predicted = scoring.score(
         all_given, frame, again.client, again.model_uri, again.arguments, checked=True, failing=all_of_them
     )
-    difference = column(_PREDICTED) - column(PREDICTION)
+    before, after = column(_PREDICTED), column(PREDICTION)
+    if plan.classes is not None:
+        # Of the class that was predicted for the row as it is, of equally probable ones the first.
+        top = F.array_position(before, F.array_max(before)).cast("int") - 1
+        before, after = F.get(before, top), F.get(after, top)
+    difference = before - after
     # A row that the model cannot predict, as it is or with a reference value, has no reason that could be told.
     contribution = F.when(F.abs(difference) < float("inf"), difference).otherwise(0.0)
     # Sorted by the first field: the largest effect first, ties by the order of the inputs.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from mlplatform.errors import FeatureStoreError
+from mlplatform.features.model_classes import ClassPlaces
 from mlplatform.features.scoring import ScoringPlan
 from mlplatform.features.training_set import PREDICTION
 from mlplatform.protocols.lineage import AS_VALUES_SUGGEST
@@ -46,8 +47,8 @@ def score(
         model_uri: The model, at the version whose files were checked.
         arguments: Further arguments of the client's `score_batch`.
         checked: The rows come from a frame that was scored before: they are not looked at again.
-        failing: On how many rows of a batch the model may fail: they get NaN, and the others their predictions; None:
-            on none. Of a `double` only.
+        failing: On how many rows of a batch the model may fail: they get NaN, of several classes null, and the others
+            their predictions; None: on none. Of a `double`, and of several classes only.
 
     Raises:
         FeatureStoreError: If rows have no time, values do not fit the types that the model was fitted on, or the client
@@ -69,12 +70,14 @@ def score(
             df = df.withColumn(f"{_GIVEN}{name}", column(name)).withColumn(name, column(name).cast(spark_type(kind)))
         if plan.rule != AS_VALUES_SUGGEST:
             kinds = {name: plan.casts.get(name, lookups.schema.field(name).type) for name in plan.inputs}
-            number = pa.types.is_floating(plan.prediction)
+            number = pa.types.is_floating(plan.prediction) or plan.classes is not None
             client = handing_over(client, kinds, failing=failing if number else None)
         scored = client.score_batch(model_uri=model_uri, df=df, result_type=_asked_type(plan.prediction), **arguments)
         if not plan.matched:
             refuse_lost_rows(frame, lookups, scored.drop(PREDICTION))
-        scored = scored.withColumn(PREDICTION, _taken(plan.prediction))
+        scored = scored.withColumn(
+            PREDICTION, _taken(plan.prediction) if plan.classes is None else _of_classes(plan.classes)
+        )
         return select(scored, plan.schema, {name: f"{_GIVEN}{name}" for name in casts} | matches)
 
 
@@ -130,3 +133,23 @@ def _taken(kind: pa.DataType) -> Column:
     )
     last = F.element_at(given, -1).cast(spark_type(kind))
     return F.when(given.isNull(), F.lit(None)).when(F.size(given) <= _CLASSES, last).otherwise(refused)
+
+
+def _of_classes(classes: ClassPlaces) -> Column:
+    """Return the probabilities of the wanted classes, as `features.probabilities` gives them at home."""
+    from pyspark.sql import functions as F  # noqa: N812  (its usual name)
+
+    given, width = F.col(PREDICTION), classes.known
+    refused = F.raise_error(
+        F.concat(
+            F.lit("The model gave "),
+            F.size(given).cast("string"),
+            F.lit(f" values a row, and it has {width} classes."),
+        )
+    ).cast("array<double>")
+    # By get, which is null and no error where a list is too short: engines compute what no row needs.
+    wanted = F.array(*(F.lit(0.0) if place is None else F.get(given, F.lit(place)) for place in classes.of_wanted))
+    unknown = F.exists(given, lambda value: value.isNull() | F.isnan(value) | (F.abs(value) == float("inf")))
+    # A row that the model failed on has one value, NaN.
+    failed = given.isNull() | F.coalesce(unknown, F.lit(False))
+    return F.when(failed, F.lit(None)).when(F.size(given) == width, wanted).otherwise(refused)

@@ -42,7 +42,10 @@ _KEYS = "primary_keys"
 # A version that a run recorded stays readable: nobody removes old log files, and a checkpoint remembers which files
 # were removed, and when, for longer than maintenance keeps them (`keep_history` where that is set to be longer).
 _REMOVALS, _CLEAN_UP = "delta.deletedFileRetentionDuration", "delta.enableExpiredLogCleanup"
-_KEPT = {_CLEAN_UP: "false", _REMOVALS: interval(92)}
+# As Spark does it: to open a table, each entry since the last checkpoint is read, a third of a millisecond each. A step
+# opens tables seventy times, and delta-rs alone would write one in a hundred commits.
+_CHECKPOINTS = "delta.checkpointInterval"
+_KEPT = {_CLEAN_UP: "false", _REMOVALS: interval(92), _CHECKPOINTS: "10"}
 
 
 def open_table(path: Path, name: str, *, version: int | None = None) -> DeltaTable:

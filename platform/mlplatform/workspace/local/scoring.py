@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from mlplatform.errors import FeatureStoreError
 from mlplatform.features.defaults import fill
 from mlplatform.features.model_frame import model_frame
+from mlplatform.features.probabilities import in_wanted_order, matrix
 from mlplatform.features.reasons import REASONS, Vector, reason_codes
 from mlplatform.features.scoring import UNMATCHED_TABLES, ScoringPlan, without_left_out
 from mlplatform.features.training_set import PREDICTION
@@ -88,12 +89,18 @@ def score_into(
 
 
 def _reasons(plan: ScoringPlan, predict: Predict, scored: pa.RecordBatch, reasons: ReasonCodes) -> pa.Array[Any]:
+    def numbers(predicted: pa.Array[Any]) -> Vector:
+        if plan.classes is not None:
+            return matrix(predicted, len(plan.classes.of_wanted))
+        return np.asarray(predicted.to_numpy(zero_copy_only=False), dtype=np.float64)
+
     def score_again(rows: pa.Table) -> Vector:
         (batch,) = rows.combine_chunks().to_batches()
-        return np.asarray(_prediction(plan, predict, _filled(plan, batch)).to_numpy(), dtype=np.float64)
+        return numbers(_prediction(plan, predict, _filled(plan, batch)))
 
-    predictions = np.asarray(scored.column(PREDICTION).to_numpy(zero_copy_only=False), dtype=np.float64)
-    rows, known = pa.Table.from_batches([scored]).select(plan.columns), np.isfinite(predictions)
+    predictions = numbers(scored.column(PREDICTION))
+    rows = pa.Table.from_batches([scored]).select(plan.columns)
+    known = np.isfinite(predictions if predictions.ndim == 1 else predictions[:, 0])
     if known.all():
         return reason_codes(score_again, rows, predictions, reasons.ordinary, reasons.top)
     # A row that the model fails on has no reasons, and would most often fail again with each of its inputs replaced.
@@ -123,6 +130,8 @@ def _prediction(plan: ScoringPlan, predict: Predict, batch: pa.RecordBatch) -> p
             f"The model failed on a batch of {batch.num_rows} row(s) with {type(error).__name__}: {error}",
             hint=f"It was given the columns {', '.join(plan.inputs)}.",
         ) from error
+    if plan.classes is not None:
+        return in_wanted_order(result, plan, batch.num_rows)
     return as_column(result, plan.prediction, batch.num_rows)
 
 

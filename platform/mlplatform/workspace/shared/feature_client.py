@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import pyarrow as pa
 
 from mlplatform.errors import FeatureStoreError
-from mlplatform.features import artifacts, by_halves
+from mlplatform.features import artifacts, by_halves, model_classes
 from mlplatform.features.declaration import declare, looked_up, split
 from mlplatform.features.named_spec import NamedSpec, check_same, inferred_sources, spelled_out
 from mlplatform.features.scoring import plan_scoring
@@ -447,7 +447,7 @@ class FeatureClientBase(OnlySome, ABC, Generic[FrameT, TableT, SetT]):
         with self._scoring(model_uri, df, result_type, environment, Trust(trusted_types)) as scoring:
             return self._scored(scoring)
 
-    def score_batch_arrow(
+    def score_batch_arrow(  # noqa: PLR0913  (all by keyword)
         self,
         *,
         model_uri: str,
@@ -458,6 +458,7 @@ class FeatureClientBase(OnlySome, ABC, Generic[FrameT, TableT, SetT]):
         matches: bool = False,
         trusted_types: Collection[str] | None = None,
         digest: str = "",
+        classes: Sequence[str] = (),
     ) -> pa.Table:
         """As `score_batch`, with Arrow out.
 
@@ -471,13 +472,16 @@ class FeatureClientBase(OnlySome, ABC, Generic[FrameT, TableT, SetT]):
             trusted_types: As `score_batch`.
             digest: Which files of it are scored with; empty: those that a decision on record judged, or without one
                 those that the version's tag names.
+            classes: The classes whose probabilities `prediction` holds as `array<double>`, in this order, whatever
+                order the model has: 0 for one that it does not know, null where it gives no finite numbers. The model
+                must say which classes it knows, and know no others. Empty: what the model gives, in its own order.
         """
         environment, trust = Environment(env_manager, params), Trust(trusted_types, digest)
-        with self._scoring(model_uri, df, result_type, environment, trust, matches=matches) as scoring:
+        with self._scoring(model_uri, df, result_type, environment, trust, matches=matches, classes=classes) as scoring:
             return self._scored_arrow(scoring)
 
     @contextmanager
-    def score_frame(
+    def score_frame(  # noqa: PLR0913  (all by keyword)
         self,
         *,
         model_uri: str,
@@ -488,13 +492,16 @@ class FeatureClientBase(OnlySome, ABC, Generic[FrameT, TableT, SetT]):
         batch_rows: int | None = None,
         done: RowsDone = uncounted,
         all_may_fail: bool = False,
+        classes: Sequence[str] = (),
     ) -> Iterator[Frame]:
         """Score as many rows as there are; see `mlplatform.protocols.feature_client.FeatureClient.score_frame`."""
         may_fail = by_halves.all_of_them if all_may_fail else by_halves.most_failing
         wanted = ScoredFrame(tuple(keys), reasons, batch_rows, done, may_fail)
         with (
             self._rows_to_score(frame, keys) as rows,
-            self._scoring(model_uri, rows, "double", Environment(), Trust(trusted_types), matches=True) as scoring,
+            self._scoring(
+                model_uri, rows, "double", Environment(), Trust(trusted_types), matches=True, classes=classes
+            ) as scoring,
         ):
             yield self._scored_frame(scoring, wanted)
 
@@ -587,6 +594,7 @@ class FeatureClientBase(OnlySome, ABC, Generic[FrameT, TableT, SetT]):
         trust: Trust,
         *,
         matches: bool = False,
+        classes: Sequence[str] = (),
     ) -> Iterator[BatchScoring[FrameT, TableT]]:
         self._check_environment(environment)
         frame = self._frame(df, of="the frame to score")
@@ -598,6 +606,8 @@ class FeatureClientBase(OnlySome, ABC, Generic[FrameT, TableT, SetT]):
             names, functions = sources_needed(spec, spec.included, frame.schema.names)
             tables = self._open(names)
             registered = {name: self._functions.get(name) for name in functions}
+            known = model_classes.classes_of(model.raw_model, model.uri) if classes else ()
+            places = model_classes.places(classes, known, model.uri) if classes else None
             plan = plan_scoring(
                 spec,
                 frame.schema,
@@ -606,6 +616,7 @@ class FeatureClientBase(OnlySome, ABC, Generic[FrameT, TableT, SetT]):
                 functions=registered,
                 matches=matches,
                 rule=frame_rule(model.spec_folder, model_uri=model_uri),
+                classes=places,
             )
             yield BatchScoring(plan, frame, model, tables, registered, environment, scratch)
 
