@@ -40,7 +40,17 @@ GROUPS = (
         "Tables, from landed files to labels",
         "",
         "mlplatform",
-        ("Source", "Replay", "SilverTable", "Column", "Expectation", "LabelSpine", "EventSpine", "WorkspaceAsOf"),
+        (
+            "Source",
+            "Dialect",
+            "Replay",
+            "SilverTable",
+            "Column",
+            "Expectation",
+            "LabelSpine",
+            "EventSpine",
+            "WorkspaceAsOf",
+        ),
     ),
     Group(
         "Features",
@@ -57,7 +67,9 @@ GROUPS = (
         "mlplatform",
         ("Duration", "parse_as_of", "label_horizon", "start_of_period", "end_of_period", "utc_from_local"),
     ),
-    Group("SQL of landed texts", "", "mlplatform", ("number_sql", "present_sql", "readable_sql", "one_of_sql")),
+    Group(
+        "SQL of landed texts", "", "mlplatform", ("number_sql", "time_sql", "present_sql", "readable_sql", "one_of_sql")
+    ),
     Group("Labels of several classes", "", "mlplatform", ("label_classes",)),
     Group("Errors", "All of them: [errors and exit codes](errors.md).", "mlplatform", ("MissingDependencyError",)),
     Group(

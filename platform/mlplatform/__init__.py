@@ -19,12 +19,14 @@ if TYPE_CHECKING:
     from mlplatform.features.table import FeatureTable
     from mlplatform.gate.champion_gate import ChampionGate
     from mlplatform.gate.checks.base import CheckResult, Evidence, GateCheck
+    from mlplatform.ingest.dialect import Dialect
     from mlplatform.ingest.replay import Replay, utc_from_local
     from mlplatform.ingest.source import Source, end_of_period, start_of_period
     from mlplatform.monitoring.monitor import Monitor
     from mlplatform.pipeline import Pipeline
     from mlplatform.protocols.lookups import FeatureFunction, FeatureLookup
     from mlplatform.refine.as_of_view import WorkspaceAsOf
+    from mlplatform.refine.dates import time_sql
     from mlplatform.refine.event_spine import EventSpine
     from mlplatform.refine.expectations import Expectation, one_of_sql
     from mlplatform.refine.horizon import label_classes, label_horizon
@@ -45,6 +47,7 @@ __all__ = [
     "ChampionGate",
     "CheckResult",
     "Column",
+    "Dialect",
     "Duration",
     "EventSpine",
     "Evidence",
@@ -80,6 +83,7 @@ __all__ = [
     "present_sql",
     "readable_sql",
     "start_of_period",
+    "time_sql",
     "utc_from_local",
 ]
 
@@ -88,6 +92,7 @@ _MODULES = {
     "ChampionGate": "gate.champion_gate",
     "CheckResult": "gate.checks.base",
     "Column": "columns",
+    "Dialect": "ingest.dialect",
     "Duration": "as_of",
     "EventSpine": "refine.event_spine",
     "Evidence": "gate.checks.base",
@@ -123,6 +128,7 @@ _MODULES = {
     "present_sql": "refine.numbers",
     "readable_sql": "refine.numbers",
     "start_of_period": "ingest.source",
+    "time_sql": "refine.dates",
     "utc_from_local": "ingest.replay",
 }
 

@@ -9,12 +9,12 @@ from typing import Literal
 
 from mlplatform.errors import ConfigError, UsageError, shortened
 
-Dialect = Literal["spark", "duckdb"]
+SqlDialect = Literal["spark", "duckdb"]
 
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,254}")
 _USE_CASE = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_QUOTES: dict[Dialect, str] = {"spark": "`", "duckdb": '"'}
+_QUOTES: dict[SqlDialect, str] = {"spark": "`", "duckdb": '"'}
 
 LEVELS = 3
 DEEPEST_SQL, LONGEST_SQL = 200, 100_000
@@ -93,7 +93,7 @@ def check_expression(sql: str, *, of: str) -> str:
     return sql
 
 
-def quote(identifier: str, dialect: Dialect = "spark") -> str:
+def quote(identifier: str, dialect: SqlDialect = "spark") -> str:
     """Quote one identifier (a column, mostly) for SQL.
 
     Args:

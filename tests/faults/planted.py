@@ -472,4 +472,35 @@ STATISTICS = (
     ),
 )
 
-FAULTS = (*JOINS, *AS_OF_VIEW, *LEDGER, *DUE, *GATE, *PROMOTION, *LABELS, *DRIFT, *STATISTICS)
+DIALECTS = (
+    Fault(
+        "a month is read as a day",
+        "refine/dates.py",
+        'return parts.index("yyyy") + 1, parts.index("MM") + 1, parts.index("dd") + 1',
+        'return parts.index("yyyy") + 1, parts.index("dd") + 1, parts.index("MM") + 1',
+        ("tests/unit/refine/test_dates.py", "tests/contract/test_dialects.py"),
+    ),
+    Fault(
+        "of two readings of a day the first is taken",
+        "scaffold/day_forms.py",
+        "    if len(formats) == 1:",
+        "    if formats:",
+        ("tests/unit/scaffold/test_csv_dialect.py",),
+    ),
+    Fault(
+        "UTF-8 passes as Latin-1",
+        "ingest/encoded_file.py",
+        "        if self._is_over and self._first_letter:",
+        "        if False:",
+        ("tests/unit/ingest/test_dialect.py",),
+    ),
+    Fault(
+        "a point is taken out of a number whose decimals have commas, wherever it stands",
+        "refine/numbers.py",
+        """return f"CASE WHEN {text} RLIKE '{pattern}' THEN concat({sign}, {digits}) END\"""",
+        """return f"CASE WHEN {text} RLIKE '[0-9]' THEN concat({sign}, {digits}) END\"""",
+        ("tests/contract/test_dialects.py",),
+    ),
+)
+
+FAULTS = (*JOINS, *AS_OF_VIEW, *LEDGER, *DUE, *GATE, *PROMOTION, *LABELS, *DRIFT, *STATISTICS, *DIALECTS)

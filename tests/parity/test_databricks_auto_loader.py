@@ -9,6 +9,7 @@ import pytest
 
 from mlplatform.as_of import parse_as_of
 from mlplatform.config.settings import CONFIG_FILE, load_settings
+from mlplatform.ingest.dialect import Dialect
 from mlplatform.ingest.landed_file import LandedFile
 from mlplatform.ingest.provenance import FILE, ROW
 from mlplatform.ingest.stage import Ingest
@@ -52,6 +53,8 @@ def test_bronze_gets_each_file_once_when_it_can_be_known(databricks, tiny):
         "header": "true",
         "multiLine": "false",
         "escape": '"',
+        "sep": ",",
+        "encoding": "UTF-8",
         "mode": "PERMISSIVE",
         "columnNameOfCorruptRecord": "_corrupt_record",
     }
@@ -87,6 +90,29 @@ def test_a_bronze_table_that_is_gone_gets_all_files_again(databricks, tiny):
             databricks.tables.drop(name)
         record(databricks, tiny, "2020-04-01")
         assert [databricks.tables.to_arrow(name, at_most=10**6).num_rows for name in (bronze, quarantine)] == before
+
+
+@pytest.mark.parametrize("codec", ["latin-1", "utf-8"])
+def test_files_are_read_in_the_dialect_of_the_source(databricks, tiny, monkeypatch, codec):
+    """Bytes that are not of the encoding do not pass with a replacement: their rows are quarantined."""
+    monkeypatch.setattr(Signups, "dialect", Dialect(delimiter=";", encoding=codec))
+    # Of a month that no other test has: a file is ingested once.
+    name = {"latin-1": "signups_2020-06.csv", "utf-8": "signups_2020-07.csv"}[codec]
+    for file in (tiny.data / "signups").iterdir():
+        file.unlink()
+    good, header = "S1;2020-01-05;São;1,5;2", ";".join(Signups.columns)
+    assert len(good.split(";")) == len(Signups.columns)
+    content = f"{header}\n{good}\n".encode(codec) + (b"S2;2020-01-06;S\xe3o;2;1\n" if codec == "utf-8" else b"")
+    (tiny.data / "signups" / name).write_bytes(content)
+    done = run(databricks, tiny, "2020-08-01")
+    assert (done.rows_out, done.rows_quarantined) == (1, int(codec == "utf-8"))
+    of_file = [(FILE, "==", f"signups/{name}")]
+    rows = databricks.tables.to_arrow(f"dev.{NAME}.bronze_signups", at_most=10, filters=of_file).to_pylist()
+    assert [[row[column] for column in Signups.columns] for row in rows] == [good.split(";")]
+    quarantined = databricks.tables.to_arrow(f"dev.{NAME}.quarantine_signups", at_most=10, filters=of_file).to_pylist()
+    for row in quarantined:
+        assert row["reason"] == "malformed_line: bytes that are not of the declared encoding"
+        assert "S2" in row["content"]
 
 
 def record(databricks, tiny, as_of) -> None:

@@ -1,8 +1,7 @@
-"""`mlplatform new-use-case`: a folder that runs at once, made from a CSV file."""
+"""`mlplatform new-use-case`: a folder that runs at once, made from a file or a table."""
 
 from __future__ import annotations
 
-from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,15 +10,23 @@ import click
 
 from mlplatform.cli import output
 from mlplatform.cli.commands import command
+from mlplatform.cli.inferred import inferred_as_json, say_what_was_inferred
 from mlplatform.cli.options import Options
 from mlplatform.errors import UsageError
+from mlplatform.ingest.dialect import DATE_FORMATS, ENCODINGS, DateFormat, Delimiter, Encoding
 from mlplatform.scaffold.estimators import ESTIMATORS, HISTGB, PACKAGES
 from mlplatform.task import TASKS
 
 if TYPE_CHECKING:
-    from mlplatform.scaffold.inference import CsvColumn, Inferred
+    from collections.abc import Callable
+
+    from mlplatform.scaffold.given_data import GivenData
     from mlplatform.scaffold.render import Scaffolded
+    from mlplatform.scaffold.written import WrittenAs
     from mlplatform.task import TaskName
+
+# A tab can hardly be typed.
+_DELIMITERS: dict[str, Delimiter] = {",": ",", ";": ";", "tab": "\t", "|": "|"}
 
 
 @command(
@@ -28,6 +35,9 @@ if TYPE_CHECKING:
         "mlplatform new-use-case upsell --task classification --entity account --timestamp asked_on --label bought \\",
         "    --horizon '30 days' --history-by account,branch --from-csv offers.csv",
         "mlplatform new-use-case house_price --task regression --row-numbers --label price --from-csv sales.csv.gz",
+        "mlplatform new-use-case house_price --task regression --row-numbers --label price --from-parquet a.parquet",
+        "mlplatform new-use-case upsell --task classification --entity account --label bought \\",
+        "    --from-table main.sales.offers --workspace databricks",
     ),
 )
 @click.argument("name")
@@ -43,10 +53,39 @@ if TYPE_CHECKING:
 @click.option(
     "--from-csv",
     "csv",
-    required=True,
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="The data: UTF-8, commas; also packed by gzip, bzip2 or xz.",
+    help="The data: CSV with a header, also packed by gzip, bzip2 or xz. How it is written is found out, and shown.",
+)
+@click.option("--from-parquet", "parquet", metavar="FILE", type=click.Path(path_type=Path), help="Or a Parquet file.")
+@click.option(
+    "--from-delta", "delta", metavar="FOLDER", type=click.Path(path_type=Path), help="Or a Delta table's folder."
+)
+@click.option(
+    "--from-table",
+    "table",
+    metavar="NAME",
+    help="Or a table of the workspace, as in main.sales.offers (Unity Catalog: --workspace databricks).",
+)
+@click.option("--dry-run", is_flag=True, help="Show what was found out, and write nothing.")
+@click.option(
+    "--delimiter",
+    type=click.Choice(list(_DELIMITERS)),
+    metavar="MARK",
+    help="Of CSV: what separates values: ',' ';' '|' or the word tab.  [default: found out]",
+)
+@click.option("--encoding", type=click.Choice(ENCODINGS), help="Of CSV: how letters are written.  [default: found out]")
+@click.option(
+    "--decimal",
+    type=click.Choice([".", ","]),
+    help="What separates decimals, where a number can be read in two ways.  [default: as in the other columns]",
+)
+@click.option(
+    "--date-format",
+    type=click.Choice(DATE_FORMATS),
+    metavar="FORMAT",
+    help="How days are written, where they can be read in two ways: dd/MM/yyyy, MM/dd/yyyy, yyyy/MM/dd, or with - or "
+    ". between.  [default: found out]",
 )
 @click.option(
     "--estimator",
@@ -57,7 +96,7 @@ if TYPE_CHECKING:
 )
 @click.option("--label", required=True, metavar="COLUMN", help="What is predicted; empty where it is not known yet.")
 @click.option("--quantile", type=float, metavar="SHARE", help="Of --task quantile: which one is predicted, as in 0.9.")
-@click.option("--timestamp", metavar="COLUMN", help="When the prediction is made: ISO 8601, UTC unless it says else.")
+@click.option("--timestamp", metavar="COLUMN", help="When the prediction is made; UTC unless it says else.")
 @click.option(
     "--horizon",
     metavar="DURATION",
@@ -74,7 +113,15 @@ def new_use_case(  # noqa: PLR0913, PLR0917  (one for each option)
     task: TaskName,
     entities: tuple[str, ...],
     row_numbers: bool,
-    csv: Path,
+    csv: Path | None,
+    parquet: Path | None,
+    delta: Path | None,
+    table: str | None,
+    dry_run: bool,
+    delimiter: str | None,
+    encoding: Encoding | None,
+    decimal: str | None,
+    date_format: DateFormat | None,
     estimator: str,
     label: str,
     quantile: float | None,
@@ -85,11 +132,12 @@ def new_use_case(  # noqa: PLR0913, PLR0917  (one for each option)
 ) -> None:
     """Write a new use case that runs at once.
 
-    It has settings, tables, features, a model, tests, and a README that names the next five edits. The CSV has one row
-    per prediction: its entity, the facts known at that time, and the label where it is known. The folder is written
+    It has settings, tables, features, a model, tests, and a README that names the next five edits. The data have one
+    row per prediction: its entity, the facts known at that time, and the label where it is known. The folder is written
     into --use-cases, or else into ./use_cases.
     """
     from mlplatform.scaffold.render import new_use_case as write
+    from mlplatform.scaffold.written import WrittenAs
 
     if row_numbers and entities:
         raise UsageError("--row-numbers is instead of --entity.", hint="Give one of them.")
@@ -100,9 +148,11 @@ def new_use_case(  # noqa: PLR0913, PLR0917  (one for each option)
         )
     into = options.use_cases or Path("use_cases")
     _check_name(name, into)
+    written = WrittenAs(_DELIMITERS[delimiter] if delimiter else None, encoding, decimal, date_format)
+    read = _reader(options, written, csv=csv, parquet=parquet, delta=delta, table=table)
     scaffolded = write(
         name,
-        csv,
+        read,
         into=into,
         task=task,
         entity=entities,
@@ -112,119 +162,80 @@ def new_use_case(  # noqa: PLR0913, PLR0917  (one for each option)
         history_by=[column.strip() for column in history_by.split(",")] if history_by else (),
         estimator=estimator,
         quantile=quantile,
+        written=written,
+        dry_run=dry_run,
     )
-    jobs = _resources(name, scaffolded)
+    jobs = [] if dry_run else _resources(name, scaffolded)
     steps = [
         options.hints.repeated(f"mlplatform run {name} --as-of {scaffolded.as_of}"),
         options.hints.repeated(f"mlplatform check {name}"),
+        options.hints.repeated(f"mlplatform report {name}"),
     ]
     if options.as_json:
         output.show_json(
             {
                 "use_case": name,
                 "folder": str(scaffolded.folder),
-                "rows": scaffolded.inferred.rows,
-                "labelled": scaffolded.inferred.labelled,
+                "dry_run": dry_run,
+                **inferred_as_json(scaffolded),
                 "as_of": scaffolded.as_of,
                 "horizon": scaffolded.horizon,
                 "horizon_guessed": horizon is None,
                 "estimator": estimator,
-                "classes": list(scaffolded.inferred.classes),
                 "jobs": jobs,
                 "next": steps,
             }
         )
         return
-    _say_what_was_inferred(scaffolded, guessed=horizon is None)
+    say_what_was_inferred(scaffolded, guessed=horizon is None, dry_run=dry_run)
     if estimator in PACKAGES and find_spec(estimator) is None:
         click.echo(f"Install:     pip install 'mlplatform[{estimator}]', which the estimator needs and is not there")
     for line in jobs:
         click.echo(line)
+    if dry_run:
+        click.echo("\nNothing was written. The same command without --dry-run writes it.")
+        return
     click.echo(f"\nNext:  {steps[0]}")
-    click.echo(f"       {steps[1]}")
+    for step in steps[1:]:
+        click.echo(f"       {step}")
     click.echo(f"Then the five edits of {scaffolded.folder / 'README.md'}.")
 
 
-def _say_what_was_inferred(scaffolded: Scaffolded, *, guessed: bool) -> None:
-    inferred = scaffolded.inferred
-    click.echo(f"Wrote {scaffolded.folder} from {inferred.rows} rows, {inferred.labelled} of them with a label.")
-    for role, title in (("number", "Numbers:     "), ("category", "Categories:  ")):
-        names = ", ".join(_shown(fact) for fact in inferred.facts if fact.role == role)
-        click.echo(f"{title}{names or 'none'}")
-    used = {column.source for columns in inferred.history_by for column in columns}
-    texts = [fact.name for fact in inferred.facts if fact.role == "text" and fact.source not in used]
-    if texts:
-        click.echo(f"Not used:    {', '.join(texts)} (text of many values)")
-    _say_the_label(inferred)
-    by = [" and ".join(keys) for keys in scaffolded.histories]
-    if by:
-        click.echo(f"History:     of each {', of each '.join(by)}")
-    elif inferred.timestamp is not None:
-        click.echo("History:     none, for no entity has several rows; --history-by COLUMN makes one")
-    origin = "guessed from the time covered" if inferred.timestamp else "of the made-up days"
-    click.echo(f"Horizon:     {scaffolded.horizon}{f', {origin}: edit it in config.yml' if guessed else ''}")
-    if inferred.timestamp is not None and scaffolded.as_of > f"{inferred.end + timedelta(days=1):%Y-%m-%d}":
-        click.echo("             labels are known after the last row: the first run trains, and has no row to score")
-    _say_what_to_look_at(inferred)
-    if not inferred.entities:
-        click.echo(
-            "No --entity: each row is its own, named by its file and its number in it. A row that is delivered again,\n"
-            "also with its label, is another row."
+def _reader(
+    options: Options,
+    written: WrittenAs,
+    *,
+    csv: Path | None,
+    parquet: Path | None,
+    delta: Path | None,
+    table: str | None,
+) -> Callable[[], GivenData]:
+    """Return what reads the data from where they are.
+
+    Raises:
+        UsageError: If they are to come from nowhere, or from several places.
+    """
+    from mlplatform.scaffold.csv_file import read_csv
+    from mlplatform.scaffold.typed_data import read_delta, read_parquet, read_table
+
+    given = [place for place in (csv, parquet, delta, table) if place is not None]
+    if len(given) != 1:
+        raise UsageError(
+            "Where are the data?" if not given else "The data come from one place.",
+            hint="Give one of --from-csv, --from-parquet, --from-delta and --from-table.",
         )
-    if inferred.timestamp is None:
-        click.echo(
-            f"No --timestamp: the rows get made-up days by their keys, {inferred.start:%Y-%m-%d} to "
-            f"{inferred.end:%Y-%m-%d}. The model is then\n"
-            "judged on a random part of them, not on newer ones; there are no late labels, no histories, and nothing\n"
-            "for the monitoring to see. Rows without a label get the last day: the first run, whose date is made up,\n"
-            "too, scores them."
-        )
+    if csv is None and (written.delimiter or written.encoding):
+        raise UsageError("--delimiter and --encoding are of CSV files.", hint="Leave them out.")
 
+    def read() -> GivenData:
+        if csv is not None:
+            return read_csv(csv, written)
+        if parquet is not None:
+            return read_parquet(parquet)
+        with options.open(read_only=True) as ws:
+            return read_delta(ws, delta) if delta is not None else read_table(ws, str(table))
 
-def _say_the_label(inferred: Inferred) -> None:
-    if inferred.positive:
-        click.echo(
-            f"Label:       {inferred.label.name} is 1 where {_quoted(inferred.label.source)} is {inferred.positive!r}"
-        )
-    elif inferred.classes:
-        listed = ", ".join(inferred.classes)
-        click.echo(f"Label:       {inferred.label.name} is one of {listed}; the rarest has {inferred.rarer} rows")
-    elif not inferred.label.form.plain:
-        click.echo(f"Label:       {_shown(inferred.label)}")
-
-
-def _say_what_to_look_at(inferred: Inferred) -> None:
-    columns = (
-        *inferred.entities,
-        *([inferred.timestamp] if inferred.timestamp else []),
-        inferred.label,
-        *inferred.facts,
-    )
-    renamed = [f"{_quoted(column.source)} is {column.name}" for column in columns if column.source != column.name]
-    if renamed:
-        click.echo(f"Names:       {', '.join(renamed)}")
-    for column in columns:
-        if column.note:
-            click.echo(f"Look at:     {column.name}: {column.note}")
-
-
-def _shown(fact: CsvColumn) -> str:
-    form = fact.form
-    if fact.role != "number" or form.plain:
-        return fact.name
-    marks = [form.unit and f"in {form.unit}", form.thousands and f"thousands {form.thousands!r}"]
-    marks.append("" if form.decimal == "." else "decimal comma")
-    return f"{fact.name} ({', '.join(mark for mark in marks if mark)})"
-
-
-def _quoted(source: str) -> str:
-    """A header as it is, in quotes where one would not see what it is: blanks at its ends, signs of no width."""
-    from mlplatform.scaffold.csv_file import visible
-    from mlplatform.scaffold.layout import text
-
-    if source != visible(source):
-        return text(source)
-    return repr(source) if " " in source else source
+    return read
 
 
 def _bundle_around(into: Path) -> Path | None:

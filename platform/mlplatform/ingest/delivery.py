@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
 
-from mlplatform.ingest.landed_file import LandedFile
+from mlplatform.ingest.physical_lines import MalformedLine
 from mlplatform.ingest.provenance import AVAILABLE_AT, FILE, ROW
 from mlplatform.ingest.quarantine import CONTENT, MALFORMED, REASON, quarantine_schema
 from mlplatform.ingest.source import INGESTED_AT
@@ -101,10 +101,32 @@ class FileDelivery:
     malformed: FrameLike
 
 
+class Landed(Protocol):
+    """A landed file that has been opened, of whatever format.
+
+    Attributes:
+        malformed: The lines that are no records, as far as the file has been read.
+        added_columns: Its columns that the source does not declare.
+        schema: The declared columns and `_rescued_data`, all strings.
+    """
+
+    malformed: list[MalformedLine]
+    added_columns: list[str]
+    schema: pa.Schema
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Yield the well-formed rows in their order.
+
+        Raises:
+            StageError: If the file cannot be read to its end.
+        """
+        ...
+
+
 class FileReading:
     """Reads one file into batches of bronze."""
 
-    def __init__(self, landed: LandedFile, file: DueFile) -> None:
+    def __init__(self, landed: Landed, file: DueFile) -> None:
         """Take the opened file."""
         self._landed, self._file = landed, file
         self._rows = 0

@@ -13,15 +13,9 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from mlplatform.errors import StageError
-from mlplatform.ingest.physical_lines import (
-    LONGEST,
-    Block,
-    HeaderError,
-    LineReader,
-    LineTooLongError,
-    MalformedLine,
-    Readable,
-)
+from mlplatform.ingest.encoded_file import EncodedFile, EncodingError, Readable
+from mlplatform.ingest.landed_header import check_columns
+from mlplatform.ingest.physical_lines import LONGEST, Block, HeaderError, LineReader, LineTooLongError, MalformedLine
 from mlplatform.ingest.source import RESCUED, Source, shown_path
 
 if TYPE_CHECKING:
@@ -35,7 +29,6 @@ MOST_MALFORMED_BYTES = 1024**3
 _HINT = "Nothing of this file was ingested. Have it delivered again, or move it out of the landing folder."
 _COMPRESSIONS: dict[str, Literal["gzip", "bz2", "zstd"]] = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
 _XZ = ".xz"
-_LONGEST = 2000
 
 
 class LandedFile:
@@ -53,25 +46,15 @@ class LandedFile:
 
         Args:
             path: The file.
-            source: Declares its columns, and whether its values may hold newlines.
+            source: Declares its columns, its dialect, and whether its values may hold newlines.
 
         Raises:
-            StageError: If the file cannot be read, is not UTF-8, or lacks declared columns.
+            StageError: If the file cannot be read, is not of the declared encoding, or lacks declared columns.
         """
         self._path, self._source, self._shown = path, source, shown_path(path)
         with self._reader() as reader:
-            self._header = _names(reader.header)
-        missing = [column for column in source.columns if column not in self._header]
-        if missing:
-            raise StageError(
-                f"{self._shown} lacks the column(s) {', '.join(missing)} that source {source.name} declares; "
-                f"its header is: {_brief(', '.join(self._header))}.",
-                hint="The schema of the drop changed: adapt the source's columns, or have the file delivered again.",
-            )
-        repeated = sorted({column for column in self._header if self._header.count(column) > 1})
-        if repeated:
-            text = f"{self._shown} has the column(s) {_brief(', '.join(repeated))} twice."
-            raise StageError(text, hint="Have it delivered again.")
+            self._header = _names(reader.header, source.dialect.delimiter)
+        check_columns(self._shown, self._header, source)
         self.malformed: list[MalformedLine] = []
         self.blank = 0
         self.added_columns = [column for column in self._header if column not in source.columns]
@@ -103,7 +86,12 @@ class LandedFile:
             # By Python: it opens names that are not UTF-8, too.
             file = stack.enter_context(self._path.open("rb"))
             content = stack.enter_context(_uncompressed(file, self._path.suffix.lower()))
-            yield LineReader(content, newlines_in_values=self._source.newlines_in_values)
+            dialect = self._source.dialect
+            yield LineReader(
+                EncodedFile(content, dialect.encoding),
+                newlines_in_values=self._source.newlines_in_values,
+                delimiter=dialect.delimiter.encode(),
+            )
 
     def _parse(self, block: Block) -> tuple[pa.Table, list[MalformedLine]]:
         """Return a block's rows, and its lines that are none."""
@@ -113,7 +101,6 @@ class LandedFile:
             refused[cast("int", row.number) - 1] = f"{row.actual_columns} fields instead of {row.expected_columns}"
             return "skip"
 
-        _check_utf8(block.text)
         rows = pa.schema([pa.field(column, pa.string()) for column in self._header]).empty_table()
         if block.records:
             rows = pacsv.read_csv(
@@ -122,7 +109,9 @@ class LandedFile:
                 read_options=pacsv.ReadOptions(
                     use_threads=False, column_names=self._header, block_size=len(block.text) + 1
                 ),
-                parse_options=pacsv.ParseOptions(newlines_in_values=True, invalid_row_handler=refuse),
+                parse_options=pacsv.ParseOptions(
+                    delimiter=self._source.dialect.delimiter, newlines_in_values=True, invalid_row_handler=refuse
+                ),
                 convert_options=pacsv.ConvertOptions(
                     column_types=dict.fromkeys(self._header, pa.string()), strings_can_be_null=True, null_values=[""]
                 ),
@@ -152,6 +141,11 @@ class LandedFile:
     def _readable(self) -> Iterator[None]:
         try:
             yield
+        except EncodingError as error:
+            raise StageError(
+                f"{self._shown} cannot be read as CSV: {error}.",
+                hint=f"Nothing of this file was ingested. {error.hint}",
+            ) from error
         except HeaderError as error:
             raise StageError(
                 f"{self._shown} cannot be read as CSV: in its header, {error}.",
@@ -162,10 +156,8 @@ class LandedFile:
                 f"{self._shown} cannot be read as CSV: it has a line of more than {LONGEST // 1024**2} MB.",
                 hint="Nothing of this file was ingested. Is it a file of lines? Move it out of the landing folder.",
             ) from error
-        except (pa.ArrowInvalid, OSError, EOFError, UnicodeDecodeError, lzma.LZMAError) as error:
+        except (pa.ArrowInvalid, OSError, EOFError, lzma.LZMAError) as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            if isinstance(error, UnicodeDecodeError):
-                reason = f"invalid UTF8 data (the byte {error.object[error.start]:#x})"
             raise StageError(
                 f"{self._shown} cannot be read as CSV: {reason}",
                 hint=_HINT,
@@ -184,29 +176,14 @@ def _uncompressed(file: BinaryIO, suffix: str) -> Iterator[Readable]:
         yield file
 
 
-def _names(header: bytes) -> list[str]:
+def _names(header: bytes, delimiter: str) -> list[str]:
     if not header:
         raise EOFError("Empty CSV file")
-    header.decode()
     # The parser wants the line's end.
     text = header + b"\n"
     with pacsv.open_csv(
         cast("IO[Any]", pa.BufferReader(text)),
         read_options=pacsv.ReadOptions(use_threads=False, block_size=len(text) + 1),
-        parse_options=pacsv.ParseOptions(newlines_in_values=True),
+        parse_options=pacsv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
     ) as reader:
         return list(reader.schema.names)
-
-
-def _brief(text: str) -> str:
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
-
-
-def _check_utf8(text: bytes) -> None:
-    """Refuse what is not UTF-8, also in lines that the parser would refuse for their number of fields.
-
-    Raises:
-        UnicodeDecodeError: If there is any.
-    """
-    if not text.isascii():
-        text.decode()

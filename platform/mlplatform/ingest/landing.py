@@ -13,8 +13,9 @@ import narwhals as nw
 import pyarrow as pa
 
 from mlplatform.errors import StageError
-from mlplatform.ingest.delivery import BATCH_BYTES, DueFile, FileCounts, FileDelivery, FileReading, SmallFiles
+from mlplatform.ingest.delivery import BATCH_BYTES, DueFile, FileCounts, FileDelivery, FileReading, Landed, SmallFiles
 from mlplatform.ingest.landed_file import LandedFile
+from mlplatform.ingest.landed_parquet import LandedParquet
 from mlplatform.ingest.provenance import AVAILABLE_AT, FILE, MOST_FILES, ROW
 from mlplatform.ingest.quarantine import CONTENT, MALFORMED, REASON, quarantine_schema
 from mlplatform.ingest.source import INGESTED_AT, RESCUED, Source
@@ -31,7 +32,11 @@ if TYPE_CHECKING:
 _FILE_PATH = "_file_path"
 # Beside the source's own columns, none of which begins with two underscores.
 _REASON, _CONTENT, _ADDED = "__reason", "__content", "__added_columns"
+_JAVA = {"utf-8": "UTF-8", "latin-1": "ISO-8859-1", "windows-1252": "windows-1252"}
 _UNPARSED = f"{MALFORMED}: Auto Loader could not parse it"
+_UNDECODED = f"{MALFORMED}: bytes that are not of the declared encoding"
+# What Spark puts in the place of bytes that it cannot decode; the row must not pass with it.
+_REPLACED = "\ufffd"
 
 
 class Landing(Protocol):
@@ -110,7 +115,7 @@ class FolderLanding:
         small = SmallFiles()
         for file in files:
             try:
-                reading = FileReading(LandedFile(file.path, self._source), file)
+                reading = FileReading(_opened(file.path, self._source), file)
                 batches = reading.batches()
                 head, size = [], 0
                 for batch in batches:
@@ -142,6 +147,10 @@ class FolderLanding:
         """Do nothing: the files are still where they landed."""
 
 
+def _opened(path: Path, source: Source) -> Landed:
+    return LandedParquet(path, source) if source.format == "parquet" else LandedFile(path, source)
+
+
 def _emptied(batches: list[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """Yield batches, and keep none that was yielded."""
     while batches:
@@ -165,6 +174,8 @@ class AutoLoaderLanding:
             columns=self._source.columns,
             into=self._table,
             newlines_in_values=self._source.newlines_in_values,
+            delimiter=self._source.dialect.delimiter,
+            encoding=_JAVA[self._source.dialect.encoding],
         )
         frames = self._context.ws.frames
         waiting = frames.read(self._table, columns=[LANDED_FILE]).unique()
@@ -215,21 +226,24 @@ class AutoLoaderLanding:
             }
         )
         landed = ws.tables.read(self._table).join(F.broadcast(ws.frames.to_spark(listed)), on=LANDED_FILE)
-        is_bad = F.col(LANDED_CORRUPT).isNotNull()
+        columns = [F.col(quote(column)) for column in self._source.columns]
+        is_unparsed = F.col(LANDED_CORRUPT).isNotNull()
+        is_undecoded = F.coalesce(F.concat_ws("", *columns).contains(_REPLACED), F.lit(False))
+        is_bad = is_unparsed | is_undecoded
         order = Window.partitionBy(LANDED_FILE, is_bad).orderBy(LANDED_ORDER)
         rescued = F.from_json(F.col(LANDED_RESCUED), "map<string,string>")
         # Auto Loader adds the path of the file to what it rescues.
         added = F.map_filter(rescued, lambda key, _: key != F.lit(_FILE_PATH))
         has_added = F.coalesce(F.size(added) > 0, F.lit(False)) & ~is_bad
         return landed.select(
-            *(F.col(quote(column)) for column in self._source.columns),
+            *columns,
             F.when(has_added, F.to_json(added)).alias(RESCUED),
             F.col(FILE),
             (F.row_number().over(order) - 1).cast("bigint").alias(ROW),
             F.col(AVAILABLE_AT),
             F.lit(utc_now()).alias(INGESTED_AT),
-            F.when(is_bad, F.lit(_UNPARSED)).alias(_REASON),
-            F.col(LANDED_CORRUPT).alias(_CONTENT),
+            F.when(is_unparsed, F.lit(_UNPARSED)).when(is_undecoded, F.lit(_UNDECODED)).alias(_REASON),
+            F.coalesce(F.col(LANDED_CORRUPT), F.when(is_undecoded, F.to_json(F.struct(*columns)))).alias(_CONTENT),
             F.when(has_added, F.to_json(F.array_sort(F.map_keys(added)))).alias(_ADDED),
         )
 

@@ -14,10 +14,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+
+from mlplatform.ingest.encoded_file import Readable
 
 BLOCK_BYTES = 1024**2
 """So much is read at a time."""
@@ -32,7 +34,8 @@ TEXT_AFTER_QUOTE = "text after a closing quote"
 NUL = "a NUL byte"
 NUL_SHOWN = "\\x00"
 
-_LF, _CR, _QUOTE, _COMMA = 10, 13, 34, 44
+_LF, _CR, _QUOTE = 10, 13, 34
+_COMMA = b","
 _ONE, _TOP, _ALL = np.uint64(1), np.uint64(63), np.uint64(2**64 - 1)
 _BOM = b"\xef\xbb\xbf"
 
@@ -53,14 +56,6 @@ class MalformedLine(NamedTuple):
     text: str
     reason: str
     number: int
-
-
-class Readable(Protocol):
-    """A file of bytes."""
-
-    def read(self, size: int, /) -> bytes:
-        """Return up to so many bytes; none at the end."""
-        ...
 
 
 class LineTooLongError(ValueError):
@@ -163,18 +158,19 @@ class LineReader:
         header: The first line that is not blank, without its end; empty where there is none.
     """
 
-    def __init__(self, file: Readable, *, newlines_in_values: bool) -> None:
+    def __init__(self, file: Readable, *, newlines_in_values: bool, delimiter: bytes = _COMMA) -> None:
         """Read the header.
 
         Args:
             file: The file, at its beginning.
             newlines_in_values: Whether quoted values may hold newlines.
+            delimiter: What separates values.
 
         Raises:
             HeaderError: If a quote in the header is not closed.
             LineTooLongError: If the first line has more than `LONGEST` bytes.
         """
-        self._file, self._spans = file, newlines_in_values
+        self._file, self._spans, self._delimiter = file, newlines_in_values, delimiter
         self._rest, self._is_over, self._lines = b"", False, 0
         self._more(BLOCK_BYTES)
         self._rest = self._rest.removeprefix(_BOM)
@@ -187,7 +183,7 @@ class LineReader:
             LineTooLongError: If a line has more than `LONGEST` bytes.
         """
         while self._rest or not self._is_over:
-            block, taken = _block(self._rest, self._lines, spans=self._spans, is_last=self._is_over)
+            block, taken = _block(self._rest, self._lines, self._delimiter, spans=self._spans, is_last=self._is_over)
             if block is None:
                 self._more(max(BLOCK_BYTES, len(self._rest)))
                 continue
@@ -213,7 +209,7 @@ class LineReader:
             filled = np.flatnonzero(stops > starts)
             if filled.size:
                 first = int(filled[0])
-                end = _record(self._rest, first, starts, stops, is_last=self._is_over)
+                end = _record(self._rest, first, starts, stops, self._delimiter, is_last=self._is_over)
                 if end.kind is _Kind.WHOLE and (self._spans or end.line == first):
                     header = self._rest[int(starts[first]) : int(stops[end.line])]
                     self._rest = self._rest[int(nexts[end.line]) :]
@@ -265,7 +261,7 @@ def _lines(data: bytes, *, is_last: bool) -> tuple[Places, Places, Places]:
     return starts, stops, nexts
 
 
-def _irregular(data: bytes, starts: Places, stops: Places) -> list[int]:
+def _irregular(data: bytes, starts: Places, stops: Places, delimiter: bytes = _COMMA) -> list[int]:
     """Return the lines whose quotes are other than `"..."` around fields, with those inside doubled.
 
     The quotes of any other line open and close fields in turn, all within the line. Most files have quotes in each line
@@ -276,14 +272,14 @@ def _irregular(data: bytes, starts: Places, stops: Places) -> list[int]:
     end = int(stops[-1])
     codes = np.frombuffer(data, np.uint8)[:end]
     # One place more: the last line may stop where the data does.
-    quotes, commas = (_bits(codes == sign, end + 1) for sign in (_QUOTE, _COMMA))
+    quotes, delimiters = (_bits(codes == sign, end + 1) for sign in (_QUOTE, delimiter[0]))
     is_within = _parity(quotes)
     at_stops = is_within[stops >> 6] >> (stops & 63).astype(np.uint64) & _ONE
     is_odd = np.diff(at_stops, prepend=np.uint64(0)) != 0
     if is_odd.any():
         # Whatever a line leaves open ends with it, as if its end were the quote that lacks.
         is_within = _parity(quotes | _at(stops[is_odd], end + 1))
-    beside = quotes | commas
+    beside = quotes | delimiters
     may_open = _moved_on(beside) | _at(starts, end + 1)
     may_close = _moved_back(beside | _at(stops, end + 1))
     wrong = quotes & ((is_within & ~may_open) | (~is_within & ~may_close))
@@ -334,7 +330,7 @@ def _parity(bits: Bits) -> Bits:
     return found
 
 
-def _record(data: bytes, first: int, starts: Places, stops: Places, *, is_last: bool) -> _End:
+def _record(data: bytes, first: int, starts: Places, stops: Places, delimiter: bytes, *, is_last: bool) -> _End:
     """Follow the quotes of a record from the beginning of a line on."""
     line, place = first, int(starts[first])
     last = min(first + MOST_LINES, stops.size) - 1
@@ -351,21 +347,22 @@ def _record(data: bytes, first: int, starts: Places, stops: Places, *, is_last: 
             place = close + 1
             if place == stops[line]:
                 return _End(_Kind.WHOLE, line)
-            if data[place] != _COMMA:
+            if data[place] != delimiter[0]:
                 return _End(_Kind.TEXT_AFTER, line)
         else:
-            place = data.find(b",", place, int(stops[line]))
+            place = data.find(delimiter, place, int(stops[line]))
             if place < 0:
                 return _End(_Kind.WHOLE, line)
         place += 1
 
 
-def _block(data: bytes, before: int, *, spans: bool, is_last: bool) -> tuple[Block | None, int]:
+def _block(data: bytes, before: int, delimiter: bytes, *, spans: bool, is_last: bool) -> tuple[Block | None, int]:
     """Tell the lines of data apart; None where more has to be read for the first of them.
 
     Args:
         data: From the beginning of a line on.
         before: How many lines of the file come before.
+        delimiter: What separates values.
         spans: Whether values may hold newlines.
         is_last: Whether the file ends with it.
 
@@ -381,10 +378,10 @@ def _block(data: bytes, before: int, *, spans: bool, is_last: bool) -> tuple[Blo
     with_nul = _holding(data, b"\0", stops)
     inner = np.zeros(stops.size, bool)
     total, free = int(stops.size), 0
-    for first in _irregular(data, starts, stops):
+    for first in _irregular(data, starts, stops, delimiter):
         if first < free:
             continue
-        end = _record(data, first, starts, stops, is_last=is_last)
+        end = _record(data, first, starts, stops, delimiter, is_last=is_last)
         if end.kind is _Kind.UNKNOWN:
             if not first:
                 return None, 0

@@ -15,6 +15,7 @@ from mlplatform.columns import Described
 from mlplatform.derived_attributes import derived, named_after_class
 from mlplatform.errors import ConfigError, StageError, did_you_mean
 from mlplatform.ingest import provenance
+from mlplatform.ingest.dialect import PLAIN, Dialect
 from mlplatform.ingest.replay import Replay
 from mlplatform.protocols.landing import LANDED_CORRUPT
 
@@ -22,8 +23,10 @@ INGESTED_AT = "_ingested_at"
 RESCUED = "_rescued_data"
 Available = Literal["always", "period_start", "period_end"]
 Reader = Literal["files", "auto_loader"]
+Format = Literal["csv", "parquet"]
 _AVAILABLE: tuple[str, ...] = get_args(Available)
 _READERS: tuple[str, ...] = get_args(Reader)
+_FORMATS: tuple[str, ...] = get_args(Format)
 _BRONZE = frozenset({INGESTED_AT, RESCUED, *(field.name for field in provenance.FIELDS)})
 _TIMESTAMP = pa.timestamp("us", tz="UTC")
 
@@ -42,10 +45,12 @@ class Source(Described):
 
     See the glossary: docs/glossary.md
 
-    A subclass declares where its CSV files land and which columns they have. Bronze keeps every value as the text that
+    A subclass declares where its files land and which columns they have. Bronze keeps every value as the text that
     landed; typing is silver's job.
 
     Attributes:
+        format: `csv`, or `parquet`: then bronze keeps the text of each value (days and times in ISO 8601), and silver
+            reads it as it reads that of a CSV file.
         reader: `files` reads the files where they lie, the same in every workspace, so that replays are identical.
             `auto_loader` lets Databricks' Auto Loader find and land them, if the workspace has it (otherwise it is as
             `files`): for folders with so many files that listing them takes minutes. It does not notice a file that
@@ -61,6 +66,8 @@ class Source(Described):
         newlines_in_values: Whether a value in quotes may go over several lines. Unless it may, each line is a row, and
             lines that such a value lies in are quarantined one by one: a quote that somebody forgot to close costs its
             line, and swallows none of those after it.
+        dialect: How the files are written: what separates values, their encoding, and how numbers and dates stand in
+            them. Unless declared: commas, UTF-8, points, ISO 8601. It is never guessed from a file.
         columns: The header. An additional column is kept in `_rescued_data` and reported; a missing one is an error.
 
     Examples:
@@ -75,11 +82,13 @@ class Source(Described):
     """
 
     replay: ClassVar[type[Replay] | None] = None
+    format: ClassVar[Format] = "csv"
     reader: ClassVar[Reader] = "files"
     name: ClassVar[str] = named_after_class("Source")
     files: ClassVar[str] = derived(_files)
     available: ClassVar[Available] = "always"
     newlines_in_values: ClassVar[bool] = False
+    dialect: ClassVar[Dialect] = PLAIN
     columns: ClassVar[tuple[str, ...]]
 
     def __init_subclass__(cls, **declared: Any) -> None:
@@ -101,6 +110,9 @@ class Source(Described):
             )
         if cls.reader not in _READERS:
             raise ConfigError(f"{cls.__name__}.reader is {cls.reader!r}.", hint=did_you_mean(cls.reader, _READERS))
+        if cls.format not in _FORMATS:
+            raise ConfigError(f"{cls.__name__}.format is {cls.format!r}.", hint=did_you_mean(cls.format, _FORMATS))
+        _check_dialect(cls)
 
     def available_at(self, path: Path) -> datetime:
         """Return when the file could be known, by `available`; override it where a file's name says it otherwise.
@@ -140,6 +152,33 @@ class Source(Described):
                 pa.field(INGESTED_AT, _TIMESTAMP, nullable=False, metadata={"comment": "Wall clock of the ingestion"}),
             ]
         )
+
+
+def _check_dialect(source: type[Source]) -> None:
+    if not isinstance(source.dialect, Dialect):
+        raise ConfigError(
+            f"{source.__name__}.dialect is {source.dialect!r}, which is no Dialect.",
+            hint='As in Dialect(delimiter=";", decimal=",").',
+        )
+    if source.format == "parquet" and (source.reader != "files" or source.replay or not source.dialect.is_plain):
+        raise ConfigError(
+            f"{source.__name__}: Parquet files are read where they lie, and have no dialect: they have types.",
+            hint='Leave out reader, replay and dialect, or format = "parquet".',
+        )
+    if source.reader == "auto_loader" and source.dialect.encoding == "utf-16":
+        raise ConfigError(
+            f"{source.__name__}: Auto Loader does not read UTF-16 line by line.",
+            hint='Leave out reader = "auto_loader", or have the files delivered in UTF-8.',
+        )
+    if source.replay is not None and not _has_plain_files(source.dialect):
+        raise ConfigError(
+            f"{source.__name__}: a replay deals its extract out with commas and in UTF-8.",
+            hint="Leave delimiter and encoding out of the dialect; read the extract as it is written in records().",
+        )
+
+
+def _has_plain_files(dialect: Dialect) -> bool:
+    return (dialect.delimiter, dialect.encoding) == (PLAIN.delimiter, PLAIN.encoding)
 
 
 def shown_path(path: Path | str) -> str:

@@ -21,7 +21,15 @@ class AutoLoader(Protocol):
     """Finds new files without listing the folder, and lands each once in a table, as text."""
 
     def land(
-        self, folder: Path, files: str, *, columns: Sequence[str], into: ObjectName, newlines_in_values: bool
+        self,
+        folder: Path,
+        files: str,
+        *,
+        columns: Sequence[str],
+        into: ObjectName,
+        newlines_in_values: bool,
+        delimiter: str,
+        encoding: str,
     ) -> None:
         """Bring all new files into a table, which is created if it does not exist.
 
@@ -32,6 +40,8 @@ class AutoLoader(Protocol):
                 (rising within a file), `_rescued_data` and, in malformed rows, `_corrupt_record`.
             into: The table.
             newlines_in_values: Whether a value in quotes may go over several lines; else each line is read by itself.
+            delimiter: What separates values.
+            encoding: Of the files, by its name in Java.
 
         Raises:
             TableError: If that fails; what has landed stays, and the next call goes on after it.

@@ -9,6 +9,7 @@ from __future__ import annotations
 from unicodedata import category
 
 from mlplatform.errors import UsageError
+from mlplatform.ingest.dialect import Dialect
 
 # What other programs write where a number is missing, or could not be computed.
 NO_NUMBER = frozenset(
@@ -64,7 +65,9 @@ def number_pattern(unit: str = "", thousands: str = "", decimal: str = ".") -> s
     return f"^({sign}{before}{sign}{body}{after}|{plain}{_BLANKS}{_MINUS}|[(]{plain}[)])$"
 
 
-def number_sql(landed: str, *, unit: str = "", thousands: str = "", decimal: str = ".") -> str:
+def number_sql(
+    landed: str, *, unit: str = "", thousands: str = "", decimal: str = ".", dialect: Dialect | None = None
+) -> str:
     """Return the SQL that reads a landed column as a double; null where it is not written so.
 
     Args:
@@ -72,27 +75,59 @@ def number_sql(landed: str, *, unit: str = "", thousands: str = "", decimal: str
         unit: What may stand before or after the number, as in `$`, `%` or `kg`. It is taken off: `40%` is 40.
         thousands: What separates thousands: `,`, `.`, a blank (any), `'`, or nothing.
         decimal: What separates decimals: `.` or `,`.
+        dialect: The source's, which says both; instead of `thousands` and `decimal`.
 
     Raises:
-        UsageError: If a separator is none of these, both are the same, or the unit holds other signs.
+        UsageError: If a separator is none of these, both are the same, the unit holds other signs, or separators are
+            given beside a dialect.
 
     Examples:
         >>> number_sql("age").startswith("CASE WHEN trim(age) RLIKE")
         True
         >>> "try_cast" in number_sql("`Amount (€)`", thousands=".", decimal=",")
         True
+        >>> brazilian = Dialect(delimiter=";", thousands=".", decimal=",")
+        >>> number_sql("valor", dialect=brazilian) == number_sql("valor", thousands=".", decimal=",")
+        True
     """
+    if dialect is not None:
+        if (thousands, decimal) != ("", "."):
+            raise UsageError(
+                f"number_sql({landed!r}) is given a dialect, and separators beside it.", hint="Give one of both."
+            )
+        thousands, decimal = dialect.thousands, dialect.decimal
     pattern = number_pattern(unit, thousands, decimal)
     if not unit and not thousands and decimal == ".":
         text = f"trim({landed})"
         return f"CASE WHEN {text} RLIKE '{pattern}' THEN try_cast({text} AS double) END"
+    text, digits = _bare(landed, unit, decimal)
+    sign = f"CASE WHEN {text} RLIKE '[(]|{_MINUS}' THEN -1 ELSE 1 END"
+    return f"CASE WHEN {text} RLIKE '{_quoted(pattern)}' THEN {sign} * try_cast({digits} AS double) END"
+
+
+def digits_sql(landed: str, dialect: Dialect) -> str:
+    """Return the SQL that rewrites a landed number as a program writes it, digit by digit; null where it is none.
+
+    Args:
+        landed: The landed column, as it stands in SQL.
+        dialect: Says how numbers are written.
+    """
+    text, digits = _bare(landed, "", dialect.decimal)
+    sign = f"CASE WHEN {text} RLIKE '[(]|{_MINUS}' THEN '-' ELSE '' END"
+    pattern = _quoted(number_pattern("", dialect.thousands, dialect.decimal))
+    return f"CASE WHEN {text} RLIKE '{pattern}' THEN concat({sign}, {digits}) END"
+
+
+def _bare(landed: str, unit: str, decimal: str) -> tuple[str, str]:
+    """Return the SQL of a number's text without blanks around it, and of its digits with a point."""
     text = f"regexp_replace({landed}, '^[{SPACES}]+|[{SPACES}]+$', '')"
     # The unit goes first: it may hold a point, as in Rs. 500.
     bare = f"regexp_replace({text}, '{_literally(unit)}', '')" if unit else text
-    digits = f"regexp_replace(regexp_replace({bare}, '[^0-9{decimal}]', ''), '[{decimal}]', '.')"
-    sign = f"CASE WHEN {text} RLIKE '[(]|{_MINUS}' THEN -1 ELSE 1 END"
-    quoted = pattern.replace("['", "[\\'")
-    return f"CASE WHEN {text} RLIKE '{quoted}' THEN {sign} * try_cast({digits} AS double) END"
+    return text, f"regexp_replace(regexp_replace({bare}, '[^0-9{decimal}]', ''), '[{decimal}]', '.')"
+
+
+def _quoted(pattern: str) -> str:
+    return pattern.replace("['", "[\\'")
 
 
 def present_sql(landed: str) -> str:

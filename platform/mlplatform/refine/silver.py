@@ -14,11 +14,14 @@ from mlplatform.columns import Column, Described, arrow_schema, refuse_names
 from mlplatform.derived_attributes import derived, named_after_class
 from mlplatform.errors import ConfigError, did_you_mean
 from mlplatform.ingest import provenance
+from mlplatform.ingest.dialect import ISO, Dialect
 from mlplatform.ingest.provenance import AVAILABLE_AT, FILE, ROW
 from mlplatform.ingest.source import Source
 from mlplatform.naming import quote
+from mlplatform.refine.dates import iso_sql
 from mlplatform.refine.expectations import REASONS, Expectation
-from mlplatform.types import spark_type
+from mlplatform.refine.numbers import digits_sql
+from mlplatform.types import is_number, spark_type
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,18 +42,32 @@ _PROVENANCE = tuple(field.name for field in provenance.FIELDS)
 _OURS = frozenset({*_PROVENANCE, BATCH, CORRECTED_AT, REASONS})
 
 
-def _sql(column: Column) -> str:
+def _sql(column: Column, dialect: Dialect) -> str:
     """Return the SQL that reads a column: its own, or the landed column of its name, cast."""
-    return _as_declared(column) if column.sql is not None else _as_it_stands(column)
+    return _as_declared(column) if column.sql is not None else _as_it_stands(column, dialect)
 
 
-def _as_it_stands(column: Column) -> str:
-    return as_read(column.name, column.field().type)
+def _as_it_stands(column: Column, dialect: Dialect) -> str:
+    """Return the SQL that reads the landed column of a column's name, written as the source's dialect says."""
+    kind, landed = column.field().type, quote(column.name)
+    if is_number(kind) and not dialect.has_plain_numbers:
+        return _read(digits_sql(landed, dialect), kind)
+    if (pa.types.is_timestamp(kind) or pa.types.is_date(kind)) and dialect.date_format != ISO:
+        return _read(iso_sql(landed, dialect.date_format, with_time=pa.types.is_timestamp(kind)), kind)
+    return _read(landed, kind)
 
 
 def as_read(name: str, kind: pa.DataType) -> str:
-    """Return the SQL that reads a column of text as a type, null where it says no such value."""
-    landed = quote(name)
+    """Return the SQL that reads a column of text as a type, null where it says no such value.
+
+    Args:
+        name: The column, which holds numbers and times as a program writes them.
+        kind: The type.
+    """
+    return _read(quote(name), kind)
+
+
+def _read(landed: str, kind: pa.DataType) -> str:
     read = f"try_cast({landed} AS {spark_type(kind)})"
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
         # A time alone would be read as one of today: another value on another day.
@@ -81,10 +98,11 @@ class SilverTable(Described):
     See the glossary: docs/glossary.md
 
     A subclass declares how each landed row becomes typed columns; joins and histories belong to gold and to the feature
-    tables. What cannot be read becomes null (`try_cast`, `try_to_timestamp`), and an expectation says whether it may.
-    So does a number beyond its type: a decimal with more digits before or after the point than declared. What a
-    column's own SQL computes is rounded to a decimal's scale, as a cast does; where it is text and another type is
-    declared, it is read as landed text is.
+    tables. A column without SQL is read as the source's dialect says that numbers and days are written. What cannot be
+    read becomes null (`try_cast`, `try_to_timestamp`), and an expectation says whether it may. So does a number beyond
+    its type: a decimal with more digits before or after the point than declared. What a column's own SQL computes is
+    rounded to a decimal's scale, as a cast does; where it is text and another type is declared, it is read as text that
+    a program wrote.
 
     NaN and the infinities are no values: a row with one is quarantined as `<column>_is_not_finite`, whatever the
     expectations say, or the cell is null where its column says so.
@@ -177,7 +195,7 @@ class SilverTable(Described):
                     f"silver_{self.name}: {column.name} has no SQL, and source {self.source.name} no such column.",
                     hint=f"Give the column its sql. {did_you_mean(column.name, self.source.columns)}",
                 )
-        return {column.name: F.expr(_sql(column)) for column in self.columns}
+        return {column.name: F.expr(_sql(column, self.source.dialect)) for column in self.columns}
 
     def schema(self) -> pa.Schema:
         """Return the table's schema, with where each row came from."""
@@ -204,7 +222,10 @@ class SilverTable(Described):
         declared = {
             "source": self.source.name,
             "where": self.where,
-            "columns": sorted((column.name, spark_type(column.field().type), _sql(column)) for column in self.columns),
+            "columns": sorted(
+                (column.name, spark_type(column.field().type), _sql(column, self.source.dialect))
+                for column in self.columns
+            ),
             "keys": sorted(self.primary_keys),
             "known_at": self.known_at,
             "expectations": [(item.name, item.condition) for item in self.all_expectations()],

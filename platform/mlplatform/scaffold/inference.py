@@ -1,23 +1,26 @@
-"""What a CSV file says about the use case to be made of it: names, types, the label's values, the time covered."""
+"""What data say about the use case to be made of them: names, types, the label's values, the time covered."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from mlplatform.as_of import parse_as_of, plausible
 from mlplatform.config.task_rules import FEWEST_CLASSES, LONGEST_CLASS, MOST_CLASSES
 from mlplatform.errors import UsageError
+from mlplatform.ingest.dialect import PLAIN, Dialect
 from mlplatform.refine.numbers import NO_NUMBER
-from mlplatform.scaffold.csv_file import CsvFile, read_csv
+from mlplatform.scaffold.csv_file import read_csv
+from mlplatform.scaffold.day_forms import found_format, moments
+from mlplatform.scaffold.given_data import GivenData
 from mlplatform.scaffold.number_forms import Form, NoNumber, form_of
+from mlplatform.scaffold.written import UNKNOWN, WrittenAs
 from mlplatform.statistics import baseline, metrics
 from mlplatform.task import Task, task_of
 
@@ -30,11 +33,11 @@ MOST_CATEGORIES = 50
 LEAST_ROWS = 200
 _TRUTHS = frozenset(["1", "+", "true", "t", "yes", "y", "on", "sim", "s", "si", "sí", "ja", "oui", "da", "tak"])
 _BINARY, _SHOWN, _LARGEST = 2, 5, 1e15
-_TIME = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?(Z|[+-]\d{2}:\d{2})?)?")
+_TEXTS = frozenset({"string", "large_string", "string_view"})
 
 
 @dataclass(frozen=True)
-class CsvColumn:
+class DataColumn:
     """One column of the file.
 
     Attributes:
@@ -42,6 +45,7 @@ class CsvColumn:
         name: Its name in the tables: lower case, letters, digits and underscores.
         role: A number, a category (text of few values), or other text, which the model does not get.
         form: Of a number: how it is written.
+        in_dialect: Of a number: whether that is how the dialect of the file says.
         note: What one must know about how it is read; empty: nothing.
     """
 
@@ -50,14 +54,16 @@ class CsvColumn:
     role: Role
     form: Form = field(default_factory=Form)
     note: str = ""
+    in_dialect: bool = True
 
 
 @dataclass(frozen=True)
 class Inferred:
-    """What was found in the file.
+    """What was found in the data.
 
     Attributes:
-        file: The file.
+        file: The data.
+        dialect: How they are written.
         entities: The columns that name the entity; none: each row is its own, and named by its place.
         timestamp: The column that says when the prediction is made; None: the file has none.
         label: The label's column.
@@ -77,17 +83,18 @@ class Inferred:
         off: What the best constant guess has in the task's primary metric; of two classes 0.
     """
 
-    file: CsvFile
-    entities: tuple[CsvColumn, ...]
-    timestamp: CsvColumn | None
-    label: CsvColumn
+    file: GivenData
+    dialect: Dialect
+    entities: tuple[DataColumn, ...]
+    timestamp: DataColumn | None
+    label: DataColumn
     positive: str
     negative: str
     classes: tuple[str, ...]
     numeric_label: bool
     words_are_missing: bool
-    facts: tuple[CsvColumn, ...]
-    history_by: tuple[tuple[CsvColumn, ...], ...]
+    facts: tuple[DataColumn, ...]
+    history_by: tuple[tuple[DataColumn, ...], ...]
     rows: int
     labelled: int
     rarer: int
@@ -114,7 +121,7 @@ _PSEUDO = (datetime(2000, 1, 1, tzinfo=UTC), datetime(2000, 4, 9, tzinfo=UTC))
 
 
 def infer(
-    path: Path,
+    data: GivenData | Path,
     *,
     task: Task | str,
     entity: str | Sequence[str],
@@ -122,23 +129,26 @@ def infer(
     timestamp: str | None,
     history_by: Sequence[str] = (),
     quantile: float | None = None,
+    written: WrittenAs = UNKNOWN,
 ) -> Inferred:
-    """Read a CSV file, and say what it holds.
+    """Say what data hold.
 
     Args:
-        path: The file.
+        data: The data, or the path of a CSV file.
         task: What is predicted, or its name.
         entity: The column that names the entity, or several that do so together; none: each row is its own.
         label: The label's column.
-        timestamp: The time's column; None: the file has none.
+        timestamp: The time's column; None: the data have none.
         history_by: Columns whose outcomes so far are looked up; several that count together are joined by `+`.
         quantile: Which quantile is predicted, where one is.
+        written: What is known of how they are written.
 
     Raises:
-        UsageError: If the file cannot be read, lacks a column, or does not fit the task; names what and where.
+        UsageError: If the data cannot be read, lack a column, or do not fit the task; names what and where.
     """
-    task, file = _at_level(task_of(task), quantile), read_csv(path)
-    rows = file.rows
+    task = _at_level(task_of(task), quantile)
+    file = data if isinstance(data, GivenData) else read_csv(data, written)
+    origin, rows = file.origin, file.rows
     wanted = [("--entity", name) for name in ([entity] if isinstance(entity, str) else entity)]
     entities = [file.column(name, option) for option, name in wanted]
     label = file.column(label, "--label")
@@ -146,33 +156,47 @@ def infer(
     named = [*entities, label, *([timestamp] if timestamp else [])]
     if len(set(named)) < len(named):
         raise UsageError("Entity, label and timestamp are different columns.", hint="Name each by its own option.")
-    _check_keys(path, rows, entities, timestamp)
+    _check_keys(origin, rows, entities, timestamp)
     labels, words_are_missing = _labels(rows[label], task)
     if len(labels) < LEAST_ROWS:
         raise UsageError(
-            f"{path} has {len(labels)} rows with a label; to train, hold out and judge takes at least {LEAST_ROWS}.",
+            f"{origin} has {len(labels)} rows with a label; to train, hold out and judge takes at least {LEAST_ROWS}.",
             hint="Export more rows.",
         )
     histories = _histories(file, history_by, timestamp, label)
-    judge = _two_classes if task.is_binary else _several_classes if task.is_multiclass else _numbers
-    judged = judge(path, label, labels, task)
-    start, end = _times(path, rows[timestamp], timestamp) if timestamp else _PSEUDO
     by_history = {column for columns in histories for column in columns}
-    facts = _facts(file, [column for column in file.header if column not in named], by_history)
+    others = [column for column in file.header if column not in named]
+    forms = _forms(file, others, by_history)
+    # What can be read in two ways is read as the other columns are written.
+    decimals = {written.decimal} if written.decimal else _decimals(rows, forms)
+    judged = _judged(origin, label, labels, task, decimals)
+    has_classes = task.is_binary or task.is_multiclass
+    if not written.decimal and not has_classes and _decided(judged.form, labels):
+        decimals |= {judged.form.decimal}
+    facts = _facts(file, others, forms, decimals)
     if not any(fact.role != "text" for fact in facts) and not histories:
         shown = ", ".join(named)
         raise UsageError(
-            f"{path} has no column to predict from: beside {shown} there is neither a number nor a category.",
+            f"{origin} has no column to predict from: beside {shown} there is neither a number nor a category.",
             hint=f"A category is text of at most {MOST_CATEGORIES} values.",
         )
+    days = found_format(file, timestamp, written.date_format)
+    start, end = moments(origin, rows[timestamp], timestamp, days.format) if timestamp else _PSEUDO
+    number = [fact for fact in facts if fact.role == "number"]
+    labelled = DataColumn(label, file.names[label], "number", judged.form, judged.note)
+    forms_found = [fact.form for fact in [*number, *([] if has_classes else [labelled])]]
+    decimal, thousands = _separators(forms_found, decimals)
+    dialect = replace(file.dialect, decimal=decimal, thousands=thousands, date_format=days.format)
+    facts = tuple(_placed(fact, rows, dialect) for fact in facts)
     as_columns = {fact.source: fact for fact in facts} | {
-        column: CsvColumn(column, file.names[column], "text") for column in entities
+        column: DataColumn(column, file.names[column], "text") for column in entities
     }
     return Inferred(
         file=file,
+        dialect=dialect,
         entities=tuple(as_columns[column] for column in entities),
-        timestamp=CsvColumn(timestamp, file.names[timestamp], "text") if timestamp else None,
-        label=CsvColumn(label, file.names[label], "number", judged.form, judged.note),
+        timestamp=DataColumn(timestamp, file.names[timestamp], "text", note=days.note) if timestamp else None,
+        label=labelled if has_classes else _placed(labelled, rows, dialect),
         positive=judged.positive,
         negative=judged.negative,
         classes=judged.classes,
@@ -201,7 +225,7 @@ def _at_level(task: Task, quantile: float | None) -> Task:
     return replace(task, level=quantile)
 
 
-def _check_keys(path: Path, rows: pd.DataFrame, entities: list[str], timestamp: str | None) -> None:
+def _check_keys(origin: str, rows: pd.DataFrame, entities: list[str], timestamp: str | None) -> None:
     keys = [*entities, *([timestamp] if timestamp else [])]
     if not keys:
         return
@@ -209,19 +233,19 @@ def _check_keys(path: Path, rows: pd.DataFrame, entities: list[str], timestamp: 
     for key in keys:
         missing = int((rows[key].fillna("") == "").sum())
         if missing:
-            raise UsageError(f"{path}: {missing} row(s) have no {key}.", hint="Every row needs its entity and time.")
+            raise UsageError(f"{origin}: {missing} row(s) have no {key}.", hint="Every row needs its entity and time.")
     twice = rows.duplicated(keys, keep=False)
     if entities and twice.any():
         example = ", ".join(f"{key} {rows.loc[twice, key].iloc[0]}" for key in keys)
         raise UsageError(
-            f"{path}: {int(twice.sum())} rows share {' and '.join(keys)} with another one, such as {example}.",
+            f"{origin}: {int(twice.sum())} rows share {' and '.join(keys)} with another one, such as {example}.",
             hint="One row is one prediction: aggregate them, name the columns that tell them apart (--timestamp, "
             "--entity several times), or let each row stand for itself: --row-numbers.",
         )
 
 
 def _histories(
-    file: CsvFile, history_by: Sequence[str], timestamp: str | None, label: str
+    file: GivenData, history_by: Sequence[str], timestamp: str | None, label: str
 ) -> tuple[tuple[str, ...], ...]:
     if history_by and timestamp is None:
         raise UsageError("There is no history without a time.", hint="Give --timestamp, or leave --history-by out.")
@@ -252,20 +276,28 @@ def _labels(values: pd.Series[str], task: Task) -> tuple[pd.Series[str], bool]:
     return (values, False) if words and not numeric else (known, True)
 
 
-def _numbers(path: Path, column: str, labels: pd.Series[str], task: Task) -> _Label:
+def _judged(origin: str, column: str, labels: pd.Series[str], task: Task, decimals: set[str]) -> _Label:
+    if task.is_binary:
+        return _two_classes(origin, column, labels, task)
+    if task.is_multiclass:
+        return _several_classes(origin, column, labels, task)
+    return _numbers(origin, column, labels, task, decimals)
+
+
+def _numbers(origin: str, column: str, labels: pd.Series[str], task: Task, decimals: set[str]) -> _Label:
     import pandas as pd
 
-    form = form_of(labels)
+    form = form_of(labels, decimals)
     if isinstance(form, NoNumber):
         odd = labels[pd.to_numeric(labels, errors="coerce").isna()]
         seen = form.why or repr((odd if len(odd) else labels).iloc[0])
-        raise UsageError(f"{path}: the label {column} holds {seen}, which is no number.", hint="See --task.")
+        raise UsageError(f"{origin}: the label {column} holds {seen}, which is no number.", hint="See --task.")
     values = labels.map(form.value).to_numpy(dtype=np.float64)
     uncounted = (values < 0) | (values != np.floor(values))
     wrong = np.flatnonzero(uncounted & task.predicts_counts)
     if wrong.size:
         raise UsageError(
-            f"{path}: the label {column} is no count in {wrong.size} row(s), such as {labels.iloc[int(wrong[0])]!r}.",
+            f"{origin}: the label {column} is no count in {wrong.size} row(s), such as {labels.iloc[int(wrong[0])]!r}.",
             hint="Counts are whole numbers from 0 on; of other amounts the task is regression.",
         )
     metric = metrics.of(task)[0]
@@ -273,14 +305,14 @@ def _numbers(path: Path, column: str, labels: pd.Series[str], task: Task) -> _La
     return _Label(form=form, note=form.doubt, off=off)
 
 
-def _several_classes(path: Path, column: str, labels: pd.Series[str], task: Task) -> _Label:
+def _several_classes(origin: str, column: str, labels: pd.Series[str], task: Task) -> _Label:
     import pandas as pd
 
     numbers = pd.to_numeric(labels, errors="coerce")
     numeric = bool(numbers.abs().lt(_LARGEST).all())
     if numeric and not bool((numbers == np.floor(numbers)).all()):
         raise UsageError(
-            f"{path}: the label {column} holds numbers that are not whole, such as "
+            f"{origin}: the label {column} holds numbers that are not whole, such as "
             f"{labels[numbers != np.floor(numbers)].iloc[0]}; classes are texts or whole numbers.",
             hint="Of amounts the task is regression.",
         )
@@ -291,7 +323,7 @@ def _several_classes(path: Path, column: str, labels: pd.Series[str], task: Task
     shown = ", ".join(repr(value) for value in classes[:_SHOWN]) + (" and more" if len(classes) > _SHOWN else "")
     if not FEWEST_CLASSES <= len(classes) <= MOST_CLASSES:
         raise UsageError(
-            f"{path}: the label {column} has {len(classes)} values ({shown}); several classes are "
+            f"{origin}: the label {column} has {len(classes)} values ({shown}); several classes are "
             f"{FEWEST_CLASSES} to {MOST_CLASSES}.",
             hint="Of two the task is classification, of amounts regression; values that are rare may be made one."
             if len(classes) < FEWEST_CLASSES
@@ -300,7 +332,7 @@ def _several_classes(path: Path, column: str, labels: pd.Series[str], task: Task
     wrong = [name for name in classes if not name.isprintable() or len(name) > LONGEST_CLASS]
     if wrong:
         raise UsageError(
-            f"{path}: the label {column} has the value {wrong[0][:LONGEST_CLASS]!r}, which is no name of a class.",
+            f"{origin}: the label {column} has the value {wrong[0][:LONGEST_CLASS]!r}, which is no name of a class.",
             hint=f"Names are printable, and have at most {LONGEST_CLASS} characters.",
         )
     task = replace(task, classes=classes)
@@ -311,7 +343,7 @@ def _several_classes(path: Path, column: str, labels: pd.Series[str], task: Task
     return _Label(classes=classes, numeric=numeric, rarer=rarer, off=off)
 
 
-def _two_classes(path: Path, column: str, labels: pd.Series[str], task: Task) -> _Label:
+def _two_classes(origin: str, column: str, labels: pd.Series[str], task: Task) -> _Label:
     import pandas as pd
 
     numbers = pd.to_numeric(labels, errors="coerce")
@@ -322,7 +354,7 @@ def _two_classes(path: Path, column: str, labels: pd.Series[str], task: Task) ->
     if len(counts) != _BINARY:
         shown = ", ".join(repr(value) for value in labels.value_counts().index[:5])
         raise UsageError(
-            f"{path}: the label {column} has {len(counts)} values ({shown}); {task.noun} here is of two.",
+            f"{origin}: the label {column} has {len(counts)} values ({shown}); {task.noun} here is of two.",
             hint="Make it yes or no; use --task multiclass for several, or --task regression for a number.",
         )
     spelled = {key: str(labels[same == key].iloc[0]) for key in counts.index}
@@ -335,51 +367,51 @@ def _two_classes(path: Path, column: str, labels: pd.Series[str], task: Task) ->
     return _Label(spelled[positive], spelled[negative], numeric=numeric, rarer=int(counts.iloc[-1]))
 
 
-def _times(path: Path, values: pd.Series[str], column: str) -> tuple[datetime, datetime]:
-    times = []
-    for value in values:
-        try:
-            # What both Python and the engine read; Python alone takes more.
-            moment = datetime.fromisoformat(value.strip() if _TIME.fullmatch(value.strip()) else "")
-        except ValueError:
-            raise UsageError(
-                f"{path}: {column} is {value!r} somewhere, which is no time in ISO 8601.",
-                hint="Write 2024-01-31 or 2024-01-31T08:00:00.",
-            ) from None
-        try:
-            times.append(plausible(parse_as_of(moment), what=column))
-        except UsageError as error:
-            raise UsageError(
-                f"{path}: {error.message}", hint="Leave such rows out: a time stands in each of the others."
-            ) from None
-    start, end = min(times), max(times)
-    if end - start < timedelta(days=10):
-        raise UsageError(
-            f"{path}: {column} covers {start:%Y-%m-%d} to {end:%Y-%m-%d}; ten days are the least that can be split.",
-            hint="Leave --timestamp out, if the order in time means nothing.",
-        )
-    return start, end
-
-
-def _facts(file: CsvFile, columns: list[str], by_history: set[str]) -> tuple[CsvColumn, ...]:
-    forms: dict[str, Form | NoNumber] = {}
-    for column in columns:
-        forms[column] = NoNumber() if column in by_history else form_of(file.rows[column].dropna())
-    # What can be read in two ways is read as the other columns are written.
-    decimals = {
-        form.decimal for column, form in forms.items() if isinstance(form, Form) and _decided(form, file.rows[column])
+def _forms(file: GivenData, columns: list[str], by_history: set[str]) -> dict[str, Form | NoNumber]:
+    """How each column's numbers are written by themselves; text that is declared to be such holds none."""
+    texts = by_history | {column for column, kind in file.types.items() if kind in _TEXTS}
+    return {
+        column: NoNumber() if column in texts else form_of(file.rows[column].dropna().unique()) for column in columns
     }
+
+
+def _decimals(rows: pd.DataFrame, forms: Mapping[str, Form | NoNumber]) -> set[str]:
+    return {form.decimal for column, form in forms.items() if isinstance(form, Form) and _decided(form, rows[column])}
+
+
+def _facts(
+    file: GivenData, columns: list[str], forms: Mapping[str, Form | NoNumber], decimals: set[str]
+) -> tuple[DataColumn, ...]:
     facts = []
     for column in columns:
         values, form = file.rows[column].dropna(), forms[column]
         if isinstance(form, Form):
-            again = form_of(values, decimals) if form.plain or form.doubt else form
+            again = form_of(values.unique(), decimals) if form.plain or form.doubt else form
             form = again if isinstance(again, Form) else form
-            facts.append(CsvColumn(column, file.names[column], "number", form, form.doubt))
+            facts.append(DataColumn(column, file.names[column], "number", form, form.doubt))
             continue
         few = 0 < values.nunique() <= min(MOST_CATEGORIES, len(values) // 2)
-        facts.append(CsvColumn(column, file.names[column], "category" if few else "text", note=form.why))
+        facts.append(DataColumn(column, file.names[column], "category" if few else "text", note=form.why))
     return tuple(facts)
+
+
+def _separators(forms: list[Form], decimals: set[str]) -> tuple[str, str]:
+    """What the dialect says of numbers: decimal commas, where all columns that show decimals have them."""
+    if decimals != {","}:
+        return PLAIN.decimal, PLAIN.thousands
+    marks = {form.thousands for form in forms if form.decimal == "," and form.thousands}
+    return ",", marks.pop() if len(marks) == 1 else ""
+
+
+def _placed(column: DataColumn, rows: pd.DataFrame, dialect: Dialect) -> DataColumn:
+    """Say whether a column's numbers are written as the dialect says; whole ones are in any."""
+    if column.role != "number" or dialect.has_plain_numbers:
+        return column
+    form = column.form
+    if form.plain:
+        is_whole = not bool(rows[column.source].dropna().str.contains("[.eE]", regex=True).any())
+        return replace(column, in_dialect=is_whole)
+    return replace(column, in_dialect=form.decimal == "," and form.thousands in ("", dialect.thousands))
 
 
 def _decided(form: Form, values: pd.Series[str]) -> bool:

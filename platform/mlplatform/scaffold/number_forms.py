@@ -21,9 +21,11 @@ _FORMS = ((",", "."), ("", ","), (".", ","), (" ", ","), (" ", "."), ("'", "."),
 _NUMERAL = re.compile(rf"[0-9](?:[0-9.,'\u2019{SPACES}]*[0-9])?[.,]?|[.,][0-9]+")
 _LONG_UNIT = 5
 _EXACT, _LONGEST = 2**53, 20
+_EXACT_DIGITS = 16  # the least that a number beyond has
 _GROUPED = 4
 _LONG_EXAMPLE = 40
 _MOSTLY = 0.9
+_ALIKE = str.maketrans("23456789", "11111111")
 
 
 @dataclass(frozen=True)
@@ -77,22 +79,39 @@ def form_of(texts: Iterable[str], decimals: Collection[str] = ()) -> Form | NoNu
         'leading zeros, as in 02134: codes'
     """
     # As Spark's trim, which leaves other blanks: they are for the longer form to take off.
-    trimmed = {text.strip(" ") for text in texts}
-    values = sorted({text.strip(SPACES) for text in trimmed if text.strip(" ").lower() not in NO_NUMBER} - {""})
+    all_trimmed = sorted({text.strip(" ") for text in texts})
+    trimmed = _one_of_each_shape(all_trimmed)
+    values = _without_blanks(trimmed)
     if not values:
         return NoNumber()
     if code := _code(values):
         return NoNumber(code)
     plain = re.compile(number_pattern())
     if all(plain.search(value) for value in trimmed if value.lower() not in NO_NUMBER):
-        return _alike(values) or _doubtful_plain(values, decimals)
+        return _alike(_without_blanks(all_trimmed)) or _doubtful_plain(values, decimals)
     unit = _unit(values)
     if unit is None:
-        return NoNumber(_almost(values, plain))
+        return NoNumber(_almost(_without_blanks(all_trimmed), plain))
     forms = [
         Form(unit, *marks) for marks in _FORMS if (unit or marks != ("", ".")) and _reads(Form(unit, *marks), values)
     ]
-    return _chosen(forms, values, decimals) if forms else NoNumber(_almost(values, plain))
+    return _chosen(forms, values, decimals) if forms else NoNumber(_almost(_without_blanks(all_trimmed), plain))
+
+
+def _without_blanks(trimmed: Iterable[str]) -> list[str]:
+    return sorted({text.strip(SPACES) for text in trimmed if text.lower() not in NO_NUMBER} - {""})
+
+
+def _one_of_each_shape(values: list[str]) -> list[str]:
+    """Return one of the texts that differ in nothing but digits other than 0: they are written in the same form.
+
+    A wide file has millions of texts, and few shapes of them. Of long ones each counts: which number it is says whether
+    it is exact.
+    """
+    shapes: dict[str, str] = {}
+    for value in values:
+        shapes.setdefault(value.translate(_ALIKE) if len(value) < _EXACT_DIGITS else value, value)
+    return list(shapes.values())
 
 
 def _code(values: list[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cache
@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any
 from mlplatform.as_of import Duration, plausible
 from mlplatform.derived_attributes import snake_case
 from mlplatform.errors import UsageError
+from mlplatform.ingest.dialect import ISO, Dialect
 from mlplatform.naming import quote
-from mlplatform.scaffold.csv_file import visible
 from mlplatform.scaffold.estimators import HISTGB, of_estimator
-from mlplatform.scaffold.inference import CsvColumn, Inferred, infer
+from mlplatform.scaffold.given_data import GivenData, visible
+from mlplatform.scaffold.inference import DataColumn, Inferred, infer
 from mlplatform.scaffold.layout import PythonCall, expectations, import_of, marked, text, tuple_of
 from mlplatform.scaffold.names import check_new_name, class_name
+from mlplatform.scaffold.written import UNKNOWN, WrittenAs, described
 from mlplatform.task import Task, task_of
 
 if TYPE_CHECKING:
@@ -58,7 +60,7 @@ class Scaffolded:
 
 def new_use_case(  # noqa: PLR0913  (what the command takes)
     name: str,
-    csv: Path,
+    data: GivenData | Path | Callable[[], GivenData],
     *,
     into: Path,
     task: Task | str,
@@ -69,12 +71,15 @@ def new_use_case(  # noqa: PLR0913  (what the command takes)
     history_by: Sequence[str] = (),
     estimator: str = HISTGB,
     quantile: float | None = None,
+    written: WrittenAs = UNKNOWN,
+    dry_run: bool = False,
 ) -> Scaffolded:
     """Write `<into>/<name>`: package, settings, tests, README, and a copy of the data; all of it or nothing.
 
     Args:
         name: Of the use case.
-        csv: One row per prediction, with its label where it is known.
+        data: One row per prediction, with its label where it is known: read, or the path of a CSV file, or what reads
+            them once all else has been looked at.
         into: The folder of use cases.
         task: What is predicted, or its name.
         entity: The column that names what is predicted for, or several that do so together; none: each row is its own.
@@ -85,9 +90,11 @@ def new_use_case(  # noqa: PLR0913  (what the command takes)
             the entity, where it has several rows.
         estimator: One of `ESTIMATORS`.
         quantile: Which quantile is predicted, where one is.
+        written: What is known of how the data are written; the rest is found out.
+        dry_run: Find out what would be written, and write nothing.
 
     Raises:
-        UsageError: If the name cannot name a use case, the folder exists, or the file or the horizon cannot be used.
+        UsageError: If the name cannot name a use case, the folder exists, or the data or the horizon cannot be used.
     """
     task = task_of(task)
     check_new_name(name)
@@ -99,10 +106,21 @@ def new_use_case(  # noqa: PLR0913  (what the command takes)
         if not (length.months or length.seconds):
             raise UsageError(f"--horizon {horizon}: a label is known after its prediction.", hint="As in '30 days'.")
     inferred = infer(
-        csv, task=task, entity=entity, label=label, timestamp=timestamp, history_by=history_by, quantile=quantile
+        data() if callable(data) else data,
+        task=task,
+        entity=entity,
+        label=label,
+        timestamp=timestamp,
+        history_by=history_by,
+        quantile=quantile,
+        written=written,
     )
     task = replace(task, level=quantile, classes=inferred.classes)
     values = _values(name, inferred, task, horizon) | of_estimator(estimator, task)
+    histories = tuple(tuple(history["keys"]) for history in values["histories"])
+    scaffolded = Scaffolded(folder, values["cls"], inferred, values["horizon"], values["first"], histories)
+    if dry_run:
+        return scaffolded
     unfinished = into / f".{name}.{os.getpid()}"
     try:
         (unfinished / "data").mkdir(parents=True)
@@ -110,12 +128,11 @@ def new_use_case(  # noqa: PLR0913  (what the command takes)
             path = unfinished / ("tests/test_contract.py" if file.startswith("test_") else file)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(_rendered(file, values), encoding="utf-8")
-        (unfinished / "data" / f"{name}.csv").write_bytes(inferred.file.content)
+        (unfinished / "data" / f"{name}.{inferred.file.format}").write_bytes(inferred.file.content)
         unfinished.rename(folder)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
-    histories = tuple(tuple(history["keys"]) for history in values["histories"])
-    return Scaffolded(folder, values["cls"], inferred, values["horizon"], values["first"], histories)
+    return scaffolded
 
 
 def _rendered(file: str, values: dict[str, Any]) -> str:
@@ -173,10 +190,12 @@ def _values(name: str, inferred: Inferred, task: Task, horizon: str | None) -> d
         "source": lambda column: visible(column.source),
         "texts": [visible(fact.source) for fact in inferred.facts if fact.role == "text" and fact.source not in used],
         "not_inputs": [fact.name for fact in facts if fact.role == "text"],
-        "columns": [_column(fact) for fact in facts],
+        "columns": [_column(fact, inferred.dialect) for fact in facts],
         "imports": import_of(_imports(inferred, facts)),
         "key_tuple": tuple_of,
-        "time_sql": f"try_to_timestamp(trim({quote(inferred.timestamp.source)}))" if inferred.timestamp else "",
+        "time_sql": _time_sql(inferred),
+        "dialect": _dialect(inferred),
+        "written": "" if inferred.dialect.is_plain else described(inferred.dialect),
         "day_sql": _day_sql(inferred),
         "labelled": _labelled(inferred),
         "time_column": _time_column(inferred, time),
@@ -316,7 +335,7 @@ def _label_column(inferred: Inferred) -> str:
         comment = f"1 where {source} is {inferred.positive}, 0 where {inferred.negative}"
         arguments += [text(comment), f"sql={text(_label_sql(inferred))}"]
     else:
-        arguments += [text(f"As delivered in {source}"), _number_sql(inferred.label)]
+        arguments += [text(f"As delivered in {source}"), _number_sql(inferred.label, inferred.dialect)]
     return PythonCall("Column", arguments).laid_out(8)
 
 
@@ -324,7 +343,7 @@ def _entity_sql(inferred: Inferred) -> list[str]:
     return [f"trim({quote(entity.source)})" for entity in inferred.entities] or ["concat(_file, ' ', _row)"]
 
 
-def _imports(inferred: Inferred, facts: Sequence[CsvColumn]) -> list[str]:
+def _imports(inferred: Inferred, facts: Sequence[DataColumn]) -> list[str]:
     numbers = any(fact.role == "number" for fact in facts)
     names = ["Column", "Expectation", "LabelSpine", "SilverTable", "Source", "WorkspaceAsOf", "label_horizon"]
     if inferred.classes:
@@ -335,6 +354,10 @@ def _imports(inferred: Inferred, facts: Sequence[CsvColumn]) -> list[str]:
         names.append("present_sql")
     if numbers:
         names.append("readable_sql")
+    if not inferred.dialect.is_plain:
+        names.append("Dialect")
+    if inferred.timestamp and inferred.dialect.date_format != ISO:
+        names.append("time_sql")
     return sorted(names)
 
 
@@ -358,26 +381,45 @@ def _round_up(value: float) -> float:
     return math.ceil(value * 10**digits) / 10**digits if digits >= 0 else float(math.ceil(value))
 
 
-def _column(fact: CsvColumn) -> dict[str, str]:
+def _column(fact: DataColumn, dialect: Dialect) -> dict[str, str]:
     comment, note = f"As delivered in {visible(fact.source)}", ""
     sql: str | PythonCall = f"sql={text(f'trim({quote(fact.source)})')}"
     if fact.role == "number":
         if fact.form.unit:
             comment = f"{comment}, in {'percent: 40% is 40' if fact.form.unit == '%' else fact.form.unit}"
-        sql = _number_sql(fact)
+        sql = _number_sql(fact, dialect)
         note = fact.form.doubt if fact.form.doubt.isprintable() else ascii(fact.form.doubt)
     kind = "double" if fact.role == "number" else "string"
     declared = PythonCall("Column", [text(fact.name), text(kind), text(comment), sql]).laid_out(8)
     return {"declared": declared, "note": note}
 
 
-def _readable(fact: CsvColumn) -> PythonCall:
+def _readable(fact: DataColumn) -> PythonCall:
     condition = PythonCall("readable_sql", [text(quote(fact.name)), text(quote(fact.source))])
     return PythonCall("Expectation", [text(f"{fact.name}_is_readable"), condition])
 
 
-def _number_sql(column: CsvColumn) -> PythonCall:
+def _dialect(inferred: Inferred) -> str:
+    """The declared dialect, laid out; empty where it is that of a source which declares none."""
+    declared = [f"{name}={text(value)}" for name, value in inferred.dialect.declared().items()]
+    return PythonCall("DIALECT = Dialect", declared).laid_out(0, after="") if declared else ""
+
+
+def _time_sql(inferred: Inferred) -> str:
+    """Python that says how the time is read."""
+    if inferred.timestamp is None:
+        return ""
+    landed = quote(inferred.timestamp.source)
+    if inferred.dialect.date_format == ISO:
+        return text(f"try_to_timestamp(trim({landed}))")
+    return f"time_sql({text(landed)}, dialect=DIALECT)"
+
+
+def _number_sql(column: DataColumn, dialect: Dialect) -> PythonCall:
     form = column.form
+    if column.in_dialect and not dialect.has_plain_numbers:
+        unit = [f"unit={text(form.unit)}"] if form.unit else []
+        return PythonCall("sql=number_sql", [text(quote(column.source)), *unit, "dialect=DIALECT"])
     given = [("unit", form.unit, ""), ("thousands", form.thousands, ""), ("decimal", form.decimal, ".")]
     options = [f"{name}={text(value)}" for name, value, default in given if value != default]
     return PythonCall("sql=number_sql", [text(quote(column.source)), *options])

@@ -50,6 +50,7 @@ PART = "on_part_of_rows"
 """Ends the name of the metric of a trial that was pruned."""
 ROUNDS = "rounds_until_it_stopped_early"
 _LONGEST = 500
+_SHOWN = 20  # of hundreds of features
 _HOLDOUT = "holdout_"
 NOT_FINITE = f"{_HOLDOUT}not_finite"
 """Name of the metric: how many predictions for the holdout are no finite numbers; not logged where all are."""
@@ -193,7 +194,8 @@ class Registration:
             run.log_json(IMPORTANCE_FILE, content | {"features": [asdict(item) for item in candidate.importances]})
         noise = [item.feature for item in candidate.importances if item.is_noise]
         if noise:
-            self.context.progress(f"no better than noise on the holdout: {', '.join(noise)}")
+            more = f" and {len(noise) - _SHOWN} more" if len(noise) > _SHOWN else ""
+            self.context.progress(f"no better than noise on the holdout: {', '.join(noise[:_SHOWN])}{more}")
 
     def _reference(self, candidate: Candidate) -> dict[str, Any]:
         labels, holdout = self.data.labels, candidate.split.holdout

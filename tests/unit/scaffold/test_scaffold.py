@@ -190,11 +190,12 @@ def test_what_is_no_csv_is_refused(tmp_path, content):
 
 
 @pytest.mark.parametrize("separator", [";", "\t", "|"])
-def test_another_separator_is_named(tmp_path, frame, separator):
-    path = tmp_path / "bad.csv"
+def test_another_separator_is_found_and_declared(tmp_path, frame, separator):
+    path = tmp_path / "other.csv"
     frame.to_csv(path, index=False, sep=separator)
-    with pytest.raises(UsageError, match="not separated by commas"):
-        write(tmp_path, path)
+    write(tmp_path, path)
+    (source,) = discovery.load(discovery.get("upsell", tmp_path / "use_cases")).sources
+    assert source.dialect.declared() == {"delimiter": separator}
 
 
 def test_names_are_plain_and_none_is_the_platforms(tmp_path, frame):
@@ -263,7 +264,7 @@ def test_a_packed_file_is_unpacked_whatever_its_name_says(tmp_path, csv, pack):
     [
         (b"PK\x03\x04rest", "ZIP"),
         (b"PAR1rest", "Parquet"),
-        ("a,b\n1,2\n".encode("utf-16"), "UTF-16"),
+        ("a,b\n1,2\n".encode("utf-16")[:-1], "is not utf-16"),
         (b"\x28\xb5\x2f\xfdrest", "zstd"),
         (gzip.compress(b"a,b\n1,2\n" * 99, mtime=0)[:-9], "cannot be unpacked"),
         (gzip.compress(gzip.compress(b"a,b\n1,2\n", mtime=0), mtime=0), "no CSV file"),

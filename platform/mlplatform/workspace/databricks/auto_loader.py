@@ -38,7 +38,15 @@ class DatabricksAutoLoader:
         self._unity = unity
 
     def land(
-        self, folder: Path, files: str, *, columns: Sequence[str], into: ObjectName, newlines_in_values: bool
+        self,
+        folder: Path,
+        files: str,
+        *,
+        columns: Sequence[str],
+        into: ObjectName,
+        newlines_in_values: bool,
+        delimiter: str,
+        encoding: str,
     ) -> None:
         """Bring all new files into a table.
 
@@ -62,6 +70,8 @@ class DatabricksAutoLoader:
             # Line by line, an open quote ends with its line.
             "multiLine": str(newlines_in_values).lower(),
             "escape": '"',
+            "sep": delimiter,
+            "encoding": encoding,
             "mode": "PERMISSIVE",
             "columnNameOfCorruptRecord": LANDED_CORRUPT,
         }
