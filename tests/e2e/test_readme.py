@@ -67,10 +67,15 @@ def call(folder: Path, *arguments: str) -> str:
     return done.stdout
 
 
+def commands_about(use_case: str) -> list[list[str]]:
+    lines = (line for block in blocks() for line in block.commands() if line.startswith("mlplatform"))
+    return [command for command in (words(line)[1:] for line in lines) if use_case in command]
+
+
 @pytest.fixture(scope="module")
 def told(folder: Path) -> dict[str, Any]:
     """What the commands below the use case say, one after the other; nobody is here to look at a browser."""
-    commands = [words(line)[1:] for block in blocks() for line in block.commands() if line.startswith("mlplatform")]
+    commands = commands_about("subscriptions")
     assert [command[0] for command in commands] == ["check", "run", "report"]
     return {
         command[0]: json.loads(call(folder, *(word for word in command if word != "--open"), "--json"))
@@ -95,3 +100,26 @@ def test_a_run_promotes_a_champion_that_scores_what_is_due(told: dict[str, Any],
 def test_the_report_is_written(told: dict[str, Any]) -> None:
     page = Path(told["report"]["report"]).read_text(encoding="utf-8")
     assert "<h1>subscriptions</h1>" in page
+
+
+@pytest.mark.slow
+def test_the_commands_for_a_file_of_ones_own_lead_to_a_report(tmp_path: Path) -> None:
+    """A file with semicolons, decimal commas, days as they are written in Brazil, and Latin-1."""
+    dice = random.Random(4)
+    lines = ["Código;Data;Cidade;Valor;Comprou"]
+    for number in range(1000):
+        day, value = date(2024, 1, 1) + timedelta(days=number // 5), round(dice.lognormvariate(6, 1.5), 2)
+        bought = "sim" if value + dice.gauss(0, 300) > 450 else "não"
+        city = dice.choice(["São Paulo", "Maceió", "Goiânia"])
+        lines.append(f"{number:05d};{day:%d/%m/%Y};{city};{str(value).replace('.', ',')};{bought}")
+    (tmp_path / "vendas.csv").write_text("\r\n".join(lines) + "\r\n", encoding="latin-1")
+    (tmp_path / "use_cases").mkdir()
+    commands = commands_about("vendas")
+    assert [command[0] for command in commands] == ["new-use-case", "run", "report"]
+    made, run, report = (
+        json.loads(call(tmp_path, *(word for word in command if word != "--open"), "--json")) for command in commands
+    )
+    assert made
+    assert {stage["status"] for stage in run["stages"]} <= {"done", "skipped"}
+    assert next(stage for stage in run["stages"] if stage["stage"] == "refine")["rows_quarantined"] in (0, None)
+    assert "<h1>vendas</h1>" in Path(report["report"]).read_text(encoding="utf-8")
