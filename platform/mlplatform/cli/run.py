@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mlplatform.cli import output
+from mlplatform.cli import output, profiling
 from mlplatform.cli.commands import command
 from mlplatform.cli.options import Options, as_of_option
 
@@ -28,12 +28,14 @@ if TYPE_CHECKING:
     "--stage", "stages", multiple=True, metavar="NAME", help="Run this stage only; may be given several times."
 )
 @click.option("--due", is_flag=True, help="Of the stages named, run only what is due.")
+@click.option("--profile", is_flag=True, help=profiling.HELP)
 @click.option("--register-only", is_flag=True, help="Train without setting the alias challenger; evaluating sets it.")
 def run(
     use_case: str,
     as_of: str | None,
     stages: tuple[str, ...],
     due: bool,
+    profile: bool,
     register_only: bool,
     options: Options,
 ) -> None:
@@ -46,12 +48,16 @@ def run(
     from mlplatform.pipeline import Pipeline
 
     moment = as_of_option(as_of)
-    with options.open_use_case(use_case) as (ws, opened), output.reporting(total=1) as reporter:
+    with (
+        profiling.watched(wanted=profile) as seen,
+        options.open_use_case(use_case) as (ws, opened),
+        output.reporting(total=1) as reporter,
+    ):
         pipeline = Pipeline(ws, opened, moment, reporter.line)
         summary = pipeline.run(stages or None, due=due, register_only=register_only)
         written = _written(ws, opened, reporter, whole=not stages)
     if options.as_json:
-        output.show_json(summary.to_dict() | written)
+        output.show_json(summary.to_dict() | written | profiling.as_json(seen()))
         return
     rows = [
         (
@@ -68,6 +74,7 @@ def run(
     columns = ("stage", "status", "seconds", "rows in", "out", "quarantined", "note")
     output.console().print(output.table(f"{use_case} as of {moment:%Y-%m-%d %H:%M}", columns, rows))
     output.show_notes(summary, options.hints)
+    profiling.show(seen())
     _tell(use_case, written, options, whole=not stages)
 
 

@@ -9,7 +9,7 @@ import click
 from rich.markup import escape
 
 from mlplatform.as_of import EVERY
-from mlplatform.cli import output
+from mlplatform.cli import output, profiling
 from mlplatform.cli.commands import command
 from mlplatform.cli.options import Options, time_option
 
@@ -41,12 +41,14 @@ if TYPE_CHECKING:
     help="Then score later windows with every earlier champion: how fast models grow stale, and when to retrain. "
     "Changes nothing.",
 )
+@click.option("--profile", is_flag=True, help=profiling.HELP)
 def simulate(
     names: tuple[str, ...],
     start: str | None,
     end: str | None,
     every: str | None,
     staleness: bool,
+    profile: bool,
     options: Options,
 ) -> None:
     """Replay history, step by step.
@@ -60,7 +62,7 @@ def simulate(
     _ = (start and time_option(start, "--from"), end and time_option(end, "--to"), every and interval(every))
     wanted = list(dict.fromkeys(names))
     done: list[dict[str, Any]] = []
-    with options.open_use_cases(wanted) as (ws, opened):
+    with profiling.watched(wanted=profile) as seen, options.open_use_cases(wanted) as (ws, opened):
         # All of them are checked before the first one starts.
         plans = [(use_case, *_moments(use_case, start, end, every)) for use_case in opened]
         with output.reporting(total=sum(len(moments) for _, moments, _ in plans)) as reporter:
@@ -68,10 +70,11 @@ def simulate(
                 reporter.line(f"{use_case.name}: {len(moments)} steps of {step}")
                 done.append(_replay(ws, use_case, moments, reporter, step if staleness else None) | {"every": step})
     if options.as_json:
-        output.show_json({"use_cases": [_plain(item) for item in done]})
+        output.show_json({"use_cases": [_plain(item) for item in done]} | profiling.as_json(seen()))
         return
     for item in done:
         _show(item, options)
+    profiling.show(seen())
 
 
 def _moments(use_case: UseCase, start: str | None, end: str | None, every: str | None) -> tuple[list[datetime], str]:
