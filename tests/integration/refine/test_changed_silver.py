@@ -263,9 +263,10 @@ def test_a_record_of_an_earlier_version_counts_as_unchanged(ws, tiny, monkeypatc
 
     def without(table, *arguments, **options):
         records = read(table, *arguments, **options)
-        for record in records if table is STAGE_RUNS else ():
-            record.details.pop("refined", None)
-        return records
+        if table is not STAGE_RUNS:
+            return records
+        details = [{key: value for key, value in record.details.items() if key != "refined"} for record in records]
+        return [replace(record, details=kept) for record, kept in zip(records, details, strict=True)]
 
     before = prices(ws, "silver_signups")
     with monkeypatch.context() as patch:

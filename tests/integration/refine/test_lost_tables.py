@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -178,19 +179,26 @@ def forget_ids(monkeypatch: pytest.MonkeyPatch, minutes_ago: int = 0) -> None:
     """Records as they were before they held the ids of tables."""
     from datetime import timedelta
 
-    read = RecordTable.read
+    read = RecordTable.records
 
     def without_ids(table: RecordTable[Any], *arguments: Any, **named: Any) -> list[Any]:
         records = read(table, *arguments, **named)
         if table is not STAGE_RUNS:
             return records
-        for record in records:
-            record.details.pop("tables", None)
-            for marker in record.details.get("computed", {}).values():
-                marker.pop("inputs", None)
-        return [replace(record, started_at=record.started_at - timedelta(minutes=minutes_ago)) for record in records]
+        earlier = timedelta(minutes=minutes_ago)
+        return [
+            replace(record, started_at=record.started_at - earlier, details=_without_ids(record.details))
+            for record in records
+        ]
 
-    monkeypatch.setattr(RecordTable, "read", without_ids)
+    monkeypatch.setattr(RecordTable, "records", without_ids)
+
+
+def _without_ids(details: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {key: value for key, value in details.items() if key != "tables"}
+    for name, marker in kept.get("computed", {}).items():
+        kept["computed"] = kept["computed"] | {name: {key: marker[key] for key in marker if key != "inputs"}}
+    return kept
 
 
 def test_files_that_silver_holds_and_nobody_has_any_more_are_named(ws, tmp_path, tiny):
