@@ -53,7 +53,6 @@ _KINDS: tuple[tuple[str, tuple[str, ...]], ...] = (
 )
 _OTHER = "Python"
 HELP = "Say where the time went, by stage and by what it was spent in. Takes about a quarter longer."
-_MOST_CALLERS_UP, _SMALLEST_SHARE = 25, 0.05
 _LEAST_SHOWN = 0.005
 
 
@@ -68,6 +67,7 @@ class Profile:
 
     seconds: float = 0.0
     entries: dict[Function, _Entry] = field(default_factory=dict)
+    _known: dict[Function, Mapping[str, float]] = field(default_factory=dict, repr=False)
 
     @cached_property
     def by_stage(self) -> dict[str, float]:
@@ -85,7 +85,7 @@ class Profile:
         """What time was spent in -> seconds, the longest first; their sum is what the profiler saw."""
         found: dict[str, float] = defaultdict(float)
         for function, entry in self.entries.items():
-            for kind, share in self._kinds(function, _MOST_CALLERS_UP).items():
+            for kind, share in self._kinds(function).items():
                 found[kind] += share * entry[2]
         return dict(sorted(found.items(), key=lambda item: -item[1]))
 
@@ -93,23 +93,21 @@ class Profile:
         """Return it as plain data."""
         return {"seconds": self.seconds, "stages": self.by_stage, "spent_in": self.by_kind}
 
-    def _kinds(self, function: Function, up: int) -> Mapping[str, float]:
+    def _kinds(self, function: Function) -> Mapping[str, float]:
         """Return what a function's own time counts for, as shares: a helper of Python's own counts for its callers."""
+        if function in self._known:
+            return self._known[function]
         kind = kind_of(function)
-        if kind is not None:
-            return {kind: 1.0}
+        self._known[function] = {kind or _OTHER: 1.0}  # also where helpers call each other in a circle
         callers = self.entries[function][4] if function in self.entries else {}
         whole = sum(timed[3] for timed in callers.values())
-        if not up or not whole:
-            return {_OTHER: 1.0}
-        found: dict[str, float] = defaultdict(float)
-        for caller, timed in callers.items():
-            # Most of a deep tree of helpers is worth next to nothing: the way up is followed for what counts.
-            share = timed[3] / whole
-            above = self._kinds(caller, up - 1) if share > _SMALLEST_SHARE else {_OTHER: 1.0}
-            for kind_above, part in above.items():
-                found[kind_above] += share * part
-        return found
+        if kind is None and whole:
+            found: dict[str, float] = defaultdict(float)
+            for caller, timed in callers.items():
+                for kind_above, part in self._kinds(caller).items():
+                    found[kind_above] += part * timed[3] / whole
+            self._known[function] = found
+        return self._known[function]
 
 
 def kind_of(function: Function) -> str | None:
@@ -171,5 +169,5 @@ def show(profile: Profile | None) -> None:
         for what, seconds in shown
         if seconds >= _LEAST_SHOWN * profile.seconds
     ]
-    title = f"{profile.seconds:.1f} s, watched: stages, and what their time was spent in"
+    title = f"Where {profile.seconds:.1f} s went"
     output.console().print(output.table(title, ("what", "seconds", "share"), rows))
