@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 from mlplatform.reporting import svg
 from mlplatform.reporting.facts import Facts
@@ -105,6 +105,46 @@ def scores(facts: Facts) -> Plot:
     values = ", ".join(f"{moment(step.as_of)} {_shown(step.mean, rate)}" for step in steps[-8:])
     return Plot(
         name, title, caption, svg.draw(name, _SIZE, paint, f"{title} by step. Mean scores: {values}. {in_words}")
+    )
+
+
+class Bin(Protocol):
+    """Rows of about the same prediction: what was predicted of them and what came, with its interval."""
+
+    @property
+    def predicted(self) -> float:
+        """The mean prediction."""
+        ...
+
+    @property
+    def observed(self) -> float:
+        """What came on average."""
+        ...
+
+    @property
+    def low(self) -> float:
+        """The lower end of its interval."""
+        ...
+
+    @property
+    def high(self) -> float:
+        """The upper end of its interval."""
+        ...
+
+
+def paint_observed(axes: Any, bins: Sequence[Bin], **look: Any) -> None:
+    """Paint what came against what was predicted, with intervals; the look is for matplotlib's `errorbar`."""
+    axes.errorbar(
+        [bin_.predicted for bin_ in bins],
+        [bin_.observed for bin_ in bins],
+        # The observed rate lies inside its interval but for the last digit of a float.
+        yerr=[
+            [max(0.0, bin_.observed - bin_.low) for bin_ in bins],
+            [max(0.0, bin_.high - bin_.observed) for bin_ in bins],
+        ],
+        color=svg.BLUE,
+        marker="o",
+        **look,
     )
 
 

@@ -12,7 +12,7 @@ from mlplatform.reporting import svg
 from mlplatform.reporting.class_outcomes import ClassBin, ClassStep
 from mlplatform.reporting.facts import Facts
 from mlplatform.reporting.formats import brief, count, moment, percent, plural
-from mlplatform.reporting.plots import Plot
+from mlplatform.reporting.plots import Plot, paint_observed
 
 _MOST_CELLS = 12
 _MOST_CURVES = 9
@@ -129,19 +129,7 @@ def _curves(name: str, curves: Sequence[tuple[str, Sequence[ClassBin]]], in_word
                 continue
             title, bins = curves[place]
             axes.plot([0, 1], [0, 1], color=svg.MUTED, linestyle=(0, (4, 2)), linewidth=1)
-            axes.errorbar(
-                [bin_.predicted for bin_ in bins],
-                [bin_.observed for bin_ in bins],
-                yerr=[
-                    [max(0.0, bin_.observed - bin_.low) for bin_ in bins],
-                    [max(0.0, bin_.high - bin_.observed) for bin_ in bins],
-                ],
-                color=svg.BLUE,
-                marker="o",
-                markersize=4,
-                linewidth=1.2,
-                elinewidth=1,
-            )
+            paint_observed(axes, bins, markersize=4, linewidth=1.2, elinewidth=1)
             axes.set_title(brief(title), fontsize=11)
             axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
             for axis in (axes.xaxis, axes.yaxis):

@@ -11,7 +11,7 @@ from mlplatform.reporting.decisions import INSUFFICIENT, PENDING, PROMOTED, REJE
 from mlplatform.reporting.facts import Facts, StepFacts
 from mlplatform.reporting.formats import brief, count, limit, moment, number, percent, plural, printable
 from mlplatform.reporting.observations import DriftFacts
-from mlplatform.reporting.plots import Plot
+from mlplatform.reporting.plots import Plot, paint_observed
 from mlplatform.reporting.wording import wording
 from mlplatform.statistics.spending import percent as percent_of
 
@@ -142,21 +142,8 @@ def calibration(facts: Facts) -> Plot:
         widest = max(bin_.predicted for bin_ in bins) * 1.1 or 1.0
         diagonal = min(widest, most)
         upper.plot([0, diagonal], [0, diagonal], color=svg.MUTED, linestyle=(0, (4, 2)), label="Perfect calibration")
-        upper.errorbar(
-            [bin_.predicted for bin_ in bins],
-            [bin_.observed for bin_ in bins],
-            # The observed rate lies inside its interval but for the last digit of a float.
-            yerr=[
-                [max(0.0, bin_.observed - bin_.low) for bin_ in bins],
-                [max(0.0, bin_.high - bin_.observed) for bin_ in bins],
-            ],
-            color=svg.BLUE,
-            marker="o",
-            linewidth=1.4,
-            elinewidth=1.2,
-            capsize=3,
-            label=f"Observed {what}, 95% interval",
-        )
+        label = f"Observed {what}, 95% interval"
+        paint_observed(upper, bins, linewidth=1.4, elinewidth=1.2, capsize=3, label=label)
         upper.set_xlim(0, widest)
         upper.set_ylim(0, most)
         if rate:
