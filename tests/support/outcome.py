@@ -39,10 +39,14 @@ def outcome_of(ws: Workspace, use_case: UseCase) -> dict[str, Any]:
     namespace, registry = use_case.namespace, ws.registry
     told = facts.gather(ws, namespace, use_case.label_spine(), use_case.settings)
     ended = {(run.stage, run.as_of) for run in RunLog(ws, namespace).records() if run.status in ENDED_WELL}
+    report = _without_runs(asdict(told))
+    # After a crash the same rows may have been committed once more: the Delta version that is read is a later one.
+    for made in report["lineage"]:
+        made["tables"] = [name for name, _ in made["tables"]]
     return business_state(ws, namespace) | {
         "stages that ended well": sorted(ended),
         "models": [_model(ws, namespace, version) for version in registry.versions(use_case.model)],
-        "report": _without_runs(asdict(told)),
+        "report": report,
     }
 
 
