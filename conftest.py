@@ -39,6 +39,15 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("filterwarnings", f"ignore:::{module}")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _registries_made_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    from tests.support.registries import make_once
+
+    with pytest.MonkeyPatch.context() as patch:
+        make_once(patch, tmp_path_factory.mktemp("registry"))
+        yield
+
+
 @pytest.fixture(scope="module")
 def ws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalWorkspace]:
     """A local workspace of this module, in a folder of its own; its engine starts when first used."""

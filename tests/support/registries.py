@@ -1,0 +1,35 @@
+"""A registry's database that MLflow made once, for all workspaces of a test run.
+
+MLflow makes its tables in some seventy steps, which take seconds each time and always come to the same. The tests of how
+a database is made do without this.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mlplatform.workspace.local import registry
+
+if TYPE_CHECKING:
+    import pytest
+
+
+def make_once(patch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Have local workspaces of this process copy a database that the first of them makes.
+
+    Args:
+        patch: What is undone with it.
+        folder: Where the database is kept.
+    """
+    make, kept = registry._make, folder / "mlflow.db"
+
+    def copy(database: Path) -> None:
+        if not kept.exists():
+            make(kept)
+        with closing(sqlite3.connect(kept)) as whole, closing(sqlite3.connect(database)) as target:
+            whole.backup(target)
+
+    patch.setattr(registry, "_make", copy)
