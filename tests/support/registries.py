@@ -1,7 +1,7 @@
 """A registry's database that MLflow made once, for all workspaces of a test run.
 
-MLflow makes its tables in some seventy steps, which take seconds each time and always come to the same. The tests of how
-a database is made do without this.
+MLflow makes its tables in some seventy steps, which take seconds each time and always come to the same. The tests of
+how a database is made do without this.
 """
 
 from __future__ import annotations

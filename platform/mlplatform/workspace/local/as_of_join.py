@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from mlplatform.errors import FeatureStoreError
 from mlplatform.naming import quote
 from mlplatform.workspace.local import duck
+from mlplatform.workspace.local.table_files import files_of
 
 if TYPE_CHECKING:
     import duckdb
@@ -130,8 +131,7 @@ def query(item: Join, *, few: bool = False) -> str:
 
 def _rows(table: DeltaTable) -> int:
     """Return how many rows a table holds; 0 where its log does not say."""
-    actions: Any = table.get_add_actions()
-    return pc.sum(pa.table(actions).column("num_records")).as_py() or 0
+    return pc.sum(files_of(table).column("num_records")).as_py() or 0
 
 
 def _in_order(matches: pa.Table, rows: int, item: Join, types: Sequence[pa.DataType]) -> list[pa.ChunkedArray[Any]]:

@@ -21,6 +21,7 @@ from deltalake.transaction import AddAction, RemoveAction
 
 from mlplatform.naming import quote
 from mlplatform.workspace.local import duck
+from mlplatform.workspace.local.table_files import files_of
 
 if TYPE_CHECKING:
     import duckdb
@@ -76,7 +77,7 @@ class Files:
             folder: The table's.
         """
         self._connection, self._folder = connection, folder
-        actions = pa.table(table.get_add_actions(flatten=True))
+        actions = files_of(table, flatten=True)
         self._known = set(actions.column_names)
         self._schema = duck.arrow_schema(table)
         connection.register(self.view, actions)

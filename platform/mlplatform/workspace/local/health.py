@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-import pyarrow as pa
-
 from mlplatform.errors import DamagedTableError, TableError, UnavailableError
 from mlplatform.protocols.maintenance import Damage
 from mlplatform.workspace.local import log_state
 from mlplatform.workspace.local.journal import LOG, Journal, Written
 from mlplatform.workspace.local.log_state import LogState
+from mlplatform.workspace.local.table_files import files_of
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
@@ -191,6 +190,6 @@ def _of_files(folder: Path, written: Written, table: DeltaTable, whole: set[str]
 
 
 def _active(table: DeltaTable) -> dict[str, int]:
-    files = pa.table(table.get_add_actions())
+    files = files_of(table)
     rows: list[dict[str, Any]] = files.select(["path", "size_bytes"]).to_pylist()
     return {unquote(row["path"]): row["size_bytes"] for row in rows}

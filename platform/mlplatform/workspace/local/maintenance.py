@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from mlplatform.protocols.maintenance import Damage, Inspection, Removal, TableFiles
 from mlplatform.workspace.local import delta, home_files, mending
 from mlplatform.workspace.local.data_files import FILE_BYTES, unfinished
+from mlplatform.workspace.local.table_files import files_of
 from mlplatform.workspace.local.transaction_log import removed_within
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class LocalMaintenance:
 
     def files(self, name: ObjectName | str, *, target_size: int | None = None) -> TableFiles:
         """Return what files a table has; small are those of less than half the target, two of which make one."""
-        sizes = pa.table(self._tables.open(name).get_add_actions()).column("size_bytes")
+        sizes = files_of(self._tables.open(name)).column("size_bytes")
         limit = (target_size or FILE_BYTES) // 2
         small = pc.sum(pc.less(sizes, pa.scalar(limit)).cast(pa.int64())).as_py() or 0
         return TableFiles(len(sizes), pc.sum(sizes).as_py() or 0, small)

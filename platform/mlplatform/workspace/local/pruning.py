@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlplatform.workspace.local import duck
+from mlplatform.workspace.local.table_files import files_of
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
@@ -27,9 +28,8 @@ def files_within(table: DeltaTable, filters: Sequence[Filter], any_of: Sequence[
         filters: Conditions on columns; all hold.
         any_of: Conditions of which at least one holds, if there are such.
     """
-    actions: Any = table.get_add_actions(flatten=True)
-    files = pa.table(actions)
-    kept = pa.array([True] * files.num_rows, pa.bool_())
+    files = files_of(table, flatten=True)
+    kept = pa.repeat(True, files.num_rows)
     schema = duck.arrow_schema(table)
     for item in filters:
         kept = pc.and_(kept, _may_hold(files, schema, item))
@@ -41,7 +41,7 @@ def files_within(table: DeltaTable, filters: Sequence[Filter], any_of: Sequence[
 def _may_hold(files: pa.Table, schema: pa.Schema, item: Filter) -> Any:
     column, operator, value = item
     least, most = f"min.{column}", f"max.{column}"
-    everything = pa.array([True] * files.num_rows, pa.bool_())
+    everything = pa.repeat(True, files.num_rows)
     if least not in files.column_names or most not in files.column_names or isinstance(value, str):
         # Statistics of texts are cut off.
         return everything

@@ -49,6 +49,7 @@ from mlplatform.workspace.local.rows import (
     check_within,
     fitted,
 )
+from mlplatform.workspace.local.table_files import files_of
 from mlplatform.workspace.local.transaction_log import are_committed
 from mlplatform.workspace.shared.frames import is_lazy, is_spark_frame, to_arrow
 
@@ -486,7 +487,7 @@ def _newest_entry(path: Path) -> _LogEntry:
 
 def _is_small(table: DeltaTable) -> bool:
     """Tell whether the whole table may be read: then delta-rs' own reader is ten times faster for many small files."""
-    files = pa.table(table.get_add_actions())
+    files = files_of(table)
     if (pc.sum(files.column("size_bytes")).as_py() or 0) > SMALL_BYTES:
         return False
     # Few bytes may be many rows, where they repeat.
@@ -496,5 +497,5 @@ def _is_small(table: DeltaTable) -> bool:
 
 def _query(table: DeltaTable, schema: pa.Schema) -> pa.Table:
     columns = ", ".join(quote(name, "duckdb") for name in schema.names)  # DataFusion quotes as DuckDB does
-    rows = pa.table(QueryBuilder().register("t", table).execute(f"SELECT {columns} FROM t"))  # noqa: S608  (quoted)
-    return rows.cast(schema)
+    rows = QueryBuilder().register("t", table).execute(f"SELECT {columns} FROM t")  # noqa: S608  (quoted)
+    return pa.RecordBatchReader.from_stream(rows).read_all().cast(schema)

@@ -28,6 +28,9 @@ RAW_MODEL = "raw_model"
 _ALIAS = re.compile(r"models:/([^/@]+)@([^/@]+)")
 _VERSION = re.compile(r"models:/([^/@]+)/(\d+)")
 _OTHER = re.compile(r"models:/m-[0-9a-f]+|runs:/[^/]+/.+")
+# Digests of models whose packages MLflow has compared with those installed, and warned of: once a process says it, and
+# each time takes a tenth of a second.
+_COMPARED: set[str] = set()
 _FORMS = "models:/catalog.schema.model@alias, models:/catalog.schema.model/3, runs:/<run>/<name> or models:/m-<id>"
 
 
@@ -183,4 +186,8 @@ def load_model(artifact: ModelArtifact) -> Any:
     """
     import mlflow.pyfunc
 
-    return mlflow.pyfunc.load_model(str(artifact.raw_model))
+    digest = artifact.tags.get(DIGEST_TAG, "")
+    model = mlflow.pyfunc.load_model(str(artifact.raw_model), suppress_warnings=digest in _COMPARED)
+    if digest:
+        _COMPARED.add(digest)
+    return model
