@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import keyword
 import sys
 
@@ -66,12 +67,19 @@ def check_new_name(name: str) -> str:
         why = "a module of Python's standard library, which it would hide"
     elif name in _TAKEN:
         why = "a package or folder that stands beside use cases, which it would hide"
-    elif name in importlib.metadata.packages_distributions():
-        (package, *_) = importlib.metadata.packages_distributions()[name]
+    elif package := _package(name):
         why = f"a package that is installed ({package}), which it would hide"
     if why:
         raise UsageError(f"{name!r} cannot name a use case: it is {why}.", hint="Choose another name.")
     return name
+
+
+def _package(name: str) -> str:
+    """Return the installed package that a module comes from; empty: from none."""
+    # To look through all packages takes a while, and most names are no module's.
+    if importlib.util.find_spec(name) is None:
+        return ""
+    return next(iter(importlib.metadata.packages_distributions().get(name, ())), "")
 
 
 def class_name(name: str) -> str:

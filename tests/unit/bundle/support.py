@@ -19,7 +19,7 @@ TARGETS = ("dev", "staging", "prod")
 
 
 def read(path: Path) -> dict[str, Any]:
-    return yaml.safe_load(path.read_text(encoding="utf-8"))
+    return yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader)
 
 
 def main_file() -> dict[str, Any]:

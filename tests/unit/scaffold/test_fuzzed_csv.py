@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import ast
 import csv
-import importlib.metadata
 import io
 import tempfile
-from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -139,15 +137,6 @@ def scaffold(content: bytes, **options: Any) -> UsageError | None:
             ast.parse(file.read_text(encoding="utf-8"))
         assert load_settings(made / "config.yml", "dev").simulation is not None
         return None
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _installed_once() -> Iterator[None]:
-    """Which packages are installed takes a second to find out, and is the same for each example."""
-    found = importlib.metadata.packages_distributions()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(importlib.metadata, "packages_distributions", lambda: found)
-        yield
 
 
 PLAIN = [("account", KEYS), ("asked", DAYS), ("price", NUMBERS), ("bought", CLASSES)]
