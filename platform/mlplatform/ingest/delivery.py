@@ -22,7 +22,7 @@ from mlplatform.types import TIMESTAMP
 if TYPE_CHECKING:
     from mlplatform.protocols.tables import FrameLike
 
-BATCH_BYTES = 128 * 1024**2
+BATCH_BYTES = 32 * 1024**2
 """So much text is held in memory: of small files in one commit, or of a large one before it is spilled to disk."""
 
 
