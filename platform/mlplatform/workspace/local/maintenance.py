@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from mlplatform.protocols.maintenance import Damage, Inspection, Removal, TableFiles
 from mlplatform.workspace.local import delta, home_files, mending
 from mlplatform.workspace.local.data_files import FILE_BYTES, unfinished
+from mlplatform.workspace.local.locks import file_lock
 from mlplatform.workspace.local.table_files import files_of
 from mlplatform.workspace.local.transaction_log import removed_within
 
@@ -50,10 +51,16 @@ class LocalMaintenance:
         return TableFiles(len(sizes), pc.sum(sizes).as_py() or 0, small)
 
     def compact(self, name: ObjectName | str, *, target_size: int | None = None) -> int:
-        """Put small files together; return how many files were replaced."""
+        """Put small files together; return how many files were replaced.
+
+        One process at a time: delta-rs lets two of them that read the same version both commit, and each row is there
+        twice then. What else writes meanwhile is told apart, and wins.
+        """
         self._tables.open(name)
-        delta.keep_history(self._tables.path(name), str(name), days=0)
-        return delta.compact(self._tables.path(name), str(name), target_size or FILE_BYTES)
+        path = self._tables.path(name)
+        with file_lock(self._tables.root / ".locks", f"compact {name}"):
+            delta.keep_history(path, str(name), days=0)
+            return delta.compact(path, str(name), target_size or FILE_BYTES)
 
     def keep(self, name: ObjectName | str, *, versions: Collection[int], days: int) -> None:
         """Do nothing: nobody else removes files here."""
