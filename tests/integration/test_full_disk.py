@@ -76,8 +76,9 @@ def test_a_run_that_met_a_full_disk_goes_on_once_there_is_room(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize(("before", "after", "as_of"), [("empty", "first", FIRST), ("first", "second", SECOND)])
-@pytest.mark.parametrize("stair", [24, 100])
+@pytest.mark.parametrize(("stair", "stages_met"), [(24, 3), (100, 2)])
 def test_wherever_the_disk_gets_full(
     tmp_path: Path,
     homes: Homes,
@@ -86,6 +87,7 @@ def test_wherever_the_disk_gets_full(
     after: str,
     as_of: str,
     stair: int,
+    stages_met: int,
 ) -> None:
     with disks.small_disk(tmp_path / "disk") as disk:
         # What one run could write before it stopped is there for the next: each comes a little further.
@@ -94,7 +96,7 @@ def test_wherever_the_disk_gets_full(
         )
         assert len(told) > 3
         stages = {line.split("the stage ")[1].split()[0] for line in told if "the stage " in line}
-        assert len(stages) > 2, told
+        assert len(stages) >= stages_met, told
         assert differences(state_of(disk.folder / "home"), state_of(getattr(homes, after))) == {}
 
 

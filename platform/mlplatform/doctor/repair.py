@@ -23,6 +23,7 @@ from mlplatform.naming import Namespace, ObjectName
 from mlplatform.ops import stage_runs
 from mlplatform.ops.context import Progress, silent
 from mlplatform.ops.records import STAGE_RUNS
+from mlplatform.ops.records import TABLES as RECORDS
 from mlplatform.ops.result import Details, StageResult
 from mlplatform.ops.stage_runs import DONE, REPAIR, StageRun
 from mlplatform.pipeline import Pipeline
@@ -117,6 +118,11 @@ class _Repair:
             return self._repaired
         self._repaired.done += self._ws.maintenance.mend_files(aside=self._repaired.aside, dry_run=self._dry_run)
         use_case = self._opener(self._ws)
+        for records in RECORDS:
+            repeated = records.drop_repeated(self._ws, self._namespace, dry_run=self._dry_run)
+            if repeated:
+                name = records.full_name(self._namespace)
+                self._repaired.done.append(f"{name}: {repeated} record(s) removed that were there more than once")
         subject = subject_of(self._ws, use_case, self._run_id)
         for table in (table for table in tables if table.schema != ops):
             self._mend(table, self._keeping(subject, table))

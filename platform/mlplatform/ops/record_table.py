@@ -168,6 +168,27 @@ class RecordTable(Generic[R]):
         rows = self.in_order(ws, namespace, list(records), newest)
         return ws.tables.append(self.full_name(namespace), self.to_arrow(rows), **options)
 
+    def drop_repeated(self, ws: Workspace, namespace: Namespace, *, dry_run: bool = False) -> int:
+        """Leave each of a use case's records once, where they are there several times; return how many were too many.
+
+        Args:
+            ws: The workspace.
+            namespace: The use case's.
+            dry_run: Only count them.
+
+        Raises:
+            TableError: If they are more than `MOST_RECORDS`.
+        """
+        name, use_case = self.full_name(namespace), namespace.use_case
+        if not ws.tables.exists(name):
+            return 0
+        rows = ws.tables.to_arrow(name, at_most=MOST_RECORDS, filters=[("use_case", "=", use_case)])
+        once = rows.group_by(rows.column_names).aggregate([]).select(rows.column_names)
+        repeated = rows.num_rows - once.num_rows
+        if repeated and not dry_run:
+            ws.tables.overwrite(name, once.sort_by(self.order_by), where={"use_case": [use_case]})
+        return repeated
+
     def in_order(self, ws: Workspace, namespace: Namespace, records: list[R], newest: datetime | None) -> list[R]:
         """Return new records as they are, or dated after those that exist, where the clock says that these are to come.
 

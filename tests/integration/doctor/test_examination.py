@@ -86,6 +86,7 @@ CONTENT: dict[str, tuple[Callable[[LocalWorkspace], None], str, bool]] = {
         delete("tiny.gold_predictions", "account like '%7'"), "predictions: each due row once", False,
     ),
     "predictions are there twice": (double("tiny.gold_predictions"), "predictions: each due row once", False),
+    "stages are on record twice": (double("ops.stage_runs"), "records: as the tables", True),
     "the champion was moved by hand": (move_alias, "aliases: as decided", False),
     "the champion's alias is gone": (delete_alias, "aliases: as decided", False),
     "the champion's version is gone": (delete_version, "aliases: as decided", False),

@@ -303,7 +303,7 @@ def widen(path: Path, name: str, lacking: Callable[[DeltaTable], Widening], scra
 def compact(path: Path, name: str, size: int) -> int:
     """Put files together that are smaller than a size, in one commit that changes no row.
 
-    The caller sees to it that nobody else does so meanwhile: of two at once, delta-rs commits both, and doubles the rows.
+    The caller sees to it that nobody else does so meanwhile: delta-rs commits both, and doubles the rows.
 
     Args:
         path: The table's folder.
