@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -44,6 +45,8 @@ from mlplatform.training.version_tags import (
 
 FAILURE_TAG = "failure"
 IMPORTANCE_FILE = "feature_importance.json"
+TOLD_FILE = "training.json"
+"""What a training says of itself in its record, which its process may not live to write."""
 UNCALIBRATED = "holdout_uncalibrated_"
 """Begins the names of the holdout's metrics before the calibration."""
 PART = "on_part_of_rows"
@@ -100,8 +103,12 @@ class Registration:
                 return version
         return None
 
-    def train(self) -> tuple[ModelVersion, Candidate]:
-        """Train on record, and register the model as a version."""
+    def train(self, told: Callable[[Candidate], Mapping[str, Any]]) -> ModelVersion:
+        """Train on record, and register the model as a version.
+
+        Args:
+            told: Gives what the training says of itself: it is kept before the version exists, for whoever finds that.
+        """
         context, settings, registry = self.context, self.context.settings, self.context.ws.registry
         tags = self._tags() | {KEY_TAG: self.key, "delta_versions": json.dumps(read_versions(self.frame, self.data))}
         experiment, name = f"/{context.namespace.catalog}/{context.name}", f"{context.name} {shown(context.as_of)}"
@@ -139,10 +146,10 @@ class Registration:
             self._log_calibration(run, candidate)
             self._log_importance(run, candidate)
             run.log_json(PROFILE_FILE, self._reference(candidate))
+            run.log_json(TOLD_FILE, told(candidate))
             context.progress("logging and registering the model")
             self._log_model(candidate)
-        version = next(item for item in reversed(registry.versions(context.model)) if item.run_id == run.run_id)
-        return version, candidate
+        return next(item for item in reversed(registry.versions(context.model)) if item.run_id == run.run_id)
 
     def finish(self, version: ModelVersion) -> None:
         """Log the metrics on the model and tag the version; again changes nothing, so that a training is completed."""

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
+from mlplatform.errors import RegistryError
 from mlplatform.features.functions import FeatureFunctionSpec, register_functions
 from mlplatform.naming import Namespace, ObjectName
 from mlplatform.ops.context import StageContext
 from mlplatform.ops.result import Details, StageResult
 from mlplatform.ops.stage import Stage
+from mlplatform.protocols.registry import ModelVersion
 from mlplatform.protocols.workspace import Workspace
 from mlplatform.refine.spine import LABELS, SPINE, LabelSpine
 from mlplatform.statistics.metrics import Vector
 from mlplatform.training.candidate import Candidate, training_data
-from mlplatform.training.challenger import Registration, make_challenger, read_versions
+from mlplatform.training.challenger import TOLD_FILE, Registration, make_challenger, read_versions
 from mlplatform.training.immature_rows import immature_rows
 from mlplatform.training.importance import Importance
 from mlplatform.training.label_frame import LabelFrame, known_labels, training_start
@@ -28,6 +30,19 @@ from mlplatform.training.trainer import Trainer
 from mlplatform.training.training_key import training_key
 
 NAME = "train"
+_OF_THE_TRAINING = (
+    "metrics",
+    "params",
+    "rounds",
+    "columns_without_values",
+    "failed_trials",
+    "failed_trial_count",
+    "pruned_trial_count",
+    "importance",
+    "no_better_than_noise",
+    "not_finite",
+    "feature_tables",
+)
 _MOST_FAILED = 20
 _MOST_FEATURES = 100
 _FEW = 1000
@@ -55,8 +70,7 @@ class TrainDetails(Details):
         training_rows: Labelled rows that it was trained and evaluated on.
         known_rows: Labelled rows that were known; more, where it was trained on a sample.
         immature_rows: Rows that were not mature and whose event counted already.
-        feature_tables: Feature table -> Delta version that it was trained on; empty for a training that had been done
-            before, whose record has them.
+        feature_tables: Feature table -> Delta version that it was trained on.
         asked_for: Why the stage `retrain` asked for it; not set where it was due, or asked for by somebody.
     """
 
@@ -98,6 +112,20 @@ class TrainDetails(Details):
                 f"The training's sample, {frame}, holds only {rarer} rows of the {which} class, for it is drawn "
                 "whatever the label: raise training.max_rows."
             )
+
+    def of_the_training(self) -> dict[str, Any]:
+        """Return what only the process that trains knows, as plain data: it is kept with the run."""
+        return {name: value for name, value in self.to_json().items() if name in _OF_THE_TRAINING}
+
+    def take_over(self, told: Mapping[str, Any]) -> None:
+        """Say what a training that had been done before said: its process may have died before its record.
+
+        Args:
+            told: As `of_the_training` gave it.
+        """
+        earlier = TrainDetails.model_validate({name: told[name] for name in _OF_THE_TRAINING if name in told})
+        for name in earlier.model_fields_set:
+            setattr(self, name, getattr(earlier, name))
 
     def describe(self, candidate: Candidate) -> None:
         """Take over what is worth recording of a candidate."""
@@ -189,11 +217,16 @@ class Train(Stage[TrainDetails]):
         with ws.lock(f"train {context.model}"):
             version = registration.earlier()
             if version is None:
-                version, candidate = registration.train()
-                details.describe(candidate)
                 details.feature_tables = {it.name: it.version for it in data.training_set.lineage.tables}
+
+                def told(candidate: Candidate) -> dict[str, Any]:
+                    details.describe(candidate)
+                    return details.of_the_training()
+
+                version = registration.train(told)
             else:
                 details.reused = True
+                self._take_over(ws, version, details)
             registration.finish(version)
             if not self.register_only:
                 make_challenger(ws, context.model, version.version)
@@ -205,6 +238,15 @@ class Train(Stage[TrainDetails]):
             rows_in=frame.known_rows,
             rows_out=data.labels.size,
         )
+
+    def _take_over(self, ws: Workspace, version: ModelVersion, details: TrainDetails) -> None:
+        try:
+            details.take_over(ws.registry.load_json(version, TOLD_FILE))
+        except (RegistryError, ValidationError) as error:
+            details.note(
+                f"Version {version.version} had been trained before; what its training said of itself cannot be read, "
+                f"as of one with an earlier version of the platform: {error}"
+            )
 
 
 def _plain(params: dict[str, Any]) -> dict[str, Any]:

@@ -24,9 +24,7 @@ def look(subject: Subject) -> Iterator[Finding]:
     twice = sum(count > 1 for count in times.values())
     found = list(_versions(subject, records))
     if twice:
-        text = (
-            f"{twice} stage(s) are on record more than once, as after runs at once in earlier versions."
-        )
+        text = f"{twice} stage(s) are on record more than once, as after runs at once in earlier versions."
         found.append(Finding(CHECK, table, "problem", text, f"mlplatform repair {subject.name}"))
     found.append(_rows(subject, table))
     if all(item.state != "problem" for item in found):
