@@ -37,7 +37,7 @@ from mlplatform.training.fitting import (
     refuse_ranker,
 )
 from mlplatform.training.immature_rows import ImmatureRows
-from mlplatform.training.importance import Importance, importances
+from mlplatform.training.importance import Importance, importances, rows_within
 from mlplatform.training.label_frame import LabelFrame, table_digest
 from mlplatform.training.present_classes import NO_CLASSES, PresentClasses
 from mlplatform.training.search import SearchResult, Told
@@ -167,6 +167,7 @@ class Candidate:
         uncalibrated: The metrics before the calibration; empty without one.
         importances: What each feature is worth on the holdout, the most important one first; empty where it is not
             measured.
+        importance_cut: Why it is measured by fewer rows than wanted, or not at all, in words; empty where it is not so.
         not_finite: Which predictions for the holdout are no finite numbers, in words: then it has no metrics, and the
             gate refuses it. Empty where all are.
         known: The classes that it was fitted on, where there are several.
@@ -182,6 +183,7 @@ class Candidate:
     rounds: int | None = None
     uncalibrated: dict[str, float] = field(default_factory=dict)
     importances: list[Importance] = field(default_factory=list)
+    importance_cut: str = ""
     not_finite: str = ""
     known: PresentClasses = NO_CLASSES
 
@@ -391,6 +393,16 @@ def train(
     predicted = predict(fitted, holdout, task, known, finite=False)
     with in_our_words(f"The metrics of the {len(predicted)} rows of the holdout", params):
         measured = _evaluated(settings, data.labels[split.holdout], predicted)
+    wanted, features = min(options.importance_rows, len(holdout)), holdout.shape[1]
+    importance_rows = rows_within(wanted, features)
+    importance_cut = ""
+    if importance_rows < wanted:
+        by = f"by {importance_rows} rows of the holdout" if importance_rows else "not at all"
+        importance_cut = (
+            f"What each of {features} features is worth is measured {by} instead of by {wanted}: each is shuffled in "
+            "turn. What a lookup is worth as a whole, mlplatform ablate says."
+        )
+        note(importance_cut)
     return Candidate(
         estimator=fitted,
         params=params,
@@ -410,9 +422,10 @@ def train(
             holdout,
             data.labels[split.holdout],
             metrics.primary(settings),
-            most_rows=options.importance_rows,
+            most_rows=importance_rows,
             seed=options.seed,
         ),
+        importance_cut=importance_cut,
         not_finite=not_finite(fitted, holdout, predicted),
         known=known,
     )

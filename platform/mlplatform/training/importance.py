@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 _SHUFFLES = 3
 _DRAWS = 200
 CONFIDENCE = 0.95
+MOST_CELLS = 1_000_000_000
+"""So many values are predicted by at most, one or two minutes' work: each feature is shuffled in turn, so that their
+number grows with the square of that of the features."""
+_FEWEST_ROWS = 100
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,26 @@ class Importance:
     def is_noise(self) -> bool:
         """Whether the model does no worse without it, for all that the holdout can tell."""
         return self.low <= 0
+
+
+def rows_within(wanted: int, features: int) -> int:
+    """Return by how many rows of the holdout it is measured what so many features are worth.
+
+    Args:
+        wanted: How many at most.
+        features: How many there are.
+
+    Returns:
+        Fewer than wanted, where `MOST_CELLS` would be exceeded; 0, where too few would be left to tell anything.
+
+    Examples:
+        >>> [rows_within(5000, features) for features in (30, 1000, 2000)]
+        [5000, 333, 0]
+    """
+    allowed = MOST_CELLS // (_SHUFFLES * max(features, 1) ** 2)
+    if allowed >= wanted:
+        return wanted
+    return allowed if allowed >= _FEWEST_ROWS else 0
 
 
 def importances(

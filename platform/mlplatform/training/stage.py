@@ -135,6 +135,8 @@ class TrainDetails(Details):
         if candidate.not_finite:
             self.not_finite = candidate.not_finite
             self.note(f"On the holdout {candidate.not_finite}. The version has no metrics, and the gate refuses it.")
+        if candidate.importance_cut:
+            self.note(candidate.importance_cut)
         if candidate.importances:
             self.importance = candidate.importances[:_MOST_FEATURES]
             noise = [item.feature for item in candidate.importances if item.is_noise]

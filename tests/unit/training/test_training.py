@@ -18,6 +18,7 @@ from mlplatform.config.settings import UseCaseSettings
 from mlplatform.errors import MissingDependencyError, StageError
 from mlplatform.features.model_frame import model_frame
 from mlplatform.statistics import metrics
+from mlplatform.training import importance
 from mlplatform.training.candidate import TrainingData, train
 from mlplatform.training.search import Told
 from mlplatform.training.training_key import training_key
@@ -226,6 +227,21 @@ def test_what_features_are_worth_is_measured_on_the_holdout_and_can_be_left_out(
         SETTINGS | {"training": {"metric": "roc_auc", "min_rows": 10, "importance_rows": 0}}
     )
     assert train(trainer(boosted), given, options, Told(lambda *_: None)).importances == []
+
+
+def test_with_many_features_fewer_rows_tell_what_they_are_worth_and_it_is_said(monkeypatch: Any) -> None:
+    whole, _, _ = run(trainer(boosted), data())
+    assert whole.importance_cut == ""
+    features = len(whole.importances)
+    monkeypatch.setattr(importance, "_FEWEST_ROWS", 40)
+    monkeypatch.setattr(importance, "MOST_CELLS", 3 * 40 * features**2)
+    cut, _, _ = run(trainer(boosted), data())
+    assert f"each of {features} features is worth is measured by 40 rows of the holdout" in cut.importance_cut
+    assert len(cut.importances) == features
+    monkeypatch.setattr(importance, "MOST_CELLS", 0)
+    none, _, _ = run(trainer(boosted), data())
+    assert "is measured not at all instead of by" in none.importance_cut
+    assert none.importances == []
 
 
 class Losing:
