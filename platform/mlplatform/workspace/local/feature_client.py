@@ -12,7 +12,7 @@ import pyarrow as pa
 from mlplatform import stopping
 from mlplatform.errors import FeatureStoreError
 from mlplatform.features.by_halves import all_of_them, predicting_what_it_can
-from mlplatform.workspace.local import duck, model_logging, scoring, staging
+from mlplatform.workspace.local import model_logging, scoring, staging
 from mlplatform.workspace.local.feature_frames import FrameExchange, rows_in
 from mlplatform.workspace.local.feature_specs import LocalFeatureSpecs
 from mlplatform.workspace.local.feature_tables import OpenDeltaTable, open_tables
@@ -205,5 +205,5 @@ class LocalFeatureClient(FeatureClientBase[RowsToScore, OpenDeltaTable, LocalTra
             spill=self._delta_tables.scratch,
             memory_limit=self.memory_limit,
         )
-        at_once = min(batch_rows or duck.BATCH_ROWS, duck.BATCH_ROWS)
+        at_once = scoring.rows_at_once(len(request.plan.columns), batch_rows)
         return scoring.score(request.plan, request.frame, predict, sources, batch_rows=at_once)

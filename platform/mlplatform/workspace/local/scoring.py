@@ -28,6 +28,22 @@ from mlplatform.workspace.shared.scoring import ScoredFrame
 
 Predict = Callable[[Any], Any]
 _TABLE = 2  # dimensions
+_MOST_VALUES = 16_000_000
+"""Of one batch, or 128 MB of numbers; the model makes some copies of them."""
+
+
+def rows_at_once(columns: int, wanted: int | None = None) -> int:
+    """Return how many rows of so many columns a model is given at once.
+
+    Args:
+        columns: How many there are.
+        wanted: At most so many; None: what memory takes.
+
+    Examples:
+        >>> [rows_at_once(columns) for columns in (20, 1000, 10_000)]
+        [122880, 16000, 1600]
+    """
+    return max(min(wanted or duck.BATCH_ROWS, duck.BATCH_ROWS, _MOST_VALUES // max(columns, 1)), 1)
 
 
 def score(
