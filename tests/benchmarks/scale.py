@@ -39,7 +39,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests.benchmarks.scaling.demo import demo
-from tests.benchmarks.scaling.growth import STAGES, growth
+from tests.benchmarks.scaling.growth import growth
 from tests.benchmarks.scaling.result import Result, Target
 from tests.benchmarks.scaling.steps import crowd, steps
 from tests.benchmarks.scaling.widths import widths
@@ -70,9 +70,6 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; default growth and demo")
     parser.add_argument("--rows", type=_sizes, default=_sizes("100k,1M"), help="growth: sizes, as 1M,10M,50M")
-    parser.add_argument(
-        "--until", choices=STAGES, default=STAGES[-1], help="growth: the last stage that is run; default: all"
-    )
     parser.add_argument("--home", choices=("local", "databricks"), default="local", help="growth and steps")
     parser.add_argument("--steps", type=int, default=400, help="steps: how many there are")
     parser.add_argument("--step-rows", type=int, default=1000, help="steps: orders of each")

@@ -1,7 +1,7 @@
 """A registry's database that MLflow made once, for all workspaces of a test run.
 
-MLflow makes its tables in some seventy steps, which take seconds each time and always come to the same. The tests of
-how a database is made do without this.
+MLflow makes its tables in some seventy steps, which take seconds each time and always come to the same. Tests that
+kill its making do so in processes of their own, which do without this.
 """
 
 from __future__ import annotations
@@ -28,7 +28,11 @@ def make_once(patch: pytest.MonkeyPatch, folder: Path) -> None:
 
     def copy(database: Path) -> None:
         if not kept.exists():
-            make(kept)
+            try:
+                make(kept)
+            except BaseException:
+                kept.unlink(missing_ok=True)  # what is half made is nobody's copy
+                raise
         with closing(sqlite3.connect(kept)) as whole, closing(sqlite3.connect(database)) as target:
             whole.backup(target)
 

@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar, get_args, get_origin
 import pyarrow as pa
 
 from mlplatform.as_of import parse_as_of
-from mlplatform.errors import TableError, shortened
+from mlplatform.errors import TableError, UnavailableError, shortened
 from mlplatform.naming import Namespace, ObjectName
 from mlplatform.protocols.frames import Frame
 from mlplatform.protocols.tables import Filter, WriteResult
@@ -177,16 +177,22 @@ class RecordTable(Generic[R]):
             dry_run: Only count them.
 
         Raises:
-            TableError: If they are more than `MOST_RECORDS`.
+            UnavailableError: If somebody writes to the table meanwhile: nothing is changed then.
         """
-        name, use_case = self.full_name(namespace), namespace.use_case
+        name = self.full_name(namespace)
         if not ws.tables.exists(name):
             return 0
-        rows = ws.tables.to_arrow(name, at_most=MOST_RECORDS, filters=[("use_case", "=", use_case)])
-        once = rows.group_by(rows.column_names).aggregate([]).select(rows.column_names)
-        repeated = rows.num_rows - once.num_rows
+        version = ws.tables.version(name)
+        rows = self.frame(ws, namespace)
+        repeated = ws.frames.count(rows) - ws.frames.count(rows.unique())
         if repeated and not dry_run:
-            ws.tables.overwrite(name, once.sort_by(self.order_by), where={"use_case": [use_case]})
+            with ws.frames.staged(rows.unique()) as once:
+                if ws.tables.version(name) != version:
+                    raise UnavailableError(
+                        f"{name} was written to while its repeated records were looked for.",
+                        hint="Nothing was changed. Run again when no run is at work.",
+                    )
+                ws.tables.overwrite(name, once, where={"use_case": [namespace.use_case]})
         return repeated
 
     def in_order(self, ws: Workspace, namespace: Namespace, records: list[R], newest: datetime | None) -> list[R]:

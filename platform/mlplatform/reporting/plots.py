@@ -132,10 +132,10 @@ class Bin(Protocol):
         ...
 
 
-def paint_observed(axes: Any, bins: Sequence[Bin], **look: Any) -> None:
-    """Paint what came against what was predicted, with intervals; the look is for matplotlib's `errorbar`."""
+def paint_observed(axes: Any, bins: Sequence[Bin], places: Sequence[float] | None = None, **look: Any) -> None:
+    """Paint what came, with intervals, at places or against what was predicted; the look is for `errorbar`."""
     axes.errorbar(
-        [bin_.predicted for bin_ in bins],
+        [bin_.predicted for bin_ in bins] if places is None else places,
         [bin_.observed for bin_ in bins],
         # The observed rate lies inside its interval but for the last digit of a float.
         yerr=[

@@ -195,15 +195,10 @@ def _coverage(facts: Facts) -> Plot:
         axes = figure.add_subplot()
         places = list(range(1, len(bins) + 1))
         axes.axhline(level, color=svg.MUTED, linestyle=(0, (4, 2)), label=f"Level {level:g}")
-        axes.errorbar(
+        paint_observed(
+            axes,
+            bins,
             places,
-            [bin_.observed for bin_ in bins],
-            yerr=[
-                [max(0.0, bin_.observed - bin_.low) for bin_ in bins],
-                [max(0.0, bin_.high - bin_.observed) for bin_ in bins],
-            ],
-            color=svg.BLUE,
-            marker="o",
             linestyle="none",
             elinewidth=1.2,
             capsize=3,

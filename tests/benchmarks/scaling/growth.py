@@ -23,14 +23,12 @@ MOST_DRIVER_GROWTH = 100 * MB
 def growth(arguments: argparse.Namespace, folder: Path) -> Result:
     """Run all stages on all rows at once, at each size."""
     sizes: dict[int, list[Stretch]] = {}
-    stages = STAGES[: STAGES.index(arguments.until) + 1]
-    counted_stages = [name for name in COUNTED if name in stages]
     for rows in arguments.rows:
         plan = data.Plan.evenly(rows, drops=6, days=30, seed=arguments.seed)
         place = folder / short(rows)
         landing = prepare(plan, place, scoring={"every": "12 months"})  # so that every order is due
         as_of = f"{plan.end(len(plan.rows) - 1):%Y-%m-%d}"
-        todo = job(arguments, place, [{"as_of": as_of, "stages": stages}])
+        todo = job(arguments, place, [{"as_of": as_of, "stages": STAGES}])
         print(f"{short(rows)} orders, {arguments.home}; {size(landing) / MB:,.0f} MB landed", flush=True)
         print(HEAD, flush=True)
         sizes[rows] = []
@@ -38,41 +36,39 @@ def growth(arguments: argparse.Namespace, folder: Path) -> Result:
             if isinstance(stretch, Stretch):
                 print(line(stretch), flush=True)
                 sizes[rows].append(stretch)
-        counted, held = total(sizes[rows], counted_stages), size(place / "home")
-        cpu = total(sizes[rows], counted_stages, "cpu")
-        if counted_stages:
-            print(f"{', '.join(counted_stages)}: {counted:,.1f} s, of processors {cpu:,.1f} s", flush=True)
+        counted, held = total(sizes[rows], COUNTED), size(place / "home")
+        cpu = total(sizes[rows], COUNTED, "cpu")
+        print(f"{', '.join(COUNTED)}: {counted:,.1f} s, of processors {cpu:,.1f} s", flush=True)
         print(f"the workspace holds {held / MB:,.0f} MB", flush=True)
         if not arguments.work:
             shutil.rmtree(place)
     return Result(
         {"home": arguments.home, "sizes": {rows: [item.to_dict() for item in found] for rows, found in sizes.items()}},
-        _growth_targets(arguments.home, sizes, stages, counted_stages),
+        _growth_targets(arguments.home, sizes),
     )
 
 
-def _growth_targets(
-    home: str, sizes: dict[int, list[Stretch]], stages: Sequence[str], counted: Sequence[str]
-) -> list[Target]:
+def _growth_targets(home: str, sizes: dict[int, list[Stretch]]) -> list[Target]:
     targets = []
     for small, large in pairwise(sorted(sizes)):
         between = f"from {short(small)} to {short(large)}"
-        for names in (*([stage] for stage in stages), *([counted] if counted else [])):
+        for stage in (*STAGES, COUNTED):
+            names = [stage] if isinstance(stage, str) else stage
             wall, cpu = (
                 slope(small, large, *(total(sizes[rows], names, what) for rows in (small, large)))
                 for what in ("seconds", "cpu")
             )
             print(f"slope of {', '.join(names)} {between}: {wall:.2f}, of processor time {cpu:.2f}")
-        if home == "databricks":
+        if home == "local":
+            steepness = slope(small, large, *(total(sizes[rows], COUNTED) for rows in (small, large)))
+            targets.append(Target(f"time slope of {', '.join(COUNTED)} {between}", steepness, MOST_SLOPE))
+        else:
             peak = {rows: max(item.driver for item in sizes[rows]) for rows in (small, large)}
             grown = (peak[large] - peak[small]) / MB
             targets.append(Target(f"growth of the driver's peak {between}", grown, MOST_DRIVER_GROWTH / MB, "MB "))
-        elif counted:
-            steepness = slope(small, large, *(total(sizes[rows], counted) for rows in (small, large)))
-            targets.append(Target(f"time slope of {', '.join(counted)} {between}", steepness, MOST_SLOPE))
-    if home == "local" and counted:
+    if home == "local":
         largest = max(sizes)
-        peak_tree = max(item.tree for item in sizes[largest] if item.name in counted)
+        peak_tree = max(item.tree for item in sizes[largest] if item.name in COUNTED)
         name = f"peak of the tree at {short(largest)} (the target is of {short(MOST_ROWS)})"
         targets.append(Target(name, peak_tree / GB, MOST_TREE / GB, "GB "))
     return targets

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 import narwhals as nw
 import pyarrow as pa
-import pyarrow.compute as pc
 from deltalake import DeltaTable, QueryBuilder
 
 from mlplatform.errors import DamagedTableError, TableError, did_you_mean
@@ -49,7 +48,7 @@ from mlplatform.workspace.local.rows import (
     check_within,
     fitted,
 )
-from mlplatform.workspace.local.table_files import files_of
+from mlplatform.workspace.local.table_files import is_small
 from mlplatform.workspace.local.transaction_log import are_committed
 from mlplatform.workspace.shared.frames import is_lazy, is_spark_frame, to_arrow
 
@@ -58,7 +57,6 @@ if TYPE_CHECKING:
 
     from mlplatform.protocols.tables import FrameLike
 
-SMALL_BYTES, SMALL_ROWS = 32 * 1024**2, 1_000_000
 # No catalog can be called so.
 _DROPPED = ".dropped"
 _DROPPING_SECONDS = 60 * 60
@@ -305,7 +303,7 @@ class LocalTables:
         schema = duck.arrow_schema(table)
         selection = list(columns) if columns is not None else schema.names
         check_columns(name, schema, [*selection, *(item[0] for item in filters)])
-        if view is not None or not _is_small(table):
+        if view is not None or not is_small(table):
             frame = self.frames.read(name, version=version, columns=selection, filters=filters)
             rows = self.frames.collect(frame, at_most=at_most, what=f"{name}, as asked for,")
             return rows.cast(pa.schema([schema.field(column) for column in selection]))
@@ -483,16 +481,6 @@ def _newest_entry(path: Path) -> _LogEntry:
     newest = max((name for name in os.listdir(log) if name.endswith(".json")), default="")  # noqa: PTH208  (no Path each)
     state = (log / newest).stat()
     return newest, state.st_ino, state.st_mtime_ns
-
-
-def _is_small(table: DeltaTable) -> bool:
-    """Tell whether the whole table may be read: then delta-rs' own reader is ten times faster for many small files."""
-    files = files_of(table)
-    if (pc.sum(files.column("size_bytes")).as_py() or 0) > SMALL_BYTES:
-        return False
-    # Few bytes may be many rows, where they repeat.
-    rows = files.column("num_records")
-    return not rows.null_count and (pc.sum(rows).as_py() or 0) <= SMALL_ROWS
 
 
 def _query(table: DeltaTable, schema: pa.Schema) -> pa.Table:

@@ -12,7 +12,7 @@ from pyarrow import parquet
 
 from mlplatform.errors import TableError
 from mlplatform.features.training_set import Join
-from mlplatform.workspace.local import data_files, duck, staged_lookups
+from mlplatform.workspace.local import data_files, duck, staged_lookups, table_files
 from mlplatform.workspace.local import tables as local_tables
 from tests.support.racers import tables as opened
 
@@ -37,8 +37,8 @@ def test_a_table_of_many_rows_in_few_bytes_is_not_read_whole(tmp_path: Path, mon
     schema = pa.schema([("id", pa.int64())])
     tables.create(NAME, schema)
     tables.append(NAME, pa.table({"id": [0] * 1000}, schema=schema))
-    assert local_tables._is_small(tables.open(NAME))
-    monkeypatch.setattr(local_tables, "SMALL_ROWS", 999)
+    assert table_files.is_small(tables.open(NAME))
+    monkeypatch.setattr(table_files, "SMALL_ROWS", 999)
     monkeypatch.setattr(local_tables, "_query", None)
     with pytest.raises(TableError, match=r"1,?000"):
         tables.to_arrow(NAME, at_most=10)
