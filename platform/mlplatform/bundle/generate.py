@@ -200,8 +200,10 @@ def _in_production(use_case: str, jobs: UseCaseJobs) -> dict[str, Any]:
     split: dict[str, dict[str, Any]] = {
         key: {"run_as": {"service_principal_name": f"${{var.{role}}}"}} for key, role in jobs.run_as().items()
     }
-    # The retrain decision starts the training job.
-    split[names.key(use_case, names.TRAIN)] |= {"permissions": permissions(trainer="CAN_MANAGE_RUN")}
+    # The retrain decision, which runs as the trainer, starts these.
+    for job in (names.TRAIN, names.RECALIBRATE):
+        if (key := names.key(use_case, job)) in split:
+            split[key] |= {"permissions": permissions(trainer="CAN_MANAGE_RUN")}
     return {
         "schemas": {
             names.key(use_case, names.SCHEMA): {

@@ -22,6 +22,7 @@ from mlplatform.code_digest import has_changed
 from mlplatform.errors import FeatureStoreError, PlatformError
 from mlplatform.features.functions import checked_function
 from mlplatform.ingest.source import Source
+from mlplatform.ingest.stage import read_otherwise
 from mlplatform.naming import ObjectName
 from mlplatform.ops import changes
 from mlplatform.ops.context import StageContext
@@ -166,6 +167,8 @@ class _Planning:
 
     def _say_source(self, table: DeclaredTable, info: TableInfo, change: PlannedChange) -> None:
         """Bronze holds what landed: columns that a source gains or loses matter for what lands from now on."""
+        if isinstance(table.part, Source) and (text := read_otherwise(self._context, table.part)):
+            self._notes.append(text)
         if set(table.schema.names) ^ set(info.schema.names) - self._gone_before(table):
             self._move(change)
         for place, item in enumerate(change.differences):

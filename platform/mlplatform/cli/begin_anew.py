@@ -29,7 +29,7 @@ def begin_anew(use_case: str, reason: str, as_of: str | None, dry_run: bool, opt
     from mlplatform.pipeline import Pipeline
 
     given = as_of_option(as_of) if as_of else None
-    with options.open_use_case(use_case) as (ws, opened), output.reporting(total=1) as reporter:
+    with options.open_use_case(use_case, read_only=dry_run) as (ws, opened), output.reporting(total=1) as reporter:
         moment = decisions.moment_of(ws, opened, given)
         details = Pipeline(ws, opened, moment, reporter.line).begin_anew(reason=reason, dry_run=dry_run).details
     if options.as_json:

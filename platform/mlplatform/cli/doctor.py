@@ -34,9 +34,9 @@ NEEDED_DISK = 2 * 1024**3
 def doctor(use_case: str | None, quick: bool, options: Options) -> None:
     """Check that nothing which the workspace needs is missing.
 
-    Exits with 1 if something is; the command that mends it is printed. With --data, it is checked that what is stored
-    is what was computed: that files are whole, that rows in are rows out and quarantined at each step, and that
-    predictions, aliases and models are as on record. It changes nothing.
+    Exits with 1 if something is; the command that mends it is printed. With --data, it is checked that files are whole,
+    that rows in are rows out and quarantined at each step, that tables hold the rows that their inputs give (told by
+    their keys), and that predictions, aliases and models are as on record. It changes nothing.
     """
     if use_case is not None:
         examine_data(use_case, options, quick=quick)

@@ -22,7 +22,7 @@ def examine_data(use_case: str, options: Options, *, quick: bool) -> None:
     from mlplatform.doctor.examination import examine
 
     opener = discovery.opener(use_case, options.use_cases)
-    with options.open(use_case) as ws, output.reporting(total=1) as reporter:
+    with options.open(use_case, read_only=True) as ws, output.reporting(total=1) as reporter:
         findings = examine(ws, use_case, opener, reporter.line, quick=quick)
     if options.as_json:
         output.show_json([vars(finding) for finding in findings])

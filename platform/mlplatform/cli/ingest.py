@@ -17,7 +17,10 @@ from mlplatform.cli.options import Options, as_of_option
 )
 @click.argument("use_case")
 @click.option(
-    "--again", multiple=True, metavar="FILE", help="Take this file once more, by its name below the landing folder."
+    "--again",
+    multiple=True,
+    metavar="FILE",
+    help="Take this file once more, by its name below the landing folder. May be given several times.",
 )
 @click.option("--as-of", metavar="TIME", help="What was known by then counts.  [default: now]")
 def ingest(use_case: str, again: tuple[str, ...], as_of: str | None, options: Options) -> None:

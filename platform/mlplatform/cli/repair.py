@@ -33,7 +33,7 @@ def repair(use_case: str, dry_run: bool, options: Options) -> None:
     from mlplatform.errors import PlatformError
 
     opener = discovery.opener(use_case, options.use_cases)
-    with options.open(use_case) as ws, output.reporting(total=1) as reporter:
+    with options.open(use_case, read_only=dry_run) as ws, output.reporting(total=1) as reporter:
         repaired = run_repair(ws, use_case, opener, uuid.uuid4().hex[:12], reporter.line, dry_run=dry_run)
     if options.as_json:
         output.show_json(

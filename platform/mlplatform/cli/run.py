@@ -96,7 +96,7 @@ def _written(ws: Workspace, use_case: UseCase, reporter: output.Reporter, *, who
 
 def _tell(use_case: str, written: dict[str, str | None], options: Options, *, whole: bool) -> None:
     if written["predictions"]:
-        click.echo(f"Predictions: {written['predictions']} (the champion's latest for each entity)")
+        click.echo(f"Predictions: {written['predictions']} (the latest for each entity)")
     elif whole:
         why = options.hints.repeated(f"mlplatform history {use_case}")
         click.echo(f"Predictions: none yet, for there is no champion. Why: {why}")

@@ -44,7 +44,7 @@ def setup(
     from mlplatform.pipeline import Pipeline
     from mlplatform.stages import setup_of
 
-    with options.open_use_case(use_case) as (ws, opened), output.reporting(total=1) as reporter:
+    with options.open_use_case(use_case, read_only=dry_run) as (ws, opened), output.reporting(total=1) as reporter:
         context = opened.context(ws, as_of_option(None), run_id="setup", progress=reporter.line)
         stage = setup_of(opened, **principals, deployment_job=deployment_job, expect_schema=expect_schema)
         if not dry_run:

@@ -18,6 +18,7 @@ from mlplatform.ingest.delivery import DueFile, FileCounts, FileDelivery
 from mlplatform.ingest.landing import FolderLanding, Landing, dealt_out, open_landing
 from mlplatform.ingest.provenance import AVAILABLE_AT, FILE, held_files
 from mlplatform.ingest.quarantine import LargeQuarantine, QuarantineDetails, quarantine_schema
+from mlplatform.ingest.reading import reading_of, told
 from mlplatform.ingest.seen import Seen, looked_at, now_seen
 from mlplatform.ingest.source import Source, shown_path
 from mlplatform.ingest.stamp import Stamp
@@ -43,14 +44,16 @@ class IngestDetails(QuarantineDetails):
         schema_changed: File -> columns of its header that the source does not declare.
         taken_again: File whose rows were replaced -> digest of what it held.
         seen: Bronze table -> what was seen of the files that hold what it took.
+        read_as: Bronze table -> how files became cells: delimiter, encoding, whether values go over several lines.
     """
 
-    internal: ClassVar[frozenset[str]] = QuarantineDetails.internal | {"taken_again", "seen"}
+    internal: ClassVar[frozenset[str]] = QuarantineDetails.internal | {"taken_again", "seen", "read_as"}
 
     changed_after_ingestion: Sequence[str] = ()
     schema_changed: Mapping[str, Sequence[str]] = {}
     taken_again: Mapping[str, str] = {}
     seen: Mapping[str, Seen] = {}
+    read_as: Mapping[str, Mapping[str, str]] = {}
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,14 @@ class Ingest(Stage[IngestDetails]):
         return result
 
 
+def read_otherwise(context: StageContext, source: Source) -> str:
+    """Return a sentence where the files of a source that were taken last became cells in another way; else nothing."""
+    bronze = context.namespace.bronze(source.name)
+    run = markers.last(context, NAME, bronze, IngestDetails)
+    before = run.details.read_as.get(str(bronze), {}) if run is not None else {}
+    return told(bronze, before, reading_of(source), context.name)
+
+
 def _create(context: StageContext, source: Source) -> tuple[ObjectName, ObjectName, Widening]:
     ws, namespace = context.ws, context.namespace
     bronze, quarantine = namespace.bronze(source.name), namespace.quarantine(source.name)
@@ -150,6 +161,7 @@ class _Ingestion:
             # What a landing remembers having brought is about the table that it brought it to.
             self._landing.bring_all_again()
         before = now_seen(utc_now())
+        self._say_reading()
         due = self._due(self._landing)
         once_more = list(named(again, self.listed()).values()) if again else []
         names = {file.name for file in once_more}
@@ -180,6 +192,13 @@ class _Ingestion:
         self._result.details.seen = {**self._result.details.seen, str(self._bronze): seen}
         markers.keep(context, self._result, self._bronze)
         markers.keep(context, self._result, self._quarantine)
+
+    def _say_reading(self) -> None:
+        """Keep how files are read, and say if files that were taken before were read otherwise."""
+        details = self._result.details
+        if text := read_otherwise(self._context, self._source):
+            details.note(text)
+        details.read_as = {**details.read_as, str(self._bronze): reading_of(self._source)}
 
     def _due(self, landing: Landing) -> list[DueFile]:
         files = self._known(landing.files())

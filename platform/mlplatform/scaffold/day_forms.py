@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 _ISO = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?(Z|[+-]\d{2}:\d{2})?)?")
 
+_WRITE = "Write 2024-01-31 or 2024-01-31T08:00:00"
+_NOT_READ = "Years have four digits, a day 24 hours, and a zone is an offset as +01:00."
+
 
 @dataclass(frozen=True)
 class Days:
@@ -54,7 +57,7 @@ def found_format(file: GivenData, timestamp: str | None, asked_for: DateFormat |
         raise UsageError(
             f"{file.origin}: {timestamp} is {wrong!r} somewhere, which is no time in ISO 8601, nor are all of "
             f"{', '.join(DATE_FORMATS[1:])}.",
-            hint="Write 2024-01-31 or 2024-01-31T08:00:00; 31/01/2024 in all rows does, too. Years have four digits.",
+            hint=f"{_WRITE}; 31/01/2024 in all rows does, too. {_NOT_READ}",
         )
     if len(formats) == 1:
         return Days(formats[0])
@@ -107,7 +110,7 @@ def moments(origin: str, values: pd.Series[str], column: str, date_format: DateF
             written = "no time in ISO 8601" if date_format == ISO else f"no day as {date_format}"
             raise UsageError(
                 f"{origin}: {column} is {value!r} somewhere, which is {written}.",
-                hint="Write 2024-01-31 or 2024-01-31T08:00:00; or say --date-format.",
+                hint=f"{_WRITE}, or say --date-format. {_NOT_READ}" if date_format == ISO else _NOT_READ,
             )
         try:
             times.append(plausible(parse_as_of(moment), what=column))

@@ -59,6 +59,22 @@ class Case:
 
 CASES: dict[str, Case] = {
     "nothing": Case(says=(NOTHING,)),
+    "another delimiter": Case(
+        {
+            TABLES: [
+                ("from mlplatform import Column", "from mlplatform import Dialect, Column"),
+                (
+                    '"""Subscriptions by month."""',
+                    '"""Subscriptions by month."""\n    dialect = Dialect(delimiter=";")',
+                ),
+            ]
+        },
+        says=(
+            "bronze_signups: files are read with delimiter ';' from now on, instead of ','",
+            f"mlplatform ingest {NAME} --again FILE",
+        ),
+        rerun=False,
+    ),
     "a comment in the code": Case({FEATURES: [("PRIOR = 20.0", "PRIOR = 20.0  # of a whole year")]}, says=(NOTHING,)),
     "a docstring": Case({FEATURES: [("Average the day's prices.", "Take the mean.")]}, says=(NOTHING,)),
     "a column's comment": Case(

@@ -38,6 +38,9 @@ COMPUTING = (
     ("maintain", "tiny", "--as-of", AS_OF, "--dry-run"),
     ("apply", "tiny", "--as-of", AS_OF, "--dry-run"),
     ("backfill", "tiny", "--table", "region", "--from", "2020-03-01", "--to", "2020-05-01", "--dry-run"),
+    ("doctor", "--data", "tiny", "--quick"),
+    ("repair", "tiny", "--dry-run"),
+    ("setup", "tiny", "--dry-run"),
 )
 
 
@@ -88,9 +91,18 @@ def test_asking_what_would_be_done_changes_no_file_and_needs_no_right_to_write(h
     with disks.read_only(home):
         for command in COMPUTING:
             look(command, home, tiny)
-    for command in COMPUTING[:2]:
+    for command in COMPUTING:
         look(command, home, tiny)
     assert disks.contents(home) == before
+
+
+def test_beginning_anew_is_looked_at_without_a_right_to_write(homes: Homes, tmp_path: Path, tiny: TinyFolder) -> None:
+    lost = clone(homes.second, tmp_path / "home")
+    next(lost.rglob("mlflow.db")).unlink()
+    before = disks.contents(lost)
+    with disks.read_only(lost):
+        assert "A dry run" in look(("begin-anew", "tiny", "--reason", "test", "--dry-run"), lost, tiny)
+    assert disks.contents(lost) == before
 
 
 def test_the_doctor_makes_nothing(tmp_path: Path, tiny: TinyFolder) -> None:

@@ -11,6 +11,7 @@ import pytest
 from mlplatform.as_of import parse_as_of
 from mlplatform.errors import StageError, UsageError
 from mlplatform.ingest import again
+from mlplatform.ingest.dialect import Dialect
 from mlplatform.naming import Namespace
 from mlplatform.ops.run_record import RunSummary
 from mlplatform.pipeline import Pipeline
@@ -230,3 +231,17 @@ def test_only_what_came_after_a_version_counts(here, tiny, take):
     take(JANUARY)
     assert again.taken_again_since(here, bronze, version)
     assert not again.taken_again_since(here, bronze, here.tables.version(bronze))
+
+
+def test_that_files_are_read_otherwise_is_said_once_and_reaches_none_that_was_taken(here, tiny, monkeypatch):
+    run_tiny(here, tiny.folder, "2020-04-01", STAGES)
+    before = state(here)
+    monkeypatch.setattr(Signups, "newlines_in_values", True)
+    monkeypatch.setattr(Signups, "dialect", Dialect(decimal=","))
+    [ingestion] = run_tiny(here, tiny.folder, "2020-04-01", ["ingest"]).stages
+    [note] = ingestion.details.notes
+    assert note.startswith("bronze_signups: files are read with newlines_in_values 'yes' from now on, instead of 'no'.")
+    assert note.endswith("mlplatform ingest tiny --again FILE"), "and nothing of decimals, which silver reads"
+    assert state(here) == before
+    [ingestion] = run_tiny(here, tiny.folder, "2020-05-01", ["ingest"]).stages
+    assert ingestion.details.notes == [] or not any("from now on" in text for text in ingestion.details.notes)

@@ -346,8 +346,18 @@ def test_whoever_moves_aliases_is_no_trainer_and_no_scorer() -> None:
     assert run_as("credit_risk_score") == "${var.scorer}"
     assert run_as("credit_risk_monitor") == "${var.trainer}"
     assert run_as("credit_risk_setup") == "the target's"
-    allowed = jobs()["credit_risk_train"]["permissions"]
-    assert allowed == [{"level": "CAN_MANAGE_RUN", "service_principal_name": "${var.trainer}"}], "the monitor starts it"
+    monitors = {key: job for key, job in jobs().items() if key.endswith("_monitor")}
+    started = {
+        option.removesuffix(".id}").rpartition(".")[2]
+        for job in monitors.values()
+        for task in job["tasks"]
+        for option in task["python_wheel_task"]["parameters"]
+        if option.startswith(("--start-job=", "--recalibrate-job="))
+    }
+    assert {"credit_risk_train", "credit_risk_recalibrate"} < started
+    for key in started:
+        allowed = jobs()[key]["permissions"]
+        assert allowed == [{"level": "CAN_MANAGE_RUN", "service_principal_name": "${var.trainer}"}], f"starts {key}"
 
 
 def test_no_secret_and_no_host_stands_in_the_bundle() -> None:

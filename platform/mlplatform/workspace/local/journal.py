@@ -174,6 +174,8 @@ def _note(folder: Path, table: DeltaTable, first: int) -> None:
         entry = (folder / LOG / f"{version:020}.json").read_bytes().decode()
         files = {path: Mark.of(folder / path) for path in added_by(entry)}
         lines.append(_Line(identity, version, entry, files).to_text())
+    if not lines:
+        return  # it was only asked what would be done
     # A line that was broken off before is ended by the first of these.
     text = "\n" + "".join(lines)
     # In one write: two processes that write at a time do not mix their lines.
