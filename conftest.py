@@ -48,6 +48,16 @@ def _registries_made_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _one_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    from tests.support.engines import share
+
+    with pytest.MonkeyPatch.context() as patch:
+        engines = share(patch, tmp_path_factory.mktemp("engine"))
+        yield
+        engines.stop()
+
+
 @pytest.fixture(scope="module")
 def ws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalWorkspace]:
     """A local workspace of this module, in a folder of its own; its engine starts when first used."""

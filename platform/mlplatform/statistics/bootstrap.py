@@ -85,7 +85,7 @@ class PairedDifference:
         if tail * self.gains.size >= _FEWEST_BEYOND:
             low, high = _percentiles(self.gains, tail, self.units)
         else:
-            spread = student(tail, self.units) * self.standard_error
+            spread = student(tail, self.units, self.draws) * self.standard_error
             low, high = self.gain - spread, self.gain + spread
         return replace(self, low=low, high=high, confidence=1 - 2 * tail)
 
@@ -257,20 +257,28 @@ def _percentiles(gains: Vector, tail: float, units: int) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def student(tail: float, units: int) -> float:
+def student(tail: float, units: int, draws: int) -> float:
     """Return how many standard errors lie between the middle and the end that leaves `tail` outside.
+
+    The standard error is uncertain twice: there are so many units, and it was computed from so many draws. Both count
+    as degrees of freedom, put together as in Satterthwaite, "An Approximate Distribution of Estimates of Variance
+    Components", Biometrics Bulletin 1946. Without the draws, a level of 0.05 % would be 0.055 % at 500 of them.
 
     Args:
         tail: The share, as 0.05.
         units: Rows or clusters; at least 2 are assumed.
+        draws: Of which the standard error is the standard deviation; at least 2 are assumed.
 
     Examples:
-        >>> round(student(0.025, 20), 3), round(student(0.025, 100_000), 3)
+        >>> round(student(0.025, 20, 100_000), 3), round(student(0.025, 100_000, 100_000), 3)
         (2.093, 1.96)
+        >>> round(student(0.0005, 600, 500), 3), round(student(0.0005, 600, 100_000), 3)
+        (3.327, 3.307)
     """
     from scipy.stats import t
 
-    return float(t.isf(tail, max(units, 2) - 1))
+    of_units, of_draws = max(units, 2) - 1, max(draws, 2) - 1
+    return float(t.isf(tail, 1 / (1 / of_units + 1 / of_draws)))
 
 
 def expanded_tail(tail: float, units: int) -> float:

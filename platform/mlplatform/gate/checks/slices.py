@@ -50,7 +50,7 @@ class Slices(GateCheck):
         parts: list[dict[str, Any]] = []
         for name, mask in supported:
             difference = self._difference(evidence, evidence.champion, mask)
-            spread = student(tail, difference.units) * difference.standard_error
+            spread = student(tail, difference.units, difference.draws) * difference.standard_error
             low, high = difference.gain - spread, difference.gain + spread
             parts.append(
                 {"slice": name, "rows": int(mask.sum()), "gain": difference.gain, "low": low, "high": high}
