@@ -88,9 +88,12 @@ class Replay:
         self.kind, self.ws = kind, LocalWorkspace.open(root=home)
         self.use_case = open_use_case(self.ws, NAME)
         self.steps: list[dict[str, Any]] = []
+        given = self.use_case.settings
+        # The use case's own settings recalibrate on alarm: the other two replays do without.
+        moving = given.recalibration.model_copy(update={"when": "by_hand", "basis": "immature"})
+        self.use_case.settings = given.model_copy(update={"recalibration": moving})
         if kind == "on alarm":
-            given = self.use_case.settings
-            moving = given.recalibration.model_copy(update={"when": "on_alarm", "basis": "immature"})
+            moving = moving.model_copy(update={"when": "on_alarm"})
             watched = given.monitoring.model_copy(update={"retrain_on": ("calibration", "immature_calibration")})
             self.use_case.settings = given.model_copy(update={"recalibration": moving, "monitoring": watched})
 
