@@ -58,6 +58,16 @@ def _one_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         engines.stop()
 
 
+@pytest.fixture
+def own_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let each workspace of a test start its own engine, as outside of tests."""
+    from mlplatform.workspace.local import session
+    from tests.support.engines import Engines
+
+    if isinstance(session.SailServer, Engines):
+        monkeypatch.setattr(session, "SailServer", session.SailServer.start)
+
+
 @pytest.fixture(scope="module")
 def ws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalWorkspace]:
     """A local workspace of this module, in a folder of its own; its engine starts when first used."""

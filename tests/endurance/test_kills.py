@@ -30,7 +30,7 @@ FIRST, SECOND = "2020-08-01", "2020-11-01"
 KILLS, TRIES = 5, 4
 # Seeds that every run of the tests takes, and how many more there are by night: of each command. Kills before chosen
 # writes are in `integration/test_pipeline.py`, too.
-QUICK, NIGHTLY = {"first": 2}, {"first": 12, "second": 12, "new": 6, "replay": 6}
+QUICK, NIGHTLY = {"first": 1}, {"first": 13, "second": 12, "new": 6, "replay": 6}
 # These write all that is ever written.
 EVERYWHERE = ("first", "second")
 OTHER_SEEDS = "MLPLATFORM_TEST_SEEDS"

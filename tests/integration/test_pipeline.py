@@ -19,6 +19,7 @@ from mlplatform.ops import records
 from mlplatform.stages import gate_of
 from mlplatform.training.label_frame import known_labels
 from mlplatform.workspace.local.workspace import LocalWorkspace
+from tests.support.crossed import every
 from tests.support.state import business_state, differences
 from tests.support.tiny_gate import put
 from tests.support.tiny_runs import KILLED, clone, open_tiny, run_and_die, run_tiny
@@ -162,14 +163,18 @@ def test_killed_while_refining_a_run_again_completes_it(tmp_path, bases, tiny, w
 
 @pytest.mark.parametrize(
     ("where", "base"),
-    [
-        ("between registering the model and tagging it", "prepared"),
-        ("between tagging the model and its alias", "prepared"),
-        ("between the decision and the champion's alias", "trained"),
-        ("between the predictions and the record of scoring", "trained"),
-        ("between the drift metrics and the rest", "trained"),
-        ("between the performance metrics and the alerts", "trained"),
-    ],
+    # Kills at any moment are those of tests/endurance.
+    every(
+        2,
+        [
+            ("between registering the model and tagging it", "prepared"),
+            ("between tagging the model and its alias", "prepared"),
+            ("between the decision and the champion's alias", "trained"),
+            ("between the predictions and the record of scoring", "trained"),
+            ("between the drift metrics and the rest", "trained"),
+            ("between the performance metrics and the alerts", "trained"),
+        ],
+    ),
 )
 def test_killed_anywhere_later_a_run_again_leaves_what_an_uninterrupted_one_leaves(tmp_path, bases, tiny, where, base):
     root = clone(bases[base], tmp_path / "killed")

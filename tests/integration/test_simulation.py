@@ -248,6 +248,7 @@ def test_predictions_of_a_version_whose_number_another_model_has_are_not_made_by
     assert set(ws.tables.to_arrow(PREDICTIONS, at_most=10**6)["model_version"].to_pylist()) <= {3}
 
 
+@pytest.mark.usefixtures("own_engine")
 def test_a_new_engine_now_and_then_changes_nothing(tmp_path, tiny, replayed, monkeypatch):
     monkeypatch.setattr(simulation, "STEPS_AN_ENGINE", 1)
     engines = set()

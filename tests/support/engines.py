@@ -40,16 +40,16 @@ class Engines:
 
     def __init__(self, folder: Path) -> None:
         """Keep what it writes in a folder."""
-        self._start, self._folder = session.SailServer, folder
+        self.start, self._folder = session.SailServer, folder
         self._servers: list[session.SailServer] = []
         self._given, self._process = 0, os.getpid()
 
     def __call__(self, log_file: Path, scratch: Path) -> session.SailServer | SharedEngine:
         """Return the engine; it is started where there is none, or the last one has died."""
         if os.getpid() != self._process:
-            return self._start(log_file, scratch)  # of a process that was forked: it may be killed, and what it has
+            return self.start(log_file, scratch)  # of a process that was forked: it may be killed, and what it has
         if not self._servers or not self._servers[-1].running or self._given >= _MOST:
-            self._servers.append(self._start(self._folder / "sail.log", self._folder))
+            self._servers.append(self.start(self._folder / "sail.log", self._folder))
             self._given = 0
         self._given += 1
         return SharedEngine(self._servers[-1])

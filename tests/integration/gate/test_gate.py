@@ -20,6 +20,7 @@ from mlplatform.pipeline import Pipeline
 from mlplatform.refine.spine import LABEL_KNOWN_AT
 from mlplatform.reporting.decisions import champions_of, decisions_of
 from mlplatform.training.label_frame import known_labels
+from tests.support.crossed import every
 from tests.support.state import business_state, differences
 from tests.support.tiny_gate import FIRST, MODEL, NAMESPACE, SECOND, back, put, told
 from tests.support.tiny_runs import open_tiny
@@ -187,7 +188,7 @@ class DeathError(Exception):
     """Stands for the process's death."""
 
 
-@pytest.mark.parametrize("step", range(8))
+@pytest.mark.parametrize("step", every(2, range(8)))
 def test_a_rollback_interrupted_anywhere_is_finished_by_the_next_one_and_not_done_twice(
     gate_at, wide, monkeypatch, step
 ):

@@ -16,6 +16,7 @@ from mlplatform.errors import FeatureStoreError, PlatformError, RegistryError, T
 from mlplatform.gate import promotion
 from mlplatform.naming import CHALLENGER, CHAMPION, PREVIOUS_CHAMPION
 from mlplatform.pipeline import Pipeline
+from tests.support.crossed import crossed
 from tests.support.tiny_gate import MODEL, NAMESPACE, SECOND, context, put, told
 from tests.support.tiny_runs import open_tiny
 from tests.support.tiny_use_case import TinyFolder, write_tiny_use_case
@@ -46,8 +47,7 @@ CALLS = (
 )
 
 
-@pytest.mark.parametrize("error", sorted(FAILURES))
-@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize(("error", "call"), crossed(sorted(FAILURES), CALLS))
 def test_a_call_to_the_registry_that_fails_promotes_nothing_by_itself_and_again_finishes(
     gate_at, wide, monkeypatch, call, error
 ):

@@ -18,6 +18,7 @@ from mlplatform.pipeline import Pipeline
 from mlplatform.reporting.report import write_report
 from mlplatform.workspace.local.tables import LocalTables
 from mlplatform.workspace.local.workspace import LocalWorkspace
+from tests.support.crossed import crossed
 from tests.support.state import table_rows
 from tests.support.tiny_runs import open_tiny, run_tiny
 from tests.support.tiny_use_case import NAME, Signups, TinyFolder, write_tiny_use_case
@@ -149,8 +150,9 @@ class Killed(BaseException):
     """As if the process were gone."""
 
 
-@pytest.mark.parametrize("table", ["quarantine_signups", "bronze_signups", "silver_signups"])
-@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize(
+    ("table", "after"), crossed(["quarantine_signups", "bronze_signups", "silver_signups"], [False, True])
+)
 def test_a_run_that_is_killed_on_the_way_is_completed_by_the_next(here, tiny, take, monkeypatch, table, after):
     run_tiny(here, tiny.folder, "2020-05-01", STAGES)
     change(tiny, also="a1,2020-01-05,north\n")

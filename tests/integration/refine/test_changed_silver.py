@@ -24,6 +24,7 @@ from mlplatform.protocols.tables import Transaction
 from mlplatform.refine.silver import SilverTable
 from mlplatform.workspace.local.tables import LocalTables
 from mlplatform.workspace.local.workspace import LocalWorkspace
+from tests.support.crossed import crossed
 from tests.support.state import table_rows
 from tests.support.tiny_runs import clone
 from tests.support.tiny_use_case import (
@@ -313,8 +314,7 @@ def die_on(patch: pytest.MonkeyPatch, table: str) -> None:
         patch.setattr(LocalTables, method, unless)
 
 
-@pytest.mark.parametrize("number", range(1, 6))
-@pytest.mark.parametrize("then", [Northern, Monthly], ids=lambda silver: silver.__name__)
+@pytest.mark.parametrize(("number", "then"), crossed(range(1, 6), [Northern, Monthly]))
 def test_a_run_that_is_killed_is_completed_or_taken_back(ws, tiny, new, monkeypatch, number, then):
     run(ws, tiny, Monthly, NOW, "ingest")
     with monkeypatch.context() as patch:
@@ -325,8 +325,7 @@ def test_a_run_that_is_killed_is_completed_or_taken_back(ws, tiny, new, monkeypa
     assert contents(ws) == new[then.__name__]
 
 
-@pytest.mark.parametrize("number", [2, 3])
-@pytest.mark.parametrize("then", [Monthly, Yearly], ids=["lost", "changed"])
+@pytest.mark.parametrize(("number", "then"), crossed([2, 3], [Monthly, Yearly]))
 def test_what_a_killed_run_refined_of_a_later_time_is_not_refined_twice(ws, tiny, new, monkeypatch, number, then):
     run(ws, tiny, Monthly, NOW, "ingest")
     if then is Monthly:

@@ -25,6 +25,7 @@ from mlplatform.testing.incremental_check import check_incremental
 from mlplatform.testing.leak_check import check_features
 from mlplatform.use_case import UseCase
 from mlplatform.workspace.local.tables import LocalTables
+from tests.support.crossed import crossed
 from tests.support.tiny_use_case import NAME, Tiny, write_tiny_use_case
 
 if TYPE_CHECKING:
@@ -483,8 +484,9 @@ def test_a_late_file_that_gives_a_record_another_time_moves_its_row_of_the_spine
         assert here.rows(table) == at_once.rows(table), table
 
 
-@pytest.mark.parametrize("method", ["append", "overwrite"])
-@pytest.mark.parametrize("table", ["quarantine_readings", "silver_readings"])
+@pytest.mark.parametrize(
+    ("method", "table"), crossed(["append", "overwrite"], ["quarantine_readings", "silver_readings"])
+)
 def test_a_run_that_dies_over_a_late_file_is_done_again(
     here: Here, monkeypatch: pytest.MonkeyPatch, method: str, table: str
 ) -> None:

@@ -16,6 +16,7 @@ from mlplatform.ops.record_table import RecordTable
 from mlplatform.ops.records import STAGE_RUNS
 from mlplatform.workspace.local import journal
 from mlplatform.workspace.local.workspace import LocalWorkspace
+from tests.support.crossed import crossed
 from tests.support.state import table_rows
 from tests.support.tiny_runs import clone, run_tiny
 from tests.support.tiny_use_case import TinyFolder, write_tiny_use_case
@@ -125,8 +126,7 @@ HOW: dict[str, Callable[[LocalWorkspace, str], None]] = {
 }
 
 
-@pytest.mark.parametrize("name", DERIVED)
-@pytest.mark.parametrize("how", sorted(HOW))
+@pytest.mark.parametrize(("name", "how"), crossed(DERIVED, sorted(HOW)))
 def test_a_table_that_is_lost_is_computed_whole_and_said(ws, tiny, expected, name, how):
     if how in ("restored", "an older copy") and ws.tables.version(full(name)) < 2:
         pytest.skip(f"{name} has no earlier state with rows")

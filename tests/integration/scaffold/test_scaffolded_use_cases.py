@@ -16,6 +16,7 @@ from mlplatform.as_of import parse_as_of
 from mlplatform.naming import CHAMPION
 from mlplatform.pipeline import Pipeline
 from mlplatform.scaffold.render import new_use_case
+from tests.support.crossed import crossed
 
 if TYPE_CHECKING:
     from mlplatform.ops.result import StageResult
@@ -201,8 +202,9 @@ def test_without_a_time_a_late_label_is_of_the_row_that_was_there(ws, tmp_path):
     assert late == {f"P{number}": 1.0 for number in range(400, 450)}
 
 
-@pytest.mark.parametrize("estimator", ["lightgbm", "xgboost", "linear"])
-@pytest.mark.parametrize("task", ["classification", "regression"])
+@pytest.mark.parametrize(
+    ("estimator", "task"), crossed(["lightgbm", "xgboost", "linear"], ["classification", "regression"])
+)
 def test_each_estimator_reaches_a_champion(ws, tmp_path, estimator, task):
     """With a category, a number with gaps, and two columns without any value."""
     dice = random.Random(4)

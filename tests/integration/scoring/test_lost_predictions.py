@@ -19,6 +19,7 @@ from mlplatform.ops import stage_runs
 from mlplatform.pipeline import Pipeline
 from mlplatform.simulation import simulate
 from mlplatform.workspace.local.workspace import LocalWorkspace
+from tests.support.crossed import crossed
 from tests.support.state import table_rows
 from tests.support.tiny_runs import clone, open_tiny, run_tiny
 from tests.support.tiny_use_case import TinyFolder, write_tiny_use_case
@@ -78,8 +79,7 @@ def run(ws: LocalWorkspace, tiny: TinyFolder, as_of: str, only: list[str] | None
     return Pipeline(ws, open_tiny(ws, tiny.folder), parse_as_of(as_of)).run(only, **how)
 
 
-@pytest.mark.parametrize("lose", [remove, make_again_by_hand, restore])
-@pytest.mark.parametrize("as_of", [LAST, LATER])
+@pytest.mark.parametrize(("lose", "as_of"), crossed([remove, make_again_by_hand, restore], [LAST, LATER]))
 def test_all_predictions_come_back_by_whom_they_were_made(ws, tiny, lose, as_of):
     before = set(table_rows(ws, PREDICTIONS))
     runs = set(ws.tables.to_arrow(PREDICTIONS, at_most=10**6).column("run_id").to_pylist())

@@ -20,6 +20,7 @@ from mlplatform.workspace.local.workspace import LocalWorkspace
 from tests.support.processes import children, wait_until_gone
 from tests.support.tiny_use_case import price_a_seat
 
+pytestmark = pytest.mark.usefixtures("own_engine")
 ROWS = pa.table({"id": [1, 2]})
 HOLD_AN_ENGINE = """
 import sys
