@@ -67,8 +67,9 @@ parity-client: $(PARITY_STAMP)
 parity-contract: $(PARITY_STAMP)
 	$(BIN)/pytest -m 'parity and not slow' --home databricks tests/contract
 
-parity-slow: $(PARITY_STAMP) ## What takes longest of it: each kind of fault on each write, the other sample use cases
+parity-slow: $(PARITY_STAMP) ## What takes longest of it: faults on each write, the other sample use cases, more random scenarios
 	$(BIN)/pytest -m 'parity and slow' tests/parity
+	MLPLATFORM_PARITY_SCENARIOS=400 $(BIN)/pytest -m parity tests/parity/test_training_sets.py tests/parity/test_score_batch.py
 	$(BIN)/pytest -m 'parity and slow' --home databricks tests/contract
 
 lint: $(STAMP) ## Lint, check formatting, types, import contracts and the bundle's files

@@ -30,7 +30,7 @@ _ANSWERED = [case for case in _CASES.values() if case.expect.answer]
 _REFUSED = [case for case in _CASES.values() if case.expect.error_class]
 _TOLERANCE = 1e-9
 # A tenth of the training sets: a scored model takes several times as long.
-_SEEDS = range(int(os.environ.get("MLPLATFORM_PARITY_SCENARIOS", "200")) // 10)
+_SEEDS = range(int(os.environ.get("MLPLATFORM_PARITY_SCENARIOS", "70")) // 10)
 
 
 @pytest.mark.parametrize("case", _ANSWERED, ids=lambda case: case.name)

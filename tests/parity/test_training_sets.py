@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tests.support.cases import Case
 
 _FIRST = int(os.environ.get("MLPLATFORM_PARITY_FIRST_SEED", "0"))
-_SEEDS = range(_FIRST, _FIRST + int(os.environ.get("MLPLATFORM_PARITY_SCENARIOS", "200")))
+_SEEDS = range(_FIRST, _FIRST + int(os.environ.get("MLPLATFORM_PARITY_SCENARIOS", "70")))
 _FINDINGS = os.environ.get("MLPLATFORM_PARITY_FINDINGS")
 
 
